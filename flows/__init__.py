@@ -1,0 +1,1 @@
+"""WHAT HAPPENS: time, order, judgement. Imports services and registry."""

@@ -1,0 +1,63 @@
+"""Build: one immutable registered model version. Endpoint: where a running service of it answers."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+from datetime import datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildRef:
+    """The name of a build: a registered model and its version."""
+
+    model: str
+    version: str
+
+    def __str__(self) -> str:
+        return f"{self.model} v{self.version}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Build:
+    """A registered model version as the catalog tells it."""
+
+    ref: BuildRef
+    source: str
+    """Where the catalog keeps the files, such as `models:/m-1f…` or an artifact URI."""
+    aliases: frozenset[str] = frozenset()
+    tags: dict[str, str] = field(default_factory=dict)
+    stage: str = "None"
+    created_at: datetime | None = None
+    signature: dict[str, object] | None = None
+    """MLflow's model signature as JSON, when it was read: {"inputs": [...], "outputs": [...]}."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoint:
+    """Where a running service of a build answers, on this host or another."""
+
+    build: BuildRef
+    host: str
+    port: int
+
+    @property
+    def address(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+_PLAIN = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?\Z")
+
+
+def slug(name: str) -> str:
+    """A name fit for folders, bento tags, clusters and ids. Injective: a changed name carries a hash of the original."""
+    if _PLAIN.match(name):
+        return name
+    words = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:24].strip("-") or "model"
+    return f"{words}--{hashlib.sha256(name.encode()).hexdigest()[:10]}"
+
+
+def service_name(ref: BuildRef) -> str:
+    """The name of a build's service in the fleet, the supervisor and the data plane."""
+    return f"{slug(ref.model)}.v{slug(ref.version)}"

@@ -1,0 +1,110 @@
+"""Decision: what follows from a rollout and its verdicts. `decide` is the whole policy; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from registry.plan import Step
+from registry.rollout import Phase, Rollout
+from registry.units import format_duration, format_weight
+from registry.verdict import Answer, Verdict
+
+
+class Choice(StrEnum):
+    """What the policy can choose."""
+
+    ADVANCE = "advance"
+    HOLD = "hold"
+    PAUSE = "pause"
+    PROMOTE = "promote"
+    ABORT = "abort"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """A choice and why it was made."""
+
+    choice: Choice
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """What the step under way has seen so far."""
+
+    candidate_requests: int
+
+
+def decide(rollout: Rollout, verdicts: Sequence[Verdict], progress: Progress, now: datetime) -> Decision:
+    """Choose what happens next to a rollout whose candidate has traffic.
+
+    A failing verdict aborts in every phase, paused included. Time alone never promotes or advances: every gate must
+    have passed at the step's margin, and a plan without gates needs a person at every step.
+    """
+    failing = [verdict for verdict in verdicts if verdict.answer is Answer.FAIL]
+    if failing:
+        return Decision(choice=Choice.ABORT, reason=_names(failing, "failed") + f": {failing[0].reason}")
+    if rollout.phase is not Phase.RUNNING:
+        return Decision(choice=Choice.HOLD, reason=f"{rollout.phase}: {rollout.reason}")
+    overdue = _overdue(rollout, now)
+    if overdue is not None:
+        return overdue
+    waiting = _waiting(rollout, verdicts, progress, now)
+    if waiting is not None:
+        return waiting
+    if rollout.step + 1 == len(rollout.plan.steps):
+        return Decision(choice=Choice.PROMOTE, reason=f"every gate passed at the last step, {_at(rollout)}")
+    return Decision(choice=Choice.ADVANCE, reason=f"every gate passed at {_at(rollout)}")
+
+
+def _overdue(rollout: Rollout, now: datetime) -> Decision | None:
+    step = rollout.plan.steps[rollout.step]
+    deadline = rollout.plan.deadline
+    if deadline is not None and now - rollout.requested_at >= timedelta(seconds=deadline.after):
+        choice = Choice.ABORT if deadline.then == "abort" else Choice.PAUSE
+        return Decision(choice=choice, reason=f"not decided within the deadline of {format_duration(deadline.after)}")
+    started = rollout.step_observed_at or rollout.step_entered_at
+    if step.max_time is not None and started is not None and now - started >= timedelta(seconds=step.max_time):
+        return Decision(choice=Choice.PAUSE, reason=f"step {_at(rollout)} exceeded {format_duration(step.max_time)}")
+    return None
+
+
+def _waiting(rollout: Rollout, verdicts: Sequence[Verdict], progress: Progress, now: datetime) -> Decision | None:
+    """What still stands between this step and the next; None when nothing does."""
+    step = rollout.plan.steps[rollout.step]
+    if rollout.observed_epoch != rollout.epoch or rollout.step_observed_at is None:
+        return _hold(f"waiting for the data plane to serve {_at(rollout)}")
+    open_gates = [verdict for verdict in verdicts if not verdict.guardrail and verdict.answer is not Answer.PASS]
+    if open_gates:
+        return _hold("; ".join(f"{verdict.metric} {verdict.answer.label}: {verdict.reason}" for verdict in open_gates))
+    missing = {gate.metric for gate in rollout.plan.gates} - {v.metric for v in verdicts if not v.guardrail}
+    if missing:
+        return _hold(f"no verdict yet on {', '.join(sorted(missing))}")
+    if progress.candidate_requests < step.min_requests:
+        return _hold(f"{progress.candidate_requests} of {step.min_requests} candidate requests served at this step")
+    left = timedelta(seconds=step.soak) - (now - rollout.step_observed_at)
+    if left > timedelta(0):
+        return _hold(f"soaking, {format_duration(round(left.total_seconds()))} left")
+    if _needs_approval(rollout, step) and rollout.step not in rollout.approvals:
+        why = "the plan has no gates" if not rollout.plan.gates else f"step {_at(rollout)} wants a person"
+        return _hold(f"waiting for approval: {why}; sluice rollout approve {rollout.id}")
+    return None
+
+
+def _needs_approval(rollout: Rollout, step: Step) -> bool:
+    return step.approval or not rollout.plan.gates
+
+
+def _hold(reason: str) -> Decision:
+    return Decision(choice=Choice.HOLD, reason=reason)
+
+
+def _at(rollout: Rollout) -> str:
+    return f"{format_weight(rollout.weight)} %"
+
+
+def _names(verdicts: Sequence[Verdict], what: str) -> str:
+    return ", ".join(verdict.metric for verdict in verdicts) + f" {what}"

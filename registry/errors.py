@@ -1,0 +1,127 @@
+"""The one error tree.
+
+    SluiceError                     exit code 1
+    ├── UsageError                  exit code 2: what was asked is not well formed
+    │   ├── InvalidDocument         a plan or other YAML document, with every problem and its place
+    │   └── InvalidSetting
+    ├── Refused                     well formed, but the present state does not allow it
+    │   ├── IllegalMove             a fact that the rollout's phase does not admit
+    │   ├── TargetBusy              another rollout holds the (model, variation)
+    │   └── GateFailed              exit code 3: aborted, or a gate failed
+    ├── NotFound
+    ├── LedgerConflict              somebody else appended first; read again
+    ├── PackFailed
+    ├── ServiceFailed               a service could not be started or did not become ready
+    ├── RoutesRejected              the data plane refused its files
+    ├── TimedOut                    exit code 5
+    └── Unreachable                 exit code 6: a server that is needed does not answer
+        └── CatalogUnavailable      MLflow cannot be read; never taken for a change
+
+Every message says what, where and why; `fix` says what to do about it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class SluiceError(Exception):
+    """Something Sluicegate was asked to do could not be done."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, fix: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.fix = fix
+
+    def __str__(self) -> str:
+        return f"{self.message} Fix: {self.fix}" if self.fix else self.message
+
+
+class UsageError(SluiceError):
+    """What was asked is not well formed."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """One thing wrong in a document, and where. Lines and columns count from 1."""
+
+    where: str
+    line: int
+    column: int
+    path: str
+    message: str
+    fix: str | None = None
+
+    def __str__(self) -> str:
+        fix = f" ({self.fix})" if self.fix else ""
+        return f"{self.where}:{self.line}:{self.column} {self.path}: {self.message}{fix}"
+
+
+class InvalidDocument(UsageError):
+    """A document with at least one problem; all of them are listed."""
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = problems
+
+
+class InvalidSetting(UsageError):
+    """A setting whose value cannot be used."""
+
+
+class Refused(SluiceError):
+    """The present state does not allow what was asked."""
+
+
+class IllegalMove(Refused):
+    """The rollout's phase does not admit this fact."""
+
+
+class TargetBusy(Refused):
+    """Another rollout that has not ended holds this model's variation."""
+
+
+class GateFailed(Refused):
+    """The rollout was aborted or a gate failed."""
+
+    exit_code = 3
+
+
+class NotFound(SluiceError):
+    """What was named does not exist."""
+
+
+class LedgerConflict(SluiceError):
+    """Somebody else appended to this rollout first; read it again and decide anew."""
+
+
+class PackFailed(SluiceError):
+    """A build could not be packed as a bento."""
+
+
+class ServiceFailed(SluiceError):
+    """A service could not be started or did not become ready."""
+
+
+class RoutesRejected(SluiceError):
+    """The data plane refused its configuration; the former one stays in force."""
+
+
+class TimedOut(SluiceError):
+    """What was waited for did not happen in time."""
+
+    exit_code = 5
+
+
+class Unreachable(SluiceError):
+    """A server that is needed does not answer."""
+
+    exit_code = 6
+
+
+class CatalogUnavailable(Unreachable):
+    """MLflow cannot be read. This is never taken for a change in the registry."""

@@ -1,0 +1,112 @@
+"""Ledger: our append-only record of facts and looks, behind a port. Adapters: `memory`, `sql`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from registry.facts import Entry, Fact, Requested
+from registry.rollout import Rollout
+from registry.verdict import Look
+
+
+@dataclass(frozen=True, kw_only=True)
+class Applied:
+    """A document that somebody applied, such as a plan; the latest of its kind and name counts."""
+
+    kind: str
+    name: str
+    body: dict[str, object]
+    digest: str
+    actor: str
+    at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lease:
+    """A driver's courtesy note that it works on a rollout. Correctness never rests on it."""
+
+    rollout: str
+    owner: str
+    expires_at: datetime
+
+
+class Ledger(Protocol):
+    """The record that every process shares.
+
+    Promises, each tested on every adapter by tests/contract/test_ledger.py:
+
+    - `append` succeeds only when `expected` is the seq after the rollout's last fact; of two writers one gets
+      LedgerConflict. Nothing is ever changed or removed.
+    - A fact that the rollout's phase does not admit raises IllegalMove and leaves no trace.
+    - At most one rollout of a target holds it: `Begun` raises TargetBusy while another does.
+    - `record_look` stores a look once for each (rollout, metric, k) and returns the stored one, whoever was first.
+    - What a call returned has been made durable before it returned.
+    - Times are aware and in UTC. Any number of processes may read and write.
+    """
+
+    def open(self, rollout: str, requested: Requested, at: datetime) -> Rollout:
+        """Append Requested as the first fact of a new rollout. Raises LedgerConflict when the id is taken."""
+        ...
+
+    def append(self, rollout: str, expected: int, fact: Fact, at: datetime) -> Rollout:
+        """Append a fact and return the state after it."""
+        ...
+
+    def rollout(self, rollout: str) -> Rollout:
+        """The state of a rollout. Raises NotFound."""
+        ...
+
+    def rollouts(self, *, model: str | None = None) -> tuple[Rollout, ...]:
+        """Every rollout, oldest first."""
+        ...
+
+    def entries(self, rollout: str, *, after: int = -1) -> tuple[Entry, ...]:
+        """The rollout's facts with a seq above `after`, in order."""
+        ...
+
+    def position(self) -> int:
+        """A number that grows with every append and every applied document; equal means nothing changed."""
+        ...
+
+    def record_look(self, look: Look) -> Look:
+        """Store a look, or return the one that is already there."""
+        ...
+
+    def looks(self, rollout: str, metric: str | None = None) -> tuple[Look, ...]:
+        """The rollout's looks in order of metric and k."""
+        ...
+
+    def apply(self, document: Applied) -> bool:
+        """Store a document; False when the latest of its kind and name has the same digest."""
+        ...
+
+    def applied(self, kind: str, name: str) -> Applied | None:
+        """The latest document of this kind and name."""
+        ...
+
+    def all_applied(self, kind: str) -> Sequence[Applied]:
+        """The latest documents of this kind, by name."""
+        ...
+
+    def take_lease(self, lease: Lease, now: datetime) -> bool:
+        """Take or renew; False while another owner's lease has not expired."""
+        ...
+
+    def drop_lease(self, rollout: str, owner: str) -> None:
+        """Give a lease back; another owner's is left alone."""
+        ...
+
+    def leases(self) -> Sequence[Lease]:
+        """Every lease, expired ones included."""
+        ...
+
+    def remember(self, key: str, value: dict[str, object]) -> None:
+        """Keep a small value that is not a fact, such as what a poll saw last. The last write counts."""
+        ...
+
+    def recall(self, key: str) -> dict[str, object] | None:
+        """What `remember` kept under this key."""
+        ...

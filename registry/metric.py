@@ -1,0 +1,83 @@
+"""Tallies: additive sufficient statistics of a metric, per stratum and arm."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Arm(StrEnum):
+    """The two sides of a comparison."""
+
+    STABLE = "stable"
+    CANDIDATE = "candidate"
+
+
+class Worse(StrEnum):
+    """The direction in which a metric gets worse."""
+
+    HIGHER = "higher"
+    LOWER = "lower"
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class Stratum:
+    """One interval of constant weight and one time bucket: inside it only chance tells the arms apart."""
+
+    epoch: int
+    """Counts the rollout's weight changes."""
+    bucket: int
+    """Start of the time bucket, in whole seconds since 1970."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tally:
+    """Sums over the values y of one metric. Tallies add; an empty one is the zero."""
+
+    n: int = 0
+    missing: int = 0
+    """Rows whose value could not be had: NaN, infinite, unparsable, summary truncated."""
+    total: float = 0.0
+    squares: float = 0.0
+    cubes: float = 0.0
+    low: float = math.inf
+    high: float = -math.inf
+
+    @classmethod
+    def of(cls, value: float) -> Tally:
+        """The tally of a single value; a value that is not finite counts as missing."""
+        if not math.isfinite(value):
+            return cls(missing=1)
+        return cls(n=1, total=value, squares=value**2, cubes=value**3, low=value, high=value)
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(
+            n=self.n + other.n,
+            missing=self.missing + other.missing,
+            total=self.total + other.total,
+            squares=self.squares + other.squares,
+            cubes=self.cubes + other.cubes,
+            low=min(self.low, other.low),
+            high=max(self.high, other.high),
+        )
+
+    @property
+    def mean(self) -> float | None:
+        return self.total / self.n if self.n else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TallyRow:
+    """What one arm adds to one metric in one stratum; `weight` is the candidate's share in basis points."""
+
+    metric: str
+    stratum: Stratum
+    weight: int
+    arm: Arm
+    tally: Tally
+
+
+def exceedance_name(metric: str, margin: float) -> str:
+    """The derived 0/1 metric "duration above (1 + margin) x the frozen threshold" of a latency metric."""
+    return metric if margin == 0 else f"{metric}>{margin:g}"

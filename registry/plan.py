@@ -1,0 +1,222 @@
+"""Plan: the frozen document a rollout follows. `registry.plan_file` reads it from YAML."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from enum import StrEnum
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from registry.metric import Worse
+from registry.units import Duration, Share, Weight
+
+
+class Strategy(StrEnum):
+    """How a rollout spends traffic."""
+
+    CANARY = "canary"
+    SHADOW = "shadow"
+    AB = "ab"
+
+
+class Document(BaseModel):
+    """What every part of a document obeys: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Trigger(Document):
+    """The change in MLflow that starts a rollout. Exactly one of the three."""
+
+    alias: str | None = None
+    """A version that gets this alias."""
+    stage: Literal["Staging", "Production"] | None = None
+    """A version that is moved to this stage."""
+    tag: dict[str, str] | None = None
+    """A version that gets this tag: {key: value}."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        if sum(value is not None for value in (self.alias, self.stage, self.tag)) != 1:
+            raise ValueError("name exactly one of alias, stage, tag")
+        if self.tag is not None and len(self.tag) != 1:
+            raise ValueError("name exactly one tag, such as {deploy: yes}")
+        return self
+
+
+class ServeEnv(StrEnum):
+    """Where a service finds its packages: the project's environment, or one of its own."""
+
+    PROJECT = "project"
+    ISOLATED = "isolated"
+
+
+class Serve(Document):
+    """How a build is served."""
+
+    workers: int = Field(default=1, ge=1, le=64)
+    """Worker processes of the service."""
+    timeout: Duration = 5.0
+    """Time after which a request to the service counts as failed."""
+    retry: bool = True
+    """Whether stable answers for a candidate that failed."""
+    env: ServeEnv = ServeEnv.PROJECT
+    """Packages of the project, or a virtual environment of the build's own."""
+
+
+class Source(StrEnum):
+    """Where a metric's values come from."""
+
+    STATUS = "status"
+    LATENCY = "latency"
+    OUTCOME = "outcome"
+
+
+class Score(StrEnum):
+    """How a prediction and its outcome become one number."""
+
+    LOG_LOSS = "log_loss"
+    BRIER = "brier"
+    ZERO_ONE = "zero_one"
+    ABSOLUTE_ERROR = "absolute_error"
+    SQUARED_ERROR = "squared_error"
+    OUTCOME = "outcome"
+
+
+class PredictionField(Document):
+    """Which part of an answer is compared with the outcome."""
+
+    column: str = "prediction"
+    """The output column, by its name in the MLflow signature; for an unnamed array its position, such as 1."""
+    positive: int | str | bool | None = None
+    """The outcome value that the predicted probability speaks of."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _position(cls, value: object) -> object:
+        if isinstance(value, dict) and isinstance(value.get("column"), int):
+            return {**value, "column": str(value["column"])}
+        return value
+
+
+class MetricSpec(Document):
+    """What is measured, and in which direction it gets worse."""
+
+    source: Source
+    quantile: float | None = Field(default=None, gt=0, lt=1)
+    """Latency only: the quantile, such as 0.99. Its threshold is frozen from stable's history."""
+    outcome: str | None = None
+    """Outcome only: the name under which outcomes arrive."""
+    score: Score | None = None
+    """Outcome only: how prediction and outcome become a number; by default the metric's own name."""
+    prediction: PredictionField | None = None
+    """Outcome only: which part of the answer is scored."""
+    worse: Worse = Worse.HIGHER
+    """The direction in which the metric gets worse."""
+    matures_after: Duration = 0.0
+    """Outcome only: rows count when they are at least this old."""
+    cap: float | None = None
+    """Outcome only: values beyond it are counted as it."""
+
+    @property
+    def is_binary(self) -> bool:
+        """Whether every value is 0 or 1."""
+        match self.source:
+            case Source.STATUS:
+                return True
+            case Source.LATENCY:
+                return self.quantile is not None
+            case Source.OUTCOME:
+                return self.score is Score.ZERO_ONE
+
+
+class GateSpec(Document):
+    """A rule over a metric: how much false alarm it may cost, how much harm it must rule out."""
+
+    metric: str
+    alpha: float = Field(default=0.05, gt=0, le=0.2)
+    """The chance that an equal candidate is ever stopped by this gate, however often it is looked at."""
+    beta: float = Field(default=0.05, gt=0, le=0.2)
+    """The chance that a candidate worse than the margin ever passes."""
+    margin: Share | None = None
+    """The relative harm that must be ruled out before a step is left. A guardrail has none."""
+
+
+class Step(Document):
+    """One stage of a plan."""
+
+    weight: Weight
+    min_requests: int = Field(default=0, ge=0)
+    """Candidate requests this step must have served."""
+    soak: Duration = 0.0
+    """Time this step must last after its weight was seen."""
+    max_time: Duration | None = None
+    """Time after which an undecided step pauses the rollout for a person."""
+    approval: bool = False
+    """Whether a person must approve before the step is left."""
+    margins: dict[str, Share] = Field(default_factory=dict)
+    """Margins of this step where they differ from the gates' own."""
+
+
+class Deadline(Document):
+    """What happens to a rollout that takes too long. Never promote."""
+
+    after: Duration
+    then: Literal["pause", "abort"] = "pause"
+
+
+class Expect(Document):
+    """The traffic a plan is made for; the gates' information grid is laid over it."""
+
+    requests_per_day: int = Field(gt=0)
+
+
+class OnNewer(StrEnum):
+    """What happens to a newer candidate while a rollout is under way."""
+
+    QUEUE = "queue"
+    SUPERSEDE = "supersede"
+    REFUSE = "refuse"
+
+
+class Plan(Document):
+    """How candidates of one model's variation are rolled out."""
+
+    kind: Literal["plan"] = "plan"
+    model: str = Field(min_length=1)
+    """The MLflow registered model."""
+    variation: str = Field(default="default", pattern=r"^[a-z0-9]([a-z0-9.-]{0,34}[a-z0-9])?$")
+    """The slot of the model that the candidate is for."""
+    trigger: Trigger | None = None
+    """The change in MLflow that starts a rollout; none: people and schedules start them."""
+    serve: Serve = Serve()
+    unit: str | None = None
+    """The request header whose value is hashed, such as x-user-id; none: every request is assigned at random."""
+    strategy: Strategy = Strategy.CANARY
+    metrics: dict[str, MetricSpec] = Field(default_factory=dict)
+    gates: tuple[GateSpec, ...] = ()
+    """Rules that must pass before a step is left."""
+    guardrails: tuple[GateSpec, ...] = ()
+    """Rules that may only stop."""
+    steps: tuple[Step, ...] = Field(min_length=1)
+    bake: Duration = 0.0
+    """How long the former stable stays warm after promotion."""
+    deadline: Deadline | None = None
+    expect: Expect | None = None
+    on_newer: OnNewer = OnNewer.QUEUE
+
+    def document(self) -> dict[str, object]:
+        """The plan as JSON values; `Plan.model_validate` reads it back to an equal plan."""
+        return self.model_dump(mode="json", exclude_defaults=True) | {"kind": self.kind, "model": self.model}
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the plan's canonical JSON; two spellings of one plan share it."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def margin(self, gate: GateSpec, step: int) -> float | None:
+        """The relative harm that `gate` must rule out at `step` (counted from 0)."""
+        return self.steps[step].margins.get(gate.metric, gate.margin)

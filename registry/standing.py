@@ -1,0 +1,104 @@
+"""Standing: what one target (model, variation) trusts and tries now. Pure functions of its rollouts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from registry.build import BuildRef
+from registry.plan import Serve
+from registry.rollout import Phase, Rollout
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """What a target's traffic should be, and for whom services must run."""
+
+    model: str
+    variation: str
+    stable: BuildRef
+    """The build that holds full trust."""
+    serve: Serve
+    unit: str | None = None
+    """The request header that is hashed."""
+    stable_serve: Serve | None = None
+    candidate: BuildRef | None = None
+    """The build being tried, if any traffic is asked for it."""
+    weight: int = 0
+    """The candidate's share in basis points."""
+    rollout: str | None = None
+    epoch: int = 0
+    warm: frozenset[BuildRef] = frozenset()
+    """Builds that must run without traffic: a candidate being launched, a former stable that bakes."""
+
+    @property
+    def needed(self) -> frozenset[BuildRef]:
+        """Every build whose service must run."""
+        return self.warm | {self.stable} | ({self.candidate} if self.candidate else set())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launch:
+    """A build that must run although its target trusts nothing yet: the first build of a variation."""
+
+    build: BuildRef
+    serve: Serve
+
+
+def standings(rollouts: Iterable[Rollout]) -> tuple[Standing, ...]:
+    """The standing of every target that trusts a build, in order of target. Rollouts may come in any order."""
+    by_target: dict[tuple[str, str], list[Rollout]] = {}
+    for rollout in rollouts:
+        by_target.setdefault(rollout.target, []).append(rollout)
+    found = (_standing(by_target[target]) for target in sorted(by_target))
+    return tuple(standing for standing in found if standing is not None)
+
+
+def current(rollouts: Iterable[Rollout]) -> Rollout | None:
+    """Of one target's rollouts, the one that holds it, if any."""
+    return next((rollout for rollout in rollouts if rollout.holds_target), None)
+
+
+def trusted(rollouts: Iterable[Rollout]) -> Rollout | None:
+    """Of one target's rollouts, the last whose candidate took over: its candidate is stable."""
+    over = [rollout for rollout in rollouts if rollout.took_over]
+    return max(over, key=_took_over_at, default=None)
+
+
+def launches(rollouts: Iterable[Rollout]) -> tuple[Launch, ...]:
+    """Packed builds whose service must be started and probed, with how to serve them."""
+    return tuple(
+        Launch(build=rollout.candidate, serve=rollout.plan.serve)
+        for rollout in rollouts
+        if rollout.holds_target and rollout.packed is not None
+    )
+
+
+def _took_over_at(rollout: Rollout) -> object:
+    return rollout.promoted_at or rollout.ended_at or rollout.requested_at
+
+
+def _standing(rollouts: list[Rollout]) -> Standing | None:
+    last = trusted(rollouts)
+    if last is None:
+        return None
+    held = current(rollouts)
+    warm: set[BuildRef] = set()
+    if held is not None and held.phase is Phase.BAKING and held.stable is not None:
+        warm.add(BuildRef(model=held.requested.model, version=held.stable))
+    if held is not None and not held.took_over and held.packed is not None and held.weight == 0:
+        warm.add(held.candidate)
+    trying = held if held is not None and not held.took_over and held.weight > 0 else None
+    return Standing(
+        model=last.requested.model,
+        variation=last.requested.variation,
+        stable=last.candidate,
+        serve=(held or last).plan.serve,
+        stable_serve=last.plan.serve,
+        unit=(held or last).plan.unit,
+        candidate=trying.candidate if trying else None,
+        weight=trying.weight if trying else 0,
+        rollout=held.id if held is not None else None,
+        epoch=held.epoch if held is not None else last.epoch,
+        warm=frozenset(warm),
+    )

@@ -1,0 +1,1 @@
+"""WHAT ANSWERS: long-lived processes and what they speak. Imports registry."""
