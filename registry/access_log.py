@@ -1,0 +1,190 @@
+"""The line that the data plane writes for each request: its fields, their meaning, and how it is read. Pure.
+
+One JSON object a line. `services/traffic/log_format.py` says how Envoy fills these keys; nobody else knows them:
+
+    v        version of this format, 1
+    listener live, or shadow: a mirrored copy, whose answer no client saw
+    ts       start of the request, microseconds since 1970
+    rid      request id, unique among live lines; a shadow line carries the id of the live request it copies
+    route    what the matched route is for: {"model", "audience", "unit_source"}; null where no model's route matched
+    assigned what the request was assigned to, written by `Assigned.header`; null when it was assigned to nothing
+    unit     the value that was hashed; null when the assignment was random
+    upstream version of the build behind the host that was tried last; null when none was
+    host     address of that host
+    status   status code of the answer; 0 when there was none, mostly because the client left
+    flags    Envoy's response flags, such as UF or DC, separated by commas; null for none
+    details  Envoy's response code details, such as via_upstream
+    dur_us   from the first byte received to the last byte sent, microseconds; null when it ended before
+    attempts how often a service was tried; null for not at all
+    prediction  the service's x-sluice-prediction answer header
+    method, path (without its query), bytes_in, bytes_out
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+from typing import Any
+from urllib.parse import quote, unquote
+
+FORMAT_VERSION = 1
+_TEXT = (str,)
+_MAYBE_TEXT = (str, type(None))
+_COUNT = (int,)
+_MAYBE_COUNT = (int, type(None))
+_KINDS: dict[str, tuple[type, ...]] = {
+    "listener": _TEXT, "ts": _COUNT, "rid": _MAYBE_TEXT, "route": (dict, type(None)), "assigned": _MAYBE_TEXT,
+    "unit": _MAYBE_TEXT, "upstream": _MAYBE_TEXT, "host": _MAYBE_TEXT, "status": _COUNT, "flags": _MAYBE_TEXT,
+    "details": _MAYBE_TEXT, "dur_us": _MAYBE_COUNT, "attempts": _MAYBE_COUNT, "prediction": _MAYBE_TEXT,
+    "method": _MAYBE_TEXT, "path": _MAYBE_TEXT, "bytes_in": _COUNT, "bytes_out": _COUNT,
+}  # fmt: skip
+_ANSWERED = "via_upstream"
+_CLIENT_LEFT = frozenset({"DC", "DR"})
+
+
+class Arm(StrEnum):
+    """Which build of its variation a request was assigned to."""
+
+    STABLE = "stable"
+    CANDIDATE = "candidate"
+
+
+class UnitSource(StrEnum):
+    """How a request's slot was found."""
+
+    HEADER = "header"
+    """By hashing the unit: the same unit stays with its arm."""
+    RANDOM = "random"
+    """Drawn for this request alone, because it carried no unit or the model names none."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Assigned:
+    """What a request was assigned to, and the stand of the rollout that assigned it."""
+
+    variation: str
+    arm: Arm
+    build: str
+    """Version of the assigned build."""
+    rollout: str | None
+    """The rollout under way, or the last one, of this variation; none before any."""
+    epoch: int
+    """The rollout's count of weight changes."""
+    weight: int
+    """The candidate's share in force, in basis points."""
+
+    @property
+    def header(self) -> str:
+        """One line of text, safe in a header, that `read_assigned` reads back."""
+        parts = (self.variation, self.arm, self.build, self.rollout or "", str(self.epoch), str(self.weight))
+        return ";".join(quote(part, safe="") for part in parts)
+
+
+@lru_cache(maxsize=4096)
+def read_assigned(header: str) -> Assigned:
+    """The value that `Assigned.header` wrote. Raises ValueError."""
+    parts = [unquote(part) for part in header.split(";")]
+    if len(parts) != 6:
+        raise ValueError(f"assigned has {len(parts)} parts where 6 belong: {header!r}")
+    variation, arm, build, rollout, epoch, weight = parts
+    return Assigned(
+        variation=variation, arm=Arm(arm), build=build, rollout=rollout or None, epoch=int(epoch), weight=int(weight)
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LogLine:
+    """One request as the data plane saw it."""
+
+    is_shadow: bool
+    """Whether this is a mirrored copy. Never an exposure."""
+    ts_us: int
+    """Start of the request, microseconds since 1970."""
+    request_id: str
+    model: str | None
+    """None where no model's route matched: not found, readiness, a malformed request."""
+    audience: str | None
+    unit: str | None
+    unit_source: UnitSource | None
+    assigned: Assigned | None
+    """None where the request was assigned to nothing, such as a model whose stable build has no service."""
+    served: str | None
+    """Version of the build whose answer the client got; None when no service answered."""
+    host: str | None
+    status: int
+    flags: frozenset[str]
+    details: str
+    duration_us: int | None
+    attempts: int
+    prediction: str | None
+    method: str
+    path: str
+    bytes_in: int
+    bytes_out: int
+
+    @property
+    def is_exposure(self) -> bool:
+        """Whether a live request was assigned to an arm: what a rollout counts."""
+        return not self.is_shadow and self.assigned is not None
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether the client left before it had its whole answer. Nobody's failure."""
+        return bool(self.flags & _CLIENT_LEFT)
+
+    @property
+    def is_fallback(self) -> bool:
+        """Whether another build than the assigned one answered: stable, for a candidate that failed."""
+        return self.assigned is not None and self.served is not None and self.served != self.assigned.build
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether the assigned build failed: 5xx, timeout, reset, no connection, also where stable answered for it."""
+        return self.assigned is not None and not self.is_abandoned and (self.is_fallback or self.status >= 500)
+
+
+def parse(line: str) -> LogLine:
+    """The request that a line of the access log tells of. Raises ValueError, saying what is wrong with the line."""
+    row = _row(line)
+    route = row["route"] or {}
+    assigned = row["assigned"]
+    source = route.get("unit_source")
+    flags = row["flags"]
+    return LogLine(
+        is_shadow=row["listener"] == "shadow",
+        ts_us=row["ts"],
+        request_id=row["rid"] or "",
+        model=route.get("model"),
+        audience=route.get("audience"),
+        unit=row["unit"] if source == "header" else None,
+        unit_source=UnitSource(source) if source else None,
+        assigned=read_assigned(assigned) if assigned else None,
+        served=row["upstream"] if row["details"] == _ANSWERED else None,
+        host=row["host"],
+        status=row["status"],
+        flags=frozenset(flags.split(",")) if flags else frozenset(),
+        details=row["details"] or "",
+        duration_us=row["dur_us"],
+        attempts=row["attempts"] or 0,
+        prediction=row["prediction"],
+        method=row["method"] or "",
+        path=row["path"] or "",
+        bytes_in=row["bytes_in"],
+        bytes_out=row["bytes_out"],
+    )
+
+
+def _row(line: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise ValueError(f"not JSON: {error}") from error
+    version = row.get("v") if isinstance(row, dict) else None
+    if version != FORMAT_VERSION:
+        raise ValueError(f"not an object of format version {FORMAT_VERSION}, but of {version!r}")
+    for key, kinds in _KINDS.items():
+        if type(row.get(key, _KINDS)) not in kinds:
+            raise ValueError(f"{key} is {row.get(key, 'missing')!r}; expected {' or '.join(k.__name__ for k in kinds)}")
+    return row
