@@ -51,7 +51,7 @@ _PLAIN = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?\Z")
 
 
 def slug(name: str) -> str:
-    """A name fit for folders, bento tags, clusters and ids. Injective: a changed name carries a hash of the original."""
+    """A name fit for folders, bento tags, clusters and ids. Injective: a changed name carries a hash."""
     if _PLAIN.match(name):
         return name
     words = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:24].strip("-") or "model"

@@ -29,6 +29,10 @@ class Decision:
 
     choice: Choice
     reason: str
+    until: datetime | None = None
+    """Hold only: nothing can change before this time."""
+    person: bool = False
+    """Hold only: a person must act before anything can change."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +52,7 @@ def decide(rollout: Rollout, verdicts: Sequence[Verdict], progress: Progress, no
     if failing:
         return Decision(choice=Choice.ABORT, reason=_names(failing, "failed") + f": {failing[0].reason}")
     if rollout.phase is not Phase.RUNNING:
-        return Decision(choice=Choice.HOLD, reason=f"{rollout.phase}: {rollout.reason}")
+        return Decision(choice=Choice.HOLD, reason=f"{rollout.phase}: {rollout.reason}", person=True)
     overdue = _overdue(rollout, now)
     if overdue is not None:
         return overdue
@@ -87,10 +91,12 @@ def _waiting(rollout: Rollout, verdicts: Sequence[Verdict], progress: Progress, 
         return _hold(f"{progress.candidate_requests} of {step.min_requests} candidate requests served at this step")
     left = timedelta(seconds=step.soak) - (now - rollout.step_observed_at)
     if left > timedelta(0):
-        return _hold(f"soaking, {format_duration(round(left.total_seconds()))} left")
+        reason = f"soaking, {format_duration(round(left.total_seconds()))} left"
+        return Decision(choice=Choice.HOLD, reason=reason, until=now + left)
     if _needs_approval(rollout, step) and rollout.step not in rollout.approvals:
         why = "the plan has no gates" if not rollout.plan.gates else f"step {_at(rollout)} wants a person"
-        return _hold(f"waiting for approval: {why}; sluice rollout approve {rollout.id}")
+        reason = f"waiting for approval: {why}; sluice rollout approve {rollout.id}"
+        return Decision(choice=Choice.HOLD, reason=reason, person=True)
     return None
 
 

@@ -11,8 +11,27 @@ from functools import cached_property
 from registry.build import BuildRef
 from registry.errors import IllegalMove
 from registry.facts import (
-    Aborted, Approved, Baked, Begun, Concluded, Entry, Established, Fact, Failed, Frozen, Judged, Observed, Packed,
-    Paused, Promoted, Ready, Requested, Resumed, Settled, StepEntered, Superseded,
+    Aborted,
+    Approved,
+    Baked,
+    Begun,
+    Concluded,
+    Entry,
+    Established,
+    Fact,
+    Failed,
+    Frozen,
+    Judged,
+    Observed,
+    Packed,
+    Paused,
+    Promoted,
+    Ready,
+    Requested,
+    Resumed,
+    Settled,
+    StepEntered,
+    Superseded,
 )  # fmt: skip
 from registry.plan import Plan
 
@@ -89,7 +108,8 @@ class Rollout:
     ended_at: datetime | None = None
     thresholds: dict[str, float] = field(default_factory=dict)
     judgements: dict[str, Judgement] = field(default_factory=dict)
-    approvals: frozenset[int] = frozenset()
+    approvals: dict[int, str] = field(default_factory=dict)
+    """Who approved which step."""
     settled: bool = False
 
     @cached_property
@@ -202,8 +222,8 @@ def advance(rollout: Rollout, entry: Entry) -> Rollout:
         case Resumed(reason=reason, actor=actor):
             phase = Phase.RUNNING if state.step >= 0 else Phase.LAUNCHING
             return replace(state, phase=phase, reason=reason, actor=actor)
-        case Approved(step=step):
-            return replace(state, approvals=state.approvals | {step})
+        case Approved(step=step, actor=actor):
+            return replace(state, approvals={**state.approvals, step: actor})
         case Promoted(reason=reason, actor=actor):
             moved = replace(state, phase=Phase.BAKING, reason=reason, actor=actor, promoted_at=at)
             return _reweighted(moved, FULL)

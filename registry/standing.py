@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 
 from registry.build import BuildRef
 from registry.plan import Serve
@@ -74,7 +75,7 @@ def launches(rollouts: Iterable[Rollout]) -> tuple[Launch, ...]:
     )
 
 
-def _took_over_at(rollout: Rollout) -> object:
+def _took_over_at(rollout: Rollout) -> datetime:
     return rollout.promoted_at or rollout.ended_at or rollout.requested_at
 
 

@@ -12,7 +12,7 @@ from registry.metric import TallyRow
 class Answer(StrEnum):
     """What a gate answers. Undecided and no_data are answers of their own, never a pass."""
 
-    PASS = "pass"
+    PASS = "pass"  # noqa: S105
     FAIL = "fail"
     UNDECIDED = "undecided"
     NO_DATA = "no_data"

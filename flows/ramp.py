@@ -1,0 +1,202 @@
+"""One tick of a rollout: read, judge, decide, append. The loop itself belongs to a driver or to the keeper."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from flows.gate import next_look, verdict
+from registry.decision import Choice, Decision, Progress, decide
+from registry.errors import LedgerConflict
+from registry.facts import Aborted, Fact, Frozen, Judged, Paused, Promoted, StepEntered
+from registry.ledger import Ledger
+from registry.metric import TallyRow, exceedance_name
+from registry.plan import GateSpec, Source
+from registry.rollout import DEPLOY, ROLLBACK, Phase, Rollout
+from registry.verdict import Answer, Verdict
+
+MIN_HISTORY = 200
+"""Requests of stable that must be known before a latency threshold is frozen from them."""
+
+
+class Authority(StrEnum):
+    """What whoever ticks may do: a driver may advance and promote, the keeper may only stop."""
+
+    ADVANCE = "advance"
+    STOP = "stop"
+
+
+class Tallies(Protocol):
+    """What a tick reads from the telemetry."""
+
+    def tallies(self, rollout: str) -> tuple[int, tuple[TallyRow, ...]]:
+        """The collector's position and the rollout's cumulative tallies at it."""
+        ...
+
+    def progress(self, rollout: str, epoch: int) -> int:
+        """Requests assigned to the candidate in this epoch."""
+        ...
+
+    def stable_quantile(self, model: str, version: str, q: float) -> tuple[float, int] | None:
+        """A quantile of a build's recent durations in seconds, and how many requests it rests on."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tick:
+    """What one tick saw and did."""
+
+    rollout: Rollout
+    verdicts: tuple[Verdict, ...]
+    decision: Decision
+
+
+def tick(ledger: Ledger, tallies: Tallies, rollout_id: str, now: datetime, authority: Authority) -> Tick:
+    """Judge a rollout and append what follows. Safe to call from anywhere at any time, any number of times.
+
+    Raises LedgerConflict when somebody else appended meanwhile: call again.
+    """
+    rollout = _freeze(ledger, tallies, ledger.rollout(rollout_id), now)
+    if not rollout.has_exposure:
+        return _before_exposure(ledger, rollout, now, authority)
+    verdicts = _judge(ledger, tallies, rollout, now)
+    rollout = _record_changes(ledger, rollout, verdicts, now)
+    progress = Progress(candidate_requests=tallies.progress(rollout.id, rollout.epoch))
+    decision = decide(rollout, verdicts, progress, now)
+    fact = _fact(rollout, verdicts, decision)
+    if fact is None or not _is_allowed(decision, authority):
+        return Tick(rollout=rollout, verdicts=verdicts, decision=decision)
+    rollout = ledger.append(rollout.id, rollout.seq + 1, fact, now)
+    return Tick(rollout=rollout, verdicts=verdicts, decision=decision)
+
+
+def replayed(ledger: Ledger, rollout: Rollout) -> tuple[Verdict, ...]:
+    """The verdicts that the recorded looks give at the rollout's step. Judges nothing new."""
+    step = max(rollout.step, 0)
+    return tuple(
+        verdict(
+            plan=rollout.plan,
+            gate=gate,
+            guardrail=guardrail,
+            step=step,
+            looks=ledger.looks(rollout.id, gate.metric),
+        )
+        for gate, guardrail in _gates(rollout)
+    )
+
+
+def _before_exposure(ledger: Ledger, rollout: Rollout, now: datetime, authority: Authority) -> Tick:
+    held = Decision(choice=Choice.HOLD, reason=f"{rollout.phase}: {rollout.reason}")
+    waits = rollout.phase is not Phase.LAUNCHING or not rollout.ready
+    if waits or authority is not Authority.ADVANCE or rollout.requested.strategy in (DEPLOY, ROLLBACK):
+        return Tick(rollout=rollout, verdicts=(), decision=held)
+    entered = StepEntered(
+        step=0, weight=rollout.plan.steps[0].weight, actor="driver", reason="the candidate is ready", verdicts={}
+    )
+    rollout = ledger.append(rollout.id, rollout.seq + 1, entered, now)
+    return Tick(
+        rollout=rollout, verdicts=(), decision=Decision(choice=Choice.ADVANCE, reason="the candidate is ready")
+    )
+
+
+def _gates(rollout: Rollout) -> tuple[tuple[GateSpec, bool], ...]:
+    plan = rollout.plan
+    return (*((gate, False) for gate in plan.gates), *((gate, True) for gate in plan.guardrails))
+
+
+def _freeze(ledger: Ledger, tallies: Tallies, rollout: Rollout, now: datetime) -> Rollout:
+    """Fix the latency thresholds that are still open, as soon as stable has enough history."""
+    if rollout.stable is None or not (rollout.holds_target and not rollout.took_over):
+        return rollout
+    for name, metric in rollout.plan.metrics.items():
+        if metric.source is not Source.LATENCY or metric.quantile is None or name in rollout.thresholds:
+            continue
+        known = tallies.stable_quantile(rollout.requested.model, rollout.stable, metric.quantile)
+        if known is None or known[1] < MIN_HISTORY:
+            continue
+        fact = Frozen(metric=name, threshold=known[0], rows=known[1])
+        rollout = ledger.append(rollout.id, rollout.seq + 1, fact, now)
+    return rollout
+
+
+def _judge(ledger: Ledger, tallies: Tallies, rollout: Rollout, now: datetime) -> tuple[Verdict, ...]:
+    watermark, rows = tallies.tallies(rollout.id)
+    verdicts = []
+    for gate, guardrail in _gates(rollout):
+        looks = ledger.looks(rollout.id, gate.metric)
+        look = next_look(
+            rollout=rollout.id,
+            plan=rollout.plan,
+            gate=gate,
+            guardrail=guardrail,
+            step=rollout.step,
+            looks=looks,
+            rows=_rows_of(rollout, gate, rows),
+            watermark=watermark,
+            at=now,
+        )
+        if look is not None:
+            looks = (*looks, ledger.record_look(look))
+        verdicts.append(
+            verdict(plan=rollout.plan, gate=gate, guardrail=guardrail, step=rollout.step, looks=looks)
+        )
+    return tuple(verdicts)
+
+
+def _rows_of(rollout: Rollout, gate: GateSpec, rows: Sequence[TallyRow]) -> tuple[TallyRow, ...]:
+    """The rows of a gate's metric, with those of the exceedance metrics derived from it."""
+    steps = range(len(rollout.plan.steps))
+    margins = {rollout.plan.margin(gate, step) for step in steps} - {None}
+    names = {gate.metric} | {exceedance_name(gate.metric, margin) for margin in margins if margin is not None}
+    return tuple(row for row in rows if row.metric in names)
+
+
+def _record_changes(
+    ledger: Ledger, rollout: Rollout, verdicts: Sequence[Verdict], now: datetime
+) -> Rollout:
+    """Append Judged for each gate whose answer is not what the ledger says."""
+    for judged in verdicts:
+        known = rollout.judgements.get(judged.metric)
+        if known is not None and (known.answer, known.step) == (judged.answer.value, judged.step):
+            continue
+        fact = Judged(
+            metric=judged.metric, answer=judged.answer.value, k=judged.k, step=judged.step, reason=judged.reason
+        )
+        rollout = ledger.append(rollout.id, rollout.seq + 1, fact, now)
+    return rollout
+
+
+def _is_allowed(decision: Decision, authority: Authority) -> bool:
+    return authority is Authority.ADVANCE or decision.choice in (Choice.ABORT, Choice.PAUSE)
+
+
+def _fact(rollout: Rollout, verdicts: Sequence[Verdict], decision: Decision) -> Fact | None:
+    answers = {v.metric: v.answer.value for v in verdicts}
+    gates = {v.metric: v.answer.value for v in verdicts if not v.guardrail}
+    match decision.choice:
+        case Choice.HOLD:
+            return None
+        case Choice.PAUSE:
+            return Paused(actor="policy", reason=decision.reason)
+        case Choice.ABORT:
+            return Aborted(actor="policy", reason=decision.reason, verdicts=answers)
+        case Choice.ADVANCE:
+            step = rollout.step + 1
+            weight = rollout.plan.steps[step].weight
+            return StepEntered(step=step, weight=weight, actor="policy", reason=decision.reason, verdicts=answers)
+        case Choice.PROMOTE:
+            return _promoted(rollout, gates, decision)
+
+
+def _promoted(rollout: Rollout, gates: dict[str, str], decision: Decision) -> Promoted:
+    """On passing verdicts, or, for a plan without gates, by the person who approved the last step."""
+    if gates and set(gates.values()) == {Answer.PASS.value}:
+        return Promoted(actor="policy", reason=decision.reason, override=False, verdicts=gates)
+    approver = rollout.approvals[rollout.step]
+    return Promoted(actor=approver, reason=f"approved by {approver}; the plan has no gates", override=True, verdicts={})
+
+
+__all__ = ["Authority", "LedgerConflict", "Tallies", "Tick", "replayed", "tick"]

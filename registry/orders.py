@@ -1,0 +1,291 @@
+"""Orders: what people and triggers ask for. Each checks the present state, then appends; the one door to the ledger."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from registry.build import slug
+from registry.errors import LedgerConflict, NotFound, Refused, TargetBusy
+from registry.facts import (
+    Aborted,
+    Approved,
+    Baked,
+    Begun,
+    Established,
+    Fact,
+    Packed,
+    Paused,
+    Promoted,
+    Requested,
+    Resumed,
+    Superseded,
+)
+from registry.ledger import Ledger
+from registry.plan import OnNewer, Plan
+from registry.rollout import DEPLOY, ROLLBACK, Ending, Phase, Rollout
+from registry.standing import current, trusted
+
+RETRIES = 8
+"""How often an order reads again after somebody else appended first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """Who asks, through which door."""
+
+    actor: str
+    cause: str
+    by_name: bool = True
+    """Whether this very version was named. Triggers see a state, they name nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Started:
+    """The rollout that an order led to, and whether the order made it."""
+
+    rollout: Rollout
+    created: bool
+
+
+def start(
+    ledger: Ledger, *, plan: Plan, version: str, request: Request, now: datetime, allow_older: bool = False
+) -> Started:
+    """Ask for `version` to be rolled out by `plan`.
+
+    The same (model, variation, version, plan digest) asked for twice is one rollout. One that ended without success is
+    asked for again only by name.
+    """
+    mine = _of_target(ledger, plan.model, plan.variation)
+    stable = trusted(mine)
+    if stable is None:
+        raise Refused(
+            f"{plan.model}/{plan.variation} has no stable build to compare version {version} with.",
+            fix=f"deploy a first build: sluice deploy {plan.model} --build {version}",
+        )
+    if stable.requested.version == version:
+        raise Refused(f"{plan.model} v{version} is stable already: there is nothing to roll out.")
+    if _is_older(version, stable.requested.version) and not allow_older:
+        raise Refused(
+            f"{plan.model} v{version} is older than stable v{stable.requested.version}.",
+            fix=f"at once: sluice rollback {plan.model} --to {version}; ramped like a new one: --allow-older",
+        )
+    same = _same_intent(mine, version, plan.digest)
+    if same and (not same[-1].is_ended or not request.by_name):
+        return Started(rollout=same[-1], created=False)
+    _make_room(ledger, plan, current(mine), version, now)
+    requested = Requested(
+        model=plan.model, variation=plan.variation, version=version, strategy=plan.strategy.value,
+        plan=plan.document(), plan_digest=plan.digest, actor=request.actor, cause=request.cause,
+    )  # fmt: skip
+    return _open(ledger, requested, attempt=len(same), now=now)
+
+
+def deploy(ledger: Ledger, *, plan: Plan, version: str, request: Request, now: datetime) -> Started:
+    """Put the first build into an empty variation."""
+    mine = _of_target(ledger, plan.model, plan.variation)
+    stable = trusted(mine)
+    if stable is not None and stable.requested.version == version:
+        return Started(rollout=stable, created=False)
+    if stable is not None:
+        raise Refused(
+            f"{plan.model}/{plan.variation} serves v{stable.requested.version} already.",
+            fix=f"roll the build out: sluice rollout start {plan.model} --build {version}",
+        )
+    requested = Requested(
+        model=plan.model, variation=plan.variation, version=version, strategy=DEPLOY,
+        plan=plan.document(), plan_digest=plan.digest, actor=request.actor, cause=request.cause,
+    )  # fmt: skip
+    same = _same_intent(mine, version, plan.digest)
+    if same and not same[-1].is_ended:
+        return Started(rollout=same[-1], created=False)
+    return _open(ledger, requested, attempt=len(same), now=now)
+
+
+def roll_back(
+    ledger: Ledger, *, model: str, variation: str, version: str | None, reason: str, request: Request, now: datetime
+) -> Started:
+    """Go back to an earlier build at once: a new rollout whose promotion is the actor's override.
+
+    Without `version`, back to the build that was stable before. A build whose bento is known needs no packing.
+    """
+    mine = _of_target(ledger, model, variation)
+    stable, held = trusted(mine), current(mine)
+    if stable is None:
+        raise Refused(f"{model}/{variation} serves nothing: there is nothing to go back from.")
+    if held is not None and held.phase is not Phase.BAKING:
+        raise Refused(
+            f"rollout {held.id} is {held.phase}: its candidate is not stable yet.",
+            fix=f"take it back with: sluice rollout abort {held.id}",
+        )
+    former = _former(mine, stable, version)
+    if held is not None:
+        _append(ledger, held.id, lambda _: Baked(reason=f"rolled back by {request.actor}"), now)
+    plan = former.plan
+    requested = Requested(
+        model=model, variation=variation, version=former.requested.version, strategy=ROLLBACK,
+        plan=plan.document(), plan_digest=plan.digest, actor=request.actor, cause=f"{request.cause}: {reason}",
+    )  # fmt: skip
+    rollbacks = [r for r in mine if r.requested.strategy == ROLLBACK]
+    started = _open(ledger, requested, attempt=len(rollbacks), now=now)
+    if former.packed is None or not started.rollout.holds_target:
+        return started
+    packed: Packed = former.packed
+    return Started(rollout=_append(ledger, started.rollout.id, lambda _: packed, now), created=True)
+
+
+def begin(ledger: Ledger, rollout: Rollout, now: datetime) -> Rollout:
+    """Let a queued rollout take its target, if it is free and this one is first in the queue."""
+    mine = _of_target(ledger, *rollout.target)
+    queue = [r for r in mine if r.phase is Phase.QUEUED]
+    if current(mine) is not None or not queue or queue[0].id != rollout.id:
+        return rollout
+    stable = trusted(mine)
+    fact = Begun(stable=stable.requested.version if stable else None)
+    try:
+        return ledger.append(rollout.id, rollout.seq + 1, fact, now)
+    except (TargetBusy, LedgerConflict):
+        return ledger.rollout(rollout.id)
+
+
+def complete(ledger: Ledger, rollout_id: str, now: datetime) -> Rollout:
+    """Give all traffic to a ready first build or rollback: what its actor asked for when it was ordered."""
+    rollout = ledger.rollout(rollout_id)
+    if rollout.phase is not Phase.LAUNCHING or not rollout.ready:
+        return rollout
+    actor, cause = rollout.requested.actor, rollout.requested.cause
+    if rollout.requested.strategy == DEPLOY:
+        return _append(ledger, rollout_id, lambda _: Established(actor=actor, reason="first build, probed"), now)
+    if rollout.requested.strategy == ROLLBACK:
+        fact = Promoted(actor=actor, reason=f"rolled back, {cause}", override=True, verdicts={})
+        return _append(ledger, rollout_id, lambda _: fact, now)
+    return rollout
+
+
+def pause(ledger: Ledger, rollout_id: str, *, actor: str, reason: str, now: datetime) -> Rollout:
+    """Hold a rollout where it is. Guardrails go on."""
+    if ledger.rollout(rollout_id).phase is Phase.PAUSED:
+        return ledger.rollout(rollout_id)
+    return _append(ledger, rollout_id, lambda _: Paused(actor=actor, reason=reason), now)
+
+
+def resume(ledger: Ledger, rollout_id: str, *, actor: str, reason: str, now: datetime) -> Rollout:
+    """End a pause."""
+    return _append(ledger, rollout_id, lambda _: Resumed(actor=actor, reason=reason), now)
+
+
+def approve(ledger: Ledger, rollout_id: str, *, actor: str, reason: str, now: datetime) -> Rollout:
+    """Let a rollout leave the step it is at, once its gates have passed."""
+    return _append(ledger, rollout_id, lambda r: Approved(step=r.step, actor=actor, reason=reason), now)
+
+
+def promote(ledger: Ledger, rollout_id: str, *, actor: str, reason: str, now: datetime) -> Rollout:
+    """Give the candidate all traffic now, by a named person's override."""
+    if ledger.rollout(rollout_id).took_over:
+        return ledger.rollout(rollout_id)
+    return _append(
+        ledger,
+        rollout_id,
+        lambda r: Promoted(
+            actor=actor, reason=reason, override=True, verdicts={m: j.answer for m, j in r.judgements.items()}
+        ),
+        now,
+    )
+
+
+def abort(ledger: Ledger, rollout_id: str, *, actor: str, reason: str, now: datetime) -> Rollout:
+    """Take all traffic back to stable, at any phase. Aborting what is aborted changes nothing."""
+    rollout = ledger.rollout(rollout_id)
+    if rollout.ending is Ending.ABORTED:
+        return rollout
+    if rollout.is_ended:
+        raise Refused(
+            f"rollout {rollout_id} has ended ({rollout.ending}): there is nothing left to abort.",
+            fix=f"to go back to the build before: sluice rollback {rollout.requested.model}",
+        )
+    return _append(ledger, rollout_id, lambda _: Aborted(actor=actor, reason=reason), now)
+
+
+def find(ledger: Ledger, name: str) -> Rollout:
+    """The rollout with this id, or the latest of the model with this name."""
+    try:
+        return ledger.rollout(name)
+    except NotFound:
+        of_model = ledger.rollouts(model=name)
+        if not of_model:
+            raise
+        return of_model[-1]
+
+
+def _append(ledger: Ledger, rollout_id: str, fact: Callable[[Rollout], Fact], now: datetime) -> Rollout:
+    for _ in range(RETRIES):
+        rollout = ledger.rollout(rollout_id)
+        try:
+            return ledger.append(rollout_id, rollout.seq + 1, fact(rollout), now)
+        except LedgerConflict:
+            continue
+    raise LedgerConflict(f"rollout {rollout_id} keeps changing.", fix="try again.")
+
+
+def _open(ledger: Ledger, requested: Requested, *, attempt: int, now: datetime) -> Started:
+    name = rollout_id(requested, attempt)
+    try:
+        opened = ledger.open(name, requested, now)
+    except LedgerConflict:
+        return Started(rollout=ledger.rollout(name), created=False)
+    return Started(rollout=begin(ledger, opened, now), created=True)
+
+
+def rollout_id(requested: Requested, attempt: int) -> str:
+    """The id that this intent has on its n-th attempt: two doors that ask at once make one rollout."""
+    intent = (requested.model, requested.variation, requested.version, requested.plan_digest, requested.strategy)
+    digest = hashlib.sha256(repr((*intent, attempt)).encode()).hexdigest()
+    return f"{slug(requested.model)}-v{slug(requested.version)}-{digest[:6]}"
+
+
+def _of_target(ledger: Ledger, model: str, variation: str) -> list[Rollout]:
+    return [r for r in ledger.rollouts(model=model) if r.requested.variation == variation]
+
+
+def _same_intent(rollouts: Sequence[Rollout], version: str, digest: str) -> list[Rollout]:
+    return [
+        r
+        for r in rollouts
+        if r.requested.version == version and r.requested.plan_digest == digest and r.requested.strategy != ROLLBACK
+    ]
+
+
+def _make_room(ledger: Ledger, plan: Plan, held: Rollout | None, version: str, now: datetime) -> None:
+    if held is None:
+        return
+    match plan.on_newer:
+        case OnNewer.QUEUE:
+            return
+        case OnNewer.REFUSE:
+            raise TargetBusy(
+                f"rollout {held.id} of {plan.model}/{plan.variation} is {held.phase}.",
+                fix=f"wait for it, or: sluice rollout abort {held.id}",
+            )
+        case OnNewer.SUPERSEDE:
+            if held.phase is not Phase.BAKING:
+                _append(ledger, held.id, lambda _: Superseded(by=f"v{version}"), now)
+
+
+def _former(rollouts: Sequence[Rollout], stable: Rollout, version: str | None) -> Rollout:
+    """The rollout that packed the build to go back to."""
+    served = [r for r in rollouts if r.took_over and r.requested.version != stable.requested.version]
+    wanted = [r for r in served if version is None or r.requested.version == version]
+    if wanted:
+        return max(wanted, key=lambda r: r.promoted_at or r.ended_at or r.requested_at)
+    known = ", ".join(sorted({f"v{r.requested.version}" for r in served})) or "none"
+    what = f"v{version} was" if version else "no other build was"
+    raise Refused(
+        f"{what} never stable for {'/'.join(stable.target)}; earlier stable builds: {known}.",
+        fix=f"to bring in another build: sluice rollout start {stable.requested.model} --build VERSION --allow-older",
+    )
+
+
+def _is_older(version: str, stable: str) -> bool:
+    return version.isdigit() and stable.isdigit() and int(version) < int(stable)
