@@ -1,0 +1,52 @@
+"""Program: what the process supervisor is asked to keep running. ProgramState: what it says about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """One long-lived process. Equal programs are the same program: adding one twice changes nothing."""
+
+    name: str
+    """Lower-case letters, digits, dots, dashes and underscores; such as `service_name(ref)`."""
+    command: tuple[str, ...]
+    """The executable and its arguments; no shell reads them. Secrets belong in `env`, never here."""
+    cwd: Path
+    log: Path
+    """The file that takes standard output and error; the process writes to it itself, appending."""
+    env: Mapping[str, str] = field(default_factory=dict)
+    """Added to the supervisor's own small environment, which has PATH, HOME, the locale and telemetry switched off."""
+    stop_seconds: float = 10.0
+    """How long it may take to end after SIGTERM before its whole process tree is killed."""
+
+
+class Condition(StrEnum):
+    """How a program is. RUNNING says that the process lives, not that it answers."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    RETRYING = "retrying"
+    """It ended too soon and will be started again after a pause."""
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    FAILED = "failed"
+    """It will not be started again without being asked."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProgramState:
+    """What the supervisor says about one program."""
+
+    name: str
+    condition: Condition
+    pid: int | None
+    """None while it has no process."""
+    since: datetime | None
+    """When its present condition began, in UTC."""
+    log: Path
