@@ -29,10 +29,19 @@ class Decision:
 
     choice: Choice
     reason: str
-    until: datetime | None = None
-    """Hold only: nothing can change before this time."""
+    wait: timedelta | None = None
+    """Hold only: nothing can change before this much time has passed."""
     person: bool = False
     """Hold only: a person must act before anything can change."""
+
+    @property
+    def is_long_wait(self) -> bool:
+        """Whether nothing can change for so long that no process should wait for it."""
+        return self.person or (self.wait is not None and self.wait > LONG_WAIT)
+
+
+LONG_WAIT = timedelta(minutes=2)
+"""Drivers do not sit out longer waits; the keeper starts one when there is something to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +101,7 @@ def _waiting(rollout: Rollout, verdicts: Sequence[Verdict], progress: Progress, 
     left = timedelta(seconds=step.soak) - (now - rollout.step_observed_at)
     if left > timedelta(0):
         reason = f"soaking, {format_duration(round(left.total_seconds()))} left"
-        return Decision(choice=Choice.HOLD, reason=reason, until=now + left)
+        return Decision(choice=Choice.HOLD, reason=reason, wait=left)
     if _needs_approval(rollout, step) and rollout.step not in rollout.approvals:
         why = "the plan has no gates" if not rollout.plan.gates else f"step {_at(rollout)} wants a person"
         reason = f"waiting for approval: {why}; sluice rollout approve {rollout.id}"

@@ -104,6 +104,7 @@ class Rollout:
     """The last epoch that the data plane was seen to serve."""
     step_entered_at: datetime | None = None
     step_observed_at: datetime | None = None
+    began_at: datetime | None = None
     promoted_at: datetime | None = None
     ended_at: datetime | None = None
     thresholds: dict[str, float] = field(default_factory=dict)
@@ -202,7 +203,7 @@ def advance(rollout: Rollout, entry: Entry) -> Rollout:
         case Requested():
             raise IllegalMove(f"rollout {rollout.id} is requested already.")
         case Begun(stable=stable):
-            return replace(state, phase=Phase.LAUNCHING, stable=stable, reason="launching the candidate")
+            return replace(state, phase=Phase.LAUNCHING, stable=stable, began_at=at, reason="launching the candidate")
         case Packed():
             return replace(state, packed=fact)
         case Ready():
@@ -233,7 +234,8 @@ def advance(rollout: Rollout, entry: Entry) -> Rollout:
         case Baked():
             return _ended(state, Ending.PROMOTED, state.reason, at, state.actor)
         case Aborted(reason=reason, actor=actor):
-            return _reweighted(_ended(state, Ending.ABORTED, reason, at, actor), 0)
+            aborted = _ended(state, Ending.ABORTED, reason, at, actor)
+            return replace(_reweighted(aborted, 0), settled=False)
         case Superseded(by=by):
             return _reweighted(_ended(state, Ending.SUPERSEDED, f"superseded by {by}", at, by), 0)
         case Concluded(reason=reason, actor=actor):

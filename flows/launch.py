@@ -1,0 +1,53 @@
+"""Launch: from a registered version to a bento. The keeper starts and probes what the ledger then needs."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from registry.build import Build, BuildRef, service_name
+from registry.errors import PackFailed, Refused
+from registry.facts import Failed, Packed
+from registry.ledger import Ledger
+from registry.plan import Serve
+from registry.plan_file import check_against_build
+from registry.rollout import DEPLOY, ROLLBACK, Rollout
+
+
+class Source(Protocol):
+    """Where builds come from."""
+
+    def build(self, ref: BuildRef) -> Build: ...
+
+    def fetch(self, ref: BuildRef, into: Path) -> Path:
+        """The folder with the model's files, downloaded when it is not there yet."""
+        ...
+
+
+class Packing(Protocol):
+    """What turns a build's files into a bento."""
+
+    def pack(self, build: Build, model_path: Path, *, serve: Serve) -> Packed: ...
+
+
+def launch(ledger: Ledger, source: Source, packing: Packing, rollout: Rollout, into: Path, now: datetime) -> Rollout:
+    """Pack the candidate and append Packed, or Failed when it cannot be packed or judged as the plan wants.
+
+    Raises CatalogUnavailable when MLflow does not answer: the next driver tries again.
+    """
+    try:
+        fact = _packed(source, packing, rollout, into)
+    except (PackFailed, Refused) as error:
+        return ledger.append(rollout.id, rollout.seq + 1, Failed(stage="pack", reason=str(error)), now)
+    return ledger.append(rollout.id, rollout.seq + 1, fact, now)
+
+
+def _packed(source: Source, packing: Packing, rollout: Rollout, into: Path) -> Packed:
+    build = source.build(rollout.candidate)
+    if rollout.requested.strategy not in (DEPLOY, ROLLBACK):
+        problems = check_against_build(rollout.plan, build)
+        if problems:
+            raise Refused("; ".join(problems))
+    files = source.fetch(rollout.candidate, into / service_name(rollout.candidate))
+    return packing.pack(build, files, serve=rollout.plan.serve)

@@ -1,0 +1,91 @@
+"""Settle: tell the catalog how a rollout ended. Written last, each write read back by the catalog; repeatable."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from registry.build import Build, BuildRef
+from registry.errors import NotFound
+from registry.rollout import Ending, Rollout
+
+TAG = "sluice"
+"""Prefix of every tag that is written."""
+FALLBACK = "default"
+
+
+class Shelf(Protocol):
+    """What settling needs from the catalog."""
+
+    def build(self, ref: BuildRef) -> Build: ...
+
+    def set_alias(self, ref: BuildRef, alias: str) -> None: ...
+
+    def delete_alias(self, model: str, alias: str) -> None: ...
+
+    def set_tag(self, ref: BuildRef, key: str, value: str) -> None: ...
+
+    def transition_stage(self, ref: BuildRef, stage: str, *, archive_existing: bool) -> None: ...
+
+
+def settle(shelf: Shelf, rollout: Rollout, champion: str) -> tuple[str, ...]:
+    """Move aliases, stages and tags to where the rollout's end leaves them; what was changed, in words.
+
+    Raises CatalogUnavailable; whatever was written stays and is written again next time. A version that was deleted
+    meanwhile is told so and otherwise left alone.
+    """
+    try:
+        candidate = shelf.build(rollout.candidate)
+    except NotFound:
+        return (f"{rollout.candidate} is no longer in the catalog; nothing was written",)
+    changes = [*_trust(shelf, rollout, candidate, champion_alias(champion, rollout.requested.variation))]
+    changes += _release_trigger(shelf, rollout, candidate)
+    changes += _tags(shelf, rollout)
+    return tuple(changes)
+
+
+def champion_alias(champion: str, variation: str) -> str:
+    """The alias of a variation's stable build: `champion`, or `champion-<variation>` off the fallback."""
+    return champion if variation == FALLBACK else f"{champion}-{variation}"
+
+
+def _trust(shelf: Shelf, rollout: Rollout, candidate: Build, alias: str) -> list[str]:
+    """The champion alias on what is stable now, and the stage where the plan goes by stages."""
+    if rollout.took_over:
+        shelf.set_alias(candidate.ref, alias)
+        return [f"alias {alias} -> v{candidate.ref.version}", *_stage(shelf, rollout, candidate)]
+    if rollout.ending is Ending.ABORTED and alias in candidate.aliases and rollout.stable is not None:
+        stable = BuildRef(model=candidate.ref.model, version=rollout.stable)
+        shelf.set_alias(stable, alias)
+        return [f"alias {alias} -> v{stable.version}"]
+    return []
+
+
+def _stage(shelf: Shelf, rollout: Rollout, candidate: Build) -> list[str]:
+    trigger = rollout.plan.trigger
+    if trigger is None or trigger.stage is None:
+        return []
+    shelf.transition_stage(candidate.ref, "Production", archive_existing=True)
+    return [f"v{candidate.ref.version} in Production, the versions before it archived"]
+
+
+def _release_trigger(shelf: Shelf, rollout: Rollout, candidate: Build) -> list[str]:
+    """Take the trigger's alias from a candidate that is none any longer."""
+    trigger = rollout.plan.trigger
+    if trigger is None or trigger.alias is None or trigger.alias not in candidate.aliases:
+        return []
+    shelf.delete_alias(candidate.ref.model, trigger.alias)
+    return [f"alias {trigger.alias} removed"]
+
+
+def _tags(shelf: Shelf, rollout: Rollout) -> list[str]:
+    ending = rollout.ending or Ending.PROMOTED
+    tags = {
+        f"{TAG}.rollout": rollout.id,
+        f"{TAG}.ending": ending.value,
+        f"{TAG}.reason": rollout.reason,
+        f"{TAG}.actor": rollout.actor,
+        **{f"{TAG}.verdict.{metric}": judged.answer for metric, judged in rollout.judgements.items()},
+    }
+    for key, value in tags.items():
+        shelf.set_tag(rollout.candidate, key, value)
+    return [f"{len(tags)} tags on v{rollout.candidate.version}"]

@@ -1,0 +1,164 @@
+"""The services half of a look: what must run, runs; what need not, is drained and stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import structlog
+
+from registry.build import BuildRef
+from registry.errors import LedgerConflict, Refused, SluiceError
+from registry.facts import Failed, Packed, Ready
+from registry.ledger import Ledger
+from registry.plan import Serve
+from registry.rollout import Rollout
+from registry.standing import Standing
+from services.keeper.ports import DataPlane, Services
+
+log = structlog.get_logger("keeper")
+
+PROBES = 2
+"""Successful probes in a row after which a service is ready."""
+LAUNCH_SECONDS = 180
+"""Time after which a candidate that never became ready has failed."""
+DRAIN_SECONDS = 30
+"""Longest time a service without routes is kept for answers in flight."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Need:
+    """A build that must run, and how."""
+
+    build: BuildRef
+    packed: Packed
+    serve: Serve
+
+
+def needs(rollouts: Iterable[Rollout], standings: Iterable[Standing]) -> tuple[Need, ...]:
+    """Every build that the ledger needs a service of; pure.
+
+    A build that was packed more than once is served from the bento of its latest rollout.
+    """
+    packed: dict[BuildRef, tuple[Packed, Serve]] = {}
+    launching: set[BuildRef] = set()
+    for rollout in rollouts:
+        if rollout.packed is not None:
+            packed[rollout.candidate] = (rollout.packed, rollout.plan.serve)
+            if rollout.holds_target:
+                launching.add(rollout.candidate)
+    wanted = launching.union(*(standing.needed for standing in standings))
+    return tuple(
+        Need(build=build, packed=packed[build][0], serve=packed[build][1])
+        for build in sorted(wanted, key=str)
+        if build in packed
+    )
+
+
+@dataclass
+class FleetPass:
+    """Keeps the services as the ledger needs them. Holds only what the next look can find out again."""
+
+    ledger: Ledger
+    services: Services
+    plane: DataPlane
+    pool: ThreadPoolExecutor
+    clock: Callable[[], datetime]
+    _probes: dict[BuildRef, Future[str | None]] = field(default_factory=dict)
+    _good: dict[BuildRef, int] = field(default_factory=dict)
+    _since: dict[BuildRef, datetime] = field(default_factory=dict)
+    _stops: dict[BuildRef, Future[None]] = field(default_factory=dict)
+    _drains: dict[BuildRef, datetime] = field(default_factory=dict)
+
+    def start(self, wanted: tuple[Need, ...], rollouts: Iterable[Rollout], now: datetime) -> None:
+        """Start what is missing, probe what is being launched."""
+        running = self.services.running()
+        for need in wanted:
+            self._drains.pop(need.build, None)
+            if need.build not in running and need.build not in self._stops:
+                self._begin(need, rollouts, now)
+        for rollout in rollouts:
+            if rollout.holds_target and rollout.packed is not None and not rollout.ready:
+                self._launch(rollout, now)
+
+    def _begin(self, need: Need, rollouts: Iterable[Rollout], now: datetime) -> None:
+        try:
+            self.services.start(need.build, need.packed, need.serve)
+            log.info("service started", build=str(need.build))
+        except SluiceError as error:
+            log.error("service not started", build=str(need.build), why=str(error))
+            for rollout in rollouts:
+                if rollout.candidate == need.build and rollout.holds_target and not rollout.ready:
+                    self._fail(rollout, str(error), now)
+
+    def _launch(self, rollout: Rollout, now: datetime) -> None:
+        build = rollout.candidate
+        since = self._since.setdefault(build, now)
+        why = self.services.gave_up(build)
+        if why is None and now - since > timedelta(seconds=LAUNCH_SECONDS):
+            why = f"not ready after {LAUNCH_SECONDS} s"
+        if why is not None:
+            self._fail(rollout, why, now)
+            return
+        done = self._probed(build)
+        if done is None:
+            return
+        self._good[build] = self._good.get(build, 0) + 1 if done == "" else 0
+        if self._good[build] >= PROBES:
+            self._since.pop(build, None)
+            self._append(rollout, Ready(version=build.version), now)
+
+    def _probed(self, build: BuildRef) -> str | None:
+        """What the last probe found, empty when all is well; None while one is under way."""
+        probe = self._probes.pop(build, None)
+        if probe is None or not probe.done():
+            self._probes[build] = probe or self.pool.submit(self.services.probe, build)
+            return None
+        error = probe.exception()
+        return str(error) if error else probe.result() or ""
+
+    def _fail(self, rollout: Rollout, why: str, now: datetime) -> None:
+        self._since.pop(rollout.candidate, None)
+        self._append(rollout, Failed(stage="serve", reason=why), now)
+
+    def _append(self, rollout: Rollout, fact: Ready | Failed, now: datetime) -> None:
+        try:
+            self.ledger.append(rollout.id, rollout.seq + 1, fact, now)
+        except (LedgerConflict, Refused):
+            log.info("will look again", rollout=rollout.id, fact=type(fact).__name__)
+
+    def stop(self, wanted: tuple[Need, ...], routed: frozenset[BuildRef], now: datetime) -> None:
+        """Stop what is neither needed nor routed, once its last answers are given."""
+        for build, future in list(self._stops.items()):
+            if future.done():
+                del self._stops[build]
+                self._drains.pop(build, None)
+                if future.exception():
+                    log.error("service not stopped", build=str(build), why=str(future.exception()))
+        spare = self.services.running() - {need.build for need in wanted} - routed - self._stops.keys()
+        for build in spare:
+            since = self._drains.setdefault(build, now)
+            if self.plane.in_flight(build) == 0 or now - since > timedelta(seconds=DRAIN_SECONDS):
+                log.info("service stopping", build=str(build))
+                self._stops[build] = self.pool.submit(self.services.stop, build)
+
+
+def routed_builds(standings: Iterable[Standing]) -> frozenset[BuildRef]:
+    """Every build that the standings give traffic to."""
+    builds: set[BuildRef] = set()
+    for standing in standings:
+        builds.add(standing.stable)
+        if standing.candidate is not None:
+            builds.add(standing.candidate)
+    return frozenset(builds)
+
+
+def unserved(standings: Iterable[Standing], endpoints: Mapping[BuildRef, object]) -> frozenset[str]:
+    """Rollouts whose candidate has weight but nowhere to send it."""
+    return frozenset(
+        standing.rollout
+        for standing in standings
+        if standing.rollout and standing.candidate is not None and standing.candidate not in endpoints
+    )

@@ -1,0 +1,142 @@
+"""The keeper's look: ledger to world, world to ledger, and the guardrails."""
+
+from __future__ import annotations
+
+import select
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import structlog
+
+from registry import orders
+from registry.decision import Decision
+from registry.errors import LedgerConflict, Refused, RoutesRejected, SluiceError
+from registry.facts import Baked, Fact, Observed, Paused
+from registry.ledger import Ledger
+from registry.rollout import ROLLBACK, Phase, Rollout
+from registry.standing import Standing, standings
+from services.keeper.fleet_pass import FleetPass, needs, routed_builds, unserved
+from services.keeper.ports import DataPlane, Drivers, Judge, Services, Table
+from services.keeper.waking import Doorbell
+
+log = structlog.get_logger("keeper")
+
+LOOK_SECONDS = 1.0
+"""The keeper looks at least this often, woken or not."""
+
+
+@dataclass
+class Keeper:
+    """One process per machine. Everything it remembers can be forgotten: the next look finds it again."""
+
+    ledger: Ledger
+    services: Services
+    plane: DataPlane
+    drivers: Drivers
+    judge: Judge
+    fleet: FleetPass
+    catalog_look: Callable[[datetime], None]
+    clock: Callable[[], datetime]
+    poll_seconds: float = 5.0
+    _refused: str | None = field(default=None, init=False)
+    _polled: datetime | None = field(default=None, init=False)
+
+    def run(self, bell: Doorbell, stop: Callable[[], bool]) -> None:
+        """Look until `stop` says so: when rung, and every second."""
+        while not stop():
+            try:
+                self.look(self.clock())
+            except Exception:
+                log.exception("a look failed; the next one starts afresh")
+            select.select(bell.sockets(), [], [], LOOK_SECONDS)
+            bell.drain()
+
+    def look(self, now: datetime) -> None:
+        """One pass. Abort reaches the wire first: routes before everything that may take time."""
+        rollouts = self.ledger.rollouts()
+        standing = standings(rollouts)
+        wanted = needs(rollouts, standing)
+        table = self.plane.compile(standing, self.services.endpoints())
+        self._route(table, rollouts, now)
+        in_force = self.plane.observe() == table.version
+        if in_force:
+            self._observe(table, standing, rollouts, now)
+        self.fleet.start(wanted, rollouts, now)
+        for rollout in rollouts:
+            if not rollout.is_ended or not rollout.settled:
+                self._tend(rollout, now)
+        if in_force:
+            self.fleet.stop(wanted, routed_builds(standing), now)
+        self._poll(now)
+
+    def _route(self, table: Table, rollouts: Sequence[Rollout], now: datetime) -> None:
+        """Put the table in force. A refused one is not tried again; the rollouts that asked for it pause."""
+        if table.version in (self.plane.observe(), self._refused):
+            return
+        try:
+            self.plane.apply(table)
+            self._refused = None
+            log.info("routes in force", version=table.version)
+        except RoutesRejected as error:
+            self._refused = table.version
+            log.error("routes refused", version=table.version, why=str(error))
+            for rollout in rollouts:
+                if rollout.phase is Phase.RUNNING and rollout.observed_epoch != rollout.epoch:
+                    self._append(rollout, Paused(actor="keeper", reason=f"the data plane refused: {error}"), now)
+
+    def _observe(self, table: Table, standing: Sequence[Standing], rollouts: Sequence[Rollout], now: datetime) -> None:
+        missing = unserved(standing, self.services.endpoints())
+        for rollout in rollouts:
+            if rollout.epoch != rollout.observed_epoch and rollout.id not in missing:
+                self._append(rollout, Observed(epoch=rollout.epoch, version=table.version), now)
+
+    def _tend(self, rollout: Rollout, now: datetime) -> None:
+        """Judge what has exposure, end what has baked, and see to a driver where one has something to do."""
+        try:
+            rollout, decision = self._judged(rollout, now)
+        except (LedgerConflict, Refused):
+            return
+        if rollout.phase is Phase.QUEUED:
+            rollout = orders.begin(self.ledger, rollout, now)
+        if rollout.phase is Phase.BAKING and self._is_baked(rollout, now):
+            self._append(rollout, Baked(reason="the former stable was kept warm as planned"), now)
+        if has_work(rollout, decision):
+            self.drivers.ensure(rollout, now)
+
+    def _judged(self, rollout: Rollout, now: datetime) -> tuple[Rollout, Decision | None]:
+        if not rollout.has_exposure or rollout.is_ended:
+            return rollout, None
+        return self.judge(rollout.id, now)
+
+    def _is_baked(self, rollout: Rollout, now: datetime) -> bool:
+        bake = 0.0 if rollout.requested.strategy == ROLLBACK else rollout.plan.bake
+        return rollout.promoted_at is not None and now - rollout.promoted_at >= timedelta(seconds=bake)
+
+    def _append(self, rollout: Rollout, fact: Fact, now: datetime) -> None:
+        try:
+            self.ledger.append(rollout.id, rollout.seq + 1, fact, now)
+        except (LedgerConflict, Refused) as error:
+            log.info("will look again", rollout=rollout.id, fact=type(fact).__name__, why=str(error))
+
+    def _poll(self, now: datetime) -> None:
+        if self._polled is not None and now - self._polled < timedelta(seconds=self.poll_seconds):
+            return
+        self._polled = now
+        try:
+            self.catalog_look(now)
+        except SluiceError as error:
+            log.warning("catalog not read", why=str(error))
+
+
+def has_work(rollout: Rollout, decision: Decision | None) -> bool:
+    """Whether a driver has something to do now. Long waits keep no process."""
+    match rollout.phase:
+        case Phase.QUEUED | Phase.PAUSED:
+            return False
+        case Phase.LAUNCHING:
+            return True
+        case Phase.RUNNING:
+            return decision is None or not decision.is_long_wait
+        case Phase.BAKING | Phase.ENDED:
+            return not rollout.settled and rollout.began_at is not None

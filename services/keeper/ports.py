@@ -1,0 +1,83 @@
+"""What the keeper needs from its neighbours. `flows.wiring` hands in the real ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from registry.build import BuildRef, Endpoint
+from registry.decision import Decision
+from registry.facts import Packed
+from registry.plan import Serve
+from registry.rollout import Rollout
+from registry.standing import Standing
+
+
+class Table(Protocol):
+    """A compiled route table; only its version matters here."""
+
+    @property
+    def version(self) -> str: ...
+
+
+class Services(Protocol):
+    """The services that run on this machine."""
+
+    def start(self, build: BuildRef, packed: Packed, serve: Serve) -> None:
+        """Start a service, or do nothing when it runs. Raises ServiceFailed."""
+        ...
+
+    def stop(self, build: BuildRef) -> None:
+        """Drain and stop a service; blocks until it is gone."""
+        ...
+
+    def endpoints(self) -> Mapping[BuildRef, Endpoint]:
+        """Where every started service answers or will answer."""
+        ...
+
+    def running(self) -> frozenset[BuildRef]:
+        """Every service that was started and not stopped, healthy or not."""
+        ...
+
+    def probe(self, build: BuildRef) -> str | None:
+        """None when the service answers as it should, else what is wrong; blocks for seconds at most."""
+        ...
+
+    def gave_up(self, build: BuildRef) -> str | None:
+        """Why the service cannot run, when restarting it has been given up."""
+        ...
+
+
+class DataPlane(Protocol):
+    """What splits the requests."""
+
+    def compile(self, standings: Sequence[Standing], endpoints: Mapping[BuildRef, Endpoint]) -> Table:
+        """The route table that follows from the ledger; pure."""
+        ...
+
+    def apply(self, table: Table) -> None:
+        """Put a table in force and wait until it is. Raises RoutesRejected."""
+        ...
+
+    def observe(self) -> str | None:
+        """The version in force; None when it cannot be told."""
+        ...
+
+    def in_flight(self, build: BuildRef) -> int:
+        """Requests that a build's service is still answering."""
+        ...
+
+
+class Drivers(Protocol):
+    """Where drivers run."""
+
+    def ensure(self, rollout: Rollout, now: datetime) -> None:
+        """See that a driver works on the rollout or will soon; never blocks for long, never starts doubles."""
+        ...
+
+
+class Judge(Protocol):
+    """One tick with authority to stop."""
+
+    def __call__(self, rollout: str, now: datetime) -> tuple[Rollout, Decision]: ...
