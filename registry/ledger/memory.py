@@ -1,0 +1,123 @@
+"""The ledger in memory: for tests and simulations. Keeps every promise but durability."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from datetime import datetime
+from threading import RLock
+
+from registry.errors import LedgerConflict
+from registry.facts import Entry, Fact, Requested, from_payload, to_payload
+from registry.ledger import Applied, Lease
+from registry.ledger.folds import Folds
+from registry.ledger.times import utc
+from registry.looks_json import look_from_json, look_to_json
+from registry.rollout import Rollout
+from registry.verdict import Look
+
+
+class MemoryLedger:
+    """A Ledger for one process."""
+
+    def __init__(self) -> None:
+        self._lock = RLock()
+        self._folds = Folds()
+        self._entries: dict[str, list[Entry]] = {}
+        self._looks: dict[tuple[str, str, int], str] = {}
+        self._documents: list[Applied] = []
+        self._leases: dict[str, Lease] = {}
+        self._notes: dict[str, dict[str, object]] = {}
+        self._position = 0
+
+    def open(self, rollout: str, requested: Requested, at: datetime) -> Rollout:
+        with self._lock:
+            if rollout in self._entries:
+                raise LedgerConflict(f"rollout {rollout} exists already.", fix="read it, or choose another id.")
+            return self._keep(Entry(rollout=rollout, seq=0, at=utc(at), fact=_own(requested)))
+
+    def append(self, rollout: str, expected: int, fact: Fact, at: datetime) -> Rollout:
+        with self._lock:
+            self._folds.expect(rollout, expected)
+            entry = Entry(rollout=rollout, seq=expected, at=utc(at), fact=_own(fact))
+            self._folds.refuse_busy(self._folds.after(entry))
+            return self._keep(entry)
+
+    def _keep(self, entry: Entry) -> Rollout:
+        state = self._folds.take(entry)
+        self._entries.setdefault(entry.rollout, []).append(entry)
+        self._position += 1
+        return state
+
+    def rollout(self, rollout: str) -> Rollout:
+        with self._lock:
+            return self._folds.get(rollout)
+
+    def rollouts(self, *, model: str | None = None) -> tuple[Rollout, ...]:
+        with self._lock:
+            return self._folds.all(model)
+
+    def entries(self, rollout: str, *, after: int = -1) -> tuple[Entry, ...]:
+        with self._lock:
+            return tuple(entry for entry in self._entries.get(rollout, ()) if entry.seq > after)
+
+    def position(self) -> int:
+        with self._lock:
+            return self._position
+
+    def record_look(self, look: Look) -> Look:
+        with self._lock:
+            return look_from_json(self._looks.setdefault((look.rollout, look.metric, look.k), look_to_json(look)))
+
+    def looks(self, rollout: str, metric: str | None = None) -> tuple[Look, ...]:
+        with self._lock:
+            keys = sorted(key for key in self._looks if key[0] == rollout and metric in (None, key[1]))
+            return tuple(look_from_json(self._looks[key]) for key in keys)
+
+    def apply(self, document: Applied) -> bool:
+        with self._lock:
+            latest = self.applied(document.kind, document.name)
+            if latest is not None and latest.digest == document.digest:
+                return False
+            self._documents.append(copy.deepcopy(document))
+            self._position += 1
+            return True
+
+    def applied(self, kind: str, name: str) -> Applied | None:
+        return next((document for document in self.all_applied(kind) if document.name == name), None)
+
+    def all_applied(self, kind: str) -> Sequence[Applied]:
+        with self._lock:
+            latest = {document.name: document for document in self._documents if document.kind == kind}
+            return [copy.deepcopy(latest[name]) for name in sorted(latest)]
+
+    def take_lease(self, lease: Lease, now: datetime) -> bool:
+        with self._lock:
+            held = self._leases.get(lease.rollout)
+            if held is not None and held.owner != lease.owner and held.expires_at > now:
+                return False
+            self._leases[lease.rollout] = lease
+            return True
+
+    def drop_lease(self, rollout: str, owner: str) -> None:
+        with self._lock:
+            held = self._leases.get(rollout)
+            if held is not None and held.owner == owner:
+                del self._leases[rollout]
+
+    def leases(self) -> Sequence[Lease]:
+        with self._lock:
+            return [self._leases[rollout] for rollout in sorted(self._leases)]
+
+    def remember(self, key: str, value: dict[str, object]) -> None:
+        with self._lock:
+            self._notes[key] = copy.deepcopy(value)
+
+    def recall(self, key: str) -> dict[str, object] | None:
+        with self._lock:
+            return copy.deepcopy(self._notes.get(key))
+
+
+def _own(fact: Fact) -> Fact:
+    """A copy that no caller can change afterwards."""
+    return from_payload(type(fact).__name__, to_payload(fact))

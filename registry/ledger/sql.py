@@ -1,0 +1,206 @@
+"""The ledger in SQLite (one machine) or PostgreSQL (beyond it), through SQLAlchemy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from threading import RLock
+
+from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from registry.errors import LedgerConflict
+from registry.facts import Entry, Fact, Requested, from_payload, to_payload
+from registry.ledger import Applied, Lease
+from registry.ledger.engine import connect, reading, writing
+from registry.ledger.folds import Folds
+from registry.ledger.migrate import migrate
+from registry.ledger.tables import documents, entries, leases, looks, notes, targets
+from registry.ledger.times import from_text, to_text, utc
+from registry.looks_json import look_from_json, look_to_json
+from registry.rollout import Rollout, begin
+from registry.verdict import Look
+
+
+class SqlLedger:
+    """A Ledger that any number of processes share, at `sqlite:///PATH` or `postgresql://…`.
+
+    Making one brings the schema up to date. Raises Unreachable, InvalidSetting, and SluiceError for a newer schema.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._engine = connect(url)
+        migrate(self._engine)
+        self._lock = RLock()
+        self._folds = Folds()
+        self._last_id = 0
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._engine.dispose()
+
+    def open(self, rollout: str, requested: Requested, at: datetime) -> Rollout:
+        entry = Entry(rollout=rollout, seq=0, at=utc(at), fact=requested)
+        state = begin(entry)
+        with writing(self._engine) as connection:
+            row = {"rollout": rollout, "model": requested.model, "variation": requested.variation, "holding": False}
+            _insert_entry(connection, entry)
+            connection.execute(insert(targets).values(row))
+        return state
+
+    def append(self, rollout: str, expected: int, fact: Fact, at: datetime) -> Rollout:
+        entry = Entry(rollout=rollout, seq=expected, at=utc(at), fact=fact)
+        with self._lock, writing(self._engine) as connection:
+            self._catch_up(connection)
+            self._folds.expect(rollout, expected)
+            state = self._folds.after(entry)
+            self._note_holder(connection, self._folds.get(rollout), state)
+            _insert_entry(connection, entry)
+        return state
+
+    def _note_holder(self, connection: Connection, before: Rollout, after: Rollout) -> None:
+        if before.holds_target == after.holds_target:
+            return
+        self._folds.refuse_busy(after)
+        change = update(targets).where(targets.c.rollout == after.id).values(holding=after.holds_target)
+        connection.execute(change)
+
+    def _catch_up(self, connection: Connection) -> None:
+        """Fold what was appended since the last time, by whomever."""
+        new = select(entries).where(entries.c.id > self._last_id).order_by(entries.c.id)
+        for row in connection.execute(new):
+            self._folds.take(_entry(row))
+            self._last_id = row.id
+
+    def _caught_up(self) -> Folds:
+        with reading(self._engine) as connection:
+            self._catch_up(connection)
+        return self._folds
+
+    def rollout(self, rollout: str) -> Rollout:
+        with self._lock:
+            return self._caught_up().get(rollout)
+
+    def rollouts(self, *, model: str | None = None) -> tuple[Rollout, ...]:
+        with self._lock:
+            return self._caught_up().all(model)
+
+    def entries(self, rollout: str, *, after: int = -1) -> tuple[Entry, ...]:
+        wanted = select(entries).where(entries.c.rollout == rollout, entries.c.seq > after).order_by(entries.c.seq)
+        with reading(self._engine) as connection:
+            return tuple(_entry(row) for row in connection.execute(wanted))
+
+    def position(self) -> int:
+        last = [select(func.coalesce(func.max(table.c.id), 0)).scalar_subquery() for table in (entries, documents)]
+        with reading(self._engine) as connection:
+            return sum(connection.execute(select(*last)).one())
+
+    def record_look(self, look: Look) -> Look:
+        where = (looks.c.rollout == look.rollout, looks.c.metric == look.metric, looks.c.k == look.k)
+        with writing(self._engine) as connection:
+            stored = connection.execute(select(looks.c.body).where(*where)).scalar()
+            if stored is None:
+                stored = look_to_json(look)
+                row = {"rollout": look.rollout, "metric": look.metric, "k": look.k, "body": stored}
+                connection.execute(insert(looks).values(row))
+        return look_from_json(stored)
+
+    def looks(self, rollout: str, metric: str | None = None) -> tuple[Look, ...]:
+        wanted = select(looks).where(looks.c.rollout == rollout)
+        if metric is not None:
+            wanted = wanted.where(looks.c.metric == metric)
+        with reading(self._engine) as connection:
+            rows = sorted(connection.execute(wanted), key=lambda row: (row.metric, row.k))
+        return tuple(look_from_json(row.body) for row in rows)
+
+    def apply(self, document: Applied) -> bool:
+        with writing(self._engine) as connection:
+            latest = _latest(connection, documents.c.kind == document.kind, documents.c.name == document.name)
+            if latest and latest[0].digest == document.digest:
+                return False
+            row = {
+                "kind": document.kind,
+                "name": document.name,
+                "body": json.dumps(document.body),
+                "digest": document.digest,
+                "actor": document.actor,
+                "at": to_text(document.at),
+            }
+            connection.execute(insert(documents).values(row))
+            return True
+
+    def applied(self, kind: str, name: str) -> Applied | None:
+        with reading(self._engine) as connection:
+            return next(iter(_latest(connection, documents.c.kind == kind, documents.c.name == name)), None)
+
+    def all_applied(self, kind: str) -> Sequence[Applied]:
+        with reading(self._engine) as connection:
+            return _latest(connection, documents.c.kind == kind)
+
+    def take_lease(self, lease: Lease, now: datetime) -> bool:
+        with writing(self._engine) as connection:
+            held = connection.execute(select(leases).where(leases.c.rollout == lease.rollout)).one_or_none()
+            if held is not None and held.owner != lease.owner and held.expires_at > to_text(now):
+                return False
+            connection.execute(delete(leases).where(leases.c.rollout == lease.rollout))
+            row = {"rollout": lease.rollout, "owner": lease.owner, "expires_at": to_text(lease.expires_at)}
+            connection.execute(insert(leases).values(row))
+            return True
+
+    def drop_lease(self, rollout: str, owner: str) -> None:
+        with writing(self._engine) as connection:
+            connection.execute(delete(leases).where(leases.c.rollout == rollout, leases.c.owner == owner))
+
+    def leases(self) -> Sequence[Lease]:
+        with reading(self._engine) as connection:
+            rows = sorted(connection.execute(select(leases)), key=lambda row: row.rollout)
+        return [Lease(rollout=row.rollout, owner=row.owner, expires_at=from_text(row.expires_at)) for row in rows]
+
+    def remember(self, key: str, value: dict[str, object]) -> None:
+        with writing(self._engine) as connection:
+            connection.execute(delete(notes).where(notes.c.key == key))
+            connection.execute(insert(notes).values(key=key, value=json.dumps(value)))
+
+    def recall(self, key: str) -> dict[str, object] | None:
+        with reading(self._engine) as connection:
+            value = connection.execute(select(notes.c.value).where(notes.c.key == key)).scalar()
+        return None if value is None else json.loads(value)
+
+
+def _insert_entry(connection: Connection, entry: Entry) -> None:
+    row = {
+        "rollout": entry.rollout,
+        "seq": entry.seq,
+        "at": to_text(entry.at),
+        "fact": type(entry.fact).__name__,
+        "payload": json.dumps(to_payload(entry.fact), separators=(",", ":"), allow_nan=False),
+    }
+    try:
+        connection.execute(insert(entries).values(row))
+    except IntegrityError as error:
+        raise LedgerConflict(
+            f"rollout {entry.rollout} has a fact {entry.seq} already.", fix="read the rollout again and decide anew."
+        ) from error
+
+
+def _entry(row: Row[tuple[object, ...]]) -> Entry:
+    fact = from_payload(row.fact, json.loads(row.payload))
+    return Entry(rollout=row.rollout, seq=row.seq, at=from_text(row.at), fact=fact)
+
+
+def _latest(connection: Connection, *where: ColumnElement[bool]) -> list[Applied]:
+    """The latest document of each name, among those that `where` admits."""
+    newest = select(func.max(documents.c.id)).where(*where).group_by(documents.c.name)
+    rows = connection.execute(select(documents).where(documents.c.id.in_(newest)))
+    return [
+        Applied(
+            kind=row.kind,
+            name=row.name,
+            body=json.loads(row.body),
+            digest=row.digest,
+            actor=row.actor,
+            at=from_text(row.at),
+        )
+        for row in sorted(rows, key=lambda row: row.name)
+    ]

@@ -1,0 +1,79 @@
+"""The ledger's tables. Migrations are written by hand; a test compares them with this."""
+
+from __future__ import annotations
+
+from sqlalchemy import Boolean, Column, Index, Integer, MetaData, PrimaryKeyConstraint, Table, Text, UniqueConstraint
+from sqlalchemy import text as sql
+
+metadata = MetaData()
+
+entries = Table(
+    "entries",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("rollout", Text, nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("at", Text, nullable=False),
+    Column("fact", Text, nullable=False),
+    Column("payload", Text, nullable=False),
+    UniqueConstraint("rollout", "seq", name="one_fact_per_seq"),
+    sqlite_autoincrement=True,
+)
+"""Facts, never changed. Ids grow in the order of commits, because writers take turns."""
+
+targets = Table(
+    "targets",
+    metadata,
+    Column("rollout", Text, primary_key=True),
+    Column("model", Text, nullable=False),
+    Column("variation", Text, nullable=False),
+    Column("holding", Boolean, nullable=False),
+    Index(
+        "one_holder_per_target",
+        "model",
+        "variation",
+        unique=True,
+        sqlite_where=sql("holding"),
+        postgresql_where=sql("holding"),
+    ),
+)
+"""Which rollout holds which target: written with the facts it follows from, so that the database can refuse."""
+
+looks = Table(
+    "looks",
+    metadata,
+    Column("rollout", Text, nullable=False),
+    Column("metric", Text, nullable=False),
+    Column("k", Integer, nullable=False),
+    Column("body", Text, nullable=False),
+    PrimaryKeyConstraint("rollout", "metric", "k"),
+)
+
+documents = Table(
+    "documents",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("kind", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("at", Text, nullable=False),
+    Index("documents_by_name", "kind", "name", "id"),
+    sqlite_autoincrement=True,
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("rollout", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("expires_at", Text, nullable=False),
+)
+
+notes = Table(
+    "notes",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
