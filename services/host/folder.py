@@ -1,0 +1,130 @@
+"""The state folder: everything of one installation on one machine, readable by its owner only."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from registry.errors import InvalidSetting, Refused, TimedOut
+
+_SOCKET_PATH_LIMIT = 107  # bytes that a Unix socket's path may have
+_LONGEST_SOCKET = "/run/supervisor.sock.00000000000"  # supervisord binds a longer name first
+_UNFIT = re.compile(r"[%?#;\"'\\\x00-\x1f]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StateFolder:
+    """Where things are. Nothing is read or made until `prepare`."""
+
+    root: Path
+
+    @property
+    def run(self) -> Path:
+        """What is true only while something runs: sockets, definitions, records, ports."""
+        return self.root / "run"
+
+    @property
+    def programs(self) -> Path:
+        return self.run / "programs"
+
+    @property
+    def records(self) -> Path:
+        return self.run / "records"
+
+    @property
+    def socket(self) -> Path:
+        return self.run / "supervisor.sock"
+
+    @property
+    def secrets(self) -> Path:
+        return self.root / "secrets"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    def log(self, program: str) -> Path:
+        return self.logs / f"{program}.log"
+
+    def check(self) -> None:
+        """Raise when the folder cannot be used: an unfit path, or another user's folder."""
+        path = str(self.root)
+        if not self.root.is_absolute() or _UNFIT.search(path):
+            raise InvalidSetting(
+                f"the state folder {path!r} is not an absolute path of plain characters.",
+                fix="Set SLUICE_STATE to an absolute path without quotes, %, ?, #, ; or backslashes.",
+            )
+        if len(os.fsencode(path + _LONGEST_SOCKET)) > _SOCKET_PATH_LIMIT:
+            raise InvalidSetting(
+                f"the state folder's path {path!r} is too long for the Unix sockets in it.",
+                fix=f"Set SLUICE_STATE to a path of at most {_SOCKET_PATH_LIMIT - len(_LONGEST_SOCKET)} bytes.",
+            )
+        if self.root.exists() and (owner := self.root.stat().st_uid) != os.geteuid():
+            raise Refused(
+                f"the state folder {path} belongs to user {owner}, and you are user {os.geteuid()}.",
+                fix="Set SLUICE_STATE to a folder of your own.",
+            )
+
+    def prepare(self) -> None:
+        """Make the folders, closed to other users. Raises InvalidSetting or Refused."""
+        self.check()
+        for folder in (self.root, self.run, self.programs, self.records, self.secrets, self.logs):
+            try:
+                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+                folder.chmod(0o700)
+            except OSError as error:
+                raise Refused(
+                    f"the state folder {folder} cannot be made: {error.strerror}.",
+                    fix="Set SLUICE_STATE to a folder that you may write to.",
+                ) from error
+
+    @contextlib.contextmanager
+    def locked(self, name: str, *, seconds: float, on_wait: Callable[[str], None] | None = None) -> Iterator[None]:
+        """Hold the lock of this name; the system gives it back when the process ends.
+
+        Raises TimedOut after `seconds`, naming the process that holds it.
+        """
+        with (self.run / f"{name}.lock").open("a+") as handle:
+            deadline, told = time.monotonic() + seconds, False
+            while not _try_lock(handle.fileno()):
+                handle.seek(0)
+                holder = handle.read().strip() or "another process"
+                if time.monotonic() > deadline:
+                    raise TimedOut(
+                        f"`sluice` in process {holder} has held {handle.name} for {seconds:.0f} s.",
+                        fix="Wait until it is done, or end that process, and try again.",
+                    )
+                if on_wait and not told:
+                    on_wait(f"waiting for process {holder}, which is at work on {self.root}")
+                    told = True
+                time.sleep(0.05)
+            handle.truncate(0)
+            handle.write(str(os.getpid()))
+            handle.flush()
+            yield
+
+
+def _try_lock(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def write_private(path: Path, content: str) -> None:
+    """Replace a file in one step; nobody but the owner can read it, at any moment."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.unlink(missing_ok=True)
+    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "w") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)

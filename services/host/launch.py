@@ -1,0 +1,84 @@
+"""Become a program: what the supervisor runs, as `python -I -S launch.py DEFINITION`.
+
+Standard library only, so that it costs some ten milliseconds. It exists because a program must survive its
+supervisor: it writes to its own log instead of to a pipe that breaks, and it leaves a record by which a later
+supervisor knows it. The definition is JSON, so no value is ever read by a shell or by a configuration language.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import resource
+import signal
+import sys
+from pathlib import Path
+
+ROTATE_AT_BYTES = 16 << 20
+OPEN_FILES = 65_536
+
+
+def start_ticks(pid: int) -> int | None:
+    """When the process started, in clock ticks since boot; None where /proc does not tell.
+
+    With the pid and the boot it names one process for ever, which a wall-clock time does not.
+    """
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+        return int(fields[19])
+    except (OSError, IndexError, ValueError):
+        return None
+
+
+def boot_id() -> str:
+    """A name of this boot of the machine; empty where the system has none."""
+    with contextlib.suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return ""
+
+
+def main() -> None:
+    """Take on the definition's log, folder and environment, leave the record, and become the command."""
+    definition = Path(sys.argv[1])
+    text = definition.read_bytes()
+    spec = json.loads(text)
+    _take_log(Path(spec["log"]))
+    try:
+        _reset_inheritance()
+        _leave_record(Path(spec["record"]), hashlib.sha256(text).hexdigest())
+        os.chdir(spec["cwd"])
+        os.execvpe(spec["command"][0], spec["command"], {**os.environ, **spec["env"]})  # noqa: S606
+    except OSError as error:
+        sys.exit(f"sluice: {spec['name']} cannot start: {error}")
+
+
+def _take_log(log: Path) -> None:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    if log.exists() and log.stat().st_size > ROTATE_AT_BYTES:
+        log.replace(log.with_name(log.name + ".1"))
+    handle = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    os.dup2(handle, 1)
+    os.dup2(handle, 2)
+    os.close(handle)
+
+
+def _reset_inheritance() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limit = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+
+
+def _leave_record(record: Path, digest: str) -> None:
+    pid = os.getpid()
+    known = {"pid": pid, "ticks": start_ticks(pid), "boot": boot_id(), "digest": digest}
+    draft = record.with_name(f".{record.name}.{pid}")
+    draft.write_text(json.dumps(known))
+    draft.replace(record)
+
+
+if __name__ == "__main__":
+    main()
