@@ -1,0 +1,84 @@
+"""The `sluice` command: one file a command group, no logic. Commands are imported when they are called."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from cyclopts import App
+
+from registry.errors import InvalidDocument, SluiceError
+
+INTERRUPTED = 130
+USAGE = 2
+
+app = App(
+    name="sluice",
+    help="Progressive delivery for ML models: canary, shadow and A/B, gated by statistics that may be looked at.",
+    version="0.1.0",
+    help_epilogue="Exit codes: 0 done, 1 failed, 2 bad usage or plan, 3 aborted or gate failed, 4 waits for a person, "
+    "5 timed out, 6 control plane unreachable, 130 interrupted.",
+)
+rollout = App(name="rollout", help="Start, watch and steer rollouts.")
+schema = App(name="schema", help="JSON Schema of the documents, for editors.")
+gate = App(name="gate", help="Judge recorded or synthetic data without a running system.")
+_COMMANDS: tuple[tuple[App, str, str, str], ...] = (
+    (app, "up", "flows.cli.host:up", "Start everything on this machine and wait until it is ready."),
+    (app, "down", "flows.cli.host:down", "Drain and stop everything that up started, and nothing else."),
+    (app, "status", "flows.cli.host:status", "Show what runs, and where."),
+    (app, "doctor", "flows.cli.host:doctor", "Check this machine and everything sluice needs."),
+    (app, "env", "flows.cli.host:env", "Print export lines for MLflow, Prefect and sluice."),
+    (app, "validate", "flows.cli.documents:validate", "Check documents; every error at once."),
+    (app, "apply", "flows.cli.documents:apply", "Apply documents: plans of models."),
+    (app, "deploy", "flows.cli.models:deploy", "Put the first build into an empty variation."),
+    (app, "rollback", "flows.cli.models:rollback", "Go back to an earlier build at once."),
+    (app, "builds", "flows.cli.models:builds", "List a model's builds and what they are for."),
+    (app, "predict", "flows.cli.models:predict", "Ask a model through the gateway."),
+    (app, "outcome", "flows.cli.models:outcome", "Tell what was measured after a prediction."),
+    (app, "overview", "flows.cli.models:overview", "Show what serves whom."),
+    (rollout, "start", "flows.cli.rollouts:start", "Roll a build out by its model's plan."),
+    (rollout, "list", "flows.cli.rollouts:list_", "List rollouts, oldest first."),
+    (rollout, "show", "flows.cli.rollouts:show", "Show one rollout: state, gates, what happens next."),
+    (rollout, "history", "flows.cli.rollouts:history", "List every fact of a rollout."),
+    (rollout, "pause", "flows.cli.rollouts:pause", "Hold a rollout where it is; guardrails go on."),
+    (rollout, "resume", "flows.cli.rollouts:resume", "End a pause."),
+    (rollout, "approve", "flows.cli.rollouts:approve", "Let a rollout leave its step once its gates have passed."),
+    (rollout, "promote", "flows.cli.rollouts:promote", "Give the candidate all traffic now; recorded as an override."),
+    (rollout, "abort", "flows.cli.rollouts:abort", "Take all traffic back to stable; works at any phase."),
+    (schema, "plan", "flows.cli.documents:plan_schema", "Print the JSON Schema of a plan."),
+    (gate, "replay", "flows.cli.gate:replay", "JSON lines in, one verdict per look out."),
+)
+for group in (rollout, schema, gate):
+    app.command(group)
+for group, name, target, help_text in _COMMANDS:
+    group.command(target, name=name, help=help_text)
+
+
+def main() -> None:
+    """Run the command line; every expected error is one line with its fix, a traceback only with SLUICE_DEBUG."""
+    try:
+        code = app(print_error=True, exit_on_error=False, result_action="return_value")
+    except SluiceError as error:
+        if os.environ.get("SLUICE_DEBUG"):
+            raise
+        _tell(error)
+        raise SystemExit(error.exit_code) from None
+    except KeyboardInterrupt:
+        raise SystemExit(INTERRUPTED) from None
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(INTERRUPTED) from None
+    except Exception as error:
+        if type(error).__module__.startswith("cyclopts"):
+            raise SystemExit(USAGE) from None
+        raise
+    raise SystemExit(code if isinstance(code, int) else 0)
+
+
+def _tell(error: SluiceError) -> None:
+    if isinstance(error, InvalidDocument):
+        print(str(error), file=sys.stderr)
+        return
+    print(f"sluice: {error.message}", file=sys.stderr)
+    if error.fix:
+        print(f"  fix: {error.fix}", file=sys.stderr)

@@ -1,0 +1,180 @@
+"""deploy, rollback, builds, predict, outcome, overview."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.error
+import urllib.request
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+from registry.settings import Settings
+
+from flows.cli.output import Format, Output, columns, emit, say
+from flows.cli.reach import call, segment
+from flows.cli.tree import tree
+from registry.errors import ServiceFailed, SluiceError, TimedOut, Unreachable, UsageError
+
+LOOK_SECONDS = 0.5
+Model = Annotated[str, Parameter(help="The MLflow registered model.")]
+Build = Annotated[str, Parameter(help="A version, an alias such as @champion, or latest.")]
+Variation = Annotated[str, Parameter(help="The slot of the model.")]
+Wait = Annotated[bool, Parameter(help="Wait until it serves.")]
+Timeout = Annotated[float, Parameter(help="Seconds to wait at most; then exit code 5.")]
+
+
+def deploy(
+    model: Model,
+    *,
+    build: Build = "latest",
+    variation: Variation = "default",
+    wait: Wait = True,
+    timeout: Timeout = 300.0,
+    output: Output = Format.TABLE,
+) -> None:
+    """Put the first build into an empty variation: packed, probed, then all its traffic."""
+    view = call("POST", f"/api/v1/models/{segment(model)}/deploy", {"build": build, "variation": variation})
+    view = _wait(view, timeout) if wait else view
+    emit(view, output, table=tree(view))
+
+
+def rollback(
+    model: Model,
+    *,
+    to: Annotated[str | None, Parameter(help="The version to go back to; by default the one before.")] = None,
+    variation: Variation = "default",
+    reason: Annotated[
+        str, Parameter(name=["--reason", "-m"], help="Why; written into the ledger.")
+    ] = "no reason given",
+    wait: Wait = True,
+    timeout: Timeout = 300.0,
+    output: Output = Format.TABLE,
+) -> None:
+    """Go back to an earlier build at once: a new rollout, promoted by your override when its service answers."""
+    body = {"to": to or "", "variation": variation, "reason": reason}
+    view = call("POST", f"/api/v1/models/{segment(model)}/rollback", body)
+    view = _wait(view, timeout) if wait else view
+    emit(view, output, table=tree(view))
+
+
+def builds(model: Model, *, output: Output = Format.TABLE) -> None:
+    """List a model's builds in MLflow, and which of them is stable or candidate here."""
+    found = call("GET", f"/api/v1/models/{segment(model)}/builds")["builds"]
+    rows = [
+        (f"v{b['version']}", b["role"], ", ".join(b["aliases"]) or None, b["stage"], (b["created_at"] or "")[:19])
+        for b in found
+    ]
+    emit(found, output, table=columns(("BUILD", "ROLE", "ALIASES", "STAGE", "CREATED"), rows))
+
+
+def overview(*, output: Output = Format.TABLE) -> None:
+    """Show what serves whom."""
+    found = call("GET", "/api/v1/overview")
+    heads = ("MODEL", "VARIATION", "STABLE", "CANDIDATE", "WEIGHT", "ROLLOUT")
+    rows = [
+        (t["model"], t["variation"], f"v{t['stable']}", t["candidate"] and f"v{t['candidate']}", f"{t['weight']}%",
+         t["rollout"])
+        for t in found["targets"]
+    ]  # fmt: skip
+    emit(found, output, table=columns(heads, rows) if rows else "nothing is served yet: sluice deploy MODEL --build 1")
+
+
+def predict(
+    model: Model,
+    *,
+    data: Annotated[str, Parameter(help='JSON: a record, a list of records, or an MLflow payload; "@file" reads one.')],
+    unit: Annotated[str | None, Parameter(help="The id that is hashed; the plan names its header.")] = None,
+    unit_header: Annotated[str, Parameter(help="The header that carries the unit.")] = "x-user-id",
+    metadata: Annotated[tuple[str, ...], Parameter(help="name=value, sent as a header.", negative=())] = (),
+    output: Output = Format.JSON,
+) -> None:
+    """Ask a model through the gateway; says which build answered and the id that outcomes refer to."""
+    headers = {"content-type": "application/json", **dict(_pair(text) for text in metadata)}
+    if unit is not None:
+        headers[unit_header] = unit
+    payload = _payload(data)
+    gateway = Settings.read().gateway()
+    target = f"{gateway}/{segment(model)}/predict"
+    request = urllib.request.Request(target, data=json.dumps(payload).encode(), headers=headers, method="POST")
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=30) as answer:
+            said = {
+                "prediction_id": f"{answer.headers['x-request-id']}.0",
+                "build": answer.headers["x-sluice-build"],
+                "answer": json.load(answer),
+            }
+    except urllib.error.HTTPError as error:
+        text = error.read().decode(errors="replace")[:2000]
+        kind = UsageError if 400 <= error.code < 500 else SluiceError
+        raise kind(f"{model} answered {error.code}: {text}") from None
+    except (urllib.error.URLError, OSError) as error:
+        raise Unreachable(f"the gateway at {gateway} does not answer: {error}.", fix="sluice up") from error
+    emit(said, output)
+
+
+def outcome(
+    prediction_id: Annotated[str, Parameter(help="<request id>.<row>, as predict printed it.")],
+    name: Annotated[str, Parameter(help="The outcome's name, as the plan's metric has it.")],
+    value: Annotated[str, Parameter(help="A number, true or false, or a text.")],
+    *,
+    at: Annotated[str | None, Parameter(help="When it was measured, ISO 8601; by default now.")] = None,
+    output: Output = Format.TABLE,
+) -> None:
+    """Tell what was measured after a prediction. Late is normal; the same one twice counts once."""
+    body: dict[str, object] = {"prediction_id": prediction_id, "name": name, "value": _value(value)}
+    if at is not None:
+        body["at"] = at
+    receipt = call("POST", "/api/v1/outcomes", [body])
+    emit(receipt, output, table=", ".join(f"{count} {what}" for what, count in receipt.items() if count))
+
+
+def _wait(view: dict[str, Any], timeout: float) -> dict[str, Any]:
+    """Follow a first build or a rollback until it serves."""
+    started, said = time.monotonic(), ""
+    while not _serves(view):
+        if view["ending"] in ("failed", "aborted"):
+            raise ServiceFailed(f"{view['id']}: {view['reason']}", fix=f"sluice rollout history {view['id']}")
+        if view["reason"] != said:
+            said = view["reason"]
+            say(f"{view['model']} v{view['candidate']}: {said}")
+        if time.monotonic() - started > timeout:
+            raise TimedOut(f"{view['id']} is still {view['phase']}.", fix=f"sluice rollout show {view['id']} --watch")
+        time.sleep(LOOK_SECONDS)
+        view = call("GET", f"/api/v1/rollouts/{segment(view['id'])}")
+    return view
+
+
+def _serves(view: dict[str, Any]) -> bool:
+    took_over = view["phase"] == "baking" or view["ending"] in ("established", "promoted")
+    return took_over and bool(view["observed"])
+
+
+def _payload(data: str) -> object:
+    try:
+        text = data
+        if data.startswith("@"):
+            with open(data[1:], encoding="utf-8") as file:  # noqa: PTH123
+                text = file.read()
+        value = json.loads(text)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--data is not JSON: {error}.", fix="""--data '{"hour": 7}'""") from error
+    payloads = ("inputs", "instances", "dataframe_split", "dataframe_records")
+    if isinstance(value, dict) and any(name in value for name in payloads):
+        return value
+    return {"inputs": value if isinstance(value, list) else [value]}
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise UsageError(f"--metadata {text!r} is not name=value.")
+    return name, value
+
+
+def _value(text: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

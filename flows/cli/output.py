@@ -1,0 +1,56 @@
+"""What a command prints: data on stdout as a table, JSON or YAML; talk on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Annotated
+
+from cyclopts import Parameter
+
+
+class Format(StrEnum):
+    """The form of a command's data."""
+
+    TABLE = "table"
+    JSON = "json"
+    YAML = "yaml"
+
+
+Output = Annotated[Format, Parameter(name=["--output", "-o"], help="Form of the output.")]
+
+
+def emit(value: object, output: Format, *, table: str | None = None) -> None:
+    """Print data; `table` is its form for people."""
+    match output:
+        case Format.JSON:
+            print(json.dumps(value, indent=2, ensure_ascii=False))
+        case Format.YAML:
+            _yaml(value)
+        case Format.TABLE:
+            print(table if table is not None else json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def say(text: str) -> None:
+    """Talk to the person, apart from the data."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def columns(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Rows under their heads, aligned, without lines."""
+    cells = [[str(cell) if cell is not None else "-" for cell in row] for row in rows]
+    widths = [max(len(line[i]) for line in [list(heads), *cells]) for i in range(len(heads))]
+    lines = [list(heads), *cells]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )
+
+
+def _yaml(value: object) -> None:
+    from ruamel.yaml import YAML
+
+    writer = YAML(typ="safe")
+    writer.default_flow_style = False
+    writer.dump(value, sys.stdout)

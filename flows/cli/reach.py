@@ -1,0 +1,91 @@
+"""How a command reaches the record: the console's API where one answers, else the same acts on the ledger itself."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Mapping
+from typing import Any
+
+from registry.settings import Settings
+
+from registry import errors
+from registry.errors import SluiceError, Unreachable
+
+SECONDS = 30.0
+
+
+def call(method: str, path: str, body: object = None, query: Mapping[str, str | None] | None = None) -> Any:
+    """Ask for an act and return its answer. Raises the act's own error, whichever way it was reached."""
+    settings = Settings.read()
+    api = settings.api()
+    words = {name: value for name, value in (query or {}).items() if value is not None}
+    if api is not None:
+        try:
+            return over_http(api.url, api.token, method, path, body, words)
+        except Unreachable:
+            if not settings.has_ledger():
+                raise
+    return _on_ledger(method, path, body, words)
+
+
+def over_http(url: str, token: str, method: str, path: str, body: object, query: Mapping[str, str]) -> Any:
+    """The act's answer from a console. Raises Unreachable when none answers."""
+    target = url.rstrip("/") + path + (f"?{urllib.parse.urlencode(query)}" if query else "")
+    headers = {
+        "authorization": f"Bearer {token}",
+        "content-type": "application/json",
+        "x-sluice-door": "cli",
+        "x-sluice-actor": actor(),
+    }
+    data = json.dumps(body).encode() if body is not None else None
+    request = urllib.request.Request(target, data=data, headers=headers, method=method)
+    try:
+        with _opener().open(request, timeout=SECONDS) as answer:
+            return json.load(answer)
+    except urllib.error.HTTPError as error:
+        raise _problem(error) from None
+    except (urllib.error.URLError, OSError, ValueError) as error:
+        raise Unreachable(f"the console at {url} does not answer: {error}.", fix="sluice up") from error
+
+
+def actor() -> str:
+    """Who runs this command, as it is written into the ledger."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "cli"
+
+
+def segment(name: str) -> str:
+    """A name as one segment of a path."""
+    return urllib.parse.quote(name, safe="")
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    """Loopback is asked directly, whatever proxies the environment names."""
+    return urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def _problem(error: urllib.error.HTTPError) -> SluiceError:
+    try:
+        body = json.loads(error.read())
+    except ValueError:
+        body = {}
+    kind = getattr(errors, str(body.get("title")), SluiceError)
+    if not (isinstance(kind, type) and issubclass(kind, SluiceError)) or kind is errors.InvalidDocument:
+        kind = errors.UsageError if error.code in (400, 422) else SluiceError
+    return kind(str(body.get("detail") or f"the console answered {error.code}."), fix=body.get("fix"))
+
+
+def _on_ledger(method: str, path: str, body: object, query: Mapping[str, str]) -> Any:
+    from flows.wiring import desk
+    from services.console.acts import Asked, find
+
+    behind = desk()
+    act, names = find(behind, method, path)
+    _, answer = act(Asked(actor=actor(), door="cli", path=names, query=query, body=body if body is not None else {}))
+    return json.loads(json.dumps(answer))

@@ -1,0 +1,182 @@
+"""rollout start, list, show, history, pause, resume, approve, promote, abort."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from flows.cli.output import Format, Output, columns, emit, say
+from flows.cli.reach import call, segment
+from flows.cli.tree import head, tree
+
+LOOK_SECONDS = 1.0
+ABORTED = 3
+WAITS = 4
+TIMED_OUT = 5
+FAILED = 1
+
+Reason = Annotated[str, Parameter(name=["--reason", "-m"], help="Why; written into the ledger.")]
+Watch = Annotated[
+    bool, Parameter(name=["--watch", "-w"], negative=(), help="Stay until it ends or waits for a person.")
+]
+Timeout = Annotated[float | None, Parameter(help="Seconds to watch at most; then exit code 5.")]
+Id = Annotated[str, Parameter(help="A rollout's id, or a model's name for its latest rollout.")]
+
+
+def start(
+    model: Annotated[str, Parameter(help="The MLflow registered model.")],
+    *,
+    build: Annotated[str, Parameter(help="A version, an alias such as @candidate, or latest.")] = "latest",
+    variation: Annotated[str, Parameter(help="The slot of the model.")] = "default",
+    allow_older: Annotated[bool, Parameter(negative=(), help="Also a version older than stable.")] = False,
+    watch: Watch = False,
+    timeout: Timeout = None,
+    output: Output = Format.TABLE,
+) -> int:
+    """Roll a build out by its model's applied plan. Asked for twice, it is one rollout."""
+    body = {"model": model, "build": build, "variation": variation, "allow_older": allow_older}
+    view = call("POST", "/api/v1/rollouts", body)
+    if watch:
+        return _watch(view["id"], timeout, output)
+    emit(view, output, table=tree(view))
+    return 0
+
+
+def list_(
+    *,
+    model: Annotated[str | None, Parameter(help="Only this model's.")] = None,
+    output: Output = Format.TABLE,
+) -> None:
+    """List rollouts, oldest first."""
+    views = call("GET", "/api/v1/rollouts", query={"model": model})["rollouts"]
+    heads = ("ROLLOUT", "FROM", "TO", "STATE", "STEP", "WEIGHT", "SEEN", "WHY")
+    rows = [
+        (
+            v["id"],
+            v["stable"] and f"v{v['stable']}",
+            f"v{v['candidate']}",
+            v["ending"] or v["phase"],
+            f"{v['step']}/{v['steps']}",
+            f"{v['weight']:g}%",
+            f"{v['seen']:.1f}%" if v["seen"] is not None else None,
+            v["reason"],
+        )
+        for v in views
+    ]
+    emit(views, output, table=columns(heads, rows) if rows else "no rollouts yet: sluice rollout start MODEL")
+
+
+def show(rollout: Id, *, watch: Watch = False, timeout: Timeout = None, output: Output = Format.TABLE) -> int:
+    """Show one rollout: state, weight asked and seen, gates with their evidence, what it waits for."""
+    if watch:
+        return _watch(rollout, timeout, output)
+    view = call("GET", f"/api/v1/rollouts/{segment(rollout)}")
+    emit(view, output, table=tree(view))
+    return 0
+
+
+def history(rollout: Id, *, output: Output = Format.TABLE) -> None:
+    """List every fact of a rollout, oldest first."""
+    facts = call("GET", f"/api/v1/rollouts/{segment(rollout)}/facts")["facts"]
+    hidden = ("seq", "at", "fact", "plan")
+    rows = [
+        (f["seq"], f["at"][:19], f["fact"], ", ".join(f"{k}={v}" for k, v in f.items() if k not in hidden))
+        for f in facts
+    ]
+    emit(facts, output, table=columns(("SEQ", "AT", "FACT", "WITH"), rows))
+
+
+def pause(rollout: Id, *, reason: Reason = "no reason given", output: Output = Format.TABLE) -> None:
+    """Hold a rollout where it is. Weight stays, guardrails go on."""
+    _order(rollout, "pause", reason, output)
+
+
+def resume(rollout: Id, *, reason: Reason = "no reason given", output: Output = Format.TABLE) -> None:
+    """End a pause."""
+    _order(rollout, "resume", reason, output)
+
+
+def approve(rollout: Id, *, reason: Reason = "no reason given", output: Output = Format.TABLE) -> None:
+    """Let a rollout leave the step it is at, once its gates have passed."""
+    _order(rollout, "approve", reason, output)
+
+
+def promote(rollout: Id, *, reason: Reason = "no reason given", output: Output = Format.TABLE) -> None:
+    """Give the candidate all traffic now. Recorded as your override of the gates."""
+    _order(rollout, "promote", reason, output)
+
+
+def abort(rollout: Id, *, reason: Reason = "no reason given", output: Output = Format.TABLE) -> None:
+    """Take all traffic back to stable and end the rollout. Works at any phase; twice is once."""
+    _order(rollout, "abort", reason, output)
+
+
+def _order(rollout: str, verb: str, reason: str, output: Format) -> None:
+    view = call("POST", f"/api/v1/rollouts/{segment(rollout)}/{verb}", {"reason": reason})
+    emit(view, output, table=tree(view))
+
+
+def _watch(rollout: str, timeout: float | None, output: Format) -> int:
+    """Show the tree until the rollout ends or waits for a person."""
+    started = time.monotonic()
+    screen = _Screen()
+    while True:
+        view = call("GET", f"/api/v1/rollouts/{segment(rollout)}")
+        screen.show(view)
+        code = _exit_code(view)
+        if code is not None:
+            if output is not Format.TABLE:
+                emit(view, output)
+            return code
+        if timeout is not None and time.monotonic() - started > timeout:
+            say(f"still {view['phase']} after {timeout:g} s")
+            return TIMED_OUT
+        time.sleep(LOOK_SECONDS)
+
+
+def _exit_code(view: dict[str, Any]) -> int | None:
+    """The exit code once nothing happens by itself any more."""
+    match view["ending"], view["phase"]:
+        case (None, "paused"):
+            return WAITS
+        case (None, _):
+            return None
+        case ("aborted", _):
+            return ABORTED
+        case (("failed" | "superseded"), _):
+            return FAILED
+        case _:
+            return 0
+
+
+class _Screen:
+    """The tree redrawn in place on a terminal; elsewhere one line whenever something changed."""
+
+    def __init__(self) -> None:
+        self._live: Any = None
+        self._said = ""
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.live import Live
+
+            self._live = Live(console=Console(stderr=True), auto_refresh=False)
+            self._live.start()
+
+    def show(self, view: dict[str, Any]) -> None:
+        if self._live is not None:
+            from rich.text import Text
+
+            self._live.update(Text(tree(view)), refresh=True)
+            if view["ending"]:
+                self._live.stop()
+            return
+        line = f"{view['phase']} {view['weight']:g} {view['reason']} " + " ".join(
+            f"{gate['metric']}={gate['verdict']}" for gate in view["gates"]
+        )
+        if line != self._said:
+            self._said = line
+            gates = "  ".join(f"{gate['metric']} {gate['verdict']}" for gate in view["gates"])
+            say(f"{head(view)}  {gates}  {view['reason']}")

@@ -1,0 +1,45 @@
+"""The watch tree: one rollout in a few lines, the same for a terminal and a pipe. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from registry.units import format_duration
+
+View = Mapping[str, Any]
+
+
+def tree(view: View) -> str:
+    """The rollout as a tree of text: head line, arms, gates, what it waits for."""
+    lines = [head(view), _arm("stable", view["stable"], view["stable_requests"]), _candidate(view)]
+    gates: Sequence[View] = view["gates"]
+    for position, gate in enumerate(gates):
+        lines.append(f"|  {'`' if position == len(gates) - 1 else '+'}- {_gate(gate)}")
+    lines.append(f"`- {view['reason']}" + (f"  (by {view['actor']})" if view["actor"] else ""))
+    return "\n".join(lines)
+
+
+def head(view: View) -> str:
+    """The rollout in one line."""
+    state = (view["ending"] or view["phase"]).upper()
+    seen = f" / {view['seen']:.1f}% seen" if view["seen"] is not None else ""
+    asked = f"weight {view['weight']:g}% set{'' if view['observed'] else ' (not yet in force)'}{seen}"
+    step = f"step {view['step']}/{view['steps']}  " if view["step"] else ""
+    elapsed = format_duration(round(view["elapsed"]))
+    return f"{view['model']}  {view['strategy'].upper()} {state}  {step}{asked}  {elapsed} elapsed  [{view['id']}]"
+
+
+def _candidate(view: View) -> str:
+    return _arm("candidate", view["candidate"], view["candidate_requests"])
+
+
+def _arm(name: str, version: str | None, requests: int) -> str:
+    if version is None:
+        return f"+- {name:<10} none"
+    return f"+- {name:<10} v{version:<5} {requests:,} requests at this weight"
+
+
+def _gate(gate: View) -> str:
+    kind = "guard" if gate["guardrail"] else "gate"
+    return f"{kind} {gate['metric']:<12} {gate['verdict']:<10} {gate['reason']}"

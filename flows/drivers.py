@@ -1,0 +1,196 @@
+"""The Prefect flows that drive a rollout. Restartable: read the record, do the next thing, append, repeat.
+
+What a driver may do is in the ledger; a run that is killed is replaced by another, which goes on where the facts end.
+Heavy modules are imported inside tasks: every run is a fresh process that waits for its imports.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from typing import TYPE_CHECKING, Annotated
+
+from prefect import flow, get_run_logger, task
+from prefect.runtime import flow_run, task_run
+from pydantic import Field
+
+from flows.lease import held
+from flows.progress import show_ending, show_verdicts
+from flows.ramp import Authority, Tick, tick
+from flows.wiring import Parts, parts
+from registry import orders
+from registry.errors import IllegalMove, LedgerConflict, UsageError
+from registry.facts import Settled
+from registry.plan import Plan
+from registry.rollout import DEPLOY, ROLLBACK, Phase, Rollout
+from registry.units import format_weight
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+TICK_SECONDS = 1.0
+SHORT_PAUSE_SECONDS = 60.0
+"""A driver sits out pauses of this length, so that going on after a short one takes no new process."""
+
+
+@flow(name="canary", flow_run_name="canary")
+def canary(
+    model: Annotated[str | None, Field(title="Model", description="The MLflow registered model to roll out.")] = None,
+    build: Annotated[
+        str, Field(title="Build", description="A version such as 3, an alias such as @candidate, or latest.")
+    ] = "latest",
+    variation: Annotated[str, Field(title="Variation", description="The slot of the model.")] = "default",
+    rollout: Annotated[
+        str | None, Field(title="Rollout", description="Drive this rollout instead of starting one.")
+    ] = None,
+) -> str:
+    """Roll a build out step by step, gated by the applied plan of its model. Also drives first builds and rollbacks."""
+    found = parts()
+    name = rollout or _start(found, model, build, variation)
+    owner = f"{socket.gethostname()}:{os.getpid()}:{flow_run.get_id() or 'local'}"
+    with held(found.ledger, name, owner, found.clock) as mine:
+        if not mine:
+            get_run_logger().info("another driver works on %s", name)
+            return f"{name}: another driver has it"
+        return _drive(found, name)
+
+
+def _start(found: Parts, model: str | None, build: str, variation: str) -> str:
+    if model is None:
+        raise UsageError("name a model, or a rollout to drive.")
+    plan = found.plan(model, variation)
+    version = found.catalog.resolve(model, build).version
+    request = orders.Request(actor=f"prefect:{flow_run.get_name() or 'run'}", cause="prefect")
+    return orders.start(found.ledger, plan=plan, version=version, request=request, now=found.clock()).rollout.id
+
+
+def _drive(found: Parts, name: str) -> str:
+    """Do the next thing until nothing is left to do now."""
+    paused_since: float | None = None
+    while True:
+        rollout = found.ledger.rollout(name)
+        paused_since = (paused_since or time.monotonic()) if rollout.phase is Phase.PAUSED else None
+        match rollout.phase:
+            case Phase.QUEUED:
+                return f"{name} waits for its turn"
+            case Phase.LAUNCHING:
+                _launch_step(found, rollout)
+            case Phase.RUNNING:
+                last = ramp_step.with_options(task_run_name=_ramp_name(rollout))(name)
+                if last.is_long_wait:
+                    return f"{name}: {last.reason}"
+            case Phase.PAUSED:
+                if paused_since is not None and time.monotonic() - paused_since > SHORT_PAUSE_SECONDS:
+                    return f"{name} is paused: {rollout.reason}"
+                time.sleep(TICK_SECONDS)
+            case Phase.BAKING | Phase.ENDED:
+                if not rollout.settled and rollout.began_at is not None:
+                    settle_rollout.with_options(task_run_name=f"settle {rollout.candidate}")(name)
+                return f"{name} {rollout.ending or rollout.phase}: {rollout.reason}"
+
+
+def _launch_step(found: Parts, rollout: Rollout) -> None:
+    """One step of a launch: pack, wait for the keeper's Ready, then give traffic."""
+    if rollout.packed is None:
+        pack_build.with_options(task_run_name=f"pack {rollout.candidate}")(rollout.id)
+    elif not rollout.ready:
+        wait_until_ready.with_options(task_run_name=f"start and probe {rollout.candidate}")(rollout.id)
+    elif rollout.requested.strategy in (DEPLOY, ROLLBACK):
+        orders.complete(found.ledger, rollout.id, found.clock())
+    else:
+        _tick(found, rollout.id)
+
+
+def _ramp_name(rollout: Rollout) -> str:
+    return f"{rollout.candidate} at {format_weight(rollout.weight)} %"
+
+
+@task(persist_result=False)
+def pack_build(name: str) -> str:
+    """Turn the registered version into a bento."""
+    from flows.launch import launch
+
+    found = parts()
+    rollout = found.ledger.rollout(name)
+    after = launch(found.ledger, found.catalog, found.packer, rollout, found.builds_folder, found.clock())
+    return after.packed.bento if after.packed else after.reason
+
+
+@task(persist_result=False)
+def wait_until_ready(name: str) -> str:
+    """Wait until the keeper has started the service and its probes answered."""
+    rollout = _until(name, lambda r: r.ready or r.phase not in (Phase.LAUNCHING, Phase.PAUSED))
+    return "ready" if rollout.ready else rollout.reason
+
+
+@task(persist_result=False)
+def ramp_step(name: str) -> _Hold:
+    """Judge until the step is left, by whoever."""
+    found = parts()
+    logger = get_run_logger()
+    started = found.ledger.rollout(name)
+    said = ""
+    while True:
+        seen = _tick(found, name)
+        if seen is not None:
+            show_verdicts(seen, found.telemetry.seen(name, seen.rollout.epoch))
+            if seen.decision.reason != said:
+                said = seen.decision.reason
+                logger.info("%s: %s", seen.decision.choice.value, said)
+            left = seen.rollout.step != started.step or seen.rollout.phase is not Phase.RUNNING
+            if left or seen.decision.is_long_wait:
+                return _Hold(reason=said, is_long_wait=seen.decision.is_long_wait and not left)
+        time.sleep(TICK_SECONDS)
+
+
+@task(persist_result=False, retries=5, retry_delay_seconds=[2, 5, 10, 20, 40])
+def settle_rollout(name: str) -> tuple[str, ...]:
+    """Tell MLflow how the rollout ended: aliases, stages, tags."""
+    from flows.settle import settle
+
+    found = parts()
+    rollout = found.ledger.rollout(name)
+    changes = settle(found.catalog, rollout, found.settings.champion_alias)
+    _append_settled(found, name, changes)
+    show_ending(rollout, changes, task_run.get_id())
+    return changes
+
+
+def _append_settled(found: Parts, name: str, changes: tuple[str, ...]) -> None:
+    while True:
+        rollout = found.ledger.rollout(name)
+        if rollout.settled:
+            return
+        try:
+            found.ledger.append(name, rollout.seq + 1, Settled(changes=changes), found.clock())
+        except LedgerConflict:
+            continue
+
+
+def _tick(found: Parts, name: str) -> Tick | None:
+    """One tick with authority to advance; None when somebody else appended meanwhile."""
+    try:
+        return tick(found.ledger, found.telemetry, name, found.clock(), Authority.ADVANCE)
+    except (LedgerConflict, IllegalMove):
+        return None
+
+
+def _until(name: str, is_done: Callable[[Rollout], bool]) -> Rollout:
+    found = parts()
+    while True:
+        rollout = found.ledger.rollout(name)
+        if is_done(rollout):
+            return rollout
+        time.sleep(0.3)
+
+
+class _Hold:
+    """Why a step's task ended, and whether the driver should end with it."""
+
+    def __init__(self, *, reason: str, is_long_wait: bool) -> None:
+        self.reason = reason
+        self.is_long_wait = is_long_wait
+
+
+__all__ = ["Plan", "canary"]

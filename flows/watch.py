@@ -1,0 +1,25 @@
+"""The scheduled look: what the keeper sees too, so that nothing depends on one process."""
+
+from __future__ import annotations
+
+from prefect import flow, get_run_logger
+
+from flows.wiring import parts
+from registry import orders
+from registry.rollout import Phase
+from services.keeper.doors import look_at_catalog
+from services.keeper.keeper import has_work
+
+
+@flow(name="watch", flow_run_name="watch the registry")
+def watch() -> list[str]:
+    """Order rollouts for what MLflow's aliases, stages and tags point at, and see that each open one has a driver."""
+    found = parts()
+    now = found.clock()
+    started = look_at_catalog(found.ledger, found.catalog, now)
+    for rollout in found.ledger.rollouts():
+        state = orders.begin(found.ledger, rollout, now) if rollout.phase is Phase.QUEUED else rollout
+        if has_work(state, None):
+            found.drivers.ensure(state, now)
+    get_run_logger().info("started: %s", ", ".join(started) or "nothing new")
+    return list(started)

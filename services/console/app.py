@@ -1,0 +1,99 @@
+"""The console's application: access, headers, routes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.sessions import SessionMiddleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from services.console import api, pages
+from services.console.access import OPEN, actor
+from services.console.ports import Desk
+from services.console.webhook import receiver
+
+_HEADERS = (
+    (b"content-security-policy", b"default-src 'self'; frame-ancestors 'none'; form-action 'self'; base-uri 'none'"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"same-origin"),
+    (b"cache-control", b"no-store"),
+)
+
+
+class Guard:
+    """Lets nobody through whom we do not know, and says with each answer what the browser may do with it."""
+
+    def __init__(self, app: ASGIApp, admin_token: str) -> None:
+        self._app = app
+        self._token = admin_token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *_HEADERS]
+            await send(message)
+
+        request = Request(scope)
+        path = request.url.path
+        if path in OPEN or path.startswith("/static/"):
+            await self._app(scope, receive, send_with_headers)
+            return
+        who = actor(request, self._token)
+        if who is not None:
+            request.state.actor = who
+            await self._app(scope, receive, send_with_headers)
+            return
+        await _stranger(request)(scope, receive, send_with_headers)
+
+
+def _stranger(request: Request) -> ASGIApp:
+    if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
+        return RedirectResponse("/login", status_code=303)
+    body = {
+        "title": "Unauthorized",
+        "detail": "a token is required.",
+        "status": 401,
+        "fix": "send Authorization: Bearer <the admin token>; sluice env prints it.",
+    }
+    headers = {"www-authenticate": "Bearer"}
+    return JSONResponse(body, status_code=401, media_type="application/problem+json", headers=headers)
+
+
+def create(desk: Desk, hosts: list[str]) -> Starlette:
+    """The application. `hosts` are the names it may be called by: others are refused, against rebinding."""
+
+    async def healthz(_: Request) -> JSONResponse:
+        return JSONResponse({"alive": True})
+
+    static = Path(__file__).parent / "static"
+    return Starlette(
+        routes=[
+            Route("/healthz", healthz),
+            Route("/webhooks/mlflow", receiver(desk), methods=["POST"]),
+            Mount("/static", StaticFiles(directory=static)),
+            *api.routes(desk),
+            *pages.page_routes(desk),
+        ],
+        middleware=[
+            Middleware(TrustedHostMiddleware, allowed_hosts=hosts),
+            Middleware(
+                SessionMiddleware,
+                secret_key=desk.session_secret,
+                session_cookie="sluice",
+                same_site="strict",
+                max_age=12 * 3600,
+            ),
+            Middleware(Guard, admin_token=desk.admin_token),
+        ],
+    )

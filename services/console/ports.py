@@ -1,0 +1,37 @@
+"""What the console needs; `flows.wiring` hands in the real ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from registry.build import Build, BuildRef
+from registry.ledger import Ledger
+from registry.plan import Plan
+from registry.rollout import Rollout
+
+
+@dataclass(frozen=True, kw_only=True)
+class Desk:
+    """Everything behind the console's doors."""
+
+    ledger: Ledger
+    clock: Callable[[], datetime]
+    plan: Callable[[str, str], Plan]
+    """The applied plan of a (model, variation). Raises NotFound."""
+    resolve: Callable[[str, str], BuildRef]
+    """The build that a version, an alias such as @candidate, or `latest` names."""
+    builds: Callable[[str], Sequence[Build]]
+    """Every build of a model in the catalog."""
+    record_outcomes: Callable[[Sequence[dict[str, object]]], dict[str, object]]
+    """Take outcomes in; a receipt with exact counts. Raises UsageError naming the field."""
+    requests: Callable[[Rollout], tuple[int, int] | None]
+    """Requests assigned to (stable, candidate) at the rollout's present weight."""
+    look_at_catalog: Callable[[], Sequence[str]]
+    """Look at MLflow now; the rollouts that were started."""
+    admin_token: str
+    webhook_secret: str
+    session_secret: str
+    links: dict[str, str]
+    """Where the neighbours are: gateway, mlflow, prefect."""

@@ -1,0 +1,65 @@
+"""The receiver of MLflow's webhooks. A webhook only means "look now": what it says is never acted on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+
+from standardwebhooks.webhooks import Webhook
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from registry.errors import SluiceError
+from services.console.ports import Desk
+
+LARGEST_DELIVERY = 64 * 1024
+_HEADERS = {
+    "webhook-id": "x-mlflow-delivery-id",
+    "webhook-timestamp": "x-mlflow-timestamp",
+    "webhook-signature": "x-mlflow-signature",
+}
+
+
+def receiver(desk: Desk) -> Callable[[Request], Awaitable[JSONResponse]]:
+    """The endpoint: signature and age are checked, a delivery counts once, then the catalog is looked at."""
+
+    async def receive(request: Request) -> JSONResponse:
+        body = b""
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > LARGEST_DELIVERY:
+                return _refused("the delivery is too large", 413)
+        headers = {name: request.headers.get(theirs, "") for name, theirs in _HEADERS.items()}
+        if not is_genuine(desk.webhook_secret, headers, body):
+            return _refused("signature, age or form of the delivery is not right", 401)
+        key = f"webhook:{headers['webhook-id']}"
+        if await run_in_threadpool(desk.ledger.recall, key) is not None:
+            return JSONResponse({"seen": "before"})
+        try:
+            started = await run_in_threadpool(desk.look_at_catalog)
+        except SluiceError as error:
+            return _refused(error.message, 503)
+        said: dict[str, object] = {"at": desk.clock().isoformat(), "entity": _entity(body)}
+        await run_in_threadpool(desk.ledger.remember, key, said)
+        return JSONResponse({"started": list(started)})
+
+    return receive
+
+
+def is_genuine(secret: str, headers: dict[str, str], body: bytes) -> bool:
+    """Whether MLflow signed this lately. The library raises bare errors on garbage: all of them mean no."""
+    try:
+        Webhook(secret.encode()).verify(body, headers)
+    except Exception:  # noqa: BLE001
+        return False
+    return True
+
+
+def _entity(body: bytes) -> str:
+    entity = json.loads(body).get("entity")
+    return str(entity)[:80]
+
+
+def _refused(why: str, status: int) -> JSONResponse:
+    return JSONResponse({"title": "refused", "detail": why, "status": status}, status_code=status)
