@@ -26,7 +26,7 @@ from registry.facts import (
 from registry.ledger import Ledger
 from registry.plan import OnNewer, Plan
 from registry.rollout import DEPLOY, ROLLBACK, Ending, Phase, Rollout
-from registry.standing import current, trusted
+from registry.standing import current, took_over_at, trusted
 
 RETRIES = 8
 """How often an order reads again after somebody else appended first."""
@@ -278,7 +278,7 @@ def _former(rollouts: Sequence[Rollout], stable: Rollout, version: str | None) -
     served = [r for r in rollouts if r.took_over and r.requested.version != stable.requested.version]
     wanted = [r for r in served if version is None or r.requested.version == version]
     if wanted:
-        return max(wanted, key=lambda r: r.promoted_at or r.ended_at or r.requested_at)
+        return sorted(wanted, key=took_over_at)[-1]
     known = ", ".join(sorted({f"v{r.requested.version}" for r in served})) or "none"
     what = f"v{version} was" if version else "no other build was"
     raise Refused(

@@ -62,8 +62,8 @@ def current(rollouts: Iterable[Rollout]) -> Rollout | None:
 
 def trusted(rollouts: Iterable[Rollout]) -> Rollout | None:
     """Of one target's rollouts, the last whose candidate took over: its candidate is stable."""
-    over = [rollout for rollout in rollouts if rollout.took_over]
-    return max(over, key=_took_over_at, default=None)
+    over = sorted((rollout for rollout in rollouts if rollout.took_over), key=took_over_at)
+    return over[-1] if over else None
 
 
 def launches(rollouts: Iterable[Rollout]) -> tuple[Launch, ...]:
@@ -75,7 +75,8 @@ def launches(rollouts: Iterable[Rollout]) -> tuple[Launch, ...]:
     )
 
 
-def _took_over_at(rollout: Rollout) -> datetime:
+def took_over_at(rollout: Rollout) -> datetime:
+    """When the candidate became what the target trusts."""
     return rollout.promoted_at or rollout.ended_at or rollout.requested_at
 
 
