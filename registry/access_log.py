@@ -4,7 +4,7 @@ One JSON object a line. `services/traffic/log_format.py` says how Envoy fills th
 
     v        version of this format, 1
     listener live, or shadow: a mirrored copy, whose answer no client saw
-    ts       start of the request, microseconds since 1970
+    ts       start of the request, microseconds since 1970, as text
     rid      request id, unique among live lines; a shadow line carries the id of the live request it copies
     route    what the matched route is for: {"model", "audience", "unit_source"}; null where no model's route matched
     assigned what the request was assigned to, written by `Assigned.header`; null when it was assigned to nothing
@@ -12,7 +12,7 @@ One JSON object a line. `services/traffic/log_format.py` says how Envoy fills th
     upstream version of the build behind the host that was tried last; null when none was
     host     address of that host
     status   status code of the answer; 0 when there was none, mostly because the client left
-    flags    Envoy's response flags, such as UF or DC, separated by commas; null for none
+    flags    Envoy's response flags, such as UF or DC, separated by commas; `-` for none
     details  Envoy's response code details, such as via_upstream
     dur_us   from the first byte received to the last byte sent, microseconds; null when it ended before
     attempts how often a service was tried; null for not at all
@@ -35,12 +35,13 @@ _MAYBE_TEXT = (str, type(None))
 _COUNT = (int,)
 _MAYBE_COUNT = (int, type(None))
 _KINDS: dict[str, tuple[type, ...]] = {
-    "listener": _TEXT, "ts": _COUNT, "rid": _MAYBE_TEXT, "route": (dict, type(None)), "assigned": _MAYBE_TEXT,
+    "listener": _TEXT, "ts": _TEXT, "rid": _MAYBE_TEXT, "route": (dict, type(None)), "assigned": _MAYBE_TEXT,
     "unit": _MAYBE_TEXT, "upstream": _MAYBE_TEXT, "host": _MAYBE_TEXT, "status": _COUNT, "flags": _MAYBE_TEXT,
     "details": _MAYBE_TEXT, "dur_us": _MAYBE_COUNT, "attempts": _MAYBE_COUNT, "prediction": _MAYBE_TEXT,
     "method": _MAYBE_TEXT, "path": _MAYBE_TEXT, "bytes_in": _COUNT, "bytes_out": _COUNT,
 }  # fmt: skip
 _ANSWERED = "via_upstream"
+_NO_FLAGS: frozenset[str] = frozenset()
 _CLIENT_LEFT = frozenset({"DC", "DR"})
 
 
@@ -154,7 +155,7 @@ def parse(line: str) -> LogLine:
     flags = row["flags"]
     return LogLine(
         is_shadow=row["listener"] == "shadow",
-        ts_us=row["ts"],
+        ts_us=int(row["ts"]),
         request_id=row["rid"] or "",
         model=route.get("model"),
         audience=route.get("audience"),
@@ -164,7 +165,7 @@ def parse(line: str) -> LogLine:
         served=row["upstream"] if row["details"] == _ANSWERED else None,
         host=row["host"],
         status=row["status"],
-        flags=frozenset(flags.split(",")) if flags else frozenset(),
+        flags=_NO_FLAGS if flags in ("-", None) else frozenset(flags.split(",")),
         details=row["details"] or "",
         duration_us=row["dur_us"],
         attempts=row["attempts"] or 0,
@@ -181,10 +182,13 @@ def _row(line: str) -> dict[str, Any]:
         row = json.loads(line)
     except ValueError as error:
         raise ValueError(f"not JSON: {error}") from error
-    version = row.get("v") if isinstance(row, dict) else None
+    checked: dict[str, Any] = row if isinstance(row, dict) else {}
+    version = checked.get("v")
     if version != FORMAT_VERSION:
         raise ValueError(f"not an object of format version {FORMAT_VERSION}, but of {version!r}")
     for key, kinds in _KINDS.items():
-        if type(row.get(key, _KINDS)) not in kinds:
-            raise ValueError(f"{key} is {row.get(key, 'missing')!r}; expected {' or '.join(k.__name__ for k in kinds)}")
-    return row
+        if type(checked.get(key, _KINDS)) not in kinds:
+            raise ValueError(
+                f"{key} is {checked.get(key, 'missing')!r}; expected {' or '.join(k.__name__ for k in kinds)}"
+            )
+    return checked

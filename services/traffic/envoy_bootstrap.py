@@ -1,0 +1,182 @@
+"""Envoy's static part: listeners, filters, limits, logs, admin socket. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from services.traffic.envoy_clusters import Resource
+from services.traffic.envoy_limits import Limits, seconds
+from services.traffic.envoy_names import CLUSTERS_FILE, LIVE, ROUTES, ROUTES_FILE, envoy_type
+from services.traffic.log_format import METADATA, PREDICTION_HEADER, log_format
+
+READY_PATH = "/-/ready"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Places:
+    """Where Envoy's files, sockets and ports are."""
+
+    folder: Path
+    admin_socket: Path
+    logs: Path
+    host: str
+    port: int
+
+    @property
+    def clusters(self) -> Path:
+        return self.folder / CLUSTERS_FILE
+
+    @property
+    def routes(self) -> Path:
+        return self.folder / ROUTES_FILE
+
+
+def bootstrap(places: Places, limits: Limits) -> Resource:
+    """The configuration Envoy starts with; clusters and routes come from the watched files."""
+    return {
+        "node": {"id": "sluice", "cluster": "sluice"},
+        "admin": {"address": {"pipe": {"path": str(places.admin_socket), "mode": 0o600}}},
+        "dynamic_resources": {"cds_config": _watched(places.clusters)},
+        "static_resources": {"listeners": [_live(places, limits)]},
+        "overload_manager": _overload(limits),
+        "stats_config": {"stats_matcher": {"exclusion_list": {"patterns": [{"suffix": "_bucket"}]}}},
+    }
+
+
+def _live(places: Places, limits: Limits) -> Resource:
+    return {
+        "name": LIVE,
+        "address": {"socket_address": {"address": places.host, "port_value": places.port}},
+        "per_connection_buffer_limit_bytes": 1024 * 1024,
+        "listener_filters_timeout": seconds(limits.headers_seconds),
+        "filter_chains": [
+            {"filters": [_typed("envoy.filters.network.http_connection_manager", _manager(places, limits))]}
+        ],
+    }
+
+
+def _manager(places: Places, limits: Limits) -> Resource:
+    kind = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+    return {
+        "@type": envoy_type(kind),
+        "stat_prefix": LIVE,
+        "codec_type": "AUTO",
+        "server_name": "sluice",
+        "use_remote_address": True,
+        "normalize_path": True,
+        "path_with_escaped_slashes_action": "REJECT_REQUEST",
+        "always_set_request_id_in_response": True,
+        "request_id_extension": _request_id(),
+        "early_header_mutation_extensions": [_strip_internal()],
+        "max_request_headers_kb": limits.header_kilobytes,
+        "request_timeout": seconds(limits.receive_seconds),
+        "request_headers_timeout": seconds(limits.headers_seconds),
+        "stream_idle_timeout": seconds(limits.idle_seconds),
+        "common_http_protocol_options": {
+            "idle_timeout": seconds(limits.idle_seconds),
+            "max_headers_count": limits.header_count,
+            "headers_with_underscores_action": "REJECT_REQUEST",
+        },
+        "http2_protocol_options": {
+            "max_concurrent_streams": limits.streams,
+            "initial_stream_window_size": 256 * 1024,
+            "initial_connection_window_size": 1024 * 1024,
+        },
+        "rds": {"route_config_name": ROUTES, "config_source": _watched(places.routes)},
+        "http_filters": [_readiness(), _body_limit(limits), _take_prediction(), _router()],
+        "access_log": [_access_log(places.logs / f"{LIVE}.jsonl", LIVE)],
+        "local_reply_config": _local_replies(),
+    }
+
+
+def _watched(path: Path) -> Resource:
+    return {"path_config_source": {"path": str(path)}, "resource_api_version": "V3"}
+
+
+def _typed(name: str, config: Mapping[str, object]) -> Resource:
+    return {"name": name, "typed_config": config}
+
+
+def _request_id() -> Resource:
+    kind = envoy_type("envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig")
+    return {"typed_config": {"@type": kind, "pack_trace_reason": False, "use_request_id_for_trace_sampling": False}}
+
+
+def _strip_internal() -> Resource:
+    """A caller sets neither its request id nor anything that only the gateway may say."""
+    kind = envoy_type("envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation")
+    prefixes = [{"remove_on_match": {"key_matcher": {"prefix": prefix}}} for prefix in ("x-sluice-", "x-envoy-")]
+    return _typed(
+        "envoy.http.early_header_mutation.header_mutation",
+        {"@type": kind, "mutations": [{"remove": "x-request-id"}, *prefixes]},
+    )
+
+
+def _readiness() -> Resource:
+    """Answers 503 as soon as `healthcheck/fail` was called, so that a balancer in front turns away while draining."""
+    kind = envoy_type("envoy.extensions.filters.http.health_check.v3.HealthCheck")
+    path = {"name": ":path", "string_match": {"exact": READY_PATH}}
+    config: Resource = {"@type": kind, "pass_through_mode": False, "headers": [path]}
+    return _typed("envoy.filters.http.health_check", config)
+
+
+def _body_limit(limits: Limits) -> Resource:
+    kind = envoy_type("envoy.extensions.filters.http.buffer.v3.Buffer")
+    return _typed("envoy.filters.http.buffer", {"@type": kind, "max_request_bytes": limits.body_bytes})
+
+
+def _take_prediction() -> Resource:
+    """Moves the service's prediction summary from its answer into the log."""
+    kind = envoy_type("envoy.extensions.filters.http.header_to_metadata.v3.Config")
+    rule = {
+        "header": PREDICTION_HEADER,
+        "on_header_present": {"metadata_namespace": METADATA, "key": "prediction", "type": "STRING"},
+        "remove": True,
+    }
+    return _typed("envoy.filters.http.header_to_metadata", {"@type": kind, "response_rules": [rule]})
+
+
+def _router() -> Resource:
+    kind = envoy_type("envoy.extensions.filters.http.router.v3.Router")
+    return _typed("envoy.filters.http.router", {"@type": kind, "suppress_envoy_headers": False})
+
+
+def _access_log(path: Path, listener: str) -> Resource:
+    kind = envoy_type("envoy.extensions.access_loggers.file.v3.FileAccessLog")
+    config = {"@type": kind, "path": str(path), "log_format": {"json_format": log_format(listener)}}
+    return _typed("envoy.access_loggers.file", config)
+
+
+def _local_replies() -> Resource:
+    """Every answer that the gateway makes itself is JSON of one form."""
+    body = {"error": "%LOCAL_REPLY_BODY%", "reason": "%RESPONSE_CODE_DETAILS%", "request_id": "%REQ(X-REQUEST-ID)%"}
+    return {"body_format": {"json_format": body}}
+
+
+def _overload(limits: Limits) -> Resource:
+    connections = "envoy.resource_monitors.global_downstream_max_connections"
+    heap = "envoy.resource_monitors.fixed_heap"
+    config = "envoy.extensions.resource_monitors"
+    return {
+        "refresh_interval": "0.25s",
+        "resource_monitors": [
+            _typed(connections, {
+                "@type": envoy_type(f"{config}.downstream_connections.v3.DownstreamConnectionsConfig"),
+                "max_active_downstream_connections": limits.connections,
+            }),
+            _typed(heap, {
+                "@type": envoy_type(f"{config}.fixed_heap.v3.FixedHeapConfig"),
+                "max_heap_size_bytes": limits.heap_bytes,
+            }),
+        ],
+        "actions": [
+            _above("envoy.overload_actions.shrink_heap", heap, 0.9),
+            _above("envoy.overload_actions.stop_accepting_requests", heap, 0.97),
+        ],
+    }  # fmt: skip
+
+
+def _above(action: str, monitor: str, share: float) -> Resource:
+    return {"name": action, "triggers": [{"name": monitor, "threshold": {"value": share}}]}

@@ -1,0 +1,50 @@
+"""The files that Envoy watches: written whole, by rename, and read back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+
+def canonical(resource: object) -> str:
+    """The one JSON text of a value."""
+    return json.dumps(resource, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def digest(resource: object) -> str:
+    """A short digest of a value's canonical JSON."""
+    return hashlib.sha256(canonical(resource).encode()).hexdigest()[:16]
+
+
+def publish(path: Path, text: str) -> None:
+    """Write a file so that a reader sees the old content or the new, also after a power cut; Envoy sees the rename."""
+    temporary = path.with_name(f".{path.name}.new")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.rename(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def read_text(path: Path) -> str | None:
+    """The file's content; None where there is no such file."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+
+
+def read_resources(path: Path) -> dict[str, dict[str, object]]:
+    """The resources of a discovery file by name, without their type; none when it cannot be read."""
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))["resources"]
+        return {row["name"]: {key: value for key, value in row.items() if key != "@type"} for row in rows}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}

@@ -1,0 +1,36 @@
+"""What a caller may cost the gateway, and what the gateway may cost a service."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Bounds in bytes, seconds and counts."""
+
+    body_bytes: int = 16 * 1024 * 1024
+    header_kilobytes: int = 48
+    header_count: int = 100
+    connections: int = 8192
+    streams: int = 128
+    """Concurrent requests of one HTTP/2 connection."""
+    receive_seconds: float = 30.0
+    """Time a caller has for sending its whole request."""
+    headers_seconds: float = 10.0
+    idle_seconds: float = 300.0
+    """Time after which a caller's idle connection is closed."""
+    upstream_idle_seconds: float = 3.0
+    """Shorter than any server's keep-alive (uvicorn: 5 s), or a request meets a connection that is being closed."""
+    connect_seconds: float = 1.0
+    upstream_requests: int = 4096
+    """Requests and connections to one service at a time; beyond it callers get 503 at once."""
+    shadow_requests: int = 64
+    """Mirrored requests to one service at a time; beyond it mirrored requests are dropped."""
+    heap_bytes: int = 1024 * 1024 * 1024
+    """Beyond it Envoy refuses requests before it is killed."""
+
+
+def seconds(value: float) -> str:
+    """A protobuf duration."""
+    return f"{value:.3f}s"

@@ -1,0 +1,32 @@
+"""Envoy's own log and the names of its access logs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+_REASON = re.compile(r"rejected: (.*)|(?:update failed|[Uu]nable to|error).*?: (.*)", re.DOTALL)
+_ENTRY = re.compile(r"^\[\d{4}-\d\d-\d\d[^\n]*?\] ", re.MULTILINE)
+
+
+def rejection(log: Path, mark: int) -> str:
+    """What Envoy wrote into its log after position `mark` about a configuration it refused."""
+    try:
+        with log.open("rb") as file:
+            file.seek(mark)
+            text = file.read(64 * 1024).decode("utf-8", "replace")
+    except OSError:
+        return "its log cannot be read."
+    entries = [entry.strip() for entry in _ENTRY.split(text) if entry.strip()]
+    for entry in reversed(entries):
+        found = _REASON.search(entry)
+        if found:
+            return (found.group(1) or found.group(2)).strip()
+    return " ".join(entries) or "its log gives no reason."
+
+
+def next_rotated(path: Path) -> Path:
+    """The name that a log file gets when it is rotated: `live.jsonl` -> `live.000001.jsonl`, counting up."""
+    taken = (other.name.split(".")[1] for other in path.parent.glob(f"{path.stem}.*{path.suffix}"))
+    last = max((int(number) for number in taken if number.isdigit()), default=0)
+    return path.with_name(f"{path.stem}.{last + 1:06d}{path.suffix}")

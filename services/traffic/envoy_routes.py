@@ -1,0 +1,136 @@
+"""RouteTable -> Envoy's route configuration. Pure."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from registry.access_log import UnitSource
+from registry.build import BuildRef, slug
+from services.traffic.envoy_clusters import Resource
+from services.traffic.envoy_limits import Limits, seconds
+from services.traffic.envoy_names import ROUTES, cluster_name, pair_name
+from services.traffic.log_format import ASSIGNED_HEADER, BUILD_HEADER, METADATA, UNIT_HEADER
+from services.traffic.table import AudienceRoute, ModelRoute, RouteTable, Slice
+
+VERBS = ("predict", "invocations")
+"""What may be called on a model, and on its service by the same name."""
+_SAFE_RETRIES = "connect-failure,refused-stream,reset-before-request"
+_FALLBACK_ON = "5xx,reset"
+
+
+def route_configuration(table: RouteTable, limits: Limits) -> Resource:
+    """Every model's routes, by path `/{model}/predict` and by host name `<model>.…`, then 404."""
+    routes = [route for model in table.models for route in _model_routes(model)]
+    return {
+        "name": ROUTES,
+        "validate_clusters": True,
+        "response_headers_to_add": [_set(BUILD_HEADER, f"%UPSTREAM_METADATA({METADATA}:build)%", keep_empty=False)],
+        "response_headers_to_remove": ["x-envoy-upstream-service-time"],
+        "virtual_hosts": [
+            {
+                "name": "gateway",
+                "domains": ["*"],
+                "request_body_buffer_limit": limits.body_bytes,
+                "routes": [*routes, _not_found()],
+            }
+        ],
+    }
+
+
+def _model_routes(model: ModelRoute) -> list[Resource]:
+    """By path first: the longer match is the surer one."""
+    found = []
+    for audience in model.audiences:
+        for verb in VERBS:
+            by_path: Resource = {"path": f"/{quote(model.model, safe='')}/{verb}"}
+            by_host: Resource = {"path": f"/{verb}", "headers": [_host_is(model.model)]}
+            for match, place in ((by_path, "path"), (by_host, "host")):
+                found += _audience_routes(model, audience, match, verb, place)
+    return found
+
+
+def _audience_routes(
+    model: ModelRoute, audience: AudienceRoute, match: Resource, verb: str, place: str
+) -> list[Resource]:
+    """With the unit's header: by hash. Without it, or with an empty one: at random."""
+    by_unit = [] if model.unit is None else [UnitSource.HEADER]
+    return [_route(model, audience, match, verb, place, source) for source in (*by_unit, UnitSource.RANDOM)]
+
+
+def _route(
+    model: ModelRoute, audience: AudienceRoute, match: Resource, verb: str, place: str, source: UnitSource
+) -> Resource:
+    headers = [{"name": ":method", "string_match": {"exact": "POST"}}, *_listed(match.get("headers"))]
+    hashed = source is UnitSource.HEADER
+    if hashed:
+        headers.append({"name": model.unit, "string_match": {"safe_regex": {"regex": ".+"}}})
+    mark = {"model": model.model, "audience": audience.name, "unit_source": source.value}
+    return {
+        "name": f"{slug(model.model)}/{audience.name}/{verb}/{place}/{source}",
+        "match": {**match, "headers": headers},
+        "metadata": {"filter_metadata": {METADATA: mark}},
+        "request_headers_to_add": [_set(UNIT_HEADER, f"%REQ({model.unit})%", keep_empty=False)] if hashed else [],
+        "route": {
+            "prefix_rewrite": f"/{verb}",
+            "timeout": seconds(2 * model.timeout + 1),
+            "retry_policy": {
+                "retry_on": _SAFE_RETRIES,
+                "num_retries": 1,
+                "per_try_timeout": seconds(model.timeout),
+                "retry_back_off": {"base_interval": "0.001s", "max_interval": "0.010s"},
+            },
+            "weighted_clusters": {
+                "use_hash_policy": hashed,
+                "clusters": [_entry(model.model, part) for part in audience.slices],
+            },
+            **({"hash_policy": [_hashing(model, audience)]} if hashed else {}),
+        },
+    }
+
+
+def _entry(model: str, part: Slice) -> Resource:
+    """One run of slots. Its request headers say what was assigned, and whether another may answer for it."""
+    target = part.target
+    build = BuildRef(model=model, version=target.assigned.build)
+    headers = [_set(ASSIGNED_HEADER, _literal(target.assigned.header))]
+    name = cluster_name(build)
+    if target.fallback is not None:
+        name = pair_name(build, BuildRef(model=model, version=target.fallback))
+        headers.append(_set("x-envoy-retry-on", _FALLBACK_ON))
+    return {"name": name, "weight": part.size, "request_headers_to_add": headers}
+
+
+def _hashing(model: ModelRoute, audience: AudienceRoute) -> Resource:
+    """The salt goes before the unit, so that two models or audiences do not pick the same units."""
+    rewrite = {"pattern": {"regex": "^"}, "substitution": f"{audience.salt}:"}
+    return {"header": {"header_name": model.unit, "regex_rewrite": rewrite}}
+
+
+def _host_is(model: str) -> Resource:
+    return {"name": ":authority", "string_match": {"prefix": f"{slug(model)}.", "ignore_case": True}}
+
+
+def _not_found() -> Resource:
+    """The model's own word for it stands in the local reply's format: every answer of the gateway itself is JSON."""
+    body = "no route: POST /{model}/predict or /{model}/invocations of a model that has been deployed"
+    return {
+        "name": "not-found",
+        "match": {"prefix": "/"},
+        "direct_response": {"status": 404, "body": {"inline_string": body}},
+    }
+
+
+def _set(name: str, value: str, *, keep_empty: bool = True) -> Resource:
+    return {
+        "header": {"key": name, "value": value},
+        "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+        "keep_empty_value": keep_empty,
+    }
+
+
+def _literal(text: str) -> str:
+    return text.replace("%", "%%")
+
+
+def _listed(value: object) -> list[Resource]:
+    return list(value) if isinstance(value, list) else []

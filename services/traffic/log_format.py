@@ -1,0 +1,37 @@
+"""How Envoy fills the fields of the access log. Their meaning stands in `registry.access_log`, the only reader."""
+
+from __future__ import annotations
+
+from registry.access_log import FORMAT_VERSION
+
+METADATA = "sluice"
+"""The namespace of our metadata on routes, hosts and requests."""
+ASSIGNED_HEADER = "x-sluice-assigned"
+UNIT_HEADER = "x-sluice-unit"
+PREDICTION_HEADER = "x-sluice-prediction"
+BUILD_HEADER = "x-sluice-build"
+
+
+def log_format(listener: str) -> dict[str, object]:
+    """The JSON format of a listener's log: `live` or `shadow`."""
+    return {
+        "v": FORMAT_VERSION,
+        "listener": listener,
+        "ts": "%START_TIME(%s%6f)%",
+        "rid": "%REQ(X-REQUEST-ID)%",
+        "route": f"%METADATA(ROUTE:{METADATA})%",
+        "assigned": f"%REQ({ASSIGNED_HEADER})%",
+        "unit": f"%REQ({UNIT_HEADER})%",
+        "upstream": f"%UPSTREAM_METADATA({METADATA}:build)%",
+        "host": "%UPSTREAM_HOST%",
+        "status": "%RESPONSE_CODE%",
+        "flags": "%RESPONSE_FLAGS%",
+        "details": "%RESPONSE_CODE_DETAILS%",
+        "dur_us": "%COMMON_DURATION(DS_RX_BEG:DS_TX_END:us)%",
+        "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
+        "prediction": f"%DYNAMIC_METADATA({METADATA}:prediction)%",
+        "method": "%REQ(:METHOD)%",
+        "path": "%PATH(NQ:ORIG_OR_PATH)%",
+        "bytes_in": "%BYTES_RECEIVED%",
+        "bytes_out": "%BYTES_SENT%",
+    }

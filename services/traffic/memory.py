@@ -1,0 +1,76 @@
+"""MemoryDataPlane: the in-process twin of the data plane. It splits by the same slots; nothing leaves the process."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from registry.build import BuildRef
+from registry.errors import RoutesRejected, Unreachable
+from services.traffic.slots import SLOTS
+from services.traffic.table import Assignment, RouteTable, assign
+
+
+class MemoryDataPlane:
+    """A DataPlane for tests, demos and simulations. `draw(n)` picks a slot below n for requests without a unit."""
+
+    def __init__(self, draw: Callable[[int], int]) -> None:
+        self._draw = draw
+        self._stored = RouteTable()
+        self._serving: RouteTable | None = self._stored
+        self._active: Counter[BuildRef] = Counter()
+
+    def apply(self, table: RouteTable) -> None:
+        """Bring a table into force."""
+        _refuse(table)
+        self._stored = table
+        if self._serving is None:
+            raise Unreachable("the data plane is stopped; the routes come into force when it starts.")
+        self._serving = table
+
+    def observe(self) -> str | None:
+        """The version in force; None while stopped."""
+        return self._serving.version if self._serving is not None else None
+
+    def in_flight(self, build: BuildRef) -> int | None:
+        """Requests under way to the build; None while stopped."""
+        return self._active[build] if self._serving is not None else None
+
+    def stop(self) -> None:
+        """Stop serving, as if the process had died."""
+        self._serving = None
+
+    def start(self) -> None:
+        """Serve what was stored last."""
+        self._serving = self._stored
+
+    def route(self, model: str, unit: str | None = None) -> Assignment:
+        """Where a request would go now. Raises NotFound, Unreachable."""
+        if self._serving is None:
+            raise Unreachable("the data plane is stopped.")
+        route = self._serving.model(model)
+        return assign(route, route.audiences[-1], unit, self._draw)
+
+    @contextmanager
+    def request(self, model: str, unit: str | None = None) -> Iterator[Assignment]:
+        """A request that is under way to its build inside the `with` block."""
+        assignment = self.route(model, unit)
+        self._active[assignment.build] += 1
+        try:
+            yield assignment
+        finally:
+            self._active[assignment.build] -= 1
+
+
+def _refuse(table: RouteTable) -> None:
+    for route in table.models:
+        for audience in route.audiences:
+            if sum(part.size for part in audience.slices) != SLOTS:
+                raise RoutesRejected(f"{route.model}/{audience.name}: its slices are not {SLOTS} slots.")
+    for endpoint in table.endpoints:
+        try:
+            ipaddress.ip_address(endpoint.host)
+        except ValueError as error:
+            raise RoutesRejected(f"{endpoint.build}: malformed IP address: {endpoint.host}.") from error

@@ -1,0 +1,123 @@
+"""RouteTable: the whole desired split of requests as one value. Pure; it knows no data plane."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+
+from registry.access_log import Arm, Assigned, UnitSource
+from registry.build import BuildRef, Endpoint
+from registry.errors import NotFound
+from services.traffic.slots import SLOTS, holder, slot
+
+FALLBACK = "default"
+"""The audience of every request that no other audience takes, and the variation it gets unless told otherwise."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """Where a run of slots leads, and what the log says of it."""
+
+    assigned: Assigned
+    fallback: str | None = None
+    """Version of the build that answers when this one fails; none: the failure goes to the caller."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slice:
+    """A run of slots and its target."""
+
+    size: int
+    target: Target
+
+
+@dataclass(frozen=True, kw_only=True)
+class AudienceRoute:
+    """One audience of a model: who belongs to it, and its slots."""
+
+    name: str
+    salt: str
+    """Goes before the unit in the hash; one for a (model, audience) for life."""
+    slices: tuple[Slice, ...]
+    condition: str | None = None
+    """CEL over request headers; none takes every request that is left."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelRoute:
+    """One model behind the gateway. Audiences are tried in order; the last one takes what is left."""
+
+    model: str
+    unit: str | None
+    """The request header that is hashed; none: every request is assigned at random."""
+    timeout: float
+    """Seconds that one try may take."""
+    audiences: tuple[AudienceRoute, ...]
+
+
+class Reason(StrEnum):
+    """Why a request got its arm."""
+
+    HASH = "hash"
+    RANDOM = "random"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assignment:
+    """What a unit gets, and why."""
+
+    audience: str
+    variation: str
+    arm: Arm
+    build: BuildRef
+    slot: int
+    reason: Reason
+
+    @property
+    def unit_source(self) -> UnitSource:
+        return UnitSource.HEADER if self.reason is Reason.HASH else UnitSource.RANDOM
+
+
+@dataclass(frozen=True, kw_only=True)
+class RouteTable:
+    """Every model's routes and where the builds answer. Equal tables have equal versions."""
+
+    models: tuple[ModelRoute, ...] = ()
+    endpoints: tuple[Endpoint, ...] = ()
+    missing: tuple[BuildRef, ...] = ()
+    """Builds that ought to have traffic but run nowhere: a candidate's share goes to stable, a stable answers 503."""
+
+    @property
+    def version(self) -> str:
+        """A digest of the content."""
+        text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def model(self, name: str) -> ModelRoute:
+        """The routes of a model. Raises NotFound."""
+        for route in self.models:
+            if route.model == name:
+                return route
+        raise NotFound(f"no route leads to model {name!r}.", fix="deploy a build of it first: sluice deploy.")
+
+    def endpoint(self, build: BuildRef) -> Endpoint | None:
+        """Where a build answers, if it does."""
+        return next((endpoint for endpoint in self.endpoints if endpoint.build == build), None)
+
+
+def assign(route: ModelRoute, audience: AudienceRoute, unit: str | None, draw: Callable[[int], int]) -> Assignment:
+    """What a request of this audience gets: by its unit's hash, or without one by `draw(10_000)`."""
+    hashed = bool(unit) and route.unit is not None
+    at = slot(audience.salt, unit or "") if hashed else draw(SLOTS)
+    assigned = audience.slices[holder([part.size for part in audience.slices], at)].target.assigned
+    return Assignment(
+        audience=audience.name,
+        variation=assigned.variation,
+        arm=assigned.arm,
+        build=BuildRef(model=route.model, version=assigned.build),
+        slot=at,
+        reason=Reason.HASH if hashed else Reason.RANDOM,
+    )

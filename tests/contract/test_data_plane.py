@@ -1,0 +1,168 @@
+"""What every DataPlane promises; see services/traffic/__init__.py. The Envoy is a real one, with real services."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import random
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol
+
+import httpx
+import pytest
+
+from registry.build import Endpoint
+from registry.errors import RoutesRejected, Unreachable
+from services.traffic import DataPlane
+from services.traffic.memory import MemoryDataPlane
+from services.traffic.routes import routes
+from services.traffic.table import RouteTable, assign
+from tests.integration.traffic_rig import build, eventually, gateway, standing, upstreams
+
+
+class Subject(Protocol):
+    """A data plane and the means to look at it from outside."""
+
+    plane: DataPlane
+    endpoints: dict
+
+    def served(self, unit: str) -> str: ...
+    def stop(self) -> None: ...
+    def start(self) -> None: ...
+    def holding(self, unit: str) -> contextlib.AbstractContextManager[None]: ...
+
+
+@dataclass
+class MemorySubject:
+    plane: MemoryDataPlane
+    endpoints: dict
+
+    def served(self, unit: str) -> str:
+        return self.plane.route("delays", unit).build.version
+
+    def stop(self) -> None:
+        self.plane.stop()
+
+    def start(self) -> None:
+        self.plane.start()
+
+    @contextlib.contextmanager
+    def holding(self, unit: str) -> Iterator[None]:
+        with self.plane.request("delays", unit):
+            yield
+
+
+class EnvoySubject:
+    def __init__(self, running, services) -> None:
+        self.running, self.services = running, services
+        self.plane = running.plane
+        self.endpoints = {service.endpoint.build: service.endpoint for service in services.values()}
+
+    def _post(self, unit: str) -> httpx.Response:
+        return httpx.post(f"{self.plane.url}/delays/predict", json={}, headers={"x-user-id": unit}, timeout=20)
+
+    def served(self, unit: str) -> str:
+        answer = self._post(unit)
+        assert answer.status_code == 200, answer.text
+        return answer.headers["x-sluice-build"]
+
+    def stop(self) -> None:
+        self.running.kill()
+
+    def start(self) -> None:
+        self.running.start()
+
+    @contextlib.contextmanager
+    def holding(self, unit: str) -> Iterator[None]:
+        for service in self.services.values():
+            service.mode("hold")
+        with ThreadPoolExecutor(1) as pool:
+            under_way = pool.submit(self._post, unit)
+            try:
+                yield
+            finally:
+                for service in self.services.values():
+                    service.mode("ok")
+            assert under_way.result().status_code == 200
+
+
+@pytest.fixture(params=["memory", pytest.param("envoy", marks=pytest.mark.slow)])
+def subject(request: pytest.FixtureRequest, tmp_path) -> Iterator[Subject]:
+    if request.param == "memory":
+        endpoints = {build(v): Endpoint(build=build(v), host="127.0.0.1", port=9) for v in "12"}
+        yield MemorySubject(MemoryDataPlane(random.Random(1).randrange), endpoints)
+    else:
+        with upstreams(build("1"), build("2")) as services, gateway(tmp_path) as running:
+            yield EnvoySubject(running, services)
+
+
+def by_hand(table: RouteTable) -> Callable[[str], str]:
+    route = table.model("delays")
+    return lambda unit: assign(route, route.audiences[-1], unit, random.Random(1).randrange).build.version
+
+
+UNITS = [f"unit-{number}" for number in range(200)]
+
+
+def test_a_table_that_was_applied_is_in_force(subject: Subject) -> None:
+    table = routes([standing(weight=3000)], subject.endpoints)
+    assert subject.plane.observe() != table.version
+    subject.plane.apply(table)
+    assert subject.plane.observe() == table.version
+
+
+def test_units_get_the_arm_that_assign_computes(subject: Subject) -> None:
+    table = routes([standing(weight=3000)], subject.endpoints)
+    subject.plane.apply(table)
+    answers = [subject.served(unit) for unit in UNITS]
+    assert answers == [by_hand(table)(unit) for unit in UNITS]
+    assert set(answers) == {"1", "2"}
+
+
+def test_a_refused_table_leaves_the_former_in_force_also_after_a_restart(subject: Subject) -> None:
+    good = routes([standing(weight=3000)], subject.endpoints)
+    subject.plane.apply(good)
+    wrong = {ref: dataclasses.replace(endpoint, host="not-an-address") for ref, endpoint in subject.endpoints.items()}
+    with pytest.raises(RoutesRejected, match="malformed IP address: not-an-address"):
+        subject.plane.apply(routes([standing(weight=5000, epoch=2)], wrong))
+    for _ in range(2):
+        assert subject.plane.observe() == good.version
+        assert [subject.served(unit) for unit in UNITS[:20]] == [by_hand(good)(unit) for unit in UNITS[:20]]
+        subject.stop()
+        subject.start()
+
+
+def test_applying_the_same_table_again_changes_nothing(subject: Subject) -> None:
+    table = routes([standing(weight=3000)], subject.endpoints)
+    for _ in range(2):
+        subject.plane.apply(table)
+        assert subject.plane.observe() == table.version
+        assert subject.served("unit-1") == by_hand(table)("unit-1")
+
+
+def test_a_stopped_data_plane_cannot_be_asked_and_starts_with_the_last_table(subject: Subject) -> None:
+    first = routes([standing(weight=3000)], subject.endpoints)
+    last = routes([standing(weight=6000, epoch=2)], subject.endpoints)
+    subject.plane.apply(first)
+    subject.stop()
+    assert subject.plane.observe() is None
+    assert subject.plane.in_flight(build("1")) is None
+    with pytest.raises(Unreachable):
+        subject.plane.apply(last)
+    subject.start()
+    assert eventually(lambda: subject.plane.observe() == last.version)
+    assert [subject.served(unit) for unit in UNITS[:20]] == [by_hand(last)(unit) for unit in UNITS[:20]]
+
+
+@pytest.mark.parametrize("weight", [3000, 0])
+def test_requests_under_way_are_counted_for_their_build(subject: Subject, weight: int) -> None:
+    table = routes([standing(weight=weight)], subject.endpoints)
+    subject.plane.apply(table)
+    for version in sorted({by_hand(table)(unit) for unit in UNITS}):
+        unit = next(unit for unit in UNITS if by_hand(table)(unit) == version)
+        assert subject.plane.in_flight(build(version)) == 0
+        with subject.holding(unit):
+            assert eventually(lambda version=version: subject.plane.in_flight(build(version)) == 1)
+        assert eventually(lambda version=version: subject.plane.in_flight(build(version)) == 0)

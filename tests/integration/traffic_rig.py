@@ -1,0 +1,138 @@
+"""Starts real Envoys and small upstreams for tests, and ends them by their own handles."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+
+from registry.access_log import LogLine, parse
+from registry.build import BuildRef, Endpoint
+from registry.plan import Serve
+from registry.standing import Standing
+from services.traffic.envoy import Envoy
+
+UPSTREAM = Path(__file__).with_name("traffic_upstream.py")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def eventually(check, *, seconds: float = 20.0):
+    """The first truthy answer of `check`."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        with contextlib.suppress(httpx.TransportError):
+            if answer := check():
+                return answer
+        time.sleep(0.02)
+    raise AssertionError("it did not happen in time")
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+
+
+class Upstream:
+    """One small service process."""
+
+    def __init__(self, build: BuildRef) -> None:
+        self.endpoint = Endpoint(build=build, host="127.0.0.1", port=free_port())
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = [sys.executable, str(UPSTREAM), str(self.endpoint.port), self.endpoint.build.version]
+        self.process = subprocess.Popen(command)
+
+    def wait(self) -> None:
+        eventually(lambda: self.mode("ok"))
+
+    def mode(self, answer: str, **more: object) -> bool:
+        url = f"http://{self.endpoint.address}/-/mode"
+        return httpx.post(url, json={"answer": answer, **more}).status_code == 200
+
+    def kill(self) -> None:
+        if self.process is not None:
+            end(self.process)
+            self.process = None
+
+
+class Gateway:
+    """A real Envoy under test."""
+
+    def __init__(self, folder: Path, **options: object) -> None:
+        self.plane = Envoy(folder, port=free_port(), **options)
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self.plane.prepare()
+        self.process = subprocess.Popen(self.plane.command())
+        eventually(lambda: httpx.get(f"{self.plane.url}/-/ready").status_code == 200)
+
+    def kill(self) -> None:
+        if self.process is not None:
+            end(self.process)
+            self.process = None
+
+    def client(self, **options: object) -> httpx.Client:
+        return httpx.Client(base_url=self.plane.url, timeout=20, **options)
+
+    def lines(self, count: int) -> list[LogLine]:
+        """The exposures in the log, once there are at least `count`."""
+
+        def exposures() -> list[LogLine]:
+            files = sorted(self.plane.logs.glob("live*.jsonl"))
+            rows = [parse(line) for file in files for line in file.read_text().splitlines()]
+            return [row for row in rows if row.is_exposure]
+
+        return eventually(lambda: (rows := exposures()) and len(rows) >= count and rows)
+
+
+@contextlib.contextmanager
+def upstreams(*builds: BuildRef) -> Iterator[dict[str, Upstream]]:
+    services = {build.version: Upstream(build) for build in builds}
+    try:
+        for service in services.values():
+            service.start()
+        for service in services.values():
+            service.wait()
+        yield services
+    finally:
+        for service in services.values():
+            service.kill()
+
+
+@contextlib.contextmanager
+def gateway(folder: Path, **options: object) -> Iterator[Gateway]:
+    running = Gateway(folder, **options)
+    try:
+        running.start()
+        yield running
+    finally:
+        running.kill()
+
+
+def build(version: str, model: str = "delays") -> BuildRef:
+    return BuildRef(model=model, version=version)
+
+
+def standing(
+    *, weight: int = 0, epoch: int = 1, stable: str = "1", candidate: str = "2", model: str = "delays",
+    unit: str | None = "x-user-id", retry: bool = True, timeout: str = "1s", rollout: str = "r-7",
+) -> Standing:  # fmt: skip
+    return Standing(
+        model=model, variation="default", stable=build(stable, model), unit=unit,
+        serve=Serve(retry=retry, timeout=timeout),
+        candidate=build(candidate, model) if weight else None, weight=weight,
+        rollout=rollout if weight else None, epoch=epoch,
+    )  # fmt: skip
