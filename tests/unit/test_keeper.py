@@ -1,0 +1,371 @@
+"""The keeper's look, over in-memory twins of services and data plane: the world follows the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from registry import orders
+from registry.build import BuildRef, Endpoint
+from registry.decision import Choice, Decision
+from registry.errors import RoutesRejected, ServiceFailed
+from registry.facts import Aborted, Packed, Promoted, StepEntered
+from registry.ledger.memory import MemoryLedger
+from registry.orders import Request
+from registry.plan import Plan, Serve
+from registry.rollout import Ending, Phase, Rollout
+from registry.standing import Standing
+from services.keeper.fleet_pass import FleetPass
+from services.keeper.keeper import Keeper
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+PLAN = Plan.model_validate({"model": "m", "steps": [{"weight": 10}, {"weight": 50}], "bake": "1m"})
+WHO = Request(actor="ada", cause="cli")
+
+
+class Inline(ThreadPoolExecutor):
+    """Runs what it is given at once, so that a test sees each look's effect."""
+
+    def submit(self, fn, /, *args, **kwargs):  # type: ignore[no-untyped-def,override]
+        done: Future[object] = Future()
+        try:
+            done.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            done.set_exception(error)
+        return done
+
+
+@dataclass
+class Town:
+    """Services that run in memory."""
+
+    up: dict[BuildRef, Endpoint] = field(default_factory=dict)
+    sick: set[BuildRef] = field(default_factory=set)
+    broken: set[BuildRef] = field(default_factory=set)
+    starts: list[BuildRef] = field(default_factory=list)
+
+    def start(self, build: BuildRef, packed: Packed, serve: Serve) -> None:
+        if build in self.broken:
+            raise ServiceFailed("no such bento")
+        self.starts.append(build)
+        self.up[build] = Endpoint(build=build, host="127.0.0.1", port=1000 + int(build.version))
+
+    def stop(self, build: BuildRef) -> None:
+        del self.up[build]
+
+    def endpoints(self) -> Mapping[BuildRef, Endpoint]:
+        return dict(self.up)
+
+    def running(self) -> frozenset[BuildRef]:
+        return frozenset(self.up)
+
+    def probe(self, build: BuildRef) -> str | None:
+        return "503" if build in self.sick else None
+
+    def gave_up(self, build: BuildRef) -> str | None:
+        return None
+
+
+@dataclass(frozen=True)
+class Routes:
+    version: str
+    weights: Mapping[str, tuple[str, str | None, int]]
+
+
+@dataclass
+class Gateway:
+    """A data plane that only remembers what it was told."""
+
+    table: Routes | None = None
+    history: list[Mapping[str, tuple[str, str | None, int]]] = field(default_factory=list)
+    refuses: bool = False
+    flying: dict[BuildRef, int] = field(default_factory=dict)
+    blind: bool = False
+
+    def compile(self, standings: Sequence[Standing], endpoints: Mapping[BuildRef, Endpoint]) -> Routes:
+        weights = {
+            s.model: (s.stable.version, s.candidate.version if s.candidate else None, s.weight) for s in standings
+        }
+        return Routes(version=repr((weights, sorted(map(str, endpoints)))), weights=weights)
+
+    def apply(self, table: Routes) -> None:
+        if self.refuses:
+            raise RoutesRejected("bad cluster")
+        self.table = table
+        self.history.append(table.weights)
+
+    def observe(self) -> str | None:
+        return self.table.version if self.table and not self.blind else None
+
+    def in_flight(self, build: BuildRef) -> int:
+        return self.flying.get(build, 0)
+
+
+@dataclass
+class Garage:
+    asked: list[str] = field(default_factory=list)
+
+    def ensure(self, rollout: Rollout, now: datetime) -> None:
+        self.asked.append(rollout.id)
+
+
+class World:
+    """A ledger, a keeper and a clock that only moves when told."""
+
+    def __init__(self) -> None:
+        self.ledger, self.town, self.gateway, self.garage = MemoryLedger(), Town(), Gateway(), Garage()
+        self.now = START
+        self.decision = Decision(choice=Choice.HOLD, reason="collecting")
+        self.judged: list[str] = []
+        self.keeper = self.restarted()
+
+    def restarted(self) -> Keeper:
+        """A keeper that remembers nothing, as after kill -9."""
+        fleet = FleetPass(
+            ledger=self.ledger, services=self.town, plane=self.gateway, pool=Inline(), clock=lambda: self.now
+        )
+        self.keeper = Keeper(
+            ledger=self.ledger, services=self.town, plane=self.gateway, drivers=self.garage, judge=self.judge,
+            fleet=fleet, catalog_look=lambda now: None, clock=lambda: self.now,
+        )  # fmt: skip
+        return self.keeper
+
+    def judge(self, name: str, now: datetime) -> tuple[Rollout, Decision]:
+        self.judged.append(name)
+        rollout = self.ledger.rollout(name)
+        if self.decision.choice is Choice.ABORT:
+            fact = Aborted(actor="policy", reason=self.decision.reason)
+            rollout = self.ledger.append(name, rollout.seq + 1, fact, now)
+        return rollout, self.decision
+
+    def look(self, times: int = 1) -> None:
+        for _ in range(times):
+            self.now += timedelta(seconds=1)
+            self.keeper.look(self.now)
+
+    def pack(self, name: str) -> None:
+        rollout = self.ledger.rollout(name)
+        fact = Packed(bento=f"m:{rollout.requested.version}", bento_digest="b", model_digest="d")
+        self.ledger.append(name, rollout.seq + 1, fact, self.now)
+
+    def enter(self, name: str, step: int) -> None:
+        rollout = self.ledger.rollout(name)
+        weight = rollout.plan.steps[step].weight
+        fact = StepEntered(step=step, weight=weight, actor="policy", reason="passed")
+        self.ledger.append(name, rollout.seq + 1, fact, self.now)
+
+    def serving(self) -> World:
+        first = orders.deploy(self.ledger, plan=PLAN, version="1", request=WHO, now=self.now).rollout
+        self.pack(first.id)
+        self.look(4)
+        orders.complete(self.ledger, first.id, self.now)
+        self.look()
+        return self
+
+    def ramping(self) -> str:
+        """A rollout at its first step, seen by the data plane."""
+        name = orders.start(self.ledger, plan=PLAN, version="2", request=WHO, now=self.now).rollout.id
+        self.pack(name)
+        self.look(4)
+        self.enter(name, 0)
+        self.look()
+        return name
+
+
+V1, V2 = BuildRef(model="m", version="1"), BuildRef(model="m", version="2")
+
+
+def test_a_first_build_is_started_probed_and_served() -> None:
+    world = World().serving()
+    assert world.gateway.table is not None
+    assert world.gateway.table.weights == {"m": ("1", None, 0)}
+    first = world.ledger.rollouts()[0]
+    assert (first.ending, first.observed_epoch) == (Ending.ESTABLISHED, first.epoch)
+
+
+def test_weight_comes_only_to_a_candidate_that_answered_its_probes() -> None:
+    world = World().serving()
+    name = orders.start(world.ledger, plan=PLAN, version="2", request=WHO, now=world.now).rollout.id
+    world.pack(name)
+    world.town.sick.add(V2)
+    world.look(6)
+    assert not world.ledger.rollout(name).ready
+    world.town.sick.clear()
+    world.look(4)
+    assert world.ledger.rollout(name).ready
+    assert all(weights["m"][2] == 0 for weights in world.gateway.history if weights)
+
+
+def test_a_step_is_served_and_observed() -> None:
+    world = World().serving()
+    name = world.ramping()
+    assert world.gateway.table.weights == {"m": ("1", "2", 1000)}
+    rollout = world.ledger.rollout(name)
+    assert rollout.observed_epoch == rollout.epoch
+    assert rollout.step_observed_at is not None
+
+
+def test_what_the_data_plane_cannot_tell_is_not_observed() -> None:
+    world = World().serving()
+    name = orders.start(world.ledger, plan=PLAN, version="2", request=WHO, now=world.now).rollout.id
+    world.pack(name)
+    world.look(4)
+    world.gateway.blind = True
+    world.enter(name, 0)
+    world.look(3)
+    assert world.ledger.rollout(name).step_observed_at is None
+
+
+def test_an_abort_reaches_the_wire_in_one_look_then_the_candidate_drains_and_stops() -> None:
+    world = World().serving()
+    name = world.ramping()
+    orders.abort(world.ledger, name, actor="ada", reason="no", now=world.now)
+    world.gateway.flying[V2] = 3
+    world.look()
+    assert world.gateway.table.weights == {"m": ("1", None, 0)}
+    assert V2 in world.town.up, "still answering"
+    world.gateway.flying.clear()
+    world.look(2)
+    assert set(world.town.up) == {V1}
+    rollout = world.ledger.rollout(name)
+    assert rollout.observed_epoch == rollout.epoch
+
+
+def test_a_candidate_that_never_stops_answering_is_stopped_after_the_drain_limit() -> None:
+    world = World().serving()
+    name = world.ramping()
+    orders.abort(world.ledger, name, actor="ada", reason="no", now=world.now)
+    world.gateway.flying[V2] = 1
+    world.look(20)
+    assert V2 in world.town.up
+    world.look(15)
+    assert V2 not in world.town.up
+
+
+def test_guardrails_are_judged_while_paused_and_without_any_driver() -> None:
+    world = World().serving()
+    name = world.ramping()
+    orders.pause(world.ledger, name, actor="ada", reason="lunch", now=world.now)
+    world.decision = Decision(choice=Choice.ABORT, reason="errors failed")
+    world.look()
+    assert world.ledger.rollout(name).ending is Ending.ABORTED
+    world.look()
+    assert world.gateway.table.weights == {"m": ("1", None, 0)}
+
+
+def test_promotion_keeps_stable_warm_until_it_has_baked() -> None:
+    world = World().serving()
+    name = world.ramping()
+    orders.promote(world.ledger, name, actor="ada", reason="sure", now=world.now)
+    world.look(30)
+    assert world.gateway.table.weights == {"m": ("2", None, 0)}
+    assert set(world.town.up) == {V1, V2}
+    world.look(40)
+    assert world.ledger.rollout(name).ending is Ending.PROMOTED
+    assert set(world.town.up) == {V2}
+
+
+def test_an_abort_while_baking_goes_back_to_the_warm_stable() -> None:
+    world = World().serving()
+    name = world.ramping()
+    orders.promote(world.ledger, name, actor="ada", reason="sure", now=world.now)
+    world.look(3)
+    starts = list(world.town.starts)
+    orders.abort(world.ledger, name, actor="ada", reason="changed my mind", now=world.now)
+    world.look()
+    assert world.gateway.table.weights == {"m": ("1", None, 0)}
+    assert world.town.starts == starts, "nothing had to be started"
+
+
+def test_refused_routes_leave_the_old_in_force_and_pause_the_rollout_with_the_reason() -> None:
+    world = World().serving()
+    name = orders.start(world.ledger, plan=PLAN, version="2", request=WHO, now=world.now).rollout.id
+    world.pack(name)
+    world.look(4)
+    before = world.gateway.table
+    world.gateway.refuses = True
+    world.enter(name, 0)
+    world.look(3)
+    rollout = world.ledger.rollout(name)
+    assert rollout.phase is Phase.PAUSED
+    assert "bad cluster" in rollout.reason
+    assert world.gateway.table == before
+
+
+@pytest.mark.parametrize("looks_before_the_kill", range(6))
+def test_a_keeper_killed_after_any_look_carries_on(looks_before_the_kill: int) -> None:
+    world = World().serving()
+    name = orders.start(world.ledger, plan=PLAN, version="2", request=WHO, now=world.now).rollout.id
+    world.pack(name)
+    world.look(looks_before_the_kill)
+    world.restarted()
+    world.look(4)
+    assert world.ledger.rollout(name).ready
+    assert world.town.starts.count(V2) == 1
+
+
+def test_a_service_that_vanished_is_started_again() -> None:
+    world = World().serving()
+    world.ramping()
+    del world.town.up[V2]
+    world.look()
+    assert V2 in world.town.up
+
+
+def test_a_candidate_that_cannot_be_started_fails_the_rollout() -> None:
+    world = World().serving()
+    name = orders.start(world.ledger, plan=PLAN, version="2", request=WHO, now=world.now).rollout.id
+    world.town.broken.add(V2)
+    world.pack(name)
+    world.look(2)
+    rollout = world.ledger.rollout(name)
+    assert rollout.ending is Ending.FAILED
+    assert "no such bento" in rollout.reason
+
+
+def test_drivers_are_seen_to_only_where_there_is_something_to_do() -> None:
+    world = World().serving()
+    name = world.ramping()
+    world.garage.asked.clear()
+    world.decision = Decision(choice=Choice.HOLD, reason="waiting for approval", person=True)
+    world.look(3)
+    assert name not in world.garage.asked
+    world.decision = Decision(choice=Choice.ADVANCE, reason="approved")
+    world.look()
+    assert name in world.garage.asked
+
+
+def test_a_queued_rollout_begins_when_its_target_is_free() -> None:
+    world = World().serving()
+    name = world.ramping()
+    second = orders.start(world.ledger, plan=PLAN, version="3", request=WHO, now=world.now).rollout
+    world.look()
+    assert world.ledger.rollout(second.id).phase is Phase.QUEUED
+    orders.abort(world.ledger, name, actor="ada", reason="no", now=world.now)
+    world.look(2)
+    assert world.ledger.rollout(second.id).phase is Phase.LAUNCHING
+
+
+def test_a_verdict_of_the_first_build_is_never_asked() -> None:
+    world = World().serving()
+    world.look(3)
+    assert world.judged == []
+
+
+def test_rollback_promotes_as_soon_as_the_service_answers() -> None:
+    world = World().serving()
+    name = world.ramping()
+    orders.promote(world.ledger, name, actor="ada", reason="sure", now=world.now)
+    world.look(70)
+    back = orders.roll_back(
+        world.ledger, model="m", variation="default", version="1", reason="x", request=WHO, now=world.now
+    ).rollout
+    world.look(4)
+    orders.complete(world.ledger, back.id, world.now)
+    world.look()
+    assert [e.fact.override for e in world.ledger.entries(back.id) if isinstance(e.fact, Promoted)] == [True]
+    assert world.gateway.table.weights == {"m": ("1", None, 0)}
