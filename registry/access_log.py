@@ -6,7 +6,7 @@ One JSON object a line. `services/traffic/log_format.py` says how Envoy fills th
     listener live, or shadow: a mirrored copy, whose answer no client saw
     ts       start of the request, microseconds since 1970, as text
     rid      request id, unique among live lines; a shadow line carries the id of the live request it copies
-    route    what the matched route is for: {"model", "audience", "unit_source"}; null where no model's route matched
+    route    what the matched route is for, written by `Place.mark`; null where no model's route matched
     assigned what the request was assigned to, written by `Assigned.header`; null when it was assigned to nothing
     unit     the value that was hashed; null when the assignment was random
     upstream version of the build behind the host that was tried last; null when none was
@@ -35,12 +35,13 @@ _MAYBE_TEXT = (str, type(None))
 _COUNT = (int,)
 _MAYBE_COUNT = (int, type(None))
 _KINDS: dict[str, tuple[type, ...]] = {
-    "listener": _TEXT, "ts": _TEXT, "rid": _MAYBE_TEXT, "route": (dict, type(None)), "assigned": _MAYBE_TEXT,
+    "listener": _TEXT, "ts": _TEXT, "rid": _MAYBE_TEXT, "route": _MAYBE_TEXT, "assigned": _MAYBE_TEXT,
     "unit": _MAYBE_TEXT, "upstream": _MAYBE_TEXT, "host": _MAYBE_TEXT, "status": _COUNT, "flags": _MAYBE_TEXT,
     "details": _MAYBE_TEXT, "dur_us": _MAYBE_COUNT, "attempts": _MAYBE_COUNT, "prediction": _MAYBE_TEXT,
     "method": _MAYBE_TEXT, "path": _MAYBE_TEXT, "bytes_in": _COUNT, "bytes_out": _COUNT,
 }  # fmt: skip
 _ANSWERED = "via_upstream"
+_IS_SHADOW = {"live": False, "shadow": True}
 _NO_FLAGS: frozenset[str] = frozenset()
 _CLIENT_LEFT = frozenset({"DC", "DR"})
 
@@ -79,17 +80,34 @@ class Assigned:
     @property
     def header(self) -> str:
         """One line of text, safe in a header, that `read_assigned` reads back."""
-        parts = (self.variation, self.arm, self.build, self.rollout or "", str(self.epoch), str(self.weight))
-        return ";".join(quote(part, safe="") for part in parts)
+        return _join(self.variation, self.arm, self.build, self.rollout or "", str(self.epoch), str(self.weight))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """What a route of the data plane is for."""
+
+    model: str
+    audience: str
+    unit_source: UnitSource
+
+    @property
+    def mark(self) -> str:
+        """One line of text that `read_place` reads back."""
+        return _join(self.model, self.audience, self.unit_source)
+
+
+@lru_cache(maxsize=4096)
+def read_place(mark: str) -> Place:
+    """The value that `Place.mark` wrote. Raises ValueError."""
+    model, audience, source = _split("route", mark, 3)
+    return Place(model=model, audience=audience, unit_source=UnitSource(source))
 
 
 @lru_cache(maxsize=4096)
 def read_assigned(header: str) -> Assigned:
     """The value that `Assigned.header` wrote. Raises ValueError."""
-    parts = [unquote(part) for part in header.split(";")]
-    if len(parts) != 6:
-        raise ValueError(f"assigned has {len(parts)} parts where 6 belong: {header!r}")
-    variation, arm, build, rollout, epoch, weight = parts
+    variation, arm, build, rollout, epoch, weight = _split("assigned", header, 6)
     return Assigned(
         variation=variation, arm=Arm(arm), build=build, rollout=rollout or None, epoch=int(epoch), weight=int(weight)
     )
@@ -149,18 +167,17 @@ class LogLine:
 def parse(line: str) -> LogLine:
     """The request that a line of the access log tells of. Raises ValueError, saying what is wrong with the line."""
     row = _row(line)
-    route = row["route"] or {}
+    place = read_place(row["route"]) if row["route"] else None
     assigned = row["assigned"]
-    source = route.get("unit_source")
     flags = row["flags"]
     return LogLine(
-        is_shadow=row["listener"] == "shadow",
+        is_shadow=_IS_SHADOW[row["listener"]],
         ts_us=int(row["ts"]),
         request_id=row["rid"] or "",
-        model=route.get("model"),
-        audience=route.get("audience"),
-        unit=row["unit"] if source == "header" else None,
-        unit_source=UnitSource(source) if source else None,
+        model=place.model if place else None,
+        audience=place.audience if place else None,
+        unit=row["unit"],
+        unit_source=place.unit_source if place else None,
         assigned=read_assigned(assigned) if assigned else None,
         served=row["upstream"] if row["details"] == _ANSWERED else None,
         host=row["host"],
@@ -191,4 +208,17 @@ def _row(line: str) -> dict[str, Any]:
             raise ValueError(
                 f"{key} is {checked.get(key, 'missing')!r}; expected {' or '.join(k.__name__ for k in kinds)}"
             )
+    if checked["listener"] not in _IS_SHADOW:
+        raise ValueError(f"listener is {checked['listener']!r}; expected live or shadow")
     return checked
+
+
+def _join(*parts: str) -> str:
+    return ";".join(quote(part, safe="") for part in parts)
+
+
+def _split(what: str, text: str, count: int) -> list[str]:
+    parts = [unquote(part) for part in text.split(";")]
+    if len(parts) != count:
+        raise ValueError(f"{what} has {len(parts)} parts where {count} belong: {text!r}")
+    return parts

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
-from registry.access_log import UnitSource
+from registry.access_log import Place, UnitSource
 from registry.build import BuildRef, slug
 from services.traffic.envoy_clusters import Resource
 from services.traffic.envoy_limits import Limits, seconds
@@ -44,31 +44,31 @@ def _model_routes(model: ModelRoute) -> list[Resource]:
         for verb in VERBS:
             by_path: Resource = {"path": f"/{quote(model.model, safe='')}/{verb}"}
             by_host: Resource = {"path": f"/{verb}", "headers": [_host_is(model.model)]}
-            for match, place in ((by_path, "path"), (by_host, "host")):
-                found += _audience_routes(model, audience, match, verb, place)
+            for match, way in ((by_path, "path"), (by_host, "host")):
+                found += _audience_routes(model, audience, match, verb, way)
     return found
 
 
 def _audience_routes(
-    model: ModelRoute, audience: AudienceRoute, match: Resource, verb: str, place: str
+    model: ModelRoute, audience: AudienceRoute, match: Resource, verb: str, way: str
 ) -> list[Resource]:
     """With the unit's header: by hash. Without it, or with an empty one: at random."""
     by_unit = [] if model.unit is None else [UnitSource.HEADER]
-    return [_route(model, audience, match, verb, place, source) for source in (*by_unit, UnitSource.RANDOM)]
+    return [_route(model, audience, match, verb, way, source) for source in (*by_unit, UnitSource.RANDOM)]
 
 
 def _route(
-    model: ModelRoute, audience: AudienceRoute, match: Resource, verb: str, place: str, source: UnitSource
+    model: ModelRoute, audience: AudienceRoute, match: Resource, verb: str, way: str, source: UnitSource
 ) -> Resource:
     headers = [{"name": ":method", "string_match": {"exact": "POST"}}, *_listed(match.get("headers"))]
     hashed = source is UnitSource.HEADER
     if hashed:
         headers.append({"name": model.unit, "string_match": {"safe_regex": {"regex": ".+"}}})
-    mark = {"model": model.model, "audience": audience.name, "unit_source": source.value}
+    place = Place(model=model.model, audience=audience.name, unit_source=source)
     return {
-        "name": f"{slug(model.model)}/{audience.name}/{verb}/{place}/{source}",
+        "name": f"{slug(model.model)}/{audience.name}/{verb}/{way}/{source}",
         "match": {**match, "headers": headers},
-        "metadata": {"filter_metadata": {METADATA: mark}},
+        "metadata": {"filter_metadata": {METADATA: {"place": place.mark}}},
         "request_headers_to_add": [_set(UNIT_HEADER, f"%REQ({model.unit})%", keep_empty=False)] if hashed else [],
         "route": {
             "prefix_rewrite": f"/{verb}",

@@ -19,7 +19,7 @@ def log_format(listener: str) -> dict[str, object]:
         "listener": listener,
         "ts": "%START_TIME(%s%6f)%",
         "rid": "%REQ(X-REQUEST-ID)%",
-        "route": f"%METADATA(ROUTE:{METADATA})%",
+        "route": f"%METADATA(ROUTE:{METADATA}:place)%",
         "assigned": f"%REQ({ASSIGNED_HEADER})%",
         "unit": f"%REQ({UNIT_HEADER})%",
         "upstream": f"%UPSTREAM_METADATA({METADATA}:build)%",

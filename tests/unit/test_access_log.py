@@ -1,0 +1,127 @@
+"""The access log's reader."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from registry.access_log import Arm, Assigned, UnitSource, parse, read_assigned
+
+MARK = Assigned(variation="default", arm=Arm.CANDIDATE, build="2", rollout="r-1", epoch=3, weight=2500)
+ROW = {
+    "v": 1, "listener": "live", "ts": "1795354046772074", "rid": "b50e60dc", "unit": "u0", "assigned": MARK.header,
+    "route": "delays;default;header", "upstream": "2",
+    "host": "127.0.0.1:58429", "status": 200, "flags": "-", "details": "via_upstream", "dur_us": 1928, "attempts": 1,
+    "prediction": '{"p": [0.25]}', "method": "POST", "path": "/delays/predict", "bytes_in": 2, "bytes_out": 577,
+}  # fmt: skip
+
+
+def read(**changes: object):
+    return parse(json.dumps(ROW | changes))
+
+
+@given(
+    st.builds(
+        Assigned,
+        variation=st.text(min_size=1),
+        arm=st.sampled_from(Arm),
+        build=st.text(min_size=1),
+        rollout=st.none() | st.text(min_size=1),
+        epoch=st.integers(0, 9999),
+        weight=st.integers(0, 10_000),
+    )
+)
+def test_what_was_assigned_goes_through_a_header_and_back(mark: Assigned) -> None:
+    assert mark.header.isascii()
+    assert mark.header.isprintable()
+    assert read_assigned(mark.header) == mark
+
+
+def test_a_whole_line() -> None:
+    line = read()
+    assert (line.ts_us, line.request_id, line.model, line.audience) == (
+        1795354046772074,
+        "b50e60dc",
+        "delays",
+        "default",
+    )
+    assert (line.unit, line.unit_source, line.assigned) == ("u0", UnitSource.HEADER, MARK)
+    assert (line.served, line.status, line.duration_us, line.attempts) == ("2", 200, 1928, 1)
+    assert (line.prediction, line.flags, line.is_exposure) == ('{"p": [0.25]}', frozenset(), True)
+    assert [line.is_failure, line.is_fallback, line.is_abandoned, line.is_shadow] == [False] * 4
+
+
+def test_stable_answering_for_the_candidate_is_the_candidate_s_failure() -> None:
+    line = read(upstream="1", attempts=2)
+    assert (line.served, line.is_fallback, line.is_failure) == ("1", True, True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "failed", "abandoned"),
+    [
+        ({"status": 500}, True, False),
+        ({"status": 404}, False, False),
+        ({"status": 503, "details": "no_healthy_upstream", "flags": "UH", "upstream": None}, True, False),
+        ({"status": 504, "details": "upstream_per_try_timeout", "flags": "UT"}, True, False),
+        ({"status": 0, "details": "downstream_remote_disconnect", "flags": "DC"}, False, True),
+        ({"status": 503, "flags": "UF,DC"}, False, True),
+        ({"assigned": None, "status": 503}, False, False),
+    ],
+)
+def test_whose_failure_it_is(changes: dict, failed: bool, abandoned: bool) -> None:
+    line = read(**changes)
+    assert (line.is_failure, line.is_abandoned) == (failed, abandoned)
+    assert line.served is None or changes.get("details") is None
+
+
+def test_copies_and_strangers_are_no_exposures() -> None:
+    assert not read(listener="shadow").is_exposure
+    assert not read(route=None, assigned=None).is_exposure
+
+
+def test_without_a_unit_the_assignment_was_random() -> None:
+    line = read(route="delays;default;random", unit=None)
+    assert (line.unit, line.unit_source) == (None, UnitSource.RANDOM)
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("", "not JSON"),
+        (json.dumps(ROW)[:-20], "not JSON"),
+        ("[]", "format version"),
+        (json.dumps(ROW | {"v": 2}), "format version 1, but of 2"),
+        (json.dumps({key: value for key, value in ROW.items() if key != "status"}), "status is 'missing'"),
+        (json.dumps(ROW | {"status": "200"}), "status is '200'; expected int"),
+        (json.dumps(ROW | {"status": True}), "status is True"),
+        (json.dumps(ROW | {"assigned": "default;candidate"}), "2 parts where 6 belong"),
+        (json.dumps(ROW | {"assigned": "default;nobody;2;r;1;1"}), "nobody"),
+        (json.dumps(ROW | {"ts": "soon"}), "soon"),
+        (json.dumps(ROW | {"listener": "other"}), "other"),
+        (json.dumps(ROW | {"route": {"model": "delays"}}), "route is"),
+        (json.dumps(ROW | {"route": "delays;default"}), "2 parts where 3 belong"),
+    ],
+)
+def test_what_is_wrong_with_a_line(line: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        parse(line)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)
+    )
+)
+def test_any_other_json_is_a_value_error_and_nothing_else(value: object) -> None:
+    with pytest.raises(ValueError, match="format version"):
+        parse(json.dumps(value))
+
+
+@given(st.sampled_from(sorted(ROW)), st.none() | st.booleans() | st.integers() | st.text() | st.lists(st.text()))
+def test_a_field_of_another_kind_is_a_value_error_or_read(key: str, value: object) -> None:
+    with contextlib.suppress(ValueError):
+        parse(json.dumps(ROW | {key: value}))
