@@ -60,9 +60,9 @@ def ours(token: str, records: Path) -> dict[str, list[psutil.Process]]:
             found.setdefault(program, {})[process.pid] = process
     for path in records.glob("[!.]*"):
         record = read_record(path)
-        process = record.process() if record else None
-        if process is not None and process.pid != os.getpid():
-            found.setdefault(path.name, {})[process.pid] = process
+        recorded = record.process() if record else None
+        if recorded is not None and recorded.pid != os.getpid():
+            found.setdefault(path.name, {})[recorded.pid] = recorded
     claimed = {pid for known in found.values() for pid in known}
     return {program: _with_children(known.values(), but=claimed) for program, known in found.items()}
 

@@ -1,0 +1,73 @@
+"""The secrets of one installation: drawn once, kept in files of mode 600, never in a command line."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+from registry.errors import NotFound, Refused
+
+ADMIN = "admin"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keys:
+    """Each is the content of the file of its name in `secrets/`. None is ever printed with the object."""
+
+    state_token: str = field(repr=False)
+    """By which this installation's processes are known; it opens nothing."""
+    admin_token: str = field(repr=False)
+    """Bearer token of the console's API and of outcome intake."""
+    prefect_password: str = field(repr=False)
+    mlflow_password: str = field(repr=False)
+    mlflow_flask_key: str = field(repr=False)
+    webhook_secret: str = field(repr=False)
+    """With which MLflow signs its webhooks."""
+    webhook_encryption_key: str = field(repr=False)
+    """With which MLflow encrypts the webhook secret in its store: a Fernet key."""
+
+    @property
+    def prefect_auth(self) -> str:
+        """What PREFECT_API_AUTH_STRING takes."""
+        return f"{ADMIN}:{self.prefect_password}"
+
+
+def load_keys(folder: Path) -> Keys:
+    """Read every secret. Raises NotFound when one is missing, Refused when others may read it."""
+    return Keys(**{each.name: _read(folder / each.name) for each in fields(Keys)})
+
+
+def make_keys(folder: Path, draw: Callable[[int], bytes]) -> Keys:
+    """Draw the secrets that are missing and read all; `draw(n)` gives n random bytes."""
+    for each in fields(Keys):
+        _make(folder / each.name, base64.urlsafe_b64encode(draw(32)).decode())
+    return load_keys(folder)
+
+
+def _make(path: Path, secret: str) -> None:
+    if path.exists():
+        return
+    draft = path.with_name(f".{path.name}")
+    draft.unlink(missing_ok=True)
+    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "w") as file:
+        file.write(secret + "\n")
+    draft.replace(path)
+
+
+def _read(path: Path) -> str:
+    try:
+        mode = path.stat().st_mode
+        secret = path.read_text().strip()
+    except FileNotFoundError as error:
+        raise NotFound(f"the secret {path} does not exist.", fix="Run `sluice up`.") from error
+    except PermissionError as error:
+        raise Refused(f"the secret {path} belongs to another user.", fix="Run as that user.") from error
+    if mode & 0o077:
+        raise Refused(f"the secret {path} can be read by others (mode {mode & 0o777:o}).", fix=f"chmod 600 {path}")
+    if not secret:
+        raise Refused(f"the secret {path} is empty.", fix=f"Remove {path} and run `sluice up`.")
+    return secret

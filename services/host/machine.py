@@ -1,0 +1,182 @@
+"""One machine: bring the whole stack up, say how it is, take it down."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from registry.errors import NotFound, Unreachable
+from registry.program import Condition, ProgramState
+from services.host.deploying import Deploying, deploy_environment
+from services.host.folder import StateFolder, write_private
+from services.host.keys import Keys, load_keys, make_keys
+from services.host.parts import Part
+from services.host.ports import choose_ports
+from services.host.raising import Mark, Progress, Say, Step, raise_stack
+from services.host.replacing import replace_survivors
+from services.host.site import CONSOLE, GATEWAY, MLFLOW, PREFECT, Site, client_environment, make_site, read_site
+from services.host.stack import WORKER, auth_file, auth_text, base_environment, stack
+from services.host.supervisor import Supervisor
+
+_LOCK_SECONDS = 600.0
+PORT_OWNERS: Mapping[str, str] = {
+    MLFLOW: MLFLOW,
+    PREFECT: PREFECT,
+    GATEWAY: "envoy",
+    "mirror": "envoy",
+    CONSOLE: "console",
+}
+"""Each port that is chosen, and the program that listens on it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What a machine is to run, and the edges it needs."""
+
+    folder: StateFolder
+    environment: Mapping[str, str]
+    """Of the person who types `up`: names foreign servers and their credentials."""
+    draw: Callable[[int], bytes]
+    """Random bytes for secrets."""
+    own_parts: Callable[[Site, Keys], Sequence[Part]]
+    """Envoy, keeper, collector, console."""
+    drain: Callable[[Site], None]
+    """Called by `down` when nothing can change routes any more: let the data plane finish its requests."""
+    stop_first: tuple[str, ...] = (WORKER, "keeper")
+    """Programs that could start others."""
+    prefect_file: Path | None = None
+    code: tuple[Path, ...] = ()
+    """Folders whose source decides whether the deployments are up to date."""
+    fixed_ports: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """How the machine is."""
+
+    state: Path
+    supervisor: int | None
+    """The supervisor's pid; None when nothing runs."""
+    urls: Mapping[str, str]
+    programs: tuple[ProgramState, ...]
+    at: datetime
+
+    @property
+    def is_up(self) -> bool:
+        """Every program that is known runs, and there is at least one."""
+        running = [state.condition is Condition.RUNNING for state in self.programs]
+        return self.supervisor is not None and bool(running) and all(running)
+
+
+class Machine:
+    """The stack of one state folder."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._recipe = recipe
+        self._folder = recipe.folder
+
+    def up(self, say: Say, *, seconds: float) -> Site:
+        """Start what does not run and wait until all is ready; what runs as it should is left alone.
+
+        Raises ServiceFailed or TimedOut with the tail of the log that tells why, InvalidSetting, Refused.
+        """
+        self._folder.prepare()
+        with self._folder.locked("up", seconds=_LOCK_SECONDS, on_wait=_note(say)):
+            keys = make_keys(self._folder.secrets, self._recipe.draw)
+            supervisor = Supervisor(self._folder, keys.state_token)
+            survivors = supervisor.processes()
+            is_fresh = supervisor.start(base_environment(self._recipe.environment))
+            site = self._site(supervisor, held=survivors)
+            parts = (*stack(site, keys, self._folder, self._recipe.environment), *self._recipe.own_parts(site, keys))
+            self._drop_former(supervisor, parts)
+            if is_fresh:
+                replace_survivors(supervisor, survivors, but={part.name for part in parts}, note=_note(say))
+            self._write_files()
+            raise_stack(supervisor, parts, self._steps(site, keys), say, seconds=seconds)
+            for name in supervisor.sweep():
+                _note(say)(f"ended {name}, which an earlier supervisor had left")
+            return site
+
+    def down(self, say: Say) -> bool:
+        """Drain, then end everything this folder's `up` started and nothing else; False when nothing ran."""
+        try:
+            keys = load_keys(self._folder.secrets)
+        except NotFound:
+            return False
+        with self._folder.locked("up", seconds=_LOCK_SECONDS, on_wait=_note(say)):
+            supervisor = Supervisor(self._folder, keys.state_token)
+            if not supervisor.processes():
+                return False
+            for name in self._recipe.stop_first:
+                supervisor.remove(name)
+            _note(say)("draining")
+            self._recipe.drain(read_site(self._folder))
+            supervisor.stop()
+            self._former_file.unlink(missing_ok=True)
+            return True
+
+    def status(self, now: datetime) -> Status:
+        """How it is, without changing or waiting for anything. Raises NotFound when there was never an `up`."""
+        site = read_site(self._folder)
+        supervisor = Supervisor(self._folder, "")
+        try:
+            pid, programs = supervisor.pid(), supervisor.running()
+        except Unreachable:
+            pid, programs = None, ()
+        return Status(state=self._folder.root, supervisor=pid, urls=site.urls(), programs=programs, at=now)
+
+    def environment(self) -> dict[str, str]:
+        """What a person's shell needs to use this installation. Raises NotFound."""
+        keys = load_keys(self._folder.secrets)
+        return client_environment(read_site(self._folder), keys, self._recipe.environment)
+
+    def _site(self, supervisor: Supervisor, *, held: Mapping[str, object]) -> Site:
+        running = {state.name for state in supervisor.running() if state.pid} | set(held)
+        ports = choose_ports(
+            self._folder.run / "ports.json",
+            tuple(PORT_OWNERS),
+            held={port for port, owner in PORT_OWNERS.items() if owner in running},
+            fixed=self._recipe.fixed_ports,
+        )
+        return make_site(self._folder, ports, self._recipe.environment)
+
+    def _steps(self, site: Site, keys: Keys) -> tuple[Step, ...]:
+        if self._recipe.prefect_file is None:
+            return ()
+        clients = client_environment(site, keys, self._recipe.environment)
+        base = base_environment(self._recipe.environment)
+        deploying = Deploying(
+            self._folder,
+            deploy_environment(base, clients, self._folder, keys.state_token),
+            prefect_file=self._recipe.prefect_file,
+            code=self._recipe.code,
+            after=(PREFECT,),
+        )
+        return (deploying,)
+
+    def _write_files(self) -> None:
+        for name in (MLFLOW, PREFECT):
+            (self._folder.root / name).mkdir(mode=0o700, exist_ok=True)
+        write_private(auth_file(self._folder), auth_text(self._folder))
+
+    def _drop_former(self, supervisor: Supervisor, parts: Sequence[Part]) -> None:
+        """End what an earlier `up` ran as a part and this one does not, such as an MLflow server of our own."""
+        names = {part.name for part in parts}
+        try:
+            former = set(json.loads(self._former_file.read_text()))
+        except (OSError, ValueError):
+            former = set()
+        for name in sorted(former - names):
+            supervisor.remove(name)
+        write_private(self._former_file, json.dumps(sorted(names)))
+
+    @property
+    def _former_file(self) -> Path:
+        return self._folder.run / "parts.json"
+
+
+def _note(say: Say) -> Callable[[str], None]:
+    return lambda text: say(Progress(mark=Mark.NOTE, name="", text=text))

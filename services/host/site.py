@@ -1,0 +1,126 @@
+"""Site: where the parts of one installation answer, and the environment by which clients find them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+from registry.errors import InvalidSetting, NotFound
+from services.host.folder import StateFolder, write_private
+from services.host.keys import ADMIN, Keys
+from services.host.ports import HOST
+
+MLFLOW, PREFECT, GATEWAY, CONSOLE = "mlflow", "prefect", "gateway", "console"
+TELEMETRY_OFF: Mapping[str, str] = {
+    "DO_NOT_TRACK": "true",
+    "BENTOML_DO_NOT_TRACK": "True",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """Addresses of one installation. `mlflow` and `prefect` are None when we run them ourselves."""
+
+    state: str
+    ports: Mapping[str, int]
+    mlflow: str | None = None
+    """MLFLOW_TRACKING_URI of the environment that `up` was given."""
+    prefect: str | None = None
+    """PREFECT_API_URL of the environment that `up` was given."""
+
+    @property
+    def mlflow_url(self) -> str:
+        return self.mlflow or self._local(MLFLOW)
+
+    @property
+    def prefect_api_url(self) -> str:
+        return self.prefect or f"{self._local(PREFECT)}/api"
+
+    def urls(self) -> dict[str, str]:
+        """What people open; without credentials, also when the environment's URL has some."""
+        ours = {name: self._local(name) for name in (GATEWAY, CONSOLE) if name in self.ports}
+        return {
+            **ours,
+            MLFLOW: _without_credentials(self.mlflow_url),
+            PREFECT: _without_credentials(self.prefect_api_url.removesuffix("/api")),
+        }
+
+    def _local(self, name: str) -> str:
+        return f"http://{HOST}:{self.ports[name]}"
+
+
+def make_site(folder: StateFolder, ports: Mapping[str, int], environment: Mapping[str, str]) -> Site:
+    """The site for this environment. An address of our own, as `sluice env` prints it, is not a foreign server."""
+    own = Site(state=str(folder.root), ports=ports)
+    site = Site(
+        state=own.state,
+        ports=ports,
+        mlflow=_foreign("MLFLOW_TRACKING_URI", environment, own.mlflow_url),
+        prefect=_foreign("PREFECT_API_URL", environment, own.prefect_api_url),
+    )
+    write_private(_record(folder), json.dumps(asdict(site), indent=1))
+    return site
+
+
+def read_site(folder: StateFolder) -> Site:
+    """The site that the last `up` recorded. Raises NotFound when there was none."""
+    try:
+        return Site(**json.loads(_record(folder).read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise NotFound(f"nothing was started in {folder.root} yet.", fix="Run `sluice up`.") from error
+
+
+def client_environment(site: Site, keys: Keys, environment: Mapping[str, str]) -> dict[str, str]:
+    """What a client of MLflow, Prefect and Sluicegate needs; `environment` has the foreign servers' credentials."""
+    mlflow = {"MLFLOW_TRACKING_URI": site.mlflow_url}
+    prefect = {"PREFECT_API_URL": site.prefect_api_url}
+    if site.mlflow is None:
+        mlflow |= {"MLFLOW_TRACKING_USERNAME": ADMIN, "MLFLOW_TRACKING_PASSWORD": keys.mlflow_password}
+    else:
+        mlflow |= {key: environment[key] for key in _MLFLOW_CREDENTIALS if key in environment}
+    if site.prefect is None:
+        prefect |= {"PREFECT_API_AUTH_STRING": keys.prefect_auth}
+    else:
+        prefect |= {key: environment[key] for key in _PREFECT_CREDENTIALS if key in environment}
+    ours = {"SLUICE_STATE": site.state, "SLUICE_TOKEN": keys.admin_token}
+    if CONSOLE in site.ports:
+        ours["SLUICE_API"] = site.urls()[CONSOLE]
+    return {**mlflow, **prefect, **ours}
+
+
+_MLFLOW_CREDENTIALS = (
+    "MLFLOW_TRACKING_USERNAME",
+    "MLFLOW_TRACKING_PASSWORD",
+    "MLFLOW_TRACKING_TOKEN",
+    "MLFLOW_TRACKING_INSECURE_TLS",
+    "MLFLOW_TRACKING_SERVER_CERT_PATH",
+    "MLFLOW_REGISTRY_URI",
+    "MLFLOW_S3_ENDPOINT_URL",
+)
+_PREFECT_CREDENTIALS = ("PREFECT_API_AUTH_STRING", "PREFECT_API_KEY", "PREFECT_API_SSL_CERT_FILE")
+
+
+def _record(folder: StateFolder) -> Path:
+    return folder.run / "site.json"
+
+
+def _foreign(name: str, environment: Mapping[str, str], own: str) -> str | None:
+    url = environment.get(name, "").strip().rstrip("/")
+    if not url or url == own:
+        return None
+    if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+        raise InvalidSetting(
+            f"{name} is {url!r}, which is not the address of a server.",
+            fix=f"Set {name} to an http or https URL, or unset it to have a server started here.",
+        )
+    return url
+
+
+def _without_credentials(url: str) -> str:
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

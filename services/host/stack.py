@@ -1,0 +1,146 @@
+"""The stack: which foreign programs run on one machine, with what command and environment. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from registry.program import Program
+from services.host.folder import StateFolder
+from services.host.keys import ADMIN, Keys
+from services.host.parts import HttpProbe, Part
+from services.host.ports import HOST
+from services.host.site import MLFLOW, PREFECT, TELEMETRY_OFF, Site, client_environment
+from services.host.wire import prefect_authorization
+
+POOL = "sluice"
+WORKER = "worker"
+
+_INHERITED = ("HOME", "PATH", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "XDG_RUNTIME_DIR")
+_INHERITED_IN_ANY_CASE = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+_INHERITED_PREFIXES = ("LC_", "SSL_CERT_", "REQUESTS_CA_", "AWS_", "AZURE_", "GOOGLE_APPLICATION_")
+
+
+def base_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """What every program inherits: who and where the user is, how to reach the network, and no telemetry."""
+    kept = {
+        name: value
+        for name, value in environment.items()
+        if name in _INHERITED or name.lower() in _INHERITED_IN_ANY_CASE or name.startswith(_INHERITED_PREFIXES)
+    }
+    return {**kept, **TELEMETRY_OFF, "PYTHONUNBUFFERED": "1"}
+
+
+def stack(site: Site, keys: Keys, folder: StateFolder, environment: Mapping[str, str]) -> tuple[Part, ...]:
+    """MLflow and the Prefect server, unless the environment names others, and a Prefect worker."""
+    own_mlflow = (mlflow(site, keys, folder),) if site.mlflow is None else ()
+    own_prefect = (prefect(site, keys, folder),) if site.prefect is None else ()
+    return (*own_mlflow, *own_prefect, worker(site, keys, folder, environment))
+
+
+def mlflow(site: Site, keys: Keys, folder: StateFolder) -> Part:
+    """The MLflow server: SQLite, proxied artifacts, passwords, signed webhooks to loopback, one worker process."""
+    home = folder.root / MLFLOW
+    command = (
+        *_module("mlflow", "server", "--host", HOST, "--port", str(site.ports[MLFLOW]), "--workers", "1"),
+        *("--app-name", "basic-auth"),
+        *("--backend-store-uri", f"sqlite:///{home}/mlflow.db"),
+        *("--artifacts-destination", str(home / "artifacts")),
+    )
+    env = {
+        "MLFLOW_AUTH_CONFIG_PATH": str(auth_file(folder)),
+        "MLFLOW_AUTH_ADMIN_USERNAME": ADMIN,
+        "MLFLOW_AUTH_ADMIN_PASSWORD": keys.mlflow_password,
+        "MLFLOW_FLASK_SERVER_SECRET_KEY": keys.mlflow_flask_key,
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http,https",
+        "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true",
+        "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": keys.webhook_encryption_key,
+        "MLFLOW_WEBHOOK_CACHE_TTL": "5",
+    }
+    return Part(
+        program=_program(MLFLOW, command, env, folder, home),
+        probe=HttpProbe(url=f"{site.mlflow_url}/health", contains="OK"),
+    )
+
+
+def auth_file(folder: StateFolder) -> Path:
+    """Where MLflow's basic auth is configured."""
+    return folder.root / MLFLOW / "auth.ini"
+
+
+def auth_text(folder: StateFolder) -> str:
+    """The content of `auth_file`: nobody but the administrator may do anything; the password is not in it."""
+    return f"""\
+[mlflow]
+default_permission = NO_PERMISSIONS
+database_uri = sqlite:///{folder.root / MLFLOW}/auth.db
+admin_username = {ADMIN}
+authorization_function = mlflow.server.auth:authenticate_request_basic_auth
+auth_cache_ttl_seconds = 60
+"""
+
+
+def prefect(site: Site, keys: Keys, folder: StateFolder) -> Part:
+    """The Prefect server: SQLite, an auth string, the first UI (the second asks a foreign host for analytics)."""
+    home = folder.root / PREFECT
+    env = {
+        "PREFECT_HOME": str(home),
+        "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{home}/prefect.db",
+        "PREFECT_API_URL": site.prefect_api_url,
+        "PREFECT_UI_API_URL": site.prefect_api_url,
+        "PREFECT_SERVER_API_AUTH_STRING": keys.prefect_auth,
+        "PREFECT_API_AUTH_STRING": keys.prefect_auth,
+        "PREFECT_SERVER_UI_V2_ENABLED": "false",
+        "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": site.prefect_api_url.removesuffix("/api"),
+    }
+    port = str(site.ports[PREFECT])
+    command = _module("prefect", "server", "start", "--host", HOST, "--port", port, "--no-prompt")
+    return Part(
+        program=_program(PREFECT, command, env, folder, home),
+        probe=HttpProbe(url=f"{site.prefect_api_url}/health", contains="true"),
+    )
+
+
+def worker(site: Site, keys: Keys, folder: StateFolder, environment: Mapping[str, str]) -> Part:
+    """A process worker of the pool `sluice`; flow runs inherit its environment and so reach ledger and MLflow."""
+    clients = client_environment(site, keys, environment)
+    env = {
+        **clients,
+        "PREFECT_HOME": str(folder.root / PREFECT),
+        "PREFECT_WORKER_QUERY_SECONDS": "1",
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+    }
+    name = f"sluice-{hashlib.sha256(site.state.encode()).hexdigest()[:8]}"
+    command = _module("prefect", "worker", "start", "--pool", POOL, "--type", "process", "--name", name)
+    online = HttpProbe(
+        url=f"{site.prefect_api_url}/work_pools/{POOL}/workers/filter",
+        headers=prefect_authorization(clients),
+        body='{"workers": {"status": {"any_": ["ONLINE"]}}}',
+        contains=f'"{name}"',
+    )
+    return Part(program=_program(WORKER, command, env, folder, folder.root / PREFECT), probe=online, after=(PREFECT,))
+
+
+def own_part(
+    name: str,
+    command: tuple[str, ...],
+    env: Mapping[str, str],
+    folder: StateFolder,
+    *,
+    probe: HttpProbe | None = None,
+    after: tuple[str, ...] = (),
+) -> Part:
+    """A part of Sluicegate's own, such as keeper or console; `env` is usually `client_environment(...)`."""
+    return Part(program=_program(name, command, env, folder, folder.root), probe=probe, after=after)
+
+
+def _module(module: str, *arguments: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", module, *arguments)
+
+
+def _program(name: str, command: tuple[str, ...], env: Mapping[str, str], folder: StateFolder, cwd: Path) -> Program:
+    return Program(name=name, command=command, env=dict(env), cwd=cwd, log=folder.log(name), stop_seconds=15.0)
