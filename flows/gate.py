@@ -1,0 +1,58 @@
+"""Gate: from a plan and tallies to looks and verdicts. The only importer of `flows.stats` beside its own parts.
+
+A verdict is a pure function of the plan and the recorded looks: same input, same bytes, whoever judges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from flows.gate_design import passes_grid_point, question
+from flows.gate_fold import extend, fold, information_with, new_rows
+from flows.gate_words import say
+from registry.metric import TallyRow
+from registry.plan import GateSpec, Plan
+from registry.verdict import Look, Verdict
+
+
+def metrics_needed(plan: Plan) -> tuple[str, ...]:
+    """Names of the tally metrics that the plan's gates and guardrails read, in order.
+
+    A latency quantile with margins needs the candidate's exceedances of each moved threshold besides its own.
+    """
+    asked = (question(plan, gate) for gate in (*plan.gates, *plan.guardrails))
+    return tuple(dict.fromkeys(name for each in asked for name in each.names))
+
+
+def next_look(
+    *, rollout: str, plan: Plan, gate: GateSpec, guardrail: bool, step: int, looks: Sequence[Look],
+    rows: Sequence[TallyRow], watermark: int, at: datetime,
+) -> Look | None:  # fmt: skip
+    """The look to record now, or None while the plan's next grid point of information has not been passed.
+
+    `rows` are the metric's cumulative tallies, derived exceedance metrics included; `looks` its recorded looks in
+    order of k. The look holds what is new since them: a late row of an old stratum becomes a correction.
+    """
+    asked = question(plan, gate)
+    state = fold(asked, looks)
+    new = new_rows(asked, looks, rows)
+    if not passes_grid_point(plan, state.information, information_with(asked, state, new)):
+        return None
+    k = len(looks) + 1
+    judged = say(plan=plan, gate=gate, guardrail=guardrail, step=step, k=k, state=extend(asked, state, new))
+    return Look(
+        rollout=rollout, metric=gate.metric, k=k, step=step, at=at, watermark=watermark, rows=new, verdict=judged
+    )  # fmt: skip
+
+
+def verdict(*, plan: Plan, gate: GateSpec, guardrail: bool, step: int, looks: Sequence[Look]) -> Verdict:
+    """The gate's answer at a step, from the recorded looks alone.
+
+    A gate with a margin passes when some look has ruled the step's margin out, and fails when some look found harm;
+    failing is final. A gate without a margin passes as soon as both arms have rows and no harm was found; a guardrail
+    never passes.
+    """
+    return say(
+        plan=plan, gate=gate, guardrail=guardrail, step=step, k=len(looks), state=fold(question(plan, gate), looks)
+    )

@@ -1,0 +1,116 @@
+"""From a plan to the design of its trials: planned information, ladder of margins, grid of looks. Pure."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from functools import lru_cache
+
+from flows.stats.trial import Design, Kind, Rung
+from registry.metric import Worse, exceedance_name
+from registry.plan import GateSpec, Plan, Source
+
+_FULL = 10_000
+_DAY = 86_400.0
+_REQUESTS = 50_000
+"""Requests a rollout is planned for when the plan does not say what traffic to expect."""
+_FIRST_ROWS = 100
+"""Rows between looks at first; later, looks come at every 2.5 % more information."""
+_GROWTH = 1.025
+_LONGEST_GRID = 4_000
+_GENEROUS = 4.0
+"""A wider margin is planned with this multiple of the information that its effect size alone asks for."""
+
+
+def planned_requests(plan: Plan) -> float:
+    """Requests that the plan's rollout may take: what is expected until its deadline, or within a day.
+
+    Too many costs little, because most of alpha is spent early; too few costs more. The guarantees hold either way.
+    """
+    if plan.expect is None:
+        return _REQUESTS
+    days = plan.deadline.after / _DAY if plan.deadline is not None else 1.0
+    return max(plan.expect.requests_per_day * days, _FIRST_ROWS)
+
+
+def planned_information(plan: Plan) -> float:
+    """w (1 - w) n with all planned requests at the plan's most informative weight."""
+    per_row = max(_per_row(step.weight) for step in plan.steps)
+    return planned_requests(plan) * (per_row or _per_row(_FULL // 2))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What a gate asks of its metric, fixed with the plan."""
+
+    metric: str
+    design: Design
+    moves_threshold: bool
+    """Margins move the candidate's threshold: latency quantiles. Otherwise they scale stable's mean."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The tally metrics that are read: the metric itself, and the candidate's at each moved threshold."""
+        moved = (rung.margin for rung in self.design.rungs if self.moves_threshold and rung.margin > 0)
+        return (self.metric, *(exceedance_name(self.metric, margin) for margin in moved))
+
+
+def question(plan: Plan, gate: GateSpec) -> Question:
+    """What `gate` is to find out under this plan."""
+    spec = plan.metrics[gate.metric]
+    information = planned_information(plan)
+    design = Design(
+        kind=Kind.COUNT if spec.is_binary else Kind.MEAN,
+        worse_is_higher=spec.worse is Worse.HIGHER,
+        alpha=gate.alpha,
+        beta=gate.beta,
+        information=information,
+        rungs=_rungs(_margins(plan, gate), information),
+    )
+    moves_threshold = spec.source is Source.LATENCY and spec.quantile is not None
+    return Question(metric=gate.metric, design=design, moves_threshold=moves_threshold)
+
+
+def _margins(plan: Plan, gate: GateSpec) -> tuple[float, ...]:
+    """The relative harms that some step wants ruled out, widest first."""
+    found = {plan.margin(gate, step) for step in range(len(plan.steps))}
+    return tuple(sorted((margin for margin in found if margin is not None), reverse=True))
+
+
+def _rungs(wanted: tuple[float, ...], information: float) -> tuple[Rung, ...]:
+    """The ladder, with the rung 0 (superiority) that also gives the interval's end.
+
+    The information to rule out a harm m grows as 1 / m^2, so wider margins are planned for the earlier part.
+    """
+    least = min((margin for margin in wanted if margin > 0), default=0.0)
+    return tuple(
+        Rung(margin=m, information=information * (min(1.0, _GENEROUS * (least / m) ** 2) if m > 0 else 1.0))
+        for m in (*(m for m in wanted if m > 0), 0.0)
+    )
+
+
+def _per_row(weight: int) -> float:
+    """Information of one row at a weight in basis points; at full weight nothing is compared."""
+    share = weight / _FULL
+    return share * (1 - share)
+
+
+def passes_grid_point(plan: Plan, before: float, now: float) -> bool:
+    """Whether a point of the plan's fixed information grid lies above `before` and not above `now`."""
+    grid = _grid(_first_point(plan), planned_information(plan))
+    return bisect_right(grid, now) > bisect_right(grid, before)
+
+
+def _first_point(plan: Plan) -> float:
+    """What 100 rows bring at the plan's smallest weight."""
+    least = min((_per_row(step.weight) for step in plan.steps if step.weight < _FULL), default=_per_row(_FULL // 2))
+    return _FIRST_ROWS * least
+
+
+@lru_cache(maxsize=64)
+def _grid(first: float, planned: float) -> tuple[float, ...]:
+    """Points `first` apart, then 2.5 % apart, to a hundred times the plan."""
+    points = [first]
+    while points[-1] < 100 * planned and len(points) < _LONGEST_GRID:
+        points.append(max(points[-1] + first, points[-1] * _GROWTH))
+    return tuple(points)

@@ -1,0 +1,127 @@
+"""From a gate's state to its verdict, with figures and a reason that a person understands. Pure."""
+
+from __future__ import annotations
+
+from flows.gate_design import question
+from flows.gate_fold import State
+from flows.stats.intervals import Estimate, estimate
+from flows.stats.trial import Kind, e_value
+from registry.metric import Arm
+from registry.plan import GateSpec, Plan
+from registry.units import format_share
+from registry.verdict import Answer, Verdict
+
+_MOST_MISSING = 0.01
+"""The share of missing values in an arm above which a metric is not trusted to pass."""
+
+
+def say(*, plan: Plan, gate: GateSpec, guardrail: bool, step: int, k: int, state: State) -> Verdict:
+    """The verdict that the state amounts to at a step."""
+    margin = None if guardrail else plan.margin(gate, step)
+    moves = question(plan, gate).moves_threshold
+    readout = estimate(state.trial, None if moves else margin)
+    stable, candidate = state.trial.sums.stable, state.trial.sums.candidate
+    answer, reason = _answer(state, guardrail, margin, readout, moves)
+    return Verdict(
+        metric=gate.metric,
+        answer=answer,
+        reason=reason,
+        step=step,
+        k=k,
+        guardrail=guardrail,
+        margin=margin,
+        ruled_out=_ruled_out(state),
+        stable_n=stable.n,
+        candidate_n=candidate.n,
+        stable_mean=_figure(stable.total / stable.n if stable.n else None),
+        candidate_mean=_figure(candidate.total / candidate.n if candidate.n else None),
+        estimate=_figure(readout.value),
+        low=_figure(readout.low),
+        high=_figure(readout.high),
+        alpha=gate.alpha,
+        alpha_spent=_figure(state.trial.harm.spent),
+        information=_figure(state.information) or 0.0,
+        information_fraction=_figure(state.information / state.trial.design.information) or 0.0,
+        e_value=_figure(e_value(state.trial)),
+        missing=state.missing(Arm.STABLE) + state.missing(Arm.CANDIDATE),
+    )
+
+
+def _answer(state: State, guardrail: bool, margin: float | None, readout: Estimate, moves: bool) -> tuple[Answer, str]:
+    """Failing is final and comes first; then doubts about the data; then the margin."""
+    trial, seen = state.trial, _interval(readout)
+    if trial.failed_at is not None:
+        return Answer.FAIL, f"worse than stable: {seen}, found at look {trial.failed_at}"
+    if not (trial.sums.stable.n and trial.sums.candidate.n):
+        return Answer.NO_DATA, "no look with rows of both arms yet"
+    doubt = _doubt(state)
+    if doubt is not None:
+        return Answer.NO_DATA, doubt
+    if guardrail:
+        return Answer.UNDECIDED, f"no harm found: {seen}"
+    if margin is None:
+        return Answer.PASS, f"no harm found, and no margin asked for: {seen}"
+    bound = _bound(trial.design.sign * margin, margin, readout, moves)
+    at = _ruled_out_at(state, margin)
+    if at is not None:
+        return Answer.PASS, f"{bound} ruled out at look {at}: {seen}"
+    return Answer.UNDECIDED, f"{seen} against {bound}{_hint(state)}"
+
+
+def _doubt(state: State) -> str | None:
+    """Why the data cannot be trusted to pass, if they cannot."""
+    if state.unsound:
+        return (
+            f"{state.unsound} tallies cannot be true (not finite, negative, or no counts); held until they are mended"
+        )
+    for arm in Arm:
+        missing, rows = state.missing(arm), state.rows(arm)
+        if missing > _MOST_MISSING * (missing + rows):
+            share = format_share(round(missing / (missing + rows), 3))
+            return f"{missing} values of {arm} are missing ({share}, at most {format_share(_MOST_MISSING)} is trusted)"
+    return None
+
+
+def _ruled_out_at(state: State, margin: float) -> int | None:
+    """The first look that ruled out this margin or a smaller one."""
+    trial = state.trial
+    looks = (
+        at
+        for rung, at in zip(trial.design.rungs, trial.ruled_out_at, strict=True)
+        if rung.margin <= margin and at is not None
+    )
+    return min(looks, default=None)
+
+
+def _ruled_out(state: State) -> tuple[float, ...]:
+    rungs = state.trial.design.rungs
+    return tuple(rung.margin for rung in rungs if _ruled_out_at(state, rung.margin) is not None)
+
+
+def _interval(readout: Estimate) -> str:
+    if readout.value is None:
+        return "no comparison yet"
+    low = "…" if readout.low is None else f"{readout.low:+.3g}"
+    high = "…" if readout.high is None else f"{readout.high:+.3g}"
+    return f"{readout.value:+.3g} [{low}, {high}]"
+
+
+def _bound(signed: float, margin: float, readout: Estimate, moves: bool) -> str:
+    """The margin in the metric's unit; of a moved threshold, how far it is moved."""
+    if moves:
+        return f"durations {format_share(margin)} longer"
+    return f"{signed * (readout.level or 0.0):+.3g} ({format_share(margin)})"
+
+
+def _hint(state: State) -> str:
+    """Why a count metric without any event cannot pass."""
+    trial = state.trial
+    events = trial.sums.stable.total + trial.sums.candidate.total
+    if trial.design.kind is Kind.COUNT and events == 0:
+        return "; without a single event no relative margin can be ruled out: make it a guardrail, or leave out margin"
+    return ""
+
+
+def _figure(value: float | None) -> float | None:
+    """Ten significant digits, so that the last bits of one machine's arithmetic do not enter the record."""
+    return None if value is None else float(f"{value:.10g}")

@@ -1,0 +1,126 @@
+"""Means: the stratified randomisation score, and its skew-corrected step on a lattice.
+
+Given the values of a stratum and its sizes n1 and n0, labels are a random draw. The score S = sum of the candidate's
+values - n1 mean(all) then has mean 0, variance V and third cumulant K3 known in closed form (sampling without
+replacement; Cochran 1977, theorem 2.2 and eq. 2.34). A step is spread as a shifted gamma, Pearson's type III, which
+has all three; at weights of 1-5 % the skewness is what breaks tests that assume a normal.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import gammainc, gammaincc, ndtr
+
+from flows.stats.lattice import Lattice, Masses
+from flows.stats.moments import Moments, Pair
+
+_SYMMETRIC = 1e-3
+"""Skewness below which a step is normal."""
+_MOST_SKEWED = 8.0
+_FINE, _COARSE = 30, 60
+"""The lattice keeps between this many points per standard deviation of the score."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """The score of some strata; scores of independent strata add."""
+
+    value: float = 0.0
+    """S: what the candidate's values sum to above its share."""
+    randomisation: float = 0.0
+    """Variance of S over random labels: right when both arms have one distribution."""
+    welch: float = 0.0
+    """Variance of S from each arm's own spread: right when only the means are equal."""
+    third: float = 0.0
+    """Third cumulant of S over random labels."""
+
+    def __add__(self, other: Score) -> Score:
+        return Score(
+            value=self.value + other.value,
+            randomisation=self.randomisation + other.randomisation,
+            welch=self.welch + other.welch,
+            third=self.third + other.third,
+        )
+
+    def __neg__(self) -> Score:
+        return Score(value=-self.value, randomisation=self.randomisation, welch=self.welch, third=-self.third)
+
+    @property
+    def variance(self) -> float:
+        """The larger of both variances: honest when the null says no more than equal means."""
+        return max(self.randomisation, self.welch)
+
+    @property
+    def skewness(self) -> float:
+        return self.third / self.variance**1.5 if self.variance > 0 else 0.0
+
+
+def score(pairs: Iterable[Pair]) -> Score:
+    """The score of strata; one with an empty arm carries no information."""
+    total = Score()
+    for pair in pairs:
+        if pair.stable.n > 0 and pair.candidate.n > 0:
+            total += _of_stratum(pair)
+    return total
+
+
+def _of_stratum(pair: Pair) -> Score:
+    n1, n0, n = pair.candidate.n, pair.stable.n, pair.n
+    both = pair.stable + pair.candidate
+    mean = both.total / n
+    second = max(both.squares / n - mean**2, 0.0)
+    third = both.cubes / n - 3 * mean * both.squares / n + 2 * mean**3
+    pooled = second * n / (n - 1)
+    return Score(
+        value=pair.candidate.total - n1 * mean,
+        randomisation=n1 * n0 * second / (n - 1),
+        welch=(n1 * n0 / n) ** 2 * (_spread(pair.candidate, pooled) / n1 + _spread(pair.stable, pooled) / n0),
+        third=n1 * n0 * (n0 - n1) * third / ((n - 1) * (n - 2)) if n > 2 else 0.0,
+    )
+
+
+def _spread(arm: Moments, otherwise: float) -> float:
+    """The arm's sample variance; of a single row, `otherwise`."""
+    return max((arm.squares - arm.total**2 / arm.n) / (arm.n - 1), 0.0) if arm.n > 1 else otherwise
+
+
+def spread(lattice: Lattice, variance: float, third: float, so_far: float) -> Lattice:
+    """The lattice after a step of this variance and third cumulant; `so_far` is the variance of all steps with it."""
+    if variance <= 0:
+        return lattice
+    if lattice.masses.size == 1:
+        lattice = Lattice(origin=lattice.origin, pitch=math.sqrt(so_far) / _FINE, spent=lattice.spent)
+    while math.sqrt(so_far) / lattice.pitch > _COARSE:
+        lattice = lattice.coarsen()
+    reach, masses = _kernel(variance / lattice.pitch**2, third / lattice.pitch**3)
+    return lattice.step(-reach * lattice.pitch, masses)
+
+
+def _kernel(variance: float, third: float) -> tuple[int, Masses]:
+    """Probabilities at -reach, ..., 0, 1, ... of a step with mean 0, in units of the pitch."""
+    if variance < 1:
+        return 1, np.array([variance / 2, 1 - variance, variance / 2])
+    sd = math.sqrt(variance - 1 / 12)  # Sheppard: cells of width 1 add 1/12
+    skewness = max(-_MOST_SKEWED, min(_MOST_SKEWED, third / variance**1.5))
+    body = math.ceil(8.5 * sd) + 1
+    long = math.ceil((8.5 + 18 * abs(skewness)) * sd) + 1
+    below, above = (body, long) if skewness >= 0 else (long, body)
+    edges = (np.arange(-below, above + 2) - 0.5) / sd
+    masses = _cells(edges, skewness) if skewness >= 0 else _cells(-edges[::-1], -skewness)[::-1]
+    return below, masses / masses.sum()
+
+
+def _cells(edges: Masses, skewness: float) -> Masses:
+    """Probabilities between the edges of a standardised shifted gamma; skewness >= 0."""
+    if skewness < _SYMMETRIC:
+        lower, upper = ndtr(edges), ndtr(-edges)
+    else:
+        shape = 4 / skewness**2
+        x = np.maximum((edges + 2 / skewness) * 2 / skewness, 0.0)
+        lower, upper = gammainc(shape, x), gammaincc(shape, x)
+    centre = int(np.searchsorted(edges, 0.0))
+    return np.concatenate((np.diff(lower[: centre + 1]), -np.diff(upper[centre:])))

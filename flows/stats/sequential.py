@@ -1,0 +1,84 @@
+"""A sequential test: a lattice, what was observed, and the alpha spent so far. Frozen; each look gives the next one.
+
+Rejection is sticky: what was rejected at one look stays rejected, because the budget covers every look together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from flows.stats import counts, scores
+from flows.stats.counts import Draw
+from flows.stats.lattice import Lattice
+from flows.stats.scores import Score
+from flows.stats.spending import Budget
+
+_TOO_SKEWED = 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class CountTest:
+    """Whether an arm has more events than chance gives it. Exact."""
+
+    budget: Budget
+    lattice: Lattice = field(default_factory=Lattice)
+    observed: int = 0
+    """The arm's events."""
+    expected: float = 0.0
+    """The arm's events on average under the null."""
+    information: float = 0.0
+    """At the last look that could reject."""
+    reach: float | None = None
+    """How far above `expected` the last look rejected from; None when it could not."""
+    rejected: bool = False
+
+    @property
+    def spent(self) -> float:
+        return self.lattice.spent
+
+    def look(self, draws: Iterable[Draw], information: float, odds: float = 1.0) -> CountTest:
+        """The test after these new draws. Without more information nothing is spent and nothing is rejected.
+
+        The null says that the arm's odds of an event are at most `odds` times the other arm's.
+        """
+        new = tuple(draws)
+        lattice = counts.spread(self.lattice, new, odds)
+        observed = self.observed + sum(draw.mine for draw in new)
+        expected = self.expected + counts.expected(new, odds)
+        test = replace(self, lattice=lattice, observed=observed, expected=expected)
+        if information <= self.information:
+            return test
+        cut, critical = lattice.cut_counts(self.budget.spent(information))
+        reach = None if critical is None else critical - expected
+        rejected = self.rejected or (critical is not None and observed >= critical - 0.5)
+        return replace(test, lattice=cut, information=information, reach=reach, rejected=rejected)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreTest:
+    """Whether the candidate's mean is above the stable one's, after the caller's scaling. Asymptotic."""
+
+    budget: Budget
+    lattice: Lattice = field(default_factory=Lattice)
+    score: Score = field(default_factory=Score)
+    information: float = 0.0
+    reach: float | None = None
+    """The score from which the last look rejected; None when it could not."""
+    rejected: bool = False
+
+    @property
+    def spent(self) -> float:
+        return self.lattice.spent
+
+    def look(self, new: Score, information: float) -> ScoreTest:
+        """The test after the score of new rows. While the score is skewed by more than 2 it spreads but never cuts."""
+        total = self.score + new
+        step = total.variance - self.score.variance
+        lattice = scores.spread(self.lattice, step, new.third, total.variance)
+        test = replace(self, lattice=lattice, score=total)
+        if information <= self.information or abs(total.skewness) > _TOO_SKEWED:
+            return test
+        cut, reach = lattice.cut(self.budget.spent(information))
+        rejected = self.rejected or (reach is not None and total.value >= reach)
+        return replace(test, lattice=cut, information=information, reach=reach, rejected=rejected)

@@ -1,0 +1,64 @@
+"""Alpha spending: how much type-I error a test may have used by a given information time.
+
+Information time t is the information collected divided by the information planned (Lan & DeMets 1983). It may be any
+quantity that is chosen without looking at which arm did better; the guarantee does not depend on the plan being right.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import NormalDist
+
+Shape = Callable[[float, float], float]
+"""Cumulative alpha spent at information time t in [0, 1], given the whole alpha."""
+
+_NORMAL = NormalDist()
+_FIRST = 0.001
+"""Information time from which `early_and_late` spends evenly per e-fold."""
+
+
+def early_and_late(t: float, alpha: float) -> float:
+    """Spend 80 % evenly per e-fold of information and 20 % as t squared.
+
+    The first part keeps the test close to the fastest at every effect size; the second rewards a plan that is right.
+    Lan & DeMets 1983 allow any increasing function with value alpha at t = 1.
+    """
+    return alpha * (0.8 * math.log1p(t / _FIRST) / math.log1p(1 / _FIRST) + 0.2 * t * t)
+
+
+def obrien_fleming(t: float, alpha: float) -> float:
+    """One-sided O'Brien-Fleming type spending, 2 - 2 Phi(z_(1 - alpha/2) / sqrt t) (Lan & DeMets 1983, alpha*_1)."""
+    return 2 - 2 * _NORMAL.cdf(_NORMAL.inv_cdf(1 - alpha / 2) / math.sqrt(t)) if t > 0 else 0.0
+
+
+def pocock(t: float, alpha: float) -> float:
+    """Pocock type spending, alpha log(1 + (e - 1) t) (Lan & DeMets 1983, alpha*_2)."""
+    return alpha * math.log1p((math.e - 1) * t)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """The alpha of one test, and how it may be spent over information.
+
+    Up to the planned information the share 1 - reserve follows `shape`. Each doubling beyond it releases half of what
+    is left of the reserve: alpha (1 - reserve + reserve (1 - 1/t)).
+    """
+
+    alpha: float
+    information: float
+    """Planned, in the unit of the information that `spent` is asked for. Above 0."""
+    reserve: float = 0.0
+    """The share of alpha kept for looks beyond the plan, in [0, 1)."""
+    shape: Shape = early_and_late
+
+    def time(self, information: float) -> float:
+        """Information time: the share of the planned information that was collected; may exceed 1."""
+        return max(information, 0.0) / self.information
+
+    def spent(self, information: float) -> float:
+        """The cumulative alpha that may be spent by now; never above alpha."""
+        t = self.time(information)
+        planned = self.shape(min(t, 1.0), self.alpha * (1 - self.reserve))
+        return planned + self.alpha * self.reserve * max(0.0, 1 - 1 / max(t, 1.0))

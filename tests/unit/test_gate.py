@@ -1,0 +1,259 @@
+"""The gate: from a plan and tallies to looks and verdicts."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import pickle
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+
+from flows import gate
+from registry.metric import Arm, Stratum, Tally, TallyRow, exceedance_name
+from registry.plan import Plan
+from registry.verdict import Answer, Look, Verdict
+
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+PLAN = Plan.model_validate(
+    {
+        "model": "delays",
+        "metrics": {
+            "errors": {"source": "status"},
+            "p99": {"source": "latency", "quantile": 0.99},
+            "log_loss": {"source": "outcome", "outcome": "late"},
+        },
+        "gates": [
+            {"metric": "log_loss", "alpha": 0.03, "margin": "5%"},
+            {"metric": "p99", "alpha": 0.01, "margin": "20%"},
+        ],
+        "guardrails": [{"metric": "errors", "alpha": 0.01}],
+        "steps": [{"weight": 10, "margins": {"log_loss": "100%"}}, {"weight": 50}],
+        "expect": {"requests_per_day": 20000},
+    }
+)
+LOG_LOSS, P99 = PLAN.gates
+ERRORS = PLAN.guardrails[0]
+
+
+def tally(values: np.ndarray) -> Tally:
+    return Tally(
+        n=values.size, total=float(values.sum()), squares=float((values**2).sum()), cubes=float((values**3).sum())
+    )
+
+
+def traffic(seed: int, candidate: float, stable: float, *, batches: int = 60) -> Iterator[list[TallyRow]]:
+    """Cumulative rows of log_loss after each batch of 200 requests at 50 %."""
+    rng = np.random.default_rng(seed)
+    cumulative: dict[tuple[Stratum, Arm], Tally] = {}
+    for batch in range(batches):
+        for arm, mean in ((Arm.STABLE, stable), (Arm.CANDIDATE, candidate)):
+            key = (Stratum(epoch=1, bucket=batch // 10 * 60), arm)
+            cumulative[key] = cumulative.get(key, Tally()) + tally(rng.gamma(1.5, mean / 1.5, 100))
+        yield [TallyRow(metric="log_loss", stratum=s, weight=5000, arm=a, tally=t) for (s, a), t in cumulative.items()]
+
+
+def watch(seed: int, candidate: float, stable: float) -> list[Look]:
+    looks: list[Look] = []
+    for position, rows in enumerate(traffic(seed, candidate, stable)):
+        look = take(looks, rows, position)
+        looks += [look] if look else []
+    return looks
+
+
+def take(looks: Sequence[Look], rows: Sequence[TallyRow], watermark: int = 0, step: int = 1) -> Look | None:
+    return gate.next_look(
+        rollout="r1", plan=PLAN, gate=LOG_LOSS, guardrail=False, step=step, looks=looks, rows=rows,
+        watermark=watermark, at=AT,
+    )  # fmt: skip
+
+
+def judge(looks: Sequence[Look], step: int = 1) -> Verdict:
+    return gate.verdict(plan=PLAN, gate=LOG_LOSS, guardrail=False, step=step, looks=looks)
+
+
+def count_rows(metric: str, stable: tuple[int, int], candidate: tuple[int, int]) -> list[TallyRow]:
+    return [
+        TallyRow(
+            metric=metric, stratum=Stratum(epoch=1, bucket=0), weight=5000, arm=arm,
+            tally=Tally(n=n, total=events, squares=events, cubes=events, low=0, high=1),
+        )
+        for arm, (events, n) in ((Arm.STABLE, stable), (Arm.CANDIDATE, candidate))
+    ]  # fmt: skip
+
+
+def errors_look(looks: Sequence[Look], rows: Sequence[TallyRow], *, guardrail: bool = True) -> Look | None:
+    return gate.next_look(
+        rollout="r1", plan=PLAN, gate=ERRORS, guardrail=guardrail, step=0, looks=looks, rows=rows, watermark=0, at=AT
+    )
+
+
+def test_a_better_candidate_passes_and_says_why() -> None:
+    looks = watch(1, 0.5, 0.56)
+    verdict = judge(looks)
+    assert verdict.answer is Answer.PASS
+    assert "(5%) ruled out at look" in verdict.reason
+    assert verdict.estimate is not None
+    assert verdict.estimate < 0
+    assert 0.05 in verdict.ruled_out
+
+
+def test_a_worse_candidate_fails_and_stays_failed_whatever_comes_later() -> None:
+    looks = watch(2, 0.7, 0.5)
+    assert judge(looks).answer is Answer.FAIL
+    rows = [dataclasses.replace(row, stratum=Stratum(epoch=9, bucket=0)) for row in list(traffic(3, 0.2, 0.9))[-1]]
+    later = take(looks, [*list(traffic(2, 0.7, 0.5))[-1], *rows])
+    assert later is not None
+    assert later.verdict.estimate is not None
+    assert later.verdict.estimate < 0
+    assert later.verdict.answer is Answer.FAIL
+
+
+def test_the_verdict_is_the_recorded_one_at_every_look() -> None:
+    looks = watch(4, 0.53, 0.53)
+    assert len(looks) > 20
+    for k in range(1, len(looks) + 1):
+        assert judge(looks[:k]) == looks[k - 1].verdict
+
+
+def test_another_process_gives_the_same_bytes() -> None:
+    looks = watch(5, 0.53, 0.53)
+    program = (
+        "import pickle, sys\nfrom flows import gate\nfrom registry.plan import Plan\n"
+        "plan, looks = pickle.load(sys.stdin.buffer)\nplan = Plan.model_validate(plan)\n"
+        "print(repr(gate.verdict(plan=plan, gate=plan.gates[0], guardrail=False, step=1, looks=looks)))"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", program], input=pickle.dumps((PLAN.document(), looks)), capture_output=True, check=True
+    )
+    assert told.stdout.decode().strip() == repr(judge(looks))
+
+
+def test_a_look_is_taken_only_when_a_grid_point_is_passed() -> None:
+    rows = list(traffic(6, 0.5, 0.5))
+    first = take([], rows[0])
+    assert first is not None
+    assert take([first], rows[0]) is None
+
+
+def test_looks_hold_only_what_is_new_and_add_up_to_everything() -> None:
+    looks = watch(7, 0.5, 0.5)
+    final = list(traffic(7, 0.5, 0.5))[-1]
+    cells: dict[tuple[Stratum, Arm], Tally] = {}
+    for row in (row for look in looks for row in look.rows):
+        cells[row.stratum, row.arm] = cells.get((row.stratum, row.arm), Tally()) + row.tally
+    for row in final:
+        if row.stratum.bucket == 0:
+            assert cells[row.stratum, row.arm].n == row.tally.n
+            assert math.isclose(cells[row.stratum, row.arm].total, row.tally.total)
+
+
+def test_a_late_row_becomes_a_correction_of_its_old_stratum() -> None:
+    rows = list(traffic(8, 0.5, 0.5))
+    early, later = rows[5], rows[30]
+    first = take([], early)
+    assert first is not None
+    late = [
+        dataclasses.replace(row, tally=row.tally + tally(np.full(50, 0.5))) if row.stratum.bucket == 0 else row
+        for row in later
+    ]
+    second = take([first], late)
+    assert second is not None
+    correction = [row for row in second.rows if row.stratum.bucket == 0 and row.arm is Arm.STABLE]
+    assert correction[0].tally.n == late[0].tally.n - early[0].tally.n
+
+
+def test_nothing_recorded_is_no_data() -> None:
+    verdict = judge([])
+    assert verdict.answer is Answer.NO_DATA
+    assert verdict.k == 0
+    assert verdict.reason
+
+
+def test_one_arm_alone_is_no_data() -> None:
+    rows = [row for row in list(traffic(9, 0.5, 0.5))[-1] if row.arm is Arm.STABLE]
+    assert take([], rows) is None
+
+
+@pytest.mark.parametrize("broken", [math.nan, math.inf])
+def test_sums_that_cannot_be_true_hold_until_they_are_mended(broken: float) -> None:
+    rows = list(traffic(10, 0.3, 0.6))[-1]
+    bad = [dataclasses.replace(rows[0], tally=dataclasses.replace(rows[0].tally, total=broken)), *rows[1:]]
+    held = take([], bad)
+    assert held is not None
+    assert held.verdict.answer is Answer.NO_DATA
+    assert "cannot be true" in held.verdict.reason
+    more = [
+        *rows,
+        *(dataclasses.replace(row, stratum=Stratum(epoch=2, bucket=row.stratum.bucket)) for row in rows),
+    ]
+    mended = take([held], more)
+    assert mended is not None
+    assert mended.verdict.answer is Answer.PASS
+
+
+def test_too_many_missing_values_never_pass() -> None:
+    rows = [
+        dataclasses.replace(row, tally=dataclasses.replace(row.tally, missing=row.tally.n // 20))
+        for row in list(traffic(11, 0.3, 0.6))[-1]
+    ]
+    look = take([], rows)
+    assert look is not None
+    assert look.verdict.answer is Answer.NO_DATA
+    assert "missing" in look.verdict.reason
+
+
+def test_guardrails_fail_or_say_nothing() -> None:
+    calm = errors_look([], count_rows("errors", (3, 2000), (2, 2000)))
+    assert calm is not None
+    assert calm.verdict.answer is Answer.UNDECIDED
+    broken = errors_look([], count_rows("errors", (3, 2000), (60, 2000)))
+    assert broken is not None
+    assert broken.verdict.answer is Answer.FAIL
+    assert broken.verdict.e_value is not None
+    assert broken.verdict.e_value > 100
+
+
+def test_a_gate_without_margin_passes_on_data_without_harm() -> None:
+    look = errors_look([], count_rows("errors", (0, 2000), (0, 2000)), guardrail=False)
+    assert look is not None
+    assert look.verdict.answer is Answer.PASS
+
+
+def test_a_relative_margin_of_nothing_cannot_be_ruled_out() -> None:
+    plan = PLAN.model_copy(update={"gates": (ERRORS.model_copy(update={"margin": 0.2}),)})
+    look = gate.next_look(
+        rollout="r1", plan=plan, gate=plan.gates[0], guardrail=False, step=0, looks=[],
+        rows=count_rows("errors", (0, 2000), (0, 2000)), watermark=0, at=AT,
+    )  # fmt: skip
+    assert look is not None
+    assert look.verdict.answer is Answer.UNDECIDED
+    assert "without a single event" in look.verdict.reason
+
+
+def test_latency_margins_move_the_candidates_threshold() -> None:
+    assert gate.metrics_needed(PLAN) == ("log_loss", "p99", "p99>0.2", "errors")
+    rows = count_rows("p99", (100, 10000), (130, 10000)) + [
+        row for row in count_rows(exceedance_name("p99", 0.2), (0, 0), (40, 10000)) if row.arm is Arm.CANDIDATE
+    ]
+    look = gate.next_look(
+        rollout="r1", plan=PLAN, gate=P99, guardrail=False, step=1, looks=[], rows=rows, watermark=0, at=AT
+    )
+    assert look is not None
+    assert look.verdict.answer is Answer.PASS
+    assert "20%" in look.verdict.reason
+
+
+def test_margins_apply_to_their_step() -> None:
+    looks = watch(12, 0.54, 0.53)
+    k = next(k for k in range(1, len(looks)) if judge(looks[:k], step=0).answer is Answer.PASS)
+    assert judge(looks[:k], step=1).answer is Answer.UNDECIDED
+
+
+def test_a_verdict_is_json() -> None:
+    json.dumps(dataclasses.asdict(judge(watch(13, 0.5, 0.5))), allow_nan=False)
