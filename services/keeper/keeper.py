@@ -11,7 +11,7 @@ import structlog
 
 from registry import orders
 from registry.decision import Decision
-from registry.errors import LedgerConflict, Refused, RoutesRejected, SluiceError
+from registry.errors import LedgerConflict, Refused, RoutesRejected, SluiceError, TimedOut, Unreachable
 from registry.facts import Baked, Fact, Observed, Paused
 from registry.ledger import Ledger
 from registry.rollout import ROLLBACK, Phase, Rollout
@@ -72,12 +72,13 @@ class Keeper:
 
     def _route(self, table: Table, rollouts: Sequence[Rollout], now: datetime) -> None:
         """Put the table in force. A refused one is not tried again; the rollouts that asked for it pause."""
-        if table.version in (self.plane.observe(), self._refused):
+        if table.version == self._refused:
             return
         try:
             self.plane.apply(table)
             self._refused = None
-            log.info("routes in force", version=table.version)
+        except (Unreachable, TimedOut) as error:
+            log.warning("the data plane does not answer; it serves what it was told last", why=str(error))
         except RoutesRejected as error:
             self._refused = table.version
             log.error("routes refused", version=table.version, why=str(error))

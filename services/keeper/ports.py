@@ -57,15 +57,15 @@ class DataPlane(Protocol):
         ...
 
     def apply(self, table: Table) -> None:
-        """Put a table in force and wait until it is. Raises RoutesRejected."""
+        """Put a table in force and wait until it is; again and again, harmlessly. Raises RoutesRejected, Unreachable."""
         ...
 
     def observe(self) -> str | None:
         """The version in force; None when it cannot be told."""
         ...
 
-    def in_flight(self, build: BuildRef) -> int:
-        """Requests that a build's service is still answering."""
+    def in_flight(self, build: BuildRef) -> int | None:
+        """Requests that a build's service is still answering; None when it cannot be told."""
         ...
 
 

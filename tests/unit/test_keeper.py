@@ -95,8 +95,9 @@ class Gateway:
     def apply(self, table: Routes) -> None:
         if self.refuses:
             raise RoutesRejected("bad cluster")
+        if self.table != table:
+            self.history.append(table.weights)
         self.table = table
-        self.history.append(table.weights)
 
     def observe(self) -> str | None:
         return self.table.version if self.table and not self.blind else None

@@ -1,0 +1,30 @@
+"""Packing as a launch sees it: the packer's answer as the fact it becomes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from registry.build import Build
+from registry.facts import Packed
+from registry.plan import Serve
+
+if TYPE_CHECKING:
+    from services.bento.packer import Packer
+
+
+class BentoPacking:
+    """Packs with BentoML."""
+
+    def __init__(self, packer: Packer) -> None:
+        self._packer = packer
+
+    def pack(self, build: Build, model_path: Path, *, serve: Serve) -> Packed:
+        """The bento of a build as a fact. Raises PackFailed."""
+        packed = self._packer.pack(build, model_path, serve=serve)
+        return Packed(
+            bento=packed.bento_tag,
+            bento_digest=packed.bento_digest,
+            model_digest=packed.model_digest,
+            env=packed.env,
+        )

@@ -1,0 +1,142 @@
+"""The long-lived processes: `python -m flows.processes keeper | collector | console`."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+
+from flows.wiring import Parts, desk, parts
+from registry.decision import Decision
+from registry.rollout import Rollout
+
+ROTATE_BYTES = 64 << 20
+"""Size at which an access log is rotated."""
+KEEP_ROWS = timedelta(days=7)
+"""How long request rows are kept for labels that may still come. Tallies stay."""
+HOUSEKEEPING_SECONDS = 60.0
+
+
+def keeper() -> None:
+    """Make the world follow the ledger until told to stop."""
+    from flows.ramp import Authority, tick
+    from services.keeper.doors import look_at_catalog
+    from services.keeper.fleet_pass import FleetPass
+    from services.keeper.keeper import Keeper
+    from services.keeper.waking import Doorbell
+
+    found = parts()
+    plane = GatewayPlane(found)
+    pool = ThreadPoolExecutor(8, thread_name_prefix="keeper")
+    fleet = FleetPass(ledger=found.ledger, services=found.fleet, plane=plane, pool=pool, clock=found.clock)
+
+    def judge(rollout: str, now: datetime) -> tuple[Rollout, Decision]:
+        seen = tick(found.ledger, found.telemetry, rollout, now, Authority.STOP)
+        return seen.rollout, seen.decision
+
+    keeping = Keeper(
+        ledger=found.ledger,
+        services=found.fleet,
+        plane=plane,
+        drivers=found.drivers,
+        judge=judge,
+        fleet=fleet,
+        catalog_look=lambda now: _ignore(look_at_catalog(found.ledger, found.catalog, now)),
+        clock=found.clock,
+        poll_seconds=found.settings.poll_seconds,
+    )
+    stop = _stopping()
+    bell = Doorbell(found.bell)
+    try:
+        keeping.run(bell, stop.is_set)
+    finally:
+        bell.close()
+        pool.shutdown(wait=True)
+
+
+def collector() -> None:
+    """Turn Envoy's access logs into tallies until told to stop."""
+    from services.telemetry.collector import Collector
+
+    found = parts()
+    log = found.envoy.logs / "live.jsonl"
+    collecting = Collector(found.reading_store, log, lambda rollout: rollout_spec(found, rollout), found.clock)
+    stop = _stopping()
+    tidying = threading.Thread(target=_tidy, args=(found, collecting, stop), daemon=True)
+    tidying.start()
+    collecting.run(stop)
+
+
+def console() -> None:
+    """Serve the API, the pages and the intakes until told to stop."""
+    import uvicorn
+
+    from services.console.app import create
+
+    found = parts()
+    port = found.site.ports["console"]
+    app = create(desk(), hosts=["127.0.0.1", "localhost"])
+    uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning", server_header=False)
+
+
+class GatewayPlane:
+    """Envoy as the keeper sees it: the compiler and the data plane in one."""
+
+    def __init__(self, found: Parts) -> None:
+        from services.traffic.routes import routes
+
+        self.compile = routes
+        self.apply = found.envoy.apply
+        self.observe = found.envoy.observe
+        self.in_flight = found.envoy.in_flight
+
+
+def rollout_spec(found: Parts, name: str) -> object:
+    """What the collector must know of a rollout; None while the ledger does not know it."""
+    from registry.errors import NotFound
+    from services.telemetry.spec import RolloutSpec
+
+    try:
+        rollout = found.ledger.rollout(name)
+    except NotFound:
+        return None
+    plan = rollout.plan
+    steps = range(len(plan.steps))
+    margins = {
+        gate.metric: tuple(sorted({m for step in steps if (m := plan.margin(gate, step)) is not None}))
+        for gate in plan.gates
+    }
+    return RolloutSpec(rollout=name, metrics=dict(plan.metrics), thresholds=dict(rollout.thresholds), margins=margins)
+
+
+def _tidy(found: Parts, collecting: object, stop: threading.Event) -> None:
+    """Rotate logs, delete what is safe in the database, drop rows whose labels are over."""
+    from services.telemetry.retention import retain
+
+    log = found.envoy.logs / "live.jsonl"
+    while not stop.wait(HOUSEKEEPING_SECONDS):
+        if log.exists() and log.stat().st_size > ROTATE_BYTES:
+            found.envoy.rotate()
+        for path in collecting.finished():  # type: ignore[attr-defined]
+            path.unlink(missing_ok=True)
+        now = found.clock()
+        retain(found.reading_store, now - KEEP_ROWS, now)
+
+
+def _ignore(_: object) -> None:
+    return None
+
+
+def _stopping() -> threading.Event:
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
+PROCESSES = {"keeper": keeper, "collector": collector, "console": console}
+
+if __name__ == "__main__":
+    PROCESSES[sys.argv[1]]()

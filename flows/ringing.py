@@ -1,0 +1,73 @@
+"""A ledger that rings the keeper after every append: an abort is on the wire in milliseconds, not in a second."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from registry.facts import Entry, Fact, Requested
+from registry.ledger import Applied, Lease, Ledger
+from registry.rollout import Rollout
+from registry.verdict import Look
+from services.keeper.waking import ring
+
+
+class RingingLedger:
+    """Passes everything on; `open` and `append` ring."""
+
+    def __init__(self, ledger: Ledger, bell: Path) -> None:
+        self._ledger = ledger
+        self._bell = bell
+
+    def open(self, rollout: str, requested: Requested, at: datetime) -> Rollout:
+        opened = self._ledger.open(rollout, requested, at)
+        ring(self._bell)
+        return opened
+
+    def append(self, rollout: str, expected: int, fact: Fact, at: datetime) -> Rollout:
+        after = self._ledger.append(rollout, expected, fact, at)
+        ring(self._bell)
+        return after
+
+    def rollout(self, rollout: str) -> Rollout:
+        return self._ledger.rollout(rollout)
+
+    def rollouts(self, *, model: str | None = None) -> tuple[Rollout, ...]:
+        return self._ledger.rollouts(model=model)
+
+    def entries(self, rollout: str, *, after: int = -1) -> tuple[Entry, ...]:
+        return self._ledger.entries(rollout, after=after)
+
+    def position(self) -> int:
+        return self._ledger.position()
+
+    def record_look(self, look: Look) -> Look:
+        return self._ledger.record_look(look)
+
+    def looks(self, rollout: str, metric: str | None = None) -> tuple[Look, ...]:
+        return self._ledger.looks(rollout, metric)
+
+    def apply(self, document: Applied) -> bool:
+        return self._ledger.apply(document)
+
+    def applied(self, kind: str, name: str) -> Applied | None:
+        return self._ledger.applied(kind, name)
+
+    def all_applied(self, kind: str) -> Sequence[Applied]:
+        return self._ledger.all_applied(kind)
+
+    def take_lease(self, lease: Lease, now: datetime) -> bool:
+        return self._ledger.take_lease(lease, now)
+
+    def drop_lease(self, rollout: str, owner: str) -> None:
+        self._ledger.drop_lease(rollout, owner)
+
+    def leases(self) -> Sequence[Lease]:
+        return self._ledger.leases()
+
+    def remember(self, key: str, value: dict[str, object]) -> None:
+        self._ledger.remember(key, value)
+
+    def recall(self, key: str) -> dict[str, object] | None:
+        return self._ledger.recall(key)

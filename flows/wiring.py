@@ -1,0 +1,261 @@
+"""The composition root: settings to concrete parts. The one place that names every concrete class.
+
+`parts()` is what flows, commands and long-lived processes share; each part is made when it is first used, so that a
+command pays only for what it needs.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from registry.errors import NotFound, UsageError
+from registry.plan import Plan
+from registry.settings import Settings
+
+if TYPE_CHECKING:
+    from flows.packing import BentoPacking
+    from registry.catalog.mlflow_http import MlflowCatalog
+    from registry.ledger import Ledger
+    from services.bento.fleet import Fleet
+    from services.bento.packer import Packer
+    from services.console.ports import Desk
+    from services.host.folder import StateFolder
+    from services.host.keys import Keys
+    from services.host.site import Site
+    from services.host.supervisor import Supervisor
+    from services.keeper.drivers import PrefectDrivers
+    from services.telemetry.queries import Queries
+    from services.telemetry.store import Store
+    from services.traffic.envoy import Envoy
+
+
+def now() -> datetime:
+    """The wall clock: the only one there is."""
+    return datetime.now(UTC)
+
+
+class Parts:
+    """Everything concrete, made on first use."""
+
+    def __init__(self, settings: Settings, clock: Callable[[], datetime] = now) -> None:
+        self.settings = settings
+        self.clock = clock
+
+    @cached_property
+    def folder(self) -> StateFolder:
+        from services.host.folder import StateFolder
+
+        return StateFolder(root=self.settings.state)
+
+    @cached_property
+    def site(self) -> Site:
+        from services.host.site import read_site
+
+        return read_site(self.folder)
+
+    @cached_property
+    def keys(self) -> Keys:
+        from services.host.keys import load_keys
+
+        return load_keys(self.folder.secrets)
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The ledger; whatever is appended rings the keeper."""
+        from flows.ringing import RingingLedger
+        from registry.ledger.sql import SqlLedger
+
+        self.folder.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        url = self.settings.ledger or f"sqlite:///{self.folder.root / 'ledger.db'}"
+        return RingingLedger(SqlLedger(url), self.bell)
+
+    @property
+    def bell(self) -> Path:
+        """Where the keeper waits to be woken."""
+        return self.folder.run / "keeper.sock"
+
+    @cached_property
+    def store(self) -> Store:
+        return self._store(durable=True)
+
+    @cached_property
+    def reading_store(self) -> Store:
+        """The collector's: what it loses to a power cut it reads again."""
+        return self._store(durable=False)
+
+    def _store(self, *, durable: bool) -> Store:
+        from services.telemetry.store import Store
+
+        self.folder.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return Store(f"sqlite:///{self.folder.root / 'telemetry.db'}", durable=durable)
+
+    @cached_property
+    def telemetry(self) -> Queries:
+        from services.telemetry.queries import Queries
+
+        return Queries(self.store, self.clock)
+
+    @cached_property
+    def catalog(self) -> MlflowCatalog:
+        from registry.catalog.mlflow_http import MlflowCatalog
+
+        return MlflowCatalog.connect(self.settings)
+
+    @cached_property
+    def packer(self) -> BentoPacking:
+        from flows.packing import BentoPacking
+
+        return BentoPacking(self._packer)
+
+    @cached_property
+    def _packer(self) -> Packer:
+        from services.bento.packer import Packer
+
+        return Packer(self.folder.root / "bento", clock=self.clock)
+
+    @property
+    def builds_folder(self) -> Path:
+        """Where builds' files are fetched to."""
+        return self.folder.root / "builds"
+
+    @cached_property
+    def supervisor(self) -> Supervisor:
+        from services.host.supervisor import Supervisor
+
+        return Supervisor(self.folder, self.keys.state_token)
+
+    @cached_property
+    def fleet(self) -> Fleet:
+        from services.bento.fleet import Fleet
+
+        home = self.folder.root / "services"
+        return Fleet(home, bentos=self.folder.root / "bento", programs=self.supervisor)
+
+    @cached_property
+    def envoy(self) -> Envoy:
+        return make_envoy(self.folder.root, self.site.ports["gateway"], self.settings)
+
+    @cached_property
+    def drivers(self) -> PrefectDrivers:
+        import httpx
+
+        from services.keeper.drivers import PrefectDrivers
+
+        auth = self.settings.prefect_auth
+        user, _, password = auth.partition(":") if auth else ("", "", "")
+        http = httpx.Client(
+            base_url=self.settings.prefect_api_url or self.site.prefect_api_url,
+            auth=(user, password) if auth else None,
+            timeout=3.0,
+            trust_env=False,
+        )
+        return PrefectDrivers(self.ledger, http)
+
+    def plan(self, model: str, variation: str) -> Plan:
+        """The applied plan of a target. Raises NotFound."""
+        applied = self.ledger.applied("plan", f"{model}/{variation}")
+        if applied is None:
+            raise NotFound(
+                f"no plan is applied for {model}/{variation}.",
+                fix="write one and apply it: sluice apply -f plan.yaml",
+            )
+        return Plan.model_validate(applied.body)
+
+
+def make_envoy(root: Path, port: int, settings: Settings) -> Envoy:
+    """The data plane of this machine."""
+    from services.traffic.envoy import Envoy
+
+    binary = Path(settings.envoy_bin) if settings.envoy_bin else None
+    return Envoy(root / "envoy", port=port, binary=binary)
+
+
+@lru_cache(maxsize=1)
+def parts() -> Parts:
+    """The parts of this process."""
+    return Parts(Settings.read(os.environ))
+
+
+def desk() -> Desk:
+    """What the console, or a command without one, works with."""
+    from services.console.ports import Desk
+    from services.keeper.doors import look_at_catalog
+
+    found = parts()
+    return Desk(
+        ledger=found.ledger,
+        clock=found.clock,
+        plan=found.plan,
+        resolve=lambda model, name: found.catalog.resolve(model, name),
+        builds=lambda model: found.catalog.builds(model),
+        record_outcomes=OutcomeIntake(found).take,
+        requests=lambda rollout: _requests(found, rollout.id, rollout.epoch),
+        look_at_catalog=lambda: look_at_catalog(found.ledger, found.catalog, found.clock()),
+        admin_token=found.keys.admin_token,
+        webhook_secret=found.keys.webhook_secret,
+        session_secret=secrets.token_urlsafe(32),
+        links={name: url for name, url in found.site.urls().items() if name != "console"},
+    )
+
+
+def _requests(found: Parts, rollout: str, epoch: int) -> tuple[int, int] | None:
+    seen = found.telemetry.seen(rollout, epoch)
+    return seen.stable.requests, seen.candidate.requests
+
+
+@dataclass(frozen=True)
+class OutcomeIntake:
+    """JSON objects to outcomes, and the receipt back to JSON."""
+
+    found: Parts
+
+    def take(self, items: Sequence[dict[str, object]]) -> dict[str, object]:
+        """Record a batch. Raises UsageError naming the object and field; then nothing of the batch is recorded."""
+        from services.telemetry.outcomes import record
+
+        batch = [_outcome(position, item) for position, item in enumerate(items)]
+        receipt = record(self.found.store, batch, self.found.clock())
+        return {
+            "accepted": receipt.accepted,
+            "duplicate": receipt.duplicate,
+            "contradictory": receipt.contradictory,
+            "refused": [{"index": refusal.index, "reason": refusal.reason} for refusal in receipt.refused],
+        }
+
+
+_OUTCOME_FIELDS = frozenset({"name", "value", "prediction_id", "model", "unit", "at", "id"})
+
+
+def _outcome(position: int, item: dict[str, Any]) -> Any:
+    from services.telemetry.outcomes import OutcomeIn
+
+    where = f"outcomes[{position}]"
+    unknown = set(item) - _OUTCOME_FIELDS
+    if unknown:
+        known = ", ".join(sorted(_OUTCOME_FIELDS))
+        raise UsageError(f"{where}: unknown field {', '.join(sorted(unknown))}; known are {known}.")
+    for name in ("name", "value"):
+        if name not in item:
+            raise UsageError(f"{where}: {name} is missing.")
+    texts = {name: item.get(name) for name in ("name", "prediction_id", "model", "unit", "id")}
+    for name, value in texts.items():
+        if value is not None and not isinstance(value, str):
+            raise UsageError(f"{where}.{name}: a text is required, got {value!r}.")
+    return OutcomeIn(**{**texts, "value": item["value"], "at": _time(where, item.get("at"))})
+
+
+def _time(where: str, text: object) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        at = datetime.fromisoformat(str(text))
+    except ValueError:
+        raise UsageError(f"{where}.at: {text!r} is not an ISO 8601 time.", fix="2026-01-31T12:00:00Z") from None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
