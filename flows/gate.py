@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from flows.gate_design import passes_grid_point, question
-from flows.gate_fold import extend, fold, information_with, new_rows
+from flows.gate_fold import fold, information_with, new_rows
 from flows.gate_words import say
 from registry.metric import TallyRow
 from registry.plan import GateSpec, Plan
@@ -35,14 +35,17 @@ def next_look(
     order of k. The look holds what is new since them: a late row of an old stratum becomes a correction.
     """
     asked = question(plan, gate)
-    state = fold(asked, looks)
-    new = new_rows(asked, looks, rows)
-    if not passes_grid_point(plan, state.information, information_with(asked, state, new)):
+    seen = [look.rows for look in looks]
+    state = fold(asked, seen)
+    new = new_rows(state, rows)
+    if not passes_grid_point(plan, state.information, information_with(state, new)):
         return None
-    k = len(looks) + 1
-    judged = say(plan=plan, gate=gate, guardrail=guardrail, step=step, k=k, state=extend(asked, state, new))
+    judged = say(
+        plan=plan, gate=gate, guardrail=guardrail, step=step, k=len(looks) + 1, state=fold(asked, [*seen, new])
+    )
     return Look(
-        rollout=rollout, metric=gate.metric, k=k, step=step, at=at, watermark=watermark, rows=new, verdict=judged
+        rollout=rollout, metric=gate.metric, k=len(looks) + 1, step=step, at=at, watermark=watermark, rows=new,
+        verdict=judged,
     )  # fmt: skip
 
 
@@ -53,6 +56,5 @@ def verdict(*, plan: Plan, gate: GateSpec, guardrail: bool, step: int, looks: Se
     failing is final. A gate without a margin passes as soon as both arms have rows and no harm was found; a guardrail
     never passes.
     """
-    return say(
-        plan=plan, gate=gate, guardrail=guardrail, step=step, k=len(looks), state=fold(question(plan, gate), looks)
-    )
+    state = fold(question(plan, gate), [look.rows for look in looks])
+    return say(plan=plan, gate=gate, guardrail=guardrail, step=step, k=len(looks), state=state)

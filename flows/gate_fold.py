@@ -6,6 +6,7 @@ to an old stratum becomes a correction there.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -13,42 +14,40 @@ from flows.gate_design import Question
 from flows.stats.moments import Moments, Pair
 from flows.stats.trial import Kind, Trial
 from registry.metric import Arm, Stratum, Tally, TallyRow, exceedance_name
-from registry.verdict import Look
 
-Cell = tuple[Stratum, Arm]
-Count = tuple[int, int]
+Cell = tuple[str, Stratum, Arm]
+Rows = tuple[TallyRow, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class State:
     """What a gate knows after its looks."""
 
+    asked: Question
     trial: Trial
-    cells: Mapping[Cell, Count]
-    """Rows and missing rows of the metric, by stratum and arm."""
+    cells: Mapping[Cell, Tally]
+    """What the sound rows of the looks add up to, by metric, stratum and arm."""
+    information: float = 0.0
+    """Sum over strata of n1 n0 / n: the realised w (1 - w) n."""
     unsound: int = 0
     """Tally rows of the last look whose sums cannot be true: not finite, negative, or no 0/1 counts where due."""
 
-    @property
-    def information(self) -> float:
-        return _information(self.cells)
-
-    def missing(self, arm: Arm) -> int:
-        return sum(missing for (_, whose), (_, missing) in self.cells.items() if whose is arm)
-
-    def rows(self, arm: Arm) -> int:
-        return sum(n for (_, whose), (n, _) in self.cells.items() if whose is arm)
+    def counted(self, arm: Arm) -> Tally:
+        """The metric's tally of one arm, all strata together."""
+        name = self.asked.metric
+        found = (tally for (metric, _, whose), tally in self.cells.items() if metric == name and whose is arm)
+        return sum(found, Tally())
 
 
-def fold(asked: Question, looks: Sequence[Look]) -> State:
-    """The state after these looks."""
-    key = (asked, looks[0].rollout if looks else "")
+def fold(asked: Question, looks: Iterable[Rows]) -> State:
+    """The state after looks with these rows."""
+    told = tuple(looks)
+    key = (asked, told[:1])
     known, state = _remembered.get(key, ((), None))
-    told = tuple(look.rows for look in looks)
     if state is None or told[: len(known)] != known:
-        known, state = (), State(trial=Trial.begin(asked.design), cells={})
+        known, state = (), State(asked=asked, trial=Trial.begin(asked.design), cells={})
     for rows in told[len(known) :]:
-        state = extend(asked, state, rows)
+        state = _extend(state, rows)
     _remembered.pop(key, None)
     _remembered[key] = (told, state)
     while len(_remembered) > _REMEMBERED:
@@ -57,25 +56,37 @@ def fold(asked: Question, looks: Sequence[Look]) -> State:
 
 
 _REMEMBERED = 64
-_remembered: dict[tuple[Question, str], tuple[tuple[tuple[TallyRow, ...], ...], State]] = {}
+_remembered: dict[tuple[Question, tuple[Rows, ...]], tuple[tuple[Rows, ...], State]] = {}
 """The last folds, so that one more look costs one step. It never changes an answer: the looks are compared."""
 
 
-def extend(asked: Question, state: State, rows: Sequence[TallyRow]) -> State:
-    """The state after one more look at these new rows."""
+def _extend(state: State, rows: Rows) -> State:
+    asked = state.asked
     sound = [row for row in rows if is_sound(asked, row.tally)]
-    cells = _counted(asked, state.cells, sound)
+    cells = _with(state.cells, sound)
     moved = None
     if asked.moves_threshold:
         margins = (rung.margin for rung in asked.design.rungs if rung.margin > 0)
         moved = {m: _pairs(sound, asked.metric, exceedance_name(asked.metric, m)) for m in margins}
-    trial = state.trial.look(_pairs(sound, asked.metric, asked.metric), _information(cells), moved)
-    return State(trial=trial, cells=cells, unsound=len(rows) - len(sound))
+    information = _information(asked, cells)
+    trial = state.trial.look(_pairs(sound, asked.metric, asked.metric), information, moved)
+    return State(asked=asked, trial=trial, cells=cells, information=information, unsound=len(rows) - len(sound))
 
 
-def information_with(asked: Question, state: State, rows: Sequence[TallyRow]) -> float:
+def information_with(state: State, rows: Rows) -> float:
     """The information there would be after a look at these new rows."""
-    return _information(_counted(asked, state.cells, [row for row in rows if is_sound(asked, row.tally)]))
+    sound = [row for row in rows if is_sound(state.asked, row.tally)]
+    return _information(state.asked, _with(state.cells, sound))
+
+
+def new_rows(state: State, rows: Iterable[TallyRow]) -> Rows:
+    """What the cumulative rows hold beyond the looks, in order of metric, stratum and arm."""
+    new: list[TallyRow] = []
+    for row in sorted(rows, key=_cell):
+        tally = _minus(row.tally, state.cells.get(_cell(row), Tally()))
+        if row.metric in state.asked.names and (tally.n or tally.missing):
+            new.append(replace(row, tally=tally))
+    return tuple(new)
 
 
 def is_sound(asked: Question, tally: Tally) -> bool:
@@ -84,39 +95,26 @@ def is_sound(asked: Question, tally: Tally) -> bool:
     return tally.missing >= 0 and (moments.is_count if asked.design.kind is Kind.COUNT else moments.is_sound)
 
 
-def _counted(asked: Question, cells: Mapping[Cell, Count], rows: Iterable[TallyRow]) -> dict[Cell, Count]:
-    counted = dict(cells)
+def _cell(row: TallyRow) -> Cell:
+    return row.metric, row.stratum, row.arm
+
+
+def _with(cells: Mapping[Cell, Tally], rows: Iterable[TallyRow]) -> dict[Cell, Tally]:
+    added = dict(cells)
     for row in rows:
-        if row.metric == asked.metric:
-            n, missing = counted.get((row.stratum, row.arm), (0, 0))
-            counted[row.stratum, row.arm] = (n + row.tally.n, missing + row.tally.missing)
-    return counted
+        added[_cell(row)] = added.get(_cell(row), Tally()) + row.tally
+    return added
 
 
-def _information(cells: Mapping[Cell, Count]) -> float:
-    """Sum over strata of n1 n0 / n, the realised w (1 - w) n; in order of stratum, to be the same everywhere."""
-    total = 0.0
-    for stratum in sorted({stratum for stratum, _ in cells}):
-        candidate = cells.get((stratum, Arm.CANDIDATE), (0, 0))[0]
-        stable = cells.get((stratum, Arm.STABLE), (0, 0))[0]
-        total += candidate * stable / (candidate + stable) if candidate + stable else 0.0
-    return total
-
-
-def new_rows(asked: Question, looks: Iterable[Look], rows: Iterable[TallyRow]) -> tuple[TallyRow, ...]:
-    """What the cumulative rows hold beyond the sound rows of the looks, in order of metric, stratum and arm."""
-    known: dict[tuple[str, Stratum, Arm], Tally] = {}
-    for look in looks:
-        for row in look.rows:
-            if is_sound(asked, row.tally):
-                key = (row.metric, row.stratum, row.arm)
-                known[key] = known.get(key, Tally()) + row.tally
-    new: list[TallyRow] = []
-    for row in sorted(rows, key=lambda row: (row.metric, row.stratum, row.arm)):
-        tally = _minus(row.tally, known.get((row.metric, row.stratum, row.arm), Tally()))
-        if row.metric in asked.names and (tally.n or tally.missing):
-            new.append(replace(row, tally=tally))
-    return tuple(new)
+def _information(asked: Question, cells: Mapping[Cell, Tally]) -> float:
+    """Sum over strata of n1 n0 / n, the realised w (1 - w) n; summed exactly, so in any order the same."""
+    sizes: dict[Stratum, list[int]] = {}
+    for (metric, stratum, arm), tally in cells.items():
+        if metric == asked.metric:
+            sizes.setdefault(stratum, [0, 0])[arm is Arm.CANDIDATE] = tally.n
+    return math.fsum(
+        stable * candidate / (stable + candidate) for stable, candidate in sizes.values() if stable and candidate
+    )
 
 
 def _minus(now: Tally, before: Tally) -> Tally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from flows.gate_design import question
 from flows.gate_fold import State
 from flows.stats.intervals import Estimate, estimate
 from flows.stats.trial import Kind, e_value
@@ -18,7 +17,7 @@ _MOST_MISSING = 0.01
 def say(*, plan: Plan, gate: GateSpec, guardrail: bool, step: int, k: int, state: State) -> Verdict:
     """The verdict that the state amounts to at a step."""
     margin = None if guardrail else plan.margin(gate, step)
-    moves = question(plan, gate).moves_threshold
+    moves = state.asked.moves_threshold
     readout = estimate(state.trial, None if moves else margin)
     stable, candidate = state.trial.sums.stable, state.trial.sums.candidate
     answer, reason = _answer(state, guardrail, margin, readout, moves)
@@ -43,7 +42,7 @@ def say(*, plan: Plan, gate: GateSpec, guardrail: bool, step: int, k: int, state
         information=_figure(state.information) or 0.0,
         information_fraction=_figure(state.information / state.trial.design.information) or 0.0,
         e_value=_figure(e_value(state.trial)),
-        missing=state.missing(Arm.STABLE) + state.missing(Arm.CANDIDATE),
+        missing=sum(state.counted(arm).missing for arm in Arm),
     )
 
 
@@ -75,10 +74,11 @@ def _doubt(state: State) -> str | None:
             f"{state.unsound} tallies cannot be true (not finite, negative, or no counts); held until they are mended"
         )
     for arm in Arm:
-        missing, rows = state.missing(arm), state.rows(arm)
-        if missing > _MOST_MISSING * (missing + rows):
-            share = format_share(round(missing / (missing + rows), 3))
-            return f"{missing} values of {arm} are missing ({share}, at most {format_share(_MOST_MISSING)} is trusted)"
+        tally = state.counted(arm)
+        share = tally.missing / max(tally.missing + tally.n, 1)
+        if share > _MOST_MISSING:
+            shown, most = format_share(round(share, 3)), format_share(_MOST_MISSING)
+            return f"{tally.missing} values of {arm} are missing ({shown}; at most {most} is trusted)"
     return None
 
 
