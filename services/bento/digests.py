@@ -1,0 +1,34 @@
+"""Digests of folders: what was packed is what is served."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+_CHUNK = 1 << 20
+
+
+def tree_digest(*roots: Path) -> str:
+    """SHA-256 over the names and contents of all files under the roots, in order; compiled Python is left out."""
+    total = hashlib.sha256()
+    for root in roots:
+        for path in _files(root):
+            name = path.relative_to(root).as_posix() if path != root else path.name
+            total.update(f"{len(name)}:{name}{_file_digest(path)}".encode())
+    return total.hexdigest()
+
+
+def _files(root: Path) -> Iterator[Path]:
+    if root.is_file():
+        yield root
+        return
+    yield from sorted(path for path in root.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+
+
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        digest = hashlib.sha256()
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()

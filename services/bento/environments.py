@@ -1,0 +1,119 @@
+"""Virtual environments of their own for models that need other packages than the project has."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+from registry.errors import PackFailed
+from services.bento.quiet import quiet_for_install
+from services.bento.requirements import Requirements
+from services.bento.store import write_durably
+
+ISOLATED = "isolated:"
+_INSTALL_SECONDS = 1800
+
+
+class Environments:
+    """The isolated environments in one folder, one for each set of requirements."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+
+    def python(self, env: str) -> Path:
+        """The interpreter of an environment. Raises PackFailed when it is gone."""
+        if not env.startswith(ISOLATED):
+            return Path(sys.executable)
+        folder = self._home / env.removeprefix(ISOLATED)
+        if not (folder / "ready.json").exists():
+            raise PackFailed(f"the environment {env} is not there.", fix="Pack the build again.")
+        return folder / "bin" / "python"
+
+    def ensure(self, requirements: Requirements, extra: tuple[str, ...] = ()) -> str:
+        """The name of an environment with these requirements; built when there is none yet. Raises PackFailed."""
+        lines = [*requirements.lines, f"bentoml=={metadata.version('bentoml')}", *extra]
+        python = _python_for(requirements)
+        digest = hashlib.sha256(json.dumps([sorted(lines), python]).encode()).hexdigest()[:16]
+        folder = self._home / digest
+        if not (folder / "ready.json").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            self._build(folder, lines, python)
+            write_durably(folder / "ready.json", json.dumps({"requirements": lines, "python": python}))
+        return ISOLATED + digest
+
+    def names(self) -> tuple[str, ...]:
+        """Every environment, whole or not."""
+        return tuple(sorted(ISOLATED + path.name for path in self._home.glob("[!.]*")))
+
+    def used_at(self, env: str) -> float:
+        """When it was built or last used, in seconds since 1970."""
+        folder = self._home / env.removeprefix(ISOLATED)
+        marker = folder / "ready.json"
+        return (marker if marker.exists() else folder).stat().st_mtime
+
+    def touch(self, env: str, at: float) -> None:
+        """Note that it was used."""
+        marker = self._home / env.removeprefix(ISOLATED) / "ready.json"
+        if env.startswith(ISOLATED) and marker.exists():
+            os.utime(marker, (at, at))
+
+    def remove(self, env: str) -> None:
+        """Delete an environment."""
+        shutil.rmtree(self._home / env.removeprefix(ISOLATED), ignore_errors=True)
+
+    def _build(self, folder: Path, lines: list[str], python: str) -> None:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        listed = folder.parent / f".{folder.name}.txt"
+        listed.write_text("\n".join(lines) + "\n")
+        interpreter = str(folder / "bin" / "python")
+        uv = _uv()
+        if uv is not None:
+            _run(uv, "venv", "--python", python, str(folder))
+            _run(uv, "pip", "install", "--compile-bytecode", "--python", interpreter, "-r", str(listed))
+        else:
+            _run(python, "-m", "venv", str(folder))
+            _run(interpreter, "-m", "pip", "install", "--disable-pip-version-check", "-r", str(listed))
+        listed.unlink(missing_ok=True)
+
+
+def _uv() -> str | None:
+    beside = Path(sys.executable).parent / "uv"
+    return str(beside) if beside.exists() else shutil.which("uv")
+
+
+def _python_for(requirements: Requirements) -> str:
+    """This interpreter where its minor version will do, else the name of the one to look for."""
+    own = f"{sys.version_info.major}.{sys.version_info.minor}"
+    wanted = ".".join((requirements.python or own).split(".")[:2])
+    if wanted == own or not requirements.has_pickles:
+        return sys.executable
+    found = shutil.which(f"python{wanted}")
+    if found is None:
+        raise PackFailed(
+            f"the model was saved with Python {wanted} and holds pickled code; this is Python {own}.",
+            fix=f"Install python{wanted}, or log the model again with Python {own}.",
+        )
+    return found
+
+
+def _run(*command: str) -> None:
+    done = subprocess.run(
+        command,
+        env=quiet_for_install(os.environ),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=_INSTALL_SECONDS,
+        check=False,
+    )
+    if done.returncode:
+        tail = "\n".join((done.stderr or done.stdout).strip().splitlines()[-15:])
+        raise PackFailed(
+            f"the isolated environment could not be built:\n{tail}", fix="Correct the model's requirements."
+        )

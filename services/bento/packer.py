@@ -1,0 +1,181 @@
+"""Packer: a registered model's files into a bento, in a subprocess of its own; once for each content."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from registry.build import Build, slug
+from registry.errors import PackFailed
+from registry.plan import Serve, ServeEnv
+from services.bento.digests import tree_digest
+from services.bento.environments import Environments
+from services.bento.quiet import quiet
+from services.bento.requirements import Requirements, conflicts
+from services.bento.store import BentoStore, PackedBento
+
+PREDICTOR = Path(__file__).parent / "predictor"
+_PACKING = Path(__file__).parent / "packing.py"
+_PACK_SECONDS = 600
+
+
+class Packer:
+    """Packs builds into the bento store of one folder."""
+
+    def __init__(self, home: Path, *, clock: Callable[[], datetime], predictor: Path = PREDICTOR) -> None:
+        self.store = BentoStore(home / "store")
+        self.environments = Environments(home / "envs")
+        self._locks = home / "locks"
+        self._clock = clock
+        self._predictor = predictor
+
+    def pack(self, build: Build, model_path: Path, *, serve: Serve) -> PackedBento:
+        """Pack the MLflow model in `model_path`; a bento of the same content is used again. Raises PackFailed."""
+        described = _described(model_path)
+        env = self._environment(model_path, described, serve)
+        model_digest = tree_digest(model_path)
+        identity = _identity(build, described)
+        content = json.dumps([model_digest, tree_digest(self._predictor), identity], sort_keys=True)
+        tag = f"{slug(build.ref.model)}:v{slug(build.ref.version)}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
+        with self._locked(tag):
+            packed = self._reusable(tag, model_digest)
+            if packed is None:
+                self._run(tag, model_path, identity)
+                self._assert_right_model(tag)
+                packed = self._packed(tag, model_digest)
+            used = PackedBento(**{**vars(packed), "env": env})
+            self.store.record(used)
+            return used
+
+    def verify(self, tag: str, *, bento_digest: str, model_digest: str) -> None:
+        """Raises PackFailed unless the stored bento and model are those that were packed."""
+        self.store.verify(tag, bento_digest=bento_digest, model_digest=model_digest)
+
+    def _environment(self, model_path: Path, described: dict[str, Any], serve: Serve) -> str:
+        requirements = Requirements.of(model_path)
+        match serve.env:
+            case ServeEnv.PROJECT:
+                found = conflicts(requirements, _installed, platform.python_version())
+                if found:
+                    raise PackFailed(
+                        "the model's requirements conflict with this environment:\n"
+                        + "\n".join(f"  {conflict}" for conflict in found),
+                        fix="Set `serve.env: isolated` in the plan, or log the model with this environment's versions.",
+                    )
+                return ServeEnv.PROJECT.value
+            case ServeEnv.ISOLATED:
+                with self._locked("environments"):
+                    return self.environments.ensure(requirements, _own_needs(described))
+
+    def _reusable(self, tag: str, model_digest: str) -> PackedBento | None:
+        recorded = self.store.recorded(tag)
+        if recorded is None or recorded.model_digest != model_digest:
+            return None
+        try:
+            self.store.verify(tag, bento_digest=recorded.bento_digest, model_digest=recorded.model_digest)
+        except PackFailed:
+            self.store.forget(tag)
+            return None
+        return recorded
+
+    def _run(self, tag: str, model_path: Path, identity: dict[str, Any]) -> None:
+        self.store.home.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="sluice-pack-") as folder:
+            context = Path(folder)
+            include = self._write_context(context, {**identity, "bento_model": tag})
+            job = {
+                "tag": tag,
+                "model_path": str(model_path.resolve()),
+                "context": folder,
+                "include": include,
+                "requirements": Requirements.of(model_path).lines,
+                "labels": {"sluice.build": slug(identity["model"]), "sluice.version": slug(identity["version"])},
+            }
+            done = subprocess.run(
+                [sys.executable, "-P", str(_PACKING)],
+                input=json.dumps(job),
+                env=quiet(os.environ) | {"BENTOML_HOME": str(self.store.home)},
+                capture_output=True,
+                text=True,
+                timeout=_PACK_SECONDS,
+                check=False,
+            )
+        if done.returncode:
+            tail = "\n".join(done.stderr.strip().splitlines()[-15:])
+            raise PackFailed(f"BentoML could not build {tag}:\n{tail}")
+
+    def _write_context(self, context: Path, identity: dict[str, Any]) -> list[str]:
+        """The build context: the predictor and which build it serves. Returns its files."""
+        shutil.copytree(self._predictor, context / "predictor", ignore=shutil.ignore_patterns("__pycache__"))
+        (context / "predictor" / "bento.json").write_text(json.dumps(identity, indent=2, sort_keys=True) + "\n")
+        return sorted(path.relative_to(context).as_posix() for path in context.rglob("*") if path.is_file())
+
+    def _assert_right_model(self, tag: str) -> None:
+        manifest = YAML(typ="safe").load(self.store.bento(tag) / "bento.yaml")
+        models = {str(model["tag"]) for service in manifest["services"] for model in service.get("models", ())}
+        if models != {tag}:
+            raise PackFailed(f"bento {tag} was built with the models {sorted(models)}.", fix="Report this as a defect.")
+
+    def _packed(self, tag: str, model_digest: str) -> PackedBento:
+        bento_digest, stored_model = self.store.digests(tag)
+        if stored_model != model_digest:
+            raise PackFailed(f"the model of {tag} changed while it was packed.", fix="Pack it again.")
+        return PackedBento(bento_tag=tag, bento_digest=bento_digest, model_digest=model_digest, env="")
+
+    @contextmanager
+    def _locked(self, name: str) -> Iterator[None]:
+        """One process at a time packs a tag."""
+        self._locks.mkdir(parents=True, exist_ok=True)
+        with (self._locks / f"{name.replace(':', '@')}.lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+
+def _described(model_path: Path) -> dict[str, Any]:
+    try:
+        described: dict[str, Any] = YAML(typ="safe").load(model_path / "MLmodel")
+    except (OSError, YAMLError) as error:
+        raise PackFailed(f"{model_path} is not an MLflow model: {error}") from error
+    if "python_function" not in described.get("flavors", {}):
+        raise PackFailed(
+            f"the model has no python_function flavor, only {', '.join(described.get('flavors', {})) or 'none'}.",
+            fix="Log it with an MLflow flavor that can be loaded as a pyfunc.",
+        )
+    return described
+
+
+def _identity(build: Build, described: dict[str, Any]) -> dict[str, Any]:
+    """What the predictor must know: which build it is, and the signature it speaks."""
+    told = described.get("signature") or {}
+    parts = {part: json.loads(told[part]) if told.get(part) else None for part in ("inputs", "outputs", "params")}
+    signature = {**parts, "params": parts["params"] or []}
+    return {"model": build.ref.model, "version": build.ref.version, "signature": signature}
+
+
+def _own_needs(described: dict[str, Any]) -> tuple[str, ...]:
+    """What the predictor needs beyond the model's own requirements."""
+    is_skops = described["flavors"].get("sklearn", {}).get("serialization_format") == "skops"
+    return ("pandas", *(("skops",) if is_skops else ()))
+
+
+def _installed(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,164 @@
+"""Input for a model whose signature names columns: JSON in one pass to a DataFrame with exactly these types."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic_core import SchemaValidator, ValidationError, core_schema
+
+from .envelope import PARAMS, kind, open_envelope, split_columns
+from .params import Params
+from .problem import Problem, Unacceptable, refuse, similar
+from .scalars import accepts, column_maker
+
+_ROWS = ("inputs", "dataframe_records", "instances")
+_NO_ROWS = "Send at least one row."
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColumnSpec:
+    """One column of the signature."""
+
+    name: str
+    scalar: str
+    required: bool = True
+
+
+class Columns:
+    """Reads requests for a model with named columns of scalar types."""
+
+    def __init__(self, specs: Iterable[ColumnSpec], params: Params) -> None:
+        import pandas as pd
+
+        self._pandas = pd
+        self._specs = {spec.name: spec for spec in specs}
+        self._params = params
+        self._make = {name: column_maker(spec.scalar) for name, spec in self._specs.items()}
+        row = core_schema.typed_dict_schema(
+            {
+                spec.name: core_schema.typed_dict_field(accepts(spec.scalar), required=spec.required)
+                for spec in self._specs.values()
+            },
+            extra_behavior="forbid",
+        )
+        rows = core_schema.list_schema(row, min_length=1)
+        self._rows = SchemaValidator(rows)
+        fields = {key: core_schema.typed_dict_field(rows, required=False) for key in _ROWS}
+        fields[PARAMS] = core_schema.typed_dict_field(core_schema.any_schema(), required=False)
+        self._whole = SchemaValidator(core_schema.typed_dict_schema(fields, extra_behavior="forbid"))
+        self._columns = {
+            name: SchemaValidator(core_schema.list_schema(accepts(spec.scalar))) for name, spec in self._specs.items()
+        }
+
+    def read(self, body: bytes) -> tuple[Any, dict[str, Any] | None]:
+        """The DataFrame and the params. Raises Unacceptable."""
+        try:
+            document = self._whole.validate_json(body)
+        except ValidationError:
+            return self._read_slowly(body)
+        given = document.pop(PARAMS, None)
+        if len(document) != 1:
+            return self._read_slowly(body)
+        (rows,) = document.values()
+        return self._frame(self._by_column(rows)), self._params.read(given)
+
+    def _read_slowly(self, body: bytes) -> tuple[Any, dict[str, Any] | None]:
+        """Every other form, and every mistake with its place."""
+        format_, value, given = open_envelope(body)
+        index = None
+        if format_ == "dataframe_split":
+            names, rows, index = split_columns(value)
+            columns = self._checked(self._named(names, rows), "dataframe_split.{}")
+        elif isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
+            columns = self._by_column(self._checked_rows(value, format_))
+        else:
+            columns = self._checked(self._other(value, format_), format_ + ".{}")
+        return self._frame(columns, index), self._params.read(given)
+
+    def _checked_rows(self, rows: list[Any], format_: str) -> list[dict[str, Any]]:
+        try:
+            checked: list[dict[str, Any]] = self._rows.validate_python(rows)
+        except ValidationError as error:
+            raise Unacceptable(self._problem(detail, format_) for detail in error.errors(include_url=False)) from None
+        return checked
+
+    def _problem(self, detail: Any, format_: str) -> Problem:
+        number, *rest = detail["loc"]
+        column = str(rest[0]) if rest else ""
+        where = f"{format_}[{number}].{column}"
+        match detail["type"]:
+            case "missing":
+                return Problem(where=where, what="missing column", fix=f"Add {column!r} to every row.")
+            case "extra_forbidden":
+                return Problem(where=where, what="unknown column", fix=similar(column, self._specs))
+            case _:
+                return _wrong(where, detail)
+
+    def _by_column(self, rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
+        columns: dict[str, list[Any]] = {}
+        for name, spec in self._specs.items():
+            if spec.required:
+                columns[name] = [row[name] for row in rows]
+            elif any(name in row for row in rows):
+                columns[name] = [row.get(name) for row in rows]
+        return columns
+
+    def _named(self, names: list[Any] | None, rows: list[list[Any]]) -> dict[str, list[Any]]:
+        """Columns by name; without names they stand in the order of the signature."""
+        if not rows:
+            raise refuse("dataframe_split.data", "no rows", _NO_ROWS)
+        known = list(self._specs) if names is None else [str(name) for name in names]
+        for number, row in enumerate(rows):
+            if len(row) != len(known):
+                what = f"{len(row)} values for the columns {', '.join(map(repr, known))}"
+                raise refuse(f"data[{number}]", what, "Name the columns, or give one value for each.")
+        return dict(zip(known, map(list, zip(*rows, strict=True)), strict=True))
+
+    def _other(self, value: Any, format_: str) -> dict[str, list[Any]]:
+        """Columns from an object of lists, an object of one row, a bare list for a single column."""
+        match value:
+            case {} if value and all(isinstance(cells, list) for cells in value.values()):
+                return {str(name): cells for name, cells in value.items()}
+            case {} if value and not any(isinstance(cells, list | dict) for cells in value.values()):
+                return {str(name): [cell] for name, cell in value.items()}
+            case [] | {}:
+                raise refuse(format_, "no rows" if not value else "columns and single values are mixed", _NO_ROWS)
+            case [*rows] if all(isinstance(row, list) for row in rows):
+                return self._named(None, rows)
+            case [*cells] if len(self._specs) == 1 and not any(isinstance(cell, list | dict) for cell in cells):
+                return {next(iter(self._specs)): cells}
+            case _:
+                what = f"rows belong here, not {kind(value)}" if not isinstance(value, list) else "not a list of rows"
+                raise refuse(format_, what, f"Send a list of objects with {', '.join(map(repr, self._specs))}.")
+
+    def _checked(self, columns: Mapping[str, list[Any]], where: str) -> dict[str, list[Any]]:
+        problems = [
+            Problem(where=where.format(name), what="unknown column", fix=similar(name, self._specs))
+            for name in columns
+            if name not in self._specs
+        ]
+        checked: dict[str, list[Any]] = {}
+        for name, spec in self._specs.items():
+            if name in columns:
+                try:
+                    checked[name] = self._columns[name].validate_python(columns[name])
+                except ValidationError as error:
+                    details = error.errors(include_url=False)
+                    problems += [_wrong(f"{where.format(name)}[{detail['loc'][0]}]", detail) for detail in details]
+            elif spec.required:
+                problems.append(Problem(where=where.format(name), what="missing column", fix=f"Add {name!r}."))
+        if len({len(cells) for cells in checked.values()}) > 1:
+            what = "columns of different lengths"
+            problems.append(Problem(where="body", what=what, fix="Give every column one value for each row."))
+        if problems:
+            raise Unacceptable(problems)
+        return checked
+
+    def _frame(self, columns: Mapping[str, list[Any]], index: Any = None) -> Any:
+        return self._pandas.DataFrame({name: self._make[name](cells) for name, cells in columns.items()}, index=index)
+
+
+def _wrong(where: str, detail: Any) -> Problem:
+    return Problem(where=where, what=f"{detail['msg']}, not {kind(detail['input'])}", fix="Send the signature's type.")

@@ -1,0 +1,71 @@
+"""The outermost object of a request: BentoML's `inputs` and MLflow's four payloads, with optional params."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic_core import from_json
+
+from .problem import refuse, similar
+
+FORMATS = ("dataframe_split", "dataframe_records", "inputs", "instances")
+PARAMS = "params"
+FORM = 'Send one object such as {"inputs": [{"column": value}]}.'
+
+
+def open_envelope(body: bytes) -> tuple[str, Any, Any]:
+    """The format, its value, and the params. Raises Unacceptable."""
+    try:
+        document = from_json(body)
+    except ValueError as error:
+        raise refuse("body", f"not JSON: {error}", FORM) from None
+    if not isinstance(document, dict):
+        raise refuse("body", f"an object belongs here, not {kind(document)}", FORM)
+    for key in document:
+        if key not in FORMATS and key != PARAMS:
+            raise refuse(key, "unknown key", similar(key, (*FORMATS, PARAMS)))
+    formats = [key for key in document if key in FORMATS]
+    if len(formats) != 1:
+        raise refuse("body", f"exactly one of {', '.join(FORMATS)} belongs here, found {len(formats)}", FORM)
+    return formats[0], document[formats[0]], document.get(PARAMS)
+
+
+def split_columns(value: Any) -> tuple[list[Any] | None, list[list[Any]], Any]:
+    """Column names (None when not given), rows and index of a `dataframe_split`. Raises Unacceptable."""
+    fix = 'Send {"columns": [names], "data": [[values of a row]]}.'
+    if not isinstance(value, dict) or "data" not in value:
+        raise refuse("dataframe_split", "an object with `columns` and `data` belongs here", fix)
+    for key in value:
+        if key not in ("columns", "data", "index"):
+            raise refuse(f"dataframe_split.{key}", "unknown key", fix)
+    columns, rows, index = value.get("columns"), value["data"], value.get("index")
+    if not isinstance(rows, list) or not all(isinstance(row, list) for row in rows):
+        raise refuse("dataframe_split.data", "a list of rows, each a list of values, belongs here", fix)
+    if columns is None:
+        return None, rows, index
+    if not isinstance(columns, list) or len(set(map(str, columns))) != len(columns):
+        raise refuse("dataframe_split.columns", "a list of column names, each once, belongs here", fix)
+    for number, row in enumerate(rows):
+        if len(row) != len(columns):
+            where, what = f"dataframe_split.data[{number}]", f"{len(row)} values for {len(columns)} columns"
+            raise refuse(where, what, "Give every row one value for each column.")
+    if index is not None and (not isinstance(index, list) or len(index) != len(rows)):
+        raise refuse("dataframe_split.index", "one label for each row belongs here", "Leave the index out.")
+    return columns, rows, index
+
+
+def kind(value: object) -> str:
+    """What a JSON value is, in words."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "a truth value"
+        case int() | float():
+            return "a number"
+        case str():
+            return "a string"
+        case list():
+            return "a list"
+        case _:
+            return "an object"

@@ -1,0 +1,157 @@
+"""Loading an MLflow model: how its requests are read, and what answers them."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import yaml  # type: ignore[import-untyped]
+
+from .params import Params
+from .scalars import SCALARS
+
+_SKLEARN_METHODS = frozenset({"predict", "predict_proba", "predict_log_proba", "predict_joint_log_proba"})
+
+Predict = Callable[[Any, dict[str, Any] | None], Any]
+
+
+class Reader(Protocol):
+    """Turns a request's body into the model's input."""
+
+    def read(self, body: bytes) -> tuple[Any, dict[str, Any] | None]: ...
+
+
+@dataclass(frozen=True)
+class Model:
+    """A loaded model."""
+
+    reader: Reader
+    predict: Predict
+
+    def answer(self, body: bytes) -> Any:
+        """The prediction for a request's body. Raises Unacceptable; whatever else it raises is the model's own."""
+        data, params = self.reader.read(body)
+        return self.predict(data, params)
+
+
+@dataclass(frozen=True)
+class Signature:
+    """An MLflow signature as its JSON: lists of columns or tensors, or None."""
+
+    inputs: list[dict[str, Any]] | None
+    outputs: list[dict[str, Any]] | None
+    params: list[dict[str, Any]]
+
+    @classmethod
+    def of(cls, description: dict[str, Any]) -> Signature:
+        """The signature in a model's MLmodel file."""
+        told = description.get("signature") or {}
+        inputs, outputs, params = (
+            json.loads(value) if isinstance(value, str) else value
+            for value in (told.get("inputs"), told.get("outputs"), told.get("params"))
+        )
+        return cls(inputs=inputs, outputs=outputs, params=params or [])
+
+
+def describe(folder: Path) -> dict[str, Any]:
+    """The contents of the model's MLmodel file."""
+    described: dict[str, Any] = yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8"))
+    return described
+
+
+def load(folder: Path) -> Model:
+    """The model in this folder, ready to answer."""
+    description = describe(folder)
+    signature = Signature.of(description)
+    if _is_mlflow_business(description, signature):
+        import mlflow.pyfunc
+
+        from .mlflow_input import MlflowInput
+
+        own = MlflowInput(mlflow.pyfunc.load_model(str(folder), suppress_warnings=True))
+        return Model(own, own.predict)
+    return Model(_reader(signature), _load_sklearn(folder, description) or _load_pyfunc(folder))
+
+
+def _is_mlflow_business(description: dict[str, Any], signature: Signature) -> bool:
+    """Whether only MLflow can read this model's input."""
+    if description.get("is_signature_from_type_hint") or description.get("type_hint_from_example"):
+        return True
+    return any(spec["type"] not in SCALARS | {"tensor"} for spec in signature.inputs or ())
+
+
+def _reader(signature: Signature) -> Reader:
+    from .columns import Columns, ColumnSpec
+    from .tensors import Tensors, TensorSpec, Untyped
+
+    params = Params(signature.params)
+    if not signature.inputs:
+        return Untyped(params)
+    if signature.inputs[0]["type"] == "tensor":
+        return Tensors((TensorSpec(name=spec.get("name"), **_tensor(spec)) for spec in signature.inputs), params)
+    specs = [
+        ColumnSpec(name=spec.get("name", number), scalar=spec["type"], required=_is_required(spec))
+        for number, spec in enumerate(signature.inputs)
+    ]
+    return Columns(specs, params)
+
+
+def _tensor(spec: dict[str, Any]) -> dict[str, Any]:
+    return {"dtype": spec["tensor-spec"]["dtype"], "shape": tuple(spec["tensor-spec"]["shape"])}
+
+
+def _is_required(spec: dict[str, Any]) -> bool:
+    return bool(spec.get("required", not spec.get("optional", False)))
+
+
+def _load_sklearn(folder: Path, description: dict[str, Any]) -> Predict | None:
+    """A scikit-learn model without MLflow, whose import costs as much again as scikit-learn's; None for any other.
+
+    It does what `mlflow.sklearn._load_pyfunc` does. A tightened MLflow setting leaves the matter to MLflow.
+    """
+    pyfunc, flavor = description["flavors"]["python_function"], description["flavors"].get("sklearn")
+    method = pyfunc.get("predict_fn", "predict")
+    is_plain = pyfunc.get("loader_module") == "mlflow.sklearn" and not pyfunc.get("config")
+    if not is_plain or flavor is None or method not in _SKLEARN_METHODS or "model_path" not in pyfunc:
+        return None
+    if os.environ.get("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "true").lower() not in ("true", "1"):
+        return None
+    if pyfunc.get("code"):
+        sys.path.insert(0, str(folder / pyfunc["code"]))
+    estimator = _read_estimator(folder / pyfunc["model_path"], flavor)
+    predict = getattr(estimator, method)
+    return lambda data, params: predict(data)  # noqa: ARG005 - MLflow, too, keeps params from scikit-learn
+
+
+def _read_estimator(path: Path, flavor: dict[str, Any]) -> Any:
+    match flavor.get("serialization_format", "pickle"):
+        case "skops":
+            import skops.io  # type: ignore[import-untyped]
+
+            return skops.io.load(path, trusted=flavor.get("skops_trusted_types"))
+        case "cloudpickle":
+            import cloudpickle  # type: ignore[import-untyped]
+
+            return cloudpickle.loads(path.read_bytes())
+        case _:
+            import pickle
+
+            return pickle.loads(path.read_bytes())  # noqa: S301 - a registered model is code that its owner runs
+
+
+def _load_pyfunc(folder: Path) -> Predict:
+    """Any other model, through MLflow; past the enforcement that the reader has done already."""
+    import mlflow.pyfunc
+
+    model = mlflow.pyfunc.load_model(str(folder), suppress_warnings=True)
+    predict = getattr(model, "_predict_fn", None) or model.predict
+    parameter = inspect.signature(predict).parameters.get("params")
+    if parameter is None or parameter.kind is inspect.Parameter.VAR_KEYWORD:
+        return lambda data, params: predict(data)  # noqa: ARG005
+    return lambda data, params: predict(data, params=params)

@@ -1,0 +1,40 @@
+"""What is wrong with a request, said so that its sender can put it right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """One thing wrong in a request."""
+
+    where: str
+    what: str
+    fix: str
+
+    def as_json(self) -> dict[str, str]:
+        return {"where": self.where, "what": self.what, "fix": self.fix}
+
+
+class Unacceptable(Exception):
+    """A request that cannot be answered as it stands: the sender's fault, never the model's."""
+
+    def __init__(self, problems: Iterable[Problem], *, status: int = 400) -> None:
+        self.problems = tuple(problems)
+        self.status = status
+        super().__init__("; ".join(f"{problem.where}: {problem.what}" for problem in self.problems))
+
+
+def refuse(where: str, what: str, fix: str, *, status: int = 400) -> Unacceptable:
+    """One problem, ready to be raised."""
+    return Unacceptable([Problem(where=where, what=what, fix=fix)], status=status)
+
+
+def similar(name: str, known: Iterable[str]) -> str:
+    """What a reader should do about an unknown name."""
+    names = list(known)
+    close = get_close_matches(name, names, n=1)
+    return f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(map(repr, names)) or 'none'}."

@@ -1,0 +1,153 @@
+"""Input for a model whose signature is one array, or several named ones; and for a model without a signature."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from .envelope import kind, open_envelope, split_columns
+from .params import Params
+from .problem import Problem, Unacceptable, refuse, similar
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorSpec:
+    """One array of the signature; -1 in the shape stands for any length."""
+
+    name: str | None
+    dtype: str
+    shape: tuple[int, ...]
+
+
+class Tensors:
+    """Reads requests for a model that takes arrays."""
+
+    def __init__(self, specs: Iterable[TensorSpec], params: Params) -> None:
+        self._specs = tuple(specs)
+        self._params = params
+
+    def read(self, body: bytes) -> tuple[Any, dict[str, Any] | None]:
+        """The array, or the arrays by name, and the params. Raises Unacceptable."""
+        format_, value, given = open_envelope(body)
+        if format_ in ("dataframe_split", "dataframe_records"):
+            value = _cells(format_, value)
+        params = self._params.read(given)
+        if self._specs[0].name is None:
+            return _array(self._specs[0], value, format_), params
+        return self._named(_by_name(value), format_), params
+
+    def _named(self, value: Any, format_: str) -> dict[str, Any]:
+        names = [str(spec.name) for spec in self._specs]
+        if not isinstance(value, dict) and len(names) == 1:
+            value = {names[0]: value}
+        if not isinstance(value, dict):
+            fix = f"Send an object of arrays named {', '.join(map(repr, names))}."
+            raise refuse(format_, f"named arrays belong here, not {kind(value)}", fix)
+        problems = [
+            Problem(where=f"{format_}.{name}", what="unknown array", fix=similar(name, names))
+            for name in value
+            if name not in names
+        ]
+        problems += [
+            Problem(where=f"{format_}.{name}", what="missing array", fix=f"Add {name!r}.")
+            for name in names
+            if name not in value
+        ]
+        if problems:
+            raise Unacceptable(problems)
+        return {str(spec.name): _array(spec, value[spec.name], f"{format_}.{spec.name}") for spec in self._specs}
+
+
+class Untyped:
+    """Reads requests for a model without a signature: tables become DataFrames, everything else an array."""
+
+    def __init__(self, params: Params) -> None:
+        import pandas as pd
+
+        self._pandas = pd
+        self._params = params
+
+    def read(self, body: bytes) -> tuple[Any, dict[str, Any] | None]:
+        """The DataFrame or array and the params. Raises Unacceptable."""
+        format_, value, given = open_envelope(body)
+        params = self._params.read(given)
+        if format_ == "dataframe_split":
+            columns, rows, index = split_columns(value)
+            return self._frame(format_, rows, columns=columns, index=index), params
+        if format_ == "dataframe_records" or _is_table(value):
+            return self._frame(format_, value), params
+        return _ndarray(value, format_), params
+
+    def _frame(self, format_: str, data: Any, **labels: Any) -> Any:
+        if not data or not isinstance(data, list | dict):
+            raise refuse(format_, "no rows", "Send at least one row.")
+        try:
+            return self._pandas.DataFrame(data, **labels)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise refuse(format_, f"not a table: {error}", "Send a list of objects with the same keys.") from None
+
+
+def _is_table(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(isinstance(cells, list) and not any(isinstance(c, list) for c in cells) for cells in value.values())
+    return isinstance(value, list) and bool(value) and all(isinstance(row, dict) for row in value)
+
+
+def _cells(format_: str, value: Any) -> Any:
+    """The rows of a table: by name where it has names, else as a list of lists."""
+    if format_ == "dataframe_split":
+        columns, rows, _ = split_columns(value)
+        return rows if columns is None else [dict(zip(map(str, columns), row, strict=True)) for row in rows]
+    return value
+
+
+def _by_name(value: Any) -> Any:
+    """Rows of named values as named lists."""
+    if not isinstance(value, list) or not value or not all(isinstance(row, dict) for row in value):
+        return value
+    names = list(value[0])
+    if any(list(row) != names for row in value):
+        raise refuse("body", "rows with different keys", "Give every row the same keys in the same order.")
+    return {name: [row[name] for row in value] for name in names}
+
+
+def _array(spec: TensorSpec, value: Any, where: str) -> Any:
+    import numpy as np
+
+    if isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
+        value = [list(row.values()) for row in value]
+    found = _ndarray(value, where)
+    wanted = np.dtype(spec.dtype)
+    if not _fits(found, wanted):
+        raise refuse(where, f"values of type {found.dtype} where {wanted} belongs", "Send values of that type.")
+    if len(found.shape) != len(spec.shape) or any(
+        want not in (-1, have) for want, have in zip(spec.shape, found.shape, strict=True)
+    ):
+        what = f"shape {list(found.shape)} where {list(spec.shape)} belongs"
+        raise refuse(where, what, "Send nested lists of that shape; -1 stands for any length.")
+    return found.astype(wanted)
+
+
+def _fits(found: Any, wanted: Any) -> bool:
+    if wanted.kind == "f":
+        return found.dtype.kind in "fiu"
+    if wanted.kind in "iu":
+        return found.dtype.kind in "iu" or (found.dtype.kind == "f" and bool((found == found.round()).all()))
+    if wanted.kind in "OSU":
+        return True
+    return bool(found.dtype.kind == wanted.kind)
+
+
+def _ndarray(value: Any, where: str) -> Any:
+    import numpy as np
+
+    try:
+        found = np.array(value)
+        if found.dtype == object and all(isinstance(cell, int | float | None) for cell in found.ravel()):
+            found = found.astype(np.float64)
+    except (ValueError, TypeError) as error:
+        raise refuse(where, f"not an array: {error}", "Send nested lists of equal lengths.") from None
+    if found.size == 0:
+        raise refuse(where, "no values", "Send at least one row.")
+    return found

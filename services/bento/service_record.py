@@ -1,0 +1,65 @@
+"""service.json: what is known of one service on this machine, so that any process can find and restart it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from registry.build import BuildRef, Endpoint
+from services.bento.store import write_durably
+
+LOOPBACK = "127.0.0.1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceRecord:
+    """One service that was started and not stopped."""
+
+    model: str
+    version: str
+    port: int
+    bento: str
+    env: str
+
+    @property
+    def ref(self) -> BuildRef:
+        return BuildRef(model=self.model, version=self.version)
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return Endpoint(build=self.ref, host=LOOPBACK, port=self.port)
+
+    def write(self, folder: Path) -> None:
+        """Keep it, surely."""
+        write_durably(folder / "service.json", json.dumps(asdict(self)))
+
+
+def read_record(folder: Path) -> ServiceRecord | None:
+    """The service in this folder; None when there is none."""
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        return ServiceRecord(**json.loads((folder / "service.json").read_text()))
+    return None
+
+
+def is_free(port: int) -> bool:
+    """Whether a service could listen on this loopback port now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+    return True
+
+
+def free_port(taken: frozenset[int]) -> int:
+    """A loopback port that nobody listens on and no other service was given."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind((LOOPBACK, 0))
+            port: int = probe.getsockname()[1]
+        if port not in taken:
+            return port

@@ -1,0 +1,109 @@
+"""The bentos of this machine: where they lie, what they must hash to, what they are made of."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from registry.errors import PackFailed
+from services.bento.digests import tree_digest
+
+_REPACK = "Remove it with its model and pack the build again: `sluice rollout start` does so."
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackedBento:
+    """A build as a bento in the store."""
+
+    bento_tag: str
+    bento_digest: str
+    """Of the bento itself and of what the store says about its model."""
+    model_digest: str
+    """Of the MLflow model's files."""
+    env: str
+    """`project`, or `isolated:` and the digest of a virtual environment's requirements."""
+
+
+class BentoStore:
+    """BentoML's store in one folder, with a record of each bento that was packed to its end."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self._records = home / "packed"
+
+    def bento(self, tag: str) -> Path:
+        """Where a bento's files are."""
+        return self.home / "bentos" / tag.replace(":", "/")
+
+    def model(self, tag: str) -> Path:
+        """Where the files of the bento's MLflow model are."""
+        return self.home / "models" / tag.replace(":", "/") / "mlflow"
+
+    def digests(self, tag: str) -> tuple[str, str]:
+        """The bento's and the model's, as they are now. Raises PackFailed when a part is missing."""
+        bento, model = self.bento(tag), self.model(tag)
+        about = model.parent / "model.yaml"
+        for path in (bento, model, about):
+            if not path.exists():
+                raise PackFailed(f"bento {tag} is not whole: {path} is missing.", fix=_REPACK)
+        return tree_digest(bento, about), tree_digest(model)
+
+    def verify(self, tag: str, *, bento_digest: str, model_digest: str) -> None:
+        """Raises PackFailed unless the stored files are those that were packed."""
+        for part, found, wanted in zip(
+            ("bento", "model"), self.digests(tag), (bento_digest, model_digest), strict=True
+        ):
+            if found != wanted:
+                raise PackFailed(
+                    f"the {part} of {tag} was changed after it was packed: "
+                    f"its digest is {found[:12]}, packed was {wanted[:12]}.",
+                    fix=_REPACK,
+                )
+
+    def recorded(self, tag: str) -> PackedBento | None:
+        """What was packed under this tag, if it was packed to its end."""
+        try:
+            return PackedBento(**json.loads(self._record(tag).read_text()))
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def record(self, packed: PackedBento) -> None:
+        """Note that a bento is whole."""
+        write_durably(self._record(packed.bento_tag), json.dumps(asdict(packed)))
+
+    def tags(self) -> tuple[str, ...]:
+        """Every recorded bento."""
+        return tuple(sorted(path.stem.replace("@", ":") for path in self._records.glob("*.json")))
+
+    def forget(self, tag: str) -> None:
+        """Drop the record; the bento then counts as never packed."""
+        self._record(tag).unlink(missing_ok=True)
+
+    def packed_at(self, tag: str) -> float:
+        """When the bento was packed or last used, in seconds since 1970."""
+        return self._record(tag).stat().st_mtime
+
+    def touch(self, tag: str, at: float) -> None:
+        """Note that the bento was used."""
+        os.utime(self._record(tag), (at, at))
+
+    def _record(self, tag: str) -> Path:
+        return self._records / f"{tag.replace(':', '@')}.json"
+
+
+def write_durably(path: Path, text: str) -> None:
+    """Write a file so that a crash leaves the former one or this one, whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    with draft.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
