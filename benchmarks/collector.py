@@ -1,0 +1,97 @@
+"""How many rows a second the collector takes in on one core, and how long a reader needs for the tallies after.
+
+    python -m benchmarks.collector [--rows N] [--url URL] [--json]
+
+Writes an access log as the data plane does (one model, a canary at 10 %, status, p99 at two margins and a label), then
+collects it in one process. Figures are of this machine; compare them with the gateway's peak on the same one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import tempfile
+import time
+from datetime import timedelta
+from pathlib import Path
+
+from benchmarks.collector_lines import START, traffic
+from registry.plan import MetricSpec, Source
+from services.telemetry.collector import Collector
+from services.telemetry.outcomes import OutcomeIn, record
+from services.telemetry.queries import Queries
+from services.telemetry.spec import RolloutSpec
+from services.telemetry.store import Store
+
+SPEC = RolloutSpec(
+    rollout="r1",
+    metrics={
+        "errors": MetricSpec(source=Source.STATUS),
+        "p99": MetricSpec(source=Source.LATENCY, quantile=0.99),
+        "brier": MetricSpec(source=Source.OUTCOME, outcome="late"),
+    },
+    thresholds={"p99": 0.02},
+    margins={"p99": (0.2, 1.0)},
+)
+
+
+def write_log(path: Path, rows: int) -> None:
+    with path.open("w") as file:
+        file.writelines(json.dumps(row, separators=(",", ":")) + "\n" for row in traffic(rows))
+
+
+def measure(url: str, log: Path, rows: int) -> dict[str, float]:
+    """Collect the log and read the tallies; figures by name."""
+    store = Store(url, durable=False)
+    end = START + timedelta(seconds=rows / 2_000 + 60)
+    collector = Collector(store, log, lambda _: SPEC, lambda: end)
+    began, cpu = time.perf_counter(), time.process_time()
+    while collector.collect():
+        pass
+    wall, cpu = time.perf_counter() - began, time.process_time() - cpu
+    queries = Queries(store, lambda: end)
+    seen = queries.seen("r1")
+    assert seen.stable.requests + seen.candidate.requests == rows, "a row was lost or counted twice"
+    labels = [OutcomeIn(prediction_id=json.loads(line)["rid"], name="late", value=1)
+              for line in log.read_text().splitlines()[: min(rows, 20_000)]]  # fmt: skip
+    joined = time.perf_counter()
+    record(store, labels, end)
+    recorded = time.perf_counter()
+    while queries.coverage("r1", "brier").labelled < len(labels):
+        collector.collect()
+    scored = time.perf_counter()
+    for _ in range(20):
+        queries.tallies("r1")
+    read = time.perf_counter()
+    store.close()
+    return {
+        "rows": rows,
+        "rows_per_second": rows / wall,
+        "rows_per_cpu_second": rows / cpu,
+        "outcomes_recorded_per_second": len(labels) / (recorded - joined),
+        "outcomes_scored_per_second": len(labels) / (scored - recorded),
+        "tallies_ms": (read - scored) / 20 * 1e3,
+        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--rows", type=int, default=100_000)
+    options.add_argument("--url", help="database; by default a new SQLite file")
+    options.add_argument("--json", action="store_true")
+    chosen = options.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "access.json"
+        write_log(log, chosen.rows)
+        figures = measure(chosen.url or f"sqlite:///{folder}/telemetry.db", log, chosen.rows)
+    if chosen.json:
+        print(json.dumps(figures))
+        return
+    for name, value in figures.items():
+        print(f"{name:>30} {value:>12,.1f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""Access log lines as the data plane writes them, for benchmarks and tests of the collector."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from registry.access_log import FORMAT_VERSION, Arm, Assigned, Place, UnitSource
+
+START = datetime(2026, 1, 31, 12, tzinfo=UTC)
+START_US = int(START.timestamp() * 1e6)
+PLACE = Place(model="delays", audience="everyone", unit_source=UnitSource.HEADER).mark
+
+
+def assigned(arm: str = "stable", *, rollout: str | None = "r1", epoch: int = 1, weight: int = 1_000) -> str:
+    """The header of an assignment to build 1 (stable) or 2 (candidate)."""
+    build = "2" if arm == "candidate" else "1"
+    return Assigned(
+        variation="default", arm=Arm(arm), build=build, rollout=rollout, epoch=epoch, weight=weight
+    ).header  # fmt: skip
+
+
+def row(rid: str, **changes: object) -> dict[str, object]:
+    """The fields of a line: a request of 8 ms that stable answered; `changes` replace fields by name."""
+    fields: dict[str, object] = {
+        "v": FORMAT_VERSION, "listener": "live", "ts": str(START_US), "rid": rid, "route": PLACE,
+        "assigned": assigned(), "unit": "user-1", "upstream": "1", "host": "127.0.0.1:3001", "status": 200,
+        "flags": "-", "details": "via_upstream", "dur_us": 8_000, "attempts": 1,
+        "prediction": '{"c":["probability"],"r":[[0.25]]}', "method": "POST", "path": "/delays/predict",
+        "bytes_in": 240, "bytes_out": 130,
+    }  # fmt: skip
+    return fields | changes
+
+
+def line(rid: str, **changes: object) -> str:
+    """A line with its newline."""
+    return json.dumps(row(rid, **changes), separators=(",", ":")) + "\n"
+
+
+def traffic(rows: int, *, seed: int = 1, weight: int = 1_000, rate: int = 2_000) -> Iterator[dict[str, object]]:
+    """Requests of a canary, `rate` a second, half a per cent of them failing."""
+    rng = random.Random(seed)
+    headers = {arm.value: assigned(arm.value, weight=weight) for arm in Arm}
+    for index in range(rows):
+        arm = "candidate" if rng.random() < weight / 10_000 else "stable"
+        yield row(
+            f"{rng.getrandbits(128):032x}",
+            ts=str(START_US + index * 1_000_000 // rate),
+            assigned=headers[arm],
+            upstream="2" if arm == "candidate" else "1",
+            unit=f"user-{rng.randrange(100_000)}",
+            status=200 if rng.random() > 0.005 else 500,
+            dur_us=int(rng.lognormvariate(8.5, 0.6)),
+            prediction=f'{{"c":["probability"],"r":[[{rng.random():.6f}]]}}',
+        )

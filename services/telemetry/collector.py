@@ -1,0 +1,226 @@
+"""Collector: access logs -> exposures -> tallies, each line exactly once, whatever is killed whenever.
+
+Rows, sums and the offset after them are written in one transaction. What a killed collector had not committed is still
+in the log; what it had committed is not read again. Two collectors at once cannot count a line twice either: the
+offset is moved only from where the reader found it. A database that cannot be written (full disk, long lock) changes
+nothing: lines stay in the log until it can.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from registry.access_log import parse
+from registry.errors import SluiceError
+from services.telemetry import schema
+from services.telemetry.counts import Count
+from services.telemetry.exposure import Exposure, expose
+from services.telemetry.joining import Joiner
+from services.telemetry.pulse import beats
+from services.telemetry.sheet import Requests, Sheet, Side, by_side, is_compared, seen_rows
+from services.telemetry.spec import SpecSource
+from services.telemetry.specs import Specs
+from services.telemetry.store import Store, write_tallies
+from services.telemetry.tail import Chunk, Identity, Tail
+from services.telemetry.unjudged import keep
+
+BUCKET = 300
+"""Seconds of a time bucket: inside it the base rate is taken to be constant."""
+POLL = 0.1
+"""Seconds between looks at a log that has nothing new."""
+BACK_OFF = 1.0
+"""Seconds to wait after the database or the ledger failed."""
+KEPT_IN_QUARANTINE = 1_000
+_LINE_LIMIT = 2_000
+
+_log = logging.getLogger(__name__)
+
+
+class OvertakenError(SluiceError):
+    """Another collector read the same lines first. Nothing was counted twice; offsets are read anew."""
+
+
+class Collector:
+    """Tails one access log into the store, and joins outcomes to what it read."""
+
+    def __init__(
+        self, store: Store, log_path: Path, specs: SpecSource, clock: Callable[[], datetime], *, bucket: int = BUCKET
+    ) -> None:
+        self._store = store
+        self._log = str(log_path)
+        self._path = log_path
+        self._specs = Specs(specs)
+        self._clock = clock
+        self._bucket = bucket
+        self._joiner = Joiner(store, self._specs)
+        self._forget()
+
+    def collect(self) -> int:
+        """One bounded pass over every file of the log, then over outcomes; how many lines were read.
+
+        Raises SluiceError, OSError or SQLAlchemyError when it could not; nothing is lost, the next pass begins where
+        the last transaction ended.
+        """
+        now = int(self._clock().timestamp() * 1e6)
+        try:
+            lines, is_level = self._read(now)
+            self._joiner.join(now, is_level=is_level)
+        except BaseException:
+            self._forget()
+            raise
+        return lines
+
+    def run(self, stop: threading.Event) -> None:
+        """Collect until told to stop."""
+        while not stop.is_set():
+            try:
+                pause = 0.0 if self.collect() else POLL
+            except (SluiceError, OSError, sa.exc.SQLAlchemyError):
+                _log.exception("collecting failed; the log is read again from the last commit")
+                pause = BACK_OFF
+            stop.wait(pause)
+
+    def finished(self) -> tuple[Path, ...]:
+        """Rotated files whose every line is safe in the database, power loss included: they may be deleted."""
+        offsets = self._load_offsets()
+        self._store.checkpoint()
+        return self._tail.finished(offsets)
+
+    def _forget(self) -> None:
+        self._tail = Tail(self._path)
+        self._offsets: dict[Identity, int] | None = None
+
+    def _read(self, now: int) -> tuple[int, bool]:
+        """Lines read, and whether the log was read to its end."""
+        if self._offsets is None:
+            self._offsets = self._load_offsets()
+        lines, is_level = 0, True
+        for chunk in self._tail.chunks(self._offsets):
+            self._take(chunk, now)
+            self._offsets[chunk.file] = chunk.end
+            lines += len(chunk.lines)
+            is_level = is_level and chunk.is_last
+        return lines, is_level
+
+    def _load_offsets(self) -> dict[Identity, int]:
+        table = schema.offsets
+        query = sa.select(table.c.inode, table.c.head, table.c.offset).where(table.c.log == self._log)
+        with self._store.read() as connection:
+            return {Identity(inode=inode, head=head): offset for inode, head, offset in connection.execute(query)}
+
+    def _take(self, chunk: Chunk, now: int) -> None:
+        """Count one chunk in one transaction."""
+        batch = _Batch(chunk, self._log, now, self._bucket)
+        for rollout in {exposure.rollout for exposure in batch.exposures if exposure.rollout is not None}:
+            self._specs.get(rollout, now)  # asks the ledger before this transaction keeps others waiting
+        with self._store.write() as connection:
+            self._move_offset(connection, chunk, now)
+            before = connection.scalar(sa.select(sa.func.max(schema.exposures.c.id))) or 0
+            written = self._store.insert(connection, schema.exposures, Exposure._fields, batch.exposures)
+            if written != len(batch.exposures):
+                batch.drop_repeated(connection, before)
+            self._tally(connection, batch.exposures, before, now)
+            self._joiner.wake(connection, before)
+            _set_aside(connection, batch.unreadable)
+            self._store.count(connection, batch.counts)
+
+    def _tally(self, connection: Connection, exposures: list[Exposure], before: int, now: int) -> None:
+        sides = by_side(exposures)
+        sheet, unknown = self._fill(sides, now)
+        write_tallies(self._store, connection, sheet)
+        self._store.add(connection, schema.seen, seen_rows(sides))
+        self._store.add(connection, schema.pulse, beats(exposures))
+        for rollout in sorted(unknown):
+            keep(connection, rollout, before)
+
+    def _fill(self, sides: dict[Side, Requests], now: int) -> tuple[Sheet, set[str]]:
+        """The tallies of what is known, and the rollouts whose metrics are not."""
+        sheet, unknown = Sheet(), set()
+        for side, requests in sides.items():
+            if not is_compared(side):
+                continue
+            spec = self._specs.get(side[0], now)
+            if spec is None:
+                unknown.add(side[0])
+            else:
+                sheet.take_requests(side, requests, spec.measures)
+        return sheet, unknown
+
+    def _move_offset(self, connection: Connection, chunk: Chunk, now: int) -> None:
+        table, file = schema.offsets, chunk.file
+        if chunk.start == 0:
+            row = (self._log, file.inode, file.head, chunk.end, now)
+            moved = self._store.insert(connection, table, ("log", "inode", "head", "offset", "read_at"), [row])
+        else:
+            same = sa.and_(table.c.log == self._log, table.c.inode == file.inode, table.c.head == file.head)
+            update = sa.update(table).where(same, table.c.offset == chunk.start)
+            moved = connection.execute(update.values(offset=chunk.end, read_at=now)).rowcount
+        if moved != 1:
+            raise OvertakenError(
+                f"another collector reads {self._log}: it is past {chunk.start}.",
+                fix="run one collector for each log.",
+            )
+
+
+class _Batch:
+    """What the lines of a chunk say."""
+
+    def __init__(self, chunk: Chunk, log: str, now: int, bucket: int) -> None:
+        self.exposures: list[Exposure] = []
+        self.unreadable: list[dict[str, Any]] = []
+        self.counts: Counter[Count] = Counter({Count.LINES: len(chunk.lines)})
+        for text in chunk.lines:
+            try:
+                line = parse(text.decode())
+                exposure = expose(line, bucket)
+            except (ValueError, RecursionError) as error:
+                self.unreadable.append({"log": log, "read_at": now, "reason": _shown(str(error)), "line": _shown(text)})
+                continue
+            if exposure is not None:
+                self.exposures.append(exposure)
+            else:
+                self.counts[Count.SHADOWS if line.is_shadow else Count.UNASSIGNED] += 1
+        self.counts[Count.QUARANTINED] = len(self.unreadable)
+        self._count_exposures()
+
+    def drop_repeated(self, connection: Connection, before: int) -> None:
+        """Leave out the requests that the unique index refused: their ids were known. Rows after `before` are ours."""
+        table = schema.exposures
+        written = set(connection.scalars(sa.select(table.c.rid).where(table.c.id > before, table.c.rid.is_not(None))))
+        fresh = []
+        for exposure in self.exposures:
+            if exposure.rid is not None and exposure.rid not in written:
+                self.counts[Count.REPEATED] += 1
+                continue
+            written.discard(exposure.rid)
+            fresh.append(exposure)
+        self.exposures = fresh
+        self._count_exposures()
+
+    def _count_exposures(self) -> None:
+        self.counts[Count.EXPOSURES] = len(self.exposures)
+        self.counts[Count.ABANDONED] = sum(exposure.failed is None for exposure in self.exposures)
+
+
+def _set_aside(connection: Connection, unreadable: list[dict[str, Any]]) -> None:
+    if not unreadable:
+        return
+    table = schema.quarantine
+    connection.execute(sa.insert(table), unreadable[-KEPT_IN_QUARANTINE:])
+    newest = connection.scalar(sa.select(sa.func.max(table.c.id)))
+    connection.execute(sa.delete(table).where(table.c.id <= newest - KEPT_IN_QUARANTINE))
+
+
+def _shown(text: str | bytes) -> str:
+    """A text that any database can keep."""
+    raw = text.encode("utf-8", "replace") if isinstance(text, str) else text
+    return raw[:_LINE_LIMIT].decode("utf-8", "replace").replace("\0", "\N{REPLACEMENT CHARACTER}")

@@ -1,0 +1,109 @@
+"""Exposure: what is kept of a request that was assigned to an arm, and how its success is attributed. Pure.
+
+Who is counted for what. Everything is by the arm that was *assigned*, whoever answered:
+
+- The assigned build failed (1) when the answer is 5xx, when the request needed another try, when another build
+  answered for it, or when the service broke off: timeout, reset, no connection. A 4xx is the caller's affair (0).
+- Where the client left before the answer, nobody knows how it would have ended: neither failure nor success nor a
+  duration, unless another try was needed before, which is a failure. Such requests are counted as abandoned.
+- The duration is what the caller waited in all, retries and fallbacks included, whatever the status.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from registry.access_log import LogLine
+from registry.rollout import FULL
+
+_BROKEN = frozenset({"UF", "UH", "UO", "UC", "UR", "UT", "LR", "URX", "UPE", "UMSDR", "NC"})
+"""Envoy's flags for a service that could not be reached, broke off or took too long."""
+
+_LIMITS = (2**53, 2**53, 2**15, 2**15, 2**31, FULL + 1)
+
+
+class Exposure(NamedTuple):
+    """One request, in the order of the table's columns. A tuple, because tens of thousands a second are made."""
+
+    rid: str | None
+    at: int
+    """Start of the request, microseconds since 1970."""
+    model: str
+    variation: str
+    audience: str | None
+    rollout: str | None
+    epoch: int
+    bucket: int
+    """Start of the time bucket, whole seconds since 1970."""
+    weight: int
+    arm: str
+    assigned: str
+    served: str | None
+    unit: str | None
+    status: int
+    failed: int | None
+    """None where the client left."""
+    duration: int | None
+    """Microseconds."""
+    attempts: int
+    prediction: str | None
+
+    @property
+    def is_compared(self) -> bool:
+        """Whether chance decided between two arms of a rollout: what its tallies count."""
+        return self.rollout is not None and 0 < self.weight < FULL
+
+
+def expose(line: LogLine, bucket_seconds: int) -> Exposure | None:
+    """The exposure that a line tells of; None for mirrored copies and for requests assigned to nothing.
+
+    Raises ValueError for a line that no database can keep.
+    """
+    assigned = line.assigned
+    if line.is_shadow or assigned is None:
+        return None
+    seconds = line.ts_us // 1_000_000
+    exposure = Exposure(
+        line.request_id or None,
+        line.ts_us,
+        line.model or "",
+        assigned.variation,
+        line.audience,
+        assigned.rollout,
+        assigned.epoch,
+        seconds - seconds % bucket_seconds,
+        assigned.weight,
+        assigned.arm.value,
+        assigned.build,
+        line.served,
+        line.unit,
+        line.status,
+        failed(line),
+        line.duration_us,
+        line.attempts,
+        line.prediction,
+    )
+    _refuse_unstorable(exposure)
+    return exposure
+
+
+def failed(line: LogLine) -> int | None:
+    """1 where the assigned build failed, 0 where it did not, None where the client left before anyone could tell."""
+    if line.attempts > 1:
+        return 1
+    if line.is_abandoned:
+        return None
+    return int(line.is_failure or bool(line.flags and line.flags & _BROKEN))
+
+
+def _refuse_unstorable(exposure: Exposure) -> None:
+    """A single poisonous value would stop the collector for ever: it belongs into quarantine."""
+    numbers = (exposure.at, exposure.duration or 0, exposure.status, exposure.attempts, exposure.epoch, exposure.weight)
+    for value, limit in zip(numbers, _LIMITS, strict=True):
+        if not 0 <= value < limit:
+            raise ValueError(f"number out of range: {value}")
+    texts = "".join(filter(None, (exposure.rid, exposure.model, exposure.unit, exposure.prediction, exposure.rollout)))
+    if not texts.isascii():
+        texts.encode()
+    if "\0" in texts:
+        raise ValueError("a text contains NUL")

@@ -1,0 +1,169 @@
+"""Joining: outcomes find their exposures and add to the tallies of those exposures' strata, each once.
+
+An outcome's state changes in the transaction that adds its scores, so a kill between the two is impossible. Only the
+collector joins; others only put outcomes in.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, RowMapping
+
+from services.telemetry import schema
+from services.telemetry.counts import Count
+from services.telemetry.exposure import Exposure
+from services.telemetry.judging import Findings, Outcome, judge
+from services.telemetry.outcomes import State, read_value
+from services.telemetry.scores import same
+from services.telemetry.sheet import Sheet
+from services.telemetry.specs import Specs
+from services.telemetry.store import Store, write_tallies
+from services.telemetry.unjudged import Unjudged
+
+SETTLE = 5_000_000
+"""Microseconds that an outcome of a unit waits, so that requests just before it are in the log."""
+UNKNOWN_AFTER = 3_600_000_000
+"""Microseconds after which an outcome whose exposure did not come is called unknown, if the log was read to its end."""
+_SWEEP = 1_000_000
+"""Microseconds between looks at what rarely changes."""
+_LIMIT = 2_000
+"""Outcomes handled in one transaction."""
+
+_EXPOSURE = tuple(schema.exposures.c[name] for name in Exposure._fields)
+
+
+class Joiner:
+    """Joins what is in the store; told by the collector when the log was read to its end."""
+
+    def __init__(self, store: Store, specs: Specs) -> None:
+        self._store = store
+        self._specs = specs
+        self._unjudged = Unjudged(store, specs)
+        self._swept_at = 0
+
+    def wake(self, connection: Connection, before: int) -> None:
+        """Let outcomes that wait for the exposures after `before` be looked at again."""
+        outcomes, exposures = schema.outcomes, schema.exposures
+        is_waiting = outcomes.c.state == State.WAITING
+        if connection.scalar(sa.select(sa.exists().where(is_waiting))):
+            new = sa.select(exposures.c.rid).where(exposures.c.id > before, exposures.c.rid.is_not(None))
+            connection.execute(sa.update(outcomes).where(is_waiting, outcomes.c.rid.in_(new)).values(state=State.NEW))
+
+    def join(self, now: int, *, is_level: bool) -> None:
+        """Join, score and tally whatever can be by now (microseconds); `is_level`: the log was read to its end."""
+        outcomes = schema.outcomes
+        if is_level and self._has(outcomes.c.state == State.UNIT, outcomes.c.at <= now - SETTLE):
+            self._join_units(now)
+        if self._has(outcomes.c.state == State.NEW):
+            self._join_predictions(now)
+        if self._has(schema.maturing.c.due <= now):
+            self._ripen(now)
+        if now - self._swept_at >= _SWEEP:
+            self._swept_at = now
+            self._unjudged.judge(now)
+            if is_level:
+                self._give_up(now)
+
+    def _has(self, *conditions: sa.ColumnElement[bool]) -> bool:
+        with self._store.read() as connection:
+            return bool(connection.scalar(sa.select(sa.exists().where(*conditions))))
+
+    def _join_predictions(self, now: int) -> None:
+        outcomes, exposures = schema.outcomes, schema.exposures
+        query = (
+            sa.select(outcomes.c.pk, outcomes.c.row, outcomes.c.name, outcomes.c.value, *_EXPOSURE)
+            .select_from(outcomes.outerjoin(exposures, exposures.c.rid == outcomes.c.rid))
+            .where(outcomes.c.state == State.NEW)
+            .order_by(outcomes.c.pk)
+            .limit(_LIMIT)
+        )
+        found = Findings()
+        with self._store.write() as connection:
+            for pk, row, name, value, *columns in connection.execute(query):
+                exposure = Exposure(*columns)
+                outcome = Outcome(pk=pk, row=row, name=name, value=value)
+                if exposure.rid is None:
+                    found.move(pk, State.WAITING)
+                else:
+                    judge(found, outcome, exposure, lambda rollout: self._specs.get(rollout, now), now)
+            self._write(connection, found)
+
+    def _write(self, connection: Connection, found: Findings) -> None:
+        write_tallies(self._store, connection, found.sheet)
+        if found.maturing:
+            connection.execute(sa.insert(schema.maturing), found.maturing)
+        if found.states:
+            moved = sa.update(schema.outcomes).where(schema.outcomes.c.pk == sa.bindparam("key"))
+            connection.execute(moved.values(state=sa.bindparam("to")), found.states)
+        self._store.count(connection, found.counts)
+
+    def _join_units(self, now: int) -> None:
+        """Find the last request of each unit before its outcome; the outcome then goes the way of all others."""
+        outcomes = schema.outcomes
+        query = (
+            sa.select(outcomes)
+            .where(outcomes.c.state == State.UNIT, outcomes.c.at <= now - SETTLE)
+            .order_by(outcomes.c.at, outcomes.c.id)
+            .limit(_LIMIT)
+        )
+        with self._store.write() as connection:
+            rows = connection.execute(query).mappings().all()
+            counts = Counter(count for row in rows if (count := _join_unit(connection, row)) is not None)
+            self._store.count(connection, counts)
+
+    def _ripen(self, now: int) -> None:
+        """Tally the scores whose exposures have become old enough."""
+        table = schema.maturing
+        query = sa.select(table).where(table.c.due <= now).order_by(table.c.due).limit(_LIMIT)
+        sheet = Sheet()
+        with self._store.write() as connection:
+            rows = connection.execute(query).mappings().all()
+            for row in rows:
+                side = (row["rollout"], row["epoch"], row["bucket"], row["arm"], row["weight"])
+                sheet.take(side, row["metric"], row["value"])
+            write_tallies(self._store, connection, sheet)
+            is_row = sa.and_(table.c.outcome == sa.bindparam("key"), table.c.metric == sa.bindparam("name"))
+            if rows:
+                keys = [{"key": row["outcome"], "name": row["metric"]} for row in rows]
+                connection.execute(sa.delete(table).where(is_row), keys)
+
+    def _give_up(self, now: int) -> None:
+        """Call unknown what waited too long for its exposure."""
+        outcomes = schema.outcomes
+        is_late = (outcomes.c.state == State.WAITING, outcomes.c.received_at <= now - UNKNOWN_AFTER)
+        if self._has(*is_late):
+            with self._store.write() as connection:
+                given_up = connection.execute(sa.update(outcomes).where(*is_late).values(state=State.UNKNOWN))
+                self._store.count(connection, {Count.UNKNOWN: given_up.rowcount})
+
+
+def _join_unit(connection: Connection, outcome: RowMapping) -> Count | None:
+    """Give a unit's outcome the prediction it belongs to; what is counted when that cannot be."""
+    exposures, outcomes = schema.exposures, schema.outcomes
+    last = (
+        sa.select(exposures.c.rid)
+        .where(
+            exposures.c.model == outcome["model"],
+            exposures.c.unit == outcome["unit"],
+            exposures.c.at <= outcome["at"],
+            exposures.c.rid.is_not(None),
+        )
+        .order_by(exposures.c.at.desc(), exposures.c.id.desc())
+        .limit(1)
+    )
+    ours = sa.update(outcomes).where(outcomes.c.pk == outcome["pk"])
+    rid = connection.scalar(last)
+    if rid is None:
+        connection.execute(ours.values(state=State.UNKNOWN))
+        return Count.UNKNOWN
+    taken = sa.select(outcomes.c.value).where(
+        outcomes.c.rid == rid, outcomes.c.row == 0, outcomes.c.name == outcome["name"]
+    )
+    first = connection.scalar(taken)
+    if first is not None:
+        connection.execute(ours.values(state=State.SUPERFLUOUS))
+        return Count.DUPLICATE if same(read_value(first), read_value(outcome["value"])) else Count.CONTRADICTORY
+    connection.execute(ours.values(rid=rid, row=0, state=State.NEW))
+    return None

@@ -1,0 +1,91 @@
+"""Judging: what an outcome adds to which metric, once its exposure is known. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from registry.plan import MetricSpec
+from services.telemetry.counts import Count
+from services.telemetry.exposure import Exposure
+from services.telemetry.outcomes import State, read_value
+from services.telemetry.scores import Missing, Summary, needs_prediction, score
+from services.telemetry.sheet import Sheet, Side
+from services.telemetry.spec import RolloutSpec, score_of
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """What judging needs of a row of the table of outcomes."""
+
+    pk: int
+    row: int
+    name: str
+    value: str
+    """JSON."""
+
+
+@dataclass(slots=True)
+class Findings:
+    """What a round of judging adds up to; written in one transaction."""
+
+    sheet: Sheet = field(default_factory=Sheet)
+    counts: Counter[str] = field(default_factory=Counter)
+    states: list[dict[str, Any]] = field(default_factory=list)
+    """Moves of outcomes: their key and the state they go to."""
+    maturing: list[dict[str, Any]] = field(default_factory=list)
+    """Rows for the table of scores that are not old enough."""
+
+    def move(self, pk: int, state: State, *counts: Count) -> None:
+        self.states.append({"key": pk, "to": state.value})
+        self.counts.update(counts)
+
+    def enter(self, outcome: int, metric: str, side: Side, result: float | Missing, due: int | None) -> None:
+        """Add a score to the tallies, or keep it until `due`."""
+        value = None if isinstance(result, Missing) else result
+        self.counts[Count.SCORED] += 1
+        self.counts[Count.MISSING] += value is None
+        self.counts[Count.TRUNCATED] += result is Missing.TRUNCATED
+        if due is None:
+            self.sheet.take(side, metric, value)
+            return
+        rollout, epoch, bucket, arm, weight = side
+        self.maturing.append({
+            "outcome": outcome, "metric": metric, "due": due, "rollout": rollout, "epoch": epoch, "bucket": bucket,
+            "arm": arm, "weight": weight, "value": value,
+        })  # fmt: skip
+
+
+def judge(
+    found: Findings, outcome: Outcome, exposure: Exposure, spec_of: Callable[[str], RolloutSpec | None], now: int
+) -> None:
+    """Add to the findings what follows from one outcome and its exposure at a time in microseconds."""
+    summary = Summary(exposure.prediction)
+    if summary.size is not None and outcome.row >= summary.size:
+        found.move(outcome.pk, State.UNKNOWN, Count.UNKNOWN)
+        return
+    if not exposure.is_compared or exposure.rollout is None:
+        found.move(outcome.pk, State.UNCOMPARED, Count.JOINED, Count.UNCOMPARED)
+        return
+    spec = spec_of(exposure.rollout)
+    if spec is None:
+        found.move(outcome.pk, State.UNJUDGED)
+        return
+    metrics = spec.scored_by(outcome.name)
+    if not metrics:
+        found.move(outcome.pk, State.UNNAMED, Count.JOINED, Count.UNNAMED)
+        return
+    side = (exposure.rollout, exposure.epoch, exposure.bucket, exposure.arm, exposure.weight)
+    for name, metric in metrics:
+        due = exposure.at + round(metric.matures_after * 1e6)
+        result = _score(name, metric, summary, outcome)
+        found.enter(outcome.pk, name, side, result, due if due > now else None)
+    found.move(outcome.pk, State.SCORED, Count.JOINED)
+
+
+def _score(name: str, metric: MetricSpec, summary: Summary, outcome: Outcome) -> float | Missing:
+    kind = score_of(name, metric)
+    prediction = summary.cell(outcome.row, metric.prediction) if needs_prediction(kind) else None
+    return score(kind, metric, prediction, read_value(outcome.value))

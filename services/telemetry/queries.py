@@ -1,0 +1,223 @@
+"""Queries: what others read of the telemetry, from any process, while the collector writes."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from registry.metric import Arm, Stratum, Tally, TallyRow
+from registry.rollout import FULL
+from services.telemetry import pulse, schema
+from services.telemetry.counts import Count
+from services.telemetry.store import WATERMARK, Store
+
+RECENT = 60
+"""Seconds that `recent` looks back."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmSeen:
+    """The requests that were assigned to one arm, by what became of them."""
+
+    requests: int = 0
+    abandoned: int = 0
+    """The client left before the answer."""
+    failed: int = 0
+    """The assigned build failed, whoever answered then."""
+    fallbacks: int = 0
+    """Another build answered."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What a rollout's requests looked like in one epoch, or in all."""
+
+    stable: ArmSeen
+    candidate: ArmSeen
+
+    @property
+    def share(self) -> float | None:
+        """The candidate's share of all requests; None without any."""
+        total = self.stable.requests + self.candidate.requests
+        return self.candidate.requests / total if total else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coverage:
+    """How many of a rollout's compared requests a metric knows the value of."""
+
+    exposures: int
+    """Compared requests."""
+    labelled: int
+    """Values in the tallies, missing ones included."""
+    pending: int
+    """Values known whose exposure is not old enough yet."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recent:
+    """A build's last minute."""
+
+    build: str
+    requests_per_second: float
+    error_share: float
+    p95: float | None
+    """Seconds, to within 12 %."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unreadable:
+    """A line in quarantine."""
+
+    log: str
+    read_at: int
+    reason: str
+    line: str
+
+
+class Queries:
+    """Reads a store. Every method sees one state of the database."""
+
+    def __init__(self, store: Store, clock: Callable[[], datetime]) -> None:
+        self._store = store
+        self._clock = clock
+
+    def tallies(self, rollout: str) -> tuple[int, tuple[TallyRow, ...]]:
+        """The watermark, and the rollout's cumulative tallies at it, in order of metric, stratum, weight and arm."""
+        table = schema.tallies
+        query = sa.select(table).where(table.c.rollout == rollout)
+        query = query.order_by(table.c.metric, table.c.epoch, table.c.bucket, table.c.weight, table.c.arm)
+        with self._store.read() as connection:
+            return _watermark(connection), tuple(_row(row) for row in connection.execute(query).mappings())
+
+    def watermark(self) -> int:
+        """A number that grows whenever a tally changes."""
+        with self._store.read() as connection:
+            return _watermark(connection)
+
+    def progress(self, rollout: str, epoch: int) -> int:
+        """Requests that were assigned to the candidate in this epoch and that the client waited for."""
+        candidate = self.seen(rollout, epoch).candidate
+        return candidate.requests - candidate.abandoned
+
+    def seen(self, rollout: str, epoch: int | None = None) -> Seen:
+        """Requests by arm, in one epoch or in all."""
+        table = schema.seen
+        sums = [sa.func.sum(table.c[name]) for name in ("requests", "abandoned", "failed", "fallbacks")]
+        query = sa.select(table.c.arm, *sums).where(table.c.rollout == rollout).group_by(table.c.arm)
+        if epoch is not None:
+            query = query.where(table.c.epoch == epoch)
+        with self._store.read() as connection:
+            arms = {
+                arm: ArmSeen(requests=int(r), abandoned=int(a), failed=int(f), fallbacks=int(b))
+                for arm, r, a, f, b in connection.execute(query)
+            }
+        return Seen(stable=arms.get(Arm.STABLE, ArmSeen()), candidate=arms.get(Arm.CANDIDATE, ArmSeen()))
+
+    def stable_quantile(self, model: str, version: str, q: float, limit: int = 5_000) -> tuple[float, int] | None:
+        """The q-quantile in seconds of the newest `limit` durations of a build, and how many there were; None: none.
+
+        The value is one that occurred: the smallest with at least a share q of the durations at or below it.
+        """
+        durations = sorted(self.history(model, version, limit))
+        if not durations:
+            return None
+        return durations[max(math.ceil(q * len(durations)) - 1, 0)], len(durations)
+
+    def history(self, model: str, version: str, limit: int = 5_000) -> tuple[float, ...]:
+        """Durations in seconds of the newest requests assigned to a build that the client waited for, newest first."""
+        table = schema.exposures
+        query = (
+            sa.select(table.c.duration)
+            .where(table.c.model == model, table.c.assigned == version)
+            .where(table.c.failed.is_not(None), table.c.duration.is_not(None))
+            .order_by(table.c.id.desc())
+            .limit(limit)
+        )
+        with self._store.read() as connection:
+            return tuple(duration / 1e6 for duration in connection.scalars(query))
+
+    def coverage(self, rollout: str, metric: str) -> Coverage:
+        """How far outcomes have come for a metric."""
+        seen, tallies, maturing = schema.seen, schema.tallies, schema.maturing
+        is_compared = (seen.c.rollout == rollout, seen.c.weight > 0, seen.c.weight < FULL)
+        known = sa.func.sum(tallies.c.n + tallies.c.missing)
+        with self._store.read() as connection:
+            exposures = connection.scalar(sa.select(sa.func.sum(seen.c.requests)).where(*is_compared))
+            labelled = connection.scalar(
+                sa.select(known).where(tallies.c.rollout == rollout, tallies.c.metric == metric)
+            )
+            pending = connection.scalar(
+                sa.select(sa.func.count()).where(maturing.c.rollout == rollout, maturing.c.metric == metric)
+            )
+        return Coverage(exposures=int(exposures or 0), labelled=int(labelled or 0), pending=int(pending or 0))
+
+    def counters(self) -> dict[Count, int]:
+        """Every counter, 0 included."""
+        table = schema.counters
+        with self._store.read() as connection:
+            known = dict(connection.execute(sa.select(table.c.name, table.c.n)).tuples().all())
+        return {count: known.get(count.value, 0) for count in Count}
+
+    def recent(self, model: str) -> tuple[Recent, ...]:
+        """The last minute of each build of a model that had requests, in order of build."""
+        table = schema.pulse
+        now = self._clock().timestamp()
+        since = (now - RECENT) // pulse.SECONDS * pulse.SECONDS
+        query = sa.select(table).where(table.c.model == model, table.c.at >= since)
+        bins: dict[str, Counter[int]] = defaultdict(Counter)
+        failed: Counter[str] = Counter()
+        with self._store.read() as connection:
+            for row in connection.execute(query).mappings():
+                bins[row["build"]][row["bin"]] += row["requests"]
+                failed[row["build"]] += row["failed"]
+        return tuple(_recent(build, bins[build], failed[build], now - since) for build in sorted(bins))
+
+    def quarantined(self, limit: int = 20) -> tuple[Unreadable, ...]:
+        """The newest lines that could not be read, newest first."""
+        table = schema.quarantine
+        query = sa.select(table).order_by(table.c.id.desc()).limit(limit)
+        with self._store.read() as connection:
+            return tuple(
+                Unreadable(log=row["log"], read_at=row["read_at"], reason=row["reason"], line=row["line"])
+                for row in connection.execute(query).mappings()
+            )
+
+
+def _watermark(connection: Connection) -> int:
+    query = sa.select(schema.state.c.value).where(schema.state.c.key == WATERMARK)
+    return connection.scalar(query) or 0
+
+
+def _row(row: sa.RowMapping) -> TallyRow:
+    return TallyRow(
+        metric=row["metric"],
+        stratum=Stratum(epoch=row["epoch"], bucket=row["bucket"]),
+        weight=row["weight"],
+        arm=Arm(row["arm"]),
+        tally=Tally(
+            n=row["n"],
+            missing=row["missing"],
+            total=row["total"],
+            squares=row["squares"],
+            cubes=row["cubes"],
+            low=row["low"],
+            high=row["high"],
+        ),
+    )
+
+
+def _recent(build: str, bins: Counter[int], failed: int, seconds: float) -> Recent:
+    requests = bins.total()
+    return Recent(
+        build=build,
+        requests_per_second=requests / seconds,
+        error_share=failed / requests,
+        p95=pulse.quantile(bins, 0.95),
+    )

@@ -1,0 +1,67 @@
+"""Retention: request rows go when no label can come any more; tallies and what was seen stay for ever."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from services.telemetry import schema
+from services.telemetry.counts import Count
+from services.telemetry.outcomes import State, microseconds
+from services.telemetry.store import Store
+
+PULSE_KEPT = timedelta(hours=1)
+_LIMIT = 20_000
+"""Rows deleted in one transaction, so that the collector never waits long."""
+_OPEN = (State.NEW, State.UNIT, State.WAITING)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retained:
+    """What a pass removed."""
+
+    exposures: int
+    outcomes: int
+
+
+def retain(store: Store, before: datetime, now: datetime) -> Retained:
+    """Delete requests that started before `before`, and outcomes received before it that wait for nothing.
+
+    Scores that are still maturing are kept apart from their requests and are tallied all the same. A request whose
+    rollout never became known is counted as untallied.
+    """
+    limit = microseconds(before)
+    exposures = outcomes = 0
+    while removed := _drop_exposures(store, limit):
+        exposures += removed
+    while removed := _drop_outcomes(store, limit):
+        outcomes += removed
+    with store.write() as connection:
+        beat = int((now - PULSE_KEPT).timestamp())
+        connection.execute(sa.delete(schema.pulse).where(schema.pulse.c.at < beat))
+    return Retained(exposures=exposures, outcomes=outcomes)
+
+
+def _drop_exposures(store: Store, limit: int) -> int:
+    table = schema.exposures
+    old = sa.select(table.c.id).where(table.c.at < limit).order_by(table.c.at).limit(_LIMIT)
+    with store.write() as connection:
+        _drop_unjudged(store, connection, old)
+        return connection.execute(sa.delete(table).where(table.c.id.in_(old))).rowcount
+
+
+def _drop_unjudged(store: Store, connection: Connection, old: sa.Select[int]) -> None:
+    table = schema.unjudged
+    gone = connection.execute(sa.delete(table).where(table.c.exposure.in_(old)))
+    store.count(connection, {Count.UNTALLIED: gone.rowcount})
+
+
+def _drop_outcomes(store: Store, limit: int) -> int:
+    table = schema.outcomes
+    is_old = sa.and_(table.c.received_at < limit, table.c.state.not_in(_OPEN))
+    old = sa.select(table.c.pk).where(is_old).order_by(table.c.received_at).limit(_LIMIT)
+    with store.write() as connection:
+        return connection.execute(sa.delete(table).where(table.c.pk.in_(old))).rowcount
