@@ -24,6 +24,10 @@ class Program:
     """Added to the supervisor's own small environment, which has PATH, HOME, the locale and telemetry switched off."""
     stop_seconds: float = 10.0
     """How long it may take to end after SIGTERM before its whole process tree is killed."""
+    settle_seconds: float = 2.0
+    """A process that ends sooner than this after its start counts as a failed start, and the next waits longer."""
+    retries: int = 1_000_000
+    """Failed starts in a row after the first one, before it is left FAILED."""
 
 
 class Condition(StrEnum):
@@ -36,7 +40,7 @@ class Condition(StrEnum):
     STOPPING = "stopping"
     STOPPED = "stopped"
     FAILED = "failed"
-    """It will not be started again without being asked."""
+    """Its starts failed too often; it will not be started again without being asked."""
 
 
 @dataclass(frozen=True, kw_only=True)

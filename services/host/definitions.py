@@ -97,6 +97,8 @@ class Definitions:
                 "log": str(program.log),
                 "record": str(self.record(program.name)),
                 "stop_seconds": program.stop_seconds,
+                "settle_seconds": program.settle_seconds,
+                "retries": program.retries,
             },
             sort_keys=True,
             indent=1,
@@ -105,7 +107,11 @@ class Definitions:
     def _ini(self, program: Program) -> str:
         command = shlex.join((sys.executable, "-I", "-S", launch.__file__, str(self._definition(program.name))))
         return _PROGRAM.format(
-            name=program.name, command=command.replace("%", "%%"), stop=max(1, round(program.stop_seconds))
+            name=program.name,
+            command=command.replace("%", "%%"),
+            stop=max(1, round(program.stop_seconds)),
+            settle=max(1, round(program.settle_seconds)),
+            retries=program.retries,
         )
 
 
@@ -137,8 +143,8 @@ command={command}
 environment=SLUICE_PROGRAM="{name}"
 autostart=false
 autorestart=true
-startsecs=2
-startretries=1000000
+startsecs={settle}
+startretries={retries}
 stopsignal=TERM
 stopwaitsecs={stop}
 killasgroup=true

@@ -87,12 +87,14 @@ def client_environment(site: Site, keys: Keys, environment: Mapping[str, str]) -
         prefect |= {"PREFECT_API_AUTH_STRING": keys.prefect_auth}
     else:
         prefect |= {key: environment[key] for key in _PREFECT_CREDENTIALS if key in environment}
-    ours = {"SLUICE_STATE": site.state, "SLUICE_TOKEN": keys.admin_token}
+    ours = {key: environment[key] for key in _OWN_SETTINGS if key in environment}
+    ours |= {"SLUICE_STATE": site.state, "SLUICE_TOKEN": keys.admin_token}
     if CONSOLE in site.ports:
         ours["SLUICE_API"] = site.urls()[CONSOLE]
     return {**mlflow, **prefect, **ours}
 
 
+_OWN_SETTINGS = ("SLUICE_LEDGER", "SLUICE_POLL", "SLUICE_CHAMPION_ALIAS", "ENVOY_BIN")
 _MLFLOW_CREDENTIALS = (
     "MLFLOW_TRACKING_USERNAME",
     "MLFLOW_TRACKING_PASSWORD",

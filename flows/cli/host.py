@@ -1,0 +1,166 @@
+"""up, down, status, doctor, env: the stack on this machine."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from flows.cli.output import Format, Output, columns, emit, say
+
+if TYPE_CHECKING:
+    from services.host.doctor import Finding
+    from services.host.machine import Status
+    from services.host.raising import Progress
+
+UNREACHABLE = 6
+Quiet = Annotated[bool, Parameter(name=["--quiet", "-q"], negative="", help="Say nothing on stderr while at work.")]
+
+
+def up(
+    *,
+    timeout: Annotated[float, Parameter(help="Seconds to wait at most until all is ready; then exit code 5.")] = 300.0,
+    quiet: Quiet = False,
+    output: Output = Format.TABLE,
+) -> None:
+    """Start everything on this machine and wait until it is ready. What already runs is left alone.
+
+    MLFLOW_TRACKING_URI and PREFECT_API_URL, where set, name servers to use instead of starting our own.
+    """
+    from flows.machine import machine
+
+    with _progress(quiet=quiet) as told:
+        site = machine().up(told, seconds=timeout)
+    emit(
+        {"state": site.state, "urls": site.urls()},
+        output,
+        table=_urls(site.urls()) + '\n\nFor other tools in this shell:  eval "$(sluice env)"',
+    )
+
+
+def down(*, quiet: Quiet = False) -> None:
+    """Let requests in flight finish, then stop everything that up started, and nothing else."""
+    from flows.machine import machine
+
+    with _progress(quiet=quiet) as told:
+        stopped = machine().down(told)
+    if not quiet:
+        say("everything has been stopped." if stopped else "nothing was running.")
+
+
+def status(*, output: Output = Format.TABLE) -> int:
+    """Show what runs, and where. Exit code 6 when nothing does, 1 when a program does not run as it should."""
+    from flows.machine import machine
+
+    now = datetime.now(UTC)
+    found = machine().status(now)
+    emit(_status(found), output, table=_status_table(found, now))
+    if found.supervisor is None:
+        return UNREACHABLE
+    return 0 if found.is_up else 1
+
+
+def env(
+    *,
+    output: Annotated[Format, Parameter(name=["--output", "-o"], help="table prints lines for the shell.")] = (
+        Format.TABLE
+    ),
+) -> None:
+    """Print export lines for MLflow, Prefect and sluice: eval "$(sluice env)". They hold secrets."""
+    from flows.machine import machine
+
+    values = machine().environment()
+    lines = "\n".join(f"export {name}={shlex.quote(value)}" for name, value in sorted(values.items()))
+    emit(dict(sorted(values.items())), output, table=lines)
+
+
+def doctor(*, output: Output = Format.TABLE) -> int:
+    """Check this machine and everything sluice needs; each line says pass, warn or fail, and how to mend it."""
+    from flows.machine import examine
+    from services.host.doctor import Outcome
+
+    findings = examine()
+    emit([_finding(each) for each in findings], output, table=_findings_table(findings))
+    return 1 if any(each.outcome is Outcome.FAIL for each in findings) else 0
+
+
+def _status(found: Status) -> dict[str, object]:
+    return {
+        "state": str(found.state),
+        "up": found.is_up,
+        "supervisor": found.supervisor,
+        "urls": dict(found.urls),
+        "programs": [
+            {
+                "name": program.name,
+                "state": program.condition.value,
+                "pid": program.pid,
+                "since": program.since.isoformat() if program.since else None,
+                "log": str(program.log),
+            }
+            for program in found.programs
+        ],
+    }
+
+
+def _status_table(found: Status, now: datetime) -> str:
+    if found.supervisor is None:
+        return f"nothing runs in {found.state}. Start it: sluice up"
+    rows = [
+        (program.name, program.condition.value, program.pid, _ago(now, program.since)) for program in found.programs
+    ]
+    return f"{_urls(found.urls)}\n\n{columns(('PROGRAM', 'STATE', 'PID', 'SINCE'), rows)}"
+
+
+def _urls(urls: Mapping[str, str]) -> str:
+    return "\n".join(f"{name:<9}{url}" for name, url in urls.items())
+
+
+def _ago(now: datetime, then: datetime | None) -> str:
+    if then is None:
+        return "-"
+    seconds = max(0, int((now - then).total_seconds()))
+    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if seconds >= size:
+            return f"{seconds // size}{unit} ago"
+    return f"{seconds}s ago"
+
+
+def _finding(each: Finding) -> dict[str, object]:
+    return {"check": each.check, "outcome": each.outcome.value, "found": each.found, "fix": each.fix}
+
+
+def _findings_table(findings: tuple[Finding, ...]) -> str:
+    lines = []
+    for each in findings:
+        lines.append(f"{each.outcome.value:<5} {each.check:<22} {each.found}")
+        if each.fix:
+            lines.append(f"      {'':<22} fix: {each.fix}")
+    return "\n".join(lines)
+
+
+def _progress(*, quiet: bool) -> AbstractContextManager[Callable[[Progress], None]]:
+    if quiet:
+        return nullcontext(lambda _: None)
+    if sys.stderr.isatty():
+        from flows.cli.live import Live
+
+        return Live(time.monotonic)
+    return nullcontext(_plain(time.monotonic))
+
+
+def _plain(clock: Callable[[], float]) -> Callable[[Progress], None]:
+    began = clock()
+
+    def tell(progress: Progress) -> None:
+        text = f"{progress.mark.value} {progress.name}" if progress.name else progress.text
+        took = f" after {progress.seconds:.1f} s" if progress.mark.value == "ready" else ""
+        say(f"[{clock() - began:5.1f} s] {text}{took}")
+
+    return tell

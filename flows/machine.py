@@ -1,0 +1,91 @@
+"""The wiring of one machine: what `sluice up` runs, and the checks of `sluice doctor`."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flows.wiring import make_envoy, parts
+from services.host.folder import StateFolder
+from services.host.machine import Machine, Recipe
+
+if TYPE_CHECKING:
+    from services.host.doctor import Finding
+    from services.host.keys import Keys
+    from services.host.parts import Part
+    from services.host.site import Site
+
+_HOME = Path(__file__).resolve().parent.parent
+DRAIN_SECONDS = 20.0
+
+
+def machine(environment: Mapping[str, str] = os.environ) -> Machine:
+    """The machine of this installation."""
+    return Machine(recipe(environment))
+
+
+def recipe(environment: Mapping[str, str]) -> Recipe:
+    """What the machine runs."""
+    folder = StateFolder(root=parts().settings.state)
+    prefect_file = _HOME / "prefect.yaml"
+    return Recipe(
+        folder=folder,
+        environment=environment,
+        draw=secrets.token_bytes,
+        own_parts=lambda site, keys: _own_parts(folder, site, keys, environment),
+        drain=lambda site: _drain(folder, site),
+        prefect_file=prefect_file if prefect_file.exists() else None,
+        code=(_HOME / "flows", _HOME / "registry"),
+    )
+
+
+def examine() -> tuple[Finding, ...]:
+    """Every check of this installation."""
+    from services.host.doctor import examine as look
+
+    found = parts()
+    envoy = make_envoy(found.folder.root, _port(found.folder.run), found.settings)
+    return look(recipe(os.environ), envoy_check=(*envoy.command(), "--mode", "validate"), now=found.clock)
+
+
+def _port(run: Path) -> int:
+    from services.host.ports import read_ports
+
+    return read_ports(run / "ports.json").get("gateway", 0)
+
+
+def _own_parts(folder: StateFolder, site: Site, keys: Keys, environment: Mapping[str, str]) -> Sequence[Part]:
+    from services.host.parts import HttpProbe
+    from services.host.site import client_environment
+    from services.host.stack import own_part
+    from services.traffic.envoy_bootstrap import READY_PATH
+
+    envoy = make_envoy(folder.root, site.ports["gateway"], parts().settings)
+    envoy.prepare()
+    clients = client_environment(site, keys, environment)
+    ready = HttpProbe(url=f"{site.urls()['gateway']}{READY_PATH}")
+    console_ready = HttpProbe(url=f"{site.urls()['console']}/healthz")
+    return (
+        own_part("envoy", envoy.command(), {}, folder, probe=ready),
+        own_part("console", _process("console"), clients, folder, probe=console_ready),
+        own_part("collector", _process("collector"), clients, folder),
+        own_part("keeper", _process("keeper"), clients, folder),
+    )
+
+
+def _process(name: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", "flows.processes", name)
+
+
+def _drain(folder: StateFolder, site: Site) -> None:
+    from registry.errors import Unreachable
+
+    envoy = make_envoy(folder.root, site.ports["gateway"], parts().settings)
+    try:
+        envoy.drain(DRAIN_SECONDS)
+    except Unreachable:
+        return
