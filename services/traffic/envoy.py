@@ -127,6 +127,11 @@ class Envoy:
         except Unreachable:
             return None
 
+    def requests_under_way(self) -> int:
+        """Requests that callers have sent at least the headers of. Raises Unreachable."""
+        active = f"http.{LIVE}.downstream_rq_active"
+        return int(self._admin.stats(f"^{active}$").get(active, 0))
+
     def rotate(self) -> tuple[Path, ...]:
         """Rename the access logs and let Envoy begin new ones; the renamed files.
 
@@ -141,9 +146,8 @@ class Envoy:
         """Refuse new connections and wait for the requests under way; whether all of them ended in time (seconds)."""
         self._admin.command("/healthcheck/fail")
         self._admin.command("/drain_listeners?graceful&skip_exit")
-        active = f"http.{LIVE}.downstream_rq_active"
         until = time.monotonic() + patience
-        while self._admin.stats(f"^{active}$").get(active, 0):
+        while self.requests_under_way():
             if time.monotonic() > until:
                 return False
             time.sleep(0.05)
@@ -157,12 +161,14 @@ class Envoy:
 
     def _push(self, path: Path, text: str, subscription: str, version: str) -> bool:
         """Publish a file and wait until Envoy serves it; False when Envoy is not there. A refused file is put back."""
+        former, mark = read_text(path), self.log.stat().st_size if self.log.exists() else 0
         try:
+            if former == text and self._serves(subscription, version):
+                return True
             refused = self._refusals(subscription)
         except Unreachable:
             publish(path, text)
             return False
-        former, mark = read_text(path), self.log.stat().st_size if self.log.exists() else 0
         publish(path, text)
         until = time.monotonic() + self._patience
         while not self._serves(subscription, version):

@@ -1,0 +1,185 @@
+"""A candidate that fails costs no caller an answer, and is told in the log; stable's failures stay stable's."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+
+from registry.access_log import Arm, LogLine
+from services.traffic.envoy_limits import Limits
+from services.traffic.routes import routes
+from tests.integration.traffic_rig import Gateway, Upstream, build, eventually, gateway, standing, upstreams
+
+pytestmark = pytest.mark.slow
+UNITS = [f"unit-{number}" for number in range(60)]
+Services = dict[str, Upstream]
+
+
+@pytest.fixture(scope="module")
+def services() -> Iterator[Services]:
+    with upstreams(build("1"), build("2")) as running:
+        yield running
+
+
+@pytest.fixture
+def envoy(tmp_path: Path, services: Services) -> Iterator[Gateway]:
+    with gateway(tmp_path) as running:
+        yield running
+    for service in services.values():
+        if service.process is None:
+            service.start()
+            service.wait()
+        service.mode("ok")
+
+
+def put(envoy: Gateway, services: Services, **state: object) -> None:
+    endpoints = {service.endpoint.build: service.endpoint for service in services.values()}
+    envoy.plane.apply(routes([standing(**{"weight": 5000, "timeout": "1s", **state})], endpoints))
+
+
+def ask(envoy: Gateway, units: list[str] = UNITS, body: bytes = b"{}", callers: int = 12) -> list[httpx.Response]:
+    """Twelve callers at a time: more than Envoy's default of three concurrent retries."""
+    with envoy.client() as client, ThreadPoolExecutor(callers) as pool:
+        post = lambda unit: client.post("/delays/predict", content=body, headers={"x-user-id": unit})  # noqa: E731
+        return list(pool.map(post, units))
+
+
+def arms(lines: list[LogLine]) -> dict[str, list[LogLine]]:
+    return {arm: [line for line in lines if line.assigned and line.assigned.arm is arm] for arm in Arm}
+
+
+def check_stable_answered(envoy: Gateway, answers: list[httpx.Response]) -> None:
+    """Only 200s, all by stable; the log blames the candidate for exactly its own."""
+    assert [answer.status_code for answer in answers] == [200] * len(answers)
+    assert {answer.headers["x-sluice-build"] for answer in answers} == {"1"}
+    by_arm = arms(envoy.lines(len(answers)))
+    assert len(by_arm[Arm.CANDIDATE]) > 10
+    assert sum(map(len, by_arm.values())) == len(answers)
+    assert all(line.is_failure and line.served == "1" for line in by_arm[Arm.CANDIDATE])
+    assert not any(line.is_failure for line in by_arm[Arm.STABLE])
+
+
+@pytest.mark.parametrize("answer", ["fail", "reset", "hang"])
+def test_stable_answers_for_a_candidate_that(envoy: Gateway, services: Services, answer: str) -> None:
+    put(envoy, services)
+    services["2"].mode(answer)
+    check_stable_answered(envoy, ask(envoy))
+
+
+def test_stable_answers_for_a_dead_candidate_also_large_requests(envoy: Gateway, services: Services) -> None:
+    put(envoy, services)
+    services["2"].kill()
+    check_stable_answered(envoy, ask(envoy, body=b"x" * 3_000_000, callers=3))
+
+
+def test_a_hung_candidate_is_passed_over_after_a_few_tries(envoy: Gateway, services: Services) -> None:
+    put(envoy, services)
+    services["2"].mode("hang")
+    ask(envoy)
+    ask(envoy)
+    tries = [line.attempts for line in arms(envoy.lines(2 * len(UNITS)))[Arm.CANDIDATE]]
+    assert tries.count(2) < 30
+    assert tries.count(1) > 20
+
+
+def test_without_retry_the_candidate_s_failures_reach_the_callers(envoy: Gateway, services: Services) -> None:
+    put(envoy, services, retry=False)
+    services["2"].mode("fail")
+    answers = ask(envoy)
+    by_arm = arms(envoy.lines(len(answers)))
+    assert {line.status for line in by_arm[Arm.CANDIDATE]} == {503}
+    assert {line.status for line in by_arm[Arm.STABLE]} == {200}
+    assert {line.attempts for line in by_arm[Arm.CANDIDATE]} == {1}
+
+
+def test_stable_s_failures_are_neither_hidden_nor_the_candidate_s(envoy: Gateway, services: Services) -> None:
+    put(envoy, services)
+    services["1"].mode("fail")
+    by_arm = arms(envoy.lines(len(ask(envoy))))
+    assert {(line.status, line.served, line.attempts) for line in by_arm[Arm.STABLE]} == {(503, "1", 1)}
+    assert {(line.status, line.served) for line in by_arm[Arm.CANDIDATE]} == {(200, "2")}
+
+
+def test_both_dead_is_a_fast_json_answer_with_the_reason(envoy: Gateway, services: Services) -> None:
+    put(envoy, services)
+    services["1"].kill()
+    services["2"].kill()
+    answers = ask(envoy)
+    assert {answer.status_code for answer in answers} == {503}
+    assert {answer.headers["content-type"] for answer in answers} == {"application/json"}
+    assert all(answer.json()["request_id"] == answer.headers["x-request-id"] for answer in answers)
+    assert all(line.is_failure and line.served is None for line in envoy.lines(len(answers)))
+
+
+def test_a_stable_without_a_service_is_a_503_that_says_so(envoy: Gateway) -> None:
+    envoy.plane.apply(routes([standing()], {}))
+    (answer,) = ask(envoy, UNITS[:1])
+    assert (answer.status_code, answer.json()["reason"]) == (503, "no_healthy_upstream")
+    (line,) = envoy.lines(1)
+    assert line.assigned is not None
+    assert (line.assigned.build, line.is_failure, line.host) == ("1", True, None)
+
+
+def test_a_caller_that_leaves_is_nobody_s_failure_and_keeps_its_arm(envoy: Gateway, services: Services) -> None:
+    put(envoy, services)
+    for service in services.values():
+        service.mode("hang")
+    with envoy.client() as client:
+        for unit in UNITS[:12]:
+            with pytest.raises(httpx.ReadTimeout):
+                client.post("/delays/predict", json={}, headers={"x-user-id": unit}, timeout=0.05)
+    lines = envoy.lines(12)
+    assert all(line.is_abandoned and not line.is_failure and line.served is None for line in lines)
+    assert {line.assigned.arm for line in lines if line.assigned} == set(Arm)
+
+
+def test_a_cluster_stays_until_its_last_request_has_ended(tmp_path: Path, services: Services) -> None:
+    hour = 3600.0
+    with gateway(tmp_path, clock=lambda: time.time() + hour, limits=Limits(receive_seconds=5.0)) as envoy:
+        put(envoy, services, weight=10_000, timeout="20s")
+        services["2"].mode("hold")
+        with ThreadPoolExecutor(1) as pool:
+            under_way = pool.submit(ask, envoy, UNITS[:1])
+            assert eventually(lambda: envoy.plane.in_flight(build("2")) == 1)
+            for _ in range(3):
+                put(envoy, services, weight=0, epoch=2)
+                assert "delays.v2" in envoy.plane.places.clusters.read_text()
+            services["2"].mode("ok")
+            (answer,) = under_way.result()
+        assert (answer.status_code, answer.headers["x-sluice-build"]) == (200, "2")
+        assert eventually(lambda: envoy.plane.in_flight(build("2")) == 0)
+        put(envoy, services, weight=0, epoch=2)
+        assert "delays.v2" not in envoy.plane.places.clusters.read_text()
+
+
+def test_clusters_stay_while_a_caller_may_still_be_sending(envoy: Gateway, services: Services) -> None:
+    """Its request was routed when its headers came, under the routes of then."""
+    put(envoy, services, weight=10_000)
+    head = b"POST /delays/predict HTTP/1.1\r\nhost: g\r\nx-user-id: u\r\ncontent-length: 2\r\n\r\n"
+    with socket.create_connection((envoy.plane.places.host, envoy.plane.places.port), timeout=20) as link:
+        link.sendall(head)
+        assert eventually(lambda: envoy.plane.requests_under_way() == 1)
+        for _ in range(3):
+            put(envoy, services, weight=0, epoch=2)
+        link.sendall(b"{}")
+        assert link.recv(4096).startswith(b"HTTP/1.1 200")
+
+
+def test_drain_waits_for_requests_and_turns_new_ones_away(envoy: Gateway, services: Services) -> None:
+    put(envoy, services, weight=0, timeout="20s")
+    services["1"].mode("hold")
+    with ThreadPoolExecutor(2) as pool:
+        under_way = pool.submit(ask, envoy, UNITS[:1])
+        assert eventually(lambda: envoy.plane.in_flight(build("1")) == 1)
+        draining = pool.submit(envoy.plane.drain, 20.0)
+        assert eventually(lambda: httpx.get(f"{envoy.plane.url}/-/ready").status_code == 503)
+        assert not draining.done()
+        services["1"].mode("ok")
+        assert draining.result() is True
+        assert under_way.result()[0].status_code == 200
