@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from flows.gate_design import Question
 from flows.stats.moments import Moments, Pair
+from flows.stats.news import News
 from flows.stats.trial import Kind, Trial
 from registry.metric import Arm, Stratum, Tally, TallyRow, exceedance_name
 
@@ -64,12 +65,13 @@ def _extend(state: State, rows: Rows) -> State:
     asked = state.asked
     sound = [row for row in rows if is_sound(asked, row.tally)]
     cells = _with(state.cells, sound)
-    moved = None
+    moved: dict[float, Sequence[Pair]] = {}
     if asked.moves_threshold:
         margins = (rung.margin for rung in asked.design.rungs if rung.margin > 0)
         moved = {m: _pairs(sound, asked.metric, exceedance_name(asked.metric, m)) for m in margins}
     information = _information(asked, cells)
-    trial = state.trial.look(_pairs(sound, asked.metric, asked.metric), information, moved)
+    pairs = _pairs(sound, asked.metric, asked.metric)
+    trial = state.trial.look(News(pairs=pairs, information=information, exceedances=moved))
     return State(asked=asked, trial=trial, cells=cells, information=information, unsound=len(rows) - len(sound))
 
 

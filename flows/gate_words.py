@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flows.gate_fold import State
 from flows.stats.intervals import Estimate, estimate
-from flows.stats.trial import Kind, e_value
+from flows.stats.trial import Kind, Trial
 from registry.metric import Arm
 from registry.plan import GateSpec, Plan
 from registry.units import format_share
@@ -29,7 +29,7 @@ def say(*, plan: Plan, gate: GateSpec, guardrail: bool, step: int, k: int, state
         k=k,
         guardrail=guardrail,
         margin=margin,
-        ruled_out=_ruled_out(state),
+        ruled_out=_ruled_out(state.trial),
         stable_n=stable.n,
         candidate_n=candidate.n,
         stable_mean=_figure(stable.total / stable.n if stable.n else None),
@@ -41,7 +41,7 @@ def say(*, plan: Plan, gate: GateSpec, guardrail: bool, step: int, k: int, state
         alpha_spent=_figure(state.trial.harm.spent),
         information=_figure(state.information) or 0.0,
         information_fraction=_figure(state.information / state.trial.design.information) or 0.0,
-        e_value=_figure(e_value(state.trial)),
+        e_value=_figure(state.trial.e_value),
         missing=sum(state.counted(arm).missing for arm in Arm),
     )
 
@@ -61,7 +61,7 @@ def _answer(state: State, guardrail: bool, margin: float | None, readout: Estima
     if margin is None:
         return Answer.PASS, f"no harm found, and no margin asked for: {seen}"
     bound = _bound(trial.design.sign * margin, margin, readout, moves)
-    at = _ruled_out_at(state, margin)
+    at = trial.ruled_out(margin)
     if at is not None:
         return Answer.PASS, f"{bound} ruled out at look {at}: {seen}"
     return Answer.UNDECIDED, f"{seen} against {bound}{_hint(state)}"
@@ -82,20 +82,8 @@ def _doubt(state: State) -> str | None:
     return None
 
 
-def _ruled_out_at(state: State, margin: float) -> int | None:
-    """The first look that ruled out this margin or a smaller one."""
-    trial = state.trial
-    looks = (
-        at
-        for rung, at in zip(trial.design.rungs, trial.ruled_out_at, strict=True)
-        if rung.margin <= margin and at is not None
-    )
-    return min(looks, default=None)
-
-
-def _ruled_out(state: State) -> tuple[float, ...]:
-    rungs = state.trial.design.rungs
-    return tuple(rung.margin for rung in rungs if _ruled_out_at(state, rung.margin) is not None)
+def _ruled_out(trial: Trial) -> tuple[float, ...]:
+    return tuple(rung.margin for rung in trial.design.rungs if trial.ruled_out(rung.margin) is not None)
 
 
 def _interval(readout: Estimate) -> str:

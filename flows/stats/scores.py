@@ -46,6 +46,14 @@ class Score:
             third=self.third + other.third,
         )
 
+    def __sub__(self, other: Score) -> Score:
+        return Score(
+            value=self.value - other.value,
+            randomisation=self.randomisation - other.randomisation,
+            welch=self.welch - other.welch,
+            third=self.third - other.third,
+        )
+
     def __neg__(self) -> Score:
         return Score(value=-self.value, randomisation=self.randomisation, welch=self.welch, third=-self.third)
 

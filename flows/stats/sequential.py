@@ -62,6 +62,8 @@ class ScoreTest:
     budget: Budget
     lattice: Lattice = field(default_factory=Lattice)
     score: Score = field(default_factory=Score)
+    variance: float = 0.0
+    """What the lattice was spread to: the largest variance so far."""
     information: float = 0.0
     reach: float | None = None
     """The score from which the last look rejected; None when it could not."""
@@ -74,9 +76,9 @@ class ScoreTest:
     def look(self, new: Score, information: float) -> ScoreTest:
         """The test after the score of new rows. While the score is skewed by more than 2 it spreads but never cuts."""
         total = self.score + new
-        step = total.variance - self.score.variance
-        lattice = scores.spread(self.lattice, step, new.third, total.variance)
-        test = replace(self, lattice=lattice, score=total)
+        variance = max(total.variance, self.variance)
+        lattice = scores.spread(self.lattice, variance - self.variance, new.third, variance)
+        test = replace(self, lattice=lattice, score=total, variance=variance)
         if information <= self.information or abs(total.skewness) > _TOO_SKEWED:
             return test
         cut, reach = lattice.cut(self.budget.spent(information))

@@ -1,0 +1,126 @@
+"""News: what came in since the last look, and how each kind of test is asked about it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from flows.stats.counts import Draw
+from flows.stats.moments import Moments, Pair
+from flows.stats.scores import score
+from flows.stats.sequential import CountTest, ScoreTest
+from flows.stats.units import UnitRows, UnitTest
+
+Test = CountTest | ScoreTest | UnitTest
+
+_LEAST_ODDS = 1e-3
+"""The null of a margin of 100 % where lower is worse: the candidate's rate is all but nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class News:
+    """The rows new since the last look."""
+
+    pairs: Sequence[Pair]
+    """One for each stratum that got any."""
+    information: float
+    """Collected so far in all, in the unit of the design's; where it has not grown, nothing is tested."""
+    exceedances: Mapping[float, Sequence[Pair]] = field(default_factory=dict)
+    """Where margins move the candidate's threshold: for each margin, pairs with the candidate counted there."""
+    units: UnitRows | None = None
+    """Where units return: the same rows by unit."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sums:
+    """What estimates are made of; adds over strata."""
+
+    information: float = 0.0
+    """Sum of n1 n0 / n over the pairs."""
+    difference: float = 0.0
+    """Sum of n1 n0 / n (candidate mean - stable mean)."""
+    level: float = 0.0
+    """Sum of n1 n0 / n stable mean."""
+    stable: Moments = field(default_factory=Moments)
+    candidate: Moments = field(default_factory=Moments)
+
+    def add(self, pairs: Sequence[Pair]) -> Sums:
+        """The sums with these pairs."""
+        information, difference, level = self.information, self.difference, self.level
+        stable, candidate = self.stable, self.candidate
+        for pair in pairs:
+            stable, candidate = stable + pair.stable, candidate + pair.candidate
+            weight = pair.information
+            if weight > 0:
+                mean = pair.stable.total / pair.stable.n
+                information += weight
+                difference += weight * (pair.candidate.total / pair.candidate.n - mean)
+                level += weight * mean
+        return Sums(
+            information=information, difference=difference, level=level, stable=stable, candidate=candidate
+        )  # fmt: skip
+
+    @property
+    def rate(self) -> float:
+        """The mean of both arms' rows together; 0 without rows."""
+        n = self.stable.n + self.candidate.n
+        return (self.stable.total + self.candidate.total) / n if n else 0.0
+
+
+def is_harmful(test: Test, news: News, sign: int) -> Test:
+    """The harm test after the news. `sign` is +1 where higher is worse."""
+    match test:
+        case CountTest():
+            return test.look(draws(news.pairs, sign), news.information)
+        case ScoreTest():
+            new = score(news.pairs)
+            return test.look(new if sign > 0 else -new, news.information)
+        case UnitTest():
+            return test.look(_units(news), news.information, against=sign)
+
+
+def is_within(test: Test, news: News, sign: int, margin: float, sums: Sums) -> Test:
+    """The test that the candidate is not worse by `margin`, after the news; rejecting rules the margin out."""
+    ratio = 1 + sign * margin
+    match test:
+        case CountTest() if margin in news.exceedances:
+            return test.look(draws(news.exceedances[margin], -sign), news.information)
+        case CountTest():
+            odds = odds_of_ratio(ratio, sums)
+            return test.look(draws(news.pairs, -sign), news.information, 1 / odds if sign > 0 else odds)
+        case ScoreTest():
+            new = score(replace(pair, stable=pair.stable.scaled(ratio)) for pair in news.pairs)
+            return test.look(-new if sign > 0 else new, news.information)
+        case UnitTest():
+            return test.look(_units(news), news.information, against=-sign, factor=ratio)
+
+
+def draws(pairs: Sequence[Pair], sign: int) -> tuple[Draw, ...]:
+    """The events of one arm among all: the candidate's for +1, stable's for -1."""
+    arms = ((pair.candidate, pair.stable) if sign > 0 else (pair.stable, pair.candidate) for pair in pairs)
+    return tuple(
+        Draw(size=mine.n, others=other.n, mine=round(mine.total), events=round(mine.total) + round(other.total))
+        for mine, other in arms
+    )
+
+
+def odds_of_ratio(ratio: float, sums: Sums) -> float:
+    """The odds ratio that a ratio of two rates amounts to, judged from the rate of both arms together.
+
+    With the stable rate p it is ratio (1 - p) / (1 - ratio p). p is taken from the rows of both arms, on which the
+    test conditions anyway, at the end of its interval that makes passing harder; for rare events p hardly matters.
+    """
+    n = sums.stable.n + sums.candidate.n
+    if ratio == 1 or n == 0:
+        return max(ratio, _LEAST_ODDS)
+    rate = max(0.0, sums.rate - 2 * math.sqrt(sums.rate * (1 - sums.rate) / n))
+    stable = rate / (1 + (ratio - 1) * sums.candidate.n / n)
+    stable = min(stable, 0.98, 0.98 / ratio if ratio > 0 else 1.0)
+    return max(ratio, _LEAST_ODDS) * (1 - stable) / (1 - ratio * stable)
+
+
+def _units(news: News) -> UnitRows:
+    if news.units is None:
+        raise TypeError("a unit test needs the rows by unit")
+    return news.units
