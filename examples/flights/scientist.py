@@ -1,0 +1,53 @@
+"""The data scientist: a process that trains while the servers start, then registers and hands over, as people do.
+
+It talks in JSON lines. First it prints {"figures": ...}; then each line it reads is one request with one answer:
+
+    {"register": model, "environment": {...}}   {"versions": {name: version}}
+    {"candidate": version}                      {"candidate": version}
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import warnings
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from examples.flights import data, models
+
+
+def main(cache: Path) -> None:
+    """Train, then answer requests until the input ends."""
+    warnings.filterwarnings("ignore")
+    frame = data.departures(cache)
+    trained = models.train(frame)
+    stream = data.stream(frame)
+    _say({"figures": {each.name: {"says": each.says, **asdict(models.judge(each.model, stream))} for each in trained}})
+    import mlflow  # takes seconds, while the servers are still starting
+
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    name = ""
+    for line in sys.stdin:
+        asked: dict[str, Any] = json.loads(line)
+        if "register" in asked:
+            name = asked["register"]
+            os.environ.update(asked["environment"])
+            mlflow.set_tracking_uri(asked["environment"]["MLFLOW_TRACKING_URI"])
+            mlflow.set_experiment(name)
+            _say({"versions": {each.name: models.log(each, registered=name, example=stream) for each in trained}})
+        else:
+            mlflow.MlflowClient().set_registered_model_alias(name, "candidate", asked["candidate"])
+            _say(asked)
+
+
+def _say(message: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(message) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
