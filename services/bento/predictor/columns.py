@@ -24,6 +24,12 @@ class ColumnSpec:
     name: str
     scalar: str
     required: bool = True
+    position: int | None = None
+    """For a signature without names: what stands in the name's place in the DataFrame."""
+
+    @property
+    def label(self) -> str | int:
+        return self.name if self.position is None else self.position
 
 
 class Columns:
@@ -149,15 +155,19 @@ class Columns:
                     problems += [_wrong(f"{where.format(name)}[{detail['loc'][0]}]", detail) for detail in details]
             elif spec.required:
                 problems.append(Problem(where=where.format(name), what="missing column", fix=f"Add {name!r}."))
-        if len({len(cells) for cells in checked.values()}) > 1:
+        lengths = {len(cells) for cells in checked.values()}
+        if len(lengths) > 1:
             what = "columns of different lengths"
             problems.append(Problem(where="body", what=what, fix="Give every column one value for each row."))
+        if lengths == {0}:
+            problems.append(Problem(where="body", what="no rows", fix=_NO_ROWS))
         if problems:
             raise Unacceptable(problems)
         return checked
 
     def _frame(self, columns: Mapping[str, list[Any]], index: Any = None) -> Any:
-        return self._pandas.DataFrame({name: self._make[name](cells) for name, cells in columns.items()}, index=index)
+        made = {self._specs[name].label: self._make[name](cells) for name, cells in columns.items()}
+        return self._pandas.DataFrame(made, index=index)
 
 
 def _wrong(where: str, detail: Any) -> Problem:

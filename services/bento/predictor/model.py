@@ -96,8 +96,13 @@ def _reader(signature: Signature) -> Reader:
     if signature.inputs[0]["type"] == "tensor":
         return Tensors((TensorSpec(name=spec.get("name"), **_tensor(spec)) for spec in signature.inputs), params)
     specs = [
-        ColumnSpec(name=spec.get("name", number), scalar=spec["type"], required=_is_required(spec))
-        for number, spec in enumerate(signature.inputs)
+        ColumnSpec(
+            name=spec.get("name", str(position)),
+            scalar=spec["type"],
+            required=_is_required(spec),
+            position=None if "name" in spec else position,
+        )
+        for position, spec in enumerate(signature.inputs)
     ]
     return Columns(specs, params)
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import islice
+
+_MOST = 20
+"""So many problems are told; who has more has understood."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +27,7 @@ class Unacceptable(Exception):
     """A request that cannot be answered as it stands: the sender's fault, never the model's."""
 
     def __init__(self, problems: Iterable[Problem], *, status: int = 400) -> None:
-        self.problems = tuple(problems)
+        self.problems = tuple(islice(problems, _MOST))
         self.status = status
         super().__init__("; ".join(f"{problem.where}: {problem.what}" for problem in self.problems))
 

@@ -75,7 +75,9 @@ class Untyped:
         if format_ == "dataframe_split":
             columns, rows, index = split_columns(value)
             return self._frame(format_, rows, columns=columns, index=index), params
-        if format_ == "dataframe_records" or _is_table(value):
+        if format_ == "dataframe_records" and not _is_rows(value):
+            raise refuse(format_, "a list of objects belongs here", "Send one object for each row.")
+        if _is_table(value):
             return self._frame(format_, value), params
         return _ndarray(value, format_), params
 
@@ -91,6 +93,10 @@ class Untyped:
 def _is_table(value: Any) -> bool:
     if isinstance(value, dict):
         return all(isinstance(cells, list) and not any(isinstance(c, list) for c in cells) for cells in value.values())
+    return _is_rows(value)
+
+
+def _is_rows(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(row, dict) for row in value)
 
 
@@ -103,20 +109,20 @@ def _cells(format_: str, value: Any) -> Any:
 
 
 def _by_name(value: Any) -> Any:
-    """Rows of named values as named lists."""
-    if not isinstance(value, list) or not value or not all(isinstance(row, dict) for row in value):
+    """Rows of named values as named lists, in the order of the first row."""
+    if not _is_rows(value):
         return value
     names = list(value[0])
-    if any(list(row) != names for row in value):
-        raise refuse("body", "rows with different keys", "Give every row the same keys in the same order.")
+    if any(row.keys() != value[0].keys() for row in value):
+        raise refuse("body", "rows with different keys", "Give every row the same keys.")
     return {name: [row[name] for row in value] for name in names}
 
 
 def _array(spec: TensorSpec, value: Any, where: str) -> Any:
     import numpy as np
 
-    if isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
-        value = [list(row.values()) for row in value]
+    if _is_rows(value):
+        value = list(map(list, zip(*_by_name(value).values(), strict=True)))
     found = _ndarray(value, where)
     wanted = np.dtype(spec.dtype)
     if not _fits(found, wanted):

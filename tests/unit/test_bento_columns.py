@@ -1,0 +1,297 @@
+"""Reading requests for a model with named columns: what is taken, and how what is not is told."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import pytest
+
+from services.bento.predictor.columns import Columns, ColumnSpec
+from services.bento.predictor.params import Params
+from services.bento.predictor.problem import Unacceptable
+
+ROW = {"carrier": "AA", "distance": 10.5, "hour": 3}
+
+
+@pytest.fixture(scope="module")
+def columns() -> Columns:
+    return Columns(
+        [
+            ColumnSpec(name="carrier", scalar="string"),
+            ColumnSpec(name="distance", scalar="double"),
+            ColumnSpec(name="hour", scalar="long"),
+            ColumnSpec(name="gate", scalar="double", required=False),
+        ],
+        Params(),
+    )
+
+
+def read(columns: Columns, document: Any) -> Any:
+    body = document if isinstance(document, bytes) else json.dumps(document).encode()
+    return columns.read(body)[0]
+
+
+ACCEPTED = {
+    "records as inputs": {"inputs": [ROW]},
+    "records as instances": {"instances": [ROW]},
+    "dataframe_records": {"dataframe_records": [ROW]},
+    "keys in another order": {"inputs": [dict(reversed(ROW.items()))]},
+    "lists of columns": {"inputs": {key: [value] for key, value in ROW.items()}},
+    "one row as an object": {"inputs": ROW},
+    "dataframe_split": {"dataframe_split": {"columns": list(ROW), "data": [list(ROW.values())]}},
+    "dataframe_split, other order": {
+        "dataframe_split": {"columns": ["hour", "carrier", "distance"], "data": [[3, "AA", 10.5]]}
+    },
+    "dataframe_split with an index": {
+        "dataframe_split": {"columns": list(ROW), "index": [0], "data": [list(ROW.values())]}
+    },
+    "a whole number written as float": {"inputs": [ROW | {"hour": 3.0}]},
+    "null params": {"inputs": [ROW], "params": None},
+}
+
+
+@pytest.mark.parametrize("document", ACCEPTED.values(), ids=ACCEPTED)
+def test_every_form_becomes_the_same_frame(columns: Columns, document: Any) -> None:
+    frame = read(columns, document)
+    assert list(frame.columns) == ["carrier", "distance", "hour"]
+    assert frame.to_dict("records") == [ROW]
+    assert [str(dtype) for dtype in frame.dtypes] == ["str", "float64", "int64"]
+
+
+def test_an_optional_column_is_there_when_a_row_has_it(columns: Columns) -> None:
+    frame = read(columns, {"inputs": [ROW, ROW | {"gate": 2}]})
+    assert list(frame.columns) == ["carrier", "distance", "hour", "gate"]
+    assert math.isnan(frame["gate"][0])
+    assert frame["gate"][1] == 2.0
+
+
+@pytest.mark.parametrize("value", [None, math.nan, math.inf, 7, -0.0, 2**53 + 1])
+def test_a_double_takes_what_mlflow_takes(columns: Columns, value: Any) -> None:
+    found = read(columns, {"inputs": [ROW | {"distance": value}]})["distance"][0]
+    assert found == pytest.approx(float("nan") if value is None else float(value), nan_ok=True)
+
+
+def test_a_missing_string_stays_missing(columns: Columns) -> None:
+    assert read(columns, {"inputs": [ROW | {"carrier": None}]})["carrier"].isna().tolist() == [True]
+
+
+REFUSED = {
+    "not JSON": (b"{nope", "body", "not JSON"),
+    "nothing": (b"", "body", "not JSON"),
+    "bytes that are not text": (b'{"inputs": "\xff\xfe"}', "body", "not JSON"),
+    "JSON cut short": (b'{"inputs": [{"carrier": "AA"', "body", "not JSON"),
+    "a list": ([ROW], "body", "an object belongs here, not a list"),
+    "null": (None, "body", "an object belongs here, not null"),
+    "no format": ({}, "body", "exactly one of"),
+    "two formats": ({"inputs": [ROW], "instances": [ROW]}, "body", "exactly one of"),
+    "a misspelt format": ({"input": [ROW]}, "input", "unknown key"),
+    "no rows": ({"inputs": []}, "inputs", "no rows"),
+    "no rows in an object": ({"inputs": {}}, "inputs", "no rows"),
+    "no rows in columns": ({"inputs": {"carrier": [], "distance": [], "hour": []}}, "body", "no rows"),
+    "rows that are no objects": ({"inputs": [1, 2]}, "inputs", "not a list of rows"),
+    "rows of two kinds": ({"inputs": [ROW, 2]}, "inputs", "not a list of rows"),
+    "inputs as a string": ({"inputs": "AA"}, "inputs", "rows belong here, not a string"),
+    "a missing column": ({"inputs": [{"carrier": "AA", "hour": 3}]}, "inputs[0].distance", "missing column"),
+    "a missing column in a later row": (
+        {"inputs": [ROW, {"carrier": "AA", "hour": 3}]},
+        "inputs[1].distance",
+        "missing column",
+    ),
+    "an unknown column": ({"inputs": [ROW | {"distanze": 1}]}, "inputs[0].distanze", "unknown column"),
+    "a string for a number": (
+        {"inputs": [ROW | {"distance": "10"}]},
+        "inputs[0].distance",
+        "a number belongs here, not a string",
+    ),
+    "a truth value for a number": (
+        {"inputs": [ROW | {"distance": True}]},
+        "inputs[0].distance",
+        "a number belongs here, not a truth value",
+    ),
+    "a number for a string": (
+        {"inputs": [ROW | {"carrier": 1}]},
+        "inputs[0].carrier",
+        "a string belongs here, not a number",
+    ),
+    "a fraction for a whole number": (
+        {"inputs": [ROW | {"hour": 3.5}]},
+        "inputs[0].hour",
+        "a whole number belongs here",
+    ),
+    "null for a whole number": (
+        {"inputs": [ROW | {"hour": None}]},
+        "inputs[0].hour",
+        "a whole number belongs here, not null",
+    ),
+    "a truth value for a whole number": (
+        {"inputs": [ROW | {"hour": True}]},
+        "inputs[0].hour",
+        "a whole number belongs here",
+    ),
+    "infinity for a whole number": (
+        {"inputs": [ROW | {"hour": math.inf}]},
+        "inputs[0].hour",
+        "a whole number belongs here",
+    ),
+    "a whole number beyond 64 bits": (
+        {"inputs": [ROW | {"hour": 2**63}]},
+        "inputs[0].hour",
+        "a whole number belongs here",
+    ),
+    "a number beyond 400 digits": (
+        {"inputs": [ROW | {"hour": 10**400}]},
+        "inputs[0].hour",
+        "a whole number belongs here",
+    ),
+    "a list in a cell": (
+        {"inputs": [ROW | {"distance": [1]}]},
+        "inputs[0].distance",
+        "a number belongs here, not a list",
+    ),
+    "an object in a cell": (
+        {"inputs": [ROW | {"carrier": {}}]},
+        "inputs[0].carrier",
+        "a string belongs here, not an object",
+    ),
+    "columns of different lengths": (
+        {"inputs": {"carrier": ["AA"], "distance": [1, 2], "hour": [3]}},
+        "body",
+        "different lengths",
+    ),
+    "columns and cells mixed": ({"inputs": {"carrier": ["AA"], "distance": 1, "hour": 3}}, "inputs", "mixed"),
+    "a wrong cell in a column": (
+        {"inputs": {"carrier": ["AA", "UA"], "distance": [1, "x"], "hour": [3, 4]}},
+        "inputs.distance[1]",
+        "a number belongs here",
+    ),
+    "split without data": ({"dataframe_split": {"columns": list(ROW)}}, "dataframe_split", "`columns` and `data`"),
+    "split with an unknown key": (
+        {"dataframe_split": {"columns": list(ROW), "data": [], "dtype": 1}},
+        "dataframe_split.dtype",
+        "unknown key",
+    ),
+    "split with a ragged row": (
+        {"dataframe_split": {"columns": list(ROW), "data": [["AA"]]}},
+        "dataframe_split.data[0]",
+        "1 values for 3 columns",
+    ),
+    "split with a repeated column": (
+        {"dataframe_split": {"columns": ["hour", "hour"], "data": [[1, 2]]}},
+        "dataframe_split.columns",
+        "each once",
+    ),
+    "split without rows": ({"dataframe_split": {"columns": list(ROW), "data": []}}, "dataframe_split.data", "no rows"),
+    "split with a missing column": (
+        {"dataframe_split": {"columns": ["carrier"], "data": [["AA"]]}},
+        "dataframe_split.distance",
+        "missing column",
+    ),
+    "split with a wrong cell": (
+        {"dataframe_split": {"columns": list(ROW), "data": [["AA", "x", 1]]}},
+        "dataframe_split.distance[0]",
+        "a number belongs here",
+    ),
+    "split with a wrong index": (
+        {"dataframe_split": {"columns": list(ROW), "index": [1, 2], "data": [["AA", 1, 1]]}},
+        "dataframe_split.index",
+        "one label",
+    ),
+    "params where there are none": ({"inputs": [ROW], "params": {"limit": 1}}, "params.limit", "unknown"),
+    "params that are no object": ({"inputs": [ROW], "params": 3}, "params", "an object belongs here"),
+}
+
+
+@pytest.mark.parametrize(("document", "where", "what"), REFUSED.values(), ids=REFUSED)
+def test_a_mistake_is_told_with_its_place(columns: Columns, document: Any, where: str, what: str) -> None:
+    with pytest.raises(Unacceptable) as refused:
+        read(columns, document)
+    first = refused.value.problems[0]
+    assert refused.value.status == 400
+    assert first.where == where
+    assert what in first.what
+    assert first.fix
+
+
+def test_all_mistakes_are_told_at_once(columns: Columns) -> None:
+    with pytest.raises(Unacceptable) as refused:
+        read(columns, {"inputs": [ROW | {"distance": "x"}, {"carrier": 1, "distance": 1}]})
+    assert {problem.where for problem in refused.value.problems} == {
+        "inputs[0].distance", "inputs[1].carrier", "inputs[1].hour",
+    }  # fmt: skip
+
+
+def test_an_unknown_column_gets_a_suggestion(columns: Columns) -> None:
+    with pytest.raises(Unacceptable) as refused:
+        read(columns, {"inputs": [ROW | {"distanze": 1}]})
+    assert refused.value.problems[0].fix == "Did you mean 'distance'?"
+
+
+def test_a_thousand_mistakes_are_told_in_short(columns: Columns) -> None:
+    with pytest.raises(Unacceptable) as refused:
+        read(columns, {"inputs": [ROW | {"distance": "x"}] * 1000})
+    assert len(refused.value.problems) <= 20
+
+
+def test_odd_names_are_only_names() -> None:
+    names = ["od280/od315 of wines", "class", "naïve", "a.b", "", "3"]
+    reader = Columns([ColumnSpec(name=name, scalar="double") for name in names], Params())
+    frame = read(reader, {"inputs": [dict.fromkeys(names, 1)]})
+    assert list(frame.columns) == names
+
+
+def test_columns_without_names_are_read_by_position() -> None:
+    reader = Columns([ColumnSpec(name=str(at), scalar="double", position=at) for at in (0, 1)], Params())
+    for document in (
+        {"inputs": [[1, 2], [3, 4]]},
+        {"dataframe_split": {"data": [[1, 2], [3, 4]]}},
+        {"dataframe_split": {"columns": [0, 1], "data": [[1, 2], [3, 4]]}},
+        {"dataframe_records": [{"0": 1, "1": 2}, {"0": 3, "1": 4}]},
+    ):
+        frame = read(reader, document)
+        assert frame.to_numpy().tolist() == [[1.0, 2.0], [3.0, 4.0]]
+        assert list(frame.columns) == [0, 1]
+
+
+def test_a_single_column_takes_a_bare_list() -> None:
+    reader = Columns([ColumnSpec(name="text", scalar="string")], Params())
+    assert read(reader, {"inputs": ["a", "b"]})["text"].tolist() == ["a", "b"]
+
+
+TYPES = [
+    ("float", 1.5, "float32"), ("integer", 7, "int32"), ("boolean", True, "bool"), ("binary", "AAE=", "object"),
+    ("datetime", "2026-01-31T12:00:00", "datetime64[ns]"), ("datetime", "2026-01-31", "datetime64[ns]"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("scalar", "value", "dtype"), TYPES)
+def test_every_scalar_type_has_its_column(scalar: str, value: Any, dtype: str) -> None:
+    reader = Columns([ColumnSpec(name="x", scalar=scalar)], Params())
+    assert str(read(reader, {"inputs": [{"x": value}]})["x"].dtype) == dtype
+    assert str(read(reader, {"inputs": {"x": [value]}})["x"].dtype) == dtype
+
+
+@pytest.mark.parametrize(
+    ("scalar", "value"),
+    [
+        ("integer", 2**31), ("boolean", 1), ("boolean", "true"), ("binary", "not base64!"), ("binary", 3),
+        ("datetime", "soon"), ("datetime", "2026-01-31T12:00:00+01:00"), ("float", "1"),
+    ],
+)  # fmt: skip
+def test_every_scalar_type_refuses(scalar: str, value: Any) -> None:
+    reader = Columns([ColumnSpec(name="x", scalar=scalar)], Params())
+    for document in ({"inputs": [{"x": value}]}, {"inputs": {"x": [value]}}):
+        with pytest.raises(Unacceptable):
+            read(reader, document)
+
+
+def test_params_have_defaults_and_types() -> None:
+    reader = Columns(
+        [ColumnSpec(name="x", scalar="double")],
+        Params([{"name": "limit", "type": "double", "default": 0.5, "shape": None}]),
+    )
+    assert reader.read(b'{"inputs": [{"x": 1}]}')[1] == {"limit": 0.5}
+    assert reader.read(b'{"inputs": [{"x": 1}], "params": {"limit": 1}}')[1] == {"limit": 1.0}
+    with pytest.raises(Unacceptable, match=r"params\.limit"):
+        reader.read(b'{"inputs": [{"x": 1}], "params": {"limit": "high"}}')
