@@ -1,0 +1,209 @@
+"""What callers may and may not do at the gateway's edge, and what Envoy accepts as configuration."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import stat
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from registry.access_log import LogLine
+from registry.build import BuildRef, Endpoint, slug
+from registry.errors import RoutesRejected
+from services.traffic.envoy import find_binary
+from services.traffic.envoy_clusters import clusters
+from services.traffic.envoy_files import publish
+from services.traffic.envoy_limits import Limits
+from services.traffic.envoy_routes import route_configuration
+from services.traffic.routes import routes
+from services.traffic.table import assign
+from tests.integration.traffic_rig import Gateway, Upstream, build, eventually, gateway, standing, upstreams
+
+pytestmark = pytest.mark.slow
+ODD = "Fluge & Verspätung?"
+LIMITS = Limits(body_bytes=100_000, header_kilobytes=8, headers_seconds=1.0)
+
+
+@pytest.fixture(scope="module")
+def services() -> Iterator[dict[str, Upstream]]:
+    with upstreams(build("1"), build("2")) as running:
+        yield running
+
+
+def everywhere(services: dict[str, Upstream]) -> dict[BuildRef, Endpoint]:
+    builds = [build(version, model) for version in services for model in ("delays", ODD)]
+    return {ref: replace(services[ref.version].endpoint, build=ref) for ref in builds}
+
+
+def logged(envoy: Gateway, answer: httpx.Response) -> LogLine:
+    """The line of this answer's request."""
+    request = answer.headers["x-request-id"]
+    return eventually(lambda: next((line for line in envoy.lines(1) if line.request_id == request), None))
+
+
+@pytest.fixture(scope="module")
+def envoy(tmp_path_factory: pytest.TempPathFactory, services: dict[str, Upstream]) -> Iterator[Gateway]:
+    """Two models behind one gateway, one of them with a name that is not fit for a URL."""
+    with gateway(tmp_path_factory.mktemp("edge"), limits=LIMITS) as running:
+        odd = standing(model=ODD, unit="X-Account", weight=5000)
+        running.plane.apply(routes([standing(weight=5000), odd], everywhere(services)))
+        yield running
+
+
+def test_what_only_the_gateway_may_say_is_taken_from_callers(envoy: Gateway) -> None:
+    forged = {
+        "x-request-id": "mine", "x-sluice-assigned": "default;candidate;2;r-7;1;1", "x-sluice-unit": "somebody",
+        "x-sluice-anything": "1", "x-envoy-retry-on": "5xx", "x-envoy-upstream-rq-timeout-ms": "1",
+        "x-envoy-original-path": "/elsewhere/predict", "x-user-id": "u1",
+    }  # fmt: skip
+    with envoy.client() as client:
+        answer = client.post("/delays/predict?seen=1", json={}, headers=forged)
+    got = {name.lower(): value for name, value in answer.json()["headers"].items()}
+    assert got["x-sluice-unit"] == "u1"
+    assert got["x-sluice-assigned"].endswith(";r-7;1;5000")
+    assert got["x-request-id"] == answer.headers["x-request-id"] != "mine"
+    assert not {"x-sluice-anything", "x-envoy-retry-on", "x-envoy-upstream-rq-timeout-ms"} & got.keys()
+    line = logged(envoy, answer)
+    assert (line.unit, line.path, line.prediction) == ("u1", "/delays/predict", '{"p": [0.25]}')
+
+
+def test_the_answer_names_request_and_build_and_keeps_the_prediction_summary_back(envoy: Gateway) -> None:
+    with envoy.client() as client:
+        answer = client.post("/delays/invocations", json={})
+    assert answer.json()["path"] == "/invocations"
+    assert answer.headers["x-sluice-build"] == answer.json()["build"]
+    assert answer.headers["x-other"] == "kept"
+    assert not {"x-sluice-prediction", "x-envoy-upstream-service-time"} & answer.headers.keys()
+
+
+def test_models_are_found_by_path_and_by_host_name(envoy: Gateway) -> None:
+    with envoy.client() as client:
+        by_path = client.post("/Fluge%20%26%20Versp%C3%A4tung%3F/predict", json={}, headers={"x-account": "a"})
+        by_host = client.post("/predict", json={}, headers={"host": f"{slug(ODD)}.models.example", "x-account": "a"})
+        other = client.post("/predict", json={}, headers={"host": "DELAYS.models.example:80"})
+    assert [answer.status_code for answer in (by_path, by_host, other)] == [200] * 3
+    assert by_path.headers["x-sluice-build"] == by_host.headers["x-sluice-build"]
+    assert [logged(envoy, answer).model for answer in (by_path, by_host, other)] == [ODD, ODD, "delays"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/delays/predict"), ("POST", "/delays/metrics"), ("POST", "/delays"), ("POST", "/predict"),
+        ("POST", "/nothing/predict"), ("POST", "/delays/predict/x"), ("GET", "/docs.json"),
+        ("POST", "/delays/../metrics"), ("POST", "/delays/x/../predict/.."),
+    ],
+)  # fmt: skip
+def test_anything_else_is_a_404_in_json(envoy: Gateway, method: str, path: str) -> None:
+    with envoy.client() as client:
+        answer = client.request(method, path)
+    assert answer.status_code == 404
+    assert "POST /{model}/predict" in answer.json()["error"]
+    assert answer.headers["content-type"] == "application/json"
+
+
+def test_limits_of_body_and_headers(envoy: Gateway) -> None:
+    with envoy.client() as client:
+        assert client.post("/delays/predict", content=b"x" * 99_000).status_code == 200
+        assert client.post("/delays/predict", content=b"x" * 101_000).status_code == 413
+        chunks = (b"x" * 10_000 for _ in range(20))
+        assert client.post("/delays/predict", content=chunks).status_code == 413
+        assert client.post("/delays/predict", headers={"x-long": "x" * 9_000}).status_code == 431
+        many = {f"x-{number}": "1" for number in range(120)}
+        assert client.post("/delays/predict", headers=many).status_code == 431
+
+
+def test_a_caller_that_does_not_finish_its_headers_is_turned_away(envoy: Gateway) -> None:
+    with socket.create_connection((envoy.plane.places.host, envoy.plane.places.port), timeout=20) as link:
+        link.sendall(b"POST /delays/predict HTTP/1.1\r\nhost: g\r\nx-slow: ")
+        assert link.recv(4096).startswith(b"HTTP/1.1 408")
+
+
+def test_http2_is_spoken(envoy: Gateway) -> None:
+    with envoy.client(http1=False, http2=True) as client:
+        answer = client.post("/delays/predict", json={})
+    assert (answer.http_version, answer.status_code) == ("HTTP/2", 200)
+
+
+@pytest.mark.parametrize("unit", ["ü", "日本", "a b", "a\\1", "%REQ(:path)%", "a;b", '"', "x" * 500])
+def test_odd_units_are_hashed_as_they_are_and_logged_so(
+    envoy: Gateway, services: dict[str, Upstream], unit: str
+) -> None:
+    with envoy.client() as client:
+        answer = client.post("/delays/predict", json={}, headers={"x-user-id": unit.encode()})
+    line = logged(envoy, answer)
+    assert line.unit == unit
+    route = routes([standing(weight=5000)], everywhere(services)).model("delays")
+    computed = assign(route, route.audiences[-1], unit, lambda _: 0)
+    assert answer.headers["x-sluice-build"] == computed.build.version
+
+
+def test_admin_answers_on_a_private_socket_only(envoy: Gateway) -> None:
+    path = envoy.plane.places.admin_socket
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert envoy.process is not None
+    listening = {
+        (link.laddr.ip, link.laddr.port)
+        for link in psutil.Process(envoy.process.pid).net_connections("inet")
+        if link.status == psutil.CONN_LISTEN
+    }
+    assert listening == {("127.0.0.1", envoy.plane.places.port)}
+
+
+def test_a_folder_whose_path_is_too_long_for_a_socket_works(tmp_path: Path) -> None:
+    deep = tmp_path / ("long" * 20) / ("deep" * 10)
+    with gateway(deep) as running:
+        assert running.plane.observe() is not None
+        assert stat.S_IMODE(running.plane.places.admin_socket.parent.stat().st_mode) & 0o077 == 0
+
+
+def test_envoy_s_reason_for_refusing_is_told(tmp_path: Path, services: dict[str, Upstream]) -> None:
+    """A header that may not be named so is refused by Envoy, not by us."""
+    endpoints = {build("1"): services["1"].endpoint}
+    with gateway(tmp_path) as running:
+        running.plane.apply(routes([standing()], endpoints))
+        before = running.plane.observe()
+        with pytest.raises(RoutesRejected, match=r"(?s)rds\.json.*header.*former routes stay"):
+            running.plane.apply(routes([standing(unit="x user\n")], endpoints))
+        assert running.plane.observe() == before
+
+
+def test_a_foreign_change_of_the_files_is_put_right(tmp_path: Path, services: dict[str, Upstream]) -> None:
+    table = routes([standing()], {build("1"): services["1"].endpoint})
+    with gateway(tmp_path) as running:
+        running.plane.apply(table)
+        foreign = running.plane.places.routes.read_text().replace('"weight":10000', '"weight":1')
+        publish(running.plane.places.routes, foreign.replace(table.version, "foreign"))
+        assert eventually(lambda: running.plane.observe() == "foreign")
+        running.plane.apply(table)
+        assert running.plane.observe() == table.version
+
+
+def test_validate_mode_accepts_what_is_generated(tmp_path: Path, services: dict[str, Upstream]) -> None:
+    """With unknown fields refused, and every cluster known."""
+    standings = [standing(weight=3000), standing(model=ODD, weight=100, retry=False, unit=None)]
+    table = routes(standings, everywhere(services))
+    with gateway(tmp_path) as running:
+        config = json.loads((tmp_path / "bootstrap.json").read_text())
+    manager = config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
+    del manager["rds"], config["dynamic_resources"]
+    manager["route_config"] = route_configuration(table, running.plane.limits)
+    config["static_resources"]["clusters"] = list(clusters(table, running.plane.limits).values())
+    path = tmp_path / "whole.json"
+    path.write_text(json.dumps(config))
+    command = [str(find_binary()), "--mode", "validate", "-c", str(path), "--reject-unknown-dynamic-fields"]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ}, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "OK" in done.stdout + done.stderr
+
+
+def test_readiness(envoy: Gateway) -> None:
+    assert httpx.get(f"{envoy.plane.url}/-/ready").status_code == 200
