@@ -37,6 +37,7 @@ def recipe(environment: Mapping[str, str]) -> Recipe:
         environment=environment,
         draw=secrets.token_bytes,
         own_parts=lambda site, keys: _own_parts(folder, site, keys, environment),
+        prepare=lambda site: make_envoy(folder.root, site.ports["gateway"], parts().settings).prepare(),
         drain=lambda site: _drain(folder, site),
         prefect_file=prefect_file if prefect_file.exists() else None,
         code=(_HOME / "flows", _HOME / "registry"),
@@ -65,7 +66,6 @@ def _own_parts(folder: StateFolder, site: Site, keys: Keys, environment: Mapping
     from services.traffic.envoy_bootstrap import READY_PATH
 
     envoy = make_envoy(folder.root, site.ports["gateway"], parts().settings)
-    envoy.prepare()
     clients = client_environment(site, keys, environment)
     ready = HttpProbe(url=f"{site.urls()['gateway']}{READY_PATH}")
     console_ready = HttpProbe(url=f"{site.urls()['console']}/healthz")

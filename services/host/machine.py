@@ -20,6 +20,7 @@ from services.host.replacing import replace_survivors
 from services.host.site import CONSOLE, GATEWAY, MLFLOW, PREFECT, Site, client_environment, make_site, read_site
 from services.host.stack import WORKER, auth_file, auth_text, base_environment, stack
 from services.host.supervisor import Supervisor
+from services.host.webhook import Webhook
 
 _LOCK_SECONDS = 600.0
 PORT_OWNERS: Mapping[str, str] = {
@@ -43,6 +44,8 @@ class Recipe:
     """Random bytes for secrets."""
     own_parts: Callable[[Site, Keys], Sequence[Part]]
     """Envoy, keeper, collector, console."""
+    prepare: Callable[[Site], None]
+    """Called by `up` before any of these is started: write the files that they read."""
     drain: Callable[[Site], None]
     """Called by `down` when nothing can change routes any more: let the data plane finish its requests."""
     stop_first: tuple[str, ...] = (WORKER, "keeper")
@@ -95,7 +98,8 @@ class Machine:
             if is_fresh:
                 replace_survivors(supervisor, survivors, but={part.name for part in parts}, note=_note(say))
             self._write_files()
-            raise_stack(supervisor, parts, self._steps(site, keys), say, seconds=seconds)
+            self._recipe.prepare(site)
+            raise_stack(supervisor, parts, self._steps(site, keys, parts), say, seconds=seconds)
             for name in supervisor.sweep():
                 _note(say)(f"ended {name}, which an earlier supervisor had left")
             return site
@@ -143,10 +147,15 @@ class Machine:
         )
         return make_site(self._folder, ports, self._recipe.environment)
 
-    def _steps(self, site: Site, keys: Keys) -> tuple[Step, ...]:
+    def _steps(self, site: Site, keys: Keys, parts: Sequence[Part]) -> tuple[Step, ...]:
+        clients = client_environment(site, keys, self._recipe.environment)
+        names = {part.name for part in parts}
+        webhook = (Webhook(site, keys, clients),) if {MLFLOW, CONSOLE} <= names else ()
+        return (*self._deploying(clients, keys), *webhook)
+
+    def _deploying(self, clients: Mapping[str, str], keys: Keys) -> tuple[Step, ...]:
         if self._recipe.prefect_file is None:
             return ()
-        clients = client_environment(site, keys, self._recipe.environment)
         base = base_environment(self._recipe.environment)
         deploying = Deploying(
             self._folder,

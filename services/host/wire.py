@@ -19,10 +19,12 @@ class Answer:
 
     status: int
     text: str
+    date: str = ""
+    """The server's clock, as HTTP writes it."""
 
 
-def ask(probe: HttpProbe, *, seconds: float) -> Answer | None:
-    """Send the probe's request; None when nobody answers within `seconds`."""
+def ask(probe: HttpProbe, *, seconds: float, method: str | None = None) -> Answer | None:
+    """Send the probe's request; None when nobody answers within `seconds`. By default GET, or POST with a body."""
     connection = _connection(probe, seconds)
     parts = urlsplit(probe.url)
     target = parts.path + (f"?{parts.query}" if parts.query else "")
@@ -30,9 +32,10 @@ def ask(probe: HttpProbe, *, seconds: float) -> Answer | None:
     if probe.body is not None:
         headers["Content-Type"] = "application/json"
     try:
-        connection.request("GET" if probe.body is None else "POST", target or "/", probe.body, headers)
+        connection.request(method or ("GET" if probe.body is None else "POST"), target or "/", probe.body, headers)
         response = connection.getresponse()
-        return Answer(status=response.status, text=response.read().decode(errors="replace"))
+        text = response.read().decode(errors="replace")
+        return Answer(status=response.status, text=text, date=response.headers.get("Date", ""))
     except (OSError, http.client.HTTPException):
         return None
     finally:

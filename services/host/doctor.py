@@ -1,0 +1,85 @@
+"""doctor: is this machine fit, and does what runs on it answer as it should? Each finding has its fix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from registry.errors import NotFound, SluiceError
+from services.host.machine import Recipe
+
+
+class Outcome(StrEnum):
+    """What a check found."""
+
+    PASS = "pass"  # noqa: S105
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One line of the doctor."""
+
+    check: str
+    outcome: Outcome
+    found: str
+    fix: str | None = None
+
+
+def passed(check: str, found: str) -> Finding:
+    """All is well."""
+    return Finding(check=check, outcome=Outcome.PASS, found=found)
+
+
+def warned(check: str, found: str, fix: str) -> Finding:
+    """It works, but not as it should or not for long."""
+    return Finding(check=check, outcome=Outcome.WARN, found=found, fix=fix)
+
+
+def failed(check: str, found: str, fix: str) -> Finding:
+    """It does not work."""
+    return Finding(check=check, outcome=Outcome.FAIL, found=found, fix=fix)
+
+
+def examine(recipe: Recipe, *, envoy_check: Sequence[str], now: Callable[[], datetime]) -> tuple[Finding, ...]:
+    """Every check; those of running servers only after an `up`. No check changes anything."""
+    from services.host import doctor_local as local
+    from services.host import doctor_servers as servers
+
+    checks: list[Callable[[], Sequence[Finding]]] = [
+        local.python,
+        local.versions,
+        lambda: local.state_folder(recipe.folder),
+        lambda: local.disk(recipe.folder.root),
+        lambda: local.envoy_files(envoy_check),
+    ]
+    try:
+        running = servers.Running.find(recipe)
+    except NotFound as nothing:
+        told = warned("stack", nothing.message, "sluice up")
+        checks.append(lambda: [told])
+    else:
+        checks += [
+            running.programs,
+            running.ports,
+            running.loopback_only,
+            running.reachable,
+            running.closed,
+            lambda: running.clock(now()),
+            running.webhook,
+        ]
+    return tuple(finding for check in checks for finding in _guarded(check))
+
+
+def _guarded(check: Callable[[], Sequence[Finding]]) -> Sequence[Finding]:
+    """A check that cannot be made is a failed one, and the others are made all the same."""
+    try:
+        return check()
+    except (SluiceError, OSError, ValueError, KeyError) as error:
+        name = getattr(check, "__name__", "check").strip("<>")
+        fix = error.fix if isinstance(error, SluiceError) and error.fix else "See the message."
+        text = error.message if isinstance(error, SluiceError) else f"{type(error).__name__}: {error}"
+        return [failed(name, text, fix)]

@@ -1,0 +1,91 @@
+"""The webhook by which our MLflow server tells the console to look now. Polling finds the same, five seconds later."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from registry.errors import ServiceFailed, Unreachable
+from services.host.keys import Keys
+from services.host.parts import HttpProbe
+from services.host.site import CONSOLE, MLFLOW, Site
+from services.host.wire import ask, mlflow_authorization
+
+PATH = "/webhooks/mlflow"
+_EVENTS = (
+    {"entity": "MODEL_VERSION", "action": "CREATED"},
+    {"entity": "MODEL_VERSION_TAG", "action": "SET"},
+    {"entity": "MODEL_VERSION_ALIAS", "action": "CREATED"},
+    {"entity": "MODEL_VERSION_ALIAS", "action": "DELETED"},
+)
+_SECONDS = 15.0
+
+
+class Webhook:
+    """A step of raising: registered once, again only when the console moved or the secret changed."""
+
+    name = "webhook"
+    after = (MLFLOW, CONSOLE)
+
+    def __init__(self, site: Site, keys: Keys, clients: Mapping[str, str]) -> None:
+        self._target = f"{site.urls()[CONSOLE]}{PATH}"
+        self._secret = keys.webhook_secret
+        self._server = site.mlflow_url
+        self._headers = mlflow_authorization(clients)
+        self._prefix = f"sluice-{hashlib.sha256(site.state.encode()).hexdigest()[:8]}"
+        self._title = f"{self._prefix}-{hashlib.sha256((self._target + self._secret).encode()).hexdigest()[:8]}"
+
+    def begin(self) -> None:
+        """Register the webhook unless it is registered. Raises Unreachable or ServiceFailed."""
+        ours = {str(hook["name"]): str(hook["webhook_id"]) for hook in self._all() if self._is_ours(hook)}
+        for title, identifier in ours.items():
+            if title != self._title:
+                self._call("DELETE", f"/{identifier}")
+        if self._title not in ours:
+            self._call(
+                "POST",
+                body={"name": self._title, "url": self._target, "events": list(_EVENTS), "secret": self._secret},
+            )
+
+    def is_done(self) -> bool:
+        """Whether it has been done; `begin` does all."""
+        return True
+
+    def cancel(self) -> None:
+        """End it; nothing is ever under way."""
+
+    def deliver_test(self) -> str | None:
+        """Have MLflow deliver an example; None when the console took it, else what went wrong."""
+        hooks = [hook for hook in self._all() if hook["name"] == self._title]
+        if not hooks:
+            return "no webhook for this console is registered"
+        result = self._call("POST", f"/{hooks[0]['webhook_id']}/test", body={}).get("result", {})
+        if result.get("success"):
+            return None
+        return str(result.get("error_message") or f"the console answered {result.get('response_status')}")
+
+    def _is_ours(self, hook: Mapping[str, Any]) -> bool:
+        return str(hook["name"]).startswith(self._prefix)
+
+    def _all(self) -> list[dict[str, Any]]:
+        hooks: list[dict[str, Any]] = self._call("GET", "?max_results=100").get("webhooks", [])
+        return hooks
+
+    def _call(self, method: str, path: str = "", body: Mapping[str, object] | None = None) -> dict[str, Any]:
+        probe = HttpProbe(
+            url=f"{self._server}/api/2.0/mlflow/webhooks{path}",
+            headers=self._headers,
+            body=None if body is None else json.dumps(body),
+        )
+        answer = ask(probe, seconds=_SECONDS, method=method)
+        if answer is None:
+            raise Unreachable(f"MLflow at {self._server} does not answer.", fix="See `sluice status`.")
+        if answer.status != 200:
+            raise ServiceFailed(
+                f"MLflow answered {answer.status} to {method} webhooks: {answer.text[:200]}",
+                fix="Look into logs/mlflow.log.",
+            )
+        told: dict[str, Any] = json.loads(answer.text or "{}")
+        return told
