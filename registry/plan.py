@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from enum import StrEnum
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
 
 from registry.metric import Worse
+from registry.plan_rules import BrokenRules, broken_rules
 from registry.units import Duration, Share, Weight
 
 
@@ -58,7 +59,7 @@ class Serve(Document):
 
     workers: int = Field(default=1, ge=1, le=64)
     """Worker processes of the service."""
-    timeout: Duration = 5.0
+    timeout: Duration = Field(default=5.0, ge=0.001, le=600)
     """Time after which a request to the service counts as failed."""
     retry: bool = True
     """Whether stable answers for a candidate that failed."""
@@ -106,19 +107,19 @@ class MetricSpec(Document):
 
     source: Source
     quantile: float | None = Field(default=None, gt=0, lt=1)
-    """Latency only: the quantile, such as 0.99. Its threshold is frozen from stable's history."""
+    """Latency only: the quantile, such as 0.99. Its threshold is frozen from stable's history. None: the mean."""
     outcome: str | None = None
     """Outcome only: the name under which outcomes arrive."""
     score: Score | None = None
     """Outcome only: how prediction and outcome become a number; by default the metric's own name."""
     prediction: PredictionField | None = None
-    """Outcome only: which part of the answer is scored."""
+    """Outcome only: which part of the answer is scored; by default its only column, or the one named prediction."""
     worse: Worse = Worse.HIGHER
     """The direction in which the metric gets worse."""
     matures_after: Duration = 0.0
     """Outcome only: rows count when they are at least this old."""
     cap: float | None = None
-    """Outcome only: values beyond it are counted as it."""
+    """Mean latency (seconds) and outcomes: values beyond it are counted as it."""
 
     @property
     def is_binary(self) -> bool:
@@ -132,15 +133,19 @@ class MetricSpec(Document):
                 return self.score is Score.ZERO_ONE
 
 
+Margin = Annotated[Share, Field(ge=0, le=10)]
+"""A relative harm, between 0% and 1000%."""
+
+
 class GateSpec(Document):
     """A rule over a metric: how much false alarm it may cost, how much harm it must rule out."""
 
     metric: str
-    alpha: float = Field(default=0.05, gt=0, le=0.2)
+    alpha: float = Field(default=0.05, ge=1e-4, le=0.2)
     """The chance that an equal candidate is ever stopped by this gate, however often it is looked at."""
-    beta: float = Field(default=0.05, gt=0, le=0.2)
+    beta: float = Field(default=0.05, ge=1e-4, le=0.2)
     """The chance that a candidate worse than the margin ever passes."""
-    margin: Share | None = None
+    margin: Margin | None = None
     """The relative harm that must be ruled out before a step is left. A guardrail has none."""
 
 
@@ -152,18 +157,19 @@ class Step(Document):
     """Candidate requests this step must have served."""
     soak: Duration = 0.0
     """Time this step must last after its weight was seen."""
-    max_time: Duration | None = None
+    max_time: Annotated[Duration, Field(gt=0)] | None = None
     """Time after which an undecided step pauses the rollout for a person."""
     approval: bool = False
     """Whether a person must approve before the step is left."""
-    margins: dict[str, Share] = Field(default_factory=dict)
+    margins: dict[str, Margin] = Field(default_factory=dict)
     """Margins of this step where they differ from the gates' own."""
 
 
 class Deadline(Document):
     """What happens to a rollout that takes too long. Never promote."""
 
-    after: Duration
+    after: Duration = Field(gt=0)
+    """Time from the request on."""
     then: Literal["pause", "abort"] = "pause"
 
 
@@ -181,31 +187,61 @@ class OnNewer(StrEnum):
     REFUSE = "refuse"
 
 
+def _scored(metrics: dict[str, MetricSpec]) -> dict[str, MetricSpec]:
+    """An outcome metric that names no score has the score of its own name, if that is one."""
+    return {name: metric.model_copy(update={"score": _score(name, metric)}) for name, metric in metrics.items()}
+
+
+def _score(name: str, metric: MetricSpec) -> Score | None:
+    is_unsaid = metric.source is Source.OUTCOME and metric.score is None and name in set(Score)
+    return Score(name) if is_unsaid else metric.score
+
+
+MetricName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,39}$")]
+HeaderName = Annotated[
+    str,
+    BeforeValidator(lambda name: name.lower() if isinstance(name, str) else name, json_schema_input_type=str),
+    Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$"),
+]
+
+
 class Plan(Document):
     """How candidates of one model's variation are rolled out."""
 
     kind: Literal["plan"] = "plan"
-    model: str = Field(min_length=1)
+    model: str = Field(pattern=r"^[^/:\x00-\x1f]{1,200}$")
     """The MLflow registered model."""
     variation: str = Field(default="default", pattern=r"^[a-z0-9]([a-z0-9.-]{0,34}[a-z0-9])?$")
     """The slot of the model that the candidate is for."""
     trigger: Trigger | None = None
     """The change in MLflow that starts a rollout; none: people and schedules start them."""
     serve: Serve = Serve()
-    unit: str | None = None
+    unit: HeaderName | None = None
     """The request header whose value is hashed, such as x-user-id; none: every request is assigned at random."""
     strategy: Strategy = Strategy.CANARY
-    metrics: dict[str, MetricSpec] = Field(default_factory=dict)
+    metrics: Annotated[dict[MetricName, MetricSpec], AfterValidator(_scored)] = Field(default_factory=dict)
     gates: tuple[GateSpec, ...] = ()
     """Rules that must pass before a step is left."""
     guardrails: tuple[GateSpec, ...] = ()
     """Rules that may only stop."""
-    steps: tuple[Step, ...] = Field(min_length=1)
+    steps: tuple[Step, ...] = Field(min_length=1, max_length=100)
     bake: Duration = 0.0
     """How long the former stable stays warm after promotion."""
     deadline: Deadline | None = None
     expect: Expect | None = None
     on_newer: OnNewer = OnNewer.QUEUE
+
+    @model_validator(mode="after")
+    def _rules(self, info: ValidationInfo) -> Self:
+        broken = () if info.context == _RECORDED else broken_rules(self)
+        if broken:
+            raise BrokenRules(broken)
+        return self
+
+    @classmethod
+    def recorded(cls, document: dict[str, object]) -> Self:
+        """The plan that a ledger holds: rules that came after it do not undo it."""
+        return cls.model_validate(document, context=_RECORDED)
 
     def document(self) -> dict[str, object]:
         """The plan as JSON values; `Plan.model_validate` reads it back to an equal plan."""
@@ -220,3 +256,6 @@ class Plan(Document):
     def margin(self, gate: GateSpec, step: int) -> float | None:
         """The relative harm that `gate` must rule out at `step` (counted from 0)."""
         return self.steps[step].margins.get(gate.metric, gate.margin)
+
+
+_RECORDED = {"recorded": True}

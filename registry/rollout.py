@@ -115,7 +115,7 @@ class Rollout:
 
     @cached_property
     def plan(self) -> Plan:
-        return Plan.model_validate(self.requested.plan)
+        return Plan.recorded(self.requested.plan)
 
     @property
     def candidate(self) -> BuildRef:

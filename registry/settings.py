@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -31,7 +31,7 @@ SETTINGS = (
             "user's data directory ($XDG_DATA_HOME)."),
     Setting(name="SLUICE_LEDGER", default="", help="URL of the ledger, sqlite:///PATH or postgresql://…; by default "
             "ledger.db in the state folder."),
-    Setting(name="SLUICE_API", default="", help="URL of a console to ask; by default the one that `sluice up` started."),
+    Setting(name="SLUICE_API", default="", help="URL of a console to ask; by default the one of `sluice up`."),
     Setting(name="SLUICE_TOKEN", default="", help="The console's admin token; by default the one in the state folder."),
     Setting(name="SLUICE_GATEWAY", default="", help="URL that `sluice predict` asks; by default the gateway that "
             "`sluice up` started."),
@@ -83,13 +83,13 @@ class Settings:
     api_url: str | None = None
     token: str | None = field(default=None, repr=False)
     gateway_url: str | None = None
-    mlflow_server: MlflowServer | None = None
+    mlflow_server: MlflowServer = MlflowServer(url="")
+    """What the environment says of MLflow; without a URL, `mlflow()` knows."""
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> Settings:
         """The settings of an environment. Raises InvalidSetting, naming the variable and what to write."""
         found = {each.name: environment.get(each.name, "").strip() or each.default for each in SETTINGS}
-        mlflow = _checked(found, "MLFLOW_TRACKING_URI", _server_url)
         return cls(
             state=_checked(found, "SLUICE_STATE", _folder) or default_state(environment),
             ledger=_checked(found, "SLUICE_LEDGER", _ledger_url),
@@ -101,7 +101,7 @@ class Settings:
             api_url=_checked(found, "SLUICE_API", _server_url),
             token=found["SLUICE_TOKEN"] or None,
             gateway_url=_checked(found, "SLUICE_GATEWAY", _server_url),
-            mlflow_server=_mlflow(found, mlflow) if mlflow else None,
+            mlflow_server=_mlflow(found, _checked(found, "MLFLOW_TRACKING_URI", _server_url) or ""),
         )
 
     def ledger_url(self) -> str:
@@ -126,21 +126,28 @@ class Settings:
         return url
 
     def mlflow(self) -> MlflowServer:
-        """The MLflow server to read: the one that is set, else the one that `up` started. Raises NotFound."""
-        if self.mlflow_server is not None:
+        """The MLflow server to read: the one that is set, else the one that `up` uses. Raises NotFound."""
+        if self.mlflow_server.url:
             return self.mlflow_server
+        foreign = self._site().get("mlflow")
+        if isinstance(foreign, str):
+            return replace(self.mlflow_server, url=foreign)
         own = self._own_url("mlflow")
         if own is None:
             raise NotFound("no MLflow server is known.", fix="run sluice up, or set MLFLOW_TRACKING_URI to its URL.")
         return MlflowServer(url=own, username="admin", password=self._secret("mlflow_password") or "")
 
     def _own_url(self, part: str) -> str | None:
-        """Where `up` recorded that its own part answers, or the server of others that it was given."""
+        """Where `up` recorded that its own part answers."""
+        ports = self._site().get("ports")
+        return f"http://127.0.0.1:{ports[part]}" if isinstance(ports, dict) and part in ports else None
+
+    def _site(self) -> dict[str, object]:
         try:
             site = json.loads((self.state / "run" / "site.json").read_text())
-            return site.get(part) or f"http://127.0.0.1:{int(site['ports'][part])}"
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
+        except (OSError, ValueError):
+            return {}
+        return site if isinstance(site, dict) else {}
 
     def _secret(self, name: str) -> str | None:
         try:

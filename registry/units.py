@@ -7,16 +7,23 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, PlainSerializer
 
-_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+)ms)?\Z")
-_SCALE = (86_400.0, 3_600.0, 60.0, 1.0, 0.001)
+_DURATION = re.compile(
+    r"(?:([0-9]{1,9})d)?(?:([0-9]{1,9})h)?(?:([0-9]{1,9})m(?!s))?(?:([0-9]{1,9}(?:\.[0-9]{1,9})?)s)?(?:([0-9]{1,9})ms)?\Z"
+)
+_SCALE = (86_400_000, 3_600_000, 60_000, 1_000, 1)
+_WEIGHT = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,6})?\Z")
+_PER_CENT = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,10})?)%\Z")
 
 
 def parse_duration(value: object) -> float:
-    """Seconds of a duration such as `90s`, `10m`, `1h30m`, `3d`, `250ms`."""
+    """Seconds of a duration such as `90s`, `10m`, `1h30m`, `3d`, `250ms`; whole milliseconds."""
     match = _DURATION.match(value.strip()) if isinstance(value, str) else None
     if match is None or not any(match.groups()):
         raise ValueError(f"not a duration: {value!r}; write a number and a unit, such as 30s, 10m, 3h or 2d")
-    return sum(float(part) * scale for part, scale in zip(match.groups(), _SCALE, strict=True) if part)
+    millis = sum(float(part) * scale for part, scale in zip(match.groups(), _SCALE, strict=True) if part)
+    if abs(millis - round(millis)) > 1e-6:
+        raise ValueError(f"not a duration: {value!r} is finer than a millisecond; write whole milliseconds")
+    return round(millis) / 1000
 
 
 def format_duration(seconds: float) -> str:
@@ -32,26 +39,22 @@ def format_duration(seconds: float) -> str:
 
 def parse_share(value: object) -> float:
     """The fraction of a share written with its per cent sign, such as `5%` or `0.5%`."""
-    if isinstance(value, str) and value.strip().endswith("%"):
-        try:
-            return float(value.strip()[:-1]) / 100
-        except ValueError:
-            pass
-    raise ValueError(f"not a percentage: {value!r}; write it with its sign, such as 5% or 0.5%")
+    match = _PER_CENT.match(value.strip()) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(f"not a percentage: {value!r}; write it with its sign, such as 5% or 0.5%")
+    return float(match.group(1)) / 100
 
 
 def format_share(fraction: float) -> str:
-    return f"{round(fraction * 100, 10):g}%"
+    """The form that `parse_share` reads back."""
+    return f"{round(fraction * 100, 10):.15g}%"
 
 
 def parse_weight(value: object) -> int:
     """Basis points of a weight in per cent, such as `10`, `0.5` or `10%`."""
-    text = value.strip().removesuffix("%") if isinstance(value, str) else value
-    try:
-        points = round(float(text) * 100, 6) if not isinstance(text, bool) else None  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        points = None
-    if points is None or points != int(points) or not 0 < points <= 10_000:
+    text = str(value).strip().removesuffix("%") if isinstance(value, str | int | float) else ""
+    points = round(float(text) * 100, 6) if _WEIGHT.match(text) else 0.0
+    if points != int(points) or not 0 < points <= 10_000:
         raise ValueError(f"not a weight: {value!r}; write per cent between 0.01 and 100, in steps of 0.01")
     return int(points)
 
@@ -70,7 +73,7 @@ Duration = Annotated[
     float,
     BeforeValidator(parse_duration, json_schema_input_type=str),
     PlainSerializer(format_duration, return_type=str),
-    Field(description="a duration such as 30s, 10m, 3h, 2d"),
+    Field(le=366 * 86_400, description="a duration such as 30s, 10m, 3h, 2d"),
 ]
 Share = Annotated[
     float,

@@ -1,0 +1,230 @@
+"""Rules that span the fields of a plan: what would be inert, contradictory or absurd. Pure; each says its fix."""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from registry.units import format_duration, format_share, format_weight
+
+if TYPE_CHECKING:
+    from registry.plan import GateSpec, MetricSpec, Plan
+
+FULL = 10_000
+ALPHA_LIMIT = 0.1
+"""The most that all gates together may cost: the chance that an equal candidate is ever stopped (docs/decisions)."""
+CHAMPION = "champion"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Broken:
+    """A rule that a plan breaks, and where: a path of keys and positions."""
+
+    at: tuple[str | int, ...]
+    message: str
+    fix: str
+
+    def __str__(self) -> str:
+        return f"{'.'.join(str(part) for part in self.at)}: {self.message} ({self.fix})"
+
+
+class BrokenRules(ValueError):
+    """Every rule that a plan breaks. pydantic carries it inside its own error."""
+
+    def __init__(self, broken: tuple[Broken, ...]) -> None:
+        super().__init__("; ".join(str(rule) for rule in broken))
+        self.broken = broken
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """`did you mean …?` where a known word is near, else the list of all."""
+    words = sorted(known)
+    near = nearest(word, words)
+    return f"did you mean {near}?" if near else f"known are {', '.join(words) or 'none'}"
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that was probably meant, if any is near."""
+    return next(iter(difflib.get_close_matches(word.lower(), sorted(known), n=1)), None)
+
+
+def broken_rules(plan: Plan) -> tuple[Broken, ...]:
+    """Every broken rule, in order of the document."""
+    return (
+        *_trigger(plan), *_metrics(plan), *_names(plan), *_twice(plan), *_roles(plan), *_alphas(plan),
+        *_weights(plan), *_steps(plan), *_ladders(plan), *_deadline(plan),
+    )  # fmt: skip
+
+
+def _trigger(plan: Plan) -> Iterator[Broken]:
+    alias = plan.trigger.alias if plan.trigger else None
+    if alias is not None and (alias == CHAMPION or alias.startswith(f"{CHAMPION}-")):
+        message = f"the alias {alias} is set by sluice itself when a candidate is promoted"
+        yield Broken(at=("trigger", "alias"), message=message, fix="use another, such as candidate")
+
+
+def _metrics(plan: Plan) -> Iterator[Broken]:
+    gated = {gate.metric for gate in (*plan.gates, *plan.guardrails)}
+    for name, metric in plan.metrics.items():
+        for key, message, fix in _metric(name, metric):
+            yield Broken(at=("metrics", name, *key), message=message, fix=fix)
+        if plan.strategy == "canary" and name not in gated:
+            message = f"the metric {name} is used by no gate and no guardrail"
+            yield Broken(at=("metrics", name), message=message, fix="add a gate or a guardrail for it, or remove it")
+
+
+Found = tuple[tuple[str, ...], str, str]
+_FIELDS_OF = {
+    "status": frozenset[str](),
+    "latency": frozenset({"quantile", "cap"}),
+    "outcome": frozenset({"outcome", "score", "prediction", "matures_after", "cap"}),
+}
+_PROBABILITY = ("log_loss", "brier")
+
+
+def _metric(name: str, metric: MetricSpec) -> Iterator[Found]:
+    for key in sorted(frozenset[str]().union(*_FIELDS_OF.values()) - _FIELDS_OF[metric.source]):
+        if getattr(metric, key):
+            yield (key,), f"{key} means nothing for source: {metric.source}", "remove it"
+    if metric.worse == "lower" and (metric.source != "outcome" or metric.score not in (None, "outcome")):
+        yield ("worse",), f"{name} is a loss: higher is always worse", "remove worse: lower"
+    if metric.cap is not None and metric.cap <= 0:
+        yield ("cap",), "a cap must be above 0", "write the largest value that still counts as itself"
+    if metric.source == "latency":
+        yield from _latency(metric)
+    if metric.source == "outcome":
+        yield from _outcome(name, metric)
+
+
+def _latency(metric: MetricSpec) -> Iterator[Found]:
+    if metric.quantile is None and metric.cap is None:
+        yield (), "a latency metric needs a quantile", "write quantile: 0.99, or for the mean a cap in seconds: cap: 10"
+    if metric.quantile is not None and metric.cap is not None:
+        yield ("cap",), "a quantile needs no cap", "remove cap"
+
+
+def _outcome(name: str, metric: MetricSpec) -> Iterator[Found]:
+    if metric.outcome is None:
+        yield (), "an outcome metric needs the name under which outcomes arrive", "write outcome: NAME"
+    if metric.score is None:
+        scores = "log_loss, brier, zero_one, absolute_error, squared_error, outcome"
+        yield (), f"{name} is no known score and none is named", f"write score: one of {scores}"
+    if metric.score in _PROBABILITY and (metric.prediction is None or metric.prediction.positive is None):
+        message = f"{metric.score} needs to know which outcome the probability speaks of"
+        yield ("prediction",), message, "write prediction: {column: probability, positive: 1}"
+    if metric.score == "outcome" and metric.prediction is not None:
+        yield ("prediction",), "score: outcome looks at no prediction", "remove prediction, or name another score"
+
+
+def _gates(plan: Plan) -> Iterator[tuple[str, int, GateSpec]]:
+    for section, gates in (("gates", plan.gates), ("guardrails", plan.guardrails)):
+        for position, gate in enumerate(gates):
+            yield section, position, gate
+
+
+def _names(plan: Plan) -> Iterator[Broken]:
+    for section, position, gate in _gates(plan):
+        if gate.metric not in plan.metrics:
+            message = f"there is no metric {gate.metric}"
+            yield Broken(at=(section, position, "metric"), message=message, fix=suggestion(gate.metric, plan.metrics))
+    spelled = {gate.metric for gate in plan.gates}
+    gated = {name if name in plan.metrics else nearest(name, plan.metrics) or name for name in spelled}
+    for position, step in enumerate(plan.steps):
+        for name in step.margins:
+            if name not in gated | spelled:
+                fix = suggestion(name, gated)
+                message = f"there is no gate on {name}, so a margin for it means nothing"
+                yield Broken(at=("steps", position, "margins", name), message=message, fix=fix)
+
+
+def _twice(plan: Plan) -> Iterator[Broken]:
+    count = Counter(gate.metric for _, _, gate in _gates(plan))
+    seen: set[str] = set()
+    for section, position, gate in _gates(plan):
+        if count[gate.metric] > 1 and gate.metric in seen:
+            message = f"{gate.metric} has a gate already; a gate stops a worse candidate just as a guardrail does"
+            yield Broken(at=(section, position, "metric"), message=message, fix="keep one of them")
+        seen.add(gate.metric)
+
+
+def _roles(plan: Plan) -> Iterator[Broken]:
+    for position, gate in enumerate(plan.guardrails):
+        if gate.margin is not None:
+            message = "a guardrail only stops, so it has no margin"
+            yield Broken(at=("guardrails", position, "margin"), message=message, fix="remove it, or move it to gates")
+        if "beta" in gate.model_fields_set:
+            message = "a guardrail never passes anything, so it has no beta"
+            yield Broken(at=("guardrails", position, "beta"), message=message, fix="remove it, or move it to gates")
+    for position, gate in enumerate(plan.gates):
+        bare = [i for i in range(len(plan.steps)) if plan.margin(gate, i) is None]
+        if bare:
+            at = ", ".join(f"{format_weight(plan.steps[i].weight)} %" for i in bare)
+            message = f"the gate on {gate.metric} has no margin at {at}, so it could never pass there"
+            fix = "write margin: 5%, or move it to guardrails when it shall only stop"
+            yield Broken(at=("gates", position), message=message, fix=fix)
+
+
+def _alphas(plan: Plan) -> Iterator[Broken]:
+    gates = [gate for _, _, gate in _gates(plan)]
+    total = sum(gate.alpha for gate in gates)
+    if total > ALPHA_LIMIT * (1 + 1e-9):
+        message = f"together the gates and guardrails would stop an equal candidate with a chance of {total:.3g}"
+        each = f"{ALPHA_LIMIT / len(gates):.2g}"
+        fix = f"lower their alphas so that they add up to {ALPHA_LIMIT} at most, such as alpha: {each} each"
+        yield Broken(at=("gates",) if plan.gates else ("guardrails",), message=message, fix=fix)
+
+
+def _weights(plan: Plan) -> Iterator[Broken]:
+    if plan.strategy != "canary":
+        return
+    before = 0
+    for position, step in enumerate(plan.steps):
+        at, weight = ("steps", position, "weight"), step.weight
+        if weight >= FULL:
+            message = "100 % is what promotion gives; a step compares, so it leaves stable some traffic"
+            yield Broken(at=at, message=message, fix="remove the step, or write a smaller weight")
+        elif weight <= before:
+            message = (
+                f"{format_weight(weight)} % does not follow {format_weight(before)} %: weights rise from step to step"
+            )
+            yield Broken(
+                at=at, message=message, fix=f"write a weight above {format_weight(before)}, or remove the step"
+            )
+        before = max(before, weight)
+
+
+def _steps(plan: Plan) -> Iterator[Broken]:
+    for position, step in enumerate(plan.steps):
+        if step.max_time is not None and step.max_time <= step.soak:
+            soak, limit = format_duration(step.soak), format_duration(step.max_time)
+            message = f"the step would exceed {limit} before it has soaked for {soak}"
+            fix = f"write a max_time above {soak}, or remove it"
+            yield Broken(at=("steps", position, "max_time"), message=message, fix=fix)
+
+
+def _ladders(plan: Plan) -> Iterator[Broken]:
+    """What may be lost times who may lose it should not grow: margins fall, or stay, from step to step."""
+    for gate in plan.gates:
+        before: float | None = None
+        for position, step in enumerate(plan.steps):
+            margin = plan.margin(gate, position)
+            if margin is None:
+                continue
+            if before is not None and margin > before:
+                inner = ("margins", gate.metric) if gate.metric in step.margins else ()
+                message = (
+                    f"the margin of {gate.metric} grows from {format_share(before)} to {format_share(margin)} here"
+                )
+                fix = "let margins fall, or stay, as the weight rises"
+                yield Broken(at=("steps", position, *inner), message=message, fix=fix)
+            before = margin
+
+
+def _deadline(plan: Plan) -> Iterator[Broken]:
+    soaks = sum(step.soak for step in plan.steps)
+    if plan.deadline is not None and plan.deadline.after <= soaks:
+        message = f"the steps alone soak for {format_duration(soaks)}, so no rollout could meet the deadline"
+        yield Broken(at=("deadline", "after"), message=message, fix=f"write more than {format_duration(soaks)}")
