@@ -26,7 +26,12 @@ PLAN = Plan.model_validate(
         "metrics": {
             "errors": {"source": "status"},
             "p99": {"source": "latency", "quantile": 0.99},
-            "log_loss": {"source": "outcome", "outcome": "late"},
+            "log_loss": {
+                "source": "outcome",
+                "outcome": "late",
+                "score": "log_loss",
+                "prediction": {"column": "probability", "positive": 1},
+            },
         },
         "gates": [
             {"metric": "log_loss", "alpha": 0.03, "margin": "5%"},
