@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 from prefect import flow, get_run_logger, task
@@ -22,12 +23,20 @@ from flows.wiring import Parts, parts
 from registry import orders
 from registry.errors import IllegalMove, LedgerConflict, UsageError
 from registry.facts import Settled
-from registry.plan import Plan
 from registry.rollout import DEPLOY, ROLLBACK, Phase, Rollout
 from registry.units import format_weight
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hold:
+    """Why a step's task ended, and whether the driver should end with it."""
+
+    reason: str
+    is_long_wait: bool
+
 
 TICK_SECONDS = 1.0
 SHORT_PAUSE_SECONDS = 60.0
@@ -125,7 +134,7 @@ def wait_until_ready(name: str) -> str:
 
 
 @task(persist_result=False)
-def ramp_step(name: str) -> _Hold:
+def ramp_step(name: str) -> Hold:
     """Judge until the step is left, by whoever."""
     found = parts()
     logger = get_run_logger()
@@ -134,13 +143,13 @@ def ramp_step(name: str) -> _Hold:
     while True:
         seen = _tick(found, name)
         if seen is not None:
-            show_verdicts(seen, found.telemetry.seen(name, seen.rollout.epoch))
+            show_verdicts(seen, found.telemetry.seen(name, seen.rollout.epoch).share)
             if seen.decision.reason != said:
                 said = seen.decision.reason
                 logger.info("%s: %s", seen.decision.choice.value, said)
             left = seen.rollout.step != started.step or seen.rollout.phase is not Phase.RUNNING
             if left or seen.decision.is_long_wait:
-                return _Hold(reason=said, is_long_wait=seen.decision.is_long_wait and not left)
+                return Hold(reason=said, is_long_wait=seen.decision.is_long_wait and not left)
         time.sleep(TICK_SECONDS)
 
 
@@ -183,14 +192,3 @@ def _until(name: str, is_done: Callable[[Rollout], bool]) -> Rollout:
         if is_done(rollout):
             return rollout
         time.sleep(0.3)
-
-
-class _Hold:
-    """Why a step's task ended, and whether the driver should end with it."""
-
-    def __init__(self, *, reason: str, is_long_wait: bool) -> None:
-        self.reason = reason
-        self.is_long_wait = is_long_wait
-
-
-__all__ = ["Plan", "canary"]

@@ -11,7 +11,7 @@ from registry.errors import PackFailed, Refused
 from registry.facts import Failed, Packed
 from registry.ledger import Ledger
 from registry.plan import Serve
-from registry.plan_file import check_against_build
+from registry.plan_build import check_against_build
 from registry.rollout import DEPLOY, ROLLBACK, Rollout
 
 

@@ -7,10 +7,15 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from flows.wiring import Parts, desk, parts
 from registry.decision import Decision
 from registry.rollout import Rollout
+
+if TYPE_CHECKING:
+    from services.telemetry.collector import Collector
+    from services.telemetry.spec import RolloutSpec
 
 ROTATE_BYTES = 64 << 20
 """Size at which an access log is rotated."""
@@ -93,7 +98,7 @@ class GatewayPlane:
         self.in_flight = found.envoy.in_flight
 
 
-def rollout_spec(found: Parts, name: str) -> object:
+def rollout_spec(found: Parts, name: str) -> RolloutSpec | None:
     """What the collector must know of a rollout; None while the ledger does not know it."""
     from registry.errors import NotFound
     from services.telemetry.spec import RolloutSpec
@@ -111,7 +116,7 @@ def rollout_spec(found: Parts, name: str) -> object:
     return RolloutSpec(rollout=name, metrics=dict(plan.metrics), thresholds=dict(rollout.thresholds), margins=margins)
 
 
-def _tidy(found: Parts, collecting: object, stop: threading.Event) -> None:
+def _tidy(found: Parts, collecting: Collector, stop: threading.Event) -> None:
     """Rotate logs, delete what is safe in the database, drop rows whose labels are over."""
     from services.telemetry.retention import retain
 
@@ -119,7 +124,7 @@ def _tidy(found: Parts, collecting: object, stop: threading.Event) -> None:
     while not stop.wait(HOUSEKEEPING_SECONDS):
         if log.exists() and log.stat().st_size > ROTATE_BYTES:
             found.envoy.rotate()
-        for path in collecting.finished():  # type: ignore[attr-defined]
+        for path in collecting.finished():
             path.unlink(missing_ok=True)
         now = found.clock()
         retain(found.reading_store, now - KEEP_ROWS, now)

@@ -97,9 +97,7 @@ def _before_exposure(ledger: Ledger, rollout: Rollout, now: datetime, authority:
         step=0, weight=rollout.plan.steps[0].weight, actor="driver", reason="the candidate is ready", verdicts={}
     )
     rollout = ledger.append(rollout.id, rollout.seq + 1, entered, now)
-    return Tick(
-        rollout=rollout, verdicts=(), decision=Decision(choice=Choice.ADVANCE, reason="the candidate is ready")
-    )
+    return Tick(rollout=rollout, verdicts=(), decision=Decision(choice=Choice.ADVANCE, reason="the candidate is ready"))
 
 
 def _gates(rollout: Rollout) -> tuple[tuple[GateSpec, bool], ...]:
@@ -140,9 +138,7 @@ def _judge(ledger: Ledger, tallies: Tallies, rollout: Rollout, now: datetime) ->
         )
         if look is not None:
             looks = (*looks, ledger.record_look(look))
-        verdicts.append(
-            verdict(plan=rollout.plan, gate=gate, guardrail=guardrail, step=rollout.step, looks=looks)
-        )
+        verdicts.append(verdict(plan=rollout.plan, gate=gate, guardrail=guardrail, step=rollout.step, looks=looks))
     return tuple(verdicts)
 
 
@@ -154,9 +150,7 @@ def _rows_of(rollout: Rollout, gate: GateSpec, rows: Sequence[TallyRow]) -> tupl
     return tuple(row for row in rows if row.metric in names)
 
 
-def _record_changes(
-    ledger: Ledger, rollout: Rollout, verdicts: Sequence[Verdict], now: datetime
-) -> Rollout:
+def _record_changes(ledger: Ledger, rollout: Rollout, verdicts: Sequence[Verdict], now: datetime) -> Rollout:
     """Append Judged for each gate whose answer is not what the ledger says."""
     for judged in verdicts:
         known = rollout.judgements.get(judged.metric)

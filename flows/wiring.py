@@ -15,13 +15,15 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from registry.build import Build, BuildRef
 from registry.errors import NotFound, UsageError
 from registry.plan import Plan
 from registry.settings import Settings
 
 if TYPE_CHECKING:
-    from flows.packing import BentoPacking
     from registry.catalog.mlflow_http import MlflowCatalog
+
+    from flows.packing import BentoPacking
     from registry.ledger import Ledger
     from services.bento.fleet import Fleet
     from services.bento.packer import Packer
@@ -158,6 +160,14 @@ class Parts:
         )
         return PrefectDrivers(self.ledger, http)
 
+    def resolve(self, model: str, name: str) -> BuildRef:
+        """The build that a version, an alias such as @candidate, or `latest` names."""
+        return self.catalog.resolve(model, name)
+
+    def builds(self, model: str) -> Sequence[Build]:
+        """Every build of a model in the catalog."""
+        return self.catalog.builds(model)
+
     def plan(self, model: str, variation: str) -> Plan:
         """The applied plan of a target. Raises NotFound."""
         applied = self.ledger.applied("plan", f"{model}/{variation}")
@@ -193,8 +203,8 @@ def desk() -> Desk:
         ledger=found.ledger,
         clock=found.clock,
         plan=found.plan,
-        resolve=lambda model, name: found.catalog.resolve(model, name),
-        builds=lambda model: found.catalog.builds(model),
+        resolve=found.resolve,
+        builds=found.builds,
         record_outcomes=OutcomeIntake(found).take,
         requests=lambda rollout: _requests(found, rollout.id, rollout.epoch),
         look_at_catalog=lambda: look_at_catalog(found.ledger, found.catalog, found.clock()),

@@ -7,13 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
-from registry.plan_file import plan_from_values, read_plan
-
 from registry import orders
 from registry.errors import NotFound, UsageError
 from registry.facts import to_payload
 from registry.ledger import Applied
 from registry.plan import Plan
+from registry.plan_file import plan_from_values, read_plan
 from registry.rollout import Rollout
 from registry.standing import standings
 from registry.units import format_weight

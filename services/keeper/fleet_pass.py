@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 import structlog
 
@@ -63,7 +64,7 @@ class FleetPass:
 
     ledger: Ledger
     services: Services
-    plane: DataPlane
+    plane: DataPlane[Any]
     pool: ThreadPoolExecutor
     clock: Callable[[], datetime]
     _probes: dict[BuildRef, Future[str | None]] = field(default_factory=dict)

@@ -6,6 +6,7 @@ import select
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 import structlog
 
@@ -32,7 +33,7 @@ class Keeper:
 
     ledger: Ledger
     services: Services
-    plane: DataPlane
+    plane: DataPlane[Any]
     drivers: Drivers
     judge: Judge
     fleet: FleetPass

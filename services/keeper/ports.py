@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from registry.build import BuildRef, Endpoint
 from registry.decision import Decision
@@ -19,6 +19,9 @@ class Table(Protocol):
 
     @property
     def version(self) -> str: ...
+
+
+TableT = TypeVar("TableT", bound=Table)
 
 
 class Services(Protocol):
@@ -49,15 +52,15 @@ class Services(Protocol):
         ...
 
 
-class DataPlane(Protocol):
+class DataPlane(Protocol[TableT]):
     """What splits the requests."""
 
-    def compile(self, standings: Sequence[Standing], endpoints: Mapping[BuildRef, Endpoint]) -> Table:
+    def compile(self, standings: Sequence[Standing], endpoints: Mapping[BuildRef, Endpoint]) -> TableT:
         """The route table that follows from the ledger; pure."""
         ...
 
-    def apply(self, table: Table) -> None:
-        """Put a table in force and wait until it is; again and again, harmlessly. Raises RoutesRejected, Unreachable."""
+    def apply(self, table: TableT) -> None:
+        """Put a table in force and wait until it is; harmless again. Raises RoutesRejected, Unreachable."""
         ...
 
     def observe(self) -> str | None:

@@ -1,0 +1,187 @@
+"""The whole stack as a user has it: `sluice up` in a folder of its own, plain MLflow calls, requests from outside."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+SLUICE = str(Path(sys.executable).with_name("sluice"))
+MODEL = "wine"
+
+_REGISTER = '''
+import sys, mlflow, numpy as np, pandas as pd
+from mlflow.models import infer_signature
+from sklearn.linear_model import LogisticRegression
+
+class Probability(mlflow.pyfunc.PythonModel):
+    """A model whose harm is planted: it fails for a share of its rows."""
+    def __init__(self, model, failing): self.model, self.failing = model, failing
+    def predict(self, context, model_input, params=None):
+        if (model_input["a"] % 1.0 < self.failing).any():
+            raise RuntimeError("planted failure")
+        return pd.DataFrame({"probability": self.model.predict_proba(model_input[["a", "b"]].to_numpy())[:, 1]})
+
+name, failing = sys.argv[1], float(sys.argv[2])
+rng = np.random.default_rng(1)
+x = rng.random((200, 2))
+model = LogisticRegression().fit(x, x.sum(axis=1) > 1)
+frame = pd.DataFrame(x + 1.5, columns=["a", "b"])
+wrapped = Probability(model, failing)
+signature = infer_signature(frame, pd.DataFrame({"probability": [0.5]}))
+with mlflow.start_run():
+    info = mlflow.pyfunc.log_model(name="model", python_model=wrapped, signature=signature,
+                                   pip_requirements=["scikit-learn"], registered_model_name=name)
+print(info.registered_model_version)
+'''
+
+
+@dataclass
+class Load:
+    """Requests from outside, with a record of their own."""
+
+    gateway: str
+    statuses: Counter[int] = field(default_factory=Counter)
+    builds: Counter[str] = field(default_factory=Counter)
+    sent: int = 0
+    _stop: threading.Event = field(default_factory=threading.Event)
+
+    def ask(self, unit: str, value: float) -> tuple[int, dict[str, str]]:
+        body = json.dumps({"inputs": [{"a": value, "b": 0.5}]}).encode()
+        headers = {"content-type": "application/json", "x-user-id": unit}
+        request = urllib.request.Request(f"{self.gateway}/{MODEL}/predict", data=body, headers=headers)
+        try:
+            with urllib.request.urlopen(request, timeout=20) as answer:
+                answer.read()
+                return answer.status, dict(answer.headers)
+        except urllib.error.HTTPError as error:
+            return error.code, {}
+        except OSError:
+            return 0, {}
+
+    def run(self) -> None:
+        while not self._stop.is_set():
+            self.sent += 1
+            status, headers = self.ask(f"u-{self.sent}", (self.sent % 1000) / 1000 + 1)
+            self.statuses[status] += 1
+            self.builds[headers.get("x-sluice-build", "none")] += 1
+
+    @property
+    def failed(self) -> int:
+        return sum(count for status, count in self.statuses.items() if status != 200)
+
+    @contextmanager
+    def running(self, threads: int = 4) -> Iterator[Load]:
+        self._stop.clear()
+        workers = [threading.Thread(target=self.run, daemon=True) for _ in range(threads)]
+        for worker in workers:
+            worker.start()
+        try:
+            yield self
+        finally:
+            self._stop.set()
+            for worker in workers:
+                worker.join(timeout=30)
+
+
+class Stack:
+    """One installation in a temporary folder."""
+
+    def __init__(self, state: Path) -> None:
+        self.state = state
+        clean = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "PREFECT_", "SLUICE_"))}
+        self.env = clean | {"SLUICE_STATE": str(state)}
+
+    def run(self, *words: str, code: int | None = 0, seconds: float = 400) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [SLUICE, *words], env=self.env, capture_output=True, text=True, timeout=seconds, check=False
+        )
+        if code is not None:
+            assert done.returncode == code, (
+                f"sluice {' '.join(words)} -> {done.returncode}\n{done.stdout}\n{done.stderr}"
+            )
+        return done
+
+    def ask(self, *words: str, code: int | None = 0, seconds: float = 400) -> Any:
+        return json.loads(self.run(*words, "-o", "json", code=code, seconds=seconds).stdout)
+
+    def up(self) -> dict[str, str]:
+        self.run("up")
+        return self.urls()
+
+    def urls(self) -> dict[str, str]:
+        found: dict[str, str] = self.ask("status")["urls"]
+        return found
+
+    def clients(self) -> dict[str, str]:
+        """The environment that `sluice env` prints."""
+        lines = self.run("env").stdout.splitlines()
+        pairs = (line.removeprefix("export ").split("=", 1) for line in lines if line.startswith("export "))
+        return {name: value.strip("'\"") for name, value in pairs}
+
+    def register(self, *, failing: float = 0.0, model: str = MODEL) -> str:
+        """A new version of the model, by plain MLflow calls in a process of its own."""
+        env = self.env | self.clients() | {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+        done = subprocess.run(
+            [sys.executable, "-c", _REGISTER, model, str(failing)],
+            env=env, capture_output=True, text=True, timeout=180, check=False, cwd=self.state,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stdout.split()[-1]
+
+    def until(self, name: str, is_done: Callable[[dict[str, Any]], bool], seconds: float = 180) -> dict[str, Any]:
+        """Poll a rollout until it is as wanted."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            view = self.ask("rollout", "show", name)
+            if is_done(view):
+                return dict(view)
+            time.sleep(1)
+        raise AssertionError(f"not within {seconds} s: {view}\n{self.run('rollout', 'history', name).stdout}")
+
+    def processes(self) -> list[psutil.Process]:
+        """Every process that carries this installation's folder in its environment or command line."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                mine = str(self.state) in " ".join(process.cmdline())
+                mine = mine or process.environ().get("SLUICE_STATE") == str(self.state)
+                if mine and process.pid != os.getpid():
+                    found.append(process)
+            except (psutil.NoSuchProcess, psutil.AccessDenied):
+                continue
+        return found
+
+    def pid(self, program: str) -> int:
+        """The pid of a program of the stack."""
+        programs = self.ask("status")["programs"]
+        found = next(p["pid"] for p in programs if p["name"] == program)
+        return int(found)
+
+
+@contextmanager
+def fresh_stack() -> Iterator[Stack]:
+    """A stack that is taken down whatever happens."""
+    with tempfile.TemporaryDirectory(prefix="sluice-", dir="/tmp") as folder:
+        stack = Stack(Path(folder))
+        try:
+            stack.up()
+            yield stack
+        finally:
+            stack.run("down", code=None)
+            for process in stack.processes():
+                process.kill()

@@ -1,0 +1,112 @@
+"""The one complete path, everything real: register, deploy, promote, abort, roll back, down."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from stack_rig import MODEL, Load, Stack, fresh_stack
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+PLAN = f"""\
+kind: plan
+model: {MODEL}
+unit: x-user-id
+trigger: {{alias: candidate}}
+metrics:
+  errors: {{source: status}}
+gates:
+  - {{metric: errors, alpha: 0.02}}
+steps:
+  - {{weight: 20, min_requests: 40}}
+  - {{weight: 50, min_requests: 40}}
+expect: {{requests_per_day: 100000}}
+"""
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Stack]:
+    with fresh_stack() as running:
+        plan = running.state / "plan.yaml"
+        plan.write_text(PLAN)
+        running.register()
+        running.run("apply", "-f", str(plan))
+        running.run("deploy", MODEL, "--build", "1")
+        yield running
+
+
+def test_the_first_build_answers_with_its_name_and_an_id(stack: Stack) -> None:
+    said = stack.ask("predict", MODEL, "--data", '{"a": 1.9, "b": 0.5}', "--unit", "u-1")
+    assert said["build"] == f"{MODEL}/1"
+    assert said["prediction_id"].endswith(".0")
+
+
+def test_a_good_candidate_is_promoted_under_load_without_a_failed_request(stack: Stack) -> None:
+    version = stack.register()
+    with Load(stack.urls()["gateway"]).running() as load:
+        done = stack.run("rollout", "start", MODEL, "--build", version, "--watch", "--timeout", "300", code=None)
+    assert done.returncode == 0, done.stderr
+    assert load.failed == 0, load.statuses
+    assert load.builds[f"{MODEL}/{version}"] > 0
+    settled = stack.until(MODEL, lambda view: view["settled"])
+    assert settled["ending"] == "promoted"
+    builds = {build["version"]: build for build in stack.ask("builds", MODEL)}
+    assert "champion" in builds[version]["aliases"]
+    assert builds[version]["tags"]["sluice.ending"] == "promoted"
+
+
+def test_a_failing_candidate_is_aborted_and_no_client_sees_it(stack: Stack) -> None:
+    version = stack.register(failing=0.3)
+    with Load(stack.urls()["gateway"]).running() as load:
+        done = stack.run("rollout", "start", MODEL, "--build", version, "--watch", "--timeout", "300", code=None)
+    assert done.returncode == 3, done.stderr
+    assert load.failed == 0, load.statuses
+    view = stack.ask("rollout", "show", MODEL)
+    assert view["ending"] == "aborted"
+    assert "errors" in view["reason"]
+    assert stack.ask("overview")["targets"][0]["candidate"] is None
+
+
+def test_an_alias_in_mlflow_starts_a_rollout_and_an_abort_by_hand_ends_it(stack: Stack) -> None:
+    version = stack.register()
+    script = f"import mlflow; mlflow.MlflowClient().set_registered_model_alias('{MODEL}', 'candidate', '{version}')"
+    subprocess.run([sys.executable, "-c", script], env=stack.env | stack.clients(), check=True, timeout=120)
+    view = stack.until(MODEL, lambda view: view["candidate"] == version, seconds=60)
+    assert view["cause"] == "alias:candidate"
+    aborted = stack.ask("rollout", "abort", MODEL, "--reason", "changed my mind")
+    assert (aborted["ending"], aborted["weight"]) == ("aborted", 0)
+
+
+def test_rollback_goes_back_to_the_build_before(stack: Stack) -> None:
+    before = stack.ask("overview")["targets"][0]["stable"]
+    stack.run("rollback", MODEL, "--reason", "drill")
+    after = stack.ask("overview")["targets"][0]["stable"]
+    assert after != before
+    said = stack.ask("predict", MODEL, "--data", '{"a": 1.9, "b": 0.5}')
+    assert said["build"] == f"{MODEL}/{after}"
+
+
+def test_up_again_changes_nothing_and_down_leaves_no_process(stack: Stack) -> None:
+    before = {p["name"]: p["pid"] for p in stack.ask("status")["programs"]}
+    stack.run("up")
+    assert {p["name"]: p["pid"] for p in stack.ask("status")["programs"]} == before
+    stack.run("down")
+    assert stack.processes() == []
+    assert Path(stack.state, "ledger.db").exists()
+
+
+def test_up_after_down_brings_back_every_build_and_route(stack: Stack) -> None:
+    stack.run("up")
+    stable = stack.ask("overview")["targets"][0]["stable"]
+    load = Load(stack.urls()["gateway"])
+    for _ in range(120):
+        status, headers = load.ask("u-1", 1.9)
+        if status == 200:
+            break
+        time.sleep(1)
+    assert (status, headers["x-sluice-build"]) == (200, f"{MODEL}/{stable}")
