@@ -1,0 +1,224 @@
+"""The console: closed to strangers, problems with their fix, orders in the ledger under the name of who asked."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from starlette.testclient import TestClient
+
+from registry import orders
+from registry.build import Build, BuildRef
+from registry.errors import NotFound
+from registry.facts import Packed, Ready, StepEntered
+from registry.ledger.memory import MemoryLedger
+from registry.orders import Request
+from registry.plan import Plan
+from registry.rollout import Rollout
+from services.console.acts import table
+from services.console.app import create
+from services.console.ports import Desk
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+TOKEN = "t0ken"
+SECRET = "whsecret"
+BEARER = {"authorization": f"Bearer {TOKEN}"}
+PLAN = Plan.model_validate({"model": "m", "steps": [{"weight": 10}, {"weight": 50}]})
+
+
+class Office:
+    """A console over a ledger in memory."""
+
+    def __init__(self) -> None:
+        self.ledger = MemoryLedger()
+        self.looks = 0
+        self.outcomes: list[dict[str, object]] = []
+        self.desk = Desk(
+            ledger=self.ledger, clock=lambda: datetime.now(UTC), plan=self.plan, resolve=self.resolve,
+            builds=lambda model: [Build(ref=BuildRef(model=model, version="1"), source="x")],
+            record_outcomes=self.record, requests=lambda rollout: (90, 10), look_at_catalog=self.look,
+            admin_token=TOKEN, webhook_secret=SECRET, session_secret="s", links={"gateway": "http://127.0.0.1:1"},
+        )  # fmt: skip
+        self.client = TestClient(create(self.desk, hosts=["127.0.0.1"]), base_url="http://127.0.0.1")
+
+    def plan(self, model: str, variation: str) -> Plan:
+        if model != "m":
+            raise NotFound(f"no plan is applied for {model}/{variation}.", fix="sluice apply -f plan.yaml")
+        return PLAN
+
+    def resolve(self, model: str, name: str) -> BuildRef:
+        return BuildRef(model=model, version="2" if name == "latest" else name)
+
+    def record(self, items: list[dict[str, object]]) -> dict[str, object]:
+        self.outcomes += items
+        return {"accepted": len(items)}
+
+    def look(self) -> tuple[str, ...]:
+        self.looks += 1
+        return ()
+
+    def running(self) -> Rollout:
+        who = Request(actor="ada", cause="cli")
+        first = orders.deploy(self.ledger, plan=PLAN, version="1", request=who, now=NOW).rollout
+        self._launch(first.id)
+        orders.complete(self.ledger, first.id, NOW)
+        second = orders.start(self.ledger, plan=PLAN, version="2", request=who, now=NOW).rollout
+        self._launch(second.id)
+        entered = StepEntered(step=0, weight=1000, actor="policy", reason="ready")
+        return self.ledger.append(second.id, self.ledger.rollout(second.id).seq + 1, entered, NOW)
+
+    def _launch(self, name: str) -> None:
+        for fact in (Packed(bento="b", bento_digest="b", model_digest="m"), Ready(version="2")):
+            self.ledger.append(name, self.ledger.rollout(name).seq + 1, fact, NOW)
+
+
+@pytest.fixture
+def office() -> Office:
+    return Office()
+
+
+def test_every_act_is_closed_to_strangers(office: Office) -> None:
+    rollout = office.running()
+    for method, path, _ in table(office.desk):
+        target = path.format(id=rollout.id, model="m")
+        for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": f"Basic {TOKEN}"}):
+            answer = office.client.request(method, target, headers=headers, json={})
+            assert answer.status_code == 401, (method, target)
+    assert office.ledger.rollout(rollout.id) == rollout
+
+
+def test_an_unknown_host_name_is_refused_against_rebinding(office: Office) -> None:
+    answer = office.client.get("/api/v1/rollouts", headers=BEARER | {"host": "evil.example"})
+    assert answer.status_code == 400
+
+
+def test_an_abort_is_in_the_ledger_under_the_name_of_who_asked(office: Office) -> None:
+    rollout = office.running()
+    answer = office.client.post(
+        f"/api/v1/rollouts/{rollout.id}/abort",
+        headers=BEARER | {"x-sluice-actor": "ada"},
+        json={"reason": "too slow"},
+    )
+    assert (answer.status_code, answer.json()["ending"]) == (200, "aborted")
+    fact = office.ledger.entries(rollout.id)[-1].fact
+    assert (fact.actor, fact.reason) == ("ada", "too slow")
+
+
+def test_a_rollout_is_found_by_id_and_by_model(office: Office) -> None:
+    rollout = office.running()
+    for name in (rollout.id, "m"):
+        assert office.client.get(f"/api/v1/rollouts/{name}", headers=BEARER).json()["id"] == rollout.id
+
+
+def test_problems_say_what_and_how_to_fix_it(office: Office) -> None:
+    answer = office.client.post("/api/v1/rollouts", headers=BEARER, json={"model": "n"})
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["fix"] == "sluice apply -f plan.yaml"
+    refused = office.client.post("/api/v1/rollouts", headers=BEARER, json={"model": "m"})
+    assert (refused.status_code, refused.json()["title"]) == (409, "Refused")
+    assert "sluice deploy m" in refused.json()["fix"]
+    broken = office.client.post("/api/v1/rollouts", headers=BEARER, content=b"{")
+    assert broken.status_code == 422
+
+
+def test_started_twice_it_is_one_rollout(office: Office) -> None:
+    rollout = office.running()
+    again = office.client.post("/api/v1/rollouts", headers=BEARER, json={"model": "m", "build": "2"})
+    assert (again.status_code, again.json()["id"]) == (200, rollout.id)
+
+
+def test_a_plan_with_errors_is_refused_with_all_of_them(office: Office) -> None:
+    text = "kind: plan\nmodel: m\nstepz: []\nsteps: [{weight: 200}]\n"
+    answer = office.client.post("/api/v1/documents", headers=BEARER, json={"document": text, "where": "p.yaml"})
+    assert answer.status_code == 422
+    lines = {error["line"] for error in answer.json()["errors"]}
+    assert lines == {3, 4}
+
+
+@pytest.mark.parametrize("body", [[{"a": 1}, {"b": 2}], {"outcomes": [{"a": 1}, {"b": 2}]}])
+def test_outcomes_come_one_by_one_or_many(office: Office, body: object) -> None:
+    answer = office.client.post("/outcomes", headers=BEARER, json=body)
+    assert (answer.status_code, answer.json()) == (202, {"accepted": 2})
+    assert office.outcomes == [{"a": 1}, {"b": 2}]
+
+
+def test_too_large_a_body_is_refused(office: Office) -> None:
+    answer = office.client.post("/outcomes", headers=BEARER, content=b"[" + b" " * (2 << 20) + b"]")
+    assert answer.status_code == 422
+
+
+def signed(body: bytes, *, at: datetime | None = None, secret: str = SECRET, name: str = "d-1") -> dict[str, str]:
+    stamp = str(int((at or datetime.now(UTC)).timestamp()))
+    content = f"{name}.{stamp}.".encode() + body
+    signature = base64.b64encode(hmac.new(secret.encode(), content, hashlib.sha256).digest()).decode()
+    return {
+        "x-mlflow-delivery-id": name,
+        "x-mlflow-timestamp": stamp,
+        "x-mlflow-signature": f"v1,{signature}",
+    }
+
+
+DELIVERY = json.dumps({"entity": "model_version_alias", "action": "created", "data": {"name": "m"}}).encode()
+
+
+def test_a_genuine_webhook_makes_one_look_however_often_it_is_delivered(office: Office) -> None:
+    headers = signed(DELIVERY)
+    for _ in range(3):
+        assert office.client.post("/webhooks/mlflow", content=DELIVERY, headers=headers).status_code == 200
+    assert office.looks == 1
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        signed(DELIVERY, secret="other"),
+        signed(DELIVERY, at=datetime.now(UTC) - timedelta(hours=1)),
+        signed(b"something else"),
+        signed(DELIVERY) | {"x-mlflow-signature": "garbage"},
+        signed(DELIVERY) | {"x-mlflow-signature": "v1,@@@"},
+        signed(DELIVERY) | {"x-mlflow-timestamp": "soon"},
+    ],
+    ids=["unsigned", "forged", "stale", "tampered", "garbage", "not-base64", "no-time"],
+)
+def test_a_webhook_that_is_not_genuine_changes_nothing(office: Office, headers: dict[str, str]) -> None:
+    assert office.client.post("/webhooks/mlflow", content=DELIVERY, headers=headers).status_code == 401
+    assert office.looks == 0
+
+
+def test_the_pages_ask_for_a_login_and_show_what_happens(office: Office) -> None:
+    rollout = office.running()
+    client = office.client
+    page = client.get("/", headers={"accept": "text/html"}, follow_redirects=False)
+    assert (page.status_code, page.headers["location"]) == (303, "/login")
+    assert client.post("/login", data={"token": "wrong"}).status_code == 401
+    home = client.post("/login", data={"token": TOKEN, "name": "ada"})
+    assert rollout.id in home.text
+    detail = client.get(f"/rollouts/{rollout.id}")
+    assert "StepEntered" in detail.text
+    assert "default-src 'self'" in detail.headers["content-security-policy"]
+
+
+def test_a_form_without_its_token_orders_nothing(office: Office) -> None:
+    rollout = office.running()
+    office.client.post("/login", data={"token": TOKEN, "name": "ada"})
+    forged = office.client.post(f"/rollouts/{rollout.id}/abort", data={"reason": "x"}, follow_redirects=False)
+    assert forged.status_code == 401
+    page = office.client.get(f"/rollouts/{rollout.id}").text
+    action = page.split(f'action="/rollouts/{rollout.id}/abort?')[1].split('"')[0]
+    office.client.post(f"/rollouts/{rollout.id}/abort?{action}", data={"reason": "seen enough"})
+    assert office.ledger.entries(rollout.id)[-1].fact.actor == "ada"
+
+
+def test_what_a_rollout_says_is_escaped(office: Office) -> None:
+    rollout = office.running()
+    orders.pause(office.ledger, rollout.id, actor="<script>", reason="<img src=x onerror=alert(1)>", now=NOW)
+    office.client.post("/login", data={"token": TOKEN})
+    page = office.client.get(f"/rollouts/{rollout.id}").text
+    assert "<img src=x" not in page
+    assert "<script>" not in page
