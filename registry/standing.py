@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from registry.build import BuildRef
-from registry.plan import Serve
+from registry.plan import Serve, Strategy
 from registry.rollout import Phase, Rollout
 
 
@@ -27,6 +27,8 @@ class Standing:
     """The build being tried, if any traffic is asked for it."""
     weight: int = 0
     """The candidate's share in basis points."""
+    is_shadow: bool = False
+    """Whether that share is of copies: every caller is answered by stable."""
     rollout: str | None = None
     epoch: int = 0
     warm: frozenset[BuildRef] = frozenset()
@@ -100,6 +102,7 @@ def _standing(rollouts: list[Rollout]) -> Standing | None:
         unit=(held or last).plan.unit,
         candidate=trying.candidate if trying else None,
         weight=trying.weight if trying else 0,
+        is_shadow=trying is not None and trying.requested.strategy == Strategy.SHADOW,
         rollout=held.id if held is not None else None,
         epoch=held.epoch if held is not None else last.epoch,
         warm=frozenset(warm),

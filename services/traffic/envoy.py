@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -16,7 +17,7 @@ from services.traffic.envoy_clusters import Resource, clusters, discovery
 from services.traffic.envoy_files import canonical, digest, publish, read_resources, read_text
 from services.traffic.envoy_limits import Limits
 from services.traffic.envoy_logs import next_rotated, rejection
-from services.traffic.envoy_names import BOOTSTRAP_FILE, LIVE, ROUTES, SHADOW, cluster_name, members
+from services.traffic.envoy_names import BOOTSTRAP_FILE, LIVE, ROUTES, SHADOW, cluster_name, members, mirror_name
 from services.traffic.envoy_routes import route_configuration
 from services.traffic.table import RouteTable
 
@@ -59,7 +60,12 @@ class Envoy:
         folder = folder.absolute()
         self.limits = limits or Limits()
         self.places = Places(
-            folder=folder, admin_socket=admin_socket(folder), logs=folder / "logs", host=host, port=port
+            folder=folder,
+            admin_socket=socket_path(folder, "admin"),
+            shadow_socket=socket_path(folder, "shadow"),
+            logs=folder / "logs",
+            host=host,
+            port=port,
         )
         self.log = folder / "envoy.log"
         self._binary = binary
@@ -99,7 +105,7 @@ class Envoy:
 
     def apply(self, table: RouteTable) -> None:
         """Bring a table into force: clusters, routes, and in a later call the removal of what is left over."""
-        wanted = clusters(table, self.limits)
+        wanted = clusters(table, self.limits, self.places.shadow_socket)
         routes = self._route_file(table)
         if self.observe() == table.version and read_text(self.places.routes) == routes:
             self._clear_away(wanted)
@@ -126,6 +132,11 @@ class Envoy:
             return self._active().get(cluster_name(build), 0)
         except Unreachable:
             return None
+
+    def dropped_copies(self, build: BuildRef) -> int:
+        """Copies for a shadow that were dropped because it is too slow, since Envoy started. Raises Unreachable."""
+        cluster = f"cluster.{mirror_name(build)}"
+        return sum(int(n) for n in self._admin.stats(f"^{re.escape(cluster)}.upstream_rq_pending_overflow$").values())
 
     def requests_under_way(self) -> int:
         """Requests that callers have sent at least the headers of. Raises Unreachable."""
@@ -219,10 +230,10 @@ class Envoy:
         return active
 
 
-def admin_socket(folder: Path) -> Path:
-    """Where the admin socket is: in the folder, unless its path is too long for a socket."""
-    inside = folder / "admin.sock"
+def socket_path(folder: Path, name: str) -> Path:
+    """Where a socket of ours is: in the folder, unless its path is too long for a socket."""
+    inside = folder / f"{name}.sock"
     if len(str(inside)) < 100:
         return inside
     runtime = Path(os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/sluice-{os.getuid()}")  # noqa: S108
-    return runtime / f"envoy-{digest(str(folder))}.sock"
+    return runtime / f"{digest(str(folder))}-{name}.sock"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from services.traffic.envoy_clusters import Resource
 from services.traffic.envoy_limits import Limits, seconds
-from services.traffic.envoy_names import CLUSTERS_FILE, LIVE, ROUTES, ROUTES_FILE, envoy_type
-from services.traffic.log_format import METADATA, PREDICTION_HEADER, log_format
+from services.traffic.envoy_names import CLUSTERS_FILE, LIVE, ROUTES, ROUTES_FILE, SHADOW, envoy_type
+from services.traffic.log_format import CLUSTER_HEADER, METADATA, PREDICTION_HEADER, TIMEOUT_HEADER, log_format
 
 READY_PATH = "/-/ready"
 
@@ -20,6 +20,7 @@ class Places:
 
     folder: Path
     admin_socket: Path
+    shadow_socket: Path
     logs: Path
     host: str
     port: int
@@ -39,7 +40,7 @@ def bootstrap(places: Places, limits: Limits) -> Resource:
         "node": {"id": "sluice", "cluster": "sluice"},
         "admin": {"address": {"pipe": {"path": str(places.admin_socket), "mode": 0o600}}},
         "dynamic_resources": {"cds_config": _watched(places.clusters)},
-        "static_resources": {"listeners": [_live(places, limits)]},
+        "static_resources": {"listeners": [_live(places, limits), _shadow(places, limits)]},
         "overload_manager": _overload(limits),
         "stats_config": {"stats_matcher": {"exclusion_list": {"patterns": [{"suffix": "_bucket"}]}}},
     }
@@ -91,6 +92,33 @@ def _manager(places: Places, limits: Limits) -> Resource:
     }
 
 
+def _shadow(places: Places, limits: Limits) -> Resource:
+    """Copies come back in through a socket, so that their answers are logged like any other."""
+    kind = envoy_type("envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager")
+    route = {
+        "match": {"prefix": "/"},
+        "route": {"cluster_header": CLUSTER_HEADER, "timeout": seconds(limits.receive_seconds)},
+        "request_headers_to_remove": [CLUSTER_HEADER],
+    }
+    manager = {
+        "@type": kind,
+        "stat_prefix": SHADOW,
+        "codec_type": "HTTP1",
+        "generate_request_id": False,
+        "preserve_external_request_id": True,
+        "stream_idle_timeout": seconds(limits.idle_seconds),
+        "common_http_protocol_options": {"idle_timeout": seconds(limits.idle_seconds)},
+        "route_config": {"virtual_hosts": [{"name": SHADOW, "domains": ["*"], "routes": [route]}]},
+        "http_filters": [_time_limit(), _take_prediction(), _router()],
+        "access_log": [_access_log(places.logs / f"{SHADOW}.jsonl", SHADOW)],
+    }
+    return {
+        "name": SHADOW,
+        "address": {"pipe": {"path": str(places.shadow_socket), "mode": 0o600}},
+        "filter_chains": [{"filters": [_typed("envoy.filters.network.http_connection_manager", manager)]}],
+    }
+
+
 def _watched(path: Path) -> Resource:
     return {"path_config_source": {"path": str(path)}, "resource_api_version": "V3"}
 
@@ -125,6 +153,14 @@ def _readiness() -> Resource:
 def _body_limit(limits: Limits) -> Resource:
     kind = envoy_type("envoy.extensions.filters.http.buffer.v3.Buffer")
     return _typed("envoy.filters.http.buffer", {"@type": kind, "max_request_bytes": limits.body_bytes})
+
+
+def _time_limit() -> Resource:
+    """A copy's own limit, so that it ends as a timeout in the log and not by being cut off from the live side."""
+    kind = envoy_type("envoy.extensions.filters.http.header_mutation.v3.HeaderMutation")
+    header = {"key": "x-envoy-upstream-rq-timeout-ms", "value": f"%REQ({TIMEOUT_HEADER})%"}
+    mutations = {"request_mutations": [{"append": {"header": header}}]}
+    return _typed("envoy.filters.http.header_mutation", {"@type": kind, "mutations": mutations})
 
 
 def _take_prediction() -> Resource:

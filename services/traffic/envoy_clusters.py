@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from registry.build import BuildRef, Endpoint
 from services.traffic.envoy_limits import Limits, seconds
-from services.traffic.envoy_names import cluster_name, envoy_type, pair_name
+from services.traffic.envoy_names import cluster_name, envoy_type, mirror_name, pair_name
 from services.traffic.log_format import METADATA
 from services.traffic.table import RouteTable
 
 Resource = dict[str, object]
 
 
-def clusters(table: RouteTable, limits: Limits) -> dict[str, Resource]:
-    """The clusters that the table's routes name, by name."""
+def clusters(table: RouteTable, limits: Limits, shadow_socket: Path) -> dict[str, Resource]:
+    """The clusters that the table's routes name, by name. Copies go to the shadow listener at `shadow_socket`."""
     found: dict[str, Resource] = {}
     for route in table.models:
         targets = {part.target for audience in route.audiences for part in audience.slices}
@@ -26,6 +27,10 @@ def clusters(table: RouteTable, limits: Limits) -> dict[str, Resource]:
                 found.setdefault(cluster_name(stable), _build_cluster(stable, table.endpoint(stable), limits))
                 found[pair_name(build, stable)] = _pair_cluster(build, stable, limits)
                 found[cluster_name(build)]["outlier_detection"] = _ejection()
+        for mirror in (mirror for audience in route.audiences for mirror in audience.mirrors):
+            build = BuildRef(model=route.model, version=mirror.assigned.build)
+            found.setdefault(cluster_name(build), _build_cluster(build, table.endpoint(build), limits))
+            found[mirror_name(build)] = _mirror_cluster(build, shadow_socket, limits)
     return found
 
 
@@ -79,6 +84,21 @@ def _pair_cluster(build: BuildRef, fallback: BuildRef, limits: Limits) -> Resour
                 "clusters": members,
             },
         },
+    }
+
+
+def _mirror_cluster(build: BuildRef, shadow_socket: Path, limits: Limits) -> Resource:
+    """A slow shadow holds no more than these requests; copies beyond them are dropped."""
+    address = {"pipe": {"path": str(shadow_socket)}}
+    return {
+        "name": mirror_name(build),
+        "type": "STATIC",
+        "connect_timeout": seconds(limits.connect_seconds),
+        "load_assignment": {
+            "cluster_name": mirror_name(build),
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}],
+        },
+        "circuit_breakers": _breakers(limits.shadow_requests),
     }
 
 

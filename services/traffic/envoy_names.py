@@ -24,9 +24,14 @@ def pair_name(build: BuildRef, fallback: BuildRef) -> str:
     return f"{service_name(build)}+{service_name(fallback)}"
 
 
+def mirror_name(build: BuildRef) -> str:
+    """The cluster that copies of requests for a build go to: our own shadow listener, with bounds of its own."""
+    return f"{service_name(build)}~mirror"
+
+
 def members(cluster: str) -> tuple[str, ...]:
-    """The builds' clusters that a cluster sends to."""
-    return tuple(cluster.split("+"))
+    """The builds' clusters that a cluster leads to."""
+    return tuple(cluster.removesuffix("~mirror").split("+"))
 
 
 def envoy_type(name: str) -> str:

@@ -8,9 +8,18 @@ from registry.access_log import Place, UnitSource
 from registry.build import BuildRef, slug
 from services.traffic.envoy_clusters import Resource
 from services.traffic.envoy_limits import Limits, seconds
-from services.traffic.envoy_names import ROUTES, cluster_name, pair_name
-from services.traffic.log_format import ASSIGNED_HEADER, BUILD_HEADER, METADATA, UNIT_HEADER
-from services.traffic.table import AudienceRoute, ModelRoute, RouteTable, Slice
+from services.traffic.envoy_names import ROUTES, cluster_name, mirror_name, pair_name
+from services.traffic.log_format import (
+    ASSIGNED_HEADER,
+    BUILD_HEADER,
+    CLUSTER_HEADER,
+    METADATA,
+    PLACE_HEADER,
+    SHADOW_HEADER,
+    TIMEOUT_HEADER,
+    UNIT_HEADER,
+)
+from services.traffic.table import AudienceRoute, Mirror, ModelRoute, RouteTable, Slice
 
 VERBS = ("predict", "invocations")
 """What may be called on a model, and on its service by the same name."""
@@ -84,6 +93,7 @@ def _route(
                 "clusters": [_entry(model.model, part) for part in audience.slices],
             },
             **({"hash_policy": [_hashing(model, audience)]} if hashed else {}),
+            "request_mirror_policies": [_mirror(model, mirror, place) for mirror in audience.mirrors],
         },
     }
 
@@ -98,6 +108,24 @@ def _entry(model: str, part: Slice) -> Resource:
         name = pair_name(build, BuildRef(model=model, version=target.fallback))
         headers.append(_set("x-envoy-retry-on", _FALLBACK_ON))
     return {"name": name, "weight": part.size, "request_headers_to_add": headers}
+
+
+def _mirror(model: ModelRoute, mirror: Mirror, place: Place) -> Resource:
+    """A copy carries where it goes, what it is and how long it may take: the shadow listener knows nothing itself."""
+    build = BuildRef(model=model.model, version=mirror.assigned.build)
+    headers = {
+        CLUSTER_HEADER: cluster_name(build),
+        PLACE_HEADER: place.mark,
+        ASSIGNED_HEADER: mirror.assigned.header,
+        SHADOW_HEADER: "1",
+        TIMEOUT_HEADER: str(round(model.timeout * 1000)),
+    }
+    return {
+        "cluster": mirror_name(build),
+        "runtime_fraction": {"default_value": {"numerator": mirror.share, "denominator": "TEN_THOUSAND"}},
+        "disable_shadow_host_suffix_append": True,
+        "request_headers_mutations": [{"append": _set(name, _literal(value))} for name, value in headers.items()],
+    }
 
 
 def _hashing(model: ModelRoute, audience: AudienceRoute) -> Resource:

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 from registry.access_log import FORMAT_VERSION
+from services.traffic.envoy_names import SHADOW
 
 METADATA = "sluice"
 """The namespace of our metadata on routes, hosts and requests."""
 ASSIGNED_HEADER = "x-sluice-assigned"
 UNIT_HEADER = "x-sluice-unit"
+PLACE_HEADER = "x-sluice-place"
+CLUSTER_HEADER = "x-sluice-cluster"
+TIMEOUT_HEADER = "x-sluice-timeout-ms"
+SHADOW_HEADER = "x-sluice-shadow"
+"""Tells a service that nobody sees its answer."""
 PREDICTION_HEADER = "x-sluice-prediction"
 BUILD_HEADER = "x-sluice-build"
 
 
 def log_format(listener: str) -> dict[str, object]:
-    """The JSON format of a listener's log: `live` or `shadow`."""
+    """The JSON format of a listener's log: `live` or `shadow`. A copy carries its place in a header."""
+    place = f"%REQ({PLACE_HEADER})%" if listener == SHADOW else f"%METADATA(ROUTE:{METADATA}:place)%"
     return {
         "v": FORMAT_VERSION,
         "listener": listener,
         "ts": "%START_TIME(%s%6f)%",
         "rid": "%REQ(X-REQUEST-ID)%",
-        "route": f"%METADATA(ROUTE:{METADATA}:place)%",
+        "route": place,
         "assigned": f"%REQ({ASSIGNED_HEADER})%",
         "unit": f"%REQ({UNIT_HEADER})%",
         "upstream": f"%UPSTREAM_METADATA({METADATA}:build)%",

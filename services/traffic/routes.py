@@ -9,7 +9,7 @@ from registry.access_log import Arm, Assigned
 from registry.build import BuildRef, Endpoint, slug
 from registry.standing import Standing
 from services.traffic.slots import SLOTS, runs
-from services.traffic.table import FALLBACK, AudienceRoute, ModelRoute, RouteTable, Slice, Target
+from services.traffic.table import FALLBACK, AudienceRoute, Mirror, ModelRoute, RouteTable, Slice, Target
 
 
 def routes(standings: Sequence[Standing], endpoints: Mapping[BuildRef, Endpoint]) -> RouteTable:
@@ -34,7 +34,10 @@ def _model(model: str, standings: tuple[Standing, ...], endpoints: Mapping[Build
     fallback = _fallback(standings)
     timeouts = [fallback.serve.timeout, (fallback.stable_serve or fallback.serve).timeout]
     audience = AudienceRoute(
-        name=FALLBACK, salt=f"{slug(model)}/{FALLBACK}", slices=_slices(fallback, SLOTS, endpoints)
+        name=FALLBACK,
+        salt=f"{slug(model)}/{FALLBACK}",
+        slices=_slices(fallback, SLOTS, endpoints),
+        mirrors=_mirrors(fallback, endpoints),
     )
     return ModelRoute(model=model, unit=fallback.unit, timeout=max(timeouts), audiences=(audience,))
 
@@ -45,7 +48,7 @@ def _fallback(standings: tuple[Standing, ...]) -> Standing:
 
 
 def _slices(standing: Standing, length: int, endpoints: Mapping[BuildRef, Endpoint]) -> tuple[Slice, ...]:
-    served = standing.candidate if standing.candidate in endpoints else None
+    served = standing.candidate if standing.candidate in endpoints and not standing.is_shadow else None
     weight = standing.weight if served is not None else 0
     stable = _target(standing, Arm.STABLE, standing.stable, weight)
     candidate = _target(standing, Arm.CANDIDATE, served or standing.stable, weight)
@@ -53,13 +56,25 @@ def _slices(standing: Standing, length: int, endpoints: Mapping[BuildRef, Endpoi
     return tuple(Slice(size=run.length, target=candidate if run.is_candidate else stable) for run in parts)
 
 
+def _mirrors(standing: Standing, endpoints: Mapping[BuildRef, Endpoint]) -> tuple[Mirror, ...]:
+    if not standing.is_shadow or standing.candidate not in endpoints or standing.candidate is None:
+        return ()
+    mark = _mark(standing, Arm.CANDIDATE, standing.candidate, standing.weight)
+    return (Mirror(assigned=mark, share=standing.weight),)
+
+
 def _target(standing: Standing, arm: Arm, build: BuildRef, weight: int) -> Target:
-    assigned = Assigned(
+    has_fallback = arm is Arm.CANDIDATE and standing.serve.retry
+    return Target(
+        assigned=_mark(standing, arm, build, weight), fallback=standing.stable.version if has_fallback else None
+    )
+
+
+def _mark(standing: Standing, arm: Arm, build: BuildRef, weight: int) -> Assigned:
+    return Assigned(
         variation=standing.variation, arm=arm, build=build.version, rollout=standing.rollout, epoch=standing.epoch,
         weight=weight,
     )  # fmt: skip
-    has_fallback = arm is Arm.CANDIDATE and standing.serve.retry
-    return Target(assigned=assigned, fallback=standing.stable.version if has_fallback else None)
 
 
 def _wanted(standing: Standing) -> tuple[BuildRef, ...]:

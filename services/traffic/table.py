@@ -35,6 +35,15 @@ class Slice:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Mirror:
+    """A build that gets copies of requests. Its answers go nowhere but into the shadow log."""
+
+    assigned: Assigned
+    share: int
+    """Of the requests, in basis points; drawn for each request."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class AudienceRoute:
     """One audience of a model: who belongs to it, and its slots."""
 
@@ -42,6 +51,7 @@ class AudienceRoute:
     salt: str
     """Goes before the unit in the hash; one for a (model, audience) for life."""
     slices: tuple[Slice, ...]
+    mirrors: tuple[Mirror, ...] = ()
     condition: str | None = None
     """CEL over request headers; none takes every request that is left."""
 

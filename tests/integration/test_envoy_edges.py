@@ -189,14 +189,16 @@ def test_a_foreign_change_of_the_files_is_put_right(tmp_path: Path, services: di
 
 def test_validate_mode_accepts_what_is_generated(tmp_path: Path, services: dict[str, Upstream]) -> None:
     """With unknown fields refused, and every cluster known."""
-    standings = [standing(weight=3000), standing(model=ODD, weight=100, retry=False, unit=None)]
+    standings = [standing(weight=3000), standing(model=ODD, weight=100, retry=False, unit=None, is_shadow=True)]
     table = routes(standings, everywhere(services))
     with gateway(tmp_path) as running:
         config = json.loads((tmp_path / "bootstrap.json").read_text())
     manager = config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
     del manager["rds"], config["dynamic_resources"]
     manager["route_config"] = route_configuration(table, running.plane.limits)
-    config["static_resources"]["clusters"] = list(clusters(table, running.plane.limits).values())
+    config["static_resources"]["clusters"] = list(
+        clusters(table, running.plane.limits, running.plane.places.shadow_socket).values()
+    )
     path = tmp_path / "whole.json"
     path.write_text(json.dumps(config))
     command = [str(find_binary()), "--mode", "validate", "-c", str(path), "--reject-unknown-dynamic-fields"]

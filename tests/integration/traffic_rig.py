@@ -89,13 +89,16 @@ class Gateway:
 
     def lines(self, count: int) -> list[LogLine]:
         """The exposures in the log, once there are at least `count`."""
+        return eventually(lambda: len(rows := self._logged("live", is_shadow=False)) >= count and rows)
 
-        def exposures() -> list[LogLine]:
-            files = sorted(self.plane.logs.glob("live*.jsonl"))
-            rows = [parse(line) for file in files for line in file.read_text().splitlines()]
-            return [row for row in rows if row.is_exposure]
+    def shadow_lines(self, count: int) -> list[LogLine]:
+        """The copies in the shadow log, once there are at least `count`."""
+        return eventually(lambda: len(rows := self._logged("shadow", is_shadow=True)) >= count and rows)
 
-        return eventually(lambda: (rows := exposures()) and len(rows) >= count and rows)
+    def _logged(self, listener: str, *, is_shadow: bool) -> list[LogLine]:
+        files = sorted(self.plane.logs.glob(f"{listener}*.jsonl"))
+        rows = [parse(line) for file in files for line in file.read_text().splitlines()]
+        return [row for row in rows if row.assigned and row.is_shadow is is_shadow]
 
 
 @contextlib.contextmanager
@@ -129,10 +132,11 @@ def build(version: str, model: str = "delays") -> BuildRef:
 def standing(
     *, weight: int = 0, epoch: int = 1, stable: str = "1", candidate: str = "2", model: str = "delays",
     unit: str | None = "x-user-id", retry: bool = True, timeout: str = "1s", rollout: str = "r-7",
+    is_shadow: bool = False,
 ) -> Standing:  # fmt: skip
     return Standing(
         model=model, variation="default", stable=build(stable, model), unit=unit,
         serve=Serve(retry=retry, timeout=timeout),
         candidate=build(candidate, model) if weight else None, weight=weight,
-        rollout=rollout if weight else None, epoch=epoch,
+        rollout=rollout if weight else None, epoch=epoch, is_shadow=is_shadow,
     )  # fmt: skip

@@ -114,3 +114,22 @@ def test_who_has_no_unit_is_assigned_at_random_and_told_so() -> None:
         assert (drawn.slot, drawn.reason) == (SLOTS - 1, Reason.RANDOM)
     assert assign(route, audience, "u1", lambda _: 0).reason is Reason.HASH
     assert assign(replace(route, unit=None), audience, "u1", lambda _: 0).reason is Reason.RANDOM
+
+
+def test_a_shadow_gets_copies_and_no_caller() -> None:
+    table = routes([trying(2500, is_shadow=True)], ENDPOINTS)
+    audience = table.models[0].audiences[-1]
+    assert shares(table) == {"1": SLOTS}
+    (mirror,) = audience.mirrors
+    assert (mirror.share, mirror.assigned.build, mirror.assigned.arm) == (2500, "2", Arm.CANDIDATE)
+    assert (mirror.assigned.rollout, mirror.assigned.epoch, mirror.assigned.weight) == ("r-1", 5, 2500)
+
+
+def test_a_shadow_that_runs_nowhere_gets_nothing_and_is_reported() -> None:
+    table = routes([trying(2500, is_shadow=True)], {STABLE: ENDPOINTS[STABLE]})
+    assert table.models[0].audiences[-1].mirrors == ()
+    assert table.missing == (CANDIDATE,)
+
+
+def test_a_canary_has_no_mirror() -> None:
+    assert routes([trying(2500)], ENDPOINTS).models[0].audiences[-1].mirrors == ()
