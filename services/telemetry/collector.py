@@ -26,11 +26,12 @@ from services.telemetry.counts import Count
 from services.telemetry.exposure import Exposure, expose
 from services.telemetry.joining import Joiner
 from services.telemetry.pulse import beats
+from services.telemetry.segments import COLUMNS, numbered, spans
 from services.telemetry.sheet import Requests, Sheet, Side, by_side, is_compared, seen_rows
 from services.telemetry.spec import SpecSource
 from services.telemetry.specs import Specs
 from services.telemetry.store import Store, write_tallies
-from services.telemetry.tail import Chunk, Identity, Tail
+from services.telemetry.tail import Chunk, Tail
 from services.telemetry.unjudged import keep
 
 BUCKET = 300
@@ -39,6 +40,8 @@ POLL = 0.1
 """Seconds between looks at a log that has nothing new."""
 BACK_OFF = 1.0
 """Seconds to wait after the database or the ledger failed."""
+QUIET = 60.0
+"""Seconds without a write after which a rotated file is taken to be complete."""
 KEPT_IN_QUARANTINE = 1_000
 _LINE_LIMIT = 2_000
 
@@ -90,14 +93,17 @@ class Collector:
             stop.wait(pause)
 
     def finished(self) -> tuple[Path, ...]:
-        """Rotated files whose every line is safe in the database, power loss included: they may be deleted."""
+        """Rotated files whose every line is safe in the database, power loss included: they may be deleted.
+
+        A file that was written to in the last minute is not among them: the data plane may hold it open still.
+        """
         offsets = self._load_offsets()
-        self._store.checkpoint()
-        return self._tail.finished(offsets)
+        self._store.harden()
+        return self._tail.finished(offsets, round((self._clock().timestamp() - QUIET) * 1e9))
 
     def _forget(self) -> None:
         self._tail = Tail(self._path)
-        self._offsets: dict[Identity, int] | None = None
+        self._offsets: dict[str, int] | None = None
 
     def _read(self, now: int) -> tuple[int, bool]:
         """Lines read, and whether the log was read to its end."""
@@ -106,16 +112,16 @@ class Collector:
         lines, is_level = 0, True
         for chunk in self._tail.chunks(self._offsets):
             self._take(chunk, now)
-            self._offsets[chunk.file] = chunk.end
+            self._offsets[chunk.head] = chunk.end
             lines += len(chunk.lines)
             is_level = is_level and chunk.is_last
         return lines, is_level
 
-    def _load_offsets(self) -> dict[Identity, int]:
+    def _load_offsets(self) -> dict[str, int]:
         table = schema.offsets
-        query = sa.select(table.c.inode, table.c.head, table.c.offset).where(table.c.log == self._log)
+        query = sa.select(table.c.head, table.c.offset).where(table.c.log == self._log)
         with self._store.read() as connection:
-            return {Identity(inode=inode, head=head): offset for inode, head, offset in connection.execute(query)}
+            return dict(connection.execute(query).tuples().all())
 
     def _take(self, chunk: Chunk, now: int) -> None:
         """Count one chunk in one transaction."""
@@ -124,10 +130,10 @@ class Collector:
             self._specs.get(rollout, now)  # asks the ledger before this transaction keeps others waiting
         with self._store.write() as connection:
             self._move_offset(connection, chunk, now)
-            before = connection.scalar(sa.select(sa.func.max(schema.exposures.c.id))) or 0
-            written = self._store.insert(connection, schema.exposures, Exposure._fields, batch.exposures)
-            if written != len(batch.exposures):
-                batch.drop_repeated(connection, before)
+            before = self._store.take_ids(connection, len(batch.exposures))
+            self._store.insert(connection, schema.exposures, COLUMNS, numbered(batch.exposures, before))
+            segments = spans(batch.exposures, before)
+            self._store.add(connection, schema.segments, segments, {"first_at": "min", "last_at": "max"})
             self._tally(connection, batch.exposures, before, now)
             self._joiner.wake(connection, before)
             _set_aside(connection, batch.unreadable)
@@ -156,12 +162,12 @@ class Collector:
         return sheet, unknown
 
     def _move_offset(self, connection: Connection, chunk: Chunk, now: int) -> None:
-        table, file = schema.offsets, chunk.file
+        table = schema.offsets
         if chunk.start == 0:
-            row = (self._log, file.inode, file.head, chunk.end, now)
-            moved = self._store.insert(connection, table, ("log", "inode", "head", "offset", "read_at"), [row])
+            row = (self._log, chunk.head, chunk.end, now)
+            moved = self._store.insert(connection, table, ("log", "head", "offset", "read_at"), [row])
         else:
-            same = sa.and_(table.c.log == self._log, table.c.inode == file.inode, table.c.head == file.head)
+            same = sa.and_(table.c.log == self._log, table.c.head == chunk.head)
             update = sa.update(table).where(same, table.c.offset == chunk.start)
             moved = connection.execute(update.values(offset=chunk.end, read_at=now)).rowcount
         if moved != 1:
@@ -181,7 +187,7 @@ class _Batch:
         for text in chunk.lines:
             try:
                 line = parse(text.decode())
-                exposure = expose(line, bucket)
+                exposure = _storable(expose(line, bucket), text)
             except (ValueError, RecursionError) as error:
                 self.unreadable.append({"log": log, "read_at": now, "reason": _shown(str(error)), "line": _shown(text)})
                 continue
@@ -190,25 +196,15 @@ class _Batch:
             else:
                 self.counts[Count.SHADOWS if line.is_shadow else Count.UNASSIGNED] += 1
         self.counts[Count.QUARANTINED] = len(self.unreadable)
-        self._count_exposures()
-
-    def drop_repeated(self, connection: Connection, before: int) -> None:
-        """Leave out the requests that the unique index refused: their ids were known. Rows after `before` are ours."""
-        table = schema.exposures
-        written = set(connection.scalars(sa.select(table.c.rid).where(table.c.id > before, table.c.rid.is_not(None))))
-        fresh = []
-        for exposure in self.exposures:
-            if exposure.rid is not None and exposure.rid not in written:
-                self.counts[Count.REPEATED] += 1
-                continue
-            written.discard(exposure.rid)
-            fresh.append(exposure)
-        self.exposures = fresh
-        self._count_exposures()
-
-    def _count_exposures(self) -> None:
         self.counts[Count.EXPOSURES] = len(self.exposures)
         self.counts[Count.ABANDONED] = sum(exposure.failed is None for exposure in self.exposures)
+
+
+def _storable(exposure: Exposure | None, text: bytes) -> Exposure | None:
+    """The exposure; raises ValueError where its line holds escapes that stand for what no database keeps."""
+    if exposure is not None and b"\\u" in text:
+        exposure.require_storable()
+    return exposure
 
 
 def _set_aside(connection: Connection, unreadable: list[dict[str, Any]]) -> None:

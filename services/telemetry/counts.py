@@ -16,8 +16,6 @@ class Count(StrEnum):
     """Lines of mirrored copies."""
     UNASSIGNED = "unassigned"
     """Lines of requests that were assigned to nothing, such as unknown paths and health checks."""
-    REPEATED = "repeated"
-    """Lines whose request id was known already; the first line stands."""
     QUARANTINED = "quarantined"
     """Lines that could not be read."""
     ABANDONED = "abandoned"

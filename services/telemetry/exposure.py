@@ -19,7 +19,7 @@ from registry.rollout import FULL
 _BROKEN = frozenset({"UF", "UH", "UO", "UC", "UR", "UT", "LR", "URX", "UPE", "UMSDR", "NC"})
 """Envoy's flags for a service that could not be reached, broke off or took too long."""
 
-_LIMITS = (2**53, 2**53, 2**15, 2**15, 2**31, FULL + 1)
+_FAR, _WIDE, _SMALL = 2**53, 2**31, 2**15
 
 
 class Exposure(NamedTuple):
@@ -48,6 +48,14 @@ class Exposure(NamedTuple):
     attempts: int
     prediction: str | None
 
+    def require_storable(self) -> None:
+        """Raise ValueError for a text that some database cannot keep: NUL, or half of a surrogate pair."""
+        for text in self:
+            if isinstance(text, str) and "\0" in text:
+                raise ValueError("a text contains NUL")
+            if isinstance(text, str):
+                text.encode()
+
     @property
     def is_compared(self) -> bool:
         """Whether chance decided between two arms of a rollout: what its tallies count."""
@@ -57,13 +65,16 @@ class Exposure(NamedTuple):
 def expose(line: LogLine, bucket_seconds: int) -> Exposure | None:
     """The exposure that a line tells of; None for mirrored copies and for requests assigned to nothing.
 
-    Raises ValueError for a line that no database can keep.
+    Raises ValueError for numbers that no database can keep: one such line would stop the collector for ever.
     """
     assigned = line.assigned
     if line.is_shadow or assigned is None:
         return None
+    is_sound = 0 <= line.ts_us < _FAR and 0 <= (line.duration_us or 0) < _FAR and 0 <= line.status < _SMALL
+    if not (is_sound and 0 <= line.attempts < _SMALL and 0 <= assigned.epoch < _WIDE and 0 <= assigned.weight <= FULL):
+        raise ValueError("a number is out of range")
     seconds = line.ts_us // 1_000_000
-    exposure = Exposure(
+    return Exposure(
         line.request_id or None,
         line.ts_us,
         line.model or "",
@@ -83,27 +94,14 @@ def expose(line: LogLine, bucket_seconds: int) -> Exposure | None:
         line.attempts,
         line.prediction,
     )
-    _refuse_unstorable(exposure)
-    return exposure
 
 
 def failed(line: LogLine) -> int | None:
     """1 where the assigned build failed, 0 where it did not, None where the client left before anyone could tell."""
     if line.attempts > 1:
         return 1
+    if not line.flags:
+        return int(line.status >= 500 or line.is_fallback)
     if line.is_abandoned:
         return None
-    return int(line.is_failure or bool(line.flags and line.flags & _BROKEN))
-
-
-def _refuse_unstorable(exposure: Exposure) -> None:
-    """A single poisonous value would stop the collector for ever: it belongs into quarantine."""
-    numbers = (exposure.at, exposure.duration or 0, exposure.status, exposure.attempts, exposure.epoch, exposure.weight)
-    for value, limit in zip(numbers, _LIMITS, strict=True):
-        if not 0 <= value < limit:
-            raise ValueError(f"number out of range: {value}")
-    texts = "".join(filter(None, (exposure.rid, exposure.model, exposure.unit, exposure.prediction, exposure.rollout)))
-    if not texts.isascii():
-        texts.encode()
-    if "\0" in texts:
-        raise ValueError("a text contains NUL")
+    return int(line.is_failure or not _BROKEN.isdisjoint(line.flags))

@@ -7,6 +7,8 @@ collector joins; others only put outcomes in.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
@@ -17,6 +19,7 @@ from services.telemetry.exposure import Exposure
 from services.telemetry.judging import Findings, Outcome, judge
 from services.telemetry.outcomes import State, read_value
 from services.telemetry.scores import same
+from services.telemetry.segments import Finder, by_id
 from services.telemetry.sheet import Sheet
 from services.telemetry.specs import Specs
 from services.telemetry.store import Store, write_tallies
@@ -31,8 +34,6 @@ _SWEEP = 1_000_000
 _LIMIT = 2_000
 """Outcomes handled in one transaction."""
 
-_EXPOSURE = tuple(schema.exposures.c[name] for name in Exposure._fields)
-
 
 class Joiner:
     """Joins what is in the store; told by the collector when the log was read to its end."""
@@ -41,6 +42,7 @@ class Joiner:
         self._store = store
         self._specs = specs
         self._unjudged = Unjudged(store, specs)
+        self._finder = Finder()
         self._swept_at = 0
 
     def wake(self, connection: Connection, before: int) -> None:
@@ -71,24 +73,36 @@ class Joiner:
             return bool(connection.scalar(sa.select(sa.exists().where(*conditions))))
 
     def _join_predictions(self, now: int) -> None:
-        outcomes, exposures = schema.outcomes, schema.exposures
-        query = (
-            sa.select(outcomes.c.pk, outcomes.c.row, outcomes.c.name, outcomes.c.value, *_EXPOSURE)
-            .select_from(outcomes.outerjoin(exposures, exposures.c.rid == outcomes.c.rid))
-            .where(outcomes.c.state == State.NEW)
-            .order_by(outcomes.c.pk)
-            .limit(_LIMIT)
-        )
+        table = schema.outcomes
+        query = sa.select(table).where(table.c.state == State.NEW).order_by(table.c.pk).limit(_LIMIT)
         found = Findings()
         with self._store.write() as connection:
-            for pk, row, name, value, *columns in connection.execute(query):
-                exposure = Exposure(*columns)
-                outcome = Outcome(pk=pk, row=row, name=name, value=value)
-                if exposure.rid is None:
-                    found.move(pk, State.WAITING)
-                else:
-                    judge(found, outcome, exposure, lambda rollout: self._specs.get(rollout, now), now)
+            rows = connection.execute(query).mappings().all()
+            located = self._locate(connection, rows)
+            for row in rows:
+                if row["pk"] not in located:
+                    self._miss(found, row)
+                    continue
+                number, exposure = located[row["pk"]]
+                outcome = Outcome(pk=row["pk"], row=row["row"], name=row["name"], value=row["value"], number=number)
+                judge(found, outcome, exposure, lambda rollout: self._specs.get(rollout, now), now)
             self._write(connection, found)
+
+    def _locate(self, connection: Connection, rows: Sequence[RowMapping]) -> dict[int, tuple[int, Exposure]]:
+        """The exposure of each outcome whose exposure was read, by the outcome's key."""
+        numbers = {row["pk"]: row["exposure"] for row in rows if row["exposure"] is not None}
+        known = by_id(connection, list(numbers.values()))
+        rids = {row["pk"]: row["rid"] for row in rows if row["exposure"] is None}
+        found = self._finder.by_request(connection, rids.values()) if rids else {}
+        located = {pk: found[rid] for pk, rid in rids.items() if rid in found}
+        return located | {pk: (number, known[number]) for pk, number in numbers.items() if number in known}
+
+    def _miss(self, found: Findings, row: RowMapping) -> None:
+        """An outcome without an exposure waits for it, unless it had been read once and was deleted by age."""
+        if row["exposure"] is None:
+            found.move(row["pk"], State.WAITING, None)
+        else:
+            found.move(row["pk"], State.UNKNOWN, row["exposure"], Count.UNKNOWN)
 
     def _write(self, connection: Connection, found: Findings) -> None:
         write_tallies(self._store, connection, found.sheet)
@@ -96,7 +110,8 @@ class Joiner:
             connection.execute(sa.insert(schema.maturing), found.maturing)
         if found.states:
             moved = sa.update(schema.outcomes).where(schema.outcomes.c.pk == sa.bindparam("key"))
-            connection.execute(moved.values(state=sa.bindparam("to")), found.states)
+            values: dict[str, Any] = {"state": sa.bindparam("to"), "exposure": sa.bindparam("number")}
+            connection.execute(moved.values(values), found.states)
         self._store.count(connection, found.counts)
 
     def _join_units(self, now: int) -> None:
@@ -110,7 +125,7 @@ class Joiner:
         )
         with self._store.write() as connection:
             rows = connection.execute(query).mappings().all()
-            counts = Counter(count for row in rows if (count := _join_unit(connection, row)) is not None)
+            counts = Counter(count for row in rows if (count := self._join_unit(connection, row)) is not None)
             self._store.count(connection, counts)
 
     def _ripen(self, now: int) -> None:
@@ -138,32 +153,21 @@ class Joiner:
                 given_up = connection.execute(sa.update(outcomes).where(*is_late).values(state=State.UNKNOWN))
                 self._store.count(connection, {Count.UNKNOWN: given_up.rowcount})
 
-
-def _join_unit(connection: Connection, outcome: RowMapping) -> Count | None:
-    """Give a unit's outcome the prediction it belongs to; what is counted when that cannot be."""
-    exposures, outcomes = schema.exposures, schema.outcomes
-    last = (
-        sa.select(exposures.c.rid)
-        .where(
-            exposures.c.model == outcome["model"],
-            exposures.c.unit == outcome["unit"],
-            exposures.c.at <= outcome["at"],
-            exposures.c.rid.is_not(None),
+    def _join_unit(self, connection: Connection, outcome: RowMapping) -> Count | None:
+        """Give a unit's outcome the prediction it belongs to; what is counted when that cannot be."""
+        table = schema.outcomes
+        ours = sa.update(table).where(table.c.pk == outcome["pk"])
+        last = self._finder.last_of_unit(connection, outcome["model"], outcome["unit"], outcome["at"])
+        if last is None:
+            connection.execute(ours.values(state=State.UNKNOWN))
+            return Count.UNKNOWN
+        number, exposure = last
+        taken = sa.select(table.c.value).where(
+            table.c.rid == exposure.rid, table.c.row == 0, table.c.name == outcome["name"]
         )
-        .order_by(exposures.c.at.desc(), exposures.c.id.desc())
-        .limit(1)
-    )
-    ours = sa.update(outcomes).where(outcomes.c.pk == outcome["pk"])
-    rid = connection.scalar(last)
-    if rid is None:
-        connection.execute(ours.values(state=State.UNKNOWN))
-        return Count.UNKNOWN
-    taken = sa.select(outcomes.c.value).where(
-        outcomes.c.rid == rid, outcomes.c.row == 0, outcomes.c.name == outcome["name"]
-    )
-    first = connection.scalar(taken)
-    if first is not None:
-        connection.execute(ours.values(state=State.SUPERFLUOUS))
-        return Count.DUPLICATE if same(read_value(first), read_value(outcome["value"])) else Count.CONTRADICTORY
-    connection.execute(ours.values(rid=rid, row=0, state=State.NEW))
-    return None
+        first = connection.scalar(taken)
+        if first is not None:
+            connection.execute(ours.values(state=State.SUPERFLUOUS))
+            return Count.DUPLICATE if same(read_value(first), read_value(outcome["value"])) else Count.CONTRADICTORY
+        connection.execute(ours.values(rid=exposure.rid, row=0, exposure=number, state=State.NEW))
+        return None

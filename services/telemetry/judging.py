@@ -25,6 +25,8 @@ class Outcome:
     name: str
     value: str
     """JSON."""
+    number: int
+    """Id of its exposure."""
 
 
 @dataclass(slots=True)
@@ -34,12 +36,12 @@ class Findings:
     sheet: Sheet = field(default_factory=Sheet)
     counts: Counter[str] = field(default_factory=Counter)
     states: list[dict[str, Any]] = field(default_factory=list)
-    """Moves of outcomes: their key and the state they go to."""
+    """Moves of outcomes: their key, the state they go to, and the id of their exposure where it is known."""
     maturing: list[dict[str, Any]] = field(default_factory=list)
     """Rows for the table of scores that are not old enough."""
 
-    def move(self, pk: int, state: State, *counts: Count) -> None:
-        self.states.append({"key": pk, "to": state.value})
+    def move(self, pk: int, state: State, number: int | None, *counts: Count) -> None:
+        self.states.append({"key": pk, "to": state.value, "number": number})
         self.counts.update(counts)
 
     def enter(self, outcome: int, metric: str, side: Side, result: float | Missing, due: int | None) -> None:
@@ -64,25 +66,25 @@ def judge(
     """Add to the findings what follows from one outcome and its exposure at a time in microseconds."""
     summary = Summary(exposure.prediction)
     if summary.size is not None and outcome.row >= summary.size:
-        found.move(outcome.pk, State.UNKNOWN, Count.UNKNOWN)
+        found.move(outcome.pk, State.UNKNOWN, outcome.number, Count.UNKNOWN)
         return
     if not exposure.is_compared or exposure.rollout is None:
-        found.move(outcome.pk, State.UNCOMPARED, Count.JOINED, Count.UNCOMPARED)
+        found.move(outcome.pk, State.UNCOMPARED, outcome.number, Count.JOINED, Count.UNCOMPARED)
         return
     spec = spec_of(exposure.rollout)
     if spec is None:
-        found.move(outcome.pk, State.UNJUDGED)
+        found.move(outcome.pk, State.UNJUDGED, outcome.number)
         return
     metrics = spec.scored_by(outcome.name)
     if not metrics:
-        found.move(outcome.pk, State.UNNAMED, Count.JOINED, Count.UNNAMED)
+        found.move(outcome.pk, State.UNNAMED, outcome.number, Count.JOINED, Count.UNNAMED)
         return
     side = (exposure.rollout, exposure.epoch, exposure.bucket, exposure.arm, exposure.weight)
     for name, metric in metrics:
         due = exposure.at + round(metric.matures_after * 1e6)
         result = _score(name, metric, summary, outcome)
         found.enter(outcome.pk, name, side, result, due if due > now else None)
-    found.move(outcome.pk, State.SCORED, Count.JOINED)
+    found.move(outcome.pk, State.SCORED, outcome.number, Count.JOINED)
 
 
 def _score(name: str, metric: MetricSpec, summary: Summary, outcome: Outcome) -> float | Missing:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection
 
 from services.telemetry import schema
 from services.telemetry.counts import Count
 from services.telemetry.outcomes import State, microseconds
+from services.telemetry.segments import ids_of
 from services.telemetry.store import Store
 
 PULSE_KEPT = timedelta(hours=1)
@@ -34,9 +34,11 @@ def retain(store: Store, before: datetime, now: datetime) -> Retained:
     rollout never became known is counted as untallied.
     """
     limit = microseconds(before)
-    exposures = outcomes = 0
-    while removed := _drop_exposures(store, limit):
-        exposures += removed
+    with store.read() as connection:
+        begun_before = sa.select(schema.segments.c.segment).where(schema.segments.c.first_at < limit)
+        old = connection.scalars(begun_before.order_by(schema.segments.c.segment)).all()
+    exposures = sum(_drop_exposures(store, segment, limit) for segment in old)
+    outcomes = 0
     while removed := _drop_outcomes(store, limit):
         outcomes += removed
     with store.write() as connection:
@@ -45,18 +47,19 @@ def retain(store: Store, before: datetime, now: datetime) -> Retained:
     return Retained(exposures=exposures, outcomes=outcomes)
 
 
-def _drop_exposures(store: Store, limit: int) -> int:
-    table = schema.exposures
-    old = sa.select(table.c.id).where(table.c.at < limit).order_by(table.c.at).limit(_LIMIT)
+def _drop_exposures(store: Store, segment: int, limit: int) -> int:
+    exposures, unjudged, segments = schema.exposures, schema.unjudged, schema.segments
+    first, end = ids_of(segment)
+    is_old = sa.and_(exposures.c.id >= first, exposures.c.id < end, exposures.c.at < limit)
+    ours = segments.c.segment == segment
     with store.write() as connection:
-        _drop_unjudged(store, connection, old)
-        return connection.execute(sa.delete(table).where(table.c.id.in_(old))).rowcount
-
-
-def _drop_unjudged(store: Store, connection: Connection, old: sa.Select[int]) -> None:
-    table = schema.unjudged
-    gone = connection.execute(sa.delete(table).where(table.c.exposure.in_(old)))
-    store.count(connection, {Count.UNTALLIED: gone.rowcount})
+        old = sa.select(exposures.c.id).where(is_old)
+        untallied = connection.execute(sa.delete(unjudged).where(unjudged.c.exposure.in_(old))).rowcount
+        store.count(connection, {Count.UNTALLIED: untallied})
+        removed = connection.execute(sa.delete(exposures).where(is_old)).rowcount
+        connection.execute(sa.update(segments).where(ours).values(first_at=limit))
+        connection.execute(sa.delete(segments).where(ours, segments.c.last_at < limit))
+        return removed
 
 
 def _drop_outcomes(store: Store, limit: int) -> int:

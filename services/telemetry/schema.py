@@ -20,16 +20,18 @@ state = Table(
 offsets = Table(
     "offsets", METADATA,
     Column("log", Text, primary_key=True),
-    Column("inode", BigInteger, primary_key=True),
     Column("head", Text, primary_key=True),
     Column("offset", BigInteger, nullable=False),
     Column("read_at", BigInteger, nullable=False),
 )  # fmt: skip
-"""How far each log file was read. A file is its inode and the digest of its first line: names change on rotation."""
+"""How far each log file was read. A file is the digest of its first line: names change on rotation."""
 
 exposures = Table(
     "exposures", METADATA,
-    Column("id", _ID, primary_key=True),
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    Column("segment", Integer, nullable=False),
+    Column("rid_key", BigInteger, nullable=False),
+    Column("unit_key", BigInteger),
     Column("rid", Text),
     Column("at", BigInteger, nullable=False),
     Column("model", Text, nullable=False),
@@ -49,14 +51,23 @@ exposures = Table(
     Column("attempts", SmallInteger, nullable=False),
     Column("prediction", Text),
 )  # fmt: skip
-"""One row a request. `failed` is null where the client left; `bucket` is in seconds; `duration` in microseconds."""
-Index("exposures_rid", exposures.c.rid, unique=True)
-Index("exposures_at", exposures.c.at)
-Index("exposures_build", exposures.c.model, exposures.c.assigned, exposures.c.id)
+"""One row a request, numbered as read. `failed` is null where the client left; `bucket` is in seconds; `duration` in
+microseconds. Request ids and units are looked up by their key inside a segment: see `segments`."""
+Index("exposures_rid", exposures.c.segment, exposures.c.rid_key)
 Index(
-    "exposures_unit", exposures.c.model, exposures.c.unit, exposures.c.at,
-    sqlite_where=exposures.c.unit.is_not(None), postgresql_where=exposures.c.unit.is_not(None),
+    "exposures_unit", exposures.c.segment, exposures.c.unit_key,
+    sqlite_where=exposures.c.unit_key.is_not(None), postgresql_where=exposures.c.unit_key.is_not(None),
 )  # fmt: skip
+Index("exposures_build", exposures.c.model, exposures.c.assigned, exposures.c.id)
+
+segments = Table(
+    "segments", METADATA,
+    Column("segment", Integer, primary_key=True, autoincrement=False),
+    Column("first_at", BigInteger, nullable=False),
+    Column("last_at", BigInteger, nullable=False),
+    Column("requests", BigInteger, nullable=False),
+)  # fmt: skip
+"""Runs of exposures with consecutive ids, and the times they span."""
 
 unjudged = Table(
     "unjudged", METADATA,
@@ -72,6 +83,7 @@ outcomes = Table(
     Column("id", Text, nullable=False, unique=True),
     Column("rid", Text),
     Column("row", Integer),
+    Column("exposure", BigInteger),
     Column("model", Text),
     Column("unit", Text),
     Column("name", Text, nullable=False),
@@ -80,7 +92,8 @@ outcomes = Table(
     Column("received_at", BigInteger, nullable=False),
     Column("state", Text, nullable=False),
 )  # fmt: skip
-"""What was measured later. `value` is JSON; an outcome of a unit gets `rid` and `row` when it is joined."""
+"""What was measured later. `value` is JSON; an outcome of a unit gets `rid` and `row` when its
+exposure is found; `exposure` is its id, once it is known."""
 Index(
     "outcomes_prediction", outcomes.c.rid, outcomes.c.row, outcomes.c.name, unique=True,
     sqlite_where=outcomes.c.rid.is_not(None), postgresql_where=outcomes.c.rid.is_not(None),

@@ -16,6 +16,7 @@ from services.telemetry.sheet import Sheet
 
 WATERMARK = "watermark"
 _VERSION = "version"
+_IDS = "exposures"
 _LOCK = 7_346_921_505
 """Key of the PostgreSQL advisory lock that puts writers in a row, as SQLite does by itself."""
 _WRITES = "sluice_writes"
@@ -78,7 +79,7 @@ class Store:
     def insert(
         self, connection: Connection, table: sa.Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
     ) -> int:
-        """Insert rows as fast as the driver can, leaving out those that break a unique index; how many went in."""
+        """Insert rows as fast as the driver can, leaving out those whose unique key is taken; how many went in."""
         if not rows:
             return 0
         mark = "?" if self.is_sqlite else "%s"
@@ -87,14 +88,26 @@ class Store:
         sql = f"INSERT INTO {table.name} ({names}) VALUES ({marks}) ON CONFLICT DO NOTHING"  # noqa: S608
         return connection.exec_driver_sql(sql, list(rows)).rowcount
 
-    def checkpoint(self) -> None:
+    def take_ids(self, connection: Connection, n: int) -> int:
+        """Set n consecutive ids of exposures aside for this transaction; the id before the first. Never reused."""
+        self.add(connection, schema.state, [{"key": _IDS, "value": n}])
+        last = connection.scalar(sa.select(schema.state.c.value).where(schema.state.c.key == _IDS))
+        return int(last or 0) - n
+
+    def harden(self) -> None:
         """Make everything that was committed so far survive a power loss."""
-        if self.is_sqlite:
-            connection = self.engine.raw_connection()
-            try:
-                connection.cursor().execute("PRAGMA wal_checkpoint(FULL)")
-            finally:
-                connection.close()
+        if not self.is_sqlite:
+            return
+        connection = self.engine.raw_connection()
+        try:
+            cursor = connection.cursor()
+            cursor.execute("PRAGMA synchronous=FULL")
+            cursor.execute("BEGIN IMMEDIATE")
+            cursor.execute("UPDATE state SET value = value WHERE key = ?", (_VERSION,))
+            cursor.execute("COMMIT")  # flushes the log of all writes, those of other connections included
+        finally:
+            connection.detach()
+            connection.close()
 
     def close(self) -> None:
         self.engine.dispose()

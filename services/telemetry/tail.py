@@ -1,9 +1,9 @@
 """Tail: finds the files of a log, live and rotated, and reads whole lines from where it was left.
 
-A file is known by its inode and the digest of its first line, so that a rename changes nothing and a new file in the
-place of a deleted one starts anew. Rotation is by rename: `live.jsonl` becomes `live.000001.jsonl` or
-`live.jsonl.something`. Compressed files are not read: compress only what `Tail.finished` names. A last line without its
-newline waits for the rest.
+A file is known by its first line, which holds a request id and a time of its own: a rename or a copy changes nothing,
+and a new file in the place of an old one starts anew, same inode or not. Rotation is by rename: `live.jsonl` becomes
+`live.000001.jsonl` or `live.jsonl.something`. Compressed files are not read: compress only what `Tail.finished` names.
+A last line without its newline waits for the rest.
 """
 
 from __future__ import annotations
@@ -21,19 +21,11 @@ _COMPRESSED = frozenset({".gz", ".bz2", ".xz", ".zst", ".lz4"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Identity:
-    """A log file, whatever it is called now."""
-
-    inode: int
-    head: str
-    """Digest of the first line."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Chunk:
     """Whole lines read from a file."""
 
-    file: Identity
+    head: str
+    """Digest of the file's first line: which file it is, whatever it is called now."""
     start: int
     end: int
     """Offset after the last line."""
@@ -57,7 +49,7 @@ class Tail:
             return ()
         return tuple(sorted(entries, key=lambda path: (path == self.path, _modified(path), path.name)))
 
-    def chunks(self, offsets: dict[Identity, int]) -> Iterator[Chunk]:
+    def chunks(self, offsets: dict[str, int]) -> Iterator[Chunk]:
         """The next chunk of each file that has whole lines beyond its offset."""
         present = self.files()
         for gone in set(self._at_end).difference(present):
@@ -67,9 +59,9 @@ class Tail:
             if chunk is not None:
                 yield chunk
 
-    def finished(self, offsets: dict[Identity, int]) -> tuple[Path, ...]:
-        """Rotated files that were read to their very end."""
-        return tuple(path for path in self.files() if path != self.path and self._is_read(path, offsets))
+    def finished(self, offsets: dict[str, int], before_ns: int) -> tuple[Path, ...]:
+        """Rotated files that were read to their very end and last written before a time in nanoseconds since 1970."""
+        return tuple(path for path in self.files() if path != self.path and _is_read(path, offsets, before_ns))
 
     def _is_of_log(self, path: Path) -> bool:
         if path.suffix in _COMPRESSED or not path.is_file():
@@ -77,7 +69,7 @@ class Tail:
         rotated = path.name.removeprefix(f"{self.path.stem}.").removesuffix(self.path.suffix)
         return path == self.path or rotated.isdecimal() or path.name.startswith(f"{self.path.name}.")
 
-    def _chunk(self, path: Path, offsets: dict[Identity, int]) -> Chunk | None:
+    def _chunk(self, path: Path, offsets: dict[str, int]) -> Chunk | None:
         try:
             with path.open("rb", buffering=0) as file:
                 status = os.fstat(file.fileno())
@@ -91,20 +83,11 @@ class Tail:
             self._at_end[path] = stamp
         return chunk
 
-    def _is_read(self, path: Path, offsets: dict[Identity, int]) -> bool:
-        try:
-            with path.open("rb", buffering=0) as file:
-                status = os.fstat(file.fileno())
-                identity = _identity(file.fileno(), status)
-        except FileNotFoundError:
-            return False
-        return status.st_size == 0 or (identity is not None and offsets.get(identity, 0) >= status.st_size)
 
-
-def _read(descriptor: int, status: os.stat_result, offsets: dict[Identity, int]) -> Chunk | None:
-    identity = _identity(descriptor, status)
-    start = 0 if identity is None else offsets.get(identity, 0)
-    if identity is None or status.st_size <= start:
+def _read(descriptor: int, status: os.stat_result, offsets: dict[str, int]) -> Chunk | None:
+    head = _head(descriptor)
+    start = 0 if head is None else offsets.get(head, 0)
+    if head is None or status.st_size <= start:
         return None
     data = os.pread(descriptor, CHUNK, start)
     end = data.rfind(b"\n") + 1
@@ -112,7 +95,7 @@ def _read(descriptor: int, status: os.stat_result, offsets: dict[Identity, int])
         return None
     whole = data[:end] if end else data
     return Chunk(
-        file=identity,
+        head=head,
         start=start,
         end=start + len(whole),
         lines=whole.removesuffix(b"\n").split(b"\n"),
@@ -120,13 +103,13 @@ def _read(descriptor: int, status: os.stat_result, offsets: dict[Identity, int])
     )
 
 
-def _identity(descriptor: int, status: os.stat_result) -> Identity | None:
+def _head(descriptor: int) -> str | None:
     """None while the first line is not complete: nothing can have been read from such a file."""
     first = os.pread(descriptor, _FIRST, 0)
     line, newline, _ = first.partition(b"\n")
     if not newline and len(first) < _FIRST:
         return None
-    return Identity(inode=status.st_ino, head=hashlib.blake2b(line, digest_size=16).hexdigest())
+    return hashlib.blake2b(line, digest_size=16).hexdigest()
 
 
 def _modified(path: Path) -> int:
@@ -134,3 +117,14 @@ def _modified(path: Path) -> int:
         return path.stat().st_mtime_ns
     except FileNotFoundError:
         return 0
+
+
+def _is_read(path: Path, offsets: dict[str, int], before_ns: int) -> bool:
+    try:
+        with path.open("rb", buffering=0) as file:
+            status = os.fstat(file.fileno())
+            head = _head(file.fileno())
+    except FileNotFoundError:
+        return False
+    is_whole = status.st_size == 0 or (head is not None and offsets.get(head, 0) >= status.st_size)
+    return is_whole and status.st_mtime_ns < before_ns

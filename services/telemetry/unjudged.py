@@ -12,6 +12,7 @@ from registry.rollout import FULL
 from services.telemetry import schema
 from services.telemetry.exposure import Exposure
 from services.telemetry.outcomes import State
+from services.telemetry.segments import EXPOSURE
 from services.telemetry.sheet import Sheet, by_side
 from services.telemetry.spec import RolloutSpec
 from services.telemetry.specs import Specs
@@ -52,9 +53,8 @@ class Unjudged:
 
     def _tally(self, rollout: str, spec: RolloutSpec) -> None:
         exposures, waiting = schema.exposures, schema.unjudged
-        columns = (exposures.c[name] for name in Exposure._fields)
         query = (
-            sa.select(waiting.c.exposure, *columns)
+            sa.select(waiting.c.exposure, *EXPOSURE)
             .select_from(waiting.join(exposures, exposures.c.id == waiting.c.exposure))
             .where(waiting.c.rollout == rollout)
             .order_by(waiting.c.exposure)
@@ -72,14 +72,15 @@ class Unjudged:
 
     def _release(self, rollout: str) -> None:
         outcomes, exposures = schema.outcomes, schema.exposures
-        rids = sa.select(exposures.c.rid).join(outcomes, outcomes.c.rid == exposures.c.rid)
-        ours = rids.where(outcomes.c.state == State.UNJUDGED, exposures.c.rollout == rollout)
-        known = sa.update(outcomes).where(outcomes.c.state == State.UNJUDGED, outcomes.c.rid.in_(ours))
+        waiting = outcomes.c.state == State.UNJUDGED
+        ids = sa.select(exposures.c.id).join(outcomes, outcomes.c.exposure == exposures.c.id)
+        ours = ids.where(waiting, exposures.c.rollout == rollout)
+        known = sa.update(outcomes).where(waiting, outcomes.c.exposure.in_(ours))
         with self._store.write() as connection:
             connection.execute(known.values(state=State.NEW))
 
 
 def _rollouts_of_outcomes() -> sa.Select[str]:
     outcomes, exposures = schema.outcomes, schema.exposures
-    query = sa.select(exposures.c.rollout).join(outcomes, outcomes.c.rid == exposures.c.rid)
+    query = sa.select(exposures.c.rollout).join(outcomes, outcomes.c.exposure == exposures.c.id)
     return query.where(outcomes.c.state == State.UNJUDGED, exposures.c.rollout.is_not(None)).distinct()
