@@ -36,7 +36,7 @@ def recipe(environment: Mapping[str, str]) -> Recipe:
         folder=folder,
         environment=environment,
         draw=secrets.token_bytes,
-        own_parts=lambda site, keys: _own_parts(folder, site, keys, environment),
+        parts=lambda site, keys: _parts(folder, site, keys, environment),
         prepare=lambda site: make_envoy(folder.root, site.ports["gateway"], parts().settings).prepare(),
         drain=lambda site: _drain(folder, site),
         prefect_file=prefect_file if prefect_file.exists() else None,
@@ -59,10 +59,10 @@ def _port(run: Path) -> int:
     return read_ports(run / "ports.json").get("gateway", 0)
 
 
-def _own_parts(folder: StateFolder, site: Site, keys: Keys, environment: Mapping[str, str]) -> Sequence[Part]:
+def _parts(folder: StateFolder, site: Site, keys: Keys, environment: Mapping[str, str]) -> Sequence[Part]:
     from services.host.parts import HttpProbe
     from services.host.site import client_environment
-    from services.host.stack import own_part
+    from services.host.stack import own_part, stack
     from services.traffic.envoy_bootstrap import READY_PATH
 
     envoy = make_envoy(folder.root, site.ports["gateway"], parts().settings)
@@ -70,6 +70,7 @@ def _own_parts(folder: StateFolder, site: Site, keys: Keys, environment: Mapping
     ready = HttpProbe(url=f"{site.urls()['gateway']}{READY_PATH}")
     console_ready = HttpProbe(url=f"{site.urls()['console']}/healthz")
     return (
+        *stack(site, keys, folder, environment),
         own_part("envoy", envoy.command(), {}, folder, probe=ready),
         own_part("console", _process("console"), clients, folder, probe=console_ready),
         own_part("collector", _process("collector"), clients, folder),

@@ -95,6 +95,7 @@ def _status(found: Status) -> dict[str, object]:
         "state": str(found.state),
         "up": found.is_up,
         "supervisor": found.supervisor,
+        "survivors": list(found.survivors),
         "urls": dict(found.urls),
         "programs": [
             {
@@ -110,6 +111,8 @@ def _status(found: Status) -> dict[str, object]:
 
 
 def _status_table(found: Status, now: datetime) -> str:
+    if found.survivors:
+        return f"the supervisor is dead and left {', '.join(found.survivors)}. Bring it back: sluice up"
     if found.supervisor is None:
         return f"nothing runs in {found.state}. Start it: sluice up"
     rows = [

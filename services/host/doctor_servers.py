@@ -17,7 +17,6 @@ from services.host.machine import PORT_OWNERS, Recipe
 from services.host.parts import HttpProbe, Part
 from services.host.ports import is_free
 from services.host.site import CONSOLE, Site, client_environment, read_site
-from services.host.stack import stack
 from services.host.supervisor import Supervisor
 from services.host.webhook import Webhook
 from services.host.wire import Answer, ask, is_ready
@@ -120,11 +119,7 @@ class Running:
         return [failed("webhook", wrong, "sluice up")]
 
     def _probed(self) -> list[Part]:
-        parts = (
-            *stack(self.site, self.keys, self.recipe.folder, self.recipe.environment),
-            *self.recipe.own_parts(self.site, self.keys),
-        )
-        return [part for part in parts if part.probe is not None]
+        return [part for part in self.recipe.parts(self.site, self.keys) if part.probe is not None]
 
     def _reached(self, part: Part) -> Finding:
         check = f"{part.name} answers"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from services.host.ports import choose_ports
 from services.host.raising import Mark, Progress, Say, Step, raise_stack
 from services.host.replacing import replace_survivors
 from services.host.site import CONSOLE, GATEWAY, MLFLOW, PREFECT, Site, client_environment, make_site, read_site
-from services.host.stack import WORKER, auth_file, auth_text, base_environment, stack
+from services.host.stack import WORKER, auth_file, auth_text, base_environment
 from services.host.supervisor import Supervisor
 from services.host.webhook import Webhook
 
@@ -42,8 +42,8 @@ class Recipe:
     """Of the person who types `up`: names foreign servers and their credentials."""
     draw: Callable[[int], bytes]
     """Random bytes for secrets."""
-    own_parts: Callable[[Site, Keys], Sequence[Part]]
-    """Envoy, keeper, collector, console."""
+    parts: Callable[[Site, Keys], Sequence[Part]]
+    """All of them: `stack(...)` and Sluicegate's own."""
     prepare: Callable[[Site], None]
     """Called by `up` before any of these is started: write the files that they read."""
     drain: Callable[[Site], None]
@@ -66,11 +66,13 @@ class Status:
     urls: Mapping[str, str]
     programs: tuple[ProgramState, ...]
     at: datetime
+    survivors: tuple[str, ...] = ()
+    """Programs that outlived a supervisor that was killed."""
 
     @property
     def is_up(self) -> bool:
-        """Every program that is known runs, and there is at least one."""
-        running = [state.condition is Condition.RUNNING for state in self.programs]
+        """Every program that is known runs or has just been started, and there is at least one."""
+        running = [state.condition in (Condition.STARTING, Condition.RUNNING) for state in self.programs]
         return self.supervisor is not None and bool(running) and all(running)
 
 
@@ -93,7 +95,7 @@ class Machine:
             survivors = supervisor.processes()
             is_fresh = supervisor.start(base_environment(self._recipe.environment))
             site = self._site(supervisor, held=survivors)
-            parts = (*stack(site, keys, self._folder, self._recipe.environment), *self._recipe.own_parts(site, keys))
+            parts = self._recipe.parts(site, keys)
             self._drop_former(supervisor, parts)
             if is_fresh:
                 replace_survivors(supervisor, survivors, but={part.name for part in parts}, note=_note(say))
@@ -114,23 +116,25 @@ class Machine:
             supervisor = Supervisor(self._folder, keys.state_token)
             if not supervisor.processes():
                 return False
-            for name in self._recipe.stop_first:
-                supervisor.remove(name)
-            _note(say)("draining")
-            self._recipe.drain(read_site(self._folder))
-            supervisor.stop()
-            self._former_file.unlink(missing_ok=True)
+            try:
+                for name in self._recipe.stop_first:
+                    supervisor.remove(name)
+                _note(say)("draining")
+                self._recipe.drain(read_site(self._folder))
+            finally:
+                supervisor.stop()
+                self._former_file.unlink(missing_ok=True)
             return True
 
     def status(self, now: datetime) -> Status:
         """How it is, without changing or waiting for anything. Raises NotFound when there was never an `up`."""
         site = read_site(self._folder)
-        supervisor = Supervisor(self._folder, "")
+        supervisor = Supervisor(self._folder, load_keys(self._folder.secrets).state_token)
+        found = Status(state=self._folder.root, supervisor=None, urls=site.urls(), programs=(), at=now)
         try:
-            pid, programs = supervisor.pid(), supervisor.running()
+            return replace(found, supervisor=supervisor.pid(), programs=supervisor.running())
         except Unreachable:
-            pid, programs = None, ()
-        return Status(state=self._folder.root, supervisor=pid, urls=site.urls(), programs=programs, at=now)
+            return replace(found, survivors=tuple(sorted(supervisor.processes())))
 
     def environment(self) -> dict[str, str]:
         """What a person's shell needs to use this installation. Raises NotFound."""

@@ -1,0 +1,249 @@
+"""The supervisor's promises, with real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from registry.errors import InvalidSetting, Unreachable
+from registry.program import Condition
+from services.host import identity
+from services.host.folder import StateFolder
+from services.host.launch import start_ticks
+from services.host.ports import choose_ports
+from services.host.supervisor import Supervisor
+from tests.integration.host_rig import (
+    ENVIRONMENT,
+    SESSION_CHILD,
+    eventually,
+    is_alive,
+    program,
+    server,
+    state_folder,
+    supervised,
+)
+
+pytestmark = pytest.mark.slow
+SLEEP = "import time; time.sleep(600)"
+
+
+@pytest.fixture
+def supervisor() -> Iterator[Supervisor]:
+    with supervised() as running:
+        yield running
+
+
+def folder_of(supervisor: Supervisor) -> StateFolder:
+    return StateFolder(root=supervisor.definitions.record("x").parent.parent.parent)
+
+
+def pid_of(supervisor: Supervisor, name: str) -> int:
+    found = {state.name: state.pid for state in supervisor.running()}
+    pid = found[name]
+    assert pid is not None
+    return pid
+
+
+def test_an_added_program_answers_and_is_listed(supervisor: Supervisor) -> None:
+    folder = folder_of(supervisor)
+    port = choose_ports(folder.run / "p.json", ("a",), held=())["a"]
+    part = server(folder, "a.v1", port)
+    supervisor.add(part.program)
+    eventually(lambda: _answers(port) is not None, "an answer")
+    [state] = supervisor.running()
+    assert state.name == "a.v1"
+    assert state.condition in (Condition.STARTING, Condition.RUNNING)
+    assert _answers(port) == f"hello {state.pid}"
+
+
+def _answers(port: int) -> str | None:
+    try:
+        return urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5).read().decode()
+    except OSError:
+        return None
+
+
+def test_adding_the_same_again_changes_nothing_and_a_changed_one_restarts(supervisor: Supervisor) -> None:
+    folder = folder_of(supervisor)
+    first = program(folder, "a", SLEEP)
+    supervisor.add(first)
+    before = pid_of(supervisor, "a")
+    for _ in range(3):
+        supervisor.add(first)
+    assert pid_of(supervisor, "a") == before
+    supervisor.add(replace(first, env={"COLOUR": "blue"}))
+    after = pid_of(supervisor, "a")
+    assert after != before
+    assert not is_alive(before)
+    eventually(lambda: psutil.Process(after).environ().get("COLOUR") == "blue", "the new environment")
+
+
+def test_no_value_of_a_definition_is_interpreted(supervisor: Supervisor) -> None:
+    folder = folder_of(supervisor)
+    odd = "a \"b\" 'c' %(here)s ;d $HOME `id`\nnew line = é"
+    code = "import os, sys, time; print(repr((sys.argv[1], os.environ['ODD'], os.getcwd()))); time.sleep(600)"
+    supervisor.add(program(folder, "odd", code, odd, env={"ODD": odd}))
+    eventually(lambda: folder.log("odd").exists() and "\n" in folder.log("odd").read_text(), "its line")
+    assert folder.log("odd").read_text().strip() == repr((odd, odd, str(folder.root)))
+
+
+def test_removing_ends_children_in_sessions_of_their_own(supervisor: Supervisor) -> None:
+    folder = folder_of(supervisor)
+    supervisor.add(program(folder, "parent", SESSION_CHILD))
+    parent = pid_of(supervisor, "parent")
+    eventually(lambda: len(identity.tree(parent)) == 2, "the child")
+    [child] = [each.pid for each in identity.tree(parent) if each.pid != parent]
+    assert os.getsid(child) != os.getsid(parent)
+    supervisor.remove("parent")
+    assert not is_alive(parent)
+    assert not is_alive(child)
+    assert supervisor.running() == ()
+    assert supervisor.definitions.names() == ()
+    supervisor.remove("parent")
+
+
+def test_one_that_ignores_sigterm_is_killed_after_its_time(supervisor: Supervisor) -> None:
+    folder = folder_of(supervisor)
+    stubborn = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf'); time.sleep(600)"
+    supervisor.add(replace(program(folder, "deaf", stubborn), stop_seconds=1.0))
+    eventually(lambda: folder.log("deaf").exists() and "deaf" in folder.log("deaf").read_text(), "its handler")
+    pid = pid_of(supervisor, "deaf")
+    supervisor.remove("deaf")
+    assert not is_alive(pid)
+
+
+def test_a_killed_program_comes_back(supervisor: Supervisor) -> None:
+    supervisor.add(program(folder_of(supervisor), "a", SLEEP))
+    before = pid_of(supervisor, "a")
+    os.kill(before, signal.SIGKILL)
+    eventually(lambda: _pid_or_none(supervisor, "a") not in (None, before), "another process")
+
+
+def _pid_or_none(supervisor: Supervisor, name: str) -> int | None:
+    return {state.name: state.pid for state in supervisor.running()}.get(name)
+
+
+def test_one_that_fails_too_often_is_left_failed(supervisor: Supervisor) -> None:
+    doomed = replace(program(folder_of(supervisor), "doomed", "raise SystemExit(3)"), retries=1)
+    supervisor.add(doomed)
+    eventually(lambda: supervisor.running()[0].condition is Condition.FAILED, "failed")
+    supervisor.add(doomed)
+    assert supervisor.running()[0].condition is not Condition.FAILED
+
+
+def test_restart_gives_another_process_of_the_same_definition(supervisor: Supervisor) -> None:
+    supervisor.add(program(folder_of(supervisor), "a", SLEEP))
+    before = pid_of(supervisor, "a")
+    supervisor.restart("a")
+    assert pid_of(supervisor, "a") != before
+    assert not is_alive(before)
+
+
+def test_programs_outlive_their_supervisor_and_are_replaced_not_doubled(supervisor: Supervisor) -> None:
+    folder = folder_of(supervisor)
+    for name in ("a", "b"):
+        supervisor.add(program(folder, name, SESSION_CHILD))
+    before = {name: pid_of(supervisor, name) for name in ("a", "b")}
+    eventually(lambda: all(len(identity.tree(pid)) == 2 for pid in before.values()), "their children")
+    trees = {name: [each.pid for each in identity.tree(pid)] for name, pid in before.items()}
+    own = supervisor.pid()
+    assert own is not None
+    os.kill(own, signal.SIGKILL)
+    eventually(lambda: supervisor.pid() is None, "its end")
+    assert all(is_alive(pid) for pids in trees.values() for pid in pids)
+    with pytest.raises(Unreachable):
+        supervisor.running()
+
+    assert supervisor.start(ENVIRONMENT)
+    supervisor.revive("a")
+    assert not any(is_alive(pid) for pid in trees["a"])
+    assert all(is_alive(pid) for pid in trees["b"]), "replacing one leaves the other alone"
+    supervisor.revive("b")
+    assert not any(is_alive(pid) for pid in trees["b"])
+    assert {name for name, group in supervisor.processes().items() if len(group) > 2} == set()
+
+
+def test_a_program_that_hides_its_environment_is_known_by_its_record(supervisor: Supervisor) -> None:
+    folder = folder_of(supervisor)
+    hiding = f"import os, sys; os.execve(sys.executable, [sys.executable, '-c', {SLEEP!r}], {{}})"
+    supervisor.add(program(folder, "hidden", hiding))
+    pid = pid_of(supervisor, "hidden")
+    eventually(lambda: not psutil.Process(pid).environ() and SLEEP in psutil.Process(pid).cmdline(), "it")
+    own = supervisor.pid()
+    assert own is not None
+    os.kill(own, signal.SIGKILL)
+    eventually(lambda: supervisor.pid() is None, "its end")
+    assert [each.pid for each in supervisor.processes()["hidden"]] == [pid]
+    supervisor.stop()
+    assert not is_alive(pid)
+
+
+def test_a_record_whose_pid_another_process_has_now_hurts_nobody(supervisor: Supervisor) -> None:
+    folder = folder_of(supervisor)
+    with subprocess.Popen([sys.executable, "-c", SLEEP]) as stranger:
+        try:
+            ticks = start_ticks(stranger.pid)
+            assert ticks is not None
+            boot = identity.boot_id()
+            record = f'{{"pid": {stranger.pid}, "ticks": {ticks - 1}, "boot": "{boot}", "digest": ""}}'
+            (folder.records / "stale").write_text(record)
+            assert supervisor.processes().keys() <= {"supervisord"}
+            supervisor.stop()
+            assert stranger.poll() is None
+        finally:
+            stranger.kill()
+
+
+def test_stop_leaves_nothing_behind_and_nothing_else_is_touched(supervisor: Supervisor) -> None:
+    folder = folder_of(supervisor)
+    with supervised() as other:
+        other.add(program(folder_of(other), "a", SLEEP))
+        for name in ("a", "b"):
+            supervisor.add(program(folder, name, SESSION_CHILD))
+        supervisor.stop()
+        assert supervisor.processes() == {}
+        assert supervisor.pid() is None
+        assert is_alive(pid_of(other, "a"))
+
+
+def test_the_socket_is_for_its_owner_alone_and_nothing_listens_on_tcp(supervisor: Supervisor) -> None:
+    folder = folder_of(supervisor)
+    assert folder.socket.stat().st_mode & 0o077 == 0
+    own = supervisor.pid()
+    assert psutil.Process(own).net_connections(kind="inet") == []
+
+
+def test_sigint_reaches_programs_also_when_the_supervisor_was_started_with_it_ignored() -> None:
+    code = (
+        "import signal, sys; sys.path[:0] = sys.argv[3:]; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "from pathlib import Path; from services.host.folder import StateFolder\n"
+        "from services.host.supervisor import Supervisor\n"
+        f"Supervisor(StateFolder(root=Path(sys.argv[1])), sys.argv[2]).start({ENVIRONMENT!r})"
+    )
+    with state_folder() as folder:
+        token = f"token-of-{folder.root.name}"
+        supervisor = Supervisor(folder, token)
+        try:
+            here = str(Path(__file__).resolve().parents[2])
+            subprocess.run([sys.executable, "-c", code, str(folder.root), token, here], check=True)
+            supervisor.add(program(folder, "a", SLEEP))
+            eventually(lambda: SLEEP in psutil.Process(pid_of(supervisor, "a")).cmdline(), "it")
+            ignored = Path(f"/proc/{pid_of(supervisor, 'a')}/status").read_text().split("SigIgn:")[1].split()[0]
+            assert not int(ignored, 16) & (1 << (signal.SIGINT - 1))
+        finally:
+            supervisor.stop()
+
+
+@pytest.mark.parametrize("name", ["", "Upper", "a b", "a:b", "../x", "supervisord", "-a"])
+def test_names_that_could_not_be_files_are_refused(supervisor: Supervisor, name: str) -> None:
+    with pytest.raises(InvalidSetting):
+        supervisor.add(program(folder_of(supervisor), name, SLEEP))
