@@ -1,0 +1,99 @@
+"""Files of a build: over HTTP from MLflow's artifact proxy, or by MLflow's own client in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from urllib.parse import quote, urlsplit
+
+from registry.catalog.rest import Rest
+from registry.errors import CatalogUnavailable
+
+PROXY = "/api/2.0/mlflow-artifacts/artifacts"
+MAX_FILES = 100_000
+DOWNLOAD_SECONDS = 3600
+
+
+def download(rest: Rest, uri: str, into: Path) -> None:
+    """Put the files under an artifact URI into a new folder `into`, which appears whole or not at all."""
+    draft = into.with_name(f".{into.name}.{os.getpid()}")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    try:
+        is_proxied = urlsplit(uri).scheme == "mlflow-artifacts"
+        whole = _from_proxy(rest, uri, draft) if is_proxied else _by_mlflow(rest, uri, draft)
+        shutil.rmtree(into, ignore_errors=True)
+        whole.rename(into)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _from_proxy(rest: Rest, uri: str, into: Path) -> Path:
+    root = urlsplit(uri).path.strip("/")
+    for name, size in _listing(rest, root):
+        target = into / _contained(name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with rest.stream(f"{PROXY}/{quote(f'{root}/{name}')}") as chunks, target.open("wb") as file:
+            for chunk in chunks:
+                file.write(chunk)
+        if size is not None and target.stat().st_size != size:
+            raise CatalogUnavailable(f"{root}/{name} came with {target.stat().st_size} bytes instead of {size}.")
+    return into
+
+
+def _listing(rest: Rest, root: str) -> Iterator[tuple[str, int | None]]:
+    """Every file under `root`, by its path from there, with its size where it is known."""
+    folders, seen = [""], 0
+    while folders:
+        folder = folders.pop()
+        found = rest.ask("GET", PROXY, params={"path": f"{root}/{folder}".rstrip("/")})
+        for entry in found.get("files", []):
+            seen += 1
+            if seen > MAX_FILES:
+                raise CatalogUnavailable(f"{root} holds more than {MAX_FILES:,} files.")
+            path = f"{folder}/{entry['path']}".lstrip("/")
+            if entry.get("is_dir"):
+                folders.append(path)
+            else:
+                yield path, int(entry["file_size"]) if "file_size" in entry else None
+
+
+def _contained(name: str) -> PurePosixPath:
+    """A path that stays inside. MLflow checks too; we do not rely on it."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\x00" in name:
+        raise CatalogUnavailable(f"MLflow lists a file outside of the build's folder: {name!r}.")
+    return path
+
+
+_SCRIPT = """
+import sys, mlflow
+print(mlflow.artifacts.download_artifacts(artifact_uri=sys.argv[1], dst_path=sys.argv[2]))
+"""
+
+
+def _by_mlflow(rest: Rest, uri: str, into: Path) -> Path:
+    """MLflow's client knows every store; importing it takes seconds and much memory, so not in this process."""
+    environment = {
+        **os.environ,
+        "MLFLOW_TRACKING_URI": rest.server.url,
+        "MLFLOW_TRACKING_USERNAME": rest.server.username,
+        "MLFLOW_TRACKING_PASSWORD": rest.server.password,
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", _SCRIPT, uri, str(into)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=DOWNLOAD_SECONDS,
+        check=False,
+    )
+    if done.returncode != 0:
+        said = done.stderr.strip().splitlines()[-1:] or ["no reason given"]
+        raise CatalogUnavailable(f"{uri} could not be downloaded: {said[0]}.", fix="see its store and our credentials.")
+    return Path(done.stdout.strip().splitlines()[-1])

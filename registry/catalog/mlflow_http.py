@@ -1,0 +1,171 @@
+"""The MLflow model registry over plain HTTP: no import of mlflow, so that command line and keeper stay light."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+from ruamel.yaml import YAML
+
+from registry.build import Build, BuildRef
+from registry.catalog.artifacts import download
+from registry.catalog.naming import age, missing, named
+from registry.catalog.rest import Rest
+from registry.errors import CatalogUnavailable, NotFound
+from registry.settings import MlflowServer, Settings
+
+PAGE = "1000"
+MAX_PAGES = 100
+
+
+class MlflowCatalog:
+    """A Catalog that is an MLflow server."""
+
+    def __init__(self, server: MlflowServer) -> None:
+        self._rest = Rest(server)
+        self._signatures: dict[str, dict[str, object] | None] = {}
+
+    @classmethod
+    def connect(cls, settings: Settings) -> Self:
+        """The catalog of these settings; nothing is asked yet."""
+        return cls(settings.mlflow())
+
+    def close(self) -> None:
+        self._rest.close()
+
+    def build(self, ref: BuildRef) -> Build:
+        found = self._version(ref)
+        source = str(found.get("source"))
+        if source not in self._signatures:
+            self._signatures[source] = self._signature(ref)
+        return _build(found, found.get("aliases", ()), self._signatures[source])
+
+    def builds(self, model: str) -> tuple[Build, ...]:
+        # Aliases first: an alias is only ever set on a version that is there already. Searches do not tell them.
+        try:
+            registered = self._rest.get("/registered-models/get", name=model)
+        except NotFound:
+            return ()
+        aliases = registered["registered_model"].get("aliases", [])
+        found = [
+            _build(version, {each["alias"] for each in aliases if each["version"] == version["version"]})
+            for version in self._versions(model)
+            if version.get("status", "READY") == "READY"
+        ]
+        return tuple(sorted(found, key=age))
+
+    def resolve(self, model: str, name: str) -> BuildRef:
+        return named(model, name, self.builds(model))
+
+    def snapshot(self, models: Iterable[str]) -> dict[str, tuple[Build, ...]]:
+        return {model: self.builds(model) for model in models}
+
+    def fetch(self, ref: BuildRef, into: Path) -> Path:
+        """As the port says. The file `<into>.source` beside the folder tells of which build it is."""
+        source, note = str(self._version(ref).get("source")), into.with_name(f"{into.name}.source")
+        if into.is_dir() and note.is_file() and note.read_text() == source:
+            return into
+        uri = self._rest.get("/model-versions/get-download-uri", name=ref.model, version=ref.version)["artifact_uri"]
+        into.parent.mkdir(parents=True, exist_ok=True)
+        note.unlink(missing_ok=True)
+        download(self._rest, uri, into)
+        note.write_text(source)
+        return into
+
+    def set_alias(self, ref: BuildRef, alias: str) -> None:
+        if alias not in self._version(ref).get("aliases", ()):
+            body = {"name": ref.model, "alias": alias, "version": ref.version}
+            self._rest.post("/registered-models/alias", body)
+            self._confirm(alias in self._version(ref).get("aliases", ()), f"the alias {alias} of {ref}")
+
+    def delete_alias(self, model: str, alias: str) -> None:
+        if self._alias(model, alias) is not None:
+            self._rest.post("/registered-models/alias", {"name": model, "alias": alias}, method="DELETE")
+            self._confirm(self._alias(model, alias) is None, f"the removal of the alias {alias} of {model}")
+
+    def set_tag(self, ref: BuildRef, key: str, value: str) -> None:
+        if _tags(self._version(ref)).get(key) != value:
+            body = {"name": ref.model, "version": ref.version, "key": key, "value": value}
+            self._rest.post("/model-versions/set-tag", body)
+            self._confirm(_tags(self._version(ref)).get(key) == value, f"the tag {key} of {ref}")
+
+    def transition_stage(self, ref: BuildRef, stage: str, *, archive_existing: bool) -> None:
+        body = {
+            "name": ref.model,
+            "version": ref.version,
+            "stage": stage,
+            "archive_existing_versions": archive_existing,
+        }
+        self._rest.post("/model-versions/transition-stage", body)
+        self._confirm(self._version(ref).get("current_stage") == stage, f"the stage {stage} of {ref}")
+
+    def _version(self, ref: BuildRef) -> dict[str, Any]:
+        """A version as MLflow tells it, with its aliases. Raises NotFound."""
+        if not ref.version.isdecimal():
+            raise missing(ref)
+        try:
+            found = self._rest.get("/model-versions/get", name=ref.model, version=ref.version)
+        except NotFound as error:
+            raise missing(ref) from error
+        return dict(found["model_version"])
+
+    def _versions(self, model: str) -> Iterator[dict[str, Any]]:
+        quote = '"' if "'" in model else "'"
+        query = {"filter": f"name={quote}{model}{quote}", "max_results": PAGE}
+        for _ in range(MAX_PAGES):
+            found = self._rest.get("/model-versions/search", **query)
+            yield from found.get("model_versions", [])
+            token = found.get("next_page_token")
+            if not token:
+                return
+            query["page_token"] = token
+        raise CatalogUnavailable(f"MLflow lists {model} without end.")
+
+    def _alias(self, model: str, alias: str) -> str | None:
+        """The version that an alias names; None when there is none."""
+        try:
+            return str(self._rest.get("/registered-models/alias", name=model, alias=alias)["model_version"]["version"])
+        except NotFound:
+            return None
+
+    def _signature(self, ref: BuildRef) -> dict[str, object] | None:
+        """The signature in the build's MLmodel file; None when there is none."""
+        try:
+            query = {"name": ref.model, "version": ref.version, "path": "MLmodel"}
+            return read_signature(self._rest.text("/model-versions/get-artifact", query))
+        except NotFound:
+            return None
+
+    def _confirm(self, is_there: bool, what: str) -> None:
+        if not is_there:
+            raise CatalogUnavailable(f"MLflow took {what} and does not show it.", fix="it is written again next time.")
+
+
+def read_signature(mlmodel: str) -> dict[str, object] | None:
+    """The signature that an MLmodel file holds: {"inputs": [...], "outputs": [...], "params": [...]}."""
+    described = YAML(typ="safe", pure=True).load(io.StringIO(mlmodel))
+    signature = described.get("signature") if isinstance(described, dict) else None
+    if not isinstance(signature, dict):
+        return None
+    return {part: json.loads(text) for part, text in signature.items() if isinstance(text, str)}
+
+
+def _build(found: Mapping[str, Any], aliases: Iterable[str], signature: dict[str, object] | None = None) -> Build:
+    created = found.get("creation_timestamp")
+    return Build(
+        ref=BuildRef(model=found["name"], version=str(found["version"])),
+        source=str(found.get("source") or ""),
+        aliases=frozenset(aliases),
+        tags=_tags(found),
+        stage=str(found.get("current_stage") or "None"),
+        created_at=datetime.fromtimestamp(int(created) / 1000, UTC) if created else None,
+        signature=signature,
+    )
+
+
+def _tags(found: Mapping[str, Any]) -> dict[str, str]:
+    return {each["key"]: each.get("value", "") for each in found.get("tags", [])}

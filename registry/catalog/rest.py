@@ -1,0 +1,106 @@
+"""MLflow's REST API over httpx: one place for authorisation, time-outs and what an error means."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from registry.errors import CatalogUnavailable, NotFound, UsageError
+from registry.settings import MlflowServer
+
+API = "/api/2.0/mlflow"
+TIMEOUT = httpx.Timeout(10.0, connect=3.0)
+
+
+class Rest:
+    """Calls to one MLflow server. Raises CatalogUnavailable, NotFound, UsageError."""
+
+    def __init__(self, server: MlflowServer) -> None:
+        self.server = server
+        self._http = httpx.Client(
+            base_url=server.url,
+            auth=(server.username, server.password) if server.username else None,
+            headers={"authorization": f"Bearer {server.token}"} if server.token else None,
+            timeout=TIMEOUT,
+            trust_env=not _is_loopback(server.url),
+        )
+
+    def close(self) -> None:
+        self._http.close()
+
+    def get(self, path: str, **query: str) -> dict[str, Any]:
+        """The JSON answer of a read under the API's prefix."""
+        return self.ask("GET", API + path, params=query)
+
+    def post(self, path: str, body: Mapping[str, object], *, method: str = "POST") -> dict[str, Any]:
+        """The JSON answer of a write under the API's prefix."""
+        return self.ask(method, API + path, json=body)
+
+    def ask(self, method: str, path: str, **what: Any) -> dict[str, Any]:
+        """The JSON answer of any path."""
+        with self._reached():
+            answer = self._http.request(method, path, **what)
+            self._refuse(answer)
+            found = answer.json()
+        if not isinstance(found, dict):
+            raise self._unavailable("answered something that is not MLflow's")
+        return found
+
+    def text(self, path: str, query: Mapping[str, str]) -> str:
+        """A small file as text."""
+        with self._reached():
+            answer = self._http.get(path, params=dict(query))
+            self._refuse(answer)
+            return answer.text
+
+    @contextmanager
+    def stream(self, path: str) -> Iterator[Iterator[bytes]]:
+        """The bytes of a file."""
+        with self._reached(), self._http.stream("GET", path) as answer:
+            if answer.is_error:
+                answer.read()
+            self._refuse(answer)
+            yield answer.iter_bytes(1 << 20)
+
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
+        try:
+            yield
+        except httpx.HTTPError as error:
+            raise self._unavailable(f"does not answer ({str(error) or type(error).__name__})") from error
+        except ValueError as error:
+            raise self._unavailable("answered something that is not MLflow's") from error
+
+    def _refuse(self, answer: httpx.Response) -> None:
+        if not answer.is_error:
+            return
+        try:
+            body = answer.json()
+        except ValueError:
+            body = {}
+        code, message = str(body.get("error_code", "")), str(body.get("message", ""))
+        if answer.status_code in (401, 403):
+            raise self._unavailable(
+                f"refuses us ({answer.status_code})", fix="set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD."
+            )
+        if code == "RESOURCE_DOES_NOT_EXIST" or (code == "INVALID_PARAMETER_VALUE" and message.endswith("not found.")):
+            raise NotFound(f"MLflow: {message}")
+        if code == "INVALID_PARAMETER_VALUE":
+            raise UsageError(f"MLflow: {message}")
+        raise self._unavailable(f"answered {answer.status_code} {message or answer.reason_phrase}".rstrip())
+
+    def _unavailable(self, what: str, *, fix: str = "see that it runs: sluice doctor.") -> CatalogUnavailable:
+        return CatalogUnavailable(f"MLflow at {self.server.url} {what}.", fix=fix)
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
