@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from supervisor.xmlrpc import SupervisorTransport, UnixStreamHTTPConnection
+from supervisor.xmlrpc import Faults, SupervisorTransport, UnixStreamHTTPConnection
 
 from registry.errors import ServiceFailed, Unreachable
 
@@ -42,6 +42,8 @@ class Rpc:
             try:
                 return getattr(server.supervisor, name)(*arguments)
             except xmlrpc.client.Fault as fault:
+                if fault.faultCode == Faults.SHUTDOWN_STATE:
+                    raise Unreachable("the process supervisor is shutting down.", fix="Run `sluice up`.") from fault
                 raise Faulted(name, fault.faultCode, fault.faultString) from fault
             except (OSError, http.client.HTTPException, xmlrpc.client.ProtocolError) as error:
                 raise Unreachable(

@@ -1,0 +1,62 @@
+# Everything starts from a fresh clone: each target sets up what it needs. Needs python3.11 with venv, and make.
+
+PYTHON  ?= python3.11
+VENV    := .venv
+BIN     := $(VENV)/bin
+STAMP   := $(VENV)/.installed
+WORKERS ?= 2
+PYTEST  := $(BIN)/python -m pytest -q
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check quick slow lock bench soak docs clean
+
+help:  ## Show the targets.
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | expand -t 10
+
+setup: $(STAMP)  ## Make the virtual environment; after it, .venv/bin/sluice works.
+
+# uv does in seconds what pip does in minutes; where uv cannot be had or cannot reach the index, pip does it.
+$(STAMP): requirements.lock pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing what requirements.lock names ..."
+	@$(BIN)/python -m pip --disable-pip-version-check install -q uv || echo "no uv: pip does it alone, in some minutes"
+	@$(BIN)/python -m uv pip install -q --python $(BIN)/python --require-hashes --compile-bytecode -r requirements.lock \
+	  || $(BIN)/python -m pip --disable-pip-version-check install -q --require-hashes -r requirements.lock
+	@$(BIN)/python -m uv pip install -q --python $(BIN)/python --no-deps -e . \
+	  || $(BIN)/python -m pip --disable-pip-version-check install -q --no-deps -e .
+	@touch $(STAMP)
+
+demo: setup  ## Watch a good candidate be promoted and a worse one be taken back, on real data. KEEP=1 leaves it running.
+	$(BIN)/python -m examples.flights
+
+test: check quick slow  ## Run every check and every test.
+
+check: setup  ## Format, lint, types, import contracts.
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+quick: setup  ## Run the tests that need no server.
+	$(PYTEST) -n $(WORKERS) tests/unit tests/contract tests/statistics
+
+slow: setup  ## Run the tests with real servers.
+	$(PYTEST) -n $(WORKERS) --dist loadfile tests/integration tests/acceptance
+
+lock: setup  ## Resolve pyproject.toml anew into requirements.lock: hashes, no index, no URL.
+	$(BIN)/python -m uv pip compile -q --universal --python-version 3.11 --upgrade --generate-hashes --no-header \
+	  --no-annotate --no-emit-index-url --no-emit-find-links --all-extras pyproject.toml -o requirements.lock
+	@! grep -nE '://|^--' requirements.lock
+
+bench: setup  ## Measure what DESIGN section 11 promises.
+	$(BIN)/python -m benchmarks
+
+soak: setup  ## Run rollouts under load and kills for an hour; MINUTES=60.
+	$(BIN)/python -m benchmarks.soak
+
+docs: setup  ## Write the generated pages of docs/.
+	$(BIN)/python -m docs.generate
+
+clean:  ## Remove the virtual environment and what tools left behind.
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
