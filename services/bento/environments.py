@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 
@@ -43,7 +44,11 @@ class Environments:
         folder = self._home / digest
         if not (folder / "ready.json").exists():
             shutil.rmtree(folder, ignore_errors=True)
-            self._build(folder, lines, python)
+            try:
+                self._build(folder, lines, python)
+            except PackFailed:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
             write_durably(folder / "ready.json", json.dumps({"requirements": lines, "python": python}))
         return ISOLATED + digest
 
@@ -52,16 +57,15 @@ class Environments:
         return tuple(sorted(ISOLATED + path.name for path in self._home.glob("[!.]*")))
 
     def used_at(self, env: str) -> float:
-        """When it was built or last used, in seconds since 1970."""
+        """When it was built or last asked for, in seconds since 1970."""
         folder = self._home / env.removeprefix(ISOLATED)
         marker = folder / "ready.json"
         return (marker if marker.exists() else folder).stat().st_mtime
 
-    def touch(self, env: str, at: float) -> None:
-        """Note that it was used."""
-        marker = self._home / env.removeprefix(ISOLATED) / "ready.json"
-        if env.startswith(ISOLATED) and marker.exists():
-            os.utime(marker, (at, at))
+    def touch(self, env: str, at: datetime) -> None:
+        """Note that it was asked for."""
+        if env.startswith(ISOLATED):
+            os.utime(self._home / env.removeprefix(ISOLATED) / "ready.json", (at.timestamp(), at.timestamp()))
 
     def remove(self, env: str) -> None:
         """Delete an environment."""

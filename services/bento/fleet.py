@@ -6,6 +6,7 @@ import math
 import os
 import shutil
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 
 from registry.build import BuildRef, Endpoint, service_name
@@ -14,13 +15,15 @@ from registry.facts import Packed
 from registry.plan import Serve
 from registry.program import Condition, Program
 from services.bento.environments import Environments
-from services.bento.probing import probe
+from services.bento.probing import load_failures, probe
 from services.bento.programs import Programs
 from services.bento.quiet import quiet
 from services.bento.service_record import LOOPBACK, ServiceRecord, free_port, is_free, read_record
 from services.bento.store import BentoStore
 
 _STOP_MARGIN = 5.0
+_LOAD_FAILURES = 2
+"""BentoML starts a worker again whose model cannot be loaded; twice is no accident."""
 _GONE = (Condition.STOPPED, Condition.STOPPING)
 
 
@@ -37,14 +40,27 @@ class Fleet:
     def start(self, build: BuildRef, packed: Packed, serve: Serve) -> None:
         """Start a service, or do nothing when it runs. Raises PackFailed where the bento is not what was packed."""
         folder = self._folder(build)
+        had = read_record(folder)
         if build not in self.running():
             self._store.verify(packed.bento, bento_digest=packed.bento_digest, model_digest=packed.model_digest)
+            had = self._begin(build, packed, had)
+        if had is None or (had.bento, had.env) != (packed.bento, packed.env):
+            raise ServiceFailed(f"{build} runs from another bento.", fix="Stop it first.")
+        self._programs.add(self._program(had, serve))
+
+    def _begin(self, build: BuildRef, packed: Packed, had: ServiceRecord | None) -> ServiceRecord:
+        log = self._log(build)
         record = ServiceRecord(
-            model=build.model, version=build.version, port=self._port(build), bento=packed.bento, env=packed.env
+            model=build.model,
+            version=build.version,
+            port=self._port(build, had),
+            bento=packed.bento,
+            env=packed.env,
+            log_offset=log.stat().st_size if log.exists() else 0,
         )
-        self._lay_out(folder)
-        record.write(folder)
-        self._programs.add(self._program(record, serve))
+        self._lay_out(self._folder(build))
+        record.write(self._folder(build))
+        return record
 
     def stop(self, build: BuildRef) -> None:
         """Drain and stop a service; returns when no process of it is left."""
@@ -74,10 +90,34 @@ class Fleet:
     def gave_up(self, build: BuildRef) -> str | None:
         """Why the service cannot run, when restarting it has been given up."""
         name = service_name(build)
+        record = read_record(self._folder(build))
+        told = load_failures(self._log(build), record.log_offset if record else 0)
+        if len(told) >= _LOAD_FAILURES:
+            return f"the model cannot be loaded: {told[-1]}"
         for state in self._programs.running():
             if state.name == name and state.condition is Condition.FAILED:
                 return f"its process ended again and again; see {state.log}"
         return None
+
+    def clean(self, now: datetime, *, unused_days: float = 14.0) -> tuple[str, ...]:
+        """Delete the logs of services that are not here and were last written so long ago; returns their names."""
+        here = {service_name(record.ref) for record in self._records()}
+        oldest = now.timestamp() - unused_days * 86_400
+        removed = [
+            path
+            for path in sorted(self._log_folder.glob("*.log*"))
+            if path.name.partition(".log")[0] not in here and path.stat().st_mtime < oldest
+        ]
+        for path in removed:
+            path.unlink(missing_ok=True)
+        return tuple(path.name for path in removed)
+
+    @property
+    def _log_folder(self) -> Path:
+        return self._home / "logs"
+
+    def _log(self, build: BuildRef) -> Path:
+        return self._log_folder / f"{service_name(build)}.log"
 
     def _folder(self, build: BuildRef) -> Path:
         return self._home / service_name(build)
@@ -86,13 +126,11 @@ class Fleet:
         found = [read_record(path.parent) for path in sorted(self._home.glob("*/service.json"))]
         return [record for record in found if record is not None]
 
-    def _port(self, build: BuildRef) -> int:
-        """The port it had, while that is its own or free; else a new one."""
-        known = {record.ref: record.port for record in self._records()}
-        had = known.pop(build, None)
-        if had is not None and (build in self.running() or is_free(had)):
-            return had
-        return free_port(frozenset(known.values()))
+    def _port(self, build: BuildRef, had: ServiceRecord | None) -> int:
+        """The port it had, if that is free; else a new one."""
+        if had is not None and is_free(had.port):
+            return had.port
+        return free_port(frozenset(record.port for record in self._records() if record.ref != build))
 
     def _lay_out(self, folder: Path) -> None:
         """A BentoML home of its own, whose stores are the shared ones: two services in one home spoil each other."""
@@ -117,7 +155,7 @@ class Fleet:
             name=service_name(record.ref),
             command=command,
             cwd=folder,
-            log=self._home / "logs" / f"{service_name(record.ref)}.log",
+            log=self._log(record.ref),
             env=quiet(os.environ)
             | {
                 "BENTOML_HOME": str(folder / "home"),

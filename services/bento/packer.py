@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from importlib import metadata
@@ -42,6 +42,7 @@ class Packer:
         self.store = BentoStore(home / "store")
         self.environments = Environments(home / "envs")
         self._locks = home / "locks"
+        self._drafts = home / "drafts"
         self._clock = clock
         self._predictor = predictor
 
@@ -61,11 +62,36 @@ class Packer:
                 packed = self._packed(tag, model_digest)
             used = PackedBento(**{**vars(packed), "env": env})
             self.store.record(used)
+            self.store.touch(tag, self._clock())
+            self.environments.touch(env, self._clock())
             return used
 
     def verify(self, tag: str, *, bento_digest: str, model_digest: str) -> None:
         """Raises PackFailed unless the stored bento and model are those that were packed."""
         self.store.verify(tag, bento_digest=bento_digest, model_digest=model_digest)
+
+    def clean(self, keep: Collection[str], now: datetime, *, unused_days: float = 14.0) -> tuple[str, ...]:
+        """Delete bentos and environments that are not in `keep` and were last used so long ago; returns their names.
+
+        `keep` holds the tags and environments of everything that may still be served. What an interrupted packing
+        left goes too.
+        """
+        oldest = now.timestamp() - unused_days * 86_400
+        used = [(tag, self.store.used_at(tag)) for tag in self.store.tags()]
+        bentos = [tag for tag, at in (*used, *self.store.unrecorded()) if tag not in keep and at < oldest]
+        for tag in bentos:
+            with self._locked(tag):
+                self.store.remove(tag)
+        with self._locked("environments"):
+            environments = [
+                env for env in self.environments.names() if env not in keep and self.environments.used_at(env) < oldest
+            ]
+            for env in environments:
+                self.environments.remove(env)
+        for draft in self._drafts.glob("*"):
+            if draft.stat().st_mtime < oldest:
+                shutil.rmtree(draft, ignore_errors=True)
+        return (*bentos, *environments)
 
     def _environment(self, model_path: Path, described: dict[str, Any], serve: Serve) -> str:
         requirements = Requirements.of(model_path)
@@ -96,7 +122,8 @@ class Packer:
 
     def _run(self, tag: str, model_path: Path, identity: dict[str, Any]) -> None:
         self.store.home.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="sluice-pack-") as folder:
+        self._drafts.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self._drafts) as folder:
             context = Path(folder)
             include = self._write_context(context, {**identity, "bento_model": tag})
             job = {

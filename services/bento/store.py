@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 
 from registry.errors import PackFailed
@@ -81,13 +83,34 @@ class BentoStore:
         """Drop the record; the bento then counts as never packed."""
         self._record(tag).unlink(missing_ok=True)
 
-    def packed_at(self, tag: str) -> float:
-        """When the bento was packed or last used, in seconds since 1970."""
+    def used_at(self, tag: str) -> float:
+        """When the bento was packed or last asked for, in seconds since 1970."""
         return self._record(tag).stat().st_mtime
 
-    def touch(self, tag: str, at: float) -> None:
-        """Note that the bento was used."""
-        os.utime(self._record(tag), (at, at))
+    def touch(self, tag: str, at: datetime) -> None:
+        """Note that the bento was asked for."""
+        os.utime(self._record(tag), (at.timestamp(), at.timestamp()))
+
+    def remove(self, tag: str) -> None:
+        """Delete a bento and its model."""
+        self.forget(tag)
+        name, _, version = tag.partition(":")
+        for store in ("bentos", "models"):
+            shutil.rmtree(self.home / store / name / version, ignore_errors=True)
+            latest = self.home / store / name / "latest"
+            if latest.exists() and latest.read_text().strip() == version:
+                latest.unlink()
+
+    def unrecorded(self) -> tuple[tuple[str, float], ...]:
+        """Bentos and models whose packing never came to its end, and when it began."""
+        recorded = set(self.tags())
+        found = {
+            f"{path.parent.name}:{path.name}": path.stat().st_mtime
+            for store in ("bentos", "models")
+            for path in self.home.glob(f"{store}/*/*")
+            if path.is_dir()
+        }
+        return tuple((tag, at) for tag, at in sorted(found.items()) if tag not in recorded)
 
     def _record(self, tag: str) -> Path:
         return self._records / f"{tag.replace(':', '@')}.json"

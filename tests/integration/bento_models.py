@@ -9,8 +9,17 @@ PINS = ["mlflow>=3", "pandas>=3", "scikit-learn>=1.9", "skops"]
 ODD = "od280/od315 of wines"
 
 
-def log_models(folder: Path) -> dict[str, Path]:
-    """The folder of each model's files, by registered name."""
+def logged_models(base: Path) -> dict[str, Path]:
+    """The models of this test session; logged once, as it takes a quarter of a minute."""
+    folder = base / "bento_models"
+    if not folder.exists():
+        folder.mkdir()
+        log_models(folder)
+    return {path.name: path for path in (folder / "fetched").iterdir()}
+
+
+def log_models(folder: Path) -> None:
+    """Log them all, and fetch each to `fetched/<registered name>`."""
     import mlflow
 
     mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
@@ -18,10 +27,9 @@ def log_models(folder: Path) -> dict[str, Path]:
     makers = (_delays, _wines, _bare, _matrix, _nested, _hinted, _texts)
     for make in makers:
         make(make.__name__.strip("_"))
-    return {
-        name: Path(mlflow.artifacts.download_artifacts(f"models:/{name}/1", dst_path=str(folder / "fetched" / name)))
-        for name in (make.__name__.strip("_") for make in makers)
-    }
+        fetched = folder / "fetched" / make.__name__.strip("_")
+        fetched.mkdir(parents=True)
+        mlflow.artifacts.download_artifacts(f"models:/{fetched.name}/1", dst_path=str(fetched))
 
 
 def flights() -> Any:
@@ -166,3 +174,15 @@ def _texts(name: str) -> None:
     mlflow.pyfunc.log_model(
         python_model=Echo(), name=name, registered_model_name=name, signature=signature, pip_requirements=PINS
     )
+
+
+def save_tiny(folder: Path, answer: float) -> Path:
+    """A model of a few kilobytes that always gives the same answer."""
+    import mlflow
+
+    class Tiny(mlflow.pyfunc.PythonModel):
+        def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+            return [answer] * len(model_input)
+
+    mlflow.pyfunc.save_model(folder, python_model=Tiny(), pip_requirements=PINS)
+    return folder

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import pytest
 from services.bento.predictor.answer import dump, plain
 from services.bento.predictor.model import Model, load
 from services.bento.predictor.problem import Unacceptable
-from tests.integration.bento_models import ODD, log_models
+from tests.integration.bento_models import ODD, logged_models
 
 pytestmark = pytest.mark.slow
 
@@ -22,7 +21,7 @@ FLIGHT = {"carrier": "AA", "distance": 700, "hour": 6}
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return log_models(tmp_path_factory.mktemp("models"))
+    return logged_models(tmp_path_factory.getbasetemp())
 
 
 class Pair:
@@ -45,8 +44,8 @@ class Pair:
 
 
 @pytest.fixture(scope="module")
-def pairs(models: dict[str, Path]) -> Iterator[dict[str, Pair]]:
-    yield {name: Pair(folder) for name, folder in models.items()}
+def pairs(models: dict[str, Path]) -> dict[str, Pair]:
+    return {name: Pair(folder) for name, folder in models.items()}
 
 
 def split(*rows: dict[str, Any]) -> dict[str, Any]:

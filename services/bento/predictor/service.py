@@ -88,7 +88,11 @@ class Predictor:
     def __init__(self) -> None:
         guard.end_with_parent()
         folder = Path(self.stored.path_of("mlflow"))
-        self.model = load(folder)
+        try:
+            self.model = load(folder)
+        except Exception as error:
+            log.critical("the model cannot be loaded: %s: %s", type(error).__name__, str(error).partition("\n")[0])
+            raise
         self._warm_up(folder)
 
     @bentoml.api(route="/predict", input_spec=Body, output_spec=Answer)  # type: ignore[untyped-decorator]
