@@ -14,8 +14,9 @@ import os
 import sys
 import warnings
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from examples.flights import data, models
 
@@ -23,10 +24,12 @@ from examples.flights import data, models
 def main(cache: Path) -> None:
     """Train, then answer requests until the input ends."""
     warnings.filterwarnings("ignore")
+    answers, sys.stdout = sys.stdout, sys.stderr  # MLflow talks on the standard output
+    say = partial(_write, answers)
     frame = data.departures(cache)
     trained = models.train(frame)
     stream = data.stream(frame)
-    _say({"figures": {each.name: {"says": each.says, **asdict(models.judge(each.model, stream))} for each in trained}})
+    say({"figures": {each.name: {"says": each.says, **asdict(models.judge(each.model, stream))} for each in trained}})
     import mlflow  # takes seconds, while the servers are still starting
 
     logging.getLogger("mlflow").setLevel(logging.ERROR)
@@ -38,15 +41,15 @@ def main(cache: Path) -> None:
             os.environ.update(asked["environment"])
             mlflow.set_tracking_uri(asked["environment"]["MLFLOW_TRACKING_URI"])
             mlflow.set_experiment(name)
-            _say({"versions": {each.name: models.log(each, registered=name, example=stream) for each in trained}})
+            say({"versions": {each.name: models.log(each, registered=name, example=stream) for each in trained}})
         else:
             mlflow.MlflowClient().set_registered_model_alias(name, "candidate", asked["candidate"])
-            _say(asked)
+            say(asked)
 
 
-def _say(message: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(message) + "\n")
-    sys.stdout.flush()
+def _write(answers: TextIO, message: dict[str, Any]) -> None:
+    answers.write(json.dumps(message) + "\n")
+    answers.flush()
 
 
 if __name__ == "__main__":

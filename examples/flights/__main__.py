@@ -1,0 +1,92 @@
+"""`python -m examples.flights`: the demo. Exits 0 only if the good model was promoted and the bad one taken back."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from examples.flights import ending
+from examples.flights.product import Failure, Product
+from examples.flights.scene import Scene
+from examples.flights.screen import Screen
+from examples.flights.story import Story
+
+FOLDER = Path(__file__).parents[2] / ".demo"
+STOPPED = 130
+INTERRUPTED = "it was interrupted"
+
+
+async def main(console: Console) -> int:
+    """Clear the stage, play, leave nothing running unless KEEP is set, and show how it ended."""
+    began = time.monotonic()
+    scene, product = Scene(), Product(FOLDER / "sluice")
+    playing = asyncio.create_task(_play(product, scene, console))
+    for ask in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(ask, playing.cancel)
+    try:
+        await playing
+    except asyncio.CancelledError:
+        scene.trouble = INTERRUPTED
+    finally:
+        is_kept = bool(os.environ.get("KEEP")) and scene.trouble != INTERRUPTED
+        if not is_kept:
+            await _stop(product, scene, console)
+    if not scene.trouble and not scene.went_well:
+        scene.trouble = "a candidate did not end as hoped, or requests failed"
+    ending.show(console, scene, time.monotonic() - began, is_kept=is_kept)
+    return 0 if scene.went_well else STOPPED if scene.trouble == INTERRUPTED else 1
+
+
+async def _play(product: Product, scene: Scene, console: Console) -> None:
+    with Screen(console) as screen:
+        drawing = asyncio.create_task(_draw(screen, scene))
+        try:
+            await _clear(product)
+            await Story(product, scene, FOLDER).play()
+        except* Failure as failures:
+            scene.trouble = "; ".join(_texts(failures))
+        finally:
+            drawing.cancel()
+            screen.show(scene)
+
+
+def _texts(failures: BaseExceptionGroup[Failure]) -> list[str]:
+    """What each failure says, however deep it lies."""
+    return [
+        text
+        for each in failures.exceptions
+        for text in (_texts(each) if isinstance(each, BaseExceptionGroup) else [str(each)])
+    ]
+
+
+async def _stop(product: Product, scene: Scene, console: Console) -> None:
+    console.print("stopping everything ...", highlight=False)
+    try:
+        await product.down()
+    except Failure as failure:
+        scene.trouble = f"{scene.trouble} {failure}".strip()
+
+
+async def _draw(screen: Screen, scene: Scene) -> None:
+    while True:
+        screen.show(scene)
+        await asyncio.sleep(0.5)
+
+
+async def _clear(product: Product) -> None:
+    """Stop and forget what an earlier demo left; the departures that it read are kept."""
+    if product.state.exists():
+        await product.down()
+        shutil.rmtree(product.state)
+    product.state.mkdir(parents=True)
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main(Console())))
