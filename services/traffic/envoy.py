@@ -6,26 +6,25 @@ import os
 import re
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
 from registry.build import BuildRef
-from registry.errors import RoutesRejected, TimedOut, Unreachable
+from registry.errors import Unreachable
 from services.traffic.envoy_admin import Admin
 from services.traffic.envoy_bootstrap import Places, bootstrap
 from services.traffic.envoy_clusters import Resource, clusters, discovery
 from services.traffic.envoy_files import canonical, digest, publish, read_resources, read_text
 from services.traffic.envoy_limits import Limits
-from services.traffic.envoy_logs import next_rotated, rejection
+from services.traffic.envoy_logs import next_rotated
 from services.traffic.envoy_names import BOOTSTRAP_FILE, LIVE, ROUTES, SHADOW, cluster_name, members, mirror_name
 from services.traffic.envoy_routes import route_configuration
+from services.traffic.envoy_watched import WatchedFile
 from services.traffic.table import RouteTable
 
 _CLUSTER = "envoy.config.cluster.v3.Cluster"
 _ROUTES = "envoy.config.route.v3.RouteConfiguration"
-_CDS = "cluster_manager.cds"
-_RDS = f"http.{LIVE}.rds.{ROUTES}"
-_POLL = 0.002
 
 
 def find_binary() -> Path:
@@ -70,8 +69,10 @@ class Envoy:
         self.log = folder / "envoy.log"
         self._binary = binary
         self._clock = clock
-        self._patience = patience
         self._admin = Admin(self.places.admin_socket)
+        watched = partial(WatchedFile, admin=self._admin, log=self.log, patience=patience)
+        self._clusters = watched(self.places.clusters, subscription="cluster_manager.cds")
+        self._routes = watched(self.places.routes, subscription=f"http.{LIVE}.rds.{ROUTES}")
 
     @property
     def logs(self) -> Path:
@@ -111,8 +112,8 @@ class Envoy:
             self._clear_away(wanted)
             return
         both = {**read_resources(self.places.clusters), **wanted}
-        reached = self._push(self.places.clusters, self._cluster_file(both), _CDS, digest(both))
-        reached &= self._push(self.places.routes, routes, _RDS, table.version)
+        reached = self._clusters.push(self._cluster_file(both), digest(both))
+        reached &= self._routes.push(routes, table.version)
         if not reached:
             raise Unreachable(
                 "Envoy does not answer; the routes stand in its files and come into force when it starts.",
@@ -122,7 +123,7 @@ class Envoy:
     def observe(self) -> str | None:
         """The version that Envoy's statistics report for its routes."""
         try:
-            return str(self._admin.stats(f"^{_RDS}.version_text$").get(f"{_RDS}.version_text")) or None
+            return self._routes.version()
         except Unreachable:
             return None
 
@@ -168,41 +169,7 @@ class Envoy:
         return canonical(discovery(resources, digest(resources), _CLUSTER))
 
     def _route_file(self, table: RouteTable) -> str:
-        return canonical(discovery({ROUTES: route_configuration(table, self.limits)}, table.version, _ROUTES))
-
-    def _push(self, path: Path, text: str, subscription: str, version: str) -> bool:
-        """Publish a file and wait until Envoy serves it; False when Envoy is not there. A refused file is put back."""
-        former, mark = read_text(path), self.log.stat().st_size if self.log.exists() else 0
-        try:
-            if former == text and self._serves(subscription, version):
-                return True
-            refused = self._refusals(subscription)
-        except Unreachable:
-            publish(path, text)
-            return False
-        publish(path, text)
-        until = time.monotonic() + self._patience
-        while not self._serves(subscription, version):
-            if self._refusals(subscription) > refused:
-                if former is not None:
-                    publish(path, former)
-                raise RoutesRejected(
-                    f"Envoy refused {path.name}: {rejection(self.log, mark)} The former routes stay in force.",
-                    fix="this is a fault of Sluicegate or of a plan it accepted: report it with this message.",
-                )
-            if time.monotonic() > until:
-                raise TimedOut(f"Envoy did not take {path.name} within {self._patience:g} s.", fix=f"see {self.log}.")
-            time.sleep(_POLL)
-        return True
-
-    def _serves(self, subscription: str, version: str) -> bool:
-        name, warming = f"{subscription}.version_text", "cluster_manager.warming_clusters"
-        stats = self._admin.stats(f"^({name}|{warming})$")
-        return stats.get(name) == version and not stats.get(warming, 0)
-
-    def _refusals(self, subscription: str) -> int:
-        stats = self._admin.stats(f"^{subscription}.update_(rejected|failure)$")
-        return sum(int(value) for value in stats.values())
+        return canonical(discovery({ROUTES: route_configuration(table)}, table.version, _ROUTES))
 
     def _clear_away(self, wanted: dict[str, Resource]) -> None:
         """Remove clusters that no route names, once no request can be on its way to them.
@@ -218,7 +185,7 @@ class Envoy:
         needed = wanted.keys() | busy | {member for name in busy for member in members(name)}
         kept = {name: resource for name, resource in there.items() if name in needed}
         if kept.keys() != there.keys():
-            self._push(self.places.clusters, self._cluster_file(kept), _CDS, digest(kept))
+            self._clusters.push(self._cluster_file(kept), digest(kept))
 
     def _active(self) -> dict[str, int]:
         """Requests under way by cluster; a pair's count for both of its members, who may each be serving them."""

@@ -33,6 +33,14 @@ def publish(path: Path, text: str) -> None:
         os.close(folder)
 
 
+def keep(path: Path, copy: Path) -> None:
+    """Keep the file's present content under another name, by a link: `publish` replaces and never rewrites."""
+    temporary = copy.with_name(f".{copy.name}.new")
+    temporary.unlink(missing_ok=True)
+    temporary.hardlink_to(path)
+    temporary.rename(copy)
+
+
 def read_text(path: Path) -> str | None:
     """The file's content; None where there is no such file."""
     try:

@@ -7,7 +7,7 @@ from urllib.parse import quote
 from registry.access_log import Place, UnitSource
 from registry.build import BuildRef, slug
 from services.traffic.envoy_clusters import Resource
-from services.traffic.envoy_limits import Limits, seconds
+from services.traffic.envoy_limits import seconds
 from services.traffic.envoy_names import ROUTES, cluster_name, mirror_name, pair_name
 from services.traffic.log_format import (
     ASSIGNED_HEADER,
@@ -27,7 +27,7 @@ _SAFE_RETRIES = "connect-failure,refused-stream,reset-before-request"
 _FALLBACK_ON = "5xx,reset"
 
 
-def route_configuration(table: RouteTable, limits: Limits) -> Resource:
+def route_configuration(table: RouteTable) -> Resource:
     """Every model's routes, by path `/{model}/predict` and by host name `<model>.…`, then 404."""
     routes = [route for model in table.models for route in _model_routes(model)]
     return {
@@ -39,7 +39,6 @@ def route_configuration(table: RouteTable, limits: Limits) -> Resource:
             {
                 "name": "gateway",
                 "domains": ["*"],
-                "request_body_buffer_limit": limits.body_bytes,
                 "routes": [*routes, _not_found()],
             }
         ],

@@ -88,14 +88,20 @@ class EnvoySubject:
             assert under_way.result().status_code == 200
 
 
+@pytest.fixture(scope="module")
+def services() -> Iterator[dict]:
+    with upstreams(build("1"), build("2")) as running:
+        yield running
+
+
 @pytest.fixture(params=["memory", pytest.param("envoy", marks=pytest.mark.slow)])
 def subject(request: pytest.FixtureRequest, tmp_path) -> Iterator[Subject]:
     if request.param == "memory":
         endpoints = {build(v): Endpoint(build=build(v), host="127.0.0.1", port=9) for v in "12"}
         yield MemorySubject(MemoryDataPlane(random.Random(1).randrange), endpoints)
     else:
-        with upstreams(build("1"), build("2")) as services, gateway(tmp_path) as running:
-            yield EnvoySubject(running, services)
+        with gateway(tmp_path) as running:
+            yield EnvoySubject(running, request.getfixturevalue("services"))
 
 
 def by_hand(table: RouteTable) -> Callable[[str], str]:

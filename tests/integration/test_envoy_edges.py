@@ -176,6 +176,18 @@ def test_envoy_s_reason_for_refusing_is_told(tmp_path: Path, services: dict[str,
         assert running.plane.observe() == before
 
 
+def test_what_was_refused_is_not_on_disk_even_after_a_crash(tmp_path: Path, services: dict[str, Upstream]) -> None:
+    """The writer died after publishing what Envoy refused: the next refusal still puts the good one back."""
+    endpoints = {build("1"): services["1"].endpoint}
+    with gateway(tmp_path) as running:
+        running.plane.apply(routes([standing()], endpoints))
+        good = running.plane.places.routes.read_text()
+        publish(running.plane.places.routes, "{")
+        with pytest.raises(RoutesRejected):
+            running.plane.apply(routes([standing(unit="x user\n")], endpoints))
+        assert running.plane.places.routes.read_text() == good
+
+
 def test_a_foreign_change_of_the_files_is_put_right(tmp_path: Path, services: dict[str, Upstream]) -> None:
     table = routes([standing()], {build("1"): services["1"].endpoint})
     with gateway(tmp_path) as running:
@@ -195,7 +207,7 @@ def test_validate_mode_accepts_what_is_generated(tmp_path: Path, services: dict[
         config = json.loads((tmp_path / "bootstrap.json").read_text())
     manager = config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
     del manager["rds"], config["dynamic_resources"]
-    manager["route_config"] = route_configuration(table, running.plane.limits)
+    manager["route_config"] = route_configuration(table)
     config["static_resources"]["clusters"] = list(
         clusters(table, running.plane.limits, running.plane.places.shadow_socket).values()
     )

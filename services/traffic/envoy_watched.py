@@ -1,0 +1,84 @@
+"""A file that Envoy watches: publish it, see it served or refused, and keep the last one that was served."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from registry.errors import RoutesRejected, TimedOut, Unreachable
+from services.traffic.envoy_admin import Admin
+from services.traffic.envoy_files import keep, publish, read_text
+from services.traffic.envoy_logs import rejection
+
+_POLL = 0.002
+_WARMING = "cluster_manager.warming_clusters"
+
+
+class WatchedFile:
+    """One file and the statistics of Envoy's subscription to it."""
+
+    def __init__(self, path: Path, *, subscription: str, admin: Admin, log: Path, patience: float) -> None:
+        """`subscription` begins the statistics' names; `patience` is how long Envoy may take, in seconds."""
+        self.path = path
+        self._subscription = subscription
+        self._admin = admin
+        self._log = log
+        self._patience = patience
+
+    @property
+    def good(self) -> Path:
+        """The last content that Envoy was seen to serve. It outlives a crash between publishing and putting back."""
+        return self.path.with_name(f"{self.path.name}.good")
+
+    def version(self) -> str | None:
+        """The version that Envoy serves; None before the first. Raises Unreachable."""
+        name = f"{self._subscription}.version_text"
+        return str(self._admin.stats(f"^{name}$").get(name, "")) or None
+
+    def push(self, text: str, version: str) -> bool:
+        """Publish and wait until Envoy serves it; False when Envoy is not there. A refused content is put back.
+
+        Raises RoutesRejected, TimedOut.
+        """
+        mark = self._log.stat().st_size if self._log.exists() else 0
+        try:
+            if read_text(self.path) == text and self._serves(version):
+                return True
+            refused = self._refusals()
+            publish(self.path, text)
+            self._await(version, refused, mark)
+        except Unreachable:
+            publish(self.path, text)
+            return False
+        keep(self.path, self.good)
+        return True
+
+    def _await(self, version: str, refused: int, mark: int) -> None:
+        until = time.monotonic() + self._patience
+        while not self._serves(version):
+            if self._refusals() > refused:
+                self._put_back()
+                raise RoutesRejected(
+                    f"Envoy refused {self.path.name}: {rejection(self._log, mark)} The former routes stay in force.",
+                    fix="this is a fault of Sluicegate or of a plan it accepted: report it with this message.",
+                )
+            if time.monotonic() > until:
+                raise TimedOut(
+                    f"Envoy did not take {self.path.name} within {self._patience:g} s.", fix=f"see {self._log}."
+                )
+            time.sleep(_POLL)
+
+    def _put_back(self) -> None:
+        good = read_text(self.good)
+        if good is not None:
+            publish(self.path, good)
+
+    def _serves(self, version: str) -> bool:
+        """Whether this version is in force and every cluster of it ready."""
+        name = f"{self._subscription}.version_text"
+        stats = self._admin.stats(f"^({name}|{_WARMING})$")
+        return stats.get(name) == version and not stats.get(_WARMING, 0)
+
+    def _refusals(self) -> int:
+        stats = self._admin.stats(f"^{self._subscription}.update_(rejected|failure)$")
+        return sum(int(value) for value in stats.values())
