@@ -24,6 +24,20 @@ KEEP_ROWS = timedelta(days=7)
 HOUSEKEEPING_SECONDS = 60.0
 
 
+def log_plainly() -> None:
+    """One line an event, tracebacks without local values: these may be secrets."""
+    import structlog
+
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.format_exc_info,
+            structlog.processors.LogfmtRenderer(key_order=("timestamp", "level", "event")),
+        ]
+    )
+
+
 def keeper() -> None:
     """Make the world follow the ledger until told to stop."""
     from flows.ramp import Authority, tick
@@ -144,4 +158,5 @@ def _stopping() -> threading.Event:
 PROCESSES = {"keeper": keeper, "collector": collector, "console": console}
 
 if __name__ == "__main__":
+    log_plainly()
     PROCESSES[sys.argv[1]]()

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from registry.ledger import Ledger
 from registry.plan import GateSpec
-from registry.rollout import Rollout
+from registry.rollout import DEPLOY, ROLLBACK, Rollout
 from registry.verdict import Answer, Verdict
 
 
@@ -78,7 +78,7 @@ def rollout_view(
     ledger: Ledger, rollout: Rollout, now: datetime, *, requests: tuple[int, int] | None = None
 ) -> RolloutView:
     """The view of a rollout; `requests` are those assigned to (stable, candidate) at this weight, where known."""
-    stable_n, candidate_n = requests or (0, 0)
+    stable_n, candidate_n = (requests or (0, 0)) if rollout.has_exposure else (0, 0)
     total = stable_n + candidate_n
     return RolloutView(
         id=rollout.id,
@@ -109,6 +109,8 @@ def rollout_view(
 
 
 def _gates(ledger: Ledger, rollout: Rollout) -> tuple[GateView, ...]:
+    if rollout.requested.strategy in (DEPLOY, ROLLBACK):
+        return ()
     last: dict[str, Verdict] = {look.metric: look.verdict for look in ledger.looks(rollout.id)}
     return (
         *_views(rollout, rollout.plan.gates, last, guardrail=False),
