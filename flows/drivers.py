@@ -43,7 +43,7 @@ SHORT_PAUSE_SECONDS = 60.0
 """A driver sits out pauses of this length, so that going on after a short one takes no new process."""
 
 
-@flow(name="canary", flow_run_name="canary")
+@flow(name="canary")
 def canary(
     model: Annotated[str | None, Field(title="Model", description="The MLflow registered model to roll out.")] = None,
     build: Annotated[

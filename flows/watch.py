@@ -11,7 +11,7 @@ from services.keeper.doors import look_at_catalog
 from services.keeper.keeper import has_work
 
 
-@flow(name="watch", flow_run_name="watch the registry")
+@flow(name="watch")
 def watch() -> list[str]:
     """Order rollouts for what MLflow's aliases, stages and tags point at, and see that each open one has a driver."""
     found = parts()
