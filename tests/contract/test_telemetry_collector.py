@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,7 @@ class Rig:
         self.log = log
         self.now = START + timedelta(minutes=1)
         self.specs = {"r1": SPEC} if specs is None else specs
-        self.store = Store(url)
+        self.store = Store(url, durable=False)
         self.queries = Queries(self.store, lambda: self.now)
         self.start()
 
@@ -435,6 +436,54 @@ def test_request_rows_go_by_age_and_tallies_stay(rig: Rig) -> None:
     rig.collect()
     assert rig.sums("slow") == (1, 0, 7.0)
     assert retain(rig.store, rig.now, rig.now).outcomes == 2
+
+
+class Killed(BaseException):
+    """Stands for kill -9 at a statement."""
+
+
+@contextmanager
+def killed_at(engine: sa.Engine, statement: int) -> Iterator[list[int]]:
+    """Break off at the n-th statement or commit; yields how many there were."""
+    met = [0]
+
+    def step(*_: object) -> None:
+        met[0] += 1
+        if met[0] == statement:
+            raise Killed
+
+    sa.event.listen(engine, "before_cursor_execute", step)
+    sa.event.listen(engine, "commit", step)
+    try:
+        yield met
+    finally:
+        sa.event.remove(engine, "before_cursor_execute", step)
+        sa.event.remove(engine, "commit", step)
+
+
+def test_broken_off_at_any_statement_everything_still_counts_once(rig: Rig) -> None:
+    statement, met = 0, [1]
+    while met[0] >= statement:
+        statement += 1 if rig.store.is_sqlite else 9
+        rig.clear()
+        rig.write(line("a"), line("b", **CANDIDATE), "nonsense\n")
+        rig.record(
+            OutcomeIn(prediction_id="b", name="late", value=1), OutcomeIn(prediction_id="c", name="late", value=1)
+        )
+        with killed_at(rig.store.engine, statement) as met, suppress(Killed):
+            rig.collect()
+            rig.write(line("c"))
+            rig.now = START + timedelta(hours=4)
+            rig.collect()
+        rig.start()
+        if '"rid":"c"' not in rig.log.read_text():
+            rig.write(line("c"))
+        rig.now = START + timedelta(hours=5)
+        rig.collect()
+        assert (rig.sums("errors"), rig.sums("errors", "candidate")) == ((2, 0, 0.0), (1, 0, 0.0)), statement
+        assert (rig.sums("slow"), rig.sums("slow", "candidate")) == ((1, 0, 1.0), (1, 0, 1.0)), statement
+        rig.counted(outcomes=2, joined=2, scored=4, quarantined=1)
+    assert statement > 30
 
 
 PREDICTIONS = [f"{rid}.{row}" for rid in "abc" for row in range(2)]
