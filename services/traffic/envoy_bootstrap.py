@@ -12,6 +12,8 @@ from services.traffic.envoy_names import CLUSTERS_FILE, LIVE, ROUTES, ROUTES_FIL
 from services.traffic.log_format import CLUSTER_HEADER, METADATA, PREDICTION_HEADER, TIMEOUT_HEADER, log_format
 
 READY_PATH = "/-/ready"
+_JOIN_REPEATED_HEADERS = {"envoy.reloadable_features.match_headers_individually": False}
+"""A header that was sent twice is matched as the list that it is, and so is not taken for one unit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +44,7 @@ def bootstrap(places: Places, limits: Limits) -> Resource:
         "dynamic_resources": {"cds_config": _watched(places.clusters)},
         "static_resources": {"listeners": [_live(places, limits), _shadow(places, limits)]},
         "overload_manager": _overload(limits),
+        "layered_runtime": {"layers": [{"name": "ours", "static_layer": _JOIN_REPEATED_HEADERS}]},
         "stats_config": {"stats_matcher": {"exclusion_list": {"patterns": [{"suffix": "_bucket"}]}}},
     }
 

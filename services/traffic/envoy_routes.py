@@ -23,6 +23,8 @@ from services.traffic.table import AudienceRoute, Mirror, ModelRoute, RouteTable
 
 VERBS = ("predict", "invocations")
 """What may be called on a model, and on its service by the same name."""
+_ONE_UNIT = "[^,]+"
+"""As `slots.is_unit`; Envoy joins the values of a header that was sent twice with commas."""
 _SAFE_RETRIES = "connect-failure,refused-stream,reset-before-request"
 _FALLBACK_ON = "5xx,reset"
 
@@ -60,7 +62,7 @@ def _model_routes(model: ModelRoute) -> list[Resource]:
 def _audience_routes(
     model: ModelRoute, audience: AudienceRoute, match: Resource, verb: str, way: str
 ) -> list[Resource]:
-    """With the unit's header: by hash. Without it, or with an empty one: at random."""
+    """With one unit: by hash. Without a unit, with an empty one or with several: at random."""
     by_unit = [] if model.unit is None else [UnitSource.HEADER]
     return [_route(model, audience, match, verb, way, source) for source in (*by_unit, UnitSource.RANDOM)]
 
@@ -71,7 +73,7 @@ def _route(
     headers = [{"name": ":method", "string_match": {"exact": "POST"}}, *_listed(match.get("headers"))]
     hashed = source is UnitSource.HEADER
     if hashed:
-        headers.append({"name": model.unit, "string_match": {"safe_regex": {"regex": ".+"}}})
+        headers.append({"name": model.unit, "string_match": {"safe_regex": {"regex": _ONE_UNIT}}})
     place = Place(model=model.model, audience=audience.name, unit_source=source)
     return {
         "name": f"{slug(model.model)}/{audience.name}/{verb}/{way}/{source}",

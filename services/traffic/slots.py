@@ -28,6 +28,11 @@ def slot(salt: str, unit: str) -> int:
     return xxhash.xxh64_intdigest(f"{salt}:{unit}".encode("utf-8", "surrogateescape")) % SLOTS
 
 
+def is_unit(value: str | None) -> bool:
+    """Whether a header's value is one unit: neither empty nor a list. A header that is sent twice is a list in HTTP."""
+    return bool(value) and "," not in (value or "")
+
+
 def runs(*, length: int, weight: int, key: str) -> tuple[Run, ...]:
     """The runs of an interval of `length` slots whose candidate has `weight` basis points of it.
 

@@ -11,7 +11,7 @@ from enum import StrEnum
 from registry.access_log import Arm, Assigned, UnitSource
 from registry.build import BuildRef, Endpoint
 from registry.errors import NotFound
-from services.traffic.slots import SLOTS, holder, slot
+from services.traffic.slots import SLOTS, holder, is_unit, slot
 
 FALLBACK = "default"
 """The audience of every request that no other audience takes, and the variation it gets unless told otherwise."""
@@ -120,7 +120,7 @@ class RouteTable:
 
 def assign(route: ModelRoute, audience: AudienceRoute, unit: str | None, draw: Callable[[int], int]) -> Assignment:
     """What a request of this audience gets: by its unit's hash, or without one by `draw(10_000)`."""
-    hashed = bool(unit) and route.unit is not None
+    hashed = is_unit(unit) and route.unit is not None
     at = slot(audience.salt, unit or "") if hashed else draw(SLOTS)
     assigned = audience.slices[holder([part.size for part in audience.slices], at)].target.assigned
     return Assignment(

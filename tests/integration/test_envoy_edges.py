@@ -15,7 +15,7 @@ import httpx
 import psutil
 import pytest
 
-from registry.access_log import LogLine
+from registry.access_log import LogLine, UnitSource
 from registry.build import BuildRef, Endpoint, slug
 from registry.errors import RoutesRejected
 from services.traffic.envoy import find_binary
@@ -144,6 +144,14 @@ def test_odd_units_are_hashed_as_they_are_and_logged_so(
     route = routes([standing(weight=5000)], everywhere(services)).model("delays")
     computed = assign(route, route.audiences[-1], unit, lambda _: 0)
     assert answer.headers["x-sluice-build"] == computed.build.version
+
+
+@pytest.mark.parametrize("units", [[], [""], ["a", "b"], ["a,b"], ["", "a"]])
+def test_a_request_without_exactly_one_unit_is_assigned_at_random(envoy: Gateway, units: list[str]) -> None:
+    with envoy.client() as client:
+        answer = client.post("/delays/predict", json={}, headers=[("x-user-id", unit) for unit in units])
+    line = logged(envoy, answer)
+    assert (line.unit, line.unit_source) == (None, UnitSource.RANDOM)
 
 
 def test_admin_answers_on_a_private_socket_only(envoy: Gateway) -> None:

@@ -109,7 +109,7 @@ def test_a_model_without_routes_is_named() -> None:
 def test_who_has_no_unit_is_assigned_at_random_and_told_so() -> None:
     route = routes([trying(2500)], ENDPOINTS).models[0]
     audience = route.audiences[-1]
-    for unit in (None, ""):
+    for unit in (None, "", "u1,u2"):
         drawn = assign(route, audience, unit, lambda slots: slots - 1)
         assert (drawn.slot, drawn.reason) == (SLOTS - 1, Reason.RANDOM)
     assert assign(route, audience, "u1", lambda _: 0).reason is Reason.HASH
