@@ -26,9 +26,8 @@ def validate(*, file: Files, output: Output = Format.TABLE) -> None:
 
 def apply(*, file: Files, output: Output = Format.TABLE) -> None:
     """Apply documents. What is unchanged stays unchanged; a running rollout keeps the plan it started with."""
-    from registry.plan_file import read_documents
-
     from flows.cli.reach import call
+    from registry.plan_file import read_documents
 
     done = [call("POST", "/api/v1/documents", {"plan": found.plan.document()}) for found in read_documents(file)]
     emit(done, output, table="\n".join(f"{d['applied']}: {'applied' if d['changed'] else 'unchanged'}" for d in done))

@@ -9,12 +9,12 @@ import urllib.request
 from typing import Annotated, Any
 
 from cyclopts import Parameter
-from registry.settings import Settings
 
 from flows.cli.output import Format, Output, columns, emit, say
 from flows.cli.reach import call, segment
 from flows.cli.tree import tree
 from registry.errors import ServiceFailed, SluiceError, TimedOut, Unreachable, UsageError
+from registry.settings import Settings
 
 LOOK_SECONDS = 0.5
 Model = Annotated[str, Parameter(help="The MLflow registered model.")]

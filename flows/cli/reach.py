@@ -10,10 +10,9 @@ import urllib.request
 from collections.abc import Mapping
 from typing import Any
 
-from registry.settings import Settings
-
 from registry import errors
 from registry.errors import SluiceError, Unreachable
+from registry.settings import Settings
 
 SECONDS = 30.0
 
