@@ -1,12 +1,14 @@
 """Fail when a process of an installation, started after the process named, still runs; and end it."""
 
+# ruff: noqa: INP001
+
 from __future__ import annotations
 
 import sys
 
 import psutil
 
-TOKEN = "SLUICE_STATE_TOKEN"
+MARK = "SLUICE_STATE_TOKEN"
 
 
 def main(since: float) -> int:
@@ -21,7 +23,7 @@ def main(since: float) -> int:
 def is_ours(process: psutil.Process, since: float) -> bool:
     """Whether it carries the mark of a state folder and is younger than `since`."""
     try:
-        return process.create_time() >= since and TOKEN in process.environ()
+        return process.create_time() >= since and MARK in process.environ()
     except (psutil.Error, OSError):
         return False
 

@@ -1,0 +1,55 @@
+"""The doctor's own checks of the machine, each seen to pass and to fail."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from services.host import doctor_local
+from services.host.doctor import Outcome
+from services.host.folder import StateFolder
+
+
+def test_a_closed_folder_passes_and_an_open_one_fails(tmp_path: Path) -> None:
+    folder = StateFolder(root=tmp_path / "s")
+    assert doctor_local.state_folder(folder)[0].outcome is Outcome.WARN
+    folder.prepare()
+    assert doctor_local.state_folder(folder)[0].outcome is Outcome.PASS
+    folder.secrets.chmod(0o755)
+    [found] = doctor_local.state_folder(folder)
+    assert found.outcome is Outcome.FAIL
+    assert str(folder.secrets) in found.found
+    assert found.fix is not None
+
+
+def test_packages_out_of_their_range_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor_local, "requires", lambda _: ["psutil>=900", "no-such-package", "rich>=1"])
+    [found] = doctor_local.versions()
+    assert found.outcome is Outcome.FAIL
+    assert "psutil" in found.found
+    assert "no-such-package is not installed" in found.found
+    assert "rich" not in found.found
+
+
+@pytest.mark.parametrize(("free_gib", "outcome"), [(0.5, Outcome.FAIL), (3, Outcome.WARN), (50, Outcome.PASS)])
+def test_disk_space_is_judged(
+    free_gib: float, outcome: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = type("Usage", (), {"free": free_gib * 2**30})
+    monkeypatch.setattr(doctor_local.shutil, "disk_usage", lambda _: usage)
+    assert doctor_local.disk(tmp_path / "not" / "yet")[0].outcome is outcome
+
+
+def test_envoy_that_refuses_its_files_fails_with_its_words(tmp_path: Path) -> None:
+    bad, good = tmp_path / "bad", tmp_path / "good"
+    bad.write_text("#!/bin/sh\necho 'error: no such field' >&2; exit 1\n")
+    good.write_text("#!/bin/sh\nexit 0\n")
+    for each in (bad, good):
+        each.chmod(0o755)
+    [found] = doctor_local.envoy_files((str(bad),))
+    assert found.outcome is Outcome.FAIL
+    assert "no such field" in found.found
+    assert doctor_local.envoy_files((str(good),))[0].outcome is Outcome.PASS
+    assert doctor_local.envoy_files((str(tmp_path / "none"), "x"))[0].outcome is Outcome.FAIL
+    assert doctor_local.envoy_files((str(good), "-c", str(tmp_path / "none")))[0].outcome is Outcome.WARN
