@@ -76,13 +76,19 @@ def decide(rollout: Rollout, verdicts: Sequence[Verdict], progress: Progress, no
 def _overdue(rollout: Rollout, now: datetime) -> Decision | None:
     step = rollout.plan.steps[rollout.step]
     deadline = rollout.plan.deadline
-    if deadline is not None and now - rollout.requested_at >= timedelta(seconds=deadline.after):
+    began = _later(rollout.began_at or rollout.requested_at, rollout.resumed_at)
+    if deadline is not None and now - began >= timedelta(seconds=deadline.after):
         choice = Choice.ABORT if deadline.then == "abort" else Choice.PAUSE
         return Decision(choice=choice, reason=f"not decided within the deadline of {format_duration(deadline.after)}")
-    started = rollout.step_observed_at or rollout.step_entered_at
-    if step.max_time is not None and started is not None and now - started >= timedelta(seconds=step.max_time):
+    started = _later(rollout.step_observed_at or rollout.step_entered_at or began, rollout.resumed_at)
+    if step.max_time is not None and now - started >= timedelta(seconds=step.max_time):
         return Decision(choice=Choice.PAUSE, reason=f"step {_at(rollout)} exceeded {format_duration(step.max_time)}")
     return None
+
+
+def _later(at: datetime, resumed_at: datetime | None) -> datetime:
+    """A person who resumes after a time limit gives the rollout that time once more."""
+    return at if resumed_at is None else max(at, resumed_at)
 
 
 def _waiting(rollout: Rollout, verdicts: Sequence[Verdict], progress: Progress, now: datetime) -> Decision | None:
@@ -90,10 +96,11 @@ def _waiting(rollout: Rollout, verdicts: Sequence[Verdict], progress: Progress, 
     step = rollout.plan.steps[rollout.step]
     if rollout.observed_epoch != rollout.epoch or rollout.step_observed_at is None:
         return _hold(f"waiting for the data plane to serve {_at(rollout)}")
-    open_gates = [verdict for verdict in verdicts if not verdict.guardrail and verdict.answer is not Answer.PASS]
+    here = [verdict for verdict in verdicts if not verdict.guardrail and verdict.step == rollout.step]
+    open_gates = [verdict for verdict in here if verdict.answer is not Answer.PASS]
     if open_gates:
         return _hold("; ".join(f"{verdict.metric} {verdict.answer.label}: {verdict.reason}" for verdict in open_gates))
-    missing = {gate.metric for gate in rollout.plan.gates} - {v.metric for v in verdicts if not v.guardrail}
+    missing = {gate.metric for gate in rollout.plan.gates} - {verdict.metric for verdict in here}
     if missing:
         return _hold(f"no verdict yet on {', '.join(sorted(missing))}")
     if progress.candidate_requests < step.min_requests:

@@ -169,7 +169,7 @@ class Deadline(Document):
     """What happens to a rollout that takes too long. Never promote."""
 
     after: Duration = Field(gt=0)
-    """Time from the request on."""
+    """Time from the moment the rollout took its target, or was last resumed."""
     then: Literal["pause", "abort"] = "pause"
 
 

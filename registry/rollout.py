@@ -105,6 +105,8 @@ class Rollout:
     step_entered_at: datetime | None = None
     step_observed_at: datetime | None = None
     began_at: datetime | None = None
+    resumed_at: datetime | None = None
+    """When a pause ended last; time limits count from there anew."""
     promoted_at: datetime | None = None
     ended_at: datetime | None = None
     thresholds: dict[str, float] = field(default_factory=dict)
@@ -212,7 +214,9 @@ def advance(rollout: Rollout, entry: Entry) -> Rollout:
             return replace(state, thresholds={**state.thresholds, metric: threshold})
         case StepEntered(step=step, weight=weight, reason=reason, actor=actor):
             moved = replace(state, phase=Phase.RUNNING, step=step, reason=reason, actor=actor)
-            return replace(_reweighted(moved, weight), step_entered_at=at, step_observed_at=None)
+            entered = replace(_reweighted(moved, weight), step_entered_at=at, step_observed_at=None)
+            is_served = entered.epoch == rollout.epoch == rollout.observed_epoch
+            return replace(entered, step_observed_at=at) if is_served else entered
         case Observed(epoch=epoch):
             return _observed(state, epoch, at)
         case Judged(metric=metric, answer=answer, k=k, step=step, reason=reason):
@@ -222,7 +226,7 @@ def advance(rollout: Rollout, entry: Entry) -> Rollout:
             return replace(state, phase=Phase.PAUSED, reason=reason, actor=actor)
         case Resumed(reason=reason, actor=actor):
             phase = Phase.RUNNING if state.step >= 0 else Phase.LAUNCHING
-            return replace(state, phase=phase, reason=reason, actor=actor)
+            return replace(state, phase=phase, reason=reason, actor=actor, resumed_at=at)
         case Approved(step=step, actor=actor):
             return replace(state, approvals={**state.approvals, step: actor})
         case Promoted(reason=reason, actor=actor):
@@ -255,20 +259,34 @@ def refuse_illegal(rollout: Rollout, fact: Fact) -> None:
     match fact:
         case StepEntered() | Promoted() | Established() if not rollout.ready:
             raise IllegalMove(f"rollout {rollout.id}: {name} needs a candidate that is ready.")
-        case StepEntered(step=step) if step != rollout.step + 1:
+        case StepEntered() if rollout.stable is None:
+            raise IllegalMove(f"rollout {rollout.id}: a step shares traffic with a stable build, and there is none.")
+        case StepEntered(step=step) if step != rollout.step + 1 or step >= len(rollout.plan.steps):
             raise IllegalMove(f"rollout {rollout.id} is at step {rollout.step}: it cannot enter step {step}.")
         case Ready() if rollout.packed is None:
             raise IllegalMove(f"rollout {rollout.id}: Ready needs Packed.")
-        case Approved(step=step) if step != rollout.step:
+        case Approved(step=step) if step != rollout.step or step < 0:
             raise IllegalMove(f"rollout {rollout.id} is at step {rollout.step}: step {step} cannot be approved.")
-        case Promoted(override=False, verdicts=verdicts) if not verdicts or set(verdicts.values()) != {"pass"}:
-            raise IllegalMove(f"rollout {rollout.id}: promotion needs passing verdicts or a person's override.")
+        case Promoted(override=False, verdicts=verdicts) if not _all_passed(rollout, verdicts):
+            raise IllegalMove(
+                f"rollout {rollout.id}: promotion needs a passing verdict of every gate at the last step, "
+                "or a person's override."
+            )
+        case Promoted(override=True, actor=""):
+            raise IllegalMove(f"rollout {rollout.id}: an override needs the name of who gives it.")
         case Established() if rollout.stable is not None:
             raise IllegalMove(f"rollout {rollout.id}: only an empty variation can be established.")
         case Settled() if rollout.settled:
             raise IllegalMove(f"rollout {rollout.id} is settled already.")
         case _:
             return
+
+
+def _all_passed(rollout: Rollout, verdicts: dict[str, str]) -> bool:
+    """Whether every gate of the plan, and at least one, passed at the last step."""
+    is_last = rollout.step + 1 == len(rollout.plan.steps)
+    gates = {gate.metric for gate in rollout.plan.gates}
+    return is_last and bool(gates) and gates <= verdicts.keys() and set(verdicts.values()) == {"pass"}
 
 
 def _reweighted(rollout: Rollout, weight: int) -> Rollout:

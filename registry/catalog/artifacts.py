@@ -35,7 +35,7 @@ def download(rest: Rest, uri: str, into: Path) -> None:
 def _from_proxy(rest: Rest, uri: str, into: Path) -> Path:
     root = urlsplit(uri).path.strip("/")
     for name, size in _listing(rest, root):
-        target = into / _contained(name)
+        target = into / name
         target.parent.mkdir(parents=True, exist_ok=True)
         with rest.stream(f"{PROXY}/{quote(f'{root}/{name}')}") as chunks, target.open("wb") as file:
             for chunk in chunks:
@@ -55,7 +55,7 @@ def _listing(rest: Rest, root: str) -> Iterator[tuple[str, int | None]]:
             seen += 1
             if seen > MAX_FILES:
                 raise CatalogUnavailable(f"{root} holds more than {MAX_FILES:,} files.")
-            path = f"{folder}/{entry['path']}".lstrip("/")
+            path = str(PurePosixPath(folder) / _contained(str(entry["path"])))
             if entry.get("is_dir"):
                 folders.append(path)
             else:

@@ -47,10 +47,10 @@ class MlflowCatalog:
     def builds(self, model: str) -> tuple[Build, ...]:
         # Aliases first: an alias is only ever set on a version that is there already. Searches do not tell them.
         try:
-            registered = self._rest.get("/registered-models/get", name=model)
+            registered = self._rest.part("registered_model", "/registered-models/get", name=model)
         except NotFound:
             return ()
-        aliases = registered["registered_model"].get("aliases", [])
+        aliases = registered.get("aliases", [])
         found = [
             _build(version, {each["alias"] for each in aliases if each["version"] == version["version"]})
             for version in self._versions(model)
@@ -108,10 +108,9 @@ class MlflowCatalog:
         if not ref.version.isdecimal():
             raise missing(ref)
         try:
-            found = self._rest.get("/model-versions/get", name=ref.model, version=ref.version)
+            return self._rest.part("model_version", "/model-versions/get", name=ref.model, version=ref.version)
         except NotFound as error:
             raise missing(ref) from error
-        return dict(found["model_version"])
 
     def _versions(self, model: str) -> Iterator[dict[str, Any]]:
         quote = '"' if "'" in model else "'"
@@ -128,7 +127,7 @@ class MlflowCatalog:
     def _alias(self, model: str, alias: str) -> str | None:
         """The version that an alias names; None when there is none."""
         try:
-            return str(self._rest.get("/registered-models/alias", name=model, alias=alias)["model_version"]["version"])
+            return str(self._rest.part("model_version", "/registered-models/alias", name=model, alias=alias)["version"])
         except NotFound:
             return None
 

@@ -33,9 +33,16 @@ class Rest:
     def close(self) -> None:
         self._http.close()
 
-    def get(self, path: str, **query: str) -> dict[str, Any]:
+    def get(self, path: str, /, **query: str) -> dict[str, Any]:
         """The JSON answer of a read under the API's prefix."""
         return self.ask("GET", API + path, params=query)
+
+    def part(self, name: str, path: str, /, **query: str) -> dict[str, Any]:
+        """The object of this name in the answer. One that is not there is no answer of MLflow's."""
+        found = self.get(path, **query).get(name)
+        if not isinstance(found, dict):
+            raise self.unavailable("answered something that is not MLflow's")
+        return found
 
     def post(self, path: str, body: Mapping[str, object], *, method: str = "POST") -> dict[str, Any]:
         """The JSON answer of a write under the API's prefix."""
@@ -48,7 +55,7 @@ class Rest:
             self._refuse(answer)
             found = answer.json()
         if not isinstance(found, dict):
-            raise self._unavailable("answered something that is not MLflow's")
+            raise self.unavailable("answered something that is not MLflow's")
         return found
 
     def text(self, path: str, query: Mapping[str, str]) -> str:
@@ -72,9 +79,9 @@ class Rest:
         try:
             yield
         except httpx.HTTPError as error:
-            raise self._unavailable(f"does not answer ({str(error) or type(error).__name__})") from error
+            raise self.unavailable(f"does not answer ({str(error) or type(error).__name__})") from error
         except ValueError as error:
-            raise self._unavailable("answered something that is not MLflow's") from error
+            raise self.unavailable("answered something that is not MLflow's") from error
 
     def _refuse(self, answer: httpx.Response) -> None:
         if not answer.is_error:
@@ -85,16 +92,17 @@ class Rest:
             body = {}
         code, message = str(body.get("error_code", "")), str(body.get("message", ""))
         if answer.status_code in (401, 403):
-            raise self._unavailable(
+            raise self.unavailable(
                 f"refuses us ({answer.status_code})", fix="set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD."
             )
         if code == "RESOURCE_DOES_NOT_EXIST" or (code == "INVALID_PARAMETER_VALUE" and message.endswith("not found.")):
             raise NotFound(f"MLflow: {message}")
         if code == "INVALID_PARAMETER_VALUE":
             raise UsageError(f"MLflow: {message}")
-        raise self._unavailable(f"answered {answer.status_code} {message or answer.reason_phrase}".rstrip())
+        raise self.unavailable(f"answered {answer.status_code} {message or answer.reason_phrase}".rstrip())
 
-    def _unavailable(self, what: str, *, fix: str = "see that it runs: sluice doctor.") -> CatalogUnavailable:
+    def unavailable(self, what: str, *, fix: str = "see that it runs: sluice doctor.") -> CatalogUnavailable:
+        """The error that says what this server did."""
         return CatalogUnavailable(f"MLflow at {self.server.url} {what}.", fix=fix)
 
 
