@@ -1,0 +1,141 @@
+"""The command line: quick to answer, one line for an error, exit codes that stay."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flows.cli.output import columns
+from flows.cli.rollouts import _exit_code
+from flows.cli.tree import head, tree
+
+HEAVY = ("mlflow", "prefect", "bentoml", "pandas", "scipy", "numpy", "sqlalchemy")
+PLAN = """\
+kind: plan
+model: delays
+metrics: {log_loss: {source: outcome, outcome: late, prediction: {column: probability, positive: 1}}}
+gates: [{metric: log_loss, margin: 5%}]
+steps: [{weight: 10}, {weight: 50}]
+"""
+_RUN = """
+import sys
+sys.argv = ["sluice", *sys.argv[1:]]
+from flows.cli import main
+code = 0
+try:
+    main()
+except SystemExit as end:
+    code = end.code
+import resource
+used = resource.getrusage(resource.RUSAGE_SELF)
+loaded = [name for name in {heavy!r} if name in sys.modules]
+print(file=sys.stderr)
+print(__import__("json").dumps({{"code": code, "loaded": loaded, "cpu": used.ru_utime + used.ru_stime}}), file=sys.stderr)
+"""
+
+
+def run(state: Path, *words: str) -> tuple[dict, str, str]:
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("SLUICE_", "MLFLOW_", "PREFECT_"))}
+    done = subprocess.run(
+        [sys.executable, "-c", _RUN.format(heavy=HEAVY), *words],
+        env=env | {"SLUICE_STATE": str(state)}, capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    lines = done.stderr.splitlines()
+    return json.loads(lines[-1]), done.stdout, "\n".join(lines[:-1])
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Path:
+    path = tmp_path / "plan.yaml"
+    path.write_text(PLAN)
+    return path
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--help",),
+        ("rollout", "--help"),
+        ("rollout", "start", "--help"),
+        ("validate", "-f", "PLAN"),
+        ("schema", "plan"),
+    ],
+    ids=" ".join,
+)
+def test_it_answers_without_the_heavy_packages(tmp_path: Path, plan: Path, words: tuple[str, ...]) -> None:
+    seen, out, _ = run(tmp_path, *(str(plan) if word == "PLAN" else word for word in words))
+    assert (seen["code"], seen["loaded"]) == (0, [])
+    assert out
+
+
+def test_status_asks_no_heavy_package_either(tmp_path: Path) -> None:
+    seen, _, _ = run(tmp_path, "status")
+    assert seen["loaded"] == []
+
+
+def test_every_error_of_a_plan_is_told_at_once_with_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(PLAN.replace("weight: 10", "wait: 10").replace("margin: 5%", "margin: 5"))
+    seen, _, said = run(tmp_path, "validate", "-f", str(path))
+    assert seen["code"] == 2
+    assert f"{path}:4:" in said
+    assert f"{path}:5:" in said
+    assert "Traceback" not in said
+
+
+def test_a_command_that_is_not_there_is_bad_usage(tmp_path: Path) -> None:
+    seen, _, said = run(tmp_path, "rolout")
+    assert seen["code"] == 2
+    assert "rollout" in said, "the nearest command is named"
+
+
+def test_what_cannot_be_reached_is_exit_code_6_and_names_the_fix(tmp_path: Path) -> None:
+    seen, _, said = run(tmp_path, "status")
+    assert seen["code"] in (1, 6)
+    assert "sluice up" in said
+
+
+VIEW = {
+    "id": "m-v2-1", "model": "m", "strategy": "canary", "stable": "1", "candidate": "2", "phase": "running",
+    "ending": None, "reason": "collecting", "actor": "", "step": 1, "steps": 2, "weight": 10.0, "observed": True,
+    "seen": 9.8, "candidate_requests": 98, "stable_requests": 902, "elapsed": 62.0, "settled": False,
+    "gates": [
+        {"metric": "errors", "guardrail": True, "verdict": "UNDECIDED", "reason": "no harm found"},
+        {"metric": "log_loss", "guardrail": False, "verdict": "PASS", "reason": "5% worse ruled out"},
+    ],
+}  # fmt: skip
+
+
+def test_the_tree_says_arms_gates_and_what_it_waits_for() -> None:
+    assert tree(VIEW).splitlines() == [
+        "m  CANARY RUNNING  step 1/2  weight 10% set / 9.8% seen  1m2s elapsed  [m-v2-1]",
+        "+- stable     v1     902 requests at this weight",
+        "+- candidate  v2     98 requests at this weight",
+        "|  +- guard errors       UNDECIDED  no harm found",
+        "|  `- gate log_loss     PASS       5% worse ruled out",
+        "`- collecting",
+    ]
+
+
+def test_a_weight_that_is_not_served_yet_says_so() -> None:
+    assert "not yet in force" in head(VIEW | {"observed": False})
+
+
+@pytest.mark.parametrize(
+    ("ending", "phase", "code"),
+    [
+        (None, "running", None), (None, "baking", None), (None, "paused", 4), ("aborted", "ended", 3),
+        ("failed", "ended", 1), ("superseded", "ended", 1), ("promoted", "ended", 0), ("concluded", "ended", 0),
+    ],
+)  # fmt: skip
+def test_watching_ends_with_a_stable_exit_code(ending: str | None, phase: str, code: int | None) -> None:
+    assert _exit_code({"ending": ending, "phase": phase}) == code
+
+
+def test_columns_align_and_show_nothing_as_a_dash() -> None:
+    assert columns(("A", "BB"), [(1, None), (100, "x")]) == "A    BB\n1    -\n100  x"
