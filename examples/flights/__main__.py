@@ -20,6 +20,8 @@ from examples.flights.story import Story
 
 FOLDER = Path(__file__).parents[2] / ".demo"
 STOPPED = 130
+PAPER = 130
+"""Columns where the output is no terminal."""
 INTERRUPTED = "it was interrupted"
 
 
@@ -89,4 +91,5 @@ async def _clear(product: Product) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main(Console())))
+    to_people = Console()
+    sys.exit(asyncio.run(main(to_people if to_people.is_terminal else Console(width=PAPER))))

@@ -34,8 +34,9 @@ def show(console: Console, scene: Scene, seconds: float, *, is_kept: bool) -> No
 
 def _decisions(scene: Scene) -> Table:
     table = Table(title="What was decided", title_justify="left")
-    for head in ("build", "decision", "at (UTC)", "after", "on what evidence"):
-        table.add_column(head, overflow="fold")
+    for head in ("build", "decision", "at (UTC)", "after"):
+        table.add_column(head, no_wrap=True)
+    table.add_column("on what evidence", overflow="fold")
     for candidate in scene.candidates:
         table.add_row(*_decision(candidate))
     return table
@@ -62,7 +63,7 @@ def _evidence(view: dict[str, Any]) -> str:
 
 def _answers(scene: Scene) -> Table:
     table = Table(title="Who answered, and how well", title_justify="left")
-    table.add_column("build")
+    table.add_column("build", no_wrap=True)
     for head in ("requests", "labelled", "log-loss", "accuracy", "log-loss*", "accuracy*", "AUC*"):
         table.add_column(head, justify="right")
     for version, name in scene.names.items():

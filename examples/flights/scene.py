@@ -24,7 +24,8 @@ class Act:
     mark: Mark = Mark.WAITING
     began: float | None = None
     ended: float | None = None
-    note: str = ""
+    notes: list[str] = field(default_factory=list)
+    """What was said of it; a screen that redraws shows the last."""
 
 
 @dataclass(kw_only=True)

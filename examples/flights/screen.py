@@ -61,8 +61,7 @@ def _lines(scene: Scene) -> list[str]:
     lines = []
     for act in scene.acts:
         lines.append(f"{SIGNS[Mark.UNDER_WAY]} {act.title}")
-        if act.note:
-            lines.append(f"  {act.note}")
+        lines += [f"  {note}" for note in act.notes]
         if act.mark in (Mark.DONE, Mark.FAILED):
             lines.append(f"{SIGNS[act.mark]} {act.title} ({_seconds(act):.0f} s)")
     for candidate in scene.candidates:
@@ -94,7 +93,10 @@ def _places(scene: Scene) -> str:
 def _act(act: Act) -> Text:
     colour = {Mark.DONE: "green", Mark.FAILED: "red"}.get(act.mark, "cyan")
     return Text.assemble(
-        (f"{SIGNS[act.mark]} ", colour), act.title, (f"  {_seconds(act):.0f} s", "dim"), (f"  {act.note}", "dim")
+        (f"{SIGNS[act.mark]} ", colour),
+        act.title,
+        (f"  {_seconds(act):.0f} s", "dim"),
+        (f"  {act.notes[-1] if act.notes else ''}", "dim"),
     )
 
 

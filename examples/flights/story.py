@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -19,6 +20,7 @@ PLAN = Path(__file__).parent / "plan.yaml"
 IDLE, BUSY = 12, 60
 """Requests a second while nothing is judged, which leaves the machine to packing, and while a candidate has traffic."""
 LOOK = 1.0
+_TIME = re.compile(r"^\[ *[\d.]+ s\] ")
 LONGEST = 600.0
 """Seconds that a rollout may take before the demo gives up on it."""
 
@@ -52,9 +54,8 @@ class Story:
 
     async def _servers(self) -> None:
         with self._act("start MLflow, Prefect, Envoy and Sluicegate") as act:
-            await self._product.up(lambda line: setattr(act, "note", line))
+            await self._product.up(lambda line: act.notes.append(_TIME.sub("", line)))
             self._scene.urls = self._product.urls
-            act.note = ""
 
     async def _training(self, scientist: Person) -> None:
         with self._act("train three models on January to June"):
@@ -67,9 +68,10 @@ class Story:
         with self._act(f"alias `candidate` on v{version}, {candidate.name}") as act:
             await scientist.ask({"candidate": version})
             await _until(lambda: bool(candidate.rollout.get("ending")), LONGEST, f"the rollout of v{version} to end")
-            act.note = candidate.rollout["ending"]
-            if act.note != hoped:
-                raise Failure(f"v{version} was {act.note}, not {hoped}: {candidate.rollout['reason']}")
+            ending = candidate.rollout["ending"]
+            act.notes.append(ending)
+            if ending != hoped:
+                raise Failure(f"v{version} ended {ending}, not {hoped}: {candidate.rollout['reason']}")
 
     @asynccontextmanager
     async def _travellers(self) -> AsyncIterator[Person]:
