@@ -186,7 +186,7 @@ class _Batch:
         self.counts: Counter[Count] = Counter({Count.LINES: len(chunk.lines)})
         for text in chunk.lines:
             try:
-                line = parse(text.decode())
+                line = parse(text)
                 exposure = _storable(expose(line, bucket), text)
             except (ValueError, RecursionError) as error:
                 self.unreadable.append({"log": log, "read_at": now, "reason": _shown(str(error)), "line": _shown(text)})
