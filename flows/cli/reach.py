@@ -22,6 +22,8 @@ def call(method: str, path: str, body: object = None, query: Mapping[str, str | 
     settings = Settings.read()
     api = settings.api()
     words = {name: value for name, value in (query or {}).items() if value is not None}
+    if api is None and not settings.has_ledger():
+        raise Unreachable(f"nothing runs and nothing is recorded in {settings.state}.", fix="sluice up")
     if api is not None:
         try:
             return over_http(api.url, api.token, method, path, body, words)
