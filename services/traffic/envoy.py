@@ -15,7 +15,7 @@ from registry.errors import Unreachable
 from services.traffic.envoy_admin import Admin
 from services.traffic.envoy_bootstrap import Places, bootstrap
 from services.traffic.envoy_clusters import Resource, clusters, discovery
-from services.traffic.envoy_files import canonical, digest, publish, read_resources, read_text
+from services.traffic.envoy_files import canonical, digest, own_folder, publish, read_resources, read_text, socket_path
 from services.traffic.envoy_limits import Limits
 from services.traffic.envoy_logs import next_rotated
 from services.traffic.envoy_names import BOOTSTRAP_FILE, LIVE, ROUTES, SHADOW, cluster_name, members, mirror_name
@@ -86,7 +86,7 @@ class Envoy:
     def prepare(self) -> None:
         """Write what Envoy needs to start. Clusters and routes that are there already stay."""
         for folder in (self.places.folder, self.places.logs, self.places.admin_socket.parent):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            own_folder(folder)
         publish(self.places.folder / BOOTSTRAP_FILE, canonical(bootstrap(self.places, self.limits)))
         empty = RouteTable()
         if not self.places.clusters.exists():
@@ -195,12 +195,3 @@ class Envoy:
             for part in {cluster, *members(cluster)}:
                 active[part] = active.get(part, 0) + int(value)
         return active
-
-
-def socket_path(folder: Path, name: str) -> Path:
-    """Where a socket of ours is: in the folder, unless its path is too long for a socket."""
-    inside = folder / f"{name}.sock"
-    if len(str(inside)) < 100:
-        return inside
-    runtime = Path(os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/sluice-{os.getuid()}")  # noqa: S108
-    return runtime / f"{digest(str(folder))}-{name}.sock"

@@ -1,0 +1,164 @@
+"""What Envoy is given: pure rendering, and the files it is written to."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import uvicorn
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from registry.build import BuildRef, Endpoint
+from registry.errors import Refused
+from registry.plan import Serve
+from registry.standing import Standing
+from services.traffic.envoy_clusters import clusters
+from services.traffic.envoy_files import digest, own_folder, publish, read_resources, socket_path
+from services.traffic.envoy_limits import Limits
+from services.traffic.envoy_logs import next_rotated, rejection
+from services.traffic.envoy_names import members
+from services.traffic.envoy_routes import route_configuration
+from services.traffic.routes import routes
+
+SOCKET = Path("shadow.sock")
+NAMES = st.text(st.characters(exclude_characters="/:", exclude_categories=("Cs",)), min_size=1, max_size=12)
+
+
+@st.composite
+def tables(draw: st.DrawFn):
+    """Tables of a few models with odd names, with and without candidates, shadows and endpoints."""
+    standings, endpoints = [], {}
+    for number, model in enumerate(draw(st.lists(NAMES, min_size=1, max_size=4, unique=True))):
+        builds = [BuildRef(model=model, version=version) for version in ("1", "2")]
+        weight = draw(st.integers(0, 10_000))
+        standings.append(
+            Standing(
+                model=model,
+                variation="default",
+                stable=builds[0],
+                serve=Serve(retry=draw(st.booleans())),
+                unit=draw(st.sampled_from([None, "x-user-id"])),
+                candidate=builds[1] if weight else None,
+                weight=weight,
+                rollout=draw(st.none() | NAMES),
+                epoch=number,
+                is_shadow=draw(st.booleans()),
+            )
+        )
+        for build in draw(st.lists(st.sampled_from(builds), unique=True)):
+            endpoints[build] = Endpoint(build=build, host="127.0.0.1", port=9)
+    return routes(standings, endpoints)
+
+
+@settings(deadline=None)
+@given(table=tables())
+def test_routes_name_only_clusters_that_are_given_and_pairs_only_members_that_are(table) -> None:
+    given_clusters = clusters(table, Limits(), SOCKET)
+    (host,) = route_configuration(table)["virtual_hosts"]  # type: ignore[misc]
+    for route in host["routes"][:-1]:
+        entries = route["route"]["weighted_clusters"]["clusters"]
+        assert sum(entry["weight"] for entry in entries) == 10_000
+        named = {entry["name"] for entry in entries} | {m["cluster"] for m in route["route"]["request_mirror_policies"]}
+        assert named <= given_clusters.keys()
+    for name in given_clusters:
+        assert set(members(name)) <= given_clusters.keys()
+
+
+@settings(deadline=None)
+@given(table=tables())
+def test_every_header_and_path_is_printable_ascii(table) -> None:
+    (host,) = route_configuration(table)["virtual_hosts"]  # type: ignore[misc]
+    for route in host["routes"][:-1]:
+        texts = [
+            route["match"]["path"],
+            route["name"],
+            *(h["header"]["value"] for h in route["request_headers_to_add"]),
+        ]
+        for entry in route["route"]["weighted_clusters"]["clusters"]:
+            texts += [header["header"]["value"] for header in entry["request_headers_to_add"]]
+        assert all(text.isascii() and text.isprintable() for text in texts)
+
+
+def test_only_a_candidate_that_stable_answers_for_is_ever_passed_over() -> None:
+    stable, candidate = (BuildRef(model="m", version=version) for version in "12")
+    endpoints = {ref: Endpoint(build=ref, host="127.0.0.1", port=9) for ref in (stable, candidate)}
+    calm = Standing(model="m", variation="default", stable=stable, serve=Serve(), candidate=candidate, weight=500)
+    ejected = {
+        name for name, c in clusters(routes([calm], endpoints), Limits(), SOCKET).items() if "outlier_detection" in c
+    }
+    assert ejected == {"m.v2"}
+    alone = replace(calm, serve=Serve(retry=False))
+    assert not any("outlier_detection" in c for c in clusters(routes([alone], endpoints), Limits(), SOCKET).values())
+
+
+def test_idle_connections_are_dropped_before_a_service_drops_them() -> None:
+    """Else a request meets a connection that the service is closing, and fails for nobody's fault."""
+    assert Limits().upstream_idle_seconds < uvicorn.Config("app").timeout_keep_alive
+
+
+def test_a_file_is_replaced_whole_and_read_back(tmp_path: Path) -> None:
+    path = tmp_path / "cds.json"
+    publish(path, json.dumps({"resources": [{"@type": "t", "name": "a", "x": 1}]}))
+    before = path.stat().st_ino
+    publish(path, json.dumps({"resources": [{"@type": "t", "name": "b", "x": 2}]}))
+    assert path.stat().st_ino != before
+    assert read_resources(path) == {"b": {"name": "b", "x": 2}}
+    assert [found.name for found in tmp_path.iterdir()] == ["cds.json"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"resources": 5}', '{"resources": [1]}', '{"resources": [{}]}'])
+def test_a_file_that_cannot_be_read_has_no_resources(tmp_path: Path, text: str) -> None:
+    (tmp_path / "cds.json").write_text(text)
+    assert read_resources(tmp_path / "cds.json") == {}
+
+
+def test_equal_values_have_equal_digests() -> None:
+    assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1}) != digest({"a": 1, "b": 3})
+
+
+def test_rotated_names_count_up(tmp_path: Path) -> None:
+    live = tmp_path / "live.jsonl"
+    assert next_rotated(live).name == "live.000001.jsonl"
+    for name in ("live.000009.jsonl", "live.txt", "live.other.jsonl", "shadow.000077.jsonl"):
+        (tmp_path / name).touch()
+    assert next_rotated(live).name == "live.000010.jsonl"
+
+
+def test_the_reason_of_a_refusal_is_found_after_the_mark(tmp_path: Path) -> None:
+    log = tmp_path / "envoy.log"
+    line = "[2026-11-22 13:26:33.046][10085][warning][config] [source/x.cc:1] {} rejected: {}\n"
+    log.write_text(line.format("old", "an older reason"))
+    mark = log.stat().st_size
+    assert "no reason" in rejection(log, mark)
+    with log.open("a") as file:
+        file.write(line.format("new", "unknown cluster 'x'"))
+    assert rejection(log, mark) == "unknown cluster 'x'"
+    assert "cannot be read" in rejection(tmp_path / "none", 0)
+
+
+def test_our_folders_are_closed_to_others(tmp_path: Path) -> None:
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    for folder in (tmp_path / "new" / "deep", tmp_path / "open"):
+        own_folder(folder)
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder away")
+def test_a_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
+    os.chown(tmp_path, 12345, 12345)
+    with pytest.raises(Refused, match="belongs to another user"):
+        own_folder(tmp_path)
+
+
+def test_a_socket_s_path_is_always_short_enough(tmp_path: Path) -> None:
+    assert socket_path(tmp_path, "admin") == tmp_path / "admin.sock"
+    deep = tmp_path / ("x" * 120)
+    assert len(str(socket_path(deep, "admin"))) < 108
+    assert socket_path(deep, "admin") != socket_path(deep, "shadow")
+    assert socket_path(deep, "admin") != socket_path(tmp_path / ("y" * 120), "admin")
