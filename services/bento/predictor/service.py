@@ -17,46 +17,30 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 from urllib.parse import quote
 
 import bentoml
-from starlette.requests import Request
-from starlette.responses import Response
 
 from . import document, guard
-from .answer import dump, plain, summary
+from .answer import dump, plain
+from .lane import Lane, PredictionLane
 from .model import Signature, load
-from .problem import Unacceptable, refuse
 
 log = logging.getLogger("bentoml.predictor")
 guard.remember_parent()
 
 BUILD: dict[str, Any] = json.loads((Path(__file__).parent / "bento.json").read_text(encoding="utf-8"))
 SIGNATURE = Signature(**BUILD["signature"])
-BUILD_HEADER = f"{quote(BUILD['model'], safe='')}/{quote(BUILD['version'], safe='')}"
-_JSON = re.compile(r"application/(?:[\w.-]+\+)?json(?:;\s*charset=\"?utf-?8\"?)?\s*\Z", re.IGNORECASE)
+LANE = Lane(f"{quote(BUILD['model'], safe='')}/{quote(BUILD['version'], safe='')}")
 
 
-class Body(bentoml.IODescriptor):  # type: ignore[misc]
-    """A request as it came: it is read in one pass, by the model's own reader."""
+class Request(bentoml.IODescriptor):  # type: ignore[misc]
+    """What a request looks like, by the model's signature."""
 
-    __root_input__: ClassVar[bool] = True
-    content: bytes
-    content_type: str
-    request_id: str | None
-
-    @classmethod
-    async def from_http_request(cls, request: Request, serde: Any) -> Body:  # noqa: ARG003
-        headers = request.headers
-        body: Body = cls.model_construct(
-            content=await request.body(),
-            content_type=headers.get("content-type", "application/json"),
-            request_id=headers.get("x-request-id"),
-        )
-        return body
+    inputs: Any
+    params: Any = None
 
     @classmethod
     def model_json_schema(cls, *_: Any, **__: Any) -> dict[str, Any]:
@@ -64,7 +48,7 @@ class Body(bentoml.IODescriptor):  # type: ignore[misc]
 
 
 class Answer(bentoml.IODescriptor):  # type: ignore[misc]
-    """What comes back; written by the service itself."""
+    """What an answer looks like, by the model's signature."""
 
     @classmethod
     def model_json_schema(cls, *_: Any, **__: Any) -> dict[str, Any]:
@@ -94,37 +78,17 @@ class Predictor:
             log.critical("the model cannot be loaded: %s: %s", type(error).__name__, str(error).partition("\n")[0])
             raise
         self._warm_up(folder)
+        LANE.model = self.model
 
-    @bentoml.api(route="/predict", input_spec=Body, output_spec=Answer)  # type: ignore[untyped-decorator]
-    def predict(self, body: Body) -> Any:
-        """The prediction for each row of `inputs`."""
-        return self._respond(body, wrapped=False)
+    @bentoml.api(route="/predict", input_spec=Request, output_spec=Answer)  # type: ignore[untyped-decorator]
+    def predict(self, inputs: Any, params: Any = None) -> Any:
+        """The prediction for each row of `inputs`. Over HTTP the prediction lane answers; this is for Python."""
+        return plain(self.model.answer(dump({"inputs": inputs, "params": params})))
 
-    @bentoml.api(route="/invocations", input_spec=Body, output_spec=Answer)  # type: ignore[untyped-decorator]
-    def invocations(self, body: Body) -> Any:
+    @bentoml.api(route="/invocations", input_spec=Request, output_spec=Answer)  # type: ignore[untyped-decorator]
+    def invocations(self, inputs: Any, params: Any = None) -> Any:
         """The same as MLflow's scoring server answers: `{"predictions": [...]}`."""
-        return self._respond(body, wrapped=True)
-
-    def _respond(self, body: Body, *, wrapped: bool) -> Response:
-        headers = {"x-sluice-build": BUILD_HEADER}
-        if body.request_id:
-            headers["x-request-id"] = body.request_id
-        try:
-            if not _JSON.match(body.content_type):
-                raise refuse(
-                    "content-type", f"{body.content_type} is not read here", "Send application/json.", status=415
-                )
-            answer = plain(self.model.answer(body.content))
-            headers["x-sluice-prediction"] = summary(answer)
-            content = dump({"predictions": answer} if wrapped else answer)
-            return Response(content, headers=headers, media_type="application/json")
-        except Unacceptable as error:
-            told = {"error": str(error), "problems": [problem.as_json() for problem in error.problems]}
-            return Response(dump(told), status_code=error.status, headers=headers, media_type="application/json")
-        except Exception as error:
-            log.exception("the model failed")
-            told = {"error": f"the model raised {type(error).__name__}: {str(error)[:200]}"}
-            return Response(dump(told), status_code=500, headers=headers, media_type="application/json")
+        return {"predictions": self.predict(inputs, params)}
 
     def _warm_up(self, folder: Path) -> None:
         """Answer the model's own example once, so that the first caller does not pay for late imports."""
@@ -134,3 +98,6 @@ class Predictor:
                 self.model.answer(example.read_bytes())
             except Exception:
                 log.exception("the model does not answer its own input example")
+
+
+Predictor.add_asgi_middleware(PredictionLane, lane=LANE)  # type: ignore[attr-defined]
