@@ -49,6 +49,9 @@ class State(StrEnum):
     """The unit's last request has an outcome of this name already."""
 
 
+OPEN = (State.NEW, State.UNIT, State.WAITING, State.UNJUDGED)
+
+
 @dataclass(frozen=True, kw_only=True)
 class OutcomeIn:
     """An outcome as it arrives: a prediction id, or a model and a unit; a name and a value."""

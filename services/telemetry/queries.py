@@ -15,6 +15,7 @@ from registry.metric import Arm, Stratum, Tally, TallyRow
 from registry.rollout import FULL
 from services.telemetry import pulse, schema
 from services.telemetry.counts import Count
+from services.telemetry.outcomes import OPEN
 from services.telemetry.store import WATERMARK, Store
 
 RECENT = 60
@@ -164,6 +165,19 @@ class Queries:
         with self._store.read() as connection:
             known = dict(connection.execute(sa.select(table.c.name, table.c.n)).tuples().all())
         return {count: known.get(count.value, 0) for count in Count}
+
+    def waiting(self) -> dict[str, int]:
+        """How much waits to be tallied: outcomes by state, exposures of rollouts not known, scores too young."""
+        outcomes, unjudged, maturing = schema.outcomes, schema.unjudged, schema.maturing
+        by_state = sa.select(outcomes.c.state, sa.func.count()).where(outcomes.c.state.in_(OPEN))
+        with self._store.read() as connection:
+            known: dict[str, int] = dict(connection.execute(by_state.group_by(outcomes.c.state)).tuples().all())
+            exposures = connection.scalar(sa.select(sa.func.count()).select_from(unjudged))
+            scores = connection.scalar(sa.select(sa.func.count()).select_from(maturing))
+        return {f"outcomes_{state}": known.get(state.value, 0) for state in OPEN} | {
+            "exposures_unjudged": exposures or 0,
+            "scores_maturing": scores or 0,
+        }
 
     def recent(self, model: str) -> tuple[Recent, ...]:
         """The last minute of each build of a model that had requests, in order of build."""

@@ -16,7 +16,7 @@ from services.telemetry.store import Store
 PULSE_KEPT = timedelta(hours=1)
 _LIMIT = 20_000
 """Rows deleted in one transaction, so that the collector never waits long."""
-_OPEN = (State.NEW, State.UNIT, State.WAITING)
+_WAITING = (State.NEW, State.UNIT, State.WAITING)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +64,7 @@ def _drop_exposures(store: Store, segment: int, limit: int) -> int:
 
 def _drop_outcomes(store: Store, limit: int) -> int:
     table = schema.outcomes
-    is_old = sa.and_(table.c.received_at < limit, table.c.state.not_in(_OPEN))
+    is_old = sa.and_(table.c.received_at < limit, table.c.state.not_in(_WAITING))
     old = sa.select(table.c.pk).where(is_old).order_by(table.c.received_at).limit(_LIMIT)
     with store.write() as connection:
         return connection.execute(sa.delete(table).where(table.c.pk.in_(old))).rowcount

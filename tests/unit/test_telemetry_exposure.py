@@ -1,0 +1,130 @@
+"""Exposures: who is counted for what happened to a request."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.collector_lines import START_US, assigned, line
+from registry.access_log import parse
+from registry.plan import MetricSpec, Source
+from services.telemetry import pulse
+from services.telemetry.exposure import Exposure, expose
+from services.telemetry.sheet import Sheet, by_side
+from services.telemetry.spec import RolloutSpec, score_of
+
+CANDIDATE = {"assigned": assigned("candidate"), "upstream": "2"}
+
+
+def exposed(**changes: object) -> Exposure:
+    exposure = expose(parse(line("r", **changes)), 300)
+    assert exposure is not None
+    return exposure
+
+
+@pytest.mark.parametrize(
+    ("changes", "failed"),
+    [
+        ({}, 0),
+        ({"status": 404}, 0),
+        ({"status": 422}, 0),
+        ({"status": 500}, 1),
+        ({"status": 503, "flags": "UF", "details": "upstream_reset", "upstream": None}, 1),
+        ({"status": 504, "flags": "UT", "details": "response_timeout"}, 1),
+        ({"status": 503, "flags": "UH", "attempts": None}, 1),
+        ({"status": 200, "flags": "UC"}, 1),
+        ({**CANDIDATE}, 0),
+        ({**CANDIDATE, "upstream": "1", "attempts": 2}, 1),
+        ({**CANDIDATE, "upstream": "1", "attempts": 1}, 1),
+        ({**CANDIDATE, "status": 500}, 1),
+        ({"status": 0, "flags": "DC", "details": "downstream_remote_disconnect"}, None),
+        ({"status": 200, "flags": "DC"}, None),
+        ({"status": 0, "flags": "DR"}, None),
+        ({**CANDIDATE, "status": 0, "flags": "DC", "attempts": 2}, 1),
+    ],
+)
+def test_a_failure_is_the_assigned_builds(changes: dict[str, object], failed: int | None) -> None:
+    assert exposed(**changes).failed == failed
+
+
+def test_a_request_belongs_to_the_bucket_it_started_in() -> None:
+    second = START_US // 1_000_000
+    assert exposed().bucket == second - second % 300
+    assert exposed(ts=str(START_US + 299_999_999)).bucket == exposed().bucket
+    assert exposed(ts=str(START_US + 300_000_000)).bucket == exposed().bucket + 300
+
+
+@pytest.mark.parametrize(
+    ("weight", "rollout", "is_compared"),
+    [(0, "r1", False), (1, "r1", True), (9_999, "r1", True), (10_000, "r1", False), (5_000, None, False)],
+)
+def test_only_what_chance_assigned_is_compared(weight: int, rollout: str | None, is_compared: bool) -> None:
+    assert exposed(assigned=assigned(weight=weight, rollout=rollout)).is_compared is is_compared
+
+
+@pytest.mark.parametrize("changes", [{"listener": "shadow"}, {"assigned": None}])
+def test_copies_and_unassigned_requests_are_no_exposures(changes: dict[str, object]) -> None:
+    assert expose(parse(line("r", **changes)), 300) is None
+
+
+@pytest.mark.parametrize(
+    "changes", [{"dur_us": 2**60}, {"dur_us": -1}, {"status": 10**6}, {"ts": "-5"}, {"attempts": 10**6}]
+)
+def test_a_number_that_no_database_keeps_is_refused(changes: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="out of range"):
+        exposed(**changes)
+
+
+def tallied(metric: MetricSpec, *exposures: Exposure, **spec: object) -> dict[str, tuple[int, int, float]]:
+    found = RolloutSpec(rollout="r1", metrics={"m": metric}, **spec)  # type: ignore[arg-type]
+    sheet = Sheet()
+    for side, requests in by_side(exposures).items():
+        sheet.take_requests(side, requests, found.measures)
+    return {row["metric"]: (row["n"], row["missing"], row["total"]) for row in sheet.rows()}
+
+
+def test_who_left_is_in_no_tally_and_who_has_no_duration_is_missing() -> None:
+    left = exposed(status=0, flags="DC", dur_us=None)
+    timeless = exposed(dur_us=None)
+    three = (exposed(), left, timeless)
+    quantile = MetricSpec(source=Source.LATENCY, quantile=0.5)
+    assert tallied(MetricSpec(source=Source.STATUS), *three) == {"m": (2, 0, 0.0)}
+    assert tallied(MetricSpec(source=Source.LATENCY), *three) == {"m": (1, 1, 0.008)}
+    assert tallied(quantile, *three, thresholds={"m": 0.001}) == {"m": (1, 1, 1.0)}
+    assert tallied(quantile, *three) == {}
+
+
+def test_a_duration_at_the_threshold_is_not_above_it() -> None:
+    quantile = MetricSpec(source=Source.LATENCY, quantile=0.5)
+    found = tallied(quantile, exposed(dur_us=12_000), thresholds={"m": 0.012}, margins={"m": (-0.5, 0.5)})
+    assert {name: total for name, (_, _, total) in found.items()} == {"m": 0.0, "m>-0.5": 1.0, "m>0.5": 0.0}
+
+
+def test_a_metric_scores_as_its_name_says_unless_it_says_else() -> None:
+    plain = MetricSpec(source=Source.OUTCOME, outcome="late")
+    assert score_of("brier", plain) == "brier"
+    assert score_of("late", plain) == "outcome"
+    assert score_of("brier", MetricSpec(source=Source.OUTCOME, outcome="late", score="log_loss")) == "log_loss"
+
+
+def test_a_spec_is_complete_when_every_threshold_is_frozen() -> None:
+    metrics = {"p99": MetricSpec(source=Source.LATENCY, quantile=0.99), "mean": MetricSpec(source=Source.LATENCY)}
+    assert not RolloutSpec(rollout="r1", metrics=metrics).is_complete
+    assert RolloutSpec(rollout="r1", metrics=metrics, thresholds={"p99": 0.1}).is_complete
+
+
+@pytest.mark.parametrize("duration", [0, 1, 50, 51, 999, 123_456, 10**9])
+def test_a_bin_holds_its_durations(duration: int) -> None:
+    number = pulse.bin_of(duration)
+    assert number == 0 or pulse.edge(number) * 1e6 <= duration * 1.000001
+    assert number == pulse.BINS - 1 or duration < pulse.edge(number + 1) * 1e6 * 1.000001
+
+
+def test_a_quantile_from_bins_is_right_to_within_a_bin() -> None:
+    bins: dict[int, int] = {pulse.UNTIMED: 50}
+    for milliseconds in range(1, 1_001):
+        number = pulse.bin_of(milliseconds * 1_000)
+        bins[number] = bins.get(number, 0) + 1
+    for q in (0.05, 0.5, 0.95, 0.99):
+        assert pulse.quantile(bins, q) == pytest.approx(q, rel=0.13)
+    assert pulse.quantile({}, 0.5) is None
+    assert pulse.quantile({pulse.UNTIMED: 3}, 0.5) is None
