@@ -47,7 +47,7 @@ def parse_share(value: object) -> float:
 
 def format_share(fraction: float) -> str:
     """The form that `parse_share` reads back."""
-    return f"{round(fraction * 100, 10):.15g}%"
+    return f"{fraction * 100:.10f}".rstrip("0").rstrip(".") + "%"
 
 
 def parse_weight(value: object) -> int:
