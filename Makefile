@@ -20,8 +20,8 @@ $(STAMP): requirements.lock pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing what requirements.lock names ..."
 	@$(BIN)/python -m pip --disable-pip-version-check install -q uv || echo "no uv: pip does it alone, in some minutes"
-	@$(BIN)/python -m uv pip install -q --python $(BIN)/python --require-hashes --compile-bytecode -r requirements.lock \
-	  || $(BIN)/python -m pip --disable-pip-version-check install -q --require-hashes -r requirements.lock
+	@$(BIN)/python -m uv pip install -q --python $(BIN)/python --no-deps --require-hashes --compile-bytecode -r requirements.lock \
+	  || $(BIN)/python -m pip --disable-pip-version-check install -q --no-deps --require-hashes -r requirements.lock
 	@$(BIN)/python -m uv pip install -q --python $(BIN)/python --no-deps -e . \
 	  || $(BIN)/python -m pip --disable-pip-version-check install -q --no-deps -e .
 	@touch $(STAMP)
@@ -44,9 +44,7 @@ slow: setup  ## Run the tests with real servers.
 	$(PYTEST) -n $(WORKERS) --dist loadfile tests/integration tests/acceptance
 
 lock: setup  ## Resolve pyproject.toml anew into requirements.lock: hashes, no index, no URL.
-	$(BIN)/python -m uv pip compile -q --universal --python-version 3.11 --upgrade --generate-hashes --no-header \
-	  --no-annotate --no-emit-index-url --no-emit-find-links --all-extras pyproject.toml -o requirements.lock
-	@! grep -nE '://|^--' requirements.lock
+	$(BIN)/python .ci/lock.py --upgrade
 
 bench: setup  ## Measure what DESIGN section 11 promises.
 	$(BIN)/python -m benchmarks
