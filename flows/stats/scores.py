@@ -20,6 +20,7 @@ from flows.stats.moments import Moments, Pair
 
 _ALMOST_NORMAL = 0.1
 """Skewness below which the cube root of a gamma is as good as normal: within 0.4 % of its tail at 4 sd."""
+_SYMMETRIC = 1e-6
 _MOST_SKEWED = 8.0
 _FINE, _COARSE = 30, 60
 """The lattice keeps between this many points per standard deviation of the score."""
@@ -144,7 +145,7 @@ def _above(x: Masses, skewness: float) -> Masses:
 
 def _normal(x: Masses, skewness: float) -> Masses:
     """The normal deviate of an almost normal gamma's value: the cube root law (Wilson & Hilferty 1931)."""
-    if skewness == 0:
+    if skewness < _SYMMETRIC:
         return x
     root = np.cbrt(np.maximum(1 + x * skewness / 2, 0.0))
     return np.asarray((root - 1 + skewness**2 / 36) * 6 / skewness)

@@ -1,0 +1,148 @@
+"""Populations: what the values of one arm are drawn from, for forecasts, certificates, proofs and benchmarks.
+
+Randomness is passed in. A population draws the moments of n values, which is all that a test sees.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from flows.stats.moments import Moments, Pair
+
+
+class Population(Protocol):
+    """Where values come from."""
+
+    @property
+    def mean(self) -> float: ...
+
+    @property
+    def variance(self) -> float: ...
+
+    def draw(self, rng: Generator, n: int) -> Moments:
+        """The moments of n independent values."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Events:
+    """Zeros and ones."""
+
+    rate: float
+
+    @property
+    def mean(self) -> float:
+        return self.rate
+
+    @property
+    def variance(self) -> float:
+        return self.rate * (1 - self.rate)
+
+    def draw(self, rng: Generator, n: int) -> Moments:
+        events = int(rng.binomial(n, self.rate))
+        return Moments(n=n, total=events, squares=events, cubes=events)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Losses:
+    """Gamma values: losses of predictions, and other things of moderate skewness."""
+
+    mean: float
+    sd: float
+
+    @property
+    def variance(self) -> float:
+        return self.sd**2
+
+    def draw(self, rng: Generator, n: int) -> Moments:
+        shape = (self.mean / self.sd) ** 2
+        return moments(rng.gamma(shape, self.mean / shape, n))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Durations:
+    """Lognormal values."""
+
+    mean: float
+    sigma: float
+    """Standard deviation of the logarithm."""
+
+    @property
+    def variance(self) -> float:
+        return self.mean**2 * math.expm1(self.sigma**2)
+
+    def draw(self, rng: Generator, n: int) -> Moments:
+        return moments(rng.lognormal(math.log(self.mean) - self.sigma**2 / 2, self.sigma, n))
+
+    def tail(self, threshold: float) -> float:
+        """The share of values above a threshold."""
+        z = (math.log(threshold / self.mean) + self.sigma**2 / 2) / self.sigma
+        return 0.5 * math.erfc(z / math.sqrt(2))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Purchases:
+    """Mostly zeros; a share `rate` spends a lognormal amount, capped at `cap` times the median."""
+
+    rate: float
+    amount: float = 1.0
+    """The mean of the amounts before the cap."""
+    sigma: float = 1.0
+    cap: float = 20.0
+
+    @property
+    def _limit(self) -> float:
+        """The cap in standard deviations of the logarithm, above the median."""
+        return math.log(self.cap) / self.sigma
+
+    def _moment(self, k: int) -> float:
+        """E min(X, cap)^k of the amounts: lognormal below the cap, cap^k at it."""
+        median = self.amount * math.exp(-(self.sigma**2) / 2)
+        below = math.exp(k * k * self.sigma**2 / 2) * _phi(self._limit - k * self.sigma)
+        return median**k * (below + self.cap**k * _phi(-self._limit))
+
+    @property
+    def mean(self) -> float:
+        return self.rate * self._moment(1)
+
+    @property
+    def variance(self) -> float:
+        return self.rate * self._moment(2) - self.mean**2
+
+    def draw(self, rng: Generator, n: int) -> Moments:
+        bought = int(rng.binomial(n, self.rate))
+        median = self.amount * math.exp(-(self.sigma**2) / 2)
+        values = np.minimum(rng.lognormal(math.log(median), self.sigma, bought), self.cap * median)
+        found = moments(values)
+        return Moments(n=n, total=found.total, squares=found.squares, cubes=found.cubes)
+
+
+def moments(values: NDArray[np.float64]) -> Moments:
+    """The moments of an array of values."""
+    squares = values * values
+    return Moments(
+        n=values.size, total=float(values.sum()), squares=float(squares.sum()), cubes=float((squares * values).sum())
+    )
+
+
+def split(rng: Generator, n: int, weight: float, stable: Population, candidate: Population) -> Pair:
+    """n rows, each the candidate's with probability `weight`."""
+    mine = int(rng.binomial(n, weight))
+    return Pair(stable=stable.draw(rng, n - mine), candidate=candidate.draw(rng, mine))
+
+
+def sample_size(stable: Population, candidate: Population, weight: float) -> float:
+    """Rows that a two-sided z test needs which knows the effect: alpha .05, power .80, looked at once."""
+    z = 1.959964 + 0.841621
+    variance = candidate.variance / weight + stable.variance / (1 - weight)
+    return z**2 * variance / (candidate.mean - stable.mean) ** 2
+
+
+def _phi(z: float) -> float:
+    return 0.5 * math.erfc(-z / math.sqrt(2))

@@ -1,0 +1,139 @@
+"""Traffic as the gate sees it: news for each look, under ramps, cycles, returning users and late labels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.random import Generator
+
+from flows.stats.moments import Pair
+from flows.stats.news import News
+from flows.stats.populations import Population, split
+from flows.stats.trial import Design, Kind, Rung, Trial
+from flows.stats.units import UnitRows
+
+Looks = Iterator[News]
+
+
+def rows_at_looks(total: int, *, first: int = 100, growth: float = 0.05) -> Iterator[int]:
+    """Rows new at each look: `first` at least, and the given growth of what there is."""
+    n = 0
+    while n < total:
+        new = min(max(first, int(growth * n)), total - n)
+        n += new
+        yield new
+
+
+def steady(rng: Generator, stable: Population, candidate: Population, weight: float, total: int) -> Looks:
+    """One weight, one time of day."""
+    information = 0.0
+    for new in rows_at_looks(total):
+        pair = split(rng, new, weight, stable, candidate)
+        information += pair.information
+        yield News(pairs=[pair], information=information)
+
+
+def ramp(
+    rng: Generator, stable: Callable[[float], Population], candidate: Callable[[float], Population],
+    weights: Sequence[float], total: int,
+) -> Looks:  # fmt: skip
+    """Weights rising by time, over days in which the populations move; hours are 1/24 of 10,000 rows."""
+    information, seen = 0.0, 0
+    for new in rows_at_looks(total):
+        pairs = []
+        for part in np.array_split(np.arange(seen, seen + new), max(1, new // 400)):
+            weight = weights[min(int(part[0] * len(weights) / total), len(weights) - 1)]
+            hour = part[0] % 10_000 / 10_000
+            pairs.append(split(rng, part.size, weight, stable(hour), candidate(hour)))
+        seen += new
+        information += sum(pair.information for pair in pairs)
+        yield News(pairs=pairs, information=information)
+
+
+def late(
+    rng: Generator, stable: Population, candidate: Population, weights: Sequence[float], total: int, delay: float
+) -> Looks:
+    """Labels that arrive about `delay` rows later, each counted in the stratum of its assignment."""
+    information = 0.0
+    waiting: list[tuple[float, Pair]] = []
+    seen = 0
+    for new in rows_at_looks(total):
+        for part in np.array_split(np.arange(seen, seen + new), max(1, new // 50)):
+            weight = weights[min(int(part[0] * len(weights) / total), len(weights) - 1)]
+            due = part[0] + rng.exponential(delay)
+            waiting.append((due, split(rng, part.size, weight, stable, candidate)))
+        seen += new
+        arrived = [pair for due, pair in waiting if due <= seen]
+        waiting = [(due, pair) for due, pair in waiting if due > seen]
+        information += sum(pair.information for pair in arrived)
+        yield News(pairs=arrived, information=information)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Users:
+    """A population of users who return, each with a propensity and an activity of their own."""
+
+    rate: float
+    concentration: float = 4.0
+    """Beta distribution of the users' event rates; small is very unlike."""
+    rows_each: float = 10.0
+
+    def looks(self, rng: Generator, harm: float, weight: float, total: int) -> Looks:
+        """News by unit; `harm` multiplies the rate of the candidate's users."""
+        count = int(total / self.rows_each)
+        candidate = rng.random(count) < weight
+        rate = rng.beta(self.rate * self.concentration, (1 - self.rate) * self.concentration, count)
+        rate = np.minimum(np.where(candidate, rate * harm, rate), 1.0)
+        activity = rng.gamma(1.0, 1.0, count)
+        activity /= activity.sum()
+        information, seen = 0.0, 0
+        for new in rows_at_looks(total):
+            who = rng.choice(count, new, p=activity)
+            events = (rng.random(new) < rate[who]).astype(float)
+            users, place = np.unique(who, return_inverse=True)
+            n, x = np.bincount(place).astype(float), np.bincount(place, events)
+            rows = UnitRows(
+                unit=users, stratum=np.full(users.size, seen // 5000), candidate=candidate[users], n=n, total=x
+            )
+            seen += new
+            information += new * weight * (1 - weight)
+            yield News(pairs=[], information=information, units=rows)
+
+
+def design(
+    kind: Kind, weight: float, total: int, *, worse_is_higher: bool = True, margins: Sequence[float] = (),
+    alpha: float = 0.05, reserve: float = 0.0,
+) -> Design:  # fmt: skip
+    information = weight * (1 - weight) * total
+    return Design(
+        kind=kind, worse_is_higher=worse_is_higher, alpha=alpha, beta=0.05, information=information,
+        rungs=tuple(Rung(margin=m, information=information) for m in margins), reserve=reserve,
+    )  # fmt: skip
+
+
+def fails(design: Design, looks: Looks) -> bool:
+    """Whether harm is found at any look."""
+    return rows_to_fail(design, looks) < math.inf
+
+
+def rows_to_fail(design: Design, looks: Looks) -> float:
+    """Information collected when harm is found; infinite if it never is."""
+    trial = Trial.begin(design)
+    for news in looks:
+        trial = trial.look(news)
+        if trial.failed_at:
+            return news.information
+    return math.inf
+
+
+def rules_out(design: Design, looks: Looks, margin: float) -> bool:
+    """Whether the margin is ruled out at any look."""
+    trial = Trial.begin(design)
+    for news in looks:
+        trial = trial.look(news)
+        if trial.ruled_out(margin):
+            return True
+    return False
