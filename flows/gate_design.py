@@ -47,6 +47,8 @@ class Question:
     design: Design
     moves_threshold: bool
     """Margins move the candidate's threshold: latency quantiles. Otherwise they scale stable's mean."""
+    below: float | None = None
+    """The share that the candidate's rate must be shown to stay below."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -68,7 +70,7 @@ def question(plan: Plan, gate: GateSpec) -> Question:
         rungs=_rungs(_margins(plan, gate), information),
     )
     moves_threshold = spec.source is Source.LATENCY and spec.quantile is not None
-    return Question(metric=gate.metric, design=design, moves_threshold=moves_threshold)
+    return Question(metric=gate.metric, design=design, moves_threshold=moves_threshold, below=gate.below)
 
 
 def _margins(plan: Plan, gate: GateSpec) -> tuple[float, ...]:

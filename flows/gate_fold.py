@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from flows.gate_design import Question
+from flows.stats.cap import CapTest
 from flows.stats.moments import Moments, Pair
 from flows.stats.news import News
 from flows.stats.trial import Kind, Trial
@@ -28,6 +29,8 @@ class State:
     trial: Trial
     cells: Mapping[Cell, Tally]
     """What the sound rows of the looks add up to, by metric, stratum and arm."""
+    cap: CapTest | None = None
+    """The test of the candidate's rate against a fixed share, where the gate asks for one."""
     information: float = 0.0
     """Sum over strata of n1 n0 / n: the realised w (1 - w) n."""
     unsound: int = 0
@@ -46,7 +49,7 @@ def fold(asked: Question, looks: Iterable[Rows]) -> State:
     key = (asked, told[:1])
     known, state = _remembered.get(key, ((), None))
     if state is None or told[: len(known)] != known:
-        known, state = (), State(asked=asked, trial=Trial.begin(asked.design), cells={})
+        known, state = (), _begin(asked)
     for rows in told[len(known) :]:
         state = _extend(state, rows)
     _remembered.pop(key, None)
@@ -54,6 +57,11 @@ def fold(asked: Question, looks: Iterable[Rows]) -> State:
     while len(_remembered) > _REMEMBERED:
         del _remembered[next(iter(_remembered))]
     return state
+
+
+def _begin(asked: Question) -> State:
+    cap = CapTest(cap=asked.below, beta=asked.design.beta) if asked.below is not None else None
+    return State(asked=asked, trial=Trial.begin(asked.design), cells={}, cap=cap)
 
 
 _REMEMBERED = 64
@@ -72,7 +80,11 @@ def _extend(state: State, rows: Rows) -> State:
     information = _information(asked, cells)
     pairs = _pairs(sound, asked.metric, asked.metric)
     trial = state.trial.look(News(pairs=pairs, information=information, exceedances=moved))
-    return State(asked=asked, trial=trial, cells=cells, information=information, unsound=len(rows) - len(sound))
+    after = State(asked=asked, trial=trial, cells=cells, information=information, unsound=len(rows) - len(sound))
+    if state.cap is None:
+        return after
+    candidate = after.counted(Arm.CANDIDATE)
+    return replace(after, cap=state.cap.look(candidate.n, round(candidate.total)))
 
 
 def information_with(state: State, rows: Rows) -> float:

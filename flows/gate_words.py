@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flows.gate_fold import State
+from flows.stats.cap import CapTest
 from flows.stats.intervals import Estimate, estimate
 from flows.stats.trial import Kind, Trial
 from registry.metric import Arm
@@ -58,6 +59,10 @@ def _answer(state: State, guardrail: bool, margin: float | None, readout: Estima
         return Answer.NO_DATA, doubt
     if guardrail:
         return Answer.UNDECIDED, f"no harm found: {seen}"
+    if state.cap is not None and state.cap.shown_at is None:
+        return Answer.UNDECIDED, f"{_capped(state.cap)} is not shown yet: {state.cap.ones} of {state.cap.n}"
+    if state.cap is not None and margin is None:
+        return Answer.PASS, f"{_capped(state.cap)} shown at look {state.cap.shown_at}: {seen}"
     if margin is None:
         return Answer.PASS, f"no harm found, and no margin asked for: {seen}"
     bound = _bound(trial.design.sign * margin, margin, readout, moves)
@@ -65,6 +70,10 @@ def _answer(state: State, guardrail: bool, margin: float | None, readout: Estima
     if at is not None:
         return Answer.PASS, f"{bound} ruled out at look {at}: {seen}"
     return Answer.UNDECIDED, f"{seen} against {bound}{_hint(state)}"
+
+
+def _capped(cap: CapTest) -> str:
+    return f"a rate below {format_share(cap.cap)}"
 
 
 def _doubt(state: State) -> str | None:
@@ -106,7 +115,7 @@ def _hint(state: State) -> str:
     trial = state.trial
     events = trial.sums.stable.total + trial.sums.candidate.total
     if trial.design.kind is Kind.COUNT and events == 0:
-        return "; without a single event no relative margin can be ruled out: make it a guardrail, or leave out margin"
+        return "; without a single event no relative margin can be ruled out: write below: 1%, or make it a guardrail"
     return ""
 
 

@@ -106,6 +106,7 @@ class MetricSpec(Document):
     """What is measured, and in which direction it gets worse."""
 
     source: Source
+    """Where its values come from."""
     quantile: float | None = Field(default=None, gt=0, lt=1)
     """Latency only: the quantile, such as 0.99. Its threshold is frozen from stable's history. None: the mean."""
     outcome: str | None = None
@@ -141,18 +142,23 @@ class GateSpec(Document):
     """A rule over a metric: how much false alarm it may cost, how much harm it must rule out."""
 
     metric: str
+    """A name under `metrics`."""
     alpha: float = Field(default=0.05, ge=1e-4, le=0.2)
     """The chance that an equal candidate is ever stopped by this gate, however often it is looked at."""
     beta: float = Field(default=0.05, ge=1e-4, le=0.2)
     """The chance that a candidate worse than the margin ever passes."""
     margin: Margin | None = None
     """The relative harm that must be ruled out before a step is left. A guardrail has none."""
+    below: Annotated[Share, Field(gt=0, lt=1)] | None = None
+    """0/1 metrics only: the share that the candidate's rate must be shown to stay below, such as 1%. It works where
+    nothing ever goes wrong, which no relative margin can."""
 
 
 class Step(Document):
     """One stage of a plan."""
 
     weight: Weight
+    """The candidate's share of requests in per cent, such as 10 or 0.5; it rises from step to step."""
     min_requests: int = Field(default=0, ge=0)
     """Candidate requests this step must have served."""
     soak: Duration = 0.0
@@ -171,12 +177,14 @@ class Deadline(Document):
     after: Duration = Field(gt=0)
     """Time from the moment the rollout took its target, or was last resumed."""
     then: Literal["pause", "abort"] = "pause"
+    """What is done then."""
 
 
 class Expect(Document):
     """The traffic a plan is made for; the gates' information grid is laid over it."""
 
     requests_per_day: int = Field(gt=0)
+    """Requests of this model and variation, all builds together."""
 
 
 class OnNewer(StrEnum):
@@ -209,6 +217,7 @@ class Plan(Document):
     """How candidates of one model's variation are rolled out."""
 
     kind: Literal["plan"] = "plan"
+    """What this document is."""
     model: str = Field(pattern=r"^[^/:\x00-\x1f]{1,200}$")
     """The MLflow registered model."""
     variation: str = Field(default="default", pattern=r"^[a-z0-9]([a-z0-9.-]{0,34}[a-z0-9])?$")
@@ -216,20 +225,27 @@ class Plan(Document):
     trigger: Trigger | None = None
     """The change in MLflow that starts a rollout; none: people and schedules start them."""
     serve: Serve = Serve()
+    """How the candidate is served."""
     unit: HeaderName | None = None
     """The request header whose value is hashed, such as x-user-id; none: every request is assigned at random."""
     strategy: Strategy = Strategy.CANARY
+    """How the candidate's share of requests is spent."""
     metrics: Annotated[dict[MetricName, MetricSpec], AfterValidator(_scored)] = Field(default_factory=dict)
+    """What is measured, by a name of your own; each is used by a gate or a guardrail."""
     gates: tuple[GateSpec, ...] = ()
     """Rules that must pass before a step is left."""
     guardrails: tuple[GateSpec, ...] = ()
     """Rules that may only stop."""
     steps: tuple[Step, ...] = Field(min_length=1, max_length=100)
+    """The weights on the way to promotion, and what must hold before each is left."""
     bake: Duration = 0.0
     """How long the former stable stays warm after promotion."""
     deadline: Deadline | None = None
+    """What happens to a rollout that takes too long; none: it waits."""
     expect: Expect | None = None
+    """The traffic this plan is made for; none: 50,000 requests in all."""
     on_newer: OnNewer = OnNewer.QUEUE
+    """What happens when a newer candidate is asked for while this rollout is under way."""
 
     @model_validator(mode="after")
     def _rules(self, info: ValidationInfo) -> Self:

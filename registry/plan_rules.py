@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from registry.metric import Worse
 from registry.units import format_duration, format_share, format_weight
 
 if TYPE_CHECKING:
@@ -158,12 +159,21 @@ def _roles(plan: Plan) -> Iterator[Broken]:
         if "beta" in gate.model_fields_set:
             message = "a guardrail never passes anything, so it has no beta"
             yield Broken(at=("guardrails", position, "beta"), message=message, fix="remove it, or move it to gates")
+        if gate.below is not None:
+            message = "a guardrail only stops, so there is nothing it must be below"
+            yield Broken(at=("guardrails", position, "below"), message=message, fix="remove it, or move it to gates")
     for position, gate in enumerate(plan.gates):
+        spec = plan.metrics.get(gate.metric)
+        if gate.below is not None and spec is not None and not (spec.is_binary and spec.worse is Worse.HIGHER):
+            message = f"below is for rates of what goes wrong, and {gate.metric} is none"
+            yield Broken(at=("gates", position, "below"), message=message, fix="write margin: 5% instead")
+        if gate.below is not None:
+            continue
         bare = [i for i in range(len(plan.steps)) if plan.margin(gate, i) is None]
         if bare:
             at = ", ".join(f"{format_weight(plan.steps[i].weight)} %" for i in bare)
             message = f"the gate on {gate.metric} has no margin at {at}, so it could never pass there"
-            fix = "write margin: 5%, or move it to guardrails when it shall only stop"
+            fix = "write margin: 5%, for a rate of errors below: 1%, or move it to guardrails when it shall only stop"
             yield Broken(at=("gates", position), message=message, fix=fix)
 
 

@@ -244,6 +244,23 @@ def test_a_plan_without_gates_is_promoted_only_by_the_people_who_approved() -> N
     assert (promoted.override, promoted.actor) == (True, "ada")
 
 
+def test_errors_alone_can_promote_a_candidate_that_never_fails() -> None:
+    plan = {
+        "model": "delays",
+        "metrics": {"errors": {"source": "status"}},
+        "gates": [{"metric": "errors", "alpha": 0.02, "below": "2%"}],
+        "steps": [{"weight": 10}, {"weight": 50}],
+    }
+    good = Given(plan, errors=0.0)
+    good.ticks()
+    good.runs(20_000)
+    assert good.rollout.phase is Phase.BAKING
+    bad = Given(plan, errors=0.05)
+    bad.ticks()
+    bad.runs(40_000)
+    assert bad.rollout.ending is Ending.ABORTED
+
+
 def test_whoever_loses_the_race_changes_nothing_and_ticks_again() -> None:
     given = Given()
     given.ticks()
