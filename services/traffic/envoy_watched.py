@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from registry.errors import RoutesRejected, TimedOut, Unreachable
@@ -32,8 +33,7 @@ class WatchedFile:
 
     def version(self) -> str | None:
         """The version that Envoy serves; None before the first. Raises Unreachable."""
-        name = f"{self._subscription}.version_text"
-        return str(self._admin.stats(f"^{name}$").get(name, "")) or None
+        return self._state().version
 
     def push(self, text: str, version: str) -> bool:
         """Publish and wait until Envoy serves it; False when Envoy is not there. A refused content is put back.
@@ -42,11 +42,11 @@ class WatchedFile:
         """
         mark = self._log.stat().st_size if self._log.exists() else 0
         try:
-            if read_text(self.path) == text and self._serves(version):
+            before = self._state()
+            if before.serves(version) and read_text(self.path) == text:
                 return True
-            refused = self._refusals()
             publish(self.path, text)
-            self._await(version, refused, mark)
+            self._await(version, before.refusals, mark)
         except Unreachable:
             publish(self.path, text)
             return False
@@ -55,8 +55,8 @@ class WatchedFile:
 
     def _await(self, version: str, refused: int, mark: int) -> None:
         until = time.monotonic() + self._patience
-        while not self._serves(version):
-            if self._refusals() > refused:
+        while not (state := self._state()).serves(version):
+            if state.refusals > refused:
                 self._put_back()
                 raise RoutesRejected(
                     f"Envoy refused {self.path.name}: {rejection(self._log, mark)} The former routes stay in force.",
@@ -73,12 +73,24 @@ class WatchedFile:
         if good is not None:
             publish(self.path, good)
 
-    def _serves(self, version: str) -> bool:
-        """Whether this version is in force and every cluster of it ready."""
-        name = f"{self._subscription}.version_text"
-        stats = self._admin.stats(f"^({name}|{_WARMING})$")
-        return stats.get(name) == version and not stats.get(_WARMING, 0)
+    def _state(self) -> _State:
+        stats = self._admin.stats(
+            f"^({_WARMING}|{self._subscription}[.](version_text|update_rejected|update_failure))$"
+        )
+        refusals = (stats.get(f"{self._subscription}.update_{how}", 0) for how in ("rejected", "failure"))
+        return _State(
+            version=str(stats.get(f"{self._subscription}.version_text", "")) or None,
+            warming=int(stats.get(_WARMING, 0)),
+            refusals=sum(int(count) for count in refusals),
+        )
 
-    def _refusals(self) -> int:
-        stats = self._admin.stats(f"^{self._subscription}.update_(rejected|failure)$")
-        return sum(int(value) for value in stats.values())
+
+@dataclass(frozen=True, kw_only=True)
+class _State:
+    version: str | None
+    warming: int
+    refusals: int
+
+    def serves(self, version: str) -> bool:
+        """Whether this version is in force and every cluster ready."""
+        return self.version == version and not self.warming
