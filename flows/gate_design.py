@@ -9,8 +9,8 @@ from functools import lru_cache
 from flows.stats.trial import Design, Kind, Rung
 from registry.metric import Worse, exceedance_name
 from registry.plan import GateSpec, Plan, Source
+from registry.rollout import FULL
 
-_FULL = 10_000
 _DAY = 86_400.0
 _REQUESTS = 50_000
 """Requests a rollout is planned for when the plan does not say what traffic to expect."""
@@ -36,7 +36,7 @@ def planned_requests(plan: Plan) -> float:
 def planned_information(plan: Plan) -> float:
     """w (1 - w) n with all planned requests at the plan's most informative weight."""
     per_row = max(_per_row(step.weight) for step in plan.steps)
-    return planned_requests(plan) * (per_row or _per_row(_FULL // 2))
+    return planned_requests(plan) * (per_row or _per_row(FULL // 2))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +47,8 @@ class Question:
     design: Design
     moves_threshold: bool
     """Margins move the candidate's threshold: latency quantiles. Otherwise they scale stable's mean."""
+    assigns_rows: bool = False
+    """Each request is assigned by itself, so that rows must come in the shares that the weights ask for."""
     below: float | None = None
     """The share that the candidate's rate must be shown to stay below."""
 
@@ -70,7 +72,13 @@ def question(plan: Plan, gate: GateSpec) -> Question:
         rungs=_rungs(_margins(plan, gate), information),
     )
     moves_threshold = spec.source is Source.LATENCY and spec.quantile is not None
-    return Question(metric=gate.metric, design=design, moves_threshold=moves_threshold, below=gate.below)
+    return Question(
+        metric=gate.metric,
+        design=design,
+        moves_threshold=moves_threshold,
+        assigns_rows=plan.unit is None,
+        below=gate.below,
+    )
 
 
 def _margins(plan: Plan, gate: GateSpec) -> tuple[float, ...]:
@@ -93,7 +101,7 @@ def _rungs(wanted: tuple[float, ...], information: float) -> tuple[Rung, ...]:
 
 def _per_row(weight: int) -> float:
     """Information of one row at a weight in basis points; at full weight nothing is compared."""
-    share = weight / _FULL
+    share = weight / FULL
     return share * (1 - share)
 
 
@@ -105,7 +113,7 @@ def passes_grid_point(plan: Plan, before: float, now: float) -> bool:
 
 def _first_point(plan: Plan) -> float:
     """What 100 rows bring at the plan's smallest weight."""
-    least = min((_per_row(step.weight) for step in plan.steps if step.weight < _FULL), default=_per_row(_FULL // 2))
+    least = min((_per_row(step.weight) for step in plan.steps if step.weight < FULL), default=_per_row(FULL // 2))
     return _FIRST_ROWS * least
 
 

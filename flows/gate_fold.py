@@ -14,10 +14,14 @@ from flows.gate_design import Question
 from flows.stats.cap import CapTest
 from flows.stats.moments import Moments, Pair
 from flows.stats.news import News
+from flows.stats.sample_ratio import Arrivals, SampleRatioTest
 from flows.stats.trial import Kind, Trial
 from registry.metric import Arm, Stratum, Tally, TallyRow, exceedance_name
+from registry.rollout import FULL
 
-Cell = tuple[str, Stratum, Arm]
+Side = tuple[Stratum, int]
+"""A stratum and the candidate's weight in it, in basis points."""
+Cell = tuple[str, Side, Arm]
 Rows = tuple[TallyRow, ...]
 
 
@@ -28,7 +32,9 @@ class State:
     asked: Question
     trial: Trial
     cells: Mapping[Cell, Tally]
-    """What the sound rows of the looks add up to, by metric, stratum and arm."""
+    """What the sound rows of the looks add up to, by metric, stratum, weight and arm."""
+    ratio: SampleRatioTest | None = None
+    """Whether rows came in the shares that the weights ask for, where each request is assigned by itself."""
     cap: CapTest | None = None
     """The test of the candidate's rate against a fixed share, where the gate asks for one."""
     information: float = 0.0
@@ -61,9 +67,12 @@ def fold(asked: Question, looks: Iterable[Rows]) -> State:
 
 def _begin(asked: Question) -> State:
     cap = CapTest(cap=asked.below, beta=asked.design.beta) if asked.below is not None else None
-    return State(asked=asked, trial=Trial.begin(asked.design), cells={}, cap=cap)
+    ratio = SampleRatioTest.begin(_RATIO_ALPHA, asked.design.information) if asked.assigns_rows else None
+    return State(asked=asked, trial=Trial.begin(asked.design), cells={}, cap=cap, ratio=ratio)
 
 
+_RATIO_ALPHA = 0.001
+"""Chance that sound data are ever called mismatched."""
 _REMEMBERED = 64
 _remembered: dict[tuple[Question, tuple[Rows, ...]], tuple[tuple[Rows, ...], State]] = {}
 """The last folds, so that one more look costs one step. It never changes an answer: the looks are compared."""
@@ -71,7 +80,7 @@ _remembered: dict[tuple[Question, tuple[Rows, ...]], tuple[tuple[Rows, ...], Sta
 
 def _extend(state: State, rows: Rows) -> State:
     asked = state.asked
-    sound = [row for row in rows if is_sound(asked, row.tally)]
+    sound = _sound(asked, rows)
     cells = _with(state.cells, sound)
     moved: dict[float, Sequence[Pair]] = {}
     if asked.moves_threshold:
@@ -80,7 +89,11 @@ def _extend(state: State, rows: Rows) -> State:
     information = _information(asked, cells)
     pairs = _pairs(sound, asked.metric, asked.metric)
     trial = state.trial.look(News(pairs=pairs, information=information, exceedances=moved))
-    after = State(asked=asked, trial=trial, cells=cells, information=information, unsound=len(rows) - len(sound))
+    after = State(
+        asked=asked, trial=trial, cells=cells, information=information,
+        unsound=sum(not is_sound(asked, row.tally) for row in rows),
+        ratio=state.ratio.look(_arrivals(asked, sound)) if state.ratio is not None else None,
+    )  # fmt: skip
     if state.cap is None:
         return after
     candidate = after.counted(Arm.CANDIDATE)
@@ -89,8 +102,7 @@ def _extend(state: State, rows: Rows) -> State:
 
 def information_with(state: State, rows: Rows) -> float:
     """The information there would be after a look at these new rows."""
-    sound = [row for row in rows if is_sound(state.asked, row.tally)]
-    return _information(state.asked, _with(state.cells, sound))
+    return _information(state.asked, _with(state.cells, _sound(state.asked, rows)))
 
 
 def new_rows(state: State, rows: Iterable[TallyRow]) -> Rows:
@@ -109,8 +121,14 @@ def is_sound(asked: Question, tally: Tally) -> bool:
     return tally.missing >= 0 and (moments.is_count if asked.design.kind is Kind.COUNT else moments.is_sound)
 
 
+def _sound(asked: Question, rows: Rows) -> list[TallyRow]:
+    """The rows of strata in which every row is sound: one arm alone would look like a lost one."""
+    held = {(row.stratum, row.weight) for row in rows if not is_sound(asked, row.tally)}
+    return [row for row in rows if (row.stratum, row.weight) not in held]
+
+
 def _cell(row: TallyRow) -> Cell:
-    return row.metric, row.stratum, row.arm
+    return row.metric, (row.stratum, row.weight), row.arm
 
 
 def _with(cells: Mapping[Cell, Tally], rows: Iterable[TallyRow]) -> dict[Cell, Tally]:
@@ -122,10 +140,10 @@ def _with(cells: Mapping[Cell, Tally], rows: Iterable[TallyRow]) -> dict[Cell, T
 
 def _information(asked: Question, cells: Mapping[Cell, Tally]) -> float:
     """Sum over strata of n1 n0 / n, the realised w (1 - w) n; summed exactly, so in any order the same."""
-    sizes: dict[Stratum, list[int]] = {}
-    for (metric, stratum, arm), tally in cells.items():
+    sizes: dict[Side, list[int]] = {}
+    for (metric, side, arm), tally in cells.items():
         if metric == asked.metric:
-            sizes.setdefault(stratum, [0, 0])[arm is Arm.CANDIDATE] = tally.n
+            sizes.setdefault(side, [0, 0])[arm is Arm.CANDIDATE] = tally.n
     return math.fsum(
         stable * candidate / (stable + candidate) for stable, candidate in sizes.values() if stable and candidate
     )
@@ -149,14 +167,28 @@ def _moments(tally: Tally) -> Moments:
 
 def _pairs(rows: Sequence[TallyRow], stable: str, candidate: str) -> tuple[Pair, ...]:
     """One pair for each stratum, in order: stable's rows of one metric with the candidate's rows of another."""
-    found: dict[Stratum, Pair] = {}
+    found: dict[Side, Pair] = {}
     for row in rows:
-        pair = found.get(row.stratum, Pair())
+        side = (row.stratum, row.weight)
+        pair = found.get(side, Pair())
         match row.arm:
             case Arm.STABLE if row.metric == stable:
-                found[row.stratum] = replace(pair, stable=pair.stable + _moments(row.tally))
+                found[side] = replace(pair, stable=pair.stable + _moments(row.tally))
             case Arm.CANDIDATE if row.metric == candidate:
-                found[row.stratum] = replace(pair, candidate=pair.candidate + _moments(row.tally))
+                found[side] = replace(pair, candidate=pair.candidate + _moments(row.tally))
             case Arm.STABLE | Arm.CANDIDATE:
                 pass
-    return tuple(found[stratum] for stratum in sorted(found))
+    return tuple(found[side] for side in sorted(found))
+
+
+def _arrivals(asked: Question, rows: Sequence[TallyRow]) -> tuple[Arrivals, ...]:
+    """The metric's rows by arm, missing values included, one entry for each row."""
+    return tuple(
+        Arrivals(
+            share=row.weight / FULL,
+            candidate=row.tally.n + row.tally.missing if row.arm is Arm.CANDIDATE else 0,
+            stable=row.tally.n + row.tally.missing if row.arm is Arm.STABLE else 0,
+        )
+        for row in rows
+        if row.metric == asked.metric
+    )

@@ -82,6 +82,9 @@ def _doubt(state: State) -> str | None:
         return (
             f"{state.unsound} tallies cannot be true (not finite, negative, or no counts); held until they are mended"
         )
+    if state.ratio is not None and state.ratio.mismatch:
+        seen = state.ratio.candidate / max(state.ratio.candidate + state.ratio.stable, 1)
+        return f"rows do not come in the shares that the weights ask for: the candidate's is {seen:.2%}"
     for arm in Arm:
         tally = state.counted(arm)
         share = tally.missing / max(tally.missing + tally.n, 1)

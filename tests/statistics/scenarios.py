@@ -88,10 +88,10 @@ class Users:
         rate = rng.beta(self.rate * self.concentration, (1 - self.rate) * self.concentration, count)
         rate = np.minimum(np.where(candidate, rate * harm, rate), 1.0)
         activity = rng.gamma(1.0, 1.0, count)
-        activity /= activity.sum()
+        activity = np.cumsum(activity / activity.sum())
         information, seen = 0.0, 0
         for new in rows_at_looks(total):
-            who = rng.choice(count, new, p=activity)
+            who = np.minimum(np.searchsorted(activity, rng.random(new)), count - 1)
             events = (rng.random(new) < rate[who]).astype(float)
             users, place = np.unique(who, return_inverse=True)
             n, x = np.bincount(place).astype(float), np.bincount(place, events)

@@ -262,3 +262,37 @@ def test_margins_apply_to_their_step() -> None:
 
 def test_a_verdict_is_json() -> None:
     json.dumps(dataclasses.asdict(judge(watch(13, 0.5, 0.5))), allow_nan=False)
+
+
+def test_rows_that_do_not_come_in_the_shares_of_the_weights_never_pass() -> None:
+    rows = count_rows("errors", (0, 2000), (0, 1700))
+    look = errors_look([], rows, guardrail=False)
+    assert look is not None
+    assert look.verdict.answer is Answer.NO_DATA
+    assert "shares" in look.verdict.reason
+
+
+def test_hashed_units_need_not_come_in_the_shares_of_the_weights() -> None:
+    plan = PLAN.model_copy(update={"unit": "x-user-id"})
+    look = gate.next_look(
+        rollout="r1", plan=plan, gate=ERRORS, guardrail=False, step=0, looks=[],
+        rows=count_rows("errors", (0, 2000), (0, 1700)), watermark=0, at=AT,
+    )  # fmt: skip
+    assert look is not None
+    assert look.verdict.answer is Answer.PASS
+
+
+def test_one_stratum_at_two_weights_is_two() -> None:
+    rows = count_rows("errors", (10, 1000), (10, 1000)) + [
+        dataclasses.replace(row, weight=1000) for row in count_rows("errors", (90, 1800), (10, 200))
+    ]
+    look = errors_look([], rows)
+    assert look is not None
+    assert look.verdict.information == pytest.approx(500 + 180)
+    assert errors_look([look], rows) is None
+
+
+def test_an_uneven_batch_of_rows_is_the_same_look() -> None:
+    rows = list(traffic(20, 0.5, 0.5))[-1]
+    once, shuffled = take([], rows), take([], rows[::-1])
+    assert once == shuffled

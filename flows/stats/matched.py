@@ -1,0 +1,75 @@
+"""Paired shadow: stable and candidate answered the same request, so the request is its own control.
+
+0/1 values: only discordant pairs inform. If neither is worse, "only the candidate was wrong" is a fair coin among them
+(McNemar 1947), which the lattice tests exactly. Real values: the differences are one sample with mean 0. How often the
+two disagree at all is tested against a cap the plan declares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from flows.stats.lattice import Lattice
+from flows.stats.moments import Moments
+from flows.stats.sample_ratio import binomial
+from flows.stats.scores import Score
+from flows.stats.spending import Budget
+
+
+@dataclass(frozen=True, kw_only=True)
+class Discordant:
+    """New pairs that differ: in how many only the candidate had the event, and only stable."""
+
+    candidate_only: int
+    stable_only: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class CoinTest:
+    """Whether heads come up more often than `share` of all throws. Exact.
+
+    Harm: heads are pairs where only the harmful arm had the event, share 1/2. A margin m on the ratio of the two:
+    share (1 + m) / (2 + m) for the other side. Disagreement against a cap: heads are disagreements, share the cap.
+    """
+
+    budget: Budget
+    share: float = 0.5
+    lattice: Lattice = field(default_factory=Lattice)
+    heads: int = 0
+    throws: int = 0
+    information: float = 0.0
+    rejected: bool = False
+
+    def look(self, heads: int, throws: int, information: float) -> CoinTest:
+        """The test after new throws. `information` so far, in the unit of the budget's."""
+        lattice = self.lattice.step(*binomial(throws, self.share)) if throws else self.lattice
+        test = replace(self, lattice=lattice, heads=self.heads + heads, throws=self.throws + throws)
+        if information <= self.information:
+            return test
+        cut, critical = lattice.cut_counts(self.budget.spent(information))
+        off = critical is not None and test.heads > critical - 0.5
+        return replace(test, lattice=cut, information=information, rejected=self.rejected or off)
+
+
+def harm(test: CoinTest, new: Iterable[Discordant], information: float, *, worse_is_higher: bool = True) -> CoinTest:
+    """The harm test after new discordant pairs."""
+    pairs = tuple(new)
+    candidate, stable = sum(p.candidate_only for p in pairs), sum(p.stable_only for p in pairs)
+    return test.look(candidate if worse_is_higher else stable, candidate + stable, information)
+
+
+def difference_score(differences: Moments, *, margin: float = 0.0) -> Score:
+    """The score of new per-request differences (candidate - stable) against a mean of `margin`, in their unit.
+
+    Value: sum of (d - margin). Variance: that of the sum. Third cumulant: n times the third central moment.
+    """
+    n = differences.n
+    if n < 2:
+        return Score(value=differences.total - margin * n)
+    mean = differences.total / n
+    return Score(
+        value=differences.total - margin * n,
+        randomisation=max(differences.squares - n * mean**2, 0.0) * n / (n - 1),
+        third=differences.cubes - 3 * mean * differences.squares + 2 * n * mean**3,
+    )
