@@ -19,7 +19,7 @@ from benchmarks.collector_lines import START, START_US, assigned, line
 from registry.errors import SluiceError
 from registry.metric import Arm, Stratum, TallyRow
 from registry.plan import MetricSpec, PredictionField, Source
-from services.telemetry import schema
+from services.telemetry import schema, tail
 from services.telemetry.collector import Collector, OvertakenError
 from services.telemetry.counts import Count
 from services.telemetry.metrics import exposition
@@ -177,14 +177,15 @@ def test_only_requests_that_chance_assigned_are_compared(rig: Rig) -> None:
     rig.counted(unassigned=1, shadows=1)
 
 
-def test_a_line_waits_for_its_end(rig: Rig) -> None:
+@pytest.mark.parametrize("before", ["", line("z")])
+def test_a_line_waits_for_its_end(rig: Rig, before: str) -> None:
     text = line("a")
-    rig.write(text[:40])
+    rig.write(before + text[:40])
     rig.collect()
-    assert rig.queries.counters()[Count.LINES] == 0
+    assert rig.queries.counters()[Count.LINES] == before.count("\n")
     rig.write(text[40:])
     rig.collect()
-    assert rig.sums("errors") == (1, 0, 0.0)
+    assert rig.sums("errors") == (1 + before.count("\n"), 0, 0.0)
     rig.counted()
 
 
@@ -366,6 +367,17 @@ def test_a_units_outcome_waits_until_the_requests_before_it_are_read(rig: Rig) -
     assert rig.sums("spend") == (0, 0, 0.0)
     rig.write(line("b", unit="u", ts=str(START_US + 69_000_000), **CANDIDATE))
     rig.now += timedelta(seconds=6)
+    rig.collect()
+    assert (rig.sums("spend"), rig.sums("spend", "candidate")) == ((0, 0, 0.0), (1, 0, 3.0))
+
+
+def test_a_units_outcome_waits_for_a_collector_that_is_behind(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = line("a", unit="u"), line("b", unit="u", ts=str(START_US + 1_000_000), **CANDIDATE)
+    rig.write(first, second)
+    rig.record(OutcomeIn(model="delays", unit="u", name="spend", value=3, at=START + timedelta(seconds=2)))
+    monkeypatch.setattr(tail, "CHUNK", len(first) + 10)
+    assert rig.collector.collect() == 1
+    assert rig.queries.waiting()["outcomes_unit"] == 1
     rig.collect()
     assert (rig.sums("spend"), rig.sums("spend", "candidate")) == ((0, 0, 0.0), (1, 0, 3.0))
 
