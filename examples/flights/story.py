@@ -17,7 +17,7 @@ from examples.flights.scene import Act, Candidate, Mark, Scene
 
 MODEL = "delays"
 PLAN = Path(__file__).parent / "plan.yaml"
-IDLE, BUSY = 12, 60
+IDLE, BUSY = 12, 90
 """Requests a second while nothing is judged, which leaves the machine to packing, and while a candidate has traffic."""
 LOOK = 1.0
 _TIME = re.compile(r"^\[ *[\d.]+ s\] ")
@@ -67,7 +67,7 @@ class Story:
         self._scene.candidates.append(candidate)
         with self._act(f"alias `candidate` on v{version}, {candidate.name}") as act:
             await scientist.ask({"candidate": version})
-            await _until(lambda: bool(candidate.rollout.get("ending")), LONGEST, f"the rollout of v{version} to end")
+            await _until(lambda: candidate.rollout.get("settled", False), LONGEST, f"the rollout of v{version} to end")
             ending = candidate.rollout["ending"]
             act.notes.append(ending)
             if ending != hoped:
