@@ -81,7 +81,10 @@ def is_harmful(test: Test, news: News, sign: int) -> Test:
 
 
 def is_within(test: Test, news: News, sign: int, margin: float, sums: Sums) -> Test:
-    """The test that the candidate is not worse by `margin`, after the news; rejecting rules the margin out."""
+    """The test that the candidate is not worse by `margin`, after the news; rejecting rules the margin out.
+
+    Strata whose values are all the same hold: from one value nothing is known of how values vary.
+    """
     ratio = 1 + sign * margin
     match test:
         case CountTest() if margin in news.exceedances:
@@ -90,7 +93,8 @@ def is_within(test: Test, news: News, sign: int, margin: float, sums: Sums) -> T
             odds = odds_of_ratio(ratio, sums)
             return test.look(draws(news.pairs, -sign), news.information, 1 / odds if sign > 0 else odds)
         case ScoreTest():
-            new = score(replace(pair, stable=pair.stable.scaled(ratio)) for pair in news.pairs)
+            varied = (pair for pair in news.pairs if score([pair]).variance > 0)
+            new = score(replace(pair, stable=pair.stable.scaled(ratio)) for pair in varied)
             return test.look(-new if sign > 0 else new, news.information)
         case UnitTest():
             return test.look(_units(news), news.information, against=-sign, factor=ratio)

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from flows.stats.adjustment import fit
+from flows.stats.matched import CoinTest, Discordant, difference_score, harm
+from flows.stats.populations import moments
+from flows.stats.sequential import ScoreTest
+from flows.stats.spending import Budget
+
+
+def test_only_discordant_pairs_decide() -> None:
+    test = harm(
+        CoinTest(budget=Budget(alpha=0.05, information=1000)), [Discordant(candidate_only=25, stable_only=5)], 500
+    )
+    assert test.rejected
+    assert (test.heads, test.throws) == (25, 30)
+
+
+def test_harm_has_a_direction() -> None:
+    start = CoinTest(budget=Budget(alpha=0.05, information=1000))
+    pairs = [Discordant(candidate_only=25, stable_only=5)]
+    assert harm(start, pairs, 500).rejected
+    assert not harm(start, pairs, 500, worse_is_higher=False).rejected
+
+
+def test_a_fair_coin_is_no_harm_and_pairs_that_agree_change_nothing() -> None:
+    start = CoinTest(budget=Budget(alpha=0.05, information=1000))
+    assert not harm(start, [Discordant(candidate_only=15, stable_only=15)], 500).rejected
+    assert harm(start, [], 500).throws == 0
+
+
+def test_disagreement_is_tested_against_a_cap() -> None:
+    cap = CoinTest(budget=Budget(alpha=0.05, information=1000), share=0.02)
+    assert not cap.look(10, 500, 500.0).rejected
+    assert cap.look(40, 500, 500.0).rejected
+
+
+def test_differences_gain_from_pairing() -> None:
+    rng = np.random.default_rng(1)
+    stable = rng.gamma(2.0, 0.5, 2000)
+    differences = rng.normal(0.02, 0.1, 2000)
+    score = difference_score(moments(differences))
+    assert math.isclose(score.value, differences.sum())
+    assert math.isclose(score.variance, 2000 * differences.var(ddof=1))
+    assert score.variance < 0.1 * 2 * 2000 * stable.var()
+    assert ScoreTest(budget=Budget(alpha=0.05, information=2000)).look(score, 2000.0).rejected
+
+
+def test_a_margin_shifts_the_null() -> None:
+    score = difference_score(moments(np.array([0.1, 0.3, 0.2])), margin=0.2)
+    assert math.isclose(score.value, 0.0, abs_tol=1e-12)
+
+
+def test_adjustment_removes_what_the_covariate_explains_and_keeps_the_mean() -> None:
+    rng = np.random.default_rng(2)
+    x = rng.normal(3, 1, 5000)
+    y = 2 * x + rng.normal(0, 1, 5000)
+    adjustment = fit(y, x)
+    adjusted = adjustment.apply(y, x)
+    assert math.isclose(adjusted.mean(), y.mean())
+    assert math.isclose(adjusted.var() / y.var(), 1 - adjustment.explained, rel_tol=1e-3)
+    assert math.isclose(adjustment.explained, 0.8, abs_tol=0.02)
+
+
+def test_a_missing_or_constant_covariate_changes_nothing() -> None:
+    y = np.array([1.0, 2.0, 4.0])
+    assert fit(y, np.ones(3)).slope == 0
+    assert fit(y, np.full(3, np.nan)).slope == 0
+    known = fit(np.arange(9.0), np.arange(9.0))
+    assert known.apply(y, np.full(3, np.nan)).tolist() == y.tolist()

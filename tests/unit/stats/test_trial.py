@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flows.stats.intervals import estimate
+from flows.stats.moments import Moments, Pair
+from flows.stats.news import News, Sums, odds_of_ratio
+from flows.stats.populations import Durations, Events, Losses, moments, split
+from flows.stats.scores import score
+from flows.stats.spending import Budget
+from flows.stats.trial import Design, Kind, Rung, Trial
+from flows.stats.units import UnitRows, UnitTest
+
+
+def counted(n: int, events: int) -> Moments:
+    return Moments(n=n, total=events, squares=events, cubes=events)
+
+
+def asked(kind: Kind, *margins: float, higher: bool = True) -> Trial:
+    return Trial.begin(
+        Design(
+            kind=kind, worse_is_higher=higher, alpha=0.05, beta=0.05, information=2500.0,
+            rungs=tuple(Rung(margin=m, information=2500.0) for m in margins),
+        )
+    )  # fmt: skip
+
+
+def watched(trial: Trial, pairs: list[Pair]) -> Trial:
+    information = 0.0
+    for pair in pairs:
+        information += pair.information
+        trial = trial.look(News(pairs=[pair], information=information))
+    return trial
+
+
+def test_the_score_is_that_of_all_labelings() -> None:
+    """Mean, variance and third cumulant over every assignment of labels, enumerated."""
+    values = np.array([0.1, 0.4, 0.4, 1.3, 2.0, 5.0, 0.0])
+    scores = []
+    for chosen in itertools.combinations(range(7), 2):
+        mask = np.isin(np.arange(7), chosen)
+        found = score([Pair(stable=moments(values[~mask]), candidate=moments(values[mask]))])
+        scores.append(found.value)
+    assert math.isclose(np.mean(scores), 0.0, abs_tol=1e-12)
+    assert math.isclose(np.var(scores), found.randomisation)
+    assert math.isclose(np.mean(np.array(scores) ** 3), found.third)
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        Pair(stable=moments(np.array([1.0, 2.0]))),
+        Pair(candidate=moments(np.array([1.0, 2.0]))),
+        Pair(stable=moments(np.full(50, 3.0)), candidate=moments(np.full(50, 3.0))),
+    ],
+)
+def test_an_empty_arm_or_no_variance_holds(pair: Pair) -> None:
+    trial = asked(Kind.MEAN, 0.0, 0.1).look(News(pairs=[pair], information=100.0))
+    assert trial.failed_at is None
+    assert trial.ruled_out(0.1) is None
+
+
+def test_a_single_row_does_no_harm() -> None:
+    one = Pair(stable=moments(np.array([1.0])), candidate=moments(np.array([9.0])))
+    assert watched(asked(Kind.MEAN, 0.0), [one]).failed_at is None
+
+
+def test_harm_and_margins_are_found_where_they_are() -> None:
+    rng = np.random.default_rng(1)
+    worse = [split(rng, 200, 0.5, Losses(mean=0.5, sd=0.4), Losses(mean=0.6, sd=0.4)) for _ in range(40)]
+    better = [split(rng, 200, 0.5, Losses(mean=0.5, sd=0.4), Losses(mean=0.4, sd=0.4)) for _ in range(40)]
+    assert watched(asked(Kind.MEAN, 0.05), worse).failed_at
+    assert watched(asked(Kind.MEAN, 0.05), worse).ruled_out(0.05) is None
+    assert watched(asked(Kind.MEAN, 0.05), better).ruled_out(0.05)
+    assert watched(asked(Kind.MEAN, 0.05, higher=False), better).failed_at
+
+
+def test_lower_is_worse_mirrors_higher_is_worse() -> None:
+    rng = np.random.default_rng(2)
+    pairs = [split(rng, 200, 0.3, Events(rate=0.2), Events(rate=0.26)) for _ in range(40)]
+    flipped = [
+        Pair(
+            stable=counted(p.stable.n, p.stable.n - int(p.stable.total)),
+            candidate=counted(p.candidate.n, p.candidate.n - int(p.candidate.total)),
+        )
+        for p in pairs
+    ]
+    assert watched(asked(Kind.COUNT), pairs).failed_at == watched(asked(Kind.COUNT, higher=False), flipped).failed_at
+
+
+def test_a_margin_that_was_ruled_out_stays_ruled_out_and_so_do_wider_ones() -> None:
+    rng = np.random.default_rng(3)
+    good = [split(rng, 200, 0.5, Events(rate=0.2), Events(rate=0.1)) for _ in range(20)]
+    bad = [split(rng, 200, 0.5, Events(rate=0.1), Events(rate=0.4)) for _ in range(20)]
+    trial = watched(asked(Kind.COUNT, 0.5, 0.2, 0.0), good + bad)
+    first = trial.ruled_out(0.2)
+    assert first is not None
+    assert first <= 20
+    assert (trial.ruled_out(0.5) or 99) <= first
+    assert trial.failed_at is None or trial.failed_at > 20
+
+
+def test_the_interval_decides_as_the_tests_do() -> None:
+    rng = np.random.default_rng(4)
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        trial, information = asked(Kind.MEAN, 0.1, 0.0), 0.0
+        for _ in range(30):
+            pair = split(rng, 200, 0.5, Durations(mean=1, sigma=0.7), Durations(mean=1.05, sigma=0.7))
+            information += pair.information
+            before, trial = trial, trial.look(News(pairs=[pair], information=information))
+            seen = estimate(trial, 0.1)
+            if before.failed_at is None and seen.low is not None:
+                assert (seen.low >= 0) == (trial.failed_at is not None)
+
+
+@given(st.permutations(range(6)))
+@settings(max_examples=20, deadline=None)
+def test_the_order_of_strata_within_a_look_does_not_matter(order: list[int]) -> None:
+    rng = np.random.default_rng(5)
+    pairs = [split(rng, 60, 0.3, Losses(mean=0.5, sd=0.4), Losses(mean=0.5, sd=0.4)) for _ in range(6)]
+    one = asked(Kind.MEAN, 0.1).look(News(pairs=pairs, information=70.0))
+    other = asked(Kind.MEAN, 0.1).look(News(pairs=[pairs[i] for i in order], information=70.0))
+    assert math.isclose(one.harm.spent, other.harm.spent)
+    assert one.harm.reach is not None
+    assert other.harm.reach is not None
+    assert math.isclose(one.harm.reach, other.harm.reach, rel_tol=1e-9)
+
+
+@pytest.mark.parametrize("ratio", [0.5, 0.9, 1.0, 1.05, 1.5, 3.0])
+@pytest.mark.parametrize("rate", [0.001, 0.1, 0.3])
+def test_an_odds_ratio_never_claims_more_than_its_ratio_of_rates(ratio: float, rate: float) -> None:
+    n = 100_000
+    sums = Sums(stable=counted(n, round(rate * n)), candidate=counted(n, round(min(rate * ratio, 1) * n)))
+    odds = odds_of_ratio(ratio, sums)
+    exact = ratio * (1 - rate) / (1 - ratio * rate)
+    assert min(ratio, exact) - 1e-9 <= odds <= max(ratio, exact) + 1e-9
+    assert abs(math.log(odds) - math.log(exact)) <= 0.1 * abs(math.log(exact)) + 1e-9
+
+
+def test_an_e_value_grows_with_harm_and_is_small_without() -> None:
+    rng = np.random.default_rng(6)
+    same = [split(rng, 400, 0.5, Events(rate=0.1), Events(rate=0.1)) for _ in range(20)]
+    worse = [split(rng, 400, 0.5, Events(rate=0.1), Events(rate=0.15)) for _ in range(20)]
+    assert watched(asked(Kind.COUNT), same).e_value < 20 < watched(asked(Kind.COUNT), worse).e_value
+    means = [split(rng, 400, 0.5, Losses(mean=0.5, sd=0.4), Losses(mean=0.6, sd=0.4)) for _ in range(20)]
+    assert watched(asked(Kind.MEAN), means).e_value > 20
+
+
+def unit_rows(*rows: tuple[int, int, bool, float, float]) -> UnitRows:
+    unit, stratum, candidate, n, total = zip(*rows, strict=True)
+    return UnitRows(
+        unit=np.array(unit), stratum=np.array(stratum), candidate=np.array(candidate), n=np.array(n, dtype=float),
+        total=np.array(total, dtype=float),
+    )  # fmt: skip
+
+
+def test_rows_of_one_unit_count_as_one_voice() -> None:
+    """A hundred rows of two users are two voices, not a hundred."""
+    test = UnitTest.begin(Budget(alpha=0.05, information=100.0))
+    loud = test.look(unit_rows((0, 0, True, 50, 50.0), (1, 0, False, 50, 0.0)), 50.0, against=1)
+    assert not loud.rejected
+    many = [(u, 0, u % 2 == 0, 1, float(u % 2 == 0)) for u in range(100)]
+    assert test.look(unit_rows(*many), 50.0, against=1).rejected
+
+
+def test_a_unit_that_returns_adds_to_its_own_influence() -> None:
+    rows = [(u, 0, u % 2 == 0, 2, float(u % 3)) for u in range(40)]
+    once = UnitTest.begin(Budget(alpha=0.05, information=100.0)).look(unit_rows(*rows), 10.0, against=1)
+    twice = once.look(unit_rows(*rows), 20.0, against=1)
+    assert math.isclose(twice.score().variance, 4 * once.score().variance)
+    assert math.isclose(twice.score().value, 2 * once.score().value)
