@@ -43,17 +43,24 @@ def explain(error: ValidationError) -> tuple[Wrong, ...]:
 
 def amended(values: dict[str, Any], fields: Iterable[Wrong]) -> tuple[Wrong, ...]:
     """The rules that break once the fields are what was probably meant, or left out; so that all is said at once."""
-    fixed = copy.deepcopy(values)
-    doubtful: list[Path] = []
-    for wrong in fields:
-        doubtful.append(wrong.at)
-        _amend(fixed, wrong)
-    try:
-        Plan.model_validate(fixed)
-    except ValidationError as error:
-        rules = [wrong for wrong in explain(error) if _is_rule(error)]
-        return tuple(wrong for wrong in rules if not any(_touch(wrong.at, path) for path in doubtful))
+    fixed, wrongs, doubtful = copy.deepcopy(values), tuple(fields), list[Path]()
+    for _ in range(ROUNDS):
+        doubtful += [wrong.at for wrong in wrongs]
+        for wrong in wrongs:
+            _amend(fixed, wrong)
+        try:
+            Plan.model_validate(fixed)
+        except ValidationError as error:
+            wrongs = explain(error)
+            if _is_rule(error):
+                return tuple(wrong for wrong in wrongs if not any(_touch(wrong.at, path) for path in doubtful))
+        else:
+            return ()
     return ()
+
+
+ROUNDS = 4
+"""A key that was put right may hold a value that is wrong, and so on."""
 
 
 def _is_rule(error: ValidationError) -> bool:

@@ -199,6 +199,8 @@ def begin(entry: Entry) -> Rollout:
 def advance(rollout: Rollout, entry: Entry) -> Rollout:
     """The state after one more fact. Raises IllegalMove, naming phase and fact, where the table has no move."""
     fact, at = entry.fact, entry.at
+    if entry.seq != rollout.seq + 1:
+        raise IllegalMove(f"rollout {rollout.id} is at seq {rollout.seq}: fact {entry.seq} does not follow.")
     refuse_illegal(rollout, fact)
     state = replace(rollout, seq=entry.seq)
     match fact:
@@ -263,6 +265,8 @@ def refuse_illegal(rollout: Rollout, fact: Fact) -> None:
             raise IllegalMove(f"rollout {rollout.id}: a step shares traffic with a stable build, and there is none.")
         case StepEntered(step=step) if step != rollout.step + 1 or step >= len(rollout.plan.steps):
             raise IllegalMove(f"rollout {rollout.id} is at step {rollout.step}: it cannot enter step {step}.")
+        case StepEntered(step=step, weight=weight) if weight != rollout.plan.steps[step].weight:
+            raise IllegalMove(f"rollout {rollout.id}: the plan gives step {step} another weight than {weight}.")
         case Ready() if rollout.packed is None:
             raise IllegalMove(f"rollout {rollout.id}: Ready needs Packed.")
         case Approved(step=step) if step != rollout.step or step < 0:

@@ -1,0 +1,85 @@
+"""Rollouts in every phase, and the facts that come next: examples for tests of the state machine."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from registry.facts import (
+    Aborted,
+    Approved,
+    Baked,
+    Begun,
+    Concluded,
+    Entry,
+    Established,
+    Fact,
+    Failed,
+    Frozen,
+    Judged,
+    Observed,
+    Packed,
+    Paused,
+    Promoted,
+    Ready,
+    Requested,
+    Resumed,
+    Settled,
+    StepEntered,
+    Superseded,
+)  # fmt: skip
+from registry.rollout import Phase, Rollout, fold
+
+_AT = datetime(2026, 1, 1, tzinfo=UTC)
+_REQUESTED = Requested(
+    model="delays", variation="default", version="2", strategy="canary", plan_digest="", actor="ada", cause="cli",
+    plan={"model": "delays", "steps": [{"weight": 10}, {"weight": 50}]},
+)  # fmt: skip
+_PACKED = Packed(bento="delays:v2", bento_digest="b", model_digest="m")
+_FIRST = StepEntered(step=0, weight=1_000, actor="ada", reason="because")
+_PAUSED = Paused(actor="ada", reason="because")
+_PROMOTED = Promoted(actor="ada", reason="because", override=True, verdicts={})
+_LAUNCHED = (_REQUESTED, Begun(stable="1"), _PACKED, Ready(version="2"))
+
+
+def examples(phase: Phase) -> tuple[Rollout, ...]:
+    """Rollouts that have reached a phase, in each of the ways that matter."""
+    ways: dict[Phase, tuple[tuple[Fact, ...], ...]] = {
+        Phase.QUEUED: ((_REQUESTED,),),
+        Phase.LAUNCHING: (_LAUNCHED, (_REQUESTED, Begun(stable=None), *_LAUNCHED[2:])),
+        Phase.RUNNING: ((*_LAUNCHED, _FIRST),),
+        Phase.PAUSED: ((*_LAUNCHED, _FIRST, _PAUSED), (*_LAUNCHED, _PAUSED)),
+        Phase.BAKING: ((*_LAUNCHED, _FIRST, _PROMOTED),),
+        Phase.ENDED: ((*_LAUNCHED, _FIRST, Aborted(actor="ada", reason="because")),),
+    }
+    return tuple(_folded(*facts) for facts in ways[phase])
+
+
+def example_fact(kind: type[Fact], rollout: Rollout) -> Fact:
+    """A fact of this kind that would come next in a rollout, if its phase admits the kind."""
+    step = rollout.step + 1
+    facts: tuple[Fact, ...] = (
+        _REQUESTED,
+        Begun(stable="1"),
+        _PACKED,
+        Ready(version="2"),
+        Frozen(metric="p99", threshold=0.25, rows=1_000),
+        StepEntered(step=step, weight=rollout.plan.steps[step].weight, actor="ada", reason="because"),
+        Observed(epoch=rollout.epoch, version="v"),
+        Judged(metric="errors", answer="pass", k=1, step=rollout.step, reason="because"),
+        Paused(actor="ada", reason="because"),
+        Resumed(actor="ada", reason="because"),
+        Approved(step=max(rollout.step, 0), actor="ada", reason="because"),
+        Promoted(override=True, verdicts={}, actor="ada", reason="because"),
+        Baked(reason="because"),
+        Established(actor="ada", reason="because"),
+        Aborted(actor="ada", reason="because"),
+        Failed(stage="pack", reason="because"),
+        Superseded(by="r2"),
+        Concluded(actor="ada", reason="because"),
+        Settled(changes=()),
+    )
+    return next(fact for fact in facts if type(fact) is kind)
+
+
+def _folded(*facts: Fact) -> Rollout:
+    return fold(Entry(rollout="r1", seq=seq, at=_AT, fact=fact) for seq, fact in enumerate(facts))
