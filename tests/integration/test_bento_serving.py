@@ -42,6 +42,14 @@ def eventually(is_true: Callable[[], bool], what: str) -> None:
         time.sleep(0.1)
 
 
+def lives(process: psutil.Process) -> bool:
+    """Whether it still runs; one that nobody has reaped does not."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 @dataclass
 class Served:
     """A fleet with both builds running."""
@@ -249,7 +257,7 @@ def test_answers_in_flight_are_given_before_the_end(served: Served) -> None:
     served.programs.remove(service_name(WINES))
     slow.join()
     assert got == [200]
-    assert not any(process.is_running() for process in processes)
+    assert not any(map(lives, processes))
     assert served.fleet.running() == {DELAYS}
     assert served.fleet.endpoints()[WINES].port == port
     served.start(WINES)
@@ -261,7 +269,7 @@ def test_a_killed_parent_leaves_no_worker(served: Served) -> None:
     parent, *workers = served.processes(WINES)
     assert workers
     parent.send_signal(signal.SIGKILL)
-    eventually(lambda: not any(process.is_running() for process in workers), f"workers live on: {workers}")
+    eventually(lambda: not any(map(lives, workers)), f"workers live on: {workers}")
     served.fleet.stop(WINES)
     assert served.fleet.endpoints().keys() == {DELAYS}
     assert served.fleet.probe(WINES) == f"{WINES} was not started"
@@ -292,4 +300,4 @@ def test_a_model_that_cannot_be_loaded_is_given_up(served: Served, tmp_path: Pat
     assert "the model cannot be loaded: BadZipFile" in str(served.fleet.gave_up(ref))
     processes = served.processes(ref)
     served.fleet.stop(ref)
-    assert not any(process.is_running() for process in processes)
+    assert not any(map(lives, processes))

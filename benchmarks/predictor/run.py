@@ -1,0 +1,213 @@
+"""Our predictor against a hand-written BentoML service and `mlflow models serve`, same model, one worker each.
+
+Interleaved rounds, so that a busy machine slows all alike; prints each one's requests/s and CPU per request, and the
+ratios. Run: `python -m benchmarks.predictor.run`.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from registry.build import Build, BuildRef
+from registry.facts import Packed
+from registry.plan import Serve
+from registry.program import Program
+from services.bento.fleet import Fleet
+from services.bento.packer import Packer
+from services.bento.quiet import quiet
+from services.bento.service_record import free_port
+from tests.direct_programs import DirectPrograms
+
+ROUNDS, SECONDS, CLIENTS = 7, 2.0, 4
+FLIGHT = {"carrier": "AA", "distance": 700.5, "hour": 6}
+POINT = {"distance": 700.5, "hour": 6.0}
+
+
+def models(folder: Path) -> dict[str, Path]:
+    """A pipeline over strings and numbers, and the smallest model there is."""
+    import mlflow
+    import numpy as np
+    import pandas as pd
+    from sklearn.compose import make_column_transformer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+    drawn = np.random.default_rng(7)
+    rows = pd.DataFrame(
+        {
+            "carrier": drawn.choice(["AA", "UA"], 300),
+            "distance": drawn.uniform(100, 3000, 300),
+            "hour": drawn.integers(0, 24, 300),
+        }
+    )
+    encode = make_column_transformer((OneHotEncoder(), ["carrier"]), (StandardScaler(), ["distance", "hour"]))
+    points = rows[["distance", "hour"]].astype(float)
+    fitted = {
+        "Pipeline": (make_pipeline(encode, LogisticRegression()).fit(rows, rows.distance > 1500), rows),
+        "Linear": (LogisticRegression().fit(points, rows.distance > 1500), points),
+    }
+    for name, (model, table) in fitted.items():
+        signature = mlflow.models.infer_signature(table, model.predict_proba(table))
+        mlflow.sklearn.save_model(
+            model,
+            folder / name,
+            signature=signature,
+            input_example=table.head(1),
+            pip_requirements=["mlflow", "skops"],
+            pyfunc_predict_fn="predict_proba",
+        )
+    return {name: folder / name for name in fitted}
+
+
+class Rig:
+    """The three servers of one model."""
+
+    def __init__(self, home: Path, name: str, model: Path, row: dict[str, Any]) -> None:
+        self.programs = DirectPrograms()
+        self.body = json.dumps({"inputs": [row]}).encode()
+        self.mlflow_body = json.dumps({"dataframe_records": [row]}).encode()
+        ref = BuildRef(model=name.lower(), version="1")
+        bento = Packer(home / "bento", clock=lambda: datetime.now(UTC)).pack(
+            Build(ref=ref, source="x"), model, serve=Serve()
+        )
+        fleet = Fleet(home / "services", bentos=home / "bento", programs=self.programs)
+        fleet.start(
+            ref,
+            Packed(bento=bento.bento_tag, bento_digest=bento.bento_digest, model_digest=bento.model_digest),
+            Serve(),
+        )
+        self.targets = {"ours": (f"{ref.model}.v1", fleet.endpoints()[ref].port, "/predict", self.body)}
+        bentoml, mlflow = free_port(frozenset()), free_port(frozenset())
+        hand = (
+            sys.executable,
+            "-m",
+            "bentoml",
+            "serve",
+            f"handwritten:{name}",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(bentoml),
+        )
+        self._add(
+            home,
+            "hand",
+            hand,
+            Path(__file__).parent,
+            MODEL=str(model / "model.skops"),
+            BENTOML_HOME=str(home / f"hand-{name}"),
+        )
+        serve = (
+            sys.executable,
+            "-m",
+            "uvicorn",
+            "mlflow.pyfunc.scoring_server.app:app",
+            "--port",
+            str(mlflow),
+            "--log-level",
+            "warning",
+        )
+        self._add(home, "mlflow", serve, home, __pyfunc_model_path__=str(model))
+        self.targets |= {
+            "hand": ("hand", bentoml, "/predict", self.body),
+            "mlflow": ("mlflow", mlflow, "/invocations", self.mlflow_body),
+        }
+
+    def _add(self, home: Path, name: str, command: tuple[str, ...], cwd: Path, **env: str) -> None:
+        self.programs.add(
+            Program(
+                name=name,
+                command=command,
+                cwd=cwd,
+                log=home / f"{name}.log",
+                env=quiet(os.environ) | env,
+                stop_seconds=10,
+            )
+        )
+
+    def wait(self) -> None:
+        for _, port, path, body in self.targets.values():
+            while not _answers(port, path, body):
+                time.sleep(0.5)
+
+    def measure(self) -> dict[str, list[tuple[float, float]]]:
+        """Requests/s and CPU microseconds per request, for each target and round."""
+        found: dict[str, list[tuple[float, float]]] = {name: [] for name in self.targets}
+        for _ in range(ROUNDS):
+            for name, (program, port, path, body) in self.targets.items():
+                tree = [psutil.Process(self.programs.process(program).pid)]
+                tree += tree[0].children(recursive=True)
+                before = _cpu(tree)
+                answered = _load(port, path, body)
+                found[name].append((answered / SECONDS, (_cpu(tree) - before) / answered * 1e6))
+        return found
+
+
+def _cpu(tree: list[psutil.Process]) -> float:
+    return sum(process.cpu_times().user + process.cpu_times().system for process in tree)
+
+
+def _answers(port: int, path: str, body: bytes) -> bool:
+    try:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        connection.request("POST", path, body, {"content-type": "application/json"})
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+
+
+def _load(port: int, path: str, body: bytes) -> int:
+    counts = [0] * CLIENTS
+    end = time.monotonic() + SECONDS
+
+    def client(number: int) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        while time.monotonic() < end:
+            connection.request("POST", path, body, {"content-type": "application/json"})
+            answer = connection.getresponse()
+            answer.read()
+            counts[number] += answer.status == 200
+
+    threads = [threading.Thread(target=client, args=(number,)) for number in range(CLIENTS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return sum(counts)
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        for name, path in models(home / "models").items():
+            rig = Rig(home, name, path, FLIGHT if name == "Pipeline" else POINT)
+            try:
+                rig.wait()
+                found = rig.measure()
+            finally:
+                rig.programs.close()
+            for target, rounds in found.items():
+                rate, cpu = (statistics.median(column) for column in zip(*rounds, strict=True))
+                ratio = statistics.median(
+                    ours[0] / theirs[0] for ours, theirs in zip(found["ours"], rounds, strict=True)
+                )
+                print(f"{name:9} {target:7} {rate:7.0f} requests/s {cpu:7.0f} us CPU   ours / {target}: {ratio:.2f}")
+
+
+if __name__ == "__main__":
+    subprocess.run([sys.executable, "-c", "import mlflow, bentoml"], check=True)  # not compiled yet on a fresh clone
+    main()
