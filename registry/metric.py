@@ -49,7 +49,7 @@ class Tally:
         """The tally of a single value; a value that is not finite counts as missing."""
         if not math.isfinite(value):
             return cls(missing=1)
-        return cls(n=1, total=value, squares=value**2, cubes=value**3, low=value, high=value)
+        return cls(n=1, total=value, squares=value * value, cubes=value * value * value, low=value, high=value)
 
     def __add__(self, other: Tally) -> Tally:
         return Tally(
