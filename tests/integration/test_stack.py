@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from stack_rig import MODEL, Load, Stack, fresh_stack
+from tests.integration.stack_rig import MODEL, Load, Stack, fresh_stack
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -21,7 +21,7 @@ trigger: {{alias: candidate}}
 metrics:
   errors: {{source: status}}
 gates:
-  - {{metric: errors, alpha: 0.02}}
+  - {{metric: errors, alpha: 0.02, below: 8%}}
 steps:
   - {{weight: 20, min_requests: 40}}
   - {{weight: 50, min_requests: 40}}

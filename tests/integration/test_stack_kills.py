@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import psutil
 import pytest
-from stack_rig import MODEL, Load, Stack, fresh_stack
+from tests.integration.stack_rig import MODEL, Load, Stack, fresh_stack
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -18,7 +18,7 @@ unit: x-user-id
 metrics:
   errors: {{source: status}}
 gates:
-  - {{metric: errors, alpha: 0.02}}
+  - {{metric: errors, alpha: 0.02, below: 8%}}
 steps:
   - {{weight: 20, min_requests: 60}}
   - {{weight: 50, min_requests: 120}}
