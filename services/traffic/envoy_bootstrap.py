@@ -107,8 +107,6 @@ def _shadow(places: Places, limits: Limits) -> Resource:
         "@type": kind,
         "stat_prefix": SHADOW,
         "codec_type": "HTTP1",
-        "generate_request_id": False,
-        "preserve_external_request_id": True,
         "stream_idle_timeout": seconds(limits.idle_seconds),
         "common_http_protocol_options": {"idle_timeout": seconds(limits.idle_seconds)},
         "route_config": {"virtual_hosts": [{"name": SHADOW, "domains": ["*"], "routes": [route]}]},

@@ -7,7 +7,7 @@ nobody moves out, variations do not trade units, and not always the same units g
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import xxhash
@@ -60,14 +60,6 @@ def holder(sizes: Sequence[int], at: int) -> int:
         if at < end:
             return index
     raise ValueError(f"slot {at} lies beyond the {end} slots held")
-
-
-def intervals(shares: Iterable[int]) -> tuple[int, ...]:
-    """The lengths of the variations' intervals. Raises ValueError unless the shares are all 10,000 slots."""
-    lengths = tuple(shares)
-    if sum(lengths) != SLOTS or min(lengths) < 0:
-        raise ValueError(f"the variations' shares are {sum(lengths)} of {SLOTS} slots")
-    return lengths
 
 
 def _size(length: int, weight: int) -> int:

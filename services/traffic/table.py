@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
-from registry.access_log import Arm, Assigned, UnitSource
+from registry.access_log import Arm, Assigned
 from registry.build import BuildRef, Endpoint
 from registry.errors import NotFound
 from services.traffic.slots import SLOTS, holder, is_unit, slot
@@ -52,8 +52,6 @@ class AudienceRoute:
     """Goes before the unit in the hash; one for a (model, audience) for life."""
     slices: tuple[Slice, ...]
     mirrors: tuple[Mirror, ...] = ()
-    condition: str | None = None
-    """CEL over request headers; none takes every request that is left."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,10 +83,6 @@ class Assignment:
     build: BuildRef
     slot: int
     reason: Reason
-
-    @property
-    def unit_source(self) -> UnitSource:
-        return UnitSource.HEADER if self.reason is Reason.HASH else UnitSource.RANDOM
 
 
 @dataclass(frozen=True, kw_only=True)

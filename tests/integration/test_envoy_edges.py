@@ -7,6 +7,7 @@ import os
 import socket
 import stat
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -166,11 +167,13 @@ def test_admin_answers_on_a_private_socket_only(envoy: Gateway) -> None:
     assert listening == {("127.0.0.1", envoy.plane.places.port)}
 
 
-def test_a_folder_whose_path_is_too_long_for_a_socket_works(tmp_path: Path) -> None:
-    deep = tmp_path / ("long" * 20) / ("deep" * 10)
-    with gateway(deep) as running:
-        assert running.plane.observe() is not None
-        assert stat.S_IMODE(running.plane.places.admin_socket.parent.stat().st_mode) & 0o077 == 0
+def test_a_folder_whose_path_is_too_long_for_a_socket_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with tempfile.TemporaryDirectory() as short:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", f"{short}/run")
+        with gateway(tmp_path / ("long" * 20) / ("deep" * 10)) as running:
+            assert running.plane.observe() is not None
+            sockets = running.plane.places.admin_socket.parent
+            assert (sockets.name, stat.S_IMODE(sockets.stat().st_mode)) == ("run", 0o700)
 
 
 def test_envoy_s_reason_for_refusing_is_told(tmp_path: Path, services: dict[str, Upstream]) -> None:
@@ -196,15 +199,28 @@ def test_what_was_refused_is_not_on_disk_even_after_a_crash(tmp_path: Path, serv
         assert running.plane.places.routes.read_text() == good
 
 
-def test_a_foreign_change_of_the_files_is_put_right(tmp_path: Path, services: dict[str, Upstream]) -> None:
+@pytest.mark.parametrize("version", ["foreign", None])
+def test_a_foreign_change_of_the_files_is_put_right(
+    tmp_path: Path, services: dict[str, Upstream], version: str | None
+) -> None:
+    """Also one that keeps the version."""
     table = routes([standing()], {build("1"): services["1"].endpoint})
     with gateway(tmp_path) as running:
         running.plane.apply(table)
-        foreign = running.plane.places.routes.read_text().replace('"weight":10000', '"weight":1')
-        publish(running.plane.places.routes, foreign.replace(table.version, "foreign"))
-        assert eventually(lambda: running.plane.observe() == "foreign")
+        nothing = lambda: httpx.get(f"{running.plane.url}/nothing").status_code  # noqa: E731
+        foreign = running.plane.places.routes.read_text().replace('"status":404', '"status":418')
+        publish(running.plane.places.routes, foreign.replace(table.version, version or table.version))
+        assert eventually(lambda: nothing() == 418)
         running.plane.apply(table)
+        assert eventually(lambda: nothing() == 404)
         assert running.plane.observe() == table.version
+
+
+@pytest.mark.parametrize("path", ["/delays%2Fpredict", "/delays/%2e%2e%2fdelays/predict", "/delays%5cpredict"])
+def test_an_escaped_slash_is_refused(envoy: Gateway, path: str) -> None:
+    with socket.create_connection((envoy.plane.places.host, envoy.plane.places.port), timeout=60) as link:
+        link.sendall(f"POST {path} HTTP/1.1\r\nhost: g\r\ncontent-length: 2\r\n\r\n{{}}".encode())
+        assert link.recv(4096).startswith(b"HTTP/1.1 400")
 
 
 def test_validate_mode_accepts_what_is_generated(tmp_path: Path, services: dict[str, Upstream]) -> None:
