@@ -208,6 +208,8 @@ def desk() -> Desk:
         record_outcomes=OutcomeIntake(found).take,
         requests=lambda rollout: _requests(found, rollout.id, rollout.epoch),
         look_at_catalog=lambda: look_at_catalog(found.ledger, found.catalog, found.clock()),
+        metrics=lambda: _metrics(found),
+        counts=lambda: _counts(found),
         admin_token=found.keys.admin_token,
         webhook_secret=found.keys.webhook_secret,
         session_secret=secrets.token_urlsafe(32),
@@ -218,6 +220,23 @@ def desk() -> Desk:
 def _requests(found: Parts, rollout: str, epoch: int) -> tuple[int, int] | None:
     seen = found.telemetry.seen(rollout, epoch)
     return seen.stable.requests, seen.candidate.requests
+
+
+def _metrics(found: Parts) -> bytes:
+    from services.telemetry.metrics import exposition
+
+    rollouts = found.ledger.rollouts()
+    models = sorted({rollout.requested.model for rollout in rollouts})
+    return exposition(found.telemetry, models=models, rollouts=[r.id for r in rollouts if not r.is_ended])
+
+
+def _counts(found: Parts) -> dict[str, object]:
+    queries = found.telemetry
+    return {
+        "counters": {str(name): count for name, count in queries.counters().items()},
+        "waiting": queries.waiting(),
+        "quarantined": [{"log": line.log, "reason": line.reason, "line": line.line} for line in queries.quarantined()],
+    }
 
 
 @dataclass(frozen=True)

@@ -193,6 +193,9 @@ class Acts:
             "links": self._desk.links,
         }
 
+    def counts(self, asked: Asked) -> Answer:
+        return 200, self._desk.counts()
+
     def outcomes(self, asked: Asked) -> Answer:
         return 202, self._desk.record_outcomes(asked.items)
 
@@ -230,6 +233,7 @@ def table(desk: Desk) -> tuple[tuple[str, str, Handler], ...]:
         ("POST", "/api/v1/models/{model}/rollback", acts.roll_back),
         ("POST", "/api/v1/documents", acts.apply),
         ("GET", "/api/v1/overview", acts.overview),
+        ("GET", "/api/v1/counts", acts.counts),
         ("POST", "/api/v1/outcomes", acts.outcomes),
         ("POST", "/outcomes", acts.outcomes),
     )

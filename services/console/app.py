@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.middleware.sessions import SessionMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, RedirectResponse
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -76,10 +77,15 @@ def create(desk: Desk, hosts: list[str]) -> Starlette:
     async def healthz(_: Request) -> JSONResponse:
         return JSONResponse({"alive": True})
 
+    async def metrics(_: Request) -> Response:
+        text = await run_in_threadpool(desk.metrics)
+        return Response(text, media_type="text/plain; version=0.0.4")
+
     static = Path(__file__).parent / "static"
     return Starlette(
         routes=[
             Route("/healthz", healthz),
+            Route("/metrics", metrics),
             Route("/webhooks/mlflow", receiver(desk), methods=["POST"]),
             Mount("/static", StaticFiles(directory=static)),
             *api.routes(desk),

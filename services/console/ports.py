@@ -30,6 +30,10 @@ class Desk:
     """Requests assigned to (stable, candidate) at the rollout's present weight."""
     look_at_catalog: Callable[[], Sequence[str]]
     """Look at MLflow now; the rollouts that were started."""
+    metrics: Callable[[], bytes]
+    """What Prometheus scrapes, as its text format."""
+    counts: Callable[[], dict[str, object]]
+    """What was counted, what waits, what could not be read."""
     admin_token: str
     webhook_secret: str
     session_secret: str

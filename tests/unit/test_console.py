@@ -41,6 +41,7 @@ class Office:
             ledger=self.ledger, clock=lambda: datetime.now(UTC), plan=self.plan, resolve=self.resolve,
             builds=lambda model: [Build(ref=BuildRef(model=model, version="1"), source="x")],
             record_outcomes=self.record, requests=lambda rollout: (90, 10), look_at_catalog=self.look,
+            metrics=lambda: b"# HELP x\n", counts=lambda: {"counters": {}},
             admin_token=TOKEN, webhook_secret=SECRET, session_secret="s", links={"gateway": "http://127.0.0.1:1"},
         )  # fmt: skip
         self.client = TestClient(create(self.desk, hosts=["127.0.0.1"]), base_url="http://127.0.0.1")
@@ -89,6 +90,12 @@ def test_every_act_is_closed_to_strangers(office: Office) -> None:
             answer = office.client.request(method, target, headers=headers, json={})
             assert answer.status_code == 401, (method, target)
     assert office.ledger.rollout(rollout.id) == rollout
+
+
+def test_metrics_are_closed_too_and_in_prometheus_text(office: Office) -> None:
+    assert office.client.get("/metrics").status_code == 401
+    answer = office.client.get("/metrics", headers=BEARER)
+    assert (answer.status_code, answer.text) == (200, "# HELP x\n")
 
 
 def test_an_unknown_host_name_is_refused_against_rebinding(office: Office) -> None:
