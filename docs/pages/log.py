@@ -1,0 +1,48 @@
+"""docs/reference/log.md: the fields of the access log, from the module that reads it."""
+
+from __future__ import annotations
+
+import inspect
+
+from docs.pages.tables import NOTICE, code, field_docs, field_types, table
+from registry import access_log
+from registry.access_log import Assigned, LogLine, Place
+from services.traffic.log_format import log_format
+
+
+def page() -> str:
+    """The whole page."""
+    _, _, fields = inspect.cleandoc(access_log.__doc__ or "").partition("\n\n")
+    rows = [(code(key), code(value)) for key, value in log_format("live").items()]
+    return f"""{NOTICE}
+# Access log
+
+Envoy writes one JSON object a line for each request: `envoy/logs/live.jsonl` in the state folder for callers,
+`envoy/logs/shadow.jsonl` for copies that only a shadow saw. The collector reads each line exactly once. What it
+cannot read is set aside and counted, never dropped.
+
+```text
+{fields.rstrip()}
+```
+
+## What Envoy puts there
+
+{table(("key", "Envoy's format"), rows)}
+## What `assigned` says
+
+`;` between its parts, each percent-encoded.
+
+{_fields(Assigned)}
+## What `route` says
+
+{_fields(Place)}
+## What a line is read as
+
+{_fields(LogLine)}"""
+
+
+def _fields(kind: type) -> str:
+    types = field_types(kind)
+    return table(
+        ("field", "type", "meaning"), [(code(f), code(types[f]), told) for f, told in field_docs(kind).items()]
+    )

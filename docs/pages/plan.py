@@ -1,0 +1,140 @@
+"""docs/reference/plan.md: every key of a plan with type, default and meaning, from the model that reads plans."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any
+
+from docs.pages.tables import NOTICE, anchor, code, field_docs, summary, table
+from registry import plan, plan_rules
+from registry.metric import Worse
+from registry.plan import Plan
+from registry.plan_file import plan_schema
+from registry.units import format_duration, format_share
+
+_ORDER = ("Plan", "Trigger", "Serve", "MetricSpec", "PredictionField", "GateSpec", "Step", "Deadline", "Expect")
+_NAMES = {"MetricSpec": "Metric", "PredictionField": "Prediction", "GateSpec": "Gate and guardrail"}
+_DURATION, _SHARE = "a duration such as", "a share with its per cent sign"
+
+
+def page() -> str:
+    """The whole page."""
+    head = (
+        f"{NOTICE}\n# Plan\n\n{summary(Plan)}\n\n"
+        "A plan is YAML; `sluice validate -f FILE` checks it and `sluice schema plan` prints its JSON Schema for "
+        "editors. An unknown key is an error with its place and a suggestion. "
+        "[How to write one](../how-to/write-a-plan.md).\n\n"
+        "- A **duration** is a number and a unit: `250ms`, `30s`, `10m`, `1h30m`, `3d`; whole milliseconds, "
+        "at most 366 days.\n- A **share** has its sign: `5%`, `0.5%`.\n"
+        "- A **weight** is per cent, with or without the sign, in steps of 0.01.\n"
+    )
+    return "\n".join((head, *(_section(name) for name in _ORDER), _rules()))
+
+
+def models() -> dict[str, type]:
+    """The parts of a plan that have keys, by class name."""
+    return {name: getattr(plan, name) for name in _ORDER}
+
+
+def _section(name: str) -> str:
+    kind = getattr(plan, name)
+    schema = plan_schema()
+    properties = schema["properties"] if name == "Plan" else schema["$defs"][name]["properties"]
+    required = set(schema["required"] if name == "Plan" else schema["$defs"][name].get("required", ()))
+    docs = field_docs(kind)
+    rows = [
+        (code(key), _type(told), "required" if key in required else _default(told), docs[key])
+        for key, told in properties.items()
+    ]
+    head = "" if name == "Plan" else f"## {_title(name)}\n\n{summary(kind)}\n\n"
+    return head + table(("key", "type", "default", "meaning"), rows)
+
+
+def _title(name: str) -> str:
+    return _NAMES.get(name, name)
+
+
+def _type(told: dict[str, Any]) -> str:
+    if told.get("title") == "Weight":
+        return "weight"
+    if "$ref" in told:
+        return _named(told["$ref"].rpartition("/")[2])
+    if "anyOf" in told:
+        return " or ".join(dict.fromkeys(_type(each) for each in told["anyOf"] if each.get("type") != "null"))
+    if "const" in told or "enum" in told:
+        return ", ".join(code(each) for each in told.get("enum", [told.get("const")]))
+    return _plain(told)
+
+
+def _plain(told: dict[str, Any]) -> str:
+    match told.get("type"):
+        case "array":
+            return f"list of {_type(told['items'])}"
+        case "object":
+            inner = next(iter(told.get("patternProperties", {}).values()), None) or told.get("additionalProperties", {})
+            return f"name: {_type(inner)}"
+        case "string" if _mentions(told, _DURATION) or told.get("le") == 366 * 86_400:
+            return "duration" + _bounds(told)
+        case "string" if _mentions(told, _SHARE):
+            return "share, 0% to 1000%"
+        case "string":
+            return "text"
+        case "boolean":
+            return "`true`, `false`"
+        case kind:
+            return f"{kind}{_bounds(told)}"
+
+
+def _named(name: str) -> str:
+    kind = getattr(plan, name, None) or {"Worse": Worse}[name]
+    if issubclass(kind, Enum):
+        return ", ".join(code(member.value) for member in kind)
+    return f"[{_title(name).lower()}](#{anchor(_title(name))})"
+
+
+def _mentions(told: dict[str, Any], text: str) -> bool:
+    return text in str(told.get("description", ""))
+
+
+def _bounds(told: dict[str, Any]) -> str:
+    show = format_duration if told.get("type") == "string" else lambda value: f"{value:g}"
+    low = told.get("minimum", told.get("ge"))
+    high = told.get("maximum", told.get("le") if told.get("le") != 366 * 86_400 else None)
+    above, below = told.get("exclusiveMinimum", told.get("gt")), told.get("exclusiveMaximum")
+    said = [f"from {show(low)}"] if low is not None else [f"above {show(above)}"] if above is not None else []
+    said += [f"to {show(high)}"] if high is not None else [f"below {show(below)}"] if below is not None else []
+    return f", {' '.join(said)}" if said else ""
+
+
+def _default(told: dict[str, Any]) -> str:
+    value = told.get("default")
+    if value in (None, [], {}) or "default" not in told:
+        return "none"
+    if isinstance(value, dict):
+        return "as below"
+    if isinstance(value, float) and told.get("type") == "string":
+        value = format_duration(value)
+    return code(str(value).lower() if isinstance(value, bool) else value)
+
+
+def _rules() -> str:
+    alpha = format_share(plan_rules.ALPHA_LIMIT)
+    return f"""\
+## Rules across keys
+
+`sluice validate` refuses what would be inert, contradictory or absurd, and says how to mend it:
+
+- Each metric is used by a gate or a guardrail, and by one of them only.
+- Every gate has a margin at every step, its own or the step's, or `below`. A guardrail has no margin, `below` or beta.
+- `below` is for rates of what goes wrong: status, latency quantiles, zero-one scores.
+- The alphas of all gates and guardrails add up to {alpha} at most.
+- Weights rise from step to step and stay below 100; margins fall, or stay, from step to step.
+- `score: log_loss` and `brier` name the `positive` outcome; a score with the metric's own name need not be written.
+- `quantile`, `outcome`, `score`, `prediction`, `matures_after` and `cap` stand only where their source uses them. \
+A mean latency needs a `cap`, a quantile needs none.
+- `max_time` exceeds `soak`; the deadline exceeds the sum of all soaks.
+- `trigger` names exactly one of alias, stage and tag, and no alias that sluice itself sets (`champion`, `champion-…`).
+
+When the candidate is packed, its signature is held against the metrics: a column that it does not answer, or a
+log-loss of a build that answers labels only, ends the rollout as `failed` before any traffic, with the fix.
+"""

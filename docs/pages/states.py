@@ -1,0 +1,87 @@
+"""docs/reference/rollout-states.md: drawn from the state machine itself, by letting it advance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from docs.pages.tables import NOTICE, field_types, table
+from registry import facts
+from registry.facts import FACTS, Entry, Fact
+from registry.rollout import Phase, Rollout, admits, advance
+
+_AT = datetime(2026, 1, 1, tzinfo=UTC)
+_PLAN: dict[str, object] = {"model": "m", "steps": [{"weight": 10}, {"weight": 50}]}
+_REQUESTED = facts.Requested(
+    model="m", variation="default", version="2", strategy="canary", plan=_PLAN, plan_digest="d", actor="a", cause="c"
+)
+_SAMPLES: dict[str, object] = {
+    "step": 0, "weight": 5000, "epoch": 0, "override": True, "verdicts": {}, "k": 1, "threshold": 0.1, "rows": 200,
+    "changes": (), "plan": {},
+}  # fmt: skip
+
+
+def page() -> str:
+    """The whole page."""
+    heads = ("fact", *(phase.value for phase in Phase))
+    rows = [(f"[{name}](facts.md#{name.lower()})", *_cells(kind)) for name, kind in FACTS.items()]
+    return f"""{NOTICE}
+# Rollout states
+
+A rollout is a fold over its [facts](facts.md). A fact that the phase does not admit is refused (`IllegalMove`) and
+leaves no trace.
+
+```mermaid
+{_diagram()}
+```
+
+## Which phase admits which fact
+
+Where it leads; `stays` where the phase remains; empty where it is refused. The first fact, Requested, opens a rollout.
+Some moves have terms of their own: a step and a promotion need a candidate that is ready; a promotion needs a passing
+verdict of every gate at the last step, or the name of who overrides; `Established` needs an empty variation.
+
+{table(heads, rows)}"""
+
+
+def follows(phase: Phase, kind: type[Fact]) -> list[Phase]:
+    """The phases that may follow when a fact comes in a phase; none where it is refused."""
+    if not admits(phase, kind):
+        return []
+    found = {advance(state, _entry(kind, state)).phase for state in _examples(phase, kind)}
+    return [each for each in Phase if each in found]
+
+
+def _cells(kind: type[Fact]) -> Iterator[str]:
+    for phase in Phase:
+        there = follows(phase, kind)
+        yield "stays" if there == [phase] else " or ".join(there)
+
+
+def _examples(phase: Phase, kind: type[Fact]) -> Iterator[Rollout]:
+    """Rollouts in a phase in which a fact of this kind is possible; a pause may come before the first step too."""
+    steps = (-1, 0) if phase is Phase.PAUSED and kind is not facts.Approved else (0,)
+    packed = facts.Packed(bento="b", bento_digest="d", model_digest="m")
+    state = Rollout(
+        id="r", seq=1, requested=_REQUESTED, requested_at=_AT, phase=phase, packed=packed, ready=True,
+        stable=None if kind is facts.Established else "1", promoted_at=_AT if phase is Phase.BAKING else None,
+    )  # fmt: skip
+    return (replace(state, step=step) for step in steps)
+
+
+def _entry(kind: type[Fact], state: Rollout) -> Entry:
+    step = {"step": state.step + 1} if kind is facts.StepEntered else {}
+    values = {field: {**_SAMPLES, **step}.get(field, "x") for field in field_types(kind)}
+    return Entry(rollout="r", seq=2, at=_AT, fact=kind(**values))  # type: ignore[arg-type]
+
+
+def _diagram() -> str:
+    """The moves from one phase to another; what keeps a phase stands in the table only."""
+    moves: dict[tuple[Phase, Phase], list[str]] = {}
+    for phase in Phase:
+        for name, kind in FACTS.items():
+            for there in follows(phase, kind):
+                moves.setdefault((phase, there), []).append(name)
+    arrows = [f"    {here} --> {there}: {', '.join(names)}" for (here, there), names in moves.items() if here != there]
+    return "\n".join(["stateDiagram-v2", "    [*] --> queued: Requested", *arrows, "    ended --> [*]"])
