@@ -222,9 +222,10 @@ def test_the_socket_is_for_its_owner_alone_and_nothing_listens_on_tcp(supervisor
     assert psutil.Process(own).net_connections(kind="inet") == []
 
 
-def test_sigint_reaches_programs_also_when_the_supervisor_was_started_with_it_ignored() -> None:
+def test_programs_get_every_signal_also_when_who_started_the_supervisor_did_not() -> None:
     code = (
         "import signal, sys; sys.path[:0] = sys.argv[3:]; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])\n"
         "from pathlib import Path; from services.host.folder import StateFolder\n"
         "from services.host.supervisor import Supervisor\n"
         f"Supervisor(StateFolder(root=Path(sys.argv[1])), sys.argv[2]).start({ENVIRONMENT!r})"
@@ -237,8 +238,10 @@ def test_sigint_reaches_programs_also_when_the_supervisor_was_started_with_it_ig
             subprocess.run([sys.executable, "-c", code, str(folder.root), token, here], check=True)
             supervisor.add(program(folder, "a", SLEEP))
             eventually(lambda: SLEEP in psutil.Process(pid_of(supervisor, "a")).cmdline(), "it")
-            ignored = Path(f"/proc/{pid_of(supervisor, 'a')}/status").read_text().split("SigIgn:")[1].split()[0]
-            assert not int(ignored, 16) & (1 << (signal.SIGINT - 1))
+            status = Path(f"/proc/{pid_of(supervisor, 'a')}/status").read_text()
+            blocked, ignored = (int(status.split(word)[1].split()[0], 16) for word in ("SigBlk:", "SigIgn:"))
+            assert not ignored & (1 << (signal.SIGINT - 1))
+            assert blocked == 0
         finally:
             supervisor.stop()
 
