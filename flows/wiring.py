@@ -21,9 +21,8 @@ from registry.plan import Plan
 from registry.settings import Settings
 
 if TYPE_CHECKING:
-    from registry.catalog.mlflow_http import MlflowCatalog
-
     from flows.packing import BentoPacking
+    from registry.catalog.mlflow_http import MlflowCatalog
     from registry.ledger import Ledger
     from services.bento.fleet import Fleet
     from services.bento.packer import Packer

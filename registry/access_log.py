@@ -31,6 +31,8 @@ from urllib.parse import quote, unquote
 
 import orjson
 
+from registry.metric import Arm
+
 FORMAT_VERSION = 1
 _TEXT = (str,)
 _MAYBE_TEXT = (str, type(None))
@@ -47,13 +49,6 @@ _ANSWERED = "via_upstream"
 _IS_SHADOW = {"live": False, "shadow": True}
 _NO_FLAGS: frozenset[str] = frozenset()
 _CLIENT_LEFT = frozenset({"DC", "DR"})
-
-
-class Arm(StrEnum):
-    """Which build of its variation a request was assigned to."""
-
-    STABLE = "stable"
-    CANDIDATE = "candidate"
 
 
 class UnitSource(StrEnum):

@@ -193,7 +193,7 @@ class Acts:
             "links": self._desk.links,
         }
 
-    def counts(self, asked: Asked) -> Answer:
+    def counts(self, _: Asked) -> Answer:
         return 200, self._desk.counts()
 
     def outcomes(self, asked: Asked) -> Answer:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 
-from registry.access_log import Arm, Assigned
+from registry.access_log import Assigned
 from registry.build import BuildRef, Endpoint, slug
+from registry.metric import Arm
 from registry.standing import Standing
 from services.traffic.slots import SLOTS, runs
 from services.traffic.table import FALLBACK, AudienceRoute, Mirror, ModelRoute, RouteTable, Slice, Target

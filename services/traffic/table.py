@@ -8,9 +8,10 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
-from registry.access_log import Arm, Assigned
+from registry.access_log import Assigned
 from registry.build import BuildRef, Endpoint
 from registry.errors import NotFound
+from registry.metric import Arm
 from services.traffic.slots import SLOTS, holder, is_unit, slot
 
 FALLBACK = "default"

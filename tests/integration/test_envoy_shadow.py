@@ -11,7 +11,7 @@ from statistics import median
 import httpx
 import pytest
 
-from registry.access_log import Arm
+from registry.metric import Arm
 from services.traffic.envoy_limits import Limits
 from services.traffic.routes import routes
 from tests.integration.traffic_rig import Gateway, Upstream, build, eventually, gateway, standing, upstreams

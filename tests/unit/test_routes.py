@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.access_log import Arm
 from registry.build import BuildRef, Endpoint
 from registry.errors import NotFound
+from registry.metric import Arm
 from registry.plan import Serve
 from registry.standing import Standing
 from services.traffic.routes import routes
