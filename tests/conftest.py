@@ -1,10 +1,8 @@
-"""What all tests share: Hypothesis draws the same examples everywhere and knows no time limits."""
+"""What holds for every test: properties have no stop-watch, because these machines are shared."""
 
 from __future__ import annotations
 
 from hypothesis import HealthCheck, settings
 
-settings.register_profile(
-    "sluice", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow], print_blob=True
-)
-settings.load_profile("sluice")
+settings.register_profile("shared-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared-machine")
