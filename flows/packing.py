@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,10 @@ class BentoPacking:
 
     def __init__(self, packer: Packer) -> None:
         self._packer = packer
+
+    def clean(self, keep: Collection[str], now: datetime) -> None:
+        """Remove bentos and environments that are not kept and were not used for a while."""
+        self._packer.clean(keep, now)
 
     def pack(self, build: Build, model_path: Path, *, serve: Serve) -> Packed:
         """The bento of a build as a fact. Raises PackFailed."""

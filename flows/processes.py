@@ -22,6 +22,7 @@ ROTATE_BYTES = 64 << 20
 KEEP_ROWS = timedelta(days=7)
 """How long request rows are kept for labels that may still come. Tallies stay."""
 HOUSEKEEPING_SECONDS = 60.0
+CLEAN_SECONDS = 86_400.0
 
 
 def log_plainly() -> None:
@@ -68,6 +69,7 @@ def keeper() -> None:
     )
     stop = _stopping()
     bell = Doorbell(found.bell)
+    pool.submit(_clean_daily, found, stop)
     try:
         keeping.run(bell, stop.is_set)
     finally:
@@ -142,6 +144,15 @@ def _tidy(found: Parts, collecting: Collector, stop: threading.Event) -> None:
             path.unlink(missing_ok=True)
         now = found.clock()
         retain(found.reading_store, now - KEEP_ROWS, now)
+
+
+def _clean_daily(found: Parts, stop: threading.Event) -> None:
+    """Remove bentos, environments and logs that nothing needs and nobody used for a while."""
+    while not stop.wait(CLEAN_SECONDS):
+        packed = [r.packed for r in found.ledger.rollouts() if r.packed and (r.holds_target or r.took_over)]
+        keep = {each.bento for each in packed} | {each.env for each in packed}
+        found.packer.clean(keep, found.clock())
+        found.fleet.clean(found.clock())
 
 
 def _ignore(_: object) -> None:

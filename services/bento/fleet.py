@@ -22,6 +22,9 @@ from services.bento.service_record import LOOPBACK, ServiceRecord, free_port, is
 from services.bento.store import BentoStore
 
 _STOP_MARGIN = 5.0
+_SETTLE_SECONDS = 30.0
+"""A service that ends sooner has not started; after `_RETRIES` of these in a row it is given up."""
+_RETRIES = 3
 _LOAD_FAILURES = 2
 """BentoML starts a worker again whose model cannot be loaded; twice is no accident."""
 _GONE = (Condition.STOPPED, Condition.STOPPING)
@@ -163,4 +166,6 @@ class Fleet:
                 "BENTO_TIMEOUT_SECONDS": str(serve.timeout),
             },
             stop_seconds=grace + _STOP_MARGIN,
+            settle_seconds=_SETTLE_SECONDS,
+            retries=_RETRIES,
         )

@@ -25,6 +25,8 @@ PROBES = 2
 """Successful probes in a row after which a service is ready."""
 LAUNCH_SECONDS = 180
 """Time after which a candidate that never became ready has failed."""
+REVIVE_SECONDS = 30
+"""Time between two attempts to start a service that is needed and was given up on."""
 DRAIN_SECONDS = 30
 """Longest time a service without routes is kept for answers in flight."""
 
@@ -72,6 +74,7 @@ class FleetPass:
     _since: dict[BuildRef, datetime] = field(default_factory=dict)
     _stops: dict[BuildRef, Future[None]] = field(default_factory=dict)
     _drains: dict[BuildRef, datetime] = field(default_factory=dict)
+    _revived: dict[BuildRef, datetime] = field(default_factory=dict)
 
     def start(self, wanted: tuple[Need, ...], rollouts: Iterable[Rollout], now: datetime) -> None:
         """Start what is missing, probe what is being launched."""
@@ -83,6 +86,20 @@ class FleetPass:
         for rollout in rollouts:
             if rollout.holds_target and rollout.packed is not None and not rollout.ready:
                 self._launch(rollout, now)
+        launching = {r.candidate for r in rollouts if r.holds_target and not r.ready}
+        for need in wanted:
+            if need.build in running and need.build not in launching:
+                self._revive(need, now)
+
+    def _revive(self, need: Need, now: datetime) -> None:
+        """Start a service anew that the supervisor gave up on: what is trusted is never given up."""
+        last = self._revived.get(need.build)
+        is_recent = last is not None and now - last < timedelta(seconds=REVIVE_SECONDS)
+        if is_recent or need.build in self._stops or self.services.gave_up(need.build) is None:
+            return
+        self._revived[need.build] = now
+        log.warning("service was given up and is started anew", build=str(need.build))
+        self._stops[need.build] = self.pool.submit(self.services.stop, need.build)
 
     def _begin(self, need: Need, rollouts: Iterable[Rollout], now: datetime) -> None:
         try:

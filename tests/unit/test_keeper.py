@@ -47,11 +47,13 @@ class Town:
     sick: set[BuildRef] = field(default_factory=set)
     broken: set[BuildRef] = field(default_factory=set)
     starts: list[BuildRef] = field(default_factory=list)
+    given_up: set[BuildRef] = field(default_factory=set)
 
     def start(self, build: BuildRef, packed: Packed, serve: Serve) -> None:
         if build in self.broken:
             raise ServiceFailed("no such bento")
         self.starts.append(build)
+        self.given_up.discard(build)
         self.up[build] = Endpoint(build=build, host="127.0.0.1", port=1000 + int(build.version))
 
     def stop(self, build: BuildRef) -> None:
@@ -67,7 +69,7 @@ class Town:
         return "503" if build in self.sick else None
 
     def gave_up(self, build: BuildRef) -> str | None:
-        return None
+        return "it ended again and again" if build in self.given_up else None
 
 
 @dataclass(frozen=True)
@@ -326,6 +328,25 @@ def test_a_candidate_that_cannot_be_started_fails_the_rollout() -> None:
     rollout = world.ledger.rollout(name)
     assert rollout.ending is Ending.FAILED
     assert "no such bento" in rollout.reason
+
+
+def test_a_stable_service_that_was_given_up_is_started_anew() -> None:
+    world = World().serving()
+    world.town.given_up.add(V1)
+    world.look(3)
+    assert world.town.starts.count(V1) == 2
+    assert V1 in world.town.up
+
+
+def test_a_candidate_that_is_given_up_while_launching_fails_the_rollout() -> None:
+    world = World().serving()
+    name = orders.start(world.ledger, plan=PLAN, version="2", request=WHO, now=world.now).rollout.id
+    world.pack(name)
+    world.town.sick.add(V2)
+    world.look(2)
+    world.town.given_up.add(V2)
+    world.look(1)
+    assert "again and again" in world.ledger.rollout(name).reason
 
 
 def test_drivers_are_seen_to_only_where_there_is_something_to_do() -> None:
