@@ -52,3 +52,8 @@ class Folds:
                 f"{'/'.join(state.target)} is held by rollout {holder.id} ({holder.phase}): {state.id} cannot begin.",
                 fix=f"wait until it ends, or end it: sluice rollout abort {holder.id}",
             )
+
+
+def taken(rollout: str) -> LedgerConflict:
+    """The error for an id that is in use."""
+    return LedgerConflict(f"rollout {rollout} exists already.", fix="read it, or choose another id.")

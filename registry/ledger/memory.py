@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from threading import RLock
 
-from registry.errors import LedgerConflict
 from registry.facts import Entry, Fact, Requested, from_payload, to_payload
 from registry.ledger import Applied, Lease
-from registry.ledger.folds import Folds
+from registry.ledger.folds import Folds, taken
 from registry.ledger.times import utc
 from registry.looks_json import look_from_json, look_to_json
 from registry.rollout import Rollout
@@ -33,7 +32,7 @@ class MemoryLedger:
     def open(self, rollout: str, requested: Requested, at: datetime) -> Rollout:
         with self._lock:
             if rollout in self._entries:
-                raise LedgerConflict(f"rollout {rollout} exists already.", fix="read it, or choose another id.")
+                raise taken(rollout)
             return self._keep(Entry(rollout=rollout, seq=0, at=utc(at), fact=_own(requested)))
 
     def append(self, rollout: str, expected: int, fact: Fact, at: datetime) -> Rollout:

@@ -8,13 +8,11 @@ from datetime import datetime
 from threading import RLock
 
 from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select, update
-from sqlalchemy.exc import IntegrityError
 
-from registry.errors import LedgerConflict
 from registry.facts import Entry, Fact, Requested, from_payload, to_payload
 from registry.ledger import Applied, Lease
 from registry.ledger.engine import connect, reading, writing
-from registry.ledger.folds import Folds
+from registry.ledger.folds import Folds, taken
 from registry.ledger.migrate import migrate
 from registry.ledger.tables import documents, entries, leases, looks, notes, targets
 from registry.ledger.times import from_text, to_text, utc
@@ -45,6 +43,8 @@ class SqlLedger:
         state = begin(entry)
         with writing(self._engine) as connection:
             row = {"rollout": rollout, "model": requested.model, "variation": requested.variation, "holding": False}
+            if connection.execute(select(entries.c.id).where(entries.c.rollout == rollout)).first() is not None:
+                raise taken(rollout)
             _insert_entry(connection, entry)
             connection.execute(insert(targets).values(row))
         return state
@@ -176,12 +176,7 @@ def _insert_entry(connection: Connection, entry: Entry) -> None:
         "fact": type(entry.fact).__name__,
         "payload": json.dumps(to_payload(entry.fact), separators=(",", ":"), allow_nan=False),
     }
-    try:
-        connection.execute(insert(entries).values(row))
-    except IntegrityError as error:
-        raise LedgerConflict(
-            f"rollout {entry.rollout} has a fact {entry.seq} already.", fix="read the rollout again and decide anew."
-        ) from error
+    connection.execute(insert(entries).values(row))
 
 
 def _entry(row: Row[tuple[object, ...]]) -> Entry:

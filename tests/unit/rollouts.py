@@ -56,6 +56,7 @@ def examples(phase: Phase) -> tuple[Rollout, ...]:
 
 def example_fact(kind: type[Fact], rollout: Rollout) -> Fact:
     """A fact of this kind that would come next in a rollout, if its phase admits the kind."""
+    steps = rollout.plan.steps
     step = rollout.step + 1
     facts: tuple[Fact, ...] = (
         _REQUESTED,
@@ -63,7 +64,7 @@ def example_fact(kind: type[Fact], rollout: Rollout) -> Fact:
         _PACKED,
         Ready(version="2"),
         Frozen(metric="p99", threshold=0.25, rows=1_000),
-        StepEntered(step=step, weight=rollout.plan.steps[step].weight, actor="ada", reason="because"),
+        StepEntered(step=step, weight=steps[min(step, len(steps) - 1)].weight, actor="ada", reason="because"),
         Observed(epoch=rollout.epoch, version="v"),
         Judged(metric="errors", answer="pass", k=1, step=rollout.step, reason="because"),
         Paused(actor="ada", reason="because"),

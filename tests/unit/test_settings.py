@@ -1,0 +1,130 @@
+"""Settings: read once, checked, each error with its fix; what `up` recorded stands behind them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from registry.errors import InvalidSetting, NotFound
+from registry.settings import SETTINGS, Api, MlflowServer, Settings
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    """The state folder after an `up` that started everything itself."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "secrets").mkdir()
+    site = {"state": str(tmp_path), "ports": {"console": 1, "gateway": 2, "mlflow": 3}, "mlflow": None, "prefect": None}
+    (tmp_path / "run" / "site.json").write_text(json.dumps(site))
+    (tmp_path / "secrets" / "admin_token").write_text("token\n")
+    (tmp_path / "secrets" / "mlflow_password").write_text("password\n")
+    return tmp_path
+
+
+def test_without_a_word_everything_has_a_default(tmp_path: Path) -> None:
+    settings = Settings.read({"HOME": str(tmp_path)})
+    assert settings.state.is_relative_to(tmp_path)
+    assert settings.state.name == "sluicegate"
+    assert settings.ledger_url() == f"sqlite:///{settings.state}/ledger.db"
+    assert (settings.poll_seconds, settings.champion_alias, settings.envoy_bin) == (5.0, "champion", None)
+    assert settings.api() is None
+    assert not settings.has_ledger()
+    for ask in (settings.gateway, settings.mlflow):
+        with pytest.raises(NotFound, match="Fix: run sluice up"):
+            ask()
+
+
+def test_the_state_folder_follows_the_platform(tmp_path: Path) -> None:
+    assert Settings.read({"HOME": "/h", "XDG_DATA_HOME": "/data"}).state == Path("/data/sluicegate")
+    assert Settings.read({"HOME": "/h", "XDG_DATA_HOME": "relative"}).state.is_relative_to("/h")
+    assert Settings.read({"HOME": "/h", "SLUICE_STATE": "/elsewhere"}).state == Path("/elsewhere")
+
+
+def test_what_up_recorded_stands_behind_the_environment(state: Path) -> None:
+    settings = Settings.read({"SLUICE_STATE": str(state)})
+    assert settings.api() == Api(url="http://127.0.0.1:1", token="token")
+    assert settings.gateway() == "http://127.0.0.1:2"
+    assert settings.mlflow() == MlflowServer(url="http://127.0.0.1:3", username="admin", password="password")
+    (state / "ledger.db").touch()
+    assert settings.has_ledger()
+
+
+def test_the_environment_comes_first(state: Path) -> None:
+    settings = Settings.read(
+        {
+            "SLUICE_STATE": str(state),
+            "SLUICE_API": "https://console.example/",
+            "SLUICE_TOKEN": "other",
+            "SLUICE_GATEWAY": "http://gate:8080",
+            "SLUICE_LEDGER": "postgresql://ada:pw@db/ledger",
+            "SLUICE_POLL": "500ms",
+            "MLFLOW_TRACKING_URI": "http://mlflow:5000",
+            "MLFLOW_TRACKING_TOKEN": "bearer",
+        }
+    )
+    assert settings.api() == Api(url="https://console.example", token="other")
+    assert settings.gateway() == "http://gate:8080"
+    assert settings.ledger_url() == "postgresql://ada:pw@db/ledger"
+    assert settings.has_ledger()
+    assert settings.poll_seconds == 0.5
+    assert settings.mlflow() == MlflowServer(url="http://mlflow:5000", token="bearer")
+
+
+def test_a_foreign_mlflow_that_up_was_given_takes_the_environments_credentials(state: Path) -> None:
+    record = state / "run" / "site.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"mlflow": "https://theirs"}))
+    environment = {"SLUICE_STATE": str(state), "MLFLOW_TRACKING_USERNAME": "ada", "MLFLOW_TRACKING_PASSWORD": "pw"}
+    assert Settings.read(environment).mlflow() == MlflowServer(url="https://theirs", username="ada", password="pw")
+
+
+def test_credentials_may_stand_in_the_url() -> None:
+    server = Settings.read({"HOME": "/h", "MLFLOW_TRACKING_URI": "https://ada:p%40w@mlflow:5000/x/"}).mlflow()
+    assert server == MlflowServer(url="https://mlflow:5000/x", username="ada", password="p@w")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SLUICE_STATE", "relative/path"),
+        ("SLUICE_LEDGER", "mysql://h/d"),
+        ("SLUICE_API", "console:8080"),
+        ("SLUICE_GATEWAY", "ftp://h"),
+        ("SLUICE_POLL", "5"),
+        ("SLUICE_POLL", "1ms"),
+        ("SLUICE_POLL", "1d"),
+        ("SLUICE_CHAMPION_ALIAS", "latest"),
+        ("SLUICE_CHAMPION_ALIAS", "a b"),
+        ("ENVOY_BIN", "/nowhere/envoy"),
+        ("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db"),
+        ("PREFECT_API_URL", "here"),
+    ],
+)
+def test_a_bad_value_names_its_variable_and_what_to_write(name: str, value: str) -> None:
+    with pytest.raises(InvalidSetting, match=rf"^{name} is .*, which cannot be used\. Fix: write|^{name}.* Fix: not a"):
+        Settings.read({"HOME": "/h", name: value})
+
+
+def test_no_secret_is_shown() -> None:
+    secrets = {
+        "SLUICE_TOKEN": "hidden1",
+        "PREFECT_API_AUTH_STRING": "hidden2",
+        "MLFLOW_TRACKING_URI": "http://ada:hidden3@m",
+        "MLFLOW_TRACKING_TOKEN": "hidden4",
+    }
+    assert "hidden" not in repr(Settings.read({"HOME": "/h", **secrets}))
+    with pytest.raises(InvalidSetting) as raised:
+        Settings.read({"HOME": "/h", "SLUICE_LEDGER": "mysql://ada:hidden@h/d"})
+    assert "hidden" not in str(raised.value)
+
+
+def test_every_setting_says_what_it_is_for() -> None:
+    names = [setting.name for setting in SETTINGS]
+    assert len(names) == len(set(names))
+    assert all(setting.help.endswith(".") for setting in SETTINGS)
+
+
+def test_blank_means_not_set(tmp_path: Path) -> None:
+    blank = {setting.name: "  " for setting in SETTINGS}
+    assert Settings.read(blank | {"HOME": str(tmp_path)}) == Settings.read({"HOME": str(tmp_path)})
