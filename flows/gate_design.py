@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from flows.stats.trial import Design, Kind, Rung
 from registry.metric import Worse, exceedance_name
-from registry.plan import GateSpec, Plan, Source
+from registry.plan import GateSpec, MetricSpec, Plan, Source
 from registry.rollout import FULL
 
 _DAY = 86_400.0
@@ -35,8 +35,8 @@ def planned_requests(plan: Plan) -> float:
 
 def planned_information(plan: Plan) -> float:
     """w (1 - w) n with all planned requests at the plan's most informative weight."""
-    per_row = max(_per_row(step.weight) for step in plan.steps)
-    return planned_requests(plan) * (per_row or _per_row(FULL // 2))
+    most = max(per_row(step.weight) for step in plan.steps)
+    return planned_requests(plan) * (most or per_row(FULL // 2))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,14 +71,18 @@ def question(plan: Plan, gate: GateSpec) -> Question:
         information=information,
         rungs=_rungs(_margins(plan, gate), information),
     )
-    moves_threshold = spec.source is Source.LATENCY and spec.quantile is not None
     return Question(
         metric=gate.metric,
         design=design,
-        moves_threshold=moves_threshold,
+        moves_threshold=moves_threshold(spec),
         assigns_rows=plan.unit is None,
         below=gate.below,
     )
+
+
+def moves_threshold(spec: MetricSpec) -> bool:
+    """Whether margins move the candidate's threshold: latency quantiles."""
+    return spec.source is Source.LATENCY and spec.quantile is not None
 
 
 def _margins(plan: Plan, gate: GateSpec) -> tuple[float, ...]:
@@ -99,7 +103,7 @@ def _rungs(wanted: tuple[float, ...], information: float) -> tuple[Rung, ...]:
     )
 
 
-def _per_row(weight: int) -> float:
+def per_row(weight: int) -> float:
     """Information of one row at a weight in basis points; at full weight nothing is compared."""
     share = weight / FULL
     return share * (1 - share)
@@ -107,13 +111,18 @@ def _per_row(weight: int) -> float:
 
 def passes_grid_point(plan: Plan, before: float, now: float) -> bool:
     """Whether a point of the plan's fixed information grid lies above `before` and not above `now`."""
-    grid = _grid(_first_point(plan), planned_information(plan))
-    return bisect_right(grid, now) > bisect_right(grid, before)
+    points = grid(plan)
+    return bisect_right(points, now) > bisect_right(points, before)
+
+
+def grid(plan: Plan) -> tuple[float, ...]:
+    """The plan's fixed information grid: where its looks are taken."""
+    return _grid(_first_point(plan), planned_information(plan))
 
 
 def _first_point(plan: Plan) -> float:
     """What 100 rows bring at the plan's smallest weight."""
-    least = min((_per_row(step.weight) for step in plan.steps if step.weight < FULL), default=_per_row(FULL // 2))
+    least = min((per_row(step.weight) for step in plan.steps if step.weight < FULL), default=per_row(FULL // 2))
     return _FIRST_ROWS * least
 
 
