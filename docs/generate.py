@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from docs.pages import api, cli, log, plan, record, states
+from docs.pages import api, cli, log, plan, record, replay, states
 
 REFERENCE = Path(__file__).parent / "reference"
 PAGES: dict[str, Callable[[], str]] = {
@@ -13,6 +13,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "cli.md": cli.page,
     "errors.md": record.errors_page,
     "facts.md": record.facts_page,
+    "gate-replay.md": replay.page,
     "log.md": log.page,
     "plan.md": plan.page,
     "rollout-states.md": states.page,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import cast
 
-from docs.pages.tables import NOTICE, code, field_docs, field_types, table
+from docs.pages.tables import NOTICE, code, fields, table
 from registry.view import GateView, RolloutView
 from services.console.acts import table as acts
 from services.console.ports import Desk
@@ -80,6 +80,10 @@ ACTS: dict[tuple[str, str], Told] = {
         takes="query `model`",
         gives="200: `targets`, each with `model`, `variation`, `stable`, `candidate`, `weight`, `rollout`; `links`",
     ),
+    ("GET", "/api/v1/counts"): Told(
+        does="What the collector counted, what waits, and the newest lines that it could not read.",
+        gives="200: `counters`, `waiting`, `quarantined`",
+    ),
     ("POST", "/api/v1/outcomes"): Told(
         does="Takes [outcomes](../how-to/send-outcomes.md) in. One malformed object refuses the whole batch (422).",
         takes="one outcome, a list of them, or `outcomes`: a list",
@@ -109,19 +113,21 @@ curl -s -H "authorization: Bearer $SLUICE_TOKEN" "$SLUICE_API/api/v1/rollouts"
 Errors are [problems](errors.md): 401 no token, 404 not there, 409 the present state does not allow it, 422 not well
 formed, 503 a server that is needed does not answer.
 
-Besides, without a token: `GET /healthz` (the process lives) and `POST /webhooks/mlflow` (signed by MLflow, only ever
+`GET /metrics`, with the token, is for Prometheus.
+
+Without a token: `GET /healthz` (the process lives) and `POST /webhooks/mlflow` (signed by MLflow, only ever
 means "look now").
 
 ## A rollout
 
 Weights in per cent, times in UTC (ISO 8601), durations in seconds.
 
-{_fields(RolloutView)}
+{fields(RolloutView)}
 ## Its gates
 
 The last verdict on record of each gate and guardrail; [what they mean](../how-to/write-a-plan.md#what-a-verdict-means).
 
-{_fields(GateView)}"""
+{fields(GateView)}"""
 
 
 def paths() -> list[tuple[str, str]]:
@@ -132,8 +138,3 @@ def paths() -> list[tuple[str, str]]:
 def _told(method: str, path: str) -> tuple[str, str, str]:
     told = ACTS[method, path]
     return told.does, told.takes, told.gives
-
-
-def _fields(kind: type) -> str:
-    types, docs = field_types(kind), field_docs(kind)
-    return table(("field", "type", "meaning"), [(code(name), code(types[name]), told) for name, told in docs.items()])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 
-from docs.pages.tables import NOTICE, code, field_docs, field_types, table
+from docs.pages.tables import NOTICE, code, table
 from registry import access_log
 from registry.access_log import Assigned, LogLine, Place
 from services.traffic.log_format import log_format
@@ -12,7 +12,7 @@ from services.traffic.log_format import log_format
 
 def page() -> str:
     """The whole page."""
-    _, _, fields = inspect.cleandoc(access_log.__doc__ or "").partition("\n\n")
+    _, _, told = inspect.cleandoc(access_log.__doc__ or "").partition("\n\n")
     rows = [(code(key), code(value)) for key, value in log_format("live").items()]
     return f"""{NOTICE}
 # Access log
@@ -22,7 +22,7 @@ Envoy writes one JSON object a line for each request: `envoy/logs/live.jsonl` in
 cannot read is set aside and counted, never dropped.
 
 ```text
-{fields.rstrip()}
+{told.rstrip()}
 ```
 
 ## What Envoy puts there
@@ -32,17 +32,10 @@ cannot read is set aside and counted, never dropped.
 
 `;` between its parts, each percent-encoded.
 
-{_fields(Assigned)}
+{fields(Assigned)}
 ## What `route` says
 
-{_fields(Place)}
+{fields(Place)}
 ## What a line is read as
 
-{_fields(LogLine)}"""
-
-
-def _fields(kind: type) -> str:
-    types = field_types(kind)
-    return table(
-        ("field", "type", "meaning"), [(code(f), code(types[f]), told) for f, told in field_docs(kind).items()]
-    )
+{fields(LogLine)}"""

@@ -53,6 +53,12 @@ def field_types(kind: type) -> dict[str, str]:
     return {node.target.id: ast.unparse(node.annotation) for node in fields if isinstance(node.target, ast.Name)}
 
 
+def fields(kind: type) -> str:
+    """A table of a class's fields."""
+    types, docs = field_types(kind), field_docs(kind)
+    return table(("field", "type", "meaning"), [(code(name), code(types[name]), told) for name, told in docs.items()])
+
+
 def summary(thing: type | ModuleType) -> str:
     """The first paragraph of a docstring on one line."""
     return " ".join(inspect.cleandoc(thing.__doc__ or "").partition("\n\n")[0].split())

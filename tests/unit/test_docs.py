@@ -1,0 +1,223 @@
+"""The documents are true: generated pages are current, everything has its place, links and snippets hold."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from docs.generate import PAGES, REFERENCE
+from docs.pages import api, cli, plan, record
+from docs.pages.tables import anchor, field_docs, field_types
+from flows.cli.tree import tree
+from registry.access_log import _KINDS
+from registry.facts import FACTS
+from registry.plan_file import read_plan
+from registry.rollout import Ending, Phase
+from registry.settings import SETTINGS
+from registry.verdict import Answer
+
+ROOT = Path(__file__).parents[2]
+PROSE = tuple(sorted((ROOT / "docs").rglob("*.md"))) + tuple(
+    ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
+)
+FORBIDDEN = (
+    "live",
+    "champion",
+    "primary",
+    "baseline",
+    "release",
+    "deployment",
+    "pod",
+    "cluster",
+    "traffic split",
+    "dark launch",
+    "segment",
+    "cohort",
+    "impression",
+    "kpi",
+    "analysis",
+    "health check",
+    "event",
+    "reconcile",
+    "iteration",
+    "router",
+    "mesh",
+    "dashboard",
+    "image",
+)
+"""What our own concepts are not called: glossary."""
+
+
+def text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def reference(name: str) -> str:
+    return text(REFERENCE / name)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_generated_page_is_current(name: str) -> None:
+    assert reference(name) == PAGES[name](), f"docs/reference/{name} is not what the code says: make docs"
+
+
+def test_every_command_and_option_is_told() -> None:
+    page = reference("cli.md")
+    for name, command in cli.commands():
+        assert f"\n## {name}\n" in page
+        assert command.help, name
+        section = page.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
+        for argument in command.assemble_argument_collection() if command.default_command else ():
+            assert argument.names[0] in section, f"{name} {argument.names}"
+            assert argument.parameter.help, f"{name} {argument.names} has no help"
+
+
+def test_every_exit_code_of_the_help_is_told() -> None:
+    told = dict(cli._CODES)
+    named = {int(code) for code in re.findall(r"(?<![\w.])(\d+) [a-z]", str(cli.app.help_epilogue))}
+    assert named == set(told)
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
+def test_a_setting_is_told(setting) -> None:
+    assert f"| `{setting.name}` |" in reference("settings.md")
+    assert setting.help
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_a_fact_is_told(name: str) -> None:
+    section = reference("facts.md").partition(f"\n## {name}\n")[2].partition("\n## ")[0]
+    assert FACTS[name].__doc__
+    assert all(f"| `{field}` |" in section for field in field_types(FACTS[name]))
+    assert f"[{name}](facts.md#" in reference("rollout-states.md")
+
+
+def test_every_phase_ending_and_answer_is_told() -> None:
+    facts, verdicts = reference("facts.md"), text(ROOT / "docs/how-to/write-a-plan.md")
+    assert all(f"| `{each.value}` |" in facts for each in (*Phase, *Ending))
+    assert all(f"| {answer.label} |" in verdicts for answer in Answer)
+
+
+@pytest.mark.parametrize("kind", record.kinds(), ids=lambda kind: kind.__name__)
+def test_an_error_is_told(kind) -> None:
+    page = reference("errors.md")
+    assert f"| {kind.__name__} | {kind.exit_code} |" in page
+    assert f" {kind.__name__}" in page.partition("```text")[2].partition("```")[0].replace("\n", " ")
+
+
+@pytest.mark.parametrize("name", plan.models())
+def test_every_key_of_a_plan_has_a_meaning(name: str) -> None:
+    kind = plan.models()[name]
+    docs = field_docs(kind)
+    for key in kind.model_fields:
+        assert docs[key], f"{name}.{key} has no docstring"
+        assert f"| `{key}` |" in reference("plan.md")
+
+
+def test_every_act_of_the_console_is_told() -> None:
+    assert set(api.ACTS) == set(api.paths())
+    assert all(f"`{method} {path}`" in reference("api.md") for method, path in api.paths())
+
+
+def test_every_field_of_the_access_log_is_told() -> None:
+    fields = reference("log.md").partition("```text")[2].partition("```")[0]
+    assert all(re.search(rf"\b{key}\b", fields) for key in _KINDS)
+
+
+def anchors(path: Path) -> set[str]:
+    return {anchor(line.lstrip("#")) for line in text(path).splitlines() if line.startswith("#")}
+
+
+def links() -> Iterator[tuple[Path, str]]:
+    for page in PROSE:
+        for target in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"```.*?```", "", text(page), flags=re.DOTALL)):
+            if "://" not in target:
+                yield page, target
+
+
+@pytest.mark.parametrize(("page", "target"), links(), ids=lambda each: str(each).replace(str(ROOT), ""))
+def test_a_link_leads_somewhere(page: Path, target: str) -> None:
+    name, _, fragment = target.partition("#")
+    there = (page.parent / name).resolve() if name else page
+    assert there.exists()
+    assert not fragment or fragment in anchors(there)
+
+
+def blocks(language: str) -> Iterator[tuple[str, str]]:
+    for page in PROSE:
+        for position, block in enumerate(re.findall(rf"```{language}\n(.*?)```", text(page), flags=re.DOTALL)):
+            yield f"{page.relative_to(ROOT)}:{position}", block
+
+
+@pytest.mark.parametrize(("where", "block"), [each for each in blocks("yaml") if each[1].startswith("kind: plan")])
+def test_a_plan_in_the_documents_is_valid(where: str, block: str) -> None:
+    read_plan(block, where)
+
+
+@pytest.mark.parametrize(("where", "block"), blocks("python"))
+def test_python_in_the_documents_compiles(where: str, block: str) -> None:
+    compile(block, where, "exec")
+
+
+def test_commands_in_the_documents_exist() -> None:
+    known = {name for name, _ in cli.commands()} | {"sluice --help", "sluice --version"}
+    options = {option for _, command in cli.commands() if command.default_command
+               for argument in command.assemble_argument_collection() for option in argument.names}  # fmt: skip
+    for where, block in blocks("sh"):
+        for line in re.findall(r"(?:^|[\s(\"])(sluice [a-z][^\n|)#;]*)", block):
+            words = line.split()
+            assert " ".join(words[:2]) in known or " ".join(words[:3]) in known, f"{where}: {line}"
+            assert {word for word in words if re.match(r"--?[a-z]", word)} <= options, f"{where}: {line}"
+
+
+def named_tests() -> Iterator[tuple[str, str]]:
+    for page in PROSE:
+        for name in re.findall(r"`(tests/[\w/*.]+(?:::\w+)?)`", text(page)):
+            yield page.name, name
+
+
+@pytest.mark.parametrize(("page", "name"), sorted(set(named_tests())))
+def test_a_test_that_is_named_is_there(page: str, name: str) -> None:
+    path, _, function = name.partition("::")
+    found = list(ROOT.glob(path))
+    assert found
+    assert not function or f"def {function}(" in text(found[0])
+
+
+def test_headings_use_our_own_words() -> None:
+    for page in PROSE:
+        for line in text(page).splitlines():
+            if line.startswith("#"):
+                assert not {word for word in FORBIDDEN if re.search(rf"\b{word}s?\b", line.lower())}, f"{page}: {line}"
+
+
+def test_writing_the_pages_imports_nothing_heavy() -> None:
+    heavy = ["mlflow", "prefect", "bentoml", "pandas", "scipy", "sqlalchemy"]
+    script = f"import docs.generate, sys; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+README_VIEW: dict[str, object] = {
+    "id": "delays-v2-a94069", "model": "delays", "strategy": "canary", "phase": "running", "ending": None, "step": 2,
+    "steps": 3, "weight": 25.0, "seen": 100 * 454 / (454 + 1255), "observed": True, "elapsed": 99.0, "stable": "1",
+    "candidate": "2", "stable_requests": 1255, "candidate_requests": 454, "reason": "every gate passed at 10 %",
+    "actor": "policy",
+    "gates": [
+        {"guardrail": False, "metric": "log_loss", "verdict": "PASS",
+         "reason": "+0.151 (30%) ruled out at look 1: -0.0111 [-0.0838, +0.0564]"},
+        {"guardrail": True, "metric": "errors", "verdict": "UNDECIDED",
+         "reason": "no harm found: +0 [-0.00211, +0.00211]"},
+    ],
+}  # fmt: skip
+
+
+def test_the_first_screen_is_what_the_command_shows() -> None:
+    shown = re.search(r"```\n(.*?)\n```", text(ROOT / "README.md"), flags=re.DOTALL)
+    assert shown is not None
+    assert shown.group(1) == tree(README_VIEW)
