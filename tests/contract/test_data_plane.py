@@ -57,11 +57,11 @@ class MemorySubject:
 class EnvoySubject:
     def __init__(self, running, services) -> None:
         self.running, self.services = running, services
-        self.plane = running.plane
+        self.plane, self.client = running.plane, running.client()
         self.endpoints = {service.endpoint.build: service.endpoint for service in services.values()}
 
     def _post(self, unit: str) -> httpx.Response:
-        return httpx.post(f"{self.plane.url}/delays/predict", json={}, headers={"x-user-id": unit}, timeout=20)
+        return self.client.post("/delays/predict", json={}, headers={"x-user-id": unit})
 
     def served(self, unit: str) -> str:
         answer = self._post(unit)
@@ -101,7 +101,9 @@ def subject(request: pytest.FixtureRequest, tmp_path) -> Iterator[Subject]:
         yield MemorySubject(MemoryDataPlane(random.Random(1).randrange), endpoints)
     else:
         with gateway(tmp_path) as running:
-            yield EnvoySubject(running, request.getfixturevalue("services"))
+            subject = EnvoySubject(running, request.getfixturevalue("services"))
+            with subject.client:
+                yield subject
 
 
 def by_hand(table: RouteTable) -> Callable[[str], str]:

@@ -85,7 +85,7 @@ class Gateway:
             self.process = None
 
     def client(self, **options: object) -> httpx.Client:
-        return httpx.Client(base_url=self.plane.url, timeout=20, **options)
+        return httpx.Client(base_url=self.plane.url, timeout=60, verify=False, **options)
 
     def lines(self, count: int) -> list[LogLine]:
         """The exposures in the log, once there are at least `count`."""
