@@ -19,18 +19,29 @@ class GateView:
 
     metric: str
     guardrail: bool
+    """Whether it may only stop."""
     verdict: str
     """PASS, FAIL, UNDECIDED or NO DATA."""
     reason: str
+    """The evidence in words."""
     k: int
+    """How many looks it rests on."""
     stable: float | None
+    """Stable's mean."""
     candidate: float | None
+    """The candidate's mean."""
     estimate: float | None
+    """Candidate minus stable, in the metric's unit."""
     low: float | None
+    """Lower end of its interval, valid at every look."""
     high: float | None
+    """Upper end."""
     margin: float | None
+    """The relative harm to rule out at the present step, such as 0.05."""
     stable_n: int
+    """Stable's rows."""
     candidate_n: int
+    """The candidate's rows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,16 +52,24 @@ class RolloutView:
     model: str
     variation: str
     strategy: str
+    """canary, shadow or ab; deploy for a first build, rollback for going back."""
     stable: str | None
+    """The version that had full trust when it began; none for a first build."""
     candidate: str
+    """The version being tried."""
     phase: str
     ending: str | None
+    """How it ended; none while it goes on."""
     reason: str
+    """Why it is where it is."""
     actor: str
+    """Who, or what, put it there."""
     cause: str
+    """The door through which it was asked for, such as cli or alias:candidate."""
     step: int
     """From 1; 0 before the first."""
     steps: int
+    """How many the plan has."""
     weight: float
     """Asked, in per cent."""
     observed: bool
@@ -58,13 +77,19 @@ class RolloutView:
     seen: float | None
     """The candidate's share of requests at this weight, in per cent."""
     candidate_requests: int
+    """Assigned to the candidate at this weight."""
     stable_requests: int
+    """Assigned to stable at this weight."""
     gates: tuple[GateView, ...]
+    """Gates, then guardrails."""
     requested_at: datetime
     ended_at: datetime | None
     elapsed: float
+    """Seconds from the request to the end, or to now."""
     settled: bool
+    """Whether MLflow has been told how it ended."""
     seq: int
+    """Of the last fact."""
 
     def as_json(self) -> dict[str, object]:
         """The view as JSON values."""

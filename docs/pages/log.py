@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 
-from docs.pages.tables import NOTICE, code, table
+from docs.pages.tables import NOTICE, code, fields, table
 from registry import access_log
 from registry.access_log import Assigned, LogLine, Place
 from services.traffic.log_format import log_format
