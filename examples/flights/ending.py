@@ -21,6 +21,8 @@ def show(console: Console, scene: Scene, seconds: float, *, is_kept: bool) -> No
         console.print(f"{scene.replay['never']:,} flights were cancelled or diverted and never had one.")
         for failure in scene.replay["failures"]:
             console.print(f"  failed: {failure}", style="red", markup=False)
+    if scene.went_well:
+        console.print(_moral(scene), highlight=False)
     for name, url in scene.urls.items():
         console.print(f"{name:<8} {url}", highlight=False)
     if scene.urls:
@@ -59,6 +61,16 @@ def _evidence(view: dict[str, Any]) -> str:
             arms += f", v{view['candidate']} {gate['candidate']:.3f} over {gate['candidate_n']:,}"
             said.append(f"{gate['metric']}: {arms} labelled requests; {gate['k']} looks")
     return "\n".join(said)
+
+
+def _moral(scene: Scene) -> str:
+    """What the whole stream says of the builds, which the gate had to find out from a part of it."""
+    stable, good, bad = (scene.figures[name] for name in scene.names.values())
+    return (
+        f"By accuracy the build that was taken back beats the one the story began with, {bad['accuracy']:.3f} to "
+        f"{stable['accuracy']:.3f}; its chances are wrong all the same: log-loss {bad['log_loss']:.3f}, "
+        f"where it was to replace {good['log_loss']:.3f}."
+    )
 
 
 def _answers(scene: Scene) -> Table:

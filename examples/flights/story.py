@@ -17,7 +17,7 @@ from examples.flights.scene import Act, Candidate, Mark, Scene
 
 MODEL = "delays"
 PLAN = Path(__file__).parent / "plan.yaml"
-IDLE, BUSY = 12, 90
+IDLE, BUSY = 8, 70
 """Requests a second while nothing is judged, which leaves the machine to packing, and while a candidate has traffic."""
 LOOK = 1.0
 _TIME = re.compile(r"^\[ *[\d.]+ s\] ")
