@@ -154,12 +154,14 @@ def blocks(language: str) -> Iterator[tuple[str, str]]:
             yield f"{page.relative_to(ROOT)}:{position}", block
 
 
-@pytest.mark.parametrize(("where", "block"), [each for each in blocks("yaml") if each[1].startswith("kind: plan")])
+@pytest.mark.parametrize(
+    ("where", "block"), [pytest.param(*each, id=each[0]) for each in blocks("yaml") if each[1].startswith("kind: plan")]
+)
 def test_a_plan_in_the_documents_is_valid(where: str, block: str) -> None:
     read_plan(block, where)
 
 
-@pytest.mark.parametrize(("where", "block"), blocks("python"))
+@pytest.mark.parametrize(("where", "block"), [pytest.param(*each, id=each[0]) for each in blocks("python")])
 def test_python_in_the_documents_compiles(where: str, block: str) -> None:
     compile(block, where, "exec")
 
