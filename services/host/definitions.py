@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import resource
 import shlex
 import sys
 from pathlib import Path
@@ -71,7 +72,11 @@ class Definitions:
     def main_section(self) -> str:
         """The supervisor's own configuration: a Unix socket for the owner only, and no TCP."""
         return _MAIN.format(
-            socket=self._folder.socket, log=self._folder.log(RESERVED), run=self._folder.run, logs=self._folder.logs
+            files=_open_files(),
+            socket=self._folder.socket,
+            log=self._folder.log(RESERVED),
+            run=self._folder.run,
+            logs=self._folder.logs,
         )
 
     def _read(self, name: str) -> dict[str, object]:
@@ -115,6 +120,14 @@ class Definitions:
         )
 
 
+def _open_files() -> int:
+    """As many open files as we want, or as the machine allows."""
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return OPEN_FILES if allowed == resource.RLIM_INFINITY else min(OPEN_FILES, allowed)
+
+
+OPEN_FILES = 20_000
+"""Files a program may have open, where the machine allows it: Envoy takes thousands of connections."""
 _MAIN = """\
 [unix_http_server]
 file={socket}
@@ -128,6 +141,7 @@ pidfile={run}/supervisord.pid
 childlogdir={logs}
 nocleanup=true
 umask=077
+minfds={files}
 
 [rpcinterface:supervisor]
 supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
