@@ -10,7 +10,6 @@ from typing import Protocol
 
 from flows.gate import next_look, verdict
 from registry.decision import Choice, Decision, Progress, decide
-from registry.errors import LedgerConflict
 from registry.facts import Aborted, Fact, Frozen, Judged, Paused, Promoted, StepEntered
 from registry.ledger import Ledger
 from registry.metric import TallyRow, exceedance_name
@@ -71,21 +70,6 @@ def tick(ledger: Ledger, tallies: Tallies, rollout_id: str, now: datetime, autho
         return Tick(rollout=rollout, verdicts=verdicts, decision=decision)
     rollout = ledger.append(rollout.id, rollout.seq + 1, fact, now)
     return Tick(rollout=rollout, verdicts=verdicts, decision=decision)
-
-
-def replayed(ledger: Ledger, rollout: Rollout) -> tuple[Verdict, ...]:
-    """The verdicts that the recorded looks give at the rollout's step. Judges nothing new."""
-    step = max(rollout.step, 0)
-    return tuple(
-        verdict(
-            plan=rollout.plan,
-            gate=gate,
-            guardrail=guardrail,
-            step=step,
-            looks=ledger.looks(rollout.id, gate.metric),
-        )
-        for gate, guardrail in _gates(rollout)
-    )
 
 
 def _before_exposure(ledger: Ledger, rollout: Rollout, now: datetime, authority: Authority) -> Tick:
@@ -191,6 +175,3 @@ def _promoted(rollout: Rollout, gates: dict[str, str], decision: Decision) -> Pr
         return Promoted(actor="policy", reason=decision.reason, override=False, verdicts=gates)
     approver = rollout.approvals[rollout.step]
     return Promoted(actor=approver, reason=f"approved by {approver}; the plan has no gates", override=True, verdicts={})
-
-
-__all__ = ["Authority", "LedgerConflict", "Tallies", "Tick", "replayed", "tick"]

@@ -23,6 +23,21 @@ import psutil
 SLUICE = str(Path(sys.executable).with_name("sluice"))
 MODEL = "wine"
 
+PLAN = """\
+kind: plan
+model: wine
+unit: x-user-id
+trigger: {alias: candidate}
+metrics:
+  errors: {source: status}
+gates:
+  - {metric: errors, alpha: 0.02, below: 8%}
+steps:
+  - {weight: 20, min_requests: 60}
+  - {weight: 50, min_requests: 100}
+expect: {requests_per_day: 100000}
+"""
+
 _REGISTER = '''
 import sys, mlflow, numpy as np, pandas as pd
 from mlflow.models import infer_signature
@@ -171,6 +186,18 @@ class Stack:
         programs = self.ask("status")["programs"]
         found = next(p["pid"] for p in programs if p["name"] == program)
         return int(found)
+
+
+@contextmanager
+def serving_stack() -> Iterator[Stack]:
+    """A stack whose model has a stable first build and a plan."""
+    with fresh_stack() as stack:
+        plan = stack.state / "plan.yaml"
+        plan.write_text(PLAN)
+        stack.register()
+        stack.run("apply", "-f", str(plan))
+        stack.run("deploy", MODEL, "--build", "1")
+        yield stack
 
 
 @contextmanager

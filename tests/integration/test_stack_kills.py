@@ -7,33 +7,15 @@ from collections.abc import Callable, Iterator
 
 import psutil
 import pytest
-from tests.integration.stack_rig import MODEL, Load, Stack, fresh_stack
+
+from tests.integration.stack_rig import MODEL, Load, Stack, serving_stack
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
-
-PLAN = f"""\
-kind: plan
-model: {MODEL}
-unit: x-user-id
-metrics:
-  errors: {{source: status}}
-gates:
-  - {{metric: errors, alpha: 0.02, below: 8%}}
-steps:
-  - {{weight: 20, min_requests: 60}}
-  - {{weight: 50, min_requests: 120}}
-expect: {{requests_per_day: 100000}}
-"""
 
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
-    with fresh_stack() as running:
-        plan = running.state / "plan.yaml"
-        plan.write_text(PLAN)
-        running.register()
-        running.run("apply", "-f", str(plan))
-        running.run("deploy", MODEL, "--build", "1")
+    with serving_stack() as running:
         yield running
 
 
