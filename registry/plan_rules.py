@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 FULL = 10_000
 ALPHA_LIMIT = 0.1
-"""The most that all gates together may cost: the chance that an equal candidate is ever stopped (docs/decisions/0011)."""
+"""The most that all gates together may cost: the chance that an equal candidate is ever stopped."""
 CHAMPION = "champion"
 
 
