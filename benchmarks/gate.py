@@ -1,0 +1,236 @@
+"""The gate next to other ways of looking again and again. Prints the table of docs/why/gate.md. `make bench-gate`.
+
+Every method sees the same simulated rows at the same looks (every 100 rows, later every 2.5 % more). `ratio` is the
+median number of rows until harm is found, over what a two-sided z test needs that knows the effect and looks once
+(alpha .05, power .80); `-` when more than half of the runs find nothing. `A/A` is the share of equal candidates called
+worse. Two-sided anchors are used one-sided at alpha .05, as the gate is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from statistics import NormalDist, geometric_mean
+
+import numpy as np
+from scipy.stats import mannwhitneyu
+
+from flows.stats import scores
+from flows.stats.lattice import Lattice
+from flows.stats.moments import Pair
+from flows.stats.news import News
+from flows.stats.populations import Durations, Events, Population, Purchases, sample_size, split
+from flows.stats.spending import Budget, Shape, obrien_fleming, pocock
+from flows.stats.trial import Design, Kind, Trial
+
+ALPHA = 0.05
+_Z = NormalDist().inv_cdf
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """What the anchors are told: the new stratum, the pooled z, and information time."""
+
+    pair: Pair
+    rows: int
+    z: float
+    time: float
+
+
+Method = Callable[[Iterator[Look], float], float]
+
+
+def gate(kind: Kind, *, worse_is_higher: bool = True) -> Method:
+    def run(looks: Iterator[Look], information: float) -> float:
+        design = Design(kind=kind, worse_is_higher=worse_is_higher, alpha=ALPHA, beta=ALPHA, information=information)
+        trial, seen = Trial.begin(design), 0.0
+        for look in looks:
+            seen += look.pair.information
+            trial = trial.look(News(pairs=[look.pair], information=seen))
+            if trial.failed_at:
+                return look.rows
+        return math.inf
+
+    return run
+
+
+def peeked(looks: Iterator[Look], _: float) -> float:
+    return next((look.rows for look in looks if look.z > _Z(1 - ALPHA)), math.inf)
+
+
+def spending(shape: Shape, count: int | None = None) -> Method:
+    """A group-sequential boundary at every look, or at `count` evenly spaced ones."""
+
+    def run(looks: Iterator[Look], _: float) -> float:
+        lattice, seen, budget = Lattice(), 0.0, Budget(alpha=ALPHA, information=1.0, shape=shape)
+        due = 1 / count if count else 0.0
+        for look in looks:
+            if look.time < due - 1e-9:
+                continue
+            due += 1 / count if count else 0.0
+            lattice = scores.spread(lattice, look.time - seen, 0.0, look.time)
+            seen = look.time
+            lattice, edge = lattice.cut(budget.spent(look.time))
+            if edge is not None and look.z * math.sqrt(look.time) > edge:
+                return look.rows
+        return math.inf
+
+    return run
+
+
+def msprt(effect: float) -> Method:
+    """Johari, Pekelis & Walsh 2017, tuned to a harm of 5 %, told as z per root row."""
+
+    def run(looks: Iterator[Look], _: float) -> float:
+        for look in looks:
+            r = look.rows * effect**2
+            if look.z > 0 and -0.5 * math.log1p(r) + look.z**2 * r / (2 * (1 + r)) >= -math.log(2 * ALPHA):
+                return look.rows
+        return math.inf
+
+    return run
+
+
+def asymptotic(tuned: float = 5000.0) -> Method:
+    """Waudby-Smith et al. 2024, one-sided, as GrowthBook tunes it."""
+    rho = math.sqrt((-2 * math.log(ALPHA) + math.log(-2 * math.log(ALPHA) + 1)) / tuned)
+
+    def run(looks: Iterator[Look], _: float) -> float:
+        for look in looks:
+            r = look.rows * rho**2
+            if look.z > 0 and look.z**2 >= (r + 1) / r * 2 * math.log(1 + math.sqrt(r + 1) / (2 * ALPHA)):
+                return look.rows
+        return math.inf
+
+    return run
+
+
+def kayenta(looks: Iterator[Look], _: float) -> float:
+    """Mann-Whitney on the means of the looks' rows, 98 %, and a tolerance of a quarter of the shift; from 5 points."""
+    stable, candidate = [], []
+    for look in looks:
+        if look.pair.stable.n and look.pair.candidate.n:
+            stable.append(look.pair.stable.total / look.pair.stable.n)
+            candidate.append(look.pair.candidate.total / look.pair.candidate.n)
+        if len(stable) < 5 or (len(stable) > 60 and len(stable) % 5):
+            continue
+        shift = float(np.median(np.subtract.outer(candidate, stable)))
+        moved = np.array(candidate) - 0.25 * abs(shift)
+        if shift > 0 and mannwhitneyu(moved, stable, alternative="greater").pvalue < 0.01:
+            return look.rows
+    return math.inf
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """A scenario: two populations, a weight, and the rows planned."""
+
+    family: str
+    name: str
+    kind: Kind
+    stable: Population
+    candidate: Population
+    rows: int
+    weight: float = 0.5
+    worse_is_higher: bool = True
+
+    def looks(self, rng: np.random.Generator) -> Iterator[Look]:
+        seen, total, planned = 0, Pair(), self.rows * self.weight * (1 - self.weight)
+        sign = 1 if self.worse_is_higher else -1
+        information = 0.0
+        while seen < self.rows:
+            new = min(max(100, int(0.025 * seen)), self.rows - seen)
+            pair = split(rng, new, self.weight, self.stable, self.candidate)
+            seen, total, information = seen + new, total + pair, information + pair.information
+            found = scores.score([total])
+            z = sign * found.value / math.sqrt(found.variance) if found.variance > 0 else 0.0
+            yield Look(pair=pair, rows=seen, z=z, time=min(information / planned, 1.0))
+
+
+def cells() -> list[Cell]:
+    def events(family: str, rate: float, factor: float, rows: int, weight: float = 0.5, *, high: bool = True) -> Cell:
+        return Cell(
+            family=family, name=f"x{factor:g}" if high else f"{factor - 1:.0%}", kind=Kind.COUNT, rows=rows,
+            weight=weight, stable=Events(rate=rate), candidate=Events(rate=rate * factor), worse_is_higher=high,
+        )  # fmt: skip
+
+    found = [events("0.5 % errors", 0.005, x, 790_000) for x in (1, 1.1, 1.5, 2, 5)]
+    found += [events("2 % errors", 0.02, x, 200_000) for x in (1, 1.1, 1.5, 5)]
+    found += [events("0.5 % errors at 5 %", 0.005, x, 200_000, 0.05) for x in (1, 2, 5)]
+    found += [events("conversion 5 %", 0.05, x, 1_900_000, high=False) for x in (1, 0.98, 0.95)]
+    found += [
+        Cell(
+            family="latency mean", name=f"x{x:g}", kind=Kind.MEAN, rows=20_000, stable=Durations(mean=1, sigma=0.6),
+            candidate=Durations(mean=x, sigma=0.6),
+        )
+        for x in (1, 1.05, 1.2)
+    ]  # fmt: skip
+    found += [
+        Cell(
+            family="revenue", name=f"{x - 1:.0%}", kind=Kind.MEAN, rows=1_000_000, worse_is_higher=False,
+            stable=Purchases(rate=0.05), candidate=Purchases(rate=0.05 * x),
+        )
+        for x in (1, 0.95)
+    ]  # fmt: skip
+    return found
+
+
+def methods(cell: Cell) -> dict[str, Method]:
+    stable = cell.stable.mean
+    n = (2.8 / 0.05) ** 2 * (cell.stable.variance / stable**2) / (cell.weight * (1 - cell.weight))
+    return {
+        "gate": gate(cell.kind, worse_is_higher=cell.worse_is_higher),
+        "peeked z": peeked,
+        "Pocock": spending(pocock),
+        "O'Brien-Fleming": spending(obrien_fleming),
+        "OBF, 5 looks": spending(obrien_fleming, 5),
+        "mSPRT": msprt(2.8 / math.sqrt(n)),
+        "asymptotic CS": asymptotic(),
+        "Kayenta-like": kayenta,
+    }
+
+
+def measure(cell: Cell, method: Method, runs: int, seed: int) -> list[float]:
+    """Rows until harm is found, in each run; every method gets the same rows."""
+    information = cell.rows * cell.weight * (1 - cell.weight)
+    return [method(cell.looks(np.random.default_rng((seed, i))), information) for i in range(runs)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--family", default="", help="only families whose name contains this")
+    asked = parser.parse_args()
+    ratios: dict[str, list[float]] = {}
+    names = list(methods(cells()[0]))
+    print(f"| {'cell':28s} | " + " | ".join(f"{name:>15s}" for name in names) + " |")
+    print("|" + "-" * 30 + "|" + "|".join("-" * 17 for _ in names) + "|")
+    for cell in cells():
+        if asked.family not in cell.family:
+            continue
+        equal = cell.stable.mean == cell.candidate.mean
+        shown = []
+        for name, method in methods(cell).items():
+            found = measure(cell, method, asked.runs, asked.seed)
+            middle = float(np.median(found))
+            if equal:
+                shown.append(f"{np.mean(np.isfinite(found)):15.3f}")
+                continue
+            ratio = middle / sample_size(cell.stable, cell.candidate, cell.weight)
+            ratios.setdefault(name, []).append(ratio)
+            shown.append(f"{ratio:15.2f}" if math.isfinite(ratio) else f"{'-':>15s}")
+        label = f"{cell.family}, {'A/A' if equal else cell.name}"
+        print(f"| {label:28s} | " + " | ".join(shown) + " |", flush=True)
+    for title, summary in (("geometric mean", geometric_mean), ("worst", max)):
+        line = (
+            f"{summary(ratios[name]):15.2f}" if all(map(math.isfinite, ratios[name])) else f"{'-':>15s}"
+            for name in names
+        )
+        print(f"| {title:28s} | " + " | ".join(line) + " |")
+
+
+if __name__ == "__main__":
+    main()
