@@ -92,12 +92,8 @@ def _places(scene: Scene) -> str:
 
 def _act(act: Act) -> Text:
     colour = {Mark.DONE: "green", Mark.FAILED: "red"}.get(act.mark, "cyan")
-    return Text.assemble(
-        (f"{SIGNS[act.mark]} ", colour),
-        act.title,
-        (f"  {_seconds(act):.0f} s", "dim"),
-        (f"  {act.notes[-1] if act.notes else ''}", "dim"),
-    )
+    note = act.notes[-1] if act.notes and act.mark is Mark.UNDER_WAY else ""
+    return Text.assemble((f"{SIGNS[act.mark]} ", colour), act.title, (f"  {_seconds(act):.0f} s  {note}", "dim"))
 
 
 def _seconds(act: Act) -> float:
