@@ -175,7 +175,7 @@ class Parts:
                 f"no plan is applied for {model}/{variation}.",
                 fix="write one and apply it: sluice apply -f plan.yaml",
             )
-        return Plan.model_validate(applied.body)
+        return Plan.recorded(applied.body)
 
 
 def make_envoy(root: Path, port: int, settings: Settings) -> Envoy:

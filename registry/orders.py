@@ -278,7 +278,7 @@ def _former(rollouts: Sequence[Rollout], stable: Rollout, version: str | None) -
     served = [r for r in rollouts if r.took_over and r.requested.version != stable.requested.version]
     wanted = [r for r in served if version is None or r.requested.version == version]
     if wanted:
-        return sorted(wanted, key=took_over_at)[-1]
+        return max(reversed(wanted), key=took_over_at)
     known = ", ".join(sorted({f"v{r.requested.version}" for r in served})) or "none"
     what = f"v{version} was" if version else "no other build was"
     raise Refused(

@@ -49,7 +49,7 @@ def look_at_catalog(ledger: Ledger, catalog: Catalog, now: datetime) -> tuple[st
 
 def applied_plans(ledger: Ledger) -> tuple[Plan, ...]:
     """Every plan that somebody applied, by name."""
-    return tuple(Plan.model_validate(applied.body) for applied in ledger.all_applied("plan"))
+    return tuple(Plan.recorded(applied.body) for applied in ledger.all_applied("plan"))
 
 
 def plan_name(model: str, variation: str) -> str:

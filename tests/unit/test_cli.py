@@ -35,7 +35,9 @@ import resource
 used = resource.getrusage(resource.RUSAGE_SELF)
 loaded = [name for name in {heavy!r} if name in sys.modules]
 print(file=sys.stderr)
-print(__import__("json").dumps({{"code": code, "loaded": loaded, "cpu": used.ru_utime + used.ru_stime}}), file=sys.stderr)
+import json
+seen = {{"code": code, "loaded": loaded, "cpu": used.ru_utime + used.ru_stime}}
+print(json.dumps(seen), file=sys.stderr)
 """
 
 
