@@ -80,7 +80,7 @@ class Unjudged:
             connection.execute(known.values(state=State.NEW))
 
 
-def _rollouts_of_outcomes() -> sa.Select[str]:
+def _rollouts_of_outcomes() -> sa.Select[tuple[str]]:
     outcomes, exposures = schema.outcomes, schema.exposures
     query = sa.select(exposures.c.rollout).join(outcomes, outcomes.c.exposure == exposures.c.id)
     return query.where(outcomes.c.state == State.UNJUDGED, exposures.c.rollout.is_not(None)).distinct()
