@@ -97,7 +97,7 @@ def _exposed(runs: Sequence[Rehearsal]) -> float | None:
     return exposed if math.isfinite(exposed) else None
 
 
-def smallest_harm(plan: Plan, gate: GateSpec, baseline: Baseline, *, runs: int = 24) -> float | None:
+def smallest_harm(plan: Plan, gate: GateSpec, baseline: Baseline, *, runs: int = 15) -> float | None:
     """The relative harm that four of five rehearsals at the most informative step find; None above x10.
 
     Bisection on the harm with the same random numbers throughout; good to about a tenth of itself.

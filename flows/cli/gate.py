@@ -1,12 +1,20 @@
-"""gate replay: judge recorded or synthetic data, or a rollout's own record, without a running system."""
+"""gate replay, certify, forecast: judge data, a policy, or what a policy will need, without a running system."""
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
+
+from flows.cli.output import Format, Output, emit
+
+if TYPE_CHECKING:
+    from flows.forecast import GateForecast, StepForecast
+
+File = Annotated[Path, Parameter(name=["--file", "-f"], help="The plan.")]
 
 
 def replay(
@@ -37,3 +45,49 @@ def _rollout(rollout: str) -> int:
         print(line)
         same = same and is_same(line)
     return 0 if same else 1
+
+
+def certify(*, file: File, output: Output = Format.TABLE) -> int:
+    """Try a plan's gates on simulated traffic: equal candidates, planted harm, no data. Exit code 3 when it fails."""
+    from flows.certify import certify as tried
+    from registry.plan_file import read_documents
+
+    found = [(each.plan, tried(each.plan, {})) for each in read_documents((file,))]
+    said = [{"model": plan.model, "ok": sheet.ok, **dataclasses.asdict(sheet)} for plan, sheet in found]
+    rows = [
+        f"{'ok    ' if check.ok else 'FAILED'} {check.metric}: {check.name}: {check.reason}"
+        for _, sheet in found
+        for check in sheet.checks
+    ]
+    emit(said, output, table="\n".join(rows))
+    return 0 if all(sheet.ok for _, sheet in found) else 3
+
+
+def forecast(*, file: File, output: Output = Format.TABLE) -> None:
+    """What a plan's gates will need: requests and time to pass each step, and the smallest harm they find."""
+    from flows.forecast import forecast as expected
+    from registry.plan_file import read_documents
+
+    found = [(each.plan, expected(each.plan, {})) for each in read_documents((file,))]
+    said = [{"model": plan.model, "gates": [dataclasses.asdict(gate) for gate in gates]} for plan, gates in found]
+    emit(said, output, table="\n".join(line for _, gates in found for gate in gates for line in _lines(gate)))
+
+
+def _lines(gate: GateForecast) -> list[str]:
+    basis = "assumed" if gate.baseline.assumed else "measured"
+    harm = "none up to x10" if gate.smallest_harm is None else f"{gate.smallest_harm:.0%}"
+    head = f"{gate.metric} ({basis} mean {gate.baseline.mean:g}): smallest harm found with 80 % power: {harm}"
+    exposed = (f"x{h:g} after {'more than planned' if n is None else f'{n:,.0f}'}" for h, n in gate.exposed)
+    return [head, *(_step(step) for step in gate.steps), f"  candidate requests until stopped: {', '.join(exposed)}"]
+
+
+def _step(step: StepForecast) -> str:
+    from registry.units import format_duration, format_share, format_weight
+
+    margin = "no margin" if step.margin is None else f"margin {format_share(step.margin)}"
+    if step.requests is None:
+        return (
+            f"  {format_weight(step.weight)} %, {margin}: not left as planned; expect more requests or widen the margin"
+        )
+    time = "" if step.seconds is None else f", {format_duration(round(step.seconds))}"
+    return f"  {format_weight(step.weight)} %, {margin}: left after {step.requests:,.0f} requests{time} if equal"

@@ -1,0 +1,109 @@
+"""Forecast and certificate: what a plan's gates need, and whether they may be trusted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from flows.certify import Certificate, certify
+from flows.forecast import forecast
+from flows.rehearsal import Baseline, assumed, rehearse
+from registry.metric import Tally
+from registry.plan import MetricSpec, Plan
+
+METRICS: dict[str, dict[str, Any]] = {
+    "errors": {"source": "status"},
+    "p95": {"source": "latency", "quantile": 0.95},
+    "cost": {"source": "outcome", "outcome": "cost", "score": "outcome"},
+}
+
+
+def plan(**changes: Any) -> Plan:
+    document: dict[str, Any] = {
+        "model": "m",
+        "gates": [{"metric": "cost", "alpha": 0.03, "margin": "20%"}],
+        "guardrails": [{"metric": "errors", "alpha": 0.01}],
+        "steps": [{"weight": 10, "margins": {"cost": "100%"}}, {"weight": 50}],
+        "expect": {"requests_per_day": 5000},
+    } | changes
+    used = {gate["metric"] for gate in (*document["gates"], *document["guardrails"])}
+    return Plan.model_validate(document | {"metrics": {name: METRICS[name] for name in sorted(used)}})
+
+
+COST = Baseline(mean=1.0, sd=1.0)
+
+
+def failed(certificate: Certificate) -> set[tuple[str, str]]:
+    return {(check.metric, check.name) for check in certificate.checks if not check.ok}
+
+
+def test_an_equal_candidate_passes_each_step_and_later_steps_later() -> None:
+    (cost, errors) = forecast(plan(), {"cost": COST}, runs=15)
+    first, second = cost.steps
+    assert first.requests is not None
+    assert second.requests is not None
+    assert first.requests < second.requests < 5000
+    assert second.seconds == pytest.approx(second.requests / 5000 * 86_400)
+    assert errors.steps == ()
+    assert errors.guardrail
+
+
+def test_worse_harm_is_stopped_sooner() -> None:
+    cost = forecast(plan(), {"cost": COST}, runs=15)[0]
+    exposed = dict(cost.exposed)
+    assert exposed[2.0] is not None
+    assert exposed[5.0] is not None
+    assert exposed[5.0] <= exposed[2.0] < 300
+
+
+def test_the_smallest_harm_is_near_what_a_single_look_would_need() -> None:
+    """One-sided alpha .03, power .80, 5,000 rows at 50 %, sd equal to the mean: (1.88 + .84) 2 / sqrt(5000) = 7.7 %."""
+    cost = forecast(plan(), {"cost": COST}, runs=1)[0]
+    assert cost.smallest_harm is not None
+    assert 0.06 < cost.smallest_harm < 0.14
+
+
+def test_a_metric_nobody_measured_is_assumed_and_says_so() -> None:
+    cost, errors = forecast(plan(), {"cost": COST}, runs=1)
+    assert (cost.baseline.assumed, errors.baseline.assumed) == (False, True)
+
+
+def test_a_baseline_comes_from_a_tally_with_enough_rows() -> None:
+    assert Baseline.of(Tally(n=99, total=50, squares=50)) is None
+    known = Baseline.of(Tally(n=200, total=100.0, squares=100.0))
+    assert known == Baseline(mean=0.5, sd=0.5)
+
+
+@pytest.mark.parametrize("metric", sorted(METRICS))
+def test_every_metric_has_something_typical(metric: str) -> None:
+    assert assumed(MetricSpec.model_validate(METRICS[metric])).mean > 0
+
+
+def test_the_same_seed_rehearses_the_same() -> None:
+    runs = [rehearse(plan(), plan().gates[0], COST, np.random.default_rng(3), harm=1.1) for _ in range(2)]
+    assert runs[0] == runs[1]
+
+
+def test_a_sound_plan_is_certified() -> None:
+    found = certify(plan(), {"cost": COST, "errors": Baseline(mean=0.02, sd=0.14)}, runs=12)
+    assert found.ok, failed(found)
+    assert {check.name for check in found.checks if check.metric == "cost"} == {
+        "equal candidate", "planted harm", "harm not promoted", "swapped arms", "no data", "values that are no numbers",
+    }  # fmt: skip
+
+
+def test_a_plan_that_cannot_catch_its_harm_is_refused_with_figures() -> None:
+    gates = [{"metric": "cost", "alpha": 0.03, "margin": "1%"}]
+    found = certify(plan(gates=gates), {"cost": COST, "errors": Baseline(mean=0.02, sd=0.14)}, runs=12)
+    assert failed(found) == {("cost", "planted harm")}
+    reason = next(check.reason for check in found.checks if not check.ok)
+    assert "1% worse" in reason
+    assert "5,000 requests" in reason
+
+
+def test_slower_by_the_margin_is_what_a_latency_gate_declares() -> None:
+    latency = plan(gates=[{"metric": "p95", "alpha": 0.03, "margin": "50%"}], steps=[{"weight": 50}], guardrails=[])
+    found = certify(latency, {}, runs=12)
+    assert found.ok, failed(found)
