@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from threadpoolctl import threadpool_limits
 
 from examples.flights import data, models
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +24,8 @@ def stream(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def trained(stream: pd.DataFrame) -> tuple[models.Trained, ...]:
-    return models.train(stream)
+    with threadpool_limits(limits=1):  # threads that wait for a shared core burn it meanwhile
+        return models.train(stream)
 
 
 def test_the_unit_mistake_has_the_better_accuracy_and_the_worst_log_loss(
