@@ -16,8 +16,7 @@ from aiohttp import web
 from examples.flights.data import FEATURES, departures, stream, training
 from examples.flights.record import Answers, Record
 from examples.flights.replay import Departure, Pace, Replay, departing
-
-pytest.importorskip("pyarrow")
+from registry.plan_file import read_documents
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +147,6 @@ def test_every_request_is_in_the_book_and_a_failed_one_has_no_outcome() -> None:
 
 
 def test_the_plan_is_valid() -> None:
-    plan_file = pytest.importorskip("registry.plan_file")
     path = Path(__file__).parents[2] / "examples" / "flights" / "plan.yaml"
-    (found,) = plan_file.read_documents((path,))
+    (found,) = read_documents((path,))
     assert found.plan.model == "delays"
