@@ -19,6 +19,10 @@ from flows.stats.trial import Design, Kind, Rung, Trial
 from flows.stats.units import UnitRows
 
 
+_RESERVE = 0.02
+"""Share of alpha kept for looks beyond the plan: less than a rollout keeps, whose plan is only a guess."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Case:
     """What is being judged: a plan and what has come in since."""
@@ -71,6 +75,7 @@ def _design(plan: PlanLine) -> Design:
         beta=plan.beta,
         information=plan.info_total,
         rungs=tuple(Rung(margin=m, information=planned[m]) for m in sorted(planned, reverse=True)),
+        reserve=_RESERVE,
     )
 
 
