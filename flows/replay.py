@@ -18,7 +18,6 @@ from flows.stats.news import News
 from flows.stats.trial import Design, Kind, Rung, Trial
 from flows.stats.units import UnitRows
 
-
 _RESERVE = 0.02
 """Share of alpha kept for looks beyond the plan: less than a rollout keeps, whose plan is only a guess."""
 
