@@ -71,7 +71,9 @@ def _stage(shelf: Shelf, rollout: Rollout, candidate: Build) -> list[str]:
 def _release_trigger(shelf: Shelf, rollout: Rollout, candidate: Build) -> list[str]:
     """Take the trigger's alias from a candidate that is none any longer."""
     trigger = rollout.plan.trigger
-    if trigger is None or trigger.alias is None or trigger.alias not in candidate.aliases:
+    if trigger is None or trigger.alias is None:
+        return []
+    if trigger.alias not in shelf.build(candidate.ref).aliases:  # read anew: it may have moved on meanwhile
         return []
     shelf.delete_alias(candidate.ref.model, trigger.alias)
     return [f"alias {trigger.alias} removed"]

@@ -22,6 +22,8 @@ from services.bento.service_record import LOOPBACK, ServiceRecord, free_port, is
 from services.bento.store import BentoStore
 
 _STOP_MARGIN = 5.0
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+"""A row is too little work for several threads; a service that shall use more cores has more workers."""
 _SETTLE_SECONDS = 30.0
 """A service that ends sooner has not started; after `_RETRIES` of these in a row it is given up."""
 _RETRIES = 3
@@ -160,6 +162,7 @@ class Fleet:
             cwd=folder,
             log=self._log(record.ref),
             env=quiet(os.environ)
+            | _ONE_THREAD
             | {
                 "BENTOML_HOME": str(folder / "home"),
                 "BENTO_WORKERS": str(serve.workers),

@@ -65,6 +65,7 @@ class Collector:
         self._clock = clock
         self._bucket = bucket
         self._joiner = Joiner(store, self._specs)
+        self._is_level = False
         self._forget()
 
     def collect(self) -> int:
@@ -75,18 +76,19 @@ class Collector:
         """
         now = int(self._clock().timestamp() * 1e6)
         try:
-            lines, is_level = self._read(now)
-            self._joiner.join(now, is_level=is_level)
+            lines, self._is_level = self._read(now)
+            self._joiner.join(now, is_level=self._is_level)
         except BaseException:
             self._forget()
             raise
         return lines
 
     def run(self, stop: threading.Event) -> None:
-        """Collect until told to stop."""
+        """Collect until told to stop; without a pause only while there is more to read than one pass takes."""
         while not stop.is_set():
             try:
-                pause = 0.0 if self.collect() else POLL
+                self.collect()
+                pause = POLL if self._is_level else 0.0
             except (SluiceError, OSError, sa.exc.SQLAlchemyError):
                 _log.exception("collecting failed; the log is read again from the last commit")
                 pause = BACK_OFF

@@ -1,0 +1,136 @@
+"""Settle: what MLflow is told at each ending, over the catalog in memory; never about a newer candidate."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from flows.settle import champion_alias, settle
+from registry import orders
+from registry.build import BuildRef
+from registry.catalog.memory import MemoryCatalog
+from registry.errors import CatalogUnavailable
+from registry.facts import Packed, Ready, StepEntered
+from registry.ledger.memory import MemoryLedger
+from registry.orders import Request
+from registry.plan import Plan
+from registry.rollout import Rollout
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+WHO = Request(actor="ada", cause="cli")
+
+
+class Shop:
+    """A catalog with three versions and a rollout of the second under way."""
+
+    def __init__(self, trigger: dict | None = None) -> None:
+        self.catalog, self.ledger = MemoryCatalog(), MemoryLedger()
+        for _ in range(3):
+            self.catalog.register("m")
+        values = {"model": "m", "steps": [{"weight": 10}], "trigger": trigger or {"alias": "candidate"}}
+        self.plan = Plan.model_validate(values)
+        first = orders.deploy(self.ledger, plan=self.plan, version="1", request=WHO, now=NOW).rollout
+        self._launch(first.id)
+        self.first = orders.complete(self.ledger, first.id, NOW)
+        second = orders.start(self.ledger, plan=self.plan, version="2", request=WHO, now=NOW).rollout
+        self._launch(second.id)
+        seq = self.ledger.rollout(second.id).seq + 1
+        entered = StepEntered(step=0, weight=1000, actor="policy", reason="ready")
+        self.second = self.ledger.append(second.id, seq, entered, NOW)
+
+    def _launch(self, name: str) -> None:
+        for fact in (Packed(bento="b", bento_digest="b", model_digest="m"), Ready(version="x")):
+            rollout = self.ledger.rollout(name)
+            if isinstance(fact, Ready):
+                fact = replace(fact, version=rollout.requested.version)
+            self.ledger.append(name, rollout.seq + 1, fact, NOW)
+
+    def aliases(self, version: str) -> set[str]:
+        return set(self.catalog.build(ref(version)).aliases)
+
+    def promoted(self) -> Rollout:
+        return orders.promote(self.ledger, self.second.id, actor="ada", reason="sure", now=NOW)
+
+    def aborted(self) -> Rollout:
+        return orders.abort(self.ledger, self.second.id, actor="ada", reason="no", now=NOW)
+
+
+def ref(version: str) -> BuildRef:
+    return BuildRef(model="m", version=version)
+
+
+def test_a_first_build_becomes_the_champion() -> None:
+    shop = Shop()
+    settle(shop.catalog, shop.first, "champion")
+    assert shop.aliases("1") == {"champion"}
+    assert shop.catalog.build(ref("1")).tags["sluice.ending"] == "established"
+
+
+def test_a_promotion_moves_the_champion_and_takes_the_triggers_alias_away() -> None:
+    shop = Shop()
+    settle(shop.catalog, shop.first, "champion")
+    shop.catalog.set_alias(ref("2"), "candidate")
+    changes = settle(shop.catalog, shop.promoted(), "champion")
+    assert (shop.aliases("1"), shop.aliases("2")) == (set(), {"champion"})
+    assert "alias candidate removed" in changes
+    assert settle(shop.catalog, shop.ledger.rollout(shop.second.id), "champion")[0] == "alias champion -> v2"
+
+
+def test_an_alias_that_has_moved_on_to_a_newer_candidate_is_left_alone() -> None:
+    shop = Shop()
+    shop.catalog.set_alias(ref("2"), "candidate")
+
+    class Moving:
+        """The catalog, in which somebody moves the alias while we write."""
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(shop.catalog, name)
+
+        def set_alias(self, build: BuildRef, alias: str) -> None:
+            shop.catalog.set_alias(build, alias)
+            shop.catalog.set_alias(ref("3"), "candidate")
+
+    settle(Moving(), shop.promoted(), "champion")
+    assert shop.aliases("3") == {"candidate"}
+
+
+def test_an_abort_leaves_the_champion_and_says_why_on_the_version() -> None:
+    shop = Shop()
+    settle(shop.catalog, shop.first, "champion")
+    shop.catalog.set_alias(ref("2"), "candidate")
+    settle(shop.catalog, shop.aborted(), "champion")
+    assert (shop.aliases("1"), shop.aliases("2")) == ({"champion"}, set())
+    tags = shop.catalog.build(ref("2")).tags
+    assert (tags["sluice.ending"], tags["sluice.reason"], tags["sluice.actor"]) == ("aborted", "no", "ada")
+
+
+def test_an_abort_while_baking_gives_the_champion_back() -> None:
+    shop = Shop()
+    settle(shop.catalog, shop.first, "champion")
+    settle(shop.catalog, shop.promoted(), "champion")
+    aborted = shop.aborted()
+    assert not aborted.settled
+    settle(shop.catalog, aborted, "champion")
+    assert (shop.aliases("1"), shop.aliases("2")) == ({"champion"}, set())
+
+
+def test_with_stages_the_earlier_version_is_archived() -> None:
+    shop = Shop({"stage": "Production"})
+    shop.catalog.transition_stage(ref("1"), "Production", archive_existing=False)
+    settle(shop.catalog, shop.promoted(), "champion")
+    stages = {build.ref.version: build.stage for build in shop.catalog.builds("m")}
+    assert stages == {"1": "Archived", "2": "Production", "3": "None"}
+
+
+def test_a_registry_that_is_away_is_told_later() -> None:
+    shop = Shop()
+    shop.catalog.reachable = False
+    with pytest.raises(CatalogUnavailable):
+        settle(shop.catalog, shop.promoted(), "champion")
+
+
+def test_other_variations_have_aliases_of_their_own() -> None:
+    assert champion_alias("champion", "default") == "champion"
+    assert champion_alias("champion", "b") == "champion-b"
