@@ -10,6 +10,7 @@ import os
 import socket
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 from prefect import flow, get_run_logger, task
@@ -25,6 +26,7 @@ from registry.errors import IllegalMove, LedgerConflict, UsageError
 from registry.facts import Settled
 from registry.rollout import DEPLOY, ROLLBACK, Phase, Rollout
 from registry.units import format_weight
+from services.keeper.drivers import PREFECT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,7 +72,7 @@ def _start(found: Parts, model: str | None, build: str, variation: str) -> str:
         raise UsageError("name a model, or a rollout to drive.")
     plan = found.plan(model, variation)
     version = found.catalog.resolve(model, build).version
-    request = orders.Request(actor=f"prefect:{flow_run.get_name() or 'run'}", cause="prefect")
+    request = orders.Request(actor=f"prefect:{flow_run.get_name() or 'run'}", cause=PREFECT)
     return orders.start(found.ledger, plan=plan, version=version, request=request, now=found.clock()).rollout.id
 
 
@@ -143,7 +145,7 @@ def ramp_step(name: str) -> Hold:
     while True:
         seen = _tick(found, name)
         if seen is not None:
-            show_verdicts(seen, found.telemetry.seen(name, seen.rollout.epoch).share)
+            _show(partial(_show_verdicts, found, seen))
             if seen.decision.reason != said:
                 said = seen.decision.reason
                 logger.info("%s: %s", seen.decision.choice.value, said)
@@ -161,20 +163,22 @@ def settle_rollout(name: str) -> tuple[str, ...]:
     found = parts()
     rollout = found.ledger.rollout(name)
     changes = settle(found.catalog, rollout, found.settings.champion_alias)
-    _append_settled(found, name, changes)
-    show_ending(rollout, changes, task_run.get_id())
+    if not found.ledger.rollout(name).settled:
+        orders.append(found.ledger, name, lambda _: Settled(changes=changes), found.clock())
+    _show(lambda: show_ending(rollout, changes, task_run.get_id()))
     return changes
 
 
-def _append_settled(found: Parts, name: str, changes: tuple[str, ...]) -> None:
-    while True:
-        rollout = found.ledger.rollout(name)
-        if rollout.settled:
-            return
-        try:
-            found.ledger.append(name, rollout.seq + 1, Settled(changes=changes), found.clock())
-        except LedgerConflict:
-            continue
+def _show(publish: Callable[[], None]) -> None:
+    """Publish in the Prefect UI if it can be had: what is shown never stops what happens."""
+    try:
+        publish()
+    except Exception as error:  # noqa: BLE001
+        get_run_logger().warning("not shown in the Prefect UI: %r", error)
+
+
+def _show_verdicts(found: Parts, seen: Tick) -> None:
+    show_verdicts(seen, found.telemetry.seen(seen.rollout.id, seen.rollout.epoch).share)
 
 
 def _tick(found: Parts, name: str) -> Tick | None:

@@ -6,8 +6,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from registry import orders
 from registry.build import Build, BuildRef, service_name
-from registry.errors import PackFailed, Refused
+from registry.errors import IllegalMove, PackFailed, Refused
 from registry.facts import Failed, Packed
 from registry.ledger import Ledger
 from registry.plan import Serve
@@ -34,13 +35,18 @@ class Packing(Protocol):
 def launch(ledger: Ledger, source: Source, packing: Packing, rollout: Rollout, into: Path, now: datetime) -> Rollout:
     """Pack the candidate and append Packed, or Failed when it cannot be packed or judged as the plan wants.
 
-    Raises CatalogUnavailable when MLflow does not answer: the next driver tries again.
+    A rollout that was ended meanwhile stays as it is. Raises CatalogUnavailable when MLflow does not answer: the next
+    driver tries again.
     """
+    fact: Packed | Failed
     try:
         fact = _packed(source, packing, rollout, into)
     except (PackFailed, Refused) as error:
-        return ledger.append(rollout.id, rollout.seq + 1, Failed(stage="pack", reason=str(error)), now)
-    return ledger.append(rollout.id, rollout.seq + 1, fact, now)
+        fact = Failed(stage="pack", reason=str(error))
+    try:
+        return orders.append(ledger, rollout.id, lambda _: fact, now)
+    except IllegalMove:
+        return ledger.rollout(rollout.id)
 
 
 def _packed(source: Source, packing: Packing, rollout: Rollout, into: Path) -> Packed:

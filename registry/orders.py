@@ -122,7 +122,7 @@ def roll_back(
         )
     former = _former(mine, stable, version)
     if held is not None:
-        _append(ledger, held.id, lambda _: Baked(reason=f"rolled back by {request.actor}"), now)
+        append(ledger, held.id, lambda _: Baked(reason=f"rolled back by {request.actor}"), now)
     plan = former.plan
     requested = Requested(
         model=model, variation=variation, version=former.requested.version, strategy=ROLLBACK,
@@ -133,7 +133,7 @@ def roll_back(
     if former.packed is None or not started.rollout.holds_target:
         return started
     packed: Packed = former.packed
-    return Started(rollout=_append(ledger, started.rollout.id, lambda _: packed, now), created=True)
+    return Started(rollout=append(ledger, started.rollout.id, lambda _: packed, now), created=True)
 
 
 def begin(ledger: Ledger, rollout: Rollout, now: datetime) -> Rollout:
@@ -157,10 +157,10 @@ def complete(ledger: Ledger, rollout_id: str, now: datetime) -> Rollout:
         return rollout
     actor, cause = rollout.requested.actor, rollout.requested.cause
     if rollout.requested.strategy == DEPLOY:
-        return _append(ledger, rollout_id, lambda _: Established(actor=actor, reason="first build, probed"), now)
+        return append(ledger, rollout_id, lambda _: Established(actor=actor, reason="first build, probed"), now)
     if rollout.requested.strategy == ROLLBACK:
         fact = Promoted(actor=actor, reason=f"rolled back, {cause}", override=True, verdicts={})
-        return _append(ledger, rollout_id, lambda _: fact, now)
+        return append(ledger, rollout_id, lambda _: fact, now)
     return rollout
 
 
@@ -168,24 +168,24 @@ def pause(ledger: Ledger, rollout_id: str, *, actor: str, reason: str, now: date
     """Hold a rollout where it is. Guardrails go on."""
     if ledger.rollout(rollout_id).phase is Phase.PAUSED:
         return ledger.rollout(rollout_id)
-    return _append(ledger, rollout_id, lambda _: Paused(actor=actor, reason=reason), now)
+    return append(ledger, rollout_id, lambda _: Paused(actor=actor, reason=reason), now)
 
 
 def resume(ledger: Ledger, rollout_id: str, *, actor: str, reason: str, now: datetime) -> Rollout:
     """End a pause."""
-    return _append(ledger, rollout_id, lambda _: Resumed(actor=actor, reason=reason), now)
+    return append(ledger, rollout_id, lambda _: Resumed(actor=actor, reason=reason), now)
 
 
 def approve(ledger: Ledger, rollout_id: str, *, actor: str, reason: str, now: datetime) -> Rollout:
     """Let a rollout leave the step it is at, once its gates have passed."""
-    return _append(ledger, rollout_id, lambda r: Approved(step=r.step, actor=actor, reason=reason), now)
+    return append(ledger, rollout_id, lambda r: Approved(step=r.step, actor=actor, reason=reason), now)
 
 
 def promote(ledger: Ledger, rollout_id: str, *, actor: str, reason: str, now: datetime) -> Rollout:
     """Give the candidate all traffic now, by a named person's override."""
     if ledger.rollout(rollout_id).took_over:
         return ledger.rollout(rollout_id)
-    return _append(
+    return append(
         ledger,
         rollout_id,
         lambda r: Promoted(
@@ -205,7 +205,7 @@ def abort(ledger: Ledger, rollout_id: str, *, actor: str, reason: str, now: date
             f"rollout {rollout_id} has ended ({rollout.ending}): there is nothing left to abort.",
             fix=f"to go back to the build before: sluice rollback {rollout.requested.model}",
         )
-    return _append(ledger, rollout_id, lambda _: Aborted(actor=actor, reason=reason), now)
+    return append(ledger, rollout_id, lambda _: Aborted(actor=actor, reason=reason), now)
 
 
 def find(ledger: Ledger, name: str) -> Rollout:
@@ -219,7 +219,11 @@ def find(ledger: Ledger, name: str) -> Rollout:
         return of_model[-1]
 
 
-def _append(ledger: Ledger, rollout_id: str, fact: Callable[[Rollout], Fact], now: datetime) -> Rollout:
+def append(ledger: Ledger, rollout_id: str, fact: Callable[[Rollout], Fact], now: datetime) -> Rollout:
+    """Append a fact to whatever the rollout has become by now; reads again after somebody else appended first.
+
+    Raises IllegalMove where the rollout does not admit the fact any more.
+    """
     for _ in range(RETRIES):
         rollout = ledger.rollout(rollout_id)
         try:
@@ -270,7 +274,7 @@ def _make_room(ledger: Ledger, plan: Plan, held: Rollout | None, version: str, n
             )
         case OnNewer.SUPERSEDE:
             if held.phase is not Phase.BAKING:
-                _append(ledger, held.id, lambda _: Superseded(by=f"v{version}"), now)
+                append(ledger, held.id, lambda _: Superseded(by=f"v{version}"), now)
 
 
 def _former(rollouts: Sequence[Rollout], stable: Rollout, version: str | None) -> Rollout:

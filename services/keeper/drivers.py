@@ -15,6 +15,10 @@ log = structlog.get_logger("drivers")
 
 PATIENCE = timedelta(seconds=90)
 """Time that a run may take from its creation to its lease. Prefect shows dead runs as running, so this counts."""
+PREFECT = "prefect"
+"""The door of a flow run that asks for a rollout and drives it itself."""
+OWN_DRIVER = timedelta(seconds=15)
+"""Time that such a run has to take its lease."""
 BACKOFF = (timedelta(seconds=2), timedelta(seconds=10), timedelta(seconds=30), timedelta(minutes=2))
 _TERMINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
@@ -41,6 +45,8 @@ class PrefectDrivers:
         if any(lease.rollout == rollout.id and lease.expires_at > now for lease in self._ledger.leases()):
             return
         last = self._last(rollout.id)
+        if last is None and rollout.requested.cause == PREFECT and now - rollout.requested_at < OWN_DRIVER:
+            return
         try:
             if last is not None and not self._is_over(last, now):
                 return

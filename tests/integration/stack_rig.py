@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 
 SLUICE = str(Path(sys.executable).with_name("sluice"))
@@ -157,6 +158,28 @@ class Stack:
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         return done.stdout.split()[-1]
+
+    def prefect(self, method: str, path: str, body: object = None) -> Any:
+        """Ask the Prefect server as any client would."""
+        clients = self.clients()
+        user, _, password = clients["PREFECT_API_AUTH_STRING"].partition(":")
+        answer = httpx.request(
+            method, clients["PREFECT_API_URL"] + path, json=body, auth=(user, password), timeout=20, trust_env=False
+        )
+        return answer.raise_for_status().json()
+
+    def run_deployment(self, name: str, parameters: dict[str, Any]) -> str:
+        """Run a deployment, as the Prefect UI's Custom Run does; the run's id."""
+        deployment = self.prefect("GET", f"/deployments/name/{name}")["id"]
+        body = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
+        return str(self.prefect("POST", f"/deployments/{deployment}/create_flow_run", body)["id"])
+
+    def until_run(self, run: str, state: str, seconds: float = 120) -> None:
+        """Wait until a flow run is in this state."""
+        end = time.monotonic() + seconds
+        while (seen := self.prefect("GET", f"/flow_runs/{run}")["state_type"]) != state:
+            assert time.monotonic() < end, f"flow run is {seen}, not {state}, after {seconds} s"
+            time.sleep(1)
 
     def until(self, name: str, is_done: Callable[[dict[str, Any]], bool], seconds: float = 180) -> dict[str, Any]:
         """Poll a rollout until it is as wanted."""

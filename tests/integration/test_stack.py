@@ -43,14 +43,33 @@ def test_a_good_candidate_is_promoted_under_load_without_a_failed_request(stack:
 
 def test_a_failing_candidate_is_aborted_and_no_client_sees_it(stack: Stack) -> None:
     version = stack.register(failing=0.3)
+    run = stack.run_deployment("canary/canary", {"model": MODEL, "build": version})
     with Load(stack.urls()["gateway"]).running() as load:
-        done = stack.run("rollout", "start", MODEL, "--build", version, "--watch", "--timeout", "300", code=None)
+        stack.until(MODEL, lambda view: view["candidate"] == version)
+        done = stack.run("rollout", "show", MODEL, "--watch", "--timeout", "300", code=None)
     assert done.returncode == 3, done.stderr
     assert load.failed == 0, load.statuses
     view = stack.ask("rollout", "show", MODEL)
-    assert view["ending"] == "aborted"
+    assert (view["ending"], view["cause"]) == ("aborted", "prefect")
+    stack.until_run(run, "COMPLETED")
+    artifacts = stack.prefect("POST", "/artifacts/filter", {})
+    assert {artifact["key"] for artifact in artifacts} >= {
+        f"gate-{view['id']}",
+        f"ramp-{view['id']}",
+        f"ending-{view['id']}",
+    }
     assert "errors" in view["reason"]
     assert stack.ask("overview")["targets"][0]["candidate"] is None
+
+
+def test_an_outcome_is_taken_once_and_refers_to_its_prediction(stack: Stack) -> None:
+    prediction = stack.ask("predict", MODEL, "--data", '{"a": 1.9, "b": 0.5}')["prediction_id"]
+    receipts = [stack.ask("outcome", prediction, "late", "true") for _ in range(2)]
+    assert [(r["accepted"], r["duplicate"]) for r in receipts] == [(1, 0), (0, 1)]
+
+
+def test_the_scheduled_look_runs_and_finds_nothing_to_do(stack: Stack) -> None:
+    stack.until_run(stack.run_deployment("watch/watch", {}), "COMPLETED")
 
 
 def test_an_alias_in_mlflow_starts_a_rollout_and_an_abort_by_hand_ends_it(stack: Stack) -> None:
