@@ -11,13 +11,14 @@ from typing import Any
 import structlog
 
 from registry import orders
+from registry.build import BuildRef
 from registry.decision import Decision
 from registry.errors import LedgerConflict, Refused, RoutesRejected, SluiceError, TimedOut, Unreachable
 from registry.facts import Baked, Fact, Observed, Paused
 from registry.ledger import Ledger
 from registry.rollout import ROLLBACK, Phase, Rollout
 from registry.standing import Standing, standings
-from services.keeper.fleet_pass import FleetPass, needs, routed_builds, unserved
+from services.keeper.fleet_pass import FleetPass, Need, needs, routed_builds, unserved
 from services.keeper.ports import DataPlane, Drivers, Judge, Services, Table
 from services.keeper.waking import Doorbell
 
@@ -63,13 +64,22 @@ class Keeper:
         in_force = self.plane.observe() == table.version
         if in_force:
             self._observe(table, standing, rollouts, now)
-        self.fleet.start(wanted, rollouts, now)
         for rollout in rollouts:
             if not rollout.is_ended or not rollout.settled:
                 self._tend(rollout, now)
-        if in_force:
-            self.fleet.stop(wanted, routed_builds(standing), now)
+        self._staff(wanted, rollouts, routed_builds(standing) if in_force else None, now)
         self._poll(now)
+
+    def _staff(
+        self, wanted: tuple[Need, ...], rollouts: Sequence[Rollout], routed: frozenset[BuildRef] | None, now: datetime
+    ) -> None:
+        """Start and stop services. A supervisor that is away keeps nobody from judging and routing."""
+        try:
+            self.fleet.start(wanted, rollouts, now)
+            if routed is not None:
+                self.fleet.stop(wanted, routed, now)
+        except SluiceError as error:
+            log.warning("services cannot be started or stopped now", why=str(error))
 
     def _route(self, table: Table, rollouts: Sequence[Rollout], now: datetime) -> None:
         """Put the table in force. A refused one is not tried again; the rollouts that asked for it pause."""

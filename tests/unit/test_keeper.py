@@ -12,7 +12,7 @@ import pytest
 from registry import orders
 from registry.build import BuildRef, Endpoint
 from registry.decision import Choice, Decision
-from registry.errors import RoutesRejected, ServiceFailed
+from registry.errors import RoutesRejected, ServiceFailed, Unreachable
 from registry.facts import Aborted, Packed, Promoted, StepEntered
 from registry.ledger.memory import MemoryLedger
 from registry.orders import Request
@@ -47,6 +47,7 @@ class Town:
     sick: set[BuildRef] = field(default_factory=set)
     broken: set[BuildRef] = field(default_factory=set)
     starts: list[BuildRef] = field(default_factory=list)
+    away: bool = False
     given_up: set[BuildRef] = field(default_factory=set)
 
     def start(self, build: BuildRef, packed: Packed, serve: Serve) -> None:
@@ -63,6 +64,8 @@ class Town:
         return dict(self.up)
 
     def running(self) -> frozenset[BuildRef]:
+        if self.away:
+            raise Unreachable("the supervisor does not answer")
         return frozenset(self.up)
 
     def probe(self, build: BuildRef) -> str | None:
@@ -257,6 +260,16 @@ def test_guardrails_are_judged_while_paused_and_without_any_driver() -> None:
     world.look()
     assert world.ledger.rollout(name).ending is Ending.ABORTED
     world.look()
+    assert world.gateway.table.weights == {"m": ("1", None, 0)}
+
+
+def test_without_a_supervisor_harm_is_still_stopped() -> None:
+    world = World().serving()
+    name = world.ramping()
+    world.town.away = True
+    world.decision = Decision(choice=Choice.ABORT, reason="errors failed")
+    world.look(2)
+    assert world.ledger.rollout(name).ending is Ending.ABORTED
     assert world.gateway.table.weights == {"m": ("1", None, 0)}
 
 
