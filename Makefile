@@ -8,10 +8,10 @@ WORKERS ?= 2
 PYTEST  := $(BIN)/python -m pytest -q
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check quick slow lock bench soak docs clean
+.PHONY: help setup demo test check quick slow lock bench bench-gate soak docs clean
 
 help:  ## Show the targets.
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 10
 
 setup: $(STAMP)  ## Make the virtual environment; after it, .venv/bin/sluice works.
 
@@ -46,11 +46,16 @@ slow: setup  ## Run the tests with real servers.
 lock: setup  ## Resolve pyproject.toml anew into requirements.lock: hashes, no index, no URL.
 	$(BIN)/python .ci/lock.py --upgrade
 
-bench: setup  ## Measure what DESIGN section 11 promises.
-	$(BIN)/python -m benchmarks
+bench: setup  ## Measure collector, gateway and predictor, as ratios in one run.
+	$(BIN)/python -m benchmarks.collector
+	$(BIN)/python -m benchmarks.gateway
+	$(BIN)/python -m benchmarks.predictor.run
 
-soak: setup  ## Run rollouts under load and kills for an hour; MINUTES=60.
-	$(BIN)/python -m benchmarks.soak
+bench-gate: setup  ## Print the gate next to six other methods, simulated in the same run.
+	$(BIN)/python -m benchmarks.gate
+
+soak: setup  ## Run the long simulations of the gate.
+	$(PYTEST) -n $(WORKERS) -m soak tests/statistics
 
 docs: setup  ## Write the generated pages of docs/.
 	$(BIN)/python -m docs.generate
