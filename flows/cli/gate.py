@@ -10,9 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from flows.cli.output import Format, Output, emit
+from registry.errors import UsageError
 
 if TYPE_CHECKING:
     from flows.forecast import GateForecast, StepForecast
+    from flows.rehearsal import Baseline
+    from flows.wiring import Parts
+    from registry.plan import Plan
 
 File = Annotated[Path, Parameter(name=["--file", "-f"], help="The plan.")]
 
@@ -63,14 +67,48 @@ def certify(*, file: File, output: Output = Format.TABLE) -> int:
     return 0 if all(sheet.ok for _, sheet in found) else 3
 
 
-def forecast(*, file: File, output: Output = Format.TABLE) -> None:
+def forecast(
+    model: Annotated[str | None, Parameter(help="A model, as its last rollout measured it.")] = None,
+    *,
+    file: Annotated[Path | None, Parameter(name=["--file", "-f"], help="A plan, without anything measured.")] = None,
+    variation: Annotated[str, Parameter(help="The slot of the model.")] = "default",
+    output: Output = Format.TABLE,
+) -> None:
     """What a plan's gates will need: requests and time to pass each step, and the smallest harm they find."""
     from flows.forecast import forecast as expected
-    from registry.plan_file import read_documents
 
-    found = [(each.plan, expected(each.plan, {})) for each in read_documents((file,))]
+    found = [(plan, expected(plan, known)) for plan, known in _plans(model, variation, file)]
     said = [{"model": plan.model, "gates": [dataclasses.asdict(gate) for gate in gates]} for plan, gates in found]
     emit(said, output, table="\n".join(line for _, gates in found for gate in gates for line in _lines(gate)))
+
+
+def _plans(model: str | None, variation: str, file: Path | None) -> list[tuple[Plan, dict[str, Baseline]]]:
+    """The plans to forecast, each with what is measured of stable."""
+    if (model is None) == (file is None):
+        raise UsageError("name a model or a plan.", fix="sluice rollout forecast MODEL, or -f plan.yaml")
+    if file is not None:
+        from registry.plan_file import read_documents
+
+        return [(each.plan, {}) for each in read_documents((file,))]
+    from flows.wiring import parts
+
+    assert model is not None
+    found = parts()
+    return [(found.plan(model, variation), _measured(found, model, variation))]
+
+
+def _measured(found: Parts, model: str, variation: str) -> dict[str, Baseline]:
+    """Stable's values in the target's last rollout; nothing where there was none."""
+    from flows.rehearsal import Baseline
+    from registry.metric import Arm, Tally
+
+    sums: dict[str, Tally] = {}
+    rollouts = [r for r in found.ledger.rollouts(model=model) if r.target == (model, variation) and r.step >= 0]
+    for row in found.telemetry.tallies(rollouts[-1].id)[1] if rollouts else ():
+        if row.arm is Arm.STABLE:
+            sums[row.metric] = sums.get(row.metric, Tally()) + row.tally
+    known = {metric: Baseline.of(tally) for metric, tally in sums.items()}
+    return {metric: baseline for metric, baseline in known.items() if baseline is not None}
 
 
 def _lines(gate: GateForecast) -> list[str]:
