@@ -177,6 +177,14 @@ def test_commands_in_the_documents_exist() -> None:
             assert {word for word in words if re.match(r"--?[a-z]", word)} <= options, f"{where}: {line}"
 
 
+def test_commands_in_the_text_exist() -> None:
+    known = {name for name, _ in cli.commands()}
+    for page in PROSE:
+        for said in re.findall(r"`(sluice [a-z][^`]*)`", re.sub(r"```.*?```", "", text(page), flags=re.DOTALL)):
+            words = said.split()
+            assert " ".join(words[:2]) in known or " ".join(words[:3]) in known, f"{page}: {said}"
+
+
 def named_tests() -> Iterator[tuple[str, str]]:
     for page in PROSE:
         for name in re.findall(r"`(tests/[\w/*.]+(?:::\w+)?)`", text(page)):
