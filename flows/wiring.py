@@ -193,11 +193,21 @@ def parts() -> Parts:
 
 
 def desk() -> Desk:
-    """What the console, or a command without one, works with."""
+    """What the console works with: the secrets and links of this machine."""
+    found = parts()
+    links = {name: url for name, url in found.site.urls().items() if name != "console"}
+    return _desk(found, found.keys.admin_token, found.keys.webhook_secret, links)
+
+
+def desk_without_doors() -> Desk:
+    """What a command works with that runs the acts itself. Nobody is let in, so secrets and links are not needed."""
+    return _desk(parts(), secrets.token_urlsafe(32), secrets.token_urlsafe(32), {})
+
+
+def _desk(found: Parts, admin_token: str, webhook_secret: str, links: dict[str, str]) -> Desk:
     from services.console.ports import Desk
     from services.keeper.doors import look_at_catalog
 
-    found = parts()
     return Desk(
         ledger=found.ledger,
         clock=found.clock,
@@ -209,10 +219,10 @@ def desk() -> Desk:
         look_at_catalog=lambda: look_at_catalog(found.ledger, found.catalog, found.clock()),
         metrics=lambda: _metrics(found),
         counts=lambda: _counts(found),
-        admin_token=found.keys.admin_token,
-        webhook_secret=found.keys.webhook_secret,
+        admin_token=admin_token,
+        webhook_secret=webhook_secret,
         session_secret=secrets.token_urlsafe(32),
-        links={name: url for name, url in found.site.urls().items() if name != "console"},
+        links=links,
     )
 
 

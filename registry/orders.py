@@ -24,7 +24,7 @@ from registry.facts import (
     Superseded,
 )
 from registry.ledger import Ledger
-from registry.plan import OnNewer, Plan
+from registry.plan import OnNewer, Plan, Strategy
 from registry.rollout import DEPLOY, ROLLBACK, Ending, Phase, Rollout
 from registry.standing import current, took_over_at, trusted
 
@@ -58,6 +58,11 @@ def start(
     The same (model, variation, version, plan digest) asked for twice is one rollout. One that ended without success is
     asked for again only by name.
     """
+    if plan.strategy is not Strategy.CANARY:
+        raise Refused(
+            f"the strategy {plan.strategy} is not driven yet: its plan would be followed like a canary's.",
+            fix="strategy: canary",
+        )
     mine = _of_target(ledger, plan.model, plan.variation)
     stable = trusted(mine)
     if stable is None:
@@ -151,7 +156,10 @@ def begin(ledger: Ledger, rollout: Rollout, now: datetime) -> Rollout:
 
 
 def complete(ledger: Ledger, rollout_id: str, now: datetime) -> Rollout:
-    """Give all traffic to a ready first build or rollback: what its actor asked for when it was ordered."""
+    """Give all traffic to a ready first build or rollback: what its actor asked for when it was ordered.
+
+    Nothing is judged here, so whoever sees first that it is ready does it, driver or keeper.
+    """
     rollout = ledger.rollout(rollout_id)
     if rollout.phase is not Phase.LAUNCHING or not rollout.ready:
         return rollout

@@ -39,7 +39,8 @@ def _problems(metric: MetricSpec, outputs: list[dict[str, object]], build: Build
     elif metric.score in _PROBABILITIES and _is_label(output):
         yield (
             f"{metric.score} needs a probability, and {build.ref} answers labels only (type {_type(output)}); "
-            "log the model so that it answers probabilities, such as pyfunc_predict_fn='predict_proba', "
+            "log the model so that it answers probabilities and its signature says so, such as "
+            "pyfunc_predict_fn='predict_proba', signature=infer_signature(X, model.predict_proba(X)), "
             "or use score: zero_one"
         )
 

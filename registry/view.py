@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from registry.decision import Decision, Progress, decide
 from registry.ledger import Ledger
 from registry.plan import GateSpec
-from registry.rollout import DEPLOY, ROLLBACK, Rollout
+from registry.rollout import DEPLOY, ROLLBACK, Phase, Rollout
 from registry.verdict import Answer, Verdict
 
 
@@ -62,6 +63,10 @@ class RolloutView:
     """How it ended; none while it goes on."""
     reason: str
     """Why it is where it is."""
+    waits_for: str | None
+    """What must happen before the step under way is left; None when none is."""
+    needs_person: bool
+    """Whether nothing can happen until a person acts."""
     actor: str
     """Who, or what, put it there."""
     cause: str
@@ -103,6 +108,7 @@ def rollout_view(
     ledger: Ledger, rollout: Rollout, now: datetime, *, requests: tuple[int, int] | None = None
 ) -> RolloutView:
     """The view of a rollout; `requests` are those assigned to (stable, candidate) at this weight, where known."""
+    held = _held(rollout, now, requests)
     stable_n, candidate_n = (requests or (0, 0)) if rollout.has_exposure else (0, 0)
     total = stable_n + candidate_n
     return RolloutView(
@@ -115,6 +121,8 @@ def rollout_view(
         phase=rollout.phase.value,
         ending=rollout.ending.value if rollout.ending else None,
         reason=rollout.reason,
+        waits_for=held.reason if held else None,
+        needs_person=rollout.phase is Phase.PAUSED or (held is not None and held.person),
         actor=rollout.actor,
         cause=rollout.requested.cause,
         step=rollout.step + 1,
@@ -131,6 +139,25 @@ def rollout_view(
         settled=rollout.settled,
         seq=rollout.seq,
     )
+
+
+def _held(rollout: Rollout, now: datetime, requests: tuple[int, int] | None) -> Decision | None:
+    """What the policy would say now, from the answers on record; judges nothing."""
+    if rollout.phase is not Phase.RUNNING or not rollout.has_exposure:
+        return None
+    guardrails = {gate.metric for gate in rollout.plan.guardrails}
+    verdicts = [
+        Verdict(
+            metric=metric,
+            answer=Answer(known.answer),
+            reason=known.reason,
+            step=known.step,
+            k=known.k,
+            guardrail=metric in guardrails,
+        )
+        for metric, known in rollout.judgements.items()
+    ]
+    return decide(rollout, verdicts, Progress(candidate_requests=requests[1] if requests else 0), now)
 
 
 def _gates(ledger: Ledger, rollout: Rollout) -> tuple[GateView, ...]:

@@ -83,10 +83,10 @@ def _problem(error: urllib.error.HTTPError) -> SluiceError:
 
 
 def _on_ledger(method: str, path: str, body: object, query: Mapping[str, str]) -> Any:
-    from flows.wiring import desk
+    from flows.wiring import desk_without_doors
     from services.console.acts import Asked, find
 
-    behind = desk()
+    behind = desk_without_doors()
     act, names = find(behind, method, path)
     _, answer = act(Asked(actor=actor(), door="cli", path=names, query=query, body=body if body is not None else {}))
     return json.loads(json.dumps(answer))

@@ -139,9 +139,9 @@ def _watch(rollout: str, timeout: float | None, output: Format) -> int:
 
 def _exit_code(view: dict[str, Any]) -> int | None:
     """The exit code once nothing happens by itself any more."""
+    if view["ending"] is None and view["needs_person"]:
+        return WAITS
     match view["ending"], view["phase"]:
-        case (None, "paused"):
-            return WAITS
         case (None, _):
             return None
         case ("aborted", _):
@@ -173,10 +173,10 @@ class _Screen:
             if view["ending"]:
                 self._live.stop()
             return
-        line = f"{view['phase']} {view['weight']:g} {view['reason']} " + " ".join(
+        line = f"{view['phase']} {view['weight']:g} {view['reason']} {view['needs_person']} " + " ".join(
             f"{gate['metric']}={gate['verdict']}" for gate in view["gates"]
         )
         if line != self._said:
             self._said = line
             gates = "  ".join(f"{gate['metric']} {gate['verdict']}" for gate in view["gates"])
-            say(f"{head(view)}  {gates}  {view['reason']}")
+            say(f"{head(view)}  {gates}  {view['waits_for'] or view['reason']}")

@@ -12,11 +12,14 @@ View = Mapping[str, Any]
 
 def tree(view: View) -> str:
     """The rollout as a tree of text: head line, arms, gates, what it waits for."""
-    lines = [head(view), _arm("stable", view["stable"], view["stable_requests"]), _candidate(view)]
+    lines = [head(view), *_arms(view)]
     gates: Sequence[View] = view["gates"]
     for position, gate in enumerate(gates):
         lines.append(f"|  {'`' if position == len(gates) - 1 else '+'}- {_gate(gate)}")
-    lines.append(f"`- {view['reason']}" + (f"  (by {view['actor']})" if view["actor"] else ""))
+    by = f"  (by {view['actor']})" if view["actor"] else ""
+    lines.append(f"{'+' if view['waits_for'] else '`'}- {view['reason']}{by}")
+    if view["waits_for"]:
+        lines.append(f"`- {'waits for a person' if view['needs_person'] else 'next'}: {view['waits_for']}")
     return "\n".join(lines)
 
 
@@ -30,14 +33,15 @@ def head(view: View) -> str:
     return f"{view['model']}  {view['strategy'].upper()} {state}  {step}{asked}  {elapsed} elapsed  [{view['id']}]"
 
 
-def _candidate(view: View) -> str:
-    return _arm("candidate", view["candidate"], view["candidate_requests"])
-
-
-def _arm(name: str, version: str | None, requests: int) -> str:
-    if version is None:
-        return f"+- {name:<10} none"
-    return f"+- {name:<10} v{version:<5} {requests:,} requests at this weight"
+def _arms(view: View) -> list[str]:
+    """Who there is; with requests while both are compared."""
+    counts = (view["stable_requests"], view["candidate_requests"])
+    found = (("stable", view["stable"], counts[0]), ("candidate", view["candidate"], counts[1]))
+    return [
+        f"+- {name:<10} v{version:<5} {f'{requests:,} requests at this weight' if any(counts) else ''}".rstrip()
+        for name, version, requests in found
+        if version is not None
+    ]
 
 
 def _gate(gate: View) -> str:

@@ -91,6 +91,8 @@ def client_environment(site: Site, keys: Keys, environment: Mapping[str, str]) -
     ours |= {"SLUICE_STATE": site.state, "SLUICE_TOKEN": keys.admin_token}
     if CONSOLE in site.ports:
         ours["SLUICE_API"] = site.urls()[CONSOLE]
+    if GATEWAY in site.ports:
+        ours["SLUICE_GATEWAY"] = site.urls()[GATEWAY]
     return {**mlflow, **prefect, **ours}
 
 

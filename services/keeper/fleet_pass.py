@@ -27,6 +27,8 @@ LAUNCH_SECONDS = 180
 """Time after which a candidate that never became ready has failed."""
 REVIVE_SECONDS = 30
 """Time between two attempts to start a service that is needed and was given up on."""
+SPARE_SECONDS = 5
+"""Time that a service must have been of no use before it is stopped: a rollback may be about to want it again."""
 DRAIN_SECONDS = 30
 """Longest time a service without routes is kept for answers in flight."""
 
@@ -158,7 +160,8 @@ class FleetPass:
         spare = self.services.running() - {need.build for need in wanted} - routed - self._stops.keys()
         for build in spare:
             since = self._drains.setdefault(build, now)
-            if self.plane.in_flight(build) == 0 or now - since > timedelta(seconds=DRAIN_SECONDS):
+            is_idle = self.plane.in_flight(build) == 0 and now - since >= timedelta(seconds=SPARE_SECONDS)
+            if is_idle or now - since > timedelta(seconds=DRAIN_SECONDS):
                 log.info("service stopping", build=str(build))
                 self._stops[build] = self.pool.submit(self.services.stop, build)
 

@@ -111,6 +111,7 @@ class Keeper:
             return
         if rollout.phase is Phase.QUEUED:
             rollout = orders.begin(self.ledger, rollout, now)
+        rollout = orders.complete(self.ledger, rollout.id, now)
         if rollout.phase is Phase.BAKING and self._is_baked(rollout, now):
             self._append(rollout, Baked(reason="the former stable was kept warm as planned"), now)
         if has_work(rollout, decision):

@@ -34,7 +34,7 @@ metrics:
 gates:
   - {metric: errors, alpha: 0.02, below: 8%}
 steps:
-  - {weight: 20, min_requests: 60}
+  - {weight: 20, min_requests: 60, soak: 10s}
   - {weight: 50, min_requests: 100}
 expect: {requests_per_day: 100000}
 """

@@ -58,6 +58,7 @@ def test_the_registered_model_answers_alike_where_this_repository_is_not(
     store = f"sqlite:///{tmp_path / 'mlflow.db'}"
     mlflow.set_tracking_uri(store)
     mlflow.set_registry_uri(store)
+    mlflow.set_experiment("flights")
     rows = data.stream(stream)[list(data.FEATURES)].head(50)
     bad = trained[2]
     assert models.log(bad, registered="delays", example=rows) == "1"

@@ -104,7 +104,9 @@ def test_what_cannot_be_reached_is_exit_code_6_and_names_the_fix(tmp_path: Path)
 
 VIEW = {
     "id": "m-v2-1", "model": "m", "strategy": "canary", "stable": "1", "candidate": "2", "phase": "running",
-    "ending": None, "reason": "collecting", "actor": "", "step": 1, "steps": 2, "weight": 10.0, "observed": True,
+    "ending": None, "reason": "every gate passed at 5 %", "actor": "policy", "needs_person": False,
+    "waits_for": "98 of 200 candidate requests served at this step",
+    "step": 1, "steps": 2, "weight": 10.0, "observed": True,
     "seen": 9.8, "candidate_requests": 98, "stable_requests": 902, "elapsed": 62.0, "settled": False,
     "gates": [
         {"metric": "errors", "guardrail": True, "verdict": "UNDECIDED", "reason": "no harm found"},
@@ -120,7 +122,8 @@ def test_the_tree_says_arms_gates_and_what_it_waits_for() -> None:
         "+- candidate  v2     98 requests at this weight",
         "|  +- guard errors       UNDECIDED  no harm found",
         "|  `- gate log_loss     PASS       5% worse ruled out",
-        "`- collecting",
+        "+- every gate passed at 5 %  (by policy)",
+        "`- next: 98 of 200 candidate requests served at this step",
     ]
 
 
@@ -136,7 +139,18 @@ def test_a_weight_that_is_not_served_yet_says_so() -> None:
     ],
 )  # fmt: skip
 def test_watching_ends_with_a_stable_exit_code(ending: str | None, phase: str, code: int | None) -> None:
-    assert _exit_code({"ending": ending, "phase": phase}) == code
+    assert _exit_code({"ending": ending, "phase": phase, "needs_person": phase == "paused"}) == code
+
+
+def test_watching_ends_where_a_running_step_waits_for_approval() -> None:
+    assert _exit_code(VIEW | {"needs_person": True}) == 4
+    assert "waits for a person" in tree(VIEW | {"needs_person": True})
+
+
+def test_a_first_build_shows_no_empty_arm_and_no_counts() -> None:
+    shown = tree(VIEW | {"stable": None, "stable_requests": 0, "candidate_requests": 0, "waits_for": None})
+    assert "none" not in shown
+    assert "0 requests" not in shown
 
 
 def test_columns_align_and_show_nothing_as_a_dash() -> None:

@@ -76,7 +76,7 @@ def test_env_prints_lines_that_a_shell_can_read(state: StateFolder) -> None:
     names = {line.split()[1].split("=")[0] for line in lines}
     assert names == {
         "MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD",
-        "PREFECT_API_URL", "PREFECT_API_AUTH_STRING", "SLUICE_STATE", "SLUICE_API", "SLUICE_TOKEN",
+        "PREFECT_API_URL", "PREFECT_API_AUTH_STRING", "SLUICE_STATE", "SLUICE_API", "SLUICE_TOKEN", "SLUICE_GATEWAY",
     }  # fmt: skip
     shell = subprocess.run(
         ["sh", "-c", 'eval "$1"; printf %s "$SLUICE_TOKEN"', "sh", done.stdout],

@@ -13,7 +13,7 @@ from registry import orders
 from registry.build import BuildRef, Endpoint
 from registry.decision import Choice, Decision
 from registry.errors import RoutesRejected, ServiceFailed, Unreachable
-from registry.facts import Aborted, Packed, Promoted, StepEntered
+from registry.facts import Aborted, Baked, Packed, Promoted, StepEntered
 from registry.ledger.memory import MemoryLedger
 from registry.orders import Request
 from registry.plan import Plan, Serve
@@ -235,7 +235,7 @@ def test_an_abort_reaches_the_wire_in_one_look_then_the_candidate_drains_and_sto
     assert world.gateway.table.weights == {"m": ("1", None, 0)}
     assert V2 in world.town.up, "still answering"
     world.gateway.flying.clear()
-    world.look(2)
+    world.look(8)
     assert set(world.town.up) == {V1}
     rollout = world.ledger.rollout(name)
     assert rollout.observed_epoch == rollout.epoch
@@ -283,6 +283,20 @@ def test_promotion_keeps_stable_warm_until_it_has_baked() -> None:
     world.look(40)
     assert world.ledger.rollout(name).ending is Ending.PROMOTED
     assert set(world.town.up) == {V2}
+
+
+def test_a_rollback_while_baking_finds_the_former_stable_still_running() -> None:
+    world = World().serving()
+    name = world.ramping()
+    orders.promote(world.ledger, name, actor="ada", reason="sure", now=world.now)
+    world.look(3)
+    starts = list(world.town.starts)
+    world.ledger.append(name, world.ledger.rollout(name).seq + 1, Baked(reason="rolled back"), world.now)
+    world.look(2)
+    orders.roll_back(world.ledger, model="m", variation="default", version=None, reason="x", request=WHO, now=world.now)
+    world.look(4)
+    assert world.gateway.table.weights == {"m": ("1", None, 0)}
+    assert world.town.starts == starts, "nothing had to be started"
 
 
 def test_an_abort_while_baking_goes_back_to_the_warm_stable() -> None:
@@ -400,7 +414,6 @@ def test_rollback_promotes_as_soon_as_the_service_answers() -> None:
         world.ledger, model="m", variation="default", version="1", reason="x", request=WHO, now=world.now
     ).rollout
     world.look(4)
-    orders.complete(world.ledger, back.id, world.now)
     world.look()
     assert [e.fact.override for e in world.ledger.entries(back.id) if isinstance(e.fact, Promoted)] == [True]
     assert world.gateway.table.weights == {"m": ("1", None, 0)}
