@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from flows.wiring import Parts, desk, parts
 from registry.decision import Decision
+from registry.errors import SluiceError
 from registry.rollout import Rollout
 
 if TYPE_CHECKING:
@@ -147,12 +148,18 @@ def _tidy(found: Parts, collecting: Collector, stop: threading.Event) -> None:
 
 
 def _clean_daily(found: Parts, stop: threading.Event) -> None:
-    """Remove bentos, environments and logs that nothing needs and nobody used for a while."""
-    while not stop.wait(CLEAN_SECONDS):
+    """Remove bentos, environments and logs that nothing needs and nobody used for a while: at start, then every day."""
+    import structlog
+
+    while not stop.is_set():
         packed = [r.packed for r in found.ledger.rollouts() if r.packed and (r.holds_target or r.took_over)]
         keep = {each.bento for each in packed} | {each.env for each in packed}
-        found.packer.clean(keep, found.clock())
-        found.fleet.clean(found.clock())
+        try:
+            found.packer.clean(keep, found.clock())
+            found.fleet.clean(found.clock())
+        except (SluiceError, OSError) as error:
+            structlog.get_logger("keeper").warning("housekeeping failed; tried again tomorrow", why=str(error))
+        stop.wait(CLEAN_SECONDS)
 
 
 def _ignore(_: object) -> None:
