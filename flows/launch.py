@@ -8,7 +8,8 @@ from typing import Protocol
 
 from registry import orders
 from registry.build import Build, BuildRef, service_name
-from registry.errors import IllegalMove, PackFailed, Refused
+from registry.compatibility import check_inputs
+from registry.errors import IllegalMove, NotFound, PackFailed, Refused
 from registry.facts import Failed, Packed
 from registry.ledger import Ledger
 from registry.plan import Serve
@@ -52,8 +53,19 @@ def launch(ledger: Ledger, source: Source, packing: Packing, rollout: Rollout, i
 def _packed(source: Source, packing: Packing, rollout: Rollout, into: Path) -> Packed:
     build = source.build(rollout.candidate)
     if rollout.requested.strategy not in (DEPLOY, ROLLBACK):
-        problems = check_against_build(rollout.plan, build)
+        problems = (*check_against_build(rollout.plan, build), *_refusals(source, rollout, build))
         if problems:
             raise Refused("; ".join(problems))
     files = source.fetch(rollout.candidate, into / service_name(rollout.candidate))
     return packing.pack(build, files, serve=rollout.plan.serve)
+
+
+def _refusals(source: Source, rollout: Rollout, build: Build) -> tuple[str, ...]:
+    """What stable's callers would be refused for."""
+    if rollout.stable is None:
+        return ()
+    stable = BuildRef(model=rollout.requested.model, version=rollout.stable)
+    try:
+        return check_inputs(build, source.build(stable))
+    except NotFound:
+        return ()
