@@ -56,6 +56,10 @@ class Recipe:
     fixed_ports: Mapping[str, int] = field(default_factory=dict)
 
 
+WELL = (Condition.STARTING, Condition.RUNNING, Condition.STOPPING)
+"""How a program is that does what it should."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Status:
     """How the machine is."""
@@ -71,9 +75,9 @@ class Status:
 
     @property
     def is_up(self) -> bool:
-        """Every program that is known runs or has just been started, and there is at least one."""
-        running = [state.condition in (Condition.STARTING, Condition.RUNNING) for state in self.programs]
-        return self.supervisor is not None and bool(running) and all(running)
+        """No program is unwell, and there is at least one. A service that starts or drains is well."""
+        well = [state.condition in WELL for state in self.programs]
+        return self.supervisor is not None and bool(well) and all(well)
 
 
 class Machine:
