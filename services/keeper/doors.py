@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -64,6 +64,3 @@ def _remember_refusal(ledger: Ledger, plan: Plan, build: Build, refused: Refused
     if ledger.recall(key) != said:
         ledger.remember(key, said)
         log.info("not started", model=plan.model, version=build.ref.version, why=str(refused))
-
-
-LookAtCatalog = Callable[[datetime], None]
