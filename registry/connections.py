@@ -47,6 +47,7 @@ class Connections:
 
     @property
     def variations(self) -> tuple[str, ...]:
-        """Every variation that is named, each once, in order of first mention."""
-        named = [part.variation for connection in self.ordered for part in (*connection.weighted, *connection.copied)]
-        return tuple(dict.fromkeys([*named, *(part.variation for part in self.fallback)]))
+        """Every variation that is named, each once."""
+        served = [part.variation for connection in self.ordered for part in connection.weighted]
+        copied = [part.variation for connection in self.ordered for part in connection.copied]
+        return tuple(dict.fromkeys([*served, *copied, *(part.variation for part in self.fallback)]))
