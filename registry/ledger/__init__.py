@@ -25,6 +25,15 @@ class Applied:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Fed:
+    """An entry and its place in the order in which all rollouts' facts were appended."""
+
+    place: int
+    """From 1, growing; not every number need occur."""
+    entry: Entry
+
+
+@dataclass(frozen=True, kw_only=True)
 class Lease:
     """A driver's courtesy note that it works on a rollout. Correctness never rests on it."""
 
@@ -67,8 +76,12 @@ class Ledger(Protocol):
         """The rollout's facts with a seq above `after`, in order."""
         ...
 
+    def feed(self, *, after: int = 0, limit: int = 500) -> tuple[Fed, ...]:
+        """At most `limit` facts of all rollouts in the order they were appended, from the place after `after`."""
+        ...
+
     def position(self) -> int:
-        """A number that grows with every append and every applied document; equal means nothing changed."""
+        """A number that grows with every append and every applied or withdrawn document; equal: nothing changed."""
         ...
 
     def record_look(self, look: Look) -> Look:
@@ -81,6 +94,10 @@ class Ledger(Protocol):
 
     def apply(self, document: Applied) -> bool:
         """Store a document; False when the latest of its kind and name has the same digest."""
+        ...
+
+    def withdraw(self, kind: str, name: str, *, actor: str, at: datetime) -> bool:
+        """Let a document count no longer; its history stays. False when none counts."""
         ...
 
     def applied(self, kind: str, name: str) -> Applied | None:

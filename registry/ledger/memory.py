@@ -8,9 +8,10 @@ from datetime import datetime
 from threading import RLock
 
 from registry.facts import Entry, Fact, Requested, from_payload, to_payload
-from registry.ledger import Applied, Lease
+from registry.ledger import Applied, Fed, Lease
 from registry.ledger.folds import Folds, taken
 from registry.ledger.times import utc
+from registry.ledger.withdrawal import is_withdrawn, withdrawn
 from registry.looks_json import look_from_json, look_to_json
 from registry.rollout import Rollout
 from registry.verdict import Look
@@ -23,6 +24,7 @@ class MemoryLedger:
         self._lock = RLock()
         self._folds = Folds()
         self._entries: dict[str, list[Entry]] = {}
+        self._feed: list[Fed] = []
         self._looks: dict[tuple[str, str, int], str] = {}
         self._documents: list[Applied] = []
         self._leases: dict[str, Lease] = {}
@@ -45,6 +47,7 @@ class MemoryLedger:
     def _keep(self, entry: Entry) -> Rollout:
         state = self._folds.take(entry)
         self._entries.setdefault(entry.rollout, []).append(entry)
+        self._feed.append(Fed(place=len(self._feed) + 1, entry=entry))
         self._position += 1
         return state
 
@@ -59,6 +62,10 @@ class MemoryLedger:
     def entries(self, rollout: str, *, after: int = -1) -> tuple[Entry, ...]:
         with self._lock:
             return tuple(entry for entry in self._entries.get(rollout, ()) if entry.seq > after)
+
+    def feed(self, *, after: int = 0, limit: int = 500) -> tuple[Fed, ...]:
+        with self._lock:
+            return tuple(self._feed[after : after + limit])
 
     def position(self) -> int:
         with self._lock:
@@ -82,13 +89,21 @@ class MemoryLedger:
             self._position += 1
             return True
 
+    def withdraw(self, kind: str, name: str, *, actor: str, at: datetime) -> bool:
+        with self._lock:
+            if self.applied(kind, name) is None:
+                return False
+            self._documents.append(withdrawn(kind, name, actor, at))
+            self._position += 1
+            return True
+
     def applied(self, kind: str, name: str) -> Applied | None:
         return next((document for document in self.all_applied(kind) if document.name == name), None)
 
     def all_applied(self, kind: str) -> Sequence[Applied]:
         with self._lock:
             latest = {document.name: document for document in self._documents if document.kind == kind}
-            return [copy.deepcopy(latest[name]) for name in sorted(latest)]
+            return [copy.deepcopy(latest[name]) for name in sorted(latest) if not is_withdrawn(latest[name])]
 
     def take_lease(self, lease: Lease, now: datetime) -> bool:
         with self._lock:

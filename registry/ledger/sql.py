@@ -10,12 +10,13 @@ from threading import RLock
 from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select, update
 
 from registry.facts import Entry, Fact, Requested, from_payload, to_payload
-from registry.ledger import Applied, Lease
+from registry.ledger import Applied, Fed, Lease
 from registry.ledger.engine import connect, reading, writing
 from registry.ledger.folds import Folds, taken
 from registry.ledger.migrate import migrate
 from registry.ledger.tables import documents, entries, leases, looks, notes, targets
 from registry.ledger.times import from_text, to_text, utc
+from registry.ledger.withdrawal import is_withdrawn, withdrawn
 from registry.looks_json import look_from_json, look_to_json
 from registry.rollout import Rollout, begin
 from registry.verdict import Look
@@ -91,6 +92,11 @@ class SqlLedger:
         with reading(self._engine) as connection:
             return tuple(_entry(row) for row in connection.execute(wanted))
 
+    def feed(self, *, after: int = 0, limit: int = 500) -> tuple[Fed, ...]:
+        wanted = select(entries).where(entries.c.id > after).order_by(entries.c.id).limit(limit)
+        with reading(self._engine) as connection:
+            return tuple(Fed(place=row.id, entry=_entry(row)) for row in connection.execute(wanted))
+
     def position(self) -> int:
         last = [select(func.coalesce(func.max(table.c.id), 0)).scalar_subquery() for table in (entries, documents)]
         with reading(self._engine) as connection:
@@ -119,15 +125,14 @@ class SqlLedger:
             latest = _latest(connection, documents.c.kind == document.kind, documents.c.name == document.name)
             if latest and latest[0].digest == document.digest:
                 return False
-            row = {
-                "kind": document.kind,
-                "name": document.name,
-                "body": json.dumps(document.body),
-                "digest": document.digest,
-                "actor": document.actor,
-                "at": to_text(document.at),
-            }
-            connection.execute(insert(documents).values(row))
+            _insert_document(connection, document)
+            return True
+
+    def withdraw(self, kind: str, name: str, *, actor: str, at: datetime) -> bool:
+        with writing(self._engine) as connection:
+            if not _latest(connection, documents.c.kind == kind, documents.c.name == name):
+                return False
+            _insert_document(connection, withdrawn(kind, name, actor, at))
             return True
 
     def applied(self, kind: str, name: str) -> Applied | None:
@@ -179,16 +184,28 @@ def _insert_entry(connection: Connection, entry: Entry) -> None:
     connection.execute(insert(entries).values(row))
 
 
+def _insert_document(connection: Connection, document: Applied) -> None:
+    row = {
+        "kind": document.kind,
+        "name": document.name,
+        "body": json.dumps(document.body),
+        "digest": document.digest,
+        "actor": document.actor,
+        "at": to_text(document.at),
+    }
+    connection.execute(insert(documents).values(row))
+
+
 def _entry(row: Row[tuple[object, ...]]) -> Entry:
     fact = from_payload(row.fact, json.loads(row.payload))
     return Entry(rollout=row.rollout, seq=row.seq, at=from_text(row.at), fact=fact)
 
 
 def _latest(connection: Connection, *where: ColumnElement[bool]) -> list[Applied]:
-    """The latest document of each name, among those that `where` admits."""
+    """The document of each name that counts, among those that `where` admits."""
     newest = select(func.max(documents.c.id)).where(*where).group_by(documents.c.name)
     rows = connection.execute(select(documents).where(documents.c.id.in_(newest)))
-    return [
+    found = (
         Applied(
             kind=row.kind,
             name=row.name,
@@ -198,4 +215,5 @@ def _latest(connection: Connection, *where: ColumnElement[bool]) -> list[Applied
             at=from_text(row.at),
         )
         for row in sorted(rows, key=lambda row: row.name)
-    ]
+    )
+    return [document for document in found if not is_withdrawn(document)]

@@ -410,6 +410,29 @@ def test_the_latest_document_counts(ledger: Ledger) -> None:
     assert ledger.position() == position + 5
 
 
+def test_a_withdrawn_document_counts_no_longer_until_it_is_applied_again(ledger: Ledger) -> None:
+    document = Applied(kind="audience", name="ny", body={"a": 1}, digest="d1", actor="ada", at=at(0))
+    ledger.apply(document)
+    before = ledger.position()
+    assert ledger.withdraw("audience", "ny", actor="bob", at=at(1))
+    assert ledger.position() > before
+    assert ledger.applied("audience", "ny") is None
+    assert list(ledger.all_applied("audience")) == []
+    assert not ledger.withdraw("audience", "ny", actor="bob", at=at(2))
+    assert ledger.apply(document)
+    assert ledger.applied("audience", "ny") == document
+
+
+def test_the_feed_holds_every_rollouts_facts_in_the_order_of_appending(ledger: Ledger) -> None:
+    ledger.open("a", requested(), at(0))
+    ledger.open("b", requested(version="8"), at(1))
+    ledger.append("a", 1, Begun(stable="1"), at(2))
+    whole = ledger.feed()
+    assert [(fed.entry.rollout, fed.entry.seq) for fed in whole] == [("a", 0), ("b", 0), ("a", 1)]
+    assert ledger.feed(after=whole[0].place, limit=1) == whole[1:2]
+    assert ledger.feed(after=whole[-1].place) == ()
+
+
 def test_a_lease_is_one_owners_until_it_expires(ledger: Ledger) -> None:
     mine = Lease(rollout="r1", owner="me", expires_at=at(60))
     yours = Lease(rollout="r1", owner="you", expires_at=at(200))

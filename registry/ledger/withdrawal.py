@@ -1,0 +1,19 @@
+"""Withdrawal: how a document that counts no longer is written, so that its history stays."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from registry.ledger import Applied
+
+_DIGEST = "withdrawn"
+
+
+def withdrawn(kind: str, name: str, actor: str, at: datetime) -> Applied:
+    """The document that ends the ones before it."""
+    return Applied(kind=kind, name=name, body={}, digest=_DIGEST, actor=actor, at=at)
+
+
+def is_withdrawn(document: Applied) -> bool:
+    """Whether this document says that none counts."""
+    return document.digest == _DIGEST
