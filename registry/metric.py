@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
 
 
@@ -68,6 +68,47 @@ class Tally:
 
 
 @dataclass(frozen=True, kw_only=True)
+class UnitSums:
+    """Sums over the units of one arm: each unit has n rows so far, whose values sum to x. They add; zero is empty.
+
+    A unit belongs to one stratum of each epoch in which it is met, and all its rows of that epoch count there,
+    whenever they come:
+
+    - met for the first time in this rollout: that of the time bucket of its first row;
+    - met before, in stable only: bucket = minus the last earlier epoch in which it was met, because its chance of
+      the candidate is not that of a new unit;
+    - met before in the candidate: none; that it meets the candidate again is no chance.
+
+    A row without a unit is a unit of its own. When a unit gets a row, `- of(old) + of(new)` keeps the sums right.
+    """
+
+    count: int = 0
+    sum_x: float = 0.0
+    sum_n: float = 0.0
+    sum_xx: float = 0.0
+    sum_xn: float = 0.0
+    sum_nn: float = 0.0
+    sum_xxx: float = 0.0
+    sum_xxn: float = 0.0
+    sum_xnn: float = 0.0
+    sum_nnn: float = 0.0
+
+    @classmethod
+    def of(cls, x: float, n: int) -> UnitSums:
+        """The sums of a single unit."""
+        return cls(
+            count=1, sum_x=x, sum_n=n, sum_xx=x * x, sum_xn=x * n, sum_nn=n * n,
+            sum_xxx=x * x * x, sum_xxn=x * x * n, sum_xnn=x * n * n, sum_nnn=n * n * n,
+        )  # fmt: skip
+
+    def __add__(self, other: UnitSums) -> UnitSums:
+        return UnitSums(**{each.name: getattr(self, each.name) + getattr(other, each.name) for each in fields(self)})
+
+    def __sub__(self, other: UnitSums) -> UnitSums:
+        return UnitSums(**{each.name: getattr(self, each.name) - getattr(other, each.name) for each in fields(self)})
+
+
+@dataclass(frozen=True, kw_only=True)
 class TallyRow:
     """What one arm adds to one metric in one stratum; `weight` is the candidate's share in basis points."""
 
@@ -76,6 +117,8 @@ class TallyRow:
     weight: int
     arm: Arm
     tally: Tally
+    units: UnitSums | None = None
+    """The same by unit, where units return; of the units that belong to the stratum, so not of the same rows."""
 
 
 def exceedance_name(metric: str, margin: float) -> str:

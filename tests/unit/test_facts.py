@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from registry.errors import SluiceError
 from registry.facts import FACTS, Fact, from_payload, to_payload
 from registry.looks_json import look_from_json, look_to_json
-from registry.metric import Arm, Stratum, Tally, TallyRow
+from registry.metric import Arm, Stratum, Tally, TallyRow, UnitSums
 from registry.verdict import Answer, Look, Verdict
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -57,9 +57,11 @@ FLOATS = st.floats(allow_nan=False)
 TALLIES = st.builds(
     Tally, n=st.integers(0), missing=st.integers(0), total=FLOATS, squares=FLOATS, cubes=FLOATS, low=FLOATS, high=FLOATS
 )
+UNITS = st.builds(UnitSums, count=st.integers(), **{each.name: FLOATS for each in fields(UnitSums)[1:]})
 ROWS = st.builds(
     TallyRow, metric=TEXTS, stratum=st.builds(Stratum, epoch=st.integers(), bucket=st.integers()),
     weight=st.integers(), arm=st.sampled_from(Arm), tally=TALLIES,
+    units=st.none() | UNITS,
 )  # fmt: skip
 VERDICTS = st.builds(
     Verdict, metric=TEXTS, answer=st.sampled_from(Answer), reason=TEXTS | st.sampled_from(["inf", "nan", "-inf"]),
@@ -77,6 +79,12 @@ def test_looks_come_back_bit_for_bit(rows: list[TallyRow], verdict: Verdict, at:
     again = look_from_json(look_to_json(look))
     assert repr(again) == repr(look)
     assert look_to_json(again) == look_to_json(look)
+
+
+def test_a_unit_that_gets_a_row_is_counted_once() -> None:
+    sums = UnitSums.of(1.0, 2) + UnitSums.of(3.0, 4)
+    assert sums - UnitSums.of(1.0, 2) + UnitSums.of(2.0, 3) == UnitSums.of(3.0, 4) + UnitSums.of(2.0, 3)
+    assert (sums.count, sums.sum_n, sums.sum_xn, sums.sum_xxn, sums.sum_xnn) == (2, 6, 14, 38, 52)
 
 
 def test_what_is_not_a_number_comes_back_too() -> None:
