@@ -187,9 +187,12 @@ def _access_log(path: Path, listener: str) -> Resource:
 
 
 def _local_replies() -> Resource:
-    """Every answer that the gateway makes itself is JSON of one form."""
+    """Every answer that the gateway makes itself is JSON: of one form, unless it is what was asked for."""
     body = {"error": "%LOCAL_REPLY_BODY%", "reason": "%RESPONSE_CODE_DETAILS%", "request_id": "%REQ(X-REQUEST-ID)%"}
-    return {"body_format": {"json_format": body}}
+    is_fine = {"comparison": {"op": "EQ", "value": {"default_value": 200, "runtime_key": "local_reply.fine"}}}
+    as_it_is = {"text_format_source": {"inline_string": "%LOCAL_REPLY_BODY%"}, "content_type": "application/json"}
+    mapper = {"filter": {"status_code_filter": is_fine}, "body_format_override": as_it_is}
+    return {"mappers": [mapper], "body_format": {"json_format": body}}
 
 
 def _overload(limits: Limits) -> Resource:

@@ -6,20 +6,24 @@ from urllib.parse import quote
 
 from registry.access_log import Place, UnitSource
 from registry.build import BuildRef, slug
+from services.traffic.envoy_about import about_routes
 from services.traffic.envoy_clusters import Resource
 from services.traffic.envoy_limits import seconds
 from services.traffic.envoy_names import ROUTES, cluster_name, mirror_name, pair_name
 from services.traffic.log_format import (
     ASSIGNED_HEADER,
+    AUDIENCE_HEADER,
     BUILD_HEADER,
     CLUSTER_HEADER,
     METADATA,
     PLACE_HEADER,
+    REASON_HEADER,
     SHADOW_HEADER,
     TIMEOUT_HEADER,
     UNIT_HEADER,
+    VARIATION_HEADER,
 )
-from services.traffic.table import AudienceRoute, Mirror, ModelRoute, RouteTable, Slice
+from services.traffic.table import AudienceRoute, Mirror, ModelRoute, Reason, RouteTable, Slice
 
 VERBS = ("predict", "invocations")
 """What may be called on a model, and on its service by the same name."""
@@ -56,7 +60,7 @@ def _model_routes(model: ModelRoute) -> list[Resource]:
             by_host: Resource = {"path": f"/{verb}", "headers": [_host_is(model.model)]}
             for match, way in ((by_path, "path"), (by_host, "host")):
                 found += _audience_routes(model, audience, match, verb, way)
-    return found
+    return [*found, *about_routes(model, _host_is(model.model))]
 
 
 def _audience_routes(
@@ -80,6 +84,10 @@ def _route(
         "match": {**match, "headers": headers},
         "metadata": {"filter_metadata": {METADATA: {"place": place.mark}}},
         "request_headers_to_add": [_set(UNIT_HEADER, f"%REQ({model.unit})%", keep_empty=False)] if hashed else [],
+        "response_headers_to_add": [
+            _told(AUDIENCE_HEADER, audience.name),
+            _told(REASON_HEADER, Reason.HASH if hashed else Reason.RANDOM),
+        ],
         "route": {
             "prefix_rewrite": f"/{verb}",
             "timeout": seconds(2 * model.timeout + 1),
@@ -108,7 +116,12 @@ def _entry(model: str, part: Slice) -> Resource:
     if target.fallback is not None:
         name = pair_name(build, BuildRef(model=model, version=target.fallback))
         headers.append(_set("x-envoy-retry-on", _FALLBACK_ON))
-    return {"name": name, "weight": part.size, "request_headers_to_add": headers}
+    return {
+        "name": name,
+        "weight": part.size,
+        "request_headers_to_add": headers,
+        "response_headers_to_add": [_told(VARIATION_HEADER, target.assigned.variation)],
+    }
 
 
 def _mirror(model: ModelRoute, mirror: Mirror, place: Place) -> Resource:
@@ -155,6 +168,11 @@ def _set(name: str, value: str, *, keep_empty: bool = True) -> Resource:
         "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
         "keep_empty_value": keep_empty,
     }
+
+
+def _told(name: str, value: str) -> Resource:
+    """A header of the answer, percent-encoded: names may be in any script."""
+    return _set(name, _literal(quote(value, safe="")))
 
 
 def _literal(text: str) -> str:

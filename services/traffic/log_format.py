@@ -16,6 +16,10 @@ SHADOW_HEADER = "x-sluice-shadow"
 """Tells a service that nobody sees its answer."""
 PREDICTION_HEADER = "x-sluice-prediction"
 BUILD_HEADER = "x-sluice-build"
+VARIATION_HEADER = "x-sluice-variation"
+AUDIENCE_HEADER = "x-sluice-audience"
+REASON_HEADER = "x-sluice-reason"
+"""With the build, all that a caller is told. Arm, rollout and weight are not: who is tried out must not know."""
 
 
 def log_format(listener: str) -> dict[str, object]:

@@ -85,6 +85,25 @@ def test_the_answer_names_request_and_build_and_keeps_the_prediction_summary_bac
     assert not {"x-sluice-prediction", "x-envoy-upstream-service-time"} & answer.headers.keys()
 
 
+def test_the_answer_tells_variation_audience_and_reason_and_nothing_of_the_rollout(envoy: Gateway) -> None:
+    with envoy.client() as client:
+        by_hash = client.post("/delays/predict", json={}, headers={"x-user-id": "u1"})
+        at_random = client.post("/delays/predict", json={})
+    told = {name: value for name, value in by_hash.headers.items() if name.startswith("x-sluice-")}
+    build_name = told.pop("x-sluice-build")
+    assert build_name in ("1", "2")
+    assert told == {"x-sluice-variation": "default", "x-sluice-audience": "default", "x-sluice-reason": "hash"}
+    assert at_random.headers["x-sluice-reason"] == "random"
+
+
+def test_a_model_tells_which_header_it_hashes(envoy: Gateway) -> None:
+    with envoy.client() as client:
+        delays, odd = client.get("/delays"), client.get("/Fluge%20%26%20Versp%C3%A4tung%3F")
+    assert delays.headers["content-type"] == "application/json"
+    assert delays.json() == {"model": "delays", "unit": "x-user-id"}
+    assert odd.json() == {"model": ODD, "unit": "X-Account"}
+
+
 def test_models_are_found_by_path_and_by_host_name(envoy: Gateway) -> None:
     with envoy.client() as client:
         by_path = client.post("/Fluge%20%26%20Versp%C3%A4tung%3F/predict", json={}, headers={"x-account": "a"})
