@@ -31,6 +31,8 @@ class Text:
     places: dict[Path, tuple[int, int]] = field(default_factory=dict)
     """Line and column, from 1, of the key of a mapping's value and of a sequence's item."""
     is_key: dict[Path, tuple[int, int]] = field(default_factory=dict)
+    written: dict[Path, str] = field(default_factory=dict)
+    """Numbers and booleans as they were written, such as 01234: what compares texts must not lose a digit."""
 
     def add(self, at: Path, message: str, fix: str | None = None, *, on_value: bool = False) -> None:
         """Note a problem at a path, or at the nearest place above it."""
@@ -130,12 +132,9 @@ class _Reading:
                     return node.value
                 case "null":
                     return None
-                case "bool":
-                    return self._constructor.construct_yaml_bool(node)
-                case "int":
-                    return self._constructor.construct_yaml_int(node)
-                case "float":
-                    return self._constructor.construct_yaml_float(node)
+                case "bool" | "int" | "float" as kind:
+                    self._text.written[at] = node.value
+                    return getattr(self._constructor, f"construct_yaml_{kind}")(node)
                 case tag:
                     self._note(node, at, f"the tag {tag} is not understood", "write the plain value")
         except (ValueError, OverflowError):
