@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from registry.facts import Entry, Fact, Requested
-from registry.ledger import Applied, Lease, Ledger
+from registry.ledger import Applied, Fed, Lease, Ledger
 from registry.rollout import Rollout
 from registry.verdict import Look
 from services.keeper.waking import ring
@@ -39,6 +39,9 @@ class RingingLedger:
     def entries(self, rollout: str, *, after: int = -1) -> tuple[Entry, ...]:
         return self._ledger.entries(rollout, after=after)
 
+    def feed(self, *, after: int = 0, limit: int = 500) -> tuple[Fed, ...]:
+        return self._ledger.feed(after=after, limit=limit)
+
     def position(self) -> int:
         return self._ledger.position()
 
@@ -50,6 +53,9 @@ class RingingLedger:
 
     def apply(self, document: Applied) -> bool:
         return self._ledger.apply(document)
+
+    def withdraw(self, kind: str, name: str, *, actor: str, at: datetime) -> bool:
+        return self._ledger.withdraw(kind, name, actor=actor, at=at)
 
     def applied(self, kind: str, name: str) -> Applied | None:
         return self._ledger.applied(kind, name)

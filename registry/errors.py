@@ -7,7 +7,7 @@
     ├── Refused                     well formed, but the present state does not allow it
     │   ├── IllegalMove             a fact that the rollout's phase does not admit
     │   ├── TargetBusy              another rollout holds the (model, variation)
-    │   └── GateFailed              exit code 3: aborted, or a gate failed
+    │   └── PreconditionFailed      the rollout is not any more what its reader saw
     ├── NotFound
     ├── LedgerConflict              somebody else appended first; read again
     ├── PackFailed
@@ -85,10 +85,8 @@ class TargetBusy(Refused):
     """Another rollout that has not ended holds this model's variation."""
 
 
-class GateFailed(Refused):
-    """The rollout was aborted or a gate failed."""
-
-    exit_code = 3
+class PreconditionFailed(Refused):
+    """The rollout is not any more what whoever gives the order has seen."""
 
 
 class NotFound(SluiceError):

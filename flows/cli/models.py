@@ -52,7 +52,7 @@ def rollback(
     output: Output = Format.TABLE,
 ) -> None:
     """Go back to an earlier build at once: a new rollout, promoted by your override when its service answers."""
-    body = {"to": to or "", "variation": variation, "reason": reason}
+    body = {"to": to, "variation": variation, "reason": reason}
     view = call("POST", f"/api/v1/models/{segment(model)}/rollback", body)
     view = _wait(view, timeout) if wait else view
     emit(view, output, table=tree(view))

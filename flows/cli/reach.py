@@ -87,6 +87,6 @@ def _on_ledger(method: str, path: str, body: object, query: Mapping[str, str]) -
     from services.console.acts import Asked, find
 
     behind = desk_without_doors()
-    act, names = find(behind, method, path)
-    _, answer = act(Asked(actor=actor(), door="cli", path=names, query=query, body=body if body is not None else {}))
+    operation, names = find(behind, method, path)
+    _, answer = operation.run(Asked(actor=actor(), door="cli", path=names, query=query, body=body))
     return json.loads(json.dumps(answer))

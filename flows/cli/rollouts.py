@@ -51,7 +51,7 @@ def list_(
     output: Output = Format.TABLE,
 ) -> None:
     """List rollouts, oldest first."""
-    views = call("GET", "/api/v1/rollouts", query={"model": model})["rollouts"]
+    views = call("GET", "/api/v1/rollouts", query={"model": model, "limit": "1000"})["rollouts"][::-1]
     heads = ("ROLLOUT", "FROM", "TO", "STATE", "STEP", "WEIGHT", "SEEN", "WHY")
     rows = [
         (

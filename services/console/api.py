@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from registry.errors import InvalidDocument, NotFound, Refused, SluiceError, Unreachable, UsageError
-from services.console.acts import Asked, Handler, table
+from services.console.acts import Asked, Operation, table
 from services.console.ports import Desk
 
 LARGEST_BODY = 1 << 20
@@ -21,10 +21,10 @@ LARGEST_BODY = 1 << 20
 
 def routes(desk: Desk) -> list[Route]:
     """The API's routes."""
-    return [Route(path, _endpoint(act), methods=[method]) for method, path, act in table(desk)]
+    return [Route(it.path, _endpoint(it), methods=[it.method]) for it in table(desk)]
 
 
-def _endpoint(act: Handler) -> Callable[[Request], Awaitable[JSONResponse]]:
+def _endpoint(operation: Operation) -> Callable[[Request], Awaitable[JSONResponse]]:
     """An endpoint: reads the body, runs the act in a thread, turns errors into problems."""
 
     async def endpoint(request: Request) -> JSONResponse:
@@ -35,8 +35,9 @@ def _endpoint(act: Handler) -> Callable[[Request], Awaitable[JSONResponse]]:
                 path=request.path_params,
                 query=request.query_params,
                 body=await _body(request),
+                if_match=request.headers.get("if-match"),
             )
-            status, answer = await run_in_threadpool(act, asked)
+            status, answer = await run_in_threadpool(operation.run, asked)
         except SluiceError as error:
             return problem(error)
         return JSONResponse(answer, status_code=status)

@@ -84,8 +84,8 @@ def office() -> Office:
 
 def test_every_act_is_closed_to_strangers(office: Office) -> None:
     rollout = office.running()
-    for method, path, _ in table(office.desk):
-        target = path.format(id=rollout.id, model="m")
+    for operation in table(office.desk):
+        method, target = operation.method, operation.path.format(id=rollout.id, model="m")
         for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": f"Basic {TOKEN}"}):
             answer = office.client.request(method, target, headers=headers, json={})
             assert answer.status_code == 401, (method, target)

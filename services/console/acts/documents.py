@@ -1,0 +1,91 @@
+"""Acts on documents: plans and what else `sluice apply` takes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import model_validator
+
+from registry.documents import KINDS, ReadDocument, document_from_values, read_document
+from registry.ledger import Applied
+from services.console.acts.asked import Answer, Asked, Body, Operation, Role
+from services.console.ports import Desk
+
+
+class DocumentBody(Body):
+    """A document: as YAML text, or as JSON values. Exactly one of the two."""
+
+    document: str | None = None
+    """YAML."""
+    values: dict[str, Any] | None = None
+    """The same as JSON values, `kind` among them."""
+    where: str = "document"
+    """The name of its file, for errors."""
+
+    @model_validator(mode="after")
+    def _one(self) -> DocumentBody:
+        if (self.document is None) == (self.values is None):
+            raise ValueError("send exactly one of document and values")
+        return self
+
+    @property
+    def read(self) -> ReadDocument:
+        """What it says. Raises InvalidDocument."""
+        if self.values is not None:
+            return document_from_values(self.values, self.where)
+        return read_document(self.document or "", self.where)
+
+
+class DocumentActs:
+    """Handlers; documents are kept in the ledger."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    def list(self, asked: Asked, _: Body) -> Answer:
+        wanted = asked.query.get("kind")
+        found = [
+            document for kind in KINDS if wanted in (None, kind) for document in self._desk.ledger.all_applied(kind)
+        ]
+        return 200, {"documents": [_json(document) for document in found]}
+
+    def apply(self, asked: Asked, body: DocumentBody) -> Answer:
+        changed = self._desk.ledger.apply(applied(body.read, asked.actor, self._desk))
+        told = f"{body.read.kind} {body.read.name}"
+        return (201 if changed else 200), {"applied": told, "changed": changed}
+
+
+def applied(found: ReadDocument, actor: str, desk: Desk) -> Applied:
+    """A document as the ledger keeps it."""
+    return Applied(
+        kind=found.kind, name=found.name, body=found.body, digest=found.digest, actor=actor, at=desk.clock()
+    )  # fmt: skip
+
+
+def _json(document: Applied) -> dict[str, object]:
+    return {
+        "kind": document.kind,
+        "name": document.name,
+        "digest": document.digest,
+        "body": document.body,
+        "actor": document.actor,
+        "at": document.at.isoformat(),
+    }
+
+
+def operations(desk: Desk) -> tuple[Operation, ...]:
+    """What can be asked about documents."""
+    acts = DocumentActs(desk)
+    root = "/api/v1/documents"
+    return (
+        Operation(
+            method="GET", path=root, role=Role.VIEWER, act=acts.list, query={"kind": "Only this kind."},
+            summary="The documents that count.",
+            gives={200: "`documents`, each with `kind`, `name`, `digest`, `body`, `actor`, `at`."},
+        ),
+        Operation(
+            method="POST", path=root, role=Role.OPERATOR, takes=DocumentBody, act=acts.apply,
+            summary="Apply a document; the same one twice changes nothing.",
+            gives={201: "`applied` and `changed`.", 200: "The same, where nothing changed."},
+        ),
+    )  # fmt: skip

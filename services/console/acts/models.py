@@ -1,0 +1,133 @@
+"""Acts on models: builds, first builds, going back, and what serves whom."""
+
+from __future__ import annotations
+
+from registry import orders
+from registry.build import Build
+from registry.errors import NotFound
+from registry.plan import Plan
+from registry.standing import standings
+from registry.units import format_weight
+from services.console.acts.asked import Answer, Asked, Body, Operation, Role
+from services.console.acts.rollouts import RolloutActs
+from services.console.ports import Desk
+
+
+class DeployBody(Body):
+    """A first build for an empty variation."""
+
+    build: str = "latest"
+    """A version, an alias such as @candidate, or latest."""
+    variation: str = "default"
+    """The empty variation."""
+
+
+class RollbackBody(Body):
+    """The way back to a build that was stable before."""
+
+    to: str | None = None
+    """Its version; none: the one before the present stable."""
+    variation: str = "default"
+    """The variation to bring back."""
+    reason: str = "no reason given"
+    """For the record."""
+
+
+class ModelActs:
+    """Handlers; all state is in the ledger and the catalog."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._rollouts = RolloutActs(desk)
+
+    def builds(self, asked: Asked, _: Body) -> Answer:
+        model = asked.path["model"]
+        found = standings(self._desk.ledger.rollouts(model=model))
+        roles = {standing.stable.version: "stable" for standing in found}
+        roles |= {s.candidate.version: "candidate" for s in found if s.candidate}
+        listed = [_build_json(build, roles.get(build.ref.version)) for build in self._desk.builds(model)]
+        return 200, {"builds": listed}
+
+    def deploy(self, asked: Asked, body: DeployBody) -> Answer:
+        desk, model = self._desk, asked.path["model"]
+        started = orders.deploy(
+            desk.ledger,
+            plan=plan_or_bare(desk, model, body.variation),
+            version=desk.resolve(model, body.build).version,
+            request=asked.request,
+            now=desk.clock(),
+        )
+        return (201 if started.created else 200), self._rollouts.view(started.rollout)
+
+    def roll_back(self, asked: Asked, body: RollbackBody) -> Answer:
+        started = orders.roll_back(
+            self._desk.ledger,
+            model=asked.path["model"],
+            variation=body.variation,
+            version=body.to,
+            reason=body.reason,
+            request=asked.request,
+            now=self._desk.clock(),
+        )
+        return 201, self._rollouts.view(started.rollout)
+
+    def overview(self, asked: Asked, _: Body) -> Answer:
+        found = standings(self._desk.ledger.rollouts(model=asked.query.get("model")))
+        targets = [
+            {
+                "model": standing.model,
+                "variation": standing.variation,
+                "stable": standing.stable.version,
+                "candidate": standing.candidate.version if standing.candidate else None,
+                "weight": format_weight(standing.weight),
+                "rollout": standing.rollout,
+            }
+            for standing in found
+        ]
+        return 200, {"targets": targets, "links": self._desk.links}
+
+
+def _build_json(build: Build, role: str | None) -> dict[str, object]:
+    return {
+        "model": build.ref.model,
+        "version": build.ref.version,
+        "aliases": sorted(build.aliases),
+        "stage": build.stage,
+        "tags": dict(build.tags),
+        "created_at": build.created_at.isoformat() if build.created_at else None,
+        "role": role,
+    }
+
+
+def plan_or_bare(desk: Desk, model: str, variation: str) -> Plan:
+    """The applied plan, or for a first build without one the least that a plan can say."""
+    try:
+        return desk.plan(model, variation)
+    except NotFound:
+        return Plan.model_validate({"model": model, "variation": variation, "steps": [{"weight": 10}]})
+
+
+def operations(desk: Desk) -> tuple[Operation, ...]:
+    """What can be asked about models."""
+    acts = ModelActs(desk)
+    one = "/api/v1/models/{model}"
+    return (
+        Operation(
+            method="GET", path=f"{one}/builds", role=Role.VIEWER, act=acts.builds,
+            summary="Every build of a model in MLflow, and what it is for here.",
+            gives={200: "`builds`, each with `model`, `version`, `aliases`, `stage`, `tags`, `created_at`, `role`."},
+        ),
+        Operation(
+            method="POST", path=f"{one}/deploy", role=Role.OPERATOR, takes=DeployBody, act=acts.deploy,
+            summary="Put the first build into an empty variation.",
+            gives={201: "The rollout.", 200: "The rollout that was there already."},
+        ),
+        Operation(
+            method="POST", path=f"{one}/rollback", role=Role.OPERATOR, takes=RollbackBody, act=acts.roll_back,
+            summary="Go back to an earlier build at once; a new rollout.", gives={201: "The rollout."},
+        ),
+        Operation(
+            method="GET", path="/api/v1/overview", role=Role.VIEWER, act=acts.overview, summary="What serves whom.",
+            query={"model": "Only this model."}, gives={200: "`targets` and `links`."},
+        ),
+    )  # fmt: skip

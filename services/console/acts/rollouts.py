@@ -1,0 +1,143 @@
+"""Acts on rollouts: list, look, start, and the orders of people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pydantic import Field
+
+from registry import orders
+from registry.facts import Entry, to_payload
+from registry.rollout import Rollout
+from registry.view import rollout_view
+from services.console.acts.asked import Answer, Asked, Body, Operation, Role
+from services.console.if_match import expecting
+from services.console.ports import Desk
+
+PAGE = 1000
+"""The most that one page of a list holds."""
+
+
+class StartBody(Body):
+    """A rollout to start."""
+
+    model: str = Field(min_length=1)
+    """The registered model."""
+    variation: str = "default"
+    """The variation that the candidate is for."""
+    build: str = "latest"
+    """A version, an alias such as @candidate, or latest."""
+    allow_older: bool = False
+    """Whether a version older than stable may be rolled out."""
+
+
+class ReasonBody(Body):
+    """Why an order is given."""
+
+    reason: str = Field(default="no reason given", max_length=2000)
+    """For the record; people read it later."""
+
+
+ORDERS = {
+    "pause": (orders.pause, Role.OPERATOR, "Hold the weight where it is; guardrails go on."),
+    "resume": (orders.resume, Role.OPERATOR, "Let the plan go on."),
+    "approve": (orders.approve, Role.APPROVER, "Let the rollout leave this step once its gates have passed."),
+    "promote": (orders.promote, Role.APPROVER, "Give the candidate all traffic now; recorded as an override."),
+    "abort": (orders.abort, Role.OPERATOR, "Take all traffic back to stable and end the rollout."),
+}
+"""What people may ask of a rollout: the order, who may, and what it does."""
+
+
+class RolloutActs:
+    """Handlers; all state is in the ledger."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    def list(self, asked: Asked, _: Body) -> Answer:
+        limit, before = asked.count("limit", 100, PAGE), asked.query.get("before")
+        found = list(reversed(self._desk.ledger.rollouts(model=asked.query.get("model"))))
+        if before is not None:
+            oldest = orders.find(self._desk.ledger, before).id
+            found = found[[rollout.id for rollout in found].index(oldest) + 1 :]
+        page = found[:limit]
+        more = page[-1].id if page and len(found) > limit else None
+        return 200, {"rollouts": [self.view(rollout) for rollout in page], "next_before": more}
+
+    def show(self, asked: Asked, _: Body) -> Answer:
+        return 200, self.view(orders.find(self._desk.ledger, asked.path["id"]))
+
+    def facts(self, asked: Asked, _: Body) -> Answer:
+        rollout = orders.find(self._desk.ledger, asked.path["id"])
+        after = asked.count("after", 0, 10**9) - 1 if "after" in asked.query else -1
+        entries = self._desk.ledger.entries(rollout.id, after=after)[: asked.count("limit", PAGE, PAGE)]
+        return 200, {"facts": [fact_json(entry) for entry in entries]}
+
+    def start(self, asked: Asked, body: StartBody) -> Answer:
+        desk = self._desk
+        started = orders.start(
+            desk.ledger,
+            plan=desk.plan(body.model, body.variation),
+            version=desk.resolve(body.model, body.build).version,
+            request=asked.request,
+            now=desk.clock(),
+            allow_older=body.allow_older,
+        )
+        return (201 if started.created else 200), self.view(started.rollout)
+
+    def order(self, name: str) -> Callable[[Asked, ReasonBody], Answer]:
+        """The handler of an order on a rollout."""
+        order, _, _ = ORDERS[name]
+
+        def handle(asked: Asked, body: ReasonBody) -> Answer:
+            ledger = expecting(self._desk.ledger, asked.if_match)
+            rollout = orders.find(ledger, asked.path["id"])
+            after = order(ledger, rollout.id, actor=asked.actor, reason=body.reason, now=self._desk.clock())
+            return 200, self.view(after)
+
+        return handle
+
+    def view(self, rollout: Rollout) -> dict[str, object]:
+        """The rollout as CLI, pages and reports show it."""
+        desk = self._desk
+        return rollout_view(desk.ledger, rollout, desk.clock(), requests=desk.requests(rollout)).as_json()
+
+
+def fact_json(entry: Entry) -> dict[str, object]:
+    """A fact as the API tells it."""
+    name = type(entry.fact).__name__
+    return {"seq": entry.seq, "at": entry.at.isoformat(), "fact": name, **to_payload(entry.fact)}
+
+
+def operations(desk: Desk) -> tuple[Operation, ...]:
+    """What can be asked about rollouts."""
+    acts = RolloutActs(desk)
+    root, one = "/api/v1/rollouts", "/api/v1/rollouts/{id}"
+    return (
+        Operation(
+            method="GET", path=root, role=Role.VIEWER, summary="Every rollout, newest first.", act=acts.list,
+            gives={200: "`rollouts`, and `next_before` where there are more."},
+            query={"model": "Only this model's.", "limit": f"At most this many, up to {PAGE}.",
+                   "before": "The page after this rollout: next_before of the page before."},
+        ),
+        Operation(
+            method="POST", path=root, role=Role.OPERATOR, takes=StartBody, act=acts.start,
+            summary="Roll a build out by its model's applied plan; the same intent asked for twice is one rollout.",
+            gives={201: "The rollout.", 200: "The rollout that was there already."},
+        ),
+        Operation(
+            method="GET", path=one, role=Role.VIEWER, act=acts.show,
+            summary="One rollout; a model's name gives its latest.",
+        ),
+        Operation(
+            method="GET", path=f"{one}/facts", role=Role.VIEWER, summary="Its facts, in order.", act=acts.facts,
+            gives={200: "`facts`, each with `seq`, `at`, `fact` and its fields."},
+            query={"after": "From this seq on.", "limit": f"At most this many, up to {PAGE}."},
+        ),
+        *(
+            Operation(
+                method="POST", path=f"{one}/{name}", role=role, summary=effect, takes=ReasonBody, act=acts.order(name)
+            )
+            for name, (_, role, effect) in ORDERS.items()
+        ),
+    )  # fmt: skip
