@@ -1,35 +1,68 @@
-"""validate, apply, schema: plans as documents."""
+"""validate, diff, apply, schema: documents of every kind."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from flows.cli.output import Format, Output, emit, say
 
+if TYPE_CHECKING:
+    from registry.documents_diff import Difference
+
 Files = Annotated[
     tuple[Path, ...], Parameter(name=["--file", "-f"], help="A YAML file or a folder of them.", negative=())
 ]
+Detailed = Annotated[
+    bool, Parameter(negative=(), help="Exit code 0: nothing to do, 2: changes, 1: error, bad documents included.")
+]
+CHANGES = 2
 
 
 def validate(*, file: Files, output: Output = Format.TABLE) -> None:
     """Check documents: every error at once, with file, line, column and a suggestion."""
-    from registry.plan_file import read_documents
+    from registry.documents import KINDS, read_documents
 
-    plans = [found.plan for found in read_documents(file)]
-    said = [{"kind": "plan", "model": p.model, "variation": p.variation, "digest": p.digest} for p in plans]
-    emit(said, output, table="\n".join(f"plan {p.model}/{p.variation}: ok, {len(p.steps)} steps" for p in plans))
+    found = read_documents(file)
+    said = [{"kind": each.kind, "name": each.name, "digest": each.digest} for each in found]
+    lines = [f"{each.kind} {each.name}: ok, {KINDS[each.kind].says(each.value)}" for each in found]
+    emit(said, output, table="\n".join(lines))
+
+
+def diff(*, file: Files, detailed_exitcode: Detailed = False, output: Output = Format.TABLE) -> int:
+    """Show what apply would change, value by value. Documents that count and are not in the files stay as they are."""
+    import dataclasses
+
+    from registry.documents_diff import State
+    from registry.errors import SluiceError
+
+    try:
+        found = _differences(file)
+    except SluiceError as error:
+        if not detailed_exitcode or error.exit_code == 1:
+            raise
+        raise SluiceError(error.message, fix=error.fix) from error
+    lines = [
+        line
+        for each in found
+        for line in (f"{each.kind} {each.name}: {each.state}", *(f"  {change}" for change in each.changes))
+    ]
+    emit([dataclasses.asdict(each) for each in found], output, table="\n".join(lines))
+    has_changes = any(each.state is not State.UNCHANGED for each in found)
+    return CHANGES if detailed_exitcode and has_changes else 0
 
 
 def apply(*, file: Files, output: Output = Format.TABLE) -> None:
     """Apply documents. What is unchanged stays unchanged; a running rollout keeps the plan it started with."""
     from flows.cli.reach import call
-    from registry.plan_file import read_documents
+    from registry.documents import read_documents
 
-    done = [call("POST", "/api/v1/documents", {"plan": found.plan.document()}) for found in read_documents(file)]
+    found = read_documents(file)
+    bodies = [{"values": {"kind": each.kind, **each.body}, "where": each.where} for each in found]
+    done = [call("POST", "/api/v1/documents", body) for body in bodies]
     emit(done, output, table="\n".join(f"{d['applied']}: {'applied' if d['changed'] else 'unchanged'}" for d in done))
 
 
@@ -39,3 +72,16 @@ def plan_schema() -> None:
 
     print(json.dumps(schema(), indent=2))
     say("put this into the first line of a plan: # yaml-language-server: $schema=plan.schema.json")
+
+
+def _differences(file: tuple[Path, ...]) -> tuple[Difference, ...]:
+    from flows.cli.reach import call
+    from registry.documents import read_documents
+    from registry.documents_diff import Known, differences
+
+    found = read_documents(file)
+    known = [
+        Known(kind=each["kind"], name=each["name"], digest=each["digest"], body=each["body"])
+        for each in call("GET", "/api/v1/documents")["documents"]
+    ]
+    return differences(found, known)

@@ -54,9 +54,9 @@ def _rollout(rollout: str) -> int:
 def certify(*, file: File, output: Output = Format.TABLE) -> int:
     """Try a plan's gates on simulated traffic: equal candidates, planted harm, no data. Exit code 3 when it fails."""
     from flows.certify import certify as tried
-    from registry.plan_file import read_documents
+    from registry.documents import read_plans
 
-    found = [(each.plan, tried(each.plan, {})) for each in read_documents((file,))]
+    found = [(plan, tried(plan, {})) for plan in read_plans((file,))]
     said = [{"model": plan.model, "ok": sheet.ok, **dataclasses.asdict(sheet)} for plan, sheet in found]
     rows = [
         f"{'ok    ' if check.ok else 'FAILED'} {check.metric}: {check.name}: {check.reason}"
@@ -87,9 +87,9 @@ def _plans(model: str | None, variation: str, file: Path | None) -> list[tuple[P
     if (model is None) == (file is None):
         raise UsageError("name a model or a plan.", fix="sluice rollout forecast MODEL, or -f plan.yaml")
     if file is not None:
-        from registry.plan_file import read_documents
+        from registry.documents import read_plans
 
-        return [(each.plan, {}) for each in read_documents((file,))]
+        return [(plan, {}) for plan in read_plans((file,))]
     from flows.wiring import parts
 
     assert model is not None

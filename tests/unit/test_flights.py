@@ -16,7 +16,7 @@ from aiohttp import web
 from examples.flights.data import FEATURES, departures, stream, training
 from examples.flights.record import Answers, Record
 from examples.flights.replay import Departure, Pace, Replay, departing
-from registry.plan_file import read_documents
+from registry.documents import read_documents
 
 
 @pytest.fixture(scope="module")
@@ -149,4 +149,4 @@ def test_every_request_is_in_the_book_and_a_failed_one_has_no_outcome() -> None:
 def test_the_plan_is_valid() -> None:
     path = Path(__file__).parents[2] / "examples" / "flights" / "plan.yaml"
     (found,) = read_documents((path,))
-    assert found.plan.model == "delays"
+    assert found.value.model == "delays"

@@ -1,0 +1,188 @@
+"""Documents that people apply: YAML in, values of every kind out, or each error of all of them with its place and fix.
+
+`KINDS` is the one table of what can be applied; a new kind is a line in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from registry.errors import InvalidDocument, Problem, UsageError
+from registry.plan import Plan
+from registry.plan_file import read_plan_text
+from registry.yaml_text import Text, read_texts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """A kind of document: how it is read, named and kept."""
+
+    read: Callable[[Text], Any]
+    """The value of a text whose values are a mapping; None when it has problems, which are then noted in it."""
+    name: Callable[[Any], str]
+    """Its name among documents of its kind; the latest of a name counts."""
+    named_by: str
+    """The key that makes the name."""
+    body: Callable[[Any], dict[str, object]]
+    """What the ledger keeps, as JSON values that `read` reads back to an equal value."""
+    digest: Callable[[Any], str]
+    """Equal for two spellings of one document."""
+    says: Callable[[Any], str]
+    """A few words about it, for people."""
+
+
+KINDS: dict[str, Kind] = {
+    "plan": Kind(
+        read=read_plan_text,
+        name=lambda plan: f"{plan.model}/{plan.variation}",
+        named_by="model",
+        body=lambda plan: plan.document(),
+        digest=lambda plan: plan.digest,
+        says=lambda plan: f"{len(plan.steps)} steps",
+    ),
+}
+"""Every kind of document that can be applied."""
+ENDINGS = (".yaml", ".yml")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadDocument:
+    """A valid document and where it stands."""
+
+    where: str
+    line: int
+    kind: str
+    value: Any
+
+    @property
+    def name(self) -> str:
+        """Its name among documents of its kind."""
+        return KINDS[self.kind].name(self.value)
+
+    @property
+    def body(self) -> dict[str, object]:
+        """What the ledger keeps of it."""
+        return KINDS[self.kind].body(self.value)
+
+    @property
+    def digest(self) -> str:
+        """Equal for two spellings of one document."""
+        return KINDS[self.kind].digest(self.value)
+
+
+def read_documents(paths: Iterable[Path]) -> tuple[ReadDocument, ...]:
+    """The documents of files and of all YAML files in folders, in order of path.
+
+    Raises InvalidDocument with the problems of all of them, UsageError for a path that cannot be read.
+    """
+    texts = [text for file in _files(paths) for text in read_texts(_content(file), str(file))]
+    if not texts:
+        raise UsageError("there is no document to read.", fix="name a YAML file or a folder of them: -f plan.yaml")
+    return _read(texts)
+
+
+def read_plans(paths: Iterable[Path]) -> tuple[Plan, ...]:
+    """The plans among the documents. Raises what `read_documents` raises, and UsageError when there is none."""
+    plans = tuple(found.value for found in read_documents(paths) if isinstance(found.value, Plan))
+    if not plans:
+        raise UsageError("there is no plan among these documents.", fix="write kind: plan and what follows")
+    return plans
+
+
+def read_document(text: str, where: str) -> ReadDocument:
+    """The one document of a YAML text; `where` names it in errors. Raises InvalidDocument."""
+    texts = read_texts(text, where)
+    if len(texts) != 1:
+        message = f"one document is expected here, and there are {len(texts)}"
+        raise InvalidDocument((Problem(where=where, line=1, column=1, path="document", message=message),))
+    return _read(texts)[0]
+
+
+def document_from_values(values: object, where: str) -> ReadDocument:
+    """The document of values that came as JSON; problems name paths, not lines. Raises InvalidDocument."""
+    return _read([Text(where=where, values=values)])[0]
+
+
+def read_plan(text: str, where: str) -> Plan:
+    """The one plan of a YAML text. Raises InvalidDocument."""
+    return _plan(read_document(text, where))
+
+
+def plan_from_values(values: object, where: str) -> Plan:
+    """The plan of values that came as JSON. Raises InvalidDocument."""
+    return _plan(document_from_values(values, where))
+
+
+def _plan(found: ReadDocument) -> Plan:
+    if isinstance(found.value, Plan):
+        return found.value
+    place = Problem(where=found.where, line=found.line, column=1, path="kind", message=f"a {found.kind}, not a plan")
+    raise InvalidDocument((place,))
+
+
+def _files(paths: Iterable[Path]) -> list[Path]:
+    found: list[Path] = []
+    for path in paths:
+        inside = sorted(p for p in path.rglob("*") if p.suffix in ENDINGS and p.is_file()) if path.is_dir() else [path]
+        found += [file for file in inside if file not in found]
+    return found
+
+
+def _content(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(
+            f"{file} cannot be read: {error.strerror}.", fix="see the path and its permissions."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{file} is not UTF-8 text: {error.reason} at byte {error.start}.") from error
+
+
+def _read(texts: Sequence[Text]) -> tuple[ReadDocument, ...]:
+    found = [(text, document) for text in texts if (document := _document(text)) is not None]
+    _refuse_twice(found)
+    problems = [problem for text in texts for problem in text.problems]
+    if problems:
+        raise InvalidDocument(tuple(sorted(problems, key=lambda p: (p.where, p.line, p.column))))
+    return tuple(document for _, document in found)
+
+
+def _document(text: Text) -> ReadDocument | None:
+    """The document of a text; None when it has problems, which are then noted in it."""
+    values = text.values
+    if not isinstance(values, dict):
+        if not text.problems:
+            text.add((), "a document is a mapping of keys and values", "write kind: plan and what follows")
+        return None
+    kind = values.get("kind")
+    if not isinstance(kind, str) or kind not in KINDS:
+        _refuse_kind(text, kind)
+        return None
+    value = KINDS[kind].read(text)
+    return None if value is None else ReadDocument(where=text.where, line=text.line, kind=kind, value=value)
+
+
+def _refuse_kind(text: Text, kind: object) -> None:
+    known = ", ".join(KINDS)
+    if kind is None:
+        text.add((), "kind is missing", f"write kind: one of {known}")
+    else:
+        text.add(("kind",), f"there is no kind {kind!r}", f"known are {known}", on_value=True)
+
+
+def _refuse_twice(found: Sequence[tuple[Text, ReadDocument]]) -> None:
+    first: dict[tuple[str, str], Text] = {}
+    for text, document in found:
+        earlier = first.setdefault((document.kind, document.name), text)
+        if earlier is not text:
+            named_by = KINDS[document.kind].named_by
+            message = f"{document.name} has a {document.kind} already, in {earlier.where}:{earlier.line}"
+            text.add((named_by,), message, _other_name(document.kind))
+
+
+def _other_name(kind: str) -> str:
+    return "keep one of them, or name another variation" if kind == "plan" else "keep one of them"

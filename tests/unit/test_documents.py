@@ -1,0 +1,116 @@
+"""Documents of every kind: what apply would change, said value by value; a running rollout keeps its plan."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from flows.cli import app
+from registry import orders
+from registry.documents import KINDS, document_from_values, read_document
+from registry.documents_diff import Known, State, differences
+from registry.ledger.sql import SqlLedger
+from registry.orders import Request
+from registry.plan import Plan
+from registry.settings import Settings
+from tests.unit.rollouts import _AT as NOW
+
+PLAN = """\
+kind: plan
+model: delays
+unit: x-user-id
+steps:
+  - {weight: 10, min_requests: 100}
+  - {weight: 50, approval: true}
+"""
+
+
+def known(text: str) -> Known:
+    found = read_document(text, "old.yaml")
+    return Known(kind=found.kind, name=found.name, digest=found.digest, body=found.body)
+
+
+def test_a_document_is_new_changed_or_unchanged_value_by_value() -> None:
+    new = read_document(PLAN.replace("min_requests: 100", "min_requests: 250").replace("unit: x-user-id\n", ""), "p")
+    (changed,) = differences([new], [known(PLAN)])
+    assert (changed.state, [str(each) for each in changed.changes]) == (
+        State.CHANGED,
+        ["- unit: x-user-id", "~ steps.0.min_requests: 100 -> 250"],
+    )
+    assert [each.state for each in differences([new, new], [known(PLAN), known(PLAN)])] == [State.CHANGED] * 2
+    assert differences([new], [])[0].state is State.NEW
+
+
+def test_two_spellings_of_one_document_are_no_change() -> None:
+    other = read_document(PLAN.replace("weight: 10,", "weight: 10%,"), "p")
+    assert differences([other], [known(PLAN)])[0].state is State.UNCHANGED
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_the_ledger_keeps_is_read_back_as_the_same_document(kind: str) -> None:
+    examples = {"plan": PLAN}
+    if kind not in examples:
+        pytest.skip("its own tests say so")
+    found = read_document(examples[kind], "p")
+    again = document_from_values({"kind": found.kind, **found.body}, "ledger")
+    assert (again.value, again.digest, again.name) == (found.value, found.digest, found.name)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of documents, and an empty ledger that the command line reaches by itself."""
+    from flows import wiring
+
+    monkeypatch.setenv("SLUICE_LEDGER", f"sqlite:///{tmp_path}/ledger.db")
+    monkeypatch.setenv("SLUICE_STATE", str(tmp_path / "state"))
+    wiring.parts.cache_clear()
+    documents = tmp_path / "documents"
+    documents.mkdir()
+    (documents / "delays.yaml").write_text(PLAN)
+    yield documents
+    wiring.parts.cache_clear()
+
+
+def sluice(*words: str) -> int:
+    code = app(words, print_error=True, exit_on_error=False, result_action="return_value")
+    return code or 0
+
+
+def test_diff_says_by_its_exit_code_whether_apply_would_change_something(folder: Path) -> None:
+    assert sluice("diff", "-f", str(folder), "--detailed-exitcode") == 2
+    assert sluice("apply", "-f", str(folder)) == 0
+    assert sluice("diff", "-f", str(folder), "--detailed-exitcode") == 0
+    (folder / "delays.yaml").write_text(PLAN.replace("weight: 50", "weight: 40"))
+    assert sluice("diff", "-f", str(folder)) == 0
+    assert sluice("diff", "-f", str(folder), "--detailed-exitcode") == 2
+
+
+def test_a_bad_document_is_an_error_and_not_a_change(folder: Path) -> None:
+    from registry.errors import SluiceError
+
+    (folder / "delays.yaml").write_text(PLAN.replace("steps", "stepps"))
+    with pytest.raises(SluiceError) as raised:
+        sluice("diff", "-f", str(folder), "--detailed-exitcode")
+    assert (raised.value.exit_code, "did you mean steps?" in str(raised.value)) == (1, True)
+
+
+def test_apply_of_a_folder_is_idempotent(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sluice("apply", "-f", str(folder))
+    capsys.readouterr()
+    sluice("apply", "-f", str(folder), "-o", "json")
+    assert json.loads(capsys.readouterr().out) == [{"applied": "plan delays/default", "changed": False}]
+
+
+def test_a_running_rollout_keeps_the_plan_it_started_with(folder: Path) -> None:
+    ledger, who = SqlLedger(Settings.read().ledger_url()), Request(actor="ada", cause="cli")
+    plan = Plan.model_validate(read_document(PLAN, "p").body)
+    first = orders.deploy(ledger, plan=plan, version="1", request=who, now=NOW).rollout
+    (folder / "delays.yaml").write_text(PLAN.replace("weight: 50", "weight: 40"))
+    sluice("apply", "-f", str(folder))
+    applied = ledger.applied("plan", "delays/default")
+    assert applied is not None
+    assert [step.weight for step in Plan.recorded(applied.body).steps] == [1000, 4000]
+    assert [step.weight for step in ledger.rollout(first.id).plan.steps] == [1000, 5000]
+    ledger.close()
