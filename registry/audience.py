@@ -1,13 +1,28 @@
 """Audience: who a request comes from, as conditions on its metadata. Pure.
 
 Metadata are a request's headers: names without regard to case, values with. A header that is sent twice is one value,
-joined by commas, as HTTP says. An empty value is present. A missing header matches nothing but a `Not`.
+joined by commas, as HTTP says. An empty value is present. A missing header matches nothing but a `Not`. Blanks around a
+value are no part of it. Values are compared byte by byte in UTF-8; bytes that are no UTF-8 are Python's surrogates.
+
+A number is digits, with a `-` before them and a point and more digits after them if wanted: `007` is 7. What else might
+be read as a number, `1e3`, `+5`, `.5`, `1,000`, `NaN`, is none and lies in no range.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import re2
+
+NUMBER = "^-?[0-9]+([.][0-9]+)?$"
+"""What a `Range` takes for a number, in RE2."""
+_NUMBER = re.compile(NUMBER.removesuffix("$") + r"\Z", re.ASCII)
 
 
 class Operator(StrEnum):
@@ -77,3 +92,75 @@ class Audience:
     name: str
     condition: Condition
     description: str = ""
+
+
+def matches(condition: Condition, metadata: Mapping[str, str]) -> bool:
+    """Whether a request with these metadata meets the condition. The data plane answers the same."""
+    return _meets(condition, headers(metadata.items()))
+
+
+def headers(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Metadata as a request carries them: names in lower case, values without blanks around, repeated ones joined."""
+    found: dict[str, str] = {}
+    for name, value in pairs:
+        key, text = name.lower(), value.strip(" \t")
+        found[key] = f"{found[key]},{text}" if key in found else text
+    return found
+
+
+@lru_cache(maxsize=512)
+def whole(pattern: str) -> re2._Regexp:
+    """A pattern that must match a whole value. Raises ValueError, saying what is wrong with it."""
+    import re2
+
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        re2.compile(pattern, options)
+        return re2.compile(whole_pattern(pattern), options)
+    except re2.error as error:
+        said = error.args[0]
+        raise ValueError(said.decode() if isinstance(said, bytes) else str(said)) from None
+
+
+def whole_pattern(pattern: str) -> str:
+    """The pattern, anchored at both ends."""
+    return f"^(?:{pattern})$"
+
+
+def _meets(condition: Condition, found: Mapping[str, str]) -> bool:
+    match condition:
+        case Match(header=header, operator=operator, operands=operands):
+            value = found.get(header.lower())
+            return value is not None and any(_compares(operator, value, operand) for operand in operands)
+        case Present(header=header):
+            return header.lower() in found
+        case Range(header=header, low=low, high=high):
+            return _within(found.get(header.lower()), low, high)
+        case Not(condition=inner):
+            return not _meets(inner, found)
+        case AllOf(conditions=conditions):
+            return all(_meets(each, found) for each in conditions)
+        case AnyOf(conditions=conditions):
+            return any(_meets(each, found) for each in conditions)
+
+
+def _compares(operator: Operator, value: str, operand: str) -> bool:
+    match operator:
+        case Operator.EXACT:
+            return value == operand
+        case Operator.PREFIX:
+            return value.startswith(operand)
+        case Operator.SUFFIX:
+            return value.endswith(operand)
+        case Operator.CONTAINS:
+            return operand in value
+        case Operator.REGEX:
+            return whole(operand).search(value.encode("utf-8", "surrogateescape")) is not None
+
+
+def _within(value: str | None, low: float | None, high: float | None) -> bool:
+    if value is None or not _NUMBER.match(value):
+        return False
+    number = float(value)
+    return (low is None or number >= low) and (high is None or number <= high)
