@@ -25,6 +25,9 @@ class Requested:
     actor: str
     cause: str
     """The door: cli, prefect, console, alias:candidate, stage:Production, tag:deploy=yes, keeper."""
+    former_stages: dict[str, str] = field(default_factory=dict)
+    """Stage triggers: the stages that versions had before the move that asked for this. They get them back unless it is
+    promoted."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from registry.build import slug
+from registry.doors import Sighting
 from registry.errors import LedgerConflict, NotFound, Refused, TargetBusy
 from registry.facts import (
     Aborted,
@@ -39,7 +40,9 @@ class Request:
     actor: str
     cause: str
     by_name: bool = True
-    """Whether this very version was named. Triggers see a state, they name nothing."""
+    """Whether this very version was named. Triggers and schedules see a state, they name nothing."""
+    sighting: Sighting | None = None
+    """Triggers: what was seen, and since when."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +58,8 @@ def start(
 ) -> Started:
     """Ask for `version` to be rolled out by `plan`.
 
-    The same (model, variation, version, plan digest) asked for twice is one rollout. One that ended without success is
-    asked for again only by name.
+    The same (model, variation, version, plan digest, strategy) asked for twice is one rollout. A version that ended
+    without success starts again when asked for by name; for a trigger, something about it must have changed since.
     """
     if plan.strategy is not Strategy.CANARY:
         raise Refused(
@@ -77,13 +80,20 @@ def start(
             f"{plan.model} v{version} is older than stable v{stable.requested.version}.",
             fix=f"at once: sluice rollback {plan.model} --to {version}; ramped like a new one: --allow-older",
         )
-    same = _same_intent(mine, version, plan.digest)
-    if same and (not same[-1].is_ended or not request.by_name):
+    same = _same_intent(mine, version, plan.digest, chosen)
+    if same and not same[-1].is_ended:
         return Started(rollout=same[-1], created=False)
-    _make_room(ledger, plan, current(mine), version, now)
+    tried = [r for r in mine if r.requested.version == version]
+    if tried and not request.by_name and not _is_new_to(tried[-1], plan, request.sighting):
+        return Started(rollout=tried[-1], created=False)
+    if chosen is Strategy.SHADOW:
+        _refuse_crowd(plan, mine)
+    else:
+        _make_room(ledger, plan, current(mine), version, now)
     requested = Requested(
         model=plan.model, variation=plan.variation, version=version, strategy=plan.strategy.value,
         plan=plan.document(), plan_digest=plan.digest, actor=request.actor, cause=request.cause,
+        former_stages=request.sighting.former if request.sighting else {},
     )  # fmt: skip
     return _open(ledger, requested, attempt=len(same), now=now)
 
@@ -279,6 +289,42 @@ def _make_room(ledger: Ledger, plan: Plan, held: Rollout | None, version: str, n
             raise TargetBusy(
                 f"rollout {held.id} of {plan.model}/{plan.variation} is {held.phase}.",
                 fix=f"wait for it, or: sluice rollout abort {held.id}",
+def _refuse_strategy(plan: Plan, chosen: Strategy) -> None:
+    match chosen:
+        case Strategy.CANARY:
+            return
+        case Strategy.SHADOW if plan.shadow is not None:
+            return
+        case Strategy.SHADOW:
+            raise Refused(
+                f"the plan of {plan.model}/{plan.variation} does not say how to compare in the shadow.",
+                fix="add shadow: {sample: 20, max_time: 2h} to it, and apply it",
+            )
+        case Strategy.AB:
+            raise Refused(
+                "the strategy ab is not driven yet: its plan would be followed like a canary's.",
+                fix="strategy: canary",
+            )
+
+
+def _refuse_crowd(plan: Plan, rollouts: Sequence[Rollout]) -> None:
+    """Each shadow costs the host as many requests as it copies."""
+    shadows = [r.id for r in rollouts if r.is_shadow and not r.is_ended]
+    if len(shadows) >= MOST_SHADOWS:
+        raise TargetBusy(
+            f"{plan.model}/{plan.variation} has {len(shadows)} shadows under way: {', '.join(shadows)}.",
+            fix=f"wait for one to end, or: sluice rollout abort {shadows[0]}",
+        )
+
+
+def _is_new_to(last: Rollout, plan: Plan, sighting: Sighting | None) -> bool:
+    """Whether a trigger sees something that the version's last rollout did not."""
+    if last.ended_at is None or sighting is None:
+        return False
+    is_replanned = plan.trigger is not None and plan.trigger.replan and last.requested.plan_digest != plan.digest
+    return is_replanned or (sighting.at is not None and sighting.at > last.ended_at)
+
+
             )
         case OnNewer.SUPERSEDE:
             if held.phase is not Phase.BAKING:

@@ -37,6 +37,9 @@ class Trigger(Document):
     """A version that is moved to this stage."""
     tag: dict[str, str] | None = None
     """A version that gets this tag: {key: value}."""
+    replan: bool = False
+    """Whether a version that ended without success starts once more when a changed plan is applied. Otherwise something
+    about the version must change, or a person asks for it by name."""
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
@@ -257,6 +260,14 @@ class Plan(Document):
     @classmethod
     def recorded(cls, document: dict[str, object]) -> Self:
         """The plan that a ledger holds: rules that came after it do not undo it."""
+class OnWithdrawn(StrEnum):
+    """What happens to a rollout whose version is taken back in MLflow: its trigger points at it no more."""
+
+    ABORT = "abort"
+    PAUSE = "pause"
+    IGNORE = "ignore"
+
+
         return cls.model_validate(document, context=_RECORDED)
 
     def document(self) -> dict[str, object]:
@@ -275,3 +286,6 @@ class Plan(Document):
 
 
 _RECORDED = {"recorded": True}
+    on_withdrawn: OnWithdrawn = OnWithdrawn.ABORT
+    """What happens when the trigger's alias, stage or tag is taken from the version under way, and is given to no newer
+    one. A version that is deleted is aborted in any case."""

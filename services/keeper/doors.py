@@ -1,4 +1,4 @@
-"""The look at the catalog: every applied plan with a trigger, and the order that follows from what it points at."""
+"""The look at the catalog: the order that follows from what a plan's trigger points at, and what was taken back."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import structlog
 
 from registry import orders
 from registry.build import Build
-from registry.doors import cause, triggered
-from registry.errors import Refused
+from registry.doors import Sighting, Withdrawal, cause, sight, triggered, withdrawal
+from registry.errors import LedgerConflict, Refused
 from registry.ledger import Ledger
-from registry.plan import Plan
+from registry.plan import OnWithdrawn, Plan, Trigger
+from registry.rollout import Phase, Rollout
 
 log = structlog.get_logger("doors")
 
@@ -27,24 +28,18 @@ class Catalog(Protocol):
 
 
 def look_at_catalog(ledger: Ledger, catalog: Catalog, now: datetime) -> tuple[str, ...]:
-    """Order a rollout for every plan whose trigger points at a build; the ids of those that are new."""
-    started = []
-    for plan in applied_plans(ledger):
-        if plan.trigger is None:
-            continue
-        build = triggered(plan.trigger, catalog.builds(plan.model))
-        if build is None:
-            continue
-        request = orders.Request(actor="mlflow", cause=cause(plan.trigger), by_name=False)
-        try:
-            order = orders.start(ledger, plan=plan, version=build.ref.version, request=request, now=now)
-        except Refused as refused:
-            _remember_refusal(ledger, plan, build, refused)
-            continue
-        if order.created:
-            log.info("rollout ordered", rollout=order.rollout.id, cause=request.cause)
-            started.append(order.rollout.id)
-    return tuple(started)
+    """Take back what was withdrawn, then order a rollout for every plan whose trigger points at a build.
+
+    The ids of the rollouts that are new. Raises CatalogUnavailable; nothing follows from a catalog half read.
+    """
+    plans = [plan for plan in applied_plans(ledger) if plan.trigger is not None]
+    under_way = [rollout for rollout in ledger.rollouts() if not rollout.is_ended and not rollout.took_over]
+    models = {plan.model for plan in plans} | {rollout.requested.model for rollout in under_way}
+    seen = {model: tuple(catalog.builds(model)) for model in sorted(models)}
+    for rollout in under_way:
+        _take_back(ledger, rollout, seen[rollout.requested.model], now)
+    started = (_look(ledger, plan, plan.trigger, seen[plan.model], now) for plan in plans if plan.trigger is not None)
+    return tuple(name for name in started if name is not None)
 
 
 def applied_plans(ledger: Ledger) -> tuple[Plan, ...]:
@@ -55,6 +50,71 @@ def applied_plans(ledger: Ledger) -> tuple[Plan, ...]:
 def plan_name(model: str, variation: str) -> str:
     """The name under which a target's plan is applied."""
     return f"{model}/{variation}"
+
+
+def _look(ledger: Ledger, plan: Plan, trigger: Trigger, builds: Sequence[Build], now: datetime) -> str | None:
+    """Look through one trigger; the id of the rollout that this started."""
+    seen = _remembered_sighting(ledger, plan, trigger, builds, now)
+    build = triggered(trigger, builds)
+    if build is None:
+        return None
+    request = orders.Request(actor="mlflow", cause=cause(trigger), by_name=False, sighting=seen)
+    try:
+        order = orders.start(ledger, plan=plan, version=build.ref.version, request=request, now=now)
+    except Refused as refused:
+        _remember_refusal(ledger, plan, build, refused)
+        return None
+    if not order.created:
+        return None
+    log.info("rollout ordered", rollout=order.rollout.id, cause=request.cause)
+    return order.rollout.id
+
+
+def _remembered_sighting(
+    ledger: Ledger, plan: Plan, trigger: Trigger, builds: Sequence[Build], now: datetime
+) -> Sighting:
+    """The sighting, made durable before anything follows from it: so a crash in between does not make it news again."""
+    key = f"sight:{plan_name(plan.model, plan.variation)}:{cause(trigger)}"
+    known = Sighting.recorded(ledger.recall(key))
+    seen = sight(known, trigger, builds, now)
+    if seen != known:
+        ledger.remember(key, seen.note())
+    return seen
+
+
+def _take_back(ledger: Ledger, rollout: Rollout, builds: Sequence[Build], now: datetime) -> None:
+    """Do, once, what the plan says of a version that was taken back in the catalog."""
+    found = withdrawal(rollout, builds, ledger.rollouts(model=rollout.requested.model))
+    key = f"withdrawn:{rollout.id}"
+    if found is None or ledger.recall(key) == {"found": found.value}:
+        return
+    try:
+        _follow(ledger, rollout, found, now)
+    except (Refused, LedgerConflict) as error:
+        log.info("will look again", rollout=rollout.id, why=str(error))
+        return
+    ledger.remember(key, {"found": found.value})
+
+
+def _follow(ledger: Ledger, rollout: Rollout, found: Withdrawal, now: datetime) -> None:
+    reason = _why(rollout, found)
+    log.warning("version taken back", rollout=rollout.id, why=reason)
+    policy = OnWithdrawn.ABORT if found is Withdrawal.DELETED else rollout.plan.on_withdrawn
+    match policy:
+        case OnWithdrawn.IGNORE:
+            return
+        case OnWithdrawn.PAUSE if rollout.phase is not Phase.QUEUED:
+            orders.pause(ledger, rollout.id, actor="mlflow", reason=reason, now=now)
+        case OnWithdrawn.PAUSE | OnWithdrawn.ABORT:
+            orders.abort(ledger, rollout.id, actor="mlflow", reason=reason, now=now)
+
+
+def _why(rollout: Rollout, found: Withdrawal) -> str:
+    match found:
+        case Withdrawal.DELETED:
+            return f"{rollout.candidate} was deleted from MLflow"
+        case Withdrawal.LEFT:
+            return f"{rollout.requested.cause} does not point at {rollout.candidate} any more"
 
 
 def _remember_refusal(ledger: Ledger, plan: Plan, build: Build, refused: Refused) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from registry import orders
+from registry.doors import Sighting
 from registry.errors import IllegalMove, Refused, TargetBusy
 from registry.facts import Packed, Ready, StepEntered
 from registry.ledger.memory import MemoryLedger
@@ -99,11 +101,21 @@ def test_an_aborted_version_starts_again_only_by_name() -> None:
     assert by_name.rollout.id != first.id
 
 
-def test_another_plan_is_another_intent() -> None:
+def test_a_changed_plan_is_another_intent_of_a_person_and_none_of_a_trigger() -> None:
     ledger = serving()
     first = start(ledger, "2", BY_TRIGGER).rollout
     orders.abort(ledger, first.id, actor="ada", reason="no", now=NOW)
-    assert start(ledger, "2", BY_TRIGGER, plan=plan(bake="1m")).created
+    assert not start(ledger, "2", BY_TRIGGER, plan=plan(bake="1m")).created
+    assert start(ledger, "2", plan=plan(bake="1m")).created
+
+
+def test_a_changed_plan_starts_an_aborted_version_where_the_plan_says_so() -> None:
+    ledger, seen = serving(), replace(BY_TRIGGER, sighting=Sighting(version="2"))
+    trigger = {"tag": {"deploy": "yes"}, "replan": True}
+    first = start(ledger, "2", seen, plan=plan(trigger=trigger)).rollout
+    orders.abort(ledger, first.id, actor="ada", reason="no", now=NOW)
+    assert not start(ledger, "2", seen, plan=plan(trigger=trigger)).created
+    assert start(ledger, "2", seen, plan=plan(trigger=trigger, bake="1m")).created
 
 
 def test_a_newer_candidate_queues_and_takes_its_turn() -> None:
