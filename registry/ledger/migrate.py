@@ -9,7 +9,7 @@ from sqlalchemy import Engine, inspect, text
 from registry.errors import SluiceError
 from registry.ledger.engine import reading, writing
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest migration; tests hold it against the folder."""
 VERSION_TABLE = "sluice_ledger_version"
 

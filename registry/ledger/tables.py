@@ -77,3 +77,21 @@ notes = Table(
     Column("key", Text, primary_key=True),
     Column("value", Text, nullable=False),
 )
+
+calls = Table(
+    "calls",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("at", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("method", Text, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("key", Text),
+    Column("status", Integer),
+    Column("answer", Text),
+    Index("calls_by_key", "actor", "key"),
+    sqlite_autoincrement=True,
+)
+"""Requests to change something through the API, kept before they act."""

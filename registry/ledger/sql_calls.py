@@ -1,0 +1,72 @@
+"""Calls in the ledger's database."""
+
+from __future__ import annotations
+
+from sqlalchemy import Row, insert, select, update
+
+from registry.ledger.calls import KEY_LIFE, Call
+from registry.ledger.engine import connect, reading, writing
+from registry.ledger.migrate import migrate
+from registry.ledger.tables import calls
+from registry.ledger.times import from_text, to_text
+
+
+class SqlCalls:
+    """Calls that any number of processes share, at a ledger's URL. Raises what SqlLedger raises."""
+
+    def __init__(self, url: str) -> None:
+        self._engine = connect(url)
+        migrate(self._engine)
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._engine.dispose()
+
+    def begin(self, call: Call) -> Call:
+        row = {
+            "at": to_text(call.at),
+            "actor": call.actor,
+            "role": call.role,
+            "method": call.method,
+            "path": call.path,
+            "digest": call.digest,
+            "key": call.key,
+        }
+        same_key = select(calls).where(
+            calls.c.actor == call.actor, calls.c.key == call.key, calls.c.at > to_text(call.at - KEY_LIFE)
+        )
+        with writing(self._engine) as connection:
+            known = connection.execute(same_key).first() if call.key is not None else None
+            if known is not None:
+                return _call(known)
+            number = connection.execute(insert(calls).values(row)).inserted_primary_key
+            assert number is not None
+            return _call(connection.execute(select(calls).where(calls.c.number == number[0])).one())
+
+    def finish(self, number: int, status: int, answer: str) -> None:
+        with writing(self._engine) as connection:
+            connection.execute(update(calls).where(calls.c.number == number).values(status=status))
+            keyed = (calls.c.number == number, calls.c.key.is_not(None))
+            connection.execute(update(calls).where(*keyed).values(answer=answer))
+
+    def latest(self, *, limit: int, before: int | None = None) -> tuple[Call, ...]:
+        wanted = select(calls).order_by(calls.c.number.desc()).limit(limit)
+        if before is not None:
+            wanted = wanted.where(calls.c.number < before)
+        with reading(self._engine) as connection:
+            return tuple(_call(row) for row in connection.execute(wanted))
+
+
+def _call(row: Row[tuple[object, ...]]) -> Call:
+    return Call(
+        at=from_text(row.at),
+        actor=row.actor,
+        role=row.role,
+        method=row.method,
+        path=row.path,
+        digest=row.digest,
+        key=row.key,
+        number=row.number,
+        status=row.status,
+        answer=row.answer,
+    )
