@@ -30,6 +30,7 @@ def say(*, plan: Plan, gate: GateSpec, guardrail: bool, step: int, k: int, state
         k=k,
         guardrail=guardrail,
         margin=margin,
+        bound=None if margin is None or moves else _figure(_in_unit(state.trial, margin, readout)),
         ruled_out=_ruled_out(state.trial),
         stable_n=stable.n,
         candidate_n=candidate.n,
@@ -65,7 +66,7 @@ def _answer(state: State, guardrail: bool, margin: float | None, readout: Estima
         return Answer.PASS, f"{_capped(state.cap)} shown at look {state.cap.shown_at}: {seen}"
     if margin is None:
         return Answer.PASS, f"no harm found, and no margin asked for: {seen}"
-    bound = _bound(trial.design.sign * margin, margin, readout, moves)
+    bound = _bound(trial, margin, readout, moves)
     at = trial.ruled_out(margin)
     if at is not None:
         return Answer.PASS, f"{bound} ruled out at look {at}: {seen}"
@@ -106,11 +107,16 @@ def _interval(readout: Estimate) -> str:
     return f"{readout.value:+.3g} [{low}, {high}]"
 
 
-def _bound(signed: float, margin: float, readout: Estimate, moves: bool) -> str:
+def _bound(trial: Trial, margin: float, readout: Estimate, moves: bool) -> str:
     """The margin in the metric's unit; of a moved threshold, how far it is moved."""
     if moves:
         return f"durations {format_share(margin)} longer"
-    return f"{signed * (readout.level or 0.0):+.3g} ({format_share(margin)})"
+    return f"{_in_unit(trial, margin, readout):+.3g} ({format_share(margin)})"
+
+
+def _in_unit(trial: Trial, margin: float, readout: Estimate) -> float:
+    """The relative harm as a difference of means, signed towards harm."""
+    return trial.design.sign * margin * (readout.level or 0.0)
 
 
 def _hint(state: State) -> str:

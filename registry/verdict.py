@@ -36,6 +36,8 @@ class Verdict:
     guardrail: bool = False
     margin: float | None = None
     """The relative harm that must be ruled out at this step, such as 0.05; None: the gate only stops."""
+    bound: float | None = None
+    """The margin in the metric's unit, signed towards harm; None without a margin, and where it moves a threshold."""
     ruled_out: tuple[float, ...] = ()
     """The margins ruled out at some look so far."""
     stable_n: int = 0
