@@ -163,4 +163,4 @@ def _within(value: str | None, low: float | None, high: float | None) -> bool:
     if value is None or not _NUMBER.match(value):
         return False
     number = float(value)
-    return (low is None or number >= low) and (high is None or number <= high)
+    return (low is None or number >= float(low)) and (high is None or number <= float(high))

@@ -6,9 +6,14 @@ request to its variation `default`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
-from registry.audience import Audience
+from registry.audience import Audience, headers, matches
+from registry.layout import Held, lay_out
+
+FALLBACK = "default"
+"""The audience of every request that no other audience takes, and the variation it gets unless told otherwise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +39,8 @@ class Connection:
     audience: Audience
     weighted: tuple[Weighted, ...]
     copied: tuple[Copied, ...] = ()
+    layout: tuple[Held, ...] = ()
+    """Which slots each variation holds; `settled` fills it in. None: as the weights say, in their order."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,12 +49,40 @@ class Connections:
 
     model: str
     ordered: tuple[Connection, ...] = ()
-    fallback: tuple[Weighted, ...] = (Weighted(variation="default"),)
+    fallback: tuple[Weighted, ...] = (Weighted(variation=FALLBACK),)
     """Who serves the requests that no audience takes; more than one only for an experiment over everybody."""
+    fallback_copied: tuple[Copied, ...] = ()
+    fallback_layout: tuple[Held, ...] = ()
 
     @property
     def variations(self) -> tuple[str, ...]:
         """Every variation that is named, each once."""
         served = [part.variation for connection in self.ordered for part in connection.weighted]
         copied = [part.variation for connection in self.ordered for part in connection.copied]
-        return tuple(dict.fromkeys([*served, *copied, *(part.variation for part in self.fallback)]))
+        rest = [part.variation for part in self.fallback] + [part.variation for part in self.fallback_copied]
+        return tuple(dict.fromkeys([*served, *copied, *rest]))
+
+    def takes(self, metadata: Mapping[str, str]) -> Connection | None:
+        """The first connection whose audience a request with these metadata belongs to; None: the fallback."""
+        found = headers(metadata.items())
+        return next((each for each in self.ordered if matches(each.audience.condition, found)), None)
+
+
+def weights(weighted: tuple[Weighted, ...]) -> dict[str, int]:
+    """The relative weight of each variation."""
+    return {part.variation: part.weight for part in weighted}
+
+
+def settled(wanted: Connections, before: Connections | None) -> Connections:
+    """The connections with layouts that move as few units as possible from where they were before.
+
+    An audience keeps its layout by its name, wherever it stands in the order. Raises ValueError where no weight is
+    above 0.
+    """
+    former = {each.audience.name: each.layout for each in before.ordered} if before else {}
+    ordered = (
+        replace(each, layout=lay_out(weights(each.weighted), former.get(each.audience.name, ())))
+        for each in wanted.ordered
+    )
+    rest = lay_out(weights(wanted.fallback), before.fallback_layout if before else ())
+    return replace(wanted, ordered=tuple(ordered), fallback_layout=rest)

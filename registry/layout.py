@@ -1,0 +1,108 @@
+"""Layout: which of an audience's 10,000 slots each of its variations holds. Pure.
+
+It is stored with the weights it was made for, because how to move the fewest units follows from what was there before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+SLOTS = 10_000
+"""The places that units hash into."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """Neighbouring slots of one variation."""
+
+    variation: str
+    slots: int
+
+
+def lay_out(weights: Mapping[str, int], before: Sequence[Held] = ()) -> tuple[Held, ...]:
+    """Share the slots by relative weights, moving as few as can be from one variation to another.
+
+    What nobody held before goes in the order of the weights. Raises ValueError when no weight is above 0.
+    """
+    owed = quotas(weights)
+    kept = _keep(before, owed)
+    for variation, slots in _owners(kept).items():
+        owed[variation] -= slots
+    return _merged(_fill(kept, owed))
+
+
+def quotas(weights: Mapping[str, int]) -> dict[str, int]:
+    """Slots of each variation: its share, rounded so that all are given, and one at least for a weight above 0."""
+    if not 0 < sum(weight > 0 for weight in weights.values()) <= SLOTS or min(weights.values()) < 0:
+        raise ValueError(f"no shares follow from the weights {dict(weights)}")
+    total = sum(weights.values())
+    shares = {name: SLOTS * weight / total for name, weight in weights.items()}
+    slots = {name: max(int(share), 1 if weights[name] else 0) for name, share in shares.items()}
+    while (missing := SLOTS - sum(slots.values())) != 0:
+        step = 1 if missing > 0 else -1
+        slots[max(slots, key=lambda name: (shares[name] - slots[name]) * step)] += step
+    return slots
+
+
+def changed(before: Sequence[Held], after: Sequence[Held]) -> int:
+    """How many slots have another variation than before."""
+    pairs = zip(_each(before), _each(after), strict=True)
+    return sum(old != new for old, new in pairs)
+
+
+def intervals(layout: Sequence[Held]) -> dict[str, tuple[range, ...]]:
+    """Where each variation's slots are, in order."""
+    found: dict[str, tuple[range, ...]] = {}
+    start = 0
+    for held in layout:
+        found[held.variation] = (*found.get(held.variation, ()), range(start, start + held.slots))
+        start += held.slots
+    return found
+
+
+def _keep(before: Sequence[Held], quota: Mapping[str, int]) -> list[tuple[str | None, int]]:
+    """The former runs, cut where their variation may not keep them all; what is free has no owner."""
+    room = dict(quota)
+    kept: list[tuple[str | None, int]] = []
+    for held in before:
+        keeps = min(held.slots, room.get(held.variation, 0))
+        kept += [(held.variation, keeps), (None, held.slots - keeps)]
+        room[held.variation] = room.get(held.variation, 0) - keeps
+    kept.append((None, SLOTS - sum(held.slots for held in before)))
+    return [(owner, slots) for owner, slots in kept if slots]
+
+
+def _fill(kept: Sequence[tuple[str | None, int]], owed: dict[str, int]) -> Iterable[Held]:
+    """Give what is free to those who are owed: first to the neighbour on the left, so that runs stay few."""
+    last = ""
+    for owner, slots in kept:
+        free = slots
+        if owner is not None:
+            last = owner
+            yield Held(variation=owner, slots=slots)
+            continue
+        while free:
+            last = last if owed.get(last) else next(name for name, slots in owed.items() if slots)
+            given = min(free, owed[last])
+            owed[last] -= given
+            free -= given
+            yield Held(variation=last, slots=given)
+
+
+def _owners(kept: Iterable[tuple[str | None, int]]) -> dict[str, int]:
+    totals: dict[str, int] = {}
+    for owner, slots in kept:
+        if owner is not None:
+            totals[owner] = totals.get(owner, 0) + slots
+    return totals
+
+
+def _merged(layout: Iterable[Held]) -> tuple[Held, ...]:
+    runs = groupby(layout, key=lambda held: held.variation)
+    return tuple(Held(variation=name, slots=sum(held.slots for held in run)) for name, run in runs)
+
+
+def _each(layout: Sequence[Held]) -> Iterable[str]:
+    return (held.variation for held in layout for _ in range(held.slots))

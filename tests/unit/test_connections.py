@@ -1,0 +1,111 @@
+"""Connections: who takes a request, what the ledger keeps, and how few units move when weights change."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from registry.audience import Audience, Operator
+from registry.connections import Connection, Connections, Copied, Weighted, settled
+from registry.connections_record import all_connections, connect, connections_of, document, read, read_condition
+from registry.layout import SLOTS, Held, changed, lay_out, quotas
+from registry.ledger.memory import MemoryLedger
+from registry.ledger.withdrawal import withdrawn
+from tests.audience_cases import CASES, match
+
+NOW = datetime(2026, 11, 22, tzinfo=UTC)
+WEIGHTS = st.dictionaries(st.sampled_from("abcdefg"), st.integers(0, 50), min_size=1).filter(
+    lambda weights: any(weights.values())
+)
+
+
+def audience(name: str, state: str) -> Audience:
+    return Audience(name=name, condition=match(Operator.EXACT, state))
+
+
+def connection(name: str, **weights: int) -> Connection:
+    parts = tuple(Weighted(variation=variation, weight=weight) for variation, weight in weights.items())
+    return Connection(audience=audience(name, name), weighted=parts)
+
+
+NEW_YORK = connection("ny", a=1, b=3)
+CONNECTIONS = Connections(model="delays", ordered=(NEW_YORK, connection("ca", c=1)))
+
+
+def totals(layout: tuple[Held, ...]) -> dict[str, int]:
+    return {name: sum(h.slots for h in layout if h.variation == name) for name in {h.variation for h in layout}}
+
+
+@given(st.lists(WEIGHTS, min_size=1, max_size=6))
+def test_every_change_gives_the_exact_shares_and_moves_no_more_than_it_must(history: list[dict[str, int]]) -> None:
+    layout: tuple[Held, ...] = ()
+    for weights in history:
+        before, layout = layout, lay_out(weights, layout)
+        slots = {name: count for name, count in quotas(weights).items() if count}
+        assert totals(layout) == slots
+        assert sum(slots.values()) == SLOTS
+        total = sum(weights.values())
+        assert all(abs(slots.get(name, 0) - SLOTS * weights[name] / total) <= 1 for name in weights)
+        if before:
+            must = sum(max(0, count - slots.get(name, 0)) for name, count in totals(before).items())
+            assert changed(before, layout) == must
+        assert lay_out(weights, layout) == layout
+
+
+def test_a_weight_above_nothing_holds_a_slot() -> None:
+    assert quotas({"a": 1, "b": 1_000_000}) == {"a": 1, "b": 9_999}
+
+
+@pytest.mark.parametrize("weights", [{}, {"a": 0}, {"a": -1, "b": 5}])
+def test_weights_that_share_nothing_are_refused(weights: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="no shares follow"):
+        lay_out(weights)
+
+
+def test_the_first_audience_that_matches_takes_a_request() -> None:
+    both = Connections(model="delays", ordered=(NEW_YORK, Connection(audience=audience("all", "ny"), weighted=())))
+    assert both.takes({"X-State": " ny "}) == NEW_YORK
+    assert both.takes({"x-state": "tx"}) is None
+
+
+def test_a_layout_stays_with_its_audience_in_any_order() -> None:
+    first = settled(CONNECTIONS, None)
+    turned = Connections(model="delays", ordered=(CONNECTIONS.ordered[1], connection("ny", b=3, a=2)))
+    later = settled(turned, first)
+    assert changed(first.ordered[0].layout, later.ordered[1].layout) == 1_500
+    assert totals(later.ordered[1].layout) == {"a": 4_000, "b": 6_000}
+
+
+@pytest.mark.parametrize("condition", [condition for condition, _, _ in CASES])
+def test_every_condition_is_read_back_from_json(condition: object) -> None:
+    one = Connection(
+        audience=Audience(name="one", condition=condition, description="said"),
+        weighted=(Weighted(variation="a", weight=2),),
+        copied=(Copied(variation="b", sample=1_000),),
+    )
+    whole = settled(Connections(model="delays", ordered=(one,), fallback_copied=one.copied), None)
+    assert read(json.loads(json.dumps(document(whole)))) == whole
+
+
+def test_a_word_that_was_never_written_is_refused() -> None:
+    with pytest.raises(ValueError, match="no condition is called 'near'"):
+        read_condition({"near": "x"})
+
+
+def test_the_ledger_keeps_the_latest_connections_of_each_model() -> None:
+    ledger = MemoryLedger()
+    assert connections_of(ledger, "delays") is None
+    assert connect(ledger, CONNECTIONS, "ann", NOW)
+    assert not connect(ledger, CONNECTIONS, "ann", NOW)
+    assert connect(ledger, Connections(model="delays", ordered=(connection("ny", a=1, b=1),)), "ann", NOW)
+    found = connections_of(ledger, "delays")
+    assert found is not None
+    assert all_connections(ledger) == {"delays": found}
+    assert changed(settled(CONNECTIONS, None).ordered[0].layout, found.ordered[0].layout) == 2_500
+    assert ledger.applied("traffic", "delays").actor == "ann"
+    ledger.apply(withdrawn("traffic", "delays", "ann", NOW))
+    assert (connections_of(ledger, "delays"), all_connections(ledger)) == (None, {})
