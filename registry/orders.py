@@ -9,7 +9,7 @@ from datetime import datetime
 
 from registry.build import slug
 from registry.doors import Sighting
-from registry.errors import LedgerConflict, NotFound, Refused, TargetBusy
+from registry.errors import IllegalMove, LedgerConflict, NotFound, Refused, TargetBusy
 from registry.facts import (
     Aborted,
     Approved,
@@ -83,7 +83,7 @@ def start(
     same = _same_intent(mine, version, plan.digest, chosen)
     if same and not same[-1].is_ended:
         return Started(rollout=same[-1], created=False)
-    tried = [r for r in mine if r.requested.version == version]
+    tried = [r for r in mine if r.requested.version == version and r.is_shadow == (chosen is Strategy.SHADOW)]
     if tried and not request.by_name and not _is_new_to(tried[-1], plan, request.sighting):
         return Started(rollout=tried[-1], created=False)
     if chosen is Strategy.SHADOW:
@@ -129,7 +129,10 @@ def roll_back(
     mine = _of_target(ledger, model, variation)
     stable, held = trusted(mine), current(mine)
     if stable is None:
-        raise Refused(f"{model}/{variation} serves nothing: there is nothing to go back from.")
+        raise Refused(
+            f"{model}/{variation} serves nothing: there is nothing to go back from.",
+            fix=f"put a first build there: sluice deploy {model}",
+        )
     if held is not None and held.phase is not Phase.BAKING:
         raise Refused(
             f"rollout {held.id} is {held.phase}: its candidate is not stable yet.",
@@ -186,24 +189,24 @@ def pause(ledger: Ledger, rollout_id: str, *, actor: str, reason: str, now: date
     """Hold a rollout where it is. Guardrails go on."""
     if ledger.rollout(rollout_id).phase is Phase.PAUSED:
         return ledger.rollout(rollout_id)
-    return append(ledger, rollout_id, lambda _: Paused(actor=actor, reason=reason), now)
+    return _ordered(ledger, rollout_id, lambda _: Paused(actor=actor, reason=reason), now)
 
 
 def resume(ledger: Ledger, rollout_id: str, *, actor: str, reason: str, now: datetime) -> Rollout:
     """End a pause."""
-    return append(ledger, rollout_id, lambda _: Resumed(actor=actor, reason=reason), now)
+    return _ordered(ledger, rollout_id, lambda _: Resumed(actor=actor, reason=reason), now)
 
 
 def approve(ledger: Ledger, rollout_id: str, *, actor: str, reason: str, now: datetime) -> Rollout:
     """Let a rollout leave the step it is at, once its gates have passed."""
-    return append(ledger, rollout_id, lambda r: Approved(step=r.step, actor=actor, reason=reason), now)
+    return _ordered(ledger, rollout_id, lambda r: Approved(step=r.step, actor=actor, reason=reason), now)
 
 
 def promote(ledger: Ledger, rollout_id: str, *, actor: str, reason: str, now: datetime) -> Rollout:
     """Give the candidate all traffic now, by a named person's override."""
     if ledger.rollout(rollout_id).took_over:
         return ledger.rollout(rollout_id)
-    return append(
+    return _ordered(
         ledger,
         rollout_id,
         lambda r: Promoted(
@@ -221,9 +224,34 @@ def abort(ledger: Ledger, rollout_id: str, *, actor: str, reason: str, now: date
     if rollout.is_ended:
         raise Refused(
             f"rollout {rollout_id} has ended ({rollout.ending}): there is nothing left to abort.",
-            fix=f"to go back to the build before: sluice rollback {rollout.requested.model}",
+            fix=_way_out(rollout),
         )
     return append(ledger, rollout_id, lambda _: Aborted(actor=actor, reason=reason), now)
+
+def retry(ledger: Ledger, rollout_id: str, *, actor: str, reason: str, now: datetime) -> Rollout:
+    """Try a rollout once more that ended without success, by the plan that is applied now: a new rollout.
+
+    One that is under way already is found, not doubled.
+    """
+    old = ledger.rollout(rollout_id)
+    if not old.is_ended or old.took_over:
+        how = f"is {old.phase}" if not old.is_ended else f"has ended well ({old.ending})"
+        raise Refused(f"rollout {rollout_id} {how}: there is nothing to try again.", fix=_way_out(old))
+    asked, request = old.requested, Request(actor=actor, cause=f"retry of {rollout_id}: {reason}")
+    if asked.strategy == ROLLBACK:
+        return roll_back(
+            ledger, model=asked.model, variation=asked.variation, version=asked.version, reason=reason,
+            request=request, now=now,
+        ).rollout  # fmt: skip
+    applied = ledger.applied("plan", f"{asked.model}/{asked.variation}")
+    plan = Plan.recorded(applied.body) if applied is not None else old.plan
+    if asked.strategy == DEPLOY:
+        return deploy(ledger, plan=plan, version=asked.version, request=request, now=now).rollout
+    return start(
+        ledger, plan=plan, version=asked.version, request=request, now=now, allow_older=True,
+        strategy=Strategy(asked.strategy),
+    ).rollout  # fmt: skip
+
 
 
 def find(ledger: Ledger, name: str) -> Rollout:
@@ -249,6 +277,33 @@ def append(ledger: Ledger, rollout_id: str, fact: Callable[[Rollout], Fact], now
         except LedgerConflict:
             continue
     raise LedgerConflict(f"rollout {rollout_id} keeps changing.", fix="try again.")
+
+def _ordered(ledger: Ledger, rollout_id: str, fact: Callable[[Rollout], Fact], now: datetime) -> Rollout:
+    """Append what a person asked for. Raises IllegalMove with what can be done instead."""
+    try:
+        return append(ledger, rollout_id, fact, now)
+    except IllegalMove as error:
+        raise IllegalMove(error.message, fix=_way_out(ledger.rollout(rollout_id))) from error
+
+
+def _way_out(rollout: Rollout) -> str:
+    """What a person can do with a rollout in this phase."""
+    match rollout.phase:
+        case Phase.QUEUED:
+            return f"it waits for its turn; to take it out of the queue: sluice rollout abort {rollout.id}"
+        case Phase.LAUNCHING:
+            return f"wait until it is ready: sluice rollout show {rollout.id} --watch"
+        case Phase.RUNNING:
+            return f"to hold it where it is: sluice rollout pause {rollout.id}"
+        case Phase.PAUSED:
+            return f"to go on: sluice rollout resume {rollout.id}; to end it: sluice rollout abort {rollout.id}"
+        case Phase.BAKING:
+            return f"it is promoted already; to take it back: sluice rollout abort {rollout.id}"
+        case Phase.ENDED if rollout.took_over:
+            return f"to go back to the build before: sluice rollback {rollout.requested.model}"
+        case Phase.ENDED:
+            return f"to try it once more: sluice rollout retry {rollout.id}"
+
 
 
 def _open(ledger: Ledger, requested: Requested, *, attempt: int, now: datetime) -> Started:

@@ -48,6 +48,7 @@ _COMMANDS: tuple[tuple[App, str, str, str], ...] = (
     (rollout, "approve", "flows.cli.rollouts:approve", "Let a rollout leave its step once its gates have passed."),
     (rollout, "promote", "flows.cli.rollouts:promote", "Give the candidate all traffic now; recorded as an override."),
     (rollout, "abort", "flows.cli.rollouts:abort", "Take all traffic back to stable; works at any phase."),
+    (rollout, "retry", "flows.cli.rollouts:retry", "Try a rollout once more that ended without success."),
     (schema, "plan", "flows.cli.documents:plan_schema", "Print the JSON Schema of a plan."),
     (gate, "replay", "flows.cli.gate:replay", "JSON lines in, one verdict per look out."),
 )

@@ -1,4 +1,4 @@
-"""rollout start, list, show, history, pause, resume, approve, promote, abort."""
+"""rollout start, list, show, history, pause, resume, approve, promote, abort, retry."""
 
 from __future__ import annotations
 
@@ -112,6 +112,11 @@ def promote(rollout: Id, *, reason: Reason = "no reason given", output: Output =
 def abort(rollout: Id, *, reason: Reason = "no reason given", output: Output = Format.TABLE) -> None:
     """Take all traffic back to stable and end the rollout. Works at any phase; twice is once."""
     _order(rollout, "abort", reason, output)
+
+
+def retry(rollout: Id, *, reason: Reason = "no reason given", output: Output = Format.TABLE) -> None:
+    """Try a rollout once more that was aborted, failed or superseded, by the plan that is applied now."""
+    _order(rollout, "retry", reason, output)
 
 
 def _order(rollout: str, verb: str, reason: str, output: Format) -> None:

@@ -28,6 +28,7 @@ _ACTS = {
     "approve": "Let the rollout leave this step once its gates have passed.",
     "promote": "Give the candidate all traffic now. Recorded as your override.",
     "abort": "Take all traffic back to stable and end the rollout.",
+    "retry": "Try this version once more, by the plan that is applied now.",
 }
 
 
@@ -80,19 +81,19 @@ class Pages:
         name, act = request.path_params["id"], request.path_params["act"]
         order = {
             "pause": orders.pause, "resume": orders.resume, "approve": orders.approve,
-            "promote": orders.promote, "abort": orders.abort,
+            "promote": orders.promote, "abort": orders.abort, "retry": orders.retry,
         }.get(act)  # fmt: skip
         if order is None:
             return Response("no such order", status_code=404)
         reason = str((await request.form(max_fields=4)).get("reason") or "no reason given")
         desk = self._desk
         try:
-            await run_in_threadpool(
+            after = await run_in_threadpool(
                 lambda: order(desk.ledger, name, actor=str(request.state.actor), reason=reason, now=desk.clock())
             )
         except SluiceError as error:
             return RedirectResponse(f"/rollouts/{name}?{urlencode({'refused': str(error)})}", status_code=303)
-        return RedirectResponse(f"/rollouts/{name}", status_code=303)
+        return RedirectResponse(f"/rollouts/{after.id}", status_code=303)
 
     async def login(self, request: Request) -> Response:
         if request.method == "GET":
@@ -124,4 +125,4 @@ def possible(rollout: Rollout) -> tuple[str, ...]:
         case Phase.BAKING:
             return ("abort",)
         case Phase.ENDED:
-            return ()
+            return () if rollout.took_over else ("retry",)

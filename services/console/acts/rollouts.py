@@ -44,6 +44,7 @@ ORDERS = {
     "approve": (orders.approve, Role.APPROVER, "Let the rollout leave this step once its gates have passed."),
     "promote": (orders.promote, Role.APPROVER, "Give the candidate all traffic now; recorded as an override."),
     "abort": (orders.abort, Role.OPERATOR, "Take all traffic back to stable and end the rollout."),
+    "retry": (orders.retry, Role.OPERATOR, "Try a rollout once more that ended without success; gives the new one."),
 }
 """What people may ask of a rollout: the order, who may, and what it does."""
 
