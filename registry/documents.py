@@ -5,14 +5,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from registry.audience_file import audience_digest, audience_written, condition_written, read_audience_text
+from registry.audience_qwak import is_qwak, read_qwak
 from registry.errors import InvalidDocument, Problem, UsageError
 from registry.plan import Plan
 from registry.plan_file import read_plan_text
+from registry.yaml_text import Path as At
 from registry.yaml_text import Text, read_texts
 
 
@@ -42,6 +45,14 @@ KINDS: dict[str, Kind] = {
         body=lambda plan: plan.document(),
         digest=lambda plan: plan.digest,
         says=lambda plan: f"{len(plan.steps)} steps",
+    ),
+    "audience": Kind(
+        read=read_audience_text,
+        name=lambda audience: audience.name,
+        named_by="name",
+        body=audience_written,
+        digest=audience_digest,
+        says=lambda audience: str(condition_written(audience.condition)),
     ),
 }
 """Every kind of document that can be applied."""
@@ -143,27 +154,33 @@ def _content(file: Path) -> str:
 
 
 def _read(texts: Sequence[Text]) -> tuple[ReadDocument, ...]:
-    found = [(text, document) for text in texts if (document := _document(text)) is not None]
+    found = [(text, at, document) for text in texts for at, document in _documents(text)]
     _refuse_twice(found)
     problems = [problem for text in texts for problem in text.problems]
     if problems:
         raise InvalidDocument(tuple(sorted(problems, key=lambda p: (p.where, p.line, p.column))))
-    return tuple(document for _, document in found)
+    return tuple(document for _, _, document in found)
 
 
-def _document(text: Text) -> ReadDocument | None:
-    """The document of a text; None when it has problems, which are then noted in it."""
+def _documents(text: Text) -> Iterator[tuple[At, ReadDocument]]:
+    """The documents of a text, each with its place in it; none where it has problems, which are then noted in it."""
     values = text.values
+    if is_qwak(values):
+        for found in read_qwak(text):
+            line = text.place(found.at)[0]
+            yield found.at, ReadDocument(where=text.where, line=line, kind="audience", value=found.audience)
+        return
     if not isinstance(values, dict):
         if not text.problems:
             text.add((), "a document is a mapping of keys and values", "write kind: plan and what follows")
-        return None
+        return
     kind = values.get("kind")
     if not isinstance(kind, str) or kind not in KINDS:
         _refuse_kind(text, kind)
-        return None
+        return
     value = KINDS[kind].read(text)
-    return None if value is None else ReadDocument(where=text.where, line=text.line, kind=kind, value=value)
+    if value is not None:
+        yield (), ReadDocument(where=text.where, line=text.line, kind=kind, value=value)
 
 
 def _refuse_kind(text: Text, kind: object) -> None:
@@ -174,14 +191,14 @@ def _refuse_kind(text: Text, kind: object) -> None:
         text.add(("kind",), f"there is no kind {kind!r}", f"known are {known}", on_value=True)
 
 
-def _refuse_twice(found: Sequence[tuple[Text, ReadDocument]]) -> None:
-    first: dict[tuple[str, str], Text] = {}
-    for text, document in found:
-        earlier = first.setdefault((document.kind, document.name), text)
-        if earlier is not text:
+def _refuse_twice(found: Sequence[tuple[Text, At, ReadDocument]]) -> None:
+    first: dict[tuple[str, str], ReadDocument] = {}
+    for text, at, document in found:
+        earlier = first.setdefault((document.kind, document.name), document)
+        if earlier is not document:
             named_by = KINDS[document.kind].named_by
-            message = f"{document.name} has a {document.kind} already, in {earlier.where}:{earlier.line}"
-            text.add((named_by,), message, _other_name(document.kind))
+            message = f"the {document.kind} {document.name} is there already, in {earlier.where}:{earlier.line}"
+            text.add((*at, named_by), message, _other_name(document.kind))
 
 
 def _other_name(kind: str) -> str:

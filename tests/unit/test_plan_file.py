@@ -253,7 +253,7 @@ def test_documents_of_files_and_folders_are_read_together(tmp_path: Path) -> Non
 
 
 def test_errors_of_all_documents_come_together(tmp_path: Path) -> None:
-    (tmp_path / "a.yaml").write_text("kind: plan\nmodel: 7\n---\nkind: audience\n---\n- 1\n")
+    (tmp_path / "a.yaml").write_text("kind: plan\nmodel: 7\n---\nkind: zebra\n---\n- 1\n")
     (tmp_path / "b.yaml").write_text("kind: plan\n  model: x: y\n")
     (tmp_path / "c.yaml").write_text(GOOD)
     with pytest.raises(InvalidDocument) as raised:
@@ -271,7 +271,7 @@ def test_errors_of_all_documents_come_together(tmp_path: Path) -> None:
 
 def test_one_target_has_one_plan(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(GOOD + "---\n" + GOOD)
-    with pytest.raises(InvalidDocument, match=r"delays/default has a plan already, in .*a\.yaml:1"):
+    with pytest.raises(InvalidDocument, match=r"the plan delays/default is there already, in .*a\.yaml:1"):
         read_documents([tmp_path])
 
 
