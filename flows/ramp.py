@@ -10,7 +10,7 @@ from typing import Protocol
 
 from flows.gate import next_look, verdict
 from registry.decision import Choice, Decision, Progress, decide
-from registry.facts import Aborted, Fact, Frozen, Judged, Paused, Promoted, StepEntered
+from registry.facts import Aborted, Concluded, Fact, Frozen, Judged, Paused, Promoted, StepEntered
 from registry.ledger import Ledger
 from registry.metric import TallyRow, exceedance_name
 from registry.plan import GateSpec, Source
@@ -91,7 +91,7 @@ def _gates(rollout: Rollout) -> tuple[tuple[GateSpec, bool], ...]:
 
 def _freeze(ledger: Ledger, tallies: Tallies, rollout: Rollout, now: datetime) -> Rollout:
     """Fix the latency thresholds that are still open, as soon as stable has enough history."""
-    if rollout.stable is None or not (rollout.holds_target and not rollout.took_over):
+    if rollout.stable is None or not (rollout.is_under_way and not rollout.took_over):
         return rollout
     for name, metric in rollout.plan.metrics.items():
         if metric.source is not Source.LATENCY or metric.quantile is None or name in rollout.thresholds:
@@ -148,7 +148,7 @@ def _record_changes(ledger: Ledger, rollout: Rollout, verdicts: Sequence[Verdict
 
 
 def _is_allowed(decision: Decision, authority: Authority) -> bool:
-    return authority is Authority.ADVANCE or decision.choice in (Choice.ABORT, Choice.PAUSE)
+    return authority is Authority.ADVANCE or decision.choice in (Choice.ABORT, Choice.PAUSE, Choice.CONCLUDE)
 
 
 def _fact(rollout: Rollout, verdicts: Sequence[Verdict], decision: Decision) -> Fact | None:
@@ -165,6 +165,8 @@ def _fact(rollout: Rollout, verdicts: Sequence[Verdict], decision: Decision) -> 
             step = rollout.step + 1
             weight = rollout.plan.steps[step].weight
             return StepEntered(step=step, weight=weight, actor="policy", reason=decision.reason, verdicts=answers)
+        case Choice.CONCLUDE:
+            return Concluded(actor="policy", reason=decision.reason)
         case Choice.PROMOTE:
             return _promoted(rollout, gates, decision)
 

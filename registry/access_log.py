@@ -18,6 +18,7 @@ One JSON object a line. `services/traffic/log_format.py` says how Envoy fills th
     attempts how often a service was tried; null for not at all
     prediction  the service's x-sluice-prediction answer header
     method, path (without its query), bytes_in, bytes_out
+    segments shadow lines only: the values of the request headers that the rollout's plan names as segments
 """
 
 from __future__ import annotations
@@ -140,6 +141,8 @@ class LogLine:
     path: str
     bytes_in: int
     bytes_out: int
+    segments: tuple[str | None, ...] = ()
+    """Shadow lines only: the values of the headers that the plan splits by."""
 
     @property
     def is_exposure(self) -> bool:
@@ -166,7 +169,7 @@ def parse(line: str | bytes) -> LogLine:
     """The request that a line of the access log tells of. Raises ValueError, saying what is wrong with the line."""
     (
         listener, ts, rid, route, assigned, unit, upstream, host, status, flags, details, duration, attempts,
-        prediction, method, path, bytes_in, bytes_out,
+        prediction, method, path, bytes_in, bytes_out, segments,
     ) = _fields(line)  # fmt: skip
     place = read_place(route) if route else None
     return LogLine(
@@ -190,11 +193,12 @@ def parse(line: str | bytes) -> LogLine:
         path=path or "",
         bytes_in=bytes_in,
         bytes_out=bytes_out,
+        segments=segments,
     )
 
 
 def _fields(line: str | bytes) -> tuple[Any, ...]:
-    """The values of the line's fields, each of its type, in the order of `_KINDS`."""
+    """The values of the line's fields, each of its type, in the order of `_KINDS`, and the segments."""
     try:
         row = orjson.loads(line)
     except ValueError as error:
@@ -210,7 +214,15 @@ def _fields(line: str | bytes) -> tuple[Any, ...]:
         raise ValueError(_misfit(values))
     if values[0] not in _IS_SHADOW:
         raise ValueError(f"listener is {values[0]!r}; expected live or shadow")
-    return values
+    return *values, _segments(row.get("segments"))
+
+
+def _segments(told: object) -> tuple[str | None, ...]:
+    if told is None:
+        return ()
+    if not isinstance(told, list) or not all(isinstance(each, str | None) for each in told):
+        raise ValueError(f"segments is {told!r}; expected a list of texts")
+    return tuple(told)
 
 
 @lru_cache(maxsize=1024)

@@ -21,6 +21,8 @@ class Choice(StrEnum):
     PAUSE = "pause"
     PROMOTE = "promote"
     ABORT = "abort"
+    CONCLUDE = "conclude"
+    """A shadow only: it ends, and changes nothing of what is trusted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,11 +68,34 @@ def decide(rollout: Rollout, verdicts: Sequence[Verdict], progress: Progress, no
     if overdue is not None:
         return overdue
     waiting = _waiting(rollout, verdicts, progress, now)
+    if rollout.is_shadow:
+        return _shadow(rollout, waiting, now)
     if waiting is not None:
         return waiting
     if rollout.step + 1 == len(rollout.plan.steps):
         return Decision(choice=Choice.PROMOTE, reason=f"every gate passed at the last step, {_at(rollout)}")
     return Decision(choice=Choice.ADVANCE, reason=f"every gate passed at {_at(rollout)}")
+
+
+def _shadow(rollout: Rollout, waiting: Decision | None, now: datetime) -> Decision:
+    """A shadow ends when every gate has passed, and in any case when its time is over."""
+    shadow = rollout.plan.shadow
+    began = rollout.step_observed_at
+    if waiting is None:
+        return Decision(choice=Choice.CONCLUDE, reason=f"every gate passed on {_at(rollout)} of the requests")
+    if shadow is None or began is None or now - began < timedelta(seconds=shadow.max_time):
+        return waiting if rollout.plan.gates or shadow is None else _until_over(waiting, shadow.max_time, began, now)
+    over = f"{format_duration(shadow.max_time)} are over"
+    return Decision(choice=Choice.CONCLUDE, reason=f"{over}: {waiting.reason}" if rollout.plan.gates else over)
+
+
+def _until_over(waiting: Decision, lasts: float, began: datetime | None, now: datetime) -> Decision:
+    """Without gates nothing but time ends a shadow, and nobody need wait for it."""
+    if began is None:
+        return waiting
+    left = timedelta(seconds=lasts) - (now - began)
+    reason = f"comparing without gates, {format_duration(round(left.total_seconds()))} left"
+    return Decision(choice=Choice.HOLD, reason=reason, wait=left)
 
 
 def _overdue(rollout: Rollout, now: datetime) -> Decision | None:

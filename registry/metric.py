@@ -124,3 +124,17 @@ class TallyRow:
 def exceedance_name(metric: str, margin: float) -> str:
     """The derived 0/1 metric "duration above (1 + margin) x the frozen threshold" of a latency metric."""
     return metric if margin == 0 else f"{metric}>{margin:g}"
+
+
+def difference_name(metric: str) -> str:
+    """The derived metric "candidate minus stable on the same request" of a metric that a shadow compares."""
+    return f"{metric}~paired"
+
+
+LEVELS = (0.1, 0.25, 0.5, 0.75, 0.9)
+"""The quantiles of stable's predictions at which the candidate's are compared."""
+
+
+def level_name(metric: str, level: float) -> str:
+    """The derived 0/1 metric "prediction above stable's quantile", frozen at the start, of a prediction metric."""
+    return f"{metric}@{level:g}"

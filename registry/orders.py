@@ -29,6 +29,8 @@ from registry.plan import OnNewer, Plan, Strategy
 from registry.rollout import DEPLOY, ROLLBACK, Ending, Phase, Rollout
 from registry.standing import current, took_over_at, trusted
 
+MOST_SHADOWS = 4
+"""Shadows of one target at the same time: what they cost the host is bounded."""
 RETRIES = 8
 """How often an order reads again after somebody else appended first."""
 
@@ -54,18 +56,16 @@ class Started:
 
 
 def start(
-    ledger: Ledger, *, plan: Plan, version: str, request: Request, now: datetime, allow_older: bool = False
-) -> Started:
-    """Ask for `version` to be rolled out by `plan`.
+    ledger: Ledger, *, plan: Plan, version: str, request: Request, now: datetime, allow_older: bool = False,
+    strategy: Strategy | None = None,
+) -> Started:  # fmt: skip
+    """Ask for `version` to be rolled out by `plan`, with the plan's strategy or another.
 
     The same (model, variation, version, plan digest, strategy) asked for twice is one rollout. A version that ended
     without success starts again when asked for by name; for a trigger, something about it must have changed since.
     """
-    if plan.strategy is not Strategy.CANARY:
-        raise Refused(
-            f"the strategy {plan.strategy} is not driven yet: its plan would be followed like a canary's.",
-            fix="strategy: canary",
-        )
+    chosen = strategy or plan.strategy
+    _refuse_strategy(plan, chosen)
     mine = _of_target(ledger, plan.model, plan.variation)
     stable = trusted(mine)
     if stable is None:
@@ -91,7 +91,7 @@ def start(
     else:
         _make_room(ledger, plan, current(mine), version, now)
     requested = Requested(
-        model=plan.model, variation=plan.variation, version=version, strategy=plan.strategy.value,
+        model=plan.model, variation=plan.variation, version=version, strategy=chosen.value,
         plan=plan.document(), plan_digest=plan.digest, actor=request.actor, cause=request.cause,
         former_stages=request.sighting.former if request.sighting else {},
     )  # fmt: skip
@@ -113,7 +113,7 @@ def deploy(ledger: Ledger, *, plan: Plan, version: str, request: Request, now: d
         model=plan.model, variation=plan.variation, version=version, strategy=DEPLOY,
         plan=plan.document(), plan_digest=plan.digest, actor=request.actor, cause=request.cause,
     )  # fmt: skip
-    same = _same_intent(mine, version, plan.digest)
+    same = _same_intent(mine, version, plan.digest, DEPLOY)
     if same and not same[-1].is_ended:
         return Started(rollout=same[-1], created=False)
     return _open(ledger, requested, attempt=len(same), now=now)
@@ -157,10 +157,9 @@ def roll_back(
 def begin(ledger: Ledger, rollout: Rollout, now: datetime) -> Rollout:
     """Let a queued rollout take its target, if it is free and this one is first in the queue."""
     mine = _of_target(ledger, *rollout.target)
-    queue = [r for r in mine if r.phase is Phase.QUEUED]
-    if current(mine) is not None or not queue or queue[0].id != rollout.id:
-        return rollout
     stable = trusted(mine)
+    if not _is_next(mine, rollout) or (rollout.is_shadow and stable is None):
+        return rollout
     fact = Begun(stable=stable.requested.version if stable else None)
     try:
         return ledger.append(rollout.id, rollout.seq + 1, fact, now)
@@ -228,6 +227,7 @@ def abort(ledger: Ledger, rollout_id: str, *, actor: str, reason: str, now: date
         )
     return append(ledger, rollout_id, lambda _: Aborted(actor=actor, reason=reason), now)
 
+
 def retry(ledger: Ledger, rollout_id: str, *, actor: str, reason: str, now: datetime) -> Rollout:
     """Try a rollout once more that ended without success, by the plan that is applied now: a new rollout.
 
@@ -253,7 +253,6 @@ def retry(ledger: Ledger, rollout_id: str, *, actor: str, reason: str, now: date
     ).rollout  # fmt: skip
 
 
-
 def find(ledger: Ledger, name: str) -> Rollout:
     """The rollout with this id, or the latest of the model with this name."""
     try:
@@ -277,6 +276,7 @@ def append(ledger: Ledger, rollout_id: str, fact: Callable[[Rollout], Fact], now
         except LedgerConflict:
             continue
     raise LedgerConflict(f"rollout {rollout_id} keeps changing.", fix="try again.")
+
 
 def _ordered(ledger: Ledger, rollout_id: str, fact: Callable[[Rollout], Fact], now: datetime) -> Rollout:
     """Append what a person asked for. Raises IllegalMove with what can be done instead."""
@@ -305,7 +305,6 @@ def _way_out(rollout: Rollout) -> str:
             return f"to try it once more: sluice rollout retry {rollout.id}"
 
 
-
 def _open(ledger: Ledger, requested: Requested, *, attempt: int, now: datetime) -> Started:
     name = rollout_id(requested, attempt)
     try:
@@ -326,24 +325,25 @@ def _of_target(ledger: Ledger, model: str, variation: str) -> list[Rollout]:
     return [r for r in ledger.rollouts(model=model) if r.requested.variation == variation]
 
 
-def _same_intent(rollouts: Sequence[Rollout], version: str, digest: str) -> list[Rollout]:
+def _is_next(rollouts: Sequence[Rollout], rollout: Rollout) -> bool:
+    """Whether a queued rollout may begin: a shadow at once, others one by one in the order they were asked for."""
+    if rollout.is_shadow:
+        return rollout.phase is Phase.QUEUED
+    queue = [r for r in rollouts if r.phase is Phase.QUEUED and not r.is_shadow]
+    return current(rollouts) is None and bool(queue) and queue[0].id == rollout.id
+
+
+def _same_intent(rollouts: Sequence[Rollout], version: str, digest: str, strategy: str) -> list[Rollout]:
     return [
         r
         for r in rollouts
-        if r.requested.version == version and r.requested.plan_digest == digest and r.requested.strategy != ROLLBACK
+        if r.requested.version == version
+        and r.requested.plan_digest == digest
+        and r.requested.strategy != ROLLBACK
+        and r.is_shadow == (strategy == Strategy.SHADOW)
     ]
 
 
-def _make_room(ledger: Ledger, plan: Plan, held: Rollout | None, version: str, now: datetime) -> None:
-    if held is None:
-        return
-    match plan.on_newer:
-        case OnNewer.QUEUE:
-            return
-        case OnNewer.REFUSE:
-            raise TargetBusy(
-                f"rollout {held.id} of {plan.model}/{plan.variation} is {held.phase}.",
-                fix=f"wait for it, or: sluice rollout abort {held.id}",
 def _refuse_strategy(plan: Plan, chosen: Strategy) -> None:
     match chosen:
         case Strategy.CANARY:
@@ -380,6 +380,16 @@ def _is_new_to(last: Rollout, plan: Plan, sighting: Sighting | None) -> bool:
     return is_replanned or (sighting.at is not None and sighting.at > last.ended_at)
 
 
+def _make_room(ledger: Ledger, plan: Plan, held: Rollout | None, version: str, now: datetime) -> None:
+    if held is None:
+        return
+    match plan.on_newer:
+        case OnNewer.QUEUE:
+            return
+        case OnNewer.REFUSE:
+            raise TargetBusy(
+                f"rollout {held.id} of {plan.model}/{plan.variation} is {held.phase}.",
+                fix=f"wait for it, or: sluice rollout abort {held.id}",
             )
         case OnNewer.SUPERSEDE:
             if held.phase is not Phase.BAKING:

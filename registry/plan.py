@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
 
-from registry.metric import Worse
+from registry.metric import LEVELS, Worse, level_name
 from registry.plan_rules import BrokenRules, broken_rules
 from registry.units import Duration, Share, Weight
 
@@ -76,6 +76,9 @@ class Source(StrEnum):
     STATUS = "status"
     LATENCY = "latency"
     OUTCOME = "outcome"
+    PREDICTION = "prediction"
+    CONTRACT = "contract"
+    DISAGREEMENT = "disagreement"
 
 
 class Score(StrEnum):
@@ -117,7 +120,11 @@ class MetricSpec(Document):
     score: Score | None = None
     """Outcome only: how prediction and outcome become a number; by default the metric's own name."""
     prediction: PredictionField | None = None
-    """Outcome only: which part of the answer is scored; by default its only column, or the one named prediction."""
+    """Outcome and prediction: which part of the answer; by default its only column, or the one named prediction."""
+    tolerance: Annotated[Share, Field(gt=0, le=0.5)] | None = None
+    """Prediction only: how far the share of predictions above a quantile of stable's may move; by default 10%."""
+    agree_within: float | None = Field(default=None, ge=0)
+    """Disagreement only: numbers that differ by no more than this agree; none: they must be equal to six digits."""
     worse: Worse = Worse.HIGHER
     """The direction in which the metric gets worse."""
     matures_after: Duration = 0.0
@@ -129,12 +136,35 @@ class MetricSpec(Document):
     def is_binary(self) -> bool:
         """Whether every value is 0 or 1."""
         match self.source:
-            case Source.STATUS:
+            case Source.STATUS | Source.DISAGREEMENT:
                 return True
             case Source.LATENCY:
                 return self.quantile is not None
             case Source.OUTCOME:
                 return self.score is Score.ZERO_ONE
+            case Source.PREDICTION:
+                return False
+            case Source.CONTRACT:
+                return True
+
+    @property
+    def tolerated(self) -> float:
+        """The tolerance of a prediction metric."""
+        return self.tolerance if self.tolerance is not None else _TOLERANCE
+
+
+_TOLERANCE = 0.1
+
+
+def thresholds_of(name: str, metric: MetricSpec) -> tuple[str, ...]:
+    """What must be frozen from stable's history before the metric is counted, by the names that facts give it."""
+    match metric.source:
+        case Source.LATENCY if metric.quantile is not None:
+            return (name,)
+        case Source.PREDICTION:
+            return tuple(level_name(name, level) for level in LEVELS)
+        case Source.LATENCY | Source.STATUS | Source.OUTCOME | Source.CONTRACT | Source.DISAGREEMENT:
+            return ()
 
 
 Margin = Annotated[Share, Field(ge=0, le=10)]
@@ -174,6 +204,38 @@ class Step(Document):
     """Margins of this step where they differ from the gates' own."""
 
 
+HeaderName = Annotated[
+    str,
+    BeforeValidator(lambda name: name.lower() if isinstance(name, str) else name, json_schema_input_type=str),
+    Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$"),
+]
+
+
+class Shadow(Document):
+    """The candidate is compared with stable on copies of requests, before any caller gets an answer of it."""
+
+    sample: Weight
+    """The share of requests that is copied, in per cent, such as 20."""
+    max_time: Duration = Field(gt=0)
+    """Time after which it ends, decided or not. It ends sooner once every gate has passed, or one has failed."""
+    soak: Duration = 0.0
+    """Time that it lasts at least, even when every gate has passed."""
+    gates: tuple[GateSpec, ...] = ()
+    """Rules that must pass; each pair of answers to one request is compared."""
+    guardrails: tuple[GateSpec, ...] = ()
+    """Rules that may only stop."""
+    segments: tuple[HeaderName, ...] = Field(default=(), max_length=4)
+    """Request headers, such as x-state, by whose values the answers are compared besides."""
+    keep: int = Field(default=20_000, ge=0, le=1_000_000)
+    """Pairs of answers that are stored for labels that come later; beyond it an even sample is kept. Sums stay."""
+    keep_for: Duration = Field(default=7 * 86_400.0, gt=0)
+    """Age at which a stored pair goes."""
+    show_values: bool = False
+    """Whether the worst disagreements are shown with the answers themselves; otherwise these are hidden."""
+    then: Literal["canary"] | None = None
+    """What follows once every gate has passed: a rollout of the same build by this plan's steps; none: nothing."""
+
+
 class Deadline(Document):
     """What happens to a rollout that takes too long. Never promote."""
 
@@ -198,6 +260,14 @@ class OnNewer(StrEnum):
     REFUSE = "refuse"
 
 
+class OnWithdrawn(StrEnum):
+    """What happens to a rollout whose version is taken back in MLflow: its trigger points at it no more."""
+
+    ABORT = "abort"
+    PAUSE = "pause"
+    IGNORE = "ignore"
+
+
 def _scored(metrics: dict[str, MetricSpec]) -> dict[str, MetricSpec]:
     """An outcome metric that names no score has the score of its own name, if that is one."""
     return {name: metric.model_copy(update={"score": _score(name, metric)}) for name, metric in metrics.items()}
@@ -209,11 +279,6 @@ def _score(name: str, metric: MetricSpec) -> Score | None:
 
 
 MetricName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,39}$")]
-HeaderName = Annotated[
-    str,
-    BeforeValidator(lambda name: name.lower() if isinstance(name, str) else name, json_schema_input_type=str),
-    Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$"),
-]
 
 
 class Plan(Document):
@@ -239,6 +304,8 @@ class Plan(Document):
     """Rules that must pass before a step is left."""
     guardrails: tuple[GateSpec, ...] = ()
     """Rules that may only stop."""
+    shadow: Shadow | None = None
+    """How a candidate is compared on copies of requests, under strategy: shadow."""
     steps: tuple[Step, ...] = Field(min_length=1, max_length=100)
     """The weights on the way to promotion, and what must hold before each is left."""
     bake: Duration = 0.0
@@ -249,6 +316,9 @@ class Plan(Document):
     """The traffic this plan is made for; none: 50,000 requests in all."""
     on_newer: OnNewer = OnNewer.QUEUE
     """What happens when a newer candidate is asked for while this rollout is under way."""
+    on_withdrawn: OnWithdrawn = OnWithdrawn.ABORT
+    """What happens when the trigger's alias, stage or tag is taken from the version under way, and is given to no newer
+    one. A version that is deleted is aborted in any case."""
 
     @model_validator(mode="after")
     def _rules(self, info: ValidationInfo) -> Self:
@@ -260,14 +330,6 @@ class Plan(Document):
     @classmethod
     def recorded(cls, document: dict[str, object]) -> Self:
         """The plan that a ledger holds: rules that came after it do not undo it."""
-class OnWithdrawn(StrEnum):
-    """What happens to a rollout whose version is taken back in MLflow: its trigger points at it no more."""
-
-    ABORT = "abort"
-    PAUSE = "pause"
-    IGNORE = "ignore"
-
-
         return cls.model_validate(document, context=_RECORDED)
 
     def document(self) -> dict[str, object]:
@@ -284,8 +346,18 @@ class OnWithdrawn(StrEnum):
         """The relative harm that `gate` must rule out at `step` (counted from 0)."""
         return self.steps[step].margins.get(gate.metric, gate.margin)
 
+    def staged(self, strategy: str) -> Plan:
+        """The plan as a rollout of this strategy follows it: a shadow has one step, whose weight is of copies."""
+        if strategy != Strategy.SHADOW or self.shadow is None:
+            return self
+        shadow = self.shadow
+        steps = (Step.model_construct(weight=shadow.sample, soak=shadow.soak),)
+        return self.model_copy(
+            update={
+                "strategy": Strategy.SHADOW, "steps": steps, "gates": shadow.gates, "guardrails": shadow.guardrails,
+                "deadline": None,
+            }
+        )  # fmt: skip
+
 
 _RECORDED = {"recorded": True}
-    on_withdrawn: OnWithdrawn = OnWithdrawn.ABORT
-    """What happens when the trigger's alias, stage or tag is taken from the version under way, and is given to no newer
-    one. A version that is deleted is aborted in any case."""

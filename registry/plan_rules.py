@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from registry.metric import Worse
@@ -56,7 +56,7 @@ def broken_rules(plan: Plan) -> tuple[Broken, ...]:
     """Every broken rule, in order of the document."""
     return (
         *_trigger(plan), *_metrics(plan), *_names(plan), *_twice(plan), *_roles(plan), *_alphas(plan),
-        *_weights(plan), *_steps(plan), *_ladders(plan), *_deadline(plan),
+        *_weights(plan), *_steps(plan), *_ladders(plan), *_deadline(plan), *_shadow(plan),
     )  # fmt: skip
 
 
@@ -68,7 +68,8 @@ def _trigger(plan: Plan) -> Iterator[Broken]:
 
 
 def _metrics(plan: Plan) -> Iterator[Broken]:
-    gated = {gate.metric for gate in (*plan.gates, *plan.guardrails)}
+    in_shadow = (*plan.shadow.gates, *plan.shadow.guardrails) if plan.shadow is not None else ()
+    gated = {gate.metric for gate in (*plan.gates, *plan.guardrails, *in_shadow)}
     for name, metric in plan.metrics.items():
         for key, message, fix in _metric(name, metric):
             yield Broken(at=("metrics", name, *key), message=message, fix=fix)
@@ -82,6 +83,9 @@ _FIELDS_OF = {
     "status": frozenset[str](),
     "latency": frozenset({"quantile", "cap"}),
     "outcome": frozenset({"outcome", "score", "prediction", "matures_after", "cap"}),
+    "prediction": frozenset({"prediction", "tolerance"}),
+    "contract": frozenset[str](),
+    "disagreement": frozenset({"prediction", "agree_within"}),
 }
 _PROBABILITY = ("log_loss", "brier")
 
@@ -90,7 +94,9 @@ def _metric(name: str, metric: MetricSpec) -> Iterator[Found]:
     for key in sorted(frozenset[str]().union(*_FIELDS_OF.values()) - _FIELDS_OF[metric.source]):
         if getattr(metric, key):
             yield (key,), f"{key} means nothing for source: {metric.source}", "remove it"
-    if metric.worse == "lower" and (metric.source != "outcome" or metric.score not in (None, "outcome")):
+    if metric.source == "prediction":
+        yield from _prediction(metric)
+    elif metric.worse == "lower" and (metric.source != "outcome" or metric.score not in (None, "outcome")):
         yield ("worse",), f"{name} is a loss: higher is always worse", "remove worse: lower"
     if metric.cap is not None and metric.cap <= 0:
         yield ("cap",), "a cap must be above 0", "write the largest value that still counts as itself"
@@ -105,6 +111,13 @@ def _latency(metric: MetricSpec) -> Iterator[Found]:
         yield (), "a latency metric needs a quantile", "write quantile: 0.99, or for the mean a cap in seconds: cap: 10"
     if metric.quantile is not None and metric.cap is not None:
         yield ("cap",), "a quantile needs no cap", "remove cap"
+
+
+def _prediction(metric: MetricSpec) -> Iterator[Found]:
+    if metric.worse == "lower":
+        yield ("worse",), "predictions that differ are neither better nor worse", "remove worse: lower"
+    if metric.prediction is not None and metric.prediction.positive is not None:
+        yield ("prediction", "positive"), "no outcome is looked at, so no class is positive", "remove positive"
 
 
 def _outcome(name: str, metric: MetricSpec) -> Iterator[Found]:
@@ -126,8 +139,10 @@ def _gates(plan: Plan) -> Iterator[tuple[str, int, GateSpec]]:
             yield section, position, gate
 
 
-def _names(plan: Plan) -> Iterator[Broken]:
+def _names(plan: Plan, *, in_shadow: bool = False) -> Iterator[Broken]:
     for section, position, gate in _gates(plan):
+        if gate.metric in plan.metrics and plan.metrics[gate.metric].source == "disagreement":
+            yield from _disagreement((section, position), gate, in_shadow)
         if gate.metric not in plan.metrics:
             message = f"there is no metric {gate.metric}"
             yield Broken(at=(section, position, "metric"), message=message, fix=suggestion(gate.metric, plan.metrics))
@@ -139,6 +154,16 @@ def _names(plan: Plan) -> Iterator[Broken]:
                 fix = suggestion(name, gated)
                 message = f"there is no gate on {name}, so a margin for it means nothing"
                 yield Broken(at=("steps", position, "margins", name), message=message, fix=fix)
+
+
+def _disagreement(at: tuple[str, int], gate: GateSpec, in_shadow: bool) -> Iterator[Broken]:
+    """Two answers to one request exist in a shadow only; and to differ is neither better nor worse."""
+    if not in_shadow:
+        message = f"{gate.metric} compares two answers to one request, which only a shadow has"
+        yield Broken(at=(*at, "metric"), message=message, fix="move it under shadow: gates:")
+    elif gate.below is None and at[0] == "gates":
+        message = f"{gate.metric} needs the share of answers that may differ"
+        yield Broken(at=at, message=message, fix="write below: 2%")
 
 
 def _twice(plan: Plan) -> Iterator[Broken]:
@@ -164,10 +189,14 @@ def _roles(plan: Plan) -> Iterator[Broken]:
             yield Broken(at=("guardrails", position, "below"), message=message, fix="remove it, or move it to gates")
     for position, gate in enumerate(plan.gates):
         spec = plan.metrics.get(gate.metric)
+        if spec is not None and spec.source == "prediction":
+            message = f"{gate.metric} compares predictions, of which none is better, so it can only stop"
+            yield Broken(at=("gates", position, "metric"), message=message, fix="move it to guardrails")
+            continue
         if gate.below is not None and spec is not None and not (spec.is_binary and spec.worse is Worse.HIGHER):
             message = f"below is for rates of what goes wrong, and {gate.metric} is none"
             yield Broken(at=("gates", position, "below"), message=message, fix="write margin: 5% instead")
-        if gate.below is not None:
+        if gate.below is not None or (spec is not None and spec.source == "disagreement"):
             continue
         bare = [i for i in range(len(plan.steps)) if plan.margin(gate, i) is None]
         if bare:
@@ -238,3 +267,23 @@ def _deadline(plan: Plan) -> Iterator[Broken]:
     if plan.deadline is not None and plan.deadline.after <= soaks:
         message = f"the steps alone soak for {format_duration(soaks)}, so no rollout could meet the deadline"
         yield Broken(at=("deadline", "after"), message=message, fix=f"write more than {format_duration(soaks)}")
+
+
+def _shadow(plan: Plan) -> Iterator[Broken]:
+    """The rules of gates hold in the shadow as well, at its own place in the document."""
+    shadow = plan.shadow
+    if shadow is None:
+        if plan.strategy == "shadow":
+            message = "strategy: shadow needs to know what to copy, and how long"
+            yield Broken(at=("strategy",), message=message, fix="write shadow: {sample: 20, max_time: 2h}")
+        return
+    staged = plan.staged("shadow")
+    for rule in (*_names(staged, in_shadow=True), *_twice(staged), *_roles(staged), *_alphas(staged)):
+        yield replace(rule, at=("shadow", *rule.at))
+    if shadow.max_time <= shadow.soak:
+        message = f"the shadow would end before it has lasted {format_duration(shadow.soak)}"
+        fix = f"write a max_time above {format_duration(shadow.soak)}"
+        yield Broken(at=("shadow", "max_time"), message=message, fix=fix)
+    if shadow.then is not None and not shadow.gates:
+        message = "without a gate nothing can tell whether the candidate may go on"
+        yield Broken(at=("shadow", "then"), message=message, fix="add a gate under shadow, or remove then")

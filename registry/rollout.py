@@ -33,7 +33,7 @@ from registry.facts import (
     StepEntered,
     Superseded,
 )  # fmt: skip
-from registry.plan import Plan
+from registry.plan import Plan, Strategy
 
 FULL = 10_000
 """All traffic, in basis points."""
@@ -117,7 +117,8 @@ class Rollout:
 
     @cached_property
     def plan(self) -> Plan:
-        return Plan.recorded(self.requested.plan)
+        """The plan as this rollout follows it."""
+        return Plan.recorded(self.requested.plan).staged(self.requested.strategy)
 
     @property
     def candidate(self) -> BuildRef:
@@ -132,13 +133,29 @@ class Rollout:
         return self.phase is Phase.ENDED
 
     @property
-    def holds_target(self) -> bool:
+    def is_shadow(self) -> bool:
+        """Whether the candidate gets copies of requests only: its weight is of copies, no caller is answered by it."""
+        return self.requested.strategy == Strategy.SHADOW
+
+    @property
+    def is_under_way(self) -> bool:
         return self.phase not in (Phase.QUEUED, Phase.ENDED)
 
     @property
+    def holds_target(self) -> bool:
+        """Whether no other may take the target meanwhile. A shadow moves nobody, so it keeps nobody away."""
+        return self.is_under_way and not self.is_shadow
+
+    @property
     def has_exposure(self) -> bool:
-        """Whether part of the traffic, and only part, is the candidate's: what the gates can compare."""
-        return 0 < self.weight < FULL
+        """Whether the gates can compare: part of the traffic, and only part, is the candidate's; or copies are."""
+        return 0 < self.weight < FULL or (self.is_shadow and self.weight > 0)
+
+    @property
+    def has_passed(self) -> bool:
+        """Whether the record holds a passing verdict of every gate, and there is at least one."""
+        gates = [gate.metric for gate in self.plan.gates]
+        return bool(gates) and all(name in self.judgements and self.judgements[name].answer == "pass" for name in gates)
 
     @property
     def took_over(self) -> bool:
@@ -271,6 +288,8 @@ def refuse_illegal(rollout: Rollout, fact: Fact) -> None:
             raise IllegalMove(f"rollout {rollout.id}: Ready needs Packed.")
         case Approved(step=step) if step != rollout.step or step < 0:
             raise IllegalMove(f"rollout {rollout.id} is at step {rollout.step}: step {step} cannot be approved.")
+        case Promoted() if rollout.is_shadow:
+            raise IllegalMove(f"rollout {rollout.id} is a shadow: it gives no traffic; start a canary of the build.")
         case Promoted(override=False, verdicts=verdicts) if not _all_passed(rollout, verdicts):
             raise IllegalMove(
                 f"rollout {rollout.id}: promotion needs a passing verdict of every gate at the last step, "

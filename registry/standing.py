@@ -7,8 +7,21 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from registry.build import BuildRef
-from registry.plan import Serve, Strategy
+from registry.plan import Serve
 from registry.rollout import Phase, Rollout
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shadowing:
+    """A build that gets copies of a target's requests. Every caller is answered by others."""
+
+    build: BuildRef
+    share: int
+    """Of the requests, in basis points."""
+    rollout: str
+    epoch: int
+    segments: tuple[str, ...] = ()
+    """Request headers that the comparison is split by."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +40,8 @@ class Standing:
     """The build being tried, if any traffic is asked for it."""
     weight: int = 0
     """The candidate's share in basis points."""
-    is_shadow: bool = False
-    """Whether that share is of copies: every caller is answered by stable."""
+    shadows: tuple[Shadowing, ...] = ()
+    """Builds that get copies, whoever is tried besides."""
     rollout: str | None = None
     epoch: int = 0
     warm: frozenset[BuildRef] = frozenset()
@@ -37,7 +50,8 @@ class Standing:
     @property
     def needed(self) -> frozenset[BuildRef]:
         """Every build whose service must run."""
-        return self.warm | {self.stable} | ({self.candidate} if self.candidate else set())
+        copied = {shadow.build for shadow in self.shadows}
+        return self.warm | {self.stable} | copied | ({self.candidate} if self.candidate else set())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +87,7 @@ def launches(rollouts: Iterable[Rollout]) -> tuple[Launch, ...]:
     return tuple(
         Launch(build=rollout.candidate, serve=rollout.plan.serve)
         for rollout in rollouts
-        if rollout.holds_target and rollout.packed is not None
+        if rollout.is_under_way and rollout.packed is not None
     )
 
 
@@ -102,8 +116,21 @@ def _standing(rollouts: list[Rollout]) -> Standing | None:
         unit=(held or last).plan.unit,
         candidate=trying.candidate if trying else None,
         weight=trying.weight if trying else 0,
-        is_shadow=trying is not None and trying.requested.strategy == Strategy.SHADOW,
+        shadows=_shadows(rollouts),
         rollout=held.id if held is not None else None,
         epoch=held.epoch if held is not None else last.epoch,
         warm=frozenset(warm),
     )
+
+
+def _shadows(rollouts: Iterable[Rollout]) -> tuple[Shadowing, ...]:
+    """The shadows that copies are asked for, in order of id."""
+    copied = (each for each in rollouts if each.is_shadow and each.is_under_way and each.weight > 0)
+    return tuple(
+        Shadowing(build=each.candidate, share=each.weight, rollout=each.id, epoch=each.epoch, segments=_segments(each))
+        for each in sorted(copied, key=lambda each: each.id)
+    )
+
+
+def _segments(rollout: Rollout) -> tuple[str, ...]:
+    return rollout.plan.shadow.segments if rollout.plan.shadow is not None else ()

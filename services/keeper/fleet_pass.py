@@ -52,7 +52,7 @@ def needs(rollouts: Iterable[Rollout], standings: Iterable[Standing]) -> tuple[N
     for rollout in rollouts:
         if rollout.packed is not None:
             packed[rollout.candidate] = (rollout.packed, rollout.plan.serve)
-            if rollout.holds_target:
+            if rollout.is_under_way:
                 launching.add(rollout.candidate)
     wanted = launching.union(*(standing.needed for standing in standings))
     return tuple(
@@ -86,9 +86,9 @@ class FleetPass:
             if need.build not in running and need.build not in self._stops:
                 self._begin(need, rollouts, now)
         for rollout in rollouts:
-            if rollout.holds_target and rollout.packed is not None and not rollout.ready:
+            if rollout.is_under_way and rollout.packed is not None and not rollout.ready:
                 self._launch(rollout, now)
-        launching = {r.candidate for r in rollouts if r.holds_target and not r.ready}
+        launching = {r.candidate for r in rollouts if r.is_under_way and not r.ready}
         for need in wanted:
             if need.build in running and need.build not in launching:
                 self._revive(need, now)
@@ -110,7 +110,7 @@ class FleetPass:
         except SluiceError as error:
             log.error("service not started", build=str(need.build), why=str(error))
             for rollout in rollouts:
-                if rollout.candidate == need.build and rollout.holds_target and not rollout.ready:
+                if rollout.candidate == need.build and rollout.is_under_way and not rollout.ready:
                     self._fail(rollout, str(error), now)
 
     def _launch(self, rollout: Rollout, now: datetime) -> None:
@@ -171,6 +171,7 @@ def routed_builds(standings: Iterable[Standing]) -> frozenset[BuildRef]:
     builds: set[BuildRef] = set()
     for standing in standings:
         builds.add(standing.stable)
+        builds.update(shadow.build for shadow in standing.shadows)
         if standing.candidate is not None:
             builds.add(standing.candidate)
     return frozenset(builds)
@@ -178,8 +179,7 @@ def routed_builds(standings: Iterable[Standing]) -> frozenset[BuildRef]:
 
 def unserved(standings: Iterable[Standing], endpoints: Mapping[BuildRef, object]) -> frozenset[str]:
     """Rollouts whose candidate has weight but nowhere to send it."""
-    return frozenset(
-        standing.rollout
-        for standing in standings
-        if standing.rollout and standing.candidate is not None and standing.candidate not in endpoints
-    )
+    told = tuple(standings)
+    wanted = [(each.rollout, each.candidate) for each in told if each.rollout and each.candidate is not None]
+    copied = [(shadow.rollout, shadow.build) for each in told for shadow in each.shadows]
+    return frozenset(rollout for rollout, build in (*wanted, *copied) if rollout and build not in endpoints)

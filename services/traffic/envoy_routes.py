@@ -18,6 +18,7 @@ from services.traffic.log_format import (
     METADATA,
     PLACE_HEADER,
     REASON_HEADER,
+    SEGMENT_HEADERS,
     SHADOW_HEADER,
     TIMEOUT_HEADER,
     UNIT_HEADER,
@@ -134,11 +135,14 @@ def _mirror(model: ModelRoute, mirror: Mirror, place: Place) -> Resource:
         SHADOW_HEADER: "1",
         TIMEOUT_HEADER: str(round(model.timeout * 1000)),
     }
+    told = {name: f"%REQ({header})%" for name, header in zip(SEGMENT_HEADERS, mirror.segments, strict=False)}
+    added = [_set(name, _literal(value)) for name, value in headers.items()]
+    added += [_set(name, value, keep_empty=False) for name, value in told.items()]
     return {
         "cluster": mirror_name(build),
         "runtime_fraction": {"default_value": {"numerator": mirror.share, "denominator": "TEN_THOUSAND"}},
         "disable_shadow_host_suffix_append": True,
-        "request_headers_mutations": [{"append": _set(name, _literal(value))} for name, value in headers.items()],
+        "request_headers_mutations": [{"append": header} for header in added],
     }
 
 

@@ -8,7 +8,7 @@ from itertools import groupby
 from registry.access_log import Assigned
 from registry.build import BuildRef, Endpoint, slug
 from registry.metric import Arm
-from registry.standing import Standing
+from registry.standing import Shadowing, Standing
 from services.traffic.slots import SLOTS, runs
 from services.traffic.table import FALLBACK, AudienceRoute, Mirror, ModelRoute, RouteTable, Slice, Target
 
@@ -49,7 +49,7 @@ def _fallback(standings: tuple[Standing, ...]) -> Standing:
 
 
 def _slices(standing: Standing, length: int, endpoints: Mapping[BuildRef, Endpoint]) -> tuple[Slice, ...]:
-    served = standing.candidate if standing.candidate in endpoints and not standing.is_shadow else None
+    served = standing.candidate if standing.candidate in endpoints else None
     weight = standing.weight if served is not None else 0
     stable = _target(standing, Arm.STABLE, standing.stable, weight)
     candidate = _target(standing, Arm.CANDIDATE, served or standing.stable, weight)
@@ -58,10 +58,16 @@ def _slices(standing: Standing, length: int, endpoints: Mapping[BuildRef, Endpoi
 
 
 def _mirrors(standing: Standing, endpoints: Mapping[BuildRef, Endpoint]) -> tuple[Mirror, ...]:
-    if not standing.is_shadow or standing.candidate not in endpoints or standing.candidate is None:
-        return ()
-    mark = _mark(standing, Arm.CANDIDATE, standing.candidate, standing.weight)
-    return (Mirror(assigned=mark, share=standing.weight),)
+    shadows = (shadow for shadow in standing.shadows if shadow.build in endpoints)
+    return tuple(_mirror(standing, shadow) for shadow in shadows)
+
+
+def _mirror(standing: Standing, shadow: Shadowing) -> Mirror:
+    mark = Assigned(
+        variation=standing.variation, arm=Arm.CANDIDATE, build=shadow.build.version, rollout=shadow.rollout,
+        epoch=shadow.epoch, weight=shadow.share,
+    )  # fmt: skip
+    return Mirror(assigned=mark, share=shadow.share, segments=shadow.segments)
 
 
 def _target(standing: Standing, arm: Arm, build: BuildRef, weight: int) -> Target:
@@ -79,7 +85,8 @@ def _mark(standing: Standing, arm: Arm, build: BuildRef, weight: int) -> Assigne
 
 
 def _wanted(standing: Standing) -> tuple[BuildRef, ...]:
-    return (standing.stable, standing.candidate) if standing.candidate else (standing.stable,)
+    tried = (standing.candidate,) if standing.candidate else ()
+    return (standing.stable, *tried, *(shadow.build for shadow in standing.shadows))
 
 
 def _distinct(builds: Iterable[BuildRef]) -> tuple[BuildRef, ...]:

@@ -42,6 +42,8 @@ class Mirror:
     assigned: Assigned
     share: int
     """Of the requests, in basis points; drawn for each request."""
+    segments: tuple[str, ...] = ()
+    """Request headers whose values the shadow log tells, at most four."""
 
 
 @dataclass(frozen=True, kw_only=True)

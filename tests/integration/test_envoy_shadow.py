@@ -135,3 +135,14 @@ def test_callers_do_not_wait_for_a_slow_shadow(envoy: Gateway, services: Service
                 ask(envoy, [unit], callers=1)
                 taken.append(time.perf_counter() - start)
     assert median(slow) < median(none) + 0.5
+
+
+def test_the_segments_of_a_request_are_told_with_its_copy(envoy: Gateway, services: Services) -> None:
+    put(envoy, services)
+    states = ("New York", "a;b,c%2C", "x%REQ(:path)%y")
+    with envoy.client() as client:
+        for state in (*states, None):
+            headers = {"x-user-id": "u"} | ({"x-state": state} if state else {})
+            client.post("/delays/predict", json={}, headers=headers)
+    told = {line.segments for line in envoy.shadow_lines(4)}
+    assert told == {(state, None, None, None) for state in (*states, None)}

@@ -15,7 +15,7 @@ import httpx
 from registry.access_log import LogLine, parse
 from registry.build import BuildRef, Endpoint
 from registry.plan import Serve
-from registry.standing import Standing
+from registry.standing import Shadowing, Standing
 from services.traffic.envoy import Envoy
 
 UPSTREAM = Path(__file__).with_name("traffic_upstream.py")
@@ -134,9 +134,11 @@ def standing(
     unit: str | None = "x-user-id", retry: bool = True, timeout: str = "1s", rollout: str = "r-7",
     is_shadow: bool = False,
 ) -> Standing:  # fmt: skip
+    tried = weight if not is_shadow else 0
+    copied = Shadowing(build=build(candidate, model), share=weight, rollout=rollout, epoch=epoch, segments=("x-state",))
     return Standing(
         model=model, variation="default", stable=build(stable, model), unit=unit,
         serve=Serve(retry=retry, timeout=timeout),
-        candidate=build(candidate, model) if weight else None, weight=weight,
-        rollout=rollout if weight else None, epoch=epoch, is_shadow=is_shadow,
+        candidate=build(candidate, model) if tried else None, weight=tried,
+        rollout=rollout if tried else None, epoch=epoch, shadows=(copied,) if weight and is_shadow else (),
     )  # fmt: skip

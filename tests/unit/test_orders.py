@@ -104,6 +104,7 @@ def test_an_aborted_version_starts_again_only_by_name() -> None:
 def test_a_changed_plan_is_another_intent_of_a_person_and_none_of_a_trigger() -> None:
     ledger = serving()
     first = start(ledger, "2", BY_TRIGGER).rollout
+    assert not start(ledger, "2", BY_TRIGGER, plan=plan(bake="1m")).created, "a second one of a version under way"
     orders.abort(ledger, first.id, actor="ada", reason="no", now=NOW)
     assert not start(ledger, "2", BY_TRIGGER, plan=plan(bake="1m")).created
     assert start(ledger, "2", plan=plan(bake="1m")).created
@@ -216,7 +217,7 @@ def test_approval_is_for_the_step_under_way() -> None:
     assert orders.approve(ledger, name, actor="ada", reason="fine", now=NOW).approvals == {0: "ada"}
 
 
-@pytest.mark.parametrize("strategy", ["shadow", "ab"])
+@pytest.mark.parametrize("strategy", ["ab"])
 def test_a_strategy_that_is_not_driven_yet_is_refused_rather_than_followed_like_a_canary(strategy: str) -> None:
     other = PLAN_OF_ANOTHER_STRATEGY | {"strategy": strategy}
     with pytest.raises(Refused, match="not driven yet"):

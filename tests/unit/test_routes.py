@@ -12,7 +12,7 @@ from registry.build import BuildRef, Endpoint
 from registry.errors import NotFound
 from registry.metric import Arm
 from registry.plan import Serve
-from registry.standing import Standing
+from registry.standing import Shadowing, Standing
 from services.traffic.routes import routes
 from services.traffic.slots import SLOTS
 from services.traffic.table import Reason, RouteTable, assign
@@ -116,8 +116,20 @@ def test_who_has_no_unit_is_assigned_at_random_and_told_so() -> None:
     assert assign(replace(route, unit=None), audience, "u1", lambda _: 0).reason is Reason.RANDOM
 
 
+COPIED = Shadowing(build=CANDIDATE, share=2500, rollout="r-1", epoch=5)
+
+
+def test_shadows_get_copies_beside_a_canary() -> None:
+    other = replace(COPIED, build=BuildRef(model="delays", version="3"), rollout="r-2")
+    endpoints = {**ENDPOINTS, other.build: replace(ENDPOINTS[STABLE], build=other.build)}
+    table = routes([replace(trying(1000), shadows=(COPIED, other))], endpoints)
+    assert shares(table) == {"1": 9000, "2": 1000}
+    mirrors = table.models[0].audiences[-1].mirrors
+    assert [(mirror.assigned.rollout, mirror.assigned.build) for mirror in mirrors] == [("r-1", "2"), ("r-2", "3")]
+
+
 def test_a_shadow_gets_copies_and_no_caller() -> None:
-    table = routes([trying(2500, is_shadow=True)], ENDPOINTS)
+    table = routes([replace(CALM, shadows=(COPIED,))], ENDPOINTS)
     audience = table.models[0].audiences[-1]
     assert shares(table) == {"1": SLOTS}
     (mirror,) = audience.mirrors
@@ -126,7 +138,7 @@ def test_a_shadow_gets_copies_and_no_caller() -> None:
 
 
 def test_a_shadow_that_runs_nowhere_gets_nothing_and_is_reported() -> None:
-    table = routes([trying(2500, is_shadow=True)], {STABLE: ENDPOINTS[STABLE]})
+    table = routes([replace(CALM, shadows=(COPIED,))], {STABLE: ENDPOINTS[STABLE]})
     assert table.models[0].audiences[-1].mirrors == ()
     assert table.missing == (CANDIDATE,)
 

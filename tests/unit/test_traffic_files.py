@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from registry.build import BuildRef, Endpoint
 from registry.errors import Refused
 from registry.plan import Serve
-from registry.standing import Standing
+from registry.standing import Shadowing, Standing
 from services.traffic.envoy_clusters import clusters
 from services.traffic.envoy_files import digest, own_folder, publish, read_resources, socket_path
 from services.traffic.envoy_limits import Limits
@@ -47,7 +47,7 @@ def tables(draw: st.DrawFn):
                 weight=weight,
                 rollout=draw(st.none() | NAMES),
                 epoch=number,
-                is_shadow=draw(st.booleans()),
+                shadows=draw(st.sampled_from([(), (Shadowing(build=builds[1], share=2_500, rollout="s", epoch=1),)])),
             )
         )
         for build in draw(st.lists(st.sampled_from(builds), unique=True)):
