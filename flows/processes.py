@@ -130,7 +130,13 @@ def rollout_spec(found: Parts, name: str) -> RolloutSpec | None:
         gate.metric: tuple(sorted({m for step in steps if (m := plan.margin(gate, step)) is not None}))
         for gate in plan.gates
     }
-    return RolloutSpec(rollout=name, metrics=dict(plan.metrics), thresholds=dict(rollout.thresholds), margins=margins)
+    return RolloutSpec(
+        rollout=name,
+        metrics=dict(plan.metrics),
+        thresholds=dict(rollout.thresholds),
+        margins=margins,
+        by_unit=plan.unit is not None,
+    )
 
 
 def _tidy(found: Parts, collecting: Collector, stop: threading.Event) -> None:
@@ -152,7 +158,7 @@ def _clean_daily(found: Parts, stop: threading.Event) -> None:
     import structlog
 
     while not stop.is_set():
-        packed = [r.packed for r in found.ledger.rollouts() if r.packed and (r.holds_target or r.took_over)]
+        packed = [r.packed for r in found.ledger.rollouts() if r.packed and (r.is_under_way or r.took_over)]
         keep = {each.bento for each in packed} | {each.env for each in packed}
         try:
             found.packer.clean(keep, found.clock())

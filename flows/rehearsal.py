@@ -57,8 +57,10 @@ _TYPICAL: dict[Score, tuple[float, float]] = {
 def assumed(spec: MetricSpec) -> Baseline:
     """What to expect of a metric that nobody has measured."""
     match spec.source:
-        case Source.STATUS:
+        case Source.STATUS | Source.CONTRACT:
             rate = 0.005
+        case Source.PREDICTION:
+            rate = 0.5
         case Source.LATENCY if spec.quantile is None:
             return Baseline(mean=1.0, sd=0.6, assumed=True)
         case Source.LATENCY:

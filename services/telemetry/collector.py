@@ -27,11 +27,12 @@ from services.telemetry.exposure import Exposure, expose
 from services.telemetry.joining import Joiner
 from services.telemetry.pulse import beats
 from services.telemetry.segments import COLUMNS, numbered, spans
-from services.telemetry.sheet import Requests, Sheet, Side, by_side, is_compared, seen_rows
+from services.telemetry.sheet import Requests, Sheet, by_side, is_compared, latency_rows, seen_rows
 from services.telemetry.spec import SpecSource
 from services.telemetry.specs import Specs
 from services.telemetry.store import Store, write_tallies
 from services.telemetry.tail import Chunk, Tail
+from services.telemetry.unit_sheet import Side
 from services.telemetry.unjudged import keep
 
 BUCKET = 300
@@ -146,6 +147,7 @@ class Collector:
         sheet, unknown = self._fill(sides, now)
         write_tallies(self._store, connection, sheet)
         self._store.add(connection, schema.seen, seen_rows(sides))
+        self._store.add(connection, schema.latencies, latency_rows(sides))
         self._store.add(connection, schema.pulse, beats(exposures))
         for rollout in sorted(unknown):
             keep(connection, rollout, before)

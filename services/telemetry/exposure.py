@@ -4,8 +4,9 @@ Who is counted for what. Everything is by the arm that was *assigned*, whoever a
 
 - The assigned build failed (1) when the answer is 5xx, when the request needed another try, when another build
   answered for it, or when the service broke off: timeout, reset, no connection. A 4xx is the caller's affair (0).
-- Where the client left before the answer, nobody knows how it would have ended: neither failure nor success nor a
-  duration, unless another try was needed before, which is a failure. Such requests are counted as abandoned.
+- Where the client left before the answer, it is abandoned: nobody knows how it would have ended, and it has no
+  duration. It is an error all the same, in the rates of both arms alike: callers leave for reasons of their own as
+  often in one arm as in the other, so what differs is the build's doing. A build that hangs shows nothing else.
 - The duration is what the caller waited in all, retries and fallbacks included, whatever the status.
 """
 
@@ -19,6 +20,8 @@ from registry.rollout import FULL
 _BROKEN = frozenset({"UF", "UH", "UO", "UC", "UR", "UT", "LR", "URX", "UPE", "UMSDR", "NC"})
 """Envoy's flags for a service that could not be reached, broke off or took too long."""
 
+_REFUSED = 400
+"""Status codes from here on are no predictions."""
 _FAR, _WIDE, _SMALL = 2**53, 2**31, 2**15
 
 
@@ -42,7 +45,7 @@ class Exposure(NamedTuple):
     unit: str | None
     status: int
     failed: int | None
-    """None where the client left."""
+    """None where the client left; unless another try was needed before, which is a failure."""
     duration: int | None
     """Microseconds."""
     attempts: int
@@ -55,6 +58,21 @@ class Exposure(NamedTuple):
                 raise ValueError("a text contains NUL")
             if isinstance(text, str):
                 text.encode()
+
+    @property
+    def side(self) -> tuple[str, int, int, str, int]:
+        """Rollout, epoch, bucket, arm and weight; only of exposures in a rollout."""
+        return (self.rollout or "", self.epoch, self.bucket, self.arm, self.weight)
+
+    @property
+    def is_error(self) -> bool:
+        """Whether the assigned build failed, or let the client wait until it left: the value of `source: status`."""
+        return self.failed != 0
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the client got a prediction of the assigned build, which can be judged then."""
+        return self.failed == 0 and self.status < _REFUSED and self.served == self.assigned
 
     @property
     def is_compared(self) -> bool:

@@ -137,7 +137,7 @@ class Joiner:
             rows = connection.execute(query).mappings().all()
             for row in rows:
                 side = (row["rollout"], row["epoch"], row["bucket"], row["arm"], row["weight"])
-                sheet.take(side, row["metric"], row["value"])
+                sheet.take_late(side, row["unit"], row["metric"], row["value"])
             write_tallies(self._store, connection, sheet)
             is_row = sa.and_(table.c.outcome == sa.bindparam("key"), table.c.metric == sa.bindparam("name"))
             if rows:

@@ -12,8 +12,9 @@ from services.telemetry.counts import Count
 from services.telemetry.exposure import Exposure
 from services.telemetry.outcomes import State, read_value
 from services.telemetry.scores import Missing, Summary, needs_prediction, score
-from services.telemetry.sheet import Sheet, Side
+from services.telemetry.sheet import Sheet
 from services.telemetry.spec import RolloutSpec, score_of
+from services.telemetry.unit_sheet import Side
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,19 +45,21 @@ class Findings:
         self.states.append({"key": pk, "to": state.value, "number": number})
         self.counts.update(counts)
 
-    def enter(self, outcome: int, metric: str, side: Side, result: float | Missing, due: int | None) -> None:
-        """Add a score to the tallies, or keep it until `due`."""
+    def enter(
+        self, outcome: int, metric: str, side: Side, unit: str | None, result: float | Missing, due: int | None
+    ) -> None:
+        """Add a score to the tallies, or keep it until `due`; `unit`: see `Sheet.take_late`."""
         value = None if isinstance(result, Missing) else result
         self.counts[Count.SCORED] += 1
         self.counts[Count.MISSING] += value is None
         self.counts[Count.TRUNCATED] += result is Missing.TRUNCATED
         if due is None:
-            self.sheet.take(side, metric, value)
+            self.sheet.take_late(side, unit, metric, value)
             return
         rollout, epoch, bucket, arm, weight = side
         self.maturing.append({
             "outcome": outcome, "metric": metric, "due": due, "rollout": rollout, "epoch": epoch, "bucket": bucket,
-            "arm": arm, "weight": weight, "value": value,
+            "arm": arm, "weight": weight, "unit": unit, "value": value,
         })  # fmt: skip
 
 
@@ -79,11 +82,11 @@ def judge(
     if not metrics:
         found.move(outcome.pk, State.UNNAMED, outcome.number, Count.JOINED, Count.UNNAMED)
         return
-    side = (exposure.rollout, exposure.epoch, exposure.bucket, exposure.arm, exposure.weight)
+    unit = (exposure.unit or "") if spec.by_unit else None
     for name, metric in metrics:
         due = exposure.at + round(metric.matures_after * 1e6)
         result = _score(name, metric, summary, outcome)
-        found.enter(outcome.pk, name, side, result, due if due > now else None)
+        found.enter(outcome.pk, name, exposure.side, unit, result, due if due > now else None)
     found.move(outcome.pk, State.SCORED, outcome.number, Count.JOINED)
 
 

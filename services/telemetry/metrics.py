@@ -41,17 +41,24 @@ class _Families:
         yield self._requests()
 
     def _builds(self) -> Iterator[Metric]:
-        labels = ["model", "build"]
+        labels = ["model", "variation", "build"]
         rate = GaugeMetricFamily("sluice_build_requests_per_second", "Requests assigned, last minute.", labels=labels)
-        errors = GaugeMetricFamily("sluice_build_error_share", "Share of them that failed.", labels=labels)
-        p95 = GaugeMetricFamily("sluice_build_p95_seconds", "Duration that 95 % stay below.", labels=labels)
+        errors = GaugeMetricFamily(
+            "sluice_build_error_share", "Share of them that failed or were abandoned.", labels=labels
+        )
+        shown = {
+            q: GaugeMetricFamily(f"sluice_build_{q}_seconds", f"Duration that {q[1:]} % stay below.", labels=labels)
+            for q in ("p50", "p95", "p99")
+        }
         for model in self._models:
             for recent in self._queries.recent(model):
-                rate.add_metric([model, recent.build], recent.requests_per_second)
-                errors.add_metric([model, recent.build], recent.error_share)
-                if recent.p95 is not None:
-                    p95.add_metric([model, recent.build], recent.p95)
-        yield from (rate, errors, p95)
+                of = [model, recent.variation, recent.build]
+                rate.add_metric(of, recent.requests_per_second)
+                errors.add_metric(of, recent.error_share)
+                for q, family in shown.items():
+                    if (value := getattr(recent, q)) is not None:
+                        family.add_metric(of, value)
+        yield from (rate, errors, *shown.values())
 
     def _requests(self) -> Metric:
         labels = ["rollout", "arm", "end"]

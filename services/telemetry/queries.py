@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from datetime import datetime
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from registry.metric import Arm, Stratum, Tally, TallyRow
+from registry.metric import Arm, Stratum, Tally, TallyRow, UnitSums
 from registry.rollout import FULL
-from services.telemetry import pulse, schema
+from services.telemetry import bins, schema
 from services.telemetry.counts import Count
 from services.telemetry.outcomes import OPEN
+from services.telemetry.pulse import SECONDS
 from services.telemetry.store import WATERMARK, Store
 
+_TALLY = tuple(each.name for each in fields(Tally))
+_UNITS = tuple(each.name for each in fields(UnitSums))
 RECENT = 60
 """Seconds that `recent` looks back."""
 
@@ -63,13 +66,35 @@ class Coverage:
 
 @dataclass(frozen=True, kw_only=True)
 class Recent:
-    """A build's last minute."""
+    """A build's last minute in one variation."""
 
+    variation: str
     build: str
     requests_per_second: float
     error_share: float
-    p95: float | None
+    """Requests that failed, or whose client left."""
+    p50: float | None
     """Seconds, to within 12 %."""
+    p95: float | None
+    p99: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latency:
+    """How long clients waited, in seconds, to within 12 %."""
+
+    requests: int
+    p50: float
+    p95: float
+    p99: float
+    counts: Mapping[int, int]
+    """Requests by bin, see `services.telemetry.bins`."""
+
+    @classmethod
+    def of(cls, counts: Mapping[int, int]) -> Latency:
+        """From requests by bin, of which there is at least one."""
+        p50, p95, p99 = (bins.quantile(counts, q) or 0.0 for q in (0.5, 0.95, 0.99))
+        return cls(requests=sum(counts.values()), p50=p50, p95=p95, p99=p99, counts=counts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,9 +118,12 @@ class Queries:
         """The watermark, and the rollout's cumulative tallies at it, in order of metric, stratum, weight and arm."""
         table = schema.tallies
         query = sa.select(table).where(table.c.rollout == rollout)
-        query = query.order_by(table.c.metric, table.c.epoch, table.c.bucket, table.c.weight, table.c.arm)
+        by_unit = sa.select(schema.unit_sums).where(schema.unit_sums.c.rollout == rollout)
         with self._store.read() as connection:
-            return _watermark(connection), tuple(_row(row) for row in connection.execute(query).mappings())
+            tallies = {_key(row): row for row in connection.execute(query).mappings()}
+            units = {_key(row): row for row in connection.execute(by_unit).mappings()}
+            watermark = _watermark(connection)
+        return watermark, tuple(_row(key, tallies.get(key), units.get(key)) for key in sorted({*tallies, *units}))
 
     def watermark(self) -> int:
         """A number that grows whenever a tally changes."""
@@ -180,18 +208,30 @@ class Queries:
         }
 
     def recent(self, model: str) -> tuple[Recent, ...]:
-        """The last minute of each build of a model that had requests, in order of build."""
+        """The last minute of each build of a model that had requests, in order of variation and build."""
         table = schema.pulse
         now = self._clock().timestamp()
-        since = (now - RECENT) // pulse.SECONDS * pulse.SECONDS
+        since = (now - RECENT) // SECONDS * SECONDS
         query = sa.select(table).where(table.c.model == model, table.c.at >= since)
-        bins: dict[str, Counter[int]] = defaultdict(Counter)
-        failed: Counter[str] = Counter()
+        counts: dict[tuple[str, str], Counter[int]] = defaultdict(Counter)
+        failed: Counter[tuple[str, str]] = Counter()
         with self._store.read() as connection:
             for row in connection.execute(query).mappings():
-                bins[row["build"]][row["bin"]] += row["requests"]
-                failed[row["build"]] += row["failed"]
-        return tuple(_recent(build, bins[build], failed[build], now - since) for build in sorted(bins))
+                counts[row["variation"], row["build"]][row["bin"]] += row["requests"]
+                failed[row["variation"], row["build"]] += row["failed"]
+        return tuple(_recent(key, counts[key], failed[key], now - since) for key in sorted(counts))
+
+    def latency(self, rollout: str, epoch: int | None = None) -> dict[Arm, Latency]:
+        """How long the clients of each arm waited, in one epoch or in all; an arm without durations is left out."""
+        table = schema.latencies
+        query = sa.select(table.c.arm, table.c.bin, sa.func.sum(table.c.requests)).where(table.c.rollout == rollout)
+        if epoch is not None:
+            query = query.where(table.c.epoch == epoch)
+        counts: dict[Arm, dict[int, int]] = defaultdict(dict)
+        with self._store.read() as connection:
+            for arm, number, n in connection.execute(query.group_by(table.c.arm, table.c.bin)):
+                counts[Arm(arm)][number] = int(n)
+        return {arm: Latency.of(found) for arm, found in sorted(counts.items())}
 
     def quarantined(self, limit: int = 20) -> tuple[Unreadable, ...]:
         """The newest lines that could not be read, newest first."""
@@ -209,29 +249,34 @@ def _watermark(connection: Connection) -> int:
     return connection.scalar(query) or 0
 
 
-def _row(row: sa.RowMapping) -> TallyRow:
+_Key = tuple[str, int, int, int, str]
+"""Metric, epoch, bucket, weight, arm."""
+
+
+def _key(row: sa.RowMapping) -> _Key:
+    return row["metric"], row["epoch"], row["bucket"], row["weight"], row["arm"]
+
+
+def _row(key: _Key, tally: sa.RowMapping | None, units: sa.RowMapping | None) -> TallyRow:
+    metric, epoch, bucket, weight, arm = key
     return TallyRow(
-        metric=row["metric"],
-        stratum=Stratum(epoch=row["epoch"], bucket=row["bucket"]),
-        weight=row["weight"],
-        arm=Arm(row["arm"]),
-        tally=Tally(
-            n=row["n"],
-            missing=row["missing"],
-            total=row["total"],
-            squares=row["squares"],
-            cubes=row["cubes"],
-            low=row["low"],
-            high=row["high"],
-        ),
+        metric=metric,
+        stratum=Stratum(epoch=epoch, bucket=bucket),
+        weight=weight,
+        arm=Arm(arm),
+        tally=Tally(**{name: tally[name] for name in _TALLY}) if tally is not None else Tally(),
+        units=UnitSums(**{name: units[name] for name in _UNITS}) if units is not None else None,
     )
 
 
-def _recent(build: str, bins: Counter[int], failed: int, seconds: float) -> Recent:
-    requests = bins.total()
+def _recent(key: tuple[str, str], counts: Counter[int], failed: int, seconds: float) -> Recent:
+    requests = counts.total()
     return Recent(
-        build=build,
+        variation=key[0],
+        build=key[1],
         requests_per_second=requests / seconds,
         error_share=failed / requests,
-        p95=pulse.quantile(bins, 0.95),
+        p50=bins.quantile(counts, 0.5),
+        p95=bins.quantile(counts, 0.95),
+        p99=bins.quantile(counts, 0.99),
     )

@@ -41,6 +41,7 @@ def retain(store: Store, before: datetime, now: datetime) -> Retained:
     outcomes = 0
     while removed := _drop_outcomes(store, limit):
         outcomes += removed
+    _drop_units(store, limit)
     with store.write() as connection:
         beat = int((now - PULSE_KEPT).timestamp())
         connection.execute(sa.delete(schema.pulse).where(schema.pulse.c.at < beat))
@@ -68,3 +69,19 @@ def _drop_outcomes(store: Store, limit: int) -> int:
     old = sa.select(table.c.pk).where(is_old).order_by(table.c.received_at).limit(_LIMIT)
     with store.write() as connection:
         return connection.execute(sa.delete(table).where(table.c.pk.in_(old))).rowcount
+
+
+def _drop_units(store: Store, limit: int) -> None:
+    """Forget the units of rollouts of which no request and no maturing score is left."""
+    units, exposures, maturing, seen = schema.units, schema.exposures, schema.maturing, schema.seen
+    last_seen = sa.select(seen.c.rollout, sa.func.max(seen.c.bucket)).group_by(seen.c.rollout)
+    with store.read() as connection:
+        rollouts = connection.scalars(sa.select(units.c.rollout).distinct()).all()
+        newest: dict[str, int] = dict(connection.execute(last_seen).tuples().all())
+    for rollout in rollouts:
+        if newest.get(rollout, 0) * 1_000_000 >= limit:
+            continue
+        lives = [sa.select(sa.exists().where(table.c.rollout == rollout)) for table in (exposures, maturing)]
+        with store.write() as connection:
+            if not any(connection.scalar(query) for query in lives):
+                connection.execute(sa.delete(units).where(units.c.rollout == rollout))

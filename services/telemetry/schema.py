@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 from sqlalchemy import BigInteger, Column, Float, Index, Integer, MetaData, SmallInteger, Table, Text
+
+from registry.metric import UnitSums
 
 VERSION = 1
 """Raised when a table changes; a database of a newer version is refused."""
@@ -113,6 +117,7 @@ maturing = Table(
     Column("bucket", BigInteger, nullable=False),
     Column("arm", Text, nullable=False),
     Column("weight", Integer, nullable=False),
+    Column("unit", Text),
     Column("value", Float),
 )  # fmt: skip
 """Scores whose exposure is not old enough yet; a null value will be tallied as missing."""
@@ -135,7 +140,45 @@ tallies = Table(
     Column("low", Float, nullable=False),
     Column("high", Float, nullable=False),
 )  # fmt: skip
-"""`registry.metric.TallyRow`s, for ever."""
+"""`registry.metric.TallyRow`s without their unit sums, for ever."""
+
+unit_sums = Table(
+    "unit_sums", METADATA,
+    Column("rollout", Text, primary_key=True),
+    Column("metric", Text, primary_key=True),
+    Column("epoch", Integer, primary_key=True),
+    Column("bucket", BigInteger, primary_key=True),
+    Column("arm", Text, primary_key=True),
+    Column("weight", Integer, primary_key=True),
+    *(Column(each.name, Float, nullable=False) for each in fields(UnitSums)),
+)  # fmt: skip
+"""`registry.metric.UnitSums` of each arm and stratum, for ever."""
+
+units = Table(
+    "units", METADATA,
+    Column("rollout", Text, primary_key=True),
+    Column("unit", BigInteger, primary_key=True, autoincrement=False),
+    Column("epoch", Integer, primary_key=True, autoincrement=False),
+    Column("arm", Text, nullable=False),
+    Column("weight", Integer, nullable=False),
+    Column("bucket", BigInteger),
+    Column("sums", Text, nullable=False),
+    sqlite_with_rowid=False,
+)  # fmt: skip
+"""What each unit has added in each epoch, until its rollout's last requests go by age: `unit` is a hash, `bucket` the
+stratum it belongs to (null: none), `sums` JSON, {metric: [sum of values, rows]}."""
+
+latencies = Table(
+    "latencies", METADATA,
+    Column("rollout", Text, primary_key=True),
+    Column("epoch", Integer, primary_key=True),
+    Column("bucket", BigInteger, primary_key=True),
+    Column("arm", Text, primary_key=True),
+    Column("weight", Integer, primary_key=True),
+    Column("bin", SmallInteger, primary_key=True),
+    Column("requests", BigInteger, nullable=False),
+)  # fmt: skip
+"""Durations of each arm and stratum by bin, see `bins`; for ever."""
 
 seen = Table(
     "seen", METADATA,
@@ -154,13 +197,14 @@ seen = Table(
 pulse = Table(
     "pulse", METADATA,
     Column("model", Text, primary_key=True),
+    Column("variation", Text, primary_key=True),
     Column("build", Text, primary_key=True),
     Column("at", BigInteger, primary_key=True),
     Column("bin", SmallInteger, primary_key=True),
     Column("requests", BigInteger, nullable=False),
     Column("failed", BigInteger, nullable=False),
 )  # fmt: skip
-"""The recent past of each build: requests by ten seconds (`at`, in seconds) and bin of duration."""
+"""The recent past of each build of each variation: requests by ten seconds (`at`, in seconds) and bin of duration."""
 Index("pulse_at", pulse.c.at)
 
 quarantine = Table(

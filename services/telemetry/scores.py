@@ -36,14 +36,19 @@ class Missing(StrEnum):
 
 
 class Summary:
-    """The prediction summary of one answer: `{"c": columns, "r": rows}` or `{"n": rows, "truncated": true}`."""
+    """The prediction summary of one answer: `{"c": columns, "r": rows}` or `{"n": rows, "truncated": true}`.
 
-    __slots__ = ("_columns", "_rows", "missing", "size")
+    Either holds `"x": reason` where the answer is not what the model's signature promises.
+    """
+
+    __slots__ = ("_columns", "_rows", "broken", "missing", "size")
 
     def __init__(self, text: str | None) -> None:
         self.missing: Missing | None = None
         self.size: int | None = None
         """How many rows the request had; None when it is not known."""
+        self.broken: str | None = None
+        """How the answer breaks the model's signature; None where it does not, or nothing is known of it."""
         self._columns: list[str] = []
         self._rows: list[list[object]] = []
         self._read(text)
@@ -51,6 +56,7 @@ class Summary:
     def _read(self, text: str | None) -> None:
         try:
             body = json.loads(text or "")
+            self.broken = body.get("x")
             if body.get("truncated"):
                 self.size = int(body["n"])
                 self.missing = Missing.TRUNCATED
@@ -111,7 +117,7 @@ def _score(kind: Score, metric: MetricSpec, prediction: object, value: Value) ->
         case Score.SQUARED_ERROR:
             return _of_error(prediction, value, lambda error: error * error)
         case Score.OUTCOME:
-            number = _number(value)
+            number = number_of(value)
             return Missing.OUTCOME if number is None else number
 
 
@@ -123,7 +129,7 @@ def _log_loss(probability: float, hit: bool) -> float:
 def _of_probability(
     prediction: object, value: Value, positive: object, loss: Callable[[float, bool], float]
 ) -> float | Missing:
-    probability = _number(prediction)
+    probability = number_of(prediction)
     if probability is None or not 0 <= probability <= 1:
         return Missing.PROBABILITY
     hit = _hit(value, positive)
@@ -132,7 +138,7 @@ def _of_probability(
 
 def _zero_one(prediction: object, value: Value, positive: object) -> float | Missing:
     """1 where prediction and outcome differ; with a positive class, a probability stands for it from one half on."""
-    probability = _number(prediction)
+    probability = number_of(prediction)
     if positive is None or probability is None or not 0 <= probability <= 1:
         return Missing.PREDICTION if prediction is None else float(not same(prediction, value))
     hit = _hit(value, positive)
@@ -140,7 +146,7 @@ def _zero_one(prediction: object, value: Value, positive: object) -> float | Mis
 
 
 def _of_error(prediction: object, value: Value, loss: Callable[[float], float]) -> float | Missing:
-    predicted, true = _number(prediction), _number(value)
+    predicted, true = number_of(prediction), number_of(value)
     if predicted is None:
         return Missing.PREDICTION
     return Missing.OUTCOME if true is None else loss(predicted - true)
@@ -156,7 +162,8 @@ def _hit(value: Value, positive: object) -> bool | None:
     return bool(plain) if plain in (0, 1) else None
 
 
-def _number(value: object) -> float | None:
+def number_of(value: object) -> float | None:
+    """A finite number, whichever way it was spelled; None for anything else."""
     plain = _plain(value)
     if not isinstance(plain, int | float):
         return None

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from registry.rollout import FULL
+from services.telemetry.answers import of_answer, of_request
+from services.telemetry.bins import bin_of
 from services.telemetry.exposure import Exposure
 from services.telemetry.spec import Measures
-
-Side = tuple[str, int, int, str, int]
-"""Rollout, epoch, bucket, arm, weight."""
+from services.telemetry.unit_sheet import Side, UnitSheet
 
 
 @dataclass(slots=True)
@@ -25,12 +26,14 @@ class Requests:
     failed: int = 0
     fallbacks: int = 0
     timeless: int = 0
-    """Not abandoned, and yet without a duration."""
+    """Without a duration although the client stayed."""
     durations: list[int] = field(default_factory=list)
     """Microseconds."""
+    exposures: list[Exposure] = field(default_factory=list)
 
     def take(self, exposure: Exposure) -> None:
         self.requests += 1
+        self.exposures.append(exposure)
         if exposure.served != exposure.assigned and exposure.served is not None:
             self.fallbacks += 1
         if exposure.failed is None:
@@ -43,9 +46,9 @@ class Requests:
             self.durations.append(exposure.duration)
 
     @property
-    def ended(self) -> int:
-        """Requests whose end was seen."""
-        return self.requests - self.abandoned
+    def errors(self) -> int:
+        """Requests that the assigned build failed, or let the client wait for until it left."""
+        return self.failed + self.abandoned
 
 
 @dataclass(slots=True)
@@ -78,18 +81,36 @@ class Sheet:
 
     def __init__(self) -> None:
         self._cells: dict[tuple[Side, str], Cell] = {}
+        self.units = UnitSheet()
+        """The same by unit, where units keep their arm."""
 
     def __bool__(self) -> bool:
-        return bool(self._cells)
+        return bool(self._cells or self.units)
 
     def take(self, side: Side, metric: str, value: float | None) -> None:
         """Add one value of a metric; None is missing."""
         self._cell(side, metric).take(value)
 
+    def take_late(self, side: Side, unit: str | None, metric: str, value: float | None) -> None:
+        """Add a value that came after its request; `unit`: None where units do not count together, empty for none."""
+        self.take(side, metric, value)
+        if unit is not None:
+            self.units.take(side, unit, ((metric, value),))
+
     def take_requests(self, side: Side, requests: Requests, measures: Measures) -> None:
         """Add what requests alone decide."""
         for metric in measures.statuses:
-            self._take_binary(side, metric, requests.ended, requests.failed)
+            self._take_binary(side, metric, requests.requests, requests.errors)
+        self._take_durations(side, requests, measures)
+        if measures.judges_answers:
+            for exposure in requests.exposures:
+                for metric, value in of_answer(exposure, measures):
+                    self.take(side, metric, value)
+        if measures.by_unit:
+            for exposure in requests.exposures:
+                self.units.take(side, exposure.unit or "", of_request(exposure, measures))
+
+    def _take_durations(self, side: Side, requests: Requests, measures: Measures) -> None:
         if measures.limits:
             durations = sorted(requests.durations)
         for metric, limit in measures.limits:
@@ -139,7 +160,7 @@ def by_side(exposures: Iterable[Exposure]) -> dict[Side, Requests]:
     for exposure in exposures:
         if exposure.rollout is None:
             continue
-        side = (exposure.rollout, exposure.epoch, exposure.bucket, exposure.arm, exposure.weight)
+        side = exposure.side
         requests = sides.get(side)
         if requests is None:
             requests = sides[side] = Requests()
@@ -161,4 +182,16 @@ def seen_rows(sides: dict[Side, Requests]) -> list[dict[str, Any]]:
             "fallbacks": side.fallbacks,
         }
         for (rollout, epoch, bucket, arm, weight), side in sorted(sides.items())
+    ]  # fmt: skip
+
+
+def latency_rows(sides: dict[Side, Requests]) -> list[dict[str, Any]]:
+    """Rows for the table of latencies, in order of their keys."""
+    return [
+        {
+            "rollout": rollout, "epoch": epoch, "bucket": bucket, "arm": arm, "weight": weight, "bin": number,
+            "requests": n,
+        }
+        for (rollout, epoch, bucket, arm, weight), side in sorted(sides.items())
+        for number, n in sorted(Counter(map(bin_of, side.durations)).items())
     ]  # fmt: skip

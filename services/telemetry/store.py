@@ -13,6 +13,7 @@ from sqlalchemy.engine import Connection, Engine
 from registry.errors import SluiceError
 from services.telemetry import schema
 from services.telemetry.sheet import Sheet
+from services.telemetry.unit_store import changes
 
 WATERMARK = "watermark"
 _VERSION = "version"
@@ -21,7 +22,8 @@ _LOCK = 7_346_921_505
 """Key of the PostgreSQL advisory lock that puts writers in a row, as SQLite does by itself."""
 _WRITES = "sluice_writes"
 
-Merge = Literal["add", "min", "max"]
+Merge = Literal["add", "min", "max", "new"]
+"""How a column of a row that is there takes in a new value; `new` replaces it."""
 
 
 class Store:
@@ -114,6 +116,8 @@ class Store:
 
     def _merged(self, how: Merge, column: sa.Column[Any], new: Any) -> Any:
         match how:
+            case "new":
+                return new
             case "add":
                 return column + new
             case "min":
@@ -136,9 +140,14 @@ class Store:
 
 def write_tallies(store: Store, connection: Connection, sheet: Sheet) -> None:
     """Add a sheet to the tallies, and raise the watermark: they changed."""
-    if sheet:
-        store.add(connection, schema.tallies, sheet.rows(), {"low": "min", "high": "max"})
-        store.add(connection, schema.state, [{"key": WATERMARK, "value": 1}])
+    if not sheet:
+        return
+    store.add(connection, schema.tallies, sheet.rows(), {"low": "min", "high": "max"})
+    if sheet.units:
+        units, sums = changes(connection, sheet.units)
+        store.add(connection, schema.units, units, dict.fromkeys(("arm", "weight", "bucket", "sums"), "new"))
+        store.add(connection, schema.unit_sums, sums)
+    store.add(connection, schema.state, [{"key": WATERMARK, "value": 1}])
 
 
 def _engine(url: str, *, durable: bool) -> Engine:

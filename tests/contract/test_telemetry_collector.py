@@ -428,11 +428,14 @@ def test_the_queries_of_a_tick(rig: Rig) -> None:
     seen = rig.queries.seen("r1", 1)
     assert seen.share == pytest.approx(2 / 3)
     assert (seen.candidate.abandoned, seen.candidate.failed, seen.candidate.fallbacks) == (1, 1, 1)
-    assert rig.sums("errors", "candidate") == (1, 0, 1.0)
+    assert rig.sums("errors", "candidate") == (2, 0, 2.0)
     rig.now = START + timedelta(seconds=25)
     stable = next(recent for recent in rig.queries.recent("delays") if recent.build == "1")
+    assert stable.variation == "default"
     assert stable.requests_per_second == pytest.approx(101 / 65)
-    assert stable.p95 == pytest.approx(0.095, rel=0.12)
+    assert (stable.p50, stable.p95, stable.p99) == tuple(
+        pytest.approx(seconds, rel=0.12) for seconds in (0.05, 0.095, 0.099)
+    )
     rig.counted(abandoned=1)
 
 
@@ -451,7 +454,7 @@ def test_a_scrape_tells_what_was_counted_and_what_waits(rig: Rig) -> None:
     assert found[frozenset(("sluice_telemetry_total", "lines"))] == 2
     assert found[frozenset(("sluice_telemetry_waiting", "outcomes_waiting"))] == 1
     assert found[frozenset(("sluice_telemetry_waiting", "scores_maturing"))] == 1
-    assert found[frozenset(("sluice_build_error_share", "delays", "2"))] == 1.0
+    assert found[frozenset(("sluice_build_error_share", "delays", "default", "2"))] == 1.0
     assert found[frozenset(("sluice_rollout_requests_total", "r1", "candidate", "failed"))] == 1
     assert found[frozenset(("sluice_rollout_requests_total", "r1", "stable", "succeeded"))] == 1
 

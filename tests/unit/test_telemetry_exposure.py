@@ -7,7 +7,7 @@ import pytest
 from benchmarks.collector_lines import START_US, assigned, line
 from registry.access_log import parse
 from registry.plan import MetricSpec, Source
-from services.telemetry import pulse
+from services.telemetry import bins
 from services.telemetry.exposure import Exposure, expose
 from services.telemetry.sheet import Sheet, by_side
 from services.telemetry.spec import RolloutSpec, score_of
@@ -82,12 +82,12 @@ def tallied(metric: MetricSpec, *exposures: Exposure, **spec: object) -> dict[st
     return {row["metric"]: (row["n"], row["missing"], row["total"]) for row in sheet.rows()}
 
 
-def test_who_left_is_in_no_tally_and_who_has_no_duration_is_missing() -> None:
+def test_who_left_is_an_error_without_a_duration_and_who_stayed_without_one_is_missing() -> None:
     left = exposed(status=0, flags="DC", dur_us=None)
     timeless = exposed(dur_us=None)
     three = (exposed(), left, timeless)
     quantile = MetricSpec(source=Source.LATENCY, quantile=0.5)
-    assert tallied(MetricSpec(source=Source.STATUS), *three) == {"m": (2, 0, 0.0)}
+    assert tallied(MetricSpec(source=Source.STATUS), *three) == {"m": (3, 0, 1.0)}
     assert tallied(MetricSpec(source=Source.LATENCY), *three) == {"m": (1, 1, 0.008)}
     assert tallied(quantile, *three, thresholds={"m": 0.001}) == {"m": (1, 1, 1.0)}
     assert tallied(quantile, *three) == {}
@@ -114,17 +114,17 @@ def test_a_spec_is_complete_when_every_threshold_is_frozen() -> None:
 
 @pytest.mark.parametrize("duration", [0, 1, 50, 51, 999, 123_456, 10**9])
 def test_a_bin_holds_its_durations(duration: int) -> None:
-    number = pulse.bin_of(duration)
-    assert number == 0 or pulse.edge(number) * 1e6 <= duration * 1.000001
-    assert number == pulse.BINS - 1 or duration < pulse.edge(number + 1) * 1e6 * 1.000001
+    number = bins.bin_of(duration)
+    assert number == 0 or bins.edge(number) * 1e6 <= duration * 1.000001
+    assert number == bins.BINS - 1 or duration < bins.edge(number + 1) * 1e6 * 1.000001
 
 
 def test_a_quantile_from_bins_is_right_to_within_a_bin() -> None:
-    bins: dict[int, int] = {pulse.UNTIMED: 50}
+    counts: dict[int, int] = {bins.UNTIMED: 50}
     for milliseconds in range(1, 1_001):
-        number = pulse.bin_of(milliseconds * 1_000)
-        bins[number] = bins.get(number, 0) + 1
+        number = bins.bin_of(milliseconds * 1_000)
+        counts[number] = counts.get(number, 0) + 1
     for q in (0.05, 0.5, 0.95, 0.99):
-        assert pulse.quantile(bins, q) == pytest.approx(q, rel=0.13)
-    assert pulse.quantile({}, 0.5) is None
-    assert pulse.quantile({pulse.UNTIMED: 3}, 0.5) is None
+        assert bins.quantile(counts, q) == pytest.approx(q, rel=0.13)
+    assert bins.quantile({}, 0.5) is None
+    assert bins.quantile({bins.UNTIMED: 3}, 0.5) is None

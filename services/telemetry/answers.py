@@ -1,0 +1,54 @@
+"""Answers: what a request and its prediction summary alone tell, as values of metrics. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from services.telemetry.exposure import Exposure
+from services.telemetry.scores import LIMIT, Missing, Summary, number_of
+from services.telemetry.spec import Measures, Predicted
+
+
+def of_request(exposure: Exposure, measures: Measures) -> Iterator[tuple[str, float | None]]:
+    """The values that a request adds, by name of the metric; None is missing."""
+    for metric in measures.statuses:
+        yield metric, float(exposure.is_error)
+    if exposure.failed is not None:
+        duration = exposure.duration
+        for metric, limit in measures.limits:
+            yield metric, None if duration is None else float(duration > limit)
+        for metric in measures.means:
+            yield metric, None if duration is None else duration / 1e6
+    yield from of_answer(exposure, measures)
+
+
+def of_answer(exposure: Exposure, measures: Measures) -> Iterator[tuple[str, float | None]]:
+    """The values that a request's answer adds, by name of the metric; None is missing, nothing is no answer.
+
+    One prediction a request counts, that of its first row: rows of one request are alike, and chance assigned them
+    together.
+    """
+    if not (measures.judges_answers and exposure.is_answered):
+        return
+    summary = Summary(exposure.prediction)
+    for metric in measures.contracts:
+        yield metric, contract(summary)
+    for predicted in measures.predictions:
+        value = prediction(summary, predicted)
+        yield predicted.name, value
+        for metric, limit in predicted.levels:
+            yield metric, None if value is None else float(value > limit)
+
+
+def contract(summary: Summary) -> float | None:
+    """1 where the answer is not what the signature promises, 0 where it is; None where no summary tells."""
+    if summary.missing is Missing.PREDICTION:
+        return None
+    return float(summary.broken is not None)
+
+
+def prediction(summary: Summary, predicted: Predicted) -> float | None:
+    """The first row's prediction; None where there is none that is a number."""
+    found = summary.cell(0, predicted.field)
+    number = None if isinstance(found, Missing) else number_of(found)
+    return number if number is not None and abs(number) <= LIMIT else None

@@ -1,0 +1,48 @@
+"""Bins: durations counted on a logarithmic scale, and quantiles read from such counts. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+
+BINS = 128
+_SHORTEST = 50.0
+"""Microseconds at the lower end of bin 0."""
+_PER_DECADE = 20
+"""Bins per factor of ten: each is 12 % wide; the last begins at 112 seconds."""
+UNTIMED = -1
+"""The bin of requests without a duration."""
+
+
+def bin_of(duration_us: int | None) -> int:
+    """The bin of a duration in microseconds; too short and too long go to the first and last."""
+    if duration_us is None:
+        return UNTIMED
+    if duration_us <= _SHORTEST:
+        return 0
+    return min(int(_PER_DECADE * math.log10(duration_us / _SHORTEST)), BINS - 1)
+
+
+def edge(number: float) -> float:
+    """The duration in seconds at the lower end of a bin; fractions lie inside the bin."""
+    return _SHORTEST * 10 ** (number / _PER_DECADE) / 1e6
+
+
+def quantile(counts: Mapping[int, int], q: float) -> float | None:
+    """The q-quantile in seconds of durations counted by bin, to within a bin; None without any."""
+    timed = sorted((number, n) for number, n in counts.items() if number != UNTIMED and n)
+    total = sum(n for _, n in timed)
+    below = 0
+    for number, n in timed:
+        if below + n >= q * total:
+            return edge(number + (q * total - below) / n)
+        below += n
+    return None
+
+
+def merged(pairs: Iterable[tuple[int, int]]) -> dict[int, int]:
+    """Counts by bin from (bin, count) pairs; a bin may come more than once."""
+    counts: dict[int, int] = {}
+    for number, n in pairs:
+        counts[number] = counts.get(number, 0) + n
+    return counts
