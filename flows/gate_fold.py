@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from flows import gate_units
 from flows.gate_design import Question
+from flows.gate_units import Cell, Known, Side, cell
 from flows.stats.cap import CapTest
+from flows.stats.cohorts import Change
 from flows.stats.moments import Moments, Pair
 from flows.stats.news import News
 from flows.stats.sample_ratio import Arrivals, SampleRatioTest
 from flows.stats.trial import Kind, Trial
-from registry.metric import Arm, Stratum, Tally, TallyRow, exceedance_name
+from registry.metric import Arm, Tally, TallyRow, exceedance_name
 from registry.rollout import FULL
 
-Side = tuple[Stratum, int]
-"""A stratum and the candidate's weight in it, in basis points."""
-Cell = tuple[str, Side, Arm]
 Rows = tuple[TallyRow, ...]
 
 
@@ -33,6 +33,8 @@ class State:
     trial: Trial
     cells: Mapping[Cell, Tally]
     """What the sound rows of the looks add up to, by metric, stratum, weight and arm."""
+    units: Known = field(default_factory=dict)
+    """The same by unit, where units return and the first look told of them."""
     ratio: SampleRatioTest | None = None
     """Whether rows came in the shares that the weights ask for, where each request is assigned by itself."""
     cap: CapTest | None = None
@@ -55,7 +57,7 @@ def fold(asked: Question, looks: Iterable[Rows]) -> State:
     key = (asked, told[:1])
     known, state = _remembered.get(key, ((), None))
     if state is None or told[: len(known)] != known:
-        known, state = (), _begin(asked)
+        known, state = (), _begin(asked, gate_units.tells_units(told[0]) if told else False)
     for rows in told[len(known) :]:
         state = _extend(state, rows)
     _remembered.pop(key, None)
@@ -65,10 +67,14 @@ def fold(asked: Question, looks: Iterable[Rows]) -> State:
     return state
 
 
-def _begin(asked: Question) -> State:
+def _begin(asked: Question, by_unit: bool) -> State:
+    """The state before the first look. Units are judged where the plan hashes them and the first look tells of them."""
+    by_unit = by_unit and not asked.assigns_rows
+    design = replace(asked.design, by_cohort=by_unit)
     cap = CapTest(cap=asked.below, beta=asked.design.beta) if asked.below is not None else None
-    ratio = SampleRatioTest.begin(_RATIO_ALPHA, asked.design.information) if asked.assigns_rows else None
-    return State(asked=asked, trial=Trial.begin(asked.design), cells={}, cap=cap, ratio=ratio)
+    drawn = asked.assigns_rows or by_unit
+    ratio = SampleRatioTest.begin(_RATIO_ALPHA, asked.design.information) if drawn else None
+    return State(asked=asked, trial=Trial.begin(design), cells={}, cap=cap, ratio=ratio)
 
 
 _RATIO_ALPHA = 0.001
@@ -82,22 +88,36 @@ def _extend(state: State, rows: Rows) -> State:
     asked = state.asked
     sound = _sound(asked, rows)
     cells = _with(state.cells, sound)
-    moved: dict[float, Sequence[Pair]] = {}
-    if asked.moves_threshold:
-        margins = (rung.margin for rung in asked.design.rungs if rung.margin > 0)
-        moved = {m: _pairs(sound, asked.metric, exceedance_name(asked.metric, m)) for m in margins}
+    units = gate_units.plus(state.units, sound) if state.trial.design.by_cohort else state.units
     information = _information(asked, cells)
-    pairs = _pairs(sound, asked.metric, asked.metric)
-    trial = state.trial.look(News(pairs=pairs, information=information, exceedances=moved))
+    trial = state.trial.look(_news(state, sound, units, information))
     after = State(
-        asked=asked, trial=trial, cells=cells, information=information,
-        unsound=sum(not is_sound(asked, row.tally) for row in rows),
-        ratio=state.ratio.look(_arrivals(asked, sound)) if state.ratio is not None else None,
+        asked=asked, trial=trial, cells=cells, units=units, information=information,
+        unsound=sum(not is_sound(asked, row) for row in rows),
+        ratio=state.ratio.look(_arrivals(state, sound)) if state.ratio is not None else None,
     )  # fmt: skip
     if state.cap is None:
         return after
     candidate = after.counted(Arm.CANDIDATE)
     return replace(after, cap=state.cap.look(candidate.n, round(candidate.total)))
+
+
+def _news(state: State, sound: Sequence[TallyRow], units: Known, information: float) -> News:
+    """What the sound rows of a look say, by row or by unit; of a latency quantile, at each moved threshold too."""
+    asked, name = state.asked, state.asked.metric
+    margins = [rung.margin for rung in asked.design.rungs if rung.margin > 0 and asked.moves_threshold]
+    moved = {margin: exceedance_name(name, margin) for margin in margins}
+    if state.trial.design.by_cohort:
+
+        def changed(candidate: str) -> tuple[Change, ...]:
+            return gate_units.changes(state.units, units, sound, name, candidate)
+
+        by_margin = {margin: changed(other) for margin, other in moved.items()}
+        return News(pairs=(), information=information, changes=changed(name), moved=by_margin)
+    return News(
+        pairs=_pairs(sound, name, name), information=information,
+        exceedances={margin: _pairs(sound, name, other) for margin, other in moved.items()},
+    )  # fmt: skip
 
 
 def information_with(state: State, rows: Rows) -> float:
@@ -108,33 +128,32 @@ def information_with(state: State, rows: Rows) -> float:
 def new_rows(state: State, rows: Iterable[TallyRow]) -> Rows:
     """What the cumulative rows hold beyond the looks, in order of metric, stratum and arm."""
     new: list[TallyRow] = []
-    for row in sorted(rows, key=_cell):
-        tally = _minus(row.tally, state.cells.get(_cell(row), Tally()))
-        if row.metric in state.asked.names and (tally.n or tally.missing):
-            new.append(replace(row, tally=tally))
+    by_unit = state.trial.design.by_cohort or (not state.trial.looks and not state.asked.assigns_rows)
+    for row in sorted(rows, key=cell):
+        tally = _minus(row.tally, state.cells.get(cell(row), Tally()))
+        units = gate_units.minus(row.units, state.units.get(cell(row))) if by_unit else None
+        if row.metric in state.asked.names and (tally.n or tally.missing or units is not None):
+            new.append(replace(row, tally=tally, units=units))
     return tuple(new)
 
 
-def is_sound(asked: Question, tally: Tally) -> bool:
+def is_sound(asked: Question, row: TallyRow) -> bool:
     """Whether the sums can be those of real values, or of zeros and ones where the metric has only these."""
-    moments = _moments(tally)
-    return tally.missing >= 0 and (moments.is_count if asked.design.kind is Kind.COUNT else moments.is_sound)
+    moments = _moments(row.tally)
+    is_true = moments.is_count if asked.design.kind is Kind.COUNT else moments.is_sound
+    return row.tally.missing >= 0 and is_true and (row.units is None or gate_units.is_possible(row.units))
 
 
 def _sound(asked: Question, rows: Rows) -> list[TallyRow]:
     """The rows of strata in which every row is sound: one arm alone would look like a lost one."""
-    held = {(row.stratum, row.weight) for row in rows if not is_sound(asked, row.tally)}
+    held = {(row.stratum, row.weight) for row in rows if not is_sound(asked, row)}
     return [row for row in rows if (row.stratum, row.weight) not in held]
-
-
-def _cell(row: TallyRow) -> Cell:
-    return row.metric, (row.stratum, row.weight), row.arm
 
 
 def _with(cells: Mapping[Cell, Tally], rows: Iterable[TallyRow]) -> dict[Cell, Tally]:
     added = dict(cells)
     for row in rows:
-        added[_cell(row)] = added.get(_cell(row), Tally()) + row.tally
+        added[cell(row)] = added.get(cell(row), Tally()) + row.tally
     return added
 
 
@@ -181,8 +200,11 @@ def _pairs(rows: Sequence[TallyRow], stable: str, candidate: str) -> tuple[Pair,
     return tuple(found[side] for side in sorted(found))
 
 
-def _arrivals(asked: Question, rows: Sequence[TallyRow]) -> tuple[Arrivals, ...]:
-    """The metric's rows by arm, missing values included, one entry for each row."""
+def _arrivals(state: State, rows: Sequence[TallyRow]) -> tuple[Arrivals, ...]:
+    """The metric's new units, or else its rows by arm, missing values included."""
+    asked = state.asked
+    if state.trial.design.by_cohort:
+        return gate_units.arrivals_of_units(row for row in rows if row.metric == asked.metric)
     return tuple(
         Arrivals(
             share=row.weight / FULL,

@@ -6,13 +6,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from flows.stats.cohorts import Change, CohortTest
 from flows.stats.counts import Draw
 from flows.stats.moments import Moments, Pair
 from flows.stats.scores import score
 from flows.stats.sequential import CountTest, ScoreTest
 from flows.stats.units import UnitRows, UnitTest
 
-Test = CountTest | ScoreTest | UnitTest
+Test = CountTest | ScoreTest | UnitTest | CohortTest
 
 _LEAST_ODDS = 1e-3
 """The null of a margin of 100 % where lower is worse: the candidate's rate is all but nothing."""
@@ -29,7 +30,11 @@ class News:
     exceedances: Mapping[float, Sequence[Pair]] = field(default_factory=dict)
     """Where margins move the candidate's threshold: for each margin, pairs with the candidate counted there."""
     units: UnitRows | None = None
-    """Where units return: the same rows by unit."""
+    """Where units return and each is known: the same rows by unit."""
+    changes: Sequence[Change] = ()
+    """Where units return and only their sums are known: the cohorts that got rows, instead of `pairs`."""
+    moved: Mapping[float, Sequence[Change]] = field(default_factory=dict)
+    """`exceedances` by cohort."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +49,18 @@ class Sums:
     """Sum of n1 n0 / n stable mean."""
     stable: Moments = field(default_factory=Moments)
     candidate: Moments = field(default_factory=Moments)
+
+    def change(self, changes: Sequence[Change]) -> Sums:
+        """The sums after these changes of cohorts."""
+        before, now = Sums().add([c.before.rows for c in changes]), Sums().add([c.now.rows for c in changes])
+        pairs = [c.rows for c in changes]
+        return Sums(
+            information=self.information + now.information - before.information,
+            difference=self.difference + now.difference - before.difference,
+            level=self.level + now.level - before.level,
+            stable=sum((pair.stable for pair in pairs), self.stable),
+            candidate=sum((pair.candidate for pair in pairs), self.candidate),
+        )
 
     def add(self, pairs: Sequence[Pair]) -> Sums:
         """The sums with these pairs."""
@@ -78,6 +95,8 @@ def is_harmful(test: Test, news: News, sign: int) -> Test:
             return test.look(new if sign > 0 else -new, news.information)
         case UnitTest():
             return test.look(_units(news), news.information, against=sign)
+        case CohortTest():
+            return test.look(news.changes, news.information, _draws(news.changes, sign), against=sign)
 
 
 def is_within(test: Test, news: News, sign: int, margin: float, sums: Sums) -> Test:
@@ -98,6 +117,15 @@ def is_within(test: Test, news: News, sign: int, margin: float, sums: Sums) -> T
             return test.look(-new if sign > 0 else new, news.information)
         case UnitTest():
             return test.look(_units(news), news.information, against=-sign, factor=ratio)
+        case CohortTest() if margin in news.moved:
+            changes = news.moved[margin]
+            return test.look(changes, news.information, _draws(changes, -sign), against=-sign)
+        case CohortTest():
+            odds = odds_of_ratio(ratio, sums)
+            return test.look(
+                news.changes, news.information, _draws(news.changes, -sign), against=-sign, factor=ratio,
+                odds=1 / odds if sign > 0 else odds,
+            )  # fmt: skip
 
 
 def draws(pairs: Sequence[Pair], sign: int) -> tuple[Draw, ...]:
@@ -107,6 +135,10 @@ def draws(pairs: Sequence[Pair], sign: int) -> tuple[Draw, ...]:
         Draw(size=mine.n, others=other.n, mine=round(mine.total), events=round(mine.total) + round(other.total))
         for mine, other in arms
     )
+
+
+def _draws(changes: Sequence[Change], sign: int) -> tuple[Draw, ...]:
+    return draws([change.rows for change in changes], sign)
 
 
 def odds_of_ratio(ratio: float, sums: Sums) -> float:

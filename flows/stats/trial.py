@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from flows.stats.cohorts import CohortTest
 from flows.stats.evidence import CountEvidence, score_e_value
 from flows.stats.news import News, Sums, Test, draws, is_harmful, is_within
 from flows.stats.scores import Score
@@ -51,6 +52,8 @@ class Design:
     information: float
     """Planned sum of w (1 - w) n, for finding harm."""
     rungs: tuple[Rung, ...] = ()
+    by_cohort: bool = False
+    """Units return, and only their sums are known: the news are changes of cohorts."""
     reserve: float = 0.1
     """Share of alpha and beta kept for looks beyond the planned information."""
 
@@ -89,14 +92,14 @@ class Trial:
     def look(self, news: News) -> Trial:
         """The trial after one more look. A margin that was ruled out is not asked about again."""
         k, sign = self.looks + 1, self.design.sign
-        sums = self.sums.add(news.pairs)
+        sums = self.sums.change(news.changes) if self.design.by_cohort else self.sums.add(news.pairs)
         harm = is_harmful(self.harm, news, sign)
         margins = tuple(
             test if test.rejected and rung.margin > 0 else is_within(test, news, sign, rung.margin, sums)
             for test, rung in zip(self.margins, self.design.rungs, strict=True)
         )
         ruled_out = (at or (k if test.rejected else None) for at, test in zip(self.ruled_out_at, margins, strict=True))
-        counted = self.design.kind is Kind.COUNT
+        counted = self.design.kind is Kind.COUNT and not self.design.by_cohort
         return replace(
             self,
             harm=harm,
@@ -119,7 +122,7 @@ class Trial:
         match self.harm:
             case CountTest():
                 return self.evidence.value
-            case ScoreTest(score=total) | UnitTest(test=ScoreTest(score=total)):
+            case ScoreTest(score=total) | UnitTest(test=ScoreTest(score=total)) | CohortTest(score=total):
                 return self._score_e_value(total)
 
     def _score_e_value(self, total: Score) -> float:
@@ -131,6 +134,8 @@ class Trial:
 
 def _test(design: Design, alpha: float, information: float) -> Test:
     budget = Budget(alpha=alpha, information=information, reserve=design.reserve)
+    if design.by_cohort:
+        return CohortTest.begin(budget, counts=design.kind is Kind.COUNT)
     match design.kind:
         case Kind.COUNT:
             return CountTest(budget=budget)

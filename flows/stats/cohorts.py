@@ -1,0 +1,161 @@
+"""Cohorts: returning units from sums over units, without a record of each one.
+
+A cohort is the units of both arms that were drawn by lot together. A metric is a ratio: sum of values x over sum of
+rows n. With the cohort's ratio p, each unit is linearised to r = x - p n (delta method; Deng, Knoblich & Lu 2018,
+section 3.1), whose power sums follow from those of x and n; the labels of units are then the only randomness, and the
+score of a stratum is the score of r (`scores`). A unit's rows add up before they are squared, so they may depend on
+each other as they like.
+
+A unit goes on getting rows, so a cohort's sums and p change from look to look: the score is taken anew, and its
+difference is what is new. Increments that depend on each other positively make the boundary conservative (Slepian
+1962).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from flows.stats.counts import Draw
+from flows.stats.moments import Moments, Pair
+from flows.stats.scores import Score, score
+from flows.stats.sequential import CountTest, ScoreTest
+from flows.stats.spending import Budget
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitMoments:
+    """Sums over the units of one arm, each with n rows whose values sum to x."""
+
+    count: int = 0
+    x: float = 0.0
+    n: float = 0.0
+    xx: float = 0.0
+    xn: float = 0.0
+    nn: float = 0.0
+    xxx: float = 0.0
+    xxn: float = 0.0
+    xnn: float = 0.0
+    nnn: float = 0.0
+
+    def linearised(self, ratio: float, factor: float) -> Moments:
+        """The moments of r = factor x - ratio n."""
+        f, p = factor, ratio
+        return Moments(
+            n=self.count,
+            total=f * self.x - p * self.n,
+            squares=f**2 * self.xx - 2 * f * p * self.xn + p**2 * self.nn,
+            cubes=f**3 * self.xxx - 3 * f**2 * p * self.xxn + 3 * f * p**2 * self.xnn - p**3 * self.nnn,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cohort:
+    """Both arms of a cohort."""
+
+    stable: UnitMoments = field(default_factory=UnitMoments)
+    candidate: UnitMoments = field(default_factory=UnitMoments)
+
+    @property
+    def has_returned(self) -> bool:
+        """Whether some unit has more rows than one."""
+        return any(arm.nn > arm.n for arm in (self.stable, self.candidate))
+
+    @property
+    def rows(self) -> Pair:
+        """The cohort by rows."""
+        return Change(now=self).rows
+
+    def linearised(self, factor: float = 1.0) -> Pair:
+        """Both arms by unit, with stable's values times `factor`; together they sum to 0."""
+        rows = self.stable.n + self.candidate.n
+        ratio = (factor * self.stable.x + self.candidate.x) / rows if rows else 0.0
+        return Pair(
+            stable=self.stable.linearised(ratio, factor), candidate=self.candidate.linearised(ratio, 1.0)
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """A cohort that got rows: what it was at the last look and what it is now."""
+
+    before: Cohort = field(default_factory=Cohort)
+    now: Cohort
+
+    @property
+    def rows(self) -> Pair:
+        """The new rows; without their squares."""
+        return Pair(
+            stable=_more(self.now.stable, self.before.stable),
+            candidate=_more(self.now.candidate, self.before.candidate),
+        )
+
+    def score(self, factor: float = 1.0) -> Score:
+        """What the change adds to the score of the null that the candidate's ratio is `factor` times stable's."""
+        return _score(self.now, factor) - _score(self.before, factor)
+
+
+def _more(now: UnitMoments, before: UnitMoments) -> Moments:
+    return Moments(n=round(now.n - before.n), total=now.x - before.x)
+
+
+def _score(cohort: Cohort, factor: float) -> Score:
+    """The cohort's score. One whose units are all alike holds where the null is another: nothing varies."""
+    if factor != 1 and score([cohort.linearised()]).variance <= 0:
+        return Score()
+    return score([cohort.linearised(factor)])
+
+
+@dataclass(frozen=True, kw_only=True)
+class CohortTest:
+    """Whether the candidate's ratio is above the stable one's.
+
+    Zeros and ones are counted exactly for as long as no unit has returned; the score then goes on with what is left
+    of alpha (a union bound over both parts).
+    """
+
+    test: ScoreTest
+    counts: CountTest | None = None
+    """Where the values are 0 or 1 and no unit has returned yet."""
+    score: Score = field(default_factory=Score)
+    """Of everything so far."""
+
+    @classmethod
+    def begin(cls, budget: Budget, *, counts: bool) -> CohortTest:
+        """The test before its first look. `counts`: values are 0 or 1."""
+        return cls(test=ScoreTest(budget=budget), counts=CountTest(budget=budget) if counts else None)
+
+    @property
+    def rejected(self) -> bool:
+        return self.test.rejected or (self.counts is not None and self.counts.rejected)
+
+    @property
+    def reach(self) -> float | None:
+        return self.test.reach if self.counts is None else self.counts.reach
+
+    @property
+    def spent(self) -> float:
+        return self.test.spent if self.counts is None else self.counts.spent
+
+    def look(
+        self, changes: Sequence[Change], information: float, draws: Iterable[Draw], *, against: int,
+        factor: float = 1.0, odds: float = 1.0,
+    ) -> CohortTest:  # fmt: skip
+        """The test after these changes.
+
+        `against`: +1 asks whether the candidate is higher than `factor` times stable, -1 whether it is lower. `draws`
+        and `odds` say the same as counts, for the exact part.
+        """
+        total = self.score
+        for change in changes:
+            total += change.score(factor) if against > 0 else -change.score(factor)
+        if self.counts is not None and not any(change.now.has_returned for change in changes):
+            return replace(self, counts=self.counts.look(draws, information, odds), score=total)
+        test = self.test if self.counts is None else _continued(self.counts)
+        return replace(self, counts=None, test=test.look(total - test.score, information), score=total)
+
+
+def _continued(counts: CountTest) -> ScoreTest:
+    """The test by scores that goes on where the exact one ends."""
+    start = ScoreTest(budget=counts.budget, information=counts.information, rejected=counts.rejected)
+    return replace(start, lattice=replace(start.lattice, spent=counts.spent))
