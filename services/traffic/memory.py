@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from registry.build import BuildRef
 from registry.errors import RoutesRejected, Unreachable
-from services.traffic.slots import SLOTS
+from registry.layout import SLOTS
 from services.traffic.table import Assignment, RouteTable, assign
 
 

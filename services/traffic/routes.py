@@ -1,27 +1,35 @@
-"""routes(...): what the ledger trusts and tries, as a route table. Pure."""
+"""routes(...): what the ledger trusts and tries, and who is to get it, as a route table. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
+from types import MappingProxyType
 
-from registry.access_log import Assigned
 from registry.build import BuildRef, Endpoint, slug
-from registry.metric import Arm
-from registry.standing import Shadowing, Standing
-from services.traffic.slots import SLOTS, runs
-from services.traffic.table import FALLBACK, AudienceRoute, Mirror, ModelRoute, RouteTable, Slice, Target
+from registry.connections import FALLBACK, Connections, Weighted
+from registry.standing import Standing
+from services.traffic.splits import Endpoints, Standings, copies, shared
+from services.traffic.table import AudienceRoute, ModelRoute, RouteTable
+
+NO_CONNECTIONS: Mapping[str, Connections] = MappingProxyType({})
 
 
-def routes(standings: Sequence[Standing], endpoints: Mapping[BuildRef, Endpoint]) -> RouteTable:
-    """The route table for these standings, given where builds answer.
+def routes(
+    standings: Sequence[Standing],
+    endpoints: Mapping[BuildRef, Endpoint],
+    connections: Mapping[str, Connections] = NO_CONNECTIONS,
+) -> RouteTable:
+    """The route table for these standings, given where builds answer, and who gets which variation by model.
 
     A candidate that runs nowhere gets no slots: its share stays with stable. A stable that runs nowhere keeps its
-    slots, and the data plane answers 503 for it. Both are listed in `missing`.
+    slots, and the data plane answers 503 for it. Both are listed in `missing`. An audience none of whose variations
+    holds a build takes nobody.
     """
     ordered = sorted(standings, key=lambda standing: (standing.model, standing.variation))
     models = tuple(
-        _model(model, tuple(group), endpoints) for model, group in groupby(ordered, key=lambda standing: standing.model)
+        _model(connections.get(model) or Connections(model=model), tuple(group), endpoints)
+        for model, group in groupby(ordered, key=lambda standing: standing.model)
     )
     wanted = [build for standing in ordered for build in _wanted(standing)]
     return RouteTable(
@@ -31,57 +39,45 @@ def routes(standings: Sequence[Standing], endpoints: Mapping[BuildRef, Endpoint]
     )
 
 
-def _model(model: str, standings: tuple[Standing, ...], endpoints: Mapping[BuildRef, Endpoint]) -> ModelRoute:
-    fallback = _fallback(standings)
-    timeouts = [fallback.serve.timeout, (fallback.stable_serve or fallback.serve).timeout]
-    audience = AudienceRoute(
+def _model(connections: Connections, standings: tuple[Standing, ...], endpoints: Endpoints) -> ModelRoute:
+    by_variation = {standing.variation: standing for standing in standings}
+    audiences = tuple(_audiences(connections, by_variation, endpoints))
+    serves = [serve for each in standings for serve in (each.serve, each.stable_serve) if serve is not None]
+    units = (each.unit for each in (by_variation.get(FALLBACK), *standings) if each is not None)
+    return ModelRoute(
+        model=connections.model,
+        unit=next((unit for unit in units if unit is not None), None),
+        timeout=max(serve.timeout for serve in serves),
+        audiences=audiences,
+    )
+
+
+def _audiences(connections: Connections, standings: Standings, endpoints: Endpoints) -> Iterator[AudienceRoute]:
+    """The audiences in order; the last one takes what is left."""
+    for each in connections.ordered:
+        slices = shared(each.weighted, each.layout, standings, endpoints)
+        if slices:
+            yield AudienceRoute(
+                name=each.audience.name,
+                condition=each.audience.condition,
+                salt=f"{slug(connections.model)}/{slug(each.audience.name)}",
+                slices=slices,
+                mirrors=copies(each.copied, slices, standings, endpoints),
+            )
+    rest = connections.fallback if _holds(connections.fallback, standings) else (Weighted(variation=min(standings)),)
+    slices = shared(rest, connections.fallback_layout, standings, endpoints)
+    yield AudienceRoute(
         name=FALLBACK,
-        salt=f"{slug(model)}/{FALLBACK}",
-        slices=_slices(fallback, SLOTS, endpoints),
-        mirrors=_mirrors(fallback, endpoints),
-    )
-    return ModelRoute(model=model, unit=fallback.unit, timeout=max(timeouts), audiences=(audience,))
-
-
-def _fallback(standings: tuple[Standing, ...]) -> Standing:
-    """The variation named default; where none is, the first by name."""
-    return next((standing for standing in standings if standing.variation == FALLBACK), standings[0])
-
-
-def _slices(standing: Standing, length: int, endpoints: Mapping[BuildRef, Endpoint]) -> tuple[Slice, ...]:
-    served = standing.candidate if standing.candidate in endpoints else None
-    weight = standing.weight if served is not None else 0
-    stable = _target(standing, Arm.STABLE, standing.stable, weight)
-    candidate = _target(standing, Arm.CANDIDATE, served or standing.stable, weight)
-    parts = runs(length=length, weight=weight, key=standing.rollout or "")
-    return tuple(Slice(size=run.length, target=candidate if run.is_candidate else stable) for run in parts)
-
-
-def _mirrors(standing: Standing, endpoints: Mapping[BuildRef, Endpoint]) -> tuple[Mirror, ...]:
-    shadows = (shadow for shadow in standing.shadows if shadow.build in endpoints)
-    return tuple(_mirror(standing, shadow) for shadow in shadows)
-
-
-def _mirror(standing: Standing, shadow: Shadowing) -> Mirror:
-    mark = Assigned(
-        variation=standing.variation, arm=Arm.CANDIDATE, build=shadow.build.version, rollout=shadow.rollout,
-        epoch=shadow.epoch, weight=shadow.share,
-    )  # fmt: skip
-    return Mirror(assigned=mark, share=shadow.share, segments=shadow.segments)
-
-
-def _target(standing: Standing, arm: Arm, build: BuildRef, weight: int) -> Target:
-    has_fallback = arm is Arm.CANDIDATE and standing.serve.retry
-    return Target(
-        assigned=_mark(standing, arm, build, weight), fallback=standing.stable.version if has_fallback else None
+        condition=None,
+        salt=f"{slug(connections.model)}/{FALLBACK}",
+        slices=slices,
+        mirrors=copies(connections.fallback_copied, slices, standings, endpoints),
     )
 
 
-def _mark(standing: Standing, arm: Arm, build: BuildRef, weight: int) -> Assigned:
-    return Assigned(
-        variation=standing.variation, arm=arm, build=build.version, rollout=standing.rollout, epoch=standing.epoch,
-        weight=weight,
-    )  # fmt: skip
+def _holds(weighted: Iterable[Weighted], standings: Standings) -> bool:
+    """Whether any of these variations may take a request; where none may, the first by name does."""
+    return any(part.weight > 0 and part.variation in standings for part in weighted)
 
 
 def _wanted(standing: Standing) -> tuple[BuildRef, ...]:

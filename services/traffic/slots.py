@@ -1,24 +1,27 @@
 """Slots: the 10,000 places that units hash into, and who holds them. Pure.
 
-A variation holds a fixed interval of an audience's slots. A candidate grows inside its variation's interval from an
-offset drawn from the rollout's id, wrapping at the interval's end: while it grows it only takes slots from stable, so
-nobody moves out, variations do not trade units, and not always the same units go first.
+A variation holds some of an audience's slots, mostly one interval. A candidate grows inside its variation's slots from
+a place drawn from the rollout's id, wrapping at their end: while it grows it only takes slots from stable, so nobody
+moves out, variations do not trade units, and not always the same units go first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import xxhash
 
-SLOTS = 10_000
+from registry.layout import SLOTS
+
+_TRIES = 1_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
     """Neighbouring slots of one arm."""
 
+    start: int
     length: int
     is_candidate: bool
 
@@ -33,23 +36,19 @@ def is_unit(value: str | None) -> bool:
     return bool(value) and "," not in (value or "")
 
 
-def runs(*, length: int, weight: int, key: str) -> tuple[Run, ...]:
-    """The runs of an interval of `length` slots whose candidate has `weight` basis points of it.
+def runs(held: Sequence[range], *, weight: int, key: str) -> tuple[Run, ...]:
+    """The runs of a variation's slots, in order, whose candidate has `weight` basis points of them.
 
     `key` draws where the candidate begins; the rollout's id. A weight above 0 is at least one slot.
     """
-    size = _size(length, weight)
-    if size in (0, length):
-        return (Run(length=length, is_candidate=size > 0),) if length else ()
-    start = xxhash.xxh64_intdigest(key.encode()) % length
-    wrapped = max(0, start + size - length)
-    parts = [
-        (wrapped, True),
-        (start - wrapped, False),
-        (size - wrapped, True),
-        (length - start - size + wrapped, False),
-    ]
-    return tuple(Run(length=count, is_candidate=candidate) for count, candidate in parts if count)
+    left = _size(sum(map(len, held)), weight)
+    found = []
+    for part in _from(held, _start(held, key)):
+        taken = min(left, len(part))
+        left -= taken
+        found += [(part[:taken], True), (part[taken:], False)]
+    ordered = sorted((part.start, len(part), arm) for part, arm in found if part)
+    return tuple(_merged(Run(start=start, length=length, is_candidate=arm) for start, length, arm in ordered))
 
 
 def holder(sizes: Sequence[int], at: int) -> int:
@@ -60,6 +59,35 @@ def holder(sizes: Sequence[int], at: int) -> int:
         if at < end:
             return index
     raise ValueError(f"slot {at} lies beyond the {end} slots held")
+
+
+def _start(held: Sequence[range], key: str) -> int:
+    """The first of the places drawn from the key that is held: it stays when other slots come or go."""
+    for turn in range(_TRIES):
+        place = xxhash.xxh64_intdigest((f"{key}/{turn}" if turn else key).encode()) % SLOTS
+        if any(place in part for part in held):
+            return place
+    return held[0].start if held else 0
+
+
+def _from(held: Sequence[range], start: int) -> list[range]:
+    """The slots in circular order from one of them."""
+    late = [range(max(part.start, start), part.stop) for part in held if part.stop > start]
+    early = [range(part.start, min(part.stop, start)) for part in held if part.start < start]
+    return late + early
+
+
+def _merged(found: Iterator[Run]) -> Iterator[Run]:
+    last: Run | None = None
+    for run in found:
+        if last is not None and last.is_candidate == run.is_candidate and last.start + last.length == run.start:
+            last = Run(start=last.start, length=last.length + run.length, is_candidate=run.is_candidate)
+            continue
+        if last is not None:
+            yield last
+        last = run
+    if last is not None:
+        yield last
 
 
 def _size(length: int, weight: int) -> int:

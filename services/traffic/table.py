@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 
 from registry.access_log import Assigned
+from registry.audience import Condition, headers, matches
 from registry.build import BuildRef, Endpoint
 from registry.errors import NotFound
+from registry.layout import SLOTS
 from registry.metric import Arm
-from services.traffic.slots import SLOTS, holder, is_unit, slot
-
-FALLBACK = "default"
-"""The audience of every request that no other audience takes, and the variation it gets unless told otherwise."""
+from services.traffic.slots import holder, is_unit, slot
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +41,8 @@ class Mirror:
     assigned: Assigned
     share: int
     """Of the requests, in basis points; drawn for each request."""
+    of: str | None = None
+    """The variation whose requests are copied; none: the whole audience's."""
     segments: tuple[str, ...] = ()
     """Request headers whose values the shadow log tells, at most four."""
 
@@ -51,6 +52,8 @@ class AudienceRoute:
     """One audience of a model: who belongs to it, and its slots."""
 
     name: str
+    condition: Condition | None
+    """None: everybody that is left."""
     salt: str
     """Goes before the unit in the hash; one for a (model, audience) for life."""
     slices: tuple[Slice, ...]
@@ -67,6 +70,11 @@ class ModelRoute:
     timeout: float
     """Seconds that one try may take."""
     audiences: tuple[AudienceRoute, ...]
+
+    def audience(self, metadata: Mapping[str, str]) -> AudienceRoute:
+        """The first audience that a request with these metadata belongs to."""
+        found = headers(metadata.items())
+        return next(each for each in self.audiences if each.condition is None or matches(each.condition, found))
 
 
 class Reason(StrEnum):
@@ -97,11 +105,11 @@ class RouteTable:
     missing: tuple[BuildRef, ...] = ()
     """Builds that ought to have traffic but run nowhere: a candidate's share goes to stable, a stable answers 503."""
 
-    @property
+    @cached_property
     def version(self) -> str:
         """A digest of the content."""
-        text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        content = (self.models, self.endpoints, self.missing)
+        return hashlib.sha256(repr(content).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
     def model(self, name: str) -> ModelRoute:
         """The routes of a model. Raises NotFound."""
@@ -113,6 +121,13 @@ class RouteTable:
     def endpoint(self, build: BuildRef) -> Endpoint | None:
         """Where a build answers, if it does."""
         return next((endpoint for endpoint in self.endpoints if endpoint.build == build), None)
+
+
+def answer(route: ModelRoute, metadata: Mapping[str, str], draw: Callable[[int], int]) -> Assignment:
+    """What a request with these metadata, the unit's header among them, gets and why; `draw` as in `assign`."""
+    found = headers(metadata.items())
+    unit = found.get(route.unit.lower()) if route.unit is not None else None
+    return assign(route, route.audience(found), unit, draw)
 
 
 def assign(route: ModelRoute, audience: AudienceRoute, unit: str | None, draw: Callable[[int], int]) -> Assignment:

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from registry.build import BuildRef, Endpoint
 from registry.errors import NotFound
+from registry.layout import SLOTS
 from registry.metric import Arm
 from registry.plan import Serve
 from registry.standing import Shadowing, Standing
 from services.traffic.routes import routes
-from services.traffic.slots import SLOTS
 from services.traffic.table import Reason, RouteTable, assign
 
 STABLE, CANDIDATE = (BuildRef(model="delays", version=version) for version in "12")

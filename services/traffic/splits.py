@@ -1,0 +1,101 @@
+"""An audience's slots: which variation holds them, and inside it stable or candidate; and who gets copies. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+
+from registry.access_log import Assigned
+from registry.build import BuildRef, Endpoint
+from registry.connections import Copied, Weighted, weights
+from registry.layout import SLOTS, Held, intervals, lay_out
+from registry.metric import Arm
+from registry.standing import Shadowing, Standing
+from services.traffic.slots import runs
+from services.traffic.table import Mirror, Slice, Target
+
+Standings = Mapping[str, Standing]
+"""The standings of one model by variation."""
+Endpoints = Mapping[BuildRef, Endpoint]
+
+
+def shared(
+    weighted: Sequence[Weighted], layout: Sequence[Held], standings: Standings, endpoints: Endpoints
+) -> tuple[Slice, ...]:
+    """The slots among the variations that hold a build; none when no variation does.
+
+    The share of a variation that holds nothing goes to the others.
+    """
+    there = {name: weight for name, weight in weights(tuple(weighted)).items() if name in standings}
+    if not any(there.values()):
+        return ()
+    held = intervals(lay_out(there, layout or lay_out(weights(tuple(weighted)))))
+    placed = [piece for name, parts in held.items() for piece in _placed(standings[name], parts, endpoints)]
+    return tuple(_merged(sorted(placed, key=lambda piece: piece[0])))
+
+
+def copies(
+    copied: Sequence[Copied], slices: Sequence[Slice], standings: Standings, endpoints: Endpoints
+) -> tuple[Mirror, ...]:
+    """Who gets copies: variations that are connected for it, and the shadows of those that share the slots."""
+    served = list(dict.fromkeys(part.target.assigned.variation for part in slices))
+    connected = (mirror for each in copied if each.variation in standings
+                 for mirror in _connected(standings[each.variation], each.sample, endpoints))  # fmt: skip
+    shadows = (
+        _shadow(standings[name], shadow, of=name if len(served) > 1 else None)
+        for name in served
+        for shadow in standings[name].shadows
+        if shadow.build in endpoints
+    )
+    return (*connected, *shadows)
+
+
+def _placed(standing: Standing, held: Sequence[range], endpoints: Endpoints) -> Iterator[tuple[int, Slice]]:
+    candidate, weight = _candidate(standing, endpoints)
+    stable = _target(standing, Arm.STABLE, standing.stable, weight)
+    tried = _target(standing, Arm.CANDIDATE, candidate or standing.stable, weight)
+    for run in runs(held, weight=weight, key=standing.rollout or ""):
+        yield run.start, Slice(size=run.length, target=tried if run.is_candidate else stable)
+
+
+def _candidate(standing: Standing, endpoints: Endpoints) -> tuple[BuildRef | None, int]:
+    """The candidate and its weight; a candidate that runs nowhere gets none."""
+    if standing.candidate is None or standing.candidate not in endpoints:
+        return None, 0
+    return standing.candidate, standing.weight
+
+
+def _merged(placed: Iterable[tuple[int, Slice]]) -> Iterator[Slice]:
+    for target, run in groupby((piece for _, piece in placed), key=lambda piece: piece.target):
+        yield Slice(size=sum(piece.size for piece in run), target=target)
+
+
+def _connected(standing: Standing, sample: int, endpoints: Endpoints) -> Iterator[Mirror]:
+    """Copies for a variation: its candidate gets its weight's part of them."""
+    candidate, weight = _candidate(standing, endpoints)
+    tried = sample * weight // SLOTS
+    for arm, build, share in ((Arm.STABLE, standing.stable, sample - tried), (Arm.CANDIDATE, candidate, tried)):
+        if build is not None and build in endpoints and share:
+            yield Mirror(assigned=_mark(standing, arm, build, weight), share=share)
+
+
+def _shadow(standing: Standing, shadow: Shadowing, of: str | None) -> Mirror:
+    mark = Assigned(
+        variation=standing.variation, arm=Arm.CANDIDATE, build=shadow.build.version, rollout=shadow.rollout,
+        epoch=shadow.epoch, weight=shadow.share,
+    )  # fmt: skip
+    return Mirror(assigned=mark, share=shadow.share, of=of, segments=shadow.segments)
+
+
+def _target(standing: Standing, arm: Arm, build: BuildRef, weight: int) -> Target:
+    has_fallback = arm is Arm.CANDIDATE and standing.serve.retry
+    return Target(
+        assigned=_mark(standing, arm, build, weight), fallback=standing.stable.version if has_fallback else None
+    )
+
+
+def _mark(standing: Standing, arm: Arm, build: BuildRef, weight: int) -> Assigned:
+    return Assigned(
+        variation=standing.variation, arm=arm, build=build.version, rollout=standing.rollout, epoch=standing.epoch,
+        weight=weight,
+    )  # fmt: skip
