@@ -25,7 +25,9 @@ from services.telemetry import schema
 from services.telemetry.counts import Count
 from services.telemetry.exposure import Exposure, expose
 from services.telemetry.joining import Joiner
+from services.telemetry.offsets import Offsets
 from services.telemetry.pulse import beats
+from services.telemetry.quarantine import set_aside, shown
 from services.telemetry.segments import COLUMNS, numbered, spans
 from services.telemetry.sheet import Requests, Sheet, by_side, is_compared, latency_rows, seen_rows
 from services.telemetry.spec import SpecSource
@@ -43,14 +45,8 @@ BACK_OFF = 1.0
 """Seconds to wait after the database or the ledger failed."""
 QUIET = 60.0
 """Seconds without a write after which a rotated file is taken to be complete."""
-KEPT_IN_QUARANTINE = 1_000
-_LINE_LIMIT = 2_000
 
 _log = logging.getLogger(__name__)
-
-
-class OvertakenError(SluiceError):
-    """Another collector read the same lines first. Nothing was counted twice; offsets are read anew."""
 
 
 class Collector:
@@ -61,6 +57,7 @@ class Collector:
     ) -> None:
         self._store = store
         self._log = str(log_path)
+        self._log_offsets = Offsets(store, self._log)
         self._path = log_path
         self._specs = Specs(specs)
         self._clock = clock
@@ -100,7 +97,7 @@ class Collector:
 
         A file that was written to in the last minute is not among them: the data plane may hold it open still.
         """
-        offsets = self._load_offsets()
+        offsets = self._log_offsets.load()
         self._store.harden()
         return self._tail.finished(offsets, round((self._clock().timestamp() - QUIET) * 1e9))
 
@@ -111,7 +108,7 @@ class Collector:
     def _read(self, now: int) -> tuple[int, bool]:
         """Lines read, and whether the log was read to its end."""
         if self._offsets is None:
-            self._offsets = self._load_offsets()
+            self._offsets = self._log_offsets.load()
         lines, is_level = 0, True
         for chunk in self._tail.chunks(self._offsets):
             self._take(chunk, now)
@@ -120,26 +117,20 @@ class Collector:
             is_level = is_level and chunk.is_last
         return lines, is_level
 
-    def _load_offsets(self) -> dict[str, int]:
-        table = schema.offsets
-        query = sa.select(table.c.head, table.c.offset).where(table.c.log == self._log)
-        with self._store.read() as connection:
-            return dict(connection.execute(query).tuples().all())
-
     def _take(self, chunk: Chunk, now: int) -> None:
         """Count one chunk in one transaction."""
         batch = _Batch(chunk, self._log, now, self._bucket)
         for rollout in {exposure.rollout for exposure in batch.exposures if exposure.rollout is not None}:
             self._specs.get(rollout, now)  # asks the ledger before this transaction keeps others waiting
         with self._store.write() as connection:
-            self._move_offset(connection, chunk, now)
+            self._log_offsets.move(connection, chunk, now)
             before = self._store.take_ids(connection, len(batch.exposures))
             self._store.insert(connection, schema.exposures, COLUMNS, numbered(batch.exposures, before))
             segments = spans(batch.exposures, before)
             self._store.add(connection, schema.segments, segments, {"first_at": "min", "last_at": "max"})
             self._tally(connection, batch.exposures, before, now)
             self._joiner.wake(connection, before)
-            _set_aside(connection, batch.unreadable)
+            set_aside(connection, batch.unreadable)
             self._store.count(connection, batch.counts)
 
     def _tally(self, connection: Connection, exposures: list[Exposure], before: int, now: int) -> None:
@@ -165,21 +156,6 @@ class Collector:
                 sheet.take_requests(side, requests, spec.measures)
         return sheet, unknown
 
-    def _move_offset(self, connection: Connection, chunk: Chunk, now: int) -> None:
-        table = schema.offsets
-        if chunk.start == 0:
-            row = (self._log, chunk.head, chunk.end, now)
-            moved = self._store.insert(connection, table, ("log", "head", "offset", "read_at"), [row])
-        else:
-            same = sa.and_(table.c.log == self._log, table.c.head == chunk.head)
-            update = sa.update(table).where(same, table.c.offset == chunk.start)
-            moved = connection.execute(update.values(offset=chunk.end, read_at=now)).rowcount
-        if moved != 1:
-            raise OvertakenError(
-                f"another collector reads {self._log}: it is past {chunk.start}.",
-                fix="run one collector for each log.",
-            )
-
 
 class _Batch:
     """What the lines of a chunk say."""
@@ -193,7 +169,7 @@ class _Batch:
                 line = parse(text)
                 exposure = _storable(expose(line, bucket), text)
             except (ValueError, RecursionError) as error:
-                self.unreadable.append({"log": log, "read_at": now, "reason": _shown(str(error)), "line": _shown(text)})
+                self.unreadable.append({"log": log, "read_at": now, "reason": shown(str(error)), "line": shown(text)})
                 continue
             if exposure is not None:
                 self.exposures.append(exposure)
@@ -209,18 +185,3 @@ def _storable(exposure: Exposure | None, text: bytes) -> Exposure | None:
     if exposure is not None and b"\\u" in text:
         exposure.require_storable()
     return exposure
-
-
-def _set_aside(connection: Connection, unreadable: list[dict[str, Any]]) -> None:
-    if not unreadable:
-        return
-    table = schema.quarantine
-    connection.execute(sa.insert(table), unreadable[-KEPT_IN_QUARANTINE:])
-    newest = connection.scalar(sa.select(sa.func.max(table.c.id)))
-    connection.execute(sa.delete(table).where(table.c.id <= newest - KEPT_IN_QUARANTINE))
-
-
-def _shown(text: str | bytes) -> str:
-    """A text that any database can keep."""
-    raw = text.encode("utf-8", "replace") if isinstance(text, str) else text
-    return raw[:_LINE_LIMIT].decode("utf-8", "replace").replace("\0", "\N{REPLACEMENT CHARACTER}")

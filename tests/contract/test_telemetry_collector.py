@@ -20,9 +20,10 @@ from registry.errors import SluiceError
 from registry.metric import Arm, Stratum, TallyRow
 from registry.plan import MetricSpec, PredictionField, Source
 from services.telemetry import schema, tail
-from services.telemetry.collector import Collector, OvertakenError
+from services.telemetry.collector import Collector
 from services.telemetry.counts import Count
 from services.telemetry.metrics import exposition
+from services.telemetry.offsets import OvertakenError
 from services.telemetry.outcomes import OutcomeIn, record
 from services.telemetry.queries import Queries
 from services.telemetry.retention import retain
