@@ -30,15 +30,19 @@ def dump(value: Any) -> bytes:
     return to_json(value, inf_nan_mode="null", bytes_mode="base64", fallback=_plain_cell)
 
 
-def summary(answer: Any) -> str:
-    """`{"c": columns, "r": rows}` in ASCII; `{"n": rows, "truncated": true}` when that is too long or not a table."""
+def summary(answer: Any, broken: str | None = None) -> str:
+    """`{"c": columns, "r": rows}` in ASCII; `{"n": rows, "truncated": true}` when that is too long or not a table.
+
+    With `"x"` and how the answer breaks the model's signature, where it does.
+    """
+    mark = {"x": broken} if broken else {}
     table = _table(answer)
     if table is not None and len(table[1]) <= _ROWS:
-        text = json.dumps({"c": table[0], "r": table[1]}, separators=(",", ":"))
+        text = json.dumps({"c": table[0], "r": table[1]} | mark, separators=(",", ":"))
         if len(text) <= _BYTES:
             return text
     rows = len(answer) if isinstance(answer, list) else 1
-    return json.dumps({"n": rows, "truncated": True}, separators=(",", ":"))
+    return json.dumps({"n": rows, "truncated": True} | mark, separators=(",", ":"))
 
 
 def _records(frame: Any) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from typing import Any
 import anyio
 import anyio.to_thread
 
-from .answer import dump, plain, summary
+from .answer import dump, summary
 from .model import Model
 from .problem import Unacceptable, refuse
 
@@ -67,8 +67,8 @@ class Lane:
                 what = f"{content_type.decode('latin-1')} is not read here"
                 raise refuse("content-type", what, "Send application/json.", status=415)
             assert self.model is not None, "the server takes requests after the service has started"
-            answer = plain(self.model.answer(body))
-            told = [(b"x-sluice-prediction", summary(answer).encode())]
+            answer, broken = self.model.judged(body)
+            told = [(b"x-sluice-prediction", summary(answer, broken).encode())]
             return 200, dump({"predictions": answer} if wrapped else answer), told
         except Unacceptable as error:
             problems = [problem.as_json() for problem in error.problems]

@@ -13,6 +13,8 @@ from typing import Any, Protocol
 
 import yaml  # type: ignore[import-untyped]
 
+from .answer import plain
+from .contract import Contract
 from .params import Params
 from .scalars import SCALARS
 
@@ -33,11 +35,18 @@ class Model:
 
     reader: Reader
     predict: Predict
+    contract: Contract
 
     def answer(self, body: bytes) -> Any:
         """The prediction for a request's body. Raises Unacceptable; whatever else it raises is the model's own."""
         data, params = self.reader.read(body)
         return self.predict(data, params)
+
+    def judged(self, body: bytes) -> tuple[Any, str | None]:
+        """The prediction in lists and dicts, and how it breaks the signature, where it does. Raises as `answer`."""
+        data, params = self.reader.read(body)
+        answer = plain(self.predict(data, params))
+        return answer, self.contract.broken(answer, _rows(data))
 
 
 @dataclass(frozen=True)
@@ -75,8 +84,14 @@ def load(folder: Path) -> Model:
         from .mlflow_input import MlflowInput
 
         own = MlflowInput(mlflow.pyfunc.load_model(str(folder), suppress_warnings=True))
-        return Model(own, own.predict)
-    return Model(_reader(signature), _load_sklearn(folder, description) or _load_pyfunc(folder))
+        return Model(own, own.predict, Contract(signature.outputs))
+    predict = _load_sklearn(folder, description) or _load_pyfunc(folder)
+    return Model(_reader(signature), predict, Contract(signature.outputs))
+
+
+def _rows(data: Any) -> int | None:
+    """How many rows were asked for; None where the input is no table or array."""
+    return len(data) if hasattr(data, "columns") or (getattr(data, "shape", None) or ()) != () else None
 
 
 def _is_mlflow_business(description: dict[str, Any], signature: Signature) -> bool:
