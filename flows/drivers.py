@@ -11,25 +11,29 @@ import socket
 import time
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Any
 
 from prefect import flow, get_run_logger, task
 from prefect.runtime import flow_run, task_run
-from pydantic import Field
+from prefect.states import Completed, Failed
 
+from flows.forms import StartForm
 from flows.lease import held
 from flows.progress import show_ending, show_verdicts
 from flows.ramp import Authority, Tick, tick
+from flows.showing import links, show, show_progress, show_rollout, this_run
 from flows.wiring import Parts, parts
 from registry import orders
-from registry.errors import IllegalMove, LedgerConflict, UsageError
+from registry.errors import IllegalMove, LedgerConflict, SluiceError
 from registry.facts import Settled
-from registry.rollout import DEPLOY, ROLLBACK, Phase, Rollout
+from registry.rollout import Phase, Rollout
 from registry.units import format_weight
-from services.keeper.drivers import PREFECT
+from services.keeper.drivers import PREFECT, note_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from prefect.client.schemas.objects import State
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,35 +49,53 @@ SHORT_PAUSE_SECONDS = 60.0
 """A driver sits out pauses of this length, so that going on after a short one takes no new process."""
 
 
-@flow(name="canary")
-def canary(
-    model: Annotated[str | None, Field(title="Model", description="The MLflow registered model to roll out.")] = None,
-    build: Annotated[
-        str, Field(title="Build", description="A version such as 3, an alias such as @candidate, or latest.")
-    ] = "latest",
-    variation: Annotated[str, Field(title="Variation", description="The slot of the model.")] = "default",
-    rollout: Annotated[
-        str | None, Field(title="Rollout", description="Drive this rollout instead of starting one.")
-    ] = None,
-) -> str:
+@flow(name="canary", flow_run_name="{order.model} {order.build}")
+def canary(order: StartForm) -> State[Any]:
     """Roll a build out step by step, gated by the applied plan of its model. Also drives first builds and rollbacks."""
     found = parts()
-    name = rollout or _start(found, model, build, variation)
-    owner = f"{socket.gethostname()}:{os.getpid()}:{flow_run.get_id() or 'local'}"
+    try:
+        name = order.rollout or _start(found, order)
+    except Unchanged as unchanged:
+        return Completed(message=str(unchanged))
+    except SluiceError as refused:
+        return Failed(message=str(refused))
+    return Completed(message=_held(found, name))
+
+
+class Unchanged(Exception):
+    """There is nothing to roll out: said by a schedule's run every time, and no failure."""
+
+
+def _start(found: Parts, order: StartForm) -> str:
+    """Ask for the rollout. Raises Unchanged where the build is stable already, or was tried and has not changed."""
+    plan = found.plan(order.model, order.variation)
+    version = found.catalog.resolve(order.model, order.build).version
+    serving = orders.stable(found.ledger, order.model, order.variation)
+    if serving == version:
+        raise Unchanged(f"{order.model} v{version} is stable already: there is nothing to roll out")
+    request = orders.Request(
+        actor=f"prefect:{flow_run.get_name() or 'run'}", cause=PREFECT, by_name=order.is_by_name
+    )  # fmt: skip
+    started = orders.start(
+        found.ledger, plan=plan, version=version, request=request, now=found.clock(), allow_older=order.allow_older
+    )
+    if started.rollout.is_ended:
+        raise Unchanged(f"{started.rollout.id} ended before ({started.rollout.ending}) and nothing has changed since")
+    return started.rollout.id
+
+
+def _held(found: Parts, name: str) -> str:
+    """Drive a rollout with its lease in hand; what came of it."""
+    identifier = flow_run.get_id()
+    owner = f"{socket.gethostname()}:{os.getpid()}:{identifier or 'local'}"
     with held(found.ledger, name, owner, found.clock) as mine:
+        rollout = found.ledger.rollout(name)
+        show_rollout(rollout)
         if not mine:
-            get_run_logger().info("another driver works on %s", name)
             return f"{name}: another driver has it"
+        if identifier is not None:
+            note_run(found.ledger, name, identifier, found.clock())
         return _drive(found, name)
-
-
-def _start(found: Parts, model: str | None, build: str, variation: str) -> str:
-    if model is None:
-        raise UsageError("name a model, or a rollout to drive.")
-    plan = found.plan(model, variation)
-    version = found.catalog.resolve(model, build).version
-    request = orders.Request(actor=f"prefect:{flow_run.get_name() or 'run'}", cause=PREFECT)
-    return orders.start(found.ledger, plan=plan, version=version, request=request, now=found.clock()).rollout.id
 
 
 def _drive(found: Parts, name: str) -> str:
@@ -86,18 +108,22 @@ def _drive(found: Parts, name: str) -> str:
             case Phase.QUEUED:
                 return f"{name} waits for its turn"
             case Phase.LAUNCHING:
+                show_progress(rollout)
                 _launch_step(found, rollout)
             case Phase.RUNNING:
+                show_progress(rollout)
                 last = ramp_step.with_options(task_run_name=_ramp_name(rollout))(name)
                 if last.is_long_wait:
                     return f"{name}: {last.reason}"
             case Phase.PAUSED:
                 if paused_since is not None and time.monotonic() - paused_since > SHORT_PAUSE_SECONDS:
+                    show_progress(rollout)
                     return f"{name} is paused: {rollout.reason}"
                 time.sleep(TICK_SECONDS)
             case Phase.BAKING | Phase.ENDED:
-                if not rollout.settled and rollout.began_at is not None:
+                if not rollout.settled:
                     settle_rollout.with_options(task_run_name=f"settle {rollout.candidate}")(name)
+                show_progress(rollout)
                 return f"{name} {rollout.ending or rollout.phase}: {rollout.reason}"
 
 
@@ -107,7 +133,7 @@ def _launch_step(found: Parts, rollout: Rollout) -> None:
         pack_build.with_options(task_run_name=f"pack {rollout.candidate}")(rollout.id)
     elif not rollout.ready:
         wait_until_ready.with_options(task_run_name=f"start and probe {rollout.candidate}")(rollout.id)
-    elif rollout.requested.strategy in (DEPLOY, ROLLBACK):
+    elif not rollout.is_judged:
         orders.complete(found.ledger, rollout.id, found.clock())
     else:
         _tick(found, rollout.id)
@@ -145,7 +171,7 @@ def ramp_step(name: str) -> Hold:
     while True:
         seen = _tick(found, name)
         if seen is not None:
-            _show(partial(_show_verdicts, found, seen))
+            show(partial(_show_verdicts, found, seen))
             if seen.decision.reason != said:
                 said = seen.decision.reason
                 logger.info("%s: %s", seen.decision.choice.value, said)
@@ -162,19 +188,12 @@ def settle_rollout(name: str) -> tuple[str, ...]:
 
     found = parts()
     rollout = found.ledger.rollout(name)
-    changes = settle(found.catalog, rollout, found.settings.champion_alias)
+    seen_at = links(found, rollout) | ({"prefect": page} if (page := this_run()) else {})
+    changes = settle(found.catalog, rollout, found.settings.champion_alias, seen_at=seen_at)
     if not found.ledger.rollout(name).settled:
         orders.append(found.ledger, name, lambda _: Settled(changes=changes), found.clock())
-    _show(lambda: show_ending(rollout, changes, task_run.get_id()))
+    show(lambda: show_ending(rollout, changes, task_run.get_id()))
     return changes
-
-
-def _show(publish: Callable[[], None]) -> None:
-    """Publish in the Prefect UI if it can be had: what is shown never stops what happens."""
-    try:
-        publish()
-    except Exception as error:  # noqa: BLE001
-        get_run_logger().warning("not shown in the Prefect UI: %r", error)
 
 
 def _show_verdicts(found: Parts, seen: Tick) -> None:

@@ -52,10 +52,11 @@ def launch(ledger: Ledger, source: Source, packing: Packing, rollout: Rollout, i
 
 def _packed(source: Source, packing: Packing, rollout: Rollout, into: Path) -> Packed:
     build = source.build(rollout.candidate)
+    problems = check_against_build(rollout.plan, build) if rollout.is_judged else ()
     if rollout.requested.strategy not in (DEPLOY, ROLLBACK):
-        problems = (*check_against_build(rollout.plan, build), *_refusals(source, rollout, build))
-        if problems:
-            raise Refused("; ".join(problems))
+        problems += _refusals(source, rollout, build)
+    if problems:
+        raise Refused("; ".join(problems))
     files = source.fetch(rollout.candidate, into / service_name(rollout.candidate))
     return packing.pack(build, files, serve=rollout.plan.serve)
 

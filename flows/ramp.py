@@ -14,7 +14,7 @@ from registry.facts import Aborted, Concluded, Fact, Frozen, Judged, Paused, Pro
 from registry.ledger import Ledger
 from registry.metric import TallyRow, exceedance_name
 from registry.plan import GateSpec, Source
-from registry.rollout import DEPLOY, ROLLBACK, Phase, Rollout
+from registry.rollout import Phase, Rollout
 from registry.verdict import Answer, Verdict
 
 MIN_HISTORY = 200
@@ -75,7 +75,7 @@ def tick(ledger: Ledger, tallies: Tallies, rollout_id: str, now: datetime, autho
 def _before_exposure(ledger: Ledger, rollout: Rollout, now: datetime, authority: Authority) -> Tick:
     held = Decision(choice=Choice.HOLD, reason=f"{rollout.phase}: {rollout.reason}")
     waits = rollout.phase is not Phase.LAUNCHING or not rollout.ready
-    if waits or authority is not Authority.ADVANCE or rollout.requested.strategy in (DEPLOY, ROLLBACK):
+    if waits or authority is not Authority.ADVANCE or not rollout.is_judged:
         return Tick(rollout=rollout, verdicts=(), decision=held)
     entered = StepEntered(
         step=0, weight=rollout.plan.steps[0].weight, actor="driver", reason="the candidate is ready", verdicts={}

@@ -18,7 +18,8 @@ class Requested:
     variation: str
     version: str
     strategy: str
-    """canary, shadow or ab; deploy for the first build of an empty variation; rollback for going back at once."""
+    """canary, shadow or ab; deploy for the first build of an empty variation; rollback for going back at once, replace
+    for putting a build in at once."""
     plan: dict[str, object]
     """The frozen plan document."""
     plan_digest: str
@@ -177,6 +178,14 @@ class Concluded:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Undeployed:
+    """The variation trusts this build no longer, and none instead: it is empty."""
+
+    actor: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settled:
     """The catalog has been told."""
 
@@ -185,7 +194,7 @@ class Settled:
 
 Fact = (
     Requested | Begun | Packed | Ready | Frozen | StepEntered | Observed | Judged | Paused | Resumed | Approved
-    | Promoted | Baked | Established | Aborted | Failed | Superseded | Concluded | Settled
+    | Promoted | Baked | Established | Aborted | Failed | Superseded | Concluded | Undeployed | Settled
 )  # fmt: skip
 FACTS: dict[str, type[Fact]] = {kind.__name__: kind for kind in get_args(Fact)}
 

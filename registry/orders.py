@@ -23,10 +23,11 @@ from registry.facts import (
     Requested,
     Resumed,
     Superseded,
+    Undeployed,
 )
 from registry.ledger import Ledger
 from registry.plan import OnNewer, Plan, Strategy
-from registry.rollout import DEPLOY, ROLLBACK, Ending, Phase, Rollout
+from registry.rollout import DEPLOY, REPLACE, ROLLBACK, Ending, Phase, Rollout
 from registry.standing import current, took_over_at, trusted
 
 MOST_SHADOWS = 4
@@ -154,6 +155,49 @@ def roll_back(
     return Started(rollout=append(ledger, started.rollout.id, lambda _: packed, now), created=True)
 
 
+def stable(ledger: Ledger, model: str, variation: str) -> str | None:
+    """The version that a target trusts now."""
+    last = trusted(_of_target(ledger, model, variation))
+    return last.requested.version if last is not None else None
+
+
+def replace(ledger: Ledger, *, plan: Plan, version: str, reason: str, request: Request, now: datetime) -> Started:
+    """Put a build in the place of stable at once: a new rollout without steps, promoted by the actor's override."""
+    mine = _of_target(ledger, plan.model, plan.variation)
+    stable, held = trusted(mine), current(mine)
+    if stable is None:
+        raise Refused(
+            f"{plan.model}/{plan.variation} serves nothing: there is nothing to replace.",
+            fix=f"put a first build there: sluice deploy {plan.model} --build {version}",
+        )
+    same = [r for r in mine if r.requested.strategy == REPLACE and r.requested.version == version]
+    if held is not None and held in same:
+        return Started(rollout=held, created=False)
+    if held is not None:
+        raise TargetBusy(f"rollout {held.id} of {plan.model}/{plan.variation} is {held.phase}.", fix=_way_out(held))
+    if stable.requested.version == version:
+        raise Refused(f"{plan.model} v{version} is stable already.", fix="name another build")
+    requested = Requested(
+        model=plan.model, variation=plan.variation, version=version, strategy=REPLACE,
+        plan=plan.document(), plan_digest=plan.digest, actor=request.actor, cause=f"{request.cause}: {reason}",
+    )  # fmt: skip
+    return _open(ledger, requested, attempt=len(same), now=now)
+
+
+def undeploy(ledger: Ledger, *, model: str, variation: str, actor: str, reason: str, now: datetime) -> Rollout:
+    """Empty a variation: its build is trusted no longer. Routes first; its service drains, then stops."""
+    mine = _of_target(ledger, model, variation)
+    stable = trusted(mine)
+    if stable is None:
+        raise NotFound(f"{model}/{variation} serves nothing.", fix=f"sluice variation list {model}")
+    for rollout in mine:
+        if not rollout.is_ended and rollout.phase is not Phase.BAKING:
+            raise TargetBusy(f"rollout {rollout.id} of {model}/{variation} is {rollout.phase}.", fix=_way_out(rollout))
+    if stable.phase is Phase.BAKING:
+        append(ledger, stable.id, lambda _: Baked(reason=f"undeployed by {actor}"), now)
+    return append(ledger, stable.id, lambda _: Undeployed(actor=actor, reason=reason), now)
+
+
 def begin(ledger: Ledger, rollout: Rollout, now: datetime) -> Rollout:
     """Let a queued rollout take its target, if it is free and this one is first in the queue."""
     mine = _of_target(ledger, *rollout.target)
@@ -168,7 +212,7 @@ def begin(ledger: Ledger, rollout: Rollout, now: datetime) -> Rollout:
 
 
 def complete(ledger: Ledger, rollout_id: str, now: datetime) -> Rollout:
-    """Give all traffic to a ready first build or rollback: what its actor asked for when it was ordered.
+    """Give all traffic to a ready first build, rollback or replacement: what its actor asked for when it was ordered.
 
     Nothing is judged here, so whoever sees first that it is ready does it, driver or keeper.
     """
@@ -180,6 +224,9 @@ def complete(ledger: Ledger, rollout_id: str, now: datetime) -> Rollout:
         return append(ledger, rollout_id, lambda _: Established(actor=actor, reason="first build, probed"), now)
     if rollout.requested.strategy == ROLLBACK:
         fact = Promoted(actor=actor, reason=f"rolled back, {cause}", override=True, verdicts={})
+        return append(ledger, rollout_id, lambda _: fact, now)
+    if rollout.requested.strategy == REPLACE:
+        fact = Promoted(actor=actor, reason=f"put in at once, {cause}", override=True, verdicts={})
         return append(ledger, rollout_id, lambda _: fact, now)
     return rollout
 
@@ -247,6 +294,10 @@ def retry(ledger: Ledger, rollout_id: str, *, actor: str, reason: str, now: date
     plan = Plan.recorded(applied.body) if applied is not None else old.plan
     if asked.strategy == DEPLOY:
         return deploy(ledger, plan=plan, version=asked.version, request=request, now=now).rollout
+    if asked.strategy == REPLACE:
+        return replace(
+            ledger, plan=plan, version=asked.version, reason=reason, request=request, now=now
+        ).rollout  # fmt: skip
     return start(
         ledger, plan=plan, version=asked.version, request=request, now=now, allow_older=True,
         strategy=Strategy(asked.strategy),
@@ -339,7 +390,7 @@ def _same_intent(rollouts: Sequence[Rollout], version: str, digest: str, strateg
         for r in rollouts
         if r.requested.version == version
         and r.requested.plan_digest == digest
-        and r.requested.strategy != ROLLBACK
+        and r.requested.strategy not in (ROLLBACK, REPLACE)
         and r.is_shadow == (strategy == Strategy.SHADOW)
     ]
 

@@ -32,6 +32,7 @@ from registry.facts import (
     Settled,
     StepEntered,
     Superseded,
+    Undeployed,
 )  # fmt: skip
 from registry.plan import Plan, Strategy
 
@@ -39,6 +40,8 @@ FULL = 10_000
 """All traffic, in basis points."""
 DEPLOY = "deploy"
 ROLLBACK = "rollback"
+REPLACE = "replace"
+"""A build that a named person puts in the place of stable, without steps."""
 
 
 class Phase(StrEnum):
@@ -113,6 +116,8 @@ class Rollout:
     judgements: dict[str, Judgement] = field(default_factory=dict)
     approvals: dict[int, str] = field(default_factory=dict)
     """Who approved which step."""
+    undeployed: bool = False
+    """Whether the target trusts its candidate no longer, and no other instead."""
     settled: bool = False
 
     @cached_property
@@ -136,6 +141,11 @@ class Rollout:
     def is_shadow(self) -> bool:
         """Whether the candidate gets copies of requests only: its weight is of copies, no caller is answered by it."""
         return self.requested.strategy == Strategy.SHADOW
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether gates decide. What a person puts in or takes back at once is not judged."""
+        return self.requested.strategy not in (DEPLOY, ROLLBACK, REPLACE)
 
     @property
     def is_under_way(self) -> bool:
@@ -182,6 +192,7 @@ _MOVES: dict[type[Fact], tuple[Phase, ...]] = {
     Failed: (Phase.LAUNCHING, Phase.PAUSED),
     Superseded: (Phase.QUEUED, Phase.LAUNCHING, Phase.RUNNING, Phase.PAUSED),
     Concluded: (Phase.RUNNING, Phase.PAUSED),
+    Undeployed: (Phase.ENDED,),
     Settled: (Phase.BAKING, Phase.ENDED),
 }
 """The (phase x fact) table: a phase that is not listed refuses the fact."""
@@ -265,6 +276,9 @@ def advance(rollout: Rollout, entry: Entry) -> Rollout:
             return _reweighted(_ended(state, Ending.CONCLUDED, reason, at, actor), 0)
         case Failed(stage=stage, reason=reason):
             return _reweighted(_ended(state, Ending.FAILED, f"{stage}: {reason}", at, state.actor), 0)
+        case Undeployed(reason=reason, actor=actor):
+            emptied = replace(state, undeployed=True, settled=False, reason=reason, actor=actor)
+            return _reweighted(emptied, 0)
         case Settled():
             return replace(state, settled=True)
 
@@ -299,6 +313,8 @@ def refuse_illegal(rollout: Rollout, fact: Fact) -> None:
             raise IllegalMove(f"rollout {rollout.id}: an override needs the name of who gives it.")
         case Established() if rollout.stable is not None:
             raise IllegalMove(f"rollout {rollout.id}: only an empty variation can be established.")
+        case Undeployed() if not rollout.took_over or rollout.undeployed:
+            raise IllegalMove(f"rollout {rollout.id} has {rollout.phase}: Undeployed needs a build that is trusted.")
         case Settled() if rollout.settled:
             raise IllegalMove(f"rollout {rollout.id} is settled already.")
         case _:

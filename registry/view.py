@@ -10,7 +10,7 @@ from datetime import datetime
 from registry.decision import Decision, Progress, decide
 from registry.ledger import Ledger
 from registry.plan import GateSpec
-from registry.rollout import DEPLOY, ROLLBACK, Phase, Rollout
+from registry.rollout import Phase, Rollout
 from registry.verdict import Answer, Verdict
 
 
@@ -39,6 +39,8 @@ class GateView:
     """Upper end."""
     margin: float | None
     """The relative harm to rule out at the present step, such as 0.05."""
+    bound: float | None
+    """The margin in the metric's unit, signed towards harm; none without one."""
     stable_n: int
     """Stable's rows."""
     candidate_n: int
@@ -161,7 +163,7 @@ def _held(rollout: Rollout, now: datetime, requests: tuple[int, int] | None) -> 
 
 
 def _gates(ledger: Ledger, rollout: Rollout) -> tuple[GateView, ...]:
-    if rollout.requested.strategy in (DEPLOY, ROLLBACK):
+    if not rollout.is_judged:
         return ()
     last: dict[str, Verdict] = {look.metric: look.verdict for look in ledger.looks(rollout.id)}
     return (
@@ -191,6 +193,7 @@ def _view(rollout: Rollout, gate: GateSpec, verdict: Verdict | None, *, guardrai
         low=verdict.low if verdict else None,
         high=verdict.high if verdict else None,
         margin=rollout.plan.margin(gate, max(rollout.step, 0)),
+        bound=verdict.bound if verdict else None,
         stable_n=verdict.stable_n if verdict else 0,
         candidate_n=verdict.candidate_n if verdict else 0,
     )

@@ -26,6 +26,7 @@ from registry.facts import (
     Settled,
     StepEntered,
     Superseded,
+    Undeployed,
 )  # fmt: skip
 from registry.rollout import Phase, Rollout, fold
 
@@ -49,7 +50,10 @@ def examples(phase: Phase) -> tuple[Rollout, ...]:
         Phase.RUNNING: ((*_LAUNCHED, _FIRST),),
         Phase.PAUSED: ((*_LAUNCHED, _FIRST, _PAUSED), (*_LAUNCHED, _PAUSED)),
         Phase.BAKING: ((*_LAUNCHED, _FIRST, _PROMOTED),),
-        Phase.ENDED: ((*_LAUNCHED, _FIRST, Aborted(actor="ada", reason="because")),),
+        Phase.ENDED: (
+            (*_LAUNCHED, _FIRST, Aborted(actor="ada", reason="because")),
+            (*_LAUNCHED, _FIRST, _PROMOTED, Baked(reason="because")),
+        ),
     }
     return tuple(_folded(*facts) for facts in ways[phase])
 
@@ -77,6 +81,7 @@ def example_fact(kind: type[Fact], rollout: Rollout) -> Fact:
         Failed(stage="pack", reason="because"),
         Superseded(by="r2"),
         Concluded(actor="ada", reason="because"),
+        Undeployed(actor="ada", reason="because"),
         Settled(changes=()),
     )
     return next(fact for fact in facts if type(fact) is kind)

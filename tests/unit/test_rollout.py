@@ -66,6 +66,7 @@ TABLE: dict[str, str] = {
     "Failed":      "-          ended            -        ended              -       -",
     "Superseded":  "ended      ended            ended    ended              -       -",
     "Concluded":   "-          -                ended    ended              -       -",
+    "Undeployed":  "-          -                -        -                  -       ended",
     "Settled":     "-          -                -        -                  baking  ended",
 }  # fmt: skip
 """What each phase makes of each fact; - is a refusal. Written by hand: the specification."""
