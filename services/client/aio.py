@@ -1,0 +1,160 @@
+"""AsyncClient: the same for asyncio. One client belongs to one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import AsyncIterator, Mapping
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self, Unpack
+
+import httpx
+
+from services.client import asking, rollouts
+from services.client.asking import Ask
+from services.client.connecting import Connecting, Options
+from services.client.metadata import MetadataValue
+from services.client.outcomes import Receipt, Value
+from services.client.payload import Rows
+from services.client.predictions import Predictions
+from services.client.problems import ClientError
+from services.client.rollouts import Verb, View
+from services.client.steps import Doing, Outcome, Send, Steps, T, Wait
+
+log = logging.getLogger(__name__)
+
+
+class AsyncClient:
+    """`Client` for asyncio: each method does what its namesake does. Use it in `async with`, or `close` it."""
+
+    def __init__(self, url: str | None = None, token: str | None = None, **options: Unpack[Options]) -> None:
+        """`url` is the gateway's. Whatever is left out is taken from the environment. Options: see `Connecting`."""
+        connecting = Connecting.of(url, token, options, os.environ)
+        self._doing = Doing(connecting)
+        self._http = {server: httpx.AsyncClient(**connecting.http(server)) for server in connecting.servers}
+        self._delivering = asyncio.Lock()
+        self._bell = asyncio.Event()
+        self._postman: asyncio.Task[None] | None = None
+
+    async def predict(
+        self,
+        model: str,
+        data: Rows,
+        *,
+        metadata: Mapping[str, MetadataValue] | None = None,
+        unit: str | int | None = None,
+        params: Mapping[str, Any] | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - of one try, as in Client
+    ) -> Predictions:
+        """Predictions for rows of data."""
+        return await self._run(self._doing.predict(model, data, metadata, unit, params, timeout))
+
+    async def feedback(
+        self,
+        prediction_id: str | None,
+        outcome: str,
+        value: Value,
+        *,
+        model: str | None = None,
+        unit: str | None = None,
+        at: datetime | None = None,
+    ) -> None:
+        """Tell what was measured after a prediction. Returns at once; `flush` and `close` deliver what waits."""
+        is_batch = self._doing.feedback(prediction_id, outcome, value, model, unit, at)
+        if self._postman is None:
+            self._postman = asyncio.create_task(self._rounds(), name="sluice-outcomes")
+        if is_batch:
+            self._bell.set()
+
+    async def flush(self) -> Receipt:
+        """Send what waits; what became of everything since the last flush."""
+        await self._deliver()
+        return self._doing.outbox.report()
+
+    async def rollouts(self, model: str | None = None) -> list[View]:
+        """The rollouts there are, or those of one model."""
+        return rollouts.listed(await self._order(rollouts.listing(model)))
+
+    async def rollout(self, rollout: str) -> View:
+        """A rollout, by its id or as the last one of a model."""
+        return rollouts.viewed(await self._order(rollouts.one(rollout)))
+
+    async def watch(self, rollout: str, every: float = 1.0) -> AsyncIterator[View]:
+        """The rollout now, and whenever it has changed, until it has ended; looks every so many seconds."""
+        seen = await self.rollout(rollout)
+        yield seen
+        while seen["phase"] != rollouts.ENDED:
+            await asyncio.sleep(every)
+            before, seen = seen, await self.rollout(seen["id"])
+            if rollouts.has_changed(before, seen):
+                yield seen
+
+    async def start(self, model: str, build: str = "latest", variation: str = "default") -> View:
+        """Begin a rollout of a build by the applied plan."""
+        return rollouts.viewed(await self._order(rollouts.start(model, build, variation)))
+
+    async def order(self, rollout: str, verb: Verb, reason: str, **more: Any) -> View:
+        """Pause, resume, approve, promote or abort; the rollout after it."""
+        return rollouts.viewed(await self._order(rollouts.order(rollout, verb, reason, more)))
+
+    async def close(self) -> None:
+        """Deliver the outcomes that wait, and close the connections."""
+        try:
+            if self._postman is not None:
+                self._postman.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await self._postman
+                await self._deliver()
+        finally:
+            for http in self._http.values():
+                await http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _rounds(self) -> None:
+        """Deliver every so often, and at once when a batch is whole."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._bell.wait(), self._doing.connecting.flush_every)
+            self._bell.clear()
+            try:
+                await self._deliver()
+            except ClientError as error:
+                log.warning("outcomes could not be delivered and wait: %s", error)
+
+    async def _deliver(self) -> None:
+        async with self._delivering:
+            await self._run(self._doing.deliver())
+
+    async def _order(self, ask: Ask) -> Any:
+        return await self._run(self._doing.order(ask))
+
+    async def _run(self, steps: Steps[T]) -> T:
+        reply: Outcome | None = None
+        with contextlib.closing(steps):
+            while True:
+                try:
+                    step = steps.send(reply)
+                except StopIteration as end:
+                    result: T = end.value
+                    return result
+                reply = await self._do(step)
+
+    async def _do(self, step: Send | Wait) -> Outcome | None:
+        if not isinstance(step, Send):
+            await asyncio.sleep(step)
+            return None
+        http = self._http[step.ask.server]
+        try:
+            return await http.send(asking.request(http, step.ask, step.patience))
+        except httpx.RequestError as error:
+            return error

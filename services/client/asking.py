@@ -1,0 +1,148 @@
+"""Requests as values, and what their answers mean. Pure; `steps` says when, `sync` and `aio` send them."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import httpx
+
+from services.client import problems
+from services.client.metadata import Header, MetadataValue, metadata_headers, unit_header
+from services.client.payload import Rows, payload
+from services.client.predictions import Predictions, predictions
+from services.client.retrying import was_sent
+
+JSON = (b"content-type", b"application/json")
+
+
+class Server(StrEnum):
+    """Who is asked."""
+
+    GATEWAY = "gateway"
+    CONSOLE = "console"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ask:
+    """One request to a server."""
+
+    server: Server
+    method: str
+    path: str
+    headers: tuple[Header, ...] = ()
+    content: bytes | None = None
+    is_harmless: bool = True
+    """Whether sending twice does nothing that sending once does not."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """A prediction that is asked for."""
+
+    ask: Ask
+    model: str
+    index: Any
+
+    def read(self, response: httpx.Response) -> Predictions:
+        """The answer. Raises Refused, Failed."""
+        return predictions(self.model, body_of(response), response.headers, self.index)
+
+
+def question(
+    model: str,
+    data: Rows,
+    *,
+    metadata: Mapping[str, MetadataValue] | None,
+    unit: str | int | None,
+    hashed: str | None,
+    params: Mapping[str, Any] | None,
+) -> Question:
+    """The request for predictions; `hashed` is the header that the model's unit goes into. Raises CannotBeSent."""
+    headers = metadata_headers(metadata or {})
+    if unit is not None and hashed is not None:
+        own = unit_header(hashed, unit)
+        if any(name == own[0] and value != own[1] for name, value in headers):
+            raise problems.CannotBeSent(f"metadata {hashed!r} is not the unit, but is the header it goes into.")
+        headers = [header for header in headers if header[0] != own[0]] + [own]
+    body = payload(data, params)
+    ask = Ask(
+        server=Server.GATEWAY, method="POST", path=f"/{segment(model)}/predict", headers=(JSON, *headers),
+        content=body.content, is_harmless=False,
+    )  # fmt: skip
+    return Question(ask=ask, model=model, index=body.index)
+
+
+def about(model: str) -> Ask:
+    """Asks the gateway what it tells of a model."""
+    return Ask(server=Server.GATEWAY, method="GET", path=f"/{segment(model)}")
+
+
+def segment(name: str) -> str:
+    """A name as one segment of a path."""
+    return quote(name, safe="")
+
+
+def request(http: httpx.Client | httpx.AsyncClient, ask: Ask, patience: httpx.Timeout) -> httpx.Request:
+    """The request as httpx sends it."""
+    headers = list(ask.headers)
+    return http.build_request(ask.method, ask.path, headers=headers, content=ask.content, timeout=patience)
+
+
+def answer(outcome: httpx.Response | httpx.RequestError) -> httpx.Response:
+    """The answer, where there was one. Raises Unreachable, TimedOut."""
+    if isinstance(outcome, httpx.Response):
+        return outcome
+    kind = problems.TimedOut if isinstance(outcome, httpx.TimeoutException) else problems.Unreachable
+    sent = was_sent(outcome)
+    fix = "It may have been served all the same." if sent else "Nothing was sent. Is the URL right, and does it run?"
+    reason = f"{outcome.request.url}: {type(outcome).__name__} {outcome}".rstrip()
+    raise kind(f"{reason}.", was_sent=sent, fix=fix) from outcome
+
+
+def body_of(response: httpx.Response) -> Any:
+    """The JSON of a good answer. Raises Refused and its kin for 4xx, Failed for 5xx and what is not JSON."""
+    try:
+        body = response.json()
+    except ValueError:
+        body = None
+        if response.is_success:
+            raise problems.Failed("the answer is not JSON.", **_facts(response, {})) from None
+    if response.is_success:
+        return body
+    told = body if isinstance(body, dict) else {}
+    message = str(told.get("error") or told.get("detail") or f"the server answered {response.status_code}.")
+    raise _kind(response.status_code)(message, **_facts(response, told))
+
+
+def is_near(url: str) -> bool:
+    """Whether the server is on this machine: then it is asked directly, whatever proxies the environment names."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def _kind(status: int) -> type[problems.Answered]:
+    match status:
+        case 404:
+            return problems.NoSuchModel
+        case 401 | 403:
+            return problems.NotAllowed
+        case _:
+            return problems.Failed if status >= 500 else problems.Refused
+
+
+def _facts(response: httpx.Response, told: Mapping[str, Any]) -> dict[str, Any]:
+    found = [problem for problem in told.get("problems") or () if isinstance(problem, dict)]
+    return {
+        "status": response.status_code,
+        "request_id": response.headers.get("x-request-id"),
+        "problems": found,
+        "fix": told.get("fix") or (found[0].get("fix") if found else None),
+    }

@@ -1,0 +1,166 @@
+"""Outcomes on their way: checked when given, kept until the server has them, sent in batches. Pure but for a lock.
+
+Sending a batch again is harmless: the server counts one outcome for each prediction and name, and for each unit, name
+and time; and the time is set when the outcome is given, not when it is sent.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from services.client.asking import JSON, Ask, Server
+from services.client.problems import CannotBeSent, Failed, FeedbackFull, NotAllowed, Refused
+
+log = logging.getLogger(__name__)
+
+Value = str | bool | int | float | None
+BATCH = 500
+"""Outcomes in one request, at most."""
+_BATCH_BYTES = 900_000
+"""The server takes 1 MiB."""
+_LONGEST = 500
+_PASSING = frozenset({404, 408, 425, 429})
+"""404, too: the console may be behind a proxy that does not know it yet."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turned:
+    """An outcome that the server did not take, and why."""
+
+    outcome: dict[str, Any]
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Receipt:
+    """What became of outcomes. What was accepted is durable."""
+
+    accepted: int = 0
+    duplicate: int = 0
+    """Said before."""
+    contradictory: int = 0
+    """Said before otherwise: the first stands."""
+    refused: tuple[Turned, ...] = ()
+
+    def __add__(self, other: Receipt) -> Receipt:
+        return Receipt(
+            accepted=self.accepted + other.accepted,
+            duplicate=self.duplicate + other.duplicate,
+            contradictory=self.contradictory + other.contradictory,
+            refused=self.refused + other.refused,
+        )
+
+
+def outcome(
+    name: str, value: Value, at: datetime, *, prediction_id: str | None = None, model: str | None = None,
+    unit: str | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """An outcome as the server reads it. Raises CannotBeSent."""
+    about = {"prediction_id": prediction_id, "model": model, "unit": unit}
+    for what, text in {"outcome": name, **{key: text for key, text in about.items() if text is not None}}.items():
+        if not isinstance(text, str) or not 0 < len(text) <= _LONGEST:
+            raise CannotBeSent(f"{what} is {text!r}.", fix=f"Give a text of 1 to {_LONGEST} characters.")
+    if (prediction_id is None) == (unit is None) or (unit is None) != (model is None):
+        raise CannotBeSent("an outcome is of one prediction, or of one model's unit.", fix="Give one or the other.")
+    if not isinstance(value, str | bool | int | float | None) or (
+        isinstance(value, float) and not math.isfinite(value)
+    ):
+        raise CannotBeSent(f"value is {value!r}.", fix="Give a finite number, a truth value, a text or None.")
+    if at.tzinfo is None:
+        raise CannotBeSent(f"at is {at}, without a time zone.", fix="Give an aware datetime.")
+    return {"name": name, "value": value, "at": at.isoformat(), **{k: v for k, v in about.items() if v is not None}}
+
+
+def sending(batch: Sequence[dict[str, Any]]) -> Ask:
+    """The request that delivers a batch."""
+    content = json.dumps(list(batch)).encode()
+    return Ask(server=Server.CONSOLE, method="POST", path="/outcomes", headers=(JSON,), content=content)
+
+
+@dataclass
+class Outbox:
+    """Outcomes that wait, and what became of those that were sent since it was last asked."""
+
+    most: int = 100_000
+    _waiting: deque[dict[str, Any]] = field(default_factory=deque)
+    _so_far: Receipt = field(default_factory=Receipt)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def put(self, item: dict[str, Any]) -> int:
+        """Keep an outcome; how many wait now. Raises FeedbackFull."""
+        with self._lock:
+            if len(self._waiting) >= self.most:
+                fix = "Is the console reachable? flush() says why not."
+                raise FeedbackFull(f"{self.most} outcomes wait to be sent already.", fix=fix)
+            self._waiting.append(item)
+            return len(self._waiting)
+
+    def take(self) -> list[dict[str, Any]]:
+        """The next batch, oldest first. It must come to `back` or `done`."""
+        with self._lock:
+            size, batch = 0, list[dict[str, Any]]()
+            while self._waiting and len(batch) < BATCH:
+                size += len(json.dumps(self._waiting[0])) + 2
+                if size > _BATCH_BYTES and batch:
+                    break
+                batch.append(self._waiting.popleft())
+            return batch
+
+    def back(self, batch: Sequence[dict[str, Any]]) -> None:
+        """A batch that was not delivered waits again."""
+        with self._lock:
+            self._waiting.extendleft(reversed(batch))
+
+    def done(self, became: Receipt) -> None:
+        """A batch was delivered."""
+        with self._lock:
+            self._so_far += became
+
+    def report(self) -> Receipt:
+        """What became of everything delivered since the last report."""
+        with self._lock:
+            report, self._so_far = self._so_far, Receipt()
+            return report
+
+
+@contextmanager
+def delivery(outbox: Outbox, batch: Sequence[dict[str, Any]]) -> Iterator[Callable[[Any], None]]:
+    """Inside, the batch is under way; what is yielded takes the server's answer.
+
+    After a passing failure the batch waits again. One that the server will never take is settled as refused.
+    """
+    try:
+        yield lambda body: outbox.done(_receipt(batch, body))
+    except Refused as error:
+        if isinstance(error, NotAllowed) or error.status in _PASSING:
+            outbox.back(batch)
+            raise
+        log.warning("%s outcomes were refused: %s", len(batch), error)
+        outbox.done(Receipt(refused=tuple(Turned(outcome=item, reason=error.message) for item in batch)))
+    except BaseException:
+        outbox.back(batch)
+        raise
+
+
+def _receipt(batch: Sequence[dict[str, Any]], body: Any) -> Receipt:
+    """What the server says of a batch. Raises Failed where it says nothing of the kind."""
+    try:
+        refused = tuple(Turned(outcome=batch[found["index"]], reason=found["reason"]) for found in body["refused"])
+        counts = {name: int(body[name]) for name in ("accepted", "duplicate", "contradictory")}
+    except (KeyError, TypeError, IndexError) as error:
+        raise Failed(f"this is no console: it answered {body!r}.", status=200) from error
+    for turned in refused:
+        log.warning("an outcome was refused: %s", turned.reason)
+    return Receipt(**counts, refused=refused)

@@ -1,0 +1,89 @@
+"""What came back: the predictions, their ids, and who made them and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """One row's prediction."""
+
+    id: str
+    """What `feedback` names."""
+    value: Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictions:
+    """The answer to one request; a row for each that was asked about."""
+
+    values: Any
+    """As the model's service answered: mostly a list with an element for each row."""
+    model: str
+    build: str
+    """Version of the registered model that answered."""
+    variation: str
+    """Whom the request was assigned to."""
+    audience: str
+    """As member of which audience; `default` where none matched."""
+    reason: str
+    """`hash`: by its unit, so the same unit gets the same again; `random`: without one."""
+    request_id: str
+    index: Any = field(default=None, repr=False)
+    """That of the DataFrame which was asked about."""
+
+    @property
+    def rows(self) -> list[Any]:
+        """The values as a list, also where the service answered with a single one."""
+        return self.values if isinstance(self.values, list) else [self.values]
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The id of each row's prediction."""
+        return tuple(f"{self.request_id}.{row}" for row in range(len(self)))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[Prediction]:
+        return (Prediction(id=name, value=value) for name, value in zip(self.ids, self.rows, strict=True))
+
+    def __getitem__(self, row: int) -> Prediction:
+        return Prediction(id=f"{self.request_id}.{range(len(self))[row]}", value=self.rows[row])
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A DataFrame with the index of the one asked about: the service's columns, and `prediction_id`.
+
+        Answers without names are in the column `prediction`, or one column for each position.
+        """
+        import pandas as pd
+
+        rows = self.rows
+        if rows and isinstance(rows[0], Mapping | list):
+            frame = pd.DataFrame(rows)
+        else:
+            frame = pd.DataFrame({"prediction": rows})
+        if self.index is not None and len(self.index) == len(frame):
+            frame.index = self.index
+        frame["prediction_id"] = list(self.ids)
+        return frame
+
+
+def predictions(model: str, values: Any, headers: Mapping[str, str], index: Any) -> Predictions:
+    """The answer from its body and headers."""
+
+    def told(name: str) -> str:
+        return unquote(headers.get(name, ""))
+
+    return Predictions(
+        values=values, model=model, index=index, request_id=headers.get("x-request-id", ""),
+        build=told("x-sluice-build"), variation=told("x-sluice-variation"), audience=told("x-sluice-audience"),
+        reason=told("x-sluice-reason"),
+    )  # fmt: skip

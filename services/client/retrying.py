@@ -1,0 +1,64 @@
+"""When a request may be sent again, and after how long. Pure.
+
+A prediction may have effects, and counts as a request of its build: it is sent again only where it cannot have been
+served, because no connection came about, or because the server says with `503` and `Retry-After` that it did not.
+Reading, and outcomes, which count once however often they are sent, are sent again after any passing failure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import httpx
+
+_UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retries:
+    """How often, and how long between two tries, in seconds: doubling, from half to all of it by chance."""
+
+    attempts: int = 3
+    first: float = 0.1
+    longest: float = 5.0
+
+    def wait(
+        self,
+        attempt: int,
+        outcome: httpx.Response | httpx.RequestError,
+        *,
+        is_harmless: bool,
+        draw: Callable[[], float],
+    ) -> float | None:
+        """Seconds until the next try after this one, counted from 1; None: it stands.
+
+        `is_harmless`: whether sending twice does nothing that sending once does not. `draw` gives 0 to 1.
+        """
+        if attempt >= self.attempts or not _may_repeat(outcome, is_harmless=is_harmless):
+            return None
+        own = min(self.longest, self.first * 2.0 ** (attempt - 1)) * (0.5 + draw() / 2)
+        asked = _retry_after(outcome)
+        if asked is not None and asked > self.longest:
+            return None
+        return max(own, asked or 0.0)
+
+
+def was_sent(error: httpx.RequestError) -> bool:
+    """Whether the server may have got the request."""
+    return not isinstance(error, _UNSENT)
+
+
+def _may_repeat(outcome: httpx.Response | httpx.RequestError, *, is_harmless: bool) -> bool:
+    if isinstance(outcome, httpx.Response):
+        if is_harmless:
+            return outcome.status_code in _PASSING
+        return outcome.status_code == 503 and _retry_after(outcome) is not None
+    return is_harmless or not was_sent(outcome)
+
+
+def _retry_after(outcome: httpx.Response | httpx.RequestError) -> float | None:
+    """The seconds that the server asks for. A date instead of seconds is not understood, and so not waited for."""
+    told: str = outcome.headers.get("retry-after", "") if isinstance(outcome, httpx.Response) else ""
+    return float(told) if told.isdecimal() else None

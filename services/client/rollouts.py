@@ -1,0 +1,63 @@
+"""What a client may ask of the console: rollouts, and orders on them. Pure; answers are the console's JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Literal
+from urllib.parse import urlencode
+
+from services.client.asking import JSON, Ask, Server, segment
+
+Verb = Literal["pause", "resume", "approve", "promote", "abort"]
+View = dict[str, Any]
+"""A rollout as the console shows it: `id`, `model`, `phase`, `ending`, `weight`, `gates`, `reason`, …"""
+
+ENDED = "ended"
+"""The last phase."""
+
+
+def has_changed(before: View, after: View) -> bool:
+    """Whether anything is otherwise but the time that has passed."""
+    return {**before, "elapsed": None} != {**after, "elapsed": None}
+
+
+def listing(model: str | None) -> Ask:
+    """All rollouts, newest first, or those of one model."""
+    return _get("/api/v1/rollouts" + (f"?{urlencode({'model': model})}" if model else ""))
+
+
+def one(rollout: str) -> Ask:
+    """One rollout, by its id or by a model's name."""
+    return _get(f"/api/v1/rollouts/{segment(rollout)}")
+
+
+def order(rollout: str, verb: Verb, reason: str, more: Mapping[str, Any]) -> Ask:
+    """An order on a rollout."""
+    return _post(f"/api/v1/rollouts/{segment(rollout)}/{verb}", {"reason": reason, **more})
+
+
+def start(model: str, build: str, variation: str) -> Ask:
+    """Begins a rollout. The same asked twice is one rollout."""
+    return _post("/api/v1/rollouts", {"model": model, "build": build, "variation": variation})
+
+
+def listed(body: Any) -> list[View]:
+    """The rollouts in an answer."""
+    found: list[View] = body["rollouts"]
+    return found
+
+
+def viewed(body: Any) -> View:
+    """The rollout in an answer."""
+    view: View = body
+    return view
+
+
+def _get(path: str) -> Ask:
+    return Ask(server=Server.CONSOLE, method="GET", path=path)
+
+
+def _post(path: str, body: Mapping[str, Any]) -> Ask:
+    content = json.dumps(body).encode()
+    return Ask(server=Server.CONSOLE, method="POST", path=path, headers=(JSON,), content=content, is_harmless=False)

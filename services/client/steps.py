@@ -1,0 +1,112 @@
+"""What a client does, step by step, as generators: they say what to send and how long to wait, and get the answers.
+
+So the sync and the async client run the same steps, and differ only in how they send and wait.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import httpx
+
+from services.client import asking, outcomes
+from services.client.asking import Ask, Server
+from services.client.connecting import Connecting
+from services.client.hashing import Hashing
+from services.client.metadata import MetadataValue
+from services.client.outcomes import Outbox, Value, delivery
+from services.client.payload import Rows
+from services.client.predictions import Predictions
+
+T = TypeVar("T")
+Wait = float
+"""Seconds."""
+Outcome = httpx.Response | httpx.RequestError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Send:
+    """Send this once."""
+
+    ask: Ask
+    patience: httpx.Timeout
+
+
+Steps = Generator[Send | Wait, Outcome | None, T]
+"""What is to be done, and in the end what came of it. A Send is answered by its outcome, a Wait by None."""
+
+
+class Doing:
+    """A client's state, and what it does."""
+
+    def __init__(self, connecting: Connecting) -> None:
+        self.connecting = connecting
+        self.outbox = Outbox()
+        self._hashing = Hashing(clock=time.monotonic, always=connecting.unit_header)
+
+    def predict(
+        self,
+        model: str,
+        data: Rows,
+        metadata: Mapping[str, MetadataValue] | None,
+        unit: str | int | None,
+        params: Mapping[str, Any] | None,
+        timeout: float | None,
+    ) -> Steps[Predictions]:
+        """Ask which header is hashed, where that is not known; then for the predictions."""
+        hashed = None
+        if unit is not None:
+            if self._hashing.must_ask(model):
+                told = yield from self.order(asking.about(model))
+                self._hashing.learn(model, told["unit"])
+            hashed = self._hashing.header(model)
+        question = asking.question(model, data, metadata=metadata, unit=unit, hashed=hashed, params=params)
+        answer = question.read((yield from self._send(question.ask, timeout)))
+        if unit is not None:
+            self._hashing.check(answer)
+        return answer
+
+    def feedback(
+        self,
+        prediction_id: str | None,
+        outcome: str,
+        value: Value,
+        model: str | None,
+        unit: str | None,
+        at: datetime | None,
+    ) -> bool:
+        """Keep an outcome; whether there is a whole batch to deliver. Raises CannotBeSent, FeedbackFull."""
+        self.connecting.require_console()
+        when = at or datetime.now(UTC)
+        item = outcomes.outcome(outcome, value, when, prediction_id=prediction_id, model=model, unit=unit)
+        return self.outbox.put(item) >= outcomes.BATCH
+
+    def deliver(self) -> Steps[None]:
+        """Send all outcomes that wait."""
+        while batch := self.outbox.take():
+            with delivery(self.outbox, batch) as arrived:
+                arrived((yield from self.order(outcomes.sending(batch))))
+
+    def order(self, ask: Ask) -> Steps[Any]:
+        """The JSON that a request is answered with."""
+        if ask.server is Server.CONSOLE:
+            self.connecting.require_console()
+        return asking.body_of((yield from self._send(ask, None)))
+
+    def _send(self, ask: Ask, timeout: float | None) -> Steps[httpx.Response]:
+        """The answer, after as many tries as are safe."""
+        send = Send(ask=ask, patience=self.connecting.patience(timeout))
+        attempt = 1
+        while True:
+            outcome = yield send
+            assert outcome is not None, "a Send is answered by its outcome"
+            wait = self.connecting.retries.wait(attempt, outcome, is_harmless=ask.is_harmless, draw=random.random)
+            if wait is None:
+                return asking.answer(outcome)
+            yield wait
+            attempt += 1

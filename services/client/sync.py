@@ -1,0 +1,155 @@
+"""Client: predictions, outcomes and rollouts for programs with threads. One client may be shared between them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self, Unpack
+
+import httpx
+
+from services.client import asking, rollouts
+from services.client.asking import Ask
+from services.client.connecting import Connecting, Options
+from services.client.metadata import MetadataValue
+from services.client.outcomes import Receipt, Value
+from services.client.payload import Rows
+from services.client.postman import Postman
+from services.client.predictions import Predictions
+from services.client.rollouts import Verb, View
+from services.client.steps import Doing, Outcome, Send, Steps, T, Wait
+
+
+class Client:
+    """Asks the gateway for predictions, and tells the console what came of them. Use it in `with`, or `close` it."""
+
+    def __init__(self, url: str | None = None, token: str | None = None, **options: Unpack[Options]) -> None:
+        """`url` is the gateway's. Whatever is left out is taken from the environment. Options: see `Connecting`."""
+        connecting = Connecting.of(url, token, options, os.environ)
+        self._doing = Doing(connecting)
+        self._http = {server: httpx.Client(**connecting.http(server)) for server in connecting.servers}
+        self._delivering = threading.Lock()
+        self._postman: Postman | None = None
+
+    def predict(
+        self,
+        model: str,
+        data: Rows,
+        *,
+        metadata: Mapping[str, MetadataValue] | None = None,
+        unit: str | int | None = None,
+        params: Mapping[str, Any] | None = None,
+        timeout: float | None = None,
+    ) -> Predictions:
+        """Predictions for rows of data.
+
+        `metadata` are what audiences are made of; `unit` is who asks: the same one stays with the same build. `params`
+        are the model's own; `timeout` is in seconds. Sent again only where it cannot have been served.
+
+        Raises CannotBeSent, Refused, NoSuchModel, Failed, Unreachable, TimedOut.
+        """
+        return self._run(self._doing.predict(model, data, metadata, unit, params, timeout))
+
+    def feedback(
+        self,
+        prediction_id: str | None,
+        outcome: str,
+        value: Value,
+        *,
+        model: str | None = None,
+        unit: str | None = None,
+        at: datetime | None = None,
+    ) -> None:
+        """Tell what was measured after a prediction; or, with `model` and `unit` in its place, after the unit's last.
+
+        Returns at once: outcomes are sent in batches, soon, and again after passing failures; each counts once. `flush`
+        sends them now and says what became of them. Raises CannotBeSent, FeedbackFull.
+        """
+        is_batch = self._doing.feedback(prediction_id, outcome, value, model, unit, at)
+        if self._postman is None:
+            self._postman = Postman(self._deliver, self._doing.connecting.flush_every)
+        if is_batch:
+            self._postman.wake()
+
+    def flush(self) -> Receipt:
+        """Send what waits; what became of everything since the last flush.
+
+        Raises Unreachable, NotAllowed, Failed. Then nothing is lost: what was not delivered still waits.
+        """
+        self._deliver()
+        return self._doing.outbox.report()
+
+    def rollouts(self, model: str | None = None) -> list[View]:
+        """The rollouts there are, or those of one model."""
+        return rollouts.listed(self._order(rollouts.listing(model)))
+
+    def rollout(self, rollout: str) -> View:
+        """A rollout, by its id or as the last one of a model."""
+        return rollouts.viewed(self._order(rollouts.one(rollout)))
+
+    def watch(self, rollout: str, every: float = 1.0) -> Iterator[View]:
+        """The rollout now, and whenever it has changed, until it has ended; looks every so many seconds."""
+        seen = self.rollout(rollout)
+        yield seen
+        while seen["phase"] != rollouts.ENDED:
+            time.sleep(every)
+            before, seen = seen, self.rollout(seen["id"])
+            if rollouts.has_changed(before, seen):
+                yield seen
+
+    def start(self, model: str, build: str = "latest", variation: str = "default") -> View:
+        """Begin a rollout of a build by the applied plan. The same asked twice is one rollout."""
+        return rollouts.viewed(self._order(rollouts.start(model, build, variation)))
+
+    def order(self, rollout: str, verb: Verb, reason: str, **more: Any) -> View:
+        """Pause, resume, approve, promote or abort; the rollout after it. Raises Refused where it cannot be done."""
+        return rollouts.viewed(self._order(rollouts.order(rollout, verb, reason, more)))
+
+    def close(self) -> None:
+        """Deliver the outcomes that wait, and close the connections. Raises as `flush` does."""
+        try:
+            if self._postman is not None:
+                self._postman.end()
+                self._deliver()
+        finally:
+            for http in self._http.values():
+                http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def _deliver(self) -> None:
+        with self._delivering:
+            self._run(self._doing.deliver())
+
+    def _order(self, ask: Ask) -> Any:
+        return self._run(self._doing.order(ask))
+
+    def _run(self, steps: Steps[T]) -> T:
+        reply: Outcome | None = None
+        with contextlib.closing(steps):
+            while True:
+                try:
+                    step = steps.send(reply)
+                except StopIteration as end:
+                    result: T = end.value
+                    return result
+                reply = self._do(step)
+
+    def _do(self, step: Send | Wait) -> Outcome | None:
+        if not isinstance(step, Send):
+            time.sleep(step)
+            return None
+        http = self._http[step.ask.server]
+        try:
+            return http.send(asking.request(http, step.ask, step.patience))
+        except httpx.RequestError as error:
+            return error
