@@ -42,6 +42,9 @@ class RingingLedger:
     def feed(self, *, after: int = 0, limit: int = 500) -> tuple[Fed, ...]:
         return self._ledger.feed(after=after, limit=limit)
 
+    def feed_end(self) -> int:
+        return self._ledger.feed_end()
+
     def position(self) -> int:
         return self._ledger.position()
 

@@ -21,9 +21,12 @@ from registry.plan import Plan
 from registry.settings import Settings
 
 if TYPE_CHECKING:
+    import httpx
+
     from flows.packing import BentoPacking
     from registry.catalog.mlflow_http import MlflowCatalog
     from registry.ledger import Ledger
+    from registry.ledger.calls import Calls
     from services.bento.fleet import Fleet
     from services.bento.packer import Packer
     from services.console.ports import Desk
@@ -73,9 +76,19 @@ class Parts:
         from flows.ringing import RingingLedger
         from registry.ledger.sql import SqlLedger
 
+        return RingingLedger(SqlLedger(self._ledger_url), self.bell)
+
+    @cached_property
+    def calls(self) -> Calls:
+        """Who asked the API for what, in the ledger's database."""
+        from registry.ledger.sql_calls import SqlCalls
+
+        return SqlCalls(self._ledger_url)
+
+    @cached_property
+    def _ledger_url(self) -> str:
         self.folder.root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        url = self.settings.ledger or f"sqlite:///{self.folder.root / 'ledger.db'}"
-        return RingingLedger(SqlLedger(url), self.bell)
+        return self.settings.ledger or f"sqlite:///{self.folder.root / 'ledger.db'}"
 
     @property
     def bell(self) -> Path:
@@ -145,19 +158,24 @@ class Parts:
 
     @cached_property
     def drivers(self) -> PrefectDrivers:
-        import httpx
-
         from services.keeper.drivers import PrefectDrivers
 
-        auth = self.settings.prefect_auth
+        return PrefectDrivers(self.ledger, self.prefect, on_cancel=self.settings.on_cancel)
+
+    @cached_property
+    def prefect(self) -> httpx.Client:
+        """Prefect's HTTP API, with a password or a key where the server wants one."""
+        import httpx
+
+        auth, key = self.settings.prefect_auth, self.settings.prefect_key
         user, _, password = auth.partition(":") if auth else ("", "", "")
-        http = httpx.Client(
+        return httpx.Client(
             base_url=self.settings.prefect_api_url or self.site.prefect_api_url,
             auth=(user, password) if auth else None,
+            headers={"authorization": f"Bearer {key}"} if key and not auth else None,
             timeout=3.0,
             trust_env=False,
         )
-        return PrefectDrivers(self.ledger, http)
 
     def resolve(self, model: str, name: str) -> BuildRef:
         """The build that a version, an alias such as @candidate, or `latest` names."""
@@ -210,6 +228,7 @@ def _desk(found: Parts, admin_token: str, webhook_secret: str, links: dict[str, 
 
     return Desk(
         ledger=found.ledger,
+        calls=found.calls,
         clock=found.clock,
         plan=found.plan,
         resolve=found.resolve,

@@ -8,6 +8,7 @@
     │   ├── IllegalMove             a fact that the rollout's phase does not admit
     │   ├── TargetBusy              another rollout holds the (model, variation)
     │   └── PreconditionFailed      the rollout is not any more what its reader saw
+    ├── Forbidden                   the token's role does not allow it
     ├── NotFound
     ├── LedgerConflict              somebody else appended first; read again
     ├── PackFailed
@@ -87,6 +88,10 @@ class TargetBusy(Refused):
 
 class PreconditionFailed(Refused):
     """The rollout is not any more what whoever gives the order has seen."""
+
+
+class Forbidden(SluiceError):
+    """The role of whoever asks does not allow it."""
 
 
 class NotFound(SluiceError):

@@ -80,6 +80,10 @@ class Ledger(Protocol):
         """At most `limit` facts of all rollouts in the order they were appended, from the place after `after`."""
         ...
 
+    def feed_end(self) -> int:
+        """The place of the last fact; 0 when there is none."""
+        ...
+
     def position(self) -> int:
         """A number that grows with every append and every applied or withdrawn document; equal: nothing changed."""
         ...

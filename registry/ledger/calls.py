@@ -35,8 +35,8 @@ class Call:
 class Calls(Protocol):
     """The record of calls, on every adapter held to tests/contract/test_calls.py."""
 
-    def begin(self, call: Call) -> Call:
-        """Keep a call before it acts; or return the one that its actor's key already stands for."""
+    def begin(self, call: Call) -> tuple[Call, bool]:
+        """Keep a call before it acts, and True; or the one that its actor's key already stands for, and False."""
         ...
 
     def finish(self, number: int, status: int, answer: str) -> None:
@@ -55,14 +55,14 @@ class MemoryCalls:
         self._lock = RLock()
         self._calls: list[Call] = []
 
-    def begin(self, call: Call) -> Call:
+    def begin(self, call: Call) -> tuple[Call, bool]:
         with self._lock:
             for known in self._calls:
                 if call.key is not None and (known.actor, known.key) == (call.actor, call.key) and _lives(known, call):
-                    return known
+                    return known, False
             kept = replace(call, number=len(self._calls) + 1)
             self._calls.append(kept)
-            return kept
+            return kept, True
 
     def finish(self, number: int, status: int, answer: str) -> None:
         with self._lock:

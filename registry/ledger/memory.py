@@ -67,6 +67,10 @@ class MemoryLedger:
         with self._lock:
             return tuple(self._feed[after : after + limit])
 
+    def feed_end(self) -> int:
+        with self._lock:
+            return len(self._feed)
+
     def position(self) -> int:
         with self._lock:
             return self._position

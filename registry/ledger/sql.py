@@ -97,6 +97,10 @@ class SqlLedger:
         with reading(self._engine) as connection:
             return tuple(Fed(place=row.id, entry=_entry(row)) for row in connection.execute(wanted))
 
+    def feed_end(self) -> int:
+        with reading(self._engine) as connection:
+            return int(connection.execute(select(func.coalesce(func.max(entries.c.id), 0))).scalar_one())
+
     def position(self) -> int:
         last = [select(func.coalesce(func.max(table.c.id), 0)).scalar_subquery() for table in (entries, documents)]
         with reading(self._engine) as connection:

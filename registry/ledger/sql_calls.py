@@ -22,7 +22,7 @@ class SqlCalls:
         """Give the connections back."""
         self._engine.dispose()
 
-    def begin(self, call: Call) -> Call:
+    def begin(self, call: Call) -> tuple[Call, bool]:
         row = {
             "at": to_text(call.at),
             "actor": call.actor,
@@ -38,10 +38,10 @@ class SqlCalls:
         with writing(self._engine) as connection:
             known = connection.execute(same_key).first() if call.key is not None else None
             if known is not None:
-                return _call(known)
+                return _call(known), False
             number = connection.execute(insert(calls).values(row)).inserted_primary_key
             assert number is not None
-            return _call(connection.execute(select(calls).where(calls.c.number == number[0])).one())
+            return _call(connection.execute(select(calls).where(calls.c.number == number[0])).one()), True
 
     def finish(self, number: int, status: int, answer: str) -> None:
         with writing(self._engine) as connection:

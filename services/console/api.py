@@ -1,19 +1,24 @@
-"""The JSON API: everything the CLI does. Errors are RFC 9457 problems."""
+"""The JSON API over HTTP: who may, bodies, entity tags, keys, problems. The acts themselves know no HTTP."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict
+from importlib.metadata import version
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from registry.errors import InvalidDocument, NotFound, Refused, SluiceError, Unreachable, UsageError
+from registry.errors import SluiceError, UsageError
 from services.console.acts import Asked, Operation, table
+from services.console.events import events
+from services.console.openapi import document
 from services.console.ports import Desk
+from services.console.problems import problem
+from services.console.recording import Recorder, allow
+from services.console.tokens import Caller
 
 LARGEST_BODY = 1 << 20
 """Bytes of a request body; more is refused."""
@@ -21,28 +26,45 @@ LARGEST_BODY = 1 << 20
 
 def routes(desk: Desk) -> list[Route]:
     """The API's routes."""
-    return [Route(it.path, _endpoint(it), methods=[it.method]) for it in table(desk)]
+    operations = table(desk)
+    recorder = Recorder(desk.calls, desk.clock)
+    told = document(operations, version=version("sluicegate"))
+
+    async def openapi(_: Request) -> JSONResponse:
+        return JSONResponse(told)
+
+    return [
+        *(Route(it.path, _endpoint(it, recorder), methods=[it.method]) for it in operations),
+        Route("/api/v1/events", events(desk.ledger), methods=["GET"]),
+        Route("/api/v1/openapi.json", openapi, methods=["GET"]),
+    ]
 
 
-def _endpoint(operation: Operation) -> Callable[[Request], Awaitable[JSONResponse]]:
-    """An endpoint: reads the body, runs the act in a thread, turns errors into problems."""
-
-    async def endpoint(request: Request) -> JSONResponse:
+def _endpoint(operation: Operation, recorder: Recorder) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        caller: Caller = request.state.caller
         try:
-            asked = Asked(
-                actor=str(request.state.actor),
-                door="cli" if request.headers.get("x-sluice-door") == "cli" else "console",
-                path=request.path_params,
-                query=request.query_params,
-                body=await _body(request),
-                if_match=request.headers.get("if-match"),
-            )
-            status, answer = await run_in_threadpool(operation.run, asked)
+            allow(caller, operation)
+            asked = await _asked(request, caller)
+            key = request.headers.get("idempotency-key")
+            status, text = await run_in_threadpool(recorder.run, operation, asked, caller, key, request.url.path)
         except SluiceError as error:
             return problem(error)
-        return JSONResponse(answer, status_code=status)
+        kind = "application/json" if status < 400 else "application/problem+json"
+        return _tagged(request, Response(text, status_code=status, media_type=kind))
 
     return endpoint
+
+
+async def _asked(request: Request, caller: Caller) -> Asked:
+    return Asked(
+        actor=caller.name,
+        door="cli" if request.headers.get("x-sluice-door") == "cli" else "console",
+        path=request.path_params,
+        query={name: value for name, value in request.query_params.items() if name != "form"},
+        body=await _body(request),
+        if_match=request.headers.get("if-match"),
+    )
 
 
 async def _body(request: Request) -> object:
@@ -52,32 +74,20 @@ async def _body(request: Request) -> object:
         if len(raw) > LARGEST_BODY:
             raise UsageError(f"the body is larger than {LARGEST_BODY} bytes.", fix="send it in smaller batches")
     if not raw:
-        return {}
+        return None
     try:
         return json.loads(raw)
     except ValueError as error:
         raise UsageError(f"the body is not JSON: {error}.") from error
 
 
-def problem(error: SluiceError) -> JSONResponse:
-    """An RFC 9457 problem document."""
-    body: dict[str, object] = {"title": type(error).__name__, "detail": error.message, "status": _status(error)}
-    if error.fix:
-        body["fix"] = error.fix
-    if isinstance(error, InvalidDocument):
-        body["errors"] = [asdict(found) for found in error.problems]
-    return JSONResponse(body, status_code=_status(error), media_type="application/problem+json")
-
-
-def _status(error: SluiceError) -> int:
-    match error:
-        case UsageError():
-            return 422
-        case NotFound():
-            return 404
-        case Refused():
-            return 409
-        case Unreachable():
-            return 503
-        case _:
-            return 500
+def _tagged(request: Request, response: Response) -> Response:
+    """A rollout's answer bears its entity tag; whoever has it already is told so in few bytes."""
+    body = json.loads(bytes(response.body))
+    if not (isinstance(body, dict) and "id" in body and "seq" in body):
+        return response
+    tag = f'"{body["id"]}.{body["seq"]}"'
+    if request.method == "GET" and request.headers.get("if-none-match") == tag:
+        response = Response(status_code=304)
+    response.headers["etag"] = tag
+    return response

@@ -15,9 +15,11 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services.console import api, pages
-from services.console.access import OPEN, actor
+from services.console import api
+from services.console.access import OPEN, caller
+from services.console.pages.routes import page_routes
 from services.console.ports import Desk
+from services.console.tokens import Tokens
 from services.console.webhook import receiver
 
 _HEADERS = (
@@ -31,9 +33,9 @@ _HEADERS = (
 class Guard:
     """Lets nobody through whom we do not know, and says with each answer what the browser may do with it."""
 
-    def __init__(self, app: ASGIApp, admin_token: str) -> None:
+    def __init__(self, app: ASGIApp, tokens: Tokens) -> None:
         self._app = app
-        self._token = admin_token
+        self._tokens = tokens
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -50,9 +52,9 @@ class Guard:
         if path in OPEN or path.startswith("/static/"):
             await self._app(scope, receive, send_with_headers)
             return
-        who = actor(request, self._token)
+        who = await run_in_threadpool(caller, request, self._tokens)
         if who is not None:
-            request.state.actor = who
+            request.state.caller = who
             await self._app(scope, receive, send_with_headers)
             return
         await _stranger(request)(scope, receive, send_with_headers)
@@ -65,7 +67,7 @@ def _stranger(request: Request) -> ASGIApp:
         "title": "Unauthorized",
         "detail": "a token is required.",
         "status": 401,
-        "fix": "send Authorization: Bearer <the admin token>; sluice env prints it.",
+        "fix": "send Authorization: Bearer TOKEN; sluice env prints the admin's, sluice token give makes others.",
     }
     headers = {"www-authenticate": "Bearer"}
     return JSONResponse(body, status_code=401, media_type="application/problem+json", headers=headers)
@@ -81,6 +83,7 @@ def create(desk: Desk, hosts: list[str]) -> Starlette:
         text = await run_in_threadpool(desk.metrics)
         return Response(text, media_type="text/plain; version=0.0.4")
 
+    tokens = Tokens(desk.ledger, desk.admin_token)
     static = Path(__file__).parent / "static"
     return Starlette(
         routes=[
@@ -89,7 +92,7 @@ def create(desk: Desk, hosts: list[str]) -> Starlette:
             Route("/webhooks/mlflow", receiver(desk), methods=["POST"]),
             Mount("/static", StaticFiles(directory=static)),
             *api.routes(desk),
-            *pages.page_routes(desk),
+            *page_routes(desk, tokens),
         ],
         middleware=[
             Middleware(TrustedHostMiddleware, allowed_hosts=hosts),
@@ -100,6 +103,6 @@ def create(desk: Desk, hosts: list[str]) -> Starlette:
                 same_site="strict",
                 max_age=12 * 3600,
             ),
-            Middleware(Guard, admin_token=desk.admin_token),
+            Middleware(Guard, tokens=tokens),
         ],
     )

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from registry.build import Build, BuildRef
 from registry.ledger import Ledger
+from registry.ledger.calls import Calls
 from registry.plan import Plan
 from registry.rollout import Rollout
 
@@ -17,6 +18,7 @@ class Desk:
     """Everything behind the console's doors."""
 
     ledger: Ledger
+    calls: Calls
     clock: Callable[[], datetime]
     plan: Callable[[str, str], Plan]
     """The applied plan of a (model, variation). Raises NotFound."""

@@ -34,22 +34,24 @@ def call(key: str | None = None, *, actor: str = "ada", digest: str = "d", later
 
 
 def test_a_key_stands_for_its_first_call_and_that_calls_answer(calls: Calls) -> None:
-    first = calls.begin(call("k"))
+    first, is_first = calls.begin(call("k"))
+    assert is_first
     assert (first.status, first.answer) == (None, None)
     calls.finish(first.number, 201, '{"id":"r"}')
-    again = calls.begin(call("k", digest="other", later=timedelta(hours=1)))
+    again, is_first = calls.begin(call("k", digest="other", later=timedelta(hours=1)))
+    assert not is_first
     assert (again.number, again.digest, again.status, again.answer) == (first.number, "d", 201, '{"id":"r"}')
 
 
 def test_a_key_is_its_actors_own_and_stands_for_a_day(calls: Calls) -> None:
-    first = calls.begin(call("k"))
-    assert calls.begin(call("k", actor="bob")).number != first.number
-    assert calls.begin(call("k", later=KEY_LIFE - timedelta(seconds=1))).number == first.number
-    assert calls.begin(call("k", later=KEY_LIFE + timedelta(seconds=1))).number != first.number
+    first, _ = calls.begin(call("k"))
+    assert calls.begin(call("k", actor="bob"))[0].number != first.number
+    assert calls.begin(call("k", later=KEY_LIFE - timedelta(seconds=1)))[0].number == first.number
+    assert calls.begin(call("k", later=KEY_LIFE + timedelta(seconds=1)))[0].number != first.number
 
 
 def test_without_a_key_each_call_is_its_own_and_its_answers_body_is_not_kept(calls: Calls) -> None:
-    first, second = calls.begin(call()), calls.begin(call())
+    (first, _), (second, _) = calls.begin(call()), calls.begin(call())
     assert first.number != second.number
     calls.finish(first.number, 409, '{"title":"Refused"}')
     assert [(each.number, each.status, each.answer) for each in calls.latest(limit=10)] == [
@@ -59,7 +61,7 @@ def test_without_a_key_each_call_is_its_own_and_its_answers_body_is_not_kept(cal
 
 
 def test_the_latest_come_page_by_page(calls: Calls) -> None:
-    numbers = [calls.begin(call()).number for _ in range(5)]
+    numbers = [calls.begin(call())[0].number for _ in range(5)]
     page = calls.latest(limit=2)
     assert [each.number for each in page] == numbers[:2:-1]
     assert [each.number for each in calls.latest(limit=9, before=page[-1].number)] == numbers[2::-1]
@@ -67,5 +69,5 @@ def test_the_latest_come_page_by_page(calls: Calls) -> None:
 
 def test_of_many_at_once_with_one_key_there_is_one(calls: Calls) -> None:
     with ThreadPoolExecutor(8) as pool:
-        numbers = set(pool.map(lambda _: calls.begin(call("k")).number, range(24)))
+        numbers = set(pool.map(lambda _: calls.begin(call("k"))[0].number, range(24)))
     assert len(numbers) == 1

@@ -394,6 +394,7 @@ def test_the_feed_holds_every_rollouts_facts_in_the_order_of_appending(ledger: L
     assert [(fed.entry.rollout, fed.entry.seq) for fed in whole] == [("a", 0), ("b", 0), ("a", 1)]
     assert ledger.feed(after=whole[0].place, limit=1) == whole[1:2]
     assert ledger.feed(after=whole[-1].place) == ()
+    assert ledger.feed_end() == whole[-1].place
 
 
 def test_a_lease_is_one_owners_until_it_expires(ledger: Ledger) -> None:

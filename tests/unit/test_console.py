@@ -15,6 +15,7 @@ from registry import orders
 from registry.build import Build, BuildRef
 from registry.errors import NotFound
 from registry.facts import Packed, Ready, StepEntered
+from registry.ledger.calls import MemoryCalls
 from registry.ledger.memory import MemoryLedger
 from registry.orders import Request
 from registry.plan import Plan
@@ -38,7 +39,7 @@ class Office:
         self.looks = 0
         self.outcomes: list[dict[str, object]] = []
         self.desk = Desk(
-            ledger=self.ledger, clock=lambda: datetime.now(UTC), plan=self.plan, resolve=self.resolve,
+            ledger=self.ledger, calls=MemoryCalls(), clock=lambda: datetime.now(UTC), plan=self.plan, resolve=self.resolve,
             builds=lambda model: [Build(ref=BuildRef(model=model, version="1"), source="x")],
             record_outcomes=self.record, requests=lambda rollout: (90, 10), look_at_catalog=self.look,
             metrics=lambda: b"# HELP x\n", counts=lambda: {"counters": {}},
@@ -85,7 +86,7 @@ def office() -> Office:
 def test_every_act_is_closed_to_strangers(office: Office) -> None:
     rollout = office.running()
     for operation in table(office.desk):
-        method, target = operation.method, operation.path.format(id=rollout.id, model="m")
+        method, target = operation.method, operation.path.format(id=rollout.id, model="m", name="n")
         for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": f"Basic {TOKEN}"}):
             answer = office.client.request(method, target, headers=headers, json={})
             assert answer.status_code == 401, (method, target)

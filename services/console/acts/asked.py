@@ -78,6 +78,10 @@ class Operation:
     takes: type[BaseModel] = Nothing
     query: Mapping[str, str] = field(default_factory=dict)
     """Names that the query may hold, and what they mean."""
+    is_recorded: bool = True
+    """Whether calls are kept: who, when, what came of it. Not for what comes many times a second."""
+    is_secret: bool = False
+    """Whether the answer must not be kept."""
     gives: Mapping[int, str] = field(default_factory=lambda: {200: "A rollout."})
     """What it answers where all is well, by status."""
 

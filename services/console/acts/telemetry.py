@@ -50,7 +50,7 @@ def operations(desk: Desk) -> tuple[Operation, ...]:
         ),
         *(
             Operation(
-                method="POST", path=path, role=Role.OPERATOR, takes=OutcomesBody, act=acts.outcomes,
+                method="POST", path=path, role=Role.OPERATOR, takes=OutcomesBody, act=acts.outcomes, is_recorded=False,
                 summary="Take outcomes in. One that is malformed refuses the whole batch.",
                 gives={202: "`accepted`, `duplicate`, `contradictory`, `refused` (each with `index` and `reason`)."},
             )

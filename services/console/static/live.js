@@ -1,17 +1,58 @@
-// Brings the marked parts of the page up to date every two seconds, and leaves alone what somebody is typing in.
+// Keeps the marked parts of the page up to date: at each fact at once, otherwise every ten seconds. What somebody is
+// using is left alone; only the entity tags in it are renewed.
 "use strict";
 
-const isInUse = (part) =>
-  part.contains(document.activeElement) || [...part.querySelectorAll("input")].some((field) => field.value !== "");
+const lost = document.getElementById("lost");
+let seen = new Date();
+let busy = false;
 
-async function refresh() {
-  const answer = await fetch(location.href, { headers: { accept: "text/html" } });
-  if (!answer.ok || answer.redirected) return;
-  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
-  for (const part of document.querySelectorAll("[data-live]")) {
-    const now = fresh.querySelector(`[data-live="${part.dataset.live}"]`);
-    if (now && !isInUse(part) && now.innerHTML !== part.innerHTML) part.innerHTML = now.innerHTML;
+const isInUse = (part) =>
+  (part.contains(document.activeElement) && part.matches(":has(input, select)")) ||
+  [...part.querySelectorAll('input[type="text"]')].some((field) => field.value !== "");
+
+function openParts(part) {
+  return new Set([...part.querySelectorAll("details[open] > summary")].map((summary) => summary.textContent));
+}
+
+function renew(part, now) {
+  if (isInUse(part)) return;
+  if (now.innerHTML === part.innerHTML) return;
+  const open = openParts(part);
+  part.innerHTML = now.innerHTML;
+  for (const summary of part.querySelectorAll("details > summary")) {
+    if (open.has(summary.textContent)) summary.parentElement.open = true;
   }
 }
 
-setInterval(() => refresh().catch(() => {}), 2000);
+function tell(isLost) {
+  lost.hidden = !isLost;
+  lost.querySelector("time").textContent = seen.toLocaleTimeString();
+}
+
+async function refresh() {
+  if (busy) return;
+  busy = true;
+  try {
+    const answer = await fetch(location.href, { headers: { accept: "text/html" } });
+    if (answer.redirected) return void location.reload();
+    if (!answer.ok) throw new Error(answer.statusText);
+    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+    for (const part of document.querySelectorAll("[data-live]")) {
+      const now = fresh.querySelector(`[data-live="${part.dataset.live}"]`);
+      if (now) renew(part, now);
+    }
+    document.title = fresh.title;
+    seen = new Date();
+    tell(false);
+  } catch {
+    tell(true);
+  } finally {
+    busy = false;
+  }
+}
+
+const feed = new EventSource("/api/v1/events");
+feed.addEventListener("fact", refresh);
+feed.addEventListener("error", () => tell(true));
+feed.addEventListener("open", refresh);
+setInterval(refresh, 10000);

@@ -1,0 +1,85 @@
+"""Acts on access: tokens given and taken back, and who asked for what."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from services.console.acts.asked import Answer, Asked, Body, Operation, Role
+from services.console.ports import Desk
+from services.console.tokens import Tokens
+
+
+class TokenBody(Body):
+    """A token to give."""
+
+    name: str = Field(min_length=1, max_length=36)
+    """Whose it is; every fact that comes of it bears this name."""
+    role: Literal["viewer", "operator", "approver", "admin"] = "viewer"
+    """What it may do; each role may do what the ones before it may."""
+
+
+class TokenActs:
+    """Handlers; tokens are documents of the ledger."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    def list(self, _: Asked, __: Body) -> Answer:
+        found = [
+            {"name": t.name, "role": t.role.name.lower(), "given_by": t.given_by, "given_at": t.given_at.isoformat()}
+            for t in self._tokens.given()
+        ]
+        return 200, {"tokens": found}
+
+    def give(self, asked: Asked, body: TokenBody) -> Answer:
+        token = self._tokens.give(body.name, Role[body.role.upper()], actor=asked.actor, now=self._desk.clock())
+        return 201, {"name": body.name, "role": body.role, "token": token}
+
+    def revoke(self, asked: Asked, _: Body) -> Answer:
+        self._tokens.revoke(asked.path["name"], actor=asked.actor, now=self._desk.clock())
+        return 200, {"revoked": asked.path["name"]}
+
+    def calls(self, asked: Asked, _: Body) -> Answer:
+        before = asked.count("before", 0, 2**31) or None
+        found = self._desk.calls.latest(limit=asked.count("limit", 100, 1000), before=before)
+        told = [
+            {
+                "number": call.number, "at": call.at.isoformat(), "actor": call.actor, "role": call.role,
+                "method": call.method, "path": call.path, "status": call.status,
+            }
+            for call in found
+        ]  # fmt: skip
+        return 200, {"calls": told}
+
+    @property
+    def _tokens(self) -> Tokens:
+        return Tokens(self._desk.ledger, self._desk.admin_token)
+
+
+def operations(desk: Desk) -> tuple[Operation, ...]:
+    """What can be asked about access."""
+    acts = TokenActs(desk)
+    root = "/api/v1/tokens"
+    return (
+        Operation(
+            method="GET", path=root, role=Role.ADMIN, act=acts.list, summary="Who has which role.",
+            gives={200: "`tokens`, each with `name`, `role`, `given_by`, `given_at`."},
+        ),
+        Operation(
+            method="POST", path=root, role=Role.ADMIN, takes=TokenBody, act=acts.give, is_secret=True,
+            summary="Give a token; the answer is the only place where it is ever shown.",
+            gives={201: "`name`, `role` and the `token`."},
+        ),
+        Operation(
+            method="DELETE", path=f"{root}/{{name}}", role=Role.ADMIN, act=acts.revoke, summary="Take a token back.",
+            gives={200: "`revoked`: its name."},
+        ),
+        Operation(
+            method="GET", path="/api/v1/calls", role=Role.ADMIN, act=acts.calls,
+            summary="Who asked this API to change something, newest first, refused calls among them.",
+            query={"limit": "At most this many, up to 1000.", "before": "Those before this number."},
+            gives={200: "`calls`, each with `number`, `at`, `actor`, `role`, `method`, `path`, `status`."},
+        ),
+    )  # fmt: skip

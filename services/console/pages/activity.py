@@ -1,0 +1,27 @@
+"""Activity: every fact of every rollout, newest first, with who and why."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+
+from services.console.acts.rollouts import fact_json
+from services.console.pages.rendering import Endpoint, Found, template
+from services.console.ports import Desk
+
+PAGE = 200
+"""Facts on one page."""
+
+
+def page(desk: Desk) -> Endpoint:
+    """The page of what happened."""
+
+    def find(request: Request) -> Found:
+        end = desk.ledger.feed_end()
+        text = request.query_params.get("before", "")
+        before = min(int(text), end + 1) if text.isascii() and text.isdigit() else end + 1
+        after = max(0, before - 1 - PAGE)
+        found = [fed for fed in desk.ledger.feed(after=after, limit=PAGE) if fed.place < before]
+        facts = [{"rollout": fed.entry.rollout, **fact_json(fed.entry)} for fed in reversed(found)]
+        return {"facts": facts, "older": after + 1 if after else None}
+
+    return template(desk, "activity.html", find)

@@ -1,0 +1,67 @@
+"""Effects: which orders a rollout admits now, and what each would do, in figures. Pure."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from registry.rollout import Phase, Rollout
+from registry.units import format_weight
+
+
+def possible(rollout: Rollout) -> tuple[str, ...]:
+    """The orders that the rollout's phase admits."""
+    match rollout.phase:
+        case Phase.QUEUED:
+            return ("abort",)
+        case Phase.LAUNCHING:
+            return ("pause", "promote", "abort") if rollout.ready else ("pause", "abort")
+        case Phase.RUNNING:
+            return ("pause", "approve", "promote", "abort")
+        case Phase.PAUSED:
+            return ("resume", "approve", "promote", "abort") if rollout.step >= 0 else ("resume", "abort")
+        case Phase.BAKING:
+            return ("abort",)
+        case Phase.ENDED:
+            return ()
+        case _:
+            assert_never(rollout.phase)
+
+
+def effect(order: str, rollout: Rollout) -> str:
+    """What this order would do to this rollout now."""
+    candidate = f"v{rollout.requested.version}"
+    stable = f"v{rollout.stable}" if rollout.stable else "nothing"
+    weight = format_weight(rollout.weight)
+    match order:
+        case "pause":
+            return f"{candidate} keeps {weight} of the requests until somebody resumes. Guardrails may still abort."
+        case "resume":
+            return f"The plan goes on {_where(rollout)}."
+        case "approve":
+            return f"Step {rollout.step + 1} may be left once its gates have passed. {_next(rollout)}"
+        case "promote":
+            return (
+                f"{candidate} gets every request now, {weight} until now, whatever its gates say. "
+                f"It is recorded as your override. {stable} {_kept(rollout)}."
+            )
+        case "abort":
+            return f"{stable} gets every request back at once ({candidate} has {weight}); {candidate} is stopped."
+        case _:
+            raise ValueError(f"no order {order!r}")
+
+
+def _where(rollout: Rollout) -> str:
+    if rollout.step < 0:
+        return "with its launch"
+    return f"at step {rollout.step + 1} of {len(rollout.plan.steps)}, {format_weight(rollout.weight)}"
+
+
+def _next(rollout: Rollout) -> str:
+    steps = rollout.plan.steps
+    if rollout.step + 1 < len(steps):
+        return f"Next is step {rollout.step + 2}: {format_weight(steps[rollout.step + 1].weight)}."
+    return "It is the last: next is promotion."
+
+
+def _kept(rollout: Rollout) -> str:
+    return f"stays warm for {rollout.plan.bake:g} s" if rollout.plan.bake else "is stopped"

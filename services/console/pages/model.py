@@ -1,0 +1,45 @@
+"""A model: its builds in MLflow, which of them serve, and its rollouts."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+
+from registry.errors import NotFound, Unreachable
+from registry.standing import standings
+from services.console.pages.rendering import Endpoint, Found, template
+from services.console.pages.views import view
+from services.console.ports import Desk
+
+
+def page(desk: Desk) -> Endpoint:
+    """The page of a model."""
+
+    def find(request: Request) -> Found:
+        model = request.path_params["model"]
+        rollouts = desk.ledger.rollouts(model=model)
+        found = standings(rollouts)
+        roles = {standing.stable.version: "stable" for standing in found}
+        roles |= {s.candidate.version: "candidate" for s in found if s.candidate}
+        builds, away = _builds(desk, model)
+        if not rollouts and not builds and away is None:
+            raise NotFound(f"there is no model {model!r}.", fix="see the overview for those that are known")
+        return {
+            "model": model,
+            "standings": found,
+            "builds": builds,
+            "away": away,
+            "roles": roles,
+            "rollouts": [view(desk, rollout) for rollout in reversed(rollouts)][:50],
+        }
+
+    return template(desk, "model.html", find)
+
+
+def _builds(desk: Desk, model: str) -> tuple[list[object], str | None]:
+    """The builds, newest first, and why they cannot be told."""
+    try:
+        return list(reversed(desk.builds(model))), None
+    except NotFound:
+        return [], None
+    except Unreachable as error:
+        return [], str(error)

@@ -1,0 +1,27 @@
+"""Overview: what serves whom, and what needs a person."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+
+from registry.standing import standings
+from services.console.pages.rendering import Endpoint, Found, template
+from services.console.pages.views import view
+from services.console.ports import Desk
+
+
+def page(desk: Desk) -> Endpoint:
+    """The first page."""
+
+    def find(_: Request) -> Found:
+        rollouts = desk.ledger.rollouts()
+        going_on = [view(desk, rollout) for rollout in reversed(rollouts) if not rollout.is_ended]
+        ended = [rollout for rollout in reversed(rollouts) if rollout.is_ended][:5]
+        return {
+            "standings": standings(rollouts),
+            "views": {each.id: each for each in going_on},
+            "going_on": going_on,
+            "ended": [view(desk, rollout) for rollout in ended],
+        }
+
+    return template(desk, "overview.html", find)

@@ -1,0 +1,67 @@
+"""Rendering: one way from what a page shows to its HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.templating import Jinja2Templates
+
+from registry.errors import NotFound, SluiceError
+from services.console.ports import Desk
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+Found = dict[str, object]
+
+_TEMPLATES = Jinja2Templates(directory=Path(__file__).parent.parent / "templates")
+
+
+def template(desk: Desk, name: str, find: Callable[[Request], Found]) -> Endpoint:
+    """A page: `find` runs in a thread and gives what the template shows; its errors become a page too."""
+
+    async def endpoint(request: Request) -> Response:
+        try:
+            found = await run_in_threadpool(find, request)
+        except SluiceError as error:
+            status = 404 if isinstance(error, NotFound) else 503
+            return render(request, "error.html", {"error": error, "links": desk.links}, status=status)
+        return render(request, name, {**found, "links": desk.links})
+
+    return endpoint
+
+
+def render(request: Request, name: str, found: Found, *, status: int = 200) -> Response:
+    """The template with who asks and the token of their forms."""
+    who = getattr(request.state, "caller", None)
+    known = {"caller": who, "form": request.session.get("form", ""), "path": request.url.path, **found}
+    return _TEMPLATES.TemplateResponse(request, name, known, status_code=status)
+
+
+def moment(at: datetime) -> str:
+    """A time as people read it; the element's `datetime` holds it whole."""
+    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def span(seconds: float) -> str:
+    """A duration with its two largest units."""
+    whole = int(seconds)
+    parts = [(whole // 86400, "d"), (whole % 86400 // 3600, "h"), (whole % 3600 // 60, "min"), (whole % 60, "s")]
+    first = next((index for index, (count, _) in enumerate(parts) if count), 3)
+    return " ".join(f"{count} {unit}" for count, unit in parts[first : first + 2] if count) or "0 s"
+
+
+def figure(value: float | None) -> str:
+    """A number with three significant digits; a dash where there is none."""
+    return "–" if value is None else f"{value:.3g}"
+
+
+def per_cent(value: float | None) -> str:
+    """A share in per cent, as it was given in per cent."""
+    return "–" if value is None else f"{value:.3g} %"
+
+
+_TEMPLATES.env.filters.update(moment=moment, span=span, figure=figure, per_cent=per_cent)

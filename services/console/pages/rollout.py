@@ -1,0 +1,76 @@
+"""One rollout: its state, its evidence, what can be done about it, and everything that happened."""
+
+from __future__ import annotations
+
+import json
+from urllib.parse import quote, urlencode
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from registry import orders
+from registry.errors import SluiceError
+from services.console.acts import Asked, find
+from services.console.acts.rollouts import ORDERS, fact_json
+from services.console.pages.bars import bar
+from services.console.pages.effects import effect, possible
+from services.console.pages.rendering import Endpoint, Found, template
+from services.console.pages.views import view
+from services.console.ports import Desk
+from services.console.recording import Recorder, allow
+from services.console.tokens import Caller
+
+JUDGED = ("approve", "promote")
+"""Orders given on the evidence that was shown: they hold only while the rollout is as the page showed it."""
+
+
+def page(desk: Desk) -> Endpoint:
+    """The page of a rollout."""
+
+    def show(request: Request) -> Found:
+        rollout = orders.find(desk.ledger, request.path_params["id"])
+        caller: Caller = request.state.caller
+        admitted = [name for name in possible(rollout) if caller.role >= ORDERS[name][1]]
+        shown = view(desk, rollout)
+        return {
+            "view": shown,
+            "bars": {gate.metric: bar(gate) for gate in shown.gates},
+            "plan": rollout.plan,
+            "facts": [fact_json(entry) for entry in reversed(desk.ledger.entries(rollout.id))],
+            "acts": {name: effect(name, rollout) for name in admitted},
+            "refused": request.query_params.get("refused"),
+            "tag": f'"{rollout.id}.{rollout.seq}"',
+        }
+
+    return template(desk, "rollout.html", show)
+
+
+def order(desk: Desk) -> Endpoint:
+    """Carry out an order from a form. The session and its form token were checked before."""
+    recorder = Recorder(desk.calls, desk.clock)
+
+    async def endpoint(request: Request) -> Response:
+        name, act = request.path_params["id"], request.path_params["act"]
+        caller: Caller = request.state.caller
+        form = await request.form(max_fields=4)
+        body = {"reason": str(form.get("reason") or "no reason given")}
+        path = f"/api/v1/rollouts/{quote(name)}/{quote(act)}"
+        back = f"/rollouts/{quote(name)}"
+        try:
+            operation, names = find(desk, "POST", path)
+            allow(caller, operation)
+            seen = str(form.get("tag") or "") or None
+            asked = Asked(actor=caller.name, path=names, body=body, if_match=seen if act in JUDGED else None)
+            status, text = await run_in_threadpool(recorder.run, operation, asked, caller, None, path)
+        except SluiceError as error:
+            return RedirectResponse(f"{back}?{urlencode({'refused': str(error)})}", status_code=303)
+        refused = "" if status < 400 else "?" + urlencode({"refused": _words(text)})
+        return RedirectResponse(back + refused, status_code=303)
+
+    return endpoint
+
+
+def _words(problem: str) -> str:
+    told = json.loads(problem)
+    return f"{told['detail']} {told.get('fix', '')}".strip()

@@ -1,0 +1,44 @@
+"""Rollouts: all of them, newest first, by model and state."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+
+from registry.rollout import Rollout
+from services.console.pages.rendering import Endpoint, Found, template
+from services.console.pages.views import view
+from services.console.ports import Desk
+
+PAGE = 50
+"""Rollouts on one page."""
+
+
+def page(desk: Desk) -> Endpoint:
+    """The list of rollouts."""
+
+    def find(request: Request) -> Found:
+        model, state, before = (request.query_params.get(name, "") for name in ("model", "state", "before"))
+        known = tuple(reversed(desk.ledger.rollouts()))
+        found = [rollout for rollout in known if _is_wanted(rollout, model, state)]
+        ids = [rollout.id for rollout in found]
+        start = ids.index(before) + 1 if before in ids else 0
+        shown = found[start : start + PAGE]
+        return {
+            "rollouts": [view(desk, rollout) for rollout in shown],
+            "models": sorted({rollout.requested.model for rollout in known}),
+            "states": sorted({_state(rollout) for rollout in known}),
+            "model": model,
+            "state": state,
+            "next_before": shown[-1].id if start + PAGE < len(found) else None,
+            "total": len(found),
+        }
+
+    return template(desk, "rollouts.html", find)
+
+
+def _is_wanted(rollout: Rollout, model: str, state: str) -> bool:
+    return model in ("", rollout.requested.model) and state in ("", _state(rollout))
+
+
+def _state(rollout: Rollout) -> str:
+    return (rollout.ending or rollout.phase).value

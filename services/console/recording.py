@@ -1,0 +1,81 @@
+"""Recording: each call that may change something is kept before it acts; a key gives its first answer again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from datetime import datetime
+
+from registry.errors import Forbidden, Refused, SluiceError, UsageError
+from registry.ledger.calls import Call, Calls
+from services.console.acts import Asked, Operation
+from services.console.problems import told
+from services.console.tokens import Caller
+
+LONGEST_KEY = 255
+
+
+def allow(caller: Caller, operation: Operation) -> None:
+    """Raise Forbidden unless the caller's role admits the operation."""
+    if caller.role < operation.role:
+        needed, has = operation.role.name.lower(), caller.role.name.lower()
+        raise Forbidden(
+            f"{operation.method} {operation.path} needs the role {needed}; the token of {caller.name} is a {has}'s.",
+            fix=f"ask an admin: sluice token give NAME --role {needed}",
+        )
+
+
+class Recorder:
+    """Runs operations and keeps the record of them."""
+
+    def __init__(self, calls: Calls, clock: Callable[[], datetime]) -> None:
+        self._calls = calls
+        self._clock = clock
+
+    def run(self, operation: Operation, asked: Asked, caller: Caller, key: str | None, path: str) -> tuple[int, str]:
+        """Status and JSON of the answer, problems included."""
+        if operation.method == "GET" or not operation.is_recorded:
+            return _carry_out(operation, asked)
+        if key is not None and not 0 < len(key) <= LONGEST_KEY:
+            raise UsageError(f"Idempotency-Key: 1 to {LONGEST_KEY} characters.")
+        wanted = Call(
+            at=self._clock(),
+            actor=caller.name,
+            role=caller.role.name.lower(),
+            method=operation.method,
+            path=path,
+            digest=_digest(operation.method, path, asked),
+            key=None if operation.is_secret else key,
+        )
+        kept, is_first = self._calls.begin(wanted)
+        if not is_first:
+            return _again(kept, wanted)
+        status, text = _carry_out(operation, asked)
+        self._calls.finish(kept.number, status, text)
+        return status, text
+
+
+def _carry_out(operation: Operation, asked: Asked) -> tuple[int, str]:
+    try:
+        status, answer = operation.run(asked)
+    except SluiceError as error:
+        return told(error)
+    return status, json.dumps(answer)
+
+
+def _again(kept: Call, wanted: Call) -> tuple[int, str]:
+    """The first answer to a key that has been used before."""
+    if kept.digest != wanted.digest:
+        raise UsageError(f"Idempotency-Key {kept.key!r} was used for another call.", fix="choose a new key")
+    if kept.status is None or kept.answer is None:
+        raise Refused(
+            f"the first call with Idempotency-Key {kept.key!r} has no answer yet.",
+            fix="wait; if it never answers, look at the rollout and use a new key.",
+        )
+    return kept.status, kept.answer
+
+
+def _digest(method: str, path: str, asked: Asked) -> str:
+    words = json.dumps([method, path, asked.if_match, asked.body], sort_keys=True)
+    return hashlib.sha256(words.encode()).hexdigest()

@@ -1,0 +1,95 @@
+"""Tokens with roles. A token is shown once; the ledger keeps its SHA-256, which is enough for 256 random bits."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+
+from registry.errors import NotFound, Refused, UsageError
+from registry.ledger import Applied, Ledger
+from services.console.acts.asked import Role
+
+KIND = "token"
+_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,34}[a-z0-9])?")
+ADMIN = "admin"
+"""The name of the token that `sluice up` made; it lives in a file that only its owner can read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caller:
+    """Somebody whose token is known."""
+
+    name: str
+    role: Role
+    is_admin_token: bool = False
+    """Whether it is the token of this machine's owner, who may speak for others by name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Token:
+    """A token that was given, without the token itself."""
+
+    name: str
+    role: Role
+    given_by: str
+    given_at: datetime
+
+
+class Tokens:
+    """Gives tokens, knows them again, takes them back."""
+
+    def __init__(self, ledger: Ledger, admin_token: str) -> None:
+        self._ledger = ledger
+        self._admin = _digest(admin_token)
+        self._known: tuple[int, dict[str, Caller]] = (-1, {})
+
+    def give(self, name: str, role: Role, *, actor: str, now: datetime) -> str:
+        """A new token, to be shown once. Raises UsageError for a bad name, Refused for one that is in use."""
+        if not _NAME.fullmatch(name):
+            raise UsageError(f"token name {name!r}: lower-case letters, digits, dots and dashes, at most 36.")
+        if name == ADMIN or self._ledger.applied(KIND, name) is not None:
+            raise Refused(f"there is a token {name!r} already.", fix=f"take it back first: sluice token revoke {name}")
+        token = f"sluice_{secrets.token_urlsafe(32)}"
+        body: dict[str, object] = {"role": role.name.lower(), "sha256": _digest(token)}
+        given = Applied(kind=KIND, name=name, body=body, digest=_digest(token), actor=actor, at=now)
+        self._ledger.apply(given)
+        return token
+
+    def revoke(self, name: str, *, actor: str, now: datetime) -> None:
+        """Take a token back at once. Raises NotFound."""
+        if not self._ledger.withdraw(KIND, name, actor=actor, at=now):
+            raise NotFound(f"there is no token {name!r}.", fix="sluice token list")
+
+    def given(self) -> tuple[Token, ...]:
+        """Every token that is good, by name."""
+        found = self._ledger.all_applied(KIND)
+        return tuple(Token(name=d.name, role=_role(d), given_by=d.actor, given_at=d.at) for d in found)
+
+    def caller(self, token: str) -> Caller | None:
+        """Whose token this is; None for nobody's."""
+        return self.by_digest(_digest(token.strip()))
+
+    def by_digest(self, digest: str) -> Caller | None:
+        """The same, from the digest that a browser's session keeps."""
+        if hmac.compare_digest(digest, self._admin):
+            return Caller(name=ADMIN, role=Role.ADMIN, is_admin_token=True)
+        return self._by_digest().get(digest)
+
+    def _by_digest(self) -> dict[str, Caller]:
+        position = self._ledger.position()
+        if position != self._known[0]:
+            found = self._ledger.all_applied(KIND)
+            self._known = (position, {str(d.body["sha256"]): Caller(name=d.name, role=_role(d)) for d in found})
+        return self._known[1]
+
+
+def _role(document: Applied) -> Role:
+    return Role[str(document.body["role"]).upper()]
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
