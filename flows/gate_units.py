@@ -69,8 +69,8 @@ def arrivals_of_units(rows: Iterable[TallyRow]) -> tuple[Arrivals, ...]:
     return tuple(
         Arrivals(
             share=row.weight / FULL,
-            candidate=row.units.count if row.arm is Arm.CANDIDATE else 0,
-            stable=row.units.count if row.arm is Arm.STABLE else 0,
+            candidate=round(row.units.count) if row.arm is Arm.CANDIDATE else 0,
+            stable=round(row.units.count) if row.arm is Arm.STABLE else 0,
         )
         for row in rows
         if row.units is not None and row.stratum.bucket >= 0
@@ -79,6 +79,6 @@ def arrivals_of_units(rows: Iterable[TallyRow]) -> tuple[Arrivals, ...]:
 
 def _moments(sums: UnitSums) -> UnitMoments:
     return UnitMoments(
-        count=sums.count, x=sums.sum_x, n=sums.sum_n, xx=sums.sum_xx, xn=sums.sum_xn, nn=sums.sum_nn,
+        count=round(sums.count), x=sums.sum_x, n=sums.sum_n, xx=sums.sum_xx, xn=sums.sum_xn, nn=sums.sum_nn,
         xxx=sums.sum_xxx, xxn=sums.sum_xxn, xnn=sums.sum_xnn, nnn=sums.sum_nnn,
     )  # fmt: skip

@@ -37,14 +37,17 @@ class Draw:
 
 
 def spread(lattice: Lattice, draws: Iterable[Draw], odds: float = 1.0) -> Lattice:
-    """The lattice of the arm's event count after these draws; a draw without information only shifts it."""
+    """The lattice of the arm's event count after these draws; a draw without information only shifts it.
+
+    The draws are put together first, because the lattice of everything so far is the longest.
+    """
+    new = Lattice()
     for draw in sorted(draws):
         if draw.is_informative:
-            low, masses = hypergeometric(draw.size, draw.others, draw.events, odds)
-            lattice = lattice.step(low, masses)
+            new = new.step(*hypergeometric(draw.size, draw.others, draw.events, odds))
         else:
-            lattice = lattice.shift(draw.mine)
-    return lattice
+            new = new.shift(draw.mine)
+    return lattice.step(new.origin, new.masses)
 
 
 def expected(draws: Iterable[Draw], odds: float = 1.0) -> float:

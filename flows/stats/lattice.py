@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import fft
 
 Masses = NDArray[np.float64]
 
@@ -19,7 +20,7 @@ _NEGLIGIBLE = 1e-16
 """Masses below are trimmed at both ends."""
 _SMALLEST_BUDGET = 1e-10
 """A look with less to spend rejects nothing: such tails are below the arithmetic's noise."""
-_DIRECT = 1_000_000
+_DIRECT = 200_000
 """Products up to which a convolution is summed directly; beyond, by Fourier transform."""
 
 
@@ -101,6 +102,6 @@ def _convolve(a: Masses, b: Masses) -> Masses:
     if a.size * b.size <= _DIRECT:
         return np.convolve(a, b)
     size = a.size + b.size - 1
-    length = 1 << (size - 1).bit_length()
-    product = np.fft.irfft(np.fft.rfft(a, length) * np.fft.rfft(b, length), length)[:size]
+    length = fft.next_fast_len(size, real=True)
+    product = fft.irfft(fft.rfft(a, length) * fft.rfft(b, length), length)[:size]
     return np.maximum(product, 0.0)
