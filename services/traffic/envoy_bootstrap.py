@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from services.traffic.envoy_cel import audience_filter
 from services.traffic.envoy_clusters import Resource
 from services.traffic.envoy_limits import Limits, seconds
 from services.traffic.envoy_names import CLUSTERS_FILE, LIVE, ROUTES, ROUTES_FILE, SHADOW, envoy_type
 from services.traffic.log_format import CLUSTER_HEADER, METADATA, PREDICTION_HEADER, TIMEOUT_HEADER, log_format
 
 READY_PATH = "/-/ready"
+_INTERNAL = ("x-sluice-", "x-envoy-", "x_sluice_", "x_envoy_")
+"""With underscores too: some servers take these for the same names. Metadata may have underscores."""
 _JOIN_REPEATED_HEADERS = {"envoy.reloadable_features.match_headers_individually": False}
 """A header that was sent twice is matched as the list that it is, and so is not taken for one unit."""
 
@@ -81,7 +84,7 @@ def _manager(places: Places, limits: Limits) -> Resource:
         "common_http_protocol_options": {
             "idle_timeout": seconds(limits.idle_seconds),
             "max_headers_count": limits.header_count,
-            "headers_with_underscores_action": "REJECT_REQUEST",
+            "headers_with_underscores_action": "ALLOW",
         },
         "http2_protocol_options": {
             "max_concurrent_streams": limits.streams,
@@ -89,7 +92,7 @@ def _manager(places: Places, limits: Limits) -> Resource:
             "initial_connection_window_size": 1024 * 1024,
         },
         "rds": {"route_config_name": ROUTES, "config_source": _watched(places.routes)},
-        "http_filters": [_readiness(), _body_limit(limits), _take_prediction(), _router()],
+        "http_filters": [_readiness(), audience_filter(), _body_limit(limits), _take_prediction(), _router()],
         "access_log": [_access_log(places.logs / f"{LIVE}.jsonl", LIVE)],
         "local_reply_config": _local_replies(),
     }
@@ -136,7 +139,7 @@ def _request_id() -> Resource:
 def _strip_internal() -> Resource:
     """A caller sets neither its request id nor anything that only the gateway may say."""
     kind = envoy_type("envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation")
-    prefixes = [{"remove_on_match": {"key_matcher": {"prefix": prefix}}} for prefix in ("x-sluice-", "x-envoy-")]
+    prefixes = [{"remove_on_match": {"key_matcher": {"prefix": prefix}}} for prefix in _INTERNAL]
     return _typed(
         "envoy.http.early_header_mutation.header_mutation",
         {"@type": kind, "mutations": [{"remove": "x-request-id"}, *prefixes]},

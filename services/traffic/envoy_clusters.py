@@ -19,6 +19,7 @@ def clusters(table: RouteTable, limits: Limits, shadow_socket: Path) -> dict[str
     found: dict[str, Resource] = {}
     for route in table.models:
         targets = {part.target for audience in route.audiences for part in audience.slices}
+        alone = {target.assigned.build for target in targets if target.fallback is None}
         for target in sorted(targets, key=lambda target: target.assigned.header):
             build = BuildRef(model=route.model, version=target.assigned.build)
             found[cluster_name(build)] = _build_cluster(build, table.endpoint(build), limits)
@@ -26,7 +27,8 @@ def clusters(table: RouteTable, limits: Limits, shadow_socket: Path) -> dict[str
                 stable = BuildRef(model=route.model, version=target.fallback)
                 found.setdefault(cluster_name(stable), _build_cluster(stable, table.endpoint(stable), limits))
                 found[pair_name(build, stable)] = _pair_cluster(build, stable, limits)
-                found[cluster_name(build)]["outlier_detection"] = _ejection()
+                if target.assigned.build not in alone:
+                    found[cluster_name(build)]["outlier_detection"] = _ejection()
         for mirror in (mirror for audience in route.audiences for mirror in audience.mirrors):
             build = BuildRef(model=route.model, version=mirror.assigned.build)
             found.setdefault(cluster_name(build), _build_cluster(build, table.endpoint(build), limits))

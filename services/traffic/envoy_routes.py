@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from urllib.parse import quote
 
 from registry.access_log import Place, UnitSource
 from registry.build import BuildRef, slug
 from services.traffic.envoy_about import about_routes
+from services.traffic.envoy_cel import asked, asking
 from services.traffic.envoy_clusters import Resource
 from services.traffic.envoy_limits import seconds
 from services.traffic.envoy_names import ROUTES, cluster_name, mirror_name, pair_name
@@ -15,6 +17,7 @@ from services.traffic.log_format import (
     AUDIENCE_HEADER,
     BUILD_HEADER,
     CLUSTER_HEADER,
+    COPY_HEADER,
     METADATA,
     PLACE_HEADER,
     REASON_HEADER,
@@ -55,13 +58,32 @@ def route_configuration(table: RouteTable) -> Resource:
 def _model_routes(model: ModelRoute) -> list[Resource]:
     """By path first: the longer match is the surer one."""
     found = []
-    for audience in model.audiences:
+    asks = len(model.audiences) > 1
+    for position, audience in enumerate(model.audiences):
+        demanded = {"filter_state": asked(position, audience)} if asks else {}
         for verb in VERBS:
-            by_path: Resource = {"path": f"/{quote(model.model, safe='')}/{verb}"}
-            by_host: Resource = {"path": f"/{verb}", "headers": [_host_is(model.model)]}
-            for match, way in ((by_path, "path"), (by_host, "host")):
-                found += _audience_routes(model, audience, match, verb, way)
-    return [*found, *about_routes(model, _host_is(model.model))]
+            for way, match in _ways(model, verb).items():
+                found += _audience_routes(model, audience, {**match, **demanded}, verb, way)
+    asking_routes = [_asking(model, match) for verb in VERBS for match in _ways(model, verb).values()] if asks else []
+    return [*found, *asking_routes, *about_routes(model, _host_is(model.model))]
+
+
+def _ways(model: ModelRoute, verb: str) -> dict[str, Resource]:
+    post = {"name": ":method", "string_match": {"exact": "POST"}}
+    return {
+        "path": {"path": f"/{quote(model.model, safe='')}/{verb}", "headers": [post]},
+        "host": {"path": f"/{verb}", "headers": [post, _host_is(model.model)]},
+    }
+
+
+def _asking(model: ModelRoute, match: Resource) -> Resource:
+    """Where a request is before its audience is known; nothing is answered here."""
+    return {
+        "name": f"{slug(model.model)}/asking",
+        "match": match,
+        "typed_per_filter_config": asking(model.audiences),
+        "direct_response": {"status": 500, "body": {"inline_string": "the audience of this request was not found out"}},
+    }
 
 
 def _audience_routes(
@@ -75,7 +97,7 @@ def _audience_routes(
 def _route(
     model: ModelRoute, audience: AudienceRoute, match: Resource, verb: str, way: str, source: UnitSource
 ) -> Resource:
-    headers = [{"name": ":method", "string_match": {"exact": "POST"}}, *_listed(match.get("headers"))]
+    headers = _listed(match["headers"])
     hashed = source is UnitSource.HEADER
     if hashed:
         headers.append({"name": model.unit, "string_match": {"safe_regex": {"regex": _ONE_UNIT}}})
@@ -100,16 +122,21 @@ def _route(
             },
             "weighted_clusters": {
                 "use_hash_policy": hashed,
-                "clusters": [_entry(model.model, part) for part in audience.slices],
+                "clusters": [_entry(model.model, part, audience.mirrors) for part in audience.slices],
             },
             **({"hash_policy": [_hashing(model, audience)]} if hashed else {}),
-            "request_mirror_policies": [_mirror(model, mirror, place) for mirror in audience.mirrors],
+            "request_mirror_policies": [
+                _mirror(model, number, mirror, place) for number, mirror in enumerate(audience.mirrors)
+            ],
         },
     }
 
 
-def _entry(model: str, part: Slice) -> Resource:
-    """One run of slots. Its request headers say what was assigned, and whether another may answer for it."""
+def _entry(model: str, part: Slice, mirrors: Sequence[Mirror]) -> Resource:
+    """One run of slots. Its request headers say what was assigned, and whether another may answer for it.
+
+    Copies of one variation's requests alone go where a header says, and only its own runs say it.
+    """
     target = part.target
     build = BuildRef(model=model, version=target.assigned.build)
     headers = [_set(ASSIGNED_HEADER, _literal(target.assigned.header))]
@@ -117,6 +144,10 @@ def _entry(model: str, part: Slice) -> Resource:
     if target.fallback is not None:
         name = pair_name(build, BuildRef(model=model, version=target.fallback))
         headers.append(_set("x-envoy-retry-on", _FALLBACK_ON))
+    for number, mirror in enumerate(mirrors):
+        if mirror.of == target.assigned.variation:
+            copied = BuildRef(model=model, version=mirror.assigned.build)
+            headers.append(_set(_copy_header(number), mirror_name(copied)))
     return {
         "name": name,
         "weight": part.size,
@@ -125,7 +156,7 @@ def _entry(model: str, part: Slice) -> Resource:
     }
 
 
-def _mirror(model: ModelRoute, mirror: Mirror, place: Place) -> Resource:
+def _mirror(model: ModelRoute, number: int, mirror: Mirror, place: Place) -> Resource:
     """A copy carries where it goes, what it is and how long it may take: the shadow listener knows nothing itself."""
     build = BuildRef(model=model.model, version=mirror.assigned.build)
     headers = {
@@ -138,12 +169,17 @@ def _mirror(model: ModelRoute, mirror: Mirror, place: Place) -> Resource:
     told = {name: f"%REQ({header})%" for name, header in zip(SEGMENT_HEADERS, mirror.segments, strict=False)}
     added = [_set(name, _literal(value)) for name, value in headers.items()]
     added += [_set(name, value, keep_empty=False) for name, value in told.items()]
+    leads = {"cluster": mirror_name(build)} if mirror.of is None else {"cluster_header": _copy_header(number)}
     return {
-        "cluster": mirror_name(build),
+        **leads,
         "runtime_fraction": {"default_value": {"numerator": mirror.share, "denominator": "TEN_THOUSAND"}},
         "disable_shadow_host_suffix_append": True,
         "request_headers_mutations": [{"append": header} for header in added],
     }
+
+
+def _copy_header(number: int) -> str:
+    return f"{COPY_HEADER}-{number}"
 
 
 def _hashing(model: ModelRoute, audience: AudienceRoute) -> Resource:
