@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from prefect import flow, get_run_logger, task
+from prefect import State, flow, get_run_logger, task
 from prefect.runtime import flow_run, task_run
 from prefect.states import Completed, Failed
 
@@ -32,8 +32,6 @@ from services.keeper.drivers import PREFECT, note_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from prefect.client.schemas.objects import State
 
 
 @dataclass(frozen=True, kw_only=True)

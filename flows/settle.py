@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Protocol
 
 from registry.build import Build, BuildRef
@@ -11,6 +13,8 @@ from registry.rollout import Ending, Rollout
 TAG = "sluice"
 """Prefix of every tag that is written."""
 FALLBACK = "default"
+PRODUCTION, ARCHIVED = "Production", "Archived"
+"""The stage of what is trusted, and the one to which MLflow moves the versions whose place it takes."""
 
 
 class Shelf(Protocol):
@@ -27,19 +31,23 @@ class Shelf(Protocol):
     def transition_stage(self, ref: BuildRef, stage: str, *, archive_existing: bool) -> None: ...
 
 
-def settle(shelf: Shelf, rollout: Rollout, champion: str) -> tuple[str, ...]:
+def settle(
+    shelf: Shelf, rollout: Rollout, champion: str, *, seen_at: Mapping[str, str] = MappingProxyType({})
+) -> tuple[str, ...]:
     """Move aliases, stages and tags to where the rollout's end leaves them; what was changed, in words.
 
-    Raises CatalogUnavailable; whatever was written stays and is written again next time. A version that was deleted
-    meanwhile is told so and otherwise left alone.
+    `seen_at` are addresses at which the rollout can be seen. Raises CatalogUnavailable; what was written stays and is
+    written again next time. A version that was deleted meanwhile is told so and otherwise left alone.
     """
     try:
         candidate = shelf.build(rollout.candidate)
     except NotFound:
         return (f"{rollout.candidate} is no longer in the catalog; nothing was written",)
     changes = [*_trust(shelf, rollout, candidate, champion_alias(champion, rollout.requested.variation))]
+    if not rollout.took_over:
+        changes += _former_stages(shelf, rollout)
     changes += _release_trigger(shelf, rollout, candidate)
-    changes += _tags(shelf, rollout)
+    changes += _tags(shelf, rollout, seen_at)
     return tuple(changes)
 
 
@@ -64,8 +72,33 @@ def _stage(shelf: Shelf, rollout: Rollout, candidate: Build) -> list[str]:
     trigger = rollout.plan.trigger
     if trigger is None or trigger.stage is None:
         return []
-    shelf.transition_stage(candidate.ref, "Production", archive_existing=True)
+    shelf.transition_stage(candidate.ref, PRODUCTION, archive_existing=True)
     return [f"v{candidate.ref.version} in Production, the versions before it archived"]
+
+
+def _former_stages(shelf: Shelf, rollout: Rollout) -> list[str]:
+    """What was moved for this rollout goes back, unless somebody moved it on meanwhile."""
+    trigger, changes = rollout.plan.trigger, []
+    if trigger is None or trigger.stage is None:
+        return []
+    former, was_promoted = dict(rollout.requested.former_stages), rollout.promoted_at is not None
+    if was_promoted and rollout.stable is not None:
+        former.setdefault(rollout.stable, PRODUCTION)
+    for version, stage in former.items():
+        ref = BuildRef(model=rollout.requested.model, version=version)
+        moved_to = {ARCHIVED} if ref != rollout.candidate else {trigger.stage, *([PRODUCTION] if was_promoted else [])}
+        if _stage_of(shelf, ref) in moved_to - {stage}:
+            shelf.transition_stage(ref, stage, archive_existing=False)
+            changes.append(f"v{version} back in {stage}")
+    return changes
+
+
+def _stage_of(shelf: Shelf, ref: BuildRef) -> str | None:
+    """The version's stage; None when it was deleted."""
+    try:
+        return shelf.build(ref).stage
+    except NotFound:
+        return None
 
 
 def _release_trigger(shelf: Shelf, rollout: Rollout, candidate: Build) -> list[str]:
@@ -79,7 +112,7 @@ def _release_trigger(shelf: Shelf, rollout: Rollout, candidate: Build) -> list[s
     return [f"alias {trigger.alias} removed"]
 
 
-def _tags(shelf: Shelf, rollout: Rollout) -> list[str]:
+def _tags(shelf: Shelf, rollout: Rollout, seen_at: Mapping[str, str]) -> list[str]:
     ending = rollout.ending or Ending.PROMOTED
     tags = {
         f"{TAG}.rollout": rollout.id,
@@ -87,6 +120,7 @@ def _tags(shelf: Shelf, rollout: Rollout) -> list[str]:
         f"{TAG}.reason": rollout.reason,
         f"{TAG}.actor": rollout.actor,
         **{f"{TAG}.verdict.{metric}": judged.answer for metric, judged in rollout.judgements.items()},
+        **{f"{TAG}.{place}": url for place, url in seen_at.items() if place != "mlflow"},
     }
     for key, value in tags.items():
         shelf.set_tag(rollout.candidate, key, value)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from prefect import flow, get_run_logger
 
-from flows.wiring import parts
+from flows.forms import Look, WatchForm
+from flows.wiring import Parts, parts
 from registry import orders
 from registry.rollout import Phase
 from services.keeper.doors import look_at_catalog
@@ -12,14 +13,19 @@ from services.keeper.keeper import has_work
 
 
 @flow(name="watch")
-def watch() -> list[str]:
+def watch(order: WatchForm = WatchForm()) -> list[str]:  # noqa: B008
     """Order rollouts for what MLflow's aliases, stages and tags point at, and see that each open one has a driver."""
     found = parts()
+    started = look_at_catalog(found.ledger, found.catalog, found.clock()) if order.look is not Look.DRIVERS else ()
+    if order.look is not Look.MLFLOW:
+        _see_to_drivers(found)
+    get_run_logger().info("started: %s", ", ".join(started) or "nothing new")
+    return list(started)
+
+
+def _see_to_drivers(found: Parts) -> None:
     now = found.clock()
-    started = look_at_catalog(found.ledger, found.catalog, now)
     for rollout in found.ledger.rollouts():
         state = orders.begin(found.ledger, rollout, now) if rollout.phase is Phase.QUEUED else rollout
         if has_work(state, None):
             found.drivers.ensure(state, now)
-    get_run_logger().info("started: %s", ", ".join(started) or "nothing new")
-    return list(started)

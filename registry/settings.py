@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -45,8 +46,18 @@ SETTINGS = (
     Setting(name="MLFLOW_TRACKING_TOKEN", default="", help="Its bearer token, instead of user name and password."),
     Setting(name="PREFECT_API_URL", default="", help="Prefect server to use instead of an embedded one."),
     Setting(name="PREFECT_API_AUTH_STRING", default="", help="Its user:password."),
+    Setting(name="PREFECT_API_KEY", default="", help="Its API key, as Prefect Cloud has them."),
+    Setting(name="SLUICE_ON_CANCEL", default="pause", help="What follows when somebody cancels the Prefect run of a "
+            "rollout: pause (a person decides) or drive (another run is started). Weight and guardrails stay."),
 )  # fmt: skip
 """Every setting. docs/reference/settings.md lists them; a test compares."""
+
+
+class OnCancel(StrEnum):
+    """What follows when somebody cancels the Prefect run that drives a rollout."""
+
+    PAUSE = "pause"
+    DRIVE = "drive"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +91,8 @@ class Settings:
     envoy_bin: str | None = None
     prefect_api_url: str | None = None
     prefect_auth: str | None = field(default=None, repr=False)
+    prefect_key: str | None = field(default=None, repr=False)
+    on_cancel: OnCancel = OnCancel.PAUSE
     api_url: str | None = None
     token: str | None = field(default=None, repr=False)
     gateway_url: str | None = None
@@ -98,6 +111,8 @@ class Settings:
             envoy_bin=_checked(found, "ENVOY_BIN", _program),
             prefect_api_url=_checked(found, "PREFECT_API_URL", _server_url),
             prefect_auth=found["PREFECT_API_AUTH_STRING"] or None,
+            prefect_key=found["PREFECT_API_KEY"] or None,
+            on_cancel=_checked(found, "SLUICE_ON_CANCEL", _on_cancel) or OnCancel.PAUSE,
             api_url=_checked(found, "SLUICE_API", _server_url),
             token=found["SLUICE_TOKEN"] or None,
             gateway_url=_checked(found, "SLUICE_GATEWAY", _server_url),
@@ -211,6 +226,12 @@ def _alias(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]{0,60}", text) or text.lower() == "latest":
         raise ValueError("write letters, digits, - and _, starting with a letter, and not latest")
     return text
+
+
+def _on_cancel(text: str) -> OnCancel:
+    if text not in set(OnCancel):
+        raise ValueError(f"write one of {', '.join(OnCancel)}")
+    return OnCancel(text)
 
 
 def _program(text: str) -> str:

@@ -10,6 +10,7 @@ from registry.errors import ServiceFailed
 from services.host import identity, prefect_setup
 from services.host.folder import StateFolder
 from services.host.raising import tail
+from services.host.stack import POOL
 
 DEPLOYMENTS = "deployments"
 
@@ -75,4 +76,5 @@ def deploy_environment(
 ) -> dict[str, str]:
     """What deploying runs with. The token makes it ours, so that `down` ends it also after a kill of `up`."""
     marks = {identity.TOKEN: token, identity.PROGRAM: DEPLOYMENTS}
-    return {**base, **clients, **marks, "PREFECT_HOME": str(folder.root / "prefect"), "COLUMNS": "120"}
+    prefect = {"PREFECT_HOME": str(folder.root / "prefect"), "PREFECT_DEFAULT_WORK_POOL_NAME": POOL}
+    return {**base, **clients, **marks, **prefect, "COLUMNS": "120"}

@@ -152,4 +152,4 @@ def has_work(rollout: Rollout, decision: Decision | None) -> bool:
         case Phase.RUNNING:
             return decision is None or not decision.is_long_wait
         case Phase.BAKING | Phase.ENDED:
-            return not rollout.settled and rollout.began_at is not None
+            return not rollout.settled

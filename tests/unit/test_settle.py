@@ -124,6 +124,64 @@ def test_with_stages_the_earlier_version_is_archived() -> None:
     assert stages == {"1": "Archived", "2": "Production", "3": "None"}
 
 
+def moved_to_production(*, archive: bool) -> Shop:
+    """Somebody moved version 2 from Staging to Production, and a rollout of it is under way."""
+    shop = Shop({"stage": "Production"})
+    shop.catalog.transition_stage(ref("1"), "Production", archive_existing=False)
+    shop.catalog.transition_stage(ref("2"), "Production", archive_existing=archive)
+    former = {"2": "Staging"} | ({"1": "Production"} if archive else {})
+    shop.second = replace(shop.second, requested=replace(shop.second.requested, former_stages=former))
+    return shop
+
+
+def stages(shop: Shop) -> dict[str, str]:
+    return {build.ref.version: build.stage for build in shop.catalog.builds("m")}
+
+
+def ended(rollout: Rollout, like: Rollout) -> Rollout:
+    """How it ended, with the stages it came with."""
+    return replace(like, requested=rollout.requested)
+
+
+@pytest.mark.parametrize("archive", [False, True])
+def test_after_an_abort_the_version_is_back_in_its_former_stage_and_stable_in_production(archive: bool) -> None:
+    shop = moved_to_production(archive=archive)
+    changes = settle(shop.catalog, ended(shop.second, shop.aborted()), "champion")
+    assert stages(shop) == {"1": "Production", "2": "Staging", "3": "None"}
+    assert "v2 back in Staging" in changes
+    tags = shop.catalog.build(ref("2")).tags
+    assert (tags["sluice.ending"], tags["sluice.reason"]) == ("aborted", "no")
+
+
+def test_an_abort_while_baking_brings_the_earlier_version_back_from_the_archive() -> None:
+    shop = moved_to_production(archive=False)
+    settle(shop.catalog, ended(shop.second, shop.promoted()), "champion")
+    assert stages(shop)["1"] == "Archived"
+    settle(shop.catalog, ended(shop.second, shop.aborted()), "champion")
+    assert stages(shop) == {"1": "Production", "2": "Staging", "3": "None"}
+
+
+def test_a_version_that_somebody_moved_on_meanwhile_stays_there() -> None:
+    shop = moved_to_production(archive=False)
+    shop.catalog.transition_stage(ref("2"), "Archived", archive_existing=False)
+    settle(shop.catalog, ended(shop.second, shop.aborted()), "champion")
+    assert stages(shop)["2"] == "Archived"
+
+
+def test_the_version_says_where_its_rollout_can_be_seen() -> None:
+    shop = Shop()
+    settle(shop.catalog, shop.aborted(), "champion", seen_at={"console": "http://here/rollouts/x", "mlflow": "there"})
+    tags = shop.catalog.build(ref("2")).tags
+    assert tags["sluice.console"] == "http://here/rollouts/x"
+    assert "sluice.mlflow" not in tags
+
+
+def test_a_version_that_was_deleted_is_left_alone() -> None:
+    shop = Shop()
+    aborted = shop.aborted()
+    assert "no longer in the catalog" in settle(MemoryCatalog(), aborted, "champion")[0]
+
+
 def test_a_registry_that_is_away_is_told_later() -> None:
     shop = Shop()
     shop.catalog.reachable = False

@@ -1,0 +1,117 @@
+"""The forms of the Prefect UI: what each deployment asks for, with its words, defaults and choices.
+
+One model for each deployment of `prefect.yaml`; a new deployment is one more model and one more flow. Titles are given
+where Prefect would show the name of a class instead.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Form(BaseModel):
+    """A form: unknown fields are errors, texts are trimmed, docstrings are its help."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True, str_strip_whitespace=True)
+
+
+class Again(StrEnum):
+    """Whether a version that was aborted or failed before is tried once more."""
+
+    BY_NAME = "if the build is named by its number"
+    YES = "yes"
+    NO = "no"
+
+
+class StartForm(Form):
+    """A build to roll out."""
+
+    model: str = Field(min_length=1, title="Model", examples=["delays"])
+    """The MLflow registered model."""
+    build: str = Field(default="latest", min_length=1, title="Build", examples=["7", "@candidate", "latest"])
+    """A version such as 7, an alias such as @candidate, or latest: the newest version there is."""
+    variation: str = Field(default="default", min_length=1, title="Variation")
+    """The slot of the model that the build is for."""
+    again: Again = Field(default=Again.BY_NAME, title="Try a failed version again")
+    """Whether a version that was aborted or failed before is tried once more. A schedule should leave this as it is."""
+    allow_older: bool = Field(default=False, title="Allow an older version")
+    """Whether a version older than the stable one may be rolled out."""
+    rollout: str = Field(default="", title="Rollout to drive")
+    """Leave empty. The keeper fills it in when it starts a driver for a rollout that is under way."""
+
+    @property
+    def is_by_name(self) -> bool:
+        """Whether a person asks for this very version."""
+        match self.again:
+            case Again.YES:
+                return True
+            case Again.NO:
+                return False
+            case Again.BY_NAME:
+                return self.build.removeprefix("v").isdigit()
+
+
+class SteerForm(Form):
+    """An order to a rollout."""
+
+    rollout: str = Field(min_length=1, title="Rollout", examples=["delays-v7-3fa2c1", "delays"])
+    """The rollout's id, or the name of a model for its latest rollout."""
+    why: str = Field(default="no reason given", min_length=1, title="Why")
+    """The reason; it is written into the record."""
+    who: str = Field(default="prefect", min_length=1, title="Who")
+    """Your name; it is written into the record."""
+
+
+class AccountableForm(SteerForm):
+    """An order that somebody must answer for: Who and Why have no default."""
+
+    why: str = Field(min_length=1, title="Why")
+    """The reason; it is written into the record."""
+    who: str = Field(min_length=1, title="Who")
+    """Your name; it is written into the record."""
+
+
+class Opinion(StrEnum):
+    """What the approver says."""
+
+    APPROVE = "approve"
+    REJECT = "reject"
+
+
+class ApproveForm(AccountableForm):
+    """What a person says about the step that a rollout is at."""
+
+    opinion: Opinion = Field(default=Opinion.APPROVE, title="Opinion")
+    """approve: the step may be left once its gates have passed. reject: the rollout is aborted."""
+
+
+class RollbackForm(Form):
+    """The way back to a build that was stable before."""
+
+    model: str = Field(min_length=1, title="Model", examples=["delays"])
+    """The MLflow registered model."""
+    to: str = Field(default="", title="To version", examples=["6"])
+    """A version that was stable before; empty: the one before the present one."""
+    variation: str = Field(default="default", min_length=1, title="Variation")
+    """The slot of the model."""
+    why: str = Field(min_length=1, title="Why")
+    """The reason; it is written into the record."""
+    who: str = Field(min_length=1, title="Who")
+    """Your name; it is written into the record."""
+
+
+class Look(StrEnum):
+    """What the scheduled look looks at."""
+
+    EVERYTHING = "everything"
+    MLFLOW = "mlflow only"
+    DRIVERS = "drivers only"
+
+
+class WatchForm(Form):
+    """What to look at."""
+
+    look: Look = Field(default=Look.EVERYTHING, title="Look at")
+    """everything: start what MLflow's aliases, stages and tags point at, and see that open rollouts have a driver."""
