@@ -186,16 +186,22 @@ def replace(ledger: Ledger, *, plan: Plan, version: str, reason: str, request: R
 
 def undeploy(ledger: Ledger, *, model: str, variation: str, actor: str, reason: str, now: datetime) -> Rollout:
     """Empty a variation: its build is trusted no longer. Routes first; its service drains, then stops."""
+    held = undeployable(ledger, model, variation)
+    if held.phase is Phase.BAKING:
+        append(ledger, held.id, lambda _: Baked(reason=f"undeployed by {actor}"), now)
+    return append(ledger, held.id, lambda _: Undeployed(actor=actor, reason=reason), now)
+
+
+def undeployable(ledger: Ledger, model: str, variation: str) -> Rollout:
+    """The rollout whose build the variation trusts. Raises NotFound, and TargetBusy while another is under way."""
     mine = _of_target(ledger, model, variation)
-    stable = trusted(mine)
-    if stable is None:
+    held = trusted(mine)
+    if held is None:
         raise NotFound(f"{model}/{variation} serves nothing.", fix=f"sluice variation list {model}")
     for rollout in mine:
         if not rollout.is_ended and rollout.phase is not Phase.BAKING:
             raise TargetBusy(f"rollout {rollout.id} of {model}/{variation} is {rollout.phase}.", fix=_way_out(rollout))
-    if stable.phase is Phase.BAKING:
-        append(ledger, stable.id, lambda _: Baked(reason=f"undeployed by {actor}"), now)
-    return append(ledger, stable.id, lambda _: Undeployed(actor=actor, reason=reason), now)
+    return held
 
 
 def begin(ledger: Ledger, rollout: Rollout, now: datetime) -> Rollout:

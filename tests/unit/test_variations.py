@@ -6,14 +6,20 @@ from datetime import UTC, datetime
 
 import pytest
 
-from registry import orders
-from registry.errors import NotFound, TargetBusy
+from registry import orders, variations
+from registry.audience_store import apply_audience, audiences, delete_audience, shares
+from registry.connections import Connections
+from registry.connections_record import connections_of
+from registry.documents import ReadDocument, document_from_values
+from registry.errors import NotFound, Refused, TargetBusy, UsageError
 from registry.facts import Packed, Promoted, Ready
+from registry.ledger import Applied
 from registry.ledger.memory import MemoryLedger
 from registry.orders import Request
 from registry.plan import Plan
-from registry.rollout import Phase
+from registry.rollout import Phase, Rollout
 from registry.standing import standings
+from registry.variations import Sent
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 WHO = Request(actor="ada", cause="cli")
@@ -78,3 +84,212 @@ def test_a_variation_with_a_rollout_under_way_is_not_undeployed() -> None:
     held = orders.start(ledger, plan=plan(), version="2", request=WHO, now=NOW).rollout
     with pytest.raises(TargetBusy, match=held.id):
         orders.undeploy(ledger, model="m", variation="default", actor="ada", reason="done", now=NOW)
+
+
+# --- a build into a slot ---------------------------------------------------------------------------------------------
+
+
+def put(ledger: MemoryLedger, version: str, variation: str = "default", at_once: str | None = None) -> Rollout:
+    """A build, put into a variation and launched if it was new."""
+    started = variations.put(ledger, plan=plan(variation), version=version, now=NOW, request=WHO, at_once=at_once)
+    if started.created and started.rollout.holds_target:
+        launched(ledger, started.rollout.id)
+        orders.complete(ledger, started.rollout.id, NOW)
+    return ledger.rollout(started.rollout.id)
+
+
+def audience(ledger: MemoryLedger, name: str, state: str) -> None:
+    """An applied audience of a state."""
+    (document,) = [document_from_values({"kind": "audience", "name": name, "when": {"state": state}}, "test")]
+    apply_audience(ledger, applied(document))
+
+
+def applied(document: ReadDocument) -> Applied:
+    return Applied(
+        kind=document.kind, name=document.name, body=document.body, digest=document.digest, actor="ada", at=NOW
+    )  # fmt: skip
+
+
+def send(ledger: MemoryLedger, variation: str, *to: Sent, is_fallback: bool = False) -> Connections:
+    return variations.send(
+        ledger, model="m", variation=variation, to=to, is_fallback=is_fallback, actor="ada", now=NOW
+    )  # fmt: skip
+
+
+def take_away(ledger: MemoryLedger, variation: str, audience: str) -> Connections:
+    return variations.take_away(ledger, model="m", variation=variation, audience=audience, actor="ada", now=NOW)
+
+
+def undeploy(ledger: MemoryLedger, variation: str, *, is_last: bool = False) -> Rollout:
+    return variations.undeploy(
+        ledger, model="m", variation=variation, is_last=is_last, actor="ada", reason="done", now=NOW
+    )  # fmt: skip
+
+
+def shown(connections: Connections | None) -> dict[str, str]:
+    """Who gets what, in words."""
+    assert connections is not None
+    fallback = ", ".join(f"{part.variation} {part.weight}" for part in connections.fallback)
+    return {each.audience.name: shares(each) for each in connections.ordered} | {"default": fallback}
+
+
+@pytest.fixture
+def ledger() -> MemoryLedger:
+    """A model with the variations default and b, and the audiences ny and ca."""
+    ledger = MemoryLedger()
+    put(ledger, "1")
+    put(ledger, "2", "b")
+    audience(ledger, "ny", "New York")
+    audience(ledger, "ca", "California")
+    return ledger
+
+
+def test_a_build_into_a_slot_with_traffic_is_a_canary(ledger: MemoryLedger) -> None:
+    assert put(ledger, "3").requested.strategy == "canary"
+    assert orders.stable(ledger, "m", "default") == "1"
+    send(ledger, "b", Sent(audience="ny", weight=1))
+    assert put(ledger, "4", "b").requested.strategy == "canary"
+
+
+def test_a_build_into_a_slot_without_traffic_takes_it_at_once(ledger: MemoryLedger) -> None:
+    replaced = put(ledger, "4", "b")
+    assert replaced.requested.strategy == "replace"
+    assert "no traffic" in replaced.requested.cause
+    assert orders.stable(ledger, "m", "b") == "4"
+
+
+def test_at_once_is_recorded_with_actor_and_reason(ledger: MemoryLedger) -> None:
+    replaced = put(ledger, "3", at_once="hotfix")
+    assert (replaced.requested.strategy, replaced.requested.actor) == ("replace", "ada")
+    assert "hotfix" in replaced.reason
+    assert orders.stable(ledger, "m", "default") == "3"
+
+
+def test_the_first_variation_takes_every_request_whatever_it_is_called() -> None:
+    ledger = MemoryLedger()
+    put(ledger, "1", "blue")
+    put(ledger, "2", "a-later-one")
+    assert shown(connections_of(ledger, "m")) == {"default": "blue 1"}
+
+
+# --- who is sent where -----------------------------------------------------------------------------------------------
+
+
+def test_weights_are_relative_and_the_others_keep_theirs(ledger: MemoryLedger) -> None:
+    send(ledger, "b", Sent(audience="ny", weight=30))
+    send(ledger, "default", Sent(audience="ny", weight=70))
+    send(ledger, "b", Sent(audience="ca", weight=1))
+    after = send(ledger, "b", Sent(audience="ny", weight=10), Sent(audience="ca", sample=2000))
+    assert shown(after) == {"ny": "b 10, default 70", "ca": "b 1, copies of 20 % to b", "default": "default 1"}
+    assert shown(connections_of(ledger, "m")) == shown(after)
+    assert shown(send(ledger, "b", Sent(audience="ny", weight=0)))["ny"] == "default 70"
+
+
+def test_the_first_audience_that_was_connected_is_asked_first(ledger: MemoryLedger) -> None:
+    send(ledger, "b", Sent(audience="ca", weight=1))
+    send(ledger, "b", Sent(audience="ny", weight=1))
+    send(ledger, "default", Sent(audience="ca", weight=1))
+    assert list(shown(connections_of(ledger, "m"))) == ["ca", "ny", "default"]
+
+
+def test_an_audience_needs_somebody_who_answers(ledger: MemoryLedger) -> None:
+    with pytest.raises(Refused, match="no variation that answers"):
+        send(ledger, "b", Sent(audience="ny", sample=2000))
+    with pytest.raises(UsageError, match="one of the two"):
+        Sent(audience="ny", weight=1, sample=1)
+
+
+def test_an_unknown_audience_and_an_empty_variation_are_refused(ledger: MemoryLedger) -> None:
+    with pytest.raises(NotFound, match="did you mean ny"):
+        send(ledger, "b", Sent(audience="nyy", weight=1))
+    with pytest.raises(Refused, match="holds no build"):
+        send(ledger, "c", Sent(audience="ny", weight=1))
+
+
+def test_a_fallback_is_required_where_several_variations_are_and_none_is_called_default() -> None:
+    ledger = MemoryLedger()
+    deployed(ledger, "1", "blue")
+    deployed(ledger, "2", "green")
+    audience(ledger, "ny", "New York")
+    with pytest.raises(Refused, match="connect m blue --fallback"):
+        send(ledger, "green", Sent(audience="ny", weight=1))
+    after = send(ledger, "green", Sent(audience="ny", weight=1), is_fallback=True)
+    assert shown(after) == {"ny": "green 1", "default": "green 1"}
+
+
+def test_an_audience_that_is_taken_away_goes_on_to_the_next(ledger: MemoryLedger) -> None:
+    send(ledger, "b", Sent(audience="ny", weight=1), Sent(audience="ca", weight=1))
+    assert shown(take_away(ledger, "b", "ny")) == {"ca": "b 1", "default": "default 1"}
+    with pytest.raises(Refused, match="not connected"):
+        take_away(ledger, "b", "ny")
+
+
+# --- away ------------------------------------------------------------------------------------------------------------
+
+
+def test_what_would_leave_requests_without_an_answer_is_not_undeployed(ledger: MemoryLedger) -> None:
+    send(ledger, "b", Sent(audience="ny", weight=1))
+    before = shown(connections_of(ledger, "m"))
+    with pytest.raises(Refused, match=r"no audience takes.*--fallback"):
+        undeploy(ledger, "default")
+    with pytest.raises(Refused, match=r"ny is answered by m/b alone.*disconnect m b --audience ny"):
+        undeploy(ledger, "b")
+    assert shown(connections_of(ledger, "m")) == before
+
+
+def test_an_undeployed_variation_leaves_its_requests_to_those_that_share_them(ledger: MemoryLedger) -> None:
+    send(ledger, "b", Sent(audience="ny", weight=30), Sent(audience="ca", weight=1))
+    send(ledger, "default", Sent(audience="ny", weight=70), Sent(audience="ca", weight=1))
+    send(ledger, "b", Sent(audience="ca", sample=100))
+    assert undeploy(ledger, "b").undeployed
+    assert shown(connections_of(ledger, "m")) == {"ny": "default 70", "ca": "default 1", "default": "default 1"}
+    assert [each.variation for each in standings(ledger.rollouts())] == ["default"]
+
+
+def test_the_last_variation_goes_only_by_its_own_word(ledger: MemoryLedger) -> None:
+    undeploy(ledger, "b")
+    with pytest.raises(Refused, match="--last"):
+        undeploy(ledger, "default")
+    undeploy(ledger, "default", is_last=True)
+    assert standings(ledger.rollouts()) == ()
+    assert connections_of(ledger, "m") is None
+
+
+def test_a_rollout_under_way_keeps_connections_as_they_are(ledger: MemoryLedger) -> None:
+    send(ledger, "b", Sent(audience="ny", weight=30))
+    send(ledger, "default", Sent(audience="ny", weight=70))
+    before = shown(connections_of(ledger, "m"))
+    put(ledger, "5", "b")
+    with pytest.raises(TargetBusy):
+        undeploy(ledger, "b")
+    assert shown(connections_of(ledger, "m")) == before
+
+
+# --- applied audiences -----------------------------------------------------------------------------------------------
+
+
+def test_an_audience_in_use_is_not_deleted_and_its_users_are_named(ledger: MemoryLedger) -> None:
+    send(ledger, "b", Sent(audience="ny", weight=30))
+    with pytest.raises(Refused, match=r"ny is in use: m -> b 30\."):
+        delete_audience(ledger, "ny", actor="ada", now=NOW)
+    delete_audience(ledger, "ca", actor="ada", now=NOW)
+    assert [each.name for each in audiences(ledger)] == ["ny"]
+    with pytest.raises(NotFound):
+        delete_audience(ledger, "ca", actor="ada", now=NOW)
+
+
+def test_a_changed_audience_reaches_every_model_that_uses_it(ledger: MemoryLedger) -> None:
+    send(ledger, "b", Sent(audience="ny", weight=30))
+    audience(ledger, "ny", "NY")
+    connections = connections_of(ledger, "m")
+    assert connections is not None
+    taken = connections.takes({"State": "NY"})
+    assert taken is not None
+    assert taken.audience.name == "ny"
+    assert connections.takes({"state": "New York"}) is None
+
+
+def test_an_unchanged_audience_changes_nothing(ledger: MemoryLedger) -> None:
+    position = ledger.position()
+    audience(ledger, "ny", "New York")
+    assert ledger.position() == position
