@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
+from services.client import Client, NotAllowed, Refused
 from tests.integration.stack_rig import MODEL, Load, Stack, serving_stack
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -66,6 +70,82 @@ def test_an_outcome_is_taken_once_and_refers_to_its_prediction(stack: Stack) -> 
     prediction = stack.ask("predict", MODEL, "--data", '{"a": 1.9, "b": 0.5}')["prediction_id"]
     receipts = [stack.ask("outcome", prediction, "late", "true") for _ in range(2)]
     assert [(r["accepted"], r["duplicate"]) for r in receipts] == [(1, 0), (0, 1)]
+
+
+@pytest.mark.parametrize("verb", ["predict", "invocations"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"dataframe_split": {"columns": ["a", "b"], "data": [[1.9, 0.5]]}},
+        {"dataframe_records": [{"a": 1.9, "b": 0.5}]},
+        {"instances": [{"a": 1.9, "b": 0.5}]},
+        {"inputs": {"a": [1.9], "b": [0.5]}},
+    ],
+    ids=lambda body: next(iter(body)),
+)
+def test_curl_and_every_payload_of_mlflow_are_answered(stack: Stack, verb: str, body: dict[str, object]) -> None:
+    said = subprocess.run(
+        ["curl", "-sS", "-D", "-", f"{stack.urls()['gateway']}/{MODEL}/{verb}", "-H", "content-type: application/json",
+         "-H", "x-user-id: u-1", "-d", json.dumps(body)],
+        check=True, capture_output=True, text=True,
+    ).stdout  # fmt: skip
+    head, _, answer = said.partition("\n\n")
+    told = json.loads(answer)
+    assert " 200 " in head.splitlines()[0]
+    assert "x-sluice-reason: hash" in head
+    assert 0 <= (told["predictions"] if verb == "invocations" else told)[0]["probability"] <= 1
+
+
+def test_what_mlflow_itself_makes_of_an_example_is_answered(stack: Stack) -> None:
+    import pandas as pd
+    from mlflow.models import convert_input_example_to_serving_input
+
+    body = convert_input_example_to_serving_input(pd.DataFrame({"a": [1.9], "b": [0.5]}))
+    headers = {"content-type": "application/json"}
+    answer = httpx.post(
+        f"{stack.urls()['gateway']}/{MODEL}/invocations", content=body, headers=headers, trust_env=False
+    )
+    assert answer.status_code == 200
+    assert answer.json().keys() == {"predictions"}
+
+
+def test_bentomls_own_clients_are_answered(stack: Stack) -> None:
+    import bentoml
+
+    url = f"{stack.urls()['gateway']}/{MODEL}"
+
+    async def asked() -> object:
+        async with bentoml.AsyncHTTPClient(url, timeout=30) as client:
+            return await client.predict(inputs=[{"a": 1.9, "b": 0.5}])
+
+    with bentoml.SyncHTTPClient(url, timeout=30) as client:
+        assert client.is_ready()
+        once = client.predict(inputs=[{"a": 1.9, "b": 0.5}])
+    assert once[0].keys() == {"probability"}
+    assert asyncio.run(asked()) == once
+
+
+def test_our_client_predicts_tells_outcomes_and_sees_rollouts(stack: Stack) -> None:
+    import pandas as pd
+
+    known = stack.clients()
+    frame = pd.DataFrame({"a": [1.9, 1.8], "b": [0.5, 0.5]}, index=["x", "y"])
+    with Client(known["SLUICE_GATEWAY"], known["SLUICE_TOKEN"], console=known["SLUICE_API"], timeout=30) as client:
+        answer = client.predict(MODEL, frame, metadata={"state": "New York"}, unit="u-1")
+        assert (answer.variation, answer.audience, answer.reason) == ("default", "default", "hash")
+        assert list(answer.to_pandas().index) == ["x", "y"]
+        for one in [*answer, *answer]:
+            client.feedback(one.id, "late", value=True)
+        client.feedback(None, "late", value=False, model=MODEL, unit="u-1")
+        receipt = client.flush()
+        assert (receipt.accepted, receipt.duplicate, receipt.refused) == (3, 2, ())
+        last = client.rollouts(MODEL)[-1]
+        assert list(client.watch(last["id"])) == [client.rollout(MODEL)]
+        with pytest.raises(Refused, match="ended"):
+            client.order(last["id"], "pause", reason="too late")
+    stranger = Client(known["SLUICE_GATEWAY"], "wrong", console=known["SLUICE_API"])
+    with stranger, pytest.raises(NotAllowed):
+        stranger.rollouts()
 
 
 def test_the_scheduled_look_runs_and_finds_nothing_to_do(stack: Stack) -> None:
