@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from flows.stats import scores
-from flows.stats.lattice import Lattice
+from flows.stats.lattice import Lattice, _convolve
 from flows.stats.spending import Budget, obrien_fleming, pocock
 
 
@@ -101,3 +101,60 @@ def test_long_convolutions_agree_with_short_ones() -> None:
     a, b = rng.random(1200), rng.random(1000)
     a, b = a / a.sum(), b / b.sum()
     assert np.allclose(Lattice(masses=a).step(0, b).masses, np.convolve(a, b), atol=1e-15)
+
+
+def test_what_is_negligible_is_trimmed_at_both_ends() -> None:
+    lattice = Lattice(origin=2.0, pitch=0.5, masses=np.array([1e-17, 1e-16, 0.4, 0.6, 1e-16])).step(3.0, np.ones(1))
+    assert lattice.masses.tolist() == [0.4, 0.6]
+    assert lattice.origin == 2.0 + 3.0 + 2 * 0.5
+
+
+def test_masses_of_nothing_move_on() -> None:
+    lattice = Lattice(origin=2.0, masses=np.zeros(3)).step(5.0, np.ones(1))
+    assert lattice.origin == 7.0
+    assert lattice.masses.tolist() == [0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("sizes", [(3, 2), (600, 681), (1200, 1000)])
+def test_a_convolution_short_or_long_is_that_of_the_definition(sizes: tuple[int, int]) -> None:
+    rng = np.random.default_rng(2)
+    a, b = rng.random(sizes[0]), rng.random(sizes[1])
+    a[sizes[0] // 3 :] = 0
+    found = _convolve(a, b)
+    assert found.size == sum(sizes) - 1
+    assert np.allclose(found, np.convolve(a, b), atol=1e-11)
+    assert found.min() >= 0
+
+
+@pytest.mark.parametrize(("masses", "wide"), [([1, 2, 3, 4], [2, 6, 2]), ([2, 4, 6, 8, 10], [4, 12, 14]), ([3], [3])])
+def test_coarsening_shares_odd_masses_between_their_neighbours(masses: list[float], wide: list[float]) -> None:
+    found = Lattice(origin=1.0, pitch=2.0, masses=np.array(masses, dtype=float)).coarsen()
+    assert found.masses.tolist() == wide
+    assert (found.origin, found.pitch) == (1.0, 4.0)
+
+
+def test_critical_values_are_told_in_the_units_of_the_lattice() -> None:
+    lattice = Lattice(origin=1.0, pitch=0.5, masses=np.array([0.5, 0.3, 0.2]))
+    assert lattice.cut_counts(0.25)[1] == 2.0
+    assert lattice.cut_counts(0.1)[1] == 2.5
+    assert lattice.cut_counts(1.1) == (lattice, None)
+    cut, edge = lattice.cut(0.3)
+    assert edge is not None
+    assert math.isclose(edge, 1.0 + (2 - 0.5 - 1 / 3) * 0.5)
+    assert np.allclose(cut.masses, [0.5, 0.2])
+    assert cut.spent == 0.3
+    cut, edge = lattice.cut(0.05)
+    assert edge is not None
+    assert math.isclose(edge, 1.0 + (3 - 0.5 - 0.25) * 0.5)
+    cut, edge = lattice.cut(0.7)
+    assert edge is not None
+    assert math.isclose(edge, 1.0 + (1 - 0.5 - 0.4) * 0.5)
+    assert lattice.cut(1.5) == (lattice, None)
+
+
+def test_the_smallest_budget_is_a_budget() -> None:
+    lattice = Lattice(masses=np.array([0.5, 0.5 - 1e-11, 1e-11]))
+    assert lattice.cut_counts(1e-10)[1] == 2
+    assert lattice.cut(1e-10)[1] is not None
+    two = Lattice(masses=np.array([0.9, 0.1]))
+    assert two.cut(0.05)[1] == 1.0

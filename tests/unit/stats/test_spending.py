@@ -40,3 +40,10 @@ def test_four_fifths_are_spent_evenly_per_e_fold() -> None:
 @pytest.mark.parametrize("t", [0.1, 0.5, 0.9])
 def test_obrien_fleming_spends_late_and_pocock_early(t: float) -> None:
     assert obrien_fleming(t, 0.05) < 0.05 * t < pocock(t, 0.05)
+
+
+def test_less_than_nothing_is_nothing() -> None:
+    budget = Budget(alpha=0.05, information=2.0)
+    assert budget.time(-3.0) == 0
+    assert budget.time(1.0) == 0.5
+    assert budget.spent(-3.0) == 0

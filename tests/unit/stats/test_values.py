@@ -1,0 +1,30 @@
+"""What holds for every state of a test: it is never changed, and its fields are named where it is made."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Iterator
+
+import pytest
+
+from flows import stats
+
+
+def states() -> Iterator[type]:
+    for module in pkgutil.iter_modules(stats.__path__, "flows.stats."):
+        for _, found in inspect.getmembers(importlib.import_module(module.name), inspect.isclass):
+            if found.__module__ == module.name and dataclasses.is_dataclass(found):
+                yield found
+
+
+@pytest.mark.parametrize("state", states(), ids=lambda state: state.__name__)
+def test_states_are_frozen_and_keyword_only_and_compare_unless_they_hold_arrays(state: type) -> None:
+    holds_arrays = any(
+        word in str(f.type) for f in dataclasses.fields(state) for word in ("Masses", "Floats", "NDArray")
+    )
+    assert state.__dataclass_params__.frozen  # type: ignore[attr-defined]
+    assert all(field.kw_only for field in dataclasses.fields(state))
+    assert state.__dataclass_params__.eq is not holds_arrays  # type: ignore[attr-defined]
