@@ -15,8 +15,13 @@ from registry.errors import SluiceError
 from registry.rollout import Rollout
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from registry.build import BuildRef, Endpoint
+    from registry.standing import Standing
     from services.telemetry.collector import Collector
     from services.telemetry.spec import RolloutSpec
+    from services.traffic.table import RouteTable
 
 ROTATE_BYTES = 64 << 20
 """Size at which an access log is rotated."""
@@ -107,12 +112,17 @@ class GatewayPlane:
     """Envoy as the keeper sees it: the compiler and the data plane in one."""
 
     def __init__(self, found: Parts) -> None:
-        from services.traffic.routes import routes
-
-        self.compile = routes
+        self._ledger = found.ledger
         self.apply = found.envoy.apply
         self.observe = found.envoy.observe
         self.in_flight = found.envoy.in_flight
+
+    def compile(self, standings: Sequence[Standing], endpoints: Mapping[BuildRef, Endpoint]) -> RouteTable:
+        """The route table that follows from the ledger."""
+        from registry.connections_record import all_connections
+        from services.traffic.routes import routes
+
+        return routes(standings, endpoints, all_connections(self._ledger))
 
 
 def rollout_spec(found: Parts, name: str) -> RolloutSpec | None:
