@@ -21,6 +21,7 @@ app = App(
 )
 rollout = App(name="rollout", help="Start, watch and steer rollouts.")
 schema = App(name="schema", help="JSON Schema of the documents, for editors.")
+token = App(name="token", help="Give others access to the console, and take it back.")
 gate = App(name="gate", help="Judge recorded or synthetic data without a running system.")
 _COMMANDS: tuple[tuple[App, str, str, str], ...] = (
     (app, "up", "flows.cli.host:up", "Start everything on this machine and wait until it is ready."),
@@ -37,6 +38,7 @@ _COMMANDS: tuple[tuple[App, str, str, str], ...] = (
     (app, "builds", "flows.cli.models:builds", "List a model's builds and what they are for."),
     (app, "predict", "flows.cli.models:predict", "Ask a model through the gateway."),
     (app, "outcome", "flows.cli.models:outcome", "Tell what was measured after a prediction."),
+    (app, "report", "flows.cli.reports:report", "A rollout's report: what, when, why, on what evidence."),
     (app, "overview", "flows.cli.models:overview", "Show what serves whom."),
     (rollout, "start", "flows.cli.rollouts:start", "Roll a build out by its model's plan."),
     (rollout, "list", "flows.cli.rollouts:list_", "List rollouts, oldest first."),
@@ -50,9 +52,12 @@ _COMMANDS: tuple[tuple[App, str, str, str], ...] = (
     (rollout, "abort", "flows.cli.rollouts:abort", "Take all traffic back to stable; works at any phase."),
     (rollout, "retry", "flows.cli.rollouts:retry", "Try a rollout once more that ended without success."),
     (schema, "plan", "flows.cli.documents:plan_schema", "Print the JSON Schema of a plan."),
+    (token, "give", "flows.cli.tokens:give", "Make a token with a role; shown once."),
+    (token, "list", "flows.cli.tokens:list_", "List who has a token."),
+    (token, "revoke", "flows.cli.tokens:revoke", "Take a token back at once."),
     (gate, "replay", "flows.cli.gate:replay", "JSON lines in, one verdict per look out."),
 )
-for group in (rollout, schema, gate):
+for group in (rollout, schema, token, gate):
     app.command(group)
 for group, name, target, help_text in _COMMANDS:
     group.command(target, name=name, help=help_text)

@@ -60,7 +60,7 @@ def _operation(it: Operation) -> dict[str, Any]:
 
 
 def _name(it: Operation) -> str:
-    words = [word for word in re.split(r"[^a-z0-9]+", it.path.removeprefix("/api/v1").lower()) if word]
+    words = [word for word in re.split(r"[^a-z0-9]+", it.path.lower()) if word]
     return "_".join((it.method.lower(), *words))
 
 

@@ -22,7 +22,7 @@ def possible(rollout: Rollout) -> tuple[str, ...]:
         case Phase.BAKING:
             return ("abort",)
         case Phase.ENDED:
-            return ()
+            return () if rollout.took_over else ("retry",)
         case _:
             assert_never(rollout.phase)
 
@@ -46,6 +46,8 @@ def effect(order: str, rollout: Rollout) -> str:
             )
         case "abort":
             return f"{stable} gets every request back at once ({candidate} has {weight}); {candidate} is stopped."
+        case "retry":
+            return f"{candidate} is tried once more from the first step, by the plan that is applied now."
         case _:
             raise ValueError(f"no order {order!r}")
 

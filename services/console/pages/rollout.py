@@ -65,12 +65,11 @@ def order(desk: Desk) -> Endpoint:
             status, text = await run_in_threadpool(recorder.run, operation, asked, caller, None, path)
         except SluiceError as error:
             return RedirectResponse(f"{back}?{urlencode({'refused': str(error)})}", status_code=303)
-        refused = "" if status < 400 else "?" + urlencode({"refused": _words(text)})
-        return RedirectResponse(back + refused, status_code=303)
+        told = json.loads(text)
+        if status >= 400:
+            refused = f"{told['detail']} {told.get('fix', '')}".strip()
+            return RedirectResponse(f"{back}?{urlencode({'refused': refused})}", status_code=303)
+        return RedirectResponse(f"/rollouts/{quote(told['id'])}", status_code=303)
 
     return endpoint
 
-
-def _words(problem: str) -> str:
-    told = json.loads(problem)
-    return f"{told['detail']} {told.get('fix', '')}".strip()

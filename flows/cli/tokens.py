@@ -1,0 +1,41 @@
+"""token give, list, revoke: who may ask the console for what."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from flows.cli.output import Format, Output, columns, emit, say
+from flows.cli.reach import call, segment
+
+Name = Annotated[str, Parameter(help="Whose it is; facts bear this name.")]
+
+
+def give(
+    name: Name,
+    *,
+    role: Annotated[
+        Literal["viewer", "operator", "approver", "admin"],
+        Parameter(help="viewer reads; operator starts, pauses, aborts, applies; approver also approves and promotes."),
+    ] = "viewer",
+    output: Output = Format.TABLE,
+) -> None:
+    """Make a token and show it, once: only its hash is kept."""
+    given = call("POST", "/api/v1/tokens", {"name": name, "role": role})
+    emit(given, output, table=given["token"])
+    say(f"a token for {name}, {role}. It is not shown again.")
+
+
+def list_(*, output: Output = Format.TABLE) -> None:
+    """List who has a token, and with which role."""
+    found = call("GET", "/api/v1/tokens")["tokens"]
+    rows = [(t["name"], t["role"], t["given_by"], t["given_at"][:19]) for t in found]
+    heads = ("NAME", "ROLE", "GIVEN BY", "GIVEN AT")
+    emit(found, output, table=columns(heads, rows) if rows else "no tokens but the admin's: sluice token give NAME")
+
+
+def revoke(name: Name, *, output: Output = Format.TABLE) -> None:
+    """Take a token back at once."""
+    answer = call("DELETE", f"/api/v1/tokens/{segment(name)}")
+    emit(answer, output, table=f"{name} has no token any more")

@@ -1,0 +1,190 @@
+"""Access: what each role may ask, tokens given and taken back, calls recorded, keys, entity tags."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+
+from registry.rollout import Phase
+from services.console.acts import Role, table
+from services.console.events import _stream
+from tests.unit.console_office import BEARER, NOW, TOKEN, Office
+
+LADDER = [role.name.lower() for role in Role]
+
+
+@pytest.fixture
+def office() -> Office:
+    return Office()
+
+
+def give(office: Office, role: str, name: str = "ann") -> dict[str, str]:
+    answer = office.client.post("/api/v1/tokens", headers=BEARER, json={"name": name, "role": role})
+    assert answer.status_code == 201, answer.text
+    return {"authorization": f"Bearer {answer.json()['token']}"}
+
+
+@pytest.mark.parametrize("role", LADDER)
+def test_each_role_may_ask_what_its_place_on_the_ladder_admits_and_nothing_more(office: Office, role: str) -> None:
+    rollout = office.running()
+    headers = give(office, role)
+    for operation in table(office.desk):
+        target = operation.path.format(id=rollout.id, model="m", name="nobody")
+        answer = office.client.request(operation.method, target, headers=headers, json={"nonsense": 1})
+        is_allowed = Role[role.upper()] >= operation.role
+        assert (answer.status_code != 403) == is_allowed, (operation.method, target, answer.text)
+    assert office.ledger.rollout(rollout.id) == rollout
+
+
+def test_a_refused_role_is_told_which_one_it_needs(office: Office) -> None:
+    rollout = office.running()
+    answer = office.client.post(f"/api/v1/rollouts/{rollout.id}/promote", headers=give(office, "operator"), json={})
+    assert (answer.status_code, answer.json()["title"]) == (403, "Forbidden")
+    assert "approver" in answer.json()["detail"]
+    assert "sluice token give" in answer.json()["fix"]
+
+
+def test_a_token_speaks_for_nobody_but_itself(office: Office) -> None:
+    rollout = office.running()
+    headers = give(office, "operator", "bot") | {"x-sluice-actor": "ceo"}
+    office.client.post(f"/api/v1/rollouts/{rollout.id}/pause", headers=headers, json={})
+    assert office.ledger.entries(rollout.id)[-1].fact.actor == "bot"
+
+
+def test_a_token_is_kept_as_its_hash_alone_and_is_gone_at_once_when_taken_back(office: Office) -> None:
+    headers = give(office, "viewer")
+    [kept] = office.ledger.all_applied("token")
+    assert headers["authorization"].split()[1] not in json.dumps(kept.body)
+    assert office.client.get("/api/v1/rollouts", headers=headers).status_code == 200
+    assert office.client.delete("/api/v1/tokens/ann", headers=BEARER).status_code == 200
+    assert office.client.get("/api/v1/rollouts", headers=headers).status_code == 401
+    assert office.client.delete("/api/v1/tokens/ann", headers=BEARER).status_code == 404
+
+
+def test_a_name_has_one_token(office: Office) -> None:
+    give(office, "viewer")
+    for name, status in (("ann", 409), ("admin", 409), ("Ann Lee", 422), ("", 422)):
+        answer = office.client.post("/api/v1/tokens", headers=BEARER, json={"name": name})
+        assert answer.status_code == status, name
+
+
+def test_a_browser_is_signed_out_when_its_token_is_taken_back(office: Office) -> None:
+    token = give(office, "viewer")["authorization"].split()[1]
+    office.client.post("/login", data={"token": token})
+    assert office.client.get("/api/v1/rollouts").status_code == 200
+    office.client.delete("/api/v1/tokens/ann", headers=BEARER)
+    assert office.client.get("/api/v1/rollouts").status_code == 401
+
+
+def test_a_viewers_page_offers_no_order(office: Office) -> None:
+    rollout = office.running()
+    office.client.post("/login", data={"token": give(office, "viewer")["authorization"].split()[1]})
+    page = office.client.get(f"/rollouts/{rollout.id}").text
+    assert f"/rollouts/{rollout.id}/abort" not in page
+    assert "may look, not act" in page
+
+
+def test_every_call_is_on_record_with_what_came_of_it(office: Office) -> None:
+    rollout = office.running()
+    path = f"/api/v1/rollouts/{rollout.id}"
+    office.client.post(f"{path}/pause", headers=BEARER | {"x-sluice-actor": "ada"}, json={})
+    office.client.post(f"{path}/pause", headers=BEARER | {"x-sluice-actor": "ada"}, json={"reason": 7})
+    office.client.get(path, headers=BEARER)
+    calls = office.client.get("/api/v1/calls", headers=BEARER).json()["calls"]
+    assert [(c["actor"], c["role"], c["path"], c["status"]) for c in calls] == [
+        ("ada", "admin", f"{path}/pause", 422),
+        ("ada", "admin", f"{path}/pause", 200),
+    ]
+
+
+def test_a_key_gives_the_first_answer_again_and_does_nothing_twice(office: Office) -> None:
+    rollout = office.running()
+    path = f"/api/v1/rollouts/{rollout.id}"
+    headers = BEARER | {"idempotency-key": "k-1"}
+    first = office.client.post(f"{path}/pause", headers=headers, json={})
+    office.client.post(f"{path}/resume", headers=BEARER, json={})
+    again = office.client.post(f"{path}/pause", headers=headers, json={})
+    assert (again.status_code, again.json()) == (first.status_code, first.json())
+    assert office.ledger.rollout(rollout.id).phase is Phase.RUNNING
+    other = office.client.post(f"{path}/abort", headers=headers, json={})
+    assert (other.status_code, "another call" in other.json()["detail"]) == (422, True)
+
+
+def test_a_given_token_is_not_kept_with_the_call(office: Office) -> None:
+    headers = BEARER | {"idempotency-key": "k-1"}
+    token = office.client.post("/api/v1/tokens", headers=headers, json={"name": "ann"}).json()["token"]
+    assert all(token not in (call.answer or "") for call in office.desk.calls.latest(limit=10))
+
+
+def test_an_order_with_an_old_tag_is_refused_and_changes_nothing(office: Office) -> None:
+    rollout = office.running()
+    path = f"/api/v1/rollouts/{rollout.id}"
+    tag = office.client.get(path, headers=BEARER).headers["etag"]
+    assert office.client.get(path, headers=BEARER | {"if-none-match": tag}).status_code == 304
+    office.client.post(f"{path}/pause", headers=BEARER, json={})
+    stale = office.client.post(f"{path}/promote", headers=BEARER | {"if-match": tag}, json={})
+    assert (stale.status_code, stale.json()["title"]) == (412, "PreconditionFailed")
+    assert office.ledger.rollout(rollout.id).phase is Phase.PAUSED
+    fresh = office.client.get(path, headers=BEARER).headers["etag"]
+    assert office.client.post(f"{path}/resume", headers=BEARER | {"if-match": fresh}, json={}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "told"),
+    [
+        ("/api/v1/rollouts", {"model": "m", "bild": "2"}, "bild: no such field"),
+        ("/api/v1/rollouts", {"model": "m", "allow_older": "yes"}, "allow_older"),
+        ("/api/v1/rollouts", [], "body"),
+        ("/api/v1/rollouts?modle=m", {"model": "m"}, "unknown query parameter modle"),
+        ("/api/v1/documents", {}, "exactly one of document and values"),
+    ],
+)
+def test_what_is_not_well_formed_is_said_by_name(office: Office, path: str, body: object, told: str) -> None:
+    answer = office.client.post(path, headers=BEARER, json=body)
+    assert answer.status_code == 422
+    assert told in answer.json()["detail"]
+
+
+def test_rollouts_come_page_by_page_newest_first(office: Office) -> None:
+    office.running()
+    first = office.client.get("/api/v1/rollouts?limit=1", headers=BEARER).json()
+    second = office.client.get(f"/api/v1/rollouts?limit=1&before={first['next_before']}", headers=BEARER).json()
+    found = [page["rollouts"][0]["candidate"] for page in (first, second)]
+    assert (found, second["next_before"]) == (["2", "1"], None)
+    assert office.client.get("/api/v1/rollouts?limit=many", headers=BEARER).status_code == 422
+
+
+def test_events_tell_every_fact_from_where_the_client_left_off(office: Office) -> None:
+    office.running()
+    end = office.ledger.feed_end()
+
+    async def read(stream: AsyncIterator[str], count: int) -> list[str]:
+        return [await anext(stream) for _ in range(count)]
+
+    told = asyncio.run(read(_stream(office.ledger, end - 2), 3))[1:]
+    ids = [event.splitlines()[0] for event in told]
+    assert ids == [f"id: {end - 1}", f"id: {end}"]
+    assert json.loads(told[-1].splitlines()[2].removeprefix("data: "))["fact"] == "StepEntered"
+
+
+def test_events_are_closed_to_strangers_and_refuse_a_place_that_is_none(office: Office) -> None:
+    assert office.client.get("/api/v1/events").status_code == 401
+    assert office.client.get("/api/v1/events?after=soon", headers=BEARER).status_code == 422
+
+
+def test_the_openapi_document_is_valid_and_tells_every_operation(office: Office) -> None:
+    from openapi_spec_validator import validate
+
+    told = office.client.get("/api/v1/openapi.json", headers=BEARER).json()
+    validate(told)
+    known = {(method.upper(), path) for path, methods in told["paths"].items() for method in methods}
+    assert known == {(operation.method, operation.path) for operation in table(office.desk)}
+    assert told["components"]["schemas"]["StartBody"]["properties"]["model"]["description"]
+
+
+def test_the_admins_token_is_the_admin(office: Office) -> None:
+    assert office.client.get("/api/v1/tokens", headers={"authorization": f"Bearer {TOKEN}"}).json() == {"tokens": []}
+    assert NOW.tzinfo is not None
