@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from registry.catalog.mlflow_http import MlflowCatalog
     from registry.ledger import Ledger
     from registry.ledger.calls import Calls
+    from registry.report import Evidence
+    from registry.rollout import Rollout
     from services.bento.fleet import Fleet
     from services.bento.packer import Packer
     from services.console.ports import Desk
@@ -177,6 +179,13 @@ class Parts:
             trust_env=False,
         )
 
+    def evidence(self, rollout: Rollout) -> Evidence:
+        """What telemetry knows of a rollout, for its report."""
+        from flows.evidence import evidence
+        from registry.report_course import asked_weights
+
+        return evidence(self.telemetry, rollout, asked_weights(self.ledger.entries(rollout.id)))
+
     def resolve(self, model: str, name: str) -> BuildRef:
         """The build that a version, an alias such as @candidate, or `latest` names."""
         return self.catalog.resolve(model, name)
@@ -235,6 +244,7 @@ def _desk(found: Parts, admin_token: str, webhook_secret: str, links: dict[str, 
         builds=found.builds,
         record_outcomes=OutcomeIntake(found).take,
         requests=lambda rollout: _requests(found, rollout.id, rollout.epoch),
+        evidence=found.evidence,
         look_at_catalog=lambda: look_at_catalog(found.ledger, found.catalog, found.clock()),
         metrics=lambda: _metrics(found),
         counts=lambda: _counts(found),

@@ -10,6 +10,7 @@ from registry.build import Build, BuildRef
 from registry.ledger import Ledger
 from registry.ledger.calls import Calls
 from registry.plan import Plan
+from registry.report import Evidence
 from registry.rollout import Rollout
 
 
@@ -30,6 +31,8 @@ class Desk:
     """Take outcomes in; a receipt with exact counts. Raises UsageError naming the field."""
     requests: Callable[[Rollout], tuple[int, int] | None]
     """Requests assigned to (stable, candidate) at the rollout's present weight."""
+    evidence: Callable[[Rollout], Evidence]
+    """What telemetry adds to a rollout's report."""
     look_at_catalog: Callable[[], Sequence[str]]
     """Look at MLflow now; the rollouts that were started."""
     metrics: Callable[[], bytes]

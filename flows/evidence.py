@@ -1,0 +1,70 @@
+"""Evidence: what telemetry adds to a rollout's report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from flows.stats.share_evidence import share_p_value
+from registry.plan import Source
+from registry.report import ArmCounts, Evidence, Exposure, OutcomeCoverage, SampleRatio
+from registry.rollout import Rollout
+from services.telemetry.queries import ArmSeen, Coverage, Seen
+
+MISMATCH = 0.001
+"""A p-value below it is called a mismatch."""
+
+
+class Telemetry(Protocol):
+    """What is read of the telemetry."""
+
+    def seen(self, rollout: str, epoch: int | None = None) -> Seen:
+        """Requests by arm in one epoch."""
+        ...
+
+    def coverage(self, rollout: str, metric: str) -> Coverage:
+        """How far outcomes have come for a metric."""
+        ...
+
+
+def evidence(telemetry: Telemetry, rollout: Rollout, weights: Mapping[int, int]) -> Evidence:
+    """Requests by weight, outcomes, and the sample ratio; `weights` are those asked in each epoch, in basis points."""
+    found = tuple(_exposure(telemetry.seen(rollout.id, epoch), epoch) for epoch in sorted(weights))
+    exposures = tuple(each for each in found if each.stable.requests or each.candidate.requests)
+    outcomes = [name for name, metric in rollout.plan.metrics.items() if metric.source is Source.OUTCOME]
+    return Evidence(
+        exposures=exposures,
+        coverage=tuple(_coverage(name, telemetry.coverage(rollout.id, name)) for name in outcomes),
+        sample_ratio=_ratio(rollout, exposures, weights),
+    )
+
+
+def _exposure(seen: Seen, epoch: int) -> Exposure:
+    return Exposure(epoch=epoch, stable=_counts(seen.stable), candidate=_counts(seen.candidate))
+
+
+def _counts(seen: ArmSeen) -> ArmCounts:
+    return ArmCounts(
+        requests=seen.requests, abandoned=seen.abandoned, failed=seen.failed, fallbacks=seen.fallbacks
+    )  # fmt: skip
+
+
+def _coverage(metric: str, known: Coverage) -> OutcomeCoverage:
+    return OutcomeCoverage(
+        metric=metric, exposures=known.exposures, labelled=known.labelled, pending=known.pending
+    )  # fmt: skip
+
+
+def _ratio(rollout: Rollout, exposures: Sequence[Exposure], weights: Mapping[int, int]) -> SampleRatio:
+    if rollout.is_shadow:
+        return SampleRatio(answer="NOT TESTED", reason="a shadow answers nobody: its requests are copies")
+    if rollout.plan.unit is not None:
+        reason = f"a unit's requests stay together ({rollout.plan.unit}), so their shares vary by more than chance"
+        return SampleRatio(answer="NOT TESTED", reason=reason)
+    stretches = [(weights[e.epoch] / 10_000, e.candidate.requests, e.stable.requests) for e in exposures]
+    if not any(0 < share < 1 for share, _, _ in stretches):
+        return SampleRatio(answer="NOT TESTED", reason="no requests were split")
+    p_value = share_p_value(stretches)
+    answer = "MISMATCH" if p_value < MISMATCH else "AS ASKED"
+    reason = "requests are lost or assigned wrongly; the comparison cannot be trusted" if answer == "MISMATCH" else ""
+    return SampleRatio(answer=answer, p_value=p_value, reason=reason)

@@ -1,0 +1,98 @@
+"""A report as one HTML page that needs nothing from outside: styles and charts inline, no script. Pure."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+from functools import cache
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader
+from markupsafe import Markup
+from ruamel.yaml import YAML
+
+from registry.report import Report
+from registry.report_page.sequence_chart import sequence_chart, span
+from registry.report_page.weight_chart import weight_chart
+from registry.report_page.words import clock, count, day, figure, headline, lasting, share, signed, state, tone
+
+_TEMPLATES = Path(__file__).parent / "templates"
+TONES = {"PASS": "good", "FAIL": "bad", "UNDECIDED": "wait", "NO DATA": "plain"}
+MARKS = {"PASS": "✓", "FAIL": "✕", "UNDECIDED": "…", "NO DATA": "○"}
+_STEP_TONES = {"done": "good", "left early": "bad", "under way": "wait", "paused": "wait", "not reached": "plain"}
+_RATIO_TONES = {"AS ASKED": "good", "MISMATCH": "bad", "NOT TESTED": "plain"}
+
+
+def page(report: Report) -> str:
+    """The page. The same report gives the same bytes."""
+    rollout = report.rollout
+    requests = [(row.stable.requests, row.candidate.requests) for row in report.exposures if 0 < row.weight < 100]
+    return (
+        _environment()
+        .get_template("report.html")
+        .render(
+            report=report,
+            r=rollout,
+            state=state(rollout),
+            tone=tone(rollout),
+            headline=headline(report),
+            steps=report.steps,
+            gates=[(gate, Markup(sequence_chart(gate, f"s{i}"))) for i, gate in enumerate(report.gates)],  # noqa: S704
+            weight_chart=Markup(weight_chart(report, "w")),  # noqa: S704
+            exposures=report.exposures,
+            compared=sum(stable + candidate for stable, candidate in requests),
+            candidate_requests=sum(candidate for _, candidate in requests),
+            ratio=report.sample_ratio,
+            coverage=report.coverage,
+            timeline=report.timeline,
+            plan=_yaml(report.plan),
+            style=Markup(style()),  # noqa: S704
+            style_hash=style_hash(),
+            tones=TONES,
+            marks=MARKS,
+            step_tones=_STEP_TONES,
+            ratio_tones=_RATIO_TONES,
+        )
+    )
+
+
+def picture(chart: str) -> str:
+    """A chart as an SVG file of its own: with its styles inside."""
+    return chart.replace("\n", f"\n<style>{_css('colours.css')}{_css('chart.css')}</style>\n", 1)
+
+
+@cache
+def style() -> str:
+    """The page's styles."""
+    return "\n".join(_css(name) for name in ("colours.css", "page.css", "chart.css"))
+
+
+def style_hash() -> str:
+    """What a content security policy says to allow exactly these styles."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(style().encode()).digest()).decode()
+
+
+@cache
+def _css(name: str) -> str:
+    return (_TEMPLATES / name).read_text(encoding="utf-8")
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=True, trim_blocks=True)
+    environment.filters |= {
+        "clock": clock, "count": count, "day": day, "figure": figure, "lasting": lasting, "share": share,
+        "signed": signed, "span": span,
+    }  # fmt: skip
+    return environment
+
+
+def _yaml(plan: dict[str, object]) -> str:
+    """The plan as people write it."""
+    text, writer = io.StringIO(), YAML(typ="safe", pure=True)
+    writer.default_flow_style = None
+    writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    writer.width = 100
+    writer.dump(plan, text)
+    return text.getvalue()

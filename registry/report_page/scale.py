@@ -1,0 +1,50 @@
+"""Scales: from values to places on a chart, and round values for its axis. Pure."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scale:
+    """A line from `low` at the place `start` to `high` at the place `end`."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def at(self, value: float) -> float:
+        """The place of a value, to a tenth; beyond the ends for values beyond them."""
+        span = (self.high - self.low) or 1.0
+        return round(self.start + (value - self.low) / span * (self.end - self.start), 1)
+
+    def held(self, value: float) -> float:
+        """The place of a value, held between the ends."""
+        return self.at(min(max(value, self.low), self.high))
+
+    def ticks(self, most: int = 6) -> tuple[float, ...]:
+        """At most about `most` round values between the ends."""
+        step = round_step((self.high - self.low) / most)
+        first = math.ceil(self.low / step - 1e-9)
+        last = math.floor(self.high / step + 1e-9)
+        return tuple(round(i * step, 12) for i in range(first, last + 1))
+
+
+def round_step(least: float) -> float:
+    """The smallest of 1, 2 and 5 times a power of ten that is not below `least`."""
+    if not least > 0:
+        return 1.0
+    power = 10.0 ** math.floor(math.log10(least))
+    return next((m * power for m in (1.0, 2.0, 5.0, 10.0) if m * power >= least * (1 - 1e-9)), 10.0 * power)
+
+
+_SECONDS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
+
+
+def time_ticks(seconds: float, most: int = 8) -> tuple[float, ...]:
+    """Round times from 0 to `seconds`."""
+    step = next((each for each in _SECONDS if seconds / each <= most), None)
+    size = float(step) if step else 86400.0 * math.ceil(seconds / 86400 / most)
+    return tuple(i * size for i in range(math.floor(seconds / size) + 1))

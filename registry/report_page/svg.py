@@ -1,0 +1,52 @@
+"""The pieces that every chart is drawn from: inline SVG as text, told to screen readers by title and description."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from html import escape
+
+
+def figure(name: str, *, width: int, height: int, title: str, about: str, parts: Iterable[str]) -> str:
+    """A whole drawing; `name` makes its ids unique on the page."""
+    inside = "\n".join(part for part in parts if part)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="chart" viewBox="0 0 {width} {height}" role="img" '
+        f'aria-labelledby="{name}-title {name}-about">\n'
+        f'<title id="{name}-title">{escape(title)}</title>\n<desc id="{name}-about">{escape(about)}</desc>\n'
+        f"{inside}\n</svg>"
+    )
+
+
+def line(kind: str, x1: float, y1: float, x2: float, y2: float) -> str:
+    """A straight line."""
+    return f'<line class="{kind}" x1="{x1:g}" y1="{y1:g}" x2="{x2:g}" y2="{y2:g}"/>'
+
+
+def box(kind: str, x: float, y: float, width: float, height: float) -> str:
+    """A rectangle."""
+    return f'<rect class="{kind}" x="{x:g}" y="{y:g}" width="{max(width, 0):g}" height="{max(height, 0):g}"/>'
+
+
+def path(kind: str, points: Iterable[tuple[float, float]], *, closed: bool = False, clip: str = "") -> str:
+    """Straight lines from point to point."""
+    found = list(points)
+    if not found:
+        return ""
+    held = f' clip-path="url(#{clip})"' if clip else ""
+    way = "M" + "L".join(f"{x:g} {y:g}" for x, y in found) + ("Z" if closed else "")
+    return f'<path class="{kind}" d="{way}"{held}/>'
+
+
+def dot(kind: str, x: float, y: float, radius: float, tip: str) -> str:
+    """A point that tells of itself when it is pointed at."""
+    return f'<circle class="{kind}" cx="{x:g}" cy="{y:g}" r="{radius:g}"><title>{escape(tip)}</title></circle>'
+
+
+def words(kind: str, x: float, y: float, text: str, anchor: str = "start") -> str:
+    """A line of text; `anchor` is start, middle or end."""
+    return f'<text class="{kind}" x="{x:g}" y="{y:g}" text-anchor="{anchor}">{escape(text)}</text>'
+
+
+def window(name: str, x: float, y: float, width: float, height: float) -> str:
+    """What paths may be clipped to."""
+    return f'<clipPath id="{name}">{box("window", x, y, width, height)}</clipPath>'

@@ -1,0 +1,244 @@
+"""The report: what the ledger holds is what it tells, and the page needs nothing from outside."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import timedelta
+from functools import partial
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from registry import orders
+from registry.report import ArmCounts, Evidence, Exposure, OutcomeCoverage, Report, SampleRatio, report
+from registry.report_page import page, picture, style, style_hash
+from registry.report_page.scale import Scale, round_step
+from registry.report_page.sequence_chart import sequence_chart
+from registry.report_page.weight_chart import weight_chart
+from registry.rollout import Ending, Phase
+from tests.acceptance.test_ramp import Given
+
+EVIDENCE = Evidence(
+    exposures=(
+        Exposure(epoch=0, stable=ArmCounts(requests=900)),
+        Exposure(
+            epoch=1, stable=ArmCounts(requests=182, failed=1), candidate=ArmCounts(requests=18, failed=3, fallbacks=2)
+        ),
+    ),
+    coverage=(OutcomeCoverage(metric="log_loss", exposures=200, labelled=150, pending=7),),
+    sample_ratio=SampleRatio(answer="AS ASKED", p_value=0.41),
+)
+
+
+def told(given: Given, evidence: Evidence | None = EVIDENCE) -> Report:
+    return report(given.ledger, given.rollout, given.now, evidence)
+
+
+@pytest.fixture(scope="module")
+def promoted() -> Report:
+    given = Given().runs(30_000)
+    assert given.rollout.phase is Phase.BAKING
+    return told(given)
+
+
+@pytest.fixture(scope="module")
+def aborted() -> Report:
+    given = Given(candidate=0.72).runs(30_000)
+    assert given.rollout.ending is Ending.ABORTED
+    return told(given)
+
+
+def test_steps_are_told_as_planned_and_as_done(promoted: Report) -> None:
+    assert [(step.weight, step.state, step.asks) for step in promoted.steps] == [
+        (10, "done", ("log_loss within 100%",)),
+        (25, "done", ("log_loss within 30%",)),
+        (50, "done", ("log_loss within 5%",)),
+    ]
+    assert promoted.steps[0].why == "every gate passed at 10 %"
+    assert all(step.seconds and step.observed_at and step.entered_at for step in promoted.steps)
+
+
+def test_steps_that_were_not_reached_say_so(aborted: Report) -> None:
+    assert [step.state for step in aborted.steps] == ["left early", "not reached", "not reached"]
+    assert aborted.steps[0].why.startswith("log_loss failed: worse than stable")
+    assert aborted.steps[1].entered_at is None
+
+
+def test_a_step_under_way_is_neither_done_nor_left() -> None:
+    given = Given()
+    given.ticks()
+    assert [step.state for step in told(given).steps] == ["under way", "not reached", "not reached"]
+    orders.pause(given.ledger, given.name, actor="ada", reason="wait", now=given.now)
+    assert told(given).steps[0].state == "paused"
+
+
+def test_every_look_is_there_with_its_interval_margin_and_alpha(promoted: Report) -> None:
+    gate = promoted.gates[0]
+    assert [look.k for look in gate.looks] == list(range(1, len(gate.looks) + 1))
+    last = gate.looks[-1]
+    assert last.low is not None
+    assert last.high is not None
+    assert last.bound is not None
+    assert last.low < last.estimate < last.high <= last.bound * 1.001, (
+        "a margin is ruled out when the interval is below"
+    )
+    assert gate.alpha_spent is not None
+    assert 0 < gate.alpha_spent <= gate.alpha == 0.03
+
+
+def test_the_decision_moment_is_the_look_at_which_it_was_decided(promoted: Report, aborted: Report) -> None:
+    passed, failed = promoted.gates[0].decided, aborted.gates[0].decided
+    assert passed is not None
+    assert (passed.verdict, passed.step) == ("PASS", 3)
+    assert promoted.gates[0].looks[passed.k - 1].verdict == "PASS"
+    assert promoted.gates[0].looks[passed.k - 2].verdict == "UNDECIDED"
+    assert failed is not None
+    assert failed.verdict == "FAIL"
+    assert promoted.gates[1].decided is None, "a guardrail that found nothing is not decided"
+
+
+def test_weights_over_time_are_those_of_the_facts(promoted: Report) -> None:
+    assert [point.weight for point in promoted.weights] == [0, 10, 25, 50, 100]
+    assert [point.what for point in promoted.weights] == ["Requested", *["StepEntered"] * 3, "Promoted"]
+    assert [point.observed_at is None for point in promoted.weights] == [True, False, False, False, True]
+
+
+def test_the_timeline_tells_every_fact_with_actor_and_cause(aborted: Report) -> None:
+    first, last = aborted.timeline[0], aborted.timeline[-1]
+    assert [moment.seq for moment in aborted.timeline] == list(range(len(aborted.timeline)))
+    assert (first.actor, first.why) == ("ada", "asked through cli")
+    assert (last.fact, last.actor, last.before, last.after, last.tone) == ("Aborted", "policy", 10, 0, "bad")
+
+
+def test_exposures_are_told_by_weight(aborted: Report) -> None:
+    (row,) = aborted.exposures
+    assert (row.weight, row.seen, row.candidate.failed, row.candidate.fallbacks) == (10, 9.0, 3, 2)
+
+
+def test_the_report_is_json(promoted: Report) -> None:
+    read = json.loads(json.dumps(promoted.as_json(), allow_nan=False))
+    assert read["rollout"]["id"] == promoted.rollout.id
+    assert read["gates"][0]["looks"][-1]["k"] == len(promoted.gates[0].looks)
+    assert read["made_at"].endswith("+00:00")
+
+
+class Parsed(HTMLParser):
+    """Tags with their attributes."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+
+def test_the_page_asks_for_nothing_from_outside(promoted: Report) -> None:
+    tags = Parsed(page(promoted)).tags
+    assert not [tag for tag, _ in tags if tag in ("script", "link", "img", "iframe", "object", "embed", "video")]
+    assert not [(tag, name) for tag, attributes in tags for name in attributes
+                if name in ("src", "href", "style") or name.startswith("on")]  # fmt: skip
+    assert not re.search(r"url\((?!#)|@import", page(promoted))
+    policy = next(each["content"] for tag, each in tags if each.get("http-equiv") == "Content-Security-Policy")
+    assert policy == f"default-src 'none'; style-src '{style_hash()}'"
+    assert f"<style>{style()}</style>" in page(promoted), "the hash is that of the styles as they stand there"
+
+
+def test_charts_are_told_to_those_who_do_not_see_them(promoted: Report) -> None:
+    charts = [sequence_chart(promoted.gates[0], "a"), weight_chart(promoted, "b")]
+    for chart in charts:
+        root = ET.fromstring(chart)
+        names = {each.tag.rpartition("}")[2]: each.text for each in root[:2]}
+        assert root.get("role") == "img"
+        assert names["title"]
+        assert names["desc"]
+        assert root.get("aria-labelledby", "").split() == [each.get("id") for each in root[:2]]
+    assert "PASS at look" in charts[0]
+    assert "10 % after" in charts[1]
+    assert ET.fromstring(picture(charts[0])).find("{http://www.w3.org/2000/svg}style") is not None
+
+
+def test_every_chart_has_its_table(promoted: Report) -> None:
+    text = page(promoted)
+    assert text.count("<table>") == 3 + len(promoted.gates)
+    for look in promoted.gates[0].looks:
+        assert f'<td class="n">{look.k}</td>' in text
+
+
+def test_ids_are_once_on_the_page(promoted: Report) -> None:
+    ids = [each["id"] for _, each in Parsed(page(promoted)).tags if "id" in each]
+    assert len(ids) == len(set(ids)) > 6
+
+
+def test_what_people_write_is_text_and_not_markup() -> None:
+    given = Given()
+    given.ticks()
+    orders.abort(
+        given.ledger, given.name, actor="<b>eve</b>", reason="</style><script>alert(1)</script>", now=given.now
+    )
+    tags = [tag for tag, _ in Parsed(page(told(given))).tags]
+    assert "script" not in tags
+    assert "b" not in tags
+
+
+def test_a_rollout_without_anything_yet_has_a_report(promoted: Report) -> None:
+    given = Given()
+    text = page(report(given.ledger, given.rollout, given.now))
+    assert "LAUNCHING" in text
+    assert "<svg" not in text
+
+
+def test_the_same_report_is_the_same_page(promoted: Report) -> None:
+    assert page(promoted) == page(promoted)
+
+
+def test_the_report_of_a_first_build_tells_of_no_steps() -> None:
+    given = Given()
+    first = given.ledger.rollouts()[0]
+    text = page(report(given.ledger, first, given.now + timedelta(hours=1)))
+    assert "v1 is the first stable build" in text
+    assert "Every step of the plan" not in text
+
+
+@pytest.mark.parametrize(("least", "step"), [(0.0, 1.0), (0.9, 1.0), (0.02, 0.02), (0.021, 0.05), (70, 100)])
+def test_axes_are_divided_by_round_steps(least: float, step: float) -> None:
+    assert round_step(least) == pytest.approx(step)
+
+
+def test_ticks_lie_between_the_ends() -> None:
+    scale = Scale(low=-0.13, high=0.31, start=0, end=440)
+    assert scale.ticks() == (-0.1, 0.0, 0.1, 0.2, 0.3)
+    assert (scale.at(0.31), scale.held(9.0)) == (440, 440)
+
+
+def test_the_command_writes_the_page_the_json_and_a_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from flows import wiring
+    from flows.cli import app
+
+    monkeypatch.setenv("SLUICE_LEDGER", f"sqlite:///{tmp_path}/ledger.db")
+    monkeypatch.setenv("SLUICE_STATE", str(tmp_path / "state"))
+    wiring.parts.cache_clear()
+    try:
+        given, ledger = Given(), wiring.parts().ledger
+        for entry in given.ledger.entries(given.name):
+            if entry.seq == 0:
+                ledger.open(given.name, entry.fact, entry.at)
+            else:
+                ledger.append(given.name, entry.seq, entry.fact, entry.at)
+        file = tmp_path / "report.html"
+        run = partial(app, exit_on_error=False, result_action="return_value")
+        run(["report", "delays", "--html", str(file)])
+        run(["report", given.name, "-o", "json"])
+        said = json.loads(capsys.readouterr().out)
+        run(["report", given.name])
+        assert "the service of v2 runs and answers its probes" in capsys.readouterr().out
+    finally:
+        wiring.parts.cache_clear()
+    assert file.read_text().startswith("<!doctype html>")
+    assert (said["rollout"]["id"], [step["state"] for step in said["steps"]]) == (given.name, ["not reached"] * 3)
