@@ -75,8 +75,8 @@ class AsyncClient:
         return self._doing.outbox.report()
 
     async def rollouts(self, model: str | None = None) -> list[View]:
-        """The rollouts there are, or those of one model."""
-        return rollouts.listed(await self._order(rollouts.listing(model)))
+        """The rollouts there are, or those of one model; newest first."""
+        return await self._run(self._doing.rollouts(model))
 
     async def rollout(self, rollout: str) -> View:
         """A rollout, by its id or as the last one of a model."""

@@ -22,9 +22,10 @@ def has_changed(before: View, after: View) -> bool:
     return {**before, "elapsed": None} != {**after, "elapsed": None}
 
 
-def listing(model: str | None) -> Ask:
-    """All rollouts, newest first, or those of one model."""
-    return _get("/api/v1/rollouts" + (f"?{urlencode({'model': model})}" if model else ""))
+def page(model: str | None, before: str | None) -> Ask:
+    """A page of all rollouts, newest first, or of those of one model."""
+    words = {name: word for name, word in (("model", model), ("before", before)) if word is not None}
+    return _get("/api/v1/rollouts" + (f"?{urlencode(words)}" if words else ""))
 
 
 def one(rollout: str) -> Ask:
@@ -40,12 +41,6 @@ def order(rollout: str, verb: Verb, reason: str, more: Mapping[str, Any]) -> Ask
 def start(model: str, build: str, variation: str) -> Ask:
     """Begins a rollout. The same asked twice is one rollout."""
     return _post("/api/v1/rollouts", {"model": model, "build": build, "variation": variation})
-
-
-def listed(body: Any) -> list[View]:
-    """The rollouts in an answer."""
-    found: list[View] = body["rollouts"]
-    return found
 
 
 def viewed(body: Any) -> View:

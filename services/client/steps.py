@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import httpx
 
-from services.client import asking, outcomes
+from services.client import asking, outcomes, rollouts
 from services.client.asking import Ask, Server
 from services.client.connecting import Connecting
 from services.client.hashing import Hashing
@@ -22,6 +22,7 @@ from services.client.metadata import MetadataValue
 from services.client.outcomes import Outbox, Value, delivery
 from services.client.payload import Rows
 from services.client.predictions import Predictions
+from services.client.rollouts import View
 
 T = TypeVar("T")
 Wait = float
@@ -91,6 +92,17 @@ class Doing:
         while batch := self.outbox.take():
             with delivery(self.outbox, batch) as arrived:
                 arrived((yield from self.order(outcomes.sending(batch))))
+
+    def rollouts(self, model: str | None) -> Steps[list[View]]:
+        """Page after page."""
+        found: list[View] = []
+        before: str | None = None
+        while True:
+            body = yield from self.order(rollouts.page(model, before))
+            found += body["rollouts"]
+            before = body.get("next_before")
+            if before is None:
+                return found
 
     def order(self, ask: Ask) -> Steps[Any]:
         """The JSON that a request is answered with."""

@@ -85,8 +85,8 @@ class Client:
         return self._doing.outbox.report()
 
     def rollouts(self, model: str | None = None) -> list[View]:
-        """The rollouts there are, or those of one model."""
-        return rollouts.listed(self._order(rollouts.listing(model)))
+        """The rollouts there are, or those of one model; newest first."""
+        return self._run(self._doing.rollouts(model))
 
     def rollout(self, rollout: str) -> View:
         """A rollout, by its id or as the last one of a model."""

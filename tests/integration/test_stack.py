@@ -139,7 +139,7 @@ def test_our_client_predicts_tells_outcomes_and_sees_rollouts(stack: Stack) -> N
         client.feedback(None, "late", value=False, model=MODEL, unit="u-1")
         receipt = client.flush()
         assert (receipt.accepted, receipt.duplicate, receipt.refused) == (3, 2, ())
-        last = client.rollouts(MODEL)[-1]
+        last = client.rollouts(MODEL)[0]
         assert list(client.watch(last["id"])) == [client.rollout(MODEL)]
         with pytest.raises(Refused, match="ended"):
             client.order(last["id"], "pause", reason="too late")

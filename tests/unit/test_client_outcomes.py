@@ -188,3 +188,16 @@ def test_the_postman_comes_by_itself_and_when_woken_and_survives_failures() -> N
     assert came.acquire(timeout=30)
     slow.end()
     assert rounds > before
+
+
+def test_every_page_of_rollouts_is_read() -> None:
+    steps = doing().rollouts("m")
+    first = steps.send(None)
+    assert isinstance(first, Send)
+    body = {"rollouts": [{"id": "r3"}, {"id": "r2"}], "next_before": "r2"}
+    second = steps.send(httpx.Response(200, json=body, request=REQUEST))
+    assert isinstance(second, Send)
+    assert (first.ask.path, second.ask.path) == ("/api/v1/rollouts?model=m", "/api/v1/rollouts?model=m&before=r2")
+    with pytest.raises(StopIteration) as end:
+        steps.send(httpx.Response(200, json={"rollouts": [{"id": "r1"}], "next_before": None}, request=REQUEST))
+    assert [view["id"] for view in end.value.value] == ["r3", "r2", "r1"]
