@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from registry.build import Build, BuildRef
+from registry.connections import FALLBACK
 from registry.errors import NotFound, UsageError
 from registry.plan import Plan
 from registry.settings import Settings
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from registry.ledger.calls import Calls
     from registry.report import Evidence
     from registry.rollout import Rollout
+    from registry.trial import Trial
     from services.bento.fleet import Fleet
     from services.bento.packer import Packer
     from services.console.ports import Desk
@@ -186,6 +188,12 @@ class Parts:
 
         return evidence(self.telemetry, rollout, asked_weights(self.ledger.entries(rollout.id)))
 
+    def try_out(self, model: str, metadata: Mapping[str, str], unit: str | None) -> Trial:
+        """What a request would get; nothing is sent."""
+        from flows.trying import try_out
+
+        return try_out(self.ledger, model, metadata, unit)
+
     def resolve(self, model: str, name: str) -> BuildRef:
         """The build that a version, an alias such as @candidate, or `latest` names."""
         return self.catalog.resolve(model, name)
@@ -195,8 +203,11 @@ class Parts:
         return self.catalog.builds(model)
 
     def plan(self, model: str, variation: str) -> Plan:
-        """The applied plan of a target. Raises NotFound."""
+        """The applied plan of a variation, or else that of the model's default one. Raises NotFound."""
         applied = self.ledger.applied("plan", f"{model}/{variation}")
+        general = self.ledger.applied("plan", f"{model}/{FALLBACK}") if applied is None else None
+        if general is not None:
+            return Plan.recorded({**general.body, "variation": variation, "trigger": None})
         if applied is None:
             raise NotFound(
                 f"no plan is applied for {model}/{variation}.",
@@ -245,6 +256,7 @@ def _desk(found: Parts, admin_token: str, webhook_secret: str, links: dict[str, 
         record_outcomes=OutcomeIntake(found).take,
         requests=lambda rollout: _requests(found, rollout.id, rollout.epoch),
         evidence=found.evidence,
+        try_out=found.try_out,
         look_at_catalog=lambda: look_at_catalog(found.ledger, found.catalog, found.clock()),
         metrics=lambda: _metrics(found),
         counts=lambda: _counts(found),

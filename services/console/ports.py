@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,6 +12,7 @@ from registry.ledger.calls import Calls
 from registry.plan import Plan
 from registry.report import Evidence
 from registry.rollout import Rollout
+from registry.trial import Trial
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,8 @@ class Desk:
     """Requests assigned to (stable, candidate) at the rollout's present weight."""
     evidence: Callable[[Rollout], Evidence]
     """What telemetry adds to a rollout's report."""
+    try_out: Callable[[str, Mapping[str, str], str | None], Trial]
+    """What a request for a model, with these metadata and this unit, would get."""
     look_at_catalog: Callable[[], Sequence[str]]
     """Look at MLflow now; the rollouts that were started."""
     metrics: Callable[[], bytes]

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from starlette.testclient import TestClient
 
+from flows.trying import try_out
 from registry import orders
 from registry.build import Build, BuildRef
 from registry.errors import NotFound
@@ -36,6 +37,7 @@ class Office:
         self.desk = Desk(
             ledger=self.ledger, calls=MemoryCalls(), clock=lambda: datetime.now(UTC),
             plan=self.plan, resolve=self.resolve, evidence=lambda rollout: Evidence(),
+            try_out=lambda model, metadata, unit: try_out(self.ledger, model, metadata, unit),
             builds=lambda model: [Build(ref=BuildRef(model=model, version="1"), source="x")],
             record_outcomes=self.record, requests=lambda rollout: (90, 10), look_at_catalog=self.look,
             metrics=lambda: b"# HELP x\n", counts=lambda: {"counters": {}},

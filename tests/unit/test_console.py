@@ -23,7 +23,10 @@ def office() -> Office:
 def test_every_act_is_closed_to_strangers(office: Office) -> None:
     rollout = office.running()
     for operation in table(office.desk):
-        method, target = operation.method, operation.path.format(id=rollout.id, model="m", name="n")
+        method, target = (
+            operation.method,
+            operation.path.format(id=rollout.id, model="m", name="n", variation="default"),
+        )
         for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": f"Basic {TOKEN}"}):
             answer = office.client.request(method, target, headers=headers, json={})
             assert answer.status_code == 401, (method, target)

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import model_validator
 
+from registry.audience_store import apply_document
 from registry.documents import KINDS, ReadDocument, document_from_values, read_document
 from registry.ledger import Applied
 from services.console.acts.asked import Answer, Asked, Body, Operation, Role
@@ -50,8 +51,9 @@ class DocumentActs:
         return 200, {"documents": [_json(document) for document in found]}
 
     def apply(self, asked: Asked, body: DocumentBody) -> Answer:
-        changed = self._desk.ledger.apply(applied(body.read, asked.actor, self._desk))
-        told = f"{body.read.kind} {body.read.name}"
+        found = body.read
+        changed = apply_document(self._desk.ledger, applied(found, asked.actor, self._desk))
+        told = f"{found.kind} {found.name}"
         return (201 if changed else 200), {"applied": told, "changed": changed}
 
 

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
-from registry import orders
+from pydantic import Field
+
+from registry import orders, variations
+from registry.audience_store import known_audience
 from registry.build import Build
+from registry.connections import FALLBACK
 from registry.errors import NotFound
 from registry.plan import Plan
 from registry.standing import standings
 from registry.units import format_weight
 from services.console.acts.asked import Answer, Asked, Body, Operation, Role
 from services.console.acts.rollouts import RolloutActs
+from services.console.acts.variations import SentBody
 from services.console.ports import Desk
 
 
 class DeployBody(Body):
-    """A first build for an empty variation."""
+    """A build for a variation, and who is sent to it."""
 
     build: str = "latest"
     """A version, an alias such as @candidate, or latest."""
     variation: str = "default"
-    """The empty variation."""
+    """The slot of the model."""
+    audiences: list[SentBody] = Field(default_factory=list)
+    """Who is sent there, each with a weight or a sample; none: nothing changes."""
+    fallback: bool = False
+    """Whether the variation takes the requests that no audience takes."""
+    at_once: str | None = Field(default=None, min_length=1, max_length=2000)
+    """Why a build shall take a slot with traffic at once rather than as a canary; none: as a canary."""
 
 
 class RollbackBody(Body):
@@ -49,15 +60,39 @@ class ModelActs:
         return 200, {"builds": listed}
 
     def deploy(self, asked: Asked, body: DeployBody) -> Answer:
-        desk, model = self._desk, asked.path["model"]
-        started = orders.deploy(
+        desk, model, now = self._desk, asked.path["model"], self._desk.clock()
+        version = desk.resolve(model, body.build).version
+        sent = [each.sent for each in body.audiences]
+        for each in sent:
+            if each.audience != FALLBACK:
+                known_audience(desk.ledger, each.audience)
+        started = variations.put(
             desk.ledger,
-            plan=plan_or_bare(desk, model, body.variation),
-            version=desk.resolve(model, body.build).version,
+            plan=self._plan(model, body),
+            version=version,
             request=asked.request,
-            now=desk.clock(),
+            now=now,
+            at_once=body.at_once,
         )
+        if sent or body.fallback:
+            variations.send(
+                desk.ledger,
+                model=model,
+                variation=body.variation,
+                to=sent,
+                is_fallback=body.fallback,
+                actor=asked.actor,
+                now=now,
+            )
         return (201 if started.created else 200), self._rollouts.view(started.rollout)
+
+    def _plan(self, model: str, body: DeployBody) -> Plan:
+        """What puts a build into this slot; only a canary needs an applied plan."""
+        ledger, variation = self._desk.ledger, body.variation
+        is_first = orders.stable(ledger, model, variation) is None
+        if is_first or body.at_once or not variations.has_traffic(ledger, model, variation):
+            return plan_or_bare(self._desk, model, variation)
+        return self._desk.plan(model, variation)
 
     def roll_back(self, asked: Asked, body: RollbackBody) -> Answer:
         started = orders.roll_back(
@@ -119,7 +154,7 @@ def operations(desk: Desk) -> tuple[Operation, ...]:
         ),
         Operation(
             method="POST", path=f"{one}/deploy", role=Role.OPERATOR, takes=DeployBody, act=acts.deploy,
-            summary="Put the first build into an empty variation.",
+            summary="Put a build into a variation: the first one after probing, another one as a canary.",
             gives={201: "The rollout.", 200: "The rollout that was there already."},
         ),
         Operation(

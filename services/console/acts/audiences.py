@@ -1,0 +1,86 @@
+"""Acts on audiences: who they are, who uses them, and what a request would get."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from registry.audience import Audience, matches
+from registry.audience_file import condition_written
+from registry.audience_store import audiences, delete_audience, known_audience, shares, users
+from registry.trial import explain
+from services.console.acts.asked import Answer, Asked, Body, Nothing, Operation, Role
+from services.console.ports import Desk
+
+
+class TestBody(Body):
+    """A request to try out, without sending it."""
+
+    metadata: dict[str, str] = Field(default_factory=dict)
+    """Its headers."""
+    model: str | None = None
+    """The model that is asked; none: only which audiences it belongs to."""
+    unit: str | None = None
+    """Its unit; none: what the unit's header says, if it is among the metadata."""
+
+
+class AudienceActs:
+    """Handlers; audiences are documents of the ledger."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    def list(self, _: Asked, __: Body) -> Answer:
+        return 200, {"audiences": [self._json(each) for each in audiences(self._desk.ledger)]}
+
+    def show(self, asked: Asked, _: Body) -> Answer:
+        return 200, self._json(known_audience(self._desk.ledger, asked.path["name"]))
+
+    def delete(self, asked: Asked, _: Body) -> Answer:
+        name = asked.path["name"]
+        delete_audience(self._desk.ledger, name, actor=asked.actor, now=self._desk.clock())
+        return 200, {"deleted": name}
+
+    def test(self, _: Asked, body: TestBody) -> Answer:
+        if body.model is not None:
+            return 200, self._desk.try_out(body.model, body.metadata, body.unit).as_json()
+        found = [
+            {"audience": each.name, "takes": matches(each.condition, body.metadata),
+             "why": explain(each.condition, body.metadata)}
+            for each in audiences(self._desk.ledger)
+        ]  # fmt: skip
+        return 200, {"considered": found}
+
+    def _json(self, audience: Audience) -> dict[str, object]:
+        found = users(self._desk.ledger, audience.name)
+        return {
+            "name": audience.name,
+            "description": audience.description,
+            "when": condition_written(audience.condition),
+            "users": [{"model": model, "shares": shares(each)} for model, each in found.items()],
+        }
+
+
+def operations(desk: Desk) -> tuple[Operation, ...]:
+    """What can be asked about audiences."""
+    acts = AudienceActs(desk)
+    root = "/api/v1/audiences"
+    one = "`name`, `description`, `when`, and `users`, each with `model` and `shares`"
+    return (
+        Operation(
+            method="GET", path=root, role=Role.VIEWER, act=acts.list, summary="Every audience and who uses it.",
+            gives={200: f"`audiences`, each with {one}."},
+        ),
+        Operation(
+            method="POST", path=f"{root}/test", role=Role.VIEWER, takes=TestBody, act=acts.test,
+            summary="What a request would get, and why; nothing is sent.",
+            gives={200: "`audience`, `considered` (each with `why`), `parts` with shares, and the unit's `slot`."},
+        ),
+        Operation(
+            method="GET", path=f"{root}/{{name}}", role=Role.VIEWER, act=acts.show, summary="One audience.",
+            gives={200: f"{one.capitalize()}."},
+        ),
+        Operation(
+            method="DELETE", path=f"{root}/{{name}}", role=Role.OPERATOR, takes=Nothing, act=acts.delete,
+            summary="Delete an audience that nobody uses.", gives={200: "`deleted`: its name."},
+        ),
+    )  # fmt: skip

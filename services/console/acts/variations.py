@@ -1,0 +1,168 @@
+"""Acts on variations: which there are, who is sent to them, and how they are emptied."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from registry import variations
+from registry.audience_store import shares
+from registry.connections import Connection, Connections
+from registry.connections_record import connections_of
+from registry.standing import Standing, standings
+from registry.variations import Sent
+from services.console.acts.asked import Answer, Asked, Body, Operation, Role
+from services.console.acts.rollouts import RolloutActs
+from services.console.ports import Desk
+
+
+class SentBody(Body):
+    """An audience that the variation shall get requests of, or copies of them."""
+
+    audience: str
+    """Its name; `default` for the requests that no audience takes."""
+    weight: int | None = Field(default=None, ge=0, le=1_000_000)
+    """Relative to the audience's other variations; 0 takes this one out."""
+    sample: float | None = Field(default=None, ge=0, le=100)
+    """Copies, in per cent of the audience's requests."""
+
+    @property
+    def sent(self) -> Sent:
+        sample = None if self.sample is None else round(self.sample * 100)
+        return Sent(audience=self.audience, weight=self.weight, sample=sample)
+
+
+class ConnectBody(Body):
+    """Who is sent to a variation from now on."""
+
+    audiences: list[SentBody] = Field(default_factory=list)
+    """Each with a weight or a sample."""
+    fallback: bool = False
+    """Whether it takes the requests that no audience takes."""
+
+
+class DisconnectBody(Body):
+    """An audience that a variation gets nothing of any longer."""
+
+    audience: str
+    """Its name."""
+
+
+class UndeployBody(Body):
+    """The end of a variation."""
+
+    last: bool = False
+    """Whether it may be the model's last one."""
+    reason: str = Field(default="no reason given", max_length=2000)
+    """For the record."""
+
+
+class VariationActs:
+    """Handlers; all state is in the ledger."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._rollouts = RolloutActs(desk)
+
+    def list(self, asked: Asked, _: Body) -> Answer:
+        found = standings(self._desk.ledger.rollouts(model=asked.query.get("model")))
+        there = {each.model: connections_of(self._desk.ledger, each.model) for each in found}
+        return 200, {"variations": [_json(each, there[each.model] or Connections(model=each.model)) for each in found]}
+
+    def connect(self, asked: Asked, body: ConnectBody) -> Answer:
+        after = variations.send(
+            self._desk.ledger,
+            model=asked.path["model"],
+            variation=asked.path["variation"],
+            to=[each.sent for each in body.audiences],
+            is_fallback=body.fallback,
+            actor=asked.actor,
+            now=self._desk.clock(),
+        )
+        return 200, connections_json(after)
+
+    def disconnect(self, asked: Asked, body: DisconnectBody) -> Answer:
+        after = variations.take_away(
+            self._desk.ledger,
+            model=asked.path["model"],
+            variation=asked.path["variation"],
+            audience=body.audience,
+            actor=asked.actor,
+            now=self._desk.clock(),
+        )
+        return 200, connections_json(after)
+
+    def undeploy(self, asked: Asked, body: UndeployBody) -> Answer:
+        after = variations.undeploy(
+            self._desk.ledger,
+            model=asked.path["model"],
+            variation=asked.path["variation"],
+            is_last=body.last,
+            actor=asked.actor,
+            reason=body.reason,
+            now=self._desk.clock(),
+        )
+        return 200, self._rollouts.view(after)
+
+
+def connections_json(connections: Connections) -> dict[str, object]:
+    """A model's audiences in order, and who gets them."""
+    audiences = [{"audience": each.audience.name, "shares": shares(each)} for each in connections.ordered]
+    return {"model": connections.model, "audiences": audiences, "fallback": _fallback(connections)}
+
+
+def _fallback(connections: Connections) -> str:
+    weighted = [f"{part.variation} {part.weight}" for part in connections.fallback]
+    copied = [f"copies of {part.sample / 100:g} % to {part.variation}" for part in connections.fallback_copied]
+    return ", ".join((*weighted, *copied))
+
+
+def _json(standing: Standing, connections: Connections) -> dict[str, object]:
+    name = standing.variation
+    return {
+        "model": standing.model,
+        "variation": name,
+        "stable": standing.stable.version,
+        "candidate": standing.candidate.version if standing.candidate else None,
+        "weight": standing.weight / 100,
+        "rollout": standing.rollout,
+        "audiences": [{"audience": each.audience.name, **_share(each, name)} for each in _with(connections, name)],
+        "fallback": any(part.variation == name for part in connections.fallback),
+    }
+
+
+def _with(connections: Connections, variation: str) -> tuple[Connection, ...]:
+    return tuple(each for each in connections.ordered if _share(each, variation) != {"weight": None, "sample": None})
+
+
+def _share(connection: Connection, variation: str) -> dict[str, float | None]:
+    weight = next((part.weight for part in connection.weighted if part.variation == variation), None)
+    sample = next((part.sample / 100 for part in connection.copied if part.variation == variation), None)
+    return {"weight": weight, "sample": sample}
+
+
+def operations(desk: Desk) -> tuple[Operation, ...]:
+    """What can be asked about variations."""
+    acts = VariationActs(desk)
+    one = "/api/v1/models/{model}/variations/{variation}"
+    connected = "`model`, its `audiences` in order, each with its `shares`, and the `fallback`."
+    return (
+        Operation(
+            method="GET", path="/api/v1/variations", role=Role.VIEWER, act=acts.list,
+            summary="Every variation that holds a build, and who is sent to it.", query={"model": "Only this model."},
+            gives={200: "`variations`, each with `model`, `variation`, `stable`, `candidate`, `weight`, `rollout`, "
+                        "`audiences`, `fallback`."},
+        ),
+        Operation(
+            method="POST", path=f"{one}/connect", role=Role.OPERATOR, takes=ConnectBody, act=acts.connect,
+            summary="Send audiences to a variation.", gives={200: connected},
+        ),
+        Operation(
+            method="POST", path=f"{one}/disconnect", role=Role.OPERATOR, takes=DisconnectBody, act=acts.disconnect,
+            summary="Send an audience to a variation no longer.", gives={200: connected},
+        ),
+        Operation(
+            method="POST", path=f"{one}/undeploy", role=Role.OPERATOR, takes=UndeployBody, act=acts.undeploy,
+            summary="Empty a variation: routes first, then its service drains and stops.",
+            gives={200: "The rollout whose build it was."},
+        ),
+    )  # fmt: skip
