@@ -54,8 +54,8 @@ bench: setup  ## Measure collector, gateway and predictor, as ratios in one run.
 bench-gate: setup  ## Print the gate next to six other methods, simulated in the same run.
 	$(BIN)/python -m benchmarks.gate
 
-soak: setup  ## Run the long simulations of the gate.
-	$(PYTEST) -n $(WORKERS) -m soak tests/statistics
+soak: setup  ## Run what takes minutes: long simulations of the gate, a thousand changes of traffic.
+	$(PYTEST) -n $(WORKERS) -m soak tests
 
 docs: setup  ## Write the generated pages of docs/.
 	$(BIN)/python -m docs.generate
