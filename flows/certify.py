@@ -17,7 +17,7 @@ from scipy.special import betaincinv
 
 from flows.gate import next_look, verdict
 from flows.gate_design import planned_requests, question
-from flows.rehearsal import Baseline, Rehearsal, assumed, longest, rehearse
+from flows.rehearsal import Baseline, Rehearsal, assumed, longest, moved_by, rehearse
 from registry.metric import Arm, Stratum, Tally, TallyRow
 from registry.plan import GateSpec, Plan
 from registry.units import format_share
@@ -94,7 +94,8 @@ def _tried(trial: _Trial) -> Iterator[Check]:
     yield _planted(trial)
     if trial.plan.margin(trial.gate, len(trial.plan.steps) - 1) is not None and not trial.guardrail:
         yield _promoted(trial)
-    yield _swapped(trial)
+    if question(trial.plan, trial.gate).tolerance is None:
+        yield _swapped(trial)
     yield _no_data(trial)
     yield _broken_data(trial)
 
@@ -163,6 +164,8 @@ def _excellent(trial: _Trial) -> Iterator[TallyRow]:
 
 
 def _harm(trial: _Trial) -> str:
+    if question(trial.plan, trial.gate).tolerance is not None:
+        return f"a candidate of whose predictions {format_share(round(moved_by(trial.harm), 4))} lie elsewhere"
     return f"a candidate {format_share(round(trial.harm - 1, 4))} worse"
 
 

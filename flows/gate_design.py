@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from flows.stats.trial import Design, Kind, Rung
-from registry.metric import Worse, exceedance_name
+from registry.metric import LEVELS, Worse, exceedance_name, level_name
 from registry.plan import GateSpec, MetricSpec, Plan, Source
 from registry.rollout import FULL
 
@@ -51,12 +51,21 @@ class Question:
     """Each request is assigned by itself, so that rows must come in the shares that the weights ask for."""
     below: float | None = None
     """The share that the candidate's rate must be shown to stay below."""
+    tolerance: float | None = None
+    """Of predictions: how far the share above a quantile of stable's may move; then nothing else is asked."""
+
+    @property
+    def levels(self) -> tuple[float, ...]:
+        """The quantiles of stable's predictions at which the candidate's are compared."""
+        return LEVELS if self.tolerance is not None else ()
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The tally metrics that are read: the metric itself, and the candidate's at each moved threshold."""
+        """The tally metrics that are read: the metric itself, those at its levels, and the candidate's at each moved
+        threshold."""
         moved = (rung.margin for rung in self.design.rungs if self.moves_threshold and rung.margin > 0)
-        return (self.metric, *(exceedance_name(self.metric, margin) for margin in moved))
+        levels = (level_name(self.metric, level) for level in self.levels)
+        return (self.metric, *levels, *(exceedance_name(self.metric, margin) for margin in moved))
 
 
 def question(plan: Plan, gate: GateSpec) -> Question:
@@ -77,6 +86,7 @@ def question(plan: Plan, gate: GateSpec) -> Question:
         moves_threshold=moves_threshold(spec),
         assigns_rows=plan.unit is None,
         below=gate.below,
+        tolerance=spec.tolerated if spec.source is Source.PREDICTION else None,
     )
 
 

@@ -15,11 +15,12 @@ from flows.gate_design import Question
 from flows.gate_units import Cell, Known, Side, cell
 from flows.stats.cap import CapTest
 from flows.stats.cohorts import Change
+from flows.stats.drift import DriftTest
 from flows.stats.moments import Moments, Pair
 from flows.stats.news import News
 from flows.stats.sample_ratio import Arrivals, SampleRatioTest
 from flows.stats.trial import Kind, Trial
-from registry.metric import Arm, Tally, TallyRow, exceedance_name
+from registry.metric import Arm, Tally, TallyRow, exceedance_name, level_name
 from registry.rollout import FULL
 
 Rows = tuple[TallyRow, ...]
@@ -39,14 +40,26 @@ class State:
     """Whether rows came in the shares that the weights ask for, where each request is assigned by itself."""
     cap: CapTest | None = None
     """The test of the candidate's rate against a fixed share, where the gate asks for one."""
+    drift: DriftTest | None = None
+    """The test of the candidate's predictions against stable's, where they are compared; then it alone decides."""
     information: float = 0.0
     """Sum over strata of n1 n0 / n: the realised w (1 - w) n."""
     unsound: int = 0
     """Tally rows of the last look whose sums cannot be true: not finite, negative, or no 0/1 counts where due."""
 
-    def counted(self, arm: Arm) -> Tally:
-        """The metric's tally of one arm, all strata together."""
-        name = self.asked.metric
+    @property
+    def failed_at(self) -> int | None:
+        """The look that found harm, or drift."""
+        return self.trial.failed_at if self.drift is None else self.drift.found_at
+
+    @property
+    def spent(self) -> float:
+        """Alpha spent on finding harm, or drift."""
+        return self.trial.harm.spent if self.drift is None else self.drift.spent
+
+    def counted(self, arm: Arm, metric: str | None = None) -> Tally:
+        """The tally of one arm, all strata together; by default the metric's own."""
+        name = metric or self.asked.metric
         found = (tally for (metric, _, whose), tally in self.cells.items() if metric == name and whose is arm)
         return sum(found, Tally())
 
@@ -74,7 +87,24 @@ def _begin(asked: Question, by_unit: bool) -> State:
     cap = CapTest(cap=asked.below, beta=asked.design.beta) if asked.below is not None else None
     drawn = asked.assigns_rows or by_unit
     ratio = SampleRatioTest.begin(_RATIO_ALPHA, asked.design.information) if drawn else None
-    return State(asked=asked, trial=Trial.begin(design), cells={}, cap=cap, ratio=ratio)
+    return State(
+        asked=asked,
+        trial=Trial.begin(design),
+        cells={},
+        cap=cap,
+        ratio=ratio,
+        drift=begin_drift(asked, by_unit=by_unit),
+    )
+
+
+def begin_drift(asked: Question, *, by_unit: bool) -> DriftTest | None:
+    """The comparison of predictions, where that is what is asked."""
+    if asked.tolerance is None:
+        return None
+    return DriftTest.begin(
+        levels=asked.levels, tolerance=asked.tolerance, alpha=asked.design.alpha, information=asked.design.information,
+        by_cohort=by_unit,
+    )  # fmt: skip
 
 
 _RATIO_ALPHA = 0.001
@@ -95,6 +125,7 @@ def _extend(state: State, rows: Rows) -> State:
         asked=asked, trial=trial, cells=cells, units=units, information=information,
         unsound=sum(not is_sound(asked, row) for row in rows),
         ratio=state.ratio.look(_arrivals(state, sound)) if state.ratio is not None else None,
+        drift=state.drift.look(_levels(state, sound, units, information)) if state.drift is not None else None,
     )  # fmt: skip
     if state.cap is None:
         return after
@@ -118,6 +149,19 @@ def _news(state: State, sound: Sequence[TallyRow], units: Known, information: fl
         pairs=_pairs(sound, name, name), information=information,
         exceedances={margin: _pairs(sound, name, other) for margin, other in moved.items()},
     )  # fmt: skip
+
+
+def _levels(state: State, sound: Sequence[TallyRow], units: Known, information: float) -> dict[float, News]:
+    """What the sound rows of a look say of predictions above each level."""
+    found: dict[float, News] = {}
+    for level in state.asked.levels:
+        name = level_name(state.asked.metric, level)
+        if state.trial.design.by_cohort:
+            changed = gate_units.changes(state.units, units, sound, name, name)
+            found[level] = News(pairs=(), information=information, changes=changed)
+        else:
+            found[level] = News(pairs=_pairs(sound, name, name), information=information)
+    return found
 
 
 def information_with(state: State, rows: Rows) -> float:

@@ -6,7 +6,7 @@ from flows.gate_fold import State
 from flows.stats.cap import CapTest
 from flows.stats.intervals import Estimate, estimate
 from flows.stats.trial import Kind, Trial
-from registry.metric import Arm
+from registry.metric import Arm, level_name
 from registry.plan import GateSpec, Plan
 from registry.units import format_share
 from registry.verdict import Answer, Verdict
@@ -40,7 +40,7 @@ def say(*, plan: Plan, gate: GateSpec, guardrail: bool, step: int, k: int, state
         low=_figure(readout.low),
         high=_figure(readout.high),
         alpha=gate.alpha,
-        alpha_spent=_figure(state.trial.harm.spent),
+        alpha_spent=_figure(state.spent),
         information=_figure(state.information) or 0.0,
         information_fraction=_figure(state.information / state.trial.design.information) or 0.0,
         e_value=_figure(state.trial.e_value),
@@ -51,15 +51,15 @@ def say(*, plan: Plan, gate: GateSpec, guardrail: bool, step: int, k: int, state
 def _answer(state: State, guardrail: bool, margin: float | None, readout: Estimate, moves: bool) -> tuple[Answer, str]:
     """Failing is final and comes first; then doubts about the data; then the margin."""
     trial, seen = state.trial, _interval(readout)
-    if trial.failed_at is not None:
-        return Answer.FAIL, f"worse than stable: {seen}, found at look {trial.failed_at}"
+    if state.failed_at is not None:
+        return Answer.FAIL, f"{_harm(state, seen)}, found at look {state.failed_at}"
     if not (trial.sums.stable.n and trial.sums.candidate.n):
         return Answer.NO_DATA, "no look with rows of both arms yet"
     doubt = _doubt(state)
     if doubt is not None:
         return Answer.NO_DATA, doubt
     if guardrail:
-        return Answer.UNDECIDED, f"no harm found: {seen}"
+        return Answer.UNDECIDED, _harmless(state, seen)
     if state.cap is not None and state.cap.shown_at is None:
         return Answer.UNDECIDED, f"{_capped(state.cap)} is not shown yet: {state.cap.ones} of {state.cap.n}"
     if state.cap is not None and margin is None:
@@ -71,6 +71,24 @@ def _answer(state: State, guardrail: bool, margin: float | None, readout: Estima
     if at is not None:
         return Answer.PASS, f"{bound} ruled out at look {at}: {seen}"
     return Answer.UNDECIDED, f"{seen} against {bound}{_hint(state)}"
+
+
+def _harm(state: State, seen: str) -> str:
+    """What was found; of predictions, the shares above the levels at which they differ."""
+    if state.drift is None:
+        return f"worse than stable: {seen}"
+    shares = []
+    for side in state.drift.drifted:
+        name = level_name(state.asked.metric, side.level)
+        candidate, stable = (state.counted(arm, name).mean or 0.0 for arm in (Arm.CANDIDATE, Arm.STABLE))
+        shares.append(f"{candidate:.1%} lie above stable's {side.level:.0%} quantile, of stable's {stable:.1%}")
+    return f"predictions differ from stable's: {'; '.join(shares)}"
+
+
+def _harmless(state: State, seen: str) -> str:
+    if state.asked.tolerance is None:
+        return f"no harm found: {seen}"
+    return f"no drift beyond {format_share(state.asked.tolerance)} found: mean prediction {seen}"
 
 
 def _capped(cap: CapTest) -> str:

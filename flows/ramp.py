@@ -9,11 +9,12 @@ from enum import StrEnum
 from typing import Protocol
 
 from flows.gate import next_look, verdict
+from flows.gate_design import question
 from registry.decision import Choice, Decision, Progress, decide
 from registry.facts import Aborted, Concluded, Fact, Frozen, Judged, Paused, Promoted, StepEntered
 from registry.ledger import Ledger
-from registry.metric import TallyRow, exceedance_name
-from registry.plan import GateSpec, Source
+from registry.metric import LEVELS, TallyRow
+from registry.plan import GateSpec, MetricSpec, PredictionField, thresholds_of
 from registry.rollout import Phase, Rollout
 from registry.verdict import Answer, Verdict
 
@@ -41,6 +42,12 @@ class Tallies(Protocol):
 
     def stable_quantile(self, model: str, version: str, q: float) -> tuple[float, int] | None:
         """A quantile of a build's recent durations in seconds, and how many requests it rests on."""
+        ...
+
+    def stable_predictions(
+        self, model: str, version: str, field: PredictionField | None, levels: Sequence[float]
+    ) -> tuple[tuple[float, ...], int] | None:
+        """Quantiles of a build's recent predictions, and how many they rest on."""
         ...
 
 
@@ -90,18 +97,30 @@ def _gates(rollout: Rollout) -> tuple[tuple[GateSpec, bool], ...]:
 
 
 def _freeze(ledger: Ledger, tallies: Tallies, rollout: Rollout, now: datetime) -> Rollout:
-    """Fix the latency thresholds that are still open, as soon as stable has enough history."""
+    """Fix the thresholds that are still open, as soon as stable has enough history."""
     if rollout.stable is None or not (rollout.is_under_way and not rollout.took_over):
         return rollout
     for name, metric in rollout.plan.metrics.items():
-        if metric.source is not Source.LATENCY or metric.quantile is None or name in rollout.thresholds:
+        names = thresholds_of(name, metric)
+        if all(each in rollout.thresholds for each in names):
             continue
-        known = tallies.stable_quantile(rollout.requested.model, rollout.stable, metric.quantile)
-        if known is None or known[1] < MIN_HISTORY:
+        values, rows = _history(tallies, rollout, rollout.stable, metric)
+        if rows < MIN_HISTORY:
             continue
-        fact = Frozen(metric=name, threshold=known[0], rows=known[1])
-        rollout = ledger.append(rollout.id, rollout.seq + 1, fact, now)
+        for each, value in zip(names, values, strict=True):
+            if each not in rollout.thresholds:
+                fact = Frozen(metric=each, threshold=value, rows=rows)
+                rollout = ledger.append(rollout.id, rollout.seq + 1, fact, now)
     return rollout
+
+
+def _history(tallies: Tallies, rollout: Rollout, stable: str, metric: MetricSpec) -> tuple[tuple[float, ...], int]:
+    """What stable's recent requests say the metric's thresholds are, and how many requests say it."""
+    model = rollout.requested.model
+    if metric.quantile is None:
+        return tallies.stable_predictions(model, stable, metric.prediction, LEVELS) or ((), 0)
+    known = tallies.stable_quantile(model, stable, metric.quantile)
+    return ((known[0],), known[1]) if known is not None else ((), 0)
 
 
 def _judge(ledger: Ledger, tallies: Tallies, rollout: Rollout, now: datetime) -> tuple[Verdict, ...]:
@@ -127,10 +146,8 @@ def _judge(ledger: Ledger, tallies: Tallies, rollout: Rollout, now: datetime) ->
 
 
 def _rows_of(rollout: Rollout, gate: GateSpec, rows: Sequence[TallyRow]) -> tuple[TallyRow, ...]:
-    """The rows of a gate's metric, with those of the exceedance metrics derived from it."""
-    steps = range(len(rollout.plan.steps))
-    margins = {rollout.plan.margin(gate, step) for step in steps} - {None}
-    names = {gate.metric} | {exceedance_name(gate.metric, margin) for margin in margins if margin is not None}
+    """The rows of a gate's metric, with those of the metrics derived from it."""
+    names = question(rollout.plan, gate).names
     return tuple(row for row in rows if row.metric in names)
 
 

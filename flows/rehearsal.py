@@ -5,6 +5,7 @@ Forecasts and certificates rest on it; randomness is passed in. It runs the same
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,12 +14,13 @@ from statistics import NormalDist
 from numpy.random import Generator
 
 from flows.gate_design import Question, grid, moves_threshold, per_row, planned_requests, question
+from flows.gate_fold import begin_drift
 from flows.stats.cap import CapTest
 from flows.stats.moments import Moments, Pair
 from flows.stats.news import News
 from flows.stats.populations import Durations, Events, Losses, Population, split
 from flows.stats.trial import Trial
-from registry.metric import Tally, Worse
+from registry.metric import LEVELS, Tally, Worse
 from registry.plan import GateSpec, MetricSpec, Plan, Score, Source
 from registry.rollout import FULL
 
@@ -57,7 +59,7 @@ _TYPICAL: dict[Score, tuple[float, float]] = {
 def assumed(spec: MetricSpec) -> Baseline:
     """What to expect of a metric that nobody has measured."""
     match spec.source:
-        case Source.STATUS | Source.CONTRACT:
+        case Source.STATUS | Source.CONTRACT | Source.DISAGREEMENT:
             rate = 0.005
         case Source.PREDICTION:
             rate = 0.5
@@ -95,12 +97,14 @@ def rehearse(
     good, bad = populations(plan.metrics[gate.metric], baseline, harm)
     stable, candidate = (bad, good) if flipped else (good, bad)
     trial, cap = Trial.begin(asked.design), CapTest(cap=gate.below, beta=gate.beta) if gate.below else None
+    drift = begin_drift(asked, by_unit=False)
     rows, mine, information, step, passed = 0, 0, 0.0, stay_at or 0, list[int]()
     for point in grid(plan):
         while step < len(plan.steps) and stay_at is None and _has_passed(plan, gate, step, trial, cap):
             passed.append(rows)
             step += 1
-        if step == len(plan.steps) or trial.failed_at is not None or rows >= planned_requests(plan):
+        found = trial.failed_at if drift is None else drift.found_at
+        if step == len(plan.steps) or found is not None or rows >= planned_requests(plan):
             break
         weight = plan.steps[step].weight
         new = math.ceil((point - information) / (per_row(weight) or per_row(FULL // 2)))
@@ -111,8 +115,10 @@ def rehearse(
         rows, mine = rows + new, mine + pair.candidate.n
         moved = _moved(asked, pair, baseline, 1.0 if flipped else harm, rng) if asked.moves_threshold else {}
         trial = trial.look(News(pairs=[pair], information=information, exceedances=moved))
+        drift = drift.look(_elsewhere(pair, information, harm, rng)) if drift is not None else None
         cap = cap.look(trial.sums.candidate.n, round(trial.sums.candidate.total)) if cap is not None else None
-    return Rehearsal(passed=tuple(passed), failed=rows if trial.failed_at else None, candidate=mine)
+    failed = trial.failed_at if drift is None else drift.found_at
+    return Rehearsal(passed=tuple(passed), failed=rows if failed else None, candidate=mine)
 
 
 def longest(plan: Plan) -> int:
@@ -152,6 +158,30 @@ def _moved(asked: Question, pair: Pair, baseline: Baseline, harm: float, rng: Ge
         candidate = Moments(n=pair.candidate.n, total=events, squares=events, cubes=events)
         found[margin] = [Pair(stable=pair.stable, candidate=candidate)]
     return found
+
+
+def moved_by(harm: float) -> float:
+    """How far a drift of this size moves the share of predictions above a quantile of stable's, at most."""
+    return max(abs(level - math.pow(level, harm)) for level in LEVELS)
+
+
+def _elsewhere(pair: Pair, information: float, harm: float, rng: Generator) -> dict[float, News]:
+    """Predictions above each level. Those below stable's quantile q are a share q of stable's, q ** harm of the
+    candidate's."""
+    stable = _above(rng, pair.stable.n, LEVELS)
+    candidate = _above(rng, pair.candidate.n, [level**harm for level in LEVELS])
+    return {
+        level: News(pairs=[Pair(stable=mine, candidate=theirs)], information=information)
+        for level, mine, theirs in zip(LEVELS, stable, candidate, strict=True)
+    }
+
+
+def _above(rng: Generator, n: int, levels: Sequence[float]) -> list[Moments]:
+    """How many of n predictions lie above each level."""
+    bounds = [0.0, *levels, 1.0]
+    counts = rng.multinomial(n, [upper - lower for lower, upper in itertools.pairwise(bounds)])
+    above = [int(counts[position:].sum()) for position in range(1, len(bounds) - 1)]
+    return [Moments(n=n, total=each, squares=each, cubes=each) for each in above]
 
 
 def _tail(share: float, slower: float) -> float:

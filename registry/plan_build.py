@@ -16,26 +16,41 @@ _LABEL_DTYPES = ("int", "uint", "bool", "str", "<U", "object")
 def check_against_build(plan: Plan, build: Build) -> tuple[str, ...]:
     """What keeps the plan from judging this build, each with its fix; empty when nothing does.
 
-    A build that was logged without a signature tells nothing, and so nothing is held against it.
+    A build that was logged without a signature tells nothing, and so only what needs one is held against it.
     """
-    outputs = (build.signature or {}).get("outputs")
-    if not isinstance(outputs, list) or not outputs:
-        return ()
+    told = (build.signature or {}).get("outputs")
+    outputs = [each for each in told if isinstance(each, dict)] if isinstance(told, list) else []
     return tuple(
         f"metric {name}: {problem}"
         for name, metric in plan.metrics.items()
-        if metric.source is Source.OUTCOME and metric.score not in (None, Score.OUTCOME)
-        for problem in _problems(metric, [each for each in outputs if isinstance(each, dict)], build)
+        for problem in (_problems(metric, outputs, build) if outputs else _unsigned(metric, build))
     )
 
 
+def _unsigned(metric: MetricSpec, build: Build) -> Iterator[str]:
+    """What cannot be asked of a build without a signature."""
+    if metric.source is Source.CONTRACT:
+        yield (
+            f"{build.ref} was logged without a signature of its outputs, so there is nothing to hold its answers "
+            "against; log it with signature=infer_signature(X, model.predict(X)), or remove the metric"
+        )
+
+
 def _problems(metric: MetricSpec, outputs: list[dict[str, object]], build: Build) -> Iterator[str]:
+    is_scored = metric.source is Source.OUTCOME and metric.score not in (None, Score.OUTCOME)
+    if not (is_scored or metric.source is Source.PREDICTION):
+        return
     column = metric.prediction.column if metric.prediction else None
     output = _output(column, outputs)
     if output is None:
         known = ", ".join(_names(outputs))
         hint = suggestion(column or "prediction", _names(outputs))
         yield f"{build.ref} answers {known}, and no column {column or 'prediction'} ({hint})"
+    elif metric.source is Source.PREDICTION and _is_text(output):
+        yield (
+            f"drift is measured on numbers, and {build.ref} answers type {_type(output)} there; name a column of "
+            "numbers under prediction: {column: NAME}, or remove the metric"
+        )
     elif metric.score in _PROBABILITIES and _is_label(output):
         yield (
             f"{metric.score} needs a probability, and {build.ref} answers labels only (type {_type(output)}); "
@@ -73,6 +88,10 @@ def _names(outputs: list[dict[str, object]]) -> list[str]:
 def _type(output: dict[str, object]) -> str:
     spec = output.get("tensor-spec")
     return str(spec.get("dtype")) if isinstance(spec, dict) else str(output.get("type"))
+
+
+def _is_text(output: dict[str, object]) -> bool:
+    return _type(output).startswith(("string", "str", "<U", "object", "datetime", "binary"))
 
 
 def _is_label(output: dict[str, object]) -> bool:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from registry.plan import PredictionField
 from services.telemetry.exposure import Exposure
 from services.telemetry.scores import LIMIT, Missing, Summary, number_of
-from services.telemetry.spec import Measures, Predicted
+from services.telemetry.spec import Measures
 
 
 def of_request(exposure: Exposure, measures: Measures) -> Iterator[tuple[str, float | None]]:
@@ -34,7 +35,7 @@ def of_answer(exposure: Exposure, measures: Measures) -> Iterator[tuple[str, flo
     for metric in measures.contracts:
         yield metric, contract(summary)
     for predicted in measures.predictions:
-        value = prediction(summary, predicted)
+        value = prediction(summary, predicted.field)
         yield predicted.name, value
         for metric, limit in predicted.levels:
             yield metric, None if value is None else float(value > limit)
@@ -47,8 +48,8 @@ def contract(summary: Summary) -> float | None:
     return float(summary.broken is not None)
 
 
-def prediction(summary: Summary, predicted: Predicted) -> float | None:
+def prediction(summary: Summary, field: PredictionField | None) -> float | None:
     """The first row's prediction; None where there is none that is a number."""
-    found = summary.cell(0, predicted.field)
+    found = summary.cell(0, field)
     number = None if isinstance(found, Missing) else number_of(found)
     return number if number is not None and abs(number) <= LIMIT else None

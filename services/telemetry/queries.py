@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 
@@ -12,11 +12,14 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from registry.metric import Arm, Stratum, Tally, TallyRow, UnitSums
+from registry.plan import PredictionField
 from registry.rollout import FULL
 from services.telemetry import bins, schema
+from services.telemetry.answers import prediction
 from services.telemetry.counts import Count
 from services.telemetry.outcomes import OPEN
 from services.telemetry.pulse import SECONDS
+from services.telemetry.scores import Summary
 from services.telemetry.store import WATERMARK, Store
 
 _TALLY = tuple(each.name for each in fields(Tally))
@@ -171,6 +174,28 @@ class Queries:
         )
         with self._store.read() as connection:
             return tuple(duration / 1e6 for duration in connection.scalars(query))
+
+    def stable_predictions(
+        self, model: str, version: str, field: PredictionField | None, levels: Sequence[float], limit: int = 5_000
+    ) -> tuple[tuple[float, ...], int] | None:
+        """Quantiles of the newest `limit` predictions of a build, and how many there were; None: none.
+
+        Each is one that occurred: the smallest with at least its share of the predictions at or below it.
+        """
+        table = schema.exposures
+        query = (
+            sa.select(table.c.prediction)
+            .where(table.c.model == model, table.c.assigned == version, table.c.served == version)
+            .where(table.c.failed == 0, table.c.prediction.is_not(None))
+            .order_by(table.c.id.desc())
+            .limit(limit)
+        )
+        with self._store.read() as connection:
+            found = [prediction(Summary(text), field) for text in connection.scalars(query)]
+        values = sorted(value for value in found if value is not None)
+        if not values:
+            return None
+        return tuple(values[max(math.ceil(q * len(values)) - 1, 0)] for q in levels), len(values)
 
     def coverage(self, rollout: str, metric: str) -> Coverage:
         """How far outcomes have come for a metric."""
