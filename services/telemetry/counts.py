@@ -14,6 +14,8 @@ class Count(StrEnum):
     """Lines kept as a request that was assigned to an arm."""
     SHADOWS = "shadows"
     """Lines of mirrored copies."""
+    REPEATED = "repeated"
+    """Lines of copies that say again what an earlier line said of the same request and shadow."""
     UNASSIGNED = "unassigned"
     """Lines of requests that were assigned to nothing, such as unknown paths and health checks."""
     QUARANTINED = "quarantined"

@@ -21,6 +21,7 @@ from services.telemetry.outcomes import State, read_value
 from services.telemetry.scores import same
 from services.telemetry.segments import Finder, by_id
 from services.telemetry.sheet import Sheet
+from services.telemetry.spec import RolloutSpec
 from services.telemetry.specs import Specs
 from services.telemetry.store import Store, write_tallies
 from services.telemetry.unjudged import Unjudged
@@ -38,7 +39,7 @@ _LIMIT = 2_000
 class Joiner:
     """Joins what is in the store; told by the collector when the log was read to its end."""
 
-    def __init__(self, store: Store, specs: Specs) -> None:
+    def __init__(self, store: Store, specs: Specs[RolloutSpec]) -> None:
         self._store = store
         self._specs = specs
         self._unjudged = Unjudged(store, specs)

@@ -41,7 +41,7 @@ class Summary:
     Either holds `"x": reason` where the answer is not what the model's signature promises.
     """
 
-    __slots__ = ("_columns", "_rows", "broken", "missing", "size")
+    __slots__ = ("broken", "columns", "missing", "rows", "size")
 
     def __init__(self, text: str | None) -> None:
         self.missing: Missing | None = None
@@ -49,8 +49,9 @@ class Summary:
         """How many rows the request had; None when it is not known."""
         self.broken: str | None = None
         """How the answer breaks the model's signature; None where it does not, or nothing is known of it."""
-        self._columns: list[str] = []
-        self._rows: list[list[object]] = []
+        self.columns: list[str] = []
+        self.rows: list[list[object]] = []
+        """Values by row, in the order of the columns; empty where they are missing."""
         self._read(text)
 
     def _read(self, text: str | None) -> None:
@@ -61,9 +62,9 @@ class Summary:
                 self.size = int(body["n"])
                 self.missing = Missing.TRUNCATED
                 return
-            self._columns = [str(column) for column in body["c"]]
-            self._rows = [list(row) for row in body["r"]]
-            self.size = len(self._rows)
+            self.columns = [str(column) for column in body["c"]]
+            self.rows = [list(row) for row in body["r"]]
+            self.size = len(self.rows)
         except (ValueError, TypeError, KeyError, AttributeError):
             self.missing = Missing.PREDICTION
 
@@ -72,10 +73,10 @@ class Summary:
         if self.missing is not None:
             return self.missing
         name = (field or PredictionField()).column
-        if field is None and len(self._columns) == 1:
-            name = self._columns[0]
+        if field is None and len(self.columns) == 1:
+            name = self.columns[0]
         try:
-            return self._rows[row][self._columns.index(name)]
+            return self.rows[row][self.columns.index(name)]
         except (ValueError, IndexError):
             return Missing.COLUMN
 

@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
-from services.telemetry.spec import RolloutSpec, SpecSource
+from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar
 
 ASK_AGAIN = 1_000_000
 """Microseconds after which a spec that is unknown or incomplete is asked for again."""
 _LIMIT = 1_000
 
 
-class Specs:
+class Complete(Protocol):
+    """What can be asked for again until it is whole."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing of it can change any more."""
+        ...
+
+
+SpecT = TypeVar("SpecT", bound=Complete)
+
+
+class Specs(Generic[SpecT]):
     """Remembers complete specs for ever, since plans are frozen; asks again for others, at most once a second each."""
 
-    def __init__(self, source: SpecSource) -> None:
+    def __init__(self, source: Callable[[str], SpecT | None]) -> None:
         self._source = source
-        self._known: dict[str, tuple[RolloutSpec | None, int]] = {}
+        self._known: dict[str, tuple[SpecT | None, int]] = {}
 
-    def get(self, rollout: str, now: int) -> RolloutSpec | None:
+    def get(self, rollout: str, now: int) -> SpecT | None:
         """The spec of a rollout at a time in microseconds; None while it is not known."""
         spec, asked_at = self._known.get(rollout, (None, -ASK_AGAIN))
         if (spec is not None and spec.is_complete) or now - asked_at < ASK_AGAIN:

@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine
 
 from registry.errors import SluiceError
-from services.telemetry import schema
+from services.telemetry import schema, shadow_schema  # noqa: F401  (its tables are made with the others)
 from services.telemetry.sheet import Sheet
 from services.telemetry.unit_store import changes
 

@@ -1,0 +1,90 @@
+"""Late labels of pairs: an outcome scores both answers of every stored pair of its request, each once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, RowMapping
+
+from registry.plan import MetricSpec
+from services.telemetry.outcomes import read_value
+from services.telemetry.pair_sums import ALL, PairSums
+from services.telemetry.pair_tally import take
+from services.telemetry.schema import outcomes
+from services.telemetry.scores import Missing, Summary, needs_prediction, score
+from services.telemetry.shadow_schema import pair_labels, pair_sums, pairs
+from services.telemetry.shadow_spec import ShadowSpec
+from services.telemetry.sheet import Sheet
+from services.telemetry.spec import score_of
+from services.telemetry.specs import Specs
+from services.telemetry.store import Store, write_tallies
+
+_LIMIT = 1_000
+"""Labels handled in one transaction."""
+
+
+class Labels:
+    """Scores what is in the store."""
+
+    def __init__(self, store: Store, specs: Specs[ShadowSpec]) -> None:
+        self._store = store
+        self._specs = specs
+
+    def score(self, now: int) -> int:
+        """Score the labels that are old enough at a time in microseconds, up to a bound; how many there were."""
+        with self._store.read() as connection:
+            rollouts = connection.scalars(sa.select(pairs.c.rollout).distinct()).all()
+        known = {rollout: self._specs.get(rollout, now) for rollout in rollouts}
+        return sum(self._score(rollout, spec, now) for rollout, spec in known.items() if spec and spec.labelled)
+
+    def _score(self, rollout: str, spec: ShadowSpec, now: int) -> int:
+        names = {metric.outcome or name for name, metric in spec.labelled}
+        done = sa.exists().where(pair_labels.c.pair == pairs.c.id, pair_labels.c.outcome == outcomes.c.pk)
+        age = max(metric.matures_after for _, metric in spec.labelled)
+        query = (
+            sa.select(pairs, outcomes.c.pk, outcomes.c.row, outcomes.c.name, outcomes.c.value)
+            .join(outcomes, outcomes.c.rid == pairs.c.rid)
+            .where(pairs.c.rollout == rollout, outcomes.c.name.in_(names), ~done)
+            .where(pairs.c.at <= now - round(age * 1e6))
+            .order_by(pairs.c.id, outcomes.c.pk)
+            .limit(_LIMIT)
+        )
+        with self._store.read() as connection:
+            if connection.execute(query.limit(1)).first() is None:
+                return 0
+        with self._store.write() as connection:
+            rows = connection.execute(query).mappings().all()
+            self._take(connection, rollout, spec, rows)
+        return len(rows)
+
+    def _take(self, connection: Connection, rollout: str, spec: ShadowSpec, rows: Sequence[RowMapping]) -> None:
+        sheet, sums = Sheet(), PairSums()
+        for row in rows:
+            for name, metric in spec.labelled:
+                if (metric.outcome or name) == row["name"]:
+                    stable, candidate = (_value(name, metric, row, half) for half in ("served", "copied"))
+                    take(sheet, (rollout, row["epoch"], row["bucket"], row["weight"]), name, stable, candidate)
+                    _sum(sums, name, row, stable, candidate)
+        write_tallies(self._store, connection, sheet)
+        self._store.add(connection, pair_sums, sums.rows(rollout))
+        if rows:
+            connection.execute(sa.insert(pair_labels), [{"pair": row["id"], "outcome": row["pk"]} for row in rows])
+
+
+def _value(name: str, metric: MetricSpec, row: RowMapping, half: str) -> float | None:
+    kind = score_of(name, metric)
+    summary = Summary(row[f"{half}_prediction"])
+    prediction = summary.cell(row["row"], metric.prediction) if needs_prediction(kind) else None
+    found = score(kind, metric, prediction, read_value(row["value"]))
+    return None if isinstance(found, Missing) else found
+
+
+def _sum(sums: PairSums, name: str, row: RowMapping, stable: float | None, candidate: float | None) -> None:
+    """What the report shows by segment: the difference in quality on the same requests."""
+    if stable is None or candidate is None:
+        sums.count(f"quality {name}", "missing")
+        return
+    for segment in (ALL, *json.loads(row["segments"])):
+        sums.add(f"quality {name}", "difference", candidate - stable, segment)
