@@ -159,7 +159,7 @@ class PrefectDrivers:
         body = {
             "name": run_name(rollout),
             "parameters": {"order": order},
-            "idempotency_key": f"{rollout.id}:{number}",
+            "idempotency_key": f"{rollout.id}:{rollout.requested_at.isoformat()}:{number}",
             "tags": run_tags(rollout),
             "state": {"type": "SCHEDULED"},
         }

@@ -47,7 +47,7 @@ def test_a_good_candidate_is_promoted_under_load_without_a_failed_request(stack:
 
 def test_a_failing_candidate_is_aborted_and_no_client_sees_it(stack: Stack) -> None:
     version = stack.register(failing=0.3)
-    run = stack.run_deployment("canary/canary", {"model": MODEL, "build": version})
+    run = stack.run_deployment("canary/canary", {"order": {"model": MODEL, "build": version}})
     with Load(stack.urls()["gateway"]).running() as load:
         stack.until(MODEL, lambda view: view["candidate"] == version)
         done = stack.run("rollout", "show", MODEL, "--watch", "--timeout", "300", code=None)

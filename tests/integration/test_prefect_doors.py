@@ -1,0 +1,244 @@
+"""Prefect's side, on a real server: forms explain themselves, a run of each acts on the ledger, a cancel is heeded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from registry import orders
+from registry.facts import Observed, Packed, Ready, StepEntered
+from registry.ledger.sql import SqlLedger
+from registry.orders import Request
+from registry.plan import Plan
+from registry.rollout import Ending, Phase, Rollout
+from registry.settings import OnCancel
+from services.keeper.drivers import PrefectDrivers, last_attempt
+from tests.integration.prefect_rig import ROOT, PrefectServer, prefect_server
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+WHO = Request(actor="ada", cause="cli")
+POOL = "a-pool-of-theirs"
+NAMES = [each["name"] for each in YAML(typ="safe").load((ROOT / "prefect.yaml").read_text())["deployments"]]
+RUN = """
+import sys
+from uuid import UUID
+from prefect.flow_engine import load_flow_and_flow_run, run_flow
+for each in sys.argv[1:]:
+    run, flow = load_flow_and_flow_run(UUID(each))
+    run_flow(flow, flow_run=run, return_type="state")
+"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
+    """A server to which `prefect deploy --all` was done, with a work pool that is not ours."""
+    with prefect_server(tmp_path_factory.mktemp("prefect")) as running:
+        running.ask("POST", "/work_pools/", {"name": POOL, "type": "process"})
+        words = ("-m", "prefect", "--no-prompt", "deploy", "--all")
+        running.python(*words, env={"PREFECT_DEFAULT_WORK_POOL_NAME": POOL})
+        yield running
+
+
+class House:
+    """A ledger on disk, with a stable build and rollouts at their first step; flows find it by SLUICE_STATE."""
+
+    def __init__(self, server: PrefectServer, folder: Path) -> None:
+        self.server, self.folder = server, folder
+        self.ledger = SqlLedger(f"sqlite:///{folder / 'ledger.db'}")
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def running(self, model: str) -> Rollout:
+        plan = Plan.model_validate({"model": model, "steps": [{"weight": 10}, {"weight": 50}]})
+        first = orders.deploy(self.ledger, plan=plan, version="1", request=WHO, now=self.now()).rollout
+        self._ready(first.id)
+        orders.complete(self.ledger, first.id, self.now())
+        name = orders.start(self.ledger, plan=plan, version="2", request=WHO, now=self.now()).rollout.id
+        self._ready(name)
+        for fact in (StepEntered(step=0, weight=1000, actor="d", reason="ready"), Observed(epoch=1, version="x")):
+            orders.append(self.ledger, name, lambda _, fact=fact: fact, self.now())
+        return self.ledger.rollout(name)
+
+    def _ready(self, name: str) -> None:
+        for fact in (Packed(bento="b", bento_digest="b", model_digest="m"), Ready(version="x")):
+            orders.append(self.ledger, name, lambda _, fact=fact: fact, self.now())
+
+    def create(self, name: str, order: dict[str, object]) -> str:
+        """A run of a deployment, as the form of the Prefect UI creates it."""
+        deployment = self.server.ask("GET", f"/deployments/name/{name}/{name}")["id"]
+        body = {"parameters": {"order": order}, "state": {"type": "SCHEDULED"}}
+        return str(self.server.ask("POST", f"/deployments/{deployment}/create_flow_run", body)["id"])
+
+    def run(self, *runs: str) -> list[dict[str, Any]]:
+        """Run them one after another, as a worker's process would; what Prefect then says of them."""
+        env = {"SLUICE_STATE": str(self.folder), "SLUICE_API": "http://console.example", "SLUICE_TOKEN": "x"}
+        self.server.python("-c", RUN, *runs, env=env)
+        return [self.server.ask("GET", f"/flow_runs/{each}") for each in runs]
+
+
+@pytest.fixture
+def house(server: PrefectServer, tmp_path: Path) -> House:
+    return House(server, tmp_path)
+
+
+def resolved(schema: dict[str, Any], field: dict[str, Any]) -> dict[str, Any]:
+    """A field with what it refers to."""
+    refers = field.get("$ref") or next((each["$ref"] for each in field.get("allOf", ()) if "$ref" in each), None)
+    return field if refers is None else {**schema["definitions"][refers.rpartition("/")[2]], **field}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_form_explains_itself(server: PrefectServer, name: str) -> None:
+    deployment = server.ask("GET", f"/deployments/name/{name}/{name}")
+    schema = deployment["parameter_openapi_schema"]
+    assert deployment["description"]
+    assert deployment["enforce_parameter_schema"]
+    assert list(schema["properties"]) == ["order"]
+    form = resolved(schema, schema["properties"]["order"])
+    for key, field in form["properties"].items():
+        shown = resolved(schema, field)
+        assert shown.get("description"), f"{name}.{key} is not explained"
+        assert shown["title"][0].isupper(), f"{name}.{key} has no title for people"
+        assert key in form.get("required", ()) or "default" in shown, f"{name}.{key} is neither required nor preset"
+        assert shown.get("type") in ("string", "boolean") or "enum" in shown, f"{name}.{key} would be raw JSON"
+    accountable = {"promote", "approve", "rollback"}
+    assert (name in accountable) == ({"who", "why"} <= set(form.get("required", ())))
+
+
+def test_the_scheduled_look_is_scheduled_and_nothing_else_is(server: PrefectServer) -> None:
+    found = server.ask("POST", "/deployments/filter", {})
+    assert {each["name"] for each in found if each["schedules"]} == {"watch"}
+    assert {each["work_pool_name"] for each in found} == {POOL}
+
+
+@dataclass
+class Acted:
+    """One run of every deployment, and of a driver, after they ran one after another in one process."""
+
+    house: House
+    rollouts: dict[str, Rollout]
+    runs: dict[str, dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def acted(server: PrefectServer, tmp_path_factory: pytest.TempPathFactory) -> Acted:
+    house = House(server, tmp_path_factory.mktemp("acted"))
+    rollouts = {model: house.running(model) for model in ("one", "two", "three", "delays")}
+    why = {"why": "I looked", "who": "ada"}
+    runs = {
+        "pause": house.create("pause", {"rollout": "one", **why}),
+        "resume": house.create("resume", {"rollout": rollouts["one"].id, **why}),
+        "approve": house.create("approve", {"rollout": "one", **why}),
+        "promote": house.create("promote", {"rollout": "one", **why}),
+        "rollback": house.create("rollback", {"model": "one", **why}),
+        "reject": house.create("approve", {"rollout": "two", "opinion": "reject", **why}),
+        "retry": house.create("retry", {"rollout": rollouts["two"].id}),
+        "abort": house.create("abort", {"rollout": "three"}),
+        "too late": house.create("resume", {"rollout": "three"}),
+        "watch": house.create("watch", {"look": "drivers only"}),
+    }
+    PrefectDrivers(house.ledger, server.client()).ensure(rollouts["delays"], house.now())
+    attempt = last_attempt(house.ledger, rollouts["delays"].id)
+    assert attempt is not None
+    runs["driver"] = attempt.run
+    return Acted(house, rollouts, dict(zip(runs, house.run(*runs.values()), strict=True)))
+
+
+def test_every_order_acts_on_the_ledger(acted: Acted) -> None:
+    ledger, rollouts = acted.house.ledger, acted.rollouts
+    entries = ledger.entries(rollouts["one"].id)
+    facts = [(type(entry.fact).__name__, getattr(entry.fact, "actor", "")) for entry in entries]
+    assert facts[-5:] == [
+        ("Paused", "ada"), ("Resumed", "ada"), ("Approved", "ada"), ("Promoted", "ada"), ("Baked", ""),
+    ]  # fmt: skip
+    assert ledger.rollouts(model="one")[-1].requested.strategy == "rollback"
+    assert ledger.rollout(rollouts["two"].id).ending is Ending.ABORTED
+    assert ledger.rollouts(model="two")[-1].phase is Phase.LAUNCHING
+    assert ledger.rollout(rollouts["three"].id).actor == "prefect"
+
+
+def test_a_refused_order_is_a_failed_run_that_says_why_and_what_else(acted: Acted) -> None:
+    states = {name: run["state_type"] for name, run in acted.runs.items()}
+    assert {name for name, state in states.items() if state != "COMPLETED"} == {"too late"}
+    assert states["too late"] == "FAILED"
+    message = acted.runs["too late"]["state"]["message"]
+    assert "Resumed is not possible" in message
+    assert "sluice rollout retry" in message
+
+
+def test_runs_of_orders_are_named_and_tagged(acted: Acted) -> None:
+    assert acted.runs["reject"]["name"] == "reject two"
+    assert set(acted.runs["pause"]["tags"]) >= {"sluice", "model:one", acted.rollouts["one"].id}
+
+
+def test_a_driver_is_named_after_its_rollout_and_ends_where_a_person_is_awaited(acted: Acted) -> None:
+    run, waiting = acted.runs["driver"], acted.rollouts["delays"]
+    assert (run["name"], run["state_type"]) == ("delays v2 10 %", "COMPLETED"), run["state"]
+    assert "waiting for approval" in run["state"]["message"]
+    assert set(run["tags"]) >= {"sluice", "model:delays", "version:2", waiting.id}
+    filters = {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}}
+    artifacts = acted.house.server.ask("POST", "/artifacts/filter", filters)
+    assert f"http://console.example/rollouts/{waiting.id}" in json.dumps(artifacts)
+
+
+def cancel(house: House, run: str) -> None:
+    """What the Prefect UI's Cancel does to a run that no worker has begun."""
+    answer = house.server.ask("POST", f"/flow_runs/{run}/set_state", {"state": {"type": "CANCELLED"}})
+    assert answer["status"] == "ACCEPT"
+
+
+def test_after_a_cancelled_run_a_person_decides_and_resuming_starts_another(house: House) -> None:
+    rollout = house.running("cancelled-a")
+    drivers = PrefectDrivers(house.ledger, house.server.client())
+    drivers.ensure(rollout, house.now())
+    first = last_attempt(house.ledger, rollout.id)
+    assert first is not None
+    cancel(house, first.run)
+    drivers.ensure(rollout, house.now())
+    held = house.ledger.rollout(rollout.id)
+    assert (held.phase, held.weight, held.actor) == (Phase.PAUSED, 1000, "prefect")
+    assert "sluice rollout resume" in held.reason
+    resumed = orders.resume(house.ledger, rollout.id, actor="ada", reason="a slip", now=house.now())
+    drivers.ensure(resumed, house.now())
+    second = last_attempt(house.ledger, rollout.id)
+    assert second is not None
+    assert (second.number, second.run != first.run) == (2, True)
+    drivers.ensure(resumed, house.now())
+    assert house.ledger.rollout(rollout.id).phase is Phase.RUNNING
+
+
+def test_where_the_setting_says_so_a_cancelled_run_is_replaced(house: House) -> None:
+    rollout = house.running("cancelled-b")
+    drivers = PrefectDrivers(house.ledger, house.server.client(), on_cancel=OnCancel.DRIVE)
+    drivers.ensure(rollout, house.now())
+    first = last_attempt(house.ledger, rollout.id)
+    assert first is not None
+    cancel(house, first.run)
+    drivers.ensure(rollout, house.now() + timedelta(seconds=5))
+    second = last_attempt(house.ledger, rollout.id)
+    assert second is not None
+    assert (second.run != first.run, house.ledger.rollout(rollout.id).phase) == (True, Phase.RUNNING)
+
+
+def test_a_server_that_goes_and_comes_back_gets_the_driver_it_missed(house: House) -> None:
+    rollout = house.running("restarted")
+    drivers = PrefectDrivers(house.ledger, house.server.client())
+    house.server.stop()
+    try:
+        drivers.ensure(rollout, house.now())
+        assert last_attempt(house.ledger, rollout.id) is None
+        assert house.ledger.rollout(rollout.id).phase is Phase.RUNNING
+    finally:
+        house.server.start()
+    drivers.ensure(rollout, house.now())
+    drivers.ensure(rollout, house.now())
+    body = {"flow_runs": {"tags": {"all_": [rollout.id]}}}
+    assert len(house.server.ask("POST", "/flow_runs/filter", body)) == 1
