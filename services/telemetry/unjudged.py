@@ -34,7 +34,7 @@ def keep(connection: Connection, rollout: str, before: int) -> None:
 class Unjudged:
     """Takes up what waits for its rollout."""
 
-    def __init__(self, store: Store, specs: Specs) -> None:
+    def __init__(self, store: Store, specs: Specs[RolloutSpec]) -> None:
         self._store = store
         self._specs = specs
 
