@@ -6,7 +6,7 @@ Users differ in how often they come and in how often they have the event, so tha
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.random import Generator
@@ -17,7 +17,7 @@ from registry.rollout import FULL
 
 BUCKET = 2_000
 """Rows of a time bucket."""
-_NEW, _LEFT_OUT = -1, -2
+_NEW, _LEFT_OUT = -1_000, -2_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,10 +101,9 @@ class _Crowd:
     def sums(self, bucket: int, mask: NDArray[np.bool_]) -> UnitSums:
         here = mask & (self.bucket == bucket)
         x, n = self.x[here], self.n[here]
-        return UnitSums(
-            count=x.size, sum_x=x.sum(), sum_n=n.sum(), sum_xx=x @ x, sum_xn=x @ n, sum_nn=n @ n,
-            sum_xxx=x @ (x * x), sum_xxn=x @ (x * n), sum_xnn=x @ (n * n), sum_nnn=n @ (n * n),
-        )  # fmt: skip
+        powers = (x, n, x * x, x * n, n * n, x * x * x, x * x * n, x * n * n, n * n * n)
+        names = (each.name for each in fields(UnitSums) if each.name != "count")
+        return UnitSums(count=x.size, **{name: float(each.sum()) for name, each in zip(names, powers, strict=True)})
 
 
 def _empty(metric: str, stratum: Stratum, weight: int) -> list[TallyRow]:
