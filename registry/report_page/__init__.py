@@ -26,35 +26,35 @@ _RATIO_TONES = {"AS ASKED": "good", "MISMATCH": "bad", "NOT TESTED": "plain"}
 
 def page(report: Report) -> str:
     """The page. The same report gives the same bytes."""
+    style = Markup(styles())  # noqa: S704
+    return environment().get_template("report.html").render(shown(report), style=style, style_hash=style_hash())
+
+
+def shown(report: Report) -> dict[str, object]:
+    """What the page's templates, and its parts on other pages, show of a report."""
     rollout = report.rollout
     requests = [(row.stable.requests, row.candidate.requests) for row in report.exposures if 0 < row.weight < 100]
-    return (
-        _environment()
-        .get_template("report.html")
-        .render(
-            report=report,
-            r=rollout,
-            state=state(rollout),
-            tone=tone(rollout),
-            headline=headline(report),
-            steps=report.steps,
-            gates=[(gate, Markup(sequence_chart(gate, f"s{i}"))) for i, gate in enumerate(report.gates)],  # noqa: S704
-            weight_chart=Markup(weight_chart(report, "w")),  # noqa: S704
-            exposures=report.exposures,
-            compared=sum(stable + candidate for stable, candidate in requests),
-            candidate_requests=sum(candidate for _, candidate in requests),
-            ratio=report.sample_ratio,
-            coverage=report.coverage,
-            timeline=report.timeline,
-            plan=_yaml(report.plan),
-            style=Markup(style()),  # noqa: S704
-            style_hash=style_hash(),
-            tones=TONES,
-            marks=MARKS,
-            step_tones=_STEP_TONES,
-            ratio_tones=_RATIO_TONES,
-        )
-    )
+    return {
+        "report": report,
+        "r": rollout,
+        "state": state(rollout),
+        "tone": tone(rollout),
+        "headline": headline(report),
+        "steps": report.steps,
+        "gates": [(gate, Markup(sequence_chart(gate, f"s{i}"))) for i, gate in enumerate(report.gates)],  # noqa: S704
+        "weight_chart": Markup(weight_chart(report, "w")),  # noqa: S704
+        "exposures": report.exposures,
+        "compared": sum(stable + candidate for stable, candidate in requests),
+        "candidate_requests": sum(candidate for _, candidate in requests),
+        "ratio": report.sample_ratio,
+        "coverage": report.coverage,
+        "timeline": report.timeline,
+        "plan": yaml_text(report.plan),
+        "tones": TONES,
+        "marks": MARKS,
+        "step_tones": _STEP_TONES,
+        "ratio_tones": _RATIO_TONES,
+    }
 
 
 def picture(chart: str) -> str:
@@ -63,14 +63,20 @@ def picture(chart: str) -> str:
 
 
 @cache
-def style() -> str:
+def styles() -> str:
     """The page's styles."""
-    return "\n".join(_css(name) for name in ("colours.css", "page.css", "chart.css"))
+    return "\n".join(_css(name) for name in ("colours.css", "page.css", "parts.css", "chart.css", "layout.css"))
+
+
+@cache
+def part_styles() -> str:
+    """The styles of the page's parts, for pages that show some of them."""
+    return "\n".join(_css(name) for name in ("colours.css", "parts.css", "chart.css"))
 
 
 def style_hash() -> str:
     """What a content security policy says to allow exactly these styles."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(style().encode()).digest()).decode()
+    return "sha256-" + base64.b64encode(hashlib.sha256(styles().encode()).digest()).decode()
 
 
 @cache
@@ -79,7 +85,8 @@ def _css(name: str) -> str:
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Templates and filters of the page and its parts."""
     environment = Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=True, trim_blocks=True)
     environment.filters |= {
         "clock": clock, "count": count, "day": day, "figure": figure, "lasting": lasting, "share": share,
@@ -88,7 +95,7 @@ def _environment() -> Environment:
     return environment
 
 
-def _yaml(plan: dict[str, object]) -> str:
+def yaml_text(plan: dict[str, object]) -> str:
     """The plan as people write it."""
     text, writer = io.StringIO(), YAML(typ="safe", pure=True)
     writer.default_flow_style = None
