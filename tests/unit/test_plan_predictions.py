@@ -1,0 +1,84 @@
+"""Metrics of predictions and answers in a plan: what each may say, and what a build must tell for them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from registry.build import Build, BuildRef
+from registry.documents import read_plan
+from registry.errors import InvalidDocument
+from registry.plan import Plan, thresholds_of
+from registry.plan_build import check_against_build
+
+GOOD = """\
+kind: plan
+model: delays
+metrics:
+  drift: {source: prediction, prediction: {column: probability}, tolerance: 5%}
+  contract: {source: contract}
+gates:
+  - {metric: contract, below: 1%}
+guardrails:
+  - {metric: drift, alpha: 0.01}
+steps:
+  - {weight: 10}
+"""
+
+
+def plan() -> Plan:
+    return read_plan(GOOD, "plan.yaml")
+
+
+def test_predictions_are_a_guardrail_and_contracts_may_gate() -> None:
+    metric = plan().metrics["drift"]
+    assert metric.tolerated == 0.05
+    assert not metric.is_binary
+    assert plan().metrics["contract"].is_binary
+    assert thresholds_of("drift", metric) == ("drift@0.1", "drift@0.25", "drift@0.5", "drift@0.75", "drift@0.9")
+    assert Plan.model_validate(plan().document()) == plan()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "line", "words"),
+    [
+        ("- {metric: drift, alpha: 0.01}", "- {metric: drift, margin: 5%}", 9, "only stops, so it has no margin"),
+        ("gates:\n", "gates:\n  - {metric: drift, margin: 5%}\n", 7, "move it to guardrails"),
+        ("tolerance: 5%", "worse: lower", 4, "neither better nor worse"),
+        ("tolerance: 5%", "tolerance: 60%", 4, "0.5"),
+        ("tolerance: 5%", "quantile: 0.5", 4, "quantile means nothing for source: prediction"),
+        ("tolerance: 5%", "matures_after: 1h", 4, "matures_after means nothing for source: prediction"),
+        ("{column: probability}", "{column: probability, positive: 1}", 4, "no class is positive"),
+        ("{source: contract}", "{source: contract, tolerance: 5%}", 5, "tolerance means nothing for source: contract"),
+        ("{source: contract}", "{source: contract, worse: lower}", 5, "higher is always worse"),
+        ("{source: contract}", "{source: contracts}", 5, "did you mean contract"),
+    ],
+)
+def test_what_would_be_inert_is_an_error_with_its_place(before: str, after: str, line: int, words: str) -> None:
+    with pytest.raises(InvalidDocument) as refused:
+        read_plan(GOOD.replace(before, after), "plan.yaml")
+    told = [str(problem) for problem in refused.value.problems]
+    assert any(words in each and each.startswith(f"plan.yaml:{line}:") for each in told), told
+
+
+def build(*outputs: dict[str, Any]) -> Build:
+    signature = {"outputs": list(outputs)} if outputs else None
+    return Build(ref=BuildRef(model="delays", version="2"), source="m-1", signature=signature)
+
+
+def test_a_build_whose_answers_can_be_judged_is_fine() -> None:
+    assert check_against_build(plan(), build({"type": "double", "name": "probability"})) == ()
+
+
+@pytest.mark.parametrize(
+    ("outputs", "words"),
+    [
+        ((), "without a signature of its outputs"),
+        (({"type": "double", "name": "score"},), "no column probability"),
+        (({"type": "string", "name": "probability"},), "drift is measured on numbers"),
+    ],
+)
+def test_a_build_that_cannot_be_judged_is_refused_with_the_fix(outputs: tuple[dict[str, Any], ...], words: str) -> None:
+    [problem] = check_against_build(plan(), build(*outputs))
+    assert words in problem
