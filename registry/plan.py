@@ -7,11 +7,24 @@ import json
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    model_validator,
+)
 
+from registry.connections import FALLBACK
 from registry.metric import LEVELS, Worse, level_name
 from registry.plan_rules import BrokenRules, broken_rules
 from registry.units import Duration, Share, Weight
+
+VARIATION = r"^[a-z0-9]([a-z0-9.-]{0,34}[a-z0-9])?$"
+"""What a variation may be called."""
 
 
 class Strategy(StrEnum):
@@ -236,6 +249,33 @@ class Shadow(Document):
     """What follows once every gate has passed: a rollout of the same build by this plan's steps; none: nothing."""
 
 
+VariationName = Annotated[str, Field(pattern=VARIATION)]
+
+
+class Experiment(Document):
+    """Variations that already hold a build share an audience for a while, and each is compared with the control."""
+
+    variations: dict[VariationName, Annotated[int, Field(ge=1, le=10_000)]] = Field(min_length=2, max_length=20)
+    """Who takes part, with relative whole weights; the plan's own variation is the control."""
+    audience: str = FALLBACK
+    """Whose requests they share; default: of those that no audience takes."""
+    goal: GateSpec
+    """What a variation must be shown to do: be better than the control, or with a margin no worse than that. alpha is
+    the chance that any is wrongly found to do so, and that any is wrongly found worse; the comparisons divide it."""
+    guardrails: tuple[GateSpec, ...] = ()
+    """Rules that stop a variation; each alpha, too, is divided among the comparisons."""
+    holdout: Annotated[Weight, Field(lt=10_000)] = 0
+    """The share of units, in per cent, that stays with the control and is not counted."""
+    starts: AwareDatetime | None = None
+    """When it begins; none: at once."""
+    max_time: Duration = Field(gt=0)
+    """Time after which it ends, decided or not. It ends sooner once every variation was shown to reach the goal."""
+    soak: Duration = 0.0
+    """Time that it lasts at least."""
+    then: Literal["conclude", "promote"] = "conclude"
+    """What follows a variation that reached the goal: a person decides, or its build takes the control's place."""
+
+
 class Deadline(Document):
     """What happens to a rollout that takes too long. Never promote."""
 
@@ -288,7 +328,7 @@ class Plan(Document):
     """What this document is."""
     model: str = Field(pattern=r"^[^/:\x00-\x1f]{1,200}$")
     """The MLflow registered model."""
-    variation: str = Field(default="default", pattern=r"^[a-z0-9]([a-z0-9.-]{0,34}[a-z0-9])?$")
+    variation: str = Field(default="default", pattern=VARIATION)
     """The slot of the model that the candidate is for."""
     trigger: Trigger | None = None
     """The change in MLflow that starts a rollout; none: people and schedules start them."""
@@ -304,6 +344,8 @@ class Plan(Document):
     """Rules that must pass before a step is left."""
     guardrails: tuple[GateSpec, ...] = ()
     """Rules that may only stop."""
+    ab: Experiment | None = None
+    """How variations are compared, under strategy: ab."""
     shadow: Shadow | None = None
     """How a candidate is compared on copies of requests, under strategy: shadow."""
     steps: tuple[Step, ...] = Field(min_length=1, max_length=100)
@@ -346,8 +388,14 @@ class Plan(Document):
         """The relative harm that `gate` must rule out at `step` (counted from 0)."""
         return self.steps[step].margins.get(gate.metric, gate.margin)
 
-    def staged(self, strategy: str) -> Plan:
-        """The plan as a rollout of this strategy follows it: a shadow has one step, whose weight is of copies."""
+    def staged(self, strategy: str, variation: str | None = None) -> Plan:
+        """The plan as a rollout of this strategy follows it.
+
+        A shadow has one step, whose weight is of copies; a comparison one, whose weight is this variation's beside the
+        control.
+        """
+        if strategy == Strategy.AB and self.ab is not None and variation is not None:
+            return compared(self, self.ab, variation)
         if strategy != Strategy.SHADOW or self.shadow is None:
             return self
         shadow = self.shadow
@@ -358,6 +406,28 @@ class Plan(Document):
                 "deadline": None,
             }
         )  # fmt: skip
+
+
+def compared(plan: Plan, ab: Experiment, variation: str) -> Plan:
+    """The plan of one comparison of an experiment: a variation with the control, at its part of alpha.
+
+    With m comparisons each has alpha / m (Bonferroni), so that the chances hold for all of them together.
+    """
+    weights, many = ab.variations, len(ab.variations) - 1
+    mine = weights.get(variation, 0)
+    pair = mine + weights.get(plan.variation, 0)
+    of_all = pair / sum(weights.values()) * (1 - ab.holdout / 10_000)
+    alpha = ab.goal.alpha / many
+    goal = ab.goal.model_copy(update={"alpha": alpha, "beta": alpha, "margin": ab.goal.margin or 0.0})
+    guardrails = tuple(each.model_copy(update={"alpha": each.alpha / many}) for each in ab.guardrails)
+    requests = plan.expect.requests_per_day * of_all * ab.max_time / 86_400 if plan.expect else None
+    return plan.model_copy(
+        update={
+            "strategy": Strategy.AB, "gates": (goal,), "guardrails": guardrails, "deadline": None,
+            "steps": (Step.model_construct(weight=round(10_000 * mine / pair), soak=ab.soak),),
+            "expect": Expect.model_construct(requests_per_day=max(round(requests), 1)) if requests else None,
+        }
+    )  # fmt: skip
 
 
 _RECORDED = {"recorded": True}

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from registry.metric import Worse
+from registry.settings import champion_alias
 from registry.units import format_duration, format_share, format_weight
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 FULL = 10_000
 ALPHA_LIMIT = 0.1
 """The most that all gates together may cost: the chance that an equal candidate is ever stopped."""
-CHAMPION = "champion"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,20 +56,21 @@ def broken_rules(plan: Plan) -> tuple[Broken, ...]:
     """Every broken rule, in order of the document."""
     return (
         *_trigger(plan), *_metrics(plan), *_names(plan), *_twice(plan), *_roles(plan), *_alphas(plan),
-        *_weights(plan), *_steps(plan), *_ladders(plan), *_deadline(plan), *_shadow(plan),
+        *_weights(plan), *_steps(plan), *_ladders(plan), *_deadline(plan), *_shadow(plan), *_ab(plan),
     )  # fmt: skip
 
 
 def _trigger(plan: Plan) -> Iterator[Broken]:
-    alias = plan.trigger.alias if plan.trigger else None
-    if alias is not None and (alias == CHAMPION or alias.startswith(f"{CHAMPION}-")):
+    alias, champion = plan.trigger.alias if plan.trigger else None, champion_alias()
+    if alias is not None and (alias == champion or alias.startswith(f"{champion}-")):
         message = f"the alias {alias} is set by sluice itself when a candidate is promoted"
         yield Broken(at=("trigger", "alias"), message=message, fix="use another, such as candidate")
 
 
 def _metrics(plan: Plan) -> Iterator[Broken]:
     in_shadow = (*plan.shadow.gates, *plan.shadow.guardrails) if plan.shadow is not None else ()
-    gated = {gate.metric for gate in (*plan.gates, *plan.guardrails, *in_shadow)}
+    in_ab = (plan.ab.goal, *plan.ab.guardrails) if plan.ab is not None else ()
+    gated = {gate.metric for gate in (*plan.gates, *plan.guardrails, *in_shadow, *in_ab)}
     for name, metric in plan.metrics.items():
         for key, message, fix in _metric(name, metric):
             yield Broken(at=("metrics", name, *key), message=message, fix=fix)
@@ -287,3 +288,34 @@ def _shadow(plan: Plan) -> Iterator[Broken]:
     if shadow.then is not None and not shadow.gates:
         message = "without a gate nothing can tell whether the candidate may go on"
         yield Broken(at=("shadow", "then"), message=message, fix="add a gate under shadow, or remove then")
+
+
+def _ab(plan: Plan) -> Iterator[Broken]:
+    """The rules of gates hold for the goal and the guardrails of an experiment as well, at their own places."""
+    ab = plan.ab
+    if ab is None:
+        if plan.strategy == "ab":
+            message = "strategy: ab needs to know which variations to compare, by what, and how long"
+            fix = f"write ab: {{variations: {{{plan.variation}: 1, b: 1}}, goal: {{metric: NAME}}, max_time: 14d}}"
+            yield Broken(at=("strategy",), message=message, fix=fix)
+        return
+    if plan.strategy == "ab" and plan.trigger is not None:
+        message = "an experiment compares builds that are deployed: it has no candidate that a trigger could name"
+        yield Broken(at=("trigger",), message=message, fix="remove it, or write strategy: canary")
+    if plan.variation not in ab.variations:
+        message = f"the plan's own variation {plan.variation} is the control, and takes no part"
+        yield Broken(at=("ab", "variations"), message=message, fix=f"add {plan.variation}: 1")
+        return
+    if "beta" in ab.goal.model_fields_set:
+        message = "in an experiment alpha is the chance of either mistake"
+        yield Broken(at=("ab", "goal", "beta"), message=message, fix="remove it")
+    whole = plan.staged("ab", next(name for name in ab.variations if name != plan.variation)).model_copy(
+        update={"gates": (ab.goal.model_copy(update={"margin": ab.goal.margin or 0.0}),), "guardrails": ab.guardrails}
+    )
+    for rule in (*_names(whole), *_twice(whole), *_roles(whole), *_alphas(whole)):
+        section, *rest = rule.at
+        inner = ("goal", *rest[1:]) if section == "gates" else (section, *rest)
+        yield replace(rule, at=("ab", *inner))
+    if ab.max_time <= ab.soak:
+        message = f"the experiment would end before it has lasted {format_duration(ab.soak)}"
+        yield Broken(at=("ab", "max_time"), message=message, fix=f"write a max_time above {format_duration(ab.soak)}")

@@ -123,7 +123,7 @@ class Rollout:
     @cached_property
     def plan(self) -> Plan:
         """The plan as this rollout follows it."""
-        return Plan.recorded(self.requested.plan).staged(self.requested.strategy)
+        return Plan.recorded(self.requested.plan).staged(self.requested.strategy, self.requested.variation)
 
     @property
     def candidate(self) -> BuildRef:
