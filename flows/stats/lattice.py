@@ -103,5 +103,5 @@ def _convolve(a: Masses, b: Masses) -> Masses:
         return np.convolve(a, b)
     size = a.size + b.size - 1
     length = fft.next_fast_len(size, real=True)
-    product = fft.irfft(fft.rfft(a, length) * fft.rfft(b, length), length)[:size]
+    product: Masses = fft.irfft(fft.rfft(a, length) * fft.rfft(b, length), length)[:size]
     return np.maximum(product, 0.0)

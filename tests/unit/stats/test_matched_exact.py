@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
-from scipy.stats import binom
+import math
 
-from flows.stats.matched import CoinTest, Discordant, harm
+import numpy as np
+import pytest
+from scipy.stats import binom, norm
+
+from flows.stats.matched import CoinTest, DifferenceTest, Discordant, difference_score, harm
+from flows.stats.moments import Moments
+from flows.stats.populations import moments
+from flows.stats.scores import Score
 from flows.stats.spending import Budget
 
 BUDGET = Budget(alpha=0.05, information=100.0)
@@ -42,3 +48,52 @@ def test_discordant_pairs_of_several_batches_add() -> None:
     up, down = (harm(CoinTest(budget=BUDGET), pairs, 20.0, worse_is_higher=higher) for higher in (True, False))
     assert (up.heads, up.throws) == (8, 14)
     assert (down.heads, down.throws) == (6, 14)
+
+
+D = np.array([0.5, -1.0, 2.0, 0.25, 3.0])
+
+
+def test_the_score_of_differences_has_the_moments_of_their_sum() -> None:
+    found = difference_score(moments(D), margin=0.1)
+    centred = D - D.mean()
+    assert math.isclose(found.value, (D - 0.1).sum())
+    assert math.isclose(found.randomisation, 5 * D.var(ddof=1))
+    assert math.isclose(found.third, (centred**3).sum())
+    assert difference_score(moments(D[:1]), margin=0.1) == Score(value=0.4)
+    assert difference_score(Moments()) == Score()
+    flat = Moments(n=3, total=3.0, squares=3.0 - 1e-9, cubes=3.0)
+    assert difference_score(flat).randomisation == 0.0
+    assert difference_score(moments(D[:2])).randomisation == pytest.approx(2 * D[:2].var(ddof=1))
+
+
+def test_the_interval_of_a_mean_difference_at_one_look() -> None:
+    values = np.random.default_rng(1).normal(0.3, 1.0, 80)
+    values -= values.mean() - 0.3
+    test = DifferenceTest.begin(BUDGET).look(moments(values), 80.0)
+    z = norm.isf(BUDGET.spent(80.0))
+    reach = z * values.std(ddof=1) / math.sqrt(80)
+    low, high = test.interval
+    assert test.mean == pytest.approx(0.3)
+    assert low == pytest.approx(0.3 - reach, abs=0.03)
+    assert high == pytest.approx(0.3 + reach, abs=0.03)
+    assert low is not None
+    assert test.above.rejected == (low > 0)
+    assert not test.below.rejected
+
+
+def test_both_directions_are_found_and_batches_of_one_are_no_loophole() -> None:
+    values = np.random.default_rng(2).normal(0.0, 1.0, 60) + 1.0
+    test = DifferenceTest.begin(BUDGET)
+    for i, value in enumerate(values):
+        test = test.look(moments(np.array([value])), i + 1.0)
+    whole = DifferenceTest.begin(BUDGET).look(moments(values), 60.0)
+    assert test.above.rejected
+    assert test.above.score.variance == pytest.approx(whole.above.score.variance)
+    assert DifferenceTest.begin(BUDGET).look(moments(-values), 60.0).below.rejected
+    assert not test.below.rejected
+
+
+def test_before_the_first_difference_nothing_is_known() -> None:
+    empty = DifferenceTest.begin(BUDGET)
+    assert (empty.mean, empty.interval) == (None, (None, None))
+    assert empty.look(moments(D[:1]), 1.0).interval == (None, None)
