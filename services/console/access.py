@@ -12,8 +12,9 @@ from starlette.requests import Request
 from services.console.tokens import Caller, Tokens
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-OPEN = frozenset({"/healthz", "/login", "/webhooks/mlflow"})
-"""Paths that ask for no token: one says only that the process lives, one takes the token, one checks a signature."""
+OPEN = frozenset({"/healthz", "/login", "/parts.css", "/webhooks/mlflow"})
+"""Paths that ask for no token: one says only that the process lives, one takes the token, one is a
+style sheet, one checks a signature."""
 
 
 def caller(request: Request, tokens: Tokens) -> Caller | None:

@@ -14,7 +14,7 @@ import pytest
 
 from registry import orders
 from registry.report import ArmCounts, Evidence, Exposure, OutcomeCoverage, Report, SampleRatio, report
-from registry.report_page import page, picture, style, style_hash
+from registry.report_page import page, picture, styles, style_hash
 from registry.report_page.scale import Scale, round_step
 from registry.report_page.sequence_chart import sequence_chart
 from registry.report_page.weight_chart import weight_chart
@@ -145,7 +145,7 @@ def test_the_page_asks_for_nothing_from_outside(promoted: Report) -> None:
     assert not re.search(r"url\((?!#)|@import", page(promoted))
     policy = next(each["content"] for tag, each in tags if each.get("http-equiv") == "Content-Security-Policy")
     assert policy == f"default-src 'none'; style-src '{style_hash()}'"
-    assert f"<style>{style()}</style>" in page(promoted), "the hash is that of the styles as they stand there"
+    assert f"<style>{styles()}</style>" in page(promoted), "the hash is that of the styles as they stand there"
 
 
 def test_charts_are_told_to_those_who_do_not_see_them(promoted: Report) -> None:

@@ -34,18 +34,18 @@ def effect(order: str, rollout: Rollout) -> str:
     weight = format_weight(rollout.weight)
     match order:
         case "pause":
-            return f"{candidate} keeps {weight} of the requests until somebody resumes. Guardrails may still abort."
+            return f"{candidate} keeps {weight} % of the requests until somebody resumes. Guardrails may still abort."
         case "resume":
             return f"The plan goes on {_where(rollout)}."
         case "approve":
             return f"Step {rollout.step + 1} may be left once its gates have passed. {_next(rollout)}"
         case "promote":
             return (
-                f"{candidate} gets every request now, {weight} until now, whatever its gates say. "
+                f"{candidate} gets every request now, {weight} % until now, whatever its gates say. "
                 f"It is recorded as your override. {stable} {_kept(rollout)}."
             )
         case "abort":
-            return f"{stable} gets every request back at once ({candidate} has {weight}); {candidate} is stopped."
+            return f"{stable} gets every request back at once ({candidate} has {weight} %); {candidate} is stopped."
         case "retry":
             return f"{candidate} is tried once more from the first step, by the plan that is applied now."
         case _:
@@ -55,13 +55,13 @@ def effect(order: str, rollout: Rollout) -> str:
 def _where(rollout: Rollout) -> str:
     if rollout.step < 0:
         return "with its launch"
-    return f"at step {rollout.step + 1} of {len(rollout.plan.steps)}, {format_weight(rollout.weight)}"
+    return f"at step {rollout.step + 1} of {len(rollout.plan.steps)}, {format_weight(rollout.weight)} %"
 
 
 def _next(rollout: Rollout) -> str:
     steps = rollout.plan.steps
     if rollout.step + 1 < len(steps):
-        return f"Next is step {rollout.step + 2}: {format_weight(steps[rollout.step + 1].weight)}."
+        return f"Next is step {rollout.step + 2}: {format_weight(steps[rollout.step + 1].weight)} %."
     return "It is the last: next is promotion."
 
 

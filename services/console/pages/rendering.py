@@ -6,18 +6,27 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+from jinja2 import ChoiceLoader, Environment, FileSystemLoader
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.templating import Jinja2Templates
 
 from registry.errors import NotFound, SluiceError
+from registry.report_page import environment
 from services.console.ports import Desk
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 Found = dict[str, object]
 
-_TEMPLATES = Jinja2Templates(directory=Path(__file__).parent.parent / "templates")
+_REPORT = environment()
+_ENVIRONMENT = Environment(
+    loader=ChoiceLoader([FileSystemLoader(Path(__file__).parent.parent / "templates"), _REPORT.loader]),  # type: ignore[list-item]
+    autoescape=True,
+    trim_blocks=True,
+)
+_ENVIRONMENT.filters |= _REPORT.filters
+_TEMPLATES = Jinja2Templates(env=_ENVIRONMENT)
 
 
 def template(desk: Desk, name: str, find: Callable[[Request], Found]) -> Endpoint:
@@ -46,22 +55,9 @@ def moment(at: datetime) -> str:
     return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def span(seconds: float) -> str:
-    """A duration with its two largest units."""
-    whole = int(seconds)
-    parts = [(whole // 86400, "d"), (whole % 86400 // 3600, "h"), (whole % 3600 // 60, "min"), (whole % 60, "s")]
-    first = next((index for index, (count, _) in enumerate(parts) if count), 3)
-    return " ".join(f"{count} {unit}" for count, unit in parts[first : first + 2] if count) or "0 s"
-
-
-def figure(value: float | None) -> str:
-    """A number with three significant digits; a dash where there is none."""
-    return "–" if value is None else f"{value:.3g}"
-
-
 def per_cent(value: float | None) -> str:
     """A share in per cent, as it was given in per cent."""
     return "–" if value is None else f"{value:.3g} %"
 
 
-_TEMPLATES.env.filters.update(moment=moment, span=span, figure=figure, per_cent=per_cent)
+_ENVIRONMENT.filters |= {"moment": moment, "per_cent": per_cent}

@@ -7,17 +7,19 @@ from urllib.parse import quote, urlencode
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from registry import orders
 from registry.errors import SluiceError
+from registry.report import report
+from registry.report_page import page as report_page
+from registry.report_page import shown, style_hash
 from services.console.acts import Asked, find
 from services.console.acts.rollouts import ORDERS, fact_json
-from services.console.pages.bars import bar
 from services.console.pages.effects import effect, possible
 from services.console.pages.rendering import Endpoint, Found, template
-from services.console.pages.views import view
 from services.console.ports import Desk
+from services.console.problems import problem
 from services.console.recording import Recorder, allow
 from services.console.tokens import Caller
 
@@ -32,11 +34,11 @@ def page(desk: Desk) -> Endpoint:
         rollout = orders.find(desk.ledger, request.path_params["id"])
         caller: Caller = request.state.caller
         admitted = [name for name in possible(rollout) if caller.role >= ORDERS[name][1]]
-        shown = view(desk, rollout)
+        found = report(desk.ledger, rollout, desk.clock(), desk.evidence(rollout))
         return {
-            "view": shown,
-            "bars": {gate.metric: bar(gate) for gate in shown.gates},
-            "plan": rollout.plan,
+            **shown(found),
+            "view": found.rollout,
+            "steps_planned": rollout.plan.steps,
             "facts": [fact_json(entry) for entry in reversed(desk.ledger.entries(rollout.id))],
             "acts": {name: effect(name, rollout) for name in admitted},
             "refused": request.query_params.get("refused"),
@@ -73,3 +75,20 @@ def order(desk: Desk) -> Endpoint:
 
     return endpoint
 
+
+def whole_report(desk: Desk) -> Endpoint:
+    """The report as the page that can be saved and sent: its styles are inside, and nothing else is admitted."""
+
+    async def endpoint(request: Request) -> Response:
+        def make() -> str:
+            rollout = orders.find(desk.ledger, request.path_params["id"])
+            return report_page(report(desk.ledger, rollout, desk.clock(), desk.evidence(rollout)))
+
+        try:
+            html = await run_in_threadpool(make)
+        except SluiceError as error:
+            return problem(error)
+        policy = f"default-src 'none'; style-src '{style_hash()}'; frame-ancestors 'none'"
+        return HTMLResponse(html, headers={"content-security-policy": policy})
+
+    return endpoint

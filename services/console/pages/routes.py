@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Route
 
+from registry.report_page import part_styles
 from services.console.pages import activity, login, model, overview, rollout, rollouts
 from services.console.ports import Desk
 from services.console.tokens import Tokens
@@ -15,9 +18,16 @@ def page_routes(desk: Desk, tokens: Tokens) -> list[Route]:
         Route("/", overview.page(desk), methods=["GET"]),
         Route("/rollouts", rollouts.page(desk), methods=["GET"]),
         Route("/rollouts/{id}", rollout.page(desk), methods=["GET"]),
+        Route("/rollouts/{id}/report", rollout.whole_report(desk), methods=["GET"]),
         Route("/rollouts/{id}/{act}", rollout.order(desk), methods=["POST"]),
         Route("/models/{model}", model.page(desk), methods=["GET"]),
         Route("/activity", activity.page(desk), methods=["GET"]),
+        Route("/parts.css", parts_css, methods=["GET"]),
         Route("/login", login.page(tokens), methods=["GET", "POST"]),
         Route("/logout", login.leave, methods=["POST"]),
     ]
+
+
+async def parts_css(_: Request) -> Response:
+    """The styles of the report's parts: the pages that show them have no other."""
+    return Response(part_styles(), media_type="text/css", headers={"cache-control": "max-age=3600"})

@@ -1,0 +1,99 @@
+"""A console in a thread over a SQLite ledger whose rollouts were judged by the real gates, for a real browser."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import uvicorn
+
+from flows.trying import try_out
+from registry import orders
+from registry.build import Build, BuildRef
+from registry.ledger.calls import MemoryCalls
+from registry.ledger.sql import SqlLedger
+from registry.orders import Request
+from registry.plan import Plan
+from registry.report import Evidence
+from registry.rollout import Rollout
+from services.console.acts import Role
+from services.console.app import create
+from services.console.ports import Desk
+from services.console.tokens import Tokens
+from tests.acceptance.given import PLAN, Given
+
+ADMIN = "the-admins-token"
+WHO = Request(actor="ada", cause="cli")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Console:
+    """Where it answers, and what it stands on."""
+
+    url: str
+    ledger: SqlLedger
+    tokens: Tokens
+
+    def token(self, name: str, role: Role) -> str:
+        """A new token."""
+        return self.tokens.give(name, role, actor="ada", now=datetime.now(UTC))
+
+    def order(self, name: str, rollout: str) -> None:
+        """An order from elsewhere, such as the CLI."""
+        getattr(orders, name)(self.ledger, rollout, actor="bob", reason="from the CLI", now=datetime.now(UTC))
+
+
+@contextmanager
+def console(folder: Path) -> Iterator[Console]:
+    """A console over an empty ledger; stopped when the block is left."""
+    ledger = SqlLedger(f"sqlite:///{folder / 'ledger.db'}")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    app = create(_desk(ledger), hosts=["127.0.0.1"])
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error"))
+    server.config.timeout_graceful_shutdown = 1
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    try:
+        while not server.started:
+            time.sleep(0.02)
+        yield Console(url=f"http://127.0.0.1:{port}", ledger=ledger, tokens=Tokens(ledger, ADMIN))
+    finally:
+        server.should_exit = True
+        thread.join(10)
+        ledger.close()
+
+
+def judged(ledger: SqlLedger, model: str, *, requests: int, loss: float = 0.526, errors: float = 0.001) -> Rollout:
+    """A canary whose gates judged this many requests."""
+    plan = {**PLAN, "model": model}
+    return Given(plan, ledger=ledger, candidate=loss, errors=errors).runs(requests).rollout
+
+
+def _desk(ledger: SqlLedger) -> Desk:
+    return Desk(
+        ledger=ledger,
+        calls=MemoryCalls(),
+        clock=lambda: datetime.now(UTC),
+        plan=lambda model, variation: Plan.model_validate({**PLAN, "model": model, "variation": variation}),
+        resolve=lambda model, name: BuildRef(model=model, version=name),
+        builds=lambda model: [Build(ref=BuildRef(model=model, version=version), source="runs:/x") for version in "12"],
+        record_outcomes=lambda items: {"accepted": len(items)},
+        requests=lambda rollout: (900, 100) if rollout.has_exposure else None,
+        evidence=lambda rollout: Evidence(),
+        try_out=lambda model, metadata, unit: try_out(ledger, model, metadata, unit),
+        look_at_catalog=lambda: (),
+        metrics=lambda: b"",
+        counts=lambda: {},
+        admin_token=ADMIN,
+        webhook_secret="w",
+        session_secret="s",
+        links={"gateway": "http://127.0.0.1:1", "mlflow": "http://127.0.0.1:2", "prefect": "http://127.0.0.1:3"},
+    )
