@@ -26,6 +26,8 @@ class Requested:
     actor: str
     cause: str
     """The door: cli, prefect, console, alias:candidate, stage:Production, tag:deploy=yes, keeper."""
+    experiment: str | None = None
+    """ab: the experiment that this comparison of a variation with the control belongs to."""
     former_stages: dict[str, str] = field(default_factory=dict)
     """Stage triggers: the stages that versions had before the move that asked for this. They get them back unless it is
     promoted."""

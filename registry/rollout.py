@@ -143,6 +143,16 @@ class Rollout:
         return self.requested.strategy == Strategy.SHADOW
 
     @property
+    def is_comparison(self) -> bool:
+        """Whether it compares a variation of an experiment with the control: both hold their builds already."""
+        return self.requested.strategy == Strategy.AB
+
+    @property
+    def is_aside(self) -> bool:
+        """Whether it leaves what its target serves alone, and so keeps no other from the target."""
+        return self.is_shadow or self.is_comparison
+
+    @property
     def is_judged(self) -> bool:
         """Whether gates decide. What a person puts in or takes back at once is not judged."""
         return self.requested.strategy not in (DEPLOY, ROLLBACK, REPLACE)
@@ -153,8 +163,8 @@ class Rollout:
 
     @property
     def holds_target(self) -> bool:
-        """Whether no other may take the target meanwhile. A shadow moves nobody, so it keeps nobody away."""
-        return self.is_under_way and not self.is_shadow
+        """Whether no other may take the target meanwhile."""
+        return self.is_under_way and not self.is_aside
 
     @property
     def has_exposure(self) -> bool:
@@ -290,7 +300,7 @@ def refuse_illegal(rollout: Rollout, fact: Fact) -> None:
         how = f" ({rollout.ending})" if rollout.ending else ""
         raise IllegalMove(f"rollout {rollout.id} is {rollout.phase}{how}: {name} is not possible there.")
     match fact:
-        case StepEntered() | Promoted() | Established() if not rollout.ready:
+        case StepEntered() | Promoted() | Established() if not rollout.ready and not rollout.is_comparison:
             raise IllegalMove(f"rollout {rollout.id}: {name} needs a candidate that is ready.")
         case StepEntered() if rollout.stable is None:
             raise IllegalMove(f"rollout {rollout.id}: a step shares traffic with a stable build, and there is none.")
@@ -304,6 +314,8 @@ def refuse_illegal(rollout: Rollout, fact: Fact) -> None:
             raise IllegalMove(f"rollout {rollout.id} is at step {rollout.step}: step {step} cannot be approved.")
         case Promoted() if rollout.is_shadow:
             raise IllegalMove(f"rollout {rollout.id} is a shadow: it gives no traffic; start a canary of the build.")
+        case Promoted() if rollout.is_comparison:
+            raise IllegalMove(f"rollout {rollout.id} is a comparison: it ends, and the control gets the build.")
         case Promoted(override=False, verdicts=verdicts) if not _all_passed(rollout, verdicts):
             raise IllegalMove(
                 f"rollout {rollout.id}: promotion needs a passing verdict of every gate at the last step, "
