@@ -20,6 +20,7 @@ from services.traffic.envoy_limits import Limits
 from services.traffic.envoy_logs import next_rotated
 from services.traffic.envoy_names import BOOTSTRAP_FILE, LIVE, ROUTES, SHADOW, cluster_name, members, mirror_name
 from services.traffic.envoy_routes import route_configuration
+from services.traffic.envoy_validation import Validation
 from services.traffic.envoy_watched import WatchedFile
 from services.traffic.table import RouteTable
 
@@ -69,6 +70,7 @@ class Envoy:
         self.log = folder / "envoy.log"
         self._binary = binary
         self._clock = clock
+        self._validation = Validation(self._find_binary, folder)
         self._admin = Admin(self.places.admin_socket)
         watched = partial(WatchedFile, admin=self._admin, log=self.log, patience=patience)
         self._clusters = watched(self.places.clusters, subscription="cluster_manager.cds")
@@ -97,7 +99,7 @@ class Envoy:
     def command(self) -> tuple[str, ...]:
         """The command of the Envoy process."""
         return (
-            str(self._binary or find_binary()), "-c", str(self.places.folder / BOOTSTRAP_FILE),
+            str(self._find_binary()), "-c", str(self.places.folder / BOOTSTRAP_FILE),
             "--disable-hot-restart", "--reject-unknown-dynamic-fields", "--concurrency", "2",
             "--file-flush-min-size-kb", "1", "--file-flush-interval-msec", "100",
             "--drain-time-s", "5", "--drain-strategy", "immediate",
@@ -105,12 +107,16 @@ class Envoy:
         )  # fmt: skip
 
     def apply(self, table: RouteTable) -> None:
-        """Bring a table into force: clusters, routes, and in a later call the removal of what is left over."""
+        """Bring a table into force: clusters, routes, and in a later call the removal of what is left over.
+
+        A shape of routes that was never asked for is shown to an Envoy that serves nobody first.
+        """
         wanted = clusters(table, self.limits, self.places.shadow_socket)
         routes = self._route_file(table)
         if self.observe() == table.version and read_text(self.places.routes) == routes:
             self._clear_away(wanted)
             return
+        self._validation.check(bootstrap(self.places, self.limits), wanted, route_configuration(table))
         both = {**read_resources(self.places.clusters), **wanted}
         reached = self._clusters.push(self._cluster_file(both), digest(both))
         reached &= self._routes.push(routes, table.version)
@@ -164,6 +170,9 @@ class Envoy:
                 return False
             time.sleep(0.05)
         return True
+
+    def _find_binary(self) -> Path:
+        return self._binary or find_binary()
 
     def _cluster_file(self, resources: dict[str, Resource]) -> str:
         return canonical(discovery(resources, digest(resources), _CLUSTER))

@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 
 _REASON = re.compile(r"rejected: (.*)|(?:update failed|[Uu]nable to|error).*?: (.*)", re.DOTALL)
+_INVALID = re.compile(r"error `(.*?)` initializing config|error initializing configuration '[^']*': (.*)", re.DOTALL)
+_LONGEST = 1_000
 _ENTRY = re.compile(r"^\[\d{4}-\d\d-\d\d[^\n]*?\] ", re.MULTILINE)
 
 
@@ -23,6 +25,13 @@ def rejection(log: Path, mark: int) -> str:
         if found:
             return (found.group(1) or found.group(2)).strip()
     return " ".join(entries) or "its log gives no reason."
+
+
+def refusal(output: str) -> str:
+    """What `envoy --mode validate` wrote about a configuration it refused, without the configuration itself."""
+    found = _INVALID.search(output)
+    reason = found.group(1) or found.group(2) if found else output.strip().rpartition("\n")[2]
+    return reason.rpartition("Proto constraint validation failed ")[2].strip()[:_LONGEST] or "it gives no reason."
 
 
 def next_rotated(path: Path) -> Path:

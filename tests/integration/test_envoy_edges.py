@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
 import socket
 import stat
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,11 +16,8 @@ import pytest
 from registry.access_log import LogLine, UnitSource
 from registry.build import BuildRef, Endpoint, slug
 from registry.errors import RoutesRejected
-from services.traffic.envoy import find_binary
-from services.traffic.envoy_clusters import clusters
 from services.traffic.envoy_files import publish
 from services.traffic.envoy_limits import Limits
-from services.traffic.envoy_routes import route_configuration
 from services.traffic.routes import routes
 from services.traffic.table import assign
 from tests.integration.traffic_rig import Gateway, Upstream, build, eventually, gateway, standing, upstreams
@@ -195,15 +189,46 @@ def test_a_folder_whose_path_is_too_long_for_a_socket_works(tmp_path: Path, monk
             assert (sockets.name, stat.S_IMODE(sockets.stat().st_mode)) == ("run", 0o700)
 
 
-def test_envoy_s_reason_for_refusing_is_told(tmp_path: Path, services: dict[str, Upstream]) -> None:
-    """A header that may not be named so is refused by Envoy, not by us."""
+def test_what_envoy_would_refuse_never_reaches_it(tmp_path: Path, services: dict[str, Upstream]) -> None:
+    """A header that may not be named so is refused by Envoy, not by us; its own reason is told."""
     endpoints = {build("1"): services["1"].endpoint}
     with gateway(tmp_path) as running:
         running.plane.apply(routes([standing()], endpoints))
-        before = running.plane.observe()
-        with pytest.raises(RoutesRejected, match=r"(?s)rds\.json.*header.*former routes stay"):
+        before, file = running.plane.observe(), running.plane.places.routes.read_text()
+        with pytest.raises(RoutesRejected, match=r"would refuse.*HeaderMatcherValidationError.*former ones stay"):
             running.plane.apply(routes([standing(unit="x user\n")], endpoints))
-        assert running.plane.observe() == before
+        assert (running.plane.observe(), running.plane.places.routes.read_text()) == (before, file)
+        assert running.plane._admin.stats(r"rds\.sluice\.update_rejected$") == {
+            "http.live.rds.sluice.update_rejected": 0
+        }
+
+
+def test_a_shape_is_validated_once_whatever_its_weights(tmp_path: Path, services: dict[str, Upstream]) -> None:
+    endpoints = {service.endpoint.build: service.endpoint for service in services.values()}
+    with gateway(tmp_path) as running:
+        seen = []
+        for weight in (1000, 2000, 3000, 0, 4000):
+            state = standing(weight=weight, epoch=weight)
+            running.plane.apply(routes([state], endpoints))
+            seen.append((tmp_path / "validated.json").stat().st_mtime_ns)
+    assert seen[0] == seen[1] == seen[2] < seen[3] == seen[4]
+
+
+def mangled(routes: str) -> str:
+    """Routes to a cluster that is not there."""
+    return routes.replace('"delays.v1"', '"delays.v9"').replace('"version_info":"', '"version_info":"x')
+
+
+def test_the_serving_envoy_s_reason_is_told_and_the_former_file_is_back(
+    tmp_path: Path, services: dict[str, Upstream]
+) -> None:
+    endpoints = {build("1"): services["1"].endpoint}
+    with gateway(tmp_path) as running:
+        running.plane.apply(routes([standing()], endpoints))
+        before, good = running.plane.observe(), running.plane.places.routes.read_text()
+        with pytest.raises(RoutesRejected, match=r"rds\.json.*unknown weighted cluster 'delays\.v9'"):
+            running.plane._routes.push(mangled(good), "any")
+        assert (running.plane.observe(), running.plane.places.routes.read_text()) == (before, good)
 
 
 def test_what_was_refused_is_not_on_disk_even_after_a_crash(tmp_path: Path, services: dict[str, Upstream]) -> None:
@@ -214,7 +239,7 @@ def test_what_was_refused_is_not_on_disk_even_after_a_crash(tmp_path: Path, serv
         good = running.plane.places.routes.read_text()
         publish(running.plane.places.routes, "{")
         with pytest.raises(RoutesRejected):
-            running.plane.apply(routes([standing(unit="x user\n")], endpoints))
+            running.plane._routes.push(mangled(good), "any")
         assert running.plane.places.routes.read_text() == good
 
 
@@ -240,26 +265,6 @@ def test_an_escaped_slash_is_refused(envoy: Gateway, path: str) -> None:
     with socket.create_connection((envoy.plane.places.host, envoy.plane.places.port), timeout=60) as link:
         link.sendall(f"POST {path} HTTP/1.1\r\nhost: g\r\ncontent-length: 2\r\n\r\n{{}}".encode())
         assert link.recv(4096).startswith(b"HTTP/1.1 400")
-
-
-def test_validate_mode_accepts_what_is_generated(tmp_path: Path, services: dict[str, Upstream]) -> None:
-    """With unknown fields refused, and every cluster known."""
-    standings = [standing(weight=3000), standing(model=ODD, weight=100, retry=False, unit=None, is_shadow=True)]
-    table = routes(standings, everywhere(services))
-    with gateway(tmp_path) as running:
-        config = json.loads((tmp_path / "bootstrap.json").read_text())
-    manager = config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
-    del manager["rds"], config["dynamic_resources"]
-    manager["route_config"] = route_configuration(table)
-    config["static_resources"]["clusters"] = list(
-        clusters(table, running.plane.limits, running.plane.places.shadow_socket).values()
-    )
-    path = tmp_path / "whole.json"
-    path.write_text(json.dumps(config))
-    command = [str(find_binary()), "--mode", "validate", "-c", str(path), "--reject-unknown-dynamic-fields"]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ}, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "OK" in done.stdout + done.stderr
 
 
 def test_readiness(envoy: Gateway) -> None:

@@ -1,0 +1,87 @@
+"""Whether Envoy takes a configuration, asked of an Envoy that serves nobody, before the one that does is told."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from registry.errors import RoutesRejected
+from services.traffic.envoy_clusters import Resource
+from services.traffic.envoy_files import canonical, digest, publish
+from services.traffic.envoy_logs import refusal
+from services.traffic.log_format import ASSIGNED_HEADER
+
+_PATIENCE = 10.0
+_REMEMBERED = 1_000
+_FIX = "this is a fault of Sluicegate or of a document it accepted: report it with this message."
+
+
+class Validation:
+    """Asks once for each shape of a configuration; weights and what is logged of a rollout make no shape."""
+
+    def __init__(self, binary: Callable[[], Path], folder: Path) -> None:
+        self._binary = binary
+        self._path = folder / "validated.json"
+        self._good: dict[str, None] = {}
+
+    def check(self, bootstrap: Resource, clusters: Mapping[str, Resource], routes: Resource) -> None:
+        """Raises RoutesRejected with Envoy's reason. An Envoy that cannot be asked in time refuses nothing."""
+        config = whole(bootstrap, clusters, routes)
+        found = digest(shape(config))
+        if found in self._good:
+            return
+        publish(self._path, canonical(config))
+        reason = self._reason()
+        if reason is not None:
+            raise RoutesRejected(f"Envoy would refuse the routes: {reason} The former ones stay in force.", fix=_FIX)
+        self._good[found] = None
+        if len(self._good) > _REMEMBERED:
+            del self._good[next(iter(self._good))]
+
+    def _reason(self) -> str | None:
+        command = [str(self._binary()), "--mode", "validate", "-c", str(self._path), "--log-level", "error"]
+        environment = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "TMPDIR")}
+        try:
+            done = subprocess.run(
+                [*command, "--reject-unknown-dynamic-fields"],
+                capture_output=True, text=True, errors="replace", timeout=_PATIENCE, env=environment, check=False,
+            )  # fmt: skip
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return None if done.returncode == 0 else refusal(done.stderr)
+
+
+def whole(bootstrap: Resource, clusters: Mapping[str, Resource], routes: Resource) -> Resource:
+    """One static configuration of all the parts: only so does Envoy hold routes and clusters against each other."""
+    parts = {name: part for name, part in bootstrap.items() if name not in ("admin", "dynamic_resources")}
+    static = parts["static_resources"]
+    assert isinstance(static, dict)
+    listeners = [_with_routes(listener, routes) for listener in static["listeners"]]
+    return {**parts, "static_resources": {"listeners": listeners, "clusters": list(clusters.values())}}
+
+
+def shape(config: object) -> object:
+    """The configuration without what changes from one weight to the next: numbers, marks, and how runs lie."""
+    match config:
+        case {"use_hash_policy": hashed, "clusters": [*runs]}:
+            return {"use_hash_policy": hashed, "clusters": sorted({canonical(shape(run)) for run in runs})}
+        case {"key": key, "value": _} if key == ASSIGNED_HEADER:
+            return None
+        case dict():
+            return {key: shape(value) for key, value in config.items() if key not in ("weight", "numerator")}
+        case list():
+            return [shape(value) for value in config]
+        case _:
+            return config
+
+
+def _with_routes(listener: Resource, routes: Resource) -> Resource:
+    """The listener with these routes in place of those that it would watch."""
+    match listener:
+        case {"filter_chains": [{"filters": [{"name": name, "typed_config": {"rds": _, **manager}}]}], **rest}:
+            inline = {**manager, "route_config": routes}
+            return {**rest, "filter_chains": [{"filters": [{"name": name, "typed_config": inline}]}]}
+        case _:
+            return listener
