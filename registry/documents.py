@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from registry.audience_file import audience_digest, audience_written, condition_written, read_audience_text
-from registry.audience_qwak import is_qwak, read_qwak
+from registry.audience_qwak import QwakRoute, is_qwak, read_qwak
 from registry.errors import InvalidDocument, Problem, UsageError
+from registry.notification import read_notification_text
 from registry.plan import Plan
 from registry.plan_file import read_plan_text
 from registry.yaml_text import Path as At
@@ -54,6 +55,14 @@ KINDS: dict[str, Kind] = {
         digest=audience_digest,
         says=lambda audience: str(condition_written(audience.condition)),
     ),
+    "notification": Kind(
+        read=read_notification_text,
+        name=lambda notification: notification.name,
+        named_by="name",
+        body=lambda notification: notification.document(),
+        digest=lambda notification: notification.digest,
+        says=lambda notification: f"by {notification.send}, {notification.severity} and above",
+    ),
 }
 """Every kind of document that can be applied."""
 ENDINGS = (".yaml", ".yml")
@@ -67,6 +76,8 @@ class ReadDocument:
     line: int
     kind: str
     value: Any
+    routes: tuple[QwakRoute, ...] = ()
+    """Where a Qwak file sends an audience. It names no model, so they are not part of the audience."""
 
     @property
     def name(self) -> str:
@@ -168,7 +179,10 @@ def _documents(text: Text) -> Iterator[tuple[At, ReadDocument]]:
     if is_qwak(values):
         for found in read_qwak(text):
             line = text.place(found.at)[0]
-            yield found.at, ReadDocument(where=text.where, line=line, kind="audience", value=found.audience)
+            yield (
+                found.at,
+                ReadDocument(where=text.where, line=line, kind="audience", value=found.audience, routes=found.routes),
+            )
         return
     if not isinstance(values, dict):
         if not text.problems:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from docs.pages.tables import NOTICE, field_types, table
 from registry import facts
 from registry.facts import FACTS, Entry, Fact
-from registry.rollout import Phase, Rollout, admits, advance
+from registry.rollout import Ending, Phase, Rollout, admits, advance
 
 _AT = datetime(2026, 1, 1, tzinfo=UTC)
 _PLAN: dict[str, object] = {"model": "m", "steps": [{"weight": 10}, {"weight": 50}]}
@@ -40,7 +40,7 @@ leaves no trace.
 
 Where it leads; `stays` where the phase remains; empty where it is refused. The first fact, Requested, opens a rollout.
 Some moves have terms of their own: a step and a promotion need a candidate that is ready; a promotion needs a passing
-verdict of every gate at the last step, or the name of who overrides; `Established` needs an empty variation.
+verdict of every gate at the last step, or the name of who overrides; `Established` needs an empty variation, `Undeployed` a build that took over.
 
 {table(heads, rows)}"""
 
@@ -66,6 +66,7 @@ def _examples(phase: Phase, kind: type[Fact]) -> Iterator[Rollout]:
     state = Rollout(
         id="r", seq=1, requested=_REQUESTED, requested_at=_AT, phase=phase, packed=packed, ready=True,
         stable=None if kind is facts.Established else "1", promoted_at=_AT if phase is Phase.BAKING else None,
+        ending=Ending.PROMOTED if kind is facts.Undeployed else None,
     )  # fmt: skip
     return (replace(state, step=step) for step in steps)
 

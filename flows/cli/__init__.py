@@ -20,6 +20,8 @@ app = App(
     "5 timed out, 6 control plane unreachable, 130 interrupted.",
 )
 rollout = App(name="rollout", help="Start, watch and steer rollouts.")
+audience = App(name="audience", help="Who requests come from: conditions on their metadata.")
+variation = App(name="variation", help="The slots of a model, and who is sent to them.")
 schema = App(name="schema", help="JSON Schema of the documents, for editors.")
 token = App(name="token", help="Give others access to the console, and take it back.")
 gate = App(name="gate", help="Judge recorded or synthetic data without a running system.")
@@ -33,7 +35,8 @@ _COMMANDS: tuple[tuple[App, str, str, str], ...] = (
     (app, "certify", "flows.cli.gate:certify", "See that a plan's gates stop harm and let good candidates pass."),
     (app, "diff", "flows.cli.documents:diff", "Show what apply would change."),
     (app, "apply", "flows.cli.documents:apply", "Apply documents; what is unchanged stays unchanged."),
-    (app, "deploy", "flows.cli.models:deploy", "Put the first build into an empty variation."),
+    (app, "deploy", "flows.cli.variations:deploy", "Put a build into a variation, and send audiences to it."),
+    (app, "undeploy", "flows.cli.variations:undeploy", "Empty a variation: routes first, then drain, then stop."),
     (app, "rollback", "flows.cli.models:rollback", "Go back to an earlier build at once."),
     (app, "builds", "flows.cli.models:builds", "List a model's builds and what they are for."),
     (app, "predict", "flows.cli.models:predict", "Ask a model through the gateway."),
@@ -51,13 +54,21 @@ _COMMANDS: tuple[tuple[App, str, str, str], ...] = (
     (rollout, "promote", "flows.cli.rollouts:promote", "Give the candidate all traffic now; recorded as an override."),
     (rollout, "abort", "flows.cli.rollouts:abort", "Take all traffic back to stable; works at any phase."),
     (rollout, "retry", "flows.cli.rollouts:retry", "Try a rollout once more that ended without success."),
+    (audience, "apply", "flows.cli.audiences:apply", "Apply audiences; idempotent by name."),
+    (audience, "list", "flows.cli.audiences:list_", "List audiences and who uses them."),
+    (audience, "show", "flows.cli.audiences:show", "Show one audience."),
+    (audience, "delete", "flows.cli.audiences:delete", "Delete an audience that nobody uses."),
+    (audience, "test", "flows.cli.audiences:try_out", "Say what a request would get, and why."),
+    (variation, "list", "flows.cli.variations:list_", "List variations and who is sent to them."),
+    (variation, "connect", "flows.cli.variations:connect", "Send audiences to a variation."),
+    (variation, "disconnect", "flows.cli.variations:disconnect", "Send an audience to a variation no longer."),
     (schema, "plan", "flows.cli.documents:plan_schema", "Print the JSON Schema of a plan."),
     (token, "give", "flows.cli.tokens:give", "Make a token with a role; shown once."),
     (token, "list", "flows.cli.tokens:list_", "List who has a token."),
     (token, "revoke", "flows.cli.tokens:revoke", "Take a token back at once."),
     (gate, "replay", "flows.cli.gate:replay", "JSON lines in, one verdict per look out."),
 )
-for group in (rollout, schema, token, gate):
+for group in (rollout, audience, variation, schema, token, gate):
     app.command(group)
 for group, name, target, help_text in _COMMANDS:
     group.command(target, name=name, help=help_text)

@@ -1,42 +1,24 @@
-"""deploy, rollback, builds, predict, outcome, overview."""
+"""rollback, builds, predict, outcome, overview."""
 
 from __future__ import annotations
 
 import json
-import time
 import urllib.error
 import urllib.request
-from typing import Annotated, Any
+from typing import Annotated
 
 from cyclopts import Parameter
 
-from flows.cli.output import Format, Output, columns, emit, say
+from flows.cli.output import Format, Output, columns, emit
 from flows.cli.reach import call, segment
 from flows.cli.tree import tree
-from registry.errors import ServiceFailed, SluiceError, TimedOut, Unreachable, UsageError
+from flows.cli.waiting import Timeout, Wait, until_it_serves
+from registry.errors import SluiceError, Unreachable, UsageError
 from registry.settings import Settings
 
-LOOK_SECONDS = 0.5
 Model = Annotated[str, Parameter(help="The MLflow registered model.")]
 Build = Annotated[str, Parameter(help="A version, an alias such as @champion, or latest.")]
 Variation = Annotated[str, Parameter(help="The slot of the model.")]
-Wait = Annotated[bool, Parameter(help="Wait until it serves.")]
-Timeout = Annotated[float, Parameter(help="Seconds to wait at most; then exit code 5.")]
-
-
-def deploy(
-    model: Model,
-    *,
-    build: Build = "latest",
-    variation: Variation = "default",
-    wait: Wait = True,
-    timeout: Timeout = 300.0,
-    output: Output = Format.TABLE,
-) -> None:
-    """Put the first build into an empty variation: packed, probed, then all its traffic."""
-    view = call("POST", f"/api/v1/models/{segment(model)}/deploy", {"build": build, "variation": variation})
-    view = _wait(view, timeout) if wait else view
-    emit(view, output, table=tree(view))
 
 
 def rollback(
@@ -54,7 +36,7 @@ def rollback(
     """Go back to an earlier build at once: a new rollout, promoted by your override when its service answers."""
     body = {"to": to, "variation": variation, "reason": reason}
     view = call("POST", f"/api/v1/models/{segment(model)}/rollback", body)
-    view = _wait(view, timeout) if wait else view
+    view = until_it_serves(view, timeout) if wait else view
     emit(view, output, table=tree(view))
 
 
@@ -90,7 +72,7 @@ def predict(
     output: Output = Format.JSON,
 ) -> None:
     """Ask a model through the gateway; says which build answered and the id that outcomes refer to."""
-    headers = {"content-type": "application/json", **dict(_pair(text) for text in metadata)}
+    headers = {"content-type": "application/json", **dict(pair(text) for text in metadata)}
     if unit is not None:
         headers[unit_header] = unit
     payload = _payload(data)
@@ -130,27 +112,6 @@ def outcome(
     emit(receipt, output, table=", ".join(f"{count} {what}" for what, count in receipt.items() if count))
 
 
-def _wait(view: dict[str, Any], timeout: float) -> dict[str, Any]:
-    """Follow a first build or a rollback until it serves."""
-    started, said = time.monotonic(), ""
-    while not _serves(view):
-        if view["ending"] in ("failed", "aborted"):
-            raise ServiceFailed(f"{view['id']}: {view['reason']}", fix=f"sluice rollout history {view['id']}")
-        if view["reason"] != said:
-            said = view["reason"]
-            say(f"{view['model']} v{view['candidate']}: {said}")
-        if time.monotonic() - started > timeout:
-            raise TimedOut(f"{view['id']} is still {view['phase']}.", fix=f"sluice rollout show {view['id']} --watch")
-        time.sleep(LOOK_SECONDS)
-        view = call("GET", f"/api/v1/rollouts/{segment(view['id'])}")
-    return view
-
-
-def _serves(view: dict[str, Any]) -> bool:
-    took_over = view["phase"] == "baking" or view["ending"] in ("established", "promoted")
-    return took_over and bool(view["observed"])
-
-
 def _payload(data: str) -> object:
     try:
         text = data
@@ -166,7 +127,8 @@ def _payload(data: str) -> object:
     return {"inputs": value if isinstance(value, list) else [value]}
 
 
-def _pair(text: str) -> tuple[str, str]:
+def pair(text: str) -> tuple[str, str]:
+    """The name and the value of name=value. Raises UsageError."""
     name, equals, value = text.partition("=")
     if not equals or not name:
         raise UsageError(f"--metadata {text!r} is not name=value.")

@@ -48,7 +48,7 @@ class Office:
     def plan(self, model: str, variation: str) -> Plan:
         if model != "m":
             raise NotFound(f"no plan is applied for {model}/{variation}.", fix="sluice apply -f plan.yaml")
-        return PLAN
+        return PLAN.model_copy(update={"variation": variation})
 
     def resolve(self, model: str, name: str) -> BuildRef:
         return BuildRef(model=model, version="2" if name == "latest" else name)

@@ -1,0 +1,134 @@
+"""audience apply, list, show, delete, test: who requests come from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from flows.cli.documents import Files
+from flows.cli.models import pair
+from flows.cli.output import Format, Output, columns, emit, say
+from flows.cli.reach import call, segment
+from registry.documents import ReadDocument
+
+Name = Annotated[str, Parameter(help="The audience.")]
+
+
+def apply(
+    *,
+    file: Files,
+    model: Annotated[
+        str | None, Parameter(help="Connect the variations that a Qwak file names under routes, for this model.")
+    ] = None,
+    output: Output = Format.TABLE,
+) -> None:
+    """Apply every audience of the files; idempotent by name. Models that use one follow it at once."""
+    found = _read(file)
+    done = [_applied(each) for each in found]
+    lines = [f"audience {d['name']}: {'applied' if d['changed'] else 'unchanged'}" for d in done]
+    for each in found:
+        if model is not None:
+            lines += _connected(each, model)
+        elif each.routes:
+            say(f"{each.name}: its routes name no model; to connect them: --model MODEL")
+    emit(done, output, table="\n".join(lines))
+
+
+def list_(*, output: Output = Format.TABLE) -> None:
+    """List audiences and who uses them."""
+    found = call("GET", "/api/v1/audiences")["audiences"]
+    rows = [(a["name"], _words(a["when"]), _users(a) or None, a["description"] or None) for a in found]
+    heads = ("AUDIENCE", "WHEN", "USED BY", "DESCRIPTION")
+    emit(found, output, table=columns(heads, rows) if rows else "no audiences yet: sluice audience apply -f FILE")
+
+
+def show(name: Name, *, output: Output = Format.YAML) -> None:
+    """Show one audience in the short form, and who uses it."""
+    found = call("GET", f"/api/v1/audiences/{segment(name)}")
+    emit(found, output, table=columns(("AUDIENCE", "WHEN", "USED BY"), [(name, _words(found["when"]), _users(found))]))
+
+
+def delete(name: Name, *, output: Output = Format.TABLE) -> None:
+    """Delete an audience that nobody uses; one in use is refused with the names of its users."""
+    answer = call("DELETE", f"/api/v1/audiences/{segment(name)}")
+    emit(answer, output, table=f"audience {name}: deleted")
+
+
+def try_out(
+    *,
+    metadata: Annotated[
+        tuple[str, ...], Parameter(help="name=value of the request, as often as needed.", negative=())
+    ] = (),
+    model: Annotated[str | None, Parameter(help="The model that is asked.")] = None,
+    unit: Annotated[str | None, Parameter(help="The id that is hashed.")] = None,
+    output: Output = Format.TABLE,
+) -> None:
+    """Say which audience takes a request, which variation and build it gets, and why. Nothing is sent."""
+    body = {"metadata": dict(pair(text) for text in metadata), "model": model, "unit": unit}
+    found = call("POST", "/api/v1/audiences/test", body)
+    emit(found, output, table=_trial(found) if model is not None else _considered(found["considered"]))
+
+
+def _read(file: tuple[Path, ...]) -> list[ReadDocument]:
+    from registry.documents import read_documents
+    from registry.errors import UsageError
+
+    found = [each for each in read_documents(file) if each.kind == "audience"]
+    if not found:
+        raise UsageError("there is no audience among these documents.", fix="write kind: audience and what follows")
+    return found
+
+
+def _applied(found: ReadDocument) -> dict[str, Any]:
+    body = {"values": found.body, "where": found.where}
+    answer = call("POST", "/api/v1/documents", body)
+    return {"name": found.name, "changed": answer["changed"]}
+
+
+def _connected(found: ReadDocument, model: str) -> list[str]:
+    """Connect the routes of a Qwak file; those that answer come before those that get copies."""
+    lines = []
+    for route in sorted(found.routes, key=lambda route: route.shadow):
+        share = {"sample": float(route.weight)} if route.shadow else {"weight": route.weight}
+        path = f"/api/v1/models/{segment(model)}/variations/{segment(route.variation)}/connect"
+        call("POST", path, {"audiences": [{"audience": found.name, **share}]})
+        lines.append(f"{found.name} -> {model}/{route.variation}: connected")
+    return lines
+
+
+def _words(when: dict[str, Any]) -> str:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.compat import StringIO
+
+    writer, text = YAML(typ="safe"), StringIO()
+    writer.default_flow_style = True
+    writer.width = 10_000
+    writer.dump(when, text)
+    return text.getvalue().strip().removeprefix("{").removesuffix("}") or "everybody"
+
+
+def _users(audience: dict[str, Any]) -> str:
+    return "; ".join(f"{user['model']} -> {user['shares']}" for user in audience["users"])
+
+
+def _considered(considered: list[dict[str, Any]]) -> str:
+    rows = [("takes it" if each["takes"] else "-", each["audience"], each["why"]) for each in considered]
+    return columns(("", "AUDIENCE", "WHY"), rows) if rows else "no audiences yet: sluice audience apply -f FILE"
+
+
+def _trial(found: dict[str, Any]) -> str:
+    *passed, taking = found["considered"]
+    lines = [f"audience   {taking['audience']}: {taking['why']}"]
+    lines += [f"  not      {each['audience']}: {each['why']}" for each in passed]
+    slot, header = found["slot"], found["unit_header"]
+    if slot is not None:
+        lines.append(f"variation  {slot['variation']}")
+        lines.append(f"build      v{slot['build']} ({slot['arm']}): slot {slot['slot']} of 10,000 by the unit's hash")
+        return "\n".join(lines)
+    parts = [f"{p['share']:g} % {p['variation']} v{p['build']} ({p['arm']})" for p in found["parts"]]
+    lines.append(f"gets       {', '.join(parts)}")
+    if len(parts) > 1:
+        lines.append(f"           drawn for each request{f'; the same for one {header}: --unit' if header else ''}")
+    return "\n".join(lines)

@@ -1,0 +1,155 @@
+"""deploy, undeploy, and variation list, connect, disconnect: a model's slots and who is sent to them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from flows.cli.models import Build, Model, Variation
+from flows.cli.output import Format, Output, columns, emit, say
+from flows.cli.reach import call, segment
+from flows.cli.tree import tree
+from flows.cli.waiting import Timeout, Wait, until_it_serves
+from registry.errors import UsageError
+
+Slot = Annotated[str, Parameter(help="The slot of the model.")]
+Audiences = Annotated[
+    tuple[str, ...],
+    Parameter(name="--audience", negative=(), help="An audience that is sent there; default: whom no audience takes."),
+]
+Weights = Annotated[
+    tuple[int, ...],
+    Parameter(
+        name="--weight",
+        negative=(),
+        help="One for each --audience, relative to its other variations; 1 if none is given.",
+    ),
+]
+Samples = Annotated[
+    tuple[float, ...],
+    Parameter(name="--sample", negative=(), help="Instead of weights: copies, in per cent of the audience's requests."),
+]
+Fallback = Annotated[bool, Parameter(negative=(), help="The variation takes the requests that no audience takes.")]
+Reason = Annotated[str, Parameter(name=["--reason", "-m"], help="Why; written into the ledger.")]
+
+
+def deploy(
+    model: Model,
+    *,
+    build: Build = "latest",
+    variation: Variation = "default",
+    audience: Audiences = (),
+    weight: Weights = (),
+    sample: Samples = (),
+    fallback: Fallback = False,
+    now: Annotated[
+        bool, Parameter(negative=(), help="Take a slot with traffic at once rather than as a canary; recorded.")
+    ] = False,
+    reason: Reason = "no reason given",
+    wait: Wait = True,
+    timeout: Timeout = 300.0,
+    output: Output = Format.TABLE,
+) -> None:
+    """Put a build into a variation: packed and probed, then all its traffic.
+
+    Into a slot that has traffic it goes as a canary, by the plan of the model.
+    """
+    body = {
+        "build": build, "variation": variation, "audiences": _sent(audience, weight, sample), "fallback": fallback,
+        "at_once": reason if now else None,
+    }  # fmt: skip
+    view = call("POST", f"/api/v1/models/{segment(model)}/deploy", body)
+    if view["strategy"] not in ("deploy", "replace"):
+        say(f"{model}/{variation} has traffic: v{view['candidate']} goes in as a canary; at once: --now")
+    elif wait:
+        view = until_it_serves(view, timeout)
+    emit(view, output, table=tree(view))
+
+
+def undeploy(
+    model: Model,
+    *,
+    variation: Variation,
+    last: Annotated[bool, Parameter(negative=(), help="Also when it is the model's last variation.")] = False,
+    reason: Reason = "no reason given",
+    output: Output = Format.TABLE,
+) -> None:
+    """Empty a variation: routes first, then its service drains and stops.
+
+    Refused where nobody would be left to answer its requests.
+    """
+    view = call("POST", f"{_path(model, variation)}/undeploy", {"last": last, "reason": reason})
+    emit(view, output, table=f"{model}/{variation}: v{view['candidate']} is undeployed")
+
+
+def list_(
+    model: Annotated[str | None, Parameter(help="Only this model.")] = None, *, output: Output = Format.TABLE
+) -> None:
+    """List variations, what they hold, and who is sent to them."""
+    found = call("GET", "/api/v1/variations", query={"model": model})["variations"]
+    rows = [
+        (v["model"], v["variation"], f"v{v['stable']}", v["candidate"] and f"v{v['candidate']} {v['weight']:g}%",
+         _audiences(v) or "nobody", v["rollout"])
+        for v in found
+    ]  # fmt: skip
+    heads = ("MODEL", "VARIATION", "STABLE", "CANDIDATE", "AUDIENCES", "ROLLOUT")
+    emit(found, output, table=columns(heads, rows) if rows else "nothing is served yet: sluice deploy MODEL --build 1")
+
+
+def connect(
+    model: Model,
+    variation: Slot,
+    *,
+    audience: Audiences = (),
+    weight: Weights = (),
+    sample: Samples = (),
+    fallback: Fallback = False,
+    output: Output = Format.TABLE,
+) -> None:
+    """Send audiences to a variation, beside those that they are sent to already; weight 0 takes it out."""
+    if not audience and not fallback:
+        raise UsageError("name an audience, or --fallback.", fix="--audience NAME --weight 1")
+    body = {"audiences": _sent(audience, weight, sample), "fallback": fallback}
+    _shown(call("POST", f"{_path(model, variation)}/connect", body), output)
+
+
+def disconnect(
+    model: Model,
+    variation: Slot,
+    *,
+    audience: Annotated[str, Parameter(help="The audience.")],
+    output: Output = Format.TABLE,
+) -> None:
+    """Send an audience to a variation no longer; without any it goes on to the next audience, or the fallback."""
+    _shown(call("POST", f"{_path(model, variation)}/disconnect", {"audience": audience}), output)
+
+
+def _path(model: str, variation: str) -> str:
+    return f"/api/v1/models/{segment(model)}/variations/{segment(variation)}"
+
+
+def _sent(names: tuple[str, ...], weights: tuple[int, ...], samples: tuple[float, ...]) -> list[dict[str, Any]]:
+    """Each audience with its weight or its sample. Raises UsageError where they do not go together."""
+    if weights and samples:
+        raise UsageError("give weights or samples, not both.", fix="connect the copies by a command of their own")
+    key, shares = ("sample", list(samples)) if samples else ("weight", list(weights) or [1] * len(names))
+    if len(shares) != len(names):
+        raise UsageError(
+            f"there are {len(names)} audiences and {len(shares)} {key}s.", fix=f"one --{key} for each --audience"
+        )
+    return [{"audience": name, key: share} for name, share in zip(names, shares, strict=True)]
+
+
+def _audiences(variation: dict[str, Any]) -> str:
+    found = [f"{each['audience']} {each['weight']}" for each in variation["audiences"] if each["weight"]]
+    found += [
+        f"copies of {each['sample']:g}% of {each['audience']}" for each in variation["audiences"] if each["sample"]
+    ]
+    return ", ".join((*found, *(["fallback"] if variation["fallback"] else [])))
+
+
+def _shown(connections: dict[str, Any], output: Format) -> None:
+    rows = [(str(place + 1), each["audience"], each["shares"]) for place, each in enumerate(connections["audiences"])]
+    rows.append(("", "fallback", connections["fallback"]))
+    emit(connections, output, table=columns(("ORDER", "AUDIENCE", "GETS"), rows))

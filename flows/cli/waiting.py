@@ -1,0 +1,37 @@
+"""Waiting until what was ordered serves."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from flows.cli.output import say
+from flows.cli.reach import call, segment
+from registry.errors import ServiceFailed, TimedOut
+
+LOOK_SECONDS = 0.5
+Wait = Annotated[bool, Parameter(help="Wait until it serves.")]
+Timeout = Annotated[float, Parameter(help="Seconds to wait at most; then exit code 5.")]
+
+
+def until_it_serves(view: dict[str, Any], timeout: float) -> dict[str, Any]:
+    """Follow a first build, a replacement or a rollback until it serves."""
+    started, said = time.monotonic(), ""
+    while not _serves(view):
+        if view["ending"] in ("failed", "aborted"):
+            raise ServiceFailed(f"{view['id']}: {view['reason']}", fix=f"sluice rollout history {view['id']}")
+        if view["reason"] != said:
+            said = view["reason"]
+            say(f"{view['model']} v{view['candidate']}: {said}")
+        if time.monotonic() - started > timeout:
+            raise TimedOut(f"{view['id']} is still {view['phase']}.", fix=f"sluice rollout show {view['id']} --watch")
+        time.sleep(LOOK_SECONDS)
+        view = call("GET", f"/api/v1/rollouts/{segment(view['id'])}")
+    return view
+
+
+def _serves(view: dict[str, Any]) -> bool:
+    took_over = view["phase"] == "baking" or view["ending"] in ("established", "promoted")
+    return took_over and bool(view["observed"])
