@@ -70,6 +70,39 @@ class ServeEnv(StrEnum):
     ISOLATED = "isolated"
 
 
+class Kept(StrEnum):
+    """How much of a text is kept."""
+
+    OFF = "off"
+    HASHED = "hashed"
+    FULL = "full"
+
+
+class KeptPredictions(StrEnum):
+    """How much of answers is kept."""
+
+    OFF = "off"
+    SUMMARY = "summary"
+    HASHED = "hashed"
+    FULL = "full"
+
+
+class Capture(Document):
+    """What a service writes down of requests and answers. Hashed: names stay, each value becomes a keyed hash."""
+
+    predictions: KeptPredictions = KeptPredictions.SUMMARY
+    """Of answers: nothing; the first 32 rows, in the request's row; or besides, for a share, the whole body."""
+    features: Kept = Kept.OFF
+    """Of requests, for a share: nothing, or the whole body."""
+    share: Annotated[Share, Field(gt=0, le=1)] = 0.01
+    """The share of requests whose bodies are written, by their id; stable and a shadow of it write the same ones."""
+
+    @property
+    def has_bodies(self) -> bool:
+        """Whether any body is written."""
+        return self.features is not Kept.OFF or self.predictions in (KeptPredictions.HASHED, KeptPredictions.FULL)
+
+
 class Serve(Document):
     """How a build is served."""
 
@@ -81,6 +114,8 @@ class Serve(Document):
     """Whether stable answers for a candidate that failed."""
     env: ServeEnv = ServeEnv.PROJECT
     """Packages of the project, or a virtual environment of the build's own."""
+    capture: Capture = Capture()
+    """What it writes down of requests and answers."""
 
 
 class Source(StrEnum):
@@ -167,6 +202,7 @@ class MetricSpec(Document):
 
 
 _TOLERANCE = 0.1
+_RETENTION = 7 * 86_400.0
 
 
 def thresholds_of(name: str, metric: MetricSpec) -> tuple[str, ...]:
@@ -350,6 +386,8 @@ class Plan(Document):
     """How a candidate is compared on copies of requests, under strategy: shadow."""
     steps: tuple[Step, ...] = Field(min_length=1, max_length=100)
     """The weights on the way to promotion, and what must hold before each is left."""
+    retention: Duration = Field(default=_RETENTION, ge=3600, le=366 * 86_400)
+    """How long rows of requests, and bodies, are kept for outcomes that come late. Tallies stay for ever."""
     bake: Duration = 0.0
     """How long the former stable stays warm after promotion."""
     deadline: Deadline | None = None
@@ -396,6 +434,8 @@ class Plan(Document):
         """
         if strategy == Strategy.AB and self.ab is not None and variation is not None:
             return compared(self, self.ab, variation)
+        if strategy == Strategy.CANARY:
+            return self.model_copy(update={"strategy": Strategy.CANARY})
         if strategy != Strategy.SHADOW or self.shadow is None:
             return self
         shadow = self.shadow

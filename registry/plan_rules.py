@@ -56,7 +56,8 @@ def broken_rules(plan: Plan) -> tuple[Broken, ...]:
     """Every broken rule, in order of the document."""
     return (
         *_trigger(plan), *_metrics(plan), *_names(plan), *_twice(plan), *_roles(plan), *_alphas(plan),
-        *_weights(plan), *_steps(plan), *_ladders(plan), *_deadline(plan), *_shadow(plan), *_ab(plan),
+        *_weights(plan), *_steps(plan), *_ladders(plan), *_deadline(plan), *_shadow(plan),
+        *_kept(plan), *_ab(plan),
     )  # fmt: skip
 
 
@@ -74,7 +75,7 @@ def _metrics(plan: Plan) -> Iterator[Broken]:
     for name, metric in plan.metrics.items():
         for key, message, fix in _metric(name, metric):
             yield Broken(at=("metrics", name, *key), message=message, fix=fix)
-        if plan.strategy == "canary" and name not in gated:
+        if plan.strategy != "ab" and name not in gated:
             message = f"the metric {name} is used by no gate and no guardrail"
             yield Broken(at=("metrics", name), message=message, fix="add a gate or a guardrail for it, or remove it")
 
@@ -218,7 +219,7 @@ def _alphas(plan: Plan) -> Iterator[Broken]:
 
 
 def _weights(plan: Plan) -> Iterator[Broken]:
-    if plan.strategy != "canary":
+    if plan.strategy == "ab":
         return
     before = 0
     for position, step in enumerate(plan.steps):
@@ -319,3 +320,33 @@ def _ab(plan: Plan) -> Iterator[Broken]:
     if ab.max_time <= ab.soak:
         message = f"the experiment would end before it has lasted {format_duration(ab.soak)}"
         yield Broken(at=("ab", "max_time"), message=message, fix=f"write a max_time above {format_duration(ab.soak)}")
+
+
+def _kept(plan: Plan) -> Iterator[Broken]:
+    """What is measured late must be kept that long, and what is scored must be kept at all."""
+    for name, metric in plan.metrics.items():
+        at, after = ("metrics", name, "matures_after"), format_duration(metric.matures_after)
+        if metric.matures_after >= plan.retention:
+            kept = format_duration(plan.retention)
+            message = f"requests are kept for {kept}, so none is ever {after} old"
+            yield Broken(at=at, message=message, fix=f"write retention: above {after}, or a shorter matures_after")
+        if plan.deadline is not None and metric.matures_after >= plan.deadline.after:
+            message = (
+                f"the deadline comes after {format_duration(plan.deadline.after)}, before any value is {after} old"
+            )
+            yield Broken(at=at, message=message, fix=f"write a deadline above {after}, or a shorter matures_after")
+    blind = [name for name, metric in plan.metrics.items() if _reads_predictions(metric)]
+    if blind and plan.serve.capture.predictions == "off":
+        message = f"{', '.join(blind)} would compare predictions, and none are kept"
+        fix = "write predictions: summary, or remove it"
+        yield Broken(at=("serve", "capture", "predictions"), message=message, fix=fix)
+    if "share" in plan.serve.capture.model_fields_set and not plan.serve.capture.has_bodies:
+        message = "a share means nothing while no bodies are written"
+        yield Broken(
+            at=("serve", "capture", "share"), message=message, fix="write features: full or hashed, or remove it"
+        )
+
+
+def _reads_predictions(metric: MetricSpec) -> bool:
+    scored = metric.source == "outcome" and metric.score != "outcome"
+    return scored or metric.source in ("prediction", "disagreement")

@@ -82,3 +82,34 @@ def test_a_build_whose_answers_can_be_judged_is_fine() -> None:
 def test_a_build_that_cannot_be_judged_is_refused_with_the_fix(outputs: tuple[dict[str, Any], ...], words: str) -> None:
     [problem] = check_against_build(plan(), build(*outputs))
     assert words in problem
+
+
+LATE = GOOD.replace(
+    "  contract: {source: contract}\n",
+    "  contract: {source: contract}\n"
+    "  late: {source: outcome, outcome: late, score: zero_one, prediction: {column: label}, matures_after: 3h}\n",
+).replace("guardrails:\n", "guardrails:\n  - {metric: late, alpha: 0.01}\n")
+
+
+@pytest.mark.parametrize(
+    ("more", "path", "words"),
+    [
+        ("retention: 2h", "metrics.late.matures_after", "requests are kept for 2h, so none is ever 3h old"),
+        ("deadline: {after: 1h}", "metrics.late.matures_after", "before any value is 3h old"),
+        ("retention: 5m", "retention", "3600"),
+        ("serve: {capture: {predictions: off}}", "serve.capture.predictions", "drift, late would compare"),
+        ("serve: {capture: {share: 5%}}", "serve.capture.share", "while no bodies are written"),
+        ("serve: {capture: {features: some}}", "serve.capture.features", "hashed"),
+    ],
+)
+def test_what_is_measured_late_or_scored_must_be_kept(more: str, path: str, words: str) -> None:
+    with pytest.raises(InvalidDocument) as refused:
+        read_plan(LATE + more + "\n", "plan.yaml")
+    assert any(each.path == path and words in str(each) for each in refused.value.problems), refused.value
+
+
+def test_what_is_kept_by_default_is_the_summary() -> None:
+    capture = read_plan(LATE, "plan.yaml").serve.capture
+    assert (capture.predictions, capture.features, capture.has_bodies) == ("summary", "off", False)
+    fuller = read_plan(LATE + "serve: {capture: {features: hashed, share: 5%}}\n", "plan.yaml").serve.capture
+    assert (fuller.share, fuller.has_bodies) == (0.05, True)
