@@ -107,7 +107,7 @@ class Settings:
             state=_checked(found, "SLUICE_STATE", _folder) or default_state(environment),
             ledger=_checked(found, "SLUICE_LEDGER", _ledger_url),
             poll_seconds=_checked(found, "SLUICE_POLL", _poll) or 5.0,
-            champion_alias=_checked(found, "SLUICE_CHAMPION_ALIAS", _alias) or "champion",
+            champion_alias=champion_alias(environment),
             envoy_bin=_checked(found, "ENVOY_BIN", _program),
             prefect_api_url=_checked(found, "PREFECT_API_URL", _server_url),
             prefect_auth=found["PREFECT_API_AUTH_STRING"] or None,
@@ -169,6 +169,12 @@ class Settings:
             return (self.state / "secrets" / name).read_text().strip() or None
         except OSError:
             return None
+
+
+def champion_alias(environment: Mapping[str, str] = os.environ) -> str:
+    """The alias that sluice gives to the stable build: rules of plans know it too."""
+    found = {"SLUICE_CHAMPION_ALIAS": environment.get("SLUICE_CHAMPION_ALIAS", "").strip()}
+    return _checked(found, "SLUICE_CHAMPION_ALIAS", _alias) or "champion"
 
 
 def default_state(environment: Mapping[str, str]) -> Path:

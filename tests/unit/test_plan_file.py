@@ -451,3 +451,11 @@ def test_validating_imports_nothing_heavy() -> None:
     )
     root = Path(__file__).parents[2]
     subprocess.run([sys.executable, "-c", script], input=GOOD, text=True, check=True, cwd=root, timeout=60)
+
+
+def test_the_alias_that_sluice_sets_itself_is_the_one_of_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLUICE_CHAMPION_ALIAS", "live")
+    values = {"model": "m", "steps": [{"weight": 10}]}
+    assert Plan.model_validate(values | {"trigger": {"alias": "champion"}}).trigger
+    with pytest.raises(ValueError, match="the alias live is set by sluice itself"):
+        Plan.model_validate(values | {"trigger": {"alias": "live"}})

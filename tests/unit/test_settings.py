@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from registry.errors import InvalidSetting, NotFound
-from registry.settings import SETTINGS, Api, MlflowServer, Settings
+from registry.settings import SETTINGS, Api, MlflowServer, OnCancel, Settings
 
 
 @pytest.fixture
@@ -128,3 +128,30 @@ def test_every_setting_says_what_it_is_for() -> None:
 def test_blank_means_not_set(tmp_path: Path) -> None:
     blank = {setting.name: "  " for setting in SETTINGS}
     assert Settings.read(blank | {"HOME": str(tmp_path)}) == Settings.read({"HOME": str(tmp_path)})
+
+
+def test_what_follows_a_cancelled_run_is_one_of_two_words(tmp_path: Path) -> None:
+    assert Settings.read({"HOME": str(tmp_path)}).on_cancel is OnCancel.PAUSE
+    assert Settings.read({"HOME": str(tmp_path), "SLUICE_ON_CANCEL": "drive"}).on_cancel is OnCancel.DRIVE
+    with pytest.raises(InvalidSetting, match="pause, drive"):
+        Settings.read({"HOME": str(tmp_path), "SLUICE_ON_CANCEL": "ignore"})
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({"PREFECT_API_KEY": "pnu_1"}, "Bearer pnu_1"),
+        ({"PREFECT_API_AUTH_STRING": "admin:x", "PREFECT_API_KEY": "pnu_1"}, "Basic YWRtaW46eA=="),
+        ({}, None),
+    ],
+)
+def test_the_keeper_shows_prefect_the_key_or_the_password(
+    tmp_path: Path, environment: dict[str, str], expected: str | None
+) -> None:
+    from flows.wiring import Parts
+
+    base = {"SLUICE_STATE": str(tmp_path), "PREFECT_API_URL": "https://prefect.example/api"}
+    http = Parts(Settings.read(base | environment)).prefect
+    request = http.build_request("GET", "/health")
+    shown = next(http.auth.auth_flow(request)) if http.auth else request
+    assert shown.headers.get("authorization") == expected
