@@ -32,11 +32,11 @@ class Wrong:
     """The key or the word that was probably meant."""
 
 
-def explain(error: ValidationError) -> tuple[Wrong, ...]:
-    """Every error, once for each path."""
+def explain(error: ValidationError, root: type[BaseModel] = Plan) -> tuple[Wrong, ...]:
+    """Every error, once for each path; `root` is what could not be read."""
     found: dict[Path, Wrong] = {}
     for details in error.errors(include_url=False):
-        for wrong in _wrong(details):
+        for wrong in _wrong(details, root):
             found.setdefault(wrong.at, wrong)
     return tuple(found.values())
 
@@ -96,19 +96,19 @@ _STAND_INS: dict[str | int, object] = {
 """Something valid for what may not be left out; rules that touch it are not reported."""
 
 
-def _wrong(details: ErrorDetails) -> list[Wrong]:
+def _wrong(details: ErrorDetails, root: type[BaseModel]) -> list[Wrong]:
     at, kind, given = tuple(details["loc"]), details["type"], details["input"]
     cause = details.get("ctx", {}).get("error")
     if isinstance(cause, BrokenRules):
         return [Wrong(at=rule.at, message=rule.message, fix=rule.fix) for rule in cause.broken]
     if kind == "extra_forbidden":
-        known = _model_at(at[:-1])
+        known = _model_at(root, at[:-1])
         fix = suggestion(str(at[-1]), known)
         return [Wrong(at=at, message=f"unknown key {at[-1]}", fix=fix, on_value=False, meant=_meant(fix))]
     if kind == "missing":
         return [Wrong(at=at, message=f"{at[-1]} is missing", fix=f"write {at[-1]}: …", on_value=False)]
     if kind in ("enum", "literal_error"):
-        known = [str(word) for word in _words_at(at)]
+        known = [str(word) for word in _words_at(root, at)]
         fix = suggestion(str(given), known)
         return [Wrong(at=at, message=f"{given!r} is not possible here", fix=fix, meant=_meant(fix))]
     if at and at[-1] == "[key]":
@@ -123,6 +123,7 @@ def _wrong(details: ErrorDetails) -> list[Wrong]:
 _NAMES: dict[str | int, str] = {
     "model": "a registered model's name has neither / nor : in it, and at most 200 characters",
     "variation": "write lower-case letters, digits, . and -, at most 36",
+    "name": "write lower-case letters, digits and -, at most 40",
     "unit": "write the name of a request header, such as x-user-id",
 }
 _METRIC_NAME = "start with a letter; then letters, digits, _, . and -, at most 40"
@@ -132,23 +133,23 @@ def _meant(fix: str) -> str | None:
     return fix.removeprefix("did you mean ").removesuffix("?") if fix.startswith("did you mean") else None
 
 
-def _model_at(at: Path) -> list[str]:
+def _model_at(root: type[BaseModel], at: Path) -> list[str]:
     """The keys that are known at a path."""
-    found = _type_at(at)
+    found = _type_at(root, at)
     return list(found.model_fields) if isinstance(found, type) and issubclass(found, BaseModel) else []
 
 
-def _words_at(at: Path) -> list[str]:
+def _words_at(root: type[BaseModel], at: Path) -> list[str]:
     """The words that are possible at a path."""
-    found = _type_at(at)
+    found = _type_at(root, at)
     if isinstance(found, type) and issubclass(found, Enum):
         return [str(member.value) for member in found]
     return [str(word) for word in typing.get_args(found)]
 
 
-def _type_at(at: Path) -> Any:
-    """The type of what stands at a path of a plan."""
-    found: Any = Plan
+def _type_at(root: type[BaseModel], at: Path) -> Any:
+    """The type of what stands at a path of a document."""
+    found: Any = root
     for part in at:
         found = _bare(found)
         if isinstance(found, type) and issubclass(found, BaseModel):

@@ -76,18 +76,22 @@ print(mlflow.artifacts.download_artifacts(artifact_uri=sys.argv[1], dst_path=sys
 """
 
 
-def _by_mlflow(rest: Rest, uri: str, into: Path) -> Path:
-    """MLflow's client knows every store; importing it takes seconds and much memory, so not in this process."""
-    environment = {
+def client_environment(rest: Rest) -> dict[str, str]:
+    """What MLflow's own client must know to reach this server."""
+    return {
         **os.environ,
         "MLFLOW_TRACKING_URI": rest.server.url,
         "MLFLOW_TRACKING_USERNAME": rest.server.username,
         "MLFLOW_TRACKING_PASSWORD": rest.server.password,
         "MLFLOW_DISABLE_TELEMETRY": "true",
     }
+
+
+def _by_mlflow(rest: Rest, uri: str, into: Path) -> Path:
+    """MLflow's client knows every store; importing it takes seconds and much memory, so not in this process."""
     done = subprocess.run(
         [sys.executable, "-c", _SCRIPT, uri, str(into)],
-        env=environment,
+        env=client_environment(rest),
         capture_output=True,
         text=True,
         timeout=DOWNLOAD_SECONDS,

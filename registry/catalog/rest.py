@@ -65,6 +65,11 @@ class Rest:
             self._refuse(answer)
             return answer.text
 
+    def put(self, path: str, content: bytes) -> None:
+        """Write a file whole."""
+        with self._reached():
+            self._refuse(self._http.put(path, content=content))
+
     @contextmanager
     def stream(self, path: str) -> Iterator[Iterator[bytes]]:
         """The bytes of a file."""

@@ -1,0 +1,66 @@
+"""Notifications: a sink for each applied document of this kind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from registry.happening import Happening
+from registry.ledger import Ledger
+from registry.notice import notice
+from registry.notification import Means, Notification
+from services.outbox.address import Addresses
+from services.outbox.outbox import NotNow
+from services.outbox.senders import Sender, by_apprise, by_webhook
+
+HOUR = timedelta(hours=1)
+SENDERS: dict[Means, Sender] = {Means.APPRISE: by_apprise, Means.WEBHOOK: by_webhook}
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotificationSink:
+    """One notification: filters, counts its messages, sends."""
+
+    notification: Notification
+    addresses: Addresses
+    ledger: Ledger
+    """Remembers when messages were sent, so that a restart does not forget the limit."""
+    console: str | None = None
+
+    @property
+    def name(self) -> str:
+        return f"notification:{self.notification.name}"
+
+    def send(self, told: Sequence[Happening], now: datetime) -> None:
+        """Send what is wanted of this as one message. Raises Unreachable, NotFound, InvalidSetting, NotNow."""
+        wanted = [each for each in told if self.notification.wants(each)]
+        if not wanted:
+            return
+        sent = [at for at in self._sent() if now - at < HOUR]
+        if len(sent) >= self.notification.per_hour:
+            raise NotNow(sent[-self.notification.per_hour] + HOUR)
+        deliver(self.notification, self.addresses, wanted, now, self.console)
+        self.ledger.remember(f"sent:{self.name}", {"at": [at.isoformat() for at in (*sent, now)]})
+
+    def _sent(self) -> list[datetime]:
+        kept = (self.ledger.recall(f"sent:{self.name}") or {}).get("at")
+        return [datetime.fromisoformat(str(at)) for at in kept] if isinstance(kept, list) else []
+
+
+def deliver(
+    notification: Notification, addresses: Addresses, told: Sequence[Happening], now: datetime, console: str | None
+) -> None:
+    """Send one message, whatever filters and limits say. Raises Unreachable, NotFound, InvalidSetting."""
+    address = addresses.get(notification.name)
+    SENDERS[notification.send](address, notice(told, console), told, now)
+
+
+def sinks(ledger: Ledger, addresses: Addresses, console: str | None) -> tuple[NotificationSink, ...]:
+    """A sink for every notification that counts now."""
+    return tuple(
+        NotificationSink(
+            notification=Notification.model_validate(applied.body), addresses=addresses, ledger=ledger, console=console
+        )
+        for applied in ledger.all_applied("notification")
+    )

@@ -1,0 +1,102 @@
+"""The outbox: every sink is told what the ledger's feed holds beyond the place that is remembered for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import structlog
+
+from registry.errors import SluiceError
+from registry.happening import Happening, happenings
+from registry.ledger import Ledger
+
+log = structlog.get_logger("outbox")
+
+BATCH = 100
+"""Facts that a sink is told at once."""
+BACKOFF = (timedelta(seconds=2), timedelta(seconds=10), timedelta(seconds=30), timedelta(minutes=2))
+
+
+class Sink(Protocol):
+    """Somebody who is told."""
+
+    @property
+    def name(self) -> str:
+        """By which its place is remembered."""
+        ...
+
+    def send(self, told: Sequence[Happening], now: datetime) -> None:
+        """Tell it all of these. Raises SluiceError, and is then told all of them again; NotNow to be asked later."""
+        ...
+
+
+class NotNow(SluiceError):
+    """The sink must not be told at this moment; it says when."""
+
+    def __init__(self, until: datetime) -> None:
+        super().__init__("too much was told already.")
+        self.until = until
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trouble:
+    """How often a sink could not be told in a row, and when it is tried again."""
+
+    times: int
+    until: datetime
+
+
+@dataclass
+class Outbox:
+    """Tells every sink what is new for it. One that cannot be told keeps nobody else waiting."""
+
+    ledger: Ledger
+    sinks: Callable[[], Sequence[Sink]]
+    """Those that there are now."""
+    _troubles: dict[str, Trouble] = field(default_factory=dict, init=False)
+
+    def look(self, now: datetime) -> int:
+        """Tell what is new; how many facts were told, all sinks together."""
+        return sum(self._tell(sink, now) for sink in self.sinks())
+
+    def _tell(self, sink: Sink, now: datetime) -> int:
+        trouble = self._troubles.get(sink.name)
+        if trouble is not None and now < trouble.until:
+            return 0
+        place, told = self._place(sink.name), 0
+        while fed := self.ledger.feed(after=place, limit=BATCH):
+            try:
+                sink.send(happenings(fed, self.ledger.entries), now)
+            except NotNow as later:
+                self._troubles[sink.name] = Trouble(times=0, until=later.until)
+                return told
+            except SluiceError as error:
+                self._note_trouble(sink.name, error, now)
+                return told
+            place, told = fed[-1].place, told + len(fed)
+            self.ledger.remember(_key(sink.name), {"place": place})
+        self._troubles.pop(sink.name, None)
+        return told
+
+    def _note_trouble(self, name: str, error: SluiceError, now: datetime) -> None:
+        times = self._troubles[name].times + 1 if name in self._troubles else 1
+        self._troubles[name] = Trouble(times=times, until=now + BACKOFF[min(times, len(BACKOFF)) - 1])
+        log.warning("could not tell; tried again", sink=name, why=str(error))
+
+    def _place(self, name: str) -> int:
+        """Up to where the sink was told. A new one is told what happens from now on."""
+        kept = self.ledger.recall(_key(name))
+        if kept is not None:
+            return int(str(kept["place"]))
+        place = 0
+        while fed := self.ledger.feed(after=place):
+            place = fed[-1].place
+        self.ledger.remember(_key(name), {"place": place})
+        return place
+
+
+def _key(name: str) -> str:
+    return f"outbox:{name}"

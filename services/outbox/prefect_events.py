@@ -1,0 +1,57 @@
+"""Every fact as a Prefect event, over Prefect's plain HTTP API, so that its automations can react."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import httpx
+
+from registry.errors import Unreachable
+from registry.happening import Happening
+
+NAME = "prefect"
+PREFIX = "sluice.rollout"
+"""Of every event's name, such as sluice.rollout.aborted, and of the resource: sluice.rollout.<id>."""
+
+
+class PrefectEvents:
+    """A sink. Prefect keeps an event once, however often it is told: events are known by their id."""
+
+    name = NAME
+
+    def __init__(self, http: httpx.Client) -> None:
+        self._http = http
+
+    def send(self, told: Sequence[Happening], now: datetime) -> None:
+        """Raises Unreachable."""
+        del now
+        try:
+            self._http.post("/events", json=[event(each) for each in told]).raise_for_status()
+        except httpx.HTTPError as error:
+            raise Unreachable(f"Prefect took no events: {error!r}.", fix="sluice doctor") from error
+
+
+def event(told: Happening) -> dict[str, object]:
+    """A fact in the form that Prefect's API takes."""
+    return {
+        "id": told.id,
+        "occurred": told.moment.at.isoformat(),
+        "event": f"{PREFIX}.{told.name}",
+        "resource": {
+            "prefect.resource.id": f"{PREFIX}.{told.rollout}",
+            "prefect.resource.name": f"{told.model} v{told.version}",
+            "sluice.model": told.model,
+            "sluice.variation": told.variation,
+            "sluice.version": told.version,
+            "sluice.severity": told.severity.name.lower(),
+        },
+        "related": [
+            {
+                "prefect.resource.id": f"sluice.model.{told.model}",
+                "prefect.resource.role": "model",
+                "prefect.resource.name": told.model,
+            }
+        ],
+        "payload": told.as_json(),
+    }

@@ -1,0 +1,76 @@
+"""Senders: a notice to an address, by Apprise or as a signed webhook. What goes wrong is told without the address."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+
+import httpx
+
+from registry.errors import InvalidSetting, Unreachable
+from registry.happening import Happening, Severity
+from registry.notice import Notice
+from services.outbox.address import Address
+
+SECONDS = 10.0
+
+
+class Sender(Protocol):
+    """One way to tell."""
+
+    def __call__(self, address: Address, notice: Notice, told: Sequence[Happening], now: datetime) -> None:
+        """Raises Unreachable, InvalidSetting."""
+        ...
+
+
+def by_apprise(address: Address, notice: Notice, told: Sequence[Happening], now: datetime) -> None:
+    """Tell by whatever service the URL names: https://github.com/caronc/apprise."""
+    del told, now
+    import apprise
+
+    logging.getLogger("apprise").setLevel(logging.CRITICAL)  # its log holds parts of addresses
+    service = apprise.Apprise()
+    if not service.add(address.url):
+        raise InvalidSetting("the address is not a URL that Apprise knows.", fix="sluice notify set NAME")
+    if not service.notify(title=notice.title, body=notice.body, notify_type=_TYPES[notice.severity]):
+        raise Unreachable("the service that the address names did not take the message.", fix="sluice notify test")
+
+
+_TYPES = {
+    Severity.ROUTINE: "info", Severity.INFO: "success", Severity.WARNING: "warning", Severity.CRITICAL: "failure",
+}  # fmt: skip
+
+
+def by_webhook(address: Address, notice: Notice, told: Sequence[Happening], now: datetime) -> None:
+    """POST JSON, signed as https://www.standardwebhooks.com says; the same facts have the same webhook-id again."""
+    from standardwebhooks import Webhook
+
+    if not address.key:
+        raise InvalidSetting("the webhook has no signing key.", fix="sluice notify set NAME, with URL and key")
+    body = json.dumps(
+        {
+            "type": "sluice.notification",
+            "timestamp": now.isoformat(),
+            "data": {
+                "title": notice.title,
+                "severity": notice.severity.name.lower(),
+                "facts": [each.as_json() for each in told],
+            },
+        }
+    )
+    name = told[-1].id
+    headers = {
+        "content-type": "application/json",
+        "webhook-id": name,
+        "webhook-timestamp": str(int(now.timestamp())),
+        "webhook-signature": Webhook(address.key).sign(msg_id=name, timestamp=now, data=body),
+    }
+    try:
+        answer = httpx.post(address.url, content=body, headers=headers, timeout=SECONDS)
+    except httpx.HTTPError as error:
+        raise Unreachable(f"the webhook does not answer ({type(error).__name__}).") from None
+    if not answer.is_success:
+        raise Unreachable(f"the webhook answered {answer.status_code}.")
