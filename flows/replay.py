@@ -15,9 +15,12 @@ from flows.replay_lines import LookLine, MalformedLine, PlanLine, RowLine, read
 from flows.stats.intervals import estimate
 from flows.stats.moments import Moments, Pair
 from flows.stats.news import News
+from flows.stats.sample_ratio import Arrivals, SampleRatioTest
 from flows.stats.trial import Design, Kind, Rung, Trial
 from flows.stats.units import UnitRows
 
+_RATIO_ALPHA = 0.001
+"""Chance that sound data are ever called mismatched. A rollout then never passes; here it is told, no more."""
 _RESERVE = 0.02
 """Share of alpha kept for looks beyond the plan: less than a rollout keeps, whose plan is only a guess."""
 
@@ -28,6 +31,8 @@ class _Case:
 
     plan: PlanLine
     trial: Trial
+    ratio: SampleRatioTest
+    """Whether rows come in the shares of their weights, where rows tell them."""
     information: float = 0.0
     sizes: dict[int, tuple[int, int]]
     """Rows of stable and candidate by stratum."""
@@ -58,7 +63,8 @@ def replay(lines: Iterable[str]) -> Iterator[str]:
 
 
 def _begin(plan: PlanLine) -> _Case:
-    return _Case(plan=plan, trial=Trial.begin(_design(plan)), sizes={}, units={})
+    ratio = SampleRatioTest.begin(_RATIO_ALPHA, plan.info_total, _RESERVE)
+    return _Case(plan=plan, trial=Trial.begin(_design(plan)), ratio=ratio, sizes={}, units={})
 
 
 def _design(plan: PlanLine) -> Design:
@@ -102,8 +108,8 @@ def _next(case: _Case | None, look: LookLine, text: str, line: int) -> _Case:
     by_unit = _unit_rows(sound, units) if case.plan.unit == "user" else None
     trial = case.trial.look(News(pairs=pairs, information=information, units=by_unit))
     after = replace(
-        case, trial=trial, information=information, sizes=sizes, units=units, last=look, text=text,
-        unsound=case.unsound + len(look.rows) - len(sound),
+        case, trial=trial, ratio=case.ratio.look(_arrivals(sound)), information=information, sizes=sizes, units=units,
+        last=look, text=text, unsound=case.unsound + len(look.rows) - len(sound),
     )  # fmt: skip
     return replace(after, answer=_answer(after, look))
 
@@ -144,6 +150,19 @@ def _pairs(rows: list[RowLine], sizes: dict[int, tuple[int, int]]) -> tuple[Pair
         stable, candidate = sizes.get(row.stratum, (0, 0))
         sizes[row.stratum] = (stable + new.stable.n, candidate + new.candidate.n)
     return tuple(found[stratum] for stratum in sorted(found))
+
+
+def _arrivals(rows: list[RowLine]) -> list[Arrivals]:
+    """Rows by arm where each was assigned by itself; units are not told apart from the rows they had before."""
+    return [
+        Arrivals(
+            share=row.weight,
+            candidate=int(row.n or 0) if row.arm == "candidate" else 0,
+            stable=int(row.n or 0) if row.arm == "stable" else 0,
+        )
+        for row in rows
+        if row.unit is None and row.weight is not None and 0 < row.weight < 1
+    ]
 
 
 def _information(sizes: dict[int, tuple[int, int]]) -> float:
@@ -196,6 +215,7 @@ def _answer(case: _Case, look: LookLine) -> str:
             "failed_at": trial.failed_at,
             "ruled_out": [rung.margin for rung in trial.design.rungs if trial.ruled_out(rung.margin) is not None],
             "rejected_rows": case.unsound,
+            "sample_ratio_mismatch": case.ratio.mismatch,
         }
     )
 

@@ -16,6 +16,10 @@ _ANSWER = (
     ("failed_at", "the look at which harm was found; null: none"),
     ("ruled_out", "the margins that some look has ruled out"),
     ("rejected_rows", "rows whose sums cannot be true; any of them keeps the verdict from passing"),
+    (
+        "sample_ratio_mismatch",
+        "whether rows did not come in the shares of their `weight`s (chance .001): a rollout would not pass",
+    ),
 )
 
 

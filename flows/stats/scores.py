@@ -21,6 +21,8 @@ from flows.stats.moments import Moments, Pair
 _ALMOST_NORMAL = 0.1
 """Skewness below which the cube root of a gamma is as good as normal: within 0.4 % of its tail at 4 sd."""
 _SYMMETRIC = 1e-6
+_ROUNDING = 1e-14
+"""A variance below this share of the mean square is what rounding left of the sums."""
 _MOST_SKEWED = 8.0
 _FINE, _COARSE = 30, 60
 """The lattice keeps between this many points per standard deviation of the score."""
@@ -75,7 +77,7 @@ class Score:
 
 
 def score(pairs: Iterable[Pair]) -> Score:
-    """The score of strata; one with an empty arm carries no information."""
+    """The score of strata; one with an empty arm carries no information, nor one whose values are all the same."""
     total = Score()
     for pair in pairs:
         if pair.stable.n > 0 and pair.candidate.n > 0:
@@ -88,6 +90,8 @@ def _of_stratum(pair: Pair) -> Score:
     both = pair.stable + pair.candidate
     mean = both.total / n
     second = max(both.squares / n - mean**2, 0.0)
+    if second <= _ROUNDING * both.squares / n:
+        return Score()
     third = both.cubes / n - 3 * mean * both.squares / n + 2 * mean**3
     pooled = second * n / (n - 1)
     return Score(

@@ -1,0 +1,165 @@
+"""The edge cases of `sluice gate replay`: what it says, how the command ends, what it does not judge."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.replay import replay
+from tests.unit.test_gate_replay import answers, both, look, plan, row
+
+Line = dict[str, Any]
+COMMAND = Path(sys.executable).with_name("sluice")
+MARGIN = {"margin_rel": 0.5}
+
+
+def command(*lines: Line | str) -> tuple[int, list[Line], str]:
+    """Exit code, answers and what is said about errors, of a process of its own."""
+    text = "\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines)
+    ended = subprocess.run([COMMAND, "gate", "replay"], input=text, capture_output=True, text=True, check=False)
+    return ended.returncode, [json.loads(line) for line in ended.stdout.splitlines()], ended.stderr
+
+
+def mean_row(arm: str, values: Iterable[float], **changes: Any) -> Line:
+    found = list(values)
+    sums = {name: sum(v**k for v in found) for k, name in enumerate(("sum", "sumsq", "sumcube"), start=1)}
+    return {"stratum": 0, "weight": 0.5, "arm": arm, "n": len(found)} | sums | changes
+
+
+def verdicts(*lines: Line) -> list[str]:
+    return [answer["verdict"] for answer in answers(*lines)]
+
+
+GOOD = [look(k, both(20, 2)) for k in range(2, 12)]
+BAD = [look(k, both(2, 40)) for k in range(2, 12)]
+EDGES: dict[str, Callable[[], list[str]]] = {
+    "an empty arm, then both": lambda: verdicts(plan(metric=MARGIN), look(1, [row("stable", 100, 20)]), *GOOD),
+    "no events, then some": lambda: verdicts(plan(metric=MARGIN), look(1, both(0, 0)), *GOOD),
+    "only events, then some": lambda: verdicts(plan(metric=MARGIN), look(1, both(100, 100)), *GOOD),
+    "an empty arm, then harm": lambda: verdicts(plan(), look(1, [row("candidate", 100, 2)]), *BAD),
+    "no rows, then harm": lambda: verdicts(plan(), look(1, []), *BAD),
+}
+
+
+@pytest.mark.parametrize("case", EDGES)
+def test_what_carries_no_information_changes_nothing_later(case: str) -> None:
+    found = EDGES[case]()
+    assert found[0] in {"no_data", "undecided"}
+    assert found[-1] == ("fail" if case.endswith("harm") else "pass")
+
+
+def test_no_variance_holds_and_so_does_what_rounding_leaves_of_one() -> None:
+    same = [look(k, [mean_row("stable", [0.1] * 90), mean_row("candidate", [0.1] * 110)]) for k in range(1, 30)]
+    assert set(verdicts(plan(metric={"kind": "mean", "margin_rel": 0.01}), *same)) == {"undecided"}
+    far = [
+        look(k, [mean_row(arm, [1e9 + (i * k) % 7 for i in range(100)]) for arm in ("stable", "candidate")])
+        for k in range(1, 30)
+    ]
+    assert set(verdicts(plan(metric={"kind": "mean"}), *far)) == {"undecided"}
+
+
+@pytest.mark.parametrize("bad", ["NaN", "Infinity", "-Infinity", "null", "1e400"])
+@pytest.mark.parametrize("field", ["n", "sum", "sumsq", "sumcube"])
+def test_what_is_no_number_is_missing_and_holds_for_good(bad: str, field: str) -> None:
+    broken = json.dumps(look(1, both(20, 2))).replace(f'"{field}": 20', f'"{field}": {bad}', 1)
+    if field == "n":
+        broken = json.dumps(look(1, both(20, 2))).replace('"n": 100', f'"n": {bad}', 1)
+    found = [json.loads(line) for line in replay([json.dumps(plan(metric=MARGIN)), broken, *map(json.dumps, GOOD)])]
+    assert {answer["verdict"] for answer in found} == {"no_data"}
+    assert found[-1]["rejected_rows"] == 1
+
+
+def test_harm_is_found_although_some_rows_were_rejected() -> None:
+    assert verdicts(plan(), look(1, [row("stable", -5, 0)]), *BAD)[-1] == "fail"
+
+
+def test_a_budget_too_small_for_arithmetic_rejects_nothing() -> None:
+    found = answers(plan(alpha=1e-11), look(1, both(0, 100)))
+    assert found[0]["verdict"] == "undecided"
+    assert found[0]["alpha_spent"] == 0
+
+
+def test_information_that_does_not_grow_is_no_look() -> None:
+    once = answers(plan(), look(1, both(3, 6), info=50))[0]
+    back = answers(plan(), look(1, both(3, 6), info=50), look(2, both(0, 60), info=40))[1]
+    assert back["verdict"] == "undecided"
+    assert back["alpha_spent"] == once["alpha_spent"]
+    assert back["information"] == 50
+    later = answers(plan(), look(1, both(3, 6), info=50), look(2, both(0, 60), info=40), look(3, [], info=51))
+    assert later[2]["verdict"] == "fail"
+
+
+def test_looks_beyond_the_plan_still_decide() -> None:
+    lines = [look(k, both(20, 20)) for k in range(1, 30)]
+    worse = [look(k, both(10, 30)) for k in range(30, 40)]
+    found = answers(plan(info_total=500), *lines, *worse)
+    assert found[28]["information_fraction"] > 2
+    assert found[28]["verdict"] == "undecided"
+    assert found[-1]["verdict"] == "fail"
+    assert found[-1]["alpha_spent"] <= 0.05
+
+
+def test_another_plan_is_another_test() -> None:
+    lines = [plan(), *BAD, plan(metric=MARGIN), *GOOD]
+    found = answers(*lines)
+    assert found[len(BAD) - 1]["verdict"] == "fail"
+    assert found[len(BAD)]["failed_at"] is None
+    assert found[-1]["verdict"] == "pass"
+
+
+def test_of_a_few_rows_no_end_of_the_interval_is_told() -> None:
+    found = answers(plan(metric={"kind": "mean", "margin_rel": 0.1}),
+                    look(1, [mean_row("stable", [1.0]), mean_row("candidate", [3.0])]))[0]  # fmt: skip
+    assert found["verdict"] == "undecided"
+    assert (found["low"], found["high"]) == (None, None) or found["low"] < 0 < found["high"]
+
+
+def test_a_hundred_million_rows_are_judged_as_fast_as_a_hundred() -> None:
+    n = 100_000_000
+    assert verdicts(plan(info_total=n / 2), look(1, both(500_000, 506_000, n=n), info=n / 2)) == ["fail"]
+    assert verdicts(plan(info_total=n / 2), look(1, both(500_000, 500_600, n=n), info=n / 2)) == ["undecided"]
+
+
+def test_it_is_told_when_rows_do_not_come_in_their_shares() -> None:
+    lost = [look(k, [row("stable", 100, 20), row("candidate", 60, 1)]) for k in range(1, 20)]
+    assert answers(plan(metric=MARGIN), *lost)[-1]["sample_ratio_mismatch"]
+    assert not answers(plan(metric=MARGIN), *GOOD)[-1]["sample_ratio_mismatch"]
+    untold = [look(k, [{**r, "weight": None} for r in line["rows"]]) for k, line in enumerate(lost, start=1)]
+    assert not answers(plan(metric=MARGIN), *untold)[-1]["sample_ratio_mismatch"]
+
+
+def test_the_command_ends_well_and_says_one_line_a_look() -> None:
+    code, found, said = command(plan(metric=MARGIN), look(1, both(20, 2)), "", *GOOD)
+    assert (code, len(found), said) == (0, 11, "")
+    assert found[-1]["verdict"] == "pass"
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ([plan(), look(1, both(2, 2)), "{"], "line 3"),
+        ([plan(), look(1, both(2, 2)), look(2, [*both(2, 2), row("green", 9, 1)])], "rows.2.arm"),
+        ([plan(), look(1, both(2, 2)), look(2, [row("stable", 9, "few")])], "rows.0.sum"),  # type: ignore[arg-type]
+        ([plan(), look(1, both(2, 2)), {"type": "look"}], "rows"),
+        ([plan(), look(1, both(2, 2)), look(1, both(3, 3))], "info.look"),
+        ([plan(), look(1, both(2, 2)), plan(info_total=0)], "info_total"),
+    ],
+    ids=["no json", "arm", "sum", "rows", "look", "plan"],
+)
+def test_a_malformed_line_ends_the_command_with_its_number_and_field(lines: list[Line | str], told: str) -> None:
+    """What came before was answered; nothing of the line is judged, and nothing after it is read."""
+    code, found, said = command(*lines, look(9, both(0, 99)))
+    assert code == 2
+    assert [answer["verdict"] for answer in found] == ["undecided"]
+    assert "line 3" in said
+    assert told in said.replace("\n", " ")
+
+
+def test_no_input_is_no_answer() -> None:
+    assert command() == (0, [], "")
