@@ -25,6 +25,7 @@ from registry.facts import (
     Superseded,
     Undeployed,
 )
+from registry.freeze import InForce, in_force, recorded
 from registry.ledger import Ledger
 from registry.plan import OnNewer, Plan, Strategy
 from registry.rollout import DEPLOY, REPLACE, ROLLBACK, Ending, Phase, Rollout
@@ -67,6 +68,8 @@ def start(
     """
     chosen = strategy or plan.strategy
     _refuse_strategy(plan, chosen)
+    if chosen is Strategy.CANARY:
+        _refuse_in_experiment(ledger, plan)
     mine = _of_target(ledger, plan.model, plan.variation)
     stable = trusted(mine)
     if stable is None:
@@ -87,6 +90,7 @@ def start(
     tried = [r for r in mine if r.requested.version == version and r.is_shadow == (chosen is Strategy.SHADOW)]
     if tried and not request.by_name and not _is_new_to(tried[-1], plan, request.sighting):
         return Started(rollout=tried[-1], created=False)
+    _refuse_in_freeze(ledger, plan.model, now)
     if chosen is Strategy.SHADOW:
         _refuse_crowd(plan, mine)
     else:
@@ -207,8 +211,10 @@ def undeployable(ledger: Ledger, model: str, variation: str) -> Rollout:
 def begin(ledger: Ledger, rollout: Rollout, now: datetime) -> Rollout:
     """Let a queued rollout take its target, if it is free and this one is first in the queue."""
     mine = _of_target(ledger, *rollout.target)
-    stable = trusted(mine)
-    if not _is_next(mine, rollout) or (rollout.is_shadow and stable is None):
+    with_whom = (rollout.requested.model, rollout.plan.variation) if rollout.is_comparison else rollout.target
+    stable = trusted(_of_target(ledger, *with_whom))
+    is_held = rollout.requested.strategy != ROLLBACK and freeze_of(ledger, rollout.requested.model, now) is not None
+    if is_held or not _is_next(mine, rollout) or (rollout.is_aside and stable is None):
         return rollout
     fact = Begun(stable=stable.requested.version if stable else None)
     try:
@@ -255,9 +261,11 @@ def approve(ledger: Ledger, rollout_id: str, *, actor: str, reason: str, now: da
 
 
 def promote(ledger: Ledger, rollout_id: str, *, actor: str, reason: str, now: datetime) -> Rollout:
-    """Give the candidate all traffic now, by a named person's override."""
-    if ledger.rollout(rollout_id).took_over:
-        return ledger.rollout(rollout_id)
+    """Give the candidate all traffic now, by a named person's override of its gates. A freeze is not overridden."""
+    rollout = ledger.rollout(rollout_id)
+    if rollout.took_over:
+        return rollout
+    _refuse_in_freeze(ledger, rollout.requested.model, now)
     return _ordered(
         ledger,
         rollout_id,
@@ -279,6 +287,20 @@ def abort(ledger: Ledger, rollout_id: str, *, actor: str, reason: str, now: date
             fix=_way_out(rollout),
         )
     return append(ledger, rollout_id, lambda _: Aborted(actor=actor, reason=reason), now)
+
+
+def freeze_of(ledger: Ledger, model: str, now: datetime) -> InForce | None:
+    """The freeze that keeps rollouts of a model from starting and advancing now."""
+    return in_force(recorded(applied.body for applied in ledger.all_applied("freeze")), model, now)
+
+
+def _refuse_in_freeze(ledger: Ledger, model: str, now: datetime) -> None:
+    held = freeze_of(ledger, model, now)
+    if held is not None:
+        raise Refused(
+            f"{model}: {held}, and nothing starts or advances until then.",
+            fix=f"wait, or apply the freeze {held.name} without this window. Abort and rollback work all the same.",
+        )
 
 
 def retry(ledger: Ledger, rollout_id: str, *, actor: str, reason: str, now: datetime) -> Rollout:
@@ -383,10 +405,10 @@ def _of_target(ledger: Ledger, model: str, variation: str) -> list[Rollout]:
 
 
 def _is_next(rollouts: Sequence[Rollout], rollout: Rollout) -> bool:
-    """Whether a queued rollout may begin: a shadow at once, others one by one in the order they were asked for."""
-    if rollout.is_shadow:
+    """Whether a queued rollout may begin: one that stands aside at once, others in the order they were asked for."""
+    if rollout.is_aside:
         return rollout.phase is Phase.QUEUED
-    queue = [r for r in rollouts if r.phase is Phase.QUEUED and not r.is_shadow]
+    queue = [r for r in rollouts if r.phase is Phase.QUEUED and not r.is_aside]
     return current(rollouts) is None and bool(queue) and queue[0].id == rollout.id
 
 
@@ -414,8 +436,19 @@ def _refuse_strategy(plan: Plan, chosen: Strategy) -> None:
             )
         case Strategy.AB:
             raise Refused(
-                "the strategy ab is not driven yet: its plan would be followed like a canary's.",
-                fix="strategy: canary",
+                "an experiment compares the builds that its variations hold, so none is named.",
+                fix=f"sluice experiment start {plan.model}; to roll a build out: strategy: canary",
+            )
+
+
+def _refuse_in_experiment(ledger: Ledger, plan: Plan) -> None:
+    """A variation that is being compared keeps its build, the control above all."""
+    going_on = (r for r in ledger.rollouts(model=plan.model) if r.is_comparison and not r.is_ended)
+    for each in going_on:
+        if plan.variation in (each.requested.variation, each.plan.variation):
+            raise TargetBusy(
+                f"{plan.model}/{plan.variation} takes part in experiment {each.requested.experiment}.",
+                fix=f"wait for its end, or: sluice experiment end {each.requested.experiment}",
             )
 
 

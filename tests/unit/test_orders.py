@@ -217,11 +217,7 @@ def test_approval_is_for_the_step_under_way() -> None:
     assert orders.approve(ledger, name, actor="ada", reason="fine", now=NOW).approvals == {0: "ada"}
 
 
-@pytest.mark.parametrize("strategy", ["ab"])
-def test_a_strategy_that_is_not_driven_yet_is_refused_rather_than_followed_like_a_canary(strategy: str) -> None:
-    other = PLAN_OF_ANOTHER_STRATEGY | {"strategy": strategy}
-    with pytest.raises(Refused, match="not driven yet"):
-        start(serving(), "2", plan=Plan.recorded(other))
-
-
-PLAN_OF_ANOTHER_STRATEGY = {"model": "m", "steps": [{"weight": 10}]}
+def test_an_experiment_is_not_asked_for_by_naming_a_build() -> None:
+    with pytest.raises(Refused, match="no.*named") as refused:
+        start(serving(), "2", plan=Plan.recorded({"model": "m", "steps": [{"weight": 10}], "strategy": "ab"}))
+    assert "sluice experiment start m" in str(refused.value.fix)
