@@ -23,7 +23,7 @@ from flows.progress import show_ending, show_verdicts
 from flows.ramp import Authority, Tick, tick
 from flows.showing import links, show, show_progress, show_rollout, this_run
 from flows.wiring import Parts, parts
-from registry import orders
+from registry import orders, variations
 from registry.errors import IllegalMove, LedgerConflict, SluiceError
 from registry.facts import Settled
 from registry.rollout import Phase, Rollout
@@ -187,7 +187,8 @@ def settle_rollout(name: str) -> tuple[str, ...]:
     found = parts()
     rollout = found.ledger.rollout(name)
     seen_at = links(found, rollout) | ({"prefect": page} if (page := this_run()) else {})
-    changes = settle(found.catalog, rollout, found.settings.champion_alias, seen_at=seen_at)
+    main = variations.main_variation(found.ledger, rollout.requested.model)
+    changes = settle(found.catalog, rollout, found.settings.champion_alias, fallback=main, seen_at=seen_at)
     if not found.ledger.rollout(name).settled:
         orders.append(found.ledger, name, lambda _: Settled(changes=changes), found.clock())
     show(lambda: show_ending(rollout, changes, task_run.get_id()))

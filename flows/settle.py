@@ -7,12 +7,12 @@ from types import MappingProxyType
 from typing import Protocol
 
 from registry.build import Build, BuildRef
+from registry.connections import FALLBACK
 from registry.errors import NotFound
 from registry.rollout import Ending, Rollout
 
 TAG = "sluice"
 """Prefix of every tag that is written."""
-FALLBACK = "default"
 PRODUCTION, ARCHIVED = "Production", "Archived"
 """The stage of what is trusted, and the one to which MLflow moves the versions whose place it takes."""
 
@@ -32,18 +32,24 @@ class Shelf(Protocol):
 
 
 def settle(
-    shelf: Shelf, rollout: Rollout, champion: str, *, seen_at: Mapping[str, str] = MappingProxyType({})
-) -> tuple[str, ...]:
+    shelf: Shelf, rollout: Rollout, champion: str, *, fallback: str = FALLBACK,
+    seen_at: Mapping[str, str] = MappingProxyType({}),
+) -> tuple[str, ...]:  # fmt: skip
     """Move aliases, stages and tags to where the rollout's end leaves them; what was changed, in words.
 
-    `seen_at` are addresses at which the rollout can be seen. Raises CatalogUnavailable; what was written stays and is
-    written again next time. A version that was deleted meanwhile is told so and otherwise left alone.
+    `champion` and stages follow the model's variation `fallback`. `seen_at` are addresses at which the rollout can be
+    seen. Raises CatalogUnavailable; what was written stays and is written again next time. A version that was deleted
+    meanwhile is told so and otherwise left alone.
     """
     try:
         candidate = shelf.build(rollout.candidate)
     except NotFound:
         return (f"{rollout.candidate} is no longer in the catalog; nothing was written",)
-    changes = [*_trust(shelf, rollout, candidate, champion_alias(champion, rollout.requested.variation))]
+    is_main = rollout.requested.variation == fallback
+    alias = champion if is_main else f"{champion}-{rollout.requested.variation}"
+    changes = _trust(shelf, rollout, candidate, alias)
+    if rollout.took_over and not rollout.undeployed and is_main:
+        changes += _stage(shelf, rollout, candidate)
     if not rollout.took_over:
         changes += _former_stages(shelf, rollout)
     changes += _release_trigger(shelf, rollout, candidate)
@@ -51,16 +57,14 @@ def settle(
     return tuple(changes)
 
 
-def champion_alias(champion: str, variation: str) -> str:
-    """The alias of a variation's stable build: `champion`, or `champion-<variation>` off the fallback."""
-    return champion if variation == FALLBACK else f"{champion}-{variation}"
-
-
 def _trust(shelf: Shelf, rollout: Rollout, candidate: Build, alias: str) -> list[str]:
-    """The champion alias on what is stable now, and the stage where the plan goes by stages."""
-    if rollout.took_over:
+    """The champion alias on what is stable now; taken away from what was undeployed."""
+    if rollout.undeployed and alias in candidate.aliases:
+        shelf.delete_alias(candidate.ref.model, alias)
+        return [f"alias {alias} removed"]
+    if rollout.took_over and not rollout.undeployed:
         shelf.set_alias(candidate.ref, alias)
-        return [f"alias {alias} -> v{candidate.ref.version}", *_stage(shelf, rollout, candidate)]
+        return [f"alias {alias} -> v{candidate.ref.version}"]
     if rollout.ending is Ending.ABORTED and alias in candidate.aliases and rollout.stable is not None:
         stable = BuildRef(model=candidate.ref.model, version=rollout.stable)
         shelf.set_alias(stable, alias)

@@ -9,7 +9,7 @@ from datetime import datetime
 from registry import orders
 from registry.audience_store import known_audience
 from registry.connections import FALLBACK, Connection, Connections, Copied, Weighted
-from registry.connections_record import KIND, connect, connections_of
+from registry.connections_record import connect, connections_of
 from registry.errors import Refused, UsageError
 from registry.ledger import Ledger
 from registry.orders import Request, Started
@@ -57,7 +57,7 @@ def send(
     ledger: Ledger, *, model: str, variation: str, to: Sequence[Sent], is_fallback: bool, actor: str, now: datetime
 ) -> Connections:
     """Send audiences to a variation, with its weight beside their other variations; the others keep theirs."""
-    if not any(rollout.target == (model, variation) and _holds(rollout) for rollout in ledger.rollouts(model=model)):
+    if variation not in _held(ledger, model):
         raise Refused(
             f"{model}/{variation} holds no build.",
             fix=f"sluice deploy {model} --build VERSION --variation {variation}",
@@ -98,7 +98,7 @@ def undeploy(
         wanted = _emptied(_present(ledger, model, None), variation, others)
         connect(ledger, wanted, actor, now)
     elif is_last:
-        ledger.withdraw(KIND, model, actor=actor, at=now)
+        connect(ledger, replace(_present(ledger, model, None), ordered=(), fallback_copied=()), actor, now)
     else:
         raise Refused(
             f"{model}/{variation} is the model's last variation: its requests would find nothing.",
@@ -114,12 +114,18 @@ def has_traffic(ledger: Ledger, model: str, variation: str) -> bool:
     return any(part.variation == variation and part.weight > 0 for group in groups for part in group)
 
 
+def main_variation(ledger: Ledger, model: str) -> str:
+    """The variation that takes the requests of no audience; of several the heaviest."""
+    recorded = connections_of(ledger, model)
+    return max(recorded.fallback, key=lambda part: part.weight).variation if recorded is not None else FALLBACK
+
+
 def _present(ledger: Ledger, model: str, fallback: str | None) -> Connections:
     """The model's connections. Raises Refused where it has none, several variations and no telling fallback."""
     recorded = connections_of(ledger, model)
     if recorded is not None:
         return recorded
-    there = [each.variation for each in standings(ledger.rollouts(model=model))]
+    there = _held(ledger, model)
     chosen = fallback or (there[0] if len(there) == 1 else FALLBACK)
     if there and chosen not in there:
         raise Refused(
@@ -131,15 +137,16 @@ def _present(ledger: Ledger, model: str, fallback: str | None) -> Connections:
 
 def _keep_fallback(ledger: Ledger, plan: Plan, request: Request, now: datetime) -> None:
     """A model's first variation takes every request, whatever it is called, also when others come."""
-    there = standings(ledger.rollouts(model=plan.model))
-    if there or plan.variation == FALLBACK or connections_of(ledger, plan.model) is not None:
-        return
-    first = Connections(model=plan.model, fallback=(Weighted(variation=plan.variation),))
-    connect(ledger, first, request.actor, now)
+    if not _held(ledger, plan.model) and main_variation(ledger, plan.model) != plan.variation:
+        first = Connections(model=plan.model, fallback=(Weighted(variation=plan.variation),))
+        connect(ledger, first, request.actor, now)
 
 
-def _holds(rollout: Rollout) -> bool:
-    return rollout.is_under_way or (rollout.took_over and not rollout.undeployed)
+def _held(ledger: Ledger, model: str) -> list[str]:
+    """The variations that hold a build or are getting their first one, by name."""
+    rollouts = ledger.rollouts(model=model)
+    getting = {each.requested.variation for each in rollouts if each.is_under_way and not each.is_shadow}
+    return sorted(getting | {each.variation for each in standings(rollouts)})
 
 
 def _sent(ledger: Ledger, there: Connections, variation: str, sent: Sent) -> Connections:

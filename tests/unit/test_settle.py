@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from flows.settle import champion_alias, settle
+from flows.settle import settle
 from registry import orders
 from registry.build import BuildRef
 from registry.catalog.memory import MemoryCatalog
@@ -189,6 +189,35 @@ def test_a_registry_that_is_away_is_told_later() -> None:
         settle(shop.catalog, shop.promoted(), "champion")
 
 
-def test_other_variations_have_aliases_of_their_own() -> None:
-    assert champion_alias("champion", "default") == "champion"
-    assert champion_alias("champion", "b") == "champion-b"
+def variation(shop: Shop, name: str, version: str) -> Rollout:
+    """A first build in another variation of the model."""
+    plan = shop.plan.model_copy(update={"variation": name})
+    first = orders.deploy(shop.ledger, plan=plan, version=version, request=WHO, now=NOW).rollout
+    shop._launch(first.id)
+    return orders.complete(shop.ledger, first.id, NOW)
+
+
+def test_other_variations_have_a_champion_of_their_own() -> None:
+    shop = Shop()
+    settle(shop.catalog, shop.first, "champion")
+    settle(shop.catalog, variation(shop, "b", "3"), "champion")
+    assert (shop.aliases("1"), shop.aliases("3")) == ({"champion"}, {"champion-b"})
+
+
+def test_champion_and_stages_follow_the_fallback_variation() -> None:
+    shop = Shop({"stage": "Production"})
+    settle(shop.catalog, shop.first, "champion", fallback="b")
+    assert shop.aliases("1") == {"champion-default"}
+    assert shop.catalog.build(ref("1")).stage == "None"
+    settle(shop.catalog, variation(shop, "b", "3"), "champion", fallback="b")
+    assert shop.aliases("3") == {"champion"}
+    assert shop.catalog.build(ref("3")).stage == "Production"
+
+
+def test_an_undeployed_build_is_nobodys_champion() -> None:
+    shop = Shop()
+    settle(shop.catalog, shop.first, "champion")
+    settle(shop.catalog, variation(shop, "b", "3"), "champion")
+    gone = orders.undeploy(shop.ledger, model="m", variation="b", actor="ada", reason="over", now=NOW)
+    assert settle(shop.catalog, gone, "champion")[0] == "alias champion-b removed"
+    assert (shop.aliases("1"), shop.aliases("3")) == ({"champion"}, set())

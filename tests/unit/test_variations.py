@@ -172,6 +172,16 @@ def test_the_first_variation_takes_every_request_whatever_it_is_called() -> None
     assert shown(connections_of(ledger, "m")) == {"default": "blue 1"}
 
 
+def test_a_second_variation_that_is_ordered_while_the_first_launches_does_not_take_its_place() -> None:
+    ledger = MemoryLedger()
+    audience(ledger, "ny", "New York")
+    for version, name in (("1", "default"), ("2", "b")):
+        variations.put(ledger, plan=plan(name), version=version, now=NOW, request=WHO)
+    launched(ledger, ledger.rollouts()[1].id)
+    orders.complete(ledger, ledger.rollouts()[1].id, NOW)
+    assert shown(send(ledger, "b", Sent(audience="ny", weight=1)))["default"] == "default 1"
+
+
 # --- who is sent where -----------------------------------------------------------------------------------------------
 
 
@@ -252,7 +262,8 @@ def test_the_last_variation_goes_only_by_its_own_word(ledger: MemoryLedger) -> N
         undeploy(ledger, "default")
     undeploy(ledger, "default", is_last=True)
     assert standings(ledger.rollouts()) == ()
-    assert connections_of(ledger, "m") is None
+    put(ledger, "1", "green")
+    assert shown(connections_of(ledger, "m")) == {"default": "green 1"}
 
 
 def test_a_rollout_under_way_keeps_connections_as_they_are(ledger: MemoryLedger) -> None:
