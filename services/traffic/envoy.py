@@ -16,6 +16,7 @@ from services.traffic.envoy_admin import Admin
 from services.traffic.envoy_bootstrap import Places, bootstrap
 from services.traffic.envoy_clusters import Resource, clusters, discovery
 from services.traffic.envoy_files import canonical, digest, own_folder, publish, read_resources, read_text, socket_path
+from services.traffic.envoy_leaving import Leaving
 from services.traffic.envoy_limits import Limits
 from services.traffic.envoy_logs import next_rotated
 from services.traffic.envoy_names import BOOTSTRAP_FILE, LIVE, ROUTES, SHADOW, cluster_name, members, mirror_name
@@ -53,10 +54,10 @@ class Envoy:
         host: str = "127.0.0.1",
         binary: Path | None = None,
         limits: Limits | None = None,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
         patience: float = 10.0,
     ) -> None:
-        """`clock` gives seconds since 1970; `patience` is how long Envoy may take for a change, in seconds."""
+        """`clock` gives seconds; `patience` is how long Envoy may take for a change, in seconds."""
         folder = folder.absolute()
         self.limits = limits or Limits()
         self.places = Places(
@@ -69,7 +70,7 @@ class Envoy:
         )
         self.log = folder / "envoy.log"
         self._binary = binary
-        self._clock = clock
+        self._leaving = Leaving(clock, self.limits.receive_seconds)
         self._validation = Validation(self._find_binary, folder)
         self._admin = Admin(self.places.admin_socket)
         watched = partial(WatchedFile, admin=self._admin, log=self.log, patience=patience)
@@ -114,12 +115,14 @@ class Envoy:
         wanted = clusters(table, self.limits, self.places.shadow_socket)
         routes = self._route_file(table)
         if self.observe() == table.version and read_text(self.places.routes) == routes:
+            self._leaving.note(wanted)
             self._clear_away(wanted)
             return
         self._validation.check(bootstrap(self.places, self.limits), wanted, route_configuration(table))
         both = {**read_resources(self.places.clusters), **wanted}
         reached = self._clusters.push(self._cluster_file(both), digest(both))
         reached &= self._routes.push(routes, table.version)
+        self._leaving.note(wanted)
         if not reached:
             raise Unreachable(
                 "Envoy does not answer; the routes stand in its files and come into force when it starts.",
@@ -134,11 +137,18 @@ class Envoy:
             return None
 
     def in_flight(self, build: BuildRef) -> int | None:
-        """Requests under way to the build, those it shares with a fallback included."""
+        """Requests under way to the build, those it shares with a fallback included.
+
+        For a build that lost its routes, all requests under way count while one of them may be a caller that is still
+        sending its body: whom it is for shows only afterwards.
+        """
+        name = cluster_name(build)
         try:
-            return self._active().get(cluster_name(build), 0)
+            under_way, active = self.requests_under_way(), self._active().get(name, 0)
         except Unreachable:
             return None
+        may_get_more = not self._leaving.is_routed(name) and self._leaving.may_get_more(name, under_way)
+        return max(active, under_way) if may_get_more else active
 
     def dropped_copies(self, build: BuildRef) -> int:
         """Copies for a shadow that were dropped because it is too slow, since Envoy started. Raises Unreachable."""
@@ -181,16 +191,13 @@ class Envoy:
         return canonical(discovery({ROUTES: route_configuration(table)}, table.version, _ROUTES))
 
     def _clear_away(self, wanted: dict[str, Resource]) -> None:
-        """Remove clusters that no route names, once no request can be on its way to them.
-
-        A request is routed when its headers came, but reaches its cluster only when its body has come.
-        """
+        """Remove clusters that no route names, once no request can be on its way to them."""
         there = read_resources(self.places.clusters)
-        age = self._clock() - self.places.routes.stat().st_mtime
-        if there.keys() <= wanted.keys() or age < self.limits.receive_seconds:
+        if there.keys() <= wanted.keys():
             return
-        active = self._active()
-        busy = {name for name in there.keys() - wanted.keys() if active.get(name, 0)}
+        under_way, active = self.requests_under_way(), self._active()
+        left = [name for name in there if name not in wanted]
+        busy = {name for name in left if self._leaving.may_get_more(name, under_way) or active.get(name, 0)}
         needed = wanted.keys() | busy | {member for name in busy for member in members(name)}
         kept = {name: resource for name, resource in there.items() if name in needed}
         if kept.keys() != there.keys():

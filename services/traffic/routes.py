@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from types import MappingProxyType
 
 from registry.build import BuildRef, Endpoint, slug
 from registry.connections import FALLBACK, Connections, Weighted
+from registry.experiment import Split
 from registry.standing import Standing
+from services.traffic.shared_audience import slices
 from services.traffic.splits import Endpoints, Standings, copies, shared
 from services.traffic.table import AudienceRoute, ModelRoute, RouteTable
 
 NO_CONNECTIONS: Mapping[str, Connections] = MappingProxyType({})
+Splits = Mapping[tuple[str, str], Split]
+"""The experiments in force by (model, audience)."""
+NO_SPLITS: Splits = MappingProxyType({})
 
 
 def routes(
     standings: Sequence[Standing],
     endpoints: Mapping[BuildRef, Endpoint],
     connections: Mapping[str, Connections] = NO_CONNECTIONS,
+    splits: Splits = NO_SPLITS,
 ) -> RouteTable:
     """The route table for these standings, given where builds answer, and who gets which variation by model.
+
+    Where an experiment is in force it says who gets what, and not the connections.
 
     A candidate that runs nowhere gets no slots: its share stays with stable. A stable that runs nowhere keeps its
     slots, and the data plane answers 503 for it. Both are listed in `missing`. An audience none of whose variations
@@ -28,7 +37,7 @@ def routes(
     """
     ordered = sorted(standings, key=lambda standing: (standing.model, standing.variation))
     models = tuple(
-        _model(connections.get(model) or Connections(model=model), tuple(group), endpoints)
+        _model(connections.get(model) or Connections(model=model), tuple(group), endpoints, splits)
         for model, group in groupby(ordered, key=lambda standing: standing.model)
     )
     wanted = [build for standing in ordered for build in _wanted(standing)]
@@ -39,9 +48,12 @@ def routes(
     )
 
 
-def _model(connections: Connections, standings: tuple[Standing, ...], endpoints: Endpoints) -> ModelRoute:
+def _model(
+    connections: Connections, standings: tuple[Standing, ...], endpoints: Endpoints, splits: Splits
+) -> ModelRoute:
     by_variation = {standing.variation: standing for standing in standings}
-    audiences = tuple(_audiences(connections, by_variation, endpoints))
+    plain = _audiences(connections, by_variation, endpoints)
+    audiences = tuple(_with_experiment(each, splits.get((connections.model, each.name))) for each in plain)
     serves = [serve for each in standings for serve in (each.serve, each.stable_serve) if serve is not None]
     units = (each.unit for each in (by_variation.get(FALLBACK), *standings) if each is not None)
     return ModelRoute(
@@ -55,24 +67,31 @@ def _model(connections: Connections, standings: tuple[Standing, ...], endpoints:
 def _audiences(connections: Connections, standings: Standings, endpoints: Endpoints) -> Iterator[AudienceRoute]:
     """The audiences in order; the last one takes what is left."""
     for each in connections.ordered:
-        slices = shared(each.weighted, each.layout, standings, endpoints)
-        if slices:
+        held = shared(each.weighted, each.layout, standings, endpoints)
+        if held:
             yield AudienceRoute(
                 name=each.audience.name,
                 condition=each.audience.condition,
                 salt=f"{slug(connections.model)}/{slug(each.audience.name)}",
-                slices=slices,
-                mirrors=copies(each.copied, slices, standings, endpoints),
+                slices=held,
+                mirrors=copies(each.copied, held, standings, endpoints),
             )
     rest = connections.fallback if _holds(connections.fallback, standings) else (Weighted(variation=min(standings)),)
-    slices = shared(rest, connections.fallback_layout, standings, endpoints)
+    held = shared(rest, connections.fallback_layout, standings, endpoints)
     yield AudienceRoute(
         name=FALLBACK,
         condition=None,
         salt=f"{slug(connections.model)}/{FALLBACK}",
-        slices=slices,
-        mirrors=copies(connections.fallback_copied, slices, standings, endpoints),
+        slices=held,
+        mirrors=copies(connections.fallback_copied, held, standings, endpoints),
     )
+
+
+def _with_experiment(audience: AudienceRoute, split: Split | None) -> AudienceRoute:
+    """With a salt of its own: who gets what says nothing about what the same units got in an experiment before."""
+    if split is None:
+        return audience
+    return replace(audience, salt=f"{audience.salt}/{split.experiment}", slices=slices(split))
 
 
 def _holds(weighted: Iterable[Weighted], standings: Standings) -> bool:

@@ -1,0 +1,52 @@
+"""The slots of an audience that an experiment shares. Pure.
+
+The layout is the plan's, from the first request to the last: a unit keeps its variation whatever weights are applied
+meanwhile. Only the units of a variation that was stopped go to the control, and are not counted there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby
+
+from registry.access_log import Assigned
+from registry.experiment import Split
+from registry.metric import Arm
+from services.traffic.table import Slice, Target
+
+_EPOCH = 1
+"""The control keeps its strata when a variation is stopped: nothing changes for those that go on."""
+
+
+def slices(split: Split) -> tuple[Slice, ...]:
+    """The slots in order."""
+    return tuple(
+        Slice(size=sum(size for size, _ in run), target=target)
+        for target, run in groupby(_held(split), key=lambda held: held[1])
+    )
+
+
+def _held(split: Split) -> Iterator[tuple[int, Target]]:
+    for part in split.layout:
+        if part.variation in split.arms:
+            yield part.slots, _compared(split, part.variation)
+        else:
+            yield part.slots, _control(split, is_counted=part.variation == split.control_variation)
+
+
+def _compared(split: Split, variation: str) -> Target:
+    arm = split.arms[variation]
+    mark = Assigned(
+        variation=variation, arm=Arm.CANDIDATE, build=arm.requested.version, rollout=arm.id, epoch=arm.epoch,
+        weight=arm.weight,
+    )  # fmt: skip
+    return Target(assigned=mark, fallback=split.control.version if arm.plan.serve.retry else None)
+
+
+def _control(split: Split, *, is_counted: bool) -> Target:
+    mark = Assigned(
+        variation=split.control_variation, arm=Arm.STABLE, build=split.control.version,
+        rollout=split.experiment if is_counted else None, epoch=_EPOCH if is_counted else 0,
+        weight=split.weight if is_counted else 0,
+    )  # fmt: skip
+    return Target(assigned=mark)
