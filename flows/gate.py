@@ -11,8 +11,9 @@ from datetime import datetime
 from flows.gate_design import passes_grid_point, question
 from flows.gate_fold import fold, information_with, new_rows
 from flows.gate_words import say
+from flows.shadow_gate import next_paired_look, paired_verdict
 from registry.metric import TallyRow
-from registry.plan import GateSpec, Plan
+from registry.plan import GateSpec, Plan, Strategy
 from registry.verdict import Look, Verdict
 
 
@@ -34,6 +35,11 @@ def next_look(
     `rows` are the metric's cumulative tallies, derived exceedance metrics included; `looks` its recorded looks in
     order of k. The look holds what is new since them: a late row of an old stratum becomes a correction.
     """
+    if plan.strategy is Strategy.SHADOW:
+        return next_paired_look(
+            rollout=rollout, plan=plan, gate=gate, guardrail=guardrail, step=step, looks=looks, rows=rows,
+            watermark=watermark, at=at,
+        )  # fmt: skip
     asked = question(plan, gate)
     seen = [look.rows for look in looks]
     state = fold(asked, seen)
@@ -56,5 +62,7 @@ def verdict(*, plan: Plan, gate: GateSpec, guardrail: bool, step: int, looks: Se
     failing is final. A gate without a margin passes as soon as both arms have rows and no harm was found; a guardrail
     never passes.
     """
+    if plan.strategy is Strategy.SHADOW:
+        return paired_verdict(plan=plan, gate=gate, guardrail=guardrail, step=step, looks=looks)
     state = fold(question(plan, gate), [look.rows for look in looks])
     return say(plan=plan, gate=gate, guardrail=guardrail, step=step, k=len(looks), state=state)

@@ -127,7 +127,7 @@ def passes_grid_point(plan: Plan, before: float, now: float) -> bool:
 
 def grid(plan: Plan) -> tuple[float, ...]:
     """The plan's fixed information grid: where its looks are taken."""
-    return _grid(_first_point(plan), planned_information(plan))
+    return grid_points(_first_point(plan), planned_information(plan))
 
 
 def _first_point(plan: Plan) -> float:
@@ -137,7 +137,7 @@ def _first_point(plan: Plan) -> float:
 
 
 @lru_cache(maxsize=64)
-def _grid(first: float, planned: float) -> tuple[float, ...]:
+def grid_points(first: float, planned: float) -> tuple[float, ...]:
     """Points `first` apart, then 2.5 % apart, to a hundred times the plan."""
     points = [first]
     while points[-1] < 100 * planned and len(points) < _LONGEST_GRID:

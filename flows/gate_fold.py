@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from flows import gate_units
+from flows.folding import Folds, Rows
 from flows.gate_design import Question
 from flows.gate_units import Cell, Known, Side, cell
 from flows.stats.cap import CapTest
@@ -22,8 +23,6 @@ from flows.stats.sample_ratio import Arrivals, SampleRatioTest
 from flows.stats.trial import Kind, Trial
 from registry.metric import Arm, Tally, TallyRow, exceedance_name, level_name
 from registry.rollout import FULL
-
-Rows = tuple[TallyRow, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,23 +65,12 @@ class State:
 
 def fold(asked: Question, looks: Iterable[Rows]) -> State:
     """The state after looks with these rows."""
-    told = tuple(looks)
-    key = (asked, told[:1])
-    known, state = _remembered.get(key, ((), None))
-    if state is None or told[: len(known)] != known:
-        known, state = (), _begin(asked, gate_units.tells_units(told[0]) if told else False)
-    for rows in told[len(known) :]:
-        state = _extend(state, rows)
-    _remembered.pop(key, None)
-    _remembered[key] = (told, state)
-    while len(_remembered) > _REMEMBERED:
-        del _remembered[next(iter(_remembered))]
-    return state
+    return _FOLDS.fold(asked, looks)
 
 
-def _begin(asked: Question, by_unit: bool) -> State:
+def _begin(asked: Question, told: tuple[Rows, ...]) -> State:
     """The state before the first look. Units are judged where the plan hashes them and the first look tells of them."""
-    by_unit = by_unit and not asked.assigns_rows
+    by_unit = bool(told) and gate_units.tells_units(told[0]) and not asked.assigns_rows
     design = replace(asked.design, by_cohort=by_unit)
     cap = CapTest(cap=asked.below, beta=asked.design.beta) if asked.below is not None else None
     drawn = asked.assigns_rows or by_unit
@@ -109,9 +97,6 @@ def begin_drift(asked: Question, *, by_unit: bool) -> DriftTest | None:
 
 _RATIO_ALPHA = 0.001
 """Chance that sound data are ever called mismatched."""
-_REMEMBERED = 64
-_remembered: dict[tuple[Question, tuple[Rows, ...]], tuple[tuple[Rows, ...], State]] = {}
-"""The last folds, so that one more look costs one step. It never changes an answer: the looks are compared."""
 
 
 def _extend(state: State, rows: Rows) -> State:
@@ -174,7 +159,7 @@ def new_rows(state: State, rows: Iterable[TallyRow]) -> Rows:
     new: list[TallyRow] = []
     by_unit = state.trial.design.by_cohort or (not state.trial.looks and not state.asked.assigns_rows)
     for row in sorted(rows, key=cell):
-        tally = _minus(row.tally, state.cells.get(cell(row), Tally()))
+        tally = minus(row.tally, state.cells.get(cell(row), Tally()))
         units = gate_units.minus(row.units, state.units.get(cell(row))) if by_unit else None
         if row.metric in state.asked.names and (tally.n or tally.missing or units is not None):
             new.append(replace(row, tally=tally, units=units))
@@ -183,7 +168,7 @@ def new_rows(state: State, rows: Iterable[TallyRow]) -> Rows:
 
 def is_sound(asked: Question, row: TallyRow) -> bool:
     """Whether the sums can be those of real values, or of zeros and ones where the metric has only these."""
-    moments = _moments(row.tally)
+    moments = moments_of(row.tally)
     is_true = moments.is_count if asked.design.kind is Kind.COUNT else moments.is_sound
     return row.tally.missing >= 0 and is_true and (row.units is None or gate_units.is_possible(row.units))
 
@@ -212,7 +197,7 @@ def _information(asked: Question, cells: Mapping[Cell, Tally]) -> float:
     )
 
 
-def _minus(now: Tally, before: Tally) -> Tally:
+def minus(now: Tally, before: Tally) -> Tally:
     return Tally(
         n=now.n - before.n,
         missing=now.missing - before.missing,
@@ -224,7 +209,7 @@ def _minus(now: Tally, before: Tally) -> Tally:
     )
 
 
-def _moments(tally: Tally) -> Moments:
+def moments_of(tally: Tally) -> Moments:
     return Moments(n=tally.n, total=tally.total, squares=tally.squares, cubes=tally.cubes)
 
 
@@ -236,9 +221,9 @@ def _pairs(rows: Sequence[TallyRow], stable: str, candidate: str) -> tuple[Pair,
         pair = found.get(side, Pair())
         match row.arm:
             case Arm.STABLE if row.metric == stable:
-                found[side] = replace(pair, stable=pair.stable + _moments(row.tally))
+                found[side] = replace(pair, stable=pair.stable + moments_of(row.tally))
             case Arm.CANDIDATE if row.metric == candidate:
-                found[side] = replace(pair, candidate=pair.candidate + _moments(row.tally))
+                found[side] = replace(pair, candidate=pair.candidate + moments_of(row.tally))
             case Arm.STABLE | Arm.CANDIDATE:
                 pass
     return tuple(found[side] for side in sorted(found))
@@ -258,3 +243,6 @@ def _arrivals(state: State, rows: Sequence[TallyRow]) -> tuple[Arrivals, ...]:
         for row in rows
         if row.metric == asked.metric
     )
+
+
+_FOLDS = Folds(_begin, _extend)

@@ -30,20 +30,20 @@ def say(*, plan: Plan, gate: GateSpec, guardrail: bool, step: int, k: int, state
         k=k,
         guardrail=guardrail,
         margin=margin,
-        bound=None if margin is None or moves else _figure(_in_unit(state.trial, margin, readout)),
+        bound=None if margin is None or moves else figure(_in_unit(state.trial, margin, readout)),
         ruled_out=_ruled_out(state.trial),
         stable_n=stable.n,
         candidate_n=candidate.n,
-        stable_mean=_figure(stable.total / stable.n if stable.n else None),
-        candidate_mean=_figure(candidate.total / candidate.n if candidate.n else None),
-        estimate=_figure(readout.value),
-        low=_figure(readout.low),
-        high=_figure(readout.high),
+        stable_mean=figure(stable.total / stable.n if stable.n else None),
+        candidate_mean=figure(candidate.total / candidate.n if candidate.n else None),
+        estimate=figure(readout.value),
+        low=figure(readout.low),
+        high=figure(readout.high),
         alpha=gate.alpha,
-        alpha_spent=_figure(state.spent),
-        information=_figure(state.information) or 0.0,
-        information_fraction=_figure(state.information / state.trial.design.information) or 0.0,
-        e_value=_figure(state.trial.e_value),
+        alpha_spent=figure(state.spent),
+        information=figure(state.information) or 0.0,
+        information_fraction=figure(state.information / state.trial.design.information) or 0.0,
+        e_value=figure(state.trial.e_value),
         missing=sum(state.counted(arm).missing for arm in Arm),
     )
 
@@ -146,6 +146,6 @@ def _hint(state: State) -> str:
     return ""
 
 
-def _figure(value: float | None) -> float | None:
+def figure(value: float | None) -> float | None:
     """Ten significant digits, so that the last bits of one machine's arithmetic do not enter the record."""
     return None if value is None else float(f"{value:.10g}")

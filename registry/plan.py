@@ -434,7 +434,7 @@ class Plan(Document):
         """
         if strategy == Strategy.AB and self.ab is not None and variation is not None:
             return compared(self, self.ab, variation)
-        if strategy == Strategy.CANARY:
+        if strategy == Strategy.CANARY and self.strategy is not Strategy.CANARY:
             return self.model_copy(update={"strategy": Strategy.CANARY})
         if strategy != Strategy.SHADOW or self.shadow is None:
             return self
