@@ -21,6 +21,9 @@ class Share:
     def observed(self) -> float:
         return self.hits / self.runs
 
+    def __str__(self) -> str:
+        return f"{self.observed:.4f} of {self.runs} runs [{self.at_least:.4f}, {self.at_most:.4f}]"
+
     @property
     def at_least(self) -> float:
         """The 99 % lower bound of the true share (Clopper & Pearson 1934)."""
