@@ -29,8 +29,8 @@ REVIVE_SECONDS = 30
 """Time between two attempts to start a service that is needed and was given up on."""
 SPARE_SECONDS = 5
 """Time that a service must have been of no use before it is stopped: a rollback may be about to want it again."""
-DRAIN_SECONDS = 30
-"""Longest time a service without routes is kept for answers in flight."""
+DRAIN_SECONDS = 120
+"""Longest time a service without routes is kept for callers that still send and for answers in flight."""
 
 
 @dataclass(frozen=True, kw_only=True)

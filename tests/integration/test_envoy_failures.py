@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -141,8 +140,8 @@ def test_a_caller_that_leaves_is_nobody_s_failure_and_keeps_its_arm(envoy: Gatew
 
 
 def test_a_cluster_stays_until_its_last_request_has_ended(tmp_path: Path, services: Services) -> None:
-    hour = 3600.0
-    with gateway(tmp_path, clock=lambda: time.time() + hour, limits=Limits(receive_seconds=5.0)) as envoy:
+    now = [0.0]
+    with gateway(tmp_path, clock=lambda: now[0], limits=Limits(receive_seconds=5.0)) as envoy:
         put(envoy, services, weight=10_000, timeout="20s")
         services["2"].mode("hold")
         with ThreadPoolExecutor(1) as pool:
@@ -151,6 +150,7 @@ def test_a_cluster_stays_until_its_last_request_has_ended(tmp_path: Path, servic
             for _ in range(3):
                 put(envoy, services, weight=0, epoch=2)
                 assert "delays.v2" in envoy.plane.places.clusters.read_text()
+                now[0] += 10
             services["2"].mode("ok")
             (answer,) = under_way.result()
         assert (answer.status_code, answer.headers["x-sluice-build"]) == (200, "2")
@@ -159,17 +159,44 @@ def test_a_cluster_stays_until_its_last_request_has_ended(tmp_path: Path, servic
         assert "delays.v2" not in envoy.plane.places.clusters.read_text()
 
 
-def test_clusters_stay_while_a_caller_may_still_be_sending(envoy: Gateway, services: Services) -> None:
-    """Its request was routed when its headers came, under the routes of then."""
-    put(envoy, services, weight=10_000)
+@pytest.mark.parametrize("weight", [10_000, 0], ids=["candidate", "stable"])
+def test_a_build_is_in_use_while_a_caller_may_still_be_sending_to_it(
+    envoy: Gateway, services: Services, weight: int
+) -> None:
+    """Its request was routed when its headers came, under the routes of then: before an abort or a promotion."""
+    leaving = "2" if weight else "1"
+    put(envoy, services, weight=weight)
     head = b"POST /delays/predict HTTP/1.1\r\nhost: g\r\nx-user-id: u\r\ncontent-length: 2\r\n\r\n"
     with socket.create_connection((envoy.plane.places.host, envoy.plane.places.port), timeout=20) as link:
         link.sendall(head)
         assert eventually(lambda: envoy.plane.requests_under_way() == 1)
         for _ in range(3):
-            put(envoy, services, weight=0, epoch=2)
+            put(envoy, services, weight=0, epoch=2, stable="1" if weight else "2")
+            assert envoy.plane.in_flight(build(leaving)) == 1
+            assert f"delays.v{leaving}" in envoy.plane.places.clusters.read_text()
         link.sendall(b"{}")
-        assert link.recv(4096).startswith(b"HTTP/1.1 200")
+        answer = link.recv(4096)
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert f"x-sluice-build: {leaving}\r\n".encode() in answer
+        assert eventually(lambda: envoy.plane.in_flight(build(leaving)) == 0)
+    put(envoy, services, weight=0, epoch=2, stable="1" if weight else "2")
+    assert f"delays.v{leaving}" not in envoy.plane.places.clusters.read_text()
+
+
+def test_other_callers_keep_a_build_no_longer_than_an_upload_may_take(tmp_path: Path, services: Services) -> None:
+    now = [0.0]
+    with gateway(tmp_path, clock=lambda: now[0], limits=Limits(receive_seconds=5.0)) as envoy:
+        put(envoy, services, weight=10_000, timeout="20s")
+        put(envoy, services, weight=0, epoch=2, timeout="20s")
+        services["1"].mode("hold")
+        with ThreadPoolExecutor(1) as pool:
+            under_way = pool.submit(ask, envoy, UNITS[:1])
+            assert eventually(lambda: envoy.plane.in_flight(build("1")) == 1)
+            assert envoy.plane.in_flight(build("2")) == 1
+            now[0] += 6
+            assert envoy.plane.in_flight(build("2")) == 0
+            services["1"].mode("ok")
+            under_way.result()
 
 
 def test_drain_waits_for_requests_and_turns_new_ones_away(envoy: Gateway, services: Services) -> None:

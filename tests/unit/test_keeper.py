@@ -246,7 +246,7 @@ def test_a_candidate_that_never_stops_answering_is_stopped_after_the_drain_limit
     name = world.ramping()
     orders.abort(world.ledger, name, actor="ada", reason="no", now=world.now)
     world.gateway.flying[V2] = 1
-    world.look(20)
+    world.look(110)
     assert V2 in world.town.up
     world.look(15)
     assert V2 not in world.town.up
