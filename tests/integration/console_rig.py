@@ -58,7 +58,6 @@ def console(folder: Path) -> Iterator[Console]:
         port = probe.getsockname()[1]
     app = create(_desk(ledger), hosts=["127.0.0.1"])
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error"))
-    server.config.timeout_graceful_shutdown = 1
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:
@@ -91,7 +90,7 @@ def _desk(ledger: SqlLedger) -> Desk:
         try_out=lambda model, metadata, unit: try_out(ledger, model, metadata, unit),
         look_at_catalog=lambda: (),
         metrics=lambda: b"",
-        counts=lambda: {},
+        counts=dict,
         admin_token=ADMIN,
         webhook_secret="w",
         session_secret="s",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 
 import pytest
+from sse_starlette import ServerSentEvent
 
 from registry.rollout import Phase
 from services.console.acts import Role, table
-from services.console.events import _stream
+from services.console.events import facts
 from tests.unit.console_office import BEARER, NOW, TOKEN, Office
 
 LADDER = [role.name.lower() for role in Role]
@@ -161,13 +161,13 @@ def test_events_tell_every_fact_from_where_the_client_left_off(office: Office) -
     office.running()
     end = office.ledger.feed_end()
 
-    async def read(stream: AsyncIterator[str], count: int) -> list[str]:
-        return [await anext(stream) for _ in range(count)]
+    async def read() -> list[ServerSentEvent]:
+        stream = facts(office.ledger, end - 2)
+        return [await anext(stream) for _ in range(2)]
 
-    told = asyncio.run(read(_stream(office.ledger, end - 2), 3))[1:]
-    ids = [event.splitlines()[0] for event in told]
-    assert ids == [f"id: {end - 1}", f"id: {end}"]
-    assert json.loads(told[-1].splitlines()[2].removeprefix("data: "))["fact"] == "StepEntered"
+    told = asyncio.run(read())
+    assert [event.id for event in told] == [str(end - 1), str(end)]
+    assert json.loads(str(told[-1].data))["fact"] == "StepEntered"
 
 
 def test_events_are_closed_to_strangers_and_refuse_a_place_that_is_none(office: Office) -> None:

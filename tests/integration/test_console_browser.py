@@ -1,0 +1,203 @@
+"""The console in a real Chromium: orders, live pages, roles, two tabs, a lost connection, axe, budgets, screenshots."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from registry.rollout import Ending, Phase, Rollout
+from services.console.acts import Role
+from tests.integration.console_rig import ADMIN, Console, console, judged
+
+pytestmark = pytest.mark.slow
+SIZES = {"phone": (375, 800), "tablet": (820, 1100), "desk": (1280, 900), "wall": (2560, 1440)}
+BUDGET = 400_000
+"""Bytes of a page with everything it loads, compressed."""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    found = shutil.which("chromium") or shutil.which("chromium-browser")
+    if found is None and not os.environ.get("CI"):
+        pytest.skip("no chromium on this machine: apt-get install chromium")
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        try:
+            yield opened
+        finally:
+            opened.close()
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[tuple[Console, Rollout]]:
+    with console(tmp_path) as opened:
+        yield opened, judged(opened.ledger, "delays", requests=2200)
+
+
+def signed_in(browser: Browser, at: Console, token: str = ADMIN, **options: object) -> Page:
+    page = browser.new_context(**options).new_page()  # type: ignore[arg-type]
+    page.goto(f"{at.url}/login")
+    page.get_by_label("Token", exact=True).fill(token)
+    page.get_by_label("Your name").fill("ada")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", name="Overview")).to_be_visible()
+    return page
+
+
+def give(page: Page, order: str, reason: str) -> None:
+    page.locator(f"details.{order} summary").click()
+    form = page.locator(f"details.{order} form")
+    form.get_by_label("Why").fill(reason)
+    form.get_by_role("button").click()
+
+
+def test_an_abort_tells_its_effect_first_and_is_in_the_ledger_by_name(
+    browser: Browser, running: tuple[Console, Rollout]
+) -> None:
+    at, rollout = running
+    page = signed_in(browser, at)
+    page.get_by_role("link", name="delays v2").first.click()
+    page.locator("details.abort summary").click()
+    expect(page.locator("#abort-effect")).to_have_text(
+        "v1 gets every request back at once (v2 has 50 %); v2 is stopped."
+    )
+    page.locator("details.abort").get_by_label("Why").fill("seen enough")
+    page.get_by_role("button", name="Abort v2").click()
+    expect(page.locator("h1 .chip")).to_have_text("aborted")
+    after = at.ledger.rollout(rollout.id)
+    assert (after.ending, after.actor, after.reason) == (Ending.ABORTED, "ada", "seen enough")
+
+
+def test_a_page_follows_the_ledger_within_two_seconds_and_without_a_reload(
+    browser: Browser, running: tuple[Console, Rollout]
+) -> None:
+    at, rollout = running
+    page = signed_in(browser, at)
+    page.goto(f"{at.url}/rollouts/{rollout.id}")
+    page.evaluate("window.kept = true")
+    at.order("pause", rollout.id)
+    expect(page.locator("h1 .chip")).to_have_text("paused", timeout=2000)
+    assert page.evaluate("window.kept") is True
+
+
+def test_what_somebody_types_survives_what_happens_meanwhile(
+    browser: Browser, running: tuple[Console, Rollout]
+) -> None:
+    at, rollout = running
+    page = signed_in(browser, at)
+    page.goto(f"{at.url}/rollouts/{rollout.id}")
+    page.locator("details.abort summary").click()
+    page.locator("details.abort").get_by_label("Why").fill("half a sent")
+    at.order("pause", rollout.id)
+    expect(page.locator("h1 .chip")).to_have_text("paused")
+    expect(page.locator("details.abort").get_by_label("Why")).to_have_value("half a sent")
+
+
+def test_of_two_tabs_the_one_that_has_not_seen_the_news_does_not_promote(
+    browser: Browser, running: tuple[Console, Rollout]
+) -> None:
+    at, rollout = running
+    stale = signed_in(browser, at, java_script_enabled=False)
+    stale.goto(f"{at.url}/rollouts/{rollout.id}")
+    at.order("pause", rollout.id)
+    give(stale, "promote", "looked good")
+    expect(stale.get_by_role("alert")).to_contain_text("has moved on")
+    assert at.ledger.rollout(rollout.id).phase is Phase.PAUSED
+    give(stale, "resume", "I have looked again")
+    assert at.ledger.rollout(rollout.id).phase is Phase.RUNNING
+
+
+def test_a_viewer_sees_everything_and_can_order_nothing(browser: Browser, running: tuple[Console, Rollout]) -> None:
+    at, rollout = running
+    page = signed_in(browser, at, at.token("vic", Role.VIEWER))
+    page.goto(f"{at.url}/rollouts/{rollout.id}")
+    expect(page.get_by_text("Your role may look, not act.")).to_be_visible()
+    expect(page.locator("details.act")).to_have_count(0)
+    operator = signed_in(browser, at, at.token("olga", Role.OPERATOR))
+    operator.goto(f"{at.url}/rollouts/{rollout.id}")
+    expect(operator.locator("details.act summary")).to_have_text(["Pause", "Abort"])
+
+
+def test_a_lost_connection_is_said_and_forgotten_when_it_is_back(
+    browser: Browser, running: tuple[Console, Rollout]
+) -> None:
+    at, rollout = running
+    page = signed_in(browser, at)
+    page.goto(f"{at.url}/rollouts/{rollout.id}")
+    page.context.set_offline(True)
+    page.evaluate("refresh()")
+    expect(page.locator("#lost")).to_be_visible()
+    at.order("pause", rollout.id)
+    page.context.set_offline(False)
+    page.evaluate("refresh()")
+    expect(page.locator("#lost")).to_be_hidden()
+    expect(page.locator("h1 .chip")).to_have_text("paused")
+
+
+def test_every_page_is_clean_to_axe_in_both_themes_and_fits_every_size(browser: Browser, tmp_path: Path) -> None:
+    shots = Path(os.environ.get("SLUICE_SCREENSHOTS", tmp_path / "shots"))
+    shots.mkdir(parents=True, exist_ok=True)
+    with console(tmp_path) as at:
+        pages = _pages(at)
+        for theme, sizes in {"light": SIZES, "dark": ("phone", "desk")}.items():
+            for size in sizes:
+                width, height = SIZES[size]
+                page = signed_in(browser, at, color_scheme=theme, viewport={"width": width, "height": height})
+                said: list[str] = []
+                page.on("console", lambda message, said=said: said.append(message.text))
+                for name, path in pages.items():
+                    page.goto(at.url + path)
+                    page.screenshot(path=shots / f"{name}-{theme}-{size}.png", full_page=True)
+                    wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+                    assert wide <= 0, f"{name} is {wide} px too wide for a {size}"
+                    if size == "desk":
+                        _is_clean(page, f"{name}, {theme}")
+                assert [words for words in said if "404" not in words] == [], "a policy that the page itself breaks?"
+                page.context.close()
+
+
+def test_a_page_with_all_it_loads_stays_small(browser: Browser, running: tuple[Console, Rollout]) -> None:
+    at, rollout = running
+    page = signed_in(browser, at)
+    sizes: list[int] = []
+    page.on("response", lambda answer: sizes.append(_size(answer)))
+    page.goto(f"{at.url}/rollouts/{rollout.id}")
+    page.wait_for_load_state("load")
+    assert 0 < sum(sizes) < BUDGET
+
+
+def _pages(at: Console) -> dict[str, str]:
+    running = judged(at.ledger, "delays", requests=2200)
+    aborted = judged(at.ledger, "fraud", requests=4000, loss=0.62)
+    paused = judged(at.ledger, "churn", requests=1500)
+    at.order("pause", paused.id)
+    return {
+        "overview": "/",
+        "rollouts": "/rollouts",
+        "running": f"/rollouts/{running.id}",
+        "paused": f"/rollouts/{paused.id}",
+        "aborted": f"/rollouts/{aborted.id}",
+        "report": f"/rollouts/{aborted.id}/report",
+        "model": "/models/delays",
+        "activity": "/activity",
+        "missing": "/rollouts/nothing",
+    }
+
+
+def _is_clean(page: Page, where: str) -> None:
+    found = Axe().run(page).response["violations"]
+    told = [(each["id"], each["help"], [node["html"][:120] for node in each["nodes"]][:3]) for each in found]
+    assert told == [], where
+
+
+def _size(answer: object) -> int:
+    if "event-stream" in answer.headers.get("content-type", ""):  # type: ignore[attr-defined]
+        return 0
+    return len(gzip.compress(answer.body()))  # type: ignore[attr-defined]
