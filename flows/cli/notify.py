@@ -1,0 +1,78 @@
+"""notify set, list, test: where notifications go. Addresses are secrets: read from a prompt or a pipe, never shown."""
+
+from __future__ import annotations
+
+import sys
+from getpass import getpass
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from flows.cli.output import Format, Output, columns, emit, say
+
+if TYPE_CHECKING:
+    from registry.notification import Notification
+
+Name = Annotated[str, Parameter(help="A notification's name, as in its document.")]
+Some = Annotated[str | None, Parameter(help="Only this one.")]
+
+
+def set_(name: Name) -> None:
+    """Keep the address of a notification: an Apprise URL, or a webhook's URL, a space and its signing key."""
+    from flows.wiring import parts
+    from services.outbox.address import Address
+
+    told = getpass("address (not shown): ") if sys.stdin.isatty() else sys.stdin.readline()
+    parts().addresses.set(name, Address.read(told))
+    say(f"kept, for its owner only; try it: sluice notify test {name}")
+
+
+def list_(*, output: Output = Format.TABLE) -> None:
+    """List notifications: who is told of what, and whether there is an address."""
+    rows = [{**each.model_dump(mode="json"), "address": _problem(each.name) or "set"} for each in _notifications()]
+    heads = ("name", "send", "severity", "models", "per_hour", "address")
+    lines = [[", ".join(row[head]) if head == "models" else row[head] for head in heads] for row in rows]
+    emit(rows, output, table=columns([head.upper().replace("_", " ") for head in heads], lines))
+
+
+def try_(name: Some = None, *, output: Output = Format.TABLE) -> int:
+    """Send a message to every notification, or to one, whatever its filters say. Exit code 1 when one fails."""
+    from flows.wiring import parts
+    from registry.errors import NotFound, SluiceError
+    from registry.notice import example
+    from services.outbox.notifications import deliver
+
+    found, results = parts(), []
+    chosen = [each for each in _notifications() if name in (None, each.name)]
+    if not chosen:
+        raise NotFound(f"there is no notification{f' {name}' if name else ''}.", fix="apply one: kind: notification")
+    for each in chosen:
+        try:
+            deliver(each, found.addresses, [example(found.clock())], found.clock(), None)
+        except SluiceError as error:
+            results.append({"name": each.name, "sent": False, "why": str(error)})
+        else:
+            results.append({"name": each.name, "sent": True, "why": ""})
+    rows = [(row["name"], "sent" if row["sent"] else f"NOT SENT: {row['why']}") for row in results]
+    emit(results, output, table=columns(("NAME", "RESULT"), rows))
+    return 0 if all(row["sent"] for row in results) else 1
+
+
+def _notifications() -> list[Notification]:
+    from flows.cli.reach import call
+    from registry.notification import Notification
+
+    found = call("GET", "/api/v1/documents", query={"kind": "notification"})["documents"]
+    return [Notification.model_validate(each["body"]) for each in found]
+
+
+def _problem(name: str) -> str | None:
+    """What is wrong with an address; None when nothing is."""
+    from flows.wiring import parts
+    from registry.errors import SluiceError
+
+    try:
+        parts().addresses.get(name)
+    except SluiceError as error:
+        return str(error)
+    return None
