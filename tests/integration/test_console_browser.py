@@ -142,7 +142,7 @@ def test_a_lost_connection_is_said_and_forgotten_when_it_is_back(
 
 
 def test_every_page_is_clean_to_axe_in_both_themes_and_fits_every_size(browser: Browser, tmp_path: Path) -> None:
-    shots = Path(os.environ.get("SLUICE_SCREENSHOTS", tmp_path / "shots"))
+    shots = Path(os.environ.get("CONSOLE_SCREENSHOTS", tmp_path / "shots"))
     shots.mkdir(parents=True, exist_ok=True)
     with console(tmp_path) as at:
         pages = _pages(at)
