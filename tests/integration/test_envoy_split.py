@@ -65,44 +65,6 @@ def test_requests_without_a_unit_are_split_at_random_and_say_so(envoy: Gateway, 
     assert {(line.unit_source, line.unit) for line in lines} == {("random", None)}
 
 
-@pytest.mark.parametrize("http2", [False, True], ids=["http1", "http2"])
-def test_no_request_fails_while_weights_change_and_builds_come_and_go(
-    envoy: Gateway, endpoints: Endpoints, http2: bool
-) -> None:
-    tables = [routes([standing(weight=2000)], endpoints)]
-    envoy.plane.apply(tables[0])
-    with load(envoy.plane.url, http2=http2) as record:
-        for epoch in range(1, 56):
-            tables += [routes([state], endpoints) for state in ramp(epoch * 10)]
-            for table in tables[-4:]:
-                envoy.plane.apply(table)
-                assert envoy.plane.observe() == table.version
-    assert (set(record.statuses), record.errors) == ({200}, [])
-    assert record.total > 500
-    check_log(envoy, tables, record.total)
-
-
-def ramp(epoch: int) -> list:
-    """Two steps, a promotion, and an abort of the next candidate: four changes."""
-    return [
-        standing(weight=1000 + epoch, epoch=epoch),
-        standing(weight=5000, epoch=epoch + 1),
-        standing(stable="2", epoch=epoch + 2),
-        standing(stable="1", candidate="3", weight=100, epoch=epoch + 3, rollout="r-8"),
-    ]
-
-
-def check_log(envoy: Gateway, tables: list[RouteTable], total: int) -> None:
-    """Every request is logged once, and each was assigned as the table of its epoch says."""
-    lines = envoy.lines(total)
-    assert len(lines) == total == len({line.request_id for line in lines})
-    by_epoch = {part.target.assigned.epoch: table for table in tables for part in table.models[0].audiences[-1].slices}
-    for line in lines:
-        assert line.assigned is not None
-        assert line.unit is not None
-        assert computed(by_epoch[line.assigned.epoch], [line.unit]) == [line.assigned.build] == [line.served]
-
-
 def test_rotation_under_load_loses_no_line(envoy: Gateway, endpoints: Endpoints) -> None:
     envoy.plane.apply(routes([standing(weight=2000)], endpoints))
     with load(envoy.plane.url, http2=False) as record:

@@ -20,6 +20,7 @@ from registry.build import BuildRef, Endpoint
 from services.traffic.envoy import find_binary
 from tests.integration.traffic_rig import end, eventually, free_port
 
+STATES = ("NY", "CA", "TX")
 _SERVED = re.compile(rb"\r\nx-sluice-build: (\d+)\r\n")
 
 
@@ -108,11 +109,16 @@ def load(url: str, *, http2: bool, callers: int = 8, path: str = "/delays/predic
         thread.join()
 
 
+def metadata(unit: str) -> dict[str, str]:
+    """What a caller says for a unit; where it lives follows from its name."""
+    return {"x-user-id": unit, "x-state": STATES[len(unit) % len(STATES)]}
+
+
 async def _over_http1(url: str, callers: int, record: Record, stop: threading.Event) -> None:
     async with aiohttp.ClientSession() as session:
 
         async def ask(unit: str) -> tuple[int, str | None]:
-            async with session.post(url, data=b"{}", headers={"x-user-id": unit}) as answer:
+            async with session.post(url, data=b"{}", headers=metadata(unit)) as answer:
                 await answer.read()
                 return answer.status, answer.headers.get("x-sluice-build")
 
@@ -123,7 +129,7 @@ async def _over_http2(url: str, callers: int, record: Record, stop: threading.Ev
     async with httpx.AsyncClient(http1=False, http2=True, timeout=30) as session:
 
         async def ask(unit: str) -> tuple[int, str | None]:
-            answer = await session.post(url, content=b"{}", headers={"x-user-id": unit})
+            answer = await session.post(url, content=b"{}", headers=metadata(unit))
             assert answer.http_version == "HTTP/2"
             return answer.status_code, answer.headers.get("x-sluice-build")
 
@@ -135,6 +141,6 @@ async def _caller(number: int, ask: Callable, record: Record, stop: threading.Ev
     while not stop.is_set():
         turn += 1
         try:
-            record.count(*await ask(f"unit-{number}-{turn % 97}"))
+            record.count(*await ask(f"unit-{number}-{turn % 97}{'x' * (turn % 3)}"))
         except (aiohttp.ClientError, httpx.HTTPError, TimeoutError) as error:
             record.errors.append(repr(error))
