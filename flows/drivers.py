@@ -21,11 +21,13 @@ from flows.forms import StartForm
 from flows.lease import held
 from flows.progress import show_ending, show_verdicts
 from flows.ramp import Authority, Tick, tick
+from flows.shadow import hand_over
 from flows.showing import links, show, show_progress, show_rollout, this_run
 from flows.wiring import Parts, parts
 from registry import orders, variations
 from registry.errors import IllegalMove, LedgerConflict, SluiceError
 from registry.facts import Settled
+from registry.plan import Strategy
 from registry.rollout import Phase, Rollout
 from registry.units import format_weight
 from services.keeper.drivers import PREFECT, note_run
@@ -50,9 +52,19 @@ SHORT_PAUSE_SECONDS = 60.0
 @flow(name="canary", flow_run_name="{order.model} {order.build}")
 def canary(order: StartForm) -> State[Any]:
     """Roll a build out step by step, gated by the applied plan of its model. Also drives first builds and rollbacks."""
+    return _run(order, Strategy.CANARY)
+
+
+@flow(name="shadow", flow_run_name="{order.model} {order.build}")
+def shadow(order: StartForm) -> State[Any]:
+    """Compare a build with stable on copies of requests, as the applied plan of its model says. No caller sees it."""
+    return _run(order, Strategy.SHADOW)
+
+
+def _run(order: StartForm, strategy: Strategy) -> State[Any]:
     found = parts()
     try:
-        name = order.rollout or _start(found, order)
+        name = order.rollout or _start(found, order, strategy)
     except Unchanged as unchanged:
         return Completed(message=str(unchanged))
     except SluiceError as refused:
@@ -64,7 +76,7 @@ class Unchanged(Exception):
     """There is nothing to roll out: said by a schedule's run every time, and no failure."""
 
 
-def _start(found: Parts, order: StartForm) -> str:
+def _start(found: Parts, order: StartForm, strategy: Strategy) -> str:
     """Ask for the rollout. Raises Unchanged where the build is stable already, or was tried and has not changed."""
     plan = found.plan(order.model, order.variation)
     version = found.catalog.resolve(order.model, order.build).version
@@ -75,8 +87,9 @@ def _start(found: Parts, order: StartForm) -> str:
         actor=f"prefect:{flow_run.get_name() or 'run'}", cause=PREFECT, by_name=order.is_by_name
     )  # fmt: skip
     started = orders.start(
-        found.ledger, plan=plan, version=version, request=request, now=found.clock(), allow_older=order.allow_older
-    )
+        found.ledger, plan=plan, version=version, request=request, now=found.clock(), allow_older=order.allow_older,
+        strategy=strategy,
+    )  # fmt: skip
     if started.rollout.is_ended:
         raise Unchanged(f"{started.rollout.id} ended before ({started.rollout.ending}) and nothing has changed since")
     return started.rollout.id
@@ -102,31 +115,34 @@ def _drive(found: Parts, name: str) -> str:
     while True:
         rollout = found.ledger.rollout(name)
         paused_since = (paused_since or time.monotonic()) if rollout.phase is Phase.PAUSED else None
+        show_progress(rollout)
         match rollout.phase:
             case Phase.QUEUED:
                 return f"{name} waits for its turn"
             case Phase.LAUNCHING:
-                show_progress(rollout)
-                _launch_step(found, rollout)
+                waits = _launch_step(found, rollout)
             case Phase.RUNNING:
-                show_progress(rollout)
-                last = ramp_step.with_options(task_run_name=_ramp_name(rollout))(name)
-                if last.is_long_wait:
-                    return f"{name}: {last.reason}"
+                waits = ramp_step.with_options(task_run_name=_ramp_name(rollout))(name)
             case Phase.PAUSED:
-                if paused_since is not None and time.monotonic() - paused_since > SHORT_PAUSE_SECONDS:
-                    show_progress(rollout)
-                    return f"{name} is paused: {rollout.reason}"
-                time.sleep(TICK_SECONDS)
+                waits = _sit_out(rollout, paused_since or time.monotonic())
             case Phase.BAKING | Phase.ENDED:
                 if not rollout.settled:
+                    _hand_over(found, rollout)
                     settle_rollout.with_options(task_run_name=f"settle {rollout.candidate}")(name)
-                show_progress(rollout)
                 return f"{name} {rollout.ending or rollout.phase}: {rollout.reason}"
+        if waits.is_long_wait:
+            return f"{name}: {waits.reason}"
 
 
-def _launch_step(found: Parts, rollout: Rollout) -> None:
-    """One step of a launch: pack, wait for the keeper's Ready, then give traffic."""
+def _sit_out(rollout: Rollout, since: float) -> Hold:
+    """A moment of a pause; a long one keeps no process."""
+    time.sleep(TICK_SECONDS)
+    is_long = time.monotonic() - since > SHORT_PAUSE_SECONDS
+    return Hold(reason=f"paused: {rollout.reason}", is_long_wait=is_long)
+
+
+def _launch_step(found: Parts, rollout: Rollout) -> Hold:
+    """One step of a launch: pack, wait for the keeper's Ready, then give traffic; or what that has to wait for."""
     if rollout.packed is None:
         pack_build.with_options(task_run_name=f"pack {rollout.candidate}")(rollout.id)
     elif not rollout.ready:
@@ -134,7 +150,22 @@ def _launch_step(found: Parts, rollout: Rollout) -> None:
     elif not rollout.is_judged:
         orders.complete(found.ledger, rollout.id, found.clock())
     else:
-        _tick(found, rollout.id)
+        seen = _tick(found, rollout.id)
+        if seen is not None and seen.rollout.phase is Phase.LAUNCHING:
+            time.sleep(TICK_SECONDS)
+            return Hold(reason=seen.decision.reason, is_long_wait=seen.decision.is_long_wait)
+    return Hold(reason="", is_long_wait=False)
+
+
+def _hand_over(found: Parts, rollout: Rollout) -> None:
+    """Ask for the canary that follows a shadow that passed. Where it cannot be, the shadow ends all the same."""
+    try:
+        started = hand_over(found.ledger, rollout, found.clock())
+    except SluiceError as refused:
+        get_run_logger().warning("no canary follows: %s", refused)
+        return
+    if started is not None:
+        get_run_logger().info("%s follows", started.rollout.id)
 
 
 def _ramp_name(rollout: Rollout) -> str:

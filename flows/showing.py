@@ -16,6 +16,8 @@ from registry.errors import SluiceError
 from registry.rollout import Rollout
 from services.keeper.drivers import run_name, run_tags
 
+_named: dict[str, str] = {}
+
 
 def show(publish: Callable[[], object]) -> None:
     """Publish something if it can be had."""
@@ -32,8 +34,11 @@ def show_rollout(rollout: Rollout) -> None:
 
 
 def show_progress(rollout: Rollout) -> None:
-    """Name the driver's run after where the rollout is, such as `fraud v7 25 %`."""
-    show(lambda: _describe(rollout, name=run_name(rollout)))
+    """Name the driver's run after where the rollout is, such as `fraud v7 25 %`, when that has changed."""
+    name = run_name(rollout)
+    if _named.get(rollout.id) != name:
+        _named[rollout.id] = name
+        show(lambda: _describe(rollout, name=name))
 
 
 def links(found: Parts, rollout: Rollout) -> dict[str, str]:

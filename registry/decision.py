@@ -56,18 +56,21 @@ class Progress:
 def decide(rollout: Rollout, verdicts: Sequence[Verdict], progress: Progress, now: datetime) -> Decision:
     """Choose what happens next to a rollout whose candidate has traffic.
 
-    A failing verdict aborts in every phase, paused included. Time alone never promotes or advances: every gate must
-    have passed at the step's margin, and a plan without gates needs a person at every step.
+    A failing verdict aborts in every phase, paused included; so does a deadline that aborts, as it bounds how long a
+    candidate may have traffic. Time alone never promotes or advances: every gate must have passed at the step's
+    margin, and a plan without gates needs a person at every step.
     """
     failing = [verdict for verdict in verdicts if verdict.answer is Answer.FAIL]
     if failing:
         return Decision(choice=Choice.ABORT, reason=_names(failing, "failed") + f": {failing[0].reason}")
     if rollout.phase is not Phase.RUNNING:
         return Decision(choice=Choice.HOLD, reason=f"{rollout.phase}: {rollout.reason}", person=True)
-    overdue = _overdue(rollout, now)
     if overdue is not None:
         return overdue
     waiting = _waiting(rollout, verdicts, progress, now)
+    overdue = _overdue(rollout, now)
+    if rollout.phase is Phase.PAUSED and overdue is not None and overdue.choice is Choice.ABORT:
+        return overdue
     if rollout.is_shadow:
         return _shadow(rollout, waiting, now)
     if waiting is not None:

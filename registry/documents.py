@@ -13,6 +13,7 @@ from typing import Any
 from registry.audience_file import audience_digest, audience_written, condition_written, read_audience_text
 from registry.audience_qwak import QwakRoute, is_qwak, read_qwak
 from registry.errors import InvalidDocument, Problem, UsageError
+from registry.freeze_file import freeze_in_words, read_freeze_text
 from registry.notification import read_notification_text
 from registry.plan import Plan
 from registry.plan_file import read_plan_text
@@ -62,6 +63,14 @@ KINDS: dict[str, Kind] = {
         body=lambda notification: notification.document(),
         digest=lambda notification: notification.digest,
         says=lambda notification: f"by {notification.send}, {notification.severity} and above",
+    ),
+    "freeze": Kind(
+        read=read_freeze_text,
+        name=lambda freeze: freeze.name,
+        named_by="name",
+        body=lambda freeze: freeze.document(),
+        digest=lambda freeze: freeze.digest,
+        says=freeze_in_words,
     ),
 }
 """Every kind of document that can be applied."""

@@ -25,7 +25,7 @@ from registry.facts import (
     Superseded,
     Undeployed,
 )
-from registry.freeze import InForce, in_force, recorded
+from registry.freeze import freeze_of
 from registry.ledger import Ledger
 from registry.plan import OnNewer, Plan, Strategy
 from registry.rollout import DEPLOY, REPLACE, ROLLBACK, Ending, Phase, Rollout
@@ -121,6 +121,7 @@ def deploy(ledger: Ledger, *, plan: Plan, version: str, request: Request, now: d
     same = _same_intent(mine, version, plan.digest, DEPLOY)
     if same and not same[-1].is_ended:
         return Started(rollout=same[-1], created=False)
+    _refuse_in_freeze(ledger, plan.model, now)
     return _open(ledger, requested, attempt=len(same), now=now)
 
 
@@ -181,6 +182,7 @@ def replace(ledger: Ledger, *, plan: Plan, version: str, reason: str, request: R
         raise TargetBusy(f"rollout {held.id} of {plan.model}/{plan.variation} is {held.phase}.", fix=_way_out(held))
     if stable.requested.version == version:
         raise Refused(f"{plan.model} v{version} is stable already.", fix="name another build")
+    _refuse_in_freeze(ledger, plan.model, now)
     requested = Requested(
         model=plan.model, variation=plan.variation, version=version, strategy=REPLACE,
         plan=plan.document(), plan_digest=plan.digest, actor=request.actor, cause=f"{request.cause}: {reason}",
@@ -287,11 +289,6 @@ def abort(ledger: Ledger, rollout_id: str, *, actor: str, reason: str, now: date
             fix=_way_out(rollout),
         )
     return append(ledger, rollout_id, lambda _: Aborted(actor=actor, reason=reason), now)
-
-
-def freeze_of(ledger: Ledger, model: str, now: datetime) -> InForce | None:
-    """The freeze that keeps rollouts of a model from starting and advancing now."""
-    return in_force(recorded(applied.body for applied in ledger.all_applied("freeze")), model, now)
 
 
 def _refuse_in_freeze(ledger: Ledger, model: str, now: datetime) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from registry.decision import Decision, Progress, decide
+from registry.freeze import heeding
 from registry.ledger import Ledger
 from registry.plan import GateSpec
 from registry.rollout import Phase, Rollout
@@ -110,7 +111,7 @@ def rollout_view(
     ledger: Ledger, rollout: Rollout, now: datetime, *, requests: tuple[int, int] | None = None
 ) -> RolloutView:
     """The view of a rollout; `requests` are those assigned to (stable, candidate) at this weight, where known."""
-    held = _held(rollout, now, requests)
+    held = _held(ledger, rollout, now, requests)
     stable_n, candidate_n = (requests or (0, 0)) if rollout.has_exposure else (0, 0)
     total = stable_n + candidate_n
     return RolloutView(
@@ -143,7 +144,7 @@ def rollout_view(
     )
 
 
-def _held(rollout: Rollout, now: datetime, requests: tuple[int, int] | None) -> Decision | None:
+def _held(ledger: Ledger, rollout: Rollout, now: datetime, requests: tuple[int, int] | None) -> Decision | None:
     """What the policy would say now, from the answers on record; judges nothing."""
     if rollout.phase is not Phase.RUNNING or not rollout.has_exposure:
         return None
@@ -159,7 +160,8 @@ def _held(rollout: Rollout, now: datetime, requests: tuple[int, int] | None) -> 
         )
         for metric, known in rollout.judgements.items()
     ]
-    return decide(rollout, verdicts, Progress(candidate_requests=requests[1] if requests else 0), now)
+    decision = decide(rollout, verdicts, Progress(candidate_requests=requests[1] if requests else 0), now)
+    return heeding(decision, ledger, rollout.requested.model, now)
 
 
 def _gates(ledger: Ledger, rollout: Rollout) -> tuple[GateView, ...]:

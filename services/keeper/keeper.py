@@ -118,7 +118,8 @@ class Keeper:
             self.drivers.ensure(rollout, now)
 
     def _judged(self, rollout: Rollout, now: datetime) -> tuple[Rollout, Decision | None]:
-        if not rollout.has_exposure or rollout.is_ended:
+        is_ready = rollout.phase is Phase.LAUNCHING and rollout.ready and rollout.is_judged
+        if rollout.is_ended or not (rollout.has_exposure or is_ready):
             return rollout, None
         return self.judge(rollout.id, now)
 
@@ -147,9 +148,7 @@ def has_work(rollout: Rollout, decision: Decision | None) -> bool:
     match rollout.phase:
         case Phase.QUEUED | Phase.PAUSED:
             return False
-        case Phase.LAUNCHING:
-            return True
-        case Phase.RUNNING:
+        case Phase.LAUNCHING | Phase.RUNNING:
             return decision is None or not decision.is_long_wait
         case Phase.BAKING | Phase.ENDED:
             return not rollout.settled

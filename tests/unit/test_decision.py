@@ -175,6 +175,15 @@ def test_the_deadline_pauses_or_aborts_and_never_promotes(then: str, choice: Cho
     assert (decision.choice, decision.reason) == (choice, "not decided within the deadline of 1d")
 
 
+@pytest.mark.parametrize(("then", "choice"), [("abort", Choice.ABORT), ("pause", Choice.HOLD)])
+def test_a_pause_does_not_outlast_a_deadline_that_aborts(then: str, choice: Choice) -> None:
+    paused = running(PLAN | {"deadline": {"after": "1d", "then": then}}, phase=Phase.PAUSED, reason="over the weekend")
+    assert choose(paused, verdict(), P99, after=timedelta(hours=23)).choice is Choice.HOLD
+    assert choose(paused, verdict(), P99, after=timedelta(hours=25)).choice is choice
+    resumed = replace(paused, resumed_at=AT + timedelta(hours=20))
+    assert choose(resumed, verdict(), P99, after=timedelta(hours=25)).choice is Choice.HOLD, "a resume begins it anew"
+
+
 def test_the_deadline_leaves_out_the_time_in_the_queue() -> None:
     waited = running(began_at=AT + timedelta(days=5), step_observed_at=AT + timedelta(days=5))
     assert choose(waited, verdict(), after=timedelta(days=5, hours=1)).choice is Choice.ADVANCE

@@ -110,7 +110,7 @@ def test_an_order_works_or_refuses_with_its_reason(state: str, act: str) -> None
 
 @pytest.mark.parametrize("state", STATES)
 def test_the_console_offers_what_is_possible_and_nothing_else(state: str) -> None:
-    from services.console.pages import possible
+    from services.console.pages.effects import possible
 
     house = House(state)
     rollout = house.ledger.rollout(house.name)

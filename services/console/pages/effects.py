@@ -17,8 +17,10 @@ def possible(rollout: Rollout) -> tuple[str, ...]:
             return ("pause", "promote", "abort") if rollout.ready else ("pause", "abort")
         case Phase.RUNNING:
             return ("pause", "approve", "promote", "abort")
+        case Phase.PAUSED if rollout.step >= 0:
+            return ("resume", "approve", "promote", "abort")
         case Phase.PAUSED:
-            return ("resume", "approve", "promote", "abort") if rollout.step >= 0 else ("resume", "abort")
+            return ("resume", "promote", "abort") if rollout.ready else ("resume", "abort")
         case Phase.BAKING:
             return ("abort",)
         case Phase.ENDED:
