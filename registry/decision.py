@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from registry.experiment import Together
 from registry.plan import Step
 from registry.rollout import Phase, Rollout
 from registry.units import format_duration, format_weight
@@ -51,6 +52,8 @@ class Progress:
     """What the step under way has seen so far."""
 
     candidate_requests: int
+    together: Together | None = None
+    """A comparison only: how its experiment stands."""
 
 
 def decide(rollout: Rollout, verdicts: Sequence[Verdict], progress: Progress, now: datetime) -> Decision:
@@ -60,19 +63,24 @@ def decide(rollout: Rollout, verdicts: Sequence[Verdict], progress: Progress, no
     candidate may have traffic. Time alone never promotes or advances: every gate must have passed at the step's
     margin, and a plan without gates needs a person at every step.
     """
+    ended = _experiment_over(progress.together)
+    if ended is not None:
+        return ended
     failing = [verdict for verdict in verdicts if verdict.answer is Answer.FAIL]
     if failing:
         return Decision(choice=Choice.ABORT, reason=_names(failing, "failed") + f": {failing[0].reason}")
+    overdue = _overdue(rollout, now)
+    if rollout.phase is Phase.PAUSED and overdue is not None and overdue.choice is Choice.ABORT:
+        return overdue
     if rollout.phase is not Phase.RUNNING:
         return Decision(choice=Choice.HOLD, reason=f"{rollout.phase}: {rollout.reason}", person=True)
     if overdue is not None:
         return overdue
     waiting = _waiting(rollout, verdicts, progress, now)
-    overdue = _overdue(rollout, now)
-    if rollout.phase is Phase.PAUSED and overdue is not None and overdue.choice is Choice.ABORT:
-        return overdue
     if rollout.is_shadow:
         return _shadow(rollout, waiting, now)
+    if progress.together is not None:
+        return _comparison(rollout, waiting, progress.together, now)
     if waiting is not None:
         return waiting
     if rollout.step + 1 == len(rollout.plan.steps):
@@ -90,6 +98,28 @@ def _shadow(rollout: Rollout, waiting: Decision | None, now: datetime) -> Decisi
         return waiting if rollout.plan.gates or shadow is None else _until_over(waiting, shadow.max_time, began, now)
     over = f"{format_duration(shadow.max_time)} are over"
     return Decision(choice=Choice.CONCLUDE, reason=f"{over}: {waiting.reason}" if rollout.plan.gates else over)
+
+
+def _experiment_over(together: Together | None) -> Decision | None:
+    """What ends a comparison in any phase: another was concluded, or a build is no longer the one that is compared."""
+    if together is None or (together.changed is None and not together.is_concluded):
+        return None
+    reason = f"the experiment is over: {together.changed}" if together.changed else "the experiment is over"
+    return Decision(choice=Choice.CONCLUDE, reason=reason)
+
+
+def _comparison(rollout: Rollout, waiting: Decision | None, together: Together, now: datetime) -> Decision:
+    """The comparisons of an experiment end together: when all have reached the goal, and when its time is over."""
+    ab, began = rollout.plan.ab, rollout.step_observed_at
+    if waiting is None and together.all_passed:
+        return Decision(choice=Choice.CONCLUDE, reason="every variation that goes on has reached the goal")
+    if ab is None or began is None:
+        return waiting or _hold("waiting for the experiment to begin")
+    left = timedelta(seconds=ab.max_time) - (now - began)
+    said = waiting.reason if waiting is not None else "has reached the goal"
+    if left <= timedelta(0):
+        return Decision(choice=Choice.CONCLUDE, reason=f"{format_duration(ab.max_time)} are over: {said}")
+    return Decision(choice=Choice.HOLD, reason=said, wait=left)
 
 
 def _until_over(waiting: Decision, lasts: float, began: datetime | None, now: datetime) -> Decision:

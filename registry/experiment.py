@@ -112,8 +112,10 @@ class Together:
 
     may_enter: bool
     """Whether all are ready to begin, and it is time to."""
-    is_over: bool
-    """Whether one of them was concluded, or each that goes on has reached the goal."""
+    is_concluded: bool
+    """Whether one of them was."""
+    all_passed: bool
+    """Whether each that goes on has reached the goal."""
     changed: str | None
     """Which variation holds another build than the one that is compared."""
 
@@ -125,8 +127,9 @@ def look_around(rollout: Rollout, group: Sequence[Rollout], standings: Iterable[
     is_time = ab.starts is None or now >= ab.starts
     return Together(
         may_enter=is_time and is_whole(group) and all(each.is_under_way for each in under_way),
-        is_over=any(each.ending is Ending.CONCLUDED for each in group) or all(each.has_passed for each in under_way),
-        changed=_changed(rollout, serving),
+        is_concluded=any(each.ending is Ending.CONCLUDED for each in group),
+        all_passed=all(each.has_passed for each in under_way),
+        changed=_changed(rollout, serving) if rollout.is_under_way else None,
     )
 
 

@@ -1,0 +1,84 @@
+"""What the ticks of an experiment's comparisons need of each other and of the control."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Protocol
+
+from registry.experiment import Together, look_around, together
+from registry.facts import Frozen
+from registry.ledger import Ledger
+from registry.metric import Arm, TallyRow
+from registry.rollout import Rollout
+from registry.standing import standings
+
+_TRIES = 5
+
+
+class Counted(Protocol):
+    """Cumulative tallies by the id under which requests are counted."""
+
+    def tallies(self, rollout: str) -> tuple[int, tuple[TallyRow, ...]]:
+        """The collector's position and the tallies at it."""
+        ...
+
+
+def around(ledger: Ledger, rollout: Rollout, now: datetime) -> Together | None:
+    """How the experiment stands that a comparison belongs to; None for other rollouts."""
+    if not rollout.is_comparison:
+        return None
+    of_model = ledger.rollouts(model=rollout.requested.model)
+    return look_around(rollout, together(of_model, rollout.requested.experiment), standings(of_model), now)
+
+
+def read(counted: Counted, rollout: Rollout) -> tuple[int, tuple[TallyRow, ...]]:
+    """The collector's position and the rollout's tallies; of a comparison, its own and the control's at one position.
+
+    While the collector is faster than two reads there is nothing to see; the next tick looks again.
+    """
+    experiment = rollout.requested.experiment
+    if experiment is None:
+        return counted.tallies(rollout.id)
+    before, control = counted.tallies(experiment)
+    for _ in range(_TRIES):
+        _, own = counted.tallies(rollout.id)
+        after, again = counted.tallies(experiment)
+        if before == after:
+            return after, pair(rollout, own, control)
+        before, control = after, again
+    return before, ()
+
+
+def pair(rollout: Rollout, own: Sequence[TallyRow], control: Sequence[TallyRow]) -> tuple[TallyRow, ...]:
+    """A comparison's rows: its variation's, and the control's as if they were counted for it alone.
+
+    The control is counted once for all comparisons. Beside this one's variation it has the share that the weights of
+    the two give it, in the same time buckets.
+    """
+    epoch, weight = rollout.epoch, rollout.weight
+    mine = (row for row in own if row.arm is Arm.CANDIDATE and row.stratum.epoch == epoch)
+    theirs = (
+        replace(row, stratum=replace(row.stratum, epoch=epoch), weight=weight)
+        for row in control
+        if row.arm is Arm.STABLE
+    )
+    return (*mine, *theirs)
+
+
+def lead(ledger: Ledger, rollout: Rollout, names: Sequence[str]) -> tuple[tuple[float, ...], int] | None:
+    """The thresholds that the experiment's first comparison froze, and from how many requests; () and 0 before it did.
+
+    The control's requests are counted against one threshold, so all comparisons have it from the first. None for that
+    one, and for other rollouts: they freeze their own.
+    """
+    group = together(ledger.rollouts(model=rollout.requested.model), rollout.requested.experiment)
+    first = min(group, key=lambda each: each.id, default=rollout)
+    if first.id == rollout.id:
+        return None
+    if not all(name in first.thresholds for name in names):
+        return (), 0
+    frozen = (entry.fact for entry in ledger.entries(first.id))
+    rows = next(fact.rows for fact in frozen if isinstance(fact, Frozen) and fact.metric == names[0])
+    return tuple(first.thresholds[name] for name in names), rows
