@@ -14,6 +14,7 @@ from registry.errors import ServiceFailed
 from registry.facts import Packed
 from registry.plan import Serve
 from registry.program import Condition, Program
+from services.bento.capturing import capturing
 from services.bento.environments import Environments
 from services.bento.probing import load_failures, probe
 from services.bento.programs import Programs
@@ -167,6 +168,7 @@ class Fleet:
                 "BENTOML_HOME": str(folder / "home"),
                 "BENTO_WORKERS": str(serve.workers),
                 "BENTO_TIMEOUT_SECONDS": str(serve.timeout),
+                **capturing(serve.capture, self._home),
             },
             stop_seconds=grace + _STOP_MARGIN,
             settle_seconds=_SETTLE_SECONDS,

@@ -18,6 +18,7 @@ from services.telemetry.counts import Count
 from services.telemetry.exposure import Exposure
 from services.telemetry.judging import Findings, Outcome, judge
 from services.telemetry.outcomes import State, read_value
+from services.telemetry.retention import KEPT_SINCE, kept_since
 from services.telemetry.scores import same
 from services.telemetry.segments import Finder, by_id
 from services.telemetry.sheet import Sheet
@@ -103,7 +104,7 @@ class Joiner:
         if row["exposure"] is None:
             found.move(row["pk"], State.WAITING, None)
         else:
-            found.move(row["pk"], State.UNKNOWN, row["exposure"], Count.UNKNOWN)
+            found.move(row["pk"], State.TOO_LATE, row["exposure"], Count.TOO_LATE)
 
     def _write(self, connection: Connection, found: Findings) -> None:
         write_tallies(self._store, connection, found.sheet)
@@ -146,13 +147,16 @@ class Joiner:
                 connection.execute(sa.delete(table).where(is_row), keys)
 
     def _give_up(self, now: int) -> None:
-        """Call unknown what waited too long for its exposure."""
+        """Call unknown, or too late, what waited too long for its exposure."""
         outcomes = schema.outcomes
         is_late = (outcomes.c.state == State.WAITING, outcomes.c.received_at <= now - UNKNOWN_AFTER)
-        if self._has(*is_late):
-            with self._store.write() as connection:
-                given_up = connection.execute(sa.update(outcomes).where(*is_late).values(state=State.UNKNOWN))
-                self._store.count(connection, {Count.UNKNOWN: given_up.rowcount})
+        if not self._has(*is_late):
+            return
+        with self._store.write() as connection:
+            is_gone = outcomes.c.at < _kept_since(connection)
+            gone = connection.execute(sa.update(outcomes).where(*is_late, is_gone).values(state=State.TOO_LATE))
+            unknown = connection.execute(sa.update(outcomes).where(*is_late).values(state=State.UNKNOWN))
+            self._store.count(connection, {Count.TOO_LATE: gone.rowcount, Count.UNKNOWN: unknown.rowcount})
 
     def _join_unit(self, connection: Connection, outcome: RowMapping) -> Count | None:
         """Give a unit's outcome the prediction it belongs to; what is counted when that cannot be."""
@@ -160,8 +164,9 @@ class Joiner:
         ours = sa.update(table).where(table.c.pk == outcome["pk"])
         last = self._finder.last_of_unit(connection, outcome["model"], outcome["unit"], outcome["at"])
         if last is None:
-            connection.execute(ours.values(state=State.UNKNOWN))
-            return Count.UNKNOWN
+            is_gone = outcome["at"] < _kept_since(connection, outcome["model"])
+            connection.execute(ours.values(state=State.TOO_LATE if is_gone else State.UNKNOWN))
+            return Count.TOO_LATE if is_gone else Count.UNKNOWN
         number, exposure = last
         taken = sa.select(table.c.value).where(
             table.c.rid == exposure.rid, table.c.row == 0, table.c.name == outcome["name"]
@@ -172,3 +177,10 @@ class Joiner:
             return Count.DUPLICATE if same(read_value(first), read_value(outcome["value"])) else Count.CONTRADICTORY
         connection.execute(ours.values(rid=exposure.rid, row=0, exposure=number, state=State.NEW))
         return None
+
+
+def _kept_since(connection: Connection, model: str | None = None) -> int:
+    """Since when requests are kept, in microseconds: every one that started before has gone by age."""
+    keys = [KEPT_SINCE] if model is None else [KEPT_SINCE, kept_since(model)]
+    table = schema.state
+    return connection.scalar(sa.select(sa.func.max(table.c.value)).where(table.c.key.in_(keys))) or 0

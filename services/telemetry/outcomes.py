@@ -31,7 +31,7 @@ _PREDICTION = re.compile(r"(?P<rid>.+?)(?:\.(?P<row>\d{1,6}))?\Z", re.DOTALL)
 
 
 class State(StrEnum):
-    """Where an outcome stands. The last five are final."""
+    """Where an outcome stands. The last six are final."""
 
     NEW = "new"
     """Names its prediction, which has not been looked for."""
@@ -45,6 +45,8 @@ class State(StrEnum):
     UNNAMED = "unnamed"
     UNCOMPARED = "uncompared"
     UNKNOWN = "unknown"
+    TOO_LATE = "too_late"
+    """Its request has gone by age."""
     SUPERFLUOUS = "superfluous"
     """The unit's last request has an outcome of this name already."""
 

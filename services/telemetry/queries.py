@@ -101,6 +101,19 @@ class Latency:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Body:
+    """A request and its answer as a service wrote them down, as JSON; None where the plan does not want it."""
+
+    rid: str
+    model: str
+    build: str
+    at: int
+    """Microseconds since 1970."""
+    features: str | None
+    predictions: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Unreadable:
     """A line in quarantine."""
 
@@ -257,6 +270,13 @@ class Queries:
             for arm, number, n in connection.execute(query.group_by(table.c.arm, table.c.bin)):
                 counts[Arm(arm)][number] = int(n)
         return {arm: Latency.of(found) for arm, found in sorted(counts.items())}
+
+    def bodies(self, request_id: str) -> tuple[Body, ...]:
+        """What services wrote down of one request, in order of model and build."""
+        table = schema.bodies
+        query = sa.select(table).where(table.c.rid == request_id).order_by(table.c.model, table.c.build)
+        with self._store.read() as connection:
+            return tuple(Body(**row) for row in connection.execute(query).mappings())
 
     def quarantined(self, limit: int = 20) -> tuple[Unreadable, ...]:
         """The newest lines that could not be read, newest first."""

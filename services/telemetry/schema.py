@@ -207,6 +207,18 @@ pulse = Table(
 """The recent past of each build of each variation: requests by ten seconds (`at`, in seconds) and bin of duration."""
 Index("pulse_at", pulse.c.at)
 
+bodies = Table(
+    "bodies", METADATA,
+    Column("rid", Text, primary_key=True),
+    Column("model", Text, primary_key=True),
+    Column("build", Text, primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("features", Text),
+    Column("predictions", Text),
+)  # fmt: skip
+"""What services wrote down of requests and answers, as JSON; only as the plan asks for it."""
+Index("bodies_at", bodies.c.at)
+
 quarantine = Table(
     "quarantine", METADATA,
     Column("id", _ID, primary_key=True),

@@ -41,7 +41,13 @@ def summary(answer: Any, broken: str | None = None) -> str:
         text = json.dumps({"c": table[0], "r": table[1]} | mark, separators=(",", ":"))
         if len(text) <= _BYTES:
             return text
+    return outline(answer, broken)
+
+
+def outline(answer: Any, broken: str | None = None) -> str:
+    """How many rows an answer has, and how it breaks the signature: nothing of what was predicted."""
     rows = len(answer) if isinstance(answer, list) else 1
+    mark = {"x": broken} if broken else {}
     return json.dumps({"n": rows, "truncated": True} | mark, separators=(",", ":"))
 
 

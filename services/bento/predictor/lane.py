@@ -11,12 +11,14 @@ import re
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from functools import partial
+from http import HTTPStatus
 from typing import Any
 
 import anyio
 import anyio.to_thread
 
-from .answer import dump, summary
+from .answer import dump, outline, summary
+from .capture import Capture
 from .model import Model
 from .problem import Unacceptable, refuse
 
@@ -42,8 +44,9 @@ class Lane:
     One that has just been slow, or a large request, gets a thread, so that the loop can tell that it is alive.
     """
 
-    def __init__(self, build: str) -> None:
+    def __init__(self, build: str, capture: Capture | None = None) -> None:
         self.model: Model | None = None
+        self._capture = capture
         self._headers = [(b"content-type", b"application/json"), (b"x-sluice-build", build.encode())]
         self._wary = _WARY_REQUESTS
         self._thread = anyio.CapacityLimiter(1)
@@ -58,6 +61,8 @@ class Lane:
         own = [*self._headers, (b"content-length", str(len(content)).encode()), *told]
         if request_id := headers.get(b"x-request-id"):
             own.append((b"x-request-id", request_id))
+            if self._capture is not None and status == HTTPStatus.OK:
+                self._capture.take(request_id.decode("latin-1"), body, content)
         return status, content, own
 
     def _answer(self, body: bytes, content_type: bytes, *, wrapped: bool) -> Reply:
@@ -68,7 +73,8 @@ class Lane:
                 raise refuse("content-type", what, "Send application/json.", status=415)
             assert self.model is not None, "the server takes requests after the service has started"
             answer, broken = self.model.judged(body)
-            told = [(b"x-sluice-prediction", summary(answer, broken).encode())]
+            tells = self._capture is None or self._capture.has_summary
+            told = [(b"x-sluice-prediction", (summary if tells else outline)(answer, broken).encode())]
             return 200, dump({"predictions": answer} if wrapped else answer), told
         except Unacceptable as error:
             problems = [problem.as_json() for problem in error.problems]

@@ -9,7 +9,8 @@ place, reason and fix; an exception inside the model is a 500.
 `x-sluice-prediction` (the prediction in one short line, for whoever logs answers) and the request's own
 `x-request-id`.
 
-`BENTO_WORKERS` and `BENTO_TIMEOUT_SECONDS` in the environment say how many processes answer, and for how long they try.
+`BENTO_WORKERS` and `BENTO_TIMEOUT_SECONDS` in the environment say how many processes answer, and for how long they
+try; `BENTO_CAPTURE` what is written down of requests and answers.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import bentoml
 
 from . import document, guard
 from .answer import dump, plain
+from .capture import Capture
 from .lane import Lane, PredictionLane
 from .model import Signature, load
 
@@ -33,7 +35,8 @@ guard.remember_parent()
 
 BUILD: dict[str, Any] = json.loads((Path(__file__).parent / "bento.json").read_text(encoding="utf-8"))
 SIGNATURE = Signature(**BUILD["signature"])
-LANE = Lane(f"{quote(BUILD['model'], safe='')}/{quote(BUILD['version'], safe='')}")
+NAME = f"{quote(BUILD['model'], safe='')}/{quote(BUILD['version'], safe='')}"
+LANE = Lane(NAME, Capture.of(os.environ, NAME))
 
 
 class Request(bentoml.IODescriptor):  # type: ignore[misc]

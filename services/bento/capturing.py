@@ -1,0 +1,47 @@
+"""Capturing: where the services of this machine write bodies, and with which key values are hashed."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from pathlib import Path
+
+from registry.plan import Capture, KeptPredictions
+
+_KEY = "bodies.key"
+
+
+def bodies_log(home: Path) -> Path:
+    """The log whose files the services under `home` write; no file has this very name."""
+    return home / "bodies" / "bodies.jsonl"
+
+
+def capturing(capture: Capture, home: Path) -> dict[str, str]:
+    """The environment of a service that writes down what the plan asks for; none where that is the default."""
+    if not capture.has_bodies and capture.predictions is not KeptPredictions.OFF:
+        return {}
+    told = {
+        "folder": str(bodies_log(home).parent),
+        "key": str(_key(home)),
+        "share": capture.share,
+        "features": capture.features.value,
+        "predictions": capture.predictions.value,
+    }
+    return {"BENTO_CAPTURE": json.dumps(told)}
+
+
+def _key(home: Path) -> Path:
+    """The key of this installation, drawn once; the same for all services, so that equal values have equal hashes."""
+    path = home / _KEY
+    home.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f"{_KEY}.{os.getpid()}")
+    draft.touch(mode=0o600)
+    draft.write_bytes(secrets.token_bytes(32))
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink()
+    return path

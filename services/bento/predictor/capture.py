@@ -1,0 +1,144 @@
+"""Bodies: a share of requests and answers, appended as JSON lines to files that the collector reads.
+
+Nothing is written unless the plan asks for it. Each process writes a file of its own, `bodies.jsonl.<pid>-<n>.open`,
+and takes `.open` off when it begins the next one. When the files of a folder are too large together, because nobody
+reads them, bodies are left out and the next line that is written says how many.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+from zlib import crc32
+
+log = logging.getLogger("bentoml.predictor")
+
+STEM, OPEN = "bodies.jsonl", ".open"
+_BODIES = ("hashed", "full")
+_BODY_BYTES = 64 << 10
+"""A longer body is told by its length alone."""
+_FILE_BYTES = 8 << 20
+_FILE_SECONDS = 60.0
+_FOLDER_BYTES = 256 << 20
+_SLOTS = 10_000
+
+
+@dataclass(kw_only=True)
+class Capture:
+    """Writes bodies down. One for each process."""
+
+    folder: Path
+    build: str
+    share: float
+    features: str
+    """off, hashed or full."""
+    predictions: str
+    """off, summary, hashed or full; of the first two no bodies are written."""
+    key: bytes
+    """Of the hashes: without it nobody finds a value by trying."""
+    clock: Callable[[], float] = time.time
+    _file: IO[bytes] | None = None
+    _path: Path = Path()
+    _began: float = 0.0
+    _files: int = 0
+    _left_out: int = 0
+
+    @classmethod
+    def of(cls, environment: dict[str, str] | os._Environ[str], build: str) -> Capture | None:
+        """What `BENTO_CAPTURE` asks for; None: nothing."""
+        told = environment.get("BENTO_CAPTURE")
+        if not told:
+            return None
+        asked = json.loads(told)
+        return cls(
+            folder=Path(asked["folder"]), build=build, share=asked["share"], features=asked["features"],
+            predictions=asked["predictions"], key=Path(asked["key"]).read_bytes(),
+        )  # fmt: skip
+
+    @property
+    def has_summary(self) -> bool:
+        """Whether answers may be told of in the log."""
+        return self.predictions != "off"
+
+    def take(self, request_id: str, request: bytes, answer: bytes) -> None:
+        """Write a request and its answer down, if it is in the share. What cannot be written is counted.
+
+        The share is drawn by the request's id, so that whoever else answers a copy of it decides alike.
+        """
+        has_bodies = self.features != "off" or self.predictions in _BODIES
+        if has_bodies and crc32(request_id.encode()) % _SLOTS < self.share * _SLOTS:
+            self._write(request_id, request, answer)
+
+    def _write(self, request_id: str, request: bytes, answer: bytes) -> None:
+        line: dict[str, Any] = {"v": 1, "rid": request_id, "at": round(self.clock() * 1e6), "build": self.build}
+        if self.features != "off":
+            line["features"] = self._kept(self.features, request)
+        if self.predictions in _BODIES:
+            line["predictions"] = self._kept(self.predictions, answer)
+        if self._left_out:
+            line["left_out"] = self._left_out
+        try:
+            is_written = self._append(json.dumps(line, separators=(",", ":")).encode() + b"\n")
+        except OSError as error:
+            is_written = False
+            log.warning("a body was not written: %s", error)
+        self._left_out = 0 if is_written else self._left_out + 1
+
+    def _append(self, line: bytes) -> bool:
+        """Append a whole line, or nothing. False where the folder is full; raises OSError where the disk is."""
+        file = self._open()
+        if file is None:
+            return False
+        end = file.seek(0, os.SEEK_END)
+        try:
+            if file.write(line) == len(line):
+                return True
+        finally:
+            if file.tell() != end + len(line):
+                file.truncate(end)
+        return False
+
+    def _kept(self, how: str, body: bytes) -> Any:
+        if len(body) > _BODY_BYTES:
+            return {"bytes": len(body)}
+        document = json.loads(body)
+        return document if how == "full" else self._hashed(document)
+
+    def _hashed(self, value: Any) -> Any:
+        """Names stay; every value becomes 16 hex digits, the same for the same value."""
+        match value:
+            case dict():
+                return {name: self._hashed(each) for name, each in value.items()}
+            case list():
+                return [self._hashed(each) for each in value]
+            case _:
+                return hashlib.blake2b(json.dumps(value).encode(), key=self.key, digest_size=8).hexdigest()
+
+    def _open(self) -> IO[bytes] | None:
+        """The file to append to; None where the folder is full."""
+        now = self.clock()
+        if self._file is not None and (self._file.tell() > _FILE_BYTES or now - self._began > _FILE_SECONDS):
+            self.close()
+        if self._file is None:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if sum(path.stat().st_size for path in self.folder.glob(f"{STEM}.*")) > _FOLDER_BYTES:
+                return None
+            self._files += 1
+            self._path = self.folder / f"{STEM}.{os.getpid()}-{round(now * 1e3)}-{self._files}{OPEN}"
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+            self._file, self._began = os.fdopen(descriptor, "ab", buffering=0), now
+        return self._file
+
+    def close(self) -> None:
+        """End the file that is being written."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+            self._path.rename(self._path.with_name(self._path.name.removesuffix(OPEN)))
