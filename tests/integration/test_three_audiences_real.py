@@ -1,0 +1,141 @@
+"""Three audiences, three rollouts, three endings: a real Envoy and collector, the keeper over an SQLite ledger."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from flows.processes import GatewayPlane, rollout_spec
+from flows.wiring import Parts
+from registry.build import BuildRef, Endpoint
+from registry.facts import Packed
+from registry.plan import Serve
+from registry.rollout import Ending, Phase
+from registry.settings import Settings
+from services.keeper.fleet_pass import FleetPass
+from services.keeper.keeper import Keeper
+from services.telemetry.collector import Collector
+from tests.acceptance.three_audiences import CANDIDATE, MODEL, STABLE, STATES, Three
+from tests.integration.traffic_rig import Gateway, Upstream, gateway
+from tests.unit.test_keeper import Garage
+
+pytestmark = [pytest.mark.slow]
+BATCH = 60
+"""Requests of one state between two looks."""
+
+
+@dataclass
+class Village:
+    """Small model services, as the keeper starts and stops them."""
+
+    up: dict[BuildRef, Upstream] = field(default_factory=dict)
+
+    def start(self, build: BuildRef, packed: Packed, serve: Serve) -> None:
+        self.up[build] = Upstream(build)
+        self.up[build].start()
+
+    def stop(self, build: BuildRef) -> None:
+        self.up.pop(build).kill()
+
+    def endpoints(self) -> Mapping[BuildRef, Endpoint]:
+        return {build: service.endpoint for build, service in self.up.items()}
+
+    def running(self) -> frozenset[BuildRef]:
+        return frozenset(self.up)
+
+    def probe(self, build: BuildRef) -> str | None:
+        self.up[build].wait()
+        return None
+
+    def gave_up(self, build: BuildRef) -> str | None:
+        return None
+
+
+class Country:
+    """The real parts, and requests from four states."""
+
+    def __init__(self, found: Parts, running: Gateway, village: Village, pool: ThreadPoolExecutor) -> None:
+        self.found, self.village = found, village
+        self.gateway, self.client = running, running.client()
+        self.three = Three(found.ledger, found.telemetry)
+        live = running.plane.logs / "live.jsonl"
+        self.collector = Collector(found.store, live, lambda name: rollout_spec(found, name), found.clock)
+        plane = GatewayPlane(found)
+        fleet = FleetPass(ledger=found.ledger, services=village, plane=plane, pool=pool, clock=found.clock)
+        self.keeper = Keeper(
+            ledger=found.ledger, services=village, plane=plane, drivers=Garage(), judge=self.three.judge,
+            fleet=fleet, catalog_look=lambda now: None, clock=found.clock,
+        )  # fmt: skip
+        self.sent = 0
+        self.answers: dict[str, set[str]] = {}
+
+    def until(self, is_done: Callable[[], bool], seconds: float = 90.0) -> None:
+        """Look, as the keeper does, until something holds; at least once."""
+        end = time.monotonic() + seconds
+        while True:
+            self.keeper.look(self.found.clock())
+            while self.collector.collect():
+                pass
+            self.three.drive(self.found.clock())
+            if is_done():
+                return
+            assert time.monotonic() < end, "it did not happen in time"
+
+    def is_serving(self) -> bool:
+        return all(r.observed_epoch == r.epoch and (r.is_ended or r.step >= 0) for r in self.found.ledger.rollouts())
+
+    def requests(self) -> None:
+        """One batch from each state, and from elsewhere; every one is answered."""
+        for name, state in {**STATES, "default": "Nevada"}.items():
+            for _ in range(BATCH):
+                self.sent += 1
+                headers = {"state": state, "x-user-id": f"u-{self.sent}"}
+                answer = self.client.post(f"/{MODEL}/predict", json={}, headers=headers)
+                assert answer.status_code == 200, answer.text
+                assert answer.headers["x-sluice-variation"] == name
+                self.answers.setdefault(name, set()).add(answer.headers["x-sluice-build"])
+
+
+@pytest.fixture
+def country(tmp_path: Path) -> Iterator[Country]:
+    settings = Settings.read({"SLUICE_STATE": str(tmp_path), "SLUICE_LEDGER": f"sqlite:///{tmp_path}/ledger.db"})
+    found, village = Parts(settings), Village()
+    with gateway(tmp_path / "envoy") as running, ThreadPoolExecutor(4) as pool:
+        found.__dict__["envoy"] = running.plane
+        try:
+            yield Country(found, running, village, pool)
+        finally:
+            for build in list(village.up):
+                with contextlib.suppress(KeyError):
+                    village.stop(build)
+            found.store.close()
+
+
+def test_one_is_promoted_one_held_and_one_aborted_without_a_failed_request(country: Country) -> None:
+    three, now = country.three, country.found.clock
+    three.deploy(now())
+    country.until(country.is_serving)
+    three.roll_out(now())
+    country.until(country.is_serving)
+    country.village.up[BuildRef(model=MODEL, version=CANDIDATE["tx"])].mode("fail")
+    for _ in range(40):
+        country.requests()
+        country.until(country.is_serving)
+        if three.is_over:
+            break
+    ny, ca, tx = (three.rollout(name) for name in STATES)
+    assert (ny.phase, ny.actor) == (Phase.BAKING, "policy")
+    assert (ca.phase, ca.step) == (Phase.RUNNING, 1)
+    assert (tx.ending, tx.actor) == (Ending.ABORTED, "policy")
+    country.answers.clear()
+    country.requests()
+    assert country.answers["default"] == {STABLE["default"]}
+    assert country.answers["ny"] == {CANDIDATE["ny"]}
+    assert country.answers["tx"] == {STABLE["tx"]}
+    assert country.answers["ca"] == {STABLE["ca"], CANDIDATE["ca"]}
