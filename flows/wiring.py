@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from services.keeper.drivers import PrefectDrivers
     from services.outbox.address import Addresses
     from services.outbox.outbox import Outbox
+    from services.telemetry.backlog import Backlog
     from services.telemetry.queries import Queries
     from services.telemetry.store import Store
     from services.traffic.envoy import Envoy
@@ -233,6 +234,10 @@ class Parts:
         """The build that a version, an alias such as @candidate, or `latest` names."""
         return self.catalog.resolve(model, name)
 
+    def build(self, ref: BuildRef) -> Build:
+        """A build as the catalog tells it. Raises NotFound, CatalogUnavailable."""
+        return self.catalog.build(ref)
+
     def builds(self, model: str) -> Sequence[Build]:
         """Every build of a model in the catalog."""
         return self.catalog.builds(model)
@@ -295,6 +300,7 @@ def _desk(found: Parts, admin_token: str, webhook_secret: str, links: dict[str, 
         look_at_catalog=lambda: look_at_catalog(found.ledger, found.catalog, found.clock()),
         metrics=lambda: _metrics(found),
         counts=lambda: _counts(found),
+        checks=_checks,
         admin_token=admin_token,
         webhook_secret=webhook_secret,
         session_secret=secrets.token_urlsafe(32),
@@ -308,16 +314,41 @@ def _requests(found: Parts, rollout: str, epoch: int) -> tuple[int, int] | None:
 
 
 def _metrics(found: Parts) -> bytes:
-    from services.telemetry.metrics import exposition
+    from services.telemetry.metrics import Scrape, exposition
 
     rollouts = found.ledger.rollouts()
-    models = sorted({rollout.requested.model for rollout in rollouts})
-    return exposition(found.telemetry, models=models, rollouts=[r.id for r in rollouts if not r.is_ended])
+    scrape = Scrape(
+        models=sorted({rollout.requested.model for rollout in rollouts}),
+        rollouts=[rollout for rollout in rollouts if not rollout.is_ended],
+        gateway=_gateway(found),
+        backlog=_backlog(found),
+        now=found.clock().timestamp(),
+    )
+    return exposition(found.telemetry, scrape)
+
+
+def _gateway(found: Parts) -> dict[str, float] | None:
+    from registry.errors import Unreachable
+
+    try:
+        return found.envoy.figures()
+    except Unreachable:
+        return None
+
+
+def _backlog(found: Parts) -> Backlog:
+    from services.telemetry.backlog import backlog
+
+    return backlog(found.store, [found.envoy.logs / name for name in ("live.jsonl", "shadow.jsonl")])
 
 
 def _counts(found: Parts) -> dict[str, object]:
-    queries = found.telemetry
+    queries, behind = found.telemetry, _backlog(found)
     return {
+        "collector": {
+            "unread_bytes": behind.unread_bytes,
+            "waiting_seconds": round(behind.waits(found.clock().timestamp()), 1),
+        },
         "counters": {str(name): count for name, count in queries.counters().items()},
         "waiting": queries.waiting(),
         "quarantined": [{"log": line.log, "reason": line.reason, "line": line.line} for line in queries.quarantined()],

@@ -40,6 +40,8 @@ class Desk:
     """Look at MLflow now; the rollouts that were started."""
     metrics: Callable[[], bytes]
     """What Prometheus scrapes, as its text format."""
+    checks: Callable[[], Sequence[dict[str, object]]]
+    """What doctor finds: check, outcome, found, fix."""
     counts: Callable[[], dict[str, object]]
     """What was counted, what waits, what could not be read."""
     admin_token: str

@@ -186,7 +186,10 @@ def _pages(at: Console) -> dict[str, str]:
         "aborted": f"/rollouts/{aborted.id}",
         "report": f"/rollouts/{aborted.id}/report",
         "model": "/models/delays",
+        "audiences": "/audiences?model=delays&metadata=state%3DTexas&unit=u-1",
         "activity": "/activity",
+        "health": "/health",
+        "access": "/access",
         "missing": "/rollouts/nothing",
     }
 

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from registry import orders
 from registry.facts import Entry, to_payload
+from registry.plan import Strategy
 from registry.rollout import Rollout
 from registry.view import rollout_view
 from services.console.acts.asked import Answer, Asked, Body, Operation, Role
@@ -29,6 +30,8 @@ class StartBody(Body):
     """A version, an alias such as @candidate, or latest."""
     allow_older: bool = False
     """Whether a version older than stable may be rolled out."""
+    strategy: Strategy | None = None
+    """Another strategy than the plan's: canary or shadow."""
 
 
 class ReasonBody(Body):
@@ -83,6 +86,7 @@ class RolloutActs:
             request=asked.request,
             now=desk.clock(),
             allow_older=body.allow_older,
+            strategy=body.strategy,
         )
         return (201 if started.created else 200), self.view(started.rollout)
 

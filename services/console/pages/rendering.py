@@ -12,9 +12,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.templating import Jinja2Templates
 
-from registry.errors import NotFound, SluiceError
+from registry.errors import SluiceError
 from registry.report_page import environment
 from services.console.ports import Desk
+from services.console.problems import told
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 Found = dict[str, object]
@@ -36,7 +37,7 @@ def template(desk: Desk, name: str, find: Callable[[Request], Found]) -> Endpoin
         try:
             found = await run_in_threadpool(find, request)
         except SluiceError as error:
-            status = 404 if isinstance(error, NotFound) else 503
+            status = told(error)[0]
             return render(request, "error.html", {"error": error, "links": desk.links}, status=status)
         return render(request, name, {**found, "links": desk.links})
 

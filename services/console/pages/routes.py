@@ -7,7 +7,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from registry.report_page import part_styles
-from services.console.pages import activity, login, model, overview, rollout, rollouts
+from services.console.pages import access, activity, audiences, health, login, model, overview, rollout, rollouts
 from services.console.ports import Desk
 from services.console.tokens import Tokens
 
@@ -21,7 +21,10 @@ def page_routes(desk: Desk, tokens: Tokens) -> list[Route]:
         Route("/rollouts/{id}/report", rollout.whole_report(desk), methods=["GET"]),
         Route("/rollouts/{id}/{act}", rollout.order(desk), methods=["POST"]),
         Route("/models/{model}", model.page(desk), methods=["GET"]),
+        Route("/audiences", audiences.page(desk), methods=["GET"]),
         Route("/activity", activity.page(desk), methods=["GET"]),
+        Route("/health", health.page(desk), methods=["GET"]),
+        Route("/access", access.page(desk, tokens), methods=["GET"]),
         Route("/parts.css", parts_css, methods=["GET"]),
         Route("/login", login.page(tokens), methods=["GET", "POST"]),
         Route("/logout", login.leave, methods=["POST"]),

@@ -1,0 +1,21 @@
+"""Acts on the machine: is it well."""
+
+from __future__ import annotations
+
+from services.console.acts.asked import Answer, Asked, Body, Operation, Role
+from services.console.ports import Desk
+
+
+def operations(desk: Desk) -> tuple[Operation, ...]:
+    """What can be asked about the machine."""
+
+    def checks(_: Asked, __: Body) -> Answer:
+        return 200, {"checks": list(desk.checks())}
+
+    return (
+        Operation(
+            method="GET", path="/api/v1/checks", role=Role.VIEWER, act=checks,
+            summary="What `sluice doctor` finds on the machine of the console.",
+            gives={200: "`checks`, each with `check`, `outcome` (pass, warn, fail), `found` and `fix`."},
+        ),
+    )  # fmt: skip

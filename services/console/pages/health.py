@@ -1,0 +1,19 @@
+"""Health: what doctor finds, and what the collector has counted, awaits and could not read."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+
+from services.console.pages.rendering import Endpoint, Found, template
+from services.console.ports import Desk
+
+
+def page(desk: Desk) -> Endpoint:
+    """The page of the machine."""
+
+    def find(_: Request) -> Found:
+        order = {"fail": 0, "warn": 1, "pass": 2}
+        checks = sorted(desk.checks(), key=lambda check: order.get(str(check["outcome"]), 0))
+        return {"checks": checks, "counts": desk.counts()}
+
+    return template(desk, "health.html", find)
