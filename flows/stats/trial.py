@@ -15,7 +15,7 @@ from flows.stats.evidence import CountEvidence, score_e_value
 from flows.stats.news import News, Sums, Test, draws, is_harmful, is_within
 from flows.stats.scores import Score
 from flows.stats.sequential import CountTest, ScoreTest
-from flows.stats.spending import Budget
+from flows.stats.spending import Budget, early_and_late, evenly
 from flows.stats.units import UnitTest
 
 
@@ -84,8 +84,8 @@ class Trial:
         """The trial before its first look."""
         return cls(
             design=design,
-            harm=_test(design, design.alpha, design.information),
-            margins=tuple(_test(design, design.beta, rung.information) for rung in design.rungs),
+            harm=_test(design, Budget(alpha=design.alpha, information=design.information, reserve=design.reserve)),
+            margins=tuple(_test(design, _budget(design, rung)) for rung in design.rungs),
             ruled_out_at=(None,) * len(design.rungs),
         )
 
@@ -132,8 +132,12 @@ class Trial:
         return score_e_value(total.value, total.variance, planned)
 
 
-def _test(design: Design, alpha: float, information: float) -> Test:
-    budget = Budget(alpha=alpha, information=information, reserve=design.reserve)
+def _budget(design: Design, rung: Rung) -> Budget:
+    shape = evenly if rung.margin > 0 else early_and_late
+    return Budget(alpha=design.beta, information=rung.information, reserve=design.reserve, shape=shape)
+
+
+def _test(design: Design, budget: Budget) -> Test:
     if design.by_cohort:
         return CohortTest.begin(budget, counts=design.kind is Kind.COUNT)
     match design.kind:

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.stats.spending import Budget, early_and_late, obrien_fleming, pocock
+from flows.stats.spending import Budget, early_and_late, evenly, obrien_fleming, pocock
 
-SHAPES = pytest.mark.parametrize("shape", [early_and_late, obrien_fleming, pocock])
+SHAPES = pytest.mark.parametrize("shape", [early_and_late, evenly, obrien_fleming, pocock])
 
 
 @SHAPES
@@ -47,3 +47,8 @@ def test_less_than_nothing_is_nothing() -> None:
     assert budget.time(-3.0) == 0
     assert budget.time(1.0) == 0.5
     assert budget.spent(-3.0) == 0
+
+
+def test_margins_are_spent_on_evenly_per_e_fold_from_three_per_cent_of_the_plan_on() -> None:
+    assert math.isclose(evenly(0.03, 0.05), 0.05 * math.log(2) / math.log(1 + 1 / 0.03))
+    assert math.isclose(evenly(0.27, 0.05) - evenly(0.12, 0.05), 0.05 * math.log(10 / 5) / math.log(1 + 1 / 0.03))

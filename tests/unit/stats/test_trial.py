@@ -13,7 +13,7 @@ from flows.stats.moments import Moments, Pair
 from flows.stats.news import News, Sums, odds_of_ratio
 from flows.stats.populations import Durations, Events, Losses, moments, split
 from flows.stats.scores import score
-from flows.stats.spending import Budget
+from flows.stats.spending import Budget, early_and_late, evenly
 from flows.stats.trial import Design, Kind, Rung, Trial
 from flows.stats.units import UnitRows, UnitTest
 
@@ -176,3 +176,18 @@ def test_a_unit_that_returns_adds_to_its_own_influence() -> None:
     twice = once.look(unit_rows(*rows), 20.0, against=1)
     assert math.isclose(twice.score().variance, 4 * once.score().variance)
     assert math.isclose(twice.score().value, 2 * once.score().value)
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+def test_harm_and_margins_have_budgets_of_their_own(kind: Kind) -> None:
+    design = Design(
+        kind=kind, alpha=0.03, beta=0.04, information=2500.0, reserve=0.2,
+        rungs=(Rung(margin=0.5, information=700.0), Rung(margin=0.0, information=2500.0)),
+    )  # fmt: skip
+    trial = Trial.begin(design)
+    budgets = [test.test.budget if isinstance(test, UnitTest) else test.budget for test in (trial.harm, *trial.margins)]
+    assert budgets == [
+        Budget(alpha=0.03, information=2500.0, reserve=0.2, shape=early_and_late),
+        Budget(alpha=0.04, information=700.0, reserve=0.2, shape=evenly),
+        Budget(alpha=0.04, information=2500.0, reserve=0.2, shape=early_and_late),
+    ]
