@@ -47,6 +47,7 @@ def _once(found: Parts, collectors: list[Finishing]) -> None:
     logs = (found.envoy.logs / "live.jsonl", found.envoy.logs / "shadow.jsonl")
     if any(log.exists() and log.stat().st_size > ROTATE_BYTES for log in logs):
         found.envoy.rotate()
+    found.envoy.rotate_own_log()
     for path in (path for collector in collectors for path in collector.finished()):
         path.unlink(missing_ok=True)
     under_way = (rollout.plan for rollout in found.ledger.rollouts() if not rollout.is_ended)

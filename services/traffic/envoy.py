@@ -15,6 +15,7 @@ from registry.errors import Unreachable
 from services.traffic.envoy_admin import Admin
 from services.traffic.envoy_bootstrap import Places, bootstrap
 from services.traffic.envoy_clusters import Resource, clusters, discovery
+from services.traffic.envoy_figures import figures
 from services.traffic.envoy_files import canonical, digest, own_folder, publish, read_resources, read_text, socket_path
 from services.traffic.envoy_leaving import Leaving
 from services.traffic.envoy_limits import Limits
@@ -160,6 +161,10 @@ class Envoy:
         active = f"http.{LIVE}.downstream_rq_active"
         return int(self._admin.stats(f"^{active}$").get(active, 0))
 
+    def figures(self) -> dict[str, float]:
+        """What Envoy counted since it started, by our names. Raises Unreachable."""
+        return figures(self._admin)
+
     def rotate(self) -> tuple[Path, ...]:
         """Rename the access logs and let Envoy begin new ones; the renamed files.
 
@@ -169,6 +174,14 @@ class Envoy:
         renamed = tuple(path.rename(next_rotated(path)) for path in logs if path.exists() and path.stat().st_size)
         self._admin.command("/reopen_logs")
         return renamed
+
+    def rotate_own_log(self, limit: int = 8 << 20) -> bool:
+        """Begin Envoy's own log anew when it is larger than `limit` bytes; the one before stays as `envoy.log.1`."""
+        if not self.log.exists() or self.log.stat().st_size <= limit:
+            return False
+        self.log.rename(self.log.with_name(f"{self.log.name}.1"))
+        self._admin.command("/reopen_logs")
+        return True
 
     def drain(self, patience: float = 30.0) -> bool:
         """Refuse new connections and wait for the requests under way; whether all of them ended in time (seconds)."""

@@ -43,7 +43,10 @@ def bootstrap(places: Places, limits: Limits) -> Resource:
     """The configuration Envoy starts with; clusters and routes come from the watched files."""
     return {
         "node": {"id": "sluice", "cluster": "sluice"},
-        "admin": {"address": {"pipe": {"path": str(places.admin_socket), "mode": 0o600}}},
+        "admin": {
+            "address": {"pipe": {"path": str(places.admin_socket), "mode": 0o600}},
+            "ignore_global_conn_limit": True,
+        },
         "dynamic_resources": {"cds_config": _watched(places.clusters)},
         "static_resources": {"listeners": [_live(places, limits), _shadow(places, limits)]},
         "overload_manager": _overload(limits),
@@ -119,6 +122,7 @@ def _shadow(places: Places, limits: Limits) -> Resource:
     return {
         "name": SHADOW,
         "address": {"pipe": {"path": str(places.shadow_socket), "mode": 0o600}},
+        "ignore_global_conn_limit": True,
         "filter_chains": [{"filters": [_typed("envoy.filters.network.http_connection_manager", manager)]}],
     }
 

@@ -76,6 +76,10 @@ class Gateway:
 
     def start(self) -> None:
         self.plane.prepare()
+        self.restart()
+
+    def restart(self) -> None:
+        """Run the command on the files that are there."""
         self.process = subprocess.Popen(self.plane.command())
         eventually(lambda: httpx.get(f"{self.plane.url}/-/ready").status_code == 200)
 
