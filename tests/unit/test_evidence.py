@@ -10,7 +10,7 @@ from flows.evidence import evidence
 from flows.stats.share_evidence import share_p_value
 from registry.rollout import Rollout
 from services.telemetry.queries import ArmSeen, Coverage, Seen
-from tests.acceptance.test_ramp import PLAN, Given
+from tests.acceptance.given import PLAN, Given
 
 
 class Telemetry:

@@ -14,12 +14,12 @@ import pytest
 
 from registry import orders
 from registry.report import ArmCounts, Evidence, Exposure, OutcomeCoverage, Report, SampleRatio, report
-from registry.report_page import page, picture, styles, style_hash
+from registry.report_page import page, picture, style_hash, styles
 from registry.report_page.scale import Scale, round_step
 from registry.report_page.sequence_chart import sequence_chart
 from registry.report_page.weight_chart import weight_chart
 from registry.rollout import Ending, Phase
-from tests.acceptance.test_ramp import Given
+from tests.acceptance.given import Given
 
 EVIDENCE = Evidence(
     exposures=(
