@@ -11,6 +11,7 @@ from datetime import datetime
 from flows.gate_design import passes_grid_point, question
 from flows.gate_fold import fold, information_with, new_rows
 from flows.gate_words import say
+from flows.shadow_design import paired_question
 from flows.shadow_gate import next_paired_look, paired_verdict
 from registry.metric import TallyRow
 from registry.plan import GateSpec, Plan, Strategy
@@ -18,12 +19,20 @@ from registry.verdict import Look, Verdict
 
 
 def metrics_needed(plan: Plan) -> tuple[str, ...]:
-    """Names of the tally metrics that the plan's gates and guardrails read, in order.
+    """Names of the tally metrics that the plan's gates and guardrails read, in order."""
+    gates = (*plan.gates, *plan.guardrails)
+    return tuple(dict.fromkeys(name for gate in gates for name in names_read(plan, gate)))
 
-    A latency quantile with margins needs the candidate's exceedances of each moved threshold besides its own.
+
+def names_read(plan: Plan, gate: GateSpec) -> tuple[str, ...]:
+    """Names of the tally metrics that one gate reads.
+
+    A latency quantile with margins needs the candidate's exceedances of each moved threshold besides its own; a shadow
+    the differences on the same requests.
     """
-    asked = (question(plan, gate) for gate in (*plan.gates, *plan.guardrails))
-    return tuple(dict.fromkeys(name for each in asked for name in each.names))
+    if plan.strategy is Strategy.SHADOW:
+        return paired_question(plan, gate, guardrail=False).names
+    return question(plan, gate).names
 
 
 def next_look(

@@ -87,16 +87,25 @@ def keeper() -> None:
 def collector() -> None:
     """Turn Envoy's access logs into tallies until told to stop."""
     from flows.housekeeping import keep_house
+    from flows.shadow_source import shadow_source
+    from flows.shadow_watch import watch_drops
     from services.bento.capturing import bodies_log
     from services.telemetry.bodies import BodyCollector
     from services.telemetry.collector import Collector
+    from services.telemetry.shadow_log import ShadowCollector
 
     found = parts()
     log = found.envoy.logs / "live.jsonl"
     collecting = Collector(found.reading_store, log, lambda rollout: rollout_spec(found, rollout), found.clock)
     bodies = BodyCollector(found.reading_store, bodies_log(found.folder.root / "services"), found.clock)
     stop = _stopping()
-    for work, what in ((keep_house, (found, [collecting, bodies], stop)), (bodies.run, (stop,))):
+    source = shadow_source(found.ledger, lambda rollout: rollout_spec(found, rollout), found.build)
+    copies = ShadowCollector(found.reading_store, found.envoy.logs / "shadow.jsonl", source, found.clock)
+    besides = (
+        (keep_house, (found, [collecting, bodies, copies], stop)), (bodies.run, (stop,)), (copies.run, (stop,)),
+        (watch_drops, (found, stop)),
+    )  # fmt: skip
+    for work, what in besides:
         threading.Thread(target=work, args=what, daemon=True).start()
     collecting.run(stop)
 

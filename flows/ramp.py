@@ -8,10 +8,13 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
-from flows.gate import next_look, verdict
-from flows.gate_design import question
+from flows.ab import around, lead, read
+from flows.gate import names_read, next_look, verdict
+from flows.shadow import POLICY, overtaken
 from registry.decision import Choice, Decision, Progress, decide
+from registry.experiment import Together
 from registry.facts import Aborted, Concluded, Fact, Frozen, Judged, Paused, Promoted, StepEntered
+from registry.freeze import heeding
 from registry.ledger import Ledger
 from registry.metric import LEVELS, TallyRow
 from registry.plan import GateSpec, MetricSpec, PredictionField, thresholds_of
@@ -66,12 +69,16 @@ def tick(ledger: Ledger, tallies: Tallies, rollout_id: str, now: datetime, autho
     Raises LedgerConflict when somebody else appended meanwhile: call again.
     """
     rollout = _freeze(ledger, tallies, ledger.rollout(rollout_id), now)
+    beside = around(ledger, rollout, now)
     if not rollout.has_exposure:
-        return _before_exposure(ledger, rollout, now, authority)
+        return _before_exposure(ledger, rollout, now, authority, beside)
+    over = overtaken(ledger, rollout) if rollout.is_shadow else None
+    if over is not None:
+        return _conclude(ledger, rollout, over, now)
     verdicts = _judge(ledger, tallies, rollout, now)
     rollout = _record_changes(ledger, rollout, verdicts, now)
-    progress = Progress(candidate_requests=tallies.progress(rollout.id, rollout.epoch))
-    decision = decide(rollout, verdicts, progress, now)
+    progress = Progress(candidate_requests=tallies.progress(rollout.id, rollout.epoch), together=beside)
+    decision = heeding(decide(rollout, verdicts, progress, now), ledger, rollout.requested.model, now)
     fact = _fact(rollout, verdicts, decision)
     if fact is None or not _is_allowed(decision, authority):
         return Tick(rollout=rollout, verdicts=verdicts, decision=decision)
@@ -79,16 +86,35 @@ def tick(ledger: Ledger, tallies: Tallies, rollout_id: str, now: datetime, autho
     return Tick(rollout=rollout, verdicts=verdicts, decision=decision)
 
 
-def _before_exposure(ledger: Ledger, rollout: Rollout, now: datetime, authority: Authority) -> Tick:
+def _conclude(ledger: Ledger, rollout: Rollout, why: str, now: datetime) -> Tick:
+    """End a shadow that has nothing left to compare with: no verdict, so nothing follows."""
+    rollout = ledger.append(rollout.id, rollout.seq + 1, Concluded(actor="sluice", reason=why), now)
+    return Tick(rollout=rollout, verdicts=(), decision=Decision(choice=Choice.CONCLUDE, reason=why))
+
+
+def _before_exposure(
+    ledger: Ledger, rollout: Rollout, now: datetime, authority: Authority, beside: Together | None
+) -> Tick:
     held = Decision(choice=Choice.HOLD, reason=f"{rollout.phase}: {rollout.reason}")
-    waits = rollout.phase is not Phase.LAUNCHING or not rollout.ready
-    if waits or authority is not Authority.ADVANCE or not rollout.is_judged:
+    if beside is not None and beside.changed is not None and rollout.is_under_way:
+        return _called_off(ledger, rollout, now, beside.changed)
+    is_ready = rollout.ready if beside is None else beside.may_enter
+    if rollout.phase is not Phase.LAUNCHING or not is_ready or not rollout.is_judged:
         return Tick(rollout=rollout, verdicts=(), decision=held)
-    entered = StepEntered(
-        step=0, weight=rollout.plan.steps[0].weight, actor="driver", reason="the candidate is ready", verdicts={}
-    )
+    what = "the candidate is" if beside is None else "all variations are"
+    ready = Decision(choice=Choice.ADVANCE, reason=f"{what} ready")
+    decision = heeding(ready, ledger, rollout.requested.model, now)
+    if decision.choice is Choice.HOLD or authority is not Authority.ADVANCE:
+        return Tick(rollout=rollout, verdicts=(), decision=decision)
+    entered = StepEntered(step=0, weight=rollout.plan.steps[0].weight, actor="driver", reason=ready.reason, verdicts={})
     rollout = ledger.append(rollout.id, rollout.seq + 1, entered, now)
-    return Tick(rollout=rollout, verdicts=(), decision=Decision(choice=Choice.ADVANCE, reason="the candidate is ready"))
+    return Tick(rollout=rollout, verdicts=(), decision=ready)
+
+
+def _called_off(ledger: Ledger, rollout: Rollout, now: datetime, why: str) -> Tick:
+    """A comparison whose builds are others before it could begin."""
+    rollout = ledger.append(rollout.id, rollout.seq + 1, Aborted(actor="policy", reason=why), now)
+    return Tick(rollout=rollout, verdicts=(), decision=Decision(choice=Choice.ABORT, reason=why))
 
 
 def _gates(rollout: Rollout) -> tuple[tuple[GateSpec, bool], ...]:
@@ -104,7 +130,7 @@ def _freeze(ledger: Ledger, tallies: Tallies, rollout: Rollout, now: datetime) -
         names = thresholds_of(name, metric)
         if all(each in rollout.thresholds for each in names):
             continue
-        values, rows = _history(tallies, rollout, rollout.stable, metric)
+        values, rows = lead(ledger, rollout, names) or _history(tallies, rollout, rollout.stable, metric)
         if rows < MIN_HISTORY:
             continue
         for each, value in zip(names, values, strict=True):
@@ -124,7 +150,7 @@ def _history(tallies: Tallies, rollout: Rollout, stable: str, metric: MetricSpec
 
 
 def _judge(ledger: Ledger, tallies: Tallies, rollout: Rollout, now: datetime) -> tuple[Verdict, ...]:
-    watermark, rows = tallies.tallies(rollout.id)
+    watermark, rows = read(tallies, rollout)
     verdicts = []
     for gate, guardrail in _gates(rollout):
         looks = ledger.looks(rollout.id, gate.metric)
@@ -147,7 +173,7 @@ def _judge(ledger: Ledger, tallies: Tallies, rollout: Rollout, now: datetime) ->
 
 def _rows_of(rollout: Rollout, gate: GateSpec, rows: Sequence[TallyRow]) -> tuple[TallyRow, ...]:
     """The rows of a gate's metric, with those of the metrics derived from it."""
-    names = question(rollout.plan, gate).names
+    names = names_read(rollout.plan, gate)
     return tuple(row for row in rows if row.metric in names)
 
 
@@ -183,7 +209,7 @@ def _fact(rollout: Rollout, verdicts: Sequence[Verdict], decision: Decision) -> 
             weight = rollout.plan.steps[step].weight
             return StepEntered(step=step, weight=weight, actor="policy", reason=decision.reason, verdicts=answers)
         case Choice.CONCLUDE:
-            return Concluded(actor="policy", reason=decision.reason)
+            return Concluded(actor=POLICY, reason=decision.reason)
         case Choice.PROMOTE:
             return _promoted(rollout, gates, decision)
 

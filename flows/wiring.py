@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import httpx
 
     from flows.memory import Memory
+    from flows.checks import Asking
     from flows.packing import BentoPacking
     from registry.catalog.mlflow_http import MlflowCatalog
     from registry.ledger import Ledger
@@ -169,6 +170,18 @@ class Parts:
         from services.keeper.drivers import PrefectDrivers
 
         return PrefectDrivers(self.ledger, self.prefect, on_cancel=self.settings.on_cancel)
+
+    @cached_property
+    def asking(self) -> Asking:
+        """What the checks of plans are asked with."""
+        from flows.checks import Asking
+
+        return Asking(
+            prefect=lambda: self.prefect,
+            key=lambda: self.keys.check_key,
+            allowed=self.settings.check_hosts,
+            clock=self.clock,
+        )
 
     @cached_property
     def prefect(self) -> httpx.Client:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -31,6 +31,9 @@ def start(
     *,
     build: Annotated[str, Parameter(help="A version, an alias such as @candidate, or latest.")] = "latest",
     variation: Annotated[str, Parameter(help="The slot of the model.")] = "default",
+    strategy: Annotated[
+        Literal["canary", "shadow"] | None, Parameter(help="Another strategy than the plan's; shadow copies requests.")
+    ] = None,
     allow_older: Annotated[bool, Parameter(negative=(), help="Also a version older than stable.")] = False,
     watch: Watch = False,
     timeout: Timeout = None,
@@ -38,7 +41,7 @@ def start(
 ) -> int:
     """Roll a build out by its model's applied plan. Asked for twice, it is one rollout."""
     body = {"model": model, "build": build, "variation": variation, "allow_older": allow_older}
-    view = call("POST", "/api/v1/rollouts", body)
+    view = call("POST", "/api/v1/rollouts", body | ({"strategy": strategy} if strategy else {}))
     if watch:
         return _watch(view["id"], timeout, output)
     emit(view, output, table=tree(view))

@@ -83,6 +83,11 @@ def run_tags(rollout: Rollout) -> list[str]:
     return ["sluice", f"model:{rollout.requested.model}", f"version:{rollout.requested.version}", rollout.id]
 
 
+def deployment_of(rollout: Rollout) -> str:
+    """The Prefect deployment whose runs drive a rollout."""
+    return "shadow/shadow" if rollout.is_shadow else "canary/canary"
+
+
 class PrefectDrivers:
     """Creates driver runs. The idempotency key makes a run asked for twice one run; the lease keeps others away."""
 
@@ -91,7 +96,7 @@ class PrefectDrivers:
         ledger: Ledger,
         http: httpx.Client,
         *,
-        deployment: Callable[[Rollout], str] = lambda _: "canary/canary",
+        deployment: Callable[[Rollout], str] = deployment_of,
         on_cancel: OnCancel = OnCancel.PAUSE,
     ) -> None:
         self._ledger = ledger

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from registry.outputs import OutputKind
 from services.telemetry.exposure import Exposure
 from services.telemetry.scores import Missing, Summary, number_of, same
 
@@ -19,14 +20,6 @@ TOP = "top"
 """The derived column of a vector: the position of its largest entry."""
 _RELATIVE = 1e-6
 _LABEL_LENGTH = 60
-
-
-class Kind(StrEnum):
-    """What a column of answers holds."""
-
-    LABEL = "label"
-    NUMBER = "number"
-    TEXT = "text"
 
 
 class Unpaired(StrEnum):
@@ -48,7 +41,7 @@ class Cell:
 
     column: str
     row: int
-    kind: Kind
+    kind: OutputKind
     served: object
     copied: object
     distance: float
@@ -78,7 +71,7 @@ class Comparison:
         return max((cell.distance for cell in self.cells), default=0.0)
 
 
-def compare_pair(served: Exposure, copied: Exposure, kinds: Mapping[str, Kind]) -> Comparison | Unpaired:
+def compare_pair(served: Exposure, copied: Exposure, kinds: Mapping[str, OutputKind]) -> Comparison | Unpaired:
     """The comparison of two answers, or why there is none. `kinds` where the signature tells them."""
     if served.failed is None:
         return Unpaired.LEFT
@@ -91,7 +84,7 @@ def compare_pair(served: Exposure, copied: Exposure, kinds: Mapping[str, Kind]) 
     return compare(Summary(served.prediction), Summary(copied.prediction), kinds)
 
 
-def compare(served: Summary, copied: Summary, kinds: Mapping[str, Kind]) -> Comparison | Unpaired:
+def compare(served: Summary, copied: Summary, kinds: Mapping[str, OutputKind]) -> Comparison | Unpaired:
     """The comparison of two summaries, or why there is none."""
     missing = served.missing or copied.missing
     if missing is not None:
@@ -108,7 +101,7 @@ def compare(served: Summary, copied: Summary, kinds: Mapping[str, Kind]) -> Comp
     return Comparison(cells=(*cells, *_tops(served, copied)))
 
 
-def cell(column: str, row: int, served: object, copied: object, kind: Kind | None = None) -> Cell:
+def cell(column: str, row: int, served: object, copied: object, kind: OutputKind | None = None) -> Cell:
     """Two values in the same place, compared by their kind."""
     found = kind or kind_of(served, copied)
     return Cell(
@@ -116,13 +109,13 @@ def cell(column: str, row: int, served: object, copied: object, kind: Kind | Non
     )
 
 
-def kind_of(served: object, copied: object) -> Kind:
+def kind_of(served: object, copied: object) -> OutputKind:
     """The kind of two values; of null and something, that of the other."""
     known = [value for value in (served, copied) if value is not None]
     if known and all(isinstance(value, int | float) and not isinstance(value, bool) for value in known):
-        return Kind.NUMBER if any(isinstance(value, float) for value in known) else Kind.LABEL
+        return OutputKind.NUMBER if any(isinstance(value, float) for value in known) else OutputKind.LABEL
     is_long = any(isinstance(value, str) and len(value) > _LABEL_LENGTH for value in known)
-    return Kind.TEXT if is_long else Kind.LABEL
+    return OutputKind.TEXT if is_long else OutputKind.LABEL
 
 
 def is_nan(value: object) -> bool:
@@ -135,7 +128,9 @@ def _tops(served: Summary, copied: Summary) -> list[Cell]:
     if len(columns) < 2 or columns != [str(position) for position in range(len(columns))]:
         return []
     tops = [(_top(mine), _top(its)) for mine, its in zip(served.rows, copied.rows, strict=True)]
-    return [cell(TOP, row, mine, its, Kind.LABEL) for row, (mine, its) in enumerate(tops) if None not in (mine, its)]
+    return [
+        cell(TOP, row, mine, its, OutputKind.LABEL) for row, (mine, its) in enumerate(tops) if None not in (mine, its)
+    ]
 
 
 def _top(values: Sequence[object]) -> int | None:
@@ -147,20 +142,20 @@ def _top(values: Sequence[object]) -> int | None:
 def _agrees(found: Cell, within: float | None) -> bool:
     if found.distance == 0:
         return True
-    if found.kind is Kind.LABEL or is_nan(found.served) != is_nan(found.copied):
+    if found.kind is OutputKind.LABEL or is_nan(found.served) != is_nan(found.copied):
         return False
     return within is not None and found.distance <= within
 
 
-def _distance(kind: Kind, served: object, copied: object) -> float:
+def _distance(kind: OutputKind, served: object, copied: object) -> float:
     if is_nan(served) or is_nan(copied):
         return float(is_nan(served) != is_nan(copied))
     match kind:
-        case Kind.LABEL:
+        case OutputKind.LABEL:
             return float(not same(served, copied))
-        case Kind.NUMBER:
+        case OutputKind.NUMBER:
             return _apart(served, copied)
-        case Kind.TEXT:
+        case OutputKind.TEXT:
             return _words_apart(str(served), str(copied))
 
 

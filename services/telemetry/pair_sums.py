@@ -24,9 +24,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from registry.outputs import OutputKind
 from services.telemetry.bins import bin_of
 from services.telemetry.pair import Pair
-from services.telemetry.pair_compare import Cell, Comparison, Kind, Unpaired, is_nan
+from services.telemetry.pair_compare import Cell, Comparison, Unpaired, is_nan
 from services.telemetry.scores import LIMIT, number_of, same
 
 ALL = ""
@@ -124,15 +125,15 @@ class PairSums:
             self.count(subject, "nan both" if both else f"nan {'served' if is_nan(cell.served) else 'copied'}")
             return
         match cell.kind:
-            case Kind.LABEL:
+            case OutputKind.LABEL:
                 said = json.dumps([_label(cell.served), _label(cell.served if cell.distance == 0 else cell.copied)])
                 self.count(subject, said)
                 for segment in segments[1:]:
                     self._at(segment, subject, "difference").take(cell.distance)
-            case Kind.TEXT:
+            case OutputKind.TEXT:
                 for segment in segments:
                     self._at(segment, subject, "difference").take(cell.distance)
-            case Kind.NUMBER:
+            case OutputKind.NUMBER:
                 self._number(cell, subject, segments)
 
     def _number(self, cell: Cell, subject: str, segments: tuple[str, ...]) -> None:

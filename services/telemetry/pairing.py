@@ -29,7 +29,7 @@ from services.telemetry.store import Store, write_tallies
 from services.telemetry.worst import Worst, keep_worst, worst_of
 
 UNMATCHED_AFTER = 3_600_000_000
-"""Microseconds after which a copy whose request was never logged is given up."""
+"""Microseconds after which a copy is given up whose request was never logged, or which belongs to no shadow."""
 NEW, WAITING, UNJUDGED = "new", "waiting", "unjudged"
 _LIMIT = 1_000
 """Copies handled in one transaction."""
@@ -72,7 +72,8 @@ class Pairer:
 
     def give_up(self, now: int) -> None:
         """Call unmatched what waited too long for its request, and look again at what waited for its rollout."""
-        old = sa.and_(copies.c.state == WAITING, copies.c.at <= now - UNMATCHED_AFTER)
+        open_ = copies.c.state.in_((WAITING, UNJUDGED))
+        old = sa.and_(open_, copies.c.at <= now - UNMATCHED_AFTER)
         with self._store.write() as connection:
             lost = sa.select(copies.c.rollout, sa.func.count()).where(old).group_by(copies.c.rollout)
             for rollout, n in connection.execute(lost).all():

@@ -63,9 +63,9 @@ class ShadowQueries:
         with self._store.read() as connection:
             return connection.scalar(query) or 0
 
-    def dropped(self, build: str) -> int:
-        """Copies that the data plane dropped because a build, named like its service, was too slow."""
-        query = sa.select(copy_drops.c.n).where(copy_drops.c.build == build)
+    def dropped(self, rollout: str) -> int:
+        """Copies that the data plane dropped because the shadow was too slow. They are in no other count."""
+        query = sa.select(copy_drops.c.n).where(copy_drops.c.rollout == rollout)
         with self._store.read() as connection:
             return connection.scalar(query) or 0
 

@@ -74,7 +74,7 @@ worst_pairs = Table(
 
 copy_drops = Table(
     "copy_drops", METADATA,
-    Column("build", Text, primary_key=True),
+    Column("rollout", Text, primary_key=True),
     Column("last", BigInteger, nullable=False),
     Column("n", BigInteger, nullable=False),
 )  # fmt: skip

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from registry.outputs import OutputKind
 from registry.plan import MetricSpec, Source
-from services.telemetry.pair_compare import Kind
 from services.telemetry.spec import RolloutSpec
 
 
@@ -17,7 +17,7 @@ class ShadowSpec:
     metrics: RolloutSpec
     stable: str
     """The version that the candidate is compared with; pairs with another's answer are not compared."""
-    kinds: Mapping[str, Kind] = field(default_factory=dict)
+    kinds: Mapping[str, OutputKind] = field(default_factory=dict)
     """What the columns hold, where the signature tells; otherwise it is told by the values."""
     segments: tuple[str, ...] = ()
     keep: int = 20_000
