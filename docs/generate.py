@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from docs.pages import api, cli, log, plan, record, replay, states
+from docs.pages import api, cli, grafana, log, metrics, plan, record, replay, states
 
 REFERENCE = Path(__file__).parent / "reference"
 PAGES: dict[str, Callable[[], str]] = {
@@ -14,7 +14,9 @@ PAGES: dict[str, Callable[[], str]] = {
     "errors.md": record.errors_page,
     "facts.md": record.facts_page,
     "gate-replay.md": replay.page,
+    "grafana.json": grafana.page,
     "log.md": log.page,
+    "metrics.md": metrics.page,
     "plan.md": plan.page,
     "rollout-states.md": states.page,
     "settings.md": record.settings_page,

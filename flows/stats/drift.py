@@ -20,7 +20,6 @@ from flows.stats.news import News, draws
 from flows.stats.sequential import CountTest
 from flows.stats.spending import Budget
 
-
 _RESERVE = 0.1
 """Share of alpha kept for looks beyond the planned information."""
 

@@ -63,6 +63,10 @@ class Tail:
         """Rotated files that were read to their very end and last written before a time in nanoseconds since 1970."""
         return tuple(path for path in self.files() if path != self.path and _is_read(path, offsets, before_ns))
 
+    def unread(self, offsets: dict[str, int]) -> int:
+        """Bytes beyond the offsets, lines that are not whole included."""
+        return sum(_unread(path, offsets) for path in self.files())
+
     def _is_of_log(self, path: Path) -> bool:
         if path.suffix in _COMPRESSED or not path.is_file():
             return False
@@ -110,6 +114,16 @@ def _head(descriptor: int) -> str | None:
     if not newline and len(first) < _FIRST:
         return None
     return hashlib.blake2b(line, digest_size=16).hexdigest()
+
+
+def _unread(path: Path, offsets: dict[str, int]) -> int:
+    try:
+        with path.open("rb", buffering=0) as file:
+            head = _head(file.fileno())
+            size = os.fstat(file.fileno()).st_size
+    except FileNotFoundError:
+        return 0
+    return size - (0 if head is None else min(offsets.get(head, 0), size))
 
 
 def _modified(path: Path) -> int:

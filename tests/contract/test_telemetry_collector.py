@@ -13,7 +13,6 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks.collector_lines import START, START_US, assigned, line
 from registry.errors import SluiceError
@@ -22,7 +21,6 @@ from registry.plan import MetricSpec, PredictionField, Source
 from services.telemetry import schema, tail
 from services.telemetry.collector import Collector
 from services.telemetry.counts import Count
-from services.telemetry.metrics import exposition
 from services.telemetry.offsets import OvertakenError
 from services.telemetry.outcomes import OutcomeIn, record
 from services.telemetry.queries import Queries
@@ -438,26 +436,6 @@ def test_the_queries_of_a_tick(rig: Rig) -> None:
         pytest.approx(seconds, rel=0.12) for seconds in (0.05, 0.095, 0.099)
     )
     rig.counted(abandoned=1)
-
-
-def test_a_scrape_tells_what_was_counted_and_what_waits(rig: Rig) -> None:
-    rig.write(line("a"), line("b", **CANDIDATE, status=503))
-    rig.record(OutcomeIn(prediction_id="a", name="late", value=1), OutcomeIn(prediction_id="x", name="late", value=1))
-    rig.now = START + timedelta(seconds=25)
-    rig.collect()
-    text = exposition(rig.queries, models=["delays"], rollouts=["r1"]).decode()
-    families = {family.name: family for family in text_string_to_metric_families(text)}
-    found = {
-        frozenset((sample.name, *sample.labels.values())): sample.value
-        for each in families.values()
-        for sample in each.samples
-    }
-    assert found[frozenset(("sluice_telemetry_total", "lines"))] == 2
-    assert found[frozenset(("sluice_telemetry_waiting", "outcomes_waiting"))] == 1
-    assert found[frozenset(("sluice_telemetry_waiting", "scores_maturing"))] == 1
-    assert found[frozenset(("sluice_build_error_share", "delays", "default", "2"))] == 1.0
-    assert found[frozenset(("sluice_rollout_requests_total", "r1", "candidate", "failed"))] == 1
-    assert found[frozenset(("sluice_rollout_requests_total", "r1", "stable", "succeeded"))] == 1
 
 
 def test_request_rows_go_by_age_and_tallies_stay(rig: Rig) -> None:

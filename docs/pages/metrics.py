@@ -1,0 +1,81 @@
+"""docs/reference/metrics.md: every metric of a scrape, from a scrape of an installation in which nothing happened."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from prometheus_client.core import Metric
+from prometheus_client.parser import text_string_to_metric_families
+
+from docs.pages.tables import NOTICE, code, field_docs, table
+from services.telemetry.backlog import Backlog
+from services.telemetry.counts import Count
+from services.telemetry.metrics import Scrape, exposition
+from services.telemetry.queries import Queries
+from services.telemetry.store import Store
+from services.traffic.envoy_figures import NAMES
+
+_LABELS = {
+    "sluice_gateway_answers": "code",
+    "sluice_telemetry": "what",
+    "sluice_telemetry_waiting": "what",
+    "sluice_build_": "model, variation, build",
+    "sluice_rollout_info": "rollout, model, variation, candidate, phase",
+    "sluice_rollout_weight_ratio": "rollout",
+    "sluice_rollout_step": "rollout",
+    "sluice_rollout_verdict": "rollout, metric, answer",
+    "sluice_rollout_requests": "rollout, arm, end",
+    "sluice_rollout_latency_seconds": "rollout, arm, le",
+}
+
+
+def families() -> tuple[Metric, ...]:
+    """Every family of a scrape."""
+    with _queries() as queries:
+        backlog = Backlog(unread_bytes=0, read_at=None)
+        text = exposition(queries, Scrape(gateway=dict.fromkeys(NAMES, 0.0), backlog=backlog)).decode()
+    return tuple(text_string_to_metric_families(text))
+
+
+def page() -> str:
+    """The whole page."""
+    rows = [(code(_shown(each)), each.type, _labels(each.name), each.documentation) for each in families()]
+    counts = [(code(Count[name].value), told) for name, told in field_docs(Count).items() if told]
+    return f"""{NOTICE}
+# Metrics
+
+`GET /metrics` of the console answers Prometheus; the token of a viewer is enough. It also answers when the gateway or
+the collector are down: `sluice_gateway_up` is 0 then, and `sluice_collector_unread_bytes` grows. The dashboard for
+Grafana beside this page, [grafana.json](grafana.json), shows all of it.
+
+{table(("metric", "type", "labels", "meaning"), rows)}
+## What is counted
+
+The values of `what` in `sluice_telemetry_total`. Each counter is exact: it is written in the transaction of what it
+counts.
+
+{table(("what", "meaning"), counts)}"""
+
+
+def _shown(family: Metric) -> str:
+    return f"{family.name}_total" if family.type == "counter" else family.name
+
+
+def _labels(name: str) -> str:
+    return _LABELS.get(name) or next(
+        (of for start, of in _LABELS.items() if start[-1] == "_" and name.startswith(start)), ""
+    )
+
+
+@contextmanager
+def _queries() -> Iterator[Queries]:
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(f"sqlite:///{Path(folder) / 'telemetry.db'}", durable=False)
+        try:
+            yield Queries(store, lambda: datetime.now(UTC))
+        finally:
+            store.close()

@@ -1,0 +1,144 @@
+"""A scrape: it parses, it says what was counted, and the dashboard asks for nothing that is not there."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from benchmarks.collector_lines import START, assigned, line
+from docs.pages.grafana import PANELS, page
+from docs.pages.metrics import families
+from registry.rollout import Phase, Rollout
+from services.telemetry.backlog import backlog
+from services.telemetry.metrics import Scrape, exposition
+from services.telemetry.outcomes import OutcomeIn
+from services.traffic.envoy_figures import NAMES
+from tests.contract.test_telemetry_collector import CANDIDATE, Rig
+from tests.unit.rollouts import examples
+
+Key = tuple[str, frozenset[str]]
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    rig = Rig(f"sqlite:///{tmp_path}/telemetry.db", tmp_path / "live.jsonl")
+    yield rig
+    rig.store.close()
+
+
+def scrape(rig: Rig, **told: object) -> dict[Key, float]:
+    """Samples by name and label values."""
+    text = exposition(rig.queries, Scrape(**told)).decode()  # type: ignore[arg-type]
+    return {
+        at(sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def at(name: str, *labels: str) -> Key:
+    return name, frozenset(labels)
+
+
+def rollout() -> Rollout:
+    return dataclasses.replace(examples(Phase.RUNNING)[0], id="r1")
+
+
+def test_builds_and_counters(rig: Rig) -> None:
+    rig.write(line("a"), line("b", **CANDIDATE, status=503))
+    rig.record(OutcomeIn(prediction_id="a", name="late", value=1), OutcomeIn(prediction_id="x", name="late", value=1))
+    rig.now = START + timedelta(seconds=25)
+    rig.collect()
+    found = scrape(rig, models=["delays"])
+    assert found[at("sluice_telemetry_total", "lines")] == 2
+    assert found[at("sluice_telemetry_waiting", "outcomes_waiting")] == 1
+    assert found[at("sluice_telemetry_waiting", "scores_maturing")] == 1
+    assert found[at("sluice_build_error_share", "delays", "default", "2")] == 1.0
+    assert found[at("sluice_build_p50_seconds", "delays", "default", "1")] == pytest.approx(0.008, rel=0.12)
+
+
+def test_a_rollout_tells_where_it_stands_and_how_its_arms_fare(rig: Rig) -> None:
+    rig.write(*(line(f"s{ms}", dur_us=ms * 1_000) for ms in (1, 1, 1, 1, 1, 1, 1, 1, 1, 900)))
+    rig.write(line("f", **CANDIDATE, status=503), line("l", **CANDIDATE, flags="DC", status=0, dur_us=None))
+    rig.collect()
+    found = scrape(rig, rollouts=[rollout()])
+    assert found[at("sluice_rollout_requests_total", "r1", "stable", "succeeded")] == 10
+    assert found[at("sluice_rollout_requests_total", "r1", "candidate", "failed")] == 1
+    assert found[at("sluice_rollout_requests_total", "r1", "candidate", "abandoned")] == 1
+    assert found[at("sluice_rollout_latency_seconds_bucket", "r1", "stable", "+Inf")] == 10
+    name = "sluice_rollout_latency_seconds_bucket"
+    buckets = [value for key, value in found.items() if key[0] == name and "stable" in key[1]]
+    assert buckets == sorted(buckets)
+    assert 9.0 in buckets
+    assert found[at("sluice_rollout_weight_ratio", "r1")] == rollout().weight / 10_000
+    assert any(key[0] == "sluice_rollout_info" and Phase.RUNNING.value in key[1] for key in found)
+
+
+def test_latency_by_arm_and_epoch(rig: Rig) -> None:
+    second = {"assigned": assigned("candidate", epoch=2), "upstream": "2"}
+    rig.write(*(line(f"s{ms}", dur_us=ms * 1_000) for ms in range(1, 101)))
+    rig.write(line("c", **CANDIDATE, dur_us=50_000), line("d", **second, dur_us=500_000))
+    rig.write(line("never", **CANDIDATE, dur_us=None))
+    rig.collect()
+    both, later = rig.queries.latency("r1"), rig.queries.latency("r1", 2)
+    assert (both["stable"].requests, both["candidate"].requests) == (100, 2)
+    for q, seconds in (("p50", 0.05), ("p95", 0.095), ("p99", 0.099)):
+        assert getattr(both["stable"], q) == pytest.approx(seconds, rel=0.12)
+    assert set(later) == {"candidate"}
+    assert later["candidate"].p50 == pytest.approx(0.5, rel=0.12)
+
+
+def test_the_gateway_is_down_until_it_answers(rig: Rig) -> None:
+    assert scrape(rig)[at("sluice_gateway_up")] == 0
+    found = scrape(rig, gateway=dict.fromkeys(NAMES, 7.0))
+    assert found[at("sluice_gateway_up")] == 1
+    assert found[at("sluice_gateway_answers_total", "5xx")] == 7
+    assert {found[at(f"sluice_gateway_{name}")] for name in ("active_requests", "failed_log_writes_total")} == {7.0}
+
+
+def test_what_was_not_read_is_a_backlog_with_an_age(rig: Rig) -> None:
+    rig.write(line("a"))
+    assert backlog(rig.store, [rig.log]).unread_bytes == rig.log.stat().st_size
+    rig.collect()
+    assert backlog(rig.store, [rig.log]).unread_bytes == 0
+    rig.log.rename(rig.log.with_name("live.000001.jsonl"))
+    rig.write(line("b"))
+    behind = backlog(rig.store, [rig.log, rig.log.with_name("shadow.jsonl")])
+    assert behind.unread_bytes == len(line("b"))
+    later = rig.now.timestamp() + 90
+    found = scrape(rig, backlog=behind, now=later)
+    assert found[at("sluice_collector_unread_bytes")] == len(line("b"))
+    assert 89 <= found[at("sluice_collector_waiting_seconds")] <= 95
+    rig.collect()
+    assert backlog(rig.store, [rig.log]).waits(later) == 0
+
+
+def test_each_expression_of_the_dashboard_names_metrics_and_labels_that_exist() -> None:
+    known = {f"{each.name}_total" if each.type == "counter" else each.name for each in families()}
+    known |= {f"{each.name}_bucket" for each in families() if each.type == "histogram"}
+    asked = {
+        name for panel in PANELS for expression, _ in panel.lines for name in re.findall(r"sluice_\w+", expression)
+    }
+    assert asked <= known
+    exempt = {"sluice_gateway_abandoned_total", "sluice_gateway_uptime_seconds", "sluice_rollout_step"}
+    assert {name for name in known if not name.endswith("seconds")} - asked <= exempt
+    board = json.loads(page())
+    assert {target["expr"] for panel in board["panels"] for target in panel["targets"]} == {
+        expression for panel in PANELS for expression, _ in panel.lines
+    }
+    assert len({panel["id"] for panel in board["panels"]}) == len(PANELS)
+
+
+def test_counters_say_so_and_gauges_do_not(rig: Rig) -> None:
+    text = exposition(rig.queries, Scrape(gateway=dict.fromkeys(NAMES, 0.0))).decode()
+    kinds = dict(re.findall(r"# TYPE (\S+) (\S+)", text))
+    assert kinds["sluice_telemetry_total"] == "counter"
+    assert kinds["sluice_rollout_latency_seconds"] == "histogram"
+    assert all(kind == "counter" for name, kind in kinds.items() if name.endswith("_total"))
