@@ -54,6 +54,9 @@ class RingingLedger:
     def looks(self, rollout: str, metric: str | None = None) -> tuple[Look, ...]:
         return self._ledger.looks(rollout, metric)
 
+    def last_looks(self, rollout: str) -> tuple[Look, ...]:
+        return self._ledger.last_looks(rollout)
+
     def apply(self, document: Applied) -> bool:
         return self._ledger.apply(document)
 

@@ -167,7 +167,7 @@ def _held(ledger: Ledger, rollout: Rollout, now: datetime, requests: tuple[int, 
 def _gates(ledger: Ledger, rollout: Rollout) -> tuple[GateView, ...]:
     if not rollout.is_judged:
         return ()
-    last: dict[str, Verdict] = {look.metric: look.verdict for look in ledger.looks(rollout.id)}
+    last: dict[str, Verdict] = {look.metric: look.verdict for look in ledger.last_looks(rollout.id)}
     return (
         *_views(rollout, rollout.plan.gates, last, guardrail=False),
         *_views(rollout, rollout.plan.guardrails, last, guardrail=True),

@@ -96,6 +96,10 @@ class Ledger(Protocol):
         """The rollout's looks in order of metric and k."""
         ...
 
+    def last_looks(self, rollout: str) -> tuple[Look, ...]:
+        """Of each metric the look with the highest k, in order of metric."""
+        ...
+
     def apply(self, document: Applied) -> bool:
         """Store a document; False when the latest of its kind and name has the same digest."""
         ...

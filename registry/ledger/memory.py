@@ -84,6 +84,10 @@ class MemoryLedger:
             keys = sorted(key for key in self._looks if key[0] == rollout and metric in (None, key[1]))
             return tuple(look_from_json(self._looks[key]) for key in keys)
 
+    def last_looks(self, rollout: str) -> tuple[Look, ...]:
+        last = {look.metric: look for look in self.looks(rollout)}
+        return tuple(last.values())
+
     def apply(self, document: Applied) -> bool:
         with self._lock:
             latest = self.applied(document.kind, document.name)

@@ -124,6 +124,14 @@ class SqlLedger:
             rows = sorted(connection.execute(wanted), key=lambda row: (row.metric, row.k))
         return tuple(look_from_json(row.body) for row in rows)
 
+    def last_looks(self, rollout: str) -> tuple[Look, ...]:
+        newest = select(looks.c.metric, func.max(looks.c.k).label("k")).where(looks.c.rollout == rollout)
+        last = newest.group_by(looks.c.metric).subquery()
+        is_last = (looks.c.rollout == rollout, looks.c.metric == last.c.metric, looks.c.k == last.c.k)
+        with reading(self._engine) as connection:
+            rows = sorted(connection.execute(select(looks).where(*is_last)), key=lambda row: row.metric)
+        return tuple(look_from_json(row.body) for row in rows)
+
     def apply(self, document: Applied) -> bool:
         with writing(self._engine) as connection:
             latest = _latest(connection, documents.c.kind == document.kind, documents.c.name == document.name)

@@ -341,6 +341,14 @@ def test_looks_come_back_bit_for_bit_in_order(ledger: Ledger) -> None:
     assert ledger.looks("r1", "nothing") == ()
 
 
+def test_the_last_looks_are_those_of_the_highest_k(ledger: Ledger) -> None:
+    for metric, k in (("b", 1), ("a", 2), ("a", 10), ("a", 9)):
+        ledger.record_look(look(k, metric=metric))
+    found = ledger.last_looks("r1")
+    assert found == tuple(each for each in ledger.looks("r1") if (each.metric, each.k) in {("a", 10), ("b", 1)})
+    assert [(each.metric, each.k) for each in found] == [("a", 10), ("b", 1)]
+
+
 def test_of_many_threads_one_records_the_look(ledger: Ledger) -> None:
     gate = threading.Barrier(6)
 
