@@ -7,10 +7,12 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
 
-from registry.experiment import Together, look_around, together
+from registry import orders, orders_ab
+from registry.experiment import Together, look_around, of, together
 from registry.facts import Frozen
 from registry.ledger import Ledger
 from registry.metric import Arm, TallyRow
+from registry.readout import winner
 from registry.rollout import Rollout
 from registry.standing import standings
 
@@ -82,3 +84,20 @@ def lead(ledger: Ledger, rollout: Rollout, names: Sequence[str]) -> tuple[tuple[
     frozen = (entry.fact for entry in ledger.entries(first.id))
     rows = next(fact.rows for fact in frozen if isinstance(fact, Frozen) and fact.metric == names[0])
     return tuple(first.thresholds[name] for name in names), rows
+
+
+def follow(ledger: Ledger, rollout: Rollout, now: datetime) -> Rollout | None:
+    """Once an experiment is over, put the winner in the control's place, if the plan says so; the rollout that does.
+
+    Once and no more: a person who puts another build there, before or after, has the last word.
+    """
+    ab, group = of(rollout.plan), together(ledger.rollouts(), rollout.requested.experiment)
+    best = winner(ledger, group) if all(each.is_ended for each in group) else None
+    if ab.then != "promote" or best is None:
+        return None
+    model, control, cause = rollout.requested.model, rollout.plan.variation, orders_ab.cause_of(rollout)
+    is_done = any(each.requested.cause.startswith(cause) for each in ledger.rollouts(model=model))
+    if is_done or orders.stable(ledger, model, control) != rollout.stable:
+        return None
+    reason = best.judgements[ab.goal.metric].reason
+    return orders_ab.promote(ledger, best.id, actor="policy", reason=reason, now=now)

@@ -65,6 +65,11 @@ def conclude(ledger: Ledger, experiment: str, *, actor: str, reason: str, now: d
     return tuple(_concluded(ledger, each, actor, reason, now) for each in group)
 
 
+def cause_of(rollout: Rollout) -> str:
+    """The door through which an experiment's winner comes: how such a rollout's cause begins."""
+    return f"experiment:{rollout.requested.experiment}"
+
+
 def _place(
     ledger: Ledger, plan: Plan, compared: Rollout, actor: str, why: str, now: datetime
 ) -> Rollout | None:  # fmt: skip
@@ -72,7 +77,7 @@ def _place(
     version = compared.requested.version
     if orders.stable(ledger, plan.model, plan.variation) == version:
         return None
-    request = Request(actor=actor, cause=f"experiment:{compared.requested.experiment}")
+    request = Request(actor=actor, cause=cause_of(compared))
     placed = orders.replace(ledger, plan=plan, version=version, reason=why, request=request, now=now).rollout
     known = (r.packed for r in ledger.rollouts(model=plan.model) if r.requested.version == version)
     packed = next((each for each in known if each is not None), None)
