@@ -7,17 +7,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from docs.pages.tables import NOTICE, code, field_docs, table
-from services.telemetry.backlog import Backlog
 from services.telemetry.counts import Count
-from services.telemetry.metrics import Scrape, exposition
-from services.telemetry.queries import Queries
-from services.telemetry.store import Store
 from services.traffic.envoy_figures import NAMES
+
+if TYPE_CHECKING:
+    from services.telemetry.queries import Queries
 
 _LABELS = {
     "sluice_gateway_answers": "code",
@@ -35,6 +35,9 @@ _LABELS = {
 
 def families() -> tuple[Metric, ...]:
     """Every family of a scrape."""
+    from services.telemetry.backlog import Backlog
+    from services.telemetry.metrics import Scrape, exposition
+
     with _queries() as queries:
         backlog = Backlog(unread_bytes=0, read_at=None)
         text = exposition(queries, Scrape(gateway=dict.fromkeys(NAMES, 0.0), backlog=backlog)).decode()
@@ -48,7 +51,7 @@ def page() -> str:
     return f"""{NOTICE}
 # Metrics
 
-`GET /metrics` of the console answers Prometheus; the token of a viewer is enough. It also answers when the gateway or
+`GET /metrics` of the console answers Prometheus, with a token as everything there. It also answers when the gateway or
 the collector are down: `sluice_gateway_up` is 0 then, and `sluice_collector_unread_bytes` grows. The dashboard for
 Grafana beside this page, [grafana.json](grafana.json), shows all of it.
 
@@ -73,6 +76,9 @@ def _labels(name: str) -> str:
 
 @contextmanager
 def _queries() -> Iterator[Queries]:
+    from services.telemetry.queries import Queries
+    from services.telemetry.store import Store
+
     with tempfile.TemporaryDirectory() as folder:
         store = Store(f"sqlite:///{Path(folder) / 'telemetry.db'}", durable=False)
         try:

@@ -12,7 +12,18 @@ from registry.plan import Plan
 from registry.plan_file import plan_schema
 from registry.units import format_duration, format_share
 
-_ORDER = ("Plan", "Trigger", "Serve", "MetricSpec", "PredictionField", "GateSpec", "Step", "Deadline", "Expect")
+_ORDER = (
+    "Plan",
+    "Trigger",
+    "Serve",
+    "Capture",
+    "MetricSpec",
+    "PredictionField",
+    "GateSpec",
+    "Step",
+    "Deadline",
+    "Expect",
+)
 _NAMES = {"MetricSpec": "Metric", "PredictionField": "Prediction", "GateSpec": "Gate and guardrail"}
 _DURATION, _SHARE = "a duration such as", "a share with its per cent sign"
 
