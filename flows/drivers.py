@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,8 @@ class Hold:
 
     reason: str
     is_long_wait: bool
+    asks: bool = False
+    """Whether the step's check is to be asked now."""
 
 
 TICK_SECONDS = 1.0
@@ -123,6 +126,8 @@ def _drive(found: Parts, name: str) -> str:
                 waits = _launch_step(found, rollout)
             case Phase.RUNNING:
                 waits = ramp_step.with_options(task_run_name=_ramp_name(rollout))(name)
+                if waits.asks:
+                    ask_check.with_options(task_run_name=f"check {_ramp_name(rollout)}")(name)
             case Phase.PAUSED:
                 waits = _sit_out(rollout, paused_since or time.monotonic())
             case Phase.BAKING | Phase.ENDED:
@@ -205,9 +210,29 @@ def ramp_step(name: str) -> Hold:
                 said = seen.decision.reason
                 logger.info("%s: %s", seen.decision.choice.value, said)
             left = seen.rollout.step != started.step or seen.rollout.phase is not Phase.RUNNING
-            if left or seen.decision.is_long_wait:
-                return Hold(reason=said, is_long_wait=seen.decision.is_long_wait and not left)
+            if left or seen.decision.is_long_wait or seen.decision.asks:
+                is_long_wait = seen.decision.is_long_wait and not left
+                return Hold(reason=said, is_long_wait=is_long_wait, asks=seen.decision.asks and not left)
         time.sleep(TICK_SECONDS)
+
+
+@task(persist_result=False)
+def ask_check(name: str) -> str:
+    """Put the step's question and record the answer. The keeper guards the rollout meanwhile."""
+    found = parts()
+    rollout = found.ledger.rollout(name)
+    check = rollout.plan.steps[rollout.step].check
+    if check is None:
+        return "there is nothing to ask"
+
+    def is_open() -> bool:
+        now = found.ledger.rollout(name)
+        return not now.is_ended and now.step == rollout.step
+
+    said = found.asking.ask(rollout, check, is_open)
+    with suppress(IllegalMove):  # it was ended meanwhile
+        orders.append(found.ledger, name, lambda _: said, found.clock())
+    return f"{said.answer}: {said.reason}"
 
 
 @task(persist_result=False, retries=5, retry_delay_seconds=[2, 5, 10, 20, 40])
@@ -222,12 +247,13 @@ def settle_rollout(name: str) -> tuple[str, ...]:
     changes = settle(found.catalog, rollout, found.settings.champion_alias, fallback=main, seen_at=seen_at)
     if not found.ledger.rollout(name).settled:
         orders.append(found.ledger, name, lambda _: Settled(changes=changes), found.clock())
-    show(lambda: show_ending(rollout, changes, task_run.get_id()))
+    show(lambda: show_ending(found.report(name), changes, seen_at))
     return changes
 
 
 def _show_verdicts(found: Parts, seen: Tick) -> None:
-    show_verdicts(seen, found.telemetry.seen(seen.rollout.id, seen.rollout.epoch).share)
+    share = found.telemetry.seen(seen.rollout.id, seen.rollout.epoch).share
+    show_verdicts(seen, share, lambda: found.report(seen.rollout.id))
 
 
 def _tick(found: Parts, name: str) -> Tick | None:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from registry.experiment import Together
-from registry.plan import Step
+from registry.plan import Check, Step
 from registry.rollout import Phase, Rollout
 from registry.units import format_duration, format_weight
 from registry.verdict import Answer, Verdict
@@ -36,6 +36,8 @@ class Decision:
     """Hold only: nothing can change before this much time has passed."""
     person: bool = False
     """Hold only: a person must act before anything can change."""
+    asks: bool = False
+    """Hold only: the step's check is to be asked now."""
 
     @property
     def is_long_wait(self) -> bool:
@@ -167,11 +169,31 @@ def _waiting(rollout: Rollout, verdicts: Sequence[Verdict], progress: Progress, 
     if left > timedelta(0):
         reason = f"soaking, {format_duration(round(left.total_seconds()))} left"
         return Decision(choice=Choice.HOLD, reason=reason, wait=left)
+    if step.check is not None:
+        checked = _checked(rollout, step.check)
+        if checked is not None:
+            return checked
     if _needs_approval(rollout, step) and rollout.step not in rollout.approvals:
         why = "the plan has no gates" if not rollout.plan.gates else f"step {_at(rollout)} wants a person"
         reason = f"waiting for approval: {why}; sluice rollout approve {rollout.id}"
         return Decision(choice=Choice.HOLD, reason=reason, person=True)
     return None
+
+
+def _checked(rollout: Rollout, check: Check) -> Decision | None:
+    """What the check's reply asks for; None when it is yes. A resume after a no asks it once more."""
+    reply = rollout.replies.get(rollout.step)
+    is_stale = reply is not None and rollout.resumed_at is not None and rollout.resumed_at > reply.at
+    if reply is None or (is_stale and reply.answer != "yes"):
+        return Decision(choice=Choice.HOLD, reason=f"asking the check {check}", asks=True)
+    match reply.answer:
+        case "yes":
+            return None
+        case "no":
+            choice = Choice.ABORT if check.then == "abort" else Choice.PAUSE
+            return Decision(choice=choice, reason=f"the check {check} said no: {reply.reason}")
+        case _:
+            return Decision(choice=Choice.PAUSE, reason=f"the check {check} gave no answer: {reply.reason}")
 
 
 def _needs_approval(rollout: Rollout, step: Step) -> bool:

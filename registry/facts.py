@@ -123,6 +123,18 @@ class Approved:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Checked:
+    """A step's check was asked."""
+
+    step: int
+    answer: str
+    """yes, no, or none: it could not be asked, or did not answer in time."""
+    actor: str
+    """What was asked: a deployment or an address."""
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Promoted:
     """The candidate takes all traffic: on passing verdicts, or by a named person's override."""
 
@@ -196,7 +208,7 @@ class Settled:
 
 Fact = (
     Requested | Begun | Packed | Ready | Frozen | StepEntered | Observed | Judged | Paused | Resumed | Approved
-    | Promoted | Baked | Established | Aborted | Failed | Superseded | Concluded | Undeployed | Settled
+    | Checked | Promoted | Baked | Established | Aborted | Failed | Superseded | Concluded | Undeployed | Settled
 )  # fmt: skip
 FACTS: dict[str, type[Fact]] = {kind.__name__: kind for kind in get_args(Fact)}
 

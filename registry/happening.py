@@ -11,6 +11,7 @@ from enum import IntEnum
 from registry.facts import (
     Aborted,
     Approved,
+    Checked,
     Concluded,
     Entry,
     Established,
@@ -99,7 +100,14 @@ def severity(fact: Fact) -> Severity:
     match fact:
         case Failed() | Aborted(actor="policy"):
             return Severity.CRITICAL
-        case Aborted() | Paused() | Superseded() | Undeployed() | Judged(answer="no_data" | "fail"):
+        case (
+            Aborted()
+            | Paused()
+            | Superseded()
+            | Undeployed()
+            | Judged(answer="no_data" | "fail")
+            | Checked(answer="no" | "none")
+        ):
             return Severity.WARNING
         case Requested() | StepEntered() | Resumed() | Approved() | Promoted() | Established() | Concluded():
             return Severity.INFO

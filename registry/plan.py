@@ -236,6 +236,30 @@ class GateSpec(Document):
     nothing ever goes wrong, which no relative margin can."""
 
 
+class Check(Document):
+    """A question asked before a step is left; only a yes lets it be left. Exactly one of deployment and url."""
+
+    deployment: Annotated[str, Field(pattern=r"^[^/]+/[^/]+$")] | None = None
+    """A Prefect deployment, flow/name: its run says yes by ending as Completed, no by ending as Failed."""
+    url: Annotated[str, Field(pattern=r"^https?://[^\s/?#@]+[^\s#@]*$")] | None = None
+    """An address that is asked by a signed POST: 200 with {"answer": "yes" or "no", "reason": …}, 202 for not yet."""
+    timeout: Duration = Field(default=60.0, ge=1, le=86_400)
+    """Time that an answer may take, all attempts together."""
+    attempts: int = Field(default=3, ge=1, le=10)
+    """How often it is asked when it breaks off or cannot be reached."""
+    then: Literal["pause", "abort"] = "pause"
+    """What follows a no. No answer at all pauses; resuming asks once more."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        if (self.deployment is None) == (self.url is None):
+            raise ValueError("name exactly one of deployment and url")
+        return self
+
+    def __str__(self) -> str:
+        return str(self.deployment or self.url)
+
+
 class Step(Document):
     """One stage of a plan."""
 
@@ -249,6 +273,8 @@ class Step(Document):
     """Time after which an undecided step pauses the rollout for a person."""
     approval: bool = False
     """Whether a person must approve before the step is left."""
+    check: Check | None = None
+    """A question that must be answered with yes before the step is left, after everything else but the approval."""
     margins: dict[str, Margin] = Field(default_factory=dict)
     """Margins of this step where they differ from the gates' own."""
 

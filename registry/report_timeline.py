@@ -11,6 +11,7 @@ from registry.facts import (
     Approved,
     Baked,
     Begun,
+    Checked,
     Concluded,
     Entry,
     Established,
@@ -133,6 +134,9 @@ def _said(fact: Fact) -> tuple[str, str]:
             return "resumed", "plain"
         case Approved(step=step):
             return f"step {step + 1} approved", "good"
+        case Checked(step=step, answer=answer, actor=actor):
+            said = "gave no answer" if answer == "none" else f"said {answer}"
+            return f"the check {actor} of step {step + 1} {said}", "good" if answer == "yes" else "wait"
         case Promoted(override=override):
             return f"promoted{' by override' if override else ''}: the candidate takes all traffic", "good"
         case Baked():

@@ -15,6 +15,7 @@ from registry.facts import (
     Approved,
     Baked,
     Begun,
+    Checked,
     Concluded,
     Entry,
     Established,
@@ -82,6 +83,16 @@ class Judgement:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Reply:
+    """What a step's check said last, and how often it was asked."""
+
+    answer: str
+    reason: str
+    at: datetime
+    times: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Rollout:
     """The present state of a rollout. `seq` is the last fact's; an append states `seq + 1`."""
 
@@ -118,6 +129,8 @@ class Rollout:
     """Who approved which step."""
     undeployed: bool = False
     """Whether the target trusts its candidate no longer, and no other instead."""
+    replies: dict[int, Reply] = field(default_factory=dict)
+    """What the check of each step said last."""
     settled: bool = False
 
     @cached_property
@@ -132,6 +145,10 @@ class Rollout:
     @property
     def target(self) -> tuple[str, str]:
         return (self.requested.model, self.requested.variation)
+
+    def asked(self, step: int) -> int:
+        """How often the step's check was asked."""
+        return self.replies[step].times if step in self.replies else 0
 
     @property
     def is_ended(self) -> bool:
@@ -195,6 +212,7 @@ _MOVES: dict[type[Fact], tuple[Phase, ...]] = {
     Paused: (Phase.LAUNCHING, Phase.RUNNING),
     Resumed: (Phase.PAUSED,),
     Approved: (Phase.RUNNING, Phase.PAUSED),
+    Checked: (Phase.RUNNING, Phase.PAUSED),
     Promoted: (Phase.LAUNCHING, Phase.RUNNING, Phase.PAUSED),
     Baked: (Phase.BAKING,),
     Established: (Phase.LAUNCHING,),
@@ -269,6 +287,9 @@ def advance(rollout: Rollout, entry: Entry) -> Rollout:
             return replace(state, phase=phase, reason=reason, actor=actor, resumed_at=at)
         case Approved(step=step, actor=actor):
             return replace(state, approvals={**state.approvals, step: actor})
+        case Checked(step=step, answer=answer, reason=reason):
+            asked = Reply(answer=answer, reason=reason, at=at, times=state.asked(step) + 1)
+            return replace(state, replies={**state.replies, step: asked})
         case Promoted(reason=reason, actor=actor):
             moved = replace(state, phase=Phase.BAKING, reason=reason, actor=actor, promoted_at=at)
             return _reweighted(moved, FULL)
@@ -312,6 +333,8 @@ def refuse_illegal(rollout: Rollout, fact: Fact) -> None:
             raise IllegalMove(f"rollout {rollout.id}: Ready needs Packed.")
         case Approved(step=step) if step != rollout.step or step < 0:
             raise IllegalMove(f"rollout {rollout.id} is at step {rollout.step}: step {step} cannot be approved.")
+        case Checked(step=step) if step != rollout.step or rollout.plan.steps[step].check is None:
+            raise IllegalMove(f"rollout {rollout.id} is at step {rollout.step}: there is no check of step {step}.")
         case Promoted() if rollout.is_shadow:
             raise IllegalMove(f"rollout {rollout.id} is a shadow: it gives no traffic; start a canary of the build.")
         case Promoted() if rollout.is_comparison:

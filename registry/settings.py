@@ -49,6 +49,8 @@ SETTINGS = (
     Setting(name="PREFECT_API_URL", default="", help="Prefect server to use instead of an embedded one."),
     Setting(name="PREFECT_API_AUTH_STRING", default="", help="Its user:password."),
     Setting(name="PREFECT_API_KEY", default="", help="Its API key, as Prefect Cloud has them."),
+    Setting(name="SLUICE_CHECK_HOSTS", default="", help="Hosts that checks of plans may ask although they are not "
+            "public https servers, by comma, such as localhost."),
     Setting(name="SLUICE_ON_CANCEL", default="pause", help="What follows when somebody cancels the Prefect run of a "
             "rollout: pause (a person decides) or drive (another run is started). Weight and guardrails stay."),
 )  # fmt: skip
@@ -95,6 +97,7 @@ class Settings:
     prefect_auth: str | None = field(default=None, repr=False)
     prefect_key: str | None = field(default=None, repr=False)
     on_cancel: OnCancel = OnCancel.PAUSE
+    check_hosts: frozenset[str] = frozenset()
     api_url: str | None = None
     token: str | None = field(default=None, repr=False)
     gateway_url: str | None = None
@@ -114,6 +117,7 @@ class Settings:
             prefect_api_url=_checked(found, "PREFECT_API_URL", _server_url),
             prefect_auth=found["PREFECT_API_AUTH_STRING"] or None,
             prefect_key=found["PREFECT_API_KEY"] or None,
+            check_hosts=frozenset(host.strip() for host in found["SLUICE_CHECK_HOSTS"].split(",") if host.strip()),
             on_cancel=_checked(found, "SLUICE_ON_CANCEL", _on_cancel) or OnCancel.PAUSE,
             api_url=_checked(found, "SLUICE_API", _server_url),
             token=found["SLUICE_TOKEN"] or None,

@@ -12,7 +12,7 @@ from registry.facts import FACTS, Entry, Fact
 from registry.rollout import Ending, Phase, Rollout, admits, advance
 
 _AT = datetime(2026, 1, 1, tzinfo=UTC)
-_PLAN: dict[str, object] = {"model": "m", "steps": [{"weight": 10}, {"weight": 50}]}
+_PLAN: dict[str, object] = {"model": "m", "steps": [{"weight": 10, "check": {"deployment": "a/b"}}, {"weight": 50}]}
 _REQUESTED = facts.Requested(
     model="m", variation="default", version="2", strategy="canary", plan=_PLAN, plan_digest="d", actor="a", cause="c"
 )
@@ -61,7 +61,7 @@ def _cells(kind: type[Fact]) -> Iterator[str]:
 
 def _examples(phase: Phase, kind: type[Fact]) -> Iterator[Rollout]:
     """Rollouts in a phase in which a fact of this kind is possible; a pause may come before the first step too."""
-    steps = (-1, 0) if phase is Phase.PAUSED and kind is not facts.Approved else (0,)
+    steps = (-1, 0) if phase is Phase.PAUSED and kind not in (facts.Approved, facts.Checked) else (0,)
     packed = facts.Packed(bento="b", bento_digest="d", model_digest="m")
     state = Rollout(
         id="r", seq=1, requested=_REQUESTED, requested_at=_AT, phase=phase, packed=packed, ready=True,

@@ -26,6 +26,8 @@ class Keys:
     mlflow_flask_key: str = field(repr=False)
     webhook_secret: str = field(repr=False)
     """With which MLflow signs its webhooks."""
+    check_key: str = field(repr=False)
+    """With which we sign what we ask the checks of plans."""
     webhook_encryption_key: str = field(repr=False)
     """With which MLflow encrypts the webhook secret in its store: a Fernet key."""
 

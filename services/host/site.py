@@ -96,7 +96,9 @@ def client_environment(site: Site, keys: Keys, environment: Mapping[str, str]) -
     return {**mlflow, **prefect, **ours}
 
 
-_OWN_SETTINGS = ("SLUICE_LEDGER", "SLUICE_POLL", "SLUICE_CHAMPION_ALIAS", "SLUICE_ON_CANCEL", "ENVOY_BIN")
+_OWN_SETTINGS = (
+    "SLUICE_LEDGER", "SLUICE_POLL", "SLUICE_CHAMPION_ALIAS", "SLUICE_ON_CANCEL", "SLUICE_CHECK_HOSTS", "ENVOY_BIN",
+)  # fmt: skip
 _MLFLOW_CREDENTIALS = (
     "MLFLOW_TRACKING_USERNAME",
     "MLFLOW_TRACKING_PASSWORD",

@@ -8,12 +8,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
-import httpx
-
 from registry.errors import InvalidSetting, Unreachable
 from registry.happening import Happening, Severity
 from registry.notice import Notice
 from services.outbox.address import Address
+from services.outbox.signed import post
 
 SECONDS = 10.0
 
@@ -46,8 +45,6 @@ _TYPES = {
 
 def by_webhook(address: Address, notice: Notice, told: Sequence[Happening], now: datetime) -> None:
     """POST JSON, signed as https://www.standardwebhooks.com says; the same facts have the same webhook-id again."""
-    from standardwebhooks import Webhook
-
     if not address.key:
         raise InvalidSetting("the webhook has no signing key.", fix="sluice notify set NAME, with URL and key")
     body = json.dumps(
@@ -61,16 +58,6 @@ def by_webhook(address: Address, notice: Notice, told: Sequence[Happening], now:
             },
         }
     )
-    name = told[-1].id
-    headers = {
-        "content-type": "application/json",
-        "webhook-id": name,
-        "webhook-timestamp": str(int(now.timestamp())),
-        "webhook-signature": Webhook(address.key).sign(msg_id=name, timestamp=now, data=body),
-    }
-    try:
-        answer = httpx.post(address.url, content=body, headers=headers, timeout=SECONDS)
-    except httpx.HTTPError as error:
-        raise Unreachable(f"the webhook does not answer ({type(error).__name__}).") from None
+    answer = post(address, name=told[-1].id, body=body, now=now, seconds=SECONDS)
     if not answer.is_success:
         raise Unreachable(f"the webhook answered {answer.status_code}.")

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from flows.checks import Asking, _create
 from registry import orders
-from registry.facts import Observed, Packed, Ready, StepEntered
+from registry.facts import Checked, Observed, Packed, Ready, StepEntered
 from registry.ledger.sql import SqlLedger
 from registry.orders import Request
 from registry.plan import Plan
@@ -56,8 +57,8 @@ class House:
     def now(self) -> datetime:
         return datetime.now(UTC)
 
-    def running(self, model: str) -> Rollout:
-        plan = Plan.model_validate({"model": model, "steps": [{"weight": 10}, {"weight": 50}]})
+    def running(self, model: str, **first_step: object) -> Rollout:
+        plan = Plan.model_validate({"model": model, "steps": [{"weight": 10, **first_step}, {"weight": 50}]})
         first = orders.deploy(self.ledger, plan=plan, version="1", request=WHO, now=self.now()).rollout
         self._ready(first.id)
         orders.complete(self.ledger, first.id, self.now())
@@ -149,6 +150,12 @@ def acted(server: PrefectServer, tmp_path_factory: pytest.TempPathFactory) -> Ac
     attempt = last_attempt(house.ledger, rollouts["delays"].id)
     assert attempt is not None
     runs["driver"] = attempt.run
+    rollouts["checked"] = house.running("checked", check={"deployment": "watch/watch"})
+    runs["check"] = _create(server.client(), "watch/watch", question_name(rollouts["checked"]), rollouts["checked"])
+    said = {"state": {"type": "COMPLETED", "message": "looks good"}, "force": True}
+    server.ask("POST", f"/flow_runs/{runs.pop('check')}/set_state", said)
+    order = {"model": "checked", "build": "2", "rollout": rollouts["checked"].id}
+    runs["checking driver"] = house.create("canary", order)
     return Acted(house, rollouts, dict(zip(runs, house.run(*runs.values()), strict=True)))
 
 
@@ -187,6 +194,41 @@ def test_a_driver_is_named_after_its_rollout_and_ends_where_a_person_is_awaited(
     filters = {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}}
     artifacts = acted.house.server.ask("POST", "/artifacts/filter", filters)
     assert f"http://console.example/rollouts/{waiting.id}" in json.dumps(artifacts)
+
+
+def question_name(rollout: Rollout) -> str:
+    """By which a question is known: a driver that comes later hears the answer to the same."""
+    return f"{rollout.id}.{int(rollout.requested_at.timestamp())}.0.0.0"
+
+
+def test_a_driver_hears_the_answer_to_the_check_of_the_step(acted: Acted) -> None:
+    checked = acted.rollouts["checked"]
+    facts = [entry.fact for entry in acted.house.ledger.entries(checked.id) if isinstance(entry.fact, Checked)]
+    assert [(each.step, each.answer, each.actor, each.reason) for each in facts] == [
+        (0, "yes", "watch/watch", "looks good")
+    ]
+    assert "waiting for approval" in acted.runs["checking driver"]["state"]["message"]
+
+
+def test_a_run_that_fails_says_no_and_one_that_crashes_is_put_once_more(house: House) -> None:
+    rollout = house.running("asked", check={"deployment": "watch/watch", "attempts": 2})
+    check = rollout.plan.steps[0].check
+    assert check is not None
+    ends = iter([("CRASHED", "the worker went away"), ("FAILED", "the smoke test is red")])
+
+    def end_the_run(_: float) -> None:
+        """Stands where the asking driver sleeps: what a worker would do meanwhile."""
+        filters = {"flow_runs": {"tags": {"all_": [rollout.id]}, "state": {"type": {"any_": ["SCHEDULED"]}}}}
+        for run in house.server.ask("POST", "/flow_runs/filter", filters):
+            kind, message = next(ends)
+            state = {"state": {"type": kind, "message": message}, "force": True}
+            house.server.ask("POST", f"/flow_runs/{run['id']}/set_state", state)
+
+    asking = Asking(
+        prefect=house.server.client, key=lambda: "x", allowed=frozenset(), clock=house.now, sleep=end_the_run
+    )
+    said = asking.ask(rollout, check, lambda: True)
+    assert (said.answer, said.reason) == ("no", "the smoke test is red")
 
 
 def cancel(house: House, run: str) -> None:

@@ -9,6 +9,7 @@ from registry.facts import (
     Approved,
     Baked,
     Begun,
+    Checked,
     Concluded,
     Entry,
     Established,
@@ -33,7 +34,7 @@ from registry.rollout import Phase, Rollout, fold
 _AT = datetime(2026, 1, 1, tzinfo=UTC)
 _REQUESTED = Requested(
     model="delays", variation="default", version="2", strategy="canary", plan_digest="", actor="ada", cause="cli",
-    plan={"model": "delays", "steps": [{"weight": 10}, {"weight": 50}]},
+    plan={"model": "delays", "steps": [{"weight": 10, "check": {"deployment": "smoke/nightly"}}, {"weight": 50}]},
 )  # fmt: skip
 _PACKED = Packed(bento="delays:v2", bento_digest="b", model_digest="m")
 _FIRST = StepEntered(step=0, weight=1_000, actor="ada", reason="because")
@@ -74,6 +75,7 @@ def example_fact(kind: type[Fact], rollout: Rollout) -> Fact:
         Paused(actor="ada", reason="because"),
         Resumed(actor="ada", reason="because"),
         Approved(step=max(rollout.step, 0), actor="ada", reason="because"),
+        Checked(step=max(rollout.step, 0), answer="yes", actor="smoke/nightly", reason="because"),
         Promoted(override=True, verdicts={}, actor="ada", reason="because"),
         Baked(reason="because"),
         Established(actor="ada", reason="because"),

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from registry.decision import Choice, Decision, Progress, decide
 from registry.facts import Requested
 from registry.plan import Plan
-from registry.rollout import FULL, Phase, Rollout
+from registry.rollout import FULL, Phase, Reply, Rollout
 from registry.verdict import Answer, Verdict
 
 AT = datetime(2026, 11, 22, tzinfo=UTC)
@@ -182,6 +182,38 @@ def test_a_pause_does_not_outlast_a_deadline_that_aborts(then: str, choice: Choi
     assert choose(paused, verdict(), P99, after=timedelta(hours=25)).choice is choice
     resumed = replace(paused, resumed_at=AT + timedelta(hours=20))
     assert choose(resumed, verdict(), P99, after=timedelta(hours=25)).choice is Choice.HOLD, "a resume begins it anew"
+
+
+CHECKED = PLAN | {"steps": [{"weight": 10, "check": {"deployment": "smoke/nightly"}, "approval": True}, {"weight": 50}]}
+
+
+def replied(answer: str, *, minutes: int = 5) -> dict[int, Reply]:
+    return {0: Reply(answer=answer, reason="so it says", at=AT + timedelta(minutes=minutes), times=1)}
+
+
+def test_the_check_is_asked_after_everything_else_but_the_approval() -> None:
+    asked = choose(running(CHECKED), verdict(), P99)
+    assert (asked.choice, asked.asks, asked.is_long_wait) == (Choice.HOLD, True, False)
+    assert not choose(running(CHECKED), verdict(answer=Answer.UNDECIDED), P99).asks
+    answered = choose(running(CHECKED, replies=replied("yes")), verdict(), P99)
+    assert (answered.choice, answered.person) == (Choice.HOLD, True)
+    assert (
+        choose(running(CHECKED, replies=replied("yes"), approvals={0: "ada"}), verdict(), P99).choice is Choice.ADVANCE
+    )
+
+
+@pytest.mark.parametrize(
+    ("then", "answer", "choice"),
+    [("pause", "no", Choice.PAUSE), ("abort", "no", Choice.ABORT), ("abort", "none", Choice.PAUSE)],
+)
+def test_a_no_pauses_or_aborts_and_no_answer_pauses(then: str, answer: str, choice: Choice) -> None:
+    check = {"deployment": "smoke/nightly", "then": then}
+    plan = PLAN | {"steps": [{"weight": 10, "check": check}, {"weight": 50}]}
+    decision = choose(running(plan, replies=replied(answer)), verdict(), P99)
+    assert decision.choice is choice
+    assert "so it says" in decision.reason
+    again = running(plan, replies=replied(answer), resumed_at=AT + timedelta(minutes=6))
+    assert choose(again, verdict(), P99).asks
 
 
 def test_the_deadline_leaves_out_the_time_in_the_queue() -> None:

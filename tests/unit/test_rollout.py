@@ -59,6 +59,7 @@ TABLE: dict[str, str] = {
     "Paused":      "-          paused           paused   -                  -       -",
     "Resumed":     "-          -                -        running|launching  -       -",
     "Approved":    "-          -                running  paused             -       -",
+    "Checked":     "-          -                running  paused             -       -",
     "Promoted":    "-          baking           baking   baking             -       -",
     "Baked":       "-          -                -        -                  ended   -",
     "Established": "-          ended            -        -                  -       -",
