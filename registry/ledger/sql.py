@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from threading import RLock
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, delete, func, insert, select, update
 
 from registry.facts import Entry, Fact, Requested, from_payload, to_payload
 from registry.ledger import Applied, Fed, Lease
@@ -125,11 +125,8 @@ class SqlLedger:
         return tuple(look_from_json(row.body) for row in rows)
 
     def last_looks(self, rollout: str) -> tuple[Look, ...]:
-        newest = select(looks.c.metric, func.max(looks.c.k).label("k")).where(looks.c.rollout == rollout)
-        last = newest.group_by(looks.c.metric).subquery()
-        is_last = (looks.c.rollout == rollout, looks.c.metric == last.c.metric, looks.c.k == last.c.k)
         with reading(self._engine) as connection:
-            rows = sorted(connection.execute(select(looks).where(*is_last)), key=lambda row: row.metric)
+            rows = connection.execute(_LAST_LOOKS, {"rollout": rollout}).all()
         return tuple(look_from_json(row.body) for row in rows)
 
     def apply(self, document: Applied) -> bool:
@@ -183,6 +180,19 @@ class SqlLedger:
         with reading(self._engine) as connection:
             value = connection.execute(select(notes.c.value).where(notes.c.key == key)).scalar()
         return None if value is None else json.loads(value)
+
+
+def _last_looks() -> Select[tuple[str]]:
+    of_rollout = looks.c.rollout == bindparam("rollout")
+    newest = (
+        select(looks.c.metric, func.max(looks.c.k).label("k")).where(of_rollout).group_by(looks.c.metric).subquery()
+    )
+    is_newest = (looks.c.metric == newest.c.metric, looks.c.k == newest.c.k)
+    return select(looks.c.body).where(of_rollout, *is_newest).order_by(looks.c.metric)
+
+
+_LAST_LOOKS = _last_looks()
+"""Made once: a page of rollouts asks it for each of them."""
 
 
 def _insert_entry(connection: Connection, entry: Entry) -> None:
