@@ -91,6 +91,8 @@ def follow(ledger: Ledger, rollout: Rollout, now: datetime) -> Rollout | None:
 
     Once and no more: a person who puts another build there, before or after, has the last word.
     """
+    if not rollout.is_comparison:
+        return None
     ab, group = of(rollout.plan), together(ledger.rollouts(), rollout.requested.experiment)
     best = winner(ledger, group) if all(each.is_ended for each in group) else None
     if ab.then != "promote" or best is None:

@@ -18,6 +18,7 @@ from prefect import State, flow, get_run_logger, task
 from prefect.runtime import flow_run, task_run
 from prefect.states import Completed, Failed
 
+from flows.ab import follow
 from flows.forms import StartForm
 from flows.lease import held
 from flows.progress import show_ending, show_verdicts
@@ -148,9 +149,9 @@ def _sit_out(rollout: Rollout, since: float) -> Hold:
 
 def _launch_step(found: Parts, rollout: Rollout) -> Hold:
     """One step of a launch: pack, wait for the keeper's Ready, then give traffic; or what that has to wait for."""
-    if rollout.packed is None:
+    if rollout.packed is None and not rollout.is_comparison:
         pack_build.with_options(task_run_name=f"pack {rollout.candidate}")(rollout.id)
-    elif not rollout.ready:
+    elif not rollout.ready and not rollout.is_comparison:
         wait_until_ready.with_options(task_run_name=f"start and probe {rollout.candidate}")(rollout.id)
     elif not rollout.is_judged:
         orders.complete(found.ledger, rollout.id, found.clock())
@@ -163,14 +164,15 @@ def _launch_step(found: Parts, rollout: Rollout) -> Hold:
 
 
 def _hand_over(found: Parts, rollout: Rollout) -> None:
-    """Ask for the canary that follows a shadow that passed. Where it cannot be, the shadow ends all the same."""
+    """Ask for what follows: a shadow's canary, the winner of an experiment. Where it cannot be, nothing follows."""
     try:
         started = hand_over(found.ledger, rollout, found.clock())
+        after = started.rollout if started is not None else follow(found.ledger, rollout, found.clock())
     except SluiceError as refused:
-        get_run_logger().warning("no canary follows: %s", refused)
+        get_run_logger().warning("nothing follows: %s", refused)
         return
-    if started is not None:
-        get_run_logger().info("%s follows", started.rollout.id)
+    if after is not None:
+        get_run_logger().info("%s follows", after.id)
 
 
 def _ramp_name(rollout: Rollout) -> str:

@@ -134,19 +134,20 @@ class GatewayPlane:
     def compile(self, standings: Sequence[Standing], endpoints: Mapping[BuildRef, Endpoint]) -> RouteTable:
         """The route table that follows from the ledger."""
         from registry.connections_record import all_connections
+        from registry.experiment import splits
         from services.traffic.routes import routes
 
-        return routes(standings, endpoints, all_connections(self._ledger))
+        experiments = splits(self._ledger.rollouts(), standings)
+        return routes(standings, endpoints, all_connections(self._ledger), experiments)
 
 
 def rollout_spec(found: Parts, name: str) -> RolloutSpec | None:
     """What the collector must know of a rollout; None while the ledger does not know it."""
-    from registry.errors import NotFound
+    from registry.experiment import counted_for
     from services.telemetry.spec import RolloutSpec
 
-    try:
-        rollout = found.ledger.rollout(name)
-    except NotFound:
+    rollout = counted_for(found.ledger.rollouts(), name)
+    if rollout is None:
         return None
     plan = rollout.plan
     steps = range(len(plan.steps))

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from registry.build import Endpoint
 from registry.connections_record import all_connections
+from registry.experiment import splits
 from registry.layout import SLOTS
 from registry.ledger import Ledger
 from registry.standing import standings
@@ -18,10 +19,11 @@ from services.traffic.table import AudienceRoute, ModelRoute, assign
 
 def try_out(ledger: Ledger, model: str, metadata: Mapping[str, str], unit: str | None) -> Trial:
     """What a request gets, if every service runs that should. Raises NotFound for a model that serves nothing."""
-    there = standings(ledger.rollouts(model=model))
+    rollouts = ledger.rollouts(model=model)
+    there = standings(rollouts)
     builds = {build for standing in there for build in standing.needed}
     endpoints = {build: Endpoint(build=build, host="", port=0) for build in builds}
-    route = routes(there, endpoints, all_connections(ledger)).model(model)
+    route = routes(there, endpoints, all_connections(ledger), splits(rollouts, there)).model(model)
     audience = route.audience(metadata)
     return Trial(
         model=model,

@@ -51,6 +51,12 @@ def together(rollouts: Iterable[Rollout], experiment: str | None) -> tuple[Rollo
     return tuple(each for each in rollouts if experiment is not None and each.requested.experiment == experiment)
 
 
+def counted_for(rollouts: Iterable[Rollout], name: str) -> Rollout | None:
+    """The rollout that says how requests are counted under a name: its own, or that of an experiment's control."""
+    found = [each for each in rollouts if name in (each.id, each.requested.experiment)]
+    return min(found, key=lambda each: (each.id != name, each.id), default=None)
+
+
 def layout(ab: Experiment) -> tuple[Held, ...]:
     """The slots of each variation, in the plan's order, after those that are held out."""
     kept, total = SLOTS - ab.holdout, sum(ab.variations.values())
