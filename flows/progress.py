@@ -1,11 +1,18 @@
-"""What a driver shows in the Prefect UI: a table of verdicts, a progress bar, how it ended."""
+"""What a driver shows in the Prefect UI: tables and pictures of verdicts, a progress bar, the report at the end."""
 
 from __future__ import annotations
 
+import base64
 import re
+from collections.abc import Callable, Mapping
 from uuid import UUID
 
 from flows.ramp import Tick
+from registry.report import Report
+from registry.report_markdown import markdown
+from registry.report_page import picture
+from registry.report_page.sequence_chart import sequence_chart
+from registry.report_page.weight_chart import weight_chart
 from registry.rollout import FULL, Rollout
 from registry.units import format_weight
 from registry.verdict import Verdict
@@ -14,43 +21,70 @@ _shown: dict[str, str] = {}
 _bars: dict[str, UUID] = {}
 
 
-def show_verdicts(seen: Tick, share: float | None) -> None:
-    """Publish the verdict table and the progress bar, when either says something new."""
-    from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
-
-    rollout = seen.rollout
-    key = _key(rollout.id)
+def show_verdicts(seen: Tick, share: float | None, told: Callable[[], Report]) -> None:
+    """Publish the table of verdicts, the evidence in pictures and the progress bar, where one says something new."""
+    rollout, key = seen.rollout, _key(seen.rollout.id)
     rows = [_row(verdict) for verdict in seen.verdicts]
-    text = repr([(row["metric"], row["verdict"], row["looks"]) for row in rows])
-    if rows and _shown.get(key) != text:
-        _shown[key] = text
-        asked = f"{format_weight(rollout.weight)} % asked"
-        seen_share = f"{share:.1%} seen" if share is not None else "not seen yet"
-        create_table_artifact(key=f"gate-{key}", table=rows, description=f"**{rollout.id}**, {asked}, {seen_share}")
-    done = 100.0 * max(rollout.step, 0) / len(rollout.plan.steps) if rollout.weight < FULL else 100.0
-    if key not in _bars:
-        created = create_progress_artifact(progress=done, key=f"ramp-{key}", description=f"steps of {rollout.id}")
-        _bars[key] = created if isinstance(created, UUID) else UUID(str(created))
-        _shown[f"bar-{key}"] = str(done)
-    elif _shown.get(f"bar-{key}") != str(done):
-        _shown[f"bar-{key}"] = str(done)
-        update_progress_artifact(artifact_id=_bars[key], progress=done)
+    if _is_news(f"gate-{key}", [(row["metric"], row["verdict"], row["looks"]) for row in rows]) and rows:
+        _show_table(rollout, rows, share)
+    answers = [(v.metric, v.answer.value, v.step) for v in seen.verdicts]
+    if _is_news(f"evidence-{key}", answers) and any(verdict.k for verdict in seen.verdicts):
+        show_report(told(), key="evidence", about=f"evidence of {rollout.id} when an answer changed")
+    _show_bar(rollout)
 
 
-def show_ending(rollout: Rollout, changes: tuple[str, ...], task_run: str | None) -> None:
-    """Publish how the rollout ended and what the catalog was told."""
+def show_ending(told: Report, changes: tuple[str, ...], links: Mapping[str, str]) -> None:
+    """Publish the report once the catalog was told, with what it was told."""
+    said = "\n".join(f"- {change}" for change in changes)
+    about = f"how {told.rollout.id} ended"
+    show_report(told, key="report", about=about, links=links, more=f"\n## MLflow was told\n\n{said}\n")
+
+
+def show_report(told: Report, *, key: str, about: str, links: Mapping[str, str] | None = None, more: str = "") -> None:
+    """Publish the report in short, with its pictures."""
     from prefect.artifacts import create_markdown_artifact
 
-    verdicts = "\n".join(f"| {m} | {j.answer} | {j.reason} |" for m, j in rollout.judgements.items())
-    told = "\n".join(f"- {change}" for change in changes)
-    create_markdown_artifact(
-        key=f"ending-{_key(rollout.id)}",
-        markdown=(
-            f"# {rollout.id}: {rollout.ending or rollout.phase}\n\n{rollout.reason} (by {rollout.actor})\n\n"
-            f"| metric | verdict | evidence |\n|---|---|---|\n{verdicts}\n\nMLflow was told:\n{told}\n"
-        ),
-        description=f"settled by {task_run}",
-    )
+    charts = [("weight over time", weight_chart(told, "w"))]
+    charts += [(gate.view.metric, sequence_chart(gate, f"s{i}")) for i, gate in enumerate(told.gates)]
+    drawn = "\n\n".join(f"![{name}]({_data(chart)})" for name, chart in charts if chart)
+    text = f"{markdown(told, tuple((links or {}).items()))}\n{drawn}\n{more}"
+    create_markdown_artifact(key=f"{key}-{_key(told.rollout.id)}", markdown=text, description=about)
+
+
+def _show_table(rollout: Rollout, rows: list[dict[str, object]], share: float | None) -> None:
+    from prefect.artifacts import create_table_artifact
+
+    asked = f"{format_weight(rollout.weight)} % asked"
+    seen = f"{share:.1%} seen" if share is not None else "not seen yet"
+    create_table_artifact(key=f"gate-{_key(rollout.id)}", table=rows, description=f"**{rollout.id}**, {asked}, {seen}")
+
+
+def _show_bar(rollout: Rollout) -> None:
+    from prefect.artifacts import create_progress_artifact, update_progress_artifact
+
+    key = _key(rollout.id)
+    done = 100.0 * max(rollout.step, 0) / len(rollout.plan.steps) if rollout.weight < FULL else 100.0
+    if not _is_news(f"bar-{key}", done):
+        return
+    if key in _bars:
+        update_progress_artifact(artifact_id=_bars[key], progress=done)
+        return
+    created = create_progress_artifact(progress=done, key=f"ramp-{key}", description=f"steps of {rollout.id}")
+    _bars[key] = created if isinstance(created, UUID) else UUID(str(created))
+
+
+def _is_news(key: str, value: object) -> bool:
+    """Whether this differs from what was shown last under the key; it then counts as shown."""
+    text = repr(value)
+    if _shown.get(key) == text:
+        return False
+    _shown[key] = text
+    return True
+
+
+def _data(chart: str) -> str:
+    """A picture within the text: Prefect shows no drawing otherwise."""
+    return "data:image/svg+xml;base64," + base64.b64encode(picture(chart).encode()).decode()
 
 
 def _row(verdict: Verdict) -> dict[str, object]:

@@ -59,7 +59,8 @@ def shown(report: Report) -> dict[str, object]:
 
 def picture(chart: str) -> str:
     """A chart as an SVG file of its own: with its styles inside."""
-    return chart.replace("\n", f"\n<style>{_css('colours.css')}{_css('chart.css')}</style>\n", 1)
+    its_styles = f"{_css('colours.css')}{_css('chart.css')}svg {{ background: var(--paper); }}"
+    return chart.replace("\n", f"\n<style>{its_styles}</style>\n", 1)
 
 
 @cache

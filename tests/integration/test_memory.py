@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 import time
@@ -207,13 +208,32 @@ def test_the_documented_automation_runs_a_flow_when_a_rollout_is_aborted(http: h
     text = AUTOMATION.read_text().replace("DEPLOYMENT-ID", deployment["id"])
     http.post("/automations/", json=json.loads(text)).raise_for_status()
 
-    given = of("reacted")
+    wanted = {"deployments": {"id": {"any_": [deployment["id"]]}}}
+    for number in itertools.count():  # Prefect takes an automation up some time after it was created
+        name = _abort(f"reacted-{number}", http)
+        runs = _within(20, lambda: http.post("/flow_runs/filter", json=wanted).raise_for_status().json())
+        if runs:
+            break
+    assert [run["parameters"] for run in runs] == [
+        {"rollout": name, "model": f"reacted-{number}", "reason": "too slow"}
+    ]
+
+
+def _abort(model: str, http: httpx.Client) -> str:
+    """Let a rollout be aborted and Prefect be told of it; its id."""
+    given = of(model)
     given.now = datetime.now(UTC)
     given.ledger.remember("outbox:prefect", {"place": 0})
     given.ticks()
     orders.abort(given.ledger, given.name, actor="ada", reason="too slow", now=given.now)
     Outbox(given.ledger, lambda: [PrefectEvents(http)]).look(given.now)
+    return given.name
 
-    wanted = {"deployments": {"id": {"any_": [deployment["id"]]}}}
-    (run,) = _until(lambda: http.post("/flow_runs/filter", json=wanted).raise_for_status().json())
-    assert run["parameters"] == {"rollout": given.name, "model": "reacted", "reason": "too slow"}
+
+def _within(times: int, read: Callable[[], Any]) -> Any:
+    """What is read, as soon as it is there; None when it does not come."""
+    for _ in range(times):
+        if found := read():
+            return found
+        time.sleep(0.2)
+    return None
