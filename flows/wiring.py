@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from registry.catalog.mlflow_http import MlflowCatalog
     from registry.ledger import Ledger
     from registry.ledger.calls import Calls
-    from registry.report import Evidence
+    from registry.report import Evidence, Report
     from registry.rollout import Rollout
     from registry.trial import Trial
     from services.bento.fleet import Fleet
@@ -229,6 +229,13 @@ class Parts:
         events, api = PrefectEvents(self.prefect), self.settings.api()
         console = api.url if api else None
         return Outbox(self.ledger, lambda: (events, *sinks(self.ledger, self.addresses, console)))
+
+    def report(self, rollout: str) -> Report:
+        """The report of a rollout as it stands."""
+        from registry.report import report
+
+        now = self.ledger.rollout(rollout)
+        return report(self.ledger, now, self.clock(), self.evidence(now))
 
     def evidence(self, rollout: Rollout) -> Evidence:
         """What telemetry knows of a rollout, for its report."""
