@@ -12,10 +12,10 @@ from typing import Any
 from prefect import State, flow
 from prefect.states import Completed, Failed
 
-from flows.forms import AccountableForm, ApproveForm, Opinion, RollbackForm, SteerForm
+from flows.forms import AccountableForm, ApproveForm, ExperimentForm, Opinion, RollbackForm, SteerForm
 from flows.showing import show_rollout
 from flows.wiring import parts
-from registry import orders
+from registry import orders, orders_ab
 from registry.errors import SluiceError
 from registry.rollout import Rollout
 from registry.units import format_weight
@@ -24,7 +24,19 @@ from registry.units import format_weight
 @flow(name="promote", flow_run_name="promote {order.rollout}")
 def promote(order: AccountableForm) -> State[Any]:
     """Give a rollout's candidate all traffic now, gates or not. Recorded as your override."""
-    return _steer(orders.promote, order)
+    return _steer(orders_ab.promote, order)
+
+
+@flow(name="ab", flow_run_name="ab {order.model}")
+def ab(order: ExperimentForm) -> State[Any]:
+    """Compare the variations that the model's applied plan names. Each comparison gets a driver of its own."""
+    found = parts()
+
+    def give() -> Rollout:
+        plan, request = found.plan(order.model, order.variation), orders.Request(actor=order.who, cause="prefect")
+        return orders_ab.start(found.ledger, plan=plan, request=request, now=found.clock())[0].rollout
+
+    return _said(give)
 
 
 @flow(name="approve", flow_run_name="{order.opinion.value} {order.rollout}")

@@ -102,6 +102,17 @@ class RollbackForm(Form):
     """Your name; it is written into the record."""
 
 
+class ExperimentForm(Form):
+    """An experiment to start."""
+
+    model: str = Field(min_length=1, title="Model", examples=["delays"])
+    """The MLflow registered model."""
+    variation: str = Field(default="default", min_length=1, title="Control")
+    """The control: the variation whose plan describes the experiment under ab."""
+    who: str = Field(default="prefect", min_length=1, title="Who")
+    """Your name; it is written into the record."""
+
+
 class Look(StrEnum):
     """What the scheduled look looks at."""
 

@@ -9,7 +9,7 @@ from registry import orders
 from registry.build import slug
 from registry.connections import FALLBACK
 from registry.connections_record import connections_of
-from registry.errors import IllegalMove, LedgerConflict, NotFound, Refused, TargetBusy
+from registry.errors import LedgerConflict, NotFound, Refused, TargetBusy
 from registry.experiment import of, together
 from registry.facts import Concluded, Requested
 from registry.ledger import Ledger
@@ -43,13 +43,13 @@ def start(ledger: Ledger, *, plan: Plan, request: Request, now: datetime) -> tup
 
 
 def promote(ledger: Ledger, rollout_id: str, *, actor: str, reason: str, now: datetime) -> Rollout:
-    """Put a comparison's build in the control's place, and end the experiment; the rollout that puts it there.
+    """Promote what a rollout tries. Of a comparison: put its build in the control's place, and end the experiment.
 
-    The control's build changes first: should this be cut short, the comparisons end because it changed.
+    Gives the rollout that puts it there. The control's build changes first: should this be cut short, the comparisons end because it changed.
     """
     rollout = ledger.rollout(rollout_id)
     if not rollout.is_comparison:
-        raise IllegalMove(f"rollout {rollout_id} compares no variation of an experiment.")
+        return orders.promote(ledger, rollout_id, actor=actor, reason=reason, now=now)
     experiment, plan = rollout.requested.experiment or "", Plan.recorded(rollout.requested.plan)
     why = f"{rollout.requested.variation} of experiment {experiment}: {reason}"
     placed = _place(ledger, plan, rollout, actor, why, now)

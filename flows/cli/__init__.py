@@ -25,6 +25,7 @@ variation = App(name="variation", help="The slots of a model, and who is sent to
 schema = App(name="schema", help="JSON Schema of the documents, for editors.")
 token = App(name="token", help="Give others access to the console, and take it back.")
 notify = App(name="notify", help="Where notifications go, and whether they arrive.")
+experiment = App(name="experiment", help="Compare variations that share an audience.")
 gate = App(name="gate", help="Judge recorded or synthetic data without a running system.")
 _COMMANDS: tuple[tuple[App, str, str, str], ...] = (
     (app, "up", "flows.cli.host:up", "Start everything on this machine and wait until it is ready."),
@@ -55,6 +56,9 @@ _COMMANDS: tuple[tuple[App, str, str, str], ...] = (
     (rollout, "promote", "flows.cli.rollouts:promote", "Give the candidate all traffic now; recorded as an override."),
     (rollout, "abort", "flows.cli.rollouts:abort", "Take all traffic back to stable; works at any phase."),
     (rollout, "retry", "flows.cli.rollouts:retry", "Try a rollout once more that ended without success."),
+    (experiment, "start", "flows.cli.experiments:start", "Compare the variations that a model's plan names."),
+    (experiment, "show", "flows.cli.experiments:show", "Show each variation beside the control."),
+    (experiment, "end", "flows.cli.experiments:end", "End an experiment as it stands."),
     (audience, "apply", "flows.cli.audiences:apply", "Apply audiences; idempotent by name."),
     (audience, "list", "flows.cli.audiences:list_", "List audiences and who uses them."),
     (audience, "show", "flows.cli.audiences:show", "Show one audience."),
@@ -72,7 +76,7 @@ _COMMANDS: tuple[tuple[App, str, str, str], ...] = (
     (token, "revoke", "flows.cli.tokens:revoke", "Take a token back at once."),
     (gate, "replay", "flows.cli.gate:replay", "JSON lines in, one verdict per look out."),
 )
-for group in (rollout, audience, variation, schema, token, notify, gate):
+for group in (rollout, experiment, audience, variation, schema, token, notify, gate):
     app.command(group)
 for group, name, target, help_text in _COMMANDS:
     group.command(target, name=name, help=help_text)

@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from flows.cli.output import Format, Output, columns, emit, say
 from flows.cli.reach import call, segment
 from flows.cli.tree import head, tree
+from registry.errors import NotFound
 
 LOOK_SECONDS = 1.0
 ABORTED = 3
@@ -107,9 +108,18 @@ def approve(rollout: Id, *, reason: Reason = "no reason given", output: Output =
     _order(rollout, "approve", reason, output)
 
 
-def promote(rollout: Id, *, reason: Reason = "no reason given", output: Output = Format.TABLE) -> None:
-    """Give the candidate all traffic now. Recorded as your override of the gates."""
-    _order(rollout, "promote", reason, output)
+def promote(
+    rollout: Id,
+    *,
+    variation: Annotated[str | None, Parameter(help="The model's latest rollout in this variation.")] = None,
+    reason: Reason = "no reason given",
+    output: Output = Format.TABLE,
+) -> None:
+    """Give the candidate all traffic now. Recorded as your override of the gates.
+
+    Of a variation in an experiment: its build takes the control's place, and the experiment is over.
+    """
+    _order(_in_variation(rollout, variation), "promote", reason, output)
 
 
 def abort(rollout: Id, *, reason: Reason = "no reason given", output: Output = Format.TABLE) -> None:
@@ -120,6 +130,17 @@ def abort(rollout: Id, *, reason: Reason = "no reason given", output: Output = F
 def retry(rollout: Id, *, reason: Reason = "no reason given", output: Output = Format.TABLE) -> None:
     """Try a rollout once more that was aborted, failed or superseded, by the plan that is applied now."""
     _order(rollout, "retry", reason, output)
+
+
+def _in_variation(model: str, variation: str | None) -> str:
+    """The model's latest rollout in a variation, or the name as it is."""
+    if variation is None:
+        return model
+    views = call("GET", "/api/v1/rollouts", query={"model": model, "limit": "1000"})["rollouts"]
+    found = [view["id"] for view in views if view["variation"] == variation]
+    if not found:
+        raise NotFound(f"{model} has no rollout in variation {variation}.", fix=f"sluice rollout list --model {model}")
+    return str(found[0])
 
 
 def _order(rollout: str, verb: str, reason: str, output: Format) -> None:

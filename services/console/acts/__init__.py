@@ -6,13 +6,24 @@ import re
 from urllib.parse import unquote
 
 from registry.errors import NotFound
-from services.console.acts import audiences, checks, documents, models, reports, rollouts, telemetry, tokens, variations
+from services.console.acts import (
+    audiences,
+    checks,
+    documents,
+    experiments,
+    models,
+    reports,
+    rollouts,
+    telemetry,
+    tokens,
+    variations,
+)
 from services.console.acts.asked import Answer, Asked, Body, Nothing, Operation, Role
 from services.console.ports import Desk
 
 __all__ = ["Answer", "Asked", "Body", "Nothing", "Operation", "Role", "find", "table"]
 
-_SUBJECTS = (rollouts, reports, models, variations, audiences, documents, telemetry, checks, tokens)
+_SUBJECTS = (rollouts, experiments, reports, models, variations, audiences, documents, telemetry, checks, tokens)
 
 
 def table(desk: Desk) -> tuple[Operation, ...]:

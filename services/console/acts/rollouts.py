@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from pydantic import Field
 
-from registry import orders
+from registry import orders, orders_ab
 from registry.facts import Entry, to_payload
 from registry.plan import Strategy
 from registry.rollout import Rollout
@@ -45,7 +45,7 @@ ORDERS = {
     "pause": (orders.pause, Role.OPERATOR, "Hold the weight where it is; guardrails go on."),
     "resume": (orders.resume, Role.OPERATOR, "Let the plan go on."),
     "approve": (orders.approve, Role.APPROVER, "Let the rollout leave this step once its gates have passed."),
-    "promote": (orders.promote, Role.APPROVER, "Give the candidate all traffic now; recorded as an override."),
+    "promote": (orders_ab.promote, Role.APPROVER, "Give the candidate all traffic now; recorded as an override."),
     "abort": (orders.abort, Role.OPERATOR, "Take all traffic back to stable and end the rollout."),
     "retry": (orders.retry, Role.OPERATOR, "Try a rollout once more that ended without success; gives the new one."),
 }

@@ -1,0 +1,79 @@
+"""experiment start, show, end."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from flows.cli.output import Format, Output, columns, emit
+from flows.cli.reach import call, segment
+from flows.cli.rollouts import Reason
+from registry.units import format_share
+
+Name = Annotated[str, Parameter(help="An experiment's id, or a model's name for its latest experiment.")]
+
+
+def start(
+    model: Annotated[str, Parameter(help="The MLflow registered model.")],
+    *,
+    variation: Annotated[str, Parameter(help="The control, whose plan describes the experiment.")] = "default",
+    output: Output = Format.TABLE,
+) -> None:
+    """Compare the variations that the model's applied plan names under ab. Asked for twice, it is one experiment."""
+    _show(call("POST", "/api/v1/experiments", {"model": model, "variation": variation}), output)
+
+
+def show(experiment: Name, *, output: Output = Format.TABLE) -> None:
+    """Show each variation beside the control: difference, interval, verdict. All intervals hold together, always."""
+    _show(call("GET", f"/api/v1/experiments/{segment(experiment)}"), output)
+
+
+def end(experiment: Name, *, reason: Reason = "no reason given", output: Output = Format.TABLE) -> None:
+    """End an experiment as it stands. Its requests go where they went before."""
+    _show(call("POST", f"/api/v1/experiments/{segment(experiment)}/end", {"reason": reason}), output)
+
+
+def _show(found: dict[str, Any], output: Format) -> None:
+    emit(found, output, table=f"{_head(found)}\n{_table(found)}\n{_foot(found)}")
+
+
+def _head(found: dict[str, Any]) -> str:
+    goal = "better than" if found["margin"] == 0 else f"no more than {format_share(found['margin'])} worse than"
+    return (
+        f"{found['model']}  {found['metric']} {goal} {found['control']}, alpha {found['alpha']:g}, "
+        f"audience {found['audience']}  [{found['experiment']}]"
+    )
+
+
+def _table(found: dict[str, Any]) -> str:
+    heads = ("VARIATION", "BUILD", "ROWS", "MEAN", "DIFFERENCE", "INTERVAL", "VERDICT", "STATE")
+    control = (
+        found["control"], _build(found["control_build"]), found["control_rows"], _number(found["control_mean"]),
+        "control", None, None, None,
+    )  # fmt: skip
+    rows = [
+        (
+            each["variation"], _build(each["build"]), each["rows"], _number(each["mean"]),
+            _number(each["estimate"], sign="+"), f"[{_number(each['low'], '+')}, {_number(each['high'], '+')}]",
+            each["answer"], each["state"],
+        )
+        for each in found["compared"]
+    ]  # fmt: skip
+    return columns(heads, [control, *rows])
+
+
+def _foot(found: dict[str, Any]) -> str:
+    reasons = "\n".join(f"{each['variation']}: {each['reason']}" for each in found["compared"])
+    if found["winner"] is None:
+        return f"{reasons}\n{'no variation reached the goal' if found['is_over'] else 'no winner yet'}"
+    promote = f"sluice rollout promote {found['model']} --variation {found['winner']}"
+    return f"{reasons}\nbest so far: {found['winner']}; to put it in the control's place: {promote}"
+
+
+def _build(version: str | None) -> str | None:
+    return f"v{version}" if version is not None else None
+
+
+def _number(value: float | None, sign: str = "") -> str:
+    return "-" if value is None else f"{value:{sign}.4g}"

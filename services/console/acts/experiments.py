@@ -1,0 +1,68 @@
+"""Acts on experiments: start one by the applied plan, read it, end it. A variation is promoted like any rollout."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from registry import orders_ab
+from registry.readout import find, readout
+from services.console.acts.asked import Answer, Asked, Body, Operation, Role
+from services.console.acts.rollouts import ReasonBody
+from services.console.ports import Desk
+
+
+class ExperimentBody(Body):
+    """An experiment to start."""
+
+    model: str = Field(min_length=1)
+    """The registered model."""
+    variation: str = "default"
+    """The control: the variation whose plan describes the experiment."""
+
+
+class ExperimentActs:
+    """Handlers; all state is in the ledger."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    def start(self, asked: Asked, body: ExperimentBody) -> Answer:
+        desk = self._desk
+        plan = desk.plan(body.model, body.variation)
+        started = orders_ab.start(desk.ledger, plan=plan, request=asked.request, now=desk.clock())
+        is_new = any(each.created for each in started)
+        return (201 if is_new else 200), self._readout(started[0].rollout.requested.experiment or "")
+
+    def show(self, asked: Asked, _: Body) -> Answer:
+        return 200, self._readout(asked.path["experiment"])
+
+    def end(self, asked: Asked, body: ReasonBody) -> Answer:
+        desk = self._desk
+        name = find(desk.ledger, asked.path["experiment"])[0].requested.experiment or ""
+        orders_ab.conclude(desk.ledger, name, actor=asked.actor, reason=body.reason, now=desk.clock())
+        return 200, self._readout(name)
+
+    def _readout(self, name: str) -> dict[str, object]:
+        return readout(self._desk.ledger, find(self._desk.ledger, name)).as_json()
+
+
+def operations(desk: Desk) -> tuple[Operation, ...]:
+    """What can be asked about experiments."""
+    acts = ExperimentActs(desk)
+    root, one = "/api/v1/experiments", "/api/v1/experiments/{experiment}"
+    readout_of = {200: "Its readout."}
+    return (
+        Operation(
+            method="POST", path=root, role=Role.OPERATOR, takes=ExperimentBody, act=acts.start,
+            summary="Compare the variations that the applied plan names; asked for twice it is one experiment.",
+            gives={201: "The readout, empty still.", 200: "That of the experiment that goes on already."},
+        ),
+        Operation(
+            method="GET", path=one, role=Role.VIEWER, act=acts.show, gives=readout_of,
+            summary="Each variation beside the control; a model's name gives its latest experiment.",
+        ),
+        Operation(
+            method="POST", path=f"{one}/end", role=Role.OPERATOR, takes=ReasonBody, act=acts.end, gives=readout_of,
+            summary="End an experiment as it stands; its requests go where they went before.",
+        ),
+    )  # fmt: skip
