@@ -1,0 +1,92 @@
+"""Cells: for one header, every combination of comparisons that some value meets, each with such a value. Pure."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from flows.prover.languages import Language, State, Undecided, language
+from registry.audience import Condition, Match, Present, Range, matches
+from registry.audience_rules import parts
+
+MOST_STATES = 20_000
+"""States of the joint automaton of a header; beyond that its conditions are called undecided."""
+_FIRST = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_EDGES = frozenset({0x20, 0x21, 0x30, 0x3A, 0x41, 0x5B, 0x61, 0x7B, 0x7E, 0xA1})
+"""Where runs of signs that a header can carry begin, and those that read well."""
+
+Comparison = Match | Range
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """A combination of a header's comparisons, and a value for it; None: the header is not sent."""
+
+    value: str | None
+    met: frozenset[Comparison]
+
+
+def comparisons(condition: Condition) -> Iterator[Comparison | Present]:
+    """Every comparison that a condition is made of."""
+    if isinstance(condition, Match | Range | Present):
+        yield condition
+    for part in parts(condition):
+        yield from comparisons(part)
+
+
+def cells(asked: Iterable[Comparison]) -> tuple[Cell, ...]:
+    """The cells of one header, the missing one first, then by length of value. Raises Undecided."""
+    known = tuple(dict.fromkeys(asked))
+    found: dict[frozenset[Comparison], str] = {}
+    for value, met in _walk(tuple(language(each) for each in known)):
+        found.setdefault(frozenset(each for each, is_met in zip(known, met, strict=True) if is_met), value)
+    for met_by, value in found.items():
+        _verify(known, met_by, value)
+    return (Cell(value=None, met=frozenset()), *(Cell(value=value, met=met) for met, value in found.items()))
+
+
+def _walk(languages: tuple[Language, ...]) -> Iterator[tuple[str, tuple[bool, ...]]]:
+    """A shortest value for every state of the joint automaton that a value can end in, and what it meets."""
+    signs = _signs(languages)
+    start = tuple(each.start for each in languages)
+    seen: set[tuple[bool, tuple[State, ...]]] = {(False, start)}
+    queue: deque[tuple[str, tuple[State, ...]]] = deque([("", start)])
+    while queue:
+        value, states = queue.popleft()
+        if not value.endswith((" ", "\t")):
+            yield value, tuple(each.accepts(state) for each, state in zip(languages, states, strict=True))
+        for sign in signs:
+            if sign == " " and not value:
+                continue
+            after = tuple(each.step(state, sign) for each, state in zip(languages, states, strict=True))
+            if (sign == " ", after) not in seen:
+                seen.add((sign == " ", after))
+                queue.append((value + sign, after))
+        if len(seen) > MOST_STATES:
+            raise Undecided("the conditions of one header are too many to be decided together")
+
+
+def _signs(languages: tuple[Language, ...]) -> str:
+    """One sign of every kind that the languages tell apart; letters and digits first, so that values read well."""
+    edges = sorted(_EDGES.union(*(each.signs for each in languages)))
+    can_travel = (edge for edge in edges if 0x20 <= edge < 0x7F or 0xA0 < edge < 0xD800 or 0xE000 <= edge < 0x110000)
+    return "".join(sorted(map(chr, can_travel), key=lambda sign: (_FIRST.find(sign) % 100, sign)))
+
+
+def _verify(known: tuple[Comparison, ...], met: frozenset[Comparison], value: str) -> None:
+    """The evaluator has the last word on every value that is shown to anybody."""
+    for each in known:
+        if matches(each, {each.header: value}) is not (each in met):
+            raise Undecided(f"{value!r} is read differently by the data plane and by this prover")
+
+
+def by_header(conditions: Iterable[Condition]) -> Mapping[str, tuple[Comparison, ...]]:
+    """The comparisons of each header that the conditions ask for, in lower case."""
+    found: dict[str, dict[Comparison, None]] = {}
+    for condition in conditions:
+        for each in comparisons(condition):
+            named = found.setdefault(each.header.lower(), {})
+            if not isinstance(each, Present):
+                named[each] = None
+    return {header: tuple(named) for header, named in found.items()}
