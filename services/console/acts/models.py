@@ -8,6 +8,7 @@ from registry import orders, variations
 from registry.audience_store import known_audience
 from registry.build import Build
 from registry.connections import FALLBACK
+from registry.documents import plan_from_values
 from registry.errors import NotFound
 from registry.plan import Plan
 from registry.standing import standings
@@ -139,7 +140,8 @@ def plan_or_bare(desk: Desk, model: str, variation: str) -> Plan:
     try:
         return desk.plan(model, variation)
     except NotFound:
-        return Plan.model_validate({"model": model, "variation": variation, "steps": [{"weight": 10}]})
+        bare = {"kind": "plan", "model": model, "variation": variation, "steps": [{"weight": 10}]}
+        return plan_from_values(bare, where="deploy")
 
 
 def operations(desk: Desk) -> tuple[Operation, ...]:
