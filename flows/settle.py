@@ -65,6 +65,8 @@ def _trust(shelf: Shelf, rollout: Rollout, candidate: Build, alias: str) -> list
     if rollout.took_over and not rollout.undeployed:
         shelf.set_alias(candidate.ref, alias)
         return [f"alias {alias} -> v{candidate.ref.version}"]
+    if rollout.is_comparison:
+        return []
     if rollout.ending is Ending.ABORTED and alias in candidate.aliases and rollout.stable is not None:
         stable = BuildRef(model=candidate.ref.model, version=rollout.stable)
         shelf.set_alias(stable, alias)

@@ -314,7 +314,7 @@ def _desk(found: Parts, admin_token: str, webhook_secret: str, links: dict[str, 
         resolve=found.resolve,
         builds=found.builds,
         record_outcomes=OutcomeIntake(found).take,
-        requests=lambda rollout: _requests(found, rollout.id, rollout.epoch),
+        requests=lambda rollout: _requests(found, rollout),
         evidence=found.evidence,
         try_out=found.try_out,
         look_at_catalog=lambda: look_at_catalog(found.ledger, found.catalog, found.clock()),
@@ -328,9 +328,12 @@ def _desk(found: Parts, admin_token: str, webhook_secret: str, links: dict[str, 
     )
 
 
-def _requests(found: Parts, rollout: str, epoch: int) -> tuple[int, int] | None:
-    seen = found.telemetry.seen(rollout, epoch)
-    return seen.stable.requests, seen.candidate.requests
+def _requests(found: Parts, rollout: Rollout) -> tuple[int, int] | None:
+    """Requests at the present weight; of a comparison those of the two variations, the control's counted for all."""
+    seen = found.telemetry.seen(rollout.id, rollout.epoch)
+    if rollout.requested.experiment is None:
+        return seen.stable.requests, seen.candidate.requests
+    return found.telemetry.seen(rollout.requested.experiment).stable.requests, seen.candidate.requests
 
 
 def _metrics(found: Parts) -> bytes:

@@ -45,7 +45,8 @@ def start(ledger: Ledger, *, plan: Plan, request: Request, now: datetime) -> tup
 def promote(ledger: Ledger, rollout_id: str, *, actor: str, reason: str, now: datetime) -> Rollout:
     """Promote what a rollout tries. Of a comparison: put its build in the control's place, and end the experiment.
 
-    Gives the rollout that puts it there. The control's build changes first: should this be cut short, the comparisons end because it changed.
+    Gives the rollout that puts it there. The control's build changes first: should this be cut short, the comparisons
+    end because it changed.
     """
     rollout = ledger.rollout(rollout_id)
     if not rollout.is_comparison:
