@@ -320,6 +320,13 @@ def retry(ledger: Ledger, rollout_id: str, *, actor: str, reason: str, now: date
     if asked.strategy == DEPLOY:
         return deploy(ledger, plan=plan, version=asked.version, request=request, now=now).rollout
     if asked.strategy == REPLACE:
+        return replace(ledger, plan=plan, version=asked.version, reason=reason, request=request, now=now).rollout
+    if old.is_comparison:
+        raise Refused(
+            f"rollout {rollout_id} is one comparison of an experiment, which is started as a whole.",
+            fix=f"start the experiment of {asked.model}/{old.plan.variation} as a whole",
+        )
+    if asked.strategy == REPLACE:
         return replace(
             ledger, plan=plan, version=asked.version, reason=reason, request=request, now=now
         ).rollout  # fmt: skip

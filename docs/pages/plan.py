@@ -21,6 +21,9 @@ _ORDER = (
     "PredictionField",
     "GateSpec",
     "Step",
+    "Check",
+    "Shadow",
+    "Experiment",
     "Deadline",
     "Expect",
 )
