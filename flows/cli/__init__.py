@@ -43,6 +43,7 @@ _COMMANDS: tuple[tuple[App, str, str, str], ...] = (
     (app, "builds", "flows.cli.models:builds", "List a model's builds and what they are for."),
     (app, "predict", "flows.cli.models:predict", "Ask a model through the gateway."),
     (app, "outcome", "flows.cli.models:outcome", "Tell what was measured after a prediction."),
+    (app, "explain", "flows.cli.reports:explain", "Why a rollout is where it is, and what would change it."),
     (app, "report", "flows.cli.reports:report", "A rollout's report: what, when, why, on what evidence."),
     (app, "overview", "flows.cli.models:overview", "Show what serves whom."),
     (rollout, "start", "flows.cli.rollouts:start", "Roll a build out by its model's plan."),

@@ -1,4 +1,4 @@
-"""report: what a rollout did, when, why and on what evidence."""
+"""report, explain: what a rollout did, when, why and on what evidence."""
 
 from __future__ import annotations
 
@@ -27,6 +27,22 @@ def report(rollout: Id, file: File = None, *, html: Html = False, output: Output
     else:
         file.write_text(found["html"], encoding="utf-8")
         say(f"written: {file}")
+
+
+def explain(rollout: Id, *, output: Output = Format.TABLE) -> None:
+    """Say why a rollout is where it is: each gate's inputs, interval and threshold, and what would change it."""
+    told = call("GET", f"/api/v1/rollouts/{segment(rollout)}/explanation")
+    emit(told, output, table="\n".join(_explained(told)))
+
+
+def _explained(told: dict[str, Any]) -> Iterator[str]:
+    yield f"{told['rollout']} is {told['state']}: {told['why']}"
+    yield f"next: {told['next']}"
+    for gate in told["gates"]:
+        yield f"\n{gate['metric']} ({gate['kind']}): {gate['verdict']}"
+        for head, key in (("why", "why"), ("inputs", "inputs"), ("interval", "interval"), ("held against", "threshold"),
+                          ("would change it", "change")):  # fmt: skip
+            yield f"  {head:<16} {gate[key]}"
 
 
 def _lines(told: dict[str, Any]) -> Iterator[str]:

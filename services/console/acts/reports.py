@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from registry import orders
-from registry.report import report
+from registry.errors import Refused
+from registry.explanation import explanation
+from registry.report import Report, report
 from services.console.acts.asked import Answer, Asked, Body, Operation, Role
 from services.console.ports import Desk
 
@@ -15,22 +17,50 @@ class ReportActs:
         self._desk = desk
 
     def show(self, asked: Asked, _: Body) -> Answer:
-        desk = self._desk
-        rollout = orders.find(desk.ledger, asked.path["id"])
-        found = report(desk.ledger, rollout, desk.clock(), desk.evidence(rollout))
+        found = self._report(asked)
         if asked.query.get("html") != "1":
             return 200, {"report": found.as_json()}
         from registry.report_page import page
 
         return 200, {"report": found.as_json(), "html": page(found)}
 
+    def explain(self, asked: Asked, _: Body) -> Answer:
+        return 200, explanation(self._report(asked)).as_json()
+
+    def _report(self, asked: Asked) -> Report:
+        desk = self._desk
+        rollout = orders.find(desk.ledger, asked.path["id"])
+        return report(desk.ledger, rollout, desk.clock(), desk.evidence(rollout))
+
+
+    def shadow(self, asked: Asked, _: Body) -> Answer:
+        desk = self._desk
+        rollout = orders.find(desk.ledger, asked.path["id"])
+        found = desk.evidence(rollout).shadow
+        if found is None:
+            raise Refused(
+                f"rollout {rollout.id} is no shadow: it has no pairs of answers.",
+                fix=f"its own evidence: sluice rollout show {rollout.id}",
+            )
+        return 200, found.as_json()
+
 
 def operations(desk: Desk) -> tuple[Operation, ...]:
     """What can be asked about reports."""
+    acts = ReportActs(desk)
     return (
         Operation(
-            method="GET", path="/api/v1/rollouts/{id}/report", role=Role.VIEWER, act=ReportActs(desk).show,
+            method="GET", path="/api/v1/rollouts/{id}/shadow", role=Role.VIEWER, act=ReportActs(desk).shadow,
+            summary="A shadow's pairs of answers: coverage, differences, segments, the worst disagreements.",
+        ),
+        Operation(
+            method="GET", path="/api/v1/rollouts/{id}/report", role=Role.VIEWER, act=acts.show,
             summary="Its report: steps, gates with every look, exposures, timeline.",
             query={"html": "1: with the page as HTML."}, gives={200: "`report`, and `html` where it was asked for."},
+        ),
+        Operation(
+            method="GET", path="/api/v1/rollouts/{id}/explanation", role=Role.VIEWER, act=acts.explain,
+            summary="Why it is where it is: each gate's inputs, interval, threshold, and what would change it.",
+            gives={200: "`state`, `why`, `next`, and `gates` with the reasons of each."},
         ),
     )  # fmt: skip

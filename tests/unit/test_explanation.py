@@ -1,0 +1,71 @@
+"""Why a rollout is where it is: inputs, interval, threshold, and what would change it; and it is true."""
+
+from __future__ import annotations
+
+import re
+
+from registry import orders
+from registry.explanation import Explanation, GateExplanation, explanation
+from registry.report import report
+from tests.acceptance.given import PLAN, Given
+
+
+def told(given: Given) -> Explanation:
+    return explanation(report(given.ledger, given.rollout, given.now))
+
+
+def gate(given: Given, metric: str = "log_loss") -> GateExplanation:
+    return next(each for each in told(given).gates if each.metric == metric)
+
+
+def test_an_undecided_gate_says_how_many_rows_would_do_and_is_about_right() -> None:
+    given = Given(PLAN | {"steps": [{"weight": 50}]}, candidate=0.55)
+    given.ticks()
+    given.runs(2_000)
+    said = gate(given)
+    assert said.verdict == "UNDECIDED"
+    more = int(re.findall(r"about ([\d,]+) more candidate rows", said.change)[0].replace(",", ""))
+    before = given.ledger.looks(given.name, "log_loss")[-1].verdict.candidate_n
+    given.runs(60_000)
+    needed = given.ledger.looks(given.name, "log_loss")[-1].verdict.candidate_n - before
+    assert given.rollout.took_over
+    assert 0.2 < more / needed < 5
+
+
+def test_inputs_interval_and_threshold_are_told() -> None:
+    given = Given()
+    given.ticks()
+    given.runs(500)
+    said = gate(given)
+    assert re.match(r"stable 0\.\d+ over [\d,]+ rows, candidate 0\.\d+ over [\d,]+ rows; higher is worse", said.inputs)
+    assert re.match(
+        r"candidate minus stable [+-]0\.\d+, somewhere in \[.*\] after \d+ looks; .* alpha 0.03", said.interval
+    )
+    assert said.threshold.startswith("a margin of ")
+
+
+def test_failing_is_final() -> None:
+    given = Given(candidate=0.72).runs(30_000)
+    assert gate(given).change.startswith("nothing: failing is final")
+    assert told(given).next == "nothing: it has ended"
+
+
+def test_a_guardrail_never_passes() -> None:
+    given = Given()
+    given.ticks()
+    given.runs(500)
+    assert gate(given, "errors").change == "an interval that shows harm would fail it; a guardrail never passes"
+
+
+def test_what_waits_for_a_person_says_so() -> None:
+    given = Given()
+    given.ticks()
+    orders.pause(given.ledger, given.name, actor="ada", reason="let me look", now=given.now)
+    found = told(given)
+    assert (found.state, found.next) == ("paused", "a person must act: let me look")
+
+
+def test_before_any_look_nothing_is_made_up() -> None:
+    given = Given()
+    given.ticks()
+    assert gate(given).interval == "none yet: no look has compared both arms"
