@@ -34,11 +34,11 @@ class ExperimentActs:
         return (201 if is_new else 200), self._readout(started[0].rollout.requested.experiment or "")
 
     def show(self, asked: Asked, _: Body) -> Answer:
-        return 200, self._readout(asked.path["experiment"])
+        return 200, self._readout(asked.path["id"])
 
     def end(self, asked: Asked, body: ReasonBody) -> Answer:
         desk = self._desk
-        name = find(desk.ledger, asked.path["experiment"])[0].requested.experiment or ""
+        name = find(desk.ledger, asked.path["id"])[0].requested.experiment or ""
         orders_ab.conclude(desk.ledger, name, actor=asked.actor, reason=body.reason, now=desk.clock())
         return 200, self._readout(name)
 
@@ -49,7 +49,7 @@ class ExperimentActs:
 def operations(desk: Desk) -> tuple[Operation, ...]:
     """What can be asked about experiments."""
     acts = ExperimentActs(desk)
-    root, one = "/api/v1/experiments", "/api/v1/experiments/{experiment}"
+    root, one = "/api/v1/experiments", "/api/v1/experiments/{id}"
     readout_of = {200: "Its readout."}
     return (
         Operation(
