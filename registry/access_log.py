@@ -240,6 +240,7 @@ def _misfit(values: tuple[Any, ...]) -> str:
     )
 
 
+@lru_cache(maxsize=4096)
 def _join(*parts: str) -> str:
     return ";".join(quote(part, safe="") for part in parts)
 

@@ -22,7 +22,7 @@ from services.traffic.envoy_limits import Limits
 from services.traffic.envoy_logs import next_rotated
 from services.traffic.envoy_names import BOOTSTRAP_FILE, LIVE, ROUTES, SHADOW, cluster_name, members, mirror_name
 from services.traffic.envoy_routes import route_configuration
-from services.traffic.envoy_validation import Validation
+from services.traffic.envoy_validation import Validation, whole
 from services.traffic.envoy_watched import WatchedFile
 from services.traffic.table import RouteTable
 
@@ -119,7 +119,7 @@ class Envoy:
             self._leaving.note(wanted)
             self._clear_away(wanted)
             return
-        self._validation.check(bootstrap(self.places, self.limits), wanted, route_configuration(table))
+        self._validation.check(table, lambda: self._whole(wanted, table))
         both = {**read_resources(self.places.clusters), **wanted}
         reached = self._clusters.push(self._cluster_file(both), digest(both))
         reached &= self._routes.push(routes, table.version)
@@ -196,6 +196,9 @@ class Envoy:
 
     def _find_binary(self) -> Path:
         return self._binary or find_binary()
+
+    def _whole(self, wanted: dict[str, Resource], table: RouteTable) -> Resource:
+        return whole(bootstrap(self.places, self.limits), wanted, route_configuration(table))
 
     def _cluster_file(self, resources: dict[str, Resource]) -> str:
         return canonical(discovery(resources, digest(resources), _CLUSTER))

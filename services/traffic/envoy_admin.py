@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import threading
 from pathlib import Path
 from urllib.parse import quote
 
@@ -12,11 +13,13 @@ from registry.errors import Unreachable
 
 
 class Admin:
-    """One request, one connection: the admin interface is asked a few times a second at most."""
+    """One connection, kept: a change of weight asks several times. Safe to share between threads."""
 
     def __init__(self, path: Path, *, timeout: float = 5.0) -> None:
         self._path = path
         self._timeout = timeout
+        self._connection: _UnixConnection | None = None
+        self._turn = threading.Lock()
 
     def stats(self, pattern: str) -> dict[str, int | str]:
         """The statistics whose names match a regular expression. Raises Unreachable."""
@@ -28,21 +31,37 @@ class Admin:
         self._ask("POST", path)
 
     def _ask(self, method: str, path: str) -> bytes:
-        connection = _UnixConnection(self._path, self._timeout)
+        with self._turn:
+            try:
+                status, body = self._once(method, path)
+            except (OSError, http.client.HTTPException):  # an Envoy that was started anew closed what was kept
+                status, body = self._anew(method, path)
+        if status != 200:
+            raise Unreachable(f"Envoy's admin interface answered {status} to {path}: {body[:200]!r}.")
+        return body
+
+    def _anew(self, method: str, path: str) -> tuple[int, bytes]:
         try:
-            connection.request(method, path)
-            answer = connection.getresponse()
-            body = answer.read()
+            return self._once(method, path)
         except (OSError, http.client.HTTPException) as error:
             raise Unreachable(
                 f"Envoy's admin socket {self._path} does not answer: {error}.",
                 fix="see whether Envoy runs: sluice status.",
             ) from error
-        finally:
+
+    def _once(self, method: str, path: str) -> tuple[int, bytes]:
+        """Ask over the connection that is there; one that fails is not kept."""
+        connection = self._connection or _UnixConnection(self._path, self._timeout)
+        self._connection = None
+        try:
+            connection.request(method, path)
+            answer = connection.getresponse()
+            body = answer.read()
+        except BaseException:
             connection.close()
-        if answer.status != 200:
-            raise Unreachable(f"Envoy's admin interface answered {answer.status} to {path}: {body[:200]!r}.")
-        return body
+            raise
+        self._connection = connection
+        return answer.status, body
 
 
 class _UnixConnection(http.client.HTTPConnection):

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from registry.errors import RoutesRejected
 from services.traffic.envoy_clusters import Resource
-from services.traffic.envoy_files import canonical, digest, publish
+from services.traffic.envoy_files import canonical, publish
 from services.traffic.envoy_logs import refusal
-from services.traffic.log_format import ASSIGNED_HEADER
+from services.traffic.table import AudienceRoute, RouteTable
 
 _PATIENCE = 10.0
 _REMEMBERED = 1_000
@@ -26,13 +26,15 @@ class Validation:
         self._path = folder / "validated.json"
         self._good: dict[str, None] = {}
 
-    def check(self, bootstrap: Resource, clusters: Mapping[str, Resource], routes: Resource) -> None:
-        """Raises RoutesRejected with Envoy's reason. An Envoy that cannot be asked in time refuses nothing."""
-        config = whole(bootstrap, clusters, routes)
-        found = digest(shape(config))
+    def check(self, table: RouteTable, whole: Callable[[], Resource]) -> None:
+        """Raises RoutesRejected with Envoy's reason. An Envoy that cannot be asked in time refuses nothing.
+
+        `whole` renders the table's configuration, when it must be asked for.
+        """
+        found = shape(table)
         if found in self._good:
             return
-        publish(self._path, canonical(config))
+        publish(self._path, canonical(whole()))
         reason = self._reason()
         if reason is not None:
             raise RoutesRejected(f"Envoy would refuse the routes: {reason} The former ones stay in force.", fix=_FIX)
@@ -62,19 +64,22 @@ def whole(bootstrap: Resource, clusters: Mapping[str, Resource], routes: Resourc
     return {**parts, "static_resources": {"listeners": listeners, "clusters": list(clusters.values())}}
 
 
-def shape(config: object) -> object:
-    """The configuration without what changes from one weight to the next: numbers, marks, and how runs lie."""
-    match config:
-        case {"use_hash_policy": hashed, "clusters": [*runs]}:
-            return {"use_hash_policy": hashed, "clusters": sorted({canonical(shape(run)) for run in runs})}
-        case {"key": key, "value": _} if key == ASSIGNED_HEADER:
-            return None
-        case dict():
-            return {key: shape(value) for key, value in config.items() if key not in ("weight", "numerator")}
-        case list():
-            return [shape(value) for value in config]
-        case _:
-            return config
+def shape(table: RouteTable) -> str:
+    """The table without what changes from one weight to the next: sizes, shares, marks, and how the runs lie."""
+    models = [
+        (model.model, model.unit, model.timeout, [_audience(each) for each in model.audiences])
+        for model in table.models
+    ]
+    return repr((models, table.endpoints))
+
+
+def _audience(audience: AudienceRoute) -> tuple[object, ...]:
+    targets = {
+        (part.target.assigned.variation, part.target.assigned.build, part.target.fallback or "")
+        for part in audience.slices
+    }
+    mirrors = [(each.assigned.build, each.of, each.segments) for each in audience.mirrors]
+    return audience.name, audience.condition, audience.salt, sorted(targets), mirrors
 
 
 def _with_routes(listener: Resource, routes: Resource) -> Resource:

@@ -34,8 +34,8 @@ def endpoints(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoints]:
 
 @pytest.fixture
 def envoy(tmp_path: Path) -> Iterator[Gateway]:
-    """Bodies come at once here, so a build that left is done with soon."""
-    with gateway(tmp_path, limits=Limits(receive_seconds=0.5)) as running:
+    """Bodies come within seconds here, so a build that left is done with soon."""
+    with gateway(tmp_path, limits=Limits(receive_seconds=3.0)) as running:
         yield running
 
 
