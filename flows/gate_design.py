@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from flows.stats.trial import Design, Kind, Rung
-from registry.metric import LEVELS, Worse, exceedance_name, level_name
+from registry.metric import LEVELS, Worse, capped_name, exceedance_name, level_name
 from registry.plan import GateSpec, MetricSpec, Plan, Source
 from registry.rollout import FULL
 
@@ -54,6 +54,9 @@ class Question:
     tolerance: float | None = None
     """Of predictions: how far the share above a quantile of stable's may move; then nothing else is asked."""
 
+    is_capped: bool = False
+    """Values beyond a declared cap count as it; how many, is told."""
+
     @property
     def levels(self) -> tuple[float, ...]:
         """The quantiles of stable's predictions at which the candidate's are compared."""
@@ -65,7 +68,8 @@ class Question:
         threshold."""
         moved = (rung.margin for rung in self.design.rungs if self.moves_threshold and rung.margin > 0)
         levels = (level_name(self.metric, level) for level in self.levels)
-        return (self.metric, *levels, *(exceedance_name(self.metric, margin) for margin in moved))
+        capped = (capped_name(self.metric),) if self.is_capped else ()
+        return (self.metric, *capped, *levels, *(exceedance_name(self.metric, margin) for margin in moved))
 
 
 def question(plan: Plan, gate: GateSpec) -> Question:
@@ -87,6 +91,7 @@ def question(plan: Plan, gate: GateSpec) -> Question:
         assigns_rows=plan.unit is None,
         below=gate.below,
         tolerance=spec.tolerated if spec.source is Source.PREDICTION else None,
+        is_capped=spec.cap is not None,
     )
 
 

@@ -6,7 +6,7 @@ from flows.gate_fold import State
 from flows.stats.cap import CapTest
 from flows.stats.intervals import Estimate, estimate
 from flows.stats.trial import Kind, Trial
-from registry.metric import Arm, level_name
+from registry.metric import Arm, capped_name, level_name
 from registry.plan import GateSpec, Plan
 from registry.units import format_share
 from registry.verdict import Answer, Verdict
@@ -25,7 +25,7 @@ def say(*, plan: Plan, gate: GateSpec, guardrail: bool, step: int, k: int, state
     return Verdict(
         metric=gate.metric,
         answer=answer,
-        reason=reason,
+        reason=reason + _capped_share(state),
         step=step,
         k=k,
         guardrail=guardrail,
@@ -111,6 +111,15 @@ def _doubt(state: State) -> str | None:
             shown, most = format_share(round(share, 3)), format_share(_MOST_MISSING)
             return f"{tally.missing} values of {arm} are missing ({shown}; at most {most} is trusted)"
     return None
+
+
+def _capped_share(state: State) -> str:
+    """How many values count as the declared cap, where there is one."""
+    tallies = [state.counted(arm, capped_name(state.asked.metric)) for arm in Arm]
+    if not any(tally.n for tally in tallies):
+        return ""
+    shares = [format_share(round(tally.total / tally.n, 4)) if tally.n else "none" for tally in tallies]
+    return f"; capped: {shares[0]} of stable's values, {shares[1]} of the candidate's"
 
 
 def _ruled_out(trial: Trial) -> tuple[float, ...]:

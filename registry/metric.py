@@ -126,6 +126,11 @@ def exceedance_name(metric: str, margin: float) -> str:
     return metric if margin == 0 else f"{metric}>{margin:g}"
 
 
+def capped_name(metric: str) -> str:
+    """The derived 0/1 metric "value beyond the declared cap" of a metric that has one."""
+    return f"{metric}^capped"
+
+
 def difference_name(metric: str) -> str:
     """The derived metric "candidate minus stable on the same request" of a metric that a shadow compares."""
     return f"{metric}~paired"

@@ -18,8 +18,8 @@ def of_request(exposure: Exposure, measures: Measures) -> Iterator[tuple[str, fl
         duration = exposure.duration
         for metric, limit in measures.limits:
             yield metric, None if duration is None else float(duration > limit)
-        for metric in measures.means:
-            yield metric, None if duration is None else duration / 1e6
+        for metric, cap in measures.means:
+            yield metric, None if duration is None else min(duration / 1e6, cap)
     yield from of_answer(exposure, measures)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from registry.metric import capped_name
 from registry.plan import MetricSpec
 from services.telemetry.counts import Count
 from services.telemetry.exposure import Exposure
@@ -53,6 +54,12 @@ class Findings:
         self.counts[Count.SCORED] += 1
         self.counts[Count.MISSING] += value is None
         self.counts[Count.TRUNCATED] += result is Missing.TRUNCATED
+        self.keep(outcome, metric, side, unit, value, due)
+
+    def keep(
+        self, outcome: int, metric: str, side: Side, unit: str | None, value: float | None, due: int | None
+    ) -> None:
+        """Add a value to the tallies, or keep it until `due`."""
         if due is None:
             self.sheet.take_late(side, unit, metric, value)
             return
@@ -84,9 +91,13 @@ def judge(
         return
     unit = (exposure.unit or "") if spec.by_unit else None
     for name, metric in metrics:
-        due = exposure.at + round(metric.matures_after * 1e6)
+        matures = exposure.at + round(metric.matures_after * 1e6)
+        due = matures if matures > now else None
         result = _score(name, metric, summary, outcome)
-        found.enter(outcome.pk, name, exposure.side, unit, result, due if due > now else None)
+        found.enter(outcome.pk, name, exposure.side, unit, result, due)
+        if metric.cap is not None and not isinstance(result, Missing):
+            is_capped = float(abs(result) >= abs(metric.cap))
+            found.keep(outcome.pk, capped_name(name), exposure.side, unit, is_capped, due)
     found.move(outcome.pk, State.SCORED, outcome.number, Count.JOINED)
 
 

@@ -116,11 +116,11 @@ class Sheet:
         for metric, limit in measures.limits:
             above = len(durations) - bisect_right(durations, limit)
             self._take_binary(side, metric, len(durations), above, missing=requests.timeless)
-        for metric in measures.means:
+        for metric, cap in measures.means:
             cell = self._cell(side, metric)
             cell.missing += requests.timeless
             for duration in requests.durations:
-                cell.take(duration / 1e6)
+                cell.take(min(duration / 1e6, cap))
 
     def rows(self) -> list[dict[str, Any]]:
         """Rows for the table of tallies, in order of their keys."""

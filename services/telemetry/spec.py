@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from registry.metric import exceedance_name
+from registry.metric import capped_name, exceedance_name
 from registry.plan import MetricSpec, PredictionField, Score, Source, thresholds_of
 
 
@@ -32,7 +33,8 @@ class RolloutSpec:
     @cached_property
     def measures(self) -> Measures:
         """What is tallied of every request, compiled for speed."""
-        statuses, means, contracts = [], [], []
+        statuses, contracts = [], []
+        means: list[tuple[str, float]] = []
         limits: list[tuple[str, float]] = []
         predictions: list[Predicted] = []
         for name, metric in self.metrics.items():
@@ -42,7 +44,8 @@ class RolloutSpec:
                 case Source.LATENCY if metric.quantile is not None:
                     limits += self._limits(name)
                 case Source.LATENCY:
-                    means.append(name)
+                    means.append((name, math.inf if metric.cap is None else metric.cap))
+                    limits += [] if metric.cap is None else [(capped_name(name), metric.cap * 1e6)]
                 case Source.CONTRACT:
                     contracts.append(name)
                 case Source.PREDICTION:
@@ -94,8 +97,8 @@ class Measures:
 
     statuses: tuple[str, ...]
     """1 where the assigned build failed or the client left, else 0."""
-    means: tuple[str, ...]
-    """Duration in seconds."""
+    means: tuple[tuple[str, float], ...]
+    """Duration in seconds, at most the cap; infinite: there is none."""
     limits: tuple[tuple[str, float], ...]
     """1 where the duration is above the limit in microseconds, else 0."""
     contracts: tuple[str, ...] = ()

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from flows import gate
-from registry.metric import Arm, Stratum, Tally, TallyRow, exceedance_name
+from registry.metric import Arm, Stratum, Tally, TallyRow, capped_name, exceedance_name
 from registry.plan import Plan
 from registry.verdict import Answer, Look, Verdict
 
@@ -296,3 +296,26 @@ def test_an_uneven_batch_of_rows_is_the_same_look() -> None:
     rows = list(traffic(20, 0.5, 0.5))[-1]
     once, shuffled = take([], rows), take([], rows[::-1])
     assert once == shuffled
+
+
+def test_how_many_values_count_as_the_declared_cap_is_told() -> None:
+    cost = {"source": "outcome", "outcome": "cost", "score": "outcome", "cap": 9.0}
+    plan = Plan.model_validate(
+        {"model": "m", "metrics": {"cost": cost}, "steps": [{"weight": 50}],
+         "gates": [{"metric": "cost", "alpha": 0.03, "margin": "20%"}]}
+    )  # fmt: skip
+    assert gate.metrics_needed(plan) == ("cost", capped_name("cost"))
+    of_all = tally(np.arange(1000) % 10.0)
+    values = [dataclasses.replace(row, tally=of_all) for row in count_rows("cost", (0, 1), (0, 1))]
+
+    def reason(rows: Sequence[TallyRow]) -> str:
+        look = gate.next_look(
+            rollout="r1", plan=plan, gate=plan.gates[0], guardrail=False, step=0, looks=[], rows=rows, watermark=0,
+            at=AT,
+        )  # fmt: skip
+        assert look is not None
+        return look.verdict.reason
+
+    capped = count_rows(capped_name("cost"), (100, 1000), (25, 1000))
+    assert reason([*values, *capped]).endswith("; capped: 10% of stable's values, 2.5% of the candidate's")
+    assert "capped" not in reason(values)
