@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from flows.prover.languages import Language, State, Undecided, language
 from registry.audience import Condition, Match, Present, Range, matches
@@ -13,8 +14,14 @@ from registry.audience_rules import parts
 MOST_STATES = 20_000
 """States of the joint automaton of a header; beyond that its conditions are called undecided."""
 _FIRST = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-_EDGES = frozenset({0x20, 0x21, 0x30, 0x3A, 0x41, 0x5B, 0x61, 0x7B, 0x7E, 0xA1})
-"""Where runs of signs that a header can carry begin, and those that read well."""
+_EDGES = frozenset({0x20, 0x21, ord("a")})
+"""Where runs of signs that a header can carry begin, and one that reads well."""
+_TRAVEL = ((0x09, 0x0A), (0x20, 0x7F), (0xA1, 0xD800), (0xE000, 0x110000))
+"""The signs that a header can carry and that are text."""
+BLANKS = (" ", "\t")
+"""What HTTP takes off both ends of a value."""
+_HIGH = 0xA1
+"""The first sign after those that are no text."""
 
 Comparison = Match | Range
 
@@ -35,9 +42,9 @@ def comparisons(condition: Condition) -> Iterator[Comparison | Present]:
         yield from comparisons(part)
 
 
-def cells(asked: Iterable[Comparison]) -> tuple[Cell, ...]:
-    """The cells of one header, the missing one first, then by length of value. Raises Undecided."""
-    known = tuple(dict.fromkeys(asked))
+@lru_cache(maxsize=256)
+def cells(known: tuple[Comparison, ...]) -> tuple[Cell, ...]:
+    """The cells of one header's comparisons, the missing one first, then by length of value. Raises Undecided."""
     found: dict[frozenset[Comparison], str] = {}
     for value, met in _walk(tuple(language(each) for each in known)):
         found.setdefault(frozenset(each for each, is_met in zip(known, met, strict=True) if is_met), value)
@@ -54,14 +61,15 @@ def _walk(languages: tuple[Language, ...]) -> Iterator[tuple[str, tuple[bool, ..
     queue: deque[tuple[str, tuple[State, ...]]] = deque([("", start)])
     while queue:
         value, states = queue.popleft()
-        if not value.endswith((" ", "\t")):
+        if not value.endswith(BLANKS):
             yield value, tuple(each.accepts(state) for each, state in zip(languages, states, strict=True))
         for sign in signs:
-            if sign == " " and not value:
+            is_blank = sign in BLANKS
+            if is_blank and not value:
                 continue
             after = tuple(each.step(state, sign) for each, state in zip(languages, states, strict=True))
-            if (sign == " ", after) not in seen:
-                seen.add((sign == " ", after))
+            if (is_blank, after) not in seen:
+                seen.add((is_blank, after))
                 queue.append((value + sign, after))
         if len(seen) > MOST_STATES:
             raise Undecided("the conditions of one header are too many to be decided together")
@@ -69,9 +77,10 @@ def _walk(languages: tuple[Language, ...]) -> Iterator[tuple[str, tuple[bool, ..
 
 def _signs(languages: tuple[Language, ...]) -> str:
     """One sign of every kind that the languages tell apart; letters and digits first, so that values read well."""
-    edges = sorted(_EDGES.union(*(each.signs for each in languages)))
-    can_travel = (edge for edge in edges if 0x20 <= edge < 0x7F or 0xA0 < edge < 0xD800 or 0xE000 <= edge < 0x110000)
-    return "".join(sorted(map(chr, can_travel), key=lambda sign: (_FIRST.find(sign) % 100, sign)))
+    edges = _EDGES.union(*(each.signs for each in languages))
+    edges |= {_HIGH} if any(0x7E < edge < _HIGH for edge in edges) else set()
+    can_travel = [chr(edge) for edge in edges if any(low <= edge < high for low, high in _TRAVEL)]
+    return "".join(sorted(can_travel, key=lambda sign: (_FIRST.find(sign) % 100, sign)))
 
 
 def _verify(known: tuple[Comparison, ...], met: frozenset[Comparison], value: str) -> None:

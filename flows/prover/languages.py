@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Protocol
 
 from registry.audience import Match, Operator, Range
@@ -37,6 +37,7 @@ class Language(Protocol):
     def accepts(self, state: State) -> bool: ...
 
 
+@lru_cache(maxsize=1024)
 def language(condition: Match | Range) -> Language:
     """The language of a comparison. Raises Undecided for what this prover cannot read."""
     match condition:

@@ -152,6 +152,7 @@ def test_a_witness_can_travel_as_a_header() -> None:
     assert found is not None
     assert found["p"] == found["p"].strip()
     assert matches(blank, found)
+    assert witness(exact("p", "a\tb")) == {"p": "a\tb"}
 
 
 def test_what_the_fallback_gets_is_shown_by_a_request() -> None:
