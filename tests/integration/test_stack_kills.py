@@ -45,6 +45,11 @@ def kill_worker_and_flow(stack: Stack, view: dict) -> None:
         process.kill()
 
 
+def kill_mlflow_and_prefect(stack: Stack, view: dict) -> None:
+    for name in ("mlflow", "prefect"):
+        kill(stack.pid(name))
+
+
 @pytest.mark.parametrize(
     ("victim", "failures"),
     [
@@ -55,8 +60,9 @@ def kill_worker_and_flow(stack: Stack, view: dict) -> None:
         (kill_program("console"), 0),
         (kill_program("envoy"), None),
         (kill_candidate, 0),
+        pytest.param(kill_mlflow_and_prefect, 0, marks=pytest.mark.soak),
     ],
-    ids=["keeper", "flow", "worker-and-flow", "collector", "console", "envoy", "candidate"],
+    ids=["keeper", "flow", "worker-and-flow", "collector", "console", "envoy", "candidate", "mlflow-and-prefect"],
 )
 def test_a_rollout_survives(stack: Stack, victim: Callable[[Stack, dict], None], failures: int | None) -> None:
     version = stack.register()

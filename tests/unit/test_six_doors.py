@@ -1,0 +1,180 @@
+"""Six doors at once, each with its own connection to one SQLite ledger: one rollout; two drivers forced: one step."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from starlette.testclient import TestClient
+
+from flows.drivers import Unchanged, _start
+from flows.forms import StartForm
+from flows.lease import held
+from flows.ramp import Authority, tick
+from registry import orders
+from registry.build import BuildRef
+from registry.catalog.memory import MemoryCatalog
+from registry.errors import LedgerConflict
+from registry.facts import Packed, Ready, StepEntered
+from registry.ledger import Applied
+from registry.ledger.sql import SqlLedger
+from registry.metric import TallyRow
+from registry.orders import Request
+from registry.plan import Plan, Strategy
+from registry.rollout import Phase
+from services.console.app import create
+from services.keeper.doors import look_at_catalog
+from tests.unit.console_office import BEARER, Office
+from tests.unit.test_console import DELIVERY, signed
+
+PLAN = Plan.model_validate({"model": "m", "steps": [{"weight": 10}], "trigger": {"alias": "candidate"}})
+WHO = Request(actor="ada", cause="cli")
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Town:
+    """A ledger on disk, a catalog, and every way to ask for a rollout."""
+
+    def __init__(self, folder: Path) -> None:
+        self.url, self.catalog = f"sqlite:///{folder / 'ledger.db'}", MemoryCatalog()
+        for _ in range(3):
+            self.catalog.register("m")
+        self.ledger = self.connect()
+        applied = Applied(kind="plan", name="m/default", body=PLAN.document(), digest=PLAN.digest, actor="a", at=now())
+        self.ledger.apply(applied)
+        first = orders.deploy(self.ledger, plan=PLAN, version="1", request=WHO, now=now()).rollout
+        self.ready(first.id)
+        orders.complete(self.ledger, first.id, now())
+
+    def connect(self) -> SqlLedger:
+        return SqlLedger(self.url)
+
+    def ready(self, name: str) -> None:
+        for fact in (Packed(bento="b", bento_digest="b", model_digest="m"), Ready(version="x")):
+            orders.append(self.ledger, name, lambda _, fact=fact: fact, now())
+
+    def client(self) -> TestClient:
+        ledger = self.connect()
+        look = lambda: look_at_catalog(ledger, self.catalog, now())  # noqa: E731
+        desk = dataclasses.replace(Office().desk, ledger=ledger, plan=lambda *_: PLAN, look_at_catalog=look)
+        return TestClient(create(desk, hosts=["127.0.0.1"]), base_url="http://127.0.0.1")
+
+    def doors(self, version: str) -> dict[str, Callable[[], object]]:
+        """Each door with everything that it needs, ready to be opened."""
+        console, webhook = self.client(), self.client()
+        poll, watch, cli, flow = (self.connect() for _ in range(4))
+        found = SimpleNamespace(ledger=flow, catalog=self.catalog, clock=now, plan=lambda *_: PLAN)
+        form = StartForm(model="m", build=version)
+        asked = {"model": "m", "build": version}
+        return {
+            "console": lambda: console.post("/api/v1/rollouts", headers=BEARER, json=asked).raise_for_status(),
+            "webhook": lambda: webhook.post(
+                "/webhooks/mlflow", content=DELIVERY, headers=signed(DELIVERY, name=f"d-{version}")
+            ).raise_for_status(),
+            "poll": lambda: look_at_catalog(poll, self.catalog, now()),
+            "watch": lambda: look_at_catalog(watch, self.catalog, now()),
+            "cli": lambda: orders.start(cli, plan=PLAN, version=version, request=WHO, now=now()),
+            "prefect": lambda: _start(found, form, Strategy.CANARY),
+        }
+
+
+@pytest.fixture
+def town(tmp_path: Path) -> Town:
+    return Town(tmp_path)
+
+
+def at_once(doors: dict[str, Callable[[], object]]) -> None:
+    """Open all of them in the same moment; every one must answer."""
+    line = threading.Barrier(len(doors))
+
+    def opened(door: Callable[[], object]) -> None:
+        line.wait()
+        door()
+
+    with ThreadPoolExecutor(len(doors)) as pool:
+        for done in [pool.submit(opened, door) for door in doors.values()]:
+            done.result()
+
+
+def test_six_doors_at_once_make_one_rollout(town: Town) -> None:
+    for version in ("2", "3"):
+        town.catalog.set_alias(BuildRef(model="m", version=version), "candidate")
+        at_once(town.doors(version))
+        of_version = [r for r in town.ledger.rollouts() if r.requested.version == version]
+        assert len(of_version) == 1
+    assert [r.phase for r in town.ledger.rollouts()] == [Phase.ENDED, Phase.LAUNCHING, Phase.QUEUED]
+
+
+@pytest.mark.parametrize("door", ["console", "webhook", "poll", "watch", "cli", "prefect"])
+def test_each_door_alone_makes_the_same_rollout(town: Town, door: str) -> None:
+    town.catalog.set_alias(BuildRef(model="m", version="2"), "candidate")
+    town.doors("2")[door]()
+    (rollout,) = (r for r in town.ledger.rollouts() if r.requested.version == "2")
+    expected = orders.rollout_id(rollout.requested, 0)
+    assert rollout.id == expected
+
+
+def test_a_lost_webhook_is_found_by_the_next_poll(town: Town) -> None:
+    doors = town.doors("2")
+    assert doors["poll"]() == ()
+    town.catalog.set_alias(BuildRef(model="m", version="2"), "candidate")
+    assert len(doors["poll"]()) == 1  # type: ignore[arg-type]
+
+
+def test_a_schedule_does_not_try_an_aborted_version_again_and_a_name_does(town: Town) -> None:
+    flow = SimpleNamespace(ledger=town.ledger, catalog=town.catalog, clock=now, plan=lambda *_: PLAN)
+    name = _start(flow, StartForm(model="m"), Strategy.CANARY)
+    orders.abort(town.ledger, name, actor="ada", reason="no", now=now())
+    with pytest.raises(Unchanged, match="ended before"):
+        _start(flow, StartForm(model="m"), Strategy.CANARY)
+    with pytest.raises(Unchanged, match="stable already"):
+        _start(flow, StartForm(model="m", build="1"), Strategy.CANARY)
+    assert _start(flow, StartForm(model="m", build="3"), Strategy.CANARY) != name
+
+
+class NoTallies:
+    """Telemetry that has seen nothing."""
+
+    def tallies(self, rollout: str) -> tuple[int, tuple[TallyRow, ...]]:
+        return 0, ()
+
+    def progress(self, rollout: str, epoch: int) -> int:
+        return 0
+
+    def stable_quantile(self, model: str, version: str, q: float) -> tuple[float, int] | None:
+        return None
+
+
+def test_two_drivers_forced_on_a_rollout_take_one_step(town: Town) -> None:
+    name = orders.start(town.ledger, plan=PLAN, version="2", request=WHO, now=now()).rollout.id
+    town.ready(name)
+
+    def drive(ledger: SqlLedger) -> Callable[[], object]:
+        def once() -> object:
+            try:
+                return tick(ledger, NoTallies(), name, now(), Authority.ADVANCE)
+            except LedgerConflict as conflict:
+                return conflict
+
+        return once
+
+    at_once({f"driver {n}": drive(town.connect()) for n in range(4)})
+    facts = [entry.fact for entry in town.ledger.entries(name)]
+    assert sum(isinstance(fact, StepEntered) for fact in facts) == 1
+
+
+def test_a_second_driver_is_told_that_another_works(town: Town) -> None:
+    name = orders.start(town.ledger, plan=PLAN, version="2", request=WHO, now=now()).rollout.id
+    with held(town.ledger, name, "one", now) as mine, held(town.connect(), name, "two", now) as also_mine:
+        assert (mine, also_mine) == (True, False)
+    with held(town.ledger, name, "two", now) as mine:
+        assert mine
