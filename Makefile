@@ -8,7 +8,7 @@ WORKERS ?= 2
 PYTEST  := $(BIN)/python -m pytest -q
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check quick slow lock bench bench-gate soak docs clean
+.PHONY: help setup demo test check quick slow lock bench bench-gate soak mutate docs clean
 
 help:  ## Show the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 10
@@ -56,6 +56,9 @@ bench-gate: setup  ## Print the gate next to six other methods, simulated in the
 
 soak: setup  ## Run what takes minutes: long simulations of the gate, a thousand changes of traffic.
 	$(PYTEST) -n $(WORKERS) -m soak tests
+
+mutate: setup  ## Change flows/stats in a thousand ways and count what no fast test notices. FILES=... for some.
+	$(BIN)/python .ci/mutate.py $(or $(FILES),$(wildcard flows/stats/*.py))
 
 docs: setup  ## Write the generated pages of docs/.
 	$(BIN)/python -m docs.generate
