@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Annotated
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from registry.errors import InvalidDocument, SluiceError
 
@@ -26,12 +27,14 @@ schema = App(name="schema", help="JSON Schema of the documents, for editors.")
 token = App(name="token", help="Give others access to the console, and take it back.")
 notify = App(name="notify", help="Where notifications go, and whether they arrive.")
 experiment = App(name="experiment", help="Compare variations that share an audience.")
+shadow = App(name="shadow", help="Two answers to each request, compared.")
 gate = App(name="gate", help="Judge recorded or synthetic data without a running system.")
 _COMMANDS: tuple[tuple[App, str, str, str], ...] = (
     (app, "up", "flows.cli.host:up", "Start everything on this machine and wait until it is ready."),
     (app, "down", "flows.cli.host:down", "Drain and stop everything that up started, and nothing else."),
     (app, "status", "flows.cli.host:status", "Show what runs, and where."),
     (app, "doctor", "flows.cli.host:doctor", "Check this machine and everything sluice needs."),
+    (app, "logs", "flows.cli.logs:logs", "Show what the parts wrote, by rollout or by part."),
     (app, "env", "flows.cli.host:env", "Print export lines for MLflow, Prefect and sluice."),
     (app, "validate", "flows.cli.documents:validate", "Check documents; every error at once."),
     (app, "certify", "flows.cli.gate:certify", "See that a plan's gates stop harm and let good candidates pass."),
@@ -61,6 +64,7 @@ _COMMANDS: tuple[tuple[App, str, str, str], ...] = (
     (experiment, "show", "flows.cli.experiments:show", "Show each variation beside the control."),
     (experiment, "end", "flows.cli.experiments:end", "End an experiment as it stands."),
     (audience, "apply", "flows.cli.audiences:apply", "Apply audiences; idempotent by name."),
+    (audience, "check", "flows.cli.audiences:check", "Prove which audiences overlap or can never be reached."),
     (audience, "list", "flows.cli.audiences:list_", "List audiences and who uses them."),
     (audience, "show", "flows.cli.audiences:show", "Show one audience."),
     (audience, "delete", "flows.cli.audiences:delete", "Delete an audience that nobody uses."),
@@ -71,22 +75,44 @@ _COMMANDS: tuple[tuple[App, str, str, str], ...] = (
     (notify, "set", "flows.cli.notify:set_", "Keep the address of a notification."),
     (notify, "list", "flows.cli.notify:list_", "List notifications and whether they have an address."),
     (notify, "test", "flows.cli.notify:try_", "Send a trial message."),
+    (shadow, "show", "flows.cli.shadow:show", "Show what a shadow's pairs of answers say."),
+    (shadow, "replay", "flows.cli.shadow:replay", "Run a build over captured requests, and compare."),
     (schema, "plan", "flows.cli.documents:plan_schema", "Print the JSON Schema of a plan."),
     (token, "give", "flows.cli.tokens:give", "Make a token with a role; shown once."),
     (token, "list", "flows.cli.tokens:list_", "List who has a token."),
     (token, "revoke", "flows.cli.tokens:revoke", "Take a token back at once."),
     (gate, "replay", "flows.cli.gate:replay", "JSON lines in, one verdict per look out."),
 )
-for group in (rollout, experiment, audience, variation, schema, token, notify, gate):
+for group in (rollout, experiment, audience, variation, shadow, schema, token, notify, gate):
     app.command(group)
 for group, name, target, help_text in _COMMANDS:
     group.command(target, name=name, help=help_text)
 
 
+DryRun = Annotated[bool, Parameter(negative=(), help="Tell what the command would append, and append nothing.")]
+
+
+@app.meta.default
+def launch(*words: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)], dry_run: DryRun = False) -> object:
+    """Run a command, or try it."""
+    if not dry_run:
+        return app(words, print_error=True, exit_on_error=False, result_action="return_value")
+    from flows.cli.reach import DRY_RUN, Tried
+    from flows.cli.trying import refuse_untried, told
+
+    refuse_untried(words)
+    DRY_RUN.set(True)
+    try:
+        return app(words, print_error=True, exit_on_error=False, result_action="return_value")
+    except Tried as tried:
+        print(told(tried.answer))
+        return 0
+
+
 def main() -> None:
     """Run the command line; every expected error is one line with its fix, a traceback only with SLUICE_DEBUG."""
     try:
-        code = app(print_error=True, exit_on_error=False, result_action="return_value")
+        code = app.meta(print_error=True, exit_on_error=False, result_action="return_value")
     except SluiceError as error:
         if os.environ.get("SLUICE_DEBUG"):
             raise

@@ -8,6 +8,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping
+from contextvars import ContextVar
 from typing import Any
 
 from registry import errors
@@ -15,13 +16,33 @@ from registry.errors import SluiceError, Unreachable
 from registry.settings import Settings
 
 SECONDS = 30.0
+DRY_RUN: ContextVar[bool] = ContextVar("dry_run", default=False)
+"""Whether acts are only tried: `sluice --dry-run`."""
+
+
+class Tried(Exception):  # not an error: the end of a command that was only tried
+    """What an act would have done."""
+
+    def __init__(self, answer: dict[str, Any]) -> None:
+        super().__init__("tried")
+        self.answer = answer
 
 
 def call(method: str, path: str, body: object = None, query: Mapping[str, str | None] | None = None) -> Any:
     """Ask for an act and return its answer. Raises the act's own error, whichever way it was reached."""
     settings = Settings.read()
-    api = settings.api()
     words = {name: value for name, value in (query or {}).items() if value is not None}
+    is_tried = DRY_RUN.get() and method != "GET"
+    if is_tried:
+        words["dry_run"] = "1"
+    answer = _answer(settings, method, path, body, words)
+    if is_tried:
+        raise Tried(answer)
+    return answer
+
+
+def _answer(settings: Settings, method: str, path: str, body: object, words: dict[str, str]) -> Any:
+    api = settings.api()
     if api is None and not settings.has_ledger():
         raise Unreachable(f"nothing runs and nothing is recorded in {settings.state}.", fix="sluice up")
     if api is not None:
@@ -87,6 +108,11 @@ def _on_ledger(method: str, path: str, body: object, query: Mapping[str, str]) -
     from services.console.acts import Asked, find
 
     behind = desk_without_doors()
+    if "dry_run" in query:
+        from services.console.dry_run import dry_run
+
+        words = {name: value for name, value in query.items() if name != "dry_run"}
+        return dry_run(behind, method, path, Asked(actor=actor(), door="cli", query=words, body=body))[1]
     operation, names = find(behind, method, path)
     _, answer = operation.run(Asked(actor=actor(), door="cli", path=names, query=query, body=body))
     return json.loads(json.dumps(answer))

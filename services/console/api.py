@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from registry.errors import SluiceError, UsageError
 from services.console.acts import Asked, Operation, table
+from services.console.dry_run import dry_run
 from services.console.events import events
 from services.console.openapi import document
 from services.console.ports import Desk
@@ -34,18 +35,21 @@ def routes(desk: Desk) -> list[Route]:
         return JSONResponse(told)
 
     return [
-        *(Route(it.path, _endpoint(it, recorder), methods=[it.method]) for it in operations),
+        *(Route(it.path, _endpoint(desk, it, recorder), methods=[it.method]) for it in operations),
         Route("/api/v1/events", events(desk.ledger), methods=["GET"]),
         Route("/api/v1/openapi.json", openapi, methods=["GET"]),
     ]
 
 
-def _endpoint(operation: Operation, recorder: Recorder) -> Callable[[Request], Awaitable[Response]]:
+def _endpoint(desk: Desk, operation: Operation, recorder: Recorder) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
         caller: Caller = request.state.caller
         try:
             allow(caller, operation)
             asked = await _asked(request, caller)
+            if operation.method != "GET" and request.query_params.get("dry_run"):
+                _, tried = await run_in_threadpool(dry_run, desk, operation.method, request.url.path, asked)
+                return JSONResponse(tried)
             key = request.headers.get("idempotency-key")
             status, text = await run_in_threadpool(recorder.run, operation, asked, caller, key, request.url.path)
         except SluiceError as error:
@@ -61,7 +65,7 @@ async def _asked(request: Request, caller: Caller) -> Asked:
         actor=caller.name,
         door="cli" if request.headers.get("x-sluice-door") == "cli" else "console",
         path=request.path_params,
-        query={name: value for name, value in request.query_params.items() if name != "form"},
+        query={name: value for name, value in request.query_params.items() if name not in ("form", "dry_run")},
         body=await _body(request),
         if_match=request.headers.get("if-match"),
     )

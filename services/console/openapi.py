@@ -72,9 +72,10 @@ def _path_parameters(it: Operation) -> list[dict[str, Any]]:
 
 
 def _query_parameters(it: Operation) -> list[dict[str, Any]]:
+    tried = {} if it.method == "GET" else {"dry_run": "1: tell what would be appended, and append nothing."}
     return [
         {"name": name, "in": "query", "required": False, "description": words, "schema": {"type": "string"}}
-        for name, words in it.query.items()
+        for name, words in {**it.query, **tried}.items()
     ]
 
 

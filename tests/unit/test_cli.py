@@ -13,6 +13,8 @@ import pytest
 from flows.cli.output import columns
 from flows.cli.rollouts import _exit_code
 from flows.cli.tree import head, tree
+from registry.ledger.sql import SqlLedger
+from tests.acceptance.given import Given
 
 HEAVY = ("mlflow", "prefect", "bentoml", "pandas", "scipy", "numpy", "sqlalchemy")
 PLAN = """\
@@ -155,3 +157,19 @@ def test_a_first_build_shows_no_empty_arm_and_no_counts() -> None:
 
 def test_columns_align_and_show_nothing_as_a_dash() -> None:
     assert columns(("A", "BB"), [(1, None), (100, "x")]) == "A    BB\n1    -\n100  x"
+
+
+def test_a_dry_run_tells_what_would_happen_and_nothing_happens(tmp_path: Path, plan: Path) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    ledger = SqlLedger(f"sqlite:///{state / 'ledger.db'}")
+    given = Given(ledger=ledger)
+    given.ticks()
+    before = ledger.position()
+    seen, out, _ = run(state, "rollout", "abort", given.name, "--reason", "seen enough", "--dry-run")
+    assert seen["code"] == 0
+    assert out.startswith(f"would append to {given.name}: Aborted actor=")
+    assert "reason=seen enough" in out
+    assert ledger.position() == before
+    seen, _, err = run(state, "--dry-run", "apply", "-f", str(plan))
+    assert (seen["code"], "sluice diff" in err) == (2, True)

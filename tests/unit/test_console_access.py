@@ -11,6 +11,7 @@ from sse_starlette import ServerSentEvent
 from registry.rollout import Phase
 from services.console.acts import Role, table
 from services.console.events import facts
+from services.console.tokens import Tokens
 from tests.unit.console_office import BEARER, NOW, TOKEN, Office
 
 LADDER = [role.name.lower() for role in Role]
@@ -188,3 +189,28 @@ def test_the_openapi_document_is_valid_and_tells_every_operation(office: Office)
 def test_the_admins_token_is_the_admin(office: Office) -> None:
     assert office.client.get("/api/v1/tokens", headers={"authorization": f"Bearer {TOKEN}"}).json() == {"tokens": []}
     assert NOW.tzinfo is not None
+
+
+def test_a_dry_run_tells_what_would_be_appended_and_appends_nothing(office: Office) -> None:
+    rollout = office.running()
+    before, calls = office.ledger.position(), len(office.desk.calls.latest(limit=99))
+    path = f"/api/v1/rollouts/{rollout.id}/abort?dry_run=1"
+    tried = office.client.post(path, headers=BEARER | {"x-sluice-actor": "ada"}, json={"reason": "r"}).json()
+    assert [(f["rollout"], f["fact"], f["actor"]) for f in tried["facts"]] == [(rollout.id, "Aborted", "ada")]
+    assert tried["answer"]["ending"] == "aborted"
+    assert (office.ledger.position(), len(office.desk.calls.latest(limit=99))) == (before, calls)
+    assert office.client.post(path, headers=give(office, "viewer"), json={}).status_code == 403
+
+
+def test_a_dry_run_sees_documents_and_tells_those_that_would_be_written(office: Office) -> None:
+    give(office, "viewer")
+    tried = office.client.delete("/api/v1/tokens/ann?dry_run=1", headers=BEARER).json()
+    assert tried["documents"] == ["token ann withdrawn"]
+    assert [token.name for token in Tokens(office.ledger, TOKEN).given()] == ["ann"]
+    assert office.client.delete("/api/v1/tokens/bob?dry_run=1", headers=BEARER).status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/api/v1/tokens", "/outcomes"])
+def test_what_cannot_be_tried_says_so(office: Office, path: str) -> None:
+    answer = office.client.post(f"{path}?dry_run=1", headers=BEARER, json={"name": "ann"})
+    assert (answer.status_code, "cannot be tried" in answer.json()["detail"]) == (422, True)

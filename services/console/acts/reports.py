@@ -32,7 +32,6 @@ class ReportActs:
         rollout = orders.find(desk.ledger, asked.path["id"])
         return report(desk.ledger, rollout, desk.clock(), desk.evidence(rollout))
 
-
     def shadow(self, asked: Asked, _: Body) -> Answer:
         desk = self._desk
         rollout = orders.find(desk.ledger, asked.path["id"])

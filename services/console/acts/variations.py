@@ -7,7 +7,7 @@ from pydantic import Field
 from registry import variations
 from registry.audience_store import shares
 from registry.connections import Connection, Connections
-from registry.connections_record import connections_of
+from registry.connections_record import connections_of, document
 from registry.standing import Standing, standings
 from registry.variations import Sent
 from services.console.acts.asked import Answer, Asked, Body, Operation, Role
@@ -91,6 +91,10 @@ class VariationActs:
         )
         return 200, connections_json(after)
 
+    def connections(self, asked: Asked, _: Body) -> Answer:
+        model = asked.path["model"]
+        return 200, document(connections_of(self._desk.ledger, model) or Connections(model=model))
+
     def undeploy(self, asked: Asked, body: UndeployBody) -> Answer:
         after = variations.undeploy(
             self._desk.ledger,
@@ -151,6 +155,11 @@ def operations(desk: Desk) -> tuple[Operation, ...]:
             summary="Every variation that holds a build, and who is sent to it.", query={"model": "Only this model."},
             gives={200: "`variations`, each with `model`, `variation`, `stable`, `candidate`, `weight`, `rollout`, "
                         "`audiences`, `fallback`."},
+        ),
+        Operation(
+            method="GET", path="/api/v1/models/{model}/connections", role=Role.VIEWER, act=acts.connections,
+            summary="Which audience of a model gets which variation, as it is recorded.",
+            gives={200: "`model`, `ordered`, `fallback` and their layouts."},
         ),
         Operation(
             method="POST", path=f"{one}/connect", role=Role.OPERATOR, takes=ConnectBody, act=acts.connect,

@@ -1,0 +1,60 @@
+"""Dry run: an act carried out on a copy of the record, to tell what it would append. Nothing is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from registry.errors import UsageError
+from registry.ledger import Applied, Ledger
+from registry.ledger.memory import MemoryLedger
+from registry.ledger.withdrawal import is_withdrawn
+from registry.verdict import Look
+from services.console.acts import Answer, Asked, find
+from services.console.acts.rollouts import fact_json
+from services.console.ports import Desk
+
+
+class CopiedLedger(MemoryLedger):
+    """The facts of a ledger, copied; its documents, looks and notes read through until they are written over."""
+
+    def __init__(self, base: Ledger) -> None:
+        super().__init__()
+        self._base = base
+        place = 0
+        while found := base.feed(after=place, limit=5000):
+            for fed in found:
+                self._keep(fed.entry)
+            place = found[-1].place
+        self.copied = self.feed_end()
+        """The place after which everything is new."""
+
+    def all_applied(self, kind: str) -> Sequence[Applied]:
+        known = {document.name: document for document in self._base.all_applied(kind)}
+        known |= {document.name: document for document in self._documents if document.kind == kind}
+        return [known[name] for name in sorted(known) if not is_withdrawn(known[name])]
+
+    def written(self) -> list[str]:
+        """The documents that were applied or withdrawn."""
+        return [f"{d.kind} {d.name} {'withdrawn' if is_withdrawn(d) else 'applied'}" for d in self._documents]
+
+    def looks(self, rollout: str, metric: str | None = None) -> tuple[Look, ...]:
+        return self._base.looks(rollout, metric)
+
+    def recall(self, key: str) -> dict[str, object] | None:
+        return super().recall(key) or self._base.recall(key)
+
+
+def dry_run(desk: Desk, method: str, path: str, asked: Asked) -> Answer:
+    """What the act would answer and append. Raises what the act would raise, and UsageError where it cannot be told."""
+    ledger = CopiedLedger(desk.ledger)
+    operation, names = find(replace(desk, ledger=ledger, record_outcomes=_refuse), method, path)
+    if operation.is_secret:
+        raise UsageError(f"{method} {path} cannot be tried: its answer is the secret itself.")
+    status, answer = operation.run(replace(asked, path=names))
+    facts = [{"rollout": fed.entry.rollout, **fact_json(fed.entry)} for fed in ledger.feed(after=ledger.copied)]
+    return status, {"dry_run": True, "facts": facts, "documents": ledger.written(), "answer": answer}
+
+
+def _refuse(_: Sequence[dict[str, object]]) -> dict[str, object]:
+    raise UsageError("outcomes cannot be tried: they are counted when they are sent.")
