@@ -374,6 +374,15 @@ def _counts(found: Parts) -> dict[str, object]:
         },
         "counters": {str(name): count for name, count in queries.counters().items()},
         "waiting": queries.waiting(),
+def _checks() -> list[dict[str, object]]:
+    """What doctor finds, as JSON values."""
+    from flows.machine import examine
+
+    return [
+        {"check": each.check, "outcome": each.outcome.value, "found": each.found, "fix": each.fix} for each in examine()
+    ]
+
+
         "quarantined": [{"log": line.log, "reason": line.reason, "line": line.line} for line in queries.quarantined()],
     }
 
