@@ -141,4 +141,4 @@ def _round(count: float) -> int:
     if count < 10:
         return math.ceil(count) or 1
     size = 10 ** (math.floor(math.log10(count)) - 1)
-    return round(count / size) * size
+    return int(round(count / size) * size)

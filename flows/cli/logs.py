@@ -1,0 +1,43 @@
+"""logs: what the parts of this machine wrote, by rollout or by part."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from flows.cli.output import Format, Output, emit
+
+Name = Annotated[
+    str | None, Parameter(help="A rollout's id, a model, or a part such as keeper; without it, which logs there are.")
+]
+Most = Annotated[int, Parameter(name=["--lines", "-n"], help="At most so many lines of each source.")]
+
+
+def logs(name: Name = None, *, lines: Most = 50, output: Output = Format.TABLE) -> None:
+    """Show logs of this machine. Of a rollout: what keeper, drivers and the candidate's service wrote about it."""
+    from flows import logs as reading
+    from flows.wiring import parts
+    from registry import orders
+    from registry.errors import NotFound, SluiceError
+
+    found = parts()
+    root = found.settings.state
+    if name is None:
+        known = {each: str(path) for each, path in reading.files(root).items()}
+        emit(known, output, table="\n".join(f"{each:<24} {path}" for each, path in known.items()))
+        return
+    try:
+        rollout = orders.find(found.ledger, name) if found.settings.has_ledger() else None
+    except NotFound:
+        rollout = None
+    if rollout is None:
+        told = list(reading.of_file(root, name, lines))
+    else:
+        try:
+            prefect = found.prefect
+        except SluiceError:
+            prefect = None
+        told = list(reading.of_rollout(rollout, root, prefect, lines))
+    said = [{"source": line.source, "text": line.text} for line in told]
+    emit(said, output, table="\n".join(f"{line.source:<20} {line.text}" for line in told))
