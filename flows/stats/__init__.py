@@ -1,10 +1,20 @@
 """Sequential tests that may be looked at as often as one likes. Pure: numpy and scipy only, nothing of ours.
 
-moments     additive sums of one arm in one stratum
-spending    how much of alpha may be spent by a given information time
-lattice     where a null process may stand that has not been stopped yet; cuts boundaries from it
-counts      0/1 outcomes: exact hypergeometric steps of the lattice
-scores      means: skew-corrected steps of the lattice
-sequential  a test: lattice, observation and what is left of its alpha
-evidence    e-values, for display only
+moments       additive sums of one arm in one stratum
+spending      how much of alpha may be spent by a given information time
+lattice       where a null process may stand that has not been stopped yet; cuts boundaries from it
+counts        0/1 outcomes: exact hypergeometric steps of the lattice
+scores        means: skew-corrected steps of the lattice
+sequential    a test: lattice, observation and what is left of its alpha
+units         returning units, each of them known
+cohorts       returning units, from sums over them
+cap           is a rate below a fixed share?
+matched       pairs of a shadow: discordant pairs, differences
+sample_ratio  did each arm get its share of rows?
+drift         do predictions lie elsewhere?
+adjustment    values without what a covariate explains
+news, trial   what came in since the last look; a metric's harm test and its ladder of margins
+intervals     estimates and always-valid intervals
+evidence      e-values, for display only
+populations   what values are drawn from, for forecasts, certificates and proofs
 """

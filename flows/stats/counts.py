@@ -68,8 +68,9 @@ def _expected(draw: Draw, odds: float) -> float:
 def hypergeometric(size: int, others: int, events: int, odds: float = 1.0) -> tuple[int, Masses]:
     """Smallest count kept and the probabilities from there: events of an arm of `size` rows among `events` of all.
 
-    Fisher's noncentral hypergeometric by the ratio of neighbouring probabilities (Fog 2008, eq. 12), within 12
-    standard deviations of the mode, renormalised.
+    Fisher's noncentral hypergeometric by the ratio of neighbouring probabilities (Liao & Rosen 2001, section 2:
+    r(k + 1) = odds (events - k)(size - k) / ((k + 1)(others - events + k + 1))), within 12 standard deviations of the
+    mode, renormalised.
     """
     bottom, top = max(0, events - others), min(size, events)
     mode, sd = _mode(size, others, events, odds)
@@ -85,9 +86,10 @@ def hypergeometric(size: int, others: int, events: int, odds: float = 1.0) -> tu
 
 
 def _mode(size: int, others: int, events: int, odds: float) -> tuple[float, float]:
-    """The mode by Cornfield's quadratic, and the standard deviation of the normal that touches it (Fog 2008, eq. 14).
+    """The mode by the quadratic of Cornfield 1956, and the standard deviation of the normal that touches it.
 
-    In terms of x: x (others - events + x) = odds (size - x) (events - x).
+    The ratio of neighbouring probabilities is 1 at x (others - events + x) = odds (size - x) (events - x). The second
+    derivative of the log probability there, by Stirling's formula, is minus the sum of the inverses of the four cells.
     """
     a = 1 - odds
     b = others - events + odds * (size + events)

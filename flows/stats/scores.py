@@ -1,8 +1,13 @@
 """Means: the stratified randomisation score, and its skew-corrected step on a lattice.
 
 Given the values of a stratum and its sizes n1 and n0, labels are a random draw. The score S = sum of the candidate's
-values - n1 mean(all) then has mean 0, variance V and third cumulant K3 known in closed form (sampling without
-replacement; Cochran 1977, theorem 2.2 and eq. 2.34). A step is spread as a shifted gamma, Pearson's type III, which
+values - n1 mean(all) then has mean 0, variance V and third cumulant K3 known in closed form, with m2 and m3 the central
+moments of all n values:
+
+    V  = n1 n0 m2 / (n - 1)                            (sampling without replacement; Cochran 1977, theorem 2.2)
+    K3 = n1 n0 (n0 - n1) m3 / ((n - 1)(n - 2))         (Sukhatme 1944; enumerated in tests/unit/stats/test_trial.py)
+
+A step is spread as a shifted gamma, Pearson's type III, which
 has all three; at weights of 1-5 % the skewness is what breaks tests that assume a normal.
 """
 
