@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Protocol
 
+from flows.shadow import follows
 from registry.build import Build, BuildRef
 from registry.connections import FALLBACK
 from registry.errors import NotFound
@@ -50,9 +51,10 @@ def settle(
     changes = _trust(shelf, rollout, candidate, alias)
     if rollout.took_over and not rollout.undeployed and is_main:
         changes += _stage(shelf, rollout, candidate)
-    if not rollout.took_over:
+    if not rollout.took_over and not follows(rollout):
         changes += _former_stages(shelf, rollout)
-    changes += _release_trigger(shelf, rollout, candidate)
+    if not follows(rollout):
+        changes += _release_trigger(shelf, rollout, candidate)
     changes += _tags(shelf, rollout, seen_at)
     return tuple(changes)
 

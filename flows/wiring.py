@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -24,14 +24,16 @@ from registry.settings import Settings
 if TYPE_CHECKING:
     import httpx
 
-    from flows.memory import Memory
     from flows.checks import Asking
+    from flows.memory import Memory
     from flows.packing import BentoPacking
     from registry.catalog.mlflow_http import MlflowCatalog
     from registry.ledger import Ledger
     from registry.ledger.calls import Calls
     from registry.report import Evidence, Report
+    from registry.overview import Served
     from registry.rollout import Rollout
+    from registry.shadow_view import ShadowView
     from registry.trial import Trial
     from services.bento.fleet import Fleet
     from services.bento.packer import Packer
@@ -242,7 +244,21 @@ class Parts:
         from flows.evidence import evidence
         from registry.report_course import asked_weights
 
-        return evidence(self.telemetry, rollout, asked_weights(self.ledger.entries(rollout.id)))
+        found = evidence(self.telemetry, rollout, asked_weights(self.ledger.entries(rollout.id)))
+        return replace(found, shadow=self.shadow(rollout)) if rollout.is_shadow else found
+
+    def shadow(self, rollout: Rollout) -> ShadowView:
+        """What the pairs of a shadow say."""
+        from flows.shadow_read import read_shadow
+        from services.telemetry.shadow_queries import ShadowQueries
+
+        return read_shadow(ShadowQueries(self.store), rollout)
+
+    def overview(self, model: str | None) -> Sequence[Served]:
+        """What serves whom."""
+        from flows.overview import overview
+
+        return overview(self.ledger, self.telemetry, model)
 
     def try_out(self, model: str, metadata: Mapping[str, str], unit: str | None) -> Trial:
         """What a request would get; nothing is sent."""
@@ -317,6 +333,7 @@ def _desk(found: Parts, admin_token: str, webhook_secret: str, links: dict[str, 
         requests=lambda rollout: _requests(found, rollout),
         evidence=found.evidence,
         try_out=found.try_out,
+        overview=found.overview,
         look_at_catalog=lambda: look_at_catalog(found.ledger, found.catalog, found.clock()),
         metrics=lambda: _metrics(found),
         counts=lambda: _counts(found),
@@ -365,15 +382,6 @@ def _backlog(found: Parts) -> Backlog:
     return backlog(found.store, [found.envoy.logs / name for name in ("live.jsonl", "shadow.jsonl")])
 
 
-def _counts(found: Parts) -> dict[str, object]:
-    queries, behind = found.telemetry, _backlog(found)
-    return {
-        "collector": {
-            "unread_bytes": behind.unread_bytes,
-            "waiting_seconds": round(behind.waits(found.clock().timestamp()), 1),
-        },
-        "counters": {str(name): count for name, count in queries.counters().items()},
-        "waiting": queries.waiting(),
 def _checks() -> list[dict[str, object]]:
     """What doctor finds, as JSON values."""
     from flows.machine import examine
@@ -383,6 +391,15 @@ def _checks() -> list[dict[str, object]]:
     ]
 
 
+def _counts(found: Parts) -> dict[str, object]:
+    queries, behind = found.telemetry, _backlog(found)
+    return {
+        "collector": {
+            "unread_bytes": behind.unread_bytes,
+            "waiting_seconds": round(behind.waits(found.clock().timestamp()), 1),
+        },
+        "counters": {str(name): count for name, count in queries.counters().items()},
+        "waiting": queries.waiting(),
         "quarantined": [{"log": line.log, "reason": line.reason, "line": line.line} for line in queries.quarantined()],
     }
 

@@ -16,6 +16,7 @@ from registry.plan import GateSpec
 from registry.report_course import StepReport, WeightPoint, step_reports, weight_points
 from registry.report_timeline import Moment, timeline
 from registry.rollout import Rollout
+from registry.shadow_view import ShadowView
 from registry.verdict import Look
 from registry.view import GateView, RolloutView, rollout_view
 
@@ -77,6 +78,8 @@ class Evidence:
     """By epoch."""
     coverage: tuple[OutcomeCoverage, ...] = ()
     sample_ratio: SampleRatio = SampleRatio(answer="NOT TESTED", reason="no requests on record")
+    shadow: ShadowView | None = None
+    """What its pairs of answers say, of a shadow."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,10 +166,13 @@ class Report:
     sample_ratio: SampleRatio
     coverage: tuple[OutcomeCoverage, ...]
     timeline: tuple[Moment, ...]
+    shadow: ShadowView | None = None
+    """What its pairs of answers say, of a shadow."""
 
     def as_json(self) -> dict[str, object]:
         """The report as JSON values."""
-        return {name: _plain(value) for name, value in dataclasses.asdict(self).items()}
+        plain = {name: _plain(value) for name, value in dataclasses.asdict(self).items()}
+        return plain | {"shadow": self.shadow.as_json() if self.shadow is not None else None}
 
 
 def report(ledger: Ledger, rollout: Rollout, now: datetime, evidence: Evidence | None = None) -> Report:
@@ -187,6 +193,7 @@ def report(ledger: Ledger, rollout: Rollout, now: datetime, evidence: Evidence |
         sample_ratio=known.sample_ratio,
         coverage=known.coverage,
         timeline=timeline(entries),
+        shadow=known.shadow,
     )
 
 

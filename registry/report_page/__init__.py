@@ -14,8 +14,10 @@ from ruamel.yaml import YAML
 
 from registry.report import Report
 from registry.report_page.sequence_chart import sequence_chart, span
+from registry.report_page.shadow_charts import agreement_chart, difference_chart
 from registry.report_page.weight_chart import weight_chart
 from registry.report_page.words import clock, count, day, figure, headline, lasting, share, signed, state, tone
+from registry.shadow_view import ShadowView
 
 _TEMPLATES = Path(__file__).parent / "templates"
 TONES = {"PASS": "good", "FAIL": "bad", "UNDECIDED": "wait", "NO DATA": "plain"}
@@ -49,12 +51,28 @@ def shown(report: Report) -> dict[str, object]:
         "ratio": report.sample_ratio,
         "coverage": report.coverage,
         "timeline": report.timeline,
+        **shadow_shown(report.shadow),
         "plan": yaml_text(report.plan),
         "tones": TONES,
         "marks": MARKS,
         "step_tones": _STEP_TONES,
         "ratio_tones": _RATIO_TONES,
     }
+
+
+def shadow_page(shadow: ShadowView) -> str:
+    """The page of a comparison that belongs to no rollout."""
+    template = environment().get_template("shadow.html")
+    return template.render(shadow_shown(shadow), style=Markup(styles()), style_hash=style_hash())  # noqa: S704
+
+
+def shadow_shown(shadow: ShadowView | None) -> dict[str, object]:
+    """What only a shadow's report shows."""
+    if shadow is None:
+        return {"shadow": None}
+    charts = [(column, Markup(difference_chart(column, f"d{i}"))) for i, column in enumerate(shadow.columns)]  # noqa: S704
+    agreement = Markup(agreement_chart(shadow, "agreement"))  # noqa: S704
+    return {"shadow": shadow, "shadow_columns": charts, "agreement_chart": agreement}
 
 
 def picture(chart: str) -> str:

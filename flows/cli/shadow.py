@@ -1,0 +1,123 @@
+"""shadow show, shadow replay: two answers to each request, compared; from copies of traffic, or offline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from flows.cli.output import Format, Output, columns, emit
+from flows.cli.reach import call, segment
+
+Id = Annotated[str, Parameter(help="A shadow's rollout id, or a model's name for its latest rollout.")]
+
+
+def show(rollout: Id, *, output: Output = Format.TABLE) -> None:
+    """Show what a shadow's pairs of answers say: coverage, differences, segments, the worst disagreements."""
+    view = call("GET", f"/api/v1/rollouts/{segment(rollout)}/shadow")
+    emit(view, output, table=_table(view))
+
+
+def replay(
+    model: Annotated[str, Parameter(help="The MLflow registered model.")],
+    *,
+    source: Annotated[Path, Parameter(name="--from", help="Captured requests, or plain JSON lines of requests.")],
+    build: Annotated[str, Parameter(help="The build to try: a version, @alias or latest.")] = "latest",
+    against: Annotated[
+        str | None, Parameter(help="A build that answers too; without it, the captured answers are compared with.")
+    ] = None,
+    segments: Annotated[tuple[str, ...], Parameter(name="--segment", help="A captured header to split by.")] = (),
+    show_values: Annotated[bool, Parameter(negative=(), help="Show the answers of the worst disagreements.")] = False,
+    compare: Annotated[
+        str | None, Parameter(help="A function MODULE:NAME of two values, giving how far apart they are.")
+    ] = None,
+    html: Annotated[Path | None, Parameter(help="Write the report here.")] = None,
+    output: Output = Format.TABLE,
+) -> None:
+    """Run a build over captured requests and compare its answers, without touching production."""
+    from flows.shadow_replay import Replay
+    from flows.shadow_replay import replay as run
+    from flows.wiring import parts
+
+    view = run(
+        parts(),
+        Replay(
+            model=model, source=source, build=build, against=against, segments=segments, show_values=show_values,
+            compare=compare,
+        ),
+    )  # fmt: skip
+    if html is not None:
+        from registry.report_page import shadow_page
+
+        html.write_text(shadow_page(view), encoding="utf-8")
+    told = view.as_json()
+    emit(told, output, table=_table(told))
+
+
+def _table(view: dict[str, Any]) -> str:
+    coverage = view["coverage"]
+    ended, pairs = _counted(coverage["ended"]), _counted(coverage["pairs"])
+    names = f"{view['model']} v{view['candidate']} beside v{view['stable']}"
+    lines = [
+        f"{names}, {view['sample']:g} % copied ({view['rollout']})",
+        f"copies   {coverage['copies']}: {ended}; dropped {coverage['dropped']}, waiting {coverage['waiting']}",
+        f"pairs    {pairs}",
+        f"differ   {_percent(view['disagreement'])}",
+        *(f"shape    {how}: {n}" for how, n in view["schema"].items()),
+        *(line for column in view["columns"] for line in _column(column)),
+    ]
+    if view["latency"] is not None:
+        lines.append(f"latency  {_number(view['latency']['difference'])} s, candidate minus stable")
+    for metric, found in view["quality"].items():
+        lines.append(f"quality  {metric}: {_number(found)}, candidate minus stable")
+    return "\n".join([*lines, *_segments(view), *_worst(view)])
+
+
+def _counted(counts: dict[str, int]) -> str:
+    return ", ".join(f"{kind} {n}" for kind, n in counts.items()) or "none yet"
+
+
+def _column(column: dict[str, Any]) -> list[str]:
+    said = f"column   {column['column']} ({column['kind']}, {column['n']})"
+    missing = [f"         no number ({whose}): {n}" for whose, n in column["missing"].items()]
+    if column["kind"] == "label":
+        flips = [f for f in column["confusion"] if f["stable"] != f["candidate"]]
+        shown = ", ".join(f"{f['stable']} -> {f['candidate']} {f['n']}" for f in flips[:6])
+        return [f"{said}: flips {_percent(column['flips'])}", *([f"         {shown}"] if shown else []), *missing]
+    names = {"spread": "spread", "correlation": "correlation", "rank": "rank_agreement"}
+    known = "".join(f", {name} {column[key]:.4g}" for name, key in names.items() if column[key] is not None)
+    return [f"{said}: {_number(column['difference'])}{known}", *missing]
+
+
+def _segments(view: dict[str, Any]) -> list[str]:
+    rows = [
+        (s["segment"], s["disagreement"]["n"], _percent(s["disagreement"]), "stands out" if s["stands_out"] else "")
+        for s in view["segments"][:20]
+    ]
+    return ["", columns(("SEGMENT", "PAIRS", "DIFFER", ""), rows)] if rows else []
+
+
+def _worst(view: dict[str, Any]) -> list[str]:
+    rows = [(w["request"], ", ".join(w["segments"]), w["schema"] or _cells(w["cells"])) for w in view["worst"][:10]]
+    return ["", columns(("WORST", "WHERE", "WHAT"), rows)] if rows else []
+
+
+def _cells(cells: list[dict[str, Any]]) -> str:
+    return "; ".join(f"{cell['column']}: {_apart(cell)}" for cell in cells[:3])
+
+
+def _apart(cell: dict[str, Any]) -> str:
+    return f"{cell['served']} -> {cell['copied']}" if "served" in cell else f"{cell['distance']:.4g} apart"
+
+
+def _percent(found: dict[str, Any] | None) -> str:
+    if found is None:
+        return "nothing compared yet"
+    return f"{found['value']:.2%} [{found['low']:.2%}, {found['high']:.2%}] of {found['n']}"
+
+
+def _number(found: dict[str, Any] | None) -> str:
+    if found is None:
+        return "nothing compared yet"
+    return f"{found['value']:+.4g} [{found['low']:+.4g}, {found['high']:+.4g}]"
