@@ -79,6 +79,7 @@ def test_a_forecast_is_the_median_of_five_hundred_rollouts() -> None:
     for step in forecast(PLAN, {"cost": COST})[0].steps:
         seen = np.median([run.passed[step.step] if len(run.passed) > step.step else math.inf for run in runs])
         assert step.requests is not None
+        print(f"\nstep {step.step}: forecast {step.requests:.0f}, median of 500 {seen:.0f}")
         assert abs(step.requests - seen) <= 0.15 * seen
 
 
@@ -104,8 +105,11 @@ def _closed_loop(rng: np.random.Generator, stable: float, candidate: float) -> t
 @pytest.mark.soak
 @pytest.mark.timeout(0)
 def test_a_closed_loop_keeps_both_promises() -> None:
-    assert share(lambda rng: _closed_loop(rng, 0.02, 0.02)[0] == "fail", runs=2000, seed=1).at_least <= 0.05
-    assert share(lambda rng: _closed_loop(rng, 0.02, 0.025)[0] == "pass", runs=2000, seed=2).at_least <= 0.05
+    stopped = share(lambda rng: _closed_loop(rng, 0.02, 0.02)[0] == "fail", runs=2000, seed=1)
+    promoted = share(lambda rng: _closed_loop(rng, 0.02, 0.025)[0] == "pass", runs=2000, seed=2)
+    print(f"\nclosed loop, equal stopped: {stopped}; harm at the last margin promoted: {promoted}")
+    assert stopped.at_least <= 0.05
+    assert promoted.at_least <= 0.05
 
 
 def test_a_catastrophe_in_a_closed_loop_meets_few() -> None:
