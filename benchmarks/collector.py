@@ -1,9 +1,9 @@
 """How many rows a second the collector takes in on one core, and how long a reader needs for the tallies after.
 
-    python -m benchmarks.collector [--rows N] [--url URL] [--json]
+    python -m benchmarks.collector [--rows N] [--url URL] [--by-unit] [--rich] [--json]
 
 Writes an access log as the data plane does (one model, a canary at 10 %, status, p99 at two margins and a label), then
-collects it in one process. Figures are of this machine; compare them with the gateway's peak on the same one.
+collects it in one process. Writes benchmarks/results/collector.json and .md; compare rows with the gateway's peak.
 """
 
 from __future__ import annotations
@@ -13,11 +13,14 @@ import json
 import resource
 import tempfile
 import time
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 from benchmarks.collector_lines import START, traffic
-from registry.plan import MetricSpec, Source
+from benchmarks.results import Figure, report
+from registry.metric import LEVELS
+from registry.plan import MetricSpec, PredictionField, Source, thresholds_of
 from services.telemetry.collector import Collector
 from services.telemetry.outcomes import OutcomeIn, record
 from services.telemetry.queries import Queries
@@ -41,11 +44,27 @@ def write_log(path: Path, rows: int) -> None:
         file.writelines(json.dumps(row, separators=(",", ":")) + "\n" for row in traffic(rows))
 
 
-def measure(url: str, log: Path, rows: int) -> dict[str, float]:
+RICH = {
+    "drift": MetricSpec(source=Source.PREDICTION, prediction=PredictionField(column="probability")),
+    "contract": MetricSpec(source=Source.CONTRACT),
+}
+"""What costs more: it looks at each answer."""
+
+
+def spec(*, by_unit: bool, rich: bool) -> RolloutSpec:
+    """The rollout to collect for."""
+    if not rich:
+        return replace(SPEC, by_unit=by_unit)
+    levels = thresholds_of("drift", RICH["drift"])
+    frozen = SPEC.thresholds | dict(zip(levels, LEVELS, strict=True))
+    return replace(SPEC, by_unit=by_unit, metrics=SPEC.metrics | RICH, thresholds=frozen)
+
+
+def measure(url: str, log: Path, rows: int, asked: RolloutSpec = SPEC) -> dict[str, float]:
     """Collect the log and read the tallies; figures by name."""
     store = Store(url, durable=False)
     end = START + timedelta(seconds=rows / 2_000 + 60)
-    collector = Collector(store, log, lambda _: SPEC, lambda: end)
+    collector = Collector(store, log, lambda _: asked, lambda: end)
     began, cpu = time.perf_counter(), time.process_time()
     while collector.collect():
         pass
@@ -65,32 +84,27 @@ def measure(url: str, log: Path, rows: int) -> dict[str, float]:
         queries.tallies("r1")
     read = time.perf_counter()
     store.close()
-    return {
-        "rows": rows,
-        "rows_per_second": rows / wall,
-        "rows_per_cpu_second": rows / cpu,
-        "outcomes_recorded_per_second": len(labels) / (recorded - joined),
-        "outcomes_scored_per_second": len(labels) / (scored - recorded),
-        "tallies_ms": (read - scored) / 20 * 1e3,
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-    }
+    return [
+        Figure(name="rows collected", value=rows),
+        Figure(name="rows a second", value=rows / wall),
+        Figure(name="rows a second of processor time", value=rows / cpu),
+        Figure(name="outcomes recorded a second", value=len(labels) / (recorded - joined)),
+        Figure(name="outcomes scored a second", value=len(labels) / (scored - recorded)),
+        Figure(name="reading a rollout's tallies", value=(read - scored) / 20 * 1e3, unit="ms", at_most=20),
+        Figure(name="most memory", value=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, unit="MB"),
+    ]
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__)
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--rows", type=int, default=100_000)
     options.add_argument("--url", help="database; by default a new SQLite file")
-    options.add_argument("--json", action="store_true")
     chosen = options.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "access.json"
         write_log(log, chosen.rows)
-        figures = measure(chosen.url or f"sqlite:///{folder}/telemetry.db", log, chosen.rows)
-    if chosen.json:
-        print(json.dumps(figures))
-        return
-    for name, value in figures.items():
-        print(f"{name:>30} {value:>12,.1f}")
+        url = chosen.url or f"sqlite:///{folder}/telemetry.db"
+        print(report("collector", "What the collector takes in", lambda: measure(url, log, chosen.rows)))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Our predictor against a hand-written BentoML service and `mlflow models serve`, same model, one worker each.
 
-Interleaved rounds, so that a busy machine slows all alike; prints each one's requests/s and CPU per request, and the
-ratios. Run: `python -m benchmarks.predictor.run`.
+Interleaved rounds, so that a busy machine slows all alike. Run: `python -m benchmarks.predictor.run`; it writes
+benchmarks/results/predictor.json and .md.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from benchmarks.results import Figure, report
 from registry.build import Build, BuildRef
 from registry.facts import Packed
 from registry.plan import Serve
@@ -32,6 +34,7 @@ from services.bento.service_record import free_port
 from tests.direct_programs import DirectPrograms
 
 ROUNDS, SECONDS, CLIENTS = 7, 2.0, 4
+TARGETS = {"hand": 1.3, "mlflow": 2.0}
 FLIGHT = {"carrier": "AA", "distance": 700.5, "hour": 6}
 POINT = {"distance": 700.5, "hour": 6.0}
 
@@ -190,7 +193,9 @@ def _load(port: int, path: str, body: bytes) -> int:
     return sum(counts)
 
 
-def main() -> None:
+def measure() -> list[Figure]:
+    """Requests a second and processor time of each server, and how ours compares with it."""
+    figures = []
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         for name, path in models(home / "models").items():
@@ -200,12 +205,23 @@ def main() -> None:
                 found = rig.measure()
             finally:
                 rig.programs.close()
-            for target, rounds in found.items():
-                rate, cpu = (statistics.median(column) for column in zip(*rounds, strict=True))
-                ratio = statistics.median(
-                    ours[0] / theirs[0] for ours, theirs in zip(found["ours"], rounds, strict=True)
-                )
-                print(f"{name:9} {target:7} {rate:7.0f} requests/s {cpu:7.0f} us CPU   ours / {target}: {ratio:.2f}")
+            figures += _figures(name, found)
+    return figures
+
+
+def _figures(model: str, found: dict[str, list[tuple[float, float]]]) -> Iterator[Figure]:
+    for target, rounds in found.items():
+        rate, cpu = (statistics.median(column) for column in zip(*rounds, strict=True))
+        yield Figure(name=f"{model}, {target}: requests a second", value=rate)
+        yield Figure(name=f"{model}, {target}: processor time a request", value=cpu, unit="us")
+    for target, least in TARGETS.items():
+        pairs = zip(found["ours"], found[target], strict=True)
+        ratio = statistics.median(ours[0] / theirs[0] for ours, theirs in pairs)
+        yield Figure(name=f"{model}: requests a second / {target}", value=ratio, at_least=least)
+
+
+def main() -> None:
+    print(report("predictor", "The predictor next to others that serve the same model", measure))
 
 
 if __name__ == "__main__":

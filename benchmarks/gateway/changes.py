@@ -1,0 +1,194 @@
+"""How long a change of weight takes, from the ledger's append to Envoy serving it, with callers who ask without pause.
+
+The keeper is the real one, on a ledger in SQLite; services are the constant ones. The callers are a process of their
+own, as in life.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks.results import Figure
+from flows.ringing import RingingLedger
+from registry import orders
+from registry.build import BuildRef, Endpoint
+from registry.decision import Choice, Decision
+from registry.facts import Aborted, Fact, Packed, StepEntered
+from registry.ledger.sql import SqlLedger
+from registry.orders import Request
+from registry.plan import Plan, Serve
+from registry.rollout import Rollout
+from registry.standing import Standing
+from services.keeper.fleet_pass import FleetPass
+from services.keeper.keeper import Keeper
+from services.keeper.waking import Doorbell
+from services.traffic.envoy import Envoy
+from services.traffic.routes import routes
+from services.traffic.table import RouteTable
+from tests.integration.traffic_rig import Gateway, eventually
+
+STEPS = 99
+PLAN = Plan.model_validate(
+    {"model": "delays", "unit": "x-user-id", "steps": [{"weight": step + 1} for step in range(STEPS)], "bake": "1m"}
+)
+WHO = Request(actor="bench", cause="cli")
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass
+class Fleet:
+    """Services that run already."""
+
+    there: Mapping[BuildRef, Endpoint]
+
+    def start(self, build: BuildRef, packed: Packed, serve: Serve) -> None: ...
+
+    def stop(self, build: BuildRef) -> None: ...
+
+    def endpoints(self) -> Mapping[BuildRef, Endpoint]:
+        return self.there
+
+    def running(self) -> frozenset[BuildRef]:
+        return frozenset(self.there)
+
+    def probe(self, build: BuildRef) -> str | None: ...
+
+    def gave_up(self, build: BuildRef) -> str | None: ...
+
+
+class Nobody:
+    """No driver is needed: the benchmark itself appends."""
+
+    def ensure(self, rollout: Rollout, now: datetime) -> None: ...
+
+
+class Plane:
+    """Envoy, and when it was seen to serve each epoch."""
+
+    def __init__(self, envoy: Envoy) -> None:
+        self.observe, self.in_flight = envoy.observe, envoy.in_flight
+        self._envoy = envoy
+        self.served: dict[tuple[str | None, int | None], float] = {}
+
+    def compile(self, standings: Sequence[Standing], endpoints: Mapping[BuildRef, Endpoint]) -> RouteTable:
+        return routes(standings, endpoints)
+
+    def apply(self, table: RouteTable) -> None:
+        self._envoy.apply(table)
+        at = time.perf_counter()
+        for model in table.models:
+            for part in model.audiences[-1].slices:
+                mark = part.target.assigned
+                self.served.setdefault((mark.rollout, mark.epoch if mark.rollout else None), at)
+
+
+def measure(running: Gateway, endpoints: Mapping[BuildRef, Endpoint], folder: Path, changes: int) -> list[Figure]:
+    """Figures of `changes` weight changes under load."""
+    ledger = RingingLedger(SqlLedger(f"sqlite:///{folder / 'ledger.db'}"), folder / "bell")
+    plane = Plane(running.plane)
+    with keeping(ledger, plane, Fleet(endpoints), folder / "bell"):
+        _deploy(ledger)
+        with asking(running.plane.url) as seen:
+            taken = [took for _ in range(-(-changes // (STEPS + 1))) for took in _ramp(ledger, plane)][:changes]
+    return [
+        Figure(name="changes of weight under load, one in a hundred an abort", value=changes),
+        Figure(name="requests meanwhile", value=seen["requests"]),
+        Figure(name="of these failed", value=seen["failed"], at_most=0),
+        Figure(name="from append to Envoy serving, p50", value=statistics.median(taken), unit="ms"),
+        Figure(name="from append to Envoy serving, p99", value=_p99(taken), unit="ms", at_most=100),
+        Figure(name="from append to Envoy serving, worst", value=max(taken), unit="ms"),
+    ]
+
+
+@contextlib.contextmanager
+def keeping(ledger: RingingLedger, plane: Plane, fleet: Fleet, bell: Path) -> Iterator[None]:
+    """The keeper, looking when it is rung."""
+    pool, doorbell, stop = ThreadPoolExecutor(2), Doorbell(bell), threading.Event()
+    keeper = Keeper(
+        ledger=ledger,
+        services=fleet,
+        plane=plane,
+        drivers=Nobody(),
+        judge=lambda rollout, _: (ledger.rollout(rollout), Decision(choice=Choice.HOLD, reason="a benchmark")),
+        fleet=FleetPass(ledger=ledger, services=fleet, plane=plane, pool=pool, clock=now),
+        catalog_look=lambda _: None,
+        clock=now,
+    )
+    thread = threading.Thread(target=keeper.run, args=(doorbell, stop.is_set))
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        doorbell.close()
+        pool.shutdown()
+
+
+@contextlib.contextmanager
+def asking(url: str) -> Iterator[dict[str, int]]:
+    """Callers over HTTP/1.1 and HTTP/2; what they saw is there after the block."""
+    command = [sys.executable, "-m", "benchmarks.gateway.callers", f"{url}/delays/predict"]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    seen: dict[str, int] = {}
+    try:
+        time.sleep(2.0)
+        yield seen
+        said, _ = process.communicate("", timeout=60)
+        seen.update(json.loads(said))
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _deploy(ledger: RingingLedger) -> None:
+    first = orders.deploy(ledger, plan=PLAN, version="1", request=WHO, now=now()).rollout
+    _pack(ledger, first.id)
+    eventually(lambda: orders.complete(ledger, first.id, now()).is_ended)
+
+
+def _ramp(ledger: RingingLedger, plane: Plane) -> Iterator[float]:
+    """Milliseconds that each step of a rollout took, and the abort at its end."""
+    name = orders.start(ledger, plan=PLAN, version="2", request=WHO, now=now()).rollout.id
+    _pack(ledger, name)
+    eventually(lambda: ledger.rollout(name).ready)
+    for step in range(STEPS):
+        yield _change(
+            ledger, plane, name, StepEntered(step=step, weight=(step + 1) * 100, actor="bench", reason="next")
+        )
+    yield _change(ledger, plane, name, Aborted(actor="bench", reason="the next one"))
+
+
+def _pack(ledger: RingingLedger, name: str) -> None:
+    rollout = eventually(lambda: (found := ledger.rollout(name)).began_at and found)
+    fact = Packed(bento=f"delays:{rollout.requested.version}", bento_digest="b", model_digest="d")
+    ledger.append(name, rollout.seq + 1, fact, now())
+
+
+def _change(ledger: RingingLedger, plane: Plane, name: str, fact: Fact) -> float:
+    """Milliseconds from the append to Envoy serving the weight, once the keeper has seen the one before."""
+    rollout = eventually(lambda: (found := ledger.rollout(name)).observed_epoch == found.epoch and found)
+    plane.served.clear()
+    began = time.perf_counter()
+    after = ledger.append(name, rollout.seq + 1, fact, now())
+    mark = (None, None) if after.is_ended else (name, after.epoch)
+    eventually(lambda: mark in plane.served)
+    return (plane.served[mark] - began) * 1e3
+
+
+def _p99(values: list[float]) -> float:
+    return statistics.quantiles(values, n=100)[98]

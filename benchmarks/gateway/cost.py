@@ -1,0 +1,166 @@
+"""What a request costs in the gateway, in a bare Envoy and in two gateways written in Python; interleaved rounds.
+
+The processor time that a gateway itself took is the figure to trust where other processes run; requests a second are of
+sixteen connections, each with one request under way, which a constant service answers at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import psutil
+
+from benchmarks.results import Figure
+from registry.audience import Audience, Match, Operator
+from registry.build import BuildRef, Endpoint
+from registry.connections import Connection, Connections, Weighted
+from registry.errors import Unreachable
+from services.traffic.envoy import Envoy
+from services.traffic.envoy_files import publish
+from services.traffic.routes import routes
+from services.traffic.table import RouteTable
+from tests.integration.traffic_rig import end, eventually, free_port, standing
+
+CONNECTIONS = 16
+BODY = b'{"dataframe_split": {"columns": ["a", "b", "c", "d"], "data": [[1.0, 2.0, 3.0, 4.0]]}}'
+Config = dict[str, object]
+
+
+@dataclass
+class Variant:
+    """One gateway and what its rounds measured."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    cpu_us: list[float] = field(default_factory=list)
+    rate: list[float] = field(default_factory=list)
+
+
+def as_it_is(_: Config) -> None:
+    """Nothing is changed."""
+
+
+def bare(manager: Config) -> None:
+    """One route to one cluster, no log, no filter but the router."""
+    for key in ("early_header_mutation_extensions", "access_log", "local_reply_config", "request_id_extension", "rds"):
+        manager.pop(key)
+    manager["http_filters"] = manager["http_filters"][-1:]  # type: ignore[index]
+    route = {"match": {"prefix": "/"}, "route": {"cluster": "delays.v1"}}
+    host = {"name": "all", "domains": ["*"], "routes": [route]}
+    manager["route_config"] = {"name": "bare", "validate_clusters": False, "virtual_hosts": [host]}
+
+
+def table(endpoints: Mapping[BuildRef, Endpoint], audiences: int = 0) -> RouteTable:
+    """A canary at 20 %; with audiences, callers belong to the last of them."""
+    conditions = [Match(header="x-state", operator=Operator.EXACT, operands=(f"S{n}",)) for n in range(audiences)]
+    ordered = tuple(
+        Connection(audience=Audience(name=f"a{n}", condition=each), weighted=(Weighted(variation="default"),))
+        for n, each in enumerate(conditions)
+    )
+    return routes([standing(weight=2000)], endpoints, {"delays": Connections(model="delays", ordered=ordered)})
+
+
+def measure(folder: Path, endpoints: Mapping[BuildRef, Endpoint], rounds: int, requests: int) -> list[Figure]:
+    """Cost of every variant, and ratios to the bare one."""
+    with _variants(folder, endpoints) as running:
+        for turn in range(rounds + 1):
+            for variant in running.values():
+                _round(variant, requests, keep=turn > 0)  # the first round warms up
+    return [*_absolute(running), *_ratios(running)]
+
+
+@contextlib.contextmanager
+def _variants(folder: Path, endpoints: Mapping[BuildRef, Endpoint]) -> Iterator[dict[str, Variant]]:
+    running: dict[str, Variant] = {}
+    try:
+        running["bare Envoy"] = _envoy(folder / "bare", table(endpoints), bare)
+        running["gateway"] = _envoy(folder / "gateway", table(endpoints), as_it_is)
+        running["gateway, 3 audiences"] = _envoy(folder / "three", table(endpoints, 3), as_it_is)
+        running["gateway, 20 audiences"] = _envoy(folder / "twenty", table(endpoints, 20), as_it_is)
+        for kind in ("aiohttp", "starlette"):
+            running[f"Python, {kind}"] = _python(folder, kind, endpoints)
+        for variant in running.values():
+            url = f"http://127.0.0.1:{variant.port}/delays/predict"
+            eventually(lambda url=url: httpx.post(url, content=BODY).status_code == 200)
+        yield running
+    finally:
+        for variant in running.values():
+            end(variant.process)
+
+
+def _envoy(folder: Path, routed: RouteTable, change: Callable[[Config], None]) -> Variant:
+    plane = Envoy(folder, port=free_port())
+    plane.prepare()
+    path = folder / "bootstrap.json"
+    config = json.loads(path.read_text())
+    change(config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"])
+    publish(path, json.dumps(config))
+    with contextlib.suppress(Unreachable):
+        plane.apply(routed)
+    command = list(plane.command())
+    command[command.index("--concurrency") + 1] = "1"
+    return Variant(subprocess.Popen(command), plane.places.port)
+
+
+def _python(folder: Path, kind: str, endpoints: Mapping[BuildRef, Endpoint]) -> Variant:
+    port = free_port()
+    script = Path(__file__).with_name("python_gateway.py")
+    addresses = [endpoint.address for endpoint in endpoints.values()]
+    return Variant(subprocess.Popen([sys.executable, str(script), kind, str(port), *addresses], cwd=folder), port)
+
+
+def _round(variant: Variant, requests: int, *, keep: bool) -> None:
+    process = psutil.Process(variant.process.pid)
+    before, began = sum(process.cpu_times()[:2]), time.perf_counter()
+    ask(variant.port, requests)
+    wall, cpu = time.perf_counter() - began, sum(process.cpu_times()[:2]) - before
+    if keep:
+        variant.cpu_us.append(cpu / requests * 1e6)
+        variant.rate.append(requests / wall)
+
+
+def ask(port: int, count: int) -> None:
+    """Ask for `count` predictions over sixteen connections, one each at a time."""
+    head = (
+        "POST /delays/predict HTTP/1.1\r\nhost: g\r\ncontent-type: application/json\r\naccept: */*\r\n"
+        f"content-length: {len(BODY)}\r\nx-state: S2\r\nx-user-id: u"
+    )
+    with contextlib.ExitStack() as stack:
+        links = [stack.enter_context(socket.create_connection(("127.0.0.1", port), 60)) for _ in range(CONNECTIONS)]
+        for turn in range(count // CONNECTIONS):
+            for number, link in enumerate(links):
+                link.sendall(f"{head}{turn * CONNECTIONS + number}\r\n\r\n".encode() + BODY)
+            for link in links:
+                answer = b""
+                while not answer.endswith(b"\r\n\r\n{}"):
+                    answer += link.recv(65536)
+
+
+def _absolute(running: Mapping[str, Variant]) -> Iterator[Figure]:
+    for name, variant in running.items():
+        yield Figure(name=f"{name}: processor time a request", value=statistics.median(variant.cpu_us), unit="us")
+        yield Figure(name=f"{name}: requests a second", value=statistics.median(variant.rate))
+
+
+def _ratios(running: Mapping[str, Variant]) -> Iterator[Figure]:
+    plain = running["bare Envoy"]
+    targets = {"gateway": 0.80, "gateway, 3 audiences": 0.80}
+    for name, variant in running.items():
+        if variant is plain:
+            continue
+        pairs = zip(variant.rate, plain.rate, strict=True)
+        ratio = statistics.median(ours / theirs for ours, theirs in pairs)
+        yield Figure(name=f"{name}: requests a second / bare Envoy", value=ratio, at_least=targets.get(name))
+        pairs = zip(variant.cpu_us, plain.cpu_us, strict=True)
+        more = statistics.median(ours / theirs for ours, theirs in pairs)
+        yield Figure(name=f"{name}: processor time / bare Envoy", value=more)
