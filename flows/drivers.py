@@ -27,12 +27,13 @@ from flows.shadow import hand_over
 from flows.showing import links, show, show_progress, show_rollout, this_run
 from flows.wiring import Parts, parts
 from registry import orders, variations
+from registry.attempt import note_run
 from registry.errors import IllegalMove, LedgerConflict, SluiceError
 from registry.facts import Settled
 from registry.plan import Strategy
 from registry.rollout import Phase, Rollout
 from registry.units import format_weight
-from services.keeper.drivers import PREFECT, note_run
+from services.keeper.drivers import PREFECT
 
 if TYPE_CHECKING:
     from collections.abc import Callable

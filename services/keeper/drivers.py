@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import httpx
 import structlog
 
 from registry import orders
+from registry.attempt import Attempt, last_attempt, note
 from registry.errors import LedgerConflict, Refused
 from registry.ledger import Ledger
 from registry.rollout import Phase, Rollout
@@ -28,41 +29,6 @@ BACKOFF = (timedelta(seconds=2), timedelta(seconds=10), timedelta(seconds=30), t
 _TERMINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 _CANCELLED = ("CANCELLED", "CANCELLING")
 _PAUSABLE = (Phase.LAUNCHING, Phase.RUNNING)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Attempt:
-    """The last run that drove a rollout, or was created to."""
-
-    number: int
-    run: str
-    at: datetime
-    stopped: bool = False
-    """Whether somebody cancelled it and the rollout was paused for that."""
-
-    def note(self) -> dict[str, object]:
-        """As JSON values."""
-        return {"number": self.number, "run": self.run, "at": self.at.isoformat(), "stopped": self.stopped}
-
-
-def last_attempt(ledger: Ledger, rollout: str) -> Attempt | None:
-    """The last run of a rollout that is known."""
-    kept = ledger.recall(f"driver:{rollout}")
-    if kept is None:
-        return None
-    return Attempt(
-        number=int(str(kept["number"])),
-        run=str(kept["run"]),
-        at=datetime.fromisoformat(str(kept["at"])),
-        stopped=kept.get("stopped") is True,
-    )
-
-
-def note_run(ledger: Ledger, rollout: str, run: str, now: datetime) -> None:
-    """Remember a run that drives a rollout without having been created for it, such as one from Prefect's UI."""
-    last = last_attempt(ledger, rollout)
-    if last is None or last.run != run:
-        ledger.remember(f"driver:{rollout}", Attempt(number=last.number if last else 0, run=run, at=now).note())
 
 
 def run_name(rollout: Rollout) -> str:
@@ -131,8 +97,7 @@ class PrefectDrivers:
             orders.pause(self._ledger, rollout.id, actor="prefect", reason=reason, now=now)
         except (Refused, LedgerConflict):
             return False
-        stopped = Attempt(number=last.number, run=last.run, at=last.at, stopped=True)
-        self._ledger.remember(f"driver:{rollout.id}", stopped.note())
+        note(self._ledger, rollout.id, replace(last, stopped=True))
         log.warning("paused: its run was cancelled in Prefect", rollout=rollout.id, run=last.run)
         return True
 
@@ -170,5 +135,5 @@ class PrefectDrivers:
         }
         path = f"/deployments/{deployment['id']}/create_flow_run"
         run = self._http.post(path, json=body).raise_for_status().json()
-        self._ledger.remember(f"driver:{rollout.id}", Attempt(number=number, run=run["id"], at=now).note())
+        note(self._ledger, rollout.id, Attempt(number=number, run=run["id"], at=now))
         log.info("driver created", rollout=rollout.id, number=number, run=run["id"])

@@ -14,13 +14,14 @@ from ruamel.yaml import YAML
 
 from flows.checks import Asking, _create
 from registry import orders
+from registry.attempt import last_attempt
 from registry.facts import Checked, Observed, Packed, Ready, StepEntered
 from registry.ledger.sql import SqlLedger
 from registry.orders import Request
 from registry.plan import Plan
 from registry.rollout import Ending, Phase, Rollout
 from registry.settings import OnCancel
-from services.keeper.drivers import PrefectDrivers, last_attempt
+from services.keeper.drivers import PrefectDrivers
 from tests.integration.prefect_rig import ROOT, PrefectServer, prefect_server
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]

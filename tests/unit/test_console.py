@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from registry import orders
+from registry.attempt import note_run
 from services.console.acts import table
 from tests.unit.console_office import BEARER, NOW, SECRET, TOKEN, Office
 
@@ -170,3 +171,14 @@ def test_what_a_rollout_says_is_escaped(office: Office) -> None:
     page = office.client.get(f"/rollouts/{rollout.id}").text
     assert "<img src=x" not in page
     assert "<script>" not in page
+
+
+def test_the_page_of_a_rollout_leads_to_its_version_in_mlflow_and_its_run_in_prefect(office: Office) -> None:
+    rollout = office.running()
+    office.desk.links.update({"mlflow": "http://mlflow.example", "prefect": "http://prefect.example"})
+    office.client.post("/login", data={"token": TOKEN, "name": "ada"})
+    page = office.client.get(f"/rollouts/{rollout.id}").text
+    assert 'href="http://mlflow.example/#/models/m/versions/2"' in page
+    assert "prefect.example/runs" not in page
+    note_run(office.ledger, rollout.id, "a-run", NOW)
+    assert 'href="http://prefect.example/runs/flow-run/a-run"' in office.client.get(f"/rollouts/{rollout.id}").text

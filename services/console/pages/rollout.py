@@ -17,6 +17,7 @@ from registry.report_page import shown, style_hash
 from services.console.acts import Asked, find
 from services.console.acts.rollouts import ORDERS, fact_json
 from services.console.pages.effects import effect, possible
+from services.console.pages.elsewhere import elsewhere
 from services.console.pages.rendering import Endpoint, Found, template
 from services.console.ports import Desk
 from services.console.problems import problem
@@ -42,6 +43,7 @@ def page(desk: Desk) -> Endpoint:
             "facts": [fact_json(entry) for entry in reversed(desk.ledger.entries(rollout.id))],
             "acts": {name: effect(name, rollout) for name in admitted},
             "refused": request.query_params.get("refused"),
+            "elsewhere": elsewhere(desk, rollout),
             "tag": f'"{rollout.id}.{rollout.seq}"',
         }
 

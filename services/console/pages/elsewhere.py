@@ -1,0 +1,20 @@
+"""Where else a rollout can be seen: its version in MLflow, its run in Prefect."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from registry.attempt import last_attempt
+from registry.rollout import Rollout
+from services.console.ports import Desk
+
+
+def elsewhere(desk: Desk, rollout: Rollout) -> dict[str, str]:
+    """Addresses by the name of the place."""
+    asked, found = rollout.requested, {}
+    if "mlflow" in desk.links:
+        found["MLflow"] = f"{desk.links['mlflow']}/#/models/{quote(asked.model, safe='')}/versions/{asked.version}"
+    last = last_attempt(desk.ledger, rollout.id)
+    if "prefect" in desk.links and last is not None:
+        found["Prefect"] = f"{desk.links['prefect']}/runs/flow-run/{last.run}"
+    return found
