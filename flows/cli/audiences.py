@@ -71,6 +71,50 @@ def try_out(
     emit(found, output, table=_trial(found) if model is not None else _considered(found["considered"]))
 
 
+def check(
+    *,
+    file: Files,
+    model: Annotated[
+        str | None, Parameter(help="The model whose order of audiences counts; by default the files'.")
+    ] = None,
+    requests: Annotated[
+        Path | None, Parameter(help="With --model: metadata of real requests, one JSON object a line; who would move?")
+    ] = None,
+    output: Output = Format.TABLE,
+) -> int:
+    """Prove which audiences overlap, can never be reached or be met, each with a request that shows it.
+
+    Exit code 2 where an audience can never take a request.
+    """
+    import dataclasses
+
+    from flows.prover.checking import check as checked
+    from flows.prover.checking import in_words, read_requests
+    from registry.connections_record import read
+    from registry.errors import UsageError
+
+    if requests is not None and model is None:
+        raise UsageError("whether requests move depends on who is connected to what.", fix="add --model MODEL")
+    now = read(call("GET", f"/api/v1/models/{segment(model)}/connections")) if model is not None else None
+    found = checked(
+        [each.value for each in _read(file)], now, read_requests(requests) if requests is not None else None
+    )
+    lines = [in_words(each) for each in found.findings]
+    if found.moves is not None:
+        moves = found.moves
+        lines.append(
+            f"of {moves.requests:,} requests {moves.changed:,} would change audience, {moves.variation:,} of them "
+            f"surely variation; the fallback's share would be {100 * (moves.fallback_share or 0):.3g} %"
+        )
+    elif model is not None:
+        say(
+            "whether real requests would move cannot be said: their metadata are not kept; "
+            "give some with --requests FILE"
+        )
+    emit(dataclasses.asdict(found), output, table="\n".join(lines))
+    return 0 if found.is_sound else 2
+
+
 def _read(file: tuple[Path, ...]) -> list[ReadDocument]:
     from registry.documents import read_documents
     from registry.errors import UsageError

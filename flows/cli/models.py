@@ -50,16 +50,24 @@ def builds(model: Model, *, output: Output = Format.TABLE) -> None:
     emit(found, output, table=columns(("BUILD", "ROLE", "ALIASES", "STAGE", "CREATED"), rows))
 
 
-def overview(*, output: Output = Format.TABLE) -> None:
-    """Show what serves whom."""
-    found = call("GET", "/api/v1/overview")
-    heads = ("MODEL", "VARIATION", "STABLE", "CANDIDATE", "WEIGHT", "ROLLOUT")
+def overview(
+    model: Annotated[str | None, Parameter(help="Only this model.")] = None, *, output: Output = Format.TABLE
+) -> None:
+    """Show what serves whom: each audience's variations and builds, asked and seen, and how they do."""
+    found = call("GET", "/api/v1/overview", query={"model": model})["served"]
+    heads = ("MODEL", "AUDIENCE", "VARIATION", "BUILD", "ARM", "ASKED", "SEEN", "VERDICT", "REQ/S", "ERRORS", "P95",
+             "SINCE", "ROLLOUT")  # fmt: skip
     rows = [
-        (t["model"], t["variation"], f"v{t['stable']}", t["candidate"] and f"v{t['candidate']}", f"{t['weight']}%",
-         t["rollout"])
-        for t in found["targets"]
+        (s["model"], s["audience"], s["variation"], f"v{s['build']}", s["arm"], _number(s["asked"], "%"),
+         _number(s["seen"], "%"), s["verdict"], _number(s["requests_per_second"]), _number(s["error_rate"], "%"),
+         _number(s["p95"], "ms"), (s["since"] or "")[:19] or None, s["rollout"])
+        for s in found
     ]  # fmt: skip
     emit(found, output, table=columns(heads, rows) if rows else "nothing is served yet: sluice deploy MODEL --build 1")
+
+
+def _number(value: float | None, unit: str = "") -> str | None:
+    return None if value is None else f"{value:.3g}{unit}"
 
 
 def predict(

@@ -9,6 +9,7 @@ from datetime import datetime
 from registry.build import Build, BuildRef
 from registry.ledger import Ledger
 from registry.ledger.calls import Calls
+from registry.overview import Served
 from registry.plan import Plan
 from registry.report import Evidence
 from registry.rollout import Rollout
@@ -36,6 +37,8 @@ class Desk:
     """What telemetry adds to a rollout's report."""
     try_out: Callable[[str, Mapping[str, str], str | None], Trial]
     """What a request for a model, with these metadata and this unit, would get."""
+    overview: Callable[[str | None], Sequence[Served]]
+    """Every build that an audience gets, of one model or of all."""
     look_at_catalog: Callable[[], Sequence[str]]
     """Look at MLflow now; the rollouts that were started."""
     metrics: Callable[[], bytes]

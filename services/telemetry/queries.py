@@ -25,7 +25,9 @@ from services.telemetry.store import WATERMARK, Store
 _TALLY = tuple(each.name for each in fields(Tally))
 _UNITS = tuple(each.name for each in fields(UnitSums))
 RECENT = 60
-"""Seconds that `recent` looks back."""
+"""Seconds that `recent` and `shares` look back."""
+SHARES_LIMIT = 20_000
+"""Requests that `shares` reads at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -258,6 +260,18 @@ class Queries:
                 counts[row["variation"], row["build"]][row["bin"]] += row["requests"]
                 failed[row["variation"], row["build"]] += row["failed"]
         return tuple(_recent(key, counts[key], failed[key], now - since) for key in sorted(counts))
+
+    def shares(self, model: str) -> dict[tuple[str, str, str, str], int]:
+        """A model's requests of the last minute by audience, variation, build and arm; of very many the newest."""
+        table = schema.exposures
+        columns = (table.c.audience, table.c.variation, table.c.assigned, table.c.arm)
+        since = int(self._clock().timestamp() - RECENT) * 1_000_000
+        of_model = sa.select(*columns, table.c.at).where(table.c.model == model)
+        newest = of_model.order_by(table.c.id.desc()).limit(SHARES_LIMIT).subquery()
+        query = sa.select(*(newest.c[each.name] for each in columns), sa.func.count()).where(newest.c.at >= since)
+        query = query.where(newest.c.audience.is_not(None)).group_by(*(newest.c[each.name] for each in columns))
+        with self._store.read() as connection:
+            return {(a, v, build, arm): count for a, v, build, arm, count in connection.execute(query)}
 
     def latency(self, rollout: str, epoch: int | None = None) -> dict[Arm, Latency]:
         """How long the clients of each arm waited, in one epoch or in all; an arm without durations is left out."""

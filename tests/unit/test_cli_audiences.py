@@ -196,3 +196,28 @@ def _apply(office: Office) -> None:
     values = {"kind": "audience", "name": "ny", "when": {"state": "New York"}}
     answer = office.client.post("/api/v1/documents", headers=BEARER, json={"values": values})
     assert answer.status_code == 201
+
+
+def test_a_check_shows_by_a_request_what_can_never_be_reached(ledger: Ledger, said: Said, tmp_path: Path) -> None:
+    (tmp_path / "more.yaml").write_text(
+        AUDIENCES + '    - {name: thirty, conditions: {unary: [{key: age, operator: EXACT, operand: "30"}]}}\n'
+    )
+    told = said("audience check -f more.yaml").splitlines()
+    assert told[0].startswith("adults: overlaps ny, which takes requests such as")
+    assert 'thirty: never reached, ny, adults before it take all of it, such as {' in told[1]
+    assert told[2].startswith("fallback: takes what is left")
+    code = app(["audience", "check", "-f", "more.yaml"], exit_on_error=False, result_action="return_value")
+    assert code == 2
+
+
+def test_a_check_says_which_recorded_requests_would_move(ledger: Ledger, said: Said, tmp_path: Path) -> None:
+    said("audience apply -f audiences.yaml")
+    said("variation connect fraud b --audience adults --weight 1")
+    (tmp_path / "new.yaml").write_text("kind: audience\nname: adults\nwhen: {age: {from: 21}}\n")
+    (tmp_path / "requests.jsonl").write_text("".join(f'{{"age": "{age}"}}\n' for age in range(10, 30)))
+    told = said("audience check -f new.yaml --model fraud --requests requests.jsonl").splitlines()
+    assert told[-1] == (
+        "of 20 requests 3 would change audience, 3 of them surely variation; the fallback's share would be 55 %"
+    )
+    said("audience check -f new.yaml --model fraud")
+    assert "metadata are not kept" in said.aside

@@ -120,7 +120,8 @@ class ModelActs:
             }
             for standing in found
         ]
-        return 200, {"targets": targets, "links": self._desk.links}
+        served = [row.as_json() for row in self._desk.overview(asked.query.get("model"))]
+        return 200, {"served": served, "targets": targets, "links": self._desk.links}
 
 
 def _build_json(build: Build, role: str | None) -> dict[str, object]:
@@ -165,6 +166,7 @@ def operations(desk: Desk) -> tuple[Operation, ...]:
         ),
         Operation(
             method="GET", path="/api/v1/overview", role=Role.VIEWER, act=acts.overview, summary="What serves whom.",
-            query={"model": "Only this model."}, gives={200: "`targets` and `links`."},
+            query={"model": "Only this model."},
+            gives={200: "`served`, a row for each build that an audience gets; `targets` and `links`."},
         ),
     )  # fmt: skip

@@ -1,0 +1,100 @@
+"""Overview: what the ledger asks for beside what the last minute saw."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Protocol
+
+from registry.build import Endpoint
+from registry.connections_record import all_connections
+from registry.layout import SLOTS
+from registry.ledger import Ledger
+from registry.metric import Arm
+from registry.overview import Served, verdict_of
+from registry.rollout import Rollout
+from registry.standing import current, standings, took_over_at, trusted
+from services.telemetry.queries import Recent
+from services.traffic.routes import routes
+from services.traffic.table import AudienceRoute, RouteTable
+
+Key = tuple[str, str, str]
+"""Variation, build, arm."""
+
+
+class Telemetry(Protocol):
+    """What the overview reads of the last minute."""
+
+    def recent(self, model: str) -> tuple[Recent, ...]: ...
+
+    def shares(self, model: str) -> Mapping[tuple[str, str, str, str], int]:
+        """Requests by audience, variation, build and arm."""
+        ...
+
+
+def overview(ledger: Ledger, telemetry: Telemetry, model: str | None) -> tuple[Served, ...]:
+    """Every build that answers somebody, by model, in the order in which audiences are asked."""
+    rollouts = ledger.rollouts(model=model)
+    table = _table(ledger, rollouts)
+    return tuple(
+        row for route in table.models for row in _Model(route.model, rollouts, telemetry).rows(route.audiences)
+    )
+
+
+def _table(ledger: Ledger, rollouts: tuple[Rollout, ...]) -> RouteTable:
+    """The routes, as if every service ran that should."""
+    there = standings(rollouts)
+    endpoints = {b: Endpoint(build=b, host="", port=0) for standing in there for b in standing.needed}
+    return routes(there, endpoints, all_connections(ledger))
+
+
+class _Model:
+    """One model's rollouts and last minute."""
+
+    def __init__(self, model: str, rollouts: tuple[Rollout, ...], telemetry: Telemetry) -> None:
+        self._model = model
+        self._rollouts = [rollout for rollout in rollouts if rollout.requested.model == model]
+        self._recent = {(each.variation, each.build): each for each in telemetry.recent(model)}
+        self._shares = telemetry.shares(model)
+
+    def rows(self, audiences: tuple[AudienceRoute, ...]) -> Iterator[Served]:
+        for audience in audiences:
+            sizes: Counter[Key] = Counter()
+            for piece in audience.slices:
+                mark = piece.target.assigned
+                sizes[mark.variation, mark.build, mark.arm.value] += piece.size
+            for key, size in sizes.items():
+                yield self._row(audience.name, key, 100 * size / SLOTS)
+
+    def _row(self, audience: str, key: Key, asked: float) -> Served:
+        variation, build, arm = key
+        mine = [rollout for rollout in self._rollouts if rollout.requested.variation == variation]
+        held, recent = current(mine), self._recent.get((variation, build))
+        is_tried = arm == Arm.CANDIDATE and held is not None
+        return Served(
+            model=self._model,
+            audience=audience,
+            variation=variation,
+            build=build,
+            arm=arm,
+            asked=asked,
+            seen=self._seen(audience, key),
+            rollout=held.id if held is not None else None,
+            verdict=verdict_of(held) if is_tried and held is not None else None,
+            requests_per_second=recent.requests_per_second if recent else None,
+            error_rate=100 * recent.error_share if recent else None,
+            p95=1000 * recent.p95 if recent and recent.p95 is not None else None,
+            since=_since(mine, held if is_tried else None),
+        )
+
+    def _seen(self, audience: str, key: Key) -> float | None:
+        total = sum(count for (name, *_), count in self._shares.items() if name == audience)
+        return 100 * self._shares.get((audience, *key), 0) / total if total else None
+
+
+def _since(rollouts: list[Rollout], tried: Rollout | None) -> datetime | None:
+    if tried is not None:
+        return tried.step_entered_at
+    last = trusted(rollouts)
+    return took_over_at(last) if last is not None else None

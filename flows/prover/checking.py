@@ -1,0 +1,119 @@
+"""Checking: the order in which audiences would be asked, what is proved of them, and which requests would move."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from flows.prover.prover import Claim, Finding, prove
+from registry.audience import Audience
+from registry.connections import Connections
+from registry.errors import UsageError
+
+FALLBACK = "default"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moves:
+    """What recorded requests would do under the new audiences."""
+
+    requests: int
+    changed: int
+    """Those that another audience would take, or the same one under changed conditions no longer."""
+    variation: int
+    """Those of them that would surely get another variation."""
+    before: Mapping[str, int]
+    """Requests by the audience that takes them now."""
+    after: Mapping[str, int]
+
+    @property
+    def fallback_share(self) -> float | None:
+        """The part of the requests that no audience would take."""
+        return self.after.get(FALLBACK, 0) / self.requests if self.requests else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """Everything that is said of audiences before they are applied."""
+
+    order: tuple[str, ...]
+    findings: tuple[Finding, ...]
+    moves: Moves | None
+    """None where no requests are known."""
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether every audience can be reached."""
+        return not any(each.claim in (Claim.NOBODY, Claim.UNREACHABLE) for each in self.findings)
+
+
+def check(
+    audiences: Sequence[Audience], now: Connections | None, requests: Iterable[Mapping[str, str]] | None
+) -> Check:
+    """Check audiences in the order in which a model asks them, those that it does not know yet after them."""
+    then = _then(audiences, now)
+    known = tuple(each.audience for each in then.ordered)
+    asked = (*known, *(each for each in audiences if each not in known))
+    moves = _moves(now, then, requests) if now is not None and requests is not None else None
+    return Check(order=tuple(each.name for each in asked), findings=prove(asked), moves=moves)
+
+
+def read_requests(path: Path) -> list[dict[str, str]]:
+    """Recorded metadata, one JSON object a line. Raises UsageError naming the line."""
+    found = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            value = json.loads(line)
+        except ValueError as error:
+            raise UsageError(f"{path}:{number}: not JSON: {error}.") from error
+        if not isinstance(value, dict):
+            raise UsageError(f"{path}:{number}: not an object of header names and values.", fix='{"state": "New York"}')
+        found.append({str(name): str(each) for name, each in value.items()})
+    return found
+
+
+def _then(audiences: Sequence[Audience], now: Connections | None) -> Connections:
+    """The connections with the new conditions; audiences that are connected nowhere take nothing yet."""
+    named = {each.name: each for each in audiences}
+    base = now or Connections(model="")
+    ordered = tuple(replace(each, audience=named.get(each.audience.name, each.audience)) for each in base.ordered)
+    return replace(base, ordered=ordered)
+
+
+def _moves(now: Connections, then: Connections, requests: Iterable[Mapping[str, str]]) -> Moves:
+    before, after = Counter[str](), Counter[str]()
+    changed = surely = 0
+    for request in requests:
+        old, new = now.takes(request), then.takes(request)
+        names = [each.audience.name if each is not None else FALLBACK for each in (old, new)]
+        before[names[0]] += 1
+        after[names[1]] += 1
+        if names[0] != names[1]:
+            changed += 1
+            parts = [
+                {p.variation for p in (each.weighted if each is not None else now.fallback)} for each in (old, new)
+            ]
+            surely += not (parts[0] & parts[1])
+    return Moves(requests=before.total(), changed=changed, variation=surely, before=before, after=after)
+
+
+def in_words(finding: Finding) -> str:
+    """A finding as a sentence with its witness."""
+    others = ", ".join(finding.others)
+    shown = json.dumps(dict(finding.witness or {}), ensure_ascii=False)
+    match finding.claim:
+        case Claim.NOBODY:
+            return f"{finding.audience}: no request can meet its conditions"
+        case Claim.UNREACHABLE:
+            return f"{finding.audience}: never reached, {others} before it take all of it, such as {shown}"
+        case Claim.OVERLAP:
+            return f"{finding.audience}: overlaps {others}, which takes requests such as {shown}"
+        case Claim.FALLBACK:
+            return f"fallback: takes what is left, such as {shown}"
+        case Claim.NO_FALLBACK:
+            return "fallback: gets nothing, the audiences take every request"
+        case Claim.UNDECIDED:
+            return f"{finding.audience}: undecided: {finding.reason}"

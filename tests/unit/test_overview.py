@@ -1,0 +1,68 @@
+"""Overview: each audience's variations and builds, asked beside seen, with the verdict and since when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from flows.overview import overview
+from registry.facts import Judged
+from registry.ledger.memory import MemoryLedger
+from registry.overview import Served, verdict_of
+from services.telemetry.queries import Recent
+from tests.acceptance.test_three_audiences import World
+from tests.acceptance.three_audiences import MODEL
+
+
+@dataclass
+class LastMinute:
+    """What telemetry told of the last minute."""
+
+    found: tuple[Recent, ...] = ()
+    counts: dict[tuple[str, str, str, str], int] = field(default_factory=dict)
+
+    def recent(self, model: str) -> tuple[Recent, ...]:
+        return self.found
+
+    def shares(self, model: str) -> dict[tuple[str, str, str, str], int]:
+        return self.counts
+
+
+def rows(ledger: MemoryLedger, told: LastMinute) -> dict[tuple[str, str], Served]:
+    """The overview by audience and build."""
+    return {(row.audience, row.build): row for row in overview(ledger, told, MODEL)}
+
+
+def test_every_audience_is_there_in_order_with_what_is_asked_and_what_was_seen() -> None:
+    world = World().started()
+    told = LastMinute(
+        found=(
+            Recent(variation="ny", build="5", requests_per_second=2.5, error_share=0.01, p50=0.1, p95=0.2, p99=0.3),
+        ),
+        counts={("ny", "ny", "5", "candidate"): 30, ("ny", "ny", "2", "stable"): 70, ("ca", "ca", "3", "stable"): 5},
+    )
+    world.three.drive(world.now)
+    world.look(2)
+    found = rows(world.ledger, told)
+    assert list(dict.fromkeys(audience for audience, _ in found)) == ["ny", "ca", "tx", "default"]
+    assert set(found) == {
+        ("ny", "2"), ("ny", "5"), ("ca", "3"), ("ca", "6"), ("tx", "4"), ("tx", "7"), ("default", "1"),
+    }  # fmt: skip
+    tried = found["ny", "5"]
+    assert (tried.arm, tried.asked, tried.seen, tried.rollout) == ("candidate", 20, 30, world.three.rollouts["ny"])
+    assert (tried.requests_per_second, tried.error_rate, tried.p95) == (2.5, 1.0, 200.0)
+    assert tried.since == world.three.rollout("ny").step_entered_at
+    assert (found["ca", "6"].seen, found["tx", "7"].seen) == (0, None), "seen to be nothing, and not seen at all"
+    assert found["default", "1"].asked == 100
+
+
+def test_the_verdict_is_the_worst_of_all_gates() -> None:
+    world = World().started()
+    world.three.drive(world.now)
+    name = world.three.rollouts["ny"]
+    assert verdict_of(world.ledger.rollout(name)) == "NO DATA"
+    for answer, label in (("undecided", "UNDECIDED"), ("fail", "FAIL"), ("pass", "PASS")):
+        fact = Judged(metric="errors", answer=answer, k=1, step=0, reason="because")
+        world.ledger.append(name, world.ledger.rollout(name).seq + 1, fact, world.now)
+        assert verdict_of(world.ledger.rollout(name)) == label
+        assert rows(world.ledger, LastMinute())["ny", "5"].verdict == label
+        assert rows(world.ledger, LastMinute())["ny", "2"].verdict is None
