@@ -21,7 +21,8 @@ from services.client.outcomes import Receipt, Value
 from services.client.payload import Rows
 from services.client.predictions import Predictions
 from services.client.problems import ClientError
-from services.client.rollouts import Verb, View
+from services.client.rollouts import Verb
+from services.client.showing import Report, View
 from services.client.steps import Doing, Outcome, Send, Steps, T, Wait
 
 log = logging.getLogger(__name__)
@@ -81,6 +82,10 @@ class AsyncClient:
     async def rollout(self, rollout: str) -> View:
         """A rollout, by its id or as the last one of a model."""
         return rollouts.viewed(await self._order(rollouts.one(rollout)))
+
+    async def report(self, rollout: str) -> Report:
+        """What a rollout did, when, why and on what evidence; a notebook shows it as its page."""
+        return rollouts.reported(await self._order(rollouts.report(rollout)))
 
     async def watch(self, rollout: str, every: float = 1.0) -> AsyncIterator[View]:
         """The rollout now, and whenever it has changed, until it has ended; looks every so many seconds."""

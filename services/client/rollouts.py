@@ -8,10 +8,9 @@ from typing import Any, Literal
 from urllib.parse import urlencode
 
 from services.client.asking import JSON, Ask, Server, segment
+from services.client.showing import Report, View
 
 Verb = Literal["pause", "resume", "approve", "promote", "abort"]
-View = dict[str, Any]
-"""A rollout as the console shows it: `id`, `model`, `phase`, `ending`, `weight`, `gates`, `reason`, …"""
 
 ENDED = "ended"
 """The last phase."""
@@ -45,8 +44,17 @@ def start(model: str, build: str, variation: str) -> Ask:
 
 def viewed(body: Any) -> View:
     """The rollout in an answer."""
-    view: View = body
-    return view
+    return View(body)
+
+
+def report(rollout: str) -> Ask:
+    """A rollout's report, with its page."""
+    return _get(f"/api/v1/rollouts/{segment(rollout)}/report?html=1")
+
+
+def reported(body: Any) -> Report:
+    """The report in an answer."""
+    return Report(body["report"], body["html"])
 
 
 def _get(path: str) -> Ask:

@@ -22,7 +22,7 @@ from services.client.metadata import MetadataValue
 from services.client.outcomes import Outbox, Value, delivery
 from services.client.payload import Rows
 from services.client.predictions import Predictions
-from services.client.rollouts import View
+from services.client.showing import View
 
 T = TypeVar("T")
 Wait = float
@@ -99,7 +99,7 @@ class Doing:
         before: str | None = None
         while True:
             body = yield from self.order(rollouts.page(model, before))
-            found += body["rollouts"]
+            found += [rollouts.viewed(each) for each in body["rollouts"]]
             before = body.get("next_before")
             if before is None:
                 return found

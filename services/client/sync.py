@@ -21,7 +21,8 @@ from services.client.outcomes import Receipt, Value
 from services.client.payload import Rows
 from services.client.postman import Postman
 from services.client.predictions import Predictions
-from services.client.rollouts import Verb, View
+from services.client.rollouts import Verb
+from services.client.showing import Report, View
 from services.client.steps import Doing, Outcome, Send, Steps, T, Wait
 
 
@@ -91,6 +92,10 @@ class Client:
     def rollout(self, rollout: str) -> View:
         """A rollout, by its id or as the last one of a model."""
         return rollouts.viewed(self._order(rollouts.one(rollout)))
+
+    def report(self, rollout: str) -> Report:
+        """What a rollout did, when, why and on what evidence; a notebook shows it as its page."""
+        return rollouts.reported(self._order(rollouts.report(rollout)))
 
     def watch(self, rollout: str, every: float = 1.0) -> Iterator[View]:
         """The rollout now, and whenever it has changed, until it has ended; looks every so many seconds."""
