@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from registry.catalog.mlflow_http import MlflowCatalog
     from registry.ledger import Ledger
     from registry.ledger.calls import Calls
-    from registry.report import Evidence, Report
     from registry.overview import Served
+    from registry.report import Evidence, Report
     from registry.rollout import Rollout
     from registry.shadow_view import ShadowView
     from registry.trial import Trial
