@@ -14,7 +14,7 @@ from services.keeper.waking import ring
 
 
 class RingingLedger:
-    """Passes everything on; `open` and `append` ring."""
+    """Passes everything on; what may change routes rings: `open`, `append`, and documents such as connections."""
 
     def __init__(self, ledger: Ledger, bell: Path) -> None:
         self._ledger = ledger
@@ -58,10 +58,14 @@ class RingingLedger:
         return self._ledger.last_looks(rollout)
 
     def apply(self, document: Applied) -> bool:
-        return self._ledger.apply(document)
+        changed = self._ledger.apply(document)
+        ring(self._bell)
+        return changed
 
     def withdraw(self, kind: str, name: str, *, actor: str, at: datetime) -> bool:
-        return self._ledger.withdraw(kind, name, actor=actor, at=at)
+        withdrawn = self._ledger.withdraw(kind, name, actor=actor, at=at)
+        ring(self._bell)
+        return withdrawn
 
     def applied(self, kind: str, name: str) -> Applied | None:
         return self._ledger.applied(kind, name)
