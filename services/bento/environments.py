@@ -13,9 +13,9 @@ from importlib import metadata
 from pathlib import Path
 
 from registry.errors import PackFailed
+from services import durable
 from services.bento.quiet import quiet_for_install
 from services.bento.requirements import Requirements
-from services.bento.store import write_durably
 
 ISOLATED = "isolated:"
 _INSTALL_SECONDS = 1800
@@ -49,7 +49,7 @@ class Environments:
             except PackFailed:
                 shutil.rmtree(folder, ignore_errors=True)
                 raise
-            write_durably(folder / "ready.json", json.dumps({"requirements": lines, "python": python}))
+            durable.replace(folder / "ready.json", json.dumps({"requirements": lines, "python": python}))
         return ISOLATED + digest
 
     def names(self) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from registry.build import BuildRef, Endpoint
-from services.bento.store import write_durably
+from services import durable
 
 LOOPBACK = "127.0.0.1"
 
@@ -36,7 +36,7 @@ class ServiceRecord:
 
     def write(self, folder: Path) -> None:
         """Keep it, surely."""
-        write_durably(folder / "service.json", json.dumps(asdict(self)))
+        durable.replace(folder / "service.json", json.dumps(asdict(self)))
 
 
 def read_record(folder: Path) -> ServiceRecord | None:

@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from registry.errors import PackFailed
+from services import durable
 from services.bento.digests import tree_digest
 
 _REPACK = "Remove it with its model and pack the build again: `sluice rollout start` does so."
@@ -73,7 +74,7 @@ class BentoStore:
 
     def record(self, packed: PackedBento) -> None:
         """Note that a bento is whole."""
-        write_durably(self._record(packed.bento_tag), json.dumps(asdict(packed)))
+        durable.replace(self._record(packed.bento_tag), json.dumps(asdict(packed)))
 
     def tags(self) -> tuple[str, ...]:
         """Every recorded bento."""
@@ -114,19 +115,3 @@ class BentoStore:
 
     def _record(self, tag: str) -> Path:
         return self._records / f"{tag.replace(':', '@')}.json"
-
-
-def write_durably(path: Path, text: str) -> None:
-    """Write a file so that a crash leaves the former one or this one, whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    with draft.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

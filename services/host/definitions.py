@@ -12,8 +12,9 @@ from pathlib import Path
 
 from registry.errors import InvalidSetting
 from registry.program import Program
+from services import durable
 from services.host import launch
-from services.host.folder import StateFolder, write_private
+from services.host.folder import StateFolder
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,120}\Z")
 RESERVED = "supervisord"
@@ -48,8 +49,8 @@ class Definitions:
             )
         if not program.command:
             raise InvalidSetting(f"program {program.name} has no command.", fix="Name an executable.")
-        write_private(self._definition(program.name), self._json(program))
-        write_private(self._section(program.name), self._ini(program))
+        durable.replace(self._definition(program.name), self._json(program), mode=durable.PRIVATE)
+        durable.replace(self._section(program.name), self._ini(program), mode=durable.PRIVATE)
 
     def remove(self, name: str) -> None:
         """Forget a program; nothing happens when it is not there."""

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from registry.errors import NotFound, Unreachable
 from registry.program import Condition, ProgramState
+from services import durable
 from services.host.deploying import Deploying, deploy_environment
-from services.host.folder import StateFolder, write_private
+from services.host.folder import StateFolder
 from services.host.keys import Keys, load_keys, make_keys
 from services.host.parts import Part
 from services.host.ports import choose_ports
@@ -177,7 +178,7 @@ class Machine:
     def _write_files(self) -> None:
         for name in (MLFLOW, PREFECT):
             (self._folder.root / name).mkdir(mode=0o700, exist_ok=True)
-        write_private(auth_file(self._folder), auth_text(self._folder))
+        durable.replace(auth_file(self._folder), auth_text(self._folder), mode=durable.PRIVATE)
 
     def _drop_former(self, supervisor: Supervisor, parts: Sequence[Part]) -> None:
         """End what an earlier `up` ran as a part and this one does not, such as an MLflow server of our own."""
@@ -188,7 +189,7 @@ class Machine:
             former = set()
         for name in sorted(former - names):
             supervisor.remove(name)
-        write_private(self._former_file, json.dumps(sorted(names)))
+        durable.replace(self._former_file, json.dumps(sorted(names)), mode=durable.PRIVATE)
 
     @property
     def _former_file(self) -> Path:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from registry.errors import Refused
-from services.host.folder import write_private
+from services import durable
 
 HOST = "127.0.0.1"
 FIRST, LAST = 20_000, 29_999
@@ -43,7 +43,7 @@ def choose_ports(
             port if keep and port is not None else next(_candidates(path, {*before.values(), *ports.values()}))
         )
     if ports != before:
-        write_private(path, json.dumps(ports, indent=1))
+        durable.replace(path, json.dumps(ports, indent=1), mode=durable.PRIVATE)
     return ports
 
 

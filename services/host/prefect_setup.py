@@ -13,7 +13,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from registry.errors import Unreachable
-from services.host.folder import StateFolder, write_private
+from services import durable
+from services.host.folder import StateFolder
 from services.host.parts import HttpProbe
 from services.host.stack import POOL
 from services.host.wire import Answer, ask, prefect_authorization
@@ -48,7 +49,7 @@ def is_current(folder: StateFolder, environment: Mapping[str, str], wanted: str)
 def remember(folder: StateFolder, environment: Mapping[str, str], wanted: str) -> None:
     """Record that this digest has been deployed."""
     known = {"digest": wanted, "server": environment["PREFECT_API_URL"], "deployments": deployments(environment)}
-    write_private(_record(folder), json.dumps(known))
+    durable.replace(_record(folder), json.dumps(known), mode=durable.PRIVATE)
 
 
 def deployments(environment: Mapping[str, str]) -> list[str]:

@@ -9,7 +9,8 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from registry.errors import InvalidSetting, NotFound
-from services.host.folder import StateFolder, write_private
+from services import durable
+from services.host.folder import StateFolder
 from services.host.keys import ADMIN, Keys
 from services.host.ports import HOST
 
@@ -63,7 +64,7 @@ def make_site(folder: StateFolder, ports: Mapping[str, int], environment: Mappin
         mlflow=_foreign("MLFLOW_TRACKING_URI", environment, own.mlflow_url),
         prefect=_foreign("PREFECT_API_URL", environment, own.prefect_api_url),
     )
-    write_private(_record(folder), json.dumps(asdict(site), indent=1))
+    durable.replace(_record(folder), json.dumps(asdict(site), indent=1), mode=durable.PRIVATE)
     return site
 
 

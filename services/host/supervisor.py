@@ -21,9 +21,10 @@ import psutil
 
 from registry.errors import ServiceFailed, Unreachable
 from registry.program import Condition, Program, ProgramState
+from services import durable
 from services.host import identity
 from services.host.definitions import RESERVED, Definitions
-from services.host.folder import StateFolder, write_private
+from services.host.folder import StateFolder
 from services.host.identity import PROGRAM, TOKEN
 from services.host.rpc import Faulted, Rpc
 
@@ -71,7 +72,7 @@ class Supervisor:
         if self.pid() is not None:
             return False
         identity.end(self.processes().get(RESERVED, []), grace=2.0)
-        write_private(self._folder.run / "supervisord.conf", self._definitions.main_section())
+        durable.replace(self._folder.run / "supervisord.conf", self._definitions.main_section(), mode=durable.PRIVATE)
         command = (sys.executable, "-I", "-m", "supervisor.supervisord", "-c", "supervisord.conf")
         subprocess.run(
             command,

@@ -12,11 +12,12 @@ from pathlib import Path
 
 from registry.build import BuildRef
 from registry.errors import Unreachable
+from services import durable
 from services.traffic.envoy_admin import Admin
 from services.traffic.envoy_bootstrap import Places, bootstrap
 from services.traffic.envoy_clusters import Resource, clusters, discovery
 from services.traffic.envoy_figures import figures
-from services.traffic.envoy_files import canonical, digest, own_folder, publish, read_resources, read_text, socket_path
+from services.traffic.envoy_files import canonical, digest, own_folder, read_resources, read_text, socket_path
 from services.traffic.envoy_leaving import Leaving
 from services.traffic.envoy_limits import Limits
 from services.traffic.envoy_logs import next_rotated
@@ -91,12 +92,12 @@ class Envoy:
         """Write what Envoy needs to start. Clusters and routes that are there already stay."""
         for folder in (self.places.folder, self.places.logs, self.places.admin_socket.parent):
             own_folder(folder)
-        publish(self.places.folder / BOOTSTRAP_FILE, canonical(bootstrap(self.places, self.limits)))
+        durable.replace(self.places.folder / BOOTSTRAP_FILE, canonical(bootstrap(self.places, self.limits)))
         empty = RouteTable()
         if not self.places.clusters.exists():
-            publish(self.places.clusters, self._cluster_file({}))
+            durable.replace(self.places.clusters, self._cluster_file({}))
         if not self.places.routes.exists():
-            publish(self.places.routes, self._route_file(empty))
+            durable.replace(self.places.routes, self._route_file(empty))
 
     def command(self) -> tuple[str, ...]:
         """The command of the Envoy process."""

@@ -20,23 +20,8 @@ def digest(resource: object) -> str:
     return hashlib.sha256(canonical(resource).encode()).hexdigest()[:16]
 
 
-def publish(path: Path, text: str) -> None:
-    """Write a file so that a reader sees the old content or the new, also after a power cut; Envoy sees the rename."""
-    temporary = path.with_name(f".{path.name}.new")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.rename(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
 def keep(path: Path, copy: Path) -> None:
-    """Keep the file's present content under another name, by a link: `publish` replaces and never rewrites."""
+    """Keep the file's present content under another name, by a link: `durable.replace` replaces and never rewrites."""
     temporary = copy.with_name(f".{copy.name}.new")
     temporary.unlink(missing_ok=True)
     temporary.hardlink_to(path)

@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from registry.errors import RoutesRejected
+from services import durable
 from services.traffic.envoy_clusters import Resource
-from services.traffic.envoy_files import canonical, publish
+from services.traffic.envoy_files import canonical
 from services.traffic.envoy_logs import refusal
 from services.traffic.table import AudienceRoute, RouteTable
 
@@ -34,7 +35,7 @@ class Validation:
         found = shape(table)
         if found in self._good:
             return
-        publish(self._path, canonical(whole()))
+        durable.replace(self._path, canonical(whole()))
         reason = self._reason()
         if reason is not None:
             raise RoutesRejected(f"Envoy would refuse the routes: {reason} The former ones stay in force.", fix=_FIX)

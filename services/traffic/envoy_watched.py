@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from registry.errors import RoutesRejected, TimedOut, Unreachable
+from services import durable
 from services.traffic.envoy_admin import Admin
-from services.traffic.envoy_files import keep, publish, read_text
+from services.traffic.envoy_files import keep, read_text
 from services.traffic.envoy_logs import rejection
 
 _POLL = 0.002
@@ -45,10 +46,10 @@ class WatchedFile:
             before = self._state()
             if before.serves(version) and read_text(self.path) == text:
                 return True
-            publish(self.path, text)
+            durable.replace(self.path, text)
             self._await(version, before.refusals, mark)
         except Unreachable:
-            publish(self.path, text)
+            durable.replace(self.path, text)
             return False
         keep(self.path, self.good)
         return True
@@ -71,7 +72,7 @@ class WatchedFile:
     def _put_back(self) -> None:
         good = read_text(self.good)
         if good is not None:
-            publish(self.path, good)
+            durable.replace(self.path, good)
 
     def _state(self) -> _State:
         stats = self._admin.stats(

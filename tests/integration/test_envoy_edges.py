@@ -16,7 +16,7 @@ import pytest
 from registry.access_log import LogLine, UnitSource
 from registry.build import BuildRef, Endpoint, slug
 from registry.errors import RoutesRejected
-from services.traffic.envoy_files import publish
+from services import durable
 from services.traffic.envoy_limits import Limits
 from services.traffic.routes import routes
 from services.traffic.table import assign
@@ -237,7 +237,7 @@ def test_what_was_refused_is_not_on_disk_even_after_a_crash(tmp_path: Path, serv
     with gateway(tmp_path) as running:
         running.plane.apply(routes([standing()], endpoints))
         good = running.plane.places.routes.read_text()
-        publish(running.plane.places.routes, "{")
+        durable.replace(running.plane.places.routes, "{")
         with pytest.raises(RoutesRejected):
             running.plane._routes.push(mangled(good), "any")
         assert running.plane.places.routes.read_text() == good
@@ -253,7 +253,7 @@ def test_a_foreign_change_of_the_files_is_put_right(
         running.plane.apply(table)
         nothing = lambda: httpx.get(f"{running.plane.url}/nothing").status_code  # noqa: E731
         foreign = running.plane.places.routes.read_text().replace('"status":404', '"status":418')
-        publish(running.plane.places.routes, foreign.replace(table.version, version or table.version))
+        durable.replace(running.plane.places.routes, foreign.replace(table.version, version or table.version))
         assert eventually(lambda: nothing() == 418)
         running.plane.apply(table)
         assert eventually(lambda: nothing() == 404)

@@ -17,8 +17,9 @@ from registry.build import BuildRef, Endpoint
 from registry.errors import Refused
 from registry.plan import Serve
 from registry.standing import Shadowing, Standing
+from services import durable
 from services.traffic.envoy_clusters import clusters
-from services.traffic.envoy_files import digest, own_folder, publish, read_resources, socket_path
+from services.traffic.envoy_files import digest, own_folder, read_resources, socket_path
 from services.traffic.envoy_limits import Limits
 from services.traffic.envoy_logs import next_rotated, rejection
 from services.traffic.envoy_names import members
@@ -112,9 +113,9 @@ def test_idle_connections_are_dropped_before_a_service_drops_them() -> None:
 
 def test_a_file_is_replaced_whole_and_read_back(tmp_path: Path) -> None:
     path = tmp_path / "cds.json"
-    publish(path, json.dumps({"resources": [{"@type": "t", "name": "a", "x": 1}]}))
+    durable.replace(path, json.dumps({"resources": [{"@type": "t", "name": "a", "x": 1}]}))
     before = path.stat().st_ino
-    publish(path, json.dumps({"resources": [{"@type": "t", "name": "b", "x": 2}]}))
+    durable.replace(path, json.dumps({"resources": [{"@type": "t", "name": "b", "x": 2}]}))
     assert path.stat().st_ino != before
     assert read_resources(path) == {"b": {"name": "b", "x": 2}}
     assert [found.name for found in tmp_path.iterdir()] == ["cds.json"]
