@@ -73,8 +73,8 @@ def mutants(path: Path) -> Iterator[Mutant]:
                 yield Mutant(path, changed, _change(code, changed, name))
 
 
-def _compiled(code: str, path: Path) -> bytes | str:
-    """What runs of a file, docstrings and annotations left out."""
+def _compiled(code: str, path: Path) -> str:
+    """What a file does; annotations, and how arguments may be passed, left out."""
     try:
         tree = compile(code, str(path), "exec", flags=ast.PyCF_ONLY_AST)
     except SyntaxError:
@@ -84,8 +84,10 @@ def _compiled(code: str, path: Path) -> bytes | str:
             node.annotation = ast.Constant(None)
         if isinstance(node, ast.FunctionDef):
             node.returns = None
-            for argument in (*node.args.args, *node.args.kwonlyargs, *node.args.posonlyargs):
-                argument.annotation = None
+            named = node.args
+            arguments = [ast.arg(arg=each.arg) for each in (*named.posonlyargs, *named.args, *named.kwonlyargs)]
+            defaults = [each for each in (*named.defaults, *named.kw_defaults) if each is not None]
+            node.args = ast.arguments(posonlyargs=[], args=arguments, kwonlyargs=[], kw_defaults=[], defaults=defaults)
     return ast.dump(tree)
 
 
@@ -112,6 +114,9 @@ class _Changed(importlib.abc.MetaPathFinder, importlib.abc.SourceLoader):
         return self._mutant.code.encode()
 
 
+os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+
+
 def is_noticed(mutant: Mutant | None) -> bool:
     """Whether the tests fail with the change; None: the files as they are."""
     child = os.fork()
@@ -129,10 +134,27 @@ def _test_and_exit(mutant: Mutant | None) -> None:
         os.dup2(silence, 2)
         if mutant is not None:
             sys.meta_path.insert(0, _Changed(mutant))
-        quiet = ("-x", "-q", "--no-header", "--tb=no", "-p", "no:cacheprovider", "-p", "no:randomly", "-p", "no:xdist")
-        code = int(pytest.main([*quiet, TESTS]))
+        own, others = _tests_of(mutant.path) if mutant is not None else ([], _all_tests())
+        code = _run(own) or _run(others)
     finally:
         os._exit(code)
+
+
+def _run(tests: list[str]) -> int:
+    quiet = ("-x", "-q", "--no-header", "--tb=no", "-c", "/dev/null", "--rootdir", ".", "--import-mode=importlib")
+    return int(pytest.main([*quiet, "-p", "no:cacheprovider", *tests])) if tests else 0
+
+
+def _all_tests() -> list[str]:
+    return sorted(str(path) for path in Path(TESTS).glob("test_*.py"))
+
+
+def _tests_of(path: Path) -> tuple[list[str], list[str]]:
+    """The tests that import the changed file, those of its own name first; and the others."""
+    name = f"flows.stats.{path.stem}"
+    own = [test for test in _all_tests() if name in Path(test).read_text(encoding="utf-8")]
+    own.sort(key=lambda test: path.stem not in test)
+    return own, [test for test in _all_tests() if test not in own]
 
 
 def main(arguments: Sequence[str]) -> int:
