@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 
 from registry.access_log import Assigned
@@ -71,12 +72,12 @@ def _merged(placed: Iterable[tuple[int, Slice]]) -> Iterator[Slice]:
 
 
 def _connected(standing: Standing, sample: int, endpoints: Endpoints) -> Iterator[Mirror]:
-    """Copies for a variation: its candidate gets its weight's part of them."""
+    """Copies for a variation: its candidate gets its weight's part of them. They are no part of its rollout."""
     candidate, weight = _candidate(standing, endpoints)
     tried = sample * weight // SLOTS
     for arm, build, share in ((Arm.STABLE, standing.stable, sample - tried), (Arm.CANDIDATE, candidate, tried)):
         if build is not None and build in endpoints and share:
-            yield Mirror(assigned=_mark(standing, arm, build, weight), share=share)
+            yield Mirror(assigned=replace(_mark(standing, arm, build, weight), rollout=None), share=share)
 
 
 def _shadow(standing: Standing, shadow: Shadowing, of: str | None) -> Mirror:

@@ -141,6 +141,7 @@ def test_connected_copies_are_split_like_their_variation() -> None:
     ]
     assert mirrors == [("a", Arm.STABLE, "2", 3_000, None), ("a", Arm.CANDIDATE, "3", 1_000, None)]
     assert [(m.assigned.build, m.share) for m in found.audiences[1].mirrors] == [("4", 10)]
+    assert {m.assigned.rollout for m in found.audiences[0].mirrors} == {None}, "no rollout is compared by them"
 
 
 @pytest.mark.parametrize(("weights", "of"), [({"a": 1}, None), ({"a": 1, "b": 1}, "a")])

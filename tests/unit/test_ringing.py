@@ -1,0 +1,47 @@
+"""Whatever may change routes wakes the keeper."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from flows.ringing import RingingLedger
+from registry import orders
+from registry.connections import Connections
+from registry.connections_record import connect
+from registry.ledger.memory import MemoryLedger
+from registry.orders import Request
+from registry.plan import Plan
+from services.keeper.waking import Doorbell
+
+NOW = datetime(2026, 11, 22, tzinfo=UTC)
+PLAN = Plan.model_validate({"model": "m", "steps": [{"weight": 10}]})
+ACTS: dict[str, Callable[[RingingLedger], object]] = {
+    "an order": lambda ledger: orders.deploy(
+        ledger, plan=PLAN, version="1", request=Request(actor="ada", cause="cli"), now=NOW
+    ),
+    "connections": lambda ledger: connect(ledger, Connections(model="m"), "ada", NOW),
+    "a withdrawal": lambda ledger: ledger.withdraw("traffic", "m", actor="ada", at=NOW),
+}
+
+
+@pytest.fixture
+def bell(tmp_path: Path) -> Path:
+    return tmp_path / "bell"
+
+
+@pytest.mark.parametrize("act", ACTS.values(), ids=ACTS)
+def test_the_keeper_is_rung(bell: Path, act: Callable[[RingingLedger], object]) -> None:
+    inner = MemoryLedger()
+    connect(inner, Connections(model="m"), "eve", NOW)
+    doorbell = Doorbell(bell)
+    try:
+        act(RingingLedger(inner, bell))
+        (waiting,) = doorbell.sockets()
+        waiting.setblocking(False)
+        assert waiting.recv(16) == b"look"
+    finally:
+        doorbell.close()
