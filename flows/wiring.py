@@ -19,6 +19,7 @@ from registry.build import Build, BuildRef
 from registry.connections import FALLBACK
 from registry.errors import NotFound, UsageError
 from registry.plan import Plan
+from registry.rollout import Phase
 from registry.settings import Settings
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from flows.memory import Memory
     from flows.packing import BentoPacking
     from registry.catalog.mlflow_http import MlflowCatalog
+    from registry.happening import Happening
     from registry.ledger import Ledger
     from registry.ledger.calls import Calls
     from registry.overview import Served
@@ -230,7 +232,15 @@ class Parts:
 
         events, api = PrefectEvents(self.prefect), self.settings.api()
         console = api.url if api else None
-        return Outbox(self.ledger, lambda: (events, *sinks(self.ledger, self.addresses, console)))
+        return Outbox(self.ledger, lambda: (events, *sinks(self.ledger, self.addresses, console)), self._waiting)
+
+    def _waiting(self, now: datetime) -> Sequence[Happening]:
+        """What waits for a person."""
+        from registry.happening import waiting
+
+        running = [each for each in self.ledger.rollouts() if each.phase is Phase.RUNNING]
+        found = [waiting(self.ledger, each, now, _requests(self, each)) for each in running]
+        return [each for each in found if each is not None]
 
     def report(self, rollout: str) -> Report:
         """The report of a rollout as it stands."""

@@ -6,6 +6,7 @@ import re
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import IntEnum
 
 from registry.facts import (
@@ -26,9 +27,10 @@ from registry.facts import (
     Superseded,
     Undeployed,
 )  # fmt: skip
-from registry.ledger import Fed
+from registry.ledger import Fed, Ledger
 from registry.report_timeline import Moment, moment
 from registry.rollout import Rollout, advance, begin
+from registry.view import held
 
 
 class Severity(IntEnum):
@@ -95,6 +97,20 @@ def happenings(fed: Iterable[Fed], entries: Callable[[str], Sequence[Entry]]) ->
     return tuple(_happening(each, entries(each.entry.rollout)) for each in fed)
 
 
+def waiting(ledger: Ledger, rollout: Rollout, now: datetime, requests: tuple[int, int] | None) -> Happening | None:
+    """That a step waits for a person, which is no fact: nobody did anything. None when it does not."""
+    decision = held(ledger, rollout, now, requests)
+    if decision is None or not decision.person:
+        return None
+    weight = rollout.weight / 100
+    said = Moment(
+        seq=rollout.seq, at=now, fact="WaitsForPerson", text=f"step {rollout.step + 1} waits for a person",
+        actor="policy", why=decision.reason, before=weight, after=weight, tone="wait",
+    )  # fmt: skip
+    name = f"{rollout.id}/waits/{rollout.step}/{rollout.resumed_at}"
+    return _told(0, str(uuid.uuid5(_NAMESPACE, name)), "waits-for-person", rollout, Severity.WARNING, said)
+
+
 def severity(fact: Fact) -> Severity:
     """How much a fact matters."""
     match fact:
@@ -128,12 +144,18 @@ def _happening(fed: Fed, entries: Sequence[Entry]) -> Happening:
 
 
 def _of(place: int, entry: Entry, before: int, state: Rollout) -> Happening:
+    known_by = str(uuid.uuid5(_NAMESPACE, f"{entry.rollout}/{entry.seq}/{entry.at.isoformat()}"))
+    said, name = moment(entry, before, state.weight), name_of(type(entry.fact))
+    return _told(place, known_by, name, state, severity(entry.fact), said)
+
+
+def _told(place: int, known_by: str, name: str, state: Rollout, matters: Severity, said: Moment) -> Happening:
     asked = state.requested
     return Happening(
         place=place,
-        id=str(uuid.uuid5(_NAMESPACE, f"{entry.rollout}/{entry.seq}/{entry.at.isoformat()}")),
-        name=name_of(type(entry.fact)),
-        rollout=entry.rollout,
+        id=known_by,
+        name=name,
+        rollout=state.id,
         model=asked.model,
         variation=asked.variation,
         version=asked.version,
@@ -141,8 +163,8 @@ def _of(place: int, entry: Entry, before: int, state: Rollout) -> Happening:
         stable=state.stable,
         phase=state.phase.value,
         ending=state.ending.value if state.ending else None,
-        severity=severity(entry.fact),
-        moment=moment(entry, before, state.weight),
+        severity=matters,
+        moment=said,
     )
 
 

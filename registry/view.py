@@ -111,7 +111,7 @@ def rollout_view(
     ledger: Ledger, rollout: Rollout, now: datetime, *, requests: tuple[int, int] | None = None
 ) -> RolloutView:
     """The view of a rollout; `requests` are those assigned to (stable, candidate) at this weight, where known."""
-    held = _held(ledger, rollout, now, requests)
+    now_held = held(ledger, rollout, now, requests)
     stable_n, candidate_n = (requests or (0, 0)) if rollout.has_exposure else (0, 0)
     total = stable_n + candidate_n
     return RolloutView(
@@ -124,8 +124,8 @@ def rollout_view(
         phase=rollout.phase.value,
         ending=rollout.ending.value if rollout.ending else None,
         reason=rollout.reason,
-        waits_for=held.reason if held else None,
-        needs_person=rollout.phase is Phase.PAUSED or (held is not None and held.person),
+        waits_for=now_held.reason if now_held else None,
+        needs_person=rollout.phase is Phase.PAUSED or (now_held is not None and now_held.person),
         actor=rollout.actor,
         cause=rollout.requested.cause,
         step=rollout.step + 1,
@@ -144,7 +144,7 @@ def rollout_view(
     )
 
 
-def _held(ledger: Ledger, rollout: Rollout, now: datetime, requests: tuple[int, int] | None) -> Decision | None:
+def held(ledger: Ledger, rollout: Rollout, now: datetime, requests: tuple[int, int] | None) -> Decision | None:
     """What the policy would say now, from the answers on record; judges nothing."""
     if rollout.phase is not Phase.RUNNING or not rollout.has_exposure:
         return None

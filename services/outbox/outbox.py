@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -56,30 +56,47 @@ class Outbox:
     ledger: Ledger
     sinks: Callable[[], Sequence[Sink]]
     """Those that there are now."""
+    waiting: Callable[[datetime], Sequence[Happening]] = lambda _: ()
+    """What waits for a person now: told once for as long as it waits."""
     _troubles: dict[str, Trouble] = field(default_factory=dict, init=False)
 
     def look(self, now: datetime) -> int:
         """Tell what is new; how many facts were told, all sinks together."""
-        return sum(self._tell(sink, now) for sink in self.sinks())
+        waiting = self.waiting(now)
+        return sum(self._tell(sink, now, waiting) for sink in self.sinks())
 
-    def _tell(self, sink: Sink, now: datetime) -> int:
+    def _tell(self, sink: Sink, now: datetime, waiting: Sequence[Happening]) -> int:
         trouble = self._troubles.get(sink.name)
         if trouble is not None and now < trouble.until:
             return 0
-        place, told = self._place(sink.name), 0
-        while fed := self.ledger.feed(after=place, limit=BATCH):
-            try:
-                sink.send(happenings(fed, self.ledger.entries), now)
-            except NotNow as later:
-                self._troubles[sink.name] = Trouble(times=0, until=later.until)
-                return told
-            except SluiceError as error:
-                self._note_trouble(sink.name, error, now)
-                return told
-            place, told = fed[-1].place, told + len(fed)
-            self.ledger.remember(_key(sink.name), {"place": place})
-        self._troubles.pop(sink.name, None)
+        told = 0
+        try:
+            for count in self._told(sink, now, waiting):
+                told += count
+        except NotNow as later:
+            self._troubles[sink.name] = Trouble(times=0, until=later.until)
+        except SluiceError as error:
+            self._note_trouble(sink.name, error, now)
+        else:
+            self._troubles.pop(sink.name, None)
         return told
+
+    def _told(self, sink: Sink, now: datetime, waiting: Sequence[Happening]) -> Iterator[int]:
+        """Tell in pieces, each remembered once it was taken; how much each held."""
+        place = self._place(sink.name)
+        while fed := self.ledger.feed(after=place, limit=BATCH):
+            sink.send(happenings(fed, self.ledger.entries), now)
+            place = fed[-1].place
+            self.ledger.remember(_key(sink.name), {"place": place})
+            yield len(fed)
+        known = (self.ledger.recall(_waits(sink.name)) or {}).get("told")
+        before = list(known) if isinstance(known, list) else []
+        new = [each for each in waiting if each.id not in before]
+        if new:
+            sink.send(new, now)
+        if new or len(before) != len(waiting):
+            self.ledger.remember(_waits(sink.name), {"told": [each.id for each in waiting]})
+        yield len(new)
 
     def _note_trouble(self, name: str, error: SluiceError, now: datetime) -> None:
         times = self._troubles[name].times + 1 if name in self._troubles else 1
@@ -100,3 +117,7 @@ class Outbox:
 
 def _key(name: str) -> str:
     return f"outbox:{name}"
+
+
+def _waits(name: str) -> str:
+    return f"waits:{name}"

@@ -17,7 +17,7 @@ from registry import orders
 from registry.documents import read_document
 from registry.errors import InvalidDocument, InvalidSetting, NotFound, Refused, Unreachable, UsageError
 from registry.facts import FACTS
-from registry.happening import Happening, Severity, happenings, name_of, severity
+from registry.happening import Happening, Severity, happenings, name_of, severity, waiting
 from registry.ledger import Applied
 from registry.notice import notice
 from registry.notification import Notification
@@ -25,7 +25,7 @@ from services.outbox.address import Address, Addresses
 from services.outbox.notifications import NotificationSink, sinks
 from services.outbox.outbox import Outbox
 from services.outbox.prefect_events import event
-from tests.acceptance.given import START, Given
+from tests.acceptance.given import PLAN, START, Given
 
 KEY = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
@@ -296,3 +296,40 @@ def test_a_notification_is_a_document_like_any_other() -> None:
         "'slack' is not possible here (known are apprise, webhook)",
         "unknown key url (known are kind, models, name, per_hour, send, severity)",
     ]
+
+
+def approving() -> Given:
+    given = Given(PLAN | {"gates": [], "metrics": {"errors": {"source": "status"}}, "steps": [{"weight": 10}]})
+    given.ledger.remember("outbox:listener", {"place": 0})
+    given.ticks()
+    given.serves()
+    return given
+
+
+def test_what_waits_for_a_person_is_told_once_for_as_long_as_it_waits() -> None:
+    given, listener = approving(), Listener()
+
+    def waits(now: datetime) -> list[Happening]:
+        return [each for each in [waiting(given.ledger, given.rollout, now, (90, 10))] if each is not None]
+
+    outbox = Outbox(given.ledger, lambda: [listener], waits)
+    for _ in range(3):
+        outbox.look(given.now)
+    assert [each.name for each in listener.heard].count("waits-for-person") == 1
+    last = listener.heard[-1]
+    assert (last.name, last.severity) == ("waits-for-person", Severity.WARNING)
+    assert "sluice rollout approve" in last.moment.why
+    orders.abort(given.ledger, given.name, actor="ada", reason="no", now=given.now)
+    outbox.look(given.now)
+    assert given.ledger.recall("waits:listener") == {"told": []}
+
+
+def test_a_listener_that_was_away_hears_of_the_waiting_too() -> None:
+    given, listener = approving(), Listener(away=True)
+    told = waiting(given.ledger, given.rollout, given.now, (90, 10))
+    assert told is not None
+    outbox = Outbox(given.ledger, lambda: [listener], lambda _: [told])
+    outbox.look(given.now)
+    listener.away = False
+    outbox.look(given.now + timedelta(seconds=5))
+    assert listener.heard[-1].id == told.id
