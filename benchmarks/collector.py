@@ -60,8 +60,8 @@ def spec(*, by_unit: bool, rich: bool) -> RolloutSpec:
     return replace(SPEC, by_unit=by_unit, metrics=SPEC.metrics | RICH, thresholds=frozen)
 
 
-def measure(url: str, log: Path, rows: int, asked: RolloutSpec = SPEC) -> dict[str, float]:
-    """Collect the log and read the tallies; figures by name."""
+def measure(url: str, log: Path, rows: int, asked: RolloutSpec = SPEC) -> list[Figure]:
+    """Collect the log and read the tallies."""
     store = Store(url, durable=False)
     end = START + timedelta(seconds=rows / 2_000 + 60)
     collector = Collector(store, log, lambda _: asked, lambda: end)
@@ -99,12 +99,16 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--rows", type=int, default=100_000)
     options.add_argument("--url", help="database; by default a new SQLite file")
+    options.add_argument("--by-unit", action="store_true", help="100,000 units that return")
+    options.add_argument("--rich", action="store_true", help="drift and contract besides")
     chosen = options.parse_args()
+    asked = spec(by_unit=chosen.by_unit, rich=chosen.rich)
+    name = "-".join(("collector", *(("by-unit",) if chosen.by_unit else ()), *(("rich",) if chosen.rich else ())))
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "access.json"
         write_log(log, chosen.rows)
         url = chosen.url or f"sqlite:///{folder}/telemetry.db"
-        print(report("collector", "What the collector takes in", lambda: measure(url, log, chosen.rows)))
+        print(report(name, "What the collector takes in", lambda: measure(url, log, chosen.rows, asked)))
 
 
 if __name__ == "__main__":

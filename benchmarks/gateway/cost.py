@@ -26,7 +26,6 @@ from registry.build import BuildRef, Endpoint
 from registry.connections import Connection, Connections, Weighted
 from registry.errors import Unreachable
 from services.traffic.envoy import Envoy
-from services.traffic.envoy_files import publish
 from services.traffic.routes import routes
 from services.traffic.table import RouteTable
 from tests.integration.traffic_rig import end, eventually, free_port, standing
@@ -104,7 +103,7 @@ def _envoy(folder: Path, routed: RouteTable, change: Callable[[Config], None]) -
     path = folder / "bootstrap.json"
     config = json.loads(path.read_text())
     change(config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"])
-    publish(path, json.dumps(config))
+    path.write_text(json.dumps(config))
     with contextlib.suppress(Unreachable):
         plane.apply(routed)
     command = list(plane.command())

@@ -24,7 +24,7 @@ from services.traffic.envoy_logs import next_rotated
 from services.traffic.envoy_names import BOOTSTRAP_FILE, LIVE, ROUTES, SHADOW, cluster_name, members, mirror_name
 from services.traffic.envoy_routes import route_configuration
 from services.traffic.envoy_validation import Validation, whole
-from services.traffic.envoy_watched import WatchedFile
+from services.traffic.envoy_watched import State, WatchedFile
 from services.traffic.table import RouteTable
 
 _CLUSTER = "envoy.config.cluster.v3.Cluster"
@@ -116,14 +116,15 @@ class Envoy:
         """
         wanted = clusters(table, self.limits, self.places.shadow_socket)
         routes = self._route_file(table)
-        if self.observe() == table.version and read_text(self.places.routes) == routes:
+        before = self._states()
+        if before and before[1].version == table.version and read_text(self.places.routes) == routes:
             self._leaving.note(wanted)
             self._clear_away(wanted)
             return
         self._validation.check(table, lambda: self._whole(wanted, table))
         both = {**read_resources(self.places.clusters), **wanted}
-        reached = self._clusters.push(self._cluster_file(both), digest(both))
-        reached &= self._routes.push(routes, table.version)
+        reached = self._clusters.push(self._cluster_file(both), digest(both), before and before[0])
+        reached &= self._routes.push(routes, table.version, before and before[1])
         self._leaving.note(wanted)
         if not reached:
             raise Unreachable(
@@ -194,6 +195,15 @@ class Envoy:
                 return False
             time.sleep(0.05)
         return True
+
+    def _states(self) -> tuple[State, State] | None:
+        """What Envoy says of clusters and routes, asked once; None when it cannot be asked."""
+        files = (self._clusters, self._routes)
+        try:
+            stats = self._admin.stats(f"^({'|'.join(file.statistics for file in files)})$")
+        except Unreachable:
+            return None
+        return self._clusters.state(stats), self._routes.state(stats)
 
     def _find_binary(self) -> Path:
         return self._binary or find_binary()

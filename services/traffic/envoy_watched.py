@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,18 +34,23 @@ class WatchedFile:
         """The last content that Envoy was seen to serve. It outlives a crash between publishing and putting back."""
         return self.path.with_name(f"{self.path.name}.good")
 
+    @property
+    def statistics(self) -> str:
+        """A regular expression for the names of the statistics that tell what Envoy made of the file."""
+        return f"{_WARMING}|{re.escape(self._subscription)}[.](version_text|update_rejected|update_failure)"
+
     def version(self) -> str | None:
         """The version that Envoy serves; None before the first. Raises Unreachable."""
         return self._state().version
 
-    def push(self, text: str, version: str) -> bool:
+    def push(self, text: str, version: str, before: State | None = None) -> bool:
         """Publish and wait until Envoy serves it; False when Envoy is not there. A refused content is put back.
 
-        Raises RoutesRejected, TimedOut.
+        `before` is the state of now, where it is known. Raises RoutesRejected, TimedOut.
         """
         mark = self._log.stat().st_size if self._log.exists() else 0
         try:
-            before = self._state()
+            before = before or self._state()
             if before.serves(version) and read_text(self.path) == text:
                 return True
             durable.replace(self.path, text)
@@ -74,20 +81,23 @@ class WatchedFile:
         if good is not None:
             durable.replace(self.path, good)
 
-    def _state(self) -> _State:
-        stats = self._admin.stats(
-            f"^({_WARMING}|{self._subscription}[.](version_text|update_rejected|update_failure))$"
-        )
+    def state(self, stats: Mapping[str, int | str]) -> State:
+        """What these statistics tell of the file."""
         refusals = (stats.get(f"{self._subscription}.update_{how}", 0) for how in ("rejected", "failure"))
-        return _State(
+        return State(
             version=str(stats.get(f"{self._subscription}.version_text", "")) or None,
             warming=int(stats.get(_WARMING, 0)),
             refusals=sum(int(count) for count in refusals),
         )
 
+    def _state(self) -> State:
+        return self.state(self._admin.stats(f"^({self.statistics})$"))
+
 
 @dataclass(frozen=True, kw_only=True)
-class _State:
+class State:
+    """What Envoy says of a file."""
+
     version: str | None
     warming: int
     refusals: int
