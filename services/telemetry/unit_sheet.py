@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from operator import add as plus
+from operator import sub
 
 import xxhash
 
@@ -22,6 +24,7 @@ Place = tuple[str, str, int, int, str, int]
 Powers = tuple[float, ...]
 """The fields of a UnitSums, in their order."""
 NONE: Powers = (0.0,) * 10
+_NO_ROWS = (0.0, 0)
 
 
 def key_of(unit: str) -> int:
@@ -86,31 +89,33 @@ class UnitSheet:
                 entry.sums[metric] = (x + value, n + 1)
 
 
-def entered(known: Epochs, new: Epochs, rollout: str) -> tuple[Epochs, dict[Place, Powers]]:
-    """One unit's epochs that change, and what that adds to the unit sums."""
+def enter(known: Epochs, new: Epochs, rollout: str, sums: dict[Place, Powers]) -> Epochs:
+    """One unit's epochs as they will be, where they change; what that adds to the unit sums is added to `sums`."""
     changed: Epochs = {}
-    sums: dict[Place, Powers] = {}
-    for epoch, entry in sorted(new.items()):
-        had = known.get(epoch) or Entry(
-            arm=entry.arm, weight=entry.weight, bucket=_bucket(known | changed, epoch, entry)
-        )
+    for epoch, entry in sorted(new.items()) if len(new) > 1 else new.items():
+        had = known.get(epoch)
+        if had is None:
+            bucket = entry.bucket if not known and not changed else _bucket(known | changed, epoch, entry)
+            had = Entry(arm=entry.arm, weight=entry.weight, bucket=bucket)
         if had.arm != entry.arm:
             continue
         after = dict(had.sums)
         for metric, (x, n) in entry.sums.items():
-            old_x, old_n = had.sums.get(metric, (0.0, 0))
+            old_x, old_n = had.sums.get(metric, _NO_ROWS)
             after[metric] = (old_x + x, old_n + n)
             if had.bucket is not None:
                 place = (rollout, metric, epoch, had.bucket, had.arm, had.weight)
-                add(sums, place, _less(powers(*after[metric]), powers(old_x, old_n)))
+                add(sums, place, powers(old_x + x, old_n + n))
+                if old_n:
+                    sums[place] = tuple(map(sub, sums[place], powers(old_x, old_n)))
         changed[epoch] = Entry(arm=had.arm, weight=had.weight, bucket=had.bucket, sums=after)
-    return changed, sums
+    return changed
 
 
 def add(sums: dict[Place, Powers], place: Place, more: Powers) -> None:
     """Add to one row of unit sums."""
     had = sums.get(place)
-    sums[place] = more if had is None else tuple(map(float.__add__, map(float, had), map(float, more)))
+    sums[place] = more if had is None else tuple(map(plus, had, more))
 
 
 def _bucket(known: Mapping[int, Entry], epoch: int, entry: Entry) -> int | None:
@@ -120,6 +125,3 @@ def _bucket(known: Mapping[int, Entry], epoch: int, entry: Entry) -> int | None:
         return entry.bucket
     return None if Arm.CANDIDATE in before.values() else -max(before)
 
-
-def _less(after: Powers, before: Powers) -> Powers:
-    return tuple(a - b for a, b in zip(after, before, strict=True))

@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection
 
 from registry.metric import UnitSums
 from services.telemetry import schema
-from services.telemetry.unit_sheet import Entry, Epochs, Place, Powers, UnitSheet, add, entered
+from services.telemetry.unit_sheet import Entry, Epochs, Place, Powers, UnitSheet, enter
 
 _NAMES = tuple(each.name for each in fields(UnitSums))
 _KEYS = ("rollout", "metric", "epoch", "bucket", "arm", "weight")
@@ -27,9 +27,7 @@ def changes(connection: Connection, sheet: UnitSheet) -> tuple[list[dict[str, An
     sums: dict[Place, Powers] = dict(sheet.loose)
     known = _known(connection, sheet.entries)
     for (rollout, unit), new in sorted(sheet.entries.items()):
-        changed, added = entered(known.get((rollout, unit), {}), new, rollout)
-        for place, more in added.items():
-            add(sums, place, more)
+        changed = enter(known.get((rollout, unit), {}), new, rollout, sums)
         rows += (_row(rollout, unit, epoch, entry) for epoch, entry in changed.items())
     return rows, [dict(zip(_KEYS, place, strict=True)) | _sums(found) for place, found in sorted(sums.items())]
 
