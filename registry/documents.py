@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from registry.audience_file import audience_digest, audience_written, condition_written, read_audience_text
 from registry.audience_qwak import QwakRoute, is_qwak, read_qwak
@@ -75,6 +75,7 @@ KINDS: dict[str, Kind] = {
 }
 """Every kind of document that can be applied."""
 ENDINGS = (".yaml", ".yml")
+Only = TypeVar("Only")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,18 +124,26 @@ def read_plans(paths: Iterable[Path]) -> tuple[Plan, ...]:
     return plans
 
 
+def documents_in(text: str, where: str) -> tuple[ReadDocument, ...]:
+    """Every document of a YAML text; `where` names it in errors. Raises InvalidDocument."""
+    return _read(read_texts(text, where))
+
+
 def read_document(text: str, where: str) -> ReadDocument:
-    """The one document of a YAML text; `where` names it in errors. Raises InvalidDocument."""
-    texts = read_texts(text, where)
-    if len(texts) != 1:
-        message = f"one document is expected here, and there are {len(texts)}"
-        raise InvalidDocument((Problem(where=where, line=1, column=1, path="document", message=message),))
-    return _read(texts)[0]
+    """The one document of a YAML text. Raises InvalidDocument, also where there are several: none is left out."""
+    return _only(_read((_only(read_texts(text, where), where),)), where)
 
 
 def document_from_values(values: object, where: str) -> ReadDocument:
     """The document of values that came as JSON; problems name paths, not lines. Raises InvalidDocument."""
-    return _read([Text(where=where, values=values)])[0]
+    return _only(_read([Text(where=where, values=values)]), where)
+
+
+def _only(found: Sequence[Only], where: str) -> Only:
+    if len(found) == 1:
+        return found[0]
+    message = f"one document is expected here, and there are {len(found)}"
+    raise InvalidDocument((Problem(where=where, line=1, column=1, path="document", message=message),))
 
 
 def read_plan(text: str, where: str) -> Plan:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from registry.audience import AllOf, AnyOf, Audience, Condition, Match, Not, Operator, Present, Range
 from registry.audience_file import audience_recorded, audience_written
-from registry.documents import ReadDocument, document_from_values, read_documents
+from registry.documents import ReadDocument, document_from_values, read_document, read_documents
 from registry.errors import InvalidDocument, Problem
 
 QWAK = """\
@@ -261,6 +261,11 @@ def test_one_name_may_be_given_once_whatever_its_spelling(tmp_path: Path) -> Non
     found = problems(tmp_path, QWAK, "kind: audience\nname: ca\nwhen: {state: Nevada}\n")
     assert [(Path(each.where).name, each.line) for each in found] == [("b.yaml", 2)]
     assert "a.yaml:16" in found[0].message
+
+
+def test_where_one_document_is_expected_none_of_several_is_dropped() -> None:
+    with pytest.raises(InvalidDocument, match="there are 2"):
+        read_document(QWAK, "body")
 
 
 # --- what is kept ----------------------------------------------------------------------------------------------------
