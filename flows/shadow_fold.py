@@ -89,7 +89,8 @@ def pairs_with(state: PairedState, rows: Rows) -> int:
     return state.n + sum(row.tally.n for row in rows if row.metric == state.asked.difference)
 
 
-def _extend(state: PairedState, rows: Rows) -> PairedState:
+def extend(state: PairedState, rows: Rows) -> PairedState:
+    """The state after one more look, at these new rows."""
     new = _pairs(state.asked, rows)
     pairs, k = state.pairs + new, state.looks + 1
     cells = dict(state.cells)
@@ -183,4 +184,4 @@ def _cell(row: TallyRow) -> Cell:
     return row.metric, row.stratum, row.weight, row.arm
 
 
-_FOLDS = Folds(begin, _extend)
+_FOLDS = Folds(begin, extend)
