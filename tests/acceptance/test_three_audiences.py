@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from registry import orders
+from registry import orders, variations
 from registry.access_log import Assigned
 from registry.build import BuildRef, Endpoint
 from registry.connections_record import all_connections
@@ -67,6 +68,13 @@ class Plane(MemoryDataPlane):
 
     def compile(self, standings: Sequence[Standing], endpoints: Mapping[BuildRef, Endpoint]) -> RouteTable:
         return routes(standings, endpoints, all_connections(self._ledger))
+
+    @contextmanager
+    def under_way(self, build: BuildRef) -> Iterator[None]:
+        """A request that a build is answering inside the `with` block."""
+        self._active[build] += 1
+        yield
+        self._active[build] -= 1
 
     def assigned(self, metadata: Mapping[str, str], unit: str) -> Assigned:
         """The mark of the slot that a request falls into."""
@@ -162,3 +170,22 @@ def test_what_is_held_goes_on_and_what_is_aborted_stays_away_after_the_others_en
         "ny": {"5"}, "ca": {"6"}, "tx": {"4"}, "default": {"1"},
     }  # fmt: skip
     assert BuildRef(model=MODEL, version="7") not in world.town.up
+
+
+def test_an_undeployed_variation_leaves_the_routes_first_then_drains_then_stops() -> None:
+    world = World()
+    world.three.deploy(world.now)
+    world.look(6)
+    texas = BuildRef(model=MODEL, version=STABLE["tx"])
+    with world.plane.under_way(texas):
+        variations.take_away(world.ledger, model=MODEL, variation="tx", audience="tx", actor="ada", now=world.now)
+        variations.undeploy(
+            world.ledger, model=MODEL, variation="tx", is_last=False, actor="ada", reason="over", now=world.now
+        )
+        world.look(10)
+        world.requests(50)
+        assert set(world.served["tx"]) == {STABLE["default"]}, "to the fallback"
+        assert texas in world.town.up, "still answering"
+    world.look(8)
+    assert texas not in world.town.up
+    assert {build.version for build in world.town.up} == {"1", "2", "3"}
