@@ -140,3 +140,13 @@ def test_moved_thresholds_are_judged_by_unit() -> None:
     assert answer(even, calm, plan=PLAN) is Answer.PASS
     assert answer(stable, one, plan=BY_ROW) is Answer.PASS
     assert answer(stable, one, plan=PLAN) is Answer.UNDECIDED
+
+
+def test_a_look_leaves_out_what_did_not_change() -> None:
+    still = [rows_of(arm, [0.05] * 200, 2, stratum=Stratum(epoch=1, bucket=0)) for arm in Arm]
+    first = look(still)
+    assert first is not None
+    moved = [rows_of(arm, [0.05] * 200, 2) for arm in Arm]
+    second = look([*still, *moved], [first])
+    assert second is not None
+    assert {row.stratum for row in second.rows} == {FIRST}
