@@ -216,8 +216,8 @@ PROMISES: dict[str, tuple[float, Run]] = {
     "three metrics, one at its margin": (0.05, lambda rng: ended(rng, costlier=1.1) == "promoted"),
 }  # fmt: skip
 QUICK = {
-    "sample ratio on a ramp": 150, "threshold of 300 values, slower by the margin": 60, "a rate at the cap": 150,
-    "late labels at 1 to 5 % through days": 25, "three metrics, equal": 10,
+    "sample ratio on a ramp": 60, "threshold of 300 values, slower by the margin": 30, "a rate at the cap": 150,
+    "late labels at 1 to 5 % through days": 25, "three metrics, equal": 6,
 }  # fmt: skip
 
 

@@ -50,11 +50,11 @@ def _passes(rng: Generator) -> bool:
 
 
 def test_an_equal_candidate_is_stopped_within_alpha() -> None:
-    assert share(_fails, runs=12, seed=1).at_least <= 0.05
+    assert share(_fails, runs=8, seed=1).at_least <= 0.05
 
 
 def test_harm_to_returning_users_is_found() -> None:
-    assert share(lambda rng: Answer.FAIL in answers(rng, Returning(rate=0.1, harm=2.0)), runs=6, seed=2).hits == 6
+    assert share(lambda rng: Answer.FAIL in answers(rng, Returning(rate=0.1, harm=2.0)), runs=3, seed=2).hits == 3
 
 
 @pytest.mark.soak
