@@ -1,0 +1,86 @@
+"""Callers that leave: an error of the arm they were assigned to, so that a build that hangs is stopped.
+
+Fair between the arms: chance alone decides which arm a caller meets, so callers who leave for reasons of their own
+leave both as often.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from benchmarks.collector_lines import START_US, assigned, line
+from flows.gate import next_look
+from registry.plan import Plan
+from registry.verdict import Answer, Verdict
+from services.telemetry.counts import Count
+from services.telemetry.spec import RolloutSpec
+from tests.contract.test_telemetry_collector import Rig
+
+PLAN = Plan.model_validate({
+    "model": "delays",
+    "metrics": {"errors": {"source": "status"}},
+    "guardrails": [{"metric": "errors", "alpha": 0.01}],
+    "steps": [{"weight": 10}],
+})  # fmt: skip
+LEFT = {"status": 0, "flags": "DC", "details": "downstream_remote_disconnect", "dur_us": None, "upstream": None}
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    spec = RolloutSpec(rollout="r1", metrics=dict(PLAN.metrics))
+    rig = Rig(f"sqlite:///{tmp_path}/telemetry.db", tmp_path / "live.jsonl", {"r1": spec})
+    yield rig
+    rig.store.close()
+
+
+def serve(rig: Rig, leaves: Callable[[bool, random.Random], bool], *, requests: int = 2_000, seed: int = 1) -> None:
+    rng = random.Random(seed)
+    for number in range(requests):
+        is_candidate = rng.random() < 0.1
+        ours = {"assigned": assigned("candidate" if is_candidate else "stable")}
+        ours["upstream"] = "2" if is_candidate else "1"
+        gone = LEFT if leaves(is_candidate, rng) else {}
+        rig.write(line(f"q{number}", ts=str(START_US + number * 1_000), **ours | gone))
+    rig.collect()
+
+
+def judge(rig: Rig) -> Verdict:
+    watermark, rows = rig.queries.tallies("r1")
+    look = next_look(
+        rollout="r1", plan=PLAN, gate=PLAN.guardrails[0], guardrail=True, step=0, looks=(), watermark=watermark,
+        rows=rows, at=rig.now,
+    )  # fmt: skip
+    assert look is not None
+    return look.verdict
+
+
+def test_a_candidate_that_hangs_until_callers_leave_is_stopped(rig: Rig) -> None:
+    serve(rig, lambda is_candidate, _: is_candidate, requests=300)
+    verdict = judge(rig)
+    assert verdict.answer is Answer.FAIL
+    assert (verdict.candidate_mean, verdict.stable_mean) == (1.0, 0.0)
+    assert rig.queries.progress("r1", 1) == 0
+    assert rig.queries.counters()[Count.ABANDONED] == rig.queries.seen("r1").candidate.abandoned > 0
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_callers_who_leave_both_arms_as_often_stop_nothing(rig: Rig, seed: int) -> None:
+    serve(rig, lambda _, rng: rng.random() < 0.3, seed=seed)
+    assert judge(rig).answer is Answer.UNDECIDED
+
+
+def test_callers_who_leave_stable_more_often_stop_nothing(rig: Rig) -> None:
+    serve(rig, lambda is_candidate, rng: not is_candidate and rng.random() < 0.3)
+    assert judge(rig).answer is Answer.UNDECIDED
+
+
+def test_leaving_after_another_try_is_one_error_and_not_two(rig: Rig) -> None:
+    rig.write(line("a", assigned=assigned("candidate"), **LEFT | {"attempts": 2}))
+    rig.collect()
+    assert rig.sums("errors", "candidate") == (1, 0, 1.0)
+    seen = rig.queries.seen("r1").candidate
+    assert (seen.failed, seen.abandoned) == (1, 0)
