@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from flows.overview import overview
 from flows.processes import GatewayPlane, rollout_spec
 from flows.wiring import Parts
+from registry import variations
 from registry.build import BuildRef, Endpoint
 from registry.facts import Packed
 from registry.plan import Serve
@@ -139,3 +141,33 @@ def test_one_is_promoted_one_held_and_one_aborted_without_a_failed_request(count
     assert country.answers["ny"] == {CANDIDATE["ny"]}
     assert country.answers["tx"] == {STABLE["tx"]}
     assert country.answers["ca"] == {STABLE["ca"], CANDIDATE["ca"]}
+    _overview_tells(country)
+    _undeployed_without_a_failed_request(country)
+
+
+def _overview_tells(country: Country) -> None:
+    while country.collector.collect():
+        pass
+    found = {(row.audience, row.build): row for row in overview(country.found.ledger, country.found.telemetry, MODEL)}
+    assert {name for name, _ in found} == {*STATES, "default"}
+    held = found["ca", CANDIDATE["ca"]]
+    assert (held.asked, held.verdict) == (50, "PASS")
+    assert held.seen is not None
+    assert 20 < held.seen < 80
+    assert (held.requests_per_second or 0) > 0
+    assert held.p95 is not None
+    assert found["tx", STABLE["tx"]].asked == 100
+
+
+def _undeployed_without_a_failed_request(country: Country) -> None:
+    """Texas goes to the fallback; its service stops only after nobody is sent there."""
+    ledger, now = country.found.ledger, country.found.clock()
+    variations.take_away(ledger, model=MODEL, variation="tx", audience="tx", actor="ada", now=now)
+    variations.undeploy(ledger, model=MODEL, variation="tx", is_last=False, actor="ada", reason="over", now=now)
+
+    def is_gone() -> bool:
+        headers = {"state": STATES["tx"]}
+        assert country.client.post(f"/{MODEL}/predict", json={}, headers=headers).status_code == 200
+        return BuildRef(model=MODEL, version=STABLE["tx"]) not in country.village.up
+
+    country.until(is_gone)
