@@ -14,7 +14,6 @@ from flows.stats.lattice import Lattice
 from flows.stats.moments import Moments
 from flows.stats.sample_ratio import binomial
 from flows.stats.scores import Score
-from flows.stats.sequential import ScoreTest
 from flows.stats.spending import Budget
 
 
@@ -74,44 +73,3 @@ def difference_score(differences: Moments, *, margin: float = 0.0) -> Score:
         randomisation=max(differences.squares - n * mean**2, 0.0) * n / (n - 1),
         third=differences.cubes - 3 * mean * differences.squares + 2 * n * mean**3,
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class DifferenceTest:
-    """Whether the mean of per-request differences (candidate - stable) is above or below 0, with its interval.
-
-    Two one-sided tests; the interval holds the means that neither would reject now (Jennison & Turnbull 1989), at
-    every look at once with the chance 1 - 2 alpha. Asymptotic.
-    """
-
-    above: ScoreTest
-    below: ScoreTest
-    differences: Moments = field(default_factory=Moments)
-
-    @classmethod
-    def begin(cls, budget: Budget) -> DifferenceTest:
-        """The tests before their first look; each side has the whole budget."""
-        return cls(above=ScoreTest(budget=budget), below=ScoreTest(budget=budget))
-
-    def look(self, new: Moments, information: float) -> DifferenceTest:
-        """The tests after the moments of new differences. `information` so far, in the unit of the budget's."""
-        differences = self.differences + new
-        added = difference_score(differences) - difference_score(self.differences)
-        return DifferenceTest(
-            above=self.above.look(added, information),
-            below=self.below.look(-added, information),
-            differences=differences,
-        )
-
-    @property
-    def mean(self) -> float | None:
-        """The mean difference; None before the first."""
-        return self.differences.total / self.differences.n if self.differences.n else None
-
-    @property
-    def interval(self) -> tuple[float | None, float | None]:
-        """The ends of the interval of the mean; None: not bounded yet."""
-        if self.mean is None:
-            return None, None
-        n, up, down = self.differences.n, self.above.reach, self.below.reach
-        return None if up is None else self.mean - up / n, None if down is None else self.mean + down / n

@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import binom, norm
+from scipy.stats import binom
 
-from flows.stats.matched import CoinTest, DifferenceTest, Discordant, difference_score, harm
+from flows.stats.matched import CoinTest, Discordant, difference_score, harm
 from flows.stats.moments import Moments
 from flows.stats.populations import moments
 from flows.stats.scores import Score
@@ -64,36 +64,3 @@ def test_the_score_of_differences_has_the_moments_of_their_sum() -> None:
     flat = Moments(n=3, total=3.0, squares=3.0 - 1e-9, cubes=3.0)
     assert difference_score(flat).randomisation == 0.0
     assert difference_score(moments(D[:2])).randomisation == pytest.approx(2 * D[:2].var(ddof=1))
-
-
-def test_the_interval_of_a_mean_difference_at_one_look() -> None:
-    values = np.random.default_rng(1).normal(0.3, 1.0, 80)
-    values -= values.mean() - 0.3
-    test = DifferenceTest.begin(BUDGET).look(moments(values), 80.0)
-    z = norm.isf(BUDGET.spent(80.0))
-    reach = z * values.std(ddof=1) / math.sqrt(80)
-    low, high = test.interval
-    assert test.mean == pytest.approx(0.3)
-    assert low == pytest.approx(0.3 - reach, abs=0.03)
-    assert high == pytest.approx(0.3 + reach, abs=0.03)
-    assert low is not None
-    assert test.above.rejected == (low > 0)
-    assert not test.below.rejected
-
-
-def test_both_directions_are_found_and_batches_of_one_are_no_loophole() -> None:
-    values = np.random.default_rng(2).normal(0.0, 1.0, 60) + 1.0
-    test = DifferenceTest.begin(BUDGET)
-    for i, value in enumerate(values):
-        test = test.look(moments(np.array([value])), i + 1.0)
-    whole = DifferenceTest.begin(BUDGET).look(moments(values), 60.0)
-    assert test.above.rejected
-    assert test.above.score.variance == pytest.approx(whole.above.score.variance)
-    assert DifferenceTest.begin(BUDGET).look(moments(-values), 60.0).below.rejected
-    assert not test.below.rejected
-
-
-def test_before_the_first_difference_nothing_is_known() -> None:
-    empty = DifferenceTest.begin(BUDGET)
-    assert (empty.mean, empty.interval) == (None, (None, None))
-    assert empty.look(moments(D[:1]), 1.0).interval == (None, None)
