@@ -62,6 +62,13 @@ class State:
         found = (tally for (metric, _, whose), tally in self.cells.items() if metric == name and whose is arm)
         return sum(found, Tally())
 
+    def counted_units(self, arm: Arm) -> int:
+        """The metric's units of one arm, all strata together."""
+        found = (
+            sums for (metric, _, whose), sums in self.units.items() if metric == self.asked.metric and whose is arm
+        )
+        return round(sum(sums.count for sums in found))
+
 
 def fold(asked: Question, looks: Iterable[Rows]) -> State:
     """The state after looks with these rows."""

@@ -25,7 +25,7 @@ def say(*, plan: Plan, gate: GateSpec, guardrail: bool, step: int, k: int, state
     return Verdict(
         metric=gate.metric,
         answer=answer,
-        reason=reason + _capped_share(state),
+        reason=reason + _by_unit(state) + _capped_share(state),
         step=step,
         k=k,
         guardrail=guardrail,
@@ -111,6 +111,14 @@ def _doubt(state: State) -> str | None:
             shown, most = format_share(round(share, 3)), format_share(_MOST_MISSING)
             return f"{tally.missing} values of {arm} are missing ({shown}; at most {most} is trusted)"
     return None
+
+
+def _by_unit(state: State) -> str:
+    """How many units were judged, where units are; one that is met in two steps counts in both."""
+    if not state.trial.design.by_cohort:
+        return ""
+    stable, candidate = (state.counted_units(arm) for arm in Arm)
+    return f"; by unit: {stable:,} of stable, {candidate:,} of the candidate"
 
 
 def _capped_share(state: State) -> str:

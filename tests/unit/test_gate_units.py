@@ -60,6 +60,7 @@ FEW_LOUD = [
 
 def test_one_loud_unit_is_one_voice_by_unit_and_harm_by_row() -> None:
     assert judged(FEW_LOUD).answer is Answer.UNDECIDED
+    assert judged(FEW_LOUD).reason.endswith("; by unit: 20 of stable, 20 of the candidate")
     assert judged(FEW_LOUD, plan=BY_ROW).answer is Answer.FAIL
     assert judged([dataclasses.replace(row, units=None) for row in FEW_LOUD]).answer is Answer.FAIL
 
