@@ -13,6 +13,8 @@ WIDTH, HEIGHT = 760, 310
 LEFT, RIGHT, TOP, BOTTOM = 66, 18, 42, 46
 ROOM = 44
 """What a step needs to have its number written above it."""
+NEAR = 24
+"""What words and a line need between them."""
 MOST_WHISKERS = 60
 """Beyond so many looks the band alone tells the intervals."""
 
@@ -31,7 +33,7 @@ def sequence_chart(gate: GateReport, name: str) -> str:
         *_harm(gate, looks, x, y),
         *_steps(looks, x),
         *_intervals(looks, x, y, f"{name}-window"),
-        *_decision(gate.decided, looks, x),
+        *_decision(gate.decided, looks, x, y),
     )
     title = f"{gate.view.metric}: difference from stable against the margin, by information"
     return figure(name, width=WIDTH, height=HEIGHT, title=title, about=_about(gate, looks[-1]), parts=parts)
@@ -76,14 +78,21 @@ def _harm(gate: GateReport, looks: Sequence[LookPoint], x: Scale, y: Scale) -> I
         points += [(x.at(start), y.held(look.bound)), (x.at(end), y.held(look.bound))]
     yield path("harm", [(points[0][0], edge), *points, (points[-1][0], edge)], closed=True)
     yield path("margin", points)
+    yield _label(points, -7 if gate.worse == "higher" else 16)
+
+
+def _label(points: Sequence[tuple[float, float]], above: int) -> str:
+    """The word at the longest flat of the line that lies within the plot."""
     flats: dict[float, float] = {}
     for (begin, height), (end, _) in zip(points[::2], points[1::2], strict=True):
-        flats[height] = flats.get(height, 0.0) + end - begin
+        is_within = TOP < height < HEIGHT - BOTTOM
+        flats[height] = flats.get(height, 0.0) + (end - begin if is_within else 0.0)
     height = max(flats, key=flats.__getitem__)
+    if not flats[height]:
+        return ""
     left = next(begin for begin, its in points if its == height)
-    above = -7 if gate.worse == "higher" else 16
     is_right = left > WIDTH * 0.9
-    yield words("label", left + (-8 if is_right else 8), height + above, "margin", "end" if is_right else "start")
+    return words("label", left + (-8 if is_right else 8), height + above, "margin", "end" if is_right else "start")
 
 
 def _steps(looks: Sequence[LookPoint], x: Scale) -> Iterator[str]:
@@ -113,7 +122,7 @@ def _intervals(looks: Sequence[LookPoint], x: Scale, y: Scale, clip: str) -> Ite
         yield dot("look", x.at(look.information), y.held(look.estimate or 0.0), 3.2, _tip(look))
 
 
-def _decision(turn: Turn | None, looks: Sequence[LookPoint], x: Scale) -> Iterator[str]:
+def _decision(turn: Turn | None, looks: Sequence[LookPoint], x: Scale, y: Scale) -> Iterator[str]:
     found = next((look for look in looks if turn is not None and look.k == turn.k), None)
     if turn is None or found is None:
         return
@@ -122,9 +131,11 @@ def _decision(turn: Turn | None, looks: Sequence[LookPoint], x: Scale) -> Iterat
     yield line(f"decision {kind}", place, TOP, place, HEIGHT - BOTTOM)
     mark = "✓" if turn.verdict == "PASS" else "✕"
     text = f"{mark} {turn.verdict} at look {turn.k}"
-    yield words(
-        f"verdict {kind}", place + (-7 if is_right else 7), HEIGHT - BOTTOM - 10, text, "end" if is_right else "start"
-    )
+    height = HEIGHT - BOTTOM - 10
+    if abs(height - y.held(0.0)) < NEAR:  # not over the line of no difference
+        height = TOP + 18
+    side = "end" if is_right else "start"
+    yield words(f"verdict {kind}", place + (-7 if is_right else 7), height, text, side)
 
 
 def _tip(look: LookPoint) -> str:
