@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sys
 
 from aiohttp import web
@@ -11,6 +12,7 @@ mode = {"answer": "ok"}
 seen = {"predict": 0}
 last: dict[str, str] = {}
 released = asyncio.Event()
+eaten: list[bytearray] = []
 
 
 async def predict(request: web.Request) -> web.StreamResponse:
@@ -29,7 +31,18 @@ async def predict(request: web.Request) -> web.StreamResponse:
         case "reset":
             assert request.transport is not None
             request.transport.abort()
-    headers = {"x-sluice-prediction": json.dumps({"p": [0.25]}), "x-other": "kept"}
+        case "crash" if seen["predict"] % 40 == 0:
+            os._exit(1)
+        case "garbage":
+            assert request.transport is not None
+            request.transport.write(b"\x00\xffnot HTTP at all\r\n\r\n" * 50)  # type: ignore[attr-defined]
+            request.transport.close()
+        case "bloat":
+            return web.Response(body=bytes(4 * 1024 * 1024), headers={"x-sluice-prediction": "x" * 8_000})
+        case "eat" if len(eaten) < 30:
+            eaten.append(bytearray(os.urandom(1024) * 8 * 1024))
+    told = mode.get("prediction", json.dumps({"p": [0.25]}))
+    headers = {"x-sluice-prediction": told, "x-other": "kept"}
     answer = {"build": BUILD, "path": request.path, "headers": dict(request.headers), "bytes": len(body)}
     return web.json_response(answer, headers=headers)
 
