@@ -17,7 +17,7 @@ MetadataValue = str | bool | int | float | Decimal | None
 """None: the header is not sent."""
 Header = tuple[bytes, bytes]
 
-_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^`|~-]+")
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 _EDGES = " \t"
 _OF_HTTP = frozenset({
@@ -51,13 +51,11 @@ def unit_header(name: str, unit: str | int) -> Header:
 
 def _name(name: str) -> str:
     key = name.lower()
-    if "_" in key:
-        fix = f"Use {key.replace('_', '-')!r}, there and in the audience."
-        raise CannotBeSent(f"metadata name {name!r} has an underscore, which the gateway refuses.", fix=fix)
     if not _TOKEN.fullmatch(key):
-        fix = "Use letters, digits and dashes."
+        fix = "Use letters, digits, dashes and underscores."
         raise CannotBeSent(f"metadata name {name!r} cannot be the name of an HTTP header.", fix=fix)
-    if key in _OF_HTTP or key.startswith(_OF_GATEWAY):
+    alike = key.replace("_", "-")  # some servers take the two for the same name
+    if alike in _OF_HTTP or alike.startswith(_OF_GATEWAY):
         raise CannotBeSent(f"metadata name {name!r} belongs to HTTP or to the gateway.", fix="Choose another name.")
     return key
 

@@ -6,12 +6,15 @@ import asyncio
 import socket
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import httpx
 import pytest
 
 from registry.access_log import UnitSource
+from registry.audience import AllOf, Audience, Match, Operator, Range
+from registry.connections import Connection, Connections, Weighted
 from services.client import (
     AsyncClient,
     Client,
@@ -23,8 +26,8 @@ from services.client import (
     UnitIgnored,
     Unreachable,
 )
-from services.traffic.routes import routes
-from services.traffic.table import assign
+from services.traffic.routes import NO_CONNECTIONS, routes
+from services.traffic.table import RouteTable, assign
 from tests.integration.traffic_rig import Gateway, Upstream, build, eventually, free_port, gateway, standing, upstreams
 
 pytestmark = pytest.mark.slow
@@ -37,15 +40,20 @@ def services() -> Iterator[dict[str, Upstream]]:
         yield running
 
 
-def table(services: dict[str, Upstream], unit: str | None = "X-Account", weight: int = 5000):
-    from dataclasses import replace
-
+def table(
+    services: dict[str, Upstream],
+    unit: str | None = "X-Account",
+    weight: int = 5000,
+    connections: Mapping[str, Connections] = NO_CONNECTIONS,
+) -> RouteTable:
     ends = {
         build(version, model): replace(service.endpoint, build=build(version, model))
         for version, service in services.items()
         for model in ("delays", ODD)
     }
-    return routes([standing(weight=weight, unit=unit), standing(weight=weight, unit=unit, model=ODD)], ends)
+    return routes(
+        [standing(weight=weight, unit=unit), standing(weight=weight, unit=unit, model=ODD)], ends, connections
+    )
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +90,7 @@ def test_metadata_arrive_as_they_were_meant(client: Client, services: dict[str, 
     meant = {
         "state": "New York",
         "city": "Québec 日本",
+        "user_plan": "pro",
         "Age": 41,
         "score": 1e-7,
         "pro": True,
@@ -92,10 +101,31 @@ def test_metadata_arrive_as_they_were_meant(client: Client, services: dict[str, 
     arrived = {
         name.lower(): value.encode("utf-8", "surrogateescape").decode() for name, value in told["headers"].items()
     }
-    assert {name: arrived.get(name) for name in ("state", "city", "age", "score", "pro", "empty")} == {
-        "state": "New York", "city": "Québec 日本", "age": "41", "score": "0.0000001", "pro": "true", "empty": "",
+    assert {name: arrived.get(name) for name in ("state", "city", "user_plan", "age", "score", "pro", "empty")} == {
+        "state": "New York", "city": "Québec 日本", "user_plan": "pro", "age": "41", "score": "0.0000001",
+        "pro": "true", "empty": "",
     }  # fmt: skip
     assert "left-out" not in arrived
+
+
+def test_an_audience_matches_what_was_meant_and_is_named_in_the_answer(
+    envoy: Gateway, services: dict[str, Upstream], client: Client
+) -> None:
+    city = Match(header="city", operator=Operator.EXACT, operands=("Québec 日本",))
+    known = Match(header="user_plan", operator=Operator.PREFIX, operands=("pr",))
+    old = Range(header="age", low=40.5, high=None)
+    audience = Audience(name="Québec, old", condition=AllOf(conditions=(city, known, old)))
+    connected = Connection(audience=audience, weighted=(Weighted(variation="default"),))
+    envoy.plane.apply(table(services, connections={"delays": Connections(model="delays", ordered=(connected,))}))
+    member = {"city": "Québec 日本", "user_plan": "pro", "age": 41}
+    try:
+        told = [
+            client.predict("delays", [1], metadata=member | other).audience
+            for other in ({}, {"age": 40.4}, {"city": "Quebec 日本"}, {"user_plan": None})
+        ]
+    finally:
+        envoy.plane.apply(table(services))
+    assert told == ["Québec, old", "default", "default", "default"]
 
 
 def test_without_a_unit_it_is_chance_and_says_so(client: Client) -> None:
