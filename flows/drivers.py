@@ -180,9 +180,9 @@ def _ramp_name(rollout: Rollout) -> str:
     return f"{rollout.candidate} at {format_weight(rollout.weight)} %"
 
 
-@task(persist_result=False)
+@task(persist_result=False, retries=3, retry_delay_seconds=[2, 10, 30])
 def pack_build(name: str) -> str:
-    """Turn the registered version into a bento."""
+    """Turn the registered version into a bento; again while MLflow is away, as packing twice is packing once."""
     from flows.launch import launch
 
     found = parts()

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from services.host.keys import Keys
     from services.host.parts import Part
     from services.host.site import Site
+    from services.host.webhook import Webhook
 
 _HOME = Path(__file__).resolve().parent.parent
 DRAIN_SECONDS = 20.0
@@ -51,6 +52,16 @@ def examine() -> tuple[Finding, ...]:
     found = parts()
     envoy = make_envoy(found.folder.root, _port(found.folder.run), found.settings)
     return look(recipe(os.environ), envoy_check=(*envoy.command(), "--mode", "validate"), now=found.clock)
+
+
+def webhook(console: str | None) -> Webhook:
+    """The webhook of this installation at the MLflow server that it uses."""
+    from services.host.site import client_environment
+    from services.host.webhook import Webhook
+
+    found = parts()
+    clients = client_environment(found.site, found.keys, os.environ)
+    return Webhook(found.site, found.keys, clients, console=console)
 
 
 def _port(run: Path) -> int:

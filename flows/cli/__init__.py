@@ -28,6 +28,7 @@ token = App(name="token", help="Give others access to the console, and take it b
 notify = App(name="notify", help="Where notifications go, and whether they arrive.")
 experiment = App(name="experiment", help="Compare variations that share an audience.")
 shadow = App(name="shadow", help="Two answers to each request, compared.")
+webhook = App(name="webhook", help="The webhook of an MLflow server of yours.")
 gate = App(name="gate", help="Judge recorded or synthetic data without a running system.")
 _COMMANDS: tuple[tuple[App, str, str, str], ...] = (
     (app, "up", "flows.cli.host:up", "Start everything on this machine and wait until it is ready."),
@@ -81,9 +82,12 @@ _COMMANDS: tuple[tuple[App, str, str, str], ...] = (
     (token, "give", "flows.cli.tokens:give", "Make a token with a role; shown once."),
     (token, "list", "flows.cli.tokens:list_", "List who has a token."),
     (token, "revoke", "flows.cli.tokens:revoke", "Take a token back at once."),
+    (webhook, "register", "flows.cli.webhooks:register", "Have your MLflow tell the console of changes at once."),
+    (webhook, "test", "flows.cli.webhooks:deliver", "Have MLflow deliver an example."),
+    (webhook, "remove", "flows.cli.webhooks:remove", "Remove this installation's webhooks from MLflow."),
     (gate, "replay", "flows.cli.gate:replay", "JSON lines in, one verdict per look out."),
 )
-for group in (rollout, experiment, audience, variation, shadow, schema, token, notify, gate):
+for group in (rollout, experiment, audience, variation, shadow, schema, token, notify, gate, webhook):
     app.command(group)
 for group, name, target, help_text in _COMMANDS:
     group.command(target, name=name, help=help_text)

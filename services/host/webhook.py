@@ -29,13 +29,14 @@ class Webhook:
     name = "webhook"
     after = (MLFLOW, CONSOLE)
 
-    def __init__(self, site: Site, keys: Keys, clients: Mapping[str, str]) -> None:
-        self._target = f"{site.urls()[CONSOLE]}{PATH}"
+    def __init__(self, site: Site, keys: Keys, clients: Mapping[str, str], *, console: str | None = None) -> None:
+        """`console`: where MLflow reaches it, when that is not its own address."""
+        self.target = f"{(console or site.urls()[CONSOLE]).rstrip('/')}{PATH}"
         self._secret = keys.webhook_secret
-        self._server = site.mlflow_url
+        self.server = site.mlflow_url
         self._headers = mlflow_authorization(clients)
         self._prefix = f"sluice-{hashlib.sha256(site.state.encode()).hexdigest()[:8]}"
-        self._title = f"{self._prefix}-{hashlib.sha256((self._target + self._secret).encode()).hexdigest()[:8]}"
+        self._title = f"{self._prefix}-{hashlib.sha256((self.target + self._secret).encode()).hexdigest()[:8]}"
 
     def begin(self) -> None:
         """Register the webhook unless it is registered. Raises Unreachable or ServiceFailed."""
@@ -46,7 +47,7 @@ class Webhook:
         if self._title not in ours:
             self._call(
                 "POST",
-                body={"name": self._title, "url": self._target, "events": list(_EVENTS), "secret": self._secret},
+                body={"name": self._title, "url": self.target, "events": list(_EVENTS), "secret": self._secret},
             )
 
     def is_done(self) -> bool:
@@ -55,6 +56,13 @@ class Webhook:
 
     def cancel(self) -> None:
         """End it; nothing is ever under way."""
+
+    def remove(self) -> int:
+        """Remove every webhook of this installation; how many there were."""
+        ours = [str(hook["webhook_id"]) for hook in self._all() if self._is_ours(hook)]
+        for identifier in ours:
+            self._call("DELETE", f"/{identifier}")
+        return len(ours)
 
     def deliver_test(self) -> str | None:
         """Have MLflow deliver an example; None when the console took it, else what went wrong."""
@@ -75,17 +83,18 @@ class Webhook:
 
     def _call(self, method: str, path: str = "", body: Mapping[str, object] | None = None) -> dict[str, Any]:
         probe = HttpProbe(
-            url=f"{self._server}/api/2.0/mlflow/webhooks{path}",
+            url=f"{self.server}/api/2.0/mlflow/webhooks{path}",
             headers=self._headers,
             body=None if body is None else json.dumps(body),
         )
         answer = ask(probe, seconds=_SECONDS, method=method)
         if answer is None:
-            raise Unreachable(f"MLflow at {self._server} does not answer.", fix="See `sluice status`.")
+            raise Unreachable(f"MLflow at {self.server} does not answer.", fix="See `sluice status`.")
         if answer.status != 200:
             raise ServiceFailed(
                 f"MLflow answered {answer.status} to {method} webhooks: {answer.text[:200]}",
-                fix="Look into logs/mlflow.log.",
+                fix="see MLflow's log. It takes plain http and private addresses only when started with "
+                "MLFLOW_WEBHOOK_ALLOWED_SCHEMES=http,https and MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS=true.",
             )
         told: dict[str, Any] = json.loads(answer.text or "{}")
         return told

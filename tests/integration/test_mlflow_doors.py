@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,7 +15,7 @@ from flows.settle import settle
 from registry import orders
 from registry.build import BuildRef
 from registry.catalog.mlflow_http import MlflowCatalog
-from registry.errors import CatalogUnavailable
+from registry.errors import CatalogUnavailable, ServiceFailed
 from registry.facts import Packed, Ready, StepEntered
 from registry.ledger import Applied
 from registry.ledger.memory import MemoryLedger
@@ -22,6 +23,9 @@ from registry.orders import Request
 from registry.plan import Plan
 from registry.rollout import Ending, Rollout
 from registry.settings import MlflowServer
+from services.host.keys import Keys
+from services.host.site import Site
+from services.host.webhook import Webhook
 from services.keeper.doors import look_at_catalog
 from tests.contract.mlflow_server import mlflow_server
 
@@ -40,9 +44,8 @@ class Shop:
 
     def __init__(self, server: MlflowServer, model: str, trigger: dict[str, object]) -> None:
         self.catalog, self.ledger, self.model = MlflowCatalog(server), MemoryLedger(), model
-        self.http = httpx.Client(
-            base_url=f"{server.url}/api/2.0/mlflow", auth=(server.username, server.password), timeout=30, trust_env=False,
-        )  # fmt: skip
+        api, auth = f"{server.url}/api/2.0/mlflow", (server.username, server.password)
+        self.http = httpx.Client(base_url=api, auth=auth, timeout=30, trust_env=False)
         self.at = datetime(2026, 1, 1, tzinfo=UTC)
         self.ask("POST", "/registered-models/create", name=model)
         run = self.ask("POST", "/runs/create", experiment_id="0")["run"]["info"]
@@ -160,6 +163,31 @@ def test_a_tag_taken_away_in_mid_rollout_ends_it_and_given_again_starts_it(serve
     assert shop.ledger.rollout(name).reason == "tag:deploy=yes does not point at tagged v2 any more"
     shop.ask("POST", "/model-versions/set-tag", name="tagged", version="2", key="deploy", value="yes")
     assert len(shop.look()) == 1
+
+
+def test_the_webhook_is_registered_once_and_again_when_its_secret_or_address_changes(server: MlflowServer) -> None:
+    site = Site(state="/somewhere", ports={"console": 1, "prefect": 2}, mlflow=server.url)
+    clients = {"MLFLOW_TRACKING_USERNAME": server.username, "MLFLOW_TRACKING_PASSWORD": server.password}
+    keys = Keys(**{each.name: f"secret of {each.name}" for each in fields(Keys)})
+    api = httpx.Client(base_url=server.url, auth=(server.username, server.password), trust_env=False, timeout=30)
+
+    def registered() -> list[tuple[str, str]]:
+        hooks = api.get("/api/2.0/mlflow/webhooks").json().get("webhooks", [])
+        return [(hook["webhook_id"], hook["url"]) for hook in hooks]
+
+    hook = Webhook(site, keys, clients, console="https://1.1.1.1/sluice/")
+    hook.begin()
+    (first,) = registered()
+    assert first[1] == "https://1.1.1.1/sluice/webhooks/mlflow"
+    hook.begin()
+    assert registered() == [first]
+    Webhook(site, replace(keys, webhook_secret="another"), clients, console="https://1.1.1.1/sluice").begin()
+    (second,) = registered()
+    assert second[0] != first[0]
+    assert hook.remove() == 1
+    assert registered() == []
+    with pytest.raises(ServiceFailed, match="MLFLOW_WEBHOOK_ALLOWED_SCHEMES"):
+        Webhook(site, keys, clients).begin()
 
 
 def nobody() -> str:

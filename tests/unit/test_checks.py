@@ -51,7 +51,7 @@ def judge() -> Iterator[Judge]:
             body = self.rfile.read(int(self.headers["content-length"]))
             code, said = found.hear({name.lower(): value for name, value in self.headers.items()}, body)
             self.send_response(code)
-            if code == 302:
+            if code == 307:
                 self.send_header("location", found.url)
             self.send_header("content-length", str(len(said)))
             self.end_headers()
@@ -132,7 +132,7 @@ def test_not_yet_is_asked_again_and_errors_are_too_all_as_one_question(judge: Ju
 @pytest.mark.parametrize(
     "answers",
     [
-        [(200, "yes")], [(200, '{"answer": true}')], [(200, '["yes"]')], [(200, "")], [(302, "")] * 3, [(500, "")] * 3,
+        [(200, "yes")], [(200, '{"answer": true}')], [(200, '["yes"]')], [(200, "")], [(307, "")] * 3, [(500, "")] * 3,
         [(404, "")] * 3, [(202, "")] * 31,
     ],
     ids=["text", "bool", "list", "empty", "redirect", "500", "404", "never"],
@@ -141,6 +141,11 @@ def test_whatever_is_not_a_yes_is_no_yes(judge: Judge, answers: list[tuple[int, 
     said = ask(judge, *answers)
     assert said.answer == "none"
     assert said.reason
+
+
+def test_a_redirect_is_not_followed(judge: Judge) -> None:
+    assert ask(judge, (307, ""), YES, attempts=1).answer == "none"
+    assert len(judge.heard) == 1
 
 
 def test_nobody_there_is_no_answer(judge: Judge) -> None:

@@ -1,0 +1,42 @@
+"""webhook register, test, remove: the webhook by which an MLflow server of yours tells the console to look."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from flows.cli.output import say
+
+if TYPE_CHECKING:
+    from services.host.webhook import Webhook
+
+Url = Annotated[
+    str | None,
+    Parameter(help="Where MLflow reaches the console, such as https://sluice.example; by default its own address."),
+]
+
+
+def register(*, url: Url = None) -> None:
+    """Register the webhook at MLflow; again when the address or the secret has changed. Twice is once."""
+    hook = _webhook(url)
+    hook.begin()
+    say(f"registered: MLflow at {hook.server} tells {hook.target}")
+
+
+def deliver(*, url: Url = None) -> int:
+    """Have MLflow deliver an example and tell whether the console took it."""
+    wrong = _webhook(url).deliver_test()
+    say(wrong or "delivered and taken")
+    return 1 if wrong else 0
+
+
+def remove() -> None:
+    """Remove the webhooks of this installation from MLflow. The keeper's poll finds every change all the same."""
+    say(f"removed {_webhook(None).remove()}")
+
+
+def _webhook(url: str | None) -> Webhook:
+    from flows.machine import webhook
+
+    return webhook(url)
