@@ -10,7 +10,8 @@ from registry import orders
 from registry.audience_store import known_audience
 from registry.connections import FALLBACK, Connection, Connections, Copied, Weighted
 from registry.connections_record import connect, connections_of
-from registry.errors import Refused, UsageError
+from registry.errors import Refused, TargetBusy, UsageError
+from registry.experiment import of as experiment_of
 from registry.ledger import Ledger
 from registry.orders import Request, Started
 from registry.plan import Plan
@@ -74,6 +75,7 @@ def send(
 
 def take_away(ledger: Ledger, *, model: str, variation: str, audience: str, actor: str, now: datetime) -> Connections:
     """Send an audience to this variation no longer. One without any variation goes on to the next that takes it."""
+    _refuse_experiment(ledger, model, variation, audience)
     wanted = _present(ledger, model, None)
     if audience == FALLBACK or variation not in _variations_of(wanted, audience):
         raise Refused(
@@ -93,6 +95,7 @@ def undeploy(
     Refused where nobody would be left to answer them, and while a rollout is under way there.
     """
     orders.undeployable(ledger, model, variation)
+    _refuse_experiment(ledger, model, variation)
     others = {each.variation for each in standings(ledger.rollouts(model=model))} - {variation}
     if others:
         wanted = _emptied(_present(ledger, model, None), variation, others)
@@ -105,6 +108,20 @@ def undeploy(
             fix=f"sluice undeploy {model} --variation {variation} --last",
         )
     return orders.undeploy(ledger, model=model, variation=variation, actor=actor, reason=reason, now=now)
+
+
+def _refuse_experiment(ledger: Ledger, model: str, variation: str, audience: str | None = None) -> None:
+    """Who takes part in an experiment stays until it ends."""
+    for rollout in ledger.rollouts(model=model):
+        if not rollout.is_comparison or rollout.is_ended:
+            continue
+        ab = experiment_of(rollout.plan)
+        if variation in ab.variations and audience in (None, ab.audience):
+            name = rollout.requested.experiment
+            raise TargetBusy(
+                f"{model}/{variation} takes part in experiment {name}.",
+                fix=f"end it first: sluice experiment end {name}",
+            )
 
 
 def has_traffic(ledger: Ledger, model: str, variation: str) -> bool:
@@ -145,7 +162,7 @@ def _keep_fallback(ledger: Ledger, plan: Plan, request: Request, now: datetime) 
 def _held(ledger: Ledger, model: str) -> list[str]:
     """The variations that hold a build or are getting their first one, by name."""
     rollouts = ledger.rollouts(model=model)
-    getting = {each.requested.variation for each in rollouts if each.is_under_way and not each.is_shadow}
+    getting = {each.requested.variation for each in rollouts if each.is_under_way and not each.is_aside}
     return sorted(getting | {each.variation for each in standings(rollouts)})
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from registry import orders, variations
+from registry import orders, orders_ab, variations
 from registry.audience_store import apply_audience, audiences, delete_audience, shares
 from registry.connections import Connections
 from registry.connections_record import connections_of
@@ -274,6 +274,24 @@ def test_a_rollout_under_way_keeps_connections_as_they_are(ledger: MemoryLedger)
     with pytest.raises(TargetBusy):
         undeploy(ledger, "b")
     assert shown(connections_of(ledger, "m")) == before
+
+
+def test_who_takes_part_in_an_experiment_stays_until_it_ends(ledger: MemoryLedger) -> None:
+    for name in ("b", "default"):
+        send(ledger, name, Sent(audience="ny", weight=1))
+    values = {
+        "model": "m", "steps": [{"weight": 10}], "metrics": {"errors": {"source": "status"}},
+        "ab": {"audience": "ny", "variations": {"default": 1, "b": 1}, "max_time": "1d",
+               "goal": {"metric": "errors", "margin": "50%"}},
+    }  # fmt: skip
+    (started,) = orders_ab.start(ledger, plan=Plan.model_validate(values), request=WHO, now=NOW)
+    with pytest.raises(TargetBusy, match="experiment"):
+        take_away(ledger, "default", "ny")
+    for name in ("default", "b"):
+        with pytest.raises(TargetBusy):
+            undeploy(ledger, name)
+    orders.abort(ledger, started.rollout.id, actor="ada", reason="over", now=NOW)
+    assert undeploy(ledger, "b").undeployed
 
 
 # --- applied audiences -----------------------------------------------------------------------------------------------
