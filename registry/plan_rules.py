@@ -282,6 +282,7 @@ def _shadow(plan: Plan) -> Iterator[Broken]:
     staged = plan.staged("shadow")
     for rule in (*_names(staged, in_shadow=True), *_twice(staged), *_roles(staged), *_alphas(staged)):
         yield replace(rule, at=("shadow", *rule.at))
+    yield from _paired(staged)
     if shadow.max_time <= shadow.soak:
         message = f"the shadow would end before it has lasted {format_duration(shadow.soak)}"
         fix = f"write a max_time above {format_duration(shadow.soak)}"
@@ -289,6 +290,23 @@ def _shadow(plan: Plan) -> Iterator[Broken]:
     if shadow.then is not None and not shadow.gates:
         message = "without a gate nothing can tell whether the candidate may go on"
         yield Broken(at=("shadow", "then"), message=message, fix="add a gate under shadow, or remove then")
+
+
+def _paired(staged: Plan) -> Iterator[Broken]:
+    """What says nothing of two answers to one request."""
+    for section, position, gate in _gates(staged):
+        spec, at = staged.metrics.get(gate.metric), ("shadow", section, position, "metric")
+        if spec is None:
+            continue
+        if spec.source == "outcome" and spec.score == "outcome":
+            message = f"{gate.metric} is the outcome itself, which is the same for both answers to a request"
+            yield Broken(at=at, message=message, fix="name a score that looks at the prediction, such as log_loss")
+        if spec.source == "prediction":
+            message = f"{gate.metric} compares predictions of different requests, and here both answer the same ones"
+            yield Broken(at=at, message=message, fix="use a metric with source: disagreement")
+        if spec.source == "disagreement" and section == "guardrails":
+            message = "how many answers may differ is a cap, which a guardrail has none of"
+            yield Broken(at=at, message=message, fix="move it to gates, with below: 2%; it stops there as well")
 
 
 def _ab(plan: Plan) -> Iterator[Broken]:

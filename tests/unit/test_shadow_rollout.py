@@ -185,6 +185,24 @@ def problems(**changes: object) -> str:
         ({"shadow": SHADOW | {"gates": [{"metric": "flip", "below": "2%"}]}}, "did you mean flips?"),
         ({"shadow": None, "metrics": {}}, "strategy: strategy: shadow needs to know"),
         ({"gates": [{"metric": "flips", "below": "1%"}]}, "gates.0.metric: flips compares two answers"),
+        (
+            {
+                "metrics": {"x": {"source": "outcome", "outcome": "late", "score": "outcome"}},
+                "shadow": SHADOW | {"gates": [{"metric": "x", "margin": "5%"}]},
+            },
+            "shadow.gates.0.metric: x is the outcome itself",
+        ),
+        (
+            {
+                "metrics": {"x": {"source": "prediction"}},
+                "shadow": SHADOW | {"gates": [], "then": None, "guardrails": [{"metric": "x"}]},
+            },
+            "shadow.guardrails.0.metric: x compares predictions of different requests",
+        ),
+        (
+            {"shadow": SHADOW | {"gates": [], "then": None, "guardrails": [{"metric": "flips"}]}},
+            "shadow.guardrails.0.metric: how many answers may differ is a cap",
+        ),
         ({"shadow": SHADOW | {"then": "promote"}}, "known are canary"),
     ],
 )
