@@ -54,7 +54,7 @@ def _runs(
     return {
         "cost": lambda: cost.measure(folder, endpoints, chosen.rounds, chosen.requests),
         "changes": changing,
-        "shadow": lambda: shadow.measure(folder, endpoints[build("1")], 4 * chosen.rounds, chosen.requests // 16),
+        "shadow": lambda: shadow.measure(folder, 4 * chosen.rounds, chosen.requests // 16),
     }
 
 

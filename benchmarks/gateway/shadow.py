@@ -17,34 +17,31 @@ from registry.plan import Serve
 from registry.standing import Shadowing, Standing
 from services.traffic.envoy_limits import Limits
 from services.traffic.routes import routes
-from tests.integration.traffic_rig import Gateway, Upstream, build, free_port, gateway
+from tests.integration.traffic_rig import Gateway, build, free_port, gateway, upstreams
 
 PAUSE = 0.02
 """Seconds between requests: what is measured is waiting, not a machine that is full."""
 
 
-def measure(folder: Path, stable: Endpoint, rounds: int, requests: int) -> list[Figure]:
+def measure(folder: Path, rounds: int, requests: int) -> list[Figure]:
     """p50 and p99 of callers by what the shadow does, and their ratio to rounds without a shadow.
 
-    Many short rounds: a machine that is busy for some seconds is busy for every way.
+    Many short rounds: a machine that is busy for some seconds is busy for every way. Stable takes 5 ms for an answer,
+    as a small model does.
     """
-    shadow = Upstream(build("2"))
-    shadow.start()
     dead = Endpoint(build=build("2"), host="127.0.0.1", port=free_port())
     taken: dict[str, list[float]] = {name: [] for name in _WAYS}
-    try:
-        shadow.wait()
-        with gateway(folder / "shadow", limits=Limits(shadow_requests=16)) as running:
-            for turn in range(rounds + 1):
-                for name, mode in _WAYS.items():
-                    shadow.mode(**mode)
-                    copied = {"none": None, "dead": dead}.get(name, shadow.endpoint)
-                    _put(running, stable, copied)
-                    times = _ask(running, requests)
-                    taken[name] += times if turn else []  # the first round warms up
-                    shadow.mode("ok")
-    finally:
-        shadow.kill()
+    limits = Limits(shadow_requests=16)
+    with upstreams(build("1"), build("2")) as services, gateway(folder / "shadow", limits=limits) as running:
+        stable, shadow = services["1"], services["2"]
+        stable.mode("slow", seconds=0.005)
+        for turn in range(rounds + 1):
+            for name, mode in _WAYS.items():
+                shadow.mode(**mode)
+                _put(running, stable.endpoint, {"none": None, "dead": dead}.get(name, shadow.endpoint))
+                times = _ask(running, requests)
+                taken[name] += times if turn else []  # the first round warms up
+                shadow.mode("ok")
     return _figures(taken)
 
 
