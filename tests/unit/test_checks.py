@@ -62,7 +62,7 @@ def judge() -> Iterator[Judge]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Door)
     found.url = f"http://127.0.0.1:{server.server_port}/may-it-pass"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     yield found
     server.shutdown()

@@ -197,9 +197,10 @@ def test_the_check_is_asked_after_everything_else_but_the_approval() -> None:
     assert not choose(running(CHECKED), verdict(answer=Answer.UNDECIDED), P99).asks
     answered = choose(running(CHECKED, replies=replied("yes")), verdict(), P99)
     assert (answered.choice, answered.person) == (Choice.HOLD, True)
-    assert (
-        choose(running(CHECKED, replies=replied("yes"), approvals={0: "ada"}), verdict(), P99).choice is Choice.ADVANCE
-    )
+    resumed = running(CHECKED, replies=replied("yes"), resumed_at=AT + timedelta(minutes=6))
+    assert not choose(resumed, verdict(), P99).asks, "a yes stays a yes"
+    approved = running(CHECKED, replies=replied("yes"), approvals={0: "ada"})
+    assert choose(approved, verdict(), P99).choice is Choice.ADVANCE
 
 
 @pytest.mark.parametrize(
