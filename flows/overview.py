@@ -75,6 +75,7 @@ class _Model:
         return Served(
             model=self._model,
             audience=audience,
+            taken=self._taken(audience),
             variation=variation,
             build=build,
             arm=arm,
@@ -88,8 +89,15 @@ class _Model:
             since=_since(mine, held if is_tried else None),
         )
 
+    def _taken(self, audience: str) -> float | None:
+        total = sum(self._shares.values())
+        return 100 * self._count(audience) / total if total else None
+
+    def _count(self, audience: str) -> int:
+        return sum(count for (name, *_), count in self._shares.items() if name == audience)
+
     def _seen(self, audience: str, key: Key) -> float | None:
-        total = sum(count for (name, *_), count in self._shares.items() if name == audience)
+        total = self._count(audience)
         return 100 * self._shares.get((audience, *key), 0) / total if total else None
 
 

@@ -107,12 +107,20 @@ def check(
             f"surely variation; the fallback's share would be {100 * (moves.fallback_share or 0):.3g} %"
         )
     elif model is not None:
+        lines += _fallback_now(model)
         say(
             "whether real requests would move cannot be said: their metadata are not kept; "
             "give some with --requests FILE"
         )
     emit(dataclasses.asdict(found), output, table="\n".join(lines))
     return 0 if found.is_sound else 2
+
+
+def _fallback_now(model: str) -> list[str]:
+    """What share of the requests of the last minute no audience took, if there were any."""
+    served = call("GET", "/api/v1/overview", query={"model": model})["served"]
+    found = {each["taken"] for each in served if each["audience"] == "default" and each["taken"] is not None}
+    return [f"fallback: {share:.3g} % of the last minute's requests, as audiences are now" for share in found]
 
 
 def _read(file: tuple[Path, ...]) -> list[ReadDocument]:

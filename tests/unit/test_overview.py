@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import pytest
+
 from flows.overview import overview
 from registry.facts import Judged
 from registry.ledger.memory import MemoryLedger
@@ -53,6 +55,7 @@ def test_every_audience_is_there_in_order_with_what_is_asked_and_what_was_seen()
     assert tried.since == world.three.rollout("ny").step_entered_at
     assert (found["ca", "6"].seen, found["tx", "7"].seen) == (0, None), "seen to be nothing, and not seen at all"
     assert found["default", "1"].asked == 100
+    assert (found["ca", "3"].taken, found["default", "1"].taken) == (pytest.approx(100 * 5 / 105), 0)
 
 
 def test_the_verdict_is_the_worst_of_all_gates() -> None:
