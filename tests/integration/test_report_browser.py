@@ -1,0 +1,71 @@
+"""The report's page in a real Chromium: both themes, narrow, printed; it asks for nothing, and nothing is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from registry.report import report
+from registry.report_page import page
+from tests.acceptance.given import Given
+
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
+CHROMIUM = Path("/usr/bin/chromium")
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    given = Given().runs(30_000)
+    file = tmp_path_factory.mktemp("report") / "report.html"
+    file.write_text(page(report(given.ledger, given.rollout, given.now)), encoding="utf-8")
+    return file
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    sync_api = pytest.importorskip("playwright.sync_api")
+    if not CHROMIUM.exists():
+        pytest.skip("needs Debian's chromium")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_both_themes_can_be_read_and_ask_for_nothing(chromium: Any, written: Path, theme: str) -> None:
+    context = chromium.new_context(color_scheme=theme)
+    tab = context.new_page()
+    asked: list[str] = []
+    said: list[str] = []
+    tab.on("request", lambda request: asked.append(request.url))
+    tab.on("console", lambda message: said.append(message.text))
+    tab.goto(written.as_uri())
+    paper = tab.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (asked, said) == ([written.as_uri()], [])
+    assert paper == {"light": "rgb(255, 255, 255)", "dark": "rgb(16, 21, 28)"}[theme]
+    found = pytest.importorskip("axe_playwright_python.sync_playwright").Axe().run(tab)
+    assert found.violations_count == 0, found.generate_report()
+    context.close()
+
+
+def test_a_narrow_screen_does_not_scroll_sideways(chromium: Any, written: Path) -> None:
+    context = chromium.new_context(viewport={"width": 375, "height": 800})
+    tab = context.new_page()
+    tab.goto(written.as_uri())
+    assert tab.evaluate("document.documentElement.scrollWidth") == 375
+    context.close()
+
+
+def test_print_is_dark_on_white_with_every_table_open(chromium: Any, written: Path) -> None:
+    context = chromium.new_context(color_scheme="dark", viewport={"width": 794, "height": 1100})
+    tab = context.new_page()
+    tab.emulate_media(media="print", color_scheme="dark")
+    tab.goto(written.as_uri())
+    assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert tab.locator("details td").first.is_visible()
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 794
+    context.close()
