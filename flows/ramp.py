@@ -95,7 +95,9 @@ def _conclude(ledger: Ledger, rollout: Rollout, why: str, now: datetime) -> Tick
 def _before_exposure(
     ledger: Ledger, rollout: Rollout, now: datetime, authority: Authority, beside: Together | None
 ) -> Tick:
-    held = Decision(choice=Choice.HOLD, reason=f"{rollout.phase}: {rollout.reason}")
+    held = Decision(
+        choice=Choice.HOLD, reason=f"{rollout.phase}: {rollout.reason}", wait=beside.begins_in if beside else None
+    )
     if beside is not None and beside.changed is not None and rollout.is_under_way:
         return _called_off(ledger, rollout, now, beside.changed)
     is_ready = rollout.ready if beside is None else beside.may_enter

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from registry.build import BuildRef
 from registry.layout import SLOTS, Held, lay_out
@@ -118,6 +118,8 @@ class Together:
 
     may_enter: bool
     """Whether all are ready to begin, and it is time to."""
+    begins_in: timedelta | None
+    """The time until it may begin; None once that has come."""
     is_concluded: bool
     """Whether one of them was."""
     all_passed: bool
@@ -130,9 +132,10 @@ def look_around(rollout: Rollout, group: Sequence[Rollout], standings: Iterable[
     """The state of an experiment as one of its comparisons sees it; `group` holds that one, too."""
     ab, serving = of(rollout.plan), {(each.model, each.variation): each.stable for each in standings}
     under_way = [each for each in group if not each.is_ended]
-    is_time = ab.starts is None or now >= ab.starts
+    early = ab.starts is not None and now < ab.starts
     return Together(
-        may_enter=is_time and is_whole(group) and all(each.is_under_way for each in under_way),
+        may_enter=not early and is_whole(group) and all(each.is_under_way for each in under_way),
+        begins_in=ab.starts - now if ab.starts is not None and early else None,
         is_concluded=any(each.ending is Ending.CONCLUDED for each in group),
         all_passed=all(each.has_passed for each in under_way),
         changed=_changed(rollout, serving) if rollout.is_under_way else None,

@@ -118,7 +118,8 @@ class Keeper:
             self.drivers.ensure(rollout, now)
 
     def _judged(self, rollout: Rollout, now: datetime) -> tuple[Rollout, Decision | None]:
-        is_ready = rollout.phase is Phase.LAUNCHING and rollout.ready and rollout.is_judged
+        is_there = rollout.ready or rollout.is_comparison
+        is_ready = rollout.phase is Phase.LAUNCHING and is_there and rollout.is_judged
         if rollout.is_ended or not (rollout.has_exposure or is_ready):
             return rollout, None
         return self.judge(rollout.id, now)
