@@ -129,10 +129,10 @@ def _test_and_exit(mutant: Mutant | None) -> None:
     code = 1
     try:
         resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
-        silence = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(silence, 1)
-        os.dup2(silence, 2)
         if mutant is not None:
+            silence = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(silence, 1)
+            os.dup2(silence, 2)
             sys.meta_path.insert(0, _Changed(mutant))
         own, others = _tests_of(mutant.path) if mutant is not None else ([], _all_tests())
         code = _run(own) or _run(others)

@@ -20,7 +20,7 @@ def states() -> Iterator[type]:
                 yield found
 
 
-@pytest.mark.parametrize("state", states(), ids=lambda state: state.__name__)
+@pytest.mark.parametrize("state", list(states()), ids=lambda state: state.__name__)
 def test_states_are_frozen_and_keyword_only_and_compare_unless_they_hold_arrays(state: type) -> None:
     holds_arrays = any(
         word in str(f.type) for f in dataclasses.fields(state) for word in ("Masses", "Floats", "NDArray")
