@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
@@ -12,6 +13,7 @@ import httpx
 import pytest
 
 from registry.metric import Arm
+from registry.standing import Shadowing
 from services.traffic.envoy_limits import Limits
 from services.traffic.routes import routes
 from tests.integration.traffic_rig import Gateway, Upstream, build, eventually, gateway, standing, upstreams
@@ -24,7 +26,7 @@ LIMITS = Limits(shadow_requests=8)
 
 @pytest.fixture(scope="module")
 def services() -> Iterator[Services]:
-    with upstreams(build("1"), build("2")) as running:
+    with upstreams(build("1"), build("2"), build("3")) as running:
         yield running
 
 
@@ -119,6 +121,24 @@ def test_a_hung_shadow_holds_no_more_than_its_bound(envoy: Gateway, services: Se
     check_callers_noticed_nothing(ask(envoy, callers=8))
     assert (envoy.plane.in_flight(build("2")) or 0) <= 3 * LIMITS.shadow_requests
     assert envoy.plane.dropped_copies(build("2")) >= len(UNITS) - 2 * LIMITS.shadow_requests
+    services["2"].mode("ok")
+    assert eventually(lambda: envoy.plane.in_flight(build("2")) == 0)
+
+
+def test_a_hung_shadow_takes_no_copies_from_another(envoy: Gateway, services: Services) -> None:
+    """Each shadow has bounds of its own."""
+    endpoints = {service.endpoint.build: service.endpoint for service in services.values()}
+    shadows = tuple(
+        Shadowing(build=build(version), share=10_000, rollout=f"r-{version}", epoch=1) for version in ("2", "3")
+    )
+    envoy.plane.apply(routes([replace(standing(timeout="30s"), shadows=shadows)], endpoints))
+    services["2"].mode("hold")
+    check_callers_noticed_nothing(ask(envoy, callers=1))
+    assert envoy.plane.dropped_copies(build("2")) >= len(UNITS) - 2 * LIMITS.shadow_requests
+    copied = len(UNITS) - envoy.plane.dropped_copies(build("3"))
+    assert copied > 100
+    lines = envoy.shadow_lines(copied)
+    assert {(line.assigned.rollout, line.served, line.status) for line in lines if line.assigned} == {("r-3", "3", 200)}
     services["2"].mode("ok")
     assert eventually(lambda: envoy.plane.in_flight(build("2")) == 0)
 
