@@ -34,6 +34,8 @@ def test_only_a_driver_lets_it_begin_and_not_before_its_time() -> None:
     lab = Lab(plan=plan(starts="2026-01-02T00:00:00Z")).starts()
     lab.ticks()
     assert {each.phase for each in lab.group} == {Phase.LAUNCHING}
+    waits = tick(lab.ledger, lab, lab.group[0].id, lab.now, Authority.ADVANCE).decision
+    assert waits.is_long_wait, "no process need sit it out"
     lab.now += timedelta(days=1)
     lab.ticks(Authority.STOP)
     assert {each.phase for each in lab.group} == {Phase.LAUNCHING}
