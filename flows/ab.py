@@ -8,13 +8,12 @@ from datetime import datetime
 from typing import Protocol
 
 from registry import orders, orders_ab
-from registry.experiment import Together, look_around, of, together
+from registry.experiment import of, together
 from registry.facts import Frozen
 from registry.ledger import Ledger
 from registry.metric import Arm, TallyRow
 from registry.readout import winner
 from registry.rollout import Rollout
-from registry.standing import standings
 
 _TRIES = 5
 
@@ -25,14 +24,6 @@ class Counted(Protocol):
     def tallies(self, rollout: str) -> tuple[int, tuple[TallyRow, ...]]:
         """The collector's position and the tallies at it."""
         ...
-
-
-def around(ledger: Ledger, rollout: Rollout, now: datetime) -> Together | None:
-    """How the experiment stands that a comparison belongs to; None for other rollouts."""
-    if not rollout.is_comparison:
-        return None
-    of_model = ledger.rollouts(model=rollout.requested.model)
-    return look_around(rollout, together(of_model, rollout.requested.experiment), standings(of_model), now)
 
 
 def read(counted: Counted, rollout: Rollout) -> tuple[int, tuple[TallyRow, ...]]:

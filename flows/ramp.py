@@ -8,11 +8,11 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
-from flows.ab import around, lead, read
+from flows.ab import lead, read
 from flows.gate import names_read, next_look, verdict
 from flows.shadow import POLICY, overtaken
 from registry.decision import Choice, Decision, Progress, decide
-from registry.experiment import Together
+from registry.experiment import Together, around
 from registry.facts import Aborted, Concluded, Fact, Frozen, Judged, Paused, Promoted, StepEntered
 from registry.freeze import heeding
 from registry.ledger import Ledger

@@ -81,7 +81,7 @@ def decide(rollout: Rollout, verdicts: Sequence[Verdict], progress: Progress, no
     waiting = _waiting(rollout, verdicts, progress, now)
     if rollout.is_shadow:
         return _shadow(rollout, waiting, now)
-    if progress.together is not None:
+    if rollout.is_comparison:
         return _comparison(rollout, waiting, progress.together, now)
     if waiting is not None:
         return waiting
@@ -110,10 +110,10 @@ def _experiment_over(together: Together | None) -> Decision | None:
     return Decision(choice=Choice.CONCLUDE, reason=reason)
 
 
-def _comparison(rollout: Rollout, waiting: Decision | None, together: Together, now: datetime) -> Decision:
+def _comparison(rollout: Rollout, waiting: Decision | None, together: Together | None, now: datetime) -> Decision:
     """The comparisons of an experiment end together: when all have reached the goal, and when its time is over."""
     ab, began = rollout.plan.ab, rollout.step_observed_at
-    if waiting is None and together.all_passed:
+    if waiting is None and together is not None and together.all_passed:
         return Decision(choice=Choice.CONCLUDE, reason="every variation that goes on has reached the goal")
     if ab is None or began is None:
         return waiting or _hold("waiting for the experiment to begin")

@@ -13,9 +13,10 @@ from datetime import datetime, timedelta
 
 from registry.build import BuildRef
 from registry.layout import SLOTS, Held, lay_out
+from registry.ledger import Ledger
 from registry.plan import Experiment, Plan
 from registry.rollout import Ending, Rollout
-from registry.standing import Standing
+from registry.standing import Standing, standings
 
 UNCOUNTED = ""
 """Who holds the slots of a layout that stay with the control and are not counted."""
@@ -64,13 +65,13 @@ def layout(ab: Experiment) -> tuple[Held, ...]:
     return lay_out(held_out | {name: weight * kept for name, weight in ab.variations.items()})
 
 
-def splits(rollouts: Iterable[Rollout], standings: Iterable[Standing]) -> dict[tuple[str, str], Split]:
+def splits(rollouts: Iterable[Rollout], there: Iterable[Standing]) -> dict[tuple[str, str], Split]:
     """The experiments in force by (model, audience).
 
     An experiment is in force from the moment at which its last variation entered until the last is out. A variation
     whose build is no longer the one that is compared is out at once, and all are when the control's is another.
     """
-    serving = {(each.model, each.variation): each.stable for each in standings}
+    serving = {(each.model, each.variation): each.stable for each in there}
     by_experiment: dict[str, list[Rollout]] = {}
     for rollout in rollouts:
         if rollout.requested.experiment is not None:
@@ -128,9 +129,17 @@ class Together:
     """Which variation holds another build than the one that is compared."""
 
 
-def look_around(rollout: Rollout, group: Sequence[Rollout], standings: Iterable[Standing], now: datetime) -> Together:
+def around(ledger: Ledger, rollout: Rollout, now: datetime) -> Together | None:
+    """How the experiment stands that a comparison belongs to; None for other rollouts."""
+    if not rollout.is_comparison:
+        return None
+    of_model = ledger.rollouts(model=rollout.requested.model)
+    return look_around(rollout, together(of_model, rollout.requested.experiment), standings(of_model), now)
+
+
+def look_around(rollout: Rollout, group: Sequence[Rollout], there: Iterable[Standing], now: datetime) -> Together:
     """The state of an experiment as one of its comparisons sees it; `group` holds that one, too."""
-    ab, serving = of(rollout.plan), {(each.model, each.variation): each.stable for each in standings}
+    ab, serving = of(rollout.plan), {(each.model, each.variation): each.stable for each in there}
     under_way = [each for each in group if not each.is_ended]
     early = ab.starts is not None and now < ab.starts
     return Together(

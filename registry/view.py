@@ -9,6 +9,7 @@ from datetime import datetime
 
 from registry.decision import Decision, Progress, decide
 from registry.freeze import heeding
+from registry.experiment import around
 from registry.ledger import Ledger
 from registry.plan import GateSpec
 from registry.rollout import Phase, Rollout
@@ -160,7 +161,8 @@ def held(ledger: Ledger, rollout: Rollout, now: datetime, requests: tuple[int, i
         )
         for metric, known in rollout.judgements.items()
     ]
-    decision = decide(rollout, verdicts, Progress(candidate_requests=requests[1] if requests else 0), now)
+    progress = Progress(candidate_requests=requests[1] if requests else 0, together=around(ledger, rollout, now))
+    decision = decide(rollout, verdicts, progress, now)
     return heeding(decision, ledger, rollout.requested.model, now)
 
 
