@@ -48,10 +48,16 @@ def recipe(environment: Mapping[str, str]) -> Recipe:
 def examine() -> tuple[Finding, ...]:
     """Every check of this installation."""
     from services.host.doctor import examine as look
+    from services.keeper.refusals import refusal
 
     found = parts()
     envoy = make_envoy(found.folder.root, _port(found.folder.run), found.settings)
-    return look(recipe(os.environ), envoy_check=(*envoy.command(), "--mode", "validate"), now=found.clock)
+    return look(
+        recipe(os.environ),
+        envoy_check=(*envoy.command(), "--mode", "validate"),
+        now=found.clock,
+        refusal=lambda: refusal(found.ledger),
+    )
 
 
 def webhook(console: str | None) -> Webhook:

@@ -9,7 +9,9 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from registry.audience import AllOf, AnyOf, Audience, Condition, Match, Not, Operator, Present, Range
-from registry.connections import Connection, Connections, Copied, Weighted, settled
+from registry.audience_rules import faults
+from registry.connections import FALLBACK, Connection, Connections, Copied, Weighted, settled
+from registry.errors import UsageError
 from registry.layout import Held
 from registry.ledger import Applied
 from registry.ledger.withdrawal import is_withdrawn
@@ -29,11 +31,25 @@ class Documents(Protocol):
 
 
 def connect(ledger: Documents, wanted: Connections, actor: str, at: datetime) -> bool:
-    """Record who gets what from now on, moving as few units as possible; False when nothing changes."""
+    """Record who gets what from now on, moving as few units as possible; False when nothing changes.
+
+    Raises UsageError for what the data plane would refuse: that would hold up every model's changes.
+    """
+    _refuse(wanted)
     body = document(settled(wanted, connections_of(ledger, wanted.model)))
     text = json.dumps(body, sort_keys=True, separators=(",", ":"))
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     return ledger.apply(Applied(kind=KIND, name=wanted.model, body=body, digest=digest, actor=actor, at=at))
+
+
+def _refuse(wanted: Connections) -> None:
+    names = [each.audience.name for each in wanted.ordered]
+    twice = sorted({name for name in names if names.count(name) > 1 or name == FALLBACK})
+    if twice:
+        raise UsageError(f"{wanted.model}: audience {', '.join(twice)} is named twice; {FALLBACK} is the rest of all.")
+    found = [(each.audience.name, fault) for each in wanted.ordered for fault in faults(each.audience.condition)]
+    if found:
+        raise UsageError("; ".join(f"audience {name}: {fault}" for name, fault in found))
 
 
 def connections_of(ledger: Documents, model: str) -> Connections | None:

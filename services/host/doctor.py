@@ -44,8 +44,13 @@ def failed(check: str, found: str, fix: str) -> Finding:
     return Finding(check=check, outcome=Outcome.FAIL, found=found, fix=fix)
 
 
-def examine(recipe: Recipe, *, envoy_check: Sequence[str], now: Callable[[], datetime]) -> tuple[Finding, ...]:
-    """Every check; those of running servers only after an `up`. No check changes anything."""
+def examine(
+    recipe: Recipe, *, envoy_check: Sequence[str], now: Callable[[], datetime], refusal: Callable[[], str | None]
+) -> tuple[Finding, ...]:
+    """Every check; those of running servers only after an `up`. No check changes anything.
+
+    `refusal` tells why the data plane refuses the routes that the ledger asks for, if it does.
+    """
     from services.host import doctor_local as local
     from services.host import doctor_servers as servers
 
@@ -70,8 +75,15 @@ def examine(recipe: Recipe, *, envoy_check: Sequence[str], now: Callable[[], dat
             running.closed,
             lambda: running.clock(now()),
             running.webhook,
+            lambda: [_routes(refusal())],
         ]
     return tuple(finding for check in checks for finding in _guarded(check))
+
+
+def _routes(refusal: str | None) -> Finding:
+    if refusal is None:
+        return passed("routes", "as the ledger asks for them")
+    return failed("routes", refusal, "Withdraw what was applied last; until then no route of any model changes.")
 
 
 def _guarded(check: Callable[[], Sequence[Finding]]) -> Sequence[Finding]:

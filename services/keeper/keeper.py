@@ -20,6 +20,7 @@ from registry.rollout import ROLLBACK, Phase, Rollout
 from registry.standing import Standing, standings
 from services.keeper.fleet_pass import FleetPass, Need, needs, routed_builds, unserved
 from services.keeper.ports import DataPlane, Drivers, Judge, Services, Table
+from services.keeper.refusals import note_refusal, refusal
 from services.keeper.waking import Doorbell
 
 log = structlog.get_logger("keeper")
@@ -87,15 +88,21 @@ class Keeper:
             return
         try:
             self.plane.apply(table)
-            self._refused = None
+            self._accepted(now)
         except (Unreachable, TimedOut) as error:
             log.warning("the data plane does not answer; it serves what it was told last", why=str(error))
         except RoutesRejected as error:
             self._refused = table.version
+            note_refusal(self.ledger, str(error), now)
             log.error("routes refused", version=table.version, why=str(error))
             for rollout in rollouts:
                 if rollout.phase is Phase.RUNNING and rollout.observed_epoch != rollout.epoch:
                     self._append(rollout, Paused(actor="keeper", reason=f"the data plane refused: {error}"), now)
+
+    def _accepted(self, now: datetime) -> None:
+        if self._refused is not None or refusal(self.ledger):
+            self._refused = None
+            note_refusal(self.ledger, None, now)
 
     def _observe(self, table: Table, standing: Sequence[Standing], rollouts: Sequence[Rollout], now: datetime) -> None:
         missing = unserved(standing, self.services.endpoints())

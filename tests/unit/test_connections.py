@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from registry.audience import Audience, Operator
 from registry.connections import Connection, Connections, Copied, Weighted, settled
 from registry.connections_record import all_connections, connect, connections_of, document, read, read_condition
+from registry.errors import UsageError
 from registry.layout import SLOTS, Held, changed, lay_out, quotas
 from registry.ledger.memory import MemoryLedger
 from registry.ledger.withdrawal import withdrawn
@@ -109,3 +110,18 @@ def test_the_ledger_keeps_the_latest_connections_of_each_model() -> None:
     assert ledger.applied("traffic", "delays").actor == "ann"
     ledger.apply(withdrawn("traffic", "delays", "ann", NOW))
     assert (connections_of(ledger, "delays"), all_connections(ledger)) == (None, {})
+
+
+@pytest.mark.parametrize(
+    ("ordered", "said"),
+    [
+        ((NEW_YORK, NEW_YORK), "audience ny is named twice"),
+        ((connection("default", a=1),), "default is the rest of all"),
+        ((Connection(audience=Audience(name="x", condition=match(Operator.REGEX, "(")), weighted=()),), "audience x: "),
+    ],
+)
+def test_what_the_data_plane_would_refuse_is_not_recorded(ordered: tuple[Connection, ...], said: str) -> None:
+    ledger = MemoryLedger()
+    with pytest.raises(UsageError, match=said):
+        connect(ledger, Connections(model="delays", ordered=ordered), "ann", NOW)
+    assert ledger.applied("traffic", "delays") is None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from services.host import doctor_local
+from services.host import doctor, doctor_local
 from services.host.doctor import Outcome
 from services.host.folder import StateFolder
 
@@ -53,3 +53,9 @@ def test_envoy_that_refuses_its_files_fails_with_its_words(tmp_path: Path) -> No
     assert doctor_local.envoy_files((str(good),))[0].outcome is Outcome.PASS
     assert doctor_local.envoy_files((str(tmp_path / "none"), "x"))[0].outcome is Outcome.FAIL
     assert doctor_local.envoy_files((str(good), "-c", str(tmp_path / "none")))[0].outcome is Outcome.WARN
+
+
+def test_refused_routes_are_a_failure_with_the_reason() -> None:
+    assert doctor._routes(None).outcome is doctor.Outcome.PASS
+    found = doctor._routes("unknown cluster (since noon)")
+    assert (found.outcome, found.found) == (doctor.Outcome.FAIL, "unknown cluster (since noon)")

@@ -21,6 +21,7 @@ from registry.rollout import Ending, Phase, Rollout
 from registry.standing import Standing
 from services.keeper.fleet_pass import FleetPass
 from services.keeper.keeper import Keeper
+from services.keeper.refusals import refusal
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 PLAN = Plan.model_validate({"model": "m", "steps": [{"weight": 10}, {"weight": 50}], "bake": "1m"})
@@ -324,6 +325,11 @@ def test_refused_routes_leave_the_old_in_force_and_pause_the_rollout_with_the_re
     assert rollout.phase is Phase.PAUSED
     assert "bad cluster" in rollout.reason
     assert world.gateway.table == before
+    assert "bad cluster" in (refusal(world.ledger) or "")
+    world.gateway.refuses = False
+    orders.abort(world.ledger, name, actor="ada", reason="it is refused", now=world.now)
+    world.look()
+    assert refusal(world.ledger) is None
 
 
 @pytest.mark.parametrize("looks_before_the_kill", range(6))

@@ -1,0 +1,20 @@
+"""What the data plane refused, for people to see: it stays until a table is in force again."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from registry.ledger import Ledger
+
+_KEY = "routes refused"
+
+
+def note_refusal(ledger: Ledger, reason: str | None, at: datetime) -> None:
+    """Keep why the routes were refused; None: they are in force again."""
+    ledger.remember(_KEY, {} if reason is None else {"reason": reason, "at": at.isoformat(timespec="seconds")})
+
+
+def refusal(ledger: Ledger) -> str | None:
+    """Why the routes that the ledger asks for are refused, and since when; None when they are not."""
+    kept = ledger.recall(_KEY)
+    return f"{kept['reason']} (since {kept['at']})" if kept else None
