@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from registry.decision import Decision, Progress, decide
-from registry.freeze import heeding
 from registry.experiment import around
+from registry.freeze import heeding
 from registry.ledger import Ledger
 from registry.plan import GateSpec
 from registry.rollout import Phase, Rollout
