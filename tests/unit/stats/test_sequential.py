@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from scipy.stats import hypergeom, norm
 
@@ -67,6 +68,7 @@ def test_scores_add_and_their_variance_never_shrinks() -> None:
     assert (more.score.value, more.score.variance, more.variance) == (3.0, 5.0, 9.0)
     assert more.information == 30.0
     held = test.look(Score(value=99.0, randomisation=1.0), 20.0)
+    assert held.reach == test.reach
     assert (held.rejected, held.spent, held.information, held.variance) == (False, test.spent, 20.0, 10.0)
     assert held.look(Score(randomisation=1.0), 21.0).rejected
 
@@ -81,6 +83,13 @@ def test_while_the_score_is_too_skewed_nothing_is_cut(third: float, held: bool) 
     later = test.look(Score(randomisation=99.0), 50.0)
     assert later.spent > 0
     assert math.isclose(later.score.value, 50.0)
+
+
+def test_the_lattice_spreads_by_what_the_variance_grew() -> None:
+    test = ScoreTest(budget=Budget(alpha=1e-12, information=100.0)).look(Score(randomisation=9.0), 20.0)
+    lattice = test.look(Score(randomisation=16.0), 30.0).lattice
+    values = lattice.origin + lattice.pitch * np.arange(lattice.masses.size)
+    assert float(values**2 @ lattice.masses) == pytest.approx(25.0, rel=1e-3)
 
 
 def test_a_score_that_was_rejected_stays_so() -> None:
