@@ -18,7 +18,7 @@ from prefect import State, flow, get_run_logger, task
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
-from flows.ab import follow
+from flows.ab import follow, seen_of
 from flows.forms import StartForm
 from flows.lease import held
 from flows.progress import show_ending, show_verdicts
@@ -255,7 +255,7 @@ def settle_rollout(name: str) -> tuple[str, ...]:
 
 
 def _show_verdicts(found: Parts, seen: Tick) -> None:
-    share = found.telemetry.seen(seen.rollout.id, seen.rollout.epoch).share
+    share = seen_of(found.telemetry, seen.rollout, seen.rollout.epoch).share
     show_verdicts(seen, share, lambda: found.report(seen.rollout.id))
 
 

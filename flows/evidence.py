@@ -29,7 +29,7 @@ class Telemetry(Protocol):
 
 def evidence(telemetry: Telemetry, rollout: Rollout, weights: Mapping[int, int]) -> Evidence:
     """Requests by weight, outcomes, and the sample ratio; `weights` are those asked in each epoch, in basis points."""
-    found = tuple(_exposure(telemetry.seen(rollout.id, epoch), epoch) for epoch in sorted(weights))
+    found = tuple(_exposure(seen_of(telemetry, rollout, epoch), epoch) for epoch in sorted(weights))
     exposures = tuple(each for each in found if each.stable.requests or each.candidate.requests)
     outcomes = [name for name, metric in rollout.plan.metrics.items() if metric.source is Source.OUTCOME]
     return Evidence(

@@ -356,11 +356,11 @@ def _desk(found: Parts, admin_token: str, webhook_secret: str, links: dict[str, 
 
 
 def _requests(found: Parts, rollout: Rollout) -> tuple[int, int] | None:
-    """Requests at the present weight; of a comparison those of the two variations, the control's counted for all."""
-    seen = found.telemetry.seen(rollout.id, rollout.epoch)
-    if rollout.requested.experiment is None:
-        return seen.stable.requests, seen.candidate.requests
-    return found.telemetry.seen(rollout.requested.experiment).stable.requests, seen.candidate.requests
+    """Requests assigned to stable and candidate at the present weight."""
+    from flows.ab import seen_of
+
+    seen = seen_of(found.telemetry, rollout, rollout.epoch)
+    return seen.stable.requests, seen.candidate.requests
 
 
 def _metrics(found: Parts) -> bytes:
