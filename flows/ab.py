@@ -14,7 +14,6 @@ from registry.ledger import Ledger
 from registry.metric import Arm, TallyRow
 from registry.readout import winner
 from registry.rollout import Rollout
-from services.telemetry.queries import Seen
 
 _TRIES = 5
 
@@ -24,14 +23,6 @@ class Counted(Protocol):
 
     def tallies(self, rollout: str) -> tuple[int, tuple[TallyRow, ...]]:
         """The collector's position and the tallies at it."""
-        ...
-
-
-class Sees(Protocol):
-    """Requests by the id under which they are counted."""
-
-    def seen(self, rollout: str, epoch: int | None = None) -> Seen:
-        """By arm, in one epoch or in all."""
         ...
 
 
@@ -67,13 +58,6 @@ def pair(rollout: Rollout, own: Sequence[TallyRow], control: Sequence[TallyRow])
         if row.arm is Arm.STABLE
     )
     return (*mine, *theirs)
-
-
-def seen_of(telemetry: Sees, rollout: Rollout, epoch: int) -> Seen:
-    """The requests of both arms in an epoch; of a comparison, those of the control that all comparisons share."""
-    own = telemetry.seen(rollout.id, epoch)
-    experiment = rollout.requested.experiment
-    return own if experiment is None else replace(own, stable=telemetry.seen(experiment).stable)
 
 
 def lead(ledger: Ledger, rollout: Rollout, names: Sequence[str]) -> tuple[tuple[float, ...], int] | None:

@@ -18,7 +18,8 @@ from prefect import State, flow, get_run_logger, task
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
-from flows.ab import follow, seen_of
+from flows.ab import follow
+from flows.evidence import seen_of
 from flows.forms import StartForm
 from flows.lease import held
 from flows.progress import show_ending, show_verdicts

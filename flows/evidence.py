@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from flows.stats.share_evidence import share_p_value
@@ -37,6 +38,13 @@ def evidence(telemetry: Telemetry, rollout: Rollout, weights: Mapping[int, int])
         coverage=tuple(_coverage(name, telemetry.coverage(rollout.id, name)) for name in outcomes),
         sample_ratio=_ratio(rollout, exposures, weights),
     )
+
+
+def seen_of(telemetry: Telemetry, rollout: Rollout, epoch: int) -> Seen:
+    """The requests of both arms in an epoch; of a comparison, those of the control that all comparisons share."""
+    own = telemetry.seen(rollout.id, epoch)
+    experiment = rollout.requested.experiment
+    return own if experiment is None else replace(own, stable=telemetry.seen(experiment).stable)
 
 
 def _exposure(seen: Seen, epoch: int) -> Exposure:

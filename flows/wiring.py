@@ -357,7 +357,7 @@ def _desk(found: Parts, admin_token: str, webhook_secret: str, links: dict[str, 
 
 def _requests(found: Parts, rollout: Rollout) -> tuple[int, int] | None:
     """Requests assigned to stable and candidate at the present weight."""
-    from flows.ab import seen_of
+    from flows.evidence import seen_of
 
     seen = seen_of(found.telemetry, rollout, rollout.epoch)
     return seen.stable.requests, seen.candidate.requests
