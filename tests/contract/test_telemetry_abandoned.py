@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from benchmarks.collector_lines import START_US, assigned, line
+from benchmarks.collector_lines import START, START_US, assigned, line
 from flows.gate import next_look
+from registry.metric import UnitSums
 from registry.plan import Plan
 from registry.verdict import Answer, Verdict
 from services.telemetry.counts import Count
@@ -84,3 +86,15 @@ def test_leaving_after_another_try_is_one_error_and_not_two(rig: Rig) -> None:
     assert rig.sums("errors", "candidate") == (1, 0, 1.0)
     seen = rig.queries.seen("r1").candidate
     assert (seen.failed, seen.abandoned) == (1, 0)
+
+
+def test_who_left_is_an_error_by_unit_and_in_the_last_minute_too(rig: Rig) -> None:
+    spec = RolloutSpec(rollout="r1", metrics=dict(PLAN.metrics), by_unit=True)
+    rig.specs["r1"] = spec
+    rig.write(line("a", assigned=assigned("candidate"), **LEFT), line("b"))
+    rig.now = START + timedelta(seconds=5)
+    rig.collect()
+    row = rig.tally("errors", "candidate")
+    assert row is not None
+    assert row.units == UnitSums.of(1.0, 1)
+    assert {each.build: each.error_share for each in rig.queries.recent("delays")} == {"1": 0.0, "2": 1.0}

@@ -107,9 +107,12 @@ def test_a_score_that_matured_late_joins_its_units_sums(rig: Rig) -> None:
     )
     rig.collect()
     retain(rig.store, START + timedelta(hours=1), rig.now + timedelta(hours=1))
+    assert units_kept(rig) == 1
     rig.now = START + timedelta(hours=4)
     rig.collect()
     assert sums(rig, "slow") == {(1, BUCKET, "stable"): UnitSums.of(12, 2)}
+    retain(rig.store, START + timedelta(hours=1), rig.now)
+    assert units_kept(rig) == 0
 
 
 def test_units_go_with_the_last_request_of_their_rollout_and_their_sums_stay(rig: Rig) -> None:

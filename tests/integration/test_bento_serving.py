@@ -21,6 +21,7 @@ from registry.build import Build, BuildRef, service_name
 from registry.errors import PackFailed
 from registry.facts import Packed
 from registry.plan import Serve
+from services.bento.capturing import bodies_log
 from services.bento.fleet import Fleet
 from services.bento.packer import Packer
 from tests.direct_programs import DirectPrograms
@@ -30,7 +31,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 DELAYS = BuildRef(model="delays", version="1")
 WINES = BuildRef(model="Wines & Spirits/EU", version="7")
-SERVE = Serve.model_validate({"timeout": "8s"})
+SERVE = Serve.model_validate({"timeout": "8s", "capture": {"features": "full", "share": "100%"}})
 FLIGHT = {"carrier": "AA", "distance": 700, "hour": 6}
 WINE = {ODD: 3.0, "class": "red"}
 
@@ -54,6 +55,7 @@ def lives(process: psutil.Process) -> bool:
 class Served:
     """A fleet with both builds running."""
 
+    home: Path
     fleet: Fleet
     programs: DirectPrograms
     packer: Packer
@@ -97,6 +99,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         )
     programs = DirectPrograms()
     served = Served(
+        home=home / "services",
         fleet=Fleet(home / "services", bentos=home / "bento", programs=programs),
         programs=programs,
         packer=packer,
@@ -132,6 +135,18 @@ def test_the_request_id_comes_back(served: Served) -> None:
     ):
         assert served.ask(WINES, path, body, x_request_id="a/b-7")[1]["x-request-id"] == "a/b-7"
     assert "x-request-id" not in served.ask(WINES, "/predict", {"inputs": [WINE]})[1]
+
+
+def test_bodies_are_written_as_the_plan_asks(served: Served) -> None:
+    assert served.ask(WINES, "/predict", {"inputs": [WINE]}, x_request_id="kept")[0] == 200
+    assert served.ask(WINES, "/predict", {}, x_request_id="refused")[0] == 400
+    files = bodies_log(served.home).parent.iterdir()
+    lines = [json.loads(text) for path in files for text in path.read_text(encoding="utf-8").splitlines()]
+    found = {line["rid"]: line for line in lines}
+    assert found["kept"]["features"] == {"inputs": [WINE]}
+    assert "predictions" not in found["kept"]
+    assert found["kept"]["build"] == "Wines%20%26%20Spirits%2FEU/7"
+    assert "refused" not in found
 
 
 def test_many_rows_are_answered_and_summed_up(served: Served) -> None:
