@@ -235,12 +235,17 @@ def _quality(sums: Sums, segment: str, alpha: float) -> dict[str, Estimate]:
 def _segments(sums: Sums) -> tuple[SegmentView, ...]:
     """Every segment, compared with the rest of the requests. All comparisons together have the chance ALPHA."""
     names = sorted({segment for segment, what, _ in sums if segment and what == "pairs"})
-    alpha = ALPHA / max(2 * len(names), 1)
+    metrics = {what for _, what, _ in sums if what.startswith("quality ")}
+    alpha = ALPHA / max(len(names) * (2 + 2 * len(metrics)), 1)
     found = [view for name in names if (view := _segment(sums, name, alpha)) is not None]
-    return tuple(sorted(found, key=lambda view: (not view.stands_out, -view.disagreement.n, view.segment)))
+    return tuple(
+        sorted(found, key=lambda view: (not (view.stands_out or view.harmed), -view.disagreement.n, view.segment))
+    )
 
 
 def _segment(sums: Sums, name: str, alpha: float) -> SegmentView | None:
+    """One segment; the interval of a mean is of both sides, so harm alone spends half of its chance."""
+    quality = _quality(sums, name, 2 * alpha)
     mine = _disagreement(sums, name, alpha)
     if mine is None:
         return None
@@ -252,7 +257,8 @@ def _segment(sums: Sums, name: str, alpha: float) -> SegmentView | None:
         segment=name,
         disagreement=mine,
         stands_out=mine.n >= _LEAST and rest is not None and mine.low > rest.high,
-        quality=_quality(sums, name, alpha),
+        harmed=tuple(metric for metric, each in quality.items() if each.n >= _LEAST and each.low > 0),
+        quality=quality,
     )
 
 

@@ -114,7 +114,10 @@ class SegmentView:
     segment: str
     disagreement: Estimate
     stands_out: bool
-    """Whether they differ more than in the rest; over all segments together this is wrong with a chance of 5 %."""
+    """Whether they differ more than in the rest."""
+    harmed: tuple[str, ...]
+    """Metrics in which the candidate is worse here, once labels came. Over all segments and metrics together, and with
+    `stands_out`, something is said wrongly with a chance of 5 %."""
     quality: dict[str, Estimate]
     """By metric: candidate minus stable, once labels came."""
 

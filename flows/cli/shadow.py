@@ -92,7 +92,12 @@ def _column(column: dict[str, Any]) -> list[str]:
 
 def _segments(view: dict[str, Any]) -> list[str]:
     rows = [
-        (s["segment"], s["disagreement"]["n"], _percent(s["disagreement"]), "stands out" if s["stands_out"] else "")
+        (
+            s["segment"],
+            s["disagreement"]["n"],
+            _percent(s["disagreement"]),
+            ", ".join((["stands out"] if s["stands_out"] else []) + [f"worse {m}" for m in s["harmed"]]),
+        )
         for s in view["segments"][:20]
     ]
     return ["", columns(("SEGMENT", "PAIRS", "DIFFER", ""), rows)] if rows else []

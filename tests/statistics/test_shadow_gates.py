@@ -167,6 +167,31 @@ def test_a_harmed_segment_of_eight_per_cent_stands_out() -> None:
     assert Share(false, 100).at_least <= 0.05
 
 
+def labelled(rng: np.random.Generator, n: int, harm: float) -> set[str]:
+    """Segments in which the candidate is said to be wrong more often, as labels came for each pair."""
+    sums = PairSums()
+    for number, many in enumerate(rng.multinomial(n, [0.08, *[0.92 / 9] * 9])):
+        only = rng.multinomial(
+            many, [0.03 + (harm if number == 0 else 0.0), 0.03, 0.94 - (harm if number == 0 else 0.0)]
+        )
+        segment = f"s={number}"
+        sums.count("pairs", "agree", (segment,), int(many))
+        for difference, times in zip((1.0, -1.0, 0.0), only, strict=True):
+            for _ in range(times):
+                sums.add("quality wrong", "difference", difference, segment)
+    view = shadow_view(sums.sums, Around(rollout="s", model="m", stable="1", candidate="2", sample=1.0))
+    return {each.segment for each in view.segments if each.harmed}
+
+
+def test_a_segment_of_eight_per_cent_in_which_quality_falls_is_found() -> None:
+    """15 % more answers wrong there: power at least 0.9 at 5,000 labelled pairs; equal ones are not said to be worse."""
+    rng = np.random.default_rng(12)
+    found = [labelled(rng, 5_000, 0.15) for _ in range(20)]
+    assert sum(each == {"s=0"} for each in found) >= 0.9 * 20
+    false = sum(bool(labelled(rng, 5_000, 0.0)) for _ in range(30))
+    assert Share(false, 30).at_least <= 0.05
+
+
 @few_and_many
 @pytest.mark.parametrize("rate", [0.002, 0.05, 0.5])
 def test_the_interval_of_a_rate_holds_at_every_look_at_once(rate: float, runs: int) -> None:
