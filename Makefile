@@ -8,7 +8,7 @@ WORKERS ?= 2
 PYTEST  := $(BIN)/python -m pytest -q
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check quick slow lock bench bench-gate soak mutate docs clean
+.PHONY: help setup demo test check quick slow lock bench bench-gate bench-pairs soak mutate docs clean
 
 help:  ## Show the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 10
@@ -53,6 +53,9 @@ bench: setup  ## Measure collector, gateway and predictor, as ratios in one run.
 
 bench-gate: setup  ## Print the gate next to six other methods, simulated in the same run.
 	$(BIN)/python -m benchmarks.gate
+
+bench-pairs: setup  ## Print how many pairs of a shadow do what requests split in halves do.
+	$(BIN)/python -m benchmarks.pairs
 
 soak: setup  ## Run what takes minutes: long simulations of the gate, a thousand changes of traffic.
 	$(PYTEST) -n $(WORKERS) -m soak tests
