@@ -56,7 +56,8 @@ class Written:
     """How much of a rollout MLflow has."""
 
     seq: int = -1
-    looks: int = 0
+    looks: Mapping[str, int] = field(default_factory=dict)
+    """The last look by metric."""
 
 
 @dataclass
@@ -88,16 +89,16 @@ class Memory:
         if rollout.is_ended and known.seq == rollout.seq:
             return False
         looks = self.ledger.looks(rollout.id) if rollout.is_judged else ()
-        now = Written(seq=rollout.seq, looks=len(looks))
+        now = Written(seq=rollout.seq, looks={look.metric: look.k for look in looks})
         if now == known:
             return False
-        run = self.write(rollout, looks, is_moved=now.seq != known.seq)
-        self.ledger.remember(_key(rollout.id), {"run": run.id, "seq": now.seq, "looks": now.looks})
+        run = self.write(rollout, looks, known)
+        self.ledger.remember(_key(rollout.id), {"run": run.id, "seq": now.seq, "looks": dict(now.looks)})
         self._done[rollout.id] = now
         return True
 
-    def write(self, rollout: Rollout, looks: Sequence[Look], *, is_moved: bool) -> Run:
-        """Write a rollout's run; the documents only where a fact is new."""
+    def write(self, rollout: Rollout, looks: Sequence[Look], known: Written) -> Run:
+        """Write what is new in a rollout's run: figures of new looks, and documents where a fact is new."""
         model = rollout.requested.model
         run = self.runs.open(
             experiment=f"sluice/{model}", tag=(f"{TAG}.rollout", rollout.id), name=rollout.id,
@@ -105,9 +106,10 @@ class Memory:
         )  # fmt: skip
         told = report(self.ledger, rollout, self.clock(), self.evidence(rollout))
         entries = self.ledger.entries(rollout.id)
-        values = [*_weights(entries), *(value for look in looks for value in _values(look))]
+        new = [look for look in looks if look.k > known.looks.get(look.metric, 0)]
+        values = [*_weights(entries), *(value for look in new for value in _values(look))]
         self.runs.log(run, metrics=values, tags=_tags(rollout, told), params=_params(rollout))
-        if not is_moved:
+        if rollout.seq == known.seq:
             return run
         for name, content in _documents(told, looks).items():
             self.runs.keep(run, name, content)
@@ -125,7 +127,10 @@ class Memory:
 
     def _written(self, rollout: str) -> Written:
         kept = self.ledger.recall(_key(rollout))
-        return Written() if kept is None else Written(seq=int(str(kept["seq"])), looks=int(str(kept["looks"])))
+        if kept is None:
+            return Written()
+        looks = kept["looks"] if isinstance(kept["looks"], dict) else {}
+        return Written(seq=int(str(kept["seq"])), looks=looks)
 
 
 def _key(rollout: str) -> str:

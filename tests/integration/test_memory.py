@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from flows.memory import Memory
+from flows.memory import Memory, Written
 from registry import orders
 from registry.build import BuildRef
 from registry.catalog.mlflow_http import MlflowCatalog
@@ -136,10 +136,13 @@ def test_written_twice_is_written_once(servers: tuple[MlflowServer, PrefectServe
     looks = given.ledger.looks(given.name)
     before, again = there.run, there.memory()
     for _ in range(2):
-        again.write(given.rollout, looks, is_moved=True)
+        again.write(given.rollout, looks, Written())
     assert there.run == before
     assert len(there.history("log_loss.stable")) == len(given.ledger.looks(given.name, "log_loss"))
     assert again.look() == ()
+    given.runs(1_000)
+    assert given.name in there.memory().look()
+    assert len(there.history("log_loss.stable")) == len(given.ledger.looks(given.name, "log_loss"))
 
 
 def test_an_mlflow_that_was_away_is_told_everything_later(servers: tuple[MlflowServer, PrefectServer]) -> None:
