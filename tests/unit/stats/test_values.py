@@ -28,3 +28,16 @@ def test_states_are_frozen_and_keyword_only_and_compare_unless_they_hold_arrays(
     assert state.__dataclass_params__.frozen  # type: ignore[attr-defined]
     assert all(field.kw_only for field in dataclasses.fields(state))
     assert state.__dataclass_params__.eq is not holds_arrays  # type: ignore[attr-defined]
+
+
+NOT_ZERO = {
+    ("Lattice", "pitch"): 1.0, ("CoinTest", "share"): 0.5, ("Design", "reserve"): 0.1, ("Purchases", "amount"): 1.0,
+    ("Purchases", "sigma"): 1.0, ("Purchases", "cap"): 20.0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("state", list(states()), ids=lambda state: state.__name__)
+def test_states_begin_at_nothing(state: type) -> None:
+    for each in dataclasses.fields(state):
+        if isinstance(each.default, (int, float)) and not isinstance(each.default, bool):
+            assert each.default == NOT_ZERO.get((state.__name__, each.name), 0)
