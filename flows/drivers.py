@@ -19,7 +19,6 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from flows.ab import follow
-from flows.evidence import seen_of
 from flows.forms import StartForm
 from flows.lease import held
 from flows.progress import show_ending, show_verdicts
@@ -256,6 +255,8 @@ def settle_rollout(name: str) -> tuple[str, ...]:
 
 
 def _show_verdicts(found: Parts, seen: Tick) -> None:
+    from flows.evidence import seen_of
+
     share = seen_of(found.telemetry, seen.rollout, seen.rollout.epoch).share
     show_verdicts(seen, share, lambda: found.report(seen.rollout.id))
 
