@@ -73,6 +73,7 @@ class Envoy:
         self.log = folder / "envoy.log"
         self._binary = binary
         self._leaving = Leaving(clock, self.limits.receive_seconds)
+        self._compared: tuple[str, int, int] | None = None
         self._validation = Validation(self._find_binary, folder)
         self._admin = Admin(self.places.admin_socket)
         watched = partial(WatchedFile, admin=self._admin, log=self.log, patience=patience)
@@ -115,16 +116,15 @@ class Envoy:
         A shape of routes that was never asked for is shown to an Envoy that serves nobody first.
         """
         wanted = clusters(table, self.limits, self.places.shadow_socket)
-        routes = self._route_file(table)
         before = self._states()
-        if before and before[1].version == table.version and read_text(self.places.routes) == routes:
+        if before and before[1].version == table.version and self._stands(table):
             self._leaving.note(wanted)
             self._clear_away(wanted)
             return
         self._validation.check(table, lambda: self._whole(wanted, table))
         both = {**read_resources(self.places.clusters), **wanted}
         reached = self._clusters.push(self._cluster_file(both), digest(both), before and before[0])
-        reached &= self._routes.push(routes, table.version, before and before[1])
+        reached &= self._routes.push(self._route_file(table), table.version, before and before[1])
         self._leaving.note(wanted)
         if not reached:
             raise Unreachable(
@@ -195,6 +195,16 @@ class Envoy:
                 return False
             time.sleep(0.05)
         return True
+
+    def _stands(self, table: RouteTable) -> bool:
+        """Whether the file of routes is this table's; a file that was compared is not rendered again."""
+        if not self.places.routes.exists():
+            return False
+        there = self.places.routes.stat()
+        seen = (table.version, there.st_ino, there.st_mtime_ns)
+        if seen != self._compared and read_text(self.places.routes) == self._route_file(table):
+            self._compared = seen
+        return seen == self._compared
 
     def _states(self) -> tuple[State, State] | None:
         """What Envoy says of clusters and routes, asked once; None when it cannot be asked."""

@@ -7,12 +7,14 @@ import json
 import os
 from pathlib import Path
 
+import orjson
+
 from registry.errors import Refused
 
 
 def canonical(resource: object) -> str:
     """The one JSON text of a value."""
-    return json.dumps(resource, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return orjson.dumps(resource, option=orjson.OPT_SORT_KEYS).decode()
 
 
 def digest(resource: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from urllib.parse import quote
 
 from registry.access_log import Place, UnitSource
@@ -55,8 +56,9 @@ def route_configuration(table: RouteTable) -> Resource:
     }
 
 
+@lru_cache(maxsize=1024)
 def _model_routes(model: ModelRoute) -> list[Resource]:
-    """By path first: the longer match is the surer one."""
+    """By path first: the longer match is the surer one. Kept, because a change is mostly one model's."""
     found = []
     asks = len(model.audiences) > 1
     for position, audience in enumerate(model.audiences):

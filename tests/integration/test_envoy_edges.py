@@ -260,6 +260,17 @@ def test_a_foreign_change_of_the_files_is_put_right(
         assert running.plane.observe() == table.version
 
 
+def test_a_file_that_was_deleted_is_written_again(tmp_path: Path, services: dict[str, Upstream]) -> None:
+    table = routes([standing()], {build("1"): services["1"].endpoint})
+    with gateway(tmp_path) as running:
+        for _ in range(2):
+            running.plane.apply(table)
+        text = running.plane.places.routes.read_text()
+        running.plane.places.routes.unlink()
+        running.plane.apply(table)
+        assert running.plane.places.routes.read_text() == text
+
+
 @pytest.mark.parametrize("path", ["/delays%2Fpredict", "/delays/%2e%2e%2fdelays/predict", "/delays%5cpredict"])
 def test_an_escaped_slash_is_refused(envoy: Gateway, path: str) -> None:
     with socket.create_connection((envoy.plane.places.host, envoy.plane.places.port), timeout=60) as link:
