@@ -23,6 +23,8 @@ from services.telemetry.store import Store, write_tallies
 
 _LIMIT = 1_000
 """Labels handled in one transaction."""
+_PATIENCE = 10_000_000
+"""Microseconds between looks while neither outcomes nor pairs came: some of them ripen, or find their request late."""
 
 
 class Labels:
@@ -31,13 +33,23 @@ class Labels:
     def __init__(self, store: Store, specs: Specs[ShadowSpec]) -> None:
         self._store = store
         self._specs = specs
+        self._seen: tuple[object, ...] = ()
+        self._looked_at = 0
 
     def score(self, now: int) -> int:
         """Score the labels that are old enough at a time in microseconds, up to a bound; how many there were."""
+        newest = [sa.select(sa.func.max(column)).scalar_subquery() for column in (outcomes.c.pk, pairs.c.id)]
         with self._store.read() as connection:
+            seen = connection.execute(sa.select(*newest)).one()
+            if tuple(seen) == self._seen and now - self._looked_at < _PATIENCE:
+                return 0
             rollouts = connection.scalars(sa.select(pairs.c.rollout).distinct()).all()
+        self._seen, self._looked_at = tuple(seen), now
         known = {rollout: self._specs.get(rollout, now) for rollout in rollouts}
-        return sum(self._score(rollout, spec, now) for rollout, spec in known.items() if spec and spec.labelled)
+        done = sum(self._score(rollout, spec, now) for rollout, spec in known.items() if spec and spec.labelled)
+        if done:
+            self._seen = ()  # there may be more than one look takes
+        return done
 
     def _score(self, rollout: str, spec: ShadowSpec, now: int) -> int:
         names = {metric.outcome or name for name, metric in spec.labelled}

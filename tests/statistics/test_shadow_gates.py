@@ -184,7 +184,7 @@ def labelled(rng: np.random.Generator, n: int, harm: float) -> set[str]:
 
 
 def test_a_segment_of_eight_per_cent_in_which_quality_falls_is_found() -> None:
-    """15 % more answers wrong there: power at least 0.9 at 5,000 labelled pairs; equal ones are not said to be worse."""
+    """15 % more answers wrong there: power at least 0.9 at 5,000 labelled pairs; equal ones are not named."""
     rng = np.random.default_rng(12)
     found = [labelled(rng, 5_000, 0.15) for _ in range(20)]
     assert sum(each == {"s=0"} for each in found) >= 0.9 * 20

@@ -117,6 +117,10 @@ class ModelActs:
                 "candidate": standing.candidate.version if standing.candidate else None,
                 "weight": format_weight(standing.weight),
                 "rollout": standing.rollout,
+                "shadows": [
+                    {"rollout": shadow.rollout, "build": shadow.build.version, "sample": format_weight(shadow.share)}
+                    for shadow in standing.shadows
+                ],
             }
             for standing in found
         ]
