@@ -47,17 +47,22 @@ def recipe(environment: Mapping[str, str]) -> Recipe:
 
 def examine() -> tuple[Finding, ...]:
     """Every check of this installation."""
+    from flows.collecting import finding
+    from flows.wiring import collector_backlog
     from services.host.doctor import examine as look
     from services.keeper.refusals import refusal
 
     found = parts()
     envoy = make_envoy(found.folder.root, _port(found.folder.run), found.settings)
-    return look(
+    findings = look(
         recipe(os.environ),
         envoy_check=(*envoy.command(), "--mode", "validate"),
         now=found.clock,
         refusal=lambda: refusal(found.ledger),
     )
+    if not (found.folder.root / "telemetry.db").exists():
+        return findings
+    return (*findings, finding(collector_backlog(found), found.clock().timestamp()))
 
 
 def webhook(console: str | None) -> Webhook:

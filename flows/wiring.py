@@ -371,7 +371,7 @@ def _metrics(found: Parts) -> bytes:
         models=sorted({rollout.requested.model for rollout in rollouts}),
         rollouts=[rollout for rollout in rollouts if not rollout.is_ended],
         gateway=_gateway(found),
-        backlog=_backlog(found),
+        backlog=collector_backlog(found),
         now=found.clock().timestamp(),
     )
     return exposition(found.telemetry, scrape)
@@ -386,10 +386,12 @@ def _gateway(found: Parts) -> dict[str, float] | None:
         return None
 
 
-def _backlog(found: Parts) -> Backlog:
+def collector_backlog(found: Parts) -> Backlog:
+    """What of the access logs was not read."""
     from services.telemetry.backlog import backlog
 
-    return backlog(found.store, [found.envoy.logs / name for name in ("live.jsonl", "shadow.jsonl")])
+    logs = make_envoy(found.folder.root, 0, found.settings).logs
+    return backlog(found.store, [logs / name for name in ("live.jsonl", "shadow.jsonl")])
 
 
 def _checks() -> list[dict[str, object]]:
@@ -402,7 +404,7 @@ def _checks() -> list[dict[str, object]]:
 
 
 def _counts(found: Parts) -> dict[str, object]:
-    queries, behind = found.telemetry, _backlog(found)
+    queries, behind = found.telemetry, collector_backlog(found)
     return {
         "collector": {
             "unread_bytes": behind.unread_bytes,
