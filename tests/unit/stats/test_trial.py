@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 
@@ -8,11 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flows.stats.cohorts import CohortTest
+from flows.stats.evidence import score_e_value
 from flows.stats.intervals import estimate
 from flows.stats.moments import Moments, Pair
 from flows.stats.news import News, Sums, odds_of_ratio
 from flows.stats.populations import Durations, Events, Losses, moments, split
-from flows.stats.scores import score
+from flows.stats.scores import Score, score
+from flows.stats.sequential import ScoreTest
 from flows.stats.spending import Budget, early_and_late, evenly
 from flows.stats.trial import Design, Kind, Rung, Trial
 from flows.stats.units import UnitRows, UnitTest
@@ -191,3 +195,48 @@ def test_harm_and_margins_have_budgets_of_their_own(kind: Kind) -> None:
         Budget(alpha=0.04, information=700.0, reserve=0.2, shape=evenly),
         Budget(alpha=0.04, information=2500.0, reserve=0.2, shape=early_and_late),
     ]
+
+
+def test_a_margin_ruled_out_is_asked_no_more_and_superiority_always_is() -> None:
+    pairs = [Pair(stable=counted(200, 60), candidate=counted(200, 10)) for _ in range(3)]
+    once = watched(asked(Kind.COUNT, 0.5, 0.0), pairs[:1])
+    assert [test.rejected for test in once.margins] == [True, True]
+    more = watched(asked(Kind.COUNT, 0.5, 0.0), pairs)
+    wide, least = more.margins
+    assert (wide.information, least.information) == (100.0, 300.0)  # type: ignore[union-attr]
+    assert more.ruled_out_at == (1, 1)
+    assert more.looks == 3
+
+
+@pytest.mark.parametrize("kind", [Kind.COUNT, Kind.MEAN])
+def test_cohorts_are_counted_where_values_are_zeros_and_ones(kind: Kind) -> None:
+    design = dataclasses.replace(asked(kind).design, by_cohort=True)
+    harm = Trial.begin(design).harm
+    assert isinstance(harm, CohortTest)
+    assert (harm.counts is not None) is (kind is Kind.COUNT)
+
+
+def test_harm_is_dated_by_its_first_look_and_evidence_is_of_counts() -> None:
+    bad = [Pair(stable=counted(200, 10), candidate=counted(200, 60)) for _ in range(3)]
+    trial = watched(asked(Kind.COUNT), bad)
+    assert trial.failed_at == 1
+    assert trial.ruled_out(0.5) is None
+    assert trial.e_value == trial.evidence.value > 1
+    assert watched(asked(Kind.MEAN), bad).evidence.value == 1
+
+
+@pytest.mark.parametrize("kind", [Kind.MEAN, Kind.UNIT])
+def test_the_e_value_of_a_score_is_tuned_to_the_planned_end(kind: Kind) -> None:
+    trial = asked(kind)
+    assert trial.e_value == 1.0
+    total = Score(value=7.0, randomisation=9.0)
+    harm = ScoreTest(budget=Budget(alpha=0.05, information=2500.0), score=total)
+    seen = dataclasses.replace(
+        trial, harm=harm if kind is Kind.MEAN else UnitTest(test=harm), sums=Sums(information=500.0)
+    )
+    assert seen.e_value == score_e_value(7.0, 9.0, 9.0 * 2500 / 500)
+
+
+def test_the_first_look_that_ruled_out_a_margin_or_a_smaller_one_is_told() -> None:
+    trial = dataclasses.replace(asked(Kind.COUNT, 0.5, 0.2, 0.1), ruled_out_at=(4, 2, None))
+    assert [trial.ruled_out(margin) for margin in (0.7, 0.5, 0.3, 0.2, 0.15)] == [2, 2, 2, 2, None]
