@@ -15,7 +15,7 @@ from docs.pages import api, cli, plan, record
 from docs.pages.tables import anchor, field_docs, field_types
 from flows.cli.tree import tree
 from registry.access_log import _KINDS
-from registry.documents import read_plan
+from registry.documents import documents_in, read_plan
 from registry.facts import FACTS
 from registry.rollout import Ending, Phase
 from registry.settings import SETTINGS
@@ -158,6 +158,18 @@ def blocks(language: str) -> Iterator[tuple[str, str]]:
 )
 def test_a_plan_in_the_documents_is_valid(where: str, block: str) -> None:
     read_plan(block, where)
+
+
+@pytest.mark.parametrize(
+    ("where", "block"),
+    [
+        pytest.param(*each, id=each[0])
+        for each in blocks("yaml")
+        if each[1].startswith(("kind: audience", "api_version"))
+    ],
+)
+def test_an_audience_in_the_documents_is_valid(where: str, block: str) -> None:
+    assert {document.kind for document in documents_in(block, where)} == {"audience"}
 
 
 @pytest.mark.parametrize(("where", "block"), [pytest.param(*each, id=each[0]) for each in blocks("python")])
