@@ -1,4 +1,4 @@
-"""The New York / California example: its documents are valid, its commands exist, and it answers as the tutorial says."""
+"""The New York / California example: its documents are valid, its commands exist, people get what the tutorial says."""
 
 from __future__ import annotations
 
