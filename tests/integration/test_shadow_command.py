@@ -1,0 +1,91 @@
+"""`sluice shadow show` and the report of a shadow, on a real ledger and real telemetry, with no server running."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from benchmarks.collector_lines import assigned, row
+from registry import orders
+from registry.access_log import Assigned
+from registry.documents import plan_from_values
+from registry.facts import Packed, Ready, StepEntered
+from registry.ledger.sql import SqlLedger
+from registry.metric import Arm
+from registry.orders import Request
+from registry.plan import MetricSpec, Source
+from services.telemetry.collector import Collector
+from services.telemetry.shadow_log import ShadowCollector
+from services.telemetry.shadow_spec import ShadowSpec
+from services.telemetry.spec import RolloutSpec
+from services.telemetry.store import Store
+from tests.acceptance.test_shadow import PLAN
+
+pytestmark = pytest.mark.slow
+SLUICE = str(Path(sys.executable).with_name("sluice"))
+
+
+def test_what_a_shadow_showed_is_told_without_a_server(tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    name = shadow_under_way(SqlLedger(f"sqlite:///{tmp_path / 'ledger.db'}"), now)
+    collected(tmp_path, name)
+    told = json.loads(sluice(tmp_path, "shadow", "show", name, "-o", "json"))
+    assert told["coverage"]["pairs"] == {"agree": 36, "differ": 4}
+    assert told["columns"][0]["confusion"][0] == {"stable": "a", "candidate": "b", "n": 4}
+    assert "x-state=NY" in {segment["segment"] for segment in told["segments"]}
+    assert "flips 10.00%" in sluice(tmp_path, "shadow", "show", name)
+    report = json.loads(sluice(tmp_path, "report", name, "-o", "json"))
+    assert report["shadow"]["coverage"] == told["coverage"]
+    canary = sluice(tmp_path, "shadow", "show", "no-such", code=None)
+    assert canary == ""
+
+
+def shadow_under_way(ledger: SqlLedger, now: datetime) -> str:
+    ada, plan = Request(actor="ada", cause="cli"), plan_from_values(PLAN, where="plan")
+    for version, ask in (("1", orders.deploy), ("2", orders.start)):
+        name = ask(ledger, plan=plan, version=version, request=ada, now=now).rollout.id
+        for fact in (Packed(bento="b", bento_digest="b", model_digest="m"), Ready(version=version)):
+            ledger.append(name, ledger.rollout(name).seq + 1, fact, now)
+        orders.complete(ledger, name, now)
+    entered = StepEntered(step=0, weight=10_000, actor="driver", reason="ready")
+    ledger.append(name, ledger.rollout(name).seq + 1, entered, now)
+    ledger.close()
+    return name
+
+
+def collected(folder: Path, name: str) -> None:
+    mark = Assigned(variation="default", arm=Arm.CANDIDATE, build="2", rollout=name, epoch=1, weight=10_000).header
+    with (folder / "live.jsonl").open("w") as live, (folder / "shadow.jsonl").open("w") as shadow:
+        for i in range(40):
+            live.write(json.dumps(row(f"r{i}", assigned=assigned(rollout=None, weight=0), prediction=said("a"))) + "\n")
+            own = {"listener": "shadow", "assigned": mark, "upstream": "2", "segments": ["NY", None, None, None]}
+            shadow.write(json.dumps(row(f"r{i}", **own, prediction=said("b" if i % 10 == 0 else "a"))) + "\n")
+    store, clock = Store(f"sqlite:///{folder / 'telemetry.db'}"), lambda: datetime.now(UTC)
+    metrics = RolloutSpec(rollout=name, metrics={"flips": MetricSpec(source=Source.DISAGREEMENT)})
+    spec = ShadowSpec(metrics=metrics, stable="1", segments=("x-state",))
+    readers = (
+        Collector(store, folder / "live.jsonl", lambda _: None, clock),
+        ShadowCollector(store, folder / "shadow.jsonl", lambda _: spec, clock),
+    )
+    while sum(reader.collect() for reader in readers):
+        pass
+    store.close()
+
+
+def said(label: str) -> str:
+    return json.dumps({"c": ["prediction"], "r": [[label]]})
+
+
+def sluice(state: Path, *words: str, code: int | None = 0) -> str:
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "PREFECT_", "SLUICE_"))}
+    done = subprocess.run(
+        [SLUICE, *words], env=clean | {"SLUICE_STATE": str(state)}, capture_output=True, text=True, timeout=120
+    )
+    assert code is None or done.returncode == code, done.stderr
+    return done.stdout
