@@ -293,7 +293,8 @@ class Parts:
         applied = self.ledger.applied("plan", f"{model}/{variation}")
         general = self.ledger.applied("plan", f"{model}/{FALLBACK}") if applied is None else None
         if general is not None:
-            return Plan.recorded({**general.body, "variation": variation, "trigger": None})
+            own = {key: value for key, value in general.body.items() if key not in ("trigger", "ab")}
+            return Plan.recorded({**own, "variation": variation})
         if applied is None:
             raise NotFound(
                 f"no plan is applied for {model}/{variation}.",
