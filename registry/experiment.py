@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from registry.build import BuildRef
+from registry.errors import TargetBusy
 from registry.layout import SLOTS, Held, lay_out
 from registry.ledger import Ledger
 from registry.plan import Experiment, Plan
@@ -149,6 +150,20 @@ def look_around(rollout: Rollout, group: Sequence[Rollout], there: Iterable[Stan
         all_passed=all(each.has_passed for each in under_way),
         changed=_changed(rollout, serving) if rollout.is_under_way else None,
     )
+
+
+def refuse_in_experiment(ledger: Ledger, plan: Plan) -> None:
+    """Raise TargetBusy for a variation that is being compared: it keeps its build, the control above all."""
+    for each in ledger.rollouts(model=plan.model):
+        if (
+            each.is_comparison
+            and not each.is_ended
+            and plan.variation in (each.requested.variation, each.plan.variation)
+        ):
+            raise TargetBusy(
+                f"{plan.model}/{plan.variation} takes part in experiment {each.requested.experiment}.",
+                fix=f"wait for its end, or: sluice experiment end {each.requested.experiment}",
+            )
 
 
 def _changed(rollout: Rollout, serving: Mapping[tuple[str, str], BuildRef]) -> str | None:

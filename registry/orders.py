@@ -10,6 +10,7 @@ from datetime import datetime
 from registry.build import slug
 from registry.doors import Sighting
 from registry.errors import IllegalMove, LedgerConflict, NotFound, Refused, TargetBusy
+from registry.experiment import refuse_in_experiment
 from registry.facts import (
     Aborted,
     Approved,
@@ -69,7 +70,7 @@ def start(
     chosen = strategy or plan.strategy
     _refuse_strategy(plan, chosen)
     if chosen is Strategy.CANARY:
-        _refuse_in_experiment(ledger, plan)
+        refuse_in_experiment(ledger, plan)
     mine = _of_target(ledger, plan.model, plan.variation)
     stable = trusted(mine)
     if stable is None:
@@ -442,17 +443,6 @@ def _refuse_strategy(plan: Plan, chosen: Strategy) -> None:
             raise Refused(
                 "an experiment compares the builds that its variations hold, so none is named.",
                 fix=f"sluice experiment start {plan.model}; to roll a build out: strategy: canary",
-            )
-
-
-def _refuse_in_experiment(ledger: Ledger, plan: Plan) -> None:
-    """A variation that is being compared keeps its build, the control above all."""
-    going_on = (r for r in ledger.rollouts(model=plan.model) if r.is_comparison and not r.is_ended)
-    for each in going_on:
-        if plan.variation in (each.requested.variation, each.plan.variation):
-            raise TargetBusy(
-                f"{plan.model}/{plan.variation} takes part in experiment {each.requested.experiment}.",
-                fix=f"wait for its end, or: sluice experiment end {each.requested.experiment}",
             )
 
 

@@ -459,6 +459,8 @@ class Plan(Document):
         control.
         """
         if strategy == Strategy.AB and self.ab is not None and variation is not None:
+            from registry.plan_compared import compared
+
             return compared(self, self.ab, variation)
         if strategy == Strategy.CANARY and self.strategy is not Strategy.CANARY:
             return self.model_copy(update={"strategy": Strategy.CANARY})
@@ -472,28 +474,6 @@ class Plan(Document):
                 "deadline": None,
             }
         )  # fmt: skip
-
-
-def compared(plan: Plan, ab: Experiment, variation: str) -> Plan:
-    """The plan of one comparison of an experiment: a variation with the control, at its part of alpha.
-
-    With m comparisons each has alpha / m (Bonferroni), so that the chances hold for all of them together.
-    """
-    weights, many = ab.variations, len(ab.variations) - 1
-    mine = weights.get(variation, 0)
-    pair = mine + weights.get(plan.variation, 0)
-    of_all = pair / sum(weights.values()) * (1 - ab.holdout / 10_000)
-    alpha = ab.goal.alpha / many
-    goal = ab.goal.model_copy(update={"alpha": alpha, "beta": alpha, "margin": ab.goal.margin or 0.0})
-    guardrails = tuple(each.model_copy(update={"alpha": each.alpha / many}) for each in ab.guardrails)
-    requests = plan.expect.requests_per_day * of_all * ab.max_time / 86_400 if plan.expect else None
-    return plan.model_copy(
-        update={
-            "strategy": Strategy.AB, "gates": (goal,), "guardrails": guardrails, "deadline": None,
-            "steps": (Step.model_construct(weight=round(10_000 * mine / pair), soak=ab.soak),),
-            "expect": Expect.model_construct(requests_per_day=max(round(requests), 1)) if requests else None,
-        }
-    )  # fmt: skip
 
 
 _RECORDED = {"recorded": True}
