@@ -83,6 +83,7 @@ class UnitSheet:
             entry = epochs[epoch] = Entry(arm=arm, weight=weight, bucket=bucket)
         if entry.arm != arm:
             return
+        entry.bucket = min(bucket, entry.bucket or bucket)
         for metric, value in values:
             if value is not None:
                 x, n = entry.sums.get(metric, (0.0, 0))
@@ -124,4 +125,3 @@ def _bucket(known: Mapping[int, Entry], epoch: int, entry: Entry) -> int | None:
     if not before:
         return entry.bucket
     return None if Arm.CANDIDATE in before.values() else -max(before)
-

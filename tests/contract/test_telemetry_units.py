@@ -56,6 +56,14 @@ def test_a_units_rows_count_together_in_the_bucket_of_its_first(rig: Rig) -> Non
     assert sums(rig) == {(1, BUCKET, "stable"): UnitSums.of(2, 3) + UnitSums.of(1, 1)}
 
 
+def test_the_order_of_one_batch_does_not_matter(rig: Rig) -> None:
+    rig.write(of_unit("v", 400), of_unit("u", 700), of_unit("u", 400), of_unit("u", 0))
+    rig.collect()
+    assert sums(rig) == {
+        (1, BUCKET, "stable"): UnitSums.of(0, 3), (1, BUCKET + 300, "stable"): UnitSums.of(0, 1)
+    }  # fmt: skip
+
+
 def test_a_row_without_a_unit_is_a_unit_of_its_own(rig: Rig) -> None:
     rig.write(of_unit(None, 0), of_unit(None, 1, status=500), of_unit("", 2))
     rig.collect()
