@@ -70,15 +70,20 @@ def splits(rollouts: Iterable[Rollout], there: Iterable[Standing]) -> dict[tuple
     """The experiments in force by (model, audience).
 
     An experiment is in force from the moment at which its last variation entered until the last is out. A variation
-    whose build is no longer the one that is compared is out at once, and all are when the control's is another.
+    whose build is no longer the one that is compared is out at once, and all are when the control's is another. Of two
+    that were asked for at the same moment the first has the audience.
     """
     serving = {(each.model, each.variation): each.stable for each in there}
     by_experiment: dict[str, list[Rollout]] = {}
     for rollout in rollouts:
         if rollout.requested.experiment is not None:
             by_experiment.setdefault(rollout.requested.experiment, []).append(rollout)
-    found = (_split(name, tuple(group), serving) for name, group in by_experiment.items())
-    return {(each.model, each.audience): each for each in found if each is not None}
+    found: dict[tuple[str, str], Split] = {}
+    for name, group in by_experiment.items():
+        split = _split(name, tuple(group), serving)
+        if split is not None:
+            found.setdefault((split.model, split.audience), split)
+    return found
 
 
 def _split(name: str, group: tuple[Rollout, ...], serving: Mapping[tuple[str, str], BuildRef]) -> Split | None:
