@@ -22,7 +22,7 @@ from services.telemetry.outcomes import OutcomeIn
 from services.telemetry.retention import retain
 from tests.contract.test_telemetry_collector import Rig
 
-ROWS = 6_000
+ROWS = 4_000
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def full_disk(more: int) -> Iterator[None]:
         signal.signal(signal.SIGXFSZ, ignored)
 
 
-@pytest.mark.parametrize("room", [40_000, 700_000, 1_500_000])
+@pytest.mark.parametrize("room", [40_000, 700_000])
 def test_lines_wait_in_the_log_until_there_is_room(rig: Rig, room: int) -> None:
     rig.write(line("first"))
     rig.collect()

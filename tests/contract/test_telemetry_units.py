@@ -162,7 +162,7 @@ def test_any_batches_give_the_sums_of_the_whole(rig: Rig) -> None:
 def test_broken_off_at_any_statement_units_still_count_once(rig: Rig) -> None:
     statement, met = 0, [1]
     while met[0] >= statement:
-        statement += 1
+        statement += 3
         rig.clear()
         rig.write(of_unit("u", 0))
         rig.collect()
