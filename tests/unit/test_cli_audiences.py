@@ -204,7 +204,7 @@ def test_a_check_shows_by_a_request_what_can_never_be_reached(ledger: Ledger, sa
     )
     told = said("audience check -f more.yaml").splitlines()
     assert told[0].startswith("adults: overlaps ny, which takes requests such as")
-    assert 'thirty: never reached, ny, adults before it take all of it, such as {' in told[1]
+    assert "thirty: never reached, ny, adults before it take all of it, such as {" in told[1]
     assert told[2].startswith("fallback: takes what is left")
     code = app(["audience", "check", "-f", "more.yaml"], exit_on_error=False, result_action="return_value")
     assert code == 2
@@ -221,3 +221,16 @@ def test_a_check_says_which_recorded_requests_would_move(ledger: Ledger, said: S
     )
     said("audience check -f new.yaml --model fraud")
     assert "metadata are not kept" in said.aside
+
+
+def test_a_variation_without_a_plan_follows_the_default_ones_but_not_its_trigger(ledger: Ledger, said: Said) -> None:
+    text = "kind: plan\nmodel: fraud\ntrigger: {alias: candidate}\nsteps: [{weight: 7}]\n"
+    Path("plan.yaml").write_text(text)
+    said("apply -f plan.yaml")
+    plan = wiring.parts().plan("fraud", "b")
+    assert (plan.variation, plan.trigger, plan.steps[0].weight) == ("b", None, 700)
+    Path("plan.yaml").write_text(text.replace("model: fraud\n", "model: fraud\nvariation: b\n").replace("7", "9"))
+    said("apply -f plan.yaml")
+    assert wiring.parts().plan("fraud", "b").steps[0].weight == 900
+    with pytest.raises(NotFound):
+        wiring.parts().plan("other", "b")
