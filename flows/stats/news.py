@@ -121,7 +121,7 @@ def is_within(test: Test, news: News, sign: int, margin: float, sums: Sums) -> T
             changes = news.moved[margin]
             return test.look(changes, news.information, _draws(changes, -sign), against=-sign)
         case CohortTest():
-            odds = odds_of_ratio(ratio, sums)
+            odds = odds_of_ratio(ratio, sums) if test.counts is not None else 1.0
             return test.look(
                 news.changes, news.information, _draws(news.changes, -sign), against=-sign, factor=ratio,
                 odds=1 / odds if sign > 0 else odds,

@@ -1,0 +1,19 @@
+"""Means of returning units may be any number: only counts have odds."""
+
+from __future__ import annotations
+
+import pytest
+
+from flows.stats.cohorts import CohortTest
+from flows.stats.moments import Moments
+from flows.stats.news import News, Sums, is_within
+from flows.stats.spending import Budget
+
+
+@pytest.mark.parametrize("mean", [-3.0, 1.03, 250.0])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_margin_of_a_mean_beyond_one_is_judged(mean: float, sign: int) -> None:
+    test = CohortTest.begin(Budget(alpha=0.05, information=100.0), counts=False)
+    arm = Moments(n=10, total=10 * mean, squares=10 * mean**2)
+    after = is_within(test, News(pairs=(), information=5.0), sign, 0.05, Sums(stable=arm, candidate=arm))
+    assert not after.rejected
