@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -28,12 +28,20 @@ from registry.facts import (
 )
 from registry.freeze import freeze_of
 from registry.ledger import Ledger
+from registry.orders_rules import (
+    former_build,
+    is_new_to,
+    is_next,
+    is_older,
+    refuse_crowd,
+    refuse_strategy,
+    same_intent,
+    way_out,
+)
 from registry.plan import OnNewer, Plan, Strategy
 from registry.rollout import DEPLOY, REPLACE, ROLLBACK, Ending, Phase, Rollout
-from registry.standing import current, took_over_at, trusted
+from registry.standing import current, trusted
 
-MOST_SHADOWS = 4
-"""Shadows of one target at the same time: what they cost the host is bounded."""
 RETRIES = 8
 """How often an order reads again after somebody else appended first."""
 
@@ -68,7 +76,7 @@ def start(
     without success starts again when asked for by name; for a trigger, something about it must have changed since.
     """
     chosen = strategy or plan.strategy
-    _refuse_strategy(plan, chosen)
+    refuse_strategy(plan, chosen)
     if chosen is Strategy.CANARY:
         refuse_in_experiment(ledger, plan)
     mine = _of_target(ledger, plan.model, plan.variation)
@@ -80,20 +88,20 @@ def start(
         )
     if stable.requested.version == version:
         raise Refused(f"{plan.model} v{version} is stable already: there is nothing to roll out.")
-    if _is_older(version, stable.requested.version) and not allow_older:
+    if is_older(version, stable.requested.version) and not allow_older:
         raise Refused(
             f"{plan.model} v{version} is older than stable v{stable.requested.version}.",
             fix=f"at once: sluice rollback {plan.model} --to {version}; ramped like a new one: --allow-older",
         )
-    same = _same_intent(mine, version, plan.digest, chosen)
+    same = same_intent(mine, version, plan.digest, chosen)
     if same and not same[-1].is_ended:
         return Started(rollout=same[-1], created=False)
     tried = [r for r in mine if r.requested.version == version and r.is_shadow == (chosen is Strategy.SHADOW)]
-    if tried and not request.by_name and not _is_new_to(tried[-1], plan, request.sighting):
+    if tried and not request.by_name and not is_new_to(tried[-1], plan, request.sighting):
         return Started(rollout=tried[-1], created=False)
     _refuse_in_freeze(ledger, plan.model, now)
     if chosen is Strategy.SHADOW:
-        _refuse_crowd(plan, mine)
+        refuse_crowd(plan, mine)
     else:
         _make_room(ledger, plan, current(mine), version, now)
     requested = Requested(
@@ -119,7 +127,7 @@ def deploy(ledger: Ledger, *, plan: Plan, version: str, request: Request, now: d
         model=plan.model, variation=plan.variation, version=version, strategy=DEPLOY,
         plan=plan.document(), plan_digest=plan.digest, actor=request.actor, cause=request.cause,
     )  # fmt: skip
-    same = _same_intent(mine, version, plan.digest, DEPLOY)
+    same = same_intent(mine, version, plan.digest, DEPLOY)
     if same and not same[-1].is_ended:
         return Started(rollout=same[-1], created=False)
     _refuse_in_freeze(ledger, plan.model, now)
@@ -145,7 +153,7 @@ def roll_back(
             f"rollout {held.id} is {held.phase}: its candidate is not stable yet.",
             fix=f"take it back with: sluice rollout abort {held.id}",
         )
-    former = _former(mine, stable, version)
+    former = former_build(mine, stable, version)
     if held is not None:
         append(ledger, held.id, lambda _: Baked(reason=f"rolled back by {request.actor}"), now)
     plan = former.plan
@@ -180,7 +188,7 @@ def replace(ledger: Ledger, *, plan: Plan, version: str, reason: str, request: R
     if held is not None and held in same:
         return Started(rollout=held, created=False)
     if held is not None:
-        raise TargetBusy(f"rollout {held.id} of {plan.model}/{plan.variation} is {held.phase}.", fix=_way_out(held))
+        raise TargetBusy(f"rollout {held.id} of {plan.model}/{plan.variation} is {held.phase}.", fix=way_out(held))
     if stable.requested.version == version:
         raise Refused(f"{plan.model} v{version} is stable already.", fix="name another build")
     _refuse_in_freeze(ledger, plan.model, now)
@@ -207,7 +215,7 @@ def undeployable(ledger: Ledger, model: str, variation: str) -> Rollout:
         raise NotFound(f"{model}/{variation} serves nothing.", fix=f"sluice variation list {model}")
     for rollout in mine:
         if not rollout.is_ended and rollout.phase is not Phase.BAKING:
-            raise TargetBusy(f"rollout {rollout.id} of {model}/{variation} is {rollout.phase}.", fix=_way_out(rollout))
+            raise TargetBusy(f"rollout {rollout.id} of {model}/{variation} is {rollout.phase}.", fix=way_out(rollout))
     return held
 
 
@@ -217,7 +225,7 @@ def begin(ledger: Ledger, rollout: Rollout, now: datetime) -> Rollout:
     with_whom = (rollout.requested.model, rollout.plan.variation) if rollout.is_comparison else rollout.target
     stable = trusted(_of_target(ledger, *with_whom))
     is_held = rollout.requested.strategy != ROLLBACK and freeze_of(ledger, rollout.requested.model, now) is not None
-    if is_held or not _is_next(mine, rollout) or (rollout.is_aside and stable is None):
+    if is_held or not is_next(mine, rollout) or (rollout.is_aside and stable is None):
         return rollout
     fact = Begun(stable=stable.requested.version if stable else None)
     try:
@@ -287,7 +295,7 @@ def abort(ledger: Ledger, rollout_id: str, *, actor: str, reason: str, now: date
     if rollout.is_ended:
         raise Refused(
             f"rollout {rollout_id} has ended ({rollout.ending}): there is nothing left to abort.",
-            fix=_way_out(rollout),
+            fix=way_out(rollout),
         )
     return append(ledger, rollout_id, lambda _: Aborted(actor=actor, reason=reason), now)
 
@@ -309,7 +317,7 @@ def retry(ledger: Ledger, rollout_id: str, *, actor: str, reason: str, now: date
     old = ledger.rollout(rollout_id)
     if not old.is_ended or old.took_over:
         how = f"is {old.phase}" if not old.is_ended else f"has ended well ({old.ending})"
-        raise Refused(f"rollout {rollout_id} {how}: there is nothing to try again.", fix=_way_out(old))
+        raise Refused(f"rollout {rollout_id} {how}: there is nothing to try again.", fix=way_out(old))
     asked, request = old.requested, Request(actor=actor, cause=f"retry of {rollout_id}: {reason}")
     if asked.strategy == ROLLBACK:
         return roll_back(
@@ -367,26 +375,7 @@ def _ordered(ledger: Ledger, rollout_id: str, fact: Callable[[Rollout], Fact], n
     try:
         return append(ledger, rollout_id, fact, now)
     except IllegalMove as error:
-        raise IllegalMove(error.message, fix=_way_out(ledger.rollout(rollout_id))) from error
-
-
-def _way_out(rollout: Rollout) -> str:
-    """What a person can do with a rollout in this phase."""
-    match rollout.phase:
-        case Phase.QUEUED:
-            return f"it waits for its turn; to take it out of the queue: sluice rollout abort {rollout.id}"
-        case Phase.LAUNCHING:
-            return f"wait until it is ready: sluice rollout show {rollout.id} --watch"
-        case Phase.RUNNING:
-            return f"to hold it where it is: sluice rollout pause {rollout.id}"
-        case Phase.PAUSED:
-            return f"to go on: sluice rollout resume {rollout.id}; to end it: sluice rollout abort {rollout.id}"
-        case Phase.BAKING:
-            return f"it is promoted already; to take it back: sluice rollout abort {rollout.id}"
-        case Phase.ENDED if rollout.took_over:
-            return f"to go back to the build before: sluice rollback {rollout.requested.model}"
-        case Phase.ENDED:
-            return f"to try it once more: sluice rollout retry {rollout.id}"
+        raise IllegalMove(error.message, fix=way_out(ledger.rollout(rollout_id))) from error
 
 
 def _open(ledger: Ledger, requested: Requested, *, attempt: int, now: datetime) -> Started:
@@ -409,61 +398,6 @@ def _of_target(ledger: Ledger, model: str, variation: str) -> list[Rollout]:
     return [r for r in ledger.rollouts(model=model) if r.requested.variation == variation]
 
 
-def _is_next(rollouts: Sequence[Rollout], rollout: Rollout) -> bool:
-    """Whether a queued rollout may begin: one that stands aside at once, others in the order they were asked for."""
-    if rollout.is_aside:
-        return rollout.phase is Phase.QUEUED
-    queue = [r for r in rollouts if r.phase is Phase.QUEUED and not r.is_aside]
-    return current(rollouts) is None and bool(queue) and queue[0].id == rollout.id
-
-
-def _same_intent(rollouts: Sequence[Rollout], version: str, digest: str, strategy: str) -> list[Rollout]:
-    return [
-        r
-        for r in rollouts
-        if r.requested.version == version
-        and r.requested.plan_digest == digest
-        and r.requested.strategy not in (ROLLBACK, REPLACE)
-        and r.is_shadow == (strategy == Strategy.SHADOW)
-    ]
-
-
-def _refuse_strategy(plan: Plan, chosen: Strategy) -> None:
-    match chosen:
-        case Strategy.CANARY:
-            return
-        case Strategy.SHADOW if plan.shadow is not None:
-            return
-        case Strategy.SHADOW:
-            raise Refused(
-                f"the plan of {plan.model}/{plan.variation} does not say how to compare in the shadow.",
-                fix="add shadow: {sample: 20, max_time: 2h} to it, and apply it",
-            )
-        case Strategy.AB:
-            raise Refused(
-                "an experiment compares the builds that its variations hold, so none is named.",
-                fix=f"sluice experiment start {plan.model}; to roll a build out: strategy: canary",
-            )
-
-
-def _refuse_crowd(plan: Plan, rollouts: Sequence[Rollout]) -> None:
-    """Each shadow costs the host as many requests as it copies."""
-    shadows = [r.id for r in rollouts if r.is_shadow and not r.is_ended]
-    if len(shadows) >= MOST_SHADOWS:
-        raise TargetBusy(
-            f"{plan.model}/{plan.variation} has {len(shadows)} shadows under way: {', '.join(shadows)}.",
-            fix=f"wait for one to end, or: sluice rollout abort {shadows[0]}",
-        )
-
-
-def _is_new_to(last: Rollout, plan: Plan, sighting: Sighting | None) -> bool:
-    """Whether a trigger sees something that the version's last rollout did not."""
-    if last.ended_at is None or sighting is None:
-        return False
-    is_replanned = plan.trigger is not None and plan.trigger.replan and last.requested.plan_digest != plan.digest
-    return is_replanned or (sighting.at is not None and sighting.at > last.ended_at)
-
-
 def _make_room(ledger: Ledger, plan: Plan, held: Rollout | None, version: str, now: datetime) -> None:
     if held is None:
         return
@@ -478,21 +412,3 @@ def _make_room(ledger: Ledger, plan: Plan, held: Rollout | None, version: str, n
         case OnNewer.SUPERSEDE:
             if held.phase is not Phase.BAKING:
                 append(ledger, held.id, lambda _: Superseded(by=f"v{version}"), now)
-
-
-def _former(rollouts: Sequence[Rollout], stable: Rollout, version: str | None) -> Rollout:
-    """The rollout that packed the build to go back to."""
-    served = [r for r in rollouts if r.took_over and r.requested.version != stable.requested.version]
-    wanted = [r for r in served if version is None or r.requested.version == version]
-    if wanted:
-        return max(reversed(wanted), key=took_over_at)
-    known = ", ".join(sorted({f"v{r.requested.version}" for r in served})) or "none"
-    what = f"v{version} was" if version else "no other build was"
-    raise Refused(
-        f"{what} never stable for {'/'.join(stable.target)}; earlier stable builds: {known}.",
-        fix=f"to bring in another build: sluice rollout start {stable.requested.model} --build VERSION --allow-older",
-    )
-
-
-def _is_older(version: str, stable: str) -> bool:
-    return version.isdigit() and stable.isdigit() and int(version) < int(stable)

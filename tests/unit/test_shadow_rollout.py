@@ -12,7 +12,8 @@ from registry.documents import plan_from_values
 from registry.errors import IllegalMove, InvalidDocument, Refused, TargetBusy
 from registry.facts import Concluded, Judged, Observed, Packed, Ready, StepEntered
 from registry.ledger.memory import MemoryLedger
-from registry.orders import MOST_SHADOWS, Request
+from registry.orders import Request
+from registry.orders_rules import MOST_SHADOWS
 from registry.plan import Plan, Strategy
 from registry.rollout import Ending, Phase, Rollout
 from registry.standing import standings
