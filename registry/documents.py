@@ -104,6 +104,14 @@ class ReadDocument:
         """Equal for two spellings of one document."""
         return KINDS[self.kind].digest(self.value)
 
+    @property
+    def note(self) -> str | None:
+        """What it says and applying it alone does not do; None: nothing."""
+        if not self.routes:
+            return None
+        way = f"sluice audience apply -f {self.where} --model MODEL"
+        return f"{self.name}: its routes name no model, so nothing is connected; to connect them: {way}"
+
 
 def read_documents(paths: Iterable[Path]) -> tuple[ReadDocument, ...]:
     """The documents of files and of all YAML files in folders, in order of path.

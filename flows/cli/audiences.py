@@ -31,8 +31,8 @@ def apply(
     for each in found:
         if model is not None:
             lines += _connected(each, model)
-        elif each.routes:
-            say(f"{each.name}: its routes name no model; to connect them: --model MODEL")
+        elif each.note is not None:
+            say(each.note)
     emit(done, output, table="\n".join(lines))
 
 

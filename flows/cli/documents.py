@@ -61,6 +61,8 @@ def apply(*, file: Files, output: Output = Format.TABLE) -> None:
     from registry.documents import read_documents
 
     found = read_documents(file)
+    for note in (each.note for each in found if each.note is not None):
+        say(note)
     bodies = [{"values": {"kind": each.kind, **each.body}, "where": each.where} for each in found]
     done = [call("POST", "/api/v1/documents", body) for body in bodies]
     emit(done, output, table="\n".join(f"{d['applied']}: {'applied' if d['changed'] else 'unchanged'}" for d in done))

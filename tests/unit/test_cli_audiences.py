@@ -82,6 +82,8 @@ class Said:
 def test_every_audience_of_a_file_is_applied_and_twice_is_once(ledger: Ledger, said: Said) -> None:
     assert said("audience apply -f audiences.yaml").splitlines() == ["audience ny: applied", "audience adults: applied"]
     assert "--model" in said.aside, "routes without a model are not dropped silently"
+    said("apply -f audiences.yaml")
+    assert "--model" in said.aside
     assert said("audience apply -f audiences.yaml").splitlines() == [
         "audience ny: unchanged",
         "audience adults: unchanged",
