@@ -19,11 +19,16 @@ def watch_drops(found: Parts, stop: threading.Event) -> None:
     import sqlalchemy as sa
     import structlog
 
+    said = ""
     while not stop.wait(PERIOD):
         try:
             look(found)
+            why = ""
         except (SluiceError, OSError, sa.exc.SQLAlchemyError) as error:
-            structlog.get_logger("collector").warning("dropped copies not counted; tried again", why=str(error))
+            why = str(error)
+        if why and why != said:
+            structlog.get_logger("collector").warning("dropped copies not counted; tried again", why=why)
+        said = why
 
 
 def look(found: Parts) -> None:
