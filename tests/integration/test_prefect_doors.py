@@ -226,8 +226,9 @@ def test_a_run_that_fails_says_no_and_one_that_crashes_is_put_once_more(house: H
             house.server.ask("POST", f"/flow_runs/{run['id']}/set_state", state)
 
     asking = Asking(
-        prefect=house.server.client, key=lambda: "x", allowed=frozenset(), clock=house.now, sleep=end_the_run
-    )
+        prefect=house.server.client, key=lambda: "x", allowed=frozenset(), clock=house.now, sleep=end_the_run,
+        elapsed=lambda: 0.0,
+    )  # fmt: skip
     said = asking.ask(rollout, check, lambda: True)
     assert (said.answer, said.reason) == ("no", "the smoke test is red")
 
