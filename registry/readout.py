@@ -12,6 +12,7 @@ from registry.ledger import Ledger
 from registry.metric import Worse
 from registry.plan import Plan
 from registry.rollout import Ending, Rollout
+from registry.units import format_share
 from registry.verdict import Answer, Verdict
 
 
@@ -121,4 +122,11 @@ def _compared(rollout: Rollout, verdict: Verdict | None) -> Compared:
 
 
 def _why(rollout: Rollout, verdict: Verdict | None) -> str:
-    return verdict.reason if verdict is not None else rollout.reason
+    """What is known so far; of a variation that reached the goal, that it did."""
+    if verdict is None:
+        return rollout.reason
+    if verdict.answer is not Answer.PASS or None in (verdict.estimate, verdict.low, verdict.high):
+        return verdict.reason
+    margin = of(rollout.plan).goal.margin or 0.0
+    what = "better than the control" if margin == 0 else f"no more than {format_share(margin)} worse than the control"
+    return f"{what}: {verdict.estimate:+.3g} [{verdict.low:+.3g}, {verdict.high:+.3g}]"
