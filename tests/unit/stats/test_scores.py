@@ -145,3 +145,38 @@ def test_skewness_beyond_reason_is_held_back() -> None:
     wild = scores.spread(Lattice(pitch=1.0, masses=np.array([1.0, 0.0])), 400.0, -50 * 8000.0, so_far=400.0)
     least = scores.spread(Lattice(pitch=1.0, masses=np.array([1.0, 0.0])), 400.0, -8 * 8000.0, so_far=400.0)
     assert wild.masses.tolist() == least.masses.tolist() == most.masses.tolist()[::-1]
+
+
+def test_only_what_rounding_leaves_is_held_to_be_nothing() -> None:
+    small = score([Pair(stable=moments(S * 1e-9), candidate=moments(C * 1e-9))])
+    assert math.isclose(small.value, 1e-9 * score([PAIR]).value)
+    assert math.isclose(small.randomisation, 1e-18 * score([PAIR]).randomisation)
+    n = 20_000_000
+    many = Moments(n=n, total=float(n), squares=1.01 * n, cubes=1.03 * n)
+    assert math.isclose(score([Pair(stable=many, candidate=many)]).randomisation, n / 2 * 0.01, rel_tol=1e-6)
+    spread = 3e-7
+    near = moments(np.array([1 - spread, 1 + spread]))
+    assert score([Pair(stable=near, candidate=near)]).randomisation > 0
+    spread = 3e-8
+    same = moments(np.array([1 - spread, 1 + spread]))
+    assert score([Pair(stable=same, candidate=same)]) == Score()
+
+
+@pytest.mark.parametrize("skewness", [-1.0, 0.0, 1.0])
+def test_small_steps_reach_far_enough_too(skewness: float) -> None:
+    sd = math.sqrt(2.0)
+    lattice = scores.spread(Lattice(pitch=1.0, masses=np.array([1.0, 0.0])), 2.0, skewness * sd**3, so_far=2.0)
+    law = pearson3(skewness) if skewness else norm
+    shrunk = math.sqrt(2.0 - 1 / 12)
+    assert law.sf((lattice.origin + lattice.masses.size - 0.5) / shrunk) < 1e-15
+    assert law.cdf((lattice.origin - 0.5) / shrunk) < 1e-15
+    assert math.isclose(tail(lattice, 4.5), law.sf(4.5 / shrunk), rel_tol=1e-6)
+    assert math.isclose(1 - tail(lattice, -3.5), law.cdf(-3.5 / shrunk), rel_tol=1e-6, abs_tol=1e-12)
+
+
+def test_a_step_is_scaled_to_the_pitch() -> None:
+    point = np.array([1.0, 0.0])
+    fine = scores.spread(Lattice(pitch=0.5, masses=point), 20.0**2, 1.5 * 20.0**3, so_far=20.0**2)
+    whole = scores.spread(Lattice(pitch=1.0, masses=point), 40.0**2, 1.5 * 40.0**3, so_far=40.0**2)
+    assert np.allclose(fine.masses, whole.masses, rtol=1e-12)
+    assert fine.origin == whole.origin / 2
