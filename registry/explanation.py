@@ -6,6 +6,7 @@ import dataclasses
 import math
 from dataclasses import dataclass
 
+from registry.plan import Strategy
 from registry.report import GateReport, LookPoint, Report
 from registry.units import format_share
 
@@ -65,7 +66,8 @@ def _next(report: Report) -> str:
     if rollout.needs_person:
         return f"a person must act: {rollout.waits_for or rollout.reason}"
     after = next((step for step in report.steps if step.state == "not reached"), None)
-    then = f"then {after.weight:g} %" if after else "then promotion"
+    last = "then the end of the experiment" if rollout.strategy == Strategy.AB else "then promotion"
+    then = f"then {after.weight:g} %" if after else last
     return f"{rollout.waits_for}, {then}" if rollout.waits_for else then
 
 
