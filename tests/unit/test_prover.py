@@ -25,9 +25,8 @@ def condition(chance: random.Random, depth: int = 2) -> Condition:
         case "text":
             operator = chance.choice(list(Operator))
             words = ["".join(chance.choices("ab", k=chance.randint(1, 2))) for _ in range(chance.randint(1, 2))]
-            operands = tuple(
-                dict.fromkeys(pattern(chance, word) if operator is Operator.REGEX else word for word in words)
-            )
+            texts = [pattern(chance, words[0])] if operator is Operator.REGEX else words
+            operands = tuple(dict.fromkeys(texts))
             return Match(header=chance.choice("pq"), operator=operator, operands=operands)
         case "number":
             low, high = sorted(chance.choice([-3, -1, 0, 0.5, 1, 2, 5]) for _ in range(2))
