@@ -299,6 +299,8 @@ class Shadow(Document):
     """Rules that must pass; each pair of answers to one request is compared."""
     guardrails: tuple[GateSpec, ...] = ()
     """Rules that may only stop."""
+    audiences: tuple[str, ...] = ()
+    """Audiences whose requests are copied, such as new-york; `default` are those of no other. None named: all."""
     segments: tuple[HeaderName, ...] = Field(default=(), max_length=4)
     """Request headers, such as x-state, by whose values the answers are compared besides."""
     keep: int = Field(default=20_000, ge=0, le=1_000_000)

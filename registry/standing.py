@@ -22,6 +22,8 @@ class Shadowing:
     epoch: int
     segments: tuple[str, ...] = ()
     """Request headers that the comparison is split by."""
+    audiences: tuple[str, ...] = ()
+    """Audiences whose requests are copied; none named: all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,10 +129,11 @@ def _shadows(rollouts: Iterable[Rollout]) -> tuple[Shadowing, ...]:
     """The shadows that copies are asked for, in order of id."""
     copied = (each for each in rollouts if each.is_shadow and each.is_under_way and each.weight > 0)
     return tuple(
-        Shadowing(build=each.candidate, share=each.weight, rollout=each.id, epoch=each.epoch, segments=_segments(each))
+        Shadowing(
+            build=each.candidate, share=each.weight, rollout=each.id, epoch=each.epoch,
+            segments=shadow.segments if shadow is not None else (),
+            audiences=shadow.audiences if shadow is not None else (),
+        )
         for each in sorted(copied, key=lambda each: each.id)
-    )
-
-
-def _segments(rollout: Rollout) -> tuple[str, ...]:
-    return rollout.plan.shadow.segments if rollout.plan.shadow is not None else ()
+        for shadow in (each.plan.shadow,)
+    )  # fmt: skip

@@ -74,7 +74,7 @@ def _audiences(connections: Connections, standings: Standings, endpoints: Endpoi
                 condition=each.audience.condition,
                 salt=f"{slug(connections.model)}/{slug(each.audience.name)}",
                 slices=held,
-                mirrors=copies(each.copied, held, standings, endpoints),
+                mirrors=copies(each.audience.name, each.copied, held, standings, endpoints),
             )
     rest = connections.fallback if _holds(connections.fallback, standings) else (Weighted(variation=min(standings)),)
     held = shared(rest, connections.fallback_layout, standings, endpoints)
@@ -83,7 +83,7 @@ def _audiences(connections: Connections, standings: Standings, endpoints: Endpoi
         condition=None,
         salt=f"{slug(connections.model)}/{FALLBACK}",
         slices=held,
-        mirrors=copies(connections.fallback_copied, held, standings, endpoints),
+        mirrors=copies(FALLBACK, connections.fallback_copied, held, standings, endpoints),
     )
 
 

@@ -36,9 +36,9 @@ def shared(
 
 
 def copies(
-    copied: Sequence[Copied], slices: Sequence[Slice], standings: Standings, endpoints: Endpoints
+    audience: str, copied: Sequence[Copied], slices: Sequence[Slice], standings: Standings, endpoints: Endpoints
 ) -> tuple[Mirror, ...]:
-    """Who gets copies: variations that are connected for it, and the shadows of those that share the slots."""
+    """Who gets copies: variations that are connected for it, and shadows that want this audience's requests."""
     served = list(dict.fromkeys(part.target.assigned.variation for part in slices))
     connected = (mirror for each in copied if each.variation in standings
                  for mirror in _connected(standings[each.variation], each.sample, endpoints))  # fmt: skip
@@ -46,7 +46,7 @@ def copies(
         _shadow(standings[name], shadow, of=name if len(served) > 1 else None)
         for name in served
         for shadow in standings[name].shadows
-        if shadow.build in endpoints
+        if shadow.build in endpoints and (not shadow.audiences or audience in shadow.audiences)
     )
     return (*connected, *shadows)
 

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from registry.audience import Audience, Match, Operator
 from registry.build import BuildRef, Endpoint
+from registry.connections import Connection, Connections, Weighted
 from registry.errors import NotFound
 from registry.layout import SLOTS
 from registry.metric import Arm
@@ -145,3 +147,14 @@ def test_a_shadow_that_runs_nowhere_gets_nothing_and_is_reported() -> None:
 
 def test_a_canary_has_no_mirror() -> None:
     assert routes([trying(2500)], ENDPOINTS).models[0].audiences[-1].mirrors == ()
+
+
+def test_a_shadow_copies_the_audiences_it_names_and_no_other() -> None:
+    there = Audience(name="ny", condition=Match(header="x-state", operator=Operator.EXACT, operands=("NY",)))
+    connections = Connections(
+        model="delays", ordered=(Connection(audience=there, weighted=(Weighted(variation="default"),)),)
+    )
+    for wanted, copied in ((("ny",), [1, 0]), (("default",), [0, 1]), ((), [1, 1])):
+        standing = replace(CALM, shadows=(replace(COPIED, audiences=wanted),))
+        route = routes([standing], ENDPOINTS, {"delays": connections}).models[0]
+        assert [len(audience.mirrors) for audience in route.audiences] == copied
