@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from flows.shadow import note_outputs
 from registry import orders
 from registry.build import Build, BuildRef, service_name
 from registry.compatibility import check_inputs
@@ -39,6 +40,8 @@ def launch(ledger: Ledger, source: Source, packing: Packing, rollout: Rollout, i
     A rollout that was ended meanwhile stays as it is. Raises CatalogUnavailable when MLflow does not answer: the next
     driver tries again.
     """
+    if rollout.is_shadow and rollout.stable is not None:
+        note_outputs(ledger, source.build, rollout)
     fact: Packed | Failed
     try:
         fact = _packed(source, packing, rollout, into)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 
 from registry import orders
+from registry.build import Build, BuildRef
+from registry.errors import NotFound
 from registry.ledger import Ledger
+from registry.outputs import output_differences
 from registry.plan import Plan, Strategy
 from registry.rollout import Ending, Rollout
 from registry.standing import trusted
@@ -39,6 +43,22 @@ def follows(rollout: Rollout) -> bool:
     """Whether a canary follows: the shadow ended by itself, every gate had passed, and the plan wants one."""
     wanted = rollout.is_shadow and rollout.plan.shadow is not None and rollout.plan.shadow.then == "canary"
     return wanted and rollout.ending is Ending.CONCLUDED and rollout.has_passed and rollout.actor == POLICY
+
+
+def note_outputs(ledger: Ledger, build: Callable[[BuildRef], Build], rollout: Rollout) -> None:
+    """Note how the answers that candidate and stable declare differ, for whoever shows the comparison."""
+    stable = BuildRef(model=rollout.requested.model, version=rollout.stable or "")
+    try:
+        found = output_differences(build(stable), build(rollout.candidate))
+    except NotFound:
+        return
+    ledger.remember(f"outputs:{rollout.id}", {"differences": list(found)})
+
+
+def declared_differences(ledger: Ledger, rollout: Rollout) -> tuple[str, ...]:
+    """What `note_outputs` noted."""
+    noted = (ledger.recall(f"outputs:{rollout.id}") or {}).get("differences")
+    return tuple(str(each) for each in noted) if isinstance(noted, list) else ()
 
 
 POLICY = "policy"

@@ -50,6 +50,7 @@ class Around:
     waiting: int = 0
     stored: int = 0
     worst: tuple[WorstView, ...] = ()
+    declared: tuple[str, ...] = ()
 
 
 Sums = Mapping[Key, Powers]
@@ -69,9 +70,10 @@ class Told(Protocol):
     def dropped(self, rollout: str) -> int: ...
 
 
-def read_shadow(told: Told, rollout: Rollout) -> ShadowView:
+def read_shadow(told: Told, rollout: Rollout, declared: tuple[str, ...] = ()) -> ShadowView:
     """What the pairs of a shadow say by now."""
     around = Around(
+        declared=declared,
         rollout=rollout.id,
         model=rollout.requested.model,
         stable=rollout.stable or "",
@@ -111,6 +113,7 @@ def shadow_view(sums: Sums, around: Around) -> ShadowView:
         over_time=_over_time(sums),
         columns=tuple(_column(sums, column) for column in columns),
         schema=_counts(sums, "schema"),
+        declared=around.declared,
         latency=_latency(sums),
         quality=_quality(sums, ALL, ALPHA),
         segments=_segments(sums),

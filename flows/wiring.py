@@ -259,10 +259,11 @@ class Parts:
 
     def shadow(self, rollout: Rollout) -> ShadowView:
         """What the pairs of a shadow say."""
+        from flows.shadow import declared_differences
         from flows.shadow_read import read_shadow
         from services.telemetry.shadow_queries import ShadowQueries
 
-        return read_shadow(ShadowQueries(self.store), rollout)
+        return read_shadow(ShadowQueries(self.store), rollout, declared_differences(self.ledger, rollout))
 
     def overview(self, model: str | None) -> Sequence[Served]:
         """What serves whom."""

@@ -152,6 +152,8 @@ class ShadowView:
     columns: tuple[ColumnView, ...]
     schema: dict[str, int]
     """How shapes of answers differed, and how often."""
+    declared: tuple[str, ...]
+    """How the answers differ that both builds' MLflow signatures declare."""
     latency: LatencyView | None
     quality: dict[str, Estimate]
     """By metric: candidate minus stable on the same requests, as labels came."""

@@ -64,6 +64,7 @@ def _table(view: dict[str, Any]) -> str:
         f"copies   {coverage['copies']}: {ended}; dropped {coverage['dropped']}, waiting {coverage['waiting']}",
         f"pairs    {pairs}",
         f"differ   {_percent(view['disagreement'])}",
+        *(f"declared {how}" for how in view["declared"]),
         *(f"shape    {how}: {n}" for how, n in view["schema"].items()),
         *(line for column in view["columns"] for line in _column(column)),
     ]

@@ -20,7 +20,9 @@ from services.telemetry.pair import Pair
 from services.telemetry.pair_compare import TOP, Comparison, Unpaired, compare_pair
 from services.telemetry.pair_sums import PairSums, bin_of_number, edges
 
-AROUND = Around(rollout="s1", model="m", stable="1", candidate="2", sample=20.0, dropped=3)
+AROUND = Around(
+    rollout="s1", model="m", stable="1", candidate="2", sample=20.0, dropped=3, declared=("size (long) is new",)
+)  # fmt: skip
 
 
 def answer(rows: list[list[object]], columns: list[str] | None = None, **changes: object) -> Exposure:
@@ -177,9 +179,9 @@ def test_it_is_shown_as_json_as_a_page_and_as_text() -> None:
     told = json.loads(json.dumps(view.as_json()))
     assert told["coverage"]["copies"] == 3_003
     text = _table(told)
-    for words in ("flips", "x-state=NY", "stands out", "r9", "dropped 3", "1 apart"):
+    for words in ("flips", "x-state=NY", "stands out", "r9", "dropped 3", "1 apart", "size (long) is new"):
         assert words in text
     page = shadow_page(view)
-    for words in ("x-state=NY", "stands out", "r9", 'class="bar"', "Share of pairs that differ"):
+    for words in ("x-state=NY", "stands out", "r9", 'class="bar"', "size (long) is new", "Share of pairs that differ"):
         assert words in page
     assert "script" not in page
