@@ -46,6 +46,8 @@ def settle(
         candidate = shelf.build(rollout.candidate)
     except NotFound:
         return (f"{rollout.candidate} is no longer in the catalog; nothing was written",)
+    if rollout.is_comparison:
+        return tuple(_tags(shelf, rollout, seen_at))
     is_main = rollout.requested.variation == fallback
     alias = champion if is_main else f"{champion}-{rollout.requested.variation}"
     changes = _trust(shelf, rollout, candidate, alias)
@@ -67,8 +69,6 @@ def _trust(shelf: Shelf, rollout: Rollout, candidate: Build, alias: str) -> list
     if rollout.took_over and not rollout.undeployed:
         shelf.set_alias(candidate.ref, alias)
         return [f"alias {alias} -> v{candidate.ref.version}"]
-    if rollout.is_comparison:
-        return []
     if rollout.ending is Ending.ABORTED and alias in candidate.aliases and rollout.stable is not None:
         stable = BuildRef(model=candidate.ref.model, version=rollout.stable)
         shelf.set_alias(stable, alias)

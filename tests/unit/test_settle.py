@@ -17,6 +17,7 @@ from registry.ledger.memory import MemoryLedger
 from registry.orders import Request
 from registry.plan import Plan
 from registry.rollout import Rollout
+from tests.experiment_lab import PLAN, Lab
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 WHO = Request(actor="ada", cause="cli")
@@ -59,6 +60,21 @@ class Shop:
 
 def ref(version: str) -> BuildRef:
     return BuildRef(model="m", version=version)
+
+
+def test_a_comparison_that_ends_moves_neither_alias_nor_stage() -> None:
+    lab, catalog = Lab(plan=TRIGGERED).begins(), MemoryCatalog()
+    for _ in range(3):
+        catalog.register("m")
+    for alias in ("champion-b", "candidate"):
+        catalog.set_alias(ref("2"), alias)
+    orders.abort(lab.ledger, lab.comparison("b").id, actor="ada", reason="no", now=NOW)
+    settle(catalog, lab.comparison("b"), "champion")
+    assert set(catalog.build(ref("2")).aliases) == {"champion-b", "candidate"}
+    assert catalog.build(ref("2")).tags["sluice.ending"] == "aborted"
+
+
+TRIGGERED = Plan.model_validate(PLAN | {"trigger": {"alias": "candidate"}})
 
 
 def test_a_first_build_becomes_the_champion() -> None:
