@@ -6,7 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from flows.settle import settle
 from registry import orders
+from registry.build import BuildRef
+from registry.catalog.memory import MemoryCatalog
 from registry.decision import Choice, Decision, Progress, decide
 from registry.documents import plan_from_values
 from registry.errors import IllegalMove, InvalidDocument, Refused, TargetBusy
@@ -209,3 +212,21 @@ def problems(**changes: object) -> str:
 )
 def test_what_a_shadow_may_not_say(changes: dict[str, object], said: str) -> None:
     assert said in problems(**changes)
+
+
+@pytest.mark.parametrize(("answer", "kept"), [("pass", {"candidate"}), ("undecided", set())])
+def test_the_alias_that_asked_stays_for_the_canary_that_follows(answer: str, kept: set[str]) -> None:
+    catalog, ledger = MemoryCatalog(), serving()
+    for _ in range(2):
+        catalog.register("m")
+    catalog.set_alias(BuildRef(model="m", version="2"), "candidate")
+    name = start(ledger, "2", plan=plan(trigger={"alias": "candidate"})).id
+    launched(ledger, name)
+    for fact in (
+        StepEntered(step=0, weight=2_000, actor="driver", reason="ready"),
+        Judged(metric="flips", answer=answer, k=1, step=0, reason="as seen"),
+        Concluded(actor="policy", reason="over"),
+    ):
+        ended = ledger.append(name, ledger.rollout(name).seq + 1, fact, NOW)
+    settle(catalog, ended, "champion")
+    assert catalog.build(BuildRef(model="m", version="2")).aliases == kept
