@@ -133,6 +133,13 @@ def test_a_worse_variation_fails_and_is_stopped() -> None:
     assert readout(lab.ledger, lab.group).winner is None
 
 
+def test_a_variation_that_was_stopped_wins_nothing_however_good_it_was() -> None:
+    lab = Lab(loss=EQUAL | {"b": 0.6}).begins().runs(4_000)
+    assert readout(lab.ledger, lab.group).winner == "b"
+    orders.abort(lab.ledger, lab.comparison("b").id, actor="ada", reason="it leaks", now=lab.now)
+    assert readout(lab.ledger, lab.group).winner is None
+
+
 def test_a_promoted_variation_takes_the_controls_place_and_the_experiment_is_over() -> None:
     lab = Lab().begins()
     placed = orders_ab.promote(lab.ledger, lab.comparison("b").id, actor="ada", reason="I like it", now=lab.now)
