@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from scipy.special import betaln, xlog1py, xlogy
@@ -61,11 +62,11 @@ def of_rate(ones: int, n: int, alpha: float) -> Interval | None:
     return Interval(value=rate, low=_end(is_in, rate, 0.0), high=_end(is_in, rate, 1.0))
 
 
-def _end(is_in: object, inside: float, outside: float) -> float:
+def _end(is_in: Callable[[float], bool], inside: float, outside: float) -> float:
     """Where the interval ends between a rate inside and a limit."""
-    if is_in(outside):  # type: ignore[operator]
+    if is_in(outside):
         return outside
     for _ in range(_STEPS):
         middle = (inside + outside) / 2
-        inside, outside = (middle, outside) if is_in(middle) else (inside, middle)  # type: ignore[operator]
+        inside, outside = (middle, outside) if is_in(middle) else (inside, middle)
     return outside
