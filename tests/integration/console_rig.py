@@ -13,6 +13,7 @@ from pathlib import Path
 
 import uvicorn
 
+from flows.overview import overview
 from flows.trying import try_out
 from registry import orders
 from registry.build import Build, BuildRef
@@ -26,6 +27,8 @@ from services.console.acts import Role
 from services.console.app import create
 from services.console.ports import Desk
 from services.console.tokens import Tokens
+from services.telemetry.queries import Queries
+from services.telemetry.store import Store
 from tests.acceptance.given import PLAN, Given
 
 ADMIN = "the-admins-token"
@@ -56,7 +59,7 @@ def console(folder: Path) -> Iterator[Console]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    app = create(_desk(ledger), hosts=["127.0.0.1"])
+    app = create(_desk(ledger, folder), hosts=["127.0.0.1"])
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
@@ -70,13 +73,13 @@ def console(folder: Path) -> Iterator[Console]:
         ledger.close()
 
 
-def judged(ledger: SqlLedger, model: str, *, requests: int, loss: float = 0.526, errors: float = 0.001) -> Rollout:
-    """A canary whose gates judged this many requests."""
-    plan = {**PLAN, "model": model}
-    return Given(plan, ledger=ledger, candidate=loss, errors=errors).runs(requests).rollout
+def judged(ledger: SqlLedger, model: str, *, loss: float = 0.526, until: int | None = None) -> Rollout:
+    """A canary that its gates judged to the end, or until it has this weight in basis points."""
+    return Given({**PLAN, "model": model}, ledger=ledger, candidate=loss).runs(20_000, until=until).rollout
 
 
-def _desk(ledger: SqlLedger) -> Desk:
+def _desk(ledger: SqlLedger, folder: Path) -> Desk:
+    telemetry = Queries(Store(f"sqlite:///{folder / 'telemetry.db'}"), lambda: datetime.now(UTC))
     return Desk(
         ledger=ledger,
         calls=MemoryCalls(),
@@ -88,6 +91,7 @@ def _desk(ledger: SqlLedger) -> Desk:
         requests=lambda rollout: (900, 100) if rollout.has_exposure else None,
         evidence=lambda rollout: Evidence(),
         try_out=lambda model, metadata, unit: try_out(ledger, model, metadata, unit),
+        overview=lambda model: overview(ledger, telemetry, model),
         look_at_catalog=lambda: (),
         metrics=lambda: b"",
         counts=dict,

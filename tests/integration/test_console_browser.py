@@ -38,7 +38,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[tuple[Console, Rollout]]:
     with console(tmp_path) as opened:
-        yield opened, judged(opened.ledger, "delays", requests=2200)
+        yield opened, judged(opened.ledger, "delays", until=5000)
 
 
 def signed_in(browser: Browser, at: Console, token: str = ADMIN, **options: object) -> Page:
@@ -174,9 +174,9 @@ def test_a_page_with_all_it_loads_stays_small(browser: Browser, running: tuple[C
 
 
 def _pages(at: Console) -> dict[str, str]:
-    running = judged(at.ledger, "delays", requests=2200)
-    aborted = judged(at.ledger, "fraud", requests=4000, loss=0.62)
-    paused = judged(at.ledger, "churn", requests=1500)
+    running = judged(at.ledger, "delays", until=5000)
+    aborted = judged(at.ledger, "fraud", loss=0.62)
+    paused = judged(at.ledger, "churn", until=2500)
     at.order("pause", paused.id)
     return {
         "overview": "/",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from starlette.requests import Request
 
-from registry.standing import standings
 from services.console.pages.rendering import Endpoint, Found, template
 from services.console.pages.views import view
 from services.console.ports import Desk
@@ -15,12 +14,10 @@ def page(desk: Desk) -> Endpoint:
 
     def find(_: Request) -> Found:
         rollouts = desk.ledger.rollouts()
-        going_on = [view(desk, rollout) for rollout in reversed(rollouts) if not rollout.is_ended]
         ended = [rollout for rollout in reversed(rollouts) if rollout.is_ended][:5]
         return {
-            "standings": standings(rollouts),
-            "views": {each.id: each for each in going_on},
-            "going_on": going_on,
+            "served": desk.overview(None),
+            "going_on": [view(desk, rollout) for rollout in reversed(rollouts) if not rollout.is_ended],
             "ended": [view(desk, rollout) for rollout in ended],
         }
 
