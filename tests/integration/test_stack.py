@@ -60,7 +60,7 @@ def test_a_failing_candidate_is_aborted_and_no_client_sees_it(stack: Stack) -> N
     assert {artifact["key"] for artifact in artifacts} >= {
         f"gate-{view['id']}",
         f"ramp-{view['id']}",
-        f"ending-{view['id']}",
+        f"report-{view['id']}",
     }
     assert "errors" in view["reason"]
     assert stack.ask("overview")["targets"][0]["candidate"] is None
