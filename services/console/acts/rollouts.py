@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Annotated
 
 from pydantic import Field
 
@@ -30,7 +31,7 @@ class StartBody(Body):
     """A version, an alias such as @candidate, or latest."""
     allow_older: bool = False
     """Whether a version older than stable may be rolled out."""
-    strategy: Strategy | None = None
+    strategy: Annotated[Strategy, Field(strict=False)] | None = None
     """Another strategy than the plan's: canary or shadow."""
 
 
