@@ -240,3 +240,9 @@ def test_the_e_value_of_a_score_is_tuned_to_the_planned_end(kind: Kind) -> None:
 def test_the_first_look_that_ruled_out_a_margin_or_a_smaller_one_is_told() -> None:
     trial = dataclasses.replace(asked(Kind.COUNT, 0.5, 0.2, 0.1), ruled_out_at=(4, 2, None))
     assert [trial.ruled_out(margin) for margin in (0.7, 0.5, 0.3, 0.2, 0.15)] == [2, 2, 2, 2, None]
+
+
+def test_higher_is_worse_unless_said_otherwise() -> None:
+    design = Design(kind=Kind.MEAN, alpha=0.05, beta=0.05, information=1.0)
+    assert design.sign == 1
+    assert dataclasses.replace(design, worse_is_higher=False).sign == -1
