@@ -79,7 +79,7 @@ def current(rollouts: Iterable[Rollout]) -> Rollout | None:
 
 
 def trusted(rollouts: Iterable[Rollout]) -> Rollout | None:
-    """Of one target's rollouts, the last whose candidate took over, unless it was undeployed: its candidate is stable."""
+    """Of one target's rollouts, the last whose candidate took over: its candidate is stable, unless undeployed."""
     over = sorted((rollout for rollout in rollouts if rollout.took_over), key=took_over_at)
     return over[-1] if over and not over[-1].undeployed else None
 

@@ -93,13 +93,17 @@ class Record:
     def total(self) -> int:
         return sum(self.statuses.values()) + len(self.errors)
 
+    @property
+    def failed(self) -> int:
+        return self.total - self.statuses.get(200, 0)
+
 
 @contextlib.contextmanager
 def load(url: str, *, http2: bool, callers: int = 8, path: str = "/delays/predict") -> Iterator[Record]:
     """Keep-alive callers that ask without pause inside the `with` block."""
     record, stop = Record(), threading.Event()
-    run = _over_http2 if http2 else _over_http1
-    thread = threading.Thread(target=lambda: asyncio.run(run(url + path, callers, record, stop)))
+    asking = lambda: asyncio.run(run_callers(url + path, callers, record, stop, http2=http2))  # noqa: E731
+    thread = threading.Thread(target=asking)
     thread.start()
     try:
         eventually(lambda: record.total > callers)
@@ -107,6 +111,11 @@ def load(url: str, *, http2: bool, callers: int = 8, path: str = "/delays/predic
     finally:
         stop.set()
         thread.join()
+
+
+async def run_callers(url: str, callers: int, record: Record, stop: threading.Event, *, http2: bool) -> None:
+    """Ask without pause until told to stop."""
+    await (_over_http2 if http2 else _over_http1)(url, callers, record, stop)
 
 
 def metadata(unit: str) -> dict[str, str]:
