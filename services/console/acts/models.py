@@ -12,7 +12,6 @@ from registry.documents import plan_from_values
 from registry.errors import NotFound
 from registry.plan import Plan
 from registry.standing import standings
-from registry.units import format_weight
 from services.console.acts.asked import Answer, Asked, Body, Operation, Role
 from services.console.acts.rollouts import RolloutActs
 from services.console.acts.variations import SentBody
@@ -108,24 +107,8 @@ class ModelActs:
         return 201, self._rollouts.view(started.rollout)
 
     def overview(self, asked: Asked, _: Body) -> Answer:
-        found = standings(self._desk.ledger.rollouts(model=asked.query.get("model")))
-        targets = [
-            {
-                "model": standing.model,
-                "variation": standing.variation,
-                "stable": standing.stable.version,
-                "candidate": standing.candidate.version if standing.candidate else None,
-                "weight": format_weight(standing.weight),
-                "rollout": standing.rollout,
-                "shadows": [
-                    {"rollout": shadow.rollout, "build": shadow.build.version, "sample": format_weight(shadow.share)}
-                    for shadow in standing.shadows
-                ],
-            }
-            for standing in found
-        ]
         served = [row.as_json() for row in self._desk.overview(asked.query.get("model"))]
-        return 200, {"served": served, "targets": targets, "links": self._desk.links}
+        return 200, {"served": served, "links": self._desk.links}
 
 
 def _build_json(build: Build, role: str | None) -> dict[str, object]:
@@ -171,6 +154,6 @@ def operations(desk: Desk) -> tuple[Operation, ...]:
         Operation(
             method="GET", path="/api/v1/overview", role=Role.VIEWER, act=acts.overview, summary="What serves whom.",
             query={"model": "Only this model."},
-            gives={200: "`served`, a row for each build that an audience gets; `targets` and `links`."},
+            gives={200: "`served`, a row for each build that an audience gets, and `links`."},
         ),
     )  # fmt: skip
