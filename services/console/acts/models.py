@@ -11,7 +11,7 @@ from registry.connections import FALLBACK
 from registry.documents import plan_from_values
 from registry.errors import NotFound
 from registry.plan import Plan
-from registry.standing import standings
+from registry.standing import Shadowing, Standing, standings
 from services.console.acts.asked import Answer, Asked, Body, Operation, Role
 from services.console.acts.rollouts import RolloutActs
 from services.console.acts.variations import SentBody
@@ -108,7 +108,19 @@ class ModelActs:
 
     def overview(self, asked: Asked, _: Body) -> Answer:
         served = [row.as_json() for row in self._desk.overview(asked.query.get("model"))]
-        return 200, {"served": served, "links": self._desk.links}
+        found = standings(self._desk.ledger.rollouts(model=asked.query.get("model")))
+        shadows = [_shadow_json(standing, shadow) for standing in found for shadow in standing.shadows]
+        return 200, {"served": served, "shadows": shadows, "links": self._desk.links}
+
+
+def _shadow_json(standing: Standing, shadow: Shadowing) -> dict[str, object]:
+    return {
+        "model": standing.model,
+        "variation": standing.variation,
+        "build": shadow.build.version,
+        "sample": shadow.share / 100,
+        "rollout": shadow.rollout,
+    }
 
 
 def _build_json(build: Build, role: str | None) -> dict[str, object]:
@@ -154,6 +166,6 @@ def operations(desk: Desk) -> tuple[Operation, ...]:
         Operation(
             method="GET", path="/api/v1/overview", role=Role.VIEWER, act=acts.overview, summary="What serves whom.",
             query={"model": "Only this model."},
-            gives={200: "`served`, a row for each build that an audience gets, and `links`."},
+            gives={200: "`served`, a row for each build that an audience gets; `shadows`, which answer nobody; `links`."},
         ),
     )  # fmt: skip
