@@ -166,6 +166,6 @@ def operations(desk: Desk) -> tuple[Operation, ...]:
         Operation(
             method="GET", path="/api/v1/overview", role=Role.VIEWER, act=acts.overview, summary="What serves whom.",
             query={"model": "Only this model."},
-            gives={200: "`served`, a row for each build that an audience gets; `shadows`, which answer nobody; `links`."},
+            gives={200: "`served`, rows of builds that answer; `shadows`, which answer nobody; `links`."},
         ),
     )  # fmt: skip
