@@ -7,10 +7,11 @@ from dataclasses import replace
 from typing import Protocol
 
 from flows.stats.share_evidence import share_p_value
+from registry.metric import Arm
 from registry.plan import Source
-from registry.report import ArmCounts, Evidence, Exposure, OutcomeCoverage, SampleRatio
+from registry.report import ArmCounts, ArmLatency, Evidence, Exposure, OutcomeCoverage, SampleRatio
 from registry.rollout import Rollout
-from services.telemetry.queries import ArmSeen, Coverage, Seen
+from services.telemetry.queries import ArmSeen, Coverage, Latency, Seen
 
 MISMATCH = 0.001
 """A p-value below it is called a mismatch."""
@@ -27,6 +28,10 @@ class Telemetry(Protocol):
         """How far outcomes have come for a metric."""
         ...
 
+    def latency(self, rollout: str) -> Mapping[Arm, Latency]:
+        """How long the callers of each arm waited, in all epochs."""
+        ...
+
 
 def evidence(telemetry: Telemetry, rollout: Rollout, weights: Mapping[int, int]) -> Evidence:
     """Requests by weight, outcomes, and the sample ratio; `weights` are those asked in each epoch, in basis points."""
@@ -36,6 +41,7 @@ def evidence(telemetry: Telemetry, rollout: Rollout, weights: Mapping[int, int])
     return Evidence(
         exposures=exposures,
         coverage=tuple(_coverage(name, telemetry.coverage(rollout.id, name)) for name in outcomes),
+        latency=_latency(telemetry, rollout),
         sample_ratio=_ratio(rollout, exposures, weights),
     )
 
@@ -61,6 +67,18 @@ def _coverage(metric: str, known: Coverage) -> OutcomeCoverage:
     return OutcomeCoverage(
         metric=metric, exposures=known.exposures, labelled=known.labelled, pending=known.pending
     )  # fmt: skip
+
+
+def _latency(telemetry: Telemetry, rollout: Rollout) -> tuple[ArmLatency, ...]:
+    """By arm; of a comparison, stable is the control that all comparisons share."""
+    own, experiment = telemetry.latency(rollout.id), rollout.requested.experiment
+    shared = own if experiment is None else telemetry.latency(experiment)
+    arms = {Arm.STABLE: shared.get(Arm.STABLE), Arm.CANDIDATE: own.get(Arm.CANDIDATE)}
+    return tuple(
+        ArmLatency(arm=arm.value, requests=it.requests, p50=1e3 * it.p50, p95=1e3 * it.p95, p99=1e3 * it.p99)
+        for arm, it in arms.items()
+        if it is not None
+    )
 
 
 def _ratio(rollout: Rollout, exposures: Sequence[Exposure], weights: Mapping[int, int]) -> SampleRatio:

@@ -71,12 +71,25 @@ class OutcomeCoverage:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ArmLatency:
+    """How long callers of one arm waited, in milliseconds, to within 12 %."""
+
+    arm: str
+    requests: int
+    p50: float
+    p95: float
+    p99: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evidence:
     """What telemetry knows of a rollout, beside the looks on record."""
 
     exposures: tuple[Exposure, ...] = ()
     """By epoch."""
     coverage: tuple[OutcomeCoverage, ...] = ()
+    latency: tuple[ArmLatency, ...] = ()
+    """Of the whole rollout, stable first."""
     sample_ratio: SampleRatio = SampleRatio(answer="NOT TESTED", reason="no requests on record")
     shadow: ShadowView | None = None
     """What its pairs of answers say, of a shadow."""
@@ -165,6 +178,7 @@ class Report:
     exposures: tuple[ExposureRow, ...]
     sample_ratio: SampleRatio
     coverage: tuple[OutcomeCoverage, ...]
+    latency: tuple[ArmLatency, ...]
     timeline: tuple[Moment, ...]
     shadow: ShadowView | None = None
     """What its pairs of answers say, of a shadow."""
@@ -192,6 +206,7 @@ def report(ledger: Ledger, rollout: Rollout, now: datetime, evidence: Evidence |
         exposures=_exposures(known.exposures, {point.epoch: point.weight for point in weights}),
         sample_ratio=known.sample_ratio,
         coverage=known.coverage,
+        latency=known.latency,
         timeline=timeline(entries),
         shadow=known.shadow,
     )

@@ -50,6 +50,7 @@ def shown(report: Report) -> dict[str, object]:
         "candidate_requests": sum(candidate for _, candidate in requests),
         "ratio": report.sample_ratio,
         "coverage": report.coverage,
+        "latency": report.latency,
         "timeline": report.timeline,
         **shadow_shown(report.shadow),
         "plan": yaml_text(report.plan),

@@ -8,8 +8,9 @@ import pytest
 
 from flows.evidence import evidence
 from flows.stats.share_evidence import share_p_value
+from registry.metric import Arm
 from registry.rollout import Rollout
-from services.telemetry.queries import ArmSeen, Coverage, Seen
+from services.telemetry.queries import ArmSeen, Coverage, Latency, Seen
 from tests.acceptance.given import PLAN, Given
 
 
@@ -28,6 +29,9 @@ class Telemetry:
     def coverage(self, rollout: str, metric: str) -> Coverage:
         return Coverage(exposures=100, labelled=60, pending=5)
 
+    def latency(self, rollout: str) -> dict[Arm, Latency]:
+        return {Arm.CANDIDATE: Latency(requests=7, p50=0.01, p95=0.02, p99=0.03, counts={})}
+
 
 def rollout(unit: str | None = None) -> Rollout:
     given = Given(PLAN | ({"unit": unit} if unit else {}))
@@ -45,6 +49,7 @@ def test_requests_and_outcomes_are_told_by_weight_and_metric() -> None:
         (1, 900, 100, 1),
     ]
     assert [(c.metric, c.share, c.pending) for c in found.coverage] == [("log_loss", 0.6, 5)]
+    assert [(lat.arm, lat.requests, lat.p50, lat.p99) for lat in found.latency] == [("candidate", 7, 10.0, 30.0)]
 
 
 @pytest.mark.parametrize(

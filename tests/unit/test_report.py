@@ -13,7 +13,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from registry import orders
-from registry.report import ArmCounts, Evidence, Exposure, OutcomeCoverage, Report, SampleRatio, report
+from registry.report import ArmCounts, ArmLatency, Evidence, Exposure, OutcomeCoverage, Report, SampleRatio, report
 from registry.report_page import page, picture, style_hash, styles
 from registry.report_page.scale import Scale, round_step
 from registry.report_page.sequence_chart import sequence_chart
@@ -29,6 +29,7 @@ EVIDENCE = Evidence(
         ),
     ),
     coverage=(OutcomeCoverage(metric="log_loss", exposures=200, labelled=150, pending=7),),
+    latency=(ArmLatency(arm="candidate", requests=321, p50=4.5, p95=17.2, p99=88.0),),
     sample_ratio=SampleRatio(answer="AS ASKED", p_value=0.41),
 )
 
@@ -116,6 +117,11 @@ def test_the_timeline_tells_every_fact_with_actor_and_cause(aborted: Report) -> 
 def test_exposures_are_told_by_weight(aborted: Report) -> None:
     (row,) = aborted.exposures
     assert (row.weight, row.seen, row.candidate.failed, row.candidate.fallbacks) == (10, 9.0, 3, 2)
+
+
+def test_latency_by_arm_is_on_the_page(aborted: Report) -> None:
+    shown = page(aborted)
+    assert all(f'<td class="n">{figure} ms</td>' in shown for figure in ("4.5", "17.2", "88"))
 
 
 def test_the_report_is_json(promoted: Report) -> None:
