@@ -91,6 +91,7 @@ for group in (rollout, experiment, audience, variation, shadow, schema, token, n
     app.command(group)
 for group, name, target, help_text in _COMMANDS:
     group.command(target, name=name, help=help_text)
+app.register_install_completion_command(help="Install completion for this shell, with the names that are there now.")
 
 
 DryRun = Annotated[bool, Parameter(negative=(), help="Tell what the command would append, and append nothing.")]

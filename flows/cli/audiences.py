@@ -7,13 +7,14 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from flows.cli import completing
 from flows.cli.documents import Files
 from flows.cli.models import pair
 from flows.cli.output import Format, Output, columns, emit, say
 from flows.cli.reach import call, segment
 from registry.documents import ReadDocument
 
-Name = Annotated[str, Parameter(help="The audience.")]
+Name = Annotated[str, Parameter(help="The audience.", completer=completing.audiences)]
 
 
 def apply(

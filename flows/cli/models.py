@@ -9,6 +9,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from flows.cli import completing
 from flows.cli.output import Format, Output, columns, emit
 from flows.cli.reach import call, segment
 from flows.cli.tree import tree
@@ -16,9 +17,9 @@ from flows.cli.waiting import Timeout, Wait, until_it_serves
 from registry.errors import SluiceError, Unreachable, UsageError
 from registry.settings import Settings
 
-Model = Annotated[str, Parameter(help="The MLflow registered model.")]
+Model = Annotated[str, Parameter(help="The MLflow registered model.", completer=completing.models)]
 Build = Annotated[str, Parameter(help="A version, an alias such as @champion, or latest.")]
-Variation = Annotated[str, Parameter(help="The slot of the model.")]
+Variation = Annotated[str, Parameter(help="The slot of the model.", completer=completing.variations)]
 
 
 def rollback(

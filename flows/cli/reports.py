@@ -8,11 +8,14 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from flows.cli import completing
 from flows.cli.output import Format, Output, columns, emit, say
 from flows.cli.reach import call, segment
 from flows.cli.tree import tree
 
-Id = Annotated[str, Parameter(help="A rollout's id, or a model's name for its latest rollout.")]
+Id = Annotated[
+    str, Parameter(help="A rollout's id, or a model's name for its latest rollout.", completer=completing.rollouts)
+]
 File = Annotated[Path | None, Parameter(help="Where the page is written; without it, to standard output.")]
 Html = Annotated[bool, Parameter(negative=(), help="One HTML page that needs nothing from outside.")]
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from flows.cli import completing
 from flows.cli.output import Format, Output, columns, emit, say
 from flows.cli.reach import call, segment
 from flows.cli.tree import head, tree
@@ -24,11 +25,13 @@ Watch = Annotated[
     bool, Parameter(name=["--watch", "-w"], negative=(), help="Stay until it ends or waits for a person.")
 ]
 Timeout = Annotated[float | None, Parameter(help="Seconds to watch at most; then exit code 5.")]
-Id = Annotated[str, Parameter(help="A rollout's id, or a model's name for its latest rollout.")]
+Id = Annotated[
+    str, Parameter(help="A rollout's id, or a model's name for its latest rollout.", completer=completing.rollouts)
+]
 
 
 def start(
-    model: Annotated[str, Parameter(help="The MLflow registered model.")],
+    model: Annotated[str, Parameter(help="The MLflow registered model.", completer=completing.models)],
     *,
     build: Annotated[str, Parameter(help="A version, an alias such as @candidate, or latest.")] = "latest",
     variation: Annotated[str, Parameter(help="The slot of the model.")] = "default",

@@ -7,10 +7,14 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from flows.cli import completing
 from flows.cli.output import Format, Output, columns, emit
 from flows.cli.reach import call, segment
 
-Id = Annotated[str, Parameter(help="A shadow's rollout id, or a model's name for its latest rollout.")]
+Id = Annotated[
+    str,
+    Parameter(help="A shadow's rollout id, or a model's name for its latest rollout.", completer=completing.rollouts),
+]
 
 
 def show(rollout: Id, *, output: Output = Format.TABLE) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from flows.cli import completing
 from flows.cli.output import Format, Output, columns, emit, say
 from flows.cli.reach import call, segment
 
@@ -35,7 +36,9 @@ def list_(*, output: Output = Format.TABLE) -> None:
     emit(found, output, table=columns(heads, rows) if rows else "no tokens but the admin's: sluice token give NAME")
 
 
-def revoke(name: Name, *, output: Output = Format.TABLE) -> None:
+def revoke(
+    name: Annotated[str, Parameter(help="Whose it is.", completer=completing.tokens)], *, output: Output = Format.TABLE
+) -> None:
     """Take a token back at once."""
     answer = call("DELETE", f"/api/v1/tokens/{segment(name)}")
     emit(answer, output, table=f"{name} has no token any more")

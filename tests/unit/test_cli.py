@@ -173,3 +173,14 @@ def test_a_dry_run_tells_what_would_happen_and_nothing_happens(tmp_path: Path, p
     assert ledger.position() == before
     seen, _, err = run(state, "--dry-run", "apply", "-f", str(plan))
     assert (seen["code"], "sluice diff" in err) == (2, True)
+
+
+def test_completion_offers_the_names_that_are_there_and_nothing_where_nothing_answers(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    given = Given(ledger=SqlLedger(f"sqlite:///{state / 'ledger.db'}"))
+    _, out, _ = run(state, "__complete", "rollout", "abort", "del")
+    assert given.name in out.split()
+    assert "delays" in out.split()
+    seen, out, err = run(tmp_path / "nothing", "__complete", "rollout", "abort", "del")
+    assert (seen["code"], "delays" in out, "Traceback" in err) == (0, False, False)

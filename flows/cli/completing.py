@@ -1,0 +1,43 @@
+"""Completion with the names that are there now: rollouts, models, audiences, variations, tokens.
+
+A completer must never disturb who types: where nothing answers, nothing is offered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cyclopts.completion import CompletionContext
+
+Completer = Callable[["CompletionContext"], list[str]]
+
+
+def _names(find: Callable[[], Iterable[str]]) -> Completer:
+    def complete(context: CompletionContext) -> list[str]:
+        try:
+            found = sorted(set(find()))
+        except Exception:  # noqa: BLE001  # whatever is wrong, a command will say it; a completion must not
+            return []
+        return [name for name in found if name.startswith(context.incomplete)]
+
+    return complete
+
+
+def _get(path: str, key: str) -> Any:
+    from flows.cli.reach import call
+
+    return call("GET", path)[key]
+
+
+def _rollouts() -> Iterable[str]:
+    for each in _get("/api/v1/rollouts", "rollouts"):
+        yield from (each["id"], each["model"])
+
+
+rollouts = _names(_rollouts)
+models = _names(lambda: [each["model"] for each in _get("/api/v1/variations", "variations")])
+variations = _names(lambda: [each["variation"] for each in _get("/api/v1/variations", "variations")])
+audiences = _names(lambda: [each["name"] for each in _get("/api/v1/audiences", "audiences")])
+tokens = _names(lambda: [each["name"] for each in _get("/api/v1/tokens", "tokens")])
