@@ -53,14 +53,17 @@ class Asking:
             return self.elapsed() < over and is_open()
 
         name = f"{rollout.id}.{int(rollout.requested_at.timestamp())}.{rollout.step}.{rollout.asked(rollout.step)}"
+        ended = 0
         for attempt in range(check.attempts):
             try:
                 if check.deployment is not None:
-                    return self._run(check.deployment, f"{name}.{attempt}", rollout, is_wanted)
+                    return self._run(check.deployment, f"{name}.{ended}", rollout, is_wanted)
                 return self._post(str(check.url), name, rollout, is_wanted, check.timeout)
             except Refused as refused:
                 return "none", str(refused)
-            except (SluiceError, httpx.HTTPError) as error:
+            except SluiceError as error:
+                why, ended = str(error), ended + 1
+            except httpx.HTTPError as error:
                 why = str(error)
             if not is_wanted():
                 break

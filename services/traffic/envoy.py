@@ -154,9 +154,13 @@ class Envoy:
         return max(active, under_way) if may_get_more else active
 
     def dropped_copies(self, build: BuildRef) -> int:
-        """Copies for a shadow that were dropped because it is too slow, since Envoy started. Raises Unreachable."""
-        cluster = f"cluster.{mirror_name(build)}"
-        return sum(int(n) for n in self._admin.stats(f"^{re.escape(cluster)}.upstream_rq_pending_overflow$").values())
+        """Copies that never reached the shadow's listener since Envoy started. Raises Unreachable.
+
+        The shadow was too slow (overflow), or no connection to the listener came about in time (eject).
+        """
+        cluster = re.escape(f"cluster.{mirror_name(build)}")
+        lost = self._admin.stats(f"^{cluster}.upstream_rq_pending_(overflow|failure_eject)$")
+        return sum(int(n) for n in lost.values())
 
     def requests_under_way(self) -> int:
         """Requests that callers have sent at least the headers of. Raises Unreachable."""

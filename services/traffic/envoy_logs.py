@@ -11,20 +11,20 @@ _LONGEST = 1_000
 _ENTRY = re.compile(r"^\[\d{4}-\d\d-\d\d[^\n]*?\] ", re.MULTILINE)
 
 
-def rejection(log: Path, mark: int) -> str:
-    """What Envoy wrote into its log after position `mark` about a configuration it refused."""
+def rejection(log: Path, mark: int) -> str | None:
+    """What Envoy wrote into its log after position `mark` about a configuration it refused; None: nothing yet."""
     try:
         with log.open("rb") as file:
             file.seek(mark)
             text = file.read(64 * 1024).decode("utf-8", "replace")
     except OSError:
-        return "its log cannot be read."
+        return None
     entries = [entry.strip() for entry in _ENTRY.split(text) if entry.strip()]
     for entry in reversed(entries):
         found = _REASON.search(entry)
         if found:
             return (found.group(1) or found.group(2)).strip()
-    return " ".join(entries) or "its log gives no reason."
+    return None
 
 
 def refusal(output: str) -> str:

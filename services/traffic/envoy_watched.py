@@ -15,6 +15,7 @@ from services.traffic.envoy_files import keep, read_text
 from services.traffic.envoy_logs import rejection
 
 _POLL = 0.002
+_WRITTEN_WITHIN = 1.0
 _WARMING = "cluster_manager.warming_clusters"
 
 
@@ -61,13 +62,20 @@ class WatchedFile:
         keep(self.path, self.good)
         return True
 
+    def _why(self, mark: int) -> str:
+        """Envoy's reason; it counts a refusal before it writes it down, and later still into a log that begins anew."""
+        until = time.monotonic() + _WRITTEN_WITHIN
+        while (why := rejection(self._log, mark)) is None and time.monotonic() < until:
+            time.sleep(_POLL)
+        return why or "its log gives no reason."
+
     def _await(self, version: str, refused: int, mark: int) -> None:
         until = time.monotonic() + self._patience
         while not (state := self._state()).serves(version):
             if state.refusals > refused:
                 self._put_back()
                 raise RoutesRejected(
-                    f"Envoy refused {self.path.name}: {rejection(self._log, mark)} The former routes stay in force.",
+                    f"Envoy refused {self.path.name}: {self._why(mark)} The former routes stay in force.",
                     fix="this is a fault of Sluicegate or of a plan it accepted: report it with this message.",
                 )
             if time.monotonic() > until:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import threading
 import time
@@ -68,7 +69,7 @@ def console(folder: Path) -> Iterator[Console]:
             time.sleep(0.02)
         yield Console(url=f"http://127.0.0.1:{port}", ledger=ledger, tokens=Tokens(ledger, ADMIN))
     finally:
-        server.should_exit = True
+        server.handle_exit(signal.SIGTERM, None)
         thread.join(10)
         ledger.close()
 

@@ -144,11 +144,11 @@ def test_the_reason_of_a_refusal_is_found_after_the_mark(tmp_path: Path) -> None
     line = "[2026-11-22 13:26:33.046][10085][warning][config] [source/x.cc:1] {} rejected: {}\n"
     log.write_text(line.format("old", "an older reason"))
     mark = log.stat().st_size
-    assert "no reason" in rejection(log, mark)
+    assert rejection(log, mark) is None
     with log.open("a") as file:
         file.write(line.format("new", "unknown cluster 'x'"))
     assert rejection(log, mark) == "unknown cluster 'x'"
-    assert "cannot be read" in rejection(tmp_path / "none", 0)
+    assert rejection(tmp_path / "none", 0) is None
 
 
 def test_our_folders_are_closed_to_others(tmp_path: Path) -> None:
