@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import socket
 import threading
 import time
@@ -69,7 +68,7 @@ def console(folder: Path) -> Iterator[Console]:
             time.sleep(0.02)
         yield Console(url=f"http://127.0.0.1:{port}", ledger=ledger, tokens=Tokens(ledger, ADMIN))
     finally:
-        server.handle_exit(signal.SIGTERM, None)
+        server.should_exit = server.force_exit = True
         thread.join(10)
         ledger.close()
 
