@@ -22,6 +22,9 @@ _INHERITED = ("HOME", "PATH", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPD
 _INHERITED_IN_ANY_CASE = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 _INHERITED_PREFIXES = ("LC_", "SSL_CERT_", "REQUESTS_CA_", "AWS_", "AZURE_", "GOOGLE_APPLICATION_")
 
+PATIENCE = {"PREFECT_SERVER_DATABASE_TIMEOUT": "60", "PREFECT_SERVER_DATABASE_CONNECTION_TIMEOUT": "60"}
+"""Seconds: Prefect answers 503 where SQLite is busy for longer, and 5 or 10 are short on a small, loaded machine."""
+
 
 def base_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """What every program inherits: who and where the user is, how to reach the network, and no telemetry."""
@@ -93,6 +96,7 @@ def prefect(site: Site, keys: Keys, folder: StateFolder) -> Part:
         "PREFECT_UI_API_URL": site.prefect_api_url,
         "PREFECT_SERVER_API_AUTH_STRING": keys.prefect_auth,
         "PREFECT_API_AUTH_STRING": keys.prefect_auth,
+        **PATIENCE,
         "PREFECT_SERVER_UI_V2_ENABLED": "false",
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": site.prefect_api_url.removesuffix("/api"),

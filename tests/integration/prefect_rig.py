@@ -15,6 +15,8 @@ from typing import Any
 
 import httpx
 
+from services.host.stack import PATIENCE
+
 AUTH = "admin:a-password-for-tests"
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 100
@@ -43,7 +45,7 @@ class PrefectServer:
 
     def start(self) -> None:
         mine = {
-            "PREFECT_SERVER_API_AUTH_STRING": AUTH, "PREFECT_UI_API_URL": self.api,
+            **PATIENCE, "PREFECT_SERVER_API_AUTH_STRING": AUTH, "PREFECT_UI_API_URL": self.api,
             "PREFECT_SERVER_UI_V2_ENABLED": "false",
             "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{self.home}/prefect.db",
         }  # fmt: skip

@@ -175,7 +175,8 @@ def test_every_order_acts_on_the_ledger(acted: Acted) -> None:
 
 def test_a_refused_order_is_a_failed_run_that_says_why_and_what_else(acted: Acted) -> None:
     states = {name: run["state_type"] for name, run in acted.runs.items()}
-    assert {name for name, state in states.items() if state != "COMPLETED"} == {"too late"}
+    failed = {name: acted.runs[name]["state"]["message"] for name, state in states.items() if state != "COMPLETED"}
+    assert set(failed) == {"too late"}, failed
     assert states["too late"] == "FAILED"
     message = acted.runs["too late"]["state"]["message"]
     assert "Resumed is not possible" in message
