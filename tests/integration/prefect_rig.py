@@ -93,11 +93,16 @@ class PrefectServer:
     def python(self, *words: str, env: Mapping[str, str] | None = None, cwd: Path = ROOT) -> str:
         """Run Python as a client of this server."""
         done = subprocess.run(
-            [sys.executable, *words], env=os.environ | self.environment | dict(env or {}), cwd=cwd,
+            [sys.executable, *words], env=_without_leaks() | self.environment | dict(env or {}), cwd=cwd,
             capture_output=True, text=True, timeout=180, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
+
+
+def _without_leaks() -> dict[str, str]:
+    """The environment without what other tests of this process left there: mlflow.set_tracking_uri sets it for all."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "SLUICE_"))}
 
 
 @contextmanager
