@@ -156,11 +156,12 @@ class Envoy:
     def dropped_copies(self, build: BuildRef) -> int:
         """Copies that never reached the shadow's listener since Envoy started. Raises Unreachable.
 
-        The shadow was too slow (overflow), or no connection to the listener came about (eject) or not in time
+        The shadow was too slow (the overflows), or no connection to the listener came about (eject) or not in time
         (cancelled).
         """
         cluster = re.escape(f"cluster.{mirror_name(build)}")
-        lost = self._admin.stats(f"^{cluster}.upstream_rq_(pending_overflow|pending_failure_eject|cancelled)$")
+        kinds = "pending_overflow|active_overflow|pending_failure_eject|cancelled"
+        lost = self._admin.stats(f"^{cluster}.upstream_rq_({kinds})$")
         return sum(int(n) for n in lost.values())
 
     def requests_under_way(self) -> int:
