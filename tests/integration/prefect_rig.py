@@ -81,8 +81,8 @@ class PrefectServer:
         return user, password
 
     def client(self) -> httpx.Client:
-        """As the keeper has one."""
-        return httpx.Client(base_url=self.api, auth=self.auth, timeout=10.0, trust_env=False)
+        """As the keeper has one, with more patience: SQLite may be busy while other tests write."""
+        return httpx.Client(base_url=self.api, auth=self.auth, timeout=60.0, trust_env=False)
 
     def ask(self, method: str, path: str, body: object = None) -> Any:
         with self.client() as http:
