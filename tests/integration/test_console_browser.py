@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import gzip
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from registry.rollout import Ending, Phase, Rollout
 from services.console.acts import Role
@@ -20,19 +19,6 @@ pytestmark = pytest.mark.slow
 SIZES = {"phone": (375, 800), "tablet": (820, 1100), "desk": (1280, 900), "wall": (2560, 1440)}
 BUDGET = 400_000
 """Bytes of a page with everything it loads, compressed."""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    found = shutil.which("chromium") or shutil.which("chromium-browser")
-    if found is None:
-        pytest.skip("no chromium on this machine: apt-get install chromium")
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        try:
-            yield opened
-        finally:
-            opened.close()
 
 
 @pytest.fixture

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from playwright.sync_api import Browser
 
 from registry.report import report
 from registry.report_page import page
 from tests.acceptance.given import Given
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
-CHROMIUM = Path("/usr/bin/chromium")
 
 
 @pytest.fixture(scope="module")
@@ -24,20 +22,9 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api")
-    if not CHROMIUM.exists():
-        pytest.skip("needs Debian's chromium")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_both_themes_can_be_read_and_ask_for_nothing(chromium: Any, written: Path, theme: str) -> None:
-    context = chromium.new_context(color_scheme=theme)
+def test_both_themes_can_be_read_and_ask_for_nothing(browser: Browser, written: Path, theme: str) -> None:
+    context = browser.new_context(color_scheme=theme)
     tab = context.new_page()
     asked: list[str] = []
     said: list[str] = []
@@ -52,16 +39,16 @@ def test_both_themes_can_be_read_and_ask_for_nothing(chromium: Any, written: Pat
     context.close()
 
 
-def test_a_narrow_screen_does_not_scroll_sideways(chromium: Any, written: Path) -> None:
-    context = chromium.new_context(viewport={"width": 375, "height": 800})
+def test_a_narrow_screen_does_not_scroll_sideways(browser: Browser, written: Path) -> None:
+    context = browser.new_context(viewport={"width": 375, "height": 800})
     tab = context.new_page()
     tab.goto(written.as_uri())
     assert tab.evaluate("document.documentElement.scrollWidth") == 375
     context.close()
 
 
-def test_print_is_dark_on_white_with_every_table_open(chromium: Any, written: Path) -> None:
-    context = chromium.new_context(color_scheme="dark", viewport={"width": 794, "height": 1100})
+def test_print_is_dark_on_white_with_every_table_open(browser: Browser, written: Path) -> None:
+    context = browser.new_context(color_scheme="dark", viewport={"width": 794, "height": 1100})
     tab = context.new_page()
     tab.emulate_media(media="print", color_scheme="dark")
     tab.goto(written.as_uri())
