@@ -111,7 +111,15 @@ class ServiceFailed(SluiceError):
 
 
 class RoutesRejected(SluiceError):
-    """The data plane refused its configuration; the former one stays in force."""
+    """The data plane refused its configuration; what it refused stays as it was."""
+
+    def __init__(
+        self, message: str, *, fix: str | None = None, held: frozenset[str] = frozenset(), serving: str | None = None
+    ) -> None:
+        """`held`: the models that keep their former routes; none: all do. `serving`: the version in force."""
+        super().__init__(message, fix=fix)
+        self.held = held
+        self.serving = serving
 
 
 class TimedOut(SluiceError):

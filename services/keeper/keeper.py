@@ -29,6 +29,17 @@ LOOK_SECONDS = 1.0
 """The keeper looks at least this often, woken or not."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Routed:
+    """What came of a table that was asked for."""
+
+    asked: str
+    version: str
+    """The version that the data plane ought to report."""
+    held: frozenset[str] = frozenset()
+    """Models that keep their former routes, for theirs were refused."""
+
+
 @dataclass
 class Keeper:
     """One process per machine. Everything it remembers can be forgotten: the next look finds it again."""
@@ -42,7 +53,7 @@ class Keeper:
     catalog_look: Callable[[datetime], None]
     clock: Callable[[], datetime]
     poll_seconds: float = 5.0
-    _refused: str | None = field(default=None, init=False)
+    _refused: Routed | None = field(default=None, init=False)
     _polled: datetime | None = field(default=None, init=False)
 
     def run(self, bell: Doorbell, stop: Callable[[], bool]) -> None:
@@ -61,54 +72,69 @@ class Keeper:
         standing = standings(rollouts)
         wanted = needs(rollouts, standing)
         table = self.plane.compile(standing, self.services.endpoints())
-        self._route(table, rollouts, now)
-        in_force = self.plane.observe() == table.version
+        routed = self._route(table, rollouts, now)
+        in_force = self.plane.observe() == routed.version
         if in_force:
-            self._observe(table, standing, rollouts, now)
+            self._observe(routed, standing, rollouts, now)
         for rollout in rollouts:
             if not rollout.is_ended or not rollout.settled:
                 self._tend(rollout, now)
-        self._staff(wanted, rollouts, routed_builds(standing) if in_force else None, now)
+        self._staff(wanted, rollouts, routed_builds(standing) if in_force else None, routed.held, now)
         self._poll(now)
 
     def _staff(
-        self, wanted: tuple[Need, ...], rollouts: Sequence[Rollout], routed: frozenset[BuildRef] | None, now: datetime
+        self,
+        wanted: tuple[Need, ...],
+        rollouts: Sequence[Rollout],
+        routed: frozenset[BuildRef] | None,
+        held: frozenset[str],
+        now: datetime,
     ) -> None:
-        """Start and stop services. A supervisor that is away keeps nobody from judging and routing."""
+        """Start and stop services. A supervisor that is away keeps nobody from judging and routing.
+
+        Nothing is stopped of models whose former routes are `held`: these may lead to it.
+        """
         try:
             self.fleet.start(wanted, rollouts, now)
             if routed is not None:
-                self.fleet.stop(wanted, routed, now)
+                staying = {build for build in self.services.running() if build.model in held} if held else set()
+                self.fleet.stop(wanted, routed | staying, now)
         except SluiceError as error:
             log.warning("services cannot be started or stopped now", why=str(error))
 
-    def _route(self, table: Table, rollouts: Sequence[Rollout], now: datetime) -> None:
-        """Put the table in force. A refused one is not tried again; the rollouts that asked for it pause."""
-        if table.version == self._refused:
-            return
+    def _route(self, table: Table, rollouts: Sequence[Rollout], now: datetime) -> Routed:
+        """Put the table in force; what then is. A refused one is not tried again; who asked for it pauses."""
+        if self._refused is not None and self._refused.asked == table.version:
+            return self._refused
         try:
             self.plane.apply(table)
             self._accepted(now)
         except (Unreachable, TimedOut) as error:
             log.warning("the data plane does not answer; it serves what it was told last", why=str(error))
         except RoutesRejected as error:
-            self._refused = table.version
+            self._refused = Routed(asked=table.version, version=error.serving or table.version, held=error.held)
             note_refusal(self.ledger, str(error), now)
             log.error("routes refused", version=table.version, why=str(error))
             for rollout in rollouts:
-                if rollout.phase is Phase.RUNNING and rollout.observed_epoch != rollout.epoch:
+                concerned = not error.held or rollout.candidate.model in error.held
+                if concerned and rollout.phase is Phase.RUNNING and rollout.observed_epoch != rollout.epoch:
                     self._append(rollout, Paused(actor="keeper", reason=f"the data plane refused: {error}"), now)
+            return self._refused
+        return Routed(asked=table.version, version=table.version)
 
     def _accepted(self, now: datetime) -> None:
         if self._refused is not None or refusal(self.ledger):
             self._refused = None
             note_refusal(self.ledger, None, now)
 
-    def _observe(self, table: Table, standing: Sequence[Standing], rollouts: Sequence[Rollout], now: datetime) -> None:
+    def _observe(
+        self, routed: Routed, standing: Sequence[Standing], rollouts: Sequence[Rollout], now: datetime
+    ) -> None:
         missing = unserved(standing, self.services.endpoints())
         for rollout in rollouts:
-            if rollout.epoch != rollout.observed_epoch and rollout.id not in missing:
-                self._append(rollout, Observed(epoch=rollout.epoch, version=table.version), now)
+            is_served = rollout.id not in missing and rollout.candidate.model not in routed.held
+            if rollout.epoch != rollout.observed_epoch and is_served:
+                self._append(rollout, Observed(epoch=rollout.epoch, version=routed.version), now)
 
     def _tend(self, rollout: Rollout, now: datetime) -> None:
         """Judge what has exposure, end what has baked, and see to a driver where one has something to do."""

@@ -14,8 +14,9 @@ class DataPlane(Protocol):
     Promises, each tested on every adapter by tests/contract/test_data_plane.py:
 
     - When `apply` returned, new requests are routed by the table; no request fails because of the change.
-    - A table that is refused raises RoutesRejected with the reason, and the former one stays in force, also after a
-      restart of the data plane.
+    - A table that is refused raises RoutesRejected with the reason. Models that are refused on their own account keep
+      their former routes while all others get theirs (`held` and `serving` tell); else the former table stays in
+      force as a whole. Both hold also after a restart of the data plane.
     - Applying the table that is in force again changes nothing; it only clears away what no request uses any more.
     - `observe` tells what the data plane itself reports, not what was asked for.
     - A unit's arm is the one that `services.traffic.table.assign` computes.

@@ -5,30 +5,32 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
 from registry.build import BuildRef
-from registry.errors import Unreachable
+from registry.errors import RoutesRejected, Unreachable
 from services import durable
 from services.traffic.envoy_admin import Admin
 from services.traffic.envoy_bootstrap import Places, bootstrap
 from services.traffic.envoy_clusters import Resource, clusters, discovery
 from services.traffic.envoy_figures import figures
 from services.traffic.envoy_files import canonical, digest, own_folder, read_resources, read_text, socket_path
+from services.traffic.envoy_holding import faults, kept
 from services.traffic.envoy_leaving import Leaving
 from services.traffic.envoy_limits import Limits
 from services.traffic.envoy_logs import next_rotated
 from services.traffic.envoy_names import BOOTSTRAP_FILE, LIVE, ROUTES, SHADOW, cluster_name, members, mirror_name
 from services.traffic.envoy_routes import route_configuration
-from services.traffic.envoy_validation import Validation, whole
+from services.traffic.envoy_validation import Validation, shape, whole
 from services.traffic.envoy_watched import State, WatchedFile
 from services.traffic.table import RouteTable
 
 _CLUSTER = "envoy.config.cluster.v3.Cluster"
 _ROUTES = "envoy.config.route.v3.RouteConfiguration"
+_FIX = "this is a fault of Sluicegate or of a document it accepted: report it with this message."
 
 
 def find_binary() -> Path:
@@ -113,7 +115,8 @@ class Envoy:
     def apply(self, table: RouteTable) -> None:
         """Bring a table into force: clusters, routes, and in a later call the removal of what is left over.
 
-        A shape of routes that was never asked for is shown to an Envoy that serves nobody first.
+        A shape of routes that was never asked for is shown to an Envoy that serves nobody first. Models whose routes
+        it refuses keep those that they have; all others get theirs, and RoutesRejected tells of both.
         """
         wanted = clusters(table, self.limits, self.places.shadow_socket)
         before = self._states()
@@ -121,16 +124,10 @@ class Envoy:
             self._leaving.note(wanted)
             self._clear_away(wanted)
             return
-        self._validation.check(table, lambda: self._whole(wanted, table))
-        both = {**read_resources(self.places.clusters), **wanted}
-        reached = self._clusters.push(self._cluster_file(both), digest(both), before and before[0])
-        reached &= self._routes.push(self._route_file(table), table.version, before and before[1])
-        self._leaving.note(wanted)
-        if not reached:
-            raise Unreachable(
-                "Envoy does not answer; the routes stand in its files and come into force when it starts.",
-                fix="see why it does not run: sluice status.",
-            )
+        why = self._refusal(table)
+        if why is not None:
+            raise self._isolated(table, why, before)
+        self._publish(wanted, self._route_file(table), table.version, before)
 
     def observe(self) -> str | None:
         """The version that Envoy's statistics report for its routes."""
@@ -202,6 +199,45 @@ class Envoy:
             time.sleep(0.05)
         return True
 
+    def _publish(
+        self, wanted: Mapping[str, Resource], routes: str, version: str, before: tuple[State, State] | None
+    ) -> None:
+        """Clusters, then the routes that lead to them. Raises Unreachable when both only stand on disk."""
+        both = {**read_resources(self.places.clusters), **wanted}
+        reached = self._clusters.push(self._cluster_file(both), digest(both), before and before[0])
+        reached &= self._routes.push(routes, version, before and before[1])
+        self._leaving.note(wanted)
+        if not reached:
+            raise Unreachable(
+                "Envoy does not answer; the routes stand in its files and come into force when it starts.",
+                fix="see why it does not run: sluice status.",
+            )
+
+    def _isolated(self, table: RouteTable, why: str, before: tuple[State, State] | None) -> RoutesRejected:
+        """Publish what Envoy takes of a table that it would refuse, if that can be told apart; what it does not."""
+        found = faults(table, self._refusal)
+        rest = table.only({route.model for route in table.models} - found.keys())
+        stays = kept(found, self.places.routes, self.places.clusters)
+        wanted = {**stays.clusters, **clusters(rest, self.limits, self.places.shadow_socket)}
+        configuration = route_configuration(rest, stays.routes)
+        if not found or not rest.models or self._why_refused(f"{shape(rest)} {stays}", wanted, configuration):
+            reason = f"Envoy would refuse the routes: {why} The former ones stay in force."
+            return RoutesRejected(reason, fix=_FIX, held=frozenset(found))
+        version = digest(configuration)
+        self._publish(wanted, canonical(discovery({ROUTES: configuration}, version, _ROUTES)), version, before)
+        told = " ".join(f"{model}: {why}" for model, why in sorted(found.items()))
+        return RoutesRejected(
+            f"Envoy would refuse routes. {told} The former ones of {', '.join(sorted(found))} stay in force.",
+            fix=_FIX,
+            held=frozenset(found),
+            serving=version,
+        )
+
+    def _refusal(self, table: RouteTable) -> str | None:
+        """Why Envoy would refuse the table."""
+        wanted = clusters(table, self.limits, self.places.shadow_socket)
+        return self._why_refused(shape(table), wanted, route_configuration(table))
+
     def _stands(self, table: RouteTable) -> bool:
         """Whether the file of routes is this table's; a file that was compared is not rendered again."""
         if not self.places.routes.exists():
@@ -224,8 +260,8 @@ class Envoy:
     def _find_binary(self) -> Path:
         return self._binary or find_binary()
 
-    def _whole(self, wanted: dict[str, Resource], table: RouteTable) -> Resource:
-        return whole(bootstrap(self.places, self.limits), wanted, route_configuration(table))
+    def _why_refused(self, key: str, wanted: Mapping[str, Resource], routes: Resource) -> str | None:
+        return self._validation.reason(key, lambda: whole(bootstrap(self.places, self.limits), wanted, routes))
 
     def _cluster_file(self, resources: dict[str, Resource]) -> str:
         return canonical(discovery(resources, digest(resources), _CLUSTER))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from urllib.parse import quote
 
-from registry.build import BuildRef
+from registry.build import BuildRef, slug
 from registry.metric import Arm
 from services.traffic.envoy_clusters import Resource
 from services.traffic.envoy_limits import seconds
@@ -19,17 +19,18 @@ PAGES = ("schema.json", "docs.json", "readyz")
 def about_routes(model: ModelRoute, host_is: Resource) -> list[Resource]:
     """`GET /{model}`, and `/{model}/<page>` or `<model>.…/<page>` from the stable build of the fallback variation."""
     path = f"/{quote(model.model, safe='')}"
-    found = [_route(path, [], {"direct_response": _document(model)})]
+    name = f"{slug(model.model)}/about"
+    found = [_route(name, path, [], {"direct_response": _document(model)})]
     for page in PAGES:
         action = {"cluster": _stable(model), "prefix_rewrite": f"/{page}", "timeout": seconds(model.timeout)}
-        found.append(_route(f"{path}/{page}", [], {"route": action}))
-        found.append(_route(f"/{page}", [host_is], {"route": action}))
+        found.append(_route(name, f"{path}/{page}", [], {"route": action}))
+        found.append(_route(name, f"/{page}", [host_is], {"route": action}))
     return found
 
 
-def _route(path: str, headers: list[Resource], leads: Resource) -> Resource:
+def _route(name: str, path: str, headers: list[Resource], leads: Resource) -> Resource:
     get: Resource = {"name": ":method", "string_match": {"exact": "GET"}}
-    return {"match": {"path": path, "headers": [get, *headers]}, **leads}
+    return {"name": name, "match": {"path": path, "headers": [get, *headers]}, **leads}
 
 
 def _document(model: ModelRoute) -> Resource:

@@ -38,9 +38,12 @@ _SAFE_RETRIES = "connect-failure,refused-stream,reset-before-request"
 _FALLBACK_ON = "5xx,reset"
 
 
-def route_configuration(table: RouteTable) -> Resource:
-    """Every model's routes, by path `/{model}/predict` and by host name `<model>.…`, then 404."""
-    routes = [route for model in table.models for route in _model_routes(model)]
+def route_configuration(table: RouteTable, kept: Sequence[Resource] = ()) -> Resource:
+    """Every model's routes, by path `/{model}/predict` and by host name `<model>.…`, then 404.
+
+    `kept` are routes of further models, as they stand. A route's name begins with its model's slug and a stroke.
+    """
+    routes = [*(route for model in table.models for route in _model_routes(model)), *kept]
     return {
         "name": ROUTES,
         "validate_clusters": True,

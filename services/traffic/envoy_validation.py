@@ -7,7 +7,6 @@ import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from registry.errors import RoutesRejected
 from services import durable
 from services.traffic.envoy_clusters import Resource
 from services.traffic.envoy_files import canonical
@@ -16,34 +15,29 @@ from services.traffic.table import AudienceRoute, RouteTable
 
 _PATIENCE = 10.0
 _REMEMBERED = 1_000
-_FIX = "this is a fault of Sluicegate or of a document it accepted: report it with this message."
 
 
 class Validation:
-    """Asks once for each shape of a configuration; weights and what is logged of a rollout make no shape."""
+    """Asks once for each shape of a configuration."""
 
     def __init__(self, binary: Callable[[], Path], folder: Path) -> None:
         self._binary = binary
         self._path = folder / "validated.json"
-        self._good: dict[str, None] = {}
+        self._reasons: dict[str, str | None] = {}
 
-    def check(self, table: RouteTable, whole: Callable[[], Resource]) -> None:
-        """Raises RoutesRejected with Envoy's reason. An Envoy that cannot be asked in time refuses nothing.
+    def reason(self, shape: str, whole: Callable[[], Resource]) -> str | None:
+        """Why Envoy would refuse a configuration of this shape; None: it would not, or cannot be asked in time.
 
-        `whole` renders the table's configuration, when it must be asked for.
+        `whole` renders the configuration, when it must be asked for.
         """
-        found = shape(table)
-        if found in self._good:
-            return
-        durable.replace(self._path, canonical(whole()))
-        reason = self._reason()
-        if reason is not None:
-            raise RoutesRejected(f"Envoy would refuse the routes: {reason} The former ones stay in force.", fix=_FIX)
-        self._good[found] = None
-        if len(self._good) > _REMEMBERED:
-            del self._good[next(iter(self._good))]
+        if shape not in self._reasons:
+            durable.replace(self._path, canonical(whole()))
+            self._reasons[shape] = self._ask()
+            if len(self._reasons) > _REMEMBERED:
+                del self._reasons[next(iter(self._reasons))]
+        return self._reasons[shape]
 
-    def _reason(self) -> str | None:
+    def _ask(self) -> str | None:
         command = [str(self._binary()), "--mode", "validate", "-c", str(self._path), "--log-level", "error"]
         environment = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "TMPDIR")}
         try:
@@ -66,7 +60,10 @@ def whole(bootstrap: Resource, clusters: Mapping[str, Resource], routes: Resourc
 
 
 def shape(table: RouteTable) -> str:
-    """The table without what changes from one weight to the next: sizes, shares, marks, and how the runs lie."""
+    """The table without what changes from one weight to the next: sizes, shares, marks, and how the runs lie.
+
+    Nothing of these can make Envoy refuse it.
+    """
     models = [
         (model.model, model.unit, model.timeout, [_audience(each) for each in model.audiences])
         for model in table.models

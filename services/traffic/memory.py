@@ -23,12 +23,18 @@ class MemoryDataPlane:
         self._active: Counter[BuildRef] = Counter()
 
     def apply(self, table: RouteTable) -> None:
-        """Bring a table into force."""
-        _refuse(table)
-        self._stored = table
+        """Bring a table into force, but for the models that it refuses."""
+        refused = _refused(table)
+        held = frozenset(refused)
+        rest = table.only({route.model for route in table.models} - held)
+        if refused and not rest.models:
+            raise RoutesRejected(" ".join(refused.values()), held=held)
+        self._stored = _joined(rest, self._stored.only(held)) if refused else table
         if self._serving is None:
             raise Unreachable("the data plane is stopped; the routes come into force when it starts.")
-        self._serving = table
+        self._serving = self._stored
+        if refused:
+            raise RoutesRejected(" ".join(refused.values()), held=held, serving=self._stored.version)
 
     def observe(self) -> str | None:
         """The version in force; None while stopped."""
@@ -64,13 +70,24 @@ class MemoryDataPlane:
             self._active[assignment.build] -= 1
 
 
-def _refuse(table: RouteTable) -> None:
+def _refused(table: RouteTable) -> dict[str, str]:
+    """Why each model that is refused is."""
+    found: dict[str, str] = {}
     for route in table.models:
         for audience in route.audiences:
             if sum(part.size for part in audience.slices) != SLOTS:
-                raise RoutesRejected(f"{route.model}/{audience.name}: its slices are not {SLOTS} slots.")
+                found[route.model] = f"{route.model}/{audience.name}: its slices are not {SLOTS} slots."
     for endpoint in table.endpoints:
         try:
             ipaddress.ip_address(endpoint.host)
-        except ValueError as error:
-            raise RoutesRejected(f"{endpoint.build}: malformed IP address: {endpoint.host}.") from error
+        except ValueError:
+            found[endpoint.build.model] = f"{endpoint.build}: malformed IP address: {endpoint.host}."
+    return found
+
+
+def _joined(one: RouteTable, other: RouteTable) -> RouteTable:
+    return RouteTable(
+        models=one.models + other.models,
+        endpoints=one.endpoints + other.endpoints,
+        missing=one.missing + other.missing,
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -117,6 +117,14 @@ class RouteTable:
             if route.model == name:
                 return route
         raise NotFound(f"no route leads to model {name!r}.", fix="deploy a build of it first: sluice deploy.")
+
+    def only(self, models: Collection[str]) -> RouteTable:
+        """The table of some of the models."""
+        return RouteTable(
+            models=tuple(route for route in self.models if route.model in models),
+            endpoints=tuple(endpoint for endpoint in self.endpoints if endpoint.build.model in models),
+            missing=tuple(build for build in self.missing if build.model in models),
+        )
 
     def endpoint(self, build: BuildRef) -> Endpoint | None:
         """Where a build answers, if it does."""

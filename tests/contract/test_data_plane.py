@@ -28,7 +28,7 @@ class Subject(Protocol):
     plane: DataPlane
     endpoints: dict
 
-    def served(self, unit: str) -> str: ...
+    def served(self, unit: str, model: str = "delays") -> str: ...
     def stop(self) -> None: ...
     def start(self) -> None: ...
     def holding(self, unit: str) -> contextlib.AbstractContextManager[None]: ...
@@ -39,8 +39,8 @@ class MemorySubject:
     plane: MemoryDataPlane
     endpoints: dict
 
-    def served(self, unit: str) -> str:
-        return self.plane.route("delays", unit).build.version
+    def served(self, unit: str, model: str = "delays") -> str:
+        return self.plane.route(model, unit).build.version
 
     def stop(self) -> None:
         self.plane.stop()
@@ -60,11 +60,11 @@ class EnvoySubject:
         self.plane, self.client = running.plane, running.client()
         self.endpoints = {service.endpoint.build: service.endpoint for service in services.values()}
 
-    def _post(self, unit: str) -> httpx.Response:
-        return self.client.post("/delays/predict", json={}, headers={"x-user-id": unit})
+    def _post(self, unit: str, model: str = "delays") -> httpx.Response:
+        return self.client.post(f"/{model}/predict", json={}, headers={"x-user-id": unit})
 
-    def served(self, unit: str) -> str:
-        answer = self._post(unit)
+    def served(self, unit: str, model: str = "delays") -> str:
+        answer = self._post(unit, model)
         assert answer.status_code == 200, answer.text
         return answer.headers["x-sluice-build"]
 
@@ -106,8 +106,8 @@ def subject(request: pytest.FixtureRequest, tmp_path) -> Iterator[Subject]:
                 yield subject
 
 
-def by_hand(table: RouteTable) -> Callable[[str], str]:
-    route = table.model("delays")
+def by_hand(table: RouteTable, model: str = "delays") -> Callable[[str], str]:
+    route = table.model(model)
     return lambda unit: assign(route, route.audiences[-1], unit, random.Random(1).randrange).build.version
 
 
@@ -140,6 +140,43 @@ def test_a_refused_table_leaves_the_former_in_force_also_after_a_restart(subject
         assert [subject.served(unit) for unit in UNITS[:20]] == [by_hand(good)(unit) for unit in UNITS[:20]]
         subject.stop()
         subject.start()
+
+
+def test_a_refused_model_keeps_its_routes_and_holds_up_nobody_else(subject: Subject) -> None:
+    """Three models: one changes well, one is refused, one goes away; then the refused one is put right."""
+    endpoints = dict(subject.endpoints)
+    for other in ("fraud", "churn"):
+        for ref, endpoint in subject.endpoints.items():
+            there = build(ref.version, other)
+            endpoints[there] = dataclasses.replace(endpoint, build=there)
+
+    def table(delays: int, fraud: int, *more: str, wrong: bool = False) -> RouteTable:
+        bad = {build("2", "fraud"): dataclasses.replace(endpoints[build("2", "fraud")], host="not-an-address")}
+        wanted = {"delays": delays, "fraud": fraud} | dict.fromkeys(more, 3000)
+        states = [standing(model=model, weight=weight, epoch=weight) for model, weight in wanted.items()]
+        return routes(states, {**endpoints, **(bad if wrong else {})})
+
+    def split(of: RouteTable, model: str) -> bool:
+        return [subject.served(unit, model) for unit in UNITS[:20]] == [by_hand(of, model)(unit) for unit in UNITS[:20]]
+
+    good, refused = table(3000, 3000, "churn"), table(6000, 7000, wrong=True)
+    subject.plane.apply(good)
+    for _ in range(2):
+        with pytest.raises(RoutesRejected, match="malformed IP address: not-an-address") as raised:
+            subject.plane.apply(refused)
+        assert raised.value.held == {"fraud"}
+        assert subject.plane.observe() == raised.value.serving != refused.version
+        assert split(refused, "delays")
+        assert split(good, "fraud")
+        subject.stop()
+        subject.start()
+    with pytest.raises(RoutesRejected):
+        subject.plane.apply(table(0, 7000, wrong=True))
+    assert {subject.served(unit) for unit in UNITS[:20]} == {"1"}, "another model's abort is served"
+    righted = table(0, 7000)
+    subject.plane.apply(righted)
+    assert subject.plane.observe() == righted.version
+    assert split(righted, "fraud")
 
 
 def test_applying_the_same_table_again_changes_nothing(subject: Subject) -> None:

@@ -89,6 +89,7 @@ class Gateway:
     table: Routes | None = None
     history: list[Mapping[str, tuple[str, str | None, int]]] = field(default_factory=list)
     refuses: bool = False
+    refused_model: str | None = None
     flying: dict[BuildRef, int] = field(default_factory=dict)
     blind: bool = False
 
@@ -101,9 +102,15 @@ class Gateway:
     def apply(self, table: Routes) -> None:
         if self.refuses:
             raise RoutesRejected("bad cluster")
-        if self.table != table:
-            self.history.append(table.weights)
-        self.table = table
+        served, held = table, self.refused_model
+        if held is not None and self.table is not None:
+            weights = {**table.weights, held: self.table.weights[held]}
+            served = Routes(version=repr(weights), weights=weights)
+        if self.table != served:
+            self.history.append(served.weights)
+        self.table = served
+        if held is not None:
+            raise RoutesRejected(f"bad cluster of {held}", held=frozenset({held}), serving=served.version)
 
     def observe(self) -> str | None:
         return self.table.version if self.table and not self.blind else None
@@ -330,6 +337,41 @@ def test_refused_routes_leave_the_old_in_force_and_pause_the_rollout_with_the_re
     orders.abort(world.ledger, name, actor="ada", reason="it is refused", now=world.now)
     world.look()
     assert refusal(world.ledger) is None
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_refused_model_pauses_alone_while_another_aborts_and_keeps_every_service_it_may_use(restarts: bool) -> None:
+    world = World().serving()
+    other = PLAN.model_copy(update={"model": "n"})
+    first = orders.deploy(world.ledger, plan=other, version="1", request=WHO, now=world.now).rollout
+    world.pack(first.id)
+    world.look(4)
+    fine, refused = world.ramping(), orders.start(world.ledger, plan=other, version="2", request=WHO, now=world.now)
+    world.pack(refused.rollout.id)
+    world.look(4)
+    world.gateway.refused_model = "n"
+    world.enter(refused.rollout.id, 0)
+    world.look(3)
+    if restarts:
+        world.restarted()
+    assert world.ledger.rollout(refused.rollout.id).phase is Phase.PAUSED
+    assert world.ledger.rollout(fine).phase is Phase.RUNNING
+    orders.abort(world.ledger, fine, actor="ada", reason="no", now=world.now)
+    world.look()
+    assert world.gateway.table.weights == {"m": ("1", None, 0), "n": ("1", None, 0)}
+    aborted, held = world.ledger.rollout(fine), world.ledger.rollout(refused.rollout.id)
+    assert aborted.observed_epoch == aborted.epoch
+    assert held.observed_epoch != held.epoch, "what is not served is not said to be"
+    assert "bad cluster of n" in (refusal(world.ledger) or "")
+    there = {ref for ref in world.town.up if ref.model == "n"}
+    orders.abort(world.ledger, held.id, actor="ada", reason="it is refused", now=world.now)
+    world.look(8)
+    assert {ref for ref in world.town.up if ref.model == "n"} == there, "the former routes may lead there"
+    world.gateway.refused_model = None
+    world.ramping()
+    world.look(8)
+    assert refusal(world.ledger) is None
+    assert {ref for ref in world.town.up if ref.model == "n"} < there
 
 
 @pytest.mark.parametrize("looks_before_the_kill", range(6))
