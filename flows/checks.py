@@ -20,7 +20,8 @@ from registry.facts import Checked
 from registry.plan import Check
 from registry.rollout import Rollout
 from services.outbox.address import Address
-from services.outbox.signed import post, refuse_inner, signing_key
+from services.outbox.pinned import public_addresses
+from services.outbox.signed import post, signing_key
 
 POLL_SECONDS = 2.0
 LONGEST_REASON = 500
@@ -73,11 +74,12 @@ class Asking:
     def _post(
         self, url: str, name: str, rollout: Rollout, is_wanted: Callable[[], bool], timeout: float
     ) -> tuple[Said, str]:
-        refuse_inner(url, self.allowed)
+        only = public_addresses(url, self.allowed)
         body = json.dumps({"type": "sluice.check", "data": question(rollout)})
         address = Address(url=url, key=signing_key(self.key()))
         while is_wanted():
-            answer = post(address, name=name, body=body, now=self.clock(), seconds=min(timeout, LONGEST_CALL))
+            seconds = min(timeout, LONGEST_CALL)
+            answer = post(address, name=name, body=body, now=self.clock(), seconds=seconds, only=only)
             if answer.status_code != httpx.codes.ACCEPTED:
                 return _heard(answer)
             self.sleep(POLL_SECONDS)

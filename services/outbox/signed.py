@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import base64
-import ipaddress
-import socket
-from collections.abc import Collection
+from collections.abc import Sequence
 from datetime import datetime
-from urllib.parse import urlsplit
 
 import httpx
 
-from registry.errors import Refused, Unreachable
+from registry.errors import Unreachable
 from services.outbox.address import Address
+from services.outbox.pinned import Pinned
 
 LARGEST = 64 * 1024
 """Bytes of an answer that are read."""
 
 
-def post(address: Address, *, name: str, body: str, now: datetime, seconds: float) -> httpx.Response:
+def post(
+    address: Address, *, name: str, body: str, now: datetime, seconds: float, only: Sequence[str] = ()
+) -> httpx.Response:
     """POST JSON with its signature. The same `name` again means the same message; redirects are not followed.
 
-    Raises Unreachable where nobody answers, without telling the address, which may be a secret.
+    `only`: the IP addresses to connect to; none: those that the host's name stands for. Raises
+    Unreachable where nobody answers, without telling the address, which may be a secret.
     """
     from standardwebhooks import Webhook
 
@@ -32,7 +33,10 @@ def post(address: Address, *, name: str, body: str, now: datetime, seconds: floa
         "webhook-signature": Webhook(address.key).sign(msg_id=name, timestamp=now, data=body),
     }
     try:
-        with httpx.stream("POST", address.url, content=body, headers=headers, timeout=seconds) as answer:
+        with (
+            httpx.Client(transport=Pinned(only) if only else None, timeout=seconds) as http,
+            http.stream("POST", address.url, content=body, headers=headers) as answer,
+        ):
             return httpx.Response(answer.status_code, content=_up_to(answer, LARGEST))
     except httpx.HTTPError as error:
         raise Unreachable(f"the webhook does not answer ({type(error).__name__}).") from None
@@ -41,23 +45,6 @@ def post(address: Address, *, name: str, body: str, now: datetime, seconds: floa
 def signing_key(secret: str) -> str:
     """A secret in the form that Standard Webhooks takes: base64 after whsec_."""
     return f"whsec_{base64.b64encode(secret.encode()).decode()}"
-
-
-def refuse_inner(url: str, allowed: Collection[str]) -> None:
-    """Refuse an address inside our own network, or one without TLS, unless its host is allowed by name.
-
-    What a document names must not become a way to our own servers. Raises Refused, and Unreachable for an unknown host.
-    """
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    if host in allowed:
-        return
-    try:
-        found = {entry[4][0] for entry in socket.getaddrinfo(host, parts.port or 443, type=socket.SOCK_STREAM)}
-    except OSError:
-        raise Unreachable(f"the host {host} is not known.") from None
-    if parts.scheme != "https" or not all(ipaddress.ip_address(str(each)).is_global for each in found):
-        raise Refused(f"{host} is not a public https server.", fix=f"allow it by name: SLUICE_CHECK_HOSTS={host}")
 
 
 def _up_to(answer: httpx.Response, most: int) -> bytes:

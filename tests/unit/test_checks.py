@@ -20,7 +20,8 @@ from registry.ledger.memory import MemoryLedger
 from registry.orders import Request
 from registry.plan import Check, Plan
 from registry.rollout import Rollout
-from services.outbox.signed import refuse_inner, signing_key
+from services.outbox.pinned import public_addresses
+from services.outbox.signed import signing_key
 
 SECRET = "a secret of ours"
 WHO = Request(actor="ada", cause="cli")
@@ -166,7 +167,7 @@ def test_a_host_inside_is_asked_only_when_it_is_allowed_by_name(judge: Judge) ->
 )
 def test_inner_addresses_are_refused_whatever_they_are_called(url: str) -> None:
     with pytest.raises(Refused, match="not a public https server"):
-        refuse_inner(url, ())
+        public_addresses(url, ())
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,68 @@
+"""Pinned: which addresses a name may stand for, and a transport that connects to these and no other.
+
+Between a check of a name and the connection the name may be pointed at another machine (DNS rebinding). So it is looked
+up once, and the connection goes to what was checked.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Collection, Sequence
+from urllib.parse import urlsplit
+
+import httpx
+
+from registry.errors import Refused, Unreachable
+
+
+def public_addresses(url: str, allowed: Collection[str]) -> tuple[str, ...]:
+    """The IP addresses to which a connection may go; none for a host that is allowed by name: whatever it stands for.
+
+    What a document names must not become a way to our own servers. Raises Refused for an address inside our own network
+    or one without TLS, and Unreachable for an unknown host.
+    """
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if host in allowed:
+        return ()
+    try:
+        found = [str(entry[4][0]) for entry in socket.getaddrinfo(host, parts.port or 443, type=socket.SOCK_STREAM)]
+    except OSError:
+        raise Unreachable(f"the host {host} is not known.") from None
+    if parts.scheme != "https" or not all(ipaddress.ip_address(each).is_global for each in found):
+        raise Refused(f"{host} is not a public https server.", fix=f"allow it by name: SLUICE_CHECK_HOSTS={host}")
+    return tuple(dict.fromkeys(found))
+
+
+class Pinned(httpx.BaseTransport):
+    """Connects to these addresses, the first that takes it; what is asked and whose certificate counts stay the name's.
+
+    A proxy is not used: it would look the name up anew.
+    """
+
+    def __init__(self, addresses: Sequence[str]) -> None:
+        self._addresses = tuple(addresses)
+        self._inner = httpx.HTTPTransport()
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        for address in self._addresses[:-1]:
+            try:
+                return self._inner.handle_request(_to(address, request))
+            except (httpx.ConnectError, httpx.ConnectTimeout):
+                continue
+        return self._inner.handle_request(_to(self._addresses[-1], request))
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+def _to(address: str, request: httpx.Request) -> httpx.Request:
+    """The same request, which keeps its Host, to an address."""
+    return httpx.Request(
+        request.method,
+        request.url.copy_with(host=address),
+        headers=request.headers,
+        stream=request.stream,
+        extensions={**request.extensions, "sni_hostname": request.url.host},
+    )
