@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 import structlog
@@ -17,6 +17,10 @@ from registry.plan import OnWithdrawn, Plan, Trigger
 from registry.rollout import Phase, Rollout
 
 log = structlog.get_logger("doors")
+
+LET_GO = timedelta(seconds=5)
+"""How long a trigger must point elsewhere to be believed: an alias that is moved by taking it away and setting it again
+has not changed, and a webhook tells of the moment in between."""
 
 
 class Catalog(Protocol):
@@ -86,7 +90,12 @@ def _take_back(ledger: Ledger, rollout: Rollout, builds: Sequence[Build], now: d
     """Do, once, what the plan says of a version that was taken back in the catalog."""
     found = withdrawal(rollout, builds, ledger.rollouts(model=rollout.requested.model))
     key = f"withdrawn:{rollout.id}"
-    if found is None or ledger.recall(key) == {"found": found.value}:
+    if found is Withdrawal.LEFT and not _has_let_go(ledger, key, now):
+        return
+    if found is None:
+        _forget_let_go(ledger, key)
+        return
+    if ledger.recall(key) == {"found": found.value}:
         return
     try:
         _follow(ledger, rollout, found, now)
@@ -94,6 +103,22 @@ def _take_back(ledger: Ledger, rollout: Rollout, builds: Sequence[Build], now: d
         log.info("will look again", rollout=rollout.id, why=str(error))
         return
     ledger.remember(key, {"found": found.value})
+
+
+def _has_let_go(ledger: Ledger, key: str, now: datetime) -> bool:
+    """Whether the trigger has pointed elsewhere for long enough, or that was followed already."""
+    known = ledger.recall(key)
+    if not known:
+        ledger.remember(key, {"since": now.isoformat()})
+        return False
+    since = known.get("since")
+    return not isinstance(since, str) or now - datetime.fromisoformat(since) >= LET_GO
+
+
+def _forget_let_go(ledger: Ledger, key: str) -> None:
+    """The trigger points at the version again, before anything followed."""
+    if "since" in (ledger.recall(key) or {}):
+        ledger.remember(key, {})
 
 
 def _follow(ledger: Ledger, rollout: Rollout, found: Withdrawal, now: datetime) -> None:

@@ -17,7 +17,7 @@ from registry.ledger.memory import MemoryLedger
 from registry.orders import Request
 from registry.plan import Plan, Trigger
 from registry.rollout import Ending, Phase
-from services.keeper.doors import look_at_catalog
+from services.keeper.doors import LET_GO, look_at_catalog
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -200,11 +200,25 @@ def test_what_follows_when_the_alias_is_taken_away_is_in_the_plan(policy: str, e
     (name,) = look_at_catalog(ledger, shelf, NOW)
     shelf.found = (build("1", aliases=frozenset({"candidate"})), build("2"))
     look_at_catalog(ledger, shelf, LATER)
+    assert ledger.rollout(name).phase is Phase.LAUNCHING, "it might be set again at once"
+    look_at_catalog(ledger, shelf, LATER + LET_GO)
     assert ledger.rollout(name).phase is expected
     if policy == "pause":
-        orders.resume(ledger, name, actor="ada", reason="I want it", now=LATER)
-        look_at_catalog(ledger, shelf, LATER)
+        orders.resume(ledger, name, actor="ada", reason="I want it", now=LATER + LET_GO)
+        look_at_catalog(ledger, shelf, LATER + 3 * LET_GO)
         assert ledger.rollout(name).phase is Phase.LAUNCHING
+
+
+def test_an_alias_taken_away_and_given_back_at_once_changes_nothing() -> None:
+    ledger, shelf = watched(), Shelf(build("1"), CANDIDATE)
+    (name,) = look_at_catalog(ledger, shelf, NOW)
+    for at in (LATER, LATER + timedelta(hours=1)):
+        shelf.found = (build("1"), build("2"))
+        assert look_at_catalog(ledger, shelf, at) == ()
+        shelf.found = (build("1"), CANDIDATE)
+        assert look_at_catalog(ledger, shelf, at + timedelta(seconds=1)) == ()
+    assert [each.id for each in ledger.rollouts()][1:] == [name]
+    assert ledger.rollout(name).phase is Phase.LAUNCHING
 
 
 def test_a_rollout_ends_with_its_reason_when_its_version_is_deleted() -> None:
