@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
 from registry.build import Endpoint
 from registry.connections_record import all_connections
+from registry.experiment import splits
 from registry.layout import SLOTS
 from registry.ledger import Ledger
 from registry.metric import Arm
@@ -33,30 +34,36 @@ class Telemetry(Protocol):
         ...
 
 
-def overview(ledger: Ledger, telemetry: Telemetry, model: str | None) -> tuple[Served, ...]:
-    """Every build that answers somebody, by model, in the order in which audiences are asked."""
-    rollouts = ledger.rollouts(model=model)
-    table = _table(ledger, rollouts)
+def overview(ledger: Ledger, telemetry: Telemetry, models: Collection[str]) -> tuple[Served, ...]:
+    """Every build of these models that answers somebody, by model, in the order in which audiences are asked.
+
+    What the last minute saw is asked model by model: the work grows with the models that are shown.
+    """
+    by_model: dict[str, list[Rollout]] = {model: [] for model in models}
+    for rollout in ledger.rollouts():
+        if rollout.requested.model in by_model:
+            by_model[rollout.requested.model].append(rollout)
+    table = _table(ledger, [rollout for found in by_model.values() for rollout in found])
     return tuple(
-        row for route in table.models for row in _Model(route.model, rollouts, telemetry).rows(route.audiences)
+        row for route in table.models for row in _Model(route.model, by_model, telemetry).rows(route.audiences)
     )
 
 
-def _table(ledger: Ledger, rollouts: tuple[Rollout, ...]) -> RouteTable:
+def _table(ledger: Ledger, rollouts: Sequence[Rollout]) -> RouteTable:
     """The routes, as if every service ran that should."""
     there = standings(rollouts)
     endpoints = {b: Endpoint(build=b, host="", port=0) for standing in there for b in standing.needed}
-    return routes(there, endpoints, all_connections(ledger))
+    return routes(there, endpoints, all_connections(ledger), splits(rollouts, there))
 
 
 class _Model:
     """One model's rollouts and last minute."""
 
-    def __init__(self, model: str, rollouts: tuple[Rollout, ...], telemetry: Telemetry) -> None:
+    def __init__(self, model: str, rollouts: Mapping[str, list[Rollout]], telemetry: Telemetry) -> None:
         self._model = model
-        self._rollouts = [rollout for rollout in rollouts if rollout.requested.model == model]
+        self._rollouts = rollouts[model]
         self._recent = {(each.variation, each.build): each for each in telemetry.recent(model)}
-        self._shares = telemetry.shares(model)
+        self._shares = telemetry.shares(model) if self._recent else {}  # a build that had none has no shares either
 
     def rows(self, audiences: tuple[AudienceRoute, ...]) -> Iterator[Served]:
         for audience in audiences:
@@ -70,7 +77,7 @@ class _Model:
     def _row(self, audience: str, key: Key, asked: float) -> Served:
         variation, build, arm = key
         mine = [rollout for rollout in self._rollouts if rollout.requested.variation == variation]
-        held, recent = current(mine), self._recent.get((variation, build))
+        held, recent = _under_way(mine), self._recent.get((variation, build))
         is_tried = arm == Arm.CANDIDATE and held is not None
         return Served(
             model=self._model,
@@ -99,6 +106,11 @@ class _Model:
     def _seen(self, audience: str, key: Key) -> float | None:
         total = self._count(audience)
         return 100 * self._shares.get((audience, *key), 0) / total if total else None
+
+
+def _under_way(rollouts: list[Rollout]) -> Rollout | None:
+    """What holds the variation, or else what compares it in an experiment."""
+    return current(rollouts) or next((each for each in rollouts if each.is_comparison and each.is_under_way), None)
 
 
 def _since(rollouts: list[Rollout], tried: Rollout | None) -> datetime | None:

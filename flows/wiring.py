@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
@@ -265,11 +265,11 @@ class Parts:
 
         return read_shadow(ShadowQueries(self.store), rollout, declared_differences(self.ledger, rollout))
 
-    def overview(self, model: str | None) -> Sequence[Served]:
-        """What serves whom."""
+    def overview(self, models: Collection[str]) -> Sequence[Served]:
+        """What serves whom, of these models."""
         from flows.overview import overview
 
-        return overview(self.ledger, self.telemetry, model)
+        return overview(self.ledger, self.telemetry, models)
 
     def try_out(self, model: str, metadata: Mapping[str, str], unit: str | None) -> Trial:
         """What a request would get; nothing is sent."""

@@ -109,9 +109,17 @@ class RolloutView:
 
 
 def rollout_view(
-    ledger: Ledger, rollout: Rollout, now: datetime, *, requests: tuple[int, int] | None = None
+    ledger: Ledger,
+    rollout: Rollout,
+    now: datetime,
+    *,
+    requests: tuple[int, int] | None = None,
+    figures: bool = True,
 ) -> RolloutView:
-    """The view of a rollout; `requests` are those assigned to (stable, candidate) at this weight, where known."""
+    """The view of a rollout; `requests` are those assigned to (stable, candidate) at this weight, where known.
+
+    Without `figures` its gates tell their answers alone, and no look is read.
+    """
     now_held = held(ledger, rollout, now, requests)
     stable_n, candidate_n = (requests or (0, 0)) if rollout.has_exposure else (0, 0)
     total = stable_n + candidate_n
@@ -136,7 +144,7 @@ def rollout_view(
         seen=100 * candidate_n / total if total else None,
         candidate_requests=candidate_n,
         stable_requests=stable_n,
-        gates=_gates(ledger, rollout),
+        gates=_gates(rollout, _verdicts(ledger, rollout) if figures else {}),
         requested_at=rollout.requested_at,
         ended_at=rollout.ended_at,
         elapsed=((rollout.ended_at or now) - rollout.requested_at).total_seconds(),
@@ -166,10 +174,13 @@ def held(ledger: Ledger, rollout: Rollout, now: datetime, requests: tuple[int, i
     return heeding(decision, ledger, rollout.requested.model, now)
 
 
-def _gates(ledger: Ledger, rollout: Rollout) -> tuple[GateView, ...]:
+def _verdicts(ledger: Ledger, rollout: Rollout) -> dict[str, Verdict]:
+    return {look.metric: look.verdict for look in ledger.last_looks(rollout.id)} if rollout.is_judged else {}
+
+
+def _gates(rollout: Rollout, last: dict[str, Verdict]) -> tuple[GateView, ...]:
     if not rollout.is_judged:
         return ()
-    last: dict[str, Verdict] = {look.metric: look.verdict for look in ledger.last_looks(rollout.id)}
     return (
         *_views(rollout, rollout.plan.gates, last, guardrail=False),
         *_views(rollout, rollout.plan.guardrails, last, guardrail=True),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
@@ -55,7 +55,7 @@ def overview(
     model: Annotated[str | None, Parameter(help="Only this model.")] = None, *, output: Output = Format.TABLE
 ) -> None:
     """Show what serves whom: each audience's variations and builds, asked and seen, and how they do."""
-    found = call("GET", "/api/v1/overview", query={"model": model})["served"]
+    found = _served(model)
     heads = ("MODEL", "AUDIENCE", "VARIATION", "BUILD", "ARM", "ASKED", "SEEN", "VERDICT", "REQ/S", "ERRORS", "P95",
              "SINCE", "ROLLOUT")  # fmt: skip
     rows = [
@@ -65,6 +65,18 @@ def overview(
         for s in found
     ]  # fmt: skip
     emit(found, output, table=columns(heads, rows) if rows else "nothing is served yet: sluice deploy MODEL --build 1")
+
+
+def _served(model: str | None) -> list[dict[str, Any]]:
+    """Every row, page by page."""
+    found: list[dict[str, Any]] = []
+    after = None
+    while True:
+        page = call("GET", "/api/v1/overview", query={"model": model, "after": after})
+        found += page["served"]
+        after = page["next_after"]
+        if after is None:
+            return found
 
 
 def _number(value: float | None, unit: str = "") -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -37,8 +37,8 @@ class Desk:
     """What telemetry adds to a rollout's report."""
     try_out: Callable[[str, Mapping[str, str], str | None], Trial]
     """What a request for a model, with these metadata and this unit, would get."""
-    overview: Callable[[str | None], Sequence[Served]]
-    """Every build that an audience gets, of one model or of all."""
+    overview: Callable[[Collection[str]], Sequence[Served]]
+    """Every build that an audience gets, of these models."""
     look_at_catalog: Callable[[], Sequence[str]]
     """Look at MLflow now; the rollouts that were started."""
     metrics: Callable[[], bytes]

@@ -91,7 +91,7 @@ def _desk(ledger: SqlLedger, folder: Path) -> Desk:
         requests=lambda rollout: (900, 100) if rollout.has_exposure else None,
         evidence=lambda rollout: Evidence(),
         try_out=lambda model, metadata, unit: try_out(ledger, model, metadata, unit),
-        overview=lambda model: overview(ledger, telemetry, model),
+        overview=lambda models: overview(ledger, telemetry, models),
         look_at_catalog=lambda: (),
         metrics=lambda: b"",
         counts=dict,

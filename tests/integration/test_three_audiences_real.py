@@ -148,7 +148,7 @@ def test_one_is_promoted_one_held_and_one_aborted_without_a_failed_request(count
 def _overview_tells(country: Country) -> None:
     while country.collector.collect():
         pass
-    found = {(row.audience, row.build): row for row in overview(country.found.ledger, country.found.telemetry, MODEL)}
+    found = {(row.audience, row.build): row for row in overview(country.found.ledger, country.found.telemetry, [MODEL])}
     assert {name for name, _ in found} == {*STATES, "default"}
     held = found["ca", CANDIDATE["ca"]]
     assert (held.asked, held.verdict) == (50, "PASS")

@@ -38,7 +38,7 @@ class Office:
             ledger=self.ledger, calls=MemoryCalls(), clock=lambda: datetime.now(UTC),
             plan=self.plan, resolve=self.resolve, evidence=lambda rollout: Evidence(),
             try_out=lambda model, metadata, unit: try_out(self.ledger, model, metadata, unit),
-            overview=lambda model: (),
+            overview=lambda models: (),
             builds=lambda model: [Build(ref=BuildRef(model=model, version="1"), source="x")],
             record_outcomes=self.record, requests=lambda rollout: (90, 10), look_at_catalog=self.look,
             metrics=lambda: b"# HELP x\n", counts=lambda: {"counters": {}},

@@ -13,6 +13,7 @@ from registry.overview import Served, verdict_of
 from services.telemetry.queries import Recent
 from tests.acceptance.test_three_audiences import World
 from tests.acceptance.three_audiences import MODEL
+from tests.experiment_lab import Lab, plan
 
 
 @dataclass
@@ -31,7 +32,7 @@ class LastMinute:
 
 def rows(ledger: MemoryLedger, told: LastMinute) -> dict[tuple[str, str], Served]:
     """The overview by audience and build."""
-    return {(row.audience, row.build): row for row in overview(ledger, told, MODEL)}
+    return {(row.audience, row.build): row for row in overview(ledger, told, [MODEL])}
 
 
 def test_every_audience_is_there_in_order_with_what_is_asked_and_what_was_seen() -> None:
@@ -56,6 +57,21 @@ def test_every_audience_is_there_in_order_with_what_is_asked_and_what_was_seen()
     assert (found["ca", "6"].seen, found["tx", "7"].seen) == (0, None), "seen to be nothing, and not seen at all"
     assert found["default", "1"].asked == 100
     assert (found["ca", "3"].taken, found["default", "1"].taken) == (pytest.approx(100 * 5 / 105), 0)
+
+
+def test_an_experiment_shares_its_audience_as_its_layout_says() -> None:
+    lab = Lab(plan=plan(variations={"default": 2, "b": 1, "c": 1})).begins()
+    found = {row.variation: row for row in overview(lab.ledger, LastMinute(), ["m"])}
+    assert {name: (row.asked, row.arm) for name, row in found.items()} == {
+        "default": (50, "stable"), "b": (25, "candidate"), "c": (25, "candidate"),
+    }  # fmt: skip
+    assert (found["b"].rollout, found["b"].verdict) == (lab.comparison("b").id, "NO DATA")
+
+
+def test_models_that_are_not_asked_for_are_left_out() -> None:
+    world = World().started()
+    assert overview(world.ledger, LastMinute(), []) == ()
+    assert overview(world.ledger, LastMinute(), [MODEL[:3]]) == ()
 
 
 def test_the_verdict_is_the_worst_of_all_gates() -> None:

@@ -15,7 +15,12 @@ from registry.standing import Shadowing, Standing, standings
 from services.console.acts.asked import Answer, Asked, Body, Operation, Role
 from services.console.acts.rollouts import RolloutActs
 from services.console.acts.variations import SentBody
+from services.console.fleet import stretch
 from services.console.ports import Desk
+
+MODELS = 50
+"""Models of an overview, unless more are asked for."""
+MOST_MODELS = 1000
 
 
 class DeployBody(Body):
@@ -107,10 +112,12 @@ class ModelActs:
         return 201, self._rollouts.view(started.rollout)
 
     def overview(self, asked: Asked, _: Body) -> Answer:
-        served = [row.as_json() for row in self._desk.overview(asked.query.get("model"))]
-        found = standings(self._desk.ledger.rollouts(model=asked.query.get("model")))
-        shadows = [_shadow_json(standing, shadow) for standing in found for shadow in standing.shadows]
-        return 200, {"served": served, "shadows": shadows, "links": self._desk.links}
+        model, after = asked.query.get("model"), asked.query.get("after")
+        found = stretch(self._desk.ledger, model=model, after=after, limit=asked.count("limit", MODELS, MOST_MODELS))
+        served = [row.as_json() for row in self._desk.overview(found.models)]
+        shadows = [_shadow_json(standing, shadow) for standing in found.standings for shadow in standing.shadows]
+        links = self._desk.links
+        return 200, {"served": served, "shadows": shadows, "links": links, "next_after": found.next_after}
 
 
 def _shadow_json(standing: Standing, shadow: Shadowing) -> dict[str, object]:
@@ -165,7 +172,9 @@ def operations(desk: Desk) -> tuple[Operation, ...]:
         ),
         Operation(
             method="GET", path="/api/v1/overview", role=Role.VIEWER, act=acts.overview, summary="What serves whom.",
-            query={"model": "Only this model."},
-            gives={200: "`served`, rows of builds that answer; `shadows`, which answer nobody; `links`."},
+            query={"model": "Only this model.", "after": "The page after this model: next_after of the page before.",
+                   "limit": f"At most this many models, up to {MOST_MODELS}; {MODELS} unless said."},
+            gives={200: "`served`, rows of builds that answer; `shadows`, which answer nobody; `links`; `next_after` "
+                        "where there are more models."},
         ),
     )  # fmt: skip

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from registry.errors import NotFound, Unreachable
 from registry.standing import standings
 from services.console.pages.rendering import Endpoint, Found, template
-from services.console.pages.views import view
+from services.console.pages.views import line
 from services.console.ports import Desk
 
 
@@ -29,7 +29,7 @@ def page(desk: Desk) -> Endpoint:
             "builds": builds,
             "away": away,
             "roles": roles,
-            "rollouts": [view(desk, rollout) for rollout in reversed(rollouts)][:50],
+            "rollouts": [line(desk, rollout) for rollout in list(reversed(rollouts))[:50]],
         }
 
     return template(desk, "model.html", find)

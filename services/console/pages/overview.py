@@ -4,21 +4,32 @@ from __future__ import annotations
 
 from starlette.requests import Request
 
+from services.console.fleet import stretch
 from services.console.pages.rendering import Endpoint, Found, template
-from services.console.pages.views import view
+from services.console.pages.views import line, waiting
 from services.console.ports import Desk
+
+MODELS = 25
+"""Models on one page."""
+ROLLOUTS = 25
+"""Rollouts under way that are listed."""
 
 
 def page(desk: Desk) -> Endpoint:
     """The first page."""
 
-    def find(_: Request) -> Found:
+    def find(request: Request) -> Found:
         rollouts = desk.ledger.rollouts()
+        under_way = [rollout for rollout in reversed(rollouts) if not rollout.is_ended]
         ended = [rollout for rollout in reversed(rollouts) if rollout.is_ended][:5]
+        fleet = stretch(desk.ledger, after=request.query_params.get("after"), limit=MODELS)
         return {
-            "served": desk.overview(None),
-            "going_on": [view(desk, rollout) for rollout in reversed(rollouts) if not rollout.is_ended],
-            "ended": [view(desk, rollout) for rollout in ended],
+            "fleet": fleet,
+            "served": desk.overview(fleet.models),
+            "waiting": [found for rollout in under_way if (found := waiting(desk, rollout)) is not None],
+            "under_way": [line(desk, rollout) for rollout in under_way[:ROLLOUTS]],
+            "under_way_total": len(under_way),
+            "ended": [line(desk, rollout) for rollout in ended],
         }
 
     return template(desk, "overview.html", find)

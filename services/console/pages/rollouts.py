@@ -6,11 +6,13 @@ from starlette.requests import Request
 
 from registry.rollout import Rollout
 from services.console.pages.rendering import Endpoint, Found, template
-from services.console.pages.views import view
+from services.console.pages.views import line
 from services.console.ports import Desk
 
 PAGE = 50
 """Rollouts on one page."""
+UNDER_WAY = "under way"
+"""What the filter calls every state but the ended ones."""
 
 
 def page(desk: Desk) -> Endpoint:
@@ -24,9 +26,9 @@ def page(desk: Desk) -> Endpoint:
         start = ids.index(before) + 1 if before in ids else 0
         shown = found[start : start + PAGE]
         return {
-            "rollouts": [view(desk, rollout) for rollout in shown],
+            "rollouts": [line(desk, rollout) for rollout in shown],
             "models": sorted({rollout.requested.model for rollout in known}),
-            "states": sorted({_state(rollout) for rollout in known}),
+            "states": [UNDER_WAY, *sorted({_state(rollout) for rollout in known})],
             "model": model,
             "state": state,
             "next_before": shown[-1].id if start + PAGE < len(found) else None,
@@ -37,7 +39,8 @@ def page(desk: Desk) -> Endpoint:
 
 
 def _is_wanted(rollout: Rollout, model: str, state: str) -> bool:
-    return model in ("", rollout.requested.model) and state in ("", _state(rollout))
+    is_of_state = not rollout.is_ended if state == UNDER_WAY else state in ("", _state(rollout))
+    return model in ("", rollout.requested.model) and is_of_state
 
 
 def _state(rollout: Rollout) -> str:

@@ -1,0 +1,132 @@
+"""The console over many models: a stretch at a time, and nothing that waits for a person left out."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from starlette.testclient import TestClient
+
+from registry import orders
+from registry.facts import Observed, Packed, Ready, StepEntered
+from registry.orders import Request
+from registry.overview import Served
+from registry.plan import Plan
+from registry.rollout import Rollout
+from services.console.app import create
+from services.console.fleet import stretch
+from services.console.pages import overview
+from services.console.pages.views import waiting
+from services.console.ports import Desk
+from tests.unit.console_office import BEARER, TOKEN, Office
+
+WHO = Request(actor="ada", cause="cli")
+NOW = datetime.now(UTC) - timedelta(hours=1)
+MODELS = [f"m{number:02}" for number in range(30)]
+
+
+def under_way(office: Office, model: str, *, min_requests: int = 0) -> Rollout:
+    """A canary that waits for approval once `min_requests` were served: its plan has no gates."""
+    plan = Plan.model_validate({"model": model, "steps": [{"weight": 10, "min_requests": min_requests}]})
+    first = orders.deploy(office.ledger, plan=plan, version="1", request=WHO, now=NOW).rollout
+    _launched(office, first.id)
+    orders.complete(office.ledger, first.id, NOW)
+    tried = orders.start(office.ledger, plan=plan, version="2", request=WHO, now=NOW).rollout
+    _launched(office, tried.id)
+    _append(office, tried.id, StepEntered(step=0, weight=1000, actor="policy", reason="ready"))
+    return _append(office, tried.id, Observed(epoch=office.ledger.rollout(tried.id).epoch, version="t"))
+
+
+def _launched(office: Office, name: str) -> None:
+    for fact in (Packed(bento="b", bento_digest="b", model_digest="m"), Ready(version="2")):
+        _append(office, name, fact)
+
+
+def _append(office: Office, name: str, fact: Packed | Ready | StepEntered | Observed) -> Rollout:
+    return office.ledger.append(name, office.ledger.rollout(name).seq + 1, fact, NOW)
+
+
+@pytest.fixture
+def office() -> Office:
+    made = Office()
+    for model in MODELS:
+        under_way(made, model)
+    return made
+
+
+def browser(desk: Desk) -> TestClient:
+    client = TestClient(create(desk, hosts=["127.0.0.1"]), base_url="http://127.0.0.1")
+    client.post("/login", data={"token": TOKEN, "name": "ada"})
+    return client
+
+
+def test_stretches_follow_one_another_and_leave_no_model_out(office: Office) -> None:
+    seen: list[str] = []
+    after = None
+    while True:
+        found = stretch(office.ledger, after=after, limit=7)
+        assert (found.first, found.total) == (len(seen) + 1, 30)
+        assert {standing.model for standing in found.standings} == set(found.models)
+        seen += found.models
+        after = found.next_after
+        if after is None:
+            break
+    assert seen == MODELS
+
+
+def test_the_api_gives_what_serves_whom_page_by_page(office: Office) -> None:
+    asked: list[list[str]] = []
+
+    def served(models: Collection[str]) -> tuple[Served, ...]:
+        asked.append(list(models))
+        return ()
+
+    client = browser(replace(office.desk, overview=served))
+    first = client.get("/api/v1/overview?limit=29", headers=BEARER).json()
+    rest = client.get(f"/api/v1/overview?limit=29&after={first['next_after']}", headers=BEARER).json()
+    assert (asked[-2:], rest["next_after"]) == ([MODELS[:29], MODELS[29:]], None)
+    assert client.get("/api/v1/overview?limit=0", headers=BEARER).json()["next_after"] is None
+
+
+def test_a_page_lists_some_and_leads_to_the_others(office: Office) -> None:
+    client = browser(office.desk)
+    page = client.get("/").text
+    assert "Models 1 to 25 of 30" in page
+    assert '<a href="/?after=m24">Next models</a>' in page
+    assert "The newest 25 of 30." in page
+    assert "Models 26 to 30 of 30" in client.get("/?after=m24").text
+    assert "30 rollouts, newest first" in client.get("/rollouts?state=under+way").text
+
+
+def test_whatever_waits_for_a_person_is_on_the_page_however_old(office: Office) -> None:
+    needs = browser(office.desk).get("/").text.split("Needs a person", 1)[1].split("</section>", 1)[0]
+    assert [model for model in MODELS if f"{model} v2" in needs] == MODELS
+
+
+def test_nobody_is_called_for_a_step_that_has_not_had_its_requests() -> None:
+    alone = Office()
+    short, enough = (under_way(alone, name, min_requests=n) for name, n in (("a", 11), ("b", 10)))
+    assert waiting(alone.desk, short) is None, "10 of 11"
+    found = waiting(alone.desk, enough)
+    assert found is not None
+    assert found.needs_person
+    paused = orders.pause(alone.ledger, short.id, actor="ada", reason="lunch", now=NOW)
+    assert waiting(alone.desk, paused) is not None
+
+
+def test_requests_are_counted_for_what_is_listed_only(office: Office) -> None:
+    counted: list[str] = []
+
+    def requests(rollout: Rollout) -> tuple[int, int]:
+        counted.append(rollout.id)
+        return 90, 10
+
+    for model in MODELS:
+        tried = office.ledger.rollouts(model=model)[-1]
+        orders.pause(office.ledger, tried.id, actor="ada", reason="lunch", now=NOW)
+    client = browser(replace(office.desk, requests=requests))
+    counted.clear()
+    assert client.get("/").status_code == 200
+    assert len(counted) == overview.ROLLOUTS
