@@ -12,6 +12,12 @@ from services.telemetry.spec import Measures
 
 def of_request(exposure: Exposure, measures: Measures) -> Iterator[tuple[str, float | None]]:
     """The values that a request adds, by name of the metric; None is missing."""
+    yield from of_ending(exposure, measures)
+    yield from of_answer(exposure, measures)
+
+
+def of_ending(exposure: Exposure, measures: Measures) -> Iterator[tuple[str, float | None]]:
+    """The values that a request's status and duration add, by name of the metric; None is missing."""
     for metric in measures.statuses:
         yield metric, float(exposure.is_error)
     if exposure.failed is not None:
@@ -20,7 +26,6 @@ def of_request(exposure: Exposure, measures: Measures) -> Iterator[tuple[str, fl
             yield metric, None if duration is None else float(duration > limit)
         for metric, cap in measures.means:
             yield metric, None if duration is None else min(duration / 1e6, cap)
-    yield from of_answer(exposure, measures)
 
 
 def of_answer(exposure: Exposure, measures: Measures) -> Iterator[tuple[str, float | None]]:

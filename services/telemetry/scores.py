@@ -10,6 +10,9 @@ import json
 import math
 from collections.abc import Callable
 from enum import StrEnum
+from typing import Any
+
+import orjson
 
 from registry.plan import MetricSpec, PredictionField, Score
 
@@ -56,7 +59,7 @@ class Summary:
 
     def _read(self, text: str | None) -> None:
         try:
-            body = json.loads(text or "")
+            body = _loaded(text or "")
             self.broken = body.get("x")
             if body.get("truncated"):
                 self.size = int(body["n"])
@@ -79,6 +82,14 @@ class Summary:
             return self.rows[row][self.columns.index(name)]
         except (ValueError, IndexError):
             return Missing.COLUMN
+
+
+def _loaded(text: str) -> Any:
+    """JSON as Python writes it: what the fast parser does not take may hold NaN, or a number too large for it."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return json.loads(text)
 
 
 def score(kind: Score, metric: MetricSpec, prediction: object, value: Value) -> float | Missing:

@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from registry.rollout import FULL
-from services.telemetry.answers import of_answer, of_request
+from services.telemetry.answers import of_answer
 from services.telemetry.bins import bin_of
+from services.telemetry.endings import Endings
 from services.telemetry.exposure import Exposure
 from services.telemetry.spec import Measures
-from services.telemetry.unit_sheet import Side, UnitSheet
+from services.telemetry.unit_sheet import Side, UnitSheet, row_of
 
 
 @dataclass(slots=True)
@@ -95,20 +96,26 @@ class Sheet:
         """Add a value that came after its request; `unit`: None where units do not count together, empty for none."""
         self.take(side, metric, value)
         if unit is not None:
-            self.units.take(side, unit, ((metric, value),))
+            self.units.take(side, unit, row_of(((metric, value),)))
 
     def take_requests(self, side: Side, requests: Requests, measures: Measures) -> None:
         """Add what requests alone decide."""
         for metric in measures.statuses:
             self._take_binary(side, metric, requests.requests, requests.errors)
         self._take_durations(side, requests, measures)
-        if measures.judges_answers:
-            for exposure in requests.exposures:
-                for metric, value in of_answer(exposure, measures):
-                    self.take(side, metric, value)
-        if measures.by_unit:
-            for exposure in requests.exposures:
-                self.units.take(side, exposure.unit or "", of_request(exposure, measures))
+        if measures.judges_answers or measures.by_unit:
+            self._take_each(side, requests, measures)
+
+    def _take_each(self, side: Side, requests: Requests, measures: Measures) -> None:
+        """Add what cannot be told from the counts of a side: answers, and everything by unit."""
+        endings = Endings(measures)
+        for exposure in requests.exposures:
+            answer = tuple(of_answer(exposure, measures))
+            for metric, value in answer:
+                self.take(side, metric, value)
+            if measures.by_unit:
+                row = endings.row(exposure)
+                self.units.take(side, exposure.unit or "", row + row_of(answer) if answer else row)
 
     def _take_durations(self, side: Side, requests: Requests, measures: Measures) -> None:
         if measures.limits:

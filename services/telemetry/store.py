@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection, Engine
 from registry.errors import SluiceError
 from services.telemetry import schema, shadow_schema  # noqa: F401  (its tables are made with the others)
 from services.telemetry.sheet import Sheet
-from services.telemetry.unit_store import changes
+from services.telemetry.unit_store import COLUMNS, changes
 
 WATERMARK = "watermark"
 _VERSION = "version"
@@ -22,8 +22,8 @@ _LOCK = 7_346_921_505
 """Key of the PostgreSQL advisory lock that puts writers in a row, as SQLite does by itself."""
 _WRITES = "sluice_writes"
 
-Merge = Literal["add", "min", "max", "new"]
-"""How a column of a row that is there takes in a new value; `new` replaces it."""
+Merge = Literal["add", "min", "max"]
+"""How a column of a row that is there takes in a new value."""
 
 
 class Store:
@@ -79,15 +79,21 @@ class Store:
         self.add(connection, schema.counters, rows)
 
     def insert(
-        self, connection: Connection, table: sa.Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
-    ) -> int:
-        """Insert rows as fast as the driver can, leaving out those whose unique key is taken; how many went in."""
+        self, connection: Connection, table: sa.Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]],
+        *, replace: bool = False,
+    ) -> int:  # fmt: skip
+        """Insert rows as fast as the driver can; how many went in.
+
+        One whose unique key is taken is left out, or takes the place of the row that has its primary key.
+        """
         if not rows:
             return 0
+        keys = [column.name for column in table.primary_key]
         mark = "?" if self.is_sqlite else "%s"
-        names = ", ".join(f'"{name}"' for name in columns)
         marks = ", ".join(mark for _ in columns)
-        sql = f"INSERT INTO {table.name} ({names}) VALUES ({marks}) ON CONFLICT DO NOTHING"  # noqa: S608
+        grown = ", ".join(f'"{name}" = excluded."{name}"' for name in columns if name not in keys)
+        conflict = f"({_quoted(keys)}) DO UPDATE SET {grown}" if replace else "DO NOTHING"
+        sql = f"INSERT INTO {table.name} ({_quoted(columns)}) VALUES ({marks}) ON CONFLICT {conflict}"  # noqa: S608
         return connection.exec_driver_sql(sql, list(rows)).rowcount
 
     def take_ids(self, connection: Connection, n: int) -> int:
@@ -116,8 +122,6 @@ class Store:
 
     def _merged(self, how: Merge, column: sa.Column[Any], new: Any) -> Any:
         match how:
-            case "new":
-                return new
             case "add":
                 return column + new
             case "min":
@@ -145,9 +149,13 @@ def write_tallies(store: Store, connection: Connection, sheet: Sheet) -> None:
     store.add(connection, schema.tallies, sheet.rows(), {"low": "min", "high": "max"})
     if sheet.units:
         units, sums = changes(connection, sheet.units)
-        store.add(connection, schema.units, units, dict.fromkeys(("arm", "weight", "bucket", "sums"), "new"))
+        store.insert(connection, schema.units, COLUMNS, units, replace=True)
         store.add(connection, schema.unit_sums, sums)
     store.add(connection, schema.state, [{"key": WATERMARK, "value": 1}])
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return ", ".join(f'"{name}"' for name in names)
 
 
 def _engine(url: str, *, durable: bool) -> Engine:

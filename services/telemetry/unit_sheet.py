@@ -7,10 +7,10 @@ rows of the other are left out.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from operator import add as plus
+from dataclasses import dataclass
+from functools import lru_cache
 from operator import sub
 
 import xxhash
@@ -18,13 +18,18 @@ import xxhash
 from registry.metric import Arm
 
 Side = tuple[str, int, int, str, int]
-"""Rollout, epoch, bucket, arm, weight."""
+"""Rollout, epoch, bucket, arm, weight. Of units, the bucket is that of their stratum."""
+Sums = tuple[tuple[str, float, int], ...]
+"""What a unit, or a single row of it, adds to each metric: its name, the sum of values and the number of rows."""
+Step = tuple[Side, Sums, Sums]
+"""What a unit has added before and after. Many units take the same step, so steps are counted."""
 Place = tuple[str, str, int, int, str, int]
 """Rollout, metric, epoch, bucket of a stratum of units, arm, weight: a row of unit sums."""
 Powers = tuple[float, ...]
 """The fields of a UnitSums, in their order."""
 NONE: Powers = (0.0,) * 10
 _NO_ROWS = (0.0, 0)
+_REMEMBERED = 4_096
 
 
 def key_of(unit: str) -> int:
@@ -41,6 +46,21 @@ def powers(x: float, n: float) -> Powers:
     return (1.0, x, n, xx, xn, nn, xx * x, xx * n, xn * n, nn * n)
 
 
+def row_of(values: Iterable[tuple[str, float | None]]) -> Sums:
+    """A single row; a value that is missing adds nothing."""
+    return tuple((metric, value, 1) for metric, value in values if value is not None)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def merged(had: Sums, more: Sums) -> Sums:
+    """Both together."""
+    sums = {metric: (x, n) for metric, x, n in had}
+    for metric, x, n in more:
+        had_x, had_n = sums.get(metric, _NO_ROWS)
+        sums[metric] = (had_x + x, had_n + n)
+    return tuple((metric, x, n) for metric, (x, n) in sums.items())
+
+
 @dataclass(slots=True)
 class Entry:
     """What one unit has added in one epoch."""
@@ -49,8 +69,7 @@ class Entry:
     weight: int
     bucket: int | None
     """The stratum it belongs to; in a sheet, that of its first row there. None: it belongs to none."""
-    sums: dict[str, tuple[float, int]] = field(default_factory=dict)
-    """Sum of values and rows, by metric."""
+    sums: Sums = ()
 
 
 Epochs = dict[int, Entry]
@@ -63,60 +82,58 @@ class UnitSheet:
     def __init__(self) -> None:
         self.entries: dict[tuple[str, int], Epochs] = defaultdict(dict)
         """By rollout and unit."""
-        self.loose: dict[Place, Powers] = {}
+        self.loose: Counter[Step] = Counter()
         """Rows without a unit: each is a unit of its own."""
 
     def __bool__(self) -> bool:
         return bool(self.entries or self.loose)
 
-    def take(self, side: Side, unit: str, values: Iterable[tuple[str, float | None]]) -> None:
-        """Add a request, or late values of one; an empty unit is none. None is missing, and only met."""
-        rollout, epoch, bucket, arm, weight = side
+    def take(self, side: Side, unit: str, row: Sums) -> None:
+        """Add a request, or late values of one; an empty unit is none. Without values it is only met."""
         if not unit:
-            for metric, value in values:
-                if value is not None:
-                    add(self.loose, (rollout, metric, epoch, bucket, arm, weight), powers(value, 1))
+            self.loose[side, (), row] += 1
             return
+        rollout, epoch, bucket, arm, weight = side
         epochs = self.entries[rollout, key_of(unit)]
         entry = epochs.get(epoch)
         if entry is None:
-            entry = epochs[epoch] = Entry(arm=arm, weight=weight, bucket=bucket)
-        if entry.arm != arm:
-            return
-        entry.bucket = min(bucket, entry.bucket or bucket)
-        for metric, value in values:
-            if value is not None:
-                x, n = entry.sums.get(metric, (0.0, 0))
-                entry.sums[metric] = (x + value, n + 1)
+            epochs[epoch] = Entry(arm, weight, bucket, row)
+        elif entry.arm == arm:
+            entry.bucket = min(bucket, entry.bucket or bucket)
+            entry.sums = merged(entry.sums, row)
 
 
-def enter(known: Epochs, new: Epochs, rollout: str, sums: dict[Place, Powers]) -> Epochs:
-    """One unit's epochs as they will be, where they change; what that adds to the unit sums is added to `sums`."""
+def enter(known: Epochs, new: Epochs, rollout: str, steps: Counter[Step]) -> Epochs:
+    """One unit's epochs as they will be, where they change; the steps it takes to get there are counted in `steps`."""
     changed: Epochs = {}
     for epoch, entry in sorted(new.items()) if len(new) > 1 else new.items():
         had = known.get(epoch)
         if had is None:
             bucket = entry.bucket if not known and not changed else _bucket(known | changed, epoch, entry)
-            had = Entry(arm=entry.arm, weight=entry.weight, bucket=bucket)
+            had = Entry(entry.arm, entry.weight, bucket)
         if had.arm != entry.arm:
             continue
-        after = dict(had.sums)
-        for metric, (x, n) in entry.sums.items():
-            old_x, old_n = had.sums.get(metric, _NO_ROWS)
-            after[metric] = (old_x + x, old_n + n)
-            if had.bucket is not None:
-                place = (rollout, metric, epoch, had.bucket, had.arm, had.weight)
-                add(sums, place, powers(old_x + x, old_n + n))
-                if old_n:
-                    sums[place] = tuple(map(sub, sums[place], powers(old_x, old_n)))
-        changed[epoch] = Entry(arm=had.arm, weight=had.weight, bucket=had.bucket, sums=after)
+        after = merged(had.sums, entry.sums) if had.sums else entry.sums
+        if had.bucket is not None:
+            steps[(rollout, epoch, had.bucket, had.arm, had.weight), had.sums, after] += 1
+        changed[epoch] = Entry(had.arm, had.weight, had.bucket, after)
     return changed
 
 
-def add(sums: dict[Place, Powers], place: Place, more: Powers) -> None:
-    """Add to one row of unit sums."""
-    had = sums.get(place)
-    sums[place] = more if had is None else tuple(map(plus, had, more))
+def added(steps: Mapping[Step, int]) -> dict[Place, Powers]:
+    """What so many steps of units add to the unit sums."""
+    changes: Counter[tuple[Place, tuple[float, int], tuple[float, int]]] = Counter()
+    for ((rollout, epoch, bucket, arm, weight), before, after), units in steps.items():
+        had = {metric: (x, n) for metric, x, n in before}
+        for metric, x, n in after:
+            old = had.get(metric, _NO_ROWS)
+            if old != (x, n):
+                changes[(rollout, metric, epoch, bucket, arm, weight), old, (x, n)] += units
+    sums: dict[Place, Powers] = {}
+    for (place, old, new), units in changes.items():
+        more = map(sub, powers(*new), powers(*old))
+        sums[place] = tuple(total + units * one for total, one in zip(sums.get(place, NONE), more, strict=True))
+    return sums
 
 
 def _bucket(known: Mapping[int, Entry], epoch: int, entry: Entry) -> int | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
@@ -18,7 +18,7 @@ from benchmarks.collector_lines import START, START_US, assigned, line
 from registry.metric import Arm, UnitSums
 from services.telemetry.outcomes import OutcomeIn
 from services.telemetry.retention import retain
-from services.telemetry.unit_sheet import Entry, Place, enter, powers
+from services.telemetry.unit_sheet import Entry, Step, added, enter, powers
 from tests.contract.test_telemetry_collector import BUCKET, SPEC, Killed, Rig, killed_at
 
 BY_UNIT = dataclasses.replace(SPEC, by_unit=True)
@@ -189,10 +189,10 @@ def test_parts_add_up_to_the_unit(parts: list[tuple[int, int]]) -> None:
     known: dict[int, Entry] = {}
     total = UnitSums()
     for x, n in parts:
-        new = {1: Entry(arm="stable", weight=1_000, bucket=0, sums={"m": (float(x), n)})}
-        added: dict[Place, tuple[float, ...]] = {}
-        known |= enter(known, new, "r", added)
-        total += sum(map(as_sums, added.values()), UnitSums())
+        new = {1: Entry(arm="stable", weight=1_000, bucket=0, sums=(("m", float(x), n),))}
+        steps: Counter[Step] = Counter()
+        known |= enter(known, new, "r", steps)
+        total += sum(map(as_sums, added(steps).values()), UnitSums())
     assert total == UnitSums.of(float(sum(x for x, _ in parts)), sum(n for _, n in parts))
 
 
