@@ -14,10 +14,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-_STAKES = (0.98, 0.8, 0.5, 0.25, 0.1)
-"""Bets as shares of the largest one that cannot ruin."""
-_WEIGHTS = (0.6, 0.1, 0.1, 0.1, 0.1)
-"""Most on the bet that wins soonest when there are no ones at all."""
+_STAKES = ((0.98, 0.6), (0.8, 0.1), (0.5, 0.1), (0.25, 0.1), (0.1, 0.1))
+"""Bets as shares of the largest one that cannot ruin, and their weights: most on the one that wins soonest when there
+are no ones at all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +44,7 @@ class CapTest:
         """Logarithm of the capital E; 0 before the first row."""
         zeros = self.n - self.ones
         logs = []
-        for stake, weight in zip(_STAKES, _WEIGHTS, strict=True):
+        for stake, weight in _STAKES:
             bet = stake / (1 - self.cap)
             won = zeros * math.log1p(bet * self.cap) + self.ones * math.log1p(-bet * (1 - self.cap))
             logs.append(math.log(weight) + won)

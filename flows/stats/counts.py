@@ -69,8 +69,8 @@ def hypergeometric(size: int, others: int, events: int, odds: float = 1.0) -> tu
     """Smallest count kept and the probabilities from there: events of an arm of `size` rows among `events` of all.
 
     Fisher's noncentral hypergeometric by the ratio of neighbouring probabilities (Liao & Rosen 2001, section 2:
-    r(k + 1) = odds (events - k)(size - k) / ((k + 1)(others - events + k + 1))), within 12 standard deviations of the
-    mode, renormalised.
+    r(k + 1) = odds (events - k)(size - k) / ((k + 1)(others - events + k + 1))), within 12 standard deviations and 2
+    of the mode, renormalised.
     """
     bottom, top = max(0, events - others), min(size, events)
     mode, sd = _mode(size, others, events, odds)
@@ -94,6 +94,6 @@ def _mode(size: int, others: int, events: int, odds: float) -> tuple[float, floa
     a = 1 - odds
     b = others - events + odds * (size + events)
     c = -odds * size * events
-    x = -c / b if abs(a) < 1e-12 else -2 * c / (b + math.sqrt(max(b * b - 4 * a * c, 0.0)))
+    x = -2 * c / (b + math.sqrt(b * b - 4 * a * c))
     cells = (x, size - x, events - x, others - events + x)
     return x, 1 / math.sqrt(sum(1 / max(cell, 0.5) for cell in cells))

@@ -44,7 +44,7 @@ class Side:
     def odds(self) -> float:
         """The odds ratio between the arm in question and the other one at the bound; at least 1."""
         ratio = self.bound * (1 - self.share) / (self.share * (1 - self.bound))
-        return ratio if self.sign > 0 else 1 / ratio
+        return max(ratio, 1 / ratio)
 
 
 @dataclass(frozen=True, kw_only=True)
