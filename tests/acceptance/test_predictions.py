@@ -20,8 +20,8 @@ from registry.plan import thresholds_of
 from registry.rollout import Ending
 from services.telemetry.spec import RolloutSpec
 from tests.acceptance.given import Given
+from tests.contract.telemetry_rig import Rig
 from tests.contract.test_telemetry_abandoned import LEFT
-from tests.contract.test_telemetry_collector import Rig
 
 PLAN = {
     "model": "delays",

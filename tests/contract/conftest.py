@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, text
 
+from tests.contract.telemetry_rig import Rig
+
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
@@ -45,3 +47,16 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'ledger.db'}"
     return str(request.getfixturevalue("database"))
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
+    """A collector with an empty database of either kind."""
+    if request.param == "sqlite":
+        rig = Rig(f"sqlite:///{tmp_path}/telemetry.db", tmp_path / "live.jsonl")
+    else:
+        server = str(request.getfixturevalue("postgres"))
+        rig = Rig(server.replace("postgresql://", "postgresql+psycopg://"), tmp_path / "live.jsonl")
+    rig.clear()
+    yield rig
+    rig.store.close()

@@ -12,7 +12,7 @@ import pytest
 from flows import gate
 from registry.plan import Plan
 from registry.verdict import Answer
-from tests.contract.test_telemetry_collector import SPEC, Rig
+from tests.contract.telemetry_rig import SPEC, Rig
 from tests.contract.test_telemetry_units import of_unit
 
 PLAN = Plan.model_validate(

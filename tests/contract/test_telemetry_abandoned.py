@@ -20,7 +20,7 @@ from registry.plan import Plan
 from registry.verdict import Answer, Verdict
 from services.telemetry.counts import Count
 from services.telemetry.spec import RolloutSpec
-from tests.contract.test_telemetry_collector import Rig
+from tests.contract.telemetry_rig import Rig
 
 PLAN = Plan.model_validate({
     "model": "delays",

@@ -27,7 +27,7 @@ from services.telemetry.counts import Count
 from services.telemetry.outcomes import OutcomeIn
 from services.telemetry.retention import retain
 from services.telemetry.store import Store
-from tests.contract.test_telemetry_collector import SPEC, Rig
+from tests.contract.telemetry_rig import SPEC, Rig
 
 REQUEST = b'{"inputs": [{"hour": 7, "carrier": "UA"}]}'
 ANSWER = b'[{"probability":0.25}]'

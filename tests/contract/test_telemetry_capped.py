@@ -13,7 +13,7 @@ from registry.metric import capped_name
 from registry.plan import MetricSpec, Source
 from services.telemetry.outcomes import OutcomeIn
 from services.telemetry.spec import RolloutSpec
-from tests.contract.test_telemetry_collector import CANDIDATE, Rig
+from tests.contract.telemetry_rig import CANDIDATE, Rig
 
 CAPPED = RolloutSpec(
     rollout="r1",

@@ -20,7 +20,7 @@ from services.telemetry.backlog import backlog
 from services.telemetry.counts import Count
 from services.telemetry.outcomes import OutcomeIn
 from services.telemetry.retention import retain
-from tests.contract.test_telemetry_collector import Rig
+from tests.contract.telemetry_rig import Rig
 
 ROWS = 4_000
 

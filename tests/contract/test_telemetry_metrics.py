@@ -20,7 +20,7 @@ from services.telemetry.backlog import backlog
 from services.telemetry.metrics import Scrape, exposition
 from services.telemetry.outcomes import OutcomeIn
 from services.traffic.envoy_figures import NAMES
-from tests.contract.test_telemetry_collector import CANDIDATE, Rig
+from tests.contract.telemetry_rig import CANDIDATE, Rig
 from tests.unit.rollouts import examples
 
 Key = tuple[str, frozenset[str]]

@@ -18,7 +18,7 @@ from registry.metric import LEVELS
 from registry.plan import Plan, thresholds_of
 from registry.verdict import Answer, Look, Verdict
 from services.telemetry.spec import RolloutSpec
-from tests.contract.test_telemetry_collector import Rig
+from tests.contract.telemetry_rig import Rig
 
 DRIFT = {"source": "prediction", "prediction": {"column": "probability"}}
 PLAN = Plan.model_validate({

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks.collector_lines import START_US, assigned, line
 from registry.access_log import Place, UnitSource
-from tests.contract.test_telemetry_collector import Rig
+from tests.contract.telemetry_rig import Rig
 
 
 def test_requests_of_the_last_minute_are_counted_by_audience_variation_build_and_arm(tmp_path: Path) -> None:

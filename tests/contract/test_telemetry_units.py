@@ -5,10 +5,8 @@ from __future__ import annotations
 import dataclasses
 import random
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -19,16 +17,16 @@ from registry.metric import Arm, UnitSums
 from services.telemetry.outcomes import OutcomeIn
 from services.telemetry.retention import retain
 from services.telemetry.unit_sheet import Entry, Step, added, enter, powers
-from tests.contract.test_telemetry_collector import BUCKET, SPEC, Killed, Rig, killed_at
+from tests.contract.telemetry_rig import BUCKET, SPEC, Killed, Rig, killed_at
 
 BY_UNIT = dataclasses.replace(SPEC, by_unit=True)
 
 
 @pytest.fixture
-def rig(tmp_path: Path) -> Iterator[Rig]:
-    rig = Rig(f"sqlite:///{tmp_path}/telemetry.db", tmp_path / "live.jsonl", {"r1": BY_UNIT})
-    yield rig
-    rig.store.close()
+def rig(rig: Rig) -> Rig:
+    rig.specs = {"r1": BY_UNIT}
+    rig.start()
+    return rig
 
 
 def of_unit(unit: str | None, second: int, *, epoch: int = 1, arm: str = "stable", status: int = 200) -> str:
