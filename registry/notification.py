@@ -61,8 +61,8 @@ class Notification(Document):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of its canonical JSON."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        """SHA-256 of its canonical JSON, defaults left out."""
+        text = json.dumps(self.document(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -446,8 +446,11 @@ class Plan(Document):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the plan's canonical JSON; two spellings of one plan share it."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        """SHA-256 of the document's canonical JSON; two spellings of one plan share it.
+
+        Defaults are left out: a field that a later version adds makes no plan a changed one.
+        """
+        text = json.dumps(self.document(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
     def margin(self, gate: GateSpec, step: int) -> float | None:

@@ -358,7 +358,8 @@ def _kept(plan: Plan) -> Iterator[Broken]:
         message = f"{', '.join(blind)} would compare predictions, and none are kept"
         fix = "write predictions: summary, or remove it"
         yield Broken(at=("serve", "capture", "predictions"), message=message, fix=fix)
-    if "share" in plan.serve.capture.model_fields_set and not plan.serve.capture.has_bodies:
+    capture = plan.serve.capture
+    if capture.share != type(capture).model_fields["share"].default and not capture.has_bodies:
         message = "a share means nothing while no bodies are written"
         yield Broken(
             at=("serve", "capture", "share"), message=message, fix="write features: full or hashed, or remove it"

@@ -32,7 +32,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("parts", nargs="*", choices=[*TITLES, []])
     options.add_argument("--rounds", type=int, default=7)
-    options.add_argument("--requests", type=int, default=1600)
+    options.add_argument("--requests", type=int, default=3200)
     options.add_argument("--changes", type=int, default=1000)
     chosen = options.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
@@ -54,7 +54,7 @@ def _runs(
     return {
         "cost": lambda: cost.measure(folder, endpoints, chosen.rounds, chosen.requests),
         "changes": changing,
-        "shadow": lambda: shadow.measure(folder, 4 * chosen.rounds, chosen.requests // 16),
+        "shadow": lambda: shadow.measure(folder, 4 * chosen.rounds, chosen.requests // 32),
     }
 
 

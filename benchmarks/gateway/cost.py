@@ -1,7 +1,7 @@
 """What a request costs in the gateway, in a bare Envoy and in two gateways written in Python; interleaved rounds.
 
 The processor time that a gateway itself took is the figure to trust where other processes run; requests a second are of
-sixteen connections, each with one request under way, which a constant service answers at once.
+sixteen connections, each with one request under way; a constant service answers at once and keeps its connections.
 """
 
 from __future__ import annotations
@@ -14,11 +14,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import httpx
-import psutil
 
 from benchmarks.results import Figure
 from registry.audience import Audience, Match, Operator
@@ -59,6 +58,17 @@ def bare(manager: Config) -> None:
     manager["route_config"] = {"name": "bare", "validate_clusters": False, "virtual_hosts": [host]}
 
 
+def crowd(endpoints: Mapping[BuildRef, Endpoint], models: int) -> RouteTable:
+    """Canaries at 20 % of as many models; the one that is asked is the last."""
+    names = [*(f"a{n}" for n in range(models - 1)), "delays"]
+    there = {
+        (ref := BuildRef(model=name, version=build.version)): replace(endpoint, build=ref)
+        for name in names
+        for build, endpoint in endpoints.items()
+    }
+    return routes([standing(model=name, weight=2000) for name in names], there)
+
+
 def table(endpoints: Mapping[BuildRef, Endpoint], audiences: int = 0) -> RouteTable:
     """A canary at 20 %; with audiences, callers belong to the last of them."""
     conditions = [Match(header="x-state", operator=Operator.EXACT, operands=(f"S{n}",)) for n in range(audiences)]
@@ -86,6 +96,7 @@ def _variants(folder: Path, endpoints: Mapping[BuildRef, Endpoint]) -> Iterator[
         running["gateway"] = _envoy(folder / "gateway", table(endpoints), as_it_is)
         running["gateway, 3 audiences"] = _envoy(folder / "three", table(endpoints, 3), as_it_is)
         running["gateway, 20 audiences"] = _envoy(folder / "twenty", table(endpoints, 20), as_it_is)
+        running["gateway, 50 models"] = _envoy(folder / "fifty", crowd(endpoints, 50), as_it_is)
         for kind in ("aiohttp", "starlette"):
             running[f"Python, {kind}"] = _python(folder, kind, endpoints)
         for variant in running.values():
@@ -119,13 +130,17 @@ def _python(folder: Path, kind: str, endpoints: Mapping[BuildRef, Endpoint]) -> 
 
 
 def _round(variant: Variant, requests: int, *, keep: bool) -> None:
-    process = psutil.Process(variant.process.pid)
-    before, began = sum(process.cpu_times()[:2]), time.perf_counter()
+    before, began = _processor_us(variant.process.pid), time.perf_counter()
     ask(variant.port, requests)
-    wall, cpu = time.perf_counter() - began, sum(process.cpu_times()[:2]) - before
+    wall, cpu = time.perf_counter() - began, _processor_us(variant.process.pid) - before
     if keep:
-        variant.cpu_us.append(cpu / requests * 1e6)
+        variant.cpu_us.append(cpu / requests)
         variant.rate.append(requests / wall)
+
+
+def _processor_us(pid: int) -> float:
+    """Of all threads; psutil's ticks of 10 ms are a tenth of a round."""
+    return sum(int(task.read_text().split()[0]) for task in Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e3
 
 
 def ask(port: int, count: int) -> None:

@@ -77,7 +77,7 @@ class Envoy:
         self._leaving = Leaving(clock, self.limits.receive_seconds)
         self._compared: tuple[str, int, int] | None = None
         self._validation = Validation(self._find_binary, folder)
-        self._admin = Admin(self.places.admin_socket)
+        self._admin = Admin(self.places.admin_socket, timeout=patience / 2)
         watched = partial(WatchedFile, admin=self._admin, log=self.log, patience=patience)
         self._clusters = watched(self.places.clusters, subscription="cluster_manager.cds")
         self._routes = watched(self.places.routes, subscription=f"http.{LIVE}.rds.{ROUTES}")

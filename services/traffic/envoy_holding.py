@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from registry.build import slug
 from services.traffic.envoy_clusters import Resource
 from services.traffic.envoy_files import read_resources
+from services.traffic.envoy_lookup import listed
 from services.traffic.envoy_names import ROUTES, members
 from services.traffic.table import RouteTable
 
@@ -50,9 +51,9 @@ def kept(models: Collection[str], routes: Path, clusters: Path) -> Kept:
     )
 
 
-def _routes(path: Path) -> list[Resource]:
+def _routes(path: Path) -> Iterator[Resource]:
     match read_resources(path).get(ROUTES):
-        case {"virtual_hosts": [{"routes": list() as routes}]}:
-            return routes
+        case {"virtual_hosts": [{"matcher": matcher}]}:
+            yield from listed(matcher)
         case _:
-            return []
+            return

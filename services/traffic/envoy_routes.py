@@ -11,7 +11,9 @@ from registry.build import BuildRef, slug
 from services.traffic.envoy_about import about_routes
 from services.traffic.envoy_cel import asked, asking
 from services.traffic.envoy_clusters import Resource
+from services.traffic.envoy_headers import are_plain, matchers
 from services.traffic.envoy_limits import seconds
+from services.traffic.envoy_lookup import lookup
 from services.traffic.envoy_names import ROUTES, cluster_name, mirror_name, pair_name
 from services.traffic.log_format import (
     ASSIGNED_HEADER,
@@ -46,14 +48,13 @@ def route_configuration(table: RouteTable, kept: Sequence[Resource] = ()) -> Res
     routes = [*(route for model in table.models for route in _model_routes(model)), *kept]
     return {
         "name": ROUTES,
-        "validate_clusters": True,
         "response_headers_to_add": [_set(BUILD_HEADER, f"%UPSTREAM_METADATA({METADATA}:build)%", keep_empty=False)],
         "response_headers_to_remove": ["x-envoy-upstream-service-time"],
         "virtual_hosts": [
             {
                 "name": "gateway",
                 "domains": ["*"],
-                "routes": [*routes, _not_found()],
+                "matcher": lookup(routes, _not_found()),
             }
         ],
     }
@@ -63,14 +64,24 @@ def route_configuration(table: RouteTable, kept: Sequence[Resource] = ()) -> Res
 def _model_routes(model: ModelRoute) -> list[Resource]:
     """By path first: the longer match is the surer one. Kept, because a change is mostly one model's."""
     found = []
-    asks = len(model.audiences) > 1
+    asks = not are_plain(model.audiences)
     for position, audience in enumerate(model.audiences):
-        demanded = {"filter_state": asked(position, audience)} if asks else {}
         for verb in VERBS:
             for way, match in _ways(model, verb).items():
-                found += _audience_routes(model, audience, {**match, **demanded}, verb, way)
+                demanded = _asked(match, position, audience) if asks else _demanded(match, audience)
+                found += _audience_routes(model, audience, demanded, verb, way)
     asking_routes = [_asking(model, match) for verb in VERBS for match in _ways(model, verb).values()] if asks else []
     return [*found, *asking_routes, *about_routes(model, _host_is(model.model))]
+
+
+def _asked(match: Resource, position: int, audience: AudienceRoute) -> Resource:
+    return {**match, "filter_state": asked(position, audience)}
+
+
+def _demanded(match: Resource, audience: AudienceRoute) -> Resource:
+    """With what the audience's condition demands of the headers."""
+    more = matchers(audience.condition) if audience.condition is not None else []
+    return {**match, "headers": [*_listed(match["headers"]), *(more or [])]}
 
 
 def _ways(model: ModelRoute, verb: str) -> dict[str, Resource]:
@@ -201,7 +212,7 @@ def _not_found() -> Resource:
     """The model's own word for it stands in the local reply's format: every answer of the gateway itself is JSON."""
     body = "no route: POST /{model}/predict or /{model}/invocations of a model that has been deployed"
     return {
-        "name": "not-found",
+        "name": "*",
         "match": {"prefix": "/"},
         "direct_response": {"status": 404, "body": {"inline_string": body}},
     }

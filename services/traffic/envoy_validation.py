@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from services import durable
@@ -31,11 +31,17 @@ class Validation:
         `whole` renders the configuration, when it must be asked for.
         """
         if shape not in self._reasons:
-            durable.replace(self._path, canonical(whole()))
-            self._reasons[shape] = self._ask()
+            self._reasons[shape] = self._find(whole())
             if len(self._reasons) > _REMEMBERED:
                 del self._reasons[next(iter(self._reasons))]
         return self._reasons[shape]
+
+    def _find(self, config: Resource) -> str | None:
+        strange = strange_clusters(config)
+        if strange:
+            return f"unknown cluster {', '.join(sorted(map(repr, strange)))}."
+        durable.replace(self._path, canonical(config))
+        return self._ask()
 
     def _ask(self) -> str | None:
         command = [str(self._binary()), "--mode", "validate", "-c", str(self._path), "--log-level", "error"]
@@ -57,6 +63,33 @@ def whole(bootstrap: Resource, clusters: Mapping[str, Resource], routes: Resourc
     assert isinstance(static, dict)
     listeners = [_with_routes(listener, routes) for listener in static["listeners"]]
     return {**parts, "static_resources": {"listeners": listeners, "clusters": list(clusters.values())}}
+
+
+def strange_clusters(config: Resource) -> set[str]:
+    """The clusters that routes name and that are not there: Envoy would answer 503, and does not look for itself."""
+    match config:
+        case {"static_resources": {"listeners": listeners, "clusters": list() as clusters}}:
+            return set(_clusters_named(listeners)) - {cluster["name"] for cluster in clusters}
+        case _:
+            return set()
+
+
+def _clusters_named(part: object) -> Iterator[str]:
+    match part:
+        case {"weighted_clusters": {"clusters": list() as entries}, **rest}:
+            yield from (entry["name"] for entry in entries)
+            yield from _clusters_named(rest)
+        case {"cluster": str(name), **rest}:
+            yield name
+            yield from _clusters_named(rest)
+        case dict():
+            for value in part.values():
+                yield from _clusters_named(value)
+        case list():
+            for value in part:
+                yield from _clusters_named(value)
+        case _:
+            return
 
 
 def shape(table: RouteTable) -> str:

@@ -215,8 +215,8 @@ def test_a_shape_is_validated_once_whatever_its_weights(tmp_path: Path, services
 
 
 def mangled(routes: str) -> str:
-    """Routes to a cluster that is not there."""
-    return routes.replace('"delays.v1"', '"delays.v9"').replace('"version_info":"', '"version_info":"x')
+    """Routes with a pattern that is none."""
+    return routes.replace("[^,]+", "[^,+").replace('"version_info":"', '"version_info":"x')
 
 
 def test_the_serving_envoy_s_reason_is_told_and_the_former_file_is_back(
@@ -226,7 +226,7 @@ def test_the_serving_envoy_s_reason_is_told_and_the_former_file_is_back(
     with gateway(tmp_path) as running:
         running.plane.apply(routes([standing()], endpoints))
         before, good = running.plane.observe(), running.plane.places.routes.read_text()
-        with pytest.raises(RoutesRejected, match=r"rds\.json.*unknown weighted cluster 'delays\.v9'"):
+        with pytest.raises(RoutesRejected, match=r"rds\.json.*missing \]: \[\^,\+"):
             running.plane._routes.push(mangled(good), "any")
         assert (running.plane.observe(), running.plane.places.routes.read_text()) == (before, good)
 

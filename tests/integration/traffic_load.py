@@ -48,6 +48,11 @@ def _listener(port: int) -> dict[str, object]:
         "stat_prefix": "constant",
         "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [route]}]},
         "http_filters": [
+            # An answer that comes before the whole body would close the connection.
+            {
+                "name": "buffer",
+                "typed_config": {"@type": f"{types}.http.buffer.v3.Buffer", "max_request_bytes": 1 << 20},
+            },
             {"name": "router", "typed_config": {"@type": f"{types}.http.router.v3.Router"}},
         ],
     }

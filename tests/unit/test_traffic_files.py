@@ -18,15 +18,22 @@ from registry.errors import Refused
 from registry.plan import Serve
 from registry.standing import Shadowing, Standing
 from services import durable
+from services.traffic.envoy_about import about_routes
+from services.traffic.envoy_bootstrap import Places, bootstrap
 from services.traffic.envoy_clusters import clusters
 from services.traffic.envoy_files import digest, own_folder, read_resources, socket_path
 from services.traffic.envoy_limits import Limits
 from services.traffic.envoy_logs import next_rotated, rejection
+from services.traffic.envoy_lookup import listed
 from services.traffic.envoy_names import members
 from services.traffic.envoy_routes import route_configuration
+from services.traffic.envoy_validation import strange_clusters, whole
 from services.traffic.routes import routes
 
 SOCKET = Path("shadow.sock")
+PLACES = Places(
+    folder=Path(), admin_socket=Path("admin.sock"), shadow_socket=SOCKET, logs=Path("logs"), host="127.0.0.1", port=9
+)
 NAMES = st.text(st.characters(exclude_characters="/:", exclude_categories=("Cs",)), min_size=1, max_size=12)
 
 
@@ -58,7 +65,7 @@ def tables(draw: st.DrawFn):
 
 def _counted(host) -> list:
     """The routes of predictions."""
-    return [route for route in host["routes"] if "weighted_clusters" in route.get("route", {})]
+    return [route for route in listed(host["matcher"]) if "weighted_clusters" in route.get("route", {})]
 
 
 @settings(deadline=None)
@@ -66,7 +73,7 @@ def _counted(host) -> list:
 def test_routes_name_only_clusters_that_are_given_and_pairs_only_members_that_are(table) -> None:
     given_clusters = clusters(table, Limits(), SOCKET)
     (host,) = route_configuration(table)["virtual_hosts"]  # type: ignore[misc]
-    for route in (route["route"] for route in host["routes"] if "cluster" in route.get("route", {})):
+    for route in (route["route"] for route in listed(host["matcher"]) if "cluster" in route.get("route", {})):
         assert route["cluster"] in given_clusters
     for route in _counted(host):
         entries = route["route"]["weighted_clusters"]["clusters"]
@@ -75,6 +82,50 @@ def test_routes_name_only_clusters_that_are_given_and_pairs_only_members_that_ar
         assert named <= given_clusters.keys()
     for name in given_clusters:
         assert set(members(name)) <= given_clusters.keys()
+
+
+def _found(matcher, path: str) -> list:
+    """The list that Envoy's longest match leads to."""
+    lists = matcher.get("matcher_tree", {}).get("prefix_match_map", {}).get("map", {})
+    begins = [key for key in lists if path.startswith(key)]
+    return list(listed(lists[max(begins, key=len)] if begins else matcher["on_no_match"]))
+
+
+@settings(deadline=None)
+@given(table=tables())
+def test_a_request_meets_every_route_of_its_path_in_order_and_at_last_the_one_for_all(table) -> None:
+    (host,) = route_configuration(table)["virtual_hosts"]  # type: ignore[misc]
+    flat = [route for route in listed(host["matcher"]) if "path" in route["match"]]
+    for path in {route["match"]["path"] for route in flat}:
+        met = _found(host["matcher"], path)
+        assert [route for route in met if route["match"].get("path") == path] == [
+            route for route in flat if route["match"]["path"] == path
+        ]
+        assert met[-1]["match"] == {"prefix": "/"}
+    assert len(flat) == sum(len([*about_routes(model, {})]) for model in table.models) + len(_counted(host))
+
+
+def test_a_model_whose_name_begins_a_verb_hides_no_host_name() -> None:
+    builds = [BuildRef(model=name, version="1") for name in ("p", "predict", "delays")]
+    endpoints = {ref: Endpoint(build=ref, host="127.0.0.1", port=9) for ref in builds}
+    states = [Standing(model=ref.model, variation="default", stable=ref, serve=Serve()) for ref in builds]
+    (host,) = route_configuration(routes(states, endpoints))["virtual_hosts"]  # type: ignore[misc]
+    met = [route["name"] for route in _found(host["matcher"], "/predict?x=1")]
+    assert {name.partition("/")[0] for name in met} == {"p", "predict", "delays", "*"}
+
+
+def test_a_cluster_that_routes_name_and_nobody_gives_is_told() -> None:
+    (stable, candidate) = (BuildRef(model="m", version=version) for version in "12")
+    endpoints = {ref: Endpoint(build=ref, host="127.0.0.1", port=9) for ref in (stable, candidate)}
+    shadow = Shadowing(build=candidate, share=2_500, rollout="s", epoch=1)
+    state = Standing(model="m", variation="default", stable=stable, serve=Serve(), shadows=(shadow,))
+    table = routes([state], endpoints)
+    given_clusters = clusters(table, Limits(), SOCKET)
+    config = whole(bootstrap(PLACES, Limits()), given_clusters, route_configuration(table))
+    assert strange_clusters(config) == set()
+    for name in given_clusters.keys() - {"m.v2"}:  # copies come to it through the shadow's listener
+        fewer = {other: resource for other, resource in given_clusters.items() if other != name}
+        assert strange_clusters(whole(bootstrap(PLACES, Limits()), fewer, route_configuration(table))) == {name}
 
 
 @settings(deadline=None)
