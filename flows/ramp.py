@@ -78,7 +78,7 @@ def tick(ledger: Ledger, tallies: Tallies, rollout_id: str, now: datetime, autho
     verdicts = _judge(ledger, tallies, rollout, now)
     rollout = _record_changes(ledger, rollout, verdicts, now)
     progress = Progress(candidate_requests=tallies.progress(rollout.id, rollout.epoch), together=beside)
-    decision = heeding(decide(rollout, verdicts, progress, now), ledger, rollout.requested.model, now)
+    decision = heeding(decide(rollout, verdicts, progress, now), ledger, rollout, now)
     fact = _fact(rollout, verdicts, decision)
     if fact is None or not _is_allowed(decision, authority):
         return Tick(rollout=rollout, verdicts=verdicts, decision=decision)
@@ -105,7 +105,7 @@ def _before_exposure(
         return Tick(rollout=rollout, verdicts=(), decision=held)
     what = "the candidate is" if beside is None else "all variations are"
     ready = Decision(choice=Choice.ADVANCE, reason=f"{what} ready")
-    decision = heeding(ready, ledger, rollout.requested.model, now)
+    decision = heeding(ready, ledger, rollout, now)
     if decision.choice is Choice.HOLD or authority is not Authority.ADVANCE:
         return Tick(rollout=rollout, verdicts=(), decision=decision)
     entered = StepEntered(step=0, weight=rollout.plan.steps[0].weight, actor="driver", reason=ready.reason, verdicts={})

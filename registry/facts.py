@@ -135,6 +135,18 @@ class Checked:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FreezeOverridden:
+    """A person let the rollout go on through a freeze."""
+
+    actor: str
+    reason: str
+    freeze: str
+    """Its name."""
+    until: str
+    """When it ends, and the override with it: ISO 8601."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Promoted:
     """The candidate takes all traffic: on passing verdicts, or by a named person's override."""
 
@@ -208,7 +220,8 @@ class Settled:
 
 Fact = (
     Requested | Begun | Packed | Ready | Frozen | StepEntered | Observed | Judged | Paused | Resumed | Approved
-    | Checked | Promoted | Baked | Established | Aborted | Failed | Superseded | Concluded | Undeployed | Settled
+    | Checked | FreezeOverridden | Promoted | Baked | Established | Aborted | Failed | Superseded | Concluded
+    | Undeployed | Settled
 )  # fmt: skip
 FACTS: dict[str, type[Fact]] = {kind.__name__: kind for kind in get_args(Fact)}
 

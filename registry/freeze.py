@@ -26,6 +26,7 @@ from pydantic import AfterValidator, Field, model_validator
 from registry.decision import Choice, Decision
 from registry.ledger import Ledger
 from registry.plan import Document
+from registry.rollout import Rollout
 from registry.units import Duration
 
 LONGEST = 366 * 86_400.0
@@ -111,8 +112,8 @@ class Freeze(Document):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of its canonical JSON."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        """SHA-256 of its canonical JSON, defaults left out."""
+        text = json.dumps(self.document(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -146,11 +147,17 @@ def freeze_of(ledger: Ledger, model: str, now: datetime) -> InForce | None:
     return in_force((Freeze.model_validate(applied.body) for applied in ledger.all_applied("freeze")), model, now)
 
 
-def heeding(decision: Decision, ledger: Ledger, model: str, now: datetime) -> Decision:
+def holding(ledger: Ledger, rollout: Rollout, now: datetime) -> InForce | None:
+    """The freeze that holds a rollout now; none while somebody's override lasts."""
+    until = rollout.freeze_overridden_until
+    return None if until is not None and now < until else freeze_of(ledger, rollout.requested.model, now)
+
+
+def heeding(decision: Decision, ledger: Ledger, rollout: Rollout, now: datetime) -> Decision:
     """The decision; where it would advance in a freeze, the wait for its end."""
     if decision.choice not in (Choice.ADVANCE, Choice.PROMOTE):
         return decision
-    held = freeze_of(ledger, model, now)
+    held = holding(ledger, rollout, now)
     if held is None:
         return decision
     return Decision(choice=Choice.HOLD, reason=f"{held}; then: {decision.reason}", wait=held.until - now)

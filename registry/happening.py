@@ -18,6 +18,7 @@ from registry.facts import (
     Established,
     Fact,
     Failed,
+    FreezeOverridden,
     Judged,
     Paused,
     Promoted,
@@ -121,6 +122,7 @@ def severity(fact: Fact) -> Severity:
             | Paused()
             | Superseded()
             | Undeployed()
+            | FreezeOverridden()
             | Judged(answer="no_data" | "fail")
             | Checked(answer="no" | "none")
         ):

@@ -18,6 +18,7 @@ from registry.facts import (
     Begun,
     Established,
     Fact,
+    FreezeOverridden,
     Packed,
     Paused,
     Promoted,
@@ -26,7 +27,7 @@ from registry.facts import (
     Superseded,
     Undeployed,
 )
-from registry.freeze import freeze_of
+from registry.freeze import freeze_of, holding
 from registry.ledger import Ledger
 from registry.orders_rules import (
     former_build,
@@ -56,6 +57,8 @@ class Request:
     """Whether this very version was named. Triggers and schedules see a state, they name nothing."""
     sighting: Sighting | None = None
     """Triggers: what was seen, and since when."""
+    override_freeze: str | None = None
+    """Why it goes through a freeze that holds now; none: it does not."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,11 +98,11 @@ def start(
         )
     same = same_intent(mine, version, plan.digest, chosen)
     if same and not same[-1].is_ended:
-        return Started(rollout=same[-1], created=False)
+        return Started(rollout=_let_through(ledger, same[-1], request, now), created=False)
     tried = [r for r in mine if r.requested.version == version and r.is_shadow == (chosen is Strategy.SHADOW)]
     if tried and not request.by_name and not is_new_to(tried[-1], plan, request.sighting):
         return Started(rollout=tried[-1], created=False)
-    _refuse_in_freeze(ledger, plan.model, now)
+    _refuse_in_freeze(ledger, plan.model, request, now)
     if chosen is Strategy.SHADOW:
         refuse_crowd(plan, mine)
     else:
@@ -109,7 +112,7 @@ def start(
         plan=plan.document(), plan_digest=plan.digest, actor=request.actor, cause=request.cause,
         former_stages=request.sighting.former if request.sighting else {},
     )  # fmt: skip
-    return _open(ledger, requested, attempt=len(same), now=now)
+    return _open(ledger, requested, request, attempt=len(same), now=now)
 
 
 def deploy(ledger: Ledger, *, plan: Plan, version: str, request: Request, now: datetime) -> Started:
@@ -129,9 +132,9 @@ def deploy(ledger: Ledger, *, plan: Plan, version: str, request: Request, now: d
     )  # fmt: skip
     same = same_intent(mine, version, plan.digest, DEPLOY)
     if same and not same[-1].is_ended:
-        return Started(rollout=same[-1], created=False)
-    _refuse_in_freeze(ledger, plan.model, now)
-    return _open(ledger, requested, attempt=len(same), now=now)
+        return Started(rollout=_let_through(ledger, same[-1], request, now), created=False)
+    _refuse_in_freeze(ledger, plan.model, request, now)
+    return _open(ledger, requested, request, attempt=len(same), now=now)
 
 
 def roll_back(
@@ -162,7 +165,7 @@ def roll_back(
         plan=plan.document(), plan_digest=plan.digest, actor=request.actor, cause=f"{request.cause}: {reason}",
     )  # fmt: skip
     rollbacks = [r for r in mine if r.requested.strategy == ROLLBACK]
-    started = _open(ledger, requested, attempt=len(rollbacks), now=now)
+    started = _open(ledger, requested, request, attempt=len(rollbacks), now=now)
     if former.packed is None or not started.rollout.holds_target:
         return started
     packed: Packed = former.packed
@@ -186,17 +189,17 @@ def replace(ledger: Ledger, *, plan: Plan, version: str, reason: str, request: R
         )
     same = [r for r in mine if r.requested.strategy == REPLACE and r.requested.version == version]
     if held is not None and held in same:
-        return Started(rollout=held, created=False)
+        return Started(rollout=_let_through(ledger, held, request, now), created=False)
     if held is not None:
         raise TargetBusy(f"rollout {held.id} of {plan.model}/{plan.variation} is {held.phase}.", fix=way_out(held))
     if stable.requested.version == version:
         raise Refused(f"{plan.model} v{version} is stable already.", fix="name another build")
-    _refuse_in_freeze(ledger, plan.model, now)
+    _refuse_in_freeze(ledger, plan.model, request, now)
     requested = Requested(
         model=plan.model, variation=plan.variation, version=version, strategy=REPLACE,
         plan=plan.document(), plan_digest=plan.digest, actor=request.actor, cause=f"{request.cause}: {reason}",
     )  # fmt: skip
-    return _open(ledger, requested, attempt=len(same), now=now)
+    return _open(ledger, requested, request, attempt=len(same), now=now)
 
 
 def undeploy(ledger: Ledger, *, model: str, variation: str, actor: str, reason: str, now: datetime) -> Rollout:
@@ -224,7 +227,7 @@ def begin(ledger: Ledger, rollout: Rollout, now: datetime) -> Rollout:
     mine = _of_target(ledger, *rollout.target)
     with_whom = (rollout.requested.model, rollout.plan.variation) if rollout.is_comparison else rollout.target
     stable = trusted(_of_target(ledger, *with_whom))
-    is_held = rollout.requested.strategy != ROLLBACK and freeze_of(ledger, rollout.requested.model, now) is not None
+    is_held = rollout.requested.strategy != ROLLBACK and holding(ledger, rollout, now) is not None
     if is_held or not is_next(mine, rollout) or (rollout.is_aside and stable is None):
         return rollout
     fact = Begun(stable=stable.requested.version if stable else None)
@@ -272,11 +275,13 @@ def approve(ledger: Ledger, rollout_id: str, *, actor: str, reason: str, now: da
 
 
 def promote(ledger: Ledger, rollout_id: str, *, actor: str, reason: str, now: datetime) -> Rollout:
-    """Give the candidate all traffic now, by a named person's override of its gates. A freeze is not overridden."""
+    """Give the candidate all traffic now, by a named person's override of its gates, not of a freeze."""
     rollout = ledger.rollout(rollout_id)
     if rollout.took_over:
         return rollout
-    _refuse_in_freeze(ledger, rollout.requested.model, now)
+    held = holding(ledger, rollout, now)
+    if held is not None:
+        raise Refused(f"{rollout_id}: {held}.", fix=f"wait, or: {_through(rollout_id)} {_STILL}")
     return _ordered(
         ledger,
         rollout_id,
@@ -300,12 +305,41 @@ def abort(ledger: Ledger, rollout_id: str, *, actor: str, reason: str, now: date
     return append(ledger, rollout_id, lambda _: Aborted(actor=actor, reason=reason), now)
 
 
-def _refuse_in_freeze(ledger: Ledger, model: str, now: datetime) -> None:
+def override_freeze(ledger: Ledger, rollout_id: str, *, actor: str, reason: str, now: datetime) -> Rollout:
+    """Let a rollout begin, advance and be promoted in the freeze that holds it now, until that one ends.
+
+    The next freeze holds it again. Refused where none holds now.
+    """
+    rollout = ledger.rollout(rollout_id)
+    held = freeze_of(ledger, rollout.requested.model, now)
+    if held is None:
+        raise Refused(f"no freeze holds {rollout_id} now: there is nothing to override.", fix=way_out(rollout))
+    if holding(ledger, rollout, now) is None:
+        return rollout
+    fact = FreezeOverridden(actor=actor, reason=reason, freeze=held.name, until=held.until.isoformat())
+    return begin(ledger, _ordered(ledger, rollout_id, lambda _: fact, now), now)
+
+
+def _let_through(ledger: Ledger, rollout: Rollout, request: Request, now: datetime) -> Rollout:
+    """The rollout, on its way through the freeze that holds it, if the request says so."""
+    if request.override_freeze is None or holding(ledger, rollout, now) is None:
+        return rollout
+    return override_freeze(ledger, rollout.id, actor=request.actor, reason=request.override_freeze, now=now)
+
+
+_STILL = "Abort and rollback work all the same."
+
+
+def _through(rollout_id: str) -> str:
+    return f"sluice rollout override-freeze {rollout_id} --reason WHY"
+
+
+def _refuse_in_freeze(ledger: Ledger, model: str, request: Request, now: datetime) -> None:
     held = freeze_of(ledger, model, now)
-    if held is not None:
+    if held is not None and request.override_freeze is None:
         raise Refused(
             f"{model}: {held}, and nothing starts or advances until then.",
-            fix=f"wait, or apply the freeze {held.name} without this window. Abort and rollback work all the same.",
+            fix=f"wait, or as an admin: --override-freeze WHY. {_STILL}",
         )
 
 
@@ -378,13 +412,13 @@ def _ordered(ledger: Ledger, rollout_id: str, fact: Callable[[Rollout], Fact], n
         raise IllegalMove(error.message, fix=way_out(ledger.rollout(rollout_id))) from error
 
 
-def _open(ledger: Ledger, requested: Requested, *, attempt: int, now: datetime) -> Started:
+def _open(ledger: Ledger, requested: Requested, request: Request, *, attempt: int, now: datetime) -> Started:
     name = rollout_id(requested, attempt)
     try:
         opened = ledger.open(name, requested, now)
     except LedgerConflict:
-        return Started(rollout=ledger.rollout(name), created=False)
-    return Started(rollout=begin(ledger, opened, now), created=True)
+        return Started(rollout=_let_through(ledger, ledger.rollout(name), request, now), created=False)
+    return Started(rollout=begin(ledger, _let_through(ledger, opened, request, now), now), created=True)
 
 
 def rollout_id(requested: Requested, attempt: int) -> str:

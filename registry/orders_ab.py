@@ -12,6 +12,7 @@ from registry.connections_record import connections_of
 from registry.errors import LedgerConflict, NotFound, Refused, TargetBusy
 from registry.experiment import of, together
 from registry.facts import Concluded, Requested
+from registry.freeze import holding
 from registry.ledger import Ledger
 from registry.orders import Request, Started
 from registry.plan import Experiment, Plan, Strategy
@@ -78,7 +79,8 @@ def _place(
     version = compared.requested.version
     if orders.stable(ledger, plan.model, plan.variation) == version:
         return None
-    request = Request(actor=actor, cause=cause_of(compared))
+    is_held = holding(ledger, compared, now) is not None
+    request = Request(actor=actor, cause=cause_of(compared), override_freeze=None if is_held else why)
     placed = orders.replace(ledger, plan=plan, version=version, reason=why, request=request, now=now).rollout
     known = (r.packed for r in ledger.rollouts(model=plan.model) if r.requested.version == version)
     packed = next((each for each in known if each is not None), None)

@@ -17,6 +17,7 @@ from registry.facts import (
     Established,
     Fact,
     Failed,
+    FreezeOverridden,
     Frozen,
     Judged,
     Observed,
@@ -137,6 +138,8 @@ def _said(fact: Fact) -> tuple[str, str]:
         case Checked(step=step, answer=answer, actor=actor):
             said = "gave no answer" if answer == "none" else f"said {answer}"
             return f"the check {actor} of step {step + 1} {said}", "good" if answer == "yes" else "wait"
+        case FreezeOverridden(freeze=freeze, until=until):
+            return f"goes through the freeze {freeze}, until {until[:16].replace('T', ' ')} UTC", "wait"
         case Promoted(override=override):
             return f"promoted{' by override' if override else ''}: the candidate takes all traffic", "good"
         case Baked():

@@ -21,6 +21,7 @@ from registry.facts import (
     Established,
     Fact,
     Failed,
+    FreezeOverridden,
     Frozen,
     Judged,
     Observed,
@@ -127,6 +128,8 @@ class Rollout:
     judgements: dict[str, Judgement] = field(default_factory=dict)
     approvals: dict[int, str] = field(default_factory=dict)
     """Who approved which step."""
+    freeze_overridden_until: datetime | None = None
+    """No freeze holds it before."""
     undeployed: bool = False
     """Whether the target trusts its candidate no longer, and no other instead."""
     replies: dict[int, Reply] = field(default_factory=dict)
@@ -213,6 +216,7 @@ _MOVES: dict[type[Fact], tuple[Phase, ...]] = {
     Resumed: (Phase.PAUSED,),
     Approved: (Phase.RUNNING, Phase.PAUSED),
     Checked: (Phase.RUNNING, Phase.PAUSED),
+    FreezeOverridden: (Phase.QUEUED, Phase.LAUNCHING, Phase.RUNNING, Phase.PAUSED),
     Promoted: (Phase.LAUNCHING, Phase.RUNNING, Phase.PAUSED),
     Baked: (Phase.BAKING,),
     Established: (Phase.LAUNCHING,),
@@ -290,6 +294,8 @@ def advance(rollout: Rollout, entry: Entry) -> Rollout:
         case Checked(step=step, answer=answer, reason=reason):
             asked = Reply(answer=answer, reason=reason, at=at, times=state.asked(step) + 1)
             return replace(state, replies={**state.replies, step: asked})
+        case FreezeOverridden(until=until):
+            return replace(state, freeze_overridden_until=datetime.fromisoformat(until))
         case Promoted(reason=reason, actor=actor):
             moved = replace(state, phase=Phase.BAKING, reason=reason, actor=actor, promoted_at=at)
             return _reweighted(moved, FULL)

@@ -171,7 +171,7 @@ def held(ledger: Ledger, rollout: Rollout, now: datetime, requests: tuple[int, i
     ]
     progress = Progress(candidate_requests=requests[1] if requests else 0, together=around(ledger, rollout, now))
     decision = decide(rollout, verdicts, progress, now)
-    return heeding(decision, ledger, rollout.requested.model, now)
+    return heeding(decision, ledger, rollout, now)
 
 
 def _verdicts(ledger: Ledger, rollout: Rollout) -> dict[str, Verdict]:

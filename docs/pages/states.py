@@ -18,7 +18,7 @@ _REQUESTED = facts.Requested(
 )
 _SAMPLES: dict[str, object] = {
     "step": 0, "weight": 5000, "epoch": 0, "override": True, "verdicts": {}, "k": 1, "threshold": 0.1, "rows": 200,
-    "changes": (), "plan": {},
+    "changes": (), "plan": {}, "until": "2026-01-04T00:00:00+00:00",
 }  # fmt: skip
 
 

@@ -105,14 +105,16 @@ def _problem(error: urllib.error.HTTPError) -> SluiceError:
 
 def _on_ledger(method: str, path: str, body: object, query: Mapping[str, str]) -> Any:
     from flows.wiring import desk_without_doors
-    from services.console.acts import Asked, find
+    from services.console.acts import Asked, Role, find
 
     behind = desk_without_doors()
     if "dry_run" in query:
         from services.console.dry_run import dry_run
 
         words = {name: value for name, value in query.items() if name != "dry_run"}
-        return dry_run(behind, method, path, Asked(actor=actor(), door="cli", query=words, body=body))[1]
+        asked = Asked(actor=actor(), role=Role.ADMIN, door="cli", query=words, body=body)
+        return dry_run(behind, method, path, asked)[1]
     operation, names = find(behind, method, path)
-    _, answer = operation.run(Asked(actor=actor(), door="cli", path=names, query=query, body=body))
+    asked = Asked(actor=actor(), role=Role.ADMIN, door="cli", path=names, query=query, body=body)
+    _, answer = operation.run(asked)
     return json.loads(json.dumps(answer))

@@ -24,6 +24,9 @@ Reason = Annotated[str, Parameter(name=["--reason", "-m"], help="Why; written in
 Watch = Annotated[
     bool, Parameter(name=["--watch", "-w"], negative=(), help="Stay until it ends or waits for a person.")
 ]
+OverrideFreeze = Annotated[
+    str | None, Parameter(help="Why it goes through a freeze that holds now; an admin may, and it is recorded.")
+]
 Timeout = Annotated[float | None, Parameter(help="Seconds to watch at most; then exit code 5.")]
 Id = Annotated[
     str, Parameter(help="A rollout's id, or a model's name for its latest rollout.", completer=completing.rollouts)
@@ -39,13 +42,15 @@ def start(
         Literal["canary", "shadow"] | None, Parameter(help="Another strategy than the plan's; shadow copies requests.")
     ] = None,
     allow_older: Annotated[bool, Parameter(negative=(), help="Also a version older than stable.")] = False,
+    override_freeze: OverrideFreeze = None,
     watch: Watch = False,
     timeout: Timeout = None,
     output: Output = Format.TABLE,
 ) -> int:
     """Roll a build out by its model's applied plan. Asked for twice, it is one rollout."""
     body = {"model": model, "build": build, "variation": variation, "allow_older": allow_older}
-    view = call("POST", "/api/v1/rollouts", body | ({"strategy": strategy} if strategy else {}))
+    said = {"strategy": strategy, "override_freeze": override_freeze}
+    view = call("POST", "/api/v1/rollouts", body | {name: value for name, value in said.items() if value})
     if watch:
         return _watch(view["id"], timeout, output)
     emit(view, output, table=tree(view))
@@ -133,6 +138,16 @@ def abort(rollout: Id, *, reason: Reason = "no reason given", output: Output = F
 def retry(rollout: Id, *, reason: Reason = "no reason given", output: Output = Format.TABLE) -> None:
     """Try a rollout once more that was aborted, failed or superseded, by the plan that is applied now."""
     _order(rollout, "retry", reason, output)
+
+
+def override_freeze(
+    rollout: Id,
+    *,
+    reason: Annotated[str, Parameter(name=["--reason", "-m"], help="Why; written into the ledger.")],
+    output: Output = Format.TABLE,
+) -> None:
+    """Let a rollout go on through the freeze that holds it now, until that one ends. An admin may; it is recorded."""
+    _order(rollout, "override-freeze", reason, output)
 
 
 def _in_variation(model: str, variation: str | None) -> str:

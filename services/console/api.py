@@ -63,6 +63,7 @@ def _endpoint(desk: Desk, operation: Operation, recorder: Recorder) -> Callable[
 async def _asked(request: Request, caller: Caller) -> Asked:
     return Asked(
         actor=caller.name,
+        role=caller.role,
         door="cli" if request.headers.get("x-sluice-door") == "cli" else "console",
         path=request.path_params,
         query={name: value for name, value in request.query_params.items() if name not in ("form", "dry_run")},
@@ -86,12 +87,19 @@ async def _body(request: Request) -> object:
 
 
 def _tagged(request: Request, response: Response) -> Response:
-    """A rollout's answer bears its entity tag; whoever has it already is told so in few bytes."""
-    body = json.loads(bytes(response.body))
-    if not (isinstance(body, dict) and "id" in body and "seq" in body):
+    """The answer of a rollout or of connections bears its entity tag; who has it already is told so in few bytes."""
+    tag = _tag(json.loads(bytes(response.body)))
+    if tag is None:
         return response
-    tag = f'"{body["id"]}.{body["seq"]}"'
     if request.method == "GET" and request.headers.get("if-none-match") == tag:
         response = Response(status_code=304)
     response.headers["etag"] = tag
     return response
+
+
+def _tag(body: object) -> str | None:
+    if not isinstance(body, dict):
+        return None
+    if "id" in body and "seq" in body:
+        return f'"{body["id"]}.{body["seq"]}"'
+    return f'"{body["etag"]}"' if "etag" in body else None

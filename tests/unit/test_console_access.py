@@ -8,6 +8,9 @@ import json
 import pytest
 from sse_starlette import ServerSentEvent
 
+from registry.facts import FreezeOverridden
+from registry.freeze import Freeze
+from registry.ledger import Applied
 from registry.rollout import Phase
 from services.console.acts import Role, table
 from services.console.events import facts
@@ -46,6 +49,29 @@ def test_a_refused_role_is_told_which_one_it_needs(office: Office) -> None:
     assert (answer.status_code, answer.json()["title"]) == (403, "Forbidden")
     assert "approver" in answer.json()["detail"]
     assert "sluice token give" in answer.json()["fix"]
+
+
+def test_a_freeze_is_overridden_by_an_admin_alone_and_in_the_admins_name(office: Office) -> None:
+    rollout = office.running()
+    always = {"cron": "0 0 * * *", "lasts": "24h"}
+    freeze = Freeze.model_validate({"name": "always", "windows": [always]})
+    office.ledger.apply(Applied(kind="freeze", name="always", body=freeze.document(), digest="d", actor="ann", at=NOW))
+    orders = {
+        f"/api/v1/rollouts/{rollout.id}/override-freeze": {"reason": "hotfix"},
+        "/api/v1/rollouts": {"model": "m", "build": "3", "override_freeze": "hotfix"},
+        "/api/v1/models/m/deploy": {"build": "1", "variation": "new", "override_freeze": "hotfix"},
+    }
+    approver, admin = give(office, "approver"), give(office, "admin", "eve")
+    for path, body in orders.items():
+        refused = office.client.post(path, headers=approver, json=body)
+        assert (refused.status_code, refused.json()["title"]) == (403, "Forbidden"), path
+    assert office.ledger.rollout(rollout.id) == rollout
+    for path, body in orders.items():
+        assert office.client.post(path, headers=admin, json=body).is_success, path
+    told = [fed.entry.fact for fed in office.ledger.feed() if isinstance(fed.entry.fact, FreezeOverridden)]
+    assert [(fact.actor, fact.reason, fact.freeze) for fact in told] == [("eve", "hotfix", "always")] * 3
+    [path, *_] = orders
+    assert office.client.post(path, headers=BEARER, json={}).status_code == 422, "a reason is needed"
 
 
 def test_a_token_speaks_for_nobody_but_itself(office: Office) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,13 +14,14 @@ from registry import orders
 from registry.decision import Choice
 from registry.documents import read_documents
 from registry.errors import InvalidDocument, Refused
-from registry.facts import Observed, Packed, Ready, StepEntered
+from registry.facts import FreezeOverridden, Observed, Packed, Ready, StepEntered
 from registry.freeze import Freeze, in_force
 from registry.ledger import Applied
 from registry.ledger.memory import MemoryLedger
 from registry.metric import TallyRow
 from registry.orders import Request
 from registry.plan import Plan
+from registry.report_timeline import timeline
 from registry.rollout import Ending, Phase, Rollout
 from registry.view import rollout_view
 from services.keeper.keeper import has_work
@@ -172,6 +174,65 @@ def test_nothing_starts_or_is_promoted_in_a_freeze() -> None:
     orders.abort(ledger, rollout.id, actor="ada", reason="no", now=FROZEN)
     assert orders.begin(ledger, ledger.rollout(queued.id), FROZEN).phase is Phase.QUEUED
     assert orders.begin(ledger, ledger.rollout(queued.id), AFTER).phase is Phase.LAUNCHING
+
+
+def test_an_override_lets_one_rollout_through_until_the_freeze_ends() -> None:
+    ledger, rollout = frozen_world()
+    why = {"actor": "ada", "reason": "customers are down"}
+    orders.override_freeze(ledger, rollout.id, **why, now=FROZEN)
+    again = orders.override_freeze(ledger, rollout.id, **why, now=FROZEN)
+    told = [each.fact for each in ledger.entries(rollout.id) if isinstance(each.fact, FreezeOverridden)]
+    assert [(fact.actor, fact.reason, fact.freeze) for fact in told] == [("ada", "customers are down", "weekend")]
+    assert again.seq == ledger.rollout(rollout.id).seq, "twice is once"
+    (said,) = (each for each in timeline(ledger.entries(rollout.id)) if each.fact == "FreezeOverridden")
+    assert said.text == "goes through the freeze weekend, until 2026-07-06 06:00 UTC"
+    assert (said.actor, said.why) == ("ada", "customers are down")
+    assert tick(ledger, NoTallies(), rollout.id, FROZEN, Authority.ADVANCE).rollout.step == 1
+    next_weekend = FROZEN + timedelta(days=7)
+    with pytest.raises(Refused, match="freeze weekend"):
+        orders.promote(ledger, rollout.id, actor="ada", reason="now", now=next_weekend)
+    assert orders.promote(ledger, rollout.id, actor="ada", reason="now", now=FROZEN).phase is Phase.BAKING
+
+
+def test_an_override_begins_what_is_queued_and_no_other() -> None:
+    ledger, rollout = frozen_world()
+    queued = orders.start(ledger, plan=PLAN, version="3", request=WHO, now=NOW).rollout
+    orders.abort(ledger, rollout.id, actor="ada", reason="no", now=FROZEN)
+    with pytest.raises(Refused, match="as an admin: --override-freeze"):
+        orders.start(ledger, plan=PLAN, version="4", request=WHO, now=FROZEN)
+    after = orders.override_freeze(ledger, queued.id, actor="ada", reason="hotfix", now=FROZEN)
+    assert after.phase is Phase.LAUNCHING
+
+
+def test_a_start_with_a_reason_goes_through_and_asked_twice_is_one() -> None:
+    ledger, rollout = frozen_world()
+    orders.abort(ledger, rollout.id, actor="ada", reason="no", now=FROZEN)
+    through = replace(WHO, override_freeze="hotfix")
+    for _ in range(2):
+        started = orders.start(ledger, plan=PLAN, version="3", request=through, now=FROZEN).rollout
+        assert started.phase is Phase.LAUNCHING
+    facts = [type(each.fact).__name__ for each in ledger.entries(started.id)]
+    assert facts == ["Requested", "FreezeOverridden", "Begun"]
+    ready(ledger, started.id)
+    assert tick(ledger, NoTallies(), started.id, FROZEN, Authority.ADVANCE).rollout.weight == 1000
+
+
+def test_a_start_that_waited_in_the_queue_is_let_through_by_asking_again() -> None:
+    ledger, rollout = frozen_world()
+    queued = orders.start(ledger, plan=PLAN, version="3", request=WHO, now=NOW).rollout
+    orders.abort(ledger, rollout.id, actor="ada", reason="no", now=FROZEN)
+    through = replace(WHO, override_freeze="hotfix")
+    again = orders.start(ledger, plan=PLAN, version="3", request=through, now=FROZEN)
+    assert (again.created, again.rollout.id, again.rollout.phase) == (False, queued.id, Phase.LAUNCHING)
+
+
+def test_what_no_freeze_holds_has_nothing_to_override() -> None:
+    ledger, rollout = frozen_world()
+    with pytest.raises(Refused, match="no freeze holds"):
+        orders.override_freeze(ledger, rollout.id, actor="ada", reason="x", now=NOW)
+    through = replace(WHO, override_freeze="in case")
+    started = orders.start(ledger, plan=PLAN, version="3", request=through, now=NOW).rollout
+    assert [type(each.fact).__name__ for each in ledger.entries(started.id)] == ["Requested"]
 
 
 def test_what_stops_works_in_a_freeze() -> None:

@@ -60,6 +60,7 @@ TABLE: dict[str, str] = {
     "Resumed":     "-          -                -        running|launching  -       -",
     "Approved":    "-          -                running  paused             -       -",
     "Checked":     "-          -                running  paused             -       -",
+    "FreezeOverridden": "queued launching       running  paused             -       -",
     "Promoted":    "-          baking           baking   baking             -       -",
     "Baked":       "-          -                -        -                  ended   -",
     "Established": "-          ended            -        -                  -       -",

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from registry import orders
-from registry.errors import UsageError
+from registry.errors import Forbidden, UsageError
 
 
 class Role(IntEnum):
@@ -41,6 +41,8 @@ class Asked:
     """What was asked: who, through which door, with which words."""
 
     actor: str
+    role: Role
+    """What the actor may do."""
     door: str = "console"
     path: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
@@ -53,6 +55,15 @@ class Asked:
     def request(self) -> orders.Request:
         """The same, as orders take it."""
         return orders.Request(actor=self.actor, cause=self.door)
+
+    def through_freeze(self, reason: str | None) -> orders.Request:
+        """The same, to go through a freeze where there is a reason to. Raises Forbidden for less than an admin."""
+        if reason is not None and self.role < Role.ADMIN:
+            raise Forbidden(
+                f"to override a freeze needs the role admin; {self.actor} is a {self.role.name.lower()}.",
+                fix="ask an admin, or wait until it is over",
+            )
+        return replace(self.request, override_freeze=reason)
 
     def count(self, name: str, default: int, largest: int) -> int:
         """A whole number of the query, from 0 to `largest`. Raises UsageError."""

@@ -36,6 +36,8 @@ class DeployBody(Body):
     """Whether the variation takes the requests that no audience takes."""
     at_once: str | None = Field(default=None, min_length=1, max_length=2000)
     """Why a build shall take a slot with traffic at once rather than as a canary; none: as a canary."""
+    override_freeze: str | None = Field(default=None, min_length=1, max_length=2000)
+    """Why it shall go through a freeze that holds now, until that one ends; needs the role admin."""
 
 
 class RollbackBody(Body):
@@ -75,7 +77,7 @@ class ModelActs:
             desk.ledger,
             plan=self._plan(model, body),
             version=version,
-            request=asked.request,
+            request=asked.through_freeze(body.override_freeze),
             now=now,
             at_once=body.at_once,
         )

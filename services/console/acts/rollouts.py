@@ -33,12 +33,21 @@ class StartBody(Body):
     """Whether a version older than stable may be rolled out."""
     strategy: Annotated[Strategy, Field(strict=False)] | None = None
     """Another strategy than the plan's: canary or shadow."""
+    override_freeze: str | None = Field(default=None, min_length=1, max_length=2000)
+    """Why it shall go through a freeze that holds now, until that one ends; needs the role admin."""
 
 
 class ReasonBody(Body):
     """Why an order is given."""
 
     reason: str = Field(default="no reason given", max_length=2000)
+    """For the record; people read it later."""
+
+
+class OverrideBody(Body):
+    """Why a freeze is overridden."""
+
+    reason: str = Field(min_length=1, max_length=2000)
     """For the record; people read it later."""
 
 
@@ -84,7 +93,7 @@ class RolloutActs:
             desk.ledger,
             plan=desk.plan(body.model, body.variation),
             version=desk.resolve(body.model, body.build).version,
-            request=asked.request,
+            request=asked.through_freeze(body.override_freeze),
             now=desk.clock(),
             allow_older=body.allow_older,
             strategy=body.strategy,
@@ -102,6 +111,12 @@ class RolloutActs:
             return 200, self.view(after)
 
         return handle
+
+    def override_freeze(self, asked: Asked, body: OverrideBody) -> Answer:
+        ledger = expecting(self._desk.ledger, asked.if_match)
+        name = orders.find(ledger, asked.path["id"]).id
+        after = orders.override_freeze(ledger, name, actor=asked.actor, reason=body.reason, now=self._desk.clock())
+        return 200, self.view(after)
 
     def view(self, rollout: Rollout) -> dict[str, object]:
         """The rollout as CLI, pages and reports show it."""
@@ -145,5 +160,9 @@ def operations(desk: Desk) -> tuple[Operation, ...]:
                 method="POST", path=f"{one}/{name}", role=role, summary=effect, takes=ReasonBody, act=acts.order(name)
             )
             for name, (_, role, effect) in ORDERS.items()
+        ),
+        Operation(
+            method="POST", path=f"{one}/override-freeze", role=Role.ADMIN, takes=OverrideBody,
+            act=acts.override_freeze, summary="Let it go on through the freeze that holds it now, until that one ends.",
         ),
     )  # fmt: skip

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import json
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, Response
 
 from registry import orders
 from registry.errors import SluiceError
 from registry.report import report
 from registry.report_page import page as report_page
 from registry.report_page import shown, style_hash
-from services.console.acts import Asked, find
 from services.console.acts.rollouts import ORDERS, fact_json
 from services.console.pages.effects import effect, possible
 from services.console.pages.elsewhere import elsewhere
+from services.console.pages.ordering import ordering
 from services.console.pages.rendering import Endpoint, Found, template
 from services.console.ports import Desk
 from services.console.problems import problem
-from services.console.recording import Recorder, allow
 from services.console.tokens import Caller
 
-JUDGED = ("approve", "promote")
+JUDGED = frozenset({"approve", "promote"})
 """Orders given on the evidence that was shown: they hold only while the rollout is as the page showed it."""
 
 
@@ -39,6 +37,7 @@ def page(desk: Desk) -> Endpoint:
         return {
             **shown(found),
             "view": found.rollout,
+            "experiment": rollout.requested.experiment,
             "steps_planned": rollout.plan.steps,
             "facts": [fact_json(entry) for entry in reversed(desk.ledger.entries(rollout.id))],
             "acts": {name: effect(name, rollout) for name in admitted},
@@ -51,31 +50,8 @@ def page(desk: Desk) -> Endpoint:
 
 
 def order(desk: Desk) -> Endpoint:
-    """Carry out an order from a form. The session and its form token were checked before."""
-    recorder = Recorder(desk.calls, desk.clock)
-
-    async def endpoint(request: Request) -> Response:
-        name, act = request.path_params["id"], request.path_params["act"]
-        caller: Caller = request.state.caller
-        form = await request.form(max_fields=4)
-        body = {"reason": str(form.get("reason") or "no reason given")}
-        path = f"/api/v1/rollouts/{quote(name)}/{quote(act)}"
-        back = f"/rollouts/{quote(name)}"
-        try:
-            operation, names = find(desk, "POST", path)
-            allow(caller, operation)
-            seen = str(form.get("tag") or "") or None
-            asked = Asked(actor=caller.name, path=names, body=body, if_match=seen if act in JUDGED else None)
-            status, text = await run_in_threadpool(recorder.run, operation, asked, caller, None, path)
-        except SluiceError as error:
-            return RedirectResponse(f"{back}?{urlencode({'refused': str(error)})}", status_code=303)
-        told = json.loads(text)
-        if status >= 400:
-            refused = f"{told['detail']} {told.get('fix', '')}".strip()
-            return RedirectResponse(f"{back}?{urlencode({'refused': refused})}", status_code=303)
-        return RedirectResponse(f"/rollouts/{quote(told['id'])}", status_code=303)
-
-    return endpoint
+    """Carry out an order from the form of a rollout, and show the rollout that came of it."""
+    return ordering(desk, "/rollouts", JUDGED, lambda told: f"/rollouts/{quote(told['id'])}")
 
 
 def whole_report(desk: Desk) -> Endpoint:
