@@ -56,7 +56,7 @@ def test_the_score_is_that_of_all_labelings_of_units() -> None:
 
 
 def test_a_factor_scales_stables_values() -> None:
-    mask = np.array([1, 0, 1, 0, 0, 1], dtype=bool)
+    mask = np.array([1, 0, 0, 0, 0, 1], dtype=bool)
     scaled = np.where(mask, X, 1.5 * X)
     assert same(Change(now=cohort(mask)).score(1.5), Change(now=cohort(mask, scaled)).score())
 
@@ -71,11 +71,18 @@ def test_a_change_adds_what_is_new() -> None:
     assert math.isclose(rows.stable.total, (X + 1)[~mask].sum())
 
 
-def test_units_that_are_all_alike_hold_where_the_null_is_another() -> None:
+@pytest.mark.parametrize("factor", [1.0, 1.5, 2.0, 0.0])
+def test_units_that_are_all_alike_hold_where_the_null_is_another(factor: float) -> None:
     mask = np.array([1, 0, 1, 0], dtype=bool)
     alike = cohort(mask, np.full(4, 2.0), np.full(4, 2.0))
-    assert same(Change(now=alike).score(1.5), Score())
-    assert same(Change(now=alike).score(), Score())
+    assert same(Change(now=alike).score(factor), Score())
+
+
+def test_units_that_differ_by_little_are_judged_all_the_same() -> None:
+    mask = np.array([1, 0, 0, 0, 0, 1], dtype=bool)
+    found, whole = Change(now=cohort(mask, X / 100)).score(1.5), Change(now=cohort(mask)).score(1.5)
+    assert found.value == pytest.approx(whole.value / 100)
+    assert found.variance == pytest.approx(whole.variance / 1e4)
 
 
 def test_an_empty_cohort_is_nothing() -> None:
@@ -124,6 +131,18 @@ def test_once_a_unit_returned_the_score_goes_on_with_what_is_left() -> None:
     assert more.test.information == 150.0
     assert more.reach == more.test.reach
     assert not more.rejected
+
+
+@pytest.mark.parametrize("against", [1, -1])
+def test_after_many_looks_the_test_has_the_score_of_everything(against: int) -> None:
+    mask = np.array([1, 0, 0, 0, 0, 1], dtype=bool)
+    grown = [Cohort(), cohort(mask), cohort(mask, X + 1, N + 1), cohort(mask, X + 5, N + 2), cohort(mask, 3 * X, N + 9)]
+    test = CohortTest.begin(BUDGET, counts=False)
+    for look, (before, now) in enumerate(itertools.pairwise(grown), start=1):
+        test = test.look([Change(before=before, now=now)], 10.0 * look, (), against=against)
+    wanted = Change(now=grown[-1]).score()
+    assert same(test.test.score, wanted if against > 0 else -wanted)
+    assert same(test.score, test.test.score)
 
 
 def test_what_the_counts_rejected_stays_rejected() -> None:

@@ -54,14 +54,26 @@ def test_an_empty_stratum_is_passed_over() -> None:
     assert SampleRatioTest.begin(ALPHA, PLANNED).look([nothing]).many.masses.tolist() == [1.0]
 
 
-@pytest.mark.parametrize(("n", "share"), [(1, 0.5), (30, 0.5), (5000, 0.01), (100_000, 0.3)])
+@pytest.mark.parametrize(
+    ("n", "share"),
+    [(1, 0.5), (30, 0.5), (5000, 0.01), (100_000, 0.3), (100_000, 0.00002), (3000, 0.999), (901, 0.43), (777, 0.61)],
+)
 def test_the_window_is_twelve_standard_deviations_and_two(n: int, share: float) -> None:
+    """Up to whole counts; what is left out is below the noise."""
     low, masses = binomial(n, share)
-    reach = 12 * (n * share * (1 - share)) ** 0.5 + 2
-    assert low == max(0, int(n * share - reach - 1) + 1) or abs(low - max(0, n * share - reach)) <= 1
-    assert abs(low + masses.size - 1 - min(n, n * share + reach)) <= 2
+    reach, high = 12 * (n * share * (1 - share)) ** 0.5 + 2, low + masses.size - 1
+    assert low == 0 or reach - 1e-6 <= n * share - low < reach + 2
+    assert high == n or reach - 1e-6 <= high - n * share < reach + 2
+    assert binom.cdf(low - 1, n, share) + binom.sf(high, n, share) < 1e-12
     assert not masses.flags.writeable
     assert masses.sum() == pytest.approx(1.0, abs=1e-12)
+
+
+def test_a_single_arrival_counts() -> None:
+    test = SampleRatioTest.begin(ALPHA, PLANNED).look([Arrivals(share=0.3, candidate=1, stable=0)])
+    assert test.many.masses.tolist() == pytest.approx([0.7, 0.3])
+    assert test.few.masses.tolist() == pytest.approx([0.3, 0.7])
+    assert (test.information, test.candidate) == (pytest.approx(0.21), 1)
 
 
 @pytest.mark.parametrize(("share", "at"), [(0.0, 0), (1.0, 7), (-0.1, 0), (1.1, 7)])
