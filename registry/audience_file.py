@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from registry.audience import AllOf, AnyOf, Audience, Condition, Match, Not, Operator, Present, Range
-from registry.audience_words import header_of, is_shallow, is_usable, match_of, name_problem, number
+from registry.audience_words import header_of, is_shallow, match_of, name_problem, number, range_of
 from registry.errors import InvalidDocument
 from registry.plan_rules import suggestion
 from registry.yaml_text import Path, Text
@@ -187,8 +187,7 @@ class _Reading:
         found = {key: number(self._text, value, (*at, key)) for key, value in ends.items()}
         if any(end is None for end in found.values()):
             return None
-        condition = Range(header=header, low=found.get("from"), high=found.get("to"))
-        return condition if is_usable(self._text, condition, at) else None
+        return range_of(self._text, header, found.get("from"), found.get("to"), at)
 
 
 def _all(found: list[Condition | None]) -> Condition | None:

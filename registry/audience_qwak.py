@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from registry.audience import AllOf, Audience, Condition, Not, Operator, Present, Range
-from registry.audience_words import as_text, header_of, is_usable, match_of, name_problem, number
+from registry.audience import AllOf, Audience, Condition, Not, Operator, Present
+from registry.audience_words import as_text, header_of, match_of, name_problem, number, range_of
 from registry.plan_rules import suggestion
 from registry.yaml_text import Path, Text
 
@@ -156,8 +156,8 @@ class _Reading:
         ends = [self._end(found, name, at) for name in ("first_operand", "second_operand")]
         if header is None or word is None or ends[0] is None or ends[1] is None:
             return
-        condition = Range(header=header, low=ends[0], high=ends[1])
-        if is_usable(self._text, condition, found["first_operand"][1]):
+        condition = range_of(self._text, header, ends[0], ends[1], found["first_operand"][1])
+        if condition is not None:
             yield from self._inverted(found, condition)
 
     def _end(self, found: dict[str, tuple[Any, Path]], name: str, at: Path) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from registry.audience import AllOf, AnyOf, Condition, Match, Not, Operator, Present, Range, whole
 
@@ -24,27 +24,25 @@ _TRANSPORT = frozenset(
 )
 
 
-def faults(condition: Condition, depth: int = 1) -> Iterator[str]:
+def faults(condition: Condition) -> Iterator[str]:
     """Everything that makes a condition, or a part of it, unusable; nothing when it may be used."""
-    if depth > MAX_DEPTH:
-        yield f"conditions stand within conditions {depth} deep; {MAX_DEPTH} is the most"
+    deep = depth_fault(condition)
+    if deep is not None:
+        yield deep
         return
-    own = fault(condition)
-    if own is not None:
-        yield own
-    for part in parts(condition):
-        yield from faults(part, depth + 1)
+    yield from filter(None, map(fault, _walk(condition)))
 
 
 def fault(condition: Condition) -> str | None:
     """What makes this one condition unusable, its parts aside; None when nothing does."""
     match condition:
-        case Match(header=header):
-            return _header_fault(header) or _operands_fault(condition)
+        case Match(header=header, operator=operator, operands=operands):
+            found = (operand_fault(header, operator, operand) for operand in operands)
+            return header_fault(header) or size_fault(header, operands) or next(filter(None, found), None)
         case Present(header=header):
-            return _header_fault(header)
+            return header_fault(header)
         case Range(header=header):
-            return _header_fault(header) or _ends_fault(condition)
+            return header_fault(header) or ends_fault(condition)
         case Not() | AllOf() | AnyOf():
             return None
 
@@ -60,7 +58,21 @@ def parts(condition: Condition) -> tuple[Condition, ...]:
             return ()
 
 
-def _header_fault(header: str) -> str | None:
+def _walk(condition: Condition) -> Iterator[Condition]:
+    yield condition
+    for part in parts(condition):
+        yield from _walk(part)
+
+
+def depth_fault(condition: Condition, left: int = MAX_DEPTH) -> str | None:
+    """Why conditions stand too deep within conditions; None when they do not."""
+    if left == 0:
+        return f"conditions stand within conditions {MAX_DEPTH + 1} deep; {MAX_DEPTH} is the most"
+    return next(filter(None, (depth_fault(part, left - 1) for part in parts(condition))), None)
+
+
+def header_fault(header: str) -> str | None:
+    """Why no condition can ask for this header; None when it can."""
     if not _NAME.match(header):
         return f"{header!r} is no header name: write up to 64 letters, digits, -, _ and ."
     if header.lower() in _TRANSPORT or header.lower().startswith(_OURS):
@@ -68,11 +80,29 @@ def _header_fault(header: str) -> str | None:
     return None
 
 
-def _operands_fault(condition: Match) -> str | None:
-    if not 0 < len(condition.operands) <= MAX_OPERANDS:
-        return f"{condition.header}: {len(condition.operands)} values; give 1 to {MAX_OPERANDS}"
-    found = (_operand_fault(condition.operator, operand) for operand in condition.operands)
-    return next((f"{condition.header}: {text}" for text in found if text is not None), None)
+def size_fault(header: str, operands: Sequence[str]) -> str | None:
+    """Why a header cannot be compared with so many values; None when it can."""
+    if not operands:
+        return f"{header}: an empty list matches nothing; write at least one text"
+    return f"{header}: {len(operands)} values; {MAX_OPERANDS} are the most" if len(operands) > MAX_OPERANDS else None
+
+
+def operand_fault(header: str, operator: Operator, operand: str) -> str | None:
+    """Why a header cannot be compared with this value; None when it can."""
+    wrong = _operand_fault(operator, operand)
+    return None if wrong is None else f"{header}: {wrong}"
+
+
+def ends_fault(condition: Range) -> str | None:
+    """Why no number can lie in this range; None when one can."""
+    ends = [end for end in (condition.low, condition.high) if end is not None]
+    if not ends:
+        return f"{condition.header}: a range needs a lower or an upper end"
+    if not all(math.isfinite(end) for end in ends):
+        return f"{condition.header}: the ends of a range are finite numbers"
+    if len(ends) == 2 and ends[0] > ends[1]:
+        return f"{condition.header}: no number is from {ends[0]:g} to {ends[1]:g}"
+    return None
 
 
 def _operand_fault(operator: Operator, operand: str) -> str | None:
@@ -105,15 +135,4 @@ def _pattern_fault(pattern: str) -> str | None:
         return f"{pattern!r} is no RE2 expression: {error}"
     if size > MAX_PROGRAM:
         return f"{pattern!r} is too large: {size} RE2 instructions where {MAX_PROGRAM} are the most; split it with any"
-    return None
-
-
-def _ends_fault(condition: Range) -> str | None:
-    ends = [end for end in (condition.low, condition.high) if end is not None]
-    if not ends:
-        return f"{condition.header}: a range needs a lower or an upper end"
-    if not all(math.isfinite(end) for end in ends):
-        return f"{condition.header}: the ends of a range are finite numbers"
-    if len(ends) == 2 and ends[0] > ends[1]:
-        return f"{condition.header}: no number is from {ends[0]:g} to {ends[1]:g}"
     return None

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import re
 
-from registry.audience import NUMBER, Condition, Match, Operator, Present
-from registry.audience_rules import fault, faults
+from registry.audience import NUMBER, Condition, Match, Operator, Range
+from registry.audience_rules import depth_fault, ends_fault, header_fault, operand_fault, size_fault
 from registry.connections import FALLBACK
 from registry.yaml_text import Path, Text
 
@@ -29,7 +29,7 @@ def name_problem(name: object) -> str | None:
 
 def header_of(text: Text, name: object, at: Path, *, on_value: bool = False) -> str | None:
     """A header's name in lower case; None, and noted, when it cannot be asked for."""
-    wrong = fault(Present(header=name)) if isinstance(name, str) else f"{name!r} is not the name of a header"
+    wrong = header_fault(name) if isinstance(name, str) else f"{name!r} is not the name of a header"
     if wrong is not None or not isinstance(name, str):
         text.add(at, str(wrong), "such as state or x-user-plan", on_value=on_value)
         return None
@@ -38,17 +38,28 @@ def header_of(text: Text, name: object, at: Path, *, on_value: bool = False) -> 
 
 def match_of(text: Text, header: str, operator: Operator, value: object, at: Path) -> Match | None:
     """A comparison with one text, or several in a list. None, and noted, when there is something wrong."""
-    if value == []:
-        text.add(at, "an empty list matches nothing", "write at least one text", on_value=True)
-        return None
     items = list(enumerate(value)) if isinstance(value, list) else [(None, value)]
     found = [_operand(text, header, operator, each, at if i is None else (*at, i)) for i, each in items]
     if any(each is None for each in found):
         return None
-    match = Match(
-        header=header, operator=operator, operands=tuple(dict.fromkeys(each for each in found if each is not None))
-    )
-    return match if is_usable(text, match, at) else None
+    operands = tuple(dict.fromkeys(each for each in found if each is not None))
+    if not _is_sound(text, size_fault(header, operands), at):
+        return None
+    return Match(header=header, operator=operator, operands=operands)
+
+
+def range_of(text: Text, header: str, low: float | None, high: float | None, at: Path) -> Range | None:
+    """A range of numbers. None, and noted, when none can lie in it."""
+    condition = Range(header=header, low=low, high=high)
+    return condition if _is_sound(text, ends_fault(condition), at) else None
+
+
+def is_shallow(text: Text, condition: Condition, at: Path) -> bool:
+    """Whether conditions stand within conditions no deeper than the data plane takes; if not, that is noted."""
+    wrong = depth_fault(condition)
+    if wrong is not None:
+        text.add(at, wrong, "split the audience in two")
+    return wrong is None
 
 
 def _operand(text: Text, header: str, operator: Operator, value: object, at: Path) -> str | None:
@@ -59,23 +70,14 @@ def _operand(text: Text, header: str, operator: Operator, value: object, at: Pat
     if not said and operator not in (Operator.EXACT, Operator.REGEX):
         text.add(at, f"an empty {operator} matches whatever is sent", "write present: true", on_value=True)
         return None
-    return said if is_usable(text, Match(header=header, operator=operator, operands=(said,)), at) else None
+    return said if _is_sound(text, operand_fault(header, operator, said), at) else None
 
 
-def is_usable(text: Text, condition: Condition, at: Path) -> bool:
-    """Whether the data plane takes this condition; if not, why is noted."""
-    wrong = fault(condition)
+def _is_sound(text: Text, wrong: str | None, at: Path) -> bool:
+    """Whether nothing is wrong; if something is, it is noted."""
     if wrong is not None:
         message, _, fix = wrong.partition("; ")
         text.add(at, message, fix or None, on_value=True)
-    return wrong is None
-
-
-def is_shallow(text: Text, condition: Condition, at: Path) -> bool:
-    """Whether conditions stand within conditions no deeper than the data plane takes; if not, that is noted."""
-    wrong = next(faults(condition), None)
-    if wrong is not None:
-        text.add(at, wrong, "split the audience in two")
     return wrong is None
 
 
