@@ -40,8 +40,8 @@ check: setup  ## Format, lint, types, import contracts.
 quick: setup  ## Run the tests that need no server.
 	$(PYTEST) -n $(WORKERS) tests/unit tests/contract tests/statistics
 
-slow: setup  ## Run the tests with real servers.
-	$(PYTEST) -n $(WORKERS) --dist loadfile tests/integration tests/acceptance
+slow: setup  ## Run the tests with real servers; one that fails is run once more, and listed as RERUN.
+	$(PYTEST) -n $(WORKERS) --dist loadfile --reruns 1 -raR tests/integration tests/acceptance
 
 lock: setup  ## Resolve pyproject.toml anew into requirements.lock: hashes, no index, no URL.
 	$(BIN)/python .ci/lock.py --upgrade
