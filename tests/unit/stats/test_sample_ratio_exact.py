@@ -49,6 +49,14 @@ def test_where_nothing_is_drawn_nothing_is_tested(share: float) -> None:
     assert test.look([]) == test
 
 
+def test_without_more_information_nothing_is_found_yet() -> None:
+    """Rows that should not be there at all tell nothing until chance has a say again."""
+    test = looked(200, 0.5)
+    held = test.look([Arrivals(share=0.0, candidate=300, stable=0)])
+    assert (held.mismatch, held.candidate, held.information) == (False, 500, test.information)
+    assert held.look([Arrivals(share=0.5, candidate=1, stable=1)]).mismatch
+
+
 def test_an_empty_stratum_is_passed_over() -> None:
     nothing = Arrivals(share=0.5, candidate=0, stable=0)
     assert SampleRatioTest.begin(ALPHA, PLANNED).look([nothing]).many.masses.tolist() == [1.0]
