@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from registry.errors import NotFound
-from registry.experiment import of, together
+from registry.experiment import UNCOUNTED, has_begun, layout, of, together
+from registry.layout import SLOTS
 from registry.ledger import Ledger
 from registry.metric import Worse
 from registry.plan import Plan
@@ -24,6 +26,8 @@ class Compared:
     build: str
     rollout: str
     """The comparison: its record, its looks, its guardrails."""
+    share: float
+    """Of the audience's requests, in per cent, by the plan."""
     state: str
     """Its phase, or how it ended."""
     answer: str
@@ -51,16 +55,26 @@ class Readout:
     alpha: float
     control: str
     control_build: str | None
+    control_share: float
+    """Of the audience's requests, in per cent, by the plan; those that are held out not among them."""
+    held_out: float
+    """The share that stays with the control and is not counted, in per cent."""
     control_rows: int
     control_mean: float | None
     compared: tuple[Compared, ...]
     winner: str | None
     """The best of those that reached the goal; none while none has, or rows do not come in their shares."""
     is_over: bool
+    began_at: datetime | None
+    """When its last variation entered; none before that."""
+    lasts: float
+    """Seconds after which it ends, decided or not."""
+    then: str
+    """What follows a variation that reached the goal: conclude (a person decides) or promote."""
 
     def as_json(self) -> dict[str, object]:
         """The readout as JSON values."""
-        return dataclasses.asdict(self)
+        return {**dataclasses.asdict(self), "began_at": self.began_at.isoformat() if self.began_at else None}
 
 
 def find(ledger: Ledger, name: str) -> tuple[Rollout, ...]:
@@ -75,45 +89,63 @@ def find(ledger: Ledger, name: str) -> tuple[Rollout, ...]:
     return together(rollouts, known[-1].requested.experiment)
 
 
+def experiments(ledger: Ledger, model: str | None = None) -> tuple[tuple[Rollout, ...], ...]:
+    """The comparisons of every experiment, of one model or of all, newest first."""
+    found: dict[str, list[Rollout]] = {}
+    for rollout in ledger.rollouts(model=model):
+        if rollout.requested.experiment is not None:
+            found.setdefault(rollout.requested.experiment, []).append(rollout)
+    return tuple(tuple(group) for group in reversed(found.values()))
+
+
 def readout(ledger: Ledger, group: Sequence[Rollout]) -> Readout:
     """What the comparisons of one experiment show now."""
     plan, ab = Plan.recorded(group[0].requested.plan), of(group[0].plan)
     verdicts = {each.id: goal_verdict(ledger, each) for each in group}
     most = max(verdicts.values(), key=lambda verdict: verdict.stable_n if verdict else 0)
-    best = winner(ledger, group)
+    best = _best(group, verdicts)
+    shares = {part.variation: 100 * part.slots / SLOTS for part in layout(ab)}
+    entered = [each.step_entered_at for each in group]
     return Readout(
         experiment=group[0].requested.experiment or "", model=plan.model, audience=ab.audience, metric=ab.goal.metric,
         margin=ab.goal.margin or 0.0, alpha=ab.goal.alpha, control=plan.variation, control_build=group[0].stable,
+        control_share=shares[plan.variation], held_out=shares.get(UNCOUNTED, 0.0),
         control_rows=most.stable_n if most else 0, control_mean=most.stable_mean if most else None,
-        compared=tuple(_compared(each, verdicts[each.id]) for each in group),
+        compared=tuple(_compared(each, verdicts[each.id], shares[each.requested.variation]) for each in group),
         winner=best.requested.variation if best else None, is_over=all(each.is_ended for each in group),
+        began_at=max((at for at in entered if at is not None), default=None) if has_begun(group) else None,
+        lasts=ab.max_time, then=ab.then,
     )  # fmt: skip
 
 
 def winner(ledger: Ledger, group: Sequence[Rollout]) -> Rollout | None:
     """The comparison whose variation reached the goal and does best at it; one that was stopped is none."""
+    return _best(group, {each.id: goal_verdict(ledger, each) for each in group})
+
+
+def _best(group: Sequence[Rollout], verdicts: Mapping[str, Verdict | None]) -> Rollout | None:
     sign = -1 if of(group[0].plan).goal.metric in _where_lower_is_worse(group[0].plan) else 1
     sound = [each for each in group if each.has_passed and each.ending in (None, Ending.CONCLUDED)]
-    judged = [(verdict.estimate, each) for each in sound if (verdict := goal_verdict(ledger, each)) is not None]
+    judged = [(verdict.estimate, each) for each in sound if (verdict := verdicts[each.id]) is not None]
     known = [(sign * estimate, each.id, each) for estimate, each in judged if estimate is not None]
     return min(known, default=(0.0, "", None))[2]
 
 
 def goal_verdict(ledger: Ledger, rollout: Rollout) -> Verdict | None:
     """The last recorded verdict on the goal."""
-    looks = ledger.looks(rollout.id, of(rollout.plan).goal.metric)
-    return looks[-1].verdict if looks else None
+    goal = of(rollout.plan).goal.metric
+    return next((look.verdict for look in ledger.last_looks(rollout.id) if look.metric == goal), None)
 
 
 def _where_lower_is_worse(plan: Plan) -> frozenset[str]:
     return frozenset(name for name, metric in plan.metrics.items() if metric.worse is Worse.LOWER)
 
 
-def _compared(rollout: Rollout, verdict: Verdict | None) -> Compared:
+def _compared(rollout: Rollout, verdict: Verdict | None, share: float) -> Compared:
     known = rollout.judgements.get(of(rollout.plan).goal.metric)
     answer = Answer(known.answer) if known else Answer.NO_DATA
     return Compared(
-        variation=rollout.requested.variation, build=rollout.requested.version, rollout=rollout.id,
+        variation=rollout.requested.variation, build=rollout.requested.version, rollout=rollout.id, share=share,
         state=(rollout.ending or rollout.phase).value, answer=answer.label,
         rows=verdict.candidate_n if verdict else 0, mean=verdict.candidate_mean if verdict else None,
         estimate=verdict.estimate if verdict else None, low=verdict.low if verdict else None,

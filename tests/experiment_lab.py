@@ -13,6 +13,7 @@ from registry.build import BuildRef, Endpoint
 from registry.connections_record import all_connections
 from registry.experiment import splits, together
 from registry.facts import Observed, Packed, Ready
+from registry.ledger import Ledger
 from registry.ledger.memory import MemoryLedger
 from registry.metric import Arm, Stratum, Tally, TallyRow
 from registry.orders import Request
@@ -55,9 +56,10 @@ class Lab:
     lost: float = 0.0
     """The share of the control's lines that never arrive."""
     chance: random.Random = field(default_factory=lambda: random.Random(7))
+    ledger: Ledger = field(default_factory=MemoryLedger)
 
     def __post_init__(self) -> None:
-        self.ledger, self.now = MemoryLedger(), START
+        self.now = START
         self.sums: dict[tuple[str, str, Stratum, int, Arm], Tally] = {}
         self.served: dict[str, int] = {}
         self.came = 0

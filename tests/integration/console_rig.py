@@ -30,6 +30,7 @@ from services.console.tokens import Tokens
 from services.telemetry.queries import Queries
 from services.telemetry.store import Store
 from tests.acceptance.given import PLAN, Given
+from tests.experiment_lab import EQUAL, Lab
 
 ADMIN = "the-admins-token"
 WHO = Request(actor="ada", cause="cli")
@@ -76,6 +77,12 @@ def console(folder: Path) -> Iterator[Console]:
 def judged(ledger: SqlLedger, model: str, *, loss: float = 0.526, until: int | None = None) -> Rollout:
     """A canary that its gates judged to the end, or until it has this weight in basis points."""
     return Given({**PLAN, "model": model}, ledger=ledger, candidate=loss).runs(20_000, until=until).rollout
+
+
+def compared(ledger: SqlLedger) -> str:
+    """An experiment of model m that goes on, one of whose variations has reached the goal; its id."""
+    lab = Lab(loss=EQUAL | {"b": 0.6}, ledger=ledger).begins().runs(3_000)
+    return lab.group[0].requested.experiment or ""
 
 
 def _desk(ledger: SqlLedger, folder: Path) -> Desk:

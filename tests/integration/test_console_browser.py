@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from registry.rollout import Ending, Phase, Rollout
 from services.console.acts import Role
-from tests.integration.console_rig import ADMIN, Console, console, judged
+from tests.integration.console_rig import ADMIN, Console, compared, console, judged
 
 pytestmark = pytest.mark.slow
 SIZES = {"phone": (375, 800), "tablet": (820, 1100), "desk": (1280, 900), "wall": (2560, 1440)}
@@ -163,6 +163,7 @@ def _pages(at: Console) -> dict[str, str]:
     running = judged(at.ledger, "delays", until=5000)
     aborted = judged(at.ledger, "fraud", loss=0.62)
     paused = judged(at.ledger, "churn", until=2500)
+    experiment = compared(at.ledger)
     at.order("pause", paused.id)
     return {
         "overview": "/",
@@ -172,6 +173,9 @@ def _pages(at: Console) -> dict[str, str]:
         "aborted": f"/rollouts/{aborted.id}",
         "report": f"/rollouts/{aborted.id}/report",
         "model": "/models/delays",
+        "experiments": "/experiments",
+        "experiment": f"/experiments/{experiment}",
+        "experiment-model": "/models/m",
         "audiences": "/audiences?model=delays&metadata=state%3DTexas&unit=u-1",
         "activity": "/activity",
         "health": "/health",

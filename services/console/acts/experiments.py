@@ -5,10 +5,13 @@ from __future__ import annotations
 from pydantic import Field
 
 from registry import orders_ab
-from registry.readout import find, readout
+from registry.readout import experiments, find, readout
 from services.console.acts.asked import Answer, Asked, Body, Operation, Role
 from services.console.acts.rollouts import ReasonBody
 from services.console.ports import Desk
+
+PAGE = 100
+"""The most experiments that one answer holds."""
 
 
 class ExperimentBody(Body):
@@ -25,6 +28,11 @@ class ExperimentActs:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
+
+    def list(self, asked: Asked, _: Body) -> Answer:
+        ledger = self._desk.ledger
+        found = experiments(ledger, asked.query.get("model"))[: asked.count("limit", PAGE, PAGE)]
+        return 200, {"experiments": [readout(ledger, group).as_json() for group in found]}
 
     def start(self, asked: Asked, body: ExperimentBody) -> Answer:
         desk = self._desk
@@ -52,6 +60,11 @@ def operations(desk: Desk) -> tuple[Operation, ...]:
     root, one = "/api/v1/experiments", "/api/v1/experiments/{id}"
     readout_of = {200: "Its readout."}
     return (
+        Operation(
+            method="GET", path=root, role=Role.VIEWER, act=acts.list, summary="Every experiment, newest first.",
+            query={"model": "Only this model's.", "limit": f"At most this many, up to {PAGE}."},
+            gives={200: "`experiments`, each as its readout."},
+        ),
         Operation(
             method="POST", path=root, role=Role.OPERATOR, takes=ExperimentBody, act=acts.start,
             summary="Compare the variations that the applied plan names; asked for twice it is one experiment.",

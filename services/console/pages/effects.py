@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from registry.rollout import Phase, Rollout
+from registry.rollout import Ending, Phase, Rollout
 from registry.units import format_weight
 
 
 def possible(rollout: Rollout) -> tuple[str, ...]:
-    """The orders that the rollout's phase admits."""
+    """The orders that it admits now. A shadow gives no traffic; an experiment starts and ends as a whole."""
+    if rollout.is_comparison and rollout.is_ended:
+        return ("promote",) if rollout.ending is Ending.CONCLUDED else ()
+    admitted = _of_phase(rollout)
+    if rollout.is_shadow:
+        return tuple(order for order in admitted if order not in ("approve", "promote"))
+    return tuple(order for order in admitted if order != "approve") if rollout.is_comparison else admitted
+
+
+def _of_phase(rollout: Rollout) -> tuple[str, ...]:
     match rollout.phase:
         case Phase.QUEUED:
             return ("abort",)
@@ -31,6 +40,14 @@ def possible(rollout: Rollout) -> tuple[str, ...]:
 
 def effect(order: str, rollout: Rollout) -> str:
     """What this order would do to this rollout now."""
+    if rollout.is_shadow:
+        return _on_shadow(order, rollout)
+    if rollout.is_comparison:
+        return _on_comparison(order, rollout)
+    return _on_canary(order, rollout)
+
+
+def _on_canary(order: str, rollout: Rollout) -> str:
     candidate = f"v{rollout.requested.version}"
     stable = f"v{rollout.stable}" if rollout.stable else "nothing"
     weight = format_weight(rollout.weight)
@@ -52,6 +69,49 @@ def effect(order: str, rollout: Rollout) -> str:
             return f"{candidate} is tried once more from the first step, by the plan that is applied now."
         case _:
             raise ValueError(f"no order {order!r}")
+
+
+def _on_shadow(order: str, rollout: Rollout) -> str:
+    candidate, weight = f"v{rollout.requested.version}", format_weight(rollout.weight)
+    match order:
+        case "pause":
+            return (
+                f"{candidate} goes on getting copies of {weight} % of the requests, and they are compared, but nothing "
+                "follows from passing gates until somebody resumes. Guardrails may still abort."
+            )
+        case "resume":
+            return "It goes on, and ends by itself as its plan says."
+        case "abort":
+            return f"{candidate} gets no more copies and is stopped. No caller ever got an answer of it."
+        case "retry":
+            return f"{candidate} is compared once more from the beginning, by the plan that is applied now."
+        case _:
+            raise ValueError(f"no order {order!r} on a shadow")
+
+
+def _on_comparison(order: str, rollout: Rollout) -> str:
+    variation, control = rollout.requested.variation, rollout.plan.variation
+    match order:
+        case "pause":
+            return (
+                f"{variation} keeps its share until somebody resumes, and cannot reach the goal meanwhile. "
+                "Guardrails may still abort."
+            )
+        case "resume":
+            return f"The comparison of {variation} with {control} goes on."
+        case "promote":
+            ends = "" if rollout.is_ended else " The experiment ends."
+            return (
+                f"v{rollout.requested.version} takes the place of v{rollout.stable} in {control}, whatever its gates "
+                f"say. It is recorded as your decision.{ends}"
+            )
+        case "abort":
+            return (
+                f"{variation} alone is out: its units get {control}, and are not counted there. "
+                "Who goes on is compared further."
+            )
+        case _:
+            raise ValueError(f"no order {order!r} on a comparison")
 
 
 def _where(rollout: Rollout) -> str:

@@ -5,10 +5,14 @@ from __future__ import annotations
 from starlette.requests import Request
 
 from registry.errors import NotFound, Unreachable
+from registry.readout import experiments, readout
 from registry.standing import standings
 from services.console.pages.rendering import Endpoint, Found, template
 from services.console.pages.views import line
 from services.console.ports import Desk
+
+EXPERIMENTS = 5
+"""The newest, which the page of a model shows."""
 
 
 def page(desk: Desk) -> Endpoint:
@@ -29,6 +33,7 @@ def page(desk: Desk) -> Endpoint:
             "builds": builds,
             "away": away,
             "roles": roles,
+            "experiments": [readout(desk.ledger, group) for group in experiments(desk.ledger, model)[:EXPERIMENTS]],
             "rollouts": [line(desk, rollout) for rollout in list(reversed(rollouts))[:50]],
         }
 

@@ -7,7 +7,18 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from registry.report_page import part_styles
-from services.console.pages import access, activity, audiences, health, login, model, overview, rollout, rollouts
+from services.console.pages import (
+    access,
+    activity,
+    audiences,
+    experiments,
+    health,
+    login,
+    model,
+    overview,
+    rollout,
+    rollouts,
+)
 from services.console.ports import Desk
 from services.console.tokens import Tokens
 
@@ -21,6 +32,9 @@ def page_routes(desk: Desk, tokens: Tokens) -> list[Route]:
         Route("/rollouts/{id}/report", rollout.whole_report(desk), methods=["GET"]),
         Route("/rollouts/{id}/{act}", rollout.order(desk), methods=["POST"]),
         Route("/models/{model}", model.page(desk), methods=["GET"]),
+        Route("/experiments", experiments.listing(desk), methods=["GET"]),
+        Route("/experiments/{id}", experiments.page(desk), methods=["GET"]),
+        Route("/experiments/{id}/{act}", experiments.order(desk), methods=["POST"]),
         Route("/audiences", audiences.page(desk), methods=["GET"]),
         Route("/activity", activity.page(desk), methods=["GET"]),
         Route("/health", health.page(desk), methods=["GET"]),

@@ -1,0 +1,55 @@
+"""Ordering: an order given by a page's form is the API's act, and leads back to a page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from registry.errors import SluiceError
+from services.console.acts import Asked, find
+from services.console.pages.rendering import Endpoint
+from services.console.ports import Desk
+from services.console.recording import Recorder, allow
+from services.console.tokens import Caller
+
+
+def ordering(desk: Desk, pages: str, judged: frozenset[str], done: Callable[[dict[str, Any]], str]) -> Endpoint:
+    """Carry out an order from a form under `pages`/{id}/{act}. The session and its form token were checked before.
+
+    Orders in `judged` are given on the evidence that was shown: they hold only while it is as the page showed it.
+    What the API answers leads on to the path that `done` names; a refusal leads back, and is told there.
+    """
+    recorder = Recorder(desk.calls, desk.clock)
+
+    async def endpoint(request: Request) -> Response:
+        name, act = request.path_params["id"], request.path_params["act"]
+        caller: Caller = request.state.caller
+        form = await request.form(max_fields=4)
+        body = {"reason": str(form.get("reason") or "no reason given")}
+        path = f"/api/v1{pages}/{quote(name)}/{quote(act)}"
+        back = f"{pages}/{quote(name)}"
+        try:
+            operation, names = find(desk, "POST", path)
+            allow(caller, operation)
+            seen = str(form.get("tag") or "") or None
+            if_match = seen if act in judged else None
+            asked = Asked(actor=caller.name, role=caller.role, path=names, body=body, if_match=if_match)
+            status, text = await run_in_threadpool(recorder.run, operation, asked, caller, None, path)
+        except SluiceError as error:
+            return _refused(back, str(error))
+        told = json.loads(text)
+        if status >= 400:
+            return _refused(back, f"{told['detail']} {told.get('fix', '')}".strip())
+        return RedirectResponse(done(told), status_code=303)
+
+    return endpoint
+
+
+def _refused(back: str, why: str) -> Response:
+    return RedirectResponse(f"{back}?{urlencode({'refused': why})}", status_code=303)
