@@ -52,7 +52,7 @@ def _answer(state: State, guardrail: bool, margin: float | None, readout: Estima
     """Failing is final and comes first; then doubts about the data; then the margin."""
     trial, seen = state.trial, _interval(readout)
     if state.failed_at is not None:
-        return Answer.FAIL, f"{_harm(state, seen)}, found at look {state.failed_at}"
+        return Answer.FAIL, f"{_harm(state, seen)}, found at look {state.failed_at}{_since_found(state, readout)}"
     if not (trial.sums.stable.n and trial.sums.candidate.n):
         return Answer.NO_DATA, "no look with rows of both arms yet"
     doubt = _doubt(state)
@@ -69,7 +69,8 @@ def _answer(state: State, guardrail: bool, margin: float | None, readout: Estima
     bound = _bound(trial, margin, readout, moves)
     at = trial.ruled_out(margin)
     if at is not None:
-        return Answer.PASS, f"{bound} ruled out at look {at}: {seen}"
+        since = "" if moves else _since_ruled_out(trial, margin, readout)
+        return Answer.PASS, f"{bound} ruled out at look {at}: {seen}{since}"
     return Answer.UNDECIDED, f"{seen} against {bound}{_hint(state)}"
 
 
@@ -83,6 +84,24 @@ def _harm(state: State, seen: str) -> str:
         candidate, stable = (state.counted(arm, name).mean or 0.0 for arm in (Arm.CANDIDATE, Arm.STABLE))
         shares.append(f"{candidate:.1%} lie above stable's {side.level:.0%} quantile, of stable's {stable:.1%}")
     return f"predictions differ from stable's: {'; '.join(shares)}"
+
+
+def _since_found(state: State, readout: Estimate) -> str:
+    """Why a gate fails although today's interval reaches 0."""
+    sign = state.trial.design.sign
+    end = readout.low if sign > 0 else readout.high
+    if state.drift is not None or (end is not None and sign * end > 0):
+        return ""
+    return "; what was found stays found, though by now the interval reaches 0"
+
+
+def _since_ruled_out(trial: Trial, margin: float, readout: Estimate) -> str:
+    """Why a gate passes although today's interval reaches beyond the margin."""
+    sign = trial.design.sign
+    end = readout.high if sign > 0 else readout.low
+    if end is not None and sign * end <= sign * _in_unit(trial, margin, readout):
+        return ""
+    return "; what was ruled out stays ruled out, though by now the interval reaches beyond it"
 
 
 def _harmless(state: State, seen: str) -> str:

@@ -6,6 +6,7 @@ The protocol is described in docs/reference/gate-replay.md. Pure: the same lines
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
@@ -36,6 +37,8 @@ class _Case:
     information: float = 0.0
     sizes: dict[int, tuple[int, int]]
     """Rows of stable and candidate by stratum."""
+    held: dict[int, Pair]
+    """Rows of strata in which the other arm has none yet: judged together with its first."""
     units: dict[str | int, int]
     """Numbers of the units, in order of appearance."""
     unsound: int = 0
@@ -64,7 +67,7 @@ def replay(lines: Iterable[str]) -> Iterator[str]:
 
 def _begin(plan: PlanLine) -> _Case:
     ratio = SampleRatioTest.begin(_RATIO_ALPHA, plan.info_total, _RESERVE)
-    return _Case(plan=plan, trial=Trial.begin(_design(plan)), ratio=ratio, sizes={}, units={})
+    return _Case(plan=plan, trial=Trial.begin(_design(plan)), ratio=ratio, sizes={}, held={}, units={})
 
 
 def _design(plan: PlanLine) -> Design:
@@ -101,15 +104,15 @@ def _next(case: _Case | None, look: LookLine, text: str, line: int) -> _Case:
         return case
     _check(case, look, line)
     sound = [row for row in look.rows if row.is_sound and _fits(case.plan, row)]
-    sizes, units = dict(case.sizes), dict(case.units)
-    pairs = _pairs(sound, sizes)
+    sizes, held, units = dict(case.sizes), dict(case.held), dict(case.units)
+    pairs = _pairs(sound, sizes, held)
     information = look.info.info if look.info.info is not None else _information(sizes)
     information = max(information, case.information)
     by_unit = _unit_rows(sound, units) if case.plan.unit == "user" else None
     trial = case.trial.look(News(pairs=pairs, information=information, units=by_unit))
     after = replace(
-        case, trial=trial, ratio=case.ratio.look(_arrivals(sound)), information=information, sizes=sizes, units=units,
-        last=look, text=text, unsound=case.unsound + len(look.rows) - len(sound),
+        case, trial=trial, ratio=case.ratio.look(_arrivals(sound)), information=information, sizes=sizes, held=held,
+        units=units, last=look, text=text, unsound=case.unsound + len(look.rows) - len(sound),
     )  # fmt: skip
     return replace(after, answer=_answer(after, look))
 
@@ -122,8 +125,11 @@ def _check(case: _Case, look: LookLine, line: int) -> None:
             fix="number looks upwards, or start afresh with a plan line.",
         )
     steps = len(case.plan.metric.ladder)
-    if look.info.step is not None and case.plan.metric.margins is not None and look.info.step >= steps:
-        raise MalformedLine(f"line {line}: info.step: {look.info.step}, but the plan has {steps} steps, from 0.")
+    if look.info.step is not None and case.plan.metric.margins is not None and look.info.step > steps:
+        raise MalformedLine(
+            f"line {line}: info.step: {look.info.step}, but the plan has {steps} steps.",
+            fix=f"count steps from 0; {steps} is after the last.",
+        )
     for i, row in enumerate(look.rows):
         if (row.unit is not None) != (case.plan.unit == "user"):
             wanted = "is missing" if row.unit is None else "belongs to plans with unit user"
@@ -131,25 +137,39 @@ def _check(case: _Case, look: LookLine, line: int) -> None:
 
 
 def _fits(plan: PlanLine, row: RowLine) -> bool:
-    """Whether a sound row can be a count of zeros and ones, where these are due."""
-    return plan.metric.kind != "binary" or row.unit is not None or _moments(row).is_count
+    """Whether the sums of a sound row can be those of zeros and ones, where these are due, or of real values."""
+    return row.is_count if plan.metric.kind == "binary" else row.is_spread
 
 
-def _moments(row: RowLine) -> Moments:
-    return Moments(
-        n=int(row.n or 0), total=row.sum or 0.0, squares=row.sumsq or 0.0, cubes=row.sumcube or 0.0
-    )  # fmt: skip
+def _pairs(rows: list[RowLine], sizes: dict[int, tuple[int, int]], held: dict[int, Pair]) -> tuple[Pair, ...]:
+    """One pair for each stratum that can be compared, in order. Counts the rows into `sizes`, keeps back in `held`.
 
-
-def _pairs(rows: list[RowLine], sizes: dict[int, tuple[int, int]]) -> tuple[Pair, ...]:
-    """One pair for each stratum that got rows, in order; counts them into `sizes`."""
-    found: dict[int, Pair] = {}
+    Looks may be as small as one row, which alone could never be compared.
+    """
+    cells: dict[int, tuple[list[RowLine], list[RowLine]]] = {}
     for row in rows:
-        new = Pair(candidate=_moments(row)) if row.arm == "candidate" else Pair(stable=_moments(row))
-        found[row.stratum] = found.get(row.stratum, Pair()) + new
-        stable, candidate = sizes.get(row.stratum, (0, 0))
-        sizes[row.stratum] = (stable + new.stable.n, candidate + new.candidate.n)
-    return tuple(found[stratum] for stratum in sorted(found))
+        cells.setdefault(row.stratum, ([], []))[row.arm == "candidate"].append(row)
+    found: list[Pair] = []
+    for stratum in sorted(cells):
+        new = Pair(stable=_moments(cells[stratum][0]), candidate=_moments(cells[stratum][1]))
+        stable, candidate = sizes.get(stratum, (0, 0))
+        sizes[stratum] = (stable + new.stable.n, candidate + new.candidate.n)
+        pair = held.pop(stratum, Pair()) + new
+        if pair.information:
+            found.append(pair)
+        else:
+            held[stratum] = pair
+    return tuple(found)
+
+
+def _moments(rows: list[RowLine]) -> Moments:
+    """What the rows add up to, in any order the same."""
+    return Moments(
+        n=sum(int(row.n or 0) for row in rows),
+        total=math.fsum(row.sum or 0.0 for row in rows),
+        squares=math.fsum(row.sumsq or 0.0 for row in rows),
+        cubes=math.fsum(row.sumcube or 0.0 for row in rows),
+    )
 
 
 def _arrivals(rows: list[RowLine]) -> list[Arrivals]:
@@ -203,8 +223,8 @@ def _answer(case: _Case, look: LookLine) -> str:
             "look": look.info.look if look.info.look is not None else trial.looks,
             "step": step,
             "margin": margin,
-            "stable_n": trial.sums.stable.n,
-            "candidate_n": trial.sums.candidate.n,
+            "stable_n": trial.sums.stable.n + sum(pair.stable.n for pair in case.held.values()),
+            "candidate_n": trial.sums.candidate.n + sum(pair.candidate.n for pair in case.held.values()),
             "estimate": _figure(readout.value),
             "low": _figure(readout.low),
             "high": _figure(readout.high),

@@ -18,6 +18,14 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Margin = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Measured = float | None
 """A sum that may be NaN, infinite or null: that is judged as missing, not refused."""
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+_MOST_ROWS = 1e10
+"""Of one row line; what chance may do with more does not fit into memory."""
+_LARGEST_SUM = 1e80
+"""Products of three larger sums are no floats any more."""
+_ROUNDING = 1e-6
+"""Share of a square that rounding may have taken from the sum of squares."""
 
 
 class _Line(BaseModel):
@@ -54,14 +62,18 @@ class PlanLine(_Line):
     """Planned sum of w (1 - w) n."""
     unit: Literal["request", "user"] = "request"
     weights: list[Annotated[float, Field(gt=0, le=1)]] | None = None
+    """Of each step, told for the record: rows name their own."""
     info_steps: list[Positive] | None = None
     """Planned cumulative information at the end of each step."""
 
     @model_validator(mode="after")
     def _one_for_each_step(self) -> Self:
         steps = len(self.metric.ladder)
-        if self.info_steps is not None and steps and len(self.info_steps) != steps:
-            raise ValueError(f"info_steps must have one number for each of the {steps} margins")
+        for name, told in (("weights", self.weights), ("info_steps", self.info_steps)):
+            if told is not None and steps and len(told) != steps:
+                raise ValueError(f"{name} must have one number for each of the {steps} margins")
+        if self.info_steps is not None and self.info_steps != sorted(self.info_steps):
+            raise ValueError("info_steps are cumulative, so they cannot fall")
         return self
 
 
@@ -69,7 +81,8 @@ class RowLine(_Line):
     """Sums new since the last look, of one arm in one stratum, and of one unit where units return."""
 
     stratum: int
-    weight: float | None = None
+    weight: Share | None = None
+    """The candidate's share of requests; null where it is not known. Rows of a unit may leave it out."""
     arm: Literal["stable", "candidate"]
     n: Measured
     sum: Measured
@@ -79,19 +92,37 @@ class RowLine(_Line):
 
     @model_validator(mode="after")
     def _all_sums(self) -> Self:
-        if self.unit is None:
-            for name in ("sumsq", "sumcube"):
-                if name not in self.model_fields_set:
-                    raise ValueError(f"{name} is missing")
+        missing = [name for name in ("weight", "sumsq", "sumcube") if name not in self.model_fields_set]
+        if self.unit is None and missing:
+            verb = "is" if len(missing) == 1 else "are"
+            raise ValueError(f"{', '.join(missing)} {verb} missing (or unit, where units return)")
         return self
 
     @property
     def is_sound(self) -> bool:
-        """Whether the sums can be those of real values."""
+        """Whether the sums can be those of some values: figures to reckon with, of a whole number of rows."""
         sums = [self.n, self.sum] if self.unit is not None else [self.n, self.sum, self.sumsq, self.sumcube]
-        if self.n is None or not all(value is not None and math.isfinite(value) for value in sums):
+        if self.n is None or self.sum is None or not all(_is_figure(value) for value in sums):
             return False
-        return self.n >= 0 and self.n == int(self.n) and (self.sumsq is None or self.sumsq >= 0)
+        if not 0 <= self.n <= _MOST_ROWS or self.n != int(self.n) or (self.n == 0 and self.sum != 0):
+            return False
+        return self.sumsq is None or self.sumsq >= 0
+
+    @property
+    def is_spread(self) -> bool:
+        """Whether the squares, of sound sums, are as large as those of equal values at least (Cauchy & Schwarz)."""
+        n, total, squares = self.n or 0.0, self.sum or 0.0, self.sumsq
+        return squares is None or squares * n >= total**2 * (1 - _ROUNDING)
+
+    @property
+    def is_count(self) -> bool:
+        """Whether the sums, sound ones, can be those of zeros and ones."""
+        return self.sum is not None and self.n is not None and self.sum == int(self.sum) and 0 <= self.sum <= self.n
+
+
+def _is_figure(value: float | None) -> bool:
+    """Whether a sum can be reckoned with."""
+    return value is not None and math.isfinite(value) and abs(value) < _LARGEST_SUM
 
 
 class InfoLine(_Line):

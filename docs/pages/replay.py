@@ -9,7 +9,10 @@ _ANSWER = (
     ("verdict", "`pass`, `fail` (final), `undecided`, `no_data`"),
     ("look, step, margin", "which look, at which step, against which margin"),
     ("stable_n, candidate_n", "sound rows so far"),
-    ("estimate, low, high", "candidate minus stable, and its interval, valid at every look"),
+    (
+        "estimate, low, high",
+        "candidate minus stable, and an interval that holds at every look: beyond 0 at the one that finds harm",
+    ),
     ("alpha_spent", "of the chance of a false alarm, used by now"),
     ("information, information_fraction", "sum over strata of n1 n0 / n, and its share of the plan"),
     ("e_value", "evidence of harm; above 1 / alpha is strong"),
@@ -37,13 +40,20 @@ recorded looks again, prints each verdict with `same`, and ends with exit code 1
 ```sh
 sluice gate replay <<'LINES'
 {{"type": "plan", "alpha": 0.05, "metric": {{"kind": "binary", "margin_rel": 0.5}}, "info_total": 2500}}
-{{"type": "look", "rows": [{{"stratum": 1, "arm": "stable", "n": 500, "sum": 10, "sumsq": 10, "sumcube": 10}}, \
-{{"stratum": 1, "arm": "candidate", "n": 500, "sum": 41, "sumsq": 41, "sumcube": 41}}]}}
+{{"type": "look", "rows": [\
+{{"stratum": 1, "weight": 0.5, "arm": "stable", "n": 500, "sum": 10, "sumsq": 10, "sumcube": 10}}, \
+{{"stratum": 1, "weight": 0.5, "arm": "candidate", "n": 500, "sum": 41, "sumsq": 41, "sumcube": 41}}]}}
 LINES
 ```
 
 A plan line starts afresh. A look holds what is *new* since the look before. A line that is neither is refused with its
-number and field (exit code 2), and nothing of it is judged.
+number and field (exit code 2), and nothing of it is judged. A row whose sums no values can have (not finite, negative
+counts, more events than rows, squares too small, over 10^10 rows) is not refused: it counts as missing, and nothing
+passes any more.
+
+Rows wait for the first row of the other arm in their stratum, so looks may be as small as one row; rows of units do not
+wait. Pairs of a shadow are no rows of this protocol: how they differ (only one was wrong, by how much, in which
+segment) is more than sums by arm can say. `sluice gate replay --rollout ID` judges those too, from the record.
 
 {sections}
 ## The answer

@@ -117,6 +117,32 @@ def test_a_worse_candidate_fails_and_stays_failed_whatever_comes_later() -> None
     assert later.verdict.estimate is not None
     assert later.verdict.estimate < 0
     assert later.verdict.answer is Answer.FAIL
+    assert later.verdict.reason.endswith("what was found stays found, though by now the interval reaches 0")
+
+
+@pytest.mark.parametrize(("candidate", "stable"), [(0.7, 0.5), (0.5, 0.56)], ids=["worse", "better"])
+def test_at_the_look_that_decides_the_interval_says_so_too(candidate: float, stable: float) -> None:
+    looks = watch(2, candidate, stable)
+    first = next(look.verdict for look in looks if look.verdict.answer in {Answer.FAIL, Answer.PASS})
+    assert "stays" not in first.reason
+    if first.answer is Answer.FAIL:
+        assert first.low is not None
+        assert first.low > 0
+    else:
+        assert first.high is not None
+        assert first.bound is not None
+        assert first.high <= first.bound
+
+
+def test_what_was_ruled_out_stays_ruled_out_and_is_told_so_where_the_interval_has_widened() -> None:
+    every = watch(1, 0.5, 0.56)
+    looks = every[: next(i for i, look in enumerate(every, start=1) if look.verdict.answer is Answer.PASS)]
+    before = list(traffic(1, 0.5, 0.56))[looks[-1].watermark]
+    rows = [dataclasses.replace(row, stratum=Stratum(epoch=9, bucket=0)) for row in list(traffic(3, 0.6, 0.55))[9]]
+    later = take(looks, [*before, *rows])
+    assert later is not None
+    assert later.verdict.answer is Answer.PASS
+    assert later.verdict.reason.endswith("stays ruled out, though by now the interval reaches beyond it")
 
 
 def test_the_verdict_is_the_recorded_one_at_every_look() -> None:

@@ -167,6 +167,8 @@ MALFORMED = [
     ("info_total", plan(info_total=-1)),
     ("metric.kind", plan(metric={"kind": "median"})), ("metric.margin_rel", plan(metric={"margin_rel": "5%"})),
     ("info_steps", plan(metric={"margins": [1, 0.5]}, info_steps=[1.0])),
+    ("info_steps", plan(metric={"margins": [1, 0.5]}, info_steps=[9.0, 5.0])),
+    ("weights", plan(metric={"margins": [1, 0.5]}, weights=[0.01])),
 ]  # fmt: skip
 
 
@@ -183,7 +185,13 @@ def test_a_malformed_plan_names_line_and_field(field: str, line: Line) -> None:
         ("rows.0.arm", [row("blue", 1, 0)]),
         ("rows.1.n", [row("stable", 1, 0), row("candidate", "many", 0)]),  # type: ignore[arg-type]
         ("rows.0.stratum", [row("stable", 1, 0, stratum=None)]),
-        ("sumsq is missing", [{"stratum": 0, "arm": "stable", "n": 1, "sum": 0}]),
+        ("sumsq, sumcube are missing", [{"stratum": 0, "weight": 0.5, "arm": "stable", "n": 1, "sum": 0}]),
+        (
+            "rows.1: .*weight is missing",
+            [row("stable", 1, 0), {k: v for k, v in row("candidate", 1, 0).items() if k != "weight"}],
+        ),
+        ("rows.0.weight", [row("stable", 1, 0, weight=1.5)]),
+        ("rows.1.weight", [row("stable", 1, 0), row("candidate", 1, 0, weight=float("nan"))]),
         ("rows.0.unit", [row("stable", 1, 0, unit="u1")]),
     ],
 )

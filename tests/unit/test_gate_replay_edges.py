@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 
 from flows.replay import replay
+from flows.replay_lines import MalformedLine
 from tests.unit.test_gate_replay import answers, both, look, plan, row
 
 Line = dict[str, Any]
 COMMAND = Path(sys.executable).with_name("sluice")
 MARGIN = {"margin_rel": 0.5}
+MEAN = {"kind": "mean", "margin_rel": 0.5}
 
 
 def command(*lines: Line | str) -> tuple[int, list[Line], str]:
@@ -30,6 +32,10 @@ def mean_row(arm: str, values: Iterable[float], **changes: Any) -> Line:
     found = list(values)
     sums = {name: sum(v**k for v in found) for k, name in enumerate(("sum", "sumsq", "sumcube"), start=1)}
     return {"stratum": 0, "weight": 0.5, "arm": arm, "n": len(found)} | sums | changes
+
+
+def user(name: str, n: float, total: float, arm: str = "stable") -> Line:
+    return {"unit": name, "arm": arm, "stratum": 0, "n": n, "sum": total}
 
 
 def verdicts(*lines: Line) -> list[str]:
@@ -73,6 +79,44 @@ def test_what_is_no_number_is_missing_and_holds_for_good(bad: str, field: str) -
     found = [json.loads(line) for line in replay([json.dumps(plan(metric=MARGIN)), broken, *map(json.dumps, GOOD)])]
     assert {answer["verdict"] for answer in found} == {"no_data"}
     assert found[-1]["rejected_rows"] == 1
+
+
+IMPOSSIBLE = {
+    "squares too small for the sum": (plan(metric=MEAN), row("stable", 100, 200, sumsq=3)),
+    "a sum of no rows": (plan(metric=MEAN), row("stable", 0, 5)),
+    "figures too large to multiply": (plan(metric=MEAN), row("stable", 100, 1e200, sumsq=1e308)),
+    "more rows than memory holds": (plan(metric=MARGIN), row("stable", 1e30, 1e20)),
+    "more events than a user has rows": (plan(metric=MARGIN, unit="user"), user("u", 2, 5)),
+    "fewer events than none of a user": (plan(metric=MARGIN, unit="user"), user("u", 2, -1)),
+    "a part of an event of a user": (plan(metric=MARGIN, unit="user"), user("u", 2, 0.5)),
+    "a sum of no rows of a user": (plan(metric=MEAN, unit="user"), user("u", 0, 5)),
+}
+
+
+@pytest.mark.parametrize("case", IMPOSSIBLE)
+def test_sums_that_no_values_have_are_rejected_and_hold(case: str) -> None:
+    begin, wrong = IMPOSSIBLE[case]
+    sound = user("v", 9, 1, "candidate") if "user" in case else mean_row("candidate", [1.0, 0.0])
+    found = answers(begin, look(1, [wrong, sound]))[0]
+    assert (found["verdict"], found["rejected_rows"]) == ("no_data", 1)
+
+
+def test_looks_of_one_row_are_judged_like_looks_of_many() -> None:
+    """A row alone has nothing to be compared with; it waits for the other arm's first in its stratum."""
+    arms = [row("stable", 1, 0), row("candidate", 1, 1)]
+    one_by_one = [look(k, [arms[k % 2]], info=k / 4) for k in range(1, 101)]
+    together = look(1, both(0, 50, n=50), info=25)
+    assert answers(plan(), *one_by_one)[-1]["verdict"] == answers(plan(), together)[-1]["verdict"] == "fail"
+    apart = [look(k, [arms[k % 2] | {"stratum": k % 2}], info=k / 4) for k in range(1, 101)]
+    found = answers(plan(), *apart)[-1]
+    assert (found["verdict"], found["stable_n"], found["candidate_n"]) == ("no_data", 50, 50)
+
+
+def test_after_the_last_step_its_margin_holds() -> None:
+    ramp = plan(metric={"margins": [1.0, 0.5]}, weights=[0.1, 0.5], info_steps=[500, 5000])
+    assert answers(ramp, look(1, both(20, 2), step=2))[0]["margin"] == 0.5
+    with pytest.raises(MalformedLine, match=r"info\.step: 3"):
+        answers(ramp, look(1, both(20, 2), step=3))
 
 
 def test_harm_is_found_although_some_rows_were_rejected() -> None:
