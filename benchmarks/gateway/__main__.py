@@ -1,6 +1,6 @@
 """What the gateway costs, how fast a change of weight is, and what callers notice of a shadow.
 
-    python -m benchmarks.gateway [cost|changes|shadow …] [--rounds N] [--requests N] [--changes N]
+    python -m benchmarks.gateway [cost|latency|changes|shadow …] [--rounds N] [--requests N] [--changes N]
 
 Writes benchmarks/results/gateway-*.json and .md. Compare ratios, which are of one run.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import structlog
 
-from benchmarks.gateway import changes, cost, shadow
+from benchmarks.gateway import changes, cost, latency, shadow
 from benchmarks.results import Figure, report
 from registry.build import BuildRef, Endpoint
 from tests.integration.traffic_load import constant_services
@@ -23,6 +23,7 @@ from tests.integration.traffic_rig import build, gateway
 
 TITLES = {
     "cost": "What a request costs in the gateway",
+    "latency": "What the gateway adds to a call of a BentoML service",
     "changes": "From a recorded change of weight to Envoy serving it",
     "shadow": "What callers notice of a shadow",
 }
@@ -53,6 +54,7 @@ def _runs(
 
     return {
         "cost": lambda: cost.measure(folder, endpoints, chosen.rounds, chosen.requests),
+        "latency": lambda: latency.measure(folder / "bento", chosen.rounds),
         "changes": changing,
         "shadow": lambda: shadow.measure(folder, 4 * chosen.rounds, chosen.requests // 32),
     }

@@ -1,0 +1,117 @@
+"""What the gateway adds to a call of a real BentoML service at half of that service's peak rate; interleaved rounds.
+
+Calls are due at even times whatever came of those before, and are timed from when they were due.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks.predictor.run import POINT, models
+from benchmarks.results import Figure
+from registry.build import Build, BuildRef, Endpoint
+from registry.facts import Packed
+from registry.plan import Serve
+from services.bento.fleet import Fleet
+from services.bento.packer import Packer
+from services.traffic.routes import routes
+from tests.direct_programs import DirectPrograms
+from tests.integration.traffic_rig import eventually, gateway, standing
+
+CALLERS = 4
+SECONDS = 2.0
+"""Of one round of one way."""
+BODY = json.dumps({"inputs": [POINT]}).encode()
+SERVED = BuildRef(model="linear", version="1")
+
+
+def measure(folder: Path, rounds: int) -> list[Figure]:
+    """p50 and p99 of calls made directly and through the gateway, and what the gateway adds."""
+    with _service(folder) as endpoint, gateway(folder / "latency") as running:
+        running.plane.apply(routes([standing(model=SERVED.model)], {SERVED: endpoint}))
+        ways = {
+            "direct": _ask(endpoint.port, "/predict"),
+            "gateway": _ask(running.plane.places.port, f"/{SERVED.model}/predict"),
+        }
+        peak = max(len(_calls(ways["direct"], pause=0.0)) / SECONDS for _ in range(3))
+        taken: dict[str, list[float]] = {name: [] for name in ways}
+        for turn in range(rounds + 1):
+            for name, ask in ways.items():
+                times = _calls(ask, pause=2 * CALLERS / peak)
+                taken[name] += times if turn else []  # the first round warms up
+    return _figures(peak, taken)
+
+
+Ask = Callable[[http.client.HTTPConnection | None], http.client.HTTPConnection]
+
+
+def _ask(port: int, path: str) -> Ask:
+    def ask(link: http.client.HTTPConnection | None) -> http.client.HTTPConnection:
+        link = link or http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        link.request("POST", path, BODY, {"content-type": "application/json", "x-user-id": "u"})
+        answer = link.getresponse()
+        answer.read()
+        assert answer.status == http.HTTPStatus.OK
+        return link
+
+    return ask
+
+
+def _calls(ask: Ask, pause: float) -> list[float]:
+    """Milliseconds of each call of one round; each caller's calls are due every `pause` seconds, or at once."""
+
+    def caller(number: int) -> list[float]:
+        link, found = ask(None), []
+        due = began = time.perf_counter() + pause * number / CALLERS
+        while due < began + SECONDS:
+            time.sleep(max(0.0, due - time.perf_counter()))
+            link = ask(link)
+            done = time.perf_counter()
+            found.append((done - due) * 1e3)
+            due = due + pause if pause else done
+        link.close()
+        return found
+
+    with ThreadPoolExecutor(CALLERS) as pool:
+        return [taken for times in pool.map(caller, range(CALLERS)) for taken in times]
+
+
+@contextlib.contextmanager
+def _service(folder: Path) -> Iterator[Endpoint]:
+    """The smallest model there is, packed and served as a plan would."""
+    packed = Packer(folder / "bento", clock=lambda: datetime.now(UTC)).pack(
+        Build(ref=SERVED, source="x"), models(folder / "models")["Linear"], serve=Serve()
+    )
+    programs = DirectPrograms()
+    fleet = Fleet(folder / "services", bentos=folder / "bento", programs=programs)
+    fact = Packed(bento=packed.bento_tag, bento_digest=packed.bento_digest, model_digest=packed.model_digest)
+    try:
+        fleet.start(SERVED, fact, Serve())
+        eventually(lambda: fleet.probe(SERVED) is None)
+        yield fleet.endpoints()[SERVED]
+    finally:
+        programs.close()
+
+
+def _figures(peak: float, taken: dict[str, list[float]]) -> list[Figure]:
+    p50 = {name: statistics.median(times) for name, times in taken.items()}
+    p99 = {name: statistics.quantiles(times, n=100)[98] for name, times in taken.items()}
+    told = [
+        Figure(name=f"{name}, {which}", value=found[name], unit="ms")
+        for name in taken
+        for which, found in (("p50", p50), ("p99", p99))
+    ]
+    return [
+        Figure(name="calls a second, half of the service's peak", value=peak / 2),
+        *told,
+        Figure(name="the gateway adds, p50", value=p50["gateway"] - p50["direct"], unit="ms", at_most=0.3),
+        Figure(name="the gateway adds, p99", value=p99["gateway"] - p99["direct"], unit="ms", at_most=1.5),
+    ]
