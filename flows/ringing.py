@@ -57,8 +57,8 @@ class RingingLedger:
     def last_looks(self, rollout: str) -> tuple[Look, ...]:
         return self._ledger.last_looks(rollout)
 
-    def apply(self, document: Applied) -> bool:
-        changed = self._ledger.apply(document)
+    def apply(self, document: Applied, *, over: str | None = None) -> bool:
+        changed = self._ledger.apply(document, over=over)
         ring(self._bell)
         return changed
 

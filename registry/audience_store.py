@@ -8,7 +8,7 @@ from datetime import datetime
 from registry.audience import Audience
 from registry.audience_file import audience_recorded
 from registry.connections import Connection, Connections
-from registry.connections_record import all_connections, connect
+from registry.connections_record import all_connections, change, connections_of
 from registry.errors import NotFound, Refused
 from registry.ledger import Applied, Ledger
 from registry.plan_rules import suggestion
@@ -48,12 +48,18 @@ def apply_audience(ledger: Ledger, document: Applied) -> bool:
     """
     changed = ledger.apply(document)
     audience = audience_recorded(document.body)
-    carried = [
-        connect(ledger, _with(connections, audience), document.actor, document.at)
-        for connections in all_connections(ledger).values()
-        if any(each.audience.name == audience.name for each in connections.ordered)
-    ]
+    carried = [_carry(ledger, model, audience, document) for model in users(ledger, audience.name)]
     return changed or any(carried)
+
+
+def _carry(ledger: Ledger, model: str, audience: Audience, document: Applied) -> bool:
+    """Have a model's connections mean the audience as it is now; whether that changed them."""
+
+    def made() -> Connections:
+        return _with(connections_of(ledger, model) or Connections(model=model), audience)
+
+    before = connections_of(ledger, model)
+    return change(ledger, model, made, document.actor, document.at) != before
 
 
 def delete_audience(ledger: Ledger, name: str, *, actor: str, now: datetime) -> None:

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
 from registry.audience import AllOf, AnyOf, Audience, Condition, Match, Not, Operator, Present, Range
 from registry.audience_rules import faults
 from registry.connections import FALLBACK, Connection, Connections, Copied, Weighted, settled
-from registry.errors import UsageError
+from registry.errors import LedgerConflict, UsageError
 from registry.layout import Held
 from registry.ledger import Applied
 from registry.ledger.withdrawal import is_withdrawn
 
 KIND = "traffic"
 """The kind of applied document that connections are; its name is the model's."""
+RETRIES = 8
+"""How often a change is made anew after somebody else was first."""
 
 
 class Documents(Protocol):
     """The part of the ledger that keeps documents."""
 
-    def apply(self, document: Applied) -> bool: ...
+    def apply(self, document: Applied, *, over: str | None = None) -> bool: ...
 
     def applied(self, kind: str, name: str) -> Applied | None: ...
 
@@ -35,11 +37,38 @@ def connect(ledger: Documents, wanted: Connections, actor: str, at: datetime) ->
 
     Raises UsageError for what the data plane would refuse: that would hold up every model's changes.
     """
+    return ledger.apply(_to_apply(ledger, wanted, actor, at))
+
+
+def change(ledger: Documents, model: str, made: Callable[[], Connections], actor: str, at: datetime) -> Connections:
+    """Record connections that `made` makes from those that are there, and give them as recorded.
+
+    They are made anew where somebody else recorded others in between, so that nobody's change is lost. Raises
+    UsageError as `connect` does, and LedgerConflict where that never ends.
+    """
+    for _ in range(RETRIES):
+        found = ledger.applied(KIND, model)
+        wanted = _to_apply(ledger, made(), actor, at)
+        try:
+            ledger.apply(wanted, over=found.digest if found is not None else "")
+        except LedgerConflict:
+            continue
+        return read(wanted.body)
+    raise LedgerConflict(f"the connections of {model} keep changing.", fix="try again.")
+
+
+def digest(connections: Connections | None) -> str:
+    """What the ledger knows connections by; empty where there are none."""
+    if connections is None:
+        return ""
+    text = json.dumps(document(connections), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _to_apply(ledger: Documents, wanted: Connections, actor: str, at: datetime) -> Applied:
     _refuse(wanted)
-    body = document(settled(wanted, connections_of(ledger, wanted.model)))
-    text = json.dumps(body, sort_keys=True, separators=(",", ":"))
-    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-    return ledger.apply(Applied(kind=KIND, name=wanted.model, body=body, digest=digest, actor=actor, at=at))
+    after = settled(wanted, connections_of(ledger, wanted.model))
+    return Applied(kind=KIND, name=wanted.model, body=document(after), digest=digest(after), actor=actor, at=at)
 
 
 def _refuse(wanted: Connections) -> None:

@@ -9,12 +9,13 @@ from datetime import datetime
 from registry import orders
 from registry.audience_store import known_audience
 from registry.connections import FALLBACK, Connection, Connections, Copied, Weighted
-from registry.connections_record import connect, connections_of
+from registry.connections_record import change, connect, connections_of
 from registry.errors import Refused, TargetBusy, UsageError
 from registry.experiment import of as experiment_of
 from registry.ledger import Ledger
 from registry.orders import Request, Started
 from registry.plan import Plan
+from registry.plan_rules import suggestion
 from registry.rollout import Rollout
 from registry.standing import standings
 
@@ -63,28 +64,77 @@ def send(
             f"{model}/{variation} holds no build.",
             fix=f"sluice deploy {model} --build VERSION --variation {variation}",
         )
-    wanted = _present(ledger, model, variation if is_fallback else None)
-    if is_fallback:
-        wanted = replace(wanted, fallback=(Weighted(variation=variation),))
-    for each in to:
-        wanted = _sent(ledger, wanted, variation, each)
-    _refuse_nobody(wanted)
-    connect(ledger, wanted, actor, now)
-    return wanted
+
+    def made() -> Connections:
+        wanted = _present(ledger, model, variation if is_fallback else None)
+        if is_fallback:
+            wanted = replace(wanted, fallback=(Weighted(variation=variation),))
+        for each in to:
+            wanted = _sent(ledger, wanted, variation, each)
+        _refuse_nobody(wanted)
+        return wanted
+
+    return change(ledger, model, made, actor, now)
 
 
 def take_away(ledger: Ledger, *, model: str, variation: str, audience: str, actor: str, now: datetime) -> Connections:
     """Send an audience to this variation no longer. One without any variation goes on to the next that takes it."""
     _refuse_experiment(ledger, model, variation, audience)
-    wanted = _present(ledger, model, None)
-    if audience == FALLBACK or variation not in _variations_of(wanted, audience):
-        raise Refused(
-            f"{model}/{variation} is not connected to the audience {audience}.", fix=f"sluice variation list {model}"
+
+    def made() -> Connections:
+        there = _present(ledger, model, None)
+        if audience == FALLBACK or variation not in _variations_of(there, audience):
+            raise Refused(
+                f"{model}/{variation} is not connected to the audience {audience}.",
+                fix=f"sluice variation list {model}",
+            )
+        ordered = (_without(each, variation) if each.audience.name == audience else each for each in there.ordered)
+        return replace(there, ordered=tuple(each for each in ordered if _weighs(each.weighted)))
+
+    return change(ledger, model, made, actor, now)
+
+
+def arrange(ledger: Ledger, *, model: str, audiences: Sequence[str], actor: str, now: datetime) -> Connections:
+    """Ask a model's audiences in this order; those that are not named come after them, in the order they had.
+
+    Raises UsageError for one that is named twice or is not connected, and TargetBusy while an experiment goes on: who
+    belongs to its audience would change.
+    """
+    for rollout in ledger.rollouts(model=model):
+        if rollout.is_comparison and not rollout.is_ended:
+            name = rollout.requested.experiment
+            fix = f"end it first: sluice experiment end {name}"
+            raise TargetBusy(
+                f"experiment {name} of {model} goes on: who belongs to its audience would change.", fix=fix
+            )
+
+    def made() -> Connections:
+        there = _present(ledger, model, None)
+        by_name = {each.audience.name: each for each in there.ordered}
+        _refuse_unknown(model, audiences, list(by_name))
+        rest = (each for name, each in by_name.items() if name not in audiences)
+        return replace(there, ordered=(*(by_name[name] for name in audiences), *rest))
+
+    return change(ledger, model, made, actor, now)
+
+
+def _refuse_unknown(model: str, audiences: Sequence[str], known: Sequence[str]) -> None:
+    twice = sorted({name for name in audiences if audiences.count(name) > 1})
+    if twice:
+        raise UsageError(
+            f"{', '.join(twice)}: named twice.", fix="name each audience once, the first to be asked first"
         )
-    ordered = (_without(each, variation) if each.audience.name == audience else each for each in wanted.ordered)
-    wanted = replace(wanted, ordered=tuple(each for each in ordered if _weighs(each.weighted)))
-    connect(ledger, wanted, actor, now)
-    return wanted
+    for name in audiences:
+        if name == FALLBACK:
+            raise UsageError(f"{FALLBACK} is whom no other audience takes: it is always the last.")
+        if name not in known:
+            connected = ", ".join(known) or "none"
+            raise UsageError(
+                f"the audience {name} is not connected to {model}; connected are: {connected}.",
+                fix=suggestion(name, known)
+                if known
+                else f"sluice variation connect {model} VARIATION --audience {name}",
+            )
 
 
 def undeploy(
@@ -98,10 +148,13 @@ def undeploy(
     _refuse_experiment(ledger, model, variation)
     others = {each.variation for each in standings(ledger.rollouts(model=model))} - {variation}
     if others:
-        wanted = _emptied(_present(ledger, model, None), variation, others)
-        connect(ledger, wanted, actor, now)
+        change(ledger, model, lambda: _emptied(_present(ledger, model, None), variation, others), actor, now)
     elif is_last:
-        connect(ledger, replace(_present(ledger, model, None), ordered=(), fallback_copied=()), actor, now)
+
+        def made() -> Connections:
+            return replace(_present(ledger, model, None), ordered=(), fallback_copied=())
+
+        change(ledger, model, made, actor, now)
     else:
         raise Refused(
             f"{model}/{variation} is the model's last variation: its requests would find nothing.",

@@ -1,4 +1,4 @@
-"""audience apply, list, show, delete, test: who requests come from."""
+"""audience apply, check, order, list, show, delete, test: who requests come from."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from flows.cli.documents import Files
 from flows.cli.models import pair
 from flows.cli.output import Format, Output, columns, emit, say
 from flows.cli.reach import call, segment
+from flows.cli.variations import shown
 from registry.documents import ReadDocument
 
 Name = Annotated[str, Parameter(help="The audience.", completer=completing.audiences)]
@@ -115,6 +116,20 @@ def check(
         )
     emit(dataclasses.asdict(found), output, table="\n".join(lines))
     return 0 if found.is_sound else 2
+
+
+def order(
+    model: Annotated[str, Parameter(help="The model.", completer=completing.models)],
+    names: Annotated[tuple[str, ...], Parameter(help="Audiences, the first to be asked first.", negative=())],
+    /,
+    *,
+    output: Output = Format.TABLE,
+) -> None:
+    """Ask a model's audiences in this order; the first that matches takes the request.
+
+    Those that are not named come after them, in the order they have.
+    """
+    shown(call("POST", f"/api/v1/models/{segment(model)}/connections/order", {"audiences": list(names)}), output)
 
 
 def _fallback_now(model: str) -> list[str]:

@@ -9,6 +9,7 @@ from cyclopts import Parameter
 from flows.cli.models import Build, Model, Variation
 from flows.cli.output import Format, Output, columns, emit, say
 from flows.cli.reach import call, segment
+from flows.cli.rollouts import OverrideFreeze
 from flows.cli.tree import tree
 from flows.cli.waiting import Timeout, Wait, until_it_serves
 from registry.errors import UsageError
@@ -46,6 +47,7 @@ def deploy(
     now: Annotated[
         bool, Parameter(negative=(), help="Take a slot with traffic at once rather than as a canary; recorded.")
     ] = False,
+    override_freeze: OverrideFreeze = None,
     reason: Reason = "no reason given",
     wait: Wait = True,
     timeout: Timeout = 300.0,
@@ -59,6 +61,8 @@ def deploy(
         "build": build, "variation": variation, "audiences": _sent(audience, weight, sample), "fallback": fallback,
         "at_once": reason if now else None,
     }  # fmt: skip
+    if override_freeze:
+        body["override_freeze"] = override_freeze
     view = call("POST", f"/api/v1/models/{segment(model)}/deploy", body)
     if view["strategy"] not in ("deploy", "replace"):
         say(f"{model}/{variation} has traffic: v{view['candidate']} goes in as a canary; at once: --now")
@@ -111,7 +115,7 @@ def connect(
     if not audience and not fallback:
         raise UsageError("name an audience, or --fallback.", fix="--audience NAME --weight 1")
     body = {"audiences": _sent(audience, weight, sample), "fallback": fallback}
-    _shown(call("POST", f"{_path(model, variation)}/connect", body), output)
+    shown(call("POST", f"{_path(model, variation)}/connect", body), output)
 
 
 def disconnect(
@@ -122,7 +126,7 @@ def disconnect(
     output: Output = Format.TABLE,
 ) -> None:
     """Send an audience to a variation no longer; without any it goes on to the next audience, or the fallback."""
-    _shown(call("POST", f"{_path(model, variation)}/disconnect", {"audience": audience}), output)
+    shown(call("POST", f"{_path(model, variation)}/disconnect", {"audience": audience}), output)
 
 
 def _path(model: str, variation: str) -> str:
@@ -149,7 +153,8 @@ def _audiences(variation: dict[str, Any]) -> str:
     return ", ".join((*found, *(["fallback"] if variation["fallback"] else [])))
 
 
-def _shown(connections: dict[str, Any], output: Format) -> None:
+def shown(connections: dict[str, Any], output: Format) -> None:
+    """Show who is sent where, in the order in which audiences are asked."""
     rows = [(str(place + 1), each["audience"], each["shares"]) for place, each in enumerate(connections["audiences"])]
     rows.append(("", "fallback", connections["fallback"]))
     emit(connections, output, table=columns(("ORDER", "AUDIENCE", "GETS"), rows))

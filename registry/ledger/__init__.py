@@ -100,8 +100,12 @@ class Ledger(Protocol):
         """Of each metric the look with the highest k, in order of metric."""
         ...
 
-    def apply(self, document: Applied) -> bool:
-        """Store a document; False when the latest of its kind and name has the same digest."""
+    def apply(self, document: Applied, *, over: str | None = None) -> bool:
+        """Store a document; False when the latest of its kind and name has the same digest.
+
+        `over` is the digest of the latest as the caller knows it, empty where it knows none: LedgerConflict where
+        another one counts by now.
+        """
         ...
 
     def withdraw(self, kind: str, name: str, *, actor: str, at: datetime) -> bool:

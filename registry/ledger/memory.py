@@ -10,6 +10,7 @@ from threading import RLock
 from registry.facts import Entry, Fact, Requested, from_payload, to_payload
 from registry.ledger import Applied, Fed, Lease
 from registry.ledger.folds import Folds, taken
+from registry.ledger.stale import refuse_stale
 from registry.ledger.times import utc
 from registry.ledger.withdrawal import is_withdrawn, withdrawn
 from registry.looks_json import look_from_json, look_to_json
@@ -88,9 +89,10 @@ class MemoryLedger:
         last = {look.metric: look for look in self.looks(rollout)}
         return tuple(last.values())
 
-    def apply(self, document: Applied) -> bool:
+    def apply(self, document: Applied, *, over: str | None = None) -> bool:
         with self._lock:
             latest = self.applied(document.kind, document.name)
+            refuse_stale(document, latest, over)
             if latest is not None and latest.digest == document.digest:
                 return False
             self._documents.append(copy.deepcopy(document))

@@ -14,6 +14,7 @@ from registry.ledger import Applied, Fed, Lease
 from registry.ledger.engine import connect, reading, writing
 from registry.ledger.folds import Folds, taken
 from registry.ledger.migrate import migrate
+from registry.ledger.stale import refuse_stale
 from registry.ledger.tables import documents, entries, leases, looks, notes, targets
 from registry.ledger.times import from_text, to_text, utc
 from registry.ledger.withdrawal import is_withdrawn, withdrawn
@@ -129,10 +130,12 @@ class SqlLedger:
             rows = connection.execute(_LAST_LOOKS, {"rollout": rollout}).all()
         return tuple(look_from_json(row.body) for row in rows)
 
-    def apply(self, document: Applied) -> bool:
+    def apply(self, document: Applied, *, over: str | None = None) -> bool:
         with writing(self._engine) as connection:
-            latest = _latest(connection, documents.c.kind == document.kind, documents.c.name == document.name)
-            if latest and latest[0].digest == document.digest:
+            found = _latest(connection, documents.c.kind == document.kind, documents.c.name == document.name)
+            latest = next(iter(found), None)
+            refuse_stale(document, latest, over)
+            if latest is not None and latest.digest == document.digest:
                 return False
             _insert_document(connection, document)
             return True

@@ -1,13 +1,15 @@
-"""If-Match: an order that holds only while the rollout is as its reader saw it (RFC 9110, section 13.1.1)."""
+"""If-Match: an order that holds only while what it is about is as its reader saw it (RFC 9110, section 13.1.1)."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import cast
 
+from registry.connections import Connections
+from registry.connections_record import KIND, digest
 from registry.errors import PreconditionFailed, UsageError
 from registry.facts import Fact
-from registry.ledger import Ledger
+from registry.ledger import Applied, Ledger
 from registry.rollout import Rollout
 
 
@@ -27,6 +29,44 @@ def expecting(ledger: Ledger, if_match: str | None) -> Ledger:
     if not name or not seq.isdigit():
         raise UsageError(f"If-Match: {if_match!r} is not an entity tag of a rollout.", fix="send the ETag of its GET")
     return cast("Ledger", _Expecting(ledger, int(seq)))
+
+
+def connections_etag(connections: Connections | None) -> str:
+    """The entity tag of a model's connections, without quotes."""
+    return f"c-{digest(connections)}"
+
+
+def expecting_connections(ledger: Ledger, model: str, if_match: str | None) -> Ledger:
+    """The ledger, which changes the model's connections only while they have this entity tag; without one, any.
+
+    Raises UsageError for a tag that `connections_etag` did not make.
+    """
+    if if_match is None or if_match == "*":
+        return ledger
+    prefix, _, seen = if_match.strip('"').partition("-")
+    if prefix != "c":
+        raise UsageError(
+            f"If-Match: {if_match!r} is not an entity tag of connections.",
+            fix=f"send the ETag of GET /api/v1/models/{model}/connections",
+        )
+    return cast("Ledger", _ExpectingConnections(ledger, model, seen))
+
+
+class _ExpectingConnections:
+    def __init__(self, ledger: Ledger, model: str, seen: str) -> None:
+        self._ledger = ledger
+        self._model = model
+        self._seen = seen
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._ledger, name)
+
+    def apply(self, document: Applied, *, over: str | None = None) -> bool:
+        if (document.kind, document.name) == (KIND, self._model) and over != self._seen:
+            raise PreconditionFailed(
+                f"the connections of {self._model} are others by now.", fix="read them again, then decide anew."
+            )
+        return self._ledger.apply(document, over=over)
 
 
 class _Expecting:

@@ -84,7 +84,7 @@ def _header_parameters(it: Operation) -> list[dict[str, Any]]:
         return []
     names = {
         "Idempotency-Key": "The same key within a day gives the first answer again and does nothing twice.",
-        "If-Match": "The ETag of the rollout; the order holds only while it is still right.",
+        "If-Match": "The ETag of the rollout or the connections; the order holds only while it is still right.",
     }
     return [
         {"name": name, "in": "header", "required": False, "description": words, "schema": {"type": "string"}}

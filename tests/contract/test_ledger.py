@@ -381,6 +381,19 @@ def test_the_latest_document_counts(ledger: Ledger) -> None:
     assert ledger.position() == position + 5
 
 
+def test_a_document_made_from_another_than_the_latest_is_refused(ledger: Ledger) -> None:
+    assert ledger.apply(_document("delays", "d1"), over="")
+    assert ledger.apply(_document("delays", "d2"), over="d1")
+    position = ledger.position()
+    for stale in ("", "d1"):
+        with pytest.raises(LedgerConflict, match="plan delays was changed meanwhile"):
+            ledger.apply(_document("delays", "d3"), over=stale)
+    assert ledger.position() == position
+    assert not ledger.apply(_document("delays", "d2"), over="d2")
+    ledger.withdraw("plan", "delays", actor="bob", at=at(1))
+    assert ledger.apply(_document("delays", "d3"), over=""), "what was withdrawn counts no longer"
+
+
 def test_a_withdrawn_document_counts_no_longer_until_it_is_applied_again(ledger: Ledger) -> None:
     document = Applied(kind="audience", name="ny", body={"a": 1}, digest="d1", actor="ada", at=at(0))
     ledger.apply(document)

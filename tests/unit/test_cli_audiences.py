@@ -100,6 +100,17 @@ def test_routes_of_a_qwak_file_are_connected_for_a_model(ledger: Ledger, said: S
     assert "state: New York" in table
 
 
+def test_audiences_are_asked_in_the_order_that_is_named(ledger: Ledger, said: Said, tmp_path: Path) -> None:
+    for name, state in (("ny", "New York"), ("ca", "California")):
+        (tmp_path / f"{name}.yaml").write_text(f"kind: audience\nname: {name}\nwhen: {{state: {state}}}\n")
+        said(f"audience apply -f {tmp_path}/{name}.yaml")
+        said(f"variation connect fraud default --audience {name}")
+    rows = [line.split() for line in said("audience order fraud ca").splitlines()]
+    assert [row[:2] for row in rows[1:3]] == [["1", "ca"], ["2", "ny"]]
+    with pytest.raises(UsageError, match="did you mean ca"):
+        said("audience order fraud cas")
+
+
 def test_deleting_one_in_use_is_refused_with_the_names_of_its_users(ledger: Ledger, said: Said) -> None:
     said("audience apply -f audiences.yaml --model fraud")
     with pytest.raises(Refused, match="ny is in use: fraud -> b 30, default 70"):

@@ -51,6 +51,24 @@ def test_a_refused_role_is_told_which_one_it_needs(office: Office) -> None:
     assert "sluice token give" in answer.json()["fix"]
 
 
+def test_connections_are_changed_only_as_they_were_seen(office: Office) -> None:
+    office.running()
+    seen, path = "/api/v1/models/m/connections", "/api/v1/models/m/variations/default/connect"
+    tag = office.client.get(seen, headers=BEARER).headers["etag"]
+    everybody = {"audiences": [{"audience": "default", "weight": 2}]}
+    once = office.client.post(path, headers=BEARER | {"if-match": tag}, json=everybody)
+    assert (once.status_code, once.headers["etag"]) == (200, f'"{once.json()["etag"]}"')
+    again = {"audiences": [{"audience": "default", "weight": 3}]}
+    stale = office.client.post(path, headers=BEARER | {"if-match": tag}, json=again)
+    assert (stale.status_code, stale.json()["title"]) == (412, "PreconditionFailed")
+    fresh = office.client.get(seen, headers=BEARER).headers["etag"]
+    assert fresh == once.headers["etag"]
+    assert office.client.get(seen, headers=BEARER | {"if-none-match": fresh}).status_code == 304
+    assert office.client.post(path, headers=BEARER | {"if-match": fresh}, json=again).status_code == 200
+    odd = office.client.post(path, headers=BEARER | {"if-match": '"m.3"'}, json=again)
+    assert (odd.status_code, "not an entity tag of connections" in odd.text) == (422, True)
+
+
 def test_a_freeze_is_overridden_by_an_admin_alone_and_in_the_admins_name(office: Office) -> None:
     rollout = office.running()
     always = {"cron": "0 0 * * *", "lasts": "24h"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
@@ -322,3 +323,107 @@ def test_an_unchanged_audience_changes_nothing(ledger: MemoryLedger) -> None:
     position = ledger.position()
     audience(ledger, "ny", "New York")
     assert ledger.position() == position
+
+
+# --- the order of audiences, and two who change it at once -----------------------------------------------------------
+
+
+class Hurried(MemoryLedger):
+    """A ledger in which somebody else acts right before the next document is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first: list[Callable[[], object]] = []
+
+    def apply(self, document: Applied, *, over: str | None = None) -> bool:
+        while self.first:
+            self.first.pop()()
+        return super().apply(document, over=over)
+
+
+def three_states(ledger: MemoryLedger) -> MemoryLedger:
+    """A model with two variations, whose second gets the audiences ny, ca and tx."""
+    deployed(ledger, "1")
+    deployed(ledger, "2", "b")
+    for name, state in (("ny", "New York"), ("ca", "California"), ("tx", "Texas")):
+        audience(ledger, name, state)
+        send(ledger, "b", Sent(audience=name, weight=1))
+    return ledger
+
+
+def order_of(ledger: MemoryLedger) -> list[str]:
+    found = connections_of(ledger, "m")
+    assert found is not None
+    return [each.audience.name for each in found.ordered]
+
+
+def arranged(ledger: MemoryLedger, *names: str) -> Connections:
+    return variations.arrange(ledger, model="m", audiences=names, actor="ada", now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("names", "after"),
+    [
+        (("tx", "ca", "ny"), ["tx", "ca", "ny"]),
+        (("tx",), ["tx", "ny", "ca"]),
+        (("ca", "tx"), ["ca", "tx", "ny"]),
+        (("ny", "ca", "tx"), ["ny", "ca", "tx"]),
+    ],
+)
+def test_audiences_are_asked_in_the_order_that_is_named_the_rest_after_them(
+    names: tuple[str, ...], after: list[str]
+) -> None:
+    ledger = three_states(MemoryLedger())
+    before = connections_of(ledger, "m")
+    told = arranged(ledger, *names)
+    assert order_of(ledger) == after
+    assert before is not None
+    by_name = {each.audience.name: each for each in before.ordered}
+    assert [by_name[name] for name in after] == list(told.ordered), "nobody changes variation inside an audience"
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [(("ny", "ny"), "named twice"), (("nj",), "connected are: ny, ca, tx"), (("default",), "always the last")],
+)
+def test_an_order_that_makes_no_sense_is_refused(names: tuple[str, ...], said: str) -> None:
+    ledger = three_states(MemoryLedger())
+    with pytest.raises(UsageError, match=said):
+        arranged(ledger, *names)
+    assert order_of(ledger) == ["ny", "ca", "tx"]
+
+
+def test_the_order_stays_while_an_experiment_goes_on() -> None:
+    ledger = three_states(MemoryLedger())
+    goal = {"metric": "errors", "margin": "50%"}
+    document = {
+        "model": "m", "steps": [{"weight": 10}], "metrics": {"errors": {"source": "status"}},
+        "ab": {"variations": {"default": 1, "b": 1}, "goal": goal, "max_time": "1d"},
+    }  # fmt: skip
+    (started,) = orders_ab.start(ledger, plan=Plan.model_validate(document), request=WHO, now=NOW)
+    with pytest.raises(TargetBusy, match="experiment end"):
+        arranged(ledger, "tx")
+    orders.abort(ledger, started.rollout.id, actor="ada", reason="enough", now=NOW)
+    arranged(ledger, "tx")
+    assert order_of(ledger) == ["tx", "ny", "ca"]
+
+
+def test_of_two_who_connect_at_once_neither_is_lost() -> None:
+    ledger = Hurried()
+    three_states(ledger)
+    ledger.first.append(lambda: send(ledger, "default", Sent(audience="ca", weight=3)))
+    send(ledger, "default", Sent(audience="ny", weight=2))
+    found = connections_of(ledger, "m")
+    assert found is not None
+    assert [shares(each) for each in found.ordered] == ["b 1, default 2", "b 1, default 3", "b 1"]
+
+
+def test_an_audience_that_changes_while_somebody_connects_changes_for_all() -> None:
+    ledger = Hurried()
+    three_states(ledger)
+    ledger.first.append(lambda: audience(ledger, "ca", "Cascadia"))
+    send(ledger, "default", Sent(audience="ny", weight=2))
+    found = connections_of(ledger, "m")
+    assert found is not None
+    assert [shares(each) for each in found.ordered] == ["b 1, default 2", "b 1", "b 1"]
+    assert "Cascadia" in str(found.ordered[1].audience.condition)

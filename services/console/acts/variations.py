@@ -8,10 +8,12 @@ from registry import variations
 from registry.audience_store import shares
 from registry.connections import Connection, Connections
 from registry.connections_record import connections_of, document
+from registry.ledger import Ledger
 from registry.standing import Standing, standings
 from registry.variations import Sent
 from services.console.acts.asked import Answer, Asked, Body, Operation, Role
 from services.console.acts.rollouts import RolloutActs
+from services.console.if_match import connections_etag, expecting_connections
 from services.console.ports import Desk
 
 
@@ -47,6 +49,13 @@ class DisconnectBody(Body):
     """Its name."""
 
 
+class OrderBody(Body):
+    """The order in which a model's audiences are asked."""
+
+    audiences: list[str] = Field(min_length=1)
+    """Their names, the first to be asked first; those that are not named come after them, as they are."""
+
+
 class UndeployBody(Body):
     """The end of a variation."""
 
@@ -70,7 +79,7 @@ class VariationActs:
 
     def connect(self, asked: Asked, body: ConnectBody) -> Answer:
         after = variations.send(
-            self._desk.ledger,
+            self._expecting(asked),
             model=asked.path["model"],
             variation=asked.path["variation"],
             to=[each.sent for each in body.audiences],
@@ -82,7 +91,7 @@ class VariationActs:
 
     def disconnect(self, asked: Asked, body: DisconnectBody) -> Answer:
         after = variations.take_away(
-            self._desk.ledger,
+            self._expecting(asked),
             model=asked.path["model"],
             variation=asked.path["variation"],
             audience=body.audience,
@@ -91,13 +100,27 @@ class VariationActs:
         )
         return 200, connections_json(after)
 
+    def order(self, asked: Asked, body: OrderBody) -> Answer:
+        after = variations.arrange(
+            self._expecting(asked),
+            model=asked.path["model"],
+            audiences=body.audiences,
+            actor=asked.actor,
+            now=self._desk.clock(),
+        )
+        return 200, connections_json(after)
+
+    def _expecting(self, asked: Asked) -> Ledger:
+        return expecting_connections(self._desk.ledger, asked.path["model"], asked.if_match)
+
     def connections(self, asked: Asked, _: Body) -> Answer:
         model = asked.path["model"]
-        return 200, document(connections_of(self._desk.ledger, model) or Connections(model=model))
+        found = connections_of(self._desk.ledger, model)
+        return 200, document(found or Connections(model=model)) | {"etag": connections_etag(found)}
 
     def undeploy(self, asked: Asked, body: UndeployBody) -> Answer:
         after = variations.undeploy(
-            self._desk.ledger,
+            self._expecting(asked),
             model=asked.path["model"],
             variation=asked.path["variation"],
             is_last=body.last,
@@ -111,7 +134,12 @@ class VariationActs:
 def connections_json(connections: Connections) -> dict[str, object]:
     """A model's audiences in order, and who gets them."""
     audiences = [{"audience": each.audience.name, "shares": shares(each)} for each in connections.ordered]
-    return {"model": connections.model, "audiences": audiences, "fallback": _fallback(connections)}
+    return {
+        "model": connections.model,
+        "audiences": audiences,
+        "fallback": _fallback(connections),
+        "etag": connections_etag(connections),
+    }
 
 
 def _fallback(connections: Connections) -> str:
@@ -148,7 +176,7 @@ def operations(desk: Desk) -> tuple[Operation, ...]:
     """What can be asked about variations."""
     acts = VariationActs(desk)
     one = "/api/v1/models/{model}/variations/{variation}"
-    connected = "`model`, its `audiences` in order, each with its `shares`, and the `fallback`."
+    connected = "`model`, its `audiences` in order, each with its `shares`, the `fallback`, and the `etag`."
     return (
         Operation(
             method="GET", path="/api/v1/variations", role=Role.VIEWER, act=acts.list,
@@ -159,7 +187,11 @@ def operations(desk: Desk) -> tuple[Operation, ...]:
         Operation(
             method="GET", path="/api/v1/models/{model}/connections", role=Role.VIEWER, act=acts.connections,
             summary="Which audience of a model gets which variation, as it is recorded.",
-            gives={200: "`model`, `ordered`, `fallback` and their layouts."},
+            gives={200: "`model`, `ordered`, `fallback`, their layouts, and the `etag`."},
+        ),
+        Operation(
+            method="POST", path="/api/v1/models/{model}/connections/order", role=Role.OPERATOR, takes=OrderBody,
+            act=acts.order, summary="Ask a model's audiences in another order.", gives={200: connected},
         ),
         Operation(
             method="POST", path=f"{one}/connect", role=Role.OPERATOR, takes=ConnectBody, act=acts.connect,
