@@ -40,18 +40,21 @@ def line(rid: str, **changes: object) -> str:
     return json.dumps(row(rid, **changes), separators=(",", ":")) + "\n"
 
 
-def traffic(rows: int, *, seed: int = 1, weight: int = 1_000, rate: int = 2_000) -> Iterator[dict[str, object]]:
-    """Requests of a canary, `rate` a second, half a per cent of them failing."""
+def traffic(
+    rows: int, *, seed: int = 1, weight: int = 1_000, rate: int = 2_000, units: int = 100_000
+) -> Iterator[dict[str, object]]:
+    """Requests of a canary, `rate` a second, half a per cent of them failing; each unit keeps its arm."""
     rng = random.Random(seed)
     headers = {arm.value: assigned(arm.value, weight=weight) for arm in Arm}
     for index in range(rows):
-        arm = "candidate" if rng.random() < weight / 10_000 else "stable"
+        unit = rng.randrange(units)
+        arm = "candidate" if unit * 10_000 < weight * units else "stable"
         yield row(
             f"{rng.getrandbits(128):032x}",
             ts=str(START_US + index * 1_000_000 // rate),
             assigned=headers[arm],
             upstream="2" if arm == "candidate" else "1",
-            unit=f"user-{rng.randrange(100_000)}",
+            unit=f"user-{unit}",
             status=200 if rng.random() > 0.005 else 500,
             dur_us=int(rng.lognormvariate(8.5, 0.6)),
             prediction=f'{{"c":["probability"],"r":[[{rng.random():.6f}]]}}',
