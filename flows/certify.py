@@ -17,7 +17,7 @@ from scipy.special import betaincinv
 
 from flows.gate import next_look, verdict
 from flows.gate_design import planned_requests, question
-from flows.rehearsal import Baseline, Rehearsal, assumed, longest, moved_by, rehearse
+from flows.rehearsal import Baseline, Rehearsal, assumed, caveats, longest, moved_by, rehearse
 from registry.metric import Arm, Stratum, Tally, TallyRow
 from registry.plan import GateSpec, Plan
 from registry.units import format_share
@@ -46,6 +46,8 @@ class Certificate:
     """What a plan's gates did when they were tried."""
 
     checks: tuple[Check, ...]
+    caveats: tuple[str, ...] = ()
+    """What the rehearsals do not know."""
 
     @property
     def ok(self) -> bool:
@@ -58,7 +60,7 @@ def certify(plan: Plan, baselines: Mapping[str, Baseline], *, runs: int = 30, se
     for gate, guardrail in (*((gate, False) for gate in plan.gates), *((gate, True) for gate in plan.guardrails)):
         baseline = baselines.get(gate.metric) or assumed(plan.metrics[gate.metric])
         checks += _tried(_Trial(plan=plan, gate=gate, guardrail=guardrail, baseline=baseline, runs=runs, seed=seed))
-    return Certificate(checks=tuple(checks))
+    return Certificate(checks=tuple(checks), caveats=caveats(plan))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,9 +74,27 @@ class _Trial:
 
     @property
     def harm(self) -> float:
-        """The harm that the gate declares: its least margin; else twice as bad."""
+        """The harm that must be caught: the gate's least margin; else twice as bad, or what reaches its cap."""
+        return self._margin or max(_PLANTED, self._at_cap or 0.0)
+
+    @property
+    def barred(self) -> float | None:
+        """The harm that must not be promoted: what a margin rules out, or what reaches the cap; None: no such."""
+        if self.guardrail:
+            return None
+        has_margin = self.plan.margin(self.gate, len(self.plan.steps) - 1) is not None
+        return self.harm if has_margin else self._at_cap
+
+    @property
+    def _margin(self) -> float | None:
         margins = [rung.margin for rung in question(self.plan, self.gate).design.rungs if rung.margin > 0]
-        return 1 + min(margins) if margins and not self.guardrail else _PLANTED
+        return 1 + min(margins) if margins and not self.guardrail else None
+
+    @property
+    def _at_cap(self) -> float | None:
+        """How much worse than stable a candidate is whose rate is the cap; None where stable is there itself."""
+        worse = self.gate.below / self.baseline.mean if self.gate.below and self.baseline.mean > 0 else 0.0
+        return worse if worse > 1 else None
 
     def rehearsals(self, harm: float, *, stay_at: int | None, flipped: bool = False) -> list[Rehearsal]:
         return [
@@ -92,8 +112,8 @@ class _Trial:
 def _tried(trial: _Trial) -> Iterator[Check]:
     yield _equal(trial)
     yield _planted(trial)
-    if trial.plan.margin(trial.gate, len(trial.plan.steps) - 1) is not None and not trial.guardrail:
-        yield _promoted(trial)
+    if trial.barred is not None:
+        yield _promoted(trial, trial.barred)
     if question(trial.plan, trial.gate).tolerance is None:
         yield _swapped(trial)
     yield _no_data(trial)
@@ -112,17 +132,17 @@ def _planted(trial: _Trial) -> Check:
     hits = sum(run.failed is not None for run in trial.rehearsals(trial.harm, stay_at=longest(trial.plan)))
     ok = _at_most(hits, trial.runs) >= _POWER
     planned = planned_requests(trial.plan)
-    reason = f"{_harm(trial)} is caught in {hits} of {trial.runs} rehearsals of {planned:,.0f} requests"
+    reason = f"{_harm(trial, trial.harm)} is caught in {hits} of {trial.runs} rehearsals of {planned:,.0f} requests"
     advice = "; expect more requests, allow a later deadline, or declare a wider margin"
     return trial.check("planted harm", ok, reason + ("" if ok else advice))
 
 
-def _promoted(trial: _Trial) -> Check:
+def _promoted(trial: _Trial, harm: float) -> Check:
     last = len(trial.plan.steps)
-    hits = sum(len(run.passed) == last for run in trial.rehearsals(trial.harm, stay_at=None))
+    hits = sum(len(run.passed) == last for run in trial.rehearsals(harm, stay_at=None))
     ok = _at_least(hits, trial.runs) <= trial.gate.beta
     return trial.check(
-        "harm not promoted", ok, f"{_harm(trial)} passed every step in {hits} of {trial.runs} rehearsals"
+        "harm not promoted", ok, f"{_harm(trial, harm)} passed every step in {hits} of {trial.runs} rehearsals"
     )
 
 
@@ -163,10 +183,10 @@ def _excellent(trial: _Trial) -> Iterator[TallyRow]:
             )  # fmt: skip
 
 
-def _harm(trial: _Trial) -> str:
+def _harm(trial: _Trial, harm: float) -> str:
     if question(trial.plan, trial.gate).tolerance is not None:
-        return f"a candidate of whose predictions {format_share(round(moved_by(trial.harm), 4))} lie elsewhere"
-    return f"a candidate {format_share(round(trial.harm - 1, 4))} worse"
+        return f"a candidate of whose predictions {format_share(round(moved_by(harm), 4))} lie elsewhere"
+    return f"a candidate {format_share(round(harm - 1, 4))} worse"
 
 
 def _at_least(hits: int, runs: int) -> float:

@@ -137,7 +137,8 @@ def _by_unit(state: State) -> str:
     if not state.trial.design.by_cohort:
         return ""
     stable, candidate = (state.counted_units(arm) for arm in Arm)
-    return f"; by unit: {stable:,} of stable, {candidate:,} of the candidate"
+    by_row = "" if state.cap is None else f", but {_capped(state.cap)} by row"
+    return f"; by unit: {stable:,} of stable, {candidate:,} of the candidate{by_row}"
 
 
 def _capped_share(state: State) -> str:

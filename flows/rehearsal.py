@@ -23,6 +23,7 @@ from flows.stats.trial import Trial
 from registry.metric import LEVELS, Tally, Worse
 from registry.plan import GateSpec, MetricSpec, Plan, Score, Source
 from registry.rollout import FULL
+from registry.units import format_share
 
 _TAIL_SIGMA = 0.5
 """How durations are spread (standard deviation of the logarithm) around a latency threshold."""
@@ -119,6 +120,19 @@ def rehearse(
         cap = cap.look(trial.sums.candidate.n, round(trial.sums.candidate.total)) if cap is not None else None
     failed = trial.failed_at if drift is None else drift.found_at
     return Rehearsal(passed=tuple(passed), failed=rows if failed else None, candidate=mine)
+
+
+def caveats(plan: Plan) -> tuple[str, ...]:
+    """What a rehearsal of this plan does not know, in words: its rows do not depend on each other."""
+    if plan.unit is None:
+        return ()
+    returning = (
+        f"rehearsed with one request for each {plan.unit}: where they return, gates judge by {plan.unit}, and r "
+        "requests each that are alike (correlation c) need 1 + (r - 1) c times as many"
+    )
+    capped = [f"{gate.metric} below {format_share(gate.below)}" for gate in plan.gates if gate.below is not None]
+    by_row = (f"{each} is counted by request, not by {plan.unit}: a few of them may decide it" for each in capped)
+    return (returning, *by_row)
 
 
 def longest(plan: Plan) -> int:

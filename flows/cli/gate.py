@@ -63,6 +63,7 @@ def certify(*, file: File, output: Output = Format.TABLE) -> int:
         for _, sheet in found
         for check in sheet.checks
     ]
+    rows += [f"note   {caveat}" for _, sheet in found for caveat in sheet.caveats]
     emit(said, output, table="\n".join(rows))
     return 0 if all(sheet.ok for _, sheet in found) else 3
 
@@ -76,10 +77,16 @@ def forecast(
 ) -> None:
     """What a plan's gates will need: requests and time to pass each step, and the smallest harm they find."""
     from flows.forecast import forecast as expected
+    from flows.rehearsal import caveats
 
     found = [(plan, expected(plan, known)) for plan, known in _plans(model, variation, file)]
-    said = [{"model": plan.model, "gates": [dataclasses.asdict(gate) for gate in gates]} for plan, gates in found]
-    emit(said, output, table="\n".join(line for _, gates in found for gate in gates for line in _lines(gate)))
+    said = [
+        {"model": plan.model, "gates": [dataclasses.asdict(gate) for gate in gates], "caveats": caveats(plan)}
+        for plan, gates in found
+    ]
+    rows = [line for _, gates in found for gate in gates for line in _lines(gate)]
+    rows += [f"note: {caveat}" for plan, _ in found for caveat in caveats(plan)]
+    emit(said, output, table="\n".join(rows))
 
 
 def _plans(model: str | None, variation: str, file: Path | None) -> list[tuple[Plan, dict[str, Baseline]]]:

@@ -9,7 +9,7 @@ import pytest
 
 from flows.certify import Certificate, certify
 from flows.forecast import forecast
-from flows.rehearsal import Baseline, assumed, rehearse
+from flows.rehearsal import Baseline, assumed, caveats, rehearse
 from registry.metric import Tally
 from registry.plan import MetricSpec, Plan
 
@@ -101,6 +101,27 @@ def test_a_plan_that_cannot_catch_its_harm_is_refused_with_figures() -> None:
     reason = next(check.reason for check in found.checks if not check.ok)
     assert "1% worse" in reason
     assert "5,000 requests" in reason
+
+
+def test_a_rate_at_its_cap_is_what_a_gate_below_it_declares() -> None:
+    gates = [{"metric": "errors", "below": "4%", "alpha": 0.03}]
+    capped = plan(gates=gates, guardrails=[], steps=[{"weight": 50}])
+    found = certify(capped, {"errors": Baseline(mean=0.01, sd=0.1)}, runs=12)
+    said = {check.name: check.reason for check in found.checks}
+    assert found.ok, failed(found)
+    assert said["planted harm"].startswith("a candidate 300% worse is caught in 12 of 12")
+    assert said["harm not promoted"].startswith("a candidate 300% worse passed every step in 0 of 12")
+
+
+def test_what_a_rehearsal_does_not_know_of_returning_units_is_told() -> None:
+    gates = [{"metric": "errors", "below": "2%", "alpha": 0.03}]
+    changes: dict[str, Any] = {"gates": gates, "guardrails": [], "steps": [{"weight": 50}]}
+    assert caveats(plan(**changes)) == ()
+    returning, capped = caveats(plan(**changes, unit="x-user-id"))
+    assert "gates judge by x-user-id" in returning
+    assert capped.startswith("errors below 2% is counted by request, not by x-user-id")
+    sheet = certify(plan(unit="x-user-id", guardrails=[]), {"cost": COST}, runs=1)
+    assert sheet.caveats == (returning,)
 
 
 def test_slower_by_the_margin_is_what_a_latency_gate_declares() -> None:

@@ -151,3 +151,17 @@ def test_a_look_leaves_out_what_did_not_change() -> None:
     second = look([*still, *moved], [first])
     assert second is not None
     assert {row.stratum for row in second.rows} == {FIRST}
+
+
+def test_a_rate_below_a_share_says_that_it_is_counted_by_row() -> None:
+    gates = [{"metric": "errors", "alpha": 0.05, "below": "20%"}]
+    metrics = {"errors": {"source": "status"}}
+    below = Plan.model_validate(PLAN.model_dump() | {"metrics": metrics, "gates": gates, "guardrails": []})
+    rows = [rows_of(Arm.STABLE, [0.05] * 100, 2), rows_of(Arm.CANDIDATE, [0.05] * 100, 2)]
+    found = gate.next_look(
+        rollout="r", plan=below, gate=below.gates[0], guardrail=False, step=0, looks=(), rows=rows, watermark=0,
+        at=datetime(2026, 1, 1, tzinfo=UTC),
+    )  # fmt: skip
+    assert found is not None
+    assert found.verdict.answer is Answer.PASS
+    assert found.verdict.reason.endswith("100 of the candidate, but a rate below 20% by row")
