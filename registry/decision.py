@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from registry.experiment import Together
+from registry.experiment import Together, since_begun
 from registry.plan import Check, Step
 from registry.rollout import Phase, Rollout
 from registry.units import format_duration, format_weight
@@ -65,6 +65,7 @@ def decide(rollout: Rollout, verdicts: Sequence[Verdict], progress: Progress, no
     candidate may have traffic. Time alone never promotes or advances: every gate must have passed at the step's
     margin, and a plan without gates needs a person at every step.
     """
+    rollout = since_begun(rollout, progress.together)
     ended = _experiment_over(progress.together)
     if ended is not None:
         return ended

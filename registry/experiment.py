@@ -8,7 +8,7 @@ the moment at which they begin, the control's requests, and the end.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from registry.build import BuildRef
@@ -127,6 +127,8 @@ class Together:
     """Whether all are ready to begin, and it is time to."""
     begins_in: timedelta | None
     """The time until it may begin; None once that has come."""
+    began_at: datetime | None
+    """When the last variation was seen to be served: nobody is assigned to any before."""
     is_concluded: bool
     """Whether one of them was."""
     all_passed: bool
@@ -151,10 +153,31 @@ def look_around(rollout: Rollout, group: Sequence[Rollout], there: Iterable[Stan
     return Together(
         may_enter=not early and is_whole(group) and all(each.is_under_way for each in under_way),
         begins_in=ab.starts - now if ab.starts is not None and early else None,
+        began_at=_began_at(group),
         is_concluded=any(each.ending is Ending.CONCLUDED for each in group),
         all_passed=all(each.has_passed for each in under_way),
         changed=_changed(rollout, serving) if rollout.is_under_way else None,
     )
+
+
+def _began_at(group: Sequence[Rollout]) -> datetime | None:
+    if not has_begun(group):
+        return None
+    entered = [each for each in group if each.step >= 0]
+    seen = [each.step_observed_at or (each.ended_at if each.is_ended else None) for each in entered]
+    known = [at for at in seen if at is not None]
+    return max(known) if known and len(known) == len(seen) else None
+
+
+def since_begun(rollout: Rollout, beside: Together | None) -> Rollout:
+    """The rollout; of a comparison, as if it had been served from when its experiment began.
+
+    Its own weight is asked for and seen a little earlier than that of those that enter after it, or much earlier where
+    one of them is paused or a freeze comes.
+    """
+    if beside is None or beside.began_at == rollout.step_observed_at:
+        return rollout
+    return replace(rollout, step_observed_at=beside.began_at)
 
 
 def refuse_in_experiment(ledger: Ledger, plan: Plan) -> None:

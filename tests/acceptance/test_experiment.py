@@ -13,6 +13,7 @@ from registry.audience import Audience, Match, Operator
 from registry.build import BuildRef
 from registry.connections import Connection, Connections, Weighted
 from registry.connections_record import connect
+from registry.decision import Choice
 from registry.errors import Refused, TargetBusy
 from registry.plan import Plan
 from registry.readout import readout
@@ -28,6 +29,24 @@ def test_nobody_is_assigned_before_all_variations_can_begin() -> None:
     assert set(lab.all_units(500).values()) == {"default"}
     tick(lab.ledger, lab, second.id, lab.now, Authority.ADVANCE)
     assert set(lab.all_units(500).values()) == {"default", "b", "c"}
+
+
+def test_its_time_runs_from_when_the_last_variation_is_served() -> None:
+    lab = Lab(plan=plan(soak="1d")).starts()
+    first, second = (each.id for each in lab.group)
+    tick(lab.ledger, lab, first, lab.now, Authority.ADVANCE)
+    lab.serves()
+    lab.now += timedelta(days=15)
+    alone = tick(lab.ledger, lab, first, lab.now, Authority.ADVANCE)
+    assert (alone.decision.choice, alone.rollout.phase) == (Choice.HOLD, Phase.RUNNING), "it has not begun"
+    tick(lab.ledger, lab, second, lab.now, Authority.ADVANCE)
+    lab.serves()
+    lab.now += timedelta(days=13)
+    waits = tick(lab.ledger, lab, first, lab.now, Authority.ADVANCE).decision
+    assert (waits.choice, waits.wait) == (Choice.HOLD, timedelta(days=1))
+    lab.now += timedelta(days=1)
+    lab.ticks()
+    assert {each.ending for each in lab.group} == {Ending.CONCLUDED}
 
 
 def test_only_a_driver_lets_it_begin_and_not_before_its_time() -> None:
