@@ -97,7 +97,7 @@ def _linearised(rows: UnitRows, values: Floats) -> tuple[Floats, Floats]:
     units = np.bincount(stratum)
     ratio = np.bincount(stratum, values) / np.maximum(n, 1)
     share = of_candidate / np.maximum(n, 1)
-    informative = (of_candidate > 0) & (of_candidate < n) & (units > 1)
+    informative = (of_candidate > 0) & (of_candidate < n)
     unbiased = np.where(informative, np.sqrt(units / np.maximum(units - 1, 1)), 0.0)
     rest = (values - ratio[stratum] * rows.n) * unbiased[stratum]
     return share[stratum], rest

@@ -66,6 +66,28 @@ def test_strata_with_an_empty_arm_or_a_single_unit_say_nothing() -> None:
     assert (single.value, single.welch) == (0.0, 0.0)
 
 
+def test_a_row_alone_in_its_stratum_says_nothing_nor_do_values_without_rows() -> None:
+    for n in (1.0, 0.0):
+        lone = UnitRows(
+            unit=np.array([0]), stratum=np.array([0]), candidate=np.array([True]), n=np.array([n]),
+            total=np.array([2.0]),
+        )  # fmt: skip
+        found = UnitTest.begin(BUDGET).look(lone, 1.0, against=1).score()
+        assert (found.value, found.randomisation, found.welch, found.third) == (0.0, 0.0, 0.0, 0.0)
+
+
+def test_two_units_of_one_row_each_weigh_as_a_pair() -> None:
+    """Half their difference: the score of two values with labels drawn by lot, and Bessel's correction of its root."""
+    pair = UnitRows(
+        unit=np.arange(2), stratum=np.zeros(2, dtype=int), candidate=np.array([True, False]), n=np.ones(2),
+        total=np.array([5.0, 2.0]),
+    )  # fmt: skip
+    found = UnitTest.begin(BUDGET).look(pair, 1.0, against=1).score()
+    assert found.value == pytest.approx(1.5 * math.sqrt(2))
+    assert found.randomisation == pytest.approx(0.25 * 2 * np.var([5.0, 2.0], ddof=1))
+    assert found.third == 0.0
+
+
 def test_units_may_come_in_any_order_and_later() -> None:
     late = UnitRows(
         unit=np.array([7, 2]), stratum=np.zeros(2, dtype=int), candidate=np.array([True, False]), n=np.ones(2),
