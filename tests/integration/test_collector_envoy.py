@@ -1,0 +1,111 @@
+"""A build that hangs, behind a real Envoy and read by the collector: whose answer callers get, whose failure it is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from registry.metric import Arm, UnitSums
+from registry.plan import MetricSpec, Source
+from services.telemetry.collector import Collector
+from services.telemetry.queries import Queries
+from services.telemetry.spec import RolloutSpec
+from services.telemetry.store import Store
+from services.traffic.routes import routes
+from services.traffic.table import answer
+from tests.integration.traffic_rig import Gateway, Upstream, build, gateway, standing, upstreams
+
+pytestmark = pytest.mark.slow
+UNITS = [f"unit-{number}" for number in range(40)]
+TIMEOUT = 2.0
+"""Seconds that a build has for an answer; long for the one that does not hang."""
+SPEC = RolloutSpec(
+    rollout="r-7",
+    metrics={
+        "errors": MetricSpec(source=Source.STATUS),
+        "waited": MetricSpec(source=Source.LATENCY, quantile=0.99),
+    },
+    thresholds={"waited": TIMEOUT},
+    by_unit=True,
+)
+
+
+class Site:
+    """A canary at one half behind a gateway, and what is counted of it."""
+
+    def __init__(self, envoy: Gateway, services: dict[str, Upstream], store: Store) -> None:
+        self.envoy = envoy
+        self.services = services
+        clock = lambda: datetime.now(UTC)  # noqa: E731
+        self.queries = Queries(store, clock)
+        self.collector = Collector(store, envoy.plane.logs / "live.jsonl", lambda _: SPEC, clock)
+        endpoints = {service.endpoint.build: service.endpoint for service in services.values()}
+        table = routes([standing(weight=5_000, timeout=f"{TIMEOUT:g}s")], endpoints)
+        envoy.plane.apply(table)
+        told = Counter(answer(table.models[0], {"x-user-id": unit}, lambda _: 0).arm for unit in UNITS)
+        self.assigned = dict(told)
+        """How many units each arm has, worked out without Envoy."""
+
+    def ask_all(self) -> list[tuple[int, str | None]]:
+        """Status and answering build of one request of each unit, all of which are counted on return."""
+        with self.envoy.client() as client, ThreadPoolExecutor(len(UNITS)) as pool:
+            post = lambda unit: client.post("/delays/predict", json={}, headers={"x-user-id": unit})  # noqa: E731
+            answers = list(pool.map(post, UNITS))
+        self.envoy.lines(len(UNITS))
+        while self.collector.collect():
+            pass
+        return [(each.status_code, each.headers.get("x-sluice-build")) for each in answers]
+
+    def counted(self, metric: str, arm: Arm) -> tuple[int, float, UnitSums]:
+        """Values, their sum, and the same by unit."""
+        rows = [row for row in self.queries.tallies("r-7")[1] if (row.metric, row.arm) == (metric, arm)]
+        units = sum((row.units for row in rows if row.units is not None), UnitSums())
+        return sum(row.tally.n for row in rows), sum(row.tally.total for row in rows), units
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    store = Store(f"sqlite:///{tmp_path}/telemetry.db", durable=False)
+    with upstreams(build("1"), build("2")) as services, gateway(tmp_path / "envoy") as envoy:
+        yield Site(envoy, services, store)
+    store.close()
+
+
+def every_unit_failed(units: int) -> UnitSums:
+    return sum((UnitSums.of(1, 1) for _ in range(units)), UnitSums())
+
+
+def none_failed(units: int) -> UnitSums:
+    return sum((UnitSums.of(0, 1) for _ in range(units)), UnitSums())
+
+
+def test_a_candidate_that_hangs_is_answered_for_in_time_and_blamed_for_each_request(site: Site) -> None:
+    site.services["2"].mode("hang")
+    assert site.ask_all() == [(200, "1")] * len(UNITS)
+    ours, theirs = site.assigned[Arm.STABLE], site.assigned[Arm.CANDIDATE]
+    assert theirs > 10
+    seen = site.queries.seen("r-7")
+    assert (seen.candidate.requests, seen.candidate.failed, seen.candidate.fallbacks) == (theirs, theirs, theirs)
+    assert (seen.stable.requests, seen.stable.failed, seen.stable.fallbacks) == (ours, 0, 0)
+    assert site.counted("errors", Arm.CANDIDATE) == (theirs, theirs, every_unit_failed(theirs))
+    assert site.counted("errors", Arm.STABLE) == (ours, 0, none_failed(ours))
+    timed_out = sum(line.attempts > 1 for line in site.envoy.lines(len(UNITS)))
+    assert timed_out > 0
+    assert site.counted("waited", Arm.CANDIDATE)[1] >= timed_out
+
+
+def test_a_stable_that_hangs_is_an_error_of_stable_alone(site: Site) -> None:
+    site.services["1"].mode("hang")
+    ours, theirs = site.assigned[Arm.STABLE], site.assigned[Arm.CANDIDATE]
+    answers = site.ask_all()
+    assert answers.count((200, "2")) == theirs
+    assert all(status >= 500 for status, number in answers if number != "2")
+    seen = site.queries.seen("r-7")
+    assert (seen.stable.requests, seen.stable.failed, seen.candidate.failed) == (ours, ours, 0)
+    assert site.counted("errors", Arm.STABLE) == (ours, ours, every_unit_failed(ours))
+    assert site.counted("errors", Arm.CANDIDATE) == (theirs, 0, none_failed(theirs))
