@@ -35,7 +35,7 @@ def planned_requests(plan: Plan) -> float:
 
 def planned_information(plan: Plan) -> float:
     """w (1 - w) n with all planned requests at the plan's most informative weight."""
-    most = max(per_row(step.weight) for step in plan.steps)
+    most = max((per_row(step.weight) for step in plan.steps), default=0.0)
     return planned_requests(plan) * (most or per_row(FULL // 2))
 
 

@@ -63,7 +63,7 @@ def _show_bar(rollout: Rollout) -> None:
     from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
     key = _key(rollout.id)
-    done = 100.0 * max(rollout.step, 0) / len(rollout.plan.steps) if rollout.weight < FULL else 100.0
+    done = 100.0 * max(rollout.step, 0) / max(len(rollout.plan.steps), 1) if rollout.weight < FULL else 100.0
     if not _is_news(f"bar-{key}", done):
         return
     if key in _bars:

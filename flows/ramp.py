@@ -211,7 +211,8 @@ def _fact(rollout: Rollout, verdicts: Sequence[Verdict], decision: Decision) -> 
             weight = rollout.plan.steps[step].weight
             return StepEntered(step=step, weight=weight, actor="policy", reason=decision.reason, verdicts=answers)
         case Choice.CONCLUDE:
-            return Concluded(actor=POLICY, reason=decision.reason)
+            is_held = rollout.is_shadow and rollout.phase is Phase.PAUSED  # a person's pause: no canary follows
+            return Concluded(actor="sluice" if is_held else POLICY, reason=decision.reason)
         case Choice.PROMOTE:
             return _promoted(rollout, gates, decision)
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from registry.experiment import Together, since_begun
-from registry.plan import Check, Step
+from registry.plan import Check, Shadow, Step
 from registry.rollout import Phase, Rollout
 from registry.units import format_duration, format_weight
 from registry.verdict import Answer, Verdict
@@ -61,9 +61,9 @@ class Progress:
 def decide(rollout: Rollout, verdicts: Sequence[Verdict], progress: Progress, now: datetime) -> Decision:
     """Choose what happens next to a rollout whose candidate has traffic.
 
-    A failing verdict aborts in every phase, paused included; so does a deadline that aborts, as it bounds how long a
-    candidate may have traffic. Time alone never promotes or advances: every gate must have passed at the step's
-    margin, and a plan without gates needs a person at every step.
+    A failing verdict aborts in every phase, paused included; so does a deadline that aborts, and the time of a shadow
+    ends it, as they bound how long a candidate may have traffic, or copies. Time alone never promotes or advances:
+    every gate must have passed at the step's margin, and a plan without gates needs a person at every step.
     """
     rollout = since_begun(rollout, progress.together)
     ended = _experiment_over(progress.together)
@@ -73,7 +73,7 @@ def decide(rollout: Rollout, verdicts: Sequence[Verdict], progress: Progress, no
     if failing:
         return Decision(choice=Choice.ABORT, reason=_names(failing, "failed") + f": {failing[0].reason}")
     overdue = _overdue(rollout, now)
-    if rollout.phase is Phase.PAUSED and overdue is not None and overdue.choice is Choice.ABORT:
+    if rollout.phase is Phase.PAUSED and overdue is not None and overdue.choice is not Choice.PAUSE:
         return overdue
     if rollout.phase is not Phase.RUNNING:
         return Decision(choice=Choice.HOLD, reason=f"{rollout.phase}: {rollout.reason}", person=True)
@@ -93,14 +93,26 @@ def decide(rollout: Rollout, verdicts: Sequence[Verdict], progress: Progress, no
 
 def _shadow(rollout: Rollout, waiting: Decision | None, now: datetime) -> Decision:
     """A shadow ends when every gate has passed, and in any case when its time is over."""
-    shadow = rollout.plan.shadow
-    began = rollout.step_observed_at
+    shadow, began = rollout.plan.shadow, rollout.step_observed_at
     if waiting is None:
         return Decision(choice=Choice.CONCLUDE, reason=f"every gate passed on {_at(rollout)} of the requests")
-    if shadow is None or began is None or now - began < timedelta(seconds=shadow.max_time):
+    if shadow is None or not _shadow_is_over(rollout, now):
         return waiting if rollout.plan.gates or shadow is None else _until_over(waiting, shadow.max_time, began, now)
     over = f"{format_duration(shadow.max_time)} are over"
     return Decision(choice=Choice.CONCLUDE, reason=f"{over}: {waiting.reason}" if rollout.plan.gates else over)
+
+
+def _shadow_is_over(rollout: Rollout, now: datetime) -> bool:
+    shadow, began = rollout.plan.shadow, rollout.step_observed_at
+    return shadow is not None and began is not None and now - began >= timedelta(seconds=shadow.max_time)
+
+
+def _over_while_paused(rollout: Rollout, shadow: Shadow, now: datetime) -> Decision | None:
+    """A pause does not lengthen a shadow, which costs the host copies: it only keeps anything from following."""
+    if rollout.phase is not Phase.PAUSED or not _shadow_is_over(rollout, now):
+        return None
+    reason = f"{format_duration(shadow.max_time)} are over while it was paused: {rollout.reason}"
+    return Decision(choice=Choice.CONCLUDE, reason=reason)
 
 
 def _experiment_over(together: Together | None) -> Decision | None:
@@ -135,6 +147,8 @@ def _until_over(waiting: Decision, lasts: float, began: datetime | None, now: da
 
 
 def _overdue(rollout: Rollout, now: datetime) -> Decision | None:
+    if rollout.is_shadow and rollout.plan.shadow is not None:
+        return _over_while_paused(rollout, rollout.plan.shadow, now)
     step = rollout.plan.steps[rollout.step]
     deadline = rollout.plan.deadline
     began = _later(rollout.began_at or rollout.requested_at, rollout.resumed_at)

@@ -46,7 +46,7 @@ KINDS: dict[str, Kind] = {
         named_by="model",
         body=lambda plan: plan.document(),
         digest=lambda plan: plan.digest,
-        says=lambda plan: f"{len(plan.steps)} steps",
+        says=lambda plan: f"{len(plan.steps)} steps" if plan.steps else "a shadow and nothing after it",
     ),
     "audience": Kind(
         read=read_audience_text,

@@ -29,6 +29,7 @@ from registry.facts import (
 )
 from registry.freeze import freeze_of, holding
 from registry.ledger import Ledger
+from registry.orders_audiences import refuse_unknown
 from registry.orders_rules import (
     former_build,
     is_new_to,
@@ -105,6 +106,7 @@ def start(
     _refuse_in_freeze(ledger, plan.model, request, now)
     if chosen is Strategy.SHADOW:
         refuse_crowd(plan, mine)
+        refuse_unknown(ledger, plan.model, plan.shadow.audiences if plan.shadow else (), reach="shadow")
     else:
         _make_room(ledger, plan, current(mine), version, now)
     requested = Requested(

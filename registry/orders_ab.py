@@ -7,14 +7,13 @@ from datetime import datetime
 
 from registry import orders
 from registry.build import slug
-from registry.connections import FALLBACK
-from registry.connections_record import connections_of
 from registry.errors import LedgerConflict, NotFound, Refused, TargetBusy
 from registry.experiment import of, together
 from registry.facts import Concluded, Requested
 from registry.freeze import holding
 from registry.ledger import Ledger
 from registry.orders import Request, Started
+from registry.orders_audiences import refuse_unknown
 from registry.plan import Experiment, Plan, Strategy
 from registry.rollout import Phase, Rollout
 from registry.standing import current
@@ -36,7 +35,7 @@ def start(ledger: Ledger, *, plan: Plan, request: Request, now: datetime) -> tup
     going_on = [name for name, group in former.items() if not all(each.is_ended for each in group)]
     if not going_on:
         _refuse_busy(ledger, plan, ab)
-        _refuse_unknown_audience(ledger, plan, ab)
+        refuse_unknown(ledger, plan.model, [ab.audience], reach="experiment")
     attempt = len(former) - len(going_on)
     name = going_on[0] if going_on else _name(plan, builds, attempt)
     asked = [_requested(plan, variation, builds[variation], name, request) for variation in _arms(plan, ab)]
@@ -139,16 +138,6 @@ def _refuse_busy(ledger: Ledger, plan: Plan, ab: Experiment) -> None:
                 f"rollout {held.id} of {plan.model}/{name} is {held.phase}: its build would change.",
                 fix=f"wait for its end, or: sluice rollout abort {held.id}",
             )
-
-
-def _refuse_unknown_audience(ledger: Ledger, plan: Plan, ab: Experiment) -> None:
-    connections = connections_of(ledger, plan.model)
-    known = [each.audience.name for each in connections.ordered] if connections else []
-    if ab.audience != FALLBACK and ab.audience not in known:
-        raise Refused(
-            f"audience {ab.audience} is not connected to {plan.model}, so its requests do not reach the experiment.",
-            fix=f"connected are {', '.join([*known, FALLBACK])}; {FALLBACK} is everybody whom no other takes",
-        )
 
 
 def _name(plan: Plan, builds: dict[str, str], attempt: int) -> str:

@@ -56,8 +56,13 @@ def same_intent(rollouts: Sequence[Rollout], version: str, digest: str, strategy
 def refuse_strategy(plan: Plan, chosen: Strategy) -> None:
     """Refuse a strategy that the plan says nothing of."""
     match chosen:
-        case Strategy.CANARY:
+        case Strategy.CANARY if plan.steps:
             return
+        case Strategy.CANARY:
+            raise Refused(
+                f"the plan of {plan.model}/{plan.variation} ends in the shadow: it has no steps for a canary.",
+                fix="add steps: [{weight: 10}, {weight: 50}] to it, and apply it",
+            )
         case Strategy.SHADOW if plan.shadow is not None:
             return
         case Strategy.SHADOW:

@@ -388,6 +388,10 @@ MetricName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,39}$")]
 class Plan(Document):
     """How candidates of one model's variation are rolled out."""
 
+    model_config = ConfigDict(json_schema_extra={"anyOf": [
+        {"required": ["steps"]}, {"properties": {"strategy": {"const": "shadow"}}, "required": ["strategy"]},
+    ]})  # fmt: skip
+
     kind: Literal["plan"] = "plan"
     """What this document is."""
     model: str = Field(pattern=r"^[^/:\x00-\x1f]{1,200}$")
@@ -412,8 +416,9 @@ class Plan(Document):
     """How variations are compared, under strategy: ab."""
     shadow: Shadow | None = None
     """How a candidate is compared on copies of requests, under strategy: shadow."""
-    steps: tuple[Step, ...] = Field(min_length=1, max_length=100)
-    """The weights on the way to promotion, and what must hold before each is left."""
+    steps: tuple[Step, ...] = Field(default=(), max_length=100)
+    """The weights on the way to promotion, and what must hold before each is left. Required, unless the plan ends in
+    the shadow: strategy: shadow, and no canary then."""
     retention: Duration = Field(default=_RETENTION, ge=3600, le=366 * 86_400)
     """How long rows of requests, and bodies, are kept for outcomes that come late. Tallies stay for ever."""
     bake: Duration = 0.0
@@ -427,6 +432,11 @@ class Plan(Document):
     on_withdrawn: OnWithdrawn = OnWithdrawn.ABORT
     """What happens when the trigger's alias, stage or tag is taken from the version under way, and is given to no newer
     one. A version that is deleted is aborted in any case."""
+
+    @property
+    def ends_in_shadow(self) -> bool:
+        """Whether nothing follows the shadow, so that no caller ever gets an answer of the candidate."""
+        return self.strategy is Strategy.SHADOW and (self.shadow is None or self.shadow.then is None)
 
     @model_validator(mode="after")
     def _rules(self, info: ValidationInfo) -> Self:

@@ -238,12 +238,28 @@ def _weights(plan: Plan) -> Iterator[Broken]:
 
 
 def _steps(plan: Plan) -> Iterator[Broken]:
+    if not plan.steps:
+        yield from _without_steps(plan)
     for position, step in enumerate(plan.steps):
         if step.max_time is not None and step.max_time <= step.soak:
             soak, limit = format_duration(step.soak), format_duration(step.max_time)
             message = f"the step would exceed {limit} before it has soaked for {soak}"
             fix = f"write a max_time above {soak}, or remove it"
             yield Broken(at=("steps", position, "max_time"), message=message, fix=fix)
+
+
+def _without_steps(plan: Plan) -> Iterator[Broken]:
+    if not plan.ends_in_shadow:
+        fix = "write steps: [{weight: 10}, {weight: 50}]; only strategy: shadow without then: canary needs none"
+        yield Broken(at=("steps",), message="steps is missing", fix=fix)
+        return
+    for section in ("gates", "guardrails", "deadline"):
+        if getattr(plan, section):
+            message = f"{section} of a canary mean nothing where the plan has no steps"
+            fix = "write steps, or remove it; a shadow ends by shadow: max_time"
+            if section != "deadline":
+                fix = f"move them under shadow, or write steps: {{shadow: {{{section}: […]}}}}"
+            yield Broken(at=(section,), message=message, fix=fix)
 
 
 def _ladders(plan: Plan) -> Iterator[Broken]:

@@ -142,6 +142,8 @@ def _rules() -> str:
 - Every gate has a margin at every step, its own or the step's, or `below`. A guardrail has no margin, `below` or beta.
 - `below` is for rates of what goes wrong: status, latency quantiles, zero-one scores.
 - The alphas of all gates and guardrails add up to {alpha} at most.
+- A plan has `steps`, unless it ends in the shadow (`strategy: shadow` and no `then: canary`): then it has none of what
+  steps would use, `gates`, `guardrails` and `deadline` outside of `shadow`, and is never started as a canary.
 - Weights rise from step to step and stay below 100; margins fall, or stay, from step to step.
 - `score: log_loss` and `brier` name the `positive` outcome; a score with the metric's own name need not be written.
 - `quantile`, `outcome`, `score`, `prediction`, `matures_after` and `cap` stand only where their source uses them. \

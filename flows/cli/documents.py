@@ -22,7 +22,7 @@ Detailed = Annotated[
 CHANGES = 2
 
 
-def validate(*, file: Files, output: Output = Format.TABLE) -> None:
+def validate(file: Files, *, output: Output = Format.TABLE) -> None:
     """Check documents: every error at once, with file, line, column and a suggestion."""
     from registry.documents import KINDS, read_documents
 
@@ -32,7 +32,7 @@ def validate(*, file: Files, output: Output = Format.TABLE) -> None:
     emit(said, output, table="\n".join(lines))
 
 
-def diff(*, file: Files, detailed_exitcode: Detailed = False, output: Output = Format.TABLE) -> int:
+def diff(file: Files, *, detailed_exitcode: Detailed = False, output: Output = Format.TABLE) -> int:
     """Show what apply would change, value by value. Documents that count and are not in the files stay as they are."""
     import dataclasses
 
@@ -55,7 +55,7 @@ def diff(*, file: Files, detailed_exitcode: Detailed = False, output: Output = F
     return CHANGES if detailed_exitcode and has_changes else 0
 
 
-def apply(*, file: Files, output: Output = Format.TABLE) -> None:
+def apply(file: Files, *, output: Output = Format.TABLE) -> None:
     """Apply documents. What is unchanged stays unchanged; a running rollout keeps the plan it started with."""
     from flows.cli.reach import call
     from registry.documents import read_documents

@@ -170,6 +170,20 @@ def test_a_shadow_that_never_gets_evidence_ends_with_its_time_and_hands_nothing_
     assert not follows(shadowed.rollout)
 
 
+def test_a_paused_shadow_ends_with_its_time_and_what_passed_meanwhile_hands_nothing_over(
+    given: Callable[..., Shadowed],
+) -> None:
+    shadowed = given()
+    orders.pause(shadowed.ledger, shadowed.name, actor="ada", reason="lunch", now=shadowed.now)
+    shadowed.runs(2_000)
+    assert (shadowed.rollout.phase, shadowed.rollout.has_passed) == (Phase.PAUSED, True)
+    shadowed.now += timedelta(hours=2)
+    shadowed.ticks(Authority.STOP)
+    assert (shadowed.rollout.ending, shadowed.rollout.weight) == (Ending.CONCLUDED, 0)
+    assert shadowed.rollout.reason == "2h are over while it was paused: lunch"
+    assert hand_over(shadowed.ledger, shadowed.rollout, shadowed.now) is None
+
+
 def test_a_person_who_ends_a_shadow_that_passed_starts_nothing(given: Callable[..., Shadowed]) -> None:
     shadowed = given(soak="1h")
     shadowed.runs(2_000)

@@ -67,6 +67,7 @@ def plan(tmp_path: Path) -> Path:
         ("rollout", "--help"),
         ("rollout", "start", "--help"),
         ("validate", "-f", "PLAN"),
+        ("validate", "PLAN"),
         ("schema", "plan"),
     ],
     ids=" ".join,

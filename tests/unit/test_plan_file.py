@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 
 from registry.build import Build, BuildRef
 from registry.documents import plan_from_values, read_documents, read_plan
@@ -370,10 +371,19 @@ def test_the_schema_knows_every_key_and_refuses_others() -> None:
     schema = plan_schema()
     assert schema["additionalProperties"] is False
     assert set(schema["properties"]) == set(Plan.model_fields)
-    assert schema["required"] == ["model", "steps"]
+    assert schema["required"] == ["model"]
     assert schema["properties"]["bake"]["type"] == "string"
     assert schema["properties"]["unit"]["description"].startswith("The request header")
     json.dumps(schema)
+
+
+def test_the_schema_asks_for_steps_unless_the_strategy_is_shadow() -> None:
+    check = Draft202012Validator(plan_schema()).is_valid
+    shadow = {"strategy": "shadow", "shadow": {"sample": 20, "max_time": "2h"}}
+    assert check({"model": "m", "steps": [{"weight": 10}]})
+    assert check({"model": "m", **shadow})
+    assert not check({"model": "m"})
+    assert not check({"model": "m", **shadow, "strategy": "canary"})
 
 
 def test_a_plan_of_the_past_is_read_whatever_rules_came_since() -> None:

@@ -8,8 +8,11 @@ import pytest
 
 from flows.settle import settle
 from registry import orders
+from registry.audience import Audience, Match, Operator
 from registry.build import BuildRef
 from registry.catalog.memory import MemoryCatalog
+from registry.connections import Connection, Connections, Weighted
+from registry.connections_record import connect
 from registry.decision import Choice, Decision, Progress, decide
 from registry.documents import plan_from_values
 from registry.errors import IllegalMove, InvalidDocument, Refused, TargetBusy
@@ -32,6 +35,9 @@ PLAN = {
     "kind": "plan", "model": "m", "strategy": "shadow", "metrics": {"flips": {"source": "disagreement"}},
     "shadow": SHADOW, "steps": [{"weight": 10}, {"weight": 50}],
 }  # fmt: skip
+
+ALONE = {"steps": [], "shadow": {key: value for key, value in SHADOW.items() if key != "then"}}
+"""A plan that ends in the shadow."""
 
 
 def plan(**changes: object) -> Plan:
@@ -161,6 +167,47 @@ def test_a_shadow_without_gates_ends_when_its_time_is_over_and_nobody_waits_for_
     assert over.choice is Choice.CONCLUDE
 
 
+def test_a_plan_that_ends_in_the_shadow_needs_no_steps() -> None:
+    alone = plan(**ALONE)
+    assert Plan.model_validate(alone.document()) == alone
+    ledger = MemoryLedger()
+    first = orders.deploy(ledger, plan=alone, version="1", request=ADA, now=NOW).rollout
+    launched(ledger, first.id)
+    assert orders.complete(ledger, first.id, NOW).ending is Ending.ESTABLISHED
+    shadow = start(ledger, "2", plan=alone)
+    assert (shadow.is_shadow, [step.weight for step in shadow.plan.steps]) == (True, [2_000])
+    with pytest.raises(Refused, match="ends in the shadow: it has no steps for a canary"):
+        start(ledger, "2", plan=alone, strategy=Strategy.CANARY)
+
+
+def test_a_pause_does_not_lengthen_a_shadow_and_nothing_follows_from_it() -> None:
+    ledger = serving()
+    name = copying(ledger).id
+    paused = orders.pause(ledger, name, actor="ada", reason="lunch", now=NOW)
+    assert decided(paused, Answer.PASS, timedelta(minutes=119)).choice is Choice.HOLD
+    over = decided(paused, Answer.PASS, timedelta(hours=2))
+    assert (over.choice, over.reason) == (Choice.CONCLUDE, "2h are over while it was paused: lunch")
+    assert decided(paused, Answer.FAIL, timedelta(hours=2)).choice is Choice.ABORT
+
+
+def test_audiences_that_reach_no_request_of_the_model_are_refused() -> None:
+    ledger = serving()
+    condition = Match(header="x-state", operator=Operator.EXACT, operands=("NY",))
+    ny = Connection(
+        audience=Audience(name="ny", condition=condition, description=""),
+        weighted=(Weighted(variation="default", weight=1),),
+    )
+    connect(ledger, Connections(model="m", ordered=(ny,)), "ada", NOW)
+    known = plan(shadow=SHADOW | {"audiences": ["ny", "default"]})
+    assert start(ledger, "2", plan=known).is_shadow
+    wrong = plan(shadow=SHADOW | {"audiences": ["ny", "nj"]})
+    before = ledger.position()
+    with pytest.raises(Refused, match="audience nj is not connected to m") as refused:
+        start(ledger, "3", plan=wrong)
+    assert refused.value.fix == "connected are ny, default; default is everybody whom no other takes"
+    assert ledger.position() == before
+
+
 def test_ending_takes_the_copies_back_and_changes_nothing_that_is_trusted() -> None:
     ledger = serving()
     rollout = copying(ledger)
@@ -208,6 +255,13 @@ def problems(**changes: object) -> str:
             "shadow.guardrails.0.metric: how many answers may differ is a cap",
         ),
         ({"shadow": SHADOW | {"then": "promote"}}, "known are canary"),
+        ({"steps": []}, "steps: steps is missing"),
+        ({"steps": [], "strategy": "canary"}, "steps: steps is missing"),
+        (
+            {**ALONE, "metrics": {**PLAN["metrics"], "e": {"source": "status"}}, "guardrails": [{"metric": "e"}]},
+            "guardrails: guardrails of a canary mean nothing",
+        ),
+        ({**ALONE, "deadline": {"after": "3d"}}, "deadline: deadline of a canary mean nothing"),
     ],
 )
 def test_what_a_shadow_may_not_say(changes: dict[str, object], said: str) -> None:
