@@ -72,7 +72,8 @@ def test_a_row_alone_in_its_stratum_says_nothing_nor_do_values_without_rows() ->
             unit=np.array([0]), stratum=np.array([0]), candidate=np.array([True]), n=np.array([n]),
             total=np.array([2.0]),
         )  # fmt: skip
-        found = UnitTest.begin(BUDGET).look(lone, 1.0, against=1).score()
+        with np.errstate(divide="raise", invalid="raise"):
+            found = UnitTest.begin(BUDGET).look(lone, 1.0, against=1).score()
         assert (found.value, found.randomisation, found.welch, found.third) == (0.0, 0.0, 0.0, 0.0)
 
 
@@ -100,5 +101,8 @@ def test_units_may_come_in_any_order_and_later() -> None:
         unit=np.zeros(0, dtype=int), stratum=np.zeros(0, dtype=int), candidate=np.zeros(0, dtype=bool), n=np.zeros(0),
         total=np.zeros(0),
     )  # fmt: skip
+    assert (
+        UnitTest.begin(BUDGET).influence.size == UnitTest.begin(BUDGET).look(empty, 1.0, against=1).influence.size == 0
+    )
     again = test.look(empty, 2.0, against=1)
     assert again.influence.tolist() == test.influence.tolist()
