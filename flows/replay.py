@@ -190,16 +190,20 @@ def _information(sizes: dict[int, tuple[int, int]]) -> float:
 
 
 def _unit_rows(rows: list[RowLine], units: dict[str | int, int]) -> UnitRows:
-    """The rows by unit; numbers new units in `units`."""
-    known = [row for row in rows if row.unit is not None]
+    """The rows by unit, in an order of their own; numbers new units in `units`."""
+    cells: dict[tuple[str | int, int, bool], tuple[float, float]] = {}
+    for row in rows:
+        if row.unit is not None:
+            place = row.unit, row.stratum, row.arm == "candidate"
+            n, total = cells.get(place, (0.0, 0.0))
+            cells[place] = n + (row.n or 0), total + (row.sum or 0.0)
+    known = sorted(cells.items(), key=lambda cell: (str(cell[0][0]), *cell[0][1:]))
     return UnitRows(
-        unit=np.array(
-            [units.setdefault(row.unit, len(units)) for row in known if row.unit is not None], dtype=np.int64
-        ),
-        stratum=np.array([row.stratum for row in known], dtype=np.int64),
-        candidate=np.array([row.arm == "candidate" for row in known], dtype=np.bool_),
-        n=np.array([row.n or 0 for row in known], dtype=np.float64),
-        total=np.array([row.sum or 0.0 for row in known], dtype=np.float64),
+        unit=np.array([units.setdefault(unit, len(units)) for (unit, _, _), _ in known], dtype=np.int64),
+        stratum=np.array([stratum for (_, stratum, _), _ in known], dtype=np.int64),
+        candidate=np.array([candidate for (_, _, candidate), _ in known], dtype=np.bool_),
+        n=np.array([n for _, (n, _) in known], dtype=np.float64),
+        total=np.array([total for _, (_, total) in known], dtype=np.float64),
     )
 
 

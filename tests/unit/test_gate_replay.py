@@ -101,6 +101,17 @@ def test_order_and_batching_of_rows_do_not_matter() -> None:
     assert answers(plan(), look(1, rows)) == answers(plan(), look(1, rows[::-1])) == answers(plan(), look(1, halves))
 
 
+def test_order_and_batching_of_a_users_rows_do_not_matter() -> None:
+    def of(name: str, n: int, total: float) -> Line:
+        arm = "candidate" if name in {"b", "d"} else "stable"
+        return {"unit": name, "arm": arm, "stratum": 0, "n": n, "sum": total}
+
+    begin = plan(unit="user", metric={"kind": "mean", "margin_rel": 0.5})
+    rows = [of("a", 4, 1.1), of("b", 3, 2.3), of("c", 5, 0.7), of("d", 2, 1.9)]
+    parts = [of("d", 2, 1.9), of("c", 2, 0.25), of("b", 3, 2.3), of("c", 3, 0.45), of("a", 4, 1.1)]
+    assert answers(begin, look(1, rows), look(2, rows)) == answers(begin, look(1, parts), look(2, parts[::-1]))
+
+
 def test_a_look_without_news_changes_nothing() -> None:
     first = look(1, both(2, 8))
     a, b = answers(plan(), first, look(2, [], info=50))
