@@ -11,12 +11,13 @@ from flows.settle import settle
 from registry import orders
 from registry.build import BuildRef
 from registry.catalog.memory import MemoryCatalog
+from registry.doors import Sighting
 from registry.errors import CatalogUnavailable
 from registry.facts import Packed, Ready, StepEntered
 from registry.ledger.memory import MemoryLedger
 from registry.orders import Request
 from registry.plan import Plan
-from registry.rollout import Rollout
+from registry.rollout import Phase, Rollout
 from tests.experiment_lab import PLAN, Lab
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -120,6 +121,37 @@ def test_an_abort_leaves_the_champion_and_says_why_on_the_version() -> None:
     assert (shop.aliases("1"), shop.aliases("2")) == ({"champion"}, set())
     tags = shop.catalog.build(ref("2")).tags
     assert (tags["sluice.ending"], tags["sluice.reason"], tags["sluice.actor"]) == ("aborted", "no", "ada")
+
+
+def test_a_rollout_that_was_aborted_in_the_queue_tells_its_version_and_touches_no_other() -> None:
+    shop = Shop()
+    settle(shop.catalog, shop.first, "champion")
+    shop.catalog.set_alias(ref("3"), "candidate")
+    queued = orders.start(shop.ledger, plan=shop.plan, version="3", request=WHO, now=NOW).rollout
+    assert queued.phase is Phase.QUEUED
+    gone = orders.abort(shop.ledger, queued.id, actor="ada", reason="not this one", now=NOW)
+    changes = settle(shop.catalog, gone, "champion")
+    assert "alias candidate removed" in changes
+    assert [shop.aliases(version) for version in ("1", "2", "3")] == [{"champion"}, set(), set()]
+    told = shop.catalog.build(ref("3")).tags
+    assert {key: told[f"sluice.{key}"] for key in ("rollout", "ending", "reason", "actor")} == {
+        "rollout": gone.id, "ending": "aborted", "reason": "not this one", "actor": "ada",
+    }  # fmt: skip
+    assert not shop.catalog.build(ref("2")).tags, "the one under way is told nothing"
+    assert not shop.ledger.rollout(shop.second.id).is_ended
+
+
+def test_a_version_that_waited_for_its_stage_in_the_queue_gets_its_former_one_back() -> None:
+    shop = Shop({"stage": "Production"})
+    shop.catalog.transition_stage(ref("1"), "Production", archive_existing=False)
+    shop.catalog.transition_stage(ref("3"), "Production", archive_existing=True)
+    seen = Sighting(version="3", former={"1": "Production", "3": "Staging"})
+    asked = Request(actor="mlflow", cause="stage:Production", by_name=False, sighting=seen)
+    queued = orders.start(shop.ledger, plan=shop.plan, version="3", request=asked, now=NOW).rollout
+    settle(shop.catalog, orders.abort(shop.ledger, queued.id, actor="ada", reason="no", now=NOW), "champion")
+    assert {v: shop.catalog.build(ref(v)).stage for v in ("1", "2", "3")} == {
+        "1": "Production", "2": "None", "3": "Staging",
+    }  # fmt: skip
 
 
 def test_an_abort_while_baking_gives_the_champion_back() -> None:
