@@ -15,8 +15,8 @@ from flows.stats.units import UnitRows, UnitTest
 
 Test = CountTest | ScoreTest | UnitTest | CohortTest
 
-_LEAST_ODDS = 1e-3
-"""The null of a margin of 100 % where lower is worse: the candidate's rate is all but nothing."""
+_LEAST_RATIO = 1e-3
+"""The null of a margin of 100 % and more where lower is worse: the candidate's rate is all but nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,13 +147,13 @@ def odds_of_ratio(ratio: float, sums: Sums) -> float:
     With the stable rate p it is ratio (1 - p) / (1 - ratio p). p is taken from the rows of both arms, on which the
     test conditions anyway, at the end of its interval that makes passing harder; for rare events p hardly matters.
     """
-    n = sums.stable.n + sums.candidate.n
+    n, ratio = sums.stable.n + sums.candidate.n, max(ratio, _LEAST_RATIO)
     if ratio == 1 or n == 0:
-        return max(ratio, _LEAST_ODDS)
+        return ratio
     rate = max(0.0, sums.rate - 2 * math.sqrt(sums.rate * (1 - sums.rate) / n))
     stable = rate / (1 + (ratio - 1) * sums.candidate.n / n)
-    stable = min(stable, 0.98, 0.98 / ratio if ratio > 0 else 1.0)
-    return max(ratio, _LEAST_ODDS) * (1 - stable) / (1 - ratio * stable)
+    stable = min(stable, 0.98, 0.98 / ratio)
+    return ratio * (1 - stable) / (1 - ratio * stable)
 
 
 def _units(news: News) -> UnitRows:

@@ -112,6 +112,16 @@ def test_looks_of_one_row_are_judged_like_looks_of_many() -> None:
     assert (found["verdict"], found["stable_n"], found["candidate_n"]) == ("no_data", 50, 50)
 
 
+@pytest.mark.parametrize("margin", [1.0, 1.5, 3.0, 1e6])
+def test_no_rate_can_fall_by_more_than_all_of_it(margin: float) -> None:
+    """Where lower is worse, wider margins ask what 100 % asks, also when only one arm has had rows."""
+    lower = plan(metric={"worse": "lower", "margin_rel": margin})
+    whole = plan(metric={"worse": "lower", "margin_rel": 1.0})
+    looks = [look(1, [row("candidate", 100, 60)]), *(look(k, both(60, 30 * (k % 2))) for k in range(2, 9))]
+    assert verdicts(lower, *looks) == verdicts(whole, *looks)
+    assert verdicts(lower, *looks[:1], look(2, both(60, 60)))[-1] == "pass"
+
+
 def test_after_the_last_step_its_margin_holds() -> None:
     ramp = plan(metric={"margins": [1.0, 0.5]}, weights=[0.1, 0.5], info_steps=[500, 5000])
     assert answers(ramp, look(1, both(20, 2), step=2))[0]["margin"] == 0.5

@@ -97,11 +97,12 @@ def test_a_unit_test_needs_units() -> None:
 def test_the_odds_of_a_ratio_are_taken_at_the_end_that_makes_passing_harder() -> None:
     sums = Sums(stable=counted(600, 120), candidate=counted(400, 60))
     rate = 0.18 - 2 * math.sqrt(0.18 * 0.82 / 1000)
-    for ratio in (1.5, 0.5):
+    for ratio in (1.5, 0.5, 1e-3):
         stable = rate / (1 + (ratio - 1) * 0.4)
         assert math.isclose(odds_of_ratio(ratio, sums), ratio * (1 - stable) / (1 - ratio * stable))
     assert odds_of_ratio(1, sums) == 1
-    assert odds_of_ratio(0.0, sums) == pytest.approx(1e-3 * (1 - rate / 0.6))
+    assert odds_of_ratio(-2.0, sums) == odds_of_ratio(0.0, sums) == odds_of_ratio(1e-3, sums)
+    assert 0 < odds_of_ratio(-2.0, Sums(candidate=counted(50, 20))) < 1e-3
     assert odds_of_ratio(2.0, Sums()) == 2.0
     assert odds_of_ratio(0.0, Sums()) == 1e-3
     everything = Sums(stable=counted(50, 50), candidate=counted(50, 50))
