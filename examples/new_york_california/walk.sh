@@ -4,8 +4,13 @@ set -eu
 cd "$(dirname "$0")"
 eval "$(sluice env)"
 
-step() { printf '\n$ %s\n' "$*"; "$@"; }
-refused() { printf '\n$ %s\n' "$*"; if "$@" 2>&1; then echo "this should have been refused" >&2; exit 1; fi; }
+shown() {
+    printf '\n$'
+    for word; do case $word in *" "*) printf ' "%s"' "$word" ;; *) printf ' %s' "$word" ;; esac; done
+    printf '\n'
+}
+step() { shown "$@"; "$@"; }
+refused() { shown "$@"; if "$@" 2>&1; then echo "this should have been refused" >&2; exit 1; fi; }
 
 step python train.py
 
