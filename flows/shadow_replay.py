@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -56,16 +56,24 @@ def replay(found: Parts, asked: Replay) -> ShadowView:
     """Run a build over captured requests. Raises UsageError for lines and functions that cannot be used."""
     candidate = found.resolve(asked.model, asked.build)
     against = found.resolve(asked.model, asked.against) if asked.against is not None else None
-    with asked.source.open(encoding="utf-8") as lines:
-        return compare_captured(
-            read_captured(lines, str(asked.source)),
-            candidate=answering(_folder(found, candidate)),
-            stable=answering(_folder(found, against)) if against is not None else None,
-            kinds=output_kinds(found.build(candidate)),
-            asked=asked,
-            versions=(against.version if against is not None else CAPTURED, candidate.version),
-            timer=time.perf_counter,
-        )
+    return compare_captured(
+        read_captured(_lines(asked.source), str(asked.source)),
+        candidate=answering(_folder(found, candidate)),
+        stable=answering(_folder(found, against)) if against is not None else None,
+        kinds=output_kinds(found.build(candidate)),
+        asked=asked,
+        versions=(against.version if against is not None else CAPTURED, candidate.version),
+        timer=time.perf_counter,
+    )
+
+
+def _lines(source: Path) -> Iterator[str]:
+    try:
+        with source.open(encoding="utf-8") as lines:
+            yield from lines
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise UsageError(f"{source} cannot be read: {why}.", fix="name a file of JSON lines: --from FILE") from None
 
 
 def compare_captured(

@@ -20,7 +20,8 @@ Id = Annotated[
 def show(rollout: Id, *, output: Output = Format.TABLE) -> None:
     """Show what a shadow's pairs of answers say: coverage, differences, segments, the worst disagreements."""
     view = call("GET", f"/api/v1/rollouts/{segment(rollout)}/shadow")
-    emit(view, output, table=_table(view))
+    names = f"{view['model']} v{view['candidate']} beside v{view['stable']}"
+    emit(view, output, table=_table(view, head=f"{names}, {view['sample']:g} % copied ({view['rollout']})"))
 
 
 def replay(
@@ -56,15 +57,19 @@ def replay(
 
         html.write_text(shadow_page(view), encoding="utf-8")
     told = view.as_json()
-    emit(told, output, table=_table(told))
+    beside = f"v{told['stable']}" if against is not None else "the captured answers"
+    emit(
+        told,
+        output,
+        table=_table(told, head=f"{model} v{told['candidate']} beside {beside}, replayed from {source.name}"),
+    )
 
 
-def _table(view: dict[str, Any]) -> str:
+def _table(view: dict[str, Any], head: str) -> str:
     coverage = view["coverage"]
     ended, pairs = _counted(coverage["ended"]), _counted(coverage["pairs"])
-    names = f"{view['model']} v{view['candidate']} beside v{view['stable']}"
     lines = [
-        f"{names}, {view['sample']:g} % copied ({view['rollout']})",
+        head,
         f"copies   {coverage['copies']}: {ended}; dropped {coverage['dropped']}, waiting {coverage['waiting']}",
         f"pairs    {pairs}",
         f"differ   {_percent(view['disagreement'])}",

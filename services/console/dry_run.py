@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from registry import connections_record
+from registry.audience_store import shares
 from registry.errors import UsageError
 from registry.ledger import Applied, Ledger
 from registry.ledger.memory import MemoryLedger
@@ -36,13 +38,26 @@ class CopiedLedger(MemoryLedger):
 
     def written(self) -> list[str]:
         """The documents that were applied or withdrawn."""
-        return [f"{d.kind} {d.name} {'withdrawn' if is_withdrawn(d) else 'applied'}" for d in self._documents]
+        return [_told(document) for document in self._documents]
 
     def looks(self, rollout: str, metric: str | None = None) -> tuple[Look, ...]:
         return self._base.looks(rollout, metric)
 
     def recall(self, key: str) -> dict[str, object] | None:
         return super().recall(key) or self._base.recall(key)
+
+
+def _told(document: Applied) -> str:
+    """What would be written; of a model's traffic, who would get what from then on."""
+    what = f"{document.kind} {document.name}"
+    if is_withdrawn(document):
+        return f"{what} withdrawn"
+    if document.kind != connections_record.KIND:
+        return f"{what} applied"
+    wanted = connections_record.read(document.body)
+    rest = ", ".join(f"{part.variation} {part.weight}" for part in wanted.fallback)
+    sent = [f"{each.audience.name} -> {shares(each)}" for each in wanted.ordered]
+    return f"{what} applied: {'; '.join([*sent, f'all others -> {rest}'])}"
 
 
 def dry_run(desk: Desk, method: str, path: str, asked: Asked) -> Answer:

@@ -5,13 +5,19 @@ from __future__ import annotations
 import itertools
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from flows.cli.shadow import replay as typed
 from flows.shadow_captured import read_captured
 from flows.shadow_replay import Replay, answering, compare_captured
 from registry.build import Build, BuildRef
+from registry.catalog.memory import MemoryCatalog
+from registry.errors import NotFound, UsageError
 from registry.outputs import output_kinds
+
+SIGNATURE = {"inputs": [], "outputs": [{"type": "string", "name": "prediction", "required": True}]}
 
 pytestmark = pytest.mark.slow
 
@@ -25,13 +31,22 @@ def saved(folder: Path, cut: float) -> Path:
     inputs = pd.DataFrame({"x": [cut - 1.0, cut - 0.5, cut + 0.5, cut + 1.0]})
     model = LogisticRegression(C=1e6).fit(inputs - cut, ["no", "no", "yes", "yes"])
     model.intercept_ -= model.coef_[0] * cut
-    mlflow.sklearn.save_model(model, folder, signature=infer_signature(inputs, model.predict(inputs)))
+    mlflow.sklearn.save_model(
+        model, folder, signature=infer_signature(inputs, model.predict(inputs)), pip_requirements=[]
+    )  # its own search takes half a minute
     return folder
 
 
-def test_a_real_build_is_compared_with_another(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Two builds, of which the second says yes three requests sooner."""
+    folder = tmp_path_factory.mktemp("models")
+    return saved(folder / "1", 49.5), saved(folder / "2", 46.5)
+
+
+def test_a_real_build_is_compared_with_another(models: tuple[Path, Path], tmp_path: Path) -> None:
     lines = [json.dumps({"inputs": [{"x": float(x)}]}) for x in range(100)] + ['{"inputs": [{"y": 1.0}]}']
-    stable, candidate = answering(saved(tmp_path / "1", 49.5)), answering(saved(tmp_path / "2", 46.5))
+    stable, candidate = (answering(each) for each in models)
     ticks = itertools.count()
     view = compare_captured(
         read_captured(lines, "f"), candidate=candidate, stable=stable,
@@ -42,3 +57,45 @@ def test_a_real_build_is_compared_with_another(tmp_path: Path) -> None:
     assert view.coverage.pairs == {"agree": 97, "differ": 3, "served failed": 1}
     worst = view.columns[0].confusion[0]
     assert (worst.stable, worst.candidate, worst.n) == ("no", "yes", 3)
+
+
+@pytest.fixture
+def command(tmp_path: Path, models: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A registry of the two builds behind the command; the folder for its files."""
+    catalog = MemoryCatalog()
+    for files in models:
+        catalog.register("m", files=files, signature=SIGNATURE)
+    found = SimpleNamespace(
+        catalog=catalog, resolve=catalog.resolve, build=catalog.build, builds_folder=tmp_path / "builds"
+    )
+    monkeypatch.setattr("flows.wiring.parts", lambda: found)
+    return tmp_path
+
+
+def test_the_command_replays_by_name_and_tells_what_it_compared_with(
+    command: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = command / "plain.jsonl"
+    plain.write_text("\n".join(json.dumps({"inputs": [{"x": float(x)}]}) for x in range(100)))
+    typed("m", source=plain, against="1", html=command / "report.html")
+    told = capsys.readouterr().out
+    assert told.startswith("m v2 beside v1, replayed from plain.jsonl\n")
+    assert "no -> yes 3" in told
+    assert "m v1 → v2" in (command / "report.html").read_text()
+    full = command / "full.jsonl"
+    answered = ({"request": {"inputs": [{"x": float(x)}]}, "answer": ["yes" if x > 49 else "no"]} for x in range(100))
+    full.write_text("\n".join(json.dumps(line) for line in answered))
+    typed("m", source=full)
+    told = capsys.readouterr().out
+    assert told.startswith("m v2 beside the captured answers, replayed from full.jsonl\n")
+    assert "no -> yes 3" in told
+
+
+def test_what_cannot_be_replayed_is_told_plainly(command: Path) -> None:
+    with pytest.raises(UsageError, match=r"none\.jsonl cannot be read: No such file"):
+        typed("m", source=command / "none.jsonl", against="1")
+    (command / "odd.jsonl").write_bytes(b"\xff\xfe")
+    with pytest.raises(UsageError, match=r"odd\.jsonl cannot be read: not UTF-8"):
+        typed("m", source=command / "odd.jsonl", against="1")
+    with pytest.raises(NotFound, match="no build '7'"):
+        typed("m", source=command / "none.jsonl", build="7")

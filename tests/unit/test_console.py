@@ -182,3 +182,14 @@ def test_the_page_of_a_rollout_leads_to_its_version_in_mlflow_and_its_run_in_pre
     assert "prefect.example/runs" not in page
     note_run(office.ledger, rollout.id, "a-run", NOW)
     assert 'href="http://prefect.example/runs/flow-run/a-run"' in office.client.get(f"/rollouts/{rollout.id}").text
+
+
+def test_a_dry_run_of_a_deployment_tells_who_would_get_it(office: Office) -> None:
+    office.running()
+    audience = {"values": {"kind": "audience", "name": "ny", "when": {"state": "NY"}}, "where": "x"}
+    assert office.client.post("/api/v1/documents", json=audience, headers=BEARER).is_success
+    body = {"build": "3", "variation": "b", "audiences": [{"audience": "ny", "weight": 1}]}
+    tried = office.client.post("/api/v1/models/m/deploy?dry_run=1", json=body, headers=BEARER).json()
+    assert [fact["fact"] for fact in tried["facts"]] == ["Requested", "Begun"]
+    assert tried["documents"] == ["traffic m applied: ny -> b 1; all others -> default 1"]
+    assert len(office.ledger.rollouts()) == 2, "nothing is kept"

@@ -8,9 +8,11 @@ from dataclasses import replace
 import pytest
 from starlette.testclient import TestClient
 
+from registry import orders_ab
 from registry.rollout import Ending
 from services.console.acts import Role
 from services.console.app import create
+from services.console.pages.effects import effect, possible
 from services.console.tokens import Tokens
 from tests.experiment_lab import EQUAL, Lab, plan
 from tests.unit.console_office import BEARER, TOKEN, Office
@@ -108,3 +110,16 @@ def test_before_it_begins_the_page_says_so_and_without_any_how_to_make_one(lab: 
     assert "Nobody is assigned yet" in signed_in(early).get("/experiments/m").text
     assert "sluice experiment start MODEL" in signed_in(Lab()).get("/experiments").text
     assert signed_in(Lab()).get("/api/v1/experiments", headers=BEARER).json() == {"experiments": []}
+
+
+def test_what_an_order_does_to_one_comparison_is_told_as_it_is(lab: Lab) -> None:
+    one = lab.comparison("b")
+    assert possible(one) == ("pause", "promote", "abort")
+    assert effect("promote", one).startswith("v2 takes the place of v1 in default")
+    assert effect("abort", one).startswith("b alone is out: its units get default")
+    orders_ab.conclude(lab.ledger, name(lab), actor="ada", reason="enough", now=lab.now)
+    ended = lab.comparison("b")
+    assert possible(ended) == ("promote",)
+    assert "The experiment ends." not in effect("promote", ended)
+    orders_ab.promote(lab.ledger, ended.id, actor="ada", reason="it won", now=lab.now)
+    assert lab.ledger.rollouts()[-1].requested.version == "2", "what is offered works"

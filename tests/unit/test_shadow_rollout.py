@@ -24,6 +24,7 @@ from registry.plan import Plan, Strategy
 from registry.rollout import Ending, Phase, Rollout
 from registry.standing import standings
 from registry.verdict import Answer, Verdict
+from services.console.pages.effects import effect, possible
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ADA = Request(actor="ada", cause="cli")
@@ -284,3 +285,10 @@ def test_the_alias_that_asked_stays_for_the_canary_that_follows(answer: str, kep
         ended = ledger.append(name, ledger.rollout(name).seq + 1, fact, NOW)
     settle(catalog, ended, "champion")
     assert catalog.build(BuildRef(model="m", version="2")).aliases == kept
+
+
+def test_the_console_offers_a_shadow_no_traffic() -> None:
+    rollout = copying(serving())
+    assert possible(rollout) == ("pause", "abort")
+    assert effect("abort", rollout) == "v2 gets no more copies and is stopped. No caller ever got an answer of it."
+    assert "copies of 20 %" in effect("pause", rollout)
