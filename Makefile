@@ -47,8 +47,8 @@ lock: setup  ## Resolve pyproject.toml anew into requirements.lock: hashes, no i
 	$(BIN)/python .ci/lock.py --upgrade
 
 bench: setup  ## Measure collector, gateway and predictor, as ratios in one run.
-	$(BIN)/python -m benchmarks.collector
 	$(BIN)/python -m benchmarks.gateway
+	$(BIN)/python -m benchmarks.collector
 	$(BIN)/python -m benchmarks.predictor.run
 
 bench-gate: setup  ## Print the gate next to six other methods, simulated in the same run.

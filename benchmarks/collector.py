@@ -1,9 +1,10 @@
 """How many rows a second the collector takes in on one core, and how long a reader needs for the tallies after.
 
-    python -m benchmarks.collector [--rows N] [--url URL] [--by-unit] [--rich] [--json]
+    python -m benchmarks.collector [--rows N] [--rounds N] [--rich] [--url URL --only plain|by-unit]
 
 Writes an access log as the data plane does (one model, a canary at 10 %, status, p99 at two margins and a label), then
-collects it in one process. Writes benchmarks/results/collector.json and .md; compare rows with the gateway's peak.
+collects it in one process: plain, and with sums by unit of 100,000 units that return, in turns. Compared with the peak
+of the gateway as `benchmarks.gateway` measured it last. Writes benchmarks/results/collector.json and .md.
 """
 
 from __future__ import annotations
@@ -11,14 +12,15 @@ from __future__ import annotations
 import argparse
 import json
 import resource
+import statistics
 import tempfile
 import time
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 
 from benchmarks.collector_lines import START, traffic
-from benchmarks.results import Figure, report
+from benchmarks.results import FOLDER, Figure, report
 from registry.metric import LEVELS
 from registry.plan import MetricSpec, PredictionField, Source, thresholds_of
 from services.telemetry.collector import Collector
@@ -27,6 +29,7 @@ from services.telemetry.queries import Queries
 from services.telemetry.spec import RolloutSpec
 from services.telemetry.store import Store
 
+VARIANTS = ("plain", "by-unit")
 SPEC = RolloutSpec(
     rollout="r1",
     metrics={
@@ -60,15 +63,54 @@ def spec(*, by_unit: bool, rich: bool) -> RolloutSpec:
     return replace(SPEC, by_unit=by_unit, metrics=SPEC.metrics | RICH, thresholds=frozen)
 
 
-def measure(url: str, log: Path, rows: int, asked: RolloutSpec = SPEC) -> list[Figure]:
-    """Collect the log and read the tallies."""
+@dataclass
+class Collected:
+    """What the rounds of one variant measured, as rows or milliseconds."""
+
+    of_wall: list[float] = field(default_factory=list)
+    of_processor: list[float] = field(default_factory=list)
+    recorded: list[float] = field(default_factory=list)
+    scored: list[float] = field(default_factory=list)
+    reading: list[float] = field(default_factory=list)
+
+    def figures(self, name: str) -> list[Figure]:
+        """Medians."""
+        rate, reading = statistics.median(self.of_processor), statistics.median(self.reading)
+        found = [
+            Figure(name=f"{name}: rows a second", value=statistics.median(self.of_wall)),
+            Figure(name=f"{name}: rows a second of processor time", value=rate),
+            Figure(name=f"{name}: outcomes recorded a second", value=statistics.median(self.recorded)),
+            Figure(name=f"{name}: outcomes scored a second", value=statistics.median(self.scored)),
+            Figure(name=f"{name}: reading a rollout's tallies", value=reading, unit="ms", at_most=20),
+        ]
+        peak = gateway_peak()
+        ratio = f"{name}: rows a second of processor time / peak of the gateway"
+        return found if peak is None else [*found, Figure(name=ratio, value=rate / peak, at_least=5)]
+
+
+def gateway_peak(results: Path = FOLDER) -> float | None:
+    """Requests a second of the gateway, or those that its processor time allows on one core, whichever are more.
+
+    The second does not suffer from what else ran when it was measured. None where nobody measured it yet.
+    """
+    try:
+        rows = json.loads((results / "gateway-cost.json").read_text())["figures"]
+    except FileNotFoundError:
+        return None
+    found = {row["name"]: row["value"] for row in rows}
+    return max(found["gateway: requests a second"], 1e6 / found["gateway: processor time a request"])
+
+
+def measure(url: str, log: Path, rows: int, asked: RolloutSpec, into: Collected) -> None:
+    """Collect the log, score labels and read the tallies, once."""
     store = Store(url, durable=False)
     end = START + timedelta(seconds=rows / 2_000 + 60)
     collector = Collector(store, log, lambda _: asked, lambda: end)
     began, cpu = time.perf_counter(), time.process_time()
     while collector.collect():
         pass
-    wall, cpu = time.perf_counter() - began, time.process_time() - cpu
+    into.of_wall.append(rows / (time.perf_counter() - began))
+    into.of_processor.append(rows / (time.process_time() - cpu))
     queries = Queries(store, lambda: end)
     seen = queries.seen("r1")
     assert seen.stable.requests + seen.candidate.requests == rows, "a row was lost or counted twice"
@@ -82,33 +124,42 @@ def measure(url: str, log: Path, rows: int, asked: RolloutSpec = SPEC) -> list[F
     scored = time.perf_counter()
     for _ in range(20):
         queries.tallies("r1")
-    read = time.perf_counter()
+    into.recorded.append(len(labels) / (recorded - joined))
+    into.scored.append(len(labels) / (scored - recorded))
+    into.reading.append((time.perf_counter() - scored) / 20 * 1e3)
     store.close()
+
+
+def run(folder: Path, chosen: argparse.Namespace) -> list[Figure]:
+    """Every variant, in turns."""
+    log = folder / "access.json"
+    write_log(log, chosen.rows)
+    variants = {name: Collected() for name in VARIANTS if chosen.only in (None, name)}
+    for turn in range(chosen.rounds):
+        for name, into in variants.items():
+            url = chosen.url or f"sqlite:///{folder}/{name}-{turn}.db"
+            measure(url, log, chosen.rows, spec(by_unit=name == "by-unit", rich=chosen.rich), into)
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return [
-        Figure(name="rows collected", value=rows),
-        Figure(name="rows a second", value=rows / wall),
-        Figure(name="rows a second of processor time", value=rows / cpu),
-        Figure(name="outcomes recorded a second", value=len(labels) / (recorded - joined)),
-        Figure(name="outcomes scored a second", value=len(labels) / (scored - recorded)),
-        Figure(name="reading a rollout's tallies", value=(read - scored) / 20 * 1e3, unit="ms", at_most=20),
-        Figure(name="most memory", value=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, unit="MB"),
+        Figure(name="rows collected", value=chosen.rows),
+        *(figure for name, into in variants.items() for figure in into.figures(name)),
+        Figure(name="most memory", value=memory, unit="MB"),
     ]
 
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--rows", type=int, default=100_000)
-    options.add_argument("--url", help="database; by default a new SQLite file")
-    options.add_argument("--by-unit", action="store_true", help="100,000 units that return")
+    options.add_argument("--rounds", type=int, default=3)
+    options.add_argument("--url", help="an empty database, for one round; by default new SQLite files")
+    options.add_argument("--only", choices=VARIANTS)
     options.add_argument("--rich", action="store_true", help="drift and contract besides")
     chosen = options.parse_args()
-    asked = spec(by_unit=chosen.by_unit, rich=chosen.rich)
-    name = "-".join(("collector", *(("by-unit",) if chosen.by_unit else ()), *(("rich",) if chosen.rich else ())))
+    if chosen.url and (chosen.only is None or chosen.rounds != 1):
+        options.error("--url is one database for one measurement: say --only and --rounds 1 too")
+    name = "collector-rich" if chosen.rich else "collector"
     with tempfile.TemporaryDirectory() as folder:
-        log = Path(folder) / "access.json"
-        write_log(log, chosen.rows)
-        url = chosen.url or f"sqlite:///{folder}/telemetry.db"
-        print(report(name, "What the collector takes in", lambda: measure(url, log, chosen.rows, asked)))
+        print(report(name, "What the collector takes in", lambda: run(Path(folder), chosen)))
 
 
 if __name__ == "__main__":
