@@ -19,6 +19,7 @@ from registry import orders
 from registry.build import BuildRef
 from registry.catalog.mlflow_http import MlflowCatalog
 from registry.catalog.runs import MlflowRuns, Run
+from registry.errors import CatalogUnavailable
 from registry.report import Evidence
 from registry.rollout import Phase
 from registry.settings import MlflowServer
@@ -153,6 +154,25 @@ def test_an_mlflow_that_was_away_is_told_everything_later(servers: tuple[MlflowS
     given.runs(2_000)
     assert given.name in there.memory().look()
     assert len(there.history("log_loss.stable")) == len(given.ledger.looks(given.name, "log_loss"))
+
+
+def test_artifacts_are_kept_where_mlflow_has_no_proxy_for_them(
+    servers: tuple[MlflowServer, PrefectServer], tmp_path: Path
+) -> None:
+    runs, rest = MlflowRuns(servers[0]), MlflowCatalog(servers[0])._rest
+    began = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def run(experiment: str, store: str) -> Run:
+        name = f"{experiment} {tmp_path.name}"
+        rest.post("/experiments/create", {"name": name, "artifact_location": store})
+        return runs.open(experiment=name, tag=("for", "this test"), name="x", began=began)
+
+    here = run("without-proxy", tmp_path.as_uri())
+    runs.keep(here, "plan.yaml", "model: fraud — über\n")
+    assert (tmp_path / here.id / "artifacts" / "plan.yaml").read_text(encoding="utf-8") == "model: fraud — über\n"
+    nowhere = run("store-that-cannot-be-written", "file:///dev/null/x")
+    with pytest.raises(CatalogUnavailable, match=r"plan\.yaml could not be kept at file:///dev/null/x"):
+        runs.keep(nowhere, "plan.yaml", "model: fraud\n")
 
 
 def test_a_version_that_was_deleted_leaves_the_run_in_peace(servers: tuple[MlflowServer, PrefectServer]) -> None:

@@ -198,6 +198,29 @@ def test_a_driver_is_named_after_its_rollout_and_ends_where_a_person_is_awaited(
     assert f"http://console.example/rollouts/{waiting.id}" in json.dumps(artifacts)
 
 
+def test_progress_is_shown_where_it_says_something_new(server: PrefectServer, tmp_path: Path) -> None:
+    model = tmp_path.name.replace("_", "-")
+    name = server.python("-m", "tests.integration.progress_shown", model).split()[-1]
+
+    def shown(kind: str) -> list[dict[str, Any]]:
+        asked = {"artifacts": {"key": {"any_": [f"{kind}-{name}"]}}, "sort": "CREATED_DESC"}
+        return list(server.ask("POST", "/artifacts/filter", asked))
+
+    later, earlier = shown("gate")
+    assert [row["metric"] for row in json.loads(earlier["data"])] == ["log_loss", "errors"]
+    assert (earlier["description"], later["description"]) == (
+        f"**{name}**, 10 % asked, 10.0% seen", f"**{name}**, 25 % asked, not seen yet",
+    )  # fmt: skip
+    (bar,) = shown("ramp")
+    assert bar["data"] == pytest.approx(100 / 3), "one bar, which grows"
+    (evidence,) = shown("evidence")
+    assert "data:image/svg+xml;base64," in evidence["data"]
+    (ending,) = shown("report")
+    assert "alias candidate removed" in ending["data"]
+    assert "http://console.example/x" in ending["data"]
+    assert "<b>" not in ending["data"], "what a person wrote is text"
+
+
 def question_name(rollout: Rollout) -> str:
     """By which a question is known: a driver that comes later hears the answer to the same."""
     return f"{rollout.id}.{int(rollout.requested_at.timestamp())}.0.0.0"
