@@ -127,26 +127,34 @@ def test_a_lost_connection_is_said_and_forgotten_when_it_is_back(
     expect(page.locator("h1 .chip")).to_have_text("paused")
 
 
-def test_every_page_is_clean_to_axe_in_both_themes_and_fits_every_size(browser: Browser, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Console, dict[str, str]]]:
+    """A console with something of every kind, and where its pages are."""
+    with console(tmp_path_factory.mktemp("everything")) as at:
+        yield at, _pages(at)
+
+
+@pytest.mark.parametrize(
+    ("theme", "size"), [*(("light", size) for size in SIZES), *(("dark", size) for size in ("phone", "desk"))]
+)
+def test_every_page_fits_and_is_clean_to_axe(
+    browser: Browser, everything: tuple[Console, dict[str, str]], tmp_path: Path, theme: str, size: str
+) -> None:
     shots = Path(os.environ.get("CONSOLE_SCREENSHOTS", tmp_path / "shots"))
     shots.mkdir(parents=True, exist_ok=True)
-    with console(tmp_path) as at:
-        pages = _pages(at)
-        for theme, sizes in {"light": SIZES, "dark": ("phone", "desk")}.items():
-            for size in sizes:
-                width, height = SIZES[size]
-                page = signed_in(browser, at, color_scheme=theme, viewport={"width": width, "height": height})
-                said: list[str] = []
-                page.on("console", lambda message, said=said: said.append(message.text))
-                for name, path in pages.items():
-                    page.goto(at.url + path)
-                    page.screenshot(path=shots / f"{name}-{theme}-{size}.png", full_page=True)
-                    wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-                    assert wide <= 0, f"{name} is {wide} px too wide for a {size}"
-                    if size == "desk":
-                        _is_clean(page, f"{name}, {theme}")
-                assert [words for words in said if "404" not in words] == [], "a policy that the page itself breaks?"
-                page.context.close()
+    (at, pages), (width, height) = everything, SIZES[size]
+    page = signed_in(browser, at, color_scheme=theme, viewport={"width": width, "height": height})
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    for name, path in pages.items():
+        page.goto(at.url + path)
+        page.screenshot(path=shots / f"{name}-{theme}-{size}.png", full_page=True)
+        wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert wide <= 0, f"{name} is {wide} px too wide for a {size}"
+        if size == "desk":
+            _is_clean(page, f"{name}, {theme}")
+    assert [words for words in said if "404" not in words] == [], "a policy that the page itself breaks?"
+    page.context.close()
 
 
 def test_a_page_with_all_it_loads_stays_small(browser: Browser, running: tuple[Console, Rollout]) -> None:
