@@ -341,7 +341,7 @@ def _refuse_in_freeze(ledger: Ledger, model: str, request: Request, now: datetim
     if held is not None and request.override_freeze is None:
         raise Refused(
             f"{model}: {held}, and nothing starts or advances until then.",
-            fix=f"wait, or as an admin: --override-freeze WHY. {_STILL}",
+            fix=f"wait, or as an admin start or deploy it with --override-freeze WHY. {_STILL}",
         )
 
 

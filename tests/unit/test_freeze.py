@@ -198,7 +198,7 @@ def test_an_override_begins_what_is_queued_and_no_other() -> None:
     ledger, rollout = frozen_world()
     queued = orders.start(ledger, plan=PLAN, version="3", request=WHO, now=NOW).rollout
     orders.abort(ledger, rollout.id, actor="ada", reason="no", now=FROZEN)
-    with pytest.raises(Refused, match="as an admin: --override-freeze"):
+    with pytest.raises(Refused, match="start or deploy it with --override-freeze"):
         orders.start(ledger, plan=PLAN, version="4", request=WHO, now=FROZEN)
     after = orders.override_freeze(ledger, queued.id, actor="ada", reason="hotfix", now=FROZEN)
     assert after.phase is Phase.LAUNCHING
