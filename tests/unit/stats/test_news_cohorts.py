@@ -12,6 +12,7 @@ from flows.stats.moments import Moments, Pair
 from flows.stats.news import News, Sums, is_harmful, is_within, odds_of_ratio
 from flows.stats.sequential import CountTest
 from flows.stats.spending import Budget
+from flows.stats.units import UnitRows, UnitTest
 
 BUDGET = Budget(alpha=0.05, information=100.0)
 N = np.array([3.0, 1.0, 2.0, 5.0, 1.0])
@@ -114,3 +115,18 @@ def test_a_change_takes_the_place_of_what_the_cohort_was() -> None:
     for name in ("information", "difference", "level"):
         assert math.isclose(getattr(found, name), getattr(wanted, name))
     assert (found.stable.n, found.stable.total, found.candidate.n, found.candidate.total) == (400, 60, 200, 29)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_units_that_are_known_are_asked_in_the_direction_that_is_meant(sign: int) -> None:
+    mine = np.array([True, False, True, False, False])
+    rows = UnitRows(unit=np.arange(5), stratum=np.zeros(5, dtype=int), candidate=mine, n=N, total=X)
+    asked = News(pairs=(), information=80.0, units=rows)
+    harm = is_harmful(UnitTest.begin(BUDGET), asked, sign)
+    margin = is_within(UnitTest.begin(BUDGET), asked, sign, 0.5, Sums())
+    for test, factor, way in ((harm, 1.0, sign), (margin, 1 + sign * 0.5, -sign)):
+        scaled = np.where(mine, X, X * factor)
+        rest = scaled - scaled.sum() / N.sum() * N
+        assert isinstance(test, UnitTest)
+        assert math.isclose(test.score().value, way * rest[mine].sum() * math.sqrt(5 / 4))
+        assert test.test.information == 80.0
