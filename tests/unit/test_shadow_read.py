@@ -178,7 +178,7 @@ def test_it_is_shown_as_json_as_a_page_and_as_text() -> None:
     view = harmed()
     told = json.loads(json.dumps(view.as_json()))
     assert told["coverage"]["copies"] == 3_003
-    text = _table(told)
+    text = _table(told, head="m v2 beside 1")
     for words in ("flips", "x-state=NY", "stands out", "r9", "dropped 3", "1 apart", "size (long) is new"):
         assert words in text
     page = shadow_page(view)
