@@ -11,6 +11,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, text
 
+from registry.ledger import Ledger
+from registry.ledger.memory import MemoryLedger
+from registry.ledger.sql import SqlLedger
+from tests.contract.ledgers import Reopen
 from tests.contract.telemetry_rig import Rig
 
 
@@ -60,3 +64,41 @@ def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
     rig.clear()
     yield rig
     rig.store.close()
+
+
+@pytest.fixture
+def reopen(url: str) -> Iterator[Reopen]:
+    """Opens the same ledger once more, as another process would."""
+    opened: list[SqlLedger] = []
+
+    def once_more() -> Ledger:
+        opened.append(SqlLedger(url))
+        return opened[-1]
+
+    yield once_more
+    for ledger in opened:
+        ledger.close()
+
+
+@pytest.fixture(params=["memory", "sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
+    match request.param:
+        case "memory":
+            yield MemoryLedger()
+        case "sqlite":
+            with _closing(f"sqlite:///{tmp_path / 'ledger.db'}") as opened:
+                yield opened
+        case _:
+            with _closing(str(request.getfixturevalue("database"))) as opened:
+                yield opened
+
+
+class _closing:
+    def __init__(self, url: str) -> None:
+        self._ledger = SqlLedger(url)
+
+    def __enter__(self) -> SqlLedger:
+        return self._ledger
+
+    def __exit__(self, *_: object) -> None:
+        self._ledger.close()

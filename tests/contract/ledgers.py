@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from registry.facts import Begun, Packed, Ready, Requested, StepEntered
+from registry.facts import Begun, Fact, Packed, Ready, Requested, StepEntered
+from registry.ledger import Applied, Ledger
 from registry.metric import Arm, Stratum, Tally, TallyRow
 from registry.verdict import Answer, Look, Verdict
 
 START = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 PLAN: dict[str, object] = {"kind": "plan", "model": "delays", "steps": [{"weight": 10}, {"weight": 50}]}
 PACKED = Packed(bento="delays:v2", bento_digest="b" * 8, model_digest="m" * 8)
+
+
+Reopen = Callable[[], Ledger]
+"""Opens the same ledger once more, as another process would."""
 
 
 def at(seconds: float) -> datetime:
@@ -57,3 +63,14 @@ def look(k: int, *, rollout: str = "r1", metric: str = "log_loss", information: 
     return Look(
         rollout=rollout, metric=metric, k=k, step=0, at=at(k), watermark=k * 100, rows=(full, empty), verdict=verdict
     )
+
+
+def run(ledger: Ledger, rollout: str, *facts: Fact) -> None:
+    """Append facts after those that are there."""
+    for fact in facts:
+        seq = ledger.rollout(rollout).seq + 1
+        ledger.append(rollout, seq, fact, at(seq))
+
+
+def document(name: str, digest: str, kind: str = "plan") -> Applied:
+    return Applied(kind=kind, name=name, body={"steps": [1, 2.5, None]}, digest=digest, actor="ada", at=at(0))

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta, timezone
 from pathlib import Path
@@ -18,59 +17,10 @@ from sqlalchemy.exc import IntegrityError
 
 from registry.errors import IllegalMove, InvalidSetting, LedgerConflict, NotFound, SluiceError, TargetBusy, Unreachable
 from registry.facts import Aborted, Begun, Fact, Packed, Promoted, Settled
-from registry.ledger import Applied, Lease, Ledger
-from registry.ledger.memory import MemoryLedger
+from registry.ledger import Ledger
 from registry.ledger.sql import SqlLedger
 from registry.rollout import Phase, fold
-from tests.contract.ledgers import PACKED, at, launched, look, requested
-
-Reopen = Callable[[], Ledger]
-
-
-@pytest.fixture
-def reopen(url: str) -> Iterator[Reopen]:
-    """Opens the same ledger once more, as another process would."""
-    opened: list[SqlLedger] = []
-
-    def once_more() -> Ledger:
-        opened.append(SqlLedger(url))
-        return opened[-1]
-
-    yield once_more
-    for ledger in opened:
-        ledger.close()
-
-
-@pytest.fixture(params=["memory", "sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
-def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
-    match request.param:
-        case "memory":
-            yield MemoryLedger()
-        case "sqlite":
-            with _closing(f"sqlite:///{tmp_path / 'ledger.db'}") as opened:
-                yield opened
-        case _:
-            with _closing(str(request.getfixturevalue("database"))) as opened:
-                yield opened
-
-
-class _closing:
-    def __init__(self, url: str) -> None:
-        self._ledger = SqlLedger(url)
-
-    def __enter__(self) -> SqlLedger:
-        return self._ledger
-
-    def __exit__(self, *_: object) -> None:
-        self._ledger.close()
-
-
-def run(ledger: Ledger, rollout: str, *facts: Fact) -> None:
-    """Append facts after those that are there."""
-    for fact in facts:
-        seq = ledger.rollout(rollout).seq + 1
-        ledger.append(rollout, seq, fact, at(seq))
-
+from tests.contract.ledgers import PACKED, Reopen, at, document, launched, look, requested, run
 
 # --- appending -------------------------------------------------------------------------------------------------------
 
@@ -310,133 +260,14 @@ def test_reopening_finds_everything(reopen: Reopen) -> None:
     first.open("r1", requested(), at(0))
     run(first, "r1", *launched())
     first.record_look(look(1))
-    first.apply(_document("delays", "d1"))
+    first.apply(document("delays", "d1"))
     first.remember("poll", {"seen": [1, 2]})
     again = reopen()
     assert again.rollouts() == first.rollouts()
     assert again.position() == first.position()
     assert again.looks("r1") == (look(1),)
-    assert again.applied("plan", "delays") == _document("delays", "d1")
+    assert again.applied("plan", "delays") == document("delays", "d1")
     assert again.recall("poll") == {"seen": [1, 2]}
-
-
-# --- looks -----------------------------------------------------------------------------------------------------------
-
-
-def test_a_look_is_stored_once_whoever_is_first(ledger: Ledger) -> None:
-    first = look(1, information=0.1)
-    assert ledger.record_look(first) == first
-    assert ledger.record_look(look(1, information=0.9)) == first
-    assert ledger.looks("r1") == (first,)
-
-
-def test_looks_come_back_bit_for_bit_in_order(ledger: Ledger) -> None:
-    stored = [look(k, metric=metric) for metric in ("p99", "errors", "Log_loss") for k in (10, 2, 1)]
-    for one in stored:
-        ledger.record_look(one)
-    ledger.record_look(look(1, rollout="r2"))
-    expected = sorted(stored, key=lambda one: (one.metric, one.k))
-    assert [repr(one) for one in ledger.looks("r1")] == [repr(one) for one in expected]
-    assert [one.k for one in ledger.looks("r1", "p99")] == [1, 2, 10]
-    assert ledger.looks("r1", "nothing") == ()
-
-
-def test_the_last_looks_are_those_of_the_highest_k(ledger: Ledger) -> None:
-    for metric, k in (("b", 1), ("a", 2), ("a", 10), ("a", 9)):
-        ledger.record_look(look(k, metric=metric))
-    found = ledger.last_looks("r1")
-    assert found == tuple(each for each in ledger.looks("r1") if (each.metric, each.k) in {("a", 10), ("b", 1)})
-    assert [(each.metric, each.k) for each in found] == [("a", 10), ("b", 1)]
-
-
-def test_of_many_threads_one_records_the_look(ledger: Ledger) -> None:
-    gate = threading.Barrier(6)
-
-    def record(number: int) -> float:
-        gate.wait()
-        return ledger.record_look(look(1, information=number / 10)).verdict.information
-
-    with ThreadPoolExecutor(6) as pool:
-        assert len(set(pool.map(record, range(6)))) == 1
-
-
-# --- documents, leases, notes ----------------------------------------------------------------------------------------
-
-
-def _document(name: str, digest: str, kind: str = "plan") -> Applied:
-    return Applied(kind=kind, name=name, body={"steps": [1, 2.5, None]}, digest=digest, actor="ada", at=at(0))
-
-
-def test_the_latest_document_counts(ledger: Ledger) -> None:
-    assert ledger.applied("plan", "delays") is None
-    position = ledger.position()
-    assert ledger.apply(_document("delays", "d1"))
-    assert not ledger.apply(_document("delays", "d1"))
-    assert ledger.apply(_document("delays", "d2"))
-    assert ledger.apply(_document("delays", "d1"))
-    assert ledger.apply(_document("Fares", "f1"))
-    assert ledger.apply(_document("delays", "a1", kind="audience"))
-    assert ledger.applied("plan", "delays") == _document("delays", "d1")
-    assert ledger.all_applied("plan") == [_document("Fares", "f1"), _document("delays", "d1")]
-    assert ledger.position() == position + 5
-
-
-def test_a_document_made_from_another_than_the_latest_is_refused(ledger: Ledger) -> None:
-    assert ledger.apply(_document("delays", "d1"), over="")
-    assert ledger.apply(_document("delays", "d2"), over="d1")
-    position = ledger.position()
-    for stale in ("", "d1"):
-        with pytest.raises(LedgerConflict, match="plan delays was changed meanwhile"):
-            ledger.apply(_document("delays", "d3"), over=stale)
-    assert ledger.position() == position
-    assert not ledger.apply(_document("delays", "d2"), over="d2")
-    ledger.withdraw("plan", "delays", actor="bob", at=at(1))
-    assert ledger.apply(_document("delays", "d3"), over=""), "what was withdrawn counts no longer"
-
-
-def test_a_withdrawn_document_counts_no_longer_until_it_is_applied_again(ledger: Ledger) -> None:
-    document = Applied(kind="audience", name="ny", body={"a": 1}, digest="d1", actor="ada", at=at(0))
-    ledger.apply(document)
-    before = ledger.position()
-    assert ledger.withdraw("audience", "ny", actor="bob", at=at(1))
-    assert ledger.position() > before
-    assert ledger.applied("audience", "ny") is None
-    assert list(ledger.all_applied("audience")) == []
-    assert not ledger.withdraw("audience", "ny", actor="bob", at=at(2))
-    assert ledger.apply(document)
-    assert ledger.applied("audience", "ny") == document
-
-
-def test_the_feed_holds_every_rollouts_facts_in_the_order_of_appending(ledger: Ledger) -> None:
-    ledger.open("a", requested(), at(0))
-    ledger.open("b", requested(version="8"), at(1))
-    ledger.append("a", 1, Begun(stable="1"), at(2))
-    whole = ledger.feed()
-    assert [(fed.entry.rollout, fed.entry.seq) for fed in whole] == [("a", 0), ("b", 0), ("a", 1)]
-    assert ledger.feed(after=whole[0].place, limit=1) == whole[1:2]
-    assert ledger.feed(after=whole[-1].place) == ()
-    assert ledger.feed_end() == whole[-1].place
-
-
-def test_a_lease_is_one_owners_until_it_expires(ledger: Ledger) -> None:
-    mine = Lease(rollout="r1", owner="me", expires_at=at(60))
-    yours = Lease(rollout="r1", owner="you", expires_at=at(200))
-    assert ledger.take_lease(mine, at(0))
-    assert not ledger.take_lease(yours, at(59))
-    assert ledger.take_lease(Lease(rollout="r1", owner="me", expires_at=at(90)), at(59))
-    assert not ledger.take_lease(yours, at(60))
-    assert ledger.take_lease(yours, at(90))
-    ledger.drop_lease("r1", "me")
-    assert ledger.leases() == [yours]
-    ledger.drop_lease("r1", "you")
-    assert ledger.leases() == []
-
-
-def test_the_last_note_counts(ledger: Ledger) -> None:
-    assert ledger.recall("poll") is None
-    ledger.remember("poll", {"a": 1})
-    ledger.remember("poll", {"b": {"c": None}})
-    assert ledger.recall("poll") == {"b": {"c": None}}
 
 
 # --- schema and addresses --------------------------------------------------------------------------------------------
