@@ -5,11 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from flows.stats.intervals import Estimate, estimate
+from flows.stats.cohorts import CohortTest
+from flows.stats.intervals import Estimate, estimate, lacking
 from flows.stats.news import News, Sums
 from flows.stats.populations import Events, Losses, Population, Purchases, split
 from flows.stats.scores import Score
-from flows.stats.sequential import ScoreTest
+from flows.stats.sequential import CountTest, ScoreTest
 from flows.stats.spending import Budget
 from flows.stats.trial import Design, Kind, Rung, Trial
 
@@ -86,6 +87,18 @@ def test_the_estimate_lies_within_its_interval() -> None:
     assert estimate(far).low == pytest.approx(0.2)
     past = ScoreTest(budget=BUDGET, reach=1.0, score=Score(value=9.0))
     assert estimate(dataclasses.replace(trial((0.1, 2.0, False)), margins=(past,))).high == pytest.approx(0.2)
+
+
+def test_a_little_information_is_enough_for_an_estimate() -> None:
+    little = dataclasses.replace(trial((0.1, 2.0, False)), sums=Sums(information=0.5, difference=0.1, level=0.75))
+    assert (estimate(little).value, estimate(little).level) == (0.2, 1.5)
+
+
+def test_cohorts_lack_what_the_counts_do_until_a_unit_returns_and_what_the_score_does_then() -> None:
+    scores = ScoreTest(budget=BUDGET, reach=5.0, score=Score(value=2.0))
+    counts = CountTest(budget=BUDGET, reach=9.0, observed=14, expected=12.5)
+    assert lacking(CohortTest(test=scores)) == 3.0
+    assert lacking(CohortTest(test=scores, counts=counts)) == lacking(counts) == pytest.approx(9.0 - 1.5, abs=1.0)
 
 
 WORLDS: dict[str, tuple[Kind, Population, Population, int]] = {

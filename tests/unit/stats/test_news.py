@@ -110,3 +110,24 @@ def test_the_odds_of_a_ratio_are_taken_at_the_end_that_makes_passing_harder() ->
     assert math.isclose(odds_of_ratio(0.9, everything), 0.9 * (1 - 0.98) / (1 - 0.9 * 0.98))
     nothing = Sums(stable=counted(50, 0), candidate=counted(50, 0))
     assert odds_of_ratio(2.0, nothing) == 2.0
+
+
+@pytest.mark.parametrize("ratio", [0.5, 2.0, 3.0])
+def test_the_odds_of_rare_events_are_their_ratio(ratio: float) -> None:
+    """One event in two hundred rows: the lower end of the rate is 0, not below."""
+    assert odds_of_ratio(ratio, Sums(stable=counted(100, 1), candidate=counted(100, 0))) == ratio
+
+
+def test_odds_of_twice_the_rate_are_more_than_twice() -> None:
+    sums = Sums(stable=counted(600, 120), candidate=counted(400, 60))
+    stable = (0.18 - 2 * math.sqrt(0.18 * 0.82 / 1000)) / 1.4
+    assert math.isclose(odds_of_ratio(2.0, sums), 2 * (1 - stable) / (1 - 2 * stable))
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_margin_of_means_is_judged_however_little_they_vary(sign: int) -> None:
+    pair = Pair(stable=moments(np.array([0.1, 0.2, 0.4])), candidate=moments(np.array([0.15, 0.25])))
+    found = is_within(ScoreTest(budget=BUDGET), News(pairs=[pair], information=80.0), sign, 0.2, Sums())
+    wanted = score([Pair(stable=pair.stable.scaled(1 + sign * 0.2), candidate=pair.candidate)])
+    assert isinstance(found, ScoreTest)
+    assert math.isclose(found.score.value, -sign * wanted.value)
