@@ -169,7 +169,9 @@ def test_programs_outlive_their_supervisor_and_are_replaced_not_doubled(supervis
     assert all(is_alive(pid) for pid in trees["b"]), "replacing one leaves the other alone"
     supervisor.revive("b")
     assert not any(is_alive(pid) for pid in trees["b"])
-    assert {name for name, group in supervisor.processes().items() if len(group) > 2} == set()
+    groups = supervisor.processes()
+    groups.pop("supervisord")  # a program that it is just starting still looks like itself
+    assert {name for name, group in groups.items() if len(group) > 2} == set()
 
 
 def test_a_program_that_hides_its_environment_is_known_by_its_record(supervisor: Supervisor) -> None:
