@@ -134,7 +134,8 @@ class Running:
     def _listening(self) -> dict[int, str]:
         """Ports that our processes listen on, with the address."""
         found: dict[int, str] = {}
-        for group in self.supervisor.processes().values():
+        asking = [psutil.Process()]  # `processes` leaves out who asks: the console, when it shows what doctor finds
+        for group in [*self.supervisor.processes().values(), asking]:
             for process in group:
                 try:
                     sockets = process.net_connections(kind="tcp")

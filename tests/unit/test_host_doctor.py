@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from services.host import doctor, doctor_local
 from services.host.doctor import Outcome
+from services.host.doctor_servers import Running
 from services.host.folder import StateFolder
+from services.host.keys import make_keys
+from services.host.site import Site
+from services.host.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from services.host.machine import Recipe
 
 
 def test_a_closed_folder_passes_and_an_open_one_fails(tmp_path: Path) -> None:
@@ -59,3 +69,18 @@ def test_refused_routes_are_a_failure_with_the_reason() -> None:
     assert doctor._routes(None).outcome is doctor.Outcome.PASS
     found = doctor._routes("unknown cluster (since noon)")
     assert (found.outcome, found.found) == (doctor.Outcome.FAIL, "unknown cluster (since noon)")
+
+
+def test_the_console_that_asks_does_not_take_its_own_port_for_anothers(tmp_path: Path) -> None:
+    folder = StateFolder(root=tmp_path / "s")
+    folder.prepare()
+    keys = make_keys(folder.secrets, os.urandom)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        running = Running(
+            recipe=cast("Recipe", None),
+            site=Site(state=str(folder.root), ports={"console": listening.getsockname()[1]}),
+            keys=keys,
+            supervisor=Supervisor(folder, keys.state_token),
+            clients={},
+        )
+        assert [each.outcome for each in running.ports()] == [Outcome.PASS]
