@@ -25,6 +25,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(BIN)/python -m uv pip install -q --python $(BIN)/python --no-deps -e . \
 	  || $(BIN)/python -m pip --disable-pip-version-check install -q --no-deps -e .
 	@touch $(STAMP)
+	@echo "ready: . $(BIN)/activate, then sluice up"
 
 demo: setup  ## Watch a good candidate be promoted and a worse one be taken back, on real data. KEEP=1 leaves it running.
 	$(BIN)/python -m examples.flights

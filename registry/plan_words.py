@@ -115,6 +115,9 @@ def _wrong(details: ErrorDetails, root: type[BaseModel]) -> list[Wrong]:
         return [Wrong(at=at[:-1], message=f"{given!r} is not fit for a name", fix=_METRIC_NAME, on_value=False)]
     if kind == "string_pattern_mismatch":
         return [Wrong(at=at, message=f"{given!r} is not fit for a name", fix=_NAMES.get(at[-1]))]
+    if kind == "model_type":
+        keys = ", ".join(_model_at(root, at))
+        return [Wrong(at=at, message=f"{given!r} is no mapping of keys to values", fix=f"known keys are {keys}")]
     message, _, fix = details["msg"].removeprefix("Value error, ").partition("; ")
     said = message[:1].lower() + message[1:] if kind != "value_error" else message
     return [Wrong(at=at, message=said, fix=fix or ("write true or false" if kind.startswith("bool") else None))]

@@ -17,6 +17,7 @@ app = App(
     name="sluice",
     help="Progressive delivery for ML models: canary, shadow and A/B, gated by statistics that may be looked at.",
     version="0.1.0",
+    suppress_keyboard_interrupt=False,
     help_epilogue="Exit codes: 0 done, 1 failed, 2 bad usage or plan, 3 aborted or gate failed, 4 waits for a person, "
     "5 timed out, 6 control plane unreachable, 130 interrupted.",
 )
@@ -99,6 +100,9 @@ app.register_install_completion_command(help="Install completion for this shell,
 DryRun = Annotated[bool, Parameter(negative=(), help="Tell what the command would append, and append nothing.")]
 
 
+app.meta.suppress_keyboard_interrupt = False  # as of `app`: Ctrl-C is told by main, not left in silence
+
+
 @app.meta.default
 def launch(*words: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)], dry_run: DryRun = False) -> object:
     """Run a command, or try it."""
@@ -126,6 +130,7 @@ def main() -> None:
         _tell(error)
         raise SystemExit(error.exit_code) from None
     except KeyboardInterrupt:
+        print("sluice: interrupted; a rollout or a start under way goes on.", file=sys.stderr)
         raise SystemExit(INTERRUPTED) from None
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from flows.cli.output import Format, Output, emit
+from flows.cli.output import Format, Output, emit, say
 from registry.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from flows.wiring import Parts
     from registry.plan import Plan
 
+_PATIENCE = "rehearsing rollouts; this takes up to a minute ..."
 File = Annotated[Path, Parameter(name=["--file", "-f"], help="The plan.")]
 
 
@@ -56,7 +57,9 @@ def certify(*, file: File, output: Output = Format.TABLE) -> int:
     from flows.certify import certify as tried
     from registry.documents import read_plans
 
-    found = [(plan, tried(plan, {})) for plan in read_plans((file,))]
+    plans = read_plans((file,))
+    say(_PATIENCE)
+    found = [(plan, tried(plan, {})) for plan in plans]
     said = [{"model": plan.model, "ok": sheet.ok, **dataclasses.asdict(sheet)} for plan, sheet in found]
     rows = [
         f"{'ok    ' if check.ok else 'FAILED'} {check.metric}: {check.name}: {check.reason}"
@@ -79,7 +82,9 @@ def forecast(
     from flows.forecast import forecast as expected
     from flows.rehearsal import caveats
 
-    found = [(plan, expected(plan, known)) for plan, known in _plans(model, variation, file)]
+    plans = _plans(model, variation, file)
+    say(_PATIENCE)
+    found = [(plan, expected(plan, known)) for plan, known in plans]
     said = [
         {"model": plan.model, "gates": [dataclasses.asdict(gate) for gate in gates], "caveats": caveats(plan)}
         for plan, gates in found
@@ -129,7 +134,7 @@ def _lines(gate: GateForecast) -> list[str]:
 def _step(step: StepForecast) -> str:
     from registry.units import format_duration, format_share, format_weight
 
-    margin = "no margin" if step.margin is None else f"margin {format_share(step.margin)}"
+    margin = "below its cap" if step.margin is None else f"margin {format_share(step.margin)}"
     if step.requests is None:
         return (
             f"  {format_weight(step.weight)} %, {margin}: not left as planned; expect more requests or widen the margin"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from flows.cli.output import Format, Output, columns, emit, say
+from registry.errors import NotFound, Unreachable
 
 if TYPE_CHECKING:
     from services.host.doctor import Finding
@@ -59,7 +60,10 @@ def status(*, output: Output = Format.TABLE) -> int:
     from flows.machine import machine
 
     now = datetime.now(UTC)
-    found = machine().status(now)
+    try:
+        found = machine().status(now)
+    except NotFound as error:
+        raise Unreachable(error.message, fix=error.fix) from error
     emit(_status(found), output, table=_status_table(found, now))
     if found.supervisor is None:
         return UNREACHABLE

@@ -25,7 +25,8 @@ def logs(name: Name = None, *, lines: Most = 50, output: Output = Format.TABLE) 
     root = found.settings.state
     if name is None:
         known = {each: str(path) for each, path in reading.files(root).items()}
-        emit(known, output, table="\n".join(f"{each:<24} {path}" for each, path in known.items()))
+        listed = "\n".join(f"{each:<24} {path}" for each, path in known.items())
+        emit(known, output, table=listed or f"there are no logs in {root} yet: sluice up")
         return
     try:
         rollout = orders.find(found.ledger, name) if found.settings.has_ledger() else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
+from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -48,7 +49,8 @@ def builds(model: Model, *, output: Output = Format.TABLE) -> None:
         (f"v{b['version']}", b["role"], ", ".join(b["aliases"]) or None, b["stage"], (b["created_at"] or "")[:19])
         for b in found
     ]
-    emit(found, output, table=columns(("BUILD", "ROLE", "ALIASES", "STAGE", "CREATED"), rows))
+    none = f"MLflow has no versions of {model}: register one, or see how it is spelt there"
+    emit(found, output, table=columns(("BUILD", "ROLE", "ALIASES", "STAGE", "CREATED"), rows) if rows else none)
 
 
 def overview(
@@ -109,9 +111,7 @@ def predict(
                 "answer": json.load(answer),
             }
     except urllib.error.HTTPError as error:
-        text = error.read().decode(errors="replace")[:2000]
-        kind = UsageError if 400 <= error.code < 500 else SluiceError
-        raise kind(f"{model} answered {error.code}: {text}") from None
+        raise _refusal(model, error.code, error.read().decode(errors="replace")) from None
     except (urllib.error.URLError, OSError) as error:
         raise Unreachable(f"the gateway at {gateway} does not answer: {error}.", fix="sluice up") from error
     emit(said, output)
@@ -133,14 +133,31 @@ def outcome(
     emit(receipt, output, table=", ".join(f"{count} {what}" for what, count in receipt.items() if count))
 
 
+def _refusal(model: str, status: int, text: str) -> SluiceError:
+    """What the gateway or the service said against a request, with its fixes."""
+    kind = UsageError if 400 <= status < 500 else SluiceError
+    try:
+        said = json.loads(text)
+        what, problems = str(said["error"]), said.get("problems", [])
+        fixes = [str(problem["fix"]) for problem in problems if problem.get("fix")]
+    except (ValueError, TypeError, LookupError, AttributeError):
+        what, fixes = text.strip()[:2000], []
+    if status == NO_SUCH_MODEL and not fixes:
+        fixes = [f"sluice deploy {model} --build 1, or see what is served: sluice overview"]
+    return kind(f"{model} answered {status}: {what}", fix=" ".join(fixes) or None)
+
+
+NO_SUCH_MODEL = 404
+
+
 def _payload(data: str) -> object:
     try:
-        text = data
-        if data.startswith("@"):
-            with open(data[1:], encoding="utf-8") as file:  # noqa: PTH123
-                text = file.read()
+        text = Path(data[1:]).read_text(encoding="utf-8") if data.startswith("@") else data
+    except OSError as error:
+        raise UsageError(f"--data: {data[1:]} cannot be read: {error.strerror}.", fix="see the path.") from error
+    try:
         value = json.loads(text)
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         raise UsageError(f"--data is not JSON: {error}.", fix="""--data '{"hour": 7}'""") from error
     payloads = ("inputs", "instances", "dataframe_split", "dataframe_records")
     if isinstance(value, dict) and any(name in value for name in payloads):

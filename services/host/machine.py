@@ -143,8 +143,8 @@ class Machine:
 
     def environment(self) -> dict[str, str]:
         """What a person's shell needs to use this installation. Raises NotFound."""
-        keys = load_keys(self._folder.secrets)
-        return client_environment(read_site(self._folder), keys, self._recipe.environment)
+        site = read_site(self._folder)
+        return client_environment(site, load_keys(self._folder.secrets), self._recipe.environment)
 
     def _site(self, supervisor: Supervisor, *, held: Mapping[str, object]) -> Site:
         running = {state.name for state in supervisor.running() if state.pid} | set(held)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from flows.cli.gate import _step
+from flows.cli.models import _refusal
 from flows.cli.output import columns
 from flows.cli.rollouts import _exit_code
 from flows.cli.tree import head, tree
+from flows.forecast import StepForecast
 from registry.ledger.sql import SqlLedger
 from tests.acceptance.given import Given
 
@@ -41,6 +45,10 @@ import json
 seen = {{"code": code, "loaded": loaded, "cpu": used.ru_utime + used.ru_stime}}
 print(json.dumps(seen), file=sys.stderr)
 """
+
+_INTERRUPTIBLE = "import signal, sys\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+_PLAN_LINE = '{"type": "plan", "alpha": 0.05, "metric": {"kind": "binary", "margin_rel": 0.5}, "info_total": 2500}'
+_LOOK_LINE = '{"type": "look", "rows": []}'
 
 
 def run(state: Path, *words: str) -> tuple[dict, str, str]:
@@ -185,3 +193,46 @@ def test_completion_offers_the_names_that_are_there_and_nothing_where_nothing_an
     assert "delays" in out.split()
     seen, out, err = run(tmp_path / "nothing", "__complete", "rollout", "abort", "del")
     assert (seen["code"], "delays" in out, "Traceback" in err) == (0, False, False)
+
+
+def test_a_refused_prediction_tells_what_is_wrong_and_each_fix() -> None:
+    problems = [{"where": "inputs[0].cals", "what": "unknown column", "fix": "Did you mean 'calls'?"}]
+    told = _refusal("churn", 400, json.dumps({"error": "inputs[0].cals: unknown column", "problems": problems}))
+    assert (told.exit_code, told.message) == (2, "churn answered 400: inputs[0].cals: unknown column")
+    assert told.fix == "Did you mean 'calls'?"
+    assert "sluice overview" in (_refusal("chrn", 404, json.dumps({"error": "no route"})).fix or "")
+    broken = _refusal("churn", 500, "not JSON\n")
+    assert (broken.exit_code, broken.message, broken.fix) == (1, "churn answered 500: not JSON", None)
+
+
+def test_a_file_of_data_that_is_not_there_is_named(tmp_path: Path) -> None:
+    seen, _, told = run(tmp_path / "s", "predict", "churn", "--data", f"@{tmp_path}/none.json")
+    assert seen["code"] == 2
+    assert f"{tmp_path}/none.json cannot be read: No such file" in told
+    assert "not JSON" not in told
+
+
+def test_a_gate_with_a_cap_is_not_said_to_have_no_margin() -> None:
+    step = StepForecast(step=0, weight=1000, margin=None, requests=24_516.0, seconds=None)
+    assert _step(step) == "  10 %, below its cap: left after 24,516 requests if equal"
+
+
+def test_ctrl_c_says_that_what_was_begun_goes_on(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-c",
+        _RUN.format(heavy=HEAVY).replace("import sys\n", _INTERRUPTIBLE, 1),
+        "gate",
+        "replay",
+    ]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1
+    ) as begun:
+        assert begun.stdin is not None
+        assert begun.stdout is not None
+        begun.stdin.write(_PLAN_LINE + "\n" + _LOOK_LINE + "\n")
+        assert json.loads(begun.stdout.readline())
+        begun.send_signal(signal.SIGINT)
+        told = begun.communicate()[1].splitlines()
+    assert told[0] == "sluice: interrupted; a rollout or a start under way goes on."
+    assert json.loads(told[-1])["code"] == 130

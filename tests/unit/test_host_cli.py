@@ -62,7 +62,7 @@ def test_status_of_a_stopped_machine_is_data_and_exit_code_six(state: StateFolde
 
 def test_status_before_any_up_is_an_error_with_its_fix(tmp_path: Path) -> None:
     done = sluice(StateFolder(root=tmp_path / "none"), "status")
-    assert done.returncode == 1
+    assert done.returncode == 6
     assert "nothing was started" in done.stderr
     assert "sluice up" in done.stderr
     assert not (tmp_path / "none").exists(), "asking makes nothing"
@@ -91,3 +91,14 @@ def test_down_where_nothing_runs_says_so(state: StateFolder) -> None:
     done = sluice(state, "down")
     assert done.returncode == 0
     assert "nothing was running" in done.stderr
+
+
+def test_env_before_any_up_names_the_fix_and_no_secret(tmp_path: Path) -> None:
+    done = sluice(StateFolder(root=tmp_path / "never"), "env")
+    assert done.returncode == 1
+    assert f"nothing was started in {tmp_path / 'never'} yet" in done.stderr
+
+
+def test_before_the_first_up_there_are_no_logs_and_it_says_so(tmp_path: Path) -> None:
+    folder = StateFolder(root=tmp_path / "never")
+    assert f"there are no logs in {folder.root} yet: sluice up" in sluice(folder, "logs").stdout

@@ -469,3 +469,8 @@ def test_the_alias_that_sluice_sets_itself_is_the_one_of_the_setting(monkeypatch
     assert Plan.model_validate(values | {"trigger": {"alias": "champion"}}).trigger
     with pytest.raises(ValueError, match="the alias live is set by sluice itself"):
         Plan.model_validate(values | {"trigger": {"alias": "live"}})
+
+
+def test_a_value_where_keys_are_wanted_names_the_keys() -> None:
+    [told] = said(changed("deadline: {after: 3d, then: pause}", "deadline: 3d"))
+    assert "'3d' is no mapping of keys to values (known keys are after, then)" in told
