@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
+from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -142,12 +143,9 @@ def _refusal(model: str, status: int, text: str) -> SluiceError:
         fixes = [str(problem["fix"]) for problem in problems if problem.get("fix")]
     except (ValueError, TypeError, LookupError, AttributeError):
         what, fixes = text.strip()[:2000], []
-    if status == NO_SUCH_MODEL and not fixes:
+    if status == HTTPStatus.NOT_FOUND and not fixes:
         fixes = [f"sluice deploy {model} --build 1, or see what is served: sluice overview"]
     return kind(f"{model} answered {status}: {what}", fix=" ".join(fixes) or None)
-
-
-NO_SUCH_MODEL = 404
 
 
 def _payload(data: str) -> object:
