@@ -118,7 +118,7 @@ class Envoy:
         A shape of routes that was never asked for is shown to an Envoy that serves nobody first. Models whose routes
         it refuses keep those that they have; all others get theirs, and RoutesRejected tells of both.
         """
-        wanted = clusters(table, self.limits, self.places.shadow_socket)
+        wanted = self._wanted(table)
         before = self._states()
         if before and before[1].version == table.version and self._stands(table):
             self._leaving.note(wanted)
@@ -218,9 +218,10 @@ class Envoy:
         found = faults(table, self._refusal)
         rest = table.only({route.model for route in table.models} - found.keys())
         stays = kept(found, self.places.routes, self.places.clusters)
-        wanted = {**stays.clusters, **clusters(rest, self.limits, self.places.shadow_socket)}
+        wanted = {**stays.clusters, **self._wanted(rest)}
         configuration = route_configuration(rest, stays.routes)
-        if not found or not rest.models or self._why_refused(f"{shape(rest)} {stays}", wanted, configuration):
+        mixed = f"{shape(rest)} {stays}", lambda: self._whole(wanted, configuration)
+        if not found or not rest.models or self._validation.reason(*mixed):
             reason = f"Envoy would refuse the routes: {why} The former ones stay in force."
             return RoutesRejected(reason, fix=_FIX, held=frozenset(found))
         version = digest(configuration)
@@ -234,9 +235,10 @@ class Envoy:
         )
 
     def _refusal(self, table: RouteTable) -> str | None:
-        """Why Envoy would refuse the table."""
-        wanted = clusters(table, self.limits, self.places.shadow_socket)
-        return self._why_refused(shape(table), wanted, route_configuration(table))
+        """Why Envoy would refuse the table; a table of a known shape is not rendered for it."""
+        return self._validation.reason(
+            shape(table), lambda: self._whole(self._wanted(table), route_configuration(table))
+        )
 
     def _stands(self, table: RouteTable) -> bool:
         """Whether the file of routes is this table's; a file that was compared is not rendered again."""
@@ -260,8 +262,11 @@ class Envoy:
     def _find_binary(self) -> Path:
         return self._binary or find_binary()
 
-    def _why_refused(self, key: str, wanted: Mapping[str, Resource], routes: Resource) -> str | None:
-        return self._validation.reason(key, lambda: whole(bootstrap(self.places, self.limits), wanted, routes))
+    def _whole(self, wanted: Mapping[str, Resource], routes: Resource) -> Resource:
+        return whole(bootstrap(self.places, self.limits), wanted, routes)
+
+    def _wanted(self, table: RouteTable) -> dict[str, Resource]:
+        return clusters(table, self.limits, self.places.shadow_socket)
 
     def _cluster_file(self, resources: dict[str, Resource]) -> str:
         return canonical(discovery(resources, digest(resources), _CLUSTER))
