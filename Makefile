@@ -28,7 +28,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@echo "ready: . $(BIN)/activate, then sluice up"
 
 demo: setup  ## Watch a good candidate be promoted and a worse one be taken back, on real data. KEEP=1 leaves it running.
-	$(BIN)/python -m examples.flights
+	$(BIN)/python -m sluicegate.examples.flights
 
 test: check quick slow  ## Run every check and every test.
 

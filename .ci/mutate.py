@@ -151,7 +151,7 @@ def _all_tests() -> list[str]:
 
 def _tests_of(path: Path) -> tuple[list[str], list[str]]:
     """The tests that import the changed file, those of its own name first; and the others."""
-    name = f"flows.stats.{path.stem}"
+    name = f"sluicegate.flows.stats.{path.stem}"
     own = [test for test in _all_tests() if name in Path(test).read_text(encoding="utf-8")]
     own.sort(key=lambda test: path.stem not in test)
     return own, [test for test in _all_tests() if test not in own]

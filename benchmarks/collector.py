@@ -21,13 +21,13 @@ from pathlib import Path
 
 from benchmarks.collector_lines import START, traffic
 from benchmarks.results import FOLDER, Figure, report
-from registry.metric import LEVELS
-from registry.plan import MetricSpec, PredictionField, Source, thresholds_of
-from services.telemetry.collector import Collector
-from services.telemetry.outcomes import OutcomeIn, record
-from services.telemetry.queries import Queries
-from services.telemetry.spec import RolloutSpec
-from services.telemetry.store import Store
+from sluicegate.registry.plan.fields import MetricSpec, PredictionField, Source, thresholds_of
+from sluicegate.registry.words.metric import LEVELS
+from sluicegate.services.telemetry.log.collector import Collector
+from sluicegate.services.telemetry.outcomes.intake import OutcomeIn, record
+from sluicegate.services.telemetry.reading.queries import Queries
+from sluicegate.services.telemetry.store.store import Store
+from sluicegate.services.telemetry.tally.spec import RolloutSpec
 
 VARIANTS = ("plain", "by-unit")
 SPEC = RolloutSpec(

@@ -7,8 +7,8 @@ import random
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from registry.access_log import FORMAT_VERSION, Assigned, Place, UnitSource
-from registry.metric import Arm
+from sluicegate.registry.words.access_log import FORMAT_VERSION, Assigned, Place, UnitSource
+from sluicegate.registry.words.metric import Arm
 
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
 START_US = int(START.timestamp() * 1e6)

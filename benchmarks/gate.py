@@ -17,13 +17,13 @@ from statistics import NormalDist, geometric_mean
 import numpy as np
 from scipy.stats import mannwhitneyu
 
-from flows.stats import scores
-from flows.stats.lattice import Lattice
-from flows.stats.moments import Pair
-from flows.stats.news import News
-from flows.stats.populations import Durations, Events, Population, Purchases, sample_size, split
-from flows.stats.spending import Budget, Shape, obrien_fleming, pocock
-from flows.stats.trial import Design, Kind, Trial
+from sluicegate.flows.stats import scores
+from sluicegate.flows.stats.lattice import Lattice
+from sluicegate.flows.stats.moments import Pair
+from sluicegate.flows.stats.news import News
+from sluicegate.flows.stats.populations import Durations, Events, Population, Purchases, sample_size, split
+from sluicegate.flows.stats.spending import Budget, Shape, obrien_fleming, pocock
+from sluicegate.flows.stats.trial import Design, Kind, Trial
 
 ALPHA = 0.05
 _Z = NormalDist().inv_cdf

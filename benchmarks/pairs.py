@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flows.shadow_design import PairedKind, PairedQuestion, passes_pair_point
-from flows.shadow_fold import begin, extend, new_pairs
-from flows.stats.moments import Moments, Pair
-from flows.stats.news import News
-from flows.stats.trial import Design, Kind, Trial
-from registry.metric import Arm, Stratum, Tally, TallyRow
+from sluicegate.flows.gate.pair_design import PairedKind, PairedQuestion, passes_pair_point
+from sluicegate.flows.gate.pair_fold import begin, extend, new_pairs
+from sluicegate.flows.stats.moments import Moments, Pair
+from sluicegate.flows.stats.news import News
+from sluicegate.flows.stats.trial import Design, Kind, Trial
+from sluicegate.registry.words.metric import Arm, Stratum, Tally, TallyRow
 
 ALPHA = 0.05
 _AT = Stratum(epoch=1, bucket=0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from registry.audience import AllOf, AnyOf, Condition, Match, Not, Operator, Present, Range
+from sluicegate.registry.audience.audience import AllOf, AnyOf, Condition, Match, Not, Operator, Present, Range
 
 Sent = tuple[tuple[str, str], ...]
 """Headers as a caller sends them."""

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import psutil
 
-from registry.program import Condition, Program, ProgramState
+from sluicegate.registry.words.program import Condition, Program, ProgramState
 
 
 class DirectPrograms:

@@ -7,21 +7,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from flows.ramp import Authority, tick
-from registry import orders, orders_ab
-from registry.build import BuildRef, Endpoint
-from registry.connections_record import all_connections
-from registry.experiment import splits, together
-from registry.facts import Observed, Packed, Ready
-from registry.ledger import Ledger
-from registry.ledger.memory import MemoryLedger
-from registry.metric import Arm, Stratum, Tally, TallyRow
-from registry.orders import Request
-from registry.plan import Plan
-from registry.rollout import Rollout
-from registry.standing import standings
-from services.traffic.routes import routes
-from services.traffic.table import Assignment, RouteTable, answer
+from sluicegate.flows.stages.tick import Authority, tick
+from sluicegate.registry.ledger.memory import MemoryLedger
+from sluicegate.registry.ledger.port import Ledger
+from sluicegate.registry.orders import experiments as orders_ab
+from sluicegate.registry.orders import rollouts as orders
+from sluicegate.registry.orders.connections_record import all_connections
+from sluicegate.registry.orders.rollouts import Request
+from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.rollout.experiment import splits, together
+from sluicegate.registry.rollout.facts import Observed, Packed, Ready
+from sluicegate.registry.rollout.rollout import Rollout
+from sluicegate.registry.rollout.standing import standings
+from sluicegate.registry.words.build import BuildRef, Endpoint
+from sluicegate.registry.words.metric import Arm, Stratum, Tally, TallyRow
+from sluicegate.services.traffic.routes import routes
+from sluicegate.services.traffic.table import Assignment, RouteTable, answer
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 WHO = Request(actor="ada", cause="cli")

@@ -17,7 +17,7 @@ import structlog
 
 from benchmarks.gateway import changes, cost, latency, shadow
 from benchmarks.results import Figure, report
-from registry.build import BuildRef, Endpoint
+from sluicegate.registry.words.build import BuildRef, Endpoint
 from tests.integration.traffic_load import constant_services
 from tests.integration.traffic_rig import build, gateway
 

@@ -20,22 +20,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.results import Figure
-from flows.ringing import RingingLedger
-from registry import orders
-from registry.build import BuildRef, Endpoint
-from registry.decision import Choice, Decision
-from registry.facts import Aborted, Fact, Packed, StepEntered
-from registry.ledger.sql import SqlLedger
-from registry.orders import Request
-from registry.plan import Plan, Serve
-from registry.rollout import Rollout
-from registry.standing import Standing
-from services.keeper.fleet_pass import FleetPass
-from services.keeper.keeper import Keeper
-from services.keeper.waking import Doorbell
-from services.traffic.envoy import Envoy
-from services.traffic.routes import routes
-from services.traffic.table import RouteTable
+from sluicegate.flows.wiring.ringing import RingingLedger
+from sluicegate.registry.ledger.sql import SqlLedger
+from sluicegate.registry.orders import rollouts as orders
+from sluicegate.registry.orders.rollouts import Request
+from sluicegate.registry.plan.fields import Serve
+from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.rollout.decision import Choice, Decision
+from sluicegate.registry.rollout.facts import Aborted, Fact, Packed, StepEntered
+from sluicegate.registry.rollout.rollout import Rollout
+from sluicegate.registry.rollout.standing import Standing
+from sluicegate.registry.words.build import BuildRef, Endpoint
+from sluicegate.services.keeper.fleet_pass import FleetPass
+from sluicegate.services.keeper.keeper import Keeper
+from sluicegate.services.keeper.waking import Doorbell
+from sluicegate.services.traffic.envoy.plane import Envoy
+from sluicegate.services.traffic.routes import routes
+from sluicegate.services.traffic.table import RouteTable
 from tests.integration.traffic_rig import Gateway, eventually
 
 STEPS = 99

@@ -20,13 +20,13 @@ from pathlib import Path
 import httpx
 
 from benchmarks.results import Figure
-from registry.audience import Audience, Match, Operator
-from registry.build import BuildRef, Endpoint
-from registry.connections import Connection, Connections, Weighted
-from registry.errors import Unreachable
-from services.traffic.envoy import Envoy
-from services.traffic.routes import routes
-from services.traffic.table import RouteTable
+from sluicegate.registry.audience.audience import Audience, Match, Operator
+from sluicegate.registry.audience.connections import Connection, Connections, Weighted
+from sluicegate.registry.words.build import BuildRef, Endpoint
+from sluicegate.registry.words.errors import Unreachable
+from sluicegate.services.traffic.envoy.plane import Envoy
+from sluicegate.services.traffic.routes import routes
+from sluicegate.services.traffic.table import RouteTable
 from tests.integration.traffic_rig import end, eventually, free_port, standing
 
 CONNECTIONS = 16

@@ -16,12 +16,12 @@ from pathlib import Path
 
 from benchmarks.predictor.run import POINT, models
 from benchmarks.results import Figure
-from registry.build import Build, BuildRef, Endpoint
-from registry.facts import Packed
-from registry.plan import Serve
-from services.bento.fleet import Fleet
-from services.bento.packer import Packer
-from services.traffic.routes import routes
+from sluicegate.registry.plan.fields import Serve
+from sluicegate.registry.rollout.facts import Packed
+from sluicegate.registry.words.build import Build, BuildRef, Endpoint
+from sluicegate.services.bento.fleet import Fleet
+from sluicegate.services.bento.packer import Packer
+from sluicegate.services.traffic.routes import routes
 from tests.direct_programs import DirectPrograms
 from tests.integration.traffic_rig import eventually, gateway, standing
 

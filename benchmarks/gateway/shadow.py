@@ -12,11 +12,11 @@ from typing import Any
 import httpx
 
 from benchmarks.results import Figure
-from registry.build import Endpoint
-from registry.plan import Serve
-from registry.standing import Shadowing, Standing
-from services.traffic.envoy_limits import Limits
-from services.traffic.routes import routes
+from sluicegate.registry.plan.fields import Serve
+from sluicegate.registry.rollout.standing import Shadowing, Standing
+from sluicegate.registry.words.build import Endpoint
+from sluicegate.services.traffic.envoy.limits import Limits
+from sluicegate.services.traffic.routes import routes
 from tests.integration.traffic_rig import Gateway, build, free_port, gateway, upstreams
 
 PAUSE = 0.02

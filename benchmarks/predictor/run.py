@@ -23,14 +23,14 @@ from typing import Any
 import psutil
 
 from benchmarks.results import Figure, report
-from registry.build import Build, BuildRef
-from registry.facts import Packed
-from registry.plan import Serve
-from registry.program import Program
-from services.bento.fleet import Fleet
-from services.bento.packer import Packer
-from services.bento.quiet import quiet
-from services.bento.service_record import free_port
+from sluicegate.registry.plan.fields import Serve
+from sluicegate.registry.rollout.facts import Packed
+from sluicegate.registry.words.build import Build, BuildRef
+from sluicegate.registry.words.program import Program
+from sluicegate.services.bento.fleet import Fleet
+from sluicegate.services.bento.packer import Packer
+from sluicegate.services.bento.quiet import quiet
+from sluicegate.services.bento.service_record import free_port
 from tests.direct_programs import DirectPrograms
 
 ROUNDS, SECONDS, CLIENTS = 7, 2.0, 4

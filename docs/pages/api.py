@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import cast
 
 from docs.pages.tables import NOTICE, code, fields, table
-from registry.view import GateView, RolloutView
-from services.console.acts import Nothing, Operation
-from services.console.acts import table as operations
-from services.console.ports import Desk
+from sluicegate.registry.report.view import GateView, RolloutView
+from sluicegate.services.console.operations import Nothing, Operation
+from sluicegate.services.console.acts.table import table as operations
+from sluicegate.services.console.ports import Desk
 
 
 def page() -> str:

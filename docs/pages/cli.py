@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from cyclopts import App
 
 from docs.pages.tables import NOTICE, anchor, table
-from flows.cli import app
+from sluicegate.flows.cli.app import app
 
 _CODES = (
     (0, "Done. With `--watch`: promoted, or ended without changing what is trusted (`concluded`)."),

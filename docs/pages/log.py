@@ -5,9 +5,9 @@ from __future__ import annotations
 import inspect
 
 from docs.pages.tables import NOTICE, code, fields, table
-from registry import access_log
-from registry.access_log import Assigned, LogLine, Place
-from services.traffic.log_format import log_format
+from sluicegate.registry.words import access_log
+from sluicegate.registry.words.access_log import Assigned, LogLine, Place
+from sluicegate.services.traffic.envoy.log_format import log_format
 
 
 def page() -> str:

@@ -13,11 +13,11 @@ from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from docs.pages.tables import NOTICE, code, field_docs, table
-from services.telemetry.counts import Count
-from services.traffic.envoy_figures import NAMES
+from sluicegate.services.telemetry.store.counts import Count
+from sluicegate.services.traffic.envoy.figures import NAMES
 
 if TYPE_CHECKING:
-    from services.telemetry.queries import Queries
+    from sluicegate.services.telemetry.reading.queries import Queries
 
 _LABELS = {
     "sluice_gateway_answers": "code",
@@ -35,8 +35,8 @@ _LABELS = {
 
 def families() -> tuple[Metric, ...]:
     """Every family of a scrape."""
-    from services.telemetry.backlog import Backlog
-    from services.telemetry.metrics import Scrape, exposition
+    from sluicegate.services.telemetry.log.backlog import Backlog
+    from sluicegate.services.telemetry.reading.metrics import Scrape, exposition
 
     with _queries() as queries:
         backlog = Backlog(unread_bytes=0, read_at=None)
@@ -76,8 +76,8 @@ def _labels(name: str) -> str:
 
 @contextmanager
 def _queries() -> Iterator[Queries]:
-    from services.telemetry.queries import Queries
-    from services.telemetry.store import Store
+    from sluicegate.services.telemetry.reading.queries import Queries
+    from sluicegate.services.telemetry.store.store import Store
 
     with tempfile.TemporaryDirectory() as folder:
         store = Store(f"sqlite:///{Path(folder) / 'telemetry.db'}", durable=False)

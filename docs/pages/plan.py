@@ -6,11 +6,12 @@ from enum import Enum
 from typing import Any
 
 from docs.pages.tables import NOTICE, anchor, code, field_docs, summary, table
-from registry import plan, plan_rules
-from registry.metric import Worse
-from registry.plan import Plan
-from registry.plan_file import plan_schema
-from registry.units import format_duration, format_share
+from sluicegate.registry.plan import fields
+from sluicegate.registry.plan import rules as plan_rules
+from sluicegate.registry.words.metric import Worse
+from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.plan.reading import plan_schema
+from sluicegate.registry.words.units import format_duration, format_share
 
 _ORDER = (
     "Plan",
@@ -47,11 +48,15 @@ def page() -> str:
 
 def models() -> dict[str, type]:
     """The parts of a plan that have keys, by class name."""
-    return {name: getattr(plan, name) for name in _ORDER}
+    return {name: _model(name) for name in _ORDER}
+
+
+def _model(name: str) -> type:
+    return Plan if name == "Plan" else getattr(fields, name)
 
 
 def _section(name: str) -> str:
-    kind = getattr(plan, name)
+    kind = _model(name)
     schema = plan_schema()
     properties = schema["properties"] if name == "Plan" else schema["$defs"][name]["properties"]
     required = set(schema["required"] if name == "Plan" else schema["$defs"][name].get("required", ()))
@@ -100,7 +105,7 @@ def _plain(told: dict[str, Any]) -> str:
 
 
 def _named(name: str) -> str:
-    kind = getattr(plan, name, None) or {"Worse": Worse}[name]
+    kind = getattr(fields, name, None) or {"Worse": Worse}[name]
     if issubclass(kind, Enum):
         return ", ".join(code(member.value) for member in kind)
     return f"[{_title(name).lower()}](#{anchor(_title(name))})"

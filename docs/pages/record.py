@@ -5,12 +5,12 @@ from __future__ import annotations
 import inspect
 
 from docs.pages.tables import NOTICE, code, field_docs, field_types, summary, table
-from registry import errors
-from registry.errors import SluiceError
-from registry.facts import FACTS
-from registry.rollout import Ending, Phase
-from registry.settings import SETTINGS
-from services.console.api import problem
+from sluicegate.registry.words import errors
+from sluicegate.registry.words.errors import SluiceError
+from sluicegate.registry.rollout.facts import FACTS
+from sluicegate.registry.rollout.rollout import Ending, Phase
+from sluicegate.registry.words.settings import SETTINGS
+from sluicegate.services.console.api import problem
 
 _ENDINGS = {
     Ending.PROMOTED: "The candidate is stable. It comes after the bake; while baking, it has all traffic already.",

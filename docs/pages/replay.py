@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from docs.pages.tables import NOTICE, code, fields, summary, table
-from flows.replay_lines import InfoLine, LookLine, MetricLine, PlanLine, RowLine
+from sluicegate.flows.rehearsal.replay_lines import InfoLine, LookLine, MetricLine, PlanLine, RowLine
 
 _ANSWER = (
     ("verdict", "`pass`, `fail` (final), `undecided`, `no_data`"),

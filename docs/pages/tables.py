@@ -29,6 +29,12 @@ def anchor(heading: str) -> str:
 
 def field_docs(kind: type) -> dict[str, str]:
     """The docstring below each field of a class, in the order of the fields; empty where there is none."""
+    ours = [base for base in reversed(kind.__mro__) if base.__module__.startswith("sluicegate.")]
+    known = {name: told for base in ours for name, told in _own_field_docs(base).items()}
+    return {name: told for name, told in known.items() if name != "model_config"}
+
+
+def _own_field_docs(kind: type) -> dict[str, str]:
     [body] = [node for node in ast.parse(inspect.getsource(kind)).body if isinstance(node, ast.ClassDef)]
     found: dict[str, str] = {}
     last = ""
@@ -48,6 +54,11 @@ def field_docs(kind: type) -> dict[str, str]:
 
 def field_types(kind: type) -> dict[str, str]:
     """The annotation of each field of a class, as it is written."""
+    ours = [base for base in reversed(kind.__mro__) if base.__module__.startswith("sluicegate.")]
+    return {name: written for base in ours for name, written in _own_field_types(base).items()}
+
+
+def _own_field_types(kind: type) -> dict[str, str]:
     [body] = [node for node in ast.parse(inspect.getsource(kind)).body if isinstance(node, ast.ClassDef)]
     fields = (node for node in body.body if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name))
     return {node.target.id: ast.unparse(node.annotation) for node in fields if isinstance(node.target, ast.Name)}

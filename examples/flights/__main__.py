@@ -1,4 +1,4 @@
-"""`python -m examples.flights`: the demo. Exits 0 only if the good model was promoted and the bad one taken back."""
+"""The demo. Exits 0 only if the good model was promoted and the bad one taken back."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from examples.flights import ending
-from examples.flights.product import Failure, Product
-from examples.flights.scene import Scene
-from examples.flights.screen import Screen
-from examples.flights.story import Story
+from sluicegate.examples.flights import ending
+from sluicegate.examples.flights.product import Failure, Product
+from sluicegate.examples.flights.scene import Scene
+from sluicegate.examples.flights.screen import Screen
+from sluicegate.examples.flights.story import Story
 
 FOLDER = Path(__file__).parents[2] / ".demo"
 STOPPED = 130

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from examples.flights.scene import Candidate, Scene
+from sluicegate.examples.flights.scene import Candidate, Scene
 
 
 def show(console: Console, scene: Scene, seconds: float, *, is_kept: bool) -> None:

@@ -14,9 +14,9 @@ from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
-from examples.flights import delay_model
-from examples.flights.data import COUNTS, FEATURES, TEXTS, training
-from examples.flights.delay_model import DelayModel
+from sluicegate.examples.flights import delay_model
+from sluicegate.examples.flights.data import COUNTS, FEATURES, TEXTS, training
+from sluicegate.examples.flights.delay_model import DelayModel
 
 REQUIREMENTS = [
     f"{name}=={version(name)}" for name in ("scikit-learn", "pandas", "numpy", "threadpoolctl", "cloudpickle")
@@ -70,7 +70,7 @@ def judge(model: DelayModel, rows: pd.DataFrame) -> Figures:
 
 def log(trained: Trained, *, registered: str, example: pd.DataFrame) -> str:
     """Log a model to MLflow and register it; the version it got."""
-    import cloudpickle
+    import cloudpickle  # type: ignore[import-untyped]
     import mlflow
 
     cloudpickle.register_pickle_by_value(delay_model)  # whoever serves the model does not have this repository

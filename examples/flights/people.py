@@ -10,7 +10,7 @@ from asyncio.subprocess import PIPE, Process
 from pathlib import Path
 from typing import Any, Self
 
-from examples.flights.product import Failure
+from sluicegate.examples.flights.product import Failure
 
 LONG_LINE = 1 << 20
 FRUGAL = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
@@ -27,11 +27,11 @@ class Person:
 
     @classmethod
     async def start(cls, module: str, *words: str, log: Path, environment: dict[str, str] | None = None) -> Self:
-        """Start `python -m examples.flights.<module>`; what it complains of goes to `log`."""
+        """Start `python -m sluicegate.examples.flights.<module>`; what it complains of goes to `log`."""
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as complaints:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", f"examples.flights.{module}", *words,
+                sys.executable, "-m", f"sluicegate.examples.flights.{module}", *words,
                 stdin=PIPE, stdout=PIPE, stderr=complaints, limit=LONG_LINE, start_new_session=True,
                 cwd=Path(__file__).parents[2], env=os.environ | FRUGAL | (environment or {}),
             )  # fmt: skip

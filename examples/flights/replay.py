@@ -1,6 +1,6 @@
 """Real departures of July and August 2013 as requests, in time order; labels follow when the flight has landed.
 
-    SLUICE_TOKEN=... python -m examples.flights.replay --gateway URL --console URL --model delays --rate 40
+    SLUICE_TOKEN=... python -m sluicegate.examples.flights.replay --gateway URL --console URL --model delays --rate 40
 
 It prints a line of JSON a second, and a last one when it ends: at the end of August, when its input ends or says
 `stop`, or on SIGTERM. A line `rate 80` on its input changes the pace.
@@ -24,8 +24,8 @@ from typing import Any
 import aiohttp
 import pandas as pd
 
-from examples.flights.data import FEATURES, departures, stream
-from examples.flights.record import Record
+from sluicegate.examples.flights.data import FEATURES, departures, stream
+from sluicegate.examples.flights.record import Record
 
 AT_ONCE = 24
 """Requests under way at most: a system that cannot keep up is asked less often, not harder."""
@@ -212,7 +212,7 @@ async def _main(args: argparse.Namespace) -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="examples.flights.replay", description="Replay departures as requests.")
+    parser = argparse.ArgumentParser(prog="replay", description="Replay departures as requests.")
     parser.add_argument(
         "--gateway", required=True, help="where predictions are asked for, such as http://127.0.0.1:8080"
     )

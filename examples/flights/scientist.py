@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
-from examples.flights import data, models
+from sluicegate.examples.flights import data, models
 
 
 def main(cache: Path) -> None:

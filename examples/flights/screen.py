@@ -10,7 +10,7 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from examples.flights.scene import Act, Candidate, Mark, Scene
+from sluicegate.examples.flights.scene import Act, Candidate, Mark, Scene
 
 SIGNS = {Mark.WAITING: "·", Mark.UNDER_WAY: "▸", Mark.DONE: "✓", Mark.FAILED: "✗"}
 COLOURS = {"PASS": "green", "FAIL": "red", "UNDECIDED": "yellow", "NO DATA": "dim"}

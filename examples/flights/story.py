@@ -11,9 +11,9 @@ from pathlib import Path
 
 import aiohttp
 
-from examples.flights.people import Person
-from examples.flights.product import Failure, Product
-from examples.flights.scene import Act, Candidate, Mark, Scene
+from sluicegate.examples.flights.people import Person
+from sluicegate.examples.flights.product import Failure, Product
+from sluicegate.examples.flights.scene import Act, Candidate, Mark, Scene
 
 MODEL = "delays"
 PLAN = Path(__file__).parent / "plan.yaml"

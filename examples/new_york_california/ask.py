@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from services.client import Client
+from sluicegate import Client
 
-PEOPLE = [
+PEOPLE: list[dict[str, str | int]] = [
     {"state": "New York", "age": 30},
     {"state": "New York", "age": 70},
     {"state": "California", "age": 70},

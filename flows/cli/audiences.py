@@ -7,13 +7,13 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from flows.cli import completing
-from flows.cli.documents import Files
-from flows.cli.models import pair
-from flows.cli.output import Format, Output, columns, emit, say
-from flows.cli.reach import call, segment
-from flows.cli.variations import shown
-from registry.documents import ReadDocument
+from sluicegate.flows.cli import completing
+from sluicegate.flows.cli.documents import Files
+from sluicegate.flows.cli.models import pair
+from sluicegate.flows.cli.output import Format, Output, columns, emit, say
+from sluicegate.flows.cli.reach import call, segment
+from sluicegate.flows.cli.variations import shown
+from sluicegate.registry.documents.documents import ReadDocument
 
 Name = Annotated[str, Parameter(help="The audience.", completer=completing.audiences)]
 
@@ -90,10 +90,10 @@ def check(
     """
     import dataclasses
 
-    from flows.prover.checking import check as checked
-    from flows.prover.checking import in_words, read_requests
-    from registry.connections_record import read
-    from registry.errors import UsageError
+    from sluicegate.flows.prover.checking import check as checked
+    from sluicegate.flows.prover.checking import in_words, read_requests
+    from sluicegate.registry.orders.connections_record import read
+    from sluicegate.registry.words.errors import UsageError
 
     if requests is not None and model is None:
         raise UsageError("whether requests move depends on who is connected to what.", fix="add --model MODEL")
@@ -140,8 +140,8 @@ def _fallback_now(model: str) -> list[str]:
 
 
 def _read(file: tuple[Path, ...]) -> list[ReadDocument]:
-    from registry.documents import read_documents
-    from registry.errors import UsageError
+    from sluicegate.registry.documents.documents import read_documents
+    from sluicegate.registry.words.errors import UsageError
 
     found = [each for each in read_documents(file) if each.kind == "audience"]
     if not found:

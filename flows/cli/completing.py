@@ -26,7 +26,7 @@ def _names(find: Callable[[], Iterable[str]]) -> Completer:
 
 
 def _get(path: str, key: str) -> Any:
-    from flows.cli.reach import call
+    from sluicegate.flows.cli.reach import call
 
     return call("GET", path)[key]
 

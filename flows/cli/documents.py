@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from flows.cli.output import Format, Output, emit, say
+from sluicegate.flows.cli.output import Format, Output, emit, say
 
 if TYPE_CHECKING:
-    from registry.documents_diff import Difference
+    from sluicegate.registry.documents.diff import Difference
 
 Files = Annotated[
     tuple[Path, ...], Parameter(name=["--file", "-f"], help="A YAML file or a folder of them.", negative=())
@@ -24,7 +24,7 @@ CHANGES = 2
 
 def validate(file: Files, *, output: Output = Format.TABLE) -> None:
     """Check documents: every error at once, with file, line, column and a suggestion."""
-    from registry.documents import KINDS, read_documents
+    from sluicegate.registry.documents.documents import KINDS, read_documents
 
     found = read_documents(file)
     said = [{"kind": each.kind, "name": each.name, "digest": each.digest} for each in found]
@@ -36,8 +36,8 @@ def diff(file: Files, *, detailed_exitcode: Detailed = False, output: Output = F
     """Show what apply would change, value by value. Documents that count and are not in the files stay as they are."""
     import dataclasses
 
-    from registry.documents_diff import State
-    from registry.errors import SluiceError
+    from sluicegate.registry.documents.diff import State
+    from sluicegate.registry.words.errors import SluiceError
 
     try:
         found = _differences(file)
@@ -57,8 +57,8 @@ def diff(file: Files, *, detailed_exitcode: Detailed = False, output: Output = F
 
 def apply(file: Files, *, output: Output = Format.TABLE) -> None:
     """Apply documents. What is unchanged stays unchanged; a running rollout keeps the plan it started with."""
-    from flows.cli.reach import call
-    from registry.documents import read_documents
+    from sluicegate.flows.cli.reach import call
+    from sluicegate.registry.documents.documents import read_documents
 
     found = read_documents(file)
     for note in (each.note for each in found if each.note is not None):
@@ -70,16 +70,16 @@ def apply(file: Files, *, output: Output = Format.TABLE) -> None:
 
 def plan_schema() -> None:
     """Print the JSON Schema of a plan, for editors and other tools."""
-    from registry.plan_file import plan_schema as schema
+    from sluicegate.registry.plan.reading import plan_schema as schema
 
     print(json.dumps(schema(), indent=2))
     say("put this into the first line of a plan: # yaml-language-server: $schema=plan.schema.json")
 
 
 def _differences(file: tuple[Path, ...]) -> tuple[Difference, ...]:
-    from flows.cli.reach import call
-    from registry.documents import read_documents
-    from registry.documents_diff import Known, differences
+    from sluicegate.flows.cli.reach import call
+    from sluicegate.registry.documents.diff import Known, differences
+    from sluicegate.registry.documents.documents import read_documents
 
     found = read_documents(file)
     known = [

@@ -6,10 +6,10 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from flows.cli.output import Format, Output, columns, emit
-from flows.cli.reach import call, segment
-from flows.cli.rollouts import Reason
-from registry.units import format_share
+from sluicegate.flows.cli.output import Format, Output, columns, emit
+from sluicegate.flows.cli.reach import call, segment
+from sluicegate.flows.cli.rollouts import Reason
+from sluicegate.registry.words.units import format_share
 
 Name = Annotated[str, Parameter(help="An experiment's id, or a model's name for its latest experiment.")]
 

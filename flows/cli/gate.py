@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from flows.cli.output import Format, Output, emit, say
-from registry.errors import UsageError
+from sluicegate.flows.cli.output import Format, Output, emit, say
+from sluicegate.registry.words.errors import UsageError
 
 if TYPE_CHECKING:
-    from flows.forecast import GateForecast, StepForecast
-    from flows.rehearsal import Baseline
-    from flows.wiring import Parts
-    from registry.plan import Plan
+    from sluicegate.flows.rehearsal.forecast import GateForecast, StepForecast
+    from sluicegate.flows.rehearsal.rehearsal import Baseline
+    from sluicegate.flows.wiring.parts import Parts
+    from sluicegate.registry.plan.plan import Plan
 
 _PATIENCE = "rehearsing rollouts; this takes up to a minute ..."
 File = Annotated[Path, Parameter(name=["--file", "-f"], help="The plan.")]
@@ -31,7 +31,7 @@ def replay(
     """JSON lines in, one verdict per look out. With --rollout: exit code 1 when a recorded verdict differs."""
     if rollout is not None:
         return _rollout(rollout)
-    from flows.replay import replay as answers
+    from sluicegate.flows.rehearsal.replay import replay as answers
 
     with file.open(encoding="utf-8") if file is not None else sys.stdin as lines:
         for answer in answers(lines):
@@ -40,8 +40,8 @@ def replay(
 
 
 def _rollout(rollout: str) -> int:
-    from flows.rejudge import is_same, rejudge
-    from flows.wiring import parts
+    from sluicegate.flows.rehearsal.rejudge import is_same, rejudge
+    from sluicegate.flows.wiring.parts import parts
 
     ledger = parts().ledger
     lines = rejudge(ledger.rollout(rollout).plan, lambda metric: ledger.looks(rollout, metric))
@@ -54,8 +54,8 @@ def _rollout(rollout: str) -> int:
 
 def certify(*, file: File, output: Output = Format.TABLE) -> int:
     """Try a plan's gates on simulated traffic: equal candidates, planted harm, no data. Exit code 3 when it fails."""
-    from flows.certify import certify as tried
-    from registry.documents import read_plans
+    from sluicegate.flows.rehearsal.certify import certify as tried
+    from sluicegate.registry.documents.documents import read_plans
 
     plans = read_plans((file,))
     say(_PATIENCE)
@@ -79,8 +79,8 @@ def forecast(
     output: Output = Format.TABLE,
 ) -> None:
     """What a plan's gates will need: requests and time to pass each step, and the smallest harm they find."""
-    from flows.forecast import forecast as expected
-    from flows.rehearsal import caveats
+    from sluicegate.flows.rehearsal.forecast import forecast as expected
+    from sluicegate.flows.rehearsal.rehearsal import caveats
 
     plans = _plans(model, variation, file)
     say(_PATIENCE)
@@ -99,10 +99,10 @@ def _plans(model: str | None, variation: str, file: Path | None) -> list[tuple[P
     if (model is None) == (file is None):
         raise UsageError("name a model or a plan.", fix="sluice rollout forecast MODEL, or -f plan.yaml")
     if file is not None:
-        from registry.documents import read_plans
+        from sluicegate.registry.documents.documents import read_plans
 
         return [(plan, {}) for plan in read_plans((file,))]
-    from flows.wiring import parts
+    from sluicegate.flows.wiring.parts import parts
 
     assert model is not None
     found = parts()
@@ -111,8 +111,8 @@ def _plans(model: str | None, variation: str, file: Path | None) -> list[tuple[P
 
 def _measured(found: Parts, model: str, variation: str) -> dict[str, Baseline]:
     """Stable's values in the target's last rollout; nothing where there was none."""
-    from flows.rehearsal import Baseline
-    from registry.metric import Arm, Tally
+    from sluicegate.flows.rehearsal.rehearsal import Baseline
+    from sluicegate.registry.words.metric import Arm, Tally
 
     sums: dict[str, Tally] = {}
     rollouts = [r for r in found.ledger.rollouts(model=model) if r.target == (model, variation) and r.step >= 0]
@@ -132,7 +132,7 @@ def _lines(gate: GateForecast) -> list[str]:
 
 
 def _step(step: StepForecast) -> str:
-    from registry.units import format_duration, format_share, format_weight
+    from sluicegate.registry.words.units import format_duration, format_share, format_weight
 
     margin = "below its cap" if step.margin is None else f"margin {format_share(step.margin)}"
     if step.requests is None:

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from flows.cli.output import Format, Output, columns, emit, say
-from registry.errors import NotFound, Unreachable
+from sluicegate.flows.cli.output import Format, Output, columns, emit, say
+from sluicegate.registry.words.errors import NotFound, Unreachable
 
 if TYPE_CHECKING:
-    from services.host.doctor import Finding
-    from services.host.machine import Status
-    from services.host.raising import Progress
+    from sluicegate.services.host.doctor.finding import Finding
+    from sluicegate.services.host.machine import Status
+    from sluicegate.services.host.raising import Progress
 
 UNREACHABLE = 6
 Quiet = Annotated[bool, Parameter(name=["--quiet", "-q"], negative="", help="Say nothing on stderr while at work.")]
@@ -34,7 +34,7 @@ def up(
 
     MLFLOW_TRACKING_URI and PREFECT_API_URL, where set, name servers to use instead of starting our own.
     """
-    from flows.machine import machine
+    from sluicegate.flows.wiring.machine import machine
 
     with _progress(quiet=quiet) as told:
         site = machine().up(told, seconds=timeout)
@@ -47,7 +47,7 @@ def up(
 
 def down(*, quiet: Quiet = False) -> None:
     """Let requests in flight finish, then stop everything that up started, and nothing else."""
-    from flows.machine import machine
+    from sluicegate.flows.wiring.machine import machine
 
     with _progress(quiet=quiet) as told:
         stopped = machine().down(told)
@@ -57,7 +57,7 @@ def down(*, quiet: Quiet = False) -> None:
 
 def status(*, output: Output = Format.TABLE) -> int:
     """Show what runs, and where. Exit code 6 when nothing does, 1 when a program does not run as it should."""
-    from flows.machine import machine
+    from sluicegate.flows.wiring.machine import machine
 
     now = datetime.now(UTC)
     try:
@@ -77,7 +77,7 @@ def env(
     ),
 ) -> None:
     """Print export lines for MLflow, Prefect and sluice: eval "$(sluice env)". They hold secrets."""
-    from flows.machine import machine
+    from sluicegate.flows.wiring.machine import machine
 
     values = machine().environment()
     lines = "\n".join(f"export {name}={shlex.quote(value)}" for name, value in sorted(values.items()))
@@ -86,8 +86,8 @@ def env(
 
 def doctor(*, output: Output = Format.TABLE) -> int:
     """Check this machine and everything sluice needs; each line says pass, warn or fail, and how to mend it."""
-    from flows.machine import examine
-    from services.host.doctor import Outcome
+    from sluicegate.flows.wiring.machine import examine
+    from sluicegate.services.host.doctor.finding import Outcome
 
     findings = examine()
     emit([_finding(each) for each in findings], output, table=_findings_table(findings))
@@ -156,7 +156,7 @@ def _progress(*, quiet: bool) -> AbstractContextManager[Callable[[Progress], Non
     if quiet:
         return nullcontext(lambda _: None)
     if sys.stderr.isatty():
-        from flows.cli.live import Live
+        from sluicegate.flows.cli.live import Live
 
         return Live(time.monotonic)
     return nullcontext(_plain(time.monotonic))

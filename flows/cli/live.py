@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import Progress as Bar
 from rich.progress import SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from services.host.raising import Mark, Progress
+from sluicegate.services.host.raising import Mark, Progress
 
 
 class Live:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from flows.cli.output import Format, Output, emit
+from sluicegate.flows.cli.output import Format, Output, emit
 
 Name = Annotated[
     str | None, Parameter(help="A rollout's id, a model, or a part such as keeper; without it, which logs there are.")
@@ -16,10 +16,10 @@ Most = Annotated[int, Parameter(name=["--lines", "-n"], help="At most so many li
 
 def logs(name: Name = None, *, lines: Most = 50, output: Output = Format.TABLE) -> None:
     """Show logs of this machine. Of a rollout: what keeper, drivers and the candidate's service wrote about it."""
-    from flows import logs as reading
-    from flows.wiring import parts
-    from registry import orders
-    from registry.errors import NotFound, SluiceError
+    from sluicegate.flows.views import logs as reading
+    from sluicegate.flows.wiring.parts import parts
+    from sluicegate.registry.orders import rollouts as orders
+    from sluicegate.registry.words.errors import NotFound, SluiceError
 
     found = parts()
     root = found.settings.state

@@ -11,13 +11,13 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from flows.cli import completing
-from flows.cli.output import Format, Output, columns, emit
-from flows.cli.reach import call, segment
-from flows.cli.tree import tree
-from flows.cli.waiting import Timeout, Wait, until_it_serves
-from registry.errors import SluiceError, Unreachable, UsageError
-from registry.settings import Settings
+from sluicegate.flows.cli import completing
+from sluicegate.flows.cli.output import Format, Output, columns, emit
+from sluicegate.flows.cli.reach import call, segment
+from sluicegate.flows.cli.tree import tree
+from sluicegate.flows.cli.waiting import Timeout, Wait, until_it_serves
+from sluicegate.registry.words.errors import SluiceError, Unreachable, UsageError
+from sluicegate.registry.words.settings import Settings
 
 Model = Annotated[str, Parameter(help="The MLflow registered model.", completer=completing.models)]
 Build = Annotated[str, Parameter(help="A version, an alias such as @champion, or latest.")]

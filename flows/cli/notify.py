@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from flows.cli.output import Format, Output, columns, emit, say
+from sluicegate.flows.cli.output import Format, Output, columns, emit, say
 
 if TYPE_CHECKING:
-    from registry.notification import Notification
+    from sluicegate.registry.documents.notification import Notification
 
 Name = Annotated[str, Parameter(help="A notification's name, as in its document.")]
 Some = Annotated[str | None, Parameter(help="Only this one.")]
@@ -19,8 +19,8 @@ Some = Annotated[str | None, Parameter(help="Only this one.")]
 
 def set_(name: Name) -> None:
     """Keep the address of a notification: an Apprise URL, or a webhook's URL, a space and its signing key."""
-    from flows.wiring import parts
-    from services.outbox.address import Address
+    from sluicegate.flows.wiring.parts import parts
+    from sluicegate.services.outbox.address import Address
 
     told = getpass("address (not shown): ") if sys.stdin.isatty() else sys.stdin.readline()
     parts().addresses.set(name, Address.read(told))
@@ -37,10 +37,10 @@ def list_(*, output: Output = Format.TABLE) -> None:
 
 def try_(name: Some = None, *, output: Output = Format.TABLE) -> int:
     """Send a message to every notification, or to one, whatever its filters say. Exit code 1 when one fails."""
-    from flows.wiring import parts
-    from registry.errors import NotFound, SluiceError
-    from registry.notice import example
-    from services.outbox.notifications import deliver
+    from sluicegate.flows.wiring.parts import parts
+    from sluicegate.registry.report.notice import example
+    from sluicegate.registry.words.errors import NotFound, SluiceError
+    from sluicegate.services.outbox.notifications import deliver
 
     found, results = parts(), []
     chosen = [each for each in _notifications() if name in (None, each.name)]
@@ -59,8 +59,8 @@ def try_(name: Some = None, *, output: Output = Format.TABLE) -> int:
 
 
 def _notifications() -> list[Notification]:
-    from flows.cli.reach import call
-    from registry.notification import Notification
+    from sluicegate.flows.cli.reach import call
+    from sluicegate.registry.documents.notification import Notification
 
     found = call("GET", "/api/v1/documents", query={"kind": "notification"})["documents"]
     return [Notification.model_validate(each["body"]) for each in found]
@@ -68,8 +68,8 @@ def _notifications() -> list[Notification]:
 
 def _problem(name: str) -> str | None:
     """What is wrong with an address; None when nothing is."""
-    from flows.wiring import parts
-    from registry.errors import SluiceError
+    from sluicegate.flows.wiring.parts import parts
+    from sluicegate.registry.words.errors import SluiceError
 
     try:
         parts().addresses.get(name)

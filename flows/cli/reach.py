@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any
 
-from registry import errors
-from registry.errors import SluiceError, Unreachable
-from registry.settings import Settings
+from sluicegate.registry.words import errors
+from sluicegate.registry.words.errors import SluiceError, Unreachable
+from sluicegate.registry.words.settings import Settings
 
 SECONDS = 30.0
 DRY_RUN: ContextVar[bool] = ContextVar("dry_run", default=False)
@@ -104,12 +104,13 @@ def _problem(error: urllib.error.HTTPError) -> SluiceError:
 
 
 def _on_ledger(method: str, path: str, body: object, query: Mapping[str, str]) -> Any:
-    from flows.wiring import desk_without_doors
-    from services.console.acts import Asked, Role, find
+    from sluicegate.flows.wiring.desk import desk_without_doors
+    from sluicegate.services.console.acts.table import find
+    from sluicegate.services.console.operations import Asked, Role
 
     behind = desk_without_doors()
     if "dry_run" in query:
-        from services.console.dry_run import dry_run
+        from sluicegate.services.console.dry_run import dry_run
 
         words = {name: value for name, value in query.items() if name != "dry_run"}
         asked = Asked(actor=actor(), role=Role.ADMIN, door="cli", query=words, body=body)

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from flows.cli import completing
-from flows.cli.output import Format, Output, columns, emit, say
-from flows.cli.reach import call, segment
-from flows.cli.tree import tree
+from sluicegate.flows.cli import completing
+from sluicegate.flows.cli.output import Format, Output, columns, emit, say
+from sluicegate.flows.cli.reach import call, segment
+from sluicegate.flows.cli.tree import tree
 
 Id = Annotated[
     str, Parameter(help="A rollout's id, or a model's name for its latest rollout.", completer=completing.rollouts)

@@ -8,11 +8,11 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from flows.cli import completing
-from flows.cli.output import Format, Output, columns, emit, say
-from flows.cli.reach import call, segment
-from flows.cli.tree import head, tree
-from registry.errors import NotFound
+from sluicegate.flows.cli import completing
+from sluicegate.flows.cli.output import Format, Output, columns, emit, say
+from sluicegate.flows.cli.reach import call, segment
+from sluicegate.flows.cli.tree import head, tree
+from sluicegate.registry.words.errors import NotFound
 
 LOOK_SECONDS = 1.0
 ABORTED = 3

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from flows.cli import completing
-from flows.cli.output import Format, Output, columns, emit
-from flows.cli.reach import call, segment
+from sluicegate.flows.cli import completing
+from sluicegate.flows.cli.output import Format, Output, columns, emit
+from sluicegate.flows.cli.reach import call, segment
 
 Id = Annotated[
     str,
@@ -41,9 +41,9 @@ def replay(
     output: Output = Format.TABLE,
 ) -> None:
     """Run a build over captured requests and compare its answers, without touching production."""
-    from flows.shadow_replay import Replay
-    from flows.shadow_replay import replay as run
-    from flows.wiring import parts
+    from sluicegate.flows.rehearsal.shadow_replay import Replay
+    from sluicegate.flows.rehearsal.shadow_replay import replay as run
+    from sluicegate.flows.wiring.parts import parts
 
     view = run(
         parts(),
@@ -53,7 +53,7 @@ def replay(
         ),
     )  # fmt: skip
     if html is not None:
-        from registry.report_page import shadow_page
+        from sluicegate.services.report.page import shadow_page
 
         html.write_text(shadow_page(view), encoding="utf-8")
     told = view.as_json()

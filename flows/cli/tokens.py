@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from flows.cli import completing
-from flows.cli.output import Format, Output, columns, emit, say
-from flows.cli.reach import call, segment
+from sluicegate.flows.cli import completing
+from sluicegate.flows.cli.output import Format, Output, columns, emit, say
+from sluicegate.flows.cli.reach import call, segment
 
 Name = Annotated[str, Parameter(help="Whose it is; facts bear this name.")]
 

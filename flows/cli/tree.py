@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from registry.units import format_duration
+from sluicegate.registry.words.units import format_duration
 
 View = Mapping[str, Any]
 

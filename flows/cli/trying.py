@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from registry.errors import UsageError
+from sluicegate.registry.words.errors import UsageError
 
 TRIED = frozenset(
     {

@@ -6,13 +6,13 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from flows.cli.models import Build, Model, Variation
-from flows.cli.output import Format, Output, columns, emit, say
-from flows.cli.reach import call, segment
-from flows.cli.rollouts import OverrideFreeze
-from flows.cli.tree import tree
-from flows.cli.waiting import Timeout, Wait, until_it_serves
-from registry.errors import UsageError
+from sluicegate.flows.cli.models import Build, Model, Variation
+from sluicegate.flows.cli.output import Format, Output, columns, emit, say
+from sluicegate.flows.cli.reach import call, segment
+from sluicegate.flows.cli.rollouts import OverrideFreeze
+from sluicegate.flows.cli.tree import tree
+from sluicegate.flows.cli.waiting import Timeout, Wait, until_it_serves
+from sluicegate.registry.words.errors import UsageError
 
 Slot = Annotated[str, Parameter(help="The slot of the model.")]
 Audiences = Annotated[

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from flows.cli.output import say
-from flows.cli.reach import call, segment
-from registry.errors import ServiceFailed, TimedOut
+from sluicegate.flows.cli.output import say
+from sluicegate.flows.cli.reach import call, segment
+from sluicegate.registry.words.errors import ServiceFailed, TimedOut
 
 LOOK_SECONDS = 0.5
 Wait = Annotated[bool, Parameter(help="Wait until it serves.")]

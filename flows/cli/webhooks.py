@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from flows.cli.output import say
+from sluicegate.flows.cli.output import say
 
 if TYPE_CHECKING:
-    from services.host.webhook import Webhook
+    from sluicegate.services.host.webhook import Webhook
 
 Url = Annotated[
     str | None,
@@ -37,6 +37,6 @@ def remove() -> None:
 
 
 def _webhook(url: str | None) -> Webhook:
-    from flows.machine import webhook
+    from sluicegate.flows.wiring.machine import webhook
 
     return webhook(url)

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from flows.prover.languages import Language, State, Undecided, language
-from registry.audience import Condition, Match, Present, Range, matches
-from registry.audience_rules import parts
+from sluicegate.flows.prover.languages import Language, State, Undecided, language
+from sluicegate.registry.audience.audience import Condition, Match, Present, Range, matches
+from sluicegate.registry.audience.rules import parts
 
 MOST_STATES = 20_000
 """States of the joint automaton of a header; beyond that its conditions are called undecided."""

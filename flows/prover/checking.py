@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from flows.prover.prover import Claim, Finding, prove
-from registry.audience import Audience
-from registry.connections import Connections
-from registry.errors import UsageError
+from sluicegate.flows.prover.prover import Claim, Finding, prove
+from sluicegate.registry.audience.audience import Audience
+from sluicegate.registry.audience.connections import Connections
+from sluicegate.registry.words.errors import UsageError
 
 FALLBACK = "default"
 

@@ -12,7 +12,7 @@ from decimal import Decimal
 from functools import cached_property, lru_cache
 from typing import Protocol
 
-from registry.audience import Match, Operator, Range
+from sluicegate.registry.audience.audience import Match, Operator, Range
 
 State = Hashable
 

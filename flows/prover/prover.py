@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from flows.prover.cells import Cell, by_header, cells
-from flows.prover.languages import Undecided
-from registry.audience import AllOf, AnyOf, Audience, Condition, Match, Not, Present, Range
+from sluicegate.flows.prover.cells import Cell, by_header, cells
+from sluicegate.flows.prover.languages import Undecided
+from sluicegate.registry.audience.audience import AllOf, AnyOf, Audience, Condition, Match, Not, Present, Range
 
 MOST_STEPS = 200_000
 """Cells that are tried for one question; beyond that it is called undecided."""

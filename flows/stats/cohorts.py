@@ -16,11 +16,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from flows.stats.counts import Draw
-from flows.stats.moments import Moments, Pair
-from flows.stats.scores import Score, score
-from flows.stats.sequential import CountTest, ScoreTest
-from flows.stats.spending import Budget
+from sluicegate.flows.stats.counts import Draw
+from sluicegate.flows.stats.moments import Moments, Pair
+from sluicegate.flows.stats.scores import Score, score
+from sluicegate.flows.stats.sequential import CountTest, ScoreTest
+from sluicegate.flows.stats.spending import Budget
 
 
 @dataclass(frozen=True, kw_only=True)

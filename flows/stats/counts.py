@@ -14,7 +14,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from flows.stats.lattice import Lattice, Masses
+from sluicegate.flows.stats.lattice import Lattice, Masses
 
 _WINDOW = 12.0
 """Standard deviations kept on each side of the mean."""

@@ -15,10 +15,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from flows.stats.cohorts import CohortTest
-from flows.stats.news import News, draws
-from flows.stats.sequential import CountTest
-from flows.stats.spending import Budget
+from sluicegate.flows.stats.cohorts import CohortTest
+from sluicegate.flows.stats.news import News, draws
+from sluicegate.flows.stats.sequential import CountTest
+from sluicegate.flows.stats.spending import Budget
 
 _RESERVE = 0.1
 """Share of alpha kept for looks beyond the planned information."""

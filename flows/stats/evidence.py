@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from flows.stats.counts import Draw
+from sluicegate.flows.stats.counts import Draw
 
 _TILTS = tuple(math.log(odds) for odds in (1.05, 1.1, 1.2, 1.5, 2.0, 3.0, 5.0, 10.0))
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from flows.stats.cohorts import CohortTest
-from flows.stats.news import Test
-from flows.stats.sequential import CountTest, ScoreTest
-from flows.stats.trial import Trial
-from flows.stats.units import UnitTest
+from sluicegate.flows.stats.cohorts import CohortTest
+from sluicegate.flows.stats.news import Test
+from sluicegate.flows.stats.sequential import CountTest, ScoreTest
+from sluicegate.flows.stats.trial import Trial
+from sluicegate.flows.stats.units import UnitTest
 
 _BETWEEN = 0.5
 """Counts are whole: the boundary lies half-way between the last count that is kept and the first that is rejected."""

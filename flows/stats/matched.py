@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from flows.stats.lattice import Lattice
-from flows.stats.moments import Moments
-from flows.stats.sample_ratio import binomial
-from flows.stats.scores import Score
-from flows.stats.spending import Budget
+from sluicegate.flows.stats.lattice import Lattice
+from sluicegate.flows.stats.moments import Moments
+from sluicegate.flows.stats.sample_ratio import binomial
+from sluicegate.flows.stats.scores import Score
+from sluicegate.flows.stats.spending import Budget
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,12 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from flows.stats.cohorts import Change, CohortTest
-from flows.stats.counts import Draw
-from flows.stats.moments import Moments, Pair
-from flows.stats.scores import score
-from flows.stats.sequential import CountTest, ScoreTest
-from flows.stats.units import UnitRows, UnitTest
+from sluicegate.flows.stats.cohorts import Change, CohortTest
+from sluicegate.flows.stats.counts import Draw
+from sluicegate.flows.stats.moments import Moments, Pair
+from sluicegate.flows.stats.scores import score
+from sluicegate.flows.stats.sequential import CountTest, ScoreTest
+from sluicegate.flows.stats.units import UnitRows, UnitTest
 
 Test = CountTest | ScoreTest | UnitTest | CohortTest
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from flows.stats.moments import Moments, Pair
+from sluicegate.flows.stats.moments import Moments, Pair
 
 
 class Population(Protocol):

@@ -15,8 +15,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from flows.stats.lattice import Lattice, Masses
-from flows.stats.spending import Budget
+from sluicegate.flows.stats.lattice import Lattice, Masses
+from sluicegate.flows.stats.spending import Budget
 
 _WINDOW = 12.0
 

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import gammainc, gammaincc, ndtr
 
-from flows.stats.lattice import Lattice, Masses
-from flows.stats.moments import Moments, Pair
+from sluicegate.flows.stats.lattice import Lattice, Masses
+from sluicegate.flows.stats.moments import Moments, Pair
 
 _ALMOST_NORMAL = 0.1
 """Skewness below which the cube root of a gamma is as good as normal: within 0.4 % of its tail at 4 sd."""

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from flows.stats import counts, scores
-from flows.stats.counts import Draw
-from flows.stats.lattice import Lattice
-from flows.stats.scores import Score
-from flows.stats.spending import Budget
+from sluicegate.flows.stats import counts, scores
+from sluicegate.flows.stats.counts import Draw
+from sluicegate.flows.stats.lattice import Lattice
+from sluicegate.flows.stats.scores import Score
+from sluicegate.flows.stats.spending import Budget
 
 _TOO_SKEWED = 2.0
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from flows.stats.cohorts import CohortTest
-from flows.stats.evidence import CountEvidence, score_e_value
-from flows.stats.news import News, Sums, Test, draws, is_harmful, is_within
-from flows.stats.scores import Score
-from flows.stats.sequential import CountTest, ScoreTest
-from flows.stats.spending import Budget, early_and_late, evenly
-from flows.stats.units import UnitTest
+from sluicegate.flows.stats.cohorts import CohortTest
+from sluicegate.flows.stats.evidence import CountEvidence, score_e_value
+from sluicegate.flows.stats.news import News, Sums, Test, draws, is_harmful, is_within
+from sluicegate.flows.stats.scores import Score
+from sluicegate.flows.stats.sequential import CountTest, ScoreTest
+from sluicegate.flows.stats.spending import Budget, early_and_late, evenly
+from sluicegate.flows.stats.units import UnitTest
 
 
 class Kind(StrEnum):

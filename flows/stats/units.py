@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.stats.scores import Score
-from flows.stats.sequential import ScoreTest
-from flows.stats.spending import Budget
+from sluicegate.flows.stats.scores import Score
+from sluicegate.flows.stats.sequential import ScoreTest
+from sluicegate.flows.stats.spending import Budget
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]

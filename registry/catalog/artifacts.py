@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote, urlsplit
 
-from registry.catalog.rest import Rest
-from registry.errors import CatalogUnavailable
+from sluicegate.registry.catalog.rest import Rest
+from sluicegate.registry.words.errors import CatalogUnavailable
 
 PROXY = "/api/2.0/mlflow-artifacts/artifacts"
 MAX_FILES = 100_000

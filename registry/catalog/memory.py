@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from threading import RLock
 
-from registry.build import Build, BuildRef
-from registry.catalog.naming import age, missing, named
-from registry.errors import CatalogUnavailable
+from sluicegate.registry.catalog.naming import age, missing, named
+from sluicegate.registry.words.build import Build, BuildRef
+from sluicegate.registry.words.errors import CatalogUnavailable
 
 STAGES = ("None", "Staging", "Production", "Archived")
 

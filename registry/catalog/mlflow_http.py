@@ -11,12 +11,12 @@ from typing import Any, Self
 
 from ruamel.yaml import YAML
 
-from registry.build import Build, BuildRef
-from registry.catalog.artifacts import download
-from registry.catalog.naming import age, missing, named
-from registry.catalog.rest import Rest
-from registry.errors import CatalogUnavailable, NotFound
-from registry.settings import MlflowServer, Settings
+from sluicegate.registry.catalog.artifacts import download
+from sluicegate.registry.catalog.naming import age, missing, named
+from sluicegate.registry.catalog.rest import Rest
+from sluicegate.registry.words.build import Build, BuildRef
+from sluicegate.registry.words.errors import CatalogUnavailable, NotFound
+from sluicegate.registry.words.settings import MlflowServer, Settings
 
 PAGE = "1000"
 MAX_PAGES = 100

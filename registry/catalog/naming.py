@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from registry.build import Build, BuildRef
-from registry.errors import NotFound
+from sluicegate.registry.words.build import Build, BuildRef
+from sluicegate.registry.words.errors import NotFound
 
 LATEST = "latest"
 

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from registry.errors import CatalogUnavailable, NotFound, UsageError
-from registry.settings import MlflowServer
+from sluicegate.registry.words.errors import CatalogUnavailable, NotFound, UsageError
+from sluicegate.registry.words.settings import MlflowServer
 
 API = "/api/2.0/mlflow"
 TIMEOUT = httpx.Timeout(10.0, connect=3.0)

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote, urlsplit
 
-from registry.catalog.artifacts import PROXY, client_environment
-from registry.catalog.rest import Rest
-from registry.errors import CatalogUnavailable, NotFound
-from registry.settings import MlflowServer, Settings
+from sluicegate.registry.catalog.artifacts import PROXY, client_environment
+from sluicegate.registry.catalog.rest import Rest
+from sluicegate.registry.words.errors import CatalogUnavailable, NotFound
+from sluicegate.registry.words.settings import MlflowServer, Settings
 
 BATCH = 500
 """Metrics of one request; MLflow takes up to 1,000 values."""

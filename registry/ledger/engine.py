@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError, InterfaceError, ProgrammingError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from registry.errors import InvalidSetting, Unreachable
+from sluicegate.registry.words.errors import InvalidSetting, Unreachable
 
 _TURN = 0x51_01CE
 """Key of the PostgreSQL advisory lock that writers hold until they commit."""

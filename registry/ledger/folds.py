@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from registry.errors import LedgerConflict, NotFound, TargetBusy
-from registry.facts import Entry
-from registry.rollout import Rollout, advance, begin
+from sluicegate.registry.rollout.facts import Entry
+from sluicegate.registry.rollout.rollout import Rollout, advance, begin
+from sluicegate.registry.words.errors import LedgerConflict, NotFound, TargetBusy
 
 
 class Folds:

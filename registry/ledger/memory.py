@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from datetime import datetime
 from threading import RLock
 
-from registry.facts import Entry, Fact, Requested, from_payload, to_payload
-from registry.ledger import Applied, Fed, Lease
-from registry.ledger.folds import Folds, taken
-from registry.ledger.stale import refuse_stale
-from registry.ledger.times import utc
-from registry.ledger.withdrawal import is_withdrawn, withdrawn
-from registry.looks_json import look_from_json, look_to_json
-from registry.rollout import Rollout
-from registry.verdict import Look
+from sluicegate.registry.ledger.folds import Folds, taken
+from sluicegate.registry.ledger.looks_json import look_from_json, look_to_json
+from sluicegate.registry.ledger.port import Applied, Fed, Lease
+from sluicegate.registry.ledger.stale import refuse_stale
+from sluicegate.registry.ledger.times import utc
+from sluicegate.registry.ledger.withdrawal import is_withdrawn, withdrawn
+from sluicegate.registry.rollout.facts import Entry, Fact, Requested, from_payload, to_payload
+from sluicegate.registry.rollout.rollout import Rollout
+from sluicegate.registry.words.verdict import Look
 
 
 class MemoryLedger:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from sqlalchemy import Engine, inspect, text
 
-from registry.errors import SluiceError
-from registry.ledger.engine import reading, writing
+from sluicegate.registry.ledger.engine import reading, writing
+from sluicegate.registry.words.errors import SluiceError
 
 HEAD = "0002"
 """The newest migration; tests hold it against the folder."""

@@ -9,18 +9,18 @@ from threading import RLock
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, delete, func, insert, select, update
 
-from registry.facts import Entry, Fact, Requested, from_payload, to_payload
-from registry.ledger import Applied, Fed, Lease
-from registry.ledger.engine import connect, reading, writing
-from registry.ledger.folds import Folds, taken
-from registry.ledger.migrate import migrate
-from registry.ledger.stale import refuse_stale
-from registry.ledger.tables import documents, entries, leases, looks, notes, targets
-from registry.ledger.times import from_text, to_text, utc
-from registry.ledger.withdrawal import is_withdrawn, withdrawn
-from registry.looks_json import look_from_json, look_to_json
-from registry.rollout import Rollout, begin
-from registry.verdict import Look
+from sluicegate.registry.ledger.engine import connect, reading, writing
+from sluicegate.registry.ledger.folds import Folds, taken
+from sluicegate.registry.ledger.looks_json import look_from_json, look_to_json
+from sluicegate.registry.ledger.migrate import migrate
+from sluicegate.registry.ledger.port import Applied, Fed, Lease
+from sluicegate.registry.ledger.stale import refuse_stale
+from sluicegate.registry.ledger.tables import documents, entries, leases, looks, notes, targets
+from sluicegate.registry.ledger.times import from_text, to_text, utc
+from sluicegate.registry.ledger.withdrawal import is_withdrawn, withdrawn
+from sluicegate.registry.rollout.facts import Entry, Fact, Requested, from_payload, to_payload
+from sluicegate.registry.rollout.rollout import Rollout, begin
+from sluicegate.registry.words.verdict import Look
 
 
 class SqlLedger:

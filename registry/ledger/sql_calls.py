@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from sqlalchemy import Row, insert, select, update
 
-from registry.ledger.calls import KEY_LIFE, Call
-from registry.ledger.engine import connect, reading, writing
-from registry.ledger.migrate import migrate
-from registry.ledger.tables import calls
-from registry.ledger.times import from_text, to_text
+from sluicegate.registry.ledger.calls import KEY_LIFE, Call
+from sluicegate.registry.ledger.engine import connect, reading, writing
+from sluicegate.registry.ledger.migrate import migrate
+from sluicegate.registry.ledger.tables import calls
+from sluicegate.registry.ledger.times import from_text, to_text
 
 
 class SqlCalls:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from registry.errors import LedgerConflict
-from registry.ledger import Applied
+from sluicegate.registry.ledger.port import Applied
+from sluicegate.registry.words.errors import LedgerConflict
 
 
 def refuse_stale(document: Applied, latest: Applied | None, over: str | None) -> None:

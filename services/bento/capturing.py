@@ -7,7 +7,7 @@ import os
 import secrets
 from pathlib import Path
 
-from registry.plan import Capture, KeptPredictions
+from sluicegate.registry.plan.fields import Capture, KeptPredictions
 
 _KEY = "bodies.key"
 

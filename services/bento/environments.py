@@ -12,10 +12,10 @@ from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 
-from registry.errors import PackFailed
-from services import durable
-from services.bento.quiet import quiet_for_install
-from services.bento.requirements import Requirements
+from sluicegate.registry.words.errors import PackFailed
+from sluicegate.services import durable
+from sluicegate.services.bento.quiet import quiet_for_install
+from sluicegate.services.bento.requirements import Requirements
 
 ISOLATED = "isolated:"
 _INSTALL_SECONDS = 1800

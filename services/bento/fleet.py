@@ -9,18 +9,18 @@ from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 
-from registry.build import BuildRef, Endpoint, service_name
-from registry.errors import ServiceFailed
-from registry.facts import Packed
-from registry.plan import Serve
-from registry.program import Condition, Program
-from services.bento.capturing import capturing
-from services.bento.environments import Environments
-from services.bento.probing import load_failures, probe
-from services.bento.programs import Programs
-from services.bento.quiet import quiet
-from services.bento.service_record import LOOPBACK, ServiceRecord, free_port, is_free, read_record
-from services.bento.store import BentoStore
+from sluicegate.registry.plan.fields import Serve
+from sluicegate.registry.rollout.facts import Packed
+from sluicegate.registry.words.build import BuildRef, Endpoint, service_name
+from sluicegate.registry.words.errors import ServiceFailed
+from sluicegate.registry.words.program import Condition, Program
+from sluicegate.services.bento.capturing import capturing
+from sluicegate.services.bento.environments import Environments
+from sluicegate.services.bento.probing import load_failures, probe
+from sluicegate.services.bento.programs import Programs
+from sluicegate.services.bento.quiet import quiet
+from sluicegate.services.bento.service_record import LOOPBACK, ServiceRecord, free_port, is_free, read_record
+from sluicegate.services.bento.store import BentoStore
 
 _STOP_MARGIN = 5.0
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}

@@ -21,14 +21,14 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from registry.build import Build, slug
-from registry.errors import PackFailed
-from registry.plan import Serve, ServeEnv
-from services.bento.digests import tree_digest
-from services.bento.environments import Environments
-from services.bento.quiet import quiet
-from services.bento.requirements import Requirements, conflicts
-from services.bento.store import BentoStore, PackedBento
+from sluicegate.registry.plan.fields import Serve, ServeEnv
+from sluicegate.registry.words.build import Build, slug
+from sluicegate.registry.words.errors import PackFailed
+from sluicegate.services.bento.digests import tree_digest
+from sluicegate.services.bento.environments import Environments
+from sluicegate.services.bento.quiet import quiet
+from sluicegate.services.bento.requirements import Requirements, conflicts
+from sluicegate.services.bento.store import BentoStore, PackedBento
 
 PREDICTOR = Path(__file__).parent / "predictor"
 _PACKING = Path(__file__).parent / "packing.py"

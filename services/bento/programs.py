@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from registry.program import Program, ProgramState
+from sluicegate.registry.words.program import Program, ProgramState
 
 
 class Programs(Protocol):

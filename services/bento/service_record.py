@@ -8,8 +8,8 @@ import socket
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from registry.build import BuildRef, Endpoint
-from services import durable
+from sluicegate.registry.words.build import BuildRef, Endpoint
+from sluicegate.services import durable
 
 LOOPBACK = "127.0.0.1"
 

@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
-from registry.errors import PackFailed
-from services import durable
-from services.bento.digests import tree_digest
+from sluicegate.registry.words.errors import PackFailed
+from sluicegate.services import durable
+from sluicegate.services.bento.digests import tree_digest
 
 _REPACK = "Remove it with its model and pack the build again: `sluice rollout start` does so."
 

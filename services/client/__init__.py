@@ -1,10 +1,10 @@
-"""The Python client: `from services.client import Client, AsyncClient`. It imports nothing else of ours, and httpx."""
+"""The Python client, which `sluicegate` itself offers. It imports nothing else of ours, and httpx."""
 
-from services.client.aio import AsyncClient
-from services.client.hashing import UnitIgnored
-from services.client.outcomes import Receipt, Turned
-from services.client.predictions import Prediction, Predictions
-from services.client.problems import (
+from sluicegate.services.client.aio import AsyncClient
+from sluicegate.services.client.hashing import UnitIgnored
+from sluicegate.services.client.outcomes import Receipt, Turned
+from sluicegate.services.client.predictions import Prediction, Predictions
+from sluicegate.services.client.problems import (
     Answered,
     CannotBeSent,
     ClientError,
@@ -16,8 +16,8 @@ from services.client.problems import (
     TimedOut,
     Unreachable,
 )
-from services.client.retrying import Retries
-from services.client.sync import Client
+from sluicegate.services.client.retrying import Retries
+from sluicegate.services.client.sync import Client
 
 __all__ = [
     "Answered",

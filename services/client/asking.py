@@ -11,11 +11,11 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 
-from services.client import problems
-from services.client.metadata import Header, MetadataValue, metadata_headers, unit_header
-from services.client.payload import Rows, payload
-from services.client.predictions import Predictions, predictions
-from services.client.retrying import was_sent
+from sluicegate.services.client import problems
+from sluicegate.services.client.metadata import Header, MetadataValue, metadata_headers, unit_header
+from sluicegate.services.client.payload import Rows, payload
+from sluicegate.services.client.predictions import Predictions, predictions
+from sluicegate.services.client.retrying import was_sent
 
 JSON = (b"content-type", b"application/json")
 

@@ -8,9 +8,9 @@ from typing import Any, Self, TypedDict
 
 import httpx
 
-from services.client.asking import Server, is_near
-from services.client.problems import CannotBeSent
-from services.client.retrying import Retries
+from sluicegate.services.client.asking import Server, is_near
+from sluicegate.services.client.problems import CannotBeSent
+from sluicegate.services.client.retrying import Retries
 
 _CONNECT_SECONDS = 2.0
 _IDLE_SECONDS = 60.0

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from services.client.predictions import Predictions
+from sluicegate.services.client.predictions import Predictions
 
 FRESH_SECONDS = 60.0
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from decimal import Decimal
 
-from services.client.problems import CannotBeSent
+from sluicegate.services.client.problems import CannotBeSent
 
 MetadataValue = str | bool | int | float | Decimal | None
 """None: the header is not sent."""

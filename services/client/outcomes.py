@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from services.client.asking import JSON, Ask, Server
-from services.client.problems import CannotBeSent, Failed, FeedbackFull, NotAllowed, Refused
+from sluicegate.services.client.asking import JSON, Ask, Server
+from sluicegate.services.client.problems import CannotBeSent, Failed, FeedbackFull, NotAllowed, Refused
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
 
-from services.client.problems import CannotBeSent
+from sluicegate.services.client.problems import CannotBeSent
 
 Rows = Mapping[str, Any] | Iterable[Any]
 """A pandas or polars DataFrame, a numpy array, records, one record, columns of lists, or rows of values."""

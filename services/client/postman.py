@@ -7,7 +7,7 @@ import logging
 import threading
 from collections.abc import Callable
 
-from services.client.problems import ClientError
+from sluicegate.services.client.problems import ClientError
 
 log = logging.getLogger(__name__)
 

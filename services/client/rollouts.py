@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any, Literal
 from urllib.parse import urlencode
 
-from services.client.asking import JSON, Ask, Server, segment
-from services.client.showing import Report, View
+from sluicegate.services.client.asking import JSON, Ask, Server, segment
+from sluicegate.services.client.showing import Report, View
 
 Verb = Literal["pause", "resume", "approve", "promote", "abort"]
 

@@ -14,15 +14,15 @@ from typing import Any, TypeVar
 
 import httpx
 
-from services.client import asking, outcomes, rollouts
-from services.client.asking import Ask, Server
-from services.client.connecting import Connecting
-from services.client.hashing import Hashing
-from services.client.metadata import MetadataValue
-from services.client.outcomes import Outbox, Value, delivery
-from services.client.payload import Rows
-from services.client.predictions import Predictions
-from services.client.showing import View
+from sluicegate.services.client import asking, outcomes, rollouts
+from sluicegate.services.client.asking import Ask, Server
+from sluicegate.services.client.connecting import Connecting
+from sluicegate.services.client.hashing import Hashing
+from sluicegate.services.client.metadata import MetadataValue
+from sluicegate.services.client.outcomes import Outbox, Value, delivery
+from sluicegate.services.client.payload import Rows
+from sluicegate.services.client.predictions import Predictions
+from sluicegate.services.client.showing import View
 
 T = TypeVar("T")
 Wait = float

@@ -13,17 +13,17 @@ from typing import Any, Self, Unpack
 
 import httpx
 
-from services.client import asking, rollouts
-from services.client.asking import Ask
-from services.client.connecting import Connecting, Options
-from services.client.metadata import MetadataValue
-from services.client.outcomes import Receipt, Value
-from services.client.payload import Rows
-from services.client.postman import Postman
-from services.client.predictions import Predictions
-from services.client.rollouts import Verb
-from services.client.showing import Report, View
-from services.client.steps import Doing, Outcome, Send, Steps, T, Wait
+from sluicegate.services.client import asking, rollouts
+from sluicegate.services.client.asking import Ask
+from sluicegate.services.client.connecting import Connecting, Options
+from sluicegate.services.client.metadata import MetadataValue
+from sluicegate.services.client.outcomes import Receipt, Value
+from sluicegate.services.client.payload import Rows
+from sluicegate.services.client.postman import Postman
+from sluicegate.services.client.predictions import Predictions
+from sluicegate.services.client.rollouts import Verb
+from sluicegate.services.client.showing import Report, View
+from sluicegate.services.client.steps import Doing, Outcome, Send, Steps, T, Wait
 
 
 class Client:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from starlette.requests import Request
 
-from services.console.tokens import Caller, Tokens
+from sluicegate.services.console.tokens import Caller, Tokens
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 OPEN = frozenset({"/healthz", "/login", "/parts.css", "/webhooks/mlflow"})

@@ -11,15 +11,16 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from registry.errors import SluiceError, UsageError
-from services.console.acts import Asked, Operation, table
-from services.console.dry_run import dry_run
-from services.console.events import events
-from services.console.openapi import document
-from services.console.ports import Desk
-from services.console.problems import problem
-from services.console.recording import Recorder, allow
-from services.console.tokens import Caller
+from sluicegate.registry.words.errors import SluiceError, UsageError
+from sluicegate.services.console.acts.table import table
+from sluicegate.services.console.dry_run import dry_run
+from sluicegate.services.console.events import events
+from sluicegate.services.console.openapi import document
+from sluicegate.services.console.operations import Asked, Operation
+from sluicegate.services.console.ports import Desk
+from sluicegate.services.console.problems import problem
+from sluicegate.services.console.recording import Recorder, allow
+from sluicegate.services.console.tokens import Caller
 
 LARGEST_BODY = 1 << 20
 """Bytes of a request body; more is refused."""

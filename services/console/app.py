@@ -15,12 +15,12 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services.console import api
-from services.console.access import OPEN, caller
-from services.console.pages.routes import page_routes
-from services.console.ports import Desk
-from services.console.tokens import Tokens
-from services.console.webhook import receiver
+from sluicegate.services.console import api
+from sluicegate.services.console.access import OPEN, caller
+from sluicegate.services.console.pages.routes import page_routes
+from sluicegate.services.console.ports import Desk
+from sluicegate.services.console.tokens import Tokens
+from sluicegate.services.console.webhook import receiver
 
 _HEADERS = (
     (b"content-security-policy", b"default-src 'self'; frame-ancestors 'none'; form-action 'self'; base-uri 'none'"),

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from registry import connections_record
-from registry.audience_store import shares
-from registry.errors import UsageError
-from registry.ledger import Applied, Ledger
-from registry.ledger.memory import MemoryLedger
-from registry.ledger.withdrawal import is_withdrawn
-from registry.verdict import Look
-from services.console.acts import Answer, Asked, find
-from services.console.acts.rollouts import fact_json
-from services.console.ports import Desk
+from sluicegate.registry.ledger.memory import MemoryLedger
+from sluicegate.registry.ledger.port import Applied, Ledger
+from sluicegate.registry.ledger.withdrawal import is_withdrawn
+from sluicegate.registry.orders import connections_record
+from sluicegate.registry.orders.audience_store import shares
+from sluicegate.registry.words.errors import UsageError
+from sluicegate.registry.words.verdict import Look
+from sluicegate.services.console.acts.rollouts import fact_json
+from sluicegate.services.console.acts.table import find
+from sluicegate.services.console.operations import Answer, Asked
+from sluicegate.services.console.ports import Desk
 
 
 class CopiedLedger(MemoryLedger):

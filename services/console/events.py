@@ -11,10 +11,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from registry.errors import UsageError
-from registry.ledger import Fed, Ledger
-from services.console.acts.rollouts import fact_json
-from services.console.problems import problem
+from sluicegate.registry.ledger.port import Fed, Ledger
+from sluicegate.registry.words.errors import UsageError
+from sluicegate.services.console.acts.rollouts import fact_json
+from sluicegate.services.console.problems import problem
 
 LOOK_EVERY = 0.5
 """Seconds between looks at the ledger."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from registry.ledger import Ledger
-from registry.standing import Standing, standings
+from sluicegate.registry.ledger.port import Ledger
+from sluicegate.registry.rollout.standing import Standing, standings
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import cast
 
-from registry.connections import Connections
-from registry.connections_record import KIND, digest
-from registry.errors import PreconditionFailed, UsageError
-from registry.facts import Fact
-from registry.ledger import Applied, Ledger
-from registry.rollout import Rollout
+from sluicegate.registry.audience.connections import Connections
+from sluicegate.registry.ledger.port import Applied, Ledger
+from sluicegate.registry.orders.connections_record import KIND, digest
+from sluicegate.registry.rollout.facts import Fact
+from sluicegate.registry.rollout.rollout import Rollout
+from sluicegate.registry.words.errors import PreconditionFailed, UsageError
 
 
 def etag(rollout: Rollout) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
-from services.console.acts import Nothing, Operation
+from sluicegate.services.console.operations import Nothing, Operation
 
 _REFERENCE = "#/components/schemas/{model}"
 _PROBLEMS = {

@@ -1,4 +1,4 @@
-"""What the console needs; `flows.wiring` hands in the real ones."""
+"""What the console needs; `sluicegate.flows.wiring.parts` hands in the real ones."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from registry.build import Build, BuildRef
-from registry.ledger import Ledger
-from registry.ledger.calls import Calls
-from registry.overview import Served
-from registry.plan import Plan
-from registry.report import Evidence
-from registry.rollout import Rollout
-from registry.trial import Trial
+from sluicegate.registry.audience.trial import Trial
+from sluicegate.registry.ledger.calls import Calls
+from sluicegate.registry.ledger.port import Ledger
+from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.report.overview import Served
+from sluicegate.registry.report.report import Evidence
+from sluicegate.registry.rollout.rollout import Rollout
+from sluicegate.registry.words.build import Build, BuildRef
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from starlette.responses import Response
 
-from registry.errors import (
+from sluicegate.registry.words.errors import (
     Forbidden,
     InvalidDocument,
     NotFound,

@@ -7,11 +7,11 @@ import json
 from collections.abc import Callable
 from datetime import datetime
 
-from registry.errors import Forbidden, Refused, SluiceError, UsageError
-from registry.ledger.calls import Call, Calls
-from services.console.acts import Asked, Operation
-from services.console.problems import told
-from services.console.tokens import Caller
+from sluicegate.registry.ledger.calls import Call, Calls
+from sluicegate.registry.words.errors import Forbidden, Refused, SluiceError, UsageError
+from sluicegate.services.console.operations import Asked, Operation
+from sluicegate.services.console.problems import told
+from sluicegate.services.console.tokens import Caller
 
 LONGEST_KEY = 255
 

@@ -9,9 +9,9 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime
 
-from registry.errors import NotFound, Refused, UsageError
-from registry.ledger import Applied, Ledger
-from services.console.acts.asked import Role
+from sluicegate.registry.ledger.port import Applied, Ledger
+from sluicegate.registry.words.errors import NotFound, Refused, UsageError
+from sluicegate.services.console.operations import Role
 
 KIND = "token"
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,34}[a-z0-9])?")

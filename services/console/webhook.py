@@ -10,8 +10,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from registry.errors import SluiceError
-from services.console.ports import Desk
+from sluicegate.registry.words.errors import SluiceError
+from sluicegate.services.console.ports import Desk
 
 LARGEST_DELIVERY = 64 * 1024
 _HEADERS = {

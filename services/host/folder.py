@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from registry.errors import InvalidSetting, Refused, TimedOut
+from sluicegate.registry.words.errors import InvalidSetting, Refused, TimedOut
 
 _SOCKET_PATH_LIMIT = 107  # bytes that a Unix socket's path may have
 _LONGEST_SOCKET = "/run/supervisor.sock.00000000000"  # supervisord binds a longer name first

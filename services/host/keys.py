@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-from registry.errors import NotFound, Refused
+from sluicegate.registry.words.errors import NotFound, Refused
 
 ADMIN = "admin"
 

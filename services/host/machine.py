@@ -8,20 +8,29 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
-from registry.errors import NotFound, Unreachable
-from registry.program import Condition, ProgramState
-from services import durable
-from services.host.deploying import Deploying, deploy_environment
-from services.host.folder import StateFolder
-from services.host.keys import Keys, load_keys, make_keys
-from services.host.parts import Part
-from services.host.ports import choose_ports
-from services.host.raising import Mark, Progress, Say, Step, raise_stack
-from services.host.replacing import replace_survivors
-from services.host.site import CONSOLE, GATEWAY, MLFLOW, PREFECT, Site, client_environment, make_site, read_site
-from services.host.stack import WORKER, auth_file, auth_text, base_environment
-from services.host.supervisor import Supervisor
-from services.host.webhook import Webhook
+from sluicegate.registry.words.errors import NotFound, Unreachable
+from sluicegate.registry.words.program import Condition, ProgramState
+from sluicegate.services import durable
+from sluicegate.services.host.folder import StateFolder
+from sluicegate.services.host.keys import Keys, load_keys, make_keys
+from sluicegate.services.host.parts import Part
+from sluicegate.services.host.ports import choose_ports
+from sluicegate.services.host.prefect.deploying import Deploying, deploy_environment
+from sluicegate.services.host.programs.replacing import replace_survivors
+from sluicegate.services.host.programs.supervisor import Supervisor
+from sluicegate.services.host.raising import Mark, Progress, Say, Step, raise_stack
+from sluicegate.services.host.site import (
+    CONSOLE,
+    GATEWAY,
+    MLFLOW,
+    PREFECT,
+    Site,
+    client_environment,
+    make_site,
+    read_site,
+)
+from sluicegate.services.host.stack import WORKER, auth_file, auth_text, base_environment
+from sluicegate.services.host.webhook import Webhook
 
 _LOCK_SECONDS = 600.0
 PORT_OWNERS: Mapping[str, str] = {

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from registry.program import Program
+from sluicegate.registry.words.program import Program
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,8 +8,8 @@ import socket
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
-from registry.errors import Refused
-from services import durable
+from sluicegate.registry.words.errors import Refused
+from sluicegate.services import durable
 
 HOST = "127.0.0.1"
 FIRST, LAST = 20_000, 29_999

@@ -10,10 +10,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-from registry.errors import ServiceFailed, TimedOut
-from registry.program import Condition, Program, ProgramState
-from services.host.parts import Part
-from services.host.wire import is_ready
+from sluicegate.registry.words.errors import ServiceFailed, TimedOut
+from sluicegate.registry.words.program import Condition, Program, ProgramState
+from sluicegate.services.host.parts import Part
+from sluicegate.services.host.wire import is_ready
 
 TAIL_LINES = 20
 _POLL_SECONDS = 0.1

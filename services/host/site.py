@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-from registry.errors import InvalidSetting, NotFound
-from services import durable
-from services.host.folder import StateFolder
-from services.host.keys import ADMIN, Keys
-from services.host.ports import HOST
+from sluicegate.registry.words.errors import InvalidSetting, NotFound
+from sluicegate.services import durable
+from sluicegate.services.host.folder import StateFolder
+from sluicegate.services.host.keys import ADMIN, Keys
+from sluicegate.services.host.ports import HOST
 
 MLFLOW, PREFECT, GATEWAY, CONSOLE = "mlflow", "prefect", "gateway", "console"
 TELEMETRY_OFF: Mapping[str, str] = {

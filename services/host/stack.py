@@ -7,13 +7,13 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from registry.program import Program
-from services.host.folder import StateFolder
-from services.host.keys import ADMIN, Keys
-from services.host.parts import HttpProbe, Part
-from services.host.ports import HOST
-from services.host.site import MLFLOW, PREFECT, TELEMETRY_OFF, Site, client_environment
-from services.host.wire import prefect_authorization
+from sluicegate.registry.words.program import Program
+from sluicegate.services.host.folder import StateFolder
+from sluicegate.services.host.keys import ADMIN, Keys
+from sluicegate.services.host.parts import HttpProbe, Part
+from sluicegate.services.host.ports import HOST
+from sluicegate.services.host.site import MLFLOW, PREFECT, TELEMETRY_OFF, Site, client_environment
+from sluicegate.services.host.wire import prefect_authorization
 
 POOL = "sluice"
 WORKER = "worker"

@@ -7,11 +7,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from registry.errors import ServiceFailed, Unreachable
-from services.host.keys import Keys
-from services.host.parts import HttpProbe
-from services.host.site import CONSOLE, MLFLOW, Site
-from services.host.wire import ask, mlflow_authorization
+from sluicegate.registry.words.errors import ServiceFailed, Unreachable
+from sluicegate.services.host.keys import Keys
+from sluicegate.services.host.parts import HttpProbe
+from sluicegate.services.host.site import CONSOLE, MLFLOW, Site
+from sluicegate.services.host.wire import ask, mlflow_authorization
 
 PATH = "/webhooks/mlflow"
 _EVENTS = (

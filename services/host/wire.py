@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from services.host.parts import HttpProbe
+from sluicegate.services.host.parts import HttpProbe
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,13 +8,14 @@ from typing import Protocol
 
 import structlog
 
-from registry import orders
-from registry.build import Build
-from registry.doors import Sighting, Withdrawal, cause, sight, triggered, withdrawal
-from registry.errors import LedgerConflict, Refused
-from registry.ledger import Ledger
-from registry.plan import OnWithdrawn, Plan, Trigger
-from registry.rollout import Phase, Rollout
+from sluicegate.registry.ledger.port import Ledger
+from sluicegate.registry.orders import rollouts as orders
+from sluicegate.registry.plan.fields import OnWithdrawn, Trigger
+from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.rollout.rollout import Phase, Rollout
+from sluicegate.registry.rollout.triggers import Sighting, Withdrawal, cause, sight, triggered, withdrawal
+from sluicegate.registry.words.build import Build
+from sluicegate.registry.words.errors import LedgerConflict, Refused
 
 log = structlog.get_logger("doors")
 

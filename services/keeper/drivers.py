@@ -9,13 +9,13 @@ from datetime import datetime, timedelta
 import httpx
 import structlog
 
-from registry import orders
-from registry.attempt import Attempt, last_attempt, note
-from registry.errors import LedgerConflict, Refused
-from registry.ledger import Ledger
-from registry.rollout import Phase, Rollout
-from registry.settings import OnCancel
-from registry.units import format_weight
+from sluicegate.registry.ledger.attempt import Attempt, last_attempt, note
+from sluicegate.registry.ledger.port import Ledger
+from sluicegate.registry.orders import rollouts as orders
+from sluicegate.registry.rollout.rollout import Phase, Rollout
+from sluicegate.registry.words.errors import LedgerConflict, Refused
+from sluicegate.registry.words.settings import OnCancel
+from sluicegate.registry.words.units import format_weight
 
 log = structlog.get_logger("drivers")
 

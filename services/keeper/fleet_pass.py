@@ -10,14 +10,14 @@ from typing import Any
 
 import structlog
 
-from registry.build import BuildRef
-from registry.errors import LedgerConflict, Refused, SluiceError
-from registry.facts import Failed, Packed, Ready
-from registry.ledger import Ledger
-from registry.plan import Serve
-from registry.rollout import Rollout
-from registry.standing import Standing
-from services.keeper.ports import DataPlane, Services
+from sluicegate.registry.ledger.port import Ledger
+from sluicegate.registry.plan.fields import Serve
+from sluicegate.registry.rollout.facts import Failed, Packed, Ready
+from sluicegate.registry.rollout.rollout import Rollout
+from sluicegate.registry.rollout.standing import Standing
+from sluicegate.registry.words.build import BuildRef
+from sluicegate.registry.words.errors import LedgerConflict, Refused, SluiceError
+from sluicegate.services.keeper.ports import DataPlane, Services
 
 log = structlog.get_logger("keeper")
 

@@ -10,18 +10,18 @@ from typing import Any
 
 import structlog
 
-from registry import orders
-from registry.build import BuildRef
-from registry.decision import Decision
-from registry.errors import LedgerConflict, Refused, RoutesRejected, SluiceError, TimedOut, Unreachable
-from registry.facts import Baked, Fact, Observed, Paused
-from registry.ledger import Ledger
-from registry.rollout import ROLLBACK, Phase, Rollout
-from registry.standing import Standing, standings
-from services.keeper.fleet_pass import FleetPass, Need, needs, routed_builds, unserved
-from services.keeper.ports import DataPlane, Drivers, Judge, Services, Table
-from services.keeper.refusals import note_refusal, refusal
-from services.keeper.waking import Doorbell
+from sluicegate.registry.ledger.port import Ledger
+from sluicegate.registry.orders import rollouts as orders
+from sluicegate.registry.rollout.decision import Decision
+from sluicegate.registry.rollout.facts import Baked, Fact, Observed, Paused
+from sluicegate.registry.rollout.rollout import ROLLBACK, Phase, Rollout
+from sluicegate.registry.rollout.standing import Standing, standings
+from sluicegate.registry.words.build import BuildRef
+from sluicegate.registry.words.errors import LedgerConflict, Refused, RoutesRejected, SluiceError, TimedOut, Unreachable
+from sluicegate.services.keeper.fleet_pass import FleetPass, Need, needs, routed_builds, unserved
+from sluicegate.services.keeper.ports import DataPlane, Drivers, Judge, Services, Table
+from sluicegate.services.keeper.refusals import note_refusal, refusal
+from sluicegate.services.keeper.waking import Doorbell
 
 log = structlog.get_logger("keeper")
 

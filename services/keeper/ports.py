@@ -1,4 +1,4 @@
-"""What the keeper needs from its neighbours. `flows.wiring` hands in the real ones."""
+"""What the keeper needs from its neighbours. `sluicegate.flows.wiring.parts` hands in the real ones."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol, TypeVar
 
-from registry.build import BuildRef, Endpoint
-from registry.decision import Decision
-from registry.facts import Packed
-from registry.plan import Serve
-from registry.rollout import Rollout
-from registry.standing import Standing
+from sluicegate.registry.plan.fields import Serve
+from sluicegate.registry.rollout.decision import Decision
+from sluicegate.registry.rollout.facts import Packed
+from sluicegate.registry.rollout.rollout import Rollout
+from sluicegate.registry.rollout.standing import Standing
+from sluicegate.registry.words.build import BuildRef, Endpoint
 
 
 class Table(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from registry.ledger import Ledger
+from sluicegate.registry.ledger.port import Ledger
 
 _KEY = "routes refused"
 

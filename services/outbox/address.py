@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from registry.errors import InvalidSetting, NotFound, Refused, UsageError
+from sluicegate.registry.words.errors import InvalidSetting, NotFound, Refused, UsageError
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from registry.happening import Happening
-from registry.ledger import Ledger
-from registry.notice import notice
-from registry.notification import Means, Notification
-from services.outbox.address import Addresses
-from services.outbox.outbox import NotNow
-from services.outbox.senders import Sender, by_apprise, by_webhook
+from sluicegate.registry.documents.notification import Means, Notification
+from sluicegate.registry.ledger.port import Ledger
+from sluicegate.registry.report.happening import Happening
+from sluicegate.registry.report.notice import notice
+from sluicegate.services.outbox.address import Addresses
+from sluicegate.services.outbox.outbox import NotNow
+from sluicegate.services.outbox.senders import Sender, by_apprise, by_webhook
 
 HOUR = timedelta(hours=1)
 SENDERS: dict[Means, Sender] = {Means.APPRISE: by_apprise, Means.WEBHOOK: by_webhook}

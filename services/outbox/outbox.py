@@ -9,9 +9,9 @@ from typing import Protocol
 
 import structlog
 
-from registry.errors import SluiceError
-from registry.happening import Happening, happenings
-from registry.ledger import Ledger
+from sluicegate.registry.ledger.port import Ledger
+from sluicegate.registry.report.happening import Happening, happenings
+from sluicegate.registry.words.errors import SluiceError
 
 log = structlog.get_logger("outbox")
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from registry.errors import Refused, Unreachable
+from sluicegate.registry.words.errors import Refused, Unreachable
 
 
 def public_addresses(url: str, allowed: Collection[str]) -> tuple[str, ...]:

@@ -7,8 +7,8 @@ from datetime import datetime
 
 import httpx
 
-from registry.errors import Unreachable
-from registry.happening import Happening
+from sluicegate.registry.report.happening import Happening
+from sluicegate.registry.words.errors import Unreachable
 
 NAME = "prefect"
 PREFIX = "sluice.rollout"

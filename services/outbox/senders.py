@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
-from registry.errors import InvalidSetting, Unreachable
-from registry.happening import Happening, Severity
-from registry.notice import Notice
-from services.outbox.address import Address
-from services.outbox.signed import post
+from sluicegate.registry.report.happening import Happening, Severity
+from sluicegate.registry.report.notice import Notice
+from sluicegate.registry.words.errors import InvalidSetting, Unreachable
+from sluicegate.services.outbox.address import Address
+from sluicegate.services.outbox.signed import post
 
 SECONDS = 10.0
 

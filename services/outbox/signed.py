@@ -8,9 +8,9 @@ from datetime import datetime
 
 import httpx
 
-from registry.errors import Unreachable
-from services.outbox.address import Address
-from services.outbox.pinned import Pinned
+from sluicegate.registry.words.errors import Unreachable
+from sluicegate.services.outbox.address import Address
+from sluicegate.services.outbox.pinned import Pinned
 
 LARGEST = 64 * 1024
 """Bytes of an answer that are read."""

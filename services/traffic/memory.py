@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from registry.build import BuildRef
-from registry.errors import RoutesRejected, Unreachable
-from registry.layout import SLOTS
-from services.traffic.table import Assignment, RouteTable, assign
+from sluicegate.registry.audience.layout import SLOTS
+from sluicegate.registry.words.build import BuildRef
+from sluicegate.registry.words.errors import RoutesRejected, Unreachable
+from sluicegate.services.traffic.table import Assignment, RouteTable, assign
 
 
 class MemoryDataPlane:

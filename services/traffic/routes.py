@@ -7,13 +7,13 @@ from dataclasses import replace
 from itertools import groupby
 from types import MappingProxyType
 
-from registry.build import BuildRef, Endpoint, slug
-from registry.connections import FALLBACK, Connections, Weighted
-from registry.experiment import Split
-from registry.standing import Standing
-from services.traffic.shared_audience import slices
-from services.traffic.splits import Endpoints, Standings, copies, shared
-from services.traffic.table import AudienceRoute, ModelRoute, RouteTable
+from sluicegate.registry.audience.connections import FALLBACK, Connections, Weighted
+from sluicegate.registry.rollout.experiment import Split
+from sluicegate.registry.rollout.standing import Standing
+from sluicegate.registry.words.build import BuildRef, Endpoint, slug
+from sluicegate.services.traffic.shared_audience import slices
+from sluicegate.services.traffic.splits import Endpoints, Standings, copies, shared
+from sluicegate.services.traffic.table import AudienceRoute, ModelRoute, RouteTable
 
 NO_CONNECTIONS: Mapping[str, Connections] = MappingProxyType({})
 Splits = Mapping[tuple[str, str], Split]

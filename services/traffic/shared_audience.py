@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import groupby
 
-from registry.access_log import Assigned
-from registry.experiment import Split
-from registry.metric import Arm
-from services.traffic.table import Slice, Target
+from sluicegate.registry.rollout.experiment import Split
+from sluicegate.registry.words.access_log import Assigned
+from sluicegate.registry.words.metric import Arm
+from sluicegate.services.traffic.table import Slice, Target
 
 _EPOCH = 1
 """The control keeps its strata when a variation is stopped: nothing changes for those that go on."""

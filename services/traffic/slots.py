@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import xxhash
 
-from registry.layout import SLOTS
+from sluicegate.registry.audience.layout import SLOTS
 
 _TRIES = 1_000
 

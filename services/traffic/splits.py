@@ -6,14 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 
-from registry.access_log import Assigned
-from registry.build import BuildRef, Endpoint
-from registry.connections import Copied, Weighted, weights
-from registry.layout import SLOTS, Held, intervals, lay_out
-from registry.metric import Arm
-from registry.standing import Shadowing, Standing
-from services.traffic.slots import runs
-from services.traffic.table import Mirror, Slice, Target
+from sluicegate.registry.audience.connections import Copied, Weighted, weights
+from sluicegate.registry.audience.layout import SLOTS, Held, intervals, lay_out
+from sluicegate.registry.rollout.standing import Shadowing, Standing
+from sluicegate.registry.words.access_log import Assigned
+from sluicegate.registry.words.build import BuildRef, Endpoint
+from sluicegate.registry.words.metric import Arm
+from sluicegate.services.traffic.slots import runs
+from sluicegate.services.traffic.table import Mirror, Slice, Target
 
 Standings = Mapping[str, Standing]
 """The standings of one model by variation."""

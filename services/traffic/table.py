@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 
-from registry.access_log import Assigned
-from registry.audience import Condition, headers, matches
-from registry.build import BuildRef, Endpoint
-from registry.errors import NotFound
-from registry.layout import SLOTS
-from registry.metric import Arm
-from services.traffic.slots import holder, is_unit, slot
+from sluicegate.registry.audience.audience import Condition, headers, matches
+from sluicegate.registry.audience.layout import SLOTS
+from sluicegate.registry.words.access_log import Assigned
+from sluicegate.registry.words.build import BuildRef, Endpoint
+from sluicegate.registry.words.errors import NotFound
+from sluicegate.registry.words.metric import Arm
+from sluicegate.services.traffic.slots import holder, is_unit, slot
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,15 +6,15 @@ import random
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from flows.ramp import Authority, Tick, tick
-from registry import orders
-from registry.facts import Observed, Packed, Ready
-from registry.ledger import Ledger
-from registry.ledger.memory import MemoryLedger
-from registry.metric import Arm, Stratum, Tally, TallyRow
-from registry.orders import Request
-from registry.plan import Plan
-from registry.rollout import Rollout
+from sluicegate.flows.stages.tick import Authority, Tick, tick
+from sluicegate.registry.ledger.memory import MemoryLedger
+from sluicegate.registry.ledger.port import Ledger
+from sluicegate.registry.orders import rollouts as orders
+from sluicegate.registry.orders.rollouts import Request
+from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.rollout.facts import Observed, Packed, Ready
+from sluicegate.registry.rollout.rollout import Rollout
+from sluicegate.registry.words.metric import Arm, Stratum, Tally, TallyRow
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 WHO = Request(actor="ada", cause="cli")

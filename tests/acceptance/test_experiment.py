@@ -6,18 +6,19 @@ from datetime import timedelta
 
 import pytest
 
-from flows.ab import follow
-from flows.ramp import Authority, tick
-from registry import orders, orders_ab
-from registry.audience import Audience, Match, Operator
-from registry.build import BuildRef
-from registry.connections import Connection, Connections, Weighted
-from registry.connections_record import connect
-from registry.decision import Choice
-from registry.errors import Refused, TargetBusy
-from registry.plan import Plan
-from registry.readout import readout
-from registry.rollout import Ending, Phase
+from sluicegate.flows.stages.experiment import follow
+from sluicegate.flows.stages.tick import Authority, tick
+from sluicegate.registry.audience.audience import Audience, Match, Operator
+from sluicegate.registry.audience.connections import Connection, Connections, Weighted
+from sluicegate.registry.orders import experiments as orders_ab
+from sluicegate.registry.orders import rollouts as orders
+from sluicegate.registry.orders.connections_record import connect
+from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.report.readout import readout
+from sluicegate.registry.rollout.decision import Choice
+from sluicegate.registry.rollout.rollout import Ending, Phase
+from sluicegate.registry.words.build import BuildRef
+from sluicegate.registry.words.errors import Refused, TargetBusy
 from tests.experiment_lab import EQUAL, PLAN, WHO, Lab, plan
 
 

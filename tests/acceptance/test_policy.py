@@ -6,8 +6,10 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
-from registry.decision import Choice, Decision, Progress, decide
-from registry.facts import (
+from sluicegate.registry.ledger.memory import MemoryLedger
+from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.rollout.decision import Choice, Decision, Progress, decide
+from sluicegate.registry.rollout.facts import (
     Aborted,
     Approved,
     Baked,
@@ -21,13 +23,11 @@ from registry.facts import (
     Resumed,
     StepEntered,
 )
-from registry.facts import Observed as Seen
-from registry.ledger.memory import MemoryLedger
-from registry.plan import Plan
-from registry.rollout import Phase, Rollout
-from registry.standing import Standing, standings
-from registry.units import parse_duration
-from registry.verdict import Answer, Verdict
+from sluicegate.registry.rollout.facts import Observed as Seen
+from sluicegate.registry.rollout.rollout import Phase, Rollout
+from sluicegate.registry.rollout.standing import Standing, standings
+from sluicegate.registry.words.units import parse_duration
+from sluicegate.registry.words.verdict import Answer, Verdict
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 ERRORS = {

@@ -12,13 +12,13 @@ from typing import cast
 import pytest
 
 from benchmarks.collector_lines import START_US, assigned, line
-from flows.processes import rollout_spec
-from flows.wiring import Parts
-from registry.facts import Frozen
-from registry.metric import LEVELS
-from registry.plan import thresholds_of
-from registry.rollout import Ending
-from services.telemetry.spec import RolloutSpec
+from sluicegate.flows.wiring.parts import Parts
+from sluicegate.flows.wiring.processes import rollout_spec
+from sluicegate.registry.plan.fields import thresholds_of
+from sluicegate.registry.rollout.facts import Frozen
+from sluicegate.registry.rollout.rollout import Ending
+from sluicegate.registry.words.metric import LEVELS
+from sluicegate.services.telemetry.tally.spec import RolloutSpec
 from tests.acceptance.given import Given
 from tests.contract.telemetry_rig import Rig
 from tests.contract.test_telemetry_abandoned import LEFT

@@ -6,11 +6,11 @@ from datetime import timedelta
 
 import pytest
 
-from flows.ramp import Authority
-from registry import orders
-from registry.errors import LedgerConflict
-from registry.facts import Judged, Paused, Promoted
-from registry.rollout import Ending, Phase
+from sluicegate.flows.stages.tick import Authority
+from sluicegate.registry.orders import rollouts as orders
+from sluicegate.registry.rollout.facts import Judged, Paused, Promoted
+from sluicegate.registry.rollout.rollout import Ending, Phase
+from sluicegate.registry.words.errors import LedgerConflict
 from tests.acceptance.given import PLAN, Given
 
 

@@ -11,27 +11,28 @@ from pathlib import Path
 import pytest
 
 from benchmarks.collector_lines import START, assigned, row
-from flows.gate import verdict
-from flows.ramp import Authority, Tick, tick
-from flows.shadow import follows, hand_over
-from flows.shadow_source import shadow_source
-from registry import orders
-from registry.access_log import Assigned
-from registry.build import Build, BuildRef
-from registry.documents import plan_from_values
-from registry.facts import Judged, Observed, Packed, Ready
-from registry.ledger.memory import MemoryLedger
-from registry.metric import Arm
-from registry.orders import Request
-from registry.plan import Plan, Strategy
-from registry.rollout import Ending, Phase, Rollout
-from services.keeper.drivers import deployment_of
-from services.keeper.keeper import has_work
-from services.telemetry.collector import Collector
-from services.telemetry.queries import Queries
-from services.telemetry.shadow_log import ShadowCollector
-from services.telemetry.spec import RolloutSpec
-from services.telemetry.store import Store
+from sluicegate.flows.gate.judge import verdict
+from sluicegate.flows.shadow.source import shadow_source
+from sluicegate.flows.stages.shadow import follows, hand_over
+from sluicegate.flows.stages.tick import Authority, Tick, tick
+from sluicegate.registry.documents.documents import plan_from_values
+from sluicegate.registry.ledger.memory import MemoryLedger
+from sluicegate.registry.orders import rollouts as orders
+from sluicegate.registry.orders.rollouts import Request
+from sluicegate.registry.plan.fields import Strategy
+from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.rollout.facts import Judged, Observed, Packed, Ready
+from sluicegate.registry.rollout.rollout import Ending, Phase, Rollout
+from sluicegate.registry.words.access_log import Assigned
+from sluicegate.registry.words.build import Build, BuildRef
+from sluicegate.registry.words.metric import Arm
+from sluicegate.services.keeper.drivers import deployment_of
+from sluicegate.services.keeper.keeper import has_work
+from sluicegate.services.telemetry.log.collector import Collector
+from sluicegate.services.telemetry.pairs.collector import ShadowCollector
+from sluicegate.services.telemetry.reading.queries import Queries
+from sluicegate.services.telemetry.store.store import Store
+from sluicegate.services.telemetry.tally.spec import RolloutSpec
 
 ADA = Request(actor="ada", cause="cli")
 PLAN = {

@@ -10,20 +10,21 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from registry import orders, variations
-from registry.access_log import Assigned
-from registry.build import BuildRef, Endpoint
-from registry.connections_record import all_connections
-from registry.ledger.memory import MemoryLedger
-from registry.metric import Arm, Stratum, Tally, TallyRow
-from registry.rollout import Ending, Phase
-from registry.standing import Standing
-from services.keeper.fleet_pass import FleetPass
-from services.keeper.keeper import Keeper
-from services.traffic.memory import MemoryDataPlane
-from services.traffic.routes import routes
-from services.traffic.slots import holder, slot
-from services.traffic.table import RouteTable
+from sluicegate.registry.ledger.memory import MemoryLedger
+from sluicegate.registry.orders import rollouts as orders
+from sluicegate.registry.orders import variations
+from sluicegate.registry.orders.connections_record import all_connections
+from sluicegate.registry.rollout.rollout import Ending, Phase
+from sluicegate.registry.rollout.standing import Standing
+from sluicegate.registry.words.access_log import Assigned
+from sluicegate.registry.words.build import BuildRef, Endpoint
+from sluicegate.registry.words.metric import Arm, Stratum, Tally, TallyRow
+from sluicegate.services.keeper.fleet_pass import FleetPass
+from sluicegate.services.keeper.keeper import Keeper
+from sluicegate.services.traffic.memory import MemoryDataPlane
+from sluicegate.services.traffic.routes import routes
+from sluicegate.services.traffic.slots import holder, slot
+from sluicegate.services.traffic.table import RouteTable
 from tests.acceptance.three_audiences import CANDIDATE, MODEL, STABLE, STATES, Three
 from tests.unit.test_keeper import Garage, Inline, Town
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from flows.ramp import Authority, Tallies, tick
-from registry import orders, variations
-from registry.audience_store import apply_document
-from registry.decision import Decision
-from registry.documents import document_from_values
-from registry.errors import LedgerConflict
-from registry.facts import Packed
-from registry.ledger import Applied, Ledger
-from registry.orders import Request
-from registry.plan import Plan
-from registry.rollout import Phase, Rollout
-from registry.variations import Sent
+from sluicegate.flows.stages.tick import Authority, Tallies, tick
+from sluicegate.registry.documents.documents import document_from_values
+from sluicegate.registry.ledger.port import Applied, Ledger
+from sluicegate.registry.orders import rollouts as orders
+from sluicegate.registry.orders import variations
+from sluicegate.registry.orders.audience_store import apply_document
+from sluicegate.registry.orders.rollouts import Request
+from sluicegate.registry.orders.variations import Sent
+from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.rollout.decision import Decision
+from sluicegate.registry.rollout.facts import Packed
+from sluicegate.registry.rollout.rollout import Phase, Rollout
+from sluicegate.registry.words.errors import LedgerConflict
 
 WHO = Request(actor="ada", cause="cli")
 MODEL = "fraud"

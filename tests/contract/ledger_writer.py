@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from datetime import UTC, datetime
 
-from registry.errors import LedgerConflict
-from registry.facts import Packed
-from registry.ledger.sql import SqlLedger
+from sluicegate.registry.ledger.sql import SqlLedger
+from sluicegate.registry.rollout.facts import Packed
+from sluicegate.registry.words.errors import LedgerConflict
 
 
 def main(url: str, name: str, last: int) -> None:

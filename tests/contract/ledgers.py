@@ -6,10 +6,10 @@ import math
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from registry.facts import Begun, Fact, Packed, Ready, Requested, StepEntered
-from registry.ledger import Applied, Ledger
-from registry.metric import Arm, Stratum, Tally, TallyRow
-from registry.verdict import Answer, Look, Verdict
+from sluicegate.registry.ledger.port import Applied, Ledger
+from sluicegate.registry.rollout.facts import Begun, Fact, Packed, Ready, Requested, StepEntered
+from sluicegate.registry.words.metric import Arm, Stratum, Tally, TallyRow
+from sluicegate.registry.words.verdict import Answer, Look, Verdict
 
 START = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 PLAN: dict[str, object] = {"kind": "plan", "model": "delays", "steps": [{"weight": 10}, {"weight": 50}]}

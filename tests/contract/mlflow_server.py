@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 
-from registry.settings import MlflowServer
+from sluicegate.registry.words.settings import MlflowServer
 
 PASSWORD = "a-password-for-tests"
 QUIET = {"DO_NOT_TRACK": "true", "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}

@@ -11,14 +11,14 @@ from typing import Any
 import sqlalchemy as sa
 
 from benchmarks.collector_lines import START, START_US, assigned
-from registry.metric import TallyRow
-from registry.plan import MetricSpec, PredictionField, Source
-from services.telemetry import schema
-from services.telemetry.collector import Collector
-from services.telemetry.outcomes import OutcomeIn, record
-from services.telemetry.queries import Queries
-from services.telemetry.spec import RolloutSpec
-from services.telemetry.store import Store
+from sluicegate.registry.plan.fields import MetricSpec, PredictionField, Source
+from sluicegate.registry.words.metric import TallyRow
+from sluicegate.services.telemetry.log.collector import Collector
+from sluicegate.services.telemetry.outcomes.intake import OutcomeIn, record
+from sluicegate.services.telemetry.reading.queries import Queries
+from sluicegate.services.telemetry.store import schema
+from sluicegate.services.telemetry.store.store import Store
+from sluicegate.services.telemetry.tally.spec import RolloutSpec
 
 BUCKET = START_US // 1_000_000
 CANDIDATE: dict[str, Any] = {"assigned": assigned("candidate"), "upstream": "2"}

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from registry.ledger.calls import KEY_LIFE, Call, Calls, MemoryCalls
-from registry.ledger.sql_calls import SqlCalls
+from sluicegate.registry.ledger.calls import KEY_LIFE, Call, Calls, MemoryCalls
+from sluicegate.registry.ledger.sql_calls import SqlCalls
 from tests.contract.ledgers import START
 
 

@@ -17,12 +17,12 @@ from typing import Any
 
 import pytest
 
-from registry.build import BuildRef
-from registry.catalog import Catalog
-from registry.catalog.memory import MemoryCatalog
-from registry.catalog.mlflow_http import MlflowCatalog, read_signature
-from registry.errors import CatalogUnavailable, NotFound, UsageError
-from registry.settings import MlflowServer, Settings
+from sluicegate.registry.catalog.memory import MemoryCatalog
+from sluicegate.registry.catalog.mlflow_http import MlflowCatalog, read_signature
+from sluicegate.registry.catalog.port import Catalog
+from sluicegate.registry.words.build import BuildRef
+from sluicegate.registry.words.errors import CatalogUnavailable, NotFound, UsageError
+from sluicegate.registry.words.settings import MlflowServer, Settings
 from tests.contract.mlflow_server import QUIET, mlflow_server
 
 SIGNATURE = {
@@ -288,7 +288,7 @@ def test_another_build_of_the_same_name_replaces_the_files(
 def test_stores_without_a_proxy_are_read_by_mlflow_itself(
     server: MlflowServer, registrar: Register, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from registry.catalog.artifacts import download
+    from sluicegate.registry.catalog.artifacts import download
 
     store = tmp_path / "store" / "model"
     (store / "deep").mkdir(parents=True)
@@ -335,7 +335,8 @@ def test_a_stage_that_is_none_is_refused(server: MlflowServer, registrar: Regist
 @pytest.mark.slow
 def test_reading_mlflow_imports_no_mlflow(server: MlflowServer) -> None:
     script = (
-        "import sys; from registry.catalog.mlflow_http import MlflowCatalog; from registry.settings import Settings;"
+        "import sys; from sluicegate.registry.catalog.mlflow_http import MlflowCatalog;"
+        "from sluicegate.registry.words.settings import Settings;"
         "MlflowCatalog.connect(Settings.read()).builds('delays');"
         "assert not {'mlflow', 'pandas', 'numpy', 'sqlalchemy'} & set(sys.modules)"
     )
@@ -423,7 +424,7 @@ def test_a_server_that_is_away_is_unavailable() -> None:
 def test_files_cannot_lead_out_of_the_folder(
     odd: Callable[[int, bytes], MlflowCatalog], tmp_path: Path, name: str
 ) -> None:
-    from registry.catalog.artifacts import download
+    from sluicegate.registry.catalog.artifacts import download
 
     listing = json.dumps({"files": [{"path": name, "is_dir": False, "file_size": 1}]}).encode()
     with pytest.raises(CatalogUnavailable, match="outside"):
@@ -432,7 +433,7 @@ def test_files_cannot_lead_out_of_the_folder(
 
 
 def test_files_that_come_short_are_not_taken(odd: Callable[[int, bytes], MlflowCatalog], tmp_path: Path) -> None:
-    from registry.catalog.artifacts import download
+    from sluicegate.registry.catalog.artifacts import download
 
     listing = json.dumps({"files": [{"path": "MLmodel", "is_dir": False, "file_size": 10_000}]}).encode()
     with pytest.raises(CatalogUnavailable, match="instead of 10000"):

@@ -1,4 +1,4 @@
-"""What every DataPlane promises; see services/traffic/__init__.py. The Envoy is a real one, with real services."""
+"""What every DataPlane promises; see services/traffic/port.py. The Envoy is a real one, with real services."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from typing import Protocol
 import httpx
 import pytest
 
-from registry.build import Endpoint
-from registry.errors import RoutesRejected, Unreachable
-from services.traffic import DataPlane
-from services.traffic.memory import MemoryDataPlane
-from services.traffic.routes import routes
-from services.traffic.table import RouteTable, assign
+from sluicegate.registry.words.build import Endpoint
+from sluicegate.registry.words.errors import RoutesRejected, Unreachable
+from sluicegate.services.traffic.memory import MemoryDataPlane
+from sluicegate.services.traffic.port import DataPlane
+from sluicegate.services.traffic.routes import routes
+from sluicegate.services.traffic.table import RouteTable, assign
 from tests.integration.traffic_rig import build, eventually, gateway, standing, upstreams
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from flows import gate
-from registry.plan import Plan
-from registry.verdict import Answer
+from sluicegate.flows.gate import judge as gate
+from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.words.verdict import Answer
 from tests.contract.telemetry_rig import SPEC, Rig
 from tests.contract.test_telemetry_units import of_unit
 

@@ -15,11 +15,19 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import IntegrityError
 
-from registry.errors import IllegalMove, InvalidSetting, LedgerConflict, NotFound, SluiceError, TargetBusy, Unreachable
-from registry.facts import Aborted, Begun, Fact, Packed, Promoted, Settled
-from registry.ledger import Ledger
-from registry.ledger.sql import SqlLedger
-from registry.rollout import Phase, fold
+from sluicegate.registry.ledger.port import Ledger
+from sluicegate.registry.ledger.sql import SqlLedger
+from sluicegate.registry.rollout.facts import Aborted, Begun, Fact, Packed, Promoted, Settled
+from sluicegate.registry.rollout.rollout import Phase, fold
+from sluicegate.registry.words.errors import (
+    IllegalMove,
+    InvalidSetting,
+    LedgerConflict,
+    NotFound,
+    SluiceError,
+    TargetBusy,
+    Unreachable,
+)
 from tests.contract.ledgers import PACKED, Reopen, at, document, launched, look, requested, run
 
 # --- appending -------------------------------------------------------------------------------------------------------
@@ -287,8 +295,8 @@ def test_migrations_make_the_tables_that_the_code_uses(reopen: Reopen) -> None:
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
 
-    from registry.ledger.migrate import VERSION_TABLE
-    from registry.ledger.tables import metadata
+    from sluicegate.registry.ledger.migrate import VERSION_TABLE
+    from sluicegate.registry.ledger.tables import metadata
 
     ledger = reopen()
     assert isinstance(ledger, SqlLedger)
@@ -300,7 +308,7 @@ def test_migrations_make_the_tables_that_the_code_uses(reopen: Reopen) -> None:
 def test_the_head_is_the_last_migration_in_the_folder() -> None:
     from alembic.script import ScriptDirectory
 
-    from registry.ledger import migrate
+    from sluicegate.registry.ledger import migrate
 
     folder = Path(migrate.__file__).parent / "migrations"
     assert ScriptDirectory(str(folder)).get_heads() == [migrate.HEAD]

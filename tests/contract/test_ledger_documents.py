@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from registry.errors import LedgerConflict
-from registry.facts import Begun
-from registry.ledger import Applied, Lease, Ledger
+from sluicegate.registry.ledger.port import Applied, Lease, Ledger
+from sluicegate.registry.rollout.facts import Begun
+from sluicegate.registry.words.errors import LedgerConflict
 from tests.contract.ledgers import at, document, look, requested
 
 # --- looks -----------------------------------------------------------------------------------------------------------

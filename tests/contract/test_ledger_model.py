@@ -9,12 +9,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from registry.errors import SluiceError
-from registry.facts import FACTS, Requested
-from registry.ledger import Lease, Ledger
-from registry.ledger.memory import MemoryLedger
-from registry.ledger.sql import SqlLedger
-from registry.rollout import fold
+from sluicegate.registry.ledger.memory import MemoryLedger
+from sluicegate.registry.ledger.port import Lease, Ledger
+from sluicegate.registry.ledger.sql import SqlLedger
+from sluicegate.registry.rollout.facts import FACTS, Requested
+from sluicegate.registry.rollout.rollout import fold
+from sluicegate.registry.words.errors import SluiceError
 from tests.contract.ledgers import at, look, requested
 from tests.unit.rollouts import example_fact
 

@@ -16,20 +16,20 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from benchmarks.collector_lines import START, START_US, assigned, row
-from registry.errors import SluiceError
-from registry.metric import Arm, Tally, difference_name
-from registry.plan import MetricSpec, PredictionField, Source
-from services.telemetry.collector import Collector
-from services.telemetry.counts import Count
-from services.telemetry.outcomes import OutcomeIn, record
-from services.telemetry.pair_bounds import MOST_VALUES
-from services.telemetry.queries import Queries
-from services.telemetry.shadow_log import ShadowCollector
-from services.telemetry.shadow_queries import ShadowQueries
-from services.telemetry.shadow_schema import copies, pairs
-from services.telemetry.shadow_spec import ShadowSpec
-from services.telemetry.spec import RolloutSpec
-from services.telemetry.store import Store
+from sluicegate.registry.plan.fields import MetricSpec, PredictionField, Source
+from sluicegate.registry.words.errors import SluiceError
+from sluicegate.registry.words.metric import Arm, Tally, difference_name
+from sluicegate.services.telemetry.log.collector import Collector
+from sluicegate.services.telemetry.outcomes.intake import OutcomeIn, record
+from sluicegate.services.telemetry.pairs.bounds import MOST_VALUES
+from sluicegate.services.telemetry.pairs.collector import ShadowCollector
+from sluicegate.services.telemetry.pairs.queries import ShadowQueries
+from sluicegate.services.telemetry.pairs.spec import ShadowSpec
+from sluicegate.services.telemetry.reading.queries import Queries
+from sluicegate.services.telemetry.store.counts import Count
+from sluicegate.services.telemetry.store.pair_schema import copies, pairs
+from sluicegate.services.telemetry.store.store import Store
+from sluicegate.services.telemetry.tally.spec import RolloutSpec
 
 METRICS = {
     "errors": MetricSpec(source=Source.STATUS),

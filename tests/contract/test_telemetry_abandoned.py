@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from benchmarks.collector_lines import START, START_US, assigned, line
-from flows.gate import next_look
-from registry.metric import UnitSums
-from registry.plan import Plan
-from registry.verdict import Answer, Verdict
-from services.telemetry.counts import Count
-from services.telemetry.spec import RolloutSpec
+from sluicegate.flows.gate.judge import next_look
+from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.words.metric import UnitSums
+from sluicegate.registry.words.verdict import Answer, Verdict
+from sluicegate.services.telemetry.store.counts import Count
+from sluicegate.services.telemetry.tally.spec import RolloutSpec
 from tests.contract.telemetry_rig import Rig
 
 PLAN = Plan.model_validate({

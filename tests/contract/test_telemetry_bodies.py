@@ -15,18 +15,18 @@ from typing import Any
 import pytest
 
 from benchmarks.collector_lines import START, START_US, assigned, line
-from flows.housekeeping import retentions
-from registry.plan import Capture as Asked
-from registry.plan import Plan
-from services.bento.capturing import bodies_log, capturing
-from services.bento.predictor import capture as predictor
-from services.bento.predictor.capture import Capture
-from services.telemetry import tail
-from services.telemetry.bodies import BodyCollector
-from services.telemetry.counts import Count
-from services.telemetry.outcomes import OutcomeIn
-from services.telemetry.retention import retain
-from services.telemetry.store import Store
+from sluicegate.flows.wiring.housekeeping import retentions
+from sluicegate.registry.plan.fields import Capture as Asked
+from sluicegate.registry.plan.plan import Plan
+from sluicegate.services.bento.capturing import bodies_log, capturing
+from sluicegate.services.bento.predictor import capture as predictor
+from sluicegate.services.bento.predictor.capture import Capture
+from sluicegate.services.telemetry.log import tail
+from sluicegate.services.telemetry.log.bodies import BodyCollector
+from sluicegate.services.telemetry.outcomes.intake import OutcomeIn
+from sluicegate.services.telemetry.outcomes.retention import retain
+from sluicegate.services.telemetry.store.counts import Count
+from sluicegate.services.telemetry.store.store import Store
 from tests.contract.telemetry_rig import SPEC, Rig
 
 REQUEST = b'{"inputs": [{"hour": 7, "carrier": "UA"}]}'

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks.collector_lines import line
-from registry.metric import capped_name
-from registry.plan import MetricSpec, Source
-from services.telemetry.outcomes import OutcomeIn
-from services.telemetry.spec import RolloutSpec
+from sluicegate.registry.plan.fields import MetricSpec, Source
+from sluicegate.registry.words.metric import capped_name
+from sluicegate.services.telemetry.outcomes.intake import OutcomeIn
+from sluicegate.services.telemetry.tally.spec import RolloutSpec
 from tests.contract.telemetry_rig import CANDIDATE, Rig
 
 CAPPED = RolloutSpec(

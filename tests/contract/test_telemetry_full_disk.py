@@ -14,12 +14,12 @@ import pytest
 import sqlalchemy as sa
 
 from benchmarks.collector_lines import START, START_US, line
-from flows.collecting import finding
-from services.host.doctor import Outcome
-from services.telemetry.backlog import backlog
-from services.telemetry.counts import Count
-from services.telemetry.outcomes import OutcomeIn
-from services.telemetry.retention import retain
+from sluicegate.flows.wiring.collecting import finding
+from sluicegate.services.host.doctor.finding import Outcome
+from sluicegate.services.telemetry.log.backlog import backlog
+from sluicegate.services.telemetry.outcomes.intake import OutcomeIn
+from sluicegate.services.telemetry.outcomes.retention import retain
+from sluicegate.services.telemetry.store.counts import Count
 from tests.contract.telemetry_rig import Rig
 
 ROWS = 4_000

@@ -15,11 +15,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from benchmarks.collector_lines import START, assigned, line
 from docs.pages.grafana import PANELS, page
 from docs.pages.metrics import families
-from registry.rollout import Phase, Rollout
-from services.telemetry.backlog import backlog
-from services.telemetry.metrics import Scrape, exposition
-from services.telemetry.outcomes import OutcomeIn
-from services.traffic.envoy_figures import NAMES
+from sluicegate.registry.rollout.rollout import Phase, Rollout
+from sluicegate.services.telemetry.log.backlog import backlog
+from sluicegate.services.telemetry.outcomes.intake import OutcomeIn
+from sluicegate.services.telemetry.reading.metrics import Scrape, exposition
+from sluicegate.services.traffic.envoy.figures import NAMES
 from tests.contract.telemetry_rig import CANDIDATE, Rig
 from tests.unit.rollouts import examples
 

@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.collector_lines import START, START_US, assigned, line
-from registry.metric import Stratum
-from services.telemetry import tail
-from services.telemetry.counts import Count
-from services.telemetry.outcomes import OutcomeIn
+from sluicegate.registry.words.metric import Stratum
+from sluicegate.services.telemetry.log import tail
+from sluicegate.services.telemetry.outcomes.intake import OutcomeIn
+from sluicegate.services.telemetry.store.counts import Count
 from tests.contract.telemetry_rig import BUCKET, CANDIDATE, Rig
 
 

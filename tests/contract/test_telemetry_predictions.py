@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 from benchmarks.collector_lines import START_US, assigned, line
-from flows.certify import certify
-from flows.gate import next_look
-from flows.gate_design import question
-from registry.metric import LEVELS
-from registry.plan import Plan, thresholds_of
-from registry.verdict import Answer, Look, Verdict
-from services.telemetry.spec import RolloutSpec
+from sluicegate.flows.gate.design import question
+from sluicegate.flows.gate.judge import next_look
+from sluicegate.flows.rehearsal.certify import certify
+from sluicegate.registry.plan.fields import thresholds_of
+from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.words.metric import LEVELS
+from sluicegate.registry.words.verdict import Answer, Look, Verdict
+from sluicegate.services.telemetry.tally.spec import RolloutSpec
 from tests.contract.telemetry_rig import Rig
 
 DRIFT = {"source": "prediction", "prediction": {"column": "probability"}}

@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from benchmarks.collector_lines import START_US, assigned, line
-from registry.access_log import Place, UnitSource
+from sluicegate.registry.words.access_log import Place, UnitSource
 from tests.contract.telemetry_rig import Rig
 
 

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.collector_lines import START, START_US, assigned, line
-from registry.metric import Arm, UnitSums
-from services.telemetry.outcomes import OutcomeIn
-from services.telemetry.retention import retain
-from services.telemetry.unit_sheet import Entry, Step, added, enter, powers
+from sluicegate.registry.words.metric import Arm, UnitSums
+from sluicegate.services.telemetry.outcomes.intake import OutcomeIn
+from sluicegate.services.telemetry.outcomes.retention import retain
+from sluicegate.services.telemetry.tally.unit_sheet import Entry, Step, added, enter, powers
 from tests.contract.telemetry_rig import BUCKET, SPEC, Killed, Rig, killed_at
 
 BY_UNIT = dataclasses.replace(SPEC, by_unit=True)

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import IO, Any
 
 from benchmarks.collector_lines import traffic
-from registry.metric import LEVELS, Arm, UnitSums, level_name
-from registry.plan import MetricSpec, PredictionField, Source
-from services.telemetry.bins import bin_of
-from services.telemetry.outcomes import OutcomeIn, record
-from services.telemetry.spec import RolloutSpec
-from services.telemetry.store import Store
+from sluicegate.registry.plan.fields import MetricSpec, PredictionField, Source
+from sluicegate.registry.words.metric import LEVELS, Arm, UnitSums, level_name
+from sluicegate.services.telemetry.outcomes.intake import OutcomeIn, record
+from sluicegate.services.telemetry.store.store import Store
+from sluicegate.services.telemetry.tally.bins import bin_of
+from sluicegate.services.telemetry.tally.spec import RolloutSpec
 
 ROWS = 24_000
 UNITS = 400

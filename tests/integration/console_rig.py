@@ -13,22 +13,22 @@ from pathlib import Path
 
 import uvicorn
 
-from flows.overview import overview
-from flows.trying import try_out
-from registry import orders
-from registry.build import Build, BuildRef
-from registry.ledger.calls import MemoryCalls
-from registry.ledger.sql import SqlLedger
-from registry.orders import Request
-from registry.plan import Plan
-from registry.report import Evidence
-from registry.rollout import Rollout
-from services.console.acts import Role
-from services.console.app import create
-from services.console.ports import Desk
-from services.console.tokens import Tokens
-from services.telemetry.queries import Queries
-from services.telemetry.store import Store
+from sluicegate.flows.views.overview import overview
+from sluicegate.flows.views.trying import try_out
+from sluicegate.registry.ledger.calls import MemoryCalls
+from sluicegate.registry.ledger.sql import SqlLedger
+from sluicegate.registry.orders import rollouts as orders
+from sluicegate.registry.orders.rollouts import Request
+from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.report.report import Evidence
+from sluicegate.registry.rollout.rollout import Rollout
+from sluicegate.registry.words.build import Build, BuildRef
+from sluicegate.services.console.app import create
+from sluicegate.services.console.operations import Role
+from sluicegate.services.console.ports import Desk
+from sluicegate.services.console.tokens import Tokens
+from sluicegate.services.telemetry.reading.queries import Queries
+from sluicegate.services.telemetry.store.store import Store
 from tests.acceptance.given import PLAN, Given
 from tests.experiment_lab import EQUAL, Lab
 

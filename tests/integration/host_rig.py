@@ -13,14 +13,14 @@ from pathlib import Path
 
 import psutil
 
-from registry.program import Program
-from services.host import identity
-from services.host.folder import StateFolder
-from services.host.machine import Machine, Recipe
-from services.host.parts import HttpProbe, Part
-from services.host.ports import HOST, choose_ports
-from services.host.raising import Progress
-from services.host.supervisor import Supervisor
+from sluicegate.registry.words.program import Program
+from sluicegate.services.host.folder import StateFolder
+from sluicegate.services.host.machine import Machine, Recipe
+from sluicegate.services.host.parts import HttpProbe, Part
+from sluicegate.services.host.ports import HOST, choose_ports
+from sluicegate.services.host.programs import identity
+from sluicegate.services.host.programs.supervisor import Supervisor
+from sluicegate.services.host.raising import Progress
 
 ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/nonexistent"}
 SERVER = """

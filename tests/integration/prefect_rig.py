@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 
-from services.host.stack import PATIENCE
+from sluicegate.services.host.stack import PATIENCE
 
 AUTH = "admin:a-password-for-tests"
 ROOT = Path(__file__).parents[2]

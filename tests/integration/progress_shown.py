@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from flows.progress import show_ending, show_verdicts
-from registry import orders
-from registry.report import Report, report
+from sluicegate.flows.driver.progress import show_ending, show_verdicts
+from sluicegate.registry.orders import rollouts as orders
+from sluicegate.registry.report.report import Report, report
 from tests.acceptance.given import PLAN, Given
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from registry.build import Build, BuildRef
-from registry.errors import PackFailed
-from registry.plan import Serve, ServeEnv
-from services.bento.packer import PREDICTOR, Packer
+from sluicegate.registry.plan.fields import Serve, ServeEnv
+from sluicegate.registry.words.build import Build, BuildRef
+from sluicegate.registry.words.errors import PackFailed
+from sluicegate.services.bento.packer import PREDICTOR, Packer
 from tests.integration.bento_models import save_tiny
 
 pytestmark = pytest.mark.slow

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from services.bento.predictor.answer import dump, plain
-from services.bento.predictor.model import Model, load
-from services.bento.predictor.problem import Unacceptable
+from sluicegate.services.bento.predictor.answer import dump, plain
+from sluicegate.services.bento.predictor.model import Model, load
+from sluicegate.services.bento.predictor.problem import Unacceptable
 from tests.integration.bento_models import ODD, logged_models
 
 pytestmark = pytest.mark.slow
@@ -117,7 +117,7 @@ def test_scikit_learn_is_loaded_without_mlflow(models: dict[str, Path]) -> None:
     import sys
 
     code = (
-        "import sys; from pathlib import Path; from services.bento.predictor.model import load; "
+        "import sys; from pathlib import Path; from sluicegate.services.bento.predictor.model import load; "
         f"load(Path({str(models['delays'])!r})).answer(b'''{json.dumps(split(FLIGHT))}'''); "
         "sys.exit('mlflow' in sys.modules)"
     )

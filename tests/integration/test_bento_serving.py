@@ -17,13 +17,13 @@ from typing import Any
 import psutil
 import pytest
 
-from registry.build import Build, BuildRef, service_name
-from registry.errors import PackFailed
-from registry.facts import Packed
-from registry.plan import Serve
-from services.bento.capturing import bodies_log
-from services.bento.fleet import Fleet
-from services.bento.packer import Packer
+from sluicegate.registry.plan.fields import Serve
+from sluicegate.registry.rollout.facts import Packed
+from sluicegate.registry.words.build import Build, BuildRef, service_name
+from sluicegate.registry.words.errors import PackFailed
+from sluicegate.services.bento.capturing import bodies_log
+from sluicegate.services.bento.fleet import Fleet
+from sluicegate.services.bento.packer import Packer
 from tests.direct_programs import DirectPrograms
 from tests.integration.bento_models import ODD, logged_models
 

@@ -12,10 +12,10 @@ from dataclasses import replace
 import httpx
 import pytest
 
-from registry.access_log import UnitSource
-from registry.audience import AllOf, Audience, Match, Operator, Range
-from registry.connections import Connection, Connections, Weighted
-from services.client import (
+from sluicegate.registry.audience.audience import AllOf, Audience, Match, Operator, Range
+from sluicegate.registry.audience.connections import Connection, Connections, Weighted
+from sluicegate.registry.words.access_log import UnitSource
+from sluicegate.services.client import (
     AsyncClient,
     Client,
     Failed,
@@ -26,8 +26,8 @@ from services.client import (
     UnitIgnored,
     Unreachable,
 )
-from services.traffic.routes import NO_CONNECTIONS, routes
-from services.traffic.table import RouteTable, assign
+from sluicegate.services.traffic.routes import NO_CONNECTIONS, routes
+from sluicegate.services.traffic.table import RouteTable, assign
 from tests.integration.traffic_rig import Gateway, Upstream, build, eventually, free_port, gateway, standing, upstreams
 
 pytestmark = pytest.mark.slow

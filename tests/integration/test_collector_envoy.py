@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from registry.metric import Arm, UnitSums
-from registry.plan import MetricSpec, Source
-from services.telemetry.collector import Collector
-from services.telemetry.queries import Queries
-from services.telemetry.spec import RolloutSpec
-from services.telemetry.store import Store
-from services.traffic.routes import routes
-from services.traffic.table import answer
+from sluicegate.registry.plan.fields import MetricSpec, Source
+from sluicegate.registry.words.metric import Arm, UnitSums
+from sluicegate.services.telemetry.log.collector import Collector
+from sluicegate.services.telemetry.reading.queries import Queries
+from sluicegate.services.telemetry.store.store import Store
+from sluicegate.services.telemetry.tally.spec import RolloutSpec
+from sluicegate.services.traffic.routes import routes
+from sluicegate.services.traffic.table import answer
 from tests.integration.traffic_rig import Gateway, Upstream, build, gateway, standing, upstreams
 
 pytestmark = pytest.mark.slow

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import pytest
 
-from registry.metric import Arm, Tally, UnitSums
-from services.telemetry import tail
-from services.telemetry.collector import Collector
-from services.telemetry.counts import Count
-from services.telemetry.queries import Queries
-from services.telemetry.store import Store
+from sluicegate.registry.words.metric import Arm, Tally, UnitSums
+from sluicegate.services.telemetry.log import tail
+from sluicegate.services.telemetry.log.collector import Collector
+from sluicegate.services.telemetry.reading.queries import Queries
+from sluicegate.services.telemetry.store.counts import Count
+from sluicegate.services.telemetry.store.store import Store
 from tests.integration.collector_load import ROWS, SPEC, Load, Written
 
 KILLS = 6

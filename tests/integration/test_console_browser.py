@@ -11,8 +11,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
-from registry.rollout import Ending, Phase, Rollout
-from services.console.acts import Role
+from sluicegate.registry.rollout.rollout import Ending, Phase, Rollout
+from sluicegate.services.console.operations import Role
 from tests.integration.console_rig import ADMIN, Console, compared, console, judged
 
 pytestmark = pytest.mark.slow

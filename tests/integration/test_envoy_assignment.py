@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from registry.audience import Audience, Operator, Range
-from registry.build import BuildRef, Endpoint
-from registry.connections import Connection, Connections, Weighted, settled
-from registry.plan import Serve
-from registry.standing import Shadowing, Standing
-from services.traffic.routes import routes
-from services.traffic.table import ModelRoute, answer
+from sluicegate.registry.audience.audience import Audience, Operator, Range
+from sluicegate.registry.audience.connections import Connection, Connections, Weighted, settled
+from sluicegate.registry.plan.fields import Serve
+from sluicegate.registry.rollout.standing import Shadowing, Standing
+from sluicegate.registry.words.build import BuildRef, Endpoint
+from sluicegate.services.traffic.routes import routes
+from sluicegate.services.traffic.table import ModelRoute, answer
 from tests.audience_cases import match
 from tests.integration.traffic_load import constant_services
 from tests.integration.traffic_rig import Gateway, build, gateway

@@ -1,4 +1,4 @@
-"""What a condition answers in the real Envoy is what `registry.audience.matches` answers, header by odd header."""
+"""What a condition answers in the real Envoy is what `audience.matches` answers, header by odd header."""
 
 from __future__ import annotations
 
@@ -9,15 +9,27 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from registry.audience import AllOf, AnyOf, Audience, Condition, Match, Not, Operator, Present, Range, headers, matches
-from registry.audience_rules import MAX_DEPTH, faults
-from registry.build import BuildRef, Endpoint
-from registry.connections import Connection, Connections, Weighted
-from registry.errors import RoutesRejected
-from registry.plan import Serve
-from registry.standing import Standing
-from services.traffic.envoy_headers import matchers
-from services.traffic.routes import routes
+from sluicegate.registry.audience.audience import (
+    AllOf,
+    AnyOf,
+    Audience,
+    Condition,
+    Match,
+    Not,
+    Operator,
+    Present,
+    Range,
+    headers,
+    matches,
+)
+from sluicegate.registry.audience.connections import Connection, Connections, Weighted
+from sluicegate.registry.audience.rules import MAX_DEPTH, faults
+from sluicegate.registry.plan.fields import Serve
+from sluicegate.registry.rollout.standing import Standing
+from sluicegate.registry.words.build import BuildRef, Endpoint
+from sluicegate.registry.words.errors import RoutesRejected
+from sluicegate.services.traffic.envoy.headers import matchers
+from sluicegate.services.traffic.routes import routes
 from tests.audience_cases import CASES, Sent, match
 from tests.integration.traffic_load import constant_services
 from tests.integration.traffic_rig import Gateway, build, gateway

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from registry.access_log import LogLine
-from registry.audience import Audience, Operator
-from registry.build import BuildRef, Endpoint
-from registry.connections import Connection, Connections, Weighted, settled
-from registry.plan import Serve
-from registry.standing import Standing
-from services.traffic.envoy_limits import Limits
-from services.traffic.routes import routes
-from services.traffic.table import RouteTable, answer
+from sluicegate.registry.audience.audience import Audience, Operator
+from sluicegate.registry.audience.connections import Connection, Connections, Weighted, settled
+from sluicegate.registry.plan.fields import Serve
+from sluicegate.registry.rollout.standing import Standing
+from sluicegate.registry.words.access_log import LogLine
+from sluicegate.registry.words.build import BuildRef, Endpoint
+from sluicegate.services.traffic.envoy.limits import Limits
+from sluicegate.services.traffic.routes import routes
+from sluicegate.services.traffic.table import RouteTable, answer
 from tests.audience_cases import match
 from tests.integration.traffic_load import constant_services, load, metadata
 from tests.integration.traffic_rig import Gateway, Upstream, build, eventually, gateway

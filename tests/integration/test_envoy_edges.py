@@ -13,13 +13,13 @@ import httpx
 import psutil
 import pytest
 
-from registry.access_log import LogLine, UnitSource
-from registry.build import BuildRef, Endpoint, slug
-from registry.errors import RoutesRejected
-from services import durable
-from services.traffic.envoy_limits import Limits
-from services.traffic.routes import routes
-from services.traffic.table import assign
+from sluicegate.registry.words.access_log import LogLine, UnitSource
+from sluicegate.registry.words.build import BuildRef, Endpoint, slug
+from sluicegate.registry.words.errors import RoutesRejected
+from sluicegate.services import durable
+from sluicegate.services.traffic.envoy.limits import Limits
+from sluicegate.services.traffic.routes import routes
+from sluicegate.services.traffic.table import assign
 from tests.integration.traffic_rig import Gateway, Upstream, build, eventually, gateway, standing, upstreams
 
 pytestmark = pytest.mark.slow

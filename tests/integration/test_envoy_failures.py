@@ -10,10 +10,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from registry.access_log import LogLine
-from registry.metric import Arm
-from services.traffic.envoy_limits import Limits
-from services.traffic.routes import routes
+from sluicegate.registry.words.access_log import LogLine
+from sluicegate.registry.words.metric import Arm
+from sluicegate.services.traffic.envoy.limits import Limits
+from sluicegate.services.traffic.routes import routes
 from tests.integration.traffic_rig import Gateway, Upstream, build, eventually, gateway, standing, upstreams
 
 pytestmark = pytest.mark.slow

@@ -7,8 +7,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from registry.errors import Unreachable
-from services.traffic.envoy_figures import NAMES
+from sluicegate.registry.words.errors import Unreachable
+from sluicegate.services.traffic.envoy.figures import NAMES
 from tests.integration.traffic_rig import Gateway, eventually
 
 pytestmark = pytest.mark.slow

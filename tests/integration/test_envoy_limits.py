@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from registry.errors import RoutesRejected
-from services.traffic.envoy_limits import Limits
-from services.traffic.routes import routes
+from sluicegate.registry.words.errors import RoutesRejected
+from sluicegate.services.traffic.envoy.limits import Limits
+from sluicegate.services.traffic.routes import routes
 from tests.integration.traffic_load import constant_services
 from tests.integration.traffic_rig import Gateway, build, eventually, gateway, standing
 

@@ -12,10 +12,10 @@ from statistics import median
 import httpx
 import pytest
 
-from registry.metric import Arm
-from registry.standing import Shadowing
-from services.traffic.envoy_limits import Limits
-from services.traffic.routes import routes
+from sluicegate.registry.rollout.standing import Shadowing
+from sluicegate.registry.words.metric import Arm
+from sluicegate.services.traffic.envoy.limits import Limits
+from sluicegate.services.traffic.routes import routes
 from tests.integration.traffic_rig import Gateway, Upstream, build, eventually, gateway, standing, upstreams
 
 pytestmark = pytest.mark.slow

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from registry.build import BuildRef, Endpoint
-from services.traffic.routes import routes
-from services.traffic.table import RouteTable, assign
+from sluicegate.registry.words.build import BuildRef, Endpoint
+from sluicegate.services.traffic.routes import routes
+from sluicegate.services.traffic.table import RouteTable, assign
 from tests.integration.traffic_load import constant_services, load, served
 from tests.integration.traffic_rig import Gateway, build, eventually, gateway, standing
 

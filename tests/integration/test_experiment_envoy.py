@@ -11,17 +11,17 @@ from types import SimpleNamespace
 
 import pytest
 
-from flows.processes import rollout_spec
-from registry.build import BuildRef, Endpoint
-from registry.connections import Connections, Weighted
-from registry.connections_record import connect
-from registry.metric import TallyRow
-from registry.rollout import Ending
-from services.client import Client
-from services.telemetry.collector import Collector
-from services.telemetry.queries import Queries
-from services.telemetry.spec import RolloutSpec
-from services.telemetry.store import Store
+from sluicegate.flows.wiring.processes import rollout_spec
+from sluicegate.registry.audience.connections import Connections, Weighted
+from sluicegate.registry.orders.connections_record import connect
+from sluicegate.registry.rollout.rollout import Ending
+from sluicegate.registry.words.build import BuildRef, Endpoint
+from sluicegate.registry.words.metric import TallyRow
+from sluicegate.services.client import Client
+from sluicegate.services.telemetry.log.collector import Collector
+from sluicegate.services.telemetry.reading.queries import Queries
+from sluicegate.services.telemetry.store.store import Store
+from sluicegate.services.telemetry.tally.spec import RolloutSpec
 from tests.experiment_lab import Lab, plan
 from tests.integration.traffic_rig import Gateway, Upstream, gateway, upstreams
 

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from threadpoolctl import threadpool_limits
 
-from examples.flights import data, models
+from sluicegate.examples.flights import data, models
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

@@ -13,13 +13,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from registry.errors import InvalidSetting, NotFound, Refused, ServiceFailed, TimedOut
-from registry.program import Condition
-from services.host.folder import StateFolder
-from services.host.machine import Machine
-from services.host.parts import Part
-from services.host.ports import choose_ports, is_free
-from services.host.raising import Mark
+from sluicegate.registry.words.errors import InvalidSetting, NotFound, Refused, ServiceFailed, TimedOut
+from sluicegate.registry.words.program import Condition
+from sluicegate.services.host.folder import StateFolder
+from sluicegate.services.host.machine import Machine
+from sluicegate.services.host.parts import Part
+from sluicegate.services.host.ports import choose_ports, is_free
+from sluicegate.services.host.raising import Mark
 from tests.integration.host_rig import ENVIRONMENT, Tiny, eventually, is_alive, program, server, state_folder
 
 pytestmark = pytest.mark.slow
@@ -222,7 +222,7 @@ def test_folders_that_cannot_hold_the_state_are_refused(root: str) -> None:
 
 
 def test_what_the_shell_passes_on_is_only_what_programs_need(tiny: Tiny) -> None:
-    from services.host.stack import base_environment
+    from sluicegate.services.host.stack import base_environment
 
     given = {**ENVIRONMENT, "LC_ALL": "C.UTF-8", "https_proxy": "http://p", "AWS_PROFILE": "x", "PYTHONPATH": "/x"}
     kept = base_environment({**given, "SSH_AUTH_SOCK": "/s", "GITHUB_TOKEN": "t"})

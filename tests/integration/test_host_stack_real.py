@@ -12,13 +12,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from services.host.doctor import Outcome
-from services.host.doctor_servers import Running
-from services.host.machine import Machine, Recipe
-from services.host.parts import HttpProbe
-from services.host.raising import Progress
-from services.host.stack import stack
-from services.host.wire import ask, mlflow_authorization, prefect_authorization
+from sluicegate.services.host.doctor.finding import Outcome
+from sluicegate.services.host.doctor.servers import Running
+from sluicegate.services.host.machine import Machine, Recipe
+from sluicegate.services.host.parts import HttpProbe
+from sluicegate.services.host.raising import Progress
+from sluicegate.services.host.stack import stack
+from sluicegate.services.host.wire import ask, mlflow_authorization, prefect_authorization
 from tests.integration.host_rig import ENVIRONMENT, eventually, is_alive, state_folder
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]

@@ -14,13 +14,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from registry.errors import InvalidSetting, Unreachable
-from registry.program import Condition
-from services.host import identity
-from services.host.folder import StateFolder
-from services.host.launch import start_ticks
-from services.host.ports import choose_ports
-from services.host.supervisor import Supervisor
+from sluicegate.registry.words.errors import InvalidSetting, Unreachable
+from sluicegate.registry.words.program import Condition
+from sluicegate.services.host.folder import StateFolder
+from sluicegate.services.host.ports import choose_ports
+from sluicegate.services.host.programs import identity
+from sluicegate.services.host.programs.launch import start_ticks
+from sluicegate.services.host.programs.supervisor import Supervisor
 from tests.integration.host_rig import (
     ENVIRONMENT,
     SESSION_CHILD,
@@ -228,8 +228,8 @@ def test_programs_get_every_signal_also_when_who_started_the_supervisor_did_not(
     code = (
         "import signal, sys; sys.path[:0] = sys.argv[3:]; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
         "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])\n"
-        "from pathlib import Path; from services.host.folder import StateFolder\n"
-        "from services.host.supervisor import Supervisor\n"
+        "from pathlib import Path; from sluicegate.services.host.folder import StateFolder\n"
+        "from sluicegate.services.host.programs.supervisor import Supervisor\n"
         f"Supervisor(StateFolder(root=Path(sys.argv[1])), sys.argv[2]).start({ENVIRONMENT!r})"
     )
     with state_folder() as folder:

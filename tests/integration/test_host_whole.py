@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from services.host.folder import StateFolder
-from services.host.keys import load_keys
-from services.host.supervisor import Supervisor
+from sluicegate.services.host.folder import StateFolder
+from sluicegate.services.host.keys import load_keys
+from sluicegate.services.host.programs.supervisor import Supervisor
 from tests.integration.host_rig import eventually, is_alive, state_folder
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -34,7 +34,7 @@ def sluice(folder: StateFolder, *arguments: str, code: int = 0) -> str:
         "HOME": str(folder.root),
         "SLUICE_STATE": str(folder.root),
     }
-    command = (sys.executable, "-c", "from flows.cli import main; main()", *arguments)
+    command = (sys.executable, "-c", "from sluicegate.flows.cli.app import main; main()", *arguments)
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == code, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout

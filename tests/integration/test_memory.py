@@ -14,17 +14,17 @@ from typing import Any
 import httpx
 import pytest
 
-from flows.memory import Memory, Written
-from registry import orders
-from registry.build import BuildRef
-from registry.catalog.mlflow_http import MlflowCatalog
-from registry.catalog.runs import MlflowRuns, Run
-from registry.errors import CatalogUnavailable
-from registry.report import Evidence
-from registry.rollout import Phase
-from registry.settings import MlflowServer
-from services.outbox.outbox import Outbox
-from services.outbox.prefect_events import PrefectEvents
+from sluicegate.flows.stages.memory import Memory, Written
+from sluicegate.registry.catalog.mlflow_http import MlflowCatalog
+from sluicegate.registry.catalog.runs import MlflowRuns, Run
+from sluicegate.registry.orders import rollouts as orders
+from sluicegate.registry.report.report import Evidence
+from sluicegate.registry.rollout.rollout import Phase
+from sluicegate.registry.words.build import BuildRef
+from sluicegate.registry.words.errors import CatalogUnavailable
+from sluicegate.registry.words.settings import MlflowServer
+from sluicegate.services.outbox.outbox import Outbox
+from sluicegate.services.outbox.prefect_events import PrefectEvents
 from tests.acceptance.given import Given
 from tests.contract.mlflow_server import mlflow_server
 from tests.integration.prefect_rig import PrefectServer, prefect_server

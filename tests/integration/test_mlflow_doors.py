@@ -11,22 +11,22 @@ from typing import Any
 import httpx
 import pytest
 
-from flows.settle import settle
-from registry import orders
-from registry.build import BuildRef
-from registry.catalog.mlflow_http import MlflowCatalog
-from registry.errors import CatalogUnavailable, ServiceFailed
-from registry.facts import Packed, Ready, StepEntered
-from registry.ledger import Applied
-from registry.ledger.memory import MemoryLedger
-from registry.orders import Request
-from registry.plan import Plan
-from registry.rollout import Ending, Rollout
-from registry.settings import MlflowServer
-from services.host.keys import Keys
-from services.host.site import Site
-from services.host.webhook import Webhook
-from services.keeper.doors import look_at_catalog
+from sluicegate.flows.stages.settle import settle
+from sluicegate.registry.catalog.mlflow_http import MlflowCatalog
+from sluicegate.registry.ledger.memory import MemoryLedger
+from sluicegate.registry.ledger.port import Applied
+from sluicegate.registry.orders import rollouts as orders
+from sluicegate.registry.orders.rollouts import Request
+from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.rollout.facts import Packed, Ready, StepEntered
+from sluicegate.registry.rollout.rollout import Ending, Rollout
+from sluicegate.registry.words.build import BuildRef
+from sluicegate.registry.words.errors import CatalogUnavailable, ServiceFailed
+from sluicegate.registry.words.settings import MlflowServer
+from sluicegate.services.host.keys import Keys
+from sluicegate.services.host.site import Site
+from sluicegate.services.host.webhook import Webhook
+from sluicegate.services.keeper.doors import look_at_catalog
 from tests.contract.mlflow_server import mlflow_server
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]

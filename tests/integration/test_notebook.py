@@ -8,7 +8,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from registry.rollout import Phase
+from sluicegate.registry.rollout.rollout import Phase
 from tests.integration.console_rig import ADMIN, console, judged
 
 NOTEBOOK = Path(__file__).parents[2] / "examples/notebook/a-rollout.ipynb"

@@ -12,16 +12,16 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from flows.checks import Asking, _create
-from registry import orders
-from registry.attempt import last_attempt
-from registry.facts import Checked, Observed, Packed, Ready, StepEntered
-from registry.ledger.sql import SqlLedger
-from registry.orders import Request
-from registry.plan import Plan
-from registry.rollout import Ending, Phase, Rollout
-from registry.settings import OnCancel
-from services.keeper.drivers import PrefectDrivers
+from sluicegate.flows.stages.checks import Asking, _create
+from sluicegate.registry.ledger.attempt import last_attempt
+from sluicegate.registry.ledger.sql import SqlLedger
+from sluicegate.registry.orders import rollouts as orders
+from sluicegate.registry.orders.rollouts import Request
+from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.rollout.facts import Checked, Observed, Packed, Ready, StepEntered
+from sluicegate.registry.rollout.rollout import Ending, Phase, Rollout
+from sluicegate.registry.words.settings import OnCancel
+from sluicegate.services.keeper.drivers import PrefectDrivers
 from tests.integration.prefect_rig import ROOT, PrefectServer, prefect_server
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
-from registry.report import report
-from registry.report_page import page
+from sluicegate.registry.report.report import report
+from sluicegate.services.report.page import page
 from tests.acceptance.given import Given
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]

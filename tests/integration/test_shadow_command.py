@@ -12,19 +12,19 @@ from pathlib import Path
 import pytest
 
 from benchmarks.collector_lines import assigned, row
-from registry import orders
-from registry.access_log import Assigned
-from registry.documents import plan_from_values
-from registry.facts import Packed, Ready, StepEntered
-from registry.ledger.sql import SqlLedger
-from registry.metric import Arm
-from registry.orders import Request
-from registry.plan import MetricSpec, Source
-from services.telemetry.collector import Collector
-from services.telemetry.shadow_log import ShadowCollector
-from services.telemetry.shadow_spec import ShadowSpec
-from services.telemetry.spec import RolloutSpec
-from services.telemetry.store import Store
+from sluicegate.registry.documents.documents import plan_from_values
+from sluicegate.registry.ledger.sql import SqlLedger
+from sluicegate.registry.orders import rollouts as orders
+from sluicegate.registry.orders.rollouts import Request
+from sluicegate.registry.plan.fields import MetricSpec, Source
+from sluicegate.registry.rollout.facts import Packed, Ready, StepEntered
+from sluicegate.registry.words.access_log import Assigned
+from sluicegate.registry.words.metric import Arm
+from sluicegate.services.telemetry.log.collector import Collector
+from sluicegate.services.telemetry.pairs.collector import ShadowCollector
+from sluicegate.services.telemetry.pairs.spec import ShadowSpec
+from sluicegate.services.telemetry.store.store import Store
+from sluicegate.services.telemetry.tally.spec import RolloutSpec
 from tests.acceptance.test_shadow import PLAN
 
 pytestmark = pytest.mark.slow

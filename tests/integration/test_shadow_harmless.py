@@ -10,18 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from registry.plan import MetricSpec, Source
-from services.telemetry.collector import Collector
-from services.telemetry.copy_drops import note_drops
-from services.telemetry.counts import Count
-from services.telemetry.queries import Queries
-from services.telemetry.shadow_log import ShadowCollector
-from services.telemetry.shadow_queries import ShadowQueries
-from services.telemetry.shadow_spec import ShadowSpec
-from services.telemetry.spec import RolloutSpec
-from services.telemetry.store import Store
-from services.traffic.envoy_limits import Limits
-from services.traffic.routes import routes
+from sluicegate.registry.plan.fields import MetricSpec, Source
+from sluicegate.services.telemetry.log.collector import Collector
+from sluicegate.services.telemetry.pairs.collector import ShadowCollector
+from sluicegate.services.telemetry.pairs.copy_drops import note_drops
+from sluicegate.services.telemetry.pairs.queries import ShadowQueries
+from sluicegate.services.telemetry.pairs.spec import ShadowSpec
+from sluicegate.services.telemetry.reading.queries import Queries
+from sluicegate.services.telemetry.store.counts import Count
+from sluicegate.services.telemetry.store.store import Store
+from sluicegate.services.telemetry.tally.spec import RolloutSpec
+from sluicegate.services.traffic.envoy.limits import Limits
+from sluicegate.services.traffic.routes import routes
 from tests.integration.traffic_rig import Gateway, Upstream, build, eventually, gateway, standing, upstreams
 
 pytestmark = pytest.mark.slow

@@ -9,13 +9,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from flows.cli.shadow import replay as typed
-from flows.shadow_captured import read_captured
-from flows.shadow_replay import Replay, answering, compare_captured
-from registry.build import Build, BuildRef
-from registry.catalog.memory import MemoryCatalog
-from registry.errors import NotFound, UsageError
-from registry.outputs import output_kinds
+from sluicegate.flows.cli.shadow import replay as typed
+from sluicegate.flows.rehearsal.captured import read_captured
+from sluicegate.flows.rehearsal.shadow_replay import Replay, answering, compare_captured
+from sluicegate.registry.catalog.memory import MemoryCatalog
+from sluicegate.registry.words.build import Build, BuildRef
+from sluicegate.registry.words.errors import NotFound, UsageError
+from sluicegate.registry.words.outputs import output_kinds
 
 SIGNATURE = {"inputs": [], "outputs": [{"type": "string", "name": "prediction", "required": True}]}
 
@@ -68,7 +68,7 @@ def command(tmp_path: Path, models: tuple[Path, Path], monkeypatch: pytest.Monke
     found = SimpleNamespace(
         catalog=catalog, resolve=catalog.resolve, build=catalog.build, builds_folder=tmp_path / "builds"
     )
-    monkeypatch.setattr("flows.wiring.parts", lambda: found)
+    monkeypatch.setattr("sluicegate.flows.wiring.parts.parts", lambda: found)
     return tmp_path
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from services.client import Client, NotAllowed, Refused
+from sluicegate.services.client import Client, NotAllowed, Refused
 from tests.integration.stack_rig import MODEL, Load, Stack, serving_stack
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]

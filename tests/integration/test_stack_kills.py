@@ -87,7 +87,12 @@ def test_after_kill_of_the_supervisor_nothing_runs_twice(stack: Stack) -> None:
     time.sleep(1)
     stack.run("up")
     commands = [" ".join(process.cmdline()) for process in stack.processes()]
-    for needle in ("flows.processes keeper", "flows.processes collector", "flows.processes console", "envoy -c"):
+    for needle in (
+        "sluicegate.flows.wiring.processes keeper",
+        "sluicegate.flows.wiring.processes collector",
+        "sluicegate.flows.wiring.processes console",
+        "envoy -c",
+    ):
         assert sum(needle in command for command in commands) == 1, (needle, commands)
     load = Load(stack.urls()["gateway"])
     assert load.ask("u-1", 1.9)[0] == 200

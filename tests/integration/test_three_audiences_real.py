@@ -11,18 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from flows.overview import overview
-from flows.processes import GatewayPlane, rollout_spec
-from flows.wiring import Parts
-from registry import variations
-from registry.build import BuildRef, Endpoint
-from registry.facts import Packed
-from registry.plan import Serve
-from registry.rollout import Ending, Phase
-from registry.settings import Settings
-from services.keeper.fleet_pass import FleetPass
-from services.keeper.keeper import Keeper
-from services.telemetry.collector import Collector
+from sluicegate.flows.views.overview import overview
+from sluicegate.flows.wiring.parts import Parts
+from sluicegate.flows.wiring.processes import GatewayPlane, rollout_spec
+from sluicegate.registry.orders import variations
+from sluicegate.registry.plan.fields import Serve
+from sluicegate.registry.rollout.facts import Packed
+from sluicegate.registry.rollout.rollout import Ending, Phase
+from sluicegate.registry.words.build import BuildRef, Endpoint
+from sluicegate.registry.words.settings import Settings
+from sluicegate.services.keeper.fleet_pass import FleetPass
+from sluicegate.services.keeper.keeper import Keeper
+from sluicegate.services.telemetry.log.collector import Collector
 from tests.acceptance.three_audiences import CANDIDATE, MODEL, STABLE, STATES, Three
 from tests.integration.traffic_rig import Gateway, Upstream, gateway
 from tests.unit.test_keeper import Garage

@@ -16,8 +16,8 @@ from pathlib import Path
 import aiohttp
 import httpx
 
-from registry.build import BuildRef, Endpoint
-from services.traffic.envoy import find_binary
+from sluicegate.registry.words.build import BuildRef, Endpoint
+from sluicegate.services.traffic.envoy.plane import find_binary
 from tests.integration.traffic_rig import end, eventually, free_port
 
 STATES = ("NY", "CA", "TX")

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import httpx
 
-from registry.access_log import LogLine, parse
-from registry.build import BuildRef, Endpoint
-from registry.plan import Serve
-from registry.standing import Shadowing, Standing
-from services.traffic.envoy import Envoy
+from sluicegate.registry.plan.fields import Serve
+from sluicegate.registry.rollout.standing import Shadowing, Standing
+from sluicegate.registry.words.access_log import LogLine, parse
+from sluicegate.registry.words.build import BuildRef, Endpoint
+from sluicegate.services.traffic.envoy.plane import Envoy
 
 UPSTREAM = Path(__file__).with_name("traffic_upstream.py")
 

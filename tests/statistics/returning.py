@@ -12,8 +12,8 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from registry.metric import Arm, Stratum, Tally, TallyRow, UnitSums
-from registry.rollout import FULL
+from sluicegate.registry.rollout.rollout import FULL
+from sluicegate.registry.words.metric import Arm, Stratum, Tally, TallyRow, UnitSums
 
 BUCKET = 2_000
 """Rows of a time bucket."""

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.random import Generator
 
-from flows.stats.moments import Pair
-from flows.stats.news import News
-from flows.stats.populations import Population, split
-from flows.stats.trial import Design, Kind, Rung, Trial
-from flows.stats.units import UnitRows
+from sluicegate.flows.stats.moments import Pair
+from sluicegate.flows.stats.news import News
+from sluicegate.flows.stats.populations import Population, split
+from sluicegate.flows.stats.trial import Design, Kind, Rung, Trial
+from sluicegate.flows.stats.units import UnitRows
 
 Looks = Iterator[News]
 

@@ -9,11 +9,11 @@ import pytest
 from numpy.random import Generator
 from scipy.stats import beta
 
-from flows.stats.cohorts import Change, Cohort, UnitMoments
-from flows.stats.drift import DriftTest
-from flows.stats.moments import Moments, Pair
-from flows.stats.news import News
-from registry.metric import LEVELS
+from sluicegate.flows.stats.cohorts import Change, Cohort, UnitMoments
+from sluicegate.flows.stats.drift import DriftTest
+from sluicegate.flows.stats.moments import Moments, Pair
+from sluicegate.flows.stats.news import News
+from sluicegate.registry.words.metric import LEVELS
 
 ALPHA = 0.05
 RUNS = 60

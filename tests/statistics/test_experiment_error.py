@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 from numpy.random import Generator
 
-from flows.gate_design import question
-from flows.stats.moments import Pair
-from flows.stats.news import News
-from flows.stats.populations import Events, Losses, Population
-from flows.stats.trial import Trial
-from registry.plan import Plan
+from sluicegate.flows.gate.design import question
+from sluicegate.flows.stats.moments import Pair
+from sluicegate.flows.stats.news import News
+from sluicegate.flows.stats.populations import Events, Losses, Population
+from sluicegate.flows.stats.trial import Trial
+from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.plan.staging import staged
 from tests.statistics.montecarlo import Share
 from tests.statistics.scenarios import rows_at_looks
 
@@ -44,7 +45,7 @@ def plan(score: str) -> Plan:
 
 
 def trials(asked: Plan) -> dict[str, Trial]:
-    compared = {name: asked.staged("ab", name) for name in OTHERS}
+    compared = {name: staged(asked, "ab", name) for name in OTHERS}
     return {name: Trial.begin(question(each, each.gates[0]).design) for name, each in compared.items()}
 
 

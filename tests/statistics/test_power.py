@@ -11,12 +11,12 @@ import math
 import numpy as np
 import pytest
 
-from flows.forecast import forecast
-from flows.rehearsal import Baseline, rehearse
-from flows.stats.news import News
-from flows.stats.populations import Durations, Events, Population, Purchases, sample_size, split
-from flows.stats.trial import Design, Kind, Rung, Trial
-from registry.plan import Plan
+from sluicegate.flows.rehearsal.forecast import forecast
+from sluicegate.flows.rehearsal.rehearsal import Baseline, rehearse
+from sluicegate.flows.stats.news import News
+from sluicegate.flows.stats.populations import Durations, Events, Population, Purchases, sample_size, split
+from sluicegate.flows.stats.trial import Design, Kind, Rung, Trial
+from sluicegate.registry.plan.plan import Plan
 from tests.statistics.montecarlo import share
 from tests.statistics.scenarios import Users, design, rows_to_fail
 

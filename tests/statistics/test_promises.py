@@ -14,16 +14,16 @@ import pytest
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from flows import gate
-from flows.stats.cap import CapTest
-from flows.stats.moments import Moments, Pair
-from flows.stats.news import News
-from flows.stats.populations import Events, Losses, Population, moments, split
-from flows.stats.sample_ratio import Arrivals, SampleRatioTest
-from flows.stats.trial import Kind, Trial
-from registry.metric import Arm, Stratum, Tally, TallyRow, exceedance_name
-from registry.plan import Plan
-from registry.verdict import Answer, Look
+from sluicegate.flows.gate import judge as gate
+from sluicegate.flows.stats.cap import CapTest
+from sluicegate.flows.stats.moments import Moments, Pair
+from sluicegate.flows.stats.news import News
+from sluicegate.flows.stats.populations import Events, Losses, Population, moments, split
+from sluicegate.flows.stats.sample_ratio import Arrivals, SampleRatioTest
+from sluicegate.flows.stats.trial import Kind, Trial
+from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.words.metric import Arm, Stratum, Tally, TallyRow, exceedance_name
+from sluicegate.registry.words.verdict import Answer, Look
 from tests.statistics.montecarlo import share
 from tests.statistics.scenarios import design, fails, late, rows_at_looks
 

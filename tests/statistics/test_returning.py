@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 import pytest
 from numpy.random import Generator
 
-from flows import gate
-from registry.plan import Plan
-from registry.verdict import Answer, Look
+from sluicegate.flows.gate import judge as gate
+from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.words.verdict import Answer, Look
 from tests.statistics.montecarlo import share
 from tests.statistics.returning import Returning
 

@@ -11,15 +11,15 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from flows.shadow_design import PairedKind, PairedQuestion, passes_pair_point
-from flows.shadow_fold import begin, extend, new_pairs
-from flows.shadow_interval import of_mean, of_rate
-from flows.shadow_read import Around, shadow_view
-from flows.stats.moments import Moments, Pair
-from flows.stats.news import News
-from flows.stats.trial import Design, Kind, Trial
-from registry.metric import Arm, Stratum, Tally, TallyRow
-from services.telemetry.pair_sums import PairSums
+from sluicegate.flows.gate.pair_design import PairedKind, PairedQuestion, passes_pair_point
+from sluicegate.flows.gate.pair_fold import begin, extend, new_pairs
+from sluicegate.flows.gate.pair_interval import of_mean, of_rate
+from sluicegate.flows.shadow.reading import Around, shadow_view
+from sluicegate.flows.stats.moments import Moments, Pair
+from sluicegate.flows.stats.news import News
+from sluicegate.flows.stats.trial import Design, Kind, Trial
+from sluicegate.registry.words.metric import Arm, Stratum, Tally, TallyRow
+from sluicegate.services.telemetry.pairs.sums import PairSums
 from tests.statistics.montecarlo import Share
 
 AT = Stratum(epoch=1, bucket=0)

@@ -12,8 +12,8 @@ from collections.abc import Callable
 import pytest
 from numpy.random import Generator
 
-from flows.stats.populations import Durations, Events, Losses, Population, Purchases
-from flows.stats.trial import Kind
+from sluicegate.flows.stats.populations import Durations, Events, Losses, Population, Purchases
+from sluicegate.flows.stats.trial import Kind
 from tests.statistics.montecarlo import Share, share
 from tests.statistics.scenarios import Users, design, fails, late, ramp, rules_out, steady
 

@@ -6,19 +6,19 @@ from datetime import UTC, datetime
 
 from starlette.testclient import TestClient
 
-from flows.trying import try_out
-from registry import orders
-from registry.build import Build, BuildRef
-from registry.errors import NotFound
-from registry.facts import Packed, Ready, StepEntered
-from registry.ledger.calls import MemoryCalls
-from registry.ledger.memory import MemoryLedger
-from registry.orders import Request
-from registry.plan import Plan
-from registry.report import Evidence
-from registry.rollout import Rollout
-from services.console.app import create
-from services.console.ports import Desk
+from sluicegate.flows.views.trying import try_out
+from sluicegate.registry.ledger.calls import MemoryCalls
+from sluicegate.registry.ledger.memory import MemoryLedger
+from sluicegate.registry.orders import rollouts as orders
+from sluicegate.registry.orders.rollouts import Request
+from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.report.report import Evidence
+from sluicegate.registry.rollout.facts import Packed, Ready, StepEntered
+from sluicegate.registry.rollout.rollout import Rollout
+from sluicegate.registry.words.build import Build, BuildRef
+from sluicegate.registry.words.errors import NotFound
+from sluicegate.services.console.app import create
+from sluicegate.services.console.ports import Desk
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 TOKEN = "t0ken"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from registry.facts import (
+from sluicegate.registry.rollout.facts import (
     Aborted,
     Approved,
     Baked,
@@ -29,8 +29,8 @@ from registry.facts import (
     StepEntered,
     Superseded,
     Undeployed,
-)  # fmt: skip
-from registry.rollout import Phase, Rollout, fold
+)
+from sluicegate.registry.rollout.rollout import Phase, Rollout, fold
 
 _AT = datetime(2026, 1, 1, tzinfo=UTC)
 _REQUESTED = Requested(

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.access_log import Assigned, UnitSource, parse, read_assigned
-from registry.metric import Arm
+from sluicegate.registry.words.access_log import Assigned, UnitSource, parse, read_assigned
+from sluicegate.registry.words.metric import Arm
 
 MARK = Assigned(variation="default", arm=Arm.CANDIDATE, build="2", rollout="r-1", epoch=3, weight=2500)
 ROW = {

@@ -9,10 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.audience import AllOf, AnyOf, Audience, Condition, Match, Not, Operator, Present, Range
-from registry.audience_file import audience_recorded, audience_written
-from registry.documents import ReadDocument, document_from_values, read_document, read_documents
-from registry.errors import InvalidDocument, Problem
+from sluicegate.registry.audience.audience import (
+    AllOf,
+    AnyOf,
+    Audience,
+    Condition,
+    Match,
+    Not,
+    Operator,
+    Present,
+    Range,
+)
+from sluicegate.registry.audience.short_form import audience_recorded, audience_written
+from sluicegate.registry.documents.documents import ReadDocument, document_from_values, read_document, read_documents
+from sluicegate.registry.words.errors import InvalidDocument, Problem
 
 QWAK = """\
 api_version: v1

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from registry.audience import AllOf, Condition, Match, Not, Operator, Present, Range, headers, matches
-from registry.audience_rules import MAX_DEPTH, faults
+from sluicegate.registry.audience.audience import (
+    AllOf,
+    Condition,
+    Match,
+    Not,
+    Operator,
+    Present,
+    Range,
+    headers,
+    matches,
+)
+from sluicegate.registry.audience.rules import MAX_DEPTH, faults
 from tests.audience_cases import CASES, Sent, match
 
 

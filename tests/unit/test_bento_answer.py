@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from services.bento.predictor.answer import dump, plain, summary
+from sluicegate.services.bento.predictor.answer import dump, plain, summary
 
 TABLES: dict[str, tuple[Any, list[str], list[list[Any]]]] = {
     "a vector": (np.array([1.5, 2.0]), ["prediction"], [[1.5], [2.0]]),

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from services.bento.predictor.columns import Columns, ColumnSpec
-from services.bento.predictor.params import Params
-from services.bento.predictor.problem import Unacceptable
+from sluicegate.services.bento.predictor.columns import Columns, ColumnSpec
+from sluicegate.services.bento.predictor.params import Params
+from sluicegate.services.bento.predictor.problem import Unacceptable
 
 ROW = {"carrier": "AA", "distance": 10.5, "hour": 3}
 

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from services.bento.predictor.answer import plain, summary
-from services.bento.predictor.contract import NOT_A_NUMBER, SHAPE, TYPE, Contract
+from sluicegate.services.bento.predictor.answer import plain, summary
+from sluicegate.services.bento.predictor.contract import NOT_A_NUMBER, SHAPE, TYPE, Contract
 
 DOUBLE = [{"type": "double"}]
 NAMED = [{"type": "double", "name": "probability"}]

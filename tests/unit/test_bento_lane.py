@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from registry.plan import Capture as Asked
-from services.bento.capturing import capturing
-from services.bento.predictor.capture import Capture
-from services.bento.predictor.contract import Contract
-from services.bento.predictor.lane import Lane
-from services.bento.predictor.model import Model
-from services.bento.predictor.params import Params
-from services.bento.predictor.tensors import Untyped
+from sluicegate.registry.plan.fields import Capture as Asked
+from sluicegate.services.bento.capturing import capturing
+from sluicegate.services.bento.predictor.capture import Capture
+from sluicegate.services.bento.predictor.contract import Contract
+from sluicegate.services.bento.predictor.lane import Lane
+from sluicegate.services.bento.predictor.model import Model
+from sluicegate.services.bento.predictor.params import Params
+from sluicegate.services.bento.predictor.tensors import Untyped
 
 BODY = b'{"inputs": [[1.0], [2.0]]}'
 HEADERS = {b"content-type": b"application/json", b"x-request-id": b"r1"}

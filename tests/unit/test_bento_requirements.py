@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from services.bento.requirements import Requirements, conflicts
+from sluicegate.services.bento.requirements import Requirements, conflicts
 
 INSTALLED = {"pandas": "3.1.1", "scikit-learn": "1.9.1", "mlflow": "3.17.2", "numpy": "2.4.6", "skops": "0.16.0"}
 

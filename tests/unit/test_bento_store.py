@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from registry.errors import PackFailed
-from services.bento.digests import tree_digest
-from services.bento.quiet import quiet, quiet_for_install
-from services.bento.store import BentoStore, PackedBento
+from sluicegate.registry.words.errors import PackFailed
+from sluicegate.services.bento.digests import tree_digest
+from sluicegate.services.bento.quiet import quiet, quiet_for_install
+from sluicegate.services.bento.store import BentoStore, PackedBento
 
 TAG = "delays:v1-abc"
 

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from services.bento.predictor.params import Params
-from services.bento.predictor.problem import Unacceptable
-from services.bento.predictor.tensors import Tensors, TensorSpec, Untyped
+from sluicegate.services.bento.predictor.params import Params
+from sluicegate.services.bento.predictor.problem import Unacceptable
+from sluicegate.services.bento.predictor.tensors import Tensors, TensorSpec, Untyped
 
 MATRIX = Tensors([TensorSpec(name=None, dtype="float64", shape=(-1, 2))], Params())
 NAMED = Tensors(

@@ -12,16 +12,17 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from standardwebhooks import Webhook
 
-from flows.checks import Asking
-from registry import orders
-from registry.errors import Refused
-from registry.facts import Checked, Packed, Ready, StepEntered
-from registry.ledger.memory import MemoryLedger
-from registry.orders import Request
-from registry.plan import Check, Plan
-from registry.rollout import Rollout
-from services.outbox.pinned import public_addresses
-from services.outbox.signed import signing_key
+from sluicegate.flows.stages.checks import Asking
+from sluicegate.registry.ledger.memory import MemoryLedger
+from sluicegate.registry.orders import rollouts as orders
+from sluicegate.registry.orders.rollouts import Request
+from sluicegate.registry.plan.fields import Check
+from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.rollout.facts import Checked, Packed, Ready, StepEntered
+from sluicegate.registry.rollout.rollout import Rollout
+from sluicegate.registry.words.errors import Refused
+from sluicegate.services.outbox.pinned import public_addresses
+from sluicegate.services.outbox.signed import signing_key
 
 SECRET = "a secret of ours"
 WHO = Request(actor="ada", cause="cli")

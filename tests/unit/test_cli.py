@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from flows.cli.gate import _step
-from flows.cli.models import _refusal
-from flows.cli.output import columns
-from flows.cli.rollouts import _exit_code
-from flows.cli.tree import head, tree
-from flows.forecast import StepForecast
-from registry.ledger.sql import SqlLedger
+from sluicegate.flows.cli.gate import _step
+from sluicegate.flows.cli.models import _refusal
+from sluicegate.flows.cli.output import columns
+from sluicegate.flows.cli.rollouts import _exit_code
+from sluicegate.flows.cli.tree import head, tree
+from sluicegate.flows.rehearsal.forecast import StepForecast
+from sluicegate.registry.ledger.sql import SqlLedger
 from tests.acceptance.given import Given
 
 HEAVY = ("mlflow", "prefect", "bentoml", "pandas", "scipy", "numpy", "sqlalchemy")
@@ -31,7 +31,7 @@ steps: [{weight: 10}, {weight: 50}]
 _RUN = """
 import sys
 sys.argv = ["sluice", *sys.argv[1:]]
-from flows.cli import main
+from sluicegate.flows.cli.app import main
 code = 0
 try:
     main()

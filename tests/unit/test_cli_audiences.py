@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from flows import wiring
-from flows.cli import app
-from registry import orders
-from registry.connections_record import connections_of
-from registry.errors import NotFound, Refused, UsageError
-from registry.facts import Packed, Ready
-from registry.ledger import Ledger
-from registry.ledger.memory import MemoryLedger
-from registry.orders import Request
-from registry.plan import Plan
+from sluicegate.flows.cli.app import app
+from sluicegate.flows.wiring import parts as wiring
+from sluicegate.registry.ledger.memory import MemoryLedger
+from sluicegate.registry.ledger.port import Ledger
+from sluicegate.registry.orders import rollouts as orders
+from sluicegate.registry.orders.connections_record import connections_of
+from sluicegate.registry.orders.rollouts import Request
+from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.rollout.facts import Packed, Ready
+from sluicegate.registry.words.errors import NotFound, Refused, UsageError
 from tests.unit.console_office import BEARER, Office
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -14,13 +14,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.client import CannotBeSent, Failed, NoSuchModel, NotAllowed, Refused, Retries, TimedOut, Unreachable
-from services.client.asking import Server, answer, body_of, is_near, question
-from services.client.connecting import Connecting
-from services.client.hashing import FRESH_SECONDS, Hashing, UnitIgnored
-from services.client.metadata import metadata_headers, unit_header
-from services.client.payload import payload
-from services.client.predictions import predictions
+from sluicegate.services.client import (
+    CannotBeSent,
+    Failed,
+    NoSuchModel,
+    NotAllowed,
+    Refused,
+    Retries,
+    TimedOut,
+    Unreachable,
+)
+from sluicegate.services.client.asking import Server, answer, body_of, is_near, question
+from sluicegate.services.client.connecting import Connecting
+from sluicegate.services.client.hashing import FRESH_SECONDS, Hashing, UnitIgnored
+from sluicegate.services.client.metadata import metadata_headers, unit_header
+from sluicegate.services.client.payload import payload
+from sluicegate.services.client.predictions import predictions
 
 REQUEST = httpx.Request("POST", "http://gateway/m/predict")
 
@@ -349,8 +358,8 @@ def test_a_unit_that_was_not_hashed_is_told_and_the_header_asked_for_again() -> 
 
 
 def test_the_client_needs_nothing_of_ours_and_little_besides() -> None:
-    ours = "{n for n in sys.modules if n.startswith('services.') and not n.startswith('services.client')}"
+    ours = "{n for n in sys.modules if n.startswith('services.') and not n.startswith('sluicegate.services.client')}"
     heavy = "{'pandas', 'numpy', 'registry', 'flows', 'pydantic', 'mlflow', 'bentoml'} & sys.modules.keys()"
-    code = f"import sys, services.client; print(*{ours}, *{heavy})"
+    code = f"import sys, sluicegate.services.client; print(*{ours}, *{heavy})"
     found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert found.stdout.strip() == ""

@@ -10,11 +10,11 @@ from typing import Any
 import httpx
 import pytest
 
-from services.client import CannotBeSent, Failed, FeedbackFull, NotAllowed, Refused, Retries, Unreachable
-from services.client.connecting import Connecting
-from services.client.outcomes import BATCH, Outbox, delivery, outcome
-from services.client.postman import Postman
-from services.client.steps import Doing, Send
+from sluicegate.services.client import CannotBeSent, Failed, FeedbackFull, NotAllowed, Refused, Retries, Unreachable
+from sluicegate.services.client.connecting import Connecting
+from sluicegate.services.client.outcomes import BATCH, Outbox, delivery, outcome
+from sluicegate.services.client.postman import Postman
+from sluicegate.services.client.steps import Doing, Send
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 REQUEST = httpx.Request("POST", "http://console/outcomes")

@@ -6,9 +6,9 @@ from html.parser import HTMLParser
 
 import pytest
 
-from registry import orders
-from services.client import rollouts
-from services.client.showing import Report, View
+from sluicegate.registry.orders import rollouts as orders
+from sluicegate.services.client import rollouts
+from sluicegate.services.client.showing import Report, View
 from tests.unit.console_office import BEARER, Office
 
 

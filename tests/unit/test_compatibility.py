@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from flows.launch import launch
-from registry import orders
-from registry.build import Build, BuildRef
-from registry.compatibility import check_inputs
-from registry.facts import Packed, Ready
-from registry.ledger.memory import MemoryLedger
-from registry.plan import Serve
-from registry.rollout import Ending, Phase
+from sluicegate.flows.stages.launch import launch
+from sluicegate.registry.ledger.memory import MemoryLedger
+from sluicegate.registry.orders import rollouts as orders
+from sluicegate.registry.plan.fields import Serve
+from sluicegate.registry.rollout.facts import Packed, Ready
+from sluicegate.registry.rollout.rollout import Ending, Phase
+from sluicegate.registry.words.build import Build, BuildRef
+from sluicegate.registry.words.compatibility import check_inputs
 from tests.unit.test_orders import BY_NAME, NOW, plan
 
 

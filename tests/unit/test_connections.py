@@ -9,13 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.audience import Audience, Operator
-from registry.connections import Connection, Connections, Copied, Weighted, settled
-from registry.connections_record import all_connections, connect, connections_of, document, read, read_condition
-from registry.errors import UsageError
-from registry.layout import SLOTS, Held, changed, lay_out, quotas
-from registry.ledger.memory import MemoryLedger
-from registry.ledger.withdrawal import withdrawn
+from sluicegate.registry.audience.audience import Audience, Operator
+from sluicegate.registry.audience.connections import Connection, Connections, Copied, Weighted, settled
+from sluicegate.registry.audience.layout import SLOTS, Held, changed, lay_out, quotas
+from sluicegate.registry.ledger.memory import MemoryLedger
+from sluicegate.registry.ledger.withdrawal import withdrawn
+from sluicegate.registry.orders.connections_record import (
+    all_connections,
+    connect,
+    connections_of,
+    document,
+    read,
+    read_condition,
+)
+from sluicegate.registry.words.errors import UsageError
 from tests.audience_cases import CASES, match
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)

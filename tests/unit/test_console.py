@@ -10,9 +10,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from registry import orders
-from registry.attempt import note_run
-from services.console.acts import table
+from sluicegate.registry.ledger.attempt import note_run
+from sluicegate.registry.orders import rollouts as orders
+from sluicegate.services.console.acts.table import table
 from tests.unit.console_office import BEARER, NOW, SECRET, TOKEN, Office
 
 

@@ -8,13 +8,14 @@ import json
 import pytest
 from sse_starlette import ServerSentEvent
 
-from registry.facts import FreezeOverridden
-from registry.freeze import Freeze
-from registry.ledger import Applied
-from registry.rollout import Phase
-from services.console.acts import Role, table
-from services.console.events import facts
-from services.console.tokens import Tokens
+from sluicegate.registry.ledger.port import Applied
+from sluicegate.registry.rollout.facts import FreezeOverridden
+from sluicegate.registry.rollout.freeze import Freeze
+from sluicegate.registry.rollout.rollout import Phase
+from sluicegate.services.console.acts.table import table
+from sluicegate.services.console.events import facts
+from sluicegate.services.console.operations import Role
+from sluicegate.services.console.tokens import Tokens
 from tests.unit.console_office import BEARER, NOW, TOKEN, Office
 
 LADDER = [role.name.lower() for role in Role]

@@ -8,12 +8,12 @@ from dataclasses import replace
 import pytest
 from starlette.testclient import TestClient
 
-from registry import orders_ab
-from registry.rollout import Ending
-from services.console.acts import Role
-from services.console.app import create
-from services.console.pages.effects import effect, possible
-from services.console.tokens import Tokens
+from sluicegate.registry.orders import experiments as orders_ab
+from sluicegate.registry.rollout.rollout import Ending
+from sluicegate.services.console.app import create
+from sluicegate.services.console.operations import Role
+from sluicegate.services.console.pages.effects import effect, possible
+from sluicegate.services.console.tokens import Tokens
 from tests.experiment_lab import EQUAL, Lab, plan
 from tests.unit.console_office import BEARER, TOKEN, Office
 

@@ -9,17 +9,17 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from starlette.testclient import TestClient
 
-from registry import orders
-from registry.facts import Observed, Packed, Ready, StepEntered
-from registry.orders import Request
-from registry.overview import Served
-from registry.plan import Plan
-from registry.rollout import Rollout
-from services.console.app import create
-from services.console.fleet import stretch
-from services.console.pages import overview
-from services.console.pages.views import waiting
-from services.console.ports import Desk
+from sluicegate.registry.orders import rollouts as orders
+from sluicegate.registry.orders.rollouts import Request
+from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.report.overview import Served
+from sluicegate.registry.rollout.facts import Observed, Packed, Ready, StepEntered
+from sluicegate.registry.rollout.rollout import Rollout
+from sluicegate.services.console.app import create
+from sluicegate.services.console.fleet import stretch
+from sluicegate.services.console.pages import overview
+from sluicegate.services.console.pages.views import waiting
+from sluicegate.services.console.ports import Desk
 from tests.unit.console_office import BEARER, TOKEN, Office
 
 WHO = Request(actor="ada", cause="cli")

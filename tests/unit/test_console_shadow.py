@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from registry.documents import plan_from_values
+from sluicegate.registry.documents.documents import plan_from_values
 from tests.unit.console_office import TOKEN, Office
 
 

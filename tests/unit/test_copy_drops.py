@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from services.telemetry.copy_drops import note_drops
-from services.telemetry.shadow_queries import ShadowQueries
-from services.telemetry.store import Store
+from sluicegate.services.telemetry.pairs.copy_drops import note_drops
+from sluicegate.services.telemetry.pairs.queries import ShadowQueries
+from sluicegate.services.telemetry.store.store import Store
 
 
 def test_steps_of_the_counter_add_up_and_a_restart_takes_nothing_back(tmp_path: Path) -> None:

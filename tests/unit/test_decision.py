@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.decision import Choice, Decision, Progress, decide
-from registry.facts import Requested
-from registry.plan import Plan
-from registry.rollout import FULL, Phase, Reply, Rollout
-from registry.verdict import Answer, Verdict
+from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.rollout.decision import Choice, Decision, Progress, decide
+from sluicegate.registry.rollout.facts import Requested
+from sluicegate.registry.rollout.rollout import FULL, Phase, Reply, Rollout
+from sluicegate.registry.words.verdict import Answer, Verdict
 
 AT = datetime(2026, 11, 22, tzinfo=UTC)
 PLAN: dict[str, Any] = {

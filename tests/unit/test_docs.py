@@ -13,13 +13,13 @@ import pytest
 from docs.generate import PAGES, REFERENCE
 from docs.pages import api, cli, plan, record
 from docs.pages.tables import anchor, field_docs, field_types
-from flows.cli.tree import tree
-from registry.access_log import _KINDS
-from registry.documents import documents_in, read_plan
-from registry.facts import FACTS
-from registry.rollout import Ending, Phase
-from registry.settings import SETTINGS
-from registry.verdict import Answer
+from sluicegate.flows.cli.tree import tree
+from sluicegate.registry.documents.documents import documents_in, read_plan
+from sluicegate.registry.rollout.facts import FACTS
+from sluicegate.registry.rollout.rollout import Ending, Phase
+from sluicegate.registry.words.access_log import _KINDS
+from sluicegate.registry.words.settings import SETTINGS
+from sluicegate.registry.words.verdict import Answer
 
 ROOT = Path(__file__).parents[2]
 PROSE = tuple(sorted((ROOT / "docs").rglob("*.md"))) + tuple(

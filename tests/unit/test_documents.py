@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from flows.cli import app
-from registry import orders
-from registry.documents import KINDS, document_from_values, read_document
-from registry.documents_diff import Known, State, differences
-from registry.ledger.sql import SqlLedger
-from registry.orders import Request
-from registry.plan import Plan
-from registry.settings import Settings
+from sluicegate.flows.cli.app import app
+from sluicegate.registry.documents.diff import Known, State, differences
+from sluicegate.registry.documents.documents import KINDS, document_from_values, read_document
+from sluicegate.registry.ledger.sql import SqlLedger
+from sluicegate.registry.orders import rollouts as orders
+from sluicegate.registry.orders.rollouts import Request
+from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.words.settings import Settings
 from tests.unit.rollouts import _AT as NOW
 
 PLAN = """\
@@ -66,7 +66,7 @@ def test_what_the_ledger_keeps_is_read_back_as_the_same_document(kind: str) -> N
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of documents, and an empty ledger that the command line reaches by itself."""
-    from flows import wiring
+    from sluicegate.flows.wiring import parts as wiring
 
     monkeypatch.setenv("SLUICE_LEDGER", f"sqlite:///{tmp_path}/ledger.db")
     monkeypatch.setenv("SLUICE_STATE", str(tmp_path / "state"))
@@ -93,7 +93,7 @@ def test_diff_says_by_its_exit_code_whether_apply_would_change_something(folder:
 
 
 def test_a_bad_document_is_an_error_and_not_a_change(folder: Path) -> None:
-    from registry.errors import SluiceError
+    from sluicegate.registry.words.errors import SluiceError
 
     (folder / "delays.yaml").write_text(PLAN.replace("steps", "stepps"))
     with pytest.raises(SluiceError) as raised:

@@ -7,17 +7,18 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from registry import orders
-from registry.build import Build, BuildRef
-from registry.doors import cause, triggered
-from registry.errors import CatalogUnavailable
-from registry.facts import Packed, Ready
-from registry.ledger import Applied
-from registry.ledger.memory import MemoryLedger
-from registry.orders import Request
-from registry.plan import Plan, Trigger
-from registry.rollout import Ending, Phase
-from services.keeper.doors import LET_GO, look_at_catalog
+from sluicegate.registry.ledger.memory import MemoryLedger
+from sluicegate.registry.ledger.port import Applied
+from sluicegate.registry.orders import rollouts as orders
+from sluicegate.registry.orders.rollouts import Request
+from sluicegate.registry.plan.fields import Trigger
+from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.rollout.facts import Packed, Ready
+from sluicegate.registry.rollout.rollout import Ending, Phase
+from sluicegate.registry.rollout.triggers import cause, triggered
+from sluicegate.registry.words.build import Build, BuildRef
+from sluicegate.registry.words.errors import CatalogUnavailable
+from sluicegate.services.keeper.doors import LET_GO, look_at_catalog
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

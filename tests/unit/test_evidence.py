@@ -6,11 +6,11 @@ import random
 
 import pytest
 
-from flows.evidence import evidence
-from flows.stats.share_evidence import share_p_value
-from registry.metric import Arm
-from registry.rollout import Rollout
-from services.telemetry.queries import ArmSeen, Coverage, Latency, Seen
+from sluicegate.flows.stats.share_evidence import share_p_value
+from sluicegate.flows.views.evidence import evidence
+from sluicegate.registry.rollout.rollout import Rollout
+from sluicegate.registry.words.metric import Arm
+from sluicegate.services.telemetry.reading.queries import ArmSeen, Coverage, Latency, Seen
 from tests.acceptance.given import PLAN, Given
 
 

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from flows.cli import experiments as commands
-from flows.cli import rollouts as rollout_commands
-from flows.cli.output import Format
-from registry import orders
-from registry.errors import NotFound
-from registry.rollout import Ending
-from services.console.app import create
+from sluicegate.flows.cli import experiments as commands
+from sluicegate.flows.cli import rollouts as rollout_commands
+from sluicegate.flows.cli.output import Format
+from sluicegate.registry.orders import rollouts as orders
+from sluicegate.registry.rollout.rollout import Ending
+from sluicegate.registry.words.errors import NotFound
+from sluicegate.services.console.app import create
 from tests.experiment_lab import EQUAL, Lab
 from tests.unit.console_office import BEARER, Office
 

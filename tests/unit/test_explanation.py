@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from registry import orders
-from registry.explanation import Explanation, GateExplanation, explanation
-from registry.report import report
+from sluicegate.registry.orders import rollouts as orders
+from sluicegate.registry.report.explanation import Explanation, GateExplanation, explanation
+from sluicegate.registry.report.report import report
 from tests.acceptance.given import PLAN, Given
 
 

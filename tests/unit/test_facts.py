@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.errors import SluiceError
-from registry.facts import FACTS, Fact, from_payload, to_payload
-from registry.looks_json import look_from_json, look_to_json
-from registry.metric import Arm, Stratum, Tally, TallyRow, UnitSums
-from registry.verdict import Answer, Look, Verdict
+from sluicegate.registry.ledger.looks_json import look_from_json, look_to_json
+from sluicegate.registry.rollout.facts import FACTS, Fact, from_payload, to_payload
+from sluicegate.registry.words.errors import SluiceError
+from sluicegate.registry.words.metric import Arm, Stratum, Tally, TallyRow, UnitSums
+from sluicegate.registry.words.verdict import Answer, Look, Verdict
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 JSON: st.SearchStrategy[Any] = st.recursive(

@@ -13,10 +13,10 @@ import pandas as pd
 import pytest
 from aiohttp import web
 
-from examples.flights.data import FEATURES, departures, stream, training
-from examples.flights.record import Answers, Record
-from examples.flights.replay import Departure, Pace, Replay, departing
-from registry.documents import read_documents
+from sluicegate.examples.flights.data import FEATURES, departures, stream, training
+from sluicegate.examples.flights.record import Answers, Record
+from sluicegate.examples.flights.replay import Departure, Pace, Replay, departing
+from sluicegate.registry.documents.documents import read_documents
 
 
 @pytest.fixture(scope="module")

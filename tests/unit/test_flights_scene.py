@@ -11,9 +11,9 @@ import psutil
 import pytest
 from rich.console import Console
 
-from examples.flights import ending, people
-from examples.flights.scene import Act, Candidate, Mark, Scene
-from examples.flights.screen import Screen
+from sluicegate.examples.flights import ending, people
+from sluicegate.examples.flights.scene import Act, Candidate, Mark, Scene
+from sluicegate.examples.flights.screen import Screen
 
 FIGURES = {"auc": 0.7, "log_loss": 0.5, "accuracy": 0.75}
 

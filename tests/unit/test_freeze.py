@@ -9,22 +9,22 @@ from pathlib import Path
 
 import pytest
 
-from flows.ramp import Authority, tick
-from registry import orders
-from registry.decision import Choice
-from registry.documents import read_documents
-from registry.errors import InvalidDocument, Refused
-from registry.facts import FreezeOverridden, Observed, Packed, Ready, StepEntered
-from registry.freeze import Freeze, in_force
-from registry.ledger import Applied
-from registry.ledger.memory import MemoryLedger
-from registry.metric import TallyRow
-from registry.orders import Request
-from registry.plan import Plan
-from registry.report_timeline import timeline
-from registry.rollout import Ending, Phase, Rollout
-from registry.view import rollout_view
-from services.keeper.keeper import has_work
+from sluicegate.flows.stages.tick import Authority, tick
+from sluicegate.registry.documents.documents import read_documents
+from sluicegate.registry.ledger.memory import MemoryLedger
+from sluicegate.registry.ledger.port import Applied
+from sluicegate.registry.orders import rollouts as orders
+from sluicegate.registry.orders.rollouts import Request
+from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.report.timeline import timeline
+from sluicegate.registry.report.view import rollout_view
+from sluicegate.registry.rollout.decision import Choice
+from sluicegate.registry.rollout.facts import FreezeOverridden, Observed, Packed, Ready, StepEntered
+from sluicegate.registry.rollout.freeze import Freeze, in_force
+from sluicegate.registry.rollout.rollout import Ending, Phase, Rollout
+from sluicegate.registry.words.errors import InvalidDocument, Refused
+from sluicegate.registry.words.metric import TallyRow
+from sluicegate.services.keeper.keeper import has_work
 
 WEEKEND = Freeze.model_validate(
     {

@@ -14,10 +14,10 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from flows import gate
-from registry.metric import Arm, Stratum, Tally, TallyRow, capped_name, exceedance_name
-from registry.plan import Plan
-from registry.verdict import Answer, Look, Verdict
+from sluicegate.flows.gate import judge as gate
+from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.words.metric import Arm, Stratum, Tally, TallyRow, capped_name, exceedance_name
+from sluicegate.registry.words.verdict import Answer, Look, Verdict
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 PLAN = Plan.model_validate(
@@ -155,7 +155,8 @@ def test_the_verdict_is_the_recorded_one_at_every_look() -> None:
 def test_another_process_gives_the_same_bytes() -> None:
     looks = watch(5, 0.53, 0.53)
     program = (
-        "import pickle, sys\nfrom flows import gate\nfrom registry.plan import Plan\n"
+        "import pickle, sys\nfrom sluicegate.flows.gate import judge as gate\n"
+        "from sluicegate.registry.plan.plan import Plan\n"
         "plan, looks = pickle.load(sys.stdin.buffer)\nplan = Plan.model_validate(plan)\n"
         "print(repr(gate.verdict(plan=plan, gate=plan.gates[0], guardrail=False, step=1, looks=looks)))"
     )

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flows.certify import Certificate, certify
-from flows.forecast import forecast
-from flows.rehearsal import Baseline, assumed, caveats, rehearse
-from registry.metric import Tally
-from registry.plan import MetricSpec, Plan
+from sluicegate.flows.rehearsal.certify import Certificate, certify
+from sluicegate.flows.rehearsal.forecast import forecast
+from sluicegate.flows.rehearsal.rehearsal import Baseline, assumed, caveats, rehearse
+from sluicegate.registry.plan.fields import MetricSpec
+from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.words.metric import Tally
 
 METRICS: dict[str, dict[str, Any]] = {
     "errors": {"source": "status"},

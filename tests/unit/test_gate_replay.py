@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flows import gate
-from flows.cli.gate import replay as command
-from flows.rejudge import is_same, rejudge
-from flows.replay import replay
-from flows.replay_lines import MalformedLine
-from registry.metric import Arm, Stratum, Tally, TallyRow
-from registry.plan import Plan
-from registry.verdict import Look
+from sluicegate.flows.cli.gate import replay as command
+from sluicegate.flows.gate import judge as gate
+from sluicegate.flows.rehearsal.rejudge import is_same, rejudge
+from sluicegate.flows.rehearsal.replay import replay
+from sluicegate.flows.rehearsal.replay_lines import MalformedLine
+from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.words.metric import Arm, Stratum, Tally, TallyRow
+from sluicegate.registry.words.verdict import Look
 
 Line = dict[str, Any]
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from flows.replay import replay
-from flows.replay_lines import MalformedLine
+from sluicegate.flows.rehearsal.replay import replay
+from sluicegate.flows.rehearsal.replay_lines import MalformedLine
 from tests.unit.test_gate_replay import answers, both, look, plan, row
 
 Line = dict[str, Any]

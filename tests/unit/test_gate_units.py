@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from flows import gate
-from registry.looks_json import look_from_json, look_to_json
-from registry.metric import Arm, Stratum, Tally, TallyRow, UnitSums
-from registry.plan import Plan
-from registry.verdict import Answer, Look, Verdict
+from sluicegate.flows.gate import judge as gate
+from sluicegate.registry.ledger.looks_json import look_from_json, look_to_json
+from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.words.metric import Arm, Stratum, Tally, TallyRow, UnitSums
+from sluicegate.registry.words.verdict import Answer, Look, Verdict
 
 PLAN = Plan.model_validate(
     {

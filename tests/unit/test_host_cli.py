@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from services.host.folder import StateFolder
-from services.host.keys import make_keys
-from services.host.site import make_site
+from sluicegate.services.host.folder import StateFolder
+from sluicegate.services.host.keys import make_keys
+from sluicegate.services.host.site import make_site
 
 HEAVY = ("mlflow", "prefect", "bentoml", "pandas", "scipy", "numpy", "sqlalchemy", "alembic", "starlette", "httpx")
 PORTS = {"mlflow": 20001, "prefect": 20002, "gateway": 20003, "mirror": 20004, "console": 20005}
@@ -33,7 +33,7 @@ def sluice(folder: StateFolder, *arguments: str) -> subprocess.CompletedProcess[
     code = (
         "import atexit, sys\n"
         f"atexit.register(lambda: exec({REPORT!r}))\n"
-        "from flows.cli import main\n"
+        "from sluicegate.flows.cli.app import main\n"
         f"sys.argv = ['sluice', *{list(arguments)!r}]\n"
         "main()"
     )
@@ -45,7 +45,7 @@ def sluice(folder: StateFolder, *arguments: str) -> subprocess.CompletedProcess[
 def test_nothing_heavy_is_imported(state: StateFolder, command: tuple[str, ...]) -> None:
     done = sluice(state, *command)
     imported = done.stderr.partition("IMPORTED ")[2].split()
-    assert "flows.cli.host" in imported
+    assert "sluicegate.flows.cli.host" in imported
     assert [name for name in HEAVY if name in imported] == []
 
 

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from services.host import doctor, doctor_local
-from services.host.doctor import Outcome
-from services.host.doctor_servers import Running
-from services.host.folder import StateFolder
-from services.host.keys import make_keys
-from services.host.site import Site
-from services.host.supervisor import Supervisor
+from sluicegate.services.host.doctor import examination as doctor
+from sluicegate.services.host.doctor import local as doctor_local
+from sluicegate.services.host.doctor.finding import Outcome
+from sluicegate.services.host.doctor.servers import Running
+from sluicegate.services.host.folder import StateFolder
+from sluicegate.services.host.keys import make_keys
+from sluicegate.services.host.programs.supervisor import Supervisor
+from sluicegate.services.host.site import Site
 
 if TYPE_CHECKING:
-    from services.host.machine import Recipe
+    from sluicegate.services.host.machine import Recipe
 
 
 def test_a_closed_folder_passes_and_an_open_one_fails(tmp_path: Path) -> None:
@@ -66,9 +67,9 @@ def test_envoy_that_refuses_its_files_fails_with_its_words(tmp_path: Path) -> No
 
 
 def test_refused_routes_are_a_failure_with_the_reason() -> None:
-    assert doctor._routes(None).outcome is doctor.Outcome.PASS
+    assert doctor._routes(None).outcome is Outcome.PASS
     found = doctor._routes("unknown cluster (since noon)")
-    assert (found.outcome, found.found) == (doctor.Outcome.FAIL, "unknown cluster (since noon)")
+    assert (found.outcome, found.found) == (Outcome.FAIL, "unknown cluster (since noon)")
 
 
 def test_the_console_that_asks_does_not_take_its_own_port_for_anothers(tmp_path: Path) -> None:

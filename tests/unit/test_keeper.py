@@ -9,19 +9,20 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from registry import orders
-from registry.build import BuildRef, Endpoint
-from registry.decision import Choice, Decision
-from registry.errors import RoutesRejected, ServiceFailed, Unreachable
-from registry.facts import Aborted, Baked, Packed, Promoted, StepEntered
-from registry.ledger.memory import MemoryLedger
-from registry.orders import Request
-from registry.plan import Plan, Serve
-from registry.rollout import Ending, Phase, Rollout
-from registry.standing import Standing
-from services.keeper.fleet_pass import FleetPass
-from services.keeper.keeper import Keeper
-from services.keeper.refusals import refusal
+from sluicegate.registry.ledger.memory import MemoryLedger
+from sluicegate.registry.orders import rollouts as orders
+from sluicegate.registry.orders.rollouts import Request
+from sluicegate.registry.plan.fields import Serve
+from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.rollout.decision import Choice, Decision
+from sluicegate.registry.rollout.facts import Aborted, Baked, Packed, Promoted, StepEntered
+from sluicegate.registry.rollout.rollout import Ending, Phase, Rollout
+from sluicegate.registry.rollout.standing import Standing
+from sluicegate.registry.words.build import BuildRef, Endpoint
+from sluicegate.registry.words.errors import RoutesRejected, ServiceFailed, Unreachable
+from sluicegate.services.keeper.fleet_pass import FleetPass
+from sluicegate.services.keeper.keeper import Keeper
+from sluicegate.services.keeper.refusals import refusal
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 PLAN = Plan.model_validate({"model": "m", "steps": [{"weight": 10}, {"weight": 50}], "bake": "1m"})

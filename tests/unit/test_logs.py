@@ -7,9 +7,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from flows.logs import Line, files, of_file, of_rollout, tail
-from registry.errors import NotFound
-from registry.rollout import Rollout
+from sluicegate.flows.views.logs import Line, files, of_file, of_rollout, tail
+from sluicegate.registry.rollout.rollout import Rollout
+from sluicegate.registry.words.errors import NotFound
 from tests.acceptance.given import Given
 
 

@@ -8,14 +8,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from registry import orders
-from registry.doors import Sighting
-from registry.errors import IllegalMove, Refused, TargetBusy
-from registry.facts import Packed, Ready, StepEntered
-from registry.ledger.memory import MemoryLedger
-from registry.orders import Request
-from registry.plan import Plan
-from registry.rollout import Ending, Phase
+from sluicegate.registry.ledger.memory import MemoryLedger
+from sluicegate.registry.orders import rollouts as orders
+from sluicegate.registry.orders.rollouts import Request
+from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.rollout.facts import Packed, Ready, StepEntered
+from sluicegate.registry.rollout.rollout import Ending, Phase
+from sluicegate.registry.rollout.triggers import Sighting
+from sluicegate.registry.words.errors import IllegalMove, Refused, TargetBusy
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 BY_NAME = Request(actor="ada", cause="cli")

@@ -7,13 +7,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from registry import orders
-from registry.errors import Refused
-from registry.facts import Failed, Packed, Ready, StepEntered
-from registry.ledger.memory import MemoryLedger
-from registry.orders import Request
-from registry.plan import Plan
-from registry.rollout import Ending, Phase, Rollout
+from sluicegate.registry.ledger.memory import MemoryLedger
+from sluicegate.registry.orders import rollouts as orders
+from sluicegate.registry.orders.rollouts import Request
+from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.rollout.facts import Failed, Packed, Ready, StepEntered
+from sluicegate.registry.rollout.rollout import Ending, Phase, Rollout
+from sluicegate.registry.words.errors import Refused
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 WHO = Request(actor="ada", cause="cli")
@@ -110,7 +110,7 @@ def test_an_order_works_or_refuses_with_its_reason(state: str, act: str) -> None
 
 @pytest.mark.parametrize("state", STATES)
 def test_the_console_offers_what_is_possible_and_nothing_else(state: str) -> None:
-    from services.console.pages.effects import possible
+    from sluicegate.services.console.pages.effects import possible
 
     house = House(state)
     rollout = house.ledger.rollout(house.name)

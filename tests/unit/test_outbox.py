@@ -13,18 +13,18 @@ from pathlib import Path
 import pytest
 from standardwebhooks import Webhook
 
-from registry import orders
-from registry.documents import read_document
-from registry.errors import InvalidDocument, InvalidSetting, NotFound, Refused, Unreachable, UsageError
-from registry.facts import FACTS
-from registry.happening import Happening, Severity, happenings, name_of, severity, waiting
-from registry.ledger import Applied
-from registry.notice import notice
-from registry.notification import Notification
-from services.outbox.address import Address, Addresses
-from services.outbox.notifications import NotificationSink, sinks
-from services.outbox.outbox import Outbox
-from services.outbox.prefect_events import event
+from sluicegate.registry.documents.documents import read_document
+from sluicegate.registry.documents.notification import Notification
+from sluicegate.registry.ledger.port import Applied
+from sluicegate.registry.orders import rollouts as orders
+from sluicegate.registry.report.happening import Happening, Severity, happenings, name_of, severity, waiting
+from sluicegate.registry.report.notice import notice
+from sluicegate.registry.rollout.facts import FACTS
+from sluicegate.registry.words.errors import InvalidDocument, InvalidSetting, NotFound, Refused, Unreachable, UsageError
+from sluicegate.services.outbox.address import Address, Addresses
+from sluicegate.services.outbox.notifications import NotificationSink, sinks
+from sluicegate.services.outbox.outbox import Outbox
+from sluicegate.services.outbox.prefect_events import event
 from tests.acceptance.given import PLAN, START, Given
 
 KEY = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -106,7 +106,7 @@ def test_every_kind_of_fact_has_a_name_that_can_be_matched(name: str) -> None:
 
 
 def test_what_a_gate_takes_back_matters_more_than_what_a_person_takes_back() -> None:
-    from registry.facts import Aborted, Failed, Observed, Promoted
+    from sluicegate.registry.rollout.facts import Aborted, Failed, Observed, Promoted
 
     assert severity(Aborted(actor="policy", reason="r")) is severity(Failed(stage="pack", reason="r"))
     assert severity(Aborted(actor="policy", reason="r")) is Severity.CRITICAL

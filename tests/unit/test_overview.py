@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from flows.overview import overview
-from registry.facts import Judged
-from registry.ledger.memory import MemoryLedger
-from registry.overview import Served, verdict_of
-from services.telemetry.queries import Recent
+from sluicegate.flows.views.overview import overview
+from sluicegate.registry.ledger.memory import MemoryLedger
+from sluicegate.registry.report.overview import Served, verdict_of
+from sluicegate.registry.rollout.facts import Judged
+from sluicegate.services.telemetry.reading.queries import Recent
 from tests.acceptance.test_three_audiences import World
 from tests.acceptance.three_audiences import MODEL
 from tests.experiment_lab import Lab, plan

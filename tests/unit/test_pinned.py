@@ -17,9 +17,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from services.outbox.address import Address
-from services.outbox.pinned import Pinned, public_addresses
-from services.outbox.signed import post, signing_key
+from sluicegate.services.outbox.address import Address
+from sluicegate.services.outbox.pinned import Pinned, public_addresses
+from sluicegate.services.outbox.signed import post, signing_key
 
 HOST, PUBLIC = "ci.example", "93.184.215.14"
 

@@ -6,10 +6,11 @@ import copy
 
 import pytest
 
-from registry.documents import read_plan
-from registry.errors import InvalidDocument
-from registry.experiment import UNCOUNTED, layout
-from registry.plan import Plan
+from sluicegate.registry.documents.documents import read_plan
+from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.plan.staging import staged
+from sluicegate.registry.rollout.experiment import UNCOUNTED, layout
+from sluicegate.registry.words.errors import InvalidDocument
 
 TEXT = """\
 kind: plan
@@ -45,13 +46,13 @@ def test_it_is_read_and_written_as_it_is() -> None:
 
 def test_each_comparison_has_its_part_of_alpha_and_its_weight_beside_the_control() -> None:
     plan = read(TEXT)
-    b, c = plan.staged("ab", "b"), plan.staged("ab", "c")
+    b, c = staged(plan, "ab", "b"), staged(plan, "ab", "c")
     assert [gate.alpha for gate in (*b.gates, *b.guardrails)] == pytest.approx([0.03, 0.01])
     assert (b.gates[0].margin, b.gates[0].beta) == (0.0, pytest.approx(0.03))
     assert (b.steps[0].weight, c.steps[0].weight) == (5000, 6667)
     assert b.expect is not None
     assert b.expect.requests_per_day == round(1000 * 14 * 0.9 * 2 / 4)
-    assert plan.staged("canary", "b") == plan
+    assert staged(plan, "canary", "b") == plan
 
 
 def test_the_layout_is_the_plans_with_those_held_out_first() -> None:

@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from registry.build import Build, BuildRef
-from registry.documents import plan_from_values, read_documents, read_plan
-from registry.errors import InvalidDocument, Problem, UsageError
-from registry.plan import Plan
-from registry.plan_build import check_against_build
-from registry.plan_file import plan_schema
+from sluicegate.registry.documents.documents import plan_from_values, read_documents, read_plan
+from sluicegate.registry.plan.against_build import check_against_build
+from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.plan.reading import plan_schema
+from sluicegate.registry.words.build import Build, BuildRef
+from sluicegate.registry.words.errors import InvalidDocument, Problem, UsageError
 
 GOOD = """\
 kind: plan
@@ -455,7 +455,7 @@ def test_a_build_that_does_not_is_refused_with_the_fix(
 
 def test_validating_imports_nothing_heavy() -> None:
     script = (
-        "import sys, registry.documents as f; f.read_plan(sys.stdin.read(), 'p'); "
+        "import sys, sluicegate.registry.documents.documents as f; f.read_plan(sys.stdin.read(), 'p'); "
         "heavy = {'mlflow', 'prefect', 'bentoml', 'pandas', 'numpy', 'scipy', 'sqlalchemy', 'httpx'}; "
         "assert not heavy & set(sys.modules)"
     )

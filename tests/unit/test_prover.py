@@ -8,8 +8,19 @@ import re
 
 import pytest
 
-from flows.prover.prover import Claim, Finding, prove, witness
-from registry.audience import AllOf, AnyOf, Audience, Condition, Match, Not, Operator, Present, Range, matches
+from sluicegate.flows.prover.prover import Claim, Finding, prove, witness
+from sluicegate.registry.audience.audience import (
+    AllOf,
+    AnyOf,
+    Audience,
+    Condition,
+    Match,
+    Not,
+    Operator,
+    Present,
+    Range,
+    matches,
+)
 
 TEXTS = ["".join(signs) for length in range(6) for signs in itertools.product("abc", repeat=length)]
 NUMBERS = ["", "-", "x", "1.", *(f"{n / 4:g}" for n in range(-24, 25)), "007", "00", "-0", "2.0", "1e3", "+1", "5.0001"]

@@ -12,13 +12,22 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from registry import orders
-from registry.report import ArmCounts, ArmLatency, Evidence, Exposure, OutcomeCoverage, Report, SampleRatio, report
-from registry.report_page import page, picture, style_hash, styles
-from registry.report_page.scale import Scale, round_step
-from registry.report_page.sequence_chart import sequence_chart
-from registry.report_page.weight_chart import weight_chart
-from registry.rollout import Ending, Phase
+from sluicegate.registry.orders import rollouts as orders
+from sluicegate.registry.report.report import (
+    ArmCounts,
+    ArmLatency,
+    Evidence,
+    Exposure,
+    OutcomeCoverage,
+    Report,
+    SampleRatio,
+    report,
+)
+from sluicegate.registry.rollout.rollout import Ending, Phase
+from sluicegate.services.report.page import page, picture, style_hash, styles
+from sluicegate.services.report.scale import Scale, round_step
+from sluicegate.services.report.sequence_chart import sequence_chart
+from sluicegate.services.report.weight_chart import weight_chart
 from tests.acceptance.given import Given
 
 EVIDENCE = Evidence(
@@ -224,8 +233,8 @@ def test_ticks_lie_between_the_ends() -> None:
 def test_the_command_writes_the_page_the_json_and_a_text(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from flows import wiring
-    from flows.cli import app
+    from sluicegate.flows.cli.app import app
+    from sluicegate.flows.wiring import parts as wiring
 
     monkeypatch.setenv("SLUICE_LEDGER", f"sqlite:///{tmp_path}/ledger.db")
     monkeypatch.setenv("SLUICE_STATE", str(tmp_path / "state"))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from registry import orders
-from registry.report import Report, report
-from registry.report_markdown import markdown
+from sluicegate.registry.orders import rollouts as orders
+from sluicegate.registry.report.report import Report, report
+from sluicegate.services.report.markdown import markdown
 from tests.acceptance.given import Given
 
 

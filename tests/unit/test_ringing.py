@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from flows.ringing import RingingLedger
-from registry import orders
-from registry.connections import Connections
-from registry.connections_record import connect
-from registry.ledger.memory import MemoryLedger
-from registry.orders import Request
-from registry.plan import Plan
-from services.keeper.waking import Doorbell
+from sluicegate.flows.wiring.ringing import RingingLedger
+from sluicegate.registry.audience.connections import Connections
+from sluicegate.registry.ledger.memory import MemoryLedger
+from sluicegate.registry.orders import rollouts as orders
+from sluicegate.registry.orders.connections_record import connect
+from sluicegate.registry.orders.rollouts import Request
+from sluicegate.registry.plan.plan import Plan
+from sluicegate.services.keeper.waking import Doorbell
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 PLAN = Plan.model_validate({"model": "m", "steps": [{"weight": 10}]})

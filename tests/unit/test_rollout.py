@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.errors import IllegalMove
-from registry.facts import (
+from sluicegate.registry.rollout.facts import (
     FACTS,
     Aborted,
     Approved,
@@ -35,7 +34,8 @@ from registry.facts import (
     StepEntered,
     Superseded,
 )
-from registry.rollout import FULL, Ending, Phase, Rollout, admits, advance, fold
+from sluicegate.registry.rollout.rollout import FULL, Ending, Phase, Rollout, admits, advance, fold
+from sluicegate.registry.words.errors import IllegalMove
 from tests.unit import rollouts
 
 AT = datetime(2026, 11, 22, tzinfo=UTC)

@@ -8,16 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.audience import Audience, Match, Operator
-from registry.build import BuildRef, Endpoint
-from registry.connections import Connection, Connections, Weighted
-from registry.errors import NotFound
-from registry.layout import SLOTS
-from registry.metric import Arm
-from registry.plan import Serve
-from registry.standing import Shadowing, Standing
-from services.traffic.routes import routes
-from services.traffic.table import Reason, RouteTable, assign
+from sluicegate.registry.audience.audience import Audience, Match, Operator
+from sluicegate.registry.audience.connections import Connection, Connections, Weighted
+from sluicegate.registry.audience.layout import SLOTS
+from sluicegate.registry.plan.fields import Serve
+from sluicegate.registry.rollout.standing import Shadowing, Standing
+from sluicegate.registry.words.build import BuildRef, Endpoint
+from sluicegate.registry.words.errors import NotFound
+from sluicegate.registry.words.metric import Arm
+from sluicegate.services.traffic.routes import routes
+from sluicegate.services.traffic.table import Reason, RouteTable, assign
 
 STABLE, CANDIDATE = (BuildRef(model="delays", version=version) for version in "12")
 ENDPOINTS = {ref: Endpoint(build=ref, host="127.0.0.1", port=port) for ref, port in ((STABLE, 71), (CANDIDATE, 72))}

@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from registry.audience import Audience, Operator
-from registry.build import BuildRef, Endpoint
-from registry.connections import Connection, Connections, Copied, Weighted, settled
-from registry.layout import SLOTS
-from registry.metric import Arm
-from registry.plan import Serve
-from registry.standing import Shadowing, Standing
-from services.traffic.routes import routes
-from services.traffic.slots import slot
-from services.traffic.table import AudienceRoute, Reason, RouteTable, answer
+from sluicegate.registry.audience.audience import Audience, Operator
+from sluicegate.registry.audience.connections import Connection, Connections, Copied, Weighted, settled
+from sluicegate.registry.audience.layout import SLOTS
+from sluicegate.registry.plan.fields import Serve
+from sluicegate.registry.rollout.standing import Shadowing, Standing
+from sluicegate.registry.words.build import BuildRef, Endpoint
+from sluicegate.registry.words.metric import Arm
+from sluicegate.services.traffic.routes import routes
+from sluicegate.services.traffic.slots import slot
+from sluicegate.services.traffic.table import AudienceRoute, Reason, RouteTable, answer
 from tests.audience_cases import match
 
 MODEL = "delays"

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.plan import MetricSpec, PredictionField, Score, Source
-from services.telemetry.scores import CLIP, LIMIT, Missing, Summary, same, score
+from sluicegate.registry.plan.fields import MetricSpec, PredictionField, Score, Source
+from sluicegate.services.telemetry.tally.scores import CLIP, LIMIT, Missing, Summary, same, score
 
 
 def metric(**fields: object) -> MetricSpec:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from registry.errors import InvalidSetting, NotFound
-from registry.settings import SETTINGS, Api, MlflowServer, OnCancel, Settings
+from sluicegate.registry.words.errors import InvalidSetting, NotFound
+from sluicegate.registry.words.settings import SETTINGS, Api, MlflowServer, OnCancel, Settings
 
 
 @pytest.fixture
@@ -148,7 +148,7 @@ def test_what_follows_a_cancelled_run_is_one_of_two_words(tmp_path: Path) -> Non
 def test_the_keeper_shows_prefect_the_key_or_the_password(
     tmp_path: Path, environment: dict[str, str], expected: str | None
 ) -> None:
-    from flows.wiring import Parts
+    from sluicegate.flows.wiring.parts import Parts
 
     base = {"SLUICE_STATE": str(tmp_path), "PREFECT_API_URL": "https://prefect.example/api"}
     http = Parts(Settings.read(base | environment)).prefect

@@ -7,17 +7,17 @@ from datetime import UTC, datetime
 
 import pytest
 
-from flows.settle import settle
-from registry import orders
-from registry.build import BuildRef
-from registry.catalog.memory import MemoryCatalog
-from registry.doors import Sighting
-from registry.errors import CatalogUnavailable
-from registry.facts import Packed, Ready, StepEntered
-from registry.ledger.memory import MemoryLedger
-from registry.orders import Request
-from registry.plan import Plan
-from registry.rollout import Phase, Rollout
+from sluicegate.flows.stages.settle import settle
+from sluicegate.registry.catalog.memory import MemoryCatalog
+from sluicegate.registry.ledger.memory import MemoryLedger
+from sluicegate.registry.orders import rollouts as orders
+from sluicegate.registry.orders.rollouts import Request
+from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.rollout.facts import Packed, Ready, StepEntered
+from sluicegate.registry.rollout.rollout import Phase, Rollout
+from sluicegate.registry.rollout.triggers import Sighting
+from sluicegate.registry.words.build import BuildRef
+from sluicegate.registry.words.errors import CatalogUnavailable
 from tests.experiment_lab import PLAN, Lab
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

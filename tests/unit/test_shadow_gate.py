@@ -8,13 +8,14 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from flows.gate import next_look, verdict
-from flows.rejudge import is_same, rejudge
-from registry.documents import plan_from_values
-from registry.looks_json import look_from_json, look_to_json
-from registry.metric import Arm, Stratum, Tally, TallyRow, difference_name
-from registry.plan import Plan
-from registry.verdict import Answer, Look, Verdict
+from sluicegate.flows.gate.judge import next_look, verdict
+from sluicegate.flows.rehearsal.rejudge import is_same, rejudge
+from sluicegate.registry.documents.documents import plan_from_values
+from sluicegate.registry.ledger.looks_json import look_from_json, look_to_json
+from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.plan.staging import staged
+from sluicegate.registry.words.metric import Arm, Stratum, Tally, TallyRow, difference_name
+from sluicegate.registry.words.verdict import Answer, Look, Verdict
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 METRICS = {
@@ -32,7 +33,7 @@ def plan(gate: dict[str, object], *, guardrail: bool = False) -> Plan:
         "metrics": {gate["metric"]: METRICS[str(gate["metric"])]},
         "shadow": {"sample": 20, "max_time": "2h", section: [gate], other: []},
     }  # fmt: skip
-    return plan_from_values(values, where="plan").staged("shadow")
+    return staged(plan_from_values(values, where="plan"), "shadow")
 
 
 def rows(metric: str, stable: np.ndarray, candidate: np.ndarray, *, moved: str | None = None) -> tuple[TallyRow, ...]:

@@ -9,16 +9,16 @@ from datetime import UTC, datetime
 
 import pytest
 
-from flows.cli.shadow import _table
-from flows.shadow_read import Around, shadow_view
-from registry.metric import Arm
-from registry.outputs import OutputKind
-from registry.report_page import shadow_page
-from registry.shadow_view import ColumnView, ShadowView, WorstView
-from services.telemetry.exposure import Exposure
-from services.telemetry.pair import Pair
-from services.telemetry.pair_compare import TOP, Comparison, Unpaired, compare_pair
-from services.telemetry.pair_sums import PairSums, bin_of_number, edges
+from sluicegate.flows.cli.shadow import _table
+from sluicegate.flows.shadow.reading import Around, shadow_view
+from sluicegate.registry.report.shadow_view import ColumnView, ShadowView, WorstView
+from sluicegate.registry.words.metric import Arm
+from sluicegate.registry.words.outputs import OutputKind
+from sluicegate.services.report.page import shadow_page
+from sluicegate.services.telemetry.pairs.compare import TOP, Comparison, Unpaired, compare_pair
+from sluicegate.services.telemetry.pairs.pair import Pair
+from sluicegate.services.telemetry.pairs.sums import PairSums, bin_of_number, edges
+from sluicegate.services.telemetry.tally.exposure import Exposure
 
 AROUND = Around(
     rollout="s1", model="m", stable="1", candidate="2", sample=20.0, dropped=3, declared=("size (long) is new",)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from flows.shadow_captured import Captured, read_captured
-from flows.shadow_replay import Answering, Replay, compare_captured
-from registry.errors import UsageError
-from registry.shadow_view import ShadowView
+from sluicegate.flows.rehearsal.captured import Captured, read_captured
+from sluicegate.flows.rehearsal.shadow_replay import Answering, Replay, compare_captured
+from sluicegate.registry.report.shadow_view import ShadowView
+from sluicegate.registry.words.errors import UsageError
 
 ROW = {"inputs": [{"x": 1.0}]}
 

@@ -6,25 +6,26 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from flows.settle import settle
-from registry import orders
-from registry.audience import Audience, Match, Operator
-from registry.build import BuildRef
-from registry.catalog.memory import MemoryCatalog
-from registry.connections import Connection, Connections, Weighted
-from registry.connections_record import connect
-from registry.decision import Choice, Decision, Progress, decide
-from registry.documents import plan_from_values
-from registry.errors import IllegalMove, InvalidDocument, Refused, TargetBusy
-from registry.facts import Concluded, Judged, Observed, Packed, Ready, StepEntered
-from registry.ledger.memory import MemoryLedger
-from registry.orders import Request
-from registry.orders_rules import MOST_SHADOWS
-from registry.plan import Plan, Strategy
-from registry.rollout import Ending, Phase, Rollout
-from registry.standing import standings
-from registry.verdict import Answer, Verdict
-from services.console.pages.effects import effect, possible
+from sluicegate.flows.stages.settle import settle
+from sluicegate.registry.audience.audience import Audience, Match, Operator
+from sluicegate.registry.audience.connections import Connection, Connections, Weighted
+from sluicegate.registry.catalog.memory import MemoryCatalog
+from sluicegate.registry.documents.documents import plan_from_values
+from sluicegate.registry.ledger.memory import MemoryLedger
+from sluicegate.registry.orders import rollouts as orders
+from sluicegate.registry.orders.connections_record import connect
+from sluicegate.registry.orders.rollouts import Request
+from sluicegate.registry.orders.rules import MOST_SHADOWS
+from sluicegate.registry.plan.fields import Strategy
+from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.rollout.decision import Choice, Decision, Progress, decide
+from sluicegate.registry.rollout.facts import Concluded, Judged, Observed, Packed, Ready, StepEntered
+from sluicegate.registry.rollout.rollout import Ending, Phase, Rollout
+from sluicegate.registry.rollout.standing import standings
+from sluicegate.registry.words.build import BuildRef
+from sluicegate.registry.words.errors import IllegalMove, InvalidDocument, Refused, TargetBusy
+from sluicegate.registry.words.verdict import Answer, Verdict
+from sluicegate.services.console.pages.effects import effect, possible
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ADA = Request(actor="ada", cause="cli")

@@ -13,23 +13,24 @@ from types import SimpleNamespace
 import pytest
 from starlette.testclient import TestClient
 
-from flows.drivers import Unchanged, _start
-from flows.forms import StartForm
-from flows.lease import held
-from flows.ramp import Authority, tick
-from registry import orders
-from registry.build import BuildRef
-from registry.catalog.memory import MemoryCatalog
-from registry.errors import LedgerConflict
-from registry.facts import Packed, Ready, StepEntered
-from registry.ledger import Applied
-from registry.ledger.sql import SqlLedger
-from registry.metric import TallyRow
-from registry.orders import Request
-from registry.plan import Plan, Strategy
-from registry.rollout import Phase
-from services.console.app import create
-from services.keeper.doors import look_at_catalog
+from sluicegate.flows.driver.flows import Unchanged, _start
+from sluicegate.flows.driver.forms import StartForm
+from sluicegate.flows.driver.lease import held
+from sluicegate.flows.stages.tick import Authority, tick
+from sluicegate.registry.catalog.memory import MemoryCatalog
+from sluicegate.registry.ledger.port import Applied
+from sluicegate.registry.ledger.sql import SqlLedger
+from sluicegate.registry.orders import rollouts as orders
+from sluicegate.registry.orders.rollouts import Request
+from sluicegate.registry.plan.fields import Strategy
+from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.rollout.facts import Packed, Ready, StepEntered
+from sluicegate.registry.rollout.rollout import Phase
+from sluicegate.registry.words.build import BuildRef
+from sluicegate.registry.words.errors import LedgerConflict
+from sluicegate.registry.words.metric import TallyRow
+from sluicegate.services.console.app import create
+from sluicegate.services.keeper.doors import look_at_catalog
 from tests.unit.console_office import BEARER, Office
 from tests.unit.test_console import DELIVERY, signed
 

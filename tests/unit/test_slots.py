@@ -9,8 +9,8 @@ import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.layout import SLOTS
-from services.traffic.slots import holder, runs, slot
+from sluicegate.registry.audience.layout import SLOTS
+from sluicegate.services.traffic.slots import holder, runs, slot
 
 WEIGHTS = st.integers(0, SLOTS)
 KEYS = st.text(max_size=12)

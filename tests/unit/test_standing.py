@@ -9,19 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.build import BuildRef
-from registry.errors import IllegalMove
-from registry.facts import (
-    FACTS,
-    Baked,
-    Begun,
-    Established,
-    Fact,
-    Promoted,
-    Ready,
-)
-from registry.rollout import FULL, Rollout
-from registry.standing import Launch, current, launches, standings, trusted
+from sluicegate.registry.rollout.facts import FACTS, Baked, Begun, Established, Fact, Promoted, Ready
+from sluicegate.registry.rollout.rollout import FULL, Rollout
+from sluicegate.registry.rollout.standing import Launch, current, launches, standings, trusted
+from sluicegate.registry.words.build import BuildRef
+from sluicegate.registry.words.errors import IllegalMove
 from tests.unit import rollouts
 from tests.unit.test_rollout import ABORTED, AT, FIRST, PACKED, PAUSED, SECOND, after, requested
 

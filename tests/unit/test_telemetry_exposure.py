@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.collector_lines import START_US, assigned, line
-from registry.access_log import parse
-from registry.plan import MetricSpec, Source
-from services.telemetry import bins
-from services.telemetry.exposure import Exposure, expose
-from services.telemetry.sheet import Sheet, by_side
-from services.telemetry.spec import RolloutSpec, score_of
+from sluicegate.registry.plan.fields import MetricSpec, Source
+from sluicegate.registry.words.access_log import parse
+from sluicegate.services.telemetry.tally import bins
+from sluicegate.services.telemetry.tally.exposure import Exposure, expose
+from sluicegate.services.telemetry.tally.sheet import Sheet, by_side
+from sluicegate.services.telemetry.tally.spec import RolloutSpec, score_of
 
 CANDIDATE = {"assigned": assigned("candidate"), "upstream": "2"}
 

@@ -13,22 +13,22 @@ import uvicorn
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from registry.build import BuildRef, Endpoint
-from registry.errors import Refused
-from registry.plan import Serve
-from registry.standing import Shadowing, Standing
-from services import durable
-from services.traffic.envoy_about import about_routes
-from services.traffic.envoy_bootstrap import Places, bootstrap
-from services.traffic.envoy_clusters import clusters
-from services.traffic.envoy_files import digest, own_folder, read_resources, socket_path
-from services.traffic.envoy_limits import Limits
-from services.traffic.envoy_logs import next_rotated, rejection
-from services.traffic.envoy_lookup import listed
-from services.traffic.envoy_names import members
-from services.traffic.envoy_routes import route_configuration
-from services.traffic.envoy_validation import strange_clusters, whole
-from services.traffic.routes import routes
+from sluicegate.registry.plan.fields import Serve
+from sluicegate.registry.rollout.standing import Shadowing, Standing
+from sluicegate.registry.words.build import BuildRef, Endpoint
+from sluicegate.registry.words.errors import Refused
+from sluicegate.services import durable
+from sluicegate.services.traffic.envoy.about import about_routes
+from sluicegate.services.traffic.envoy.bootstrap import Places, bootstrap
+from sluicegate.services.traffic.envoy.clusters import clusters
+from sluicegate.services.traffic.envoy.files import digest, own_folder, read_resources, socket_path
+from sluicegate.services.traffic.envoy.limits import Limits
+from sluicegate.services.traffic.envoy.logs import next_rotated, rejection
+from sluicegate.services.traffic.envoy.lookup import listed
+from sluicegate.services.traffic.envoy.names import members
+from sluicegate.services.traffic.envoy.routes import route_configuration
+from sluicegate.services.traffic.envoy.validation import strange_clusters, whole
+from sluicegate.services.traffic.routes import routes
 
 SOCKET = Path("shadow.sock")
 PLACES = Places(

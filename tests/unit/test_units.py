@@ -8,14 +8,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from registry.units import (
+from sluicegate.registry.words.units import (
     format_duration,
     format_share,
     format_weight,
     parse_duration,
     parse_share,
     parse_weight,
-)  # fmt: skip
+)
 
 
 @given(st.integers(1, 366 * 86_400_000))

@@ -7,20 +7,22 @@ from datetime import UTC, datetime
 
 import pytest
 
-from registry import orders, orders_ab, variations
-from registry.audience_store import apply_audience, audiences, delete_audience, shares
-from registry.connections import Connections
-from registry.connections_record import connections_of
-from registry.documents import ReadDocument, document_from_values
-from registry.errors import NotFound, Refused, TargetBusy, UsageError
-from registry.facts import Packed, Promoted, Ready
-from registry.ledger import Applied
-from registry.ledger.memory import MemoryLedger
-from registry.orders import Request
-from registry.plan import Plan
-from registry.rollout import Phase, Rollout
-from registry.standing import standings
-from registry.variations import Sent
+from sluicegate.registry.audience.connections import Connections
+from sluicegate.registry.documents.documents import ReadDocument, document_from_values
+from sluicegate.registry.ledger.memory import MemoryLedger
+from sluicegate.registry.ledger.port import Applied
+from sluicegate.registry.orders import experiments as orders_ab
+from sluicegate.registry.orders import rollouts as orders
+from sluicegate.registry.orders import variations
+from sluicegate.registry.orders.audience_store import apply_audience, audiences, delete_audience, shares
+from sluicegate.registry.orders.connections_record import connections_of
+from sluicegate.registry.orders.rollouts import Request
+from sluicegate.registry.orders.variations import Sent
+from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.rollout.facts import Packed, Promoted, Ready
+from sluicegate.registry.rollout.rollout import Phase, Rollout
+from sluicegate.registry.rollout.standing import standings
+from sluicegate.registry.words.errors import NotFound, Refused, TargetBusy, UsageError
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 WHO = Request(actor="ada", cause="cli")

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 from docs.pages import cli
-from registry.connections import Connection, Connections, Weighted
-from registry.documents import read_documents
+from sluicegate.registry.audience.connections import Connection, Connections, Weighted
+from sluicegate.registry.documents.documents import read_documents
 
 FOLDER = Path(__file__).parents[2] / "examples" / "new_york_california"
 

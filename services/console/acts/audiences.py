@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from registry.audience import Audience, matches
-from registry.audience_file import condition_written
-from registry.audience_store import audiences, delete_audience, known_audience, shares, users
-from registry.trial import explain
-from services.console.acts.asked import Answer, Asked, Body, Nothing, Operation, Role
-from services.console.ports import Desk
+from sluicegate.registry.audience.audience import Audience, matches
+from sluicegate.registry.audience.short_form import condition_written
+from sluicegate.registry.audience.trial import explain
+from sluicegate.registry.orders.audience_store import audiences, delete_audience, known_audience, shares, users
+from sluicegate.services.console.operations import Answer, Asked, Body, Nothing, Operation, Role
+from sluicegate.services.console.ports import Desk
 
 
 class TestBody(Body):

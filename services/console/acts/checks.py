@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from services.console.acts.asked import Answer, Asked, Body, Operation, Role
-from services.console.ports import Desk
+from sluicegate.services.console.operations import Answer, Asked, Body, Operation, Role
+from sluicegate.services.console.ports import Desk
 
 
 def operations(desk: Desk) -> tuple[Operation, ...]:

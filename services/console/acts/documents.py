@@ -6,11 +6,11 @@ from typing import Any
 
 from pydantic import model_validator
 
-from registry.audience_store import apply_document
-from registry.documents import KINDS, ReadDocument, document_from_values, read_document
-from registry.ledger import Applied
-from services.console.acts.asked import Answer, Asked, Body, Operation, Role
-from services.console.ports import Desk
+from sluicegate.registry.documents.documents import KINDS, ReadDocument, document_from_values, read_document
+from sluicegate.registry.ledger.port import Applied
+from sluicegate.registry.orders.audience_store import apply_document
+from sluicegate.services.console.operations import Answer, Asked, Body, Operation, Role
+from sluicegate.services.console.ports import Desk
 
 
 class DocumentBody(Body):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from registry import orders_ab
-from registry.readout import experiments, find, readout
-from services.console.acts.asked import Answer, Asked, Body, Operation, Role
-from services.console.acts.rollouts import ReasonBody
-from services.console.ports import Desk
+from sluicegate.registry.orders import experiments as orders_ab
+from sluicegate.registry.report.readout import experiments, find, readout
+from sluicegate.services.console.acts.rollouts import ReasonBody
+from sluicegate.services.console.operations import Answer, Asked, Body, Operation, Role
+from sluicegate.services.console.ports import Desk
 
 PAGE = 100
 """The most experiments that one answer holds."""

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from registry import orders, variations
-from registry.audience_store import known_audience
-from registry.build import Build
-from registry.connections import FALLBACK
-from registry.documents import plan_from_values
-from registry.errors import NotFound
-from registry.plan import Plan
-from registry.standing import Shadowing, Standing, standings
-from services.console.acts.asked import Answer, Asked, Body, Operation, Role
-from services.console.acts.rollouts import RolloutActs
-from services.console.acts.variations import SentBody
-from services.console.fleet import stretch
-from services.console.ports import Desk
+from sluicegate.registry.audience.connections import FALLBACK
+from sluicegate.registry.documents.documents import plan_from_values
+from sluicegate.registry.orders import rollouts as orders
+from sluicegate.registry.orders import variations
+from sluicegate.registry.orders.audience_store import known_audience
+from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.rollout.standing import Shadowing, Standing, standings
+from sluicegate.registry.words.build import Build
+from sluicegate.registry.words.errors import NotFound
+from sluicegate.services.console.acts.rollouts import RolloutActs
+from sluicegate.services.console.acts.variations import SentBody
+from sluicegate.services.console.fleet import stretch
+from sluicegate.services.console.operations import Answer, Asked, Body, Operation, Role
+from sluicegate.services.console.ports import Desk
 
 MODELS = 50
 """Models of an overview, unless more are asked for."""

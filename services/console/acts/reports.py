@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from registry import orders
-from registry.errors import Refused
-from registry.explanation import explanation
-from registry.report import Report, report
-from services.console.acts.asked import Answer, Asked, Body, Operation, Role
-from services.console.ports import Desk
+from sluicegate.registry.orders import rollouts as orders
+from sluicegate.registry.report.explanation import explanation
+from sluicegate.registry.report.report import Report, report
+from sluicegate.registry.words.errors import Refused
+from sluicegate.services.console.operations import Answer, Asked, Body, Operation, Role
+from sluicegate.services.console.ports import Desk
 
 
 class ReportActs:
@@ -20,7 +20,7 @@ class ReportActs:
         found = self._report(asked)
         if asked.query.get("html") != "1":
             return 200, {"report": found.as_json()}
-        from registry.report_page import page
+        from sluicegate.services.report.page import page
 
         return 200, {"report": found.as_json(), "html": page(found)}
 

@@ -7,14 +7,15 @@ from typing import Annotated
 
 from pydantic import Field
 
-from registry import orders, orders_ab
-from registry.facts import Entry, to_payload
-from registry.plan import Strategy
-from registry.rollout import Rollout
-from registry.view import rollout_view
-from services.console.acts.asked import Answer, Asked, Body, Operation, Role
-from services.console.if_match import expecting
-from services.console.ports import Desk
+from sluicegate.registry.orders import experiments as orders_ab
+from sluicegate.registry.orders import rollouts as orders
+from sluicegate.registry.plan.fields import Strategy
+from sluicegate.registry.report.view import rollout_view
+from sluicegate.registry.rollout.facts import Entry, to_payload
+from sluicegate.registry.rollout.rollout import Rollout
+from sluicegate.services.console.if_match import expecting
+from sluicegate.services.console.operations import Answer, Asked, Body, Operation, Role
+from sluicegate.services.console.ports import Desk
 
 PAGE = 1000
 """The most that one page of a list holds."""

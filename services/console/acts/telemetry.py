@@ -6,9 +6,9 @@ from typing import Any
 
 from pydantic import RootModel
 
-from registry.errors import UsageError
-from services.console.acts.asked import Answer, Asked, Body, Operation, Role
-from services.console.ports import Desk
+from sluicegate.registry.words.errors import UsageError
+from sluicegate.services.console.operations import Answer, Asked, Body, Operation, Role
+from sluicegate.services.console.ports import Desk
 
 
 class OutcomesBody(RootModel[dict[str, Any] | list[dict[str, Any]]]):

@@ -6,9 +6,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from services.console.acts.asked import Answer, Asked, Body, Operation, Role
-from services.console.ports import Desk
-from services.console.tokens import Tokens
+from sluicegate.services.console.operations import Answer, Asked, Body, Operation, Role
+from sluicegate.services.console.ports import Desk
+from sluicegate.services.console.tokens import Tokens
 
 
 class TokenBody(Body):

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from registry import variations
-from registry.audience_store import shares
-from registry.connections import Connection, Connections
-from registry.connections_record import connections_of, document
-from registry.ledger import Ledger
-from registry.standing import Standing, standings
-from registry.variations import Sent
-from services.console.acts.asked import Answer, Asked, Body, Operation, Role
-from services.console.acts.rollouts import RolloutActs
-from services.console.if_match import connections_etag, expecting_connections
-from services.console.ports import Desk
+from sluicegate.registry.audience.connections import Connection, Connections
+from sluicegate.registry.ledger.port import Ledger
+from sluicegate.registry.orders import variations
+from sluicegate.registry.orders.audience_store import shares
+from sluicegate.registry.orders.connections_record import connections_of, document
+from sluicegate.registry.orders.variations import Sent
+from sluicegate.registry.rollout.standing import Standing, standings
+from sluicegate.services.console.acts.rollouts import RolloutActs
+from sluicegate.services.console.if_match import connections_etag, expecting_connections
+from sluicegate.services.console.operations import Answer, Asked, Body, Operation, Role
+from sluicegate.services.console.ports import Desk
 
 
 class SentBody(Body):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from starlette.requests import Request
 
-from registry.errors import Forbidden
-from services.console.acts import Role
-from services.console.pages.rendering import Endpoint, Found, template
-from services.console.ports import Desk
-from services.console.tokens import Tokens
+from sluicegate.registry.words.errors import Forbidden
+from sluicegate.services.console.operations import Role
+from sluicegate.services.console.pages.rendering import Endpoint, Found, template
+from sluicegate.services.console.ports import Desk
+from sluicegate.services.console.tokens import Tokens
 
 
 def page(desk: Desk, tokens: Tokens) -> Endpoint:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from starlette.requests import Request
 
-from services.console.acts.rollouts import fact_json
-from services.console.pages.rendering import Endpoint, Found, template
-from services.console.ports import Desk
+from sluicegate.services.console.acts.rollouts import fact_json
+from sluicegate.services.console.pages.rendering import Endpoint, Found, template
+from sluicegate.services.console.ports import Desk
 
 PAGE = 200
 """Facts on one page."""

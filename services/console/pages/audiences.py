@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from starlette.requests import Request
 
-from registry.audience import Condition
-from registry.audience_file import condition_written
-from registry.audience_store import audiences, shares, users
-from registry.errors import SluiceError
-from registry.standing import standings
-from registry.trial import Trial
-from services.console.pages.rendering import Endpoint, Found, template
-from services.console.ports import Desk
+from sluicegate.registry.audience.audience import Condition
+from sluicegate.registry.audience.short_form import condition_written
+from sluicegate.registry.audience.trial import Trial
+from sluicegate.registry.orders.audience_store import audiences, shares, users
+from sluicegate.registry.rollout.standing import standings
+from sluicegate.registry.words.errors import SluiceError
+from sluicegate.services.console.pages.rendering import Endpoint, Found, template
+from sluicegate.services.console.ports import Desk
 
 
 def page(desk: Desk) -> Endpoint:

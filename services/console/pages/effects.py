@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from registry.rollout import Ending, Phase, Rollout
-from registry.units import format_weight
+from sluicegate.registry.rollout.rollout import Ending, Phase, Rollout
+from sluicegate.registry.words.units import format_weight
 
 
 def possible(rollout: Rollout) -> tuple[str, ...]:

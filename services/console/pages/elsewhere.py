@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
-from registry.attempt import last_attempt
-from registry.rollout import Rollout
-from services.console.ports import Desk
+from sluicegate.registry.ledger.attempt import last_attempt
+from sluicegate.registry.rollout.rollout import Rollout
+from sluicegate.services.console.ports import Desk
 
 
 def elsewhere(desk: Desk, rollout: Rollout) -> dict[str, str]:

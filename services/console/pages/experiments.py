@@ -7,13 +7,13 @@ from urllib.parse import quote
 
 from starlette.requests import Request
 
-from registry.readout import Readout, experiments, find, readout
-from registry.rollout import Ending
-from registry.units import format_share
-from services.console.acts.asked import Role
-from services.console.pages.ordering import ordering
-from services.console.pages.rendering import Endpoint, Found, template
-from services.console.ports import Desk
+from sluicegate.registry.report.readout import Readout, experiments, find, readout
+from sluicegate.registry.rollout.rollout import Ending
+from sluicegate.registry.words.units import format_share
+from sluicegate.services.console.operations import Role
+from sluicegate.services.console.pages.ordering import ordering
+from sluicegate.services.console.pages.rendering import Endpoint, Found, template
+from sluicegate.services.console.ports import Desk
 
 PAGE = 20
 """Experiments on one page of the list."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from starlette.requests import Request
 
-from services.console.pages.rendering import Endpoint, Found, template
-from services.console.ports import Desk
+from sluicegate.services.console.pages.rendering import Endpoint, Found, template
+from sluicegate.services.console.ports import Desk
 
 
 def page(desk: Desk) -> Endpoint:

@@ -6,9 +6,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from services.console.access import open_session
-from services.console.pages.rendering import Endpoint, render
-from services.console.tokens import Tokens
+from sluicegate.services.console.access import open_session
+from sluicegate.services.console.pages.rendering import Endpoint, render
+from sluicegate.services.console.tokens import Tokens
 
 LARGEST_FORM = 16 * 1024
 """Bytes; a token and a name are far below."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from starlette.requests import Request
 
-from registry.errors import NotFound, Unreachable
-from registry.readout import experiments, readout
-from registry.standing import standings
-from services.console.pages.rendering import Endpoint, Found, template
-from services.console.pages.views import line
-from services.console.ports import Desk
+from sluicegate.registry.report.readout import experiments, readout
+from sluicegate.registry.rollout.standing import standings
+from sluicegate.registry.words.errors import NotFound, Unreachable
+from sluicegate.services.console.pages.rendering import Endpoint, Found, template
+from sluicegate.services.console.pages.views import line
+from sluicegate.services.console.ports import Desk
 
 EXPERIMENTS = 5
 """The newest, which the page of a model shows."""

@@ -11,12 +11,13 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from registry.errors import SluiceError
-from services.console.acts import Asked, find
-from services.console.pages.rendering import Endpoint
-from services.console.ports import Desk
-from services.console.recording import Recorder, allow
-from services.console.tokens import Caller
+from sluicegate.registry.words.errors import SluiceError
+from sluicegate.services.console.acts.table import find
+from sluicegate.services.console.operations import Asked
+from sluicegate.services.console.pages.rendering import Endpoint
+from sluicegate.services.console.ports import Desk
+from sluicegate.services.console.recording import Recorder, allow
+from sluicegate.services.console.tokens import Caller
 
 
 def ordering(desk: Desk, pages: str, judged: frozenset[str], done: Callable[[dict[str, Any]], str]) -> Endpoint:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from starlette.requests import Request
 
-from services.console.fleet import stretch
-from services.console.pages.rendering import Endpoint, Found, template
-from services.console.pages.views import line, waiting
-from services.console.ports import Desk
+from sluicegate.services.console.fleet import stretch
+from sluicegate.services.console.pages.rendering import Endpoint, Found, template
+from sluicegate.services.console.pages.views import line, waiting
+from sluicegate.services.console.ports import Desk
 
 MODELS = 25
 """Models on one page."""

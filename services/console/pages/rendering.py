@@ -12,10 +12,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.templating import Jinja2Templates
 
-from registry.errors import SluiceError
-from registry.report_page import environment
-from services.console.ports import Desk
-from services.console.problems import told
+from sluicegate.registry.words.errors import SluiceError
+from sluicegate.services.console.ports import Desk
+from sluicegate.services.console.problems import told
+from sluicegate.services.report.page import environment
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 Found = dict[str, object]

@@ -8,19 +8,19 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from registry import orders
-from registry.errors import SluiceError
-from registry.report import report
-from registry.report_page import page as report_page
-from registry.report_page import shown, style_hash
-from services.console.acts.rollouts import ORDERS, fact_json
-from services.console.pages.effects import effect, possible
-from services.console.pages.elsewhere import elsewhere
-from services.console.pages.ordering import ordering
-from services.console.pages.rendering import Endpoint, Found, template
-from services.console.ports import Desk
-from services.console.problems import problem
-from services.console.tokens import Caller
+from sluicegate.registry.orders import rollouts as orders
+from sluicegate.registry.report.report import report
+from sluicegate.registry.words.errors import SluiceError
+from sluicegate.services.console.acts.rollouts import ORDERS, fact_json
+from sluicegate.services.console.pages.effects import effect, possible
+from sluicegate.services.console.pages.elsewhere import elsewhere
+from sluicegate.services.console.pages.ordering import ordering
+from sluicegate.services.console.pages.rendering import Endpoint, Found, template
+from sluicegate.services.console.ports import Desk
+from sluicegate.services.console.problems import problem
+from sluicegate.services.console.tokens import Caller
+from sluicegate.services.report.page import page as report_page
+from sluicegate.services.report.page import shown, style_hash
 
 JUDGED = frozenset({"approve", "promote"})
 """Orders given on the evidence that was shown: they hold only while the rollout is as the page showed it."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from starlette.requests import Request
 
-from registry.rollout import Rollout
-from services.console.pages.rendering import Endpoint, Found, template
-from services.console.pages.views import line
-from services.console.ports import Desk
+from sluicegate.registry.rollout.rollout import Rollout
+from sluicegate.services.console.pages.rendering import Endpoint, Found, template
+from sluicegate.services.console.pages.views import line
+from sluicegate.services.console.ports import Desk
 
 PAGE = 50
 """Rollouts on one page."""

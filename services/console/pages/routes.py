@@ -6,8 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from registry.report_page import part_styles
-from services.console.pages import (
+from sluicegate.services.console.pages import (
     access,
     activity,
     audiences,
@@ -19,8 +18,9 @@ from services.console.pages import (
     rollout,
     rollouts,
 )
-from services.console.ports import Desk
-from services.console.tokens import Tokens
+from sluicegate.services.console.ports import Desk
+from sluicegate.services.console.tokens import Tokens
+from sluicegate.services.report.page import part_styles
 
 
 def page_routes(desk: Desk, tokens: Tokens) -> list[Route]:

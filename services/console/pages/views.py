@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from registry.rollout import Phase, Rollout
-from registry.view import RolloutView, held, rollout_view
-from services.console.ports import Desk
+from sluicegate.registry.report.view import RolloutView, held, rollout_view
+from sluicegate.registry.rollout.rollout import Phase, Rollout
+from sluicegate.services.console.ports import Desk
 
 _PLENTY = (0, sys.maxsize)
 

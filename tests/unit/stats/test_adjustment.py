@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from flows.stats.adjustment import Adjustment, fit
+from sluicegate.flows.stats.adjustment import Adjustment, fit
 
 X = np.array([1.0, 2.0, 4.0, 8.0, 5.5])
 Y = np.array([3.0, 2.5, 7.0, 11.0, 10.0])

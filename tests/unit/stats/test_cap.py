@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.stats.cap import CapTest
+from sluicegate.flows.stats.cap import CapTest
 
 
 @pytest.mark.parametrize(("cap", "rows"), [(0.01, 400), (0.05, 80)])

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from flows.stats.cohorts import CohortTest
-from flows.stats.moments import Moments
-from flows.stats.news import News, Sums, is_within
-from flows.stats.spending import Budget
+from sluicegate.flows.stats.cohorts import CohortTest
+from sluicegate.flows.stats.moments import Moments
+from sluicegate.flows.stats.news import News, Sums, is_within
+from sluicegate.flows.stats.spending import Budget
 
 
 @pytest.mark.parametrize("mean", [-3.0, 1.03, 250.0])

@@ -8,14 +8,14 @@ import math
 import numpy as np
 import pytest
 
-from flows.stats.cohorts import Change, Cohort, CohortTest, UnitMoments
-from flows.stats.counts import Draw
-from flows.stats.moments import Moments
-from flows.stats.news import News, Sums
-from flows.stats.scores import Score
-from flows.stats.sequential import CountTest
-from flows.stats.spending import Budget
-from flows.stats.trial import Design, Kind, Rung, Trial
+from sluicegate.flows.stats.cohorts import Change, Cohort, CohortTest, UnitMoments
+from sluicegate.flows.stats.counts import Draw
+from sluicegate.flows.stats.moments import Moments
+from sluicegate.flows.stats.news import News, Sums
+from sluicegate.flows.stats.scores import Score
+from sluicegate.flows.stats.sequential import CountTest
+from sluicegate.flows.stats.spending import Budget
+from sluicegate.flows.stats.trial import Design, Kind, Rung, Trial
 
 X = np.array([0.0, 3.0, 1.0, 4.0, 0.5, 2.0])
 N = np.array([1.0, 4.0, 1.0, 2.0, 3.0, 5.0])

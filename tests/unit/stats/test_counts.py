@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import nchypergeom_fisher
 
-from flows.stats.counts import Draw, expected, hypergeometric, spread
-from flows.stats.lattice import Lattice
-from flows.stats.sequential import CountTest
-from flows.stats.spending import Budget
+from sluicegate.flows.stats.counts import Draw, expected, hypergeometric, spread
+from sluicegate.flows.stats.lattice import Lattice
+from sluicegate.flows.stats.sequential import CountTest
+from sluicegate.flows.stats.spending import Budget
 
 
 @given(st.integers(1, 300), st.integers(1, 300), st.data(), st.sampled_from([0.2, 0.8, 1.0, 1.25, 4.0]))

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy.stats import hypergeom, nchypergeom_fisher
 
-from flows.stats.counts import Draw, expected, hypergeometric, spread
-from flows.stats.lattice import Lattice
+from sluicegate.flows.stats.counts import Draw, expected, hypergeometric, spread
+from sluicegate.flows.stats.lattice import Lattice
 
 
 @pytest.mark.parametrize("odds", [0.5, 2.0, 3.0])

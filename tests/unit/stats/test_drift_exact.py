@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from scipy.stats import nchypergeom_fisher
 
-from flows.stats.cohorts import Change, Cohort, CohortTest, UnitMoments
-from flows.stats.drift import DriftTest, Side
-from flows.stats.moments import Moments, Pair
-from flows.stats.news import News
-from flows.stats.sequential import CountTest
-from flows.stats.spending import Budget
+from sluicegate.flows.stats.cohorts import Change, Cohort, CohortTest, UnitMoments
+from sluicegate.flows.stats.drift import DriftTest, Side
+from sluicegate.flows.stats.moments import Moments, Pair
+from sluicegate.flows.stats.news import News
+from sluicegate.flows.stats.sequential import CountTest
+from sluicegate.flows.stats.spending import Budget
 
 CANDIDATE, STABLE, ABOVE = 120, 280, 150
 INFORMATION = CANDIDATE * STABLE / (CANDIDATE + STABLE)

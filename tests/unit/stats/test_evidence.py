@@ -6,8 +6,8 @@ import pytest
 from scipy.integrate import quad
 from scipy.stats import hypergeom, norm
 
-from flows.stats.counts import Draw
-from flows.stats.evidence import CountEvidence, score_e_value
+from sluicegate.flows.stats.counts import Draw
+from sluicegate.flows.stats.evidence import CountEvidence, score_e_value
 
 TILTS = (1.05, 1.1, 1.2, 1.5, 2.0, 3.0, 5.0, 10.0)
 

@@ -5,14 +5,14 @@ import dataclasses
 import numpy as np
 import pytest
 
-from flows.stats.cohorts import CohortTest
-from flows.stats.intervals import Estimate, estimate, lacking
-from flows.stats.news import News, Sums
-from flows.stats.populations import Events, Losses, Population, Purchases, split
-from flows.stats.scores import Score
-from flows.stats.sequential import CountTest, ScoreTest
-from flows.stats.spending import Budget
-from flows.stats.trial import Design, Kind, Rung, Trial
+from sluicegate.flows.stats.cohorts import CohortTest
+from sluicegate.flows.stats.intervals import Estimate, estimate, lacking
+from sluicegate.flows.stats.news import News, Sums
+from sluicegate.flows.stats.populations import Events, Losses, Population, Purchases, split
+from sluicegate.flows.stats.scores import Score
+from sluicegate.flows.stats.sequential import CountTest, ScoreTest
+from sluicegate.flows.stats.spending import Budget
+from sluicegate.flows.stats.trial import Design, Kind, Rung, Trial
 
 BUDGET = Budget(alpha=0.05, information=100.0)
 

@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from flows.stats import scores
-from flows.stats.lattice import Lattice, _convolve
-from flows.stats.spending import Budget, obrien_fleming, pocock
+from sluicegate.flows.stats import scores
+from sluicegate.flows.stats.lattice import Lattice, _convolve
+from sluicegate.flows.stats.spending import Budget, obrien_fleming, pocock
 
 
 def boundary(shape, looks: int, alpha: float) -> list[float]:

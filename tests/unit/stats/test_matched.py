@@ -4,11 +4,11 @@ import math
 
 import numpy as np
 
-from flows.stats.adjustment import fit
-from flows.stats.matched import CoinTest, Discordant, difference_score, harm
-from flows.stats.populations import moments
-from flows.stats.sequential import ScoreTest
-from flows.stats.spending import Budget
+from sluicegate.flows.stats.adjustment import fit
+from sluicegate.flows.stats.matched import CoinTest, Discordant, difference_score, harm
+from sluicegate.flows.stats.populations import moments
+from sluicegate.flows.stats.sequential import ScoreTest
+from sluicegate.flows.stats.spending import Budget
 
 
 def test_only_discordant_pairs_decide() -> None:

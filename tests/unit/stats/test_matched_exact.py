@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from flows.stats.matched import CoinTest, Discordant, difference_score, harm
-from flows.stats.moments import Moments
-from flows.stats.populations import moments
-from flows.stats.scores import Score
-from flows.stats.spending import Budget
+from sluicegate.flows.stats.matched import CoinTest, Discordant, difference_score, harm
+from sluicegate.flows.stats.moments import Moments
+from sluicegate.flows.stats.populations import moments
+from sluicegate.flows.stats.scores import Score
+from sluicegate.flows.stats.spending import Budget
 
 BUDGET = Budget(alpha=0.05, information=100.0)
 

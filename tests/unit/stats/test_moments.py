@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from flows.stats.moments import Moments, Pair
-from flows.stats.populations import moments
+from sluicegate.flows.stats.moments import Moments, Pair
+from sluicegate.flows.stats.populations import moments
 
 A, B = np.array([1.0, -2.0, 4.0]), np.array([0.5, 3.0])
 

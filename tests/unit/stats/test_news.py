@@ -7,14 +7,14 @@ import math
 import numpy as np
 import pytest
 
-from flows.stats.counts import Draw
-from flows.stats.moments import Moments, Pair
-from flows.stats.news import News, Sums, draws, is_harmful, is_within, odds_of_ratio
-from flows.stats.populations import moments
-from flows.stats.scores import score
-from flows.stats.sequential import CountTest, ScoreTest
-from flows.stats.spending import Budget
-from flows.stats.units import UnitTest
+from sluicegate.flows.stats.counts import Draw
+from sluicegate.flows.stats.moments import Moments, Pair
+from sluicegate.flows.stats.news import News, Sums, draws, is_harmful, is_within, odds_of_ratio
+from sluicegate.flows.stats.populations import moments
+from sluicegate.flows.stats.scores import score
+from sluicegate.flows.stats.sequential import CountTest, ScoreTest
+from sluicegate.flows.stats.spending import Budget
+from sluicegate.flows.stats.units import UnitTest
 
 BUDGET = Budget(alpha=0.05, information=100.0)
 

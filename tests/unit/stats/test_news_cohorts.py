@@ -7,12 +7,12 @@ import math
 import numpy as np
 import pytest
 
-from flows.stats.cohorts import Change, Cohort, CohortTest, UnitMoments
-from flows.stats.moments import Moments, Pair
-from flows.stats.news import News, Sums, is_harmful, is_within, odds_of_ratio
-from flows.stats.sequential import CountTest
-from flows.stats.spending import Budget
-from flows.stats.units import UnitRows, UnitTest
+from sluicegate.flows.stats.cohorts import Change, Cohort, CohortTest, UnitMoments
+from sluicegate.flows.stats.moments import Moments, Pair
+from sluicegate.flows.stats.news import News, Sums, is_harmful, is_within, odds_of_ratio
+from sluicegate.flows.stats.sequential import CountTest
+from sluicegate.flows.stats.spending import Budget
+from sluicegate.flows.stats.units import UnitRows, UnitTest
 
 BUDGET = Budget(alpha=0.05, information=100.0)
 N = np.array([3.0, 1.0, 2.0, 5.0, 1.0])

@@ -9,8 +9,17 @@ import pytest
 from scipy.integrate import quad
 from scipy.stats import lognorm, norm
 
-from flows.stats.moments import Pair
-from flows.stats.populations import Durations, Events, Losses, Population, Purchases, moments, sample_size, split
+from sluicegate.flows.stats.moments import Pair
+from sluicegate.flows.stats.populations import (
+    Durations,
+    Events,
+    Losses,
+    Population,
+    Purchases,
+    moments,
+    sample_size,
+    split,
+)
 
 ALL: list[Population] = [
     Events(rate=0.3),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from flows.stats.sample_ratio import Arrivals, SampleRatioTest, binomial
+from sluicegate.flows.stats.sample_ratio import Arrivals, SampleRatioTest, binomial
 
 
 def watched(candidate: float, stable: float, *, share: float, looks: int = 50, seed: int = 1) -> SampleRatioTest:

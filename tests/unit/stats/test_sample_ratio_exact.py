@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from scipy.stats import binom
 
-from flows.stats.sample_ratio import Arrivals, SampleRatioTest, binomial
-from flows.stats.spending import Budget
+from sluicegate.flows.stats.sample_ratio import Arrivals, SampleRatioTest, binomial
+from sluicegate.flows.stats.spending import Budget
 
 ALPHA, PLANNED, N = 0.02, 400.0, 400
 

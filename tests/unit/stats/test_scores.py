@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from scipy.stats import norm, pearson3
 
-from flows.stats import scores
-from flows.stats.lattice import Lattice
-from flows.stats.moments import Moments, Pair
-from flows.stats.populations import moments
-from flows.stats.scores import Score, score
+from sluicegate.flows.stats import scores
+from sluicegate.flows.stats.lattice import Lattice
+from sluicegate.flows.stats.moments import Moments, Pair
+from sluicegate.flows.stats.populations import moments
+from sluicegate.flows.stats.scores import Score, score
 
 C, S = np.array([0.2, 1.5, 0.9]), np.array([0.1, 0.4, 2.0, 0.0, 0.7])
 PAIR = Pair(stable=moments(S), candidate=moments(C))

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from scipy.stats import hypergeom, norm
 
-from flows.stats.counts import Draw, expected
-from flows.stats.scores import Score
-from flows.stats.sequential import CountTest, ScoreTest
-from flows.stats.spending import Budget
+from sluicegate.flows.stats.counts import Draw, expected
+from sluicegate.flows.stats.scores import Score
+from sluicegate.flows.stats.sequential import CountTest, ScoreTest
+from sluicegate.flows.stats.spending import Budget
 
 BUDGET = Budget(alpha=0.05, information=100.0)
 

@@ -7,7 +7,7 @@ import math
 import pytest
 from scipy.stats import betabinom, binom
 
-from flows.stats.share_evidence import share_p_value
+from sluicegate.flows.stats.share_evidence import share_p_value
 
 N = 600
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.stats.spending import Budget, early_and_late, evenly, obrien_fleming, pocock
+from sluicegate.flows.stats.spending import Budget, early_and_late, evenly, obrien_fleming, pocock
 
 SHAPES = pytest.mark.parametrize("shape", [early_and_late, evenly, obrien_fleming, pocock])
 

@@ -9,17 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.stats.cohorts import CohortTest
-from flows.stats.evidence import score_e_value
-from flows.stats.intervals import estimate
-from flows.stats.moments import Moments, Pair
-from flows.stats.news import News, Sums, odds_of_ratio
-from flows.stats.populations import Durations, Events, Losses, moments, split
-from flows.stats.scores import Score, score
-from flows.stats.sequential import ScoreTest
-from flows.stats.spending import Budget, early_and_late, evenly
-from flows.stats.trial import Design, Kind, Rung, Trial
-from flows.stats.units import UnitRows, UnitTest
+from sluicegate.flows.stats.cohorts import CohortTest
+from sluicegate.flows.stats.evidence import score_e_value
+from sluicegate.flows.stats.intervals import estimate
+from sluicegate.flows.stats.moments import Moments, Pair
+from sluicegate.flows.stats.news import News, Sums, odds_of_ratio
+from sluicegate.flows.stats.populations import Durations, Events, Losses, moments, split
+from sluicegate.flows.stats.scores import Score, score
+from sluicegate.flows.stats.sequential import ScoreTest
+from sluicegate.flows.stats.spending import Budget, early_and_late, evenly
+from sluicegate.flows.stats.trial import Design, Kind, Rung, Trial
+from sluicegate.flows.stats.units import UnitRows, UnitTest
 
 
 def counted(n: int, events: int) -> Moments:

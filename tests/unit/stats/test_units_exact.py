@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from flows.stats.spending import Budget
-from flows.stats.units import UnitRows, UnitTest
+from sluicegate.flows.stats.spending import Budget
+from sluicegate.flows.stats.units import UnitRows, UnitTest
 
 BUDGET = Budget(alpha=0.05, information=1000.0)
 RNG = np.random.default_rng(1)

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from flows import stats
+from sluicegate.flows import stats
 
 
 def states() -> Iterator[type]:
-    for module in pkgutil.iter_modules(stats.__path__, "flows.stats."):
+    for module in pkgutil.iter_modules(stats.__path__, "sluicegate.flows.stats."):
         for _, found in inspect.getmembers(importlib.import_module(module.name), inspect.isclass):
             if found.__module__ == module.name and dataclasses.is_dataclass(found):
                 yield found

@@ -1,0 +1,279 @@
+"""The Prefect flows that drive a rollout. Restartable: read the record, do the next thing, append, repeat.
+
+What a driver may do is in the ledger; a run that is killed is replaced by another, which goes on where the facts end.
+Heavy modules are imported inside tasks: every run is a fresh process that waits for its imports.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from prefect import State, flow, get_run_logger, task
+from prefect.runtime import flow_run
+from prefect.states import Completed, Failed
+
+from sluicegate.flows.driver.forms import StartForm
+from sluicegate.flows.driver.lease import held
+from sluicegate.flows.driver.progress import show_ending, show_verdicts
+from sluicegate.flows.driver.showing import links, show, show_progress, show_rollout, this_run
+from sluicegate.flows.stages.experiment import follow
+from sluicegate.flows.stages.shadow import hand_over
+from sluicegate.flows.stages.tick import Authority, Tick, tick
+from sluicegate.flows.wiring.parts import Parts, parts
+from sluicegate.registry.ledger.attempt import note_run
+from sluicegate.registry.orders import rollouts as orders
+from sluicegate.registry.orders import variations
+from sluicegate.registry.plan.fields import Strategy
+from sluicegate.registry.rollout.facts import Settled
+from sluicegate.registry.rollout.rollout import Phase, Rollout
+from sluicegate.registry.words.errors import IllegalMove, LedgerConflict, SluiceError
+from sluicegate.registry.words.units import format_weight
+from sluicegate.services.keeper.drivers import PREFECT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hold:
+    """Why a step's task ended, and whether the driver should end with it."""
+
+    reason: str
+    is_long_wait: bool
+    asks: bool = False
+    """Whether the step's check is to be asked now."""
+
+
+TICK_SECONDS = 1.0
+SHORT_PAUSE_SECONDS = 60.0
+"""A driver sits out pauses of this length, so that going on after a short one takes no new process."""
+
+
+@flow(name="canary", flow_run_name="{order.model} {order.build}")
+def canary(order: StartForm) -> State[Any]:
+    """Roll a build out step by step, gated by the applied plan of its model. Also drives first builds and rollbacks."""
+    return _run(order, Strategy.CANARY)
+
+
+@flow(name="shadow", flow_run_name="{order.model} {order.build}")
+def shadow(order: StartForm) -> State[Any]:
+    """Compare a build with stable on copies of requests, as the applied plan of its model says. No caller sees it."""
+    return _run(order, Strategy.SHADOW)
+
+
+def _run(order: StartForm, strategy: Strategy) -> State[Any]:
+    found = parts()
+    try:
+        name = order.rollout or _start(found, order, strategy)
+    except Unchanged as unchanged:
+        return Completed(message=str(unchanged))
+    except SluiceError as refused:
+        return Failed(message=str(refused))
+    return Completed(message=_held(found, name))
+
+
+class Unchanged(Exception):
+    """There is nothing to roll out: said by a schedule's run every time, and no failure."""
+
+
+def _start(found: Parts, order: StartForm, strategy: Strategy) -> str:
+    """Ask for the rollout. Raises Unchanged where the build is stable already, or was tried and has not changed."""
+    plan = found.plan(order.model, order.variation)
+    version = found.catalog.resolve(order.model, order.build).version
+    serving = orders.stable(found.ledger, order.model, order.variation)
+    if serving == version:
+        raise Unchanged(f"{order.model} v{version} is stable already: there is nothing to roll out")
+    request = orders.Request(
+        actor=f"prefect:{flow_run.get_name() or 'run'}", cause=PREFECT, by_name=order.is_by_name
+    )  # fmt: skip
+    started = orders.start(
+        found.ledger, plan=plan, version=version, request=request, now=found.clock(), allow_older=order.allow_older,
+        strategy=strategy,
+    )  # fmt: skip
+    if started.rollout.is_ended:
+        raise Unchanged(f"{started.rollout.id} ended before ({started.rollout.ending}) and nothing has changed since")
+    return started.rollout.id
+
+
+def _held(found: Parts, name: str) -> str:
+    """Drive a rollout with its lease in hand; what came of it."""
+    identifier = flow_run.get_id()
+    owner = f"{socket.gethostname()}:{os.getpid()}:{identifier or 'local'}"
+    with held(found.ledger, name, owner, found.clock) as mine:
+        rollout = found.ledger.rollout(name)
+        show_rollout(rollout)
+        if not mine:
+            return f"{name}: another driver has it"
+        if identifier is not None:
+            note_run(found.ledger, name, identifier, found.clock())
+        return _drive(found, name)
+
+
+def _drive(found: Parts, name: str) -> str:
+    """Do the next thing until nothing is left to do now."""
+    paused_since: float | None = None
+    while True:
+        rollout = found.ledger.rollout(name)
+        paused_since = (paused_since or time.monotonic()) if rollout.phase is Phase.PAUSED else None
+        show_progress(rollout)
+        match rollout.phase:
+            case Phase.QUEUED:
+                return f"{name} waits for its turn"
+            case Phase.LAUNCHING:
+                waits = _launch_step(found, rollout)
+            case Phase.RUNNING:
+                waits = ramp_step.with_options(task_run_name=_ramp_name(rollout))(name)
+                if waits.asks:
+                    ask_check.with_options(task_run_name=f"check {_ramp_name(rollout)}")(name)
+            case Phase.PAUSED:
+                waits = _sit_out(rollout, paused_since or time.monotonic())
+            case Phase.BAKING | Phase.ENDED:
+                if not rollout.settled:
+                    _hand_over(found, rollout)
+                    settle_rollout.with_options(task_run_name=f"settle {rollout.candidate}")(name)
+                return f"{name} {rollout.ending or rollout.phase}: {rollout.reason}"
+        if waits.is_long_wait:
+            return f"{name}: {waits.reason}"
+
+
+def _sit_out(rollout: Rollout, since: float) -> Hold:
+    """A moment of a pause; a long one keeps no process."""
+    time.sleep(TICK_SECONDS)
+    is_long = time.monotonic() - since > SHORT_PAUSE_SECONDS
+    return Hold(reason=f"paused: {rollout.reason}", is_long_wait=is_long)
+
+
+def _launch_step(found: Parts, rollout: Rollout) -> Hold:
+    """One step of a launch: pack, wait for the keeper's Ready, then give traffic; or what that has to wait for."""
+    if rollout.packed is None and not rollout.is_comparison:
+        pack_build.with_options(task_run_name=f"pack {rollout.candidate}")(rollout.id)
+    elif not rollout.ready and not rollout.is_comparison:
+        wait_until_ready.with_options(task_run_name=f"start and probe {rollout.candidate}")(rollout.id)
+    elif not rollout.is_judged:
+        orders.complete(found.ledger, rollout.id, found.clock())
+    else:
+        seen = _tick(found, rollout.id)
+        if seen is not None and seen.rollout.phase is Phase.LAUNCHING:
+            time.sleep(TICK_SECONDS)
+            return Hold(reason=seen.decision.reason, is_long_wait=seen.decision.is_long_wait)
+    return Hold(reason="", is_long_wait=False)
+
+
+def _hand_over(found: Parts, rollout: Rollout) -> None:
+    """Ask for what follows: a shadow's canary, the winner of an experiment. Where it cannot be, nothing follows."""
+    try:
+        started = hand_over(found.ledger, rollout, found.clock())
+        after = started.rollout if started is not None else follow(found.ledger, rollout, found.clock())
+    except SluiceError as refused:
+        get_run_logger().warning("nothing follows: %s", refused)
+        return
+    if after is not None:
+        get_run_logger().info("%s follows", after.id)
+
+
+def _ramp_name(rollout: Rollout) -> str:
+    return f"{rollout.candidate} at {format_weight(rollout.weight)} %"
+
+
+@task(persist_result=False, retries=3, retry_delay_seconds=[2, 10, 30])
+def pack_build(name: str) -> str:
+    """Turn the registered version into a bento; again while MLflow is away, as packing twice is packing once."""
+    from sluicegate.flows.stages.launch import launch
+
+    found = parts()
+    rollout = found.ledger.rollout(name)
+    after = launch(found.ledger, found.catalog, found.packer, rollout, found.builds_folder, found.clock())
+    return after.packed.bento if after.packed else after.reason
+
+
+@task(persist_result=False)
+def wait_until_ready(name: str) -> str:
+    """Wait until the keeper has started the service and its probes answered."""
+    rollout = _until(name, lambda r: r.ready or r.phase not in (Phase.LAUNCHING, Phase.PAUSED))
+    return "ready" if rollout.ready else rollout.reason
+
+
+@task(persist_result=False)
+def ramp_step(name: str) -> Hold:
+    """Judge until the step is left, by whoever."""
+    found = parts()
+    logger = get_run_logger()
+    started = found.ledger.rollout(name)
+    said = ""
+    while True:
+        seen = _tick(found, name)
+        if seen is not None:
+            show(partial(_show_verdicts, found, seen))
+            if seen.decision.reason != said:
+                said = seen.decision.reason
+                logger.info("%s: %s", seen.decision.choice.value, said)
+            left = seen.rollout.step != started.step or seen.rollout.phase is not Phase.RUNNING
+            if left or seen.decision.is_long_wait or seen.decision.asks:
+                is_long_wait = seen.decision.is_long_wait and not left
+                return Hold(reason=said, is_long_wait=is_long_wait, asks=seen.decision.asks and not left)
+        time.sleep(TICK_SECONDS)
+
+
+@task(persist_result=False)
+def ask_check(name: str) -> str:
+    """Put the step's question and record the answer. The keeper guards the rollout meanwhile."""
+    found = parts()
+    rollout = found.ledger.rollout(name)
+    check = rollout.plan.steps[rollout.step].check
+    if check is None:
+        return "there is nothing to ask"
+
+    def is_open() -> bool:
+        now = found.ledger.rollout(name)
+        return not now.is_ended and now.step == rollout.step
+
+    said = found.asking.ask(rollout, check, is_open)
+    with suppress(IllegalMove):  # it was ended meanwhile
+        orders.append(found.ledger, name, lambda _: said, found.clock())
+    return f"{said.answer}: {said.reason}"
+
+
+@task(persist_result=False, retries=5, retry_delay_seconds=[2, 5, 10, 20, 40])
+def settle_rollout(name: str) -> tuple[str, ...]:
+    """Tell MLflow how the rollout ended: aliases, stages, tags."""
+    from sluicegate.flows.stages.settle import settle
+
+    found = parts()
+    rollout = found.ledger.rollout(name)
+    seen_at = links(found, rollout) | ({"prefect": page} if (page := this_run()) else {})
+    main = variations.main_variation(found.ledger, rollout.requested.model)
+    changes = settle(found.catalog, rollout, found.settings.champion_alias, fallback=main, seen_at=seen_at)
+    if not found.ledger.rollout(name).settled:
+        orders.append(found.ledger, name, lambda _: Settled(changes=changes), found.clock())
+    show(lambda: show_ending(found.report(name), changes, seen_at))
+    return changes
+
+
+def _show_verdicts(found: Parts, seen: Tick) -> None:
+    from sluicegate.flows.views.evidence import seen_of
+
+    share = seen_of(found.telemetry, seen.rollout, seen.rollout.epoch).share
+    show_verdicts(seen, share, lambda: found.report(seen.rollout.id))
+
+
+def _tick(found: Parts, name: str) -> Tick | None:
+    """One tick with authority to advance; None when somebody else appended meanwhile."""
+    try:
+        return tick(found.ledger, found.telemetry, name, found.clock(), Authority.ADVANCE)
+    except (LedgerConflict, IllegalMove):
+        return None
+
+
+def _until(name: str, is_done: Callable[[Rollout], bool]) -> Rollout:
+    found = parts()
+    while True:
+        rollout = found.ledger.rollout(name)
+        if is_done(rollout):
+            return rollout
+        time.sleep(0.3)

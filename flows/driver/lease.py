@@ -1,0 +1,45 @@
+"""A driver's lease: a courtesy against idle double runs, renewed while the block lasts."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+
+from sluicegate.registry.ledger.port import Lease, Ledger
+from sluicegate.registry.words.errors import SluiceError
+
+LASTS = timedelta(seconds=15)
+RENEWED = 4.0
+"""Seconds between renewals."""
+
+
+@contextmanager
+def held(ledger: Ledger, rollout: str, owner: str, clock: Callable[[], datetime]) -> Iterator[bool]:
+    """Hold the rollout's lease during the block; False when another driver has it."""
+    if not _take(ledger, rollout, owner, clock):
+        yield False
+        return
+    done = threading.Event()
+    renewing = threading.Thread(target=_renew, args=(ledger, rollout, owner, clock, done), daemon=True)
+    renewing.start()
+    try:
+        yield True
+    finally:
+        done.set()
+        renewing.join(timeout=RENEWED)
+        ledger.drop_lease(rollout, owner)
+
+
+def _renew(ledger: Ledger, rollout: str, owner: str, clock: Callable[[], datetime], done: threading.Event) -> None:
+    while not done.wait(RENEWED):
+        try:
+            _take(ledger, rollout, owner, clock)
+        except SluiceError:
+            continue
+
+
+def _take(ledger: Ledger, rollout: str, owner: str, clock: Callable[[], datetime]) -> bool:
+    now = clock()
+    return ledger.take_lease(Lease(rollout=rollout, owner=owner, expires_at=now + LASTS), now)

@@ -1,0 +1,109 @@
+"""What a driver shows in the Prefect UI: tables and pictures of verdicts, a progress bar, the report at the end."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable, Mapping
+from uuid import UUID
+
+from sluicegate.flows.stages.tick import Tick
+from sluicegate.registry.report.report import Report
+from sluicegate.registry.rollout.rollout import FULL, Rollout
+from sluicegate.registry.words.units import format_weight
+from sluicegate.registry.words.verdict import Verdict
+from sluicegate.services.report.markdown import markdown
+from sluicegate.services.report.page import picture
+from sluicegate.services.report.sequence_chart import sequence_chart
+from sluicegate.services.report.weight_chart import weight_chart
+
+_shown: dict[str, str] = {}
+_bars: dict[str, UUID] = {}
+
+
+def show_verdicts(seen: Tick, share: float | None, told: Callable[[], Report]) -> None:
+    """Publish the table of verdicts, the evidence in pictures and the progress bar, where one says something new."""
+    rollout, key = seen.rollout, _key(seen.rollout.id)
+    rows = [_row(verdict) for verdict in seen.verdicts]
+    if _is_news(f"gate-{key}", [(row["metric"], row["verdict"], row["looks"]) for row in rows]) and rows:
+        _show_table(rollout, rows, share)
+    answers = [(v.metric, v.answer.value, v.step) for v in seen.verdicts]
+    if _is_news(f"evidence-{key}", answers) and any(verdict.k for verdict in seen.verdicts):
+        show_report(told(), key="evidence", about=f"evidence of {rollout.id} when an answer changed")
+    _show_bar(rollout)
+
+
+def show_ending(told: Report, changes: tuple[str, ...], links: Mapping[str, str]) -> None:
+    """Publish the report once the catalog was told, with what it was told."""
+    said = "\n".join(f"- {change}" for change in changes)
+    about = f"how {told.rollout.id} ended"
+    show_report(told, key="report", about=about, links=links, more=f"\n## MLflow was told\n\n{said}\n")
+
+
+def show_report(told: Report, *, key: str, about: str, links: Mapping[str, str] | None = None, more: str = "") -> None:
+    """Publish the report in short, with its pictures."""
+    from prefect.artifacts import create_markdown_artifact
+
+    charts = [("weight over time", weight_chart(told, "w"))]
+    charts += [(gate.view.metric, sequence_chart(gate, f"s{i}")) for i, gate in enumerate(told.gates)]
+    drawn = "\n\n".join(f"![{name}]({_data(chart)})" for name, chart in charts if chart)
+    text = f"{markdown(told, tuple((links or {}).items()))}\n{drawn}\n{more}"
+    create_markdown_artifact(key=f"{key}-{_key(told.rollout.id)}", markdown=text, description=about)
+
+
+def _show_table(rollout: Rollout, rows: list[dict[str, object]], share: float | None) -> None:
+    from prefect.artifacts import create_table_artifact
+
+    asked = f"{format_weight(rollout.weight)} % asked"
+    seen = f"{share:.1%} seen" if share is not None else "not seen yet"
+    create_table_artifact(key=f"gate-{_key(rollout.id)}", table=rows, description=f"**{rollout.id}**, {asked}, {seen}")
+
+
+def _show_bar(rollout: Rollout) -> None:
+    from prefect.artifacts import create_progress_artifact, update_progress_artifact
+
+    key = _key(rollout.id)
+    done = 100.0 * max(rollout.step, 0) / max(len(rollout.plan.steps), 1) if rollout.weight < FULL else 100.0
+    if not _is_news(f"bar-{key}", done):
+        return
+    if key in _bars:
+        update_progress_artifact(artifact_id=_bars[key], progress=done)
+        return
+    created = create_progress_artifact(progress=done, key=f"ramp-{key}", description=f"steps of {rollout.id}")
+    _bars[key] = created if isinstance(created, UUID) else UUID(str(created))
+
+
+def _is_news(key: str, value: object) -> bool:
+    """Whether this differs from what was shown last under the key; it then counts as shown."""
+    text = repr(value)
+    if _shown.get(key) == text:
+        return False
+    _shown[key] = text
+    return True
+
+
+def _data(chart: str) -> str:
+    """A picture within the text: Prefect shows no drawing otherwise."""
+    return "data:image/svg+xml;base64," + base64.b64encode(picture(chart).encode()).decode()
+
+
+def _row(verdict: Verdict) -> dict[str, object]:
+    return {
+        "metric": verdict.metric,
+        "verdict": verdict.answer.label,
+        "kind": "guardrail" if verdict.guardrail else "gate",
+        "stable": _number(verdict.stable_mean),
+        "candidate": _number(verdict.candidate_mean),
+        "difference": _number(verdict.estimate),
+        "interval": f"[{_number(verdict.low)}, {_number(verdict.high)}]",
+        "looks": verdict.k,
+        "evidence": verdict.reason,
+    }
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
+
+
+def _key(rollout: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", rollout.lower()).strip("-")

@@ -1,0 +1,87 @@
+"""How a flow run looks in the Prefect UI: its name, its tags, and where else its rollout can be seen.
+
+What is shown never stops what happens: an API that does not answer is a warning in the run's log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from urllib.parse import quote
+
+from prefect import get_run_logger
+from prefect.runtime import flow_run
+
+from sluicegate.flows.wiring.parts import Parts, parts
+from sluicegate.registry.rollout.rollout import Rollout
+from sluicegate.registry.words.errors import SluiceError
+from sluicegate.services.keeper.drivers import run_name, run_tags
+
+_named: dict[str, str] = {}
+
+
+def show(publish: Callable[[], object]) -> None:
+    """Publish something if it can be had."""
+    try:
+        publish()
+    except Exception as error:  # noqa: BLE001
+        get_run_logger().warning("not shown in the Prefect UI: %r", error)
+
+
+def show_rollout(rollout: Rollout) -> None:
+    """Tag this run with its rollout and say where the rollout can be seen."""
+    show(lambda: _describe(rollout, name=None))
+    show(lambda: _link(rollout))
+
+
+def show_progress(rollout: Rollout) -> None:
+    """Name the driver's run after where the rollout is, such as `fraud v7 25 %`, when that has changed."""
+    name = run_name(rollout)
+    if _named.get(rollout.id) != name:
+        _named[rollout.id] = name
+        show(lambda: _describe(rollout, name=name))
+
+
+def links(found: Parts, rollout: Rollout) -> dict[str, str]:
+    """Where the rollout can be seen: its page in the console, its version in MLflow."""
+    asked = rollout.requested
+    known: dict[str, str] = {}
+    api = found.settings.api()
+    if api is not None:
+        known["console"] = f"{api.url}/rollouts/{quote(rollout.id, safe='')}"
+    try:
+        known["mlflow"] = f"{found.settings.mlflow().url}/#/models/{quote(asked.model)}/versions/{asked.version}"
+    except SluiceError:
+        return known
+    return known
+
+
+def this_run() -> str | None:
+    """The page of the flow run that is under way, where it is one."""
+    return flow_run.get_flow_run_ui_url() if flow_run.get_id() else None
+
+
+def _describe(rollout: Rollout, *, name: str | None) -> None:
+    from uuid import UUID
+
+    from prefect.client.orchestration import get_client
+
+    identifier = flow_run.get_id()
+    if identifier is None:
+        return
+    tags = sorted({*flow_run.get_tags(), *run_tags(rollout)})
+    with get_client(sync_client=True) as client:
+        if name is None:
+            client.update_flow_run(UUID(identifier), tags=tags)
+        else:
+            client.update_flow_run(UUID(identifier), name=name, tags=tags)
+
+
+def _link(rollout: Rollout) -> None:
+    from prefect.artifacts import create_markdown_artifact
+
+    known = links(parts(), rollout)
+    if not known:
+        return
+    listed = "\n".join(f"- [{where}]({url})" for where, url in known.items())
+    key = f"where-{rollout.id}".lower()
+    create_markdown_artifact(key=key, markdown=f"# {run_name(rollout)}\n\n{rollout.id}\n\n{listed}\n")

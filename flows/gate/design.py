@@ -1,0 +1,151 @@
+"""From a plan to the design of its trials: planned information, ladder of margins, grid of looks. Pure."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from functools import lru_cache
+
+from sluicegate.flows.stats.trial import Design, Kind, Rung
+from sluicegate.registry.plan.fields import GateSpec, MetricSpec, Source
+from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.rollout.rollout import FULL
+from sluicegate.registry.words.metric import LEVELS, Worse, capped_name, exceedance_name, level_name
+
+_DAY = 86_400.0
+_REQUESTS = 50_000
+"""Requests a rollout is planned for when the plan does not say what traffic to expect."""
+_FIRST_ROWS = 100
+"""Rows between looks at first; later, looks come at every 2.5 % more information."""
+_GROWTH = 1.025
+_LONGEST_GRID = 4_000
+_GENEROUS = 4.0
+"""A wider margin is planned with this multiple of the information that its effect size alone asks for."""
+
+
+def planned_requests(plan: Plan) -> float:
+    """Requests that the plan's rollout may take: what is expected until its deadline, or within a day.
+
+    Too many costs little, because most of alpha is spent early; too few costs more. The guarantees hold either way.
+    """
+    if plan.expect is None:
+        return _REQUESTS
+    days = plan.deadline.after / _DAY if plan.deadline is not None else 1.0
+    return max(plan.expect.requests_per_day * days, _FIRST_ROWS)
+
+
+def planned_information(plan: Plan) -> float:
+    """w (1 - w) n with all planned requests at the plan's most informative weight."""
+    most = max((per_row(step.weight) for step in plan.steps), default=0.0)
+    return planned_requests(plan) * (most or per_row(FULL // 2))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What a gate asks of its metric, fixed with the plan."""
+
+    metric: str
+    design: Design
+    moves_threshold: bool
+    """Margins move the candidate's threshold: latency quantiles. Otherwise they scale stable's mean."""
+    assigns_rows: bool = False
+    """Each request is assigned by itself, so that rows must come in the shares that the weights ask for."""
+    below: float | None = None
+    """The share that the candidate's rate must be shown to stay below."""
+    tolerance: float | None = None
+    """Of predictions: how far the share above a quantile of stable's may move; then nothing else is asked."""
+
+    is_capped: bool = False
+    """Values beyond a declared cap count as it; how many, is told."""
+
+    @property
+    def levels(self) -> tuple[float, ...]:
+        """The quantiles of stable's predictions at which the candidate's are compared."""
+        return LEVELS if self.tolerance is not None else ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The tally metrics that are read: the metric itself, those at its levels, and the candidate's at each moved
+        threshold."""
+        moved = (rung.margin for rung in self.design.rungs if self.moves_threshold and rung.margin > 0)
+        levels = (level_name(self.metric, level) for level in self.levels)
+        capped = (capped_name(self.metric),) if self.is_capped else ()
+        return (self.metric, *capped, *levels, *(exceedance_name(self.metric, margin) for margin in moved))
+
+
+def question(plan: Plan, gate: GateSpec) -> Question:
+    """What `gate` is to find out under this plan."""
+    spec = plan.metrics[gate.metric]
+    information = planned_information(plan)
+    design = Design(
+        kind=Kind.COUNT if spec.is_binary else Kind.MEAN,
+        worse_is_higher=spec.worse is Worse.HIGHER,
+        alpha=gate.alpha,
+        beta=gate.beta,
+        information=information,
+        rungs=_rungs(_margins(plan, gate), information),
+    )
+    return Question(
+        metric=gate.metric,
+        design=design,
+        moves_threshold=moves_threshold(spec),
+        assigns_rows=plan.unit is None,
+        below=gate.below,
+        tolerance=spec.tolerated if spec.source is Source.PREDICTION else None,
+        is_capped=spec.cap is not None,
+    )
+
+
+def moves_threshold(spec: MetricSpec) -> bool:
+    """Whether margins move the candidate's threshold: latency quantiles."""
+    return spec.source is Source.LATENCY and spec.quantile is not None
+
+
+def _margins(plan: Plan, gate: GateSpec) -> tuple[float, ...]:
+    """The relative harms that some step wants ruled out, widest first."""
+    found = {plan.margin(gate, step) for step in range(len(plan.steps))}
+    return tuple(sorted((margin for margin in found if margin is not None), reverse=True))
+
+
+def _rungs(wanted: tuple[float, ...], information: float) -> tuple[Rung, ...]:
+    """The ladder, with the rung 0 (superiority) that also gives the interval's end.
+
+    The information to rule out a harm m grows as 1 / m^2, so wider margins are planned for the earlier part.
+    """
+    least = min((margin for margin in wanted if margin > 0), default=0.0)
+    return tuple(
+        Rung(margin=m, information=information * (min(1.0, _GENEROUS * (least / m) ** 2) if m > 0 else 1.0))
+        for m in (*(m for m in wanted if m > 0), 0.0)
+    )
+
+
+def per_row(weight: int) -> float:
+    """Information of one row at a weight in basis points; at full weight nothing is compared."""
+    share = weight / FULL
+    return share * (1 - share)
+
+
+def passes_grid_point(plan: Plan, before: float, now: float) -> bool:
+    """Whether a point of the plan's fixed information grid lies above `before` and not above `now`."""
+    points = grid(plan)
+    return bisect_right(points, now) > bisect_right(points, before)
+
+
+def grid(plan: Plan) -> tuple[float, ...]:
+    """The plan's fixed information grid: where its looks are taken."""
+    return grid_points(_first_point(plan), planned_information(plan))
+
+
+def _first_point(plan: Plan) -> float:
+    """What 100 rows bring at the plan's smallest weight."""
+    least = min((per_row(step.weight) for step in plan.steps if step.weight < FULL), default=per_row(FULL // 2))
+    return _FIRST_ROWS * least
+
+
+@lru_cache(maxsize=64)
+def grid_points(first: float, planned: float) -> tuple[float, ...]:
+    """Points `first` apart, then 2.5 % apart, to a hundred times the plan."""
+    points = [first]
+    while points[-1] < 100 * planned and len(points) < _LONGEST_GRID:
+        points.append(max(points[-1] + first, points[-1] * _GROWTH))
+    return tuple(points)

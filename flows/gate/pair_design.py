@@ -1,0 +1,102 @@
+"""From a plan to what a gate asks of a shadow's pairs: the kind of test, its budgets, the grid of looks. Pure."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sluicegate.flows.gate.design import grid_points
+from sluicegate.registry.plan.fields import GateSpec, Source
+from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.rollout.rollout import FULL
+from sluicegate.registry.words.metric import difference_name, exceedance_name
+
+_DAY = 86_400.0
+_PAIRS = 10_000
+"""Pairs a shadow is planned for when the plan does not say what traffic to expect."""
+FIRST_PAIRS = 50
+"""Pairs between looks at first; later, looks come at every 2.5 % more pairs."""
+
+
+class PairedKind(StrEnum):
+    """What two values of one request are."""
+
+    DISAGREEMENT = "disagreement"
+    """1 where the answers differ: the rate is tested against a cap."""
+    BINARY = "binary"
+    """Zeros and ones on both sides: only pairs that differ inform."""
+    THRESHOLD = "threshold"
+    """As binary, and a margin moves the candidate's threshold."""
+    REAL = "real"
+    """Real values on both sides: their difference is one sample."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairedQuestion:
+    """What a gate asks of its metric, fixed with the plan."""
+
+    metric: str
+    kind: PairedKind
+    alpha: float
+    beta: float
+    margin: float | None
+    below: float | None
+    planned: float
+    """Pairs that the shadow may bring."""
+
+    @property
+    def difference(self) -> str:
+        """The tally of candidate minus stable on the same request."""
+        return difference_name(self.metric)
+
+    @property
+    def moved(self) -> str:
+        """The same with the candidate's threshold moved by the margin; without one, the difference itself."""
+        is_moved = self.kind is PairedKind.THRESHOLD and self.margin is not None
+        return difference_name(exceedance_name(self.metric, self.margin or 0.0)) if is_moved else self.difference
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The tally metrics that are read."""
+        return tuple(dict.fromkeys((self.metric, self.difference, self.moved)))
+
+
+def paired_question(plan: Plan, gate: GateSpec, *, guardrail: bool) -> PairedQuestion:
+    """What `gate` is to find out under this plan, as a shadow follows it."""
+    return PairedQuestion(
+        metric=gate.metric,
+        kind=_kind(plan, gate),
+        alpha=gate.alpha,
+        beta=gate.beta,
+        margin=None if guardrail else gate.margin,
+        below=gate.below,
+        planned=planned_pairs(plan),
+    )
+
+
+def planned_pairs(plan: Plan) -> float:
+    """Pairs that a shadow may bring until its time is over. The guarantees hold whether or not it does."""
+    if plan.expect is None or plan.shadow is None:
+        return _PAIRS
+    requests = plan.expect.requests_per_day * plan.shadow.max_time / _DAY
+    return max(requests * plan.shadow.sample / FULL, FIRST_PAIRS)
+
+
+def passes_pair_point(asked: PairedQuestion, before: int, now: int) -> bool:
+    """Whether a point of the fixed grid of pairs lies above `before` and not above `now`."""
+    points = grid_points(FIRST_PAIRS, asked.planned)
+    return bisect_right(points, now) > bisect_right(points, before)
+
+
+def _kind(plan: Plan, gate: GateSpec) -> PairedKind:
+    spec = plan.metrics[gate.metric]
+    match spec.source:
+        case Source.DISAGREEMENT:
+            return PairedKind.DISAGREEMENT
+        case Source.LATENCY if spec.quantile is not None:
+            return PairedKind.THRESHOLD
+        case Source.STATUS | Source.CONTRACT:
+            return PairedKind.BINARY
+        case Source.OUTCOME | Source.LATENCY | Source.PREDICTION:
+            return PairedKind.BINARY if spec.is_binary else PairedKind.REAL

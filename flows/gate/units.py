@@ -1,0 +1,84 @@
+"""A gate's sums by unit, where units return: what telemetry tells of them, as changes of cohorts. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple
+
+from sluicegate.flows.stats.cohorts import Change, Cohort, UnitMoments
+from sluicegate.flows.stats.sample_ratio import Arrivals
+from sluicegate.registry.rollout.rollout import FULL
+from sluicegate.registry.words.metric import Arm, Stratum, TallyRow, UnitSums
+
+Side = tuple[Stratum, int]
+"""A stratum and the candidate's weight in it, in basis points."""
+Cell = tuple[str, Side, Arm]
+Known = Mapping[Cell, UnitSums]
+"""Sums so far, by metric, stratum, weight and arm."""
+
+
+def cell(row: TallyRow) -> Cell:
+    """What a row adds to."""
+    return row.metric, (row.stratum, row.weight), row.arm
+
+
+def tells_units(rows: Iterable[TallyRow]) -> bool:
+    """Whether a look tells of units."""
+    return any(row.units is not None for row in rows)
+
+
+def is_possible(units: UnitSums) -> bool:
+    """Whether new sums can be true: finite, and no fewer units or rows than before."""
+    return all(math.isfinite(value) for value in astuple(units)) and units.count >= 0 and units.sum_n >= 0
+
+
+def plus(known: Known, rows: Iterable[TallyRow]) -> Known:
+    """The sums with what these rows add."""
+    added = dict(known)
+    for row in rows:
+        if row.units is not None:
+            added[cell(row)] = added.get(cell(row), UnitSums()) + row.units
+    return added
+
+
+def minus(now: UnitSums | None, before: UnitSums | None) -> UnitSums | None:
+    """What is new; None where nothing is."""
+    new = now - (before or UnitSums()) if now is not None else None
+    return new if new != UnitSums() else None
+
+
+def changes(
+    before: Known, now: Known, rows: Sequence[TallyRow], stable: str, candidate: str
+) -> tuple[Change, ...]:  # fmt: skip
+    """The cohorts that these rows changed, in order: stable's units of one metric, the candidate's of another."""
+    arms = {(stable, Arm.STABLE), (candidate, Arm.CANDIDATE)}
+    sides = {(row.stratum, row.weight) for row in rows if row.units is not None and (row.metric, row.arm) in arms}
+
+    def cohort(known: Known, side: Side) -> Cohort:
+        return Cohort(
+            stable=_moments(known.get((stable, side, Arm.STABLE), UnitSums())),
+            candidate=_moments(known.get((candidate, side, Arm.CANDIDATE), UnitSums())),
+        )
+
+    return tuple(Change(before=cohort(before, side), now=cohort(now, side)) for side in sorted(sides))
+
+
+def arrivals_of_units(rows: Iterable[TallyRow]) -> tuple[Arrivals, ...]:
+    """Units that are new to the rollout: of them the candidate gets the share of its weight."""
+    return tuple(
+        Arrivals(
+            share=row.weight / FULL,
+            candidate=round(row.units.count) if row.arm is Arm.CANDIDATE else 0,
+            stable=round(row.units.count) if row.arm is Arm.STABLE else 0,
+        )
+        for row in rows
+        if row.units is not None and row.stratum.bucket >= 0
+    )
+
+
+def _moments(sums: UnitSums) -> UnitMoments:
+    return UnitMoments(
+        count=round(sums.count), x=sums.sum_x, n=sums.sum_n, xx=sums.sum_xx, xn=sums.sum_xn, nn=sums.sum_nn,
+        xxx=sums.sum_xxx, xxn=sums.sum_xxn, xnn=sums.sum_xnn, nnn=sums.sum_nnn,
+    )  # fmt: skip

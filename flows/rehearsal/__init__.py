@@ -1,0 +1,1 @@
+"""Gates without a running system: replay of data, certificates, forecasts."""

@@ -1,0 +1,64 @@
+"""Captured requests: what a predictor wrote down, or plain JSON lines of requests, as something to run again. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from sluicegate.registry.words.errors import UsageError
+
+_BODIES = frozenset({"dataframe_split", "dataframe_records", "inputs", "instances"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Captured:
+    """A request to run again."""
+
+    rid: str
+    body: bytes
+    answer: object | None = None
+    """What was answered then; None where that was not captured."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    at: int = 0
+    """Microseconds since 1970; 0 where it is not known."""
+
+
+def read_captured(lines: Iterable[str], where: str) -> Iterator[Captured]:
+    """The requests of JSON lines, in order. Raises UsageError naming the line.
+
+    A line is what a predictor captured in full, `{"request": …, "answer": …, "headers": …, "rid": …}` of which only
+    the request must be there, or the request itself.
+    """
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            told = json.loads(line)
+        except ValueError as error:
+            raise UsageError(f"{where}:{number}: not JSON: {error}.") from None
+        if not isinstance(told, dict):
+            raise UsageError(f"{where}:{number}: not a JSON object.", fix='one object a line: {"inputs": [{…}]}')
+        yield _captured(told, f"{where}:{number}", str(number))
+
+
+def _captured(told: dict[str, object], where: str, name: str) -> Captured:
+    if _BODIES & told.keys():
+        return Captured(rid=name, body=json.dumps(told).encode())
+    request = told.get("request", told.get("features"))
+    if not isinstance(request, dict) or not _BODIES & request.keys():
+        raise UsageError(
+            f"{where}: no request that can be run again: {', '.join(sorted(_BODIES))} is missing.",
+            fix="capture in full: capture: {features: full}; hashed and cut bodies cannot be run again",
+        )
+    answer = told.get("answer", told.get("predictions"))
+    if isinstance(answer, dict) and answer.keys() == {"predictions"}:
+        answer = answer["predictions"]
+    headers, at = told.get("headers"), told.get("at")
+    return Captured(
+        rid=str(told.get("rid", name)),
+        body=json.dumps(request).encode(),
+        answer=answer,
+        headers={str(k).lower(): str(v) for k, v in headers.items()} if isinstance(headers, dict) else {},
+        at=at if isinstance(at, int) else 0,
+    )

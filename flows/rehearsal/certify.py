@@ -1,0 +1,198 @@
+"""Certificate: a policy must be seen to block before it is trusted.
+
+The plan's own gates are rehearsed on equal candidates and on planted harm, and shown data that must hold. A plan that
+cannot catch the harm it declares, or that would stop a good candidate too often, is refused with reason and figures.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+from scipy.special import betaincinv
+
+from sluicegate.flows.gate.design import planned_requests, question
+from sluicegate.flows.gate.judge import next_look, verdict
+from sluicegate.flows.rehearsal.rehearsal import Baseline, Rehearsal, assumed, caveats, longest, moved_by, rehearse
+from sluicegate.registry.plan.fields import GateSpec
+from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.words.metric import Arm, Stratum, Tally, TallyRow
+from sluicegate.registry.words.units import format_share
+from sluicegate.registry.words.verdict import Answer
+
+_POWER = 0.8
+_PLANTED = 2.0
+"""The harm that a gate without a margin is asked to catch."""
+_SURE = 0.99
+_NEVER = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One thing that was tried on a gate."""
+
+    metric: str
+    name: str
+    ok: bool
+    reason: str
+    """What happened, with figures; where it is not ok, what to change."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Certificate:
+    """What a plan's gates did when they were tried."""
+
+    checks: tuple[Check, ...]
+    caveats: tuple[str, ...] = ()
+    """What the rehearsals do not know."""
+
+    @property
+    def ok(self) -> bool:
+        return all(check.ok for check in self.checks)
+
+
+def certify(plan: Plan, baselines: Mapping[str, Baseline], *, runs: int = 30, seed: int = 1) -> Certificate:
+    """Try every gate and guardrail of a plan. Metrics without a baseline are assumed to be typical of their kind."""
+    checks: list[Check] = []
+    for gate, guardrail in (*((gate, False) for gate in plan.gates), *((gate, True) for gate in plan.guardrails)):
+        baseline = baselines.get(gate.metric) or assumed(plan.metrics[gate.metric])
+        checks += _tried(_Trial(plan=plan, gate=gate, guardrail=guardrail, baseline=baseline, runs=runs, seed=seed))
+    return Certificate(checks=tuple(checks), caveats=caveats(plan))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Trial:
+    plan: Plan
+    gate: GateSpec
+    guardrail: bool
+    baseline: Baseline
+    runs: int
+    seed: int
+
+    @property
+    def harm(self) -> float:
+        """The harm that must be caught: the gate's least margin; else twice as bad, or what reaches its cap."""
+        return self._margin or max(_PLANTED, self._at_cap or 0.0)
+
+    @property
+    def barred(self) -> float | None:
+        """The harm that must not be promoted: what a margin rules out, or what reaches the cap; None: no such."""
+        if self.guardrail:
+            return None
+        has_margin = self.plan.margin(self.gate, len(self.plan.steps) - 1) is not None
+        return self.harm if has_margin else self._at_cap
+
+    @property
+    def _margin(self) -> float | None:
+        margins = [rung.margin for rung in question(self.plan, self.gate).design.rungs if rung.margin > 0]
+        return 1 + min(margins) if margins and not self.guardrail else None
+
+    @property
+    def _at_cap(self) -> float | None:
+        """How much worse than stable a candidate is whose rate is the cap; None where stable is there itself."""
+        worse = self.gate.below / self.baseline.mean if self.gate.below and self.baseline.mean > 0 else 0.0
+        return worse if worse > 1 else None
+
+    def rehearsals(self, harm: float, *, stay_at: int | None, flipped: bool = False) -> list[Rehearsal]:
+        return [
+            rehearse(
+                self.plan, self.gate, self.baseline, np.random.default_rng((self.seed, i)), harm=harm, stay_at=stay_at,
+                flipped=flipped,
+            )
+            for i in range(self.runs)
+        ]  # fmt: skip
+
+    def check(self, name: str, ok: bool, reason: str) -> Check:
+        return Check(metric=self.gate.metric, name=name, ok=ok, reason=reason)
+
+
+def _tried(trial: _Trial) -> Iterator[Check]:
+    yield _equal(trial)
+    yield _planted(trial)
+    if trial.barred is not None:
+        yield _promoted(trial, trial.barred)
+    if question(trial.plan, trial.gate).tolerance is None:
+        yield _swapped(trial)
+    yield _no_data(trial)
+    yield _broken_data(trial)
+
+
+def _equal(trial: _Trial) -> Check:
+    hits = sum(run.failed is not None for run in trial.rehearsals(1.0, stay_at=longest(trial.plan)))
+    ok = _at_least(hits, trial.runs) <= trial.gate.alpha
+    return trial.check(
+        "equal candidate", ok, f"stopped in {hits} of {trial.runs} rehearsals, at most {trial.gate.alpha:g} allowed"
+    )
+
+
+def _planted(trial: _Trial) -> Check:
+    hits = sum(run.failed is not None for run in trial.rehearsals(trial.harm, stay_at=longest(trial.plan)))
+    ok = _at_most(hits, trial.runs) >= _POWER
+    planned = planned_requests(trial.plan)
+    reason = f"{_harm(trial, trial.harm)} is caught in {hits} of {trial.runs} rehearsals of {planned:,.0f} requests"
+    advice = "; expect more requests, allow a later deadline, or declare a wider margin"
+    return trial.check("planted harm", ok, reason + ("" if ok else advice))
+
+
+def _promoted(trial: _Trial, harm: float) -> Check:
+    last = len(trial.plan.steps)
+    hits = sum(len(run.passed) == last for run in trial.rehearsals(harm, stay_at=None))
+    ok = _at_least(hits, trial.runs) <= trial.gate.beta
+    return trial.check(
+        "harm not promoted", ok, f"{_harm(trial, harm)} passed every step in {hits} of {trial.runs} rehearsals"
+    )
+
+
+def _swapped(trial: _Trial) -> Check:
+    """The same harm in stable: a gate that looks the wrong way would stop the better candidate."""
+    runs = trial.rehearsals(trial.harm, stay_at=longest(trial.plan), flipped=True)
+    hits = sum(run.failed is not None for run in runs)
+    ok = _at_least(hits, trial.runs) <= trial.gate.alpha
+    return trial.check("swapped arms", ok, f"the better candidate is stopped in {hits} of {trial.runs} rehearsals")
+
+
+def _no_data(trial: _Trial) -> Check:
+    answer = verdict(plan=trial.plan, gate=trial.gate, guardrail=trial.guardrail, step=0, looks=()).answer
+    return trial.check("no data", answer is Answer.NO_DATA, f"without a row the gate answers {answer.label}")
+
+
+def _broken_data(trial: _Trial) -> Check:
+    """Excellent values, but one sum is not a number: nothing may pass."""
+    broken = [
+        dataclasses.replace(row, tally=dataclasses.replace(row.tally, total=math.nan)) for row in _excellent(trial)
+    ]
+    look = next_look(
+        rollout="certificate", plan=trial.plan, gate=trial.gate, guardrail=trial.guardrail, step=0, looks=(),
+        rows=broken, watermark=0, at=_NEVER,
+    )  # fmt: skip
+    held = look is None or look.verdict.answer is Answer.NO_DATA
+    return trial.check("values that are no numbers", held, "the gate holds" if held else "the gate does not hold")
+
+
+def _excellent(trial: _Trial) -> Iterator[TallyRow]:
+    n = 10_000
+    for name in question(trial.plan, trial.gate).names:
+        for arm, level in ((Arm.STABLE, trial.baseline.mean), (Arm.CANDIDATE, 0.0)):
+            total = float(round(n * level))
+            yield TallyRow(
+                metric=name, stratum=Stratum(epoch=1, bucket=0), weight=5000, arm=arm,
+                tally=Tally(n=n, total=total, squares=total, cubes=total),
+            )  # fmt: skip
+
+
+def _harm(trial: _Trial, harm: float) -> str:
+    if question(trial.plan, trial.gate).tolerance is not None:
+        return f"a candidate of whose predictions {format_share(round(moved_by(harm), 4))} lie elsewhere"
+    return f"a candidate {format_share(round(harm - 1, 4))} worse"
+
+
+def _at_least(hits: int, runs: int) -> float:
+    return float(betaincinv(hits, runs - hits + 1, 1 - _SURE)) if hits else 0.0
+
+
+def _at_most(hits: int, runs: int) -> float:
+    return float(betaincinv(hits + 1, runs - hits, _SURE)) if hits < runs else 1.0

@@ -1,0 +1,205 @@
+"""Rehearsal: one gate of a plan on simulated traffic, from the first step to its verdict. Pure.
+
+Forecasts and certificates rest on it; randomness is passed in. It runs the same trials on the same grid as the gate.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+from numpy.random import Generator
+
+from sluicegate.flows.gate.design import Question, grid, moves_threshold, per_row, planned_requests, question
+from sluicegate.flows.gate.fold import begin_drift
+from sluicegate.flows.stats.cap import CapTest
+from sluicegate.flows.stats.moments import Moments, Pair
+from sluicegate.flows.stats.news import News
+from sluicegate.flows.stats.populations import Durations, Events, Losses, Population, split
+from sluicegate.flows.stats.trial import Trial
+from sluicegate.registry.plan.fields import GateSpec, MetricSpec, Score, Source
+from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.rollout.rollout import FULL
+from sluicegate.registry.words.metric import LEVELS, Tally, Worse
+from sluicegate.registry.words.units import format_share
+
+_TAIL_SIGMA = 0.5
+"""How durations are spread (standard deviation of the logarithm) around a latency threshold."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Baseline:
+    """What stable's values of a metric are like."""
+
+    mean: float
+    sd: float
+    assumed: bool = False
+    """Nobody measured it."""
+
+    @classmethod
+    def of(cls, tally: Tally) -> Baseline | None:
+        """What a tally of stable shows; None from fewer than 100 rows."""
+        if tally.n < 100:
+            return None
+        mean = tally.total / tally.n
+        return cls(mean=mean, sd=math.sqrt(max(tally.squares / tally.n - mean**2, 0.0)))
+
+
+_TYPICAL: dict[Score, tuple[float, float]] = {
+    Score.LOG_LOSS: (0.5, 0.45),
+    Score.BRIER: (0.16, 0.2),
+    Score.ZERO_ONE: (0.2, 0.4),
+    Score.ABSOLUTE_ERROR: (1.0, 1.0),
+    Score.SQUARED_ERROR: (1.0, 2.0),
+    Score.OUTCOME: (1.0, 1.0),
+}
+
+
+def assumed(spec: MetricSpec) -> Baseline:
+    """What to expect of a metric that nobody has measured."""
+    match spec.source:
+        case Source.STATUS | Source.CONTRACT | Source.DISAGREEMENT:
+            rate = 0.005
+        case Source.PREDICTION:
+            rate = 0.5
+        case Source.LATENCY if spec.quantile is None:
+            return Baseline(mean=1.0, sd=0.6, assumed=True)
+        case Source.LATENCY:
+            rate = 1 - (spec.quantile or 0.0)
+        case Source.OUTCOME:
+            mean, sd = _TYPICAL[spec.score or Score.OUTCOME]
+            return Baseline(mean=mean, sd=sd, assumed=True)
+    return Baseline(mean=rate, sd=math.sqrt(rate * (1 - rate)), assumed=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rehearsal:
+    """How one simulated rollout went for one gate. Rows are requests that have their value."""
+
+    passed: tuple[int, ...]
+    """Rows in all when each step passed; shorter than the plan when it did not get that far."""
+    failed: int | None
+    """Rows in all when harm was found."""
+    candidate: int
+    """The candidate's rows until the end."""
+
+
+def rehearse(
+    plan: Plan, gate: GateSpec, baseline: Baseline, rng: Generator, *, harm: float = 1.0, stay_at: int | None = None,
+    flipped: bool = False,
+) -> Rehearsal:  # fmt: skip
+    """One rollout whose candidate's mean is `harm` times as bad; it ends on a verdict or with the planned requests.
+
+    `stay_at`: the step that is never left, as of a guardrail. `flipped`: stable is the bad one.
+    """
+    asked = question(plan, gate)
+    good, bad = populations(plan.metrics[gate.metric], baseline, harm)
+    stable, candidate = (bad, good) if flipped else (good, bad)
+    trial, cap = Trial.begin(asked.design), CapTest(cap=gate.below, beta=gate.beta) if gate.below else None
+    drift = begin_drift(asked, by_unit=False)
+    rows, mine, information, step, passed = 0, 0, 0.0, stay_at or 0, list[int]()
+    for point in grid(plan):
+        while step < len(plan.steps) and stay_at is None and _has_passed(plan, gate, step, trial, cap):
+            passed.append(rows)
+            step += 1
+        found = trial.failed_at if drift is None else drift.found_at
+        if step == len(plan.steps) or found is not None or rows >= planned_requests(plan):
+            break
+        weight = plan.steps[step].weight
+        new = math.ceil((point - information) / (per_row(weight) or per_row(FULL // 2)))
+        if new <= 0:
+            continue
+        pair = split(rng, new, weight / FULL, stable, candidate)
+        information += pair.information
+        rows, mine = rows + new, mine + pair.candidate.n
+        moved = _moved(asked, pair, baseline, 1.0 if flipped else harm, rng) if asked.moves_threshold else {}
+        trial = trial.look(News(pairs=[pair], information=information, exceedances=moved))
+        drift = drift.look(_elsewhere(pair, information, harm, rng)) if drift is not None else None
+        cap = cap.look(trial.sums.candidate.n, round(trial.sums.candidate.total)) if cap is not None else None
+    failed = trial.failed_at if drift is None else drift.found_at
+    return Rehearsal(passed=tuple(passed), failed=rows if failed else None, candidate=mine)
+
+
+def caveats(plan: Plan) -> tuple[str, ...]:
+    """What a rehearsal of this plan does not know, in words: its rows do not depend on each other."""
+    if plan.unit is None:
+        return ()
+    returning = (
+        f"rehearsed with one request for each {plan.unit}: where they return, gates judge by {plan.unit}, and r "
+        "requests each that are alike (correlation c) need 1 + (r - 1) c times as many"
+    )
+    capped = [f"{gate.metric} below {format_share(gate.below)}" for gate in plan.gates if gate.below is not None]
+    by_row = (f"{each} is counted by request, not by {plan.unit}: a few of them may decide it" for each in capped)
+    return (returning, *by_row)
+
+
+def longest(plan: Plan) -> int:
+    """The step with the most information a request: where most of a rollout's requests go."""
+    return max(range(len(plan.steps)), key=lambda step: per_row(plan.steps[step].weight))
+
+
+def _has_passed(plan: Plan, gate: GateSpec, step: int, trial: Trial, cap: CapTest | None) -> bool:
+    if trial.failed_at is not None or not trial.looks or (cap is not None and cap.shown_at is None):
+        return False
+    margin = plan.margin(gate, step)
+    return margin is None or trial.ruled_out(margin) is not None
+
+
+def populations(spec: MetricSpec, baseline: Baseline, harm: float) -> tuple[Population, Population]:
+    """Stable's values, and those of a candidate `harm` times as bad: in its mean, or slower where a quantile counts."""
+    factor = harm if spec.worse is Worse.HIGHER else 1 / harm
+    if moves_threshold(spec):
+        slow = _tail(baseline.mean, harm)
+        return Events(rate=baseline.mean), Events(rate=slow)
+    if spec.is_binary:
+        return Events(rate=baseline.mean), Events(rate=min(baseline.mean * factor, 1.0))
+    if spec.source is Source.LATENCY:
+        sigma = math.sqrt(math.log1p((baseline.sd / baseline.mean) ** 2))
+        return Durations(mean=baseline.mean, sigma=sigma), Durations(mean=baseline.mean * factor, sigma=sigma)
+    sd = max(baseline.sd, 1e-9 * baseline.mean)
+    return Losses(mean=baseline.mean, sd=sd), Losses(mean=baseline.mean * factor, sd=sd * math.sqrt(factor))
+
+
+def _moved(asked: Question, pair: Pair, baseline: Baseline, harm: float, rng: Generator) -> dict[float, Sequence[Pair]]:
+    """The candidate's exceedances of thresholds moved by each margin."""
+    found: dict[float, Sequence[Pair]] = {}
+    above = _tail(baseline.mean, harm)
+    for margin in (rung.margin for rung in asked.design.rungs if rung.margin > 0):
+        share = _tail(baseline.mean, harm / (1 + margin)) / above
+        events = int(rng.binomial(round(pair.candidate.total), min(share, 1.0)))
+        candidate = Moments(n=pair.candidate.n, total=events, squares=events, cubes=events)
+        found[margin] = [Pair(stable=pair.stable, candidate=candidate)]
+    return found
+
+
+def moved_by(harm: float) -> float:
+    """How far a drift of this size moves the share of predictions above a quantile of stable's, at most."""
+    return max(abs(level - math.pow(level, harm)) for level in LEVELS)
+
+
+def _elsewhere(pair: Pair, information: float, harm: float, rng: Generator) -> dict[float, News]:
+    """Predictions above each level. Those below stable's quantile q are a share q of stable's, q ** harm of the
+    candidate's."""
+    stable = _above(rng, pair.stable.n, LEVELS)
+    candidate = _above(rng, pair.candidate.n, [level**harm for level in LEVELS])
+    return {
+        level: News(pairs=[Pair(stable=mine, candidate=theirs)], information=information)
+        for level, mine, theirs in zip(LEVELS, stable, candidate, strict=True)
+    }
+
+
+def _above(rng: Generator, n: int, levels: Sequence[float]) -> list[Moments]:
+    """How many of n predictions lie above each level."""
+    bounds = [0.0, *levels, 1.0]
+    counts = rng.multinomial(n, [upper - lower for lower, upper in itertools.pairwise(bounds)])
+    above = [int(counts[position:].sum()) for position in range(1, len(bounds) - 1)]
+    return [Moments(n=n, total=each, squares=each, cubes=each) for each in above]
+
+
+def _tail(share: float, slower: float) -> float:
+    """The share above the threshold that `share` exceeds, once durations (lognormal) are `slower` times as long."""
+    z = NormalDist().inv_cdf(1 - min(max(share, 1e-12), 1 - 1e-12)) - math.log(slower) / _TAIL_SIGMA
+    return max(0.5 * math.erfc(z / math.sqrt(2)), 1e-12)

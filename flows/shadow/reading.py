@@ -1,0 +1,170 @@
+"""From the sums of a shadow's pairs to what they say: estimates with intervals, distributions, segments. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+from sluicegate.flows.gate.pair_interval import of_rate
+from sluicegate.flows.shadow.columns import ALPHA, Sums, column_view, estimate, mean
+from sluicegate.registry.report.shadow_view import Coverage, Estimate, LatencyView, SegmentView, ShadowView, WorstView
+from sluicegate.registry.rollout.rollout import Rollout
+from sluicegate.services.telemetry.pairs.queries import Disagreement
+from sluicegate.services.telemetry.pairs.sums import ALL, Key, Powers
+from sluicegate.services.telemetry.tally.bins import quantile
+
+_LEAST = 30
+"""Pairs below which a segment is not shown to stand out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Around:
+    """What is known of a shadow besides its sums."""
+
+    rollout: str
+    model: str
+    stable: str
+    candidate: str
+    sample: float
+    dropped: int = 0
+    waiting: int = 0
+    stored: int = 0
+    worst: tuple[WorstView, ...] = ()
+    declared: tuple[str, ...] = ()
+
+
+class Told(Protocol):
+    """What is read of the telemetry."""
+
+    def sums(self, rollout: str) -> dict[Key, Powers]: ...
+
+    def worst(self, rollout: str) -> tuple[Disagreement, ...]: ...
+
+    def waiting(self, rollout: str) -> int: ...
+
+    def stored(self, rollout: str) -> int: ...
+
+    def dropped(self, rollout: str) -> int: ...
+
+
+def read_shadow(told: Told, rollout: Rollout, declared: tuple[str, ...] = ()) -> ShadowView:
+    """What the pairs of a shadow say by now."""
+    around = Around(
+        declared=declared,
+        rollout=rollout.id,
+        model=rollout.requested.model,
+        stable=rollout.stable or "",
+        candidate=rollout.requested.version,
+        sample=rollout.plan.steps[0].weight / 100,
+        dropped=told.dropped(rollout.id),
+        waiting=told.waiting(rollout.id),
+        stored=told.stored(rollout.id),
+        worst=tuple(worst_view(each) for each in told.worst(rollout.id)),
+    )
+    return shadow_view(told.sums(rollout.id), around)
+
+
+def worst_view(found: Disagreement) -> WorstView:
+    """A disagreement as it is shown."""
+    return WorstView(
+        request=found.request, at=found.at, distance=found.distance, segments=found.segments, schema=found.schema,
+        cells=found.cells,
+    )  # fmt: skip
+
+
+def shadow_view(sums: Sums, around: Around) -> ShadowView:
+    """What the sums say."""
+    pairs = _counts(sums, "pairs")
+    columns = sorted({subject.removeprefix("column ") for _, subject, _ in sums if subject.startswith("column ")})
+    return ShadowView(
+        rollout=around.rollout,
+        model=around.model,
+        stable=around.stable,
+        candidate=around.candidate,
+        sample=around.sample,
+        coverage=Coverage(
+            ended=_counts(sums, "copies"), dropped=around.dropped, waiting=around.waiting, pairs=pairs,
+            stored=around.stored,
+        ),
+        disagreement=_disagreement(sums, ALL, ALPHA),
+        over_time=_over_time(sums),
+        columns=tuple(column_view(sums, column) for column in columns),
+        schema=_counts(sums, "schema"),
+        declared=around.declared,
+        latency=_latency(sums),
+        quality=_quality(sums, ALL, ALPHA),
+        segments=_segments(sums),
+        worst=around.worst,
+    )  # fmt: skip
+
+
+def _counts(sums: Sums, subject: str, segment: str = ALL) -> dict[str, int]:
+    return {key: powers.n for (where, what, key), powers in sorted(sums.items()) if (where, what) == (segment, subject)}
+
+
+def _disagreement(sums: Sums, segment: str, alpha: float) -> Estimate | None:
+    pairs = _counts(sums, "pairs", segment)
+    differ = pairs.get("differ", 0)
+    return estimate(of_rate(differ, differ + pairs.get("agree", 0), alpha), differ + pairs.get("agree", 0))
+
+
+def _over_time(sums: Sums) -> tuple[tuple[datetime, int, int], ...]:
+    rows = sorted((int(key), powers) for (_, what, key), powers in sums.items() if what == "time")
+    return tuple((datetime.fromtimestamp(at, UTC), powers.n, round(powers.total)) for at, powers in rows)
+
+
+def _latency(sums: Sums) -> LatencyView | None:
+    found = {key: powers for (_, what, key), powers in sums.items() if what == "latency"}
+    difference = mean(found.get("difference", Powers()))
+    if difference is None:
+        return None
+    return LatencyView(difference=difference, stable=_times(found, "served"), candidate=_times(found, "copied"))
+
+
+def _times(found: Mapping[str, Powers], whose: str) -> dict[str, float]:
+    mark = f"{whose}~"
+    bins = {int(key.removeprefix(mark)): powers.n for key, powers in found.items() if key.startswith(mark)}
+    known = {name: quantile(bins, q) for name, q in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))}
+    mean = found[whose].total / found[whose].n
+    return {"mean": mean} | {name: value for name, value in known.items() if value is not None}
+
+
+def _quality(sums: Sums, segment: str, alpha: float) -> dict[str, Estimate]:
+    named = {
+        what.removeprefix("quality "): mean(powers, alpha)
+        for (where, what, key), powers in sorted(sums.items())
+        if where == segment and what.startswith("quality ") and key == "difference"
+    }
+    return {name: estimate for name, estimate in named.items() if estimate is not None}
+
+
+def _segments(sums: Sums) -> tuple[SegmentView, ...]:
+    """Every segment, compared with the rest of the requests. All comparisons together have the chance ALPHA."""
+    names = sorted({segment for segment, what, _ in sums if segment and what == "pairs"})
+    metrics = {what for _, what, _ in sums if what.startswith("quality ")}
+    alpha = ALPHA / max(len(names) * (2 + 2 * len(metrics)), 1)
+    found = [view for name in names if (view := _segment(sums, name, alpha)) is not None]
+    return tuple(
+        sorted(found, key=lambda view: (not (view.stands_out or view.harmed), -view.disagreement.n, view.segment))
+    )
+
+
+def _segment(sums: Sums, name: str, alpha: float) -> SegmentView | None:
+    """One segment; the interval of a mean is of both sides, so harm alone spends half of its chance."""
+    quality = _quality(sums, name, 2 * alpha)
+    mine = _disagreement(sums, name, alpha)
+    if mine is None:
+        return None
+    everyone, ours = _counts(sums, "pairs"), _counts(sums, "pairs", name)
+    differ = everyone.get("differ", 0) - ours.get("differ", 0)
+    n = differ + everyone.get("agree", 0) - ours.get("agree", 0)
+    rest = of_rate(differ, n, alpha)
+    return SegmentView(
+        segment=name,
+        disagreement=mine,
+        stands_out=mine.n >= _LEAST and rest is not None and mine.low > rest.high,
+        harmed=tuple(metric for metric, each in quality.items() if each.n >= _LEAST and each.low > 0),
+        quality=quality,
+    )

@@ -1,0 +1,44 @@
+"""What the collector must know of a shadow, from the ledger and, for the kinds of its columns, from the catalog."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from sluicegate.registry.ledger.port import Ledger
+from sluicegate.registry.words.build import BuildRef
+from sluicegate.registry.words.errors import NotFound, SluiceError
+from sluicegate.registry.words.outputs import OutputKind, output_kinds
+
+if TYPE_CHECKING:
+    from sluicegate.registry.words.build import Build
+    from sluicegate.services.telemetry.pairs.spec import ShadowSource, ShadowSpec
+    from sluicegate.services.telemetry.tally.spec import SpecSource
+
+
+def shadow_source(ledger: Ledger, metrics: SpecSource, build: Callable[[BuildRef], Build]) -> ShadowSource:
+    """The source of shadows' specs. A catalog that does not answer leaves the kinds to be told by the answers."""
+    from sluicegate.services.telemetry.pairs.spec import ShadowSpec
+
+    def read(name: str) -> ShadowSpec | None:
+        try:
+            rollout = ledger.rollout(name)
+        except NotFound:
+            return None
+        told, shadow = metrics(name), rollout.plan.shadow
+        if not rollout.is_shadow or rollout.stable is None or told is None or shadow is None:
+            return None
+        stable = BuildRef(model=rollout.requested.model, version=rollout.stable)
+        return ShadowSpec(
+            metrics=told, stable=rollout.stable, kinds=_kinds(stable, build), segments=shadow.segments,
+            keep=shadow.keep, keep_for=shadow.keep_for, show_values=shadow.show_values,
+        )  # fmt: skip
+
+    return read
+
+
+def _kinds(stable: BuildRef, build: Callable[[BuildRef], Build]) -> dict[str, OutputKind]:
+    try:
+        return output_kinds(build(stable))
+    except SluiceError:
+        return {}

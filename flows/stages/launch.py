@@ -1,0 +1,75 @@
+"""Launch: from a registered version to a bento. The keeper starts and probes what the ledger then needs."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from sluicegate.flows.stages.shadow import note_outputs
+from sluicegate.registry.ledger.port import Ledger
+from sluicegate.registry.orders import rollouts as orders
+from sluicegate.registry.plan.against_build import check_against_build
+from sluicegate.registry.plan.fields import Serve
+from sluicegate.registry.rollout.facts import Failed, Packed
+from sluicegate.registry.rollout.rollout import DEPLOY, ROLLBACK, Rollout
+from sluicegate.registry.words.build import Build, BuildRef, service_name
+from sluicegate.registry.words.compatibility import check_inputs
+from sluicegate.registry.words.errors import IllegalMove, NotFound, PackFailed, Refused
+
+
+class Source(Protocol):
+    """Where builds come from."""
+
+    def build(self, ref: BuildRef) -> Build: ...
+
+    def fetch(self, ref: BuildRef, into: Path) -> Path:
+        """The folder with the model's files, downloaded when it is not there yet."""
+        ...
+
+
+class Packing(Protocol):
+    """What turns a build's files into a bento."""
+
+    def pack(self, build: Build, model_path: Path, *, serve: Serve) -> Packed: ...
+
+
+def launch(ledger: Ledger, source: Source, packing: Packing, rollout: Rollout, into: Path, now: datetime) -> Rollout:
+    """Pack the candidate and append Packed, or Failed when it cannot be packed or judged as the plan wants.
+
+    A rollout that was ended meanwhile stays as it is. Raises CatalogUnavailable when MLflow does not answer: the next
+    driver tries again.
+    """
+    if rollout.is_shadow and rollout.stable is not None:
+        note_outputs(ledger, source.build, rollout)
+    fact: Packed | Failed
+    try:
+        fact = _packed(source, packing, rollout, into)
+    except (PackFailed, Refused) as error:
+        fact = Failed(stage="pack", reason=str(error))
+    try:
+        return orders.append(ledger, rollout.id, lambda _: fact, now)
+    except IllegalMove:
+        return ledger.rollout(rollout.id)
+
+
+def _packed(source: Source, packing: Packing, rollout: Rollout, into: Path) -> Packed:
+    build = source.build(rollout.candidate)
+    problems = check_against_build(rollout.plan, build) if rollout.is_judged else ()
+    if rollout.requested.strategy not in (DEPLOY, ROLLBACK):
+        problems += _refusals(source, rollout, build)
+    if problems:
+        raise Refused("; ".join(problems))
+    files = source.fetch(rollout.candidate, into / service_name(rollout.candidate))
+    return packing.pack(build, files, serve=rollout.plan.serve)
+
+
+def _refusals(source: Source, rollout: Rollout, build: Build) -> tuple[str, ...]:
+    """What stable's callers would be refused for."""
+    if rollout.stable is None:
+        return ()
+    stable = BuildRef(model=rollout.requested.model, version=rollout.stable)
+    try:
+        return check_inputs(build, source.build(stable))
+    except NotFound:
+        return ()

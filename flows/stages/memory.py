@@ -1,0 +1,202 @@
+"""Memory: an MLflow run for each rollout, so that months later one sees there why a version was promoted or refused.
+
+Level-triggered: what the ledger holds is compared with what was written, so that an MLflow that was away is brought up
+to date, and writing twice is writing once.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+import structlog
+
+from sluicegate.flows.stages.settle import TAG
+from sluicegate.registry.catalog.runs import Measurement, Run
+from sluicegate.registry.ledger.looks_json import verdict_to_values
+from sluicegate.registry.ledger.port import Ledger
+from sluicegate.registry.report.report import Evidence, Report, report
+from sluicegate.registry.rollout.facts import Entry, StepEntered
+from sluicegate.registry.rollout.rollout import Ending, Rollout
+from sluicegate.registry.words.build import BuildRef
+from sluicegate.registry.words.errors import NotFound, SluiceError
+from sluicegate.registry.words.verdict import Look
+from sluicegate.services.report.markdown import markdown
+from sluicegate.services.report.page import page, yaml_text
+
+log = structlog.get_logger("memory")
+
+
+class Runs(Protocol):
+    """What is written in MLflow; see `sluicegate.registry.catalog.runs`."""
+
+    def open(self, *, experiment: str, tag: tuple[str, str], name: str, began: datetime) -> Run: ...
+
+    def log(
+        self, run: Run, *, metrics: Sequence[Measurement] = (), tags: Mapping[str, str], params: Mapping[str, str]
+    ) -> None: ...
+
+    def keep(self, run: Run, name: str, content: str) -> None: ...
+
+    def end(self, run: Run, status: str, at: datetime) -> None: ...
+
+
+class Versions(Protocol):
+    """Where a version is told of its run."""
+
+    def set_tag(self, ref: BuildRef, key: str, value: str) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """How much of a rollout MLflow has."""
+
+    seq: int = -1
+    looks: Mapping[str, int] = field(default_factory=dict)
+    """The last look by metric."""
+
+
+@dataclass
+class Memory:
+    """Writes what is new. Raises nothing: what cannot be written is written by a later look."""
+
+    ledger: Ledger
+    runs: Runs
+    versions: Versions
+    evidence: Callable[[Rollout], Evidence]
+    clock: Callable[[], datetime]
+    _done: dict[str, Written] = field(default_factory=dict, init=False)
+
+    def look(self) -> tuple[str, ...]:
+        """Write what is new of every rollout; the ids of those that were written."""
+        written = []
+        for rollout in self.ledger.rollouts():
+            try:
+                if self._look_at(rollout):
+                    written.append(rollout.id)
+            except SluiceError as error:
+                log.warning("not written to MLflow; tried again", rollout=rollout.id, why=str(error))
+                return tuple(written)
+        return tuple(written)
+
+    def _look_at(self, rollout: Rollout) -> bool:
+        known = self._done.get(rollout.id) or self._written(rollout.id)
+        self._done[rollout.id] = known
+        if rollout.is_ended and known.seq == rollout.seq:
+            return False
+        looks = self.ledger.looks(rollout.id) if rollout.is_judged else ()
+        now = Written(seq=rollout.seq, looks={look.metric: look.k for look in looks})
+        if now == known:
+            return False
+        run = self.write(rollout, looks, known)
+        self.ledger.remember(_key(rollout.id), {"run": run.id, "seq": now.seq, "looks": dict(now.looks)})
+        self._done[rollout.id] = now
+        return True
+
+    def write(self, rollout: Rollout, looks: Sequence[Look], known: Written) -> Run:
+        """Write what is new in a rollout's run: figures of new looks, and documents where a fact is new."""
+        model = rollout.requested.model
+        run = self.runs.open(
+            experiment=f"sluice/{model}", tag=(f"{TAG}.rollout", rollout.id), name=rollout.id,
+            began=rollout.requested_at,
+        )  # fmt: skip
+        told = report(self.ledger, rollout, self.clock(), self.evidence(rollout))
+        entries = self.ledger.entries(rollout.id)
+        new = [look for look in looks if look.k > known.looks.get(look.metric, 0)]
+        values = [*_weights(entries), *(value for look in new for value in _values(look))]
+        self.runs.log(run, metrics=values, tags=_tags(rollout, told), params=_params(rollout))
+        if rollout.seq == known.seq:
+            return run
+        for name, content in _documents(told, looks).items():
+            self.runs.keep(run, name, content)
+        if rollout.is_ended and rollout.ended_at is not None and rollout.ending is not None:
+            self.runs.end(run, _STATUS[rollout.ending], rollout.ended_at)
+        self._link(rollout, run)
+        return run
+
+    def _link(self, rollout: Rollout, run: Run) -> None:
+        """Tell the version of its run. One that was deleted meanwhile is told nothing."""
+        try:
+            self.versions.set_tag(rollout.candidate, f"{TAG}.run", run.id)
+        except NotFound:
+            return
+
+    def _written(self, rollout: str) -> Written:
+        kept = self.ledger.recall(_key(rollout))
+        if kept is None:
+            return Written()
+        looks = kept["looks"] if isinstance(kept["looks"], dict) else {}
+        return Written(seq=int(str(kept["seq"])), looks=looks)
+
+
+def _key(rollout: str) -> str:
+    return f"mlflow:{rollout}"
+
+
+_STATUS = {
+    Ending.PROMOTED: "FINISHED", Ending.ESTABLISHED: "FINISHED", Ending.CONCLUDED: "FINISHED",
+    Ending.ABORTED: "FAILED", Ending.FAILED: "FAILED", Ending.SUPERSEDED: "KILLED",
+}  # fmt: skip
+"""MLflow's status of a run, by the rollout's ending."""
+
+
+def _weights(entries: Sequence[Entry]) -> Iterator[Measurement]:
+    """The weight of every step, in per cent."""
+    for entry in entries:
+        if isinstance(entry.fact, StepEntered):
+            yield Measurement(key="weight", value=entry.fact.weight / 100, at=entry.at, step=entry.fact.step + 1)
+
+
+def _values(look: Look) -> Iterator[Measurement]:
+    """The figures of one look, at the step of its number."""
+    seen = look.verdict
+    figures = {
+        "difference": seen.estimate, "low": seen.low, "high": seen.high, "margin": seen.bound,
+        "stable": seen.stable_mean, "candidate": seen.candidate_mean, "alpha_spent": seen.alpha_spent,
+        "information": seen.information_fraction, "rows": float(seen.stable_n + seen.candidate_n),
+    }  # fmt: skip
+    for name, value in figures.items():
+        if value is not None and math.isfinite(value):
+            yield Measurement(key=f"{look.metric}.{name}", value=value, at=look.at, step=look.k)
+
+
+def _tags(rollout: Rollout, told: Report) -> dict[str, str]:
+    asked = rollout.requested
+    state = rollout.ending.value if rollout.ending else rollout.phase.value
+    return {
+        f"{TAG}.model": asked.model,
+        f"{TAG}.variation": asked.variation,
+        f"{TAG}.version": asked.version,
+        f"{TAG}.state": state,
+        f"{TAG}.reason": rollout.reason[:5000],
+        f"{TAG}.actor": rollout.actor,
+        f"{TAG}.cause": asked.cause,
+        **{f"{TAG}.verdict.{metric}": judged.answer for metric, judged in rollout.judgements.items()},
+        "mlflow.note.content": markdown(told)[:8000],
+    }
+
+
+def _params(rollout: Rollout) -> dict[str, str]:
+    steps = ", ".join(f"{step.weight / 100:g}" for step in rollout.plan.steps)
+    known = {
+        "strategy": rollout.requested.strategy,
+        "candidate": rollout.requested.version,
+        "plan_digest": rollout.requested.plan_digest,
+        "steps": steps,
+    }
+    return known | ({"stable": rollout.stable} if rollout.stable else {})
+
+
+def _documents(told: Report, looks: Sequence[Look]) -> dict[str, str]:
+    """The artifacts of a run by name."""
+    verdicts = [{"look": look.k, "at": look.at.isoformat(), **verdict_to_values(look.verdict)} for look in looks]
+    return {
+        "report.html": page(told),
+        "report.json": json.dumps(told.as_json(), indent=1),
+        "plan.yaml": yaml_text(told.plan),
+        "verdicts.json": json.dumps(verdicts, indent=1),
+    }

@@ -1,0 +1,66 @@
+"""What only a shadow's rollout does: end when stable has changed, and hand over to a canary when every gate passed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from sluicegate.registry.ledger.port import Ledger
+from sluicegate.registry.orders import rollouts as orders
+from sluicegate.registry.plan.fields import Strategy
+from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.rollout.rollout import Ending, Rollout
+from sluicegate.registry.rollout.standing import trusted
+from sluicegate.registry.words.build import Build, BuildRef
+from sluicegate.registry.words.errors import NotFound
+from sluicegate.registry.words.outputs import output_differences
+
+
+def overtaken(ledger: Ledger, rollout: Rollout) -> str | None:
+    """Why nothing is left to compare a shadow with: stable is another build than when it began; None: it is not."""
+    same_target = (each for each in ledger.rollouts(model=rollout.requested.model) if each.target == rollout.target)
+    stable = trusted(same_target)
+    if stable is None or stable.requested.version == rollout.stable:
+        return None
+    return f"stable is v{stable.requested.version} now, and this compared with v{rollout.stable}"
+
+
+def hand_over(ledger: Ledger, rollout: Rollout, now: datetime) -> orders.Started | None:
+    """Ask for the canary that follows a shadow which passed; None where none follows. Asked again, it is the same one.
+
+    The canary follows the plan that the shadow was asked for with. Raises Refused where the target does not admit it.
+    """
+    if not follows(rollout):
+        return None
+    plan = Plan.recorded(rollout.requested.plan)
+    request = orders.Request(actor=rollout.requested.actor, cause=f"shadow:{rollout.id}")
+    return orders.start(
+        ledger, plan=plan, version=rollout.requested.version, request=request, now=now, allow_older=True,
+        strategy=Strategy.CANARY,
+    )  # fmt: skip
+
+
+def follows(rollout: Rollout) -> bool:
+    """Whether a canary follows: the shadow ended by itself, every gate had passed, and the plan wants one."""
+    wanted = rollout.is_shadow and rollout.plan.shadow is not None and rollout.plan.shadow.then == "canary"
+    return wanted and rollout.ending is Ending.CONCLUDED and rollout.has_passed and rollout.actor == POLICY
+
+
+def note_outputs(ledger: Ledger, build: Callable[[BuildRef], Build], rollout: Rollout) -> None:
+    """Note how the answers that candidate and stable declare differ, for whoever shows the comparison."""
+    stable = BuildRef(model=rollout.requested.model, version=rollout.stable or "")
+    try:
+        found = output_differences(build(stable), build(rollout.candidate))
+    except NotFound:
+        return
+    ledger.remember(f"outputs:{rollout.id}", {"differences": list(found)})
+
+
+def declared_differences(ledger: Ledger, rollout: Rollout) -> tuple[str, ...]:
+    """What `note_outputs` noted."""
+    noted = (ledger.recall(f"outputs:{rollout.id}") or {}).get("differences")
+    return tuple(str(each) for each in noted) if isinstance(noted, list) else ()
+
+
+POLICY = "policy"
+"""Who concludes a shadow by its plan."""

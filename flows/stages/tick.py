@@ -1,0 +1,226 @@
+"""One tick of a rollout: read, judge, decide, append. The loop itself belongs to a driver or to the keeper."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from sluicegate.flows.gate.judge import names_read, next_look, verdict
+from sluicegate.flows.stages.experiment import lead, read
+from sluicegate.flows.stages.shadow import POLICY, overtaken
+from sluicegate.registry.ledger.freezes import freezes
+from sluicegate.registry.ledger.port import Ledger
+from sluicegate.registry.plan.fields import GateSpec, MetricSpec, PredictionField, thresholds_of
+from sluicegate.registry.rollout.decision import Choice, Decision, Progress, decide
+from sluicegate.registry.rollout.experiment import Together, around
+from sluicegate.registry.rollout.facts import Aborted, Concluded, Fact, Frozen, Judged, Paused, Promoted, StepEntered
+from sluicegate.registry.rollout.freeze import heeding
+from sluicegate.registry.rollout.rollout import Phase, Rollout
+from sluicegate.registry.words.metric import LEVELS, TallyRow
+from sluicegate.registry.words.verdict import Answer, Verdict
+
+MIN_HISTORY = 200
+"""Requests of stable that must be known before a latency threshold is frozen from them."""
+
+
+class Authority(StrEnum):
+    """What whoever ticks may do: a driver may advance and promote, the keeper may only stop."""
+
+    ADVANCE = "advance"
+    STOP = "stop"
+
+
+class Tallies(Protocol):
+    """What a tick reads from the telemetry."""
+
+    def tallies(self, rollout: str) -> tuple[int, tuple[TallyRow, ...]]:
+        """The collector's position and the rollout's cumulative tallies at it."""
+        ...
+
+    def progress(self, rollout: str, epoch: int) -> int:
+        """Requests assigned to the candidate in this epoch."""
+        ...
+
+    def stable_quantile(self, model: str, version: str, q: float) -> tuple[float, int] | None:
+        """A quantile of a build's recent durations in seconds, and how many requests it rests on."""
+        ...
+
+    def stable_predictions(
+        self, model: str, version: str, field: PredictionField | None, levels: Sequence[float]
+    ) -> tuple[tuple[float, ...], int] | None:
+        """Quantiles of a build's recent predictions, and how many they rest on."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tick:
+    """What one tick saw and did."""
+
+    rollout: Rollout
+    verdicts: tuple[Verdict, ...]
+    decision: Decision
+
+
+def tick(ledger: Ledger, tallies: Tallies, rollout_id: str, now: datetime, authority: Authority) -> Tick:
+    """Judge a rollout and append what follows. Safe to call from anywhere at any time, any number of times.
+
+    Raises LedgerConflict when somebody else appended meanwhile: call again.
+    """
+    rollout = _freeze(ledger, tallies, ledger.rollout(rollout_id), now)
+    beside = around(rollout, ledger.rollouts(model=rollout.requested.model), now) if rollout.is_comparison else None
+    if not rollout.has_exposure:
+        return _before_exposure(ledger, rollout, now, authority, beside)
+    over = overtaken(ledger, rollout) if rollout.is_shadow else None
+    if over is not None:
+        return _conclude(ledger, rollout, over, now)
+    verdicts = _judge(ledger, tallies, rollout, now)
+    rollout = _record_changes(ledger, rollout, verdicts, now)
+    progress = Progress(candidate_requests=tallies.progress(rollout.id, rollout.epoch), together=beside)
+    decision = heeding(decide(rollout, verdicts, progress, now), freezes(ledger), rollout, now)
+    fact = _fact(rollout, verdicts, decision)
+    if fact is None or not _is_allowed(decision, authority):
+        return Tick(rollout=rollout, verdicts=verdicts, decision=decision)
+    rollout = ledger.append(rollout.id, rollout.seq + 1, fact, now)
+    return Tick(rollout=rollout, verdicts=verdicts, decision=decision)
+
+
+def _conclude(ledger: Ledger, rollout: Rollout, why: str, now: datetime) -> Tick:
+    """End a shadow that has nothing left to compare with: no verdict, so nothing follows."""
+    rollout = ledger.append(rollout.id, rollout.seq + 1, Concluded(actor="sluice", reason=why), now)
+    return Tick(rollout=rollout, verdicts=(), decision=Decision(choice=Choice.CONCLUDE, reason=why))
+
+
+def _before_exposure(
+    ledger: Ledger, rollout: Rollout, now: datetime, authority: Authority, beside: Together | None
+) -> Tick:
+    held = Decision(
+        choice=Choice.HOLD, reason=f"{rollout.phase}: {rollout.reason}", wait=beside.begins_in if beside else None
+    )
+    if beside is not None and beside.changed is not None and rollout.is_under_way:
+        return _called_off(ledger, rollout, now, beside.changed)
+    is_ready = rollout.ready if beside is None else beside.may_enter
+    if rollout.phase is not Phase.LAUNCHING or not is_ready or not rollout.is_judged:
+        return Tick(rollout=rollout, verdicts=(), decision=held)
+    what = "the candidate is" if beside is None else "all variations are"
+    ready = Decision(choice=Choice.ADVANCE, reason=f"{what} ready")
+    decision = heeding(ready, freezes(ledger), rollout, now)
+    if decision.choice is Choice.HOLD or authority is not Authority.ADVANCE:
+        return Tick(rollout=rollout, verdicts=(), decision=decision)
+    entered = StepEntered(step=0, weight=rollout.plan.steps[0].weight, actor="driver", reason=ready.reason, verdicts={})
+    rollout = ledger.append(rollout.id, rollout.seq + 1, entered, now)
+    return Tick(rollout=rollout, verdicts=(), decision=ready)
+
+
+def _called_off(ledger: Ledger, rollout: Rollout, now: datetime, why: str) -> Tick:
+    """A comparison whose builds are others before it could begin."""
+    rollout = ledger.append(rollout.id, rollout.seq + 1, Aborted(actor="policy", reason=why), now)
+    return Tick(rollout=rollout, verdicts=(), decision=Decision(choice=Choice.ABORT, reason=why))
+
+
+def _gates(rollout: Rollout) -> tuple[tuple[GateSpec, bool], ...]:
+    plan = rollout.plan
+    return (*((gate, False) for gate in plan.gates), *((gate, True) for gate in plan.guardrails))
+
+
+def _freeze(ledger: Ledger, tallies: Tallies, rollout: Rollout, now: datetime) -> Rollout:
+    """Fix the thresholds that are still open, as soon as stable has enough history."""
+    if rollout.stable is None or not (rollout.is_under_way and not rollout.took_over):
+        return rollout
+    for name, metric in rollout.plan.metrics.items():
+        names = thresholds_of(name, metric)
+        if all(each in rollout.thresholds for each in names):
+            continue
+        values, rows = lead(ledger, rollout, names) or _history(tallies, rollout, rollout.stable, metric)
+        if rows < MIN_HISTORY:
+            continue
+        for each, value in zip(names, values, strict=True):
+            if each not in rollout.thresholds:
+                fact = Frozen(metric=each, threshold=value, rows=rows)
+                rollout = ledger.append(rollout.id, rollout.seq + 1, fact, now)
+    return rollout
+
+
+def _history(tallies: Tallies, rollout: Rollout, stable: str, metric: MetricSpec) -> tuple[tuple[float, ...], int]:
+    """What stable's recent requests say the metric's thresholds are, and how many requests say it."""
+    model = rollout.requested.model
+    if metric.quantile is None:
+        return tallies.stable_predictions(model, stable, metric.prediction, LEVELS) or ((), 0)
+    known = tallies.stable_quantile(model, stable, metric.quantile)
+    return ((known[0],), known[1]) if known is not None else ((), 0)
+
+
+def _judge(ledger: Ledger, tallies: Tallies, rollout: Rollout, now: datetime) -> tuple[Verdict, ...]:
+    watermark, rows = read(tallies, rollout)
+    verdicts = []
+    for gate, guardrail in _gates(rollout):
+        looks = ledger.looks(rollout.id, gate.metric)
+        look = next_look(
+            rollout=rollout.id,
+            plan=rollout.plan,
+            gate=gate,
+            guardrail=guardrail,
+            step=rollout.step,
+            looks=looks,
+            rows=_rows_of(rollout, gate, rows),
+            watermark=watermark,
+            at=now,
+        )
+        if look is not None:
+            looks = (*looks, ledger.record_look(look))
+        verdicts.append(verdict(plan=rollout.plan, gate=gate, guardrail=guardrail, step=rollout.step, looks=looks))
+    return tuple(verdicts)
+
+
+def _rows_of(rollout: Rollout, gate: GateSpec, rows: Sequence[TallyRow]) -> tuple[TallyRow, ...]:
+    """The rows of a gate's metric, with those of the metrics derived from it."""
+    names = names_read(rollout.plan, gate)
+    return tuple(row for row in rows if row.metric in names)
+
+
+def _record_changes(ledger: Ledger, rollout: Rollout, verdicts: Sequence[Verdict], now: datetime) -> Rollout:
+    """Append Judged for each gate whose answer is not what the ledger says."""
+    for judged in verdicts:
+        known = rollout.judgements.get(judged.metric)
+        if known is not None and (known.answer, known.step) == (judged.answer.value, judged.step):
+            continue
+        fact = Judged(
+            metric=judged.metric, answer=judged.answer.value, k=judged.k, step=judged.step, reason=judged.reason
+        )
+        rollout = ledger.append(rollout.id, rollout.seq + 1, fact, now)
+    return rollout
+
+
+def _is_allowed(decision: Decision, authority: Authority) -> bool:
+    return authority is Authority.ADVANCE or decision.choice in (Choice.ABORT, Choice.PAUSE, Choice.CONCLUDE)
+
+
+def _fact(rollout: Rollout, verdicts: Sequence[Verdict], decision: Decision) -> Fact | None:
+    answers = {v.metric: v.answer.value for v in verdicts}
+    gates = {v.metric: v.answer.value for v in verdicts if not v.guardrail}
+    match decision.choice:
+        case Choice.HOLD:
+            return None
+        case Choice.PAUSE:
+            return Paused(actor="policy", reason=decision.reason)
+        case Choice.ABORT:
+            return Aborted(actor="policy", reason=decision.reason, verdicts=answers)
+        case Choice.ADVANCE:
+            step = rollout.step + 1
+            weight = rollout.plan.steps[step].weight
+            return StepEntered(step=step, weight=weight, actor="policy", reason=decision.reason, verdicts=answers)
+        case Choice.CONCLUDE:
+            is_held = rollout.is_shadow and rollout.phase is Phase.PAUSED  # a person's pause: no canary follows
+            return Concluded(actor="sluice" if is_held else POLICY, reason=decision.reason)
+        case Choice.PROMOTE:
+            return _promoted(rollout, gates, decision)
+
+
+def _promoted(rollout: Rollout, gates: dict[str, str], decision: Decision) -> Promoted:
+    """On passing verdicts, or, for a plan without gates, by the person who approved the last step."""
+    if gates and set(gates.values()) == {Answer.PASS.value}:
+        return Promoted(actor="policy", reason=decision.reason, override=False, verdicts=gates)
+    approver = rollout.approvals[rollout.step]
+    return Promoted(actor=approver, reason=f"approved by {approver}; the plan has no gates", override=True, verdicts={})

@@ -1,0 +1,1 @@
+"""What people look at that needs both the record and the telemetry."""

@@ -1,0 +1,96 @@
+"""Evidence: what telemetry adds to a rollout's report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+from sluicegate.flows.stats.share_evidence import share_p_value
+from sluicegate.registry.plan.fields import Source
+from sluicegate.registry.report.report import ArmCounts, ArmLatency, Evidence, Exposure, OutcomeCoverage, SampleRatio
+from sluicegate.registry.rollout.rollout import Rollout
+from sluicegate.registry.words.metric import Arm
+from sluicegate.services.telemetry.reading.queries import ArmSeen, Coverage, Latency, Seen
+
+MISMATCH = 0.001
+"""A p-value below it is called a mismatch."""
+
+
+class Telemetry(Protocol):
+    """What is read of the telemetry."""
+
+    def seen(self, rollout: str, epoch: int | None = None) -> Seen:
+        """Requests by arm in one epoch."""
+        ...
+
+    def coverage(self, rollout: str, metric: str) -> Coverage:
+        """How far outcomes have come for a metric."""
+        ...
+
+    def latency(self, rollout: str) -> Mapping[Arm, Latency]:
+        """How long the callers of each arm waited, in all epochs."""
+        ...
+
+
+def evidence(telemetry: Telemetry, rollout: Rollout, weights: Mapping[int, int]) -> Evidence:
+    """Requests by weight, outcomes, and the sample ratio; `weights` are those asked in each epoch, in basis points."""
+    found = tuple(_exposure(seen_of(telemetry, rollout, epoch), epoch) for epoch in sorted(weights))
+    exposures = tuple(each for each in found if each.stable.requests or each.candidate.requests)
+    outcomes = [name for name, metric in rollout.plan.metrics.items() if metric.source is Source.OUTCOME]
+    return Evidence(
+        exposures=exposures,
+        coverage=tuple(_coverage(name, telemetry.coverage(rollout.id, name)) for name in outcomes),
+        latency=_latency(telemetry, rollout),
+        sample_ratio=_ratio(rollout, exposures, weights),
+    )
+
+
+def seen_of(telemetry: Telemetry, rollout: Rollout, epoch: int) -> Seen:
+    """The requests of both arms in an epoch; of a comparison, those of the control that all comparisons share."""
+    own = telemetry.seen(rollout.id, epoch)
+    experiment = rollout.requested.experiment
+    return own if experiment is None else replace(own, stable=telemetry.seen(experiment).stable)
+
+
+def _exposure(seen: Seen, epoch: int) -> Exposure:
+    return Exposure(epoch=epoch, stable=_counts(seen.stable), candidate=_counts(seen.candidate))
+
+
+def _counts(seen: ArmSeen) -> ArmCounts:
+    return ArmCounts(
+        requests=seen.requests, abandoned=seen.abandoned, failed=seen.failed, fallbacks=seen.fallbacks
+    )  # fmt: skip
+
+
+def _coverage(metric: str, known: Coverage) -> OutcomeCoverage:
+    return OutcomeCoverage(
+        metric=metric, exposures=known.exposures, labelled=known.labelled, pending=known.pending
+    )  # fmt: skip
+
+
+def _latency(telemetry: Telemetry, rollout: Rollout) -> tuple[ArmLatency, ...]:
+    """By arm; of a comparison, stable is the control that all comparisons share."""
+    own, experiment = telemetry.latency(rollout.id), rollout.requested.experiment
+    shared = own if experiment is None else telemetry.latency(experiment)
+    arms = {Arm.STABLE: shared.get(Arm.STABLE), Arm.CANDIDATE: own.get(Arm.CANDIDATE)}
+    return tuple(
+        ArmLatency(arm=arm.value, requests=it.requests, p50=1e3 * it.p50, p95=1e3 * it.p95, p99=1e3 * it.p99)
+        for arm, it in arms.items()
+        if it is not None
+    )
+
+
+def _ratio(rollout: Rollout, exposures: Sequence[Exposure], weights: Mapping[int, int]) -> SampleRatio:
+    if rollout.is_shadow:
+        return SampleRatio(answer="NOT TESTED", reason="a shadow answers nobody: its requests are copies")
+    if rollout.plan.unit is not None:
+        reason = f"a unit's requests stay together ({rollout.plan.unit}), so their shares vary by more than chance"
+        return SampleRatio(answer="NOT TESTED", reason=reason)
+    stretches = [(weights[e.epoch] / 10_000, e.candidate.requests, e.stable.requests) for e in exposures]
+    if not any(0 < share < 1 for share, _, _ in stretches):
+        return SampleRatio(answer="NOT TESTED", reason="no requests were split")
+    p_value = share_p_value(stretches)
+    answer = "MISMATCH" if p_value < MISMATCH else "AS ASKED"
+    reason = "requests are lost or assigned wrongly; the comparison cannot be trusted" if answer == "MISMATCH" else ""
+    return SampleRatio(answer=answer, p_value=p_value, reason=reason)

@@ -1,0 +1,83 @@
+"""Logs: what was written about a rollout by the keeper, by its drivers and by the candidate's service, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from sluicegate.registry.rollout.rollout import Rollout
+from sluicegate.registry.words.build import service_name
+from sluicegate.registry.words.errors import NotFound
+
+READ_BYTES = 4 << 20
+"""How much of the end of a file is looked at."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """A line and whose it is."""
+
+    source: str
+    text: str
+
+
+def of_rollout(rollout: Rollout, root: Path, prefect: httpx.Client | None, most: int) -> Iterator[Line]:
+    """At most so many lines of each source, each source's newest, in its own order."""
+    mine = [text for text in tail(root / "logs" / "keeper.log") if rollout.id in text]
+    yield from (Line(source="keeper", text=text) for text in mine[-most:])
+    if prefect is not None:
+        yield from driver_lines(rollout, prefect, most)
+    service = service_name(rollout.candidate)
+    texts = list(tail(root / "services" / "logs" / f"{service}.log"))
+    yield from (Line(source=service, text=text) for text in texts[-most:])
+
+
+def of_file(root: Path, name: str, most: int) -> Iterator[Line]:
+    """The newest lines of a part or a service. Raises NotFound, naming what there is."""
+    known = files(root)
+    if name not in known:
+        raise NotFound(f"nothing here is called {name!r}.", fix=f"there are logs of {', '.join(known) or 'nothing'}.")
+    yield from (Line(source=name, text=text) for text in list(tail(known[name]))[-most:])
+
+
+def files(root: Path) -> dict[str, Path]:
+    """Every log of this installation by name."""
+    found = [*(root / "logs").glob("*.log"), *(root / "services" / "logs").glob("*.log")]
+    return {path.stem: path for path in sorted(found)}
+
+
+def tail(path: Path) -> Iterator[str]:
+    """The lines at the end of a file; none where there is no file."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(size - READ_BYTES, 0))
+            yield from file.read().decode("utf-8", "replace").splitlines()
+    except FileNotFoundError:
+        return
+
+
+def driver_lines(rollout: Rollout, prefect: httpx.Client, most: int) -> Iterator[Line]:
+    """What the rollout's flow runs logged. A Prefect that does not answer says so in a line of its own."""
+    try:
+        runs = _ask(
+            prefect, "/flow_runs/filter", {"flow_runs": {"tags": {"all_": [rollout.id]}}, "sort": "START_TIME_ASC"}
+        )
+        names = {run["id"]: run["name"] for run in runs}
+        wanted = {"logs": {"flow_run_id": {"any_": list(names)}}, "sort": "TIMESTAMP_DESC", "limit": most}
+        found = _ask(prefect, "/logs/filter", wanted) if names else []
+    except httpx.HTTPError as error:
+        yield Line(source="driver", text=f"(Prefect does not answer: {type(error).__name__})")
+        return
+    for each in reversed(found):
+        text = f"{each['timestamp'][:19]} {names.get(each['flow_run_id'], '')}: {each['message']}"
+        yield Line(source="driver", text=text)
+
+
+def _ask(prefect: httpx.Client, path: str, body: object) -> Sequence[dict[str, Any]]:
+    found: Sequence[dict[str, Any]] = prefect.post(path, json=body).raise_for_status().json()
+    return found

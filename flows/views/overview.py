@@ -1,0 +1,120 @@
+"""Overview: what the ledger asks for beside what the last minute saw."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from sluicegate.registry.audience.layout import SLOTS
+from sluicegate.registry.ledger.port import Ledger
+from sluicegate.registry.orders.connections_record import all_connections
+from sluicegate.registry.report.overview import Served, verdict_of
+from sluicegate.registry.rollout.experiment import splits
+from sluicegate.registry.rollout.rollout import Rollout
+from sluicegate.registry.rollout.standing import current, standings, took_over_at, trusted
+from sluicegate.registry.words.build import Endpoint
+from sluicegate.registry.words.metric import Arm
+from sluicegate.services.telemetry.reading.queries import Recent
+from sluicegate.services.traffic.routes import routes
+from sluicegate.services.traffic.table import AudienceRoute, RouteTable
+
+Key = tuple[str, str, str]
+"""Variation, build, arm."""
+
+
+class Telemetry(Protocol):
+    """What the overview reads of the last minute."""
+
+    def recent(self, model: str) -> tuple[Recent, ...]: ...
+
+    def shares(self, model: str) -> Mapping[tuple[str, str, str, str], int]:
+        """Requests by audience, variation, build and arm."""
+        ...
+
+
+def overview(ledger: Ledger, telemetry: Telemetry, models: Collection[str]) -> tuple[Served, ...]:
+    """Every build of these models that answers somebody, by model, in the order in which audiences are asked.
+
+    What the last minute saw is asked model by model: the work grows with the models that are shown.
+    """
+    by_model: dict[str, list[Rollout]] = {model: [] for model in models}
+    for rollout in ledger.rollouts():
+        if rollout.requested.model in by_model:
+            by_model[rollout.requested.model].append(rollout)
+    table = _table(ledger, [rollout for found in by_model.values() for rollout in found])
+    return tuple(
+        row for route in table.models for row in _Model(route.model, by_model, telemetry).rows(route.audiences)
+    )
+
+
+def _table(ledger: Ledger, rollouts: Sequence[Rollout]) -> RouteTable:
+    """The routes, as if every service ran that should."""
+    there = standings(rollouts)
+    endpoints = {b: Endpoint(build=b, host="", port=0) for standing in there for b in standing.needed}
+    return routes(there, endpoints, all_connections(ledger), splits(rollouts, there))
+
+
+class _Model:
+    """One model's rollouts and last minute."""
+
+    def __init__(self, model: str, rollouts: Mapping[str, list[Rollout]], telemetry: Telemetry) -> None:
+        self._model = model
+        self._rollouts = rollouts[model]
+        self._recent = {(each.variation, each.build): each for each in telemetry.recent(model)}
+        self._shares = telemetry.shares(model) if self._recent else {}  # a build that had none has no shares either
+
+    def rows(self, audiences: tuple[AudienceRoute, ...]) -> Iterator[Served]:
+        for audience in audiences:
+            sizes: Counter[Key] = Counter()
+            for piece in audience.slices:
+                mark = piece.target.assigned
+                sizes[mark.variation, mark.build, mark.arm.value] += piece.size
+            for key, size in sizes.items():
+                yield self._row(audience.name, key, 100 * size / SLOTS)
+
+    def _row(self, audience: str, key: Key, asked: float) -> Served:
+        variation, build, arm = key
+        mine = [rollout for rollout in self._rollouts if rollout.requested.variation == variation]
+        held, recent = _under_way(mine), self._recent.get((variation, build))
+        is_tried = arm == Arm.CANDIDATE and held is not None
+        return Served(
+            model=self._model,
+            audience=audience,
+            taken=self._taken(audience),
+            variation=variation,
+            build=build,
+            arm=arm,
+            asked=asked,
+            seen=self._seen(audience, key),
+            rollout=held.id if held is not None else None,
+            verdict=verdict_of(held) if is_tried and held is not None else None,
+            requests_per_second=recent.requests_per_second if recent else None,
+            error_rate=100 * recent.error_share if recent else None,
+            p95=1000 * recent.p95 if recent and recent.p95 is not None else None,
+            since=_since(mine, held if is_tried else None),
+        )
+
+    def _taken(self, audience: str) -> float | None:
+        total = sum(self._shares.values())
+        return 100 * self._count(audience) / total if total else None
+
+    def _count(self, audience: str) -> int:
+        return sum(count for (name, *_), count in self._shares.items() if name == audience)
+
+    def _seen(self, audience: str, key: Key) -> float | None:
+        total = self._count(audience)
+        return 100 * self._shares.get((audience, *key), 0) / total if total else None
+
+
+def _under_way(rollouts: list[Rollout]) -> Rollout | None:
+    """What holds the variation, or else what compares it in an experiment."""
+    return current(rollouts) or next((each for each in rollouts if each.is_comparison and each.is_under_way), None)
+
+
+def _since(rollouts: list[Rollout], tried: Rollout | None) -> datetime | None:
+    if tried is not None:
+        return tried.step_entered_at
+    last = trusted(rollouts)
+    return took_over_at(last) if last is not None else None

@@ -1,0 +1,65 @@
+"""Trying out: what the routes that follow from the ledger would do with a request. Nothing is asked or changed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+from sluicegate.registry.audience.layout import SLOTS
+from sluicegate.registry.audience.trial import Considered, Part, Slot, Trial, explain
+from sluicegate.registry.ledger.port import Ledger
+from sluicegate.registry.orders.connections_record import all_connections
+from sluicegate.registry.rollout.experiment import splits
+from sluicegate.registry.rollout.standing import standings
+from sluicegate.registry.words.build import Endpoint
+from sluicegate.services.traffic.routes import routes
+from sluicegate.services.traffic.slots import is_unit
+from sluicegate.services.traffic.table import AudienceRoute, ModelRoute, assign
+
+
+def try_out(ledger: Ledger, model: str, metadata: Mapping[str, str], unit: str | None) -> Trial:
+    """What a request gets, if every service runs that should. Raises NotFound for a model that serves nothing."""
+    rollouts = ledger.rollouts(model=model)
+    there = standings(rollouts)
+    builds = {build for standing in there for build in standing.needed}
+    endpoints = {build: Endpoint(build=build, host="", port=0) for build in builds}
+    route = routes(there, endpoints, all_connections(ledger), splits(rollouts, there)).model(model)
+    audience = route.audience(metadata)
+    return Trial(
+        model=model,
+        audience=audience.name,
+        considered=tuple(_considered(route, audience, metadata)),
+        parts=_parts(audience),
+        unit_header=route.unit,
+        slot=_slot(route, audience, unit if unit is not None else metadata.get(route.unit or "")),
+    )
+
+
+def _considered(route: ModelRoute, taking: AudienceRoute, metadata: Mapping[str, str]) -> list[Considered]:
+    asked = route.audiences[: route.audiences.index(taking) + 1]
+    return [
+        Considered(
+            audience=each.name,
+            takes=each is taking,
+            why=explain(each.condition, metadata) if each.condition is not None else "no other audience takes it",
+        )
+        for each in asked
+    ]
+
+
+def _parts(audience: AudienceRoute) -> tuple[Part, ...]:
+    sizes: Counter[tuple[str, str, str]] = Counter()
+    for piece in audience.slices:
+        mark = piece.target.assigned
+        sizes[mark.variation, mark.build, mark.arm.value] += piece.size
+    return tuple(
+        Part(variation=variation, build=build, arm=arm, share=100 * size / SLOTS)
+        for (variation, build, arm), size in sizes.items()
+    )
+
+
+def _slot(route: ModelRoute, audience: AudienceRoute, unit: str | None) -> Slot | None:
+    if route.unit is None or not is_unit(unit):
+        return None
+    found = assign(route, audience, unit, lambda _: 0)
+    return Slot(variation=found.variation, build=found.build.version, arm=found.arm.value, slot=found.slot)

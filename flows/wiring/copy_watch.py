@@ -1,0 +1,40 @@
+"""Watches what the data plane drops of the copies for shadows, for as long as they have some."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from sluicegate.registry.words.errors import SluiceError
+
+if TYPE_CHECKING:
+    from sluicegate.flows.wiring.parts import Parts
+
+PERIOD = 1.0
+"""Seconds between two looks; what is dropped after the last one before a shadow ends is not counted."""
+
+
+def watch_drops(found: Parts, stop: threading.Event) -> None:
+    """Count dropped copies until told to stop."""
+    import sqlalchemy as sa
+    import structlog
+
+    said = ""
+    while not stop.wait(PERIOD):
+        try:
+            look(found)
+            why = ""
+        except (SluiceError, OSError, sa.exc.SQLAlchemyError) as error:
+            why = str(error)
+        if why and why != said:
+            structlog.get_logger("collector").warning("dropped copies not counted; tried again", why=why)
+        said = why
+
+
+def look(found: Parts) -> None:
+    """Note the counters of every shadow that has copies."""
+    from sluicegate.services.telemetry.pairs.copy_drops import note_drops
+
+    for rollout in found.ledger.rollouts():
+        if rollout.is_shadow and rollout.weight > 0:
+            note_drops(found.reading_store, rollout.id, found.envoy.dropped_copies(rollout.candidate))

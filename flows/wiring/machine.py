@@ -1,0 +1,120 @@
+"""The wiring of one machine: what `sluice up` runs, and the checks of `sluice doctor`."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sluicegate.flows.wiring.parts import make_envoy, parts
+from sluicegate.services.host.folder import StateFolder
+from sluicegate.services.host.machine import Machine, Recipe
+
+if TYPE_CHECKING:
+    from sluicegate.services.host.doctor.finding import Finding
+    from sluicegate.services.host.keys import Keys
+    from sluicegate.services.host.parts import Part
+    from sluicegate.services.host.site import Site
+    from sluicegate.services.host.webhook import Webhook
+
+_HOME = Path(__file__).parents[2]
+"""The package `sluicegate`, which also holds the deployments."""
+DRAIN_SECONDS = 20.0
+
+
+def machine(environment: Mapping[str, str] = os.environ) -> Machine:
+    """The machine of this installation."""
+    return Machine(recipe(environment))
+
+
+def recipe(environment: Mapping[str, str]) -> Recipe:
+    """What the machine runs."""
+    folder = StateFolder(root=parts().settings.state)
+    prefect_file = _HOME / "prefect.yaml"
+    return Recipe(
+        folder=folder,
+        environment=environment,
+        draw=secrets.token_bytes,
+        parts=lambda site, keys: _parts(folder, site, keys, environment),
+        prepare=lambda site: make_envoy(folder.root, site.ports["gateway"], parts().settings).prepare(),
+        drain=lambda site: _drain(folder, site),
+        prefect_file=prefect_file,
+        code=(_HOME / "flows", _HOME / "registry"),
+    )
+
+
+def examine() -> tuple[Finding, ...]:
+    """Every check of this installation."""
+    from sluicegate.flows.wiring.collecting import finding
+    from sluicegate.flows.wiring.parts import collector_backlog
+    from sluicegate.services.host.doctor.examination import examine as look
+    from sluicegate.services.keeper.refusals import refusal
+
+    found = parts()
+    envoy = make_envoy(found.folder.root, _port(found.folder.run), found.settings)
+    findings = look(
+        recipe(os.environ),
+        envoy_check=(*envoy.command(), "--mode", "validate"),
+        now=found.clock,
+        refusal=lambda: refusal(found.ledger),
+    )
+    if not (found.folder.root / "telemetry.db").exists():
+        return findings
+    return (*findings, finding(collector_backlog(found), found.clock().timestamp()))
+
+
+def webhook(console: str | None) -> Webhook:
+    """The webhook of this installation at the MLflow server that it uses."""
+    from sluicegate.services.host.site import client_environment
+    from sluicegate.services.host.webhook import Webhook
+
+    found = parts()
+    clients = client_environment(found.site, found.keys, os.environ)
+    return Webhook(found.site, found.keys, clients, console=console)
+
+
+def _port(run: Path) -> int:
+    from sluicegate.services.host.ports import read_ports
+
+    return read_ports(run / "ports.json").get("gateway", 0)
+
+
+def _parts(folder: StateFolder, site: Site, keys: Keys, environment: Mapping[str, str]) -> Sequence[Part]:
+    from sluicegate.services.host.parts import HttpProbe
+    from sluicegate.services.host.site import client_environment
+    from sluicegate.services.host.stack import own_part, stack
+    from sluicegate.services.traffic.envoy.bootstrap import READY_PATH
+
+    envoy = make_envoy(folder.root, site.ports["gateway"], parts().settings)
+    clients = client_environment(site, keys, environment)
+    ready = HttpProbe(url=f"{site.urls()['gateway']}{READY_PATH}")
+    console_ready = HttpProbe(url=f"{site.urls()['console']}/healthz")
+    return (
+        *stack(site, keys, folder, environment),
+        own_part("envoy", envoy.command(), {}, folder, probe=ready),
+        own_part("console", _process("console"), clients, folder, probe=console_ready),
+        own_part("collector", _process("collector"), clients, folder),
+        own_part("keeper", _process("keeper"), clients | _addresses(environment), folder),
+    )
+
+
+def _addresses(environment: Mapping[str, str]) -> dict[str, str]:
+    """The addresses of notifications that the environment holds; the keeper alone sends to them."""
+    return {name: value for name, value in environment.items() if name.startswith("SLUICE_NOTIFY_")}
+
+
+def _process(name: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", "sluicegate.flows.wiring.processes", name)
+
+
+def _drain(folder: StateFolder, site: Site) -> None:
+    from sluicegate.registry.words.errors import Unreachable
+
+    envoy = make_envoy(folder.root, site.ports["gateway"], parts().settings)
+    try:
+        envoy.drain(DRAIN_SECONDS)
+    except Unreachable:
+        return

@@ -1,0 +1,1 @@
+"""Who a request comes from, and which variation of a model such requests are sent to."""

@@ -1,0 +1,88 @@
+"""Connections: which audience of a model gets which of its variations. Pure; one value per model.
+
+The ledger keeps it as the applied document of kind `traffic` named like the model. A model that has none sends every
+request to its variation `default`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from sluicegate.registry.audience.audience import Audience, headers, matches
+from sluicegate.registry.audience.layout import Held, lay_out
+
+FALLBACK = "default"
+"""The audience of every request that no other audience takes, and the variation it gets unless told otherwise."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weighted:
+    """A variation and its weight beside the others: relative whole numbers, 1 and 3 are 25 % and 75 %."""
+
+    variation: str
+    weight: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Copied:
+    """A variation that gets copies of requests, which another answers; sample in basis points."""
+
+    variation: str
+    sample: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Connection:
+    """An audience, the variations that share its requests, and those that get copies of them."""
+
+    audience: Audience
+    weighted: tuple[Weighted, ...]
+    copied: tuple[Copied, ...] = ()
+    layout: tuple[Held, ...] = ()
+    """Which slots each variation holds; `settled` fills it in. None: as the weights say, in their order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Connections:
+    """A model's audiences in the order in which they are asked: the first that matches takes the request."""
+
+    model: str
+    ordered: tuple[Connection, ...] = ()
+    fallback: tuple[Weighted, ...] = (Weighted(variation=FALLBACK),)
+    """Who serves the requests that no audience takes; more than one only for an experiment over everybody."""
+    fallback_copied: tuple[Copied, ...] = ()
+    fallback_layout: tuple[Held, ...] = ()
+
+    @property
+    def variations(self) -> tuple[str, ...]:
+        """Every variation that is named, each once."""
+        served = [part.variation for connection in self.ordered for part in connection.weighted]
+        copied = [part.variation for connection in self.ordered for part in connection.copied]
+        rest = [part.variation for part in self.fallback] + [part.variation for part in self.fallback_copied]
+        return tuple(dict.fromkeys([*served, *copied, *rest]))
+
+    def takes(self, metadata: Mapping[str, str]) -> Connection | None:
+        """The first connection whose audience a request with these metadata belongs to; None: the fallback."""
+        found = headers(metadata.items())
+        return next((each for each in self.ordered if matches(each.audience.condition, found)), None)
+
+
+def weights(weighted: tuple[Weighted, ...]) -> dict[str, int]:
+    """The relative weight of each variation."""
+    return {part.variation: part.weight for part in weighted}
+
+
+def settled(wanted: Connections, before: Connections | None) -> Connections:
+    """The connections with layouts that move as few units as possible from where they were before.
+
+    An audience keeps its layout by its name, wherever it stands in the order. Raises ValueError where no weight is
+    above 0.
+    """
+    former = {each.audience.name: each.layout for each in before.ordered} if before else {}
+    ordered = (
+        replace(each, layout=lay_out(weights(each.weighted), former.get(each.audience.name, ())))
+        for each in wanted.ordered
+    )
+    rest = lay_out(weights(wanted.fallback), before.fallback_layout if before else ())
+    return replace(wanted, ordered=tuple(ordered), fallback_layout=rest)

@@ -1,0 +1,100 @@
+"""What both spellings of an audience share: names, operands and numbers, checked at their place. Pure."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from sluicegate.registry.audience.audience import NUMBER, Condition, Match, Operator, Range
+from sluicegate.registry.audience.connections import FALLBACK
+from sluicegate.registry.audience.rules import depth_fault, ends_fault, header_fault, operand_fault, size_fault
+from sluicegate.registry.words.yaml_text import Path, Text
+
+LONGEST_NAME = 100
+_NAME = re.compile(r"[^/\x00-\x1f\x7f]{1,100}\Z")
+
+
+def name_problem(name: object) -> str | None:
+    """Why this is no name of an audience; None when it is one."""
+    if name is None or name == "":
+        return "name is missing"
+    if not isinstance(name, str):
+        return f"{name!r} is not a text: put it in quotes"
+    if not _NAME.match(name) or name != name.strip():
+        return f"{name!r} is not fit for a name: at most {LONGEST_NAME} characters, without / and surrounding spaces"
+    if name == FALLBACK:
+        return f"{FALLBACK} is what takes the requests of no audience: choose another name"
+    return None
+
+
+def header_of(text: Text, name: object, at: Path, *, on_value: bool = False) -> str | None:
+    """A header's name in lower case; None, and noted, when it cannot be asked for."""
+    wrong = header_fault(name) if isinstance(name, str) else f"{name!r} is not the name of a header"
+    if wrong is not None or not isinstance(name, str):
+        text.add(at, str(wrong), "such as state or x-user-plan", on_value=on_value)
+        return None
+    return name.lower()
+
+
+def match_of(text: Text, header: str, operator: Operator, value: object, at: Path) -> Match | None:
+    """A comparison with one text, or several in a list. None, and noted, when there is something wrong."""
+    items = list(enumerate(value)) if isinstance(value, list) else [(None, value)]
+    found = [_operand(text, header, operator, each, at if i is None else (*at, i)) for i, each in items]
+    if any(each is None for each in found):
+        return None
+    operands = tuple(dict.fromkeys(each for each in found if each is not None))
+    if not _is_sound(text, size_fault(header, operands), at):
+        return None
+    return Match(header=header, operator=operator, operands=operands)
+
+
+def range_of(text: Text, header: str, low: float | None, high: float | None, at: Path) -> Range | None:
+    """A range of numbers. None, and noted, when none can lie in it."""
+    condition = Range(header=header, low=low, high=high)
+    return condition if _is_sound(text, ends_fault(condition), at) else None
+
+
+def is_shallow(text: Text, condition: Condition, at: Path) -> bool:
+    """Whether conditions stand within conditions no deeper than the data plane takes; if not, that is noted."""
+    wrong = depth_fault(condition)
+    if wrong is not None:
+        text.add(at, wrong, "split the audience in two")
+    return wrong is None
+
+
+def _operand(text: Text, header: str, operator: Operator, value: object, at: Path) -> str | None:
+    said = as_text(text, value, at)
+    if said is None:
+        text.add(at, "a text or a number is expected", 'an empty text is ""', on_value=True)
+        return None
+    if not said and operator not in (Operator.EXACT, Operator.REGEX):
+        text.add(at, f"an empty {operator} matches whatever is sent", "write present: true", on_value=True)
+        return None
+    return said if _is_sound(text, operand_fault(header, operator, said), at) else None
+
+
+def _is_sound(text: Text, wrong: str | None, at: Path) -> bool:
+    """Whether nothing is wrong; if something is, it is noted."""
+    if wrong is not None:
+        message, _, fix = wrong.partition("; ")
+        text.add(at, message, fix or None, on_value=True)
+    return wrong is None
+
+
+def as_text(text: Text, value: object, at: Path) -> str | None:
+    """A scalar as it was written, 01234 included; None when it is none."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return text.written.get(at, "true" if value else "false")
+    return text.written.get(at, repr(value)) if isinstance(value, int | float) else None
+
+
+def number(text: Text, value: object, at: Path) -> float | None:
+    """A finite number, also one in quotes; None, and noted, when it is none."""
+    said = value.strip() if isinstance(value, str) else value
+    is_number = isinstance(said, int | float) and not isinstance(said, bool) and math.isfinite(said)
+    if is_number or (isinstance(said, str) and re.match(NUMBER, said)):
+        return float(said)  # type: ignore[arg-type]
+    text.add(at, f"{value!r} is not a number", "such as 18 or 0.5", on_value=True)
+    return None

@@ -1,0 +1,138 @@
+"""What a condition may say: rules that hold wherever it came from. Pure."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+
+from sluicegate.registry.audience.audience import AllOf, AnyOf, Condition, Match, Not, Operator, Present, Range, whole
+
+MAX_DEPTH = 8
+"""Conditions within conditions."""
+MAX_OPERANDS = 500
+"""Values in one condition."""
+MAX_PROGRAM = 100
+"""Size of a compiled regular expression, in RE2's instructions; Envoy takes no larger one."""
+MAX_CHARACTERS = 1024
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
+_OURS = ("x-sluice-", "x-envoy-", "x-forwarded-", "x_sluice_", "x_envoy_", "proxy-")
+_TRANSPORT = frozenset(
+    {"host", "connection", "content-length", "cookie", "expect", "keep-alive", "te", "trailer", "transfer-encoding"}
+    | {"upgrade", "via", "x-request-id"}
+)
+
+
+def faults(condition: Condition) -> Iterator[str]:
+    """Everything that makes a condition, or a part of it, unusable; nothing when it may be used."""
+    deep = depth_fault(condition)
+    if deep is not None:
+        yield deep
+        return
+    yield from filter(None, map(fault, _walk(condition)))
+
+
+def fault(condition: Condition) -> str | None:
+    """What makes this one condition unusable, its parts aside; None when nothing does."""
+    match condition:
+        case Match(header=header, operator=operator, operands=operands):
+            found = (operand_fault(header, operator, operand) for operand in operands)
+            return header_fault(header) or size_fault(header, operands) or next(filter(None, found), None)
+        case Present(header=header):
+            return header_fault(header)
+        case Range(header=header):
+            return header_fault(header) or ends_fault(condition)
+        case Not() | AllOf() | AnyOf():
+            return None
+
+
+def parts(condition: Condition) -> tuple[Condition, ...]:
+    """The conditions that a condition is made of."""
+    match condition:
+        case Not(condition=inner):
+            return (inner,)
+        case AllOf(conditions=inner) | AnyOf(conditions=inner):
+            return inner
+        case Match() | Present() | Range():
+            return ()
+
+
+def _walk(condition: Condition) -> Iterator[Condition]:
+    yield condition
+    for part in parts(condition):
+        yield from _walk(part)
+
+
+def depth_fault(condition: Condition, left: int = MAX_DEPTH) -> str | None:
+    """Why conditions stand too deep within conditions; None when they do not."""
+    if left == 0:
+        return f"conditions stand within conditions {MAX_DEPTH + 1} deep; {MAX_DEPTH} is the most"
+    return next(filter(None, (depth_fault(part, left - 1) for part in parts(condition))), None)
+
+
+def header_fault(header: str) -> str | None:
+    """Why no condition can ask for this header; None when it can."""
+    if not _NAME.match(header):
+        return f"{header!r} is no header name: write up to 64 letters, digits, -, _ and ."
+    if header.lower() in _TRANSPORT or header.lower().startswith(_OURS):
+        return f"header {header} belongs to the way a request travels; a caller's metadata need a name of their own"
+    return None
+
+
+def size_fault(header: str, operands: Sequence[str]) -> str | None:
+    """Why a header cannot be compared with so many values; None when it can."""
+    if not operands:
+        return f"{header}: an empty list matches nothing; write at least one text"
+    return f"{header}: {len(operands)} values; {MAX_OPERANDS} are the most" if len(operands) > MAX_OPERANDS else None
+
+
+def operand_fault(header: str, operator: Operator, operand: str) -> str | None:
+    """Why a header cannot be compared with this value; None when it can."""
+    wrong = _operand_fault(operator, operand)
+    return None if wrong is None else f"{header}: {wrong}"
+
+
+def ends_fault(condition: Range) -> str | None:
+    """Why no number can lie in this range; None when one can."""
+    ends = [end for end in (condition.low, condition.high) if end is not None]
+    if not ends:
+        return f"{condition.header}: a range needs a lower or an upper end"
+    if not all(math.isfinite(end) for end in ends):
+        return f"{condition.header}: the ends of a range are finite numbers"
+    if len(ends) == 2 and ends[0] > ends[1]:
+        return f"{condition.header}: no number is from {ends[0]:g} to {ends[1]:g}"
+    return None
+
+
+def _operand_fault(operator: Operator, operand: str) -> str | None:
+    if len(operand) > MAX_CHARACTERS:
+        return f"a value of {len(operand)} characters; {MAX_CHARACTERS} is the most"
+    if any(_cannot_travel(sign) for sign in operand):
+        return f"{operand!r} holds a character that no header can carry"
+    match operator:
+        case Operator.REGEX:
+            return _pattern_fault(operand)
+        case Operator.EXACT:
+            blank = operand != operand.strip(" \t")
+        case Operator.PREFIX:
+            blank = operand != operand.lstrip(" \t")
+        case Operator.SUFFIX:
+            blank = operand != operand.rstrip(" \t")
+        case Operator.CONTAINS:
+            blank = False
+    return f"{operand!r} never matches: HTTP takes the blanks around a value away" if blank else None
+
+
+def _cannot_travel(sign: str) -> bool:
+    return (ord(sign) < 0x20 and sign != "\t") or ord(sign) == 0x7F or 0xD800 <= ord(sign) <= 0xDFFF
+
+
+def _pattern_fault(pattern: str) -> str | None:
+    try:
+        size = whole(pattern).programsize
+    except ValueError as error:
+        return f"{pattern!r} is no RE2 expression: {error}"
+    if size > MAX_PROGRAM:
+        return f"{pattern!r} is too large: {size} RE2 instructions where {MAX_PROGRAM} are the most; split it with any"
+    return None

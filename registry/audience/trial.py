@@ -1,0 +1,109 @@
+"""Trial: what a request with certain metadata would get, and why. A value to show; `explain` says the why."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sluicegate.registry.audience.audience import (
+    AllOf,
+    AnyOf,
+    Condition,
+    Match,
+    Not,
+    Operator,
+    Present,
+    Range,
+    headers,
+    matches,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Considered:
+    """An audience that was asked about a request."""
+
+    audience: str
+    takes: bool
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A build that requests of an audience get, and its share of them in per cent."""
+
+    variation: str
+    build: str
+    arm: str
+    share: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slot:
+    """What this very unit gets."""
+
+    variation: str
+    build: str
+    arm: str
+    slot: int
+    """Of 10,000."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """Which audience takes a request, and what it gets."""
+
+    model: str
+    audience: str
+    considered: tuple[Considered, ...]
+    """The audiences in the order in which they are asked, up to the one that takes it."""
+    parts: tuple[Part, ...]
+    unit_header: str | None
+    """The header that is hashed; none: every request is drawn anew."""
+    slot: Slot | None
+    """None: without a unit it is drawn for each request."""
+
+    def as_json(self) -> dict[str, object]:
+        """The trial as JSON values."""
+        return dataclasses.asdict(self)
+
+
+def explain(condition: Condition, metadata: Mapping[str, str]) -> str:
+    """Why a request with these metadata meets the condition, or why not."""
+    return _why(condition, headers(metadata.items()))
+
+
+def _why(condition: Condition, found: Mapping[str, str]) -> str:
+    match condition:
+        case AllOf(conditions=()):
+            return "everybody"
+        case AnyOf(conditions=()):
+            return "nobody"
+        case AllOf(conditions=conditions):
+            failed = [each for each in conditions if not matches(each, found)]
+            return _why(failed[0], found) if failed else ", ".join(_why(each, found) for each in conditions)
+        case AnyOf(conditions=conditions):
+            met = [each for each in conditions if matches(each, found)]
+            return _why(met[0], found) if met else ", ".join(_why(each, found) for each in conditions)
+        case Not(condition=inner):
+            return _why(inner, found)
+        case Match(header=header) | Present(header=header) | Range(header=header):
+            said = f"{header} is {found[header]!r}" if header in found else f"{header} is not sent"
+            return said if matches(condition, found) else f"{said}, not {_wanted(condition)}"
+
+
+def _wanted(condition: Match | Present | Range) -> str:
+    match condition:
+        case Present():
+            return "whatever it may be"
+        case Range(low=None, high=high):
+            return f"a number up to {high:g}"
+        case Range(low=low, high=None):
+            return f"a number from {low:g}"
+        case Range(low=low, high=high):
+            return f"a number from {low:g} to {high:g}"
+        case Match(operator=Operator.EXACT, operands=operands):
+            return " or ".join(repr(operand) for operand in operands)
+        case Match(operator=operator, operands=operands):
+            return f"{operator} " + " or ".join(repr(operand) for operand in operands)

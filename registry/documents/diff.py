@@ -1,0 +1,91 @@
+"""What applying documents would change: each against the one of its kind and name that counts now. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sluicegate.registry.documents.documents import ReadDocument
+
+
+class State(StrEnum):
+    """What applying a document would do."""
+
+    NEW = "new"
+    CHANGED = "changed"
+    UNCHANGED = "unchanged"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """One value that differs."""
+
+    path: str
+    """Such as steps.0.weight."""
+    before: object
+    """None: it is not there."""
+    after: object
+
+    def __str__(self) -> str:
+        if self.before is None:
+            return f"+ {self.path}: {self.after}"
+        if self.after is None:
+            return f"- {self.path}: {self.before}"
+        return f"~ {self.path}: {self.before} -> {self.after}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """A document, what applying it would do, and to which values."""
+
+    kind: str
+    name: str
+    where: str
+    state: State
+    changes: tuple[Change, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """A document that counts now."""
+
+    kind: str
+    name: str
+    digest: str
+    body: Mapping[str, object]
+
+
+def differences(found: Iterable[ReadDocument], known: Iterable[Known]) -> tuple[Difference, ...]:
+    """The difference of every document to what counts now, in their order."""
+    by_name = {(each.kind, each.name): each for each in known}
+    return tuple(_difference(document, by_name.get((document.kind, document.name))) for document in found)
+
+
+def changes(before: object, after: object, path: str = "") -> Iterator[Change]:
+    """Every value that differs, in the order in which it stands."""
+    if before == after:
+        return
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        for key in dict.fromkeys([*before, *after]):
+            yield from changes(before.get(key), after.get(key), f"{path}.{key}".lstrip("."))
+    elif _is_list(before) and _is_list(after):
+        assert isinstance(before, Sequence)
+        assert isinstance(after, Sequence)
+        for position in range(max(len(before), len(after))):
+            pair = [each[position] if position < len(each) else None for each in (before, after)]
+            yield from changes(pair[0], pair[1], f"{path}.{position}")
+    else:
+        yield Change(path=path, before=before, after=after)
+
+
+def _difference(document: ReadDocument, known: Known | None) -> Difference:
+    state = State.CHANGED
+    if known is None or known.digest == document.digest:
+        state = State.NEW if known is None else State.UNCHANGED
+    found = tuple(changes(known.body, document.body)) if known is not None and state is State.CHANGED else ()
+    return Difference(kind=document.kind, name=document.name, where=document.where, state=state, changes=found)
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str)

@@ -1,0 +1,250 @@
+"""Documents that people apply: YAML in, values of every kind out, or each error of all of them with its place and fix.
+
+`KINDS` is the one table of what can be applied; a new kind is a line in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sluicegate.registry.audience.qwak import QwakRoute, is_qwak, read_qwak
+from sluicegate.registry.audience.short_form import (
+    audience_digest,
+    audience_written,
+    condition_written,
+    read_audience_text,
+)
+from sluicegate.registry.documents.freeze_file import freeze_in_words, read_freeze_text
+from sluicegate.registry.documents.notification import read_notification_text
+from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.plan.reading import read_plan_text
+from sluicegate.registry.words.errors import InvalidDocument, Problem, UsageError
+from sluicegate.registry.words.yaml_text import Path as At
+from sluicegate.registry.words.yaml_text import Text, read_texts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """A kind of document: how it is read, named and kept."""
+
+    read: Callable[[Text], Any]
+    """The value of a text whose values are a mapping; None when it has problems, which are then noted in it."""
+    name: Callable[[Any], str]
+    """Its name among documents of its kind; the latest of a name counts."""
+    named_by: str
+    """The key that makes the name."""
+    body: Callable[[Any], dict[str, object]]
+    """What the ledger keeps, as JSON values that `read` reads back to an equal value."""
+    digest: Callable[[Any], str]
+    """Equal for two spellings of one document."""
+    says: Callable[[Any], str]
+    """A few words about it, for people."""
+
+
+KINDS: dict[str, Kind] = {
+    "plan": Kind(
+        read=read_plan_text,
+        name=lambda plan: f"{plan.model}/{plan.variation}",
+        named_by="model",
+        body=lambda plan: plan.document(),
+        digest=lambda plan: plan.digest,
+        says=lambda plan: f"{len(plan.steps)} steps" if plan.steps else "a shadow and nothing after it",
+    ),
+    "audience": Kind(
+        read=read_audience_text,
+        name=lambda audience: audience.name,
+        named_by="name",
+        body=audience_written,
+        digest=audience_digest,
+        says=lambda audience: str(condition_written(audience.condition)),
+    ),
+    "notification": Kind(
+        read=read_notification_text,
+        name=lambda notification: notification.name,
+        named_by="name",
+        body=lambda notification: notification.document(),
+        digest=lambda notification: notification.digest,
+        says=lambda notification: f"by {notification.send}, {notification.severity} and above",
+    ),
+    "freeze": Kind(
+        read=read_freeze_text,
+        name=lambda freeze: freeze.name,
+        named_by="name",
+        body=lambda freeze: freeze.document(),
+        digest=lambda freeze: freeze.digest,
+        says=freeze_in_words,
+    ),
+}
+"""Every kind of document that can be applied."""
+ENDINGS = (".yaml", ".yml")
+Only = TypeVar("Only")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadDocument:
+    """A valid document and where it stands."""
+
+    where: str
+    line: int
+    kind: str
+    value: Any
+    routes: tuple[QwakRoute, ...] = ()
+    """Where a Qwak file sends an audience. It names no model, so they are not part of the audience."""
+
+    @property
+    def name(self) -> str:
+        """Its name among documents of its kind."""
+        return KINDS[self.kind].name(self.value)
+
+    @property
+    def body(self) -> dict[str, object]:
+        """What the ledger keeps of it."""
+        return KINDS[self.kind].body(self.value)
+
+    @property
+    def digest(self) -> str:
+        """Equal for two spellings of one document."""
+        return KINDS[self.kind].digest(self.value)
+
+    @property
+    def note(self) -> str | None:
+        """What it says and applying it alone does not do; None: nothing."""
+        if not self.routes:
+            return None
+        way = f"sluice audience apply -f {self.where} --model MODEL"
+        return f"{self.name}: its routes name no model, so nothing is connected; to connect them: {way}"
+
+
+def read_documents(paths: Iterable[Path]) -> tuple[ReadDocument, ...]:
+    """The documents of files and of all YAML files in folders, in order of path.
+
+    Raises InvalidDocument with the problems of all of them, UsageError for a path that cannot be read.
+    """
+    texts = [text for file in _files(paths) for text in read_texts(_content(file), str(file))]
+    if not texts:
+        raise UsageError("there is no document to read.", fix="name a YAML file or a folder of them: -f plan.yaml")
+    return _read(texts)
+
+
+def read_plans(paths: Iterable[Path]) -> tuple[Plan, ...]:
+    """The plans among the documents. Raises what `read_documents` raises, and UsageError when there is none."""
+    plans = tuple(found.value for found in read_documents(paths) if isinstance(found.value, Plan))
+    if not plans:
+        raise UsageError("there is no plan among these documents.", fix="write kind: plan and what follows")
+    return plans
+
+
+def documents_in(text: str, where: str) -> tuple[ReadDocument, ...]:
+    """Every document of a YAML text; `where` names it in errors. Raises InvalidDocument."""
+    return _read(read_texts(text, where))
+
+
+def read_document(text: str, where: str) -> ReadDocument:
+    """The one document of a YAML text. Raises InvalidDocument, also where there are several: none is left out."""
+    return _only(_read((_only(read_texts(text, where), where),)), where)
+
+
+def document_from_values(values: object, where: str) -> ReadDocument:
+    """The document of values that came as JSON; problems name paths, not lines. Raises InvalidDocument."""
+    return _only(_read([Text(where=where, values=values)]), where)
+
+
+def _only(found: Sequence[Only], where: str) -> Only:
+    if len(found) == 1:
+        return found[0]
+    message = f"one document is expected here, and there are {len(found)}"
+    raise InvalidDocument((Problem(where=where, line=1, column=1, path="document", message=message),))
+
+
+def read_plan(text: str, where: str) -> Plan:
+    """The one plan of a YAML text. Raises InvalidDocument."""
+    return _plan(read_document(text, where))
+
+
+def plan_from_values(values: object, where: str) -> Plan:
+    """The plan of values that came as JSON. Raises InvalidDocument."""
+    return _plan(document_from_values(values, where))
+
+
+def _plan(found: ReadDocument) -> Plan:
+    if isinstance(found.value, Plan):
+        return found.value
+    place = Problem(where=found.where, line=found.line, column=1, path="kind", message=f"a {found.kind}, not a plan")
+    raise InvalidDocument((place,))
+
+
+def _files(paths: Iterable[Path]) -> list[Path]:
+    found: list[Path] = []
+    for path in paths:
+        inside = sorted(p for p in path.rglob("*") if p.suffix in ENDINGS and p.is_file()) if path.is_dir() else [path]
+        found += [file for file in inside if file not in found]
+    return found
+
+
+def _content(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(
+            f"{file} cannot be read: {error.strerror}.", fix="see the path and its permissions."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{file} is not UTF-8 text: {error.reason} at byte {error.start}.") from error
+
+
+def _read(texts: Sequence[Text]) -> tuple[ReadDocument, ...]:
+    found = [(text, at, document) for text in texts for at, document in _documents(text)]
+    _refuse_twice(found)
+    problems = [problem for text in texts for problem in text.problems]
+    if problems:
+        raise InvalidDocument(tuple(sorted(problems, key=lambda p: (p.where, p.line, p.column))))
+    return tuple(document for _, _, document in found)
+
+
+def _documents(text: Text) -> Iterator[tuple[At, ReadDocument]]:
+    """The documents of a text, each with its place in it; none where it has problems, which are then noted in it."""
+    values = text.values
+    if is_qwak(values):
+        for found in read_qwak(text):
+            line = text.place(found.at)[0]
+            yield (
+                found.at,
+                ReadDocument(where=text.where, line=line, kind="audience", value=found.audience, routes=found.routes),
+            )
+        return
+    if not isinstance(values, dict):
+        if not text.problems:
+            text.add((), "a document is a mapping of keys and values", "write kind: plan and what follows")
+        return
+    kind = values.get("kind")
+    if not isinstance(kind, str) or kind not in KINDS:
+        _refuse_kind(text, kind)
+        return
+    value = KINDS[kind].read(text)
+    if value is not None:
+        yield (), ReadDocument(where=text.where, line=text.line, kind=kind, value=value)
+
+
+def _refuse_kind(text: Text, kind: object) -> None:
+    known = ", ".join(KINDS)
+    if kind is None:
+        text.add((), "kind is missing", f"write kind: one of {known}")
+    else:
+        text.add(("kind",), f"there is no kind {kind!r}", f"known are {known}", on_value=True)
+
+
+def _refuse_twice(found: Sequence[tuple[Text, At, ReadDocument]]) -> None:
+    first: dict[tuple[str, str], ReadDocument] = {}
+    for text, at, document in found:
+        earlier = first.setdefault((document.kind, document.name), document)
+        if earlier is not document:
+            named_by = KINDS[document.kind].named_by
+            message = f"the {document.kind} {document.name} is there already, in {earlier.where}:{earlier.line}"
+            text.add((*at, named_by), message, _other_name(document.kind))
+
+
+def _other_name(kind: str) -> str:
+    return "keep one of them, or name another variation" if kind == "plan" else "keep one of them"

@@ -1,0 +1,77 @@
+"""Notification: whom to tell of what. The document names no address: these hold secrets and are kept apart. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from typing import Literal
+
+from pydantic import Field, ValidationError
+
+from sluicegate.registry.plan.fields import Document
+from sluicegate.registry.plan.messages import explain
+from sluicegate.registry.report.happening import Happening, Severity
+from sluicegate.registry.words.yaml_text import Text
+
+
+class Means(StrEnum):
+    """How somebody is told."""
+
+    APPRISE = "apprise"
+    """By an Apprise URL: Slack, Teams, e-mail and a hundred more."""
+    WEBHOOK = "webhook"
+    """A POST of JSON to a URL, signed as Standard Webhooks says."""
+
+
+class Least(StrEnum):
+    """The least severity that is told."""
+
+    ROUTINE = "routine"
+    INFO = "info"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+
+class Notification(Document):
+    """Whom to tell of what, how often at most."""
+
+    kind: Literal["notification"] = "notification"
+    """What this document is."""
+    name: str = Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")
+    """Its name; the address is kept under it, by `sluice notify set NAME`."""
+    send: Means
+    """How it is told."""
+    severity: Least = Least.WARNING
+    """The least severity that is told."""
+    models: tuple[str, ...] = ("*",)
+    """Names of models, * for any letters."""
+    per_hour: int = Field(default=20, ge=1, le=3600)
+    """At most so many messages an hour; what comes beyond them is told together, later."""
+
+    def wants(self, told: Happening) -> bool:
+        """Whether this is to be told."""
+        is_named = any(fnmatchcase(told.model, pattern) for pattern in self.models)
+        return is_named and told.severity >= Severity[self.severity.name]
+
+    def document(self) -> dict[str, object]:
+        """The notification as JSON values."""
+        return self.model_dump(mode="json", exclude_defaults=True) | {"kind": self.kind}
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of its canonical JSON, defaults left out."""
+        text = json.dumps(self.document(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def read_notification_text(text: Text) -> Notification | None:
+    """The notification of a text whose values are a mapping; None when it has problems, which are then noted in it."""
+    try:
+        return Notification.model_validate(text.values)
+    except ValidationError as error:
+        problems = explain(error, Notification)
+    for problem in problems:
+        text.add(problem.at, problem.message, problem.fix, on_value=problem.on_value)
+    return None

@@ -1,0 +1,141 @@
+"""Ledger: our append-only record of facts and looks, behind a port. Adapters: `memory`, `sql`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from sluicegate.registry.rollout.facts import Entry, Fact, Requested
+from sluicegate.registry.rollout.rollout import Rollout
+from sluicegate.registry.words.verdict import Look
+
+
+@dataclass(frozen=True, kw_only=True)
+class Applied:
+    """A document that somebody applied, such as a plan; the latest of its kind and name counts."""
+
+    kind: str
+    name: str
+    body: dict[str, object]
+    digest: str
+    actor: str
+    at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fed:
+    """An entry and its place in the order in which all rollouts' facts were appended."""
+
+    place: int
+    """From 1, growing; not every number need occur."""
+    entry: Entry
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lease:
+    """A driver's courtesy note that it works on a rollout. Correctness never rests on it."""
+
+    rollout: str
+    owner: str
+    expires_at: datetime
+
+
+class Ledger(Protocol):
+    """The record that every process shares.
+
+    Promises, each tested on every adapter by tests/contract/test_ledger.py:
+
+    - `append` succeeds only when `expected` is the seq after the rollout's last fact; of two writers one gets
+      LedgerConflict. Nothing is ever changed or removed.
+    - A fact that the rollout's phase does not admit raises IllegalMove and leaves no trace.
+    - At most one rollout of a target holds it: `Begun` raises TargetBusy while another does.
+    - `record_look` stores a look once for each (rollout, metric, k) and returns the stored one, whoever was first.
+    - What a call returned has been made durable before it returned.
+    - Times are aware and in UTC. Any number of processes may read and write.
+    """
+
+    def open(self, rollout: str, requested: Requested, at: datetime) -> Rollout:
+        """Append Requested as the first fact of a new rollout. Raises LedgerConflict when the id is taken."""
+        ...
+
+    def append(self, rollout: str, expected: int, fact: Fact, at: datetime) -> Rollout:
+        """Append a fact and return the state after it."""
+        ...
+
+    def rollout(self, rollout: str) -> Rollout:
+        """The state of a rollout. Raises NotFound."""
+        ...
+
+    def rollouts(self, *, model: str | None = None) -> tuple[Rollout, ...]:
+        """Every rollout, oldest first."""
+        ...
+
+    def entries(self, rollout: str, *, after: int = -1) -> tuple[Entry, ...]:
+        """The rollout's facts with a seq above `after`, in order."""
+        ...
+
+    def feed(self, *, after: int = 0, limit: int = 500) -> tuple[Fed, ...]:
+        """At most `limit` facts of all rollouts in the order they were appended, from the place after `after`."""
+        ...
+
+    def feed_end(self) -> int:
+        """The place of the last fact; 0 when there is none."""
+        ...
+
+    def position(self) -> int:
+        """A number that grows with every append and every applied or withdrawn document; equal: nothing changed."""
+        ...
+
+    def record_look(self, look: Look) -> Look:
+        """Store a look, or return the one that is already there."""
+        ...
+
+    def looks(self, rollout: str, metric: str | None = None) -> tuple[Look, ...]:
+        """The rollout's looks in order of metric and k."""
+        ...
+
+    def last_looks(self, rollout: str) -> tuple[Look, ...]:
+        """Of each metric the look with the highest k, in order of metric."""
+        ...
+
+    def apply(self, document: Applied, *, over: str | None = None) -> bool:
+        """Store a document; False when the latest of its kind and name has the same digest.
+
+        `over` is the digest of the latest as the caller knows it, empty where it knows none: LedgerConflict where
+        another one counts by now.
+        """
+        ...
+
+    def withdraw(self, kind: str, name: str, *, actor: str, at: datetime) -> bool:
+        """Let a document count no longer; its history stays. False when none counts."""
+        ...
+
+    def applied(self, kind: str, name: str) -> Applied | None:
+        """The latest document of this kind and name."""
+        ...
+
+    def all_applied(self, kind: str) -> Sequence[Applied]:
+        """The latest documents of this kind, by name."""
+        ...
+
+    def take_lease(self, lease: Lease, now: datetime) -> bool:
+        """Take or renew; False while another owner's lease has not expired."""
+        ...
+
+    def drop_lease(self, rollout: str, owner: str) -> None:
+        """Give a lease back; another owner's is left alone."""
+        ...
+
+    def leases(self) -> Sequence[Lease]:
+        """Every lease, expired ones included."""
+        ...
+
+    def remember(self, key: str, value: dict[str, object]) -> None:
+        """Keep a small value that is not a fact, such as what a poll saw last. The last write counts."""
+        ...
+
+    def recall(self, key: str) -> dict[str, object] | None:
+        """What `remember` kept under this key."""
+        ...

@@ -1,0 +1,23 @@
+"""Orders that name audiences: none that no request of the model can belong to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sluicegate.registry.audience.connections import FALLBACK
+from sluicegate.registry.ledger.port import Ledger
+from sluicegate.registry.orders.connections_record import connections_of
+from sluicegate.registry.words.errors import Refused
+
+
+def refuse_unknown(ledger: Ledger, model: str, audiences: Iterable[str], *, reach: str) -> None:
+    """Raise Refused for an audience that is not connected to the model: its requests do not reach what is asked for."""
+    connections = connections_of(ledger, model)
+    known = [each.audience.name for each in connections.ordered] if connections else []
+    unknown = sorted({name for name in audiences if name != FALLBACK and name not in known})
+    if unknown:
+        which = f"audience {unknown[0]} is" if len(unknown) == 1 else f"audiences {', '.join(unknown)} are"
+        raise Refused(
+            f"{which} not connected to {model}, so no request of that name reaches the {reach}.",
+            fix=f"connected are {', '.join([*known, FALLBACK])}; {FALLBACK} is everybody whom no other takes",
+        )

@@ -1,0 +1,115 @@
+"""The rules behind orders: who is next, what is the same intent, what is refused, and the way out. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sluicegate.registry.plan.fields import Strategy
+from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.rollout.rollout import REPLACE, ROLLBACK, Phase, Rollout
+from sluicegate.registry.rollout.standing import current, took_over_at
+from sluicegate.registry.rollout.triggers import Sighting
+from sluicegate.registry.words.errors import Refused, TargetBusy
+
+MOST_SHADOWS = 4
+"""Shadows of one target at the same time: what they cost the host is bounded."""
+
+
+def way_out(rollout: Rollout) -> str:
+    """What a person can do with a rollout in this phase."""
+    match rollout.phase:
+        case Phase.QUEUED:
+            return f"it waits for its turn; to take it out of the queue: sluice rollout abort {rollout.id}"
+        case Phase.LAUNCHING:
+            return f"wait until it is ready: sluice rollout show {rollout.id} --watch"
+        case Phase.RUNNING:
+            return f"to hold it where it is: sluice rollout pause {rollout.id}"
+        case Phase.PAUSED:
+            return f"to go on: sluice rollout resume {rollout.id}; to end it: sluice rollout abort {rollout.id}"
+        case Phase.BAKING:
+            return f"it is promoted already; to take it back: sluice rollout abort {rollout.id}"
+        case Phase.ENDED if rollout.took_over:
+            return f"to go back to the build before: sluice rollback {rollout.requested.model}"
+        case Phase.ENDED:
+            return f"to try it once more: sluice rollout retry {rollout.id}"
+
+
+def is_next(rollouts: Sequence[Rollout], rollout: Rollout) -> bool:
+    """Whether a queued rollout may begin: one that stands aside at once, others in the order they were asked for."""
+    if rollout.is_aside:
+        return rollout.phase is Phase.QUEUED
+    queue = [r for r in rollouts if r.phase is Phase.QUEUED and not r.is_aside]
+    return current(rollouts) is None and bool(queue) and queue[0].id == rollout.id
+
+
+def same_intent(rollouts: Sequence[Rollout], version: str, digest: str, strategy: str) -> list[Rollout]:
+    """The rollouts that were asked for with the same version, plan and kind of strategy, oldest first."""
+    return [
+        r
+        for r in rollouts
+        if r.requested.version == version
+        and r.requested.plan_digest == digest
+        and r.requested.strategy not in (ROLLBACK, REPLACE)
+        and r.is_shadow == (strategy == Strategy.SHADOW)
+    ]
+
+
+def refuse_strategy(plan: Plan, chosen: Strategy) -> None:
+    """Refuse a strategy that the plan says nothing of."""
+    match chosen:
+        case Strategy.CANARY if plan.steps:
+            return
+        case Strategy.CANARY:
+            raise Refused(
+                f"the plan of {plan.model}/{plan.variation} ends in the shadow: it has no steps for a canary.",
+                fix="add steps: [{weight: 10}, {weight: 50}] to it, and apply it",
+            )
+        case Strategy.SHADOW if plan.shadow is not None:
+            return
+        case Strategy.SHADOW:
+            raise Refused(
+                f"the plan of {plan.model}/{plan.variation} does not say how to compare in the shadow.",
+                fix="add shadow: {sample: 20, max_time: 2h} to it, and apply it",
+            )
+        case Strategy.AB:
+            raise Refused(
+                "an experiment compares the builds that its variations hold, so none is named.",
+                fix=f"sluice experiment start {plan.model}; to roll a build out: strategy: canary",
+            )
+
+
+def refuse_crowd(plan: Plan, rollouts: Sequence[Rollout]) -> None:
+    """Each shadow costs the host as many requests as it copies."""
+    shadows = [r.id for r in rollouts if r.is_shadow and not r.is_ended]
+    if len(shadows) >= MOST_SHADOWS:
+        raise TargetBusy(
+            f"{plan.model}/{plan.variation} has {len(shadows)} shadows under way: {', '.join(shadows)}.",
+            fix=f"wait for one to end, or: sluice rollout abort {shadows[0]}",
+        )
+
+
+def is_new_to(last: Rollout, plan: Plan, sighting: Sighting | None) -> bool:
+    """Whether a trigger sees something that the version's last rollout did not."""
+    if last.ended_at is None or sighting is None:
+        return False
+    is_replanned = plan.trigger is not None and plan.trigger.replan and last.requested.plan_digest != plan.digest
+    return is_replanned or (sighting.at is not None and sighting.at > last.ended_at)
+
+
+def former_build(rollouts: Sequence[Rollout], stable: Rollout, version: str | None) -> Rollout:
+    """The rollout that packed the build to go back to."""
+    served = [r for r in rollouts if r.took_over and r.requested.version != stable.requested.version]
+    wanted = [r for r in served if version is None or r.requested.version == version]
+    if wanted:
+        return max(reversed(wanted), key=took_over_at)
+    known = ", ".join(sorted({f"v{r.requested.version}" for r in served})) or "none"
+    what = f"v{version} was" if version else "no other build was"
+    raise Refused(
+        f"{what} never stable for {'/'.join(stable.target)}; earlier stable builds: {known}.",
+        fix=f"to bring in another build: sluice rollout start {stable.requested.model} --build VERSION --allow-older",
+    )
+
+
+def is_older(version: str, stable: str) -> bool:
+    """Whether a version was registered before stable."""
+    return version.isdigit() and stable.isdigit() and int(version) < int(stable)

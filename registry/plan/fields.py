@@ -1,0 +1,454 @@
+"""The sections of a plan, and all its fields. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from enum import StrEnum
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
+
+from sluicegate.registry.audience.connections import FALLBACK
+from sluicegate.registry.words.metric import LEVELS, Worse, level_name
+from sluicegate.registry.words.units import Duration, Share, Weight
+
+VARIATION = r"^[a-z0-9]([a-z0-9.-]{0,34}[a-z0-9])?$"
+"""What a variation may be called."""
+
+
+class Strategy(StrEnum):
+    """How a rollout spends traffic."""
+
+    CANARY = "canary"
+    SHADOW = "shadow"
+    AB = "ab"
+
+
+class Document(BaseModel):
+    """What every part of a document obeys: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Trigger(Document):
+    """The change in MLflow that starts a rollout. Exactly one of the three."""
+
+    alias: str | None = None
+    """A version that gets this alias."""
+    stage: Literal["Staging", "Production"] | None = None
+    """A version that is moved to this stage."""
+    tag: dict[str, str] | None = None
+    """A version that gets this tag: {key: value}."""
+    replan: bool = False
+    """Whether a version that ended without success starts once more when a changed plan is applied. Otherwise something
+    about the version must change, or a person asks for it by name."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        if sum(value is not None for value in (self.alias, self.stage, self.tag)) != 1:
+            raise ValueError("name exactly one of alias, stage, tag")
+        if self.tag is not None and len(self.tag) != 1:
+            raise ValueError("name exactly one tag, such as {deploy: yes}")
+        return self
+
+
+class ServeEnv(StrEnum):
+    """Where a service finds its packages: the project's environment, or one of its own."""
+
+    PROJECT = "project"
+    ISOLATED = "isolated"
+
+
+class Kept(StrEnum):
+    """How much of a text is kept."""
+
+    OFF = "off"
+    HASHED = "hashed"
+    FULL = "full"
+
+
+class KeptPredictions(StrEnum):
+    """How much of answers is kept."""
+
+    OFF = "off"
+    SUMMARY = "summary"
+    HASHED = "hashed"
+    FULL = "full"
+
+
+class Capture(Document):
+    """What a service writes down of requests and answers. Hashed: names stay, each value becomes a keyed hash."""
+
+    predictions: KeptPredictions = KeptPredictions.SUMMARY
+    """Of answers: nothing; the first 32 rows, in the request's row; or besides, for a share, the whole body."""
+    features: Kept = Kept.OFF
+    """Of requests, for a share: nothing, or the whole body."""
+    share: Annotated[Share, Field(gt=0, le=1)] = 0.01
+    """The share of requests whose bodies are written, by their id; stable and a shadow of it write the same ones."""
+
+    @property
+    def has_bodies(self) -> bool:
+        """Whether any body is written."""
+        return self.features is not Kept.OFF or self.predictions in (KeptPredictions.HASHED, KeptPredictions.FULL)
+
+
+class Serve(Document):
+    """How a build is served."""
+
+    workers: int = Field(default=1, ge=1, le=64)
+    """Worker processes of the service."""
+    timeout: Duration = Field(default=5.0, ge=0.001, le=600)
+    """Time after which a request to the service counts as failed."""
+    retry: bool = True
+    """Whether stable answers for a candidate that failed."""
+    env: ServeEnv = ServeEnv.PROJECT
+    """Packages of the project, or a virtual environment of the build's own."""
+    capture: Capture = Capture()
+    """What it writes down of requests and answers."""
+
+
+class Source(StrEnum):
+    """Where a metric's values come from."""
+
+    STATUS = "status"
+    LATENCY = "latency"
+    OUTCOME = "outcome"
+    PREDICTION = "prediction"
+    CONTRACT = "contract"
+    DISAGREEMENT = "disagreement"
+
+
+class Score(StrEnum):
+    """How a prediction and its outcome become one number."""
+
+    LOG_LOSS = "log_loss"
+    BRIER = "brier"
+    ZERO_ONE = "zero_one"
+    ABSOLUTE_ERROR = "absolute_error"
+    SQUARED_ERROR = "squared_error"
+    OUTCOME = "outcome"
+
+
+class PredictionField(Document):
+    """Which part of an answer is compared with the outcome."""
+
+    column: str = "prediction"
+    """The output column, by its name in the MLflow signature; for an unnamed array its position, such as 1."""
+    positive: int | str | bool | None = None
+    """The outcome value that the predicted probability speaks of."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _position(cls, value: object) -> object:
+        if isinstance(value, dict) and isinstance(value.get("column"), int):
+            return {**value, "column": str(value["column"])}
+        return value
+
+
+class MetricSpec(Document):
+    """What is measured, and in which direction it gets worse."""
+
+    source: Source
+    """Where its values come from."""
+    quantile: float | None = Field(default=None, gt=0, lt=1)
+    """Latency only: the quantile, such as 0.99. Its threshold is frozen from stable's history. None: the mean."""
+    outcome: str | None = None
+    """Outcome only: the name under which outcomes arrive."""
+    score: Score | None = None
+    """Outcome only: how prediction and outcome become a number; by default the metric's own name."""
+    prediction: PredictionField | None = None
+    """Outcome and prediction: which part of the answer; by default its only column, or the one named prediction."""
+    tolerance: Annotated[Share, Field(gt=0, le=0.5)] | None = None
+    """Prediction only: how far the share of predictions above a quantile of stable's may move; by default 10%."""
+    agree_within: float | None = Field(default=None, ge=0)
+    """Disagreement only: numbers that differ by no more than this agree; none: they must be equal to six digits."""
+    worse: Worse = Worse.HIGHER
+    """The direction in which the metric gets worse."""
+    matures_after: Duration = 0.0
+    """Outcome only: rows count when they are at least this old."""
+    cap: float | None = None
+    """Mean latency (seconds) and outcomes: values beyond it are counted as it."""
+
+    @property
+    def is_binary(self) -> bool:
+        """Whether every value is 0 or 1."""
+        match self.source:
+            case Source.STATUS | Source.DISAGREEMENT:
+                return True
+            case Source.LATENCY:
+                return self.quantile is not None
+            case Source.OUTCOME:
+                return self.score is Score.ZERO_ONE
+            case Source.PREDICTION:
+                return False
+            case Source.CONTRACT:
+                return True
+
+    @property
+    def tolerated(self) -> float:
+        """The tolerance of a prediction metric."""
+        return self.tolerance if self.tolerance is not None else _TOLERANCE
+
+
+_TOLERANCE = 0.1
+_RETENTION = 7 * 86_400.0
+
+
+def thresholds_of(name: str, metric: MetricSpec) -> tuple[str, ...]:
+    """What must be frozen from stable's history before the metric is counted, by the names that facts give it."""
+    match metric.source:
+        case Source.LATENCY if metric.quantile is not None:
+            return (name,)
+        case Source.PREDICTION:
+            return tuple(level_name(name, level) for level in LEVELS)
+        case Source.LATENCY | Source.STATUS | Source.OUTCOME | Source.CONTRACT | Source.DISAGREEMENT:
+            return ()
+
+
+Margin = Annotated[Share, Field(ge=0, le=10)]
+"""A relative harm, between 0% and 1000%."""
+
+
+class GateSpec(Document):
+    """A rule over a metric: how much false alarm it may cost, how much harm it must rule out."""
+
+    metric: str
+    """A name under `metrics`."""
+    alpha: float = Field(default=0.05, ge=1e-4, le=0.2)
+    """The chance that an equal candidate is ever stopped by this gate, however often it is looked at."""
+    beta: float = Field(default=0.05, ge=1e-4, le=0.2)
+    """The chance that a candidate worse than the margin ever passes."""
+    margin: Margin | None = None
+    """The relative harm that must be ruled out before a step is left. A guardrail has none."""
+    below: Annotated[Share, Field(gt=0, lt=1)] | None = None
+    """0/1 metrics only: the share that the candidate's rate must be shown to stay below, such as 1%. It works where
+    nothing ever goes wrong, which no relative margin can."""
+
+
+class Check(Document):
+    """A question asked before a step is left; only a yes lets it be left. Exactly one of deployment and url."""
+
+    deployment: Annotated[str, Field(pattern=r"^[^/]+/[^/]+$")] | None = None
+    """A Prefect deployment, flow/name: its run says yes by ending as Completed, no by ending as Failed."""
+    url: Annotated[str, Field(pattern=r"^https?://[^\s/?#@]+[^\s#@]*$")] | None = None
+    """An address that is asked by a signed POST: 200 with {"answer": "yes" or "no", "reason": …}, 202 for not yet."""
+    timeout: Duration = Field(default=60.0, ge=1, le=86_400)
+    """Time that an answer may take, all attempts together."""
+    attempts: int = Field(default=3, ge=1, le=10)
+    """How often it is asked when it breaks off or cannot be reached."""
+    then: Literal["pause", "abort"] = "pause"
+    """What follows a no. No answer at all pauses; resuming asks once more."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        if (self.deployment is None) == (self.url is None):
+            raise ValueError("name exactly one of deployment and url")
+        return self
+
+    def __str__(self) -> str:
+        return str(self.deployment or self.url)
+
+
+class Step(Document):
+    """One stage of a plan."""
+
+    weight: Weight
+    """The candidate's share of requests in per cent, such as 10 or 0.5; it rises from step to step."""
+    min_requests: int = Field(default=0, ge=0)
+    """Candidate requests this step must have served."""
+    soak: Duration = 0.0
+    """Time this step must last after its weight was seen."""
+    max_time: Annotated[Duration, Field(gt=0)] | None = None
+    """Time after which an undecided step pauses the rollout for a person."""
+    approval: bool = False
+    """Whether a person must approve before the step is left."""
+    check: Check | None = None
+    """A question that must be answered with yes before the step is left, after everything else but the approval."""
+    margins: dict[str, Margin] = Field(default_factory=dict)
+    """Margins of this step where they differ from the gates' own."""
+
+
+HeaderName = Annotated[
+    str,
+    BeforeValidator(lambda name: name.lower() if isinstance(name, str) else name, json_schema_input_type=str),
+    Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$"),
+]
+
+
+class Shadow(Document):
+    """The candidate is compared with stable on copies of requests, before any caller gets an answer of it."""
+
+    sample: Weight
+    """The share of requests that is copied, in per cent, such as 20."""
+    max_time: Duration = Field(gt=0)
+    """Time after which it ends, decided or not. It ends sooner once every gate has passed, or one has failed."""
+    soak: Duration = 0.0
+    """Time that it lasts at least, even when every gate has passed."""
+    gates: tuple[GateSpec, ...] = ()
+    """Rules that must pass; each pair of answers to one request is compared."""
+    guardrails: tuple[GateSpec, ...] = ()
+    """Rules that may only stop."""
+    audiences: tuple[str, ...] = ()
+    """Audiences whose requests are copied, such as new-york; `default` are those of no other. None named: all."""
+    segments: tuple[HeaderName, ...] = Field(default=(), max_length=4)
+    """Request headers, such as x-state, by whose values the answers are compared besides."""
+    keep: int = Field(default=20_000, ge=0, le=1_000_000)
+    """Pairs of answers that are stored for labels that come later; beyond it an even sample is kept. Sums stay."""
+    keep_for: Duration = Field(default=7 * 86_400.0, gt=0)
+    """Age at which a stored pair goes."""
+    show_values: bool = False
+    """Whether the worst disagreements are shown with the answers themselves; otherwise these are hidden."""
+    then: Literal["canary"] | None = None
+    """What follows once every gate has passed: a rollout of the same build by this plan's steps; none: nothing."""
+
+
+VariationName = Annotated[str, Field(pattern=VARIATION)]
+
+
+class Experiment(Document):
+    """Variations that already hold a build share an audience for a while, and each is compared with the control."""
+
+    variations: dict[VariationName, Annotated[int, Field(ge=1, le=10_000)]] = Field(min_length=2, max_length=20)
+    """Who takes part, with relative whole weights; the plan's own variation is the control."""
+    audience: str = FALLBACK
+    """Whose requests they share; default: of those that no audience takes."""
+    goal: GateSpec
+    """What a variation must be shown to do: be better than the control, or with a margin no worse than that. alpha is
+    the chance that any is wrongly found to do so, and that any is wrongly found worse; the comparisons divide it."""
+    guardrails: tuple[GateSpec, ...] = ()
+    """Rules that stop a variation; each alpha, too, is divided among the comparisons."""
+    holdout: Annotated[Weight, Field(lt=10_000)] = 0
+    """The share of units, in per cent, that stays with the control and is not counted."""
+    starts: AwareDatetime | None = None
+    """When it begins; none: at once."""
+    max_time: Duration = Field(gt=0)
+    """Time after which it ends, decided or not. It ends sooner once every variation was shown to reach the goal."""
+    soak: Duration = 0.0
+    """Time that it lasts at least."""
+    then: Literal["conclude", "promote"] = "conclude"
+    """What follows a variation that reached the goal: a person decides, or its build takes the control's place."""
+
+
+class Deadline(Document):
+    """What happens to a rollout that takes too long. Never promote."""
+
+    after: Duration = Field(gt=0)
+    """Time from the moment the rollout took its target, or was last resumed."""
+    then: Literal["pause", "abort"] = "pause"
+    """What is done then."""
+
+
+class Expect(Document):
+    """The traffic a plan is made for; the gates' information grid is laid over it."""
+
+    requests_per_day: int = Field(gt=0)
+    """Requests of this model and variation, all builds together."""
+
+
+class OnNewer(StrEnum):
+    """What happens to a newer candidate while a rollout is under way."""
+
+    QUEUE = "queue"
+    SUPERSEDE = "supersede"
+    REFUSE = "refuse"
+
+
+class OnWithdrawn(StrEnum):
+    """What happens to a rollout whose version is taken back in MLflow: its trigger points at it no more."""
+
+    ABORT = "abort"
+    PAUSE = "pause"
+    IGNORE = "ignore"
+
+
+def _scored(metrics: dict[str, MetricSpec]) -> dict[str, MetricSpec]:
+    """An outcome metric that names no score has the score of its own name, if that is one."""
+    return {name: metric.model_copy(update={"score": _score(name, metric)}) for name, metric in metrics.items()}
+
+
+def _score(name: str, metric: MetricSpec) -> Score | None:
+    is_unsaid = metric.source is Source.OUTCOME and metric.score is None and name in set(Score)
+    return Score(name) if is_unsaid else metric.score
+
+
+MetricName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,39}$")]
+
+
+class PlanFields(Document):
+    """The fields of a plan, before its rules are looked at. Rules take this; everybody else takes `Plan`."""
+
+    model_config = ConfigDict(json_schema_extra={"anyOf": [
+        {"required": ["steps"]}, {"properties": {"strategy": {"const": "shadow"}}, "required": ["strategy"]},
+    ]})  # fmt: skip
+
+    kind: Literal["plan"] = "plan"
+    """What this document is."""
+    model: str = Field(pattern=r"^[^/:\x00-\x1f]{1,200}$")
+    """The MLflow registered model."""
+    variation: str = Field(default="default", pattern=VARIATION)
+    """The slot of the model that the candidate is for."""
+    trigger: Trigger | None = None
+    """The change in MLflow that starts a rollout; none: people and schedules start them."""
+    serve: Serve = Serve()
+    """How the candidate is served."""
+    unit: HeaderName | None = None
+    """The request header whose value is hashed, such as x-user-id; none: every request is assigned at random."""
+    strategy: Strategy = Strategy.CANARY
+    """How the candidate's share of requests is spent."""
+    metrics: Annotated[dict[MetricName, MetricSpec], AfterValidator(_scored)] = Field(default_factory=dict)
+    """What is measured, by a name of your own; each is used by a gate or a guardrail."""
+    gates: tuple[GateSpec, ...] = ()
+    """Rules that must pass before a step is left."""
+    guardrails: tuple[GateSpec, ...] = ()
+    """Rules that may only stop."""
+    ab: Experiment | None = None
+    """How variations are compared, under strategy: ab."""
+    shadow: Shadow | None = None
+    """How a candidate is compared on copies of requests, under strategy: shadow."""
+    steps: tuple[Step, ...] = Field(default=(), max_length=100)
+    """The weights on the way to promotion, and what must hold before each is left. Required, unless the plan ends in
+    the shadow: strategy: shadow, and no canary then."""
+    retention: Duration = Field(default=_RETENTION, ge=3600, le=366 * 86_400)
+    """How long rows of requests, and bodies, are kept for outcomes that come late. Tallies stay for ever."""
+    bake: Duration = 0.0
+    """How long the former stable stays warm after promotion."""
+    deadline: Deadline | None = None
+    """What happens to a rollout that takes too long; none: it waits."""
+    expect: Expect | None = None
+    """The traffic this plan is made for; none: 50,000 requests in all."""
+    on_newer: OnNewer = OnNewer.QUEUE
+    """What happens when a newer candidate is asked for while this rollout is under way."""
+    on_withdrawn: OnWithdrawn = OnWithdrawn.ABORT
+    """What happens when the trigger's alias, stage or tag is taken from the version under way, and is given to no newer
+    one. A version that is deleted is aborted in any case."""
+
+    @property
+    def ends_in_shadow(self) -> bool:
+        """Whether nothing follows the shadow, so that no caller ever gets an answer of the candidate."""
+        return self.strategy is Strategy.SHADOW and (self.shadow is None or self.shadow.then is None)
+
+    def document(self) -> dict[str, object]:
+        """The plan as JSON values; `Plan.model_validate` reads it back to an equal plan."""
+        return self.model_dump(mode="json", exclude_defaults=True) | {"kind": self.kind, "model": self.model}
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the document's canonical JSON; two spellings of one plan share it.
+
+        Defaults are left out: a field that a later version adds makes no plan a changed one.
+        """
+        text = json.dumps(self.document(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def margin(self, gate: GateSpec, step: int) -> float | None:
+        """The relative harm that `gate` must rule out at `step` (counted from 0)."""
+        return self.steps[step].margins.get(gate.metric, gate.margin)

@@ -1,0 +1,30 @@
+"""Plans as people write them: the values of a YAML text in, a plan out, or every error with its place and its fix."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ValidationError
+
+from sluicegate.registry.plan.messages import amended, explain
+from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.words.yaml_text import Text
+
+
+def read_plan_text(text: Text) -> Plan | None:
+    """The plan of a text whose values are a mapping; None when it has problems, which are then noted in it."""
+    values = text.values
+    assert isinstance(values, dict)
+    try:
+        return Plan.model_validate(values)
+    except ValidationError as error:
+        fields = explain(error)
+    for problem in (*fields, *amended(values, fields)):
+        text.add(problem.at, problem.message, problem.fix, on_value=problem.on_value)
+    return None
+
+
+def plan_schema() -> dict[str, Any]:
+    """The JSON Schema of a plan as people write it."""
+    schema = Plan.model_json_schema(mode="validation")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Sluicegate plan"}

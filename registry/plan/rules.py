@@ -1,0 +1,373 @@
+"""Rules that span the fields of a plan: what would be inert, contradictory or absurd. Pure; each says its fix."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from sluicegate.registry.plan.fields import GateSpec, MetricSpec, PlanFields
+from sluicegate.registry.plan.staging import staged
+from sluicegate.registry.words.metric import Worse
+from sluicegate.registry.words.settings import champion_alias
+from sluicegate.registry.words.suggestions import nearest, suggestion
+from sluicegate.registry.words.units import format_duration, format_share, format_weight
+
+FULL = 10_000
+ALPHA_LIMIT = 0.1
+"""The most that all gates together may cost: the chance that an equal candidate is ever stopped."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Broken:
+    """A rule that a plan breaks, and where: a path of keys and positions."""
+
+    at: tuple[str | int, ...]
+    message: str
+    fix: str
+
+    def __str__(self) -> str:
+        return f"{'.'.join(str(part) for part in self.at)}: {self.message} ({self.fix})"
+
+
+class BrokenRules(ValueError):
+    """Every rule that a plan breaks. pydantic carries it inside its own error."""
+
+    def __init__(self, broken: tuple[Broken, ...]) -> None:
+        super().__init__("; ".join(str(rule) for rule in broken))
+        self.broken = broken
+
+
+def broken_rules(plan: PlanFields) -> tuple[Broken, ...]:
+    """Every broken rule, in order of the document."""
+    return (
+        *_trigger(plan), *_metrics(plan), *_names(plan), *_twice(plan), *_roles(plan), *_alphas(plan),
+        *_weights(plan), *_steps(plan), *_ladders(plan), *_deadline(plan), *_shadow(plan),
+        *_kept(plan), *_ab(plan),
+    )  # fmt: skip
+
+
+def _trigger(plan: PlanFields) -> Iterator[Broken]:
+    alias, champion = plan.trigger.alias if plan.trigger else None, champion_alias()
+    if alias is not None and (alias == champion or alias.startswith(f"{champion}-")):
+        message = f"the alias {alias} is set by sluice itself when a candidate is promoted"
+        yield Broken(at=("trigger", "alias"), message=message, fix="use another, such as candidate")
+
+
+def _metrics(plan: PlanFields) -> Iterator[Broken]:
+    in_shadow = (*plan.shadow.gates, *plan.shadow.guardrails) if plan.shadow is not None else ()
+    in_ab = (plan.ab.goal, *plan.ab.guardrails) if plan.ab is not None else ()
+    gated = {gate.metric for gate in (*plan.gates, *plan.guardrails, *in_shadow, *in_ab)}
+    for name, metric in plan.metrics.items():
+        for key, message, fix in _metric(name, metric):
+            yield Broken(at=("metrics", name, *key), message=message, fix=fix)
+        if plan.strategy != "ab" and name not in gated:
+            message = f"the metric {name} is used by no gate and no guardrail"
+            yield Broken(at=("metrics", name), message=message, fix="add a gate or a guardrail for it, or remove it")
+
+
+Found = tuple[tuple[str, ...], str, str]
+_FIELDS_OF = {
+    "status": frozenset[str](),
+    "latency": frozenset({"quantile", "cap"}),
+    "outcome": frozenset({"outcome", "score", "prediction", "matures_after", "cap"}),
+    "prediction": frozenset({"prediction", "tolerance"}),
+    "contract": frozenset[str](),
+    "disagreement": frozenset({"prediction", "agree_within"}),
+}
+_PROBABILITY = ("log_loss", "brier")
+
+
+def _metric(name: str, metric: MetricSpec) -> Iterator[Found]:
+    for key in sorted(frozenset[str]().union(*_FIELDS_OF.values()) - _FIELDS_OF[metric.source]):
+        if getattr(metric, key):
+            yield (key,), f"{key} means nothing for source: {metric.source}", "remove it"
+    if metric.source == "prediction":
+        yield from _prediction(metric)
+    elif metric.worse == "lower" and (metric.source != "outcome" or metric.score not in (None, "outcome")):
+        yield ("worse",), f"{name} is a loss: higher is always worse", "remove worse: lower"
+    if metric.cap is not None and metric.cap <= 0:
+        yield ("cap",), "a cap must be above 0", "write the largest value that still counts as itself"
+    if metric.source == "latency":
+        yield from _latency(metric)
+    if metric.source == "outcome":
+        yield from _outcome(name, metric)
+
+
+def _latency(metric: MetricSpec) -> Iterator[Found]:
+    if metric.quantile is None and metric.cap is None:
+        yield (), "a latency metric needs a quantile", "write quantile: 0.99, or for the mean a cap in seconds: cap: 10"
+    if metric.quantile is not None and metric.cap is not None:
+        yield ("cap",), "a quantile needs no cap", "remove cap"
+
+
+def _prediction(metric: MetricSpec) -> Iterator[Found]:
+    if metric.worse == "lower":
+        yield ("worse",), "predictions that differ are neither better nor worse", "remove worse: lower"
+    if metric.prediction is not None and metric.prediction.positive is not None:
+        yield ("prediction", "positive"), "no outcome is looked at, so no class is positive", "remove positive"
+
+
+def _outcome(name: str, metric: MetricSpec) -> Iterator[Found]:
+    if metric.outcome is None:
+        yield (), "an outcome metric needs the name under which outcomes arrive", "write outcome: NAME"
+    if metric.score is None:
+        scores = "log_loss, brier, zero_one, absolute_error, squared_error, outcome"
+        yield (), f"{name} is no known score and none is named", f"write score: one of {scores}"
+    if metric.score in _PROBABILITY and (metric.prediction is None or metric.prediction.positive is None):
+        message = f"{metric.score} needs to know which outcome the probability speaks of"
+        yield ("prediction",), message, "write prediction: {column: probability, positive: 1}"
+    if metric.score == "outcome" and metric.prediction is not None:
+        yield ("prediction",), "score: outcome looks at no prediction", "remove prediction, or name another score"
+
+
+def _gates(plan: PlanFields) -> Iterator[tuple[str, int, GateSpec]]:
+    for section, gates in (("gates", plan.gates), ("guardrails", plan.guardrails)):
+        for position, gate in enumerate(gates):
+            yield section, position, gate
+
+
+def _names(plan: PlanFields, *, in_shadow: bool = False) -> Iterator[Broken]:
+    for section, position, gate in _gates(plan):
+        if gate.metric in plan.metrics and plan.metrics[gate.metric].source == "disagreement":
+            yield from _disagreement((section, position), gate, in_shadow)
+        if gate.metric not in plan.metrics:
+            message = f"there is no metric {gate.metric}"
+            yield Broken(at=(section, position, "metric"), message=message, fix=suggestion(gate.metric, plan.metrics))
+    spelled = {gate.metric for gate in plan.gates}
+    gated = {name if name in plan.metrics else nearest(name, plan.metrics) or name for name in spelled}
+    for position, step in enumerate(plan.steps):
+        for name in step.margins:
+            if name not in gated | spelled:
+                fix = suggestion(name, gated)
+                message = f"there is no gate on {name}, so a margin for it means nothing"
+                yield Broken(at=("steps", position, "margins", name), message=message, fix=fix)
+
+
+def _disagreement(at: tuple[str, int], gate: GateSpec, in_shadow: bool) -> Iterator[Broken]:
+    """Two answers to one request exist in a shadow only; and to differ is neither better nor worse."""
+    if not in_shadow:
+        message = f"{gate.metric} compares two answers to one request, which only a shadow has"
+        yield Broken(at=(*at, "metric"), message=message, fix="move it under shadow: gates:")
+    elif gate.below is None and at[0] == "gates":
+        message = f"{gate.metric} needs the share of answers that may differ"
+        yield Broken(at=at, message=message, fix="write below: 2%")
+
+
+def _twice(plan: PlanFields) -> Iterator[Broken]:
+    count = Counter(gate.metric for _, _, gate in _gates(plan))
+    seen: set[str] = set()
+    for section, position, gate in _gates(plan):
+        if count[gate.metric] > 1 and gate.metric in seen:
+            message = f"{gate.metric} has a gate already; a gate stops a worse candidate just as a guardrail does"
+            yield Broken(at=(section, position, "metric"), message=message, fix="keep one of them")
+        seen.add(gate.metric)
+
+
+def _roles(plan: PlanFields) -> Iterator[Broken]:
+    for position, gate in enumerate(plan.guardrails):
+        if gate.margin is not None:
+            message = "a guardrail only stops, so it has no margin"
+            yield Broken(at=("guardrails", position, "margin"), message=message, fix="remove it, or move it to gates")
+        if "beta" in gate.model_fields_set:
+            message = "a guardrail never passes anything, so it has no beta"
+            yield Broken(at=("guardrails", position, "beta"), message=message, fix="remove it, or move it to gates")
+        if gate.below is not None:
+            message = "a guardrail only stops, so there is nothing it must be below"
+            yield Broken(at=("guardrails", position, "below"), message=message, fix="remove it, or move it to gates")
+    for position, gate in enumerate(plan.gates):
+        spec = plan.metrics.get(gate.metric)
+        if spec is not None and spec.source == "prediction":
+            message = f"{gate.metric} compares predictions, of which none is better, so it can only stop"
+            yield Broken(at=("gates", position, "metric"), message=message, fix="move it to guardrails")
+            continue
+        if gate.below is not None and spec is not None and not (spec.is_binary and spec.worse is Worse.HIGHER):
+            message = f"below is for rates of what goes wrong, and {gate.metric} is none"
+            yield Broken(at=("gates", position, "below"), message=message, fix="write margin: 5% instead")
+        if gate.below is not None or (spec is not None and spec.source == "disagreement"):
+            continue
+        bare = [i for i in range(len(plan.steps)) if plan.margin(gate, i) is None]
+        if bare:
+            at = ", ".join(f"{format_weight(plan.steps[i].weight)} %" for i in bare)
+            message = f"the gate on {gate.metric} has no margin at {at}, so it could never pass there"
+            fix = "write margin: 5%, for a rate of errors below: 1%, or move it to guardrails when it shall only stop"
+            yield Broken(at=("gates", position), message=message, fix=fix)
+
+
+def _alphas(plan: PlanFields) -> Iterator[Broken]:
+    gates = [gate for _, _, gate in _gates(plan)]
+    total = sum(gate.alpha for gate in gates)
+    if total > ALPHA_LIMIT * (1 + 1e-9):
+        message = f"together the gates and guardrails would stop an equal candidate with a chance of {total:.3g}"
+        each = f"{ALPHA_LIMIT / len(gates):.2g}"
+        fix = f"lower their alphas so that they add up to {ALPHA_LIMIT} at most, such as alpha: {each} each"
+        yield Broken(at=("gates",) if plan.gates else ("guardrails",), message=message, fix=fix)
+
+
+def _weights(plan: PlanFields) -> Iterator[Broken]:
+    if plan.strategy == "ab":
+        return
+    before = 0
+    for position, step in enumerate(plan.steps):
+        at, weight = ("steps", position, "weight"), step.weight
+        if weight >= FULL:
+            message = "100 % is what promotion gives; a step compares, so it leaves stable some traffic"
+            yield Broken(at=at, message=message, fix="remove the step, or write a smaller weight")
+        elif weight <= before:
+            message = (
+                f"{format_weight(weight)} % does not follow {format_weight(before)} %: weights rise from step to step"
+            )
+            yield Broken(
+                at=at, message=message, fix=f"write a weight above {format_weight(before)}, or remove the step"
+            )
+        before = max(before, weight)
+
+
+def _steps(plan: PlanFields) -> Iterator[Broken]:
+    if not plan.steps:
+        yield from _without_steps(plan)
+    for position, step in enumerate(plan.steps):
+        if step.max_time is not None and step.max_time <= step.soak:
+            soak, limit = format_duration(step.soak), format_duration(step.max_time)
+            message = f"the step would exceed {limit} before it has soaked for {soak}"
+            fix = f"write a max_time above {soak}, or remove it"
+            yield Broken(at=("steps", position, "max_time"), message=message, fix=fix)
+
+
+def _without_steps(plan: PlanFields) -> Iterator[Broken]:
+    if not plan.ends_in_shadow:
+        fix = "write steps: [{weight: 10}, {weight: 50}]; only strategy: shadow without then: canary needs none"
+        yield Broken(at=("steps",), message="steps is missing", fix=fix)
+        return
+    for section in ("gates", "guardrails", "deadline"):
+        if getattr(plan, section):
+            message = f"{section} of a canary mean nothing where the plan has no steps"
+            fix = "write steps, or remove it; a shadow ends by shadow: max_time"
+            if section != "deadline":
+                fix = f"move them under shadow, or write steps: {{shadow: {{{section}: […]}}}}"
+            yield Broken(at=(section,), message=message, fix=fix)
+
+
+def _ladders(plan: PlanFields) -> Iterator[Broken]:
+    """What may be lost times who may lose it should not grow: margins fall, or stay, from step to step."""
+    for gate in plan.gates:
+        before: float | None = None
+        for position, step in enumerate(plan.steps):
+            margin = plan.margin(gate, position)
+            if margin is None:
+                continue
+            if before is not None and margin > before:
+                inner = ("margins", gate.metric) if gate.metric in step.margins else ()
+                message = (
+                    f"the margin of {gate.metric} grows from {format_share(before)} to {format_share(margin)} here"
+                )
+                fix = "let margins fall, or stay, as the weight rises"
+                yield Broken(at=("steps", position, *inner), message=message, fix=fix)
+            before = margin
+
+
+def _deadline(plan: PlanFields) -> Iterator[Broken]:
+    soaks = sum(step.soak for step in plan.steps)
+    if plan.deadline is not None and plan.deadline.after <= soaks:
+        message = f"the steps alone soak for {format_duration(soaks)}, so no rollout could meet the deadline"
+        yield Broken(at=("deadline", "after"), message=message, fix=f"write more than {format_duration(soaks)}")
+
+
+def _shadow(plan: PlanFields) -> Iterator[Broken]:
+    """The rules of gates hold in the shadow as well, at its own place in the document."""
+    shadow = plan.shadow
+    if shadow is None:
+        if plan.strategy == "shadow":
+            message = "strategy: shadow needs to know what to copy, and how long"
+            yield Broken(at=("strategy",), message=message, fix="write shadow: {sample: 20, max_time: 2h}")
+        return
+    in_shadow = staged(plan, "shadow")
+    for rule in (*_names(in_shadow, in_shadow=True), *_twice(in_shadow), *_roles(in_shadow), *_alphas(in_shadow)):
+        yield replace(rule, at=("shadow", *rule.at))
+    yield from _paired(in_shadow)
+    if shadow.max_time <= shadow.soak:
+        message = f"the shadow would end before it has lasted {format_duration(shadow.soak)}"
+        fix = f"write a max_time above {format_duration(shadow.soak)}"
+        yield Broken(at=("shadow", "max_time"), message=message, fix=fix)
+    if shadow.then is not None and not shadow.gates:
+        message = "without a gate nothing can tell whether the candidate may go on"
+        yield Broken(at=("shadow", "then"), message=message, fix="add a gate under shadow, or remove then")
+
+
+def _paired(staged: PlanFields) -> Iterator[Broken]:
+    """What says nothing of two answers to one request."""
+    for section, position, gate in _gates(staged):
+        spec, at = staged.metrics.get(gate.metric), ("shadow", section, position, "metric")
+        if spec is None:
+            continue
+        if spec.source == "outcome" and spec.score == "outcome":
+            message = f"{gate.metric} is the outcome itself, which is the same for both answers to a request"
+            yield Broken(at=at, message=message, fix="name a score that looks at the prediction, such as log_loss")
+        if spec.source == "prediction":
+            message = f"{gate.metric} compares predictions of different requests, and here both answer the same ones"
+            yield Broken(at=at, message=message, fix="use a metric with source: disagreement")
+        if spec.source == "disagreement" and section == "guardrails":
+            message = "how many answers may differ is a cap, which a guardrail has none of"
+            yield Broken(at=at, message=message, fix="move it to gates, with below: 2%; it stops there as well")
+
+
+def _ab(plan: PlanFields) -> Iterator[Broken]:
+    """The rules of gates hold for the goal and the guardrails of an experiment as well, at their own places."""
+    ab = plan.ab
+    if ab is None:
+        if plan.strategy == "ab":
+            message = "strategy: ab needs to know which variations to compare, by what, and how long"
+            fix = f"write ab: {{variations: {{{plan.variation}: 1, b: 1}}, goal: {{metric: NAME}}, max_time: 14d}}"
+            yield Broken(at=("strategy",), message=message, fix=fix)
+        return
+    if plan.strategy == "ab" and plan.trigger is not None:
+        message = "an experiment compares builds that are deployed: it has no candidate that a trigger could name"
+        yield Broken(at=("trigger",), message=message, fix="remove it, or write strategy: canary")
+    if plan.variation not in ab.variations:
+        message = f"the plan's own variation {plan.variation} is the control, and takes no part"
+        yield Broken(at=("ab", "variations"), message=message, fix=f"add {plan.variation}: 1")
+        return
+    if "beta" in ab.goal.model_fields_set:
+        message = "in an experiment alpha is the chance of either mistake"
+        yield Broken(at=("ab", "goal", "beta"), message=message, fix="remove it")
+    whole = staged(plan, "ab", next(name for name in ab.variations if name != plan.variation)).model_copy(
+        update={"gates": (ab.goal.model_copy(update={"margin": ab.goal.margin or 0.0}),), "guardrails": ab.guardrails}
+    )
+    for rule in (*_names(whole), *_twice(whole), *_roles(whole), *_alphas(whole)):
+        section, *rest = rule.at
+        inner = ("goal", *rest[1:]) if section == "gates" else (section, *rest)
+        yield replace(rule, at=("ab", *inner))
+    if ab.max_time <= ab.soak:
+        message = f"the experiment would end before it has lasted {format_duration(ab.soak)}"
+        yield Broken(at=("ab", "max_time"), message=message, fix=f"write a max_time above {format_duration(ab.soak)}")
+
+
+def _kept(plan: PlanFields) -> Iterator[Broken]:
+    """What is measured late must be kept that long, and what is scored must be kept at all."""
+    for name, metric in plan.metrics.items():
+        at, after = ("metrics", name, "matures_after"), format_duration(metric.matures_after)
+        if metric.matures_after >= plan.retention:
+            kept = format_duration(plan.retention)
+            message = f"requests are kept for {kept}, so none is ever {after} old"
+            yield Broken(at=at, message=message, fix=f"write retention: above {after}, or a shorter matures_after")
+        if plan.deadline is not None and metric.matures_after >= plan.deadline.after:
+            message = (
+                f"the deadline comes after {format_duration(plan.deadline.after)}, before any value is {after} old"
+            )
+            yield Broken(at=at, message=message, fix=f"write a deadline above {after}, or a shorter matures_after")
+    blind = [name for name, metric in plan.metrics.items() if _reads_predictions(metric)]
+    if blind and plan.serve.capture.predictions == "off":
+        message = f"{', '.join(blind)} would compare predictions, and none are kept"
+        fix = "write predictions: summary, or remove it"
+        yield Broken(at=("serve", "capture", "predictions"), message=message, fix=fix)
+    capture = plan.serve.capture
+    if capture.share != type(capture).model_fields["share"].default and not capture.has_bodies:
+        message = "a share means nothing while no bodies are written"
+        yield Broken(
+            at=("serve", "capture", "share"), message=message, fix="write features: full or hashed, or remove it"
+        )
+
+
+def _reads_predictions(metric: MetricSpec) -> bool:
+    scored = metric.source == "outcome" and metric.score != "outcome"
+    return scored or metric.source in ("prediction", "disagreement")

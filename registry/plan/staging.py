@@ -1,0 +1,55 @@
+"""The plan as a rollout of one strategy follows it: a canary, a shadow, or one comparison of an experiment. Pure."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from sluicegate.registry.plan.fields import Expect, Experiment, PlanFields, Step, Strategy
+
+P = TypeVar("P", bound=PlanFields)
+
+_DAY = 86_400.0
+
+
+def compared(plan: P, ab: Experiment, variation: str) -> P:
+    """A variation with the control.
+
+    With m comparisons each has alpha / m (Bonferroni), so that the chances hold for all of them together.
+    """
+    weights, many = ab.variations, len(ab.variations) - 1
+    mine = weights.get(variation, 0)
+    pair = mine + weights.get(plan.variation, 0)
+    of_all = pair / sum(weights.values()) * (1 - ab.holdout / 10_000)
+    alpha = ab.goal.alpha / many
+    goal = ab.goal.model_copy(update={"alpha": alpha, "beta": alpha, "margin": ab.goal.margin or 0.0})
+    guardrails = tuple(each.model_copy(update={"alpha": each.alpha / many}) for each in ab.guardrails)
+    requests = plan.expect.requests_per_day * of_all * ab.max_time / _DAY if plan.expect else None
+    return plan.model_copy(
+        update={
+            "strategy": Strategy.AB, "gates": (goal,), "guardrails": guardrails, "deadline": None,
+            "steps": (Step.model_construct(weight=round(10_000 * mine / pair), soak=ab.soak),),
+            "expect": Expect.model_construct(requests_per_day=max(round(requests), 1)) if requests else None,
+        }
+    )  # fmt: skip
+
+
+def staged(plan: P, strategy: str, variation: str | None = None) -> P:
+    """The plan as a rollout of this strategy follows it.
+
+    A shadow has one step, whose weight is of copies; a comparison one, whose weight is this variation's beside the
+    control.
+    """
+    if strategy == Strategy.AB and plan.ab is not None and variation is not None:
+        return compared(plan, plan.ab, variation)
+    if strategy == Strategy.CANARY and plan.strategy is not Strategy.CANARY:
+        return plan.model_copy(update={"strategy": Strategy.CANARY})
+    if strategy != Strategy.SHADOW or plan.shadow is None:
+        return plan
+    shadow = plan.shadow
+    steps = (Step.model_construct(weight=shadow.sample, soak=shadow.soak),)
+    return plan.model_copy(
+        update={
+            "strategy": Strategy.SHADOW, "steps": steps, "gates": shadow.gates, "guardrails": shadow.guardrails,
+            "deadline": None,
+        }
+    )  # fmt: skip

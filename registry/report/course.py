@@ -1,0 +1,133 @@
+"""The course of a rollout: its steps, planned against done, and its weight over time. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from sluicegate.registry.plan.fields import Step
+from sluicegate.registry.rollout.facts import Approved, Entry, Observed, StepEntered
+from sluicegate.registry.rollout.rollout import Phase, Rollout, advance, begin
+from sluicegate.registry.words.units import format_duration, format_share
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepReport:
+    """One step of the plan and what became of it."""
+
+    number: int
+    """From 1."""
+    weight: float
+    """Planned, in per cent."""
+    asks: tuple[str, ...]
+    """What must hold before it is left, in words."""
+    state: str
+    """done, under way, left early or not reached."""
+    entered_at: datetime | None = None
+    observed_at: datetime | None = None
+    """When the data plane was first seen to serve it."""
+    left_at: datetime | None = None
+    seconds: float | None = None
+    """Time spent at it, so far."""
+    why: str = ""
+    """Why it was left, or what ended it."""
+    by: str = ""
+    approved_by: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightPoint:
+    """A moment at which another weight was asked for, and when it was in force."""
+
+    at: datetime
+    epoch: int
+    weight: float
+    """In per cent."""
+    observed_at: datetime | None
+    what: str
+    """The fact that asked."""
+
+
+def weight_points(entries: Sequence[Entry]) -> tuple[WeightPoint, ...]:
+    """Every change of weight, in order; the first is 0 at the request."""
+    points: list[WeightPoint] = []
+    for entry, state in _states(entries):
+        if not points or state.epoch != points[-1].epoch:
+            what = type(entry.fact).__name__
+            points.append(
+                WeightPoint(at=entry.at, epoch=state.epoch, weight=state.weight / 100, observed_at=None, what=what)
+            )
+        elif isinstance(entry.fact, Observed) and points[-1].observed_at is None:
+            points[-1] = replace(points[-1], observed_at=entry.at)
+    return tuple(points)
+
+
+def asked_weights(entries: Sequence[Entry]) -> dict[int, int]:
+    """The weight asked in each epoch, in basis points."""
+    return {state.epoch: state.weight for _, state in _states(entries)}
+
+
+def step_reports(rollout: Rollout, entries: Sequence[Entry], now: datetime) -> tuple[StepReport, ...]:
+    """Every step of the plan in order, with when it began and ended, and why."""
+    states = _states(entries)
+    return tuple(_step(rollout, number, step, states, now) for number, step in enumerate(rollout.plan.steps))
+
+
+def _step(
+    rollout: Rollout, number: int, step: Step, states: Sequence[tuple[Entry, Rollout]], now: datetime
+) -> StepReport:
+    planned = StepReport(number=number + 1, weight=step.weight / 100, asks=_asks(rollout, number), state="not reached")
+    here = [(entry, state) for entry, state in states if state.step == number]
+    if not here:
+        return planned
+    entered = here[0][0]
+    left = next((entry for entry, state in states if _is_left(state, number) and entry.seq > entered.seq), None)
+    fact = left.fact if left else None
+    return replace(
+        planned,
+        state=_state(fact, rollout.phase),
+        entered_at=entered.at,
+        observed_at=next((state.step_observed_at for _, state in here if state.step_observed_at), None),
+        left_at=left.at if left else None,
+        seconds=((left.at if left else now) - entered.at).total_seconds(),
+        why=str(getattr(fact, "reason", "") or getattr(fact, "by", "")),
+        by=str(getattr(fact, "actor", "")),
+        approved_by=_approver(here, number),
+    )
+
+
+def _state(left: object, phase: Phase) -> str:
+    if left is None:
+        return "under way" if phase is not Phase.PAUSED else "paused"
+    is_on = isinstance(left, StepEntered) or type(left).__name__ in ("Promoted", "Established", "Concluded")
+    return "done" if is_on else "left early"
+
+
+def _is_left(state: Rollout, number: int) -> bool:
+    return state.step > number or (state.step == number and state.phase in (Phase.BAKING, Phase.ENDED))
+
+
+def _approver(here: Sequence[tuple[Entry, Rollout]], number: int) -> str:
+    facts = [entry.fact for entry, _ in here if isinstance(entry.fact, Approved)]
+    return next((fact.actor for fact in facts if fact.step == number), "")
+
+
+def _asks(rollout: Rollout, number: int) -> tuple[str, ...]:
+    """What the plan asks before the step is left."""
+    plan, step = rollout.plan, rollout.plan.steps[number]
+    margins = [(gate, plan.margin(gate, number)) for gate in plan.gates]
+    found = [f"{gate.metric} within {format_share(margin)}" for gate, margin in margins if margin is not None]
+    found += [f"{gate.metric} below {format_share(gate.below)}" for gate in plan.gates if gate.below is not None]
+    found += [f"{step.min_requests:,} requests"] if step.min_requests else []
+    found += [f"soak {format_duration(step.soak)}"] if step.soak else []
+    found += ["approval by a person"] if step.approval or not plan.gates else []
+    return tuple(found)
+
+
+def _states(entries: Sequence[Entry]) -> tuple[tuple[Entry, Rollout], ...]:
+    """Every entry with the state after it."""
+    found: list[tuple[Entry, Rollout]] = []
+    for entry in entries:
+        found.append((entry, advance(found[-1][1], entry) if found else begin(entry)))
+    return tuple(found)

@@ -1,0 +1,146 @@
+"""Explanation: why a rollout is where it is: each gate's inputs, interval and threshold; what would change it. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+
+from sluicegate.registry.plan.fields import Strategy
+from sluicegate.registry.report.report import GateReport, LookPoint, Report
+from sluicegate.registry.words.units import format_share
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateExplanation:
+    """Why a gate answers what it answers."""
+
+    metric: str
+    verdict: str
+    kind: str
+    """gate or guardrail."""
+    inputs: str
+    """The values it was given."""
+    interval: str
+    """What follows from them, at every look so far."""
+    threshold: str
+    """What the interval is held against."""
+    why: str
+    change: str
+    """What would change the answer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explanation:
+    """Why a rollout is where it is."""
+
+    rollout: str
+    state: str
+    why: str
+    next: str
+    """What happens next, and when."""
+    gates: tuple[GateExplanation, ...]
+
+    def as_json(self) -> dict[str, object]:
+        """The explanation as JSON values."""
+        return dataclasses.asdict(self)
+
+
+def explanation(report: Report) -> Explanation:
+    """Why the rollout is where it is."""
+    rollout = report.rollout
+    by = f" (by {rollout.actor})" if rollout.actor else ""
+    return Explanation(
+        rollout=rollout.id,
+        state=rollout.ending or rollout.phase,
+        why=f"{rollout.reason}{by}",
+        next=_next(report),
+        gates=tuple(_gate(gate) for gate in report.gates),
+    )
+
+
+def _next(report: Report) -> str:
+    rollout = report.rollout
+    if rollout.ending is not None:
+        return "nothing: it has ended"
+    if rollout.needs_person:
+        return f"a person must act: {rollout.waits_for or rollout.reason}"
+    after = next((step for step in report.steps if step.state == "not reached"), None)
+    last = "then the end of the experiment" if rollout.strategy == Strategy.AB else "then promotion"
+    then = f"then {after.weight:g} %" if after else last
+    return f"{rollout.waits_for}, {then}" if rollout.waits_for else then
+
+
+def _gate(gate: GateReport) -> GateExplanation:
+    view, last = gate.view, gate.looks[-1] if gate.looks else None
+    return GateExplanation(
+        metric=view.metric,
+        verdict=view.verdict,
+        kind="guardrail" if view.guardrail else "gate",
+        inputs=(
+            f"stable {_figure(view.stable)} over {view.stable_n:,} rows, candidate {_figure(view.candidate)} over "
+            f"{view.candidate_n:,} rows; {gate.worse} is worse"
+        ),
+        interval=_interval(gate, last),
+        threshold=_threshold(gate, last),
+        why=view.reason,
+        change=_change(gate, last),
+    )
+
+
+def _figure(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.4g}"
+
+
+def _interval(gate: GateReport, last: LookPoint | None) -> str:
+    if last is None or last.estimate is None:
+        return "none yet: no look has compared both arms"
+    low = "…" if last.low is None else f"{last.low:+.4g}"
+    high = "…" if last.high is None else f"{last.high:+.4g}"
+    return (
+        f"candidate minus stable {last.estimate:+.4g}, somewhere in [{low}, {high}] after {last.k} looks; "
+        f"{_figure(gate.alpha_spent)} of alpha {gate.alpha:g} is spent"
+    )
+
+
+def _threshold(gate: GateReport, last: LookPoint | None) -> str:
+    if gate.view.margin is None:
+        return "harm: it fails once the interval shows the candidate to be worse"
+    said = f"a margin of {format_share(gate.view.margin)}"
+    bound = f", which is {last.bound:+.4g}" if last is not None and last.bound is not None else ""
+    return f"{said}{bound}: it passes once the interval has excluded that much harm, and fails once it shows harm"
+
+
+def _change(gate: GateReport, last: LookPoint | None) -> str:
+    match gate.view.verdict:
+        case "FAIL":
+            return "nothing: failing is final for this rollout; a new one starts afresh"
+        case "PASS":
+            return "harm that a later look finds; or the next step, whose margin may be narrower"
+        case "NO DATA":
+            return f"data that can be judged: {gate.view.reason}"
+        case _:
+            return _open(gate, last)
+
+
+def _open(gate: GateReport, last: LookPoint | None) -> str:
+    """Of an undecided gate: how much more information would do, if the difference stays what it is."""
+    if gate.view.margin is None:
+        return "an interval that shows harm would fail it; a guardrail never passes"
+    end = None if last is None else last.high if gate.worse == "higher" else last.low
+    if last is None or last.estimate is None or end is None or last.bound is None:
+        return "more rows: the interval is not bounded on the harmful side yet"
+    room, width = abs(last.bound - last.estimate), abs(end - last.estimate)
+    is_beyond = last.estimate >= last.bound if gate.worse == "higher" else last.estimate <= last.bound
+    if is_beyond or room == 0:
+        return f"a smaller difference: it is beyond {last.bound:+.4g} now, and no number of rows alone would pass that"
+    more = max((width / room) ** 2 - 1, 0.0) * last.candidate_n
+    return f"about {_round(more):,} more candidate rows would pass it if the difference stays {last.estimate:+.4g}"
+
+
+def _round(count: float) -> int:
+    """Two digits: it is no more than a guess."""
+    if count < 10:
+        return math.ceil(count) or 1
+    size = 10 ** (math.floor(math.log10(count)) - 1)
+    return int(round(count / size) * size)

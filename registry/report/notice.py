@@ -1,0 +1,67 @@
+"""Notices: what a person reads of one happening or of several. Pure."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sluicegate.registry.report.happening import Happening, Severity
+from sluicegate.registry.report.timeline import Moment
+
+MOST_LINES = 20
+_MARKS = {Severity.ROUTINE: "·", Severity.INFO: "✓", Severity.WARNING: "!", Severity.CRITICAL: "✕"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notice:
+    """A message."""
+
+    title: str
+    body: str
+    severity: Severity
+
+
+def notice(told: Sequence[Happening], console: str | None = None) -> Notice:
+    """One message for one or more happenings, the oldest first; `console` is where they can be looked at."""
+    worst = max(each.severity for each in told)
+    lines = [line(each) for each in told[-MOST_LINES:]]
+    if len(told) > MOST_LINES:
+        lines.insert(0, f"({len(told) - MOST_LINES} earlier ones are left out)")
+    if console is not None:
+        lines += [f"{console}/rollouts/{name}" for name in dict.fromkeys(each.rollout for each in told)]
+    title = _title(told[0]) if len(told) == 1 else _titles(told)
+    return Notice(title=title, body="\n".join(lines), severity=worst)
+
+
+def example(now: datetime) -> Happening:
+    """What a trial message tells: of a rollout that does not exist."""
+    said = Moment(
+        seq=0, at=now, fact="Test", text="this is a test: nothing happened", actor="sluice notify test", why="",
+        before=0.0, after=0.0, tone="plain",
+    )  # fmt: skip
+    return Happening(
+        place=0, id=str(uuid.uuid5(uuid.NAMESPACE_URL, now.isoformat())), name="test", rollout="test", model="test",
+        variation="default", version="0", strategy="canary", stable=None, phase="ended", ending=None,
+        severity=Severity.INFO, moment=said,
+    )  # fmt: skip
+
+
+def line(told: Happening) -> str:
+    """One happening in a line."""
+    said = told.moment
+    weight = "" if said.before == said.after else f" ({said.before:g} % → {said.after:g} %)"
+    why = f": {said.why}" if said.why else ""
+    by = f" (by {said.actor})" if said.actor else ""
+    at = f"{said.at:%Y-%m-%d %H:%M:%S}"
+    return f"{_MARKS[told.severity]} {at} UTC {told.model} v{told.version}: {said.text}{weight}{why}{by}"
+
+
+def _title(told: Happening) -> str:
+    return f"{told.model} v{told.version} {told.name.replace('-', ' ')}"
+
+
+def _titles(told: Sequence[Happening]) -> str:
+    models = ", ".join(dict.fromkeys(each.model for each in told))
+    return f"{len(told)} things about {models}"

@@ -1,0 +1,55 @@
+"""Overview: what serves whom, one row for each build that an audience gets. Values to show, nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from datetime import datetime
+
+from sluicegate.registry.rollout.rollout import Rollout
+from sluicegate.registry.words.verdict import Answer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Served:
+    """A build that requests of an audience get. Shares are per cent of the audience's requests."""
+
+    model: str
+    audience: str
+    """`default` for the requests that no audience takes; audiences come in the order in which they are asked."""
+    taken: float | None
+    """The audience's share of the model's requests of the last minute; None without requests."""
+    variation: str
+    build: str
+    arm: str
+    """stable or candidate."""
+    asked: float
+    """The share that the ledger asks for."""
+    seen: float | None
+    """The share of the last minute; None without requests."""
+    rollout: str | None
+    """The rollout under way in this variation."""
+    verdict: str | None
+    """The candidate's: FAIL, UNDECIDED, NO DATA, or PASS when every gate passed."""
+    requests_per_second: float | None
+    """Of this build in this variation, all audiences together, over the last minute; None: it had none."""
+    error_rate: float | None
+    """In per cent."""
+    p95: float | None
+    """Milliseconds, to within 12 %."""
+    since: datetime | None
+    """When it got this share: stable its trust, a candidate its step."""
+
+    def as_json(self) -> dict[str, object]:
+        """The row as JSON values."""
+        return {**dataclasses.asdict(self), "since": self.since.isoformat() if self.since else None}
+
+
+def verdict_of(rollout: Rollout) -> str:
+    """One word for all gates of a rollout: the worst."""
+    answers = {judged.answer for judged in rollout.judgements.values()}
+    wanted = {gate.metric for gate in rollout.plan.gates}
+    for answer in (Answer.FAIL, Answer.UNDECIDED, Answer.NO_DATA):
+        if answer.value in answers:
+            return answer.label
+    return Answer.PASS.label if wanted and wanted <= rollout.judgements.keys() else Answer.NO_DATA.label

@@ -1,0 +1,306 @@
+"""Report: what a rollout did, when, why and on what evidence. The one view model that everything shows. Pure.
+
+It is made from the ledger alone but for the evidence that telemetry adds: requests by arm, outcomes, sample ratio.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sluicegate.registry.ledger.port import Ledger
+from sluicegate.registry.plan.fields import GateSpec
+from sluicegate.registry.report.course import StepReport, WeightPoint, step_reports, weight_points
+from sluicegate.registry.report.shadow_view import ShadowView
+from sluicegate.registry.report.timeline import Moment, timeline
+from sluicegate.registry.report.view import GateView, RolloutView, rollout_view
+from sluicegate.registry.rollout.facts import Entry, Judged
+from sluicegate.registry.rollout.rollout import Rollout
+from sluicegate.registry.words.verdict import Look
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmCounts:
+    """The requests assigned to one arm."""
+
+    requests: int = 0
+    abandoned: int = 0
+    """The client left before the answer."""
+    failed: int = 0
+    """The assigned build failed, whoever answered then."""
+    fallbacks: int = 0
+    """Another build answered."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exposure:
+    """The requests of both arms while one weight was asked."""
+
+    epoch: int
+    stable: ArmCounts = ArmCounts()
+    candidate: ArmCounts = ArmCounts()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleRatio:
+    """Whether requests came in the shares that the weights ask for."""
+
+    answer: str
+    """AS ASKED, MISMATCH or NOT TESTED."""
+    p_value: float | None = None
+    """Valid at every look."""
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutcomeCoverage:
+    """How many compared requests a metric knows the value of."""
+
+    metric: str
+    exposures: int
+    labelled: int
+    pending: int
+    """Known, and not old enough yet."""
+
+    @property
+    def share(self) -> float | None:
+        """Labelled of all; None without requests. A request of several rows may know more than one."""
+        return self.labelled / self.exposures if self.exposures else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmLatency:
+    """How long callers of one arm waited, in milliseconds, to within 12 %."""
+
+    arm: str
+    requests: int
+    p50: float
+    p95: float
+    p99: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What telemetry knows of a rollout, beside the looks on record."""
+
+    exposures: tuple[Exposure, ...] = ()
+    """By epoch."""
+    coverage: tuple[OutcomeCoverage, ...] = ()
+    latency: tuple[ArmLatency, ...] = ()
+    """Of the whole rollout, stable first."""
+    sample_ratio: SampleRatio = SampleRatio(answer="NOT TESTED", reason="no requests on record")
+    shadow: ShadowView | None = None
+    """What its pairs of answers say, of a shadow."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LookPoint:
+    """One look of a gate, as a chart shows it."""
+
+    k: int
+    at: datetime
+    step: int
+    """From 1."""
+    information: float
+    """Share of the planned information; may exceed 1."""
+    stable_n: int
+    candidate_n: int
+    estimate: float | None
+    low: float | None
+    high: float | None
+    bound: float | None
+    """The margin in the metric's unit; None where there is none to draw."""
+    verdict: str
+    alpha_spent: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turn:
+    """A moment at which a gate's answer changed."""
+
+    at: datetime
+    k: int
+    step: int
+    """From 1."""
+    verdict: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateReport:
+    """A gate with all its looks and the moments at which its answer changed."""
+
+    view: GateView
+    worse: str
+    """The direction in which the metric gets worse: higher or lower."""
+    source: str
+    alpha: float
+    alpha_spent: float | None
+    """The part of alpha that its looks have used."""
+    beta: float
+    looks: tuple[LookPoint, ...]
+    turns: tuple[Turn, ...]
+
+    @property
+    def decided(self) -> Turn | None:
+        """The moment of the last PASS or FAIL; None while it is open."""
+        found = [turn for turn in self.turns if turn.verdict in ("PASS", "FAIL")]
+        return found[-1] if found and self.view.verdict in ("PASS", "FAIL") else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExposureRow:
+    """The requests at one weight, with the weight."""
+
+    epoch: int
+    weight: float
+    """Asked, in per cent."""
+    seen: float | None
+    """The candidate's share of requests, in per cent."""
+    stable: ArmCounts
+    candidate: ArmCounts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """A rollout's report; weights in per cent, times in UTC, durations in seconds."""
+
+    rollout: RolloutView
+    made_at: datetime
+    plan: dict[str, object]
+    plan_digest: str
+    steps: tuple[StepReport, ...]
+    weights: tuple[WeightPoint, ...]
+    gates: tuple[GateReport, ...]
+    """Gates, then guardrails."""
+    exposures: tuple[ExposureRow, ...]
+    sample_ratio: SampleRatio
+    coverage: tuple[OutcomeCoverage, ...]
+    latency: tuple[ArmLatency, ...]
+    timeline: tuple[Moment, ...]
+    shadow: ShadowView | None = None
+    """What its pairs of answers say, of a shadow."""
+
+    def as_json(self) -> dict[str, object]:
+        """The report as JSON values."""
+        plain = {name: _plain(value) for name, value in dataclasses.asdict(self).items()}
+        return plain | {"shadow": self.shadow.as_json() if self.shadow is not None else None}
+
+
+def report(ledger: Ledger, rollout: Rollout, now: datetime, evidence: Evidence | None = None) -> Report:
+    """The report of a rollout, ended or under way, as the ledger has it now."""
+    known = evidence or Evidence()
+    entries = ledger.entries(rollout.id)
+    view = rollout_view(ledger, rollout, now, requests=_requests(known, rollout.epoch))
+    weights = weight_points(entries)
+    return Report(
+        rollout=view,
+        made_at=now,
+        plan=rollout.requested.plan,
+        plan_digest=rollout.requested.plan_digest,
+        steps=step_reports(rollout, entries, now) if rollout.is_judged else (),
+        weights=weights,
+        gates=_gates(rollout, view, ledger.looks(rollout.id), entries),
+        exposures=_exposures(known.exposures, {point.epoch: point.weight for point in weights}),
+        sample_ratio=known.sample_ratio,
+        coverage=known.coverage,
+        latency=known.latency,
+        timeline=timeline(entries),
+        shadow=known.shadow,
+    )
+
+
+def _requests(evidence: Evidence, epoch: int) -> tuple[int, int] | None:
+    now = next((each for each in evidence.exposures if each.epoch == epoch), None)
+    return (now.stable.requests, now.candidate.requests) if now else None
+
+
+def _gates(
+    rollout: Rollout, view: RolloutView, looks: Sequence[Look], entries: Sequence[Entry]
+) -> tuple[GateReport, ...]:
+    if not rollout.is_judged:
+        return ()
+    specs: dict[str, GateSpec] = {gate.metric: gate for gate in (*rollout.plan.gates, *rollout.plan.guardrails)}
+    return tuple(_gate(rollout, each, specs[each.metric], looks, entries) for each in view.gates)
+
+
+def _gate(
+    rollout: Rollout, view: GateView, spec: GateSpec, looks: Sequence[Look], entries: Sequence[Entry]
+) -> GateReport:
+    metric = rollout.plan.metrics[view.metric]
+    points = tuple(_point(look) for look in looks if look.metric == view.metric)
+    return GateReport(
+        view=view,
+        worse=metric.worse.value,
+        source=metric.source.value,
+        alpha=spec.alpha,
+        alpha_spent=points[-1].alpha_spent if points else None,
+        beta=spec.beta,
+        looks=points,
+        turns=tuple(_turns(view.metric, entries)),
+    )
+
+
+def _point(look: Look) -> LookPoint:
+    seen = look.verdict
+    return LookPoint(
+        k=look.k,
+        at=look.at,
+        step=look.step + 1,
+        information=seen.information_fraction,
+        stable_n=seen.stable_n,
+        candidate_n=seen.candidate_n,
+        estimate=seen.estimate,
+        low=seen.low,
+        high=seen.high,
+        bound=seen.bound,
+        verdict=seen.answer.label,
+        alpha_spent=seen.alpha_spent,
+    )
+
+
+def _turns(metric: str, entries: Sequence[Entry]) -> list[Turn]:
+    return [
+        Turn(
+            at=entry.at,
+            k=entry.fact.k,
+            step=entry.fact.step + 1,
+            verdict=entry.fact.answer.upper().replace("_", " "),
+            reason=entry.fact.reason,
+        )
+        for entry in entries
+        if isinstance(entry.fact, Judged) and entry.fact.metric == metric
+    ]
+
+
+def _exposures(found: Sequence[Exposure], weights: Mapping[int, float]) -> tuple[ExposureRow, ...]:
+    return tuple(
+        ExposureRow(
+            epoch=each.epoch,
+            weight=weights.get(each.epoch, 0.0),
+            seen=_share(each.stable.requests, each.candidate.requests),
+            stable=each.stable,
+            candidate=each.candidate,
+        )
+        for each in found
+        if each.candidate.requests or (each.stable.requests and weights.get(each.epoch))
+    )
+
+
+def _share(stable: int, candidate: int) -> float | None:
+    return 100 * candidate / (stable + candidate) if stable + candidate else None
+
+
+def _plain(value: object) -> object:
+    """Times as ISO 8601, tuples as lists; everything else is JSON already."""
+    match value:
+        case datetime():
+            return value.isoformat()
+        case dict():
+            return {name: _plain(each) for name, each in value.items()}
+        case list() | tuple():
+            return [_plain(each) for each in value]
+        case _:
+            return value

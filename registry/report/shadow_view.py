@@ -1,0 +1,172 @@
+"""ShadowView: what a shadow showed, as command line, console and reports tell it. Values only."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A number with its interval, which holds at every look at once."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+    """Pairs that it rests on."""
+
+    @property
+    def is_other_than_zero(self) -> bool:
+        """Whether 0 lies outside of the interval."""
+        return self.low > 0 or self.high < 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coverage:
+    """What became of the copies. Each is in one of `ended`; each that ended is in one of `pairs`, or waits."""
+
+    ended: dict[str, int]
+    """How the copies ended, by kind: answered, refused, error, timeout and so on."""
+    dropped: int
+    """Copies that the data plane did not send because the shadow was too slow. In no other count."""
+    waiting: int
+    """Copies whose request has not been read."""
+    pairs: dict[str, int]
+    """Pairs that agree or differ, and why others could not be compared."""
+    stored: int
+    """Pairs kept for labels that come later."""
+
+    @property
+    def copies(self) -> int:
+        """Copies that were asked for."""
+        return sum(self.ended.values()) + self.dropped
+
+    @property
+    def never_answered(self) -> int:
+        """Copies without an answer: dropped, timed out, broken off, not reached."""
+        return self.copies - sum(self.ended.get(kind, 0) for kind in ("answered", "refused", "error"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bar:
+    """A range of values and how many fell into it."""
+
+    low: float
+    high: float
+    stable: int
+    candidate: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flip:
+    """What stable said, what the candidate said, and how often."""
+
+    stable: str
+    candidate: str
+    n: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColumnView:
+    """How the values of one column compare."""
+
+    column: str
+    kind: str
+    """label, number or text."""
+    n: int
+    """Pairs of values."""
+    flips: Estimate | None = None
+    """Labels: the share that differ."""
+    confusion: tuple[Flip, ...] = ()
+    """Labels: the most frequent disagreements first, then agreements."""
+    difference: Estimate | None = None
+    """Numbers: candidate minus stable on the same request. Texts: the share of words not shared."""
+    spread: float | None = None
+    """Standard deviation of the differences."""
+    correlation: float | None = None
+    """Pearson's, of both answers."""
+    rank_agreement: float | None = None
+    """Kendall's tau, from pairs of neighbouring requests: 1 where both order all of them alike."""
+    differences: tuple[Bar, ...] = ()
+    """Counts of differences; under `candidate`."""
+    levels: tuple[Bar, ...] = ()
+    """Counts of both answers."""
+    missing: dict[str, int] = dataclasses.field(default_factory=dict)
+    """Values that were NaN, infinite or null: of stable, of the candidate, of both."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatencyView:
+    """Times of both answers to the same requests, in seconds."""
+
+    difference: Estimate
+    stable: dict[str, float]
+    """mean, p50, p95, p99."""
+    candidate: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentView:
+    """How the answers compare in one part of the requests."""
+
+    segment: str
+    disagreement: Estimate
+    stands_out: bool
+    """Whether they differ more than in the rest."""
+    harmed: tuple[str, ...]
+    """Metrics in which the candidate is worse here, once labels came. Over all segments and metrics together, and with
+    `stands_out`, something is said wrongly with a chance of 5 %."""
+    quality: dict[str, Estimate]
+    """By metric: candidate minus stable, once labels came."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorstView:
+    """One of the disagreements that were largest."""
+
+    request: str
+    at: datetime
+    distance: float
+    segments: tuple[str, ...]
+    schema: str | None
+    cells: tuple[dict[str, object], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShadowView:
+    """What a shadow showed."""
+
+    rollout: str
+    model: str
+    stable: str
+    candidate: str
+    sample: float
+    """Of the requests, in per cent."""
+    coverage: Coverage
+    disagreement: Estimate | None
+    """The share of comparable pairs that differ in anything."""
+    over_time: tuple[tuple[datetime, int, int], ...]
+    """Start of a time bucket, pairs compared, pairs that differ."""
+    columns: tuple[ColumnView, ...]
+    schema: dict[str, int]
+    """How shapes of answers differed, and how often."""
+    declared: tuple[str, ...]
+    """How the answers differ that both builds' MLflow signatures declare."""
+    latency: LatencyView | None
+    quality: dict[str, Estimate]
+    """By metric: candidate minus stable on the same requests, as labels came."""
+    segments: tuple[SegmentView, ...]
+    """Those that stand out first, then the largest."""
+    worst: tuple[WorstView, ...]
+    confidence: float = 0.95
+
+    def as_json(self) -> dict[str, object]:
+        """The view as JSON values."""
+        plain = dataclasses.asdict(self)
+        plain["over_time"] = [[at.isoformat(), n, differ] for at, n, differ in self.over_time]
+        for worst, told in zip(self.worst, plain["worst"], strict=True):
+            told["at"] = worst.at.isoformat()
+        plain["coverage"] |= {"copies": self.coverage.copies, "never_answered": self.coverage.never_answered}
+        return plain

@@ -1,0 +1,163 @@
+"""The timeline of a rollout: every fact as a sentence, with who caused it, why, and what it did to the weight. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sluicegate.registry.rollout.facts import (
+    Aborted,
+    Approved,
+    Baked,
+    Begun,
+    Checked,
+    Concluded,
+    Entry,
+    Established,
+    Fact,
+    Failed,
+    FreezeOverridden,
+    Frozen,
+    Judged,
+    Observed,
+    Packed,
+    Paused,
+    Promoted,
+    Ready,
+    Requested,
+    Resumed,
+    Settled,
+    StepEntered,
+    Superseded,
+    Undeployed,
+)
+from sluicegate.registry.rollout.rollout import Rollout, advance, begin
+from sluicegate.registry.words.units import format_weight
+from sluicegate.registry.words.verdict import Answer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moment:
+    """One fact, for people."""
+
+    seq: int
+    at: datetime
+    fact: str
+    """The fact's name."""
+    text: str
+    """What happened."""
+    actor: str
+    """Who, or what, did it."""
+    why: str
+    """The reason or the cause that the fact gives."""
+    before: float
+    """The candidate's weight before it, in per cent."""
+    after: float
+    """The weight asked after it."""
+    tone: str
+    """good, bad, wait or plain: how a reader should take it."""
+
+
+def timeline(entries: Sequence[Entry]) -> tuple[Moment, ...]:
+    """Every fact in order."""
+    found: list[Moment] = []
+    state: Rollout | None = None
+    for entry in entries:
+        before = state.weight if state else 0
+        state = advance(state, entry) if state else begin(entry)
+        found.append(moment(entry, before, state.weight))
+    return tuple(found)
+
+
+def moment(entry: Entry, before: int, after: int) -> Moment:
+    """One fact with the weights before and after it, in basis points."""
+    text, tone = _said(entry.fact)
+    return Moment(
+        seq=entry.seq,
+        at=entry.at,
+        fact=type(entry.fact).__name__,
+        text=text,
+        actor=_actor(entry.fact),
+        why=_why(entry.fact),
+        before=before / 100,
+        after=after / 100,
+        tone=tone,
+    )
+
+
+def _actor(fact: Fact) -> str:
+    match fact:
+        case Begun() | Settled() | Packed() | Failed():
+            return "driver"
+        case Ready() | Observed() | Baked():
+            return "keeper"
+        case Judged() | Frozen():
+            return "gate"
+        case Superseded(by=by):
+            return by
+        case _:
+            return fact.actor
+
+
+def _why(fact: Fact) -> str:
+    match fact:
+        case Requested(cause=cause):
+            return f"asked through {cause}"
+        case _:
+            return str(getattr(fact, "reason", ""))
+
+
+def _said(fact: Fact) -> tuple[str, str]:
+    """What happened, and its tone."""
+    match fact:
+        case Requested(model=model, version=version, variation=variation, strategy=strategy):
+            return f"{strategy} of {model} v{version} asked for, variation {variation}", "plain"
+        case Begun(stable=None):
+            return "took its target, which serves nothing yet", "plain"
+        case Begun(stable=stable):
+            return f"took its target; stable is v{stable}", "plain"
+        case Packed(bento=bento):
+            return f"packed as {bento}", "plain"
+        case Ready(version=version):
+            return f"the service of v{version} runs and answers its probes", "plain"
+        case Frozen(metric=metric, threshold=threshold, rows=rows):
+            return f"threshold of {metric} fixed at {threshold:.4g} from {rows:,} requests of stable", "plain"
+        case StepEntered(step=step, weight=weight):
+            return f"step {step + 1} entered at {format_weight(weight)} %", "good"
+        case Observed(epoch=epoch):
+            return f"the data plane serves it (weight change {epoch})", "plain"
+        case Judged(metric=metric, answer=answer, step=step):
+            return f"{metric}: {Answer(answer).label} at step {step + 1}", _TONES[Answer(answer)]
+        case Paused():
+            return "paused; the weight stays and guardrails go on", "wait"
+        case Resumed():
+            return "resumed", "plain"
+        case Approved(step=step):
+            return f"step {step + 1} approved", "good"
+        case Checked(step=step, answer=answer, actor=actor):
+            said = "gave no answer" if answer == "none" else f"said {answer}"
+            return f"the check {actor} of step {step + 1} {said}", "good" if answer == "yes" else "wait"
+        case FreezeOverridden(freeze=freeze, until=until):
+            return f"goes through the freeze {freeze}, until {until[:16].replace('T', ' ')} UTC", "wait"
+        case Promoted(override=override):
+            return f"promoted{' by override' if override else ''}: the candidate takes all traffic", "good"
+        case Baked():
+            return "the former stable need not stay warm any longer", "plain"
+        case Established():
+            return "the first build takes all traffic", "good"
+        case Aborted():
+            return "aborted: all weight back to stable", "bad"
+        case Failed(stage=stage):
+            return f"failed to {stage}", "bad"
+        case Superseded(by=by):
+            return f"superseded by {by}", "wait"
+        case Concluded():
+            return "concluded; what is trusted stays the same", "plain"
+        case Undeployed():
+            return "no longer trusted: the variation is empty", "wait"
+        case Settled(changes=changes):
+            return "MLflow told: " + ("; ".join(changes) or "nothing to change"), "plain"
+
+
+_TONES = {Answer.PASS: "good", Answer.FAIL: "bad", Answer.UNDECIDED: "plain", Answer.NO_DATA: "wait"}

@@ -1,0 +1,222 @@
+"""View: one rollout as it is shown to people and programs. CLI, console and reports all show this."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sluicegate.registry.ledger.freezes import freezes
+from sluicegate.registry.ledger.port import Ledger
+from sluicegate.registry.plan.fields import GateSpec
+from sluicegate.registry.rollout.decision import Decision, Progress, decide
+from sluicegate.registry.rollout.experiment import around
+from sluicegate.registry.rollout.freeze import heeding
+from sluicegate.registry.rollout.rollout import Phase, Rollout
+from sluicegate.registry.words.verdict import Answer, Verdict
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateView:
+    """One gate with the last verdict on record."""
+
+    metric: str
+    guardrail: bool
+    """Whether it may only stop."""
+    verdict: str
+    """PASS, FAIL, UNDECIDED or NO DATA."""
+    reason: str
+    """The evidence in words."""
+    k: int
+    """How many looks it rests on."""
+    stable: float | None
+    """Stable's mean."""
+    candidate: float | None
+    """The candidate's mean."""
+    estimate: float | None
+    """Candidate minus stable, in the metric's unit."""
+    low: float | None
+    """Lower end of its interval, valid at every look."""
+    high: float | None
+    """Upper end."""
+    margin: float | None
+    """The relative harm to rule out at the present step, such as 0.05."""
+    bound: float | None
+    """The margin in the metric's unit, signed towards harm; none without one."""
+    stable_n: int
+    """Stable's rows."""
+    candidate_n: int
+    """The candidate's rows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RolloutView:
+    """A rollout in words and numbers; weights in per cent, times in UTC, durations in seconds."""
+
+    id: str
+    model: str
+    variation: str
+    strategy: str
+    """canary, shadow or ab; deploy for a first build, rollback for going back."""
+    stable: str | None
+    """The version that had full trust when it began; none for a first build."""
+    candidate: str
+    """The version being tried."""
+    phase: str
+    ending: str | None
+    """How it ended; none while it goes on."""
+    reason: str
+    """Why it is where it is."""
+    waits_for: str | None
+    """What must happen before the step under way is left; None when none is."""
+    needs_person: bool
+    """Whether nothing can happen until a person acts."""
+    actor: str
+    """Who, or what, put it there."""
+    cause: str
+    """The door through which it was asked for, such as cli or alias:candidate."""
+    step: int
+    """From 1; 0 before the first."""
+    steps: int
+    """How many the plan has."""
+    weight: float
+    """Asked, in per cent."""
+    observed: bool
+    """Whether the data plane serves what is asked."""
+    seen: float | None
+    """The candidate's share of requests at this weight, in per cent."""
+    candidate_requests: int
+    """Assigned to the candidate at this weight."""
+    stable_requests: int
+    """Assigned to stable at this weight."""
+    gates: tuple[GateView, ...]
+    """Gates, then guardrails."""
+    requested_at: datetime
+    ended_at: datetime | None
+    elapsed: float
+    """Seconds from the request to the end, or to now."""
+    settled: bool
+    """Whether MLflow has been told how it ended."""
+    seq: int
+    """Of the last fact."""
+
+    def as_json(self) -> dict[str, object]:
+        """The view as JSON values."""
+        plain = dataclasses.asdict(self)
+        plain["requested_at"] = self.requested_at.isoformat()
+        plain["ended_at"] = self.ended_at.isoformat() if self.ended_at else None
+        return plain
+
+
+def rollout_view(
+    ledger: Ledger,
+    rollout: Rollout,
+    now: datetime,
+    *,
+    requests: tuple[int, int] | None = None,
+    figures: bool = True,
+) -> RolloutView:
+    """The view of a rollout; `requests` are those assigned to (stable, candidate) at this weight, where known.
+
+    Without `figures` its gates tell their answers alone, and no look is read.
+    """
+    now_held = held(ledger, rollout, now, requests)
+    stable_n, candidate_n = (requests or (0, 0)) if rollout.has_exposure else (0, 0)
+    total = stable_n + candidate_n
+    return RolloutView(
+        id=rollout.id,
+        model=rollout.requested.model,
+        variation=rollout.requested.variation,
+        strategy=rollout.requested.strategy,
+        stable=rollout.stable,
+        candidate=rollout.requested.version,
+        phase=rollout.phase.value,
+        ending=rollout.ending.value if rollout.ending else None,
+        reason=rollout.reason,
+        waits_for=now_held.reason if now_held else None,
+        needs_person=rollout.phase is Phase.PAUSED or (now_held is not None and now_held.person),
+        actor=rollout.actor,
+        cause=rollout.requested.cause,
+        step=rollout.step + 1,
+        steps=len(rollout.plan.steps),
+        weight=rollout.weight / 100,
+        observed=rollout.observed_epoch == rollout.epoch,
+        seen=100 * candidate_n / total if total else None,
+        candidate_requests=candidate_n,
+        stable_requests=stable_n,
+        gates=_gates(rollout, _verdicts(ledger, rollout) if figures else {}),
+        requested_at=rollout.requested_at,
+        ended_at=rollout.ended_at,
+        elapsed=((rollout.ended_at or now) - rollout.requested_at).total_seconds(),
+        settled=rollout.settled,
+        seq=rollout.seq,
+    )
+
+
+def held(ledger: Ledger, rollout: Rollout, now: datetime, requests: tuple[int, int] | None) -> Decision | None:
+    """What the policy would say now, from the answers on record; judges nothing."""
+    if rollout.phase is not Phase.RUNNING or not rollout.has_exposure:
+        return None
+    guardrails = {gate.metric for gate in rollout.plan.guardrails}
+    verdicts = [
+        Verdict(
+            metric=metric,
+            answer=Answer(known.answer),
+            reason=known.reason,
+            step=known.step,
+            k=known.k,
+            guardrail=metric in guardrails,
+        )
+        for metric, known in rollout.judgements.items()
+    ]
+    beside = around(rollout, ledger.rollouts(model=rollout.requested.model), now) if rollout.is_comparison else None
+    progress = Progress(candidate_requests=requests[1] if requests else 0, together=beside)
+    decision = decide(rollout, verdicts, progress, now)
+    return heeding(decision, freezes(ledger), rollout, now)
+
+
+def _verdicts(ledger: Ledger, rollout: Rollout) -> dict[str, Verdict]:
+    return {look.metric: look.verdict for look in ledger.last_looks(rollout.id)} if rollout.is_judged else {}
+
+
+def _gates(rollout: Rollout, last: dict[str, Verdict]) -> tuple[GateView, ...]:
+    if not rollout.is_judged:
+        return ()
+    return (
+        *_views(rollout, rollout.plan.gates, last, guardrail=False),
+        *_views(rollout, rollout.plan.guardrails, last, guardrail=True),
+    )
+
+
+def _views(
+    rollout: Rollout, gates: Sequence[GateSpec], last: dict[str, Verdict], *, guardrail: bool
+) -> tuple[GateView, ...]:
+    return tuple(_view(rollout, gate, last.get(gate.metric), guardrail=guardrail) for gate in gates)
+
+
+def _view(rollout: Rollout, gate: GateSpec, verdict: Verdict | None, *, guardrail: bool) -> GateView:
+    judged = rollout.judgements.get(gate.metric)
+    answer = Answer(judged.answer) if judged else Answer.NO_DATA
+    return GateView(
+        metric=gate.metric,
+        guardrail=guardrail,
+        verdict=answer.label,
+        reason=_reason(judged.reason if judged else None, verdict),
+        k=verdict.k if verdict else 0,
+        stable=verdict.stable_mean if verdict else None,
+        candidate=verdict.candidate_mean if verdict else None,
+        estimate=verdict.estimate if verdict else None,
+        low=verdict.low if verdict else None,
+        high=verdict.high if verdict else None,
+        margin=rollout.plan.margin(gate, max(rollout.step, 0)),
+        bound=verdict.bound if verdict else None,
+        stable_n=verdict.stable_n if verdict else 0,
+        candidate_n=verdict.candidate_n if verdict else 0,
+    )
+
+
+def _reason(judged: str | None, verdict: Verdict | None) -> str:
+    if verdict is not None:
+        return verdict.reason
+    return judged or "nothing judged yet"

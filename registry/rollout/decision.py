@@ -1,0 +1,227 @@
+"""Decision: what follows from a rollout and its verdicts. `decide` is the whole policy; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from sluicegate.registry.plan.fields import Check, Shadow, Step
+from sluicegate.registry.rollout.experiment import Together, since_begun
+from sluicegate.registry.rollout.rollout import Phase, Rollout
+from sluicegate.registry.words.units import format_duration, format_weight
+from sluicegate.registry.words.verdict import Answer, Verdict
+
+
+class Choice(StrEnum):
+    """What the policy can choose."""
+
+    ADVANCE = "advance"
+    HOLD = "hold"
+    PAUSE = "pause"
+    PROMOTE = "promote"
+    ABORT = "abort"
+    CONCLUDE = "conclude"
+    """A shadow only: it ends, and changes nothing of what is trusted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """A choice and why it was made."""
+
+    choice: Choice
+    reason: str
+    wait: timedelta | None = None
+    """Hold only: nothing can change before this much time has passed."""
+    person: bool = False
+    """Hold only: a person must act before anything can change."""
+    asks: bool = False
+    """Hold only: the step's check is to be asked now."""
+
+    @property
+    def is_long_wait(self) -> bool:
+        """Whether nothing can change for so long that no process should wait for it."""
+        return self.person or (self.wait is not None and self.wait > LONG_WAIT)
+
+
+LONG_WAIT = timedelta(minutes=2)
+"""Drivers do not sit out longer waits; the keeper starts one when there is something to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """What the step under way has seen so far."""
+
+    candidate_requests: int
+    together: Together | None = None
+    """A comparison only: how its experiment stands."""
+
+
+def decide(rollout: Rollout, verdicts: Sequence[Verdict], progress: Progress, now: datetime) -> Decision:
+    """Choose what happens next to a rollout whose candidate has traffic.
+
+    A failing verdict aborts in every phase, paused included; so does a deadline that aborts, and the time of a shadow
+    ends it, as they bound how long a candidate may have traffic, or copies. Time alone never promotes or advances:
+    every gate must have passed at the step's margin, and a plan without gates needs a person at every step.
+    """
+    rollout = since_begun(rollout, progress.together)
+    ended = _experiment_over(progress.together)
+    if ended is not None:
+        return ended
+    failing = [verdict for verdict in verdicts if verdict.answer is Answer.FAIL]
+    if failing:
+        return Decision(choice=Choice.ABORT, reason=_names(failing, "failed") + f": {failing[0].reason}")
+    overdue = _overdue(rollout, now)
+    if rollout.phase is Phase.PAUSED and overdue is not None and overdue.choice is not Choice.PAUSE:
+        return overdue
+    if rollout.phase is not Phase.RUNNING:
+        return Decision(choice=Choice.HOLD, reason=f"{rollout.phase}: {rollout.reason}", person=True)
+    if overdue is not None:
+        return overdue
+    waiting = _waiting(rollout, verdicts, progress, now)
+    if rollout.is_shadow:
+        return _shadow(rollout, waiting, now)
+    if rollout.is_comparison:
+        return _comparison(rollout, waiting, progress.together, now)
+    if waiting is not None:
+        return waiting
+    if rollout.step + 1 == len(rollout.plan.steps):
+        return Decision(choice=Choice.PROMOTE, reason=f"every gate passed at the last step, {_at(rollout)}")
+    return Decision(choice=Choice.ADVANCE, reason=f"every gate passed at {_at(rollout)}")
+
+
+def _shadow(rollout: Rollout, waiting: Decision | None, now: datetime) -> Decision:
+    """A shadow ends when every gate has passed, and in any case when its time is over."""
+    shadow, began = rollout.plan.shadow, rollout.step_observed_at
+    if waiting is None:
+        return Decision(choice=Choice.CONCLUDE, reason=f"every gate passed on {_at(rollout)} of the requests")
+    if shadow is None or not _shadow_is_over(rollout, now):
+        return waiting if rollout.plan.gates or shadow is None else _until_over(waiting, shadow.max_time, began, now)
+    over = f"{format_duration(shadow.max_time)} are over"
+    return Decision(choice=Choice.CONCLUDE, reason=f"{over}: {waiting.reason}" if rollout.plan.gates else over)
+
+
+def _shadow_is_over(rollout: Rollout, now: datetime) -> bool:
+    shadow, began = rollout.plan.shadow, rollout.step_observed_at
+    return shadow is not None and began is not None and now - began >= timedelta(seconds=shadow.max_time)
+
+
+def _over_while_paused(rollout: Rollout, shadow: Shadow, now: datetime) -> Decision | None:
+    """A pause does not lengthen a shadow, which costs the host copies: it only keeps anything from following."""
+    if rollout.phase is not Phase.PAUSED or not _shadow_is_over(rollout, now):
+        return None
+    reason = f"{format_duration(shadow.max_time)} are over while it was paused: {rollout.reason}"
+    return Decision(choice=Choice.CONCLUDE, reason=reason)
+
+
+def _experiment_over(together: Together | None) -> Decision | None:
+    """What ends a comparison in any phase: another was concluded, or a build is no longer the one that is compared."""
+    if together is None or (together.changed is None and not together.is_concluded):
+        return None
+    reason = f"the experiment is over: {together.changed}" if together.changed else "the experiment is over"
+    return Decision(choice=Choice.CONCLUDE, reason=reason)
+
+
+def _comparison(rollout: Rollout, waiting: Decision | None, together: Together | None, now: datetime) -> Decision:
+    """The comparisons of an experiment end together: when all have reached the goal, and when its time is over."""
+    ab, began = rollout.plan.ab, rollout.step_observed_at
+    if waiting is None and together is not None and together.all_passed:
+        return Decision(choice=Choice.CONCLUDE, reason="every variation that goes on has reached the goal")
+    if ab is None or began is None:
+        return waiting or _hold("waiting for the experiment to begin")
+    left = timedelta(seconds=ab.max_time) - (now - began)
+    said = waiting.reason if waiting is not None else "has reached the goal"
+    if left <= timedelta(0):
+        return Decision(choice=Choice.CONCLUDE, reason=f"{format_duration(ab.max_time)} are over: {said}")
+    return Decision(choice=Choice.HOLD, reason=said, wait=left)
+
+
+def _until_over(waiting: Decision, lasts: float, began: datetime | None, now: datetime) -> Decision:
+    """Without gates nothing but time ends a shadow, and nobody need wait for it."""
+    if began is None:
+        return waiting
+    left = timedelta(seconds=lasts) - (now - began)
+    reason = f"comparing without gates, {format_duration(round(left.total_seconds()))} left"
+    return Decision(choice=Choice.HOLD, reason=reason, wait=left)
+
+
+def _overdue(rollout: Rollout, now: datetime) -> Decision | None:
+    if rollout.is_shadow and rollout.plan.shadow is not None:
+        return _over_while_paused(rollout, rollout.plan.shadow, now)
+    step = rollout.plan.steps[rollout.step]
+    deadline = rollout.plan.deadline
+    began = _later(rollout.began_at or rollout.requested_at, rollout.resumed_at)
+    if deadline is not None and now - began >= timedelta(seconds=deadline.after):
+        choice = Choice.ABORT if deadline.then == "abort" else Choice.PAUSE
+        return Decision(choice=choice, reason=f"not decided within the deadline of {format_duration(deadline.after)}")
+    started = _later(rollout.step_observed_at or rollout.step_entered_at or began, rollout.resumed_at)
+    if step.max_time is not None and now - started >= timedelta(seconds=step.max_time):
+        return Decision(choice=Choice.PAUSE, reason=f"step {_at(rollout)} exceeded {format_duration(step.max_time)}")
+    return None
+
+
+def _later(at: datetime, resumed_at: datetime | None) -> datetime:
+    """A person who resumes after a time limit gives the rollout that time once more."""
+    return at if resumed_at is None else max(at, resumed_at)
+
+
+def _waiting(rollout: Rollout, verdicts: Sequence[Verdict], progress: Progress, now: datetime) -> Decision | None:
+    """What still stands between this step and the next; None when nothing does."""
+    step = rollout.plan.steps[rollout.step]
+    if rollout.observed_epoch != rollout.epoch or rollout.step_observed_at is None:
+        return _hold(f"waiting for the data plane to serve {_at(rollout)}")
+    here = [verdict for verdict in verdicts if not verdict.guardrail and verdict.step == rollout.step]
+    open_gates = [verdict for verdict in here if verdict.answer is not Answer.PASS]
+    if open_gates:
+        return _hold("; ".join(f"{verdict.metric} {verdict.answer.label}: {verdict.reason}" for verdict in open_gates))
+    missing = {gate.metric for gate in rollout.plan.gates} - {verdict.metric for verdict in here}
+    if missing:
+        return _hold(f"no verdict yet on {', '.join(sorted(missing))}")
+    if progress.candidate_requests < step.min_requests:
+        return _hold(f"{progress.candidate_requests} of {step.min_requests} candidate requests served at this step")
+    left = timedelta(seconds=step.soak) - (now - rollout.step_observed_at)
+    if left > timedelta(0):
+        reason = f"soaking, {format_duration(round(left.total_seconds()))} left"
+        return Decision(choice=Choice.HOLD, reason=reason, wait=left)
+    if step.check is not None:
+        checked = _checked(rollout, step.check)
+        if checked is not None:
+            return checked
+    if _needs_approval(rollout, step) and rollout.step not in rollout.approvals:
+        why = "the plan has no gates" if not rollout.plan.gates else f"step {_at(rollout)} wants a person"
+        reason = f"waiting for approval: {why}; sluice rollout approve {rollout.id}"
+        return Decision(choice=Choice.HOLD, reason=reason, person=True)
+    return None
+
+
+def _checked(rollout: Rollout, check: Check) -> Decision | None:
+    """What the check's reply asks for; None when it is yes. A resume after a no asks it once more."""
+    reply = rollout.replies.get(rollout.step)
+    is_stale = reply is not None and rollout.resumed_at is not None and rollout.resumed_at > reply.at
+    if reply is None or (is_stale and reply.answer != "yes"):
+        return Decision(choice=Choice.HOLD, reason=f"asking the check {check}", asks=True)
+    match reply.answer:
+        case "yes":
+            return None
+        case "no":
+            choice = Choice.ABORT if check.then == "abort" else Choice.PAUSE
+            return Decision(choice=choice, reason=f"the check {check} said no: {reply.reason}")
+        case _:
+            return Decision(choice=Choice.PAUSE, reason=f"the check {check} gave no answer: {reply.reason}")
+
+
+def _needs_approval(rollout: Rollout, step: Step) -> bool:
+    return step.approval or not rollout.plan.gates
+
+
+def _hold(reason: str) -> Decision:
+    return Decision(choice=Choice.HOLD, reason=reason)
+
+
+def _at(rollout: Rollout) -> str:
+    return f"{format_weight(rollout.weight)} %"
+
+
+def _names(verdicts: Sequence[Verdict], what: str) -> str:
+    return ", ".join(verdict.metric for verdict in verdicts) + f" {what}"

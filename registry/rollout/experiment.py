@@ -1,0 +1,204 @@
+"""Experiment: variations that share an audience, each compared with the control. Pure functions of the rollouts.
+
+An experiment is one rollout of strategy ab for each variation but the control: a comparison. It has its own looks,
+verdicts and ending, so that one variation can be stopped while the others go on. What they share is the frozen plan,
+the moment at which they begin, the control's requests, and the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from sluicegate.registry.audience.layout import SLOTS, Held, lay_out
+from sluicegate.registry.plan.fields import Experiment
+from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.rollout.rollout import Ending, Rollout
+from sluicegate.registry.rollout.standing import Standing, standings
+from sluicegate.registry.words.build import BuildRef
+from sluicegate.registry.words.errors import TargetBusy
+
+UNCOUNTED = ""
+"""Who holds the slots of a layout that stay with the control and are not counted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """How an experiment that is in force shares the slots of its audience."""
+
+    experiment: str
+    """Its id: the rollout under which the control's requests are counted, and part of the salt for its life."""
+    model: str
+    audience: str
+    control: BuildRef
+    control_variation: str
+    weight: int
+    """The control's share of the slots, in basis points."""
+    arms: Mapping[str, Rollout]
+    """The comparison of each variation that still takes part."""
+    layout: tuple[Held, ...]
+    """The same from the first request to the last, whoever is stopped meanwhile and whatever weights are applied."""
+
+
+def of(plan: Plan) -> Experiment:
+    """The experiment that a comparison's plan describes."""
+    if plan.ab is None:
+        raise ValueError("a comparison's plan has its section ab")
+    return plan.ab
+
+
+def together(rollouts: Iterable[Rollout], experiment: str | None) -> tuple[Rollout, ...]:
+    """The comparisons of one experiment."""
+    return tuple(each for each in rollouts if experiment is not None and each.requested.experiment == experiment)
+
+
+def counted_for(rollouts: Iterable[Rollout], name: str) -> Rollout | None:
+    """The rollout that says how requests are counted under a name: its own, or that of an experiment's control."""
+    found = [each for each in rollouts if name in (each.id, each.requested.experiment)]
+    return min(found, key=lambda each: (each.id != name, each.id), default=None)
+
+
+def layout(ab: Experiment) -> tuple[Held, ...]:
+    """The slots of each variation, in the plan's order, after those that are held out."""
+    kept, total = SLOTS - ab.holdout, sum(ab.variations.values())
+    held_out = {UNCOUNTED: ab.holdout * total} if ab.holdout else {}
+    return lay_out(held_out | {name: weight * kept for name, weight in ab.variations.items()})
+
+
+def splits(rollouts: Iterable[Rollout], there: Iterable[Standing]) -> dict[tuple[str, str], Split]:
+    """The experiments in force by (model, audience).
+
+    An experiment is in force from the moment at which its last variation entered until the last is out. A variation
+    whose build is no longer the one that is compared is out at once, and all are when the control's is another. Of two
+    that were asked for at the same moment the first has the audience.
+    """
+    serving = {(each.model, each.variation): each.stable for each in there}
+    by_experiment: dict[str, list[Rollout]] = {}
+    for rollout in rollouts:
+        if rollout.requested.experiment is not None:
+            by_experiment.setdefault(rollout.requested.experiment, []).append(rollout)
+    found: dict[tuple[str, str], Split] = {}
+    for name, group in by_experiment.items():
+        split = _split(name, tuple(group), serving)
+        if split is not None:
+            found.setdefault((split.model, split.audience), split)
+    return found
+
+
+def _split(name: str, group: tuple[Rollout, ...], serving: Mapping[tuple[str, str], BuildRef]) -> Split | None:
+    plan = group[0].plan
+    ab, model = of(plan), group[0].requested.model
+    control = serving.get((model, plan.variation))
+    if control is None or not has_begun(group):
+        return None
+    arms = {each.requested.variation: each for each in group if is_compared(each, control, serving.get(each.target))}
+    if not arms:
+        return None
+    held = layout(ab)
+    weight = sum(part.slots for part in held if part.variation == plan.variation)
+    return Split(
+        experiment=name, model=model, audience=ab.audience, control=control, control_variation=plan.variation,
+        weight=weight, arms=arms, layout=held,
+    )  # fmt: skip
+
+
+def has_begun(group: Sequence[Rollout]) -> bool:
+    """Whether every comparison of the plan has entered, or ended before it could."""
+    return is_whole(group) and all(each.step >= 0 or each.is_ended for each in group)
+
+
+def is_whole(group: Sequence[Rollout]) -> bool:
+    """Whether every comparison that the plan asks for is on record."""
+    return len(group) == len(of(group[0].plan).variations) - 1
+
+
+def is_compared(rollout: Rollout, control: BuildRef | None, serving: BuildRef | None) -> bool:
+    """Whether the comparison is under way between the builds with which it began."""
+    is_same = control is not None and control.version == rollout.stable and serving == rollout.candidate
+    return is_same and rollout.is_under_way and rollout.weight > 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Together:
+    """What a comparison must know of the others before it enters or ends."""
+
+    may_enter: bool
+    """Whether all are ready to begin, and it is time to."""
+    begins_in: timedelta | None
+    """The time until it may begin; None once that has come."""
+    began_at: datetime | None
+    """When the last variation was seen to be served: nobody is assigned to any before."""
+    is_concluded: bool
+    """Whether one of them was."""
+    all_passed: bool
+    """Whether each that goes on has reached the goal."""
+    changed: str | None
+    """Which variation holds another build than the one that is compared."""
+
+
+def around(rollout: Rollout, of_model: Sequence[Rollout], now: datetime) -> Together | None:
+    """How the experiment stands that a comparison belongs to; None for other rollouts. `of_model`: all of its model."""
+    if not rollout.is_comparison:
+        return None
+    return look_around(rollout, together(of_model, rollout.requested.experiment), standings(of_model), now)
+
+
+def look_around(rollout: Rollout, group: Sequence[Rollout], there: Iterable[Standing], now: datetime) -> Together:
+    """The state of an experiment as one of its comparisons sees it; `group` holds that one, too."""
+    ab, serving = of(rollout.plan), {(each.model, each.variation): each.stable for each in there}
+    under_way = [each for each in group if not each.is_ended]
+    early = ab.starts is not None and now < ab.starts
+    return Together(
+        may_enter=not early and is_whole(group) and all(each.is_under_way for each in under_way),
+        begins_in=ab.starts - now if ab.starts is not None and early else None,
+        began_at=_began_at(group),
+        is_concluded=any(each.ending is Ending.CONCLUDED for each in group),
+        all_passed=all(each.has_passed for each in under_way),
+        changed=_changed(rollout, serving) if rollout.is_under_way else None,
+    )
+
+
+def _began_at(group: Sequence[Rollout]) -> datetime | None:
+    if not has_begun(group):
+        return None
+    entered = [each for each in group if each.step >= 0]
+    seen = [each.step_observed_at or (each.ended_at if each.is_ended else None) for each in entered]
+    known = [at for at in seen if at is not None]
+    return max(known) if known and len(known) == len(seen) else None
+
+
+def since_begun(rollout: Rollout, beside: Together | None) -> Rollout:
+    """The rollout; of a comparison, as if it had been served from when its experiment began.
+
+    Its own weight is asked for and seen a little earlier than that of those that enter after it, or much earlier where
+    one of them is paused or a freeze comes.
+    """
+    if beside is None or beside.began_at == rollout.step_observed_at:
+        return rollout
+    return replace(rollout, step_observed_at=beside.began_at)
+
+
+def refuse_in_experiment(of_model: Iterable[Rollout], plan: Plan) -> None:
+    """Raise TargetBusy for a variation that is being compared: it keeps its build, the control above all."""
+    for each in of_model:
+        if (
+            each.is_comparison
+            and not each.is_ended
+            and plan.variation in (each.requested.variation, each.plan.variation)
+        ):
+            raise TargetBusy(
+                f"{plan.model}/{plan.variation} takes part in experiment {each.requested.experiment}.",
+                fix=f"wait for its end, or: sluice experiment end {each.requested.experiment}",
+            )
+
+
+def _changed(rollout: Rollout, serving: Mapping[tuple[str, str], BuildRef]) -> str | None:
+    control = (rollout.requested.model, rollout.plan.variation)
+    for target, version in ((control, rollout.stable), (rollout.target, rollout.requested.version)):
+        held = serving.get(target)
+        if held is None:
+            return f"{target[1]} holds no build any more"
+        if held.version != version:
+            return f"{target[1]} holds v{held.version} now, not v{version}"
+    return None

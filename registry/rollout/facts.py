@@ -1,0 +1,254 @@
+"""Facts: past-tense entries of the ledger, and their JSON form."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import get_args
+
+from sluicegate.registry.words.errors import SluiceError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Requested:
+    """Somebody or something asked for a rollout. Always the first fact, seq 0."""
+
+    model: str
+    variation: str
+    version: str
+    strategy: str
+    """canary, shadow or ab; deploy for the first build of an empty variation; rollback for going back at once, replace
+    for putting a build in at once."""
+    plan: dict[str, object]
+    """The frozen plan document."""
+    plan_digest: str
+    actor: str
+    cause: str
+    """The door: cli, prefect, console, alias:candidate, stage:Production, tag:deploy=yes, keeper."""
+    experiment: str | None = None
+    """ab: the experiment that this comparison of a variation with the control belongs to."""
+    former_stages: dict[str, str] = field(default_factory=dict)
+    """Stage triggers: the stages that versions had before the move that asked for this. They get them back unless it is
+    promoted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Begun:
+    """The rollout took its target: no other of this (model, variation) is under way."""
+
+    stable: str | None
+    """The version that holds full trust now; none for the first build."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Packed:
+    """The candidate is a bento."""
+
+    bento: str
+    bento_digest: str
+    model_digest: str
+    env: str = "project"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ready:
+    """The candidate's service runs and answered its probes."""
+
+    version: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frozen:
+    """A latency threshold was fixed from stable's history, in seconds."""
+
+    metric: str
+    threshold: float
+    rows: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepEntered:
+    """The candidate's weight changed to a step's."""
+
+    step: int
+    weight: int
+    actor: str
+    reason: str
+    verdicts: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observed:
+    """The data plane reports that it serves this epoch's weight."""
+
+    epoch: int
+    version: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """A gate's answer changed."""
+
+    metric: str
+    answer: str
+    k: int
+    step: int
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paused:
+    """Advance is held. Weight stays, guardrails go on."""
+
+    actor: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resumed:
+    """A pause ended."""
+
+    actor: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Approved:
+    """A person let the rollout leave a step."""
+
+    step: int
+    actor: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """A step's check was asked."""
+
+    step: int
+    answer: str
+    """yes, no, or none: it could not be asked, or did not answer in time."""
+    actor: str
+    """What was asked: a deployment or an address."""
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class FreezeOverridden:
+    """A person let the rollout go on through a freeze."""
+
+    actor: str
+    reason: str
+    freeze: str
+    """Its name."""
+    until: str
+    """When it ends, and the override with it: ISO 8601."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Promoted:
+    """The candidate takes all traffic: on passing verdicts, or by a named person's override."""
+
+    actor: str
+    reason: str
+    override: bool
+    verdicts: dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Baked:
+    """The former stable need not stay warm any longer."""
+
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Established:
+    """The first build of an empty variation takes all its traffic."""
+
+    actor: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Aborted:
+    """All weight goes back to stable; absorbing."""
+
+    actor: str
+    reason: str
+    verdicts: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failed:
+    """The candidate could not be launched."""
+
+    stage: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Superseded:
+    """A newer candidate took the place of this one."""
+
+    by: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Concluded:
+    """The rollout ended without changing what is trusted."""
+
+    actor: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Undeployed:
+    """The variation trusts this build no longer, and none instead: it is empty."""
+
+    actor: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settled:
+    """The catalog has been told."""
+
+    changes: tuple[str, ...]
+
+
+Fact = (
+    Requested | Begun | Packed | Ready | Frozen | StepEntered | Observed | Judged | Paused | Resumed | Approved
+    | Checked | FreezeOverridden | Promoted | Baked | Established | Aborted | Failed | Superseded | Concluded
+    | Undeployed | Settled
+)  # fmt: skip
+FACTS: dict[str, type[Fact]] = {kind.__name__: kind for kind in get_args(Fact)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A fact in its place in the ledger."""
+
+    rollout: str
+    seq: int
+    at: datetime
+    fact: Fact
+
+
+def to_payload(fact: Fact) -> dict[str, object]:
+    """The fact's fields as JSON values."""
+    return dataclasses.asdict(fact)
+
+
+def from_payload(name: str, payload: dict[str, object]) -> Fact:
+    """The fact that `to_payload` wrote. An unknown name means a newer writer; it is not skipped."""
+    kind = FACTS.get(name)
+    if kind is None:
+        raise SluiceError(
+            f"the ledger holds a fact {name!r} that this version does not know.",
+            fix="upgrade sluice to the version that wrote it.",
+        )
+    if kind is Settled:
+        payload = {**payload, "changes": tuple(payload["changes"])}  # type: ignore[arg-type]
+    return kind(**payload)  # type: ignore[arg-type]

@@ -1,0 +1,139 @@
+"""Standing: what one target (model, variation) trusts and tries now. Pure functions of its rollouts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from sluicegate.registry.plan.fields import Serve
+from sluicegate.registry.rollout.rollout import Phase, Rollout
+from sluicegate.registry.words.build import BuildRef
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shadowing:
+    """A build that gets copies of a target's requests. Every caller is answered by others."""
+
+    build: BuildRef
+    share: int
+    """Of the requests, in basis points."""
+    rollout: str
+    epoch: int
+    segments: tuple[str, ...] = ()
+    """Request headers that the comparison is split by."""
+    audiences: tuple[str, ...] = ()
+    """Audiences whose requests are copied; none named: all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """What a target's traffic should be, and for whom services must run."""
+
+    model: str
+    variation: str
+    stable: BuildRef
+    """The build that holds full trust."""
+    serve: Serve
+    unit: str | None = None
+    """The request header that is hashed."""
+    stable_serve: Serve | None = None
+    candidate: BuildRef | None = None
+    """The build being tried, if any traffic is asked for it."""
+    weight: int = 0
+    """The candidate's share in basis points."""
+    shadows: tuple[Shadowing, ...] = ()
+    """Builds that get copies, whoever is tried besides."""
+    rollout: str | None = None
+    epoch: int = 0
+    warm: frozenset[BuildRef] = frozenset()
+    """Builds that must run without traffic: a candidate being launched, a former stable that bakes."""
+
+    @property
+    def needed(self) -> frozenset[BuildRef]:
+        """Every build whose service must run."""
+        copied = {shadow.build for shadow in self.shadows}
+        return self.warm | {self.stable} | copied | ({self.candidate} if self.candidate else set())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launch:
+    """A build that must run although its target trusts nothing yet: the first build of a variation."""
+
+    build: BuildRef
+    serve: Serve
+
+
+def standings(rollouts: Iterable[Rollout]) -> tuple[Standing, ...]:
+    """The standing of every target that trusts a build, in order of target. Rollouts may come in any order."""
+    by_target: dict[tuple[str, str], list[Rollout]] = {}
+    for rollout in rollouts:
+        by_target.setdefault(rollout.target, []).append(rollout)
+    found = (_standing(by_target[target]) for target in sorted(by_target))
+    return tuple(standing for standing in found if standing is not None)
+
+
+def current(rollouts: Iterable[Rollout]) -> Rollout | None:
+    """Of one target's rollouts, the one that holds it, if any."""
+    return next((rollout for rollout in rollouts if rollout.holds_target), None)
+
+
+def trusted(rollouts: Iterable[Rollout]) -> Rollout | None:
+    """Of one target's rollouts, the last whose candidate took over: its candidate is stable, unless undeployed."""
+    over = sorted((rollout for rollout in rollouts if rollout.took_over), key=took_over_at)
+    return over[-1] if over and not over[-1].undeployed else None
+
+
+def launches(rollouts: Iterable[Rollout]) -> tuple[Launch, ...]:
+    """Packed builds whose service must be started and probed, with how to serve them."""
+    return tuple(
+        Launch(build=rollout.candidate, serve=rollout.plan.serve)
+        for rollout in rollouts
+        if rollout.is_under_way and rollout.packed is not None
+    )
+
+
+def took_over_at(rollout: Rollout) -> datetime:
+    """When the candidate became what the target trusts."""
+    return rollout.promoted_at or rollout.ended_at or rollout.requested_at
+
+
+def _standing(rollouts: list[Rollout]) -> Standing | None:
+    last = trusted(rollouts)
+    if last is None:
+        return None
+    held = current(rollouts)
+    warm: set[BuildRef] = set()
+    if held is not None and held.phase is Phase.BAKING and held.stable is not None:
+        warm.add(BuildRef(model=held.requested.model, version=held.stable))
+    if held is not None and not held.took_over and held.packed is not None and held.weight == 0:
+        warm.add(held.candidate)
+    trying = held if held is not None and not held.took_over and held.weight > 0 else None
+    return Standing(
+        model=last.requested.model,
+        variation=last.requested.variation,
+        stable=last.candidate,
+        serve=(held or last).plan.serve,
+        stable_serve=last.plan.serve,
+        unit=(held or last).plan.unit,
+        candidate=trying.candidate if trying else None,
+        weight=trying.weight if trying else 0,
+        shadows=_shadows(rollouts),
+        rollout=held.id if held is not None else None,
+        epoch=held.epoch if held is not None else last.epoch,
+        warm=frozenset(warm),
+    )
+
+
+def _shadows(rollouts: Iterable[Rollout]) -> tuple[Shadowing, ...]:
+    """The shadows that copies are asked for, in order of id."""
+    copied = (each for each in rollouts if each.is_shadow and each.is_under_way and each.weight > 0)
+    return tuple(
+        Shadowing(
+            build=each.candidate, share=each.weight, rollout=each.id, epoch=each.epoch,
+            segments=shadow.segments if shadow is not None else (),
+            audiences=shadow.audiences if shadow is not None else (),
+        )
+        for each in sorted(copied, key=lambda each: each.id)
+        for shadow in (each.plan.shadow,)
+    )  # fmt: skip

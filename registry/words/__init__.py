@@ -1,0 +1,1 @@
+"""The values that every room speaks in: builds, metrics, verdicts, units, settings, errors."""

@@ -1,0 +1,252 @@
+"""The line that the data plane writes for each request: its fields, their meaning, and how it is read. Pure.
+
+One JSON object a line. `services/traffic/envoy/log_format.py` says how Envoy fills these keys; nobody else knows them:
+
+    v        version of this format, 1
+    listener live, or shadow: a mirrored copy, whose answer no client saw
+    ts       start of the request, microseconds since 1970, as text
+    rid      request id, unique among live lines; a shadow line carries the id of the live request it copies
+    route    what the matched route is for, written by `Place.mark`; null where no model's route matched
+    assigned what the request was assigned to, written by `Assigned.header`; null when it was assigned to nothing
+    unit     the value that was hashed; null when the assignment was random
+    upstream version of the build behind the host that was tried last; null when none was
+    host     address of that host
+    status   status code of the answer; 0 when there was none, mostly because the client left
+    flags    Envoy's response flags, such as UF or DC, separated by commas; `-` for none
+    details  Envoy's response code details, such as via_upstream
+    dur_us   from the first byte received to the last byte sent, microseconds; null when it ended before
+    attempts how often a service was tried; null for not at all
+    prediction  the service's x-sluice-prediction answer header
+    method, path (without its query), bytes_in, bytes_out
+    segments shadow lines only: the values of the request headers that the rollout's plan names as segments
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+from operator import itemgetter
+from typing import Any
+from urllib.parse import quote, unquote
+
+import orjson
+
+from sluicegate.registry.words.metric import Arm
+
+FORMAT_VERSION = 1
+_TEXT = (str,)
+_MAYBE_TEXT = (str, type(None))
+_COUNT = (int,)
+_MAYBE_COUNT = (int, type(None))
+_KINDS: dict[str, tuple[type, ...]] = {
+    "listener": _TEXT, "ts": _TEXT, "rid": _MAYBE_TEXT, "route": _MAYBE_TEXT, "assigned": _MAYBE_TEXT,
+    "unit": _MAYBE_TEXT, "upstream": _MAYBE_TEXT, "host": _MAYBE_TEXT, "status": _COUNT, "flags": _MAYBE_TEXT,
+    "details": _MAYBE_TEXT, "dur_us": _MAYBE_COUNT, "attempts": _MAYBE_COUNT, "prediction": _MAYBE_TEXT,
+    "method": _MAYBE_TEXT, "path": _MAYBE_TEXT, "bytes_in": _COUNT, "bytes_out": _COUNT,
+}  # fmt: skip
+_VALUES = itemgetter(*_KINDS)
+_ANSWERED = "via_upstream"
+_IS_SHADOW = {"live": False, "shadow": True}
+_NO_FLAGS: frozenset[str] = frozenset()
+_CLIENT_LEFT = frozenset({"DC", "DR"})
+
+
+class UnitSource(StrEnum):
+    """How a request's slot was found."""
+
+    HEADER = "header"
+    """By hashing the unit: the same unit stays with its arm."""
+    RANDOM = "random"
+    """Drawn for this request alone, because it carried no unit or the model names none."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Assigned:
+    """What a request was assigned to, and the stand of the rollout that assigned it."""
+
+    variation: str
+    arm: Arm
+    build: str
+    """Version of the assigned build."""
+    rollout: str | None
+    """The rollout under way, or the last one, of this variation; none before any."""
+    epoch: int
+    """The rollout's count of weight changes."""
+    weight: int
+    """The candidate's share in force, in basis points."""
+
+    @property
+    def header(self) -> str:
+        """One line of text, safe in a header, that `read_assigned` reads back."""
+        return _join(self.variation, self.arm, self.build, self.rollout or "", str(self.epoch), str(self.weight))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """What a route of the data plane is for."""
+
+    model: str
+    audience: str
+    unit_source: UnitSource
+
+    @property
+    def mark(self) -> str:
+        """One line of text that `read_place` reads back."""
+        return _join(self.model, self.audience, self.unit_source)
+
+
+@lru_cache(maxsize=4096)
+def read_place(mark: str) -> Place:
+    """The value that `Place.mark` wrote. Raises ValueError."""
+    model, audience, source = _split("route", mark, 3)
+    return Place(model=model, audience=audience, unit_source=UnitSource(source))
+
+
+@lru_cache(maxsize=4096)
+def read_assigned(header: str) -> Assigned:
+    """The value that `Assigned.header` wrote. Raises ValueError."""
+    variation, arm, build, rollout, epoch, weight = _split("assigned", header, 6)
+    return Assigned(
+        variation=variation, arm=Arm(arm), build=build, rollout=rollout or None, epoch=int(epoch), weight=int(weight)
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LogLine:
+    """One request as the data plane saw it."""
+
+    is_shadow: bool
+    """Whether this is a mirrored copy. Never an exposure."""
+    ts_us: int
+    """Start of the request, microseconds since 1970."""
+    request_id: str
+    model: str | None
+    """None where no model's route matched: not found, readiness, a malformed request."""
+    audience: str | None
+    unit: str | None
+    unit_source: UnitSource | None
+    assigned: Assigned | None
+    """None where the request was assigned to nothing, such as a model whose stable build has no service."""
+    served: str | None
+    """Version of the build whose answer the client got; None when no service answered."""
+    host: str | None
+    status: int
+    flags: frozenset[str]
+    details: str
+    duration_us: int | None
+    attempts: int
+    prediction: str | None
+    method: str
+    path: str
+    bytes_in: int
+    bytes_out: int
+    segments: tuple[str | None, ...] = ()
+    """Shadow lines only: the values of the headers that the plan splits by."""
+
+    @property
+    def is_exposure(self) -> bool:
+        """Whether a live request was assigned to an arm: what a rollout counts."""
+        return not self.is_shadow and self.assigned is not None
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether the client left before it had its whole answer. Nobody's failure."""
+        return bool(self.flags & _CLIENT_LEFT)
+
+    @property
+    def is_fallback(self) -> bool:
+        """Whether another build than the assigned one answered: stable, for a candidate that failed."""
+        return self.assigned is not None and self.served is not None and self.served != self.assigned.build
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether the assigned build failed: 5xx, timeout, reset, no connection, also where stable answered for it."""
+        return self.assigned is not None and not self.is_abandoned and (self.is_fallback or self.status >= 500)
+
+
+def parse(line: str | bytes) -> LogLine:
+    """The request that a line of the access log tells of. Raises ValueError, saying what is wrong with the line."""
+    (
+        listener, ts, rid, route, assigned, unit, upstream, host, status, flags, details, duration, attempts,
+        prediction, method, path, bytes_in, bytes_out, segments,
+    ) = _fields(line)  # fmt: skip
+    place = read_place(route) if route else None
+    return LogLine(
+        is_shadow=_IS_SHADOW[listener],
+        ts_us=int(ts),
+        request_id=rid or "",
+        model=place.model if place else None,
+        audience=place.audience if place else None,
+        unit=unit,
+        unit_source=place.unit_source if place else None,
+        assigned=read_assigned(assigned) if assigned else None,
+        served=upstream if details == _ANSWERED else None,
+        host=host,
+        status=status,
+        flags=_NO_FLAGS if flags in ("-", None) else frozenset(flags.split(",")),
+        details=details or "",
+        duration_us=duration,
+        attempts=attempts or 0,
+        prediction=prediction,
+        method=method or "",
+        path=path or "",
+        bytes_in=bytes_in,
+        bytes_out=bytes_out,
+        segments=segments,
+    )
+
+
+def _fields(line: str | bytes) -> tuple[Any, ...]:
+    """The values of the line's fields, each of its type, in the order of `_KINDS`, and the segments."""
+    try:
+        row = orjson.loads(line)
+    except ValueError as error:
+        raise ValueError(f"not JSON: {error}") from error
+    version = row.get("v") if isinstance(row, dict) else None
+    if version != FORMAT_VERSION:
+        raise ValueError(f"not an object of format version {FORMAT_VERSION}, but of {version!r}")
+    try:
+        values: tuple[Any, ...] = _VALUES(row)
+    except KeyError as error:
+        raise ValueError(f"{error.args[0]} is 'missing'; every field must be there") from error
+    if not _fits(tuple(map(type, values))):
+        raise ValueError(_misfit(values))
+    if values[0] not in _IS_SHADOW:
+        raise ValueError(f"listener is {values[0]!r}; expected live or shadow")
+    return *values, _segments(row.get("segments"))
+
+
+def _segments(told: object) -> tuple[str | None, ...]:
+    if told is None:
+        return ()
+    if not isinstance(told, list) or not all(isinstance(each, str | None) for each in told):
+        raise ValueError(f"segments is {told!r}; expected a list of texts")
+    return tuple(told)
+
+
+@lru_cache(maxsize=1024)
+def _fits(types: tuple[type, ...]) -> bool:
+    """Whether the types of a line's fields are as they should be; few combinations occur, so most are known."""
+    return all(found in kinds for found, kinds in zip(types, _KINDS.values(), strict=True))
+
+
+def _misfit(values: tuple[Any, ...]) -> str:
+    """What is wrong with the values that are not of their type."""
+    return "; ".join(
+        f"{key} is {value!r}; expected {' or '.join(kind.__name__ for kind in kinds)}"
+        for value, (key, kinds) in zip(values, _KINDS.items(), strict=True)
+        if type(value) not in kinds
+    )
+
+
+@lru_cache(maxsize=4096)
+def _join(*parts: str) -> str:
+    return ";".join(quote(part, safe="") for part in parts)
+
+
+def _split(what: str, text: str, count: int) -> list[str]:
+    parts = [unquote(part) for part in text.split(";")]
+    if len(parts) != count:
+        raise ValueError(f"{what} has {len(parts)} parts where {count} belong: {text!r}")
+    return parts

@@ -1,0 +1,47 @@
+"""Whether a candidate takes the requests that stable takes: its refusals would reach callers as 4xx. Pure."""
+
+from __future__ import annotations
+
+from sluicegate.registry.words.build import Build
+
+
+def check_inputs(candidate: Build, stable: Build) -> tuple[str, ...]:
+    """What callers of stable would be refused for by the candidate, each with its fix; empty when nothing.
+
+    Services refuse columns that their signature does not know, so nobody can send a candidate's new columns while
+    stable serves. Builds without named columns tell nothing, and so nothing is held against them.
+    """
+    ours, theirs = _columns(candidate), _columns(stable)
+    if ours is None or theirs is None:
+        return ()
+    needed = sorted(name for name, is_required in ours.items() if is_required and name not in theirs)
+    unknown = sorted(theirs.keys() - ours.keys())
+    problems = []
+    if needed:
+        problems.append(
+            f"{candidate.ref} needs {_list(needed)}, which callers of stable v{stable.ref.version} do not send: "
+            "make new columns optional in its signature, or register it as a model of its own"
+        )
+    if unknown:
+        problems.append(
+            f"{candidate.ref} does not take {_list(unknown)}, which callers of stable v{stable.ref.version} send: "
+            "let it take and ignore them, or register it as a model of its own"
+        )
+    return tuple(problems)
+
+
+def _columns(build: Build) -> dict[str, bool] | None:
+    """The input columns, and whether each is required; None where they have no names."""
+    inputs = (build.signature or {}).get("inputs")
+    if not isinstance(inputs, list) or not inputs:
+        return None
+    columns: dict[str, bool] = {}
+    for each in inputs:
+        if not isinstance(each, dict) or not isinstance(each.get("name"), str):
+            return None
+        columns[each["name"]] = each.get("required", True) is not False
+    return columns
+
+
+def _list(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

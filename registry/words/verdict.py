@@ -1,0 +1,73 @@
+"""Looks and verdicts: what a gate saw and what it answered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from sluicegate.registry.words.metric import TallyRow
+
+
+class Answer(StrEnum):
+    """What a gate answers. Undecided and no_data are answers of their own, never a pass."""
+
+    PASS = "pass"  # noqa: S105
+    FAIL = "fail"
+    UNDECIDED = "undecided"
+    NO_DATA = "no_data"
+
+    @property
+    def label(self) -> str:
+        """As shown to people: PASS, FAIL, UNDECIDED, NO DATA."""
+        return self.value.upper().replace("_", " ")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """The answer of one gate at one step, with its evidence. A pure function of plan and looks."""
+
+    metric: str
+    answer: Answer
+    reason: str
+    step: int
+    k: int
+    """How many looks it rests on; 0 when none was taken yet."""
+    guardrail: bool = False
+    margin: float | None = None
+    """The relative harm that must be ruled out at this step, such as 0.05; None: the gate only stops."""
+    bound: float | None = None
+    """The margin in the metric's unit, signed towards harm; None without a margin, and where it moves a threshold."""
+    ruled_out: tuple[float, ...] = ()
+    """The margins ruled out at some look so far."""
+    stable_n: int = 0
+    candidate_n: int = 0
+    stable_mean: float | None = None
+    candidate_mean: float | None = None
+    estimate: float | None = None
+    """Candidate minus stable, information-weighted over strata, in the metric's unit."""
+    low: float | None = None
+    high: float | None = None
+    """Always-valid interval of the estimate."""
+    alpha: float | None = None
+    alpha_spent: float | None = None
+    information: float = 0.0
+    information_fraction: float = 0.0
+    e_value: float | None = None
+    missing: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """One recorded judgement of a metric: the rows new since the look before, and what followed from all of them."""
+
+    rollout: str
+    metric: str
+    k: int
+    """Counts from 1 for each (rollout, metric)."""
+    step: int
+    at: datetime
+    watermark: int
+    """The collector's position when the rows were read."""
+    rows: tuple[TallyRow, ...]
+    verdict: Verdict

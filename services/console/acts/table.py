@@ -1,0 +1,41 @@
+"""The acts behind the API: check, order, answer. No HTTP here: the CLI calls the same acts when no console runs."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote
+
+from sluicegate.registry.words.errors import NotFound
+from sluicegate.services.console.acts import (
+    audiences,
+    checks,
+    documents,
+    experiments,
+    models,
+    reports,
+    rollouts,
+    telemetry,
+    tokens,
+    variations,
+)
+from sluicegate.services.console.operations import Answer, Asked, Body, Nothing, Operation, Role
+from sluicegate.services.console.ports import Desk
+
+__all__ = ["Answer", "Asked", "Body", "Nothing", "Operation", "Role", "find", "table"]
+
+_SUBJECTS = (rollouts, experiments, reports, models, variations, audiences, documents, telemetry, checks, tokens)
+
+
+def table(desk: Desk) -> tuple[Operation, ...]:
+    """Everything that can be asked."""
+    return tuple(operation for subject in _SUBJECTS for operation in subject.operations(desk))
+
+
+def find(desk: Desk, method: str, path: str) -> tuple[Operation, dict[str, str]]:
+    """The operation for a path and the names in it. Raises NotFound."""
+    for operation in table(desk):
+        pattern = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", operation.path)
+        match = re.fullmatch(pattern, path)
+        if match is not None and operation.method == method:
+            return operation, {name: unquote(value) for name, value in match.groupdict().items()}
+    raise NotFound(f"nothing answers {method} {path}.")

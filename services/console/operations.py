@@ -1,0 +1,118 @@
+"""Asked: one question or order as it reaches an act, whichever door it came through."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import IntEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from sluicegate.registry.orders import rollouts as orders
+from sluicegate.registry.words.errors import Forbidden, UsageError
+
+
+class Role(IntEnum):
+    """What a token may do; each may do what the ones before it may."""
+
+    VIEWER = 1
+    """Read."""
+    OPERATOR = 2
+    """Start, pause, resume, abort, roll back, apply documents, report outcomes."""
+    APPROVER = 3
+    """Approve steps and promote."""
+    ADMIN = 4
+    """Give and take tokens."""
+
+
+class Body(BaseModel):
+    """What every body obeys: frozen, strict about types, and an unknown field is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
+
+
+class Nothing(Body):
+    """No field."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What was asked: who, through which door, with which words."""
+
+    actor: str
+    role: Role
+    """What the actor may do."""
+    door: str = "console"
+    path: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
+    body: object = None
+    """Parsed JSON."""
+    if_match: str | None = None
+    """The entity tag that the rollout must still have."""
+
+    @property
+    def request(self) -> orders.Request:
+        """The same, as orders take it."""
+        return orders.Request(actor=self.actor, cause=self.door)
+
+    def through_freeze(self, reason: str | None) -> orders.Request:
+        """The same, to go through a freeze where there is a reason to. Raises Forbidden for less than an admin."""
+        if reason is not None and self.role < Role.ADMIN:
+            raise Forbidden(
+                f"to override a freeze needs the role admin; {self.actor} is a {self.role.name.lower()}.",
+                fix="ask an admin, or wait until it is over",
+            )
+        return replace(self.request, override_freeze=reason)
+
+    def count(self, name: str, default: int, largest: int) -> int:
+        """A whole number of the query, from 0 to `largest`. Raises UsageError."""
+        text = self.query.get(name, str(default))
+        if not text.isascii() or not text.isdigit() or int(text) > largest:
+            raise UsageError(f"{name}: a whole number from 0 to {largest} is required, got {text!r}.")
+        return int(text)
+
+
+Answer = tuple[int, object]
+"""Status and JSON."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """One act: where it is asked for, who may, what it takes."""
+
+    method: str
+    path: str
+    role: Role
+    summary: str
+    act: Callable[[Asked, Any], Answer]
+    takes: type[BaseModel] = Nothing
+    query: Mapping[str, str] = field(default_factory=dict)
+    """Names that the query may hold, and what they mean."""
+    is_recorded: bool = True
+    """Whether calls are kept: who, when, what came of it. Not for what comes many times a second."""
+    is_secret: bool = False
+    """Whether the answer must not be kept."""
+    gives: Mapping[int, str] = field(default_factory=lambda: {200: "A rollout."})
+    """What it answers where all is well, by status."""
+
+    def run(self, asked: Asked) -> Answer:
+        """Check the words, then act. Raises UsageError with everything that is wrong."""
+        unknown = sorted(set(asked.query) - set(self.query) - {"form"})
+        if unknown:
+            known = ", ".join(self.query) or "none"
+            raise UsageError(f"unknown query parameter {', '.join(unknown)}; known: {known}.")
+        return self.act(asked, self._body(asked.body))
+
+    def _body(self, body: object) -> BaseModel:
+        try:
+            return self.takes.model_validate({} if body is None else body)
+        except ValidationError as error:
+            raise UsageError("; ".join(_words(found) for found in error.errors(include_url=False))) from None
+
+
+def _words(found: Any) -> str:
+    where = ".".join(str(part) for part in found["loc"]) or "body"
+    if found["type"] == "extra_forbidden":
+        return f"{where}: no such field"
+    return f"{where}: {found['msg'][:1].lower()}{found['msg'][1:]}"

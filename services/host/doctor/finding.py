@@ -1,0 +1,39 @@
+"""Finding: what one check of the doctor says, and how to fix it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Outcome(StrEnum):
+    """What a check found."""
+
+    PASS = "pass"  # noqa: S105
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One line of the doctor."""
+
+    check: str
+    outcome: Outcome
+    found: str
+    fix: str | None = None
+
+
+def passed(check: str, found: str) -> Finding:
+    """All is well."""
+    return Finding(check=check, outcome=Outcome.PASS, found=found)
+
+
+def warned(check: str, found: str, fix: str) -> Finding:
+    """It works, but not as it should or not for long."""
+    return Finding(check=check, outcome=Outcome.WARN, found=found, fix=fix)
+
+
+def failed(check: str, found: str, fix: str) -> Finding:
+    """It does not work."""
+    return Finding(check=check, outcome=Outcome.FAIL, found=found, fix=fix)

@@ -1,0 +1,96 @@
+"""Checks of the machine itself: Python, packages, folders, disk, Envoy's files."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+from sluicegate.services.host.doctor.finding import Finding, failed, passed, warned
+from sluicegate.services.host.folder import StateFolder
+
+DISTRIBUTION = "sluicegate"
+_FAIL_BELOW_GIB, _WARN_BELOW_GIB = 1.0, 5.0
+_ENVOY_SECONDS = 30.0
+
+
+def python() -> list[Finding]:
+    """The interpreter is one that the dependencies were resolved for."""
+    found = ".".join(str(part) for part in sys.version_info[:3])
+    if sys.version_info[:2] == (3, 11):
+        return [passed("python", found)]
+    return [failed("python", f"{found}, but the pins are for 3.11", "Install Sluicegate with Python 3.11.")]
+
+
+def versions() -> list[Finding]:
+    """Every package is there, in a version that was tried."""
+    wrong = [problem for each in _requirements() if (problem := _mismatch(each))]
+    if not wrong:
+        return [passed("versions", f"all {len(_requirements())} packages within their pins")]
+    return [failed("versions", "; ".join(wrong), "make setup, or pip install --require-hashes -r requirements.lock")]
+
+
+def state_folder(folder: StateFolder) -> list[Finding]:
+    """Folder and secrets belong to this user and nobody else can read them."""
+    folder.check()
+    if not folder.root.exists():
+        return [warned("state folder", f"{folder.root} does not exist yet", "sluice up")]
+    places = (folder.root, folder.run, folder.secrets, *folder.secrets.glob("[!.]*"))
+    loose = [path for path in places if path.exists() and path.stat().st_mode & 0o077]
+    if loose:
+        names = " ".join(str(path) for path in loose)
+        return [failed("state folder", f"others can read {names}", f"chmod -R go= {folder.root}")]
+    foreign = [path for path in places if path.exists() and path.stat().st_uid != os.geteuid()]
+    if foreign:
+        return [failed("state folder", f"another user owns {foreign[0]}", "Set SLUICE_STATE to a folder of your own.")]
+    return [passed("state folder", f"{folder.root}, closed to others")]
+
+
+def disk(path: Path) -> list[Finding]:
+    """There is room for bentos, logs and databases."""
+    place = next(each for each in (path, *path.parents) if each.exists())
+    free = shutil.disk_usage(place).free / 2**30
+    found = f"{free:.1f} GiB free"
+    if free < _FAIL_BELOW_GIB:
+        return [failed("disk", found, f"Free at least {_FAIL_BELOW_GIB:.0f} GiB where {place} is.")]
+    if free < _WARN_BELOW_GIB:
+        return [warned("disk", found, f"Free {_WARN_BELOW_GIB:.0f} GiB: each build takes its model's size twice.")]
+    return [passed("disk", found)]
+
+
+def envoy_files(command: Sequence[str]) -> list[Finding]:
+    """Envoy starts and accepts the files that it is given."""
+    if "-c" in command and not Path(command[command.index("-c") + 1]).exists():
+        return [warned("envoy files", "not written yet", "sluice up")]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_ENVOY_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return [failed("envoy files", f"Envoy cannot be run: {error}", "make setup, or set ENVOY_BIN.")]
+    if done.returncode == 0:
+        return [passed("envoy files", "accepted")]
+    said = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["no reason given"]
+    return [failed("envoy files", said[0][:300], "Restart with `sluice down` and `sluice up`; report it if it stays.")]
+
+
+def _requirements() -> list[Requirement]:
+    try:
+        wanted = [Requirement(text) for text in requires(DISTRIBUTION) or []]
+    except PackageNotFoundError:
+        return []
+    return [each for each in wanted if each.marker is None or each.marker.evaluate({"extra": ""})]
+
+
+def _mismatch(wanted: Requirement) -> str | None:
+    try:
+        found = version(wanted.name)
+    except PackageNotFoundError:
+        return f"{wanted.name} is not installed"
+    if wanted.specifier.contains(found, prereleases=True):
+        return None
+    return f"{wanted.name} {found} is not {wanted.specifier}"

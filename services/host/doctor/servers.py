@@ -1,0 +1,159 @@
+"""Checks of what runs: programs, ports, who can reach them, who is let in, clocks, the webhook's round trip."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+import psutil
+
+from sluicegate.registry.words.errors import Unreachable
+from sluicegate.registry.words.program import Condition
+from sluicegate.services.host.doctor.finding import Finding, failed, passed, warned
+from sluicegate.services.host.keys import Keys, load_keys
+from sluicegate.services.host.machine import PORT_OWNERS, Recipe
+from sluicegate.services.host.parts import HttpProbe, Part
+from sluicegate.services.host.ports import is_free
+from sluicegate.services.host.programs.supervisor import Supervisor
+from sluicegate.services.host.site import CONSOLE, Site, client_environment, read_site
+from sluicegate.services.host.webhook import Webhook
+from sluicegate.services.host.wire import Answer, ask, is_ready
+
+_SECONDS = 5.0
+_SKEW_SECONDS = 30.0
+_LOOPBACK = ("127.", "::1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """An installation that was started at least once."""
+
+    recipe: Recipe
+    site: Site
+    keys: Keys
+    supervisor: Supervisor
+    clients: Mapping[str, str]
+
+    @classmethod
+    def find(cls, recipe: Recipe) -> Running:
+        """Raises NotFound when there was never an `up`."""
+        site, keys = read_site(recipe.folder), load_keys(recipe.folder.secrets)
+        return cls(
+            recipe=recipe,
+            site=site,
+            keys=keys,
+            supervisor=Supervisor(recipe.folder, keys.state_token),
+            clients=client_environment(site, keys, recipe.environment),
+        )
+
+    def programs(self) -> list[Finding]:
+        """The supervisor answers and every program runs."""
+        try:
+            states = self.supervisor.running()
+        except Unreachable:
+            left = sorted(self.supervisor.processes())
+            alive = f"; still alive: {', '.join(left)}" if left else ""
+            return [failed("programs", f"the process supervisor does not run{alive}", "sluice up")]
+        bad = [state for state in states if state.condition not in (Condition.RUNNING, Condition.STARTING)]
+        if bad:
+            told = "; ".join(f"{state.name} is {state.condition.value}, see {state.log}" for state in bad)
+            return [failed("programs", told, "Look into the logs named; `sluice up` starts what has failed.")]
+        return [passed("programs", f"{len(states)} run")] if states else [failed("programs", "none run", "sluice up")]
+
+    def ports(self) -> list[Finding]:
+        """Each of our ports is held by our own program."""
+        own = self._listening()
+        foreign = [
+            f"{name} port {port}"
+            for name, port in self.site.ports.items()
+            if self._is_used(name) and not is_free(port) and port not in own
+        ]
+        if foreign:
+            told = f"another program listens on {', '.join(foreign)}"
+            return [failed("ports", told, "End that program, or `sluice down` and `sluice up` to choose other ports.")]
+        return [passed("ports", ", ".join(f"{name} {port}" for name, port in self.site.ports.items()))]
+
+    def loopback_only(self) -> list[Finding]:
+        """Nothing of ours listens beyond loopback."""
+        open_ = sorted({f"{ip}:{port}" for port, ip in self._listening().items() if not ip.startswith(_LOOPBACK)})
+        if open_:
+            return [failed("loopback only", f"reachable from outside: {', '.join(open_)}", "Report this as a fault.")]
+        return [passed("loopback only", "nothing listens beyond loopback")]
+
+    def reachable(self) -> list[Finding]:
+        """Every server answers."""
+        return [self._reached(part) for part in self._probed()]
+
+    def closed(self) -> list[Finding]:
+        """Servers refuse who does not say who they are."""
+        asked = {
+            "mlflow": (f"{self.site.mlflow_url}/api/2.0/mlflow/registered-models/search", None, self.site.mlflow),
+            "prefect": (f"{self.site.prefect_api_url}/flows/filter", "{}", self.site.prefect),
+            CONSOLE: (f"{self.site.urls().get(CONSOLE, '')}/api/v1/rollouts", None, None),
+        }
+        return [
+            _closed(name, ask(HttpProbe(url=url, body=body), seconds=_SECONDS), is_foreign=foreign is not None)
+            for name, (url, body, foreign) in asked.items()
+            if name in self.site.urls()
+        ]
+
+    def clock(self, now: datetime) -> list[Finding]:
+        """This machine's clock agrees with the servers'."""
+        answer = ask(HttpProbe(url=f"{self.site.mlflow_url}/health"), seconds=_SECONDS)
+        if answer is None or not answer.date:
+            return [warned("clock", "no server told its time", "See that MLflow answers.")]
+        skew = abs((parsedate_to_datetime(answer.date).astimezone(UTC) - now).total_seconds())
+        if skew > _SKEW_SECONDS:
+            return [failed("clock", f"{skew:.0f} s apart from MLflow's", "Set both clocks, for example by NTP.")]
+        return [passed("clock", f"agrees with MLflow's within {max(1.0, skew):.0f} s")]
+
+    def webhook(self) -> list[Finding]:
+        """MLflow's signed webhook reaches the console and is accepted."""
+        if self.site.mlflow is not None:
+            return [warned("webhook", "MLflow is not ours: its changes are found by polling", _WEBHOOK_FIX)]
+        wrong = Webhook(self.site, self.keys, self.clients).deliver_test()
+        if wrong is None:
+            return [passed("webhook", "MLflow's test delivery was accepted by the console")]
+        return [failed("webhook", wrong, "sluice up")]
+
+    def _probed(self) -> list[Part]:
+        return [part for part in self.recipe.parts(self.site, self.keys) if part.probe is not None]
+
+    def _reached(self, part: Part) -> Finding:
+        check = f"{part.name} answers"
+        if part.probe is not None and is_ready(part.probe, seconds=_SECONDS):
+            return passed(check, part.probe.url)
+        return failed(check, "no, or not as it should", f"sluice up; see {part.program.log}")
+
+    def _is_used(self, port: str) -> bool:
+        foreign = {"mlflow": self.site.mlflow, "prefect": self.site.prefect}
+        return port in PORT_OWNERS and foreign.get(port) is None
+
+    def _listening(self) -> dict[int, str]:
+        """Ports that our processes listen on, with the address."""
+        found: dict[int, str] = {}
+        asking = [psutil.Process()]  # `processes` leaves out who asks: the console, when it shows what doctor finds
+        for group in [*self.supervisor.processes().values(), asking]:
+            for process in group:
+                try:
+                    sockets = process.net_connections(kind="tcp")
+                except psutil.Error:
+                    continue
+                found |= {each.laddr.port: each.laddr.ip for each in sockets if each.status == psutil.CONN_LISTEN}
+        return found
+
+
+_WEBHOOK_FIX = "Nothing is lost; to be told at once, register a webhook there: see docs/how-to/webhooks.md."
+
+
+def _closed(name: str, answer: Answer | None, *, is_foreign: bool) -> Finding:
+    check = f"{name} closed"
+    if answer is None:
+        return failed(check, "no answer", "sluice up")
+    if answer.status in (401, 403):
+        return passed(check, "asks who one is")
+    if is_foreign:
+        return warned(check, f"answered {answer.status} to a stranger", f"Turn on authentication at {name}.")
+    return failed(check, f"answered {answer.status} to a stranger", "sluice down, sluice up; report it if it stays.")

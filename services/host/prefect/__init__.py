@@ -1,0 +1,1 @@
+"""What Prefect is told about our flows: the work pool and the deployments."""

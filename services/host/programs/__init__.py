@@ -1,0 +1,1 @@
+"""Programs that are kept running: the supervisor, what it is told, and whose processes are ours."""

@@ -1,0 +1,137 @@
+"""Which processes are ours: known by a token in their environment, or by pid and start; never by name.
+
+Every program and all its descendants inherit `SLUICE_STATE_TOKEN` (one for each state folder) and
+`SLUICE_PROGRAM`. A process that overwrites its environment is still known by the record it left when it started
+(services/host/programs/launch.py), and so are its children, whatever session they have put themselves in.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from sluicegate.services.host.programs.launch import boot_id, start_ticks
+
+TOKEN = "SLUICE_STATE_TOKEN"  # noqa: S105
+PROGRAM = "SLUICE_PROGRAM"
+_AFTER_KILL_SECONDS = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What a program wrote about itself before it became its command."""
+
+    pid: int
+    ticks: int | None
+    boot: str
+    digest: str
+    """Of the definition it was started with."""
+
+    def process(self) -> psutil.Process | None:
+        """The live process of this record; None when it has ended, also when its pid was given to another."""
+        if self.boot != boot_id() or self.ticks is None or start_ticks(self.pid) != self.ticks:
+            return None
+        try:
+            return _if_alive(psutil.Process(self.pid))
+        except psutil.NoSuchProcess:
+            return None
+
+
+def read_record(path: Path) -> Record | None:
+    """The record in this file; None when there is none, or it cannot be read."""
+    try:
+        known = json.loads(path.read_text())
+        return Record(pid=known["pid"], ticks=known["ticks"], boot=known["boot"], digest=known["digest"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def ours(token: str, records: Path) -> dict[str, list[psutil.Process]]:
+    """Every live process of this state folder, by the program it belongs to. Never this process."""
+    found: dict[str, dict[int, psutil.Process]] = {}
+    for process in psutil.process_iter():
+        if program := _program_by_token(process, token):
+            found.setdefault(program, {})[process.pid] = process
+    for path in records.glob("[!.]*"):
+        record = read_record(path)
+        recorded = record.process() if record else None
+        if recorded is not None and recorded.pid != os.getpid():
+            found.setdefault(path.name, {})[recorded.pid] = recorded
+    claimed = {pid for known in found.values() for pid in known}
+    return {program: _with_children(known.values(), but=claimed) for program, known in found.items()}
+
+
+def tree(pid: int) -> list[psutil.Process]:
+    """The process and all its descendants, in whatever session they are; empty when it has ended."""
+    try:
+        return _with_children([psutil.Process(pid)])
+    except psutil.NoSuchProcess:
+        return []
+
+
+def end(processes: Sequence[psutil.Process], *, grace: float) -> None:
+    """Ask each process to end, then kill what is left after `grace` seconds. A reused pid is never signalled."""
+    for process in processes:
+        _signal(process, kill=False)
+    left = wait_gone(processes, seconds=grace)
+    for process in left:
+        _signal(process, kill=True)
+    wait_gone(left, seconds=_AFTER_KILL_SECONDS)
+
+
+def wait_gone(processes: Iterable[psutil.Process], *, seconds: float) -> list[psutil.Process]:
+    """Wait until these have ended; returns those that have not after `seconds`."""
+    deadline = time.monotonic() + seconds
+    left = alive(processes)
+    while left and time.monotonic() < deadline:
+        time.sleep(0.02)
+        left = alive(left)
+    return left
+
+
+def alive(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
+    """Those that still run. A zombie has ended: only its parent has not looked yet."""
+    return [process for process in processes if _if_alive(process) is not None]
+
+
+def _if_alive(process: psutil.Process) -> psutil.Process | None:
+    try:
+        return process if process.is_running() and process.status() != psutil.STATUS_ZOMBIE else None
+    except psutil.NoSuchProcess:
+        return None
+
+
+def _program_by_token(process: psutil.Process, token: str) -> str | None:
+    if process.pid == os.getpid():
+        return None
+    try:
+        environment = process.environ()
+    except (psutil.Error, OSError):
+        return None
+    return environment.get(PROGRAM, "unnamed") if environment.get(TOKEN) == token else None
+
+
+def _with_children(parents: Iterable[psutil.Process], *, but: Collection[int] = ()) -> list[psutil.Process]:
+    """These and their descendants, without those descendants that belong to another program."""
+    known: dict[int, psutil.Process] = {}
+    for parent in parents:
+        known[parent.pid] = parent
+        try:
+            children = parent.children(recursive=True)
+        except psutil.NoSuchProcess:
+            continue
+        known.update({child.pid: child for child in children if child.pid != os.getpid() and child.pid not in but})
+    return alive(known.values())
+
+
+def _signal(process: psutil.Process, *, kill: bool) -> None:
+    try:
+        process.kill() if kill else process.terminate()
+    except psutil.NoSuchProcess:
+        return

@@ -1,0 +1,64 @@
+"""After the death of a supervisor: put each program that outlived it under the new one, one at a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Protocol
+
+import psutil
+
+from sluicegate.services.host.programs.definitions import RESERVED, Definitions
+
+_LISTEN_SECONDS = 60.0
+
+
+class Revives(Protocol):
+    """What replacing needs of the supervisor."""
+
+    @property
+    def definitions(self) -> Definitions: ...
+
+    def revive(self, name: str) -> None: ...
+
+    def processes(self) -> Mapping[str, Sequence[psutil.Process]]: ...
+
+
+def replace_survivors(
+    supervisor: Revives,
+    survivors: Mapping[str, Sequence[psutil.Process]],
+    *,
+    but: Collection[str],
+    note: Callable[[str], None],
+) -> None:
+    """Run every defined program but those named; before the next survivor is ended, its successor must listen.
+
+    So of several services no two are away at once. Programs that did not survive, as after a reboot, start at once.
+    """
+    defined = [name for name in supervisor.definitions.names() if name not in but and name != RESERVED]
+    for name in defined:
+        if name not in survivors:
+            supervisor.revive(name)
+    for name in defined:
+        if name in survivors:
+            listened = _listens(survivors[name])
+            note(f"replacing {name}, which outlived its supervisor")
+            supervisor.revive(name)
+            _wait_until_listens(supervisor, name, listened)
+
+
+def _wait_until_listens(supervisor: Revives, name: str, ports: set[int]) -> None:
+    deadline = time.monotonic() + _LISTEN_SECONDS
+    while not ports <= _listens(supervisor.processes().get(name, ())) and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+
+def _listens(processes: Sequence[psutil.Process]) -> set[int]:
+    ports: set[int] = set()
+    for process in processes:
+        try:
+            connections = process.net_connections(kind="tcp")
+        except psutil.Error:
+            continue
+        ports |= {each.laddr.port for each in connections if each.status == psutil.CONN_LISTEN}
+    return ports

@@ -1,0 +1,230 @@
+"""The one process supervisor: supervisor 4.3, its programs added and removed while it runs.
+
+What it promises, each with a test in tests/integration/test_host_supervisor.py:
+
+- `add` is idempotent: a program that runs as defined is left alone, one that was changed is restarted.
+- `remove` returns when no process of the program is left, descendants in sessions of their own included.
+- A program never runs twice: before a start, whatever is left of it from a dead supervisor is ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import psutil
+
+from sluicegate.registry.words.errors import ServiceFailed, Unreachable
+from sluicegate.registry.words.program import Condition, Program, ProgramState
+from sluicegate.services import durable
+from sluicegate.services.host.folder import StateFolder
+from sluicegate.services.host.programs import identity
+from sluicegate.services.host.programs.definitions import RESERVED, Definitions
+from sluicegate.services.host.programs.identity import PROGRAM, TOKEN
+from sluicegate.services.host.programs.rpc import Faulted, Rpc
+
+_START_SECONDS = 30.0
+_LOCK_SECONDS = 120.0
+_POLL_SECONDS = 0.02
+_CONDITIONS: Mapping[int, Condition] = {
+    0: Condition.STOPPED,
+    10: Condition.STARTING,
+    20: Condition.RUNNING,
+    30: Condition.RETRYING,
+    40: Condition.STOPPING,
+    100: Condition.RETRYING,  # EXITED: it is started again at once
+    200: Condition.FAILED,
+    1000: Condition.FAILED,
+}
+_ACTIVE = (Condition.STARTING, Condition.RUNNING, Condition.RETRYING)
+
+
+class Supervisor:
+    """The supervisor of one state folder. Any number of processes may hold one and use it."""
+
+    def __init__(self, folder: StateFolder, token: str) -> None:
+        self._folder = folder
+        self._token = token
+        self._definitions = Definitions(folder)
+        self._rpc = Rpc(folder.socket)
+
+    @property
+    def definitions(self) -> Definitions:
+        return self._definitions
+
+    def pid(self) -> int | None:
+        """The supervisor's process; None when it does not answer."""
+        try:
+            return int(self._rpc.call("getPID"))
+        except Unreachable:
+            return None
+
+    def start(self, environment: Mapping[str, str]) -> bool:
+        """Start the supervisor with just this environment; False when it already answers.
+
+        It starts empty: programs come by `add` or `revive`. Raises ServiceFailed.
+        """
+        if self.pid() is not None:
+            return False
+        identity.end(self.processes().get(RESERVED, []), grace=2.0)
+        durable.replace(self._folder.run / "supervisord.conf", self._definitions.main_section(), mode=durable.PRIVATE)
+        command = (sys.executable, "-I", "-m", "supervisor.supervisord", "-c", "supervisord.conf")
+        subprocess.run(
+            command,
+            cwd=self._folder.run,
+            env={**environment, TOKEN: self._token, PROGRAM: RESERVED},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=self._folder.log(RESERVED).open("ab"),
+            start_new_session=True,
+            check=False,
+        )
+        self._wait_until_it_answers()
+        return True
+
+    def add(self, program: Program) -> None:
+        """Run this program from now on. One that already runs just so is left alone."""
+        with self._mutating():
+            state = self._states().get(program.name)
+            if state is not None:
+                if state.condition in _ACTIVE and self._digest(state) == self._definitions.digest(program):
+                    return
+                self._end(program.name)
+            self._definitions.write(program)
+            self._begin(program.name)
+
+    def revive(self, name: str) -> None:
+        """Run a program as its files define it, in place of what is left of it from a dead supervisor."""
+        with self._mutating():
+            state = self._states().get(name)
+            if state is None or state.condition not in _ACTIVE:
+                self._begin(name)
+
+    def remove(self, name: str) -> None:
+        """End the program's whole process tree and forget it. Nothing happens when it is not there."""
+        with self._mutating():
+            self._end(name)
+            self._definitions.remove(name)
+
+    def restart(self, name: str) -> None:
+        """End the program and start it again as it is defined. Raises Faulted when it is not defined."""
+        with self._mutating():
+            self._end(name)
+            self._begin(name)
+
+    def running(self) -> tuple[ProgramState, ...]:
+        """Every program the supervisor has, by name. Raises Unreachable."""
+        return tuple(sorted(self._states().values(), key=lambda state: state.name))
+
+    def stop(self) -> None:
+        """End every program, the supervisor, and whatever else is left of this state folder."""
+        with self._mutating():
+            states = self._states(missing_ok=True).values()
+            known = [process for state in states if state.pid for process in identity.tree(state.pid)]
+            with contextlib.suppress(Unreachable):
+                self._rpc.call("stopAllProcesses", False)
+                self._wait(lambda: all(state.pid is None for state in self.running()), seconds=self._longest_stop())
+            self._end_supervisor()
+            self._end_all([*known, *(process for group in self.processes().values() for process in group)])
+            for name in self._definitions.names():
+                self._definitions.remove(name)
+
+    def sweep(self) -> tuple[str, ...]:
+        """End what an earlier supervisor left of programs that this one does not have; returns their names."""
+        with self._mutating():
+            mine = {*self._states(), RESERVED}
+            strays = {name: group for name, group in self.processes().items() if name not in mine}
+            self._end_all([process for group in strays.values() for process in group])
+            return tuple(sorted(strays))
+
+    def processes(self) -> dict[str, list[psutil.Process]]:
+        """Every live process of this state folder, by program; the supervisor's own under `supervisord`."""
+        return identity.ours(self._token, self._folder.records)
+
+    def _digest(self, state: ProgramState) -> str | None:
+        """Of the definition that its process was started with, or will read in a moment."""
+        record = identity.read_record(self._definitions.record(state.name))
+        if record is not None and record.pid == state.pid:
+            return record.digest
+        return self._definitions.stored_digest(state.name)
+
+    def _begin(self, name: str) -> None:
+        identity.end(self.processes().get(name, []), grace=self._definitions.stop_seconds(name))
+        self._rpc.call("reloadConfig")
+        with contextlib.suppress(Faulted):
+            self._rpc.call("addProcessGroup", name)
+        self._rpc.call("startProcess", name, False)
+
+    def _end(self, name: str) -> None:
+        state = self._states(missing_ok=True).get(name)
+        known = identity.tree(state.pid) if state and state.pid else []
+        if state is not None:
+            self._wait(lambda: self._asked_to_end(name), seconds=self._definitions.stop_seconds(name) + 5.0)
+            self._rpc.call("removeProcessGroup", name)
+        self._end_all([*known, *self.processes().get(name, [])])
+
+    def _asked_to_end(self, name: str) -> bool:
+        """Ask again while it is active: one that has just ended by itself would be started again."""
+        state = self._states().get(name)
+        if state is not None and state.condition in _ACTIVE:
+            with contextlib.suppress(Faulted):
+                self._rpc.call("stopProcess", name, False)
+        return state is None or state.condition in (Condition.STOPPED, Condition.FAILED)
+
+    def _end_all(self, processes: list[psutil.Process]) -> None:
+        identity.end(list({process.pid: process for process in processes}.values()), grace=2.0)
+
+    def _end_supervisor(self) -> None:
+        pid = self.pid()
+        own = [process for process in self.processes().get(RESERVED, []) if process.pid == pid]
+        with contextlib.suppress(Unreachable, Faulted):
+            self._rpc.call("shutdown")
+        identity.wait_gone(own, seconds=10.0)
+
+    def _states(self, *, missing_ok: bool = False) -> dict[str, ProgramState]:
+        try:
+            told = self._rpc.call("getAllProcessInfo")
+        except Unreachable:
+            if missing_ok:
+                return {}
+            raise
+        return {info["name"]: self._state(info) for info in told}
+
+    def _state(self, info: Mapping[str, Any]) -> ProgramState:
+        condition = _CONDITIONS[info["state"]]
+        began = info["start"] if condition in (Condition.STARTING, Condition.RUNNING) else info["stop"]
+        return ProgramState(
+            name=info["name"],
+            condition=condition,
+            pid=info["pid"] or None,
+            since=datetime.fromtimestamp(began, UTC) if began else None,
+            log=self._definitions.log(info["name"]),
+        )
+
+    def _longest_stop(self) -> float:
+        return 5.0 + max((self._definitions.stop_seconds(name) for name in self._definitions.names()), default=0.0)
+
+    def _wait(self, is_true: Callable[[], bool], *, seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
+        while not is_true():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_POLL_SECONDS)
+        return True
+
+    def _wait_until_it_answers(self) -> None:
+        if not self._wait(lambda: self.pid() is not None, seconds=_START_SECONDS):
+            log = self._folder.log(RESERVED)
+            raise ServiceFailed(
+                f"the process supervisor did not start within {_START_SECONDS:.0f} s.", fix=f"Look into {log}."
+            )
+
+    @contextlib.contextmanager
+    def _mutating(self) -> Iterator[None]:
+        with self._folder.locked("programs", seconds=_LOCK_SECONDS):
+            yield

@@ -1,0 +1,74 @@
+"""A report as Markdown, for places that show no HTML: MLflow's run description, Prefect's artifacts. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from sluicegate.registry.report.report import GateReport, Report
+from sluicegate.services.report.sequence_chart import span
+from sluicegate.services.report.words import figure, headline, lasting, share, signed, state
+
+
+def markdown(report: Report, links: Sequence[tuple[str, str]] = ()) -> str:
+    """The report in short: what became of it, steps, evidence; `links` are (name, URL)."""
+    return "\n".join((*_head(report, links), *_steps(report), *_gates(report.gates), *_exposures(report)))
+
+
+def _head(report: Report, links: Sequence[tuple[str, str]]) -> Iterator[str]:
+    rollout = report.rollout
+    arrow = f"v{rollout.stable} → " if rollout.stable else ""
+    yield f"# {_cell(rollout.model)} {arrow}v{rollout.candidate}: {state(rollout)}\n"
+    yield f"{_cell(headline(report))}\n"
+    yield f"`{rollout.id}`, asked for by {_cell(report.timeline[0].actor)} through {_cell(rollout.cause)}\n"
+    if links:
+        yield " · ".join(f"[{name}]({url})" for name, url in links) + "\n"
+
+
+def _steps(report: Report) -> Iterator[str]:
+    if not report.steps:
+        return
+    yield "## Steps\n\n| step | weight | planned | done | time |\n|---:|---:|---|---|---:|"
+    for step in report.steps:
+        asks, why = ", ".join(step.asks) or "at once", f": {step.why}" if step.why else ""
+        time = "–" if step.seconds is None else lasting(step.seconds)
+        yield f"| {step.number} | {step.weight:g} % | {_cell(asks)} | **{step.state}**{_cell(why)} | {time} |"
+    yield ""
+
+
+def _gates(gates: Sequence[GateReport]) -> Iterator[str]:
+    if not gates:
+        return
+    yield "## Evidence\n\n| metric | verdict | stable | candidate | difference | interval | margin | decided | why |"
+    yield "|---|---|---:|---:|---:|---|---:|---|---|"
+    for gate in gates:
+        view = gate.view
+        margin = "–" if view.margin is None else share(view.margin)
+        decided = f"look {gate.decided.k}" if gate.decided else "–"
+        interval = span(gate.looks[-1]) if gate.looks else "–"
+        kind = " (guardrail)" if view.guardrail else ""
+        yield (
+            f"| {_cell(view.metric)}{kind} | **{view.verdict}** | {figure(view.stable)} | {figure(view.candidate)} "
+            f"| {signed(view.estimate)} | {interval} | {margin} | {decided} | {_cell(view.reason)} |"
+        )
+    yield ""
+
+
+def _exposures(report: Report) -> Iterator[str]:
+    if not report.exposures:
+        return
+    ratio = report.sample_ratio
+    p_value = "" if ratio.p_value is None else f" (p = {figure(ratio.p_value)})"
+    reason = f": {ratio.reason}" if ratio.reason else ""
+    yield f"## Exposures\n\nSample ratio: **{ratio.answer}**{p_value}{_cell(reason)}\n"
+    yield "| weight asked | seen | stable | candidate | candidate failed |\n|---:|---:|---:|---:|---:|"
+    for row in report.exposures:
+        seen = "–" if row.seen is None else f"{row.seen:.2f} %"
+        counts = f"{row.stable.requests:,} | {row.candidate.requests:,} | {row.candidate.failed:,}"
+        yield f"| {row.weight:g} % | {seen} | {counts} |"
+    yield ""
+
+
+def _cell(text: str) -> str:
+    """Text that cannot end a cell, nor be taken for markup."""
+    plain = text.replace("\n", " ").replace("|", "\\|").replace("`", "'")
+    return plain.replace("<", "&lt;").replace("[", "\\[").replace("](", "] (")

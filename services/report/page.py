@@ -1,0 +1,125 @@
+"""A report as one HTML page that needs nothing from outside: styles and charts inline, no script. Pure."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+from functools import cache
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader
+from markupsafe import Markup
+from ruamel.yaml import YAML
+
+from sluicegate.registry.report.report import Report
+from sluicegate.registry.report.shadow_view import ShadowView
+from sluicegate.services.report.sequence_chart import sequence_chart, span
+from sluicegate.services.report.shadow_charts import agreement_chart, difference_chart
+from sluicegate.services.report.weight_chart import weight_chart
+from sluicegate.services.report.words import clock, count, day, figure, headline, lasting, share, signed, state, tone
+
+_TEMPLATES = Path(__file__).parent / "templates"
+TONES = {"PASS": "good", "FAIL": "bad", "UNDECIDED": "wait", "NO DATA": "plain"}
+MARKS = {"PASS": "✓", "FAIL": "✕", "UNDECIDED": "…", "NO DATA": "○"}
+_STEP_TONES = {"done": "good", "left early": "bad", "under way": "wait", "paused": "wait", "not reached": "plain"}
+_RATIO_TONES = {"AS ASKED": "good", "MISMATCH": "bad", "NOT TESTED": "plain"}
+
+
+def page(report: Report) -> str:
+    """The page. The same report gives the same bytes."""
+    style = Markup(styles())  # noqa: S704
+    return environment().get_template("report.html").render(shown(report), style=style, style_hash=style_hash())
+
+
+def shown(report: Report) -> dict[str, object]:
+    """What the page's templates, and its parts on other pages, show of a report."""
+    rollout = report.rollout
+    requests = [(row.stable.requests, row.candidate.requests) for row in report.exposures if 0 < row.weight < 100]
+    return {
+        "report": report,
+        "r": rollout,
+        "state": state(rollout),
+        "tone": tone(rollout),
+        "headline": headline(report),
+        "steps": report.steps,
+        "gates": [(gate, Markup(sequence_chart(gate, f"s{i}"))) for i, gate in enumerate(report.gates)],  # noqa: S704
+        "weight_chart": Markup(weight_chart(report, "w")),  # noqa: S704
+        "exposures": report.exposures,
+        "compared": sum(stable + candidate for stable, candidate in requests),
+        "candidate_requests": sum(candidate for _, candidate in requests),
+        "ratio": report.sample_ratio,
+        "coverage": report.coverage,
+        "latency": report.latency,
+        "timeline": report.timeline,
+        **shadow_shown(report.shadow),
+        "plan": yaml_text(report.plan),
+        "tones": TONES,
+        "marks": MARKS,
+        "step_tones": _STEP_TONES,
+        "ratio_tones": _RATIO_TONES,
+    }
+
+
+def shadow_page(shadow: ShadowView) -> str:
+    """The page of a comparison that belongs to no rollout."""
+    template = environment().get_template("shadow.html")
+    return template.render(shadow_shown(shadow), style=Markup(styles()), style_hash=style_hash())  # noqa: S704
+
+
+def shadow_shown(shadow: ShadowView | None) -> dict[str, object]:
+    """What only a shadow's report shows."""
+    if shadow is None:
+        return {"shadow": None}
+    charts = [(column, Markup(difference_chart(column, f"d{i}"))) for i, column in enumerate(shadow.columns)]  # noqa: S704
+    agreement = Markup(agreement_chart(shadow, "agreement"))  # noqa: S704
+    return {"shadow": shadow, "shadow_columns": charts, "agreement_chart": agreement}
+
+
+def picture(chart: str) -> str:
+    """A chart as an SVG file of its own: with its styles inside."""
+    its_styles = f"{_css('colours.css')}{_css('chart.css')}svg {{ background: var(--paper); }}"
+    return chart.replace("\n", f"\n<style>{its_styles}</style>\n", 1)
+
+
+@cache
+def styles() -> str:
+    """The page's styles."""
+    return "\n".join(_css(name) for name in ("colours.css", "page.css", "parts.css", "chart.css", "layout.css"))
+
+
+@cache
+def part_styles() -> str:
+    """The styles of the page's parts, for pages that show some of them."""
+    return "\n".join(_css(name) for name in ("colours.css", "parts.css", "chart.css"))
+
+
+def style_hash() -> str:
+    """What a content security policy says to allow exactly these styles."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(styles().encode()).digest()).decode()
+
+
+@cache
+def _css(name: str) -> str:
+    return (_TEMPLATES / name).read_text(encoding="utf-8")
+
+
+@cache
+def environment() -> Environment:
+    """Templates and filters of the page and its parts."""
+    environment = Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=True, trim_blocks=True)
+    environment.filters |= {
+        "clock": clock, "count": count, "day": day, "figure": figure, "lasting": lasting, "share": share,
+        "signed": signed, "span": span,
+    }  # fmt: skip
+    return environment
+
+
+def yaml_text(plan: dict[str, object]) -> str:
+    """The plan as people write it."""
+    text, writer = io.StringIO(), YAML(typ="safe", pure=True)
+    writer.default_flow_style = None
+    writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    writer.width = 100
+    writer.dump(plan, text)
+    return text.getvalue()

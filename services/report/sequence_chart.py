@@ -1,0 +1,160 @@
+"""The sequence chart of a gate: the always-valid interval against the margin, by information. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+from sluicegate.registry.report.report import GateReport, LookPoint, Turn
+from sluicegate.services.report.scale import Scale
+from sluicegate.services.report.svg import box, dot, figure, line, path, window, words
+
+WIDTH, HEIGHT = 760, 310
+LEFT, RIGHT, TOP, BOTTOM = 66, 18, 42, 46
+ROOM = 44
+"""What a step needs to have its number written above it."""
+NEAR = 24
+"""What words and a line need between them."""
+MOST_WHISKERS = 60
+"""Beyond so many looks the band alone tells the intervals."""
+
+
+def sequence_chart(gate: GateReport, name: str) -> str:
+    """The chart as SVG; empty where no look can be drawn. `name` makes its ids unique on the page."""
+    looks = [look for look in gate.looks if look.estimate is not None]
+    if not looks:
+        return ""
+    x = Scale(low=0.0, high=looks[-1].information * 1.08 or 1.0, start=LEFT, end=WIDTH - RIGHT)
+    low, high = _reach(looks)
+    y = Scale(low=low, high=high, start=HEIGHT - BOTTOM, end=TOP)
+    parts = (
+        window(f"{name}-window", LEFT, TOP, WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM),
+        *_frame(x, y),
+        *_harm(gate, looks, x, y),
+        *_steps(looks, x),
+        *_intervals(looks, x, y, f"{name}-window"),
+        *_decision(gate.decided, looks, x, y),
+    )
+    title = f"{gate.view.metric}: difference from stable against the margin, by information"
+    return figure(name, width=WIDTH, height=HEIGHT, title=title, about=_about(gate, looks[-1]), parts=parts)
+
+
+def _reach(looks: Sequence[LookPoint]) -> tuple[float, float]:
+    """What the difference axis spans: what decided, and the looks before as far as they do not drown that."""
+    last = [look for look in looks if look.step == looks[-1].step]
+    late = last[len(last) // 2 :]
+    core = [0.0, *(v for look in late for v in (look.estimate, look.low, look.high, look.bound) if v is not None)]
+    span = (max(core) - min(core)) or abs(core[-1]) or 1.0
+    least, most = min(core) - 0.8 * span, max(core) + 0.8 * span
+    ends = [min(max(end, least), most) for look in looks for end in (look.low, look.high) if end is not None]
+    low, high = min([*core, *ends]), max([*core, *ends])
+    room = 0.06 * (high - low)
+    return low - room, high + room
+
+
+def _frame(x: Scale, y: Scale) -> Iterator[str]:
+    yield box("plot", LEFT, TOP, WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM)
+    for value in y.ticks():
+        yield line("zero" if value == 0 else "grid", LEFT, y.at(value), WIDTH - RIGHT, y.at(value))
+        yield words("tick", LEFT - 8, y.at(value) + 4, "0" if value == 0 else f"{value:+.4g}", "end")
+    for value in x.ticks(8):
+        yield words("tick", x.at(value), HEIGHT - BOTTOM + 18, f"{100 * value:.4g} %", "middle")
+    middle = (LEFT + WIDTH - RIGHT) / 2
+    yield words("axis", middle, HEIGHT - 8, "information, as a share of what the plan expects", "middle")
+    yield words("axis", 8, 14, "candidate minus stable")
+
+
+def _harm(gate: GateReport, looks: Sequence[LookPoint], x: Scale, y: Scale) -> Iterator[str]:
+    """The margin as a line that moves from step to step, and the harm beyond it."""
+    known = [look for look in looks if look.bound is not None]
+    if not known:
+        return
+    ends = [look.information for look in known]
+    starts = [0.0, *ends[:-1]]
+    edge = TOP if gate.worse == "higher" else HEIGHT - BOTTOM
+    points: list[tuple[float, float]] = []
+    for start, end, look in zip(starts, [*ends[:-1], x.high], known, strict=True):
+        assert look.bound is not None
+        points += [(x.at(start), y.held(look.bound)), (x.at(end), y.held(look.bound))]
+    yield path("harm", [(points[0][0], edge), *points, (points[-1][0], edge)], closed=True)
+    yield path("margin", points)
+    yield _label(points, -7 if gate.worse == "higher" else 16)
+
+
+def _label(points: Sequence[tuple[float, float]], above: int) -> str:
+    """The word at the longest flat of the line that lies within the plot."""
+    flats: dict[float, float] = {}
+    for (begin, height), (end, _) in zip(points[::2], points[1::2], strict=True):
+        is_within = TOP < height < HEIGHT - BOTTOM
+        flats[height] = flats.get(height, 0.0) + (end - begin if is_within else 0.0)
+    height = max(flats, key=flats.__getitem__)
+    if not flats[height]:
+        return ""
+    left = next(begin for begin, its in points if its == height)
+    is_right = left > WIDTH * 0.9
+    return words("label", left + (-8 if is_right else 8), height + above, "margin", "end" if is_right else "start")
+
+
+def _steps(looks: Sequence[LookPoint], x: Scale) -> Iterator[str]:
+    """Where a step of the plan began."""
+    starts = [(float(LEFT), looks[0].step)]
+    for before, look in pairwise(looks):
+        if look.step != before.step:
+            place = x.at((before.information + look.information) / 2)
+            starts.append((place, look.step))
+            yield line("boundary", place, TOP, place, HEIGHT - BOTTOM)
+    for (place, step), (until, _) in pairwise([*starts, (float(WIDTH), 0)]):
+        if until - place > ROOM:
+            yield words("step", place + 5, TOP - 7, f"step {step}")
+
+
+def _intervals(looks: Sequence[LookPoint], x: Scale, y: Scale, clip: str) -> Iterator[str]:
+    bounded = [look for look in looks if look.low is not None and look.high is not None]
+    upper = [(x.at(look.information), y.at(look.high or 0.0)) for look in bounded]
+    lower = [(x.at(look.information), y.at(look.low or 0.0)) for look in bounded]
+    yield path("band", [*upper, *reversed(lower)], closed=True, clip=clip)
+    for look in looks if len(looks) <= MOST_WHISKERS else ():
+        low = y.start if look.low is None else y.held(look.low)
+        high = y.end if look.high is None else y.held(look.high)
+        yield line("whisker", x.at(look.information), low, x.at(look.information), high)
+    yield path("estimate", [(x.at(look.information), y.held(look.estimate or 0.0)) for look in looks])
+    for look in looks:
+        yield dot("look", x.at(look.information), y.held(look.estimate or 0.0), 3.2, _tip(look))
+
+
+def _decision(turn: Turn | None, looks: Sequence[LookPoint], x: Scale, y: Scale) -> Iterator[str]:
+    found = next((look for look in looks if turn is not None and look.k == turn.k), None)
+    if turn is None or found is None:
+        return
+    place, kind = x.at(found.information), turn.verdict.lower()
+    is_right = place > WIDTH * 0.7
+    yield line(f"decision {kind}", place, TOP, place, HEIGHT - BOTTOM)
+    mark = "✓" if turn.verdict == "PASS" else "✕"
+    text = f"{mark} {turn.verdict} at look {turn.k}"
+    height = HEIGHT - BOTTOM - 10
+    if abs(height - y.held(0.0)) < NEAR:  # not over the line of no difference
+        height = TOP + 18
+    side = "end" if is_right else "start"
+    yield words(f"verdict {kind}", place + (-7 if is_right else 7), height, text, side)
+
+
+def _tip(look: LookPoint) -> str:
+    return f"look {look.k}, step {look.step}: {look.estimate:+.4g} {span(look)}, {look.verdict}"
+
+
+def span(look: LookPoint) -> str:
+    """The interval in words; an end that is not bounded yet is …"""
+    low = "…" if look.low is None else f"{look.low:+.4g}"
+    high = "…" if look.high is None else f"{look.high:+.4g}"
+    return f"[{low}, {high}]"
+
+
+def _about(gate: GateReport, last: LookPoint) -> str:
+    bound = "" if last.bound is None else f"; the margin is {last.bound:+.4g}"
+    decided = gate.decided
+    when = f" {decided.verdict} at look {decided.k}." if decided else " Not decided."
+    return (
+        f"{len(gate.looks)} looks. At the last, with {last.information:.0%} of the planned information, the difference "
+        f"is {last.estimate:+.4g} with the always-valid interval {span(last)}{bound}.{when} "
+        "The table below has every look."
+    )

@@ -1,0 +1,57 @@
+"""The charts of a shadow: how often answers differ over time, and by how much they differ. Pure."""
+
+from __future__ import annotations
+
+from sluicegate.registry.report.shadow_view import ColumnView, ShadowView
+from sluicegate.services.report.svg import box, figure, line, words
+from sluicegate.services.report.words import clock
+
+_WIDTH, _HEIGHT, _LEFT, _BOTTOM = 680, 150, 44, 26
+
+
+def agreement_chart(shadow: ShadowView, name: str) -> str:
+    """The share of pairs that differ in each time bucket; empty without any."""
+    rows = [(at, differ / n) for at, n, differ in shadow.over_time if n]
+    if not rows:
+        return ""
+    most = max([0.01, *(share for _, share in rows)])
+    labels = [clock(at) for at, _ in rows]
+    tips = [f"{label}: {share:.2%}" for label, (_, share) in zip(labels, rows, strict=True)]
+    about = f"{len(rows)} time buckets, from {labels[0]} to {labels[-1]}; at most {most:.2%} differ."
+    bars = _bars([share / most for _, share in rows], tips)
+    ends = (f"{most:.1%}", labels[0], labels[-1])
+    return _chart(name, "Answers that differ, over time", about, bars, ends)
+
+
+def difference_chart(column: ColumnView, name: str) -> str:
+    """How far candidate and stable are apart on the same request; empty where there is nothing to draw."""
+    if not column.differences:
+        return ""
+    most = max(bar.candidate for bar in column.differences)
+    tips = [f"{bar.low:.3g} to {bar.high:.3g}: {bar.candidate}" for bar in column.differences]
+    about = f"{column.n} pairs; the bins are on a logarithmic scale on both sides of 0."
+    bars = _bars([bar.candidate / most for bar in column.differences], tips)
+    ends = (str(most), f"{column.differences[0].low:.2g}", f"{column.differences[-1].high:.2g}")
+    return _chart(name, f"Candidate minus stable: {column.column}", about, bars, ends)
+
+
+def _bars(heights: list[float], tips: list[str]) -> list[str]:
+    """Bars over the whole width, each of which tells of itself when it is pointed at."""
+    step = (_WIDTH - _LEFT) / len(heights)
+    tall = _HEIGHT - _BOTTOM - 12
+    return [
+        f"<g><title>{tip}</title>"
+        + box("bar", _LEFT + i * step, _HEIGHT - _BOTTOM - tall * height, max(step - 1.5, 1), tall * height)
+        + "</g>"
+        for i, (height, tip) in enumerate(zip(heights, tips, strict=True))
+    ]
+
+
+def _chart(name: str, title: str, about: str, bars: list[str], ends: tuple[str, str, str]) -> str:
+    base = _HEIGHT - _BOTTOM
+    most, first, last = ends
+    axis = [
+        line("zero", _LEFT, base, _WIDTH, base), words("tick", _LEFT - 6, 18, most, "end"),
+        words("tick", _LEFT, _HEIGHT - 8, first), words("tick", _WIDTH, _HEIGHT - 8, last, "end"),
+    ]  # fmt: skip
+    return figure(name, width=_WIDTH, height=_HEIGHT, title=title, about=about, parts=[*bars, *axis])

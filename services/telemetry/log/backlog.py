@@ -1,0 +1,38 @@
+"""Backlog: how much of the logs has not been read, and since when. Anyone may ask, also while the collector is down."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from sluicegate.services.telemetry.log.offsets import Offsets
+from sluicegate.services.telemetry.log.tail import Tail
+from sluicegate.services.telemetry.store import schema
+from sluicegate.services.telemetry.store.store import Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backlog:
+    """What the collector has before it."""
+
+    unread_bytes: int
+    """Of all files of the logs."""
+    read_at: float | None
+    """When a line was last read, in seconds since 1970; None: never."""
+
+    def waits(self, now: float) -> float:
+        """Seconds since a line was last read, while there is something to read; 0 where there is not."""
+        return max(now - self.read_at, 0.0) if self.unread_bytes and self.read_at is not None else 0.0
+
+
+def backlog(store: Store, logs: Sequence[Path]) -> Backlog:
+    """The backlog of these logs, each named by the path that is written now."""
+    unread = sum(Tail(log).unread(Offsets(store, str(log)).load()) for log in logs)
+    table = schema.offsets
+    query = sa.select(sa.func.max(table.c.read_at)).where(table.c.log.in_([str(log) for log in logs]))
+    with store.read() as connection:
+        read_at = connection.scalar(query)
+    return Backlog(unread_bytes=unread, read_at=read_at / 1e6 if read_at is not None else None)

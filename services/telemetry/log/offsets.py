@@ -1,0 +1,46 @@
+"""Offsets: how far each file of a log was read, moved in the transaction that writes what was read."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from sluicegate.registry.words.errors import SluiceError
+from sluicegate.services.telemetry.log.tail import Chunk
+from sluicegate.services.telemetry.store import schema
+from sluicegate.services.telemetry.store.store import Store
+
+
+class OvertakenError(SluiceError):
+    """Another collector read the same lines first. Nothing was counted twice; offsets are read anew."""
+
+
+class Offsets:
+    """The offsets of one log."""
+
+    def __init__(self, store: Store, log: str) -> None:
+        self._store = store
+        self._log = log
+
+    def load(self) -> dict[str, int]:
+        """The offset after the last line that was read, by file."""
+        table = schema.offsets
+        query = sa.select(table.c.head, table.c.offset).where(table.c.log == self._log)
+        with self._store.read() as connection:
+            return dict(connection.execute(query).tuples().all())
+
+    def move(self, connection: Connection, chunk: Chunk, now: int) -> None:
+        """Note that a chunk was read, at a time in microseconds. Raises OvertakenError where it begins elsewhere."""
+        table = schema.offsets
+        if chunk.start == 0:
+            row = (self._log, chunk.head, chunk.end, now)
+            moved = self._store.insert(connection, table, ("log", "head", "offset", "read_at"), [row])
+        else:
+            same = sa.and_(table.c.log == self._log, table.c.head == chunk.head)
+            update = sa.update(table).where(same, table.c.offset == chunk.start)
+            moved = connection.execute(update.values(offset=chunk.end, read_at=now)).rowcount
+        if moved != 1:
+            raise OvertakenError(
+                f"another collector reads {self._log}: it is past {chunk.start}.",
+                fix="run one collector for each log.",
+            )

@@ -1,0 +1,191 @@
+"""Outcomes: what was measured after a prediction is taken in here, once, and joined to its exposure by the collector.
+
+An outcome names its prediction, `<request id>.<row>` or `<request id>` for row 0, or the unit it happened to; then it
+belongs to the unit's last request of that model before it happened. It may come before its exposure was collected, and
+days later. One outcome counts for each (prediction, name): of two that disagree the first stands.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from sluicegate.services.telemetry.store import schema
+from sluicegate.services.telemetry.store.counts import Count
+from sluicegate.services.telemetry.store.store import Store
+from sluicegate.services.telemetry.tally.scores import Value, same
+
+AHEAD = timedelta(minutes=5)
+"""How far in the future an outcome may lie, for clocks that differ."""
+_TEXT_LIMIT = 500
+_PREDICTION = re.compile(r"(?P<rid>.+?)(?:\.(?P<row>\d{1,6}))?\Z", re.DOTALL)
+
+
+class State(StrEnum):
+    """Where an outcome stands. The last six are final."""
+
+    NEW = "new"
+    """Names its prediction, which has not been looked for."""
+    UNIT = "unit"
+    """Names a unit; waits until every request before it has been read."""
+    WAITING = "waiting"
+    """Its exposure has not been read."""
+    UNJUDGED = "unjudged"
+    """Its exposure's rollout is not known yet."""
+    SCORED = "scored"
+    UNNAMED = "unnamed"
+    UNCOMPARED = "uncompared"
+    UNKNOWN = "unknown"
+    TOO_LATE = "too_late"
+    """Its request has gone by age."""
+    SUPERFLUOUS = "superfluous"
+    """The unit's last request has an outcome of this name already."""
+
+
+OPEN = (State.NEW, State.UNIT, State.WAITING, State.UNJUDGED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutcomeIn:
+    """An outcome as it arrives: a prediction id, or a model and a unit; a name and a value."""
+
+    name: str
+    value: Value
+    prediction_id: str | None = None
+    model: str | None = None
+    unit: str | None = None
+    at: datetime | None = None
+    """When it happened, aware; by default when it is received."""
+    id: str | None = None
+    """Makes sending twice harmless; by default what it is about, its name and, for a unit, its time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """An outcome that was not taken in."""
+
+    index: int
+    """Its place in the batch, from 0."""
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Receipt:
+    """What became of a batch. Everything accepted is durable."""
+
+    accepted: int
+    duplicate: int
+    contradictory: int
+    refused: tuple[Refusal, ...]
+
+
+def record(store: Store, batch: Sequence[OutcomeIn], now: datetime) -> Receipt:
+    """Take in a batch in one transaction. The same batch sent again adds nothing but to the count of duplicates."""
+    rows, refused, counts = [], [], Counter[Count]()
+    for index, outcome in enumerate(batch):
+        reason, kind = _refusal(outcome, now)
+        if reason is None:
+            rows.append(_row(outcome, now))
+        else:
+            refused.append(Refusal(index=index, reason=reason))
+            counts[kind] += 1
+    with store.write() as connection:
+        for row in rows:
+            counts[_take(connection, store, row)] += 1
+        store.count(connection, counts)
+    return Receipt(
+        accepted=counts[Count.OUTCOMES],
+        duplicate=counts[Count.DUPLICATE],
+        contradictory=counts[Count.CONTRADICTORY],
+        refused=tuple(refused),
+    )
+
+
+def read_value(text: str) -> Value:
+    """The value that a row of the table holds."""
+    value: Value = json.loads(text)
+    return value
+
+
+def microseconds(at: datetime) -> int:
+    return round(at.timestamp() * 1e6)
+
+
+def _refusal(outcome: OutcomeIn, now: datetime) -> tuple[str | None, Count]:
+    """Why an outcome cannot be taken in, and how that is counted."""
+    texts = (outcome.name, outcome.prediction_id, outcome.model, outcome.unit, outcome.id)
+    if not outcome.name:
+        return "name is empty; give the outcome name that the plan's metric names", Count.REFUSED
+    if any(text is not None and not _is_storable(text) for text in texts):
+        return f"name and ids must be text of 1 to {_TEXT_LIMIT} characters", Count.REFUSED
+    if (outcome.prediction_id is None) == (outcome.unit is None):
+        return "give either prediction_id, or model and unit", Count.REFUSED
+    if outcome.unit is not None and outcome.model is None:
+        return "a unit needs its model", Count.REFUSED
+    if not isinstance(outcome.value, bool | int | float | str | None) or not _is_storable(json.dumps(outcome.value)):
+        return "value must be a number, a truth value, a text of ordinary length or null", Count.REFUSED
+    if outcome.at is not None and outcome.at.tzinfo is None:
+        return "at needs a time zone, such as 2026-01-31T12:00:00Z", Count.REFUSED
+    if outcome.at is not None and outcome.at > now + AHEAD:
+        return f"at is more than {AHEAD.seconds // 60} minutes ahead of the server's clock", Count.FUTURE
+    return None, Count.OUTCOMES
+
+
+def _is_storable(text: object) -> bool:
+    if not isinstance(text, str) or not 0 < len(text) <= _TEXT_LIMIT or "\0" in text:
+        return False
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _row(outcome: OutcomeIn, now: datetime) -> dict[str, Any]:
+    at = outcome.at or now
+    rid, row = _prediction(outcome.prediction_id)
+    about = outcome.prediction_id or f"{outcome.model}/{outcome.unit}@{microseconds(at)}"
+    return {
+        "id": outcome.id or f"{about}:{outcome.name}",
+        "rid": rid,
+        "row": row,
+        "model": outcome.model,
+        "unit": outcome.unit if rid is None else None,
+        "name": outcome.name,
+        "value": json.dumps(outcome.value),
+        "at": microseconds(at),
+        "received_at": microseconds(now),
+        "state": State.NEW if rid is not None else State.UNIT,
+    }
+
+
+def _prediction(prediction_id: str | None) -> tuple[str | None, int | None]:
+    """Request id and row of a prediction id."""
+    match = _PREDICTION.match(prediction_id) if prediction_id is not None else None
+    if match is None:
+        return None, None
+    return match["rid"], int(match["row"] or 0)
+
+
+def _take(connection: Connection, store: Store, row: dict[str, Any]) -> Count:
+    """Insert an outcome unless one with its id, or for its prediction and name, is there."""
+    if store.insert(connection, schema.outcomes, tuple(row), [tuple(row.values())]):
+        return Count.OUTCOMES
+    table = schema.outcomes
+    about = sa.and_(table.c.rid == row["rid"], table.c.row == row["row"], table.c.name == row["name"])
+    first = connection.execute(sa.select(table).where(sa.or_(table.c.id == row["id"], about))).mappings().first()
+    if first is None:
+        raise RuntimeError("an outcome was neither inserted nor found")
+    columns = ("rid", "row", "name") if row["rid"] is not None else ("model", "unit", "name")
+    says_same = all(first[column] == row[column] for column in columns)
+    says_same = says_same and same(read_value(first["value"]), read_value(row["value"]))
+    return Count.DUPLICATE if says_same else Count.CONTRADICTORY

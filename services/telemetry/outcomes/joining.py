@@ -1,0 +1,186 @@
+"""Joining: outcomes find their exposures and add to the tallies of those exposures' strata, each once.
+
+An outcome's state changes in the transaction that adds its scores, so a kill between the two is impossible. Only the
+collector joins; others only put outcomes in.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, RowMapping
+
+from sluicegate.services.telemetry.outcomes.intake import State, read_value
+from sluicegate.services.telemetry.outcomes.judging import Findings, Outcome, judge
+from sluicegate.services.telemetry.outcomes.retention import KEPT_SINCE, kept_since
+from sluicegate.services.telemetry.outcomes.unjudged import Unjudged
+from sluicegate.services.telemetry.store import schema
+from sluicegate.services.telemetry.store.counts import Count
+from sluicegate.services.telemetry.store.segments import Finder, by_id
+from sluicegate.services.telemetry.store.store import Store, write_tallies
+from sluicegate.services.telemetry.tally.exposure import Exposure
+from sluicegate.services.telemetry.tally.scores import same
+from sluicegate.services.telemetry.tally.sheet import Sheet
+from sluicegate.services.telemetry.tally.spec import RolloutSpec
+from sluicegate.services.telemetry.tally.specs import Specs
+
+SETTLE = 5_000_000
+"""Microseconds that an outcome of a unit waits, so that requests just before it are in the log."""
+UNKNOWN_AFTER = 3_600_000_000
+"""Microseconds after which an outcome whose exposure did not come is called unknown, if the log was read to its end."""
+_SWEEP = 1_000_000
+"""Microseconds between looks at what rarely changes."""
+_LIMIT = 2_000
+"""Outcomes handled in one transaction."""
+
+
+class Joiner:
+    """Joins what is in the store; told by the collector when the log was read to its end."""
+
+    def __init__(self, store: Store, specs: Specs[RolloutSpec]) -> None:
+        self._store = store
+        self._specs = specs
+        self._unjudged = Unjudged(store, specs)
+        self._finder = Finder()
+        self._swept_at = 0
+
+    def wake(self, connection: Connection, before: int) -> None:
+        """Let outcomes that wait for the exposures after `before` be looked at again."""
+        outcomes, exposures = schema.outcomes, schema.exposures
+        is_waiting = outcomes.c.state == State.WAITING
+        if connection.scalar(sa.select(sa.exists().where(is_waiting))):
+            new = sa.select(exposures.c.rid).where(exposures.c.id > before, exposures.c.rid.is_not(None))
+            connection.execute(sa.update(outcomes).where(is_waiting, outcomes.c.rid.in_(new)).values(state=State.NEW))
+
+    def join(self, now: int, *, is_level: bool) -> None:
+        """Join, score and tally whatever can be by now (microseconds); `is_level`: the log was read to its end."""
+        outcomes = schema.outcomes
+        if is_level and self._has(outcomes.c.state == State.UNIT, outcomes.c.at <= now - SETTLE):
+            self._join_units(now)
+        if self._has(outcomes.c.state == State.NEW):
+            self._join_predictions(now)
+        if self._has(schema.maturing.c.due <= now):
+            self._ripen(now)
+        if now - self._swept_at >= _SWEEP:
+            self._swept_at = now
+            self._unjudged.judge(now)
+            if is_level:
+                self._give_up(now)
+
+    def _has(self, *conditions: sa.ColumnElement[bool]) -> bool:
+        with self._store.read() as connection:
+            return bool(connection.scalar(sa.select(sa.exists().where(*conditions))))
+
+    def _join_predictions(self, now: int) -> None:
+        table = schema.outcomes
+        query = sa.select(table).where(table.c.state == State.NEW).order_by(table.c.pk).limit(_LIMIT)
+        found = Findings()
+        with self._store.write() as connection:
+            rows = connection.execute(query).mappings().all()
+            located = self._locate(connection, rows)
+            for row in rows:
+                if row["pk"] not in located:
+                    self._miss(found, row)
+                    continue
+                number, exposure = located[row["pk"]]
+                outcome = Outcome(pk=row["pk"], row=row["row"], name=row["name"], value=row["value"], number=number)
+                judge(found, outcome, exposure, lambda rollout: self._specs.get(rollout, now), now)
+            self._write(connection, found)
+
+    def _locate(self, connection: Connection, rows: Sequence[RowMapping]) -> dict[int, tuple[int, Exposure]]:
+        """The exposure of each outcome whose exposure was read, by the outcome's key."""
+        numbers = {row["pk"]: row["exposure"] for row in rows if row["exposure"] is not None}
+        known = by_id(connection, list(numbers.values()))
+        rids = {row["pk"]: row["rid"] for row in rows if row["exposure"] is None}
+        found = self._finder.by_request(connection, rids.values()) if rids else {}
+        located = {pk: found[rid] for pk, rid in rids.items() if rid in found}
+        return located | {pk: (number, known[number]) for pk, number in numbers.items() if number in known}
+
+    def _miss(self, found: Findings, row: RowMapping) -> None:
+        """An outcome without an exposure waits for it, unless it had been read once and was deleted by age."""
+        if row["exposure"] is None:
+            found.move(row["pk"], State.WAITING, None)
+        else:
+            found.move(row["pk"], State.TOO_LATE, row["exposure"], Count.TOO_LATE)
+
+    def _write(self, connection: Connection, found: Findings) -> None:
+        write_tallies(self._store, connection, found.sheet)
+        if found.maturing:
+            connection.execute(sa.insert(schema.maturing), found.maturing)
+        if found.states:
+            moved = sa.update(schema.outcomes).where(schema.outcomes.c.pk == sa.bindparam("key"))
+            values: dict[str, Any] = {"state": sa.bindparam("to"), "exposure": sa.bindparam("number")}
+            connection.execute(moved.values(values), found.states)
+        self._store.count(connection, found.counts)
+
+    def _join_units(self, now: int) -> None:
+        """Find the last request of each unit before its outcome; the outcome then goes the way of all others."""
+        outcomes = schema.outcomes
+        query = (
+            sa.select(outcomes)
+            .where(outcomes.c.state == State.UNIT, outcomes.c.at <= now - SETTLE)
+            .order_by(outcomes.c.at, outcomes.c.id)
+            .limit(_LIMIT)
+        )
+        with self._store.write() as connection:
+            rows = connection.execute(query).mappings().all()
+            counts = Counter(count for row in rows if (count := self._join_unit(connection, row)) is not None)
+            self._store.count(connection, counts)
+
+    def _ripen(self, now: int) -> None:
+        """Tally the scores whose exposures have become old enough."""
+        table = schema.maturing
+        query = sa.select(table).where(table.c.due <= now).order_by(table.c.due).limit(_LIMIT)
+        sheet = Sheet()
+        with self._store.write() as connection:
+            rows = connection.execute(query).mappings().all()
+            for row in rows:
+                side = (row["rollout"], row["epoch"], row["bucket"], row["arm"], row["weight"])
+                sheet.take_late(side, row["unit"], row["metric"], row["value"])
+            write_tallies(self._store, connection, sheet)
+            is_row = sa.and_(table.c.outcome == sa.bindparam("key"), table.c.metric == sa.bindparam("name"))
+            if rows:
+                keys = [{"key": row["outcome"], "name": row["metric"]} for row in rows]
+                connection.execute(sa.delete(table).where(is_row), keys)
+
+    def _give_up(self, now: int) -> None:
+        """Call unknown, or too late, what waited too long for its exposure."""
+        outcomes = schema.outcomes
+        is_late = (outcomes.c.state == State.WAITING, outcomes.c.received_at <= now - UNKNOWN_AFTER)
+        if not self._has(*is_late):
+            return
+        with self._store.write() as connection:
+            is_gone = outcomes.c.at < _kept_since(connection)
+            gone = connection.execute(sa.update(outcomes).where(*is_late, is_gone).values(state=State.TOO_LATE))
+            unknown = connection.execute(sa.update(outcomes).where(*is_late).values(state=State.UNKNOWN))
+            self._store.count(connection, {Count.TOO_LATE: gone.rowcount, Count.UNKNOWN: unknown.rowcount})
+
+    def _join_unit(self, connection: Connection, outcome: RowMapping) -> Count | None:
+        """Give a unit's outcome the prediction it belongs to; what is counted when that cannot be."""
+        table = schema.outcomes
+        ours = sa.update(table).where(table.c.pk == outcome["pk"])
+        last = self._finder.last_of_unit(connection, outcome["model"], outcome["unit"], outcome["at"])
+        if last is None:
+            is_gone = outcome["at"] < _kept_since(connection, outcome["model"])
+            connection.execute(ours.values(state=State.TOO_LATE if is_gone else State.UNKNOWN))
+            return Count.TOO_LATE if is_gone else Count.UNKNOWN
+        number, exposure = last
+        taken = sa.select(table.c.value).where(
+            table.c.rid == exposure.rid, table.c.row == 0, table.c.name == outcome["name"]
+        )
+        first = connection.scalar(taken)
+        if first is not None:
+            connection.execute(ours.values(state=State.SUPERFLUOUS))
+            return Count.DUPLICATE if same(read_value(first), read_value(outcome["value"])) else Count.CONTRADICTORY
+        connection.execute(ours.values(rid=exposure.rid, row=0, exposure=number, state=State.NEW))
+        return None
+
+
+def _kept_since(connection: Connection, model: str | None = None) -> int:
+    """Since when requests are kept, in microseconds: every one that started before has gone by age."""
+    keys = [KEPT_SINCE] if model is None else [KEPT_SINCE, kept_since(model)]
+    table = schema.state
+    return connection.scalar(sa.select(sa.func.max(table.c.value)).where(table.c.key.in_(keys))) or 0

@@ -1,0 +1,157 @@
+"""Retention: request rows go when no label can come any more; tallies and what was seen stay for ever."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from types import MappingProxyType
+
+import sqlalchemy as sa
+
+from sluicegate.services.telemetry.outcomes.intake import State, microseconds
+from sluicegate.services.telemetry.store import schema
+from sluicegate.services.telemetry.store.counts import Count
+from sluicegate.services.telemetry.store.segments import ids_of
+from sluicegate.services.telemetry.store.store import Store
+
+KEPT_SINCE = "kept_since"
+PULSE_KEPT = timedelta(hours=1)
+_LIMIT = 20_000
+"""Rows deleted in one transaction, so that the collector never waits long."""
+_WAITING = (State.NEW, State.UNIT, State.WAITING, State.UNJUDGED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retained:
+    """What a pass removed."""
+
+    exposures: int
+    outcomes: int
+
+
+def retain(
+    store: Store, before: datetime, now: datetime, shorter: Mapping[str, datetime] = MappingProxyType({})
+) -> Retained:  # fmt: skip
+    """Delete requests that started before `before`, and outcomes received before it that wait for nothing.
+
+    `shorter` holds later times for models whose requests are kept for less. Scores that are still maturing are kept
+    apart from their requests and are tallied all the same. A request whose rollout never became known is counted as
+    untallied.
+    """
+    limit = microseconds(before)
+    with store.read() as connection:
+        begun_before = sa.select(schema.segments.c.segment).where(schema.segments.c.first_at < limit)
+        old = connection.scalars(begun_before.order_by(schema.segments.c.segment)).all()
+    exposures = sum(_drop_exposures(store, segment, limit) for segment in old)
+    limits = {model: microseconds(each) for model, each in shorter.items()}
+    exposures += sum(_drop_of_model(store, model, each) for model, each in limits.items())
+    _give_up_orphans(store)
+    outcomes = 0
+    while removed := _drop_outcomes(store, limit):
+        outcomes += removed
+    _drop_units(store, limit)
+    _drop_bodies(store, limit, limits)
+    _note(store, {KEPT_SINCE: limit} | {kept_since(model): each for model, each in limits.items()})
+    with store.write() as connection:
+        beat = int((now - PULSE_KEPT).timestamp())
+        connection.execute(sa.delete(schema.pulse).where(schema.pulse.c.at < beat))
+    return Retained(exposures=exposures, outcomes=outcomes)
+
+
+def kept_since(model: str) -> str:
+    """The key under which the state says since when a model's requests are kept, in microseconds."""
+    return f"{KEPT_SINCE}:{model}"
+
+
+def _note(store: Store, limits: Mapping[str, int]) -> None:
+    with store.write() as connection:
+        rows = [{"key": key, "value": limit} for key, limit in sorted(limits.items())]
+        store.add(connection, schema.state, rows, {"value": "max"})
+
+
+def _drop_of_model(store: Store, model: str, limit: int) -> int:
+    """Delete one model's old requests, build by build: the index of builds finds them without reading others'."""
+    exposures, segments = schema.exposures, schema.segments
+    of_model = exposures.c.model == model
+    removed, build = 0, ""
+    with store.read() as connection:
+        last = connection.scalar(sa.select(sa.func.max(segments.c.segment)).where(segments.c.first_at < limit))
+    while last is not None:
+        with store.read() as connection:
+            next_build = sa.select(sa.func.min(exposures.c.assigned)).where(of_model, exposures.c.assigned > build)
+            build = connection.scalar(next_build) or ""
+        if not build:
+            break
+        is_old = sa.and_(
+            of_model, exposures.c.assigned == build, exposures.c.id < ids_of(last)[1], exposures.c.at < limit
+        )
+        while gone := _drop_some(store, is_old):
+            removed += gone
+    return removed
+
+
+def _drop_some(store: Store, is_old: sa.ColumnElement[bool]) -> int:
+    exposures, unjudged = schema.exposures, schema.unjudged
+    old = sa.select(exposures.c.id).where(is_old).order_by(exposures.c.id).limit(_LIMIT)
+    with store.write() as connection:
+        untallied = connection.execute(sa.delete(unjudged).where(unjudged.c.exposure.in_(old))).rowcount
+        store.count(connection, {Count.UNTALLIED: untallied})
+        return connection.execute(sa.delete(exposures).where(exposures.c.id.in_(old))).rowcount
+
+
+def _give_up_orphans(store: Store) -> None:
+    """Outcomes that waited for their rollout longer than their requests were kept are too late."""
+    outcomes, exposures = schema.outcomes, schema.exposures
+    is_open = outcomes.c.state == State.UNJUDGED
+    is_orphan = sa.and_(is_open, ~sa.exists().where(exposures.c.id == outcomes.c.exposure))
+    with store.write() as connection:
+        gone = connection.execute(sa.update(outcomes).where(is_orphan).values(state=State.TOO_LATE))
+        store.count(connection, {Count.TOO_LATE: gone.rowcount})
+
+
+def _drop_bodies(store: Store, limit: int, limits: Mapping[str, int]) -> None:
+    bodies = schema.bodies
+    with store.write() as connection:
+        connection.execute(sa.delete(bodies).where(bodies.c.at < limit))
+        for model, each in limits.items():
+            connection.execute(sa.delete(bodies).where(bodies.c.model == model, bodies.c.at < each))
+
+
+def _drop_exposures(store: Store, segment: int, limit: int) -> int:
+    exposures, unjudged, segments = schema.exposures, schema.unjudged, schema.segments
+    first, end = ids_of(segment)
+    is_old = sa.and_(exposures.c.id >= first, exposures.c.id < end, exposures.c.at < limit)
+    ours = segments.c.segment == segment
+    with store.write() as connection:
+        old = sa.select(exposures.c.id).where(is_old)
+        untallied = connection.execute(sa.delete(unjudged).where(unjudged.c.exposure.in_(old))).rowcount
+        store.count(connection, {Count.UNTALLIED: untallied})
+        removed = connection.execute(sa.delete(exposures).where(is_old)).rowcount
+        connection.execute(sa.update(segments).where(ours).values(first_at=limit))
+        connection.execute(sa.delete(segments).where(ours, segments.c.last_at < limit))
+        return removed
+
+
+def _drop_outcomes(store: Store, limit: int) -> int:
+    table = schema.outcomes
+    is_old = sa.and_(table.c.received_at < limit, table.c.state.not_in(_WAITING))
+    old = sa.select(table.c.pk).where(is_old).order_by(table.c.received_at).limit(_LIMIT)
+    with store.write() as connection:
+        return connection.execute(sa.delete(table).where(table.c.pk.in_(old))).rowcount
+
+
+def _drop_units(store: Store, limit: int) -> None:
+    """Forget the units of rollouts of which no request and no maturing score is left."""
+    units, exposures, maturing, seen = schema.units, schema.exposures, schema.maturing, schema.seen
+    last_seen = sa.select(seen.c.rollout, sa.func.max(seen.c.bucket)).group_by(seen.c.rollout)
+    with store.read() as connection:
+        rollouts = connection.scalars(sa.select(units.c.rollout).distinct()).all()
+        newest: dict[str, int] = dict(connection.execute(last_seen).tuples().all())
+    for rollout in rollouts:
+        if newest.get(rollout, 0) * 1_000_000 >= limit:
+            continue
+        lives = [sa.select(sa.exists().where(table.c.rollout == rollout)) for table in (exposures, maturing)]
+        with store.write() as connection:
+            if not any(connection.scalar(query) for query in lives):
+                connection.execute(sa.delete(units).where(units.c.rollout == rollout))

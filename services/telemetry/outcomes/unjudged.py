@@ -1,0 +1,86 @@
+"""Unjudged: what was read before its rollout's metrics could be had, such as while the ledger was out of reach.
+
+Nothing is left out of a tally for that: exposures and outcomes wait here, and are tallied when the metrics are known.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from sluicegate.registry.rollout.rollout import FULL
+from sluicegate.services.telemetry.outcomes.intake import State
+from sluicegate.services.telemetry.store import schema
+from sluicegate.services.telemetry.store.segments import EXPOSURE
+from sluicegate.services.telemetry.store.store import Store, write_tallies
+from sluicegate.services.telemetry.tally.exposure import Exposure
+from sluicegate.services.telemetry.tally.sheet import Sheet, by_side
+from sluicegate.services.telemetry.tally.spec import RolloutSpec
+from sluicegate.services.telemetry.tally.specs import Specs
+
+_LIMIT = 5_000
+"""Exposures handled in one transaction."""
+
+
+def keep(connection: Connection, rollout: str, before: int) -> None:
+    """Keep the compared exposures after `before` of a rollout whose metrics are not known yet."""
+    exposures = schema.exposures
+    ours = sa.select(exposures.c.id, exposures.c.rollout).where(
+        exposures.c.id > before, exposures.c.rollout == rollout, exposures.c.weight > 0, exposures.c.weight < FULL
+    )
+    connection.execute(sa.insert(schema.unjudged).from_select(["exposure", "rollout"], ours))
+
+
+class Unjudged:
+    """Takes up what waits for its rollout."""
+
+    def __init__(self, store: Store, specs: Specs[RolloutSpec]) -> None:
+        self._store = store
+        self._specs = specs
+
+    def judge(self, now: int) -> None:
+        """Tally the exposures, and release the outcomes, of every rollout that is known by now (microseconds)."""
+        with self._store.read() as connection:
+            of_exposures = connection.scalars(sa.select(schema.unjudged.c.rollout).distinct()).all()
+            of_outcomes = connection.scalars(_rollouts_of_outcomes()).all()
+        for rollout in of_exposures:
+            spec = self._specs.get(rollout, now)
+            if spec is not None:
+                self._tally(rollout, spec)
+        for rollout in of_outcomes:
+            if self._specs.get(rollout, now) is not None:
+                self._release(rollout)
+
+    def _tally(self, rollout: str, spec: RolloutSpec) -> None:
+        exposures, waiting = schema.exposures, schema.unjudged
+        query = (
+            sa.select(waiting.c.exposure, *EXPOSURE)
+            .select_from(waiting.join(exposures, exposures.c.id == waiting.c.exposure))
+            .where(waiting.c.rollout == rollout)
+            .order_by(waiting.c.exposure)
+            .limit(_LIMIT)
+        )
+        sheet = Sheet()
+        with self._store.write() as connection:
+            rows = connection.execute(query).all()
+            for side, requests in by_side(Exposure(*row[1:]) for row in rows).items():
+                sheet.take_requests(side, requests, spec.measures)
+            write_tallies(self._store, connection, sheet)
+            if rows:
+                done = sa.delete(waiting).where(waiting.c.exposure == sa.bindparam("key"))
+                connection.execute(done, [{"key": row[0]} for row in rows])
+
+    def _release(self, rollout: str) -> None:
+        outcomes, exposures = schema.outcomes, schema.exposures
+        waiting = outcomes.c.state == State.UNJUDGED
+        ids = sa.select(exposures.c.id).join(outcomes, outcomes.c.exposure == exposures.c.id)
+        ours = ids.where(waiting, exposures.c.rollout == rollout)
+        known = sa.update(outcomes).where(waiting, outcomes.c.exposure.in_(ours))
+        with self._store.write() as connection:
+            connection.execute(known.values(state=State.NEW))
+
+
+def _rollouts_of_outcomes() -> sa.Select[tuple[str]]:
+    outcomes, exposures = schema.outcomes, schema.exposures
+    query = sa.select(exposures.c.rollout).join(outcomes, outcomes.c.exposure == exposures.c.id)
+    return query.where(outcomes.c.state == State.UNJUDGED, exposures.c.rollout.is_not(None)).distinct()

@@ -1,0 +1,102 @@
+"""Late labels of pairs: an outcome scores both answers of every stored pair of its request, each once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, RowMapping
+
+from sluicegate.registry.plan.fields import MetricSpec
+from sluicegate.services.telemetry.outcomes.intake import read_value
+from sluicegate.services.telemetry.pairs.spec import ShadowSpec
+from sluicegate.services.telemetry.pairs.sums import ALL, PairSums
+from sluicegate.services.telemetry.pairs.tally import take
+from sluicegate.services.telemetry.store.pair_schema import pair_labels, pair_sums, pairs
+from sluicegate.services.telemetry.store.schema import outcomes
+from sluicegate.services.telemetry.store.store import Store, write_tallies
+from sluicegate.services.telemetry.tally.scores import Missing, Summary, needs_prediction, score
+from sluicegate.services.telemetry.tally.sheet import Sheet
+from sluicegate.services.telemetry.tally.spec import score_of
+from sluicegate.services.telemetry.tally.specs import Specs
+
+_LIMIT = 1_000
+"""Labels handled in one transaction."""
+_PATIENCE = 10_000_000
+"""Microseconds between looks while neither outcomes nor pairs came: some of them ripen, or find their request late."""
+
+
+class Labels:
+    """Scores what is in the store."""
+
+    def __init__(self, store: Store, specs: Specs[ShadowSpec]) -> None:
+        self._store = store
+        self._specs = specs
+        self._seen: tuple[object, ...] = ()
+        self._looked_at = 0
+
+    def score(self, now: int) -> int:
+        """Score the labels that are old enough at a time in microseconds, up to a bound; how many there were."""
+        newest = [sa.select(sa.func.max(column)).scalar_subquery() for column in (outcomes.c.pk, pairs.c.id)]
+        with self._store.read() as connection:
+            seen = connection.execute(sa.select(*newest)).one()
+            if tuple(seen) == self._seen and now - self._looked_at < _PATIENCE:
+                return 0
+            rollouts = connection.scalars(sa.select(pairs.c.rollout).distinct()).all()
+        self._seen, self._looked_at = tuple(seen), now
+        known = {rollout: self._specs.get(rollout, now) for rollout in rollouts}
+        done = sum(self._score(rollout, spec, now) for rollout, spec in known.items() if spec and spec.labelled)
+        if done:
+            self._seen = ()  # there may be more than one look takes
+        return done
+
+    def _score(self, rollout: str, spec: ShadowSpec, now: int) -> int:
+        names = {metric.outcome or name for name, metric in spec.labelled}
+        done = sa.exists().where(pair_labels.c.pair == pairs.c.id, pair_labels.c.outcome == outcomes.c.pk)
+        age = max(metric.matures_after for _, metric in spec.labelled)
+        query = (
+            sa.select(pairs, outcomes.c.pk, outcomes.c.row, outcomes.c.name, outcomes.c.value)
+            .join(outcomes, outcomes.c.rid == pairs.c.rid)
+            .where(pairs.c.rollout == rollout, outcomes.c.name.in_(names), ~done)
+            .where(pairs.c.at <= now - round(age * 1e6))
+            .order_by(pairs.c.id, outcomes.c.pk)
+            .limit(_LIMIT)
+        )
+        with self._store.read() as connection:
+            if connection.execute(query.limit(1)).first() is None:
+                return 0
+        with self._store.write() as connection:
+            rows = connection.execute(query).mappings().all()
+            self._take(connection, rollout, spec, rows)
+        return len(rows)
+
+    def _take(self, connection: Connection, rollout: str, spec: ShadowSpec, rows: Sequence[RowMapping]) -> None:
+        sheet, sums = Sheet(), PairSums()
+        for row in rows:
+            for name, metric in spec.labelled:
+                if (metric.outcome or name) == row["name"]:
+                    stable, candidate = (_value(name, metric, row, half) for half in ("served", "copied"))
+                    take(sheet, (rollout, row["epoch"], row["bucket"], row["weight"]), name, stable, candidate)
+                    _sum(sums, name, row, stable, candidate)
+        write_tallies(self._store, connection, sheet)
+        self._store.add(connection, pair_sums, sums.rows(rollout))
+        if rows:
+            connection.execute(sa.insert(pair_labels), [{"pair": row["id"], "outcome": row["pk"]} for row in rows])
+
+
+def _value(name: str, metric: MetricSpec, row: RowMapping, half: str) -> float | None:
+    kind = score_of(name, metric)
+    summary = Summary(row[f"{half}_prediction"])
+    prediction = summary.cell(row["row"], metric.prediction) if needs_prediction(kind) else None
+    found = score(kind, metric, prediction, read_value(row["value"]))
+    return None if isinstance(found, Missing) else found
+
+
+def _sum(sums: PairSums, name: str, row: RowMapping, stable: float | None, candidate: float | None) -> None:
+    """What the report shows by segment: the difference in quality on the same requests."""
+    if stable is None or candidate is None:
+        sums.count(f"quality {name}", "missing")
+        return
+    for segment in (ALL, *json.loads(row["segments"])):
+        sums.add(f"quality {name}", "difference", candidate - stable, segment)

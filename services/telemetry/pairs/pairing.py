@@ -1,0 +1,168 @@
+"""Pairing: copies find the request they copy, whichever was read first, and each pair is counted once.
+
+A copy leaves its table in the transaction that adds its pair to the sums, so a kill between the two is impossible.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, RowMapping
+
+from sluicegate.services.telemetry.pairs.bounds import Bounds
+from sluicegate.services.telemetry.pairs.compare import Comparison, Unpaired, compare_pair
+from sluicegate.services.telemetry.pairs.pair import Pair
+from sluicegate.services.telemetry.pairs.spec import ShadowSpec
+from sluicegate.services.telemetry.pairs.sums import PairSums
+from sluicegate.services.telemetry.pairs.tally import tally_pair
+from sluicegate.services.telemetry.pairs.worst import Worst, keep_worst, worst_of
+from sluicegate.services.telemetry.store import schema
+from sluicegate.services.telemetry.store.pair_schema import copies, pair_sums, pairs
+from sluicegate.services.telemetry.store.segments import Finder, key_of
+from sluicegate.services.telemetry.store.store import Store, write_tallies
+from sluicegate.services.telemetry.tally.exposure import Exposure
+from sluicegate.services.telemetry.tally.sheet import Sheet
+from sluicegate.services.telemetry.tally.specs import Specs
+
+UNMATCHED_AFTER = 3_600_000_000
+"""Microseconds after which a copy is given up whose request was never logged, or which belongs to no shadow."""
+NEW, WAITING, UNJUDGED = "new", "waiting", "unjudged"
+_LIMIT = 1_000
+"""Copies handled in one transaction."""
+
+
+@dataclass
+class _Work:
+    """What a round of pairing adds up to."""
+
+    sums: dict[str, PairSums] = field(default_factory=dict)
+    sheet: Sheet = field(default_factory=Sheet)
+    kept: list[dict[str, Any]] = field(default_factory=list)
+    worst: list[Worst] = field(default_factory=list)
+    paired: list[int] = field(default_factory=list)
+    moves: list[dict[str, Any]] = field(default_factory=list)
+
+    def of(self, rollout: str) -> PairSums:
+        return self.sums.setdefault(rollout, PairSums())
+
+
+class Pairer:
+    """Makes pairs of what is in the store."""
+
+    def __init__(self, store: Store, specs: Specs[ShadowSpec]) -> None:
+        self._store = store
+        self._specs = specs
+        self._finder = Finder()
+        self._bounds = Bounds()
+        self._seen: int | None = None
+
+    def pair(self, now: int) -> int:
+        """Pair whatever can be by now (microseconds), up to a bound; how many copies were looked at."""
+        self._wake()
+        with self._store.read() as connection:
+            new = sa.select(copies.c.rollout).where(copies.c.state == NEW).distinct()
+            rollouts = connection.scalars(new).all()
+        for rollout in rollouts:
+            self._specs.get(rollout, now)  # asks the ledger before the transaction keeps others waiting
+        return self._pair(lambda rollout: self._specs.get(rollout, now)) if rollouts else 0
+
+    def give_up(self, now: int) -> None:
+        """Call unmatched what waited too long for its request, and look again at what waited for its rollout."""
+        open_ = copies.c.state.in_((WAITING, UNJUDGED))
+        old = sa.and_(open_, copies.c.at <= now - UNMATCHED_AFTER)
+        with self._store.write() as connection:
+            lost = sa.select(copies.c.rollout, sa.func.count()).where(old).group_by(copies.c.rollout)
+            for rollout, n in connection.execute(lost).all():
+                sums = PairSums()
+                sums.count("pairs", "unmatched", n=n)
+                self._store.add(connection, pair_sums, sums.rows(rollout))
+            connection.execute(sa.delete(copies).where(old))
+            connection.execute(sa.update(copies).where(copies.c.state == UNJUDGED).values(state=NEW))
+
+    def _wake(self) -> None:
+        """Look again at copies whose request may have been read since."""
+        exposures = schema.exposures
+        with self._store.read() as connection:
+            if not connection.scalar(sa.select(sa.exists().where(copies.c.state == WAITING))):
+                return
+            last = connection.scalar(sa.select(sa.func.max(exposures.c.id))) or 0
+        if self._seen == last:
+            return
+        waiting = sa.update(copies).where(copies.c.state == WAITING)
+        if self._seen is not None:
+            new = sa.select(exposures.c.rid).where(exposures.c.id > self._seen, exposures.c.rid.is_not(None))
+            waiting = waiting.where(copies.c.rid.in_(new))
+        with self._store.write() as connection:
+            connection.execute(waiting.values(state=NEW))
+        self._seen = last
+
+    def _pair(self, spec_of: Callable[[str], ShadowSpec | None]) -> int:
+        query = sa.select(copies).where(copies.c.state == NEW).order_by(copies.c.id).limit(_LIMIT)
+        work = _Work()
+        with self._store.write() as connection:
+            rows = connection.execute(query).mappings().all()
+            found = self._finder.by_request(connection, [row["rid"] for row in rows])
+            for row in rows:
+                self._take(connection, work, row, found.get(row["rid"]), spec_of(row["rollout"]))
+            self._write(connection, work)
+        return len(rows)
+
+    def _take(
+        self, connection: Connection, work: _Work, row: RowMapping, found: tuple[int, Exposure] | None,
+        spec: ShadowSpec | None,
+    ) -> None:  # fmt: skip
+        if spec is None or found is None:
+            work.moves.append({"key": row["id"], "to": UNJUDGED if spec is None else WAITING})
+            return
+        pair = Pair(served=found[1], copied=Exposure(*json.loads(row["exposure"])))
+        compared = compare_with_stable(pair, spec)
+        segments = self._bounds.segments(connection, row["rollout"], segments_of(pair, row, spec))
+        work.paired.append(row["id"])
+        work.of(row["rollout"]).take(pair, compared, segments)
+        tally_pair(work.sheet, pair, compared, spec)
+        if isinstance(compared, Comparison):
+            work.kept.append(_stored(row["rollout"], pair, segments))
+            if compared.differs():
+                work.worst.append(worst_of(row["rollout"], pair, compared, segments, show=spec.show_values))
+
+    def _write(self, connection: Connection, work: _Work) -> None:
+        for rollout, sums in work.sums.items():
+            self._store.add(connection, pair_sums, self._bounds.labels(connection, rollout, sums).rows(rollout))
+        write_tallies(self._store, connection, work.sheet)
+        if work.kept:
+            connection.execute(sa.insert(pairs), work.kept)
+        keep_worst(connection, self._store, work.worst)
+        if work.paired:
+            key = copies.c.id == sa.bindparam("key")
+            connection.execute(sa.delete(copies).where(key), [{"key": each} for each in work.paired])
+        if work.moves:
+            moved = sa.update(copies).where(copies.c.id == sa.bindparam("key"))
+            connection.execute(moved.values(state=sa.bindparam("to")), work.moves)
+
+
+def compare_with_stable(pair: Pair, spec: ShadowSpec) -> Comparison | Unpaired:
+    """The comparison of a pair, if stable is who answered."""
+    if pair.served.served is not None and pair.served.served != spec.stable:
+        return Unpaired.OTHER_BUILD
+    return compare_pair(pair.served, pair.copied, spec.kinds)
+
+
+def segments_of(pair: Pair, row: RowMapping | dict[str, Any], spec: ShadowSpec) -> tuple[str, ...]:
+    """The segments that a pair belongs to: its audience, and its value of each declared header."""
+    told: Sequence[str | None] = json.loads(row["segments"])
+    named = [f"{name}={value or '(none)'}" for name, value in zip(spec.segments, told, strict=False)]
+    audience = pair.served.audience
+    return (*((f"audience={audience}",) if audience else ()), *named)
+
+
+def _stored(rollout: str, pair: Pair, segments: tuple[str, ...]) -> dict[str, Any]:
+    copied = pair.copied
+    return {
+        "rollout": rollout, "rid": copied.rid, "key": key_of(copied.rid or ""), "at": copied.at,
+        "epoch": copied.epoch, "bucket": copied.bucket, "weight": copied.weight, "segments": json.dumps(segments),
+        "served_prediction": pair.served.prediction, "copied_prediction": copied.prediction,
+    }  # fmt: skip

@@ -1,0 +1,42 @@
+"""Retention of pairs: by age, and by count an even sample that no answer has a say in. Sums stay for ever."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from sluicegate.services.telemetry.pairs.spec import ShadowSpec
+from sluicegate.services.telemetry.store.pair_schema import pair_labels, pairs
+from sluicegate.services.telemetry.store.store import Store
+
+_SLACK = 1.05
+"""Deleting begins when there are this many times too many, so that it is rarely done."""
+
+
+def drop_pairs(store: Store, spec_of: Callable[[str], ShadowSpec | None], now: int) -> int:
+    """Delete what is beyond each shadow's policy at a time in microseconds; how many pairs went."""
+    with store.read() as connection:
+        held = sa.select(pairs.c.rollout, sa.func.count(), sa.func.min(pairs.c.at)).group_by(pairs.c.rollout)
+        found = connection.execute(held).all()
+    dropped = 0
+    for rollout, n, oldest in found:
+        spec = spec_of(rollout)
+        if spec is None:
+            continue
+        born_before = now - round(spec.keep_for * 1e6)
+        if oldest <= born_before or n > spec.keep * _SLACK:
+            with store.write() as connection:
+                dropped += _drop(connection, rollout, spec.keep, born_before)
+    return dropped
+
+
+def _drop(connection: Connection, rollout: str, keep: int, born_before: int) -> int:
+    ours = pairs.c.rollout == rollout
+    aged = connection.execute(sa.delete(pairs).where(ours, pairs.c.at <= born_before)).rowcount
+    beyond = sa.select(pairs.c.key).where(ours).order_by(pairs.c.key).offset(keep).limit(1)
+    limit = connection.scalar(beyond)
+    many = 0 if limit is None else connection.execute(sa.delete(pairs).where(ours, pairs.c.key >= limit)).rowcount
+    connection.execute(sa.delete(pair_labels).where(pair_labels.c.pair.not_in(sa.select(pairs.c.id))))
+    return aged + many

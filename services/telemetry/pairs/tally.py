@@ -1,0 +1,46 @@
+"""From pairs to the tallies that a shadow's gates read: both arms, and the difference on the same request. Pure."""
+
+from __future__ import annotations
+
+from sluicegate.registry.words.metric import Arm, difference_name
+from sluicegate.services.telemetry.pairs.compare import Comparison, Unpaired
+from sluicegate.services.telemetry.pairs.pair import Pair, paired_values
+from sluicegate.services.telemetry.pairs.spec import ShadowSpec
+from sluicegate.services.telemetry.tally.sheet import Sheet
+
+Stratum = tuple[str, int, int, int]
+"""Rollout, epoch, bucket and weight of the copy."""
+
+
+def stratum_of(pair: Pair) -> Stratum:
+    """Where a pair is counted: where its copy was asked for."""
+    copied = pair.copied
+    return (copied.rollout or "", copied.epoch, copied.bucket, copied.weight)
+
+
+def tally_pair(sheet: Sheet, pair: Pair, found: Comparison | Unpaired, spec: ShadowSpec) -> None:
+    """Add to the tallies what requests and answers alone decide. What cannot be compared is missing, not a match."""
+    at = stratum_of(pair)
+    if pair.served.failed is None or found is Unpaired.OTHER_BUILD:
+        return
+    for name, stable, candidate in paired_values(pair, spec.metrics.measures):
+        take(sheet, at, name, stable, candidate)
+    if found in (Unpaired.COPY_FAILED, Unpaired.SERVED_FAILED):
+        return
+    for name, metric in spec.disagreements:
+        column = metric.prediction.column if metric.prediction is not None else None
+        differs = None if isinstance(found, Unpaired) else float(found.differs(column, metric.agree_within))
+        take(sheet, at, name, 0.0, differs)
+
+
+def take(sheet: Sheet, at: Stratum, metric: str, stable: float | None, candidate: float | None) -> None:
+    """Add one pair of values; where one is missing the pair is."""
+    rollout, epoch, bucket, weight = at
+    whole = stable is not None and candidate is not None
+    values = (
+        (metric, Arm.STABLE, stable if whole else None),
+        (metric, Arm.CANDIDATE, candidate if whole else None),
+        (difference_name(metric), Arm.CANDIDATE, candidate - stable if whole else None),  # type: ignore[operator]
+    )
+    for name, arm, value in values:
+        sheet.take((rollout, epoch, bucket, arm.value, weight), name, value)

@@ -1,0 +1,1 @@
+"""What other processes read of the telemetry while the collector writes."""

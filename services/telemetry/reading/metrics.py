@@ -1,0 +1,120 @@
+"""Metrics: what is counted and how it stands, in the text format of Prometheus; docs/reference/metrics.md lists it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from sluicegate.registry.rollout.rollout import Rollout
+from sluicegate.services.telemetry.log.backlog import Backlog
+from sluicegate.services.telemetry.reading.metrics_rollouts import families as of_rollouts
+from sluicegate.services.telemetry.reading.queries import Queries
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scrape:
+    """What one scrape tells of, besides what the store counts."""
+
+    models: Sequence[str] = ()
+    rollouts: Sequence[Rollout] = ()
+    gateway: Mapping[str, float] | None = None
+    """The gateway's figures by name; None where it does not answer."""
+    backlog: Backlog | None = None
+    now: float = 0.0
+    """Seconds since 1970."""
+
+
+def exposition(queries: Queries, scrape: Scrape) -> bytes:
+    """The text of a scrape."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Families(queries, scrape))
+    return generate_latest(registry)
+
+
+class _Families:
+    """The families of one scrape, as prometheus_client asks for them."""
+
+    def __init__(self, queries: Queries, scrape: Scrape) -> None:
+        self._queries = queries
+        self._scrape = scrape
+
+    def describe(self) -> Iterable[Metric]:
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._gateway()
+        yield from self._collector()
+        yield from self._builds()
+        yield from of_rollouts(self._queries, self._scrape.rollouts)
+
+    def _gateway(self) -> Iterator[Metric]:
+        told = self._scrape.gateway
+        yield _gauge("sluice_gateway_up", "1 where the gateway's statistics can be read.", float(told is not None))
+        if told is None:
+            return
+        answers = CounterMetricFamily("sluice_gateway_answers", "Answers to callers by class of code.", labels=["code"])
+        for name, value in told.items():
+            if name.startswith("answers."):
+                answers.add_metric([name.removeprefix("answers.")], value)
+        yield answers
+        for name, meaning in _COUNTERS.items():
+            family = CounterMetricFamily(f"sluice_gateway_{name}", meaning)
+            family.add_metric([], told[name])
+            yield family
+        for name, meaning in _GAUGES.items():
+            yield _gauge(f"sluice_gateway_{name}", meaning, told[name])
+
+    def _collector(self) -> Iterator[Metric]:
+        counted = CounterMetricFamily("sluice_telemetry", "What the collector and the intake counted.", labels=["what"])
+        for count, n in self._queries.counters().items():
+            counted.add_metric([count.value], n)
+        yield counted
+        waiting = GaugeMetricFamily("sluice_telemetry_waiting", "What waits to be tallied.", labels=["what"])
+        for what, n in self._queries.waiting().items():
+            waiting.add_metric([what], n)
+        yield waiting
+        backlog = self._scrape.backlog
+        if backlog is not None:
+            waits = backlog.waits(self._scrape.now)
+            yield _gauge("sluice_collector_unread_bytes", "Access log that was not read.", backlog.unread_bytes)
+            yield _gauge("sluice_collector_waiting_seconds", "Time since a line was read, while there are some.", waits)
+
+    def _builds(self) -> Iterator[Metric]:
+        labels = ["model", "variation", "build"]
+        rate = GaugeMetricFamily("sluice_build_requests_per_second", "Requests assigned, last minute.", labels=labels)
+        what = "Share of them that failed or were abandoned."
+        errors = GaugeMetricFamily("sluice_build_error_share", what, labels=labels)
+        shown = {
+            q: GaugeMetricFamily(f"sluice_build_{q}_seconds", f"Duration that {q[1:]} % stay below.", labels=labels)
+            for q in ("p50", "p95", "p99")
+        }
+        for model in self._scrape.models:
+            for recent in self._queries.recent(model):
+                of = [model, recent.variation, recent.build]
+                rate.add_metric(of, recent.requests_per_second)
+                errors.add_metric(of, recent.error_share)
+                for q, family in shown.items():
+                    if (value := getattr(recent, q)) is not None:
+                        family.add_metric(of, value)
+        yield from (rate, errors, *shown.values())
+
+
+_COUNTERS = {
+    "abandoned": "Requests whose caller left before the answer.",
+    "refused_configurations": "Configurations that Envoy refused; the one before stays in force.",
+    "failed_log_writes": "Writes to the access log that failed, such as on a full disk: their lines are lost.",
+}
+_GAUGES = {
+    "active_requests": "Requests under way.",
+    "active_connections": "Connections of callers.",
+    "uptime_seconds": "Time since Envoy started.",
+}
+
+
+def _gauge(name: str, meaning: str, value: float) -> Metric:
+    family = GaugeMetricFamily(name, meaning)
+    family.add_metric([], value)
+    return family

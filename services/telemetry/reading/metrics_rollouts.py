@@ -1,0 +1,79 @@
+"""Metrics of rollouts: where each stands, what its gates say, and how its two builds' requests fared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+
+from sluicegate.registry.rollout.rollout import Rollout
+from sluicegate.registry.words.metric import Arm
+from sluicegate.registry.words.verdict import Answer
+from sluicegate.services.telemetry.reading.queries import ArmSeen, Latency, Queries
+from sluicegate.services.telemetry.tally.bins import BINS, edge
+
+_STEP = 5
+"""Every so many bins end a bucket of the histogram: four to a factor of ten."""
+
+
+def families(queries: Queries, rollouts: Sequence[Rollout]) -> Iterator[Metric]:
+    """The families of these rollouts."""
+    yield from _standing(rollouts)
+    yield _verdicts(rollouts)
+    yield _requests(queries, rollouts)
+    yield _latencies(queries, rollouts)
+
+
+def _standing(rollouts: Sequence[Rollout]) -> Iterator[Metric]:
+    labels = ["rollout", "model", "variation", "candidate", "phase"]
+    phase = GaugeMetricFamily("sluice_rollout_info", "1 for each rollout that has not ended.", labels=labels)
+    weight = GaugeMetricFamily("sluice_rollout_weight_ratio", "The candidate's share as asked.", labels=["rollout"])
+    step = GaugeMetricFamily("sluice_rollout_step", "The step under way, from 1; 0 before.", labels=["rollout"])
+    for each in rollouts:
+        asked = each.requested
+        phase.add_metric([each.id, asked.model, asked.variation, asked.version, each.phase.value], 1)
+        weight.add_metric([each.id], each.weight / 10_000)
+        step.add_metric([each.id], each.step + 1)
+    yield from (phase, weight, step)
+
+
+def _verdicts(rollouts: Sequence[Rollout]) -> Metric:
+    what = "1 for the answer on record of each gate, 0 for the others."
+    family = GaugeMetricFamily("sluice_rollout_verdict", what, labels=["rollout", "metric", "answer"])
+    for each in rollouts:
+        for metric, judged in each.judgements.items():
+            for answer in Answer:
+                family.add_metric([each.id, metric, answer.value], float(judged.answer == answer.value))
+    return family
+
+
+def _requests(queries: Queries, rollouts: Sequence[Rollout]) -> Metric:
+    labels = ["rollout", "arm", "end"]
+    family = CounterMetricFamily("sluice_rollout_requests", "Requests by arm and end.", labels=labels)
+    for each in rollouts:
+        seen = queries.seen(each.id)
+        for arm, requests in ((Arm.STABLE, seen.stable), (Arm.CANDIDATE, seen.candidate)):
+            for end, n in _ends(requests):
+                family.add_metric([each.id, arm.value, end], n)
+    return family
+
+
+def _ends(seen: ArmSeen) -> tuple[tuple[str, int], ...]:
+    succeeded = seen.requests - seen.abandoned - seen.failed
+    return ("succeeded", succeeded), ("failed", seen.failed), ("abandoned", seen.abandoned)
+
+
+def _latencies(queries: Queries, rollouts: Sequence[Rollout]) -> Metric:
+    what = "How long callers waited, by arm."
+    family = HistogramMetricFamily("sluice_rollout_latency_seconds", what, labels=["rollout", "arm"])
+    for each in rollouts:
+        for arm, latency in queries.latency(each.id).items():
+            family.add_metric([each.id, arm.value], buckets=_buckets(latency), sum_value=None)
+    return family
+
+
+def _buckets(latency: Latency) -> list[tuple[str, float]]:
+    """Cumulative counts at the ends of every fifth bin, and in all."""
+    ends = range(_STEP, BINS, _STEP)
+    below = [(f"{edge(end):.6g}", float(sum(n for at, n in latency.counts.items() if at < end))) for end in ends]
+    return [*below, ("+Inf", float(latency.requests))]

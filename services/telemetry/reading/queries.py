@@ -1,0 +1,342 @@
+"""Queries: what others read of the telemetry, from any process, while the collector writes."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from sluicegate.registry.plan.fields import PredictionField
+from sluicegate.registry.rollout.rollout import FULL
+from sluicegate.registry.words.metric import Arm, Stratum, Tally, TallyRow, UnitSums
+from sluicegate.services.telemetry.outcomes.intake import OPEN
+from sluicegate.services.telemetry.store import schema
+from sluicegate.services.telemetry.store.counts import Count
+from sluicegate.services.telemetry.store.store import WATERMARK, Store
+from sluicegate.services.telemetry.tally import bins
+from sluicegate.services.telemetry.tally.answers import prediction
+from sluicegate.services.telemetry.tally.pulse import SECONDS
+from sluicegate.services.telemetry.tally.scores import Summary
+
+_TALLY = tuple(each.name for each in fields(Tally))
+_UNITS = tuple(each.name for each in fields(UnitSums))
+RECENT = 60
+"""Seconds that `recent` and `shares` look back."""
+SHARES_LIMIT = 20_000
+"""Requests that `shares` reads at most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmSeen:
+    """The requests that were assigned to one arm, by what became of them."""
+
+    requests: int = 0
+    abandoned: int = 0
+    """The client left before the answer."""
+    failed: int = 0
+    """The assigned build failed, whoever answered then."""
+    fallbacks: int = 0
+    """Another build answered."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What a rollout's requests looked like in one epoch, or in all."""
+
+    stable: ArmSeen
+    candidate: ArmSeen
+
+    @property
+    def share(self) -> float | None:
+        """The candidate's share of all requests; None without any."""
+        total = self.stable.requests + self.candidate.requests
+        return self.candidate.requests / total if total else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coverage:
+    """How many of a rollout's compared requests a metric knows the value of."""
+
+    exposures: int
+    """Compared requests."""
+    labelled: int
+    """Values in the tallies, missing ones included."""
+    pending: int
+    """Values known whose exposure is not old enough yet."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recent:
+    """A build's last minute in one variation."""
+
+    variation: str
+    build: str
+    requests_per_second: float
+    error_share: float
+    """Requests that failed, or whose client left."""
+    p50: float | None
+    """Seconds, to within 12 %."""
+    p95: float | None
+    p99: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latency:
+    """How long clients waited, in seconds, to within 12 %."""
+
+    requests: int
+    p50: float
+    p95: float
+    p99: float
+    counts: Mapping[int, int]
+    """Requests by bin, see `sluicegate.services.telemetry.tally.bins`."""
+
+    @classmethod
+    def of(cls, counts: Mapping[int, int]) -> Latency:
+        """From requests by bin, of which there is at least one."""
+        p50, p95, p99 = (bins.quantile(counts, q) or 0.0 for q in (0.5, 0.95, 0.99))
+        return cls(requests=sum(counts.values()), p50=p50, p95=p95, p99=p99, counts=counts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Body:
+    """A request and its answer as a service wrote them down, as JSON; None where the plan does not want it."""
+
+    rid: str
+    model: str
+    build: str
+    at: int
+    """Microseconds since 1970."""
+    features: str | None
+    predictions: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unreadable:
+    """A line in quarantine."""
+
+    log: str
+    read_at: int
+    reason: str
+    line: str
+
+
+class Queries:
+    """Reads a store. Every method sees one state of the database."""
+
+    def __init__(self, store: Store, clock: Callable[[], datetime]) -> None:
+        self._store = store
+        self._clock = clock
+
+    def tallies(self, rollout: str) -> tuple[int, tuple[TallyRow, ...]]:
+        """The watermark, and the rollout's cumulative tallies at it, in order of metric, stratum, weight and arm."""
+        table = schema.tallies
+        query = sa.select(table).where(table.c.rollout == rollout)
+        by_unit = sa.select(schema.unit_sums).where(schema.unit_sums.c.rollout == rollout)
+        with self._store.read() as connection:
+            tallies = {_key(row): row for row in connection.execute(query).mappings()}
+            units = {_key(row): row for row in connection.execute(by_unit).mappings()}
+            watermark = _watermark(connection)
+        return watermark, tuple(_row(key, tallies.get(key), units.get(key)) for key in sorted({*tallies, *units}))
+
+    def watermark(self) -> int:
+        """A number that grows whenever a tally changes."""
+        with self._store.read() as connection:
+            return _watermark(connection)
+
+    def progress(self, rollout: str, epoch: int) -> int:
+        """Requests that were assigned to the candidate in this epoch and that the client waited for."""
+        candidate = self.seen(rollout, epoch).candidate
+        return candidate.requests - candidate.abandoned
+
+    def seen(self, rollout: str, epoch: int | None = None) -> Seen:
+        """Requests by arm, in one epoch or in all."""
+        table = schema.seen
+        sums = [sa.func.sum(table.c[name]) for name in ("requests", "abandoned", "failed", "fallbacks")]
+        query = sa.select(table.c.arm, *sums).where(table.c.rollout == rollout).group_by(table.c.arm)
+        if epoch is not None:
+            query = query.where(table.c.epoch == epoch)
+        with self._store.read() as connection:
+            arms = {
+                arm: ArmSeen(requests=int(r), abandoned=int(a), failed=int(f), fallbacks=int(b))
+                for arm, r, a, f, b in connection.execute(query)
+            }
+        return Seen(stable=arms.get(Arm.STABLE, ArmSeen()), candidate=arms.get(Arm.CANDIDATE, ArmSeen()))
+
+    def stable_quantile(self, model: str, version: str, q: float, limit: int = 5_000) -> tuple[float, int] | None:
+        """The q-quantile in seconds of the newest `limit` durations of a build, and how many there were; None: none.
+
+        The value is one that occurred: the smallest with at least a share q of the durations at or below it.
+        """
+        durations = sorted(self.history(model, version, limit))
+        if not durations:
+            return None
+        return durations[max(math.ceil(q * len(durations)) - 1, 0)], len(durations)
+
+    def history(self, model: str, version: str, limit: int = 5_000) -> tuple[float, ...]:
+        """Durations in seconds of the newest requests assigned to a build that the client waited for, newest first."""
+        table = schema.exposures
+        query = (
+            sa.select(table.c.duration)
+            .where(table.c.model == model, table.c.assigned == version)
+            .where(table.c.failed.is_not(None), table.c.duration.is_not(None))
+            .order_by(table.c.id.desc())
+            .limit(limit)
+        )
+        with self._store.read() as connection:
+            return tuple(duration / 1e6 for duration in connection.scalars(query))
+
+    def stable_predictions(
+        self, model: str, version: str, field: PredictionField | None, levels: Sequence[float], limit: int = 5_000
+    ) -> tuple[tuple[float, ...], int] | None:
+        """Quantiles of the newest `limit` predictions of a build, and how many there were; None: none.
+
+        Each is one that occurred: the smallest with at least its share of the predictions at or below it.
+        """
+        table = schema.exposures
+        query = (
+            sa.select(table.c.prediction)
+            .where(table.c.model == model, table.c.assigned == version, table.c.served == version)
+            .where(table.c.failed == 0, table.c.prediction.is_not(None))
+            .order_by(table.c.id.desc())
+            .limit(limit)
+        )
+        with self._store.read() as connection:
+            found = [prediction(Summary(text), field) for text in connection.scalars(query)]
+        values = sorted(value for value in found if value is not None)
+        if not values:
+            return None
+        return tuple(values[max(math.ceil(q * len(values)) - 1, 0)] for q in levels), len(values)
+
+    def coverage(self, rollout: str, metric: str) -> Coverage:
+        """How far outcomes have come for a metric."""
+        seen, tallies, maturing = schema.seen, schema.tallies, schema.maturing
+        is_compared = (seen.c.rollout == rollout, seen.c.weight > 0, seen.c.weight < FULL)
+        known = sa.func.sum(tallies.c.n + tallies.c.missing)
+        with self._store.read() as connection:
+            exposures = connection.scalar(sa.select(sa.func.sum(seen.c.requests)).where(*is_compared))
+            labelled = connection.scalar(
+                sa.select(known).where(tallies.c.rollout == rollout, tallies.c.metric == metric)
+            )
+            pending = connection.scalar(
+                sa.select(sa.func.count()).where(maturing.c.rollout == rollout, maturing.c.metric == metric)
+            )
+        return Coverage(exposures=int(exposures or 0), labelled=int(labelled or 0), pending=int(pending or 0))
+
+    def counters(self) -> dict[Count, int]:
+        """Every counter, 0 included."""
+        table = schema.counters
+        with self._store.read() as connection:
+            known = dict(connection.execute(sa.select(table.c.name, table.c.n)).tuples().all())
+        return {count: known.get(count.value, 0) for count in Count}
+
+    def waiting(self) -> dict[str, int]:
+        """How much waits to be tallied: outcomes by state, exposures of rollouts not known, scores too young."""
+        outcomes, unjudged, maturing = schema.outcomes, schema.unjudged, schema.maturing
+        by_state = sa.select(outcomes.c.state, sa.func.count()).where(outcomes.c.state.in_(OPEN))
+        with self._store.read() as connection:
+            known: dict[str, int] = dict(connection.execute(by_state.group_by(outcomes.c.state)).tuples().all())
+            exposures = connection.scalar(sa.select(sa.func.count()).select_from(unjudged))
+            scores = connection.scalar(sa.select(sa.func.count()).select_from(maturing))
+        return {f"outcomes_{state}": known.get(state.value, 0) for state in OPEN} | {
+            "exposures_unjudged": exposures or 0,
+            "scores_maturing": scores or 0,
+        }
+
+    def recent(self, model: str) -> tuple[Recent, ...]:
+        """The last minute of each build of a model that had requests, in order of variation and build."""
+        table = schema.pulse
+        now = self._clock().timestamp()
+        since = (now - RECENT) // SECONDS * SECONDS
+        query = sa.select(table).where(table.c.model == model, table.c.at >= since)
+        counts: dict[tuple[str, str], Counter[int]] = defaultdict(Counter)
+        failed: Counter[tuple[str, str]] = Counter()
+        with self._store.read() as connection:
+            for row in connection.execute(query).mappings():
+                counts[row["variation"], row["build"]][row["bin"]] += row["requests"]
+                failed[row["variation"], row["build"]] += row["failed"]
+        return tuple(_recent(key, counts[key], failed[key], now - since) for key in sorted(counts))
+
+    def shares(self, model: str) -> dict[tuple[str, str, str, str], int]:
+        """A model's requests of the last minute by audience, variation, build and arm; of very many the newest."""
+        table = schema.exposures
+        columns = (table.c.audience, table.c.variation, table.c.assigned, table.c.arm)
+        since = int(self._clock().timestamp() - RECENT) * 1_000_000
+        of_model = sa.select(*columns, table.c.at).where(table.c.model == model)
+        newest = of_model.order_by(table.c.id.desc()).limit(SHARES_LIMIT).subquery()
+        query = sa.select(*(newest.c[each.name] for each in columns), sa.func.count()).where(newest.c.at >= since)
+        query = query.where(newest.c.audience.is_not(None)).group_by(*(newest.c[each.name] for each in columns))
+        with self._store.read() as connection:
+            return {(a, v, build, arm): count for a, v, build, arm, count in connection.execute(query)}
+
+    def latency(self, rollout: str, epoch: int | None = None) -> dict[Arm, Latency]:
+        """How long the clients of each arm waited, in one epoch or in all; an arm without durations is left out."""
+        table = schema.latencies
+        query = sa.select(table.c.arm, table.c.bin, sa.func.sum(table.c.requests)).where(table.c.rollout == rollout)
+        if epoch is not None:
+            query = query.where(table.c.epoch == epoch)
+        counts: dict[Arm, dict[int, int]] = defaultdict(dict)
+        with self._store.read() as connection:
+            for arm, number, n in connection.execute(query.group_by(table.c.arm, table.c.bin)):
+                counts[Arm(arm)][number] = int(n)
+        return {arm: Latency.of(found) for arm, found in sorted(counts.items())}
+
+    def bodies(self, request_id: str) -> tuple[Body, ...]:
+        """What services wrote down of one request, in order of model and build."""
+        table = schema.bodies
+        query = sa.select(table).where(table.c.rid == request_id).order_by(table.c.model, table.c.build)
+        with self._store.read() as connection:
+            return tuple(Body(**row) for row in connection.execute(query).mappings())
+
+    def quarantined(self, limit: int = 20) -> tuple[Unreadable, ...]:
+        """The newest lines that could not be read, newest first."""
+        table = schema.quarantine
+        query = sa.select(table).order_by(table.c.id.desc()).limit(limit)
+        with self._store.read() as connection:
+            return tuple(
+                Unreadable(log=row["log"], read_at=row["read_at"], reason=row["reason"], line=row["line"])
+                for row in connection.execute(query).mappings()
+            )
+
+
+def _watermark(connection: Connection) -> int:
+    query = sa.select(schema.state.c.value).where(schema.state.c.key == WATERMARK)
+    return connection.scalar(query) or 0
+
+
+_Key = tuple[str, int, int, int, str]
+"""Metric, epoch, bucket, weight, arm."""
+
+
+def _key(row: sa.RowMapping) -> _Key:
+    return row["metric"], row["epoch"], row["bucket"], row["weight"], row["arm"]
+
+
+def _row(key: _Key, tally: sa.RowMapping | None, units: sa.RowMapping | None) -> TallyRow:
+    metric, epoch, bucket, weight, arm = key
+    return TallyRow(
+        metric=metric,
+        stratum=Stratum(epoch=epoch, bucket=bucket),
+        weight=weight,
+        arm=Arm(arm),
+        tally=Tally(**{name: tally[name] for name in _TALLY}) if tally is not None else Tally(),
+        units=UnitSums(**{name: units[name] for name in _UNITS}) if units is not None else None,
+    )
+
+
+def _recent(key: tuple[str, str], counts: Counter[int], failed: int, seconds: float) -> Recent:
+    requests = counts.total()
+    return Recent(
+        variation=key[0],
+        build=key[1],
+        requests_per_second=requests / seconds,
+        error_share=failed / requests,
+        p50=bins.quantile(counts, 0.5),
+        p95=bins.quantile(counts, 0.95),
+        p99=bins.quantile(counts, 0.99),
+    )

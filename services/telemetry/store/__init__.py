@@ -1,0 +1,1 @@
+"""The telemetry database: its tables, its transactions, its additive writes."""

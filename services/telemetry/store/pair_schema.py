@@ -1,0 +1,81 @@
+"""The tables of shadows: copies that wait for their pair, sums of pairs, the pairs and disagreements that are kept."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Float, Index, Integer, Table, Text, UniqueConstraint
+
+from sluicegate.services.telemetry.store.schema import METADATA
+
+_ID = BigInteger().with_variant(Integer, "sqlite")
+
+
+copies = Table(
+    "copies", METADATA,
+    Column("id", _ID, primary_key=True),
+    Column("rid", Text, nullable=False),
+    Column("rollout", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("ended", Text, nullable=False),
+    Column("segments", Text, nullable=False),
+    Column("exposure", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    UniqueConstraint("rid", "rollout", name="one_copy_per_shadow"),
+)  # fmt: skip
+"""Copies whose pair was not made yet. `exposure` is JSON, in the order of `Exposure`; `segments` a list."""
+Index("copies_state", copies.c.state, copies.c.id)
+
+pairs = Table(
+    "pairs", METADATA,
+    Column("id", _ID, primary_key=True),
+    Column("rollout", Text, nullable=False),
+    Column("rid", Text, nullable=False),
+    Column("key", BigInteger, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("bucket", BigInteger, nullable=False),
+    Column("weight", Integer, nullable=False),
+    Column("segments", Text, nullable=False),
+    Column("served_prediction", Text),
+    Column("copied_prediction", Text),
+    UniqueConstraint("rid", "rollout", name="one_pair_per_copy"),
+)  # fmt: skip
+"""An even sample of the pairs, for labels that come later; `key` decides which stay when there are too many."""
+Index("pairs_kept", pairs.c.rollout, pairs.c.key)
+
+pair_labels = Table(
+    "pair_labels", METADATA,
+    Column("pair", BigInteger, primary_key=True, autoincrement=False),
+    Column("outcome", BigInteger, primary_key=True, autoincrement=False),
+)  # fmt: skip
+"""Which outcomes have been scored for which pairs."""
+
+pair_sums = Table(
+    "pair_sums", METADATA,
+    Column("rollout", Text, primary_key=True),
+    Column("segment", Text, primary_key=True),
+    Column("what", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("n", BigInteger, nullable=False),
+    Column("total", Float, nullable=False),
+    Column("squares", Float, nullable=False),
+    Column("cubes", Float, nullable=False),
+)  # fmt: skip
+"""Sums over pairs, for ever; see `pair_sums`. The empty segment is all requests."""
+
+worst_pairs = Table(
+    "worst_pairs", METADATA,
+    Column("rollout", Text, primary_key=True),
+    Column("rid", Text, primary_key=True),
+    Column("distance", Float, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("body", Text, nullable=False),
+)  # fmt: skip
+"""The disagreements that were largest, as JSON; without the answers unless the plan allows them."""
+
+copy_drops = Table(
+    "copy_drops", METADATA,
+    Column("rollout", Text, primary_key=True),
+    Column("last", BigInteger, nullable=False),
+    Column("n", BigInteger, nullable=False),
+)  # fmt: skip
+"""Copies that the data plane dropped because the shadow was too slow: its counter as read last, and all in all."""

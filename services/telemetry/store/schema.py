@@ -1,0 +1,237 @@
+"""The telemetry's tables, for SQLite and PostgreSQL alike. Times are microseconds since 1970 unless stated."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+from sqlalchemy import BigInteger, Column, Float, Index, Integer, MetaData, SmallInteger, Table, Text
+
+from sluicegate.registry.words.metric import UnitSums
+
+VERSION = 1
+"""Raised when a table changes; a database of a newer version is refused."""
+
+METADATA = MetaData()
+_ID = BigInteger().with_variant(Integer, "sqlite")
+
+state = Table(
+    "state", METADATA,
+    Column("key", Text, primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)  # fmt: skip
+"""Single numbers: the schema's version, and the watermark, which grows with every change of a tally."""
+
+offsets = Table(
+    "offsets", METADATA,
+    Column("log", Text, primary_key=True),
+    Column("head", Text, primary_key=True),
+    Column("offset", BigInteger, nullable=False),
+    Column("read_at", BigInteger, nullable=False),
+)  # fmt: skip
+"""How far each log file was read. A file is the digest of its first line: names change on rotation."""
+
+exposures = Table(
+    "exposures", METADATA,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    Column("segment", Integer, nullable=False),
+    Column("rid_key", BigInteger, nullable=False),
+    Column("unit_key", BigInteger),
+    Column("rid", Text),
+    Column("at", BigInteger, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("variation", Text, nullable=False),
+    Column("audience", Text),
+    Column("rollout", Text),
+    Column("epoch", Integer, nullable=False),
+    Column("bucket", BigInteger, nullable=False),
+    Column("weight", Integer, nullable=False),
+    Column("arm", Text, nullable=False),
+    Column("assigned", Text, nullable=False),
+    Column("served", Text),
+    Column("unit", Text),
+    Column("status", SmallInteger, nullable=False),
+    Column("failed", SmallInteger),
+    Column("duration", BigInteger),
+    Column("attempts", SmallInteger, nullable=False),
+    Column("prediction", Text),
+)  # fmt: skip
+"""One row a request, numbered as read. `failed` is null where the client left; `bucket` is in seconds; `duration` in
+microseconds. Request ids and units are looked up by their key inside a segment: see `segments`."""
+Index("exposures_rid", exposures.c.segment, exposures.c.rid_key)
+Index(
+    "exposures_unit", exposures.c.segment, exposures.c.unit_key,
+    sqlite_where=exposures.c.unit_key.is_not(None), postgresql_where=exposures.c.unit_key.is_not(None),
+)  # fmt: skip
+Index("exposures_build", exposures.c.model, exposures.c.assigned, exposures.c.id)
+
+segments = Table(
+    "segments", METADATA,
+    Column("segment", Integer, primary_key=True, autoincrement=False),
+    Column("first_at", BigInteger, nullable=False),
+    Column("last_at", BigInteger, nullable=False),
+    Column("requests", BigInteger, nullable=False),
+)  # fmt: skip
+"""Runs of exposures with consecutive ids, and the times they span."""
+
+unjudged = Table(
+    "unjudged", METADATA,
+    Column("exposure", BigInteger, primary_key=True, autoincrement=False),
+    Column("rollout", Text, nullable=False),
+)  # fmt: skip
+"""Exposures whose rollout's metrics were not known when they were read; they are tallied when they are."""
+Index("unjudged_rollout", unjudged.c.rollout)
+
+outcomes = Table(
+    "outcomes", METADATA,
+    Column("pk", _ID, primary_key=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("rid", Text),
+    Column("row", Integer),
+    Column("exposure", BigInteger),
+    Column("model", Text),
+    Column("unit", Text),
+    Column("name", Text, nullable=False),
+    Column("value", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("received_at", BigInteger, nullable=False),
+    Column("state", Text, nullable=False),
+)  # fmt: skip
+"""What was measured later. `value` is JSON; an outcome of a unit gets `rid` and `row` when its
+exposure is found; `exposure` is its id, once it is known."""
+Index(
+    "outcomes_prediction", outcomes.c.rid, outcomes.c.row, outcomes.c.name, unique=True,
+    sqlite_where=outcomes.c.rid.is_not(None), postgresql_where=outcomes.c.rid.is_not(None),
+)  # fmt: skip
+_OPEN = outcomes.c.state.in_(("new", "unit", "waiting", "unjudged"))
+Index("outcomes_open", outcomes.c.state, outcomes.c.pk, sqlite_where=_OPEN, postgresql_where=_OPEN)
+
+Index("outcomes_received", outcomes.c.received_at)
+
+maturing = Table(
+    "maturing", METADATA,
+    Column("outcome", BigInteger, primary_key=True, autoincrement=False),
+    Column("metric", Text, primary_key=True),
+    Column("due", BigInteger, nullable=False),
+    Column("rollout", Text, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("bucket", BigInteger, nullable=False),
+    Column("arm", Text, nullable=False),
+    Column("weight", Integer, nullable=False),
+    Column("unit", Text),
+    Column("value", Float),
+)  # fmt: skip
+"""Scores whose exposure is not old enough yet; a null value will be tallied as missing."""
+Index("maturing_due", maturing.c.due)
+Index("maturing_rollout", maturing.c.rollout, maturing.c.metric)
+
+tallies = Table(
+    "tallies", METADATA,
+    Column("rollout", Text, primary_key=True),
+    Column("metric", Text, primary_key=True),
+    Column("epoch", Integer, primary_key=True),
+    Column("bucket", BigInteger, primary_key=True),
+    Column("arm", Text, primary_key=True),
+    Column("weight", Integer, primary_key=True),
+    Column("n", BigInteger, nullable=False),
+    Column("missing", BigInteger, nullable=False),
+    Column("total", Float, nullable=False),
+    Column("squares", Float, nullable=False),
+    Column("cubes", Float, nullable=False),
+    Column("low", Float, nullable=False),
+    Column("high", Float, nullable=False),
+)  # fmt: skip
+"""`sluicegate.registry.words.metric.TallyRow`s without their unit sums, for ever."""
+
+unit_sums = Table(
+    "unit_sums", METADATA,
+    Column("rollout", Text, primary_key=True),
+    Column("metric", Text, primary_key=True),
+    Column("epoch", Integer, primary_key=True),
+    Column("bucket", BigInteger, primary_key=True),
+    Column("arm", Text, primary_key=True),
+    Column("weight", Integer, primary_key=True),
+    *(Column(each.name, Float, nullable=False) for each in fields(UnitSums)),
+)  # fmt: skip
+"""`sluicegate.registry.words.metric.UnitSums` of each arm and stratum, for ever."""
+
+units = Table(
+    "units", METADATA,
+    Column("rollout", Text, primary_key=True),
+    Column("unit", BigInteger, primary_key=True, autoincrement=False),
+    Column("epoch", Integer, primary_key=True, autoincrement=False),
+    Column("arm", Text, nullable=False),
+    Column("weight", Integer, nullable=False),
+    Column("bucket", BigInteger),
+    Column("sums", Text, nullable=False),
+    sqlite_with_rowid=False,
+)  # fmt: skip
+"""What each unit has added in each epoch, until its rollout's last requests go by age: `unit` is a hash, `bucket` the
+stratum it belongs to (null: none), `sums` JSON, {metric: [sum of values, rows]}."""
+
+latencies = Table(
+    "latencies", METADATA,
+    Column("rollout", Text, primary_key=True),
+    Column("epoch", Integer, primary_key=True),
+    Column("bucket", BigInteger, primary_key=True),
+    Column("arm", Text, primary_key=True),
+    Column("weight", Integer, primary_key=True),
+    Column("bin", SmallInteger, primary_key=True),
+    Column("requests", BigInteger, nullable=False),
+)  # fmt: skip
+"""Durations of each arm and stratum by bin, see `bins`; for ever."""
+
+seen = Table(
+    "seen", METADATA,
+    Column("rollout", Text, primary_key=True),
+    Column("epoch", Integer, primary_key=True),
+    Column("bucket", BigInteger, primary_key=True),
+    Column("arm", Text, primary_key=True),
+    Column("weight", Integer, primary_key=True),
+    Column("requests", BigInteger, nullable=False),
+    Column("abandoned", BigInteger, nullable=False),
+    Column("failed", BigInteger, nullable=False),
+    Column("fallbacks", BigInteger, nullable=False),
+)  # fmt: skip
+"""Requests of each arm and stratum, in a comparison or not, for ever."""
+
+pulse = Table(
+    "pulse", METADATA,
+    Column("model", Text, primary_key=True),
+    Column("variation", Text, primary_key=True),
+    Column("build", Text, primary_key=True),
+    Column("at", BigInteger, primary_key=True),
+    Column("bin", SmallInteger, primary_key=True),
+    Column("requests", BigInteger, nullable=False),
+    Column("failed", BigInteger, nullable=False),
+)  # fmt: skip
+"""The recent past of each build of each variation: requests by ten seconds (`at`, in seconds) and bin of duration."""
+Index("pulse_at", pulse.c.at)
+
+bodies = Table(
+    "bodies", METADATA,
+    Column("rid", Text, primary_key=True),
+    Column("model", Text, primary_key=True),
+    Column("build", Text, primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("features", Text),
+    Column("predictions", Text),
+)  # fmt: skip
+"""What services wrote down of requests and answers, as JSON; only as the plan asks for it."""
+Index("bodies_at", bodies.c.at)
+
+quarantine = Table(
+    "quarantine", METADATA,
+    Column("id", _ID, primary_key=True),
+    Column("log", Text, nullable=False),
+    Column("read_at", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("line", Text, nullable=False),
+)  # fmt: skip
+"""The newest lines that could not be read, cut to 2,000 characters; the counter counts them all."""
+
+counters = Table(
+    "counters", METADATA,
+    Column("name", Text, primary_key=True),
+    Column("n", BigInteger, nullable=False),
+)  # fmt: skip
+"""`counts.Count`s."""

@@ -1,0 +1,182 @@
+"""Store: the telemetry database, on SQLite or PostgreSQL; its transactions and its additive writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection, Engine
+
+from sluicegate.registry.words.errors import SluiceError
+from sluicegate.services.telemetry.store import (
+    schema,
+)
+from sluicegate.services.telemetry.store.unit_store import COLUMNS, changes
+from sluicegate.services.telemetry.tally.sheet import Sheet
+
+WATERMARK = "watermark"
+_VERSION = "version"
+_IDS = "exposures"
+_LOCK = 7_346_921_505
+"""Key of the PostgreSQL advisory lock that puts writers in a row, as SQLite does by itself."""
+_WRITES = "sluice_writes"
+
+Merge = Literal["add", "min", "max"]
+"""How a column of a row that is there takes in a new value."""
+
+
+class Store:
+    """The telemetry database. Any number of processes may read; writers take turns.
+
+    `durable` makes every commit survive a power loss. The collector does without: what it loses it reads again from
+    the logs. Whoever acknowledges something that cannot be read again, such as an outcome, must not.
+    """
+
+    def __init__(self, url: str, *, durable: bool = True) -> None:
+        self.engine = _engine(url, durable=durable)
+        self._create()
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.engine.dialect.name == "sqlite"
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One transaction that no other writer overlaps; committed on leaving, rolled back on an exception."""
+        with self.engine.connect().execution_options(**{_WRITES: True}) as connection, connection.begin():
+            if not self.is_sqlite:
+                connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """One transaction that sees a single state of the database, whatever is written meanwhile."""
+        options: dict[str, Any] = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
+        with self.engine.connect().execution_options(**options) as connection, connection.begin():
+            yield connection
+
+    def add(
+        self, connection: Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]],
+        merge: Mapping[str, Merge] | None = None,
+    ) -> None:  # fmt: skip
+        """Add rows to a table of sums: a new key is inserted, a known one grows, as `merge` says or by adding."""
+        if not rows:
+            return
+        dialect = sqlite if self.is_sqlite else postgresql
+        statement: Any = dialect.insert(table)
+        keys = [column.name for column in table.primary_key]
+        grown = {
+            column.name: self._merged((merge or {}).get(column.name, "add"), column, statement.excluded[column.name])
+            for column in table.columns
+            if column.name not in keys
+        }
+        connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=grown), list(rows))
+
+    def count(self, connection: Connection, counts: Mapping[Any, int]) -> None:
+        """Add to counters."""
+        rows = [{"name": str(name), "n": n} for name, n in sorted(counts.items()) if n]
+        self.add(connection, schema.counters, rows)
+
+    def insert(
+        self, connection: Connection, table: sa.Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]],
+        *, replace: bool = False,
+    ) -> int:  # fmt: skip
+        """Insert rows as fast as the driver can; how many went in.
+
+        One whose unique key is taken is left out, or takes the place of the row that has its primary key.
+        """
+        if not rows:
+            return 0
+        keys = [column.name for column in table.primary_key]
+        mark = "?" if self.is_sqlite else "%s"
+        marks = ", ".join(mark for _ in columns)
+        grown = ", ".join(f'"{name}" = excluded."{name}"' for name in columns if name not in keys)
+        conflict = f"({_quoted(keys)}) DO UPDATE SET {grown}" if replace else "DO NOTHING"
+        sql = f"INSERT INTO {table.name} ({_quoted(columns)}) VALUES ({marks}) ON CONFLICT {conflict}"  # noqa: S608
+        return connection.exec_driver_sql(sql, list(rows)).rowcount
+
+    def take_ids(self, connection: Connection, n: int) -> int:
+        """Set n consecutive ids of exposures aside for this transaction; the id before the first. Never reused."""
+        self.add(connection, schema.state, [{"key": _IDS, "value": n}])
+        last = connection.scalar(sa.select(schema.state.c.value).where(schema.state.c.key == _IDS))
+        return int(last or 0) - n
+
+    def harden(self) -> None:
+        """Make everything that was committed so far survive a power loss."""
+        if not self.is_sqlite:
+            return
+        connection = self.engine.raw_connection()
+        try:
+            cursor = connection.cursor()
+            cursor.execute("PRAGMA synchronous=FULL")
+            cursor.execute("BEGIN IMMEDIATE")
+            cursor.execute("UPDATE state SET value = value WHERE key = ?", (_VERSION,))
+            cursor.execute("COMMIT")  # flushes the log of all writes, those of other connections included
+        finally:
+            connection.detach()
+            connection.close()
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+    def _merged(self, how: Merge, column: sa.Column[Any], new: Any) -> Any:
+        match how:
+            case "add":
+                return column + new
+            case "min":
+                return (sa.func.min if self.is_sqlite else sa.func.least)(column, new)
+            case "max":
+                return (sa.func.max if self.is_sqlite else sa.func.greatest)(column, new)
+
+    def _create(self) -> None:
+        with self.write() as connection:
+            schema.METADATA.create_all(connection)
+            found = connection.scalar(sa.select(schema.state.c.value).where(schema.state.c.key == _VERSION))
+            if found is None:
+                connection.execute(sa.insert(schema.state).values(key=_VERSION, value=schema.VERSION))
+            elif found > schema.VERSION:
+                raise SluiceError(
+                    f"the telemetry database has version {found}; this program knows {schema.VERSION}.",
+                    fix="upgrade sluice to the version that wrote it.",
+                )
+
+
+def write_tallies(store: Store, connection: Connection, sheet: Sheet) -> None:
+    """Add a sheet to the tallies, and raise the watermark: they changed."""
+    if not sheet:
+        return
+    store.add(connection, schema.tallies, sheet.rows(), {"low": "min", "high": "max"})
+    if sheet.units:
+        units, sums = changes(connection, sheet.units)
+        store.insert(connection, schema.units, COLUMNS, units, replace=True)
+        store.add(connection, schema.unit_sums, sums)
+    store.add(connection, schema.state, [{"key": WATERMARK, "value": 1}])
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return ", ".join(f'"{name}"' for name in names)
+
+
+def _engine(url: str, *, durable: bool) -> Engine:
+    engine = sa.create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
+    if engine.dialect.name != "sqlite":
+        return engine
+
+    @sa.event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # SQLAlchemy's transactions, not the driver's
+        for pragma in (
+            "journal_mode=WAL", f"synchronous={'FULL' if durable else 'NORMAL'}", "busy_timeout=20000",
+            "cache_size=-65536", "wal_autocheckpoint=4000", "temp_store=MEMORY",
+        ):  # fmt: skip
+            connection.execute(f"PRAGMA {pragma}")
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get(_WRITES)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine

@@ -1,0 +1,73 @@
+"""Unit store: what is known of units, read and written in the transaction that tallies their rows."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import fields
+from functools import lru_cache
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.engine import Connection
+
+from sluicegate.registry.words.metric import UnitSums
+from sluicegate.services.telemetry.store import schema
+from sluicegate.services.telemetry.tally.unit_sheet import Entry, Epochs, Step, Sums, UnitSheet, added, enter
+
+COLUMNS = ("rollout", "unit", "epoch", "arm", "weight", "bucket", "sums")
+"""Of the table of units, in the order of its rows here."""
+_NAMES = tuple(each.name for each in fields(UnitSums))
+_KEYS = ("rollout", "metric", "epoch", "bucket", "arm", "weight")
+_AT_ONCE = 5_000
+"""Units in one query."""
+_REMEMBERED = 4_096
+
+
+def changes(connection: Connection, sheet: UnitSheet) -> tuple[list[tuple[Any, ...]], list[dict[str, Any]]]:
+    """Rows of units as they will be, and rows to add to the unit sums, both in order of their keys."""
+    rows: list[tuple[Any, ...]] = []
+    steps: Counter[Step] = Counter(sheet.loose)
+    known = _known(connection, sheet.entries)
+    for key, new in sorted(sheet.entries.items()):
+        rollout, unit = key
+        for epoch, entry in enter(known.get(key, {}), new, rollout, steps).items():
+            rows.append((rollout, unit, epoch, entry.arm, entry.weight, entry.bucket, _written(entry.sums)))
+    sums = [dict(zip((*_KEYS, *_NAMES), place + found, strict=True)) for place, found in sorted(added(steps).items())]
+    return rows, sums
+
+
+def _known(connection: Connection, units: Iterable[tuple[str, int]]) -> dict[tuple[str, int], Epochs]:
+    wanted: dict[str, list[int]] = defaultdict(list)
+    for rollout, unit in units:
+        wanted[rollout].append(unit)
+    found: dict[tuple[str, int], Epochs] = defaultdict(dict)
+    for rollout, keys in wanted.items():
+        for start in range(0, len(keys), _AT_ONCE):
+            query = _of_units(connection, rollout, keys[start : start + _AT_ONCE])
+            for unit, epoch, arm, weight, bucket, sums in connection.execute(query).tuples():
+                found[rollout, unit][epoch] = Entry(arm, weight, bucket, _read(sums))
+    return found
+
+
+def _of_units(connection: Connection, rollout: str, keys: list[int]) -> sa.Select[Any]:
+    """The rows of units; all keys are one parameter, so that the statement is the same for any number of them."""
+    table = schema.units
+    if connection.dialect.name == "sqlite":
+        each = sa.func.json_each(sa.bindparam("keys", orjson.dumps(keys).decode())).table_valued("value")
+        is_wanted: sa.ColumnElement[bool] = table.c.unit.in_(sa.select(each.c.value))
+    else:
+        is_wanted = table.c.unit == sa.any_(sa.bindparam("keys", keys, type_=postgresql.ARRAY(sa.BigInteger)))
+    return sa.select(*(table.c[name] for name in COLUMNS[1:])).where(table.c.rollout == rollout, is_wanted)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _written(sums: Sums) -> str:
+    return orjson.dumps({metric: (x, n) for metric, x, n in sums}).decode()
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _read(text: str) -> Sums:
+    return tuple((metric, x, n) for metric, (x, n) in orjson.loads(text).items())

@@ -1,0 +1,60 @@
+"""Answers: what a request and its prediction summary alone tell, as values of metrics. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sluicegate.registry.plan.fields import PredictionField
+from sluicegate.services.telemetry.tally.exposure import Exposure
+from sluicegate.services.telemetry.tally.scores import LIMIT, Missing, Summary, number_of
+from sluicegate.services.telemetry.tally.spec import Measures
+
+
+def of_request(exposure: Exposure, measures: Measures) -> Iterator[tuple[str, float | None]]:
+    """The values that a request adds, by name of the metric; None is missing."""
+    yield from of_ending(exposure, measures)
+    yield from of_answer(exposure, measures)
+
+
+def of_ending(exposure: Exposure, measures: Measures) -> Iterator[tuple[str, float | None]]:
+    """The values that a request's status and duration add, by name of the metric; None is missing."""
+    for metric in measures.statuses:
+        yield metric, float(exposure.is_error)
+    if exposure.failed is not None:
+        duration = exposure.duration
+        for metric, limit in measures.limits:
+            yield metric, None if duration is None else float(duration > limit)
+        for metric, cap in measures.means:
+            yield metric, None if duration is None else min(duration / 1e6, cap)
+
+
+def of_answer(exposure: Exposure, measures: Measures) -> Iterator[tuple[str, float | None]]:
+    """The values that a request's answer adds, by name of the metric; None is missing, nothing is no answer.
+
+    One prediction a request counts, that of its first row: rows of one request are alike, and chance assigned them
+    together.
+    """
+    if not (measures.judges_answers and exposure.is_answered):
+        return
+    summary = Summary(exposure.prediction)
+    for metric in measures.contracts:
+        yield metric, contract(summary)
+    for predicted in measures.predictions:
+        value = prediction(summary, predicted.field)
+        yield predicted.name, value
+        for metric, limit in predicted.levels:
+            yield metric, None if value is None else float(value > limit)
+
+
+def contract(summary: Summary) -> float | None:
+    """1 where the answer is not what the signature promises, 0 where it is; None where no summary tells."""
+    if summary.missing is Missing.PREDICTION:
+        return None
+    return float(summary.broken is not None)
+
+
+def prediction(summary: Summary, field: PredictionField | None) -> float | None:
+    """The first row's prediction; None where there is none that is a number."""
+    found = summary.cell(0, field)
+    number = None if isinstance(found, Missing) else number_of(found)
+    return number if number is not None and abs(number) <= LIMIT else None

@@ -1,0 +1,1 @@
+"""Envoy as the data plane: watched files in, statistics back."""

@@ -1,0 +1,75 @@
+"""Envoy's admin interface over its Unix socket: statistics and a few commands."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import threading
+from pathlib import Path
+from urllib.parse import quote
+
+from sluicegate.registry.words.errors import Unreachable
+
+
+class Admin:
+    """One connection, kept: a change of weight asks several times. Safe to share between threads."""
+
+    def __init__(self, path: Path, *, timeout: float = 5.0) -> None:
+        self._path = path
+        self._timeout = timeout
+        self._connection: _UnixConnection | None = None
+        self._turn = threading.Lock()
+
+    def stats(self, pattern: str) -> dict[str, int | str]:
+        """The statistics whose names match a regular expression. Raises Unreachable."""
+        body = json.loads(self._ask("GET", f"/stats?format=json&filter={quote(pattern)}"))
+        return {row["name"]: row["value"] for row in body["stats"] if "name" in row}
+
+    def command(self, path: str) -> None:
+        """Give a command, such as `/reopen_logs`. Raises Unreachable."""
+        self._ask("POST", path)
+
+    def _ask(self, method: str, path: str) -> bytes:
+        with self._turn:
+            try:
+                status, body = self._once(method, path)
+            except (OSError, http.client.HTTPException):  # an Envoy that was started anew closed what was kept
+                status, body = self._anew(method, path)
+        if status != 200:
+            raise Unreachable(f"Envoy's admin interface answered {status} to {path}: {body[:200]!r}.")
+        return body
+
+    def _anew(self, method: str, path: str) -> tuple[int, bytes]:
+        try:
+            return self._once(method, path)
+        except (OSError, http.client.HTTPException) as error:
+            raise Unreachable(
+                f"Envoy's admin socket {self._path} does not answer: {error}.",
+                fix="see whether Envoy runs: sluice status.",
+            ) from error
+
+    def _once(self, method: str, path: str) -> tuple[int, bytes]:
+        """Ask over the connection that is there; one that fails is not kept."""
+        connection = self._connection or _UnixConnection(self._path, self._timeout)
+        self._connection = None
+        try:
+            connection.request(method, path)
+            answer = connection.getresponse()
+            body = answer.read()
+        except BaseException:
+            connection.close()
+            raise
+        self._connection = connection
+        return answer.status, body
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path, timeout: float) -> None:
+        super().__init__("envoy-admin", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))

@@ -1,0 +1,67 @@
+"""The files that Envoy watches: written whole, by rename, and read back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import orjson
+
+from sluicegate.registry.words.errors import Refused
+
+
+def canonical(resource: object) -> str:
+    """The one JSON text of a value."""
+    return orjson.dumps(resource, option=orjson.OPT_SORT_KEYS).decode()
+
+
+def digest(resource: object) -> str:
+    """A short digest of a value's canonical JSON."""
+    return hashlib.sha256(canonical(resource).encode()).hexdigest()[:16]
+
+
+def keep(path: Path, copy: Path) -> None:
+    """Keep the file's present content under another name, by a link: `durable.replace` replaces and never rewrites."""
+    temporary = copy.with_name(f".{copy.name}.new")
+    temporary.unlink(missing_ok=True)
+    temporary.hardlink_to(path)
+    temporary.rename(copy)
+
+
+def read_text(path: Path) -> str | None:
+    """The file's content; None where there is no such file."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+
+
+def read_resources(path: Path) -> dict[str, dict[str, object]]:
+    """The resources of a discovery file by name, without their type; none when it cannot be read."""
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))["resources"]
+        return {row["name"]: {key: value for key, value in row.items() if key != "@type"} for row in rows}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def socket_path(folder: Path, name: str) -> Path:
+    """Where a socket of ours is: in the folder, unless its path is too long for a socket."""
+    inside = folder / f"{name}.sock"
+    if len(str(inside)) < 100:
+        return inside
+    runtime = Path(os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/sluice-{os.getuid()}")  # noqa: S108
+    return runtime / f"{digest(str(folder))}-{name}.sock"
+
+
+def own_folder(folder: Path) -> None:
+    """Make a folder that nobody else may enter. Raises Refused where somebody else's stands there already."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if folder.stat().st_uid != os.getuid():
+        raise Refused(
+            f"{folder} belongs to another user, who could take Envoy's sockets and files.",
+            fix="remove it, or choose another folder.",
+        )
+    folder.chmod(0o700)

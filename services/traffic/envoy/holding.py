@@ -1,0 +1,59 @@
+"""Routes that Envoy would refuse hold up their own model alone: it keeps those that it has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from sluicegate.registry.words.build import slug
+from sluicegate.services.traffic.envoy.clusters import Resource
+from sluicegate.services.traffic.envoy.files import read_resources
+from sluicegate.services.traffic.envoy.lookup import listed
+from sluicegate.services.traffic.envoy.names import ROUTES, members
+from sluicegate.services.traffic.table import RouteTable
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """What stays of some models: their routes as they stand, and the clusters of their builds by name."""
+
+    routes: tuple[Resource, ...]
+    clusters: Mapping[str, Resource]
+
+
+def faults(table: RouteTable, reason: Callable[[RouteTable], str | None]) -> dict[str, str]:
+    """Why each model that is refused on its own account is; found by halves, for asking takes time.
+
+    `reason` tells why a table is refused. Empty where models are refused only together.
+    """
+    why = reason(table)
+    if why is None:
+        return {}
+    names = [route.model for route in table.models]
+    if len(names) == 1:
+        return {names[0]: why}
+    middle = len(names) // 2
+    halves = (table.only(names[:middle]), table.only(names[middle:]))
+    return {model: why for half in halves for model, why in faults(half, reason).items()}
+
+
+def kept(models: Collection[str], routes: Path, clusters: Path) -> Kept:
+    """What the files hold of the models: nothing of one that had no routes yet."""
+    slugs = {slug(model) for model in models}
+    return Kept(
+        routes=tuple(route for route in _routes(routes) if str(route.get("name")).partition("/")[0] in slugs),
+        clusters={
+            name: cluster
+            for name, cluster in read_resources(clusters).items()
+            if any(member.partition(".")[0] in slugs for member in members(name))
+        },
+    )
+
+
+def _routes(path: Path) -> Iterator[Resource]:
+    match read_resources(path).get(ROUTES):
+        case {"virtual_hosts": [{"matcher": matcher}]}:
+            yield from listed(matcher)
+        case _:
+            return

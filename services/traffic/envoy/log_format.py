@@ -1,0 +1,54 @@
+"""How Envoy fills the fields of the access log. `registry.words.access_log` reads them and says what they mean."""
+
+from __future__ import annotations
+
+from sluicegate.registry.words.access_log import FORMAT_VERSION
+from sluicegate.services.traffic.envoy.names import SHADOW
+
+METADATA = "sluice"
+"""The namespace of our metadata on routes, hosts and requests."""
+ASSIGNED_HEADER = "x-sluice-assigned"
+UNIT_HEADER = "x-sluice-unit"
+PLACE_HEADER = "x-sluice-place"
+CLUSTER_HEADER = "x-sluice-cluster"
+COPY_HEADER = "x-sluice-copy"
+"""Begins the headers that say where copies of one variation's requests go."""
+TIMEOUT_HEADER = "x-sluice-timeout-ms"
+SHADOW_HEADER = "x-sluice-shadow"
+"""Tells a service that nobody sees its answer."""
+SEGMENT_HEADERS = tuple(f"x-sluice-segment-{position}" for position in range(4))
+"""Values of the request headers that a shadow's comparison is split by, in the order of the plan."""
+PREDICTION_HEADER = "x-sluice-prediction"
+BUILD_HEADER = "x-sluice-build"
+VARIATION_HEADER = "x-sluice-variation"
+AUDIENCE_HEADER = "x-sluice-audience"
+REASON_HEADER = "x-sluice-reason"
+"""With the build, all that a caller is told. Arm, rollout and weight are not: who is tried out must not know."""
+
+
+def log_format(listener: str) -> dict[str, object]:
+    """The JSON format of a listener's log: `live` or `shadow`. A copy carries its place in a header."""
+    place = f"%REQ({PLACE_HEADER})%" if listener == SHADOW else f"%METADATA(ROUTE:{METADATA}:place)%"
+    segments = {"segments": [f"%REQ({header})%" for header in SEGMENT_HEADERS]} if listener == SHADOW else {}
+    return {
+        **segments,
+        "v": FORMAT_VERSION,
+        "listener": listener,
+        "ts": "%START_TIME(%s%6f)%",
+        "rid": "%REQ(X-REQUEST-ID)%",
+        "route": place,
+        "assigned": f"%REQ({ASSIGNED_HEADER})%",
+        "unit": f"%REQ({UNIT_HEADER})%",
+        "upstream": f"%UPSTREAM_METADATA({METADATA}:build)%",
+        "host": "%UPSTREAM_HOST%",
+        "status": "%RESPONSE_CODE%",
+        "flags": "%RESPONSE_FLAGS%",
+        "details": "%RESPONSE_CODE_DETAILS%",
+        "dur_us": "%COMMON_DURATION(DS_RX_BEG:DS_TX_END:us)%",
+        "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
+        "prediction": f"%DYNAMIC_METADATA({METADATA}:prediction)%",
+        "method": "%REQ(:METHOD)%",
+        "path": "%PATH(NQ:ORIG_OR_PATH)%",
+        "bytes_in": "%BYTES_RECEIVED%",
+        "bytes_out": "%BYTES_SENT%",
+    }

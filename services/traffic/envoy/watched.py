@@ -1,0 +1,115 @@
+"""A file that Envoy watches: publish it, see it served or refused, and keep the last one that was served."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from sluicegate.registry.words.errors import RoutesRejected, TimedOut, Unreachable
+from sluicegate.services import durable
+from sluicegate.services.traffic.envoy.admin import Admin
+from sluicegate.services.traffic.envoy.files import keep, read_text
+from sluicegate.services.traffic.envoy.logs import rejection
+
+_POLL = 0.002
+_WRITTEN_WITHIN = 1.0
+_WARMING = "cluster_manager.warming_clusters"
+
+
+class WatchedFile:
+    """One file and the statistics of Envoy's subscription to it."""
+
+    def __init__(self, path: Path, *, subscription: str, admin: Admin, log: Path, patience: float) -> None:
+        """`subscription` begins the statistics' names; `patience` is how long Envoy may take, in seconds."""
+        self.path = path
+        self._subscription = subscription
+        self._admin = admin
+        self._log = log
+        self._patience = patience
+
+    @property
+    def good(self) -> Path:
+        """The last content that Envoy was seen to serve. It outlives a crash between publishing and putting back."""
+        return self.path.with_name(f"{self.path.name}.good")
+
+    @property
+    def statistics(self) -> str:
+        """A regular expression for the names of the statistics that tell what Envoy made of the file."""
+        return f"{_WARMING}|{re.escape(self._subscription)}[.](version_text|update_rejected|update_failure)"
+
+    def version(self) -> str | None:
+        """The version that Envoy serves; None before the first. Raises Unreachable."""
+        return self._state().version
+
+    def push(self, text: str, version: str, before: State | None = None) -> bool:
+        """Publish and wait until Envoy serves it; False when Envoy is not there. A refused content is put back.
+
+        `before` is the state of now, where it is known. Raises RoutesRejected, TimedOut.
+        """
+        mark = self._log.stat().st_size if self._log.exists() else 0
+        try:
+            before = before or self._state()
+            if before.serves(version) and read_text(self.path) == text:
+                return True
+            durable.replace(self.path, text)
+            self._await(version, before.refusals, mark)
+        except Unreachable:
+            durable.replace(self.path, text)
+            return False
+        keep(self.path, self.good)
+        return True
+
+    def _why(self, mark: int) -> str:
+        """Envoy's reason; it counts a refusal before it writes it down, and later still into a log that begins anew."""
+        until = time.monotonic() + _WRITTEN_WITHIN
+        while (why := rejection(self._log, mark)) is None and time.monotonic() < until:
+            time.sleep(_POLL)
+        return why or "its log gives no reason."
+
+    def _await(self, version: str, refused: int, mark: int) -> None:
+        until = time.monotonic() + self._patience
+        while not (state := self._state()).serves(version):
+            if state.refusals > refused:
+                self._put_back()
+                raise RoutesRejected(
+                    f"Envoy refused {self.path.name}: {self._why(mark)} The former routes stay in force.",
+                    fix="this is a fault of Sluicegate or of a plan it accepted: report it with this message.",
+                )
+            if time.monotonic() > until:
+                raise TimedOut(
+                    f"Envoy did not take {self.path.name} within {self._patience:g} s.", fix=f"see {self._log}."
+                )
+            time.sleep(_POLL)
+
+    def _put_back(self) -> None:
+        good = read_text(self.good)
+        if good is not None:
+            durable.replace(self.path, good)
+
+    def state(self, stats: Mapping[str, int | str]) -> State:
+        """What these statistics tell of the file."""
+        refusals = (stats.get(f"{self._subscription}.update_{how}", 0) for how in ("rejected", "failure"))
+        return State(
+            version=str(stats.get(f"{self._subscription}.version_text", "")) or None,
+            warming=int(stats.get(_WARMING, 0)),
+            refusals=sum(int(count) for count in refusals),
+        )
+
+    def _state(self) -> State:
+        return self.state(self._admin.stats(f"^({self.statistics})$"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """What Envoy says of a file."""
+
+    version: str | None
+    warming: int
+    refusals: int
+
+    def serves(self, version: str) -> bool:
+        """Whether this version is in force and every cluster ready."""
+        return self.version == version and not self.warming

@@ -1,0 +1,38 @@
+"""The data plane behind a port: what splits requests between builds. Adapters: `envoy`, `memory`."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from sluicegate.registry.words.build import BuildRef
+from sluicegate.services.traffic.table import RouteTable
+
+
+class DataPlane(Protocol):
+    """What splits requests.
+
+    Promises, each tested on every adapter by tests/contract/test_data_plane.py:
+
+    - When `apply` returned, new requests are routed by the table; no request fails because of the change.
+    - A table that is refused raises RoutesRejected with the reason. Models that are refused on their own account keep
+      their former routes while all others get theirs (`held` and `serving` tell); else the former table stays in
+      force as a whole. Both hold also after a restart of the data plane.
+    - Applying the table that is in force again changes nothing; it only clears away what no request uses any more.
+    - `observe` tells what the data plane itself reports, not what was asked for.
+    - A unit's arm is the one that `sluicegate.services.traffic.table.assign` computes.
+    """
+
+    def apply(self, table: RouteTable) -> None:
+        """Bring a table into force. Raises RoutesRejected, Unreachable, TimedOut.
+
+        After Unreachable the table stands on disk and comes into force when the data plane starts.
+        """
+        ...
+
+    def observe(self) -> str | None:
+        """The version of the table in force; None when the data plane cannot be asked."""
+        ...
+
+    def in_flight(self, build: BuildRef) -> int | None:
+        """Requests under way to a build; None when the data plane cannot be asked."""
+        ...
