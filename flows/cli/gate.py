@@ -15,7 +15,7 @@ from sluicegate.registry.words.errors import UsageError
 if TYPE_CHECKING:
     from sluicegate.flows.rehearsal.forecast import GateForecast, StepForecast
     from sluicegate.flows.rehearsal.rehearsal import Baseline
-    from sluicegate.flows.wiring.parts import Parts
+    from sluicegate.flows.wiring.runtime import Runtime
     from sluicegate.registry.plan.plan import Plan
 
 _PATIENCE = "rehearsing rollouts; this takes up to a minute ..."
@@ -41,9 +41,9 @@ def replay(
 
 def _rollout(rollout: str) -> int:
     from sluicegate.flows.rehearsal.rejudge import is_same, rejudge
-    from sluicegate.flows.wiring.parts import parts
+    from sluicegate.flows.wiring.runtime import current_runtime
 
-    ledger = parts().ledger
+    ledger = current_runtime().ledger
     lines = rejudge(ledger.rollout(rollout).plan, lambda metric: ledger.looks(rollout, metric))
     same = True
     for line in lines:
@@ -102,21 +102,21 @@ def _plans(model: str | None, variation: str, file: Path | None) -> list[tuple[P
         from sluicegate.registry.documents.documents import read_plans
 
         return [(plan, {}) for plan in read_plans((file,))]
-    from sluicegate.flows.wiring.parts import parts
+    from sluicegate.flows.wiring.runtime import current_runtime
 
     assert model is not None
-    found = parts()
-    return [(found.plan(model, variation), _measured(found, model, variation))]
+    runtime = current_runtime()
+    return [(runtime.plan(model, variation), _measured(runtime, model, variation))]
 
 
-def _measured(found: Parts, model: str, variation: str) -> dict[str, Baseline]:
+def _measured(runtime: Runtime, model: str, variation: str) -> dict[str, Baseline]:
     """Stable's values in the target's last rollout; nothing where there was none."""
     from sluicegate.flows.rehearsal.rehearsal import Baseline
     from sluicegate.registry.words.metric import Arm, Tally
 
     sums: dict[str, Tally] = {}
-    rollouts = [r for r in found.ledger.rollouts(model=model) if r.target == (model, variation) and r.step >= 0]
-    for row in found.telemetry.tallies(rollouts[-1].id)[1] if rollouts else ():
+    rollouts = [r for r in runtime.ledger.rollouts(model=model) if r.target == (model, variation) and r.step >= 0]
+    for row in runtime.telemetry.tallies(rollouts[-1].id)[1] if rollouts else ():
         if row.arm is Arm.STABLE:
             sums[row.metric] = sums.get(row.metric, Tally()) + row.tally
     known = {metric: Baseline.of(tally) for metric, tally in sums.items()}

@@ -17,26 +17,26 @@ Most = Annotated[int, Parameter(name=["--lines", "-n"], help="At most so many li
 def logs(name: Name = None, *, lines: Most = 50, output: Output = Format.TABLE) -> None:
     """Show logs of this machine. Of a rollout: what keeper, drivers and the candidate's service wrote about it."""
     from sluicegate.flows.views import logs as reading
-    from sluicegate.flows.wiring.parts import parts
+    from sluicegate.flows.wiring.runtime import current_runtime
     from sluicegate.registry.orders import rollouts as orders
     from sluicegate.registry.words.errors import NotFound, SluiceError
 
-    found = parts()
-    root = found.settings.state
+    runtime = current_runtime()
+    root = runtime.settings.state
     if name is None:
         known = {each: str(path) for each, path in reading.files(root).items()}
         listed = "\n".join(f"{each:<24} {path}" for each, path in known.items())
         emit(known, output, table=listed or f"there are no logs in {root} yet: sluice up")
         return
     try:
-        rollout = orders.find(found.ledger, name) if found.settings.has_ledger() else None
+        rollout = orders.find(runtime.ledger, name) if runtime.settings.has_ledger() else None
     except NotFound:
         rollout = None
     if rollout is None:
         told = list(reading.of_file(root, name, lines))
     else:
         try:
-            prefect = found.prefect
+            prefect = runtime.prefect
         except SluiceError:
             prefect = None
         told = list(reading.of_rollout(rollout, root, prefect, lines))

@@ -19,11 +19,11 @@ Some = Annotated[str | None, Parameter(help="Only this one.")]
 
 def set_(name: Name) -> None:
     """Keep the address of a notification: an Apprise URL, or a webhook's URL, a space and its signing key."""
-    from sluicegate.flows.wiring.parts import parts
+    from sluicegate.flows.wiring.runtime import current_runtime
     from sluicegate.services.outbox.address import Address
 
     told = getpass("address (not shown): ") if sys.stdin.isatty() else sys.stdin.readline()
-    parts().addresses.set(name, Address.read(told))
+    current_runtime().addresses.set(name, Address.read(told))
     say(f"kept, for its owner only; try it: sluice notify test {name}")
 
 
@@ -37,18 +37,18 @@ def list_(*, output: Output = Format.TABLE) -> None:
 
 def try_(name: Some = None, *, output: Output = Format.TABLE) -> int:
     """Send a message to every notification, or to one, whatever its filters say. Exit code 1 when one fails."""
-    from sluicegate.flows.wiring.parts import parts
+    from sluicegate.flows.wiring.runtime import current_runtime
     from sluicegate.registry.report.notice import example
     from sluicegate.registry.words.errors import NotFound, SluiceError
     from sluicegate.services.outbox.notifications import deliver
 
-    found, results = parts(), []
+    runtime, results = current_runtime(), []
     chosen = [each for each in _notifications() if name in (None, each.name)]
     if not chosen:
         raise NotFound(f"there is no notification{f' {name}' if name else ''}.", fix="apply one: kind: notification")
     for each in chosen:
         try:
-            deliver(each, found.addresses, [example(found.clock())], found.clock(), None)
+            deliver(each, runtime.addresses, [example(runtime.clock())], runtime.clock(), None)
         except SluiceError as error:
             results.append({"name": each.name, "sent": False, "why": str(error)})
         else:
@@ -68,11 +68,11 @@ def _notifications() -> list[Notification]:
 
 def _problem(name: str) -> str | None:
     """What is wrong with an address; None when nothing is."""
-    from sluicegate.flows.wiring.parts import parts
+    from sluicegate.flows.wiring.runtime import current_runtime
     from sluicegate.registry.words.errors import SluiceError
 
     try:
-        parts().addresses.get(name)
+        current_runtime().addresses.get(name)
     except SluiceError as error:
         return str(error)
     return None

@@ -43,10 +43,10 @@ def replay(
     """Run a build over captured requests and compare its answers, without touching production."""
     from sluicegate.flows.rehearsal.shadow_replay import Replay
     from sluicegate.flows.rehearsal.shadow_replay import replay as run
-    from sluicegate.flows.wiring.parts import parts
+    from sluicegate.flows.wiring.runtime import current_runtime
 
     view = run(
-        parts(),
+        current_runtime(),
         Replay(
             model=model, source=source, build=build, against=against, segments=segments, show_values=show_values,
             compare=compare,

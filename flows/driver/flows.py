@@ -25,7 +25,7 @@ from sluicegate.flows.driver.showing import links, show, show_progress, show_rol
 from sluicegate.flows.stages.experiment import follow
 from sluicegate.flows.stages.shadow import hand_over
 from sluicegate.flows.stages.tick import Authority, Tick, tick
-from sluicegate.flows.wiring.parts import Parts, parts
+from sluicegate.flows.wiring.runtime import Runtime, current_runtime
 from sluicegate.registry.ledger.attempt import note_run
 from sluicegate.registry.orders import rollouts as orders
 from sluicegate.registry.orders import variations
@@ -68,32 +68,32 @@ def shadow(order: StartForm) -> State[Any]:
 
 
 def _run(order: StartForm, strategy: Strategy) -> State[Any]:
-    found = parts()
+    runtime = current_runtime()
     try:
-        name = order.rollout or _start(found, order, strategy)
+        name = order.rollout or _start(runtime, order, strategy)
     except Unchanged as unchanged:
         return Completed(message=str(unchanged))
     except SluiceError as refused:
         return Failed(message=str(refused))
-    return Completed(message=_held(found, name))
+    return Completed(message=_held(runtime, name))
 
 
 class Unchanged(Exception):
     """There is nothing to roll out: said by a schedule's run every time, and no failure."""
 
 
-def _start(found: Parts, order: StartForm, strategy: Strategy) -> str:
+def _start(runtime: Runtime, order: StartForm, strategy: Strategy) -> str:
     """Ask for the rollout. Raises Unchanged where the build is stable already, or was tried and has not changed."""
-    plan = found.plan(order.model, order.variation)
-    version = found.catalog.resolve(order.model, order.build).version
-    serving = orders.stable(found.ledger, order.model, order.variation)
+    plan = runtime.plan(order.model, order.variation)
+    version = runtime.catalog.resolve(order.model, order.build).version
+    serving = orders.stable(runtime.ledger, order.model, order.variation)
     if serving == version:
         raise Unchanged(f"{order.model} v{version} is stable already: there is nothing to roll out")
     request = orders.Request(
         actor=f"prefect:{flow_run.get_name() or 'run'}", cause=PREFECT, by_name=order.is_by_name
     )  # fmt: skip
     started = orders.start(
-        found.ledger, plan=plan, version=version, request=request, now=found.clock(), allow_older=order.allow_older,
+        runtime.ledger, plan=plan, version=version, request=request, now=runtime.clock(), allow_older=order.allow_older,
         strategy=strategy,
     )  # fmt: skip
     if started.rollout.is_ended:
@@ -101,32 +101,32 @@ def _start(found: Parts, order: StartForm, strategy: Strategy) -> str:
     return started.rollout.id
 
 
-def _held(found: Parts, name: str) -> str:
+def _held(runtime: Runtime, name: str) -> str:
     """Drive a rollout with its lease in hand; what came of it."""
     identifier = flow_run.get_id()
     owner = f"{socket.gethostname()}:{os.getpid()}:{identifier or 'local'}"
-    with held(found.ledger, name, owner, found.clock) as mine:
-        rollout = found.ledger.rollout(name)
+    with held(runtime.ledger, name, owner, runtime.clock) as mine:
+        rollout = runtime.ledger.rollout(name)
         show_rollout(rollout)
         if not mine:
             return f"{name}: another driver has it"
         if identifier is not None:
-            note_run(found.ledger, name, identifier, found.clock())
-        return _drive(found, name)
+            note_run(runtime.ledger, name, identifier, runtime.clock())
+        return _drive(runtime, name)
 
 
-def _drive(found: Parts, name: str) -> str:
+def _drive(runtime: Runtime, name: str) -> str:
     """Do the next thing until nothing is left to do now."""
     paused_since: float | None = None
     while True:
-        rollout = found.ledger.rollout(name)
+        rollout = runtime.ledger.rollout(name)
         paused_since = (paused_since or time.monotonic()) if rollout.phase is Phase.PAUSED else None
         show_progress(rollout)
         match rollout.phase:
             case Phase.QUEUED:
                 return f"{name} waits for its turn"
             case Phase.LAUNCHING:
-                waits = _launch_step(found, rollout)
+                waits = _launch_step(runtime, rollout)
             case Phase.RUNNING:
                 waits = ramp_step.with_options(task_run_name=_ramp_name(rollout))(name)
                 if waits.asks:
@@ -135,7 +135,7 @@ def _drive(found: Parts, name: str) -> str:
                 waits = _sit_out(rollout, paused_since or time.monotonic())
             case Phase.BAKING | Phase.ENDED:
                 if not rollout.settled:
-                    _hand_over(found, rollout)
+                    _hand_over(runtime, rollout)
                     settle_rollout.with_options(task_run_name=f"settle {rollout.candidate}")(name)
                 return f"{name} {rollout.ending or rollout.phase}: {rollout.reason}"
         if waits.is_long_wait:
@@ -149,27 +149,27 @@ def _sit_out(rollout: Rollout, since: float) -> Hold:
     return Hold(reason=f"paused: {rollout.reason}", is_long_wait=is_long)
 
 
-def _launch_step(found: Parts, rollout: Rollout) -> Hold:
+def _launch_step(runtime: Runtime, rollout: Rollout) -> Hold:
     """One step of a launch: pack, wait for the keeper's Ready, then give traffic; or what that has to wait for."""
     if rollout.packed is None and not rollout.is_comparison:
         pack_build.with_options(task_run_name=f"pack {rollout.candidate}")(rollout.id)
     elif not rollout.ready and not rollout.is_comparison:
         wait_until_ready.with_options(task_run_name=f"start and probe {rollout.candidate}")(rollout.id)
     elif not rollout.is_judged:
-        orders.complete(found.ledger, rollout.id, found.clock())
+        orders.complete(runtime.ledger, rollout.id, runtime.clock())
     else:
-        seen = _tick(found, rollout.id)
+        seen = _tick(runtime, rollout.id)
         if seen is not None and seen.rollout.phase is Phase.LAUNCHING:
             time.sleep(TICK_SECONDS)
             return Hold(reason=seen.decision.reason, is_long_wait=seen.decision.is_long_wait)
     return Hold(reason="", is_long_wait=False)
 
 
-def _hand_over(found: Parts, rollout: Rollout) -> None:
+def _hand_over(runtime: Runtime, rollout: Rollout) -> None:
     """Ask for what follows: a shadow's canary, the winner of an experiment. Where it cannot be, nothing follows."""
     try:
-        started = hand_over(found.ledger, rollout, found.clock())
-        after = started.rollout if started is not None else follow(found.ledger, rollout, found.clock())
+        started = hand_over(runtime.ledger, rollout, runtime.clock())
+        after = started.rollout if started is not None else follow(runtime.ledger, rollout, runtime.clock())
     except SluiceError as refused:
         get_run_logger().warning("nothing follows: %s", refused)
         return
@@ -186,9 +186,9 @@ def pack_build(name: str) -> str:
     """Turn the registered version into a bento; again while MLflow is away, as packing twice is packing once."""
     from sluicegate.flows.stages.launch import launch
 
-    found = parts()
-    rollout = found.ledger.rollout(name)
-    after = launch(found.ledger, found.catalog, found.packer, rollout, found.builds_folder, found.clock())
+    runtime = current_runtime()
+    rollout = runtime.ledger.rollout(name)
+    after = launch(runtime.ledger, runtime.catalog, runtime.packer, rollout, runtime.builds_folder, runtime.clock())
     return after.packed.bento if after.packed else after.reason
 
 
@@ -202,14 +202,14 @@ def wait_until_ready(name: str) -> str:
 @task(persist_result=False)
 def ramp_step(name: str) -> Hold:
     """Judge until the step is left, by whoever."""
-    found = parts()
+    runtime = current_runtime()
     logger = get_run_logger()
-    started = found.ledger.rollout(name)
+    started = runtime.ledger.rollout(name)
     said = ""
     while True:
-        seen = _tick(found, name)
+        seen = _tick(runtime, name)
         if seen is not None:
-            show(partial(_show_verdicts, found, seen))
+            show(partial(_show_verdicts, runtime, seen))
             if seen.decision.reason != said:
                 said = seen.decision.reason
                 logger.info("%s: %s", seen.decision.choice.value, said)
@@ -223,19 +223,19 @@ def ramp_step(name: str) -> Hold:
 @task(persist_result=False)
 def ask_check(name: str) -> str:
     """Put the step's question and record the answer. The keeper guards the rollout meanwhile."""
-    found = parts()
-    rollout = found.ledger.rollout(name)
+    runtime = current_runtime()
+    rollout = runtime.ledger.rollout(name)
     check = rollout.plan.steps[rollout.step].check
     if check is None:
         return "there is nothing to ask"
 
     def is_open() -> bool:
-        now = found.ledger.rollout(name)
+        now = runtime.ledger.rollout(name)
         return not now.is_ended and now.step == rollout.step
 
-    said = found.asking.ask(rollout, check, is_open)
+    said = runtime.asking.ask(rollout, check, is_open)
     with suppress(IllegalMove):  # it was ended meanwhile
-        orders.append(found.ledger, name, lambda _: said, found.clock())
+        orders.append(runtime.ledger, name, lambda _: said, runtime.clock())
     return f"{said.answer}: {said.reason}"
 
 
@@ -244,36 +244,36 @@ def settle_rollout(name: str) -> tuple[str, ...]:
     """Tell MLflow how the rollout ended: aliases, stages, tags."""
     from sluicegate.flows.stages.settle import settle
 
-    found = parts()
-    rollout = found.ledger.rollout(name)
-    seen_at = links(found, rollout) | ({"prefect": page} if (page := this_run()) else {})
-    main = variations.main_variation(found.ledger, rollout.requested.model)
-    changes = settle(found.catalog, rollout, found.settings.champion_alias, fallback=main, seen_at=seen_at)
-    if not found.ledger.rollout(name).settled:
-        orders.append(found.ledger, name, lambda _: Settled(changes=changes), found.clock())
-    show(lambda: show_ending(found.report(name), changes, seen_at))
+    runtime = current_runtime()
+    rollout = runtime.ledger.rollout(name)
+    seen_at = links(runtime, rollout) | ({"prefect": page} if (page := this_run()) else {})
+    main = variations.main_variation(runtime.ledger, rollout.requested.model)
+    changes = settle(runtime.catalog, rollout, runtime.settings.champion_alias, fallback=main, seen_at=seen_at)
+    if not runtime.ledger.rollout(name).settled:
+        orders.append(runtime.ledger, name, lambda _: Settled(changes=changes), runtime.clock())
+    show(lambda: show_ending(runtime.report(name), changes, seen_at))
     return changes
 
 
-def _show_verdicts(found: Parts, seen: Tick) -> None:
+def _show_verdicts(runtime: Runtime, seen: Tick) -> None:
     from sluicegate.flows.views.evidence import seen_of
 
-    share = seen_of(found.telemetry, seen.rollout, seen.rollout.epoch).share
-    show_verdicts(seen, share, lambda: found.report(seen.rollout.id))
+    share = seen_of(runtime.telemetry, seen.rollout, seen.rollout.epoch).share
+    show_verdicts(seen, share, lambda: runtime.report(seen.rollout.id))
 
 
-def _tick(found: Parts, name: str) -> Tick | None:
+def _tick(runtime: Runtime, name: str) -> Tick | None:
     """One tick with authority to advance; None when somebody else appended meanwhile."""
     try:
-        return tick(found.ledger, found.telemetry, name, found.clock(), Authority.ADVANCE)
+        return tick(runtime.ledger, runtime.telemetry, name, runtime.clock(), Authority.ADVANCE)
     except (LedgerConflict, IllegalMove):
         return None
 
 
 def _until(name: str, is_done: Callable[[Rollout], bool]) -> Rollout:
-    found = parts()
+    runtime = current_runtime()
     while True:
-        rollout = found.ledger.rollout(name)
+        rollout = runtime.ledger.rollout(name)
         if is_done(rollout):
             return rollout
         time.sleep(0.3)

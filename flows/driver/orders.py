@@ -14,7 +14,7 @@ from prefect.states import Completed, Failed
 
 from sluicegate.flows.driver.forms import AccountableForm, ApproveForm, ExperimentForm, Opinion, RollbackForm, SteerForm
 from sluicegate.flows.driver.showing import show_rollout
-from sluicegate.flows.wiring.parts import parts
+from sluicegate.flows.wiring.runtime import current_runtime
 from sluicegate.registry.orders import experiments as orders_ab
 from sluicegate.registry.orders import rollouts as orders
 from sluicegate.registry.rollout.rollout import Rollout
@@ -31,11 +31,11 @@ def promote(order: AccountableForm) -> State[Any]:
 @flow(name="ab", flow_run_name="ab {order.model}")
 def ab(order: ExperimentForm) -> State[Any]:
     """Compare the variations that the model's applied plan names. Each comparison gets a driver of its own."""
-    found = parts()
+    runtime = current_runtime()
 
     def give() -> Rollout:
-        plan, request = found.plan(order.model, order.variation), orders.Request(actor=order.who, cause="prefect")
-        return orders_ab.start(found.ledger, plan=plan, request=request, now=found.clock())[0].rollout
+        plan, request = runtime.plan(order.model, order.variation), orders.Request(actor=order.who, cause="prefect")
+        return orders_ab.start(runtime.ledger, plan=plan, request=request, now=runtime.clock())[0].rollout
 
     return _said(give)
 
@@ -77,24 +77,24 @@ def retry(order: SteerForm) -> State[Any]:
 @flow(name="rollback", flow_run_name="rollback {order.model}")
 def rollback(order: RollbackForm) -> State[Any]:
     """Go back at once to a build that was stable before: a new rollout, in your name."""
-    found = parts()
+    runtime = current_runtime()
 
     def give() -> Rollout:
         request = orders.Request(actor=order.who, cause="prefect")
         return orders.roll_back(
-            found.ledger, model=order.model, variation=order.variation, version=order.to.removeprefix("v") or None,
-            reason=order.why, request=request, now=found.clock(),
+            runtime.ledger, model=order.model, variation=order.variation, version=order.to.removeprefix("v") or None,
+            reason=order.why, request=request, now=runtime.clock(),
         ).rollout  # fmt: skip
 
     return _said(give)
 
 
 def _steer(order: Callable[..., Rollout], form: SteerForm) -> State[Any]:
-    found = parts()
+    runtime = current_runtime()
 
     def give() -> Rollout:
-        name = orders.find(found.ledger, form.rollout).id
-        return order(found.ledger, name, actor=form.who, reason=form.why, now=found.clock())
+        name = orders.find(runtime.ledger, form.rollout).id
+        return order(runtime.ledger, name, actor=form.who, reason=form.why, now=runtime.clock())
 
     return _said(give)
 

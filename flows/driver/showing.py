@@ -11,7 +11,7 @@ from urllib.parse import quote
 from prefect import get_run_logger
 from prefect.runtime import flow_run
 
-from sluicegate.flows.wiring.parts import Parts, parts
+from sluicegate.flows.wiring.runtime import Runtime, current_runtime
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.errors import SluiceError
 from sluicegate.services.keeper.drivers import run_name, run_tags
@@ -41,15 +41,15 @@ def show_progress(rollout: Rollout) -> None:
         show(lambda: _describe(rollout, name=name))
 
 
-def links(found: Parts, rollout: Rollout) -> dict[str, str]:
+def links(runtime: Runtime, rollout: Rollout) -> dict[str, str]:
     """Where the rollout can be seen: its page in the console, its version in MLflow."""
     asked = rollout.requested
     known: dict[str, str] = {}
-    api = found.settings.api()
+    api = runtime.settings.api()
     if api is not None:
         known["console"] = f"{api.url}/rollouts/{quote(rollout.id, safe='')}"
     try:
-        known["mlflow"] = f"{found.settings.mlflow().url}/#/models/{quote(asked.model)}/versions/{asked.version}"
+        known["mlflow"] = f"{runtime.settings.mlflow().url}/#/models/{quote(asked.model)}/versions/{asked.version}"
     except SluiceError:
         return known
     return known
@@ -79,7 +79,7 @@ def _describe(rollout: Rollout, *, name: str | None) -> None:
 def _link(rollout: Rollout) -> None:
     from prefect.artifacts import create_markdown_artifact
 
-    known = links(parts(), rollout)
+    known = links(current_runtime(), rollout)
     if not known:
         return
     listed = "\n".join(f"- [{where}]({url})" for where, url in known.items())

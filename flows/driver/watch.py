@@ -5,7 +5,7 @@ from __future__ import annotations
 from prefect import flow, get_run_logger
 
 from sluicegate.flows.driver.forms import Look, WatchForm
-from sluicegate.flows.wiring.parts import Parts, parts
+from sluicegate.flows.wiring.runtime import Runtime, current_runtime
 from sluicegate.registry.orders import rollouts as orders
 from sluicegate.registry.rollout.rollout import Phase
 from sluicegate.services.keeper.doors import look_at_catalog
@@ -15,17 +15,19 @@ from sluicegate.services.keeper.keeper import has_work
 @flow(name="watch")
 def watch(order: WatchForm = WatchForm()) -> list[str]:  # noqa: B008
     """Order rollouts for what MLflow's aliases, stages and tags point at, and see that each open one has a driver."""
-    found = parts()
-    started = look_at_catalog(found.ledger, found.catalog, found.clock()) if order.look is not Look.DRIVERS else ()
+    runtime = current_runtime()
+    started = (
+        look_at_catalog(runtime.ledger, runtime.catalog, runtime.clock()) if order.look is not Look.DRIVERS else ()
+    )
     if order.look is not Look.MLFLOW:
-        _see_to_drivers(found)
+        _see_to_drivers(runtime)
     get_run_logger().info("started: %s", ", ".join(started) or "nothing new")
     return list(started)
 
 
-def _see_to_drivers(found: Parts) -> None:
-    now = found.clock()
-    for rollout in found.ledger.rollouts():
-        state = orders.begin(found.ledger, rollout, now) if rollout.phase is Phase.QUEUED else rollout
+def _see_to_drivers(runtime: Runtime) -> None:
+    now = runtime.clock()
+    for rollout in runtime.ledger.rollouts():
+        state = orders.begin(runtime.ledger, rollout, now) if rollout.phase is Phase.QUEUED else rollout
         if has_work(state, None):
-            found.drivers.ensure(state, now)
+            runtime.drivers.ensure(state, now)

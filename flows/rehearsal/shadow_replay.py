@@ -26,7 +26,7 @@ from sluicegate.services.telemetry.pairs.sums import PairSums
 from sluicegate.services.telemetry.tally.exposure import Exposure
 
 if TYPE_CHECKING:
-    from sluicegate.flows.wiring.parts import Parts
+    from sluicegate.flows.wiring.runtime import Runtime
 
 _WORST = 20
 _BUCKET = 300
@@ -52,15 +52,15 @@ class Replay:
     """A function MODULE:NAME of two values, giving how far apart they are; 0: they agree."""
 
 
-def replay(found: Parts, asked: Replay) -> ShadowView:
+def replay(runtime: Runtime, asked: Replay) -> ShadowView:
     """Run a build over captured requests. Raises UsageError for lines and functions that cannot be used."""
-    candidate = found.resolve(asked.model, asked.build)
-    against = found.resolve(asked.model, asked.against) if asked.against is not None else None
+    candidate = runtime.resolve(asked.model, asked.build)
+    against = runtime.resolve(asked.model, asked.against) if asked.against is not None else None
     return compare_captured(
         read_captured(_lines(asked.source), str(asked.source)),
-        candidate=answering(_folder(found, candidate)),
-        stable=answering(_folder(found, against)) if against is not None else None,
-        kinds=output_kinds(found.build(candidate)),
+        candidate=answering(_folder(runtime, candidate)),
+        stable=answering(_folder(runtime, against)) if against is not None else None,
+        kinds=output_kinds(runtime.build(candidate)),
         asked=asked,
         versions=(against.version if against is not None else CAPTURED, candidate.version),
         timer=time.perf_counter,
@@ -120,8 +120,8 @@ def answering(folder: Path) -> Answering:
     return answer
 
 
-def _folder(found: Parts, ref: BuildRef) -> Path:
-    return found.catalog.fetch(ref, found.builds_folder / service_name(ref))
+def _folder(runtime: Runtime, ref: BuildRef) -> Path:
+    return runtime.catalog.fetch(ref, runtime.builds_folder / service_name(ref))
 
 
 def _half(request: Captured, answer: Answering, version: str, timer: Callable[[], float]) -> Exposure:

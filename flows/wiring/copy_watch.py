@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from sluicegate.registry.words.errors import SluiceError
 
 if TYPE_CHECKING:
-    from sluicegate.flows.wiring.parts import Parts
+    from sluicegate.flows.wiring.runtime import Runtime
 
 PERIOD = 1.0
 """Seconds between two looks; what is dropped after the last one before a shadow ends is not counted."""
 
 
-def watch_drops(found: Parts, stop: threading.Event) -> None:
+def watch_drops(runtime: Runtime, stop: threading.Event) -> None:
     """Count dropped copies until told to stop."""
     import sqlalchemy as sa
     import structlog
@@ -22,7 +22,7 @@ def watch_drops(found: Parts, stop: threading.Event) -> None:
     said = ""
     while not stop.wait(PERIOD):
         try:
-            look(found)
+            look(runtime)
             why = ""
         except (SluiceError, OSError, sa.exc.SQLAlchemyError) as error:
             why = str(error)
@@ -31,10 +31,10 @@ def watch_drops(found: Parts, stop: threading.Event) -> None:
         said = why
 
 
-def look(found: Parts) -> None:
+def look(runtime: Runtime) -> None:
     """Note the counters of every shadow that has copies."""
     from sluicegate.services.telemetry.pairs.copy_drops import note_drops
 
-    for rollout in found.ledger.rollouts():
+    for rollout in runtime.ledger.rollouts():
         if rollout.is_shadow and rollout.weight > 0:
-            note_drops(found.reading_store, rollout.id, found.envoy.dropped_copies(rollout.candidate))
+            note_drops(runtime.reading_store, rollout.id, runtime.envoy.dropped_copies(rollout.candidate))

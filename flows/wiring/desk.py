@@ -1,4 +1,4 @@
-"""The console's desk: what its acts work with, made from the parts of this process."""
+"""The console's desk: what its acts work with, made from the runtime of this process."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sluicegate.flows.wiring.parts import Parts, collector_backlog, parts, requests_of
+from sluicegate.flows.wiring.runtime import Runtime, collector_backlog, current_runtime, requests_of
 
 if TYPE_CHECKING:
     from sluicegate.services.console.ports import Desk
@@ -15,35 +15,35 @@ if TYPE_CHECKING:
 
 def desk() -> Desk:
     """What the console works with: the secrets and links of this machine."""
-    found = parts()
-    links = {name: url for name, url in found.site.urls().items() if name != "console"}
-    return _desk(found, found.keys.admin_token, found.keys.webhook_secret, links)
+    runtime = current_runtime()
+    links = {name: url for name, url in runtime.site.urls().items() if name != "console"}
+    return _desk(runtime, runtime.keys.admin_token, runtime.keys.webhook_secret, links)
 
 
 def desk_without_doors() -> Desk:
     """What a command works with that runs the acts itself. Nobody is let in, so secrets and links are not needed."""
-    return _desk(parts(), secrets.token_urlsafe(32), secrets.token_urlsafe(32), {})
+    return _desk(current_runtime(), secrets.token_urlsafe(32), secrets.token_urlsafe(32), {})
 
 
-def _desk(found: Parts, admin_token: str, webhook_secret: str, links: dict[str, str]) -> Desk:
+def _desk(runtime: Runtime, admin_token: str, webhook_secret: str, links: dict[str, str]) -> Desk:
     from sluicegate.services.console.ports import Desk
     from sluicegate.services.keeper.doors import look_at_catalog
 
     return Desk(
-        ledger=found.ledger,
-        calls=found.calls,
-        clock=found.clock,
-        plan=found.plan,
-        resolve=found.resolve,
-        builds=found.builds,
-        record_outcomes=OutcomeIntake(found).take,
-        requests=lambda rollout: requests_of(found, rollout),
-        evidence=found.evidence,
-        try_out=found.try_out,
-        overview=found.overview,
-        look_at_catalog=lambda: look_at_catalog(found.ledger, found.catalog, found.clock()),
-        metrics=lambda: _metrics(found),
-        counts=lambda: _counts(found),
+        ledger=runtime.ledger,
+        calls=runtime.calls,
+        clock=runtime.clock,
+        plan=runtime.plan,
+        resolve=runtime.resolve,
+        builds=runtime.builds,
+        record_outcomes=OutcomeIntake(runtime).take,
+        requests=lambda rollout: requests_of(runtime, rollout),
+        evidence=runtime.evidence,
+        try_out=runtime.try_out,
+        overview=runtime.overview,
+        look_at_catalog=lambda: look_at_catalog(runtime.ledger, runtime.catalog, runtime.clock()),
+        metrics=lambda: _metrics(runtime),
+        counts=lambda: _counts(runtime),
         checks=_checks,
         admin_token=admin_token,
         webhook_secret=webhook_secret,
@@ -52,25 +52,25 @@ def _desk(found: Parts, admin_token: str, webhook_secret: str, links: dict[str, 
     )
 
 
-def _metrics(found: Parts) -> bytes:
+def _metrics(runtime: Runtime) -> bytes:
     from sluicegate.services.telemetry.reading.metrics import Scrape, exposition
 
-    rollouts = found.ledger.rollouts()
+    rollouts = runtime.ledger.rollouts()
     scrape = Scrape(
         models=sorted({rollout.requested.model for rollout in rollouts}),
         rollouts=[rollout for rollout in rollouts if not rollout.is_ended],
-        gateway=_gateway(found),
-        backlog=collector_backlog(found),
-        now=found.clock().timestamp(),
+        gateway=_gateway(runtime),
+        backlog=collector_backlog(runtime),
+        now=runtime.clock().timestamp(),
     )
-    return exposition(found.telemetry, scrape)
+    return exposition(runtime.telemetry, scrape)
 
 
-def _gateway(found: Parts) -> dict[str, float] | None:
+def _gateway(runtime: Runtime) -> dict[str, float] | None:
     from sluicegate.registry.words.errors import Unreachable
 
     try:
-        return found.envoy.figures()
+        return runtime.envoy.figures()
     except Unreachable:
         return None
 
@@ -84,12 +84,12 @@ def _checks() -> list[dict[str, object]]:
     ]
 
 
-def _counts(found: Parts) -> dict[str, object]:
-    queries, behind = found.telemetry, collector_backlog(found)
+def _counts(runtime: Runtime) -> dict[str, object]:
+    queries, behind = runtime.telemetry, collector_backlog(runtime)
     return {
         "collector": {
             "unread_bytes": behind.unread_bytes,
-            "waiting_seconds": round(behind.waits(found.clock().timestamp()), 1),
+            "waiting_seconds": round(behind.waits(runtime.clock().timestamp()), 1),
         },
         "counters": {str(name): count for name, count in queries.counters().items()},
         "waiting": queries.waiting(),
@@ -101,7 +101,7 @@ def _counts(found: Parts) -> dict[str, object]:
 class OutcomeIntake:
     """JSON objects to outcomes, and the receipt back to JSON."""
 
-    found: Parts
+    runtime: Runtime
 
     def take(self, items: Sequence[dict[str, object]]) -> dict[str, object]:
         """Record a batch. Raises UsageError naming the object and field; then nothing of the batch is recorded."""
@@ -109,7 +109,7 @@ class OutcomeIntake:
         from sluicegate.services.telemetry.outcomes.parsing import parse_outcome
 
         batch = [parse_outcome(position, item) for position, item in enumerate(items)]
-        receipt = record(self.found.store, batch, self.found.clock())
+        receipt = record(self.runtime.store, batch, self.runtime.clock())
         return {
             "accepted": receipt.accepted,
             "duplicate": receipt.duplicate,

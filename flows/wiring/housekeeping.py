@@ -12,7 +12,7 @@ from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.words.errors import SluiceError
 
 if TYPE_CHECKING:
-    from sluicegate.flows.wiring.parts import Parts
+    from sluicegate.flows.wiring.runtime import Runtime
 
 ROTATE_BYTES = 64 << 20
 """Size at which an access log is rotated."""
@@ -28,33 +28,33 @@ class Finishing(Protocol):
         ...
 
 
-def keep_house(found: Parts, collectors: list[Finishing], stop: threading.Event) -> None:
+def keep_house(runtime: Runtime, collectors: list[Finishing], stop: threading.Event) -> None:
     """Keep house every minute until told to stop; what fails is said and tried again."""
     import sqlalchemy as sa
     import structlog
 
     while not stop.wait(PERIOD):
         try:
-            _once(found, collectors)
+            _once(runtime, collectors)
         except (SluiceError, OSError, sa.exc.SQLAlchemyError) as error:
             structlog.get_logger("collector").warning("housekeeping failed; tried again", why=str(error))
 
 
-def _once(found: Parts, collectors: list[Finishing]) -> None:
+def _once(runtime: Runtime, collectors: list[Finishing]) -> None:
     from sluicegate.services.keeper.doors import applied_plans
     from sluicegate.services.telemetry.outcomes.retention import retain
 
-    logs = (found.envoy.logs / "live.jsonl", found.envoy.logs / "shadow.jsonl")
+    logs = (runtime.envoy.logs / "live.jsonl", runtime.envoy.logs / "shadow.jsonl")
     if any(log.exists() and log.stat().st_size > ROTATE_BYTES for log in logs):
-        found.envoy.rotate()
-    found.envoy.rotate_own_log()
+        runtime.envoy.rotate()
+    runtime.envoy.rotate_own_log()
     for path in (path for collector in collectors for path in collector.finished()):
         path.unlink(missing_ok=True)
-    under_way = (rollout.plan for rollout in found.ledger.rollouts() if not rollout.is_ended)
-    kept = retentions((*applied_plans(found.ledger), *under_way))
-    now, longest = found.clock(), max((_DEFAULT, *kept.values()))
+    under_way = (rollout.plan for rollout in runtime.ledger.rollouts() if not rollout.is_ended)
+    kept = retentions((*applied_plans(runtime.ledger), *under_way))
+    now, longest = runtime.clock(), max((_DEFAULT, *kept.values()))
     shorter = {model: now - timedelta(seconds=each) for model, each in kept.items() if each < longest}
-    retain(found.reading_store, now - timedelta(seconds=longest), now, shorter)
+    retain(runtime.reading_store, now - timedelta(seconds=longest), now, shorter)
 
 
 def retentions(plans: tuple[Plan, ...]) -> dict[str, float]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sluicegate.flows.wiring.parts import make_envoy, parts
+from sluicegate.flows.wiring.runtime import current_runtime, make_envoy
 from sluicegate.services.host.folder import StateFolder
 from sluicegate.services.host.machine import Machine, Recipe
 
@@ -32,14 +32,14 @@ def machine(environment: Mapping[str, str] = os.environ) -> Machine:
 
 def recipe(environment: Mapping[str, str]) -> Recipe:
     """What the machine runs."""
-    folder = StateFolder(root=parts().settings.state)
+    folder = StateFolder(root=current_runtime().settings.state)
     prefect_file = _HOME / "prefect.yaml"
     return Recipe(
         folder=folder,
         environment=environment,
         draw=secrets.token_bytes,
         parts=lambda site, keys: _parts(folder, site, keys, environment),
-        prepare=lambda site: make_envoy(folder.root, site.ports["gateway"], parts().settings).prepare(),
+        prepare=lambda site: make_envoy(folder.root, site.ports["gateway"], current_runtime().settings).prepare(),
         drain=lambda site: _drain(folder, site),
         prefect_file=prefect_file,
         code=(_HOME / "flows", _HOME / "registry"),
@@ -49,21 +49,21 @@ def recipe(environment: Mapping[str, str]) -> Recipe:
 def examine() -> tuple[Finding, ...]:
     """Every check of this installation."""
     from sluicegate.flows.wiring.collecting import finding
-    from sluicegate.flows.wiring.parts import collector_backlog
+    from sluicegate.flows.wiring.runtime import collector_backlog
     from sluicegate.services.host.doctor.examination import examine as look
     from sluicegate.services.keeper.refusals import refusal
 
-    found = parts()
-    envoy = make_envoy(found.folder.root, _port(found.folder.run), found.settings)
+    runtime = current_runtime()
+    envoy = make_envoy(runtime.folder.root, _port(runtime.folder.run), runtime.settings)
     findings = look(
         recipe(os.environ),
         envoy_check=(*envoy.command(), "--mode", "validate"),
-        now=found.clock,
-        refusal=lambda: refusal(found.ledger),
+        now=runtime.clock,
+        refusal=lambda: refusal(runtime.ledger),
     )
-    if not (found.folder.root / "telemetry.db").exists():
+    if not (runtime.folder.root / "telemetry.db").exists():
         return findings
-    return (*findings, finding(collector_backlog(found), found.clock().timestamp()))
+    return (*findings, finding(collector_backlog(runtime), runtime.clock().timestamp()))
 
 
 def webhook(console: str | None) -> Webhook:
@@ -71,9 +71,9 @@ def webhook(console: str | None) -> Webhook:
     from sluicegate.services.host.site import client_environment
     from sluicegate.services.host.webhook import Webhook
 
-    found = parts()
-    clients = client_environment(found.site, found.keys, os.environ)
-    return Webhook(found.site, found.keys, clients, console=console)
+    runtime = current_runtime()
+    clients = client_environment(runtime.site, runtime.keys, os.environ)
+    return Webhook(runtime.site, runtime.keys, clients, console=console)
 
 
 def _port(run: Path) -> int:
@@ -88,7 +88,7 @@ def _parts(folder: StateFolder, site: Site, keys: Keys, environment: Mapping[str
     from sluicegate.services.host.stack import own_part, stack
     from sluicegate.services.traffic.envoy.bootstrap import READY_PATH
 
-    envoy = make_envoy(folder.root, site.ports["gateway"], parts().settings)
+    envoy = make_envoy(folder.root, site.ports["gateway"], current_runtime().settings)
     clients = client_environment(site, keys, environment)
     ready = HttpProbe(url=f"{site.urls()['gateway']}{READY_PATH}")
     console_ready = HttpProbe(url=f"{site.urls()['console']}/healthz")
@@ -113,7 +113,7 @@ def _process(name: str) -> tuple[str, ...]:
 def _drain(folder: StateFolder, site: Site) -> None:
     from sluicegate.registry.words.errors import Unreachable
 
-    envoy = make_envoy(folder.root, site.ports["gateway"], parts().settings)
+    envoy = make_envoy(folder.root, site.ports["gateway"], current_runtime().settings)
     try:
         envoy.drain(DRAIN_SECONDS)
     except Unreachable:

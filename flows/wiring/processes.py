@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from sluicegate.flows.wiring.desk import desk
-from sluicegate.flows.wiring.parts import Parts, parts
+from sluicegate.flows.wiring.runtime import Runtime, current_runtime
 from sluicegate.registry.rollout.decision import Decision
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.errors import SluiceError
@@ -53,31 +53,31 @@ def keeper() -> None:
     from sluicegate.services.keeper.keeper import Keeper
     from sluicegate.services.keeper.waking import Doorbell
 
-    found = parts()
-    plane = GatewayPlane(found)
+    runtime = current_runtime()
+    plane = GatewayPlane(runtime)
     pool = ThreadPoolExecutor(8, thread_name_prefix="keeper")
-    fleet = FleetPass(ledger=found.ledger, services=found.fleet, plane=plane, pool=pool, clock=found.clock)
+    fleet = FleetPass(ledger=runtime.ledger, services=runtime.fleet, plane=plane, pool=pool, clock=runtime.clock)
 
     def judge(rollout: str, now: datetime) -> tuple[Rollout, Decision]:
-        seen = tick(found.ledger, found.telemetry, rollout, now, Authority.STOP)
+        seen = tick(runtime.ledger, runtime.telemetry, rollout, now, Authority.STOP)
         return seen.rollout, seen.decision
 
     keeping = Keeper(
-        ledger=found.ledger,
-        services=found.fleet,
+        ledger=runtime.ledger,
+        services=runtime.fleet,
         plane=plane,
-        drivers=found.drivers,
+        drivers=runtime.drivers,
         judge=judge,
         fleet=fleet,
-        catalog_look=lambda now: _ignore(look_at_catalog(found.ledger, found.catalog, now)),
-        clock=found.clock,
-        poll_seconds=found.settings.poll_seconds,
+        catalog_look=lambda now: _ignore(look_at_catalog(runtime.ledger, runtime.catalog, now)),
+        clock=runtime.clock,
+        poll_seconds=runtime.settings.poll_seconds,
     )
     stop = _stopping()
-    bell = Doorbell(found.bell)
-    pool.submit(_clean_daily, found, stop)
-    pool.submit(_again_and_again, _remember, found, MEMORY_SECONDS, stop)
-    pool.submit(_again_and_again, _tell, found, OUTBOX_SECONDS, stop)
+    bell = Doorbell(runtime.bell)
+    pool.submit(_clean_daily, runtime, stop)
+    pool.submit(_again_and_again, _remember, runtime, MEMORY_SECONDS, stop)
+    pool.submit(_again_and_again, _tell, runtime, OUTBOX_SECONDS, stop)
     try:
         keeping.run(bell, stop.is_set)
     finally:
@@ -95,16 +95,16 @@ def collector() -> None:
     from sluicegate.services.telemetry.log.collector import Collector
     from sluicegate.services.telemetry.pairs.collector import ShadowCollector
 
-    found = parts()
-    log = found.envoy.logs / "live.jsonl"
-    collecting = Collector(found.reading_store, log, lambda rollout: rollout_spec(found, rollout), found.clock)
-    bodies = BodyCollector(found.reading_store, bodies_log(found.folder.root / "services"), found.clock)
+    runtime = current_runtime()
+    log = runtime.envoy.logs / "live.jsonl"
+    collecting = Collector(runtime.reading_store, log, lambda rollout: rollout_spec(runtime, rollout), runtime.clock)
+    bodies = BodyCollector(runtime.reading_store, bodies_log(runtime.folder.root / "services"), runtime.clock)
     stop = _stopping()
-    source = shadow_source(found.ledger, lambda rollout: rollout_spec(found, rollout), found.build)
-    copies = ShadowCollector(found.reading_store, found.envoy.logs / "shadow.jsonl", source, found.clock)
+    source = shadow_source(runtime.ledger, lambda rollout: rollout_spec(runtime, rollout), runtime.build)
+    copies = ShadowCollector(runtime.reading_store, runtime.envoy.logs / "shadow.jsonl", source, runtime.clock)
     besides = (
-        (keep_house, (found, [collecting, bodies, copies], stop)), (bodies.run, (stop,)), (copies.run, (stop,)),
-        (watch_drops, (found, stop)),
+        (keep_house, (runtime, [collecting, bodies, copies], stop)), (bodies.run, (stop,)), (copies.run, (stop,)),
+        (watch_drops, (runtime, stop)),
     )  # fmt: skip
     for work, what in besides:
         threading.Thread(target=work, args=what, daemon=True).start()
@@ -117,8 +117,8 @@ def console() -> None:
 
     from sluicegate.services.console.app import create
 
-    found = parts()
-    port = found.site.ports["console"]
+    runtime = current_runtime()
+    port = runtime.site.ports["console"]
     app = create(desk(), hosts=["127.0.0.1", "localhost"])
     uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning", server_header=False)
 
@@ -126,11 +126,11 @@ def console() -> None:
 class GatewayPlane:
     """Envoy as the keeper sees it: the compiler and the data plane in one."""
 
-    def __init__(self, found: Parts) -> None:
-        self._ledger = found.ledger
-        self.apply = found.envoy.apply
-        self.observe = found.envoy.observe
-        self.in_flight = found.envoy.in_flight
+    def __init__(self, runtime: Runtime) -> None:
+        self._ledger = runtime.ledger
+        self.apply = runtime.envoy.apply
+        self.observe = runtime.envoy.observe
+        self.in_flight = runtime.envoy.in_flight
 
     def compile(self, standings: Sequence[Standing], endpoints: Mapping[BuildRef, Endpoint]) -> RouteTable:
         """The route table that follows from the ledger."""
@@ -142,12 +142,12 @@ class GatewayPlane:
         return routes(standings, endpoints, all_connections(self._ledger), experiments)
 
 
-def rollout_spec(found: Parts, name: str) -> RolloutSpec | None:
+def rollout_spec(runtime: Runtime, name: str) -> RolloutSpec | None:
     """What the collector must know of a rollout; None while the ledger does not know it."""
     from sluicegate.registry.rollout.experiment import counted_for
     from sluicegate.services.telemetry.tally.spec import RolloutSpec
 
-    rollout = counted_for(found.ledger.rollouts(), name)
+    rollout = counted_for(runtime.ledger.rollouts(), name)
     if rollout is None:
         return None
     plan = rollout.plan
@@ -165,38 +165,38 @@ def rollout_spec(found: Parts, name: str) -> RolloutSpec | None:
     )
 
 
-def _clean_daily(found: Parts, stop: threading.Event) -> None:
+def _clean_daily(runtime: Runtime, stop: threading.Event) -> None:
     """Remove bentos, environments and logs that nothing needs and nobody used for a while: at start, then every day."""
     import structlog
 
     while not stop.is_set():
-        packed = [r.packed for r in found.ledger.rollouts() if r.packed and (r.is_under_way or r.took_over)]
+        packed = [r.packed for r in runtime.ledger.rollouts() if r.packed and (r.is_under_way or r.took_over)]
         keep = {each.bento for each in packed} | {each.env for each in packed}
         try:
-            found.packer.clean(keep, found.clock())
-            found.fleet.clean(found.clock())
+            runtime.packer.clean(keep, runtime.clock())
+            runtime.fleet.clean(runtime.clock())
         except (SluiceError, OSError) as error:
             structlog.get_logger("keeper").warning("housekeeping failed; tried again tomorrow", why=str(error))
         stop.wait(CLEAN_SECONDS)
 
 
-def _remember(found: Parts) -> None:
+def _remember(runtime: Runtime) -> None:
     """Write what is new into MLflow."""
-    found.memory.look()
+    runtime.memory.look()
 
 
-def _tell(found: Parts) -> None:
+def _tell(runtime: Runtime) -> None:
     """Tell Prefect and people what is new."""
-    found.outbox.look(found.clock())
+    runtime.outbox.look(runtime.clock())
 
 
-def _again_and_again(look: Callable[[Parts], None], found: Parts, seconds: float, stop: threading.Event) -> None:
+def _again_and_again(look: Callable[[Runtime], None], runtime: Runtime, seconds: float, stop: threading.Event) -> None:
     """Look until told to stop. Routing and judging never wait for this, and never suffer from it."""
     import structlog
 
     while not stop.is_set():
         try:
-            look(found)
+            look(runtime)
         except Exception:  # noqa: BLE001
             structlog.get_logger("keeper").exception("a look beside the keeper's failed; the next one starts afresh")
         stop.wait(seconds)

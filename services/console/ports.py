@@ -1,4 +1,4 @@
-"""What the console needs; `sluicegate.flows.wiring.parts` hands in the real ones."""
+"""What the console needs; `sluicegate.flows.wiring.runtime` hands in the real ones."""
 
 from __future__ import annotations
 

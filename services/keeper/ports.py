@@ -1,4 +1,4 @@
-"""What the keeper needs from its neighbours. `sluicegate.flows.wiring.parts` hands in the real ones."""
+"""What the keeper needs from its neighbours. `sluicegate.flows.wiring.runtime` hands in the real ones."""
 
 from __future__ import annotations
 

@@ -12,8 +12,8 @@ from typing import cast
 import pytest
 
 from benchmarks.collector_lines import START_US, assigned, line
-from sluicegate.flows.wiring.parts import Parts
 from sluicegate.flows.wiring.processes import rollout_spec
+from sluicegate.flows.wiring.runtime import Runtime
 from sluicegate.registry.plan.fields import thresholds_of
 from sluicegate.registry.rollout.facts import Frozen
 from sluicegate.registry.rollout.rollout import Ending
@@ -51,7 +51,7 @@ class Scene(Given):
         self.chance, self.count = random.Random(11), 0
 
     def get(self, name: str) -> RolloutSpec | None:
-        return rollout_spec(cast("Parts", SimpleNamespace(ledger=self.ledger)), name)
+        return rollout_spec(cast("Runtime", SimpleNamespace(ledger=self.ledger)), name)
 
     def answers(self, requests: int, candidate: Change = lambda _: {}, *, outside: bool = False) -> None:
         """Requests: stable's predictions are uniform; the candidate's lines are changed."""

@@ -68,7 +68,7 @@ def command(tmp_path: Path, models: tuple[Path, Path], monkeypatch: pytest.Monke
     found = SimpleNamespace(
         catalog=catalog, resolve=catalog.resolve, build=catalog.build, builds_folder=tmp_path / "builds"
     )
-    monkeypatch.setattr("sluicegate.flows.wiring.parts.parts", lambda: found)
+    monkeypatch.setattr("sluicegate.flows.wiring.runtime.current_runtime", lambda: found)
     return tmp_path
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from sluicegate.flows.views.overview import overview
-from sluicegate.flows.wiring.parts import Parts
 from sluicegate.flows.wiring.processes import GatewayPlane, rollout_spec
+from sluicegate.flows.wiring.runtime import Runtime
 from sluicegate.registry.orders import variations
 from sluicegate.registry.plan.fields import Serve
 from sluicegate.registry.rollout.facts import Packed
@@ -62,17 +62,17 @@ class Village:
 class Country:
     """The real parts, and requests from four states."""
 
-    def __init__(self, found: Parts, running: Gateway, village: Village, pool: ThreadPoolExecutor) -> None:
-        self.found, self.village = found, village
+    def __init__(self, runtime: Runtime, running: Gateway, village: Village, pool: ThreadPoolExecutor) -> None:
+        self.runtime, self.village = runtime, village
         self.gateway, self.client = running, running.client()
-        self.three = Three(found.ledger, found.telemetry)
+        self.three = Three(runtime.ledger, runtime.telemetry)
         live = running.plane.logs / "live.jsonl"
-        self.collector = Collector(found.store, live, lambda name: rollout_spec(found, name), found.clock)
-        plane = GatewayPlane(found)
-        fleet = FleetPass(ledger=found.ledger, services=village, plane=plane, pool=pool, clock=found.clock)
+        self.collector = Collector(runtime.store, live, lambda name: rollout_spec(runtime, name), runtime.clock)
+        plane = GatewayPlane(runtime)
+        fleet = FleetPass(ledger=runtime.ledger, services=village, plane=plane, pool=pool, clock=runtime.clock)
         self.keeper = Keeper(
-            ledger=found.ledger, services=village, plane=plane, drivers=Garage(), judge=self.three.judge,
-            fleet=fleet, catalog_look=lambda now: None, clock=found.clock,
+            ledger=runtime.ledger, services=village, plane=plane, drivers=Garage(), judge=self.three.judge,
+            fleet=fleet, catalog_look=lambda now: None, clock=runtime.clock,
         )  # fmt: skip
         self.sent = 0
         self.answers: dict[str, set[str]] = {}
@@ -81,16 +81,16 @@ class Country:
         """Look, as the keeper does, until something holds; at least once."""
         end = time.monotonic() + seconds
         while True:
-            self.keeper.look(self.found.clock())
+            self.keeper.look(self.runtime.clock())
             while self.collector.collect():
                 pass
-            self.three.drive(self.found.clock())
+            self.three.drive(self.runtime.clock())
             if is_done():
                 return
             assert time.monotonic() < end, "it did not happen in time"
 
     def is_serving(self) -> bool:
-        return all(r.observed_epoch == r.epoch and (r.is_ended or r.step >= 0) for r in self.found.ledger.rollouts())
+        return all(r.observed_epoch == r.epoch and (r.is_ended or r.step >= 0) for r in self.runtime.ledger.rollouts())
 
     def requests(self) -> None:
         """One batch from each state, and from elsewhere; every one is answered."""
@@ -107,16 +107,16 @@ class Country:
 @pytest.fixture
 def country(tmp_path: Path) -> Iterator[Country]:
     settings = Settings.read({"SLUICE_STATE": str(tmp_path), "SLUICE_LEDGER": f"sqlite:///{tmp_path}/ledger.db"})
-    found, village = Parts(settings), Village()
+    runtime, village = Runtime(settings), Village()
     with gateway(tmp_path / "envoy") as running, ThreadPoolExecutor(4) as pool:
-        found.__dict__["envoy"] = running.plane
+        runtime.__dict__["envoy"] = running.plane
         try:
-            yield Country(found, running, village, pool)
+            yield Country(runtime, running, village, pool)
         finally:
             for build in list(village.up):
                 with contextlib.suppress(KeyError):
                     village.stop(build)
-            found.store.close()
+            runtime.store.close()
 
 
 def test_one_is_promoted_one_held_and_one_aborted_without_a_failed_request(country: Country) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sluicegate.flows.cli.app import app
-from sluicegate.flows.wiring import parts as wiring
+from sluicegate.flows.wiring import runtime as wiring
 from sluicegate.registry.ledger.memory import MemoryLedger
 from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.orders import rollouts as orders
@@ -49,14 +49,14 @@ def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
     """The ledger that the command line reaches by itself; a model in it has the variations default and b."""
     monkeypatch.setenv("SLUICE_LEDGER", f"sqlite:///{tmp_path}/ledger.db")
     monkeypatch.setenv("SLUICE_STATE", str(tmp_path / "state"))
-    wiring.parts.cache_clear()
-    found = wiring.parts().ledger
+    wiring.current_runtime.cache_clear()
+    found = wiring.current_runtime().ledger
     holding(found, "fraud", "default", "1")
     holding(found, "fraud", "b", "2")
     (tmp_path / "audiences.yaml").write_text(AUDIENCES)
     monkeypatch.chdir(tmp_path)
     yield found
-    wiring.parts.cache_clear()
+    wiring.current_runtime.cache_clear()
 
 
 @pytest.fixture
@@ -240,10 +240,10 @@ def test_a_variation_without_a_plan_follows_the_default_ones_but_not_its_trigger
     text = "kind: plan\nmodel: fraud\ntrigger: {alias: candidate}\nsteps: [{weight: 7}]\n"
     Path("plan.yaml").write_text(text)
     said("apply -f plan.yaml")
-    plan = wiring.parts().plan("fraud", "b")
+    plan = wiring.current_runtime().plan("fraud", "b")
     assert (plan.variation, plan.trigger, plan.steps[0].weight) == ("b", None, 700)
     Path("plan.yaml").write_text(text.replace("model: fraud\n", "model: fraud\nvariation: b\n").replace("7", "9"))
     said("apply -f plan.yaml")
-    assert wiring.parts().plan("fraud", "b").steps[0].weight == 900
+    assert wiring.current_runtime().plan("fraud", "b").steps[0].weight == 900
     with pytest.raises(NotFound):
-        wiring.parts().plan("other", "b")
+        wiring.current_runtime().plan("other", "b")

@@ -66,16 +66,16 @@ def test_what_the_ledger_keeps_is_read_back_as_the_same_document(kind: str) -> N
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of documents, and an empty ledger that the command line reaches by itself."""
-    from sluicegate.flows.wiring import parts as wiring
+    from sluicegate.flows.wiring import runtime as wiring
 
     monkeypatch.setenv("SLUICE_LEDGER", f"sqlite:///{tmp_path}/ledger.db")
     monkeypatch.setenv("SLUICE_STATE", str(tmp_path / "state"))
-    wiring.parts.cache_clear()
+    wiring.current_runtime.cache_clear()
     documents = tmp_path / "documents"
     documents.mkdir()
     (documents / "delays.yaml").write_text(PLAN)
     yield documents
-    wiring.parts.cache_clear()
+    wiring.current_runtime.cache_clear()
 
 
 def sluice(*words: str) -> int:

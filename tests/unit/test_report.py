@@ -234,13 +234,13 @@ def test_the_command_writes_the_page_the_json_and_a_text(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from sluicegate.flows.cli.app import app
-    from sluicegate.flows.wiring import parts as wiring
+    from sluicegate.flows.wiring import runtime as wiring
 
     monkeypatch.setenv("SLUICE_LEDGER", f"sqlite:///{tmp_path}/ledger.db")
     monkeypatch.setenv("SLUICE_STATE", str(tmp_path / "state"))
-    wiring.parts.cache_clear()
+    wiring.current_runtime.cache_clear()
     try:
-        given, ledger = Given(), wiring.parts().ledger
+        given, ledger = Given(), wiring.current_runtime().ledger
         for entry in given.ledger.entries(given.name):
             if entry.seq == 0:
                 ledger.open(given.name, entry.fact, entry.at)
@@ -254,6 +254,6 @@ def test_the_command_writes_the_page_the_json_and_a_text(
         run(["report", given.name])
         assert "the service of v2 runs and answers its probes" in capsys.readouterr().out
     finally:
-        wiring.parts.cache_clear()
+        wiring.current_runtime.cache_clear()
     assert file.read_text().startswith("<!doctype html>")
     assert (said["rollout"]["id"], [step["state"] for step in said["steps"]]) == (given.name, ["not reached"] * 3)

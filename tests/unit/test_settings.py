@@ -148,10 +148,10 @@ def test_what_follows_a_cancelled_run_is_one_of_two_words(tmp_path: Path) -> Non
 def test_the_keeper_shows_prefect_the_key_or_the_password(
     tmp_path: Path, environment: dict[str, str], expected: str | None
 ) -> None:
-    from sluicegate.flows.wiring.parts import Parts
+    from sluicegate.flows.wiring.runtime import Runtime
 
     base = {"SLUICE_STATE": str(tmp_path), "PREFECT_API_URL": "https://prefect.example/api"}
-    http = Parts(Settings.read(base | environment)).prefect
+    http = Runtime(Settings.read(base | environment)).prefect
     request = http.build_request("GET", "/health")
     shown = next(http.auth.auth_flow(request)) if http.auth else request
     assert shown.headers.get("authorization") == expected

@@ -1,7 +1,7 @@
-"""The composition root: settings to concrete parts. The one place that names every concrete class.
+"""The composition root: settings to concrete classes. The one place that names every one of them.
 
-`parts()` is what flows, commands and long-lived processes share; each part is made when it is first used, so that a
-command pays only for what it needs.
+`current_runtime()` is what flows, commands and long-lived processes share; each thing is made when it is first used, so
+that a command pays only for what it needs.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-class Parts:
-    """Everything concrete, made on first use."""
+class Runtime:
+    """Everything concrete of this process, made on first use."""
 
     def __init__(self, settings: Settings, clock: Callable[[], datetime] = now) -> None:
         self.settings = settings
@@ -311,22 +311,22 @@ def make_envoy(root: Path, port: int, settings: Settings) -> Envoy:
 
 
 @lru_cache(maxsize=1)
-def parts() -> Parts:
-    """The parts of this process."""
-    return Parts(Settings.read(os.environ))
+def current_runtime() -> Runtime:
+    """Everything concrete of this process."""
+    return Runtime(Settings.read(os.environ))
 
 
-def requests_of(found: Parts, rollout: Rollout) -> tuple[int, int] | None:
+def requests_of(runtime: Runtime, rollout: Rollout) -> tuple[int, int] | None:
     """Requests assigned to stable and candidate at the present weight."""
     from sluicegate.flows.views.evidence import seen_of
 
-    seen = seen_of(found.telemetry, rollout, rollout.epoch)
+    seen = seen_of(runtime.telemetry, rollout, rollout.epoch)
     return seen.stable.requests, seen.candidate.requests
 
 
-def collector_backlog(found: Parts) -> Backlog:
+def collector_backlog(runtime: Runtime) -> Backlog:
     """What of the access logs was not read."""
     from sluicegate.services.telemetry.log.backlog import backlog
 
-    logs = make_envoy(found.folder.root, 0, found.settings).logs
-    return backlog(found.store, [logs / name for name in ("live.jsonl", "shadow.jsonl")])
+    logs = make_envoy(runtime.folder.root, 0, runtime.settings).logs
+    return backlog(runtime.store, [logs / name for name in ("live.jsonl", "shadow.jsonl")])
