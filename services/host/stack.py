@@ -1,4 +1,4 @@
-"""The stack: which foreign programs run on one machine, with what command and environment. Pure."""
+"""The stack: which foreign programs run on one machine, with what command and environment."""
 
 from __future__ import annotations
 
