@@ -87,11 +87,11 @@ def env(
 def doctor(*, output: Output = Format.TABLE) -> int:
     """Check this machine and everything sluice needs; each line says pass, warn or fail, and how to mend it."""
     from sluicegate.flows.wiring.machine import examine
-    from sluicegate.services.host.doctor.finding import Outcome
+    from sluicegate.services.host.doctor.finding import CheckStatus
 
     findings = examine()
     emit([_finding(each) for each in findings], output, table=_findings_table(findings))
-    return 1 if any(each.outcome is Outcome.FAIL for each in findings) else 0
+    return 1 if any(each.status is CheckStatus.FAIL for each in findings) else 0
 
 
 def _status(found: Status) -> dict[str, object]:
@@ -140,13 +140,13 @@ def _ago(now: datetime, then: datetime | None) -> str:
 
 
 def _finding(each: Finding) -> dict[str, object]:
-    return {"check": each.check, "outcome": each.outcome.value, "found": each.found, "fix": each.fix}
+    return {"check": each.check, "status": each.status.value, "found": each.found, "fix": each.fix}
 
 
 def _findings_table(findings: tuple[Finding, ...]) -> str:
     lines = []
     for each in findings:
-        lines.append(f"{each.outcome.value:<5} {each.check:<22} {each.found}")
+        lines.append(f"{each.status.value:<5} {each.check:<22} {each.found}")
         if each.fix:
             lines.append(f"      {'':<22} fix: {each.fix}")
     return "\n".join(lines)

@@ -8,7 +8,7 @@ from sluicegate.flows.driver.forms import Look, WatchForm
 from sluicegate.flows.wiring.runtime import Runtime, current_runtime
 from sluicegate.registry.orders import rollouts as orders
 from sluicegate.registry.rollout.rollout import Phase
-from sluicegate.services.keeper.doors import look_at_catalog
+from sluicegate.services.keeper.catalog_watch import look_at_catalog
 from sluicegate.services.keeper.keeper import has_work
 
 

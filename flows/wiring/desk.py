@@ -27,7 +27,7 @@ def desk_without_doors() -> Desk:
 
 def _desk(runtime: Runtime, admin_token: str, webhook_secret: str, links: dict[str, str]) -> Desk:
     from sluicegate.services.console.ports import Desk
-    from sluicegate.services.keeper.doors import look_at_catalog
+    from sluicegate.services.keeper.catalog_watch import look_at_catalog
 
     return Desk(
         ledger=runtime.ledger,
@@ -80,7 +80,7 @@ def _checks() -> list[dict[str, object]]:
     from sluicegate.flows.wiring.machine import examine
 
     return [
-        {"check": each.check, "outcome": each.outcome.value, "found": each.found, "fix": each.fix} for each in examine()
+        {"check": each.check, "status": each.status.value, "found": each.found, "fix": each.fix} for each in examine()
     ]
 
 

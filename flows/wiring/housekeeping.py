@@ -41,7 +41,7 @@ def keep_house(runtime: Runtime, collectors: list[Finishing], stop: threading.Ev
 
 
 def _once(runtime: Runtime, collectors: list[Finishing]) -> None:
-    from sluicegate.services.keeper.doors import applied_plans
+    from sluicegate.services.keeper.catalog_watch import applied_plans
     from sluicegate.services.telemetry.outcomes.retention import retain
 
     logs = (runtime.envoy.logs / "live.jsonl", runtime.envoy.logs / "shadow.jsonl")

@@ -48,7 +48,7 @@ def log_plainly() -> None:
 def keeper() -> None:
     """Make the world follow the ledger until told to stop."""
     from sluicegate.flows.stages.tick import Authority, tick
-    from sluicegate.services.keeper.doors import look_at_catalog
+    from sluicegate.services.keeper.catalog_watch import look_at_catalog
     from sluicegate.services.keeper.fleet_pass import FleetPass
     from sluicegate.services.keeper.keeper import Keeper
     from sluicegate.services.keeper.waking import Doorbell

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from benchmarks.collector_lines import START, START_US, line
 from sluicegate.flows.wiring.collecting import finding
-from sluicegate.services.host.doctor.finding import Outcome
+from sluicegate.services.host.doctor.finding import CheckStatus
 from sluicegate.services.telemetry.log.backlog import backlog
 from sluicegate.services.telemetry.outcomes.intake import OutcomeIn
 from sluicegate.services.telemetry.outcomes.retention import retain
@@ -58,7 +58,7 @@ def test_lines_wait_in_the_log_until_there_is_room(rig: Rig, room: int) -> None:
         behind = backlog(rig.store, [rig.log])
         assert behind.unread_bytes > 0
         later = rig.now.timestamp() + 300
-        assert finding(behind, later).outcome is Outcome.WARN
+        assert finding(behind, later).status is CheckStatus.WARN
         assert "no line was read for 5 min" in finding(behind, later).found
     rig.collect()
     counters = rig.queries.counters()
@@ -68,7 +68,7 @@ def test_lines_wait_in_the_log_until_there_is_room(rig: Rig, room: int) -> None:
     seen = rig.queries.seen("r1").stable
     assert seen.requests == ROWS + 1
     assert sum(row.tally.n for row in rig.queries.tallies("r1")[1] if row.metric == "errors") == ROWS + 1
-    assert finding(backlog(rig.store, [rig.log]), later).outcome is Outcome.PASS
+    assert finding(backlog(rig.store, [rig.log]), later).status is CheckStatus.PASS
     with rig.store.read() as connection:
         assert connection.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
 

@@ -102,7 +102,7 @@ def _desk(ledger: SqlLedger, folder: Path) -> Desk:
         look_at_catalog=lambda: (),
         metrics=lambda: b"",
         counts=dict,
-        checks=lambda: [{"check": "disk", "outcome": "warn", "found": "9 % free", "fix": "free some"}],
+        checks=lambda: [{"check": "disk", "status": "warn", "found": "9 % free", "fix": "free some"}],
         admin_token=ADMIN,
         webhook_secret="w",
         session_secret="s",

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from sluicegate.services.host.doctor.finding import Outcome
+from sluicegate.services.host.doctor.finding import CheckStatus
 from sluicegate.services.host.doctor.servers import Running
 from sluicegate.services.host.machine import Machine, Recipe
 from sluicegate.services.host.parts import HttpProbe
@@ -117,10 +117,10 @@ def test_a_flow_run_reaches_mlflow_and_the_ledger_and_says_nothing_to_others(rig
 def test_nothing_listens_beyond_loopback_and_the_doctor_agrees(rig: Rig) -> None:
     running = Running.find(rig.recipe)
     findings = [*running.programs(), *running.ports(), *running.loopback_only(), *running.reachable()]
-    assert [each for each in findings if each.outcome is not Outcome.PASS] == []
-    closed = {each.check: each.outcome for each in running.closed()}
-    assert closed["mlflow closed"] is Outcome.PASS
-    assert closed["prefect closed"] is Outcome.PASS
+    assert [each for each in findings if each.status is not CheckStatus.PASS] == []
+    closed = {each.check: each.status for each in running.closed()}
+    assert closed["mlflow closed"] is CheckStatus.PASS
+    assert closed["prefect closed"] is CheckStatus.PASS
 
 
 def test_a_second_up_starts_nothing_and_deploys_nothing(rig: Rig) -> None:
@@ -146,5 +146,5 @@ def test_down_leaves_no_process_and_the_next_up_finds_its_deployments(rig: Rig) 
     size = log.stat().st_size
     rig.machine.up(rig.said.append, seconds=300)
     assert log.stat().st_size == size
-    assert [each for each in Running.find(rig.recipe).reachable() if each.outcome is not Outcome.PASS] == []
+    assert [each for each in Running.find(rig.recipe).reachable() if each.status is not CheckStatus.PASS] == []
     assert all(psutil.pid_exists(state.pid or 0) for state in rig.machine.status(NOW).programs)

@@ -59,7 +59,7 @@ def test_a_machine_lives_and_dies_as_a_whole(folder: StateFolder) -> None:
     first = status(folder)
     assert first["urls"] == urls
     assert {each["name"] for each in first["programs"]} == PROGRAMS
-    assert [each for each in json.loads(sluice(folder, "doctor", "-o", "json")) if each["outcome"] != "pass"] == []
+    assert [each for each in json.loads(sluice(folder, "doctor", "-o", "json")) if each["status"] != "pass"] == []
 
     sluice(folder, "up")
     assert {each["name"]: each["pid"] for each in status(folder)["programs"]} == {

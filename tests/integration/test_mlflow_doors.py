@@ -26,7 +26,7 @@ from sluicegate.registry.words.settings import MlflowServer
 from sluicegate.services.host.keys import Keys
 from sluicegate.services.host.site import Site
 from sluicegate.services.host.webhook import Webhook
-from sluicegate.services.keeper.doors import look_at_catalog
+from sluicegate.services.keeper.catalog_watch import look_at_catalog
 from tests.contract.mlflow_server import mlflow_server
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]

@@ -42,7 +42,7 @@ class Office:
             builds=lambda model: [Build(ref=BuildRef(model=model, version="1"), source="x")],
             record_outcomes=self.record, requests=lambda rollout: (90, 10), look_at_catalog=self.look,
             metrics=lambda: b"# HELP x\n", counts=lambda: {"counters": {}},
-            checks=lambda: [{"check": "disk", "outcome": "warn", "found": "9 % free", "fix": "free some"}],
+            checks=lambda: [{"check": "disk", "status": "warn", "found": "9 % free", "fix": "free some"}],
             admin_token=TOKEN, webhook_secret=SECRET, session_secret="s", links={"gateway": "http://127.0.0.1:1"},
         )  # fmt: skip
         self.client = TestClient(create(self.desk, hosts=["127.0.0.1"]), base_url="http://127.0.0.1")

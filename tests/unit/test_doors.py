@@ -18,7 +18,7 @@ from sluicegate.registry.rollout.rollout import Ending, Phase
 from sluicegate.registry.rollout.triggers import cause, triggered
 from sluicegate.registry.words.build import Build, BuildRef
 from sluicegate.registry.words.errors import CatalogUnavailable
-from sluicegate.services.keeper.doors import LET_GO, look_at_catalog
+from sluicegate.services.keeper.catalog_watch import LET_GO, look_at_catalog
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

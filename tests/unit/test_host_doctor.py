@@ -11,7 +11,7 @@ import pytest
 
 from sluicegate.services.host.doctor import examination as doctor
 from sluicegate.services.host.doctor import local as doctor_local
-from sluicegate.services.host.doctor.finding import Outcome
+from sluicegate.services.host.doctor.finding import CheckStatus
 from sluicegate.services.host.doctor.servers import Running
 from sluicegate.services.host.folder import StateFolder
 from sluicegate.services.host.keys import make_keys
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 def test_a_closed_folder_passes_and_an_open_one_fails(tmp_path: Path) -> None:
     folder = StateFolder(root=tmp_path / "s")
-    assert doctor_local.state_folder(folder)[0].outcome is Outcome.WARN
+    assert doctor_local.state_folder(folder)[0].status is CheckStatus.WARN
     folder.prepare()
-    assert doctor_local.state_folder(folder)[0].outcome is Outcome.PASS
+    assert doctor_local.state_folder(folder)[0].status is CheckStatus.PASS
     folder.secrets.chmod(0o755)
     [found] = doctor_local.state_folder(folder)
-    assert found.outcome is Outcome.FAIL
+    assert found.status is CheckStatus.FAIL
     assert str(folder.secrets) in found.found
     assert found.fix is not None
 
@@ -37,19 +37,21 @@ def test_a_closed_folder_passes_and_an_open_one_fails(tmp_path: Path) -> None:
 def test_packages_out_of_their_range_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor_local, "requires", lambda _: ["psutil>=900", "no-such-package", "rich>=1"])
     [found] = doctor_local.versions()
-    assert found.outcome is Outcome.FAIL
+    assert found.status is CheckStatus.FAIL
     assert "psutil" in found.found
     assert "no-such-package is not installed" in found.found
     assert "rich" not in found.found
 
 
-@pytest.mark.parametrize(("free_gib", "outcome"), [(0.5, Outcome.FAIL), (3, Outcome.WARN), (50, Outcome.PASS)])
+@pytest.mark.parametrize(
+    ("free_gib", "status"), [(0.5, CheckStatus.FAIL), (3, CheckStatus.WARN), (50, CheckStatus.PASS)]
+)
 def test_disk_space_is_judged(
-    free_gib: float, outcome: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    free_gib: float, status: CheckStatus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = type("Usage", (), {"free": free_gib * 2**30})
     monkeypatch.setattr(doctor_local.shutil, "disk_usage", lambda _: usage)
-    assert doctor_local.disk(tmp_path / "not" / "yet")[0].outcome is outcome
+    assert doctor_local.disk(tmp_path / "not" / "yet")[0].status is status
 
 
 def test_envoy_that_refuses_its_files_fails_with_its_words(tmp_path: Path) -> None:
@@ -59,17 +61,17 @@ def test_envoy_that_refuses_its_files_fails_with_its_words(tmp_path: Path) -> No
     for each in (bad, good):
         each.chmod(0o755)
     [found] = doctor_local.envoy_files((str(bad),))
-    assert found.outcome is Outcome.FAIL
+    assert found.status is CheckStatus.FAIL
     assert "no such field" in found.found
-    assert doctor_local.envoy_files((str(good),))[0].outcome is Outcome.PASS
-    assert doctor_local.envoy_files((str(tmp_path / "none"), "x"))[0].outcome is Outcome.FAIL
-    assert doctor_local.envoy_files((str(good), "-c", str(tmp_path / "none")))[0].outcome is Outcome.WARN
+    assert doctor_local.envoy_files((str(good),))[0].status is CheckStatus.PASS
+    assert doctor_local.envoy_files((str(tmp_path / "none"), "x"))[0].status is CheckStatus.FAIL
+    assert doctor_local.envoy_files((str(good), "-c", str(tmp_path / "none")))[0].status is CheckStatus.WARN
 
 
 def test_refused_routes_are_a_failure_with_the_reason() -> None:
-    assert doctor._routes(None).outcome is Outcome.PASS
+    assert doctor._routes(None).status is CheckStatus.PASS
     found = doctor._routes("unknown cluster (since noon)")
-    assert (found.outcome, found.found) == (Outcome.FAIL, "unknown cluster (since noon)")
+    assert (found.status, found.found) == (CheckStatus.FAIL, "unknown cluster (since noon)")
 
 
 def test_the_console_that_asks_does_not_take_its_own_port_for_anothers(tmp_path: Path) -> None:
@@ -84,4 +86,4 @@ def test_the_console_that_asks_does_not_take_its_own_port_for_anothers(tmp_path:
             supervisor=Supervisor(folder, keys.state_token),
             clients={},
         )
-        assert [each.outcome for each in running.ports()] == [Outcome.PASS]
+        assert [each.status for each in running.ports()] == [CheckStatus.PASS]

@@ -30,7 +30,7 @@ from sluicegate.registry.words.build import BuildRef
 from sluicegate.registry.words.errors import LedgerConflict
 from sluicegate.registry.words.metric import TallyRow
 from sluicegate.services.console.app import create
-from sluicegate.services.keeper.doors import look_at_catalog
+from sluicegate.services.keeper.catalog_watch import look_at_catalog
 from tests.unit.console_office import BEARER, Office
 from tests.unit.test_console import DELIVERY, signed
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Outcome(StrEnum):
+class CheckStatus(StrEnum):
     """What a check found."""
 
     PASS = "pass"  # noqa: S105
@@ -19,21 +19,21 @@ class Finding:
     """One line of the doctor."""
 
     check: str
-    outcome: Outcome
+    status: CheckStatus
     found: str
     fix: str | None = None
 
 
 def passed(check: str, found: str) -> Finding:
     """All is well."""
-    return Finding(check=check, outcome=Outcome.PASS, found=found)
+    return Finding(check=check, status=CheckStatus.PASS, found=found)
 
 
 def warned(check: str, found: str, fix: str) -> Finding:
     """It works, but not as it should or not for long."""
-    return Finding(check=check, outcome=Outcome.WARN, found=found, fix=fix)
+    return Finding(check=check, status=CheckStatus.WARN, found=found, fix=fix)
 
 
 def failed(check: str, found: str, fix: str) -> Finding:
     """It does not work."""
-    return Finding(check=check, outcome=Outcome.FAIL, found=found, fix=fix)
+    return Finding(check=check, status=CheckStatus.FAIL, found=found, fix=fix)

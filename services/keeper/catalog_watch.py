@@ -17,7 +17,7 @@ from sluicegate.registry.rollout.triggers import Sighting, Withdrawal, cause, si
 from sluicegate.registry.words.build import Build
 from sluicegate.registry.words.errors import LedgerConflict, Refused
 
-log = structlog.get_logger("doors")
+log = structlog.get_logger("catalog_watch")
 
 LET_GO = timedelta(seconds=5)
 """How long a trigger must point elsewhere to be believed: an alias that is moved by taking it away and setting it again
