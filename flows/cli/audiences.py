@@ -14,6 +14,7 @@ from sluicegate.flows.cli.output import Format, Output, columns, emit, say
 from sluicegate.flows.cli.reach import call, segment
 from sluicegate.flows.cli.variations import shown
 from sluicegate.registry.documents.documents import ReadDocument
+from sluicegate.registry.words.settings import Settings
 
 Name = Annotated[str, Parameter(help="The audience.", completer=completing.audiences)]
 
@@ -143,7 +144,7 @@ def _read(file: tuple[Path, ...]) -> list[ReadDocument]:
     from sluicegate.registry.documents.documents import read_documents
     from sluicegate.registry.words.errors import UsageError
 
-    found = [each for each in read_documents(file) if each.kind == "audience"]
+    found = [each for each in read_documents(file, Settings.read().champion_alias) if each.kind == "audience"]
     if not found:
         raise UsageError("there is no audience among these documents.", fix="write kind: audience and what follows")
     return found

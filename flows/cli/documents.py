@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from sluicegate.flows.cli.output import Format, Output, emit, say
+from sluicegate.registry.words.settings import Settings
 
 if TYPE_CHECKING:
     from sluicegate.registry.documents.diff import Difference
@@ -26,7 +27,7 @@ def validate(file: Files, *, output: Output = Format.TABLE) -> None:
     """Check documents: every error at once, with file, line, column and a suggestion."""
     from sluicegate.registry.documents.documents import KINDS, read_documents
 
-    found = read_documents(file)
+    found = read_documents(file, Settings.read().champion_alias)
     said = [{"kind": each.kind, "name": each.name, "digest": each.digest} for each in found]
     lines = [f"{each.kind} {each.name}: ok, {KINDS[each.kind].says(each.value)}" for each in found]
     emit(said, output, table="\n".join(lines))
@@ -60,7 +61,7 @@ def apply(file: Files, *, output: Output = Format.TABLE) -> None:
     from sluicegate.flows.cli.reach import call
     from sluicegate.registry.documents.documents import read_documents
 
-    found = read_documents(file)
+    found = read_documents(file, Settings.read().champion_alias)
     for note in (each.note for each in found if each.note is not None):
         say(note)
     bodies = [{"values": {"kind": each.kind, **each.body}, "where": each.where} for each in found]
@@ -81,7 +82,7 @@ def _differences(file: tuple[Path, ...]) -> tuple[Difference, ...]:
     from sluicegate.registry.documents.diff import Known, differences
     from sluicegate.registry.documents.documents import read_documents
 
-    found = read_documents(file)
+    found = read_documents(file, Settings.read().champion_alias)
     known = [
         Known(kind=each["kind"], name=each["name"], digest=each["digest"], body=each["body"])
         for each in call("GET", "/api/v1/documents")["documents"]

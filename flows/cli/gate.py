@@ -11,6 +11,7 @@ from cyclopts import Parameter
 
 from sluicegate.flows.cli.output import Format, Output, emit, say
 from sluicegate.registry.words.errors import UsageError
+from sluicegate.registry.words.settings import Settings
 
 if TYPE_CHECKING:
     from sluicegate.flows.rehearsal.forecast import GateForecast, StepForecast
@@ -57,7 +58,7 @@ def certify(*, file: File, output: Output = Format.TABLE) -> int:
     from sluicegate.flows.rehearsal.certify import certify as tried
     from sluicegate.registry.documents.documents import read_plans
 
-    plans = read_plans((file,))
+    plans = read_plans((file,), Settings.read().champion_alias)
     say(_PATIENCE)
     found = [(plan, tried(plan, {})) for plan in plans]
     said = [{"model": plan.model, "ok": sheet.ok, **dataclasses.asdict(sheet)} for plan, sheet in found]
@@ -101,7 +102,7 @@ def _plans(model: str | None, variation: str, file: Path | None) -> list[tuple[P
     if file is not None:
         from sluicegate.registry.documents.documents import read_plans
 
-        return [(plan, {}) for plan in read_plans((file,))]
+        return [(plan, {}) for plan in read_plans((file,), Settings.read().champion_alias)]
     from sluicegate.flows.wiring.runtime import current_runtime
 
     assert model is not None

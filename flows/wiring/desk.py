@@ -49,6 +49,7 @@ def _desk(runtime: Runtime, admin_token: str, webhook_secret: str, links: dict[s
         webhook_secret=webhook_secret,
         session_secret=secrets.token_urlsafe(32),
         links=links,
+        champion_alias=runtime.settings.champion_alias,
     )
 
 

@@ -21,6 +21,7 @@ from sluicegate.registry.documents.freeze_file import freeze_in_words, read_free
 from sluicegate.registry.documents.notification import read_notification_text
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.plan.reading import read_plan_text
+from sluicegate.registry.words.build import CHAMPION_ALIAS
 from sluicegate.registry.words.errors import InvalidDocument, Problem, UsageError
 from sluicegate.registry.words.yaml_text import Path as At
 from sluicegate.registry.words.yaml_text import Text, read_texts
@@ -30,8 +31,9 @@ from sluicegate.registry.words.yaml_text import Text, read_texts
 class Kind:
     """A kind of document: how it is read, named and kept."""
 
-    read: Callable[[Text], Any]
-    """The value of a text whose values are a mapping; None when it has problems, which are then noted in it."""
+    read: Callable[[Text, str], Any]
+    """The value of a text whose values are a mapping; None when it has problems, which are then noted in it. The alias
+    of stable builds is given besides: no plan may start by it."""
     name: Callable[[Any], str]
     """Its name among documents of its kind; the latest of a name counts."""
     named_by: str
@@ -54,7 +56,7 @@ KINDS: dict[str, Kind] = {
         says=lambda plan: f"{len(plan.steps)} steps" if plan.steps else "a shadow and nothing after it",
     ),
     "audience": Kind(
-        read=read_audience_text,
+        read=lambda text, _: read_audience_text(text),
         name=lambda audience: audience.name,
         named_by="name",
         body=audience_written,
@@ -62,7 +64,7 @@ KINDS: dict[str, Kind] = {
         says=lambda audience: str(condition_written(audience.condition)),
     ),
     "notification": Kind(
-        read=read_notification_text,
+        read=lambda text, _: read_notification_text(text),
         name=lambda notification: notification.name,
         named_by="name",
         body=lambda notification: notification.document(),
@@ -70,7 +72,7 @@ KINDS: dict[str, Kind] = {
         says=lambda notification: f"by {notification.send}, {notification.severity} and above",
     ),
     "freeze": Kind(
-        read=read_freeze_text,
+        read=lambda text, _: read_freeze_text(text),
         name=lambda freeze: freeze.name,
         named_by="name",
         body=lambda freeze: freeze.document(),
@@ -118,20 +120,21 @@ class ReadDocument:
         return f"{self.name}: its routes name no model, so nothing is connected; to connect them: {way}"
 
 
-def read_documents(paths: Iterable[Path]) -> tuple[ReadDocument, ...]:
+def read_documents(paths: Iterable[Path], champion_alias: str = CHAMPION_ALIAS) -> tuple[ReadDocument, ...]:
     """The documents of files and of all YAML files in folders, in order of path.
 
+    Here as below, `champion_alias` is the alias of stable builds, by which no plan may start.
     Raises InvalidDocument with the problems of all of them, UsageError for a path that cannot be read.
     """
     texts = [text for file in _files(paths) for text in read_texts(_content(file), str(file))]
     if not texts:
         raise UsageError("there is no document to read.", fix="name a YAML file or a folder of them: -f plan.yaml")
-    return _read(texts)
+    return _read(texts, champion_alias)
 
 
-def read_plans(paths: Iterable[Path]) -> tuple[Plan, ...]:
+def read_plans(paths: Iterable[Path], champion_alias: str = CHAMPION_ALIAS) -> tuple[Plan, ...]:
     """The plans among the documents. Raises what `read_documents` raises, and UsageError when there is none."""
-    plans = tuple(found.value for found in read_documents(paths) if isinstance(found.value, Plan))
+    plans = tuple(read.value for read in read_documents(paths, champion_alias) if isinstance(read.value, Plan))
     if not plans:
         raise UsageError("there is no plan among these documents.", fix="write kind: plan and what follows")
     return plans
@@ -142,14 +145,14 @@ def documents_in(text: str, where: str) -> tuple[ReadDocument, ...]:
     return _read(read_texts(text, where))
 
 
-def read_document(text: str, where: str) -> ReadDocument:
+def read_document(text: str, where: str, champion_alias: str = CHAMPION_ALIAS) -> ReadDocument:
     """The one document of a YAML text. Raises InvalidDocument, also where there are several: none is left out."""
-    return _only(_read((_only(read_texts(text, where), where),)), where)
+    return _only(_read((_only(read_texts(text, where), where),), champion_alias), where)
 
 
-def document_from_values(values: object, where: str) -> ReadDocument:
+def document_from_values(values: object, where: str, champion_alias: str = CHAMPION_ALIAS) -> ReadDocument:
     """The document of values that came as JSON; problems name paths, not lines. Raises InvalidDocument."""
-    return _only(_read([Text(where=where, values=values)]), where)
+    return _only(_read([Text(where=where, values=values)], champion_alias), where)
 
 
 def _only(found: Sequence[Only], where: str) -> Only:
@@ -195,8 +198,8 @@ def _content(file: Path) -> str:
         raise UsageError(f"{file} is not UTF-8 text: {error.reason} at byte {error.start}.") from error
 
 
-def _read(texts: Sequence[Text]) -> tuple[ReadDocument, ...]:
-    found = [(text, at, document) for text in texts for at, document in _documents(text)]
+def _read(texts: Sequence[Text], champion_alias: str = CHAMPION_ALIAS) -> tuple[ReadDocument, ...]:
+    found = [(text, at, document) for text in texts for at, document in _documents(text, champion_alias)]
     _refuse_twice(found)
     problems = [problem for text in texts for problem in text.problems]
     if problems:
@@ -204,7 +207,7 @@ def _read(texts: Sequence[Text]) -> tuple[ReadDocument, ...]:
     return tuple(document for _, _, document in found)
 
 
-def _documents(text: Text) -> Iterator[tuple[At, ReadDocument]]:
+def _documents(text: Text, champion_alias: str) -> Iterator[tuple[At, ReadDocument]]:
     """The documents of a text, each with its place in it; none where it has problems, which are then noted in it."""
     values = text.values
     if is_qwak(values):
@@ -223,7 +226,7 @@ def _documents(text: Text) -> Iterator[tuple[At, ReadDocument]]:
     if not isinstance(kind, str) or kind not in KINDS:
         _refuse_kind(text, kind)
         return
-    value = KINDS[kind].read(text)
+    value = KINDS[kind].read(text, champion_alias)
     if value is not None:
         yield (), ReadDocument(where=text.where, line=text.line, kind=kind, value=value)
 

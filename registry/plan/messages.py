@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.plan.plan import Context, Plan
 from sluicegate.registry.plan.rules import BrokenRules
 from sluicegate.registry.words.suggestions import suggestion
 
@@ -42,7 +42,7 @@ def explain(error: ValidationError, root: type[BaseModel] = Plan) -> tuple[Wrong
     return tuple(found.values())
 
 
-def amended(values: dict[str, Any], fields: Iterable[Wrong]) -> tuple[Wrong, ...]:
+def amended(values: dict[str, Any], fields: Iterable[Wrong], context: Context) -> tuple[Wrong, ...]:
     """The rules that break once the fields are what was probably meant, or left out; so that all is said at once."""
     fixed, wrongs, doubtful = copy.deepcopy(values), tuple(fields), list[Path]()
     for _ in range(ROUNDS):
@@ -50,7 +50,7 @@ def amended(values: dict[str, Any], fields: Iterable[Wrong]) -> tuple[Wrong, ...
         for wrong in wrongs:
             _amend(fixed, wrong)
         try:
-            Plan.model_validate(fixed)
+            Plan.model_validate(fixed, context=context)
         except ValidationError as error:
             wrongs = explain(error)
             if _is_rule(error):

@@ -7,19 +7,19 @@ from typing import Any
 from pydantic import ValidationError
 
 from sluicegate.registry.plan.messages import amended, explain
-from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.plan.plan import Plan, written
 from sluicegate.registry.words.yaml_text import Text
 
 
-def read_plan_text(text: Text) -> Plan | None:
+def read_plan_text(text: Text, champion_alias: str) -> Plan | None:
     """The plan of a text whose values are a mapping; None when it has problems, which are then noted in it."""
-    values = text.values
+    values, context = text.values, written(champion_alias)
     assert isinstance(values, dict)
     try:
-        return Plan.model_validate(values)
+        return Plan.model_validate(values, context=context)
     except ValidationError as error:
         fields = explain(error)
-    for problem in (*fields, *amended(values, fields)):
+    for problem in (*fields, *amended(values, fields, context)):
         text.add(problem.at, problem.message, problem.fix, on_value=problem.on_value)
     return None
 

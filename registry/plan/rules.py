@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from sluicegate.registry.plan.fields import GateSpec, MetricSpec, PlanFields
 from sluicegate.registry.plan.staging import staged
 from sluicegate.registry.words.metric import Worse
-from sluicegate.registry.words.settings import champion_alias
 from sluicegate.registry.words.suggestions import nearest, suggestion
 from sluicegate.registry.words.units import format_duration, format_share, format_weight
 
@@ -38,18 +37,18 @@ class BrokenRules(ValueError):
         self.broken = broken
 
 
-def broken_rules(plan: PlanFields) -> tuple[Broken, ...]:
-    """Every broken rule, in order of the document."""
+def broken_rules(plan: PlanFields, champion_alias: str) -> tuple[Broken, ...]:
+    """Every broken rule, in order of the document; `champion_alias` is the alias that stable builds have."""
     return (
-        *_trigger(plan), *_metrics(plan), *_names(plan), *_twice(plan), *_roles(plan), *_alphas(plan),
+        *_trigger(plan, champion_alias), *_metrics(plan), *_names(plan), *_twice(plan), *_roles(plan), *_alphas(plan),
         *_weights(plan), *_steps(plan), *_ladders(plan), *_deadline(plan), *_shadow(plan),
         *_kept(plan), *_ab(plan),
     )  # fmt: skip
 
 
-def _trigger(plan: PlanFields) -> Iterator[Broken]:
-    alias, champion = plan.trigger.alias if plan.trigger else None, champion_alias()
-    if alias is not None and (alias == champion or alias.startswith(f"{champion}-")):
+def _trigger(plan: PlanFields, champion_alias: str) -> Iterator[Broken]:
+    alias = plan.trigger.alias if plan.trigger else None
+    if alias is not None and (alias == champion_alias or alias.startswith(f"{champion_alias}-")):
         message = f"the alias {alias} is set by sluice itself when a candidate is promoted"
         yield Broken(at=("trigger", "alias"), message=message, fix="use another, such as candidate")
 

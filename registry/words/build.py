@@ -7,6 +7,9 @@ import re
 from dataclasses import dataclass, field
 from datetime import datetime
 
+CHAMPION_ALIAS = "champion"
+"""The alias of a model's stable build in the catalog, unless the settings name another."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class BuildRef:

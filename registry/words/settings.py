@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from sluicegate.registry.words.build import CHAMPION_ALIAS
 from sluicegate.registry.words.errors import InvalidSetting, NotFound
 from sluicegate.registry.words.units import parse_duration
 
@@ -37,7 +38,7 @@ SETTINGS = (
     Setting(name="SLUICE_GATEWAY", default="", help="URL that `sluice predict` asks; by default the gateway that "
             "`sluice up` started."),
     Setting(name="SLUICE_POLL", default="5s", help="Time between two looks at MLflow for aliases, stages and tags."),
-    Setting(name="SLUICE_CHAMPION_ALIAS", default="champion", help="MLflow alias of the stable build; other "
+    Setting(name="SLUICE_CHAMPION_ALIAS", default=CHAMPION_ALIAS, help="MLflow alias of the stable build; other "
             "variations have <alias>-<variation>."),
     Setting(name="SLUICE_NOTIFY_<NAME>", default="", help="Address of the notification <name>, and after a space the "
             "signing key of a webhook; by default what `sluice notify set` keeps."),
@@ -91,7 +92,7 @@ class Settings:
     ledger: str | None = None
     """URL of the ledger; None: ledger.db in the state folder."""
     poll_seconds: float = 5.0
-    champion_alias: str = "champion"
+    champion_alias: str = CHAMPION_ALIAS
     envoy_bin: str | None = None
     prefect_api_url: str | None = None
     prefect_auth: str | None = field(default=None, repr=False)
@@ -112,7 +113,7 @@ class Settings:
             state=_checked(found, "SLUICE_STATE", _folder) or default_state(environment),
             ledger=_checked(found, "SLUICE_LEDGER", _ledger_url),
             poll_seconds=_checked(found, "SLUICE_POLL", _poll) or 5.0,
-            champion_alias=champion_alias(environment),
+            champion_alias=_checked(found, "SLUICE_CHAMPION_ALIAS", _alias) or CHAMPION_ALIAS,
             envoy_bin=_checked(found, "ENVOY_BIN", _program),
             prefect_api_url=_checked(found, "PREFECT_API_URL", _server_url),
             prefect_auth=found["PREFECT_API_AUTH_STRING"] or None,
@@ -175,12 +176,6 @@ class Settings:
             return (self.state / "secrets" / name).read_text().strip() or None
         except OSError:
             return None
-
-
-def champion_alias(environment: Mapping[str, str] = os.environ) -> str:
-    """The alias that sluice gives to the stable build: rules of plans know it too."""
-    found = {"SLUICE_CHAMPION_ALIAS": environment.get("SLUICE_CHAMPION_ALIAS", "").strip()}
-    return _checked(found, "SLUICE_CHAMPION_ALIAS", _alias) or "champion"
 
 
 def default_state(environment: Mapping[str, str]) -> Path:

@@ -13,7 +13,7 @@ from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.report.overview import Served
 from sluicegate.registry.report.report import Evidence
 from sluicegate.registry.rollout.rollout import Rollout
-from sluicegate.registry.words.build import Build, BuildRef
+from sluicegate.registry.words.build import CHAMPION_ALIAS, Build, BuildRef
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,3 +52,5 @@ class Desk:
     session_secret: str
     links: dict[str, str]
     """Where the neighbours are: gateway, mlflow, prefect."""
+    champion_alias: str = CHAMPION_ALIAS
+    """The alias of stable builds in the catalog."""

@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from sluicegate.flows.cli.documents import validate
 from sluicegate.registry.documents.documents import plan_from_values, read_documents, read_plan
 from sluicegate.registry.plan.against_build import check_against_build
-from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.plan.plan import Plan, written
 from sluicegate.registry.plan.reading import plan_schema
 from sluicegate.registry.words.build import Build, BuildRef
 from sluicegate.registry.words.errors import InvalidDocument, Problem, UsageError
@@ -463,12 +464,28 @@ def test_validating_imports_nothing_heavy() -> None:
     subprocess.run([sys.executable, "-c", script], input=GOOD, text=True, check=True, cwd=root, timeout=60)
 
 
-def test_the_alias_that_sluice_sets_itself_is_the_one_of_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_plan_starts_by_the_alias_that_sluice_sets_itself() -> None:
+    values: dict[str, Any] = {"model": "m", "steps": [{"weight": 10}]}
+    for alias, champion_alias in (("champion", "live"), ("live", "champion")):
+        assert Plan.model_validate(values | {"trigger": {"alias": alias}}, context=written(champion_alias)).trigger
+    for alias, champion_alias in (("live", "live"), ("live-b", "live"), ("champion", "champion")):
+        with pytest.raises(ValueError, match=f"the alias {alias} is set by sluice itself"):
+            Plan.model_validate(values | {"trigger": {"alias": alias}}, context=written(champion_alias))
+    with pytest.raises(ValueError, match="the alias champion is set by sluice itself"):
+        Plan.model_validate(values | {"trigger": {"alias": "champion"}})
+
+
+def test_validate_takes_the_alias_of_the_setting_and_tells_of_it_with_all_other_errors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SLUICE_CHAMPION_ALIAS", "live")
-    values = {"model": "m", "steps": [{"weight": 10}]}
-    assert Plan.model_validate(values | {"trigger": {"alias": "champion"}}).trigger
-    with pytest.raises(ValueError, match="the alias live is set by sluice itself"):
-        Plan.model_validate(values | {"trigger": {"alias": "live"}})
+    file = tmp_path / "plan.yaml"
+    file.write_text("kind: plan\nmodel: m\ntrigger:\n  alias: live\nsteps:\n- weight: 200\n")
+    with pytest.raises(InvalidDocument) as refused:
+        validate((file,))
+    assert [(problem.line, problem.path) for problem in refused.value.problems] == [
+        (4, "trigger.alias"), (6, "steps.0.weight"),
+    ]  # fmt: skip
 
 
 def test_a_value_where_keys_are_wanted_names_the_keys() -> None:

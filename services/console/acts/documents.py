@@ -29,12 +29,11 @@ class DocumentBody(Body):
             raise ValueError("send exactly one of document and values")
         return self
 
-    @property
-    def read(self) -> ReadDocument:
-        """What it says. Raises InvalidDocument."""
+    def read(self, champion_alias: str) -> ReadDocument:
+        """What it says, where `champion_alias` is the alias of stable builds. Raises InvalidDocument."""
         if self.values is not None:
-            return document_from_values(self.values, self.where)
-        return read_document(self.document or "", self.where)
+            return document_from_values(self.values, self.where, champion_alias)
+        return read_document(self.document or "", self.where, champion_alias)
 
 
 class DocumentActs:
@@ -51,7 +50,7 @@ class DocumentActs:
         return 200, {"documents": [_json(document) for document in found]}
 
     def apply(self, asked: Asked, body: DocumentBody) -> Answer:
-        found = body.read
+        found = body.read(self._desk.champion_alias)
         changed = apply_document(self._desk.ledger, applied(found, asked.actor, self._desk))
         told = f"{found.kind} {found.name}"
         return (201 if changed else 200), {"applied": told, "changed": changed}
