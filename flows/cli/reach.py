@@ -106,16 +106,15 @@ def _problem(error: urllib.error.HTTPError) -> SluiceError:
 def _on_ledger(method: str, path: str, body: object, query: Mapping[str, str]) -> Any:
     from sluicegate.flows.wiring.desk import desk_without_doors
     from sluicegate.services.console.acts.table import find
-    from sluicegate.services.console.operations import Asked, Role
+    from sluicegate.services.console.operations import Request, Role
 
     behind = desk_without_doors()
     if "dry_run" in query:
         from sluicegate.services.console.dry_run import dry_run
 
         words = {name: value for name, value in query.items() if name != "dry_run"}
-        asked = Asked(actor=actor(), role=Role.ADMIN, door="cli", query=words, body=body)
-        return dry_run(behind, method, path, asked)[1]
+        request = Request(actor=actor(), role=Role.ADMIN, door="cli", query=words, body=body)
+        return dry_run(behind, method, path, request)[1]
     operation, names = find(behind, method, path)
-    asked = Asked(actor=actor(), role=Role.ADMIN, door="cli", path=names, query=query, body=body)
-    _, answer = operation.run(asked)
-    return json.loads(json.dumps(answer))
+    request = Request(actor=actor(), role=Role.ADMIN, door="cli", path=names, query=query, body=body)
+    return operation.run(request)[1]

@@ -93,7 +93,7 @@ def show(rollout: Id, *, watch: Watch = False, timeout: Timeout = None, output: 
 def history(rollout: Id, *, output: Output = Format.TABLE) -> None:
     """List every fact of a rollout, oldest first."""
     facts = call("GET", f"/api/v1/rollouts/{segment(rollout)}/facts")["facts"]
-    hidden = ("seq", "at", "fact", "plan")
+    hidden = ("rollout", "seq", "at", "fact", "plan")
     rows = [
         (f["seq"], f["at"][:19], f["fact"], ", ".join(f"{k}={v}" for k, v in f.items() if k not in hidden))
         for f in facts

@@ -1,119 +1,149 @@
-"""The console's desk: what its acts work with, made from the runtime of this process."""
+"""The console's desk: what its acts work with, on this machine."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from sluicegate.flows.wiring.runtime import Runtime, collector_backlog, current_runtime, requests_of
 
 if TYPE_CHECKING:
-    from sluicegate.services.console.ports import Desk
+    from datetime import datetime
+
+    from sluicegate.registry.audience.trial import Trial
+    from sluicegate.registry.ledger.calls import Calls
+    from sluicegate.registry.ledger.port import Ledger
+    from sluicegate.registry.plan.plan import Plan
+    from sluicegate.registry.report.overview import Served
+    from sluicegate.registry.report.report import Evidence
+    from sluicegate.registry.rollout.rollout import Rollout
+    from sluicegate.registry.words.build import Build, BuildRef
+    from sluicegate.services.host.doctor.finding import Finding
+    from sluicegate.services.telemetry.outcomes.intake import Receipt
 
 
-def desk() -> Desk:
-    """What the console works with: the secrets and links of this machine."""
-    runtime = current_runtime()
-    links = {name: url for name, url in runtime.site.urls().items() if name != "console"}
-    return _desk(runtime, runtime.keys.admin_token, runtime.keys.webhook_secret, links)
+def _secret() -> str:
+    return secrets.token_urlsafe(32)
 
 
-def desk_without_doors() -> Desk:
-    """What a command works with that runs the acts itself. Nobody is let in, so secrets and links are not needed."""
-    return _desk(current_runtime(), secrets.token_urlsafe(32), secrets.token_urlsafe(32), {})
-
-
-def _desk(runtime: Runtime, admin_token: str, webhook_secret: str, links: dict[str, str]) -> Desk:
-    from sluicegate.services.console.ports import Desk
-    from sluicegate.services.keeper.catalog_watch import look_at_catalog
-
-    return Desk(
-        ledger=runtime.ledger,
-        calls=runtime.calls,
-        clock=runtime.clock,
-        plan=runtime.plan,
-        resolve=runtime.resolve,
-        builds=runtime.builds,
-        record_outcomes=OutcomeIntake(runtime).take,
-        requests=lambda rollout: requests_of(runtime, rollout),
-        evidence=runtime.evidence,
-        try_out=runtime.try_out,
-        overview=runtime.overview,
-        look_at_catalog=lambda: look_at_catalog(runtime.ledger, runtime.catalog, runtime.clock()),
-        metrics=lambda: _metrics(runtime),
-        counts=lambda: _counts(runtime),
-        checks=_checks,
-        admin_token=admin_token,
-        webhook_secret=webhook_secret,
-        session_secret=secrets.token_urlsafe(32),
-        links=links,
-        champion_alias=runtime.settings.champion_alias,
-    )
-
-
-def _metrics(runtime: Runtime) -> bytes:
-    from sluicegate.services.telemetry.reading.metrics import Scrape, exposition
-
-    rollouts = runtime.ledger.rollouts()
-    scrape = Scrape(
-        models=sorted({rollout.requested.model for rollout in rollouts}),
-        rollouts=[rollout for rollout in rollouts if not rollout.is_ended],
-        gateway=_gateway(runtime),
-        backlog=collector_backlog(runtime),
-        now=runtime.clock().timestamp(),
-    )
-    return exposition(runtime.telemetry, scrape)
-
-
-def _gateway(runtime: Runtime) -> dict[str, float] | None:
-    from sluicegate.registry.words.errors import Unreachable
-
-    try:
-        return runtime.envoy.figures()
-    except Unreachable:
-        return None
-
-
-def _checks() -> list[dict[str, object]]:
-    """What doctor finds, as JSON values."""
-    from sluicegate.flows.wiring.machine import examine
-
-    return [
-        {"check": each.check, "status": each.status.value, "found": each.found, "fix": each.fix} for each in examine()
-    ]
-
-
-def _counts(runtime: Runtime) -> dict[str, object]:
-    queries, behind = runtime.telemetry, collector_backlog(runtime)
-    return {
-        "collector": {
-            "unread_bytes": behind.unread_bytes,
-            "waiting_seconds": round(behind.waits(runtime.clock().timestamp()), 1),
-        },
-        "counters": {str(name): count for name, count in queries.counters().items()},
-        "waiting": queries.waiting(),
-        "quarantined": [{"log": line.log, "reason": line.reason, "line": line.line} for line in queries.quarantined()],
-    }
-
-
-@dataclass(frozen=True)
-class OutcomeIntake:
-    """JSON objects to outcomes, and the receipt back to JSON."""
+@dataclass(frozen=True, kw_only=True)
+class LocalDesk:
+    """A desk over what this process works with."""
 
     runtime: Runtime
+    ledger: Ledger
+    admin_token: str = field(default_factory=_secret, repr=False)
+    webhook_secret: str = field(default_factory=_secret, repr=False)
+    session_secret: str = field(default_factory=_secret, repr=False)
+    links: Mapping[str, str] = field(default_factory=dict)
 
-    def take(self, items: Sequence[dict[str, object]]) -> dict[str, object]:
-        """Record a batch. Raises UsageError naming the object and field; then nothing of the batch is recorded."""
+    @property
+    def calls(self) -> Calls:
+        return self.runtime.calls
+
+    @property
+    def champion_alias(self) -> str:
+        return self.runtime.settings.champion_alias
+
+    def clock(self) -> datetime:
+        return self.runtime.clock()
+
+    def over(self, ledger: Ledger) -> LocalDesk:
+        return replace(self, ledger=ledger)
+
+    def plan(self, model: str, variation: str) -> Plan:
+        return self.runtime.plan(model, variation)
+
+    def resolve(self, model: str, name: str) -> BuildRef:
+        return self.runtime.catalog.resolve(model, name)
+
+    def builds(self, model: str) -> Sequence[Build]:
+        return self.runtime.catalog.builds(model)
+
+    def requests(self, rollout: Rollout) -> tuple[int, int] | None:
+        return requests_of(self.runtime, rollout)
+
+    def evidence(self, rollout: Rollout) -> Evidence:
+        return self.runtime.evidence(rollout)
+
+    def try_out(self, model: str, metadata: Mapping[str, str], unit: str | None) -> Trial:
+        from sluicegate.flows.views.trying import try_out
+
+        return try_out(self.ledger, model, metadata, unit)
+
+    def overview(self, models: Collection[str]) -> Sequence[Served]:
+        from sluicegate.flows.views.overview import overview
+
+        return overview(self.ledger, self.runtime.telemetry, models)
+
+    def look_at_catalog(self) -> Sequence[str]:
+        from sluicegate.services.keeper.catalog_watch import look_at_catalog
+
+        return look_at_catalog(self.ledger, self.runtime.catalog, self.clock())
+
+    def record_outcomes(self, items: Sequence[dict[str, object]]) -> Receipt:
         from sluicegate.services.telemetry.outcomes.intake import record
         from sluicegate.services.telemetry.outcomes.parsing import parse_outcome
 
         batch = [parse_outcome(position, item) for position, item in enumerate(items)]
-        receipt = record(self.runtime.store, batch, self.runtime.clock())
+        return record(self.runtime.store, batch, self.clock())
+
+    def metrics(self) -> bytes:
+        from sluicegate.services.telemetry.reading.metrics import Scrape, exposition
+
+        rollouts = self.ledger.rollouts()
+        scrape = Scrape(
+            models=sorted({rollout.requested.model for rollout in rollouts}),
+            rollouts=[rollout for rollout in rollouts if not rollout.is_ended],
+            gateway=self._gateway_figures(),
+            backlog=collector_backlog(self.runtime),
+            now=self.clock().timestamp(),
+        )
+        return exposition(self.runtime.telemetry, scrape)
+
+    def counts(self) -> dict[str, object]:
+        queries, behind = self.runtime.telemetry, collector_backlog(self.runtime)
         return {
-            "accepted": receipt.accepted,
-            "duplicate": receipt.duplicate,
-            "contradictory": receipt.contradictory,
-            "refused": [{"index": refusal.index, "reason": refusal.reason} for refusal in receipt.refused],
+            "collector": {
+                "unread_bytes": behind.unread_bytes,
+                "waiting_seconds": round(behind.waits(self.clock().timestamp()), 1),
+            },
+            "counters": {str(name): count for name, count in queries.counters().items()},
+            "waiting": queries.waiting(),
+            "quarantined": queries.quarantined(),
         }
+
+    def checks(self) -> Sequence[Finding]:
+        from sluicegate.flows.wiring.machine import examine
+
+        return examine()
+
+    def _gateway_figures(self) -> dict[str, float] | None:
+        from sluicegate.registry.words.errors import Unreachable
+
+        try:
+            return self.runtime.envoy.figures()
+        except Unreachable:
+            return None
+
+
+def desk() -> LocalDesk:
+    """What the console works with: the secrets and links of this machine."""
+    runtime = current_runtime()
+    links = {name: url for name, url in runtime.site.urls().items() if name != "console"}
+    keys = runtime.keys
+    return LocalDesk(
+        runtime=runtime,
+        ledger=runtime.ledger,
+        admin_token=keys.admin_token,
+        webhook_secret=keys.webhook_secret,
+        links=links,
+    )
+
+
+def desk_without_doors() -> LocalDesk:
+    """What a command works with that runs the acts itself. Nobody is let in: its secrets are nobody's."""
+    runtime = current_runtime()
+    return LocalDesk(runtime=runtime, ledger=runtime.ledger)

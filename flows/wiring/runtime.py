@@ -7,7 +7,7 @@ that a command pays only for what it needs.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
@@ -27,12 +27,10 @@ if TYPE_CHECKING:
     from sluicegate.flows.stages.checks import Asking
     from sluicegate.flows.stages.memory import Memory
     from sluicegate.flows.wiring.packing import BentoPacking
-    from sluicegate.registry.audience.trial import Trial
     from sluicegate.registry.catalog.mlflow_http import MlflowCatalog
     from sluicegate.registry.ledger.calls import Calls
     from sluicegate.registry.ledger.port import Ledger
     from sluicegate.registry.report.happening import Happening
-    from sluicegate.registry.report.overview import Served
     from sluicegate.registry.report.report import Evidence, Report
     from sluicegate.registry.report.shadow_view import ShadowView
     from sluicegate.registry.rollout.rollout import Rollout
@@ -263,18 +261,6 @@ class Runtime:
 
         return read_shadow(ShadowQueries(self.store), rollout, declared_differences(self.ledger, rollout))
 
-    def overview(self, models: Collection[str]) -> Sequence[Served]:
-        """What serves whom, of these models."""
-        from sluicegate.flows.views.overview import overview
-
-        return overview(self.ledger, self.telemetry, models)
-
-    def try_out(self, model: str, metadata: Mapping[str, str], unit: str | None) -> Trial:
-        """What a request would get; nothing is sent."""
-        from sluicegate.flows.views.trying import try_out
-
-        return try_out(self.ledger, model, metadata, unit)
-
     def resolve(self, model: str, name: str) -> BuildRef:
         """The build that a version, an alias such as @candidate, or `latest` names."""
         return self.catalog.resolve(model, name)
@@ -282,10 +268,6 @@ class Runtime:
     def build(self, ref: BuildRef) -> Build:
         """A build as the catalog tells it. Raises NotFound, CatalogUnavailable."""
         return self.catalog.build(ref)
-
-    def builds(self, model: str) -> Sequence[Build]:
-        """Every build of a model in the catalog."""
-        return self.catalog.builds(model)
 
     def plan(self, model: str, variation: str) -> Plan:
         """The applied plan of a variation, or else that of the model's default one. Raises NotFound."""

@@ -6,8 +6,8 @@ import json
 from collections.abc import Awaitable, Callable
 from importlib.metadata import version
 
+from starlette import requests
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
@@ -16,9 +16,9 @@ from sluicegate.services.console.acts.table import table
 from sluicegate.services.console.dry_run import dry_run
 from sluicegate.services.console.events import events
 from sluicegate.services.console.openapi import document
-from sluicegate.services.console.operations import Asked, Operation
+from sluicegate.services.console.operations import Operation, Request
 from sluicegate.services.console.ports import Desk
-from sluicegate.services.console.problems import problem
+from sluicegate.services.console.problems import json_response, problem
 from sluicegate.services.console.recording import Recorder, allow
 from sluicegate.services.console.tokens import Caller
 
@@ -30,10 +30,10 @@ def routes(desk: Desk) -> list[Route]:
     """The API's routes."""
     operations = table(desk)
     recorder = Recorder(desk.calls, desk.clock)
-    told = document(operations, version=version("sluicegate"))
+    described = document(operations, version=version("sluicegate"))
 
-    async def openapi(_: Request) -> JSONResponse:
-        return JSONResponse(told)
+    async def openapi(_: requests.Request) -> JSONResponse:
+        return JSONResponse(described)
 
     return [
         *(Route(it.path, _endpoint(desk, it, recorder), methods=[it.method]) for it in operations),
@@ -42,40 +42,47 @@ def routes(desk: Desk) -> list[Route]:
     ]
 
 
-def _endpoint(desk: Desk, operation: Operation, recorder: Recorder) -> Callable[[Request], Awaitable[Response]]:
-    async def endpoint(request: Request) -> Response:
-        caller: Caller = request.state.caller
+def _endpoint(
+    desk: Desk, operation: Operation, recorder: Recorder
+) -> Callable[[requests.Request], Awaitable[Response]]:
+    async def endpoint(http: requests.Request) -> Response:
+        caller: Caller = http.state.caller
+        path, key = http.url.path, http.headers.get("idempotency-key")
         try:
             allow(caller, operation)
-            asked = await _asked(request, caller)
-            if operation.method != "GET" and request.query_params.get("dry_run"):
-                _, tried = await run_in_threadpool(dry_run, desk, operation.method, request.url.path, asked)
-                return JSONResponse(tried)
-            key = request.headers.get("idempotency-key")
-            status, text = await run_in_threadpool(recorder.run, operation, asked, caller, key, request.url.path)
+            request = await _request(http, caller)
+            if operation.method != "GET" and http.query_params.get("dry_run"):
+                _, trial = await run_in_threadpool(dry_run, desk, operation.method, path, request)
+                return json_response(200, trial)
+            status, answer = await run_in_threadpool(recorder.run, operation, request, caller, key, path)
         except SluiceError as error:
             return problem(error)
-        kind = "application/json" if status < 400 else "application/problem+json"
-        return _tagged(request, Response(text, status_code=status, media_type=kind))
+        tag = _tag(answer)
+        if tag is None:
+            return json_response(status, answer)
+        is_known = operation.method == "GET" and http.headers.get("if-none-match") == tag
+        response = Response(status_code=304) if is_known else json_response(status, answer)
+        response.headers["etag"] = tag
+        return response
 
     return endpoint
 
 
-async def _asked(request: Request, caller: Caller) -> Asked:
-    return Asked(
+async def _request(http: requests.Request, caller: Caller) -> Request:
+    return Request(
         actor=caller.name,
         role=caller.role,
-        door="cli" if request.headers.get("x-sluice-door") == "cli" else "console",
-        path=request.path_params,
-        query={name: value for name, value in request.query_params.items() if name not in ("form", "dry_run")},
-        body=await _body(request),
-        if_match=request.headers.get("if-match"),
+        door="cli" if http.headers.get("x-sluice-door") == "cli" else "console",
+        path=http.path_params,
+        query={name: value for name, value in http.query_params.items() if name not in ("form", "dry_run")},
+        body=await _body(http),
+        if_match=http.headers.get("if-match"),
     )
 
 
-async def _body(request: Request) -> object:
+async def _body(http: requests.Request) -> object:
     raw = b""
-    async for chunk in request.stream():
+    async for chunk in http.stream():
         raw += chunk
         if len(raw) > LARGEST_BODY:
             raise UsageError(f"the body is larger than {LARGEST_BODY} bytes.", fix="send it in smaller batches")
@@ -87,20 +94,12 @@ async def _body(request: Request) -> object:
         raise UsageError(f"the body is not JSON: {error}.") from error
 
 
-def _tagged(request: Request, response: Response) -> Response:
-    """The answer of a rollout or of connections bears its entity tag; who has it already is told so in few bytes."""
-    tag = _tag(json.loads(bytes(response.body)))
-    if tag is None:
-        return response
-    if request.method == "GET" and request.headers.get("if-none-match") == tag:
-        response = Response(status_code=304)
-    response.headers["etag"] = tag
-    return response
-
-
-def _tag(body: object) -> str | None:
-    if not isinstance(body, dict):
-        return None
-    if "id" in body and "seq" in body:
-        return f'"{body["id"]}.{body["seq"]}"'
-    return f'"{body["etag"]}"' if "etag" in body else None
+def _tag(answer: object) -> str | None:
+    """The entity tag of a rollout or of connections; who has it already is told so in few bytes."""
+    match answer:
+        case {"id": str(name), "seq": int(seq)}:
+            return f'"{name}.{seq}"'
+        case {"etag": str(tag)}:
+            return f'"{tag}"'
+        case _:
+            return None

@@ -14,7 +14,7 @@ from sluicegate.registry.words.errors import UsageError
 from sluicegate.registry.words.verdict import Look
 from sluicegate.services.console.acts.rollouts import fact_json
 from sluicegate.services.console.acts.table import find
-from sluicegate.services.console.operations import Answer, Asked
+from sluicegate.services.console.operations import Answer, Request
 from sluicegate.services.console.ports import Desk
 
 
@@ -61,16 +61,14 @@ def _told(document: Applied) -> str:
     return f"{what} applied: {'; '.join([*sent, f'all others -> {rest}'])}"
 
 
-def dry_run(desk: Desk, method: str, path: str, asked: Asked) -> Answer:
+def dry_run(desk: Desk, method: str, path: str, request: Request) -> Answer:
     """What the act would answer and append. Raises what the act would raise, and UsageError where it cannot be told."""
     ledger = CopiedLedger(desk.ledger)
-    operation, names = find(replace(desk, ledger=ledger, record_outcomes=_refuse), method, path)
+    operation, names = find(desk.over(ledger), method, path)
+    if not operation.is_recorded:
+        raise UsageError("outcomes cannot be tried: they are counted when they are sent.")
     if operation.is_secret:
         raise UsageError(f"{method} {path} cannot be tried: its answer is the secret itself.")
-    status, answer = operation.run(replace(asked, path=names))
-    facts = [{"rollout": fed.entry.rollout, **fact_json(fed.entry)} for fed in ledger.feed(after=ledger.copied)]
+    status, answer = operation.run(replace(request, path=names))
+    facts = [fact_json(fed.entry) for fed in ledger.feed(after=ledger.copied)]
     return status, {"dry_run": True, "facts": facts, "documents": ledger.written(), "answer": answer}
-
-
-def _refuse(_: Sequence[dict[str, object]]) -> dict[str, object]:
-    raise UsageError("outcomes cannot be tried: they are counted when they are sent.")

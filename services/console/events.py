@@ -43,5 +43,6 @@ async def facts(ledger: Ledger, place: int) -> AsyncIterator[ServerSentEvent]:
 
 
 def _event(fed: Fed) -> ServerSentEvent:
-    body = {"rollout": fed.entry.rollout, **fact_json(fed.entry)}
-    return ServerSentEvent(id=str(fed.place), event="fact", data=json.dumps(body, separators=(",", ":")))
+    return ServerSentEvent(
+        id=str(fed.place), event="fact", data=json.dumps(fact_json(fed.entry), separators=(",", ":"))
+    )

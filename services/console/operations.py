@@ -1,4 +1,4 @@
-"""Asked: one question or order as it reaches an act, whichever door it came through."""
+"""Request: one question or order as it reaches an act, whichever door it came through."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from enum import IntEnum
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import to_jsonable_python
 
 from sluicegate.registry.orders import rollouts as orders
 from sluicegate.registry.words.errors import Forbidden, UsageError
@@ -37,8 +38,8 @@ class Nothing(Body):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
-    """What was asked: who, through which door, with which words."""
+class Request:
+    """What is asked: who, through which door, with which words."""
 
     actor: str
     role: Role
@@ -52,18 +53,18 @@ class Asked:
     """The entity tag that the rollout must still have."""
 
     @property
-    def request(self) -> orders.Request:
-        """The same, as orders take it."""
+    def giver(self) -> orders.Request:
+        """Who gives an order, and through which door."""
         return orders.Request(actor=self.actor, cause=self.door)
 
     def through_freeze(self, reason: str | None) -> orders.Request:
-        """The same, to go through a freeze where there is a reason to. Raises Forbidden for less than an admin."""
+        """The giver, who goes through a freeze where there is a reason to. Raises Forbidden for less than an admin."""
         if reason is not None and self.role < Role.ADMIN:
             raise Forbidden(
                 f"to override a freeze needs the role admin; {self.actor} is a {self.role.name.lower()}.",
                 fix="ask an admin, or wait until it is over",
             )
-        return replace(self.request, override_freeze=reason)
+        return replace(self.giver, override_freeze=reason)
 
     def count(self, name: str, default: int, largest: int) -> int:
         """A whole number of the query, from 0 to `largest`. Raises UsageError."""
@@ -73,8 +74,8 @@ class Asked:
         return int(text)
 
 
-Answer = tuple[int, object]
-"""Status and JSON."""
+Answer = tuple[int, Any]
+"""A status and a value: dataclasses and pydantic models, or what JSON knows, or both mixed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +86,7 @@ class Operation:
     path: str
     role: Role
     summary: str
-    act: Callable[[Asked, Any], Answer]
+    act: Callable[[Request, Any], Answer]
     takes: type[BaseModel] = Nothing
     query: Mapping[str, str] = field(default_factory=dict)
     """Names that the query may hold, and what they mean."""
@@ -96,23 +97,24 @@ class Operation:
     gives: Mapping[int, str] = field(default_factory=lambda: {200: "A rollout."})
     """What it answers where all is well, by status."""
 
-    def run(self, asked: Asked) -> Answer:
-        """Check the words, then act. Raises UsageError with everything that is wrong."""
-        unknown = sorted(set(asked.query) - set(self.query) - {"form"})
+    def run(self, request: Request) -> Answer:
+        """Check the words, then act; the answer in JSON values. Raises UsageError with everything that is wrong."""
+        unknown = sorted(set(request.query) - set(self.query))
         if unknown:
             known = ", ".join(self.query) or "none"
             raise UsageError(f"unknown query parameter {', '.join(unknown)}; known: {known}.")
-        return self.act(asked, self._body(asked.body))
+        status, value = self.act(request, self._body(request.body))
+        return status, to_jsonable_python(value)
 
     def _body(self, body: object) -> BaseModel:
         try:
             return self.takes.model_validate({} if body is None else body)
         except ValidationError as error:
-            raise UsageError("; ".join(_words(found) for found in error.errors(include_url=False))) from None
+            raise UsageError("; ".join(_words(problem) for problem in error.errors(include_url=False))) from None
 
 
-def _words(found: Any) -> str:
-    where = ".".join(str(part) for part in found["loc"]) or "body"
-    if found["type"] == "extra_forbidden":
+def _words(problem: Any) -> str:
+    where = ".".join(str(part) for part in problem["loc"]) or "body"
+    if problem["type"] == "extra_forbidden":
         return f"{where}: no such field"
-    return f"{where}: {found['msg'][:1].lower()}{found['msg'][1:]}"
+    return f"{where}: {problem['msg'][:1].lower()}{problem['msg'][1:]}"

@@ -1,10 +1,10 @@
-"""What the console needs; `sluicegate.flows.wiring.runtime` hands in the real ones."""
+"""What the console needs; `sluicegate.flows.wiring.desk` has the real one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from typing import Protocol
 
 from sluicegate.registry.audience.trial import Trial
 from sluicegate.registry.ledger.calls import Calls
@@ -13,44 +13,105 @@ from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.report.overview import Served
 from sluicegate.registry.report.report import Evidence
 from sluicegate.registry.rollout.rollout import Rollout
-from sluicegate.registry.words.build import CHAMPION_ALIAS, Build, BuildRef
+from sluicegate.registry.words.build import Build, BuildRef
 
 
-@dataclass(frozen=True, kw_only=True)
-class Desk:
+class Check(Protocol):
+    """One line of the doctor: what was looked at, what was found, how to mend it."""
+
+    @property
+    def check(self) -> str: ...
+
+    @property
+    def status(self) -> str:
+        """pass, warn or fail."""
+        ...
+
+    @property
+    def found(self) -> str: ...
+
+    @property
+    def fix(self) -> str | None: ...
+
+
+class Desk(Protocol):
     """Everything behind the console's doors."""
 
-    ledger: Ledger
-    calls: Calls
-    clock: Callable[[], datetime]
-    plan: Callable[[str, str], Plan]
-    """The applied plan of a (model, variation). Raises NotFound."""
-    resolve: Callable[[str, str], BuildRef]
-    """The build that a version, an alias such as @candidate, or `latest` names."""
-    builds: Callable[[str], Sequence[Build]]
-    """Every build of a model in the catalog."""
-    record_outcomes: Callable[[Sequence[dict[str, object]]], dict[str, object]]
-    """Take outcomes in; a receipt with exact counts. Raises UsageError naming the field."""
-    requests: Callable[[Rollout], tuple[int, int] | None]
-    """Requests assigned to (stable, candidate) at the rollout's present weight."""
-    evidence: Callable[[Rollout], Evidence]
-    """What telemetry adds to a rollout's report."""
-    try_out: Callable[[str, Mapping[str, str], str | None], Trial]
-    """What a request for a model, with these metadata and this unit, would get."""
-    overview: Callable[[Collection[str]], Sequence[Served]]
-    """Every build that an audience gets, of these models."""
-    look_at_catalog: Callable[[], Sequence[str]]
-    """Look at MLflow now; the rollouts that were started."""
-    metrics: Callable[[], bytes]
-    """What Prometheus scrapes, as its text format."""
-    checks: Callable[[], Sequence[dict[str, object]]]
-    """What doctor finds: check, outcome, found, fix."""
-    counts: Callable[[], dict[str, object]]
-    """What was counted, what waits, what could not be read."""
-    admin_token: str
-    webhook_secret: str
-    session_secret: str
-    links: dict[str, str]
-    """Where the neighbours are: gateway, mlflow, prefect."""
-    champion_alias: str = CHAMPION_ALIAS
-    """The alias of stable builds in the catalog."""
+    @property
+    def ledger(self) -> Ledger: ...
+
+    @property
+    def calls(self) -> Calls: ...
+
+    @property
+    def admin_token(self) -> str: ...
+
+    @property
+    def webhook_secret(self) -> str: ...
+
+    @property
+    def session_secret(self) -> str: ...
+
+    @property
+    def links(self) -> Mapping[str, str]:
+        """Where the neighbours are: gateway, mlflow, prefect."""
+        ...
+
+    @property
+    def champion_alias(self) -> str:
+        """The alias of stable builds in the catalog."""
+        ...
+
+    def clock(self) -> datetime: ...
+
+    def over(self, ledger: Ledger) -> Desk:
+        """The same over another record, such as a copy to try an act on."""
+        ...
+
+    def plan(self, model: str, variation: str) -> Plan:
+        """The applied plan of a variation. Raises NotFound."""
+        ...
+
+    def resolve(self, model: str, name: str) -> BuildRef:
+        """The build that a version, an alias such as @candidate, or `latest` names."""
+        ...
+
+    def builds(self, model: str) -> Sequence[Build]:
+        """Every build of a model in the catalog."""
+        ...
+
+    def requests(self, rollout: Rollout) -> tuple[int, int] | None:
+        """Requests assigned to (stable, candidate) at the rollout's present weight."""
+        ...
+
+    def evidence(self, rollout: Rollout) -> Evidence:
+        """What telemetry adds to a rollout's report."""
+        ...
+
+    def try_out(self, model: str, metadata: Mapping[str, str], unit: str | None) -> Trial:
+        """What a request for a model, with these metadata and this unit, would get."""
+        ...
+
+    def overview(self, models: Collection[str]) -> Sequence[Served]:
+        """Every build that an audience gets, of these models."""
+        ...
+
+    def look_at_catalog(self) -> Sequence[str]:
+        """Look at MLflow now; the rollouts that were started."""
+        ...
+
+    def record_outcomes(self, items: Sequence[dict[str, object]]) -> object:
+        """Take outcomes in; a receipt with exact counts. Raises UsageError naming the field."""
+        ...
+
+    def metrics(self) -> bytes:
+        """What Prometheus scrapes, as its text format."""
+        ...
+
+    def counts(self) -> dict[str, object]:
+        """What was counted, what waits, what could not be read."""
+        ...
+
+    def checks(self) -> Sequence[Check]:
+        """What doctor finds."""
+        ...

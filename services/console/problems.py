@@ -21,19 +21,24 @@ from sluicegate.registry.words.errors import (
 
 def problem(error: SluiceError) -> Response:
     """The answer that tells a caller of an error."""
-    status, text = told(error)
-    return Response(text, status_code=status, media_type="application/problem+json")
+    return json_response(*problem_document(error))
 
 
-def told(error: SluiceError) -> tuple[int, str]:
-    """Status and body."""
+def json_response(status: int, value: object) -> Response:
+    """An answer, or a problem, as JSON."""
+    kind = "application/json" if status < 400 else "application/problem+json"
+    return Response(json.dumps(value), status_code=status, media_type=kind)
+
+
+def problem_document(error: SluiceError) -> tuple[int, dict[str, object]]:
+    """Status and document of an error."""
     status = _status(error)
     body: dict[str, object] = {"title": type(error).__name__, "detail": error.message, "status": status}
     if error.fix:
         body["fix"] = error.fix
     if isinstance(error, InvalidDocument):
-        body["errors"] = [asdict(found) for found in error.problems]
-    return status, json.dumps(body)
+        body["errors"] = [asdict(one) for one in error.problems]
+    return status, body
 
 
 def _status(error: SluiceError) -> int:

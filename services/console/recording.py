@@ -9,8 +9,8 @@ from datetime import datetime
 
 from sluicegate.registry.ledger.calls import Call, Calls
 from sluicegate.registry.words.errors import Forbidden, Refused, SluiceError, UsageError
-from sluicegate.services.console.operations import Asked, Operation
-from sluicegate.services.console.problems import told
+from sluicegate.services.console.operations import Answer, Operation, Request
+from sluicegate.services.console.problems import problem_document
 from sluicegate.services.console.tokens import Caller
 
 LONGEST_KEY = 255
@@ -33,10 +33,10 @@ class Recorder:
         self._calls = calls
         self._clock = clock
 
-    def run(self, operation: Operation, asked: Asked, caller: Caller, key: str | None, path: str) -> tuple[int, str]:
-        """Status and JSON of the answer, problems included."""
+    def run(self, operation: Operation, request: Request, caller: Caller, key: str | None, path: str) -> Answer:
+        """The answer, problems included."""
         if operation.method == "GET" or not operation.is_recorded:
-            return _carry_out(operation, asked)
+            return _carry_out(operation, request)
         if key is not None and not 0 < len(key) <= LONGEST_KEY:
             raise UsageError(f"Idempotency-Key: 1 to {LONGEST_KEY} characters.")
         wanted = Call(
@@ -45,26 +45,25 @@ class Recorder:
             role=caller.role.name.lower(),
             method=operation.method,
             path=path,
-            digest=_digest(operation.method, path, asked),
+            digest=_digest(operation.method, path, request),
             key=None if operation.is_secret else key,
         )
         kept, is_first = self._calls.begin(wanted)
         if not is_first:
             return _again(kept, wanted)
-        status, text = _carry_out(operation, asked)
-        self._calls.finish(kept.number, status, text)
-        return status, text
+        status, answer = _carry_out(operation, request)
+        self._calls.finish(kept.number, status, json.dumps(answer))
+        return status, answer
 
 
-def _carry_out(operation: Operation, asked: Asked) -> tuple[int, str]:
+def _carry_out(operation: Operation, request: Request) -> Answer:
     try:
-        status, answer = operation.run(asked)
+        return operation.run(request)
     except SluiceError as error:
-        return told(error)
-    return status, json.dumps(answer)
+        return problem_document(error)
 
 
-def _again(kept: Call, wanted: Call) -> tuple[int, str]:
+def _again(kept: Call, wanted: Call) -> Answer:
     """The first answer to a key that has been used before."""
     if kept.digest != wanted.digest:
         raise UsageError(f"Idempotency-Key {kept.key!r} was used for another call.", fix="choose a new key")
@@ -73,9 +72,9 @@ def _again(kept: Call, wanted: Call) -> tuple[int, str]:
             f"the first call with Idempotency-Key {kept.key!r} has no answer yet.",
             fix="wait; if it never answers, look at the rollout and use a new key.",
         )
-    return kept.status, kept.answer
+    return kept.status, json.loads(kept.answer)
 
 
-def _digest(method: str, path: str, asked: Asked) -> str:
-    words = json.dumps([method, path, asked.if_match, asked.body], sort_keys=True)
+def _digest(method: str, path: str, request: Request) -> str:
+    words = json.dumps([method, path, request.if_match, request.body], sort_keys=True)
     return hashlib.sha256(words.encode()).hexdigest()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,23 +14,21 @@ from pathlib import Path
 import uvicorn
 
 from sluicegate.flows.views.overview import overview
-from sluicegate.flows.views.trying import try_out
-from sluicegate.registry.ledger.calls import MemoryCalls
 from sluicegate.registry.ledger.sql import SqlLedger
 from sluicegate.registry.orders import rollouts as orders
 from sluicegate.registry.orders.rollouts import Request
 from sluicegate.registry.plan.plan import Plan
-from sluicegate.registry.report.report import Evidence
+from sluicegate.registry.report.overview import Served
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.build import Build, BuildRef
 from sluicegate.services.console.app import create
 from sluicegate.services.console.operations import Role
-from sluicegate.services.console.ports import Desk
 from sluicegate.services.console.tokens import Tokens
 from sluicegate.services.telemetry.reading.queries import Queries
 from sluicegate.services.telemetry.store.store import Store
 from tests.acceptance.given import PLAN, Given
 from tests.experiment_lab import EQUAL, Lab
+from tests.unit.console_office import MemoryDesk
 
 ADMIN = "the-admins-token"
 WHO = Request(actor="ada", cause="cli")
@@ -60,7 +58,7 @@ def console(folder: Path) -> Iterator[Console]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    app = create(_desk(ledger, folder), hosts=["127.0.0.1"])
+    app = create(RigDesk(ledger, folder), hosts=["127.0.0.1"])
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
@@ -85,26 +83,23 @@ def compared(ledger: SqlLedger) -> str:
     return lab.group[0].requested.experiment or ""
 
 
-def _desk(ledger: SqlLedger, folder: Path) -> Desk:
-    telemetry = Queries(Store(f"sqlite:///{folder / 'telemetry.db'}"), lambda: datetime.now(UTC))
-    return Desk(
-        ledger=ledger,
-        calls=MemoryCalls(),
-        clock=lambda: datetime.now(UTC),
-        plan=lambda model, variation: Plan.model_validate({**PLAN, "model": model, "variation": variation}),
-        resolve=lambda model, name: BuildRef(model=model, version=name),
-        builds=lambda model: [Build(ref=BuildRef(model=model, version=version), source="runs:/x") for version in "12"],
-        record_outcomes=lambda items: {"accepted": len(items)},
-        requests=lambda rollout: (900, 100) if rollout.has_exposure else None,
-        evidence=lambda rollout: Evidence(),
-        try_out=lambda model, metadata, unit: try_out(ledger, model, metadata, unit),
-        overview=lambda models: overview(ledger, telemetry, models),
-        look_at_catalog=lambda: (),
-        metrics=lambda: b"",
-        counts=dict,
-        checks=lambda: [{"check": "disk", "status": "warn", "found": "9 % free", "fix": "free some"}],
-        admin_token=ADMIN,
-        webhook_secret="w",
-        session_secret="s",
-        links={"gateway": "http://127.0.0.1:1", "mlflow": "http://127.0.0.1:2", "prefect": "http://127.0.0.1:3"},
-    )
+class RigDesk(MemoryDesk):
+    """A desk over a ledger and telemetry on disk, with neighbours."""
+
+    def __init__(self, ledger: SqlLedger, folder: Path) -> None:
+        neighbours = {"gateway": 1, "mlflow": 2, "prefect": 3}
+        links = {name: f"http://127.0.0.1:{port}" for name, port in neighbours.items()}
+        super().__init__(ledger=ledger, admin_token=ADMIN, links=links)
+        self._telemetry = Queries(Store(f"sqlite:///{folder / 'telemetry.db'}"), self.clock)
+
+    def plan(self, model: str, variation: str) -> Plan:
+        return Plan.model_validate({**PLAN, "model": model, "variation": variation})
+
+    def builds(self, model: str) -> Sequence[Build]:
+        return [Build(ref=BuildRef(model=model, version=version), source="runs:/x") for version in "12"]
+
+    def requests(self, rollout: Rollout) -> tuple[int, int] | None:
+        return (900, 100) if rollout.has_exposure else None
+
+    def overview(self, models: Collection[str]) -> Sequence[Served]:
+        return overview(self.ledger, self._telemetry, models)

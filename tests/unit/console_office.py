@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from starlette.testclient import TestClient
 
 from sluicegate.flows.views.trying import try_out
-from sluicegate.registry.ledger.calls import MemoryCalls
+from sluicegate.registry.audience.trial import Trial
+from sluicegate.registry.ledger.calls import Calls, MemoryCalls
 from sluicegate.registry.ledger.memory import MemoryLedger
+from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.orders import rollouts as orders
 from sluicegate.registry.orders.rollouts import Request
 from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.report.overview import Served
 from sluicegate.registry.report.report import Evidence
 from sluicegate.registry.rollout.facts import Packed, Ready, StepEntered
 from sluicegate.registry.rollout.rollout import Rollout
-from sluicegate.registry.words.build import Build, BuildRef
+from sluicegate.registry.words.build import CHAMPION_ALIAS, Build, BuildRef
 from sluicegate.registry.words.errors import NotFound
 from sluicegate.services.console.app import create
-from sluicegate.services.console.ports import Desk
+from sluicegate.services.host.doctor.finding import Finding, warned
+from tests.experiment_lab import Lab
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 TOKEN = "t0ken"
@@ -27,25 +34,27 @@ BEARER = {"authorization": f"Bearer {TOKEN}"}
 PLAN = Plan.model_validate({"model": "m", "steps": [{"weight": 10}, {"weight": 50}]})
 
 
-class Office:
-    """A console over a ledger in memory."""
+@dataclass(kw_only=True)
+class MemoryDesk:
+    """A desk over a ledger in memory, or over another one."""
 
-    def __init__(self) -> None:
-        self.ledger = MemoryLedger()
-        self.looks = 0
-        self.outcomes: list[dict[str, object]] = []
-        self.desk = Desk(
-            ledger=self.ledger, calls=MemoryCalls(), clock=lambda: datetime.now(UTC),
-            plan=self.plan, resolve=self.resolve, evidence=lambda rollout: Evidence(),
-            try_out=lambda model, metadata, unit: try_out(self.ledger, model, metadata, unit),
-            overview=lambda models: (),
-            builds=lambda model: [Build(ref=BuildRef(model=model, version="1"), source="x")],
-            record_outcomes=self.record, requests=lambda rollout: (90, 10), look_at_catalog=self.look,
-            metrics=lambda: b"# HELP x\n", counts=lambda: {"counters": {}},
-            checks=lambda: [{"check": "disk", "status": "warn", "found": "9 % free", "fix": "free some"}],
-            admin_token=TOKEN, webhook_secret=SECRET, session_secret="s", links={"gateway": "http://127.0.0.1:1"},
-        )  # fmt: skip
-        self.client = TestClient(create(self.desk, hosts=["127.0.0.1"]), base_url="http://127.0.0.1")
+    ledger: Ledger = field(default_factory=MemoryLedger)
+    calls: Calls = field(default_factory=MemoryCalls)
+    admin_token: str = TOKEN
+    webhook_secret: str = SECRET
+    session_secret: str = "s"
+    champion_alias: str = CHAMPION_ALIAS
+    links: dict[str, str] = field(default_factory=lambda: {"gateway": "http://127.0.0.1:1"})
+    looks: int = 0
+    outcomes: list[dict[str, object]] = field(default_factory=list)
+
+    def clock(self) -> datetime:
+        return datetime.now(UTC)
+
+    def over(self, ledger: Ledger) -> MemoryDesk:
+        other = copy(self)
+        other.ledger = ledger
+        return other
 
     def plan(self, model: str, variation: str) -> Plan:
         if model != "m":
@@ -55,13 +64,60 @@ class Office:
     def resolve(self, model: str, name: str) -> BuildRef:
         return BuildRef(model=model, version="2" if name == "latest" else name)
 
-    def record(self, items: list[dict[str, object]]) -> dict[str, object]:
+    def builds(self, model: str) -> Sequence[Build]:
+        return [Build(ref=BuildRef(model=model, version="1"), source="x")]
+
+    def requests(self, rollout: Rollout) -> tuple[int, int] | None:
+        return 90, 10
+
+    def evidence(self, rollout: Rollout) -> Evidence:
+        return Evidence()
+
+    def try_out(self, model: str, metadata: Mapping[str, str], unit: str | None) -> Trial:
+        return try_out(self.ledger, model, metadata, unit)
+
+    def overview(self, models: Collection[str]) -> Sequence[Served]:
+        return ()
+
+    def look_at_catalog(self) -> Sequence[str]:
+        self.looks += 1
+        return ()
+
+    def record_outcomes(self, items: Sequence[dict[str, object]]) -> object:
         self.outcomes += items
         return {"accepted": len(items)}
 
-    def look(self) -> tuple[str, ...]:
-        self.looks += 1
-        return ()
+    def metrics(self) -> bytes:
+        return b"# HELP x\n"
+
+    def counts(self) -> dict[str, object]:
+        return {"counters": {}}
+
+    def checks(self) -> Sequence[Finding]:
+        return [warned("disk", "9 % free", "free some")]
+
+
+class LabDesk(MemoryDesk):
+    """A desk over the ledger of an experiment, at its time."""
+
+    def __init__(self, lab: Lab) -> None:
+        super().__init__(ledger=lab.ledger)
+        self.lab = lab
+
+    def clock(self) -> datetime:
+        return self.lab.now
+
+    def plan(self, model: str, variation: str) -> Plan:
+        return self.lab.plan
+
+
+class Office:
+    """A console over a ledger in memory."""
+
+    def __init__(self, desk: MemoryDesk | None = None) -> None:
+        self.desk = desk or MemoryDesk()
+        self.ledger = self.desk.ledger
+        self.client = TestClient(create(self.desk, hosts=["127.0.0.1"]), base_url="http://127.0.0.1")
 
     def running(self) -> Rollout:
         who = Request(actor="ada", cause="cli")

@@ -93,7 +93,7 @@ def test_a_plan_with_errors_is_refused_with_all_of_them(office: Office) -> None:
 def test_outcomes_come_one_by_one_or_many(office: Office, body: object) -> None:
     answer = office.client.post("/outcomes", headers=BEARER, json=body)
     assert (answer.status_code, answer.json()) == (202, {"accepted": 2})
-    assert office.outcomes == [{"a": 1}, {"b": 2}]
+    assert office.desk.outcomes == [{"a": 1}, {"b": 2}]
 
 
 def test_too_large_a_body_is_refused(office: Office) -> None:
@@ -119,7 +119,7 @@ def test_a_genuine_webhook_makes_one_look_however_often_it_is_delivered(office: 
     headers = signed(DELIVERY)
     for _ in range(3):
         assert office.client.post("/webhooks/mlflow", content=DELIVERY, headers=headers).status_code == 200
-    assert office.looks == 1
+    assert office.desk.looks == 1
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_a_genuine_webhook_makes_one_look_however_often_it_is_delivered(office: 
 )
 def test_a_webhook_that_is_not_genuine_changes_nothing(office: Office, headers: dict[str, str]) -> None:
     assert office.client.post("/webhooks/mlflow", content=DELIVERY, headers=headers).status_code == 401
-    assert office.looks == 0
+    assert office.desk.looks == 0
 
 
 def test_the_pages_ask_for_a_login_and_show_what_happens(office: Office) -> None:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
 import pytest
 from starlette.testclient import TestClient
 
 from sluicegate.registry.orders import experiments as orders_ab
 from sluicegate.registry.rollout.rollout import Ending
-from sluicegate.services.console.app import create
 from sluicegate.services.console.operations import Role
 from sluicegate.services.console.pages.effects import effect, possible
 from sluicegate.services.console.tokens import Tokens
 from tests.experiment_lab import EQUAL, Lab, plan
-from tests.unit.console_office import BEARER, TOKEN, Office
+from tests.unit.console_office import BEARER, TOKEN, LabDesk, Office
 
 
 @pytest.fixture
@@ -26,9 +24,8 @@ def lab() -> Lab:
 
 def signed_in(lab: Lab, role: Role | None = None) -> TestClient:
     """A browser; without a role the admin's."""
-    desk = replace(Office().desk, ledger=lab.ledger, plan=lambda model, variation: lab.plan, clock=lambda: lab.now)
     token = TOKEN if role is None else Tokens(lab.ledger, TOKEN).give(role.name.lower(), role, actor="ada", now=lab.now)
-    client = TestClient(create(desk, hosts=["127.0.0.1"]), base_url="http://127.0.0.1")
+    client = Office(LabDesk(lab)).client
     assert client.post("/login", data={"token": token, "name": "ada"}).status_code == 200
     return client
 

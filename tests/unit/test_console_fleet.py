@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -20,7 +19,7 @@ from sluicegate.services.console.fleet import stretch
 from sluicegate.services.console.pages import overview
 from sluicegate.services.console.pages.views import waiting
 from sluicegate.services.console.ports import Desk
-from tests.unit.console_office import BEARER, TOKEN, Office
+from tests.unit.console_office import BEARER, TOKEN, MemoryDesk, Office
 
 WHO = Request(actor="ada", cause="cli")
 NOW = datetime.now(UTC) - timedelta(hours=1)
@@ -79,11 +78,12 @@ def test_stretches_follow_one_another_and_leave_no_model_out(office: Office) -> 
 def test_the_api_gives_what_serves_whom_page_by_page(office: Office) -> None:
     asked: list[list[str]] = []
 
-    def served(models: Collection[str]) -> tuple[Served, ...]:
-        asked.append(list(models))
-        return ()
+    class Noting(MemoryDesk):
+        def overview(self, models: Collection[str]) -> tuple[Served, ...]:
+            asked.append(list(models))
+            return ()
 
-    client = browser(replace(office.desk, overview=served))
+    client = browser(Noting(ledger=office.ledger))
     first = client.get("/api/v1/overview?limit=29", headers=BEARER).json()
     rest = client.get(f"/api/v1/overview?limit=29&after={first['next_after']}", headers=BEARER).json()
     assert (asked[-2:], rest["next_after"]) == ([MODELS[:29], MODELS[29:]], None)
@@ -119,14 +119,15 @@ def test_nobody_is_called_for_a_step_that_has_not_had_its_requests() -> None:
 def test_requests_are_counted_for_what_is_listed_only(office: Office) -> None:
     counted: list[str] = []
 
-    def requests(rollout: Rollout) -> tuple[int, int]:
-        counted.append(rollout.id)
-        return 90, 10
+    class Counting(MemoryDesk):
+        def requests(self, rollout: Rollout) -> tuple[int, int]:
+            counted.append(rollout.id)
+            return 90, 10
 
     for model in MODELS:
         tried = office.ledger.rollouts(model=model)[-1]
         orders.pause(office.ledger, tried.id, actor="ada", reason="lunch", now=NOW)
-    client = browser(replace(office.desk, requests=requests))
+    client = browser(Counting(ledger=office.ledger))
     counted.clear()
     assert "paused by ada: lunch" in client.get("/").text
     assert len(counted) == overview.ROLLOUTS

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
-from starlette.testclient import TestClient
 
 from sluicegate.flows.cli import experiments as commands
 from sluicegate.flows.cli import rollouts as rollout_commands
@@ -14,9 +12,8 @@ from sluicegate.flows.cli.output import Format
 from sluicegate.registry.orders import rollouts as orders
 from sluicegate.registry.rollout.rollout import Ending
 from sluicegate.registry.words.errors import NotFound
-from sluicegate.services.console.app import create
 from tests.experiment_lab import EQUAL, Lab
-from tests.unit.console_office import BEARER, Office
+from tests.unit.console_office import BEARER, LabDesk, Office
 
 
 class Doors:
@@ -24,8 +21,7 @@ class Doors:
 
     def __init__(self, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
         self.lab = lab
-        desk = replace(Office().desk, ledger=lab.ledger, plan=lambda model, variation: lab.plan, clock=lambda: lab.now)
-        self.client = TestClient(create(desk, hosts=["127.0.0.1"]), base_url="http://127.0.0.1")
+        self.client = Office(LabDesk(lab)).client
         for module in (commands, rollout_commands):
             monkeypatch.setattr(module, "call", self.call)
 

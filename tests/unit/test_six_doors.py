@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,9 +29,8 @@ from sluicegate.registry.rollout.rollout import Phase
 from sluicegate.registry.words.build import BuildRef
 from sluicegate.registry.words.errors import LedgerConflict
 from sluicegate.registry.words.metric import TallyRow
-from sluicegate.services.console.app import create
 from sluicegate.services.keeper.catalog_watch import look_at_catalog
-from tests.unit.console_office import BEARER, Office
+from tests.unit.console_office import BEARER, MemoryDesk, Office
 from tests.unit.test_console import DELIVERY, signed
 
 PLAN = Plan.model_validate({"model": "m", "steps": [{"weight": 10}], "trigger": {"alias": "candidate"}})
@@ -40,6 +39,19 @@ WHO = Request(actor="ada", cause="cli")
 
 def now() -> datetime:
     return datetime.now(UTC)
+
+
+@dataclass(kw_only=True)
+class WatchingDesk(MemoryDesk):
+    """A desk that looks at a catalog when a webhook says so."""
+
+    catalog: MemoryCatalog
+
+    def plan(self, model: str, variation: str) -> Plan:
+        return PLAN
+
+    def look_at_catalog(self) -> Sequence[str]:
+        return look_at_catalog(self.ledger, self.catalog, now())
 
 
 class Town:
@@ -64,10 +76,7 @@ class Town:
             orders.append(self.ledger, name, lambda _, fact=fact: fact, now())
 
     def client(self) -> TestClient:
-        ledger = self.connect()
-        look = lambda: look_at_catalog(ledger, self.catalog, now())  # noqa: E731
-        desk = dataclasses.replace(Office().desk, ledger=ledger, plan=lambda *_: PLAN, look_at_catalog=look)
-        return TestClient(create(desk, hosts=["127.0.0.1"]), base_url="http://127.0.0.1")
+        return Office(WatchingDesk(ledger=self.connect(), catalog=self.catalog)).client
 
     def doors(self, version: str) -> dict[str, Callable[[], object]]:
         """Each door with everything that it needs, ready to be opened."""

@@ -8,7 +8,7 @@ from sluicegate.registry.audience.audience import Audience, matches
 from sluicegate.registry.audience.short_form import condition_written
 from sluicegate.registry.audience.trial import explain
 from sluicegate.registry.orders.audience_store import audiences, delete_audience, known_audience, shares, users
-from sluicegate.services.console.operations import Answer, Asked, Body, Nothing, Operation, Role
+from sluicegate.services.console.operations import Answer, Body, Nothing, Operation, Request, Role
 from sluicegate.services.console.ports import Desk
 
 
@@ -29,20 +29,20 @@ class AudienceActs:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
 
-    def list(self, _: Asked, __: Body) -> Answer:
+    def list(self, _: Request, __: Body) -> Answer:
         return 200, {"audiences": [self._json(each) for each in audiences(self._desk.ledger)]}
 
-    def show(self, asked: Asked, _: Body) -> Answer:
-        return 200, self._json(known_audience(self._desk.ledger, asked.path["name"]))
+    def show(self, request: Request, _: Body) -> Answer:
+        return 200, self._json(known_audience(self._desk.ledger, request.path["name"]))
 
-    def delete(self, asked: Asked, _: Body) -> Answer:
-        name = asked.path["name"]
-        delete_audience(self._desk.ledger, name, actor=asked.actor, now=self._desk.clock())
+    def delete(self, request: Request, _: Body) -> Answer:
+        name = request.path["name"]
+        delete_audience(self._desk.ledger, name, actor=request.actor, now=self._desk.clock())
         return 200, {"deleted": name}
 
-    def test(self, _: Asked, body: TestBody) -> Answer:
+    def test(self, _: Request, body: TestBody) -> Answer:
         if body.model is not None:
-            return 200, self._desk.try_out(body.model, body.metadata, body.unit).as_json()
+            return 200, self._desk.try_out(body.model, body.metadata, body.unit)
         found = [
             {"audience": each.name, "takes": matches(each.condition, body.metadata),
              "why": explain(each.condition, body.metadata)}

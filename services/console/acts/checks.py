@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from sluicegate.services.console.operations import Answer, Asked, Body, Operation, Role
+from sluicegate.services.console.operations import Answer, Body, Operation, Request, Role
 from sluicegate.services.console.ports import Desk
 
 
 def operations(desk: Desk) -> tuple[Operation, ...]:
     """What can be asked about the machine."""
 
-    def checks(_: Asked, __: Body) -> Answer:
-        return 200, {"checks": list(desk.checks())}
+    def checks(_: Request, __: Body) -> Answer:
+        return 200, {"checks": desk.checks()}
 
     return (
         Operation(

@@ -9,7 +9,7 @@ from pydantic import model_validator
 from sluicegate.registry.documents.documents import KINDS, ReadDocument, document_from_values, read_document
 from sluicegate.registry.ledger.port import Applied
 from sluicegate.registry.orders.audience_store import apply_document
-from sluicegate.services.console.operations import Answer, Asked, Body, Operation, Role
+from sluicegate.services.console.operations import Answer, Body, Operation, Request, Role
 from sluicegate.services.console.ports import Desk
 
 
@@ -42,16 +42,16 @@ class DocumentActs:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
 
-    def list(self, asked: Asked, _: Body) -> Answer:
-        wanted = asked.query.get("kind")
+    def list(self, request: Request, _: Body) -> Answer:
+        wanted = request.query.get("kind")
         found = [
             document for kind in KINDS if wanted in (None, kind) for document in self._desk.ledger.all_applied(kind)
         ]
         return 200, {"documents": [_json(document) for document in found]}
 
-    def apply(self, asked: Asked, body: DocumentBody) -> Answer:
+    def apply(self, request: Request, body: DocumentBody) -> Answer:
         found = body.read(self._desk.champion_alias)
-        changed = apply_document(self._desk.ledger, applied(found, asked.actor, self._desk))
+        changed = apply_document(self._desk.ledger, applied(found, request.actor, self._desk))
         told = f"{found.kind} {found.name}"
         return (201 if changed else 200), {"applied": told, "changed": changed}
 

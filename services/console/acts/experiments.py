@@ -5,9 +5,9 @@ from __future__ import annotations
 from pydantic import Field
 
 from sluicegate.registry.orders import experiments as orders_ab
-from sluicegate.registry.report.readout import experiments, find, readout
+from sluicegate.registry.report.readout import Readout, experiments, find, readout
 from sluicegate.services.console.acts.rollouts import ReasonBody
-from sluicegate.services.console.operations import Answer, Asked, Body, Operation, Role
+from sluicegate.services.console.operations import Answer, Body, Operation, Request, Role
 from sluicegate.services.console.ports import Desk
 
 PAGE = 100
@@ -29,29 +29,29 @@ class ExperimentActs:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
 
-    def list(self, asked: Asked, _: Body) -> Answer:
+    def list(self, request: Request, _: Body) -> Answer:
         ledger = self._desk.ledger
-        found = experiments(ledger, asked.query.get("model"))[: asked.count("limit", PAGE, PAGE)]
-        return 200, {"experiments": [readout(ledger, group).as_json() for group in found]}
+        groups = experiments(ledger, request.query.get("model"))[: request.count("limit", PAGE, PAGE)]
+        return 200, {"experiments": [readout(ledger, group) for group in groups]}
 
-    def start(self, asked: Asked, body: ExperimentBody) -> Answer:
+    def start(self, request: Request, body: ExperimentBody) -> Answer:
         desk = self._desk
         plan = desk.plan(body.model, body.variation)
-        started = orders_ab.start(desk.ledger, plan=plan, request=asked.request, now=desk.clock())
+        started = orders_ab.start(desk.ledger, plan=plan, request=request.giver, now=desk.clock())
         is_new = any(each.created for each in started)
         return (201 if is_new else 200), self._readout(started[0].rollout.requested.experiment or "")
 
-    def show(self, asked: Asked, _: Body) -> Answer:
-        return 200, self._readout(asked.path["id"])
+    def show(self, request: Request, _: Body) -> Answer:
+        return 200, self._readout(request.path["id"])
 
-    def end(self, asked: Asked, body: ReasonBody) -> Answer:
+    def end(self, request: Request, body: ReasonBody) -> Answer:
         desk = self._desk
-        name = find(desk.ledger, asked.path["id"])[0].requested.experiment or ""
-        orders_ab.conclude(desk.ledger, name, actor=asked.actor, reason=body.reason, now=desk.clock())
+        name = find(desk.ledger, request.path["id"])[0].requested.experiment or ""
+        orders_ab.conclude(desk.ledger, name, actor=request.actor, reason=body.reason, now=desk.clock())
         return 200, self._readout(name)
 
-    def _readout(self, name: str) -> dict[str, object]:
-        return readout(self._desk.ledger, find(self._desk.ledger, name)).as_json()
+    def _readout(self, name: str) -> Readout:
+        return readout(self._desk.ledger, find(self._desk.ledger, name))
 
 
 def operations(desk: Desk) -> tuple[Operation, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pydantic import Field
 
 from sluicegate.registry.audience.connections import FALLBACK
@@ -16,7 +18,7 @@ from sluicegate.registry.words.errors import NotFound
 from sluicegate.services.console.acts.rollouts import RolloutActs
 from sluicegate.services.console.acts.variations import SentBody
 from sluicegate.services.console.fleet import stretch
-from sluicegate.services.console.operations import Answer, Asked, Body, Operation, Role
+from sluicegate.services.console.operations import Answer, Body, Operation, Request, Role
 from sluicegate.services.console.ports import Desk
 
 MODELS = 50
@@ -59,16 +61,14 @@ class ModelActs:
         self._desk = desk
         self._rollouts = RolloutActs(desk)
 
-    def builds(self, asked: Asked, _: Body) -> Answer:
-        model = asked.path["model"]
-        found = standings(self._desk.ledger.rollouts(model=model))
-        roles = {standing.stable.version: "stable" for standing in found}
-        roles |= {s.candidate.version: "candidate" for s in found if s.candidate}
+    def builds(self, request: Request, _: Body) -> Answer:
+        model = request.path["model"]
+        roles = roles_of_builds(standings(self._desk.ledger.rollouts(model=model)))
         listed = [_build_json(build, roles.get(build.ref.version)) for build in self._desk.builds(model)]
         return 200, {"builds": listed}
 
-    def deploy(self, asked: Asked, body: DeployBody) -> Answer:
-        desk, model, now = self._desk, asked.path["model"], self._desk.clock()
+    def deploy(self, request: Request, body: DeployBody) -> Answer:
+        desk, model, now = self._desk, request.path["model"], self._desk.clock()
         version = desk.resolve(model, body.build).version
         sent = [each.sent for each in body.audiences]
         for each in sent:
@@ -78,7 +78,7 @@ class ModelActs:
             desk.ledger,
             plan=self._plan(model, body),
             version=version,
-            request=asked.through_freeze(body.override_freeze),
+            request=request.through_freeze(body.override_freeze),
             now=now,
             at_once=body.at_once,
         )
@@ -89,7 +89,7 @@ class ModelActs:
                 variation=body.variation,
                 to=sent,
                 is_fallback=body.fallback,
-                actor=asked.actor,
+                actor=request.actor,
                 now=now,
             )
         return (201 if started.created else 200), self._rollouts.view(started.rollout)
@@ -102,25 +102,33 @@ class ModelActs:
             return plan_or_bare(self._desk, model, variation)
         return self._desk.plan(model, variation)
 
-    def roll_back(self, asked: Asked, body: RollbackBody) -> Answer:
+    def roll_back(self, request: Request, body: RollbackBody) -> Answer:
         started = orders.roll_back(
             self._desk.ledger,
-            model=asked.path["model"],
+            model=request.path["model"],
             variation=body.variation,
             version=body.to,
             reason=body.reason,
-            request=asked.request,
+            request=request.giver,
             now=self._desk.clock(),
         )
         return 201, self._rollouts.view(started.rollout)
 
-    def overview(self, asked: Asked, _: Body) -> Answer:
-        model, after = asked.query.get("model"), asked.query.get("after")
-        found = stretch(self._desk.ledger, model=model, after=after, limit=asked.count("limit", MODELS, MOST_MODELS))
-        served = [row.as_json() for row in self._desk.overview(found.models)]
-        shadows = [_shadow_json(standing, shadow) for standing in found.standings for shadow in standing.shadows]
-        links = self._desk.links
-        return 200, {"served": served, "shadows": shadows, "links": links, "next_after": found.next_after}
+    def overview(self, request: Request, _: Body) -> Answer:
+        model, after = request.query.get("model"), request.query.get("after")
+        fleet = stretch(self._desk.ledger, model=model, after=after, limit=request.count("limit", MODELS, MOST_MODELS))
+        return 200, {
+            "served": self._desk.overview(fleet.models),
+            "shadows": [_shadow_json(standing, shadow) for standing in fleet.standings for shadow in standing.shadows],
+            "links": self._desk.links,
+            "next_after": fleet.next_after,
+        }
+
+
+def roles_of_builds(standings: Sequence[Standing]) -> dict[str, str]:
+    """What the versions of a model are for, of those that serve."""
+    roles = {standing.stable.version: "stable" for standing in standings}
+    return roles | {standing.candidate.version: "candidate" for standing in standings if standing.candidate}
 
 
 def _shadow_json(standing: Standing, shadow: Shadowing) -> dict[str, object]:
@@ -139,8 +147,8 @@ def _build_json(build: Build, role: str | None) -> dict[str, object]:
         "version": build.ref.version,
         "aliases": sorted(build.aliases),
         "stage": build.stage,
-        "tags": dict(build.tags),
-        "created_at": build.created_at.isoformat() if build.created_at else None,
+        "tags": build.tags,
+        "created_at": build.created_at,
         "role": role,
     }
 

@@ -6,7 +6,7 @@ from sluicegate.registry.orders import rollouts as orders
 from sluicegate.registry.report.explanation import explanation
 from sluicegate.registry.report.report import Report, report
 from sluicegate.registry.words.errors import Refused
-from sluicegate.services.console.operations import Answer, Asked, Body, Operation, Role
+from sluicegate.services.console.operations import Answer, Body, Operation, Request, Role
 from sluicegate.services.console.ports import Desk
 
 
@@ -16,32 +16,32 @@ class ReportActs:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
 
-    def show(self, asked: Asked, _: Body) -> Answer:
-        found = self._report(asked)
-        if asked.query.get("html") != "1":
-            return 200, {"report": found.as_json()}
+    def show(self, request: Request, _: Body) -> Answer:
+        report = self._report(request)
+        if request.query.get("html") != "1":
+            return 200, {"report": report.as_json()}
         from sluicegate.services.report.page import page
 
-        return 200, {"report": found.as_json(), "html": page(found)}
+        return 200, {"report": report.as_json(), "html": page(report)}
 
-    def explain(self, asked: Asked, _: Body) -> Answer:
-        return 200, explanation(self._report(asked)).as_json()
+    def explain(self, request: Request, _: Body) -> Answer:
+        return 200, explanation(self._report(request))
 
-    def _report(self, asked: Asked) -> Report:
+    def _report(self, request: Request) -> Report:
         desk = self._desk
-        rollout = orders.find(desk.ledger, asked.path["id"])
+        rollout = orders.find(desk.ledger, request.path["id"])
         return report(desk.ledger, rollout, desk.clock(), desk.evidence(rollout))
 
-    def shadow(self, asked: Asked, _: Body) -> Answer:
+    def shadow(self, request: Request, _: Body) -> Answer:
         desk = self._desk
-        rollout = orders.find(desk.ledger, asked.path["id"])
-        found = desk.evidence(rollout).shadow
-        if found is None:
+        rollout = orders.find(desk.ledger, request.path["id"])
+        shadow = desk.evidence(rollout).shadow
+        if shadow is None:
             raise Refused(
                 f"rollout {rollout.id} is no shadow: it has no pairs of answers.",
                 fix=f"its own evidence: sluice rollout show {rollout.id}",
             )
-        return 200, found.as_json()
+        return 200, shadow.as_json()
 
 
 def operations(desk: Desk) -> tuple[Operation, ...]:
@@ -49,7 +49,7 @@ def operations(desk: Desk) -> tuple[Operation, ...]:
     acts = ReportActs(desk)
     return (
         Operation(
-            method="GET", path="/api/v1/rollouts/{id}/shadow", role=Role.VIEWER, act=ReportActs(desk).shadow,
+            method="GET", path="/api/v1/rollouts/{id}/shadow", role=Role.VIEWER, act=acts.shadow,
             summary="A shadow's pairs of answers: coverage, differences, segments, the worst disagreements.",
         ),
         Operation(

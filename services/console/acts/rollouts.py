@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
+from pydantic_core import to_jsonable_python
 
 from sluicegate.registry.orders import experiments as orders_ab
 from sluicegate.registry.orders import rollouts as orders
 from sluicegate.registry.plan.fields import Strategy
-from sluicegate.registry.report.view import rollout_view
+from sluicegate.registry.report.view import RolloutView, rollout_view
 from sluicegate.registry.rollout.facts import Entry, to_payload
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.services.console.if_match import expecting
-from sluicegate.services.console.operations import Answer, Asked, Body, Operation, Role
+from sluicegate.services.console.operations import Answer, Body, Operation, Request, Role
 from sluicegate.services.console.ports import Desk
 
 PAGE = 1000
@@ -69,9 +70,9 @@ class RolloutActs:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
 
-    def list(self, asked: Asked, _: Body) -> Answer:
-        limit, before = asked.count("limit", 100, PAGE), asked.query.get("before")
-        found = list(reversed(self._desk.ledger.rollouts(model=asked.query.get("model"))))
+    def list(self, request: Request, _: Body) -> Answer:
+        limit, before = request.count("limit", 100, PAGE), request.query.get("before")
+        found = list(reversed(self._desk.ledger.rollouts(model=request.query.get("model"))))
         if before is not None:
             oldest = orders.find(self._desk.ledger, before).id
             found = found[[rollout.id for rollout in found].index(oldest) + 1 :]
@@ -79,56 +80,57 @@ class RolloutActs:
         more = page[-1].id if page and len(found) > limit else None
         return 200, {"rollouts": [self.view(rollout) for rollout in page], "next_before": more}
 
-    def show(self, asked: Asked, _: Body) -> Answer:
-        return 200, self.view(orders.find(self._desk.ledger, asked.path["id"]))
+    def show(self, request: Request, _: Body) -> Answer:
+        return 200, self.view(orders.find(self._desk.ledger, request.path["id"]))
 
-    def facts(self, asked: Asked, _: Body) -> Answer:
-        rollout = orders.find(self._desk.ledger, asked.path["id"])
-        after = asked.count("after", 0, 10**9) - 1 if "after" in asked.query else -1
-        entries = self._desk.ledger.entries(rollout.id, after=after)[: asked.count("limit", PAGE, PAGE)]
+    def facts(self, request: Request, _: Body) -> Answer:
+        rollout = orders.find(self._desk.ledger, request.path["id"])
+        after = request.count("after", 0, 10**9) - 1 if "after" in request.query else -1
+        entries = self._desk.ledger.entries(rollout.id, after=after)[: request.count("limit", PAGE, PAGE)]
         return 200, {"facts": [fact_json(entry) for entry in entries]}
 
-    def start(self, asked: Asked, body: StartBody) -> Answer:
+    def start(self, request: Request, body: StartBody) -> Answer:
         desk = self._desk
         started = orders.start(
             desk.ledger,
             plan=desk.plan(body.model, body.variation),
             version=desk.resolve(body.model, body.build).version,
-            request=asked.through_freeze(body.override_freeze),
+            request=request.through_freeze(body.override_freeze),
             now=desk.clock(),
             allow_older=body.allow_older,
             strategy=body.strategy,
         )
         return (201 if started.created else 200), self.view(started.rollout)
 
-    def order(self, name: str) -> Callable[[Asked, ReasonBody], Answer]:
+    def order(self, name: str) -> Callable[[Request, ReasonBody], Answer]:
         """The handler of an order on a rollout."""
         order, _, _ = ORDERS[name]
 
-        def handle(asked: Asked, body: ReasonBody) -> Answer:
-            ledger = expecting(self._desk.ledger, asked.if_match)
-            rollout = orders.find(ledger, asked.path["id"])
-            after = order(ledger, rollout.id, actor=asked.actor, reason=body.reason, now=self._desk.clock())
+        def handle(request: Request, body: ReasonBody) -> Answer:
+            ledger = expecting(self._desk.ledger, request.if_match)
+            rollout = orders.find(ledger, request.path["id"])
+            after = order(ledger, rollout.id, actor=request.actor, reason=body.reason, now=self._desk.clock())
             return 200, self.view(after)
 
         return handle
 
-    def override_freeze(self, asked: Asked, body: OverrideBody) -> Answer:
-        ledger = expecting(self._desk.ledger, asked.if_match)
-        name = orders.find(ledger, asked.path["id"]).id
-        after = orders.override_freeze(ledger, name, actor=asked.actor, reason=body.reason, now=self._desk.clock())
+    def override_freeze(self, request: Request, body: OverrideBody) -> Answer:
+        ledger = expecting(self._desk.ledger, request.if_match)
+        name = orders.find(ledger, request.path["id"]).id
+        after = orders.override_freeze(ledger, name, actor=request.actor, reason=body.reason, now=self._desk.clock())
         return 200, self.view(after)
 
-    def view(self, rollout: Rollout) -> dict[str, object]:
+    def view(self, rollout: Rollout) -> RolloutView:
         """The rollout as CLI, pages and reports show it."""
         desk = self._desk
-        return rollout_view(desk.ledger, rollout, desk.clock(), requests=desk.requests(rollout)).as_json()
+        return rollout_view(desk.ledger, rollout, desk.clock(), requests=desk.requests(rollout))
 
 
-def fact_json(entry: Entry) -> dict[str, object]:
-    """A fact as the API tells it."""
+def fact_json(entry: Entry) -> dict[str, Any]:
+    """A fact as the API tells it, in JSON values."""
     name = type(entry.fact).__name__
-    return {"seq": entry.seq, "at": entry.at.isoformat(), "fact": name, **to_payload(entry.fact)}
+    head = {"rollout": entry.rollout, "seq": entry.seq, "at": entry.at, "fact": name}
+    return to_jsonable_python(head | to_payload(entry.fact))  # type: ignore[no-any-return]
 
 
 def operations(desk: Desk) -> tuple[Operation, ...]:
@@ -153,7 +155,7 @@ def operations(desk: Desk) -> tuple[Operation, ...]:
         ),
         Operation(
             method="GET", path=f"{one}/facts", role=Role.VIEWER, summary="Its facts, in order.", act=acts.facts,
-            gives={200: "`facts`, each with `seq`, `at`, `fact` and its fields."},
+            gives={200: "`facts`, each with `rollout`, `seq`, `at`, `fact` and its fields."},
             query={"after": "From this seq on.", "limit": f"At most this many, up to {PAGE}."},
         ),
         *(

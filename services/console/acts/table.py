@@ -18,10 +18,8 @@ from sluicegate.services.console.acts import (
     tokens,
     variations,
 )
-from sluicegate.services.console.operations import Answer, Asked, Body, Nothing, Operation, Role
+from sluicegate.services.console.operations import Operation
 from sluicegate.services.console.ports import Desk
-
-__all__ = ["Answer", "Asked", "Body", "Nothing", "Operation", "Role", "find", "table"]
 
 _SUBJECTS = (rollouts, experiments, reports, models, variations, audiences, documents, telemetry, checks, tokens)
 

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import RootModel
 
 from sluicegate.registry.words.errors import UsageError
-from sluicegate.services.console.operations import Answer, Asked, Body, Operation, Role
+from sluicegate.services.console.operations import Answer, Body, Operation, Request, Role
 from sluicegate.services.console.ports import Desk
 
 
@@ -31,10 +31,10 @@ class TelemetryActs:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
 
-    def counts(self, _: Asked, __: Body) -> Answer:
+    def counts(self, _: Request, __: Body) -> Answer:
         return 200, self._desk.counts()
 
-    def outcomes(self, _: Asked, body: OutcomesBody) -> Answer:
+    def outcomes(self, _: Request, body: OutcomesBody) -> Answer:
         return 202, self._desk.record_outcomes(body.items)
 
 

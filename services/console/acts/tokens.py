@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from sluicegate.services.console.operations import Answer, Asked, Body, Operation, Role
+from sluicegate.services.console.operations import Answer, Body, Operation, Request, Role
 from sluicegate.services.console.ports import Desk
 from sluicegate.services.console.tokens import Tokens
 
@@ -26,24 +26,24 @@ class TokenActs:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
 
-    def list(self, _: Asked, __: Body) -> Answer:
+    def list(self, _: Request, __: Body) -> Answer:
         found = [
             {"name": t.name, "role": t.role.name.lower(), "given_by": t.given_by, "given_at": t.given_at.isoformat()}
             for t in self._tokens.given()
         ]
         return 200, {"tokens": found}
 
-    def give(self, asked: Asked, body: TokenBody) -> Answer:
-        token = self._tokens.give(body.name, Role[body.role.upper()], actor=asked.actor, now=self._desk.clock())
+    def give(self, request: Request, body: TokenBody) -> Answer:
+        token = self._tokens.give(body.name, Role[body.role.upper()], actor=request.actor, now=self._desk.clock())
         return 201, {"name": body.name, "role": body.role, "token": token}
 
-    def revoke(self, asked: Asked, _: Body) -> Answer:
-        self._tokens.revoke(asked.path["name"], actor=asked.actor, now=self._desk.clock())
-        return 200, {"revoked": asked.path["name"]}
+    def revoke(self, request: Request, _: Body) -> Answer:
+        self._tokens.revoke(request.path["name"], actor=request.actor, now=self._desk.clock())
+        return 200, {"revoked": request.path["name"]}
 
-    def calls(self, asked: Asked, _: Body) -> Answer:
-        before = asked.count("before", 0, 2**31) or None
-        found = self._desk.calls.latest(limit=asked.count("limit", 100, 1000), before=before)
+    def calls(self, request: Request, _: Body) -> Answer:
+        before = request.count("before", 0, 2**31) or None
+        found = self._desk.calls.latest(limit=request.count("limit", 100, 1000), before=before)
         told = [
             {
                 "number": call.number, "at": call.at.isoformat(), "actor": call.actor, "role": call.role,

@@ -13,7 +13,7 @@ from sluicegate.registry.orders.variations import Sent
 from sluicegate.registry.rollout.standing import Standing, standings
 from sluicegate.services.console.acts.rollouts import RolloutActs
 from sluicegate.services.console.if_match import connections_etag, expecting_connections
-from sluicegate.services.console.operations import Answer, Asked, Body, Operation, Role
+from sluicegate.services.console.operations import Answer, Body, Operation, Request, Role
 from sluicegate.services.console.ports import Desk
 
 
@@ -72,59 +72,59 @@ class VariationActs:
         self._desk = desk
         self._rollouts = RolloutActs(desk)
 
-    def list(self, asked: Asked, _: Body) -> Answer:
-        found = standings(self._desk.ledger.rollouts(model=asked.query.get("model")))
+    def list(self, request: Request, _: Body) -> Answer:
+        found = standings(self._desk.ledger.rollouts(model=request.query.get("model")))
         there = {each.model: connections_of(self._desk.ledger, each.model) for each in found}
         return 200, {"variations": [_json(each, there[each.model] or Connections(model=each.model)) for each in found]}
 
-    def connect(self, asked: Asked, body: ConnectBody) -> Answer:
+    def connect(self, request: Request, body: ConnectBody) -> Answer:
         after = variations.send(
-            self._expecting(asked),
-            model=asked.path["model"],
-            variation=asked.path["variation"],
+            self._expecting(request),
+            model=request.path["model"],
+            variation=request.path["variation"],
             to=[each.sent for each in body.audiences],
             is_fallback=body.fallback,
-            actor=asked.actor,
+            actor=request.actor,
             now=self._desk.clock(),
         )
         return 200, connections_json(after)
 
-    def disconnect(self, asked: Asked, body: DisconnectBody) -> Answer:
+    def disconnect(self, request: Request, body: DisconnectBody) -> Answer:
         after = variations.take_away(
-            self._expecting(asked),
-            model=asked.path["model"],
-            variation=asked.path["variation"],
+            self._expecting(request),
+            model=request.path["model"],
+            variation=request.path["variation"],
             audience=body.audience,
-            actor=asked.actor,
+            actor=request.actor,
             now=self._desk.clock(),
         )
         return 200, connections_json(after)
 
-    def order(self, asked: Asked, body: OrderBody) -> Answer:
+    def order(self, request: Request, body: OrderBody) -> Answer:
         after = variations.arrange(
-            self._expecting(asked),
-            model=asked.path["model"],
+            self._expecting(request),
+            model=request.path["model"],
             audiences=body.audiences,
-            actor=asked.actor,
+            actor=request.actor,
             now=self._desk.clock(),
         )
         return 200, connections_json(after)
 
-    def _expecting(self, asked: Asked) -> Ledger:
-        return expecting_connections(self._desk.ledger, asked.path["model"], asked.if_match)
+    def _expecting(self, request: Request) -> Ledger:
+        return expecting_connections(self._desk.ledger, request.path["model"], request.if_match)
 
-    def connections(self, asked: Asked, _: Body) -> Answer:
-        model = asked.path["model"]
+    def connections(self, request: Request, _: Body) -> Answer:
+        model = request.path["model"]
         found = connections_of(self._desk.ledger, model)
         return 200, document(found or Connections(model=model)) | {"etag": connections_etag(found)}
 
-    def undeploy(self, asked: Asked, body: UndeployBody) -> Answer:
+    def undeploy(self, request: Request, body: UndeployBody) -> Answer:
         after = variations.undeploy(
-            self._expecting(asked),
-            model=asked.path["model"],
-            variation=asked.path["variation"],
+            self._expecting(request),
+            model=request.path["model"],
+            variation=request.path["variation"],
             is_last=body.last,
-            actor=asked.actor,
+            actor=request.actor,
             reason=body.reason,
             now=self._desk.clock(),
         )

@@ -20,8 +20,8 @@ def page(desk: Desk) -> Endpoint:
         text = request.query_params.get("before", "")
         before = min(int(text), end + 1) if text.isascii() and text.isdigit() else end + 1
         after = max(0, before - 1 - PAGE)
-        found = [fed for fed in desk.ledger.feed(after=after, limit=PAGE) if fed.place < before]
-        facts = [{"rollout": fed.entry.rollout, **fact_json(fed.entry)} for fed in reversed(found)]
+        feed = [fed for fed in desk.ledger.feed(after=after, limit=PAGE) if fed.place < before]
+        facts = [fact_json(fed.entry) for fed in reversed(feed)]
         return {"facts": facts, "older": after + 1 if after else None}
 
     return template(desk, "activity.html", find)

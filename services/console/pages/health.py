@@ -13,7 +13,7 @@ def page(desk: Desk) -> Endpoint:
 
     def find(_: Request) -> Found:
         order = {"fail": 0, "warn": 1, "pass": 2}
-        checks = sorted(desk.checks(), key=lambda check: order.get(str(check["status"]), 0))
+        checks = sorted(desk.checks(), key=lambda check: order.get(check.status, 0))
         return {"checks": checks, "counts": desk.counts()}
 
     return template(desk, "health.html", find)

@@ -7,6 +7,7 @@ from starlette.requests import Request
 from sluicegate.registry.report.readout import experiments, readout
 from sluicegate.registry.rollout.standing import standings
 from sluicegate.registry.words.errors import NotFound, Unreachable
+from sluicegate.services.console.acts.models import roles_of_builds
 from sluicegate.services.console.pages.rendering import Endpoint, Found, template
 from sluicegate.services.console.pages.views import line
 from sluicegate.services.console.ports import Desk
@@ -21,18 +22,16 @@ def page(desk: Desk) -> Endpoint:
     def find(request: Request) -> Found:
         model = request.path_params["model"]
         rollouts = desk.ledger.rollouts(model=model)
-        found = standings(rollouts)
-        roles = {standing.stable.version: "stable" for standing in found}
-        roles |= {s.candidate.version: "candidate" for s in found if s.candidate}
+        standing = standings(rollouts)
         builds, away = _builds(desk, model)
         if not rollouts and not builds and away is None:
             raise NotFound(f"there is no model {model!r}.", fix="see the overview for those that are known")
         return {
             "model": model,
-            "standings": found,
+            "standings": standing,
             "builds": builds,
             "away": away,
-            "roles": roles,
+            "roles": roles_of_builds(standing),
             "experiments": [readout(desk.ledger, group) for group in experiments(desk.ledger, model)[:EXPERIMENTS]],
             "rollouts": [line(desk, rollout) for rollout in list(reversed(rollouts))[:50]],
         }

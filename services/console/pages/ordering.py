@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from starlette import requests
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from sluicegate.registry.words.errors import SluiceError
 from sluicegate.services.console.acts.table import find
-from sluicegate.services.console.operations import Asked
+from sluicegate.services.console.operations import Request
 from sluicegate.services.console.pages.rendering import Endpoint
 from sluicegate.services.console.ports import Desk
 from sluicegate.services.console.recording import Recorder, allow
@@ -28,10 +27,10 @@ def ordering(desk: Desk, pages: str, judged: frozenset[str], done: Callable[[dic
     """
     recorder = Recorder(desk.calls, desk.clock)
 
-    async def endpoint(request: Request) -> Response:
-        name, act = request.path_params["id"], request.path_params["act"]
-        caller: Caller = request.state.caller
-        form = await request.form(max_fields=4)
+    async def endpoint(http: requests.Request) -> Response:
+        name, act = http.path_params["id"], http.path_params["act"]
+        caller: Caller = http.state.caller
+        form = await http.form(max_fields=4)
         body = {"reason": str(form.get("reason") or "no reason given")}
         path = f"/api/v1{pages}/{quote(name)}/{quote(act)}"
         back = f"{pages}/{quote(name)}"
@@ -40,14 +39,13 @@ def ordering(desk: Desk, pages: str, judged: frozenset[str], done: Callable[[dic
             allow(caller, operation)
             seen = str(form.get("tag") or "") or None
             if_match = seen if act in judged else None
-            asked = Asked(actor=caller.name, role=caller.role, path=names, body=body, if_match=if_match)
-            status, text = await run_in_threadpool(recorder.run, operation, asked, caller, None, path)
+            request = Request(actor=caller.name, role=caller.role, path=names, body=body, if_match=if_match)
+            status, answer = await run_in_threadpool(recorder.run, operation, request, caller, None, path)
         except SluiceError as error:
             return _refused(back, str(error))
-        told = json.loads(text)
         if status >= 400:
-            return _refused(back, f"{told['detail']} {told.get('fix', '')}".strip())
-        return RedirectResponse(done(told), status_code=303)
+            return _refused(back, f"{answer['detail']} {answer.get('fix', '')}".strip())
+        return RedirectResponse(done(answer), status_code=303)
 
     return endpoint
 

@@ -14,7 +14,7 @@ from starlette.templating import Jinja2Templates
 
 from sluicegate.registry.words.errors import SluiceError
 from sluicegate.services.console.ports import Desk
-from sluicegate.services.console.problems import told
+from sluicegate.services.console.problems import problem_document
 from sluicegate.services.report.page import environment
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -37,7 +37,7 @@ def template(desk: Desk, name: str, find: Callable[[Request], Found]) -> Endpoin
         try:
             found = await run_in_threadpool(find, request)
         except SluiceError as error:
-            status = told(error)[0]
+            status = problem_document(error)[0]
             return render(request, "error.html", {"error": error, "links": desk.links}, status=status)
         return render(request, name, {**found, "links": desk.links})
 
