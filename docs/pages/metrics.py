@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from docs.pages.tables import NOTICE, code, field_docs, table
 from sluicegate.services.telemetry.store.counts import Count
-from sluicegate.services.traffic.envoy.figures import NAMES
+from sluicegate.services.traffic.envoy.gateway_stats import NAMES
 
 if TYPE_CHECKING:
     from sluicegate.services.telemetry.reading.queries import Queries

@@ -124,7 +124,7 @@ class LocalDesk:
         from sluicegate.registry.words.errors import Unreachable
 
         try:
-            return self.runtime.envoy.figures()
+            return self.runtime.envoy.gateway_stats()
         except Unreachable:
             return None
 

@@ -11,8 +11,8 @@ from sluicegate.registry.audience.connections import FALLBACK, Connections, Weig
 from sluicegate.registry.rollout.experiment import Split
 from sluicegate.registry.rollout.standing import Standing
 from sluicegate.registry.words.build import BuildRef, Endpoint, slug
-from sluicegate.services.traffic.shared_audience import slices
-from sluicegate.services.traffic.splits import Endpoints, Standings, copies, shared
+from sluicegate.services.traffic.audience_slots import Endpoints, Standings, audience_slices, mirrors
+from sluicegate.services.traffic.experiment_slots import experiment_slices
 from sluicegate.services.traffic.table import AudienceRoute, ModelRoute, RouteTable
 
 NO_CONNECTIONS: Mapping[str, Connections] = MappingProxyType({})
@@ -66,32 +66,30 @@ def _model(
 
 def _audiences(connections: Connections, standings: Standings, endpoints: Endpoints) -> Iterator[AudienceRoute]:
     """The audiences in order; the last one takes what is left."""
-    for each in connections.ordered:
-        held = shared(each.weighted, each.layout, standings, endpoints)
-        if held:
-            yield AudienceRoute(
-                name=each.audience.name,
-                condition=each.audience.condition,
-                salt=f"{slug(connections.model)}/{slug(each.audience.name)}",
-                slices=held,
-                mirrors=copies(each.audience.name, each.copied, held, standings, endpoints),
-            )
     rest = connections.fallback if _holds(connections.fallback, standings) else (Weighted(variation=min(standings)),)
-    held = shared(rest, connections.fallback_layout, standings, endpoints)
-    yield AudienceRoute(
-        name=FALLBACK,
-        condition=None,
-        salt=f"{slug(connections.model)}/{FALLBACK}",
-        slices=held,
-        mirrors=copies(FALLBACK, connections.fallback_copied, held, standings, endpoints),
-    )
+    connected = [
+        (each.audience.name, each.audience.condition, each.weighted, each.layout, each.copied)
+        for each in connections.ordered
+    ]
+    for name, condition, weighted, layout, copied in (
+        *connected, (FALLBACK, None, rest, connections.fallback_layout, connections.fallback_copied),
+    ):  # fmt: skip
+        slices = audience_slices(weighted, layout, standings, endpoints)
+        if slices:
+            yield AudienceRoute(
+                name=name,
+                condition=condition,
+                salt=f"{slug(connections.model)}/{slug(name)}",
+                slices=slices,
+                mirrors=mirrors(name, copied, slices, standings, endpoints),
+            )
 
 
 def _with_experiment(audience: AudienceRoute, split: Split | None) -> AudienceRoute:
     """With a salt of its own: who gets what says nothing about what the same units got in an experiment before."""
     if split is None:
         return audience
-    return replace(audience, salt=f"{audience.salt}/{split.experiment}", slices=slices(split))
+    return replace(audience, salt=f"{audience.salt}/{split.experiment}", slices=experiment_slices(split))
 
 
 def _holds(weighted: Iterable[Weighted], standings: Standings) -> bool:

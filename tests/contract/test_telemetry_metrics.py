@@ -19,7 +19,7 @@ from sluicegate.registry.rollout.rollout import Phase, Rollout
 from sluicegate.services.telemetry.log.backlog import backlog
 from sluicegate.services.telemetry.outcomes.intake import OutcomeIn
 from sluicegate.services.telemetry.reading.metrics import Scrape, exposition
-from sluicegate.services.traffic.envoy.figures import NAMES
+from sluicegate.services.traffic.envoy.gateway_stats import NAMES
 from tests.contract.telemetry_rig import CANDIDATE, Rig
 from tests.unit.rollouts import examples
 

@@ -28,7 +28,7 @@ from sluicegate.registry.plan.fields import Serve
 from sluicegate.registry.rollout.standing import Standing
 from sluicegate.registry.words.build import BuildRef, Endpoint
 from sluicegate.registry.words.errors import RoutesRejected
-from sluicegate.services.traffic.envoy.headers import matchers
+from sluicegate.services.traffic.envoy.audience_matchers import matchers
 from sluicegate.services.traffic.routes import routes
 from tests.audience_cases import CASES, Sent, match
 from tests.integration.traffic_load import constant_services

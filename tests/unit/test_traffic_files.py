@@ -18,14 +18,14 @@ from sluicegate.registry.rollout.standing import Shadowing, Standing
 from sluicegate.registry.words.build import BuildRef, Endpoint
 from sluicegate.registry.words.errors import Refused
 from sluicegate.services import durable
-from sluicegate.services.traffic.envoy.about import about_routes
 from sluicegate.services.traffic.envoy.bootstrap import Places, bootstrap
 from sluicegate.services.traffic.envoy.clusters import clusters
-from sluicegate.services.traffic.envoy.files import digest, own_folder, read_resources, socket_path
 from sluicegate.services.traffic.envoy.limits import Limits
-from sluicegate.services.traffic.envoy.logs import next_rotated, rejection
-from sluicegate.services.traffic.envoy.lookup import listed
+from sluicegate.services.traffic.envoy.log_files import next_rotated, rejection
+from sluicegate.services.traffic.envoy.model_pages import page_routes
 from sluicegate.services.traffic.envoy.names import members
+from sluicegate.services.traffic.envoy.path_tree import routes_in
+from sluicegate.services.traffic.envoy.resource_files import digest, own_folder, read_resources, socket_path
 from sluicegate.services.traffic.envoy.routes import route_configuration
 from sluicegate.services.traffic.envoy.validation import strange_clusters, whole
 from sluicegate.services.traffic.routes import routes
@@ -65,7 +65,7 @@ def tables(draw: st.DrawFn):
 
 def _counted(host) -> list:
     """The routes of predictions."""
-    return [route for route in listed(host["matcher"]) if "weighted_clusters" in route.get("route", {})]
+    return [route for route in routes_in(host["matcher"]) if "weighted_clusters" in route.get("route", {})]
 
 
 @settings(deadline=None)
@@ -73,7 +73,7 @@ def _counted(host) -> list:
 def test_routes_name_only_clusters_that_are_given_and_pairs_only_members_that_are(table) -> None:
     given_clusters = clusters(table, Limits(), SOCKET)
     (host,) = route_configuration(table)["virtual_hosts"]  # type: ignore[misc]
-    for route in (route["route"] for route in listed(host["matcher"]) if "cluster" in route.get("route", {})):
+    for route in (route["route"] for route in routes_in(host["matcher"]) if "cluster" in route.get("route", {})):
         assert route["cluster"] in given_clusters
     for route in _counted(host):
         entries = route["route"]["weighted_clusters"]["clusters"]
@@ -88,21 +88,21 @@ def _found(matcher, path: str) -> list:
     """The list that Envoy's longest match leads to."""
     lists = matcher.get("matcher_tree", {}).get("prefix_match_map", {}).get("map", {})
     begins = [key for key in lists if path.startswith(key)]
-    return list(listed(lists[max(begins, key=len)] if begins else matcher["on_no_match"]))
+    return list(routes_in(lists[max(begins, key=len)] if begins else matcher["on_no_match"]))
 
 
 @settings(deadline=None)
 @given(table=tables())
 def test_a_request_meets_every_route_of_its_path_in_order_and_at_last_the_one_for_all(table) -> None:
     (host,) = route_configuration(table)["virtual_hosts"]  # type: ignore[misc]
-    flat = [route for route in listed(host["matcher"]) if "path" in route["match"]]
+    flat = [route for route in routes_in(host["matcher"]) if "path" in route["match"]]
     for path in {route["match"]["path"] for route in flat}:
         met = _found(host["matcher"], path)
         assert [route for route in met if route["match"].get("path") == path] == [
             route for route in flat if route["match"]["path"] == path
         ]
         assert met[-1]["match"] == {"prefix": "/"}
-    assert len(flat) == sum(len([*about_routes(model, {})]) for model in table.models) + len(_counted(host))
+    assert len(flat) == sum(len([*page_routes(model)]) for model in table.models) + len(_counted(host))
 
 
 def test_a_model_whose_name_begins_a_verb_hides_no_host_name() -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sluicegate.services.traffic.envoy.cel import audience_filter
-from sluicegate.services.traffic.envoy.clusters import Resource
-from sluicegate.services.traffic.envoy.limits import Limits, seconds
+from sluicegate.services.traffic.envoy.audience_cel import audience_filter
+from sluicegate.services.traffic.envoy.limits import Limits
 from sluicegate.services.traffic.envoy.log_format import (
     CLUSTER_HEADER,
     METADATA,
@@ -16,7 +14,8 @@ from sluicegate.services.traffic.envoy.log_format import (
     TIMEOUT_HEADER,
     log_format,
 )
-from sluicegate.services.traffic.envoy.names import CLUSTERS_FILE, LIVE, ROUTES, ROUTES_FILE, SHADOW, envoy_type
+from sluicegate.services.traffic.envoy.names import CLUSTERS_FILE, LIVE, ROUTES, ROUTES_FILE, SHADOW
+from sluicegate.services.traffic.envoy.resources import Resource, address, extension, header_is, message, seconds
 
 READY_PATH = "/-/ready"
 _INTERNAL = ("x-sluice-", "x-envoy-", "x_sluice_", "x_envoy_")
@@ -64,139 +63,136 @@ def bootstrap(places: Places, limits: Limits) -> Resource:
 def _live(places: Places, limits: Limits) -> Resource:
     return {
         "name": LIVE,
-        "address": {"socket_address": {"address": places.host, "port_value": places.port}},
+        "address": address(places.host, places.port),
         "per_connection_buffer_limit_bytes": 1024 * 1024,
         "listener_filters_timeout": seconds(limits.headers_seconds),
-        "filter_chains": [
-            {"filters": [_typed("envoy.filters.network.http_connection_manager", _manager(places, limits))]}
-        ],
+        "filter_chains": [{"filters": [_live_manager(places, limits)]}],
     }
 
 
-def _manager(places: Places, limits: Limits) -> Resource:
-    kind = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
-    return {
-        "@type": envoy_type(kind),
-        "stat_prefix": LIVE,
-        "codec_type": "AUTO",
-        "server_name": "sluice",
-        "use_remote_address": True,
-        "normalize_path": True,
-        "path_with_escaped_slashes_action": "REJECT_REQUEST",
-        "always_set_request_id_in_response": True,
-        "request_id_extension": _request_id(),
-        "early_header_mutation_extensions": [_strip_internal()],
-        "max_request_headers_kb": limits.header_kilobytes,
-        "request_timeout": seconds(limits.receive_seconds),
-        "request_headers_timeout": seconds(limits.headers_seconds),
-        "stream_idle_timeout": seconds(limits.idle_seconds),
-        "common_http_protocol_options": {
+def _live_manager(places: Places, limits: Limits) -> Resource:
+    return _manager(
+        stat_prefix=LIVE,
+        codec_type="AUTO",
+        server_name="sluice",
+        use_remote_address=True,
+        normalize_path=True,
+        path_with_escaped_slashes_action="REJECT_REQUEST",
+        always_set_request_id_in_response=True,
+        request_id_extension={"typed_config": _REQUEST_ID},
+        early_header_mutation_extensions=[_strip_internal()],
+        max_request_headers_kb=limits.header_kilobytes,
+        request_timeout=seconds(limits.receive_seconds),
+        request_headers_timeout=seconds(limits.headers_seconds),
+        stream_idle_timeout=seconds(limits.idle_seconds),
+        common_http_protocol_options={
             "idle_timeout": seconds(limits.idle_seconds),
             "max_headers_count": limits.header_count,
             "headers_with_underscores_action": "ALLOW",
         },
-        "http2_protocol_options": {
+        http2_protocol_options={
             "max_concurrent_streams": limits.streams,
             "initial_stream_window_size": 256 * 1024,
             "initial_connection_window_size": 1024 * 1024,
         },
-        "rds": {"route_config_name": ROUTES, "config_source": _watched(places.routes)},
-        "http_filters": [_readiness(), audience_filter(), _body_limit(limits), _take_prediction(), _router()],
-        "access_log": [_access_log(places.logs / f"{LIVE}.jsonl", LIVE)],
-        "local_reply_config": _local_replies(),
-    }
+        rds={"route_config_name": ROUTES, "config_source": _watched(places.routes)},
+        http_filters=[_readiness(), audience_filter(), _body_limit(limits), _take_prediction(), _ROUTER],
+        access_log=[_access_log(places, LIVE)],
+        local_reply_config=_local_replies(),
+    )
 
 
 def _shadow(places: Places, limits: Limits) -> Resource:
     """Copies come back in through a socket, so that their answers are logged like any other."""
-    kind = envoy_type("envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager")
     route = {
         "match": {"prefix": "/"},
         "route": {"cluster_header": CLUSTER_HEADER, "timeout": seconds(limits.receive_seconds)},
         "request_headers_to_remove": [CLUSTER_HEADER],
     }
-    manager = {
-        "@type": kind,
-        "stat_prefix": SHADOW,
-        "codec_type": "HTTP1",
-        "stream_idle_timeout": seconds(limits.idle_seconds),
-        "common_http_protocol_options": {"idle_timeout": seconds(limits.idle_seconds)},
-        "route_config": {"virtual_hosts": [{"name": SHADOW, "domains": ["*"], "routes": [route]}]},
-        "http_filters": [_time_limit(), _take_prediction(), _router()],
-        "access_log": [_access_log(places.logs / f"{SHADOW}.jsonl", SHADOW)],
-    }
+    manager = _manager(
+        stat_prefix=SHADOW,
+        codec_type="HTTP1",
+        stream_idle_timeout=seconds(limits.idle_seconds),
+        common_http_protocol_options={"idle_timeout": seconds(limits.idle_seconds)},
+        route_config={"virtual_hosts": [{"name": SHADOW, "domains": ["*"], "routes": [route]}]},
+        http_filters=[_time_limit(), _take_prediction(), _ROUTER],
+        access_log=[_access_log(places, SHADOW)],
+    )
     return {
         "name": SHADOW,
         "address": {"pipe": {"path": str(places.shadow_socket), "mode": 0o600}},
         "ignore_global_conn_limit": True,
-        "filter_chains": [{"filters": [_typed("envoy.filters.network.http_connection_manager", manager)]}],
+        "filter_chains": [{"filters": [manager]}],
     }
+
+
+def _manager(**fields: object) -> Resource:
+    kind = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+    return extension("envoy.filters.network.http_connection_manager", kind, **fields)
 
 
 def _watched(path: Path) -> Resource:
     return {"path_config_source": {"path": str(path)}, "resource_api_version": "V3"}
 
 
-def _typed(name: str, config: Mapping[str, object]) -> Resource:
-    return {"name": name, "typed_config": config}
-
-
-def _request_id() -> Resource:
-    kind = envoy_type("envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig")
-    return {"typed_config": {"@type": kind, "pack_trace_reason": False, "use_request_id_for_trace_sampling": False}}
+_REQUEST_ID = message(
+    "envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig",
+    pack_trace_reason=False,
+    use_request_id_for_trace_sampling=False,
+)
+_ROUTER = extension(
+    "envoy.filters.http.router", "envoy.extensions.filters.http.router.v3.Router", suppress_envoy_headers=False
+)
 
 
 def _strip_internal() -> Resource:
     """A caller sets neither its request id nor anything that only the gateway may say."""
-    kind = envoy_type("envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation")
     prefixes = [{"remove_on_match": {"key_matcher": {"prefix": prefix}}} for prefix in _INTERNAL]
-    return _typed(
+    return extension(
         "envoy.http.early_header_mutation.header_mutation",
-        {"@type": kind, "mutations": [{"remove": "x-request-id"}, *prefixes]},
+        "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
+        mutations=[{"remove": "x-request-id"}, *prefixes],
     )
 
 
 def _readiness() -> Resource:
     """Answers 503 as soon as `healthcheck/fail` was called, so that a balancer in front turns away while draining."""
-    kind = envoy_type("envoy.extensions.filters.http.health_check.v3.HealthCheck")
-    path = {"name": ":path", "string_match": {"exact": READY_PATH}}
-    config: Resource = {"@type": kind, "pass_through_mode": False, "headers": [path]}
-    return _typed("envoy.filters.http.health_check", config)
+    kind = "envoy.extensions.filters.http.health_check.v3.HealthCheck"
+    path = header_is(":path", READY_PATH)
+    return extension("envoy.filters.http.health_check", kind, pass_through_mode=False, headers=[path])
 
 
 def _body_limit(limits: Limits) -> Resource:
-    kind = envoy_type("envoy.extensions.filters.http.buffer.v3.Buffer")
-    return _typed("envoy.filters.http.buffer", {"@type": kind, "max_request_bytes": limits.body_bytes})
+    kind = "envoy.extensions.filters.http.buffer.v3.Buffer"
+    return extension("envoy.filters.http.buffer", kind, max_request_bytes=limits.body_bytes)
 
 
 def _time_limit() -> Resource:
     """A copy's own limit, so that it ends as a timeout in the log and not by being cut off from the live side."""
-    kind = envoy_type("envoy.extensions.filters.http.header_mutation.v3.HeaderMutation")
+    kind = "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation"
     header = {"key": "x-envoy-upstream-rq-timeout-ms", "value": f"%REQ({TIMEOUT_HEADER})%"}
     mutations = {"request_mutations": [{"append": {"header": header}}]}
-    return _typed("envoy.filters.http.header_mutation", {"@type": kind, "mutations": mutations})
+    return extension("envoy.filters.http.header_mutation", kind, mutations=mutations)
 
 
 def _take_prediction() -> Resource:
     """Moves the service's prediction summary from its answer into the log."""
-    kind = envoy_type("envoy.extensions.filters.http.header_to_metadata.v3.Config")
     rule = {
         "header": PREDICTION_HEADER,
         "on_header_present": {"metadata_namespace": METADATA, "key": "prediction", "type": "STRING"},
         "remove": True,
     }
-    return _typed("envoy.filters.http.header_to_metadata", {"@type": kind, "response_rules": [rule]})
+    kind = "envoy.extensions.filters.http.header_to_metadata.v3.Config"
+    return extension("envoy.filters.http.header_to_metadata", kind, response_rules=[rule])
 
 
-def _router() -> Resource:
-    kind = envoy_type("envoy.extensions.filters.http.router.v3.Router")
-    return _typed("envoy.filters.http.router", {"@type": kind, "suppress_envoy_headers": False})
-
-
-def _access_log(path: Path, listener: str) -> Resource:
-    kind = envoy_type("envoy.extensions.access_loggers.file.v3.FileAccessLog")
-    config = {"@type": kind, "path": str(path), "log_format": {"json_format": log_format(listener)}}
-    return _typed("envoy.access_loggers.file", config)
+def _access_log(places: Places, listener: str) -> Resource:
+    return extension(
+        "envoy.access_loggers.file",
+        "envoy.extensions.access_loggers.file.v3.FileAccessLog",
+        path=str(places.logs / f"{listener}.jsonl"),
+        log_format={"json_format": log_format(listener)},
+    )
 
 
 def _local_replies() -> Resource:
@@ -211,24 +207,22 @@ def _local_replies() -> Resource:
 def _overload(limits: Limits) -> Resource:
     connections = "envoy.resource_monitors.global_downstream_max_connections"
     heap = "envoy.resource_monitors.fixed_heap"
-    config = "envoy.extensions.resource_monitors"
+    of = "envoy.extensions.resource_monitors"
     return {
         "refresh_interval": "0.25s",
         "resource_monitors": [
-            _typed(connections, {
-                "@type": envoy_type(f"{config}.downstream_connections.v3.DownstreamConnectionsConfig"),
-                "max_active_downstream_connections": limits.connections,
-            }),
-            _typed(heap, {
-                "@type": envoy_type(f"{config}.fixed_heap.v3.FixedHeapConfig"),
-                "max_heap_size_bytes": limits.heap_bytes,
-            }),
+            extension(
+                connections,
+                f"{of}.downstream_connections.v3.DownstreamConnectionsConfig",
+                max_active_downstream_connections=limits.connections,
+            ),
+            extension(heap, f"{of}.fixed_heap.v3.FixedHeapConfig", max_heap_size_bytes=limits.heap_bytes),
         ],
         "actions": [
             _above("envoy.overload_actions.shrink_heap", heap, 0.9),
             _above("envoy.overload_actions.stop_accepting_requests", heap, 0.97),
         ],
-    }  # fmt: skip
+    }
 
 
 def _above(action: str, monitor: str, share: float) -> Resource:

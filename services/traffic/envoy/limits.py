@@ -29,8 +29,3 @@ class Limits:
     """Mirrored requests to one service at a time; beyond it mirrored requests are dropped."""
     heap_bytes: int = 1024 * 1024 * 1024
     """Beyond it Envoy refuses requests before it is killed."""
-
-
-def seconds(value: float) -> str:
-    """A protobuf duration."""
-    return f"{value:.3f}s"

@@ -1,10 +1,9 @@
-"""Names and type URLs that Envoy's files, statistics and our readers of them share."""
+"""Names that Envoy's files, statistics and our readers of them share."""
 
 from __future__ import annotations
 
 from sluicegate.registry.words.build import BuildRef, service_name
 
-TYPES = "type.googleapis.com/"
 ROUTES = "sluice"
 """Name of the route configuration."""
 LIVE = "live"
@@ -32,8 +31,3 @@ def mirror_name(build: BuildRef) -> str:
 def members(cluster: str) -> tuple[str, ...]:
     """The builds' clusters that a cluster leads to."""
     return tuple(cluster.removesuffix("~mirror").split("+"))
-
-
-def envoy_type(name: str) -> str:
-    """The type URL of a message, such as `envoy.config.cluster.v3.Cluster`."""
-    return TYPES + name

@@ -15,20 +15,10 @@ from sluicegate.registry.words.errors import RoutesRejected, Unreachable
 from sluicegate.services import durable
 from sluicegate.services.traffic.envoy.admin import Admin
 from sluicegate.services.traffic.envoy.bootstrap import Places, bootstrap
-from sluicegate.services.traffic.envoy.clusters import Resource, clusters, discovery
-from sluicegate.services.traffic.envoy.figures import figures
-from sluicegate.services.traffic.envoy.files import (
-    canonical,
-    digest,
-    own_folder,
-    read_resources,
-    read_text,
-    socket_path,
-)
-from sluicegate.services.traffic.envoy.holding import faults, kept
-from sluicegate.services.traffic.envoy.leaving import Leaving
+from sluicegate.services.traffic.envoy.clusters import clusters, discovery
+from sluicegate.services.traffic.envoy.gateway_stats import gateway_stats
 from sluicegate.services.traffic.envoy.limits import Limits
-from sluicegate.services.traffic.envoy.logs import next_rotated
+from sluicegate.services.traffic.envoy.log_files import next_rotated
 from sluicegate.services.traffic.envoy.names import (
     BOOTSTRAP_FILE,
     LIVE,
@@ -38,9 +28,20 @@ from sluicegate.services.traffic.envoy.names import (
     members,
     mirror_name,
 )
+from sluicegate.services.traffic.envoy.refused_models import former, refusals
+from sluicegate.services.traffic.envoy.resource_files import (
+    canonical,
+    digest,
+    own_folder,
+    read_resources,
+    read_text,
+    socket_path,
+)
+from sluicegate.services.traffic.envoy.resources import Resource
 from sluicegate.services.traffic.envoy.routes import route_configuration
+from sluicegate.services.traffic.envoy.unrouted import Unrouted
 from sluicegate.services.traffic.envoy.validation import Validation, shape, whole
-from sluicegate.services.traffic.envoy.watched import State, WatchedFile
+from sluicegate.services.traffic.envoy.watched_file import State, WatchedFile
 from sluicegate.services.traffic.table import RouteTable
 
 _CLUSTER = "envoy.config.cluster.v3.Cluster"
@@ -89,7 +90,7 @@ class Envoy:
         )
         self.log = folder / "envoy.log"
         self._binary = binary
-        self._leaving = Leaving(clock, self.limits.receive_seconds)
+        self._unrouted = Unrouted(clock, self.limits.receive_seconds)
         self._compared: tuple[str, int, int] | None = None
         self._validation = Validation(self._find_binary, folder)
         self._admin = Admin(self.places.admin_socket, timeout=patience / 2)
@@ -111,11 +112,10 @@ class Envoy:
         for folder in (self.places.folder, self.places.logs, self.places.admin_socket.parent):
             own_folder(folder)
         durable.replace(self.places.folder / BOOTSTRAP_FILE, canonical(bootstrap(self.places, self.limits)))
-        empty = RouteTable()
         if not self.places.clusters.exists():
             durable.replace(self.places.clusters, self._cluster_file({}))
         if not self.places.routes.exists():
-            durable.replace(self.places.routes, self._route_file(empty))
+            durable.replace(self.places.routes, self._route_file(RouteTable()))
 
     def command(self) -> tuple[str, ...]:
         """The command of the Envoy process."""
@@ -136,7 +136,7 @@ class Envoy:
         wanted = self._wanted(table)
         before = self._states()
         if before and before[1].version == table.version and self._stands(table):
-            self._leaving.note(wanted)
+            self._unrouted.note(wanted)
             self._clear_away(wanted)
             return
         why = self._refusal(table)
@@ -162,7 +162,7 @@ class Envoy:
             under_way, active = self.requests_under_way(), self._active().get(name, 0)
         except Unreachable:
             return None
-        may_get_more = not self._leaving.is_routed(name) and self._leaving.may_get_more(name, under_way)
+        may_get_more = not self._unrouted.is_routed(name) and self._unrouted.may_get_more(name, under_way)
         return max(active, under_way) if may_get_more else active
 
     def dropped_copies(self, build: BuildRef) -> int:
@@ -181,9 +181,9 @@ class Envoy:
         active = f"http.{LIVE}.downstream_rq_active"
         return int(self._admin.stats(f"^{active}$").get(active, 0))
 
-    def figures(self) -> dict[str, float]:
+    def gateway_stats(self) -> dict[str, float]:
         """What Envoy counted since it started, by our names. Raises Unreachable."""
-        return figures(self._admin)
+        return gateway_stats(self._admin)
 
     def rotate(self) -> tuple[Path, ...]:
         """Rename the access logs and let Envoy begin new ones; the renamed files.
@@ -221,7 +221,7 @@ class Envoy:
         both = {**read_resources(self.places.clusters), **wanted}
         reached = self._clusters.push(self._cluster_file(both), digest(both), before and before[0])
         reached &= self._routes.push(routes, version, before and before[1])
-        self._leaving.note(wanted)
+        self._unrouted.note(wanted)
         if not reached:
             raise Unreachable(
                 "Envoy does not answer; the routes stand in its files and come into force when it starts.",
@@ -230,22 +230,22 @@ class Envoy:
 
     def _isolated(self, table: RouteTable, why: str, before: tuple[State, State] | None) -> RoutesRejected:
         """Publish what Envoy takes of a table that it would refuse, if that can be told apart; what it does not."""
-        found = faults(table, self._refusal)
-        rest = table.only({route.model for route in table.models} - found.keys())
-        stays = kept(found, self.places.routes, self.places.clusters)
+        refused = refusals(table, self._refusal)
+        rest = table.only({route.model for route in table.models} - refused.keys())
+        stays = former(refused, self.places.routes, self.places.clusters)
         wanted = {**stays.clusters, **self._wanted(rest)}
         configuration = route_configuration(rest, stays.routes)
         mixed = f"{shape(rest)} {stays}", lambda: self._whole(wanted, configuration)
-        if not found or not rest.models or self._validation.reason(*mixed):
+        if not refused or not rest.models or self._validation.reason(*mixed):
             reason = f"Envoy would refuse the routes: {why} The former ones stay in force."
-            return RoutesRejected(reason, fix=_FIX, held=frozenset(found))
+            return RoutesRejected(reason, fix=_FIX, held=frozenset(refused))
         version = digest(configuration)
         self._publish(wanted, canonical(discovery({ROUTES: configuration}, version, _ROUTES)), version, before)
-        told = " ".join(f"{model}: {why}" for model, why in sorted(found.items()))
+        reasons = " ".join(f"{model}: {why}" for model, why in sorted(refused.items()))
         return RoutesRejected(
-            f"Envoy would refuse routes. {told} The former ones of {', '.join(sorted(found))} stay in force.",
+            f"Envoy would refuse routes. {reasons} The former ones of {', '.join(sorted(refused))} stay in force.",
             fix=_FIX,
-            held=frozenset(found),
+            held=frozenset(refused),
             serving=version,
         )
 
@@ -296,7 +296,7 @@ class Envoy:
             return
         under_way, active = self.requests_under_way(), self._active()
         left = [name for name in there if name not in wanted]
-        busy = {name for name in left if self._leaving.may_get_more(name, under_way) or active.get(name, 0)}
+        busy = {name for name in left if self._unrouted.may_get_more(name, under_way) or active.get(name, 0)}
         needed = wanted.keys() | busy | {member for name in busy for member in members(name)}
         kept = {name: resource for name, resource in there.items() if name in needed}
         if kept.keys() != there.keys():

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import quote
 
 from sluicegate.registry.words.access_log import Place, UnitSource
 from sluicegate.registry.words.build import BuildRef, slug
-from sluicegate.services.traffic.envoy.about import about_routes
-from sluicegate.services.traffic.envoy.cel import asked, asking
-from sluicegate.services.traffic.envoy.clusters import Resource
-from sluicegate.services.traffic.envoy.headers import are_plain, matchers
-from sluicegate.services.traffic.envoy.limits import seconds
+from sluicegate.services.traffic.envoy.audience_cel import asked, asking
+from sluicegate.services.traffic.envoy.audience_matchers import are_plain, matchers
 from sluicegate.services.traffic.envoy.log_format import (
     ASSIGNED_HEADER,
     AUDIENCE_HEADER,
@@ -28,8 +26,19 @@ from sluicegate.services.traffic.envoy.log_format import (
     UNIT_HEADER,
     VARIATION_HEADER,
 )
-from sluicegate.services.traffic.envoy.lookup import lookup
+from sluicegate.services.traffic.envoy.model_pages import page_routes
 from sluicegate.services.traffic.envoy.names import ROUTES, cluster_name, mirror_name, pair_name
+from sluicegate.services.traffic.envoy.path_tree import path_tree
+from sluicegate.services.traffic.envoy.resources import (
+    Resource,
+    answer,
+    header_is,
+    header_matches,
+    host_is,
+    literal,
+    seconds,
+    set_header,
+)
 from sluicegate.services.traffic.table import AudienceRoute, Mirror, ModelRoute, Reason, RouteTable, Slice
 
 VERBS = ("predict", "invocations")
@@ -38,97 +47,91 @@ _ONE_UNIT = "[^,]+"
 """As `slots.is_unit`; Envoy joins the values of a header that was sent twice with commas."""
 _SAFE_RETRIES = "connect-failure,refused-stream,reset-before-request"
 _FALLBACK_ON = "5xx,reset"
+_NOWHERE = "no route: POST /{model}/predict or /{model}/invocations of a model that has been deployed"
+_NOT_FOUND: Resource = {"name": "*", "match": {"prefix": "/"}, "direct_response": answer(404, _NOWHERE)}
+"""The model's own word for it stands in the local reply's format: every answer of the gateway itself is JSON."""
 
 
-def route_configuration(table: RouteTable, kept: Sequence[Resource] = ()) -> Resource:
+@dataclass(frozen=True, kw_only=True)
+class _Way:
+    """One way in which a model is called."""
+
+    verb: str
+    by: str
+    path: str
+    headers: tuple[Resource, ...]
+
+
+def route_configuration(table: RouteTable, former: Sequence[Resource] = ()) -> Resource:
     """Every model's routes, by path `/{model}/predict` and by host name `<model>.…`, then 404.
 
-    `kept` are routes of further models, as they stand. A route's name begins with its model's slug and a stroke.
+    `former` are routes of further models, as they stand. A route's name begins with its model's slug and a stroke.
     """
-    routes = [*(route for model in table.models for route in _model_routes(model)), *kept]
+    routes = [*(route for model in table.models for route in _model_routes(model)), *former]
+    build = set_header(BUILD_HEADER, f"%UPSTREAM_METADATA({METADATA}:build)%", keep_empty=False)
     return {
         "name": ROUTES,
-        "response_headers_to_add": [_set(BUILD_HEADER, f"%UPSTREAM_METADATA({METADATA}:build)%", keep_empty=False)],
+        "response_headers_to_add": [build],
         "response_headers_to_remove": ["x-envoy-upstream-service-time"],
-        "virtual_hosts": [
-            {
-                "name": "gateway",
-                "domains": ["*"],
-                "matcher": lookup(routes, _not_found()),
-            }
-        ],
+        "virtual_hosts": [{"name": "gateway", "domains": ["*"], "matcher": path_tree(routes, _NOT_FOUND)}],
     }
 
 
 @lru_cache(maxsize=1024)
 def _model_routes(model: ModelRoute) -> list[Resource]:
-    """By path first: the longer match is the surer one. Kept, because a change is mostly one model's."""
-    found = []
+    """Kept, because a change is mostly one model's."""
     asks = not are_plain(model.audiences)
+    ways = list(_ways(model.model))
+    routes = []
     for position, audience in enumerate(model.audiences):
-        for verb in VERBS:
-            for way, match in _ways(model, verb).items():
-                demanded = _asked(match, position, audience) if asks else _demanded(match, audience)
-                found += _audience_routes(model, audience, demanded, verb, way)
-    asking_routes = [_asking(model, match) for verb in VERBS for match in _ways(model, verb).values()] if asks else []
-    return [*found, *asking_routes, *about_routes(model, _host_is(model.model))]
+        state = {"filter_state": asked(position, audience)} if asks else {}
+        demanded = [] if asks or audience.condition is None else matchers(audience.condition) or []
+        for way in ways:
+            for source, one_unit in _unit_sources(model).items():
+                headers = [*way.headers, *demanded, *one_unit]
+                routes.append(_route(model, audience, way, source, {"path": way.path, "headers": headers, **state}))
+    asking_routes = [_asking(model, way) for way in ways] if asks else []
+    return [*routes, *asking_routes, *page_routes(model)]
 
 
-def _asked(match: Resource, position: int, audience: AudienceRoute) -> Resource:
-    return {**match, "filter_state": asked(position, audience)}
+def _ways(model: str) -> Iterator[_Way]:
+    """By path first: the longer match is the surer one."""
+    post = header_is(":method", "POST")
+    for verb in VERBS:
+        yield _Way(verb=verb, by="path", path=f"/{quote(model, safe='')}/{verb}", headers=(post,))
+        yield _Way(verb=verb, by="host", path=f"/{verb}", headers=(post, host_is(model)))
 
 
-def _demanded(match: Resource, audience: AudienceRoute) -> Resource:
-    """With what the audience's condition demands of the headers."""
-    more = matchers(audience.condition) if audience.condition is not None else []
-    return {**match, "headers": [*_listed(match["headers"]), *(more or [])]}
+def _unit_sources(model: ModelRoute) -> dict[UnitSource, list[Resource]]:
+    """With one unit: by hash. Without a unit, with an empty one or with several: at random."""
+    by_hash = {} if model.unit is None else {UnitSource.HEADER: [header_matches(model.unit, _ONE_UNIT)]}
+    return {**by_hash, UnitSource.RANDOM: []}
 
 
-def _ways(model: ModelRoute, verb: str) -> dict[str, Resource]:
-    post = {"name": ":method", "string_match": {"exact": "POST"}}
-    return {
-        "path": {"path": f"/{quote(model.model, safe='')}/{verb}", "headers": [post]},
-        "host": {"path": f"/{verb}", "headers": [post, _host_is(model.model)]},
-    }
-
-
-def _asking(model: ModelRoute, match: Resource) -> Resource:
+def _asking(model: ModelRoute, way: _Way) -> Resource:
     """Where a request is before its audience is known; nothing is answered here."""
     return {
         "name": f"{slug(model.model)}/asking",
-        "match": match,
+        "match": {"path": way.path, "headers": [*way.headers]},
         "typed_per_filter_config": asking(model.audiences),
-        "direct_response": {"status": 500, "body": {"inline_string": "the audience of this request was not found out"}},
+        "direct_response": answer(500, "the audience of this request was not found out"),
     }
 
 
-def _audience_routes(
-    model: ModelRoute, audience: AudienceRoute, match: Resource, verb: str, way: str
-) -> list[Resource]:
-    """With one unit: by hash. Without a unit, with an empty one or with several: at random."""
-    by_unit = [] if model.unit is None else [UnitSource.HEADER]
-    return [_route(model, audience, match, verb, way, source) for source in (*by_unit, UnitSource.RANDOM)]
-
-
-def _route(
-    model: ModelRoute, audience: AudienceRoute, match: Resource, verb: str, way: str, source: UnitSource
-) -> Resource:
-    headers = _listed(match["headers"])
+def _route(model: ModelRoute, audience: AudienceRoute, way: _Way, source: UnitSource, match: Resource) -> Resource:
     hashed = source is UnitSource.HEADER
-    if hashed:
-        headers.append({"name": model.unit, "string_match": {"safe_regex": {"regex": _ONE_UNIT}}})
     place = Place(model=model.model, audience=audience.name, unit_source=source)
     return {
-        "name": f"{slug(model.model)}/{audience.name}/{verb}/{way}/{source}",
-        "match": {**match, "headers": headers},
+        "name": f"{slug(model.model)}/{audience.name}/{way.verb}/{way.by}/{source}",
+        "match": match,
         "metadata": {"filter_metadata": {METADATA: {"place": place.mark}}},
-        "request_headers_to_add": [_set(UNIT_HEADER, f"%REQ({model.unit})%", keep_empty=False)] if hashed else [],
+        "request_headers_to_add": [set_header(UNIT_HEADER, f"%REQ({model.unit})%", keep_empty=False)] if hashed else [],
         "response_headers_to_add": [
-            _told(AUDIENCE_HEADER, audience.name),
-            _told(REASON_HEADER, Reason.HASH if hashed else Reason.RANDOM),
+            _tell(AUDIENCE_HEADER, audience.name),
+            _tell(REASON_HEADER, Reason.HASH if hashed else Reason.RANDOM),
         ],
         "route": {
-            "prefix_rewrite": f"/{verb}",
+            "prefix_rewrite": f"/{way.verb}",
             "timeout": seconds(2 * model.timeout + 1),
             "retry_policy": {
                 "retry_on": _SAFE_RETRIES,
@@ -155,20 +158,20 @@ def _entry(model: str, part: Slice, mirrors: Sequence[Mirror]) -> Resource:
     """
     target = part.target
     build = BuildRef(model=model, version=target.assigned.build)
-    headers = [_set(ASSIGNED_HEADER, _literal(target.assigned.header))]
+    headers = [set_header(ASSIGNED_HEADER, literal(target.assigned.header))]
     name = cluster_name(build)
     if target.fallback is not None:
         name = pair_name(build, BuildRef(model=model, version=target.fallback))
-        headers.append(_set("x-envoy-retry-on", _FALLBACK_ON))
+        headers.append(set_header("x-envoy-retry-on", _FALLBACK_ON))
     for number, mirror in enumerate(mirrors):
         if mirror.of == target.assigned.variation:
             copied = BuildRef(model=model, version=mirror.assigned.build)
-            headers.append(_set(_copy_header(number), mirror_name(copied)))
+            headers.append(set_header(_copy_header(number), mirror_name(copied)))
     return {
         "name": name,
         "weight": part.size,
         "request_headers_to_add": headers,
-        "response_headers_to_add": [_told(VARIATION_HEADER, target.assigned.variation)],
+        "response_headers_to_add": [_tell(VARIATION_HEADER, target.assigned.variation)],
     }
 
 
@@ -182,12 +185,12 @@ def _mirror(model: ModelRoute, number: int, mirror: Mirror, place: Place) -> Res
         SHADOW_HEADER: "1",
         TIMEOUT_HEADER: str(round(model.timeout * 1000)),
     }
-    told = {name: f"%REQ({header})%" for name, header in zip(SEGMENT_HEADERS, mirror.segments, strict=False)}
-    added = [_set(name, _literal(value)) for name, value in headers.items()]
-    added += [_set(name, value, keep_empty=False) for name, value in told.items()]
-    leads = {"cluster": mirror_name(build)} if mirror.of is None else {"cluster_header": _copy_header(number)}
+    segments = zip(SEGMENT_HEADERS, mirror.segments, strict=False)
+    added = [set_header(name, literal(value)) for name, value in headers.items()]
+    added += [set_header(name, f"%REQ({header})%", keep_empty=False) for name, header in segments]
+    leads_to = {"cluster": mirror_name(build)} if mirror.of is None else {"cluster_header": _copy_header(number)}
     return {
-        **leads,
+        **leads_to,
         "runtime_fraction": {"default_value": {"numerator": mirror.share, "denominator": "TEN_THOUSAND"}},
         "disable_shadow_host_suffix_append": True,
         "request_headers_mutations": [{"append": header} for header in added],
@@ -204,36 +207,6 @@ def _hashing(model: ModelRoute, audience: AudienceRoute) -> Resource:
     return {"header": {"header_name": model.unit, "regex_rewrite": rewrite}}
 
 
-def _host_is(model: str) -> Resource:
-    return {"name": ":authority", "string_match": {"prefix": f"{slug(model)}.", "ignore_case": True}}
-
-
-def _not_found() -> Resource:
-    """The model's own word for it stands in the local reply's format: every answer of the gateway itself is JSON."""
-    body = "no route: POST /{model}/predict or /{model}/invocations of a model that has been deployed"
-    return {
-        "name": "*",
-        "match": {"prefix": "/"},
-        "direct_response": {"status": 404, "body": {"inline_string": body}},
-    }
-
-
-def _set(name: str, value: str, *, keep_empty: bool = True) -> Resource:
-    return {
-        "header": {"key": name, "value": value},
-        "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
-        "keep_empty_value": keep_empty,
-    }
-
-
-def _told(name: str, value: str) -> Resource:
+def _tell(name: str, value: str) -> Resource:
     """A header of the answer, percent-encoded: names may be in any script."""
-    return _set(name, _literal(quote(value, safe="")))
-
-
-def _literal(text: str) -> str:
-    return text.replace("%", "%%")
-
-
-def _listed(value: object) -> list[Resource]:
-    return list(value) if isinstance(value, list) else []
+    return set_header(name, literal(quote(value, safe="")))

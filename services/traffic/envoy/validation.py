@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from sluicegate.services import durable
-from sluicegate.services.traffic.envoy.clusters import Resource
-from sluicegate.services.traffic.envoy.files import canonical
-from sluicegate.services.traffic.envoy.logs import refusal
+from sluicegate.services.traffic.envoy.log_files import refusal
+from sluicegate.services.traffic.envoy.resource_files import canonical
+from sluicegate.services.traffic.envoy.resources import Resource
 from sluicegate.services.traffic.table import AudienceRoute, RouteTable
 
 _PATIENCE = 10.0

@@ -1,7 +1,7 @@
 """Audiences -> header matchers of routes, where these can say them. Pure.
 
 They cost a request nearly nothing, where CEL costs it as much as the rest of a gateway's work. A model whose audiences
-are all plain needs no CEL (`envoy_cel`), which can say everything.
+are all plain needs no CEL (`audience_cel`), which can say everything.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from sluicegate.registry.audience.audience import AllOf, Condition, Match, Operator, Present, whole_pattern
 from sluicegate.registry.audience.rules import fault
-from sluicegate.services.traffic.envoy.clusters import Resource
+from sluicegate.services.traffic.envoy.resources import Resource
 from sluicegate.services.traffic.table import AudienceRoute
 
 _WORDS = {Operator.PREFIX: "prefix", Operator.SUFFIX: "suffix", Operator.CONTAINS: "contains"}
@@ -31,9 +31,9 @@ def matchers(condition: Condition) -> list[Resource] | None:
             compared = _compared(header, operator, operands)
             return None if compared is None else [{"name": header.lower(), "string_match": compared}]
         case AllOf(conditions=conditions):
-            found = [matchers(each) for each in conditions]
-            plain = [each for each in found if each is not None]
-            return [matcher for each in plain for matcher in each] if len(plain) == len(found) else None
+            inner = [matchers(each) for each in conditions]
+            plain = [matcher for some in inner if some is not None for matcher in some]
+            return None if None in inner else plain
         case _:
             return None
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from sluicegate.registry.words.errors import RoutesRejected, TimedOut, Unreachable
 from sluicegate.services import durable
 from sluicegate.services.traffic.envoy.admin import Admin
-from sluicegate.services.traffic.envoy.files import keep, read_text
-from sluicegate.services.traffic.envoy.logs import rejection
+from sluicegate.services.traffic.envoy.log_files import rejection
+from sluicegate.services.traffic.envoy.resource_files import keep, read_text
 
 _POLL = 0.002
 _WRITTEN_WITHIN = 1.0

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass
-class Leaving:
+class Unrouted:
     """Remembers since when clusters have been without routes; what it does not know left just now.
 
     A request is routed when its headers came, but reaches its cluster only when its whole body has come: by then the
@@ -20,7 +20,7 @@ class Leaving:
     """The longest time that a caller has for sending its body."""
     _routed: frozenset[str] = frozenset()
     _since: dict[str, float] = field(default_factory=dict)
-    _over: set[str] = field(default_factory=set)
+    _drained: set[str] = field(default_factory=set)
 
     def note(self, routed: Iterable[str]) -> None:
         """Say which clusters the routes in force name."""
@@ -29,7 +29,7 @@ class Leaving:
             self._since[name] = self.clock()
         for name in self._routed:
             self._since.pop(name, None)
-            self._over.discard(name)
+            self._drained.discard(name)
 
     def is_routed(self, name: str) -> bool:
         """Whether the routes in force name the cluster."""
@@ -42,10 +42,10 @@ class Leaving:
         """
         if self.is_routed(name):
             return True
-        if name in self._over:
+        if name in self._drained:
             return False
         since = self._since.setdefault(name, self.clock())
         if under_way and self.clock() - since < self.upload_seconds:
             return True
-        self._over.add(name)
+        self._drained.add(name)
         return False

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from sluicegate.registry.words.errors import Unreachable
-from sluicegate.services.traffic.envoy.figures import NAMES
+from sluicegate.services.traffic.envoy.gateway_stats import NAMES
 from tests.integration.traffic_rig import Gateway, eventually
 
 pytestmark = pytest.mark.slow
@@ -18,7 +18,7 @@ def test_answers_refused_configurations_and_failed_writes_are_told(tmp_path: Pat
     gateway = Gateway(tmp_path)
     gateway.start()
     try:
-        before = gateway.plane.figures()
+        before = gateway.plane.gateway_stats()
         assert set(before) == set(NAMES)
         for _ in range(3):
             assert httpx.post(f"{gateway.plane.url}/nobody/predict", json={}).status_code == 404
@@ -28,9 +28,9 @@ def test_answers_refused_configurations_and_failed_writes_are_told(tmp_path: Pat
     finally:
         gateway.kill()
     with pytest.raises(Unreachable):
-        gateway.plane.figures()
+        gateway.plane.gateway_stats()
 
 
 def _with_answers(gateway: Gateway, n: float) -> dict[str, float] | None:
-    found = gateway.plane.figures()
+    found = gateway.plane.gateway_stats()
     return found if found["answers.4xx"] >= n else None

@@ -20,7 +20,7 @@ Standings = Mapping[str, Standing]
 Endpoints = Mapping[BuildRef, Endpoint]
 
 
-def shared(
+def audience_slices(
     weighted: Sequence[Weighted], layout: Sequence[Held], standings: Standings, endpoints: Endpoints
 ) -> tuple[Slice, ...]:
     """The slots among the variations that hold a build; none when no variation does.
@@ -35,7 +35,7 @@ def shared(
     return tuple(_merged(sorted(placed, key=lambda piece: piece[0])))
 
 
-def copies(
+def mirrors(
     audience: str, copied: Sequence[Copied], slices: Sequence[Slice], standings: Standings, endpoints: Endpoints
 ) -> tuple[Mirror, ...]:
     """Who gets copies: variations that are connected for it, and shadows that want this audience's requests."""

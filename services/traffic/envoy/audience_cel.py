@@ -20,8 +20,7 @@ from sluicegate.registry.audience.audience import (
     Range,
     whole_pattern,
 )
-from sluicegate.services.traffic.envoy.clusters import Resource
-from sluicegate.services.traffic.envoy.names import envoy_type
+from sluicegate.services.traffic.envoy.resources import Resource, extension, message
 from sluicegate.services.traffic.table import AudienceRoute
 
 FILTER = "sluice.audience"
@@ -33,11 +32,7 @@ _STATE = "envoy.extensions.filters.http.set_filter_state.v3.Config"
 
 def audience_filter() -> Resource:
     """The filter, off unless a route asks for it. After it ran, the route is chosen anew."""
-    return {
-        "name": FILTER,
-        "disabled": True,
-        "typed_config": {"@type": envoy_type(_STATE), "clear_route_cache": True},
-    }
+    return {**extension(FILTER, _STATE, clear_route_cache=True), "disabled": True}
 
 
 def asking(audiences: Sequence[AudienceRoute]) -> Resource:
@@ -47,7 +42,7 @@ def asking(audiences: Sequence[AudienceRoute]) -> Resource:
         if audience.condition is not None:
             keyed.setdefault(_key(position), []).append((position, audience.condition))
     values = [_value(key, _first(rows)) for key, rows in keyed.items()]
-    return {FILTER: {"@type": envoy_type(_STATE), "clear_route_cache": True, "on_request_headers": values}}
+    return {FILTER: message(_STATE, clear_route_cache=True, on_request_headers=values)}
 
 
 def asked(position: int, audience: AudienceRoute) -> list[Resource]:

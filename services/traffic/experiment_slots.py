@@ -18,7 +18,7 @@ _EPOCH = 1
 """The control keeps its strata when a variation is stopped: nothing changes for those that go on."""
 
 
-def slices(split: Split) -> tuple[Slice, ...]:
+def experiment_slices(split: Split) -> tuple[Slice, ...]:
     """The slots in order."""
     return tuple(
         Slice(size=sum(size for size, _ in run), target=target)

@@ -7,22 +7,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sluicegate.registry.words.build import slug
-from sluicegate.services.traffic.envoy.clusters import Resource
-from sluicegate.services.traffic.envoy.files import read_resources
-from sluicegate.services.traffic.envoy.lookup import listed
 from sluicegate.services.traffic.envoy.names import ROUTES, members
+from sluicegate.services.traffic.envoy.path_tree import routes_in
+from sluicegate.services.traffic.envoy.resource_files import read_resources
+from sluicegate.services.traffic.envoy.resources import Resource
 from sluicegate.services.traffic.table import RouteTable
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kept:
-    """What stays of some models: their routes as they stand, and the clusters of their builds by name."""
+class Former:
+    """What stays of models that are refused: their routes as they stand, and the clusters of their builds by name."""
 
     routes: tuple[Resource, ...]
     clusters: Mapping[str, Resource]
 
 
-def faults(table: RouteTable, reason: Callable[[RouteTable], str | None]) -> dict[str, str]:
+def refusals(table: RouteTable, reason: Callable[[RouteTable], str | None]) -> dict[str, str]:
     """Why each model that is refused on its own account is; found by halves, for asking takes time.
 
     `reason` tells why a table is refused. Empty where models are refused only together.
@@ -35,13 +35,13 @@ def faults(table: RouteTable, reason: Callable[[RouteTable], str | None]) -> dic
         return {names[0]: why}
     middle = len(names) // 2
     halves = (table.only(names[:middle]), table.only(names[middle:]))
-    return {model: why for half in halves for model, why in faults(half, reason).items()}
+    return {model: why for half in halves for model, why in refusals(half, reason).items()}
 
 
-def kept(models: Collection[str], routes: Path, clusters: Path) -> Kept:
+def former(models: Collection[str], routes: Path, clusters: Path) -> Former:
     """What the files hold of the models: nothing of one that had no routes yet."""
     slugs = {slug(model) for model in models}
-    return Kept(
+    return Former(
         routes=tuple(route for route in _routes(routes) if str(route.get("name")).partition("/")[0] in slugs),
         clusters={
             name: cluster
@@ -54,6 +54,6 @@ def kept(models: Collection[str], routes: Path, clusters: Path) -> Kept:
 def _routes(path: Path) -> Iterator[Resource]:
     match read_resources(path).get(ROUTES):
         case {"virtual_hosts": [{"matcher": matcher}]}:
-            yield from listed(matcher)
+            yield from routes_in(matcher)
         case _:
             return

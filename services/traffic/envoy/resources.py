@@ -1,0 +1,66 @@
+"""The shapes of which Envoy's configuration is made. Pure."""
+
+from __future__ import annotations
+
+from sluicegate.registry.words.build import slug
+
+Resource = dict[str, object]
+TYPES = "type.googleapis.com/"
+
+
+def envoy_type(name: str) -> str:
+    """The type URL of a message, such as `envoy.config.cluster.v3.Cluster`."""
+    return TYPES + name
+
+
+def message(kind: str, **fields: object) -> Resource:
+    """A message that says its own type."""
+    return {"@type": envoy_type(kind), **fields}
+
+
+def extension(name: str, kind: str, **fields: object) -> Resource:
+    """A part of Envoy by its name, with its configuration."""
+    return {"name": name, "typed_config": message(kind, **fields)}
+
+
+def seconds(value: float) -> str:
+    """A protobuf duration."""
+    return f"{value:.3f}s"
+
+
+def address(host: str, port: int) -> Resource:
+    return {"socket_address": {"address": host, "port_value": port}}
+
+
+def header_is(name: str, text: str) -> Resource:
+    """The header has exactly this value."""
+    return {"name": name, "string_match": {"exact": text}}
+
+
+def header_matches(name: str, pattern: str) -> Resource:
+    """The header's whole value matches this RE2 pattern."""
+    return {"name": name, "string_match": {"safe_regex": {"regex": pattern}}}
+
+
+def host_is(model: str) -> Resource:
+    """The request is for the model's own host name, `<model>.…`."""
+    return {"name": ":authority", "string_match": {"prefix": f"{slug(model)}.", "ignore_case": True}}
+
+
+def set_header(name: str, value: str, *, keep_empty: bool = True) -> Resource:
+    """The header has this value, whatever it had before; `value` is in Envoy's format language."""
+    return {
+        "header": {"key": name, "value": value},
+        "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+        "keep_empty_value": keep_empty,
+    }
+
+
+def literal(text: str) -> str:
+    """A text in Envoy's format language that stands for itself."""
+    return text.replace("%", "%%")
+
+
+def answer(status: int, body: str) -> Resource:
+    """What the gateway answers itself."""
+    return {"status": status, "body": {"inline_string": body}}
