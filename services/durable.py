@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -11,6 +12,23 @@ PRIVATE = 0o600
 
 def replace(path: Path, text: str, *, mode: int = 0o644) -> None:
     """Replace a file by a rename, once its content and mode are on the disk. Makes its folder where there is none."""
+    _draft(path, text, mode).replace(path)
+    _sync_folder(path.parent)
+
+
+def create(path: Path, text: str, *, mode: int = 0o644) -> None:
+    """Write a file that is not there; of several who do, the first wins. One that is there stays as it is."""
+    if path.exists():
+        return
+    draft = _draft(path, text, mode)
+    with contextlib.suppress(FileExistsError):
+        path.hardlink_to(draft)
+    draft.unlink()
+    _sync_folder(path.parent)
+
+
+def _draft(path: Path, text: str, mode: int) -> Path:
+    """The content beside its place, on the disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     draft.unlink(missing_ok=True)
@@ -19,9 +37,12 @@ def replace(path: Path, text: str, *, mode: int = 0o644) -> None:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-    draft.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
+    return draft
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(handle)
     finally:
-        os.close(folder)
+        os.close(handle)

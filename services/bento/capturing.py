@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 from pathlib import Path
 
 from sluicegate.registry.plan.fields import Capture, KeptPredictions
-
-_KEY = "bodies.key"
+from sluicegate.services import durable
 
 
 def bodies_log(home: Path) -> Path:
@@ -33,15 +31,6 @@ def capturing(capture: Capture, home: Path) -> dict[str, str]:
 
 def _key(home: Path) -> Path:
     """The key of this installation, drawn once; the same for all services, so that equal values have equal hashes."""
-    path = home / _KEY
-    home.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f"{_KEY}.{os.getpid()}")
-    draft.touch(mode=0o600)
-    draft.write_bytes(secrets.token_bytes(32))
-    try:
-        os.link(draft, path)
-    except FileExistsError:
-        pass
-    finally:
-        draft.unlink()
+    path = home / "bodies.key"
+    durable.create(path, secrets.token_hex(32), mode=durable.PRIVATE)
     return path

@@ -19,8 +19,9 @@ from sluicegate.services.bento.environments import Environments
 from sluicegate.services.bento.probing import load_failures, probe
 from sluicegate.services.bento.programs import Programs
 from sluicegate.services.bento.quiet import quiet
-from sluicegate.services.bento.service_record import LOOPBACK, ServiceRecord, free_port, is_free, read_record
+from sluicegate.services.bento.service_record import ServiceRecord, free_port, read_record
 from sluicegate.services.bento.store import BentoStore
+from sluicegate.services.loopback import HOST, is_free
 
 _STOP_MARGIN = 5.0
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
@@ -154,7 +155,7 @@ class Fleet:
             raise ServiceFailed(f"{python} is gone.", fix="Pack the build again.")
         grace = math.ceil(serve.timeout)
         command = (
-            str(python), "-m", "bentoml", "serve", record.bento, "--host", LOOPBACK, "--port", str(record.port),
+            str(python), "-m", "bentoml", "serve", record.bento, "--host", HOST, "--port", str(record.port),
             "--timeout-graceful-shutdown", str(grace),
         )  # fmt: skip
         return Program(

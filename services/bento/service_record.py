@@ -10,8 +10,7 @@ from pathlib import Path
 
 from sluicegate.registry.words.build import BuildRef, Endpoint
 from sluicegate.services import durable
-
-LOOPBACK = "127.0.0.1"
+from sluicegate.services.loopback import HOST
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +31,7 @@ class ServiceRecord:
 
     @property
     def endpoint(self) -> Endpoint:
-        return Endpoint(build=self.ref, host=LOOPBACK, port=self.port)
+        return Endpoint(build=self.ref, host=HOST, port=self.port)
 
     def write(self, folder: Path) -> None:
         """Keep it, surely."""
@@ -46,22 +45,11 @@ def read_record(folder: Path) -> ServiceRecord | None:
     return None
 
 
-def is_free(port: int) -> bool:
-    """Whether a service could listen on this loopback port now."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((LOOPBACK, port))
-        except OSError:
-            return False
-    return True
-
-
 def free_port(taken: frozenset[int]) -> int:
     """A loopback port that nobody listens on and no other service was given."""
     while True:
         with socket.socket() as probe:
-            probe.bind((LOOPBACK, 0))
+            probe.bind((HOST, 0))
             port: int = probe.getsockname()[1]
         if port not in taken:
             return port

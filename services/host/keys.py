@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import base64
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from sluicegate.registry.words.errors import NotFound, Refused
+from sluicegate.services import durable
 
 ADMIN = "admin"
 
@@ -39,25 +39,14 @@ class Keys:
 
 def load_keys(folder: Path) -> Keys:
     """Read every secret. Raises NotFound when one is missing, Refused when others may read it."""
-    return Keys(**{each.name: _read(folder / each.name) for each in fields(Keys)})
+    return Keys(**{key.name: _read(folder / key.name) for key in fields(Keys)})
 
 
 def make_keys(folder: Path, draw: Callable[[int], bytes]) -> Keys:
     """Draw the secrets that are missing and read all; `draw(n)` gives n random bytes."""
-    for each in fields(Keys):
-        _make(folder / each.name, base64.urlsafe_b64encode(draw(32)).decode())
+    for key in fields(Keys):
+        durable.create(folder / key.name, base64.urlsafe_b64encode(draw(32)).decode() + "\n", mode=durable.PRIVATE)
     return load_keys(folder)
-
-
-def _make(path: Path, secret: str) -> None:
-    if path.exists():
-        return
-    draft = path.with_name(f".{path.name}")
-    draft.unlink(missing_ok=True)
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "w") as file:
-        file.write(secret + "\n")
-    draft.replace(path)
 
 
 def _read(path: Path) -> str:

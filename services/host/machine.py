@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from sluicegate.services.host.ports import choose_ports
 from sluicegate.services.host.prefect.deploying import Deploying, deploy_environment
 from sluicegate.services.host.programs.replacing import replace_survivors
 from sluicegate.services.host.programs.supervisor import Supervisor
-from sluicegate.services.host.raising import Mark, Progress, Say, Step, raise_stack
+from sluicegate.services.host.raising import Mark, OnProgress, Progress, Step, raise_stack
 from sluicegate.services.host.site import (
     CONSOLE,
     GATEWAY,
@@ -63,7 +63,6 @@ class Recipe:
     prefect_file: Path | None = None
     code: tuple[Path, ...] = ()
     """Folders whose source decides whether the deployments are up to date."""
-    fixed_ports: Mapping[str, int] = field(default_factory=dict)
 
 
 WELL = (Condition.STARTING, Condition.RUNNING, Condition.STOPPING)
@@ -97,43 +96,43 @@ class Machine:
         self._recipe = recipe
         self._folder = recipe.folder
 
-    def up(self, say: Say, *, seconds: float) -> Site:
+    def up(self, on_progress: OnProgress, *, seconds: float) -> Site:
         """Start what does not run and wait until all is ready; what runs as it should is left alone.
 
         Raises ServiceFailed or TimedOut with the tail of the log that tells why, InvalidSetting, Refused.
         """
         self._folder.prepare()
-        with self._folder.locked("up", seconds=_LOCK_SECONDS, on_wait=_note(say)):
+        with self._folder.locked("up", seconds=_LOCK_SECONDS, on_wait=_note(on_progress)):
             keys = make_keys(self._folder.secrets, self._recipe.draw)
             supervisor = Supervisor(self._folder, keys.state_token)
             survivors = supervisor.processes()
             is_fresh = supervisor.start(base_environment(self._recipe.environment))
-            site = self._site(supervisor, held=survivors)
+            site = self._site(supervisor, survivors)
             parts = self._recipe.parts(site, keys)
             self._drop_former(supervisor, parts)
             if is_fresh:
-                replace_survivors(supervisor, survivors, but={part.name for part in parts}, note=_note(say))
+                replace_survivors(supervisor, survivors, but={part.name for part in parts}, note=_note(on_progress))
             self._write_files()
             self._recipe.prepare(site)
-            raise_stack(supervisor, parts, self._steps(site, keys, parts), say, seconds=seconds)
+            raise_stack(supervisor, parts, self._steps(site, keys, parts), on_progress, seconds=seconds)
             for name in supervisor.sweep():
-                _note(say)(f"ended {name}, which an earlier supervisor had left")
+                _note(on_progress)(f"ended {name}, which an earlier supervisor had left")
             return site
 
-    def down(self, say: Say) -> bool:
+    def down(self, on_progress: OnProgress) -> bool:
         """Drain, then end everything this folder's `up` started and nothing else; False when nothing ran."""
         try:
             keys = load_keys(self._folder.secrets)
         except NotFound:
             return False
-        with self._folder.locked("up", seconds=_LOCK_SECONDS, on_wait=_note(say)):
+        with self._folder.locked("up", seconds=_LOCK_SECONDS, on_wait=_note(on_progress)):
             supervisor = Supervisor(self._folder, keys.state_token)
             if not supervisor.processes():
                 return False
             try:
                 for name in self._recipe.stop_first:
                     supervisor.remove(name)
-                _note(say)("draining")
+                _note(on_progress)("draining")
                 self._recipe.drain(read_site(self._folder))
             finally:
                 supervisor.stop()
@@ -144,24 +143,23 @@ class Machine:
         """How it is, without changing or waiting for anything. Raises NotFound when there was never an `up`."""
         site = read_site(self._folder)
         supervisor = Supervisor(self._folder, load_keys(self._folder.secrets).state_token)
-        found = Status(state=self._folder.root, supervisor=None, urls=site.urls(), programs=(), at=now)
+        down = Status(state=self._folder.root, supervisor=None, urls=site.urls(), programs=(), at=now)
         try:
-            return replace(found, supervisor=supervisor.pid(), programs=supervisor.running())
+            return replace(down, supervisor=supervisor.pid(), programs=supervisor.running())
         except Unreachable:
-            return replace(found, survivors=tuple(sorted(supervisor.processes())))
+            return replace(down, survivors=tuple(sorted(supervisor.processes())))
 
     def environment(self) -> dict[str, str]:
         """What a person's shell needs to use this installation. Raises NotFound."""
         site = read_site(self._folder)
         return client_environment(site, load_keys(self._folder.secrets), self._recipe.environment)
 
-    def _site(self, supervisor: Supervisor, *, held: Mapping[str, object]) -> Site:
-        running = {state.name for state in supervisor.running() if state.pid} | set(held)
+    def _site(self, supervisor: Supervisor, survivors: Collection[str]) -> Site:
+        running = {state.name for state in supervisor.running() if state.pid} | set(survivors)
         ports = choose_ports(
             self._folder.run / "ports.json",
             tuple(PORT_OWNERS),
-            held={port for port, owner in PORT_OWNERS.items() if owner in running},
-            fixed=self._recipe.fixed_ports,
+            in_use={port for port, owner in PORT_OWNERS.items() if owner in running},
         )
         return make_site(self._folder, ports, self._recipe.environment)
 
@@ -205,5 +203,5 @@ class Machine:
         return self._folder.run / "parts.json"
 
 
-def _note(say: Say) -> Callable[[str], None]:
-    return lambda text: say(Progress(mark=Mark.NOTE, name="", text=text))
+def _note(on_progress: OnProgress) -> Callable[[str], None]:
+    return lambda text: on_progress(Progress(mark=Mark.NOTE, name="", text=text))

@@ -4,24 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from sluicegate.registry.words.program import Program
 
 
 @dataclass(frozen=True, kw_only=True)
 class HttpProbe:
-    """Ready when a GET (a POST where there is a body) is answered with `status`, and `contains` is in the answer."""
+    """Ready when a GET (a POST where there is a body) is answered with 200, and `contains` is in the answer."""
 
     url: str
-    """Its path and query count alone when `socket` is given."""
-    status: int = 200
     contains: str = ""
     body: str | None = None
     """JSON."""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    socket: Path | None = None
-    """A Unix socket on which the server listens."""
 
 
 @dataclass(frozen=True, kw_only=True)

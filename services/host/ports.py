@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import socket
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from sluicegate.registry.words.errors import Refused
 from sluicegate.services import durable
+from sluicegate.services.loopback import is_free
 
-HOST = "127.0.0.1"
 FIRST, LAST = 20_000, 29_999
 """Below the range from which systems draw the local ports of outgoing connections."""
 
@@ -24,38 +23,21 @@ def read_ports(path: Path) -> dict[str, int]:
         return {}
 
 
-def choose_ports(
-    path: Path, names: Collection[str], *, held: Collection[str], fixed: Mapping[str, int] | None = None
-) -> dict[str, int]:
+def choose_ports(path: Path, names: Collection[str], *, in_use: Collection[str]) -> dict[str, int]:
     """A port for each name, recorded in `path`.
 
-    A recorded port is kept when it is free, or when its name is in `held`: then a program of ours listens on it.
-    `fixed` are ports that somebody asked for; one that is taken raises Refused.
+    A recorded port is kept when it is free, or when its name is in `in_use`: then a program of ours listens on it.
     """
-    before, wanted = read_ports(path), fixed or {}
+    before = read_ports(path)
     ports: dict[str, int] = {}
     for name in names:
-        port = wanted.get(name, before.get(name))
-        keep = port is not None and ((name in held and port == before.get(name)) or is_free(port))
-        if not keep and name in wanted:
-            raise Refused(f"port {port}, asked for as the {name} port, is taken.", fix="Free it or ask for another.")
-        ports[name] = (
-            port if keep and port is not None else next(_candidates(path, {*before.values(), *ports.values()}))
-        )
+        port = before.get(name)
+        if port is None or not (name in in_use or is_free(port)):
+            port = next(_candidates(path, {*before.values(), *ports.values()}))
+        ports[name] = port
     if ports != before:
         durable.replace(path, json.dumps(ports, indent=1), mode=durable.PRIVATE)
     return ports
-
-
-def is_free(port: int) -> bool:
-    """Whether one could listen on this loopback port now."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
-    return True
 
 
 def _candidates(path: Path, taken: Collection[int]) -> Iterator[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -40,7 +40,7 @@ class Progress:
     text: str = ""
 
 
-Say = Callable[[Progress], None]
+OnProgress = Callable[[Progress], None]
 
 
 class Step(Protocol):
@@ -73,37 +73,81 @@ class Runs(Protocol):
     def running(self) -> tuple[ProgramState, ...]: ...
 
 
-@dataclass(kw_only=True)
-class _Open:
-    """What is still to become ready."""
-
-    begun: dict[str, float] = field(default_factory=dict)
-    ready: set[str] = field(default_factory=set)
-    starts: dict[str, set[datetime | None]] = field(default_factory=dict)
-
-
-def raise_stack(runs: Runs, parts: Sequence[Part], steps: Sequence[Step], say: Say, *, seconds: float) -> None:
+def raise_stack(
+    runs: Runs, parts: Sequence[Part], steps: Sequence[Step], on_progress: OnProgress, *, seconds: float
+) -> None:
     """Start every part and step in the order their `after` asks for, and return when all are ready.
 
     Raises ServiceFailed with the tail of a log when a part keeps ending, TimedOut when one does not answer in time.
     """
-    deadline, now = time.monotonic() + seconds, _Open()
-    names = {part.name for part in parts} | {step.name for step in steps}
+    deadline, raising = time.monotonic() + seconds, _Raising(runs, parts, steps, on_progress)
     try:
-        while now.ready != names:
+        while missing := raising.missing():
             if time.monotonic() > deadline:
-                raise TimedOut(_late(names - now.ready, parts, seconds), fix=_LATE_FIX)
-            _begin_what_may(runs, parts, steps, now, names, say)
-            _look(runs, parts, steps, now, say)
-            if now.ready != names:
+                raise TimedOut(_late(missing, parts, seconds), fix=_LATE_FIX)
+            raising.begin_what_may()
+            raising.look()
+            if raising.missing():
                 time.sleep(_POLL_SECONDS)
     finally:
         for step in steps:
-            if step.name not in now.ready:
+            if step.name in raising.missing():
                 step.cancel()
 
 
 _LATE_FIX = "Look into the log; `sluice up` goes on from here, `sluice down` stops what was started."
+
+
+class _Raising:
+    """What has begun, and what is ready."""
+
+    def __init__(self, runs: Runs, parts: Sequence[Part], steps: Sequence[Step], on_progress: OnProgress) -> None:
+        self._runs = runs
+        self._all: tuple[Part | Step, ...] = (*parts, *steps)
+        self._on_progress = on_progress
+        self._begun: dict[str, float] = {}
+        self._ready: set[str] = set()
+        self._starts: dict[str, set[datetime | None]] = {}
+
+    def missing(self) -> set[str]:
+        """Names of what is not ready."""
+        return {each.name for each in self._all} - self._ready
+
+    def begin_what_may(self) -> None:
+        """Begin whatever waits for nothing."""
+        for each in self._all:
+            if each.name in self._begun or set(each.after) & self.missing():
+                continue
+            if isinstance(each, Part):
+                self._runs.add(each.program)
+            else:
+                each.begin()
+            self._begun[each.name] = time.monotonic()
+            self._on_progress(Progress(mark=Mark.STARTING, name=each.name))
+
+    def look(self) -> None:
+        """See what has become ready."""
+        states = {state.name: state for state in self._runs.running()}
+        for each in self._all:
+            if each.name not in self._begun or each.name in self._ready:
+                continue
+            if self._answers(each, states.get(each.name)) if isinstance(each, Part) else each.is_done():
+                self._ready.add(each.name)
+                took = time.monotonic() - self._begun[each.name]
+                self._on_progress(Progress(mark=Mark.READY, name=each.name, seconds=took))
+
+    def _answers(self, part: Part, state: ProgramState | None) -> bool:
+        if state is None:
+            return False
+        starts = self._starts.setdefault(part.name, set())
+        if state.condition is Condition.RETRYING:
+            starts.add(state.since)
+        if state.condition is Condition.FAILED or len(starts) >= _STARTS_BEFORE_GIVING_UP:
+            raise ServiceFailed(f"{part.name} keeps ending.\n{tail(state.log)}", fix=f"Look into {state.log}.")
+        if part.probe is None:
+            return state.condition is Condition.RUNNING
+        lives = state.condition in (Condition.STARTING, Condition.RUNNING)
+        return lives and is_ready(part.probe, seconds=_PROBE_SECONDS)
 
 
 def tail(log: Path, lines: int = TAIL_LINES) -> str:
@@ -117,50 +161,7 @@ def tail(log: Path, lines: int = TAIL_LINES) -> str:
     return "\n".join(f"    {line}" for line in text.splitlines()[-lines:]) or "    (empty)"
 
 
-def _begin_what_may(
-    runs: Runs, parts: Sequence[Part], steps: Sequence[Step], now: _Open, names: set[str], say: Say
-) -> None:
-    every: tuple[Part | Step, ...] = (*parts, *steps)
-    for each in every:
-        waits_for = set(each.after) & names - now.ready
-        if each.name in now.begun or waits_for:
-            continue
-        if isinstance(each, Part):
-            runs.add(each.program)
-        else:
-            each.begin()
-        now.begun[each.name] = time.monotonic()
-        say(Progress(mark=Mark.STARTING, name=each.name))
-
-
-def _look(runs: Runs, parts: Sequence[Part], steps: Sequence[Step], now: _Open, say: Say) -> None:
-    states = {state.name: state for state in runs.running()}
-    for part in parts:
-        if part.name in now.begun and part.name not in now.ready and _answers(part, states.get(part.name), now):
-            _mark_ready(part.name, now, say)
-    for step in steps:
-        if step.name in now.begun and step.name not in now.ready and step.is_done():
-            _mark_ready(step.name, now, say)
-
-
-def _mark_ready(name: str, now: _Open, say: Say) -> None:
-    now.ready.add(name)
-    say(Progress(mark=Mark.READY, name=name, seconds=time.monotonic() - now.begun[name]))
-
-
-def _answers(part: Part, state: ProgramState | None, now: _Open) -> bool:
-    if state is None:
-        return False
-    if state.condition is Condition.RETRYING:
-        now.starts.setdefault(part.name, set()).add(state.since)
-    if state.condition is Condition.FAILED or len(now.starts.get(part.name, ())) >= _STARTS_BEFORE_GIVING_UP:
-        raise ServiceFailed(f"{part.name} keeps ending.\n{tail(state.log)}", fix=f"Look into {state.log}.")
-    if part.probe is None:
-        return state.condition is Condition.RUNNING
-    return state.condition in (Condition.STARTING, Condition.RUNNING) and is_ready(part.probe, seconds=_PROBE_SECONDS)
-
-
 def _late(missing: set[str], parts: Sequence[Part], seconds: float) -> str:
     logs = {part.name: part.program.log for part in parts}
-    told = [f"  {name}: {logs[name]}\n{tail(logs[name])}" for name in sorted(missing) if name in logs]
-    return f"not ready after {seconds:.0f} s: {', '.join(sorted(missing))}.\n" + "\n".join(told)
+    tails = [f"  {name}: {logs[name]}\n{tail(logs[name])}" for name in sorted(missing) if name in logs]
+    return f"not ready after {seconds:.0f} s: {', '.join(sorted(missing))}.\n" + "\n".join(tails)

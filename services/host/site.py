@@ -12,7 +12,7 @@ from sluicegate.registry.words.errors import InvalidSetting, NotFound
 from sluicegate.services import durable
 from sluicegate.services.host.folder import StateFolder
 from sluicegate.services.host.keys import ADMIN, Keys
-from sluicegate.services.host.ports import HOST
+from sluicegate.services.loopback import HOST
 
 MLFLOW, PREFECT, GATEWAY, CONSOLE = "mlflow", "prefect", "gateway", "console"
 TELEMETRY_OFF: Mapping[str, str] = {

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import base64
+import http
 import http.client
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from sluicegate.services.host.parts import HttpProbe
@@ -25,9 +24,10 @@ class Answer:
 
 def ask(probe: HttpProbe, *, seconds: float, method: str | None = None) -> Answer | None:
     """Send the probe's request; None when nobody answers within `seconds`. By default GET, or POST with a body."""
-    connection = _connection(probe, seconds)
-    parts = urlsplit(probe.url)
-    target = parts.path + (f"?{parts.query}" if parts.query else "")
+    url = urlsplit(probe.url)
+    kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
+    connection = kind(url.hostname or "localhost", url.port, timeout=seconds)
+    target = url.path + (f"?{url.query}" if url.query else "")
     headers = dict(probe.headers)
     if probe.body is not None:
         headers["Content-Type"] = "application/json"
@@ -45,33 +45,12 @@ def ask(probe: HttpProbe, *, seconds: float, method: str | None = None) -> Answe
 def is_ready(probe: HttpProbe, *, seconds: float) -> bool:
     """Whether the server answers as the probe asks."""
     answer = ask(probe, seconds=seconds)
-    return answer is not None and answer.status == probe.status and probe.contains in answer.text
+    return answer is not None and answer.status == http.HTTPStatus.OK and probe.contains in answer.text
 
 
 def basic(user_and_password: str) -> str:
     """The Authorization header of `user:password`."""
     return f"Basic {base64.b64encode(user_and_password.encode()).decode()}"
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: Path, seconds: float) -> None:
-        super().__init__("localhost", timeout=seconds)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
-
-
-def _connection(probe: HttpProbe, seconds: float) -> http.client.HTTPConnection:
-    if probe.socket is not None:
-        return _UnixConnection(probe.socket, seconds)
-    parts = urlsplit(probe.url)
-    host = parts.hostname or "localhost"
-    if parts.scheme == "https":
-        return http.client.HTTPSConnection(host, parts.port, timeout=seconds)
-    return http.client.HTTPConnection(host, parts.port, timeout=seconds)
 
 
 def mlflow_authorization(environment: Mapping[str, str]) -> dict[str, str]:

@@ -17,10 +17,11 @@ from sluicegate.registry.words.program import Program
 from sluicegate.services.host.folder import StateFolder
 from sluicegate.services.host.machine import Machine, Recipe
 from sluicegate.services.host.parts import HttpProbe, Part
-from sluicegate.services.host.ports import HOST, choose_ports
+from sluicegate.services.host.ports import choose_ports
 from sluicegate.services.host.programs import identity
 from sluicegate.services.host.programs.supervisor import Supervisor
 from sluicegate.services.host.raising import Progress
+from sluicegate.services.loopback import HOST
 
 ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/nonexistent"}
 SERVER = """
@@ -107,7 +108,7 @@ class Tiny:
         self.names = tuple(names)
         self.said: list[Progress] = []
         self.drained = 0
-        self.ports = choose_ports(folder.run / "tiny.json", self.names, held=())
+        self.ports = choose_ports(folder.run / "tiny.json", self.names, in_use=())
 
     def recipe(self) -> Recipe:
         return Recipe(

@@ -18,8 +18,9 @@ from sluicegate.registry.words.program import Condition
 from sluicegate.services.host.folder import StateFolder
 from sluicegate.services.host.machine import Machine
 from sluicegate.services.host.parts import Part
-from sluicegate.services.host.ports import choose_ports, is_free
+from sluicegate.services.host.ports import choose_ports
 from sluicegate.services.host.raising import Mark
+from sluicegate.services.loopback import is_free
 from tests.integration.host_rig import ENVIRONMENT, Tiny, eventually, is_alive, program, server, state_folder
 
 pytestmark = pytest.mark.slow
@@ -70,7 +71,7 @@ def test_down_stops_everything_also_when_draining_fails(tiny: Tiny) -> None:
 
 def test_up_after_a_killed_supervisor_runs_nothing_twice(tiny: Tiny) -> None:
     tiny.up()
-    extra = server(tiny.folder, "dynamic", choose_ports(tiny.folder.run / "d.json", ("d",), held=())["d"])
+    extra = server(tiny.folder, "dynamic", choose_ports(tiny.folder.run / "d.json", ("d",), in_use=())["d"])
     tiny.supervisor().add(extra.program)
     eventually(lambda: "dynamic" in tiny.pids(), "the third")
     before = tiny.pids()
@@ -123,11 +124,9 @@ def test_ports_are_kept_over_down_and_given_up_when_another_took_them(tiny: Tiny
 
 def test_a_port_that_a_program_of_ours_holds_is_kept(tiny: Tiny) -> None:
     path = tiny.folder.run / "p.json"
-    first = choose_ports(path, ("a",), held=())
+    first = choose_ports(path, ("a",), in_use=())
     with socket.create_server(("127.0.0.1", first["a"])):
-        assert choose_ports(path, ("a",), held=("a",)) == first
-        with pytest.raises(Refused, match="is taken"):
-            choose_ports(path, ("a",), held=(), fixed={"a": first["a"]})
+        assert choose_ports(path, ("a",), in_use=("a",)) == first
     assert is_free(first["a"])
 
 

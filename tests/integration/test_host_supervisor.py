@@ -55,7 +55,7 @@ def pid_of(supervisor: Supervisor, name: str) -> int:
 
 def test_an_added_program_answers_and_is_listed(supervisor: Supervisor) -> None:
     folder = folder_of(supervisor)
-    port = choose_ports(folder.run / "p.json", ("a",), held=())["a"]
+    port = choose_ports(folder.run / "p.json", ("a",), in_use=())["a"]
     part = server(folder, "a.v1", port)
     supervisor.add(part.program)
     eventually(lambda: _answers(port) is not None, "an answer")
@@ -138,14 +138,6 @@ def test_one_that_fails_too_often_is_left_failed(supervisor: Supervisor) -> None
     eventually(lambda: supervisor.running()[0].condition is Condition.FAILED, "failed")
     supervisor.add(doomed)
     assert supervisor.running()[0].condition is not Condition.FAILED
-
-
-def test_restart_gives_another_process_of_the_same_definition(supervisor: Supervisor) -> None:
-    supervisor.add(program(folder_of(supervisor), "a", SLEEP))
-    before = pid_of(supervisor, "a")
-    supervisor.restart("a")
-    assert pid_of(supervisor, "a") != before
-    assert not is_alive(before)
 
 
 def test_programs_outlive_their_supervisor_and_are_replaced_not_doubled(supervisor: Supervisor) -> None:

@@ -15,11 +15,11 @@ from sluicegate.services.host.doctor.finding import Finding, failed, passed, war
 from sluicegate.services.host.keys import Keys, load_keys
 from sluicegate.services.host.machine import PORT_OWNERS, Recipe
 from sluicegate.services.host.parts import HttpProbe, Part
-from sluicegate.services.host.ports import is_free
 from sluicegate.services.host.programs.supervisor import Supervisor
 from sluicegate.services.host.site import CONSOLE, Site, client_environment, read_site
 from sluicegate.services.host.webhook import Webhook
 from sluicegate.services.host.wire import Answer, ask, is_ready
+from sluicegate.services.loopback import is_free
 
 _SECONDS = 5.0
 _SKEW_SECONDS = 30.0

@@ -8,6 +8,7 @@ import re
 import resource
 import shlex
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 from sluicegate.registry.words.errors import InvalidSetting
@@ -94,21 +95,8 @@ class Definitions:
         return self._folder.programs / f"{name}.conf"
 
     def _json(self, program: Program) -> str:
-        return json.dumps(
-            {
-                "name": program.name,
-                "command": list(program.command),
-                "env": dict(program.env),
-                "cwd": str(program.cwd),
-                "log": str(program.log),
-                "record": str(self.record(program.name)),
-                "stop_seconds": program.stop_seconds,
-                "settle_seconds": program.settle_seconds,
-                "retries": program.retries,
-            },
-            sort_keys=True,
-            indent=1,
-        )
+        fields = {**asdict(program), "record": self.record(program.name)}
+        return json.dumps(fields, default=str, sort_keys=True, indent=1)
 
     def _ini(self, program: Program) -> str:
         command = shlex.join((sys.executable, "-I", "-S", launch.__file__, str(self._definition(program.name))))

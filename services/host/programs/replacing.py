@@ -4,28 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Protocol
 
 import psutil
 
-from sluicegate.services.host.programs.definitions import RESERVED, Definitions
+from sluicegate.services.host.programs.definitions import RESERVED
+from sluicegate.services.host.programs.supervisor import Supervisor
 
 _LISTEN_SECONDS = 60.0
 
 
-class Revives(Protocol):
-    """What replacing needs of the supervisor."""
-
-    @property
-    def definitions(self) -> Definitions: ...
-
-    def revive(self, name: str) -> None: ...
-
-    def processes(self) -> Mapping[str, Sequence[psutil.Process]]: ...
-
-
 def replace_survivors(
-    supervisor: Revives,
+    supervisor: Supervisor,
     survivors: Mapping[str, Sequence[psutil.Process]],
     *,
     but: Collection[str],
@@ -47,7 +36,7 @@ def replace_survivors(
             _wait_until_listens(supervisor, name, listened)
 
 
-def _wait_until_listens(supervisor: Revives, name: str, ports: set[int]) -> None:
+def _wait_until_listens(supervisor: Supervisor, name: str, ports: set[int]) -> None:
     deadline = time.monotonic() + _LISTEN_SECONDS
     while not ports <= _listens(supervisor.processes().get(name, ())) and time.monotonic() < deadline:
         time.sleep(0.1)

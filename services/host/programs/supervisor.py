@@ -50,12 +50,8 @@ class Supervisor:
     def __init__(self, folder: StateFolder, token: str) -> None:
         self._folder = folder
         self._token = token
-        self._definitions = Definitions(folder)
+        self.definitions = Definitions(folder)
         self._rpc = Rpc(folder.socket)
-
-    @property
-    def definitions(self) -> Definitions:
-        return self._definitions
 
     def pid(self) -> int | None:
         """The supervisor's process; None when it does not answer."""
@@ -72,7 +68,7 @@ class Supervisor:
         if self.pid() is not None:
             return False
         identity.end(self.processes().get(RESERVED, []), grace=2.0)
-        durable.replace(self._folder.run / "supervisord.conf", self._definitions.main_section(), mode=durable.PRIVATE)
+        durable.replace(self._folder.run / "supervisord.conf", self.definitions.main_section(), mode=durable.PRIVATE)
         command = (sys.executable, "-I", "-m", "supervisor.supervisord", "-c", "supervisord.conf")
         subprocess.run(
             command,
@@ -92,10 +88,10 @@ class Supervisor:
         with self._mutating():
             state = self._states().get(program.name)
             if state is not None:
-                if state.condition in _ACTIVE and self._digest(state) == self._definitions.digest(program):
+                if state.condition in _ACTIVE and self._digest(state) == self.definitions.digest(program):
                     return
                 self._end(program.name)
-            self._definitions.write(program)
+            self.definitions.write(program)
             self._begin(program.name)
 
     def revive(self, name: str) -> None:
@@ -109,13 +105,7 @@ class Supervisor:
         """End the program's whole process tree and forget it. Nothing happens when it is not there."""
         with self._mutating():
             self._end(name)
-            self._definitions.remove(name)
-
-    def restart(self, name: str) -> None:
-        """End the program and start it again as it is defined. Raises Faulted when it is not defined."""
-        with self._mutating():
-            self._end(name)
-            self._begin(name)
+            self.definitions.remove(name)
 
     def running(self) -> tuple[ProgramState, ...]:
         """Every program the supervisor has, by name. Raises Unreachable."""
@@ -131,8 +121,8 @@ class Supervisor:
                 self._wait(lambda: all(state.pid is None for state in self.running()), seconds=self._longest_stop())
             self._end_supervisor()
             self._end_all([*known, *(process for group in self.processes().values() for process in group)])
-            for name in self._definitions.names():
-                self._definitions.remove(name)
+            for name in self.definitions.names():
+                self.definitions.remove(name)
 
     def sweep(self) -> tuple[str, ...]:
         """End what an earlier supervisor left of programs that this one does not have; returns their names."""
@@ -148,13 +138,13 @@ class Supervisor:
 
     def _digest(self, state: ProgramState) -> str | None:
         """Of the definition that its process was started with, or will read in a moment."""
-        record = identity.read_record(self._definitions.record(state.name))
+        record = identity.read_record(self.definitions.record(state.name))
         if record is not None and record.pid == state.pid:
             return record.digest
-        return self._definitions.stored_digest(state.name)
+        return self.definitions.stored_digest(state.name)
 
     def _begin(self, name: str) -> None:
-        identity.end(self.processes().get(name, []), grace=self._definitions.stop_seconds(name))
+        identity.end(self.processes().get(name, []), grace=self.definitions.stop_seconds(name))
         self._rpc.call("reloadConfig")
         with contextlib.suppress(Faulted):
             self._rpc.call("addProcessGroup", name)
@@ -164,7 +154,7 @@ class Supervisor:
         state = self._states(missing_ok=True).get(name)
         known = identity.tree(state.pid) if state and state.pid else []
         if state is not None:
-            self._wait(lambda: self._asked_to_end(name), seconds=self._definitions.stop_seconds(name) + 5.0)
+            self._wait(lambda: self._asked_to_end(name), seconds=self.definitions.stop_seconds(name) + 5.0)
             self._rpc.call("removeProcessGroup", name)
         self._end_all([*known, *self.processes().get(name, [])])
 
@@ -203,11 +193,11 @@ class Supervisor:
             condition=condition,
             pid=info["pid"] or None,
             since=datetime.fromtimestamp(began, UTC) if began else None,
-            log=self._definitions.log(info["name"]),
+            log=self.definitions.log(info["name"]),
         )
 
     def _longest_stop(self) -> float:
-        return 5.0 + max((self._definitions.stop_seconds(name) for name in self._definitions.names()), default=0.0)
+        return 5.0 + max((self.definitions.stop_seconds(name) for name in self.definitions.names()), default=0.0)
 
     def _wait(self, is_true: Callable[[], bool], *, seconds: float) -> bool:
         deadline = time.monotonic() + seconds
