@@ -19,8 +19,8 @@ from scipy.stats import mannwhitneyu
 
 from sluicegate.flows.stats import scores
 from sluicegate.flows.stats.lattice import Lattice
-from sluicegate.flows.stats.moments import Pair
 from sluicegate.flows.stats.news import News
+from sluicegate.flows.stats.pair import Pair
 from sluicegate.flows.stats.populations import Durations, Events, Population, Purchases, sample_size, split
 from sluicegate.flows.stats.spending import Budget, Shape, obrien_fleming, pocock
 from sluicegate.flows.stats.trial import Design, Kind, Trial

@@ -14,10 +14,11 @@ import numpy as np
 
 from sluicegate.flows.gate.pair_design import PairedKind, PairedQuestion, passes_pair_point
 from sluicegate.flows.gate.pair_fold import begin, extend, new_pairs
-from sluicegate.flows.stats.moments import Moments, Pair
 from sluicegate.flows.stats.news import News
+from sluicegate.flows.stats.pair import Pair
 from sluicegate.flows.stats.trial import Design, Kind, Trial
-from sluicegate.registry.words.metric import Arm, Stratum, Tally, TallyRow
+from sluicegate.registry.words.metric import Arm, Stratum, TallyRow
+from sluicegate.registry.words.tally import Tally
 
 ALPHA = 0.05
 _AT = Stratum(epoch=1, bucket=0)
@@ -89,9 +90,9 @@ def _tally(values: np.ndarray) -> Tally:
     return Tally(n=values.size, total=total, squares=squares, cubes=total)
 
 
-def _moments(values: np.ndarray) -> Moments:
+def _moments(values: np.ndarray) -> Tally:
     total = float(values.sum())
-    return Moments(n=values.size, total=total, squares=total, cubes=total)
+    return Tally.from_events(values.size, total)
 
 
 def main() -> None:

@@ -20,7 +20,8 @@ from sluicegate.registry.rollout.facts import Observed, Packed, Ready
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.rollout.standing import standings
 from sluicegate.registry.words.build import BuildRef, Endpoint
-from sluicegate.registry.words.metric import Arm, Stratum, Tally, TallyRow
+from sluicegate.registry.words.metric import Arm, Stratum, TallyRow
+from sluicegate.registry.words.tally import Tally
 from sluicegate.services.traffic.routes import routes
 from sluicegate.services.traffic.table import Assignment, RouteTable, answer
 
@@ -152,7 +153,7 @@ class Lab:
             failed = float(self.chance.random() < self.errors.get(mark.variation, 0.001))
             for metric, seen in (("loss", value), ("errors", failed)):
                 key = (mark.rollout, metric, *place)
-                self.sums[key] = self.sums.get(key, Tally()) + Tally.of(seen)
+                self.sums[key] = self.sums.get(key, Tally()) + Tally.from_values([seen])
 
     def tallies(self, rollout: str) -> tuple[int, tuple[TallyRow, ...]]:
         return self.came, tuple(

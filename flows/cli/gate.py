@@ -113,7 +113,8 @@ def _plans(model: str | None, variation: str, file: Path | None) -> list[tuple[P
 def _measured(runtime: Runtime, model: str, variation: str) -> dict[str, Baseline]:
     """Stable's values in the target's last rollout; nothing where there was none."""
     from sluicegate.flows.rehearsal.rehearsal import Baseline
-    from sluicegate.registry.words.metric import Arm, Tally
+    from sluicegate.registry.words.metric import Arm
+    from sluicegate.registry.words.tally import Tally
 
     sums: dict[str, Tally] = {}
     rollouts = [r for r in runtime.ledger.rollouts(model=model) if r.target == (model, variation) and r.step >= 0]

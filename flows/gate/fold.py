@@ -17,12 +17,13 @@ from sluicegate.flows.gate.units import Cell, Known, Side, cell
 from sluicegate.flows.stats.cap import CapTest
 from sluicegate.flows.stats.cohorts import Change
 from sluicegate.flows.stats.drift import DriftTest
-from sluicegate.flows.stats.moments import Moments, Pair
 from sluicegate.flows.stats.news import News
+from sluicegate.flows.stats.pair import Pair
 from sluicegate.flows.stats.sample_ratio import Arrivals, SampleRatioTest
 from sluicegate.flows.stats.trial import Kind, Trial
 from sluicegate.registry.rollout.rollout import FULL
-from sluicegate.registry.words.metric import Arm, Tally, TallyRow, exceedance_name, level_name
+from sluicegate.registry.words.metric import Arm, TallyRow, exceedance_name, level_name
+from sluicegate.registry.words.tally import Tally
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +68,7 @@ class State:
         found = (
             sums for (metric, _, whose), sums in self.units.items() if metric == self.asked.metric and whose is arm
         )
-        return round(sum(sums.count for sums in found))
+        return sum(sums.size for sums in found)
 
 
 def fold(asked: Question, looks: Iterable[Rows]) -> State:
@@ -166,7 +167,7 @@ def new_rows(state: State, rows: Iterable[TallyRow]) -> Rows:
     new: list[TallyRow] = []
     by_unit = state.trial.design.by_cohort or (not state.trial.looks and not state.asked.assigns_rows)
     for row in sorted(rows, key=cell):
-        tally = minus(row.tally, state.cells.get(cell(row), Tally()))
+        tally = row.tally - state.cells.get(cell(row), Tally())
         units = gate_units.minus(row.units, state.units.get(cell(row))) if by_unit else None
         if row.metric in state.asked.names and (tally.n or tally.missing or units is not None):
             new.append(replace(row, tally=tally, units=units))
@@ -175,9 +176,8 @@ def new_rows(state: State, rows: Iterable[TallyRow]) -> Rows:
 
 def is_sound(asked: Question, row: TallyRow) -> bool:
     """Whether the sums can be those of real values, or of zeros and ones where the metric has only these."""
-    moments = moments_of(row.tally)
-    is_true = moments.is_count if asked.design.kind is Kind.COUNT else moments.is_sound
-    return row.tally.missing >= 0 and is_true and (row.units is None or gate_units.is_possible(row.units))
+    is_true = row.tally.is_count if asked.design.kind is Kind.COUNT else row.tally.is_sound
+    return is_true and (row.units is None or gate_units.is_possible(row.units))
 
 
 def _sound(asked: Question, rows: Rows) -> list[TallyRow]:
@@ -204,22 +204,6 @@ def _information(asked: Question, cells: Mapping[Cell, Tally]) -> float:
     )
 
 
-def minus(now: Tally, before: Tally) -> Tally:
-    return Tally(
-        n=now.n - before.n,
-        missing=now.missing - before.missing,
-        total=now.total - before.total,
-        squares=now.squares - before.squares,
-        cubes=now.cubes - before.cubes,
-        low=now.low,
-        high=now.high,
-    )
-
-
-def moments_of(tally: Tally) -> Moments:
-    return Moments(n=tally.n, total=tally.total, squares=tally.squares, cubes=tally.cubes)
-
-
 def _pairs(rows: Sequence[TallyRow], stable: str, candidate: str) -> tuple[Pair, ...]:
     """One pair for each stratum, in order: stable's rows of one metric with the candidate's rows of another."""
     found: dict[Side, Pair] = {}
@@ -228,9 +212,9 @@ def _pairs(rows: Sequence[TallyRow], stable: str, candidate: str) -> tuple[Pair,
         pair = found.get(side, Pair())
         match row.arm:
             case Arm.STABLE if row.metric == stable:
-                found[side] = replace(pair, stable=pair.stable + moments_of(row.tally))
+                found[side] = replace(pair, stable=pair.stable + row.tally)
             case Arm.CANDIDATE if row.metric == candidate:
-                found[side] = replace(pair, candidate=pair.candidate + moments_of(row.tally))
+                found[side] = replace(pair, candidate=pair.candidate + row.tally)
             case Arm.STABLE | Arm.CANDIDATE:
                 pass
     return tuple(found[side] for side in sorted(found))

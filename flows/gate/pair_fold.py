@@ -9,15 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from sluicegate.flows.gate.fold import minus, moments_of
 from sluicegate.flows.gate.folding import Folds, Rows
 from sluicegate.flows.gate.pair_design import PairedKind, PairedQuestion
 from sluicegate.flows.stats.cap import CapTest
 from sluicegate.flows.stats.matched import CoinTest, difference_score
-from sluicegate.flows.stats.moments import Moments
 from sluicegate.flows.stats.sequential import ScoreTest
 from sluicegate.flows.stats.spending import Budget
-from sluicegate.registry.words.metric import Arm, Stratum, Tally, TallyRow
+from sluicegate.registry.words.metric import Arm, Stratum, TallyRow
+from sluicegate.registry.words.tally import Tally
 
 Cell = tuple[str, Stratum, int, Arm]
 _RESERVE = 0.1
@@ -80,7 +79,7 @@ def fold_pairs(asked: PairedQuestion, looks: Iterable[Rows]) -> PairedState:
 def new_pairs(state: PairedState, rows: Sequence[TallyRow]) -> Rows:
     """What the cumulative rows hold beyond the looks, in order."""
     wanted = (row for row in sorted(rows, key=_cell) if row.metric in state.asked.names)
-    new = (replace(row, tally=minus(row.tally, state.cells.get(_cell(row), Tally()))) for row in wanted)
+    new = (replace(row, tally=row.tally - state.cells.get(_cell(row), Tally())) for row in wanted)
     return tuple(row for row in new if row.tally.n or row.tally.missing)
 
 
@@ -114,7 +113,7 @@ def _look_for_harm(state: PairedState, new: Pairs, n: int) -> CoinTest | ScoreTe
             candidate_only, stable_only = discordant(new.difference)
             return state.harm.look(candidate_only, candidate_only + stable_only, n)
         case ScoreTest():
-            return state.harm.look(difference_score(moments_of(new.difference)), n)
+            return state.harm.look(difference_score(new.difference), n)
 
 
 def _look_within(state: PairedState, new: Pairs, n: int) -> CoinTest | ScoreTest | None:
@@ -135,7 +134,7 @@ def discordant(difference: Tally) -> tuple[int, int]:
     return (both + net) // 2, (both - net) // 2
 
 
-def _excess(asked: PairedQuestion, new: Pairs) -> Moments:
+def _excess(asked: PairedQuestion, new: Pairs) -> Tally:
     """The sums of y1 - (1 + m) y0: what the candidate has above stable's value made worse by the margin.
 
     Of 0/1 values all three are exact. Of others the third is that of the difference, which is close for small margins.
@@ -149,7 +148,7 @@ def _excess(asked: PairedQuestion, new: Pairs) -> Moments:
     if asked.kind is PairedKind.BINARY:
         candidate_only, stable_only = discordant(d)
         cubes = candidate_only - (1 + m) ** 3 * stable_only - m**3 * product
-    return Moments(n=d.n, total=total, squares=max(squares, 0.0), cubes=cubes)
+    return Tally(n=d.n, total=total, squares=max(squares, 0.0), cubes=cubes)
 
 
 def _margin_test(asked: PairedQuestion) -> CoinTest | ScoreTest:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sluicegate.flows.gate.fold import moments_of
 from sluicegate.flows.gate.pair_design import PairedKind, paired_question, passes_pair_point
 from sluicegate.flows.gate.pair_fold import PairedState, discordant, fold_pairs, new_pairs, pairs_with
 from sluicegate.flows.gate.pair_interval import Interval, of_mean, of_rate
@@ -83,7 +82,7 @@ def _readout(state: PairedState) -> Interval | None:
     if state.asked.kind is PairedKind.DISAGREEMENT:
         candidate = state.pairs.candidate
         return of_rate(round(candidate.total), candidate.n, state.asked.alpha)
-    return of_mean(moments_of(state.pairs.difference), state.asked.alpha, state.asked.planned)
+    return of_mean(state.pairs.difference, state.asked.alpha, state.asked.planned)
 
 
 def _answer(state: PairedState, guardrail: bool, readout: Interval | None) -> tuple[Answer, str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from scipy.special import betaln, xlog1py, xlogy
 
-from sluicegate.flows.stats.moments import Moments
+from sluicegate.registry.words.tally import Tally
 
 _STEPS = 60
 
@@ -27,7 +27,7 @@ class Interval:
         return self.low > 0 or self.high < 0
 
 
-def of_mean(sums: Moments, alpha: float, planned: float) -> Interval | None:
+def of_mean(sums: Tally, alpha: float, planned: float) -> Interval | None:
     """The interval of the mean of independent values; None for fewer than two.
 
     Normal mixture, asymptotic (Waudby-Smith, Arbour, Sinha, Kennedy & Ramdas 2024, theorem 2.2), with the variance as

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple
 
-from sluicegate.flows.stats.cohorts import Change, Cohort, UnitMoments
+from sluicegate.flows.stats.cohorts import Change, Cohort
 from sluicegate.flows.stats.sample_ratio import Arrivals
 from sluicegate.registry.rollout.rollout import FULL
-from sluicegate.registry.words.metric import Arm, Stratum, TallyRow, UnitSums
+from sluicegate.registry.words.metric import Arm, Stratum, TallyRow
+from sluicegate.registry.words.tally import UnitSums
 
 Side = tuple[Stratum, int]
 """A stratum and the candidate's weight in it, in basis points."""
@@ -30,7 +30,7 @@ def tells_units(rows: Iterable[TallyRow]) -> bool:
 
 def is_possible(units: UnitSums) -> bool:
     """Whether new sums can be true: finite, and no fewer units or rows than before."""
-    return all(math.isfinite(value) for value in astuple(units)) and units.count >= 0 and units.sum_n >= 0
+    return all(map(math.isfinite, units)) and units.size >= 0 and units.n >= 0
 
 
 def plus(known: Known, rows: Iterable[TallyRow]) -> Known:
@@ -57,8 +57,8 @@ def changes(
 
     def cohort(known: Known, side: Side) -> Cohort:
         return Cohort(
-            stable=_moments(known.get((stable, side, Arm.STABLE), UnitSums())),
-            candidate=_moments(known.get((candidate, side, Arm.CANDIDATE), UnitSums())),
+            stable=known.get((stable, side, Arm.STABLE), UnitSums()),
+            candidate=known.get((candidate, side, Arm.CANDIDATE), UnitSums()),
         )
 
     return tuple(Change(before=cohort(before, side), now=cohort(now, side)) for side in sorted(sides))
@@ -69,16 +69,9 @@ def arrivals_of_units(rows: Iterable[TallyRow]) -> tuple[Arrivals, ...]:
     return tuple(
         Arrivals(
             share=row.weight / FULL,
-            candidate=round(row.units.count) if row.arm is Arm.CANDIDATE else 0,
-            stable=round(row.units.count) if row.arm is Arm.STABLE else 0,
+            candidate=row.units.size if row.arm is Arm.CANDIDATE else 0,
+            stable=row.units.size if row.arm is Arm.STABLE else 0,
         )
         for row in rows
         if row.units is not None and row.stratum.bucket >= 0
     )
-
-
-def _moments(sums: UnitSums) -> UnitMoments:
-    return UnitMoments(
-        count=round(sums.count), x=sums.sum_x, n=sums.sum_n, xx=sums.sum_xx, xn=sums.sum_xn, nn=sums.sum_nn,
-        xxx=sums.sum_xxx, xxn=sums.sum_xxn, xnn=sums.sum_xnn, nnn=sums.sum_nnn,
-    )  # fmt: skip

@@ -20,7 +20,8 @@ from sluicegate.flows.gate.judge import next_look, verdict
 from sluicegate.flows.rehearsal.rehearsal import Baseline, Rehearsal, assumed, caveats, longest, moved_by, rehearse
 from sluicegate.registry.plan.fields import GateSpec
 from sluicegate.registry.plan.plan import Plan
-from sluicegate.registry.words.metric import Arm, Stratum, Tally, TallyRow
+from sluicegate.registry.words.metric import Arm, Stratum, TallyRow
+from sluicegate.registry.words.tally import Tally
 from sluicegate.registry.words.units import format_share
 from sluicegate.registry.words.verdict import Answer
 
@@ -162,9 +163,7 @@ def _no_data(trial: _Trial) -> Check:
 
 def _broken_data(trial: _Trial) -> Check:
     """Excellent values, but one sum is not a number: nothing may pass."""
-    broken = [
-        dataclasses.replace(row, tally=dataclasses.replace(row.tally, total=math.nan)) for row in _excellent(trial)
-    ]
+    broken = [dataclasses.replace(row, tally=row.tally._replace(total=math.nan)) for row in _excellent(trial)]
     look = next_look(
         rollout="certificate", plan=trial.plan, gate=trial.gate, guardrail=trial.guardrail, step=0, looks=(),
         rows=broken, watermark=0, at=_NEVER,
@@ -177,10 +176,9 @@ def _excellent(trial: _Trial) -> Iterator[TallyRow]:
     n = 10_000
     for name in question(trial.plan, trial.gate).names:
         for arm, level in ((Arm.STABLE, trial.baseline.mean), (Arm.CANDIDATE, 0.0)):
-            total = float(round(n * level))
             yield TallyRow(
                 metric=name, stratum=Stratum(epoch=1, bucket=0), weight=5000, arm=arm,
-                tally=Tally(n=n, total=total, squares=total, cubes=total),
+                tally=Tally.from_events(n, round(n * level)),
             )  # fmt: skip
 
 

@@ -16,14 +16,15 @@ from numpy.random import Generator
 from sluicegate.flows.gate.design import Question, grid, moves_threshold, per_row, planned_requests, question
 from sluicegate.flows.gate.fold import begin_drift
 from sluicegate.flows.stats.cap import CapTest
-from sluicegate.flows.stats.moments import Moments, Pair
 from sluicegate.flows.stats.news import News
+from sluicegate.flows.stats.pair import Pair
 from sluicegate.flows.stats.populations import Durations, Events, Losses, Population, split
 from sluicegate.flows.stats.trial import Trial
 from sluicegate.registry.plan.fields import GateSpec, MetricSpec, Score, Source
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.rollout import FULL
-from sluicegate.registry.words.metric import LEVELS, Tally, Worse
+from sluicegate.registry.words.metric import LEVELS, Worse
+from sluicegate.registry.words.tally import Tally
 from sluicegate.registry.words.units import format_share
 
 _TAIL_SIGMA = 0.5
@@ -170,7 +171,7 @@ def _moved(asked: Question, pair: Pair, baseline: Baseline, harm: float, rng: Ge
     for margin in (rung.margin for rung in asked.design.rungs if rung.margin > 0):
         share = _tail(baseline.mean, harm / (1 + margin)) / above
         events = int(rng.binomial(round(pair.candidate.total), min(share, 1.0)))
-        candidate = Moments(n=pair.candidate.n, total=events, squares=events, cubes=events)
+        candidate = Tally.from_events(pair.candidate.n, events)
         found[margin] = [Pair(stable=pair.stable, candidate=candidate)]
     return found
 
@@ -191,12 +192,12 @@ def _elsewhere(pair: Pair, information: float, harm: float, rng: Generator) -> d
     }
 
 
-def _above(rng: Generator, n: int, levels: Sequence[float]) -> list[Moments]:
+def _above(rng: Generator, n: int, levels: Sequence[float]) -> list[Tally]:
     """How many of n predictions lie above each level."""
     bounds = [0.0, *levels, 1.0]
     counts = rng.multinomial(n, [upper - lower for lower, upper in itertools.pairwise(bounds)])
     above = [int(counts[position:].sum()) for position in range(1, len(bounds) - 1)]
-    return [Moments(n=n, total=each, squares=each, cubes=each) for each in above]
+    return [Tally.from_events(n, events) for events in above]
 
 
 def _tail(share: float, slower: float) -> float:

@@ -14,11 +14,12 @@ import numpy as np
 
 from sluicegate.flows.rehearsal.replay_lines import LookLine, MalformedLine, PlanLine, RowLine, read
 from sluicegate.flows.stats.intervals import estimate
-from sluicegate.flows.stats.moments import Moments, Pair
 from sluicegate.flows.stats.news import News
+from sluicegate.flows.stats.pair import Pair
 from sluicegate.flows.stats.sample_ratio import Arrivals, SampleRatioTest
 from sluicegate.flows.stats.trial import Design, Kind, Rung, Trial
 from sluicegate.flows.stats.units import UnitRows
+from sluicegate.registry.words.tally import Tally
 
 _RATIO_ALPHA = 0.001
 """Chance that sound data are ever called mismatched. A rollout then never passes; here it is told, no more."""
@@ -162,9 +163,9 @@ def _pairs(rows: list[RowLine], sizes: dict[int, tuple[int, int]], held: dict[in
     return tuple(found)
 
 
-def _moments(rows: list[RowLine]) -> Moments:
+def _moments(rows: list[RowLine]) -> Tally:
     """What the rows add up to, in any order the same."""
-    return Moments(
+    return Tally(
         n=sum(int(row.n or 0) for row in rows),
         total=math.fsum(row.sum or 0.0 for row in rows),
         squares=math.fsum(row.sumsq or 0.0 for row in rows),

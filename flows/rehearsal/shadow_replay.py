@@ -97,7 +97,7 @@ def compare_captured(
         rollout=str(asked.source.name), model=asked.model, stable=versions[0], candidate=versions[1], sample=100.0,
         worst=tuple(worst),
     )  # fmt: skip
-    return shadow_view(sums.sums, around)
+    return shadow_view(sums.tallies(), around)
 
 
 def answering(folder: Path) -> Answering:

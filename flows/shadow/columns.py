@@ -8,28 +8,28 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from sluicegate.flows.gate.pair_interval import Interval, of_mean, of_rate
-from sluicegate.flows.stats.moments import Moments
 from sluicegate.registry.report.shadow_view import Bar, ColumnView, Estimate, Flip
-from sluicegate.services.telemetry.pairs.sums import ALL, Key, Powers, edges
+from sluicegate.registry.words.tally import Tally
+from sluicegate.services.telemetry.pairs.sums import ALL, Key, edges
 
 ALPHA = 0.05
 _PLANNED = 2_000
 """Pairs at which intervals of means are narrowest."""
 _MOST_FLIPS = 30
 _HUGE = 1e299
-Sums = Mapping[Key, Powers]
+Sums = Mapping[Key, Tally]
 
 
 def column_view(sums: Sums, column: str) -> ColumnView:
     """How the values of a column compare."""
-    found = {key: powers for (where, what, key), powers in sums.items() if (where, what) == (ALL, f"column {column}")}
-    missing = {key.removeprefix("nan "): powers.n for key, powers in found.items() if key.startswith("nan ")}
-    labels = [(json.loads(key), powers.n) for key, powers in found.items() if key.startswith("[")]
+    found = {key: tally for (where, what, key), tally in sums.items() if (where, what) == (ALL, f"column {column}")}
+    missing = {key.removeprefix("nan "): tally.n for key, tally in found.items() if key.startswith("nan ")}
+    labels = [(json.loads(key), tally.n) for key, tally in found.items() if key.startswith("[")]
     if "served" in found:
         return _numbers(column, found, missing)
     if labels:
         return _labels(column, labels, missing)
-    difference = found.get("difference", Powers())
+    difference = found.get("difference", Tally())
     kind = "text" if difference.n else "label"
     return ColumnView(column=column, kind=kind, n=difference.n, difference=mean(difference), missing=missing)
 
@@ -45,8 +45,8 @@ def _labels(column: str, labels: Sequence[tuple[list[str], int]], missing: dict[
     )  # fmt: skip
 
 
-def _numbers(column: str, found: Mapping[str, Powers], missing: dict[str, int]) -> ColumnView:
-    difference = found.get("difference", Powers())
+def _numbers(column: str, found: Mapping[str, Tally], missing: dict[str, int]) -> ColumnView:
+    difference = found.get("difference", Tally())
     return ColumnView(
         column=column,
         kind="number",
@@ -61,44 +61,43 @@ def _numbers(column: str, found: Mapping[str, Powers], missing: dict[str, int]) 
     )
 
 
-def _bars(found: Mapping[str, Powers], *, none: str, many: str) -> tuple[Bar, ...]:
+def _bars(found: Mapping[str, Tally], *, none: str, many: str) -> tuple[Bar, ...]:
     counts: dict[int, list[int]] = defaultdict(lambda: [0, 0])
-    for key, powers in found.items():
+    for key, tally in found.items():
         name, mark, number = key.partition("~")
         if mark and name in (none, many):
-            counts[int(number)][name == many] += powers.n
+            counts[int(number)][name == many] += tally.n
     return tuple(
         Bar(low=edges(number)[0], high=edges(number)[1], stable=pair[0], candidate=pair[1])
         for number, pair in sorted(counts.items())
     )
 
 
-def _correlation(found: Mapping[str, Powers]) -> float | None:
-    served, copied = found.get("served", Powers()), found.get("copied", Powers())
+def _correlation(found: Mapping[str, Tally]) -> float | None:
+    served, copied = found.get("served", Tally()), found.get("copied", Tally())
     one, other = _spread(served), _spread(copied)
     if not one or not other:
         return None
     n = served.n
-    covariance = found.get("product", Powers()).total / n - served.total / n * copied.total / n
+    covariance = found.get("product", Tally()).total / n - served.total / n * copied.total / n
     return max(-1.0, min(1.0, covariance / (one * other)))
 
 
-def _tau(found: Mapping[str, Powers]) -> float | None:
-    alike, turned = (found.get(key, Powers()).n for key in ("concordant", "discordant"))
-    total = alike + turned + found.get("tied", Powers()).n
+def _tau(found: Mapping[str, Tally]) -> float | None:
+    alike, turned = (found.get(key, Tally()).n for key in ("concordant", "discordant"))
+    total = alike + turned + found.get("tied", Tally()).n
     return (alike - turned) / total if total else None
 
 
-def _spread(powers: Powers) -> float | None:
-    if powers.n < 2:
+def _spread(tally: Tally) -> float | None:
+    if tally.n < 2:
         return None
-    return math.sqrt(max(powers.squares / powers.n - (powers.total / powers.n) ** 2, 0.0))
+    return math.sqrt(max(tally.squares / tally.n - (tally.total / tally.n) ** 2, 0.0))
 
 
-def mean(powers: Powers, alpha: float = ALPHA) -> Estimate | None:
+def mean(tally: Tally, alpha: float = ALPHA) -> Estimate | None:
     """The mean of values with its interval; None for fewer than two."""
-    sums = Moments(n=powers.n, total=powers.total, squares=powers.squares, cubes=powers.cubes)
-    return estimate(of_mean(sums, alpha, _PLANNED), powers.n)
+    return estimate(of_mean(tally, alpha, _PLANNED), tally.n)
 
 
 def estimate(found: Interval | None, n: int) -> Estimate | None:

@@ -11,8 +11,9 @@ from sluicegate.flows.gate.pair_interval import of_rate
 from sluicegate.flows.shadow.columns import ALPHA, Sums, column_view, estimate, mean
 from sluicegate.registry.report.shadow_view import Coverage, Estimate, LatencyView, SegmentView, ShadowView, WorstView
 from sluicegate.registry.rollout.rollout import Rollout
+from sluicegate.registry.words.tally import Tally
 from sluicegate.services.telemetry.pairs.queries import Disagreement
-from sluicegate.services.telemetry.pairs.sums import ALL, Key, Powers
+from sluicegate.services.telemetry.pairs.sums import ALL, Key
 from sluicegate.services.telemetry.tally.bins import quantile
 
 _LEAST = 30
@@ -38,7 +39,7 @@ class Around:
 class Told(Protocol):
     """What is read of the telemetry."""
 
-    def sums(self, rollout: str) -> dict[Key, Powers]: ...
+    def sums(self, rollout: str) -> dict[Key, Tally]: ...
 
     def worst(self, rollout: str) -> tuple[Disagreement, ...]: ...
 
@@ -101,7 +102,7 @@ def shadow_view(sums: Sums, around: Around) -> ShadowView:
 
 
 def _counts(sums: Sums, subject: str, segment: str = ALL) -> dict[str, int]:
-    return {key: powers.n for (where, what, key), powers in sorted(sums.items()) if (where, what) == (segment, subject)}
+    return {key: tally.n for (where, what, key), tally in sorted(sums.items()) if (where, what) == (segment, subject)}
 
 
 def _disagreement(sums: Sums, segment: str, alpha: float) -> Estimate | None:
@@ -111,21 +112,21 @@ def _disagreement(sums: Sums, segment: str, alpha: float) -> Estimate | None:
 
 
 def _over_time(sums: Sums) -> tuple[tuple[datetime, int, int], ...]:
-    rows = sorted((int(key), powers) for (_, what, key), powers in sums.items() if what == "time")
-    return tuple((datetime.fromtimestamp(at, UTC), powers.n, round(powers.total)) for at, powers in rows)
+    rows = sorted((int(key), tally) for (_, what, key), tally in sums.items() if what == "time")
+    return tuple((datetime.fromtimestamp(at, UTC), tally.n, round(tally.total)) for at, tally in rows)
 
 
 def _latency(sums: Sums) -> LatencyView | None:
-    found = {key: powers for (_, what, key), powers in sums.items() if what == "latency"}
-    difference = mean(found.get("difference", Powers()))
+    found = {key: tally for (_, what, key), tally in sums.items() if what == "latency"}
+    difference = mean(found.get("difference", Tally()))
     if difference is None:
         return None
     return LatencyView(difference=difference, stable=_times(found, "served"), candidate=_times(found, "copied"))
 
 
-def _times(found: Mapping[str, Powers], whose: str) -> dict[str, float]:
+def _times(found: Mapping[str, Tally], whose: str) -> dict[str, float]:
     mark = f"{whose}~"
-    bins = {int(key.removeprefix(mark)): powers.n for key, powers in found.items() if key.startswith(mark)}
+    bins = {int(key.removeprefix(mark)): tally.n for key, tally in found.items() if key.startswith(mark)}
     known = {name: quantile(bins, q) for name, q in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))}
     mean = found[whose].total / found[whose].n
     return {"mean": mean} | {name: value for name, value in known.items() if value is not None}
@@ -133,8 +134,8 @@ def _times(found: Mapping[str, Powers], whose: str) -> dict[str, float]:
 
 def _quality(sums: Sums, segment: str, alpha: float) -> dict[str, Estimate]:
     named = {
-        what.removeprefix("quality "): mean(powers, alpha)
-        for (where, what, key), powers in sorted(sums.items())
+        what.removeprefix("quality "): mean(tally, alpha)
+        for (where, what, key), tally in sorted(sums.items())
         if where == segment and what.startswith("quality ") and key == "difference"
     }
     return {name: estimate for name, estimate in named.items() if estimate is not None}

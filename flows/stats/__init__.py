@@ -1,6 +1,6 @@
-"""Sequential tests that may be looked at as often as one likes. Pure: numpy and scipy only, nothing of ours.
+"""Sequential tests that may be looked at as often as one likes. Pure: numpy, scipy and the tally, nothing else of ours.
 
-moments       additive sums of one arm in one stratum
+pair          the tallies of both arms of one stratum
 spending      how much of alpha may be spent by a given information time
 lattice       where a null process may stand that has not been stopped yet; cuts boundaries from it
 counts        0/1 outcomes: exact hypergeometric steps of the lattice

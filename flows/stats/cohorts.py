@@ -17,44 +17,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from sluicegate.flows.stats.counts import Draw
-from sluicegate.flows.stats.moments import Moments, Pair
+from sluicegate.flows.stats.pair import Pair
 from sluicegate.flows.stats.scores import Score, score
 from sluicegate.flows.stats.sequential import CountTest, ScoreTest
 from sluicegate.flows.stats.spending import Budget
-
-
-@dataclass(frozen=True, kw_only=True)
-class UnitMoments:
-    """Sums over the units of one arm, each with n rows whose values sum to x."""
-
-    count: int = 0
-    x: float = 0.0
-    n: float = 0.0
-    xx: float = 0.0
-    xn: float = 0.0
-    nn: float = 0.0
-    xxx: float = 0.0
-    xxn: float = 0.0
-    xnn: float = 0.0
-    nnn: float = 0.0
-
-    def linearised(self, ratio: float, factor: float) -> Moments:
-        """The moments of r = factor x - ratio n."""
-        f, p = factor, ratio
-        return Moments(
-            n=self.count,
-            total=f * self.x - p * self.n,
-            squares=f**2 * self.xx - 2 * f * p * self.xn + p**2 * self.nn,
-            cubes=f**3 * self.xxx - 3 * f**2 * p * self.xxn + 3 * f * p**2 * self.xnn - p**3 * self.nnn,
-        )
+from sluicegate.registry.words.tally import Tally, UnitSums
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cohort:
     """Both arms of a cohort."""
 
-    stable: UnitMoments = field(default_factory=UnitMoments)
-    candidate: UnitMoments = field(default_factory=UnitMoments)
+    stable: UnitSums = field(default_factory=UnitSums)
+    candidate: UnitSums = field(default_factory=UnitSums)
 
     @property
     def has_returned(self) -> bool:
@@ -95,8 +70,8 @@ class Change:
         return _score(self.now, factor) - _score(self.before, factor)
 
 
-def _more(now: UnitMoments, before: UnitMoments) -> Moments:
-    return Moments(n=round(now.n - before.n), total=now.x - before.x)
+def _more(now: UnitSums, before: UnitSums) -> Tally:
+    return Tally(n=round(now.n - before.n), total=now.x - before.x)
 
 
 def _score(cohort: Cohort, factor: float) -> Score:

@@ -11,10 +11,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from sluicegate.flows.stats.lattice import Lattice
-from sluicegate.flows.stats.moments import Moments
 from sluicegate.flows.stats.sample_ratio import binomial
 from sluicegate.flows.stats.scores import Score
 from sluicegate.flows.stats.spending import Budget
+from sluicegate.registry.words.tally import Tally
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ def harm(test: CoinTest, new: Iterable[Discordant], information: float, *, worse
     return test.look(candidate if worse_is_higher else stable, candidate + stable, information)
 
 
-def difference_score(differences: Moments, *, margin: float = 0.0) -> Score:
+def difference_score(differences: Tally, *, margin: float = 0.0) -> Score:
     """The score of new per-request differences (candidate - stable) against a mean of `margin`, in their unit.
 
     Value: sum of (d - margin). Variance: that of the sum. Third cumulant: n times the third central moment.

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field, replace
 
 from sluicegate.flows.stats.cohorts import Change, CohortTest
 from sluicegate.flows.stats.counts import Draw
-from sluicegate.flows.stats.moments import Moments, Pair
+from sluicegate.flows.stats.pair import Pair
 from sluicegate.flows.stats.scores import score
 from sluicegate.flows.stats.sequential import CountTest, ScoreTest
 from sluicegate.flows.stats.units import UnitRows, UnitTest
+from sluicegate.registry.words.tally import Tally
 
 Test = CountTest | ScoreTest | UnitTest | CohortTest
 
@@ -47,8 +48,8 @@ class Sums:
     """Sum of n1 n0 / n (candidate mean - stable mean)."""
     level: float = 0.0
     """Sum of n1 n0 / n stable mean."""
-    stable: Moments = field(default_factory=Moments)
-    candidate: Moments = field(default_factory=Moments)
+    stable: Tally = field(default_factory=Tally)
+    candidate: Tally = field(default_factory=Tally)
 
     def change(self, changes: Sequence[Change]) -> Sums:
         """The sums after these changes of cohorts."""

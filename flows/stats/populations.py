@@ -13,7 +13,8 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from sluicegate.flows.stats.moments import Moments, Pair
+from sluicegate.flows.stats.pair import Pair
+from sluicegate.registry.words.tally import Tally
 
 
 class Population(Protocol):
@@ -25,8 +26,8 @@ class Population(Protocol):
     @property
     def variance(self) -> float: ...
 
-    def draw(self, rng: Generator, n: int) -> Moments:
-        """The moments of n independent values."""
+    def draw(self, rng: Generator, n: int) -> Tally:
+        """The tally of n independent values."""
         ...
 
 
@@ -44,9 +45,9 @@ class Events:
     def variance(self) -> float:
         return self.rate * (1 - self.rate)
 
-    def draw(self, rng: Generator, n: int) -> Moments:
+    def draw(self, rng: Generator, n: int) -> Tally:
         events = int(rng.binomial(n, self.rate))
-        return Moments(n=n, total=events, squares=events, cubes=events)
+        return Tally.from_events(n, events)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,9 +61,9 @@ class Losses:
     def variance(self) -> float:
         return self.sd**2
 
-    def draw(self, rng: Generator, n: int) -> Moments:
+    def draw(self, rng: Generator, n: int) -> Tally:
         shape = (self.mean / self.sd) ** 2
-        return moments(rng.gamma(shape, self.mean / shape, n))
+        return tally_of(rng.gamma(shape, self.mean / shape, n))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,8 +78,8 @@ class Durations:
     def variance(self) -> float:
         return self.mean**2 * math.expm1(self.sigma**2)
 
-    def draw(self, rng: Generator, n: int) -> Moments:
-        return moments(rng.lognormal(math.log(self.mean) - self.sigma**2 / 2, self.sigma, n))
+    def draw(self, rng: Generator, n: int) -> Tally:
+        return tally_of(rng.lognormal(math.log(self.mean) - self.sigma**2 / 2, self.sigma, n))
 
     def tail(self, threshold: float) -> float:
         """The share of values above a threshold."""
@@ -115,18 +116,17 @@ class Purchases:
     def variance(self) -> float:
         return self.rate * self._moment(2) - self.mean**2
 
-    def draw(self, rng: Generator, n: int) -> Moments:
+    def draw(self, rng: Generator, n: int) -> Tally:
         bought = int(rng.binomial(n, self.rate))
         median = self.amount * math.exp(-(self.sigma**2) / 2)
         values = np.minimum(rng.lognormal(math.log(median), self.sigma, bought), self.cap * median)
-        found = moments(values)
-        return Moments(n=n, total=found.total, squares=found.squares, cubes=found.cubes)
+        return tally_of(values)._replace(n=n)
 
 
-def moments(values: NDArray[np.float64]) -> Moments:
-    """The moments of an array of values."""
+def tally_of(values: NDArray[np.float64]) -> Tally:
+    """The tally of an array of values."""
     squares = values * values
-    return Moments(
+    return Tally(
         n=values.size, total=float(values.sum()), squares=float(squares.sum()), cubes=float((squares * values).sum())
     )
 

@@ -21,7 +21,8 @@ import numpy as np
 from scipy.special import gammainc, gammaincc, ndtr
 
 from sluicegate.flows.stats.lattice import Lattice, Masses
-from sluicegate.flows.stats.moments import Moments, Pair
+from sluicegate.flows.stats.pair import Pair
+from sluicegate.registry.words.tally import Tally
 
 _ALMOST_NORMAL = 0.1
 """Skewness below which the cube root of a gamma is as good as normal: within 0.4 % of its tail at 4 sd."""
@@ -107,7 +108,7 @@ def _of_stratum(pair: Pair) -> Score:
     )
 
 
-def _spread(arm: Moments, otherwise: float) -> float:
+def _spread(arm: Tally, otherwise: float) -> float:
     """The arm's sample variance; of a single row, `otherwise`."""
     return max((arm.squares - arm.total**2 / arm.n) / (arm.n - 1), 0.0) if arm.n > 1 else otherwise
 

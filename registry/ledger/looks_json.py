@@ -7,7 +7,8 @@ import json
 import math
 from datetime import UTC, datetime
 
-from sluicegate.registry.words.metric import Arm, Stratum, Tally, TallyRow, UnitSums
+from sluicegate.registry.words.metric import Arm, Stratum, TallyRow
+from sluicegate.registry.words.tally import Tally, UnitSums
 from sluicegate.registry.words.verdict import Answer, Look, Verdict
 
 
@@ -56,33 +57,28 @@ def verdict_from_values(values: dict[str, object]) -> Verdict:
 
 
 _TEXTS = frozenset({"metric", "answer", "reason"})
-_TALLY = len(dataclasses.fields(Tally))
+_TALLY = len(Tally._fields)
 _SPECIAL = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
 
 
 def _row_out(row: TallyRow) -> list[object]:
-    tally = [_out(value) for value in dataclasses.astuple(row.tally)]
-    units = [] if row.units is None else [[_out(value) for value in dataclasses.astuple(row.units)]]
-    return [row.metric, row.stratum.epoch, row.stratum.bucket, row.weight, row.arm.value, *tally, *units]
+    units = [] if row.units is None else [[_out(value) for value in row.units]]
+    return [
+        row.metric, row.stratum.epoch, row.stratum.bucket, row.weight, row.arm.value, *map(_out, row.tally), *units
+    ]  # fmt: skip
 
 
 def _row_in(values: list[object]) -> TallyRow:
     metric, epoch, bucket, weight, arm, *sums = values
-    n, missing, total, squares, cubes, low, high = (_in(value) for value in sums[:_TALLY])
-    units = _units_in(sums[_TALLY]) if len(sums) > _TALLY else None  # type: ignore[arg-type]
+    units = [UnitSums(*map(_in, each)) for each in sums[_TALLY:]]  # type: ignore[call-overload]
     return TallyRow(
         metric=metric,  # type: ignore[arg-type]
         stratum=Stratum(epoch=epoch, bucket=bucket),  # type: ignore[arg-type]
         weight=weight,  # type: ignore[arg-type]
         arm=Arm(str(arm)),
-        tally=Tally(n=n, missing=missing, total=total, squares=squares, cubes=cubes, low=low, high=high),  # type: ignore[arg-type]
-        units=units,
+        tally=Tally(*map(_in, sums[:_TALLY])),  # type: ignore[arg-type]
+        units=units[0] if units else None,
     )
-
-
-def _units_in(values: list[object]) -> UnitSums:
-    names = (each.name for each in dataclasses.fields(UnitSums))
-    return UnitSums(**dict(zip(names, (_in(value) for value in values), strict=True)))  # type: ignore[arg-type]
 
 
 def _out(value: object) -> object:

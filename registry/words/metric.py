@@ -1,10 +1,11 @@
-"""Tallies: additive sufficient statistics of a metric, per stratum and arm."""
+"""Metrics as they are tallied: by stratum and arm, and the names of those derived from another."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from enum import StrEnum
+
+from sluicegate.registry.words.tally import Tally, UnitSums
 
 
 class Arm(StrEnum):
@@ -29,83 +30,6 @@ class Stratum:
     """Counts the rollout's weight changes."""
     bucket: int
     """Start of the time bucket, in whole seconds since 1970."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tally:
-    """Sums over the values y of one metric. Tallies add; an empty one is the zero."""
-
-    n: int = 0
-    missing: int = 0
-    """Rows whose value could not be had: NaN, infinite, unparsable, summary truncated."""
-    total: float = 0.0
-    squares: float = 0.0
-    cubes: float = 0.0
-    low: float = math.inf
-    high: float = -math.inf
-
-    @classmethod
-    def of(cls, value: float) -> Tally:
-        """The tally of a single value; a value that is not finite counts as missing."""
-        if not math.isfinite(value):
-            return cls(missing=1)
-        return cls(n=1, total=value, squares=value * value, cubes=value * value * value, low=value, high=value)
-
-    def __add__(self, other: Tally) -> Tally:
-        return Tally(
-            n=self.n + other.n,
-            missing=self.missing + other.missing,
-            total=self.total + other.total,
-            squares=self.squares + other.squares,
-            cubes=self.cubes + other.cubes,
-            low=min(self.low, other.low),
-            high=max(self.high, other.high),
-        )
-
-    @property
-    def mean(self) -> float | None:
-        return self.total / self.n if self.n else None
-
-
-@dataclass(frozen=True, kw_only=True)
-class UnitSums:
-    """Sums over the units of one arm: each unit has n rows so far, whose values sum to x. They add; zero is empty.
-
-    A unit belongs to one stratum of each epoch in which it is met, and all its rows of that epoch count there,
-    whenever they come:
-
-    - met for the first time in this rollout: that of the time bucket of its first row;
-    - met before, in stable only: bucket = minus the last earlier epoch in which it was met, because its chance of
-      the candidate is not that of a new unit;
-    - met before in the candidate: none; that it meets the candidate again is no chance.
-
-    A row without a unit is a unit of its own. When a unit gets a row, `- of(old) + of(new)` keeps the sums right.
-    """
-
-    count: int = 0
-    sum_x: float = 0.0
-    sum_n: float = 0.0
-    sum_xx: float = 0.0
-    sum_xn: float = 0.0
-    sum_nn: float = 0.0
-    sum_xxx: float = 0.0
-    sum_xxn: float = 0.0
-    sum_xnn: float = 0.0
-    sum_nnn: float = 0.0
-
-    @classmethod
-    def of(cls, x: float, n: int) -> UnitSums:
-        """The sums of a single unit."""
-        return cls(
-            count=1, sum_x=x, sum_n=n, sum_xx=x * x, sum_xn=x * n, sum_nn=n * n,
-            sum_xxx=x * x * x, sum_xxn=x * x * n, sum_xnn=x * n * n, sum_nnn=n * n * n,
-        )  # fmt: skip
-
-    def __add__(self, other: UnitSums) -> UnitSums:
-        return UnitSums(**{each.name: getattr(self, each.name) + getattr(other, each.name) for each in fields(self)})
-
-    def __sub__(self, other: UnitSums) -> UnitSums:
-        return UnitSums(**{each.name: getattr(self, each.name) - getattr(other, each.name) for each in fields(self)})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,8 @@ from sluicegate.registry.orders.rollouts import Request
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.facts import Observed, Packed, Ready
 from sluicegate.registry.rollout.rollout import Rollout
-from sluicegate.registry.words.metric import Arm, Stratum, Tally, TallyRow
+from sluicegate.registry.words.metric import Arm, Stratum, TallyRow
+from sluicegate.registry.words.tally import Tally
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 WHO = Request(actor="ada", cause="cli")
@@ -64,7 +65,7 @@ class Traffic:
 
     def _add(self, metric: str, stratum: Stratum, weight: int, arm: Arm, value: float) -> None:
         key = (metric, stratum, weight, arm)
-        self.sums[key] = self.sums.get(key, Tally()) + Tally.of(value)
+        self.sums[key] = self.sums.get(key, Tally()) + Tally.from_values([value])
 
     def tallies(self, rollout: str) -> tuple[int, tuple[TallyRow, ...]]:
         return self.watermark, tuple(

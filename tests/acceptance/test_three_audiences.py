@@ -18,7 +18,8 @@ from sluicegate.registry.rollout.rollout import Ending, Phase
 from sluicegate.registry.rollout.standing import Standing
 from sluicegate.registry.words.access_log import Assigned
 from sluicegate.registry.words.build import BuildRef, Endpoint
-from sluicegate.registry.words.metric import Arm, Stratum, Tally, TallyRow
+from sluicegate.registry.words.metric import Arm, Stratum, TallyRow
+from sluicegate.registry.words.tally import Tally
 from sluicegate.services.keeper.fleet_pass import FleetPass
 from sluicegate.services.keeper.keeper import Keeper
 from sluicegate.services.traffic.memory import MemoryDataPlane
@@ -43,7 +44,7 @@ class Counts:
             return
         stratum = Stratum(epoch=assigned.epoch, bucket=int(now.timestamp()) // 300 * 300)
         rows, key = self._rows[assigned.rollout], (stratum, assigned.weight, assigned.arm)
-        rows[key] = rows.get(key, Tally()) + Tally.of(float(failed))
+        rows[key] = rows.get(key, Tally()) + Tally.from_values([float(failed)])
         self._watermark += 1
 
     def tallies(self, rollout: str) -> tuple[int, tuple[TallyRow, ...]]:

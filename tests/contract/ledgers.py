@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 from sluicegate.registry.ledger.port import Applied, Ledger
 from sluicegate.registry.rollout.facts import Begun, Fact, Packed, Ready, Requested, StepEntered
-from sluicegate.registry.words.metric import Arm, Stratum, Tally, TallyRow
+from sluicegate.registry.words.metric import Arm, Stratum, TallyRow
+from sluicegate.registry.words.tally import Tally
 from sluicegate.registry.words.verdict import Answer, Look, Verdict
 
 START = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -44,7 +45,7 @@ def launched() -> list[Begun | Packed | Ready | StepEntered]:
 
 
 def look(k: int, *, rollout: str = "r1", metric: str = "log_loss", information: float = 0.1) -> Look:
-    tally = Tally.of(0.1 + 0.2) + Tally.of(1 / 3)
+    tally = Tally.from_values([0.1 + 0.2]) + Tally.from_values([1 / 3])
     empty = TallyRow(metric=metric, stratum=Stratum(epoch=1, bucket=60), weight=1_000, arm=Arm.STABLE, tally=Tally())
     full = TallyRow(metric=metric, stratum=Stratum(epoch=1, bucket=0), weight=1_000, arm=Arm.CANDIDATE, tally=tally)
     verdict = Verdict(

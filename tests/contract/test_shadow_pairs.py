@@ -18,7 +18,8 @@ from sqlalchemy.engine import Connection
 from benchmarks.collector_lines import START, START_US, assigned, row
 from sluicegate.registry.plan.fields import MetricSpec, PredictionField, Source
 from sluicegate.registry.words.errors import SluiceError
-from sluicegate.registry.words.metric import Arm, Tally, difference_name
+from sluicegate.registry.words.metric import Arm, difference_name
+from sluicegate.registry.words.tally import Tally
 from sluicegate.services.telemetry.log.collector import Collector
 from sluicegate.services.telemetry.outcomes.intake import OutcomeIn, record
 from sluicegate.services.telemetry.pairs.bounds import MOST_VALUES

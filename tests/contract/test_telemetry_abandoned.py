@@ -16,7 +16,7 @@ import pytest
 from benchmarks.collector_lines import START, START_US, assigned, line
 from sluicegate.flows.gate.judge import next_look
 from sluicegate.registry.plan.plan import Plan
-from sluicegate.registry.words.metric import UnitSums
+from sluicegate.registry.words.tally import UnitSums
 from sluicegate.registry.words.verdict import Answer, Verdict
 from sluicegate.services.telemetry.store.counts import Count
 from sluicegate.services.telemetry.tally.spec import RolloutSpec
@@ -96,5 +96,5 @@ def test_who_left_is_an_error_by_unit_and_in_the_last_minute_too(rig: Rig) -> No
     rig.collect()
     row = rig.tally("errors", "candidate")
     assert row is not None
-    assert row.units == UnitSums.of(1.0, 1)
+    assert row.units == UnitSums.from_unit(1.0, 1)
     assert {each.build: each.error_share for each in rig.queries.recent("delays")} == {"1": 0.0, "2": 1.0}

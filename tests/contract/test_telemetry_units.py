@@ -13,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.collector_lines import START, START_US, assigned, line
-from sluicegate.registry.words.metric import Arm, UnitSums
+from sluicegate.registry.words.metric import Arm
+from sluicegate.registry.words.tally import UnitSums
 from sluicegate.services.telemetry.outcomes.intake import OutcomeIn
 from sluicegate.services.telemetry.outcomes.retention import retain
-from sluicegate.services.telemetry.tally.unit_sheet import Entry, Step, added, enter, powers
+from sluicegate.services.telemetry.tally.unit_sheet import Entry, Step, added, enter
 from tests.contract.telemetry_rig import BUCKET, SPEC, Killed, Rig, killed_at
 
 BY_UNIT = dataclasses.replace(SPEC, by_unit=True)
@@ -51,21 +52,23 @@ def test_a_units_rows_count_together_in_the_bucket_of_its_first(rig: Rig) -> Non
     rig.collect()
     rig.write(of_unit("u", 900, status=500))
     rig.collect()
-    assert sums(rig) == {(1, BUCKET, "stable"): UnitSums.of(2, 3) + UnitSums.of(1, 1)}
+    assert sums(rig) == {(1, BUCKET, "stable"): UnitSums.from_unit(2, 3) + UnitSums.from_unit(1, 1)}
 
 
 def test_the_order_of_one_batch_does_not_matter(rig: Rig) -> None:
     rig.write(of_unit("v", 400), of_unit("u", 700), of_unit("u", 400), of_unit("u", 0))
     rig.collect()
     assert sums(rig) == {
-        (1, BUCKET, "stable"): UnitSums.of(0, 3), (1, BUCKET + 300, "stable"): UnitSums.of(0, 1)
+        (1, BUCKET, "stable"): UnitSums.from_unit(0, 3), (1, BUCKET + 300, "stable"): UnitSums.from_unit(0, 1)
     }  # fmt: skip
 
 
 def test_a_row_without_a_unit_is_a_unit_of_its_own(rig: Rig) -> None:
     rig.write(of_unit(None, 0), of_unit(None, 1, status=500), of_unit("", 2))
     rig.collect()
-    assert sums(rig) == {(1, BUCKET, "stable"): UnitSums.of(0, 1) + UnitSums.of(1, 1) + UnitSums.of(0, 1)}
+    assert sums(rig) == {
+        (1, BUCKET, "stable"): UnitSums.from_unit(0, 1) + UnitSums.from_unit(1, 1) + UnitSums.from_unit(0, 1)
+    }
 
 
 def test_where_a_unit_belongs_in_a_later_epoch_follows_from_where_it_was_met(rig: Rig) -> None:
@@ -78,7 +81,7 @@ def test_where_a_unit_belongs_in_a_later_epoch_follows_from_where_it_was_met(rig
     rig.collect()
     rig.write(of_unit("fresh", 1200, epoch=3), of_unit("was stable", 1201, epoch=3, arm="candidate"))
     rig.collect()
-    one = UnitSums.of(0, 1)
+    one = UnitSums.from_unit(0, 1)
     assert sums(rig) == {
         (1, BUCKET, "stable"): one, (1, BUCKET, "candidate"): one,
         (2, -1, "candidate"): one, (2, BUCKET + 600, "stable"): one,
@@ -91,7 +94,7 @@ def test_a_unit_in_both_arms_of_an_epoch_counts_in_the_first(rig: Rig) -> None:
     rig.collect()
     rig.write(of_unit("u", 3, arm="candidate"))
     rig.collect()
-    assert sums(rig) == {(1, BUCKET, "stable"): UnitSums.of(0, 2)}
+    assert sums(rig) == {(1, BUCKET, "stable"): UnitSums.from_unit(0, 2)}
 
 
 def test_a_late_outcome_joins_its_units_sums(rig: Rig) -> None:
@@ -102,7 +105,7 @@ def test_a_late_outcome_joins_its_units_sums(rig: Rig) -> None:
     rig.record(*(OutcomeIn(prediction_id=f"{rid}", name="spend", value=3) for rid in ("u-400", "v-401", "u-0")))
     rig.collect()
     assert sums(rig, "spend") == {
-        (1, BUCKET, "stable"): UnitSums.of(6, 2), (1, BUCKET + 300, "stable"): UnitSums.of(3, 1),
+        (1, BUCKET, "stable"): UnitSums.from_unit(6, 2), (1, BUCKET + 300, "stable"): UnitSums.from_unit(3, 1),
     }  # fmt: skip
 
 
@@ -116,7 +119,7 @@ def test_a_score_that_matured_late_joins_its_units_sums(rig: Rig) -> None:
     assert units_kept(rig) == 1
     rig.now = START + timedelta(hours=4)
     rig.collect()
-    assert sums(rig, "slow") == {(1, BUCKET, "stable"): UnitSums.of(12, 2)}
+    assert sums(rig, "slow") == {(1, BUCKET, "stable"): UnitSums.from_unit(12, 2)}
     retain(rig.store, START + timedelta(hours=1), rig.now)
     assert units_kept(rig) == 0
 
@@ -153,7 +156,9 @@ def test_any_batches_give_the_sums_of_the_whole(rig: Rig) -> None:
     rig.collect()
     for arm in Arm:
         found = sum((each for (_, _, whose), each in sums(rig).items() if whose == arm), UnitSums())
-        expected = sum((UnitSums.of(sum(of), len(of)) for (_, whose), of in rows.items() if whose == arm), UnitSums())
+        expected = sum(
+            (UnitSums.from_unit(sum(of), len(of)) for (_, whose), of in rows.items() if whose == arm), UnitSums()
+        )
         assert found == expected
 
 
@@ -170,15 +175,16 @@ def test_broken_off_at_any_statement_units_still_count_once(rig: Rig) -> None:
             rig.collect()
         rig.start()
         rig.collect()
-        assert sums(rig) == {(1, BUCKET, "stable"): UnitSums.of(1, 2)}, statement
-        assert sums(rig, "spend") == {(1, BUCKET, "stable"): UnitSums.of(2, 1)}, statement
+        assert sums(rig) == {(1, BUCKET, "stable"): UnitSums.from_unit(1, 2)}, statement
+        assert sums(rig, "spend") == {(1, BUCKET, "stable"): UnitSums.from_unit(2, 1)}, statement
     assert statement > 15
 
 
 @given(x=st.floats(-1e3, 1e3), n=st.integers(1, 1_000))
-def test_the_powers_are_those_of_a_unit(x: float, n: int) -> None:
-    assert powers(x, n) == pytest.approx(dataclasses.astuple(UnitSums.of(x, n)))
-    assert powers(0.0, 0) == dataclasses.astuple(UnitSums())
+def test_the_sums_are_the_powers_of_a_unit(x: float, n: int) -> None:
+    powers = (1, x, n, x**2, x * n, n**2, x**3, x**2 * n, x * n**2, n**3)
+    assert UnitSums.from_unit(x, n) == pytest.approx(powers)
+    assert UnitSums.from_unit(0.0, 0) == UnitSums()
 
 
 @given(parts=st.lists(st.tuples(st.integers(0, 9), st.integers(1, 5)), min_size=1, max_size=8))
@@ -190,10 +196,5 @@ def test_parts_add_up_to_the_unit(parts: list[tuple[int, int]]) -> None:
         new = {1: Entry(arm="stable", weight=1_000, bucket=0, sums=(("m", float(x), n),))}
         steps: Counter[Step] = Counter()
         known |= enter(known, new, "r", steps)
-        total += sum(map(as_sums, added(steps).values()), UnitSums())
-    assert total == UnitSums.of(float(sum(x for x, _ in parts)), sum(n for _, n in parts))
-
-
-def as_sums(found: tuple[float, ...]) -> UnitSums:
-    names = (each.name for each in dataclasses.fields(UnitSums))
-    return UnitSums(**dict(zip(names, found, strict=True)))  # type: ignore[arg-type]
+        total += sum(added(steps).values(), UnitSums())
+    assert total == UnitSums.from_unit(float(sum(x for x, _ in parts)), sum(n for _, n in parts))

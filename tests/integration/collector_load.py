@@ -16,7 +16,8 @@ from typing import IO, Any
 
 from benchmarks.collector_lines import traffic
 from sluicegate.registry.plan.fields import MetricSpec, PredictionField, Source
-from sluicegate.registry.words.metric import LEVELS, Arm, UnitSums, level_name
+from sluicegate.registry.words.metric import LEVELS, Arm, level_name
+from sluicegate.registry.words.tally import UnitSums
 from sluicegate.services.telemetry.outcomes.intake import OutcomeIn, record
 from sluicegate.services.telemetry.store.store import Store
 from sluicegate.services.telemetry.tally.bins import bin_of
@@ -68,7 +69,7 @@ class Written:
     def unit_sums(self) -> dict[tuple[str, Arm], UnitSums]:
         """The same, each unit's values together."""
         return {
-            key: reduce(add, (UnitSums.of(sum(values), len(values)) for values in units.values()))
+            key: reduce(add, (UnitSums.from_unit(sum(values), len(values)) for values in units.values()))
             for key, units in self._values.items()
         }
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from sluicegate.registry.plan.fields import MetricSpec, Source
-from sluicegate.registry.words.metric import Arm, UnitSums
+from sluicegate.registry.words.metric import Arm
+from sluicegate.registry.words.tally import UnitSums
 from sluicegate.services.telemetry.log.collector import Collector
 from sluicegate.services.telemetry.reading.queries import Queries
 from sluicegate.services.telemetry.store.store import Store
@@ -77,11 +78,11 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 
 def every_unit_failed(units: int) -> UnitSums:
-    return sum((UnitSums.of(1, 1) for _ in range(units)), UnitSums())
+    return sum((UnitSums.from_unit(1, 1) for _ in range(units)), UnitSums())
 
 
 def none_failed(units: int) -> UnitSums:
-    return sum((UnitSums.of(0, 1) for _ in range(units)), UnitSums())
+    return sum((UnitSums.from_unit(0, 1) for _ in range(units)), UnitSums())
 
 
 def test_a_candidate_that_hangs_is_answered_for_in_time_and_blamed_for_each_request(site: Site) -> None:

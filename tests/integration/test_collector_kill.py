@@ -10,13 +10,13 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import astuple
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from sluicegate.registry.words.metric import Arm, Tally, UnitSums
+from sluicegate.registry.words.metric import Arm
+from sluicegate.registry.words.tally import Tally, UnitSums
 from sluicegate.services.telemetry.log import tail
 from sluicegate.services.telemetry.log.collector import Collector
 from sluicegate.services.telemetry.reading.queries import Queries
@@ -100,7 +100,7 @@ def check_sums(queries: Queries, written: Written) -> None:
     assert tallies.keys() == units.keys() == written.sums.keys()
     for key, (n, total) in written.sums.items():
         assert (tallies[key].n, tallies[key].missing, tallies[key].total) == (n, 0, about(total)), key
-        assert astuple(units[key]) == tuple(map(about, astuple(written.unit_sums[key]))), key
+        assert tuple(units[key]) == tuple(map(about, written.unit_sums[key])), key
 
 
 def about(value: float) -> object:

@@ -6,14 +6,15 @@ Users differ in how often they come and in how often they have the event, so tha
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
 from sluicegate.registry.rollout.rollout import FULL
-from sluicegate.registry.words.metric import Arm, Stratum, Tally, TallyRow, UnitSums
+from sluicegate.registry.words.metric import Arm, Stratum, TallyRow
+from sluicegate.registry.words.tally import Tally, UnitSums
 
 BUCKET = 2_000
 """Rows of a time bucket."""
@@ -102,8 +103,7 @@ class _Crowd:
         here = mask & (self.bucket == bucket)
         x, n = self.x[here], self.n[here]
         powers = (x, n, x * x, x * n, n * n, x * x * x, x * x * n, x * n * n, n * n * n)
-        names = (each.name for each in fields(UnitSums) if each.name != "count")
-        return UnitSums(count=x.size, **{name: float(each.sum()) for name, each in zip(names, powers, strict=True)})
+        return UnitSums(x.size, *(float(power.sum()) for power in powers))
 
 
 def _empty(metric: str, stratum: Stratum, weight: int) -> list[TallyRow]:
@@ -111,5 +111,4 @@ def _empty(metric: str, stratum: Stratum, weight: int) -> list[TallyRow]:
 
 
 def _tally(x: NDArray[np.float64]) -> Tally:
-    events = float(x.sum())
-    return Tally(n=x.size, total=events, squares=events, cubes=events)
+    return Tally.from_events(x.size, float(x.sum()))

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.random import Generator
 
-from sluicegate.flows.stats.moments import Pair
 from sluicegate.flows.stats.news import News
+from sluicegate.flows.stats.pair import Pair
 from sluicegate.flows.stats.populations import Population, split
 from sluicegate.flows.stats.trial import Design, Kind, Rung, Trial
 from sluicegate.flows.stats.units import UnitRows

@@ -9,11 +9,12 @@ import pytest
 from numpy.random import Generator
 from scipy.stats import beta
 
-from sluicegate.flows.stats.cohorts import Change, Cohort, UnitMoments
+from sluicegate.flows.stats.cohorts import Change, Cohort
 from sluicegate.flows.stats.drift import DriftTest
-from sluicegate.flows.stats.moments import Moments, Pair
 from sluicegate.flows.stats.news import News
+from sluicegate.flows.stats.pair import Pair
 from sluicegate.registry.words.metric import LEVELS
+from sluicegate.registry.words.tally import Tally, UnitSums
 
 ALPHA = 0.05
 RUNS = 60
@@ -28,9 +29,9 @@ def begin(*, by_cohort: bool = False) -> DriftTest:
     return DriftTest.begin(levels=LEVELS, tolerance=0.1, alpha=ALPHA, information=planned, by_cohort=by_cohort)
 
 
-def moments(scores: np.ndarray, level: float) -> Moments:
+def moments(scores: np.ndarray, level: float) -> Tally:
     above = float((scores > level).sum())
-    return Moments(n=scores.size, total=above, squares=above, cubes=above)
+    return Tally(n=scores.size, total=above, squares=above, cubes=above)
 
 
 def rollout(rng: Generator, power: float) -> DriftTest:
@@ -86,11 +87,11 @@ def test_a_constant_prediction_is_found() -> None:
     assert {side.level for side in test.drifted} >= {0.25, 0.75}
 
 
-def cohort(scores: np.ndarray, level: float) -> UnitMoments:
+def cohort(scores: np.ndarray, level: float) -> UnitSums:
     """One row of `scores` for each unit."""
     n, x = float(scores.shape[1]), (scores > level).sum(axis=1).astype(float)
-    return UnitMoments(
-        count=x.size, x=x.sum(), n=n * x.size, xx=(x**2).sum(), xn=n * x.sum(), nn=n * n * x.size, xxx=(x**3).sum(),
+    return UnitSums(
+        size=x.size, x=x.sum(), n=n * x.size, xx=(x**2).sum(), xn=n * x.sum(), nn=n * n * x.size, xxx=(x**3).sum(),
         xxn=n * (x**2).sum(), xnn=n * n * x.sum(), nnn=n**3 * x.size,
     )  # fmt: skip
 

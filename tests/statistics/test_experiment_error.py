@@ -13,8 +13,8 @@ import pytest
 from numpy.random import Generator
 
 from sluicegate.flows.gate.design import question
-from sluicegate.flows.stats.moments import Pair
 from sluicegate.flows.stats.news import News
+from sluicegate.flows.stats.pair import Pair
 from sluicegate.flows.stats.populations import Events, Losses, Population
 from sluicegate.flows.stats.trial import Trial
 from sluicegate.registry.plan.plan import Plan

@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 
 from sluicegate.flows.gate import judge as gate
 from sluicegate.flows.stats.cap import CapTest
-from sluicegate.flows.stats.moments import Moments, Pair
 from sluicegate.flows.stats.news import News
-from sluicegate.flows.stats.populations import Events, Losses, Population, moments, split
+from sluicegate.flows.stats.pair import Pair
+from sluicegate.flows.stats.populations import Events, Losses, Population, split, tally_of
 from sluicegate.flows.stats.sample_ratio import Arrivals, SampleRatioTest
 from sluicegate.flows.stats.trial import Kind, Trial
 from sluicegate.registry.plan.plan import Plan
-from sluicegate.registry.words.metric import Arm, Stratum, Tally, TallyRow, exceedance_name
+from sluicegate.registry.words.metric import Arm, Stratum, TallyRow, exceedance_name
+from sluicegate.registry.words.tally import Tally
 from sluicegate.registry.words.verdict import Answer, Look
 from tests.statistics.montecarlo import share
 from tests.statistics.scenarios import design, fails, late, rows_at_looks
@@ -68,8 +69,8 @@ def _frozen_threshold(history: int, slower: float, *, passes: bool) -> Run:
     return run
 
 
-def _above(values: NDArray[np.float64], threshold: float) -> Moments:
-    return moments((values > threshold).astype(float))
+def _above(values: NDArray[np.float64], threshold: float) -> Tally:
+    return tally_of((values > threshold).astype(float))
 
 
 def _below_cap(rate: Callable[[float], float]) -> Run:

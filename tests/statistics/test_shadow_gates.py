@@ -15,10 +15,11 @@ from sluicegate.flows.gate.pair_design import PairedKind, PairedQuestion, passes
 from sluicegate.flows.gate.pair_fold import begin, extend, new_pairs
 from sluicegate.flows.gate.pair_interval import of_mean, of_rate
 from sluicegate.flows.shadow.reading import Around, shadow_view
-from sluicegate.flows.stats.moments import Moments, Pair
 from sluicegate.flows.stats.news import News
+from sluicegate.flows.stats.pair import Pair
 from sluicegate.flows.stats.trial import Design, Kind, Trial
-from sluicegate.registry.words.metric import Arm, Stratum, Tally, TallyRow
+from sluicegate.registry.words.metric import Arm, Stratum, TallyRow
+from sluicegate.registry.words.tally import Tally
 from sluicegate.services.telemetry.pairs.sums import PairSums
 from tests.statistics.montecarlo import Share
 
@@ -154,7 +155,7 @@ def segmented(rng: np.random.Generator, n: int, harm: float) -> set[str]:
         for segment in ("", f"s={number}"):
             sums.count("pairs", "differ", (segment,), differ)
             sums.count("pairs", "agree", (segment,), int(many) - differ)
-    view = shadow_view(sums.sums, Around(rollout="s", model="m", stable="1", candidate="2", sample=1.0))
+    view = shadow_view(sums.tallies(), Around(rollout="s", model="m", stable="1", candidate="2", sample=1.0))
     return {each.segment for each in view.segments if each.stands_out}
 
 
@@ -178,8 +179,8 @@ def labelled(rng: np.random.Generator, n: int, harm: float) -> set[str]:
         sums.count("pairs", "agree", (segment,), int(many))
         for difference, times in zip((1.0, -1.0, 0.0), only, strict=True):
             for _ in range(times):
-                sums.add("quality wrong", "difference", difference, segment)
-    view = shadow_view(sums.sums, Around(rollout="s", model="m", stable="1", candidate="2", sample=1.0))
+                sums.add("quality wrong", "difference", difference, (segment,))
+    view = shadow_view(sums.tallies(), Around(rollout="s", model="m", stable="1", candidate="2", sample=1.0))
     return {each.segment for each in view.segments if each.harmed}
 
 
@@ -227,6 +228,6 @@ def split(rng: np.random.Generator, stable: np.ndarray, candidate: np.ndarray) -
     return trial.failed_at is not None
 
 
-def moments(values: np.ndarray) -> Moments:
+def moments(values: np.ndarray) -> Tally:
     many = tally(values)
-    return Moments(n=many.n, total=many.total, squares=many.squares, cubes=many.cubes)
+    return Tally(n=many.n, total=many.total, squares=many.squares, cubes=many.cubes)

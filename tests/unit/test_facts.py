@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from sluicegate.registry.ledger.looks_json import look_from_json, look_to_json
 from sluicegate.registry.rollout.facts import FACTS, Fact, from_payload, to_payload
 from sluicegate.registry.words.errors import SluiceError
-from sluicegate.registry.words.metric import Arm, Stratum, Tally, TallyRow, UnitSums
+from sluicegate.registry.words.metric import Arm, Stratum, TallyRow
+from sluicegate.registry.words.tally import Tally, UnitSums
 from sluicegate.registry.words.verdict import Answer, Look, Verdict
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -54,10 +55,8 @@ def test_an_unknown_fact_is_not_skipped() -> None:
 
 
 FLOATS = st.floats(allow_nan=False)
-TALLIES = st.builds(
-    Tally, n=st.integers(0), missing=st.integers(0), total=FLOATS, squares=FLOATS, cubes=FLOATS, low=FLOATS, high=FLOATS
-)
-UNITS = st.builds(UnitSums, count=st.integers(), **{each.name: FLOATS for each in fields(UnitSums)[1:]})
+TALLIES = st.builds(Tally, n=st.integers(0), missing=st.integers(0), total=FLOATS, squares=FLOATS, cubes=FLOATS)
+UNITS = st.builds(UnitSums, size=st.integers(), **dict.fromkeys(UnitSums._fields[1:], FLOATS))
 ROWS = st.builds(
     TallyRow, metric=TEXTS, stratum=st.builds(Stratum, epoch=st.integers(), bucket=st.integers()),
     weight=st.integers(), arm=st.sampled_from(Arm), tally=TALLIES,
@@ -82,9 +81,11 @@ def test_looks_come_back_bit_for_bit(rows: list[TallyRow], verdict: Verdict, at:
 
 
 def test_a_unit_that_gets_a_row_is_counted_once() -> None:
-    sums = UnitSums.of(1.0, 2) + UnitSums.of(3.0, 4)
-    assert sums - UnitSums.of(1.0, 2) + UnitSums.of(2.0, 3) == UnitSums.of(3.0, 4) + UnitSums.of(2.0, 3)
-    assert (sums.count, sums.sum_n, sums.sum_xn, sums.sum_xxn, sums.sum_xnn) == (2, 6, 14, 38, 52)
+    sums = UnitSums.from_unit(1.0, 2) + UnitSums.from_unit(3.0, 4)
+    assert sums - UnitSums.from_unit(1.0, 2) + UnitSums.from_unit(2.0, 3) == UnitSums.from_unit(
+        3.0, 4
+    ) + UnitSums.from_unit(2.0, 3)
+    assert (sums.size, sums.n, sums.xn, sums.xxn, sums.xnn) == (2, 6, 14, 38, 52)
 
 
 def test_what_is_not_a_number_comes_back_too() -> None:

@@ -16,7 +16,8 @@ import pytest
 
 from sluicegate.flows.gate import judge as gate
 from sluicegate.registry.plan.plan import Plan
-from sluicegate.registry.words.metric import Arm, Stratum, Tally, TallyRow, capped_name, exceedance_name
+from sluicegate.registry.words.metric import Arm, Stratum, TallyRow, capped_name, exceedance_name
+from sluicegate.registry.words.tally import Tally
 from sluicegate.registry.words.verdict import Answer, Look, Verdict
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -86,7 +87,7 @@ def count_rows(metric: str, stable: tuple[int, int], candidate: tuple[int, int])
     return [
         TallyRow(
             metric=metric, stratum=Stratum(epoch=1, bucket=0), weight=5000, arm=arm,
-            tally=Tally(n=n, total=events, squares=events, cubes=events, low=0, high=1),
+            tally=Tally.from_events(n, events),
         )
         for arm, (events, n) in ((Arm.STABLE, stable), (Arm.CANDIDATE, candidate))
     ]  # fmt: skip
@@ -215,7 +216,7 @@ def test_one_arm_alone_is_no_data() -> None:
 @pytest.mark.parametrize("broken", [math.nan, math.inf])
 def test_sums_that_cannot_be_true_hold_until_they_are_mended(broken: float) -> None:
     rows = list(traffic(10, 0.3, 0.6))[-1]
-    bad = [dataclasses.replace(rows[0], tally=dataclasses.replace(rows[0].tally, total=broken)), *rows[1:]]
+    bad = [dataclasses.replace(rows[0], tally=rows[0].tally._replace(total=broken)), *rows[1:]]
     held = take([], bad)
     assert held is not None
     assert held.verdict.answer is Answer.NO_DATA
@@ -231,7 +232,7 @@ def test_sums_that_cannot_be_true_hold_until_they_are_mended(broken: float) -> N
 
 def test_too_many_missing_values_never_pass() -> None:
     rows = [
-        dataclasses.replace(row, tally=dataclasses.replace(row.tally, missing=row.tally.n // 20))
+        dataclasses.replace(row, tally=row.tally._replace(missing=row.tally.n // 20))
         for row in list(traffic(11, 0.3, 0.6))[-1]
     ]
     look = take([], rows)

@@ -12,7 +12,7 @@ from sluicegate.flows.rehearsal.forecast import forecast
 from sluicegate.flows.rehearsal.rehearsal import Baseline, assumed, caveats, rehearse
 from sluicegate.registry.plan.fields import MetricSpec
 from sluicegate.registry.plan.plan import Plan
-from sluicegate.registry.words.metric import Tally
+from sluicegate.registry.words.tally import Tally
 
 METRICS: dict[str, dict[str, Any]] = {
     "errors": {"source": "status"},

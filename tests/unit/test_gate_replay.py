@@ -18,7 +18,8 @@ from sluicegate.flows.rehearsal.rejudge import is_same, rejudge
 from sluicegate.flows.rehearsal.replay import replay
 from sluicegate.flows.rehearsal.replay_lines import MalformedLine
 from sluicegate.registry.plan.plan import Plan
-from sluicegate.registry.words.metric import Arm, Stratum, Tally, TallyRow
+from sluicegate.registry.words.metric import Arm, Stratum, TallyRow
+from sluicegate.registry.words.tally import Tally
 from sluicegate.registry.words.verdict import Look
 
 Line = dict[str, Any]

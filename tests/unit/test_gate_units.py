@@ -13,7 +13,8 @@ import pytest
 from sluicegate.flows.gate import judge as gate
 from sluicegate.registry.ledger.looks_json import look_from_json, look_to_json
 from sluicegate.registry.plan.plan import Plan
-from sluicegate.registry.words.metric import Arm, Stratum, Tally, TallyRow, UnitSums
+from sluicegate.registry.words.metric import Arm, Stratum, TallyRow
+from sluicegate.registry.words.tally import Tally, UnitSums
 from sluicegate.registry.words.verdict import Answer, Look, Verdict
 
 PLAN = Plan.model_validate(
@@ -33,9 +34,9 @@ def rows_of(
 ) -> TallyRow:
     """Units with these rates of events, and some rows each."""
     x = np.random.default_rng(seed).binomial(rows_each, np.array(rates))
-    units = sum((UnitSums.of(float(each), rows_each) for each in x), UnitSums())
+    units = sum((UnitSums.from_unit(float(each), rows_each) for each in x), UnitSums())
     n, events = rows_each * len(rates), float(x.sum())
-    tally = Tally(n=n, total=events, squares=events, cubes=events, low=0, high=1)
+    tally = Tally.from_events(n, events)
     return TallyRow(metric=metric, stratum=stratum, weight=5000, arm=arm, tally=tally, units=units)
 
 
@@ -110,7 +111,7 @@ def test_new_units_must_come_in_the_shares_of_the_weights_and_others_need_not() 
     assert judged([*even, *others]).answer is Answer.UNDECIDED
 
 
-@pytest.mark.parametrize("broken", [UnitSums(sum_xx=math.nan), UnitSums(count=-9999), UnitSums(sum_n=-9999)])
+@pytest.mark.parametrize("broken", [UnitSums(xx=math.nan), UnitSums(size=-9999), UnitSums(n=-9999)])
 def test_sums_of_units_that_cannot_be_true_hold(broken: UnitSums) -> None:
     rows = [rows_of(Arm.STABLE, [0.05] * 200, 5), rows_of(Arm.CANDIDATE, [0.9] * 200, 5)]
     assert rows[0].units is not None

@@ -14,7 +14,8 @@ from sluicegate.registry.documents.documents import plan_from_values
 from sluicegate.registry.ledger.looks_json import look_from_json, look_to_json
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.plan.staging import staged
-from sluicegate.registry.words.metric import Arm, Stratum, Tally, TallyRow, difference_name
+from sluicegate.registry.words.metric import Arm, Stratum, TallyRow, difference_name
+from sluicegate.registry.words.tally import Tally
 from sluicegate.registry.words.verdict import Answer, Look, Verdict
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -53,7 +54,7 @@ def _tally(values: np.ndarray) -> Tally:
         return Tally(missing=values.size)
     return Tally(
         n=int(known.size), missing=int(values.size - known.size), total=float(known.sum()),
-        squares=float((known**2).sum()), cubes=float((known**3).sum()), low=float(known.min()), high=float(known.max()),
+        squares=float((known**2).sum()), cubes=float((known**3).sum()),
     )  # fmt: skip
 
 

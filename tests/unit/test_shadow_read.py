@@ -99,7 +99,7 @@ def view_of(pairs: list[tuple[Exposure, Exposure, tuple[str, ...]]], around: Aro
         pair = Pair(served=served, copied=copied)
         sums.count("copies", "answered")
         sums.take(pair, compare_pair(served, copied, {}), segments)
-    return shadow_view(sums.sums, around)
+    return shadow_view(sums.tallies(), around)
 
 
 def column(view: ShadowView, name: str = "prediction") -> ColumnView:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from sluicegate.services.telemetry.pairs.sums import OTHER, Key, PairSums, Powers
+from sluicegate.registry.words.tally import Tally
+from sluicegate.services.telemetry.pairs.sums import OTHER, Key
 from sluicegate.services.telemetry.store.pair_schema import pair_sums
 
 MOST_VALUES = 50
@@ -31,19 +33,19 @@ class Bounds:
             known = self._segments[rollout] = set(connection.scalars(query))
         return tuple(_admit(known, segment) for segment in wanted)
 
-    def labels(self, connection: Connection, rollout: str, sums: PairSums) -> PairSums:
-        """The sums with no more labels than may be."""
+    def labels(self, connection: Connection, rollout: str, tallies: Mapping[Key, Tally]) -> dict[Key, Tally]:
+        """The tallies with no more labels than may be."""
         known = self._labels.get(rollout)
         if known is None:
             known = self._labels[rollout] = self._read(connection, rollout)
-        bounded: dict[Key, Powers] = {}
-        for (segment, subject, key), powers in sums.sums.items():
+        bounded: defaultdict[Key, Tally] = defaultdict(Tally)
+        for (segment, subject, key), tally in tallies.items():
             admitted = key
             if _is_bounded(subject, key) and key not in known[subject]:
                 admitted = key if len(known[subject]) < MOST_LABELS else OTHER
                 known[subject].add(admitted)
-            bounded.setdefault((segment, subject, admitted), Powers()).add(powers)
-        return PairSums(sums=bounded)
+            bounded[segment, subject, admitted] += tally
+        return bounded
 
     def _read(self, connection: Connection, rollout: str) -> dict[str, set[str]]:
         found: dict[str, set[str]] = defaultdict(set)

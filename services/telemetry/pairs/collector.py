@@ -26,7 +26,7 @@ from sluicegate.services.telemetry.pairs.pair import Copy, read_copy
 from sluicegate.services.telemetry.pairs.pairing import NEW, Pairer
 from sluicegate.services.telemetry.pairs.retention import drop_pairs
 from sluicegate.services.telemetry.pairs.spec import ShadowSource, ShadowSpec
-from sluicegate.services.telemetry.pairs.sums import PairSums
+from sluicegate.services.telemetry.pairs.sums import PairSums, rows_of
 from sluicegate.services.telemetry.store.counts import Count
 from sluicegate.services.telemetry.store.pair_schema import copies, pair_sums
 from sluicegate.services.telemetry.store.quarantine import set_aside, shown
@@ -138,7 +138,7 @@ class ShadowCollector:
             else:
                 counts[Count.REPEATED] += 1
         for rollout, summed in sums.items():
-            self._store.add(connection, pair_sums, summed.rows(rollout))
+            self._store.add(connection, pair_sums, rows_of(rollout, summed.tallies()))
 
 
 def _row(copy: Copy) -> tuple[Any, ...]:

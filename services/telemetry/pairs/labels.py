@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection, RowMapping
 from sluicegate.registry.plan.fields import MetricSpec
 from sluicegate.services.telemetry.outcomes.intake import read_value
 from sluicegate.services.telemetry.pairs.spec import ShadowSpec
-from sluicegate.services.telemetry.pairs.sums import ALL, PairSums
+from sluicegate.services.telemetry.pairs.sums import ALL, PairSums, rows_of
 from sluicegate.services.telemetry.pairs.tally import take
 from sluicegate.services.telemetry.store.pair_schema import pair_labels, pair_sums, pairs
 from sluicegate.services.telemetry.store.schema import outcomes
@@ -80,7 +80,7 @@ class Labels:
                     take(sheet, (rollout, row["epoch"], row["bucket"], row["weight"]), name, stable, candidate)
                     _sum(sums, name, row, stable, candidate)
         write_tallies(self._store, connection, sheet)
-        self._store.add(connection, pair_sums, sums.rows(rollout))
+        self._store.add(connection, pair_sums, rows_of(rollout, sums.tallies()))
         if rows:
             connection.execute(sa.insert(pair_labels), [{"pair": row["id"], "outcome": row["pk"]} for row in rows])
 
@@ -98,5 +98,4 @@ def _sum(sums: PairSums, name: str, row: RowMapping, stable: float | None, candi
     if stable is None or candidate is None:
         sums.count(f"quality {name}", "missing")
         return
-    for segment in (ALL, *json.loads(row["segments"])):
-        sums.add(f"quality {name}", "difference", candidate - stable, segment)
+    sums.add(f"quality {name}", "difference", candidate - stable, (ALL, *json.loads(row["segments"])))

@@ -17,7 +17,7 @@ from sluicegate.services.telemetry.pairs.bounds import Bounds
 from sluicegate.services.telemetry.pairs.compare import Comparison, Unpaired, compare_pair
 from sluicegate.services.telemetry.pairs.pair import Pair
 from sluicegate.services.telemetry.pairs.spec import ShadowSpec
-from sluicegate.services.telemetry.pairs.sums import PairSums
+from sluicegate.services.telemetry.pairs.sums import PairSums, rows_of
 from sluicegate.services.telemetry.pairs.tally import tally_pair
 from sluicegate.services.telemetry.pairs.worst import Worst, keep_worst, worst_of
 from sluicegate.services.telemetry.store import schema
@@ -79,7 +79,7 @@ class Pairer:
             for rollout, n in connection.execute(lost).all():
                 sums = PairSums()
                 sums.count("pairs", "unmatched", n=n)
-                self._store.add(connection, pair_sums, sums.rows(rollout))
+                self._store.add(connection, pair_sums, rows_of(rollout, sums.tallies()))
             connection.execute(sa.delete(copies).where(old))
             connection.execute(sa.update(copies).where(copies.c.state == UNJUDGED).values(state=NEW))
 
@@ -131,7 +131,8 @@ class Pairer:
 
     def _write(self, connection: Connection, work: _Work) -> None:
         for rollout, sums in work.sums.items():
-            self._store.add(connection, pair_sums, self._bounds.labels(connection, rollout, sums).rows(rollout))
+            tallies = self._bounds.labels(connection, rollout, sums.tallies())
+            self._store.add(connection, pair_sums, rows_of(rollout, tallies))
         write_tallies(self._store, connection, work.sheet)
         if work.kept:
             connection.execute(sa.insert(pairs), work.kept)

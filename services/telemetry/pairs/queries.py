@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 
 import sqlalchemy as sa
 
-from sluicegate.services.telemetry.pairs.sums import Key, Powers
+from sluicegate.registry.words.tally import Tally
+from sluicegate.services.telemetry.pairs.sums import Key
 from sluicegate.services.telemetry.store.pair_schema import copies, copy_drops, pair_sums, pairs, worst_pairs
 from sluicegate.services.telemetry.store.store import Store
 
@@ -33,16 +34,12 @@ class ShadowQueries:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def sums(self, rollout: str) -> dict[Key, Powers]:
+    def sums(self, rollout: str) -> dict[Key, Tally]:
         """Every sum of a shadow's pairs, by segment, subject and key."""
         query = sa.select(pair_sums).where(pair_sums.c.rollout == rollout)
         with self._store.read() as connection:
-            return {
-                (row["segment"], row["what"], row["key"]): Powers(
-                    n=row["n"], total=row["total"], squares=row["squares"], cubes=row["cubes"]
-                )
-                for row in connection.execute(query).mappings()
-            }
+            rows = connection.execute(query)
+            return {(segment, subject, key): Tally(*sums) for _, segment, subject, key, *sums in rows}
 
     def worst(self, rollout: str) -> tuple[Disagreement, ...]:
         """The disagreements that are largest, largest first."""

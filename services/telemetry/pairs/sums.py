@@ -21,12 +21,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from sluicegate.registry.words.outputs import OutputKind
+from sluicegate.registry.words.tally import Tally
 from sluicegate.services.telemetry.pairs.compare import Cell, Comparison, Unpaired, is_nan
 from sluicegate.services.telemetry.pairs.pair import Pair
+from sluicegate.services.telemetry.tally.accumulator import Accumulator
 from sluicegate.services.telemetry.tally.bins import bin_of
 from sluicegate.services.telemetry.tally.scores import LIMIT, number_of, same
 
@@ -38,46 +39,27 @@ Key = tuple[str, str, str]
 """Segment, subject, key."""
 
 
-@dataclass(slots=True)
-class Powers:
-    """A count and power sums."""
-
-    n: int = 0
-    total: float = 0.0
-    squares: float = 0.0
-    cubes: float = 0.0
-
-    def take(self, value: float) -> None:
-        """Add one value."""
-        self.n += 1
-        self.total += value
-        self.squares += value * value
-        self.cubes += value * value * value
-
-    def add(self, other: Powers) -> None:
-        """Add other sums to these."""
-        self.n += other.n
-        self.total += other.total
-        self.squares += other.squares
-        self.cubes += other.cubes
-
-
-@dataclass(slots=True)
 class PairSums:
     """The sums of one shadow's pairs."""
 
-    sums: dict[Key, Powers] = field(default_factory=dict)
-    _before: dict[str, tuple[float, float]] = field(default_factory=dict)
-    """The last pair of numbers of each column, until the next one is compared with it."""
+    def __init__(self) -> None:
+        self._sums = Accumulator[Key]()
+        self._before: dict[str, tuple[float, float]] = {}
+        """The last pair of numbers of each column, until the next one is compared with it."""
 
     def count(self, subject: str, key: str, segments: Iterable[str] = (ALL,), n: int = 1) -> None:
         """Add to a count."""
         for segment in segments:
-            self._at(segment, subject, key).n += n
+            self._sums.add((segment, subject, key), Tally(n=n))
 
-    def add(self, subject: str, key: str, value: float, segment: str = ALL) -> None:
+    def add(self, subject: str, key: str, value: float, segments: Iterable[str] = (ALL,)) -> None:
         """Add a value to power sums."""
-        self._at(segment, subject, key).take(value)
+        for segment in segments:
+            self._sums.take((segment, subject, key), value)
+
+    def tallies(self) -> dict[Key, Tally]:
+        """What the pairs add up to."""
+        return self._sums.tallies()
 
     def take(self, pair: Pair, found: Comparison | Unpaired, segments: tuple[str, ...]) -> None:
         """Add one pair; `segments` does not name the empty one."""
@@ -88,33 +70,18 @@ class PairSums:
             return
         differs = found.differs()
         self.count("pairs", "differ" if differs else "agree", everywhere)
-        self._at(ALL, "time", str(pair.served.bucket)).take(float(differs))
+        self.add("time", str(pair.served.bucket), float(differs))
         if found.schema is not None:
             self.count("schema", found.schema[:200])
         for cell in found.cells:
             self._cell(cell, everywhere)
-
-    def rows(self, rollout: str) -> list[dict[str, Any]]:
-        """Rows for the table, in order of their keys."""
-        return [
-            {
-                "rollout": rollout, "segment": segment, "what": subject, "key": key, "n": powers.n,
-                "total": powers.total, "squares": powers.squares, "cubes": powers.cubes,
-            }
-            for (segment, subject, key), powers in sorted(self.sums.items())
-        ]  # fmt: skip
-
-    def merge(self, sums: Mapping[Key, Powers]) -> None:
-        """Add other sums."""
-        for key, powers in sums.items():
-            self._at(*key).add(powers)
 
     def _latency(self, pair: Pair) -> None:
         served, copied = pair.served.duration, pair.copied.duration
         if served is None or copied is None or pair.served.failed != 0 or pair.copied.failed != 0:
             return
         for key, value in (("served", served), ("copied", copied), ("difference", copied - served)):
-            self._at(ALL, "latency", key).take(value / 1e6)
+            self.add("latency", key, value / 1e6)
         self.count("latency", f"served~{bin_of(served)}")
         self.count("latency", f"copied~{bin_of(copied)}")
 
@@ -128,11 +95,9 @@ class PairSums:
             case OutputKind.LABEL:
                 said = json.dumps([_label(cell.served), _label(cell.served if cell.distance == 0 else cell.copied)])
                 self.count(subject, said)
-                for segment in segments[1:]:
-                    self._at(segment, subject, "difference").take(cell.distance)
+                self.add(subject, "difference", cell.distance, segments[1:])
             case OutputKind.TEXT:
-                for segment in segments:
-                    self._at(segment, subject, "difference").take(cell.distance)
+                self.add(subject, "difference", cell.distance, segments)
             case OutputKind.NUMBER:
                 self._number(cell, subject, segments)
 
@@ -142,10 +107,9 @@ class PairSums:
             self.count(subject, "no number")
             return
         difference = copied - served if cell.distance else 0.0
-        for segment in segments:
-            self._at(segment, subject, "difference").take(difference)
+        self.add(subject, "difference", difference, segments)
         for key, value in (("served", served), ("copied", copied), ("product", served * copied)):
-            self._at(ALL, subject, key).take(value)
+            self.add(subject, key, value)
         for key, value in (("d", difference), ("s", served), ("c", copied)):
             self.count(subject, f"{key}~{bin_of_number(value)}")
         self._rank(subject, served, copied)
@@ -160,11 +124,13 @@ class PairSums:
         both_tied = same(served, before[0]) and same(copied, before[1])
         self.count(subject, "concordant" if turn > 0 or both_tied else "discordant" if turn < 0 else "tied")
 
-    def _at(self, segment: str, subject: str, key: str) -> Powers:
-        known = self.sums.get((segment, subject, key))
-        if known is None:
-            known = self.sums[segment, subject, key] = Powers()
-        return known
+
+def rows_of(rollout: str, tallies: Mapping[Key, Tally]) -> list[dict[str, Any]]:
+    """Rows for the table, in order of their keys."""
+    return [
+        {"rollout": rollout, "segment": segment, "what": subject, "key": key} | tally._asdict()
+        for (segment, subject, key), tally in sorted(tallies.items())
+    ]  # fmt: skip
 
 
 def bin_of_number(value: float) -> int:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from sluicegate.registry.plan.fields import PredictionField
 from sluicegate.registry.rollout.rollout import FULL
-from sluicegate.registry.words.metric import Arm, Stratum, Tally, TallyRow, UnitSums
+from sluicegate.registry.words.metric import Arm, Stratum, TallyRow
+from sluicegate.registry.words.tally import Tally, UnitSums
 from sluicegate.services.telemetry.outcomes.intake import OPEN
 from sluicegate.services.telemetry.store import schema
 from sluicegate.services.telemetry.store.counts import Count
@@ -23,8 +25,6 @@ from sluicegate.services.telemetry.tally.answers import prediction
 from sluicegate.services.telemetry.tally.pulse import SECONDS
 from sluicegate.services.telemetry.tally.scores import Summary
 
-_TALLY = tuple(each.name for each in fields(Tally))
-_UNITS = tuple(each.name for each in fields(UnitSums))
 RECENT = 60
 """Seconds that `recent` and `shares` look back."""
 SHARES_LIMIT = 20_000
@@ -135,14 +135,12 @@ class Queries:
 
     def tallies(self, rollout: str) -> tuple[int, tuple[TallyRow, ...]]:
         """The watermark, and the rollout's cumulative tallies at it, in order of metric, stratum, weight and arm."""
-        table = schema.tallies
-        query = sa.select(table).where(table.c.rollout == rollout)
-        by_unit = sa.select(schema.unit_sums).where(schema.unit_sums.c.rollout == rollout)
         with self._store.read() as connection:
-            tallies = {_key(row): row for row in connection.execute(query).mappings()}
-            units = {_key(row): row for row in connection.execute(by_unit).mappings()}
+            tallies = {key: Tally(*sums) for key, sums in _sums(connection, schema.tallies, rollout)}
+            units = {key: UnitSums(*sums) for key, sums in _sums(connection, schema.unit_sums, rollout)}
             watermark = _watermark(connection)
-        return watermark, tuple(_row(key, tallies.get(key), units.get(key)) for key in sorted({*tallies, *units}))
+        keys = sorted({*tallies, *units})
+        return watermark, tuple(_row(key, tallies.get(key, Tally()), units.get(key)) for key in keys)
 
     def watermark(self) -> int:
         """A number that grows whenever a tally changes."""
@@ -313,20 +311,21 @@ _Key = tuple[str, int, int, int, str]
 """Metric, epoch, bucket, weight, arm."""
 
 
-def _key(row: sa.RowMapping) -> _Key:
-    return row["metric"], row["epoch"], row["bucket"], row["weight"], row["arm"]
+_KEY = ("metric", "epoch", "bucket", "weight", "arm")
 
 
-def _row(key: _Key, tally: sa.RowMapping | None, units: sa.RowMapping | None) -> TallyRow:
+def _sums(connection: Connection, table: sa.Table, rollout: str) -> Iterator[tuple[_Key, Sequence[Any]]]:
+    """A rollout's rows of a table of sums, by key."""
+    sums = (column for column in table.c if not column.primary_key)
+    query = sa.select(*(table.c[name] for name in _KEY), *sums).where(table.c.rollout == rollout)
+    for metric, epoch, bucket, weight, arm, *values in connection.execute(query):
+        yield (metric, epoch, bucket, weight, arm), values
+
+
+def _row(key: _Key, tally: Tally, units: UnitSums | None) -> TallyRow:
     metric, epoch, bucket, weight, arm = key
-    return TallyRow(
-        metric=metric,
-        stratum=Stratum(epoch=epoch, bucket=bucket),
-        weight=weight,
-        arm=Arm(arm),
-        tally=Tally(**{name: tally[name] for name in _TALLY}) if tally is not None else Tally(),
-        units=UnitSums(**{name: units[name] for name in _UNITS}) if units is not None else None,
-    )
+    stratum = Stratum(epoch=epoch, bucket=bucket)
+    return TallyRow(metric=metric, stratum=stratum, weight=weight, arm=Arm(arm), tally=tally, units=units)
 
 
 def _recent(key: tuple[str, str], counts: Counter[int], failed: int, seconds: float) -> Recent:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Float, Index, Integer, Table, Text, UniqueConstraint
 
-from sluicegate.services.telemetry.store.schema import METADATA
+from sluicegate.registry.words.tally import Tally
+from sluicegate.services.telemetry.store.schema import METADATA, sums
 
 _ID = BigInteger().with_variant(Integer, "sqlite")
 
@@ -55,12 +56,9 @@ pair_sums = Table(
     Column("segment", Text, primary_key=True),
     Column("what", Text, primary_key=True),
     Column("key", Text, primary_key=True),
-    Column("n", BigInteger, nullable=False),
-    Column("total", Float, nullable=False),
-    Column("squares", Float, nullable=False),
-    Column("cubes", Float, nullable=False),
+    *sums(Tally),
 )  # fmt: skip
-"""Sums over pairs, for ever; see `pair_sums`. The empty segment is all requests."""
+"""Sums over pairs, for ever; see `pairs.sums`. The empty segment is all requests."""
 
 worst_pairs = Table(
     "worst_pairs", METADATA,

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from collections.abc import Iterator
 
 from sqlalchemy import BigInteger, Column, Float, Index, Integer, MetaData, SmallInteger, Table, Text
 
-from sluicegate.registry.words.metric import UnitSums
+from sluicegate.registry.words.tally import Tally, UnitSums
 
 VERSION = 1
 """Raised when a table changes; a database of a newer version is refused."""
 
 METADATA = MetaData()
 _ID = BigInteger().with_variant(Integer, "sqlite")
+
+
+def sums(kind: type[Tally | UnitSums]) -> Iterator[Column[int] | Column[float]]:
+    """Columns for additive sums."""
+    for name, zero in kind._field_defaults.items():
+        yield Column(name, BigInteger if isinstance(zero, int) else Float, nullable=False)
+
 
 state = Table(
     "state", METADATA,
@@ -132,13 +139,7 @@ tallies = Table(
     Column("bucket", BigInteger, primary_key=True),
     Column("arm", Text, primary_key=True),
     Column("weight", Integer, primary_key=True),
-    Column("n", BigInteger, nullable=False),
-    Column("missing", BigInteger, nullable=False),
-    Column("total", Float, nullable=False),
-    Column("squares", Float, nullable=False),
-    Column("cubes", Float, nullable=False),
-    Column("low", Float, nullable=False),
-    Column("high", Float, nullable=False),
+    *sums(Tally),
 )  # fmt: skip
 """`sluicegate.registry.words.metric.TallyRow`s without their unit sums, for ever."""
 
@@ -150,9 +151,9 @@ unit_sums = Table(
     Column("bucket", BigInteger, primary_key=True),
     Column("arm", Text, primary_key=True),
     Column("weight", Integer, primary_key=True),
-    *(Column(each.name, Float, nullable=False) for each in fields(UnitSums)),
+    *sums(UnitSums),
 )  # fmt: skip
-"""`sluicegate.registry.words.metric.UnitSums` of each arm and stratum, for ever."""
+"""`sluicegate.registry.words.tally.UnitSums` of each arm and stratum, for ever."""
 
 units = Table(
     "units", METADATA,

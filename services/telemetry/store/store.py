@@ -148,7 +148,7 @@ def write_tallies(store: Store, connection: Connection, sheet: Sheet) -> None:
     """Add a sheet to the tallies, and raise the watermark: they changed."""
     if not sheet:
         return
-    store.add(connection, schema.tallies, sheet.rows(), {"low": "min", "high": "max"})
+    store.add(connection, schema.tallies, sheet.rows())
     if sheet.units:
         units, sums = changes(connection, sheet.units)
         store.insert(connection, schema.units, COLUMNS, units, replace=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import fields
 from functools import lru_cache
 from typing import Any
 
@@ -13,14 +12,12 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Connection
 
-from sluicegate.registry.words.metric import UnitSums
 from sluicegate.services.telemetry.store import schema
 from sluicegate.services.telemetry.tally.unit_sheet import Entry, Epochs, Step, Sums, UnitSheet, added, enter
 
 COLUMNS = ("rollout", "unit", "epoch", "arm", "weight", "bucket", "sums")
 """Of the table of units, in the order of its rows here."""
-_NAMES = tuple(each.name for each in fields(UnitSums))
-_KEYS = ("rollout", "metric", "epoch", "bucket", "arm", "weight")
+_PLACE = ("rollout", "metric", "epoch", "bucket", "arm", "weight")
 _AT_ONCE = 5_000
 """Units in one query."""
 _REMEMBERED = 4_096
@@ -35,8 +32,8 @@ def changes(connection: Connection, sheet: UnitSheet) -> tuple[list[tuple[Any, .
         rollout, unit = key
         for epoch, entry in enter(known.get(key, {}), new, rollout, steps).items():
             rows.append((rollout, unit, epoch, entry.arm, entry.weight, entry.bucket, _written(entry.sums)))
-    sums = [dict(zip((*_KEYS, *_NAMES), place + found, strict=True)) for place, found in sorted(added(steps).items())]
-    return rows, sums
+    sums = sorted(added(steps).items())
+    return rows, [dict(zip(_PLACE, place, strict=True)) | units._asdict() for place, units in sums]
 
 
 def _known(connection: Connection, units: Iterable[tuple[str, int]]) -> dict[tuple[str, int], Epochs]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable
@@ -10,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sluicegate.registry.rollout.rollout import FULL
+from sluicegate.registry.words.tally import Tally
+from sluicegate.services.telemetry.tally.accumulator import Accumulator
 from sluicegate.services.telemetry.tally.answers import of_answer
 from sluicegate.services.telemetry.tally.bins import bin_of
 from sluicegate.services.telemetry.tally.endings import Endings
@@ -52,45 +53,20 @@ class Requests:
         return self.failed + self.abandoned
 
 
-@dataclass(slots=True)
-class Cell:
-    """A tally under way."""
-
-    n: int = 0
-    missing: int = 0
-    total: float = 0.0
-    squares: float = 0.0
-    cubes: float = 0.0
-    low: float = math.inf
-    high: float = -math.inf
-
-    def take(self, value: float | None) -> None:
-        """Add one value; None is missing."""
-        if value is None:
-            self.missing += 1
-            return
-        self.n += 1
-        self.total += value
-        self.squares += value * value
-        self.cubes += value * value * value
-        self.low = min(self.low, value)
-        self.high = max(self.high, value)
-
-
 class Sheet:
     """Tallies to be added, by side and metric."""
 
     def __init__(self) -> None:
-        self._cells: dict[tuple[Side, str], Cell] = {}
+        self._sums = Accumulator[tuple[Side, str]]()
         self.units = UnitSheet()
         """The same by unit, where units keep their arm."""
 
     def __bool__(self) -> bool:
-        return bool(self._cells or self.units)
+        return bool(self._sums or self.units)
 
     def take(self, side: Side, metric: str, value: float | None) -> None:
         """Add one value of a metric; None is missing."""
-        self._cell(side, metric).take(value)
+        self._sums.take((side, metric), value)
 
     def take_late(self, side: Side, unit: str | None, metric: str, value: float | None) -> None:
         """Add a value that came after its request; `unit`: None where units do not count together, empty for none."""
@@ -101,7 +77,7 @@ class Sheet:
     def take_requests(self, side: Side, requests: Requests, measures: Measures) -> None:
         """Add what requests alone decide."""
         for metric in measures.statuses:
-            self._take_binary(side, metric, requests.requests, requests.errors)
+            self._sums.add((side, metric), Tally.from_events(requests.requests, requests.errors))
         self._take_durations(side, requests, measures)
         if measures.judges_answers or measures.by_unit:
             self._take_each(side, requests, measures)
@@ -118,47 +94,21 @@ class Sheet:
                 self.units.take(side, exposure.unit or "", row + row_of(answer) if answer else row)
 
     def _take_durations(self, side: Side, requests: Requests, measures: Measures) -> None:
-        if measures.limits:
-            durations = sorted(requests.durations)
+        durations, n = sorted(requests.durations), len(requests.durations)
         for metric, limit in measures.limits:
-            above = len(durations) - bisect_right(durations, limit)
-            self._take_binary(side, metric, len(durations), above, missing=requests.timeless)
+            above = n - bisect_right(durations, limit)
+            self._sums.add((side, metric), Tally.from_events(n, above, requests.timeless))
         for metric, cap in measures.means:
-            cell = self._cell(side, metric)
-            cell.missing += requests.timeless
-            for duration in requests.durations:
-                cell.take(min(duration / 1e6, cap))
+            seconds = Tally.from_values(min(duration / 1e6, cap) for duration in requests.durations)
+            self._sums.add((side, metric), seconds._replace(missing=requests.timeless))
 
     def rows(self) -> list[dict[str, Any]]:
         """Rows for the table of tallies, in order of their keys."""
         return [
-            {
-                "rollout": rollout, "metric": metric, "epoch": epoch, "bucket": bucket, "arm": arm, "weight": weight,
-                "n": cell.n, "missing": cell.missing, "total": cell.total, "squares": cell.squares,
-                "cubes": cell.cubes, "low": cell.low, "high": cell.high,
-            }
-            for ((rollout, epoch, bucket, arm, weight), metric), cell in sorted(self._cells.items())
+            {"rollout": rollout, "metric": metric, "epoch": epoch, "bucket": bucket, "arm": arm, "weight": weight}
+            | tally._asdict()
+            for ((rollout, epoch, bucket, arm, weight), metric), tally in sorted(self._sums.tallies().items())
         ]  # fmt: skip
-
-    def _take_binary(self, side: Side, metric: str, n: int, ones: int, *, missing: int = 0) -> None:
-        """Add n values, `ones` of them 1 and the others 0."""
-        cell = self._cell(side, metric)
-        cell.missing += missing
-        if n == 0:
-            return
-        cell.n += n
-        cell.total += ones
-        cell.squares += ones
-        cell.cubes += ones
-        cell.low = min(cell.low, 1.0 if ones == n else 0.0)
-        cell.high = max(cell.high, 1.0 if ones else 0.0)
-
-    def _cell(self, side: Side, metric: str) -> Cell:
-        key = (side, metric)
-        cell = self._cells.get(key)
-        if cell is None:
-            cell = self._cells[key] = Cell()
-        return cell
 
 
 def by_side(exposures: Iterable[Exposure]) -> dict[Side, Requests]:

@@ -1,6 +1,6 @@
 """Unit sheet: what units add over one transaction, where a unit keeps its arm and comes again. Pure.
 
-How a unit's rows are put into strata is said at `sluicegate.registry.words.metric.UnitSums`. A request is a meeting
+How a unit's rows are put into strata is said at `sluicegate.registry.words.tally.UnitSums`. A request is a meeting
 whether or not it has a value. Who turns up in both arms of one epoch was not assigned by chance there; the arm met
 first stands, and rows of the other are left out.
 """
@@ -11,11 +11,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from operator import sub
 
 import xxhash
 
 from sluicegate.registry.words.metric import Arm
+from sluicegate.registry.words.tally import UnitSums
 
 Side = tuple[str, int, int, str, int]
 """Rollout, epoch, bucket, arm, weight. Of units, the bucket is that of their stratum."""
@@ -25,9 +25,6 @@ Step = tuple[Side, Sums, Sums]
 """What a unit has added before and after. Many units take the same step, so steps are counted."""
 Place = tuple[str, str, int, int, str, int]
 """Rollout, metric, epoch, bucket of a stratum of units, arm, weight: a row of unit sums."""
-Powers = tuple[float, ...]
-"""The fields of a UnitSums, in their order."""
-NONE: Powers = (0.0,) * 10
 _NO_ROWS = (0.0, 0)
 _REMEMBERED = 4_096
 
@@ -36,14 +33,6 @@ def key_of(unit: str) -> int:
     """The number under which a unit is kept: 64 bits of hash, signed."""
     number = xxhash.xxh64_intdigest(unit.encode())
     return number - (1 << 64) if number >> 63 else number
-
-
-def powers(x: float, n: float) -> Powers:
-    """What one unit with n rows that sum to x adds: `UnitSums.of(x, n)`, without the cost of its class."""
-    if not n:
-        return NONE
-    xx, xn, nn = x * x, x * n, n * n
-    return (1.0, x, n, xx, xn, nn, xx * x, xx * n, xn * n, nn * n)
 
 
 def row_of(values: Iterable[tuple[str, float | None]]) -> Sums:
@@ -120,7 +109,7 @@ def enter(known: Epochs, new: Epochs, rollout: str, steps: Counter[Step]) -> Epo
     return changed
 
 
-def added(steps: Mapping[Step, int]) -> dict[Place, Powers]:
+def added(steps: Mapping[Step, int]) -> dict[Place, UnitSums]:
     """What so many steps of units add to the unit sums."""
     changes: Counter[tuple[Place, tuple[float, int], tuple[float, int]]] = Counter()
     for ((rollout, epoch, bucket, arm, weight), before, after), units in steps.items():
@@ -129,10 +118,9 @@ def added(steps: Mapping[Step, int]) -> dict[Place, Powers]:
             old = had.get(metric, _NO_ROWS)
             if old != (x, n):
                 changes[(rollout, metric, epoch, bucket, arm, weight), old, (x, n)] += units
-    sums: dict[Place, Powers] = {}
+    sums: defaultdict[Place, UnitSums] = defaultdict(UnitSums)
     for (place, old, new), units in changes.items():
-        more = map(sub, powers(*new), powers(*old))
-        sums[place] = tuple(total + units * one for total, one in zip(sums.get(place, NONE), more, strict=True))
+        sums[place] += (UnitSums.from_unit(*new) - UnitSums.from_unit(*old)).times(units)
     return sums
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 
 from sluicegate.flows.stats.cohorts import CohortTest
-from sluicegate.flows.stats.moments import Moments
 from sluicegate.flows.stats.news import News, Sums, is_within
 from sluicegate.flows.stats.spending import Budget
+from sluicegate.registry.words.tally import Tally
 
 
 @pytest.mark.parametrize("mean", [-3.0, 1.03, 250.0])
 @pytest.mark.parametrize("sign", [1, -1])
 def test_a_margin_of_a_mean_beyond_one_is_judged(mean: float, sign: int) -> None:
     test = CohortTest.begin(Budget(alpha=0.05, information=100.0), counts=False)
-    arm = Moments(n=10, total=10 * mean, squares=10 * mean**2)
+    arm = Tally(n=10, total=10 * mean, squares=10 * mean**2)
     after = is_within(test, News(pairs=(), information=5.0), sign, 0.05, Sums(stable=arm, candidate=arm))
     assert not after.rejected

@@ -8,23 +8,23 @@ import math
 import numpy as np
 import pytest
 
-from sluicegate.flows.stats.cohorts import Change, Cohort, CohortTest, UnitMoments
+from sluicegate.flows.stats.cohorts import Change, Cohort, CohortTest
 from sluicegate.flows.stats.counts import Draw
-from sluicegate.flows.stats.moments import Moments
 from sluicegate.flows.stats.news import News, Sums
 from sluicegate.flows.stats.scores import Score
 from sluicegate.flows.stats.sequential import CountTest
 from sluicegate.flows.stats.spending import Budget
 from sluicegate.flows.stats.trial import Design, Kind, Rung, Trial
+from sluicegate.registry.words.tally import Tally, UnitSums
 
 X = np.array([0.0, 3.0, 1.0, 4.0, 0.5, 2.0])
 N = np.array([1.0, 4.0, 1.0, 2.0, 3.0, 5.0])
 BUDGET = Budget(alpha=0.05, information=1000.0)
 
 
-def sums(x: np.ndarray, n: np.ndarray) -> UnitMoments:
-    return UnitMoments(
-        count=x.size, x=x.sum(), n=n.sum(), xx=(x * x).sum(), xn=(x * n).sum(), nn=(n * n).sum(),
+def sums(x: np.ndarray, n: np.ndarray) -> UnitSums:
+    return UnitSums(
+        size=x.size, x=x.sum(), n=n.sum(), xx=(x * x).sum(), xn=(x * n).sum(), nn=(n * n).sum(),
         xxx=(x**3).sum(), xxn=(x * x * n).sum(), xnn=(x * n * n).sum(), nnn=(n**3).sum(),
     )  # fmt: skip
 
@@ -97,7 +97,7 @@ def test_a_unit_has_returned_when_it_has_two_rows(n: tuple[int, ...], returned: 
     assert Cohort(stable=arm).has_returned is returned
 
 
-def once(events: int, rows: int) -> UnitMoments:
+def once(events: int, rows: int) -> UnitSums:
     x = np.zeros(rows)
     x[:events] = 1
     return sums(x, np.ones(rows))
@@ -167,7 +167,7 @@ def users(seed: int, stable: float, candidate: float) -> Cohort:
     """300 units an arm, whose rates differ, with one to six rows each."""
     rng = np.random.default_rng(seed)
 
-    def arm(rate: float) -> UnitMoments:
+    def arm(rate: float) -> UnitSums:
         n = rng.integers(1, 7, 300)
         x = rng.binomial(n, np.minimum(rng.beta(1, 1 / rate - 1, 300), 1.0))
         return sums(x.astype(float), n.astype(float))
@@ -204,5 +204,5 @@ def test_sums_are_those_of_the_cohorts_as_they_are_now() -> None:
     assert math.isclose(found.information, n1 * n0 / (n1 + n0))
     assert math.isclose(found.difference, found.information * (mean1 - mean0))
     assert math.isclose(found.level, found.information * mean0)
-    assert found.candidate == Moments(n=round(n1), total=2 * X[mask].sum())
+    assert found.candidate == Tally(n=round(n1), total=2 * X[mask].sum())
     assert found.stable.n == round(n0)

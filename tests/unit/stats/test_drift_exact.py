@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from scipy.stats import nchypergeom_fisher
 
-from sluicegate.flows.stats.cohorts import Change, Cohort, CohortTest, UnitMoments
+from sluicegate.flows.stats.cohorts import Change, Cohort, CohortTest
 from sluicegate.flows.stats.drift import DriftTest, Side
-from sluicegate.flows.stats.moments import Moments, Pair
 from sluicegate.flows.stats.news import News
+from sluicegate.flows.stats.pair import Pair
 from sluicegate.flows.stats.sequential import CountTest
 from sluicegate.flows.stats.spending import Budget
+from sluicegate.registry.words.tally import Tally, UnitSums
 
 CANDIDATE, STABLE, ABOVE = 120, 280, 150
 INFORMATION = CANDIDATE * STABLE / (CANDIDATE + STABLE)
@@ -23,8 +24,8 @@ def begin(*levels: float, tolerance: float = 0.1, by_cohort: bool = False) -> Dr
     return DriftTest.begin(levels=levels, tolerance=tolerance, alpha=0.2, information=100.0, by_cohort=by_cohort)
 
 
-def counted(n: int, above: int) -> Moments:
-    return Moments(n=n, total=above, squares=above, cubes=above)
+def counted(n: int, above: int) -> Tally:
+    return Tally(n=n, total=above, squares=above, cubes=above)
 
 
 def news(candidate_above: int, information: float = INFORMATION) -> News:
@@ -96,9 +97,9 @@ X = np.array([1.0, 2.0, 0.0, 1.0, 2.0, 3.0, 0.0, 4.0])
 MINE = np.arange(8) % 2 == 0
 
 
-def units(x: np.ndarray, n: np.ndarray) -> UnitMoments:
-    return UnitMoments(
-        count=x.size, x=x.sum(), n=n.sum(), xx=x @ x, xn=x @ n, nn=n @ n, xxx=(x**3).sum(), xxn=(x * x * n).sum(),
+def units(x: np.ndarray, n: np.ndarray) -> UnitSums:
+    return UnitSums(
+        size=x.size, x=x.sum(), n=n.sum(), xx=x @ x, xn=x @ n, nn=n @ n, xxx=(x**3).sum(), xxn=(x * x * n).sum(),
         xnn=(x * n * n).sum(), nnn=(n**3).sum(),
     )  # fmt: skip
 

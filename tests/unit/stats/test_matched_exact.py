@@ -9,10 +9,10 @@ import pytest
 from scipy.stats import binom
 
 from sluicegate.flows.stats.matched import CoinTest, Discordant, difference_score, harm
-from sluicegate.flows.stats.moments import Moments
-from sluicegate.flows.stats.populations import moments
+from sluicegate.flows.stats.populations import tally_of
 from sluicegate.flows.stats.scores import Score
 from sluicegate.flows.stats.spending import Budget
+from sluicegate.registry.words.tally import Tally
 
 BUDGET = Budget(alpha=0.05, information=100.0)
 
@@ -54,13 +54,13 @@ D = np.array([0.5, -1.0, 2.0, 0.25, 3.0])
 
 
 def test_the_score_of_differences_has_the_moments_of_their_sum() -> None:
-    found = difference_score(moments(D), margin=0.1)
+    found = difference_score(tally_of(D), margin=0.1)
     centred = D - D.mean()
     assert math.isclose(found.value, (D - 0.1).sum())
     assert math.isclose(found.randomisation, 5 * D.var(ddof=1))
     assert math.isclose(found.third, (centred**3).sum())
-    assert difference_score(moments(D[:1]), margin=0.1) == Score(value=0.4)
-    assert difference_score(Moments()) == Score()
-    flat = Moments(n=3, total=3.0, squares=3.0 - 1e-9, cubes=3.0)
+    assert difference_score(tally_of(D[:1]), margin=0.1) == Score(value=0.4)
+    assert difference_score(Tally()) == Score()
+    flat = Tally(n=3, total=3.0, squares=3.0 - 1e-9, cubes=3.0)
     assert difference_score(flat).randomisation == 0.0
-    assert difference_score(moments(D[:2])).randomisation == pytest.approx(2 * D[:2].var(ddof=1))
+    assert difference_score(tally_of(D[:2])).randomisation == pytest.approx(2 * D[:2].var(ddof=1))

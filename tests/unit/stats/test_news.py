@@ -8,19 +8,20 @@ import numpy as np
 import pytest
 
 from sluicegate.flows.stats.counts import Draw
-from sluicegate.flows.stats.moments import Moments, Pair
 from sluicegate.flows.stats.news import News, Sums, draws, is_harmful, is_within, odds_of_ratio
-from sluicegate.flows.stats.populations import moments
+from sluicegate.flows.stats.pair import Pair
+from sluicegate.flows.stats.populations import tally_of
 from sluicegate.flows.stats.scores import score
 from sluicegate.flows.stats.sequential import CountTest, ScoreTest
 from sluicegate.flows.stats.spending import Budget
 from sluicegate.flows.stats.units import UnitTest
+from sluicegate.registry.words.tally import Tally
 
 BUDGET = Budget(alpha=0.05, information=100.0)
 
 
-def counted(n: int, events: int) -> Moments:
-    return Moments(n=n, total=events, squares=events, cubes=events)
+def counted(n: int, events: int) -> Tally:
+    return Tally(n=n, total=events, squares=events, cubes=events)
 
 
 PAIRS = [
@@ -78,8 +79,8 @@ def test_a_margin_is_sought_in_the_other_direction_with_its_odds(sign: int) -> N
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_a_margin_of_means_scales_stables_values(sign: int) -> None:
-    pairs = [Pair(stable=moments(np.array([1.0, 2.0, 4.0])), candidate=moments(np.array([1.5, 2.5])))]
-    same = Pair(stable=moments(np.full(5, 3.0)), candidate=moments(np.full(5, 3.0)))
+    pairs = [Pair(stable=tally_of(np.array([1.0, 2.0, 4.0])), candidate=tally_of(np.array([1.5, 2.5])))]
+    same = Pair(stable=tally_of(np.full(5, 3.0)), candidate=tally_of(np.full(5, 3.0)))
     found = is_within(ScoreTest(budget=BUDGET), News(pairs=[*pairs, same], information=80.0), sign, 0.2, Sums())
     scaled = [Pair(stable=pairs[0].stable.scaled(1 + sign * 0.2), candidate=pairs[0].candidate)]
     assert isinstance(found, ScoreTest)
@@ -126,7 +127,7 @@ def test_odds_of_twice_the_rate_are_more_than_twice() -> None:
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_a_margin_of_means_is_judged_however_little_they_vary(sign: int) -> None:
-    pair = Pair(stable=moments(np.array([0.1, 0.2, 0.4])), candidate=moments(np.array([0.15, 0.25])))
+    pair = Pair(stable=tally_of(np.array([0.1, 0.2, 0.4])), candidate=tally_of(np.array([0.15, 0.25])))
     found = is_within(ScoreTest(budget=BUDGET), News(pairs=[pair], information=80.0), sign, 0.2, Sums())
     wanted = score([Pair(stable=pair.stable.scaled(1 + sign * 0.2), candidate=pair.candidate)])
     assert isinstance(found, ScoreTest)

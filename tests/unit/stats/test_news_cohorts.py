@@ -7,31 +7,32 @@ import math
 import numpy as np
 import pytest
 
-from sluicegate.flows.stats.cohorts import Change, Cohort, CohortTest, UnitMoments
-from sluicegate.flows.stats.moments import Moments, Pair
+from sluicegate.flows.stats.cohorts import Change, Cohort, CohortTest
 from sluicegate.flows.stats.news import News, Sums, is_harmful, is_within, odds_of_ratio
+from sluicegate.flows.stats.pair import Pair
 from sluicegate.flows.stats.sequential import CountTest
 from sluicegate.flows.stats.spending import Budget
 from sluicegate.flows.stats.units import UnitRows, UnitTest
+from sluicegate.registry.words.tally import Tally, UnitSums
 
 BUDGET = Budget(alpha=0.05, information=100.0)
 N = np.array([3.0, 1.0, 2.0, 5.0, 1.0])
 X = np.array([1.0, 0.5, 2.0, 4.0, 0.0])
 
 
-def units(x: np.ndarray, n: np.ndarray) -> UnitMoments:
-    return UnitMoments(
-        count=x.size, x=x.sum(), n=n.sum(), xx=x @ x, xn=x @ n, nn=n @ n, xxx=(x**3).sum(), xxn=(x * x * n).sum(),
+def units(x: np.ndarray, n: np.ndarray) -> UnitSums:
+    return UnitSums(
+        size=x.size, x=x.sum(), n=n.sum(), xx=x @ x, xn=x @ n, nn=n @ n, xxx=(x**3).sum(), xxn=(x * x * n).sum(),
         xnn=(x * n * n).sum(), nnn=(n**3).sum(),
     )  # fmt: skip
 
 
-def once(events: int, rows: int) -> UnitMoments:
+def once(events: int, rows: int) -> UnitSums:
     return units(np.repeat([1.0, 0.0], [events, rows - events]), np.ones(rows))
 
 
-def counted(n: int, events: int) -> Moments:
-    return Moments(n=n, total=events, squares=events, cubes=events)
+def counted(n: int, events: int) -> Tally:
+    return Tally(n=n, total=events, squares=events, cubes=events)
 
 
 SINGLE = Change(now=Cohort(stable=once(30, 200), candidate=once(20, 100)))

@@ -9,16 +9,16 @@ import pytest
 from scipy.integrate import quad
 from scipy.stats import lognorm, norm
 
-from sluicegate.flows.stats.moments import Pair
+from sluicegate.flows.stats.pair import Pair
 from sluicegate.flows.stats.populations import (
     Durations,
     Events,
     Losses,
     Population,
     Purchases,
-    moments,
     sample_size,
     split,
+    tally_of,
 )
 
 ALL: list[Population] = [
@@ -48,12 +48,12 @@ def test_events_are_zeros_and_ones() -> None:
 
 def test_losses_and_durations_are_those_of_their_laws() -> None:
     shape = (0.5 / 0.4) ** 2
-    assert Losses(mean=0.5, sd=0.4).draw(np.random.default_rng(2), 9) == moments(
+    assert Losses(mean=0.5, sd=0.4).draw(np.random.default_rng(2), 9) == tally_of(
         np.random.default_rng(2).gamma(shape, 0.5 / shape, 9)
     )
     law = lognorm(0.7, scale=0.2 * math.exp(-(0.7**2) / 2))
     durations = Durations(mean=0.2, sigma=0.7)
-    assert durations.draw(np.random.default_rng(2), 9) == moments(
+    assert durations.draw(np.random.default_rng(2), 9) == tally_of(
         np.random.default_rng(2).lognormal(math.log(0.2) - 0.7**2 / 2, 0.7, 9)
     )
     assert durations.variance == pytest.approx(law.var())
@@ -90,7 +90,7 @@ def test_purchases_have_the_moments_of_a_capped_lognormal() -> None:
 
 
 def test_moments_are_power_sums() -> None:
-    found = moments(np.array([1.0, 2.0, -3.0]))
+    found = tally_of(np.array([1.0, 2.0, -3.0]))
     assert (found.n, found.total, found.squares, found.cubes) == (3, 0.0, 14.0, -18.0)
 
 

@@ -10,12 +10,13 @@ from scipy.stats import norm, pearson3
 
 from sluicegate.flows.stats import scores
 from sluicegate.flows.stats.lattice import Lattice
-from sluicegate.flows.stats.moments import Moments, Pair
-from sluicegate.flows.stats.populations import moments
+from sluicegate.flows.stats.pair import Pair
+from sluicegate.flows.stats.populations import tally_of
 from sluicegate.flows.stats.scores import Score, score
+from sluicegate.registry.words.tally import Tally
 
 C, S = np.array([0.2, 1.5, 0.9]), np.array([0.1, 0.4, 2.0, 0.0, 0.7])
-PAIR = Pair(stable=moments(S), candidate=moments(C))
+PAIR = Pair(stable=tally_of(S), candidate=tally_of(C))
 
 
 def test_scores_of_independent_strata_add_and_turn_around() -> None:
@@ -37,24 +38,24 @@ def test_the_two_variances_of_a_score() -> None:
 
 
 def test_strata_add_and_those_with_an_empty_arm_say_nothing() -> None:
-    other = Pair(stable=moments(C * 2), candidate=moments(S + 1))
-    empty = [Pair(stable=moments(S)), Pair(candidate=moments(S)), Pair()]
+    other = Pair(stable=tally_of(C * 2), candidate=tally_of(S + 1))
+    empty = [Pair(stable=tally_of(S)), Pair(candidate=tally_of(S)), Pair()]
     assert score([PAIR, *empty, other]) == score([PAIR]) + score([other])
-    assert score([Pair(stable=moments(S)), Pair(candidate=moments(S))]) == Score()
+    assert score([Pair(stable=tally_of(S)), Pair(candidate=tally_of(S))]) == Score()
 
 
 def test_of_a_single_row_the_spread_is_that_of_all() -> None:
-    pair = Pair(stable=moments(S), candidate=moments(C[:1]))
+    pair = Pair(stable=tally_of(S), candidate=tally_of(C[:1]))
     both = np.concatenate((C[:1], S))
     welch = (5 / 6) ** 2 * (both.var(ddof=1) / 1 + S.var(ddof=1) / 5)
     assert math.isclose(score([pair]).welch, welch)
-    two = score([Pair(stable=moments(S[:1]), candidate=moments(C[:1]))])
+    two = score([Pair(stable=tally_of(S[:1]), candidate=tally_of(C[:1]))])
     assert two.third == 0.0
     assert math.isclose(two.randomisation, 0.5 * np.var([S[0], C[0]], ddof=1))
 
 
 def test_sums_that_rounding_made_negative_are_nothing() -> None:
-    flat = Moments(n=3, total=3.0, squares=3.0 - 1e-12, cubes=3.0)
+    flat = Tally(n=3, total=3.0, squares=3.0 - 1e-12, cubes=3.0)
     found = score([Pair(stable=flat, candidate=flat)])
     assert (found.randomisation, found.welch) == (0.0, 0.0)
 
@@ -148,17 +149,17 @@ def test_skewness_beyond_reason_is_held_back() -> None:
 
 
 def test_only_what_rounding_leaves_is_held_to_be_nothing() -> None:
-    small = score([Pair(stable=moments(S * 1e-9), candidate=moments(C * 1e-9))])
+    small = score([Pair(stable=tally_of(S * 1e-9), candidate=tally_of(C * 1e-9))])
     assert math.isclose(small.value, 1e-9 * score([PAIR]).value)
     assert math.isclose(small.randomisation, 1e-18 * score([PAIR]).randomisation)
     n = 20_000_000
-    many = Moments(n=n, total=float(n), squares=1.01 * n, cubes=1.03 * n)
+    many = Tally(n=n, total=float(n), squares=1.01 * n, cubes=1.03 * n)
     assert math.isclose(score([Pair(stable=many, candidate=many)]).randomisation, n / 2 * 0.01, rel_tol=1e-6)
     spread = 3e-7
-    near = moments(np.array([1 - spread, 1 + spread]))
+    near = tally_of(np.array([1 - spread, 1 + spread]))
     assert score([Pair(stable=near, candidate=near)]).randomisation > 0
     spread = 3e-8
-    same = moments(np.array([1 - spread, 1 + spread]))
+    same = tally_of(np.array([1 - spread, 1 + spread]))
     assert score([Pair(stable=same, candidate=same)]) == Score()
 
 

@@ -12,18 +12,19 @@ from hypothesis import strategies as st
 from sluicegate.flows.stats.cohorts import CohortTest
 from sluicegate.flows.stats.evidence import score_e_value
 from sluicegate.flows.stats.intervals import estimate
-from sluicegate.flows.stats.moments import Moments, Pair
 from sluicegate.flows.stats.news import News, Sums, odds_of_ratio
-from sluicegate.flows.stats.populations import Durations, Events, Losses, moments, split
+from sluicegate.flows.stats.pair import Pair
+from sluicegate.flows.stats.populations import Durations, Events, Losses, split, tally_of
 from sluicegate.flows.stats.scores import Score, score
 from sluicegate.flows.stats.sequential import ScoreTest
 from sluicegate.flows.stats.spending import Budget, early_and_late, evenly
 from sluicegate.flows.stats.trial import Design, Kind, Rung, Trial
 from sluicegate.flows.stats.units import UnitRows, UnitTest
+from sluicegate.registry.words.tally import Tally
 
 
-def counted(n: int, events: int) -> Moments:
-    return Moments(n=n, total=events, squares=events, cubes=events)
+def counted(n: int, events: int) -> Tally:
+    return Tally(n=n, total=events, squares=events, cubes=events)
 
 
 def asked(kind: Kind, *margins: float, higher: bool = True) -> Trial:
@@ -49,7 +50,7 @@ def test_the_score_is_that_of_all_labelings() -> None:
     scores = []
     for chosen in itertools.combinations(range(7), 2):
         mask = np.isin(np.arange(7), chosen)
-        found = score([Pair(stable=moments(values[~mask]), candidate=moments(values[mask]))])
+        found = score([Pair(stable=tally_of(values[~mask]), candidate=tally_of(values[mask]))])
         scores.append(found.value)
     assert math.isclose(np.mean(scores), 0.0, abs_tol=1e-12)
     assert math.isclose(np.var(scores), found.randomisation)
@@ -59,9 +60,9 @@ def test_the_score_is_that_of_all_labelings() -> None:
 @pytest.mark.parametrize(
     "pair",
     [
-        Pair(stable=moments(np.array([1.0, 2.0]))),
-        Pair(candidate=moments(np.array([1.0, 2.0]))),
-        Pair(stable=moments(np.full(50, 3.0)), candidate=moments(np.full(50, 3.0))),
+        Pair(stable=tally_of(np.array([1.0, 2.0]))),
+        Pair(candidate=tally_of(np.array([1.0, 2.0]))),
+        Pair(stable=tally_of(np.full(50, 3.0)), candidate=tally_of(np.full(50, 3.0))),
     ],
 )
 def test_an_empty_arm_or_no_variance_holds(pair: Pair) -> None:
@@ -71,7 +72,7 @@ def test_an_empty_arm_or_no_variance_holds(pair: Pair) -> None:
 
 
 def test_a_single_row_does_no_harm() -> None:
-    one = Pair(stable=moments(np.array([1.0])), candidate=moments(np.array([9.0])))
+    one = Pair(stable=tally_of(np.array([1.0])), candidate=tally_of(np.array([9.0])))
     assert watched(asked(Kind.MEAN, 0.0), [one]).failed_at is None
 
 
