@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Protocol
 
 from sluicegate.registry.ledger.port import Ledger
+from sluicegate.registry.ledger.reading import read_for_readout
 from sluicegate.registry.orders import experiments as orders_ab
 from sluicegate.registry.orders import rollouts as orders
 from sluicegate.registry.report.readout import winner
@@ -86,7 +87,7 @@ def follow(ledger: Ledger, rollout: Rollout, now: datetime) -> Rollout | None:
     if not rollout.is_comparison:
         return None
     ab, group = of(rollout.plan), together(ledger.rollouts(), rollout.requested.experiment)
-    best = winner(ledger, group) if all(each.is_ended for each in group) else None
+    best = winner(read_for_readout(ledger, group)) if all(each.is_ended for each in group) else None
     if ab.then != "promote" or best is None:
         return None
     model, control, cause = rollout.requested.model, rollout.plan.variation, orders_ab.cause_of(rollout)

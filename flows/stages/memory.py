@@ -19,7 +19,8 @@ from sluicegate.flows.stages.settle import TAG
 from sluicegate.registry.catalog.runs import Measurement, Run
 from sluicegate.registry.ledger.looks_json import verdict_to_values
 from sluicegate.registry.ledger.port import Ledger
-from sluicegate.registry.report.report import Evidence, Report, report
+from sluicegate.registry.ledger.reading import read_for_report
+from sluicegate.registry.report.report import Evidence, Report, rollout_report
 from sluicegate.registry.rollout.facts import Entry, StepEntered
 from sluicegate.registry.rollout.rollout import Ending, Rollout
 from sluicegate.registry.words.build import BuildRef
@@ -104,10 +105,10 @@ class Memory:
             experiment=f"sluice/{model}", tag=(f"{TAG}.rollout", rollout.id), name=rollout.id,
             began=rollout.requested_at,
         )  # fmt: skip
-        told = report(self.ledger, rollout, self.clock(), self.evidence(rollout))
-        entries = self.ledger.entries(rollout.id)
+        record = read_for_report(self.ledger, rollout)
+        told = rollout_report(record, self.clock(), self.evidence(rollout))
         new = [look for look in looks if look.k > known.looks.get(look.metric, 0)]
-        values = [*_weights(entries), *(value for look in new for value in _values(look))]
+        values = [*_weights(record.entries), *(value for look in new for value in _values(look))]
         self.runs.log(run, metrics=values, tags=_tags(rollout, told), params=_params(rollout))
         if rollout.seq == known.seq:
             return run

@@ -232,18 +232,21 @@ class Runtime:
 
     def _waiting(self, now: datetime) -> Sequence[Happening]:
         """What waits for a person."""
-        from sluicegate.registry.report.happening import waiting
+        from sluicegate.registry.ledger.reading import read_for_policy
+        from sluicegate.registry.report.happening import waits_for_person
 
-        running = [each for each in self.ledger.rollouts() if each.phase is Phase.RUNNING]
-        found = [waiting(self.ledger, each, now, requests_of(self, each)) for each in running]
-        return [each for each in found if each is not None]
+        running = [rollout for rollout in self.ledger.rollouts() if rollout.phase is Phase.RUNNING]
+        records = [read_for_policy(self.ledger, rollout) for rollout in running]
+        happenings = [waits_for_person(record, now, requests_of(self, record.rollout)) for record in records]
+        return [happening for happening in happenings if happening is not None]
 
     def report(self, rollout: str) -> Report:
         """The report of a rollout as it stands."""
-        from sluicegate.registry.report.report import report
+        from sluicegate.registry.ledger.reading import read_for_report
+        from sluicegate.registry.report.report import rollout_report
 
-        now = self.ledger.rollout(rollout)
-        return report(self.ledger, now, self.clock(), self.evidence(now))
+        record = read_for_report(self.ledger, self.ledger.rollout(rollout))
+        return rollout_report(record, self.clock(), self.evidence(record.rollout))
 
     def evidence(self, rollout: Rollout) -> Evidence:
         """What telemetry knows of a rollout, for its report."""

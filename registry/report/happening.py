@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
 
-from sluicegate.registry.ledger.port import Fed, Ledger
 from sluicegate.registry.report.timeline import Moment, moment
-from sluicegate.registry.report.view import held
+from sluicegate.registry.report.view import next_decision
 from sluicegate.registry.rollout.facts import (
     Aborted,
     Approved,
@@ -31,6 +30,7 @@ from sluicegate.registry.rollout.facts import (
     Superseded,
     Undeployed,
 )
+from sluicegate.registry.rollout.record import RolloutRecord
 from sluicegate.registry.rollout.rollout import Rollout, advance, begin
 
 
@@ -93,14 +93,19 @@ class Happening:
         }
 
 
-def happenings(fed: Iterable[Fed], entries: Callable[[str], Sequence[Entry]]) -> tuple[Happening, ...]:
-    """What a part of the feed tells; `entries` are the facts of a rollout."""
-    return tuple(_happening(each, entries(each.entry.rollout)) for each in fed)
+def happening(place: int, entries: Sequence[Entry]) -> Happening:
+    """What the last of these facts tells, at its place in the feed; they are a rollout's from its first on."""
+    weight_before, state, last = 0, begin(entries[0]), entries[-1]
+    for entry in entries[1:]:
+        weight_before, state = state.weight, advance(state, entry)
+    id_ = str(uuid.uuid5(_NAMESPACE, f"{last.rollout}/{last.seq}/{last.at.isoformat()}"))
+    told_as = moment(last, weight_before, state.weight)
+    return _happening(place, id_, name_of(type(last.fact)), state, severity(last.fact), told_as)
 
 
-def waiting(ledger: Ledger, rollout: Rollout, now: datetime, requests: tuple[int, int] | None) -> Happening | None:
+def waits_for_person(record: RolloutRecord, now: datetime, requests: tuple[int, int] | None) -> Happening | None:
     """That a step waits for a person, which is no fact: nobody did anything. None when it does not."""
-    decision = held(ledger, rollout, now, requests)
+    rollout, decision = record.rollout, next_decision(record, now, requests)
     if decision is None or not decision.person:
         return None
     weight = rollout.weight / 100
@@ -109,7 +114,7 @@ def waiting(ledger: Ledger, rollout: Rollout, now: datetime, requests: tuple[int
         actor="policy", why=decision.reason, before=weight, after=weight, tone="wait",
     )  # fmt: skip
     name = f"{rollout.id}/waits/{rollout.step}/{rollout.resumed_at}"
-    return _told(0, str(uuid.uuid5(_NAMESPACE, name)), "waits-for-person", rollout, Severity.WARNING, said)
+    return _happening(0, str(uuid.uuid5(_NAMESPACE, name)), "waits-for-person", rollout, Severity.WARNING, said)
 
 
 def severity(fact: Fact) -> Severity:
@@ -138,35 +143,22 @@ def name_of(fact: type[Fact]) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "-", fact.__name__).lower()
 
 
-def _happening(fed: Fed, entries: Sequence[Entry]) -> Happening:
-    entry, before, after = fed.entry, 0, begin(entries[0])
-    for each in entries[1 : fed.entry.seq + 1]:
-        before, after = after.weight, advance(after, each)
-    return _of(fed.place, entry, before, after)
-
-
-def _of(place: int, entry: Entry, before: int, state: Rollout) -> Happening:
-    known_by = str(uuid.uuid5(_NAMESPACE, f"{entry.rollout}/{entry.seq}/{entry.at.isoformat()}"))
-    said, name = moment(entry, before, state.weight), name_of(type(entry.fact))
-    return _told(place, known_by, name, state, severity(entry.fact), said)
-
-
-def _told(place: int, known_by: str, name: str, state: Rollout, matters: Severity, said: Moment) -> Happening:
-    asked = state.requested
+def _happening(place: int, id_: str, name: str, state: Rollout, severity: Severity, moment: Moment) -> Happening:
+    requested = state.requested
     return Happening(
         place=place,
-        id=known_by,
+        id=id_,
         name=name,
         rollout=state.id,
-        model=asked.model,
-        variation=asked.variation,
-        version=asked.version,
-        strategy=asked.strategy,
+        model=requested.model,
+        variation=requested.variation,
+        version=requested.version,
+        strategy=requested.strategy,
         stable=state.stable,
         phase=state.phase.value,
         ending=state.ending.value if state.ending else None,
-        severity=matters,
-        moment=said,
+        severity=severity,
+        moment=moment,
     )
 
 

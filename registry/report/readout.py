@@ -1,18 +1,17 @@
-"""Readout: what an experiment shows, one line for each variation, and which variation won. Reads the ledger only."""
+"""Readout: what an experiment shows, one line for each variation, and which variation won. Pure."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from sluicegate.registry.audience.layout import SLOTS
-from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.plan.plan import Plan
-from sluicegate.registry.rollout.experiment import UNCOUNTED, has_begun, layout, of, together
+from sluicegate.registry.rollout.experiment import UNCOUNTED, has_begun, layout, of
+from sluicegate.registry.rollout.record import RolloutRecord
 from sluicegate.registry.rollout.rollout import Ending, Rollout
-from sluicegate.registry.words.errors import NotFound
 from sluicegate.registry.words.metric import Worse
 from sluicegate.registry.words.units import format_share
 from sluicegate.registry.words.verdict import Answer, Verdict
@@ -77,33 +76,12 @@ class Readout:
         return {**dataclasses.asdict(self), "began_at": self.began_at.isoformat() if self.began_at else None}
 
 
-def find(ledger: Ledger, name: str) -> tuple[Rollout, ...]:
-    """The comparisons of an experiment, by its id, by one of theirs, or the last of a model. Raises NotFound."""
-    rollouts = ledger.rollouts()
-    group = together(rollouts, name)
-    if group:
-        return group
-    known = [each for each in rollouts if name in (each.id, each.requested.model) and each.requested.experiment]
-    if not known:
-        raise NotFound(f"there is no experiment {name!r}.", fix="start one: sluice experiment start MODEL")
-    return together(rollouts, known[-1].requested.experiment)
-
-
-def experiments(ledger: Ledger, model: str | None = None) -> tuple[tuple[Rollout, ...], ...]:
-    """The comparisons of every experiment, of one model or of all, newest first."""
-    found: dict[str, list[Rollout]] = {}
-    for rollout in ledger.rollouts(model=model):
-        if rollout.requested.experiment is not None:
-            found.setdefault(rollout.requested.experiment, []).append(rollout)
-    return tuple(tuple(group) for group in reversed(found.values()))
-
-
-def readout(ledger: Ledger, group: Sequence[Rollout]) -> Readout:
-    """What the comparisons of one experiment show now."""
+def experiment_readout(comparisons: Sequence[RolloutRecord]) -> Readout:
+    """What the comparisons of one experiment show now; their records hold the last looks."""
+    group, verdicts = [each.rollout for each in comparisons], {each.rollout.id: _verdict(each) for each in comparisons}
     plan, ab = Plan.recorded(group[0].requested.plan), of(group[0].plan)
-    verdicts = {each.id: goal_verdict(ledger, each) for each in group}
     most = max(verdicts.values(), key=lambda verdict: verdict.stable_n if verdict else 0)
-    best = _best(group, verdicts)
+    best = winner(comparisons)
     shares = {part.variation: 100 * part.slots / SLOTS for part in layout(ab)}
     entered = [each.step_entered_at for each in group]
     return Readout(
@@ -118,27 +96,27 @@ def readout(ledger: Ledger, group: Sequence[Rollout]) -> Readout:
     )  # fmt: skip
 
 
-def winner(ledger: Ledger, group: Sequence[Rollout]) -> Rollout | None:
+def winner(comparisons: Sequence[RolloutRecord]) -> Rollout | None:
     """The comparison whose variation reached the goal and does best at it; one that was stopped is none."""
-    return _best(group, {each.id: goal_verdict(ledger, each) for each in group})
-
-
-def _best(group: Sequence[Rollout], verdicts: Mapping[str, Verdict | None]) -> Rollout | None:
-    sign = -1 if of(group[0].plan).goal.metric in _where_lower_is_worse(group[0].plan) else 1
-    sound = [each for each in group if each.has_passed and each.ending in (None, Ending.CONCLUDED)]
-    judged = [(verdict.estimate, each) for each in sound if (verdict := verdicts[each.id]) is not None]
-    known = [(sign * estimate, each.id, each) for estimate, each in judged if estimate is not None]
+    plan = comparisons[0].rollout.plan
+    sign = -1 if plan.metrics[of(plan).goal.metric].worse is Worse.LOWER else 1
+    reached = [(each.rollout, _verdict(each)) for each in comparisons if _has_reached_goal(each.rollout)]
+    known = [
+        (sign * verdict.estimate, rollout.id, rollout)
+        for rollout, verdict in reached
+        if verdict is not None and verdict.estimate is not None
+    ]
     return min(known, default=(0.0, "", None))[2]
 
 
-def goal_verdict(ledger: Ledger, rollout: Rollout) -> Verdict | None:
+def _has_reached_goal(rollout: Rollout) -> bool:
+    return rollout.has_passed and rollout.ending in (None, Ending.CONCLUDED)
+
+
+def _verdict(comparison: RolloutRecord) -> Verdict | None:
     """The last recorded verdict on the goal."""
-    goal = of(rollout.plan).goal.metric
-    return next((look.verdict for look in ledger.last_looks(rollout.id) if look.metric == goal), None)
-
-
-def _where_lower_is_worse(plan: Plan) -> frozenset[str]:
-    return frozenset(name for name, metric in plan.metrics.items() if metric.worse is Worse.LOWER)
+    goal = of(comparison.rollout.plan).goal.metric
+    return next((look.verdict for look in reversed(comparison.looks) if look.metric == goal), None)
 
 
 def _compared(rollout: Rollout, verdict: Verdict | None, share: float) -> Compared:

@@ -1,6 +1,6 @@
 """Report: what a rollout did, when, why and on what evidence. The one view model that everything shows. Pure.
 
-It is made from the ledger alone but for the evidence that telemetry adds: requests by arm, outcomes, sample ratio.
+It is made from the record alone but for the evidence that telemetry adds: requests by arm, outcomes, sample ratio.
 """
 
 from __future__ import annotations
@@ -10,14 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.plan.fields import GateSpec
 from sluicegate.registry.report.course import StepReport, WeightPoint, step_reports, weight_points
 from sluicegate.registry.report.shadow_view import ShadowView
 from sluicegate.registry.report.timeline import Moment, timeline
 from sluicegate.registry.report.view import GateView, RolloutView, rollout_view
 from sluicegate.registry.rollout.facts import Entry, Judged
-from sluicegate.registry.rollout.rollout import Rollout
+from sluicegate.registry.rollout.record import RolloutRecord
 from sluicegate.registry.words.verdict import Look
 
 
@@ -189,25 +188,24 @@ class Report:
         return plain | {"shadow": self.shadow.as_json() if self.shadow is not None else None}
 
 
-def report(ledger: Ledger, rollout: Rollout, now: datetime, evidence: Evidence | None = None) -> Report:
-    """The report of a rollout, ended or under way, as the ledger has it now."""
-    known = evidence or Evidence()
-    entries = ledger.entries(rollout.id)
-    view = rollout_view(ledger, rollout, now, requests=_requests(known, rollout.epoch))
-    weights = weight_points(entries)
+def rollout_report(record: RolloutRecord, now: datetime, evidence: Evidence | None = None) -> Report:
+    """The report of a rollout, ended or under way, as the ledger has it now; the record holds all facts and looks."""
+    known, rollout = evidence or Evidence(), record.rollout
+    view = rollout_view(record, now, _requests(known, rollout.epoch))
+    weights = weight_points(record.entries)
     return Report(
         rollout=view,
         made_at=now,
         plan=rollout.requested.plan,
         plan_digest=rollout.requested.plan_digest,
-        steps=step_reports(rollout, entries, now) if rollout.is_judged else (),
+        steps=step_reports(rollout, record.entries, now) if rollout.is_judged else (),
         weights=weights,
-        gates=_gates(rollout, view, ledger.looks(rollout.id), entries),
+        gates=_gates(record, view),
         exposures=_exposures(known.exposures, {point.epoch: point.weight for point in weights}),
         sample_ratio=known.sample_ratio,
         coverage=known.coverage,
         latency=known.latency,
-        timeline=timeline(entries),
+        timeline=timeline(record.entries),
         shadow=known.shadow,
     )
 
@@ -217,20 +215,15 @@ def _requests(evidence: Evidence, epoch: int) -> tuple[int, int] | None:
     return (now.stable.requests, now.candidate.requests) if now else None
 
 
-def _gates(
-    rollout: Rollout, view: RolloutView, looks: Sequence[Look], entries: Sequence[Entry]
-) -> tuple[GateReport, ...]:
-    if not rollout.is_judged:
-        return ()
-    specs: dict[str, GateSpec] = {gate.metric: gate for gate in (*rollout.plan.gates, *rollout.plan.guardrails)}
-    return tuple(_gate(rollout, each, specs[each.metric], looks, entries) for each in view.gates)
+def _gates(record: RolloutRecord, view: RolloutView) -> tuple[GateReport, ...]:
+    plan = record.rollout.plan
+    specs = {gate.metric: gate for gate in (*plan.gates, *plan.guardrails)}
+    return tuple(_gate(record, gate, specs[gate.metric]) for gate in view.gates)
 
 
-def _gate(
-    rollout: Rollout, view: GateView, spec: GateSpec, looks: Sequence[Look], entries: Sequence[Entry]
-) -> GateReport:
-    metric = rollout.plan.metrics[view.metric]
-    points = tuple(_point(look) for look in looks if look.metric == view.metric)
+def _gate(record: RolloutRecord, view: GateView, spec: GateSpec) -> GateReport:
+    metric = record.rollout.plan.metrics[view.metric]
+    points = tuple(_point(look) for look in record.looks if look.metric == view.metric)
     return GateReport(
         view=view,
         worse=metric.worse.value,
@@ -239,7 +232,7 @@ def _gate(
         alpha_spent=points[-1].alpha_spent if points else None,
         beta=spec.beta,
         looks=points,
-        turns=tuple(_turns(view.metric, entries)),
+        turns=tuple(_turns(view.metric, record.entries)),
     )
 
 

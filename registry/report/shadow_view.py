@@ -1,4 +1,4 @@
-"""ShadowView: what a shadow showed, as command line, console and reports tell it. Values only."""
+"""ShadowView: what a shadow showed, as command line, console and reports tell it. Pure."""
 
 from __future__ import annotations
 

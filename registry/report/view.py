@@ -1,4 +1,4 @@
-"""View: one rollout as it is shown to people and programs. CLI, console and reports all show this."""
+"""View: one rollout as it is shown to people and programs. CLI, console and reports all show this. Pure."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sluicegate.registry.ledger.freezes import freezes
-from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.plan.fields import GateSpec
 from sluicegate.registry.rollout.decision import Decision, Progress, decide
 from sluicegate.registry.rollout.experiment import around
 from sluicegate.registry.rollout.freeze import heeding
+from sluicegate.registry.rollout.record import RolloutRecord
 from sluicegate.registry.rollout.rollout import Phase, Rollout
 from sluicegate.registry.words.verdict import Answer, Verdict
 
@@ -109,19 +108,12 @@ class RolloutView:
         return plain
 
 
-def rollout_view(
-    ledger: Ledger,
-    rollout: Rollout,
-    now: datetime,
-    *,
-    requests: tuple[int, int] | None = None,
-    figures: bool = True,
-) -> RolloutView:
+def rollout_view(record: RolloutRecord, now: datetime, requests: tuple[int, int] | None = None) -> RolloutView:
     """The view of a rollout; `requests` are those assigned to (stable, candidate) at this weight, where known.
 
-    Without `figures` its gates tell their answers alone, and no look is read.
+    Gates whose looks are not in the record tell their answers alone.
     """
-    now_held = held(ledger, rollout, now, requests)
+    rollout, decision = record.rollout, next_decision(record, now, requests)
     stable_n, candidate_n = (requests or (0, 0)) if rollout.has_exposure else (0, 0)
     total = stable_n + candidate_n
     return RolloutView(
@@ -134,8 +126,8 @@ def rollout_view(
         phase=rollout.phase.value,
         ending=rollout.ending.value if rollout.ending else None,
         reason=rollout.reason,
-        waits_for=now_held.reason if now_held else None,
-        needs_person=rollout.phase is Phase.PAUSED or (now_held is not None and now_held.person),
+        waits_for=decision.reason if decision else None,
+        needs_person=rollout.phase is Phase.PAUSED or (decision is not None and decision.person),
         actor=rollout.actor,
         cause=rollout.requested.cause,
         step=rollout.step + 1,
@@ -145,7 +137,7 @@ def rollout_view(
         seen=100 * candidate_n / total if total else None,
         candidate_requests=candidate_n,
         stable_requests=stable_n,
-        gates=_gates(rollout, _verdicts(ledger, rollout) if figures else {}),
+        gates=_gates(rollout, {look.metric: look.verdict for look in record.looks}),
         requested_at=rollout.requested_at,
         ended_at=rollout.ended_at,
         elapsed=((rollout.ended_at or now) - rollout.requested_at).total_seconds(),
@@ -154,8 +146,9 @@ def rollout_view(
     )
 
 
-def held(ledger: Ledger, rollout: Rollout, now: datetime, requests: tuple[int, int] | None) -> Decision | None:
+def next_decision(record: RolloutRecord, now: datetime, requests: tuple[int, int] | None) -> Decision | None:
     """What the policy would say now, from the answers on record; judges nothing."""
+    rollout = record.rollout
     if rollout.phase is not Phase.RUNNING or not rollout.has_exposure:
         return None
     guardrails = {gate.metric for gate in rollout.plan.guardrails}
@@ -170,14 +163,9 @@ def held(ledger: Ledger, rollout: Rollout, now: datetime, requests: tuple[int, i
         )
         for metric, known in rollout.judgements.items()
     ]
-    beside = around(rollout, ledger.rollouts(model=rollout.requested.model), now) if rollout.is_comparison else None
+    beside = around(rollout, record.of_model, now)
     progress = Progress(candidate_requests=requests[1] if requests else 0, together=beside)
-    decision = decide(rollout, verdicts, progress, now)
-    return heeding(decision, freezes(ledger), rollout, now)
-
-
-def _verdicts(ledger: Ledger, rollout: Rollout) -> dict[str, Verdict]:
-    return {look.metric: look.verdict for look in ledger.last_looks(rollout.id)} if rollout.is_judged else {}
+    return heeding(decide(rollout, verdicts, progress, now), record.freezes, rollout, now)
 
 
 def _gates(rollout: Rollout, last: dict[str, Verdict]) -> tuple[GateView, ...]:

@@ -1,4 +1,4 @@
-"""Experiment: variations that share an audience, each compared with the control. Pure functions of the rollouts.
+"""Experiment: variations that share an audience, each compared with the control. Pure.
 
 An experiment is one rollout of strategy ab for each variation but the control: a comparison. It has its own looks,
 verdicts and ending, so that one variation can be stopped while the others go on. What they share is the frozen plan,
@@ -17,7 +17,7 @@ from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.rollout import Ending, Rollout
 from sluicegate.registry.rollout.standing import Standing, standings
 from sluicegate.registry.words.build import BuildRef
-from sluicegate.registry.words.errors import TargetBusy
+from sluicegate.registry.words.errors import NotFound, TargetBusy
 
 UNCOUNTED = ""
 """Who holds the slots of a layout that stay with the control and are not counted."""
@@ -53,6 +53,28 @@ def together(rollouts: Iterable[Rollout], experiment: str | None) -> tuple[Rollo
     return tuple(each for each in rollouts if experiment is not None and each.requested.experiment == experiment)
 
 
+def find_experiment(rollouts: Sequence[Rollout], name: str) -> tuple[Rollout, ...]:
+    """The comparisons of an experiment, by its id, by one of theirs, or the last of a model. Raises NotFound."""
+    named = [each for each in rollouts if name in (each.requested.experiment, each.id, each.requested.model)]
+    known = [each.requested.experiment for each in named if each.requested.experiment is not None]
+    if not known:
+        raise NotFound(f"there is no experiment {name!r}.", fix="start one: sluice experiment start MODEL")
+    return together(rollouts, name if name in known else known[-1])
+
+
+def experiments(rollouts: Iterable[Rollout]) -> tuple[tuple[Rollout, ...], ...]:
+    """The comparisons of every experiment, newest first."""
+    return tuple(tuple(group) for group in reversed(_by_experiment(rollouts).values()))
+
+
+def _by_experiment(rollouts: Iterable[Rollout]) -> dict[str, list[Rollout]]:
+    groups: dict[str, list[Rollout]] = {}
+    for rollout in rollouts:
+        if rollout.requested.experiment is not None:
+            groups.setdefault(rollout.requested.experiment, []).append(rollout)
+    return groups
+
+
 def counted_for(rollouts: Iterable[Rollout], name: str) -> Rollout | None:
     """The rollout that says how requests are counted under a name: its own, or that of an experiment's control."""
     found = [each for each in rollouts if name in (each.id, each.requested.experiment)]
@@ -74,12 +96,8 @@ def splits(rollouts: Iterable[Rollout], there: Iterable[Standing]) -> dict[tuple
     that were asked for at the same moment the first has the audience.
     """
     serving = {(each.model, each.variation): each.stable for each in there}
-    by_experiment: dict[str, list[Rollout]] = {}
-    for rollout in rollouts:
-        if rollout.requested.experiment is not None:
-            by_experiment.setdefault(rollout.requested.experiment, []).append(rollout)
     found: dict[tuple[str, str], Split] = {}
-    for name, group in by_experiment.items():
+    for name, group in _by_experiment(rollouts).items():
         split = _split(name, tuple(group), serving)
         if split is not None:
             found.setdefault((split.model, split.audience), split)

@@ -1,4 +1,4 @@
-"""Facts: past-tense entries of the ledger, and their JSON form."""
+"""Facts: past-tense entries of the ledger, and their JSON form. Pure."""
 
 from __future__ import annotations
 

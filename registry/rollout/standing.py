@@ -1,4 +1,4 @@
-"""Standing: what one target (model, variation) trusts and tries now. Pure functions of its rollouts."""
+"""Standing: what one target (model, variation) trusts and tries now. Pure."""
 
 from __future__ import annotations
 

@@ -9,8 +9,8 @@ from typing import Protocol
 
 import structlog
 
-from sluicegate.registry.ledger.port import Ledger
-from sluicegate.registry.report.happening import Happening, happenings
+from sluicegate.registry.ledger.port import Fed, Ledger
+from sluicegate.registry.report.happening import Happening, happening
 from sluicegate.registry.words.errors import SluiceError
 
 log = structlog.get_logger("outbox")
@@ -85,7 +85,7 @@ class Outbox:
         """Tell in pieces, each remembered once it was taken; how much each held."""
         place = self._place(sink.name)
         while fed := self.ledger.feed(after=place, limit=BATCH):
-            sink.send(happenings(fed, self.ledger.entries), now)
+            sink.send(happenings(self.ledger, fed), now)
             place = fed[-1].place
             self.ledger.remember(_key(sink.name), {"place": place})
             yield len(fed)
@@ -113,6 +113,12 @@ class Outbox:
             place = fed[-1].place
         self.ledger.remember(_key(name), {"place": place})
         return place
+
+
+def happenings(ledger: Ledger, fed: Sequence[Fed]) -> tuple[Happening, ...]:
+    """What a part of the ledger's feed tells."""
+    known = ((each.place, each.entry.seq, ledger.entries(each.entry.rollout)) for each in fed)
+    return tuple(happening(place, entries[: seq + 1]) for place, seq, entries in known)
 
 
 def _key(name: str) -> str:

@@ -10,11 +10,12 @@ from sluicegate.flows.stages.experiment import follow
 from sluicegate.flows.stages.tick import Authority, tick
 from sluicegate.registry.audience.audience import Audience, Match, Operator
 from sluicegate.registry.audience.connections import Connection, Connections, Weighted
+from sluicegate.registry.ledger.reading import read_for_readout
 from sluicegate.registry.orders import experiments as orders_ab
 from sluicegate.registry.orders import rollouts as orders
 from sluicegate.registry.orders.connections_record import connect
 from sluicegate.registry.plan.plan import Plan
-from sluicegate.registry.report.readout import readout
+from sluicegate.registry.report.readout import experiment_readout
 from sluicegate.registry.rollout.decision import Choice
 from sluicegate.registry.rollout.rollout import Ending, Phase
 from sluicegate.registry.words.build import BuildRef
@@ -100,7 +101,7 @@ def test_the_better_variation_wins_the_equal_one_does_not_and_time_alone_promote
     lab.now += timedelta(days=14)
     lab.ticks()
     assert {each.ending for each in lab.group} == {Ending.CONCLUDED}
-    said = readout(lab.ledger, lab.group)
+    said = experiment_readout(read_for_readout(lab.ledger, lab.group))
     assert (said.winner, said.is_over) == ("b", True)
     b, c = said.compared
     assert (b.answer, c.answer) == ("PASS", "UNDECIDED")
@@ -114,7 +115,7 @@ def test_the_better_variation_wins_the_equal_one_does_not_and_time_alone_promote
 def test_it_ends_as_soon_as_every_variation_has_reached_the_goal_and_the_best_wins() -> None:
     lab = Lab(loss={"default": 1.0, "b": 0.7, "c": 0.5}).begins().runs(30_000)
     assert {each.ending for each in lab.group} == {Ending.CONCLUDED}
-    assert readout(lab.ledger, lab.group).winner == "c"
+    assert experiment_readout(read_for_readout(lab.ledger, lab.group)).winner == "c"
 
 
 def test_it_lasts_as_long_as_it_shall_even_when_all_is_clear() -> None:
@@ -150,14 +151,14 @@ def test_the_keeper_alone_stops_harm() -> None:
 def test_a_worse_variation_fails_and_is_stopped() -> None:
     lab = Lab(loss=EQUAL | {"c": 1.6}).begins().runs(20_000)
     assert lab.comparison("c").ending is Ending.ABORTED
-    assert readout(lab.ledger, lab.group).winner is None
+    assert experiment_readout(read_for_readout(lab.ledger, lab.group)).winner is None
 
 
 def test_a_variation_that_was_stopped_wins_nothing_however_good_it_was() -> None:
     lab = Lab(loss=EQUAL | {"b": 0.6}).begins().runs(4_000)
-    assert readout(lab.ledger, lab.group).winner == "b"
+    assert experiment_readout(read_for_readout(lab.ledger, lab.group)).winner == "b"
     orders.abort(lab.ledger, lab.comparison("b").id, actor="ada", reason="it leaks", now=lab.now)
-    assert readout(lab.ledger, lab.group).winner is None
+    assert experiment_readout(read_for_readout(lab.ledger, lab.group)).winner is None
 
 
 def test_a_promoted_variation_takes_the_controls_place_and_the_experiment_is_over() -> None:
@@ -246,7 +247,7 @@ def test_rows_that_do_not_come_in_their_shares_win_nothing() -> None:
     lab.now += timedelta(days=14)
     lab.ticks()
     assert all(each.is_ended for each in lab.group)
-    said = readout(lab.ledger, lab.group)
+    said = experiment_readout(read_for_readout(lab.ledger, lab.group))
     assert said.winner is None
     assert said.compared[0].answer in ("UNDECIDED", "NO DATA")
     assert "share" in lab.group[0].judgements["loss"].reason

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 
 from sluicegate.flows.driver.progress import show_ending, show_verdicts
+from sluicegate.registry.ledger.reading import read_for_report
 from sluicegate.registry.orders import rollouts as orders
-from sluicegate.registry.report.report import Report, report
+from sluicegate.registry.report.report import Report, rollout_report
 from tests.acceptance.given import PLAN, Given
 
 
@@ -15,7 +16,7 @@ def main(model: str) -> None:
     given = Given(PLAN | {"model": model})
 
     def told() -> Report:
-        return report(given.ledger, given.rollout, given.now)
+        return rollout_report(read_for_report(given.ledger, given.rollout), given.now)
 
     given.runs(200)
     first = given.ticks()

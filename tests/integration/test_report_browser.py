@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
-from sluicegate.registry.report.report import report
+from sluicegate.registry.ledger.reading import read_for_report
+from sluicegate.registry.report.report import rollout_report
 from sluicegate.services.report.page import page
 from tests.acceptance.given import Given
 
@@ -18,7 +19,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.browser]
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     given = Given().runs(30_000)
     file = tmp_path_factory.mktemp("report") / "report.html"
-    file.write_text(page(report(given.ledger, given.rollout, given.now)), encoding="utf-8")
+    file.write_text(page(rollout_report(read_for_report(given.ledger, given.rollout), given.now)), encoding="utf-8")
     return file
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 
+from sluicegate.registry.ledger.reading import read_for_report
 from sluicegate.registry.orders import rollouts as orders
 from sluicegate.registry.report.explanation import Explanation, GateExplanation, explanation
-from sluicegate.registry.report.report import report
+from sluicegate.registry.report.report import rollout_report
 from tests.acceptance.given import PLAN, Given
 
 
 def told(given: Given) -> Explanation:
-    return explanation(report(given.ledger, given.rollout, given.now))
+    return explanation(rollout_report(read_for_report(given.ledger, given.rollout), given.now))
 
 
 def gate(given: Given, metric: str = "log_loss") -> GateExplanation:

@@ -16,14 +16,15 @@ from standardwebhooks import Webhook
 from sluicegate.registry.documents.documents import read_document
 from sluicegate.registry.documents.notification import Notification
 from sluicegate.registry.ledger.port import Applied
+from sluicegate.registry.ledger.reading import read_for_policy
 from sluicegate.registry.orders import rollouts as orders
-from sluicegate.registry.report.happening import Happening, Severity, happenings, name_of, severity, waiting
+from sluicegate.registry.report.happening import Happening, Severity, name_of, severity, waits_for_person
 from sluicegate.registry.report.notice import notice
 from sluicegate.registry.rollout.facts import FACTS
 from sluicegate.registry.words.errors import InvalidDocument, InvalidSetting, NotFound, Refused, Unreachable, UsageError
 from sluicegate.services.outbox.address import Address, Addresses
 from sluicegate.services.outbox.notifications import NotificationSink, sinks
-from sluicegate.services.outbox.outbox import Outbox
+from sluicegate.services.outbox.outbox import Outbox, happenings
 from sluicegate.services.outbox.prefect_events import event
 from tests.acceptance.given import PLAN, START, Given
 
@@ -95,7 +96,7 @@ def test_a_new_sink_is_told_what_happens_from_now_on() -> None:
 
 def test_a_fact_has_the_same_id_whenever_it_is_told() -> None:
     given = aborted()
-    told = [happenings(given.ledger.feed(), given.ledger.entries) for _ in range(2)]
+    told = [happenings(given.ledger, given.ledger.feed()) for _ in range(2)]
     assert [each.id for each in told[0]] == [each.id for each in told[1]]
     assert len({each.id for each in told[0]}) == len(told[0])
 
@@ -117,7 +118,7 @@ def test_what_a_gate_takes_back_matters_more_than_what_a_person_takes_back() -> 
 
 def test_a_prefect_event_names_what_automations_match_on() -> None:
     given = aborted()
-    found = event(happenings(given.ledger.feed(), given.ledger.entries)[-1])
+    found = event(happenings(given.ledger, given.ledger.feed())[-1])
     assert found["event"] == "sluice.rollout.aborted"
     resource = found["resource"]
     assert isinstance(resource, dict)
@@ -228,7 +229,7 @@ def test_no_error_and_no_object_shows_the_address(inbox: Inbox, tmp_path: Path) 
     sink, _ = hook(given, inbox, tmp_path)
     inbox.status = 500
     with pytest.raises(Unreachable) as raised:
-        sink.send(happenings(given.ledger.feed(), given.ledger.entries), given.now)
+        sink.send(happenings(given.ledger, given.ledger.feed()), given.now)
     address = sink.addresses.get("ops")
     for shown in (str(raised.value), repr(raised.value), repr(address), repr(sink), str(raised.value.__context__)):
         assert "secret-path" not in shown
@@ -241,14 +242,14 @@ def test_apprise_tells_by_the_url_of_the_address(inbox: Inbox, tmp_path: Path) -
     addresses = Addresses(folder=tmp_path, environment={"SLUICE_NOTIFY_OPS": inbox.url.replace("http://", "json://")})
     told = Notification.model_validate({"name": "ops", "send": "apprise"})
     sink = NotificationSink(notification=told, addresses=addresses, ledger=given.ledger)
-    sink.send(happenings(given.ledger.feed(), given.ledger.entries), given.now)
+    sink.send(happenings(given.ledger, given.ledger.feed()), given.now)
     ((_, body),) = inbox.got
     said = json.loads(body)
     assert (said["title"], said["type"]) == ("delays v2 aborted", "warning")
     assert "all weight back to stable (10 % → 0 %): too slow (by ada)" in said["message"]
     inbox.status = 500
     with pytest.raises(Unreachable):
-        sink.send(happenings(given.ledger.feed(), given.ledger.entries), given.now)
+        sink.send(happenings(given.ledger, given.ledger.feed()), given.now)
 
 
 def test_addresses_are_for_their_owner_only(tmp_path: Path) -> None:
@@ -272,13 +273,13 @@ def test_a_webhook_without_a_key_is_refused_rather_than_sent_unsigned(inbox: Inb
     sink, _ = hook(given, inbox, tmp_path)
     sink.addresses.set("ops", Address(url=inbox.url))
     with pytest.raises(InvalidSetting, match="no signing key"):
-        sink.send(happenings(given.ledger.feed(), given.ledger.entries), given.now)
+        sink.send(happenings(given.ledger, given.ledger.feed()), given.now)
     assert not inbox.got
 
 
 def test_one_message_for_many_facts_names_the_worst() -> None:
     given = aborted()
-    told = happenings(given.ledger.feed(), given.ledger.entries)
+    told = happenings(given.ledger, given.ledger.feed())
     found = notice(told, "http://console")
     assert found.severity is Severity.WARNING
     assert found.title == f"{len(told)} things about delays"
@@ -310,7 +311,8 @@ def test_what_waits_for_a_person_is_told_once_for_as_long_as_it_waits() -> None:
     given, listener = approving(), Listener()
 
     def waits(now: datetime) -> list[Happening]:
-        return [each for each in [waiting(given.ledger, given.rollout, now, (90, 10))] if each is not None]
+        happening = waits_for_person(read_for_policy(given.ledger, given.rollout), now, (90, 10))
+        return [happening] if happening is not None else []
 
     outbox = Outbox(given.ledger, lambda: [listener], waits)
     for _ in range(3):
@@ -326,7 +328,7 @@ def test_what_waits_for_a_person_is_told_once_for_as_long_as_it_waits() -> None:
 
 def test_a_listener_that_was_away_hears_of_the_waiting_too() -> None:
     given, listener = approving(), Listener(away=True)
-    told = waiting(given.ledger, given.rollout, given.now, (90, 10))
+    told = waits_for_person(read_for_policy(given.ledger, given.rollout), given.now, (90, 10))
     assert told is not None
     outbox = Outbox(given.ledger, lambda: [listener], lambda _: [told])
     outbox.look(given.now)

@@ -12,6 +12,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from sluicegate.registry.ledger.reading import read_for_report
 from sluicegate.registry.orders import rollouts as orders
 from sluicegate.registry.report.report import (
     ArmCounts,
@@ -21,7 +22,7 @@ from sluicegate.registry.report.report import (
     OutcomeCoverage,
     Report,
     SampleRatio,
-    report,
+    rollout_report,
 )
 from sluicegate.registry.rollout.rollout import Ending, Phase
 from sluicegate.services.report.page import page, picture, style_hash, styles
@@ -44,7 +45,7 @@ EVIDENCE = Evidence(
 
 
 def told(given: Given, evidence: Evidence | None = EVIDENCE) -> Report:
-    return report(given.ledger, given.rollout, given.now, evidence)
+    return rollout_report(read_for_report(given.ledger, given.rollout), given.now, evidence)
 
 
 @pytest.fixture(scope="module")
@@ -202,7 +203,7 @@ def test_what_people_write_is_text_and_not_markup() -> None:
 
 def test_a_rollout_without_anything_yet_has_a_report(promoted: Report) -> None:
     given = Given()
-    text = page(report(given.ledger, given.rollout, given.now))
+    text = page(rollout_report(read_for_report(given.ledger, given.rollout), given.now))
     assert "LAUNCHING" in text
     assert "<svg" not in text
 
@@ -214,7 +215,7 @@ def test_the_same_report_is_the_same_page(promoted: Report) -> None:
 def test_the_report_of_a_first_build_tells_of_no_steps() -> None:
     given = Given()
     first = given.ledger.rollouts()[0]
-    text = page(report(given.ledger, first, given.now + timedelta(hours=1)))
+    text = page(rollout_report(read_for_report(given.ledger, first), given.now + timedelta(hours=1)))
     assert "v1 is the first stable build" in text
     assert "Every step of the plan" not in text
 

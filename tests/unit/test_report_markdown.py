@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from sluicegate.registry.ledger.reading import read_for_report
 from sluicegate.registry.orders import rollouts as orders
-from sluicegate.registry.report.report import Report, report
+from sluicegate.registry.report.report import Report, rollout_report
 from sluicegate.services.report.markdown import markdown
 from tests.acceptance.given import Given
 
 
 def told(given: Given) -> Report:
-    return report(given.ledger, given.rollout, given.now)
+    return rollout_report(read_for_report(given.ledger, given.rollout), given.now)
 
 
 def test_it_says_what_became_of_it_and_on_what_evidence() -> None:

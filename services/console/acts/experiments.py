@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pydantic import Field
 
+from sluicegate.registry.ledger.reading import read_for_readout
 from sluicegate.registry.orders import experiments as orders_ab
-from sluicegate.registry.report.readout import Readout, experiments, find, readout
+from sluicegate.registry.report.readout import Readout, experiment_readout
+from sluicegate.registry.rollout.experiment import experiments, find_experiment
+from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.services.console.acts.rollouts import ReasonBody
 from sluicegate.services.console.operations import Answer, Body, Operation, Request, Role
 from sluicegate.services.console.ports import Desk
@@ -31,27 +36,30 @@ class ExperimentActs:
 
     def list(self, request: Request, _: Body) -> Answer:
         ledger = self._desk.ledger
-        groups = experiments(ledger, request.query.get("model"))[: request.count("limit", PAGE, PAGE)]
-        return 200, {"experiments": [readout(ledger, group) for group in groups]}
+        groups = experiments(ledger.rollouts(model=request.query.get("model")))[: request.count("limit", PAGE, PAGE)]
+        return 200, {"experiments": [self._readout(group) for group in groups]}
 
     def start(self, request: Request, body: ExperimentBody) -> Answer:
         desk = self._desk
         plan = desk.plan(body.model, body.variation)
         started = orders_ab.start(desk.ledger, plan=plan, request=request.giver, now=desk.clock())
         is_new = any(each.created for each in started)
-        return (201 if is_new else 200), self._readout(started[0].rollout.requested.experiment or "")
+        return (201 if is_new else 200), self._readout(self._find(started[0].rollout.requested.experiment or ""))
 
     def show(self, request: Request, _: Body) -> Answer:
-        return 200, self._readout(request.path["id"])
+        return 200, self._readout(self._find(request.path["id"]))
 
     def end(self, request: Request, body: ReasonBody) -> Answer:
         desk = self._desk
-        name = find(desk.ledger, request.path["id"])[0].requested.experiment or ""
+        name = self._find(request.path["id"])[0].requested.experiment or ""
         orders_ab.conclude(desk.ledger, name, actor=request.actor, reason=body.reason, now=desk.clock())
-        return 200, self._readout(name)
+        return 200, self._readout(self._find(name))
 
-    def _readout(self, name: str) -> Readout:
-        return readout(self._desk.ledger, find(self._desk.ledger, name))
+    def _find(self, name: str) -> Sequence[Rollout]:
+        return find_experiment(self._desk.ledger.rollouts(), name)
+
+    def _readout(self, comparisons: Sequence[Rollout]) -> Readout:
+        return experiment_readout(read_for_readout(self._desk.ledger, comparisons))
 
 
 def operations(desk: Desk) -> tuple[Operation, ...]:

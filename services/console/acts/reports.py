@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from sluicegate.registry.ledger.reading import read_for_report
 from sluicegate.registry.orders import rollouts as orders
 from sluicegate.registry.report.explanation import explanation
-from sluicegate.registry.report.report import Report, report
+from sluicegate.registry.report.report import Report, rollout_report
 from sluicegate.registry.words.errors import Refused
 from sluicegate.services.console.operations import Answer, Body, Operation, Request, Role
 from sluicegate.services.console.ports import Desk
@@ -30,7 +31,7 @@ class ReportActs:
     def _report(self, request: Request) -> Report:
         desk = self._desk
         rollout = orders.find(desk.ledger, request.path["id"])
-        return report(desk.ledger, rollout, desk.clock(), desk.evidence(rollout))
+        return rollout_report(read_for_report(desk.ledger, rollout), desk.clock(), desk.evidence(rollout))
 
     def shadow(self, request: Request, _: Body) -> Answer:
         desk = self._desk

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field
 from pydantic_core import to_jsonable_python
 
+from sluicegate.registry.ledger.reading import read_for_view
 from sluicegate.registry.orders import experiments as orders_ab
 from sluicegate.registry.orders import rollouts as orders
 from sluicegate.registry.plan.fields import Strategy
@@ -123,7 +124,7 @@ class RolloutActs:
     def view(self, rollout: Rollout) -> RolloutView:
         """The rollout as CLI, pages and reports show it."""
         desk = self._desk
-        return rollout_view(desk.ledger, rollout, desk.clock(), requests=desk.requests(rollout))
+        return rollout_view(read_for_view(desk.ledger, rollout), desk.clock(), desk.requests(rollout))
 
 
 def fact_json(entry: Entry) -> dict[str, Any]:

@@ -7,7 +7,9 @@ from urllib.parse import quote
 
 from starlette.requests import Request
 
-from sluicegate.registry.report.readout import Readout, experiments, find, readout
+from sluicegate.registry.ledger.reading import read_for_readout
+from sluicegate.registry.report.readout import Readout, experiment_readout
+from sluicegate.registry.rollout.experiment import experiments, find_experiment
 from sluicegate.registry.rollout.rollout import Ending
 from sluicegate.registry.words.units import format_share
 from sluicegate.services.console.operations import Role
@@ -25,13 +27,13 @@ def listing(desk: Desk) -> Endpoint:
 
     def show(request: Request) -> Found:
         model, before = (request.query_params.get(name, "") for name in ("model", "before"))
-        known = experiments(desk.ledger)
+        known = experiments(desk.ledger.rollouts())
         found = [group for group in known if model in ("", group[0].requested.model)]
         names = [group[0].requested.experiment for group in found]
         start = names.index(before) + 1 if before in names else 0
         shown = found[start : start + PAGE]
         return {
-            "experiments": [readout(desk.ledger, group) for group in shown],
+            "experiments": [experiment_readout(read_for_readout(desk.ledger, group)) for group in shown],
             "models": sorted({group[0].requested.model for group in known}),
             "model": model,
             "next_before": shown[-1][0].requested.experiment if start + PAGE < len(found) else None,
@@ -44,7 +46,8 @@ def page(desk: Desk) -> Endpoint:
     """The page of an experiment, by its id or by its model's name for the latest."""
 
     def show(request: Request) -> Found:
-        found = readout(desk.ledger, find(desk.ledger, request.path_params["id"]))
+        comparisons = find_experiment(desk.ledger.rollouts(), request.path_params["id"])
+        found = experiment_readout(read_for_readout(desk.ledger, comparisons))
         return {
             "found": found,
             "goal": goal(found),

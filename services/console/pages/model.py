@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from starlette.requests import Request
 
-from sluicegate.registry.report.readout import experiments, readout
+from sluicegate.registry.ledger.reading import read_for_readout
+from sluicegate.registry.report.readout import experiment_readout
+from sluicegate.registry.rollout.experiment import experiments
 from sluicegate.registry.rollout.standing import standings
 from sluicegate.registry.words.errors import NotFound, Unreachable
 from sluicegate.services.console.acts.models import roles_of_builds
@@ -26,13 +28,14 @@ def page(desk: Desk) -> Endpoint:
         builds, away = _builds(desk, model)
         if not rollouts and not builds and away is None:
             raise NotFound(f"there is no model {model!r}.", fix="see the overview for those that are known")
+        shown = experiments(rollouts)[:EXPERIMENTS]
         return {
             "model": model,
             "standings": standing,
             "builds": builds,
             "away": away,
             "roles": roles_of_builds(standing),
-            "experiments": [readout(desk.ledger, group) for group in experiments(desk.ledger, model)[:EXPERIMENTS]],
+            "experiments": [experiment_readout(read_for_readout(desk.ledger, group)) for group in shown],
             "rollouts": [line(desk, rollout) for rollout in list(reversed(rollouts))[:50]],
         }
 

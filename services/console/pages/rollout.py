@@ -8,8 +8,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from sluicegate.registry.ledger.reading import read_for_report
 from sluicegate.registry.orders import rollouts as orders
-from sluicegate.registry.report.report import report
+from sluicegate.registry.report.report import rollout_report
 from sluicegate.registry.words.errors import SluiceError
 from sluicegate.services.console.acts.rollouts import ORDERS, fact_json
 from sluicegate.services.console.pages.effects import effect, possible
@@ -33,13 +34,14 @@ def page(desk: Desk) -> Endpoint:
         rollout = orders.find(desk.ledger, request.path_params["id"])
         caller: Caller = request.state.caller
         admitted = [name for name in possible(rollout) if caller.role >= ORDERS[name][1]]
-        found = report(desk.ledger, rollout, desk.clock(), desk.evidence(rollout))
+        record = read_for_report(desk.ledger, rollout)
+        found = rollout_report(record, desk.clock(), desk.evidence(rollout))
         return {
             **shown(found),
             "view": found.rollout,
             "experiment": rollout.requested.experiment,
             "steps_planned": rollout.plan.steps,
-            "facts": [fact_json(entry) for entry in reversed(desk.ledger.entries(rollout.id))],
+            "facts": [fact_json(entry) for entry in reversed(record.entries)],
             "acts": {name: effect(name, rollout) for name in admitted},
             "refused": request.query_params.get("refused"),
             "elsewhere": elsewhere(desk, rollout),
@@ -60,7 +62,8 @@ def whole_report(desk: Desk) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         def make() -> str:
             rollout = orders.find(desk.ledger, request.path_params["id"])
-            return report_page(report(desk.ledger, rollout, desk.clock(), desk.evidence(rollout)))
+            record = read_for_report(desk.ledger, rollout)
+            return report_page(rollout_report(record, desk.clock(), desk.evidence(rollout)))
 
         try:
             html = await run_in_threadpool(make)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from sluicegate.registry.report.view import RolloutView, held, rollout_view
+from sluicegate.registry.ledger.reading import read_for_policy
+from sluicegate.registry.report.view import RolloutView, next_decision, rollout_view
 from sluicegate.registry.rollout.rollout import Phase, Rollout
 from sluicegate.services.console.ports import Desk
 
@@ -14,7 +15,7 @@ _PLENTY = (0, sys.maxsize)
 def line(desk: Desk, rollout: Rollout) -> RolloutView:
     """The view that a list has a line for: gates tell their answers alone. One that has ended has no requests."""
     requests = None if rollout.is_ended else desk.requests(rollout)
-    return rollout_view(desk.ledger, rollout, desk.clock(), requests=requests, figures=False)
+    return rollout_view(read_for_policy(desk.ledger, rollout), desk.clock(), requests)
 
 
 def waiting(desk: Desk, rollout: Rollout) -> RolloutView | None:
@@ -22,8 +23,11 @@ def waiting(desk: Desk, rollout: Rollout) -> RolloutView | None:
 
     Requests are counted only where they decide it, so that all rollouts under way can be asked.
     """
+    record = read_for_policy(desk.ledger, rollout)
     if rollout.phase is Phase.PAUSED:
-        return rollout_view(desk.ledger, rollout, desk.clock(), figures=False)
-    at_most = held(desk.ledger, rollout, desk.clock(), _PLENTY)
-    found = line(desk, rollout) if at_most is not None and at_most.person else None
-    return found if found is not None and found.needs_person else None
+        return rollout_view(record, desk.clock())
+    at_most = next_decision(record, desk.clock(), _PLENTY)
+    if at_most is None or not at_most.person:
+        return None
+    view = rollout_view(record, desk.clock(), desk.requests(rollout))
+    return view if view.needs_person else None

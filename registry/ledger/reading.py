@@ -1,0 +1,36 @@
+"""Reading: what is asked of a rollout, read from the ledger at one moment. No more is read than the answer needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sluicegate.registry.ledger.freezes import freezes
+from sluicegate.registry.ledger.port import Ledger
+from sluicegate.registry.rollout.record import RolloutRecord
+from sluicegate.registry.rollout.rollout import Phase, Rollout
+
+
+def read_for_policy(ledger: Ledger, rollout: Rollout) -> RolloutRecord:
+    """What the policy looks at: only where it has something to say are other rollouts and freezes read."""
+    if rollout.phase is not Phase.RUNNING or not rollout.has_exposure:
+        return RolloutRecord(rollout=rollout)
+    of_model = ledger.rollouts(model=rollout.requested.model) if rollout.is_comparison else ()
+    return RolloutRecord(rollout=rollout, of_model=of_model, freezes=freezes(ledger))
+
+
+def read_for_view(ledger: Ledger, rollout: Rollout) -> RolloutRecord:
+    """The same with the last look of each gate, whose figures a view shows."""
+    looks = ledger.last_looks(rollout.id) if rollout.is_judged else ()
+    return replace(read_for_policy(ledger, rollout), looks=looks)
+
+
+def read_for_report(ledger: Ledger, rollout: Rollout) -> RolloutRecord:
+    """The same with every fact and every look."""
+    entries, looks = ledger.entries(rollout.id), ledger.looks(rollout.id) if rollout.is_judged else ()
+    return replace(read_for_policy(ledger, rollout), entries=entries, looks=looks)
+
+
+def read_for_readout(ledger: Ledger, comparisons: Sequence[Rollout]) -> tuple[RolloutRecord, ...]:
+    """The comparisons of an experiment, each with the last look of each gate."""
+    return tuple(RolloutRecord(rollout=each, looks=ledger.last_looks(each.id)) for each in comparisons)

@@ -1,0 +1,25 @@
+"""RolloutRecord: what the ledger holds of a rollout at one moment, as far as it was read. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sluicegate.registry.rollout.facts import Entry
+from sluicegate.registry.rollout.freeze import Freeze
+from sluicegate.registry.rollout.rollout import Rollout
+from sluicegate.registry.words.verdict import Look
+
+
+@dataclass(frozen=True, kw_only=True)
+class RolloutRecord:
+    """A rollout and what must be known beside it. `ledger.reading` makes one for each use."""
+
+    rollout: Rollout
+    of_model: tuple[Rollout, ...] = ()
+    """All rollouts of its model, of a comparison that the policy looks at: how the others stand matters to it."""
+    freezes: tuple[Freeze, ...] = ()
+    """All that are applied, of a rollout that the policy looks at."""
+    entries: tuple[Entry, ...] = ()
+    """Its facts, in order."""
+    looks: tuple[Look, ...] = ()
+    """All of them, or the last of each metric, in order of metric and k."""
