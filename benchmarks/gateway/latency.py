@@ -17,7 +17,6 @@ from pathlib import Path
 from benchmarks.predictor.run import POINT, models
 from benchmarks.results import Figure
 from sluicegate.registry.plan.fields import Serve
-from sluicegate.registry.rollout.facts import Packed
 from sluicegate.registry.words.build import Build, BuildRef, Endpoint
 from sluicegate.services.bento.fleet import Fleet
 from sluicegate.services.bento.packer import Packer
@@ -88,9 +87,8 @@ def _service(folder: Path) -> Iterator[Endpoint]:
     )
     programs = DirectPrograms()
     fleet = Fleet(folder / "services", bentos=folder / "bento", programs=programs)
-    fact = Packed(bento=packed.bento_tag, bento_digest=packed.bento_digest, model_digest=packed.model_digest)
     try:
-        fleet.start(SERVED, fact, Serve())
+        fleet.start(SERVED, packed, Serve())
         eventually(lambda: fleet.probe(SERVED) is None)
         yield fleet.endpoints()[SERVED]
     finally:

@@ -24,12 +24,11 @@ import psutil
 
 from benchmarks.results import Figure, report
 from sluicegate.registry.plan.fields import Serve
-from sluicegate.registry.rollout.facts import Packed
 from sluicegate.registry.words.build import Build, BuildRef
 from sluicegate.registry.words.program import Program
 from sluicegate.services.bento.fleet import Fleet
 from sluicegate.services.bento.packer import Packer
-from sluicegate.services.bento.quiet import quiet
+from sluicegate.services.bento.process_environment import bare_environment
 from sluicegate.services.bento.service_record import free_port
 from tests.direct_programs import DirectPrograms
 
@@ -83,64 +82,27 @@ class Rig:
         self.programs = DirectPrograms()
         self.body = json.dumps({"inputs": [row]}).encode()
         self.mlflow_body = json.dumps({"dataframe_records": [row]}).encode()
-        ref = BuildRef(model=name.lower(), version="1")
-        bento = Packer(home / "bento", clock=lambda: datetime.now(UTC)).pack(
-            Build(ref=ref, source="x"), model, serve=Serve()
-        )
+        ref, packer = BuildRef(model=name.lower(), version="1"), Packer(home / "bento", clock=lambda: datetime.now(UTC))
+        packed = packer.pack(Build(ref=ref, source="x"), model, serve=Serve())
         fleet = Fleet(home / "services", bentos=home / "bento", programs=self.programs)
-        fleet.start(
-            ref,
-            Packed(bento=bento.bento_tag, bento_digest=bento.bento_digest, model_digest=bento.model_digest),
-            Serve(),
-        )
+        fleet.start(ref, packed, Serve())
         self.targets = {"ours": (f"{ref.model}.v1", fleet.endpoints()[ref].port, "/predict", self.body)}
         bentoml, mlflow = free_port(frozenset()), free_port(frozenset())
-        hand = (
-            sys.executable,
-            "-m",
-            "bentoml",
-            "serve",
-            f"handwritten:{name}",
-            "--host",
-            "127.0.0.1",
-            "--port",
-            str(bentoml),
-        )
-        self._add(
-            home,
-            "hand",
-            hand,
-            Path(__file__).parent,
-            MODEL=str(model / "model.skops"),
-            BENTOML_HOME=str(home / f"hand-{name}"),
-        )
-        serve = (
-            sys.executable,
-            "-m",
-            "uvicorn",
-            "mlflow.pyfunc.scoring_server.app:app",
-            "--port",
-            str(mlflow),
-            "--log-level",
-            "warning",
-        )
+        hand = f"bentoml serve handwritten:{name} --host 127.0.0.1 --port {bentoml}"
+        bentoml_home, skops = str(home / f"hand-{name}"), str(model / "model.skops")
+        self._add(home, "hand", hand, Path(__file__).parent, MODEL=skops, BENTOML_HOME=bentoml_home)
+        serve = f"uvicorn mlflow.pyfunc.scoring_server.app:app --port {mlflow} --log-level warning"
         self._add(home, "mlflow", serve, home, __pyfunc_model_path__=str(model))
         self.targets |= {
             "hand": ("hand", bentoml, "/predict", self.body),
             "mlflow": ("mlflow", mlflow, "/invocations", self.mlflow_body),
         }
 
-    def _add(self, home: Path, name: str, command: tuple[str, ...], cwd: Path, **env: str) -> None:
-        self.programs.add(
-            Program(
-                name=name,
-                command=command,
-                cwd=cwd,
-                log=home / f"{name}.log",
-                env=quiet(os.environ) | env,
-                stop_seconds=10,
-            )
-        )
+    def _add(self, home: Path, name: str, module: str, cwd: Path, **env: str) -> None:
+        command = (sys.executable, "-m", *module.split())
+        environment = bare_environment(os.environ) | env
+        log = home / f"{name}.log"
+        self.programs.add(Program(name=name, command=command, cwd=cwd, log=log, env=environment, stop_seconds=10))
 
     def wait(self) -> None:
         for _, port, path, body in self.targets.values():

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from sluicegate.flows.stages.checks import Asking
     from sluicegate.flows.stages.memory import Memory
-    from sluicegate.flows.wiring.packing import BentoPacking
     from sluicegate.registry.catalog.mlflow_http import MlflowCatalog
     from sluicegate.registry.ledger.calls import Calls
     from sluicegate.registry.ledger.port import Ledger
@@ -132,13 +131,7 @@ class Runtime:
         return MlflowCatalog.connect(self.settings)
 
     @cached_property
-    def packer(self) -> BentoPacking:
-        from sluicegate.flows.wiring.packing import BentoPacking
-
-        return BentoPacking(self._packer)
-
-    @cached_property
-    def _packer(self) -> Packer:
+    def packer(self) -> Packer:
         from sluicegate.services.bento.packer import Packer
 
         return Packer(self.folder.root / "bento", clock=self.clock)

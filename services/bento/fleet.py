@@ -5,22 +5,22 @@ from __future__ import annotations
 import math
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Protocol
 
 from sluicegate.registry.plan.fields import Serve
 from sluicegate.registry.rollout.facts import Packed
 from sluicegate.registry.words.build import BuildRef, Endpoint, service_name
 from sluicegate.registry.words.errors import ServiceFailed
-from sluicegate.registry.words.program import Condition, Program
-from sluicegate.services.bento.capturing import capturing
-from sluicegate.services.bento.environments import Environments
-from sluicegate.services.bento.probing import load_failures, probe
-from sluicegate.services.bento.programs import Programs
-from sluicegate.services.bento.quiet import quiet
+from sluicegate.registry.words.program import Condition, Program, ProgramState
+from sluicegate.services.bento.body_capture import capture_environment
+from sluicegate.services.bento.process_environment import bare_environment
+from sluicegate.services.bento.readiness import LOAD_FAILED, load_failures, probe
 from sluicegate.services.bento.service_record import ServiceRecord, free_port, read_record
 from sluicegate.services.bento.store import BentoStore
+from sluicegate.services.bento.virtual_environments import VirtualEnvironments
 from sluicegate.services.loopback import HOST, is_free
 
 _STOP_MARGIN = 5.0
@@ -34,6 +34,22 @@ _LOAD_FAILURES = 2
 _GONE = (Condition.STOPPED, Condition.STOPPING)
 
 
+class Programs(Protocol):
+    """What the fleet needs from the process supervisor: long-lived processes by name."""
+
+    def add(self, program: Program) -> None:
+        """Run this program from now on. One that already runs just so is left alone."""
+        ...
+
+    def remove(self, name: str) -> None:
+        """End the program's whole process tree and forget it. Nothing happens when it is not there."""
+        ...
+
+    def running(self) -> Sequence[ProgramState]:
+        """Every program there is. Raises Unreachable."""
+        ...
+
+
 class Fleet:
     """The services under one folder. It keeps nothing in memory: any process may hold one."""
 
@@ -41,7 +57,7 @@ class Fleet:
         """`home` is where services live, `bentos` the folder that the packer was given."""
         self._home = home
         self._store = BentoStore(bentos / "store")
-        self._environments = Environments(bentos / "envs")
+        self._environments = VirtualEnvironments(bentos / "envs")
         self._programs = programs
 
     def start(self, build: BuildRef, packed: Packed, serve: Serve) -> None:
@@ -98,9 +114,9 @@ class Fleet:
         """Why the service cannot run, when restarting it has been given up."""
         name = service_name(build)
         record = read_record(self._folder(build))
-        told = load_failures(self._log(build), record.log_offset if record else 0)
-        if len(told) >= _LOAD_FAILURES:
-            return f"the model cannot be loaded: {told[-1]}"
+        failures = load_failures(self._log(build), record.log_offset if record else 0)
+        if len(failures) >= _LOAD_FAILURES:
+            return f"{LOAD_FAILED}{failures[-1]}"
         for state in self._programs.running():
             if state.name == name and state.condition is Condition.FAILED:
                 return f"its process ended again and again; see {state.log}"
@@ -130,8 +146,8 @@ class Fleet:
         return self._home / service_name(build)
 
     def _records(self) -> list[ServiceRecord]:
-        found = [read_record(path.parent) for path in sorted(self._home.glob("*/service.json"))]
-        return [record for record in found if record is not None]
+        records = (read_record(path.parent) for path in sorted(self._home.glob("*/service.json")))
+        return [record for record in records if record is not None]
 
     def _port(self, build: BuildRef, had: ServiceRecord | None) -> int:
         """The port it had, if that is free; else a new one."""
@@ -163,13 +179,13 @@ class Fleet:
             command=command,
             cwd=folder,
             log=self._log(record.ref),
-            env=quiet(os.environ)
+            env=bare_environment(os.environ)
             | _ONE_THREAD
             | {
                 "BENTOML_HOME": str(folder / "home"),
                 "BENTO_WORKERS": str(serve.workers),
                 "BENTO_TIMEOUT_SECONDS": str(serve.timeout),
-                **capturing(serve.capture, self._home),
+                **capture_environment(serve.capture, self._home),
             },
             stop_seconds=grace + _STOP_MARGIN,
             settle_seconds=_SETTLE_SECONDS,

@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
@@ -22,16 +23,17 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from sluicegate.registry.plan.fields import Serve, ServeEnv
+from sluicegate.registry.rollout.facts import Packed
 from sluicegate.registry.words.build import Build, slug
 from sluicegate.registry.words.errors import PackFailed
 from sluicegate.services.bento.digests import tree_digest
-from sluicegate.services.bento.environments import Environments
-from sluicegate.services.bento.quiet import quiet
+from sluicegate.services.bento.process_environment import bare_environment
 from sluicegate.services.bento.requirements import Requirements, conflicts
-from sluicegate.services.bento.store import BentoStore, PackedBento
+from sluicegate.services.bento.store import BentoStore
+from sluicegate.services.bento.virtual_environments import VirtualEnvironments
 
 PREDICTOR = Path(__file__).parent / "predictor"
-_PACKING = Path(__file__).parent / "packing.py"
+_PACKING_JOB = Path(__file__).parent / "packing_job.py"
 _PACK_SECONDS = 600
 
 
@@ -40,13 +42,13 @@ class Packer:
 
     def __init__(self, home: Path, *, clock: Callable[[], datetime], predictor: Path = PREDICTOR) -> None:
         self.store = BentoStore(home / "store")
-        self.environments = Environments(home / "envs")
+        self.environments = VirtualEnvironments(home / "envs")
         self._locks = home / "locks"
         self._drafts = home / "drafts"
         self._clock = clock
         self._predictor = predictor
 
-    def pack(self, build: Build, model_path: Path, *, serve: Serve) -> PackedBento:
+    def pack(self, build: Build, model_path: Path, *, serve: Serve) -> Packed:
         """Pack the MLflow model in `model_path`; a bento of the same content is used again. Raises PackFailed."""
         described = _described(model_path)
         env = self._environment(model_path, described, serve)
@@ -60,7 +62,7 @@ class Packer:
                 self._run(tag, model_path, identity)
                 self._assert_right_model(tag)
                 packed = self._packed(tag, model_digest)
-            used = PackedBento(**{**vars(packed), "env": env})
+            used = replace(packed, env=env)
             self.store.record(used)
             self.store.touch(tag, self._clock())
             self.environments.touch(env, self._clock())
@@ -94,14 +96,14 @@ class Packer:
         return (*bentos, *environments)
 
     def _environment(self, model_path: Path, described: dict[str, Any], serve: Serve) -> str:
-        requirements = Requirements.of(model_path)
+        requirements = Requirements.read(model_path)
         match serve.env:
             case ServeEnv.PROJECT:
-                found = conflicts(requirements, _installed, platform.python_version())
-                if found:
+                conflicting = conflicts(requirements, _installed, platform.python_version())
+                if conflicting:
                     raise PackFailed(
                         "the model's requirements conflict with this environment:\n"
-                        + "\n".join(f"  {conflict}" for conflict in found),
+                        + "\n".join(f"  {conflict}" for conflict in conflicting),
                         fix="Set `serve.env: isolated` in the plan, or log the model with this environment's versions.",
                     )
                 return ServeEnv.PROJECT.value
@@ -109,7 +111,7 @@ class Packer:
                 with self._locked("environments"):
                     return self.environments.ensure(requirements, _own_needs(described))
 
-    def _reusable(self, tag: str, model_digest: str) -> PackedBento | None:
+    def _reusable(self, tag: str, model_digest: str) -> Packed | None:
         recorded = self.store.recorded(tag)
         if recorded is None or recorded.model_digest != model_digest:
             return None
@@ -131,13 +133,13 @@ class Packer:
                 "model_path": str(model_path.resolve()),
                 "context": folder,
                 "include": include,
-                "requirements": Requirements.of(model_path).lines,
+                "requirements": Requirements.read(model_path).lines,
                 "labels": {"sluice.build": slug(identity["model"]), "sluice.version": slug(identity["version"])},
             }
             done = subprocess.run(
-                [sys.executable, "-P", str(_PACKING)],
+                [sys.executable, "-P", str(_PACKING_JOB)],
                 input=json.dumps(job),
-                env=quiet(os.environ) | {"BENTOML_HOME": str(self.store.home)},
+                env=bare_environment(os.environ) | {"BENTOML_HOME": str(self.store.home)},
                 capture_output=True,
                 text=True,
                 timeout=_PACK_SECONDS,
@@ -159,11 +161,11 @@ class Packer:
         if models != {tag}:
             raise PackFailed(f"bento {tag} was built with the models {sorted(models)}.", fix="Report this as a defect.")
 
-    def _packed(self, tag: str, model_digest: str) -> PackedBento:
+    def _packed(self, tag: str, model_digest: str) -> Packed:
         bento_digest, stored_model = self.store.digests(tag)
         if stored_model != model_digest:
             raise PackFailed(f"the model of {tag} changed while it was packed.", fix="Pack it again.")
-        return PackedBento(bento_tag=tag, bento_digest=bento_digest, model_digest=model_digest, env="")
+        return Packed(bento=tag, bento_digest=bento_digest, model_digest=model_digest)
 
     @contextmanager
     def _locked(self, name: str) -> Iterator[None]:
@@ -189,8 +191,8 @@ def _described(model_path: Path) -> dict[str, Any]:
 
 def _identity(build: Build, described: dict[str, Any]) -> dict[str, Any]:
     """What the predictor must know: which build it is, and the signature it speaks."""
-    told = described.get("signature") or {}
-    parts = {part: json.loads(told[part]) if told.get(part) else None for part in ("inputs", "outputs", "params")}
+    given = described.get("signature") or {}
+    parts = {part: json.loads(given[part]) if given.get(part) else None for part in ("inputs", "outputs", "params")}
     signature = {**parts, "params": parts["params"] or []}
     return {"model": build.ref.model, "version": build.ref.version, "signature": signature}
 

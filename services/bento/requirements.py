@@ -51,7 +51,7 @@ class Requirements:
     has_pickles: bool
 
     @classmethod
-    def of(cls, model: Path) -> Requirements:
+    def read(cls, model: Path) -> Requirements:
         """Read the requirements of the MLflow model in this folder."""
         described = YAML(typ="safe").load(model / "MLmodel")
         flavors = described.get("flavors", {})

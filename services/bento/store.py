@@ -5,28 +5,16 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 
+from sluicegate.registry.rollout.facts import Packed
 from sluicegate.registry.words.errors import PackFailed
 from sluicegate.services import durable
 from sluicegate.services.bento.digests import tree_digest
 
 _REPACK = "Remove it with its model and pack the build again: `sluice rollout start` does so."
-
-
-@dataclass(frozen=True, kw_only=True)
-class PackedBento:
-    """A build as a bento in the store."""
-
-    bento_tag: str
-    bento_digest: str
-    """Of the bento itself and of what the store says about its model."""
-    model_digest: str
-    """Of the MLflow model's files."""
-    env: str
-    """`project`, or `isolated:` and the digest of a virtual environment's requirements."""
 
 
 class BentoStore:
@@ -65,16 +53,16 @@ class BentoStore:
                     fix=_REPACK,
                 )
 
-    def recorded(self, tag: str) -> PackedBento | None:
+    def recorded(self, tag: str) -> Packed | None:
         """What was packed under this tag, if it was packed to its end."""
         try:
-            return PackedBento(**json.loads(self._record(tag).read_text()))
+            return Packed(**json.loads(self._record(tag).read_text()))
         except (OSError, ValueError, TypeError):
             return None
 
-    def record(self, packed: PackedBento) -> None:
+    def record(self, packed: Packed) -> None:
         """Note that a bento is whole."""
-        durable.replace(self._record(packed.bento_tag), json.dumps(asdict(packed)))
+        durable.replace(self._record(packed.bento), json.dumps(asdict(packed)))
 
     def tags(self) -> tuple[str, ...]:
         """Every recorded bento."""

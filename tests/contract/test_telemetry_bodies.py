@@ -18,7 +18,7 @@ from benchmarks.collector_lines import START, START_US, assigned, line
 from sluicegate.flows.wiring.housekeeping import retentions
 from sluicegate.registry.plan.fields import Capture as Asked
 from sluicegate.registry.plan.plan import Plan
-from sluicegate.services.bento.capturing import bodies_log, capturing
+from sluicegate.services.bento.body_capture import bodies_log, capture_environment
 from sluicegate.services.bento.predictor import capture as predictor
 from sluicegate.services.bento.predictor.capture import Capture
 from sluicegate.services.telemetry.log import tail
@@ -45,8 +45,8 @@ class Service:
 
     def __init__(self, home: Path, build: str = "delays/2", **asked: Any) -> None:
         self.now = START.timestamp()
-        environment = capturing(Asked.model_validate({"share": "100%"} | asked), home)
-        made = Capture.of(environment, build)
+        environment = capture_environment(Asked.model_validate({"share": "100%"} | asked), home)
+        made = Capture.from_environment(environment, build)
         assert made is not None
         self.capture = dataclasses.replace(made, clock=lambda: self.now)
 
@@ -60,8 +60,8 @@ def collector(rig: Rig) -> BodyCollector:
 
 
 def test_by_default_a_service_is_told_nothing(tmp_path: Path) -> None:
-    assert capturing(Asked(), tmp_path) == {}
-    assert Capture.of({}, "delays/2") is None
+    assert capture_environment(Asked(), tmp_path) == {}
+    assert Capture.from_environment({}, "delays/2") is None
     assert list(tmp_path.iterdir()) == []
 
 

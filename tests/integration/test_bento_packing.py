@@ -41,15 +41,15 @@ def fresh(tmp_path: Path) -> Packer:
 
 def test_two_builds_hold_their_own_models(packer: Packer, tiny: tuple[Path, Path]) -> None:
     packed = [packer.pack(build, path, serve=Serve()) for build, path in zip((ONE, TWO), tiny, strict=True)]
-    assert len({bento.bento_tag for bento in packed}) == 2
+    assert len({bento.bento for bento in packed}) == 2
     for bento, path in zip(packed, tiny, strict=True):
-        manifest = YAML(typ="safe").load(packer.store.bento(bento.bento_tag) / "bento.yaml")
-        assert [model["tag"] for model in manifest["services"][0]["models"]] == [bento.bento_tag]
-        assert (packer.store.model(bento.bento_tag) / "MLmodel").read_bytes() == (path / "MLmodel").read_bytes()
+        manifest = YAML(typ="safe").load(packer.store.bento(bento.bento) / "bento.yaml")
+        assert [model["tag"] for model in manifest["services"][0]["models"]] == [bento.bento]
+        assert (packer.store.model(bento.bento) / "MLmodel").read_bytes() == (path / "MLmodel").read_bytes()
 
 
 def test_a_bento_holds_the_predictor_and_nothing_else(packer: Packer, tiny: tuple[Path, Path]) -> None:
-    tag = packer.pack(ONE, tiny[0], serve=Serve()).bento_tag
+    tag = packer.pack(ONE, tiny[0], serve=Serve()).bento
     source = packer.store.bento(tag) / "src"
     files = {path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file()}
     own = {f"predictor/{path.name}" for path in PREDICTOR.glob("*.py")}
@@ -58,9 +58,9 @@ def test_a_bento_holds_the_predictor_and_nothing_else(packer: Packer, tiny: tupl
 
 def test_the_same_content_is_packed_once(packer: Packer, tiny: tuple[Path, Path]) -> None:
     first = packer.pack(ONE, tiny[0], serve=Serve())
-    made = packer.store.bento(first.bento_tag).stat().st_ino
+    made = packer.store.bento(first.bento).stat().st_ino
     assert packer.pack(ONE, tiny[0], serve=Serve()) == first
-    assert packer.store.bento(first.bento_tag).stat().st_ino == made
+    assert packer.store.bento(first.bento).stat().st_ino == made
 
 
 def test_another_predictor_gives_another_bento(
@@ -70,27 +70,27 @@ def test_another_predictor_gives_another_bento(
     shutil.copytree(PREDICTOR, edited)
     (edited / "answer.py").write_text((edited / "answer.py").read_text() + "\n# edited\n")
     other = Packer(tmp_path_factory.mktemp("edited"), clock=lambda: NOW, predictor=edited)
-    assert other.pack(ONE, tiny[0], serve=Serve()).bento_tag != packer.pack(ONE, tiny[0], serve=Serve()).bento_tag
+    assert other.pack(ONE, tiny[0], serve=Serve()).bento != packer.pack(ONE, tiny[0], serve=Serve()).bento
 
 
 def test_a_damaged_bento_is_refused_and_mended_by_packing_again(packer: Packer, tiny: tuple[Path, Path]) -> None:
     packed = packer.pack(ONE, tiny[0], serve=Serve())
-    damaged = packer.store.model(packed.bento_tag) / "python_model.pkl"
+    damaged = packer.store.model(packed.bento) / "python_model.pkl"
     content = bytearray(damaged.read_bytes())
     content[len(content) // 2] ^= 1
     damaged.write_bytes(content)
     with pytest.raises(PackFailed, match=r"the model of .* was changed after it was packed"):
-        packer.verify(packed.bento_tag, bento_digest=packed.bento_digest, model_digest=packed.model_digest)
+        packer.verify(packed.bento, bento_digest=packed.bento_digest, model_digest=packed.model_digest)
     assert packer.pack(ONE, tiny[0], serve=Serve()) == packed
-    packer.verify(packed.bento_tag, bento_digest=packed.bento_digest, model_digest=packed.model_digest)
+    packer.verify(packed.bento, bento_digest=packed.bento_digest, model_digest=packed.model_digest)
 
 
 def test_an_interrupted_packing_is_done_again(fresh: Packer, tiny: tuple[Path, Path]) -> None:
     packed = fresh.pack(ONE, tiny[0], serve=Serve())
-    fresh.store.forget(packed.bento_tag)
-    shutil.rmtree(fresh.store.bento(packed.bento_tag) / "src")
+    fresh.store.forget(packed.bento)
+    shutil.rmtree(fresh.store.bento(packed.bento) / "src")
     assert fresh.pack(ONE, tiny[0], serve=Serve()) == packed
-    fresh.verify(packed.bento_tag, bento_digest=packed.bento_digest, model_digest=packed.model_digest)
+    fresh.verify(packed.bento, bento_digest=packed.bento_digest, model_digest=packed.model_digest)
 
 
 def test_conflicts_are_refused_with_the_list(fresh: Packer, tiny: tuple[Path, Path], tmp_path: Path) -> None:
@@ -132,9 +132,9 @@ def test_cleaning_keeps_what_is_named_and_what_is_recent(fresh: Packer, tiny: tu
     old = (NOW - timedelta(days=1)).timestamp()
     os.utime(begun, (old, old))
     assert fresh.clean([], NOW + timedelta(days=13)) == ()
-    assert set(fresh.clean([two.bento_tag], NOW + timedelta(days=15))) == {one.bento_tag, "tiny:v9-begun"}
-    assert fresh.store.tags() == (two.bento_tag,)
-    assert not fresh.store.bento(one.bento_tag).exists()
-    assert not fresh.store.model(one.bento_tag).exists()
+    assert set(fresh.clean([two.bento], NOW + timedelta(days=15))) == {one.bento, "tiny:v9-begun"}
+    assert fresh.store.tags() == (two.bento,)
+    assert not fresh.store.bento(one.bento).exists()
+    assert not fresh.store.model(one.bento).exists()
     assert not begun.exists()
-    fresh.verify(two.bento_tag, bento_digest=two.bento_digest, model_digest=two.model_digest)
+    fresh.verify(two.bento, bento_digest=two.bento_digest, model_digest=two.model_digest)

@@ -21,7 +21,7 @@ from sluicegate.registry.plan.fields import Serve
 from sluicegate.registry.rollout.facts import Packed
 from sluicegate.registry.words.build import Build, BuildRef, service_name
 from sluicegate.registry.words.errors import PackFailed
-from sluicegate.services.bento.capturing import bodies_log
+from sluicegate.services.bento.body_capture import bodies_log
 from sluicegate.services.bento.fleet import Fleet
 from sluicegate.services.bento.packer import Packer
 from tests.direct_programs import DirectPrograms
@@ -91,12 +91,10 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     home = tmp_path_factory.mktemp("served")
     models = logged_models(tmp_path_factory.getbasetemp())
     packer = Packer(home / "bento", clock=lambda: datetime.now(UTC))
-    packed = {}
-    for ref, name in ((DELAYS, "delays"), (WINES, "wines")):
-        bento = packer.pack(Build(ref=ref, source=f"models:/{name}/1"), models[name], serve=SERVE)
-        packed[ref] = Packed(
-            bento=bento.bento_tag, bento_digest=bento.bento_digest, model_digest=bento.model_digest, env=bento.env
-        )
+    packed = {
+        ref: packer.pack(Build(ref=ref, source=f"models:/{name}/1"), models[name], serve=SERVE)
+        for ref, name in ((DELAYS, "delays"), (WINES, "wines"))
+    }
     programs = DirectPrograms()
     served = Served(
         home=home / "services",
@@ -308,8 +306,7 @@ def test_a_model_that_cannot_be_loaded_is_given_up(served: Served, tmp_path: Pat
     shutil.copytree(served.packer.store.model(served.packed[DELAYS].bento), broken)
     (broken / "model.skops").write_bytes(b"no model")
     ref = BuildRef(model="broken", version="1")
-    bento = served.packer.pack(Build(ref=ref, source="models:/m"), broken, serve=SERVE)
-    packed = Packed(bento=bento.bento_tag, bento_digest=bento.bento_digest, model_digest=bento.model_digest)
+    packed = served.packer.pack(Build(ref=ref, source="models:/m"), broken, serve=SERVE)
     served.fleet.start(ref, packed, SERVE)
     eventually(lambda: served.fleet.gave_up(ref) is not None, "never given up")
     assert "the model cannot be loaded: BadZipFile" in str(served.fleet.gave_up(ref))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from sluicegate.registry.plan.fields import Capture as Asked
-from sluicegate.services.bento.capturing import capturing
+from sluicegate.services.bento.body_capture import capture_environment
 from sluicegate.services.bento.predictor.capture import Capture
 from sluicegate.services.bento.predictor.contract import Contract
 from sluicegate.services.bento.predictor.lane import Lane
@@ -25,8 +25,8 @@ HEADERS = {b"content-type": b"application/json", b"x-request-id": b"r1"}
 
 def lane(predict: Any, home: Path | None = None, **asked: Any) -> Lane:
     """The lane of a model without inputs' signature, whose outputs are numbers."""
-    environment = capturing(Asked.model_validate({"share": "100%"} | asked), home) if home is not None else {}
-    made = Lane("delays/2", Capture.of(environment, "delays/2"))
+    environment = capture_environment(Asked.model_validate({"share": "100%"} | asked), home) if home is not None else {}
+    made = Lane("delays/2", Capture.from_environment(environment, "delays/2"))
     made.model = Model(Untyped(Params()), lambda data, _: predict(data), Contract([{"type": "double"}]))
     return made
 

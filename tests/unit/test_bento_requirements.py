@@ -22,7 +22,7 @@ def model(
 
 
 def found(folder: Path) -> list[str]:
-    return [str(conflict) for conflict in conflicts(Requirements.of(folder), INSTALLED.get, "3.11.9")]
+    return [str(conflict) for conflict in conflicts(Requirements.read(folder), INSTALLED.get, "3.11.9")]
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from sluicegate.registry.rollout.facts import Packed
 from sluicegate.registry.words.errors import PackFailed
 from sluicegate.services.bento.digests import tree_digest
-from sluicegate.services.bento.quiet import quiet, quiet_for_install
-from sluicegate.services.bento.store import BentoStore, PackedBento
+from sluicegate.services.bento.process_environment import bare_environment, install_environment
+from sluicegate.services.bento.store import BentoStore
 
 TAG = "delays:v1-abc"
 
@@ -85,7 +86,7 @@ def test_compiled_python_does_not_count(tmp_path: Path) -> None:
 
 
 def test_records_are_read_back(store: BentoStore) -> None:
-    packed = PackedBento(bento_tag=TAG, bento_digest="b", model_digest="m", env="project")
+    packed = Packed(bento=TAG, bento_digest="b", model_digest="m", env="project")
     assert store.recorded(TAG) is None
     store.record(packed)
     assert store.recorded(TAG) == packed
@@ -96,5 +97,11 @@ def test_records_are_read_back(store: BentoStore) -> None:
 
 def test_no_secret_reaches_a_service() -> None:
     told = {"PATH": "/bin", "HOME": "/home/x", "AWS_SECRET_ACCESS_KEY": "s", "SLUICE_TOKEN": "s", "PIP_INDEX_URL": "u"}
-    assert quiet(told).keys() == {"PATH", "HOME", "DO_NOT_TRACK", "BENTOML_DO_NOT_TRACK", "MLFLOW_DISABLE_TELEMETRY"}
-    assert quiet_for_install(told).keys() - quiet(told).keys() == {"PIP_INDEX_URL"}
+    assert bare_environment(told).keys() == {
+        "PATH",
+        "HOME",
+        "DO_NOT_TRACK",
+        "BENTOML_DO_NOT_TRACK",
+        "MLFLOW_DISABLE_TELEMETRY",
+    }
+    assert install_environment(told).keys() - bare_environment(told).keys() == {"PIP_INDEX_URL"}

@@ -51,15 +51,15 @@ class Capture:
     _left_out: int = 0
 
     @classmethod
-    def of(cls, environment: dict[str, str] | os._Environ[str], build: str) -> Capture | None:
+    def from_environment(cls, environment: dict[str, str] | os._Environ[str], build: str) -> Capture | None:
         """What `BENTO_CAPTURE` asks for; None: nothing."""
-        told = environment.get("BENTO_CAPTURE")
-        if not told:
+        text = environment.get("BENTO_CAPTURE")
+        if not text:
             return None
-        asked = json.loads(told)
+        wanted = json.loads(text)
         return cls(
-            folder=Path(asked["folder"]), build=build, share=asked["share"], features=asked["features"],
-            predictions=asked["predictions"], key=Path(asked["key"]).read_bytes(),
+            folder=Path(wanted["folder"]), build=build, share=wanted["share"], features=wanted["features"],
+            predictions=wanted["predictions"], key=Path(wanted["key"]).read_bytes(),
         )  # fmt: skip
 
     @property

@@ -58,7 +58,7 @@ class Signature:
     params: list[dict[str, Any]]
 
     @classmethod
-    def of(cls, description: dict[str, Any]) -> Signature:
+    def from_mlmodel(cls, description: dict[str, Any]) -> Signature:
         """The signature in a model's MLmodel file."""
         told = description.get("signature") or {}
         inputs, outputs, params = (
@@ -77,7 +77,7 @@ def describe(folder: Path) -> dict[str, Any]:
 def load(folder: Path) -> Model:
     """The model in this folder, ready to answer."""
     description = describe(folder)
-    signature = Signature.of(description)
+    signature = Signature.from_mlmodel(description)
     if _is_mlflow_business(description, signature):
         import mlflow.pyfunc
 

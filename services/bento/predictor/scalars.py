@@ -9,80 +9,26 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from pydantic_core import CoreSchema, core_schema
 
-_WORDS = {
-    "double": "a number", "float": "a number", "long": "a whole number", "integer": "a whole number of 32 bits",
-    "boolean": "true or false", "string": "a string", "datetime": "a date and time such as 2026-01-31T12:00:00",
-    "binary": "a string in base64",
-}  # fmt: skip
-SCALARS = frozenset(_WORDS)
 
+@dataclass(frozen=True, kw_only=True)
+class _Scalar:
+    """What one type means to those who read, write and describe requests."""
 
-def accepts(scalar: str) -> CoreSchema:
-    """What pydantic must check for one value of this type."""
+    words: str
     schema: CoreSchema
-    match scalar:
-        case "double" | "float":
-            schema = core_schema.nullable_schema(core_schema.float_schema(strict=True))
-        case "long":
-            schema = _whole(64)
-        case "integer":
-            schema = _whole(32)
-        case "boolean":
-            schema = core_schema.nullable_schema(core_schema.bool_schema(strict=True))
-        case "string":
-            schema = core_schema.nullable_schema(core_schema.str_schema(strict=True))
-        case "datetime":
-            schema = core_schema.nullable_schema(core_schema.datetime_schema(tz_constraint="naive"))
-        case "binary":
-            schema = core_schema.no_info_after_validator_function(_decoded, core_schema.str_schema(strict=True))
-        case _:
-            raise ValueError(f"{scalar} is not a scalar type")
-    return core_schema.custom_error_schema(schema, "kind", custom_error_message=f"{_WORDS[scalar]} belongs here")
+    dtype: str | None
+    """numpy's, of a column; None: values stay Python's own."""
+    json_type: dict[str, Any]
 
 
-def column_maker(scalar: str) -> Callable[[Sequence[Any]], Any]:
-    """A function from accepted values to what a DataFrame column is made of."""
-    import numpy as np
-
-    match scalar:
-        case "double":
-            return lambda values: np.array(values, np.float64)
-        case "float":
-            return lambda values: np.array(values, np.float32)
-        case "long":
-            return lambda values: np.array(values, np.int64)
-        case "integer":
-            return lambda values: np.array(values, np.int32)
-        case "boolean":
-            return lambda values: np.array(values, object if None in values else np.bool_)
-        case "datetime":
-            return lambda values: np.array(values, "datetime64[ns]")
-        case _:
-            return list
-
-
-def json_type(scalar: str) -> dict[str, Any]:
-    """The type in JSON Schema."""
-    match scalar:
-        case "double" | "float":
-            return {"type": ["number", "null"]}
-        case "long" | "integer":
-            return {"type": "integer"}
-        case "boolean":
-            return {"type": ["boolean", "null"]}
-        case "datetime":
-            return {"type": ["string", "null"], "format": "date-time"}
-        case "binary":
-            return {"type": "string", "contentEncoding": "base64"}
-        case "string":
-            return {"type": ["string", "null"]}
-        case _:
-            return {}
+def _or_null(schema: CoreSchema) -> CoreSchema:
+    return core_schema.nullable_schema(schema)
 
 
 def _whole(bits: int) -> CoreSchema:
@@ -105,6 +51,62 @@ def _decoded(value: str) -> bytes:
         return base64.b64decode(value, validate=True)
     except binascii.Error as error:
         raise ValueError(str(error)) from None
+
+
+_NUMBER = _or_null(core_schema.float_schema(strict=True))
+_TEXT = core_schema.str_schema(strict=True)
+_SCALARS = {
+    "double": _Scalar(words="a number", schema=_NUMBER, dtype="float64", json_type={"type": ["number", "null"]}),
+    "float": _Scalar(words="a number", schema=_NUMBER, dtype="float32", json_type={"type": ["number", "null"]}),
+    "long": _Scalar(words="a whole number", schema=_whole(64), dtype="int64", json_type={"type": "integer"}),
+    "integer": _Scalar(
+        words="a whole number of 32 bits", schema=_whole(32), dtype="int32", json_type={"type": "integer"}
+    ),
+    "boolean": _Scalar(
+        words="true or false",
+        schema=_or_null(core_schema.bool_schema(strict=True)),
+        dtype="bool",
+        json_type={"type": ["boolean", "null"]},
+    ),
+    "string": _Scalar(words="a string", schema=_or_null(_TEXT), dtype=None, json_type={"type": ["string", "null"]}),
+    "datetime": _Scalar(
+        words="a date and time such as 2026-01-31T12:00:00",
+        schema=_or_null(core_schema.datetime_schema(tz_constraint="naive")),
+        dtype="datetime64[ns]",
+        json_type={"type": ["string", "null"], "format": "date-time"},
+    ),
+    "binary": _Scalar(
+        words="a string in base64",
+        schema=core_schema.no_info_after_validator_function(_decoded, _TEXT),
+        dtype=None,
+        json_type={"type": "string", "contentEncoding": "base64"},
+    ),
+}
+SCALARS = frozenset(_SCALARS)
+
+
+def accepts(scalar: str) -> CoreSchema:
+    """What pydantic must check for one value of this type."""
+    known = _SCALARS[scalar]
+    return core_schema.custom_error_schema(known.schema, "kind", custom_error_message=f"{known.words} belongs here")
+
+
+def column_maker(scalar: str) -> Callable[[Sequence[Any]], Any]:
+    """A function from accepted values to what a DataFrame column is made of."""
+    import numpy as np
+
+    known = _SCALARS[scalar]
+    if known.dtype is None:
+        return list
+    dtype = np.dtype(known.dtype)
+    if scalar == "boolean":
+        return lambda values: np.array(values, object if None in values else dtype)
+    return lambda values: np.array(values, dtype)
+
+
+def json_type(scalar: str) -> dict[str, Any]:
+    """The type in JSON Schema; anything where it is not known."""
+    return _SCALARS[scalar].json_type if scalar in _SCALARS else {}
 
 
 def as_datetime(value: Any) -> datetime | None:

@@ -24,19 +24,19 @@ from urllib.parse import quote
 
 import bentoml
 
-from . import document, guard
+from . import parent_watch, schemas
 from .answer import dump, plain
 from .capture import Capture
 from .lane import Lane, PredictionLane
 from .model import Signature, load
 
 log = logging.getLogger("bentoml.predictor")
-guard.remember_parent()
+parent_watch.remember_parent()
 
 BUILD: dict[str, Any] = json.loads((Path(__file__).parent / "bento.json").read_text(encoding="utf-8"))
 SIGNATURE = Signature(**BUILD["signature"])
 NAME = f"{quote(BUILD['model'], safe='')}/{quote(BUILD['version'], safe='')}"
-LANE = Lane(NAME, Capture.of(os.environ, NAME))
+LANE = Lane(NAME, Capture.from_environment(os.environ, NAME))
 
 
 class Request(bentoml.IODescriptor):  # type: ignore[misc]
@@ -47,7 +47,7 @@ class Request(bentoml.IODescriptor):  # type: ignore[misc]
 
     @classmethod
     def model_json_schema(cls, *_: Any, **__: Any) -> dict[str, Any]:
-        return document.request_schema(SIGNATURE.inputs, SIGNATURE.params)
+        return schemas.request_schema(SIGNATURE.inputs, SIGNATURE.params)
 
 
 class Answer(bentoml.IODescriptor):  # type: ignore[misc]
@@ -55,7 +55,7 @@ class Answer(bentoml.IODescriptor):  # type: ignore[misc]
 
     @classmethod
     def model_json_schema(cls, *_: Any, **__: Any) -> dict[str, Any]:
-        return document.answer_schema(SIGNATURE.outputs)
+        return schemas.answer_schema(SIGNATURE.outputs)
 
 
 @bentoml.service(
@@ -73,7 +73,7 @@ class Predictor:
     stored = bentoml.models.BentoModel(BUILD["bento_model"])
 
     def __init__(self) -> None:
-        guard.end_with_parent()
+        parent_watch.end_with_parent()
         folder = Path(self.stored.path_of("mlflow"))
         try:
             self.model = load(folder)

@@ -9,12 +9,12 @@ _INSTALL = ("PIP_", "UV_", "SSL_CERT_", "REQUESTS_CA_BUNDLE", "HTTP_PROXY", "HTT
 SILENT = {"DO_NOT_TRACK": "true", "BENTOML_DO_NOT_TRACK": "True", "MLFLOW_DISABLE_TELEMETRY": "true"}
 
 
-def quiet(environment: Mapping[str, str]) -> dict[str, str]:
+def bare_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """The few variables that every Python process needs, with telemetry off."""
     return {key: environment[key] for key in _KEPT if key in environment} | SILENT
 
 
-def quiet_for_install(environment: Mapping[str, str]) -> dict[str, str]:
+def install_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """The same and what tells pip and uv where packages come from."""
     index = {key: value for key, value in environment.items() if key.upper().startswith(_INSTALL)}
-    return quiet(environment) | index
+    return bare_environment(environment) | index

@@ -14,14 +14,14 @@ from pathlib import Path
 
 from sluicegate.registry.words.errors import PackFailed
 from sluicegate.services import durable
-from sluicegate.services.bento.quiet import quiet_for_install
+from sluicegate.services.bento.process_environment import install_environment
 from sluicegate.services.bento.requirements import Requirements
 
 ISOLATED = "isolated:"
 _INSTALL_SECONDS = 1800
 
 
-class Environments:
+class VirtualEnvironments:
     """The isolated environments in one folder, one for each set of requirements."""
 
     def __init__(self, home: Path) -> None:
@@ -109,7 +109,7 @@ def _python_for(requirements: Requirements) -> str:
 def _run(*command: str) -> None:
     done = subprocess.run(
         command,
-        env=quiet_for_install(os.environ),
+        env=install_environment(os.environ),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -15,7 +15,7 @@ def bodies_log(home: Path) -> Path:
     return home / "bodies" / "bodies.jsonl"
 
 
-def capturing(capture: Capture, home: Path) -> dict[str, str]:
+def capture_environment(capture: Capture, home: Path) -> dict[str, str]:
     """The environment of a service that writes down what the plan asks for; none where that is the default."""
     if not capture.has_bodies and capture.predictions is not KeptPredictions.OFF:
         return {}
