@@ -20,6 +20,7 @@ def logs(name: Name = None, *, lines: Most = 50, output: Output = Format.TABLE) 
     from sluicegate.flows.wiring.runtime import current_runtime
     from sluicegate.registry.orders import rollouts as orders
     from sluicegate.registry.words.errors import NotFound, SluiceError
+    from sluicegate.services.host.addresses import has_ledger
 
     runtime = current_runtime()
     root = runtime.settings.state
@@ -29,7 +30,7 @@ def logs(name: Name = None, *, lines: Most = 50, output: Output = Format.TABLE) 
         emit(known, output, table=listed or f"there are no logs in {root} yet: sluice up")
         return
     try:
-        rollout = orders.find(runtime.ledger, name) if runtime.settings.has_ledger() else None
+        rollout = orders.find(runtime.ledger, name) if has_ledger(runtime.settings) else None
     except NotFound:
         rollout = None
     if rollout is None:

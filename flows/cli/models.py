@@ -18,6 +18,7 @@ from sluicegate.flows.cli.tree import tree
 from sluicegate.flows.cli.waiting import Timeout, Wait, until_it_serves
 from sluicegate.registry.words.errors import SluiceError, Unreachable, UsageError
 from sluicegate.registry.words.settings import Settings
+from sluicegate.services.host.addresses import gateway_url
 
 Model = Annotated[str, Parameter(help="The MLflow registered model.", completer=completing.models)]
 Build = Annotated[str, Parameter(help="A version, an alias such as @champion, or latest.")]
@@ -100,7 +101,7 @@ def predict(
     if unit is not None:
         headers[unit_header] = unit
     payload = _payload(data)
-    gateway = Settings.read().gateway()
+    gateway = gateway_url(Settings.read())
     target = f"{gateway}/{segment(model)}/predict"
     request = urllib.request.Request(target, data=json.dumps(payload).encode(), headers=headers, method="POST")
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))

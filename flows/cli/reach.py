@@ -14,6 +14,7 @@ from typing import Any
 from sluicegate.registry.words import errors
 from sluicegate.registry.words.errors import SluiceError, Unreachable
 from sluicegate.registry.words.settings import Settings
+from sluicegate.services.host.addresses import console_api, has_ledger
 
 SECONDS = 30.0
 DRY_RUN: ContextVar[bool] = ContextVar("dry_run", default=False)
@@ -42,14 +43,14 @@ def call(method: str, path: str, body: object = None, query: Mapping[str, str | 
 
 
 def _answer(settings: Settings, method: str, path: str, body: object, words: dict[str, str]) -> Any:
-    api = settings.api()
-    if api is None and not settings.has_ledger():
+    api = console_api(settings)
+    if api is None and not has_ledger(settings):
         raise Unreachable(f"nothing runs and nothing is recorded in {settings.state}.", fix="sluice up")
     if api is not None:
         try:
             return over_http(api.url, api.token, method, path, body, words)
         except Unreachable:
-            if not settings.has_ledger():
+            if not has_ledger(settings):
                 raise
     return _on_ledger(method, path, body, words)
 

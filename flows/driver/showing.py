@@ -14,6 +14,7 @@ from prefect.runtime import flow_run
 from sluicegate.flows.wiring.runtime import Runtime, current_runtime
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.errors import SluiceError
+from sluicegate.services.host.addresses import console_api
 from sluicegate.services.keeper.drivers import run_name, run_tags
 
 _named: dict[str, str] = {}
@@ -45,11 +46,11 @@ def links(runtime: Runtime, rollout: Rollout) -> dict[str, str]:
     """Where the rollout can be seen: its page in the console, its version in MLflow."""
     asked = rollout.requested
     known: dict[str, str] = {}
-    api = runtime.settings.api()
+    api = console_api(runtime.settings)
     if api is not None:
         known["console"] = f"{api.url}/rollouts/{quote(rollout.id, safe='')}"
     try:
-        known["mlflow"] = f"{runtime.settings.mlflow().url}/#/models/{quote(asked.model)}/versions/{asked.version}"
+        known["mlflow"] = f"{runtime.mlflow.url}/#/models/{quote(asked.model)}/versions/{asked.version}"
     except SluiceError:
         return known
     return known

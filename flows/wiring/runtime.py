@@ -19,7 +19,7 @@ from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.rollout import Phase
 from sluicegate.registry.words.build import Build, BuildRef
 from sluicegate.registry.words.errors import NotFound
-from sluicegate.registry.words.settings import Settings
+from sluicegate.registry.words.settings import MlflowServer, Settings
 
 if TYPE_CHECKING:
     import httpx
@@ -96,7 +96,7 @@ class Runtime:
     @cached_property
     def _ledger_url(self) -> str:
         self.folder.root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return self.settings.ledger or f"sqlite:///{self.folder.root / 'ledger.db'}"
+        return self.settings.ledger_url()
 
     @property
     def bell(self) -> Path:
@@ -124,11 +124,18 @@ class Runtime:
 
         return Queries(self.store, self.clock)
 
+    @property
+    def mlflow(self) -> MlflowServer:
+        """The MLflow server that is read and written."""
+        from sluicegate.services.host.addresses import mlflow_server
+
+        return mlflow_server(self.settings)
+
     @cached_property
     def catalog(self) -> MlflowCatalog:
         from sluicegate.registry.catalog.mlflow_http import MlflowCatalog
 
-        return MlflowCatalog.connect(self.settings)
+        return MlflowCatalog(self.mlflow)
 
     @cached_property
     def packer(self) -> Packer:
@@ -199,7 +206,7 @@ class Runtime:
 
         return Memory(
             ledger=self.ledger,
-            runs=MlflowRuns.connect(self.settings),
+            runs=MlflowRuns(self.mlflow),
             versions=self.catalog,
             evidence=self.evidence,
             clock=self.clock,
@@ -215,11 +222,12 @@ class Runtime:
     @cached_property
     def outbox(self) -> Outbox:
         """What tells the outside of every fact."""
+        from sluicegate.services.host.addresses import console_api
         from sluicegate.services.outbox.notifications import sinks
         from sluicegate.services.outbox.outbox import Outbox
         from sluicegate.services.outbox.prefect_events import PrefectEvents
 
-        events, api = PrefectEvents(self.prefect), self.settings.api()
+        events, api = PrefectEvents(self.prefect), console_api(self.settings)
         console = api.url if api else None
         return Outbox(self.ledger, lambda: (events, *sinks(self.ledger, self.addresses, console)), self._waiting)
 

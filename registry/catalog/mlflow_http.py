@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from ruamel.yaml import YAML
 
@@ -16,7 +16,7 @@ from sluicegate.registry.catalog.naming import age, missing, named
 from sluicegate.registry.catalog.rest import Rest
 from sluicegate.registry.words.build import Build, BuildRef
 from sluicegate.registry.words.errors import CatalogUnavailable, NotFound
-from sluicegate.registry.words.settings import MlflowServer, Settings
+from sluicegate.registry.words.settings import MlflowServer
 
 PAGE = "1000"
 MAX_PAGES = 100
@@ -28,11 +28,6 @@ class MlflowCatalog:
     def __init__(self, server: MlflowServer) -> None:
         self._rest = Rest(server)
         self._signatures: dict[str, dict[str, object] | None] = {}
-
-    @classmethod
-    def connect(cls, settings: Settings) -> Self:
-        """The catalog of these settings; nothing is asked yet."""
-        return cls(settings.mlflow())
 
     def close(self) -> None:
         self._rest.close()

@@ -10,13 +10,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 from sluicegate.registry.catalog.artifacts import PROXY, client_environment
 from sluicegate.registry.catalog.rest import Rest
 from sluicegate.registry.words.errors import CatalogUnavailable, NotFound
-from sluicegate.registry.words.settings import MlflowServer, Settings
+from sluicegate.registry.words.settings import MlflowServer
 
 BATCH = 500
 """Metrics of one request; MLflow takes up to 1,000 values."""
@@ -49,11 +49,6 @@ class MlflowRuns:
 
     def __init__(self, server: MlflowServer) -> None:
         self._rest = Rest(server)
-
-    @classmethod
-    def connect(cls, settings: Settings) -> Self:
-        """The runs of these settings' server; nothing is asked yet."""
-        return cls(settings.mlflow())
 
     def close(self) -> None:
         self._rest.close()

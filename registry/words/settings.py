@@ -1,20 +1,19 @@
-"""Settings: read once from the environment, one table of name, default and help. What is not set follows from `up`."""
+"""Settings: what the environment says, read once; one table of name, default and help."""
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from sluicegate.registry.words.build import CHAMPION_ALIAS
-from sluicegate.registry.words.errors import InvalidSetting, NotFound
+from sluicegate.registry.words.errors import InvalidSetting
 from sluicegate.registry.words.units import parse_duration
 
 
@@ -66,14 +65,6 @@ class OnCancel(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Api:
-    """A console and the token it wants."""
-
-    url: str
-    token: str = field(repr=False)
-
-
-@dataclass(frozen=True, kw_only=True)
 class MlflowServer:
     """An MLflow server and how to say who asks."""
 
@@ -103,7 +94,7 @@ class Settings:
     token: str | None = field(default=None, repr=False)
     gateway_url: str | None = None
     mlflow_server: MlflowServer = MlflowServer(url="")
-    """What the environment says of MLflow; without a URL, `mlflow()` knows."""
+    """Without a URL where the environment names none."""
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -129,53 +120,6 @@ class Settings:
     def ledger_url(self) -> str:
         """Where the ledger is."""
         return self.ledger or f"sqlite:///{self.state / 'ledger.db'}"
-
-    def has_ledger(self) -> bool:
-        """Whether there is a ledger to open without making one."""
-        return self.ledger is not None or (self.state / "ledger.db").exists()
-
-    def api(self) -> Api | None:
-        """The console to ask: the one that is set, else the one that `up` recorded; None when there is none."""
-        url = self.api_url or self._own_url("console")
-        token = self.token or self._secret("admin_token")
-        return Api(url=url, token=token) if url and token else None
-
-    def gateway(self) -> str:
-        """Where models are asked. Raises NotFound."""
-        url = self.gateway_url or self._own_url("gateway")
-        if url is None:
-            raise NotFound("no gateway is known.", fix="run sluice up, or set SLUICE_GATEWAY to its URL.")
-        return url
-
-    def mlflow(self) -> MlflowServer:
-        """The MLflow server to read: the one that is set, else the one that `up` uses. Raises NotFound."""
-        if self.mlflow_server.url:
-            return self.mlflow_server
-        foreign = self._site().get("mlflow")
-        if isinstance(foreign, str):
-            return replace(self.mlflow_server, url=foreign)
-        own = self._own_url("mlflow")
-        if own is None:
-            raise NotFound("no MLflow server is known.", fix="run sluice up, or set MLFLOW_TRACKING_URI to its URL.")
-        return MlflowServer(url=own, username="admin", password=self._secret("mlflow_password") or "")
-
-    def _own_url(self, part: str) -> str | None:
-        """Where `up` recorded that its own part answers."""
-        ports = self._site().get("ports")
-        return f"http://127.0.0.1:{ports[part]}" if isinstance(ports, dict) and part in ports else None
-
-    def _site(self) -> dict[str, object]:
-        try:
-            site = json.loads((self.state / "run" / "site.json").read_text())
-        except (OSError, ValueError):
-            return {}
-        return site if isinstance(site, dict) else {}
-
-    def _secret(self, name: str) -> str | None:
-        try:
-            return (self.state / "secrets" / name).read_text().strip() or None
-        except OSError:
-            return None
 
 
 def default_state(environment: Mapping[str, str]) -> Path:

@@ -36,22 +36,23 @@ class Site:
 
     @property
     def mlflow_url(self) -> str:
-        return self.mlflow or self._local(MLFLOW)
+        return self.mlflow or self.own_url(MLFLOW)
 
     @property
     def prefect_api_url(self) -> str:
-        return self.prefect or f"{self._local(PREFECT)}/api"
+        return self.prefect or f"{self.own_url(PREFECT)}/api"
 
     def urls(self) -> dict[str, str]:
         """What people open; without credentials, also when the environment's URL has some."""
-        ours = {name: self._local(name) for name in (GATEWAY, CONSOLE) if name in self.ports}
+        ours = {name: self.own_url(name) for name in (GATEWAY, CONSOLE) if name in self.ports}
         return {
             **ours,
             MLFLOW: _without_credentials(self.mlflow_url),
             PREFECT: _without_credentials(self.prefect_api_url.removesuffix("/api")),
         }
 
-    def _local(self, name: str) -> str:
+    def own_url(self, name: str) -> str:
+        """Where our own part of this name answers."""
         return f"http://{HOST}:{self.ports[name]}"
 
 

@@ -22,7 +22,7 @@ from sluicegate.registry.catalog.mlflow_http import MlflowCatalog, read_signatur
 from sluicegate.registry.catalog.port import Catalog
 from sluicegate.registry.words.build import BuildRef
 from sluicegate.registry.words.errors import CatalogUnavailable, NotFound, UsageError
-from sluicegate.registry.words.settings import MlflowServer, Settings
+from sluicegate.registry.words.settings import MlflowServer
 from tests.contract.mlflow_server import QUIET, mlflow_server
 
 SIGNATURE = {
@@ -337,7 +337,7 @@ def test_reading_mlflow_imports_no_mlflow(server: MlflowServer) -> None:
     script = (
         "import sys; from sluicegate.registry.catalog.mlflow_http import MlflowCatalog;"
         "from sluicegate.registry.words.settings import Settings;"
-        "MlflowCatalog.connect(Settings.read()).builds('delays');"
+        "MlflowCatalog(Settings.read().mlflow_server).builds('delays');"
         "assert not {'mlflow', 'pandas', 'numpy', 'sqlalchemy'} & set(sys.modules)"
     )
     environment = os.environ | {
@@ -445,10 +445,3 @@ def test_signatures_are_read_from_the_mlmodel_file() -> None:
     text = "signature:\n  inputs: '[]'\n  outputs: '[{\"type\": \"long\"}]'\n  params: null\n"
     assert read_signature(text) == {"inputs": [], "outputs": [{"type": "long"}]}
     assert read_signature("flavors: {}") is None
-
-
-def test_the_catalog_of_settings_is_the_server_they_name() -> None:
-    settings = Settings.read({"HOME": "/nowhere", "MLFLOW_TRACKING_URI": "http://ada:pw@127.0.0.1:1/"})
-    assert MlflowCatalog.connect(settings)._rest.server == MlflowServer(
-        url="http://127.0.0.1:1", username="ada", password="pw"
-    )

@@ -1,26 +1,13 @@
-"""Settings: read once, checked, each error with its fix; what `up` recorded stands behind them."""
+"""Settings: read once, checked, each error with its fix."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 
-from sluicegate.registry.words.errors import InvalidSetting, NotFound
-from sluicegate.registry.words.settings import SETTINGS, Api, MlflowServer, OnCancel, Settings
-
-
-@pytest.fixture
-def state(tmp_path: Path) -> Path:
-    """The state folder after an `up` that started everything itself."""
-    (tmp_path / "run").mkdir()
-    (tmp_path / "secrets").mkdir()
-    site = {"state": str(tmp_path), "ports": {"console": 1, "gateway": 2, "mlflow": 3}, "mlflow": None, "prefect": None}
-    (tmp_path / "run" / "site.json").write_text(json.dumps(site))
-    (tmp_path / "secrets" / "admin_token").write_text("token\n")
-    (tmp_path / "secrets" / "mlflow_password").write_text("password\n")
-    return tmp_path
+from sluicegate.registry.words.errors import InvalidSetting
+from sluicegate.registry.words.settings import SETTINGS, MlflowServer, OnCancel, Settings
 
 
 def test_without_a_word_everything_has_a_default(tmp_path: Path) -> None:
@@ -29,11 +16,6 @@ def test_without_a_word_everything_has_a_default(tmp_path: Path) -> None:
     assert settings.state.name == "sluicegate"
     assert settings.ledger_url() == f"sqlite:///{settings.state}/ledger.db"
     assert (settings.poll_seconds, settings.champion_alias, settings.envoy_bin) == (5.0, "champion", None)
-    assert settings.api() is None
-    assert not settings.has_ledger()
-    for ask in (settings.gateway, settings.mlflow):
-        with pytest.raises(NotFound, match="Fix: run sluice up"):
-            ask()
 
 
 def test_the_state_folder_follows_the_platform(tmp_path: Path) -> None:
@@ -42,19 +24,10 @@ def test_the_state_folder_follows_the_platform(tmp_path: Path) -> None:
     assert Settings.read({"HOME": "/h", "SLUICE_STATE": "/elsewhere"}).state == Path("/elsewhere")
 
 
-def test_what_up_recorded_stands_behind_the_environment(state: Path) -> None:
-    settings = Settings.read({"SLUICE_STATE": str(state)})
-    assert settings.api() == Api(url="http://127.0.0.1:1", token="token")
-    assert settings.gateway() == "http://127.0.0.1:2"
-    assert settings.mlflow() == MlflowServer(url="http://127.0.0.1:3", username="admin", password="password")
-    (state / "ledger.db").touch()
-    assert settings.has_ledger()
-
-
-def test_the_environment_comes_first(state: Path) -> None:
+def test_the_environment_comes_first() -> None:
     settings = Settings.read(
         {
-            "SLUICE_STATE": str(state),
+            "SLUICE_STATE": "/elsewhere",
             "SLUICE_API": "https://console.example/",
             "SLUICE_TOKEN": "other",
             "SLUICE_GATEWAY": "http://gate:8080",
@@ -64,23 +37,15 @@ def test_the_environment_comes_first(state: Path) -> None:
             "MLFLOW_TRACKING_TOKEN": "bearer",
         }
     )
-    assert settings.api() == Api(url="https://console.example", token="other")
-    assert settings.gateway() == "http://gate:8080"
+    assert (settings.api_url, settings.token) == ("https://console.example", "other")
+    assert settings.gateway_url == "http://gate:8080"
     assert settings.ledger_url() == "postgresql://ada:pw@db/ledger"
-    assert settings.has_ledger()
     assert settings.poll_seconds == 0.5
-    assert settings.mlflow() == MlflowServer(url="http://mlflow:5000", token="bearer")
-
-
-def test_a_foreign_mlflow_that_up_was_given_takes_the_environments_credentials(state: Path) -> None:
-    record = state / "run" / "site.json"
-    record.write_text(json.dumps(json.loads(record.read_text()) | {"mlflow": "https://theirs"}))
-    environment = {"SLUICE_STATE": str(state), "MLFLOW_TRACKING_USERNAME": "ada", "MLFLOW_TRACKING_PASSWORD": "pw"}
-    assert Settings.read(environment).mlflow() == MlflowServer(url="https://theirs", username="ada", password="pw")
+    assert settings.mlflow_server == MlflowServer(url="http://mlflow:5000", token="bearer")
 
 
 def test_credentials_may_stand_in_the_url() -> None:
-    server = Settings.read({"HOME": "/h", "MLFLOW_TRACKING_URI": "https://ada:p%40w@mlflow:5000/x/"}).mlflow()
+    server = Settings.read({"HOME": "/h", "MLFLOW_TRACKING_URI": "https://ada:p%40w@mlflow:5000/x/"}).mlflow_server
     assert server == MlflowServer(url="https://mlflow:5000/x", username="ada", password="p@w")
 
 

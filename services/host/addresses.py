@@ -1,0 +1,72 @@
+"""Addresses: where console, gateway and MLflow are: what the environment names, else what the last `up` recorded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from sluicegate.registry.words.errors import NotFound
+from sluicegate.registry.words.settings import MlflowServer, Settings
+from sluicegate.services.host.folder import StateFolder
+from sluicegate.services.host.keys import ADMIN
+from sluicegate.services.host.site import CONSOLE, GATEWAY, MLFLOW, Site, read_site
+
+
+@dataclass(frozen=True, kw_only=True)
+class Api:
+    """A console and the token it wants."""
+
+    url: str
+    token: str = field(repr=False)
+
+
+def console_api(settings: Settings) -> Api | None:
+    """The console to ask; None when none is known."""
+    url = settings.api_url or _own_url(settings, CONSOLE)
+    token = settings.token or _secret(settings, "admin_token")
+    return Api(url=url, token=token) if url and token else None
+
+
+def gateway_url(settings: Settings) -> str:
+    """Where models are asked. Raises NotFound."""
+    url = settings.gateway_url or _own_url(settings, GATEWAY)
+    if url is None:
+        raise NotFound("no gateway is known.", fix="run sluice up, or set SLUICE_GATEWAY to its URL.")
+    return url
+
+
+def mlflow_server(settings: Settings) -> MlflowServer:
+    """The MLflow server to read. Raises NotFound."""
+    if settings.mlflow_server.url:
+        return settings.mlflow_server
+    site = _site(settings)
+    if site is not None and site.mlflow is not None:
+        return replace(settings.mlflow_server, url=site.mlflow)
+    url = _own_url(settings, MLFLOW)
+    if url is None:
+        raise NotFound("no MLflow server is known.", fix="run sluice up, or set MLFLOW_TRACKING_URI to its URL.")
+    return MlflowServer(url=url, username=ADMIN, password=_secret(settings, "mlflow_password") or "")
+
+
+def has_ledger(settings: Settings) -> bool:
+    """Whether there is a ledger to open without making one."""
+    return settings.ledger is not None or (settings.state / "ledger.db").exists()
+
+
+def _own_url(settings: Settings, part: str) -> str | None:
+    """Where `up` recorded that its own part answers."""
+    site = _site(settings)
+    return site.own_url(part) if site is not None and part in site.ports else None
+
+
+def _site(settings: Settings) -> Site | None:
+    try:
+        return read_site(StateFolder(root=settings.state))
+    except NotFound:
+        return None
+
+
+def _secret(settings: Settings, name: str) -> str | None:
+    try:
+        return (StateFolder(root=settings.state).secrets / name).read_text().strip() or None
+    except OSError:
+        return None
