@@ -1,1 +1,1 @@
-"""WHAT HAPPENS: time, order, judgement. Imports services and registry."""
+"""WHAT HAPPENS: time, order, judgement; imports services and registry."""

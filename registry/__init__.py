@@ -1,1 +1,1 @@
-"""WHAT IS TRUE: the words, the rules, the record. Imports no other room."""
+"""WHAT IS TRUE: the words, the rules, the record; imports no other room."""

@@ -1,1 +1,1 @@
-"""WHAT ANSWERS: long-lived processes and what they speak. Imports registry."""
+"""WHAT ANSWERS: long-lived processes and what they speak; imports registry."""

@@ -1,1 +1,1 @@
-"""From a plan and tallies to looks and verdicts. The only user of `sluicegate.flows.stats` that judges."""
+"""From a plan and tallies to looks and verdicts: gates of every kind judge here, by `sluicegate.flows.stats`."""

@@ -1,1 +1,1 @@
-"""The prover: which audiences overlap, shadow one another or can never be met, each with a request that shows it."""
+"""Which audiences overlap, shadow one another or can never be met, each proved with a request that shows it."""

@@ -1,1 +1,1 @@
-"""Gates without a running system: replay of data, certificates, forecasts."""
+"""Gates without a running system: data replayed, plans certified, durations forecast."""

@@ -1,4 +1,4 @@
-"""Sequential tests that may be looked at as often as one likes. Pure: numpy, scipy and the tally, nothing else of ours.
+"""Sequential tests that may be looked at as often as one likes, from numpy, scipy and the tally alone.
 
 pair          the tallies of both arms of one stratum
 spending      how much of alpha may be spent by a given information time

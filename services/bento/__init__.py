@@ -1,0 +1,1 @@
+"""Builds become bentos, and bentos running services: packed, started, probed, drained, stopped."""

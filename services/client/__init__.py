@@ -1,4 +1,4 @@
-"""The Python client, which `sluicegate` itself offers. It imports nothing else of ours, and httpx."""
+"""The Python client, which `sluicegate` itself offers: it needs httpx, and nothing else of ours."""
 
 from sluicegate.services.client.aio import AsyncClient
 from sluicegate.services.client.hashing import UnitIgnored

@@ -1,1 +1,1 @@
-"""How a report looks: one HTML page, its charts, and Markdown. Every service may use it."""
+"""How a report looks in every service: one HTML page, its charts, and Markdown."""

@@ -1,1 +1,1 @@
-"""Alembic's folder of the ledger."""
+"""How the ledger's tables came to be what they are: Alembic's folder."""

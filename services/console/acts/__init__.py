@@ -1,1 +1,1 @@
-"""The acts behind the API: check, order, answer. No HTTP here: the command line calls the same acts."""
+"""The acts behind the API and the command line: check, order, answer; no HTTP."""

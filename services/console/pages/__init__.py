@@ -1,1 +1,1 @@
-"""The pages: what is happening, why, and what can be done. Rendered here, no build step, nothing from outside."""
+"""The pages: what is happening, why, and what can be done; rendered here, no build step, nothing from outside."""

@@ -1,1 +1,1 @@
-"""The checks of `sluice doctor`."""
+"""The checks of `sluice doctor`: what is wrong on this machine and at the servers, each with its fix."""

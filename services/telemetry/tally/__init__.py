@@ -1,1 +1,1 @@
-"""What one request adds up to: exposures, scores and sums. Pure."""
+"""What one request adds up to: exposures, scores and sums."""
