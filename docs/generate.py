@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from docs.pages import api, cli, grafana, house, log, metrics, plan, record, replay, states
+from docs.pages import api, cli, grafana, house, log, metrics, plan, record, replay, states, support
 
 DOCS = Path(__file__).parent
 PAGES: dict[str, Callable[[], str]] = {
@@ -20,6 +20,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "reference/plan.md": plan.page,
     "reference/rollout-states.md": states.page,
     "reference/settings.md": record.settings_page,
+    "reference/support.md": support.page,
     "why/house.md": house.page,
 }
 

@@ -103,11 +103,12 @@ def _with_inner_rooms(name: str, container: str) -> list[Room]:
         never=_forbidden(module),
     )
     among_rooms = container == PACKAGE
-    inner = [it for layer in layers for it in sorted(layer) if among_rooms or _is_room(f"{module}.{it}")]
+    inner = [it for layer in layers for it in sorted(layer) if among_rooms or is_room(f"{module}.{it}")]
     return [room, *(descendant for it in inner for descendant in _with_inner_rooms(it, module))]
 
 
-def _is_room(module: str) -> bool:
+def is_room(module: str) -> bool:
+    """Whether it is a folder."""
     return source(module).name == "__init__.py"
 
 

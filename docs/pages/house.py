@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from pathlib import Path
 
-from docs.pages.contracts import PACKAGE, Room, forbidden, layers_of, pure, rooms
+from docs.pages.contracts import PACKAGE, Room, forbidden, is_room, layers_of, pure, rooms
 from docs.pages.tables import code, table
 
 PAGE = Path(__file__).parents[1] / "why" / "house.md"
@@ -56,7 +56,7 @@ def _order(room: Room) -> str:
 
 def _file(room: Room, name: str) -> str:
     module = ".".join((room.module, name))
-    return code(name) + "°" * (module in pure()) if module not in _ROOMS else code(f"{name}/")
+    return code(f"{name}/") if is_room(module) else code(name) + "°" * (module in pure())
 
 
 def _imports(room: Room) -> str:
@@ -90,5 +90,6 @@ def _by_room(modules: tuple[str, ...]) -> str:
 
 def _path(module: str) -> str:
     """A module of ours as it lies in the repository, a room with its slash; another package by its name."""
-    ours = module.startswith(f"{PACKAGE}.")
-    return code(module.removeprefix(f"{PACKAGE}.").replace(".", "/") + "/" * (module in _ROOMS) if ours else module)
+    if not module.startswith(f"{PACKAGE}."):
+        return code(module)
+    return code(module.removeprefix(f"{PACKAGE}.").replace(".", "/") + "/" * is_room(module))

@@ -15,9 +15,9 @@ from sluicegate.services.host.machine import Machine, Recipe
 
 if TYPE_CHECKING:
     from sluicegate.services.host.doctor.finding import Finding
+    from sluicegate.services.host.installation import Site
     from sluicegate.services.host.keys import Keys
     from sluicegate.services.host.parts import Part
-    from sluicegate.services.host.site import Site
     from sluicegate.services.host.webhook import Webhook
 
 _HOME = Path(__file__).parents[2]
@@ -68,7 +68,7 @@ def examine() -> tuple[Finding, ...]:
 
 def webhook(console: str | None) -> Webhook:
     """The webhook of this installation at the MLflow server that it uses."""
-    from sluicegate.services.host.site import client_environment
+    from sluicegate.services.host.installation import client_environment
     from sluicegate.services.host.webhook import Webhook
 
     runtime = current_runtime()
@@ -83,8 +83,8 @@ def _port(run: Path) -> int:
 
 
 def _parts(folder: StateFolder, site: Site, keys: Keys, environment: Mapping[str, str]) -> Sequence[Part]:
+    from sluicegate.services.host.installation import client_environment
     from sluicegate.services.host.parts import HttpProbe
-    from sluicegate.services.host.site import client_environment
     from sluicegate.services.host.stack import own_part, stack
     from sluicegate.services.traffic.envoy.bootstrap import READY_PATH
 

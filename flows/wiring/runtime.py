@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from sluicegate.services.bento.fleet import Fleet
     from sluicegate.services.bento.packer import Packer
     from sluicegate.services.host.folder import StateFolder
+    from sluicegate.services.host.installation import Site
     from sluicegate.services.host.keys import Keys
-    from sluicegate.services.host.programs.supervisor import Supervisor
-    from sluicegate.services.host.site import Site
+    from sluicegate.services.host.programs.supervising import Supervisor
     from sluicegate.services.keeper.drivers import PrefectDrivers
     from sluicegate.services.outbox.address import Addresses
     from sluicegate.services.outbox.outbox import Outbox
@@ -68,7 +68,7 @@ class Runtime:
 
     @cached_property
     def site(self) -> Site:
-        from sluicegate.services.host.site import read_site
+        from sluicegate.services.host.installation import read_site
 
         return read_site(self.folder)
 
@@ -150,7 +150,7 @@ class Runtime:
 
     @cached_property
     def supervisor(self) -> Supervisor:
-        from sluicegate.services.host.programs.supervisor import Supervisor
+        from sluicegate.services.host.programs.supervising import Supervisor
 
         return Supervisor(self.folder, self.keys.state_token)
 

@@ -1,4 +1,4 @@
-"""Requests as values, and what their answers mean. Pure; `steps` says when, `sync` and `aio` send them."""
+"""Requests as values, and what their answers mean. Sends none: `steps` says when, `sync` and `aio` send."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a request may be sent again, and after how long. Pure.
+"""When a request may be sent again, and after how long. Waits for nothing.
 
 A prediction may have effects, and counts as a request of its build: it is sent again only where it cannot have been
 served, because no connection came about, or because the server says with `503` and `Retry-After` that it did not.

@@ -1,4 +1,4 @@
-"""What a client may ask of the console: rollouts, and orders on them. Pure; answers are the console's JSON."""
+"""What a client may ask of the console: rollouts, and orders on them. Sends nothing; answers are the console's JSON."""
 
 from __future__ import annotations
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from sluicegate.registry.words.errors import NotFound
 from sluicegate.registry.words.settings import MlflowServer, Settings
 from sluicegate.services.host.folder import StateFolder
+from sluicegate.services.host.installation import CONSOLE, GATEWAY, MLFLOW, Site, read_site
 from sluicegate.services.host.keys import ADMIN
-from sluicegate.services.host.site import CONSOLE, GATEWAY, MLFLOW, Site, read_site
 
 
 @dataclass(frozen=True, kw_only=True)

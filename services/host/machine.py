@@ -12,14 +12,7 @@ from sluicegate.registry.words.errors import NotFound, Unreachable
 from sluicegate.registry.words.program import Condition, ProgramState
 from sluicegate.services import durable
 from sluicegate.services.host.folder import StateFolder
-from sluicegate.services.host.keys import Keys, load_keys, make_keys
-from sluicegate.services.host.parts import Part
-from sluicegate.services.host.ports import choose_ports
-from sluicegate.services.host.prefect.deploying import Deploying, deploy_environment
-from sluicegate.services.host.programs.replacing import replace_survivors
-from sluicegate.services.host.programs.supervisor import Supervisor
-from sluicegate.services.host.raising import Mark, OnProgress, Progress, Step, raise_stack
-from sluicegate.services.host.site import (
+from sluicegate.services.host.installation import (
     CONSOLE,
     GATEWAY,
     MLFLOW,
@@ -29,6 +22,13 @@ from sluicegate.services.host.site import (
     make_site,
     read_site,
 )
+from sluicegate.services.host.keys import Keys, load_keys, make_keys
+from sluicegate.services.host.parts import Part
+from sluicegate.services.host.ports import choose_ports
+from sluicegate.services.host.prefect_setup.deploying import Deploying, deploy_environment
+from sluicegate.services.host.programs.replacing import replace_survivors
+from sluicegate.services.host.programs.supervising import Supervisor
+from sluicegate.services.host.raising import Mark, OnProgress, Progress, Step, raise_stack
 from sluicegate.services.host.stack import WORKER, auth_file, auth_text, base_environment
 from sluicegate.services.host.webhook import Webhook
 

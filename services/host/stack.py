@@ -9,9 +9,9 @@ from pathlib import Path
 
 from sluicegate.registry.words.program import Program
 from sluicegate.services.host.folder import StateFolder
+from sluicegate.services.host.installation import MLFLOW, PREFECT, TELEMETRY_OFF, Site, client_environment
 from sluicegate.services.host.keys import ADMIN, Keys
 from sluicegate.services.host.parts import HttpProbe, Part
-from sluicegate.services.host.site import MLFLOW, PREFECT, TELEMETRY_OFF, Site, client_environment
 from sluicegate.services.host.wire import prefect_authorization
 from sluicegate.services.loopback import HOST
 

@@ -19,7 +19,7 @@ from sluicegate.services.host.machine import Machine, Recipe
 from sluicegate.services.host.parts import HttpProbe, Part
 from sluicegate.services.host.ports import choose_ports
 from sluicegate.services.host.programs import identity
-from sluicegate.services.host.programs.supervisor import Supervisor
+from sluicegate.services.host.programs.supervising import Supervisor
 from sluicegate.services.host.raising import Progress
 from sluicegate.services.loopback import HOST
 

@@ -20,7 +20,7 @@ from sluicegate.services.host.folder import StateFolder
 from sluicegate.services.host.ports import choose_ports
 from sluicegate.services.host.programs import identity
 from sluicegate.services.host.programs.launch import start_ticks
-from sluicegate.services.host.programs.supervisor import Supervisor
+from sluicegate.services.host.programs.supervising import Supervisor
 from tests.integration.host_rig import (
     ENVIRONMENT,
     SESSION_CHILD,
@@ -221,7 +221,7 @@ def test_programs_get_every_signal_also_when_who_started_the_supervisor_did_not(
         "import signal, sys; sys.path[:0] = sys.argv[3:]; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
         "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])\n"
         "from pathlib import Path; from sluicegate.services.host.folder import StateFolder\n"
-        "from sluicegate.services.host.programs.supervisor import Supervisor\n"
+        "from sluicegate.services.host.programs.supervising import Supervisor\n"
         f"Supervisor(StateFolder(root=Path(sys.argv[1])), sys.argv[2]).start({ENVIRONMENT!r})"
     )
     with state_folder() as folder:

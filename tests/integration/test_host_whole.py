@@ -15,7 +15,7 @@ import pytest
 
 from sluicegate.services.host.folder import StateFolder
 from sluicegate.services.host.keys import load_keys
-from sluicegate.services.host.programs.supervisor import Supervisor
+from sluicegate.services.host.programs.supervising import Supervisor
 from tests.integration.host_rig import eventually, is_alive, state_folder
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]

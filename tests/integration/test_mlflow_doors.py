@@ -23,8 +23,8 @@ from sluicegate.registry.rollout.rollout import Ending, Rollout
 from sluicegate.registry.words.build import BuildRef
 from sluicegate.registry.words.errors import CatalogUnavailable, ServiceFailed
 from sluicegate.registry.words.settings import MlflowServer
+from sluicegate.services.host.installation import Site
 from sluicegate.services.host.keys import Keys
-from sluicegate.services.host.site import Site
 from sluicegate.services.host.webhook import Webhook
 from sluicegate.services.keeper.catalog_watch import look_at_catalog
 from tests.contract.mlflow_server import mlflow_server

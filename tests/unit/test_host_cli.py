@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from sluicegate.services.host.folder import StateFolder
+from sluicegate.services.host.installation import make_site
 from sluicegate.services.host.keys import make_keys
-from sluicegate.services.host.site import make_site
 
 HEAVY = ("mlflow", "prefect", "bentoml", "pandas", "scipy", "numpy", "sqlalchemy", "alembic", "starlette", "httpx")
 PORTS = {"mlflow": 20001, "prefect": 20002, "gateway": 20003, "mirror": 20004, "console": 20005}

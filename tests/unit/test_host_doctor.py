@@ -14,9 +14,9 @@ from sluicegate.services.host.doctor import local as doctor_local
 from sluicegate.services.host.doctor.finding import CheckStatus
 from sluicegate.services.host.doctor.servers import Running
 from sluicegate.services.host.folder import StateFolder
+from sluicegate.services.host.installation import Site
 from sluicegate.services.host.keys import make_keys
-from sluicegate.services.host.programs.supervisor import Supervisor
-from sluicegate.services.host.site import Site
+from sluicegate.services.host.programs.supervising import Supervisor
 
 if TYPE_CHECKING:
     from sluicegate.services.host.machine import Recipe

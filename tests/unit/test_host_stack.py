@@ -11,10 +11,10 @@ import pytest
 
 from sluicegate.registry.words.errors import InvalidSetting, NotFound, Refused
 from sluicegate.services.host.folder import StateFolder
+from sluicegate.services.host.installation import Site, client_environment, make_site, read_site
 from sluicegate.services.host.keys import Keys, load_keys, make_keys
 from sluicegate.services.host.parts import Part
 from sluicegate.services.host.programs.definitions import Definitions
-from sluicegate.services.host.site import Site, client_environment, make_site, read_site
 from sluicegate.services.host.stack import auth_text, stack
 from sluicegate.services.host.wire import basic
 

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 from starlette.testclient import TestClient
 
-from sluicegate.flows.driver.flows import Unchanged, _start
+from sluicegate.flows.driver.driving import Unchanged, _start
 from sluicegate.flows.driver.forms import StartForm
 from sluicegate.flows.driver.lease import held
 from sluicegate.flows.stages.tick import Authority, tick

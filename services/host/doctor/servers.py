@@ -12,11 +12,11 @@ import psutil
 from sluicegate.registry.words.errors import Unreachable
 from sluicegate.registry.words.program import Condition
 from sluicegate.services.host.doctor.finding import Finding, failed, passed, warned
+from sluicegate.services.host.installation import CONSOLE, Site, client_environment, read_site
 from sluicegate.services.host.keys import Keys, load_keys
 from sluicegate.services.host.machine import PORT_OWNERS, Recipe
 from sluicegate.services.host.parts import HttpProbe, Part
-from sluicegate.services.host.programs.supervisor import Supervisor
-from sluicegate.services.host.site import CONSOLE, Site, client_environment, read_site
+from sluicegate.services.host.programs.supervising import Supervisor
 from sluicegate.services.host.webhook import Webhook
 from sluicegate.services.host.wire import Answer, ask, is_ready
 from sluicegate.services.loopback import is_free

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import psutil
 
 from sluicegate.services.host.programs.definitions import RESERVED
-from sluicegate.services.host.programs.supervisor import Supervisor
+from sluicegate.services.host.programs.supervising import Supervisor
 
 _LISTEN_SECONDS = 60.0
 

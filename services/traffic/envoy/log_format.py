@@ -1,4 +1,4 @@
-"""How Envoy fills the fields of the access log. `registry.words.access_log` reads them and says what they mean."""
+"""How Envoy fills the fields of the access log; what they mean, says `sluicegate.registry.words.access_log`."""
 
 from __future__ import annotations
 

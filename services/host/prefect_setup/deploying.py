@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sluicegate.registry.words.errors import ServiceFailed
 from sluicegate.services.host.folder import StateFolder
-from sluicegate.services.host.prefect import deployments as prefect_setup
+from sluicegate.services.host.prefect_setup import deployments as prefect_setup
 from sluicegate.services.host.programs import identity
 from sluicegate.services.host.raising import tail
 from sluicegate.services.host.stack import POOL
