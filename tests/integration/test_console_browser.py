@@ -73,6 +73,27 @@ def test_a_page_follows_the_ledger_by_its_events_and_without_a_reload(
     assert page.evaluate("window.kept") is True
 
 
+def test_a_fact_that_comes_while_the_page_looks_is_not_missed(
+    browser: Browser, running: tuple[Console, Rollout]
+) -> None:
+    at, rollout = running
+    page = signed_in(browser, at)
+    page.goto(f"{at.url}/rollouts/{rollout.id}")
+    page.evaluate(
+        """() => {
+          const honest = window.fetch, gate = new Promise((open) => { window.letGo = open; });
+          window.fetch = async (...call) => { const answer = await honest(...call); await gate; return answer; };
+          window.heard = new Promise((hear) => feed.addEventListener("fact", () => hear()));
+          refresh();
+        }"""
+    )
+    page.wait_for_timeout(300)
+    at.order("pause", rollout.id)
+    page.evaluate("heard")
+    page.evaluate("letGo()")
+    expect(page.locator("h1 .chip")).to_have_text("paused")
+
+
 def test_what_somebody_types_survives_what_happens_meanwhile(
     browser: Browser, running: tuple[Console, Rollout]
 ) -> None:

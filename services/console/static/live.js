@@ -4,7 +4,8 @@
 
 const lost = document.getElementById("lost");
 let seen = new Date();
-let busy = false;
+let isWanted = false;
+let underWay = null;
 
 const isInUse = (part) =>
   (part.contains(document.activeElement) && part.matches(":has(input, select)")) ||
@@ -29,9 +30,7 @@ function tell(isLost) {
   lost.querySelector("time").textContent = seen.toLocaleTimeString();
 }
 
-async function refresh() {
-  if (busy) return;
-  busy = true;
+async function look() {
   try {
     const answer = await fetch(location.href, { headers: { accept: "text/html" } });
     if (answer.redirected) return void location.reload();
@@ -46,9 +45,22 @@ async function refresh() {
     tell(false);
   } catch {
     tell(true);
-  } finally {
-    busy = false;
   }
+}
+
+async function lookWhileWanted() {
+  while (isWanted) {
+    isWanted = false;
+    await look();
+  }
+  underWay = null;
+}
+
+// One look at a time. What happens during a look may not be in its answer, so whoever asks meanwhile gets another one.
+function refresh() {
+  isWanted = true;
+  underWay ??= lookWhileWanted();
+  return underWay;
 }
 
 const feed = new EventSource("/api/v1/events");
