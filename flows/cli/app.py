@@ -164,14 +164,14 @@ def launch(*words: Annotated[str, Parameter(show=False, allow_leading_hyphen=Tru
     if not dry_run:
         return app(words, print_error=True, exit_on_error=False, result_action="return_value")
     from sluicegate.flows.cli.reach import DRY_RUN, Tried
-    from sluicegate.flows.cli.trying import refuse_untried, told
+    from sluicegate.flows.cli.trying import describe_trial, refuse_untried
 
     refuse_untried(words)
     DRY_RUN.set(True)
     try:
         return app(words, print_error=True, exit_on_error=False, result_action="return_value")
     except Tried as tried:
-        print(told(tried.answer))
+        print(describe_trial(tried.answer))
         return 0
 
 

@@ -10,9 +10,9 @@ from cyclopts import Parameter
 from sluicegate.flows.cli import completing
 from sluicegate.flows.cli.documents import Files
 from sluicegate.flows.cli.models import pair
-from sluicegate.flows.cli.output import Format, Output, columns, emit, say
+from sluicegate.flows.cli.output import Format, Output, columns, emit, emit_rows, plain, remark
 from sluicegate.flows.cli.reach import call, segment
-from sluicegate.flows.cli.variations import shown
+from sluicegate.flows.cli.variations import emit_connections
 from sluicegate.registry.documents.documents import ReadDocument
 from sluicegate.registry.words.settings import Settings
 
@@ -28,29 +28,31 @@ def apply(
     output: Output = Format.TABLE,
 ) -> None:
     """Apply every audience of the files; idempotent by name. Models that use one follow it at once."""
-    found = _read(file)
-    done = [_applied(each) for each in found]
+    documents = _read(file)
+    done = [_applied(each) for each in documents]
     lines = [f"audience {d['name']}: {'applied' if d['changed'] else 'unchanged'}" for d in done]
-    for each in found:
+    for each in documents:
         if model is not None:
             lines += _connected(each, model)
         elif each.note is not None:
-            say(each.note)
+            remark(each.note)
     emit(done, output, table="\n".join(lines))
 
 
 def list_(*, output: Output = Format.TABLE) -> None:
     """List audiences and who uses them."""
-    found = call("GET", "/api/v1/audiences")["audiences"]
-    rows = [(a["name"], _words(a["when"]), _users(a) or None, a["description"] or None) for a in found]
-    heads = ("AUDIENCE", "WHEN", "USED BY", "DESCRIPTION")
-    emit(found, output, table=columns(heads, rows) if rows else "no audiences yet: sluice audience apply -f FILE")
+    emit_rows(
+        call("GET", "/api/v1/audiences")["audiences"], output, ("AUDIENCE", "WHEN", "USED BY", "DESCRIPTION"),
+        lambda a: (a["name"], _words(a["when"]), _users(a) or None, a["description"] or None),
+        none="no audiences yet: sluice audience apply -f FILE",
+    )  # fmt: skip
 
 
 def show(name: Name, *, output: Output = Format.YAML) -> None:
     """Show one audience in the short form, and who uses it."""
-    found = call("GET", f"/api/v1/audiences/{segment(name)}")
-    emit(found, output, table=columns(("AUDIENCE", "WHEN", "USED BY"), [(name, _words(found["when"]), _users(found))]))
+    audience = call("GET", f"/api/v1/audiences/{segment(name)}")
+    row = (name, _words(audience["when"]), _users(audience))
+    emit(audience, output, table=columns(("AUDIENCE", "WHEN", "USED BY"), [row]))
 
 
 def delete(name: Name, *, output: Output = Format.TABLE) -> None:
@@ -70,8 +72,8 @@ def try_out(
 ) -> None:
     """Say which audience takes a request, which variation and build it gets, and why. Nothing is sent."""
     body = {"metadata": dict(pair(text) for text in metadata), "model": model, "unit": unit}
-    found = call("POST", "/api/v1/audiences/test", body)
-    emit(found, output, table=_trial(found) if model is not None else _considered(found["considered"]))
+    trial = call("POST", "/api/v1/audiences/test", body)
+    emit(trial, output, table=_trial(trial) if model is not None else _considered(trial["considered"]))
 
 
 def check(
@@ -89,8 +91,6 @@ def check(
 
     Exit code 2 where an audience can never take a request.
     """
-    import dataclasses
-
     from sluicegate.flows.prover.checking import check as checked
     from sluicegate.flows.prover.checking import in_words, read_requests
     from sluicegate.registry.orders.connections_record import read
@@ -99,24 +99,22 @@ def check(
     if requests is not None and model is None:
         raise UsageError("whether requests move depends on who is connected to what.", fix="add --model MODEL")
     now = read(call("GET", f"/api/v1/models/{segment(model)}/connections")) if model is not None else None
-    found = checked(
-        [each.value for each in _read(file)], now, read_requests(requests) if requests is not None else None
-    )
-    lines = [in_words(each) for each in found.findings]
-    if found.moves is not None:
-        moves = found.moves
+    sample = read_requests(requests) if requests is not None else None
+    proof = checked([document.value for document in _read(file)], now, sample)
+    lines = [in_words(finding) for finding in proof.findings]
+    if (moves := proof.moves) is not None:
         lines.append(
             f"of {moves.requests:,} requests {moves.changed:,} would change audience, {moves.variation:,} of them "
             f"surely variation; the fallback's share would be {100 * (moves.fallback_share or 0):.3g} %"
         )
     elif model is not None:
         lines += _fallback_now(model)
-        say(
+        remark(
             "whether real requests would move cannot be said: their metadata are not kept; "
             "give some with --requests FILE"
         )
-    emit(dataclasses.asdict(found), output, table="\n".join(lines))
-    return 0 if found.is_sound else 2
+    emit(plain(proof), output, table="\n".join(lines))
+    return 0 if proof.is_sound else 2
 
 
 def order(
@@ -130,40 +128,42 @@ def order(
 
     Those that are not named come after them, in the order they have.
     """
-    shown(call("POST", f"/api/v1/models/{segment(model)}/connections/order", {"audiences": list(names)}), output)
+    emit_connections(
+        call("POST", f"/api/v1/models/{segment(model)}/connections/order", {"audiences": list(names)}), output
+    )
 
 
 def _fallback_now(model: str) -> list[str]:
     """What share of the requests of the last minute no audience took, if there were any."""
     served = call("GET", "/api/v1/overview", query={"model": model})["served"]
-    found = {each["taken"] for each in served if each["audience"] == "default" and each["taken"] is not None}
-    return [f"fallback: {share:.3g} % of the last minute's requests, as audiences are now" for share in found]
+    shares = {each["taken"] for each in served if each["audience"] == "default" and each["taken"] is not None}
+    return [f"fallback: {share:.3g} % of the last minute's requests, as audiences are now" for share in shares]
 
 
 def _read(file: tuple[Path, ...]) -> list[ReadDocument]:
     from sluicegate.registry.documents.documents import read_documents
     from sluicegate.registry.words.errors import UsageError
 
-    found = [each for each in read_documents(file, Settings.read().champion_alias) if each.kind == "audience"]
-    if not found:
+    documents = [each for each in read_documents(file, Settings.read().champion_alias) if each.kind == "audience"]
+    if not documents:
         raise UsageError("there is no audience among these documents.", fix="write kind: audience and what follows")
-    return found
+    return documents
 
 
-def _applied(found: ReadDocument) -> dict[str, Any]:
-    body = {"values": found.body, "where": found.where}
+def _applied(document: ReadDocument) -> dict[str, Any]:
+    body = {"values": document.body, "where": document.where}
     answer = call("POST", "/api/v1/documents", body)
-    return {"name": found.name, "changed": answer["changed"]}
+    return {"name": document.name, "changed": answer["changed"]}
 
 
-def _connected(found: ReadDocument, model: str) -> list[str]:
+def _connected(document: ReadDocument, model: str) -> list[str]:
     """Connect the routes of a Qwak file; those that answer come before those that get copies."""
     lines = []
-    for route in sorted(found.routes, key=lambda route: route.shadow):
+    for route in sorted(document.routes, key=lambda route: route.shadow):
         share = {"sample": float(route.weight)} if route.shadow else {"weight": route.weight}
         path = f"/api/v1/models/{segment(model)}/variations/{segment(route.variation)}/connect"
-        call("POST", path, {"audiences": [{"audience": found.name, **share}]})
-        lines.append(f"{found.name} -> {model}/{route.variation}: connected")
+        call("POST", path, {"audiences": [{"audience": document.name, **share}]})
+        lines.append(f"{document.name} -> {model}/{route.variation}: connected")
     return lines
 
 
@@ -187,16 +187,16 @@ def _considered(considered: list[dict[str, Any]]) -> str:
     return columns(("", "AUDIENCE", "WHY"), rows) if rows else "no audiences yet: sluice audience apply -f FILE"
 
 
-def _trial(found: dict[str, Any]) -> str:
-    *passed, taking = found["considered"]
+def _trial(trial: dict[str, Any]) -> str:
+    *passed, taking = trial["considered"]
     lines = [f"audience   {taking['audience']}: {taking['why']}"]
     lines += [f"  not      {each['audience']}: {each['why']}" for each in passed]
-    slot, header = found["slot"], found["unit_header"]
+    slot, header = trial["slot"], trial["unit_header"]
     if slot is not None:
         lines.append(f"variation  {slot['variation']}")
         lines.append(f"build      v{slot['build']} ({slot['arm']}): slot {slot['slot']} of 10,000 by the unit's hash")
         return "\n".join(lines)
-    parts = [f"{p['share']:g} % {p['variation']} v{p['build']} ({p['arm']})" for p in found["parts"]]
+    parts = [f"{p['share']:g} % {p['variation']} v{p['build']} ({p['arm']})" for p in trial["parts"]]
     lines.append(f"gets       {', '.join(parts)}")
     if len(parts) > 1:
         lines.append(f"           drawn for each request{f'; the same for one {header}: --unit' if header else ''}")

@@ -17,10 +17,10 @@ Completer = Callable[["CompletionContext"], list[str]]
 def _names(find: Callable[[], Iterable[str]]) -> Completer:
     def complete(context: CompletionContext) -> list[str]:
         try:
-            found = sorted(set(find()))
+            names = sorted(set(find()))
         except Exception:  # noqa: BLE001  # whatever is wrong, a command will say it; a completion must not
             return []
-        return [name for name in found if name.startswith(context.incomplete)]
+        return [name for name in names if name.startswith(context.incomplete)]
 
     return complete
 
@@ -32,8 +32,8 @@ def _get(path: str, key: str) -> Any:
 
 
 def _rollouts() -> Iterable[str]:
-    for each in _get("/api/v1/rollouts", "rollouts"):
-        yield from (each["id"], each["model"])
+    for view in _get("/api/v1/rollouts", "rollouts"):
+        yield from (view["id"], view["model"])
 
 
 rollouts = _names(_rollouts)

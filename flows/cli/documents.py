@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from sluicegate.flows.cli.output import Format, Output, emit, say
+from sluicegate.flows.cli.output import Format, Output, emit, plain, remark
 from sluicegate.registry.words.settings import Settings
 
 if TYPE_CHECKING:
@@ -27,32 +27,30 @@ def validate(file: Files, *, output: Output = Format.TABLE) -> None:
     """Check documents: every error at once, with file, line, column and a suggestion."""
     from sluicegate.registry.documents.documents import KINDS, read_documents
 
-    found = read_documents(file, Settings.read().champion_alias)
-    said = [{"kind": each.kind, "name": each.name, "digest": each.digest} for each in found]
-    lines = [f"{each.kind} {each.name}: ok, {KINDS[each.kind].says(each.value)}" for each in found]
-    emit(said, output, table="\n".join(lines))
+    documents = read_documents(file, Settings.read().champion_alias)
+    heads = [{"kind": each.kind, "name": each.name, "digest": each.digest} for each in documents]
+    lines = [f"{each.kind} {each.name}: ok, {KINDS[each.kind].says(each.value)}" for each in documents]
+    emit(heads, output, table="\n".join(lines))
 
 
 def diff(file: Files, *, detailed_exitcode: Detailed = False, output: Output = Format.TABLE) -> int:
     """Show what apply would change, value by value. Documents that count and are not in the files stay as they are."""
-    import dataclasses
-
     from sluicegate.registry.documents.diff import State
     from sluicegate.registry.words.errors import SluiceError
 
     try:
-        found = _differences(file)
+        differences = _differences(file)
     except SluiceError as error:
         if not detailed_exitcode or error.exit_code == 1:
             raise
         raise SluiceError(error.message, fix=error.fix) from error
     lines = [
         line
-        for each in found
+        for each in differences
         for line in (f"{each.kind} {each.name}: {each.state}", *(f"  {change}" for change in each.changes))
     ]
-    emit([dataclasses.asdict(each) for each in found], output, table="\n".join(lines))
-    has_changes = any(each.state is not State.UNCHANGED for each in found)
+    emit(plain(differences), output, table="\n".join(lines))
+    has_changes = any(each.state is not State.UNCHANGED for each in differences)
     return CHANGES if detailed_exitcode and has_changes else 0
 
 
@@ -61,10 +59,10 @@ def apply(file: Files, *, output: Output = Format.TABLE) -> None:
     from sluicegate.flows.cli.reach import call
     from sluicegate.registry.documents.documents import read_documents
 
-    found = read_documents(file, Settings.read().champion_alias)
-    for note in (each.note for each in found if each.note is not None):
-        say(note)
-    bodies = [{"values": {"kind": each.kind, **each.body}, "where": each.where} for each in found]
+    documents = read_documents(file, Settings.read().champion_alias)
+    for note in (each.note for each in documents if each.note is not None):
+        remark(note)
+    bodies = [{"values": {"kind": each.kind, **each.body}, "where": each.where} for each in documents]
     done = [call("POST", "/api/v1/documents", body) for body in bodies]
     emit(done, output, table="\n".join(f"{d['applied']}: {'applied' if d['changed'] else 'unchanged'}" for d in done))
 
@@ -74,7 +72,7 @@ def plan_schema() -> None:
     from sluicegate.registry.plan.reading import plan_schema as schema
 
     print(json.dumps(schema(), indent=2))
-    say("put this into the first line of a plan: # yaml-language-server: $schema=plan.schema.json")
+    remark("put this into the first line of a plan: # yaml-language-server: $schema=plan.schema.json")
 
 
 def _differences(file: tuple[Path, ...]) -> tuple[Difference, ...]:
@@ -82,9 +80,9 @@ def _differences(file: tuple[Path, ...]) -> tuple[Difference, ...]:
     from sluicegate.registry.documents.diff import Known, differences
     from sluicegate.registry.documents.documents import read_documents
 
-    found = read_documents(file, Settings.read().champion_alias)
+    documents = read_documents(file, Settings.read().champion_alias)
     known = [
         Known(kind=each["kind"], name=each["name"], digest=each["digest"], body=each["body"])
         for each in call("GET", "/api/v1/documents")["documents"]
     ]
-    return differences(found, known)
+    return differences(documents, known)

@@ -34,22 +34,22 @@ def end(experiment: Name, *, reason: Reason = "no reason given", output: Output 
     _show(call("POST", f"/api/v1/experiments/{segment(experiment)}/end", {"reason": reason}), output)
 
 
-def _show(found: dict[str, Any], output: Format) -> None:
-    emit(found, output, table=f"{_head(found)}\n{_table(found)}\n{_foot(found)}")
+def _show(readout: dict[str, Any], output: Format) -> None:
+    emit(readout, output, table=f"{_head(readout)}\n{_table(readout)}\n{_foot(readout)}")
 
 
-def _head(found: dict[str, Any]) -> str:
-    goal = "better than" if found["margin"] == 0 else f"no more than {format_share(found['margin'])} worse than"
+def _head(readout: dict[str, Any]) -> str:
+    goal = "better than" if readout["margin"] == 0 else f"no more than {format_share(readout['margin'])} worse than"
     return (
-        f"{found['model']}  {found['metric']} {goal} {found['control']}, alpha {found['alpha']:g}, "
-        f"audience {found['audience']}  [{found['experiment']}]"
+        f"{readout['model']}  {readout['metric']} {goal} {readout['control']}, alpha {readout['alpha']:g}, "
+        f"audience {readout['audience']}  [{readout['experiment']}]"
     )
 
 
-def _table(found: dict[str, Any]) -> str:
+def _table(readout: dict[str, Any]) -> str:
     heads = ("VARIATION", "BUILD", "ROWS", "MEAN", "DIFFERENCE", "INTERVAL", "VERDICT", "STATE")
     control = (
-        found["control"], _build(found["control_build"]), found["control_rows"], _number(found["control_mean"]),
+        readout["control"], _build(readout["control_build"]), readout["control_rows"], _number(readout["control_mean"]),
         "control", None, None, None,
     )  # fmt: skip
     rows = [
@@ -58,17 +58,17 @@ def _table(found: dict[str, Any]) -> str:
             _number(each["estimate"], sign="+"), f"[{_number(each['low'], '+')}, {_number(each['high'], '+')}]",
             each["answer"], each["state"],
         )
-        for each in found["compared"]
+        for each in readout["compared"]
     ]  # fmt: skip
     return columns(heads, [control, *rows])
 
 
-def _foot(found: dict[str, Any]) -> str:
-    reasons = "\n".join(f"{each['variation']}: {each['reason']}" for each in found["compared"])
-    if found["winner"] is None:
-        return f"{reasons}\n{'no variation reached the goal' if found['is_over'] else 'no winner yet'}"
-    promote = f"sluice rollout promote {found['model']} --variation {found['winner']}"
-    return f"{reasons}\nbest so far: {found['winner']}; to put it in the control's place: {promote}"
+def _foot(readout: dict[str, Any]) -> str:
+    reasons = "\n".join(f"{each['variation']}: {each['reason']}" for each in readout["compared"])
+    if readout["winner"] is None:
+        return f"{reasons}\n{'no variation reached the goal' if readout['is_over'] else 'no winner yet'}"
+    promote = f"sluice rollout promote {readout['model']} --variation {readout['winner']}"
+    return f"{reasons}\nbest so far: {readout['winner']}; to put it in the control's place: {promote}"
 
 
 def _build(version: str | None) -> str | None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from sluicegate.flows.cli.output import Format, Output, emit, say
+from sluicegate.flows.cli.output import Format, Output, emit, plain, remark
 from sluicegate.registry.words.errors import UsageError
 from sluicegate.registry.words.settings import Settings
 
@@ -59,17 +58,17 @@ def certify(*, file: File, output: Output = Format.TABLE) -> int:
     from sluicegate.registry.documents.documents import read_plans
 
     plans = read_plans((file,), Settings.read().champion_alias)
-    say(_PATIENCE)
-    found = [(plan, tried(plan, {})) for plan in plans]
-    said = [{"model": plan.model, "ok": sheet.ok, **dataclasses.asdict(sheet)} for plan, sheet in found]
+    remark(_PATIENCE)
+    sheets = [tried(plan, {}) for plan in plans]
     rows = [
         f"{'ok    ' if check.ok else 'FAILED'} {check.metric}: {check.name}: {check.reason}"
-        for _, sheet in found
+        for sheet in sheets
         for check in sheet.checks
     ]
-    rows += [f"note   {caveat}" for _, sheet in found for caveat in sheet.caveats]
-    emit(said, output, table="\n".join(rows))
-    return 0 if all(sheet.ok for _, sheet in found) else 3
+    rows += [f"note   {caveat}" for sheet in sheets for caveat in sheet.caveats]
+    results = [{"model": plan.model, "ok": sheet.ok, **plain(sheet)} for plan, sheet in zip(plans, sheets, strict=True)]
+    emit(results, output, table="\n".join(rows))
+    return 0 if all(sheet.ok for sheet in sheets) else 3
 
 
 def forecast(
@@ -84,15 +83,12 @@ def forecast(
     from sluicegate.flows.rehearsal.rehearsal import caveats
 
     plans = _plans(model, variation, file)
-    say(_PATIENCE)
-    found = [(plan, expected(plan, known)) for plan, known in plans]
-    said = [
-        {"model": plan.model, "gates": [dataclasses.asdict(gate) for gate in gates], "caveats": caveats(plan)}
-        for plan, gates in found
-    ]
-    rows = [line for _, gates in found for gate in gates for line in _lines(gate)]
-    rows += [f"note: {caveat}" for plan, _ in found for caveat in caveats(plan)]
-    emit(said, output, table="\n".join(rows))
+    remark(_PATIENCE)
+    forecasts = [(plan, expected(plan, known)) for plan, known in plans]
+    rows = [line for _, gates in forecasts for gate in gates for line in _lines(gate)]
+    rows += [f"note: {caveat}" for plan, _ in forecasts for caveat in caveats(plan)]
+    results = [{"model": plan.model, "gates": gates, "caveats": caveats(plan)} for plan, gates in forecasts]
+    emit(plain(results), output, table="\n".join(rows))
 
 
 def _plans(model: str | None, variation: str, file: Path | None) -> list[tuple[Plan, dict[str, Baseline]]]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from sluicegate.flows.cli.output import Format, Output, columns, emit, say
+from sluicegate.flows.cli.output import Format, Output, columns, emit, plain, remark
 from sluicegate.registry.words.errors import NotFound, Unreachable
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ def up(
     """
     from sluicegate.flows.wiring.machine import machine
 
-    with _progress(quiet=quiet) as told:
-        site = machine().up(told, seconds=timeout)
+    with _progress(quiet=quiet) as show:
+        site = machine().up(show, seconds=timeout)
     emit(
         {"state": site.state, "urls": site.urls()},
         output,
@@ -49,10 +49,10 @@ def down(*, quiet: Quiet = False) -> None:
     """Let requests in flight finish, then stop everything that up started, and nothing else."""
     from sluicegate.flows.wiring.machine import machine
 
-    with _progress(quiet=quiet) as told:
-        stopped = machine().down(told)
+    with _progress(quiet=quiet) as show:
+        stopped = machine().down(show)
     if not quiet:
-        say("everything has been stopped." if stopped else "nothing was running.")
+        remark("everything has been stopped." if stopped else "nothing was running.")
 
 
 def status(*, output: Output = Format.TABLE) -> int:
@@ -61,13 +61,13 @@ def status(*, output: Output = Format.TABLE) -> int:
 
     now = datetime.now(UTC)
     try:
-        found = machine().status(now)
+        stack = machine().status(now)
     except NotFound as error:
         raise Unreachable(error.message, fix=error.fix) from error
-    emit(_status(found), output, table=_status_table(found, now))
-    if found.supervisor is None:
+    emit(_status(stack), output, table=_status_table(stack, now))
+    if stack.supervisor is None:
         return UNREACHABLE
-    return 0 if found.is_up else 1
+    return 0 if stack.is_up else 1
 
 
 def env(
@@ -90,39 +90,30 @@ def doctor(*, output: Output = Format.TABLE) -> int:
     from sluicegate.services.host.doctor.finding import CheckStatus
 
     findings = examine()
-    emit([_finding(each) for each in findings], output, table=_findings_table(findings))
+    emit(plain(findings), output, table=_findings_table(findings))
     return 1 if any(each.status is CheckStatus.FAIL for each in findings) else 0
 
 
-def _status(found: Status) -> dict[str, object]:
-    return {
-        "state": str(found.state),
-        "up": found.is_up,
-        "supervisor": found.supervisor,
-        "survivors": list(found.survivors),
-        "urls": dict(found.urls),
-        "programs": [
-            {
-                "name": program.name,
-                "state": program.condition.value,
-                "pid": program.pid,
-                "since": program.since.isoformat() if program.since else None,
-                "log": str(program.log),
-            }
-            for program in found.programs
-        ],
-    }
-
-
-def _status_table(found: Status, now: datetime) -> str:
-    if found.survivors:
-        return f"the supervisor is dead and left {', '.join(found.survivors)}. Bring it back: sluice up"
-    if found.supervisor is None:
-        return f"nothing runs in {found.state}. Start it: sluice up"
-    rows = [
-        (program.name, program.condition.value, program.pid, _ago(now, program.since)) for program in found.programs
+def _status(status: Status) -> object:
+    programs = [
+        {"name": each.name, "state": each.condition, "pid": each.pid, "since": each.since, "log": each.log}
+        for each in status.programs
     ]
-    return f"{_urls(found.urls)}\n\n{columns(('PROGRAM', 'STATE', 'PID', 'SINCE'), rows)}"
+    return plain(
+        {"state": status.state, "up": status.is_up, "supervisor": status.supervisor, "survivors": status.survivors,
+         "urls": status.urls, "programs": programs}
+    )  # fmt: skip
+
+
+def _status_table(status: Status, now: datetime) -> str:
+    if status.survivors:
+        return f"the supervisor is dead and left {', '.join(status.survivors)}. Bring it back: sluice up"
+    if status.supervisor is None:
+        return f"nothing runs in {status.state}. Start it: sluice up"
+    rows = [
+        (program.name, program.condition.value, program.pid, _ago(now, program.since)) for program in status.programs
+    ]
+    return f"{_urls(status.urls)}\n\n{columns(('PROGRAM', 'STATE', 'PID', 'SINCE'), rows)}"
 
 
 def _urls(urls: Mapping[str, str]) -> str:
@@ -139,16 +130,12 @@ def _ago(now: datetime, then: datetime | None) -> str:
     return f"{seconds}s ago"
 
 
-def _finding(each: Finding) -> dict[str, object]:
-    return {"check": each.check, "status": each.status.value, "found": each.found, "fix": each.fix}
-
-
 def _findings_table(findings: tuple[Finding, ...]) -> str:
     lines = []
-    for each in findings:
-        lines.append(f"{each.status.value:<5} {each.check:<22} {each.found}")
-        if each.fix:
-            lines.append(f"      {'':<22} fix: {each.fix}")
+    for finding in findings:
+        lines.append(f"{finding.status.value:<5} {finding.check:<22} {finding.found}")
+        if finding.fix:
+            lines.append(f"      {'':<22} fix: {finding.fix}")
     return "\n".join(lines)
 
 
@@ -163,11 +150,13 @@ def _progress(*, quiet: bool) -> AbstractContextManager[Callable[[Progress], Non
 
 
 def _plain(clock: Callable[[], float]) -> Callable[[Progress], None]:
+    from sluicegate.services.host.raising import Mark
+
     began = clock()
 
-    def tell(progress: Progress) -> None:
+    def show(progress: Progress) -> None:
         text = f"{progress.mark.value} {progress.name}" if progress.name else progress.text
-        took = f" after {progress.seconds:.1f} s" if progress.mark.value == "ready" else ""
-        say(f"[{clock() - began:5.1f} s] {text}{took}")
+        took = f" after {progress.seconds:.1f} s" if progress.mark is Mark.READY else ""
+        remark(f"[{clock() - began:5.1f} s] {text}{took}")
 
-    return tell
+    return show

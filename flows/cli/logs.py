@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from sluicegate.flows.cli.output import Format, Output, emit
+from sluicegate.flows.cli.output import Format, Output, emit, plain
 
 Name = Annotated[
     str | None, Parameter(help="A rollout's id, a model, or a part such as keeper; without it, which logs there are.")
@@ -25,21 +25,20 @@ def logs(name: Name = None, *, lines: Most = 50, output: Output = Format.TABLE) 
     runtime = current_runtime()
     root = runtime.settings.state
     if name is None:
-        known = {each: str(path) for each, path in reading.files(root).items()}
-        listed = "\n".join(f"{each:<24} {path}" for each, path in known.items())
-        emit(known, output, table=listed or f"there are no logs in {root} yet: sluice up")
+        files = {part: str(path) for part, path in reading.files(root).items()}
+        listed = "\n".join(f"{part:<24} {path}" for part, path in files.items())
+        emit(files, output, table=listed or f"there are no logs in {root} yet: sluice up")
         return
     try:
         rollout = orders.find(runtime.ledger, name) if has_ledger(runtime.settings) else None
     except NotFound:
         rollout = None
     if rollout is None:
-        told = list(reading.of_file(root, name, lines))
+        written = list(reading.of_file(root, name, lines))
     else:
         try:
             prefect = runtime.prefect
         except SluiceError:
             prefect = None
-        told = list(reading.of_rollout(rollout, root, prefect, lines))
-    said = [{"source": line.source, "text": line.text} for line in told]
-    emit(said, output, table="\n".join(f"{line.source:<20} {line.text}" for line in told))
+        written = list(reading.of_rollout(rollout, root, prefect, lines))
+    emit(plain(written), output, table="\n".join(f"{line.source:<20} {line.text}" for line in written))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +13,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from sluicegate.flows.cli import completing
-from sluicegate.flows.cli.output import Format, Output, columns, emit
+from sluicegate.flows.cli.output import Format, Output, emit, emit_rows
 from sluicegate.flows.cli.reach import call, segment
 from sluicegate.flows.cli.tree import tree
 from sluicegate.flows.cli.waiting import Timeout, Wait, until_it_serves
@@ -46,41 +47,40 @@ def rollback(
 
 def builds(model: Model, *, output: Output = Format.TABLE) -> None:
     """List a model's builds in MLflow, and which of them is stable or candidate here."""
-    found = call("GET", f"/api/v1/models/{segment(model)}/builds")["builds"]
-    rows = [
-        (f"v{b['version']}", b["role"], ", ".join(b["aliases"]) or None, b["stage"], (b["created_at"] or "")[:19])
-        for b in found
-    ]
-    none = f"MLflow has no versions of {model}: register one, or see how it is spelt there"
-    emit(found, output, table=columns(("BUILD", "ROLE", "ALIASES", "STAGE", "CREATED"), rows) if rows else none)
+    emit_rows(
+        call("GET", f"/api/v1/models/{segment(model)}/builds")["builds"], output,
+        ("BUILD", "ROLE", "ALIASES", "STAGE", "CREATED"),
+        lambda b: (
+            f"v{b['version']}", b["role"], ", ".join(b["aliases"]) or None, b["stage"], (b["created_at"] or "")[:19],
+        ),
+        none=f"MLflow has no versions of {model}: register one, or see how it is spelt there",
+    )  # fmt: skip
 
 
 def overview(
     model: Annotated[str | None, Parameter(help="Only this model.")] = None, *, output: Output = Format.TABLE
 ) -> None:
     """Show what serves whom: each audience's variations and builds, asked and seen, and how they do."""
-    found = _served(model)
-    heads = ("MODEL", "AUDIENCE", "VARIATION", "BUILD", "ARM", "ASKED", "SEEN", "VERDICT", "REQ/S", "ERRORS", "P95",
-             "SINCE", "ROLLOUT")  # fmt: skip
-    rows = [
-        (s["model"], s["audience"], s["variation"], f"v{s['build']}", s["arm"], _number(s["asked"], "%"),
-         _number(s["seen"], "%"), s["verdict"], _number(s["requests_per_second"]), _number(s["error_rate"], "%"),
-         _number(s["p95"], "ms"), (s["since"] or "")[:19] or None, s["rollout"])
-        for s in found
-    ]  # fmt: skip
-    emit(found, output, table=columns(heads, rows) if rows else "nothing is served yet: sluice deploy MODEL --build 1")
+    emit_rows(
+        list(_served(model)), output,
+        ("MODEL", "AUDIENCE", "VARIATION", "BUILD", "ARM", "ASKED", "SEEN", "VERDICT", "REQ/S", "ERRORS", "P95",
+         "SINCE", "ROLLOUT"),
+        lambda s: (
+            s["model"], s["audience"], s["variation"], f"v{s['build']}", s["arm"], _number(s["asked"], "%"),
+            _number(s["seen"], "%"), s["verdict"], _number(s["requests_per_second"]), _number(s["error_rate"], "%"),
+            _number(s["p95"], "ms"), (s["since"] or "")[:19] or None, s["rollout"],
+        ),
+        none="nothing is served yet: sluice deploy MODEL --build 1",
+    )  # fmt: skip
 
 
-def _served(model: str | None) -> list[dict[str, Any]]:
+def _served(model: str | None) -> Iterator[dict[str, Any]]:
     """Every row, page by page."""
-    found: list[dict[str, Any]] = []
-    after = None
-    while True:
-        page = call("GET", "/api/v1/overview", query={"model": model, "after": after})
-        found += page["served"]
+    after: str | None = ""
+    while after is not None:
+        page = call("GET", "/api/v1/overview", query={"model": model, "after": after or None})
+        yield from page["served"]
         after = page["next_after"]
-        if after is None:
-            return found
 
 
 def _number(value: float | None, unit: str = "") -> str | None:
@@ -107,7 +107,7 @@ def predict(
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(request, timeout=30) as answer:
-            said = {
+            prediction = {
                 "prediction_id": f"{answer.headers['x-request-id']}.0",
                 "build": answer.headers["x-sluice-build"],
                 "answer": json.load(answer),
@@ -116,7 +116,7 @@ def predict(
         raise _refusal(model, error.code, error.read().decode(errors="replace")) from None
     except (urllib.error.URLError, OSError) as error:
         raise Unreachable(f"the gateway at {gateway} does not answer: {error}.", fix="sluice up") from error
-    emit(said, output)
+    emit(prediction, output)
 
 
 def outcome(
@@ -139,8 +139,8 @@ def _refusal(model: str, status: int, text: str) -> SluiceError:
     """What the gateway or the service said against a request, with its fixes."""
     kind = UsageError if 400 <= status < 500 else SluiceError
     try:
-        said = json.loads(text)
-        what, problems = str(said["error"]), said.get("problems", [])
+        problem_document = json.loads(text)
+        what, problems = str(problem_document["error"]), problem_document.get("problems", [])
         fixes = [str(problem["fix"]) for problem in problems if problem.get("fix")]
     except (ValueError, TypeError, LookupError, AttributeError):
         what, fixes = text.strip()[:2000], []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from sluicegate.flows.cli.output import Format, Output, columns, emit, say
+from sluicegate.flows.cli.output import Format, Output, columns, emit, remark
 
 if TYPE_CHECKING:
     from sluicegate.registry.documents.notification import Notification
@@ -22,9 +22,9 @@ def set_(name: Name) -> None:
     from sluicegate.flows.wiring.runtime import current_runtime
     from sluicegate.services.outbox.address import Address
 
-    told = getpass("address (not shown): ") if sys.stdin.isatty() else sys.stdin.readline()
-    current_runtime().addresses.set(name, Address.read(told))
-    say(f"kept, for its owner only; try it: sluice notify test {name}")
+    line = getpass("address (not shown): ") if sys.stdin.isatty() else sys.stdin.readline()
+    current_runtime().addresses.set(name, Address.read(line))
+    remark(f"kept, for its owner only; try it: sluice notify test {name}")
 
 
 def list_(*, output: Output = Format.TABLE) -> None:
@@ -47,12 +47,12 @@ def try_(name: Some = None, *, output: Output = Format.TABLE) -> int:
     if not chosen:
         raise NotFound(f"there is no notification{f' {name}' if name else ''}.", fix="apply one: kind: notification")
     for each in chosen:
+        why = ""
         try:
             deliver(each, runtime.addresses, [example(runtime.clock())], runtime.clock(), None)
         except SluiceError as error:
-            results.append({"name": each.name, "sent": False, "why": str(error)})
-        else:
-            results.append({"name": each.name, "sent": True, "why": ""})
+            why = str(error)
+        results.append({"name": each.name, "sent": not why, "why": why})
     rows = [(row["name"], "sent" if row["sent"] else f"NOT SENT: {row['why']}") for row in results]
     emit(results, output, table=columns(("NAME", "RESULT"), rows))
     return 0 if all(row["sent"] for row in results) else 1
@@ -62,8 +62,8 @@ def _notifications() -> list[Notification]:
     from sluicegate.flows.cli.reach import call
     from sluicegate.registry.documents.notification import Notification
 
-    found = call("GET", "/api/v1/documents", query={"kind": "notification"})["documents"]
-    return [Notification.model_validate(each["body"]) for each in found]
+    documents = call("GET", "/api/v1/documents", query={"kind": "notification"})["documents"]
+    return [Notification.model_validate(document["body"]) for document in documents]
 
 
 def _problem(name: str) -> str | None:

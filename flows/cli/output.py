@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
@@ -33,9 +33,23 @@ def emit(value: object, output: Format, *, table: str | None = None) -> None:
             print(table if table is not None else json.dumps(value, indent=2, ensure_ascii=False))
 
 
-def say(text: str) -> None:
+def remark(text: str) -> None:
     """Talk to the person, apart from the data."""
     print(text, file=sys.stderr, flush=True)
+
+
+def emit_rows(
+    items: Sequence[Any], output: Format, heads: Sequence[str], row: Callable[[Any], Sequence[object]], *, none: str
+) -> None:
+    """Print items; for people a row each under the heads, or `none` where there are none."""
+    emit(items, output, table=columns(heads, [row(item) for item in items]) if items else none)
+
+
+def plain(value: object) -> Any:
+    """A value of this process, such as a dataclass, in JSON values."""
+    from pydantic_core import to_jsonable_python
+
+    return to_jsonable_python(value)
 
 
 def columns(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

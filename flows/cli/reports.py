@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from sluicegate.flows.cli import completing
-from sluicegate.flows.cli.output import Format, Output, columns, emit, say
+from sluicegate.flows.cli.output import Format, Output, columns, emit, remark
 from sluicegate.flows.cli.reach import call, segment
 from sluicegate.flows.cli.tree import tree
 
@@ -22,39 +22,39 @@ Html = Annotated[bool, Parameter(negative=(), help="One HTML page that needs not
 
 def report(rollout: Id, file: File = None, *, html: Html = False, output: Output = Format.TABLE) -> None:
     """Show a rollout's report: steps planned and done, gates with their evidence, timeline. With --html as a page."""
-    found = call("GET", f"/api/v1/rollouts/{segment(rollout)}/report", query={"html": "1" if html else None})
+    answer = call("GET", f"/api/v1/rollouts/{segment(rollout)}/report", query={"html": "1" if html else None})
     if not html:
-        emit(found["report"], output, table="\n".join(_lines(found["report"])))
+        emit(answer["report"], output, table="\n".join(_lines(answer["report"])))
     elif file is None:
-        print(found["html"])
+        print(answer["html"])
     else:
-        file.write_text(found["html"], encoding="utf-8")
-        say(f"written: {file}")
+        file.write_text(answer["html"], encoding="utf-8")
+        remark(f"written: {file}")
 
 
 def explain(rollout: Id, *, output: Output = Format.TABLE) -> None:
     """Say why a rollout is where it is: each gate's inputs, interval and threshold, and what would change it."""
-    told = call("GET", f"/api/v1/rollouts/{segment(rollout)}/explanation")
-    emit(told, output, table="\n".join(_explained(told)))
+    explanation = call("GET", f"/api/v1/rollouts/{segment(rollout)}/explanation")
+    emit(explanation, output, table="\n".join(_explained(explanation)))
 
 
-def _explained(told: dict[str, Any]) -> Iterator[str]:
-    yield f"{told['rollout']} is {told['state']}: {told['why']}"
-    yield f"next: {told['next']}"
-    for gate in told["gates"]:
+def _explained(explanation: dict[str, Any]) -> Iterator[str]:
+    yield f"{explanation['rollout']} is {explanation['state']}: {explanation['why']}"
+    yield f"next: {explanation['next']}"
+    for gate in explanation["gates"]:
         yield f"\n{gate['metric']} ({gate['kind']}): {gate['verdict']}"
         for head, key in (("why", "why"), ("inputs", "inputs"), ("interval", "interval"), ("held against", "threshold"),
                           ("would change it", "change")):  # fmt: skip
             yield f"  {head:<16} {gate[key]}"
 
 
-def _lines(told: dict[str, Any]) -> Iterator[str]:
-    yield tree(told["rollout"])
+def _lines(report: dict[str, Any]) -> Iterator[str]:
+    yield tree(report["rollout"])
     steps = [
         (s["number"], f"{s['weight']:g}%", ", ".join(s["asks"]) or "at once", s["state"], s["why"] or None)
-        for s in told["steps"]
+        for s in report["steps"]
     ]
     if steps:
         yield "\n" + columns(("STEP", "WEIGHT", "PLANNED", "DONE", "WHY"), steps)
-    moments = [(m["at"][:19], f"{m['after']:g}%", m["text"], m["actor"], m["why"]) for m in told["timeline"]]
+    moments = [(m["at"][:19], f"{m['after']:g}%", m["text"], m["actor"], m["why"]) for m in report["timeline"]]
     yield "\n" + columns(("AT", "WEIGHT", "WHAT", "BY", "WHY"), moments)

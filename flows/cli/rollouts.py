@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from sluicegate.flows.cli import completing
-from sluicegate.flows.cli.output import Format, Output, columns, emit, say
+from sluicegate.flows.cli.output import Format, Output, columns, emit, emit_rows, remark
 from sluicegate.flows.cli.reach import call, segment
 from sluicegate.flows.cli.tree import head, tree
 from sluicegate.registry.words.errors import NotFound
@@ -49,8 +49,8 @@ def start(
 ) -> int:
     """Roll a build out by its model's applied plan. Asked for twice, it is one rollout."""
     body = {"model": model, "build": build, "variation": variation, "allow_older": allow_older}
-    said = {"strategy": strategy, "override_freeze": override_freeze}
-    view = call("POST", "/api/v1/rollouts", body | {name: value for name, value in said.items() if value})
+    extra = {"strategy": strategy, "override_freeze": override_freeze}
+    view = call("POST", "/api/v1/rollouts", body | {name: value for name, value in extra.items() if value})
     if watch:
         return _watch(view["id"], timeout, output)
     emit(view, output, table=tree(view))
@@ -64,21 +64,15 @@ def list_(
 ) -> None:
     """List rollouts, oldest first."""
     views = call("GET", "/api/v1/rollouts", query={"model": model, "limit": "1000"})["rollouts"][::-1]
-    heads = ("ROLLOUT", "FROM", "TO", "STATE", "STEP", "WEIGHT", "SEEN", "WHY")
-    rows = [
-        (
-            v["id"],
-            v["stable"] and f"v{v['stable']}",
-            f"v{v['candidate']}",
-            v["ending"] or v["phase"],
-            f"{v['step']}/{v['steps']}",
-            f"{v['weight']:g}%",
-            f"{v['seen']:.1f}%" if v["seen"] is not None else None,
+    emit_rows(
+        views, output, ("ROLLOUT", "FROM", "TO", "STATE", "STEP", "WEIGHT", "SEEN", "WHY"),
+        lambda v: (
+            v["id"], v["stable"] and f"v{v['stable']}", f"v{v['candidate']}", v["ending"] or v["phase"],
+            f"{v['step']}/{v['steps']}", f"{v['weight']:g}%", f"{v['seen']:.1f}%" if v["seen"] is not None else None,
             v["reason"],
-        )
-        for v in views
-    ]
-    emit(views, output, table=columns(heads, rows) if rows else "no rollouts yet: sluice rollout start MODEL")
+        ),
+        none="no rollouts yet: sluice rollout start MODEL",
+    )  # fmt: skip
 
 
 def show(rollout: Id, *, watch: Watch = False, timeout: Timeout = None, output: Output = Format.TABLE) -> int:
@@ -155,10 +149,10 @@ def _in_variation(model: str, variation: str | None) -> str:
     if variation is None:
         return model
     views = call("GET", "/api/v1/rollouts", query={"model": model, "limit": "1000"})["rollouts"]
-    found = [view["id"] for view in views if view["variation"] == variation]
-    if not found:
+    latest = next((view["id"] for view in views if view["variation"] == variation), None)
+    if latest is None:
         raise NotFound(f"{model} has no rollout in variation {variation}.", fix=f"sluice rollout list --model {model}")
-    return str(found[0])
+    return str(latest)
 
 
 def _order(rollout: str, verb: str, reason: str, output: Format) -> None:
@@ -179,7 +173,7 @@ def _watch(rollout: str, timeout: float | None, output: Format) -> int:
                 emit(view, output)
             return code
         if timeout is not None and time.monotonic() - started > timeout:
-            say(f"still {view['phase']} after {timeout:g} s")
+            remark(f"still {view['phase']} after {timeout:g} s")
             return TIMED_OUT
         time.sleep(LOOK_SECONDS)
 
@@ -204,7 +198,7 @@ class _Screen:
 
     def __init__(self) -> None:
         self._live: Any = None
-        self._said = ""
+        self._last_line = ""
         if sys.stderr.isatty():
             from rich.console import Console
             from rich.live import Live
@@ -223,7 +217,7 @@ class _Screen:
         line = f"{view['phase']} {view['weight']:g} {view['reason']} {view['needs_person']} " + " ".join(
             f"{gate['metric']}={gate['verdict']}" for gate in view["gates"]
         )
-        if line != self._said:
-            self._said = line
+        if line != self._last_line:
+            self._last_line = line
             gates = "  ".join(f"{gate['metric']} {gate['verdict']}" for gate in view["gates"])
-            say(f"{head(view)}  {gates}  {view['waits_for'] or view['reason']}")
+            remark(f"{head(view)}  {gates}  {view['waits_for'] or view['reason']}")

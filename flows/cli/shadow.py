@@ -56,13 +56,10 @@ def replay(
         from sluicegate.services.report.page import shadow_page
 
         html.write_text(shadow_page(view), encoding="utf-8")
-    told = view.as_json()
-    beside = f"v{told['stable']}" if against is not None else "the captured answers"
-    emit(
-        told,
-        output,
-        table=_table(told, head=f"{model} v{told['candidate']} beside {beside}, replayed from {source.name}"),
-    )
+    comparison = view.as_json()
+    beside = f"v{comparison['stable']}" if against is not None else "the captured answers"
+    head = f"{model} v{comparison['candidate']} beside {beside}, replayed from {source.name}"
+    emit(comparison, output, table=_table(comparison, head=head))
 
 
 def _table(view: dict[str, Any], head: str) -> str:
@@ -79,8 +76,8 @@ def _table(view: dict[str, Any], head: str) -> str:
     ]
     if view["latency"] is not None:
         lines.append(f"latency  {_number(view['latency']['difference'])} s, candidate minus stable")
-    for metric, found in view["quality"].items():
-        lines.append(f"quality  {metric}: {_number(found)}, candidate minus stable")
+    for metric, estimate in view["quality"].items():
+        lines.append(f"quality  {metric}: {_number(estimate)}, candidate minus stable")
     return "\n".join([*lines, *_segments(view), *_worst(view)])
 
 
@@ -89,15 +86,15 @@ def _counted(counts: dict[str, int]) -> str:
 
 
 def _column(column: dict[str, Any]) -> list[str]:
-    said = f"column   {column['column']} ({column['kind']}, {column['n']})"
+    head = f"column   {column['column']} ({column['kind']}, {column['n']})"
     missing = [f"         no number ({whose}): {n}" for whose, n in column["missing"].items()]
     if column["kind"] == "label":
         flips = [f for f in column["confusion"] if f["stable"] != f["candidate"]]
         shown = ", ".join(f"{f['stable']} -> {f['candidate']} {f['n']}" for f in flips[:6])
-        return [f"{said}: flips {_percent(column['flips'])}", *([f"         {shown}"] if shown else []), *missing]
+        return [f"{head}: flips {_percent(column['flips'])}", *([f"         {shown}"] if shown else []), *missing]
     names = {"spread": "spread", "correlation": "correlation", "rank": "rank_agreement"}
     known = "".join(f", {name} {column[key]:.4g}" for name, key in names.items() if column[key] is not None)
-    return [f"{said}: {_number(column['difference'])}{known}", *missing]
+    return [f"{head}: {_number(column['difference'])}{known}", *missing]
 
 
 def _segments(view: dict[str, Any]) -> list[str]:
@@ -126,13 +123,13 @@ def _apart(cell: dict[str, Any]) -> str:
     return f"{cell['served']} -> {cell['copied']}" if "served" in cell else f"{cell['distance']:.4g} apart"
 
 
-def _percent(found: dict[str, Any] | None) -> str:
-    if found is None:
+def _percent(estimate: dict[str, Any] | None) -> str:
+    if estimate is None:
         return "nothing compared yet"
-    return f"{found['value']:.2%} [{found['low']:.2%}, {found['high']:.2%}] of {found['n']}"
+    return f"{estimate['value']:.2%} [{estimate['low']:.2%}, {estimate['high']:.2%}] of {estimate['n']}"
 
 
-def _number(found: dict[str, Any] | None) -> str:
-    if found is None:
+def _number(estimate: dict[str, Any] | None) -> str:
+    if estimate is None:
         return "nothing compared yet"
-    return f"{found['value']:+.4g} [{found['low']:+.4g}, {found['high']:+.4g}]"
+    return f"{estimate['value']:+.4g} [{estimate['low']:+.4g}, {estimate['high']:+.4g}]"

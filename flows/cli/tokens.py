@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from sluicegate.flows.cli import completing
-from sluicegate.flows.cli.output import Format, Output, columns, emit, say
+from sluicegate.flows.cli.output import Format, Output, emit, emit_rows, remark
 from sluicegate.flows.cli.reach import call, segment
 
 Name = Annotated[str, Parameter(help="Whose it is; facts bear this name.")]
@@ -23,17 +23,18 @@ def give(
     output: Output = Format.TABLE,
 ) -> None:
     """Make a token and show it, once: only its hash is kept."""
-    given = call("POST", "/api/v1/tokens", {"name": name, "role": role})
-    emit(given, output, table=given["token"])
-    say(f"a token for {name}, {role}. It is not shown again.")
+    answer = call("POST", "/api/v1/tokens", {"name": name, "role": role})
+    emit(answer, output, table=answer["token"])
+    remark(f"a token for {name}, {role}. It is not shown again.")
 
 
 def list_(*, output: Output = Format.TABLE) -> None:
     """List who has a token, and with which role."""
-    found = call("GET", "/api/v1/tokens")["tokens"]
-    rows = [(t["name"], t["role"], t["given_by"], t["given_at"][:19]) for t in found]
-    heads = ("NAME", "ROLE", "GIVEN BY", "GIVEN AT")
-    emit(found, output, table=columns(heads, rows) if rows else "no tokens but the admin's: sluice token give NAME")
+    emit_rows(
+        call("GET", "/api/v1/tokens")["tokens"], output, ("NAME", "ROLE", "GIVEN BY", "GIVEN AT"),
+        lambda token: (token["name"], token["role"], token["given_by"], token["given_at"][:19]),
+        none="no tokens but the admin's: sluice token give NAME",
+    )  # fmt: skip
 
 
 def revoke(

@@ -27,19 +27,19 @@ def head(view: View) -> str:
     """The rollout in one line."""
     state = (view["ending"] or view["phase"]).upper()
     seen = f" / {view['seen']:.1f}% seen" if view["seen"] is not None else ""
-    asked = f"weight {view['weight']:g}% set{'' if view['observed'] else ' (not yet in force)'}{seen}"
+    weight = f"weight {view['weight']:g}% set{'' if view['observed'] else ' (not yet in force)'}{seen}"
     step = f"step {view['step']}/{view['steps']}  " if view["step"] else ""
     elapsed = format_duration(round(view["elapsed"]))
-    return f"{view['model']}  {view['strategy'].upper()} {state}  {step}{asked}  {elapsed} elapsed  [{view['id']}]"
+    return f"{view['model']}  {view['strategy'].upper()} {state}  {step}{weight}  {elapsed} elapsed  [{view['id']}]"
 
 
 def _arms(view: View) -> list[str]:
     """Who there is; with requests while both are compared."""
     counts = (view["stable_requests"], view["candidate_requests"])
-    found = (("stable", view["stable"], counts[0]), ("candidate", view["candidate"], counts[1]))
+    arms = (("stable", view["stable"], counts[0]), ("candidate", view["candidate"], counts[1]))
     return [
         f"+- {name:<10} v{version:<5} {f'{requests:,} requests at this weight' if any(counts) else ''}".rstrip()
-        for name, version, requests in found
+        for name, version, requests in arms
         if version is not None
     ]
 

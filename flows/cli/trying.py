@@ -23,7 +23,7 @@ def refuse_untried(words: tuple[str, ...]) -> None:
         raise UsageError(f"--dry-run: {' '.join(words[:2]) or 'this'} cannot be tried.", fix=fix)
 
 
-def told(answer: dict[str, Any]) -> str:
+def describe_trial(answer: dict[str, Any]) -> str:
     """What would be appended, a line each."""
     hidden = ("rollout", "seq", "at", "fact", "plan")
     lines = [

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from sluicegate.flows.cli.models import Build, Model, Variation
-from sluicegate.flows.cli.output import Format, Output, columns, emit, say
+from sluicegate.flows.cli.output import Format, Output, columns, emit, emit_rows, remark
 from sluicegate.flows.cli.reach import call, segment
-from sluicegate.flows.cli.rollouts import OverrideFreeze
+from sluicegate.flows.cli.rollouts import OverrideFreeze, Reason
 from sluicegate.flows.cli.tree import tree
 from sluicegate.flows.cli.waiting import Timeout, Wait, until_it_serves
 from sluicegate.registry.words.errors import UsageError
@@ -32,7 +32,6 @@ Samples = Annotated[
     Parameter(name="--sample", negative=(), help="Instead of weights: copies, in per cent of the audience's requests."),
 ]
 Fallback = Annotated[bool, Parameter(negative=(), help="The variation takes the requests that no audience takes.")]
-Reason = Annotated[str, Parameter(name=["--reason", "-m"], help="Why; written into the ledger.")]
 
 
 def deploy(
@@ -65,7 +64,7 @@ def deploy(
         body["override_freeze"] = override_freeze
     view = call("POST", f"/api/v1/models/{segment(model)}/deploy", body)
     if view["strategy"] not in ("deploy", "replace"):
-        say(f"{model}/{variation} has traffic: v{view['candidate']} goes in as a canary; at once: --now")
+        remark(f"{model}/{variation} has traffic: v{view['candidate']} goes in as a canary; at once: --now")
     elif wait:
         view = until_it_serves(view, timeout)
     emit(view, output, table=tree(view))
@@ -91,14 +90,15 @@ def list_(
     model: Annotated[str | None, Parameter(help="Only this model.")] = None, *, output: Output = Format.TABLE
 ) -> None:
     """List variations, what they hold, and who is sent to them."""
-    found = call("GET", "/api/v1/variations", query={"model": model})["variations"]
-    rows = [
-        (v["model"], v["variation"], f"v{v['stable']}", v["candidate"] and f"v{v['candidate']} {v['weight']:g}%",
-         _audiences(v) or "nobody", v["rollout"])
-        for v in found
-    ]  # fmt: skip
-    heads = ("MODEL", "VARIATION", "STABLE", "CANDIDATE", "AUDIENCES", "ROLLOUT")
-    emit(found, output, table=columns(heads, rows) if rows else "nothing is served yet: sluice deploy MODEL --build 1")
+    emit_rows(
+        call("GET", "/api/v1/variations", query={"model": model})["variations"], output,
+        ("MODEL", "VARIATION", "STABLE", "CANDIDATE", "AUDIENCES", "ROLLOUT"),
+        lambda v: (
+            v["model"], v["variation"], f"v{v['stable']}", v["candidate"] and f"v{v['candidate']} {v['weight']:g}%",
+            _audiences(v) or "nobody", v["rollout"],
+        ),
+        none="nothing is served yet: sluice deploy MODEL --build 1",
+    )  # fmt: skip
 
 
 def connect(
@@ -115,7 +115,7 @@ def connect(
     if not audience and not fallback:
         raise UsageError("name an audience, or --fallback.", fix="--audience NAME --weight 1")
     body = {"audiences": _sent(audience, weight, sample), "fallback": fallback}
-    shown(call("POST", f"{_path(model, variation)}/connect", body), output)
+    emit_connections(call("POST", f"{_path(model, variation)}/connect", body), output)
 
 
 def disconnect(
@@ -126,7 +126,7 @@ def disconnect(
     output: Output = Format.TABLE,
 ) -> None:
     """Send an audience to a variation no longer; without any it goes on to the next audience, or the fallback."""
-    shown(call("POST", f"{_path(model, variation)}/disconnect", {"audience": audience}), output)
+    emit_connections(call("POST", f"{_path(model, variation)}/disconnect", {"audience": audience}), output)
 
 
 def _path(model: str, variation: str) -> str:
@@ -146,14 +146,14 @@ def _sent(names: tuple[str, ...], weights: tuple[int, ...], samples: tuple[float
 
 
 def _audiences(variation: dict[str, Any]) -> str:
-    found = [f"{each['audience']} {each['weight']}" for each in variation["audiences"] if each["weight"]]
-    found += [
+    shares = [f"{each['audience']} {each['weight']}" for each in variation["audiences"] if each["weight"]]
+    copies = [
         f"copies of {each['sample']:g}% of {each['audience']}" for each in variation["audiences"] if each["sample"]
     ]
-    return ", ".join((*found, *(["fallback"] if variation["fallback"] else [])))
+    return ", ".join((*shares, *copies, *(["fallback"] if variation["fallback"] else [])))
 
 
-def shown(connections: dict[str, Any], output: Format) -> None:
+def emit_connections(connections: dict[str, Any], output: Format) -> None:
     """Show who is sent where, in the order in which audiences are asked."""
     rows = [(str(place + 1), each["audience"], each["shares"]) for place, each in enumerate(connections["audiences"])]
     rows.append(("", "fallback", connections["fallback"]))

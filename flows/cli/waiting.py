@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from sluicegate.flows.cli.output import say
+from sluicegate.flows.cli.output import remark
 from sluicegate.flows.cli.reach import call, segment
 from sluicegate.registry.words.errors import ServiceFailed, TimedOut
 
@@ -18,13 +18,13 @@ Timeout = Annotated[float, Parameter(help="Seconds to wait at most; then exit co
 
 def until_it_serves(view: dict[str, Any], timeout: float) -> dict[str, Any]:
     """Follow a first build, a replacement or a rollback until it serves."""
-    started, said = time.monotonic(), ""
+    started, last_reason = time.monotonic(), ""
     while not _serves(view):
         if view["ending"] in ("failed", "aborted"):
             raise ServiceFailed(f"{view['id']}: {view['reason']}", fix=f"sluice rollout history {view['id']}")
-        if view["reason"] != said:
-            said = view["reason"]
-            say(f"{view['model']} v{view['candidate']}: {said}")
+        if view["reason"] != last_reason:
+            last_reason = view["reason"]
+            remark(f"{view['model']} v{view['candidate']}: {last_reason}")
         if time.monotonic() - started > timeout:
             raise TimedOut(f"{view['id']} is still {view['phase']}.", fix=f"sluice rollout show {view['id']} --watch")
         time.sleep(LOOK_SECONDS)

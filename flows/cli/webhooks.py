@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from sluicegate.flows.cli.output import say
+from sluicegate.flows.cli.output import remark
 
 if TYPE_CHECKING:
     from sluicegate.services.host.webhook import Webhook
@@ -21,19 +21,19 @@ def register(*, url: Url = None) -> None:
     """Register the webhook at MLflow; again when the address or the secret has changed. Twice is once."""
     hook = _webhook(url)
     hook.begin()
-    say(f"registered: MLflow at {hook.server} tells {hook.target}")
+    remark(f"registered: MLflow at {hook.server} tells {hook.target}")
 
 
 def deliver(*, url: Url = None) -> int:
     """Have MLflow deliver an example and tell whether the console took it."""
     wrong = _webhook(url).deliver_test()
-    say(wrong or "delivered and taken")
+    remark(wrong or "delivered and taken")
     return 1 if wrong else 0
 
 
 def remove() -> None:
     """Remove the webhooks of this installation from MLflow. The keeper's poll finds every change all the same."""
-    say(f"removed {_webhook(None).remove()}")
+    remark(f"removed {_webhook(None).remove()}")
 
 
 def _webhook(url: str | None) -> Webhook:
