@@ -149,8 +149,8 @@ def asking(url: str) -> Iterator[dict[str, int]]:
     try:
         time.sleep(2.0)
         yield seen
-        said, _ = process.communicate("", timeout=60)
-        seen.update(json.loads(said))
+        output, _ = process.communicate("", timeout=60)
+        seen.update(json.loads(output))
     finally:
         process.kill()
         process.wait()
@@ -175,14 +175,14 @@ def _ramp(ledger: RingingLedger, plane: Plane) -> Iterator[float]:
 
 
 def _pack(ledger: RingingLedger, name: str) -> None:
-    rollout = eventually(lambda: (found := ledger.rollout(name)).began_at and found)
+    rollout = eventually(lambda: (seen := ledger.rollout(name)).began_at and seen)
     fact = Packed(bento=f"delays:{rollout.requested.version}", bento_digest="b", model_digest="d")
     ledger.append(name, rollout.seq + 1, fact, now())
 
 
 def _change(ledger: RingingLedger, plane: Plane, name: str, fact: Fact) -> float:
     """Milliseconds from the append to Envoy serving the weight, once the keeper has seen the one before."""
-    rollout = eventually(lambda: (found := ledger.rollout(name)).observed_epoch == found.epoch and found)
+    rollout = eventually(lambda: (seen := ledger.rollout(name)).observed_epoch == seen.epoch and seen)
     plane.served.clear()
     began = time.perf_counter()
     after = ledger.append(name, rollout.seq + 1, fact, now())

@@ -67,16 +67,16 @@ def _calls(ask: Ask, pause: float) -> list[float]:
 
     One caller: more of them in Python would wait for each other, on two processors even for the service.
     """
-    link, found = ask(None), []
+    link, taken = ask(None), []
     due = began = time.perf_counter()
     while due < began + SECONDS:
         time.sleep(max(0.0, due - time.perf_counter()))
         link = ask(link)
         done = time.perf_counter()
-        found.append((done - due) * 1e3)
+        taken.append((done - due) * 1e3)
         due = due + pause if pause else done
     link.close()
-    return found
+    return taken
 
 
 @contextlib.contextmanager
@@ -97,15 +97,15 @@ def _service(folder: Path) -> Iterator[Endpoint]:
 
 def _figures(peak: float, taken: dict[str, list[list[float]]]) -> list[Figure]:
     """Medians over the rounds, and of what each round through the gateway took more than the direct one beside it."""
-    found = [Figure(name="calls a second, half of the service's peak", value=peak / 2)]
+    figures = [Figure(name="calls a second, half of the service's peak", value=peak / 2)]
     for which, percent, most in (("p50", 50, 0.3), ("p99", 99, 1.5)):
         seen = {name: [_percentile(times, percent) for times in rounds] for name, rounds in taken.items()}
-        found += [
+        figures += [
             Figure(name=f"{name}, {which}", value=statistics.median(each), unit="ms") for name, each in seen.items()
         ]
         more = statistics.median(ours - bare for ours, bare in zip(seen["gateway"], seen["direct"], strict=True))
-        found.append(Figure(name=f"the gateway adds, {which}", value=more, unit="ms", at_most=most))
-    return found
+        figures.append(Figure(name=f"the gateway adds, {which}", value=more, unit="ms", at_most=most))
+    return figures
 
 
 def _percentile(times: list[float], percent: int) -> float:

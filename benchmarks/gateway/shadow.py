@@ -76,17 +76,17 @@ def _ask(running: Gateway, requests: int, callers: int = 4) -> list[float]:
 
 
 def _figures(taken: Mapping[str, list[float]]) -> list[Figure]:
-    found = []
+    figures = []
     for name, times in taken.items():
-        found.append(Figure(name=f"shadow {name}: p50 of callers", value=statistics.median(times), unit="ms"))
-        found.append(Figure(name=f"shadow {name}: p99 of callers", value=_p99(times), unit="ms"))
+        figures.append(Figure(name=f"shadow {name}: p50 of callers", value=statistics.median(times), unit="ms"))
+        figures.append(Figure(name=f"shadow {name}: p99 of callers", value=_p99(times), unit="ms"))
     for name, times in taken.items():
         if name != "none":
             p50 = statistics.median(times) / statistics.median(taken["none"])
-            found.append(Figure(name=f"shadow {name}: p50 / without one", value=p50))
+            figures.append(Figure(name=f"shadow {name}: p50 / without one", value=p50))
             p99 = _p99(times) / _p99(taken["none"])
-            found.append(Figure(name=f"shadow {name}: p99 / without one", value=p99, at_most=1.05))
-    return found
+            figures.append(Figure(name=f"shadow {name}: p99 / without one", value=p99, at_most=1.05))
+    return figures
 
 
 def _p99(values: list[float]) -> float:

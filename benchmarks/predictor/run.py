@@ -111,15 +111,15 @@ class Rig:
 
     def measure(self) -> dict[str, list[tuple[float, float]]]:
         """Requests/s and CPU microseconds per request, for each target and round."""
-        found: dict[str, list[tuple[float, float]]] = {name: [] for name in self.targets}
+        rounds: dict[str, list[tuple[float, float]]] = {name: [] for name in self.targets}
         for _ in range(ROUNDS):
             for name, (program, port, path, body) in self.targets.items():
                 tree = [psutil.Process(self.programs.process(program).pid)]
                 tree += tree[0].children(recursive=True)
                 before = _cpu(tree)
                 answered = _load(port, path, body)
-                found[name].append((answered / SECONDS, (_cpu(tree) - before) / answered * 1e6))
-        return found
+                rounds[name].append((answered / SECONDS, (_cpu(tree) - before) / answered * 1e6))
+        return rounds
 
 
 def _cpu(tree: list[psutil.Process]) -> float:
@@ -166,10 +166,10 @@ def measure() -> list[Figure]:
             rig = Rig(home, name, path, row)
             try:
                 rig.wait()
-                found = rig.measure()
+                rounds = rig.measure()
             finally:
                 rig.programs.close()
-            figures += _figures(name, found)
+            figures += _figures(name, rounds)
     return figures
 
 
@@ -186,13 +186,13 @@ def _own_us(path: Path, row: dict[str, Any], calls: int = 200) -> float:
     return (time.process_time() - began) / calls * 1e6
 
 
-def _figures(model: str, found: dict[str, list[tuple[float, float]]]) -> Iterator[Figure]:
-    for target, rounds in found.items():
+def _figures(model: str, measured: dict[str, list[tuple[float, float]]]) -> Iterator[Figure]:
+    for target, rounds in measured.items():
         rate, cpu = (statistics.median(column) for column in zip(*rounds, strict=True))
         yield Figure(name=f"{model}, {target}: requests a second", value=rate)
         yield Figure(name=f"{model}, {target}: processor time a request", value=cpu, unit="us")
     for target, least in TARGETS.items():
-        pairs = zip(found["ours"], found[target], strict=True)
+        pairs = zip(measured["ours"], measured[target], strict=True)
         ratio = statistics.median(ours[0] / theirs[0] for ours, theirs in pairs)
         yield Figure(name=f"{model}: requests a second / {target}", value=ratio, at_least=least)
 

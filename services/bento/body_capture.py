@@ -19,14 +19,14 @@ def capture_environment(capture: Capture, home: Path) -> dict[str, str]:
     """The environment of a service that writes down what the plan asks for; none where that is the default."""
     if not capture.has_bodies and capture.predictions is not KeptPredictions.OFF:
         return {}
-    told = {
+    wanted = {
         "folder": str(bodies_log(home).parent),
         "key": str(_key(home)),
         "share": capture.share,
         "features": capture.features.value,
         "predictions": capture.predictions.value,
     }
-    return {"BENTO_CAPTURE": json.dumps(told)}
+    return {"BENTO_CAPTURE": json.dumps(wanted)}
 
 
 def _key(home: Path) -> Path:

@@ -68,16 +68,20 @@ class Requirements:
 
 def conflicts(requirements: Requirements, installed: Callable[[str], str | None], python: str) -> tuple[Conflict, ...]:
     """Every requirement that really conflicts with the installed versions and this Python."""
-    found = [_conflict(line, installed, requirements.saved_with) for line in requirements.lines]
+    conflicting = [_conflict(line, installed, requirements.saved_with) for line in requirements.lines]
     wanted = requirements.python
     if wanted and requirements.has_pickles and wanted.split(".")[:2] != python.split(".")[:2]:
-        found.append(Conflict(package="python", wanted=wanted, found=python))
-    return tuple(conflict for conflict in found if conflict is not None)
+        conflicting.append(Conflict(package="python", wanted=wanted, found=python))
+    return tuple(conflict for conflict in conflicting if conflict is not None)
 
 
 def _lines(model: Path) -> list[str]:
-    told = model / "requirements.txt"
-    lines = told.read_text(encoding="utf-8").splitlines() if told.exists() else _conda_lines(model / "conda.yaml")
+    requirements = model / "requirements.txt"
+    lines = (
+        requirements.read_text(encoding="utf-8").splitlines()
+        if requirements.exists()
+        else _conda_lines(model / "conda.yaml")
+    )
     return [line.strip() for line in lines if line.strip() and not line.lstrip().startswith(("#", "-"))]
 
 
@@ -96,22 +100,22 @@ def _conflict(line: str, installed: Callable[[str], str | None], saved_with: fro
     if requirement.marker is not None and not requirement.marker.evaluate():
         return None
     name = canonicalize_name(requirement.name)
-    found = installed(name)
+    version = installed(name)
     wanted = str(requirement.specifier) or "any version"
-    if found is None:
+    if version is None:
         return Conflict(package=name, wanted=wanted, found="none")
-    if requirement.specifier.contains(found, prereleases=True) or _is_near(requirement, found, name in saved_with):
+    if requirement.specifier.contains(version, prereleases=True) or _is_near(requirement, version, name in saved_with):
         return None
-    return Conflict(package=name, wanted=wanted, found=found)
+    return Conflict(package=name, wanted=wanted, found=version)
 
 
-def _is_near(requirement: Requirement, found: str, is_saved_with: bool) -> bool:
+def _is_near(requirement: Requirement, version: str, is_saved_with: bool) -> bool:
     """Whether an exact pin differs only where packages keep their promises."""
     pins = [specifier.version for specifier in requirement.specifier if specifier.operator in ("==", "===")]
     if len(pins) != 1 or len(requirement.specifier) != 1 or pins[0].endswith("*"):
         return False
     try:
-        pinned, have = Version(pins[0]), Version(found)
+        pinned, have = Version(pins[0]), Version(version)
     except InvalidVersion:
         return False
     depth = 2 if is_saved_with or pinned.major == 0 else 1

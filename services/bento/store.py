@@ -43,13 +43,13 @@ class BentoStore:
 
     def verify(self, tag: str, *, bento_digest: str, model_digest: str) -> None:
         """Raises PackFailed unless the stored files are those that were packed."""
-        for part, found, wanted in zip(
+        for part, digest, wanted in zip(
             ("bento", "model"), self.digests(tag), (bento_digest, model_digest), strict=True
         ):
-            if found != wanted:
+            if digest != wanted:
                 raise PackFailed(
                     f"the {part} of {tag} was changed after it was packed: "
-                    f"its digest is {found[:12]}, packed was {wanted[:12]}.",
+                    f"its digest is {digest[:12]}, packed was {wanted[:12]}.",
                     fix=_REPACK,
                 )
 
@@ -93,13 +93,13 @@ class BentoStore:
     def unrecorded(self) -> tuple[tuple[str, float], ...]:
         """Bentos and models whose packing never came to its end, and when it began."""
         recorded = set(self.tags())
-        found = {
+        began = {
             f"{path.parent.name}:{path.name}": path.stat().st_mtime
             for store in ("bentos", "models")
             for path in self.home.glob(f"{store}/*/*")
             if path.is_dir()
         }
-        return tuple((tag, at) for tag, at in sorted(found.items()) if tag not in recorded)
+        return tuple((tag, at) for tag, at in sorted(began.items()) if tag not in recorded)
 
     def _record(self, tag: str) -> Path:
         return self._records / f"{tag.replace(':', '@')}.json"

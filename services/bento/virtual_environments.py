@@ -97,13 +97,13 @@ def _python_for(requirements: Requirements) -> str:
     wanted = ".".join((requirements.python or own).split(".")[:2])
     if wanted == own or not requirements.has_pickles:
         return sys.executable
-    found = shutil.which(f"python{wanted}")
-    if found is None:
+    interpreter = shutil.which(f"python{wanted}")
+    if interpreter is None:
         raise PackFailed(
             f"the model was saved with Python {wanted} and holds pickled code; this is Python {own}.",
             fix=f"Install python{wanted}, or log the model again with Python {own}.",
         )
-    return found
+    return interpreter
 
 
 def _run(*command: str) -> None:

@@ -91,7 +91,7 @@ class StateFolder:
         Raises TimedOut after `seconds`, naming the process that holds it.
         """
         with (self.run / f"{name}.lock").open("a+") as handle:
-            deadline, told = time.monotonic() + seconds, False
+            deadline, has_noted = time.monotonic() + seconds, False
             while not _try_lock(handle.fileno()):
                 handle.seek(0)
                 holder = handle.read().strip() or "another process"
@@ -100,9 +100,9 @@ class StateFolder:
                         f"`sluice` in process {holder} has held {handle.name} for {seconds:.0f} s.",
                         fix="Wait until it is done, or end that process, and try again.",
                     )
-                if on_wait and not told:
+                if on_wait and not has_noted:
                     on_wait(f"waiting for process {holder}, which is at work on {self.root}")
-                    told = True
+                    has_noted = True
                 time.sleep(0.05)
             handle.truncate(0)
             handle.write(str(os.getpid()))

@@ -28,12 +28,12 @@ PATIENCE = {"PREFECT_SERVER_DATABASE_TIMEOUT": "60", "PREFECT_SERVER_DATABASE_CO
 
 def base_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """What every program inherits: who and where the user is, how to reach the network, and no telemetry."""
-    kept = {
+    inherited = {
         name: value
         for name, value in environment.items()
         if name in _INHERITED or name.lower() in _INHERITED_IN_ANY_CASE or name.startswith(_INHERITED_PREFIXES)
     }
-    return {**kept, **TELEMETRY_OFF, "PYTHONUNBUFFERED": "1"}
+    return {**inherited, **TELEMETRY_OFF, "PYTHONUNBUFFERED": "1"}
 
 
 def stack(site: Site, keys: Keys, folder: StateFolder, environment: Mapping[str, str]) -> tuple[Part, ...]:

@@ -96,5 +96,5 @@ class Webhook:
                 fix="see MLflow's log. It takes plain http and private addresses only when started with "
                 "MLFLOW_WEBHOOK_ALLOWED_SCHEMES=http,https and MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS=true.",
             )
-        told: dict[str, Any] = json.loads(answer.text or "{}")
-        return told
+        document: dict[str, Any] = json.loads(answer.text or "{}")
+        return document

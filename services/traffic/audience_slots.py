@@ -30,8 +30,8 @@ def audience_slices(
     there = {name: weight for name, weight in weights(tuple(weighted)).items() if name in standings}
     if not any(there.values()):
         return ()
-    held = intervals(lay_out(there, layout or lay_out(weights(tuple(weighted)))))
-    placed = [piece for name, parts in held.items() for piece in _placed(standings[name], parts, endpoints)]
+    ranges = intervals(lay_out(there, layout or lay_out(weights(tuple(weighted)))))
+    placed = [piece for name, own in ranges.items() for piece in _placed(standings[name], own, endpoints)]
     return tuple(_merged(sorted(placed, key=lambda piece: piece[0])))
 
 
@@ -51,11 +51,11 @@ def mirrors(
     return (*connected, *shadows)
 
 
-def _placed(standing: Standing, held: Sequence[range], endpoints: Endpoints) -> Iterator[tuple[int, Slice]]:
+def _placed(standing: Standing, ranges: Sequence[range], endpoints: Endpoints) -> Iterator[tuple[int, Slice]]:
     candidate, weight = _candidate(standing, endpoints)
     stable = _target(standing, Arm.STABLE, standing.stable, weight)
     tried = _target(standing, Arm.CANDIDATE, candidate or standing.stable, weight)
-    for run in runs(held, weight=weight, key=standing.rollout or ""):
+    for run in runs(ranges, weight=weight, key=standing.rollout or ""):
         yield run.start, Slice(size=run.length, target=tried if run.is_candidate else stable)
 
 

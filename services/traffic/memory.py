@@ -25,16 +25,16 @@ class MemoryDataPlane:
     def apply(self, table: RouteTable) -> None:
         """Bring a table into force, but for the models that it refuses."""
         refused = _refused(table)
-        held = frozenset(refused)
-        rest = table.only({route.model for route in table.models} - held)
+        refused_models = frozenset(refused)
+        rest = table.only({route.model for route in table.models} - refused_models)
         if refused and not rest.models:
-            raise RoutesRejected(" ".join(refused.values()), held=held)
-        self._stored = _joined(rest, self._stored.only(held)) if refused else table
+            raise RoutesRejected(" ".join(refused.values()), held=refused_models)
+        self._stored = _joined(rest, self._stored.only(refused_models)) if refused else table
         if self._serving is None:
             raise Unreachable("the data plane is stopped; the routes come into force when it starts.")
         self._serving = self._stored
         if refused:
-            raise RoutesRejected(" ".join(refused.values()), held=held, serving=self._stored.version)
+            raise RoutesRejected(" ".join(refused.values()), held=refused_models, serving=self._stored.version)
 
     def observe(self) -> str | None:
         """The version in force; None while stopped."""
@@ -72,17 +72,17 @@ class MemoryDataPlane:
 
 def _refused(table: RouteTable) -> dict[str, str]:
     """Why each model that is refused is."""
-    found: dict[str, str] = {}
+    reasons: dict[str, str] = {}
     for route in table.models:
         for audience in route.audiences:
             if sum(part.size for part in audience.slices) != SLOTS:
-                found[route.model] = f"{route.model}/{audience.name}: its slices are not {SLOTS} slots."
+                reasons[route.model] = f"{route.model}/{audience.name}: its slices are not {SLOTS} slots."
     for endpoint in table.endpoints:
         try:
             ipaddress.ip_address(endpoint.host)
         except ValueError:
-            found[endpoint.build.model] = f"{endpoint.build}: malformed IP address: {endpoint.host}."
-    return found
+            reasons[endpoint.build.model] = f"{endpoint.build}: malformed IP address: {endpoint.host}."
+    return reasons
 
 
 def _joined(one: RouteTable, other: RouteTable) -> RouteTable:

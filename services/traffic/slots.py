@@ -36,18 +36,18 @@ def is_unit(value: str | None) -> bool:
     return bool(value) and "," not in (value or "")
 
 
-def runs(held: Sequence[range], *, weight: int, key: str) -> tuple[Run, ...]:
+def runs(ranges: Sequence[range], *, weight: int, key: str) -> tuple[Run, ...]:
     """The runs of a variation's slots, in order, whose candidate has `weight` basis points of them.
 
     `key` draws where the candidate begins; the rollout's id. A weight above 0 is at least one slot.
     """
-    left = _size(sum(map(len, held)), weight)
-    found = []
-    for part in _from(held, _start(held, key)):
+    left = _size(sum(map(len, ranges)), weight)
+    pieces = []
+    for part in _from(ranges, _start(ranges, key)):
         taken = min(left, len(part))
         left -= taken
-        found += [(part[:taken], True), (part[taken:], False)]
-    ordered = sorted((part.start, len(part), arm) for part, arm in found if part)
+        pieces += [(part[:taken], True), (part[taken:], False)]
+    ordered = sorted((part.start, len(part), arm) for part, arm in pieces if part)
     return tuple(_merged(Run(start=start, length=length, is_candidate=arm) for start, length, arm in ordered))
 
 
@@ -61,25 +61,25 @@ def holder(sizes: Sequence[int], at: int) -> int:
     raise ValueError(f"slot {at} lies beyond the {end} slots held")
 
 
-def _start(held: Sequence[range], key: str) -> int:
+def _start(ranges: Sequence[range], key: str) -> int:
     """The first of the places drawn from the key that is held: it stays when other slots come or go."""
     for turn in range(_TRIES):
         place = xxhash.xxh64_intdigest((f"{key}/{turn}" if turn else key).encode()) % SLOTS
-        if any(place in part for part in held):
+        if any(place in part for part in ranges):
             return place
-    return held[0].start if held else 0
+    return ranges[0].start if ranges else 0
 
 
-def _from(held: Sequence[range], start: int) -> list[range]:
+def _from(ranges: Sequence[range], start: int) -> list[range]:
     """The slots in circular order from one of them."""
-    late = [range(max(part.start, start), part.stop) for part in held if part.stop > start]
-    early = [range(part.start, min(part.stop, start)) for part in held if part.start < start]
+    late = [range(max(part.start, start), part.stop) for part in ranges if part.stop > start]
+    early = [range(part.start, min(part.stop, start)) for part in ranges if part.start < start]
     return late + early
 
 
-def _merged(found: Iterator[Run]) -> Iterator[Run]:
+def _merged(ordered: Iterator[Run]) -> Iterator[Run]:
     last: Run | None = None
-    for run in found:
+    for run in ordered:
         if last is not None and last.is_candidate == run.is_candidate and last.start + last.length == run.start:
             last = Run(start=last.start, length=last.length + run.length, is_candidate=run.is_candidate)
             continue

@@ -73,8 +73,8 @@ class ModelRoute:
 
     def audience(self, metadata: Mapping[str, str]) -> AudienceRoute:
         """The first audience that a request with these metadata belongs to."""
-        found = headers(metadata.items())
-        return next(each for each in self.audiences if each.condition is None or matches(each.condition, found))
+        sent = headers(metadata.items())
+        return next(each for each in self.audiences if each.condition is None or matches(each.condition, sent))
 
 
 class Reason(StrEnum):
@@ -133,9 +133,9 @@ class RouteTable:
 
 def answer(route: ModelRoute, metadata: Mapping[str, str], draw: Callable[[int], int]) -> Assignment:
     """What a request with these metadata, the unit's header among them, gets and why; `draw` as in `assign`."""
-    found = headers(metadata.items())
-    unit = found.get(route.unit.lower()) if route.unit is not None else None
-    return assign(route, route.audience(found), unit, draw)
+    sent = headers(metadata.items())
+    unit = sent.get(route.unit.lower()) if route.unit is not None else None
+    return assign(route, route.audience(sent), unit, draw)
 
 
 def assign(route: ModelRoute, audience: AudienceRoute, unit: str | None, draw: Callable[[int], int]) -> Assignment:

@@ -166,8 +166,8 @@ class Columns:
         return checked
 
     def _frame(self, columns: Mapping[str, list[Any]], index: Any = None) -> Any:
-        made = {self._specs[name].label: self._make[name](cells) for name, cells in columns.items()}
-        return self._pandas.DataFrame(made, index=index)
+        arrays = {self._specs[name].label: self._make[name](cells) for name, cells in columns.items()}
+        return self._pandas.DataFrame(arrays, index=index)
 
 
 def _wrong(where: str, detail: Any) -> Problem:

@@ -35,16 +35,16 @@ class Contract:
             self._names = [str(spec.get("name", position)) for position, spec in enumerate(outputs)]
             self._checks = [_column(spec) for spec in outputs]
 
-    def broken(self, answer: Any, asked: int | None) -> str | None:
+    def broken(self, answer: Any, requested: int | None) -> str | None:
         """How an answer in plain lists and dicts breaks the promise; `asked`: rows of the request, where known."""
         if self._tensors:
             return self._named_tensors(answer)
         rows = answer if isinstance(answer, list) else [answer]
-        if self._is_by_row and asked is not None and len(rows) != asked:
+        if self._is_by_row and requested is not None and len(rows) != requested:
             return SHAPE
         for row in rows[:_ROWS]:
-            if found := self._row(row) if self._checks else _any(row):
-                return found
+            if fault := self._row(row) if self._checks else _any(row):
+                return fault
         return None
 
     def _row(self, row: Any) -> str | None:
@@ -52,7 +52,7 @@ class Contract:
         cells = self._by_name(row) if isinstance(row, dict) else plain
         if cells is None or len(cells) != len(self._checks):
             return SHAPE
-        return next((found for check, cell in zip(self._checks, cells, strict=True) if (found := check(cell))), None)
+        return next((fault for check, cell in zip(self._checks, cells, strict=True) if (fault := check(cell))), None)
 
     def _by_name(self, row: dict[str, Any]) -> list[Any] | None:
         if len(self._names) == 1 and len(row) == 1:
@@ -62,7 +62,7 @@ class Contract:
     def _take_tensors(self, outputs: Sequence[dict[str, Any]]) -> None:
         specs = [(spec.get("name"), spec["tensor-spec"]) for spec in outputs]
         if specs[0][0] is not None:
-            self._tensors = {str(name): _tensor(told["dtype"], told["shape"]) for name, told in specs}
+            self._tensors = {str(name): _tensor(tensor["dtype"], tensor["shape"]) for name, tensor in specs}
             return
         dtype, shape = specs[0][1]["dtype"], specs[0][1]["shape"]
         self._is_by_row = bool(shape) and shape[0] == -1
@@ -71,7 +71,7 @@ class Contract:
     def _named_tensors(self, answer: Any) -> str | None:
         if not isinstance(answer, dict) or set(answer) != set(self._tensors):
             return SHAPE
-        return next((found for name, check in self._tensors.items() if (found := check(answer[name]))), None)
+        return next((fault for name, check in self._tensors.items() if (fault := check(answer[name]))), None)
 
 
 def _column(spec: dict[str, Any]) -> Check:
@@ -93,7 +93,7 @@ def _level(length: int, inner: Check) -> Check:
     def check(value: Any) -> str | None:
         if not isinstance(value, list) or (length >= 0 and len(value) != length):
             return SHAPE
-        return next((found for each in value[:_ROWS] if (found := inner(each))), None)
+        return next((fault for each in value[:_ROWS] if (fault := inner(each))), None)
 
     return check
 
@@ -136,7 +136,7 @@ def _any(value: Any) -> str | None:
     if isinstance(value, dict):
         value = list(value.values())
     if isinstance(value, list):
-        return next((found for each in value[:_ROWS] if (found := _any(each))), None)
+        return next((fault for each in value[:_ROWS] if (fault := _any(each))), None)
     is_number = isinstance(value, float) and not math.isfinite(value)
     return NOT_A_NUMBER if value is None or is_number else None
 

@@ -55,10 +55,10 @@ class Lane:
         """Status, body and headers of the answer."""
         answer = partial(self._answer, body, headers.get(b"content-type", b"application/json"), wrapped=wrapped)
         if self._wary or len(body) > _QUICK_BYTES or self._thread.borrowed_tokens:
-            status, content, told = await anyio.to_thread.run_sync(answer, limiter=self._thread)
+            status, content, summary_header = await anyio.to_thread.run_sync(answer, limiter=self._thread)
         else:
-            status, content, told = answer()
-        own = [*self._headers, (b"content-length", str(len(content)).encode()), *told]
+            status, content, summary_header = answer()
+        own = [*self._headers, (b"content-length", str(len(content)).encode()), *summary_header]
         if request_id := headers.get(b"x-request-id"):
             own.append((b"x-request-id", request_id))
             if self._capture is not None and status == HTTPStatus.OK:
@@ -74,8 +74,8 @@ class Lane:
             assert self.model is not None, "the server takes requests after the service has started"
             answer, broken = self.model.judged(body)
             tells = self._capture is None or self._capture.has_summary
-            told = [(b"x-sluice-prediction", (summary if tells else outline)(answer, broken).encode())]
-            return 200, dump({"predictions": answer} if wrapped else answer), told
+            summary_header = [(b"x-sluice-prediction", (summary if tells else outline)(answer, broken).encode())]
+            return 200, dump({"predictions": answer} if wrapped else answer), summary_header
         except Unacceptable as error:
             problems = [problem.as_json() for problem in error.problems]
             return error.status, dump({"error": str(error), "problems": problems}), []

@@ -60,10 +60,10 @@ class Signature:
     @classmethod
     def from_mlmodel(cls, description: dict[str, Any]) -> Signature:
         """The signature in a model's MLmodel file."""
-        told = description.get("signature") or {}
+        recorded = description.get("signature") or {}
         inputs, outputs, params = (
             json.loads(value) if isinstance(value, str) else value
-            for value in (told.get("inputs"), told.get("outputs"), told.get("params"))
+            for value in (recorded.get("inputs"), recorded.get("outputs"), recorded.get("params"))
         )
         return cls(inputs=inputs, outputs=outputs, params=params or [])
 

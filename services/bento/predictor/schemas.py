@@ -42,9 +42,9 @@ def _rows(specs: list[dict[str, Any]] | None) -> dict[str, Any]:
 
 
 def _tensor(spec: dict[str, Any]) -> dict[str, Any]:
-    told = spec["tensor-spec"]
-    schema: dict[str, Any] = {"type": "number"} if told["dtype"][0] in "fiu" else _ANY
-    for length in reversed(told["shape"]):
+    tensor = spec["tensor-spec"]
+    schema: dict[str, Any] = {"type": "number"} if tensor["dtype"][0] in "fiu" else _ANY
+    for length in reversed(tensor["shape"]):
         schema = {"type": "array", "items": schema}
         if length >= 0:
             schema |= {"minItems": length, "maxItems": length}

@@ -123,37 +123,37 @@ def _array(spec: TensorSpec, value: Any, where: str) -> Any:
 
     if _is_rows(value):
         value = list(map(list, zip(*_by_name(value).values(), strict=True)))
-    found = _ndarray(value, where)
+    array = _ndarray(value, where)
     wanted = np.dtype(spec.dtype)
-    if not _fits(found, wanted):
-        raise refuse(where, f"values of type {found.dtype} where {wanted} belongs", "Send values of that type.")
-    if len(found.shape) != len(spec.shape) or any(
-        want not in (-1, have) for want, have in zip(spec.shape, found.shape, strict=True)
+    if not _fits(array, wanted):
+        raise refuse(where, f"values of type {array.dtype} where {wanted} belongs", "Send values of that type.")
+    if len(array.shape) != len(spec.shape) or any(
+        want not in (-1, have) for want, have in zip(spec.shape, array.shape, strict=True)
     ):
-        what = f"shape {list(found.shape)} where {list(spec.shape)} belongs"
+        what = f"shape {list(array.shape)} where {list(spec.shape)} belongs"
         raise refuse(where, what, "Send nested lists of that shape; -1 stands for any length.")
-    return found.astype(wanted)
+    return array.astype(wanted)
 
 
-def _fits(found: Any, wanted: Any) -> bool:
+def _fits(array: Any, wanted: Any) -> bool:
     if wanted.kind == "f":
-        return found.dtype.kind in "fiu"
+        return array.dtype.kind in "fiu"
     if wanted.kind in "iu":
-        return found.dtype.kind in "iu" or (found.dtype.kind == "f" and bool((found == found.round()).all()))
+        return array.dtype.kind in "iu" or (array.dtype.kind == "f" and bool((array == array.round()).all()))
     if wanted.kind in "OSU":
         return True
-    return bool(found.dtype.kind == wanted.kind)
+    return bool(array.dtype.kind == wanted.kind)
 
 
 def _ndarray(value: Any, where: str) -> Any:
     import numpy as np
 
     try:
-        found = np.array(value)
-        if found.dtype == object and all(isinstance(cell, int | float | None) for cell in found.ravel()):
-            found = found.astype(np.float64)
+        array = np.array(value)
+        if array.dtype == object and all(isinstance(cell, int | float | None) for cell in array.ravel()):
+            array = array.astype(np.float64)
     except (ValueError, TypeError) as error:
         raise refuse(where, f"not an array: {error}", "Send nested lists of equal lengths.") from None
-    if found.size == 0:
+    if array.size == 0:
         raise refuse(where, "no values", "Send at least one row.")
-    return found
+    return array

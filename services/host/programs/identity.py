@@ -54,17 +54,17 @@ def read_record(path: Path) -> Record | None:
 
 def ours(token: str, records: Path) -> dict[str, list[psutil.Process]]:
     """Every live process of this state folder, by the program it belongs to. Never this process."""
-    found: dict[str, dict[int, psutil.Process]] = {}
+    by_program: dict[str, dict[int, psutil.Process]] = {}
     for process in psutil.process_iter():
         if program := _program_by_token(process, token):
-            found.setdefault(program, {})[process.pid] = process
+            by_program.setdefault(program, {})[process.pid] = process
     for path in records.glob("[!.]*"):
         record = read_record(path)
         recorded = record.process() if record else None
         if recorded is not None and recorded.pid != os.getpid():
-            found.setdefault(path.name, {})[recorded.pid] = recorded
-    claimed = {pid for known in found.values() for pid in known}
-    return {program: _with_children(known.values(), but=claimed) for program, known in found.items()}
+            by_program.setdefault(path.name, {})[recorded.pid] = recorded
+    claimed = {pid for known in by_program.values() for pid in known}
+    return {program: _with_children(known.values(), but=claimed) for program, known in by_program.items()}
 
 
 def tree(pid: int) -> list[psutil.Process]:

@@ -154,11 +154,11 @@ class Supervisor:
         state = self._states(missing_ok=True).get(name)
         known = identity.tree(state.pid) if state and state.pid else []
         if state is not None:
-            self._wait(lambda: self._asked_to_end(name), seconds=self.definitions.stop_seconds(name) + 5.0)
+            self._wait(lambda: self._is_ending(name), seconds=self.definitions.stop_seconds(name) + 5.0)
             self._rpc.call("removeProcessGroup", name)
         self._end_all([*known, *self.processes().get(name, [])])
 
-    def _asked_to_end(self, name: str) -> bool:
+    def _is_ending(self, name: str) -> bool:
         """Ask again while it is active: one that has just ended by itself would be started again."""
         state = self._states().get(name)
         if state is not None and state.condition in _ACTIVE:
@@ -178,12 +178,12 @@ class Supervisor:
 
     def _states(self, *, missing_ok: bool = False) -> dict[str, ProgramState]:
         try:
-            told = self._rpc.call("getAllProcessInfo")
+            infos = self._rpc.call("getAllProcessInfo")
         except Unreachable:
             if missing_ok:
                 return {}
             raise
-        return {info["name"]: self._state(info) for info in told}
+        return {info["name"]: self._state(info) for info in infos}
 
     def _state(self, info: Mapping[str, Any]) -> ProgramState:
         condition = _CONDITIONS[info["state"]]

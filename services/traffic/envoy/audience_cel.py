@@ -35,7 +35,7 @@ def audience_filter() -> Resource:
     return {**extension(FILTER, _STATE, clear_route_cache=True), "disabled": True}
 
 
-def asking(audiences: Sequence[AudienceRoute]) -> Resource:
+def find_audience(audiences: Sequence[AudienceRoute]) -> Resource:
     """What a route carries that finds out the audience of its requests."""
     keyed: dict[str, list[tuple[int, Condition]]] = {}
     for position, audience in enumerate(audiences):
@@ -45,7 +45,7 @@ def asking(audiences: Sequence[AudienceRoute]) -> Resource:
     return {FILTER: message(_STATE, clear_route_cache=True, on_request_headers=values)}
 
 
-def asked(position: int, audience: AudienceRoute) -> list[Resource]:
+def found_audience(position: int, audience: AudienceRoute) -> list[Resource]:
     """What a route demands that is for the audience at this position, once the audience has been found out."""
     if audience.condition is None:
         return [{"key": _key(0), "string_match": {"safe_regex": {"regex": ".+"}}}]
@@ -64,8 +64,8 @@ def expression(condition: Condition) -> str:
             number = f"double({_value_of(header)})"
             ends = [f"{number} >= {float(low)!r}"] if low is not None else []
             ends += [f"{number} <= {float(high)!r}"] if high is not None else []
-            asked_first = [_is_there(header), f"{_value_of(header)}.matches({_text(NUMBER)})"]
-            return f"({' && '.join(asked_first + ends)})"
+            before = [_is_there(header), f"{_value_of(header)}.matches({_text(NUMBER)})"]
+            return f"({' && '.join(before + ends)})"
         case Not(condition=inner):
             return f"!{expression(inner)}"
         case AllOf(conditions=conditions):

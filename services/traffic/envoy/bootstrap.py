@@ -207,16 +207,16 @@ def _local_replies() -> Resource:
 def _overload(limits: Limits) -> Resource:
     connections = "envoy.resource_monitors.global_downstream_max_connections"
     heap = "envoy.resource_monitors.fixed_heap"
-    of = "envoy.extensions.resource_monitors"
+    monitors = "envoy.extensions.resource_monitors"
     return {
         "refresh_interval": "0.25s",
         "resource_monitors": [
             extension(
                 connections,
-                f"{of}.downstream_connections.v3.DownstreamConnectionsConfig",
+                f"{monitors}.downstream_connections.v3.DownstreamConnectionsConfig",
                 max_active_downstream_connections=limits.connections,
             ),
-            extension(heap, f"{of}.fixed_heap.v3.FixedHeapConfig", max_heap_size_bytes=limits.heap_bytes),
+            extension(heap, f"{monitors}.fixed_heap.v3.FixedHeapConfig", max_heap_size_bytes=limits.heap_bytes),
         ],
         "actions": [
             _above("envoy.overload_actions.shrink_heap", heap, 0.9),

@@ -21,16 +21,16 @@ def rejection(log: Path, mark: int) -> str | None:
         return None
     entries = [entry.strip() for entry in _ENTRY.split(text) if entry.strip()]
     for entry in reversed(entries):
-        found = _REASON.search(entry)
-        if found:
-            return (found.group(1) or found.group(2)).strip()
+        match = _REASON.search(entry)
+        if match:
+            return (match.group(1) or match.group(2)).strip()
     return None
 
 
 def refusal(output: str) -> str:
     """What `envoy --mode validate` wrote about a configuration it refused, without the configuration itself."""
-    found = _INVALID.search(output)
-    reason = found.group(1) or found.group(2) if found else output.strip().rpartition("\n")[2]
+    match = _INVALID.search(output)
+    reason = match.group(1) or match.group(2) if match else output.strip().rpartition("\n")[2]
     return reason.rpartition("Proto constraint validation failed ")[2].strip()[:_LONGEST] or "it gives no reason."
 
 

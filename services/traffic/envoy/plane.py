@@ -298,9 +298,9 @@ class Envoy:
         left = [name for name in there if name not in wanted]
         busy = {name for name in left if self._unrouted.may_get_more(name, under_way) or active.get(name, 0)}
         needed = wanted.keys() | busy | {member for name in busy for member in members(name)}
-        kept = {name: resource for name, resource in there.items() if name in needed}
-        if kept.keys() != there.keys():
-            self._clusters.push(self._cluster_file(kept), digest(kept))
+        staying = {name: resource for name, resource in there.items() if name in needed}
+        if staying.keys() != there.keys():
+            self._clusters.push(self._cluster_file(staying), digest(staying))
 
     def _active(self) -> dict[str, int]:
         """Requests under way by cluster; a pair's count for both of its members, who may each be serving them."""

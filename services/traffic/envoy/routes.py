@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from sluicegate.registry.words.access_log import Place, UnitSource
 from sluicegate.registry.words.build import BuildRef, slug
-from sluicegate.services.traffic.envoy.audience_cel import asked, asking
+from sluicegate.services.traffic.envoy.audience_cel import find_audience, found_audience
 from sluicegate.services.traffic.envoy.audience_matchers import are_plain, matchers
 from sluicegate.services.traffic.envoy.log_format import (
     ASSIGNED_HEADER,
@@ -84,7 +84,7 @@ def _model_routes(model: ModelRoute) -> list[Resource]:
     ways = list(_ways(model.model))
     routes = []
     for position, audience in enumerate(model.audiences):
-        state = {"filter_state": asked(position, audience)} if asks else {}
+        state = {"filter_state": found_audience(position, audience)} if asks else {}
         demanded = [] if asks or audience.condition is None else matchers(audience.condition) or []
         for way in ways:
             for source, one_unit in _unit_sources(model).items():
@@ -113,7 +113,7 @@ def _asking(model: ModelRoute, way: _Way) -> Resource:
     return {
         "name": f"{slug(model.model)}/asking",
         "match": {"path": way.path, "headers": [*way.headers]},
-        "typed_per_filter_config": asking(model.audiences),
+        "typed_per_filter_config": find_audience(model.audiences),
         "direct_response": answer(500, "the audience of this request was not found out"),
     }
 
