@@ -251,7 +251,7 @@ def settle_rollout(name: str) -> tuple[str, ...]:
     changes = settle(runtime.catalog, rollout, runtime.settings.champion_alias, fallback=main, seen_at=seen_at)
     if not runtime.ledger.rollout(name).settled:
         orders.append(runtime.ledger, name, lambda _: Settled(changes=changes), runtime.clock())
-    show(lambda: show_ending(runtime.report(name), changes, seen_at))
+    show(lambda: show_ending(runtime.readings.report(name), changes, seen_at))
     return changes
 
 
@@ -259,7 +259,7 @@ def _show_verdicts(runtime: Runtime, seen: Tick) -> None:
     from sluicegate.flows.views.evidence import seen_of
 
     share = seen_of(runtime.telemetry, seen.rollout, seen.rollout.epoch).share
-    show_verdicts(seen, share, lambda: runtime.report(seen.rollout.id))
+    show_verdicts(seen, share, lambda: runtime.readings.report(seen.rollout.id))
 
 
 def _tick(runtime: Runtime, name: str) -> Tick | None:

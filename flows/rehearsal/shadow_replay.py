@@ -54,13 +54,13 @@ class Replay:
 
 def replay(runtime: Runtime, asked: Replay) -> ShadowView:
     """Run a build over captured requests. Raises UsageError for lines and functions that cannot be used."""
-    candidate = runtime.resolve(asked.model, asked.build)
-    against = runtime.resolve(asked.model, asked.against) if asked.against is not None else None
+    candidate = runtime.catalog.resolve(asked.model, asked.build)
+    against = runtime.catalog.resolve(asked.model, asked.against) if asked.against is not None else None
     return compare_captured(
         read_captured(_lines(asked.source), str(asked.source)),
         candidate=answering(_folder(runtime, candidate)),
         stable=answering(_folder(runtime, against)) if against is not None else None,
-        kinds=output_kinds(runtime.build(candidate)),
+        kinds=output_kinds(runtime.catalog.build(candidate)),
         asked=asked,
         versions=(against.version if against is not None else CAPTURED, candidate.version),
         timer=time.perf_counter,

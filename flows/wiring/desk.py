@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from sluicegate.flows.wiring.runtime import Runtime, collector_backlog, current_runtime, requests_of
+from sluicegate.flows.wiring.runtime import Runtime, current_runtime
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -63,10 +63,10 @@ class LocalDesk:
         return self.runtime.catalog.builds(model)
 
     def requests(self, rollout: Rollout) -> tuple[int, int] | None:
-        return requests_of(self.runtime, rollout)
+        return self.runtime.readings.requests(rollout)
 
     def evidence(self, rollout: Rollout) -> Evidence:
-        return self.runtime.evidence(rollout)
+        return self.runtime.readings.evidence(rollout)
 
     def try_out(self, model: str, metadata: Mapping[str, str], unit: str | None) -> Trial:
         from sluicegate.flows.views.trying import try_out
@@ -98,13 +98,13 @@ class LocalDesk:
             models=sorted({rollout.requested.model for rollout in rollouts}),
             rollouts=[rollout for rollout in rollouts if not rollout.is_ended],
             gateway=self._gateway_figures(),
-            backlog=collector_backlog(self.runtime),
+            backlog=self.runtime.readings.backlog(),
             now=self.clock().timestamp(),
         )
         return exposition(self.runtime.telemetry, scrape)
 
     def counts(self) -> dict[str, object]:
-        queries, behind = self.runtime.telemetry, collector_backlog(self.runtime)
+        queries, behind = self.runtime.telemetry, self.runtime.readings.backlog()
         return {
             "collector": {
                 "unread_bytes": behind.unread_bytes,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import sys
@@ -9,8 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sluicegate.flows.wiring.runtime import current_runtime, make_envoy
-from sluicegate.services.host.folder import StateFolder
+from sluicegate.flows.wiring.runtime import Runtime, current_runtime
 from sluicegate.services.host.machine import Machine, Recipe
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sluicegate.services.host.keys import Keys
     from sluicegate.services.host.parts import Part
     from sluicegate.services.host.webhook import Webhook
+    from sluicegate.services.traffic.envoy.plane import Envoy
 
 _HOME = Path(__file__).parents[2]
 """The package `sluicegate`, which also holds the deployments."""
@@ -32,16 +33,15 @@ def machine(environment: Mapping[str, str] = os.environ) -> Machine:
 
 def recipe(environment: Mapping[str, str]) -> Recipe:
     """What the machine runs."""
-    folder = StateFolder(root=current_runtime().settings.state)
-    prefect_file = _HOME / "prefect.yaml"
+    runtime = current_runtime()
     return Recipe(
-        folder=folder,
+        folder=runtime.folder,
         environment=environment,
         draw=secrets.token_bytes,
-        parts=lambda site, keys: _parts(folder, site, keys, environment),
-        prepare=lambda site: make_envoy(folder.root, site.ports["gateway"], current_runtime().settings).prepare(),
-        drain=lambda site: _drain(folder, site),
-        prefect_file=prefect_file,
+        parts=lambda site, keys: _parts(runtime, site, keys, environment),
+        prepare=lambda site: runtime.envoy_at(site.ports["gateway"]).prepare(),
+        drain=lambda site: _drain(runtime.envoy_at(site.ports["gateway"])),
+        prefect_file=_HOME / "prefect.yaml",
         code=(_HOME / "flows", _HOME / "registry"),
     )
 
@@ -49,12 +49,12 @@ def recipe(environment: Mapping[str, str]) -> Recipe:
 def examine() -> tuple[Finding, ...]:
     """Every check of this installation."""
     from sluicegate.flows.wiring.collecting import finding
-    from sluicegate.flows.wiring.runtime import collector_backlog
     from sluicegate.services.host.doctor.examination import examine as look
+    from sluicegate.services.host.ports import read_ports
     from sluicegate.services.keeper.refusals import refusal
 
     runtime = current_runtime()
-    envoy = make_envoy(runtime.folder.root, _port(runtime.folder.run), runtime.settings)
+    envoy = runtime.envoy_at(read_ports(runtime.folder.run / "ports.json").get("gateway", 0))
     findings = look(
         recipe(os.environ),
         envoy_check=(*envoy.command(), "--mode", "validate"),
@@ -63,7 +63,7 @@ def examine() -> tuple[Finding, ...]:
     )
     if not (runtime.folder.root / "telemetry.db").exists():
         return findings
-    return (*findings, finding(collector_backlog(runtime), runtime.clock().timestamp()))
+    return (*findings, finding(runtime.readings.backlog(), runtime.clock().timestamp()))
 
 
 def webhook(console: str | None) -> Webhook:
@@ -76,19 +76,13 @@ def webhook(console: str | None) -> Webhook:
     return Webhook(runtime.site, runtime.keys, clients, console=console)
 
 
-def _port(run: Path) -> int:
-    from sluicegate.services.host.ports import read_ports
-
-    return read_ports(run / "ports.json").get("gateway", 0)
-
-
-def _parts(folder: StateFolder, site: Site, keys: Keys, environment: Mapping[str, str]) -> Sequence[Part]:
+def _parts(runtime: Runtime, site: Site, keys: Keys, environment: Mapping[str, str]) -> Sequence[Part]:
     from sluicegate.services.host.installation import client_environment
     from sluicegate.services.host.parts import HttpProbe
     from sluicegate.services.host.stack import own_part, stack
     from sluicegate.services.traffic.envoy.bootstrap import READY_PATH
 
-    envoy = make_envoy(folder.root, site.ports["gateway"], current_runtime().settings)
+    folder, envoy = runtime.folder, runtime.envoy_at(site.ports["gateway"])
     clients = client_environment(site, keys, environment)
     ready = HttpProbe(url=f"{site.urls()['gateway']}{READY_PATH}")
     console_ready = HttpProbe(url=f"{site.urls()['console']}/healthz")
@@ -110,11 +104,8 @@ def _process(name: str) -> tuple[str, ...]:
     return (sys.executable, "-m", "sluicegate.flows.wiring.processes", name)
 
 
-def _drain(folder: StateFolder, site: Site) -> None:
+def _drain(envoy: Envoy) -> None:
     from sluicegate.registry.words.errors import Unreachable
 
-    envoy = make_envoy(folder.root, site.ports["gateway"], current_runtime().settings)
-    try:
+    with contextlib.suppress(Unreachable):
         envoy.drain(DRAIN_SECONDS)
-    except Unreachable:
-        return

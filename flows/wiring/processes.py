@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from sluicegate.registry.rollout.standing import Standing
-    from sluicegate.registry.words.build import BuildRef, Endpoint
+    from sluicegate.registry.words.build import Build, BuildRef, Endpoint
     from sluicegate.services.telemetry.tally.spec import RolloutSpec
     from sluicegate.services.traffic.table import RouteTable
 
@@ -96,11 +96,15 @@ def collector() -> None:
     from sluicegate.services.telemetry.pairs.collector import ShadowCollector
 
     runtime = current_runtime()
+
+    def build(ref: BuildRef) -> Build:  # MLflow is looked for when a shadow begins
+        return runtime.catalog.build(ref)
+
     log = runtime.envoy.logs / "live.jsonl"
     collecting = Collector(runtime.reading_store, log, lambda rollout: rollout_spec(runtime, rollout), runtime.clock)
     bodies = BodyCollector(runtime.reading_store, bodies_log(runtime.folder.root / "services"), runtime.clock)
     stop = _stopping()
-    source = shadow_source(runtime.ledger, lambda rollout: rollout_spec(runtime, rollout), runtime.build)
+    source = shadow_source(runtime.ledger, lambda rollout: rollout_spec(runtime, rollout), build)
     copies = ShadowCollector(runtime.reading_store, runtime.envoy.logs / "shadow.jsonl", source, runtime.clock)
     besides = (
         (keep_house, (runtime, [collecting, bodies, copies], stop)), (bodies.run, (stop,)), (copies.run, (stop,)),

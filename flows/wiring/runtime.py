@@ -7,8 +7,7 @@ that a command pays only for what it needs.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -16,8 +15,6 @@ from typing import TYPE_CHECKING
 
 from sluicegate.registry.audience.connections import FALLBACK
 from sluicegate.registry.plan.plan import Plan
-from sluicegate.registry.rollout.rollout import Phase
-from sluicegate.registry.words.build import Build, BuildRef
 from sluicegate.registry.words.errors import NotFound
 from sluicegate.registry.words.settings import MlflowServer, Settings
 
@@ -26,13 +23,10 @@ if TYPE_CHECKING:
 
     from sluicegate.flows.stages.checks import Asking
     from sluicegate.flows.stages.memory import Memory
+    from sluicegate.flows.wiring.readings import Readings
     from sluicegate.registry.catalog.mlflow_http import MlflowCatalog
     from sluicegate.registry.ledger.calls import Calls
     from sluicegate.registry.ledger.port import Ledger
-    from sluicegate.registry.report.happening import Happening
-    from sluicegate.registry.report.report import Evidence, Report
-    from sluicegate.registry.report.shadow_view import ShadowView
-    from sluicegate.registry.rollout.rollout import Rollout
     from sluicegate.services.bento.fleet import Fleet
     from sluicegate.services.bento.packer import Packer
     from sluicegate.services.host.folder import StateFolder
@@ -42,7 +36,6 @@ if TYPE_CHECKING:
     from sluicegate.services.keeper.drivers import PrefectDrivers
     from sluicegate.services.outbox.address import Addresses
     from sluicegate.services.outbox.outbox import Outbox
-    from sluicegate.services.telemetry.log.backlog import Backlog
     from sluicegate.services.telemetry.reading.queries import Queries
     from sluicegate.services.telemetry.store.store import Store
     from sluicegate.services.traffic.envoy.plane import Envoy
@@ -163,7 +156,15 @@ class Runtime:
 
     @cached_property
     def envoy(self) -> Envoy:
-        return make_envoy(self.folder.root, self.site.ports["gateway"], self.settings)
+        """The data plane of this machine, as the last `up` recorded it."""
+        return self.envoy_at(self.site.ports["gateway"])
+
+    def envoy_at(self, port: int) -> Envoy:
+        """The data plane of this machine, on a port that need not be recorded yet."""
+        from sluicegate.services.traffic.envoy.plane import Envoy
+
+        binary = Path(self.settings.envoy_bin) if self.settings.envoy_bin else None
+        return Envoy(self.folder.root / "envoy", port=port, binary=binary)
 
     @cached_property
     def drivers(self) -> PrefectDrivers:
@@ -208,7 +209,7 @@ class Runtime:
             ledger=self.ledger,
             runs=MlflowRuns(self.mlflow),
             versions=self.catalog,
-            evidence=self.evidence,
+            evidence=self.readings.evidence,
             clock=self.clock,
         )
 
@@ -229,49 +230,21 @@ class Runtime:
 
         events, api = PrefectEvents(self.prefect), console_api(self.settings)
         console = api.url if api else None
-        return Outbox(self.ledger, lambda: (events, *sinks(self.ledger, self.addresses, console)), self._waiting)
+        return Outbox(
+            self.ledger, lambda: (events, *sinks(self.ledger, self.addresses, console)), self.readings.waiting
+        )
 
-    def _waiting(self, now: datetime) -> Sequence[Happening]:
-        """What waits for a person."""
-        from sluicegate.registry.ledger.reading import read_for_policy
-        from sluicegate.registry.report.happening import waits_for_person
+    @cached_property
+    def readings(self) -> Readings:
+        from sluicegate.flows.wiring.readings import Readings
 
-        running = [rollout for rollout in self.ledger.rollouts() if rollout.phase is Phase.RUNNING]
-        records = [read_for_policy(self.ledger, rollout) for rollout in running]
-        happenings = [waits_for_person(record, now, requests_of(self, record.rollout)) for record in records]
-        return [happening for happening in happenings if happening is not None]
-
-    def report(self, rollout: str) -> Report:
-        """The report of a rollout as it stands."""
-        from sluicegate.registry.ledger.reading import read_for_report
-        from sluicegate.registry.report.report import rollout_report
-
-        record = read_for_report(self.ledger, self.ledger.rollout(rollout))
-        return rollout_report(record, self.clock(), self.evidence(record.rollout))
-
-    def evidence(self, rollout: Rollout) -> Evidence:
-        """What telemetry knows of a rollout, for its report."""
-        from sluicegate.flows.views.evidence import evidence
-        from sluicegate.registry.report.course import asked_weights
-
-        found = evidence(self.telemetry, rollout, asked_weights(self.ledger.entries(rollout.id)))
-        return replace(found, shadow=self.shadow(rollout)) if rollout.is_shadow else found
-
-    def shadow(self, rollout: Rollout) -> ShadowView:
-        """What the pairs of a shadow say."""
-        from sluicegate.flows.shadow.reading import read_shadow
-        from sluicegate.flows.stages.shadow import declared_differences
-        from sluicegate.services.telemetry.pairs.queries import ShadowQueries
-
-        return read_shadow(ShadowQueries(self.store), rollout, declared_differences(self.ledger, rollout))
-
-    def resolve(self, model: str, name: str) -> BuildRef:
-        """The build that a version, an alias such as @candidate, or `latest` names."""
-        return self.catalog.resolve(model, name)
-
-    def build(self, ref: BuildRef) -> Build:
-        """A build as the catalog tells it. Raises NotFound, CatalogUnavailable."""
-        return self.catalog.build(ref)
+        return Readings(
+            ledger=self.ledger,
+            telemetry=self.telemetry,
+            store=self.store,
+            access_logs=self.envoy_at(port=0).logs,
+            clock=self.clock,
+        )
 
     def plan(self, model: str, variation: str) -> Plan:
         """The applied plan of a variation, or else that of the model's default one. Raises NotFound."""
@@ -288,31 +261,7 @@ class Runtime:
         return Plan.recorded(applied.body)
 
 
-def make_envoy(root: Path, port: int, settings: Settings) -> Envoy:
-    """The data plane of this machine."""
-    from sluicegate.services.traffic.envoy.plane import Envoy
-
-    binary = Path(settings.envoy_bin) if settings.envoy_bin else None
-    return Envoy(root / "envoy", port=port, binary=binary)
-
-
 @lru_cache(maxsize=1)
 def current_runtime() -> Runtime:
     """Everything concrete of this process."""
     return Runtime(Settings.read(os.environ))
-
-
-def requests_of(runtime: Runtime, rollout: Rollout) -> tuple[int, int] | None:
-    """Requests assigned to stable and candidate at the present weight."""
-    from sluicegate.flows.views.evidence import seen_of
-
-    seen = seen_of(runtime.telemetry, rollout, rollout.epoch)
-    return seen.stable.requests, seen.candidate.requests
-
-
-def collector_backlog(runtime: Runtime) -> Backlog:
-    """What of the access logs was not read."""
-    from sluicegate.services.telemetry.log.backlog import backlog
-
-    logs = make_envoy(runtime.folder.root, 0, runtime.settings).logs
-    return backlog(runtime.store, [logs / name for name in ("live.jsonl", "shadow.jsonl")])

@@ -1,0 +1,78 @@
+"""Readings: what ledger and telemetry tell of rollouts, for reports, notifications and MLflow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sluicegate.registry.rollout.rollout import Phase
+
+if TYPE_CHECKING:
+    from sluicegate.registry.ledger.port import Ledger
+    from sluicegate.registry.report.happening import Happening
+    from sluicegate.registry.report.report import Evidence, Report
+    from sluicegate.registry.report.shadow_view import ShadowView
+    from sluicegate.registry.rollout.rollout import Rollout
+    from sluicegate.services.telemetry.log.backlog import Backlog
+    from sluicegate.services.telemetry.reading.queries import Queries
+    from sluicegate.services.telemetry.store.store import Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Readings:
+    """Reads, and changes nothing."""
+
+    ledger: Ledger
+    telemetry: Queries
+    store: Store
+    access_logs: Path
+    clock: Callable[[], datetime]
+
+    def report(self, rollout: str) -> Report:
+        """The report of a rollout as it stands."""
+        from sluicegate.registry.ledger.reading import read_for_report
+        from sluicegate.registry.report.report import rollout_report
+
+        record = read_for_report(self.ledger, self.ledger.rollout(rollout))
+        return rollout_report(record, self.clock(), self.evidence(record.rollout))
+
+    def evidence(self, rollout: Rollout) -> Evidence:
+        """What telemetry knows of a rollout, for its report."""
+        from sluicegate.flows.views.evidence import evidence
+        from sluicegate.registry.report.course import asked_weights
+
+        seen = evidence(self.telemetry, rollout, asked_weights(self.ledger.entries(rollout.id)))
+        return replace(seen, shadow=self._shadow(rollout)) if rollout.is_shadow else seen
+
+    def _shadow(self, rollout: Rollout) -> ShadowView:
+        from sluicegate.flows.shadow.reading import read_shadow
+        from sluicegate.flows.stages.shadow import declared_differences
+        from sluicegate.services.telemetry.pairs.queries import ShadowQueries
+
+        return read_shadow(ShadowQueries(self.store), rollout, declared_differences(self.ledger, rollout))
+
+    def requests(self, rollout: Rollout) -> tuple[int, int]:
+        """Requests assigned to stable and candidate at the present weight."""
+        from sluicegate.flows.views.evidence import seen_of
+
+        seen = seen_of(self.telemetry, rollout, rollout.epoch)
+        return seen.stable.requests, seen.candidate.requests
+
+    def waiting(self, now: datetime) -> Sequence[Happening]:
+        """What waits for a person."""
+        from sluicegate.registry.ledger.reading import read_for_policy
+        from sluicegate.registry.report.happening import waits_for_person
+
+        running = [rollout for rollout in self.ledger.rollouts() if rollout.phase is Phase.RUNNING]
+        records = [read_for_policy(self.ledger, rollout) for rollout in running]
+        happenings = [waits_for_person(record, now, self.requests(record.rollout)) for record in records]
+        return [happening for happening in happenings if happening is not None]
+
+    def backlog(self) -> Backlog:
+        """What of the access logs was not collected."""
+        from sluicegate.services.telemetry.log.backlog import backlog
+
+        return backlog(self.store, [self.access_logs / name for name in ("live.jsonl", "shadow.jsonl")])
