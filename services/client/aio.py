@@ -14,7 +14,6 @@ from typing import Any, Self, Unpack
 import httpx
 
 from sluicegate.services.client import asking, rollouts
-from sluicegate.services.client.asking import Ask
 from sluicegate.services.client.connecting import Connecting, Options
 from sluicegate.services.client.metadata import MetadataValue
 from sluicegate.services.client.outcomes import Receipt, Value
@@ -33,7 +32,7 @@ class AsyncClient:
 
     def __init__(self, url: str | None = None, token: str | None = None, **options: Unpack[Options]) -> None:
         """`url` is the gateway's. Whatever is left out is taken from the environment. Options: see `Connecting`."""
-        connecting = Connecting.of(url, token, options, os.environ)
+        connecting = Connecting.from_arguments(url, token, options, os.environ)
         self._doing = Doing(connecting)
         self._http = {server: httpx.AsyncClient(**connecting.http(server)) for server in connecting.servers}
         self._delivering = asyncio.Lock()
@@ -81,11 +80,11 @@ class AsyncClient:
 
     async def rollout(self, rollout: str) -> View:
         """A rollout, by its id or as the last one of a model."""
-        return rollouts.viewed(await self._order(rollouts.one(rollout)))
+        return await self._run(self._doing.view(rollouts.one(rollout)))
 
     async def report(self, rollout: str) -> Report:
         """What a rollout did, when, why and on what evidence; a notebook shows it as its page."""
-        return rollouts.reported(await self._order(rollouts.report(rollout)))
+        return await self._run(self._doing.report(rollout))
 
     async def watch(self, rollout: str, every: float = 1.0) -> AsyncIterator[View]:
         """The rollout now, and whenever it has changed, until it has ended; looks every so many seconds."""
@@ -99,11 +98,11 @@ class AsyncClient:
 
     async def start(self, model: str, build: str = "latest", variation: str = "default") -> View:
         """Begin a rollout of a build by the applied plan."""
-        return rollouts.viewed(await self._order(rollouts.start(model, build, variation)))
+        return await self._run(self._doing.view(rollouts.start(model, build, variation)))
 
     async def order(self, rollout: str, verb: Verb, reason: str, **more: Any) -> View:
         """Pause, resume, approve, promote or abort; the rollout after it."""
-        return rollouts.viewed(await self._order(rollouts.order(rollout, verb, reason, more)))
+        return await self._run(self._doing.view(rollouts.order(rollout, verb, reason, more)))
 
     async def close(self) -> None:
         """Deliver the outcomes that wait, and close the connections."""
@@ -139,9 +138,6 @@ class AsyncClient:
     async def _deliver(self) -> None:
         async with self._delivering:
             await self._run(self._doing.deliver())
-
-    async def _order(self, ask: Ask) -> Any:
-        return await self._run(self._doing.order(ask))
 
     async def _run(self, steps: Steps[T]) -> T:
         reply: Outcome | None = None

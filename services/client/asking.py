@@ -114,9 +114,9 @@ def body_of(response: httpx.Response) -> Any:
             raise problems.Failed("the answer is not JSON.", **_facts(response, {})) from None
     if response.is_success:
         return body
-    told = body if isinstance(body, dict) else {}
-    message = str(told.get("error") or told.get("detail") or f"the server answered {response.status_code}.")
-    raise _kind(response.status_code)(message, **_facts(response, told))
+    document = body if isinstance(body, dict) else {}
+    message = str(document.get("error") or document.get("detail") or f"the server answered {response.status_code}.")
+    raise _kind(response.status_code)(message, **_facts(response, document))
 
 
 def is_near(url: str) -> bool:
@@ -138,11 +138,11 @@ def _kind(status: int) -> type[problems.Answered]:
             return problems.Failed if status >= 500 else problems.Refused
 
 
-def _facts(response: httpx.Response, told: Mapping[str, Any]) -> dict[str, Any]:
-    found = [problem for problem in told.get("problems") or () if isinstance(problem, dict)]
+def _facts(response: httpx.Response, document: Mapping[str, Any]) -> dict[str, Any]:
+    known = [problem for problem in document.get("problems") or () if isinstance(problem, dict)]
     return {
         "status": response.status_code,
         "request_id": response.headers.get("x-request-id"),
-        "problems": found,
-        "fix": told.get("fix") or (found[0].get("fix") if found else None),
+        "problems": known,
+        "fix": document.get("fix") or (known[0].get("fix") if known else None),
     }

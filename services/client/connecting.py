@@ -49,7 +49,9 @@ class Connecting:
     """Seconds after which outcomes are sent even when they make no whole batch."""
 
     @classmethod
-    def of(cls, url: str | None, token: str | None, options: Options, environment: Mapping[str, str]) -> Self:
+    def from_arguments(
+        cls, url: str | None, token: str | None, options: Options, environment: Mapping[str, str]
+    ) -> Self:
         """From a client's arguments; what they leave out, as `eval "$(sluice env)"` has it. Raises CannotBeSent."""
         gateway = url or environment.get("SLUICE_GATEWAY")
         if not gateway:

@@ -29,15 +29,15 @@ _OF_GATEWAY = ("x-sluice-", "x-envoy-", "x-forwarded-")
 
 def metadata_headers(metadata: Mapping[str, MetadataValue]) -> list[Header]:
     """The headers that carry these metadata. Raises CannotBeSent."""
-    found: dict[str, Header] = {}
+    headers: dict[str, Header] = {}
     for name, value in metadata.items():
         if value is None:
             continue
         key = _name(name)
-        if key in found:
+        if key in headers:
             raise CannotBeSent(f"metadata name {name!r} is given twice.", fix="Case makes no difference; keep one.")
-        found[key] = (key.encode(), _value(f"metadata {name!r}", value))
-    return list(found.values())
+        headers[key] = (key.encode(), _value(f"metadata {name!r}", value))
+    return list(headers.values())
 
 
 def unit_header(name: str, unit: str | int) -> Header:

@@ -157,7 +157,7 @@ def delivery(outbox: Outbox, batch: Sequence[dict[str, Any]]) -> Iterator[Callab
 def _receipt(batch: Sequence[dict[str, Any]], body: Any) -> Receipt:
     """What the server says of a batch. Raises Failed where it says nothing of the kind."""
     try:
-        refused = tuple(Turned(outcome=batch[found["index"]], reason=found["reason"]) for found in body["refused"])
+        refused = tuple(Turned(outcome=batch[one["index"]], reason=one["reason"]) for one in body["refused"])
         counts = {name: int(body[name]) for name in ("accepted", "duplicate", "contradictory")}
     except (KeyError, TypeError, IndexError) as error:
         raise Failed(f"this is no console: it answered {body!r}.", status=200) from error

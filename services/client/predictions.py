@@ -79,11 +79,11 @@ class Predictions:
 def predictions(model: str, values: Any, headers: Mapping[str, str], index: Any) -> Predictions:
     """The answer from its body and headers."""
 
-    def told(name: str) -> str:
+    def header(name: str) -> str:
         return unquote(headers.get(name, ""))
 
     return Predictions(
         values=values, model=model, index=index, request_id=headers.get("x-request-id", ""),
-        build=told("x-sluice-build"), variation=told("x-sluice-variation"), audience=told("x-sluice-audience"),
-        reason=told("x-sluice-reason"),
+        build=header("x-sluice-build"), variation=header("x-sluice-variation"), audience=header("x-sluice-audience"),
+        reason=header("x-sluice-reason"),
     )  # fmt: skip

@@ -39,10 +39,10 @@ class Retries:
         if attempt >= self.attempts or not _may_repeat(outcome, is_harmless=is_harmless):
             return None
         own = min(self.longest, self.first * 2.0 ** (attempt - 1)) * (0.5 + draw() / 2)
-        asked = _retry_after(outcome)
-        if asked is not None and asked > self.longest:
+        least = _retry_after(outcome)
+        if least is not None and least > self.longest:
             return None
-        return max(own, asked or 0.0)
+        return max(own, least or 0.0)
 
 
 def was_sent(error: httpx.RequestError) -> bool:
@@ -60,5 +60,5 @@ def _may_repeat(outcome: httpx.Response | httpx.RequestError, *, is_harmless: bo
 
 def _retry_after(outcome: httpx.Response | httpx.RequestError) -> float | None:
     """The seconds that the server asks for. A date instead of seconds is not understood, and so not waited for."""
-    told: str = outcome.headers.get("retry-after", "") if isinstance(outcome, httpx.Response) else ""
-    return float(told) if told.isdecimal() else None
+    seconds: str = outcome.headers.get("retry-after", "") if isinstance(outcome, httpx.Response) else ""
+    return float(seconds) if seconds.isdecimal() else None

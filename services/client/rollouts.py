@@ -8,7 +8,7 @@ from typing import Any, Literal
 from urllib.parse import urlencode
 
 from sluicegate.services.client.asking import JSON, Ask, Server, segment
-from sluicegate.services.client.showing import Report, View
+from sluicegate.services.client.showing import View
 
 Verb = Literal["pause", "resume", "approve", "promote", "abort"]
 
@@ -42,19 +42,9 @@ def start(model: str, build: str, variation: str) -> Ask:
     return _post("/api/v1/rollouts", {"model": model, "build": build, "variation": variation})
 
 
-def viewed(body: Any) -> View:
-    """The rollout in an answer."""
-    return View(body)
-
-
 def report(rollout: str) -> Ask:
     """A rollout's report, with its page."""
     return _get(f"/api/v1/rollouts/{segment(rollout)}/report?html=1")
-
-
-def reported(body: Any) -> Report:
-    """The report in an answer."""
-    return Report(body["report"], body["html"])
 
 
 def _get(path: str) -> Ask:

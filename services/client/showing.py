@@ -39,8 +39,8 @@ class View(dict[str, Any]):
 class Report(dict[str, Any]):
     """A rollout's report: `rollout`, `steps`, `gates` with every look, `exposures`, `timeline`, `plan`, …"""
 
-    def __init__(self, told: dict[str, Any], html: str) -> None:
-        super().__init__(told)
+    def __init__(self, document: dict[str, Any], html: str) -> None:
+        super().__init__(document)
         self.html = html
         """The whole page."""
 

@@ -22,7 +22,7 @@ from sluicegate.services.client.metadata import MetadataValue
 from sluicegate.services.client.outcomes import Outbox, Value, delivery
 from sluicegate.services.client.payload import Rows
 from sluicegate.services.client.predictions import Predictions
-from sluicegate.services.client.showing import View
+from sluicegate.services.client.showing import Report, View
 
 T = TypeVar("T")
 Wait = float
@@ -63,8 +63,8 @@ class Doing:
         hashed = None
         if unit is not None:
             if self._hashing.must_ask(model):
-                told = yield from self.order(asking.about(model))
-                self._hashing.learn(model, told["unit"])
+                about = yield from self.order(asking.about(model))
+                self._hashing.learn(model, about["unit"])
             hashed = self._hashing.header(model)
         question = asking.question(model, data, metadata=metadata, unit=unit, hashed=hashed, params=params)
         answer = question.read((yield from self._send(question.ask, timeout)))
@@ -95,14 +95,23 @@ class Doing:
 
     def rollouts(self, model: str | None) -> Steps[list[View]]:
         """Page after page."""
-        found: list[View] = []
+        views: list[View] = []
         before: str | None = None
         while True:
             body = yield from self.order(rollouts.page(model, before))
-            found += [rollouts.viewed(each) for each in body["rollouts"]]
+            views += map(View, body["rollouts"])
             before = body.get("next_before")
             if before is None:
-                return found
+                return views
+
+    def view(self, ask: Ask) -> Steps[View]:
+        """The rollout that a request is answered with."""
+        return View((yield from self.order(ask)))
+
+    def report(self, rollout: str) -> Steps[Report]:
+        """A rollout's report and its page."""
+        body = yield from self.order(rollouts.report(rollout))
+        return Report(body["report"], body["html"])
 
     def order(self, ask: Ask) -> Steps[Any]:
         """The JSON that a request is answered with."""

@@ -14,7 +14,6 @@ from typing import Any, Self, Unpack
 import httpx
 
 from sluicegate.services.client import asking, rollouts
-from sluicegate.services.client.asking import Ask
 from sluicegate.services.client.connecting import Connecting, Options
 from sluicegate.services.client.metadata import MetadataValue
 from sluicegate.services.client.outcomes import Receipt, Value
@@ -31,7 +30,7 @@ class Client:
 
     def __init__(self, url: str | None = None, token: str | None = None, **options: Unpack[Options]) -> None:
         """`url` is the gateway's. Whatever is left out is taken from the environment. Options: see `Connecting`."""
-        connecting = Connecting.of(url, token, options, os.environ)
+        connecting = Connecting.from_arguments(url, token, options, os.environ)
         self._doing = Doing(connecting)
         self._http = {server: httpx.Client(**connecting.http(server)) for server in connecting.servers}
         self._delivering = threading.Lock()
@@ -91,11 +90,11 @@ class Client:
 
     def rollout(self, rollout: str) -> View:
         """A rollout, by its id or as the last one of a model."""
-        return rollouts.viewed(self._order(rollouts.one(rollout)))
+        return self._run(self._doing.view(rollouts.one(rollout)))
 
     def report(self, rollout: str) -> Report:
         """What a rollout did, when, why and on what evidence; a notebook shows it as its page."""
-        return rollouts.reported(self._order(rollouts.report(rollout)))
+        return self._run(self._doing.report(rollout))
 
     def watch(self, rollout: str, every: float = 1.0) -> Iterator[View]:
         """The rollout now, and whenever it has changed, until it has ended; looks every so many seconds."""
@@ -109,11 +108,11 @@ class Client:
 
     def start(self, model: str, build: str = "latest", variation: str = "default") -> View:
         """Begin a rollout of a build by the applied plan. The same asked twice is one rollout."""
-        return rollouts.viewed(self._order(rollouts.start(model, build, variation)))
+        return self._run(self._doing.view(rollouts.start(model, build, variation)))
 
     def order(self, rollout: str, verb: Verb, reason: str, **more: Any) -> View:
         """Pause, resume, approve, promote or abort; the rollout after it. Raises Refused where it cannot be done."""
-        return rollouts.viewed(self._order(rollouts.order(rollout, verb, reason, more)))
+        return self._run(self._doing.view(rollouts.order(rollout, verb, reason, more)))
 
     def close(self) -> None:
         """Deliver the outcomes that wait, and close the connections. Raises as `flush` does."""
@@ -134,9 +133,6 @@ class Client:
     def _deliver(self) -> None:
         with self._delivering:
             self._run(self._doing.deliver())
-
-    def _order(self, ask: Ask) -> Any:
-        return self._run(self._doing.order(ask))
 
     def _run(self, steps: Steps[T]) -> T:
         reply: Outcome | None = None

@@ -43,7 +43,7 @@ def document(operations: Iterable[Operation], *, version: str) -> dict[str, Any]
 
 
 def _operation(it: Operation) -> dict[str, Any]:
-    told: dict[str, Any] = {
+    described: dict[str, Any] = {
         "operationId": _name(it),
         "summary": it.summary,
         "description": f"Needs the role {it.role.name.lower()}.",
@@ -55,8 +55,8 @@ def _operation(it: Operation) -> dict[str, Any]:
     }
     if it.takes is not Nothing:
         schema = {"$ref": _REFERENCE.format(model=it.takes.__name__)}
-        told["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
-    return told
+        described["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+    return described
 
 
 def _name(it: Operation) -> str:

@@ -66,8 +66,8 @@ class Tokens:
 
     def given(self) -> tuple[Token, ...]:
         """Every token that is good, by name."""
-        found = self._ledger.all_applied(KIND)
-        return tuple(Token(name=d.name, role=_role(d), given_by=d.actor, given_at=d.at) for d in found)
+        documents = self._ledger.all_applied(KIND)
+        return tuple(Token(name=d.name, role=_role(d), given_by=d.actor, given_at=d.at) for d in documents)
 
     def caller(self, token: str) -> Caller | None:
         """Whose token this is; None for nobody's."""
@@ -82,8 +82,8 @@ class Tokens:
     def _by_digest(self) -> dict[str, Caller]:
         position = self._ledger.position()
         if position != self._known[0]:
-            found = self._ledger.all_applied(KIND)
-            self._known = (position, {str(d.body["sha256"]): Caller(name=d.name, role=_role(d)) for d in found})
+            documents = self._ledger.all_applied(KIND)
+            self._known = (position, {str(d.body["sha256"]): Caller(name=d.name, role=_role(d)) for d in documents})
         return self._known[1]
 
 

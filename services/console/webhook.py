@@ -40,8 +40,8 @@ def receiver(desk: Desk) -> Callable[[Request], Awaitable[JSONResponse]]:
             started = await run_in_threadpool(desk.look_at_catalog)
         except SluiceError as error:
             return _refused(error.message, 503)
-        said: dict[str, object] = {"at": desk.clock().isoformat(), "entity": _entity(body)}
-        await run_in_threadpool(desk.ledger.remember, key, said)
+        delivery: dict[str, object] = {"at": desk.clock().isoformat(), "entity": _entity(body)}
+        await run_in_threadpool(desk.ledger.remember, key, delivery)
         return JSONResponse({"started": list(started)})
 
     return receive

@@ -20,8 +20,8 @@ class Scale:
         span = (self.high - self.low) or 1.0
         return round(self.start + (value - self.low) / span * (self.end - self.start), 1)
 
-    def held(self, value: float) -> float:
-        """The place of a value, held between the ends."""
+    def clamped(self, value: float) -> float:
+        """The place of a value, or of the end that it lies beyond."""
         return self.at(min(max(value, self.low), self.high))
 
     def ticks(self, most: int = 6) -> tuple[float, ...]:
@@ -45,6 +45,6 @@ _SECONDS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800
 
 def time_ticks(seconds: float, most: int = 8) -> tuple[float, ...]:
     """Round times from 0 to `seconds`."""
-    step = next((each for each in _SECONDS if seconds / each <= most), None)
+    step = next((size for size in _SECONDS if seconds / size <= most), None)
     size = float(step) if step else 86400.0 * math.ceil(seconds / 86400 / most)
     return tuple(i * size for i in range(math.floor(seconds / size) + 1))

@@ -75,7 +75,7 @@ def _harm(gate: GateReport, looks: Sequence[LookPoint], x: Scale, y: Scale) -> I
     points: list[tuple[float, float]] = []
     for start, end, look in zip(starts, [*ends[:-1], x.high], known, strict=True):
         assert look.bound is not None
-        points += [(x.at(start), y.held(look.bound)), (x.at(end), y.held(look.bound))]
+        points += [(x.at(start), y.clamped(look.bound)), (x.at(end), y.clamped(look.bound))]
     yield path("harm", [(points[0][0], edge), *points, (points[-1][0], edge)], closed=True)
     yield path("margin", points)
     yield _label(points, -7 if gate.worse == "higher" else 16)
@@ -114,25 +114,25 @@ def _intervals(looks: Sequence[LookPoint], x: Scale, y: Scale, clip: str) -> Ite
     lower = [(x.at(look.information), y.at(look.low or 0.0)) for look in bounded]
     yield path("band", [*upper, *reversed(lower)], closed=True, clip=clip)
     for look in looks if len(looks) <= MOST_WHISKERS else ():
-        low = y.start if look.low is None else y.held(look.low)
-        high = y.end if look.high is None else y.held(look.high)
+        low = y.start if look.low is None else y.clamped(look.low)
+        high = y.end if look.high is None else y.clamped(look.high)
         yield line("whisker", x.at(look.information), low, x.at(look.information), high)
-    yield path("estimate", [(x.at(look.information), y.held(look.estimate or 0.0)) for look in looks])
+    yield path("estimate", [(x.at(look.information), y.clamped(look.estimate or 0.0)) for look in looks])
     for look in looks:
-        yield dot("look", x.at(look.information), y.held(look.estimate or 0.0), 3.2, _tip(look))
+        yield dot("look", x.at(look.information), y.clamped(look.estimate or 0.0), 3.2, _tip(look))
 
 
 def _decision(turn: Turn | None, looks: Sequence[LookPoint], x: Scale, y: Scale) -> Iterator[str]:
-    found = next((look for look in looks if turn is not None and look.k == turn.k), None)
-    if turn is None or found is None:
+    decisive = next((look for look in looks if turn is not None and look.k == turn.k), None)
+    if turn is None or decisive is None:
         return
-    place, kind = x.at(found.information), turn.verdict.lower()
+    place, kind = x.at(decisive.information), turn.verdict.lower()
     is_right = place > WIDTH * 0.7
     yield line(f"decision {kind}", place, TOP, place, HEIGHT - BOTTOM)
     mark = "✓" if turn.verdict == "PASS" else "✕"
     text = f"{mark} {turn.verdict} at look {turn.k}"
     height = HEIGHT - BOTTOM - 10
-    if abs(height - y.held(0.0)) < NEAR:  # not over the line of no difference
+    if abs(height - y.clamped(0.0)) < NEAR:  # not over the line of no difference
         height = TOP + 18
     side = "end" if is_right else "start"
     yield words(f"verdict {kind}", place + (-7 if is_right else 7), height, text, side)

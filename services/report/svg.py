@@ -29,12 +29,12 @@ def box(kind: str, x: float, y: float, width: float, height: float) -> str:
 
 def path(kind: str, points: Iterable[tuple[float, float]], *, closed: bool = False, clip: str = "") -> str:
     """Straight lines from point to point."""
-    found = list(points)
-    if not found:
+    corners = list(points)
+    if not corners:
         return ""
-    held = f' clip-path="url(#{clip})"' if clip else ""
-    way = "M" + "L".join(f"{x:g} {y:g}" for x, y in found) + ("Z" if closed else "")
-    return f'<path class="{kind}" d="{way}"{held}/>'
+    clipped = f' clip-path="url(#{clip})"' if clip else ""
+    way = "M" + "L".join(f"{x:g} {y:g}" for x, y in corners) + ("Z" if closed else "")
+    return f'<path class="{kind}" d="{way}"{clipped}/>'
 
 
 def dot(kind: str, x: float, y: float, radius: float, tip: str) -> str:

@@ -37,8 +37,8 @@ def weight_chart(report: Report, name: str) -> str:
         *(_seen(point, begin, x, y) for point in points),
         *_marks(report, x, begin),
     )
-    said = ", ".join(f"{p.weight:g} % after {_short((p.at - begin).total_seconds())}" for p in points[1:])
-    about = f"The candidate's weight: {said}. Dots are when the data plane was seen to serve it."
+    course = ", ".join(f"{p.weight:g} % after {_short((p.at - begin).total_seconds())}" for p in points[1:])
+    about = f"The candidate's weight: {course}. Dots are when the data plane was seen to serve it."
     return figure(name, width=WIDTH, height=HEIGHT, title="The candidate's weight over time", about=about, parts=parts)
 
 

@@ -32,20 +32,20 @@ def headline(report: Report) -> str:
     candidate, by = f"v{rollout.candidate}", f" (by {rollout.actor})" if rollout.actor else ""
     match rollout.ending:
         case "promoted":
-            said = f"{candidate} takes all traffic"
+            sentence = f"{candidate} takes all traffic"
         case "established":
-            said = f"{candidate} is the first stable build"
+            sentence = f"{candidate} is the first stable build"
         case "aborted":
-            said = f"{candidate} was taken back; all weight returned to {_stable(rollout)}"
+            sentence = f"{candidate} was taken back; all weight returned to {_stable(rollout)}"
         case "failed":
-            said = f"{candidate} could not be launched; {_stable(rollout)} was never disturbed"
+            sentence = f"{candidate} could not be launched; {_stable(rollout)} was never disturbed"
         case "superseded":
-            said = f"{candidate} gave way to a newer candidate"
+            sentence = f"{candidate} gave way to a newer candidate"
         case "concluded":
-            said = f"{candidate} was compared and nothing was changed"
+            sentence = f"{candidate} was compared and nothing was changed"
         case _:
-            said = f"{candidate} is {rollout.phase} at {rollout.weight:g} %"
-    return f"{said}: {rollout.reason}{by}."
+            sentence = f"{candidate} is {rollout.phase} at {rollout.weight:g} %"
+    return f"{sentence}: {rollout.reason}{by}."
 
 
 def _stable(rollout: RolloutView) -> str:

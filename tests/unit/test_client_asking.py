@@ -322,7 +322,7 @@ def test_proxies_are_for_far_servers(url: str, near: bool) -> None:
 
 
 def test_the_gateway_never_sees_the_token() -> None:
-    connecting = Connecting.of("http://g", "s3cret", {"console": "http://c"}, {})
+    connecting = Connecting.from_arguments("http://g", "s3cret", {"console": "http://c"}, {})
     assert connecting.http(Server.GATEWAY)["headers"] == {}
     assert connecting.http(Server.CONSOLE)["headers"] == {"authorization": "Bearer s3cret"}
     assert "s3cret" not in repr(connecting)
@@ -330,10 +330,10 @@ def test_the_gateway_never_sees_the_token() -> None:
 
 def test_what_is_left_out_comes_from_the_environment() -> None:
     environment = {"SLUICE_GATEWAY": "http://g", "SLUICE_API": "http://c", "SLUICE_TOKEN": "t"}
-    connecting = Connecting.of(None, None, {}, environment)
+    connecting = Connecting.from_arguments(None, None, {}, environment)
     assert (connecting.gateway, connecting.console, connecting.token) == ("http://g", "http://c", "t")
     with pytest.raises(CannotBeSent, match="no gateway"):
-        Connecting.of(None, None, {}, {})
+        Connecting.from_arguments(None, None, {}, {})
 
 
 def test_the_hashed_header_is_asked_for_once_and_again_after_a_while() -> None:

@@ -18,12 +18,13 @@ def office() -> Office:
 
 
 def view(office: Office, name: str) -> View:
-    return rollouts.viewed(office.client.get(f"/api/v1/rollouts/{name}", headers=BEARER).json())
+    return View(office.client.get(f"/api/v1/rollouts/{name}", headers=BEARER).json())
 
 
 def report(office: Office, name: str) -> Report:
     ask = rollouts.report(name)
-    return rollouts.reported(office.client.request(ask.method, ask.path, headers=BEARER).json())
+    body = office.client.request(ask.method, ask.path, headers=BEARER).json()
+    return Report(body["report"], body["html"])
 
 
 class Read(HTMLParser):

@@ -12,8 +12,9 @@ import pytest
 
 from sluicegate.registry.ledger.attempt import note_run
 from sluicegate.registry.orders import rollouts as orders
-from sluicegate.services.console.acts.table import table
-from tests.unit.console_office import BEARER, NOW, SECRET, TOKEN, Office
+from sluicegate.services.console.acts.table import find, table
+from sluicegate.services.console.operations import Request, Role
+from tests.unit.console_office import BEARER, NOW, SECRET, TOKEN, MemoryDesk, Office
 
 
 @pytest.fixture
@@ -193,3 +194,20 @@ def test_a_dry_run_of_a_deployment_tells_who_would_get_it(office: Office) -> Non
     assert [fact["fact"] for fact in tried["facts"]] == ["Requested", "Begun"]
     assert tried["documents"] == ["traffic m applied: ny -> b 1; all others -> default 1"]
     assert len(office.ledger.rollouts()) == 2, "nothing is kept"
+
+
+def test_without_a_console_a_command_gets_what_the_api_would_answer() -> None:
+    class Still(MemoryDesk):
+        def clock(self) -> datetime:
+            return NOW + timedelta(hours=1)
+
+    office = Office(Still())
+    name = office.running().id
+    office.client.post("/api/v1/tokens", json={"name": "vic"}, headers=BEARER)
+    paths = ["rollouts", f"rollouts/{name}", f"rollouts/{name}/facts", f"rollouts/{name}/report", "checks", "tokens",
+             f"rollouts/{name}/explanation", "models/m/builds", "overview", "variations", "models/m/connections",
+             "audiences", "documents", "counts", "calls", "experiments"]  # fmt: skip
+    for path in (f"/api/v1/{path}" for path in paths):
+        operation, names = find(office.desk, "GET", path)
+        _, answer = operation.run(Request(actor="ada", role=Role.ADMIN, path=names))
+        assert answer == office.client.get(path, headers=BEARER).json(), path

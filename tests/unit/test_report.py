@@ -228,7 +228,7 @@ def test_axes_are_divided_by_round_steps(least: float, step: float) -> None:
 def test_ticks_lie_between_the_ends() -> None:
     scale = Scale(low=-0.13, high=0.31, start=0, end=440)
     assert scale.ticks() == (-0.1, 0.0, 0.1, 0.2, 0.3)
-    assert (scale.at(0.31), scale.held(9.0)) == (440, 440)
+    assert (scale.at(0.31), scale.clamped(9.0)) == (440, 440)
 
 
 def test_the_command_writes_the_page_the_json_and_a_text(

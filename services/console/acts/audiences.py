@@ -6,7 +6,7 @@ from pydantic import Field
 
 from sluicegate.registry.audience.audience import Audience, matches
 from sluicegate.registry.audience.short_form import condition_written
-from sluicegate.registry.audience.trial import explain
+from sluicegate.registry.audience.trial import Considered, explain
 from sluicegate.registry.orders.audience_store import audiences, delete_audience, known_audience, shares, users
 from sluicegate.services.console.operations import Answer, Body, Nothing, Operation, Request, Role
 from sluicegate.services.console.ports import Desk
@@ -30,7 +30,7 @@ class AudienceActs:
         self._desk = desk
 
     def list(self, _: Request, __: Body) -> Answer:
-        return 200, {"audiences": [self._json(each) for each in audiences(self._desk.ledger)]}
+        return 200, {"audiences": [self._json(audience) for audience in audiences(self._desk.ledger)]}
 
     def show(self, request: Request, _: Body) -> Answer:
         return 200, self._json(known_audience(self._desk.ledger, request.path["name"]))
@@ -43,20 +43,23 @@ class AudienceActs:
     def test(self, _: Request, body: TestBody) -> Answer:
         if body.model is not None:
             return 200, self._desk.try_out(body.model, body.metadata, body.unit)
-        found = [
-            {"audience": each.name, "takes": matches(each.condition, body.metadata),
-             "why": explain(each.condition, body.metadata)}
-            for each in audiences(self._desk.ledger)
-        ]  # fmt: skip
-        return 200, {"considered": found}
+        considered = [
+            Considered(
+                audience=audience.name,
+                takes=matches(audience.condition, body.metadata),
+                why=explain(audience.condition, body.metadata),
+            )
+            for audience in audiences(self._desk.ledger)
+        ]
+        return 200, {"considered": considered}
 
     def _json(self, audience: Audience) -> dict[str, object]:
-        found = users(self._desk.ledger, audience.name)
+        connections = users(self._desk.ledger, audience.name).items()
         return {
             "name": audience.name,
             "description": audience.description,
             "when": condition_written(audience.condition),
-            "users": [{"model": model, "shares": shares(each)} for model, each in found.items()],
+            "users": [{"model": model, "shares": shares(connection)} for model, connection in connections],
         }
 
 

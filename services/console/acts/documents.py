@@ -44,34 +44,16 @@ class DocumentActs:
 
     def list(self, request: Request, _: Body) -> Answer:
         wanted = request.query.get("kind")
-        found = [
-            document for kind in KINDS if wanted in (None, kind) for document in self._desk.ledger.all_applied(kind)
-        ]
-        return 200, {"documents": [_json(document) for document in found]}
+        kinds = [kind for kind in KINDS if wanted in (None, kind)]
+        return 200, {"documents": [document for kind in kinds for document in self._desk.ledger.all_applied(kind)]}
 
     def apply(self, request: Request, body: DocumentBody) -> Answer:
-        found = body.read(self._desk.champion_alias)
-        changed = apply_document(self._desk.ledger, applied(found, request.actor, self._desk))
-        told = f"{found.kind} {found.name}"
-        return (201 if changed else 200), {"applied": told, "changed": changed}
-
-
-def applied(found: ReadDocument, actor: str, desk: Desk) -> Applied:
-    """A document as the ledger keeps it."""
-    return Applied(
-        kind=found.kind, name=found.name, body=found.body, digest=found.digest, actor=actor, at=desk.clock()
-    )  # fmt: skip
-
-
-def _json(document: Applied) -> dict[str, object]:
-    return {
-        "kind": document.kind,
-        "name": document.name,
-        "digest": document.digest,
-        "body": document.body,
-        "actor": document.actor,
-        "at": document.at.isoformat(),
-    }
+        read, desk = body.read(self._desk.champion_alias), self._desk
+        document = Applied(
+            kind=read.kind, name=read.name, body=read.body, digest=read.digest, actor=request.actor, at=desk.clock()
+        )
+        changed = apply_document(desk.ledger, document)
+        return (201 if changed else 200), {"applied": f"{read.kind} {read.name}", "changed": changed}
 
 
 def operations(desk: Desk) -> tuple[Operation, ...]:

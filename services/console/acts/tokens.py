@@ -10,6 +10,9 @@ from sluicegate.services.console.operations import Answer, Body, Operation, Requ
 from sluicegate.services.console.ports import Desk
 from sluicegate.services.console.tokens import Tokens
 
+_SHOWN = ("number", "at", "actor", "role", "method", "path", "status")
+"""What is told of a call: its body and its answer are not."""
+
 
 class TokenBody(Body):
     """A token to give."""
@@ -27,11 +30,11 @@ class TokenActs:
         self._desk = desk
 
     def list(self, _: Request, __: Body) -> Answer:
-        found = [
-            {"name": t.name, "role": t.role.name.lower(), "given_by": t.given_by, "given_at": t.given_at.isoformat()}
+        tokens = [
+            {"name": t.name, "role": t.role.name.lower(), "given_by": t.given_by, "given_at": t.given_at}
             for t in self._tokens.given()
         ]
-        return 200, {"tokens": found}
+        return 200, {"tokens": tokens}
 
     def give(self, request: Request, body: TokenBody) -> Answer:
         token = self._tokens.give(body.name, Role[body.role.upper()], actor=request.actor, now=self._desk.clock())
@@ -43,15 +46,8 @@ class TokenActs:
 
     def calls(self, request: Request, _: Body) -> Answer:
         before = request.count("before", 0, 2**31) or None
-        found = self._desk.calls.latest(limit=request.count("limit", 100, 1000), before=before)
-        told = [
-            {
-                "number": call.number, "at": call.at.isoformat(), "actor": call.actor, "role": call.role,
-                "method": call.method, "path": call.path, "status": call.status,
-            }
-            for call in found
-        ]  # fmt: skip
-        return 200, {"calls": told}
+        latest = self._desk.calls.latest(limit=request.count("limit", 100, 1000), before=before)
+        return 200, {"calls": [{name: getattr(call, name) for name in _SHOWN} for call in latest]}
 
     @property
     def _tokens(self) -> Tokens:

@@ -6,7 +6,7 @@ from starlette.requests import Request
 
 from sluicegate.registry.words.errors import Forbidden
 from sluicegate.services.console.operations import Role
-from sluicegate.services.console.pages.rendering import Endpoint, Found, template
+from sluicegate.services.console.pages.rendering import Context, Endpoint, template
 from sluicegate.services.console.ports import Desk
 from sluicegate.services.console.tokens import Tokens
 
@@ -14,9 +14,9 @@ from sluicegate.services.console.tokens import Tokens
 def page(desk: Desk, tokens: Tokens) -> Endpoint:
     """The page of tokens and calls."""
 
-    def find(request: Request) -> Found:
+    def context(request: Request) -> Context:
         if request.state.caller.role < Role.ADMIN:
             raise Forbidden("this page is for admins.")
         return {"tokens": tokens.given(), "calls": desk.calls.latest(limit=100)}
 
-    return template(desk, "access.html", find)
+    return template(desk, "access.html", context)

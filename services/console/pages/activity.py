@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.requests import Request
 
 from sluicegate.services.console.acts.rollouts import fact_json
-from sluicegate.services.console.pages.rendering import Endpoint, Found, template
+from sluicegate.services.console.pages.rendering import Context, Endpoint, template
 from sluicegate.services.console.ports import Desk
 
 PAGE = 200
@@ -15,7 +15,7 @@ PAGE = 200
 def page(desk: Desk) -> Endpoint:
     """The page of what happened."""
 
-    def find(request: Request) -> Found:
+    def context(request: Request) -> Context:
         end = desk.ledger.feed_end()
         text = request.query_params.get("before", "")
         before = min(int(text), end + 1) if text.isascii() and text.isdigit() else end + 1
@@ -24,4 +24,4 @@ def page(desk: Desk) -> Endpoint:
         facts = [fact_json(fed.entry) for fed in reversed(feed)]
         return {"facts": facts, "older": after + 1 if after else None}
 
-    return template(desk, "activity.html", find)
+    return template(desk, "activity.html", context)

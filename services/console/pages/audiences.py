@@ -10,34 +10,33 @@ from sluicegate.registry.audience.trial import Trial
 from sluicegate.registry.orders.audience_store import audiences, shares, users
 from sluicegate.registry.rollout.standing import standings
 from sluicegate.registry.words.errors import SluiceError
-from sluicegate.services.console.pages.rendering import Endpoint, Found, template
+from sluicegate.services.console.pages.rendering import Context, Endpoint, template
 from sluicegate.services.console.ports import Desk
 
 
 def page(desk: Desk) -> Endpoint:
     """The page of audiences, with its tester."""
 
-    def find(request: Request) -> Found:
-        asked = {name: request.query_params.get(name, "") for name in ("model", "metadata", "unit")}
-        trial, refused = _try(desk, **asked) if asked["model"] else (None, None)
+    def context(request: Request) -> Context:
+        trial_form = {name: request.query_params.get(name, "") for name in ("model", "metadata", "unit")}
+        trial, refused = _try(desk, **trial_form) if trial_form["model"] else (None, None)
         return {
             "audiences": [_shown(desk, each.name, each.description, each.condition) for each in audiences(desk.ledger)],
             "models": sorted({standing.model for standing in standings(desk.ledger.rollouts())}),
-            "asked": asked,
+            "trial_form": trial_form,
             "trial": trial,
             "refused": refused,
         }
 
-    return template(desk, "audiences.html", find)
+    return template(desk, "audiences.html", context)
 
 
-def _shown(desk: Desk, name: str, description: str, condition: Condition) -> Found:
-    found = users(desk.ledger, name)
+def _shown(desk: Desk, name: str, description: str, condition: Condition) -> Context:
     return {
         "name": name,
         "description": description,
         "when": condition_written(condition),
-        "users": [(model, shares(connection)) for model, connection in found.items()],
+        "users": [(model, shares(connection)) for model, connection in users(desk.ledger, name).items()],
     }
 
 

@@ -11,10 +11,11 @@ from sluicegate.services.console.ports import Desk
 
 def elsewhere(desk: Desk, rollout: Rollout) -> dict[str, str]:
     """Addresses by the name of the place."""
-    asked, found = rollout.requested, {}
+    candidate, places = rollout.requested, {}
     if "mlflow" in desk.links:
-        found["MLflow"] = f"{desk.links['mlflow']}/#/models/{quote(asked.model, safe='')}/versions/{asked.version}"
+        model = quote(candidate.model, safe="")
+        places["MLflow"] = f"{desk.links['mlflow']}/#/models/{model}/versions/{candidate.version}"
     last = last_attempt(desk.ledger, rollout.id)
     if "prefect" in desk.links and last is not None:
-        found["Prefect"] = f"{desk.links['prefect']}/runs/flow-run/{last.run}"
-    return found
+        places["Prefect"] = f"{desk.links['prefect']}/runs/flow-run/{last.run}"
+    return places

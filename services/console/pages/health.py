@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from starlette.requests import Request
 
-from sluicegate.services.console.pages.rendering import Endpoint, Found, template
+from sluicegate.services.console.pages.rendering import Context, Endpoint, template
 from sluicegate.services.console.ports import Desk
 
 
 def page(desk: Desk) -> Endpoint:
     """The page of the machine."""
 
-    def find(_: Request) -> Found:
+    def context(_: Request) -> Context:
         order = {"fail": 0, "warn": 1, "pass": 2}
         checks = sorted(desk.checks(), key=lambda check: order.get(check.status, 0))
         return {"checks": checks, "counts": desk.counts()}
 
-    return template(desk, "health.html", find)
+    return template(desk, "health.html", context)

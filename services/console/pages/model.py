@@ -10,7 +10,7 @@ from sluicegate.registry.rollout.experiment import experiments
 from sluicegate.registry.rollout.standing import standings
 from sluicegate.registry.words.errors import NotFound, Unreachable
 from sluicegate.services.console.acts.models import roles_of_builds
-from sluicegate.services.console.pages.rendering import Endpoint, Found, template
+from sluicegate.services.console.pages.rendering import Context, Endpoint, template
 from sluicegate.services.console.pages.views import line
 from sluicegate.services.console.ports import Desk
 
@@ -21,7 +21,7 @@ EXPERIMENTS = 5
 def page(desk: Desk) -> Endpoint:
     """The page of a model."""
 
-    def find(request: Request) -> Found:
+    def context(request: Request) -> Context:
         model = request.path_params["model"]
         rollouts = desk.ledger.rollouts(model=model)
         standing = standings(rollouts)
@@ -39,7 +39,7 @@ def page(desk: Desk) -> Endpoint:
             "rollouts": [line(desk, rollout) for rollout in list(reversed(rollouts))[:50]],
         }
 
-    return template(desk, "model.html", find)
+    return template(desk, "model.html", context)
 
 
 def _builds(desk: Desk, model: str) -> tuple[list[object], str | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.requests import Request
 
 from sluicegate.services.console.fleet import stretch
-from sluicegate.services.console.pages.rendering import Endpoint, Found, template
+from sluicegate.services.console.pages.rendering import Context, Endpoint, template
 from sluicegate.services.console.pages.views import line, waiting
 from sluicegate.services.console.ports import Desk
 
@@ -18,7 +18,7 @@ ROLLOUTS = 25
 def page(desk: Desk) -> Endpoint:
     """The first page."""
 
-    def find(request: Request) -> Found:
+    def context(request: Request) -> Context:
         rollouts = desk.ledger.rollouts()
         under_way = [rollout for rollout in reversed(rollouts) if not rollout.is_ended]
         ended = [rollout for rollout in reversed(rollouts) if rollout.is_ended][:5]
@@ -26,10 +26,10 @@ def page(desk: Desk) -> Endpoint:
         return {
             "fleet": fleet,
             "served": desk.overview(fleet.models),
-            "waiting": [found for rollout in under_way if (found := waiting(desk, rollout)) is not None],
+            "waiting": [view for rollout in under_way if (view := waiting(desk, rollout)) is not None],
             "under_way": [line(desk, rollout) for rollout in under_way[:ROLLOUTS]],
             "under_way_total": len(under_way),
             "ended": [line(desk, rollout) for rollout in ended],
         }
 
-    return template(desk, "overview.html", find)
+    return template(desk, "overview.html", context)

@@ -18,7 +18,7 @@ from sluicegate.services.console.problems import problem_document
 from sluicegate.services.report.page import environment
 
 Endpoint = Callable[[Request], Awaitable[Response]]
-Found = dict[str, object]
+Context = dict[str, object]
 
 _REPORT = environment()
 _ENVIRONMENT = Environment(
@@ -30,25 +30,25 @@ _ENVIRONMENT.filters |= _REPORT.filters
 _TEMPLATES = Jinja2Templates(env=_ENVIRONMENT)
 
 
-def template(desk: Desk, name: str, find: Callable[[Request], Found]) -> Endpoint:
-    """A page: `find` runs in a thread and gives what the template shows; its errors become a page too."""
+def template(desk: Desk, name: str, context: Callable[[Request], Context]) -> Endpoint:
+    """A page: `context` runs in a thread and gives what the template shows; its errors become a page too."""
 
     async def endpoint(request: Request) -> Response:
         try:
-            found = await run_in_threadpool(find, request)
+            shown = await run_in_threadpool(context, request)
         except SluiceError as error:
             status = problem_document(error)[0]
             return render(request, "error.html", {"error": error, "links": desk.links}, status=status)
-        return render(request, name, {**found, "links": desk.links})
+        return render(request, name, {**shown, "links": desk.links})
 
     return endpoint
 
 
-def render(request: Request, name: str, found: Found, *, status: int = 200) -> Response:
+def render(request: Request, name: str, context: Context, *, status: int = 200) -> Response:
     """The template with who asks and the token of their forms."""
     who = getattr(request.state, "caller", None)
-    known = {"caller": who, "form": request.session.get("form", ""), "path": request.url.path, **found}
-    return _TEMPLATES.TemplateResponse(request, name, known, status_code=status)
+    common = {"caller": who, "form": request.session.get("form", ""), "path": request.url.path}
+    return _TEMPLATES.TemplateResponse(request, name, common | context, status_code=status)
 
 
 def moment(at: datetime) -> str:

@@ -16,7 +16,7 @@ from sluicegate.services.console.acts.rollouts import ORDERS, fact_json
 from sluicegate.services.console.pages.effects import effect, possible
 from sluicegate.services.console.pages.elsewhere import elsewhere
 from sluicegate.services.console.pages.ordering import ordering
-from sluicegate.services.console.pages.rendering import Endpoint, Found, template
+from sluicegate.services.console.pages.rendering import Context, Endpoint, template
 from sluicegate.services.console.ports import Desk
 from sluicegate.services.console.problems import problem
 from sluicegate.services.console.tokens import Caller
@@ -30,15 +30,15 @@ JUDGED = frozenset({"approve", "promote"})
 def page(desk: Desk) -> Endpoint:
     """The page of a rollout."""
 
-    def show(request: Request) -> Found:
+    def context(request: Request) -> Context:
         rollout = orders.find(desk.ledger, request.path_params["id"])
         caller: Caller = request.state.caller
         admitted = [name for name in possible(rollout) if caller.role >= ORDERS[name][1]]
         record = read_for_report(desk.ledger, rollout)
-        found = rollout_report(record, desk.clock(), desk.evidence(rollout))
+        report = rollout_report(record, desk.clock(), desk.evidence(rollout))
         return {
-            **shown(found),
-            "view": found.rollout,
+            **shown(report),
+            "view": report.rollout,
             "experiment": rollout.requested.experiment,
             "steps_planned": rollout.plan.steps,
             "facts": [fact_json(entry) for entry in reversed(record.entries)],
@@ -48,12 +48,12 @@ def page(desk: Desk) -> Endpoint:
             "tag": f'"{rollout.id}.{rollout.seq}"',
         }
 
-    return template(desk, "rollout.html", show)
+    return template(desk, "rollout.html", context)
 
 
 def order(desk: Desk) -> Endpoint:
     """Carry out an order from the form of a rollout, and show the rollout that came of it."""
-    return ordering(desk, "/rollouts", JUDGED, lambda told: f"/rollouts/{quote(told['id'])}")
+    return ordering(desk, "/rollouts", JUDGED, lambda view: f"/rollouts/{quote(view['id'])}")
 
 
 def whole_report(desk: Desk) -> Endpoint:

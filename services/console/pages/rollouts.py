@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.requests import Request
 
 from sluicegate.registry.rollout.rollout import Rollout
-from sluicegate.services.console.pages.rendering import Endpoint, Found, template
+from sluicegate.services.console.pages.rendering import Context, Endpoint, template
 from sluicegate.services.console.pages.views import line
 from sluicegate.services.console.ports import Desk
 
@@ -18,24 +18,24 @@ UNDER_WAY = "under way"
 def page(desk: Desk) -> Endpoint:
     """The list of rollouts."""
 
-    def find(request: Request) -> Found:
+    def context(request: Request) -> Context:
         model, state, before = (request.query_params.get(name, "") for name in ("model", "state", "before"))
         known = tuple(reversed(desk.ledger.rollouts()))
-        found = [rollout for rollout in known if _is_wanted(rollout, model, state)]
-        ids = [rollout.id for rollout in found]
+        wanted = [rollout for rollout in known if _is_wanted(rollout, model, state)]
+        ids = [rollout.id for rollout in wanted]
         start = ids.index(before) + 1 if before in ids else 0
-        shown = found[start : start + PAGE]
+        shown = wanted[start : start + PAGE]
         return {
             "rollouts": [line(desk, rollout) for rollout in shown],
             "models": sorted({rollout.requested.model for rollout in known}),
             "states": [UNDER_WAY, *sorted({_state(rollout) for rollout in known})],
             "model": model,
             "state": state,
-            "next_before": shown[-1].id if start + PAGE < len(found) else None,
-            "total": len(found),
+            "next_before": shown[-1].id if start + PAGE < len(wanted) else None,
+            "total": len(wanted),
         }
 
-    return template(desk, "rollouts.html", find)
+    return template(desk, "rollouts.html", context)
 
 
 def _is_wanted(rollout: Rollout, model: str, state: str) -> bool:
