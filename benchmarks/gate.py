@@ -18,8 +18,8 @@ import numpy as np
 from scipy.stats import mannwhitneyu
 
 from sluicegate.flows.stats import scores
+from sluicegate.flows.stats.increment import Increment
 from sluicegate.flows.stats.lattice import Lattice
-from sluicegate.flows.stats.news import News
 from sluicegate.flows.stats.pair import Pair
 from sluicegate.flows.stats.populations import Durations, Events, Population, Purchases, sample_size, split
 from sluicegate.flows.stats.spending import Budget, Shape, obrien_fleming, pocock
@@ -48,7 +48,7 @@ def gate(kind: Kind, *, worse_is_higher: bool = True) -> Method:
         trial, seen = Trial.begin(design), 0.0
         for look in looks:
             seen += look.pair.information
-            trial = trial.look(News(pairs=[look.pair], information=seen))
+            trial = trial.look(Increment(pairs=[look.pair], information=seen))
             if trial.failed_at:
                 return look.rows
         return math.inf

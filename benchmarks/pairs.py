@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sluicegate.flows.gate.pair_design import PairedKind, PairedQuestion, passes_pair_point
-from sluicegate.flows.gate.pair_fold import begin, extend, new_pairs
-from sluicegate.flows.stats.news import News
+from sluicegate.flows.gate.design import passes_grid_point
+from sluicegate.flows.gate.pair_design import PairedKind, PairedQuestion
+from sluicegate.flows.gate.pair_fold import PairedState
+from sluicegate.flows.stats.increment import Increment
 from sluicegate.flows.stats.pair import Pair
 from sluicegate.flows.stats.trial import Design, Kind, Trial
 from sluicegate.registry.words.metric import Arm, Stratum, TallyRow
@@ -48,10 +49,10 @@ def paired(stable: np.ndarray, candidate: np.ndarray) -> float:
     question = PairedQuestion(
         metric="y", kind=PairedKind.BINARY, alpha=ALPHA, beta=ALPHA, margin=None, below=None, planned=stable.size
     )
-    state, seen = begin(question), 0
+    state, seen = PairedState.begin(question), 0
     for n in range(50, stable.size + 1, 50):
-        if passes_pair_point(question, seen, n):
-            state, seen = extend(state, new_pairs(state, _rows(question, stable[:n], candidate[:n]))), n
+        if passes_grid_point(question.grid, seen, n):
+            state, seen = state.look(state.new_rows(_rows(question, stable[:n], candidate[:n]))), n
             if state.failed_at is not None:
                 return n
     return math.inf
@@ -65,7 +66,7 @@ def unpaired(rng: np.random.Generator, stable: np.ndarray, candidate: np.ndarray
         stop = min(start + int(step), stable.size)
         here, done = slice(start, stop), stop
         pair = Pair(stable=_moments(stable[here][~mine[here]]), candidate=_moments(candidate[here][mine[here]]))
-        trial = trial.look(News(pairs=(pair,), information=mine[:done].sum() * (~mine[:done]).sum() / done))
+        trial = trial.look(Increment(pairs=(pair,), information=mine[:done].sum() * (~mine[:done]).sum() / done))
         if trial.failed_at is not None:
             return stop
         start, step = stop, max(step, 0.025 * stop)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -18,9 +19,9 @@ _REQUESTS = 50_000
 _FIRST_ROWS = 100
 """Rows between looks at first; later, looks come at every 2.5 % more information."""
 _GROWTH = 1.025
-_LONGEST_GRID = 4_000
+_MOST_POINTS = 4_000
 _GENEROUS = 4.0
-"""A wider margin is planned with this multiple of the information that its effect size alone asks for."""
+"""A wider margin is planned with this multiple of the information that its effect size alone needs."""
 
 
 def planned_requests(plan: Plan) -> float:
@@ -42,21 +43,27 @@ def planned_information(plan: Plan) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """What a gate asks of its metric, fixed with the plan."""
+    """What a gate is to find out about its metric, fixed with the plan."""
 
     metric: str
     design: Design
+    first_look: float
+    """Information at the first point of the grid."""
     moves_threshold: bool
     """Margins move the candidate's threshold: latency quantiles. Otherwise they scale stable's mean."""
     assigns_rows: bool = False
-    """Each request is assigned by itself, so that rows must come in the shares that the weights ask for."""
+    """Each request is assigned by itself, so that rows must come in the shares of the weights."""
     below: float | None = None
     """The share that the candidate's rate must be shown to stay below."""
     tolerance: float | None = None
-    """Of predictions: how far the share above a quantile of stable's may move; then nothing else is asked."""
-
+    """Of predictions: how far the share above a quantile of stable's may move; then this alone is judged."""
     is_capped: bool = False
-    """Values beyond a declared cap count as it; how many, is told."""
+    """Values beyond a declared cap count as it; how many, is reported."""
+
+    @property
+    def grid(self) -> tuple[float, ...]:
+        """The fixed information grid: where looks are taken."""
+        return grid_points(self.first_look, self.design.information)
 
     @property
     def levels(self) -> tuple[float, ...]:
@@ -73,7 +80,12 @@ class Question:
         return (self.metric, *capped, *levels, *(exceedance_name(self.metric, margin) for margin in moved))
 
 
-def question(plan: Plan, gate: GateSpec) -> Question:
+def gates_of(plan: Plan) -> tuple[tuple[GateSpec, bool], ...]:
+    """The plan's gates and guardrails in order, each with whether it is a guardrail."""
+    return (*((gate, False) for gate in plan.gates), *((gate, True) for gate in plan.guardrails))
+
+
+def gate_question(plan: Plan, gate: GateSpec) -> Question:
     """What `gate` is to find out under this plan."""
     spec = plan.metrics[gate.metric]
     information = planned_information(plan)
@@ -88,6 +100,7 @@ def question(plan: Plan, gate: GateSpec) -> Question:
     return Question(
         metric=gate.metric,
         design=design,
+        first_look=_FIRST_ROWS * _least_per_row(plan),
         moves_threshold=moves_threshold(spec),
         assigns_rows=plan.unit is None,
         below=gate.below,
@@ -103,19 +116,19 @@ def moves_threshold(spec: MetricSpec) -> bool:
 
 def _margins(plan: Plan, gate: GateSpec) -> tuple[float, ...]:
     """The relative harms that some step wants ruled out, widest first."""
-    found = {plan.margin(gate, step) for step in range(len(plan.steps))}
-    return tuple(sorted((margin for margin in found if margin is not None), reverse=True))
+    margins = {plan.margin(gate, step) for step in range(len(plan.steps))}
+    return tuple(sorted((margin for margin in margins if margin is not None), reverse=True))
 
 
-def _rungs(wanted: tuple[float, ...], information: float) -> tuple[Rung, ...]:
+def _rungs(margins: tuple[float, ...], information: float) -> tuple[Rung, ...]:
     """The ladder, with the rung 0 (superiority) that also gives the interval's end.
 
     The information to rule out a harm m grows as 1 / m^2, so wider margins are planned for the earlier part.
     """
-    least = min((margin for margin in wanted if margin > 0), default=0.0)
+    least = min((margin for margin in margins if margin > 0), default=0.0)
     return tuple(
         Rung(margin=m, information=information * (min(1.0, _GENEROUS * (least / m) ** 2) if m > 0 else 1.0))
-        for m in (*(m for m in wanted if m > 0), 0.0)
+        for m in (*(m for m in margins if m > 0), 0.0)
     )
 
 
@@ -125,27 +138,20 @@ def per_row(weight: int) -> float:
     return share * (1 - share)
 
 
-def passes_grid_point(plan: Plan, before: float, now: float) -> bool:
-    """Whether a point of the plan's fixed information grid lies above `before` and not above `now`."""
-    points = grid(plan)
-    return bisect_right(points, now) > bisect_right(points, before)
+def _least_per_row(plan: Plan) -> float:
+    """Information of one row at the plan's smallest weight."""
+    return min((per_row(step.weight) for step in plan.steps if step.weight < FULL), default=per_row(FULL // 2))
 
 
-def grid(plan: Plan) -> tuple[float, ...]:
-    """The plan's fixed information grid: where its looks are taken."""
-    return grid_points(_first_point(plan), planned_information(plan))
-
-
-def _first_point(plan: Plan) -> float:
-    """What 100 rows bring at the plan's smallest weight."""
-    least = min((per_row(step.weight) for step in plan.steps if step.weight < FULL), default=per_row(FULL // 2))
-    return _FIRST_ROWS * least
+def passes_grid_point(grid: Sequence[float], before: float, now: float) -> bool:
+    """Whether a point of the grid lies above `before` and not above `now`."""
+    return bisect_right(grid, now) > bisect_right(grid, before)
 
 
 @lru_cache(maxsize=64)
 def grid_points(first: float, planned: float) -> tuple[float, ...]:
     """Points `first` apart, then 2.5 % apart, to a hundred times the plan."""
     points = [first]
-    while points[-1] < 100 * planned and len(points) < _LONGEST_GRID:
+    while points[-1] < 100 * planned and len(points) < _MOST_POINTS:
         points.append(max(points[-1] + first, points[-1] * _GROWTH))
     return tuple(points)

@@ -7,45 +7,63 @@ to an old stratum becomes a correction there.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from sluicegate.flows.gate import units as gate_units
+from sluicegate.flows.gate import unit_sums
+from sluicegate.flows.gate.cells import Rows, Side, Tallies, beyond, with_rows
 from sluicegate.flows.gate.design import Question
-from sluicegate.flows.gate.folding import Folds, Rows
-from sluicegate.flows.gate.units import Cell, Known, Side, cell
-from sluicegate.flows.stats.cap import CapTest
-from sluicegate.flows.stats.cohorts import Change
+from sluicegate.flows.gate.remembered_fold import RememberedFold
+from sluicegate.flows.gate.unit_sums import UnitTallies
 from sluicegate.flows.stats.drift import DriftTest
-from sluicegate.flows.stats.news import News
+from sluicegate.flows.stats.increment import Increment
 from sluicegate.flows.stats.pair import Pair
+from sluicegate.flows.stats.rate_below import RateBelowTest
 from sluicegate.flows.stats.sample_ratio import Arrivals, SampleRatioTest
 from sluicegate.flows.stats.trial import Kind, Trial
 from sluicegate.registry.rollout.rollout import FULL
 from sluicegate.registry.words.metric import Arm, TallyRow, exceedance_name, level_name
 from sluicegate.registry.words.tally import Tally
 
+RATIO_ALPHA = 0.001
+"""Chance that sound data are ever called mismatched."""
+
 
 @dataclass(frozen=True, kw_only=True)
-class State:
+class GateState:
     """What a gate knows after its looks."""
 
-    asked: Question
+    question: Question
     trial: Trial
-    cells: Mapping[Cell, Tally]
-    """What the sound rows of the looks add up to, by metric, stratum, weight and arm."""
-    units: Known = field(default_factory=dict)
+    cells: Tallies = field(default_factory=dict)
+    """What the sound rows of the looks add up to."""
+    units: UnitTallies = field(default_factory=dict)
     """The same by unit, where units return and the first look told of them."""
     ratio: SampleRatioTest | None = None
-    """Whether rows came in the shares that the weights ask for, where each request is assigned by itself."""
-    cap: CapTest | None = None
-    """The test of the candidate's rate against a fixed share, where the gate asks for one."""
+    """Whether rows came in the shares of the weights, where each request is assigned by itself."""
+    rate_below: RateBelowTest | None = None
+    """The test of the candidate's rate against a fixed share, where the gate wants one shown."""
     drift: DriftTest | None = None
     """The test of the candidate's predictions against stable's, where they are compared; then it alone decides."""
     information: float = 0.0
     """Sum over strata of n1 n0 / n: the realised w (1 - w) n."""
     unsound: int = 0
     """Tally rows of the last look whose sums cannot be true: not finite, negative, or no 0/1 counts where due."""
+
+    @classmethod
+    def begin(cls, question: Question, looks: tuple[Rows, ...] = ()) -> GateState:
+        """The state before the first look. Units are judged where the plan hashes them and the first look tells of
+        them."""
+        by_unit = bool(looks) and unit_sums.has_units(looks[0]) and not question.assigns_rows
+        design = question.design
+        is_drawn = question.assigns_rows or by_unit
+        return cls(
+            question=question,
+            trial=Trial.begin(replace(design, by_cohort=by_unit)),
+            rate_below=begin_rate_below(question),
+            ratio=SampleRatioTest.begin(RATIO_ALPHA, design.information) if is_drawn else None,
+            drift=begin_drift(question, by_unit=by_unit),
+        )
 
     @property
     def failed_at(self) -> int | None:
@@ -57,147 +75,124 @@ class State:
         """Alpha spent on finding harm, or drift."""
         return self.trial.harm.spent if self.drift is None else self.drift.spent
 
+    @property
+    def by_unit(self) -> bool:
+        """Whether units are judged instead of rows."""
+        return self.trial.design.by_cohort
+
     def counted(self, arm: Arm, metric: str | None = None) -> Tally:
         """The tally of one arm, all strata together; by default the metric's own."""
-        name = metric or self.asked.metric
-        found = (tally for (metric, _, whose), tally in self.cells.items() if metric == name and whose is arm)
-        return sum(found, Tally())
+        name = metric or self.question.metric
+        return sum((tally for (of, _, whose), tally in self.cells.items() if of == name and whose is arm), Tally())
 
     def counted_units(self, arm: Arm) -> int:
         """The metric's units of one arm, all strata together."""
-        found = (
-            sums for (metric, _, whose), sums in self.units.items() if metric == self.asked.metric and whose is arm
+        name = self.question.metric
+        return sum(sums.size for (of, _, whose), sums in self.units.items() if of == name and whose is arm)
+
+    def new_rows(self, cumulative: Iterable[TallyRow]) -> Rows:
+        """What cumulative rows hold beyond the looks, in order of metric, stratum and arm."""
+        may_tell_units = self.by_unit or (not self.trial.looks and not self.question.assigns_rows)
+        names = self.question.names
+        new = (
+            replace(row, units=unit_sums.units_beyond(self.units, row) if may_tell_units else None)
+            for row in beyond(self.cells, cumulative)
+            if row.metric in names
         )
-        return sum(sums.size for sums in found)
+        return tuple(row for row in new if row.tally.n or row.tally.missing or row.units is not None)
+
+    def information_with(self, rows: Rows) -> float:
+        """The information there would be after a look at these new rows."""
+        return _information(self.question, with_rows(self.cells, _sound(self.question, rows)))
+
+    def look(self, rows: Rows) -> GateState:
+        """The state after one more look, at these new rows."""
+        sound = _sound(self.question, rows)
+        cells = with_rows(self.cells, sound)
+        units = unit_sums.with_units(self.units, sound) if self.by_unit else self.units
+        after = replace(
+            self, cells=cells, units=units, information=_information(self.question, cells),
+            unsound=sum(not is_sound(self.question, row) for row in rows),
+        )  # fmt: skip
+        news = _News(before=self, after=after, rows=sound)
+        candidate = after.counted(Arm.CANDIDATE)
+        return replace(
+            after,
+            trial=self.trial.look(news.increment()),
+            ratio=self.ratio.look(news.arrivals()) if self.ratio is not None else None,
+            drift=self.drift.look(news.at_levels()) if self.drift is not None else None,
+            rate_below=self.rate_below.look(candidate.n, round(candidate.total)) if self.rate_below else None,
+        )
 
 
-def fold(asked: Question, looks: Iterable[Rows]) -> State:
-    """The state after looks with these rows."""
-    return _FOLDS.fold(asked, looks)
+def begin_rate_below(question: Question) -> RateBelowTest | None:
+    """The test against a fixed share, where the gate names one."""
+    return RateBelowTest(bound=question.below, beta=question.design.beta) if question.below is not None else None
 
 
-def _begin(asked: Question, told: tuple[Rows, ...]) -> State:
-    """The state before the first look. Units are judged where the plan hashes them and the first look tells of them."""
-    by_unit = bool(told) and gate_units.tells_units(told[0]) and not asked.assigns_rows
-    design = replace(asked.design, by_cohort=by_unit)
-    cap = CapTest(cap=asked.below, beta=asked.design.beta) if asked.below is not None else None
-    drawn = asked.assigns_rows or by_unit
-    ratio = SampleRatioTest.begin(_RATIO_ALPHA, asked.design.information) if drawn else None
-    return State(
-        asked=asked,
-        trial=Trial.begin(design),
-        cells={},
-        cap=cap,
-        ratio=ratio,
-        drift=begin_drift(asked, by_unit=by_unit),
-    )
-
-
-def begin_drift(asked: Question, *, by_unit: bool) -> DriftTest | None:
-    """The comparison of predictions, where that is what is asked."""
-    if asked.tolerance is None:
+def begin_drift(question: Question, *, by_unit: bool = False) -> DriftTest | None:
+    """The comparison of predictions, where the gate is about them."""
+    if question.tolerance is None:
         return None
     return DriftTest.begin(
-        levels=asked.levels, tolerance=asked.tolerance, alpha=asked.design.alpha, information=asked.design.information,
-        by_cohort=by_unit,
+        levels=question.levels, tolerance=question.tolerance, alpha=question.design.alpha,
+        information=question.design.information, by_cohort=by_unit,
     )  # fmt: skip
 
 
-_RATIO_ALPHA = 0.001
-"""Chance that sound data are ever called mismatched."""
+@dataclass(frozen=True, kw_only=True)
+class _News:
+    """What the sound rows of a look add, by row or by unit."""
+
+    before: GateState
+    after: GateState
+    rows: Sequence[TallyRow]
+
+    def increment(self) -> Increment:
+        """The metric itself; of a latency quantile, at each moved threshold too."""
+        question = self.after.question
+        name = question.metric
+        margins = [rung.margin for rung in question.design.rungs if rung.margin > 0 and question.moves_threshold]
+        moved = {margin: self._between(name, exceedance_name(name, margin)) for margin in margins}
+        return replace(self._between(name, name), at_margin=moved)
+
+    def at_levels(self) -> dict[float, Increment]:
+        """Predictions above each level."""
+        names = {level: level_name(self.after.question.metric, level) for level in self.after.question.levels}
+        return {level: self._between(name, name) for level, name in names.items()}
+
+    def arrivals(self) -> tuple[Arrivals, ...]:
+        """The metric's new units, or else its rows by arm, missing values included."""
+        return tuple(
+            _arrivals(row, by_unit=self.after.by_unit) for row in self.rows if row.metric == self.after.question.metric
+        )
+
+    def _between(self, stable: str, candidate: str) -> Increment:
+        """Stable's rows of one metric with the candidate's rows of another."""
+        information = self.after.information
+        if self.after.by_unit:
+            changes = unit_sums.changes(self.before.units, self.after.units, self.rows, stable, candidate)
+            return Increment(information=information, changes=changes)
+        return Increment(information=information, pairs=_pairs(self.rows, stable, candidate))
 
 
-def _extend(state: State, rows: Rows) -> State:
-    asked = state.asked
-    sound = _sound(asked, rows)
-    cells = _with(state.cells, sound)
-    units = gate_units.plus(state.units, sound) if state.trial.design.by_cohort else state.units
-    information = _information(asked, cells)
-    trial = state.trial.look(_news(state, sound, units, information))
-    after = State(
-        asked=asked, trial=trial, cells=cells, units=units, information=information,
-        unsound=sum(not is_sound(asked, row) for row in rows),
-        ratio=state.ratio.look(_arrivals(state, sound)) if state.ratio is not None else None,
-        drift=state.drift.look(_levels(state, sound, units, information)) if state.drift is not None else None,
-    )  # fmt: skip
-    if state.cap is None:
-        return after
-    candidate = after.counted(Arm.CANDIDATE)
-    return replace(after, cap=state.cap.look(candidate.n, round(candidate.total)))
-
-
-def _news(state: State, sound: Sequence[TallyRow], units: Known, information: float) -> News:
-    """What the sound rows of a look say, by row or by unit; of a latency quantile, at each moved threshold too."""
-    asked, name = state.asked, state.asked.metric
-    margins = [rung.margin for rung in asked.design.rungs if rung.margin > 0 and asked.moves_threshold]
-    moved = {margin: exceedance_name(name, margin) for margin in margins}
-    if state.trial.design.by_cohort:
-
-        def changed(candidate: str) -> tuple[Change, ...]:
-            return gate_units.changes(state.units, units, sound, name, candidate)
-
-        by_margin = {margin: changed(other) for margin, other in moved.items()}
-        return News(pairs=(), information=information, changes=changed(name), moved=by_margin)
-    return News(
-        pairs=_pairs(sound, name, name), information=information,
-        exceedances={margin: _pairs(sound, name, other) for margin, other in moved.items()},
-    )  # fmt: skip
-
-
-def _levels(state: State, sound: Sequence[TallyRow], units: Known, information: float) -> dict[float, News]:
-    """What the sound rows of a look say of predictions above each level."""
-    found: dict[float, News] = {}
-    for level in state.asked.levels:
-        name = level_name(state.asked.metric, level)
-        if state.trial.design.by_cohort:
-            changed = gate_units.changes(state.units, units, sound, name, name)
-            found[level] = News(pairs=(), information=information, changes=changed)
-        else:
-            found[level] = News(pairs=_pairs(sound, name, name), information=information)
-    return found
-
-
-def information_with(state: State, rows: Rows) -> float:
-    """The information there would be after a look at these new rows."""
-    return _information(state.asked, _with(state.cells, _sound(state.asked, rows)))
-
-
-def new_rows(state: State, rows: Iterable[TallyRow]) -> Rows:
-    """What the cumulative rows hold beyond the looks, in order of metric, stratum and arm."""
-    new: list[TallyRow] = []
-    by_unit = state.trial.design.by_cohort or (not state.trial.looks and not state.asked.assigns_rows)
-    for row in sorted(rows, key=cell):
-        tally = row.tally - state.cells.get(cell(row), Tally())
-        units = gate_units.minus(row.units, state.units.get(cell(row))) if by_unit else None
-        if row.metric in state.asked.names and (tally.n or tally.missing or units is not None):
-            new.append(replace(row, tally=tally, units=units))
-    return tuple(new)
-
-
-def is_sound(asked: Question, row: TallyRow) -> bool:
+def is_sound(question: Question, row: TallyRow) -> bool:
     """Whether the sums can be those of real values, or of zeros and ones where the metric has only these."""
-    is_true = row.tally.is_count if asked.design.kind is Kind.COUNT else row.tally.is_sound
-    return is_true and (row.units is None or gate_units.is_possible(row.units))
+    is_true = row.tally.is_count if question.design.kind is Kind.COUNT else row.tally.is_sound
+    return is_true and (row.units is None or unit_sums.is_possible(row.units))
 
 
-def _sound(asked: Question, rows: Rows) -> list[TallyRow]:
+def _sound(question: Question, rows: Rows) -> list[TallyRow]:
     """The rows of strata in which every row is sound: one arm alone would look like a lost one."""
-    held = {(row.stratum, row.weight) for row in rows if not is_sound(asked, row)}
-    return [row for row in rows if (row.stratum, row.weight) not in held]
+    doubted = {(row.stratum, row.weight) for row in rows if not is_sound(question, row)}
+    return [row for row in rows if (row.stratum, row.weight) not in doubted]
 
 
-def _with(cells: Mapping[Cell, Tally], rows: Iterable[TallyRow]) -> dict[Cell, Tally]:
-    added = dict(cells)
-    for row in rows:
-        added[cell(row)] = added.get(cell(row), Tally()) + row.tally
-    return added
-
-
-def _information(asked: Question, cells: Mapping[Cell, Tally]) -> float:
+def _information(question: Question, cells: Tallies) -> float:
     """Sum over strata of n1 n0 / n, the realised w (1 - w) n; summed exactly, so in any order the same."""
     sizes: dict[Side, list[int]] = {}
     for (metric, side, arm), tally in cells.items():
-        if metric == asked.metric:
+        if metric == question.metric:
             sizes.setdefault(side, [0, 0])[arm is Arm.CANDIDATE] = tally.n
     return math.fsum(
         stable * candidate / (stable + candidate) for stable, candidate in sizes.values() if stable and candidate
@@ -206,34 +201,25 @@ def _information(asked: Question, cells: Mapping[Cell, Tally]) -> float:
 
 def _pairs(rows: Sequence[TallyRow], stable: str, candidate: str) -> tuple[Pair, ...]:
     """One pair for each stratum, in order: stable's rows of one metric with the candidate's rows of another."""
-    found: dict[Side, Pair] = {}
+    pairs: dict[Side, Pair] = {}
     for row in rows:
         side = (row.stratum, row.weight)
-        pair = found.get(side, Pair())
+        pair = pairs.get(side, Pair())
         match row.arm:
             case Arm.STABLE if row.metric == stable:
-                found[side] = replace(pair, stable=pair.stable + row.tally)
+                pairs[side] = replace(pair, stable=pair.stable + row.tally)
             case Arm.CANDIDATE if row.metric == candidate:
-                found[side] = replace(pair, candidate=pair.candidate + row.tally)
+                pairs[side] = replace(pair, candidate=pair.candidate + row.tally)
             case Arm.STABLE | Arm.CANDIDATE:
                 pass
-    return tuple(found[side] for side in sorted(found))
+    return tuple(pairs[side] for side in sorted(pairs))
 
 
-def _arrivals(state: State, rows: Sequence[TallyRow]) -> tuple[Arrivals, ...]:
-    """The metric's new units, or else its rows by arm, missing values included."""
-    asked = state.asked
-    if state.trial.design.by_cohort:
-        return gate_units.arrivals_of_units(row for row in rows if row.metric == asked.metric)
-    return tuple(
-        Arrivals(
-            share=row.weight / FULL,
-            candidate=row.tally.n + row.tally.missing if row.arm is Arm.CANDIDATE else 0,
-            stable=row.tally.n + row.tally.missing if row.arm is Arm.STABLE else 0,
-        )
-        for row in rows
-        if row.metric == asked.metric
-    )
+def _arrivals(row: TallyRow, *, by_unit: bool) -> Arrivals:
+    n = unit_sums.arrived_units(row) if by_unit else row.tally.n + row.tally.missing
+    is_candidate = row.arm is Arm.CANDIDATE
+    return Arrivals(share=row.weight / FULL, candidate=n if is_candidate else 0, stable=0 if is_candidate else n)
 
 
-_FOLDS = Folds(_begin, _extend)
+fold = RememberedFold(GateState.begin, GateState.look)
+"""The state after looks with these rows."""

@@ -8,21 +8,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sluicegate.flows.gate.design import passes_grid_point, question
-from sluicegate.flows.gate.fold import fold, information_with, new_rows
-from sluicegate.flows.gate.pair_design import paired_question
-from sluicegate.flows.gate.pair_gate import next_paired_look, paired_verdict
-from sluicegate.flows.gate.wording import say
+from sluicegate.flows.gate.cells import Rows
+from sluicegate.flows.gate.design import Question, gate_question, passes_grid_point
+from sluicegate.flows.gate.fold import GateState, fold
+from sluicegate.flows.gate.pair_design import PairedQuestion, paired_question
+from sluicegate.flows.gate.pair_fold import PairedState, fold_pairs
+from sluicegate.flows.gate.pair_wording import paired_verdict
+from sluicegate.flows.gate.wording import gate_verdict
 from sluicegate.registry.plan.fields import GateSpec, Strategy
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.words.metric import TallyRow
 from sluicegate.registry.words.verdict import Look, Verdict
-
-
-def metrics_needed(plan: Plan) -> tuple[str, ...]:
-    """Names of the tally metrics that the plan's gates and guardrails read, in order."""
-    gates = (*plan.gates, *plan.guardrails)
-    return tuple(dict.fromkeys(name for gate in gates for name in names_read(plan, gate)))
 
 
 def names_read(plan: Plan, gate: GateSpec) -> tuple[str, ...]:
@@ -31,9 +27,7 @@ def names_read(plan: Plan, gate: GateSpec) -> tuple[str, ...]:
     A latency quantile with margins needs the candidate's exceedances of each moved threshold besides its own; a shadow
     the differences on the same requests.
     """
-    if plan.strategy is Strategy.SHADOW:
-        return paired_question(plan, gate, guardrail=False).names
-    return question(plan, gate).names
+    return _question(plan, gate, guardrail=False).names
 
 
 def next_look(
@@ -45,23 +39,16 @@ def next_look(
     `rows` are the metric's cumulative tallies, derived exceedance metrics included; `looks` its recorded looks in
     order of k. The look holds what is new since them: a late row of an old stratum becomes a correction.
     """
-    if plan.strategy is Strategy.SHADOW:
-        return next_paired_look(
-            rollout=rollout, plan=plan, gate=gate, guardrail=guardrail, step=step, looks=looks, rows=rows,
-            watermark=watermark, at=at,
-        )  # fmt: skip
-    asked = question(plan, gate)
-    seen = [look.rows for look in looks]
-    state = fold(asked, seen)
-    new = new_rows(state, rows)
-    if not passes_grid_point(plan, state.information, information_with(state, new)):
+    question = _question(plan, gate, guardrail=guardrail)
+    rows_of_looks = [look.rows for look in looks]
+    state = _fold(question, rows_of_looks)
+    new = state.new_rows(rows)
+    if not passes_grid_point(question.grid, state.information, state.information_with(new)):
         return None
-    judged = say(
-        plan=plan, gate=gate, guardrail=guardrail, step=step, k=len(looks) + 1, state=fold(asked, [*seen, new])
-    )
+    after = _fold(question, [*rows_of_looks, new])
     return Look(
         rollout=rollout, metric=gate.metric, k=len(looks) + 1, step=step, at=at, watermark=watermark, rows=new,
-        verdict=judged,
+        verdict=_verdict(after, plan, gate, guardrail, step),
     )  # fmt: skip
 
 
@@ -72,7 +59,27 @@ def verdict(*, plan: Plan, gate: GateSpec, guardrail: bool, step: int, looks: Se
     failing is final. A gate without a margin passes as soon as both arms have rows and no harm was found; a guardrail
     never passes.
     """
+    question = _question(plan, gate, guardrail=guardrail)
+    return _verdict(_fold(question, [look.rows for look in looks]), plan, gate, guardrail, step)
+
+
+def _question(plan: Plan, gate: GateSpec, *, guardrail: bool) -> Question | PairedQuestion:
     if plan.strategy is Strategy.SHADOW:
-        return paired_verdict(plan=plan, gate=gate, guardrail=guardrail, step=step, looks=looks)
-    state = fold(question(plan, gate), [look.rows for look in looks])
-    return say(plan=plan, gate=gate, guardrail=guardrail, step=step, k=len(looks), state=state)
+        return paired_question(plan, gate, guardrail=guardrail)
+    return gate_question(plan, gate)
+
+
+def _fold(question: Question | PairedQuestion, rows_of_looks: Sequence[Rows]) -> GateState | PairedState:
+    match question:
+        case Question():
+            return fold(question, rows_of_looks)
+        case PairedQuestion():
+            return fold_pairs(question, rows_of_looks)
+
+
+def _verdict(state: GateState | PairedState, plan: Plan, gate: GateSpec, guardrail: bool, step: int) -> Verdict:
+    match state:
+        case GateState():
+            return gate_verdict(state, plan=plan, gate=gate, guardrail=guardrail, step=step)
+        case PairedState():
+            return paired_verdict(state, gate=gate, guardrail=guardrail, step=step)

@@ -1,8 +1,7 @@
-"""From a plan to what a gate asks of a shadow's pairs: the kind of test, its budgets, the grid of looks. Pure."""
+"""From a plan to the design of a shadow's tests on pairs: their kind, their budgets, the grid of looks. Pure."""
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -15,7 +14,7 @@ from sluicegate.registry.words.metric import difference_name, exceedance_name
 _DAY = 86_400.0
 _PAIRS = 10_000
 """Pairs a shadow is planned for when the plan does not say what traffic to expect."""
-FIRST_PAIRS = 50
+_FIRST_PAIRS = 50
 """Pairs between looks at first; later, looks come at every 2.5 % more pairs."""
 
 
@@ -34,7 +33,7 @@ class PairedKind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class PairedQuestion:
-    """What a gate asks of its metric, fixed with the plan."""
+    """What a shadow's gate is to find out about its metric, fixed with the plan."""
 
     metric: str
     kind: PairedKind
@@ -44,6 +43,11 @@ class PairedQuestion:
     below: float | None
     planned: float
     """Pairs that the shadow may bring."""
+
+    @property
+    def grid(self) -> tuple[float, ...]:
+        """The fixed grid of pairs: where looks are taken."""
+        return grid_points(_FIRST_PAIRS, self.planned)
 
     @property
     def difference(self) -> str:
@@ -71,22 +75,16 @@ def paired_question(plan: Plan, gate: GateSpec, *, guardrail: bool) -> PairedQue
         beta=gate.beta,
         margin=None if guardrail else gate.margin,
         below=gate.below,
-        planned=planned_pairs(plan),
+        planned=_planned_pairs(plan),
     )
 
 
-def planned_pairs(plan: Plan) -> float:
+def _planned_pairs(plan: Plan) -> float:
     """Pairs that a shadow may bring until its time is over. The guarantees hold whether or not it does."""
     if plan.expect is None or plan.shadow is None:
         return _PAIRS
     requests = plan.expect.requests_per_day * plan.shadow.max_time / _DAY
-    return max(requests * plan.shadow.sample / FULL, FIRST_PAIRS)
-
-
-def passes_pair_point(asked: PairedQuestion, before: int, now: int) -> bool:
-    """Whether a point of the fixed grid of pairs lies above `before` and not above `now`."""
-    points = grid_points(FIRST_PAIRS, asked.planned)
-    return bisect_right(points, now) > bisect_right(points, before)
+    return max(requests * plan.shadow.sample / FULL, _FIRST_PAIRS)
 
 
 def _kind(plan: Plan, gate: GateSpec) -> PairedKind:

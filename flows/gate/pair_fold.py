@@ -6,19 +6,19 @@ added up. Harm is tested at every look, and so is the margin; what was rejected 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from sluicegate.flows.gate.folding import Folds, Rows
+from sluicegate.flows.gate.cells import Rows, Tallies, beyond, with_rows
 from sluicegate.flows.gate.pair_design import PairedKind, PairedQuestion
-from sluicegate.flows.stats.cap import CapTest
+from sluicegate.flows.gate.remembered_fold import RememberedFold
 from sluicegate.flows.stats.matched import CoinTest, difference_score
+from sluicegate.flows.stats.rate_below import RateBelowTest
 from sluicegate.flows.stats.sequential import ScoreTest
 from sluicegate.flows.stats.spending import Budget
-from sluicegate.registry.words.metric import Arm, Stratum, TallyRow
+from sluicegate.registry.words.metric import Arm, TallyRow
 from sluicegate.registry.words.tally import Tally
 
-Cell = tuple[str, Stratum, int, Arm]
 _RESERVE = 0.1
 
 
@@ -44,70 +44,60 @@ class Pairs:
 class PairedState:
     """What a shadow's gate knows after its looks."""
 
-    asked: PairedQuestion
+    question: PairedQuestion
     harm: CoinTest | ScoreTest
     within: CoinTest | ScoreTest | None = None
     """The test that the harm is smaller than the margin."""
-    cap: CapTest | None = None
+    rate_below: RateBelowTest | None = None
     pairs: Pairs = field(default_factory=Pairs)
-    cells: Mapping[Cell, Tally] = field(default_factory=dict)
+    cells: Tallies = field(default_factory=dict)
     looks: int = 0
     failed_at: int | None = None
     within_at: int | None = None
 
+    @classmethod
+    def begin(cls, question: PairedQuestion, _: tuple[Rows, ...] = ()) -> PairedState:
+        """The state before the first look."""
+        below = question.below
+        return cls(
+            question=question,
+            harm=_test(question, question.alpha, below if question.kind is PairedKind.DISAGREEMENT else None),
+            within=_margin_test(question) if question.margin is not None else None,
+            rate_below=RateBelowTest(bound=below, beta=question.beta) if below is not None else None,
+        )
+
     @property
-    def n(self) -> int:
+    def information(self) -> int:
         """Pairs with both values."""
         return self.pairs.difference.n
 
+    def new_rows(self, cumulative: Iterable[TallyRow]) -> Rows:
+        """What cumulative rows hold beyond the looks, in order."""
+        new = (row for row in beyond(self.cells, cumulative) if row.metric in self.question.names)
+        return tuple(row for row in new if row.tally.n or row.tally.missing)
 
-def begin(asked: PairedQuestion, _: tuple[Rows, ...] = ()) -> PairedState:
-    """The state before the first look."""
-    return PairedState(
-        asked=asked,
-        harm=_test(asked, asked.alpha, asked.below if asked.kind is PairedKind.DISAGREEMENT else None),
-        within=_margin_test(asked) if asked.margin is not None else None,
-        cap=CapTest(cap=asked.below, beta=asked.beta) if asked.below is not None else None,
-    )
+    def information_with(self, rows: Rows) -> int:
+        """The pairs there would be after a look at these new rows."""
+        return self.information + _total(rows, self.question.difference, Arm.CANDIDATE).n
 
-
-def fold_pairs(asked: PairedQuestion, looks: Iterable[Rows]) -> PairedState:
-    """The state after looks with these rows."""
-    return _FOLDS.fold(asked, looks)
-
-
-def new_pairs(state: PairedState, rows: Sequence[TallyRow]) -> Rows:
-    """What the cumulative rows hold beyond the looks, in order."""
-    wanted = (row for row in sorted(rows, key=_cell) if row.metric in state.asked.names)
-    new = (replace(row, tally=row.tally - state.cells.get(_cell(row), Tally())) for row in wanted)
-    return tuple(row for row in new if row.tally.n or row.tally.missing)
-
-
-def pairs_with(state: PairedState, rows: Rows) -> int:
-    """The pairs there would be after a look at these new rows."""
-    return state.n + sum(row.tally.n for row in rows if row.metric == state.asked.difference)
-
-
-def extend(state: PairedState, rows: Rows) -> PairedState:
-    """The state after one more look, at these new rows."""
-    new = _pairs(state.asked, rows)
-    pairs, k = state.pairs + new, state.looks + 1
-    cells = dict(state.cells)
-    for row in rows:
-        cells[_cell(row)] = cells.get(_cell(row), Tally()) + row.tally
-    harm = _look_for_harm(state, new, pairs.difference.n)
-    within = _look_within(state, new, pairs.difference.n)
-    cap = state.cap.look(pairs.candidate.n, round(pairs.candidate.total)) if state.cap is not None else None
-    return replace(
-        state, harm=harm, within=within, cap=cap, pairs=pairs, cells=cells, looks=k,
-        failed_at=state.failed_at or (k if harm.rejected else None),
-        within_at=state.within_at or (k if within is not None and within.rejected else None),
-    )  # fmt: skip
+    def look(self, rows: Rows) -> PairedState:
+        """The state after one more look, at these new rows."""
+        new = _pairs(self.question, rows)
+        pairs, k = self.pairs + new, self.looks + 1
+        harm = _look_for_harm(self, new, pairs.difference.n)
+        within = _look_within(self, new, pairs.difference.n)
+        candidate = pairs.candidate
+        return replace(
+            self, harm=harm, within=within, pairs=pairs, cells=with_rows(self.cells, rows), looks=k,
+            rate_below=self.rate_below.look(candidate.n, round(candidate.total)) if self.rate_below else None,
+            failed_at=self.failed_at or (k if harm.rejected else None),
+            within_at=self.within_at or (k if within is not None and within.rejected else None),
+        )  # fmt: skip
 
 
 def _look_for_harm(state: PairedState, new: Pairs, n: int) -> CoinTest | ScoreTest:
     match state.harm:
-        case CoinTest() if state.asked.kind is PairedKind.DISAGREEMENT:
+        case CoinTest() if state.question.kind is PairedKind.DISAGREEMENT:
             return state.harm.look(round(new.candidate.total), new.candidate.n, n)
         case CoinTest():
             candidate_only, stable_only = discordant(new.difference)
@@ -125,7 +115,7 @@ def _look_within(state: PairedState, new: Pairs, n: int) -> CoinTest | ScoreTest
             candidate_only, stable_only = discordant(new.moved)
             return state.within.look(stable_only, candidate_only + stable_only, n)
         case ScoreTest():
-            return state.within.look(difference_score(_excess(state.asked, new).scaled(-1)), n)
+            return state.within.look(difference_score(_excess(state.question, new).scaled(-1)), n)
 
 
 def discordant(difference: Tally) -> tuple[int, int]:
@@ -134,53 +124,51 @@ def discordant(difference: Tally) -> tuple[int, int]:
     return (both + net) // 2, (both - net) // 2
 
 
-def _excess(asked: PairedQuestion, new: Pairs) -> Tally:
+def _excess(question: PairedQuestion, new: Pairs) -> Tally:
     """The sums of y1 - (1 + m) y0: what the candidate has above stable's value made worse by the margin.
 
     Of 0/1 values all three are exact. Of others the third is that of the difference, which is close for small margins.
     """
-    m, d = asked.margin or 0.0, new.difference
+    m, d = question.margin or 0.0, new.difference
     y0, y1 = new.stable, new.candidate
     product = (y0.squares + y1.squares - d.squares) / 2
     total = d.total - m * y0.total
     squares = y1.squares - 2 * (1 + m) * product + (1 + m) ** 2 * y0.squares
     cubes = d.cubes
-    if asked.kind is PairedKind.BINARY:
+    if question.kind is PairedKind.BINARY:
         candidate_only, stable_only = discordant(d)
         cubes = candidate_only - (1 + m) ** 3 * stable_only - m**3 * product
     return Tally(n=d.n, total=total, squares=max(squares, 0.0), cubes=cubes)
 
 
-def _margin_test(asked: PairedQuestion) -> CoinTest | ScoreTest:
-    if asked.kind is PairedKind.THRESHOLD:
-        return _test(asked, asked.beta, None)
-    return ScoreTest(budget=_budget(asked, asked.beta))
+def _margin_test(question: PairedQuestion) -> CoinTest | ScoreTest:
+    if question.kind is PairedKind.THRESHOLD:
+        return _test(question, question.beta, None)
+    return ScoreTest(budget=_budget(question, question.beta))
 
 
-def _test(asked: PairedQuestion, alpha: float, share: float | None) -> CoinTest | ScoreTest:
-    if asked.kind is PairedKind.REAL:
-        return ScoreTest(budget=_budget(asked, alpha))
-    return CoinTest(budget=_budget(asked, alpha), share=share if share is not None else 0.5)
+def _test(question: PairedQuestion, alpha: float, share: float | None) -> CoinTest | ScoreTest:
+    if question.kind is PairedKind.REAL:
+        return ScoreTest(budget=_budget(question, alpha))
+    return CoinTest(budget=_budget(question, alpha), share=share if share is not None else 0.5)
 
 
-def _budget(asked: PairedQuestion, alpha: float) -> Budget:
-    return Budget(alpha=alpha, information=asked.planned, reserve=_RESERVE)
+def _budget(question: PairedQuestion, alpha: float) -> Budget:
+    return Budget(alpha=alpha, information=question.planned, reserve=_RESERVE)
 
 
-def _pairs(asked: PairedQuestion, rows: Rows) -> Pairs:
-    def total(name: str, arm: Arm) -> Tally:
-        return sum((row.tally for row in rows if row.metric == name and row.arm is arm), Tally())
-
+def _pairs(question: PairedQuestion, rows: Rows) -> Pairs:
     return Pairs(
-        stable=total(asked.metric, Arm.STABLE),
-        candidate=total(asked.metric, Arm.CANDIDATE),
-        difference=total(asked.difference, Arm.CANDIDATE),
-        moved=total(asked.moved, Arm.CANDIDATE),
+        stable=_total(rows, question.metric, Arm.STABLE),
+        candidate=_total(rows, question.metric, Arm.CANDIDATE),
+        difference=_total(rows, question.difference, Arm.CANDIDATE),
+        moved=_total(rows, question.moved, Arm.CANDIDATE),
     )
 
 
-def _cell(row: TallyRow) -> Cell:
-    return row.metric, row.stratum, row.weight, row.arm
+def _total(rows: Rows, metric: str, arm: Arm) -> Tally:
+    return sum((row.tally for row in rows if row.metric == metric and row.arm is arm), Tally())
 
 
-_FOLDS = Folds(begin, extend)
+fold_pairs = RememberedFold(PairedState.begin, PairedState.look)
+"""The state after looks with these rows."""

@@ -12,12 +12,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-import numpy as np
 from scipy.special import betaincinv
 
-from sluicegate.flows.gate.design import planned_requests, question
+from sluicegate.flows.gate.design import Question, gate_question, gates_of, planned_requests
 from sluicegate.flows.gate.judge import next_look, verdict
-from sluicegate.flows.rehearsal.rehearsal import Baseline, Rehearsal, assumed, caveats, longest, moved_by, rehearse
+from sluicegate.flows.rehearsal.rehearsal import (
+    Baseline,
+    Rehearsal,
+    assumed_baseline,
+    caveats,
+    most_informative_step,
+    moved_by,
+    rehearsals,
+)
 from sluicegate.registry.plan.fields import GateSpec
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.words.metric import Arm, Stratum, TallyRow
@@ -59,8 +66,8 @@ class Certificate:
 def certify(plan: Plan, baselines: Mapping[str, Baseline], *, runs: int = 30, seed: int = 1) -> Certificate:
     """Try every gate and guardrail of a plan. Metrics without a baseline are assumed to be typical of their kind."""
     checks: list[Check] = []
-    for gate, guardrail in (*((gate, False) for gate in plan.gates), *((gate, True) for gate in plan.guardrails)):
-        baseline = baselines.get(gate.metric) or assumed(plan.metrics[gate.metric])
+    for gate, guardrail in gates_of(plan):
+        baseline = baselines.get(gate.metric) or assumed_baseline(plan.metrics[gate.metric])
         checks += _tried(_Trial(plan=plan, gate=gate, guardrail=guardrail, baseline=baseline, runs=runs, seed=seed))
     return Certificate(checks=tuple(checks), caveats=caveats(plan))
 
@@ -89,7 +96,7 @@ class _Trial:
 
     @property
     def _margin(self) -> float | None:
-        margins = [rung.margin for rung in question(self.plan, self.gate).design.rungs if rung.margin > 0]
+        margins = [rung.margin for rung in self.question.design.rungs if rung.margin > 0]
         return 1 + min(margins) if margins and not self.guardrail else None
 
     @property
@@ -98,14 +105,24 @@ class _Trial:
         worse = self.gate.below / self.baseline.mean if self.gate.below and self.baseline.mean > 0 else 0.0
         return worse if worse > 1 else None
 
-    def rehearsals(self, harm: float, *, stay_at: int | None, flipped: bool = False) -> list[Rehearsal]:
-        return [
-            rehearse(
-                self.plan, self.gate, self.baseline, np.random.default_rng((self.seed, i)), harm=harm, stay_at=stay_at,
-                flipped=flipped,
-            )
-            for i in range(self.runs)
-        ]  # fmt: skip
+    @property
+    def question(self) -> Question:
+        return gate_question(self.plan, self.gate)
+
+    def stopped(self, harm: float, *, flipped: bool = False) -> int:
+        """In how many rehearsals at the most informative step harm is found."""
+        runs = self._rehearsals(harm, most_informative_step(self.plan), flipped=flipped)
+        return sum(run.failed is not None for run in runs)
+
+    def promoted(self, harm: float) -> int:
+        """In how many rehearsals every step is passed."""
+        return sum(len(run.passed) == len(self.plan.steps) for run in self._rehearsals(harm, None))
+
+    def _rehearsals(self, harm: float, stay_at: int | None, *, flipped: bool = False) -> list[Rehearsal]:
+        return rehearsals(
+            self.plan, self.gate, self.baseline, runs=self.runs, seed=self.seed, harm=harm, stay_at=stay_at,
+            flipped=flipped,
+        )  # fmt: skip
 
     def check(self, name: str, ok: bool, reason: str) -> Check:
         return Check(metric=self.gate.metric, name=name, ok=ok, reason=reason)
@@ -116,14 +133,14 @@ def _tried(trial: _Trial) -> Iterator[Check]:
     yield _planted(trial)
     if trial.barred is not None:
         yield _promoted(trial, trial.barred)
-    if question(trial.plan, trial.gate).tolerance is None:
+    if trial.question.tolerance is None:
         yield _swapped(trial)
     yield _no_data(trial)
     yield _broken_data(trial)
 
 
 def _equal(trial: _Trial) -> Check:
-    hits = sum(run.failed is not None for run in trial.rehearsals(1.0, stay_at=longest(trial.plan)))
+    hits = trial.stopped(1.0)
     ok = _at_least(hits, trial.runs) <= trial.gate.alpha
     return trial.check(
         "equal candidate", ok, f"stopped in {hits} of {trial.runs} rehearsals, at most {trial.gate.alpha:g} allowed"
@@ -131,7 +148,7 @@ def _equal(trial: _Trial) -> Check:
 
 
 def _planted(trial: _Trial) -> Check:
-    hits = sum(run.failed is not None for run in trial.rehearsals(trial.harm, stay_at=longest(trial.plan)))
+    hits = trial.stopped(trial.harm)
     ok = _at_most(hits, trial.runs) >= _POWER
     planned = planned_requests(trial.plan)
     reason = f"{_harm(trial, trial.harm)} is caught in {hits} of {trial.runs} rehearsals of {planned:,.0f} requests"
@@ -140,8 +157,7 @@ def _planted(trial: _Trial) -> Check:
 
 
 def _promoted(trial: _Trial, harm: float) -> Check:
-    last = len(trial.plan.steps)
-    hits = sum(len(run.passed) == last for run in trial.rehearsals(harm, stay_at=None))
+    hits = trial.promoted(harm)
     ok = _at_least(hits, trial.runs) <= trial.gate.beta
     return trial.check(
         "harm not promoted", ok, f"{_harm(trial, harm)} passed every step in {hits} of {trial.runs} rehearsals"
@@ -150,8 +166,7 @@ def _promoted(trial: _Trial, harm: float) -> Check:
 
 def _swapped(trial: _Trial) -> Check:
     """The same harm in stable: a gate that looks the wrong way would stop the better candidate."""
-    runs = trial.rehearsals(trial.harm, stay_at=longest(trial.plan), flipped=True)
-    hits = sum(run.failed is not None for run in runs)
+    hits = trial.stopped(trial.harm, flipped=True)
     ok = _at_least(hits, trial.runs) <= trial.gate.alpha
     return trial.check("swapped arms", ok, f"the better candidate is stopped in {hits} of {trial.runs} rehearsals")
 
@@ -168,13 +183,13 @@ def _broken_data(trial: _Trial) -> Check:
         rollout="certificate", plan=trial.plan, gate=trial.gate, guardrail=trial.guardrail, step=0, looks=(),
         rows=broken, watermark=0, at=_NEVER,
     )  # fmt: skip
-    held = look is None or look.verdict.answer is Answer.NO_DATA
-    return trial.check("values that are no numbers", held, "the gate holds" if held else "the gate does not hold")
+    holds = look is None or look.verdict.answer is Answer.NO_DATA
+    return trial.check("values that are no numbers", holds, "the gate holds" if holds else "the gate does not hold")
 
 
 def _excellent(trial: _Trial) -> Iterator[TallyRow]:
     n = 10_000
-    for name in question(trial.plan, trial.gate).names:
+    for name in trial.question.names:
         for arm, level in ((Arm.STABLE, trial.baseline.mean), (Arm.CANDIDATE, 0.0)):
             yield TallyRow(
                 metric=name, stratum=Stratum(epoch=1, bucket=0), weight=5000, arm=arm,
@@ -183,7 +198,7 @@ def _excellent(trial: _Trial) -> Iterator[TallyRow]:
 
 
 def _harm(trial: _Trial, harm: float) -> str:
-    if question(trial.plan, trial.gate).tolerance is not None:
+    if trial.question.tolerance is not None:
         return f"a candidate of whose predictions {format_share(round(moved_by(harm), 4))} lie elsewhere"
     return f"a candidate {format_share(round(harm - 1, 4))} worse"
 

@@ -8,18 +8,24 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 
-import numpy as np
-
-from sluicegate.flows.gate.design import planned_requests
-from sluicegate.flows.rehearsal.rehearsal import Baseline, Rehearsal, assumed, longest, rehearse
+from sluicegate.flows.gate.design import gates_of, planned_requests
+from sluicegate.flows.rehearsal.rehearsal import (
+    Baseline,
+    Rehearsal,
+    assumed_baseline,
+    most_informative_step,
+    rehearsals,
+)
 from sluicegate.registry.plan.fields import GateSpec
 from sluicegate.registry.plan.plan import Plan
 
 _DAY = 86_400.0
 _HARMS = (2.0, 5.0)
 _POWER = 0.8
+_SEED_OF_BISECTION = 7
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,30 +59,26 @@ def forecast(
     plan: Plan, baselines: Mapping[str, Baseline], *, runs: int = 60, seed: int = 1
 ) -> tuple[GateForecast, ...]:
     """The forecast of every gate and guardrail. Metrics without a baseline are assumed, and say so."""
-    gates = (*((gate, False) for gate in plan.gates), *((gate, True) for gate in plan.guardrails))
     return tuple(
-        _gate(plan, gate, guardrail, baselines.get(gate.metric) or assumed(plan.metrics[gate.metric]), runs, seed)
-        for gate, guardrail in gates
+        _gate(
+            plan, gate, guardrail, baselines.get(gate.metric) or assumed_baseline(plan.metrics[gate.metric]), runs, seed
+        )
+        for gate, guardrail in gates_of(plan)
     )
 
 
 def _gate(plan: Plan, gate: GateSpec, guardrail: bool, baseline: Baseline, runs: int, seed: int) -> GateForecast:
-    def rehearsals(harm: float, count: int) -> list[Rehearsal]:
-        return [
-            rehearse(
-                plan, gate, baseline, np.random.default_rng((seed, i)), harm=harm, stay_at=0 if guardrail else None
-            )
-            for i in range(count)
-        ]
-
-    equal = [] if guardrail else rehearsals(1.0, runs)
+    rehearse_harm = partial(
+        rehearsals, plan, gate, baseline, runs=runs, seed=seed, stay_at=0 if guardrail else None
+    )  # fmt: skip
+    equal = [] if guardrail else rehearse_harm(harm=1.0)
     return GateForecast(
         metric=gate.metric,
         guardrail=guardrail,
         baseline=baseline,
         steps=tuple(_step(plan, gate, step, equal) for step in range(len(plan.steps))) if equal else (),
         smallest_harm=smallest_harm(plan, gate, baseline),
-        exposed=tuple((harm, _exposed(rehearsals(harm, runs))) for harm in _HARMS),
+        exposed=tuple((harm, _exposed(rehearse_harm(harm=harm))) for harm in _HARMS),
     )
 
 
@@ -104,18 +106,15 @@ def smallest_harm(plan: Plan, gate: GateSpec, baseline: Baseline, *, runs: int =
     Bisection on the harm with the same random numbers throughout; good to about a tenth of itself.
     """
 
-    def found(harm: float) -> bool:
-        hits = sum(
-            rehearse(plan, gate, baseline, np.random.default_rng((7, i)), harm=harm, stay_at=longest(plan)).failed
-            is not None
-            for i in range(runs)
-        )
-        return hits >= _POWER * runs
+    def is_found(harm: float) -> bool:
+        stay_at = most_informative_step(plan)
+        tried = rehearsals(plan, gate, baseline, runs=runs, seed=_SEED_OF_BISECTION, harm=harm, stay_at=stay_at)
+        return sum(run.failed is not None for run in tried) >= _POWER * runs
 
     low, high = 1.0, 10.0
-    if planned_requests(plan) <= 0 or not found(high):
+    if planned_requests(plan) <= 0 or not is_found(high):
         return None
     for _ in range(7):
         middle = 1 + math.sqrt((low - 1 or 1e-3) * (high - 1))
-        low, high = (low, middle) if found(middle) else (middle, high)
+        low, high = (low, middle) if is_found(middle) else (middle, high)
     return high - 1

@@ -11,14 +11,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
+import numpy as np
 from numpy.random import Generator
 
-from sluicegate.flows.gate.design import Question, grid, moves_threshold, per_row, planned_requests, question
-from sluicegate.flows.gate.fold import begin_drift
-from sluicegate.flows.stats.cap import CapTest
-from sluicegate.flows.stats.news import News
+from sluicegate.flows.gate.design import Question, gate_question, moves_threshold, per_row, planned_requests
+from sluicegate.flows.gate.fold import begin_drift, begin_rate_below
+from sluicegate.flows.stats.increment import Increment
 from sluicegate.flows.stats.pair import Pair
 from sluicegate.flows.stats.populations import Durations, Events, Losses, Population, split
+from sluicegate.flows.stats.rate_below import RateBelowTest
 from sluicegate.flows.stats.trial import Trial
 from sluicegate.registry.plan.fields import GateSpec, MetricSpec, Score, Source
 from sluicegate.registry.plan.plan import Plan
@@ -41,7 +42,7 @@ class Baseline:
     """Nobody measured it."""
 
     @classmethod
-    def of(cls, tally: Tally) -> Baseline | None:
+    def from_tally(cls, tally: Tally) -> Baseline | None:
         """What a tally of stable shows; None from fewer than 100 rows."""
         if tally.n < 100:
             return None
@@ -59,7 +60,7 @@ _TYPICAL: dict[Score, tuple[float, float]] = {
 }
 
 
-def assumed(spec: MetricSpec) -> Baseline:
+def assumed_baseline(spec: MetricSpec) -> Baseline:
     """What to expect of a metric that nobody has measured."""
     match spec.source:
         case Source.STATUS | Source.CONTRACT | Source.DISAGREEMENT:
@@ -96,18 +97,17 @@ def rehearse(
 
     `stay_at`: the step that is never left, as of a guardrail. `flipped`: stable is the bad one.
     """
-    asked = question(plan, gate)
+    question = gate_question(plan, gate)
     good, bad = populations(plan.metrics[gate.metric], baseline, harm)
     stable, candidate = (bad, good) if flipped else (good, bad)
-    trial, cap = Trial.begin(asked.design), CapTest(cap=gate.below, beta=gate.beta) if gate.below else None
-    drift = begin_drift(asked, by_unit=False)
+    trial, drift, rate_below = Trial.begin(question.design), begin_drift(question), begin_rate_below(question)
     rows, mine, information, step, passed = 0, 0, 0.0, stay_at or 0, list[int]()
-    for point in grid(plan):
-        while step < len(plan.steps) and stay_at is None and _has_passed(plan, gate, step, trial, cap):
+    for point in question.grid:
+        while step < len(plan.steps) and stay_at is None and _has_passed(plan, gate, step, trial, rate_below):
             passed.append(rows)
             step += 1
-        found = trial.failed_at if drift is None else drift.found_at
-        if step == len(plan.steps) or found is not None or rows >= planned_requests(plan):
+        failed_at = trial.failed_at if drift is None else drift.found_at
+        if step == len(plan.steps) or failed_at is not None or rows >= planned_requests(plan):
             break
         weight = plan.steps[step].weight
         new = math.ceil((point - information) / (per_row(weight) or per_row(FULL // 2)))
@@ -116,12 +116,27 @@ def rehearse(
         pair = split(rng, new, weight / FULL, stable, candidate)
         information += pair.information
         rows, mine = rows + new, mine + pair.candidate.n
-        moved = _moved(asked, pair, baseline, 1.0 if flipped else harm, rng) if asked.moves_threshold else {}
-        trial = trial.look(News(pairs=[pair], information=information, exceedances=moved))
+        moved = _moved(question, pair, baseline, 1.0 if flipped else harm, rng) if question.moves_threshold else {}
+        at_margin = {margin: Increment(pairs=[other], information=information) for margin, other in moved.items()}
+        trial = trial.look(Increment(pairs=[pair], information=information, at_margin=at_margin))
         drift = drift.look(_elsewhere(pair, information, harm, rng)) if drift is not None else None
-        cap = cap.look(trial.sums.candidate.n, round(trial.sums.candidate.total)) if cap is not None else None
-    failed = trial.failed_at if drift is None else drift.found_at
-    return Rehearsal(passed=tuple(passed), failed=rows if failed else None, candidate=mine)
+        counted = trial.sums.candidate
+        rate_below = rate_below.look(counted.n, round(counted.total)) if rate_below is not None else None
+    failed_at = trial.failed_at if drift is None else drift.found_at
+    return Rehearsal(passed=tuple(passed), failed=rows if failed_at else None, candidate=mine)
+
+
+def rehearsals(
+    plan: Plan, gate: GateSpec, baseline: Baseline, *, runs: int, seed: int, harm: float = 1.0,
+    stay_at: int | None = None, flipped: bool = False,
+) -> list[Rehearsal]:  # fmt: skip
+    """Rollouts with random numbers of their own; the same seed gives every harm the same ones."""
+    return [
+        rehearse(
+            plan, gate, baseline, np.random.default_rng((seed, run)), harm=harm, stay_at=stay_at, flipped=flipped
+        )
+        for run in range(runs)
+    ]  # fmt: skip
 
 
 def caveats(plan: Plan) -> tuple[str, ...]:
@@ -132,18 +147,18 @@ def caveats(plan: Plan) -> tuple[str, ...]:
         f"rehearsed with one request for each {plan.unit}: where they return, gates judge by {plan.unit}, and r "
         "requests each that are alike (correlation c) need 1 + (r - 1) c times as many"
     )
-    capped = [f"{gate.metric} below {format_share(gate.below)}" for gate in plan.gates if gate.below is not None]
-    by_row = (f"{each} is counted by request, not by {plan.unit}: a few of them may decide it" for each in capped)
+    rates = [f"{gate.metric} below {format_share(gate.below)}" for gate in plan.gates if gate.below is not None]
+    by_row = (f"{rate} is counted by request, not by {plan.unit}: a few of them may decide it" for rate in rates)
     return (returning, *by_row)
 
 
-def longest(plan: Plan) -> int:
+def most_informative_step(plan: Plan) -> int:
     """The step with the most information a request: where most of a rollout's requests go."""
     return max(range(len(plan.steps)), key=lambda step: per_row(plan.steps[step].weight))
 
 
-def _has_passed(plan: Plan, gate: GateSpec, step: int, trial: Trial, cap: CapTest | None) -> bool:
-    if trial.failed_at is not None or not trial.looks or (cap is not None and cap.shown_at is None):
+def _has_passed(plan: Plan, gate: GateSpec, step: int, trial: Trial, rate_below: RateBelowTest | None) -> bool:
+    if trial.failed_at is not None or not trial.looks or (rate_below is not None and rate_below.shown_at is None):
         return False
     margin = plan.margin(gate, step)
     return margin is None or trial.ruled_out(margin) is not None
@@ -164,16 +179,16 @@ def populations(spec: MetricSpec, baseline: Baseline, harm: float) -> tuple[Popu
     return Losses(mean=baseline.mean, sd=sd), Losses(mean=baseline.mean * factor, sd=sd * math.sqrt(factor))
 
 
-def _moved(asked: Question, pair: Pair, baseline: Baseline, harm: float, rng: Generator) -> dict[float, Sequence[Pair]]:
-    """The candidate's exceedances of thresholds moved by each margin."""
-    found: dict[float, Sequence[Pair]] = {}
+def _moved(question: Question, pair: Pair, baseline: Baseline, harm: float, rng: Generator) -> dict[float, Pair]:
+    """The pair with the candidate's exceedances of the threshold moved by each margin."""
+    moved: dict[float, Pair] = {}
     above = _tail(baseline.mean, harm)
-    for margin in (rung.margin for rung in asked.design.rungs if rung.margin > 0):
+    for margin in (rung.margin for rung in question.design.rungs if rung.margin > 0):
         share = _tail(baseline.mean, harm / (1 + margin)) / above
         events = int(rng.binomial(round(pair.candidate.total), min(share, 1.0)))
         candidate = Tally.from_events(pair.candidate.n, events)
-        found[margin] = [Pair(stable=pair.stable, candidate=candidate)]
-    return found
+        moved[margin] = Pair(stable=pair.stable, candidate=candidate)
+    return moved
 
 
 def moved_by(harm: float) -> float:
@@ -181,13 +196,13 @@ def moved_by(harm: float) -> float:
     return max(abs(level - math.pow(level, harm)) for level in LEVELS)
 
 
-def _elsewhere(pair: Pair, information: float, harm: float, rng: Generator) -> dict[float, News]:
+def _elsewhere(pair: Pair, information: float, harm: float, rng: Generator) -> dict[float, Increment]:
     """Predictions above each level. Those below stable's quantile q are a share q of stable's, q ** harm of the
     candidate's."""
     stable = _above(rng, pair.stable.n, LEVELS)
     candidate = _above(rng, pair.candidate.n, [level**harm for level in LEVELS])
     return {
-        level: News(pairs=[Pair(stable=mine, candidate=theirs)], information=information)
+        level: Increment(pairs=[Pair(stable=mine, candidate=theirs)], information=information)
         for level, mine, theirs in zip(LEVELS, stable, candidate, strict=True)
     }
 

@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Iterator, Sequence
 
+from sluicegate.flows.gate.design import gates_of
 from sluicegate.flows.gate.judge import verdict
 from sluicegate.registry.plan.fields import GateSpec
 from sluicegate.registry.plan.plan import Plan
@@ -17,7 +18,7 @@ def rejudge(plan: Plan, looks_of: Callable[[str], Sequence[Look]]) -> Iterator[s
 
     `looks_of` gives a metric's looks in order of k.
     """
-    for gate, guardrail in (*((gate, False) for gate in plan.gates), *((gate, True) for gate in plan.guardrails)):
+    for gate, guardrail in gates_of(plan):
         looks = looks_of(gate.metric)
         for k, look in enumerate(looks, start=1):
             again = verdict(plan=plan, gate=gate, guardrail=guardrail, step=look.step, looks=looks[:k])
@@ -31,11 +32,11 @@ def is_same(line: str) -> bool:
 
 def _recorded(plan: Plan, gate: GateSpec, look: Look, guardrail: bool) -> Verdict | None:
     """The verdict that the look records, if it is this gate's: a metric may be gate and guardrail at once."""
-    shared = sum(other.metric == gate.metric for other in (*plan.gates, *plan.guardrails)) > 1
-    own = look.verdict.guardrail == guardrail and look.verdict.alpha == gate.alpha
-    return None if shared and not own else look.verdict
+    is_shared = sum(other.metric == gate.metric for other in (*plan.gates, *plan.guardrails)) > 1
+    is_own = look.verdict.guardrail == guardrail and look.verdict.alpha == gate.alpha
+    return None if is_shared and not is_own else look.verdict
 
 
 def _line(again: Verdict, recorded: Verdict | None) -> str:
-    told = {("verdict" if name == "answer" else name): value for name, value in dataclasses.asdict(again).items()}
-    return json.dumps(told | {"same": recorded is None or recorded == again})
+    fields = {("verdict" if name == "answer" else name): value for name, value in dataclasses.asdict(again).items()}
+    return json.dumps(fields | {"same": recorded is None or recorded == again})

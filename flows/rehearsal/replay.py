@@ -12,17 +12,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from sluicegate.flows.gate.fold import RATIO_ALPHA
+from sluicegate.flows.gate.wording import figure
 from sluicegate.flows.rehearsal.replay_lines import LookLine, MalformedLine, PlanLine, RowLine, read
+from sluicegate.flows.stats.increment import Increment
 from sluicegate.flows.stats.intervals import estimate
-from sluicegate.flows.stats.news import News
 from sluicegate.flows.stats.pair import Pair
 from sluicegate.flows.stats.sample_ratio import Arrivals, SampleRatioTest
 from sluicegate.flows.stats.trial import Design, Kind, Rung, Trial
 from sluicegate.flows.stats.units import UnitRows
 from sluicegate.registry.words.tally import Tally
 
-_RATIO_ALPHA = 0.001
-"""Chance that sound data are ever called mismatched. A rollout then never passes; here it is told, no more."""
 _RESERVE = 0.02
 """Share of alpha kept for looks beyond the plan: less than a rollout keeps, whose plan is only a guess."""
 
@@ -34,16 +34,18 @@ class _Case:
     plan: PlanLine
     trial: Trial
     ratio: SampleRatioTest
-    """Whether rows come in the shares of their weights, where rows tell them."""
+    """Whether rows come in the shares of their weights, where these are known. Where not, a rollout never passes; here
+    it is reported, no more."""
     information: float = 0.0
     sizes: dict[int, tuple[int, int]]
     """Rows of stable and candidate by stratum."""
-    held: dict[int, Pair]
+    waiting: dict[int, Pair]
     """Rows of strata in which the other arm has none yet: judged together with its first."""
     units: dict[str | int, int]
     """Numbers of the units, in order of appearance."""
     unsound: int = 0
-    last: LookLine | None = None
+    last: int | None = None
+    """The number of the last look."""
     text: str = ""
     """The last look as it was written."""
     answer: str = ""
@@ -67,8 +69,8 @@ def replay(lines: Iterable[str]) -> Iterator[str]:
 
 
 def _begin(plan: PlanLine) -> _Case:
-    ratio = SampleRatioTest.begin(_RATIO_ALPHA, plan.info_total, _RESERVE)
-    return _Case(plan=plan, trial=Trial.begin(_design(plan)), ratio=ratio, sizes={}, held={}, units={})
+    ratio = SampleRatioTest.begin(RATIO_ALPHA, plan.info_total, _RESERVE)
+    return _Case(plan=plan, trial=Trial.begin(_design(plan)), ratio=ratio, sizes={}, waiting={}, units={})
 
 
 def _design(plan: PlanLine) -> Design:
@@ -105,24 +107,24 @@ def _next(case: _Case | None, look: LookLine, text: str, line: int) -> _Case:
         return case
     _check(case, look, line)
     sound = [row for row in look.rows if row.is_sound and _fits(case.plan, row)]
-    sizes, held, units = dict(case.sizes), dict(case.held), dict(case.units)
-    pairs = _pairs(sound, sizes, held)
+    sizes, waiting, units = dict(case.sizes), dict(case.waiting), dict(case.units)
+    pairs = _pairs(sound, sizes, waiting)
     information = look.info.info if look.info.info is not None else _information(sizes)
     information = max(information, case.information)
     by_unit = _unit_rows(sound, units) if case.plan.unit == "user" else None
-    trial = case.trial.look(News(pairs=pairs, information=information, units=by_unit))
+    trial = case.trial.look(Increment(pairs=pairs, information=information, units=by_unit))
     after = replace(
-        case, trial=trial, ratio=case.ratio.look(_arrivals(sound)), information=information, sizes=sizes, held=held,
-        units=units, last=look, text=text, unsound=case.unsound + len(look.rows) - len(sound),
+        case, trial=trial,
+        ratio=case.ratio.look(_arrivals(sound)), information=information, sizes=sizes, waiting=waiting,
+        units=units, last=look.info.look, text=text, unsound=case.unsound + len(look.rows) - len(sound),
     )  # fmt: skip
     return replace(after, answer=_answer(after, look))
 
 
 def _check(case: _Case, look: LookLine, line: int) -> None:
-    last = case.last.info.look if case.last is not None else None
-    if last is not None and look.info.look is not None and look.info.look <= last:
+    if case.last is not None and look.info.look is not None and look.info.look <= case.last:
         raise MalformedLine(
-            f"line {line}: info.look: {look.info.look} after {last}, with other rows.",
+            f"line {line}: info.look: {look.info.look} after {case.last}, with other rows.",
             fix="number looks upwards, or start afresh with a plan line.",
         )
     steps = len(case.plan.metric.ladder)
@@ -133,8 +135,8 @@ def _check(case: _Case, look: LookLine, line: int) -> None:
         )
     for i, row in enumerate(look.rows):
         if (row.unit is not None) != (case.plan.unit == "user"):
-            wanted = "is missing" if row.unit is None else "belongs to plans with unit user"
-            raise MalformedLine(f"line {line}: rows.{i}.unit: {wanted}.")
+            problem = "is missing" if row.unit is None else "belongs to plans with unit user"
+            raise MalformedLine(f"line {line}: rows.{i}.unit: {problem}.")
 
 
 def _fits(plan: PlanLine, row: RowLine) -> bool:
@@ -142,25 +144,25 @@ def _fits(plan: PlanLine, row: RowLine) -> bool:
     return row.is_count if plan.metric.kind == "binary" else row.is_spread
 
 
-def _pairs(rows: list[RowLine], sizes: dict[int, tuple[int, int]], held: dict[int, Pair]) -> tuple[Pair, ...]:
-    """One pair for each stratum that can be compared, in order. Counts the rows into `sizes`, keeps back in `held`.
+def _pairs(rows: list[RowLine], sizes: dict[int, tuple[int, int]], waiting: dict[int, Pair]) -> tuple[Pair, ...]:
+    """One pair for each stratum that can be compared, in order. Counts the rows into `sizes`, keeps back in `waiting`.
 
     Looks may be as small as one row, which alone could never be compared.
     """
     cells: dict[int, tuple[list[RowLine], list[RowLine]]] = {}
     for row in rows:
         cells.setdefault(row.stratum, ([], []))[row.arm == "candidate"].append(row)
-    found: list[Pair] = []
+    comparable: list[Pair] = []
     for stratum in sorted(cells):
         new = Pair(stable=_moments(cells[stratum][0]), candidate=_moments(cells[stratum][1]))
         stable, candidate = sizes.get(stratum, (0, 0))
         sizes[stratum] = (stable + new.stable.n, candidate + new.candidate.n)
-        pair = held.pop(stratum, Pair()) + new
+        pair = waiting.pop(stratum, Pair()) + new
         if pair.information:
-            found.append(pair)
+            comparable.append(pair)
         else:
-            held[stratum] = pair
-    return tuple(found)
+            waiting[stratum] = pair
+    return tuple(comparable)
 
 
 def _moments(rows: list[RowLine]) -> Tally:
@@ -228,22 +230,18 @@ def _answer(case: _Case, look: LookLine) -> str:
             "look": look.info.look if look.info.look is not None else trial.looks,
             "step": step,
             "margin": margin,
-            "stable_n": trial.sums.stable.n + sum(pair.stable.n for pair in case.held.values()),
-            "candidate_n": trial.sums.candidate.n + sum(pair.candidate.n for pair in case.held.values()),
-            "estimate": _figure(readout.value),
-            "low": _figure(readout.low),
-            "high": _figure(readout.high),
-            "alpha_spent": _figure(trial.harm.spent),
-            "information": _figure(case.information),
-            "information_fraction": _figure(case.information / trial.design.information),
-            "e_value": _figure(trial.e_value),
+            "stable_n": trial.sums.stable.n + sum(pair.stable.n for pair in case.waiting.values()),
+            "candidate_n": trial.sums.candidate.n + sum(pair.candidate.n for pair in case.waiting.values()),
+            "estimate": figure(readout.value),
+            "low": figure(readout.low),
+            "high": figure(readout.high),
+            "alpha_spent": figure(trial.harm.spent),
+            "information": figure(case.information),
+            "information_fraction": figure(case.information / trial.design.information),
+            "e_value": figure(trial.e_value),
             "failed_at": trial.failed_at,
-            "ruled_out": [rung.margin for rung in trial.design.rungs if trial.ruled_out(rung.margin) is not None],
+            "ruled_out": trial.margins_ruled_out,
             "rejected_rows": case.unsound,
             "sample_ratio_mismatch": case.ratio.mismatch,
         }
     )
-
-
-def _figure(value: float | None) -> float | None:
-    return None if value is None else float(f"{value:.10g}")

@@ -69,8 +69,8 @@ class PlanLine(_Line):
     @model_validator(mode="after")
     def _one_for_each_step(self) -> Self:
         steps = len(self.metric.ladder)
-        for name, told in (("weights", self.weights), ("info_steps", self.info_steps)):
-            if told is not None and steps and len(told) != steps:
+        for name, numbers in (("weights", self.weights), ("info_steps", self.info_steps)):
+            if numbers is not None and steps and len(numbers) != steps:
                 raise ValueError(f"{name} must have one number for each of the {steps} margins")
         if self.info_steps is not None and self.info_steps != sorted(self.info_steps):
             raise ValueError("info_steps are cumulative, so they cannot fall")

@@ -7,7 +7,7 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from sluicegate.flows.gate.pair_interval import Interval, of_mean, of_rate
+from sluicegate.flows.stats.confidence_sequences import Interval, mean_interval, rate_interval
 from sluicegate.registry.report.shadow_view import Bar, ColumnView, Estimate, Flip
 from sluicegate.registry.words.tally import Tally
 from sluicegate.services.telemetry.pairs.sums import ALL, Key, edges
@@ -40,7 +40,7 @@ def _labels(column: str, labels: Sequence[tuple[list[str], int]], missing: dict[
     flips = [Flip(stable=stable, candidate=candidate, n=many) for (stable, candidate), many in labels]
     ordered = sorted(flips, key=lambda flip: (flip.stable == flip.candidate, -flip.n, flip.stable, flip.candidate))
     return ColumnView(
-        column=column, kind="label", n=n, flips=estimate(of_rate(differ, n, ALPHA), n),
+        column=column, kind="label", n=n, flips=estimate(rate_interval(differ, n, ALPHA), n),
         confusion=tuple(ordered[:_MOST_FLIPS]), missing=missing,
     )  # fmt: skip
 
@@ -97,7 +97,7 @@ def _spread(tally: Tally) -> float | None:
 
 def mean(tally: Tally, alpha: float = ALPHA) -> Estimate | None:
     """The mean of values with its interval; None for fewer than two."""
-    return estimate(of_mean(tally, alpha, _PLANNED), tally.n)
+    return estimate(mean_interval(tally, alpha, _PLANNED), tally.n)
 
 
 def estimate(found: Interval | None, n: int) -> Estimate | None:

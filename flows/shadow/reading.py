@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
-from sluicegate.flows.gate.pair_interval import of_rate
 from sluicegate.flows.shadow.columns import ALPHA, Sums, column_view, estimate, mean
+from sluicegate.flows.stats.confidence_sequences import rate_interval
 from sluicegate.registry.report.shadow_view import Coverage, Estimate, LatencyView, SegmentView, ShadowView, WorstView
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.tally import Tally
@@ -108,7 +108,7 @@ def _counts(sums: Sums, subject: str, segment: str = ALL) -> dict[str, int]:
 def _disagreement(sums: Sums, segment: str, alpha: float) -> Estimate | None:
     pairs = _counts(sums, "pairs", segment)
     differ = pairs.get("differ", 0)
-    return estimate(of_rate(differ, differ + pairs.get("agree", 0), alpha), differ + pairs.get("agree", 0))
+    return estimate(rate_interval(differ, differ + pairs.get("agree", 0), alpha), differ + pairs.get("agree", 0))
 
 
 def _over_time(sums: Sums) -> tuple[tuple[datetime, int, int], ...]:
@@ -161,7 +161,7 @@ def _segment(sums: Sums, name: str, alpha: float) -> SegmentView | None:
     everyone, ours = _counts(sums, "pairs"), _counts(sums, "pairs", name)
     differ = everyone.get("differ", 0) - ours.get("differ", 0)
     n = differ + everyone.get("agree", 0) - ours.get("agree", 0)
-    rest = of_rate(differ, n, alpha)
+    rest = rate_interval(differ, n, alpha)
     return SegmentView(
         segment=name,
         disagreement=mine,

@@ -8,13 +8,15 @@ scores        means: skew-corrected steps of the lattice
 sequential    a test: lattice, observation and what is left of its alpha
 units         returning units, each of them known
 cohorts       returning units, from sums over them
-cap           is a rate below a fixed share?
+rate_below    is a rate below a fixed share?
 matched       pairs of a shadow: discordant pairs, differences
 sample_ratio  did each arm get its share of rows?
 drift         do predictions lie elsewhere?
 adjustment    values without what a covariate explains
-news, trial   what came in since the last look; a metric's harm test and its ladder of margins
-intervals     estimates and always-valid intervals
+increment     what came in since the last look
+trial         a metric's harm test and its ladder of margins
+intervals     estimates of a trial and their intervals
+confidence_sequences  intervals of a mean and of a rate that hold at every look
 evidence      e-values, for display only
 populations   what values are drawn from, for forecasts, certificates and proofs
 """

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sluicegate.flows.stats.cohorts import CohortTest
-from sluicegate.flows.stats.news import News, draws
+from sluicegate.flows.stats.increment import Increment, SequentialTest, look
 from sluicegate.flows.stats.sequential import CountTest
 from sluicegate.flows.stats.spending import Budget
 
@@ -52,7 +52,7 @@ class DriftTest:
     """The state of the test after some looks; `found_at` is the first look that found a drift."""
 
     sides: tuple[Side, ...]
-    tests: tuple[CountTest | CohortTest, ...]
+    tests: tuple[SequentialTest, ...]
     """One for each side."""
     looks: int = 0
     found_at: int | None = None
@@ -72,12 +72,15 @@ class DriftTest:
         test = CohortTest.begin(budget, counts=True) if by_cohort else CountTest(budget=budget)
         return cls(sides=sides, tests=(test,) * len(sides))
 
-    def look(self, news: Mapping[float, News]) -> DriftTest:
-        """The state after the news of each level: predictions above its quantile count as 1, others as 0."""
-        tests = tuple(_looked(test, news[side.level], side) for test, side in zip(self.tests, self.sides, strict=True))
-        seen = replace(self, tests=tests, looks=self.looks + 1)
-        found = self.found_at is None and any(test.rejected for test in tests)
-        return replace(seen, found_at=seen.looks) if found else seen
+    def look(self, at_level: Mapping[float, Increment]) -> DriftTest:
+        """The state after the increment of each level: predictions above its quantile count as 1, others as 0."""
+        tests = tuple(
+            look(test, at_level[side.level], against=side.sign, factor=side.bound / side.share, odds=side.odds)
+            for test, side in zip(self.tests, self.sides, strict=True)
+        )
+        after = replace(self, tests=tests, looks=self.looks + 1)
+        is_new = self.found_at is None and any(test.rejected for test in tests)
+        return replace(after, found_at=after.looks) if is_new else after
 
     @property
     def spent(self) -> float:
@@ -88,15 +91,3 @@ class DriftTest:
     def drifted(self) -> tuple[Side, ...]:
         """The sides on which a drift was found."""
         return tuple(side for side, test in zip(self.sides, self.tests, strict=True) if test.rejected)
-
-
-def _looked(test: CountTest | CohortTest, news: News, side: Side) -> CountTest | CohortTest:
-    match test:
-        case CountTest():
-            return test.look(draws(news.pairs, side.sign), news.information, side.odds)
-        case CohortTest():
-            rows = draws([change.rows for change in news.changes], side.sign)
-            factor = side.bound / side.share
-            return test.look(
-                news.changes, news.information, rows, against=side.sign, factor=factor, odds=side.odds
-            )  # fmt: skip

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sluicegate.flows.stats.cohorts import CohortTest
-from sluicegate.flows.stats.news import Test
+from sluicegate.flows.stats.increment import SequentialTest
 from sluicegate.flows.stats.sequential import CountTest, ScoreTest
 from sluicegate.flows.stats.trial import Trial
 from sluicegate.flows.stats.units import UnitTest
@@ -45,7 +45,7 @@ def estimate(trial: Trial, margin: float | None = None) -> Estimate:
     return Estimate(value=value, low=low, high=high, level=level)
 
 
-def lacking(test: Test) -> float | None:
+def lacking(test: SequentialTest) -> float | None:
     """How far the statistic is from rejecting, in its unit; not above 0 when it rejects now. None when it could not."""
     match test:
         case CountTest():

@@ -7,7 +7,6 @@ two disagree at all is tested against a cap the plan declares.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from sluicegate.flows.stats.lattice import Lattice
@@ -15,14 +14,6 @@ from sluicegate.flows.stats.sample_ratio import binomial
 from sluicegate.flows.stats.scores import Score
 from sluicegate.flows.stats.spending import Budget
 from sluicegate.registry.words.tally import Tally
-
-
-@dataclass(frozen=True, kw_only=True)
-class Discordant:
-    """New pairs that differ: in how many only the candidate had the event, and only stable."""
-
-    candidate_only: int
-    stable_only: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,13 +41,6 @@ class CoinTest:
         cut, critical = lattice.cut_counts(self.budget.spent(information))
         off = critical is not None and test.heads > critical - 0.5
         return replace(test, lattice=cut, information=information, rejected=self.rejected or off)
-
-
-def harm(test: CoinTest, new: Iterable[Discordant], information: float, *, worse_is_higher: bool = True) -> CoinTest:
-    """The harm test after new discordant pairs."""
-    pairs = tuple(new)
-    candidate, stable = sum(p.candidate_only for p in pairs), sum(p.stable_only for p in pairs)
-    return test.look(candidate if worse_is_higher else stable, candidate + stable, information)
 
 
 def difference_score(differences: Tally, *, margin: float = 0.0) -> Score:

@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from sluicegate.flows.stats.cohorts import CohortTest
 from sluicegate.flows.stats.evidence import CountEvidence, score_e_value
-from sluicegate.flows.stats.news import News, Sums, Test, draws, is_harmful, is_within
+from sluicegate.flows.stats.increment import Increment, SequentialTest, Sums, draws, look_for_harm, look_within_margin
 from sluicegate.flows.stats.scores import Score
 from sluicegate.flows.stats.sequential import CountTest, ScoreTest
 from sluicegate.flows.stats.spending import Budget, early_and_late, evenly
@@ -53,7 +53,7 @@ class Design:
     """Planned sum of w (1 - w) n, for finding harm."""
     rungs: tuple[Rung, ...] = ()
     by_cohort: bool = False
-    """Units return, and only their sums are known: the news are changes of cohorts."""
+    """Units return, and only their sums are known: increments are changes of cohorts."""
     reserve: float = 0.1
     """Share of alpha and beta kept for looks beyond the planned information."""
 
@@ -68,8 +68,8 @@ class Trial:
     """The state of a trial after some looks. Frozen; `look` gives the next one."""
 
     design: Design
-    harm: Test
-    margins: tuple[Test, ...]
+    harm: SequentialTest
+    margins: tuple[SequentialTest, ...]
     """One test for each rung of the design, in its order."""
     sums: Sums = field(default_factory=Sums)
     evidence: CountEvidence = field(default_factory=CountEvidence)
@@ -89,13 +89,13 @@ class Trial:
             ruled_out_at=(None,) * len(design.rungs),
         )
 
-    def look(self, news: News) -> Trial:
+    def look(self, increment: Increment) -> Trial:
         """The trial after one more look. A margin that was ruled out is not asked about again."""
         k, sign = self.looks + 1, self.design.sign
-        sums = self.sums.change(news.changes) if self.design.by_cohort else self.sums.add(news.pairs)
-        harm = is_harmful(self.harm, news, sign)
+        sums = self.sums.change(increment.changes) if self.design.by_cohort else self.sums.add(increment.pairs)
+        harm = look_for_harm(self.harm, increment, sign)
         margins = tuple(
-            test if test.rejected and rung.margin > 0 else is_within(test, news, sign, rung.margin, sums)
+            test if test.rejected and rung.margin > 0 else look_within_margin(test, increment, sign, rung.margin, sums)
             for test, rung in zip(self.margins, self.design.rungs, strict=True)
         )
         ruled_out = (at or (k if test.rejected else None) for at, test in zip(self.ruled_out_at, margins, strict=True))
@@ -105,7 +105,7 @@ class Trial:
             harm=harm,
             margins=margins,
             sums=sums,
-            evidence=self.evidence.add(draws(news.pairs, sign)) if counted else self.evidence,
+            evidence=self.evidence.add(draws(increment.pairs, sign)) if counted else self.evidence,
             looks=k,
             failed_at=self.failed_at or (k if harm.rejected else None),
             ruled_out_at=tuple(ruled_out),
@@ -115,6 +115,11 @@ class Trial:
         """The first look that ruled out this margin or a smaller one."""
         rungs = zip(self.design.rungs, self.ruled_out_at, strict=True)
         return min((at for rung, at in rungs if rung.margin <= margin and at is not None), default=None)
+
+    @property
+    def margins_ruled_out(self) -> tuple[float, ...]:
+        """The margins of the design that some look has ruled out."""
+        return tuple(rung.margin for rung in self.design.rungs if self.ruled_out(rung.margin) is not None)
 
     @property
     def e_value(self) -> float:
@@ -137,7 +142,7 @@ def _budget(design: Design, rung: Rung) -> Budget:
     return Budget(alpha=design.beta, information=rung.information, reserve=design.reserve, shape=shape)
 
 
-def _test(design: Design, budget: Budget) -> Test:
+def _test(design: Design, budget: Budget) -> SequentialTest:
     if design.by_cohort:
         return CohortTest.begin(budget, counts=design.kind is Kind.COUNT)
     match design.kind:

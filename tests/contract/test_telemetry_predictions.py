@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.collector_lines import START_US, assigned, line
-from sluicegate.flows.gate.design import question
+from sluicegate.flows.gate.design import gate_question
 from sluicegate.flows.gate.judge import next_look
 from sluicegate.flows.rehearsal.certify import certify
 from sluicegate.registry.plan.fields import thresholds_of
@@ -73,7 +73,7 @@ def serve(rig: Rig, candidate: Predict, *, broken: Predict | None = None, units:
 def judge(rig: Rig, plan: Plan, metric: str) -> Verdict:
     """The verdict of looks taken as rows came in is the same as one look at the end; one is enough here."""
     gate = next(each for each in plan.guardrails if each.metric == metric)
-    names = question(plan, gate).names
+    names = gate_question(plan, gate).names
     watermark, rows = rig.queries.tallies("r1")
     look = next_look(
         rollout="r1", plan=plan, gate=gate, guardrail=True, step=0, looks=list[Look](), watermark=watermark,

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.random import Generator
 
-from sluicegate.flows.stats.news import News
+from sluicegate.flows.stats.increment import Increment
 from sluicegate.flows.stats.pair import Pair
 from sluicegate.flows.stats.populations import Population, split
 from sluicegate.flows.stats.trial import Design, Kind, Rung, Trial
 from sluicegate.flows.stats.units import UnitRows
 
-Looks = Iterator[News]
+Looks = Iterator[Increment]
 
 
 def rows_at_looks(total: int, *, first: int = 100, growth: float = 0.05) -> Iterator[int]:
@@ -33,7 +33,7 @@ def steady(rng: Generator, stable: Population, candidate: Population, weight: fl
     for new in rows_at_looks(total):
         pair = split(rng, new, weight, stable, candidate)
         information += pair.information
-        yield News(pairs=[pair], information=information)
+        yield Increment(pairs=[pair], information=information)
 
 
 def ramp(
@@ -50,7 +50,7 @@ def ramp(
             pairs.append(split(rng, part.size, weight, stable(hour), candidate(hour)))
         seen += new
         information += sum(pair.information for pair in pairs)
-        yield News(pairs=pairs, information=information)
+        yield Increment(pairs=pairs, information=information)
 
 
 def late(
@@ -69,7 +69,7 @@ def late(
         arrived = [pair for due, pair in waiting if due <= seen]
         waiting = [(due, pair) for due, pair in waiting if due > seen]
         information += sum(pair.information for pair in arrived)
-        yield News(pairs=arrived, information=information)
+        yield Increment(pairs=arrived, information=information)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +82,7 @@ class Users:
     rows_each: float = 10.0
 
     def looks(self, rng: Generator, harm: float, weight: float, total: int) -> Looks:
-        """News by unit; `harm` multiplies the rate of the candidate's users."""
+        """Increment by unit; `harm` multiplies the rate of the candidate's users."""
         count = int(total / self.rows_each)
         candidate = rng.random(count) < weight
         rate = rng.beta(self.rate * self.concentration, (1 - self.rate) * self.concentration, count)
@@ -100,7 +100,7 @@ class Users:
             )
             seen += new
             information += new * weight * (1 - weight)
-            yield News(pairs=[], information=information, units=rows)
+            yield Increment(pairs=[], information=information, units=rows)
 
 
 def design(

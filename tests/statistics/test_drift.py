@@ -11,7 +11,7 @@ from scipy.stats import beta
 
 from sluicegate.flows.stats.cohorts import Change, Cohort
 from sluicegate.flows.stats.drift import DriftTest
-from sluicegate.flows.stats.news import News
+from sluicegate.flows.stats.increment import Increment
 from sluicegate.flows.stats.pair import Pair
 from sluicegate.registry.words.metric import LEVELS
 from sluicegate.registry.words.tally import Tally, UnitSums
@@ -42,7 +42,7 @@ def rollout(rng: Generator, power: float) -> DriftTest:
         stable, candidate = rng.random(ROWS - size), rng.random(size) ** power
         information += size * (ROWS - size) / ROWS
         test = test.look({
-            level: News(
+            level: Increment(
                 pairs=[Pair(stable=moments(stable, level), candidate=moments(candidate, level))],
                 information=information,
             )
@@ -81,7 +81,7 @@ def test_a_constant_prediction_is_found() -> None:
         pairs = {
             level: [Pair(stable=moments(stable, level), candidate=moments(candidate, level))] for level in LEVELS
         }  # fmt: skip
-        test = test.look({level: News(pairs=pairs[level], information=information) for level in LEVELS})
+        test = test.look({level: Increment(pairs=pairs[level], information=information) for level in LEVELS})
     assert test.found_at is not None
     assert test.found_at <= 4
     assert {side.level for side in test.drifted} >= {0.25, 0.75}
@@ -107,7 +107,7 @@ def of_units(rng: Generator, shift: float) -> DriftTest:
             level: [Change(now=Cohort(stable=cohort(stable, level), candidate=cohort(candidate + shift, level)))]
             for level in LEVELS
         }
-        test = test.look({level: News(pairs=(), information=information, changes=changes[level]) for level in LEVELS})
+        test = test.look({level: Increment(information=information, changes=changes[level]) for level in LEVELS})
     return test
 
 

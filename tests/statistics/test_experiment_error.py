@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from numpy.random import Generator
 
-from sluicegate.flows.gate.design import question
-from sluicegate.flows.stats.news import News
+from sluicegate.flows.gate.design import gate_question
+from sluicegate.flows.stats.increment import Increment
 from sluicegate.flows.stats.pair import Pair
 from sluicegate.flows.stats.populations import Events, Losses, Population
 from sluicegate.flows.stats.trial import Trial
@@ -46,7 +46,7 @@ def plan(score: str) -> Plan:
 
 def trials(asked: Plan) -> dict[str, Trial]:
     compared = {name: staged(asked, "ab", name) for name in OTHERS}
-    return {name: Trial.begin(question(each, each.gates[0]).design) for name, each in compared.items()}
+    return {name: Trial.begin(gate_question(each, each.gates[0]).design) for name, each in compared.items()}
 
 
 def looked(rng: Generator, asked: Plan, drawn: dict[str, Population]) -> dict[str, Trial]:
@@ -58,7 +58,7 @@ def looked(rng: Generator, asked: Plan, drawn: dict[str, Population]) -> dict[st
         for name, size in zip(OTHERS, sizes[1:], strict=True):
             pair = Pair(stable=control, candidate=drawn[name].draw(rng, int(size)))
             information[name] += pair.information
-            known[name] = known[name].look(News(pairs=[pair], information=information[name]))
+            known[name] = known[name].look(Increment(pairs=[pair], information=information[name]))
     return known
 
 

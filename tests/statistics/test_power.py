@@ -13,7 +13,7 @@ import pytest
 
 from sluicegate.flows.rehearsal.forecast import forecast
 from sluicegate.flows.rehearsal.rehearsal import Baseline, rehearse
-from sluicegate.flows.stats.news import News
+from sluicegate.flows.stats.increment import Increment
 from sluicegate.flows.stats.populations import Durations, Events, Population, Purchases, sample_size, split
 from sluicegate.flows.stats.trial import Design, Kind, Rung, Trial
 from sluicegate.registry.plan.plan import Plan
@@ -47,7 +47,7 @@ def _ratio(kind: Kind, stable: Population, candidate: Population, rows: int, wei
             new = max(100, int(0.025 * seen))
             pair = split(rng, new, weight, stable, candidate)
             seen, information = seen + new, information + pair.information
-            trial = trial.look(News(pairs=[pair], information=information))
+            trial = trial.look(Increment(pairs=[pair], information=information))
             if trial.failed_at:
                 return seen
         return math.inf
@@ -93,7 +93,7 @@ def _closed_loop(rng: np.random.Generator, stable: float, candidate: float) -> t
         new = max(100, int(0.025 * rows))
         pair = split(rng, new, weights[step], E(rate=stable), E(rate=candidate))
         rows, mine, information = rows + new, mine + pair.candidate.n, information + pair.information
-        trial = trial.look(News(pairs=[pair], information=information))
+        trial = trial.look(Increment(pairs=[pair], information=information))
         if trial.failed_at:
             return "fail", mine
         step += trial.ruled_out(margins[step]) is not None

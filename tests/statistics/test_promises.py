@@ -15,10 +15,10 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from sluicegate.flows.gate import judge as gate
-from sluicegate.flows.stats.cap import CapTest
-from sluicegate.flows.stats.news import News
+from sluicegate.flows.stats.increment import Increment
 from sluicegate.flows.stats.pair import Pair
 from sluicegate.flows.stats.populations import Events, Losses, Population, split, tally_of
+from sluicegate.flows.stats.rate_below import RateBelowTest
 from sluicegate.flows.stats.sample_ratio import Arrivals, SampleRatioTest
 from sluicegate.flows.stats.trial import Kind, Trial
 from sluicegate.registry.plan.plan import Plan
@@ -63,7 +63,8 @@ def _frozen_threshold(history: int, slower: float, *, passes: bool) -> Run:
             pair = Pair(stable=_above(stable, threshold), candidate=_above(candidate, threshold))
             moved = Pair(stable=pair.stable, candidate=_above(candidate, (1 + margin) * threshold))
             information += pair.information
-            trial = trial.look(News(pairs=[pair], information=information, exceedances={margin: [moved]}))
+            exceedances = Increment(pairs=[moved], information=information)
+            trial = trial.look(Increment(pairs=[pair], information=information, at_margin={margin: exceedances}))
         return trial.ruled_out(margin) is not None if passes else trial.failed_at is not None
 
     return run
@@ -77,7 +78,7 @@ def _below_cap(rate: Callable[[float], float]) -> Run:
     """Whether a rate that moves, and is the cap at its least, is ever shown to be below it."""
 
     def run(rng: Generator) -> bool:
-        test, n, ones = CapTest(cap=0.02, beta=0.05), 0, 0
+        test, n, ones = RateBelowTest(bound=0.02, beta=0.05), 0, 0
         for new in rows_at_looks(10_000):
             ones += int(rng.binomial(new, rate(n / 5_000)))
             n += new
@@ -111,7 +112,7 @@ def _slow_ramp_late(rng: Generator) -> bool:
     return fails(asked, _cycling(rng, lambda hour: Losses(mean=0.5 * _cycle(hour), sd=0.4), delay=3_000.0))
 
 
-def _cycling(rng: Generator, population: Callable[[float], Population], delay: float) -> Iterator[News]:
+def _cycling(rng: Generator, population: Callable[[float], Population], delay: float) -> Iterator[Increment]:
     information, seen = 0.0, 0
     waiting: list[tuple[float, Pair]] = []
     for new in rows_at_looks(40_000):
@@ -124,7 +125,7 @@ def _cycling(rng: Generator, population: Callable[[float], Population], delay: f
         arrived = [pair for due, pair in waiting if due <= seen]
         waiting = [(due, pair) for due, pair in waiting if due > seen]
         information += sum(pair.information for pair in arrived)
-        yield News(pairs=arrived, information=information)
+        yield Increment(pairs=arrived, information=information)
 
 
 def _late_at_5(rng: Generator) -> bool:

@@ -11,11 +11,12 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from sluicegate.flows.gate.pair_design import PairedKind, PairedQuestion, passes_pair_point
-from sluicegate.flows.gate.pair_fold import begin, extend, new_pairs
-from sluicegate.flows.gate.pair_interval import of_mean, of_rate
+from sluicegate.flows.gate.design import passes_grid_point
+from sluicegate.flows.gate.pair_design import PairedKind, PairedQuestion
+from sluicegate.flows.gate.pair_fold import PairedState
 from sluicegate.flows.shadow.reading import Around, shadow_view
-from sluicegate.flows.stats.news import News
+from sluicegate.flows.stats.confidence_sequences import mean_interval, rate_interval
+from sluicegate.flows.stats.increment import Increment
 from sluicegate.flows.stats.pair import Pair
 from sluicegate.flows.stats.trial import Design, Kind, Trial
 from sluicegate.registry.words.metric import Arm, Stratum, TallyRow
@@ -45,16 +46,16 @@ def told(question: PairedQuestion, stable: np.ndarray, candidate: np.ndarray) ->
 
 def watched(question: PairedQuestion, stable: np.ndarray, candidate: np.ndarray) -> Iterator[tuple[int, str]]:
     """Pairs and what is known, at every look of the grid until something is known."""
-    state, seen = begin(question), 0
+    state, seen = PairedState.begin(question), 0
     for n in range(50, stable.size + 1, 50):
-        if not passes_pair_point(question, seen, n):
+        if not passes_grid_point(question.grid, seen, n):
             continue
-        state = extend(state, new_pairs(state, told(question, stable[:n], candidate[:n])))
+        state = state.look(state.new_rows(told(question, stable[:n], candidate[:n])))
         seen = n
         if state.failed_at is not None:
             yield n, "fail"
             return
-        if state.within_at is not None or (state.cap is not None and state.cap.shown_at is not None):
+        if state.within_at is not None or (state.rate_below is not None and state.rate_below.shown_at is not None):
             yield n, "pass"
             return
 
@@ -142,8 +143,8 @@ def test_a_shift_of_scores_by_one_per_cent_is_found() -> None:
 
 
 def _excludes_zero(values: np.ndarray) -> bool:
-    found = of_mean(moments(values), 0.05, 2_000)
-    return found is not None and found.excludes_zero
+    found = mean_interval(moments(values), 0.05, 2_000)
+    return found is not None and (found.low > 0 or found.high < 0)
 
 
 def segmented(rng: np.random.Generator, n: int, harm: float) -> set[str]:
@@ -199,7 +200,7 @@ def test_the_interval_of_a_rate_holds_at_every_look_at_once(rate: float, runs: i
     rng, missed = np.random.default_rng(10), 0
     for _ in range(runs):
         ones = np.cumsum(rng.random(2_000) < rate)
-        ends = (of_rate(int(ones[n - 1]), n, 0.05) for n in range(50, 2_001, 150))
+        ends = (rate_interval(int(ones[n - 1]), n, 0.05) for n in range(50, 2_001, 150))
         missed += any(end is not None and not end.low <= rate <= end.high for end in ends)
     assert Share(missed, runs).at_least <= 0.05
 
@@ -224,7 +225,7 @@ def split(rng: np.random.Generator, stable: np.ndarray, candidate: np.ndarray) -
         arms = (stable[here][~mine[here]], candidate[here][mine[here]])
         pair = Pair(stable=moments(arms[0]), candidate=moments(arms[1]))
         done = start + step
-        trial = trial.look(News(pairs=(pair,), information=mine[:done].sum() * (~mine[:done]).sum() / done))
+        trial = trial.look(Increment(pairs=(pair,), information=mine[:done].sum() * (~mine[:done]).sum() / done))
     return trial.failed_at is not None
 
 

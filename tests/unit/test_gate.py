@@ -270,7 +270,9 @@ def test_a_relative_margin_of_nothing_cannot_be_ruled_out() -> None:
 
 
 def test_latency_margins_move_the_candidates_threshold() -> None:
-    assert gate.metrics_needed(PLAN) == ("log_loss", "p99", "p99>0.2", "errors")
+    assert [gate.names_read(PLAN, each) for each in (LOG_LOSS, P99, ERRORS)] == [
+        ("log_loss",), ("p99", "p99>0.2"), ("errors",)
+    ]  # fmt: skip
     rows = count_rows("p99", (100, 10000), (130, 10000)) + [
         row for row in count_rows(exceedance_name("p99", 0.2), (0, 0), (40, 10000)) if row.arm is Arm.CANDIDATE
     ]
@@ -332,7 +334,7 @@ def test_how_many_values_count_as_the_declared_cap_is_told() -> None:
         {"model": "m", "metrics": {"cost": cost}, "steps": [{"weight": 50}],
          "gates": [{"metric": "cost", "alpha": 0.03, "margin": "20%"}]}
     )  # fmt: skip
-    assert gate.metrics_needed(plan) == ("cost", capped_name("cost"))
+    assert gate.names_read(plan, plan.gates[0]) == ("cost", capped_name("cost"))
     of_all = tally(np.arange(1000) % 10.0)
     values = [dataclasses.replace(row, tally=of_all) for row in count_rows("cost", (0, 1), (0, 1))]
 

@@ -9,7 +9,7 @@ import pytest
 
 from sluicegate.flows.rehearsal.certify import Certificate, certify
 from sluicegate.flows.rehearsal.forecast import forecast
-from sluicegate.flows.rehearsal.rehearsal import Baseline, assumed, caveats, rehearse
+from sluicegate.flows.rehearsal.rehearsal import Baseline, assumed_baseline, caveats, rehearse
 from sluicegate.registry.plan.fields import MetricSpec
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.words.tally import Tally
@@ -72,14 +72,14 @@ def test_a_metric_nobody_measured_is_assumed_and_says_so() -> None:
 
 
 def test_a_baseline_comes_from_a_tally_with_enough_rows() -> None:
-    assert Baseline.of(Tally(n=99, total=50, squares=50)) is None
-    known = Baseline.of(Tally(n=200, total=100.0, squares=100.0))
+    assert Baseline.from_tally(Tally(n=99, total=50, squares=50)) is None
+    known = Baseline.from_tally(Tally(n=200, total=100.0, squares=100.0))
     assert known == Baseline(mean=0.5, sd=0.5)
 
 
 @pytest.mark.parametrize("metric", sorted(METRICS))
 def test_every_metric_has_something_typical(metric: str) -> None:
-    assert assumed(MetricSpec.model_validate(METRICS[metric])).mean > 0
+    assert assumed_baseline(MetricSpec.model_validate(METRICS[metric])).mean > 0
 
 
 def test_the_same_seed_rehearses_the_same() -> None:

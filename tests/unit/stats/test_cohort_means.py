@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sluicegate.flows.stats.cohorts import CohortTest
-from sluicegate.flows.stats.news import News, Sums, is_within
+from sluicegate.flows.stats.increment import Increment, Sums, look_within_margin
 from sluicegate.flows.stats.spending import Budget
 from sluicegate.registry.words.tally import Tally
 
@@ -15,5 +15,5 @@ from sluicegate.registry.words.tally import Tally
 def test_a_margin_of_a_mean_beyond_one_is_judged(mean: float, sign: int) -> None:
     test = CohortTest.begin(Budget(alpha=0.05, information=100.0), counts=False)
     arm = Tally(n=10, total=10 * mean, squares=10 * mean**2)
-    after = is_within(test, News(pairs=(), information=5.0), sign, 0.05, Sums(stable=arm, candidate=arm))
+    after = look_within_margin(test, Increment(information=5.0), sign, 0.05, Sums(stable=arm, candidate=arm))
     assert not after.rejected

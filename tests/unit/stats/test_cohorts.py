@@ -10,7 +10,7 @@ import pytest
 
 from sluicegate.flows.stats.cohorts import Change, Cohort, CohortTest
 from sluicegate.flows.stats.counts import Draw
-from sluicegate.flows.stats.news import News, Sums
+from sluicegate.flows.stats.increment import Increment, Sums
 from sluicegate.flows.stats.scores import Score
 from sluicegate.flows.stats.sequential import CountTest
 from sluicegate.flows.stats.spending import Budget
@@ -177,8 +177,8 @@ def users(seed: int, stable: float, candidate: float) -> Cohort:
 
 @pytest.mark.parametrize("kind", [Kind.COUNT, Kind.MEAN])
 def test_harm_and_margins_are_found_where_they_are(kind: Kind) -> None:
-    worse = News(pairs=(), information=500.0, changes=[Change(now=users(1, 0.2, 0.4))])
-    equal = News(pairs=(), information=500.0, changes=[Change(now=users(2, 0.2, 0.2))])
+    worse = Increment(information=500.0, changes=[Change(now=users(1, 0.2, 0.4))])
+    equal = Increment(information=500.0, changes=[Change(now=users(2, 0.2, 0.2))])
     assert trial(kind, 0.5).look(worse).failed_at == 1
     assert trial(kind, 0.5).look(worse).ruled_out(0.5) is None
     assert trial(kind, 0.5, higher=False).look(worse).failed_at is None
@@ -189,8 +189,8 @@ def test_harm_and_margins_are_found_where_they_are(kind: Kind) -> None:
 
 
 def test_a_moved_threshold_is_judged_by_unit() -> None:
-    moved = {0.2: [Change(now=users(3, 0.3, 0.1))]}
-    news = News(pairs=(), information=500.0, changes=[Change(now=users(3, 0.3, 0.4))], moved=moved)
+    moved = Increment(information=500.0, changes=[Change(now=users(3, 0.3, 0.1))])
+    news = Increment(information=500.0, changes=[Change(now=users(3, 0.3, 0.4))], at_margin={0.2: moved})
     assert trial(Kind.COUNT, 0.2).look(news).ruled_out(0.2) == 1
     assert trial(Kind.COUNT, 0.2, higher=False).look(news).ruled_out(0.2) is None
 

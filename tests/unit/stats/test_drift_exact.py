@@ -10,7 +10,7 @@ from scipy.stats import nchypergeom_fisher
 
 from sluicegate.flows.stats.cohorts import Change, Cohort, CohortTest
 from sluicegate.flows.stats.drift import DriftTest, Side
-from sluicegate.flows.stats.news import News
+from sluicegate.flows.stats.increment import Increment
 from sluicegate.flows.stats.pair import Pair
 from sluicegate.flows.stats.sequential import CountTest
 from sluicegate.flows.stats.spending import Budget
@@ -28,10 +28,10 @@ def counted(n: int, above: int) -> Tally:
     return Tally(n=n, total=above, squares=above, cubes=above)
 
 
-def news(candidate_above: int, information: float = INFORMATION) -> News:
+def news(candidate_above: int, information: float = INFORMATION) -> Increment:
     """`ABOVE` rows of both arms above the level, so many of them the candidate's."""
     pair = Pair(stable=counted(STABLE, ABOVE - candidate_above), candidate=counted(CANDIDATE, candidate_above))
-    return News(pairs=[pair], information=information)
+    return Increment(pairs=[pair], information=information)
 
 
 def test_every_level_is_bounded_on_both_sides_where_the_tolerance_leaves_room() -> None:
@@ -104,9 +104,9 @@ def units(x: np.ndarray, n: np.ndarray) -> UnitSums:
     )  # fmt: skip
 
 
-def returning() -> News:
+def returning() -> Increment:
     now = Cohort(stable=units(X[~MINE], N[~MINE]), candidate=units(X[MINE], N[MINE]))
-    return News(pairs=(), information=4.0, changes=[Change(now=now)])
+    return Increment(information=4.0, changes=[Change(now=now)])
 
 
 @pytest.mark.parametrize("level", [0.5, 0.75])
@@ -128,7 +128,7 @@ def test_units_that_have_not_returned_are_counted() -> None:
     candidate, stable = (units(x, np.ones(x.size)) for x in ones)
     change = Change(now=Cohort(stable=stable, candidate=candidate))
     by_cohort = begin(0.5, by_cohort=True).look({
-        0.5: News(pairs=(), information=INFORMATION, changes=[change])
+        0.5: Increment(information=INFORMATION, changes=[change])
     })  # fmt: skip
     by_row = begin(0.5).look({0.5: news(100)})
     assert [(t.rejected, t.reach, t.spent) for t in by_cohort.tests] == [

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from sluicegate.flows.stats.cohorts import CohortTest
+from sluicegate.flows.stats.increment import Increment, Sums
 from sluicegate.flows.stats.intervals import Estimate, estimate, lacking
-from sluicegate.flows.stats.news import News, Sums
 from sluicegate.flows.stats.populations import Events, Losses, Population, Purchases, split
 from sluicegate.flows.stats.scores import Score
 from sluicegate.flows.stats.sequential import CountTest, ScoreTest
@@ -123,7 +123,7 @@ def test_the_interval_says_what_the_tests_say(world: str, is_equal: bool, seed: 
     while now.failed_at is None and now.ruled_out(0.3) is None and now.looks < 60:
         pair = split(rng, 100, 0.3, stable, stable if is_equal else worse)
         information += pair.information
-        now = now.look(News(pairs=[pair], information=information))
+        now = now.look(Increment(pairs=[pair], information=information))
         seen = estimate(now, 0.3)
         least, most = (seen.low, seen.high) if sign > 0 else (seen.high, seen.low)
         assert (least is not None and sign * least > 0) == (now.failed_at is not None)

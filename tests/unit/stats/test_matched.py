@@ -5,31 +5,28 @@ import math
 import numpy as np
 
 from sluicegate.flows.stats.adjustment import fit
-from sluicegate.flows.stats.matched import CoinTest, Discordant, difference_score, harm
+from sluicegate.flows.stats.matched import CoinTest, difference_score
 from sluicegate.flows.stats.populations import tally_of
 from sluicegate.flows.stats.sequential import ScoreTest
 from sluicegate.flows.stats.spending import Budget
 
 
-def test_only_discordant_pairs_decide() -> None:
-    test = harm(
-        CoinTest(budget=Budget(alpha=0.05, information=1000)), [Discordant(candidate_only=25, stable_only=5)], 500
-    )
+def test_a_coin_that_favours_the_candidate_too_often_is_harm() -> None:
+    test = CoinTest(budget=Budget(alpha=0.05, information=1000)).look(25, 30, 500)
     assert test.rejected
     assert (test.heads, test.throws) == (25, 30)
 
 
 def test_harm_has_a_direction() -> None:
     start = CoinTest(budget=Budget(alpha=0.05, information=1000))
-    pairs = [Discordant(candidate_only=25, stable_only=5)]
-    assert harm(start, pairs, 500).rejected
-    assert not harm(start, pairs, 500, worse_is_higher=False).rejected
+    assert start.look(25, 30, 500).rejected
+    assert not start.look(5, 30, 500).rejected
 
 
 def test_a_fair_coin_is_no_harm_and_pairs_that_agree_change_nothing() -> None:
     start = CoinTest(budget=Budget(alpha=0.05, information=1000))
-    assert not harm(start, [Discordant(candidate_only=15, stable_only=15)], 500).rejected
-    assert harm(start, [], 500).throws == 0
+    assert not start.look(15, 30, 500).rejected
+    assert start.look(0, 0, 500).throws == 0
 
 
 def test_disagreement_is_tested_against_a_cap() -> None:

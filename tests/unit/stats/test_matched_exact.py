@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from sluicegate.flows.stats.matched import CoinTest, Discordant, difference_score, harm
+from sluicegate.flows.stats.matched import CoinTest, difference_score
 from sluicegate.flows.stats.populations import tally_of
 from sluicegate.flows.stats.scores import Score
 from sluicegate.flows.stats.spending import Budget
@@ -41,13 +41,6 @@ def test_without_more_information_nothing_is_rejected() -> None:
     assert (again.heads, again.throws, again.lattice.spent) == (45, 50, test.lattice.spent)
     assert again.look(0, 0, 31.0).rejected
     assert not CoinTest(budget=BUDGET).look(0, 0, 30.0).rejected
-
-
-def test_discordant_pairs_of_several_batches_add() -> None:
-    pairs = [Discordant(candidate_only=7, stable_only=2), Discordant(candidate_only=1, stable_only=4)]
-    up, down = (harm(CoinTest(budget=BUDGET), pairs, 20.0, worse_is_higher=higher) for higher in (True, False))
-    assert (up.heads, up.throws) == (8, 14)
-    assert (down.heads, down.throws) == (6, 14)
 
 
 D = np.array([0.5, -1.0, 2.0, 0.25, 3.0])

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from sluicegate.flows.stats.cohorts import CohortTest
 from sluicegate.flows.stats.evidence import score_e_value
+from sluicegate.flows.stats.increment import Increment, Sums, odds_of_ratio
 from sluicegate.flows.stats.intervals import estimate
-from sluicegate.flows.stats.news import News, Sums, odds_of_ratio
 from sluicegate.flows.stats.pair import Pair
 from sluicegate.flows.stats.populations import Durations, Events, Losses, split, tally_of
 from sluicegate.flows.stats.scores import Score, score
@@ -40,7 +40,7 @@ def watched(trial: Trial, pairs: list[Pair]) -> Trial:
     information = 0.0
     for pair in pairs:
         information += pair.information
-        trial = trial.look(News(pairs=[pair], information=information))
+        trial = trial.look(Increment(pairs=[pair], information=information))
     return trial
 
 
@@ -66,7 +66,7 @@ def test_the_score_is_that_of_all_labelings() -> None:
     ],
 )
 def test_an_empty_arm_or_no_variance_holds(pair: Pair) -> None:
-    trial = asked(Kind.MEAN, 0.0, 0.1).look(News(pairs=[pair], information=100.0))
+    trial = asked(Kind.MEAN, 0.0, 0.1).look(Increment(pairs=[pair], information=100.0))
     assert trial.failed_at is None
     assert trial.ruled_out(0.1) is None
 
@@ -119,7 +119,7 @@ def test_the_interval_decides_as_the_tests_do() -> None:
         for _ in range(30):
             pair = split(rng, 200, 0.5, Durations(mean=1, sigma=0.7), Durations(mean=1.05, sigma=0.7))
             information += pair.information
-            before, trial = trial, trial.look(News(pairs=[pair], information=information))
+            before, trial = trial, trial.look(Increment(pairs=[pair], information=information))
             seen = estimate(trial, 0.1)
             if before.failed_at is None and seen.low is not None:
                 assert (seen.low >= 0) == (trial.failed_at is not None)
@@ -130,8 +130,8 @@ def test_the_interval_decides_as_the_tests_do() -> None:
 def test_the_order_of_strata_within_a_look_does_not_matter(order: list[int]) -> None:
     rng = np.random.default_rng(5)
     pairs = [split(rng, 60, 0.3, Losses(mean=0.5, sd=0.4), Losses(mean=0.5, sd=0.4)) for _ in range(6)]
-    one = asked(Kind.MEAN, 0.1).look(News(pairs=pairs, information=70.0))
-    other = asked(Kind.MEAN, 0.1).look(News(pairs=[pairs[i] for i in order], information=70.0))
+    one = asked(Kind.MEAN, 0.1).look(Increment(pairs=pairs, information=70.0))
+    other = asked(Kind.MEAN, 0.1).look(Increment(pairs=[pairs[i] for i in order], information=70.0))
     assert math.isclose(one.harm.spent, other.harm.spent)
     assert one.harm.reach is not None
     assert other.harm.reach is not None

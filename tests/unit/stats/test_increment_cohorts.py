@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sluicegate.flows.stats.cohorts import Change, Cohort, CohortTest
-from sluicegate.flows.stats.news import News, Sums, is_harmful, is_within, odds_of_ratio
+from sluicegate.flows.stats.increment import Increment, Sums, look_for_harm, look_within_margin, odds_of_ratio
 from sluicegate.flows.stats.pair import Pair
 from sluicegate.flows.stats.sequential import CountTest
 from sluicegate.flows.stats.spending import Budget
@@ -42,14 +42,15 @@ PAIR = Pair(stable=counted(200, 30), candidate=counted(100, 20))
 SUMS = Sums().add([PAIR])
 
 
-def news(change: Change) -> News:
-    return News(pairs=(), information=80.0, changes=[change], moved={0.4: [OTHER]})
+def news(change: Change) -> Increment:
+    moved = Increment(information=80.0, changes=[OTHER])
+    return Increment(information=80.0, changes=[change], at_margin={0.4: moved})
 
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_harm_of_units_that_came_once_is_that_of_their_rows(sign: int) -> None:
-    found = is_harmful(CohortTest.begin(BUDGET, counts=True), news(SINGLE), sign)
-    rows = is_harmful(CountTest(budget=BUDGET), News(pairs=[PAIR], information=80.0), sign)
+    found = look_for_harm(CohortTest.begin(BUDGET, counts=True), news(SINGLE), sign)
+    rows = look_for_harm(CountTest(budget=BUDGET), Increment(pairs=[PAIR], information=80.0), sign)
     assert isinstance(found, CohortTest)
     assert isinstance(rows, CountTest)
     assert found.counts is not None
@@ -59,8 +60,8 @@ def test_harm_of_units_that_came_once_is_that_of_their_rows(sign: int) -> None:
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_a_margin_of_units_that_came_once_has_the_odds_of_their_rows(sign: int) -> None:
-    found = is_within(CohortTest.begin(BUDGET, counts=True), news(SINGLE), sign, 0.5, SUMS)
-    rows = is_within(CountTest(budget=BUDGET), News(pairs=[PAIR], information=80.0), sign, 0.5, SUMS)
+    found = look_within_margin(CohortTest.begin(BUDGET, counts=True), news(SINGLE), sign, 0.5, SUMS)
+    rows = look_within_margin(CountTest(budget=BUDGET), Increment(pairs=[PAIR], information=80.0), sign, 0.5, SUMS)
     assert isinstance(found, CohortTest)
     assert isinstance(rows, CountTest)
     assert odds_of_ratio(1 + sign * 0.5, SUMS) != 1
@@ -70,8 +71,8 @@ def test_a_margin_of_units_that_came_once_has_the_odds_of_their_rows(sign: int) 
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_a_margin_with_a_threshold_of_its_own_is_asked_there_whether_the_arms_are_alike(sign: int) -> None:
-    found = is_within(CohortTest.begin(BUDGET, counts=True), news(SINGLE), sign, 0.4, SUMS)
-    alike = is_harmful(CohortTest.begin(BUDGET, counts=True), news(OTHER), -sign)
+    found = look_within_margin(CohortTest.begin(BUDGET, counts=True), news(SINGLE), sign, 0.4, SUMS)
+    alike = look_for_harm(CohortTest.begin(BUDGET, counts=True), news(OTHER), -sign)
     assert isinstance(found, CohortTest)
     assert isinstance(alike, CohortTest)
     assert found.counts is not None
@@ -84,7 +85,10 @@ def test_a_margin_with_a_threshold_of_its_own_is_asked_there_whether_the_arms_ar
 @pytest.mark.parametrize("sign", [1, -1])
 def test_units_that_returned_are_scored_in_the_direction_that_is_asked(sign: int, counts: bool) -> None:
     begun = CohortTest.begin(BUDGET, counts=counts)
-    harm, margin = is_harmful(begun, news(RETURNED), sign), is_within(begun, news(RETURNED), sign, 0.5, Sums())
+    harm, margin = (
+        look_for_harm(begun, news(RETURNED), sign),
+        look_within_margin(begun, news(RETURNED), sign, 0.5, Sums()),
+    )
     assert isinstance(harm, CohortTest)
     assert isinstance(margin, CohortTest)
     mine, mine_n = (X[:3] + 1).sum(), N[:3].sum()
@@ -122,9 +126,9 @@ def test_a_change_takes_the_place_of_what_the_cohort_was() -> None:
 def test_units_that_are_known_are_asked_in_the_direction_that_is_meant(sign: int) -> None:
     mine = np.array([True, False, True, False, False])
     rows = UnitRows(unit=np.arange(5), stratum=np.zeros(5, dtype=int), candidate=mine, n=N, total=X)
-    asked = News(pairs=(), information=80.0, units=rows)
-    harm = is_harmful(UnitTest.begin(BUDGET), asked, sign)
-    margin = is_within(UnitTest.begin(BUDGET), asked, sign, 0.5, Sums())
+    asked = Increment(information=80.0, units=rows)
+    harm = look_for_harm(UnitTest.begin(BUDGET), asked, sign)
+    margin = look_within_margin(UnitTest.begin(BUDGET), asked, sign, 0.5, Sums())
     for test, factor, way in ((harm, 1.0, sign), (margin, 1 + sign * 0.5, -sign)):
         scaled = np.where(mine, X, X * factor)
         rest = scaled - scaled.sum() / N.sum() * N

@@ -1,4 +1,4 @@
-"""Cap: is the rate of a 0/1 metric shown to be below a fixed share, whatever the number of looks?
+"""Rate below: is the rate of a 0/1 metric shown to be below a fixed share, whatever the number of looks?
 
 Betting against "every row is 1 with probability at least c, given what came before": after n rows, x of them 1, the
 capital is
@@ -20,19 +20,19 @@ are no ones at all."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class CapTest:
-    """The state of the test after some looks; `shown_at` is the first look that showed the rate below the cap."""
+class RateBelowTest:
+    """The state of the test after some looks; `shown_at` is the first look that showed the rate below the bound."""
 
-    cap: float
+    bound: float
     """The share, in (0, 1), that must be shown not to be reached."""
     beta: float
-    """Chance that a rate of at least the cap is ever taken for one below it."""
+    """Chance that a rate of at least the bound is ever taken for one below it."""
     n: int = 0
     ones: int = 0
     looks: int = 0
     shown_at: int | None = None
 
-    def look(self, n: int, ones: int) -> CapTest:
+    def look(self, n: int, ones: int) -> RateBelowTest:
         """The state after a look at n rows in all, `ones` of them 1."""
         seen = replace(self, n=n, ones=ones, looks=self.looks + 1)
         if seen.shown_at is None and 0 <= ones <= n and seen.log_capital >= -math.log(self.beta):
@@ -45,8 +45,8 @@ class CapTest:
         zeros = self.n - self.ones
         logs = []
         for stake, weight in _STAKES:
-            bet = stake / (1 - self.cap)
-            won = zeros * math.log1p(bet * self.cap) + self.ones * math.log1p(-bet * (1 - self.cap))
+            bet = stake / (1 - self.bound)
+            won = zeros * math.log1p(bet * self.bound) + self.ones * math.log1p(-bet * (1 - self.bound))
             logs.append(math.log(weight) + won)
         most = max(logs)
         return most + math.log(math.fsum(math.exp(each - most) for each in logs))

@@ -1,4 +1,4 @@
-"""Always-valid intervals of pairs: they hold at every look at once, so they may be read as often as one likes. Pure."""
+"""Confidence sequences: intervals that hold at every look at once, so they may be read as often as one likes."""
 
 from __future__ import annotations
 
@@ -21,13 +21,8 @@ class Interval:
     low: float
     high: float
 
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether 0 lies outside."""
-        return self.low > 0 or self.high < 0
 
-
-def of_mean(sums: Tally, alpha: float, planned: float) -> Interval | None:
+def mean_interval(sums: Tally, alpha: float, planned: float) -> Interval | None:
     """The interval of the mean of independent values; None for fewer than two.
 
     Normal mixture, asymptotic (Waudby-Smith, Arbour, Sinha, Kennedy & Ramdas 2024, theorem 2.2), with the variance as
@@ -45,7 +40,7 @@ def of_mean(sums: Tally, alpha: float, planned: float) -> Interval | None:
     return Interval(value=mean, low=mean - half, high=mean + half)
 
 
-def of_rate(ones: int, n: int, alpha: float) -> Interval | None:
+def rate_interval(ones: int, n: int, alpha: float) -> Interval | None:
     """The interval of the rate of ones; None without any row. Exact at every n.
 
     It holds the rates p whose likelihood is not a factor alpha below the beta(1/2, 1/2) mixture's, a martingale under

@@ -1,9 +1,9 @@
-"""News: what came in since the last look, and how each kind of test is asked about it."""
+"""Increment: what came in since the last look, and how each kind of test is asked about it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from sluicegate.flows.stats.cohorts import Change, CohortTest
@@ -14,28 +14,26 @@ from sluicegate.flows.stats.sequential import CountTest, ScoreTest
 from sluicegate.flows.stats.units import UnitRows, UnitTest
 from sluicegate.registry.words.tally import Tally
 
-Test = CountTest | ScoreTest | UnitTest | CohortTest
+SequentialTest = CountTest | ScoreTest | UnitTest | CohortTest
 
 _LEAST_RATIO = 1e-3
 """The null of a margin of 100 % and more where lower is worse: the candidate's rate is all but nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class News:
-    """The rows new since the last look."""
+class Increment:
+    """The rows new since the last look. One of `pairs`, `units` and `changes` holds them."""
 
-    pairs: Sequence[Pair]
+    pairs: Sequence[Pair] = ()
     """One for each stratum that got any."""
     information: float
     """Collected so far in all, in the unit of the design's; where it has not grown, nothing is tested."""
-    exceedances: Mapping[float, Sequence[Pair]] = field(default_factory=dict)
-    """Where margins move the candidate's threshold: for each margin, pairs with the candidate counted there."""
     units: UnitRows | None = None
     """Where units return and each is known: the same rows by unit."""
     changes: Sequence[Change] = ()
     """Where units return and only their sums are known: the cohorts that got rows, instead of `pairs`."""
-    moved: Mapping[float, Sequence[Change]] = field(default_factory=dict)
-    """`exceedances` by cohort."""
+    at_margin: Mapping[float, Increment] = field(default_factory=dict)
+    """Where margins move the candidate's threshold: for each margin, the same rows with the candidate counted there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,47 +84,54 @@ class Sums:
         return (self.stable.total + self.candidate.total) / n if n else 0.0
 
 
-def is_harmful(test: Test, news: News, sign: int) -> Test:
-    """The harm test after the news. `sign` is +1 where higher is worse."""
-    match test:
-        case CountTest():
-            return test.look(draws(news.pairs, sign), news.information)
-        case ScoreTest():
-            new = score(news.pairs)
-            return test.look(new if sign > 0 else -new, news.information)
-        case UnitTest():
-            return test.look(_units(news), news.information, against=sign)
-        case CohortTest():
-            return test.look(news.changes, news.information, _draws(news.changes, sign), against=sign)
+def look_for_harm(test: SequentialTest, increment: Increment, sign: int) -> SequentialTest:
+    """The harm test after the increment. `sign` is +1 where higher is worse."""
+    return look(test, increment, against=sign)
 
 
-def is_within(test: Test, news: News, sign: int, margin: float, sums: Sums) -> Test:
-    """The test that the candidate is not worse by `margin`, after the news; rejecting rules the margin out.
+def look_within_margin(
+    test: SequentialTest, increment: Increment, sign: int, margin: float, sums: Sums
+) -> SequentialTest:  # fmt: skip
+    """The test that the candidate is not worse by `margin`, after the increment; rejecting rules the margin out."""
+    if margin in increment.at_margin:
+        return look(test, increment.at_margin[margin], against=-sign)
+    ratio, odds = 1 + sign * margin, 1.0
+    if isinstance(test, CountTest) or (isinstance(test, CohortTest) and test.counts is not None):
+        of_ratio = odds_of_ratio(ratio, sums)
+        odds = 1 / of_ratio if sign > 0 else of_ratio
+    return look(test, increment, against=-sign, factor=ratio, odds=odds)
 
-    Strata whose values are all the same hold: from one value nothing is known of how values vary.
+
+def look(
+    test: SequentialTest, increment: Increment, *, against: int, factor: float = 1.0, odds: float = 1.0
+) -> SequentialTest:  # fmt: skip
+    """The test after the increment.
+
+    `against`: +1 asks whether the candidate is higher than `factor` times stable, -1 whether it is lower. `odds` says
+    the same of the arm in question where values are counted.
     """
-    ratio = 1 + sign * margin
     match test:
-        case CountTest() if margin in news.exceedances:
-            return test.look(draws(news.exceedances[margin], -sign), news.information)
         case CountTest():
-            odds = odds_of_ratio(ratio, sums)
-            return test.look(draws(news.pairs, -sign), news.information, 1 / odds if sign > 0 else odds)
+            return test.look(draws(increment.pairs, against), increment.information, odds)
         case ScoreTest():
-            varied = (pair for pair in news.pairs if score([pair]).variance > 0)
-            new = score(replace(pair, stable=pair.stable.scaled(ratio)) for pair in varied)
-            return test.look(-new if sign > 0 else new, news.information)
+            new = score(increment.pairs if factor == 1 else _scaled(increment.pairs, factor))
+            return test.look(new if against > 0 else -new, increment.information)
         case UnitTest():
-            return test.look(_units(news), news.information, against=-sign, factor=ratio)
-        case CohortTest() if margin in news.moved:
-            changes = news.moved[margin]
-            return test.look(changes, news.information, _draws(changes, -sign), against=-sign)
+            if increment.units is None:
+                raise TypeError("a unit test needs the rows by unit")
+            return test.look(increment.units, increment.information, against=against, factor=factor)
         case CohortTest():
-            odds = odds_of_ratio(ratio, sums) if test.counts is not None else 1.0
+            rows = draws([change.rows for change in increment.changes], against)
             return test.look(
-                news.changes, news.information, _draws(news.changes, -sign), against=-sign, factor=ratio,
-                odds=1 / odds if sign > 0 else odds,
+                increment.changes, increment.information, rows, against=against, factor=factor, odds=odds
             )  # fmt: skip
+
+
+def _scaled(pairs: Sequence[Pair], factor: float) -> Iterator[Pair]:
+    """The pairs with stable's values times `factor`, less those whose values are all the same: from one value nothing
+    is known of how values vary."""
+    varied = (pair for pair in pairs if score([pair]).variance > 0)
+    return (replace(pair, stable=pair.stable.scaled(factor)) for pair in varied)
 
 
 def draws(pairs: Sequence[Pair], sign: int) -> tuple[Draw, ...]:
@@ -136,10 +141,6 @@ def draws(pairs: Sequence[Pair], sign: int) -> tuple[Draw, ...]:
         Draw(size=mine.n, others=other.n, mine=round(mine.total), events=round(mine.total) + round(other.total))
         for mine, other in arms
     )
-
-
-def _draws(changes: Sequence[Change], sign: int) -> tuple[Draw, ...]:
-    return draws([change.rows for change in changes], sign)
 
 
 def odds_of_ratio(ratio: float, sums: Sums) -> float:
@@ -155,9 +156,3 @@ def odds_of_ratio(ratio: float, sums: Sums) -> float:
     stable = rate / (1 + (ratio - 1) * sums.candidate.n / n)
     stable = min(stable, 0.98, 0.98 / ratio)
     return ratio * (1 - stable) / (1 - ratio * stable)
-
-
-def _units(news: News) -> UnitRows:
-    if news.units is None:
-        raise TypeError("a unit test needs the rows by unit")
-    return news.units

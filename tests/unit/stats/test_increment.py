@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sluicegate.flows.stats.counts import Draw
-from sluicegate.flows.stats.news import News, Sums, draws, is_harmful, is_within, odds_of_ratio
+from sluicegate.flows.stats.increment import Increment, Sums, draws, look_for_harm, look_within_margin, odds_of_ratio
 from sluicegate.flows.stats.pair import Pair
 from sluicegate.flows.stats.populations import tally_of
 from sluicegate.flows.stats.scores import score
@@ -27,7 +27,7 @@ def counted(n: int, events: int) -> Tally:
 PAIRS = [
     Pair(stable=counted(200, 30), candidate=counted(100, 20)), Pair(stable=counted(50, 5), candidate=counted(50, 9)),
 ]  # fmt: skip
-NEWS = News(pairs=PAIRS, information=80.0)
+NEWS = Increment(pairs=PAIRS, information=80.0)
 
 
 def test_draws_count_the_arm_that_would_be_worse() -> None:
@@ -53,11 +53,11 @@ def test_sums_weigh_strata_by_their_information() -> None:
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_harm_of_counts_and_means_is_sought_in_its_direction(sign: int) -> None:
-    counts = is_harmful(CountTest(budget=BUDGET), NEWS, sign)
+    counts = look_for_harm(CountTest(budget=BUDGET), NEWS, sign)
     assert isinstance(counts, CountTest)
     assert counts.observed == (29 if sign > 0 else 35)
     assert counts.information == 80.0
-    means = is_harmful(ScoreTest(budget=BUDGET), NEWS, sign)
+    means = look_for_harm(ScoreTest(budget=BUDGET), NEWS, sign)
     assert isinstance(means, ScoreTest)
     assert math.isclose(means.score.value, sign * score(PAIRS).value)
 
@@ -66,12 +66,12 @@ def test_harm_of_counts_and_means_is_sought_in_its_direction(sign: int) -> None:
 def test_a_margin_is_sought_in_the_other_direction_with_its_odds(sign: int) -> None:
     sums = Sums().add(PAIRS)
     odds = odds_of_ratio(1 + sign * 0.5, sums)
-    found = is_within(CountTest(budget=BUDGET), NEWS, sign, 0.5, sums)
+    found = look_within_margin(CountTest(budget=BUDGET), NEWS, sign, 0.5, sums)
     wanted = CountTest(budget=BUDGET).look(draws(PAIRS, -sign), 80.0, 1 / odds if sign > 0 else odds)
     assert isinstance(found, CountTest)
     assert (found.observed, found.expected, found.reach) == (wanted.observed, wanted.expected, wanted.reach)
-    moved = News(pairs=PAIRS, information=80.0, exceedances={0.5: PAIRS[:1]})
-    found = is_within(CountTest(budget=BUDGET), moved, sign, 0.5, sums)
+    moved = Increment(pairs=PAIRS, information=80.0, at_margin={0.5: Increment(pairs=PAIRS[:1], information=80.0)})
+    found = look_within_margin(CountTest(budget=BUDGET), moved, sign, 0.5, sums)
     wanted = CountTest(budget=BUDGET).look(draws(PAIRS[:1], -sign), 80.0)
     assert isinstance(found, CountTest)
     assert (found.observed, found.expected) == (wanted.observed, wanted.expected)
@@ -81,7 +81,9 @@ def test_a_margin_is_sought_in_the_other_direction_with_its_odds(sign: int) -> N
 def test_a_margin_of_means_scales_stables_values(sign: int) -> None:
     pairs = [Pair(stable=tally_of(np.array([1.0, 2.0, 4.0])), candidate=tally_of(np.array([1.5, 2.5])))]
     same = Pair(stable=tally_of(np.full(5, 3.0)), candidate=tally_of(np.full(5, 3.0)))
-    found = is_within(ScoreTest(budget=BUDGET), News(pairs=[*pairs, same], information=80.0), sign, 0.2, Sums())
+    found = look_within_margin(
+        ScoreTest(budget=BUDGET), Increment(pairs=[*pairs, same], information=80.0), sign, 0.2, Sums()
+    )
     scaled = [Pair(stable=pairs[0].stable.scaled(1 + sign * 0.2), candidate=pairs[0].candidate)]
     assert isinstance(found, ScoreTest)
     assert math.isclose(found.score.value, -sign * score(scaled).value)
@@ -90,9 +92,9 @@ def test_a_margin_of_means_scales_stables_values(sign: int) -> None:
 
 def test_a_unit_test_needs_units() -> None:
     with pytest.raises(TypeError):
-        is_harmful(UnitTest.begin(BUDGET), NEWS, 1)
+        look_for_harm(UnitTest.begin(BUDGET), NEWS, 1)
     with pytest.raises(TypeError):
-        is_within(UnitTest.begin(BUDGET), NEWS, 1, 0.1, Sums())
+        look_within_margin(UnitTest.begin(BUDGET), NEWS, 1, 0.1, Sums())
 
 
 def test_the_odds_of_a_ratio_are_taken_at_the_end_that_makes_passing_harder() -> None:
@@ -128,7 +130,7 @@ def test_odds_of_twice_the_rate_are_more_than_twice() -> None:
 @pytest.mark.parametrize("sign", [1, -1])
 def test_a_margin_of_means_is_judged_however_little_they_vary(sign: int) -> None:
     pair = Pair(stable=tally_of(np.array([0.1, 0.2, 0.4])), candidate=tally_of(np.array([0.15, 0.25])))
-    found = is_within(ScoreTest(budget=BUDGET), News(pairs=[pair], information=80.0), sign, 0.2, Sums())
+    found = look_within_margin(ScoreTest(budget=BUDGET), Increment(pairs=[pair], information=80.0), sign, 0.2, Sums())
     wanted = score([Pair(stable=pair.stable.scaled(1 + sign * 0.2), candidate=pair.candidate)])
     assert isinstance(found, ScoreTest)
     assert math.isclose(found.score.value, -sign * wanted.value)

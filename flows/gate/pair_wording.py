@@ -1,0 +1,99 @@
+"""From the state of a shadow's gate to its verdict, with figures and a reason that a person understands. Pure."""
+
+from __future__ import annotations
+
+from sluicegate.flows.gate.pair_design import PairedKind
+from sluicegate.flows.gate.pair_fold import PairedState, discordant
+from sluicegate.flows.gate.wording import figure, too_many_missing
+from sluicegate.flows.stats.confidence_sequences import Interval, mean_interval, rate_interval
+from sluicegate.registry.plan.fields import GateSpec
+from sluicegate.registry.words.units import format_share
+from sluicegate.registry.words.verdict import Answer, Verdict
+
+
+def paired_verdict(state: PairedState, *, gate: GateSpec, guardrail: bool, step: int) -> Verdict:
+    """The verdict that the state amounts to. Failing is final."""
+    question, pairs = state.question, state.pairs
+    margin, readout = question.margin, _readout(state)
+    answer, reason = _answer(state, guardrail, readout)
+    is_scaled = margin is not None and question.kind is not PairedKind.THRESHOLD
+    return Verdict(
+        metric=gate.metric,
+        answer=answer,
+        reason=reason,
+        step=step,
+        k=state.looks,
+        guardrail=guardrail,
+        margin=margin,
+        bound=figure(margin * (pairs.stable.mean or 0.0)) if margin is not None and is_scaled else None,
+        ruled_out=(margin,) if margin is not None and state.within_at is not None else (),
+        stable_n=pairs.stable.n,
+        candidate_n=pairs.candidate.n,
+        stable_mean=figure(pairs.stable.mean),
+        candidate_mean=figure(pairs.candidate.mean),
+        estimate=figure(readout.value if readout else None),
+        low=figure(readout.low if readout else None),
+        high=figure(readout.high if readout else None),
+        alpha=gate.alpha,
+        alpha_spent=figure(state.harm.lattice.spent),
+        information=float(state.information),
+        information_fraction=figure(state.information / question.planned) or 0.0,
+        missing=pairs.difference.missing,
+    )
+
+
+def _readout(state: PairedState) -> Interval | None:
+    """The difference on the same request; of a disagreement, its rate."""
+    question, candidate = state.question, state.pairs.candidate
+    if question.kind is PairedKind.DISAGREEMENT:
+        return rate_interval(round(candidate.total), candidate.n, question.alpha)
+    return mean_interval(state.pairs.difference, question.alpha, question.planned)
+
+
+def _answer(state: PairedState, guardrail: bool, readout: Interval | None) -> tuple[Answer, str]:
+    """Failing is final and comes first; then doubts about the data; then the rate and the margin."""
+    question, interval, below = state.question, _interval(state, readout), state.rate_below
+    if state.failed_at is not None:
+        return Answer.FAIL, f"{_harm(state)}: {interval}, found at look {state.failed_at}"
+    if state.information == 0:
+        return Answer.NO_DATA, "no pair with both values yet"
+    too_many = too_many_missing(state.pairs.difference)
+    if too_many is not None:
+        return Answer.NO_DATA, f"{state.pairs.difference.missing} pairs lack a value ({too_many})"
+    if guardrail:
+        return Answer.UNDECIDED, f"no harm found: {interval}"
+    if below is not None and below.shown_at is None:
+        return Answer.UNDECIDED, f"below {format_share(below.bound)} is not shown yet: {below.ones} of {below.n}"
+    if question.margin is not None and state.within_at is None:
+        return Answer.UNDECIDED, f"{format_share(question.margin)} worse is not ruled out yet: {interval}"
+    return Answer.PASS, f"{_shown(state)}: {interval}"
+
+
+def _harm(state: PairedState) -> str:
+    if state.question.kind is PairedKind.DISAGREEMENT:
+        return f"more than {format_share(state.question.below or 0.0)} of the answers differ"
+    return "worse than stable on the same requests"
+
+
+def _shown(state: PairedState) -> str:
+    shown = []
+    if state.rate_below is not None:
+        shown.append(f"below {format_share(state.rate_below.bound)} shown at look {state.rate_below.shown_at}")
+    if state.question.margin is not None:
+        shown.append(f"{format_share(state.question.margin)} worse ruled out at look {state.within_at}")
+    return ", ".join(shown) or "no harm found, and no margin asked for"
+
+
+def _interval(state: PairedState, readout: Interval | None) -> str:
+    if readout is None:
+        return "no comparison yet"
+    ends = f"[{readout.low:.3g}, {readout.high:.3g}]"
+    match state.question.kind:
+        case PairedKind.DISAGREEMENT:
+            differ = round(state.pairs.candidate.total)
+            return f"{differ} of {state.information} answers differ, {readout.value:.3g} {ends}"
+        case PairedKind.BINARY | PairedKind.THRESHOLD:
+            candidate_only, stable_only = discordant(state.pairs.difference)
+            return f"only the candidate {candidate_only}, only stable {stable_only} of {state.information} pairs"
+        case PairedKind.REAL:
+            return f"{readout.value:+.3g} {ends} on {state.information} pairs"

@@ -1,0 +1,38 @@
+"""A fold of looks into a state that remembers the last ones. Pure as seen from outside: the looks are compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable
+from typing import Generic, TypeVar
+
+from sluicegate.flows.gate.cells import Rows
+
+QuestionT = TypeVar("QuestionT", bound=Hashable)
+StateT = TypeVar("StateT")
+REMEMBERED = 64
+
+
+class RememberedFold(Generic[QuestionT, StateT]):
+    """Folds the rows of looks, so that one more look costs one step."""
+
+    def __init__(
+        self, begin: Callable[[QuestionT, tuple[Rows, ...]], StateT], extend: Callable[[StateT, Rows], StateT]
+    ) -> None:
+        """`begin` gives the state before the first look, whose rows it may see; `extend` that after one more."""
+        self._begin = begin
+        self._extend = extend
+        self._known: dict[tuple[QuestionT, tuple[Rows, ...]], tuple[tuple[Rows, ...], StateT]] = {}
+
+    def __call__(self, question: QuestionT, rows_of_looks: Iterable[Rows]) -> StateT:
+        """The state after looks with these rows."""
+        looks = tuple(rows_of_looks)
+        key = (question, looks[:1])
+        known, state = self._known.pop(key, ((), None))
+        if state is None or looks[: len(known)] != known:
+            known, state = (), self._begin(question, looks)
+        for rows in looks[len(known) :]:
+            state = self._extend(state, rows)
+        self._known[key] = (looks, state)
+        while len(self._known) > REMEMBERED:
+            del self._known[next(iter(self._known))]
+        return state
