@@ -8,7 +8,7 @@ WORKERS ?= 2
 PYTEST  := $(BIN)/python -m pytest -q
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check quick slow lock bench bench-gate bench-pairs soak mutate docs clean
+.PHONY: help setup demo test check quick quick-others slow ends lock bench bench-gate bench-pairs soak mutate docs clean
 
 help:  ## Show the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 10
@@ -28,9 +28,9 @@ $(STAMP): requirements.lock pyproject.toml
 	@echo "ready: . $(BIN)/activate, then sluice up"
 
 demo: setup  ## Watch a good candidate be promoted and a worse one be taken back, on real data. KEEP=1 leaves it running.
-	$(BIN)/python -m sluicegate.examples.flights
+	$(BIN)/sluice demo --folder .demo $(if $(KEEP),--keep)
 
-test: check quick slow  ## Run every check and every test.
+test: check quick slow quick-others  ## Run every check and every test.
 
 check: setup  ## Format, lint, types, import contracts.
 	$(BIN)/ruff format --check .
@@ -39,10 +39,17 @@ check: setup  ## Format, lint, types, import contracts.
 	$(BIN)/lint-imports
 
 quick: setup  ## Run the tests that need no server.
-	$(PYTEST) -n $(WORKERS) tests/unit tests/contract tests/statistics
+	$(PYTEST) -n $(WORKERS) tests/unit tests/contract tests/statistics tests/acceptance
+
+quick-others: setup  ## Run them on each other Python that is here; those that are not are named.
+	$(BIN)/python .ci/others.py --workers $(WORKERS)
 
 slow: setup  ## Run the tests with real servers; one that fails is run once more, and listed as RERUN.
-	$(PYTEST) -n $(WORKERS) --dist loadfile --reruns 1 -raR tests/integration tests/acceptance
+	$(PYTEST) -n $(WORKERS) --dist loadfile --reruns 1 -raR tests/integration
+
+ends: setup  ## Install a wheel with the oldest and the newest releases allowed, and run the servers from it.
+	$(BIN)/python -m tests.integration.whole_wheel $(PYTHON) lowest-direct
+	$(BIN)/python -m tests.integration.whole_wheel "$$($(BIN)/python .ci/others.py --where 3.13)" highest
 
 lock: setup  ## Resolve pyproject.toml anew into requirements.lock: hashes, no index, no URL.
 	$(BIN)/python .ci/lock.py --upgrade
@@ -68,5 +75,5 @@ docs: setup  ## Write the generated pages of docs/.
 	$(BIN)/python -m docs.generate
 
 clean:  ## Remove the virtual environment and what tools left behind.
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info build dist
+	rm -rf $(VENV) .others .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

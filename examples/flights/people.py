@@ -31,9 +31,9 @@ class Person:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as complaints:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", f"sluicegate.examples.flights.{module}", *words,
+                sys.executable, "-P", "-m", f"sluicegate.examples.flights.{module}", *words,
                 stdin=PIPE, stdout=PIPE, stderr=complaints, limit=LONG_LINE, start_new_session=True,
-                cwd=Path(__file__).parents[2], env=os.environ | FRUGAL | (environment or {}),
+                env=os.environ | FRUGAL | (environment or {}),
             )  # fmt: skip
         return cls(process, f"{module} (see {log})")
 

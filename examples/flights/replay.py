@@ -1,6 +1,7 @@
 """Real departures of July and August 2013 as requests, in time order; labels follow when the flight has landed.
 
-    SLUICE_TOKEN=... python -m sluicegate.examples.flights.replay --gateway URL --console URL --model delays --rate 40
+    SLUICE_TOKEN=... python -m sluicegate.examples.flights.replay --gateway URL --console URL --model delays --rate 40 \
+        --data .demo/data
 
 It prints a line of JSON a second, and a last one when it ends: at the end of August, when its input ends or says
 `stop`, or on SIGTERM. A line `rate 80` on its input changes the pace.
@@ -219,7 +220,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--console", required=True, help="where outcomes are sent to")
     parser.add_argument("--model", default="delays")
     parser.add_argument("--rate", type=float, default=40.0, help="requests a second")
-    parser.add_argument("--data", default=".demo/data", help="folder in which the departures are kept")
+    parser.add_argument("--data", required=True, help="folder in which the departures are kept")
     return parser.parse_args()
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib.metadata import version
 from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from sluicegate.flows.cli.extras import missing_extra
 from sluicegate.registry.words.errors import InvalidDocument, SluiceError
 
 INTERRUPTED = 130
@@ -16,7 +18,7 @@ USAGE = 2
 app = App(
     name="sluice",
     help="Progressive delivery for ML models: canary, shadow and A/B, gated by statistics that may be looked at.",
-    version="0.1.0",
+    version=lambda: version("sluicegate"),
     suppress_keyboard_interrupt=False,
     help_epilogue="Exit codes: 0 done, 1 failed, 2 bad usage or plan, 3 aborted or gate failed, 4 waits for a person, "
     "5 timed out, 6 control plane unreachable, 130 interrupted.",
@@ -38,6 +40,12 @@ _COMMANDS: tuple[tuple[App, str, str, str], ...] = (
     (app, "doctor", "sluicegate.flows.cli.host:doctor", "Check this machine and everything sluice needs."),
     (app, "logs", "sluicegate.flows.cli.logs:logs", "Show what the parts wrote, by rollout or by part."),
     (app, "env", "sluicegate.flows.cli.host:env", "Print export lines for MLflow, Prefect and sluice."),
+    (
+        app,
+        "demo",
+        "sluicegate.examples.flights.demo:demo",
+        "Watch one model be promoted and a worse one be taken back.",
+    ),
     (app, "validate", "sluicegate.flows.cli.documents:validate", "Check documents; every error at once."),
     (
         app,
@@ -190,6 +198,12 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(INTERRUPTED) from None
+    except ImportError as error:
+        extra = missing_extra(error)
+        if extra is None or os.environ.get("SLUICE_DEBUG"):
+            raise
+        _tell(extra)
+        raise SystemExit(extra.exit_code) from None
     except Exception as error:
         if type(error).__module__.startswith("cyclopts"):
             raise SystemExit(USAGE) from None

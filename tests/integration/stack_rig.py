@@ -21,7 +21,6 @@ from typing import Any
 import httpx
 import psutil
 
-SLUICE = str(Path(sys.executable).with_name("sluice"))
 MODEL = "wine"
 
 PLAN = """\
@@ -117,15 +116,18 @@ class Load:
 class Stack:
     """One installation in a temporary folder."""
 
-    def __init__(self, state: Path) -> None:
+    def __init__(self, state: Path, *, python: Path = Path(sys.executable), cwd: Path | None = None) -> None:
         self.state = state
+        self.python = python
+        self.cwd = cwd
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "PREFECT_", "SLUICE_"))}
         self.env = clean | {"SLUICE_STATE": str(state)}
 
     def run(self, *words: str, code: int | None = 0, seconds: float = 400) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            [SLUICE, *words], env=self.env, capture_output=True, text=True, timeout=seconds, check=False
-        )
+            [str(self.python.with_name("sluice")), *words], env=self.env, cwd=self.cwd,
+            capture_output=True, text=True, timeout=seconds, check=False,
+        )  # fmt: skip
         if code is not None:
             assert done.returncode == code, (
                 f"sluice {' '.join(words)} -> {done.returncode}\n{done.stdout}\n{done.stderr}"
@@ -153,7 +155,7 @@ class Stack:
         """A new version of the model, by plain MLflow calls in a process of its own."""
         env = self.env | self.clients() | {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
         done = subprocess.run(
-            [sys.executable, "-c", _REGISTER, model, str(failing)],
+            [str(self.python), "-c", _REGISTER, model, str(failing)],
             env=env, capture_output=True, text=True, timeout=180, check=False, cwd=self.state,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr

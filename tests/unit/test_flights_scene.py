@@ -76,7 +76,7 @@ def test_trouble_is_no_success() -> None:
 
 def test_the_ending_says_what_was_decided_on_what_evidence_and_what_failed() -> None:
     paper = io.StringIO()
-    ending.show(Console(file=paper, width=130), scene(failed=1), 300.0, is_kept=False)
+    ending.show(Console(file=paper, width=130), scene(failed=1), 300.0, kept=None)
     said = paper.getvalue()
     for part in (
         "promoted",

