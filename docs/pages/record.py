@@ -7,6 +7,7 @@ import inspect
 from docs.pages.tables import NOTICE, code, field_docs, field_types, summary, table
 from sluicegate.registry.words import errors
 from sluicegate.registry.words.errors import SluiceError
+from sluicegate.registry.words.obstacle import FIXES, Obstacle
 from sluicegate.registry.rollout.facts import FACTS
 from sluicegate.registry.rollout.rollout import Ending, Phase
 from sluicegate.registry.words.settings import SETTINGS
@@ -43,6 +44,7 @@ def errors_page() -> str:
     """The tree, and what each error is to a shell and to HTTP."""
     tree = inspect.cleandoc(errors.__doc__ or "").partition("\n\n")[2].rpartition("\n\n")[0]
     rows = [(kind.__name__, kind.exit_code, problem(_example(kind)).status_code, summary(kind)) for kind in kinds()]
+    obstacles = [(code(each.value), field_docs(Obstacle)[each.name], FIXES[each]) for each in Obstacle]
     return f"""{NOTICE}
 # Errors
 
@@ -53,7 +55,13 @@ HTTP an RFC 9457 problem: `title` (the class), `detail`, `status`, `fix`, and fo
 {inspect.cleandoc(tree)}
 ```
 
-{table(("error", "exit code", "HTTP status", "means"), rows)}"""
+{table(("error", "exit code", "HTTP status", "means"), rows)}
+## Why no driver can be made
+
+What drives a rollout is a Prefect run. Where none can be made, `sluice rollout show`, `explain`, the console and the
+keeper's log say so: why, since when, and what to do. Guardrails, aborts and pauses work meanwhile.
+
+{table(("obstacle", "means", "what to do"), obstacles)}"""
 
 
 def settings_page() -> str:

@@ -214,10 +214,11 @@ class _Screen:
             if view["ending"]:
                 self._live.stop()
             return
-        line = f"{view['phase']} {view['weight']:g} {view['reason']} {view['needs_person']} " + " ".join(
-            f"{gate['metric']}={gate['verdict']}" for gate in view["gates"]
+        line = (
+            f"{view['phase']} {view['weight']:g} {view['reason']} {view['needs_person']} {view['no_driver']} "
+            + " ".join(f"{gate['metric']}={gate['verdict']}" for gate in view["gates"])
         )
         if line != self._last_line:
             self._last_line = line
             gates = "  ".join(f"{gate['metric']} {gate['verdict']}" for gate in view["gates"])
-            remark(f"{head(view)}  {gates}  {view['waits_for'] or view['reason']}")
+            remark(f"{head(view)}  {gates}  {view['no_driver'] or view['waits_for'] or view['reason']}")

@@ -17,10 +17,12 @@ def tree(view: View) -> str:
     for position, gate in enumerate(gates):
         lines.append(f"|  {'`' if position == len(gates) - 1 else '+'}- {_gate(gate)}")
     by = f"  (by {view['actor']})" if view["actor"] else ""
-    lines.append(f"{'+' if view['waits_for'] else '`'}- {view['reason']}{by}")
+    last = [f"{view['reason']}{by}"]
     if view["waits_for"]:
-        lines.append(f"`- {'waits for a person' if view['needs_person'] else 'next'}: {view['waits_for']}")
-    return "\n".join(lines)
+        last.append(f"{'waits for a person' if view['needs_person'] else 'next'}: {view['waits_for']}")
+    if view["no_driver"]:
+        last.append(view["no_driver"])
+    return "\n".join((*lines, *(f"+- {line}" for line in last[:-1]), f"`- {last[-1]}"))
 
 
 def head(view: View) -> str:

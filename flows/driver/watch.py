@@ -7,9 +7,10 @@ from prefect import flow, get_run_logger
 from sluicegate.flows.driver.forms import Look, WatchForm
 from sluicegate.flows.wiring.runtime import Runtime, current_runtime
 from sluicegate.registry.orders import rollouts as orders
+from sluicegate.registry.rollout.decision import needs_driver
 from sluicegate.registry.rollout.rollout import Phase
+from sluicegate.registry.words.obstacle import Hindrance
 from sluicegate.services.keeper.catalog_watch import look_at_catalog
-from sluicegate.services.keeper.keeper import has_work
 
 
 @flow(name="watch")
@@ -27,7 +28,11 @@ def watch(order: WatchForm = WatchForm()) -> list[str]:  # noqa: B008
 
 def _see_to_drivers(runtime: Runtime) -> None:
     now = runtime.clock()
-    for rollout in runtime.ledger.rollouts():
-        state = orders.begin(runtime.ledger, rollout, now) if rollout.phase is Phase.QUEUED else rollout
-        if has_work(state, None):
-            runtime.drivers.ensure(state, now)
+    begun = (
+        orders.begin(runtime.ledger, rollout, now) if rollout.phase is Phase.QUEUED else rollout
+        for rollout in runtime.ledger.rollouts()
+    )
+    states = runtime.drivers.ensure([rollout for rollout in begun if needs_driver(rollout, None)], now)
+    for name, state in states.items():
+        if isinstance(state, Hindrance):
+            get_run_logger().warning("%s: no driver can be made: %s", name, state.detail)

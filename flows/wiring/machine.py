@@ -12,17 +12,20 @@ from typing import TYPE_CHECKING
 
 from sluicegate.flows.wiring.runtime import Runtime, current_runtime
 from sluicegate.services.host.machine import Machine, Recipe
+from sluicegate.services.host.prefect_setup.deployments import Packaged
 
 if TYPE_CHECKING:
     from sluicegate.services.host.doctor.finding import Finding
     from sluicegate.services.host.installation import Site
     from sluicegate.services.host.keys import Keys
     from sluicegate.services.host.parts import Part
+    from sluicegate.services.host.prefect_setup.deploying import Deploying
     from sluicegate.services.host.webhook import Webhook
     from sluicegate.services.traffic.envoy.plane import Envoy
 
 _HOME = Path(__file__).parents[2]
 """The package `sluicegate`, which also holds the deployments."""
+_PACKAGED = Packaged(prefect_file=_HOME / "prefect.yaml", code=(_HOME / "flows", _HOME / "registry"))
 DRAIN_SECONDS = 20.0
 
 
@@ -41,9 +44,14 @@ def recipe(environment: Mapping[str, str]) -> Recipe:
         parts=lambda site, keys: _parts(runtime, site, keys, environment),
         prepare=lambda site: runtime.envoy_at(site.ports["gateway"]).prepare(),
         drain=lambda site: _drain(runtime.envoy_at(site.ports["gateway"])),
-        prefect_file=_HOME / "prefect.yaml",
-        code=(_HOME / "flows", _HOME / "registry"),
+        packaged=_PACKAGED,
     )
+
+
+def registering() -> Deploying:
+    """What registers the deployments at the Prefect server that this installation uses, whatever it has of them."""
+    runtime = current_runtime()
+    return recipe(os.environ).registering(_PACKAGED, runtime.site, runtime.keys, always=True)
 
 
 def examine() -> tuple[Finding, ...]:

@@ -48,15 +48,21 @@ def log_plainly() -> None:
 def keeper() -> None:
     """Make the world follow the ledger until told to stop."""
     from sluicegate.flows.stages.tick import Authority, tick
+    from sluicegate.flows.wiring.machine import registering
     from sluicegate.services.keeper.catalog_watch import look_at_catalog
+    from sluicegate.services.keeper.driver_pass import DriverPass
     from sluicegate.services.keeper.fleet_pass import FleetPass
     from sluicegate.services.keeper.keeper import Keeper
+    from sluicegate.services.keeper.registration import Registration
     from sluicegate.services.keeper.waking import Doorbell
 
     runtime = current_runtime()
     plane = GatewayPlane(runtime)
     pool = ThreadPoolExecutor(8, thread_name_prefix="keeper")
     fleet = FleetPass(ledger=runtime.ledger, services=runtime.fleet, plane=plane, pool=pool, clock=runtime.clock)
+
+    registration = Registration(registering)
+    drivers = DriverPass(ledger=runtime.ledger, drivers=runtime.drivers, registration=registration)
 
     def judge(rollout: str, now: datetime) -> tuple[Rollout, Decision]:
         seen = tick(runtime.ledger, runtime.telemetry, rollout, now, Authority.STOP)
@@ -66,9 +72,9 @@ def keeper() -> None:
         ledger=runtime.ledger,
         services=runtime.fleet,
         plane=plane,
-        drivers=runtime.drivers,
         judge=judge,
         fleet=fleet,
+        see_to_drivers=drivers.see_to,
         catalog_look=lambda now: _ignore(look_at_catalog(runtime.ledger, runtime.catalog, now)),
         clock=runtime.clock,
         poll_seconds=runtime.settings.poll_seconds,

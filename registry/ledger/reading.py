@@ -7,16 +7,19 @@ from dataclasses import replace
 
 from sluicegate.registry.ledger.freezes import freezes
 from sluicegate.registry.ledger.port import Ledger
+from sluicegate.registry.ledger.undriven import all_undriven
+from sluicegate.registry.rollout.decision import needs_driver
 from sluicegate.registry.rollout.record import RolloutRecord
 from sluicegate.registry.rollout.rollout import Phase, Rollout
 
 
 def read_for_policy(ledger: Ledger, rollout: Rollout) -> RolloutRecord:
     """What the policy looks at: only where it has something to say are other rollouts and freezes read."""
+    undriven = all_undriven(ledger).get(rollout.id) if needs_driver(rollout, None) else None
     if rollout.phase is not Phase.RUNNING or not rollout.has_exposure:
-        return RolloutRecord(rollout=rollout)
+        return RolloutRecord(rollout=rollout, undriven=undriven)
     of_model = ledger.rollouts(model=rollout.requested.model) if rollout.is_comparison else ()
-    return RolloutRecord(rollout=rollout, of_model=of_model, freezes=freezes(ledger))
+    return RolloutRecord(rollout=rollout, of_model=of_model, freezes=freezes(ledger), undriven=undriven)
 
 
 def read_for_view(ledger: Ledger, rollout: Rollout) -> RolloutRecord:

@@ -61,6 +61,8 @@ def explanation(report: Report) -> Explanation:
 
 def _next(report: Report) -> str:
     rollout = report.rollout
+    if rollout.no_driver is not None:
+        return rollout.no_driver
     if rollout.ending is not None:
         return "nothing: it has ended"
     if rollout.needs_person:

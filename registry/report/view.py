@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sluicegate.registry.plan.fields import GateSpec
-from sluicegate.registry.rollout.decision import Decision, Progress, decide
+from sluicegate.registry.rollout.decision import Decision, Progress, decide, needs_driver
 from sluicegate.registry.rollout.experiment import around
 from sluicegate.registry.rollout.freeze import heeding
 from sluicegate.registry.rollout.record import RolloutRecord
@@ -71,6 +71,8 @@ class RolloutView:
     """What must happen before the step under way is left; None when none is."""
     needs_person: bool
     """Whether nothing can happen until a person acts."""
+    no_driver: str | None
+    """That no driver can be made for it, since when, why, and the fix; None while one is there or none is needed."""
     actor: str
     """Who, or what, put it there."""
     cause: str
@@ -128,6 +130,7 @@ def rollout_view(record: RolloutRecord, now: datetime, requests: tuple[int, int]
         reason=rollout.reason,
         waits_for=decision.reason if decision else None,
         needs_person=rollout.phase is Phase.PAUSED or (decision is not None and decision.person),
+        no_driver=_no_driver(record, decision),
         actor=rollout.actor,
         cause=rollout.requested.cause,
         step=rollout.step + 1,
@@ -166,6 +169,12 @@ def next_decision(record: RolloutRecord, now: datetime, requests: tuple[int, int
     beside = around(rollout, record.of_model, now)
     progress = Progress(candidate_requests=requests[1] if requests else 0, together=beside)
     return heeding(decide(rollout, verdicts, progress, now), record.freezes, rollout, now)
+
+
+def _no_driver(record: RolloutRecord, decision: Decision | None) -> str | None:
+    """What the keeper noted, where the rollout still needs a driver."""
+    is_noted = record.undriven is not None and needs_driver(record.rollout, decision)
+    return str(record.undriven) if is_noted else None
 
 
 def _gates(rollout: Rollout, last: dict[str, Verdict]) -> tuple[GateView, ...]:

@@ -49,6 +49,17 @@ LONG_WAIT = timedelta(minutes=2)
 """Drivers do not sit out longer waits; the keeper starts one when there is something to do."""
 
 
+def needs_driver(rollout: Rollout, decision: Decision | None) -> bool:
+    """Whether a driver has something to do now. Long waits keep no process."""
+    match rollout.phase:
+        case Phase.QUEUED | Phase.PAUSED:
+            return False
+        case Phase.LAUNCHING | Phase.RUNNING:
+            return decision is None or not decision.is_long_wait
+        case Phase.BAKING | Phase.ENDED:
+            return not rollout.settled
+
+
 @dataclass(frozen=True, kw_only=True)
 class Progress:
     """What the step under way has seen so far."""

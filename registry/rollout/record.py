@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from sluicegate.registry.rollout.facts import Entry
 from sluicegate.registry.rollout.freeze import Freeze
 from sluicegate.registry.rollout.rollout import Rollout
+from sluicegate.registry.words.obstacle import Undriven
 from sluicegate.registry.words.verdict import Look
 
 
@@ -21,5 +22,7 @@ class RolloutRecord:
     """All that are applied, of a rollout that the policy looks at."""
     entries: tuple[Entry, ...] = ()
     """Its facts, in order."""
+    undriven: Undriven | None = None
+    """What the keeper noted of it, of a rollout that may need a driver."""
     looks: tuple[Look, ...] = ()
     """All of them, or the last of each metric, in order of metric and k."""

@@ -26,6 +26,7 @@ from sluicegate.services.host.keys import Keys, load_keys, make_keys
 from sluicegate.services.host.parts import Part
 from sluicegate.services.host.ports import choose_ports
 from sluicegate.services.host.prefect_setup.deploying import Deploying, deploy_environment
+from sluicegate.services.host.prefect_setup.deployments import Packaged
 from sluicegate.services.host.programs.replacing import replace_survivors
 from sluicegate.services.host.programs.supervising import Supervisor
 from sluicegate.services.host.raising import Mark, OnProgress, Progress, Step, raise_stack
@@ -60,9 +61,14 @@ class Recipe:
     """Called by `down` when nothing can change routes any more: let the data plane finish its requests."""
     stop_first: tuple[str, ...] = (WORKER, "keeper")
     """Programs that could start others."""
-    prefect_file: Path | None = None
-    code: tuple[Path, ...] = ()
-    """Folders whose source decides whether the deployments are up to date."""
+    packaged: Packaged | None = None
+    """The deployments that Prefect is to have."""
+
+    def registering(self, packaged: Packaged, site: Site, keys: Keys, *, always: bool = False) -> Deploying:
+        """What registers deployments at the Prefect server of `site`."""
+        clients = client_environment(site, keys, self.environment)
+        environment = deploy_environment(base_environment(self.environment), clients, self.folder, keys.state_token)
+        return Deploying(self.folder, environment, packaged, after=(PREFECT,), always=always)
 
 
 WELL = (Condition.STARTING, Condition.RUNNING, Condition.STOPPING)
@@ -167,20 +173,9 @@ class Machine:
         clients = client_environment(site, keys, self._recipe.environment)
         names = {part.name for part in parts}
         webhook = (Webhook(site, keys, clients),) if {MLFLOW, CONSOLE} <= names else ()
-        return (*self._deploying(clients, keys), *webhook)
-
-    def _deploying(self, clients: Mapping[str, str], keys: Keys) -> tuple[Step, ...]:
-        if self._recipe.prefect_file is None:
-            return ()
-        base = base_environment(self._recipe.environment)
-        deploying = Deploying(
-            self._folder,
-            deploy_environment(base, clients, self._folder, keys.state_token),
-            prefect_file=self._recipe.prefect_file,
-            code=self._recipe.code,
-            after=(PREFECT,),
-        )
-        return (deploying,)
+        packaged = self._recipe.packaged
+        deploying = (self._recipe.registering(packaged, site, keys),) if packaged is not None else ()
+        return (*deploying, *webhook)
 
     def _write_files(self) -> None:
         for name in (MLFLOW, PREFECT):

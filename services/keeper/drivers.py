@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import httpx
 import structlog
@@ -14,6 +15,7 @@ from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.orders import rollouts as orders
 from sluicegate.registry.rollout.rollout import Phase, Rollout
 from sluicegate.registry.words.errors import LedgerConflict, Refused
+from sluicegate.registry.words.obstacle import Driver, Hindrance, Obstacle, hindrance_of
 from sluicegate.registry.words.settings import OnCancel
 from sluicegate.registry.words.units import format_weight
 
@@ -21,12 +23,14 @@ log = structlog.get_logger("drivers")
 
 PATIENCE = timedelta(seconds=90)
 """Time that a run may take from its creation to its lease. Prefect shows dead runs as running, so this counts."""
+START = timedelta(seconds=20)
+"""Time after which a run that no worker has taken is said to wait. It is not replaced: a worker that comes back would
+start all of them."""
 PREFECT = "prefect"
 """The door of a flow run that asks for a rollout and drives it itself."""
 OWN_DRIVER = timedelta(seconds=15)
 """Time that such a run has to take its lease."""
 BACKOFF = (timedelta(seconds=2), timedelta(seconds=10), timedelta(seconds=30), timedelta(minutes=2))
-_TERMINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 _CANCELLED = ("CANCELLED", "CANCELLING")
 _PAUSABLE = (Phase.LAUNCHING, Phase.RUNNING)
 
@@ -54,6 +58,23 @@ def deployment_of(rollout: Rollout) -> str:
     return "shadow/shadow" if rollout.is_shadow else "canary/canary"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What Prefect says of a flow run."""
+
+    state: str
+    """The type of its state."""
+    message: str
+    is_queued: bool
+    """Whether a work pool has it: a worker of the pool will take it, however late."""
+
+    @classmethod
+    def from_answer(cls, answer: Mapping[str, Any]) -> Run:
+        """From Prefect's JSON."""
+        message = str((answer.get("state") or {}).get("message") or "it does not say why")
+        return cls(state=str(answer["state_type"]), message=message, is_queued=answer.get("work_pool_name") is not None)
+
+
 class PrefectDrivers:
     """Creates driver runs. The idempotency key makes a run asked for twice one run; the lease keeps others away."""
 
@@ -70,27 +91,46 @@ class PrefectDrivers:
         self._deployment = deployment
         self._on_cancel = on_cancel
 
-    def ensure(self, rollout: Rollout, now: datetime) -> None:
-        """See that a driver works on the rollout or will soon; after a cancelled one, what the setting says."""
-        last = last_attempt(self._ledger, rollout.id)
-        try:
-            if any(lease.rollout == rollout.id and lease.expires_at > now for lease in self._ledger.leases()):
-                return
-            if last is not None and self._was_stopped(rollout, last, now):
-                return
-            if last is None and rollout.requested.cause == PREFECT and now - rollout.requested_at < OWN_DRIVER:
-                return
-            if last is not None and not self._is_over(last, now):
-                return
-            self._create(rollout, 1 if last is None else last.number + 1, now)
-        except httpx.HTTPError as error:
-            log.warning("Prefect does not answer; traffic and guardrails go on", rollout=rollout.id, why=repr(error))
+    def ensure(self, rollouts: Sequence[Rollout], now: datetime) -> dict[str, Driver | Hindrance]:
+        """See that a driver works on each rollout or will soon; after a cancelled one, what the setting says.
 
-    def _was_stopped(self, rollout: Rollout, last: Attempt, now: datetime) -> bool:
-        """Whether the run was cancelled just now, and the rollout is paused for it."""
-        if self._on_cancel is OnCancel.DRIVE or last.stopped or rollout.phase not in _PAUSABLE:
-            return False
-        if self._state(last) not in _CANCELLED:
+        How it stands with each. A server that does not answer is asked once for all of them.
+        """
+        leased = {lease.rollout for lease in self._ledger.leases() if lease.expires_at > now}
+        states: dict[str, Driver | Hindrance] = {}
+        met: Hindrance | None = None
+        for rollout in rollouts:
+            state = Driver.AT_WORK if rollout.id in leased else met or self._ensure(rollout, now)
+            if isinstance(state, Hindrance) and state.obstacle.is_of_server:
+                met = state
+            states[rollout.id] = state
+        return states
+
+    def _ensure(self, rollout: Rollout, now: datetime) -> Driver | Hindrance:
+        try:
+            return self._attempt(rollout, now)
+        except httpx.HTTPStatusError as error:
+            return hindrance_of(self._deployment(rollout), error.response.status_code, error.response.text)
+        except httpx.HTTPError as error:
+            why = f"{type(error).__name__}: {error}"
+            return Hindrance(obstacle=Obstacle.UNREACHABLE, detail=f"Prefect does not answer ({why})")
+        except (ValueError, KeyError, TypeError) as error:
+            detail = f"what answers in Prefect's place is not Prefect ({error!r})"
+            return Hindrance(obstacle=Obstacle.ERROR, detail=detail)
+
+    def _attempt(self, rollout: Rollout, now: datetime) -> Driver | Hindrance:
+        last = last_attempt(self._ledger, rollout.id)
+        if last is None:
+            starts_itself = rollout.requested.cause == PREFECT and now - rollout.requested_at < OWN_DRIVER
+            return Driver.COMING if starts_itself else self._create(rollout, 1, now)
+        run = self._run(last) if not last.stopped else None
+        if run is not None and run.state in _CANCELLED and self._pause(rollout, last, now):
+            return Driver.AT_WORK
+        return outlook(run, last, now) or self._create(rollout, last.number + 1, now)
+
+    def _pause(self, rollout: Rollout, last: Attempt, now: datetime) -> bool:
+        """Pause a rollout whose run was cancelled, where that is the setting and the rollout admits it."""
+        if self._on_cancel is OnCancel.DRIVE or rollout.phase not in _PAUSABLE:
             return False
         reason = f"its Prefect run was cancelled; to go on: sluice rollout resume {rollout.id}"
         try:
@@ -101,30 +141,24 @@ class PrefectDrivers:
         log.warning("paused: its run was cancelled in Prefect", rollout=rollout.id, run=last.run)
         return True
 
-    def _is_over(self, attempt: Attempt, now: datetime) -> bool:
-        """Whether the run has ended, or was silent for too long to be believed alive."""
-        age = now - attempt.at
-        if attempt.stopped:
-            return True
-        if age < BACKOFF[max(0, min(attempt.number, len(BACKOFF)) - 1)]:
-            return False
-        if age > PATIENCE:
-            return True
-        return self._state(attempt) in (None, *_TERMINAL)
-
-    def _state(self, attempt: Attempt) -> str | None:
-        """The type of the run's state; None when Prefect does not know the run."""
+    def _run(self, attempt: Attempt) -> Run | None:
+        """The run of an attempt; None when Prefect does not know it, as after its deployment was deleted."""
         answer = self._http.get(f"/flow_runs/{attempt.run}")
         if answer.status_code == httpx.codes.NOT_FOUND:
             return None
-        return str(answer.raise_for_status().json().get("state_type"))
+        return Run.from_answer(answer.raise_for_status().json())
 
-    def _create(self, rollout: Rollout, number: int, now: datetime) -> None:
+    def _create(self, rollout: Rollout, number: int, now: datetime) -> Driver | Hindrance:
         name = self._deployment(rollout)
         deployment = self._http.get(f"/deployments/name/{name}").raise_for_status().json()
-        asked = rollout.requested
+        if deployment["work_pool_name"] is None:
+            return Hindrance(
+                obstacle=Obstacle.MISSING, detail=f"the deployment {name} belongs to no work pool any more"
+            )
+        requested = rollout.requested
         order = {
-            "model": asked.model, "build": asked.version, "variation": asked.variation, "rollout": rollout.id,
+            "model": requested.model, "build": requested.version, "variation": requested.variation,
+            "rollout": rollout.id,
         }  # fmt: skip
         body = {
             "name": run_name(rollout),
@@ -137,3 +171,25 @@ class PrefectDrivers:
         run = self._http.post(path, json=body).raise_for_status().json()
         note(self._ledger, rollout.id, Attempt(number=number, run=run["id"], at=now))
         log.info("driver created", rollout=rollout.id, number=number, run=run["id"])
+        return Driver.COMING
+
+
+def outlook(run: Run | None, attempt: Attempt, now: datetime) -> Driver | Hindrance | None:
+    """How it stands with a run that has no lease; None: another one is to be created. Pure."""
+    age = now - attempt.at
+    is_early = age < BACKOFF[max(0, min(attempt.number, len(BACKOFF)) - 1)]
+    coming = Driver.COMING if is_early and not attempt.stopped else None
+    match run:
+        case None:
+            return coming
+        case Run(state="SCHEDULED", is_queued=True):
+            if age < START:
+                return Driver.COMING
+            return Hindrance(obstacle=Obstacle.WAITING, detail=f"Prefect does not start its run {attempt.run}")
+        case Run(state="FAILED" | "CRASHED") if coming is not None:
+            detail = f"its run {attempt.run} {run.state.lower()}: {run.message[:200]}"
+            return Hindrance(obstacle=Obstacle.CRASHED, detail=detail)
+        case Run(state="SCHEDULED" | "COMPLETED" | "FAILED" | "CRASHED" | "CANCELLED"):
+            return coming
+        case _:
+            return Driver.COMING if age <= PATIENCE else coming

@@ -12,14 +12,14 @@ import structlog
 
 from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.orders import rollouts as orders
-from sluicegate.registry.rollout.decision import Decision
+from sluicegate.registry.rollout.decision import Decision, needs_driver
 from sluicegate.registry.rollout.facts import Baked, Fact, Observed, Paused
 from sluicegate.registry.rollout.rollout import ROLLBACK, Phase, Rollout
 from sluicegate.registry.rollout.standing import Standing, standings
 from sluicegate.registry.words.build import BuildRef
 from sluicegate.registry.words.errors import LedgerConflict, Refused, RoutesRejected, SluiceError, TimedOut, Unreachable
 from sluicegate.services.keeper.fleet_pass import FleetPass, Need, needs, routed_builds, unserved
-from sluicegate.services.keeper.ports import DataPlane, Drivers, Judge, Services, Table
+from sluicegate.services.keeper.ports import DataPlane, Judge, Services, Table
 from sluicegate.services.keeper.refusals import note_refusal, refusal
 from sluicegate.services.keeper.waking import Doorbell
 
@@ -47,9 +47,10 @@ class Keeper:
     ledger: Ledger
     services: Services
     plane: DataPlane[Any]
-    drivers: Drivers
     judge: Judge
     fleet: FleetPass
+    see_to_drivers: Callable[[Sequence[Rollout], datetime], None]
+    """Told at every look of the rollouts in which a driver has something to do. Returns at once."""
     catalog_look: Callable[[datetime], None]
     clock: Callable[[], datetime]
     poll_seconds: float = 5.0
@@ -76,9 +77,8 @@ class Keeper:
         in_force = self.plane.observe() == routed.version
         if in_force:
             self._observe(routed, standing, rollouts, now)
-        for rollout in rollouts:
-            if not rollout.is_ended or not rollout.settled:
-                self._tend(rollout, now)
+        tended = [self._tend(rollout, now) for rollout in rollouts if not rollout.is_ended or not rollout.settled]
+        self.see_to_drivers([rollout for rollout in tended if rollout is not None], now)
         self._staff(wanted, rollouts, routed_builds(standing) if in_force else None, routed.held, now)
         self._poll(now)
 
@@ -136,19 +136,18 @@ class Keeper:
             if rollout.epoch != rollout.observed_epoch and is_served:
                 self._append(rollout, Observed(epoch=rollout.epoch, version=routed.version), now)
 
-    def _tend(self, rollout: Rollout, now: datetime) -> None:
-        """Judge what has exposure, end what has baked, and see to a driver where one has something to do."""
+    def _tend(self, rollout: Rollout, now: datetime) -> Rollout | None:
+        """Judge what has exposure, and end what has baked; the rollout, where a driver has something to do."""
         try:
             rollout, decision = self._judged(rollout, now)
         except (LedgerConflict, Refused):
-            return
+            return None
         if rollout.phase is Phase.QUEUED:
             rollout = orders.begin(self.ledger, rollout, now)
         rollout = orders.complete(self.ledger, rollout.id, now)
         if rollout.phase is Phase.BAKING and self._is_baked(rollout, now):
             self._append(rollout, Baked(reason="the former stable was kept warm as planned"), now)
-        if has_work(rollout, decision):
-            self.drivers.ensure(rollout, now)
+        return rollout if needs_driver(rollout, decision) else None
 
     def _judged(self, rollout: Rollout, now: datetime) -> tuple[Rollout, Decision | None]:
         is_there = rollout.ready or rollout.is_comparison
@@ -175,14 +174,3 @@ class Keeper:
             self.catalog_look(now)
         except SluiceError as error:
             log.warning("catalog not read", why=str(error))
-
-
-def has_work(rollout: Rollout, decision: Decision | None) -> bool:
-    """Whether a driver has something to do now. Long waits keep no process."""
-    match rollout.phase:
-        case Phase.QUEUED | Phase.PAUSED:
-            return False
-        case Phase.LAUNCHING | Phase.RUNNING:
-            return decision is None or not decision.is_long_wait
-        case Phase.BAKING | Phase.ENDED:
-            return not rollout.settled

@@ -12,6 +12,7 @@ from sluicegate.registry.rollout.facts import Packed
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.rollout.standing import Standing
 from sluicegate.registry.words.build import BuildRef, Endpoint
+from sluicegate.registry.words.obstacle import Driver, Hindrance
 
 
 class Table(Protocol):
@@ -75,8 +76,8 @@ class DataPlane(Protocol[TableT]):
 class Drivers(Protocol):
     """Where drivers run."""
 
-    def ensure(self, rollout: Rollout, now: datetime) -> None:
-        """See that a driver works on the rollout or will soon; never blocks for long, never starts doubles."""
+    def ensure(self, rollouts: Sequence[Rollout], now: datetime) -> Mapping[str, Driver | Hindrance]:
+        """See that a driver works on each rollout or will soon, and how that stands; never starts doubles."""
         ...
 
 

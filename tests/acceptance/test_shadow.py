@@ -21,13 +21,13 @@ from sluicegate.registry.orders import rollouts as orders
 from sluicegate.registry.orders.rollouts import Request
 from sluicegate.registry.plan.fields import Strategy
 from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.rollout.decision import needs_driver
 from sluicegate.registry.rollout.facts import Judged, Observed, Packed, Ready
 from sluicegate.registry.rollout.rollout import Ending, Phase, Rollout
 from sluicegate.registry.words.access_log import Assigned
 from sluicegate.registry.words.build import Build, BuildRef
 from sluicegate.registry.words.metric import Arm
 from sluicegate.services.keeper.drivers import deployment_of
-from sluicegate.services.keeper.keeper import has_work
 from sluicegate.services.telemetry.log.collector import Collector
 from sluicegate.services.telemetry.pairs.collector import ShadowCollector
 from sluicegate.services.telemetry.reading.queries import Queries
@@ -135,7 +135,7 @@ def test_an_equal_candidate_passes_ends_and_is_handed_over_to_a_canary_once(give
     shadowed.runs(3_000, flips=0.005)
     assert (shadowed.rollout.ending, shadowed.rollout.weight) == (Ending.CONCLUDED, 0)
     assert "every gate passed" in shadowed.rollout.reason
-    assert has_work(shadowed.rollout, None)
+    assert needs_driver(shadowed.rollout, None)
     handed = [hand_over(shadowed.ledger, shadowed.rollout, shadowed.now) for _ in range(2)]
     first, second = (each.rollout for each in handed if each is not None)
     assert first.id == second.id != shadowed.name

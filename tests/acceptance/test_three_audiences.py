@@ -96,8 +96,8 @@ class World:
             ledger=self.ledger, services=self.town, plane=self.plane, pool=Inline(), clock=lambda: self.now
         )
         self.keeper = Keeper(
-            ledger=self.ledger, services=self.town, plane=self.plane, drivers=Garage(), judge=self.three.judge,
-            fleet=fleet, catalog_look=lambda now: None, clock=lambda: self.now,
+            ledger=self.ledger, services=self.town, plane=self.plane, see_to_drivers=Garage().see_to,
+            judge=self.three.judge, fleet=fleet, catalog_look=lambda now: None, clock=lambda: self.now,
         )  # fmt: skip
         self.served: dict[str, Counter[str]] = defaultdict(Counter)
 

@@ -16,6 +16,7 @@ from sluicegate.services.host.doctor.finding import CheckStatus
 from sluicegate.services.host.doctor.servers import Running
 from sluicegate.services.host.machine import Machine, Recipe
 from sluicegate.services.host.parts import HttpProbe
+from sluicegate.services.host.prefect_setup.deployments import Packaged
 from sluicegate.services.host.raising import Progress
 from sluicegate.services.host.stack import stack
 from sluicegate.services.host.wire import ask, mlflow_authorization, prefect_authorization
@@ -38,6 +39,7 @@ deployments:
   - name: hello
     entrypoint: hello.py:hello
     work_pool: {name: sluice}
+    version: "{{ $SLUICE_DEPLOYMENT_VERSION }}"
 """
 
 
@@ -77,8 +79,7 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
             parts=lambda site, keys: stack(site, keys, folder, environment),
             prepare=lambda site: None,
             drain=lambda site: None,
-            prefect_file=project / "prefect.yaml",
-            code=(project,),
+            packaged=Packaged(prefect_file=project / "prefect.yaml", code=(project,)),
         )
         yield Rig(recipe)
 

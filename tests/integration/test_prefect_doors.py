@@ -147,7 +147,7 @@ def acted(server: PrefectServer, tmp_path_factory: pytest.TempPathFactory) -> Ac
         "too late": house.create("resume", {"rollout": "three"}),
         "watch": house.create("watch", {"look": "drivers only"}),
     }
-    PrefectDrivers(house.ledger, server.client()).ensure(rollouts["delays"], house.now())
+    PrefectDrivers(house.ledger, server.client()).ensure([rollouts["delays"]], house.now())
     attempt = last_attempt(house.ledger, rollouts["delays"].id)
     assert attempt is not None
     runs["driver"] = attempt.run
@@ -266,31 +266,31 @@ def cancel(house: House, run: str) -> None:
 def test_after_a_cancelled_run_a_person_decides_and_resuming_starts_another(house: House) -> None:
     rollout = house.running("cancelled-a")
     drivers = PrefectDrivers(house.ledger, house.server.client())
-    drivers.ensure(rollout, house.now())
+    drivers.ensure([rollout], house.now())
     first = last_attempt(house.ledger, rollout.id)
     assert first is not None
     cancel(house, first.run)
-    drivers.ensure(rollout, house.now())
+    drivers.ensure([rollout], house.now())
     held = house.ledger.rollout(rollout.id)
     assert (held.phase, held.weight, held.actor) == (Phase.PAUSED, 1000, "prefect")
     assert "sluice rollout resume" in held.reason
     resumed = orders.resume(house.ledger, rollout.id, actor="ada", reason="a slip", now=house.now())
-    drivers.ensure(resumed, house.now())
+    drivers.ensure([resumed], house.now())
     second = last_attempt(house.ledger, rollout.id)
     assert second is not None
     assert (second.number, second.run != first.run) == (2, True)
-    drivers.ensure(resumed, house.now())
+    drivers.ensure([resumed], house.now())
     assert house.ledger.rollout(rollout.id).phase is Phase.RUNNING
 
 
 def test_where_the_setting_says_so_a_cancelled_run_is_replaced(house: House) -> None:
     rollout = house.running("cancelled-b")
     drivers = PrefectDrivers(house.ledger, house.server.client(), on_cancel=OnCancel.DRIVE)
-    drivers.ensure(rollout, house.now())
+    drivers.ensure([rollout], house.now())
     first = last_attempt(house.ledger, rollout.id)
     assert first is not None
     cancel(house, first.run)
-    drivers.ensure(rollout, house.now() + timedelta(seconds=5))
+    drivers.ensure([rollout], house.now() + timedelta(seconds=5))
     second = last_attempt(house.ledger, rollout.id)
     assert second is not None
     assert (second.run != first.run, house.ledger.rollout(rollout.id).phase) == (True, Phase.RUNNING)
@@ -301,12 +301,12 @@ def test_a_server_that_goes_and_comes_back_gets_the_driver_it_missed(house: Hous
     drivers = PrefectDrivers(house.ledger, house.server.client())
     house.server.stop()
     try:
-        drivers.ensure(rollout, house.now())
+        drivers.ensure([rollout], house.now())
         assert last_attempt(house.ledger, rollout.id) is None
         assert house.ledger.rollout(rollout.id).phase is Phase.RUNNING
     finally:
         house.server.start()
-    drivers.ensure(rollout, house.now())
-    drivers.ensure(rollout, house.now())
+    drivers.ensure([rollout], house.now())
+    drivers.ensure([rollout], house.now())
     body = {"flow_runs": {"tags": {"all_": [rollout.id]}}}
     assert len(house.server.ask("POST", "/flow_runs/filter", body)) == 1

@@ -71,8 +71,8 @@ class Country:
         plane = GatewayPlane(runtime)
         fleet = FleetPass(ledger=runtime.ledger, services=village, plane=plane, pool=pool, clock=runtime.clock)
         self.keeper = Keeper(
-            ledger=runtime.ledger, services=village, plane=plane, drivers=Garage(), judge=self.three.judge,
-            fleet=fleet, catalog_look=lambda now: None, clock=runtime.clock,
+            ledger=runtime.ledger, services=village, plane=plane, see_to_drivers=Garage().see_to,
+            judge=self.three.judge, fleet=fleet, catalog_look=lambda now: None, clock=runtime.clock,
         )  # fmt: skip
         self.sent = 0
         self.answers: dict[str, set[str]] = {}

@@ -116,6 +116,7 @@ def test_what_cannot_be_reached_is_exit_code_6_and_names_the_fix(tmp_path: Path)
 VIEW = {
     "id": "m-v2-1", "model": "m", "strategy": "canary", "stable": "1", "candidate": "2", "phase": "running",
     "ending": None, "reason": "every gate passed at 5 %", "actor": "policy", "needs_person": False,
+    "no_driver": None,
     "waits_for": "98 of 200 candidate requests served at this step",
     "step": 1, "steps": 2, "weight": 10.0, "observed": True,
     "seen": 9.8, "candidate_requests": 98, "stable_requests": 902, "elapsed": 62.0, "settled": False,

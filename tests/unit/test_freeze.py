@@ -19,13 +19,12 @@ from sluicegate.registry.orders.rollouts import Request
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.report.timeline import timeline
 from sluicegate.registry.report.view import rollout_view
-from sluicegate.registry.rollout.decision import Choice
+from sluicegate.registry.rollout.decision import Choice, needs_driver
 from sluicegate.registry.rollout.facts import FreezeOverridden, Observed, Packed, Ready, StepEntered
 from sluicegate.registry.rollout.freeze import Freeze, in_force
 from sluicegate.registry.rollout.rollout import Ending, Phase, Rollout
 from sluicegate.registry.words.errors import InvalidDocument, Refused
 from sluicegate.registry.words.metric import TallyRow
-from sluicegate.services.keeper.keeper import has_work
 
 WEEKEND = Freeze.model_validate(
     {
@@ -147,7 +146,7 @@ def test_nothing_advances_in_a_freeze_and_it_goes_on_right_after() -> None:
     seen = tick(ledger, NoTallies(), rollout.id, FROZEN, Authority.ADVANCE)
     assert (seen.rollout.step, seen.decision.choice) == (0, Choice.HOLD)
     assert "the freeze weekend (rest) lasts until 2026-07-06 06:00 UTC" in seen.decision.reason
-    assert not has_work(seen.rollout, seen.decision), "no process waits for the end of it"
+    assert not needs_driver(seen.rollout, seen.decision), "no process waits for the end of it"
     assert "freeze weekend" in str(rollout_view(read_for_view(ledger, seen.rollout), FROZEN).waits_for)
     assert tick(ledger, NoTallies(), rollout.id, AFTER, Authority.ADVANCE).rollout.step == 1
 
@@ -158,7 +157,7 @@ def test_a_candidate_that_got_ready_gets_no_traffic_in_a_freeze() -> None:
     name = ready(ledger, orders.start(ledger, plan=PLAN, version="3", request=WHO, now=NOW).rollout.id)
     seen = tick(ledger, NoTallies(), name, FROZEN, Authority.ADVANCE)
     assert (seen.rollout.phase, seen.rollout.weight) == (Phase.LAUNCHING, 0)
-    assert not has_work(seen.rollout, seen.decision)
+    assert not needs_driver(seen.rollout, seen.decision)
     assert tick(ledger, NoTallies(), name, AFTER, Authority.ADVANCE).rollout.weight == 1000
 
 

@@ -124,8 +124,8 @@ class Gateway:
 class Garage:
     asked: list[str] = field(default_factory=list)
 
-    def ensure(self, rollout: Rollout, now: datetime) -> None:
-        self.asked.append(rollout.id)
+    def see_to(self, rollouts: Sequence[Rollout], now: datetime) -> None:
+        self.asked += [rollout.id for rollout in rollouts]
 
 
 class World:
@@ -144,8 +144,8 @@ class World:
             ledger=self.ledger, services=self.town, plane=self.gateway, pool=Inline(), clock=lambda: self.now
         )
         self.keeper = Keeper(
-            ledger=self.ledger, services=self.town, plane=self.gateway, drivers=self.garage, judge=self.judge,
-            fleet=fleet, catalog_look=lambda now: None, clock=lambda: self.now,
+            ledger=self.ledger, services=self.town, plane=self.gateway, see_to_drivers=self.garage.see_to,
+            judge=self.judge, fleet=fleet, catalog_look=lambda now: None, clock=lambda: self.now,
         )  # fmt: skip
         return self.keeper
 

@@ -40,6 +40,7 @@ def examine(
             running.closed,
             lambda: running.clock(now()),
             running.webhook,
+            running.prefect,
             lambda: [_routes(refusal())],
         ]
     return tuple(finding for check in checks for finding in _guarded(check))

@@ -11,11 +11,13 @@ import psutil
 
 from sluicegate.registry.words.errors import Unreachable
 from sluicegate.registry.words.program import Condition
+from sluicegate.services.host.doctor.deployed import deployments_finding, pool_finding
 from sluicegate.services.host.doctor.finding import Finding, failed, passed, warned
 from sluicegate.services.host.installation import CONSOLE, Site, client_environment, read_site
 from sluicegate.services.host.keys import Keys, load_keys
 from sluicegate.services.host.machine import PORT_OWNERS, Recipe
 from sluicegate.services.host.parts import HttpProbe, Part
+from sluicegate.services.host.prefect_setup.server import registered, work_pool
 from sluicegate.services.host.programs.supervising import Supervisor
 from sluicegate.services.host.webhook import Webhook
 from sluicegate.services.host.wire import Answer, ask, is_ready
@@ -117,6 +119,18 @@ class Running:
         if wrong is None:
             return [passed("webhook", "MLflow's test delivery was accepted by the console")]
         return [failed("webhook", wrong, "sluice up")]
+
+    def prefect(self) -> list[Finding]:
+        """Prefect has our deployments, and workers take their runs."""
+        packaged = self.recipe.packaged
+        if packaged is None:
+            return []
+        there = registered(self.clients, packaged.names)
+        pools = sorted({each.pool for each in there if each.pool is not None})
+        return [
+            deployments_finding(packaged, there),
+            *(pool_finding(work_pool(self.clients, name)) for name in pools),
+        ]
 
     def _probed(self) -> list[Part]:
         return [part for part in self.recipe.parts(self.site, self.keys) if part.probe is not None]

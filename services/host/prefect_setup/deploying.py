@@ -1,14 +1,14 @@
-"""The step of raising that registers the flows with Prefect."""
+"""Registering the flows with Prefect: a step of raising, and what the keeper does when they have gone."""
 
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 
 from sluicegate.registry.words.errors import ServiceFailed
 from sluicegate.services.host.folder import StateFolder
-from sluicegate.services.host.prefect_setup import deployments as prefect_setup
+from sluicegate.services.host.prefect_setup.deployments import VERSION, Packaged, deploy_command
+from sluicegate.services.host.prefect_setup.server import ensure_pool, registered
 from sluicegate.services.host.programs import identity
 from sluicegate.services.host.raising import tail
 from sluicegate.services.host.stack import POOL
@@ -17,7 +17,7 @@ DEPLOYMENTS = "deployments"
 
 
 class Deploying:
-    """Registers the pool, and the deployments unless they are registered already."""
+    """Registers the pool and the deployments; without `always`, unless these are registered as they should be."""
 
     name = DEPLOYMENTS
 
@@ -25,28 +25,28 @@ class Deploying:
         self,
         folder: StateFolder,
         environment: Mapping[str, str],
+        packaged: Packaged,
         *,
-        prefect_file: Path,
-        code: Sequence[Path],
-        after: tuple[str, ...],
+        after: tuple[str, ...] = (),
+        always: bool = False,
     ) -> None:
         self.after = after
         self._folder = folder
         self._environment = environment
-        self._file = prefect_file
-        self._digest = prefect_setup.digest(prefect_file, code)
+        self._packaged = packaged
+        self._always = always
         self._process: subprocess.Popen[bytes] | None = None
 
     def begin(self) -> None:
-        """Create the pool and start deploying; nothing more when all is there."""
-        prefect_setup.ensure_pool(self._environment)
-        if prefect_setup.is_current(self._folder, self._environment, self._digest):
+        """Create the pool and start deploying; nothing more when all is there. Raises Unreachable."""
+        ensure_pool(self._environment)
+        if not self._always and self._is_current():
             return
         with self._folder.log(self.name).open("ab") as log:
             self._process = subprocess.Popen(
-                prefect_setup.deploy_command(),
-                cwd=self._file.parent,
-                env=dict(self._environment),
+                deploy_command(),
+                cwd=self._packaged.prefect_file.parent,
+                env={**self._environment, VERSION: self._packaged.version},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -61,8 +61,7 @@ class Deploying:
             return False
         log = self._folder.log(self.name)
         if code != 0:
-            raise ServiceFailed(f"Prefect refused {self._file}.\n{tail(log)}", fix=f"Look into {log}.")
-        prefect_setup.remember(self._folder, self._environment, self._digest)
+            raise ServiceFailed(f"Prefect refused {self._packaged.prefect_file}.\n{tail(log)}", fix=f"Look into {log}.")
         return True
 
     def cancel(self) -> None:
@@ -70,6 +69,10 @@ class Deploying:
         if self._process is not None and self._process.poll() is None:
             identity.end(identity.tree(self._process.pid), grace=2.0)
             self._process.wait()
+
+    def _is_current(self) -> bool:
+        there = registered(self._environment, self._packaged.names)
+        return not self._packaged.missing(there) and not self._packaged.stale(there)
 
 
 def deploy_environment(

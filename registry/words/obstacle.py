@@ -1,0 +1,108 @@
+"""Obstacle: what keeps Prefect from driving a rollout, since when, and what to do about it. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+class Obstacle(StrEnum):
+    """A kind of obstacle. They are kept apart because each is mended elsewhere."""
+
+    UNREACHABLE = "unreachable"
+    """Prefect does not answer."""
+    DENIED = "denied"
+    """Prefect refuses our credentials."""
+    MISSING = "missing"
+    """Prefect does not have the deployment: it was deleted, or the database is another one."""
+    STALE = "stale"
+    """The deployment is of another version of Sluicegate: it refuses what a driver is told."""
+    ERROR = "error"
+    """Prefect answers, but not as it should."""
+    WAITING = "waiting"
+    """The run is created, and Prefect does not start it."""
+    CRASHED = "crashed"
+    """The run has ended without driving anything."""
+
+    @property
+    def is_of_server(self) -> bool:
+        """Whether every rollout meets it, so that asking for the next one is of no use."""
+        return self in (Obstacle.UNREACHABLE, Obstacle.DENIED)
+
+    @property
+    def is_mended_by_registering(self) -> bool:
+        """Whether it goes away once the deployments are registered again."""
+        return self in (Obstacle.MISSING, Obstacle.STALE)
+
+
+FIXES = {
+    Obstacle.UNREACHABLE: "see whether the Prefect server runs: sluice status, sluice doctor",
+    Obstacle.DENIED: "set PREFECT_API_AUTH_STRING or PREFECT_API_KEY as the server wants it, then: sluice up",
+    Obstacle.MISSING: "the keeper registers the deployments again; sluice up does, too",
+    Obstacle.STALE: "the keeper registers the deployments again; sluice up does, too",
+    Obstacle.ERROR: "look into the log of the Prefect server; the keeper asks again",
+    Obstacle.WAITING: "see whether a worker polls the work pool and has a slot free: sluice doctor",
+    Obstacle.CRASHED: "look into its log: sluice logs ROLLOUT; the keeper creates another run",
+}
+"""What to do about each."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hindrance:
+    """What was met at one attempt."""
+
+    obstacle: Obstacle
+    detail: str
+    """What was asked and answered, in words."""
+
+
+class Driver(StrEnum):
+    """How it stands with a rollout's driver where nothing hinders it."""
+
+    AT_WORK = "at work"
+    """A driver has the lease, or none is to be made."""
+    COMING = "coming"
+    """A run is created and had no time yet to take the lease."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Undriven:
+    """That no driver can be made for a rollout."""
+
+    hindrance: Hindrance
+    since: datetime
+    """Of the first attempt in a row that was hindered, whatever by."""
+
+    def __str__(self) -> str:
+        fix = FIXES[self.hindrance.obstacle]
+        return f"no driver can be made since {self.since:%Y-%m-%d %H:%M:%S} UTC: {self.hindrance.detail}. Fix: {fix}"
+
+
+def undriven(former: Undriven | None, state: Driver | Hindrance, now: datetime) -> Undriven | None:
+    """What is to be noted after an attempt, from what was noted before; None: nothing.
+
+    A run that is coming proves that Prefect answers and has the deployment, but not that runs start and live.
+    """
+    match state:
+        case Driver.AT_WORK:
+            return None
+        case Driver.COMING:
+            lasts = former is not None and former.hindrance.obstacle in (Obstacle.WAITING, Obstacle.CRASHED)
+            return former if lasts else None
+        case Hindrance():
+            return Undriven(hindrance=state, since=former.since if former else now)
+
+
+def hindrance_of(what: str, status: int, text: str) -> Hindrance:
+    """What an answer of Prefect that is no success means; `what` was asked for, such as a deployment's name."""
+    said = " ".join(f"{status} {text[:200]}".split())
+    match status:
+        case 401 | 403:
+            return Hindrance(obstacle=Obstacle.DENIED, detail=f"Prefect refuses the credentials ({said})")
+        case 404 if "deployment not found" in text.lower():  # and not: there is no Prefect at this address
+            return Hindrance(obstacle=Obstacle.MISSING, detail=f"Prefect does not have the deployment {what}")
+        case 409 | 422:
+            return Hindrance(obstacle=Obstacle.STALE, detail=f"the deployment {what} refuses the run ({said})")
+        case _:
+            return Hindrance(obstacle=Obstacle.ERROR, detail=f"Prefect answers {said} to a request for {what}")

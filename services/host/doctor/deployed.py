@@ -1,0 +1,33 @@
+"""Checks of what Prefect has of ours: the deployments, and a work pool with a worker that polls it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sluicegate.services.host.doctor.finding import Finding, failed, passed, warned
+from sluicegate.services.host.prefect_setup.deployments import Packaged, Registered, WorkPool
+
+DEPLOYMENTS, POOL = "prefect deployments", "prefect work pool"
+
+
+def deployments_finding(packaged: Packaged, registered: Sequence[Registered]) -> Finding:
+    """Every deployment is registered, of this version, and its schedules fire."""
+    if missing := packaged.missing(registered):
+        fix = "sluice up registers them; the keeper does too, once a rollout needs a driver"
+        return failed(DEPLOYMENTS, f"not there, or in no work pool: {', '.join(missing)}", fix)
+    if stale := packaged.stale(registered):
+        return warned(DEPLOYMENTS, f"of another version or registered by hand: {', '.join(stale)}", "sluice up")
+    if paused := [each.name for each in registered if each.paused]:
+        fix = "resume them in the Prefect UI"
+        return warned(DEPLOYMENTS, f"paused, so that no schedule fires: {', '.join(paused)}", fix)
+    return passed(DEPLOYMENTS, f"{len(registered)}, all of this version")
+
+
+def pool_finding(pool: WorkPool) -> Finding:
+    """A worker takes the runs of this work pool."""
+    if pool.paused:
+        return failed(POOL, f"{pool.name} is paused: no run starts", f"prefect work-pool resume {pool.name}")
+    if not pool.workers:
+        fix = f"sluice up, or on another machine: prefect worker start --pool {pool.name}"
+        return failed(POOL, f"no worker polls {pool.name}: no run starts", fix)
+    return passed(POOL, f"{pool.name}, polled by {pool.workers}")

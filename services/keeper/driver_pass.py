@@ -1,0 +1,84 @@
+"""The drivers half of a look, in a thread of its own: no look waits for Prefect."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+import structlog
+
+from sluicegate.registry.ledger.port import Ledger
+from sluicegate.registry.ledger.undriven import all_undriven, note_undriven
+from sluicegate.registry.rollout.rollout import Rollout
+from sluicegate.registry.words.obstacle import Driver, Hindrance, Obstacle, Undriven, undriven
+from sluicegate.services.keeper.ports import Drivers
+from sluicegate.services.keeper.registration import Registration
+
+log = structlog.get_logger("drivers")
+
+SLOW = timedelta(seconds=60)
+"""Time after which a pass that has not ended is said to hang."""
+
+
+@dataclass
+class DriverPass:
+    """Sees that each rollout with something to do has a driver, and notes which cannot have one, and why."""
+
+    ledger: Ledger
+    drivers: Drivers
+    registration: Registration
+    _thread: threading.Thread | None = field(default=None, init=False)
+    _is_open: bool = field(default=True, init=False)
+    """Whether a look has something to end although no rollout needs a driver: a note, a registration."""
+    _began: datetime | None = field(default=None, init=False)
+
+    def see_to(self, rollouts: Sequence[Rollout], now: datetime) -> None:
+        """Have these seen to; returns at once. While a pass is under way no other begins."""
+        if self._thread is None or not self._thread.is_alive():
+            if not rollouts and not self._is_open:
+                return
+            self._began = now
+            self._thread = threading.Thread(target=self._pass, args=(rollouts, now), name="drivers", daemon=True)
+            self._thread.start()
+        elif self._began is not None and now - self._began > SLOW:
+            detail = f"Prefect has not ended its answer for {(now - self._began).seconds} s"
+            hindrance = Hindrance(obstacle=Obstacle.UNREACHABLE, detail=detail)
+            self._note({rollout.id: hindrance for rollout in rollouts}, now)
+
+    def look(self, rollouts: Sequence[Rollout], now: datetime) -> None:
+        """One pass. The note that it leaves holds only what it has found: of others nothing is known."""
+        self.registration.look(now)
+        states = self.drivers.ensure(rollouts, now)
+        is_noted = self._note({name: self._mended(state, now) for name, state in states.items()}, now)
+        self._is_open = is_noted or self.registration.is_under_way
+
+    def _pass(self, rollouts: Sequence[Rollout], now: datetime) -> None:
+        try:
+            self.look(rollouts, now)
+        except Exception:
+            log.exception("drivers were not seen to; the next look starts afresh")
+
+    def _mended(self, state: Driver | Hindrance, now: datetime) -> Driver | Hindrance:
+        if not isinstance(state, Hindrance) or not state.obstacle.is_mended_by_registering:
+            return state
+        return replace(state, detail=f"{state.detail}; {self.registration.ask(now)}")
+
+    def _note(self, states: Mapping[str, Driver | Hindrance], now: datetime) -> bool:
+        """Note what has changed, and say so once; whether anything is noted now."""
+        before = all_undriven(self.ledger)
+        after = {name: note for name, state in states.items() if (note := undriven(before.get(name), state, now))}
+        if after == before:
+            return bool(after)
+        note_undriven(self.ledger, after)
+        for name, note in after.items():
+            if _kind(before.get(name)) is not note.hindrance.obstacle:
+                log.warning("no driver can be made; traffic and guardrails go on", rollout=name, why=str(note))
+        for name in before.keys() - after.keys():
+            log.info("nothing keeps a driver away any more", rollout=name)
+        return bool(after)
+
+
+def _kind(note: Undriven | None) -> Obstacle | None:
+    return note.hindrance.obstacle if note is not None else None

@@ -1,0 +1,90 @@
+"""Registering the deployments again where Prefect does not have them: beside the looks, seldom, and not for ever."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import structlog
+
+from sluicegate.registry.words.errors import SluiceError
+
+log = structlog.get_logger("registration")
+
+EVERY = timedelta(minutes=5)
+"""Least time between the beginnings of two registrations."""
+DEADLINE = timedelta(minutes=2)
+"""Time after which one is ended."""
+
+
+class Registering(Protocol):
+    """One registration, in a process of its own. The same as `sluice up` has."""
+
+    def begin(self) -> None:
+        """Start it. Raises Unreachable."""
+        ...
+
+    def is_done(self) -> bool:
+        """Whether the deployments are registered. Raises ServiceFailed with what Prefect said."""
+        ...
+
+    def cancel(self) -> None:
+        """End the process and its children."""
+        ...
+
+
+@dataclass
+class Registration:
+    """Registers when told that something is missing. Used by one thread."""
+
+    start: Callable[[], Registering]
+    _running: Registering | None = field(default=None, init=False)
+    _began: datetime | None = field(default=None, init=False)
+    _failure: str = field(default="", init=False)
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether one has begun and not ended."""
+        return self._running is not None
+
+    def look(self, now: datetime) -> None:
+        """See whether a registration that is under way has ended, or must be ended."""
+        if self._running is None or self._began is None:
+            return
+        try:
+            if self._running.is_done():
+                self._end("")
+            elif now - self._began > DEADLINE:
+                self._running.cancel()
+                self._end(f"it was not done after {DEADLINE.seconds} s")
+        except SluiceError as error:
+            self._end(str(error))
+
+    def ask(self, now: datetime) -> str:
+        """Begin one unless one is under way or began not long ago; how it stands, in words."""
+        if self._running is None and (self._began is None or now - self._began >= EVERY):
+            self._begin(now)
+        if self._running is not None:
+            return "it is being registered again"
+        again = f"it is registered again at {(self._began or now) + EVERY:%H:%M:%S} UTC"
+        return f"registering it failed ({self._failure}); {again}" if self._failure else again
+
+    def _begin(self, now: datetime) -> None:
+        self._began = now
+        log.warning("Prefect does not have our deployments as they should be; they are registered again")
+        try:
+            running = self.start()
+            running.begin()
+        except SluiceError as error:
+            self._end(str(error))
+        else:
+            self._running = running
+
+    def _end(self, failure: str) -> None:
+        self._running, self._failure = None, failure
+        if failure:
+            log.error("the deployments could not be registered", why=failure)
+        else:
+            log.info("the deployments are registered again")

@@ -1,0 +1,422 @@
+"""Whether a rollout gets a driver, over a Prefect that fails in every way: what is done, noted and said."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+
+from sluicegate.registry.ledger.attempt import last_attempt
+from sluicegate.registry.ledger.memory import MemoryLedger
+from sluicegate.registry.ledger.port import Lease
+from sluicegate.registry.ledger.reading import read_for_report, read_for_view
+from sluicegate.registry.ledger.undriven import all_undriven
+from sluicegate.registry.orders import rollouts as orders
+from sluicegate.registry.orders.rollouts import Request
+from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.report.explanation import explanation
+from sluicegate.registry.report.report import rollout_report
+from sluicegate.registry.report.view import rollout_view
+from sluicegate.registry.rollout.facts import Packed, Ready
+from sluicegate.registry.rollout.rollout import Rollout
+from sluicegate.registry.words.errors import ServiceFailed, Unreachable
+from sluicegate.registry.words.obstacle import Driver, Obstacle
+from sluicegate.services.keeper.driver_pass import SLOW, DriverPass
+from sluicegate.services.keeper.drivers import PrefectDrivers
+from sluicegate.services.keeper.registration import DEADLINE, EVERY, Registration
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+PLAN = Plan.model_validate({"model": "m", "steps": [{"weight": 10}], "bake": "1m"})
+WHO = Request(actor="ada", cause="cli")
+SECOND = timedelta(seconds=1)
+
+
+@dataclass
+class FakePrefect:
+    """As Prefect 3.8 answers, with its words."""
+
+    deployed: bool = True
+    pool: str | None = "sluice"
+    runs: dict[str, dict[str, object]] = field(default_factory=dict)
+    keys: dict[str, str] = field(default_factory=dict)
+    answers: Callable[[httpx.Request], httpx.Response] | None = None
+    """Instead of its own."""
+    requests: list[str] = field(default_factory=list)
+    deleted_before_create: bool = False
+
+    def client(self) -> httpx.Client:
+        return httpx.Client(base_url="http://prefect/api", transport=httpx.MockTransport(self.handle))
+
+    def handle(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(f"{request.method} {request.url.path}")
+        if self.answers is not None:
+            return self.answers(request)
+        path = request.url.path.removeprefix("/api")
+        if path.startswith("/flow_runs/"):
+            run = self.runs.get(path.removeprefix("/flow_runs/"))
+            return httpx.Response(404, json={"detail": "Flow run not found"}) if run is None else ok(run)
+        if not self.deployed or (request.method == "POST" and self.deleted_before_create):
+            return httpx.Response(404, json={"detail": "Deployment not found"})
+        if request.method == "GET":
+            return ok({"id": "d1", "work_pool_name": self.pool})
+        key = json.loads(request.content)["idempotency_key"]
+        run = self.keys.setdefault(key, f"run-{len(self.keys) + 1}")
+        self.runs.setdefault(run, {"id": run, "state_type": "SCHEDULED", "state": {}, "work_pool_name": self.pool})
+        return ok(self.runs[run])
+
+    def put(self, run: str, state: str, message: str = "") -> None:
+        self.runs[run] = {"id": run, "state_type": state, "state": {"message": message}, "work_pool_name": self.pool}
+
+
+def ok(body: object) -> httpx.Response:
+    return httpx.Response(200, json=body)
+
+
+def status(code: int, text: str = "") -> Callable[[httpx.Request], httpx.Response]:
+    return lambda _: httpx.Response(code, text=text)
+
+
+def refuse(request: httpx.Request) -> httpx.Response:
+    raise httpx.ConnectError("[Errno 111] Connection refused", request=request)
+
+
+@dataclass
+class FakeRegistering:
+    """A registration that ends when told."""
+
+    prefect: FakePrefect
+    begins: list[str]
+    done: bool = False
+    fails: str = ""
+    refuses: str = ""
+    cancelled: bool = False
+
+    def begin(self) -> None:
+        self.begins.append("begun")
+        if self.refuses:
+            raise Unreachable(self.refuses)
+
+    def is_done(self) -> bool:
+        if self.fails:
+            raise ServiceFailed(self.fails)
+        self.prefect.deployed |= self.done
+        return self.done
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+class House:
+    """A ledger with a rollout that needs a driver, a Prefect, and the keeper's half that brings the two together."""
+
+    def __init__(self) -> None:
+        self.ledger, self.prefect, self.begins, self.now = MemoryLedger(), FakePrefect(), list[str](), START
+        self.registering = FakeRegistering(self.prefect, self.begins)
+        self.first = orders.deploy(self.ledger, plan=PLAN, version="1", request=WHO, now=START).rollout
+        self.restart()
+
+    def restart(self) -> None:
+        self.drivers = PrefectDrivers(self.ledger, self.prefect.client())
+        self.passing = DriverPass(self.ledger, self.drivers, Registration(lambda: self.registering))
+
+    @property
+    def rollout(self) -> Rollout:
+        return self.ledger.rollout(self.first.id)
+
+    def look(self, after: timedelta = SECOND) -> None:
+        self.now += after
+        self.passing.look([self.rollout], self.now)
+
+    def noted(self) -> Obstacle | None:
+        note = all_undriven(self.ledger).get(self.first.id)
+        return note.hindrance.obstacle if note is not None else None
+
+    def shown(self) -> str | None:
+        return rollout_view(read_for_view(self.ledger, self.rollout), self.now).no_driver
+
+    def lease(self) -> None:
+        lease = Lease(rollout=self.first.id, owner="x", expires_at=self.now + timedelta(minutes=10))
+        self.ledger.take_lease(lease, self.now)
+
+    def run(self) -> str:
+        attempt = last_attempt(self.ledger, self.first.id)
+        assert attempt is not None
+        return attempt.run
+
+
+@pytest.fixture
+def house() -> House:
+    return House()
+
+
+@pytest.mark.parametrize(
+    ("answers", "obstacle", "words"),
+    [
+        (refuse, Obstacle.UNREACHABLE, "Prefect does not answer (ConnectError"),
+        (status(401, '{"exception_message":"Unauthorized"}'), Obstacle.DENIED, "Prefect refuses the credentials (401"),
+        (status(403), Obstacle.DENIED, "Prefect refuses the credentials (403)"),
+        (status(500, "boom"), Obstacle.ERROR, "Prefect answers 500 boom to a request for canary/canary"),
+        (status(503), Obstacle.ERROR, "Prefect answers 503"),
+        (status(404, '{"detail":"Deployment not found"}'), Obstacle.MISSING, "not have the deployment canary/canary"),
+        (status(404, '{"detail":"Not Found"}'), Obstacle.ERROR, "Prefect answers 404"),
+        (status(200, "<html>hello</html>"), Obstacle.ERROR, "not Prefect"),
+        (status(200, "[]"), Obstacle.ERROR, "not Prefect"),
+        (status(409, '{"detail":"Validation failed"}'), Obstacle.STALE, "refuses the run (409"),
+    ],
+    ids=["away", "401", "403", "500", "503", "missing", "no Prefect there", "a page", "other JSON", "other form"],
+)
+def test_what_keeps_a_driver_away_is_noted_and_said_with_its_fix(
+    house: House, answers: Callable[[httpx.Request], httpx.Response], obstacle: Obstacle, words: str
+) -> None:
+    house.prefect.answers = answers
+    house.look()
+    assert house.noted() is obstacle
+    said = house.shown()
+    assert said is not None
+    assert said.startswith("no driver can be made since 2026-01-01 00:00:01 UTC: ")
+    assert words in said
+    assert " Fix: " in said
+    whole = rollout_report(read_for_report(house.ledger, house.rollout), house.now)
+    assert explanation(whole).next == said
+
+
+def test_it_is_said_since_when_whatever_came_between(house: House) -> None:
+    house.prefect.answers = refuse
+    house.look()
+    house.prefect.answers = status(503)
+    house.look(timedelta(minutes=9))
+    assert house.noted() is Obstacle.ERROR
+    assert "since 2026-01-01 00:00:01 UTC" in str(house.shown())
+    house.restart()
+    house.look()
+    assert "since 2026-01-01 00:00:01 UTC" in str(house.shown()), "a keeper that was restarted knows it, too"
+
+
+def test_nothing_is_said_once_a_run_is_created_and_when_none_is_needed(house: House) -> None:
+    house.prefect.answers = refuse
+    house.look()
+    house.prefect.answers = None
+    house.look()
+    assert house.shown() is None
+    house.prefect.answers = refuse
+    house.look(timedelta(minutes=3))
+    assert house.shown() is not None
+    orders.pause(house.ledger, house.first.id, actor="ada", reason="r", now=house.now)
+    assert house.shown() is None, "whoever is paused waits for no driver, though the note is still there"
+    house.passing.look([], house.now)
+    assert house.noted() is None
+
+
+def test_a_deployment_that_went_is_registered_again_and_then_used(house: House) -> None:
+    house.prefect.deployed = False
+    house.look()
+    assert house.begins == ["begun"]
+    assert "it is being registered again" in str(house.shown())
+    house.look()
+    assert house.begins == ["begun"], "one at a time"
+    house.registering.done = True
+    house.look()
+    assert house.noted() is None
+    assert house.run() == "run-1"
+
+
+def test_registering_is_not_repeated_soon_and_its_failure_is_said(house: House) -> None:
+    house.prefect.deployed, house.registering.fails = False, "no pool."
+    house.look()
+    house.look()
+    said = str(house.shown())
+    assert "registering it failed (no pool.); it is registered again at 00:05:01 UTC" in said
+    house.look(EVERY - 2 * SECOND)
+    assert len(house.begins) == 1
+    house.look(2 * SECOND)
+    assert len(house.begins) == 2
+
+
+def test_registering_that_hangs_is_ended(house: House) -> None:
+    house.prefect.deployed = False
+    house.look()
+    house.look(DEADLINE)
+    assert not house.registering.cancelled
+    house.look()
+    assert house.registering.cancelled
+    assert "it was not done after 120 s" in str(house.shown())
+
+
+def test_registering_that_cannot_begin_is_said(house: House) -> None:
+    house.prefect.deployed, house.registering.refuses = False, "the pool cannot be created."
+    house.look()
+    assert "registering it failed (the pool cannot be created.)" in str(house.shown())
+
+
+@pytest.mark.parametrize("answers", [refuse, status(401), status(500)])
+def test_nothing_is_registered_where_that_would_not_help(
+    house: House, answers: Callable[[httpx.Request], httpx.Response]
+) -> None:
+    house.prefect.answers = answers
+    house.look()
+    assert house.begins == []
+
+
+def test_a_deployment_without_a_work_pool_is_registered_again(house: House) -> None:
+    house.prefect.pool = None
+    house.look()
+    assert house.noted() is Obstacle.MISSING
+    assert house.begins == ["begun"]
+
+
+def test_a_deployment_deleted_between_look_and_create(house: House) -> None:
+    house.prefect.deleted_before_create = True
+    house.look()
+    assert house.noted() is Obstacle.MISSING
+    assert last_attempt(house.ledger, house.first.id) is None
+    house.prefect.deleted_before_create = False
+    house.look()
+    assert house.run() == "run-1"
+
+
+def test_a_run_that_went_with_its_deployment_is_followed_by_another(house: House) -> None:
+    house.look()
+    house.prefect.runs.clear()
+    house.look()
+    assert house.run() == "run-1", "too soon to give it up"
+    house.look(2 * SECOND)
+    assert house.run() == "run-2"
+
+
+def test_asked_twice_for_a_driver_it_is_one_run(house: House) -> None:
+    house.look()
+    other = MemoryLedger()
+    orders.deploy(other, plan=PLAN, version="1", request=WHO, now=START)
+    PrefectDrivers(other, house.prefect.client()).ensure([house.rollout], house.now + SECOND)
+    assert list(house.prefect.runs) == ["run-1"], "a keeper that died before it noted the run creates no second one"
+
+
+def test_a_run_that_no_worker_takes_is_said_and_not_replaced(house: House) -> None:
+    house.look()
+    house.look(timedelta(seconds=10))
+    assert house.shown() is None, "a worker has a moment"
+    for _ in range(5):
+        house.look(timedelta(minutes=2))
+    assert house.noted() is Obstacle.WAITING
+    assert "Prefect does not start its run run-1" in str(house.shown())
+    assert list(house.prefect.runs) == ["run-1"], "a worker that comes back starts one, not five"
+    house.lease()
+    house.look()
+    assert house.noted() is None
+
+
+def test_a_run_whose_work_pool_was_deleted_is_replaced(house: House) -> None:
+    house.look()
+    house.prefect.runs["run-1"]["work_pool_name"] = None
+    house.look(3 * SECOND)
+    assert house.run() == "run-2"
+
+
+def test_runs_that_crash_one_after_the_other_are_said_until_a_driver_works(house: House) -> None:
+    house.look()
+    for number in (1, 2, 3):
+        house.prefect.put(f"run-{number}", "CRASHED", "no module named sluicegate")
+        house.look(SECOND)
+        assert house.noted() is Obstacle.CRASHED
+        house.look(timedelta(minutes=1))
+        assert house.run() == f"run-{number + 1}"
+        assert house.noted() is Obstacle.CRASHED, "another run proves nothing yet"
+    assert "crashed: no module named sluicegate" in str(house.shown())
+    assert "since 2026-01-01 00:00:02 UTC" in str(house.shown())
+    house.lease()
+    house.look()
+    assert house.noted() is None
+
+
+def test_a_server_that_does_not_answer_is_asked_once_for_all(house: House) -> None:
+    for model in ("a", "b", "c"):
+        plan = Plan.model_validate({"model": model, "steps": [{"weight": 10}]})
+        orders.deploy(house.ledger, plan=plan, version="1", request=WHO, now=START)
+    house.prefect.answers = refuse
+    states = house.drivers.ensure(house.ledger.rollouts(), START)
+    assert len(house.prefect.requests) == 1
+    assert {getattr(state, "obstacle", None) for state in states.values()} == {Obstacle.UNREACHABLE}
+
+
+def test_who_has_a_driver_is_not_hindered_by_a_server_that_is_away(house: House) -> None:
+    house.lease()
+    house.prefect.answers = refuse
+    assert house.drivers.ensure([house.rollout], house.now) == {house.first.id: Driver.AT_WORK}
+    assert house.prefect.requests == []
+
+
+@pytest.fixture
+def hanging(house: House) -> Iterator[threading.Event]:
+    go_on = threading.Event()
+
+    def hang(request: httpx.Request) -> httpx.Response:
+        go_on.wait(30)
+        return refuse(request)
+
+    house.prefect.answers = hang
+    yield go_on
+    go_on.set()
+
+
+def test_no_look_waits_for_a_prefect_that_hangs_and_that_is_said(house: House, hanging: threading.Event) -> None:
+    house.passing.see_to([house.rollout], START)
+    house.passing.see_to([house.rollout], START + SLOW)
+    assert house.noted() is None, "it may be slow"
+    house.passing.see_to([house.rollout], START + SLOW + SECOND)
+    assert house.noted() is Obstacle.UNREACHABLE
+    assert "has not ended its answer for 61 s" in str(house.shown())
+    assert len(house.prefect.requests) == 1, "and no second thread asks meanwhile"
+
+
+def test_a_pass_that_fails_is_followed_by_another(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    def see_to() -> None:
+        house.passing.see_to([house.rollout], START)
+        assert house.passing._thread is not None
+        house.passing._thread.join()
+
+    with monkeypatch.context() as broken:
+        broken.setattr(house.ledger, "leases", lambda: 1 / 0)
+        see_to()
+    see_to()
+    assert house.run() == "run-1"
+
+
+def test_a_note_of_another_version_is_no_obstacle(house: House) -> None:
+    house.ledger.remember("undriven", {house.first.id: {"obstacle": "of a later version"}})
+    assert house.shown() is None
+    house.look()
+    assert house.run() == "run-1"
+
+
+def test_a_look_at_nothing_asks_nobody(house: House) -> None:
+    house.passing.look([], house.now)
+    house.passing.see_to([], house.now)
+    assert house.passing._thread is None, "once nothing is noted and nothing registered"
+
+
+def test_a_rollout_that_ended_waits_for_a_driver_until_mlflow_is_told(house: House) -> None:
+    for fact in (Packed(bento="b", bento_digest="b", model_digest="m"), Ready(version="x")):
+        orders.append(house.ledger, house.first.id, lambda _, fact=fact: fact, house.now)
+    orders.complete(house.ledger, house.first.id, house.now)
+    house.prefect.answers = refuse
+    house.look()
+    assert house.rollout.is_ended
+    assert (
+        "no driver can be made"
+        in explanation(rollout_report(read_for_report(house.ledger, house.rollout), house.now)).next
+    )
+
+
+def test_the_note_is_written_once_not_at_every_look(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+    remember = house.ledger.remember
+    monkeypatch.setattr(house.ledger, "remember", lambda key, value: (written.append(key), remember(key, value)))
+    house.prefect.answers = refuse
+    for _ in range(5):
+        house.look()
+    assert written == ["undriven"]
