@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,10 +22,15 @@ def stack() -> Iterator[Stack]:
 
 
 def prefect(stack: Stack, method: str, path: str, body: object = None) -> httpx.Response:
+    """Ask Prefect, again where its SQLite is busy."""
     clients = stack.clients()
     user, _, password = clients["PREFECT_API_AUTH_STRING"].partition(":")
-    url = clients["PREFECT_API_URL"] + path
-    answer = httpx.request(method, url, json=body, auth=(user, password), timeout=20, trust_env=False)
+    with httpx.Client(base_url=clients["PREFECT_API_URL"], auth=(user, password), timeout=60, trust_env=False) as http:
+        for _ in range(20):
+            answer = http.request(method, path, json=body)
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                break
+            time.sleep(0.5)
     return answer.raise_for_status()
 
 
