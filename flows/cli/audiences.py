@@ -31,11 +31,11 @@ def apply(
     documents = _read(file)
     done = [_applied(each) for each in documents]
     lines = [f"audience {d['name']}: {'applied' if d['changed'] else 'unchanged'}" for d in done]
-    for each in documents:
+    for document in documents:
         if model is not None:
-            lines += _connected(each, model)
-        elif each.note is not None:
-            remark(each.note)
+            lines += _connected(document, model)
+        elif document.note is not None:
+            remark(document.note)
     emit(done, output, table="\n".join(lines))
 
 

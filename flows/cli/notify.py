@@ -43,16 +43,16 @@ def try_(name: Some = None, *, output: Output = Format.TABLE) -> int:
     from sluicegate.services.outbox.notifications import deliver
 
     runtime, results = current_runtime(), []
-    chosen = [each for each in _notifications() if name in (None, each.name)]
+    chosen = [notification for notification in _notifications() if name in (None, notification.name)]
     if not chosen:
         raise NotFound(f"there is no notification{f' {name}' if name else ''}.", fix="apply one: kind: notification")
-    for each in chosen:
+    for notification in chosen:
         why = ""
         try:
-            deliver(each, runtime.addresses, [example(runtime.clock())], runtime.clock(), None)
+            deliver(notification, runtime.addresses, [example(runtime.clock())], runtime.clock(), None)
         except SluiceError as error:
             why = str(error)
-        results.append({"name": each.name, "sent": not why, "why": why})
+        results.append({"name": notification.name, "sent": not why, "why": why})
     rows = [(row["name"], "sent" if row["sent"] else f"NOT SENT: {row['why']}") for row in results]
     emit(results, output, table=columns(("NAME", "RESULT"), rows))
     return 0 if all(row["sent"] for row in results) else 1

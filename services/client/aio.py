@@ -22,7 +22,7 @@ from sluicegate.services.client.predictions import Predictions
 from sluicegate.services.client.problems import ClientError
 from sluicegate.services.client.rollouts import Verb
 from sluicegate.services.client.showing import Report, View
-from sluicegate.services.client.steps import Doing, Outcome, Send, Steps, T, Wait
+from sluicegate.services.client.steps import Outcome, Send, Session, Steps, T, Wait
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ class AsyncClient:
     def __init__(self, url: str | None = None, token: str | None = None, **options: Unpack[Options]) -> None:
         """`url` is the gateway's. Whatever is left out is taken from the environment. Options: see `Connecting`."""
         connecting = Connecting.from_arguments(url, token, options, os.environ)
-        self._doing = Doing(connecting)
+        self._session = Session(connecting)
         self._http = {server: httpx.AsyncClient(**connecting.http(server)) for server in connecting.servers}
         self._delivering = asyncio.Lock()
         self._bell = asyncio.Event()
@@ -50,7 +50,7 @@ class AsyncClient:
         timeout: float | None = None,  # noqa: ASYNC109 - of one try, as in Client
     ) -> Predictions:
         """Predictions for rows of data."""
-        return await self._run(self._doing.predict(model, data, metadata, unit, params, timeout))
+        return await self._run(self._session.predict(model, data, metadata, unit, params, timeout))
 
     async def feedback(
         self,
@@ -63,7 +63,7 @@ class AsyncClient:
         at: datetime | None = None,
     ) -> None:
         """Tell what was measured after a prediction. Returns at once; `flush` and `close` deliver what waits."""
-        is_batch = self._doing.feedback(prediction_id, outcome, value, model, unit, at)
+        is_batch = self._session.feedback(prediction_id, outcome, value, model, unit, at)
         if self._postman is None:
             self._postman = asyncio.create_task(self._rounds(), name="sluice-outcomes")
         if is_batch:
@@ -72,19 +72,19 @@ class AsyncClient:
     async def flush(self) -> Receipt:
         """Send what waits; what became of everything since the last flush."""
         await self._deliver()
-        return self._doing.outbox.report()
+        return self._session.outbox.report()
 
     async def rollouts(self, model: str | None = None) -> list[View]:
         """The rollouts there are, or those of one model; newest first."""
-        return await self._run(self._doing.rollouts(model))
+        return await self._run(self._session.rollouts(model))
 
     async def rollout(self, rollout: str) -> View:
         """A rollout, by its id or as the last one of a model."""
-        return await self._run(self._doing.view(rollouts.one(rollout)))
+        return await self._run(self._session.view(rollouts.one(rollout)))
 
     async def report(self, rollout: str) -> Report:
         """What a rollout did, when, why and on what evidence; a notebook shows it as its page."""
-        return await self._run(self._doing.report(rollout))
+        return await self._run(self._session.report(rollout))
 
     async def watch(self, rollout: str, every: float = 1.0) -> AsyncIterator[View]:
         """The rollout now, and whenever it has changed, until it has ended; looks every so many seconds."""
@@ -98,11 +98,11 @@ class AsyncClient:
 
     async def start(self, model: str, build: str = "latest", variation: str = "default") -> View:
         """Begin a rollout of a build by the applied plan."""
-        return await self._run(self._doing.view(rollouts.start(model, build, variation)))
+        return await self._run(self._session.view(rollouts.start(model, build, variation)))
 
     async def order(self, rollout: str, verb: Verb, reason: str, **more: Any) -> View:
         """Pause, resume, approve, promote or abort; the rollout after it."""
-        return await self._run(self._doing.view(rollouts.order(rollout, verb, reason, more)))
+        return await self._run(self._session.view(rollouts.order(rollout, verb, reason, more)))
 
     async def close(self) -> None:
         """Deliver the outcomes that wait, and close the connections."""
@@ -128,7 +128,7 @@ class AsyncClient:
         """Deliver every so often, and at once when a batch is whole."""
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._bell.wait(), self._doing.connecting.flush_every)
+                await asyncio.wait_for(self._bell.wait(), self._session.connecting.flush_every)
             self._bell.clear()
             try:
                 await self._deliver()
@@ -137,7 +137,7 @@ class AsyncClient:
 
     async def _deliver(self) -> None:
         async with self._delivering:
-            await self._run(self._doing.deliver())
+            await self._run(self._session.deliver())
 
     async def _run(self, steps: Steps[T]) -> T:
         reply: Outcome | None = None

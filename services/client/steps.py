@@ -42,7 +42,7 @@ Steps = Generator[Send | Wait, Outcome | None, T]
 """What is to be done, and in the end what came of it. A Send is answered by its outcome, a Wait by None."""
 
 
-class Doing:
+class Session:
     """A client's state, and what it does."""
 
     def __init__(self, connecting: Connecting) -> None:

@@ -22,7 +22,7 @@ from sluicegate.services.client.postman import Postman
 from sluicegate.services.client.predictions import Predictions
 from sluicegate.services.client.rollouts import Verb
 from sluicegate.services.client.showing import Report, View
-from sluicegate.services.client.steps import Doing, Outcome, Send, Steps, T, Wait
+from sluicegate.services.client.steps import Outcome, Send, Session, Steps, T, Wait
 
 
 class Client:
@@ -31,7 +31,7 @@ class Client:
     def __init__(self, url: str | None = None, token: str | None = None, **options: Unpack[Options]) -> None:
         """`url` is the gateway's. Whatever is left out is taken from the environment. Options: see `Connecting`."""
         connecting = Connecting.from_arguments(url, token, options, os.environ)
-        self._doing = Doing(connecting)
+        self._session = Session(connecting)
         self._http = {server: httpx.Client(**connecting.http(server)) for server in connecting.servers}
         self._delivering = threading.Lock()
         self._postman: Postman | None = None
@@ -53,7 +53,7 @@ class Client:
 
         Raises CannotBeSent, Refused, NoSuchModel, Failed, Unreachable, TimedOut.
         """
-        return self._run(self._doing.predict(model, data, metadata, unit, params, timeout))
+        return self._run(self._session.predict(model, data, metadata, unit, params, timeout))
 
     def feedback(
         self,
@@ -70,9 +70,9 @@ class Client:
         Returns at once: outcomes are sent in batches, soon, and again after passing failures; each counts once. `flush`
         sends them now and says what became of them. Raises CannotBeSent, FeedbackFull.
         """
-        is_batch = self._doing.feedback(prediction_id, outcome, value, model, unit, at)
+        is_batch = self._session.feedback(prediction_id, outcome, value, model, unit, at)
         if self._postman is None:
-            self._postman = Postman(self._deliver, self._doing.connecting.flush_every)
+            self._postman = Postman(self._deliver, self._session.connecting.flush_every)
         if is_batch:
             self._postman.wake()
 
@@ -82,19 +82,19 @@ class Client:
         Raises Unreachable, NotAllowed, Failed. Then nothing is lost: what was not delivered still waits.
         """
         self._deliver()
-        return self._doing.outbox.report()
+        return self._session.outbox.report()
 
     def rollouts(self, model: str | None = None) -> list[View]:
         """The rollouts there are, or those of one model; newest first."""
-        return self._run(self._doing.rollouts(model))
+        return self._run(self._session.rollouts(model))
 
     def rollout(self, rollout: str) -> View:
         """A rollout, by its id or as the last one of a model."""
-        return self._run(self._doing.view(rollouts.one(rollout)))
+        return self._run(self._session.view(rollouts.one(rollout)))
 
     def report(self, rollout: str) -> Report:
         """What a rollout did, when, why and on what evidence; a notebook shows it as its page."""
-        return self._run(self._doing.report(rollout))
+        return self._run(self._session.report(rollout))
 
     def watch(self, rollout: str, every: float = 1.0) -> Iterator[View]:
         """The rollout now, and whenever it has changed, until it has ended; looks every so many seconds."""
@@ -108,11 +108,11 @@ class Client:
 
     def start(self, model: str, build: str = "latest", variation: str = "default") -> View:
         """Begin a rollout of a build by the applied plan. The same asked twice is one rollout."""
-        return self._run(self._doing.view(rollouts.start(model, build, variation)))
+        return self._run(self._session.view(rollouts.start(model, build, variation)))
 
     def order(self, rollout: str, verb: Verb, reason: str, **more: Any) -> View:
         """Pause, resume, approve, promote or abort; the rollout after it. Raises Refused where it cannot be done."""
-        return self._run(self._doing.view(rollouts.order(rollout, verb, reason, more)))
+        return self._run(self._session.view(rollouts.order(rollout, verb, reason, more)))
 
     def close(self) -> None:
         """Deliver the outcomes that wait, and close the connections. Raises as `flush` does."""
@@ -132,7 +132,7 @@ class Client:
 
     def _deliver(self) -> None:
         with self._delivering:
-            self._run(self._doing.deliver())
+            self._run(self._session.deliver())
 
     def _run(self, steps: Steps[T]) -> T:
         reply: Outcome | None = None

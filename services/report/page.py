@@ -29,10 +29,12 @@ _RATIO_TONES = {"AS ASKED": "good", "MISMATCH": "bad", "NOT TESTED": "plain"}
 def page(report: Report) -> str:
     """The page. The same report gives the same bytes."""
     style = Markup(styles())  # noqa: S704
-    return environment().get_template("report.html").render(shown(report), style=style, style_hash=style_hash())
+    return (
+        environment().get_template("report.html").render(report_context(report), style=style, style_hash=style_hash())
+    )
 
 
-def shown(report: Report) -> dict[str, object]:
+def report_context(report: Report) -> dict[str, object]:
     """What the page's templates, and its parts on other pages, show of a report."""
     rollout = report.rollout
     requests = [(row.stable.requests, row.candidate.requests) for row in report.exposures if 0 < row.weight < 100]
@@ -52,7 +54,7 @@ def shown(report: Report) -> dict[str, object]:
         "coverage": report.coverage,
         "latency": report.latency,
         "timeline": report.timeline,
-        **shadow_shown(report.shadow),
+        **shadow_context(report.shadow),
         "plan": yaml_text(report.plan),
         "tones": TONES,
         "marks": MARKS,
@@ -64,10 +66,10 @@ def shown(report: Report) -> dict[str, object]:
 def shadow_page(shadow: ShadowView) -> str:
     """The page of a comparison that belongs to no rollout."""
     template = environment().get_template("shadow.html")
-    return template.render(shadow_shown(shadow), style=Markup(styles()), style_hash=style_hash())  # noqa: S704
+    return template.render(shadow_context(shadow), style=Markup(styles()), style_hash=style_hash())  # noqa: S704
 
 
-def shadow_shown(shadow: ShadowView | None) -> dict[str, object]:
+def shadow_context(shadow: ShadowView | None) -> dict[str, object]:
     """What only a shadow's report shows."""
     if shadow is None:
         return {"shadow": None}

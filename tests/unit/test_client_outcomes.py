@@ -14,14 +14,14 @@ from sluicegate.services.client import CannotBeSent, Failed, FeedbackFull, NotAl
 from sluicegate.services.client.connecting import Connecting
 from sluicegate.services.client.outcomes import BATCH, Outbox, delivery, outcome
 from sluicegate.services.client.postman import Postman
-from sluicegate.services.client.steps import Doing, Send
+from sluicegate.services.client.steps import Send, Session
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 REQUEST = httpx.Request("POST", "http://console/outcomes")
 
 
-def doing() -> Doing:
-    return Doing(Connecting(gateway="http://g", console="http://c", retries=Retries(attempts=2)))
+def doing() -> Session:
+    return Session(Connecting(gateway="http://g", console="http://c", retries=Retries(attempts=2)))
 
 
 def told(accepted: int, *refused: int) -> httpx.Response:
@@ -30,7 +30,7 @@ def told(accepted: int, *refused: int) -> httpx.Response:
     return httpx.Response(202, json=body, request=REQUEST)
 
 
-def deliver(work: Doing, *replies: httpx.Response | httpx.RequestError) -> list[list[dict[str, Any]]]:
+def deliver(work: Session, *replies: httpx.Response | httpx.RequestError) -> list[list[dict[str, Any]]]:
     """Let the steps run against these replies; the batches that were sent."""
     sent, steps, waiting = [], work.deliver(), list(replies)
     step = steps.send(None)
@@ -46,7 +46,7 @@ def deliver(work: Doing, *replies: httpx.Response | httpx.RequestError) -> list[
             return sent
 
 
-def give(work: Doing, count: int) -> None:
+def give(work: Session, count: int) -> None:
     for number in range(count):
         work.feedback(f"r{number}.0", "late", number % 2, None, None, NOW)
 
@@ -165,7 +165,7 @@ def test_a_time_without_zone_and_a_client_without_console_are_refused() -> None:
     with pytest.raises(CannotBeSent, match="time zone"):
         outcome("late", 1, datetime(2026, 1, 1), prediction_id="r.0")
     with pytest.raises(CannotBeSent, match="console"):
-        Doing(Connecting(gateway="http://g")).feedback("r.0", "late", 1, None, None, NOW)
+        Session(Connecting(gateway="http://g")).feedback("r.0", "late", 1, None, None, NOW)
 
 
 def test_the_postman_comes_by_itself_and_when_woken_and_survives_failures() -> None:

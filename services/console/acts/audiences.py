@@ -7,6 +7,7 @@ from pydantic import Field
 from sluicegate.registry.audience.audience import Audience, matches
 from sluicegate.registry.audience.short_form import condition_written
 from sluicegate.registry.audience.trial import Considered, explain
+from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.orders.audience_store import audiences, delete_audience, known_audience, shares, users
 from sluicegate.services.console.operations import Answer, Body, Nothing, Operation, Request, Role
 from sluicegate.services.console.ports import Desk
@@ -30,10 +31,12 @@ class AudienceActs:
         self._desk = desk
 
     def list(self, _: Request, __: Body) -> Answer:
-        return 200, {"audiences": [self._json(audience) for audience in audiences(self._desk.ledger)]}
+        return 200, {
+            "audiences": [audience_view(self._desk.ledger, audience) for audience in audiences(self._desk.ledger)]
+        }
 
     def show(self, request: Request, _: Body) -> Answer:
-        return 200, self._json(known_audience(self._desk.ledger, request.path["name"]))
+        return 200, audience_view(self._desk.ledger, known_audience(self._desk.ledger, request.path["name"]))
 
     def delete(self, request: Request, _: Body) -> Answer:
         name = request.path["name"]
@@ -53,14 +56,16 @@ class AudienceActs:
         ]
         return 200, {"considered": considered}
 
-    def _json(self, audience: Audience) -> dict[str, object]:
-        connections = users(self._desk.ledger, audience.name).items()
-        return {
-            "name": audience.name,
-            "description": audience.description,
-            "when": condition_written(audience.condition),
-            "users": [{"model": model, "shares": shares(connection)} for model, connection in connections],
-        }
+
+def audience_view(ledger: Ledger, audience: Audience) -> dict[str, object]:
+    """An audience as the API and the pages show it: its condition in the short form, and who uses it."""
+    connections = users(ledger, audience.name).items()
+    return {
+        "name": audience.name,
+        "description": audience.description,
+        "when": condition_written(audience.condition),
+        "users": [{"model": model, "shares": shares(connection)} for model, connection in connections],
+    }
 
 
 def operations(desk: Desk) -> tuple[Operation, ...]:

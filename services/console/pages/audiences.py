@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from starlette.requests import Request
 
-from sluicegate.registry.audience.audience import Condition
-from sluicegate.registry.audience.short_form import condition_written
 from sluicegate.registry.audience.trial import Trial
-from sluicegate.registry.orders.audience_store import audiences, shares, users
+from sluicegate.registry.orders.audience_store import audiences
 from sluicegate.registry.rollout.standing import standings
 from sluicegate.registry.words.errors import SluiceError
+from sluicegate.services.console.acts.audiences import audience_view
 from sluicegate.services.console.pages.rendering import Context, Endpoint, template
 from sluicegate.services.console.ports import Desk
 
@@ -21,7 +20,7 @@ def page(desk: Desk) -> Endpoint:
         trial_form = {name: request.query_params.get(name, "") for name in ("model", "metadata", "unit")}
         trial, refused = _try(desk, **trial_form) if trial_form["model"] else (None, None)
         return {
-            "audiences": [_shown(desk, each.name, each.description, each.condition) for each in audiences(desk.ledger)],
+            "audiences": [audience_view(desk.ledger, audience) for audience in audiences(desk.ledger)],
             "models": sorted({standing.model for standing in standings(desk.ledger.rollouts())}),
             "trial_form": trial_form,
             "trial": trial,
@@ -29,15 +28,6 @@ def page(desk: Desk) -> Endpoint:
         }
 
     return template(desk, "audiences.html", context)
-
-
-def _shown(desk: Desk, name: str, description: str, condition: Condition) -> Context:
-    return {
-        "name": name,
-        "description": description,
-        "when": condition_written(condition),
-        "users": [(model, shares(connection)) for model, connection in users(desk.ledger, name).items()],
-    }
 
 
 def _try(desk: Desk, *, model: str, metadata: str, unit: str) -> tuple[Trial | None, str | None]:

@@ -21,7 +21,7 @@ from sluicegate.services.console.ports import Desk
 from sluicegate.services.console.problems import problem
 from sluicegate.services.console.tokens import Caller
 from sluicegate.services.report.page import page as report_page
-from sluicegate.services.report.page import shown, style_hash
+from sluicegate.services.report.page import report_context, style_hash
 
 JUDGED = frozenset({"approve", "promote"})
 """Orders given on the evidence that was shown: they hold only while the rollout is as the page showed it."""
@@ -37,7 +37,7 @@ def page(desk: Desk) -> Endpoint:
         record = read_for_report(desk.ledger, rollout)
         report = rollout_report(record, desk.clock(), desk.evidence(rollout))
         return {
-            **shown(report),
+            **report_context(report),
             "view": report.rollout,
             "experiment": rollout.requested.experiment,
             "steps_planned": rollout.plan.steps,
