@@ -211,3 +211,16 @@ def test_without_a_console_a_command_gets_what_the_api_would_answer() -> None:
         operation, names = find(office.desk, "GET", path)
         _, answer = operation.run(Request(actor="ada", role=Role.ADMIN, path=names))
         assert answer == office.client.get(path, headers=BEARER).json(), path
+
+
+def test_the_page_of_audiences_shows_who_uses_each_and_what_a_request_would_get(office: Office) -> None:
+    office.running()
+    audience = {"values": {"kind": "audience", "name": "ny", "when": {"state": "NY"}}, "where": "x"}
+    body = {"build": "3", "variation": "b", "audiences": [{"audience": "ny", "weight": 1}]}
+    assert office.client.post("/api/v1/documents", json=audience, headers=BEARER).is_success
+    assert office.client.post("/api/v1/models/m/deploy", json=body, headers=BEARER).is_success
+    office.client.post("/login", data={"token": TOKEN, "name": "ada"})
+    assert '<a href="/models/m">m</a>: b 1<br>' in office.client.get("/audiences").text
+    page = office.client.get("/audiences", params={"model": "m", "metadata": "state=NY", "unit": "u<1>"}).text
+    assert ("state=NY</textarea>" in page, "u&lt;1&gt;" in page) == (True, True), "the form keeps what was asked"
+    assert "takes it" in page
