@@ -31,7 +31,7 @@ _Z = NormalDist().inv_cdf
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """What the anchors are told: the new stratum, the pooled z, and information time."""
+    """What the anchors see: the new stratum, the pooled z, and information time."""
 
     pair: Pair
     rows: int
@@ -81,7 +81,7 @@ def spending(shape: Shape, count: int | None = None) -> Method:
 
 
 def msprt(effect: float) -> Method:
-    """Johari, Pekelis & Walsh 2017, tuned to a harm of 5 %, told as z per root row."""
+    """Johari, Pekelis & Walsh 2017, tuned to a harm of 5 %, given as z per root row."""
 
     def run(looks: Iterator[Look], _: float) -> float:
         for look in looks:
@@ -144,8 +144,8 @@ class Cell:
             new = min(max(100, int(0.025 * seen)), self.rows - seen)
             pair = split(rng, new, self.weight, self.stable, self.candidate)
             seen, total, information = seen + new, total + pair, information + pair.information
-            found = scores.score([total])
-            z = sign * found.value / math.sqrt(found.variance) if found.variance > 0 else 0.0
+            score = scores.score([total])
+            z = sign * score.value / math.sqrt(score.variance) if score.variance > 0 else 0.0
             yield Look(pair=pair, rows=seen, z=z, time=min(information / planned, 1.0))
 
 
@@ -156,25 +156,25 @@ def cells() -> list[Cell]:
             weight=weight, stable=Events(rate=rate), candidate=Events(rate=rate * factor), worse_is_higher=high,
         )  # fmt: skip
 
-    found = [events("0.5 % errors", 0.005, x, 790_000) for x in (1, 1.1, 1.5, 2, 5)]
-    found += [events("2 % errors", 0.02, x, 200_000) for x in (1, 1.1, 1.5, 5)]
-    found += [events("0.5 % errors at 5 %", 0.005, x, 200_000, 0.05) for x in (1, 2, 5)]
-    found += [events("conversion 5 %", 0.05, x, 1_900_000, high=False) for x in (1, 0.98, 0.95)]
-    found += [
+    scenarios = [events("0.5 % errors", 0.005, x, 790_000) for x in (1, 1.1, 1.5, 2, 5)]
+    scenarios += [events("2 % errors", 0.02, x, 200_000) for x in (1, 1.1, 1.5, 5)]
+    scenarios += [events("0.5 % errors at 5 %", 0.005, x, 200_000, 0.05) for x in (1, 2, 5)]
+    scenarios += [events("conversion 5 %", 0.05, x, 1_900_000, high=False) for x in (1, 0.98, 0.95)]
+    scenarios += [
         Cell(
             family="latency mean", name=f"x{x:g}", kind=Kind.MEAN, rows=20_000, stable=Durations(mean=1, sigma=0.6),
             candidate=Durations(mean=x, sigma=0.6),
         )
         for x in (1, 1.05, 1.2)
     ]  # fmt: skip
-    found += [
+    scenarios += [
         Cell(
             family="revenue", name=f"{x - 1:.0%}", kind=Kind.MEAN, rows=1_000_000, worse_is_higher=False,
             stable=Purchases(rate=0.05), candidate=Purchases(rate=0.05 * x),
         )
         for x in (1, 0.95)
     ]  # fmt: skip
-    return found
+    return scenarios
 
 
 def methods(cell: Cell) -> dict[str, Method]:
@@ -203,21 +203,21 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--family", default="", help="only families whose name contains this")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     ratios: dict[str, list[float]] = {}
     names = list(methods(cells()[0]))
     print(f"| {'cell':28s} | " + " | ".join(f"{name:>15s}" for name in names) + " |")
     print("|" + "-" * 30 + "|" + "|".join("-" * 17 for _ in names) + "|")
     for cell in cells():
-        if asked.family not in cell.family:
+        if arguments.family not in cell.family:
             continue
         equal = cell.stable.mean == cell.candidate.mean
         shown = []
         for name, method in methods(cell).items():
-            found = measure(cell, method, asked.runs, asked.seed)
-            middle = float(np.median(found))
+            rows = measure(cell, method, arguments.runs, arguments.seed)
+            middle = float(np.median(rows))
             if equal:
-                shown.append(f"{np.mean(np.isfinite(found)):15.3f}")
+                shown.append(f"{np.mean(np.isfinite(rows)):15.3f}")
                 continue
             ratio = middle / sample_size(cell.stable, cell.candidate, cell.weight)
             ratios.setdefault(name, []).append(ratio)

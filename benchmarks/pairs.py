@@ -103,12 +103,12 @@ def main() -> None:
     runs = parser.parse_args().runs
     print("| harm | pairs | requests, unpaired | gain |\n| --- | --- | --- | --- |")
     for number, case in enumerate(CASES):
-        found = []
+        counts = []
         for run in range(runs):
             rng = np.random.default_rng((number, run))
             stable, candidate = draw(rng, case)
-            found.append((paired(stable, candidate), unpaired(rng, stable, candidate)))
-        pairs, requests = (float(np.median(column)) for column in zip(*found, strict=True))
+            counts.append((paired(stable, candidate), unpaired(rng, stable, candidate)))
+        pairs, requests = (float(np.median(column)) for column in zip(*counts, strict=True))
         gain = f"x{requests / pairs:.1f}" if math.isfinite(requests) else f"more than x{case.most / pairs:.1f}"
         print(f"| {case.name} | {_shown(pairs, case)} | {_shown(requests, case)} | {gain} |")
 

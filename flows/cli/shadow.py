@@ -41,17 +41,16 @@ def replay(
     output: Output = Format.TABLE,
 ) -> None:
     """Run a build over captured requests and compare its answers, without touching production."""
-    from sluicegate.flows.rehearsal.shadow_replay import Replay
+    from sluicegate.flows.rehearsal.shadow_replay import ReplayRequest
     from sluicegate.flows.rehearsal.shadow_replay import replay as run
     from sluicegate.flows.wiring.runtime import current_runtime
 
-    view = run(
-        current_runtime(),
-        Replay(
-            model=model, source=source, build=build, against=against, segments=segments, show_values=show_values,
-            compare=compare,
-        ),
+    runtime = current_runtime()
+    request = ReplayRequest(
+        model=model, requests_file=source, build=build, against=against, segments=segments, show_values=show_values,
+        compare=compare,
     )  # fmt: skip
+    view = run(request, runtime.catalog, runtime.builds_folder)
     if html is not None:
         from sluicegate.services.report.page import shadow_page
 

@@ -114,13 +114,13 @@ class GateState:
             self, cells=cells, units=units, information=_information(self.question, cells),
             unsound=sum(not is_sound(self.question, row) for row in rows),
         )  # fmt: skip
-        news = _News(before=self, after=after, rows=sound)
+        new = _NewRows(before=self, after=after, rows=sound)
         candidate = after.counted(Arm.CANDIDATE)
         return replace(
             after,
-            trial=self.trial.look(news.increment()),
-            ratio=self.ratio.look(news.arrivals()) if self.ratio is not None else None,
-            drift=self.drift.look(news.at_levels()) if self.drift is not None else None,
+            trial=self.trial.look(new.increment()),
+            ratio=self.ratio.look(new.arrivals()) if self.ratio is not None else None,
+            drift=self.drift.look(new.at_levels()) if self.drift is not None else None,
             rate_below=self.rate_below.look(candidate.n, round(candidate.total)) if self.rate_below else None,
         )
 
@@ -141,7 +141,7 @@ def begin_drift(question: Question, *, by_unit: bool = False) -> DriftTest | Non
 
 
 @dataclass(frozen=True, kw_only=True)
-class _News:
+class _NewRows:
     """What the sound rows of a look add, by row or by unit."""
 
     before: GateState

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from operator import add
+from typing import NamedTuple
 
 from sluicegate.flows.gate.cells import Rows, Tallies, beyond, with_rows
 from sluicegate.flows.gate.pair_design import PairedKind, PairedQuestion
@@ -22,22 +24,16 @@ from sluicegate.registry.words.tally import Tally
 _RESERVE = 0.1
 
 
-@dataclass(frozen=True, kw_only=True)
-class Pairs:
-    """Sums over pairs."""
+class Pairs(NamedTuple):
+    """Sums over pairs. They add."""
 
-    stable: Tally = field(default_factory=Tally)
-    candidate: Tally = field(default_factory=Tally)
-    difference: Tally = field(default_factory=Tally)
-    moved: Tally = field(default_factory=Tally)
+    stable: Tally = Tally()
+    candidate: Tally = Tally()
+    difference: Tally = Tally()
+    moved: Tally = Tally()
 
-    def __add__(self, other: Pairs) -> Pairs:
-        return Pairs(
-            stable=self.stable + other.stable,
-            candidate=self.candidate + other.candidate,
-            difference=self.difference + other.difference,
-            moved=self.moved + other.moved,
-        )
+    def __add__(self, other: Pairs) -> Pairs:  # type: ignore[override]
+        return Pairs(*map(add, self, other))
 
 
 @dataclass(frozen=True, kw_only=True)

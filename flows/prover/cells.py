@@ -34,23 +34,24 @@ class Cell:
     met: frozenset[Comparison]
 
 
-def comparisons(condition: Condition) -> Iterator[Comparison | Present]:
+def comparisons_of(condition: Condition) -> Iterator[Comparison | Present]:
     """Every comparison that a condition is made of."""
     if isinstance(condition, Match | Range | Present):
         yield condition
     for part in parts(condition):
-        yield from comparisons(part)
+        yield from comparisons_of(part)
 
 
 @lru_cache(maxsize=256)
-def cells(known: tuple[Comparison, ...]) -> tuple[Cell, ...]:
+def cells(comparisons: tuple[Comparison, ...]) -> tuple[Cell, ...]:
     """The cells of one header's comparisons, the missing one first, then by length of value. Raises Undecided."""
-    found: dict[frozenset[Comparison], str] = {}
-    for value, met in _walk(tuple(language(each) for each in known)):
-        found.setdefault(frozenset(each for each, is_met in zip(known, met, strict=True) if is_met), value)
-    for met_by, value in found.items():
-        _verify(known, met_by, value)
-    return (Cell(value=None, met=frozenset()), *(Cell(value=value, met=met) for met, value in found.items()))
+    values: dict[frozenset[Comparison], str] = {}
+    for value, answers in _walk(tuple(language(comparison) for comparison in comparisons)):
+        met = frozenset(comparison for comparison, is_met in zip(comparisons, answers, strict=True) if is_met)
+        values.setdefault(met, value)
+    for met, value in values.items():
+        _verify(comparisons, met, value)
+    return (Cell(value=None, met=frozenset()), *(Cell(value=value, met=met) for met, value in values.items()))
 
 
 def _walk(languages: tuple[Language, ...]) -> Iterator[tuple[str, tuple[bool, ...]]]:
@@ -83,19 +84,19 @@ def _signs(languages: tuple[Language, ...]) -> str:
     return "".join(sorted(can_travel, key=lambda sign: (_FIRST.find(sign) % 100, sign)))
 
 
-def _verify(known: tuple[Comparison, ...], met: frozenset[Comparison], value: str) -> None:
+def _verify(comparisons: tuple[Comparison, ...], met: frozenset[Comparison], value: str) -> None:
     """The evaluator has the last word on every value that is shown to anybody."""
-    for each in known:
-        if matches(each, {each.header: value}) is not (each in met):
+    for comparison in comparisons:
+        if matches(comparison, {comparison.header: value}) is not (comparison in met):
             raise Undecided(f"{value!r} is read differently by the data plane and by this prover")
 
 
 def by_header(conditions: Iterable[Condition]) -> Mapping[str, tuple[Comparison, ...]]:
-    """The comparisons of each header that the conditions ask for, in lower case."""
-    found: dict[str, dict[Comparison, None]] = {}
+    """The comparisons of each header that the conditions name, in lower case."""
+    headers: dict[str, dict[Comparison, None]] = {}
     for condition in conditions:
-        for each in comparisons(condition):
-            named = found.setdefault(each.header.lower(), {})
-            if not isinstance(each, Present):
-                named[each] = None
-    return {header: tuple(named) for header, named in found.items()}
+        for comparison in comparisons_of(condition):
+            of_header = headers.setdefault(comparison.header.lower(), {})
+            if not isinstance(comparison, Present):
+                of_header[comparison] = None
+    return {header: tuple(comparisons) for header, comparisons in headers.items()}

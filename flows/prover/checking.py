@@ -1,4 +1,4 @@
-"""Checking: the order in which audiences would be asked, what is proved of them, and which requests would move."""
+"""Checking: the order in which audiences would be tried, what is proved of them, and which requests would move."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Check:
     @property
     def is_sound(self) -> bool:
         """Whether every audience can be reached."""
-        return not any(each.claim in (Claim.NOBODY, Claim.UNREACHABLE) for each in self.findings)
+        return not any(finding.claim in (Claim.NOBODY, Claim.UNREACHABLE) for finding in self.findings)
 
 
 def check(
@@ -55,10 +55,10 @@ def check(
 ) -> Check:
     """Check audiences in the order in which a model asks them, those that it does not know yet after them."""
     then = _then(audiences, now)
-    known = tuple(each.audience for each in then.ordered)
-    asked = (*known, *(each for each in audiences if each not in known))
+    known = tuple(connected.audience for connected in then.ordered)
+    in_order = (*known, *(audience for audience in audiences if audience not in known))
     moves = _moves(now, then, requests) if now is not None and requests is not None else None
-    return Check(order=tuple(each.name for each in asked), findings=prove(asked), moves=moves)
+    return Check(order=tuple(audience.name for audience in in_order), findings=prove(in_order), moves=moves)
 
 
 def read_requests(path: Path) -> list[dict[str, str]]:

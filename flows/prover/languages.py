@@ -6,6 +6,9 @@ set of signs that tells them apart, so whether some value meets any combination 
 
 from __future__ import annotations
 
+import functools
+import operator
+import re
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -142,7 +145,7 @@ class _End:
     is_negative: bool
 
     @classmethod
-    def of(cls, end: float) -> _End:
+    def from_number(cls, end: float) -> _End:
         digits, _, places = f"{abs(Decimal(str(float(end)))):f}".partition(".")
         return cls(digits=digits.lstrip("0"), places=places.rstrip("0"), is_negative=end < 0)
 
@@ -185,7 +188,7 @@ class Numbers:
     signs = frozenset({ord("0") + digit for digit in range(11)} | {ord(sign) for sign in "-./"})
 
     def __init__(self, low: float | None, high: float | None) -> None:
-        self._low, self._high = (None if end is None else _End.of(end) for end in (low, high))
+        self._low, self._high = (None if end is None else _End.from_number(end) for end in (low, high))
         self._ends = [end for end in (self._low, self._high) if end is not None]
 
     def step(self, state: State, sign: str) -> State:
@@ -229,13 +232,10 @@ class Patterns:
         import greenery
 
         try:
-            found = [greenery.parse(_readable(pattern)).to_fsm() for pattern in self._patterns]
+            automata = [greenery.parse(_readable(pattern)).to_fsm() for pattern in self._patterns]
         except Exception as error:
             raise Undecided(f"the regular expression {self._patterns[0]!r} is beyond this prover") from error
-        joined = found[0]
-        for each in found[1:]:
-            joined |= each
-        return joined.reduce()
+        return functools.reduce(operator.or_, automata).reduce()
 
     @property
     def start(self) -> State:
@@ -270,6 +270,4 @@ def _readable(pattern: str) -> str:
 
 def _outside_escapes(pattern: str) -> str:
     """The pattern without escaped signs and without a `^` that opens a class."""
-    import re
-
     return re.sub(r"\\.|\[\^", "", pattern, flags=re.DOTALL)

@@ -6,7 +6,7 @@ up a branch as soon as what is known decides it: exact, and quick for conditions
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -55,7 +55,7 @@ def prove(audiences: Sequence[Audience]) -> tuple[Finding, ...]:
 
 def witness(condition: Condition) -> dict[str, str] | None:
     """Metadata of a request that meets a condition; None when none can. Raises Undecided."""
-    search = _Search({header: cells(asked) for header, asked in by_header([condition]).items()})
+    search = _Search({header: cells(comparisons) for header, comparisons in by_header([condition]).items()})
     return search.find(condition)
 
 
@@ -64,8 +64,8 @@ def _about(audiences: Sequence[Audience], place: int) -> list[Finding]:
     try:
         if witness(audience.condition) is None:
             return [Finding(claim=Claim.NOBODY, audience=audience.name)]
-        overlaps = [found for other in before if (found := _overlap(other, audience)) is not None]
-        if overlaps and witness(_left(audience, before)) is None:
+        overlaps = [overlap for other in before if (overlap := _overlap(other, audience)) is not None]
+        if overlaps and witness(_beyond(before, audience.condition)) is None:
             others = tuple(finding.others[0] for finding in overlaps)
             return [
                 Finding(claim=Claim.UNREACHABLE, audience=audience.name, others=others, witness=overlaps[0].witness)
@@ -76,24 +76,24 @@ def _about(audiences: Sequence[Audience], place: int) -> list[Finding]:
 
 
 def _overlap(first: Audience, second: Audience) -> Finding | None:
-    found = witness(AllOf(conditions=(first.condition, second.condition)))
-    if found is None:
+    request = witness(AllOf(conditions=(first.condition, second.condition)))
+    if request is None:
         return None
-    return Finding(claim=Claim.OVERLAP, audience=second.name, others=(first.name,), witness=found)
+    return Finding(claim=Claim.OVERLAP, audience=second.name, others=(first.name,), witness=request)
 
 
-def _left(audience: Audience, before: Sequence[Audience]) -> Condition:
-    """What is left for an audience after those before it."""
-    return AllOf(conditions=(audience.condition, *(Not(condition=other.condition) for other in before)))
+def _beyond(audiences: Sequence[Audience], *conditions: Condition) -> Condition:
+    """What is left of some conditions after these audiences."""
+    return AllOf(conditions=(*conditions, *(Not(condition=audience.condition) for audience in audiences)))
 
 
 def _fallback(audiences: Sequence[Audience]) -> Finding:
     try:
-        found = witness(AllOf(conditions=tuple(Not(condition=each.condition) for each in audiences)))
+        request = witness(_beyond(audiences))
     except Undecided as error:
         return Finding(claim=Claim.UNDECIDED, audience="default", reason=str(error))
-    claim = Claim.FALLBACK if found is not None else Claim.NO_FALLBACK
-    return Finding(claim=claim, audience="default", witness=found)
+    claim = Claim.FALLBACK if request is not None else Claim.NO_FALLBACK
+    return Finding(claim=claim, audience="default", witness=request)
 
 
 class _Search:
@@ -105,8 +105,8 @@ class _Search:
         self._steps = 0
 
     def find(self, condition: Condition) -> dict[str, str] | None:
-        found = self._extend(condition, {}, 0)
-        return None if found is None else {name: cell.value for name, cell in found.items() if cell.value is not None}
+        chosen = self._extend(condition, {}, 0)
+        return None if chosen is None else {name: cell.value for name, cell in chosen.items() if cell.value is not None}
 
     def _extend(self, condition: Condition, chosen: dict[str, Cell], at: int) -> dict[str, Cell] | None:
         self._steps += 1
@@ -114,13 +114,10 @@ class _Search:
             raise Undecided("the conditions of these audiences are too many to be decided together")
         is_met = holds(condition, chosen)
         if is_met is not None:
-            return dict(chosen) if is_met else None
+            return chosen if is_met else None
         header = self._headers[at]
-        for cell in self._cells[header]:
-            found = self._extend(condition, {**chosen, header: cell}, at + 1)
-            if found is not None:
-                return found
-        return None
+        branches = (self._extend(condition, {**chosen, header: cell}, at + 1) for cell in self._cells[header])
+        return next((branch for branch in branches if branch is not None), None)
 
 
 def holds(condition: Condition, chosen: Mapping[str, Cell]) -> bool | None:
@@ -133,20 +130,17 @@ def holds(condition: Condition, chosen: Mapping[str, Cell]) -> bool | None:
             cell = chosen.get(header.lower())
             return None if cell is None else condition in cell.met
         case Not(condition=inner):
-            is_met = holds(inner, chosen)
-            return None if is_met is None else not is_met
+            return _not(holds(inner, chosen))
         case AllOf(conditions=conditions):
-            return _every([holds(each, chosen) for each in conditions])
+            return _all(holds(part, chosen) for part in conditions)
         case AnyOf(conditions=conditions):
-            none_holds = _every([_turned(holds(each, chosen)) for each in conditions])
-            return _turned(none_holds)
+            return _not(_all(_not(holds(part, chosen)) for part in conditions))
 
 
-def _every(answers: Sequence[bool | None]) -> bool | None:
-    if any(answer is False for answer in answers):
-        return False
-    return None if any(answer is None for answer in answers) else True
+def _all(answers: Iterable[bool | None]) -> bool | None:
+    known = set(answers)
+    return False if False in known else None if None in known else True
 
 
-def _turned(answer: bool | None) -> bool | None:
+def _not(answer: bool | None) -> bool | None:
     return None if answer is None else not answer

@@ -34,29 +34,29 @@ def read_captured(lines: Iterable[str], where: str) -> Iterator[Captured]:
         if not line.strip():
             continue
         try:
-            told = json.loads(line)
+            fields = json.loads(line)
         except ValueError as error:
             raise UsageError(f"{where}:{number}: not JSON: {error}.") from None
-        if not isinstance(told, dict):
+        if not isinstance(fields, dict):
             raise UsageError(f"{where}:{number}: not a JSON object.", fix='one object a line: {"inputs": [{…}]}')
-        yield _captured(told, f"{where}:{number}", str(number))
+        yield _captured(fields, f"{where}:{number}", str(number))
 
 
-def _captured(told: dict[str, object], where: str, name: str) -> Captured:
-    if _BODIES & told.keys():
-        return Captured(rid=name, body=json.dumps(told).encode())
-    request = told.get("request", told.get("features"))
+def _captured(fields: dict[str, object], where: str, name: str) -> Captured:
+    if _BODIES & fields.keys():
+        return Captured(rid=name, body=json.dumps(fields).encode())
+    request = fields.get("request", fields.get("features"))
     if not isinstance(request, dict) or not _BODIES & request.keys():
         raise UsageError(
             f"{where}: no request that can be run again: {', '.join(sorted(_BODIES))} is missing.",
             fix="capture in full: capture: {features: full}; hashed and cut bodies cannot be run again",
         )
-    answer = told.get("answer", told.get("predictions"))
+    answer = fields.get("answer", fields.get("predictions"))
     if isinstance(answer, dict) and answer.keys() == {"predictions"}:
         answer = answer["predictions"]
-    headers, at = told.get("headers"), told.get("at")
+    headers, at = fields.get("headers"), fields.get("at")
     return Captured(
-        rid=str(told.get("rid", name)),
+        rid=str(fields.get("rid", name)),
         body=json.dumps(request).encode(),
         answer=answer,
         headers={str(k).lower(): str(v) for k, v in headers.items()} if isinstance(headers, dict) else {},

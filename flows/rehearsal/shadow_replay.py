@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sluicegate.flows.rehearsal.captured import Captured, read_captured
-from sluicegate.flows.shadow.reading import Around, shadow_view
+from sluicegate.flows.shadow.reading import ShadowContext, shadow_view
+from sluicegate.registry.catalog.port import Catalog
 from sluicegate.registry.report.shadow_view import ShadowView, WorstView
 from sluicegate.registry.words.build import BuildRef, service_name
 from sluicegate.registry.words.errors import UsageError
@@ -24,9 +25,6 @@ from sluicegate.services.telemetry.pairs.compare import Comparison, compare_pair
 from sluicegate.services.telemetry.pairs.pair import Pair
 from sluicegate.services.telemetry.pairs.sums import PairSums
 from sluicegate.services.telemetry.tally.exposure import Exposure
-
-if TYPE_CHECKING:
-    from sluicegate.flows.wiring.runtime import Runtime
 
 _WORST = 20
 _BUCKET = 300
@@ -39,11 +37,11 @@ Distance = Callable[[Any, Any], float]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Replay:
+class ReplayRequest:
     """What to run."""
 
     model: str
-    source: Path
+    requests_file: Path
     build: str = "latest"
     against: str | None = None
     segments: tuple[str, ...] = ()
@@ -52,52 +50,60 @@ class Replay:
     """A function MODULE:NAME of two values, giving how far apart they are; 0: they agree."""
 
 
-def replay(runtime: Runtime, asked: Replay) -> ShadowView:
+def replay(request: ReplayRequest, catalog: Catalog, builds_folder: Path) -> ShadowView:
     """Run a build over captured requests. Raises UsageError for lines and functions that cannot be used."""
-    candidate = runtime.catalog.resolve(asked.model, asked.build)
-    against = runtime.catalog.resolve(asked.model, asked.against) if asked.against is not None else None
+    candidate = catalog.resolve(request.model, request.build)
+    against = catalog.resolve(request.model, request.against) if request.against is not None else None
+
+    def fetched(ref: BuildRef) -> Answering:
+        return answering(catalog.fetch(ref, builds_folder / service_name(ref)))
+
     return compare_captured(
-        read_captured(_lines(asked.source), str(asked.source)),
-        candidate=answering(_folder(runtime, candidate)),
-        stable=answering(_folder(runtime, against)) if against is not None else None,
-        kinds=output_kinds(runtime.catalog.build(candidate)),
-        asked=asked,
+        read_captured(_lines(request.requests_file), str(request.requests_file)),
+        candidate=fetched(candidate),
+        stable=fetched(against) if against is not None else None,
+        kinds=output_kinds(catalog.build(candidate)),
+        request=request,
         versions=(against.version if against is not None else CAPTURED, candidate.version),
         timer=time.perf_counter,
     )
 
 
-def _lines(source: Path) -> Iterator[str]:
+def _lines(requests_file: Path) -> Iterator[str]:
     try:
-        with source.open(encoding="utf-8") as lines:
+        with requests_file.open(encoding="utf-8") as lines:
             yield from lines
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        raise UsageError(f"{source} cannot be read: {why}.", fix="name a file of JSON lines: --from FILE") from None
+        fix = "name a file of JSON lines: --from FILE"
+        raise UsageError(f"{requests_file} cannot be read: {why}.", fix=fix) from None
 
 
 def compare_captured(
-    requests: Iterable[Captured], *, candidate: Answering, stable: Answering | None, kinds: dict[str, OutputKind],
-    asked: Replay, versions: tuple[str, str], timer: Callable[[], float],
+    captured: Iterable[Captured], *, candidate: Answering, stable: Answering | None, kinds: dict[str, OutputKind],
+    request: ReplayRequest, versions: tuple[str, str], timer: Callable[[], float],
 ) -> ShadowView:  # fmt: skip
     """Compare a build's answers with another's, or with the captured ones."""
-    sums, worst, distance = PairSums(), list[WorstView](), _function(asked.compare)
-    for request in requests:
-        served = _captured_half(request) if stable is None else _half(request, stable, versions[0], timer)
-        copied = _half(request, candidate, versions[1], timer)
-        pair = Pair(served=served, copied=copied)
-        found = compare_pair(served, copied, kinds)
-        if isinstance(found, Comparison) and distance is not None:
-            found = _measured(found, distance)
+    sums, worst, distance = PairSums(), list[WorstView](), _function(request.compare)
+    for each in captured:
+        served = _captured_half(each) if stable is None else _half(each, stable, versions[0], timer)
+        copied = _half(each, candidate, versions[1], timer)
+        result = compare_pair(served, copied, kinds)
+        if isinstance(result, Comparison) and distance is not None:
+            result = _measured(result, distance)
         sums.count("copies", _ended(copied))
-        sums.take(pair, found, tuple(f"{name}={request.headers.get(name) or '(none)'}" for name in asked.segments))
-        if isinstance(found, Comparison) and found.differs():
-            worst = _worst([*worst, _shown(request, found, asked)])
-    around = Around(
-        rollout=str(asked.source.name), model=asked.model, stable=versions[0], candidate=versions[1], sample=100.0,
-        worst=tuple(worst),
+        sums.take(Pair(served=served, copied=copied), result, _segments(each, request))
+        if isinstance(result, Comparison) and result.differs():
+            worst = _worst([*worst, _shown(each, result, request)])
+    context = ShadowContext(
+        rollout=request.requests_file.name, model=request.model, stable=versions[0], candidate=versions[1],
+        sample=100.0, worst=tuple(worst),
     )  # fmt: skip
-    return shadow_view(sums.tallies(), around)
+    return shadow_view(sums.tallies(), context)
+
+
+def _segments(captured: Captured, request: ReplayRequest) -> tuple[str, ...]:
+    return tuple(f"{name}={captured.headers.get(name) or '(none)'}" for name in request.segments)
 
 
 def answering(folder: Path) -> Answering:
@@ -118,10 +124,6 @@ def answering(folder: Path) -> Answering:
         return 200, summary(prediction, broken)
 
     return answer
-
-
-def _folder(runtime: Runtime, ref: BuildRef) -> Path:
-    return runtime.catalog.fetch(ref, runtime.builds_folder / service_name(ref))
 
 
 def _half(request: Captured, answer: Answering, version: str, timer: Callable[[], float]) -> Exposure:
@@ -159,31 +161,30 @@ def _function(name: str | None) -> Distance | None:
         return None
     module, _, attribute = name.partition(":")
     try:
-        found: Distance = getattr(importlib.import_module(module), attribute)
+        distance: Distance = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
         raise UsageError(f"--compare {name}: {error}.", fix="write MODULE:NAME of a function of two values") from None
-    return found
+    return distance
 
 
-def _measured(found: Comparison, distance: Distance) -> Comparison:
+def _measured(comparison: Comparison, distance: Distance) -> Comparison:
     """The comparison as a given function measures it; labels stay what they are to their confusion table."""
-    cells = tuple(replace(cell, distance=float(distance(cell.served, cell.copied))) for cell in found.cells)
-    return replace(found, cells=cells)
+    cells = tuple(replace(cell, distance=float(distance(cell.served, cell.copied))) for cell in comparison.cells)
+    return replace(comparison, cells=cells)
 
 
-def _worst(found: list[WorstView]) -> list[WorstView]:
-    return sorted(found, key=lambda each: (-each.distance, each.request))[:_WORST]
+def _worst(views: list[WorstView]) -> list[WorstView]:
+    return sorted(views, key=lambda view: (-view.distance, view.request))[:_WORST]
 
 
-def _shown(request: Captured, found: Comparison, asked: Replay) -> WorstView:
+def _shown(captured: Captured, comparison: Comparison, request: ReplayRequest) -> WorstView:
     cells = tuple(
         {"column": cell.column, "row": cell.row, "distance": cell.distance}
-        | ({"served": cell.served, "copied": cell.copied} if asked.show_values else {})
-        for cell in found.cells
+        | ({"served": cell.served, "copied": cell.copied} if request.show_values else {})
+        for cell in comparison.cells
         if cell.distance
     )
     return WorstView(
-        request=request.rid, at=datetime.fromtimestamp(request.at / 1e6, UTC), distance=found.distance,
-        segments=tuple(f"{name}={request.headers.get(name) or '(none)'}" for name in asked.segments),
-        schema=found.schema, cells=cells[:8],
+        request=captured.rid, at=datetime.fromtimestamp(captured.at / 1e6, UTC), distance=comparison.distance,
+        segments=_segments(captured, request), schema=comparison.schema, cells=cells[:8],
     )  # fmt: skip

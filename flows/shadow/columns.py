@@ -22,14 +22,14 @@ Sums = Mapping[Key, Tally]
 
 def column_view(sums: Sums, column: str) -> ColumnView:
     """How the values of a column compare."""
-    found = {key: tally for (where, what, key), tally in sums.items() if (where, what) == (ALL, f"column {column}")}
-    missing = {key.removeprefix("nan "): tally.n for key, tally in found.items() if key.startswith("nan ")}
-    labels = [(json.loads(key), tally.n) for key, tally in found.items() if key.startswith("[")]
-    if "served" in found:
-        return _numbers(column, found, missing)
+    by_key = {key: tally for (where, what, key), tally in sums.items() if (where, what) == (ALL, f"column {column}")}
+    missing = {key.removeprefix("nan "): tally.n for key, tally in by_key.items() if key.startswith("nan ")}
+    labels = [(json.loads(key), tally.n) for key, tally in by_key.items() if key.startswith("[")]
+    if "served" in by_key:
+        return _numbers(column, by_key, missing)
     if labels:
         return _labels(column, labels, missing)
-    difference = found.get("difference", Tally())
+    difference = by_key.get("difference", Tally())
     kind = "text" if difference.n else "label"
     return ColumnView(column=column, kind=kind, n=difference.n, difference=mean(difference), missing=missing)
 
@@ -45,25 +45,25 @@ def _labels(column: str, labels: Sequence[tuple[list[str], int]], missing: dict[
     )  # fmt: skip
 
 
-def _numbers(column: str, found: Mapping[str, Tally], missing: dict[str, int]) -> ColumnView:
-    difference = found.get("difference", Tally())
+def _numbers(column: str, by_key: Mapping[str, Tally], missing: dict[str, int]) -> ColumnView:
+    difference = by_key.get("difference", Tally())
     return ColumnView(
         column=column,
         kind="number",
         n=difference.n,
         difference=mean(difference),
         spread=_spread(difference),
-        correlation=_correlation(found),
-        rank_agreement=_tau(found),
-        differences=_bars(found, none="", many="d"),
-        levels=_bars(found, none="s", many="c"),
+        correlation=_correlation(by_key),
+        rank_agreement=_tau(by_key),
+        differences=_bars(by_key, none="", many="d"),
+        levels=_bars(by_key, none="s", many="c"),
         missing=missing,
     )
 
 
-def _bars(found: Mapping[str, Tally], *, none: str, many: str) -> tuple[Bar, ...]:
+def _bars(by_key: Mapping[str, Tally], *, none: str, many: str) -> tuple[Bar, ...]:
     counts: dict[int, list[int]] = defaultdict(lambda: [0, 0])
-    for key, tally in found.items():
+    for key, tally in by_key.items():
         name, mark, number = key.partition("~")
         if mark and name in (none, many):
             counts[int(number)][name == many] += tally.n
@@ -73,19 +73,19 @@ def _bars(found: Mapping[str, Tally], *, none: str, many: str) -> tuple[Bar, ...
     )
 
 
-def _correlation(found: Mapping[str, Tally]) -> float | None:
-    served, copied = found.get("served", Tally()), found.get("copied", Tally())
+def _correlation(by_key: Mapping[str, Tally]) -> float | None:
+    served, copied = by_key.get("served", Tally()), by_key.get("copied", Tally())
     one, other = _spread(served), _spread(copied)
     if not one or not other:
         return None
     n = served.n
-    covariance = found.get("product", Tally()).total / n - served.total / n * copied.total / n
+    covariance = by_key.get("product", Tally()).total / n - served.total / n * copied.total / n
     return max(-1.0, min(1.0, covariance / (one * other)))
 
 
-def _tau(found: Mapping[str, Tally]) -> float | None:
-    alike, turned = (found.get(key, Tally()).n for key in ("concordant", "discordant"))
-    total = alike + turned + found.get("tied", Tally()).n
+def _tau(by_key: Mapping[str, Tally]) -> float | None:
+    alike, turned = (by_key.get(key, Tally()).n for key in ("concordant", "discordant"))
+    total = alike + turned + by_key.get("tied", Tally()).n
     return (alike - turned) / total if total else None
 
 
@@ -100,8 +100,8 @@ def mean(tally: Tally, alpha: float = ALPHA) -> Estimate | None:
     return estimate(mean_interval(tally, alpha, _PLANNED), tally.n)
 
 
-def estimate(found: Interval | None, n: int) -> Estimate | None:
+def estimate(interval: Interval | None, n: int) -> Estimate | None:
     """An interval as it is shown; None where it cannot be written as numbers."""
-    if found is None or not all(abs(each) < _HUGE for each in (found.value, found.low, found.high)):
+    if interval is None or not all(abs(end) < _HUGE for end in (interval.value, interval.low, interval.high)):
         return None
-    return Estimate(value=found.value, low=found.low, high=found.high, n=n)
+    return Estimate(value=interval.value, low=interval.low, high=interval.high, n=n)

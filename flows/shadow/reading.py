@@ -21,7 +21,7 @@ _LEAST = 30
 
 
 @dataclass(frozen=True, kw_only=True)
-class Around:
+class ShadowContext:
     """What is known of a shadow besides its sums."""
 
     rollout: str
@@ -36,7 +36,7 @@ class Around:
     declared: tuple[str, ...] = ()
 
 
-class Told(Protocol):
+class ShadowTelemetry(Protocol):
     """What is read of the telemetry."""
 
     def sums(self, rollout: str) -> dict[Key, Tally]: ...
@@ -50,54 +50,54 @@ class Told(Protocol):
     def dropped(self, rollout: str) -> int: ...
 
 
-def read_shadow(told: Told, rollout: Rollout, declared: tuple[str, ...] = ()) -> ShadowView:
+def read_shadow(telemetry: ShadowTelemetry, rollout: Rollout, declared: tuple[str, ...] = ()) -> ShadowView:
     """What the pairs of a shadow say by now."""
-    around = Around(
+    context = ShadowContext(
         declared=declared,
         rollout=rollout.id,
         model=rollout.requested.model,
         stable=rollout.stable or "",
         candidate=rollout.requested.version,
         sample=rollout.plan.steps[0].weight / 100,
-        dropped=told.dropped(rollout.id),
-        waiting=told.waiting(rollout.id),
-        stored=told.stored(rollout.id),
-        worst=tuple(worst_view(each) for each in told.worst(rollout.id)),
+        dropped=telemetry.dropped(rollout.id),
+        waiting=telemetry.waiting(rollout.id),
+        stored=telemetry.stored(rollout.id),
+        worst=tuple(_worst_view(disagreement) for disagreement in telemetry.worst(rollout.id)),
     )
-    return shadow_view(told.sums(rollout.id), around)
+    return shadow_view(telemetry.sums(rollout.id), context)
 
 
-def worst_view(found: Disagreement) -> WorstView:
+def _worst_view(disagreement: Disagreement) -> WorstView:
     """A disagreement as it is shown."""
     return WorstView(
-        request=found.request, at=found.at, distance=found.distance, segments=found.segments, schema=found.schema,
-        cells=found.cells,
+        request=disagreement.request, at=disagreement.at, distance=disagreement.distance,
+        segments=disagreement.segments, schema=disagreement.schema, cells=disagreement.cells,
     )  # fmt: skip
 
 
-def shadow_view(sums: Sums, around: Around) -> ShadowView:
+def shadow_view(sums: Sums, context: ShadowContext) -> ShadowView:
     """What the sums say."""
     pairs = _counts(sums, "pairs")
     columns = sorted({subject.removeprefix("column ") for _, subject, _ in sums if subject.startswith("column ")})
     return ShadowView(
-        rollout=around.rollout,
-        model=around.model,
-        stable=around.stable,
-        candidate=around.candidate,
-        sample=around.sample,
+        rollout=context.rollout,
+        model=context.model,
+        stable=context.stable,
+        candidate=context.candidate,
+        sample=context.sample,
         coverage=Coverage(
-            ended=_counts(sums, "copies"), dropped=around.dropped, waiting=around.waiting, pairs=pairs,
-            stored=around.stored,
+            ended=_counts(sums, "copies"), dropped=context.dropped, waiting=context.waiting, pairs=pairs,
+            stored=context.stored,
         ),
         disagreement=_disagreement(sums, ALL, ALPHA),
         over_time=_over_time(sums),
         columns=tuple(column_view(sums, column) for column in columns),
         schema=_counts(sums, "schema"),
-        declared=around.declared,
+        declared=context.declared,
         latency=_latency(sums),
         quality=_quality(sums, ALL, ALPHA),
         segments=_segments(sums),
-        worst=around.worst,
+        worst=context.worst,
     )  # fmt: skip
 
 
@@ -117,18 +117,18 @@ def _over_time(sums: Sums) -> tuple[tuple[datetime, int, int], ...]:
 
 
 def _latency(sums: Sums) -> LatencyView | None:
-    found = {key: tally for (_, what, key), tally in sums.items() if what == "latency"}
-    difference = mean(found.get("difference", Tally()))
+    by_key = {key: tally for (_, what, key), tally in sums.items() if what == "latency"}
+    difference = mean(by_key.get("difference", Tally()))
     if difference is None:
         return None
-    return LatencyView(difference=difference, stable=_times(found, "served"), candidate=_times(found, "copied"))
+    return LatencyView(difference=difference, stable=_times(by_key, "served"), candidate=_times(by_key, "copied"))
 
 
-def _times(found: Mapping[str, Tally], whose: str) -> dict[str, float]:
+def _times(by_key: Mapping[str, Tally], whose: str) -> dict[str, float]:
     mark = f"{whose}~"
-    bins = {int(key.removeprefix(mark)): tally.n for key, tally in found.items() if key.startswith(mark)}
+    bins = {int(key.removeprefix(mark)): tally.n for key, tally in by_key.items() if key.startswith(mark)}
     known = {name: quantile(bins, q) for name, q in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))}
-    mean = found[whose].total / found[whose].n
+    mean = by_key[whose].total / by_key[whose].n
     return {"mean": mean} | {name: value for name, value in known.items() if value is not None}
 
 
@@ -146,9 +146,9 @@ def _segments(sums: Sums) -> tuple[SegmentView, ...]:
     names = sorted({segment for segment, what, _ in sums if segment and what == "pairs"})
     metrics = {what for _, what, _ in sums if what.startswith("quality ")}
     alpha = ALPHA / max(len(names) * (2 + 2 * len(metrics)), 1)
-    found = [view for name in names if (view := _segment(sums, name, alpha)) is not None]
+    views = [view for name in names if (view := _segment(sums, name, alpha)) is not None]
     return tuple(
-        sorted(found, key=lambda view: (not (view.stands_out or view.harmed), -view.disagreement.n, view.segment))
+        sorted(views, key=lambda view: (not (view.stands_out or view.harmed), -view.disagreement.n, view.segment))
     )
 
 
@@ -166,6 +166,6 @@ def _segment(sums: Sums, name: str, alpha: float) -> SegmentView | None:
         segment=name,
         disagreement=mine,
         stands_out=mine.n >= _LEAST and rest is not None and mine.low > rest.high,
-        harmed=tuple(metric for metric, each in quality.items() if each.n >= _LEAST and each.low > 0),
+        harmed=tuple(metric for metric, change in quality.items() if change.n >= _LEAST and change.low > 0),
         quality=quality,
     )

@@ -1,4 +1,4 @@
-"""Increment: what came in since the last look, and how each kind of test is asked about it."""
+"""Increment: what came in since the last look, and how each kind of test is given it."""
 
 from __future__ import annotations
 

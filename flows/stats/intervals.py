@@ -67,6 +67,6 @@ def _room(trial: Trial, margin: float | None) -> tuple[float, float | None]:
     tests = {rung.margin: (test, at) for rung, test, at in rungs}
     if not tests:
         return 0.0, None
-    is_asked = margin is not None and margin in tests and tests[margin][1] in {None, trial.looks}
-    found = margin if margin is not None and is_asked else min(tests)
-    return found, lacking(tests[found][0])
+    is_open = margin is not None and margin in tests and tests[margin][1] in {None, trial.looks}
+    bounding = margin if margin is not None and is_open else min(tests)
+    return bounding, lacking(tests[bounding][0])

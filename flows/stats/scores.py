@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from operator import add, sub
+from typing import NamedTuple
 
 import numpy as np
 from scipy.special import gammainc, gammaincc, ndtr
@@ -34,8 +35,7 @@ _FINE, _COARSE = 30, 60
 """The lattice keeps between this many points per standard deviation of the score."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Score:
+class Score(NamedTuple):
     """The score of some strata; scores of independent strata add."""
 
     value: float = 0.0
@@ -47,24 +47,14 @@ class Score:
     third: float = 0.0
     """Third cumulant of S over random labels."""
 
-    def __add__(self, other: Score) -> Score:
-        return Score(
-            value=self.value + other.value,
-            randomisation=self.randomisation + other.randomisation,
-            welch=self.welch + other.welch,
-            third=self.third + other.third,
-        )
+    def __add__(self, other: Score) -> Score:  # type: ignore[override]
+        return Score(*map(add, self, other))
 
     def __sub__(self, other: Score) -> Score:
-        return Score(
-            value=self.value - other.value,
-            randomisation=self.randomisation - other.randomisation,
-            welch=self.welch - other.welch,
-            third=self.third - other.third,
-        )
+        return Score(*map(sub, self, other))
 
     def __neg__(self) -> Score:
-        return Score(value=-self.value, randomisation=self.randomisation, welch=self.welch, third=-self.third)
+        return self._replace(value=-self.value, third=-self.third)
 
     @property
     def variance(self) -> float:

@@ -22,8 +22,8 @@ def share_p_value(stretches: Iterable[tuple[float, int, int]]) -> float:
 
 def _log_ratio(share: float, candidate: int, stable: int) -> float:
     a, b = CONCENTRATION * share, CONCENTRATION * (1 - share)
-    asked = candidate * math.log(share) + stable * math.log1p(-share)
-    return _log_beta(a + candidate, b + stable) - _log_beta(a, b) - asked
+    null = candidate * math.log(share) + stable * math.log1p(-share)
+    return _log_beta(a + candidate, b + stable) - _log_beta(a, b) - null
 
 
 def _log_beta(a: float, b: float) -> float:

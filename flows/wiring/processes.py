@@ -93,7 +93,7 @@ def keeper() -> None:
 
 def collector() -> None:
     """Turn Envoy's access logs into tallies until told to stop."""
-    from sluicegate.flows.shadow.source import shadow_source
+    from sluicegate.flows.shadow.specs import shadow_specs
     from sluicegate.flows.wiring.copy_watch import watch_drops
     from sluicegate.flows.wiring.housekeeping import keep_house
     from sluicegate.services.bento.body_capture import bodies_log
@@ -110,8 +110,8 @@ def collector() -> None:
     collecting = Collector(runtime.reading_store, log, lambda rollout: rollout_spec(runtime, rollout), runtime.clock)
     bodies = BodyCollector(runtime.reading_store, bodies_log(runtime.folder.root / "services"), runtime.clock)
     stop = _stopping()
-    source = shadow_source(runtime.ledger, lambda rollout: rollout_spec(runtime, rollout), build)
-    copies = ShadowCollector(runtime.reading_store, runtime.envoy.logs / "shadow.jsonl", source, runtime.clock)
+    specs = shadow_specs(runtime.ledger, lambda rollout: rollout_spec(runtime, rollout), build)
+    copies = ShadowCollector(runtime.reading_store, runtime.envoy.logs / "shadow.jsonl", specs, runtime.clock)
     besides = (
         (keep_house, (runtime, [collecting, bodies, copies], stop)), (bodies.run, (stop,)), (copies.run, (stop,)),
         (watch_drops, (runtime, stop)),

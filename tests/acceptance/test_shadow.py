@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.collector_lines import START, assigned, row
 from sluicegate.flows.gate.judge import verdict
-from sluicegate.flows.shadow.source import shadow_source
+from sluicegate.flows.shadow.specs import shadow_specs
 from sluicegate.flows.stages.shadow import follows, hand_over
 from sluicegate.flows.stages.tick import Authority, Tick, tick
 from sluicegate.registry.documents.documents import plan_from_values
@@ -56,7 +56,7 @@ class Shadowed:
         self.store = Store(f"sqlite:///{folder / 'telemetry.db'}", durable=False)
         self.telemetry = Queries(self.store, lambda: self.now)
         clock = lambda: self.now  # noqa: E731
-        source = shadow_source(self.ledger, self._metrics, lambda ref: Build(ref=ref, source=""))
+        source = shadow_specs(self.ledger, self._metrics, lambda ref: Build(ref=ref, source=""))
         self.live = Collector(self.store, folder / "live.jsonl", self._metrics, clock)
         self.shadow = ShadowCollector(self.store, folder / "shadow.jsonl", source, clock)
         first = orders.deploy(self.ledger, plan=self.plan, version="1", request=ADA, now=self.now).rollout

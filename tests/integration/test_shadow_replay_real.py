@@ -11,7 +11,7 @@ import pytest
 
 from sluicegate.flows.cli.shadow import replay as typed
 from sluicegate.flows.rehearsal.captured import read_captured
-from sluicegate.flows.rehearsal.shadow_replay import Replay, answering, compare_captured
+from sluicegate.flows.rehearsal.shadow_replay import ReplayRequest, answering, compare_captured
 from sluicegate.registry.catalog.memory import MemoryCatalog
 from sluicegate.registry.words.build import Build, BuildRef
 from sluicegate.registry.words.errors import NotFound, UsageError
@@ -51,7 +51,8 @@ def test_a_real_build_is_compared_with_another(models: tuple[Path, Path], tmp_pa
     view = compare_captured(
         read_captured(lines, "f"), candidate=candidate, stable=stable,
         kinds=output_kinds(Build(ref=BuildRef(model="m", version="2"), source="")),
-        asked=Replay(model="m", source=tmp_path / "captured.jsonl"), versions=("1", "2"), timer=lambda: next(ticks),
+        request=ReplayRequest(model="m", requests_file=tmp_path / "captured.jsonl"), versions=("1", "2"),
+        timer=lambda: next(ticks),
     )  # fmt: skip
     assert view.coverage.ended == {"answered": 100, "refused": 1}
     assert view.coverage.pairs == {"agree": 97, "differ": 3, "served failed": 1}

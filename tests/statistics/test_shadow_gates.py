@@ -14,7 +14,7 @@ import pytest
 from sluicegate.flows.gate.design import passes_grid_point
 from sluicegate.flows.gate.pair_design import PairedKind, PairedQuestion
 from sluicegate.flows.gate.pair_fold import PairedState
-from sluicegate.flows.shadow.reading import Around, shadow_view
+from sluicegate.flows.shadow.reading import ShadowContext, shadow_view
 from sluicegate.flows.stats.confidence_sequences import mean_interval, rate_interval
 from sluicegate.flows.stats.increment import Increment
 from sluicegate.flows.stats.pair import Pair
@@ -156,7 +156,7 @@ def segmented(rng: np.random.Generator, n: int, harm: float) -> set[str]:
         for segment in ("", f"s={number}"):
             sums.count("pairs", "differ", (segment,), differ)
             sums.count("pairs", "agree", (segment,), int(many) - differ)
-    view = shadow_view(sums.tallies(), Around(rollout="s", model="m", stable="1", candidate="2", sample=1.0))
+    view = shadow_view(sums.tallies(), ShadowContext(rollout="s", model="m", stable="1", candidate="2", sample=1.0))
     return {each.segment for each in view.segments if each.stands_out}
 
 
@@ -181,7 +181,7 @@ def labelled(rng: np.random.Generator, n: int, harm: float) -> set[str]:
         for difference, times in zip((1.0, -1.0, 0.0), only, strict=True):
             for _ in range(times):
                 sums.add("quality wrong", "difference", difference, (segment,))
-    view = shadow_view(sums.tallies(), Around(rollout="s", model="m", stable="1", candidate="2", sample=1.0))
+    view = shadow_view(sums.tallies(), ShadowContext(rollout="s", model="m", stable="1", candidate="2", sample=1.0))
     return {each.segment for each in view.segments if each.harmed}
 
 

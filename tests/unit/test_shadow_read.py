@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import pytest
 
 from sluicegate.flows.cli.shadow import _table
-from sluicegate.flows.shadow.reading import Around, shadow_view
+from sluicegate.flows.shadow.reading import ShadowContext, shadow_view
 from sluicegate.registry.report.shadow_view import ColumnView, ShadowView, WorstView
 from sluicegate.registry.words.metric import Arm
 from sluicegate.registry.words.outputs import OutputKind
@@ -20,7 +20,7 @@ from sluicegate.services.telemetry.pairs.pair import Pair
 from sluicegate.services.telemetry.pairs.sums import PairSums, bin_of_number, edges
 from sluicegate.services.telemetry.tally.exposure import Exposure
 
-AROUND = Around(
+AROUND = ShadowContext(
     rollout="s1", model="m", stable="1", candidate="2", sample=20.0, dropped=3, declared=("size (long) is new",)
 )  # fmt: skip
 
@@ -93,7 +93,7 @@ def test_bins_of_numbers_hold_what_they_say() -> None:
         assert low <= value < high or value == pytest.approx(high)
 
 
-def view_of(pairs: list[tuple[Exposure, Exposure, tuple[str, ...]]], around: Around = AROUND) -> ShadowView:
+def view_of(pairs: list[tuple[Exposure, Exposure, tuple[str, ...]]], around: ShadowContext = AROUND) -> ShadowView:
     sums = PairSums()
     for served, copied, segments in pairs:
         pair = Pair(served=served, copied=copied)

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 from sluicegate.flows.rehearsal.captured import Captured, read_captured
-from sluicegate.flows.rehearsal.shadow_replay import Answering, Replay, compare_captured
+from sluicegate.flows.rehearsal.shadow_replay import Answering, ReplayRequest, compare_captured
 from sluicegate.registry.report.shadow_view import ShadowView
 from sluicegate.registry.words.errors import UsageError
 
 ROW = {"inputs": [{"x": 1.0}]}
 
 
-def asked(**changes: object) -> Replay:
-    return Replay(model="m", source=Path("captured.jsonl"), **changes)
+def asked(**changes: object) -> ReplayRequest:
+    return ReplayRequest(model="m", requests_file=Path("captured.jsonl"), **changes)
 
 
 def model(answer: Callable[[float], object]) -> Answering:
@@ -39,7 +39,7 @@ def model(answer: Callable[[float], object]) -> Answering:
 def run(requests: list[Captured], candidate: Answering, stable: Answering | None, **changes: object) -> ShadowView:
     ticks = itertools.count()
     return compare_captured(
-        requests, candidate=candidate, stable=stable, kinds={}, asked=asked(**changes), versions=("1", "2"),
+        requests, candidate=candidate, stable=stable, kinds={}, request=asked(**changes), versions=("1", "2"),
         timer=lambda: next(ticks) / 1000,
     )  # fmt: skip
 

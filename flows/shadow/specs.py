@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from sluicegate.services.telemetry.tally.spec import SpecSource
 
 
-def shadow_source(ledger: Ledger, metrics: SpecSource, build: Callable[[BuildRef], Build]) -> ShadowSource:
-    """The source of shadows' specs. A catalog that does not answer leaves the kinds to be told by the answers."""
+def shadow_specs(ledger: Ledger, metrics: SpecSource, build: Callable[[BuildRef], Build]) -> ShadowSource:
+    """What gives the collector a shadow's spec. A catalog that does not answer leaves the kinds to the answers."""
     from sluicegate.services.telemetry.pairs.spec import ShadowSpec
 
     def read(name: str) -> ShadowSpec | None:
@@ -25,12 +25,12 @@ def shadow_source(ledger: Ledger, metrics: SpecSource, build: Callable[[BuildRef
             rollout = ledger.rollout(name)
         except NotFound:
             return None
-        told, shadow = metrics(name), rollout.plan.shadow
-        if not rollout.is_shadow or rollout.stable is None or told is None or shadow is None:
+        metric_specs, shadow = metrics(name), rollout.plan.shadow
+        if not rollout.is_shadow or rollout.stable is None or metric_specs is None or shadow is None:
             return None
         stable = BuildRef(model=rollout.requested.model, version=rollout.stable)
         return ShadowSpec(
-            metrics=told, stable=rollout.stable, kinds=_kinds(stable, build), segments=shadow.segments,
+            metrics=metric_specs, stable=rollout.stable, kinds=_kinds(stable, build), segments=shadow.segments,
             keep=shadow.keep, keep_for=shadow.keep_for, show_values=shadow.show_values,
         )  # fmt: skip
 
