@@ -21,7 +21,6 @@ from pathlib import Path
 
 from benchmarks.results import Figure
 from sluicegate.flows.wiring.ringing import RingingLedger
-from sluicegate.registry.ledger.sql import SqlLedger
 from sluicegate.registry.orders import rollouts as orders
 from sluicegate.registry.orders.rollouts import Request
 from sluicegate.registry.plan.fields import Serve
@@ -99,7 +98,7 @@ class Plane:
 
 def measure(running: Gateway, endpoints: Mapping[BuildRef, Endpoint], folder: Path, changes: int) -> list[Figure]:
     """Figures of `changes` weight changes under load."""
-    ledger = RingingLedger(SqlLedger(f"sqlite:///{folder / 'ledger.db'}"), folder / "bell")
+    ledger = RingingLedger(f"sqlite:///{folder / 'ledger.db'}", folder / "bell")
     plane = Plane(running.plane)
     with keeping(ledger, plane, Fleet(endpoints), folder / "bell"):
         _deploy(ledger)

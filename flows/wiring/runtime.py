@@ -75,9 +75,8 @@ class Runtime:
     def ledger(self) -> Ledger:
         """The ledger; whatever is appended rings the keeper."""
         from sluicegate.flows.wiring.ringing import RingingLedger
-        from sluicegate.registry.ledger.sql import SqlLedger
 
-        return RingingLedger(SqlLedger(self._ledger_url), self.bell)
+        return RingingLedger(self._ledger_url, self.bell)
 
     @cached_property
     def calls(self) -> Calls:

@@ -10,7 +10,6 @@ import pytest
 
 from sluicegate.flows.wiring.ringing import RingingLedger
 from sluicegate.registry.audience.connections import Connections
-from sluicegate.registry.ledger.memory import MemoryLedger
 from sluicegate.registry.orders import rollouts as orders
 from sluicegate.registry.orders.connections_record import connect
 from sluicegate.registry.orders.rollouts import Request
@@ -35,13 +34,14 @@ def bell(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("act", ACTS.values(), ids=ACTS)
 def test_the_keeper_is_rung(bell: Path, act: Callable[[RingingLedger], object]) -> None:
-    inner = MemoryLedger()
-    connect(inner, Connections(model="m"), "eve", NOW)
+    ledger = RingingLedger(f"sqlite:///{bell.parent / 'ledger.db'}", bell)
+    connect(ledger, Connections(model="m"), "eve", NOW)
     doorbell = Doorbell(bell)
     try:
-        act(RingingLedger(inner, bell))
+        act(ledger)
         (waiting,) = doorbell.sockets()
         waiting.setblocking(False)
         assert waiting.recv(16) == b"look"
     finally:
         doorbell.close()
+        ledger.close()
