@@ -17,7 +17,7 @@ from sluicegate.registry.words.errors import ServiceFailed
 from sluicegate.registry.words.program import Condition, Program, ProgramState
 from sluicegate.services.bento.body_capture import capture_environment
 from sluicegate.services.bento.process_environment import bare_environment
-from sluicegate.services.bento.readiness import LOAD_FAILED, load_failures, probe
+from sluicegate.services.bento.readiness import probe
 from sluicegate.services.bento.service_record import ServiceRecord, free_port, read_record
 from sluicegate.services.bento.store import BentoStore
 from sluicegate.services.bento.virtual_environments import VirtualEnvironments
@@ -72,16 +72,15 @@ class Fleet:
         self._programs.add(self._program(had, serve))
 
     def _begin(self, build: BuildRef, packed: Packed, had: ServiceRecord | None) -> ServiceRecord:
-        log = self._log(build)
         record = ServiceRecord(
             model=build.model,
             version=build.version,
             port=self._port(build, had),
             bento=packed.bento,
             env=packed.env,
-            log_offset=log.stat().st_size if log.exists() else 0,
         )
         self._lay_out(self._folder(build))
+        self._load_failures(build).unlink(missing_ok=True)
         record.write(self._folder(build))
         return record
 
@@ -112,11 +111,10 @@ class Fleet:
 
     def gave_up(self, build: BuildRef) -> str | None:
         """Why the service cannot run, when restarting it has been given up."""
-        name = service_name(build)
-        record = read_record(self._folder(build))
-        failures = load_failures(self._log(build), record.log_offset if record else 0)
+        name, path = service_name(build), self._load_failures(build)
+        failures = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         if len(failures) >= _LOAD_FAILURES:
-            return f"{LOAD_FAILED}{failures[-1]}"
+            return f"the model cannot be loaded: {failures[-1]}"
         for state in self._programs.running():
             if state.name == name and state.condition is Condition.FAILED:
                 return f"its process ended again and again; see {state.log}"
@@ -144,6 +142,10 @@ class Fleet:
 
     def _folder(self, build: BuildRef) -> Path:
         return self._home / service_name(build)
+
+    def _load_failures(self, build: BuildRef) -> Path:
+        """Where the predictor writes a line whenever the model could not be loaded."""
+        return self._folder(build) / "load-failures.txt"
 
     def _records(self) -> list[ServiceRecord]:
         records = (read_record(path.parent) for path in sorted(self._home.glob("*/service.json")))
@@ -185,6 +187,7 @@ class Fleet:
                 "BENTOML_HOME": str(folder / "home"),
                 "BENTO_WORKERS": str(serve.workers),
                 "BENTO_TIMEOUT_SECONDS": str(serve.timeout),
+                "BENTO_LOAD_FAILURES": str(self._load_failures(record.ref)),
                 **capture_environment(serve.capture, self._home),
             },
             stop_seconds=grace + _STOP_MARGIN,

@@ -5,11 +5,8 @@ from __future__ import annotations
 import http.client
 from pathlib import Path
 
-LOAD_FAILED = "the model cannot be loaded: "
-"""What the predictor writes to its log, followed by the reason."""
 READY_SECONDS = 2.0
 SMOKE_SECONDS = 10.0
-_LOG_BYTES = 1 << 20
 
 
 def probe(address: str, model: Path) -> str | None:
@@ -27,17 +24,6 @@ def probe(address: str, model: Path) -> str | None:
     if status != 200:
         return f"the model's own input example is answered with {status}: {answer[:300].decode(errors='replace')}"
     return None
-
-
-def load_failures(log: Path, offset: int) -> list[str]:
-    """Why the model could not be loaded, once for each time that a worker tried since `offset`."""
-    try:
-        with log.open("rb") as file:
-            file.seek(offset if offset <= log.stat().st_size else 0)
-            text = file.read(_LOG_BYTES).decode(errors="replace")
-    except OSError:
-        return []
-    return [line.partition(LOAD_FAILED)[2] for line in text.splitlines() if LOAD_FAILED in line]
 
 
 def _ask(address: str, method: str, path: str, body: bytes | None, seconds: float) -> tuple[int, bytes]:

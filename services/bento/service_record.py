@@ -22,8 +22,6 @@ class ServiceRecord:
     port: int
     bento: str
     env: str
-    log_offset: int = 0
-    """Where its log began when it was started last, in bytes."""
 
     @property
     def ref(self) -> BuildRef:

@@ -10,7 +10,8 @@ place, reason and fix; an exception inside the model is a 500.
 `x-request-id`.
 
 `BENTO_WORKERS` and `BENTO_TIMEOUT_SECONDS` in the environment say how many processes answer, and for how long they
-try; `BENTO_CAPTURE` what is written down of requests and answers.
+try; `BENTO_CAPTURE` what is written down of requests and answers; `BENTO_LOAD_FAILURES` the file that takes a line
+whenever the model cannot be loaded.
 """
 
 from __future__ import annotations
@@ -78,7 +79,11 @@ class Predictor:
         try:
             self.model = load(folder)
         except Exception as error:
-            log.critical("the model cannot be loaded: %s: %s", type(error).__name__, str(error).partition("\n")[0])
+            reason = f"{type(error).__name__}: " + str(error).partition("\n")[0]
+            log.critical("the model cannot be loaded: %s", reason)
+            if failures := os.environ.get("BENTO_LOAD_FAILURES"):
+                with Path(failures).open("a", encoding="utf-8") as file:
+                    file.write(f"{reason}\n")
             raise
         self._warm_up(folder)
         LANE.model = self.model
