@@ -35,8 +35,8 @@ _LABELS = {
 
 def families() -> tuple[Metric, ...]:
     """Every family of a scrape."""
-    from sluicegate.services.telemetry.log.backlog import Backlog
-    from sluicegate.services.telemetry.reading.metrics import Scrape, exposition
+    from sluicegate.services.telemetry.tailing.backlog import Backlog
+    from sluicegate.services.telemetry.reading.prometheus import Scrape, exposition
 
     with _queries() as queries:
         backlog = Backlog(unread_bytes=0, read_at=None)

@@ -21,7 +21,7 @@ from sluicegate.registry.words.build import BuildRef, service_name
 from sluicegate.registry.words.errors import UsageError
 from sluicegate.registry.words.metric import Arm
 from sluicegate.registry.words.outputs import OutputKind, output_kinds
-from sluicegate.services.telemetry.pairs.compare import Comparison, compare_pair
+from sluicegate.services.telemetry.pairs.comparison import Comparison, compare_pair
 from sluicegate.services.telemetry.pairs.pair import Pair
 from sluicegate.services.telemetry.pairs.sums import PairSums
 from sluicegate.services.telemetry.tally.exposure import Exposure

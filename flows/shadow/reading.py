@@ -14,7 +14,7 @@ from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.tally import Tally
 from sluicegate.services.telemetry.pairs.queries import Disagreement
 from sluicegate.services.telemetry.pairs.sums import ALL, Key
-from sluicegate.services.telemetry.tally.bins import quantile
+from sluicegate.services.telemetry.tally.histogram import quantile
 
 _LEAST = 30
 """Pairs below which a segment is not shown to stand out."""

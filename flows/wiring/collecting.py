@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sluicegate.services.host.doctor.finding import Finding
-    from sluicegate.services.telemetry.log.backlog import Backlog
+    from sluicegate.services.telemetry.tailing.backlog import Backlog
 
 _CHECK = "collector"
 _PATIENCE = 60.0

@@ -33,7 +33,7 @@ def watch_drops(runtime: Runtime, stop: threading.Event) -> None:
 
 def look(runtime: Runtime) -> None:
     """Note the counters of every shadow that has copies."""
-    from sluicegate.services.telemetry.pairs.copy_drops import note_drops
+    from sluicegate.services.telemetry.pairs.dropped_copies import note_drops
 
     for rollout in runtime.ledger.rollouts():
         if rollout.is_shadow and rollout.weight > 0:

@@ -91,7 +91,7 @@ class LocalDesk:
         return record(self.runtime.store, batch, self.clock())
 
     def metrics(self) -> bytes:
-        from sluicegate.services.telemetry.reading.metrics import Scrape, exposition
+        from sluicegate.services.telemetry.reading.prometheus import Scrape, exposition
 
         rollouts = self.ledger.rollouts()
         scrape = Scrape(

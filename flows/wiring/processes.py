@@ -97,9 +97,9 @@ def collector() -> None:
     from sluicegate.flows.wiring.copy_watch import watch_drops
     from sluicegate.flows.wiring.housekeeping import keep_house
     from sluicegate.services.bento.body_capture import bodies_log
-    from sluicegate.services.telemetry.log.bodies import BodyCollector
-    from sluicegate.services.telemetry.log.collector import Collector
     from sluicegate.services.telemetry.pairs.collector import ShadowCollector
+    from sluicegate.services.telemetry.tailing.bodies import BodyCollector
+    from sluicegate.services.telemetry.tailing.collector import Collector
 
     runtime = current_runtime()
 

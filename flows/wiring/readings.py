@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from sluicegate.registry.report.report import Evidence, Report
     from sluicegate.registry.report.shadow_view import ShadowView
     from sluicegate.registry.rollout.rollout import Rollout
-    from sluicegate.services.telemetry.log.backlog import Backlog
     from sluicegate.services.telemetry.reading.queries import Queries
     from sluicegate.services.telemetry.store.store import Store
+    from sluicegate.services.telemetry.tailing.backlog import Backlog
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +73,6 @@ class Readings:
 
     def backlog(self) -> Backlog:
         """What of the access logs was not collected."""
-        from sluicegate.services.telemetry.log.backlog import backlog
+        from sluicegate.services.telemetry.tailing.backlog import backlog
 
         return backlog(self.store, [self.access_logs / name for name in ("live.jsonl", "shadow.jsonl")])

@@ -28,10 +28,10 @@ from sluicegate.registry.words.access_log import Assigned
 from sluicegate.registry.words.build import Build, BuildRef
 from sluicegate.registry.words.metric import Arm
 from sluicegate.services.keeper.drivers import deployment_of
-from sluicegate.services.telemetry.log.collector import Collector
 from sluicegate.services.telemetry.pairs.collector import ShadowCollector
 from sluicegate.services.telemetry.reading.queries import Queries
 from sluicegate.services.telemetry.store.store import Store
+from sluicegate.services.telemetry.tailing.collector import Collector
 from sluicegate.services.telemetry.tally.spec import RolloutSpec
 
 ADA = Request(actor="ada", cause="cli")

@@ -13,11 +13,11 @@ import sqlalchemy as sa
 from benchmarks.collector_lines import START, START_US, assigned
 from sluicegate.registry.plan.fields import MetricSpec, PredictionField, Source
 from sluicegate.registry.words.metric import TallyRow
-from sluicegate.services.telemetry.log.collector import Collector
 from sluicegate.services.telemetry.outcomes.intake import OutcomeIn, record
 from sluicegate.services.telemetry.reading.queries import Queries
 from sluicegate.services.telemetry.store import schema
 from sluicegate.services.telemetry.store.store import Store
+from sluicegate.services.telemetry.tailing.collector import Collector
 from sluicegate.services.telemetry.tally.spec import RolloutSpec
 
 BUCKET = START_US // 1_000_000

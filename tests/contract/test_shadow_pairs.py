@@ -20,9 +20,8 @@ from sluicegate.registry.plan.fields import MetricSpec, PredictionField, Source
 from sluicegate.registry.words.errors import SluiceError
 from sluicegate.registry.words.metric import Arm, difference_name
 from sluicegate.registry.words.tally import Tally
-from sluicegate.services.telemetry.log.collector import Collector
 from sluicegate.services.telemetry.outcomes.intake import OutcomeIn, record
-from sluicegate.services.telemetry.pairs.bounds import MOST_VALUES
+from sluicegate.services.telemetry.pairs.cardinality import MOST_VALUES
 from sluicegate.services.telemetry.pairs.collector import ShadowCollector
 from sluicegate.services.telemetry.pairs.queries import ShadowQueries
 from sluicegate.services.telemetry.pairs.spec import ShadowSpec
@@ -30,6 +29,7 @@ from sluicegate.services.telemetry.reading.queries import Queries
 from sluicegate.services.telemetry.store.counts import Count
 from sluicegate.services.telemetry.store.pair_schema import copies, pairs
 from sluicegate.services.telemetry.store.store import Store
+from sluicegate.services.telemetry.tailing.collector import Collector
 from sluicegate.services.telemetry.tally.spec import RolloutSpec
 
 METRICS = {

@@ -11,11 +11,11 @@ import pytest
 from benchmarks.collector_lines import START, START_US, assigned, line
 from sluicegate.registry.words.errors import SluiceError
 from sluicegate.registry.words.metric import Arm, Stratum
-from sluicegate.services.telemetry.log.collector import Collector
-from sluicegate.services.telemetry.log.offsets import OvertakenError
 from sluicegate.services.telemetry.outcomes.intake import OutcomeIn
 from sluicegate.services.telemetry.store.counts import Count
 from sluicegate.services.telemetry.store.store import Store
+from sluicegate.services.telemetry.tailing.collector import Collector
+from sluicegate.services.telemetry.tailing.offsets import OvertakenError
 from sluicegate.services.telemetry.tally.spec import RolloutSpec
 from tests.contract.telemetry_rig import BUCKET, CANDIDATE, SPEC, Killed, Rig, killed_at
 

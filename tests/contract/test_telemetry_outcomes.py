@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from benchmarks.collector_lines import START, START_US, assigned, line
 from sluicegate.registry.words.metric import Stratum
-from sluicegate.services.telemetry.log import tail
 from sluicegate.services.telemetry.outcomes.intake import OutcomeIn
 from sluicegate.services.telemetry.store.counts import Count
+from sluicegate.services.telemetry.tailing import tail
 from tests.contract.telemetry_rig import BUCKET, CANDIDATE, Rig
 
 

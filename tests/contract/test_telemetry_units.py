@@ -17,7 +17,7 @@ from sluicegate.registry.words.metric import Arm
 from sluicegate.registry.words.tally import UnitSums
 from sluicegate.services.telemetry.outcomes.intake import OutcomeIn
 from sluicegate.services.telemetry.outcomes.retention import retain
-from sluicegate.services.telemetry.tally.unit_sheet import Entry, Step, added, enter
+from sluicegate.services.telemetry.tally.unit_accumulator import Entry, Step, added, enter
 from tests.contract.telemetry_rig import BUCKET, SPEC, Killed, Rig, killed_at
 
 BY_UNIT = dataclasses.replace(SPEC, by_unit=True)

@@ -20,7 +20,7 @@ from sluicegate.registry.words.metric import LEVELS, Arm, level_name
 from sluicegate.registry.words.tally import UnitSums
 from sluicegate.services.telemetry.outcomes.intake import OutcomeIn, record
 from sluicegate.services.telemetry.store.store import Store
-from sluicegate.services.telemetry.tally.bins import bin_of
+from sluicegate.services.telemetry.tally.histogram import bin_of
 from sluicegate.services.telemetry.tally.spec import RolloutSpec
 
 ROWS = 24_000

@@ -13,9 +13,9 @@ import pytest
 from sluicegate.registry.plan.fields import MetricSpec, Source
 from sluicegate.registry.words.metric import Arm
 from sluicegate.registry.words.tally import UnitSums
-from sluicegate.services.telemetry.log.collector import Collector
 from sluicegate.services.telemetry.reading.queries import Queries
 from sluicegate.services.telemetry.store.store import Store
+from sluicegate.services.telemetry.tailing.collector import Collector
 from sluicegate.services.telemetry.tally.spec import RolloutSpec
 from sluicegate.services.traffic.routes import routes
 from sluicegate.services.traffic.table import answer

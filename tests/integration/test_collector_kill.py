@@ -17,11 +17,11 @@ import pytest
 
 from sluicegate.registry.words.metric import Arm
 from sluicegate.registry.words.tally import Tally, UnitSums
-from sluicegate.services.telemetry.log import tail
-from sluicegate.services.telemetry.log.collector import Collector
 from sluicegate.services.telemetry.reading.queries import Queries
 from sluicegate.services.telemetry.store.counts import Count
 from sluicegate.services.telemetry.store.store import Store
+from sluicegate.services.telemetry.tailing import tail
+from sluicegate.services.telemetry.tailing.collector import Collector
 from tests.integration.collector_load import ROWS, SPEC, Load, Written
 
 KILLS = 6

@@ -18,9 +18,9 @@ from sluicegate.registry.rollout.rollout import Ending
 from sluicegate.registry.words.build import BuildRef, Endpoint
 from sluicegate.registry.words.metric import TallyRow
 from sluicegate.services.client import Client
-from sluicegate.services.telemetry.log.collector import Collector
 from sluicegate.services.telemetry.reading.queries import Queries
 from sluicegate.services.telemetry.store.store import Store
+from sluicegate.services.telemetry.tailing.collector import Collector
 from sluicegate.services.telemetry.tally.spec import RolloutSpec
 from tests.experiment_lab import Lab, plan
 from tests.integration.traffic_rig import Gateway, Upstream, gateway, upstreams

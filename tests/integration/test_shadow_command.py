@@ -20,10 +20,10 @@ from sluicegate.registry.plan.fields import MetricSpec, Source
 from sluicegate.registry.rollout.facts import Packed, Ready, StepEntered
 from sluicegate.registry.words.access_log import Assigned
 from sluicegate.registry.words.metric import Arm
-from sluicegate.services.telemetry.log.collector import Collector
 from sluicegate.services.telemetry.pairs.collector import ShadowCollector
 from sluicegate.services.telemetry.pairs.spec import ShadowSpec
 from sluicegate.services.telemetry.store.store import Store
+from sluicegate.services.telemetry.tailing.collector import Collector
 from sluicegate.services.telemetry.tally.spec import RolloutSpec
 from tests.acceptance.test_shadow import PLAN
 

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from sluicegate.registry.plan.fields import MetricSpec, Source
-from sluicegate.services.telemetry.log.collector import Collector
 from sluicegate.services.telemetry.pairs.collector import ShadowCollector
-from sluicegate.services.telemetry.pairs.copy_drops import note_drops
+from sluicegate.services.telemetry.pairs.dropped_copies import note_drops
 from sluicegate.services.telemetry.pairs.queries import ShadowQueries
 from sluicegate.services.telemetry.pairs.spec import ShadowSpec
 from sluicegate.services.telemetry.reading.queries import Queries
 from sluicegate.services.telemetry.store.counts import Count
 from sluicegate.services.telemetry.store.store import Store
+from sluicegate.services.telemetry.tailing.collector import Collector
 from sluicegate.services.telemetry.tally.spec import RolloutSpec
 from sluicegate.services.traffic.envoy.limits import Limits
 from sluicegate.services.traffic.routes import routes

@@ -22,7 +22,7 @@ from sluicegate.registry.words.build import BuildRef, Endpoint
 from sluicegate.registry.words.settings import Settings
 from sluicegate.services.keeper.fleet_pass import FleetPass
 from sluicegate.services.keeper.keeper import Keeper
-from sluicegate.services.telemetry.log.collector import Collector
+from sluicegate.services.telemetry.tailing.collector import Collector
 from tests.acceptance.three_audiences import CANDIDATE, MODEL, STABLE, STATES, Three
 from tests.integration.traffic_rig import Gateway, Upstream, gateway
 from tests.unit.test_keeper import Garage

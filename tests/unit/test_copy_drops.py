@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sluicegate.services.telemetry.pairs.copy_drops import note_drops
+from sluicegate.services.telemetry.pairs.dropped_copies import note_drops
 from sluicegate.services.telemetry.pairs.queries import ShadowQueries
 from sluicegate.services.telemetry.store.store import Store
 

@@ -15,7 +15,7 @@ from sluicegate.registry.report.shadow_view import ColumnView, ShadowView, Worst
 from sluicegate.registry.words.metric import Arm
 from sluicegate.registry.words.outputs import OutputKind
 from sluicegate.services.report.page import shadow_page
-from sluicegate.services.telemetry.pairs.compare import TOP, Comparison, Unpaired, compare_pair
+from sluicegate.services.telemetry.pairs.comparison import TOP, Comparison, Unpaired, compare_pair
 from sluicegate.services.telemetry.pairs.pair import Pair
 from sluicegate.services.telemetry.pairs.sums import PairSums, bin_of_number, edges
 from sluicegate.services.telemetry.tally.exposure import Exposure

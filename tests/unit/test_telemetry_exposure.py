@@ -7,10 +7,10 @@ import pytest
 from benchmarks.collector_lines import START_US, assigned, line
 from sluicegate.registry.plan.fields import MetricSpec, Source
 from sluicegate.registry.words.access_log import parse
-from sluicegate.services.telemetry.tally import bins
+from sluicegate.services.telemetry.tally import histogram
 from sluicegate.services.telemetry.tally.exposure import Exposure, expose
-from sluicegate.services.telemetry.tally.sheet import Sheet, by_side
 from sluicegate.services.telemetry.tally.spec import RolloutSpec, score_of
+from sluicegate.services.telemetry.tally.tally_accumulator import TallyAccumulator, by_side
 
 CANDIDATE = {"assigned": assigned("candidate"), "upstream": "2"}
 
@@ -76,10 +76,10 @@ def test_a_number_that_no_database_keeps_is_refused(changes: dict[str, object]) 
 
 def tallied(metric: MetricSpec, *exposures: Exposure, **spec: object) -> dict[str, tuple[int, int, float]]:
     found = RolloutSpec(rollout="r1", metrics={"m": metric}, **spec)  # type: ignore[arg-type]
-    sheet = Sheet()
+    tallies = TallyAccumulator()
     for side, requests in by_side(exposures).items():
-        sheet.take_requests(side, requests, found.measures)
-    return {row["metric"]: (row["n"], row["missing"], row["total"]) for row in sheet.rows()}
+        tallies.take_requests(side, requests, found.measures)
+    return {metric: (n, missing, total) for _, metric, _, _, _, _, n, missing, total, *_ in tallies.rows()}
 
 
 def test_who_left_is_an_error_without_a_duration_and_who_stayed_without_one_is_missing() -> None:
@@ -114,17 +114,17 @@ def test_a_spec_is_complete_when_every_threshold_is_frozen() -> None:
 
 @pytest.mark.parametrize("duration", [0, 1, 50, 51, 999, 123_456, 10**9])
 def test_a_bin_holds_its_durations(duration: int) -> None:
-    number = bins.bin_of(duration)
-    assert number == 0 or bins.edge(number) * 1e6 <= duration * 1.000001
-    assert number == bins.BINS - 1 or duration < bins.edge(number + 1) * 1e6 * 1.000001
+    number = histogram.bin_of(duration)
+    assert number == 0 or histogram.edge(number) * 1e6 <= duration * 1.000001
+    assert number == histogram.BINS - 1 or duration < histogram.edge(number + 1) * 1e6 * 1.000001
 
 
 def test_a_quantile_from_bins_is_right_to_within_a_bin() -> None:
-    counts: dict[int, int] = {bins.UNTIMED: 50}
+    counts: dict[int, int] = {histogram.UNTIMED: 50}
     for milliseconds in range(1, 1_001):
-        number = bins.bin_of(milliseconds * 1_000)
+        number = histogram.bin_of(milliseconds * 1_000)
         counts[number] = counts.get(number, 0) + 1
     for q in (0.05, 0.5, 0.95, 0.99):
-        assert bins.quantile(counts, q) == pytest.approx(q, rel=0.13)
-    assert bins.quantile({}, 0.5) is None
-    assert bins.quantile({bins.UNTIMED: 3}, 0.5) is None
+        assert histogram.quantile(counts, q) == pytest.approx(q, rel=0.13)
+    assert histogram.quantile({}, 0.5) is None
+    assert histogram.quantile({histogram.UNTIMED: 3}, 0.5) is None

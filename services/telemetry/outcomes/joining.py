@@ -23,9 +23,9 @@ from sluicegate.services.telemetry.store.segments import Finder, by_id
 from sluicegate.services.telemetry.store.store import Store, write_tallies
 from sluicegate.services.telemetry.tally.exposure import Exposure
 from sluicegate.services.telemetry.tally.scores import same
-from sluicegate.services.telemetry.tally.sheet import Sheet
 from sluicegate.services.telemetry.tally.spec import RolloutSpec
-from sluicegate.services.telemetry.tally.specs import Specs
+from sluicegate.services.telemetry.tally.spec_cache import SpecCache
+from sluicegate.services.telemetry.tally.tally_accumulator import TallyAccumulator
 
 SETTLE = 5_000_000
 """Microseconds that an outcome of a unit waits, so that requests just before it are in the log."""
@@ -40,7 +40,7 @@ _LIMIT = 2_000
 class Joiner:
     """Joins what is in the store; told by the collector when the log was read to its end."""
 
-    def __init__(self, store: Store, specs: Specs[RolloutSpec]) -> None:
+    def __init__(self, store: Store, specs: SpecCache[RolloutSpec]) -> None:
         self._store = store
         self._specs = specs
         self._unjudged = Unjudged(store, specs)
@@ -134,7 +134,7 @@ class Joiner:
         """Tally the scores whose exposures have become old enough."""
         table = schema.maturing
         query = sa.select(table).where(table.c.due <= now).order_by(table.c.due).limit(_LIMIT)
-        sheet = Sheet()
+        sheet = TallyAccumulator()
         with self._store.write() as connection:
             rows = connection.execute(query).mappings().all()
             for row in rows:

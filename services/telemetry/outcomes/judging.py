@@ -13,9 +13,9 @@ from sluicegate.services.telemetry.outcomes.intake import State, read_value
 from sluicegate.services.telemetry.store.counts import Count
 from sluicegate.services.telemetry.tally.exposure import Exposure
 from sluicegate.services.telemetry.tally.scores import Missing, Summary, needs_prediction, score
-from sluicegate.services.telemetry.tally.sheet import Sheet
 from sluicegate.services.telemetry.tally.spec import RolloutSpec, score_of
-from sluicegate.services.telemetry.tally.unit_sheet import Side
+from sluicegate.services.telemetry.tally.tally_accumulator import TallyAccumulator
+from sluicegate.services.telemetry.tally.unit_accumulator import Side
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,7 +35,7 @@ class Outcome:
 class Findings:
     """What a round of judging adds up to; written in one transaction."""
 
-    sheet: Sheet = field(default_factory=Sheet)
+    sheet: TallyAccumulator = field(default_factory=TallyAccumulator)
     counts: Counter[str] = field(default_factory=Counter)
     states: list[dict[str, Any]] = field(default_factory=list)
     """Moves of outcomes: their key, the state they go to, and the id of their exposure where it is known."""
@@ -49,7 +49,7 @@ class Findings:
     def enter(
         self, outcome: int, metric: str, side: Side, unit: str | None, result: float | Missing, due: int | None
     ) -> None:
-        """Add a score to the tallies, or keep it until `due`; `unit`: see `Sheet.take_late`."""
+        """Add a score to the tallies, or keep it until `due`; `unit`: see `TallyAccumulator.take_late`."""
         value = None if isinstance(result, Missing) else result
         self.counts[Count.SCORED] += 1
         self.counts[Count.MISSING] += value is None

@@ -16,7 +16,7 @@ from sluicegate.services.telemetry.store.segments import ids_of
 from sluicegate.services.telemetry.store.store import Store
 
 KEPT_SINCE = "kept_since"
-PULSE_KEPT = timedelta(hours=1)
+RECENT_KEPT = timedelta(hours=1)
 _LIMIT = 20_000
 """Rows deleted in one transaction, so that the collector never waits long."""
 _WAITING = (State.NEW, State.UNIT, State.WAITING, State.UNJUDGED)
@@ -54,8 +54,8 @@ def retain(
     _drop_bodies(store, limit, limits)
     _note(store, {KEPT_SINCE: limit} | {kept_since(model): each for model, each in limits.items()})
     with store.write() as connection:
-        beat = int((now - PULSE_KEPT).timestamp())
-        connection.execute(sa.delete(schema.pulse).where(schema.pulse.c.at < beat))
+        is_past = schema.recent.c.at < int((now - RECENT_KEPT).timestamp())
+        connection.execute(sa.delete(schema.recent).where(is_past))
     return Retained(exposures=exposures, outcomes=outcomes)
 
 
@@ -66,8 +66,7 @@ def kept_since(model: str) -> str:
 
 def _note(store: Store, limits: Mapping[str, int]) -> None:
     with store.write() as connection:
-        rows = [{"key": key, "value": limit} for key, limit in sorted(limits.items())]
-        store.add(connection, schema.state, rows, {"value": "max"})
+        store.add(connection, schema.state, limits.items(), {"value": "max"})
 
 
 def _drop_of_model(store: Store, model: str, limit: int) -> int:

@@ -14,9 +14,9 @@ from sluicegate.services.telemetry.store import schema
 from sluicegate.services.telemetry.store.segments import EXPOSURE
 from sluicegate.services.telemetry.store.store import Store, write_tallies
 from sluicegate.services.telemetry.tally.exposure import Exposure
-from sluicegate.services.telemetry.tally.sheet import Sheet, by_side
 from sluicegate.services.telemetry.tally.spec import RolloutSpec
-from sluicegate.services.telemetry.tally.specs import Specs
+from sluicegate.services.telemetry.tally.spec_cache import SpecCache
+from sluicegate.services.telemetry.tally.tally_accumulator import TallyAccumulator, by_side
 
 _LIMIT = 5_000
 """Exposures handled in one transaction."""
@@ -34,7 +34,7 @@ def keep(connection: Connection, rollout: str, before: int) -> None:
 class Unjudged:
     """Takes up what waits for its rollout."""
 
-    def __init__(self, store: Store, specs: Specs[RolloutSpec]) -> None:
+    def __init__(self, store: Store, specs: SpecCache[RolloutSpec]) -> None:
         self._store = store
         self._specs = specs
 
@@ -60,7 +60,7 @@ class Unjudged:
             .order_by(waiting.c.exposure)
             .limit(_LIMIT)
         )
-        sheet = Sheet()
+        sheet = TallyAccumulator()
         with self._store.write() as connection:
             rows = connection.execute(query).all()
             for side, requests in by_side(Exposure(*row[1:]) for row in rows).items():

@@ -17,9 +17,9 @@ from sluicegate.services.telemetry.store.pair_schema import pair_labels, pair_su
 from sluicegate.services.telemetry.store.schema import outcomes
 from sluicegate.services.telemetry.store.store import Store, write_tallies
 from sluicegate.services.telemetry.tally.scores import Missing, Summary, needs_prediction, score
-from sluicegate.services.telemetry.tally.sheet import Sheet
 from sluicegate.services.telemetry.tally.spec import score_of
-from sluicegate.services.telemetry.tally.specs import Specs
+from sluicegate.services.telemetry.tally.spec_cache import SpecCache
+from sluicegate.services.telemetry.tally.tally_accumulator import TallyAccumulator
 
 _LIMIT = 1_000
 """Labels handled in one transaction."""
@@ -30,7 +30,7 @@ _PATIENCE = 10_000_000
 class Labels:
     """Scores what is in the store."""
 
-    def __init__(self, store: Store, specs: Specs[ShadowSpec]) -> None:
+    def __init__(self, store: Store, specs: SpecCache[ShadowSpec]) -> None:
         self._store = store
         self._specs = specs
         self._seen: tuple[object, ...] = ()
@@ -72,7 +72,7 @@ class Labels:
         return len(rows)
 
     def _take(self, connection: Connection, rollout: str, spec: ShadowSpec, rows: Sequence[RowMapping]) -> None:
-        sheet, sums = Sheet(), PairSums()
+        sheet, sums = TallyAccumulator(), PairSums()
         for row in rows:
             for name, metric in spec.labelled:
                 if (metric.outcome or name) == row["name"]:

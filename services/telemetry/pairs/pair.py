@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from sluicegate.registry.words.access_log import LogLine
-from sluicegate.services.telemetry.tally.answers import of_request
 from sluicegate.services.telemetry.tally.exposure import Exposure, expose
+from sluicegate.services.telemetry.tally.measurements import of_request
 from sluicegate.services.telemetry.tally.spec import Measures
 
 

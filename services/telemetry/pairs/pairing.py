@@ -13,20 +13,20 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
 
-from sluicegate.services.telemetry.pairs.bounds import Bounds
-from sluicegate.services.telemetry.pairs.compare import Comparison, Unpaired, compare_pair
+from sluicegate.services.telemetry.pairs.cardinality import Bounds
+from sluicegate.services.telemetry.pairs.comparison import Comparison, Unpaired, compare_pair
+from sluicegate.services.telemetry.pairs.disagreements import Worst, keep_worst, worst_of
 from sluicegate.services.telemetry.pairs.pair import Pair
 from sluicegate.services.telemetry.pairs.spec import ShadowSpec
 from sluicegate.services.telemetry.pairs.sums import PairSums, rows_of
 from sluicegate.services.telemetry.pairs.tally import tally_pair
-from sluicegate.services.telemetry.pairs.worst import Worst, keep_worst, worst_of
 from sluicegate.services.telemetry.store import schema
 from sluicegate.services.telemetry.store.pair_schema import copies, pair_sums, pairs
 from sluicegate.services.telemetry.store.segments import Finder, key_of
 from sluicegate.services.telemetry.store.store import Store, write_tallies
 from sluicegate.services.telemetry.tally.exposure import Exposure
-from sluicegate.services.telemetry.tally.sheet import Sheet
-from sluicegate.services.telemetry.tally.specs import Specs
+from sluicegate.services.telemetry.tally.spec_cache import SpecCache
+from sluicegate.services.telemetry.tally.tally_accumulator import TallyAccumulator
 
 UNMATCHED_AFTER = 3_600_000_000
 """Microseconds after which a copy is given up whose request was never logged, or which belongs to no shadow."""
@@ -40,7 +40,7 @@ class _Work:
     """What a round of pairing adds up to."""
 
     sums: dict[str, PairSums] = field(default_factory=dict)
-    sheet: Sheet = field(default_factory=Sheet)
+    sheet: TallyAccumulator = field(default_factory=TallyAccumulator)
     kept: list[dict[str, Any]] = field(default_factory=list)
     worst: list[Worst] = field(default_factory=list)
     paired: list[int] = field(default_factory=list)
@@ -53,7 +53,7 @@ class _Work:
 class Pairer:
     """Makes pairs of what is in the store."""
 
-    def __init__(self, store: Store, specs: Specs[ShadowSpec]) -> None:
+    def __init__(self, store: Store, specs: SpecCache[ShadowSpec]) -> None:
         self._store = store
         self._specs = specs
         self._finder = Finder()

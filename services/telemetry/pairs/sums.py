@@ -25,10 +25,10 @@ from typing import Any
 
 from sluicegate.registry.words.outputs import OutputKind
 from sluicegate.registry.words.tally import Tally
-from sluicegate.services.telemetry.pairs.compare import Cell, Comparison, Unpaired, is_nan
+from sluicegate.services.telemetry.pairs.comparison import Cell, Comparison, Unpaired, is_nan
 from sluicegate.services.telemetry.pairs.pair import Pair
 from sluicegate.services.telemetry.tally.accumulator import Accumulator
-from sluicegate.services.telemetry.tally.bins import bin_of
+from sluicegate.services.telemetry.tally.histogram import bin_of
 from sluicegate.services.telemetry.tally.scores import LIMIT, number_of, same
 
 ALL = ""
@@ -125,12 +125,9 @@ class PairSums:
         self.count(subject, "concordant" if turn > 0 or both_tied else "discordant" if turn < 0 else "tied")
 
 
-def rows_of(rollout: str, tallies: Mapping[Key, Tally]) -> list[dict[str, Any]]:
-    """Rows for the table, in order of their keys."""
-    return [
-        {"rollout": rollout, "segment": segment, "what": subject, "key": key} | tally._asdict()
-        for (segment, subject, key), tally in sorted(tallies.items())
-    ]  # fmt: skip
+def rows_of(rollout: str, tallies: Mapping[Key, Tally]) -> list[tuple[Any, ...]]:
+    """Rows for the table."""
+    return [(rollout, *key, *tally) for key, tally in tallies.items()]
 
 
 def bin_of_number(value: float) -> int:

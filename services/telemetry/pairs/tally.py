@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from sluicegate.registry.words.metric import Arm, difference_name
-from sluicegate.services.telemetry.pairs.compare import Comparison, Unpaired
+from sluicegate.services.telemetry.pairs.comparison import Comparison, Unpaired
 from sluicegate.services.telemetry.pairs.pair import Pair, paired_values
 from sluicegate.services.telemetry.pairs.spec import ShadowSpec
-from sluicegate.services.telemetry.tally.sheet import Sheet
+from sluicegate.services.telemetry.tally.tally_accumulator import TallyAccumulator
 
 Stratum = tuple[str, int, int, int]
 """Rollout, epoch, bucket and weight of the copy."""
@@ -18,7 +18,7 @@ def stratum_of(pair: Pair) -> Stratum:
     return (copied.rollout or "", copied.epoch, copied.bucket, copied.weight)
 
 
-def tally_pair(sheet: Sheet, pair: Pair, found: Comparison | Unpaired, spec: ShadowSpec) -> None:
+def tally_pair(sheet: TallyAccumulator, pair: Pair, found: Comparison | Unpaired, spec: ShadowSpec) -> None:
     """Add to the tallies what requests and answers alone decide. What cannot be compared is missing, not a match."""
     at = stratum_of(pair)
     if pair.served.failed is None or found is Unpaired.OTHER_BUILD:
@@ -33,7 +33,7 @@ def tally_pair(sheet: Sheet, pair: Pair, found: Comparison | Unpaired, spec: Sha
         take(sheet, at, name, 0.0, differs)
 
 
-def take(sheet: Sheet, at: Stratum, metric: str, stable: float | None, candidate: float | None) -> None:
+def take(sheet: TallyAccumulator, at: Stratum, metric: str, stable: float | None, candidate: float | None) -> None:
     """Add one pair of values; where one is missing the pair is."""
     rollout, epoch, bucket, weight = at
     whole = stable is not None and candidate is not None

@@ -20,9 +20,9 @@ from sluicegate.services.telemetry.outcomes.intake import OPEN
 from sluicegate.services.telemetry.store import schema
 from sluicegate.services.telemetry.store.counts import Count
 from sluicegate.services.telemetry.store.store import WATERMARK, Store
-from sluicegate.services.telemetry.tally import bins
-from sluicegate.services.telemetry.tally.answers import prediction
-from sluicegate.services.telemetry.tally.pulse import SECONDS
+from sluicegate.services.telemetry.tally import histogram
+from sluicegate.services.telemetry.tally.measurements import prediction
+from sluicegate.services.telemetry.tally.recent import SECONDS
 from sluicegate.services.telemetry.tally.scores import Summary
 
 RECENT = 60
@@ -94,12 +94,12 @@ class Latency:
     p95: float
     p99: float
     counts: Mapping[int, int]
-    """Requests by bin, see `sluicegate.services.telemetry.tally.bins`."""
+    """Requests by bin, see `sluicegate.services.telemetry.tally.histogram`."""
 
     @classmethod
     def of(cls, counts: Mapping[int, int]) -> Latency:
         """From requests by bin, of which there is at least one."""
-        p50, p95, p99 = (bins.quantile(counts, q) or 0.0 for q in (0.5, 0.95, 0.99))
+        p50, p95, p99 = (histogram.quantile(counts, q) or 0.0 for q in (0.5, 0.95, 0.99))
         return cls(requests=sum(counts.values()), p50=p50, p95=p95, p99=p99, counts=counts)
 
 
@@ -248,7 +248,7 @@ class Queries:
 
     def recent(self, model: str) -> tuple[Recent, ...]:
         """The last minute of each build of a model that had requests, in order of variation and build."""
-        table = schema.pulse
+        table = schema.recent
         now = self._clock().timestamp()
         since = (now - RECENT) // SECONDS * SECONDS
         query = sa.select(table).where(table.c.model == model, table.c.at >= since)
@@ -335,7 +335,7 @@ def _recent(key: tuple[str, str], counts: Counter[int], failed: int, seconds: fl
         build=key[1],
         requests_per_second=requests / seconds,
         error_share=failed / requests,
-        p50=bins.quantile(counts, 0.5),
-        p95=bins.quantile(counts, 0.95),
-        p99=bins.quantile(counts, 0.99),
+        p50=histogram.quantile(counts, 0.5),
+        p95=histogram.quantile(counts, 0.95),
+        p99=histogram.quantile(counts, 0.99),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import BigInteger, Column, Float, Index, Integer, Table, Text, UniqueConstraint
 
 from sluicegate.registry.words.tally import Tally
-from sluicegate.services.telemetry.store.schema import METADATA, sums
+from sluicegate.services.telemetry.store.schema import METADATA, keys, sums
 
 _ID = BigInteger().with_variant(Integer, "sqlite")
 
@@ -45,17 +45,13 @@ Index("pairs_kept", pairs.c.rollout, pairs.c.key)
 
 pair_labels = Table(
     "pair_labels", METADATA,
-    Column("pair", BigInteger, primary_key=True, autoincrement=False),
-    Column("outcome", BigInteger, primary_key=True, autoincrement=False),
+    *keys({"pair": BigInteger, "outcome": BigInteger}),
 )  # fmt: skip
 """Which outcomes have been scored for which pairs."""
 
 pair_sums = Table(
     "pair_sums", METADATA,
-    Column("rollout", Text, primary_key=True),
-    Column("segment", Text, primary_key=True),
-    Column("what", Text, primary_key=True),
-    Column("key", Text, primary_key=True),
+    *keys({"rollout": Text, "segment": Text, "what": Text, "key": Text}),
     *sums(Tally),
 )  # fmt: skip
 """Sums over pairs, for ever; see `pairs.sums`. The empty segment is all requests."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from sqlalchemy import BigInteger, Column, Float, Index, Integer, MetaData, SmallInteger, Table, Text
+from sqlalchemy.types import TypeEngine
 
 from sluicegate.registry.words.tally import Tally, UnitSums
 
@@ -13,6 +15,19 @@ VERSION = 1
 
 METADATA = MetaData()
 _ID = BigInteger().with_variant(Integer, "sqlite")
+_STRATUM = {"epoch": Integer, "bucket": BigInteger, "arm": Text, "weight": Integer}
+
+
+def keys(types: Mapping[str, type[TypeEngine[Any]]]) -> Iterator[Column[Any]]:
+    """Columns that are a table's primary key together."""
+    for name, kind in types.items():
+        yield Column(name, kind, primary_key=True, autoincrement=False)
+
+
+def counts(*names: str) -> Iterator[Column[int]]:
+    """Columns that count."""
+    for name in names:
+        yield Column(name, BigInteger, nullable=False)
 
 
 def sums(kind: type[Tally | UnitSums]) -> Iterator[Column[int] | Column[float]]:
@@ -133,24 +148,14 @@ Index("maturing_rollout", maturing.c.rollout, maturing.c.metric)
 
 tallies = Table(
     "tallies", METADATA,
-    Column("rollout", Text, primary_key=True),
-    Column("metric", Text, primary_key=True),
-    Column("epoch", Integer, primary_key=True),
-    Column("bucket", BigInteger, primary_key=True),
-    Column("arm", Text, primary_key=True),
-    Column("weight", Integer, primary_key=True),
+    *keys({"rollout": Text, "metric": Text} | _STRATUM),
     *sums(Tally),
 )  # fmt: skip
 """`sluicegate.registry.words.metric.TallyRow`s without their unit sums, for ever."""
 
 unit_sums = Table(
     "unit_sums", METADATA,
-    Column("rollout", Text, primary_key=True),
-    Column("metric", Text, primary_key=True),
-    Column("epoch", Integer, primary_key=True),
-    Column("bucket", BigInteger, primary_key=True),
-    Column("arm", Text, primary_key=True),
-    Column("weight", Integer, primary_key=True),
+    *keys({"rollout": Text, "metric": Text} | _STRATUM),
     *sums(UnitSums),
 )  # fmt: skip
 """`sluicegate.registry.words.tally.UnitSums` of each arm and stratum, for ever."""
@@ -171,42 +176,25 @@ stratum it belongs to (null: none), `sums` JSON, {metric: [sum of values, rows]}
 
 latencies = Table(
     "latencies", METADATA,
-    Column("rollout", Text, primary_key=True),
-    Column("epoch", Integer, primary_key=True),
-    Column("bucket", BigInteger, primary_key=True),
-    Column("arm", Text, primary_key=True),
-    Column("weight", Integer, primary_key=True),
-    Column("bin", SmallInteger, primary_key=True),
-    Column("requests", BigInteger, nullable=False),
+    *keys({"rollout": Text} | _STRATUM | {"bin": SmallInteger}),
+    *counts("requests"),
 )  # fmt: skip
-"""Durations of each arm and stratum by bin, see `bins`; for ever."""
+"""Durations of each arm and stratum by bin, see `tally.histogram`; for ever."""
 
 seen = Table(
     "seen", METADATA,
-    Column("rollout", Text, primary_key=True),
-    Column("epoch", Integer, primary_key=True),
-    Column("bucket", BigInteger, primary_key=True),
-    Column("arm", Text, primary_key=True),
-    Column("weight", Integer, primary_key=True),
-    Column("requests", BigInteger, nullable=False),
-    Column("abandoned", BigInteger, nullable=False),
-    Column("failed", BigInteger, nullable=False),
-    Column("fallbacks", BigInteger, nullable=False),
+    *keys({"rollout": Text} | _STRATUM),
+    *counts("requests", "abandoned", "failed", "fallbacks"),
 )  # fmt: skip
 """Requests of each arm and stratum, in a comparison or not, for ever."""
 
-pulse = Table(
-    "pulse", METADATA,
-    Column("model", Text, primary_key=True),
-    Column("variation", Text, primary_key=True),
-    Column("build", Text, primary_key=True),
-    Column("at", BigInteger, primary_key=True),
-    Column("bin", SmallInteger, primary_key=True),
-    Column("requests", BigInteger, nullable=False),
-    Column("failed", BigInteger, nullable=False),
+recent = Table(
+    "recent", METADATA,
+    *keys({"model": Text, "variation": Text, "build": Text, "at": BigInteger, "bin": SmallInteger}),
+    *counts("requests", "failed"),
 )  # fmt: skip
 """The recent past of each build of each variation: requests by ten seconds (`at`, in seconds) and bin of duration."""
-Index("pulse_at", pulse.c.at)
+Index("recent_at", recent.c.at)
 
 bodies = Table(
     "bodies", METADATA,

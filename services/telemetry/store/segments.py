@@ -7,6 +7,7 @@ asking each segment; labels mostly come with about the same delay, so the segmen
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from zlib import crc32
@@ -44,15 +45,12 @@ def numbered(exposures: Sequence[Exposure], before: int) -> list[tuple[Any, ...]
     ]  # fmt: skip
 
 
-def spans(exposures: Sequence[Exposure], before: int) -> list[dict[str, int]]:
+def spans(exposures: Sequence[Exposure], before: int) -> list[tuple[int, int, int, int]]:
     """Rows for the table of segments, to be merged into what is there."""
-    found: dict[int, list[int]] = {}
+    times: defaultdict[int, list[int]] = defaultdict(list)
     for number, exposure in enumerate(exposures, before + 1):
-        found.setdefault(number >> _BITS, []).append(exposure.at)
-    return [
-        {"segment": segment, "first_at": min(times), "last_at": max(times), "requests": len(times)}
-        for segment, times in sorted(found.items())
-    ]
+        times[number >> _BITS].append(exposure.at)
+    return [(segment, min(starts), max(starts), len(starts)) for segment, starts in times.items()]
 
 
 def ids_of(segment: int) -> tuple[int, int]:

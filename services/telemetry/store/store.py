@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -11,11 +11,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine
 
 from sluicegate.registry.words.errors import SluiceError
-from sluicegate.services.telemetry.store import (
-    schema,
-)
+from sluicegate.services.telemetry.store import schema
 from sluicegate.services.telemetry.store.unit_store import COLUMNS, changes
-from sluicegate.services.telemetry.tally.sheet import Sheet
+from sluicegate.services.telemetry.tally.tally_accumulator import TallyAccumulator
 
 WATERMARK = "watermark"
 _VERSION = "version"
@@ -59,11 +57,13 @@ class Store:
             yield connection
 
     def add(
-        self, connection: Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]],
+        self, connection: Connection, table: sa.Table, rows: Iterable[tuple[Any, ...]],
         merge: Mapping[str, Merge] | None = None,
     ) -> None:  # fmt: skip
         """Add rows to a table of sums: a new key is inserted, a known one grows, as `merge` says or by adding."""
-        if not rows:
+        columns = table.columns.keys()
+        values = [dict(zip(columns, row, strict=True)) for row in sorted(rows)]
+        if not values:
             return
         dialect = sqlite if self.is_sqlite else postgresql
         statement: Any = dialect.insert(table)
@@ -73,12 +73,11 @@ class Store:
             for column in table.columns
             if column.name not in keys
         }
-        connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=grown), list(rows))
+        connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=grown), values)
 
     def count(self, connection: Connection, counts: Mapping[Any, int]) -> None:
         """Add to counters."""
-        rows = [{"name": str(name), "n": n} for name, n in sorted(counts.items()) if n]
-        self.add(connection, schema.counters, rows)
+        self.add(connection, schema.counters, ((str(name), n) for name, n in counts.items() if n))
 
     def insert(
         self, connection: Connection, table: sa.Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]],
@@ -100,7 +99,7 @@ class Store:
 
     def take_ids(self, connection: Connection, n: int) -> int:
         """Set n consecutive ids of exposures aside for this transaction; the id before the first. Never reused."""
-        self.add(connection, schema.state, [{"key": _IDS, "value": n}])
+        self.add(connection, schema.state, [(_IDS, n)])
         last = connection.scalar(sa.select(schema.state.c.value).where(schema.state.c.key == _IDS))
         return int(last or 0) - n
 
@@ -144,7 +143,7 @@ class Store:
                 )
 
 
-def write_tallies(store: Store, connection: Connection, sheet: Sheet) -> None:
+def write_tallies(store: Store, connection: Connection, sheet: TallyAccumulator) -> None:
     """Add a sheet to the tallies, and raise the watermark: they changed."""
     if not sheet:
         return
@@ -153,7 +152,7 @@ def write_tallies(store: Store, connection: Connection, sheet: Sheet) -> None:
         units, sums = changes(connection, sheet.units)
         store.insert(connection, schema.units, COLUMNS, units, replace=True)
         store.add(connection, schema.unit_sums, sums)
-    store.add(connection, schema.state, [{"key": WATERMARK, "value": 1}])
+    store.add(connection, schema.state, [(WATERMARK, 1)])
 
 
 def _quoted(names: Sequence[str]) -> str:

@@ -13,18 +13,25 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Connection
 
 from sluicegate.services.telemetry.store import schema
-from sluicegate.services.telemetry.tally.unit_sheet import Entry, Epochs, Step, Sums, UnitSheet, added, enter
+from sluicegate.services.telemetry.tally.unit_accumulator import (
+    Entry,
+    Epochs,
+    Step,
+    Sums,
+    UnitAccumulator,
+    added,
+    enter,
+)
 
 COLUMNS = ("rollout", "unit", "epoch", "arm", "weight", "bucket", "sums")
 """Of the table of units, in the order of its rows here."""
-_PLACE = ("rollout", "metric", "epoch", "bucket", "arm", "weight")
 _AT_ONCE = 5_000
 """Units in one query."""
 _REMEMBERED = 4_096
 
 
-def changes(connection: Connection, sheet: UnitSheet) -> tuple[list[tuple[Any, ...]], list[dict[str, Any]]]:
-    """Rows of units as they will be, and rows to add to the unit sums, both in order of their keys."""
+def changes(connection: Connection, sheet: UnitAccumulator) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
+    """Rows of units as they will be, in order of their keys, and rows to add to the unit sums."""
     rows: list[tuple[Any, ...]] = []
     steps: Counter[Step] = Counter(sheet.loose)
     known = _known(connection, sheet.entries)
@@ -32,8 +39,7 @@ def changes(connection: Connection, sheet: UnitSheet) -> tuple[list[tuple[Any, .
         rollout, unit = key
         for epoch, entry in enter(known.get(key, {}), new, rollout, steps).items():
             rows.append((rollout, unit, epoch, entry.arm, entry.weight, entry.bucket, _written(entry.sums)))
-    sums = sorted(added(steps).items())
-    return rows, [dict(zip(_PLACE, place, strict=True)) | units._asdict() for place, units in sums]
+    return rows, [(*place, *sums) for place, sums in added(steps).items()]
 
 
 def _known(connection: Connection, units: Iterable[tuple[str, int]]) -> dict[tuple[str, int], Epochs]:

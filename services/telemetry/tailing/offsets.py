@@ -6,9 +6,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from sluicegate.registry.words.errors import SluiceError
-from sluicegate.services.telemetry.log.tail import Chunk
 from sluicegate.services.telemetry.store import schema
 from sluicegate.services.telemetry.store.store import Store
+from sluicegate.services.telemetry.tailing.tail import Chunk
 
 
 class OvertakenError(SluiceError):

@@ -10,7 +10,7 @@ from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.metric import Arm
 from sluicegate.registry.words.verdict import Answer
 from sluicegate.services.telemetry.reading.queries import ArmSeen, Latency, Queries
-from sluicegate.services.telemetry.tally.bins import BINS, edge
+from sluicegate.services.telemetry.tally.histogram import BINS, edge
 
 _STEP = 5
 """Every so many bins end a bucket of the histogram: four to a factor of ten."""

@@ -1,16 +1,16 @@
-"""Endings: what the status and the duration of requests add by unit, worked out once for requests that end alike."""
+"""EndingRows: what the status and the duration of requests add by unit, worked out once for requests that end alike."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
 
-from sluicegate.services.telemetry.tally.answers import of_ending
 from sluicegate.services.telemetry.tally.exposure import Exposure
+from sluicegate.services.telemetry.tally.measurements import of_ending
 from sluicegate.services.telemetry.tally.spec import Measures
-from sluicegate.services.telemetry.tally.unit_sheet import Sums, row_of
+from sluicegate.services.telemetry.tally.unit_accumulator import Sums, row_of
 
 
-class Endings:
+class EndingRows:
     """Rows for the sheet of units. Where a mean is taken of the durations themselves, no two requests end alike."""
 
     def __init__(self, measures: Measures) -> None:

@@ -65,7 +65,7 @@ Epochs = dict[int, Entry]
 """What a unit has added, by epoch."""
 
 
-class UnitSheet:
+class UnitAccumulator:
     """Units met and their values, to be added to what is known of them."""
 
     def __init__(self) -> None:

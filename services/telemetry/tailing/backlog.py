@@ -8,10 +8,10 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from sluicegate.services.telemetry.log.offsets import Offsets
-from sluicegate.services.telemetry.log.tail import Tail
 from sluicegate.services.telemetry.store import schema
 from sluicegate.services.telemetry.store.store import Store
+from sluicegate.services.telemetry.tailing.offsets import Offsets
+from sluicegate.services.telemetry.tailing.tail import Tail
 
 
 @dataclass(frozen=True, kw_only=True)

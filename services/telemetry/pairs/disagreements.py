@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from sluicegate.services.telemetry.pairs.compare import TOP, Comparison
+from sluicegate.services.telemetry.pairs.comparison import TOP, Comparison
 from sluicegate.services.telemetry.pairs.pair import Pair
 from sluicegate.services.telemetry.store.pair_schema import worst_pairs
 from sluicegate.services.telemetry.store.store import Store

@@ -9,9 +9,9 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from sluicegate.registry.rollout.rollout import Rollout
-from sluicegate.services.telemetry.log.backlog import Backlog
-from sluicegate.services.telemetry.reading.metrics_rollouts import families as of_rollouts
+from sluicegate.services.telemetry.reading.prometheus_rollouts import families as of_rollouts
 from sluicegate.services.telemetry.reading.queries import Queries
+from sluicegate.services.telemetry.tailing.backlog import Backlog
 
 
 @dataclass(frozen=True, kw_only=True)

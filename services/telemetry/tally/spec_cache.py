@@ -1,4 +1,4 @@
-"""Specs: the specs of rollouts, asked for once they are complete and again until then."""
+"""SpecCache: the specs of rollouts, asked for once they are complete and again until then."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Complete(Protocol):
 SpecT = TypeVar("SpecT", bound=Complete)
 
 
-class Specs(Generic[SpecT]):
+class SpecCache(Generic[SpecT]):
     """Remembers complete specs for ever, since plans are frozen; asks again for others, at most once a second each."""
 
     def __init__(self, source: Callable[[str], SpecT | None]) -> None:

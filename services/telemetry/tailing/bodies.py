@@ -1,0 +1,61 @@
+"""Bodies: what services wrote down of requests and answers comes into the store.
+
+A file that a service has open ends in `.open`; where the service was killed it keeps that name, and is taken to be
+left behind after a day.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import orjson
+from sqlalchemy.engine import Connection
+
+from sluicegate.services.telemetry.store import schema
+from sluicegate.services.telemetry.store.counts import Count
+from sluicegate.services.telemetry.tailing.log_collector import QUIET, LogCollector
+
+LEFT_BEHIND = 86_400.0
+"""Seconds without a write after which a file may be deleted whose service did not end it."""
+_OPEN = ".open"
+Line = tuple[tuple[Any, ...], int]
+"""A row of the table, and how many bodies were left out before it."""
+_COLUMNS = ("rid", "model", "build", "at", "features", "predictions")
+
+
+class BodyCollector(LogCollector[Line]):
+    """Tails the files of bodies into the store."""
+
+    poll = 1.0
+    back_off = 5.0
+    hidden_as = "(a body)"
+
+    def collect(self) -> int:
+        lines, _ = self._read(self._now())
+        self._has_more = lines > 0
+        return lines
+
+    def finished(self, quiet: float = QUIET) -> tuple[Path, ...]:
+        """Files whose every line is safe in the database, and that nobody writes any more."""
+        left = set(super().finished(LEFT_BEHIND))
+        return tuple(path for path in super().finished(quiet) if path in left or path.suffix != _OPEN)
+
+    def _read_line(self, text: bytes) -> Line:
+        try:
+            return _row(orjson.loads(text))
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{type(error).__name__}: {error}") from error
+
+    def _write(self, connection: Connection, rows: list[Line], counts: Counter[Count]) -> None:
+        counts[Count.BODIES] = self._store.insert(connection, schema.bodies, _COLUMNS, [row for row, _ in rows])
+        counts[Count.BODIES_LEFT_OUT] = sum(left_out for _, left_out in rows)
+
+
+def _row(line: dict[str, Any]) -> Line:
+    model, _, build = str(line["build"]).partition("/")
+    bodies = tuple(json.dumps(line[name]) if name in line else None for name in ("features", "predictions"))
+    return (str(line["rid"]), unquote(model), unquote(build), int(line["at"]), *bodies), int(line.get("left_out", 0))

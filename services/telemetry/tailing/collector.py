@@ -1,0 +1,104 @@
+"""Collector: access logs -> exposures -> tallies."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+from sqlalchemy.engine import Connection
+
+from sluicegate.registry.words.access_log import parse
+from sluicegate.services.telemetry.outcomes.joining import Joiner
+from sluicegate.services.telemetry.outcomes.unjudged import keep
+from sluicegate.services.telemetry.store import schema
+from sluicegate.services.telemetry.store.counts import Count
+from sluicegate.services.telemetry.store.segments import COLUMNS, numbered, spans
+from sluicegate.services.telemetry.store.store import Store, write_tallies
+from sluicegate.services.telemetry.tailing.log_collector import BUCKET, LogCollector
+from sluicegate.services.telemetry.tally.exposure import Exposure, expose
+from sluicegate.services.telemetry.tally.recent import recent_rows
+from sluicegate.services.telemetry.tally.spec import RolloutSpec, SpecSource
+from sluicegate.services.telemetry.tally.spec_cache import SpecCache
+from sluicegate.services.telemetry.tally.tally_accumulator import (
+    Requests,
+    TallyAccumulator,
+    by_side,
+    is_compared,
+    latency_rows,
+    seen_rows,
+)  # fmt: skip
+from sluicegate.services.telemetry.tally.unit_accumulator import Side
+
+
+class Collector(LogCollector[Exposure | Count]):
+    """Tails one access log into the store, and joins outcomes to what it read.
+
+    A line is an exposure, or the count that it belongs to.
+    """
+
+    def __init__(
+        self, store: Store, log_path: Path, specs: SpecSource, clock: Callable[[], datetime], *, bucket: int = BUCKET
+    ) -> None:
+        super().__init__(store, log_path, clock)
+        self._specs = SpecCache(specs)
+        self._bucket = bucket
+        self._joiner = Joiner(store, self._specs)
+        self._chunk_specs: dict[str, RolloutSpec | None] = {}
+        """Of the rollouts in the chunk under way."""
+
+    def collect(self) -> int:
+        now = self._now()
+        lines, is_level = self._read(now)
+        self._has_more = not is_level
+        self._joiner.join(now, is_level=is_level)
+        return lines
+
+    def _read_line(self, text: bytes) -> Exposure | Count:
+        line = parse(text)
+        exposure = expose(line, self._bucket)
+        if exposure is None:
+            return Count.SHADOWS if line.is_shadow else Count.UNASSIGNED
+        if b"\\u" in text:  # an escape may stand for what no database keeps
+            exposure.require_storable()
+        return exposure
+
+    def _prepare(self, rows: list[Exposure | Count], now: int) -> None:
+        rollouts = {row.rollout for row in rows if isinstance(row, Exposure) and row.rollout is not None}
+        self._chunk_specs = {rollout: self._specs.get(rollout, now) for rollout in rollouts}
+
+    def _write(self, connection: Connection, rows: list[Exposure | Count], counts: Counter[Count]) -> None:
+        exposures = [row for row in rows if isinstance(row, Exposure)]
+        counts.update(row for row in rows if isinstance(row, Count))
+        counts[Count.LINES] = len(rows) + counts[Count.QUARANTINED]
+        counts[Count.EXPOSURES] = len(exposures)
+        counts[Count.ABANDONED] = sum(exposure.failed is None for exposure in exposures)
+        before = self._store.take_ids(connection, len(exposures))
+        self._store.insert(connection, schema.exposures, COLUMNS, numbered(exposures, before))
+        self._store.add(connection, schema.segments, spans(exposures, before), {"first_at": "min", "last_at": "max"})
+        self._tally(connection, exposures, before)
+        self._joiner.wake(connection, before)
+
+    def _tally(self, connection: Connection, exposures: list[Exposure], before: int) -> None:
+        sides = by_side(exposures)
+        tallies, unknown = self._gather(sides)
+        write_tallies(self._store, connection, tallies)
+        self._store.add(connection, schema.seen, seen_rows(sides))
+        self._store.add(connection, schema.latencies, latency_rows(sides))
+        self._store.add(connection, schema.recent, recent_rows(exposures))
+        for rollout in sorted(unknown):
+            keep(connection, rollout, before)
+
+    def _gather(self, sides: dict[Side, Requests]) -> tuple[TallyAccumulator, set[str]]:
+        """The tallies of what is known, and the rollouts whose metrics are not."""
+        tallies, unknown = TallyAccumulator(), set()
+        for side, requests in sides.items():
+            if not is_compared(side):
+                continue
+            spec = self._chunk_specs[side[0]]
+            if spec is None:
+                unknown.add(side[0])
+            else:
+                tallies.take_requests(side, requests, spec.measures)
+        return tallies, unknown

@@ -1,0 +1,136 @@
+"""LogCollector: tails the files of one log into the store, each line exactly once, whatever is killed whenever.
+
+What was read and the offset after it are written in one transaction. What a killed collector had not committed is
+still in the log; what it had committed is not read again. Two collectors at once cannot count a line twice either: the
+offset is moved only from where the reader found it. A database that cannot be written (full disk, long lock) changes
+nothing: lines stay in the log until it can.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import sqlalchemy as sa
+
+from sluicegate.registry.words.errors import SluiceError
+from sluicegate.services.telemetry.store.counts import Count
+from sluicegate.services.telemetry.store.quarantine import set_aside, shown
+from sluicegate.services.telemetry.store.store import Store
+from sluicegate.services.telemetry.tailing.offsets import Offsets
+from sluicegate.services.telemetry.tailing.tail import Chunk, Tail
+
+BUCKET = 300
+"""Seconds of a time bucket: inside it the base rate is taken to be constant."""
+QUIET = 60.0
+"""Seconds without a write after which a rotated file is taken to be complete."""
+SWEEP = 1_000_000
+"""Microseconds between looks at what rarely changes."""
+
+_log = logging.getLogger(__name__)
+RowT = TypeVar("RowT")
+
+
+class LogCollector(ABC, Generic[RowT]):
+    """What every collector of a log does; subclasses say what a line means and what is written of it."""
+
+    poll = 0.1
+    """Seconds between looks at a log that has nothing new."""
+    back_off = 1.0
+    """Seconds to wait after the database or the ledger failed."""
+    hidden_as: str | None = None
+    """What is shown instead of a line that cannot be read; None: the line."""
+
+    def __init__(self, store: Store, log_path: Path, clock: Callable[[], datetime]) -> None:
+        self._store = store
+        self._path = log_path
+        self._clock = clock
+        self._log = str(log_path)
+        self._offsets = Offsets(store, self._log)
+        self._has_more = False
+        """Whether the last pass left something to do."""
+        self._tail = Tail(log_path)
+        self._known: dict[str, int] | None = None
+        """The offsets as committed; None: to be loaded."""
+
+    @abstractmethod
+    def collect(self) -> int:
+        """One bounded pass over every file of the log; how many lines were read, or otherwise worked on.
+
+        Raises SluiceError, OSError or SQLAlchemyError when it could not; nothing is lost, the next pass begins where
+        the last transaction ended.
+        """
+
+    @abstractmethod
+    def _read_line(self, text: bytes) -> RowT:
+        """What a line says. Raises ValueError or RecursionError for one that cannot be read."""
+
+    @abstractmethod
+    def _write(self, connection: sa.Connection, rows: list[RowT], counts: Counter[Count]) -> None:
+        """Write down what the lines of a chunk say; `counts` is written after it."""
+
+    def _prepare(self, rows: list[RowT], now: int) -> None:
+        """What is asked of others before a transaction keeps them waiting; `now` in microseconds."""
+
+    def run(self, stop: threading.Event) -> None:
+        """Collect until told to stop; without a pause only while there is more to do than one pass takes."""
+        while not stop.is_set():
+            try:
+                self.collect()
+                pause = 0.0 if self._has_more else self.poll
+            except (SluiceError, OSError, sa.exc.SQLAlchemyError):
+                _log.exception("collecting %s failed; it is read again from the last commit", self._path.name)
+                pause = self.back_off
+            stop.wait(pause)
+
+    def finished(self, quiet: float = QUIET) -> tuple[Path, ...]:
+        """Rotated files whose every line is safe in the database, power loss included: they may be deleted.
+
+        A file that was written to in the last `quiet` seconds is not among them: its writer may hold it open still.
+        """
+        offsets = self._offsets.load()
+        self._store.harden()
+        return self._tail.finished(offsets, round((self._clock().timestamp() - quiet) * 1e9))
+
+    def _now(self) -> int:
+        """Microseconds since 1970."""
+        return int(self._clock().timestamp() * 1e6)
+
+    def _read(self, now: int) -> tuple[int, bool]:
+        """Lines read, and whether the log was read to its end."""
+        lines, is_level = 0, True
+        try:
+            if self._known is None:
+                self._known = self._offsets.load()
+            for chunk in self._tail.chunks(self._known):
+                self._take(chunk, now)
+                self._known[chunk.head] = chunk.end
+                lines += len(chunk.lines)
+                is_level = is_level and chunk.is_last
+        except BaseException:
+            self._tail, self._known = Tail(self._path), None
+            raise
+        return lines, is_level
+
+    def _take(self, chunk: Chunk, now: int) -> None:
+        """Count one chunk in one transaction."""
+        rows, unreadable = [], []
+        for text in chunk.lines:
+            try:
+                rows.append(self._read_line(text))
+            except (ValueError, RecursionError) as error:
+                line = self.hidden_as or shown(text)
+                unreadable.append({"log": self._log, "read_at": now, "reason": shown(str(error)), "line": line})
+        counts = Counter({Count.QUARANTINED: len(unreadable)})
+        self._prepare(rows, now)
+        with self._store.write() as connection:
+            self._offsets.move(connection, chunk, now)
+            self._write(connection, rows, counts)
+            set_aside(connection, unreadable)
+            self._store.count(connection, counts)

@@ -1,0 +1,127 @@
+"""TallyAccumulator: sums gathered in memory over one transaction, then added to the tables as few rows. Pure."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+from sluicegate.registry.rollout.rollout import FULL
+from sluicegate.registry.words.tally import Tally
+from sluicegate.services.telemetry.tally.accumulator import Accumulator
+from sluicegate.services.telemetry.tally.ending_rows import EndingRows
+from sluicegate.services.telemetry.tally.exposure import Exposure
+from sluicegate.services.telemetry.tally.histogram import bin_of
+from sluicegate.services.telemetry.tally.measurements import of_answer
+from sluicegate.services.telemetry.tally.spec import Measures
+from sluicegate.services.telemetry.tally.unit_accumulator import Side, UnitAccumulator, row_of
+
+
+class Requests:
+    """The requests of one side."""
+
+    def __init__(self, exposures: list[Exposure]) -> None:
+        self.exposures = exposures
+        self.abandoned = sum(exposure.failed is None for exposure in exposures)
+        self.failed = sum(exposure.failed == 1 for exposure in exposures)
+        self.fallbacks = sum(exposure.served not in (exposure.assigned, None) for exposure in exposures)
+        self.durations = sorted(
+            exposure.duration for exposure in exposures if exposure.duration is not None and exposure.failed is not None
+        )
+        """Microseconds that the clients waited who stayed; some requests have none."""
+
+    @property
+    def errors(self) -> int:
+        """Requests that the assigned build failed, or let the client wait for until it left."""
+        return self.failed + self.abandoned
+
+    @property
+    def timeless(self) -> int:
+        """Requests without a duration although the client stayed."""
+        return len(self.exposures) - self.abandoned - len(self.durations)
+
+
+class TallyAccumulator:
+    """Tallies to be added, by side and metric."""
+
+    def __init__(self) -> None:
+        self._sums = Accumulator[tuple[Side, str]]()
+        self.units = UnitAccumulator()
+        """The same by unit, where units keep their arm."""
+
+    def __bool__(self) -> bool:
+        return bool(self._sums or self.units)
+
+    def take(self, side: Side, metric: str, value: float | None) -> None:
+        """Add one value of a metric; None is missing."""
+        self._sums.take((side, metric), value)
+
+    def take_late(self, side: Side, unit: str | None, metric: str, value: float | None) -> None:
+        """Add a value that came after its request; `unit`: None where units do not count together, empty for none."""
+        self.take(side, metric, value)
+        if unit is not None:
+            self.units.take(side, unit, row_of(((metric, value),)))
+
+    def take_requests(self, side: Side, requests: Requests, measures: Measures) -> None:
+        """Add what requests alone decide."""
+        for metric in measures.statuses:
+            self._sums.add((side, metric), Tally.from_events(len(requests.exposures), requests.errors))
+        self._take_durations(side, requests, measures)
+        if measures.judges_answers or measures.by_unit:
+            self._take_each(side, requests, measures)
+
+    def _take_each(self, side: Side, requests: Requests, measures: Measures) -> None:
+        """Add what cannot be told from the counts of a side: answers, and everything by unit."""
+        endings = EndingRows(measures)
+        for exposure in requests.exposures:
+            answer = tuple(of_answer(exposure, measures))
+            for metric, value in answer:
+                self.take(side, metric, value)
+            if measures.by_unit:
+                row = endings.row(exposure)
+                self.units.take(side, exposure.unit or "", row + row_of(answer) if answer else row)
+
+    def _take_durations(self, side: Side, requests: Requests, measures: Measures) -> None:
+        n = len(requests.durations)
+        for metric, limit in measures.limits:
+            above = n - bisect_right(requests.durations, limit)
+            self._sums.add((side, metric), Tally.from_events(n, above, requests.timeless))
+        for metric, cap in measures.means:
+            seconds = Tally.from_values(min(duration / 1e6, cap) for duration in requests.durations)
+            self._sums.add((side, metric), seconds._replace(missing=requests.timeless))
+
+    def rows(self) -> list[tuple[Any, ...]]:
+        """Rows for the table of tallies."""
+        tallies = self._sums.tallies()
+        return [(rollout, metric, *stratum, *tally) for ((rollout, *stratum), metric), tally in tallies.items()]
+
+
+def by_side(exposures: Iterable[Exposure]) -> dict[Side, Requests]:
+    """The requests of each side of a rollout; exposures outside of any rollout are left out."""
+    sides: defaultdict[Side, list[Exposure]] = defaultdict(list)
+    for exposure in exposures:
+        if exposure.rollout is not None:
+            sides[exposure.side].append(exposure)
+    return {side: Requests(exposures) for side, exposures in sides.items()}
+
+
+def is_compared(side: Side) -> bool:
+    """Whether chance decided between the two arms at this side."""
+    return 0 < side[4] < FULL
+
+
+def seen_rows(sides: dict[Side, Requests]) -> list[tuple[Any, ...]]:
+    """Rows for the table of what was seen."""
+    return [
+        (*side, len(each.exposures), each.abandoned, each.failed, each.fallbacks) for side, each in sides.items()
+    ]  # fmt: skip
+
+
+def latency_rows(sides: dict[Side, Requests]) -> list[tuple[Any, ...]]:
+    """Rows for the table of latencies."""
+    return [
+        (*side, number, n)
+        for side, requests in sides.items()
+        for number, n in Counter(map(bin_of, requests.durations)).items()
+    ]
