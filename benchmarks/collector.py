@@ -23,7 +23,8 @@ from benchmarks.collector_lines import START, traffic
 from benchmarks.results import FOLDER, Figure, report
 from sluicegate.registry.plan.fields import MetricSpec, PredictionField, Source, thresholds_of
 from sluicegate.registry.words.metric import LEVELS
-from sluicegate.services.telemetry.outcomes.intake import OutcomeIn, record
+from sluicegate.services.telemetry.outcomes.intake import record
+from sluicegate.services.telemetry.outcomes.outcome import OutcomeIn
 from sluicegate.services.telemetry.reading.queries import Queries
 from sluicegate.services.telemetry.store.store import Store
 from sluicegate.services.telemetry.tailing.collector import Collector

@@ -12,7 +12,7 @@ from sluicegate.flows.stats.confidence_sequences import rate_interval
 from sluicegate.registry.report.shadow_view import Coverage, Estimate, LatencyView, SegmentView, ShadowView, WorstView
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.tally import Tally
-from sluicegate.services.telemetry.pairs.queries import Disagreement
+from sluicegate.services.telemetry.pairs.disagreement import Disagreement
 from sluicegate.services.telemetry.pairs.sums import ALL, Key
 from sluicegate.services.telemetry.tally.histogram import quantile
 

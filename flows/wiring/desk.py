@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sluicegate.registry.rollout.rollout import Rollout
     from sluicegate.registry.words.build import Build, BuildRef
     from sluicegate.services.host.doctor.finding import Finding
-    from sluicegate.services.telemetry.outcomes.intake import Receipt
+    from sluicegate.services.telemetry.outcomes.outcome import Receipt
 
 
 def _secret() -> str:

@@ -13,7 +13,8 @@ import sqlalchemy as sa
 from benchmarks.collector_lines import START, START_US, assigned
 from sluicegate.registry.plan.fields import MetricSpec, PredictionField, Source
 from sluicegate.registry.words.metric import TallyRow
-from sluicegate.services.telemetry.outcomes.intake import OutcomeIn, record
+from sluicegate.services.telemetry.outcomes.intake import record
+from sluicegate.services.telemetry.outcomes.outcome import OutcomeIn
 from sluicegate.services.telemetry.reading.queries import Queries
 from sluicegate.services.telemetry.store import schema
 from sluicegate.services.telemetry.store.store import Store

@@ -20,7 +20,8 @@ from sluicegate.registry.plan.fields import MetricSpec, PredictionField, Source
 from sluicegate.registry.words.errors import SluiceError
 from sluicegate.registry.words.metric import Arm, difference_name
 from sluicegate.registry.words.tally import Tally
-from sluicegate.services.telemetry.outcomes.intake import OutcomeIn, record
+from sluicegate.services.telemetry.outcomes.intake import record
+from sluicegate.services.telemetry.outcomes.outcome import OutcomeIn
 from sluicegate.services.telemetry.pairs.cardinality import MOST_VALUES
 from sluicegate.services.telemetry.pairs.collector import ShadowCollector
 from sluicegate.services.telemetry.pairs.queries import ShadowQueries

@@ -21,7 +21,7 @@ from sluicegate.registry.plan.plan import Plan
 from sluicegate.services.bento.body_capture import bodies_log, capture_environment
 from sluicegate.services.bento.predictor import capture as predictor
 from sluicegate.services.bento.predictor.capture import Capture
-from sluicegate.services.telemetry.outcomes.intake import OutcomeIn
+from sluicegate.services.telemetry.outcomes.outcome import OutcomeIn
 from sluicegate.services.telemetry.outcomes.retention import retain
 from sluicegate.services.telemetry.store.counts import Count
 from sluicegate.services.telemetry.store.store import Store

@@ -11,7 +11,7 @@ import pytest
 from benchmarks.collector_lines import line
 from sluicegate.registry.plan.fields import MetricSpec, Source
 from sluicegate.registry.words.metric import capped_name
-from sluicegate.services.telemetry.outcomes.intake import OutcomeIn
+from sluicegate.services.telemetry.outcomes.outcome import OutcomeIn
 from sluicegate.services.telemetry.tally.spec import RolloutSpec
 from tests.contract.telemetry_rig import CANDIDATE, Rig
 

@@ -11,7 +11,7 @@ import pytest
 from benchmarks.collector_lines import START, START_US, assigned, line
 from sluicegate.registry.words.errors import SluiceError
 from sluicegate.registry.words.metric import Arm, Stratum
-from sluicegate.services.telemetry.outcomes.intake import OutcomeIn
+from sluicegate.services.telemetry.outcomes.outcome import OutcomeIn
 from sluicegate.services.telemetry.store.counts import Count
 from sluicegate.services.telemetry.store.store import Store
 from sluicegate.services.telemetry.tailing.collector import Collector

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from benchmarks.collector_lines import START, START_US, line
 from sluicegate.flows.wiring.collecting import finding
 from sluicegate.services.host.doctor.finding import CheckStatus
-from sluicegate.services.telemetry.outcomes.intake import OutcomeIn
+from sluicegate.services.telemetry.outcomes.outcome import OutcomeIn
 from sluicegate.services.telemetry.outcomes.retention import retain
 from sluicegate.services.telemetry.store.counts import Count
 from sluicegate.services.telemetry.tailing.backlog import backlog

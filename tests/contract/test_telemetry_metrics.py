@@ -16,7 +16,7 @@ from benchmarks.collector_lines import START, assigned, line
 from docs.pages.grafana import PANELS, page
 from docs.pages.metrics import families
 from sluicegate.registry.rollout.rollout import Phase, Rollout
-from sluicegate.services.telemetry.outcomes.intake import OutcomeIn
+from sluicegate.services.telemetry.outcomes.outcome import OutcomeIn
 from sluicegate.services.telemetry.reading.prometheus import Scrape, exposition
 from sluicegate.services.telemetry.tailing.backlog import backlog
 from sluicegate.services.traffic.envoy.gateway_stats import NAMES

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from benchmarks.collector_lines import START, START_US, assigned, line
 from sluicegate.registry.words.metric import Stratum
-from sluicegate.services.telemetry.outcomes.intake import OutcomeIn
+from sluicegate.services.telemetry.outcomes.outcome import OutcomeIn
 from sluicegate.services.telemetry.store.counts import Count
 from sluicegate.services.telemetry.tailing import tail
 from tests.contract.telemetry_rig import BUCKET, CANDIDATE, Rig

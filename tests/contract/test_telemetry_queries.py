@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from benchmarks.collector_lines import START, START_US, assigned, line
-from sluicegate.services.telemetry.outcomes.intake import OutcomeIn
+from sluicegate.services.telemetry.outcomes.outcome import OutcomeIn
 from sluicegate.services.telemetry.outcomes.retention import retain
 from tests.contract.telemetry_rig import CANDIDATE, Rig
 

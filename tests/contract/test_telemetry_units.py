@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from benchmarks.collector_lines import START, START_US, assigned, line
 from sluicegate.registry.words.metric import Arm
 from sluicegate.registry.words.tally import UnitSums
-from sluicegate.services.telemetry.outcomes.intake import OutcomeIn
+from sluicegate.services.telemetry.outcomes.outcome import OutcomeIn
 from sluicegate.services.telemetry.outcomes.retention import retain
 from sluicegate.services.telemetry.tally.unit_accumulator import Entry, Step, added, enter
 from tests.contract.telemetry_rig import BUCKET, SPEC, Killed, Rig, killed_at

@@ -18,7 +18,8 @@ from benchmarks.collector_lines import traffic
 from sluicegate.registry.plan.fields import MetricSpec, PredictionField, Source
 from sluicegate.registry.words.metric import LEVELS, Arm, level_name
 from sluicegate.registry.words.tally import UnitSums
-from sluicegate.services.telemetry.outcomes.intake import OutcomeIn, record
+from sluicegate.services.telemetry.outcomes.intake import record
+from sluicegate.services.telemetry.outcomes.outcome import OutcomeIn
 from sluicegate.services.telemetry.store.store import Store
 from sluicegate.services.telemetry.tally.histogram import bin_of
 from sluicegate.services.telemetry.tally.spec import RolloutSpec

@@ -9,7 +9,8 @@ from sluicegate.registry.plan.fields import MetricSpec, Source
 from sluicegate.registry.words.access_log import parse
 from sluicegate.services.telemetry.tally import histogram
 from sluicegate.services.telemetry.tally.exposure import Exposure, expose
-from sluicegate.services.telemetry.tally.spec import RolloutSpec, score_of
+from sluicegate.services.telemetry.tally.scores import score_of
+from sluicegate.services.telemetry.tally.spec import RolloutSpec
 from sluicegate.services.telemetry.tally.tally_accumulator import TallyAccumulator, by_side
 
 CANDIDATE = {"assigned": assigned("candidate"), "upstream": "2"}

@@ -11,81 +11,22 @@ import json
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from sluicegate.services.telemetry.outcomes.outcome import OutcomeIn, Receipt, Refusal, State, microseconds, read_value
 from sluicegate.services.telemetry.store import schema
 from sluicegate.services.telemetry.store.counts import Count
 from sluicegate.services.telemetry.store.store import Store
-from sluicegate.services.telemetry.tally.scores import Value, same
+from sluicegate.services.telemetry.tally.scores import same
 
 AHEAD = timedelta(minutes=5)
 """How far in the future an outcome may lie, for clocks that differ."""
 _TEXT_LIMIT = 500
 _PREDICTION = re.compile(r"(?P<rid>.+?)(?:\.(?P<row>\d{1,6}))?\Z", re.DOTALL)
-
-
-class State(StrEnum):
-    """Where an outcome stands. The last six are final."""
-
-    NEW = "new"
-    """Names its prediction, which has not been looked for."""
-    UNIT = "unit"
-    """Names a unit; waits until every request before it has been read."""
-    WAITING = "waiting"
-    """Its exposure has not been read."""
-    UNJUDGED = "unjudged"
-    """Its exposure's rollout is not known yet."""
-    SCORED = "scored"
-    UNNAMED = "unnamed"
-    UNCOMPARED = "uncompared"
-    UNKNOWN = "unknown"
-    TOO_LATE = "too_late"
-    """Its request has gone by age."""
-    SUPERFLUOUS = "superfluous"
-    """The unit's last request has an outcome of this name already."""
-
-
-OPEN = (State.NEW, State.UNIT, State.WAITING, State.UNJUDGED)
-
-
-@dataclass(frozen=True, kw_only=True)
-class OutcomeIn:
-    """An outcome as it arrives: a prediction id, or a model and a unit; a name and a value."""
-
-    name: str
-    value: Value
-    prediction_id: str | None = None
-    model: str | None = None
-    unit: str | None = None
-    at: datetime | None = None
-    """When it happened, aware; by default when it is received."""
-    id: str | None = None
-    """Makes sending twice harmless; by default what it is about, its name and, for a unit, its time."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Refusal:
-    """An outcome that was not taken in."""
-
-    index: int
-    """Its place in the batch, from 0."""
-    reason: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Receipt:
-    """What became of a batch. Everything accepted is durable."""
-
-    accepted: int
-    duplicate: int
-    contradictory: int
-    refused: tuple[Refusal, ...]
 
 
 def record(store: Store, batch: Sequence[OutcomeIn], now: datetime) -> Receipt:
@@ -108,16 +49,6 @@ def record(store: Store, batch: Sequence[OutcomeIn], now: datetime) -> Receipt:
         contradictory=counts[Count.CONTRADICTORY],
         refused=tuple(refused),
     )
-
-
-def read_value(text: str) -> Value:
-    """The value that a row of the table holds."""
-    value: Value = json.loads(text)
-    return value
-
-
-def microseconds(at: datetime) -> int:
-    return round(at.timestamp() * 1e6)
 
 
 def _refusal(outcome: OutcomeIn, now: datetime) -> tuple[str | None, Count]:
@@ -151,6 +82,7 @@ def _is_storable(text: object) -> bool:
 
 
 def _row(outcome: OutcomeIn, now: datetime) -> dict[str, Any]:
+    """The outcome's row, in the order of the table."""
     at = outcome.at or now
     rid, row = _prediction(outcome.prediction_id)
     about = outcome.prediction_id or f"{outcome.model}/{outcome.unit}@{microseconds(at)}"
@@ -158,6 +90,7 @@ def _row(outcome: OutcomeIn, now: datetime) -> dict[str, Any]:
         "id": outcome.id or f"{about}:{outcome.name}",
         "rid": rid,
         "row": row,
+        "exposure": None,
         "model": outcome.model,
         "unit": outcome.unit if rid is None else None,
         "name": outcome.name,
@@ -178,7 +111,7 @@ def _prediction(prediction_id: str | None) -> tuple[str | None, int | None]:
 
 def _take(connection: Connection, store: Store, row: dict[str, Any]) -> Count:
     """Insert an outcome unless one with its id, or for its prediction and name, is there."""
-    if store.insert(connection, schema.outcomes, tuple(row), [tuple(row.values())]):
+    if store.insert(connection, schema.outcomes, [tuple(row.values())]):
         return Count.OUTCOMES
     table = schema.outcomes
     about = sa.and_(table.c.rid == row["rid"], table.c.row == row["row"], table.c.name == row["name"])

@@ -13,8 +13,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
 
-from sluicegate.services.telemetry.outcomes.intake import State, read_value
-from sluicegate.services.telemetry.outcomes.judging import Findings, Outcome, judge
+from sluicegate.services.telemetry.outcomes.judging import Findings, judge
+from sluicegate.services.telemetry.outcomes.outcome import State, read_value
 from sluicegate.services.telemetry.outcomes.retention import KEPT_SINCE, kept_since
 from sluicegate.services.telemetry.outcomes.unjudged import Unjudged
 from sluicegate.services.telemetry.store import schema
@@ -77,44 +77,43 @@ class Joiner:
     def _join_predictions(self, now: int) -> None:
         table = schema.outcomes
         query = sa.select(table).where(table.c.state == State.NEW).order_by(table.c.pk).limit(_LIMIT)
-        found = Findings()
+        findings = Findings()
         with self._store.write() as connection:
             rows = connection.execute(query).mappings().all()
             located = self._locate(connection, rows)
             for row in rows:
                 if row["pk"] not in located:
-                    self._miss(found, row)
+                    self._miss(findings, row)
                     continue
                 number, exposure = located[row["pk"]]
-                outcome = Outcome(pk=row["pk"], row=row["row"], name=row["name"], value=row["value"], number=number)
-                judge(found, outcome, exposure, lambda rollout: self._specs.get(rollout, now), now)
-            self._write(connection, found)
+                judge(findings, dict(row), number, exposure, lambda rollout: self._specs.get(rollout, now), now)
+            self._write(connection, findings)
 
     def _locate(self, connection: Connection, rows: Sequence[RowMapping]) -> dict[int, tuple[int, Exposure]]:
         """The exposure of each outcome whose exposure was read, by the outcome's key."""
         numbers = {row["pk"]: row["exposure"] for row in rows if row["exposure"] is not None}
         known = by_id(connection, list(numbers.values()))
         rids = {row["pk"]: row["rid"] for row in rows if row["exposure"] is None}
-        found = self._finder.by_request(connection, rids.values()) if rids else {}
-        located = {pk: found[rid] for pk, rid in rids.items() if rid in found}
+        by_rid = self._finder.by_request(connection, rids.values()) if rids else {}
+        located = {pk: by_rid[rid] for pk, rid in rids.items() if rid in by_rid}
         return located | {pk: (number, known[number]) for pk, number in numbers.items() if number in known}
 
-    def _miss(self, found: Findings, row: RowMapping) -> None:
+    def _miss(self, findings: Findings, row: RowMapping) -> None:
         """An outcome without an exposure waits for it, unless it had been read once and was deleted by age."""
         if row["exposure"] is None:
-            found.move(row["pk"], State.WAITING, None)
+            findings.move(row["pk"], State.WAITING, None)
         else:
-            found.move(row["pk"], State.TOO_LATE, row["exposure"], Count.TOO_LATE)
+            findings.move(row["pk"], State.TOO_LATE, row["exposure"], Count.TOO_LATE)
 
-    def _write(self, connection: Connection, found: Findings) -> None:
-        write_tallies(self._store, connection, found.sheet)
-        if found.maturing:
-            connection.execute(sa.insert(schema.maturing), found.maturing)
-        if found.states:
+    def _write(self, connection: Connection, findings: Findings) -> None:
+        write_tallies(self._store, connection, findings.tallies)
+        if findings.maturing:
+            connection.execute(sa.insert(schema.maturing), findings.maturing)
+        if findings.states:
             moved = sa.update(schema.outcomes).where(schema.outcomes.c.pk == sa.bindparam("key"))
             values: dict[str, Any] = {"state": sa.bindparam("to"), "exposure": sa.bindparam("number")}
-            connection.execute(moved.values(values), found.states)
-        self._store.count(connection, found.counts)
+            connection.execute(moved.values(values), findings.states)
+        self._store.count(connection, findings.counts)
 
     def _join_units(self, now: int) -> None:
         """Find the last request of each unit before its outcome; the outcome then goes the way of all others."""
@@ -134,13 +133,13 @@ class Joiner:
         """Tally the scores whose exposures have become old enough."""
         table = schema.maturing
         query = sa.select(table).where(table.c.due <= now).order_by(table.c.due).limit(_LIMIT)
-        sheet = TallyAccumulator()
+        tallies = TallyAccumulator()
         with self._store.write() as connection:
             rows = connection.execute(query).mappings().all()
             for row in rows:
                 side = (row["rollout"], row["epoch"], row["bucket"], row["arm"], row["weight"])
-                sheet.take_late(side, row["unit"], row["metric"], row["value"])
-            write_tallies(self._store, connection, sheet)
+                tallies.take_late(side, row["unit"], row["metric"], row["value"])
+            write_tallies(self._store, connection, tallies)
             is_row = sa.and_(table.c.outcome == sa.bindparam("key"), table.c.metric == sa.bindparam("name"))
             if rows:
                 keys = [{"key": row["outcome"], "name": row["metric"]} for row in rows]

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sluicegate.registry.words.errors import UsageError
-from sluicegate.services.telemetry.outcomes.intake import OutcomeIn
+from sluicegate.services.telemetry.outcomes.outcome import OutcomeIn
 
 _OUTCOME_FIELDS = frozenset({"name", "value", "prediction_id", "model", "unit", "at", "id"})
 

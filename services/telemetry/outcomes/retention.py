@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 import sqlalchemy as sa
 
-from sluicegate.services.telemetry.outcomes.intake import State, microseconds
+from sluicegate.services.telemetry.outcomes.outcome import OPEN, State, microseconds
 from sluicegate.services.telemetry.store import schema
 from sluicegate.services.telemetry.store.counts import Count
 from sluicegate.services.telemetry.store.segments import ids_of
@@ -19,7 +19,6 @@ KEPT_SINCE = "kept_since"
 RECENT_KEPT = timedelta(hours=1)
 _LIMIT = 20_000
 """Rows deleted in one transaction, so that the collector never waits long."""
-_WAITING = (State.NEW, State.UNIT, State.WAITING, State.UNJUDGED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,12 +90,19 @@ def _drop_of_model(store: Store, model: str, limit: int) -> int:
 
 
 def _drop_some(store: Store, is_old: sa.ColumnElement[bool]) -> int:
-    exposures, unjudged = schema.exposures, schema.unjudged
+    exposures = schema.exposures
     old = sa.select(exposures.c.id).where(is_old).order_by(exposures.c.id).limit(_LIMIT)
     with store.write() as connection:
-        untallied = connection.execute(sa.delete(unjudged).where(unjudged.c.exposure.in_(old))).rowcount
-        store.count(connection, {Count.UNTALLIED: untallied})
-        return connection.execute(sa.delete(exposures).where(exposures.c.id.in_(old))).rowcount
+        return _delete(store, connection, exposures.c.id.in_(old))
+
+
+def _delete(store: Store, connection: sa.Connection, is_old: sa.ColumnElement[bool]) -> int:
+    """Delete exposures; those whose rollout never became known are counted."""
+    exposures, unjudged = schema.exposures, schema.unjudged
+    is_untallied = unjudged.c.exposure.in_(sa.select(exposures.c.id).where(is_old))
+    untallied = connection.execute(sa.delete(unjudged).where(is_untallied)).rowcount
+    store.count(connection, {Count.UNTALLIED: untallied})
+    return connection.execute(sa.delete(exposures).where(is_old)).rowcount
 
 
 def _give_up_orphans(store: Store) -> None:
@@ -118,15 +124,12 @@ def _drop_bodies(store: Store, limit: int, limits: Mapping[str, int]) -> None:
 
 
 def _drop_exposures(store: Store, segment: int, limit: int) -> int:
-    exposures, unjudged, segments = schema.exposures, schema.unjudged, schema.segments
+    exposures, segments = schema.exposures, schema.segments
     first, end = ids_of(segment)
     is_old = sa.and_(exposures.c.id >= first, exposures.c.id < end, exposures.c.at < limit)
     ours = segments.c.segment == segment
     with store.write() as connection:
-        old = sa.select(exposures.c.id).where(is_old)
-        untallied = connection.execute(sa.delete(unjudged).where(unjudged.c.exposure.in_(old))).rowcount
-        store.count(connection, {Count.UNTALLIED: untallied})
-        removed = connection.execute(sa.delete(exposures).where(is_old)).rowcount
+        removed = _delete(store, connection, is_old)
         connection.execute(sa.update(segments).where(ours).values(first_at=limit))
         connection.execute(sa.delete(segments).where(ours, segments.c.last_at < limit))
         return removed
@@ -134,7 +137,7 @@ def _drop_exposures(store: Store, segment: int, limit: int) -> int:
 
 def _drop_outcomes(store: Store, limit: int) -> int:
     table = schema.outcomes
-    is_old = sa.and_(table.c.received_at < limit, table.c.state.not_in(_WAITING))
+    is_old = sa.and_(table.c.received_at < limit, table.c.state.not_in(OPEN))
     old = sa.select(table.c.pk).where(is_old).order_by(table.c.received_at).limit(_LIMIT)
     with store.write() as connection:
         return connection.execute(sa.delete(table).where(table.c.pk.in_(old))).rowcount

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from sluicegate.registry.rollout.rollout import FULL
-from sluicegate.services.telemetry.outcomes.intake import State
+from sluicegate.services.telemetry.outcomes.outcome import State
 from sluicegate.services.telemetry.store import schema
 from sluicegate.services.telemetry.store.segments import EXPOSURE
 from sluicegate.services.telemetry.store.store import Store, write_tallies
@@ -22,7 +22,7 @@ _LIMIT = 5_000
 """Exposures handled in one transaction."""
 
 
-def keep(connection: Connection, rollout: str, before: int) -> None:
+def keep_unjudged(connection: Connection, rollout: str, before: int) -> None:
     """Keep the compared exposures after `before` of a rollout whose metrics are not known yet."""
     exposures = schema.exposures
     ours = sa.select(exposures.c.id, exposures.c.rollout).where(
@@ -60,12 +60,12 @@ class Unjudged:
             .order_by(waiting.c.exposure)
             .limit(_LIMIT)
         )
-        sheet = TallyAccumulator()
+        tallies = TallyAccumulator()
         with self._store.write() as connection:
             rows = connection.execute(query).all()
             for side, requests in by_side(Exposure(*row[1:]) for row in rows).items():
-                sheet.take_requests(side, requests, spec.measures)
-            write_tallies(self._store, connection, sheet)
+                tallies.take_requests(side, requests, spec.measures)
+            write_tallies(self._store, connection, tallies)
             if rows:
                 done = sa.delete(waiting).where(waiting.c.exposure == sa.bindparam("key"))
                 connection.execute(done, [{"key": row[0]} for row in rows])

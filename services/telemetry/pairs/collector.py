@@ -27,8 +27,6 @@ from sluicegate.services.telemetry.store.store import Store
 from sluicegate.services.telemetry.tailing.log_collector import BUCKET, SWEEP, LogCollector
 from sluicegate.services.telemetry.tally.spec_cache import SpecCache
 
-_COLUMNS = ("rid", "rollout", "state", "ended", "segments", "exposure", "at")
-
 
 class ShadowCollector(LogCollector[Copy | None]):
     """Tails the log of mirrored copies into the store, and pairs them with the requests they copy."""
@@ -70,7 +68,7 @@ class ShadowCollector(LogCollector[Copy | None]):
         counts[Count.UNASSIGNED] = len(rows) - len(read)
         sums: dict[str, PairSums] = {}
         for copy in read:
-            if self._store.insert(connection, copies, _COLUMNS, [_row(copy)]):
+            if self._store.insert(connection, copies, [_row(copy)]):
                 sums.setdefault(copy.exposure.rollout or "", PairSums()).count("copies", copy.ended.value)
             else:
                 counts[Count.REPEATED] += 1

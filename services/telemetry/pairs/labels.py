@@ -9,15 +9,14 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
 
 from sluicegate.registry.plan.fields import MetricSpec
-from sluicegate.services.telemetry.outcomes.intake import read_value
+from sluicegate.services.telemetry.outcomes.outcome import read_value
 from sluicegate.services.telemetry.pairs.spec import ShadowSpec
 from sluicegate.services.telemetry.pairs.sums import ALL, PairSums, rows_of
 from sluicegate.services.telemetry.pairs.tally import take
 from sluicegate.services.telemetry.store.pair_schema import pair_labels, pair_sums, pairs
 from sluicegate.services.telemetry.store.schema import outcomes
 from sluicegate.services.telemetry.store.store import Store, write_tallies
-from sluicegate.services.telemetry.tally.scores import Missing, Summary, needs_prediction, score
-from sluicegate.services.telemetry.tally.spec import score_of
+from sluicegate.services.telemetry.tally.scores import Missing, Summary, score_row
 from sluicegate.services.telemetry.tally.spec_cache import SpecCache
 from sluicegate.services.telemetry.tally.tally_accumulator import TallyAccumulator
 
@@ -86,11 +85,8 @@ class Labels:
 
 
 def _value(name: str, metric: MetricSpec, row: RowMapping, half: str) -> float | None:
-    kind = score_of(name, metric)
-    summary = Summary(row[f"{half}_prediction"])
-    prediction = summary.cell(row["row"], metric.prediction) if needs_prediction(kind) else None
-    found = score(kind, metric, prediction, read_value(row["value"]))
-    return None if isinstance(found, Missing) else found
+    score = score_row(name, metric, Summary(row[f"{half}_prediction"]), row["row"], read_value(row["value"]))
+    return None if isinstance(score, Missing) else score
 
 
 def _sum(sums: PairSums, name: str, row: RowMapping, stable: float | None, candidate: float | None) -> None:

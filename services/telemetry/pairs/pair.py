@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from sluicegate.registry.words.access_log import LogLine
 from sluicegate.services.telemetry.tally.exposure import Exposure, expose
-from sluicegate.services.telemetry.tally.measurements import of_request
+from sluicegate.services.telemetry.tally.measurements import request_values
 from sluicegate.services.telemetry.tally.spec import Measures
 
 
@@ -93,6 +93,6 @@ def paired_values(pair: Pair, measures: Measures) -> Iterator[tuple[str, float |
 
     A moved threshold is the candidate's: stable's value is then that at the threshold itself.
     """
-    stable = dict(of_request(pair.served, measures))
-    for name, value in of_request(pair.copied, measures):
+    stable = dict(request_values(pair.served, measures))
+    for name, value in request_values(pair.copied, measures):
         yield name, stable.get(name.partition(">")[0]), value

@@ -6,6 +6,7 @@ A copy leaves its table in the transaction that adds its pair to the sums, so a 
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +16,8 @@ from sqlalchemy.engine import Connection, RowMapping
 
 from sluicegate.services.telemetry.pairs.cardinality import Bounds
 from sluicegate.services.telemetry.pairs.comparison import Comparison, Unpaired, compare_pair
-from sluicegate.services.telemetry.pairs.disagreements import Worst, keep_worst, worst_of
+from sluicegate.services.telemetry.pairs.disagreement import Disagreement, disagreement_of
+from sluicegate.services.telemetry.pairs.disagreements import keep_worst
 from sluicegate.services.telemetry.pairs.pair import Pair
 from sluicegate.services.telemetry.pairs.spec import ShadowSpec
 from sluicegate.services.telemetry.pairs.sums import PairSums, rows_of
@@ -39,15 +41,12 @@ _LIMIT = 1_000
 class _Work:
     """What a round of pairing adds up to."""
 
-    sums: dict[str, PairSums] = field(default_factory=dict)
-    sheet: TallyAccumulator = field(default_factory=TallyAccumulator)
+    sums: defaultdict[str, PairSums] = field(default_factory=lambda: defaultdict(PairSums))
+    tallies: TallyAccumulator = field(default_factory=TallyAccumulator)
     kept: list[dict[str, Any]] = field(default_factory=list)
-    worst: list[Worst] = field(default_factory=list)
+    disagreements: defaultdict[str, list[Disagreement]] = field(default_factory=lambda: defaultdict(list))
     paired: list[int] = field(default_factory=list)
     moves: list[dict[str, Any]] = field(default_factory=list)
-
-    def of(self, rollout: str) -> PairSums:
-        return self.sums.setdefault(rollout, PairSums())
 
 
 class Pairer:
@@ -105,38 +104,40 @@ class Pairer:
         work = _Work()
         with self._store.write() as connection:
             rows = connection.execute(query).mappings().all()
-            found = self._finder.by_request(connection, [row["rid"] for row in rows])
+            requests = self._finder.by_request(connection, [row["rid"] for row in rows])
             for row in rows:
-                self._take(connection, work, row, found.get(row["rid"]), spec_of(row["rollout"]))
+                self._take(connection, work, row, requests.get(row["rid"]), spec_of(row["rollout"]))
             self._write(connection, work)
         return len(rows)
 
     def _take(
-        self, connection: Connection, work: _Work, row: RowMapping, found: tuple[int, Exposure] | None,
+        self, connection: Connection, work: _Work, row: RowMapping, request: tuple[int, Exposure] | None,
         spec: ShadowSpec | None,
     ) -> None:  # fmt: skip
-        if spec is None or found is None:
+        if spec is None or request is None:
             work.moves.append({"key": row["id"], "to": UNJUDGED if spec is None else WAITING})
             return
-        pair = Pair(served=found[1], copied=Exposure(*json.loads(row["exposure"])))
-        compared = compare_with_stable(pair, spec)
+        pair = Pair(served=request[1], copied=Exposure(*json.loads(row["exposure"])))
+        comparison = compare_with_stable(pair, spec)
         segments = self._bounds.segments(connection, row["rollout"], segments_of(pair, row, spec))
         work.paired.append(row["id"])
-        work.of(row["rollout"]).take(pair, compared, segments)
-        tally_pair(work.sheet, pair, compared, spec)
-        if isinstance(compared, Comparison):
+        work.sums[row["rollout"]].take(pair, comparison, segments)
+        tally_pair(work.tallies, pair, comparison, spec)
+        if isinstance(comparison, Comparison):
             work.kept.append(_stored(row["rollout"], pair, segments))
-            if compared.differs():
-                work.worst.append(worst_of(row["rollout"], pair, compared, segments, show=spec.show_values))
+            if comparison.differs():
+                disagreement = disagreement_of(pair, comparison, segments, show=spec.show_values)
+                work.disagreements[row["rollout"]].append(disagreement)
 
     def _write(self, connection: Connection, work: _Work) -> None:
         for rollout, sums in work.sums.items():
             tallies = self._bounds.labels(connection, rollout, sums.tallies())
             self._store.add(connection, pair_sums, rows_of(rollout, tallies))
-        write_tallies(self._store, connection, work.sheet)
+        write_tallies(self._store, connection, work.tallies)
         if work.kept:
             connection.execute(sa.insert(pairs), work.kept)
-        keep_worst(connection, self._store, work.worst)
+        for rollout, disagreements in work.disagreements.items():
+            keep_worst(connection, self._store, rollout, disagreements)
         if work.paired:
             key = copies.c.id == sa.bindparam("key")
             connection.execute(sa.delete(copies).where(key), [{"key": each} for each in work.paired])
@@ -154,8 +155,8 @@ def compare_with_stable(pair: Pair, spec: ShadowSpec) -> Comparison | Unpaired:
 
 def segments_of(pair: Pair, row: RowMapping | dict[str, Any], spec: ShadowSpec) -> tuple[str, ...]:
     """The segments that a pair belongs to: its audience, and its value of each declared header."""
-    told: Sequence[str | None] = json.loads(row["segments"])
-    named = [f"{name}={value or '(none)'}" for name, value in zip(spec.segments, told, strict=False)]
+    values: Sequence[str | None] = json.loads(row["segments"])
+    named = [f"{name}={value or '(none)'}" for name, value in zip(spec.segments, values, strict=False)]
     audience = pair.served.audience
     return (*((f"audience={audience}",) if audience else ()), *named)
 

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from sluicegate.registry.rollout.rollout import Rollout
-from sluicegate.services.telemetry.reading.prometheus_rollouts import families as of_rollouts
+from sluicegate.services.telemetry.reading.prometheus_rollouts import families as rollout_families
 from sluicegate.services.telemetry.reading.queries import Queries
 from sluicegate.services.telemetry.tailing.backlog import Backlog
 
@@ -48,24 +48,24 @@ class _Families:
         yield from self._gateway()
         yield from self._collector()
         yield from self._builds()
-        yield from of_rollouts(self._queries, self._scrape.rollouts)
+        yield from rollout_families(self._queries, self._scrape.rollouts)
 
     def _gateway(self) -> Iterator[Metric]:
-        told = self._scrape.gateway
-        yield _gauge("sluice_gateway_up", "1 where the gateway's statistics can be read.", float(told is not None))
-        if told is None:
+        gateway = self._scrape.gateway
+        yield _gauge("sluice_gateway_up", "1 where the gateway's statistics can be read.", float(gateway is not None))
+        if gateway is None:
             return
         answers = CounterMetricFamily("sluice_gateway_answers", "Answers to callers by class of code.", labels=["code"])
-        for name, value in told.items():
+        for name, value in gateway.items():
             if name.startswith("answers."):
                 answers.add_metric([name.removeprefix("answers.")], value)
         yield answers
         for name, meaning in _COUNTERS.items():
             family = CounterMetricFamily(f"sluice_gateway_{name}", meaning)
-            family.add_metric([], told[name])
+            family.add_metric([], gateway[name])
             yield family
         for name, meaning in _GAUGES.items():
-            yield _gauge(f"sluice_gateway_{name}", meaning, told[name])
+            yield _gauge(f"sluice_gateway_{name}", meaning, gateway[name])
 
     def _collector(self) -> Iterator[Metric]:
         counted = CounterMetricFamily("sluice_telemetry", "What the collector and the intake counted.", labels=["what"])
@@ -93,12 +93,12 @@ class _Families:
         }
         for model in self._scrape.models:
             for recent in self._queries.recent(model):
-                of = [model, recent.variation, recent.build]
-                rate.add_metric(of, recent.requests_per_second)
-                errors.add_metric(of, recent.error_share)
+                values = [model, recent.variation, recent.build]
+                rate.add_metric(values, recent.requests_per_second)
+                errors.add_metric(values, recent.error_share)
                 for q, family in shown.items():
                     if (value := getattr(recent, q)) is not None:
-                        family.add_metric(of, value)
+                        family.add_metric(values, value)
         yield from (rate, errors, *shown.values())
 
 

@@ -16,7 +16,7 @@ from sluicegate.registry.plan.fields import PredictionField
 from sluicegate.registry.rollout.rollout import FULL
 from sluicegate.registry.words.metric import Arm, Stratum, TallyRow
 from sluicegate.registry.words.tally import Tally, UnitSums
-from sluicegate.services.telemetry.outcomes.intake import OPEN
+from sluicegate.services.telemetry.outcomes.outcome import OPEN
 from sluicegate.services.telemetry.store import schema
 from sluicegate.services.telemetry.store.counts import Count
 from sluicegate.services.telemetry.store.store import WATERMARK, Store

@@ -25,7 +25,6 @@ _PROBES = 100_000
 _PARAMETERS = 5_000
 _HINTS = 8
 
-COLUMNS = ("id", "segment", "rid_key", "unit_key", *Exposure._fields)
 EXPOSURE = tuple(schema.exposures.c[name] for name in Exposure._fields)
 
 

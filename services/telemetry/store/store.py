@@ -12,7 +12,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from sluicegate.registry.words.errors import SluiceError
 from sluicegate.services.telemetry.store import schema
-from sluicegate.services.telemetry.store.unit_store import COLUMNS, changes
+from sluicegate.services.telemetry.store.unit_store import changes
 from sluicegate.services.telemetry.tally.tally_accumulator import TallyAccumulator
 
 WATERMARK = "watermark"
@@ -80,16 +80,18 @@ class Store:
         self.add(connection, schema.counters, ((str(name), n) for name, n in counts.items() if n))
 
     def insert(
-        self, connection: Connection, table: sa.Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]],
-        *, replace: bool = False,
+        self, connection: Connection, table: sa.Table, rows: Sequence[tuple[Any, ...]], *, replace: bool = False
     ) -> int:  # fmt: skip
-        """Insert rows as fast as the driver can; how many went in.
+        """Insert rows, in the order of the table's columns, as fast as the driver can; how many went in.
+
+        A number that the database draws is left out of them.
 
         One whose unique key is taken is left out, or takes the place of the row that has its primary key.
         """
         if not rows:
             return 0
         keys = [column.name for column in table.primary_key]
+        columns = [column.name for column in table.columns if column is not table.autoincrement_column]
         mark = "?" if self.is_sqlite else "%s"
         marks = ", ".join(mark for _ in columns)
         grown = ", ".join(f'"{name}" = excluded."{name}"' for name in columns if name not in keys)
@@ -150,7 +152,7 @@ def write_tallies(store: Store, connection: Connection, sheet: TallyAccumulator)
     store.add(connection, schema.tallies, sheet.rows())
     if sheet.units:
         units, sums = changes(connection, sheet.units)
-        store.insert(connection, schema.units, COLUMNS, units, replace=True)
+        store.insert(connection, schema.units, units, replace=True)
         store.add(connection, schema.unit_sums, sums)
     store.add(connection, schema.state, [(WATERMARK, 1)])
 

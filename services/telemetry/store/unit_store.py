@@ -23,8 +23,6 @@ from sluicegate.services.telemetry.tally.unit_accumulator import (
     enter,
 )
 
-COLUMNS = ("rollout", "unit", "epoch", "arm", "weight", "bucket", "sums")
-"""Of the table of units, in the order of its rows here."""
 _AT_ONCE = 5_000
 """Units in one query."""
 _REMEMBERED = 4_096
@@ -63,7 +61,8 @@ def _of_units(connection: Connection, rollout: str, keys: list[int]) -> sa.Selec
         is_wanted: sa.ColumnElement[bool] = table.c.unit.in_(sa.select(each.c.value))
     else:
         is_wanted = table.c.unit == sa.any_(sa.bindparam("keys", keys, type_=postgresql.ARRAY(sa.BigInteger)))
-    return sa.select(*(table.c[name] for name in COLUMNS[1:])).where(table.c.rollout == rollout, is_wanted)
+    columns = (column for column in table.c if column is not table.c.rollout)
+    return sa.select(*columns).where(table.c.rollout == rollout, is_wanted)
 
 
 @lru_cache(maxsize=_REMEMBERED)

@@ -24,7 +24,6 @@ LEFT_BEHIND = 86_400.0
 _OPEN = ".open"
 Line = tuple[tuple[Any, ...], int]
 """A row of the table, and how many bodies were left out before it."""
-_COLUMNS = ("rid", "model", "build", "at", "features", "predictions")
 
 
 class BodyCollector(LogCollector[Line]):
@@ -51,7 +50,7 @@ class BodyCollector(LogCollector[Line]):
             raise ValueError(f"{type(error).__name__}: {error}") from error
 
     def _write(self, connection: Connection, rows: list[Line], counts: Counter[Count]) -> None:
-        counts[Count.BODIES] = self._store.insert(connection, schema.bodies, _COLUMNS, [row for row, _ in rows])
+        counts[Count.BODIES] = self._store.insert(connection, schema.bodies, [row for row, _ in rows])
         counts[Count.BODIES_LEFT_OUT] = sum(left_out for _, left_out in rows)
 
 

@@ -11,10 +11,10 @@ from sqlalchemy.engine import Connection
 
 from sluicegate.registry.words.access_log import parse
 from sluicegate.services.telemetry.outcomes.joining import Joiner
-from sluicegate.services.telemetry.outcomes.unjudged import keep
+from sluicegate.services.telemetry.outcomes.unjudged import keep_unjudged
 from sluicegate.services.telemetry.store import schema
 from sluicegate.services.telemetry.store.counts import Count
-from sluicegate.services.telemetry.store.segments import COLUMNS, numbered, spans
+from sluicegate.services.telemetry.store.segments import numbered, spans
 from sluicegate.services.telemetry.store.store import Store, write_tallies
 from sluicegate.services.telemetry.tailing.log_collector import BUCKET, LogCollector
 from sluicegate.services.telemetry.tally.exposure import Exposure, expose
@@ -75,7 +75,7 @@ class Collector(LogCollector[Exposure | Count]):
         counts[Count.EXPOSURES] = len(exposures)
         counts[Count.ABANDONED] = sum(exposure.failed is None for exposure in exposures)
         before = self._store.take_ids(connection, len(exposures))
-        self._store.insert(connection, schema.exposures, COLUMNS, numbered(exposures, before))
+        self._store.insert(connection, schema.exposures, numbered(exposures, before))
         self._store.add(connection, schema.segments, spans(exposures, before), {"first_at": "min", "last_at": "max"})
         self._tally(connection, exposures, before)
         self._joiner.wake(connection, before)
@@ -88,7 +88,7 @@ class Collector(LogCollector[Exposure | Count]):
         self._store.add(connection, schema.latencies, latency_rows(sides))
         self._store.add(connection, schema.recent, recent_rows(exposures))
         for rollout in sorted(unknown):
-            keep(connection, rollout, before)
+            keep_unjudged(connection, rollout, before)
 
     def _gather(self, sides: dict[Side, Requests]) -> tuple[TallyAccumulator, set[str]]:
         """The tallies of what is known, and the rollouts whose metrics are not."""

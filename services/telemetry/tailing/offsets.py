@@ -34,7 +34,7 @@ class Offsets:
         table = schema.offsets
         if chunk.start == 0:
             row = (self._log, chunk.head, chunk.end, now)
-            moved = self._store.insert(connection, table, ("log", "head", "offset", "read_at"), [row])
+            moved = self._store.insert(connection, table, [row])
         else:
             same = sa.and_(table.c.log == self._log, table.c.head == chunk.head)
             update = sa.update(table).where(same, table.c.offset == chunk.start)

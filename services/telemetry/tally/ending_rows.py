@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 
 from sluicegate.services.telemetry.tally.exposure import Exposure
-from sluicegate.services.telemetry.tally.measurements import of_ending
+from sluicegate.services.telemetry.tally.measurements import ending_values
 from sluicegate.services.telemetry.tally.spec import Measures
 from sluicegate.services.telemetry.tally.unit_accumulator import Sums, row_of
 
@@ -21,10 +21,10 @@ class EndingRows:
     def row(self, exposure: Exposure) -> Sums:
         """What a request adds, its answer aside."""
         if self._measures.means:
-            return row_of(of_ending(exposure, self._measures))
+            return row_of(ending_values(exposure, self._measures))
         duration = exposure.duration
         kind = (exposure.failed, None if duration is None else bisect_left(self._limits, duration))
         row = self._rows.get(kind)
         if row is None:
-            row = self._rows[kind] = row_of(of_ending(exposure, self._measures))
+            row = self._rows[kind] = row_of(ending_values(exposure, self._measures))
         return row

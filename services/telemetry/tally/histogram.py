@@ -1,9 +1,9 @@
-"""Bins: durations counted on a logarithmic scale, and quantiles read from such counts. Pure."""
+"""Histogram: durations counted on a logarithmic scale, and quantiles read from such counts. Pure."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 BINS = 128
 _SHORTEST = 50.0
@@ -38,11 +38,3 @@ def quantile(counts: Mapping[int, int], q: float) -> float | None:
             return edge(number + (q * total - below) / n)
         below += n
     return None
-
-
-def merged(pairs: Iterable[tuple[int, int]]) -> dict[int, int]:
-    """Counts by bin from (bin, count) pairs; a bin may come more than once."""
-    counts: dict[int, int] = {}
-    for number, n in pairs:
-        counts[number] = counts.get(number, 0) + n
-    return counts

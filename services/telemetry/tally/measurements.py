@@ -1,4 +1,4 @@
-"""Answers: what a request and its prediction summary alone tell, as values of metrics. Pure."""
+"""Measurements: what a request and its prediction summary alone tell, as values of metrics. Pure."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from sluicegate.services.telemetry.tally.scores import LIMIT, Missing, Summary, 
 from sluicegate.services.telemetry.tally.spec import Measures
 
 
-def of_request(exposure: Exposure, measures: Measures) -> Iterator[tuple[str, float | None]]:
+def request_values(exposure: Exposure, measures: Measures) -> Iterator[tuple[str, float | None]]:
     """The values that a request adds, by name of the metric; None is missing."""
-    yield from of_ending(exposure, measures)
-    yield from of_answer(exposure, measures)
+    yield from ending_values(exposure, measures)
+    yield from answer_values(exposure, measures)
 
 
-def of_ending(exposure: Exposure, measures: Measures) -> Iterator[tuple[str, float | None]]:
+def ending_values(exposure: Exposure, measures: Measures) -> Iterator[tuple[str, float | None]]:
     """The values that a request's status and duration add, by name of the metric; None is missing."""
     for metric in measures.statuses:
         yield metric, float(exposure.is_error)
@@ -28,7 +28,7 @@ def of_ending(exposure: Exposure, measures: Measures) -> Iterator[tuple[str, flo
             yield metric, None if duration is None else min(duration / 1e6, cap)
 
 
-def of_answer(exposure: Exposure, measures: Measures) -> Iterator[tuple[str, float | None]]:
+def answer_values(exposure: Exposure, measures: Measures) -> Iterator[tuple[str, float | None]]:
     """The values that a request's answer adds, by name of the metric; None is missing, nothing is no answer.
 
     One prediction a request counts, that of its first row: rows of one request are alike, and chance assigned them
@@ -55,6 +55,6 @@ def contract(summary: Summary) -> float | None:
 
 def prediction(summary: Summary, field: PredictionField | None) -> float | None:
     """The first row's prediction; None where there is none that is a number."""
-    found = summary.cell(0, field)
-    number = None if isinstance(found, Missing) else number_of(found)
+    cell = summary.cell(0, field)
+    number = None if isinstance(cell, Missing) else number_of(cell)
     return number if number is not None and abs(number) <= LIMIT else None

@@ -92,6 +92,20 @@ def _loaded(text: str) -> Any:
         return json.loads(text)
 
 
+def score_row(name: str, metric: MetricSpec, summary: Summary, row: int, value: Value) -> float | Missing:
+    """The number that a metric gives to a row of an answer once its outcome is known."""
+    kind = score_of(name, metric)
+    prediction = summary.cell(row, metric.prediction) if needs_prediction(kind) else None
+    return score(kind, metric, prediction, value)
+
+
+def score_of(name: str, metric: MetricSpec) -> Score:
+    """How a metric scores: as it says, else as its own name says, else the outcome itself."""
+    if metric.score is not None:
+        return metric.score
+    return Score(name) if name in set(Score) else Score.OUTCOME
+
+
 def score(kind: Score, metric: MetricSpec, prediction: object, value: Value) -> float | Missing:
     """The number a metric gives to a prediction once its outcome is known, capped as the metric says."""
     found = _score(kind, metric, prediction, value)

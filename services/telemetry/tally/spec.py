@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from sluicegate.registry.plan.fields import MetricSpec, PredictionField, Score, Source, thresholds_of
+from sluicegate.registry.plan.fields import MetricSpec, PredictionField, Source, thresholds_of
 from sluicegate.registry.words.metric import capped_name, exceedance_name
 
 
@@ -115,10 +115,3 @@ class Measures:
 
 SpecSource = Callable[[str], RolloutSpec | None]
 """The spec of a rollout id; None while it is not known."""
-
-
-def score_of(name: str, metric: MetricSpec) -> Score:
-    """How a metric scores: as it says, else as its own name says, else the outcome itself."""
-    if metric.score is not None:
-        return metric.score
-    return Score(name) if name in set(Score) else Score.OUTCOME

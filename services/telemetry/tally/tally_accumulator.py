@@ -13,7 +13,7 @@ from sluicegate.services.telemetry.tally.accumulator import Accumulator
 from sluicegate.services.telemetry.tally.ending_rows import EndingRows
 from sluicegate.services.telemetry.tally.exposure import Exposure
 from sluicegate.services.telemetry.tally.histogram import bin_of
-from sluicegate.services.telemetry.tally.measurements import of_answer
+from sluicegate.services.telemetry.tally.measurements import answer_values
 from sluicegate.services.telemetry.tally.spec import Measures
 from sluicegate.services.telemetry.tally.unit_accumulator import Side, UnitAccumulator, row_of
 
@@ -75,7 +75,7 @@ class TallyAccumulator:
         """Add what cannot be told from the counts of a side: answers, and everything by unit."""
         endings = EndingRows(measures)
         for exposure in requests.exposures:
-            answer = tuple(of_answer(exposure, measures))
+            answer = tuple(answer_values(exposure, measures))
             for metric, value in answer:
                 self.take(side, metric, value)
             if measures.by_unit:
