@@ -48,12 +48,12 @@ class Bounds:
         return bounded
 
     def _read(self, connection: Connection, rollout: str) -> dict[str, set[str]]:
-        found: dict[str, set[str]] = defaultdict(set)
+        labels: dict[str, set[str]] = defaultdict(set)
         query = sa.select(pair_sums.c.what, pair_sums.c.key).where(pair_sums.c.rollout == rollout)
         for subject, key in connection.execute(query):
             if _is_bounded(subject, key):
-                found[subject].add(key)
-        return found
+                labels[subject].add(key)
+        return labels
 
 
 def _admit(known: set[str], segment: str) -> str:

@@ -103,9 +103,9 @@ def compare(served: Summary, copied: Summary, kinds: Mapping[str, OutputKind]) -
 
 def cell(column: str, row: int, served: object, copied: object, kind: OutputKind | None = None) -> Cell:
     """Two values in the same place, compared by their kind."""
-    found = kind or kind_of(served, copied)
+    kind = kind or kind_of(served, copied)
     return Cell(
-        column=column, row=row, kind=found, served=served, copied=copied, distance=_distance(found, served, copied)
+        column=column, row=row, kind=kind, served=served, copied=copied, distance=_distance(kind, served, copied)
     )
 
 
@@ -139,12 +139,12 @@ def _top(values: Sequence[object]) -> int | None:
     return numbers.index(max(known)) if len(known) == len(numbers) else None
 
 
-def _agrees(found: Cell, within: float | None) -> bool:
-    if found.distance == 0:
+def _agrees(cell: Cell, within: float | None) -> bool:
+    if cell.distance == 0:
         return True
-    if found.kind is OutputKind.LABEL or is_nan(found.served) != is_nan(found.copied):
+    if cell.kind is OutputKind.LABEL or is_nan(cell.served) != is_nan(cell.copied):
         return False
-    return within is not None and found.distance <= within
+    return within is not None and cell.distance <= within
 
 
 def _distance(kind: OutputKind, served: object, copied: object) -> float:

@@ -71,14 +71,14 @@ class Labels:
         return len(rows)
 
     def _take(self, connection: Connection, rollout: str, spec: ShadowSpec, rows: Sequence[RowMapping]) -> None:
-        sheet, sums = TallyAccumulator(), PairSums()
+        tallies, sums = TallyAccumulator(), PairSums()
         for row in rows:
             for name, metric in spec.labelled:
                 if (metric.outcome or name) == row["name"]:
                     stable, candidate = (_value(name, metric, row, half) for half in ("served", "copied"))
-                    take(sheet, (rollout, row["epoch"], row["bucket"], row["weight"]), name, stable, candidate)
+                    take(tallies, (rollout, row["epoch"], row["bucket"], row["weight"]), name, stable, candidate)
                     _sum(sums, name, row, stable, candidate)
-        write_tallies(self._store, connection, sheet)
+        write_tallies(self._store, connection, tallies)
         self._store.add(connection, pair_sums, rows_of(rollout, sums.tallies()))
         if rows:
             connection.execute(sa.insert(pair_labels), [{"pair": row["id"], "outcome": row["pk"]} for row in rows])

@@ -43,7 +43,7 @@ class _Work:
 
     sums: defaultdict[str, PairSums] = field(default_factory=lambda: defaultdict(PairSums))
     tallies: TallyAccumulator = field(default_factory=TallyAccumulator)
-    kept: list[dict[str, Any]] = field(default_factory=list)
+    stored: list[dict[str, Any]] = field(default_factory=list)
     disagreements: defaultdict[str, list[Disagreement]] = field(default_factory=lambda: defaultdict(list))
     paired: list[int] = field(default_factory=list)
     moves: list[dict[str, Any]] = field(default_factory=list)
@@ -124,7 +124,7 @@ class Pairer:
         work.sums[row["rollout"]].take(pair, comparison, segments)
         tally_pair(work.tallies, pair, comparison, spec)
         if isinstance(comparison, Comparison):
-            work.kept.append(_stored(row["rollout"], pair, segments))
+            work.stored.append(_stored(row["rollout"], pair, segments))
             if comparison.differs():
                 disagreement = disagreement_of(pair, comparison, segments, show=spec.show_values)
                 work.disagreements[row["rollout"]].append(disagreement)
@@ -134,8 +134,8 @@ class Pairer:
             tallies = self._bounds.labels(connection, rollout, sums.tallies())
             self._store.add(connection, pair_sums, rows_of(rollout, tallies))
         write_tallies(self._store, connection, work.tallies)
-        if work.kept:
-            connection.execute(sa.insert(pairs), work.kept)
+        if work.stored:
+            connection.execute(sa.insert(pairs), work.stored)
         for rollout, disagreements in work.disagreements.items():
             keep_worst(connection, self._store, rollout, disagreements)
         if work.paired:

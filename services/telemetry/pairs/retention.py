@@ -18,10 +18,10 @@ _SLACK = 1.05
 def drop_pairs(store: Store, spec_of: Callable[[str], ShadowSpec | None], now: int) -> int:
     """Delete what is beyond each shadow's policy at a time in microseconds; how many pairs went."""
     with store.read() as connection:
-        held = sa.select(pairs.c.rollout, sa.func.count(), sa.func.min(pairs.c.at)).group_by(pairs.c.rollout)
-        found = connection.execute(held).all()
+        query = sa.select(pairs.c.rollout, sa.func.count(), sa.func.min(pairs.c.at)).group_by(pairs.c.rollout)
+        counts = connection.execute(query).all()
     dropped = 0
-    for rollout, n, oldest in found:
+    for rollout, n, oldest in counts:
         spec = spec_of(rollout)
         if spec is None:
             continue

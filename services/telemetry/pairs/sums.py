@@ -61,19 +61,19 @@ class PairSums:
         """What the pairs add up to."""
         return self._sums.tallies()
 
-    def take(self, pair: Pair, found: Comparison | Unpaired, segments: tuple[str, ...]) -> None:
+    def take(self, pair: Pair, comparison: Comparison | Unpaired, segments: tuple[str, ...]) -> None:
         """Add one pair; `segments` does not name the empty one."""
         everywhere = (ALL, *segments)
         self._latency(pair)
-        if isinstance(found, Unpaired):
-            self.count("pairs", found.value, everywhere)
+        if isinstance(comparison, Unpaired):
+            self.count("pairs", comparison.value, everywhere)
             return
-        differs = found.differs()
+        differs = comparison.differs()
         self.count("pairs", "differ" if differs else "agree", everywhere)
         self.add("time", str(pair.served.bucket), float(differs))
-        if found.schema is not None:
-            self.count("schema", found.schema[:200])
-        for cell in found.cells:
+        if comparison.schema is not None:
+            self.count("schema", comparison.schema[:200])
+        for cell in comparison.cells:
             self._cell(cell, everywhere)
 
     def _latency(self, pair: Pair) -> None:
@@ -93,8 +93,8 @@ class PairSums:
             return
         match cell.kind:
             case OutputKind.LABEL:
-                said = json.dumps([_label(cell.served), _label(cell.served if cell.distance == 0 else cell.copied)])
-                self.count(subject, said)
+                labels = json.dumps([_label(cell.served), _label(cell.served if cell.distance == 0 else cell.copied)])
+                self.count(subject, labels)
                 self.add(subject, "difference", cell.distance, segments[1:])
             case OutputKind.TEXT:
                 self.add(subject, "difference", cell.distance, segments)

@@ -18,22 +18,22 @@ def stratum_of(pair: Pair) -> Stratum:
     return (copied.rollout or "", copied.epoch, copied.bucket, copied.weight)
 
 
-def tally_pair(sheet: TallyAccumulator, pair: Pair, found: Comparison | Unpaired, spec: ShadowSpec) -> None:
+def tally_pair(tallies: TallyAccumulator, pair: Pair, comparison: Comparison | Unpaired, spec: ShadowSpec) -> None:
     """Add to the tallies what requests and answers alone decide. What cannot be compared is missing, not a match."""
     at = stratum_of(pair)
-    if pair.served.failed is None or found is Unpaired.OTHER_BUILD:
+    if pair.served.failed is None or comparison is Unpaired.OTHER_BUILD:
         return
     for name, stable, candidate in paired_values(pair, spec.metrics.measures):
-        take(sheet, at, name, stable, candidate)
-    if found in (Unpaired.COPY_FAILED, Unpaired.SERVED_FAILED):
+        take(tallies, at, name, stable, candidate)
+    if comparison in (Unpaired.COPY_FAILED, Unpaired.SERVED_FAILED):
         return
     for name, metric in spec.disagreements:
         column = metric.prediction.column if metric.prediction is not None else None
-        differs = None if isinstance(found, Unpaired) else float(found.differs(column, metric.agree_within))
-        take(sheet, at, name, 0.0, differs)
+        differs = None if isinstance(comparison, Unpaired) else float(comparison.differs(column, metric.agree_within))
+        take(tallies, at, name, 0.0, differs)
 
 
-def take(sheet: TallyAccumulator, at: Stratum, metric: str, stable: float | None, candidate: float | None) -> None:
+def take(tallies: TallyAccumulator, at: Stratum, metric: str, stable: float | None, candidate: float | None) -> None:
     """Add one pair of values; where one is missing the pair is."""
     rollout, epoch, bucket, weight = at
     whole = stable is not None and candidate is not None
@@ -43,4 +43,4 @@ def take(sheet: TallyAccumulator, at: Stratum, metric: str, stable: float | None
         (difference_name(metric), Arm.CANDIDATE, candidate - stable if whole else None),  # type: ignore[operator]
     )
     for name, arm, value in values:
-        sheet.take((rollout, epoch, bucket, arm.value, weight), name, value)
+        tallies.take((rollout, epoch, bucket, arm.value, weight), name, value)

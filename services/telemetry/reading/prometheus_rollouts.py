@@ -30,8 +30,8 @@ def _standing(rollouts: Sequence[Rollout]) -> Iterator[Metric]:
     weight = GaugeMetricFamily("sluice_rollout_weight_ratio", "The candidate's share as asked.", labels=["rollout"])
     step = GaugeMetricFamily("sluice_rollout_step", "The step under way, from 1; 0 before.", labels=["rollout"])
     for each in rollouts:
-        asked = each.requested
-        phase.add_metric([each.id, asked.model, asked.variation, asked.version, each.phase.value], 1)
+        requested = each.requested
+        phase.add_metric([each.id, requested.model, requested.variation, requested.version, each.phase.value], 1)
         weight.add_metric([each.id], each.weight / 10_000)
         step.add_metric([each.id], each.step + 1)
     yield from (phase, weight, step)

@@ -97,7 +97,7 @@ class Latency:
     """Requests by bin, see `sluicegate.services.telemetry.tally.histogram`."""
 
     @classmethod
-    def of(cls, counts: Mapping[int, int]) -> Latency:
+    def from_counts(cls, counts: Mapping[int, int]) -> Latency:
         """From requests by bin, of which there is at least one."""
         p50, p95, p99 = (histogram.quantile(counts, q) or 0.0 for q in (0.5, 0.95, 0.99))
         return cls(requests=sum(counts.values()), p50=p50, p95=p95, p99=p99, counts=counts)
@@ -205,8 +205,8 @@ class Queries:
             .limit(limit)
         )
         with self._store.read() as connection:
-            found = [prediction(Summary(text), field) for text in connection.scalars(query)]
-        values = sorted(value for value in found if value is not None)
+            predictions = [prediction(Summary(text), field) for text in connection.scalars(query)]
+        values = sorted(value for value in predictions if value is not None)
         if not values:
             return None
         return tuple(values[max(math.ceil(q * len(values)) - 1, 0)] for q in levels), len(values)
@@ -282,7 +282,7 @@ class Queries:
         with self._store.read() as connection:
             for arm, number, n in connection.execute(query.group_by(table.c.arm, table.c.bin)):
                 counts[Arm(arm)][number] = int(n)
-        return {arm: Latency.of(found) for arm, found in sorted(counts.items())}
+        return {arm: Latency.from_counts(bins) for arm, bins in sorted(counts.items())}
 
     def bodies(self, request_id: str) -> tuple[Body, ...]:
         """What services wrote down of one request, in order of model and build."""

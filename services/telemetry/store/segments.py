@@ -1,4 +1,4 @@
-"""Segments: exposures are found by request id or unit inside runs of consecutive rows.
+"""Segments: exposures are exposures by request id or unit inside runs of consecutive rows.
 
 One index over all request ids would be written to at random: each row then costs a page of its own, and a large
 table slows the collector down to a fraction. Inside a segment the index is small and stays in memory. Looking up means
@@ -66,38 +66,38 @@ class Finder:
     def by_request(self, connection: Connection, rids: Iterable[str]) -> dict[str, tuple[int, Exposure]]:
         """The exposure of each request id that is known, with its id. The gateway draws ids; none comes twice."""
         wanted = dict.fromkeys(rids)
-        found: dict[str, tuple[int, Exposure]] = {}
+        exposures: dict[str, tuple[int, Exposure]] = {}
         everything = [segment for segment, _ in _segments(connection)]
         likely = [segment for segment in dict.fromkeys([*self._hints, *everything[:2]]) if segment in set(everything)]
         hits: dict[int, None] = {}
         for group in (likely, [segment for segment in everything if segment not in set(likely)]):
-            missing = [rid for rid in wanted if rid not in found]
+            missing = [rid for rid in wanted if rid not in exposures]
             for segment, number, exposure in _probe(connection, group, missing):
                 hits[segment] = None
                 rid = exposure.rid or ""
                 if rid in wanted:
-                    found[rid] = (number, exposure)
+                    exposures[rid] = (number, exposure)
         self._hints = [*hits, *(hint for hint in self._hints if hint not in hits)][:_HINTS]
-        return found
+        return exposures
 
     def last_of_unit(self, connection: Connection, model: str, unit: str, at: int) -> tuple[int, Exposure] | None:
         """A unit's last request of a model at or before a time in microseconds, with its id."""
         best: tuple[int, Exposure] | None = None
         for segment, last_at in _segments(connection, first_before=at):
             if best is None or last_at > best[1].at:
-                found = _last_in(connection, segment, model, unit, at)
-                best = found if best is None or (found is not None and found[1].at > best[1].at) else best
+                last = _last_in(connection, segment, model, unit, at)
+                best = last if best is None or (last is not None and last[1].at > best[1].at) else best
         return best
 
 
 def by_id(connection: Connection, ids: Sequence[int]) -> Mapping[int, Exposure]:
     """The exposures with these ids."""
     table = schema.exposures
-    found: dict[int, Exposure] = {}
+    exposures: dict[int, Exposure] = {}
     for start in range(0, len(ids), 500):
         query = sa.select(table.c.id, *EXPOSURE).where(table.c.id.in_(ids[start : start + 500]))
-        found |= {row[0]: Exposure(*row[1:]) for row in connection.execute(query)}
-    return found
+        exposures |= {row[0]: Exposure(*row[1:]) for row in connection.execute(query)}
+    return exposures
 
 
 def _segments(connection: Connection, first_before: int | None = None) -> list[tuple[int, int]]:

@@ -135,23 +135,23 @@ class Store:
     def _create(self) -> None:
         with self.write() as connection:
             schema.METADATA.create_all(connection)
-            found = connection.scalar(sa.select(schema.state.c.value).where(schema.state.c.key == _VERSION))
-            if found is None:
+            version = connection.scalar(sa.select(schema.state.c.value).where(schema.state.c.key == _VERSION))
+            if version is None:
                 connection.execute(sa.insert(schema.state).values(key=_VERSION, value=schema.VERSION))
-            elif found > schema.VERSION:
+            elif version > schema.VERSION:
                 raise SluiceError(
-                    f"the telemetry database has version {found}; this program knows {schema.VERSION}.",
+                    f"the telemetry database has version {version}; this program knows {schema.VERSION}.",
                     fix="upgrade sluice to the version that wrote it.",
                 )
 
 
-def write_tallies(store: Store, connection: Connection, sheet: TallyAccumulator) -> None:
-    """Add a sheet to the tallies, and raise the watermark: they changed."""
-    if not sheet:
+def write_tallies(store: Store, connection: Connection, gathered: TallyAccumulator) -> None:
+    """Add what was gathered to the tallies, and raise the watermark: they changed."""
+    if not gathered:
         return
-    store.add(connection, schema.tallies, sheet.rows())
-    if sheet.units:
-        units, sums = changes(connection, sheet.units)
+    store.add(connection, schema.tallies, gathered.rows())
+    if gathered.units:
+        units, sums = changes(connection, gathered.units)
         store.insert(connection, schema.units, units, replace=True)
         store.add(connection, schema.unit_sums, sums)
     store.add(connection, schema.state, [(WATERMARK, 1)])

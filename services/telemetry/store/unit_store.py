@@ -28,12 +28,12 @@ _AT_ONCE = 5_000
 _REMEMBERED = 4_096
 
 
-def changes(connection: Connection, sheet: UnitAccumulator) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
+def changes(connection: Connection, gathered: UnitAccumulator) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
     """Rows of units as they will be, in order of their keys, and rows to add to the unit sums."""
     rows: list[tuple[Any, ...]] = []
-    steps: Counter[Step] = Counter(sheet.loose)
-    known = _known(connection, sheet.entries)
-    for key, new in sorted(sheet.entries.items()):
+    steps: Counter[Step] = Counter(gathered.loose)
+    known = _known(connection, gathered.entries)
+    for key, new in sorted(gathered.entries.items()):
         rollout, unit = key
         for epoch, entry in enter(known.get(key, {}), new, rollout, steps).items():
             rows.append((rollout, unit, epoch, entry.arm, entry.weight, entry.bucket, _written(entry.sums)))
@@ -44,13 +44,13 @@ def _known(connection: Connection, units: Iterable[tuple[str, int]]) -> dict[tup
     wanted: dict[str, list[int]] = defaultdict(list)
     for rollout, unit in units:
         wanted[rollout].append(unit)
-    found: dict[tuple[str, int], Epochs] = defaultdict(dict)
+    epochs: dict[tuple[str, int], Epochs] = defaultdict(dict)
     for rollout, keys in wanted.items():
         for start in range(0, len(keys), _AT_ONCE):
             query = _of_units(connection, rollout, keys[start : start + _AT_ONCE])
             for unit, epoch, arm, weight, bucket, sums in connection.execute(query).tuples():
-                found[rollout, unit][epoch] = Entry(arm, weight, bucket, _read(sums))
-    return found
+                epochs[rollout, unit][epoch] = Entry(arm, weight, bucket, _read(sums))
+    return epochs
 
 
 def _of_units(connection: Connection, rollout: str, keys: list[int]) -> sa.Select[Any]:

@@ -108,10 +108,10 @@ def score_of(name: str, metric: MetricSpec) -> Score:
 
 def score(kind: Score, metric: MetricSpec, prediction: object, value: Value) -> float | Missing:
     """The number a metric gives to a prediction once its outcome is known, capped as the metric says."""
-    found = _score(kind, metric, prediction, value)
-    if isinstance(found, Missing):
-        return found
-    capped = _capped(found, metric.cap)
+    scored = _score(kind, metric, prediction, value)
+    if isinstance(scored, Missing):
+        return scored
+    capped = _capped(scored, metric.cap)
     return capped if math.isfinite(capped) and abs(capped) <= LIMIT else Missing.OUTCOME
 
 
