@@ -8,7 +8,7 @@ WORKERS ?= 2
 PYTEST  := $(BIN)/python -m pytest -q
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check quick quick-others slow ends lock bench bench-gate bench-pairs soak mutate docs clean
+.PHONY: help setup demo test check quick quick-others slow ends lock bench bench-gate bench-pairs soak mutate docs site sbom clean
 
 help:  ## Show the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 10
@@ -73,6 +73,15 @@ mutate: setup  ## Change flows/stats in a thousand ways and count what no fast t
 
 docs: setup  ## Write the generated pages of docs/.
 	$(BIN)/python -m docs.generate
+
+site: setup  ## Build the documentation site in build/site; a warning is an error. Takes its scripts from npm once.
+	$(BIN)/python -m docs.vendored
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict  # --quiet would not count warnings
+	@echo "built: build/site/index.html"
+
+sbom: setup  ## Write build/sbom.cdx.json: everything that the lock installs, with hashes; the same bytes for the same lock.
+	@mkdir -p build
+	$(BIN)/cyclonedx-py requirements --output-reproducible --validate --pyproject pyproject.toml -o build/sbom.cdx.json requirements.lock
 
 clean:  ## Remove the virtual environment and what tools left behind.
 	rm -rf $(VENV) .others .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info build dist
