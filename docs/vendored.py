@@ -73,5 +73,5 @@ def _member(archive: Path, script: Script) -> bytes:
 
 
 if __name__ == "__main__":
-    for each in SCRIPTS:
-        fetch(each)
+    for script in SCRIPTS:
+        fetch(script)

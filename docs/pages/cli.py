@@ -35,8 +35,8 @@ def page() -> str:
         "recorded), else it does the same on the ledger itself. So an abort needs no console.\n\n"
         f"{listed}\n\n## Exit codes\n\n{table(('code', 'meaning'), _CODES)}"
     )
-    told = (_section(name, sub, sections[name]) for name, sub in commands())
-    return "\n".join(part.rstrip() + "\n" for part in (head, *told))
+    described = (_section(name, sub, sections[name]) for name, sub in commands())
+    return "\n".join(part.rstrip() + "\n" for part in (head, *described))
 
 
 def commands(parent: App = app, prefix: str = "sluice") -> Iterator[tuple[str, App]]:
@@ -62,8 +62,8 @@ def _section(name: str, sub: App, written: str) -> str:
     """Usage, help, what the docstring says beyond the help, and the options."""
     if _is_group(sub):
         return f"## {name}\n\n{sub.help}\n"
-    told = inspect.cleandoc(sub.default_command.__doc__ or "")
-    head, found, options = written.strip().partition("**Parameters**")
-    if told and told.rstrip(".") not in head:
-        head = head.replace(sub.help, told)
-    return f"## {name}\n\n{head.strip()}\n\n{found}{options}"
+    docstring = inspect.cleandoc(sub.default_command.__doc__ or "")
+    head, parameters, options = written.strip().partition("**Parameters**")
+    if docstring and docstring.rstrip(".") not in head:
+        head = head.replace(sub.help, docstring)
+    return f"## {name}\n\n{head.strip()}\n\n{parameters}{options}"

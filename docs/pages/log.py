@@ -12,7 +12,7 @@ from sluicegate.services.traffic.envoy.log_format import log_format
 
 def page() -> str:
     """The whole page."""
-    _, _, told = inspect.cleandoc(access_log.__doc__ or "").partition("\n\n")
+    _, _, layout = inspect.cleandoc(access_log.__doc__ or "").partition("\n\n")
     rows = [(code(key), code(value)) for key, value in log_format("live").items()]
     return f"""{NOTICE}
 # Access log
@@ -22,7 +22,7 @@ Envoy writes one JSON object a line for each request: `envoy/logs/live.jsonl` in
 cannot read is set aside and counted, never dropped.
 
 ```text
-{told.rstrip()}
+{layout.rstrip()}
 ```
 
 ## What Envoy puts there

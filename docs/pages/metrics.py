@@ -46,8 +46,8 @@ def families() -> tuple[Metric, ...]:
 
 def page() -> str:
     """The whole page."""
-    rows = [(code(_shown(each)), each.type, _labels(each.name), each.documentation) for each in families()]
-    counts = [(code(Count[name].value), told) for name, told in field_docs(Count).items() if told]
+    rows = [(code(_shown(it)), it.type, _labels(it.name), it.documentation) for it in families()]
+    counts = [(code(Count[name].value), meaning) for name, meaning in field_docs(Count).items() if meaning]
     return f"""{NOTICE}
 # Metrics
 
@@ -70,7 +70,7 @@ def _shown(family: Metric) -> str:
 
 def _labels(name: str) -> str:
     return _LABELS.get(name) or next(
-        (of for start, of in _LABELS.items() if start[-1] == "_" and name.startswith(start)), ""
+        (labels for start, labels in _LABELS.items() if start[-1] == "_" and name.startswith(start)), ""
     )
 
 

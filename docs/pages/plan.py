@@ -62,8 +62,8 @@ def _section(name: str) -> str:
     required = set(schema["required"] if name == "Plan" else schema["$defs"][name].get("required", ()))
     docs = field_docs(kind)
     rows = [
-        (code(key), _type(told), "required" if key in required else _default(told), docs[key])
-        for key, told in properties.items()
+        (code(key), _type(value), "required" if key in required else _default(value), docs[key])
+        for key, value in properties.items()
     ]
     head = "" if name == "Plan" else f"## {_title(name)}\n\n{summary(kind)}\n\n"
     return head + table(("key", "type", "default", "meaning"), rows)
@@ -73,35 +73,35 @@ def _title(name: str) -> str:
     return _NAMES.get(name, name)
 
 
-def _type(told: dict[str, Any]) -> str:
-    if told.get("title") == "Weight":
+def _type(schema: dict[str, Any]) -> str:
+    if schema.get("title") == "Weight":
         return "weight"
-    if "$ref" in told:
-        return _named(told["$ref"].rpartition("/")[2])
-    if "anyOf" in told:
-        return " or ".join(dict.fromkeys(_type(each) for each in told["anyOf"] if each.get("type") != "null"))
-    if "const" in told or "enum" in told:
-        return ", ".join(code(each) for each in told.get("enum", [told.get("const")]))
-    return _plain(told)
+    if "$ref" in schema:
+        return _named(schema["$ref"].rpartition("/")[2])
+    if "anyOf" in schema:
+        return " or ".join(dict.fromkeys(_type(each) for each in schema["anyOf"] if each.get("type") != "null"))
+    if "const" in schema or "enum" in schema:
+        return ", ".join(code(each) for each in schema.get("enum", [schema.get("const")]))
+    return _plain(schema)
 
 
-def _plain(told: dict[str, Any]) -> str:
-    match told.get("type"):
+def _plain(schema: dict[str, Any]) -> str:
+    match schema.get("type"):
         case "array":
-            return f"list of {_type(told['items'])}"
+            return f"list of {_type(schema['items'])}"
         case "object":
-            inner = next(iter(told.get("patternProperties", {}).values()), None) or told.get("additionalProperties", {})
+            inner = next(iter(schema.get("patternProperties", {}).values()), None) or schema.get("additionalProperties", {})
             return f"name: {_type(inner)}"
-        case "string" if _mentions(told, _DURATION) or told.get("le") == 366 * 86_400:
-            return "duration" + _bounds(told)
-        case "string" if _mentions(told, _SHARE):
+        case "string" if _mentions(schema, _DURATION) or schema.get("le") == 366 * 86_400:
+            return "duration" + _bounds(schema)
+        case "string" if _mentions(schema, _SHARE):
             return "share, 0% to 1000%"
         case "string":
             return "text"
         case "boolean":
             return "`true`, `false`"
         case kind:
-            return f"{kind}{_bounds(told)}"
+            return f"{kind}{_bounds(schema)}"
 
 
 def _named(name: str) -> str:
@@ -111,27 +111,27 @@ def _named(name: str) -> str:
     return f"[{_title(name).lower()}](#{anchor(_title(name))})"
 
 
-def _mentions(told: dict[str, Any], text: str) -> bool:
-    return text in str(told.get("description", ""))
+def _mentions(schema: dict[str, Any], text: str) -> bool:
+    return text in str(schema.get("description", ""))
 
 
-def _bounds(told: dict[str, Any]) -> str:
-    show = format_duration if told.get("type") == "string" else lambda value: f"{value:g}"
-    low = told.get("minimum", told.get("ge"))
-    high = told.get("maximum", told.get("le") if told.get("le") != 366 * 86_400 else None)
-    above, below = told.get("exclusiveMinimum", told.get("gt")), told.get("exclusiveMaximum")
-    said = [f"from {show(low)}"] if low is not None else [f"above {show(above)}"] if above is not None else []
-    said += [f"to {show(high)}"] if high is not None else [f"below {show(below)}"] if below is not None else []
-    return f", {' '.join(said)}" if said else ""
+def _bounds(schema: dict[str, Any]) -> str:
+    show = format_duration if schema.get("type") == "string" else lambda value: f"{value:g}"
+    low = schema.get("minimum", schema.get("ge"))
+    high = schema.get("maximum", schema.get("le") if schema.get("le") != 366 * 86_400 else None)
+    above, below = schema.get("exclusiveMinimum", schema.get("gt")), schema.get("exclusiveMaximum")
+    bounds = [f"from {show(low)}"] if low is not None else [f"above {show(above)}"] if above is not None else []
+    bounds += [f"to {show(high)}"] if high is not None else [f"below {show(below)}"] if below is not None else []
+    return f", {' '.join(bounds)}" if bounds else ""
 
 
-def _default(told: dict[str, Any]) -> str:
-    value = told.get("default")
-    if value in (None, [], {}) or "default" not in told:
+def _default(schema: dict[str, Any]) -> str:
+    value = schema.get("default")
+    if value in (None, [], {}) or "default" not in schema:
         return "none"
     if isinstance(value, dict):
         return "as below"
-    if isinstance(value, float) and told.get("type") == "string":
+    if isinstance(value, float) and schema.get("type") == "string":
         value = format_duration(value)
     return code(str(value).lower() if isinstance(value, bool) else value)
 

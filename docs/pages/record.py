@@ -35,7 +35,7 @@ def facts_page() -> str:
     )
     parts = [head]
     for name, kind in FACTS.items():
-        rows = [(code(field), code(field_types(kind)[field]), told) for field, told in field_docs(kind).items()]
+        rows = [(code(field), code(field_types(kind)[field]), meaning) for field, meaning in field_docs(kind).items()]
         parts.append(f"## {name}\n\n{summary(kind)}\n\n{table(('field', 'type', 'meaning'), rows)}")
     return "\n".join(parts)
 
@@ -81,8 +81,8 @@ Besides: `SLUICE_DEBUG`, when set to anything, shows the traceback of an error o
 
 def kinds() -> list[type[SluiceError]]:
     """Every error, each after its parent."""
-    found = [kind for kind in vars(errors).values() if inspect.isclass(kind) and issubclass(kind, SluiceError)]
-    return sorted(found, key=lambda kind: [each.__name__ for each in reversed(kind.__mro__)])
+    classes = [kind for kind in vars(errors).values() if inspect.isclass(kind) and issubclass(kind, SluiceError)]
+    return sorted(classes, key=lambda kind: [each.__name__ for each in reversed(kind.__mro__)])
 
 
 def _example(kind: type[SluiceError]) -> SluiceError:

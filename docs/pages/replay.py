@@ -58,4 +58,4 @@ segment) is more than sums by arm can say. `sluice gate replay --rollout ID` jud
 {sections}
 ## The answer
 
-{table(("field", "meaning"), [(", ".join(code(each) for each in name.split(", ")), told) for name, told in _ANSWER])}"""
+{table(("field", "meaning"), [(", ".join(code(each) for each in name.split(", ")), meaning) for name, meaning in _ANSWER])}"""

@@ -49,8 +49,8 @@ def follows(phase: Phase, kind: type[Fact]) -> list[Phase]:
     """The phases that may follow when a fact comes in a phase; none where it is refused."""
     if not admits(phase, kind):
         return []
-    found = {advance(state, _entry(kind, state)).phase for state in _examples(phase, kind)}
-    return [each for each in Phase if each in found]
+    phases = {advance(state, _entry(kind, state)).phase for state in _examples(phase, kind)}
+    return [phase for phase in Phase if phase in phases]
 
 
 def _cells(kind: type[Fact]) -> Iterator[str]:

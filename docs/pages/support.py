@@ -66,8 +66,8 @@ only. An Envoy of your own (`ENVOY_BIN`) is to be of the same minor version.
 
 def pythons() -> tuple[str, ...]:
     """The versions of Python that the metadata names, from old to new."""
-    found = re.findall(r"Programming Language :: Python :: (3\.\d+)$", "\n".join(_project()["classifiers"]), re.MULTILINE)
-    return tuple(sorted(found, key=lambda version: int(version.partition(".")[2])))
+    versions = re.findall(r"Programming Language :: Python :: (3\.\d+)$", "\n".join(_project()["classifiers"]), re.MULTILINE)
+    return tuple(sorted(versions, key=lambda version: int(version.partition(".")[2])))
 
 
 def requires_python() -> SpecifierSet:
@@ -90,13 +90,13 @@ def _pythons() -> Iterator[tuple[str, str, str]]:
         yield version, "everything that needs no server", code("make quick-others")
 
 
-def _part(name: str, package: str, test: str, told: str) -> tuple[str, str, str, str, str]:
-    return name, code(_range(package)), code(locked()[package]), code(test), told
+def _part(name: str, package: str, test: str, how: str) -> tuple[str, str, str, str, str]:
+    return name, code(_range(package)), code(locked()[package]), code(test), how
 
 
 def _postgres() -> tuple[str, str, str, str]:
-    name, package, test, told = POSTGRES
-    return name, code(f"{package} {locked()[package]}"), code(test), told
+    name, package, test, how = POSTGRES
+    return name, code(f"{package} {locked()[package]}"), code(test), how
 
 
 def _range(package: str) -> str:

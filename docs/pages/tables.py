@@ -23,33 +23,33 @@ def code(text: object) -> str:
 
 def anchor(heading: str) -> str:
     """The fragment by which GitHub links to a heading."""
-    kept = "".join(each for each in heading.lower() if each.isalnum() or each in " -_")
-    return kept.strip().replace(" ", "-")
+    letters = "".join(letter for letter in heading.lower() if letter.isalnum() or letter in " -_")
+    return letters.strip().replace(" ", "-")
 
 
 def field_docs(kind: type) -> dict[str, str]:
     """The docstring below each field of a class, in the order of the fields; empty where there is none."""
     ours = [base for base in reversed(kind.__mro__) if base.__module__.startswith("sluicegate.")]
-    known = {name: told for base in ours for name, told in _own_field_docs(base).items()}
-    return {name: told for name, told in known.items() if name != "model_config"}
+    docs = {name: meaning for base in ours for name, meaning in _own_field_docs(base).items()}
+    return {name: meaning for name, meaning in docs.items() if name != "model_config"}
 
 
 def _own_field_docs(kind: type) -> dict[str, str]:
     [body] = [node for node in ast.parse(inspect.getsource(kind)).body if isinstance(node, ast.ClassDef)]
-    found: dict[str, str] = {}
+    docs: dict[str, str] = {}
     last = ""
     for node in body.body:
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             last = node.target.id
-            found[last] = ""
+            docs[last] = ""
         elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             last = node.targets[0].id
-            found[last] = ""
+            docs[last] = ""
         elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and last:
-            found[last] = inspect.cleandoc(str(node.value.value))
+            docs[last] = inspect.cleandoc(str(node.value.value))
         else:
             last = ""
-    return found
+    return docs
 
 
 def field_types(kind: type) -> dict[str, str]:
@@ -67,7 +67,7 @@ def _own_field_types(kind: type) -> dict[str, str]:
 def fields(kind: type) -> str:
     """A table of a class's fields."""
     types, docs = field_types(kind), field_docs(kind)
-    return table(("field", "type", "meaning"), [(code(name), code(types[name]), told) for name, told in docs.items()])
+    return table(("field", "type", "meaning"), [(code(name), code(types[name]), meaning) for name, meaning in docs.items()])
 
 
 def summary(thing: type | ModuleType) -> str:
