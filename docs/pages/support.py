@@ -39,9 +39,9 @@ def page() -> str:
     return f"""{NOTICE}
 # Support
 
-What is supported is what is tested. *Range* is what `pyproject.toml` lets in, *tested* is what `requirements.lock` holds and every run of CI uses. Another version
-in the range is meant to work, and a report that it does not is welcome; outside of it, an installation is refused. Why a range ends where it ends stands beside it
-in `pyproject.toml`, and for the larger ones in [decision 2](../decisions/0002-pins.md).
+What is supported is what is tested. *Range* is what `pyproject.toml` lets in, *tested* is what `requirements.lock` holds and every run of CI uses. Both ends
+of the ranges were tried with real servers, by `make ends`: [decision 27](../decisions/0027-one-package-two-sizes.md). What lies between is meant to work, and a report that it
+does not is welcome; outside of it, an installation is refused. Why a range ends where it ends stands beside it in `pyproject.toml`.
 
 ## Python
 

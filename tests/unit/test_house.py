@@ -68,6 +68,17 @@ def test_what_the_page_names_is_there() -> None:
     assert not {name for name in named if not ((ROOT / name).exists() or (ROOT / f"{name}.py").exists())}
 
 
+def test_a_file_of_a_room_that_a_document_names_is_there() -> None:
+    """Such as `flows/stages/tick.py`, in any Markdown page."""
+    named = {
+        (str(page.relative_to(ROOT)), name)
+        for page in files("*.md")
+        for name in re.findall(rf"`((?:{'|'.join(TOPS)})/[\w/]+\.py)`", page.read_text(encoding="utf-8"))
+    }
+    assert named
+    assert not {(page, name) for page, name in named if not (ROOT / name).exists()}
+
+
 def says_pure(path: Path) -> bool:
     return bool(re.search(r"\bpure\b(?! but for| as seen from outside)", first_paragraph(path), re.IGNORECASE))
 
