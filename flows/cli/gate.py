@@ -40,15 +40,14 @@ def replay(
 
 
 def _rollout(rollout: str) -> int:
-    from sluicegate.flows.rehearsal.rejudge import is_same, rejudge
+    from sluicegate.flows.rehearsal.rejudge import rejudge
     from sluicegate.flows.wiring.runtime import current_runtime
 
     ledger = current_runtime().ledger
-    lines = rejudge(ledger.rollout(rollout).plan, lambda metric: ledger.looks(rollout, metric))
     same = True
-    for line in lines:
-        print(line)
-        same = same and is_same(line)
+    for look in rejudge(ledger.rollout(rollout).plan, lambda metric: ledger.looks(rollout, metric)):
+        print(look.as_json())
+        same = same and look.is_same
     return 0 if same else 1
 
 

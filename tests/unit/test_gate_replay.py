@@ -14,7 +14,7 @@ import pytest
 
 from sluicegate.flows.cli.gate import replay as command
 from sluicegate.flows.gate import judge as gate
-from sluicegate.flows.rehearsal.rejudge import is_same, rejudge
+from sluicegate.flows.rehearsal.rejudge import rejudge
 from sluicegate.flows.rehearsal.replay import replay
 from sluicegate.flows.rehearsal.replay_lines import MalformedLine
 from sluicegate.registry.plan.plan import Plan
@@ -267,13 +267,15 @@ def recorded() -> tuple[Plan, list[Look]]:
 
 def test_a_record_judged_again_is_the_same() -> None:
     plan, looks = recorded()
-    lines = list(rejudge(plan, lambda _: looks))
-    assert len(lines) == len(looks) > 5
-    assert all(is_same(line) for line in lines)
+    rejudged = list(rejudge(plan, lambda _: looks))
+    assert len(rejudged) == len(looks) > 5
+    assert all(look.is_same for look in rejudged)
+    line = json.loads(rejudged[-1].as_json())
+    assert (line["same"], line["verdict"], line["k"]) == (True, looks[-1].verdict.answer, len(looks))
 
 
 def test_a_record_that_was_tampered_with_is_found() -> None:
     plan, looks = recorded()
     changed = dataclasses.replace(looks[3], verdict=dataclasses.replace(looks[3].verdict, candidate_n=7))
-    lines = list(rejudge(plan, lambda _: [*looks[:3], changed, *looks[4:]]))
-    assert [is_same(line) for line in lines].count(False) == 1
+    rejudged = list(rejudge(plan, lambda _: [*looks[:3], changed, *looks[4:]]))
+    assert [look.is_same for look in rejudged].count(False) == 1

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sluicegate.flows.gate.judge import next_look, verdict
-from sluicegate.flows.rehearsal.rejudge import is_same, rejudge
+from sluicegate.flows.rehearsal.rejudge import rejudge
 from sluicegate.registry.documents.documents import plan_from_values
 from sluicegate.registry.ledger.looks_json import look_from_json, look_to_json
 from sluicegate.registry.plan.plan import Plan
@@ -167,6 +167,6 @@ def test_recorded_looks_are_judged_again_alike(metric: str) -> None:
     candidate = stable + rng.normal(0, 0.1, 1_000) if metric == "late" else (rng.random(1_000) < 0.2).astype(float)
     gate = {"metric": metric, "below": "2%"} if metric == "flips" else {"metric": metric, "margin": "10%"}
     looks: Sequence[Look] = [look_from_json(look_to_json(look)) for look in judged(gate, stable, candidate)]
-    lines = list(rejudge(plan(gate), lambda _: looks))
-    assert len(lines) == len(looks) > 5
-    assert all(is_same(line) for line in lines)
+    rejudged = list(rejudge(plan(gate), lambda _: looks))
+    assert len(rejudged) == len(looks) > 5
+    assert all(look.is_same for look in rejudged)
