@@ -34,11 +34,11 @@ def logs(name: Name = None, *, lines: Most = 50, output: Output = Format.TABLE) 
     except NotFound:
         rollout = None
     if rollout is None:
-        written = list(reading.of_file(root, name, lines))
+        written = list(reading.file_lines(root, name, lines))
     else:
         try:
             prefect = runtime.prefect
         except SluiceError:
             prefect = None
-        written = list(reading.of_rollout(rollout, root, prefect, lines))
+        written = list(reading.rollout_lines(rollout, root, prefect, lines))
     emit(plain(written), output, table="\n".join(f"{line.source:<20} {line.text}" for line in written))

@@ -19,7 +19,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from sluicegate.flows.driver.forms import StartForm
-from sluicegate.flows.driver.lease import held
+from sluicegate.flows.driver.lease import hold_lease
 from sluicegate.flows.driver.progress import show_ending, show_verdicts
 from sluicegate.flows.driver.showing import links, show, show_progress, show_rollout, this_run
 from sluicegate.flows.stages.experiment import follow
@@ -105,7 +105,7 @@ def _held(runtime: Runtime, name: str) -> str:
     """Drive a rollout with its lease in hand; what came of it."""
     identifier = flow_run.get_id()
     owner = f"{socket.gethostname()}:{os.getpid()}:{identifier or 'local'}"
-    with held(runtime.ledger, name, owner, runtime.clock) as mine:
+    with hold_lease(runtime.ledger, name, owner, runtime.clock) as mine:
         rollout = runtime.ledger.rollout(name)
         show_rollout(rollout)
         if not mine:
@@ -205,18 +205,18 @@ def ramp_step(name: str) -> Hold:
     runtime = current_runtime()
     logger = get_run_logger()
     started = runtime.ledger.rollout(name)
-    said = ""
+    reason = ""
     while True:
         seen = _tick(runtime, name)
         if seen is not None:
             show(partial(_show_verdicts, runtime, seen))
-            if seen.decision.reason != said:
-                said = seen.decision.reason
-                logger.info("%s: %s", seen.decision.choice.value, said)
+            if seen.decision.reason != reason:
+                reason = seen.decision.reason
+                logger.info("%s: %s", seen.decision.choice.value, reason)
             left = seen.rollout.step != started.step or seen.rollout.phase is not Phase.RUNNING
             if left or seen.decision.is_long_wait or seen.decision.asks:
                 is_long_wait = seen.decision.is_long_wait and not left
-                return Hold(reason=said, is_long_wait=is_long_wait, asks=seen.decision.asks and not left)
+                return Hold(reason=reason, is_long_wait=is_long_wait, asks=seen.decision.asks and not left)
         time.sleep(TICK_SECONDS)
 
 
@@ -233,10 +233,10 @@ def ask_check(name: str) -> str:
         now = runtime.ledger.rollout(name)
         return not now.is_ended and now.step == rollout.step
 
-    said = runtime.asking.ask(rollout, check, is_open)
+    checked = runtime.asking.ask(rollout, check, is_open)
     with suppress(IllegalMove):  # it was ended meanwhile
-        orders.append(runtime.ledger, name, lambda _: said, runtime.clock())
-    return f"{said.answer}: {said.reason}"
+        orders.append(runtime.ledger, name, lambda _: checked, runtime.clock())
+    return f"{checked.answer}: {checked.reason}"
 
 
 @task(persist_result=False, retries=5, retry_delay_seconds=[2, 5, 10, 20, 40])

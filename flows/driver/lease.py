@@ -16,7 +16,7 @@ RENEWED = 4.0
 
 
 @contextmanager
-def held(ledger: Ledger, rollout: str, owner: str, clock: Callable[[], datetime]) -> Iterator[bool]:
+def hold_lease(ledger: Ledger, rollout: str, owner: str, clock: Callable[[], datetime]) -> Iterator[bool]:
     """Hold the rollout's lease during the block; False when another driver has it."""
     if not _take(ledger, rollout, owner, clock):
         yield False

@@ -21,7 +21,7 @@ _shown: dict[str, str] = {}
 _bars: dict[str, UUID] = {}
 
 
-def show_verdicts(seen: Tick, share: float | None, told: Callable[[], Report]) -> None:
+def show_verdicts(seen: Tick, share: float | None, make_report: Callable[[], Report]) -> None:
     """Publish the table of verdicts, the evidence in pictures and the progress bar, where one says something new."""
     rollout, key = seen.rollout, _key(seen.rollout.id)
     rows = [_row(verdict) for verdict in seen.verdicts]
@@ -29,26 +29,28 @@ def show_verdicts(seen: Tick, share: float | None, told: Callable[[], Report]) -
         _show_table(rollout, rows, share)
     answers = [(v.metric, v.answer.value, v.step) for v in seen.verdicts]
     if _is_news(f"evidence-{key}", answers) and any(verdict.k for verdict in seen.verdicts):
-        show_report(told(), key="evidence", about=f"evidence of {rollout.id} when an answer changed")
+        show_report(make_report(), key="evidence", about=f"evidence of {rollout.id} when an answer changed")
     _show_bar(rollout)
 
 
-def show_ending(told: Report, changes: tuple[str, ...], links: Mapping[str, str]) -> None:
+def show_ending(report: Report, changes: tuple[str, ...], links: Mapping[str, str]) -> None:
     """Publish the report once the catalog was told, with what it was told."""
-    said = "\n".join(f"- {change}" for change in changes)
-    about = f"how {told.rollout.id} ended"
-    show_report(told, key="report", about=about, links=links, more=f"\n## MLflow was told\n\n{said}\n")
+    listed = "\n".join(f"- {change}" for change in changes)
+    about = f"how {report.rollout.id} ended"
+    show_report(report, key="report", about=about, links=links, more=f"\n## MLflow was told\n\n{listed}\n")
 
 
-def show_report(told: Report, *, key: str, about: str, links: Mapping[str, str] | None = None, more: str = "") -> None:
+def show_report(
+    report: Report, *, key: str, about: str, links: Mapping[str, str] | None = None, more: str = ""
+) -> None:
     """Publish the report in short, with its pictures."""
     from prefect.artifacts import create_markdown_artifact
 
-    charts = [("weight over time", weight_chart(told, "w"))]
-    charts += [(gate.view.metric, sequence_chart(gate, f"s{i}")) for i, gate in enumerate(told.gates)]
+    charts = [("weight over time", weight_chart(report, "w"))]
+    charts += [(gate.view.metric, sequence_chart(gate, f"s{i}")) for i, gate in enumerate(report.gates)]
     drawn = "\n\n".join(f"![{name}]({_data(chart)})" for name, chart in charts if chart)
-    text = f"{markdown(told, tuple((links or {}).items()))}\n{drawn}\n{more}"
-    create_markdown_artifact(key=f"{key}-{_key(told.rollout.id)}", markdown=text, description=about)
+    text = f"{markdown(report, tuple((links or {}).items()))}\n{drawn}\n{more}"
+    create_markdown_artifact(key=f"{key}-{_key(report.rollout.id)}", markdown=text, description=about)
 
 
 def _show_table(rollout: Rollout, rows: list[dict[str, object]], share: float | None) -> None:

@@ -44,13 +44,13 @@ def show_progress(rollout: Rollout) -> None:
 
 def links(runtime: Runtime, rollout: Rollout) -> dict[str, str]:
     """Where the rollout can be seen: its page in the console, its version in MLflow."""
-    asked = rollout.requested
+    requested = rollout.requested
     known: dict[str, str] = {}
     api = console_api(runtime.settings)
     if api is not None:
         known["console"] = f"{api.url}/rollouts/{quote(rollout.id, safe='')}"
     try:
-        known["mlflow"] = f"{runtime.mlflow.url}/#/models/{quote(asked.model)}/versions/{asked.version}"
+        known["mlflow"] = f"{runtime.mlflow.url}/#/models/{quote(requested.model)}/versions/{requested.version}"
     except SluiceError:
         return known
     return known

@@ -62,7 +62,7 @@ def pair(rollout: Rollout, own: Sequence[TallyRow], control: Sequence[TallyRow])
     return (*mine, *theirs)
 
 
-def lead(ledger: Ledger, rollout: Rollout, names: Sequence[str]) -> tuple[tuple[float, ...], int] | None:
+def shared_thresholds(ledger: Ledger, rollout: Rollout, names: Sequence[str]) -> tuple[tuple[float, ...], int] | None:
     """The thresholds that the experiment's first comparison froze, and from how many requests; () and 0 before it did.
 
     The control's requests are counted against one threshold, so all comparisons have it from the first. None for that

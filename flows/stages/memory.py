@@ -106,13 +106,13 @@ class Memory:
             began=rollout.requested_at,
         )  # fmt: skip
         record = read_for_report(self.ledger, rollout)
-        told = rollout_report(record, self.clock(), self.evidence(rollout))
+        report = rollout_report(record, self.clock(), self.evidence(rollout))
         new = [look for look in looks if look.k > known.looks.get(look.metric, 0)]
         values = [*_weights(record.entries), *(value for look in new for value in _values(look))]
-        self.runs.log(run, metrics=values, tags=_tags(rollout, told), params=_params(rollout))
+        self.runs.log(run, metrics=values, tags=_tags(rollout, report), params=_params(rollout))
         if rollout.seq == known.seq:
             return run
-        for name, content in _documents(told, looks).items():
+        for name, content in _documents(report, looks).items():
             self.runs.keep(run, name, content)
         if rollout.is_ended and rollout.ended_at is not None and rollout.ending is not None:
             self.runs.end(run, _STATUS[rollout.ending], rollout.ended_at)
@@ -127,11 +127,11 @@ class Memory:
             return
 
     def _written(self, rollout: str) -> Written:
-        kept = self.ledger.recall(_key(rollout))
-        if kept is None:
+        note = self.ledger.recall(_key(rollout))
+        if note is None:
             return Written()
-        looks = kept["looks"] if isinstance(kept["looks"], dict) else {}
-        return Written(seq=int(str(kept["seq"])), looks=looks)
+        looks = note["looks"] if isinstance(note["looks"], dict) else {}
+        return Written(seq=int(str(note["seq"])), looks=looks)
 
 
 def _key(rollout: str) -> str:
@@ -165,7 +165,7 @@ def _values(look: Look) -> Iterator[Measurement]:
             yield Measurement(key=f"{look.metric}.{name}", value=value, at=look.at, step=look.k)
 
 
-def _tags(rollout: Rollout, told: Report) -> dict[str, str]:
+def _tags(rollout: Rollout, report: Report) -> dict[str, str]:
     asked = rollout.requested
     state = rollout.ending.value if rollout.ending else rollout.phase.value
     return {
@@ -177,7 +177,7 @@ def _tags(rollout: Rollout, told: Report) -> dict[str, str]:
         f"{TAG}.actor": rollout.actor,
         f"{TAG}.cause": asked.cause,
         **{f"{TAG}.verdict.{metric}": judged.answer for metric, judged in rollout.judgements.items()},
-        "mlflow.note.content": markdown(told)[:8000],
+        "mlflow.note.content": markdown(report)[:8000],
     }
 
 
@@ -192,12 +192,12 @@ def _params(rollout: Rollout) -> dict[str, str]:
     return known | ({"stable": rollout.stable} if rollout.stable else {})
 
 
-def _documents(told: Report, looks: Sequence[Look]) -> dict[str, str]:
+def _documents(report: Report, looks: Sequence[Look]) -> dict[str, str]:
     """The artifacts of a run by name."""
     verdicts = [{"look": look.k, "at": look.at.isoformat(), **verdict_to_values(look.verdict)} for look in looks]
     return {
-        "report.html": page(told),
-        "report.json": json.dumps(told.as_json(), indent=1),
-        "plan.yaml": yaml_text(told.plan),
+        "report.html": page(report),
+        "report.json": json.dumps(report.as_json(), indent=1),
+        "plan.yaml": yaml_text(report.plan),
         "verdicts.json": json.dumps(verdicts, indent=1),
     }

@@ -50,10 +50,10 @@ def note_outputs(ledger: Ledger, build: Callable[[BuildRef], Build], rollout: Ro
     """Note how the answers that candidate and stable declare differ, for whoever shows the comparison."""
     stable = BuildRef(model=rollout.requested.model, version=rollout.stable or "")
     try:
-        found = output_differences(build(stable), build(rollout.candidate))
+        differences = output_differences(build(stable), build(rollout.candidate))
     except NotFound:
         return
-    ledger.remember(f"outputs:{rollout.id}", {"differences": list(found)})
+    ledger.remember(f"outputs:{rollout.id}", {"differences": list(differences)})
 
 
 def declared_differences(ledger: Ledger, rollout: Rollout) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from sluicegate.flows.gate.judge import names_read, next_look, verdict
-from sluicegate.flows.stages.experiment import lead, read
+from sluicegate.flows.stages.experiment import read, shared_thresholds
 from sluicegate.flows.stages.shadow import POLICY, overtaken
 from sluicegate.registry.ledger.freezes import freezes
 from sluicegate.registry.ledger.port import Ledger
@@ -96,14 +96,14 @@ def _conclude(ledger: Ledger, rollout: Rollout, why: str, now: datetime) -> Tick
 def _before_exposure(
     ledger: Ledger, rollout: Rollout, now: datetime, authority: Authority, beside: Together | None
 ) -> Tick:
-    held = Decision(
+    hold = Decision(
         choice=Choice.HOLD, reason=f"{rollout.phase}: {rollout.reason}", wait=beside.begins_in if beside else None
     )
     if beside is not None and beside.changed is not None and rollout.is_under_way:
         return _called_off(ledger, rollout, now, beside.changed)
     is_ready = rollout.ready if beside is None else beside.may_enter
     if rollout.phase is not Phase.LAUNCHING or not is_ready or not rollout.is_judged:
-        return Tick(rollout=rollout, verdicts=(), decision=held)
+        return Tick(rollout=rollout, verdicts=(), decision=hold)
     what = "the candidate is" if beside is None else "all variations are"
     ready = Decision(choice=Choice.ADVANCE, reason=f"{what} ready")
     decision = heeding(ready, freezes(ledger), rollout, now)
@@ -133,7 +133,7 @@ def _freeze(ledger: Ledger, tallies: Tallies, rollout: Rollout, now: datetime) -
         names = thresholds_of(name, metric)
         if all(each in rollout.thresholds for each in names):
             continue
-        values, rows = lead(ledger, rollout, names) or _history(tallies, rollout, rollout.stable, metric)
+        values, rows = shared_thresholds(ledger, rollout, names) or _history(tallies, rollout, rollout.stable, metric)
         if rows < MIN_HISTORY:
             continue
         for each, value in zip(names, values, strict=True):

@@ -25,7 +25,7 @@ class Line:
     text: str
 
 
-def of_rollout(rollout: Rollout, root: Path, prefect: httpx.Client | None, most: int) -> Iterator[Line]:
+def rollout_lines(rollout: Rollout, root: Path, prefect: httpx.Client | None, most: int) -> Iterator[Line]:
     """At most so many lines of each source, each source's newest, in its own order."""
     mine = [text for text in tail(root / "logs" / "keeper.log") if rollout.id in text]
     yield from (Line(source="keeper", text=text) for text in mine[-most:])
@@ -36,7 +36,7 @@ def of_rollout(rollout: Rollout, root: Path, prefect: httpx.Client | None, most:
     yield from (Line(source=service, text=text) for text in texts[-most:])
 
 
-def of_file(root: Path, name: str, most: int) -> Iterator[Line]:
+def file_lines(root: Path, name: str, most: int) -> Iterator[Line]:
     """The newest lines of a part or a service. Raises NotFound, naming what there is."""
     known = files(root)
     if name not in known:
@@ -46,8 +46,8 @@ def of_file(root: Path, name: str, most: int) -> Iterator[Line]:
 
 def files(root: Path) -> dict[str, Path]:
     """Every log of this installation by name."""
-    found = [*(root / "logs").glob("*.log"), *(root / "services" / "logs").glob("*.log")]
-    return {path.stem: path for path in sorted(found)}
+    paths = [*(root / "logs").glob("*.log"), *(root / "services" / "logs").glob("*.log")]
+    return {path.stem: path for path in sorted(paths)}
 
 
 def tail(path: Path) -> Iterator[str]:
@@ -69,15 +69,15 @@ def driver_lines(rollout: Rollout, prefect: httpx.Client, most: int) -> Iterator
         )
         names = {run["id"]: run["name"] for run in runs}
         wanted = {"logs": {"flow_run_id": {"any_": list(names)}}, "sort": "TIMESTAMP_DESC", "limit": most}
-        found = _ask(prefect, "/logs/filter", wanted) if names else []
+        entries = _ask(prefect, "/logs/filter", wanted) if names else []
     except httpx.HTTPError as error:
         yield Line(source="driver", text=f"(Prefect does not answer: {type(error).__name__})")
         return
-    for each in reversed(found):
+    for each in reversed(entries):
         text = f"{each['timestamp'][:19]} {names.get(each['flow_run_id'], '')}: {each['message']}"
         yield Line(source="driver", text=text)
 
 
 def _ask(prefect: httpx.Client, path: str, body: object) -> Sequence[dict[str, Any]]:
-    found: Sequence[dict[str, Any]] = prefect.post(path, json=body).raise_for_status().json()
-    return found
+    answer: Sequence[dict[str, Any]] = prefect.post(path, json=body).raise_for_status().json()
+    return answer

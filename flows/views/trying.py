@@ -61,5 +61,5 @@ def _parts(audience: AudienceRoute) -> tuple[Part, ...]:
 def _slot(route: ModelRoute, audience: AudienceRoute, unit: str | None) -> Slot | None:
     if route.unit is None or not is_unit(unit):
         return None
-    found = assign(route, audience, unit, lambda _: 0)
-    return Slot(variation=found.variation, build=found.build.version, arm=found.arm.value, slot=found.slot)
+    assigned = assign(route, audience, unit, lambda _: 0)
+    return Slot(variation=assigned.variation, build=assigned.build.version, arm=assigned.arm.value, slot=assigned.slot)

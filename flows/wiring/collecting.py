@@ -18,8 +18,8 @@ def finding(behind: Backlog, now: float) -> Finding:
     from sluicegate.services.host.doctor.finding import passed, warned
 
     waits = behind.waits(now)
-    told = f"{behind.unread_bytes:,} bytes of access log unread"
+    unread = f"{behind.unread_bytes:,} bytes of access log unread"
     if waits <= _PATIENCE:
-        return passed(_CHECK, told)
+        return passed(_CHECK, unread)
     fix = "see whether the disk is full, and what the collector's log says: sluice status. Nothing is lost meanwhile."
-    return warned(_CHECK, f"{told}, and no line was read for {waits / 60:,.0f} min", fix)
+    return warned(_CHECK, f"{unread}, and no line was read for {waits / 60:,.0f} min", fix)

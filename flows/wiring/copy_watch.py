@@ -19,16 +19,16 @@ def watch_drops(runtime: Runtime, stop: threading.Event) -> None:
     import sqlalchemy as sa
     import structlog
 
-    said = ""
+    logged = ""
     while not stop.wait(PERIOD):
         try:
             look(runtime)
             why = ""
         except (SluiceError, OSError, sa.exc.SQLAlchemyError) as error:
             why = str(error)
-        if why and why != said:
+        if why and why != logged:
             structlog.get_logger("collector").warning("dropped copies not counted; tried again", why=why)
-        said = why
+        logged = why
 
 
 def look(runtime: Runtime) -> None:

@@ -51,15 +51,15 @@ def _once(runtime: Runtime, collectors: list[Finishing]) -> None:
     for path in (path for collector in collectors for path in collector.finished()):
         path.unlink(missing_ok=True)
     under_way = (rollout.plan for rollout in runtime.ledger.rollouts() if not rollout.is_ended)
-    kept = retentions((*applied_plans(runtime.ledger), *under_way))
-    now, longest = runtime.clock(), max((_DEFAULT, *kept.values()))
-    shorter = {model: now - timedelta(seconds=each) for model, each in kept.items() if each < longest}
+    by_model = retentions((*applied_plans(runtime.ledger), *under_way))
+    now, longest = runtime.clock(), max((_DEFAULT, *by_model.values()))
+    shorter = {model: now - timedelta(seconds=each) for model, each in by_model.items() if each < longest}
     retain(runtime.reading_store, now - timedelta(seconds=longest), now, shorter)
 
 
 def retentions(plans: tuple[Plan, ...]) -> dict[str, float]:
     """How long each model's requests are kept, in seconds: as its most patient plan says."""
-    found: dict[str, float] = defaultdict(float)
+    longest: dict[str, float] = defaultdict(float)
     for plan in plans:
-        found[plan.model] = max(found[plan.model], plan.retention)
-    return dict(found)
+        longest[plan.model] = max(longest[plan.model], plan.retention)
+    return dict(longest)

@@ -89,21 +89,21 @@ def _remembered_sighting(
 
 def _take_back(ledger: Ledger, rollout: Rollout, builds: Sequence[Build], now: datetime) -> None:
     """Do, once, what the plan says of a version that was taken back in the catalog."""
-    found = withdrawal(rollout, builds, ledger.rollouts(model=rollout.requested.model))
+    withdrawn = withdrawal(rollout, builds, ledger.rollouts(model=rollout.requested.model))
     key = f"withdrawn:{rollout.id}"
-    if found is Withdrawal.LEFT and not _has_let_go(ledger, key, now):
+    if withdrawn is Withdrawal.LEFT and not _has_let_go(ledger, key, now):
         return
-    if found is None:
+    if withdrawn is None:
         _forget_let_go(ledger, key)
         return
-    if ledger.recall(key) == {"found": found.value}:
+    if ledger.recall(key) == {"found": withdrawn.value}:
         return
     try:
-        _follow(ledger, rollout, found, now)
+        _follow(ledger, rollout, withdrawn, now)
     except (Refused, LedgerConflict) as error:
         log.info("will look again", rollout=rollout.id, why=str(error))
         return
-    ledger.remember(key, {"found": found.value})
+    ledger.remember(key, {"found": withdrawn.value})
 
 
 def _has_let_go(ledger: Ledger, key: str, now: datetime) -> bool:
@@ -122,10 +122,10 @@ def _forget_let_go(ledger: Ledger, key: str) -> None:
         ledger.remember(key, {})
 
 
-def _follow(ledger: Ledger, rollout: Rollout, found: Withdrawal, now: datetime) -> None:
-    reason = _why(rollout, found)
+def _follow(ledger: Ledger, rollout: Rollout, withdrawn: Withdrawal, now: datetime) -> None:
+    reason = _why(rollout, withdrawn)
     log.warning("version taken back", rollout=rollout.id, why=reason)
-    policy = OnWithdrawn.ABORT if found is Withdrawal.DELETED else rollout.plan.on_withdrawn
+    policy = OnWithdrawn.ABORT if withdrawn is Withdrawal.DELETED else rollout.plan.on_withdrawn
     match policy:
         case OnWithdrawn.IGNORE:
             return
@@ -135,8 +135,8 @@ def _follow(ledger: Ledger, rollout: Rollout, found: Withdrawal, now: datetime) 
             orders.abort(ledger, rollout.id, actor="mlflow", reason=reason, now=now)
 
 
-def _why(rollout: Rollout, found: Withdrawal) -> str:
-    match found:
+def _why(rollout: Rollout, withdrawn: Withdrawal) -> str:
+    match withdrawn:
         case Withdrawal.DELETED:
             return f"{rollout.candidate} was deleted from MLflow"
         case Withdrawal.LEFT:
@@ -146,7 +146,7 @@ def _why(rollout: Rollout, found: Withdrawal) -> str:
 def _remember_refusal(ledger: Ledger, plan: Plan, build: Build, refused: Refused) -> None:
     """Say a refusal once, not at every look."""
     key = f"door:{plan_name(plan.model, plan.variation)}"
-    said: dict[str, object] = {"version": build.ref.version, "refused": refused.message}
-    if ledger.recall(key) != said:
-        ledger.remember(key, said)
+    refusal: dict[str, object] = {"version": build.ref.version, "refused": refused.message}
+    if ledger.recall(key) != refusal:
+        ledger.remember(key, refusal)
         log.info("not started", model=plan.model, version=build.ref.version, why=str(refused))

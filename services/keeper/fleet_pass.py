@@ -179,7 +179,7 @@ def routed_builds(standings: Iterable[Standing]) -> frozenset[BuildRef]:
 
 def unserved(standings: Iterable[Standing], endpoints: Mapping[BuildRef, object]) -> frozenset[str]:
     """Rollouts whose candidate has weight but nowhere to send it."""
-    told = tuple(standings)
-    wanted = [(each.rollout, each.candidate) for each in told if each.rollout and each.candidate is not None]
-    copied = [(shadow.rollout, shadow.build) for each in told for shadow in each.shadows]
+    every = tuple(standings)
+    wanted = [(each.rollout, each.candidate) for each in every if each.rollout and each.candidate is not None]
+    copied = [(shadow.rollout, shadow.build) for each in every for shadow in each.shadows]
     return frozenset(rollout for rollout, build in (*wanted, *copied) if rollout and build not in endpoints)

@@ -16,5 +16,5 @@ def note_refusal(ledger: Ledger, reason: str | None, at: datetime) -> None:
 
 def refusal(ledger: Ledger) -> str | None:
     """Why the routes that the ledger asks for are refused, and since when; None when they are not."""
-    kept = ledger.recall(_KEY)
-    return f"{kept['reason']} (since {kept['at']})" if kept else None
+    note = ledger.recall(_KEY)
+    return f"{note['reason']} (since {note['at']})" if note else None

@@ -36,9 +36,9 @@ class Addresses:
 
     def get(self, name: str) -> Address:
         """The address of a notification. Raises NotFound, Refused when others may read its file."""
-        told = self.environment.get(variable(name), "").strip()
-        if told:
-            return Address.read(told)
+        value = self.environment.get(variable(name), "").strip()
+        if value:
+            return Address.read(value)
         path = self._path(name)
         try:
             mode, text = path.stat().st_mode, path.read_text(encoding="utf-8")

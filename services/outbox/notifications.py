@@ -32,9 +32,9 @@ class NotificationSink:
     def name(self) -> str:
         return f"notification:{self.notification.name}"
 
-    def send(self, told: Sequence[Happening], now: datetime) -> None:
+    def send(self, news: Sequence[Happening], now: datetime) -> None:
         """Send what is wanted of this as one message. Raises Unreachable, NotFound, InvalidSetting, NotNow."""
-        wanted = [each for each in told if self.notification.wants(each)]
+        wanted = [each for each in news if self.notification.wants(each)]
         if not wanted:
             return
         sent = [at for at in self._sent() if now - at < HOUR]
@@ -44,16 +44,16 @@ class NotificationSink:
         self.ledger.remember(f"sent:{self.name}", {"at": [at.isoformat() for at in (*sent, now)]})
 
     def _sent(self) -> list[datetime]:
-        kept = (self.ledger.recall(f"sent:{self.name}") or {}).get("at")
-        return [datetime.fromisoformat(str(at)) for at in kept] if isinstance(kept, list) else []
+        times = (self.ledger.recall(f"sent:{self.name}") or {}).get("at")
+        return [datetime.fromisoformat(str(at)) for at in times] if isinstance(times, list) else []
 
 
 def deliver(
-    notification: Notification, addresses: Addresses, told: Sequence[Happening], now: datetime, console: str | None
+    notification: Notification, addresses: Addresses, news: Sequence[Happening], now: datetime, console: str | None
 ) -> None:
     """Send one message, whatever filters and limits say. Raises Unreachable, NotFound, InvalidSetting."""
     address = addresses.get(notification.name)
-    SENDERS[notification.send](address, notice(told, console), told, now)
+    SENDERS[notification.send](address, notice(news, console), news, now)
 
 
 def sinks(ledger: Ledger, addresses: Addresses, console: str | None) -> tuple[NotificationSink, ...]:

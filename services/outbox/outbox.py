@@ -28,7 +28,7 @@ class Sink(Protocol):
         """By which its place is remembered."""
         ...
 
-    def send(self, told: Sequence[Happening], now: datetime) -> None:
+    def send(self, news: Sequence[Happening], now: datetime) -> None:
         """Tell it all of these. Raises SluiceError, and is then told all of them again; NotNow to be asked later."""
         ...
 
@@ -63,25 +63,25 @@ class Outbox:
     def look(self, now: datetime) -> int:
         """Tell what is new; how many facts were told, all sinks together."""
         waiting = self.waiting(now)
-        return sum(self._tell(sink, now, waiting) for sink in self.sinks())
+        return sum(self._deliver(sink, now, waiting) for sink in self.sinks())
 
-    def _tell(self, sink: Sink, now: datetime, waiting: Sequence[Happening]) -> int:
+    def _deliver(self, sink: Sink, now: datetime, waiting: Sequence[Happening]) -> int:
         trouble = self._troubles.get(sink.name)
         if trouble is not None and now < trouble.until:
             return 0
-        told = 0
+        delivered = 0
         try:
-            for count in self._told(sink, now, waiting):
-                told += count
+            for count in self._deliveries(sink, now, waiting):
+                delivered += count
         except NotNow as later:
             self._troubles[sink.name] = Trouble(times=0, until=later.until)
         except SluiceError as error:
             self._note_trouble(sink.name, error, now)
         else:
             self._troubles.pop(sink.name, None)
-        return told
+        return delivered
 
-    def _told(self, sink: Sink, now: datetime, waiting: Sequence[Happening]) -> Iterator[int]:
+    def _deliveries(self, sink: Sink, now: datetime, waiting: Sequence[Happening]) -> Iterator[int]:
         """Tell in pieces, each remembered once it was taken; how much each held."""
         place = self._place(sink.name)
         while fed := self.ledger.feed(after=place, limit=BATCH):
@@ -105,9 +105,9 @@ class Outbox:
 
     def _place(self, name: str) -> int:
         """Up to where the sink was told. A new one is told what happens from now on."""
-        kept = self.ledger.recall(_key(name))
-        if kept is not None:
-            return int(str(kept["place"]))
+        note = self.ledger.recall(_key(name))
+        if note is not None:
+            return int(str(note["place"]))
         place = 0
         while fed := self.ledger.feed(after=place):
             place = fed[-1].place

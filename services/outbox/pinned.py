@@ -27,12 +27,12 @@ def public_addresses(url: str, allowed: Collection[str]) -> tuple[str, ...]:
     if host in allowed:
         return ()
     try:
-        found = [str(entry[4][0]) for entry in socket.getaddrinfo(host, parts.port or 443, type=socket.SOCK_STREAM)]
+        addresses = [str(entry[4][0]) for entry in socket.getaddrinfo(host, parts.port or 443, type=socket.SOCK_STREAM)]
     except OSError:
         raise Unreachable(f"the host {host} is not known.") from None
-    if parts.scheme != "https" or not all(ipaddress.ip_address(each).is_global for each in found):
+    if parts.scheme != "https" or not all(ipaddress.ip_address(each).is_global for each in addresses):
         raise Refused(f"{host} is not a public https server.", fix=f"allow it by name: SLUICE_CHECK_HOSTS={host}")
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(addresses))
 
 
 class Pinned(httpx.BaseTransport):

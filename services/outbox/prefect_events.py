@@ -23,35 +23,35 @@ class PrefectEvents:
     def __init__(self, http: httpx.Client) -> None:
         self._http = http
 
-    def send(self, told: Sequence[Happening], now: datetime) -> None:
+    def send(self, news: Sequence[Happening], now: datetime) -> None:
         """Raises Unreachable."""
         del now
         try:
-            self._http.post("/events", json=[event(each) for each in told]).raise_for_status()
+            self._http.post("/events", json=[event(each) for each in news]).raise_for_status()
         except httpx.HTTPError as error:
             raise Unreachable(f"Prefect took no events: {error!r}.", fix="sluice doctor") from error
 
 
-def event(told: Happening) -> dict[str, object]:
+def event(happening: Happening) -> dict[str, object]:
     """A fact in the form that Prefect's API takes."""
     return {
-        "id": told.id,
-        "occurred": told.moment.at.isoformat(),
-        "event": f"{PREFIX}.{told.name}",
+        "id": happening.id,
+        "occurred": happening.moment.at.isoformat(),
+        "event": f"{PREFIX}.{happening.name}",
         "resource": {
-            "prefect.resource.id": f"{PREFIX}.{told.rollout}",
-            "prefect.resource.name": f"{told.model} v{told.version}",
-            "sluice.model": told.model,
-            "sluice.variation": told.variation,
-            "sluice.version": told.version,
-            "sluice.severity": told.severity.name.lower(),
+            "prefect.resource.id": f"{PREFIX}.{happening.rollout}",
+            "prefect.resource.name": f"{happening.model} v{happening.version}",
+            "sluice.model": happening.model,
+            "sluice.variation": happening.variation,
+            "sluice.version": happening.version,
+            "sluice.severity": happening.severity.name.lower(),
         },
         "related": [
             {
-                "prefect.resource.id": f"sluice.model.{told.model}",
+                "prefect.resource.id": f"sluice.model.{happening.model}",
                 "prefect.resource.role": "model",
-                "prefect.resource.name": told.model,
+                "prefect.resource.name": happening.model,
             }
         ],
-        "payload": told.as_json(),
+        "payload": happening.as_json(),
     }

@@ -20,14 +20,14 @@ SECONDS = 10.0
 class Sender(Protocol):
     """One way to tell."""
 
-    def __call__(self, address: Address, notice: Notice, told: Sequence[Happening], now: datetime) -> None:
+    def __call__(self, address: Address, notice: Notice, news: Sequence[Happening], now: datetime) -> None:
         """Raises Unreachable, InvalidSetting."""
         ...
 
 
-def by_apprise(address: Address, notice: Notice, told: Sequence[Happening], now: datetime) -> None:
+def by_apprise(address: Address, notice: Notice, news: Sequence[Happening], now: datetime) -> None:
     """Tell by whatever service the URL names: https://github.com/caronc/apprise."""
-    del told, now
+    del news, now
     import apprise
 
     logging.getLogger("apprise").setLevel(logging.CRITICAL)  # its log holds parts of addresses
@@ -43,7 +43,7 @@ _TYPES = {
 }  # fmt: skip
 
 
-def by_webhook(address: Address, notice: Notice, told: Sequence[Happening], now: datetime) -> None:
+def by_webhook(address: Address, notice: Notice, news: Sequence[Happening], now: datetime) -> None:
     """POST JSON, signed as https://www.standardwebhooks.com says; the same facts have the same webhook-id again."""
     if not address.key:
         raise InvalidSetting("the webhook has no signing key.", fix="sluice notify set NAME, with URL and key")
@@ -54,10 +54,10 @@ def by_webhook(address: Address, notice: Notice, told: Sequence[Happening], now:
             "data": {
                 "title": notice.title,
                 "severity": notice.severity.name.lower(),
-                "facts": [each.as_json() for each in told],
+                "facts": [each.as_json() for each in news],
             },
         }
     )
-    answer = post(address, name=told[-1].id, body=body, now=now, seconds=SECONDS)
+    answer = post(address, name=news[-1].id, body=body, now=now, seconds=SECONDS)
     if not answer.is_success:
         raise Unreachable(f"the webhook answered {answer.status_code}.")

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from sluicegate.flows.views.logs import Line, files, of_file, of_rollout, tail
+from sluicegate.flows.views.logs import Line, file_lines, files, rollout_lines, tail
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.errors import NotFound
 from tests.acceptance.given import Given
@@ -29,7 +29,7 @@ def root(tmp_path: Path, rollout: Rollout) -> Path:
 
 
 def test_a_rollout_has_the_lines_that_are_about_it(root: Path, rollout: Rollout) -> None:
-    found = list(of_rollout(rollout, root, None, 2))
+    found = list(rollout_lines(rollout, root, None, 2))
     assert [(line.source, line.text.rpartition(" ")[2]) for line in found] == [
         ("keeper", "n=1"), ("keeper", "n=2"), ("delays.v2", "up"), ("delays.v2", "serving"),
     ]  # fmt: skip
@@ -37,16 +37,16 @@ def test_a_rollout_has_the_lines_that_are_about_it(root: Path, rollout: Rollout)
 
 def test_a_prefect_that_is_away_is_said_and_stops_nothing(root: Path, rollout: Rollout) -> None:
     away = httpx.Client(base_url="http://127.0.0.1:9/api", trust_env=False)
-    found = list(of_rollout(rollout, root, away, 1))
+    found = list(rollout_lines(rollout, root, away, 1))
     assert [line.source for line in found] == ["keeper", "driver", "delays.v2"]
     assert "does not answer" in found[1].text
 
 
 def test_a_part_is_read_by_name_and_an_unknown_one_names_what_there_is(root: Path) -> None:
     assert list(files(root)) == ["keeper", "delays.v2"]
-    assert list(of_file(root, "delays.v2", 1)) == [Line(source="delays.v2", text="serving")]
+    assert list(file_lines(root, "delays.v2", 1)) == [Line(source="delays.v2", text="serving")]
     with pytest.raises(NotFound, match="keeper, delays"):
-        list(of_file(root, "envoi", 1))
+        list(file_lines(root, "envoi", 1))
 
 
 def test_no_file_has_no_lines(tmp_path: Path) -> None:

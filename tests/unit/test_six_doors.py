@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 
 from sluicegate.flows.driver.driving import Unchanged, _start
 from sluicegate.flows.driver.forms import StartForm
-from sluicegate.flows.driver.lease import held
+from sluicegate.flows.driver.lease import hold_lease
 from sluicegate.flows.stages.tick import Authority, tick
 from sluicegate.registry.catalog.memory import MemoryCatalog
 from sluicegate.registry.ledger.port import Applied
@@ -184,7 +184,7 @@ def test_two_drivers_forced_on_a_rollout_take_one_step(town: Town) -> None:
 
 def test_a_second_driver_is_told_that_another_works(town: Town) -> None:
     name = orders.start(town.ledger, plan=PLAN, version="2", request=WHO, now=now()).rollout.id
-    with held(town.ledger, name, "one", now) as mine, held(town.connect(), name, "two", now) as also_mine:
+    with hold_lease(town.ledger, name, "one", now) as mine, hold_lease(town.connect(), name, "two", now) as also_mine:
         assert (mine, also_mine) == (True, False)
-    with held(town.ledger, name, "two", now) as mine:
+    with hold_lease(town.ledger, name, "two", now) as mine:
         assert mine

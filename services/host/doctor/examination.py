@@ -29,8 +29,8 @@ def examine(
     try:
         running = servers.Running.find(recipe)
     except NotFound as nothing:
-        told = warned("stack", nothing.message, "sluice up")
-        checks.append(lambda: [told])
+        never_up = warned("stack", nothing.message, "sluice up")
+        checks.append(lambda: [never_up])
     else:
         checks += [
             running.programs,

