@@ -10,10 +10,7 @@ from datetime import UTC, datetime, timedelta
 from sluicegate.flows.stages.tick import Authority, tick
 from sluicegate.registry.ledger.memory import MemoryLedger
 from sluicegate.registry.ledger.port import Ledger
-from sluicegate.registry.orders import experiments as orders_ab
-from sluicegate.registry.orders import rollouts as orders
 from sluicegate.registry.orders.connections_record import all_connections
-from sluicegate.registry.orders.rollouts import Request
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.experiment import splits, together
 from sluicegate.registry.rollout.facts import Observed, Packed, Ready
@@ -24,9 +21,11 @@ from sluicegate.registry.words.metric import Arm, Stratum, TallyRow
 from sluicegate.registry.words.tally import Tally
 from sluicegate.services.traffic.routes import routes
 from sluicegate.services.traffic.table import Assignment, RouteTable, answer
+from tests import giving as orders
+from tests.giving import Giver
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-WHO = Request(actor="ada", cause="cli")
+WHO = Giver(actor="ada", cause="cli")
 PLAN = {
     "model": "m",
     "unit": "x-user-id",
@@ -83,7 +82,7 @@ class Lab:
         orders.complete(self.ledger, name, self.now)
 
     def starts(self) -> Lab:
-        orders_ab.start(self.ledger, plan=self.plan, request=WHO, now=self.now)
+        orders.start_experiment(self.ledger, plan=self.plan, request=WHO, now=self.now)
         return self
 
     def begins(self) -> Lab:

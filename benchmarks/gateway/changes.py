@@ -21,8 +21,6 @@ from pathlib import Path
 
 from benchmarks.results import Figure
 from sluicegate.flows.wiring.ringing import RingingLedger
-from sluicegate.registry.orders import rollouts as orders
-from sluicegate.registry.orders.rollouts import Request
 from sluicegate.registry.plan.fields import Serve
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.decision import Choice, Decision
@@ -36,13 +34,15 @@ from sluicegate.services.keeper.waking import Doorbell
 from sluicegate.services.traffic.envoy.plane import Envoy
 from sluicegate.services.traffic.routes import routes
 from sluicegate.services.traffic.table import RouteTable
+from tests import giving as orders
+from tests.giving import Giver
 from tests.integration.traffic_rig import Gateway, eventually
 
 STEPS = 99
 PLAN = Plan.model_validate(
     {"model": "delays", "unit": "x-user-id", "steps": [{"weight": step + 1} for step in range(STEPS)], "bake": "1m"}
 )
-WHO = Request(actor="bench", cause="cli")
+WHO = Giver(actor="bench", cause="cli")
 
 
 def now() -> datetime:

@@ -18,7 +18,7 @@ def logs(name: Name = None, *, lines: Most = 50, output: Output = Format.TABLE) 
     """Show logs of this machine. Of a rollout: what keeper, drivers and the candidate's service wrote about it."""
     from sluicegate.flows.views import logs as reading
     from sluicegate.flows.wiring.runtime import current_runtime
-    from sluicegate.registry.orders import rollouts as orders
+    from sluicegate.registry.orders.naming import find
     from sluicegate.registry.words.errors import NotFound, SluiceError
     from sluicegate.services.host.addresses import has_ledger
 
@@ -30,7 +30,7 @@ def logs(name: Name = None, *, lines: Most = 50, output: Output = Format.TABLE) 
         emit(files, output, table=listed or f"there are no logs in {root} yet: sluice up")
         return
     try:
-        rollout = orders.find(runtime.ledger, name) if has_ledger(runtime.settings) else None
+        rollout = find(runtime.ledger, name) if has_ledger(runtime.settings) else None
     except NotFound:
         rollout = None
     if rollout is None:

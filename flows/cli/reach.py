@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import getpass
+import http.client
 import json
+import socket
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping
+from contextlib import suppress
 from contextvars import ContextVar
+from dataclasses import dataclass, replace
 from typing import Any
+from uuid import uuid4
 
 from sluicegate.registry.words import errors
 from sluicegate.registry.words.errors import SluiceError, Unreachable
 from sluicegate.registry.words.settings import Settings
-from sluicegate.services.host.addresses import console_api, has_ledger
+from sluicegate.services.host.addresses import Api, console_api, has_ledger
 
 SECONDS = 30.0
+PAUSES = (0.5, 1.0, 2.0)
+"""Seconds before asking again for an answer that was lost."""
 DRY_RUN: ContextVar[bool] = ContextVar("dry_run", default=False)
 """Whether acts are only tried: `sluice --dry-run`."""
 
@@ -29,50 +37,101 @@ class Tried(Exception):  # not an error: the end of a command that was only trie
         self.answer = answer
 
 
+class NotSent(Unreachable):
+    """Nothing listens there: the request cannot have had an effect."""
+
+
+class Unanswered(Unreachable):
+    """The request was sent, and no whole answer came back: it may have had its effect."""
+
+
 def call(method: str, path: str, body: object = None, query: Mapping[str, str | None] | None = None) -> Any:
-    """Ask for an act and return its answer. Raises the act's own error, whichever way it was reached."""
+    """Ask for an act and return its answer. Raises the act's own error, whichever way it was reached.
+
+    What may change something has a key, so that asking again after a lost answer does it once.
+    """
     settings = Settings.read()
     words = {name: value for name, value in (query or {}).items() if value is not None}
     is_tried = DRY_RUN.get() and method != "GET"
     if is_tried:
         words["dry_run"] = "1"
-    answer = _answer(settings, method, path, body, words)
+    key = None if method == "GET" else uuid4().hex
+    answer = _answer(settings, Asking(method=method, path=path, body=body, query=words, key=key))
     if is_tried:
         raise Tried(answer)
     return answer
 
 
-def _answer(settings: Settings, method: str, path: str, body: object, words: dict[str, str]) -> Any:
+@dataclass(frozen=True, kw_only=True)
+class Asking:
+    """What is asked for, wherever that will be."""
+
+    method: str
+    path: str
+    body: object
+    query: Mapping[str, str]
+    key: str | None
+
+
+def _answer(settings: Settings, asking: Asking) -> Any:
     api = console_api(settings)
     if api is None and not has_ledger(settings):
         raise Unreachable(f"nothing runs and nothing is recorded in {settings.state}.", fix="sluice up")
     if api is not None:
         try:
-            return over_http(api.url, api.token, method, path, body, words)
-        except Unreachable:
+            return ask(api, asking)
+        except NotSent as error:
+            if settings.api_url is not None:
+                raise NotSent(
+                    f"{error.message} SLUICE_API names it, so nothing else is asked.",
+                    fix="see that it runs, or unset SLUICE_API to use the ledger of this machine",
+                ) from error
             if not has_ledger(settings):
                 raise
-    return _on_ledger(method, path, body, words)
+    return _on_ledger(asking)
 
 
-def over_http(url: str, token: str, method: str, path: str, body: object, query: Mapping[str, str]) -> Any:
-    """The act's answer from a console. Raises Unreachable when none answers."""
-    target = url.rstrip("/") + path + (f"?{urllib.parse.urlencode(query)}" if query else "")
+def ask(api: Api, asking: Asking) -> Any:
+    """The act's answer from a console; asked again there, with the same key, where an answer was lost.
+
+    Raises NotSent where nothing was sent at all, and Unanswered where it may have had its effect.
+    """
+    try:
+        return over_http(api, asking)
+    except Unanswered:
+        pass
+    for pause in PAUSES:
+        time.sleep(pause)
+        with suppress(Unreachable):
+            return over_http(api, asking)
+    raise Unanswered(
+        f"the console at {api.url} was asked and gave no answer: whether it was done is not known.",
+        fix="look before you ask again: sluice rollout list, sluice status",
+    )
+
+
+def over_http(api: Api, asking: Asking) -> Any:
+    """The act's answer from a console, asked once. Raises NotSent, Unanswered, and the act's own error."""
+    target = api.url.rstrip("/") + asking.path + (f"?{urllib.parse.urlencode(asking.query)}" if asking.query else "")
     headers = {
-        "authorization": f"Bearer {token}",
+        "authorization": f"Bearer {api.token}",
         "content-type": "application/json",
         "x-sluice-door": "cli",
         "x-sluice-actor": actor(),
     }
-    data = json.dumps(body).encode() if body is not None else None
-    request = urllib.request.Request(target, data=data, headers=headers, method=method)
+    if asking.key is not None:
+        headers["idempotency-key"] = asking.key
+    data = json.dumps(asking.body).encode() if asking.body is not None else None
+    request = urllib.request.Request(target, data=data, headers=headers, method=asking.method)
     try:
         with _opener().open(request, timeout=SECONDS) as answer:
             return json.load(answer)
     except urllib.error.HTTPError as error:
         raise _problem(error) from None
-    except (urllib.error.URLError, OSError, ValueError) as error:
-        raise Unreachable(f"the console at {url} does not answer: {error}.", fix="sluice up") from error
+    except (urllib.error.URLError, OSError, ValueError, http.client.HTTPException) as error:
+        why = getattr(error, "reason", error)
+        kind = NotSent if isinstance(why, ConnectionRefusedError | socket.gaierror) else Unanswered
+        raise kind(f"the console at {api.url} does not answer: {why}.", fix="sluice up") from error
 
 
 def actor() -> str:
@@ -104,18 +163,17 @@ def _problem(error: urllib.error.HTTPError) -> SluiceError:
     return kind(str(body.get("detail") or f"the console answered {error.code}."), fix=body.get("fix"))
 
 
-def _on_ledger(method: str, path: str, body: object, query: Mapping[str, str]) -> Any:
+def _on_ledger(asking: Asking) -> Any:
     from sluicegate.flows.wiring.desk import desk_without_doors
     from sluicegate.services.console.acts.table import find
     from sluicegate.services.console.operations import Request, Role
 
     behind = desk_without_doors()
-    if "dry_run" in query:
+    words = {name: value for name, value in asking.query.items() if name != "dry_run"}
+    request = Request(actor=actor(), role=Role.ADMIN, door="cli", query=words, body=asking.body, key=asking.key)
+    if "dry_run" in asking.query:
         from sluicegate.services.console.dry_run import dry_run
 
-        words = {name: value for name, value in query.items() if name != "dry_run"}
-        request = Request(actor=actor(), role=Role.ADMIN, door="cli", query=words, body=body)
-        return dry_run(behind, method, path, request)[1]
-    operation, names = find(behind, method, path)
-    request = Request(actor=actor(), role=Role.ADMIN, door="cli", path=names, query=query, body=body)
-    return operation.run(request)[1]
+        return dry_run(behind, asking.method, asking.path, request)[1]
+    operation, names = find(behind, asking.method, asking.path)
+    return operation.run(replace(request, path=names))[1]

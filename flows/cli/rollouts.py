@@ -29,7 +29,8 @@ OverrideFreeze = Annotated[
 ]
 Timeout = Annotated[float | None, Parameter(help="Seconds to watch at most; then exit code 5.")]
 Id = Annotated[
-    str, Parameter(help="A rollout's id, or a model's name for its latest rollout.", completer=completing.rollouts)
+    str,
+    Parameter(help="A rollout's id, or a model's name for the one that is under way.", completer=completing.rollouts),
 ]
 
 
@@ -105,15 +106,24 @@ def resume(rollout: Id, *, reason: Reason = "no reason given", output: Output = 
     _order(rollout, "resume", reason, output)
 
 
-def approve(rollout: Id, *, reason: Reason = "no reason given", output: Output = Format.TABLE) -> None:
-    """Let a rollout leave the step it is at, once its gates have passed."""
-    _order(rollout, "approve", reason, output)
+def approve(
+    rollout: Id,
+    *,
+    step: Annotated[
+        int | None, Parameter(help="The step that you looked at, from 1; by default the present one.")
+    ] = None,
+    reason: Reason = "no reason given",
+    output: Output = Format.TABLE,
+) -> None:
+    """Let a rollout leave one step, once its gates have passed. Refused when it has left that step already."""
+    seen = call("GET", f"/api/v1/rollouts/{segment(rollout)}")
+    _order(seen["id"], "approve", reason, output, step=seen["step"] if step is None else step)
 
 
 def promote(
     rollout: Id,
     *,
-    variation: Annotated[str | None, Parameter(help="The model's latest rollout in this variation.")] = None,
+    variation: Annotated[str | None, Parameter(help="The model's rollout under way in this variation.")] = None,
     reason: Reason = "no reason given",
     output: Output = Format.TABLE,
 ) -> None:
@@ -145,18 +155,19 @@ def override_freeze(
 
 
 def _in_variation(model: str, variation: str | None) -> str:
-    """The model's latest rollout in a variation, or the name as it is."""
+    """The model's rollout under way in a variation, else its latest there; without a variation the name as it is."""
     if variation is None:
         return model
     views = call("GET", "/api/v1/rollouts", query={"model": model, "limit": "1000"})["rollouts"]
-    latest = next((view["id"] for view in views if view["variation"] == variation), None)
-    if latest is None:
+    there = [view for view in views if view["variation"] == variation]
+    if not there:
         raise NotFound(f"{model} has no rollout in variation {variation}.", fix=f"sluice rollout list --model {model}")
-    return str(latest)
+    under_way = [view for view in there if view["ending"] is None and view["phase"] != "queued"]
+    return str((under_way or there)[0]["id"])
 
 
-def _order(rollout: str, verb: str, reason: str, output: Format) -> None:
-    view = call("POST", f"/api/v1/rollouts/{segment(rollout)}/{verb}", {"reason": reason})
+def _order(rollout: str, verb: str, reason: str, output: Format, **more: int) -> None:
+    view = call("POST", f"/api/v1/rollouts/{segment(rollout)}/{verb}", {"reason": reason, **more})
     emit(view, output, table=tree(view))
 
 

@@ -27,8 +27,11 @@ from sluicegate.flows.stages.shadow import hand_over
 from sluicegate.flows.stages.tick import Authority, Tick, tick
 from sluicegate.flows.wiring.runtime import Runtime, current_runtime
 from sluicegate.registry.ledger.attempt import note_run
-from sluicegate.registry.orders import rollouts as orders
-from sluicegate.registry.orders import variations
+from sluicegate.registry.orders import progress
+from sluicegate.registry.orders.give import give
+from sluicegate.registry.orders.order import Order, Start
+from sluicegate.registry.orders.progress import stable
+from sluicegate.registry.orders.variations import main_variation
 from sluicegate.registry.plan.fields import Strategy
 from sluicegate.registry.rollout.facts import Settled
 from sluicegate.registry.rollout.rollout import Phase, Rollout
@@ -84,21 +87,19 @@ class Unchanged(Exception):
 
 def _start(runtime: Runtime, order: StartForm, strategy: Strategy) -> str:
     """Ask for the rollout. Raises Unchanged where the build is stable already, or was tried and has not changed."""
-    plan = runtime.plan(order.model, order.variation)
     version = runtime.catalog.resolve(order.model, order.build).version
-    serving = orders.stable(runtime.ledger, order.model, order.variation)
-    if serving == version:
+    if stable(runtime.ledger, order.model, order.variation) == version:
         raise Unchanged(f"{order.model} v{version} is stable already: there is nothing to roll out")
-    request = orders.Request(
-        actor=f"prefect:{flow_run.get_name() or 'run'}", cause=PREFECT, by_name=order.is_by_name
+    start = Start(
+        model=order.model, variation=order.variation, version=version, strategy=strategy,
+        allow_older=order.allow_older, by_name=order.is_by_name,
     )  # fmt: skip
-    started = orders.start(
-        runtime.ledger, plan=plan, version=version, request=request, now=runtime.clock(), allow_older=order.allow_older,
-        strategy=strategy,
-    )  # fmt: skip
-    if started.rollout.is_ended:
-        raise Unchanged(f"{started.rollout.id} ended before ({started.rollout.ending}) and nothing has changed since")
-    return started.rollout.id
+    actor = f"prefect:{flow_run.get_name() or 'run'}"
+    receipt = give(runtime.ledger, Order(act=start, actor=actor, cause=PREFECT, key=flow_run.get_id()), runtime.clock())
+    rollout = runtime.ledger.rollout(receipt.rollout or "")
+    if rollout.is_ended:
+        raise Unchanged(f"{rollout.id} ended before ({rollout.ending}) and nothing has changed since")
+    return rollout.id
 
 
 def _held(runtime: Runtime, name: str) -> str:
@@ -156,7 +157,7 @@ def _launch_step(runtime: Runtime, rollout: Rollout) -> Hold:
     elif not rollout.ready and not rollout.is_comparison:
         wait_until_ready.with_options(task_run_name=f"start and probe {rollout.candidate}")(rollout.id)
     elif not rollout.is_judged:
-        orders.complete(runtime.ledger, rollout.id, runtime.clock())
+        progress.complete(runtime.ledger, rollout.id, runtime.clock())
     else:
         seen = _tick(runtime, rollout.id)
         if seen is not None and seen.rollout.phase is Phase.LAUNCHING:
@@ -168,8 +169,7 @@ def _launch_step(runtime: Runtime, rollout: Rollout) -> Hold:
 def _hand_over(runtime: Runtime, rollout: Rollout) -> None:
     """Ask for what follows: a shadow's canary, the winner of an experiment. Where it cannot be, nothing follows."""
     try:
-        started = hand_over(runtime.ledger, rollout, runtime.clock())
-        after = started.rollout if started is not None else follow(runtime.ledger, rollout, runtime.clock())
+        after = hand_over(runtime.ledger, rollout, runtime.clock()) or follow(runtime.ledger, rollout, runtime.clock())
     except SluiceError as refused:
         get_run_logger().warning("nothing follows: %s", refused)
         return
@@ -235,7 +235,7 @@ def ask_check(name: str) -> str:
 
     checked = runtime.asking.ask(rollout, check, is_open)
     with suppress(IllegalMove):  # it was ended meanwhile
-        orders.append(runtime.ledger, name, lambda _: checked, runtime.clock())
+        progress.append(runtime.ledger, name, lambda _: checked, runtime.clock())
     return f"{checked.answer}: {checked.reason}"
 
 
@@ -247,10 +247,10 @@ def settle_rollout(name: str) -> tuple[str, ...]:
     runtime = current_runtime()
     rollout = runtime.ledger.rollout(name)
     seen_at = links(runtime, rollout) | ({"prefect": page} if (page := this_run()) else {})
-    main = variations.main_variation(runtime.ledger, rollout.requested.model)
+    main = main_variation(runtime.ledger, rollout.requested.model)
     changes = settle(runtime.catalog, rollout, runtime.settings.champion_alias, fallback=main, seen_at=seen_at)
     if not runtime.ledger.rollout(name).settled:
-        orders.append(runtime.ledger, name, lambda _: Settled(changes=changes), runtime.clock())
+        progress.append(runtime.ledger, name, lambda _: Settled(changes=changes), runtime.clock())
     show(lambda: show_ending(runtime.readings.report(name), changes, seen_at))
     return changes
 

@@ -57,7 +57,7 @@ class SteerForm(Form):
     """An order to a rollout."""
 
     rollout: str = Field(min_length=1, title="Rollout", examples=["delays-v7-3fa2c1", "delays"])
-    """The rollout's id, or the name of a model for its latest rollout."""
+    """The rollout's id, or the name of a model of which one rollout alone is under way."""
     why: str = Field(default="no reason given", min_length=1, title="Why")
     """The reason; it is written into the record."""
     who: str = Field(default="prefect", min_length=1, title="Who")
@@ -83,6 +83,8 @@ class Opinion(StrEnum):
 class ApproveForm(AccountableForm):
     """What a person says about the step that a rollout is at."""
 
+    step: int = Field(ge=1, title="Step", examples=[2])
+    """The step that you looked at, from 1; refused when the rollout is at another by now."""
     opinion: Opinion = Field(default=Opinion.APPROVE, title="Opinion")
     """approve: the step may be left once its gates have passed. reject: the rollout is aborted."""
 

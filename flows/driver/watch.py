@@ -6,7 +6,7 @@ from prefect import flow, get_run_logger
 
 from sluicegate.flows.driver.forms import Look, WatchForm
 from sluicegate.flows.wiring.runtime import Runtime, current_runtime
-from sluicegate.registry.orders import rollouts as orders
+from sluicegate.registry.orders import progress
 from sluicegate.registry.rollout.decision import needs_driver
 from sluicegate.registry.rollout.rollout import Phase
 from sluicegate.registry.words.obstacle import Hindrance
@@ -29,7 +29,7 @@ def watch(order: WatchForm = WatchForm()) -> list[str]:  # noqa: B008
 def _see_to_drivers(runtime: Runtime) -> None:
     now = runtime.clock()
     begun = (
-        orders.begin(runtime.ledger, rollout, now) if rollout.phase is Phase.QUEUED else rollout
+        progress.begin(runtime.ledger, rollout, now) if rollout.phase is Phase.QUEUED else rollout
         for rollout in runtime.ledger.rollouts()
     )
     states = runtime.drivers.ensure([rollout for rollout in begun if needs_driver(rollout, None)], now)

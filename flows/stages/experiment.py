@@ -9,8 +9,10 @@ from typing import Protocol
 
 from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.ledger.reading import read_for_readout
-from sluicegate.registry.orders import experiments as orders_ab
-from sluicegate.registry.orders import rollouts as orders
+from sluicegate.registry.orders.experiments import cause_of
+from sluicegate.registry.orders.give import give
+from sluicegate.registry.orders.order import Order, Promote
+from sluicegate.registry.orders.progress import stable
 from sluicegate.registry.report.readout import winner
 from sluicegate.registry.rollout.experiment import of, together
 from sluicegate.registry.rollout.facts import Frozen
@@ -90,9 +92,11 @@ def follow(ledger: Ledger, rollout: Rollout, now: datetime) -> Rollout | None:
     best = winner(read_for_readout(ledger, group)) if all(each.is_ended for each in group) else None
     if ab.then != "promote" or best is None:
         return None
-    model, control, cause = rollout.requested.model, rollout.plan.variation, orders_ab.cause_of(rollout)
+    model, control, cause = rollout.requested.model, rollout.plan.variation, cause_of(rollout)
     is_done = any(each.requested.cause.startswith(cause) for each in ledger.rollouts(model=model))
-    if is_done or orders.stable(ledger, model, control) != rollout.stable:
+    if is_done or stable(ledger, model, control) != rollout.stable:
         return None
     reason = best.judgements[ab.goal.metric].reason
-    return orders_ab.promote(ledger, best.id, actor="policy", reason=reason, now=now)
+    order = Order(act=Promote(rollout=best.id), actor="policy", cause=cause, reason=reason)
+    receipt = give(ledger, order, now)
+    return ledger.rollout(receipt.rollout or best.id)

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from sluicegate.flows.stages.shadow import note_outputs
 from sluicegate.registry.ledger.port import Ledger
-from sluicegate.registry.orders import rollouts as orders
+from sluicegate.registry.orders.progress import append
 from sluicegate.registry.plan.against_build import check_against_build
 from sluicegate.registry.plan.fields import Serve
 from sluicegate.registry.rollout.facts import Failed, Packed
@@ -48,7 +48,7 @@ def launch(ledger: Ledger, source: Source, packing: Packing, rollout: Rollout, i
     except (PackFailed, Refused) as error:
         fact = Failed(stage="pack", reason=str(error))
     try:
-        return orders.append(ledger, rollout.id, lambda _: fact, now)
+        return append(ledger, rollout.id, lambda _: fact, now)
     except IllegalMove:
         return ledger.rollout(rollout.id)
 

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from datetime import datetime
 
 from sluicegate.registry.ledger.port import Ledger
-from sluicegate.registry.orders import rollouts as orders
+from sluicegate.registry.orders.give import give
+from sluicegate.registry.orders.order import Order, Start
 from sluicegate.registry.plan.fields import Strategy
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.rollout import Ending, Rollout
@@ -25,19 +26,20 @@ def overtaken(ledger: Ledger, rollout: Rollout) -> str | None:
     return f"stable is v{stable.requested.version} now, and this compared with v{rollout.stable}"
 
 
-def hand_over(ledger: Ledger, rollout: Rollout, now: datetime) -> orders.Started | None:
+def hand_over(ledger: Ledger, rollout: Rollout, now: datetime) -> Rollout | None:
     """Ask for the canary that follows a shadow which passed; None where none follows. Asked again, it is the same one.
 
     The canary follows the plan that the shadow was asked for with. Raises Refused where the target does not admit it.
     """
     if not follows(rollout):
         return None
-    plan = Plan.recorded(rollout.requested.plan)
-    request = orders.Request(actor=rollout.requested.actor, cause=f"shadow:{rollout.id}")
-    return orders.start(
-        ledger, plan=plan, version=rollout.requested.version, request=request, now=now, allow_older=True,
-        strategy=Strategy.CANARY,
+    wanted = rollout.requested
+    canary = Start(
+        model=wanted.model, variation=wanted.variation, version=wanted.version, plan=Plan.recorded(wanted.plan),
+        strategy=Strategy.CANARY, allow_older=True,
     )  # fmt: skip
+    receipt = give(ledger, Order(act=canary, actor=wanted.actor, cause=f"shadow:{rollout.id}"), now)
+    return ledger.rollout(receipt.rollout or rollout.id)
 
 
 def follows(rollout: Rollout) -> bool:

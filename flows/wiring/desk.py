@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from sluicegate.registry.audience.trial import Trial
     from sluicegate.registry.ledger.calls import Calls
     from sluicegate.registry.ledger.port import Ledger
-    from sluicegate.registry.plan.plan import Plan
     from sluicegate.registry.report.overview import Served
     from sluicegate.registry.report.report import Evidence
     from sluicegate.registry.rollout.rollout import Rollout
@@ -52,9 +51,6 @@ class LocalDesk:
 
     def over(self, ledger: Ledger) -> LocalDesk:
         return replace(self, ledger=ledger)
-
-    def plan(self, model: str, variation: str) -> Plan:
-        return self.runtime.plan(model, variation)
 
     def resolve(self, model: str, name: str) -> BuildRef:
         return self.runtime.catalog.resolve(model, name)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from sluicegate.registry.ledger.port import Applied
+from sluicegate.registry.ledger.port import Applied, Changes, OrderKey, Receipt, Record
 from sluicegate.registry.ledger.sql import SqlLedger
 from sluicegate.registry.rollout.facts import Fact, Requested
 from sluicegate.registry.rollout.rollout import Rollout
@@ -28,6 +29,11 @@ class RingingLedger(SqlLedger):
         after = super().append(rollout, expected, fact, at)
         ring(self._bell)
         return after
+
+    def commit(self, decide: Callable[[Record], Changes], key: OrderKey | None = None) -> Receipt:
+        receipt = super().commit(decide, key)
+        ring(self._bell)
+        return receipt
 
     def apply(self, document: Applied, *, over: str | None = None) -> bool:
         changed = super().apply(document, over=over)

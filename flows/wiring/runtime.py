@@ -13,9 +13,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sluicegate.registry.audience.connections import FALLBACK
 from sluicegate.registry.plan.plan import Plan
-from sluicegate.registry.words.errors import NotFound
 from sluicegate.registry.words.settings import MlflowServer, Settings
 
 if TYPE_CHECKING:
@@ -247,17 +245,9 @@ class Runtime:
 
     def plan(self, model: str, variation: str) -> Plan:
         """The applied plan of a variation, or else that of the model's default one. Raises NotFound."""
-        applied = self.ledger.applied("plan", f"{model}/{variation}")
-        general = self.ledger.applied("plan", f"{model}/{FALLBACK}") if applied is None else None
-        if general is not None:
-            own = {key: value for key, value in general.body.items() if key not in ("trigger", "ab")}
-            return Plan.recorded({**own, "variation": variation})
-        if applied is None:
-            raise NotFound(
-                f"no plan is applied for {model}/{variation}.",
-                fix="write one and apply it: sluice apply -f plan.yaml",
-            )
-        return Plan.recorded(applied.body)
+        from sluicegate.registry.orders.applied_plan import applied_plan
+
+        return applied_plan(self.ledger, model, variation)
 
 
 @lru_cache(maxsize=1)

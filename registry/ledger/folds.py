@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from sluicegate.registry.rollout.facts import Entry
 from sluicegate.registry.rollout.rollout import Rollout, advance, begin
 from sluicegate.registry.words.errors import LedgerConflict, NotFound, TargetBusy
@@ -22,6 +24,17 @@ class Folds:
     def after(self, entry: Entry) -> Rollout:
         """What `take` would make of the entry."""
         return begin(entry) if entry.seq == 0 else advance(self.get(entry.rollout), entry)
+
+    def moves(self, entries: Iterable[Entry]) -> list[tuple[Entry, Rollout | None, Rollout]]:
+        """Each entry with the state before and after it; the folds stay as they are. Raises as `take` does."""
+        states: dict[str, Rollout] = {}
+        moves: list[tuple[Entry, Rollout | None, Rollout]] = []
+        for entry in entries:
+            before = None if entry.seq == 0 else states.get(entry.rollout) or self.get(entry.rollout)
+            after = begin(entry) if before is None else advance(before, entry)
+            states[entry.rollout] = after
+            moves.append((entry, before, after))
+        return moves
 
     def get(self, rollout: str) -> Rollout:
         """The state of a rollout. Raises NotFound."""
@@ -45,13 +58,18 @@ class Folds:
 
     def refuse_busy(self, state: Rollout) -> None:
         """Raise TargetBusy when `state` takes a target that another rollout holds."""
-        others = (other for other in self._states.values() if other.id != state.id and other.target == state.target)
-        holder = next((other for other in others if other.holds_target), None)
-        if state.holds_target and holder is not None:
-            raise TargetBusy(
-                f"{'/'.join(state.target)} is held by rollout {holder.id} ({holder.phase}): {state.id} cannot begin.",
-                fix=f"wait until it ends, or end it: sluice rollout abort {holder.id}",
-            )
+        refuse_busy(state, self._states.values())
+
+
+def refuse_busy(state: Rollout, others: Iterable[Rollout]) -> None:
+    """Raise TargetBusy when `state` takes a target that another of these rollouts holds."""
+    same_target = (other for other in others if other.id != state.id and other.target == state.target)
+    holder = next((other for other in same_target if other.holds_target), None) if state.holds_target else None
+    if holder is not None:
+        raise TargetBusy(
+            f"{'/'.join(state.target)} is held by rollout {holder.id} ({holder.phase}): {state.id} cannot begin.",
+            fix=f"wait until it ends, or end it: sluice rollout abort {holder.id}",
+        )
 
 
 def taken(rollout: str) -> LedgerConflict:

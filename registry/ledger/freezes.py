@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from sluicegate.registry.ledger.port import Ledger
+from sluicegate.registry.ledger.port import Record
 from sluicegate.registry.rollout.freeze import Freeze
 
 
-def freezes(ledger: Ledger) -> tuple[Freeze, ...]:
+def freezes(ledger: Record) -> tuple[Freeze, ...]:
     """Every applied freeze, by name."""
     return tuple(Freeze.model_validate(applied.body) for applied in ledger.all_applied("freeze"))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from threading import RLock
 
 from sluicegate.registry.ledger.folds import Folds, taken
 from sluicegate.registry.ledger.looks_json import look_from_json, look_to_json
-from sluicegate.registry.ledger.port import Applied, Fed, Lease
+from sluicegate.registry.ledger.port import Applied, Changes, Fed, Lease, OrderKey, Receipt, Record
+from sluicegate.registry.ledger.receipts import repeated
 from sluicegate.registry.ledger.stale import refuse_stale
 from sluicegate.registry.ledger.times import utc
 from sluicegate.registry.ledger.withdrawal import is_withdrawn, withdrawn
@@ -30,6 +32,7 @@ class MemoryLedger:
         self._documents: list[Applied] = []
         self._leases: dict[str, Lease] = {}
         self._notes: dict[str, dict[str, object]] = {}
+        self._receipts: dict[str, tuple[str, Receipt]] = {}
         self._position = 0
 
     def open(self, rollout: str, requested: Requested, at: datetime) -> Rollout:
@@ -44,6 +47,19 @@ class MemoryLedger:
             entry = Entry(rollout=rollout, seq=expected, at=utc(at), fact=_own(fact))
             self._folds.refuse_busy(self._folds.after(entry))
             return self._keep(entry)
+
+    def commit(self, decide: Callable[[Record], Changes], key: OrderKey | None = None) -> Receipt:
+        with self._lock:
+            if key is not None and key.key in self._receipts:
+                return repeated(key, *self._receipts[key.key])
+            changes = decide(self)
+            for entry, _, _ in self._folds.moves(changes.entries):
+                self._keep(replace(entry, fact=_own(entry.fact)))
+            self._documents.extend(copy.deepcopy(document) for document in changes.documents)
+            self._position += len(changes.documents)
+            if key is not None:
+                self._receipts[key.key] = (key.digest, changes.receipt)
+            return changes.receipt
 
     def _keep(self, entry: Entry) -> Rollout:
         state = self._folds.take(entry)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -42,6 +42,63 @@ class Lease:
     expires_at: datetime
 
 
+class Record(Protocol):
+    """What orders are decided from. Inside `commit` it stays as it is until what was decided is recorded."""
+
+    def rollout(self, rollout: str) -> Rollout:
+        """The state of a rollout. Raises NotFound."""
+        ...
+
+    def rollouts(self, *, model: str | None = None) -> tuple[Rollout, ...]:
+        """Every rollout, oldest first."""
+        ...
+
+    def applied(self, kind: str, name: str) -> Applied | None:
+        """The document of this kind and name that counts."""
+        ...
+
+    def all_applied(self, kind: str) -> Sequence[Applied]:
+        """The documents of this kind that count, by name."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Receipt:
+    """What came of an order."""
+
+    rollout: str | None = None
+    """The rollout that it is about, or that it led to; none for orders on documents."""
+    changed: bool = True
+    """Whether anything was recorded; an order for what is so already changes nothing."""
+    created: bool = False
+    """Whether it made a rollout."""
+    repeated: bool = False
+    """Whether an order with the same key was carried out before, and this is its receipt."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Changes:
+    """Everything that one order records: all of it at once, or nothing."""
+
+    entries: tuple[Entry, ...] = ()
+    """Facts in the order in which they follow from one another, over as many rollouts as it takes."""
+    documents: tuple[Applied, ...] = ()
+    """Documents that are applied or withdrawn."""
+    receipt: Receipt
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderKey:
+    """By what an order is known when it is sent again."""
+
+    key: str
+    """Chosen by whoever gives the order, once for each order."""
+    digest: str
+    """Of the order: the same key with another digest is a mistake."""
+    at: datetime
+    """When the order was given."""
+
+
 class Ledger(Protocol):
     """The record that every process shares.
 
@@ -52,9 +109,18 @@ class Ledger(Protocol):
     - A fact that the rollout's phase does not admit raises IllegalMove and leaves no trace.
     - At most one rollout of a target holds it: `Begun` raises TargetBusy while another does.
     - `record_look` stores a look once for each (rollout, metric, k) and returns the stored one, whoever was first.
+    - `commit` records everything that `decide` answers, or nothing; nobody else records in between. A key that was
+      committed before gives its first receipt again, and `decide` is not asked.
     - What a call returned has been made durable before it returned.
     - Times are aware and in UTC. Any number of processes may read and write.
     """
+
+    def commit(self, decide: Callable[[Record], Changes], key: OrderKey | None = None) -> Receipt:
+        """Record what an order comes to. What `decide` raises leaves no trace.
+
+        Raises UsageError for a key that stands for another order.
+        """
+        ...
 
     def open(self, rollout: str, requested: Requested, at: datetime) -> Rollout:
         """Append Requested as the first fact of a new rollout. Raises LedgerConflict when the id is taken."""

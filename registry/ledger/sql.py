@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from threading import RLock
 
@@ -13,9 +13,10 @@ from sluicegate.registry.ledger.engine import connect, reading, writing
 from sluicegate.registry.ledger.folds import Folds, taken
 from sluicegate.registry.ledger.looks_json import look_from_json, look_to_json
 from sluicegate.registry.ledger.migrate import migrate
-from sluicegate.registry.ledger.port import Applied, Fed, Lease
+from sluicegate.registry.ledger.port import Applied, Changes, Fed, Lease, OrderKey, Receipt, Record
+from sluicegate.registry.ledger.receipts import receipt_from_json, receipt_to_json, repeated
 from sluicegate.registry.ledger.stale import refuse_stale
-from sluicegate.registry.ledger.tables import documents, entries, leases, looks, notes, targets
+from sluicegate.registry.ledger.tables import documents, entries, leases, looks, notes, orders, targets
 from sluicegate.registry.ledger.times import from_text, to_text, utc
 from sluicegate.registry.ledger.withdrawal import is_withdrawn, withdrawn
 from sluicegate.registry.rollout.facts import Entry, Fact, Requested, from_payload, to_payload
@@ -44,11 +45,10 @@ class SqlLedger:
         entry = Entry(rollout=rollout, seq=0, at=utc(at), fact=requested)
         state = begin(entry)
         with writing(self._engine) as connection:
-            row = {"rollout": rollout, "model": requested.model, "variation": requested.variation, "holding": False}
             if connection.execute(select(entries.c.id).where(entries.c.rollout == rollout)).first() is not None:
                 raise taken(rollout)
             _insert_entry(connection, entry)
-            connection.execute(insert(targets).values(row))
+            _insert_target(connection, state)
         return state
 
     def append(self, rollout: str, expected: int, fact: Fact, at: datetime) -> Rollout:
@@ -56,17 +56,37 @@ class SqlLedger:
         with self._lock, writing(self._engine) as connection:
             self._catch_up(connection)
             self._folds.expect(rollout, expected)
-            state = self._folds.after(entry)
-            self._note_holder(connection, self._folds.get(rollout), state)
+            before, state = self._folds.get(rollout), self._folds.after(entry)
+            if state.holds_target and not before.holds_target:
+                self._folds.refuse_busy(state)
+            _note_holder(connection, before, state)
             _insert_entry(connection, entry)
         return state
 
-    def _note_holder(self, connection: Connection, before: Rollout, after: Rollout) -> None:
-        if before.holds_target == after.holds_target:
-            return
-        self._folds.refuse_busy(after)
-        change = update(targets).where(targets.c.rollout == after.id).values(holding=after.holds_target)
-        connection.execute(change)
+    def commit(self, decide: Callable[[Record], Changes], key: OrderKey | None = None) -> Receipt:
+        with self._lock, writing(self._engine) as connection:
+            known = _receipt_of(connection, key)
+            if key is not None and known is not None:
+                return repeated(key, known.digest, receipt_from_json(known.receipt))
+            self._catch_up(connection)
+            changes = decide(_Present(self._folds, connection))
+            for entry, before, after in self._folds.moves(changes.entries):
+                if before is None:
+                    _insert_target(connection, after)
+                else:
+                    _note_holder(connection, before, after)
+                _insert_entry(connection, entry)
+            for document in changes.documents:
+                _insert_document(connection, document)
+            if key is not None:
+                row = {
+                    "key": key.key,
+                    "digest": key.digest,
+                    "receipt": receipt_to_json(changes.receipt),
+                    "at": to_text(key.at),
+                }
+                connection.execute(insert(orders).values(row))
+        return changes.receipt
 
     def _catch_up(self, connection: Connection) -> None:
         """Fold what was appended since the last time, by whomever."""
@@ -183,6 +203,44 @@ class SqlLedger:
         with reading(self._engine) as connection:
             value = connection.execute(select(notes.c.value).where(notes.c.key == key)).scalar()
         return None if value is None else json.loads(value)
+
+
+class _Present:
+    """The record inside a transaction: the folds have been caught up, and nobody else writes meanwhile."""
+
+    def __init__(self, folds: Folds, connection: Connection) -> None:
+        self._folds = folds
+        self._connection = connection
+
+    def rollout(self, rollout: str) -> Rollout:
+        return self._folds.get(rollout)
+
+    def rollouts(self, *, model: str | None = None) -> tuple[Rollout, ...]:
+        return self._folds.all(model)
+
+    def applied(self, kind: str, name: str) -> Applied | None:
+        return next(iter(_latest(self._connection, documents.c.kind == kind, documents.c.name == name)), None)
+
+    def all_applied(self, kind: str) -> Sequence[Applied]:
+        return _latest(self._connection, documents.c.kind == kind)
+
+
+def _receipt_of(connection: Connection, key: OrderKey | None) -> Row[tuple[object, ...]] | None:
+    if key is None:
+        return None
+    return connection.execute(select(orders).where(orders.c.key == key.key)).first()
+
+
+def _insert_target(connection: Connection, state: Rollout) -> None:
+    model, variation = state.target
+    row = {"rollout": state.id, "model": model, "variation": variation, "holding": False}
+    connection.execute(insert(targets).values(row))
+
+
+def _note_holder(connection: Connection, before: Rollout, after: Rollout) -> None:
+    if before.holds_target != after.holds_target:
+        change = update(targets).where(targets.c.rollout == after.id).values(holding=after.holds_target)
+        connection.execute(change)
 
 
 def _last_looks() -> Select[tuple[str]]:

@@ -95,3 +95,13 @@ calls = Table(
     sqlite_autoincrement=True,
 )
 """Requests to change something through the API, kept before they act."""
+
+orders = Table(
+    "orders",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("at", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("receipt", Text, nullable=False),
+)
+"""The receipt of each order that came with a key, written with what the order recorded."""

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sluicegate.registry.audience.connections import FALLBACK
-from sluicegate.registry.ledger.port import Ledger
-from sluicegate.registry.orders.connections_record import connections_of
+from sluicegate.registry.orders.connections_record import Documents, connections_of
 from sluicegate.registry.words.errors import Refused
 
 
-def refuse_unknown(ledger: Ledger, model: str, audiences: Iterable[str], *, reach: str) -> None:
+def refuse_unknown(record: Documents, model: str, audiences: Iterable[str], *, reach: str) -> None:
     """Raise Refused for an audience that is not connected to the model: its requests do not reach what is asked for."""
-    connections = connections_of(ledger, model)
+    connections = connections_of(record, model)
     known = [each.audience.name for each in connections.ordered] if connections else []
     unknown = sorted({name for name in audiences if name != FALLBACK and name not in known})
     if unknown:

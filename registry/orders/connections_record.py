@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from sluicegate.registry.audience.audience import (
@@ -24,47 +23,32 @@ from sluicegate.registry.audience.layout import Held
 from sluicegate.registry.audience.rules import faults
 from sluicegate.registry.ledger.port import Applied
 from sluicegate.registry.ledger.withdrawal import is_withdrawn
-from sluicegate.registry.words.errors import LedgerConflict, UsageError
+from sluicegate.registry.orders.draft import Draft
+from sluicegate.registry.words.errors import UsageError
 
 KIND = "traffic"
 """The kind of applied document that connections are; its name is the model's."""
-RETRIES = 8
-"""How often a change is made anew after somebody else was first."""
 
 
 class Documents(Protocol):
-    """The part of the ledger that keeps documents."""
-
-    def apply(self, document: Applied, *, over: str | None = None) -> bool: ...
+    """What is read of applied documents."""
 
     def applied(self, kind: str, name: str) -> Applied | None: ...
 
     def all_applied(self, kind: str) -> Sequence[Applied]: ...
 
 
-def connect(ledger: Documents, wanted: Connections, actor: str, at: datetime) -> bool:
+def record_connections(draft: Draft, wanted: Connections, actor: str) -> bool:
     """Record who gets what from now on, moving as few units as possible; False when nothing changes.
 
     Raises UsageError for what the data plane would refuse: that would hold up every model's changes.
     """
-    return ledger.apply(_to_apply(ledger, wanted, actor, at))
-
-
-def change(ledger: Documents, model: str, made: Callable[[], Connections], actor: str, at: datetime) -> Connections:
-    """Record connections that `made` makes from those that are there, and give them as recorded.
-
-    They are made anew where somebody else recorded others in between, so that nobody's change is lost. Raises
-    UsageError as `connect` does, and LedgerConflict where that never ends.
-    """
-    for _ in range(RETRIES):
-        found = ledger.applied(KIND, model)
-        wanted = _to_apply(ledger, made(), actor, at)
-        try:
-            ledger.apply(wanted, over=found.digest if found is not None else "")
-        except LedgerConflict:
-            continue
-        return read(wanted.body)
-    raise LedgerConflict(f"the connections of {model} keep changing.", fix="try again.")
+    _refuse(wanted)
+    after = settled(wanted, connections_of(draft, wanted.model))
+    document_ = Applied(
+        kind=KIND, name=wanted.model, body=document(after), digest=digest(after), actor=actor, at=draft.now
+    )
+    return draft.apply(document_)
 
 
 def digest(connections: Connections | None) -> str:
@@ -73,12 +57,6 @@ def digest(connections: Connections | None) -> str:
         return ""
     text = json.dumps(document(connections), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _to_apply(ledger: Documents, wanted: Connections, actor: str, at: datetime) -> Applied:
-    _refuse(wanted)
-    after = settled(wanted, connections_of(ledger, wanted.model))
-    return Applied(kind=KIND, name=wanted.model, body=document(after), digest=digest(after), actor=actor, at=at)
 
 
 def _refuse(wanted: Connections) -> None:

@@ -1,121 +1,107 @@
-"""Variations: orders on a model's slots and on who is sent to them. Each checks the present state, then records."""
+"""Orders on a model's variations and on who is sent to them. Each adds to a draft, or refuses. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import replace
 
 from sluicegate.registry.audience.connections import FALLBACK, Connection, Connections, Copied, Weighted
-from sluicegate.registry.ledger.port import Ledger
-from sluicegate.registry.orders import rollouts as orders
+from sluicegate.registry.ledger.port import Record
+from sluicegate.registry.orders.applied_plan import plan_or_bare
 from sluicegate.registry.orders.audience_store import known_audience
-from sluicegate.registry.orders.connections_record import change, connect, connections_of
-from sluicegate.registry.orders.rollouts import Request, Started
+from sluicegate.registry.orders.connections_record import connections_of, record_connections
+from sluicegate.registry.orders.draft import Draft
+from sluicegate.registry.orders.order import Arrange, Connect, Deploy, Disconnect, Order, Share, Start, Undeploy
+from sluicegate.registry.orders.rules import way_out
+from sluicegate.registry.orders.starting import Started, put_first, start
+from sluicegate.registry.orders.starting import replace as replace_build
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.experiment import of as experiment_of
-from sluicegate.registry.rollout.rollout import Rollout
-from sluicegate.registry.rollout.standing import standings
-from sluicegate.registry.words.errors import Refused, TargetBusy, UsageError
+from sluicegate.registry.rollout.facts import Baked, Undeployed
+from sluicegate.registry.rollout.rollout import Phase, Rollout
+from sluicegate.registry.rollout.standing import standings, trusted
+from sluicegate.registry.words.errors import NotFound, Refused, TargetBusy, UsageError
 from sluicegate.registry.words.suggestions import suggestion
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sent:
-    """An audience that a variation shall get requests of, or copies of them."""
-
-    audience: str
-    """Its name; `default` for the requests that no audience takes."""
-    weight: int | None = None
-    """Relative to the other variations of the audience; 0 takes the variation out of it."""
-    sample: int | None = None
-    """Copies, in basis points of the audience's requests."""
-
-    def __post_init__(self) -> None:
-        if (self.weight is None) == (self.sample is None):
-            raise UsageError(f"{self.audience}: name a weight or a sample of copies, one of the two.")
-        if self.weight is not None and self.weight < 0:
-            raise UsageError(f"{self.audience}: a weight is a whole number from 0, got {self.weight}.")
-
-
-def put(
-    ledger: Ledger, *, plan: Plan, version: str, now: datetime, request: Request, at_once: str | None = None
-) -> Started:
+def deploy(draft: Draft, order: Order, act: Deploy) -> Started:
     """Put a build into a variation: the first one after probing; another one as a canary by the plan.
 
     A build for a slot without traffic takes it at once, as does one for which `at_once` gives a reason.
     """
-    stable = orders.stable(ledger, plan.model, plan.variation)
+    model, variation = act.model, act.variation
+    stable = trusted(draft.target(model, variation))
+    serves = stable is not None and has_traffic(draft, model, variation)
+    started = _put(draft, order, act, None if stable is None else stable.requested.version, serves=serves)
+    if act.shares or act.is_fallback:
+        connect(draft, order, Connect(model=model, variation=variation, shares=act.shares, is_fallback=act.is_fallback))
+    return started
+
+
+def _put(draft: Draft, order: Order, act: Deploy, stable: str | None, *, serves: bool) -> Started:
+    model, variation, version = act.model, act.variation, act.version
     if stable is None or stable == version:
-        _keep_fallback(ledger, plan, request, now)
-        return orders.deploy(ledger, plan=plan, version=version, request=request, now=now)
-    reason = at_once if has_traffic(ledger, plan.model, plan.variation) else at_once or "the variation has no traffic"
-    if reason is not None:
-        return orders.replace(ledger, plan=plan, version=version, reason=reason, request=request, now=now)
-    return orders.start(ledger, plan=plan, version=version, request=request, now=now)
+        plan = act.plan or plan_or_bare(draft, model, variation)
+        _keep_fallback(draft, plan, order)
+        return put_first(draft, order, plan, version)
+    at_once = act.at_once if serves else act.at_once or "the variation has no traffic"
+    if at_once is not None:
+        return replace_build(draft, order, act.plan or plan_or_bare(draft, model, variation), version, at_once)
+    return start(draft, order, Start(model=model, variation=variation, version=version, plan=act.plan))
 
 
-def send(
-    ledger: Ledger, *, model: str, variation: str, to: Sequence[Sent], is_fallback: bool, actor: str, now: datetime
-) -> Connections:
+def connect(draft: Draft, order: Order, act: Connect) -> None:
     """Send audiences to a variation, with its weight beside their other variations; the others keep theirs."""
-    if variation not in _held(ledger, model):
+    model, variation = act.model, act.variation
+    if variation not in _filled(draft, model):
         raise Refused(
             f"{model}/{variation} holds no build.",
             fix=f"sluice deploy {model} --build VERSION --variation {variation}",
         )
-
-    def made() -> Connections:
-        wanted = _present(ledger, model, variation if is_fallback else None)
-        if is_fallback:
-            wanted = replace(wanted, fallback=(Weighted(variation=variation),))
-        for each in to:
-            wanted = _sent(ledger, wanted, variation, each)
-        _refuse_nobody(wanted)
-        return wanted
-
-    return change(ledger, model, made, actor, now)
+    wanted = _present(draft, model, variation if act.is_fallback else None)
+    if act.is_fallback:
+        wanted = replace(wanted, fallback=(Weighted(variation=variation),))
+    for share in act.shares:
+        wanted = _shared(draft, wanted, variation, share)
+    _refuse_nobody(wanted)
+    record_connections(draft, wanted, order.actor)
 
 
-def take_away(ledger: Ledger, *, model: str, variation: str, audience: str, actor: str, now: datetime) -> Connections:
+def disconnect(draft: Draft, order: Order, act: Disconnect) -> None:
     """Send an audience to this variation no longer. One without any variation goes on to the next that takes it."""
-    _refuse_experiment(ledger, model, variation, audience)
-
-    def made() -> Connections:
-        there = _present(ledger, model, None)
-        if audience == FALLBACK or variation not in _variations_of(there, audience):
-            raise Refused(
-                f"{model}/{variation} is not connected to the audience {audience}.",
-                fix=f"sluice variation list {model}",
-            )
-        ordered = (_without(each, variation) if each.audience.name == audience else each for each in there.ordered)
-        return replace(there, ordered=tuple(each for each in ordered if _weighs(each.weighted)))
-
-    return change(ledger, model, made, actor, now)
+    model, variation, audience = act.model, act.variation, act.audience
+    _refuse_experiment(draft, model, variation, audience)
+    present = _present(draft, model, None)
+    if audience == FALLBACK or variation not in _variations_of(present, audience):
+        raise Refused(
+            f"{model}/{variation} is not connected to the audience {audience}.",
+            fix=f"sluice variation list {model}",
+        )
+    ordered = (_without(each, variation) if each.audience.name == audience else each for each in present.ordered)
+    kept = tuple(each for each in ordered if _weighs(each.weighted))
+    record_connections(draft, replace(present, ordered=kept), order.actor)
 
 
-def arrange(ledger: Ledger, *, model: str, audiences: Sequence[str], actor: str, now: datetime) -> Connections:
+def arrange(draft: Draft, order: Order, act: Arrange) -> None:
     """Ask a model's audiences in this order; those that are not named come after them, in the order they had.
 
     Raises UsageError for one that is named twice or is not connected, and TargetBusy while an experiment goes on: who
     belongs to its audience would change.
     """
-    for rollout in ledger.rollouts(model=model):
+    model = act.model
+    for rollout in draft.rollouts(model=model):
         if rollout.is_comparison and not rollout.is_ended:
             name = rollout.requested.experiment
             fix = f"end it first: sluice experiment end {name}"
             raise TargetBusy(
                 f"experiment {name} of {model} goes on: who belongs to its audience would change.", fix=fix
             )
-
-    def made() -> Connections:
-        there = _present(ledger, model, None)
-        by_name = {each.audience.name: each for each in there.ordered}
-        _refuse_unknown(model, audiences, list(by_name))
-        rest = (each for name, each in by_name.items() if name not in audiences)
-        return replace(there, ordered=(*(by_name[name] for name in audiences), *rest))
-
-    return change(ledger, model, made, actor, now)
+    present = _present(draft, model, None)
+    by_name = {each.audience.name: each for each in present.ordered}
+    _refuse_unknown(model, act.audiences, list(by_name))
+    rest = (each for name, each in by_name.items() if name not in act.audiences)
+    ordered = (*(by_name[name] for name in act.audiences), *rest)
+    record_connections(draft, replace(present, ordered=ordered), order.actor)
 
 
 def _refuse_unknown(model: str, audiences: Sequence[str], known: Sequence[str]) -> None:
@@ -137,35 +123,45 @@ def _refuse_unknown(model: str, audiences: Sequence[str], known: Sequence[str]) 
             )
 
 
-def undeploy(
-    ledger: Ledger, *, model: str, variation: str, is_last: bool, actor: str, reason: str, now: datetime
-) -> Rollout:
-    """Empty a variation, its requests going to those that share its audiences.
+def undeploy(draft: Draft, order: Order, act: Undeploy) -> Rollout:
+    """Empty a variation, its requests going to those that share its audiences: routes first, then its service.
 
     Refused where nobody would be left to answer them, and while a rollout is under way there.
     """
-    orders.undeployable(ledger, model, variation)
-    _refuse_experiment(ledger, model, variation)
-    others = {each.variation for each in standings(ledger.rollouts(model=model))} - {variation}
+    model, variation = act.model, act.variation
+    trusted_rollout = _undeployable(draft, model, variation)
+    _refuse_experiment(draft, model, variation)
+    others = {each.variation for each in standings(draft.rollouts(model=model))} - {variation}
     if others:
-        change(ledger, model, lambda: _emptied(_present(ledger, model, None), variation, others), actor, now)
-    elif is_last:
-
-        def made() -> Connections:
-            return replace(_present(ledger, model, None), ordered=(), fallback_copied=())
-
-        change(ledger, model, made, actor, now)
+        record_connections(draft, _emptied(_present(draft, model, None), variation, others), order.actor)
+    elif act.is_last:
+        emptied = replace(_present(draft, model, None), ordered=(), fallback_copied=())
+        record_connections(draft, emptied, order.actor)
     else:
         raise Refused(
             f"{model}/{variation} is the model's last variation: its requests would find nothing.",
             fix=f"sluice undeploy {model} --variation {variation} --last",
         )
-    return orders.undeploy(ledger, model=model, variation=variation, actor=actor, reason=reason, now=now)
+    if trusted_rollout.phase is Phase.BAKING:
+        draft.append(trusted_rollout.id, Baked(reason=f"undeployed by {order.actor}"))
+    return draft.append(trusted_rollout.id, Undeployed(actor=order.actor, reason=order.reason))
 
 
-def _refuse_experiment(ledger: Ledger, model: str, variation: str, audience: str | None = None) -> None:
+def _undeployable(draft: Draft, model: str, variation: str) -> Rollout:
+    """The rollout whose build the variation trusts. Raises NotFound, and TargetBusy while another is under way."""
+    mine = draft.target(model, variation)
+    trusted_rollout = trusted(mine)
+    if trusted_rollout is None:
+        raise NotFound(f"{model}/{variation} serves nothing.", fix=f"sluice variation list {model}")
+    for rollout in mine:
+        if not rollout.is_ended and rollout.phase is not Phase.BAKING:
+            raise TargetBusy(f"rollout {rollout.id} of {model}/{variation} is {rollout.phase}.", fix=way_out(rollout))
+    return trusted_rollout
+
+
+def _refuse_experiment(record: Record, model: str, variation: str, audience: str | None = None) -> None:
     """Who takes part in an experiment stays until it ends."""
-    for rollout in ledger.rollouts(model=model):
+    for rollout in record.rollouts(model=model):
         if not rollout.is_comparison or rollout.is_ended:
             continue
         ab = experiment_of(rollout.plan)
@@ -177,25 +173,25 @@ def _refuse_experiment(ledger: Ledger, model: str, variation: str, audience: str
             )
 
 
-def has_traffic(ledger: Ledger, model: str, variation: str) -> bool:
+def has_traffic(record: Record, model: str, variation: str) -> bool:
     """Whether callers are answered by this variation."""
-    there = _present(ledger, model, None)
+    there = _present(record, model, None)
     groups = [there.fallback, *(each.weighted for each in there.ordered)]
     return any(part.variation == variation and part.weight > 0 for group in groups for part in group)
 
 
-def main_variation(ledger: Ledger, model: str) -> str:
+def main_variation(record: Record, model: str) -> str:
     """The variation that takes the requests of no audience; of several the heaviest."""
-    recorded = connections_of(ledger, model)
+    recorded = connections_of(record, model)
     return max(recorded.fallback, key=lambda part: part.weight).variation if recorded is not None else FALLBACK
 
 
-def _present(ledger: Ledger, model: str, fallback: str | None) -> Connections:
+def _present(record: Record, model: str, fallback: str | None) -> Connections:
     """The model's connections. Raises Refused where it has none, several variations and no telling fallback."""
-    recorded = connections_of(ledger, model)
+    recorded = connections_of(record, model)
     if recorded is not None:
         return recorded
-    there = _held(ledger, model)
+    there = _filled(record, model)
     chosen = fallback or (there[0] if len(there) == 1 else FALLBACK)
     if there and chosen not in there:
         raise Refused(
@@ -205,28 +201,28 @@ def _present(ledger: Ledger, model: str, fallback: str | None) -> Connections:
     return Connections(model=model, fallback=(Weighted(variation=chosen),))
 
 
-def _keep_fallback(ledger: Ledger, plan: Plan, request: Request, now: datetime) -> None:
+def _keep_fallback(draft: Draft, plan: Plan, order: Order) -> None:
     """A model's first variation takes every request, whatever it is called, also when others come."""
-    if not _held(ledger, plan.model) and main_variation(ledger, plan.model) != plan.variation:
+    if not _filled(draft, plan.model) and main_variation(draft, plan.model) != plan.variation:
         first = Connections(model=plan.model, fallback=(Weighted(variation=plan.variation),))
-        connect(ledger, first, request.actor, now)
+        record_connections(draft, first, order.actor)
 
 
-def _held(ledger: Ledger, model: str) -> list[str]:
+def _filled(record: Record, model: str) -> list[str]:
     """The variations that hold a build or are getting their first one, by name."""
-    rollouts = ledger.rollouts(model=model)
+    rollouts = record.rollouts(model=model)
     getting = {each.requested.variation for each in rollouts if each.is_under_way and not each.is_aside}
     return sorted(getting | {each.variation for each in standings(rollouts)})
 
 
-def _sent(ledger: Ledger, there: Connections, variation: str, sent: Sent) -> Connections:
+def _shared(record: Record, there: Connections, variation: str, sent: Share) -> Connections:
     if sent.audience == FALLBACK:
         return replace(
             there,
             fallback=_weighted(there.fallback, variation, sent.weight),
             fallback_copied=_copied(there.fallback_copied, variation, sent.sample),
         )
-    audience = known_audience(ledger, sent.audience)
+    audience = known_audience(record, sent.audience)
     before = next((each for each in there.ordered if each.audience.name == sent.audience), None)
     base = before or Connection(audience=audience, weighted=())
     after = replace(

@@ -365,10 +365,17 @@ def refuse_illegal(rollout: Rollout, fact: Fact) -> None:
 
 
 def _all_passed(rollout: Rollout, verdicts: dict[str, str]) -> bool:
-    """Whether every gate of the plan, and at least one, passed at the last step."""
+    """Whether the record holds a passing verdict of every gate, and at least one, at the last step.
+
+    What the writer of the fact says is not believed: it must be what was recorded.
+    """
     is_last = rollout.step + 1 == len(rollout.plan.steps)
     gates = {gate.metric for gate in rollout.plan.gates}
-    return is_last and bool(gates) and gates <= verdicts.keys() and set(verdicts.values()) == {"pass"}
+    recorded = {
+        metric: judgement.answer for metric, judgement in rollout.judgements.items() if judgement.step == rollout.step
+    }
+    passed = {metric for metric in gates if recorded.get(metric) == verdicts.get(metric) == "pass"}
+    return is_last and bool(gates) and passed == gates and set(verdicts.values()) == {"pass"}
 
 
 def _reweighted(rollout: Rollout, weight: int) -> Rollout:

@@ -15,6 +15,7 @@ from sluicegate.registry.words.errors import SluiceError, UsageError
 from sluicegate.services.console.acts.table import table
 from sluicegate.services.console.dry_run import dry_run
 from sluicegate.services.console.events import events
+from sluicegate.services.console.if_match import entity_tag
 from sluicegate.services.console.openapi import document
 from sluicegate.services.console.operations import Operation, Request
 from sluicegate.services.console.ports import Desk
@@ -47,17 +48,17 @@ def _endpoint(
 ) -> Callable[[requests.Request], Awaitable[Response]]:
     async def endpoint(http: requests.Request) -> Response:
         caller: Caller = http.state.caller
-        path, key = http.url.path, http.headers.get("idempotency-key")
+        path = http.url.path
         try:
             allow(caller, operation)
             request = await _request(http, caller)
             if operation.method != "GET" and http.query_params.get("dry_run"):
                 _, trial = await run_in_threadpool(dry_run, desk, operation.method, path, request)
                 return json_response(200, trial)
-            status, answer = await run_in_threadpool(recorder.run, operation, request, caller, key, path)
+            status, answer = await run_in_threadpool(recorder.run, operation, request, caller, path)
         except SluiceError as error:
             return problem(error)
-        tag = _tag(answer)
+        tag = entity_tag(answer)
         if tag is None:
             return json_response(status, answer)
         is_known = operation.method == "GET" and http.headers.get("if-none-match") == tag
@@ -77,6 +78,7 @@ async def _request(http: requests.Request, caller: Caller) -> Request:
         query={name: value for name, value in http.query_params.items() if name not in ("form", "dry_run")},
         body=await _body(http),
         if_match=http.headers.get("if-match"),
+        key=http.headers.get("idempotency-key"),
     )
 
 
@@ -92,14 +94,3 @@ async def _body(http: requests.Request) -> object:
         return json.loads(raw)
     except ValueError as error:
         raise UsageError(f"the body is not JSON: {error}.") from error
-
-
-def _tag(answer: object) -> str | None:
-    """The entity tag of a rollout or of connections; who has it already is told so in few bytes."""
-    match answer:
-        case {"id": str(name), "seq": int(seq)}:
-            return f'"{name}.{seq}"'
-        case {"etag": str(tag)}:
-            return f'"{tag}"'
-        case _:
-            return None

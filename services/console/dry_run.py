@@ -1,51 +1,59 @@
-"""Dry run: an act carried out on a copy of the record, to tell what it would append. Nothing is kept."""
+"""Dry run: an act carried out on a draft of the record, to tell what it would add. Nothing is kept."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
+from typing import cast
 
-from sluicegate.registry.ledger.memory import MemoryLedger
-from sluicegate.registry.ledger.port import Applied, Ledger
+from sluicegate.registry.ledger.port import Applied, Changes, Ledger, OrderKey, Receipt, Record
+from sluicegate.registry.ledger.stale import refuse_stale
 from sluicegate.registry.ledger.withdrawal import is_withdrawn
 from sluicegate.registry.orders import connections_record
 from sluicegate.registry.orders.audience_store import shares
+from sluicegate.registry.orders.draft import Draft
 from sluicegate.registry.words.errors import UsageError
-from sluicegate.registry.words.verdict import Look
 from sluicegate.services.console.acts.rollouts import fact_json
 from sluicegate.services.console.acts.table import find
 from sluicegate.services.console.operations import Answer, Request
 from sluicegate.services.console.ports import Desk
 
 
-class CopiedLedger(MemoryLedger):
-    """The facts of a ledger, copied; its documents, looks and notes read through until they are written over."""
+class TrialLedger:
+    """A ledger whose writings go to a draft. What is only read is the ledger's own."""
 
-    def __init__(self, base: Ledger) -> None:
-        super().__init__()
+    def __init__(self, base: Ledger, now: datetime) -> None:
         self._base = base
-        place = 0
-        while found := base.feed(after=place, limit=5000):
-            for fed in found:
-                self._keep(fed.entry)
-            place = found[-1].place
-        self.copied = self.feed_end()
-        """The place after which everything is new."""
+        self.draft = Draft(base, now)
+        self.rollout, self.rollouts = self.draft.rollout, self.draft.rollouts
+        self.applied, self.all_applied = self.draft.applied, self.draft.all_applied
 
-    def all_applied(self, kind: str) -> Sequence[Applied]:
-        known = {document.name: document for document in self._base.all_applied(kind)}
-        known |= {document.name: document for document in self._documents if document.kind == kind}
-        return [known[name] for name in sorted(known) if not is_withdrawn(known[name])]
+    def __getattr__(self, name: str) -> object:
+        if name not in _READ:
+            raise UsageError(f"this cannot be tried: it writes by {name}.")
+        return getattr(self._base, name)
 
-    def written(self) -> list[str]:
-        """The documents that were applied or withdrawn."""
-        return [_told(document) for document in self._documents]
+    def commit(self, decide: Callable[[Record], Changes], key: OrderKey | None = None) -> Receipt:  # noqa: ARG002
+        """Take what was decided into the draft."""
+        changes = decide(self.draft)
+        self.draft.take(changes)
+        return changes.receipt
 
-    def looks(self, rollout: str, metric: str | None = None) -> tuple[Look, ...]:
-        return self._base.looks(rollout, metric)
+    def apply(self, document: Applied, *, over: str | None = None) -> bool:
+        """Take a document into the draft."""
+        refuse_stale(document, self.draft.applied(document.kind, document.name), over)
+        return self.draft.apply(document)
 
-    def recall(self, key: str) -> dict[str, object] | None:
-        return super().recall(key) or self._base.recall(key)
+    def withdraw(self, kind: str, name: str, *, actor: str, at: datetime) -> bool:  # noqa: ARG002
+        """Take a withdrawal into the draft."""
+        is_there = self.draft.applied(kind, name) is not None
+        if is_there:
+            self.draft.withdraw(kind, name, actor)
+        return is_there
+
+
+_READ = frozenset({"entries", "feed", "feed_end", "position", "looks", "last_looks", "leases", "recall"})
 
 
 def _told(document: Applied) -> str:
@@ -63,12 +71,14 @@ def _told(document: Applied) -> str:
 
 def dry_run(desk: Desk, method: str, path: str, request: Request) -> Answer:
     """What the act would answer and append. Raises what the act would raise, and UsageError where it cannot be told."""
-    ledger = CopiedLedger(desk.ledger)
-    operation, names = find(desk.over(ledger), method, path)
+    ledger = TrialLedger(desk.ledger, desk.clock())
+    operation, names = find(desk.over(cast("Ledger", ledger)), method, path)
     if not operation.is_recorded:
         raise UsageError("outcomes cannot be tried: they are counted when they are sent.")
     if operation.is_secret:
         raise UsageError(f"{method} {path} cannot be tried: its answer is the secret itself.")
     status, answer = operation.run(replace(request, path=names))
-    facts = [fact_json(fed.entry) for fed in ledger.feed(after=ledger.copied)]
-    return status, {"dry_run": True, "facts": facts, "documents": ledger.written(), "answer": answer}
+    changes = ledger.draft.changes(None)
+    facts = [fact_json(entry) for entry in changes.entries]
+    documents = [_told(document) for document in changes.documents]
+    return status, {"dry_run": True, "facts": facts, "documents": documents, "answer": answer}

@@ -1,86 +1,59 @@
-"""If-Match: an order that holds only while what it is about is as its reader saw it (RFC 9110, section 13.1.1)."""
+"""Entity tags (RFC 9110, section 8.8.3), and If-Match: an order that holds only while things are as its giver saw them.
+
+The tag of a rollout is `id.seq-digest`: `id.seq` says at which fact it was read, the digest which figures were shown
+beside. An order is held against the facts alone; a page that was read is another one also when a figure changed.
+"""
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import cast
+import hashlib
+import json
+import re
 
 from sluicegate.registry.audience.connections import Connections
-from sluicegate.registry.ledger.port import Applied, Ledger
-from sluicegate.registry.orders.connections_record import KIND, digest
-from sluicegate.registry.rollout.facts import Fact
-from sluicegate.registry.rollout.rollout import Rollout
-from sluicegate.registry.words.errors import PreconditionFailed, UsageError
+from sluicegate.registry.orders.connections_record import digest
+from sluicegate.registry.orders.order import SeenConnections, SeenRollout
+from sluicegate.registry.words.errors import UsageError
+
+_ROLLOUT = re.compile(r"(?P<name>.+)\.(?P<seq>\d+)(-[0-9a-f]+)?")
+_CONNECTIONS = re.compile(r"c-(?P<digest>[0-9a-f]*)")
 
 
-def etag(rollout: Rollout) -> str:
-    """The entity tag of a rollout: it changes with every fact."""
-    return f'"{rollout.id}.{rollout.seq}"'
+def rollout_tag(rollout: str, seq: int) -> str:
+    """What an order on a rollout says of what its giver saw."""
+    return f"{rollout}.{seq}"
 
 
-def expecting(ledger: Ledger, if_match: str | None) -> Ledger:
-    """The ledger, which appends only to a rollout that still has this entity tag; without one, to any.
-
-    Raises UsageError for a tag that `etag` did not make.
-    """
-    if if_match is None or if_match == "*":
-        return ledger
-    name, _, seq = if_match.strip('"').rpartition(".")
-    if not name or not seq.isdigit():
-        raise UsageError(f"If-Match: {if_match!r} is not an entity tag of a rollout.", fix="send the ETag of its GET")
-    return cast("Ledger", _Expecting(ledger, int(seq)))
-
-
-def connections_etag(connections: Connections | None) -> str:
+def connections_tag(connections: Connections | None) -> str:
     """The entity tag of a model's connections, without quotes."""
     return f"c-{digest(connections)}"
 
 
-def expecting_connections(ledger: Ledger, model: str, if_match: str | None) -> Ledger:
-    """The ledger, which changes the model's connections only while they have this entity tag; without one, any.
+def entity_tag(answer: object) -> str | None:
+    """The entity tag of an answer in JSON values, quoted; None for what is neither a rollout nor connections."""
+    match answer:
+        case {"id": str(name), "seq": int(seq), **rest}:
+            shown = {key: value for key, value in rest.items() if key != "elapsed"}  # the clock alone moves it
+            text = json.dumps(shown, sort_keys=True, default=str)
+            return f'"{rollout_tag(name, seq)}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"'
+        case {"etag": str(tag)}:
+            return f'"{tag}"'
+        case _:
+            return None
 
-    Raises UsageError for a tag that `connections_etag` did not make.
-    """
+
+def seen(if_match: str | None) -> SeenRollout | SeenConnections | None:
+    """What the giver of an order saw, from If-Match. Raises UsageError for what is no entity tag of ours."""
     if if_match is None or if_match == "*":
-        return ledger
-    prefix, _, seen = if_match.strip('"').partition("-")
-    if prefix != "c":
+        return None
+    tag = if_match.strip('"')
+    connections = _CONNECTIONS.fullmatch(tag)
+    if connections is not None:
+        return SeenConnections(digest=connections["digest"])
+    rollout = _ROLLOUT.fullmatch(tag)
+    if rollout is None:
         raise UsageError(
-            f"If-Match: {if_match!r} is not an entity tag of connections.",
-            fix=f"send the ETag of GET /api/v1/models/{model}/connections",
+            f"If-Match: {if_match!r} is not an entity tag of a rollout or of connections.",
+            fix="send the ETag of its GET",
         )
-    return cast("Ledger", _ExpectingConnections(ledger, model, seen))
-
-
-class _ExpectingConnections:
-    def __init__(self, ledger: Ledger, model: str, seen: str) -> None:
-        self._ledger = ledger
-        self._model = model
-        self._seen = seen
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._ledger, name)
-
-    def apply(self, document: Applied, *, over: str | None = None) -> bool:
-        if (document.kind, document.name) == (KIND, self._model) and over != self._seen:
-            raise PreconditionFailed(
-                f"the connections of {self._model} are others by now.", fix="read them again, then decide anew."
-            )
-        return self._ledger.apply(document, over=over)
-
-
-class _Expecting:
-    def __init__(self, ledger: Ledger, seq: int) -> None:
-        self._ledger = ledger
-        self._seq = seq
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._ledger, name)
-
-    def append(self, rollout: str, expected: int, fact: Fact, at: datetime) -> Rollout:
-        if expected != self._seq + 1:
-            raise PreconditionFailed(
-                f"rollout {rollout} has moved on: it is at seq {expected - 1}, not {self._seq}.",
-                fix="read it again, then decide anew.",
-            )
-        return self._ledger.append(rollout, expected, fact, at)
+    return SeenRollout(rollout=rollout["name"], seq=int(rollout["seq"]))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import to_jsonable_python
 
-from sluicegate.registry.orders import rollouts as orders
+from sluicegate.registry.orders.order import Act, Order
 from sluicegate.registry.words.errors import Forbidden, UsageError
+from sluicegate.services.console.if_match import seen
 
 
 class Role(IntEnum):
@@ -50,21 +51,21 @@ class Request:
     body: object = None
     """Parsed JSON."""
     if_match: str | None = None
-    """The entity tag that the rollout must still have."""
+    """The entity tag that the rollout or the connections must still have."""
+    key: str | None = None
+    """The caller's Idempotency-Key: an order that is sent again is carried out once."""
 
-    @property
-    def giver(self) -> orders.Request:
-        """Who gives an order, and through which door."""
-        return orders.Request(actor=self.actor, cause=self.door)
-
-    def through_freeze(self, reason: str | None) -> orders.Request:
-        """The giver, who goes through a freeze where there is a reason to. Raises Forbidden for less than an admin."""
-        if reason is not None and self.role < Role.ADMIN:
+    def order(self, act: Act, *, reason: str = "no reason given", override_freeze: str | None = None) -> Order:
+        """The order that this request gives. Raises Forbidden where less than an admin overrides a freeze."""
+        if override_freeze is not None and self.role < Role.ADMIN:
             raise Forbidden(
                 f"to override a freeze needs the role admin; {self.actor} is a {self.role.name.lower()}.",
                 fix="ask an admin, or wait until it is over",
             )
-        return replace(self.giver, override_freeze=reason)
+        return Order(
+            act=act, actor=self.actor, cause=self.door, reason=reason, override_freeze=override_freeze,
+            seen=seen(self.if_match), key=self.key,
+        )  # fmt: skip
 
     def count(self, name: str, default: int, largest: int) -> int:
         """A whole number of the query, from 0 to `largest`. Raises UsageError."""

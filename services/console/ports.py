@@ -9,7 +9,6 @@ from typing import Protocol
 from sluicegate.registry.audience.trial import Trial
 from sluicegate.registry.ledger.calls import Calls
 from sluicegate.registry.ledger.port import Ledger
-from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.report.overview import Served
 from sluicegate.registry.report.report import Evidence
 from sluicegate.registry.rollout.rollout import Rollout
@@ -66,10 +65,6 @@ class Desk(Protocol):
 
     def over(self, ledger: Ledger) -> Desk:
         """The same over another record, such as a copy to try an act on."""
-        ...
-
-    def plan(self, model: str, variation: str) -> Plan:
-        """The applied plan of a variation. Raises NotFound."""
         ...
 
     def resolve(self, model: str, name: str) -> BuildRef:

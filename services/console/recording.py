@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from sluicegate.registry.ledger.calls import Call, Calls
-from sluicegate.registry.words.errors import Forbidden, Refused, SluiceError, UsageError
+from sluicegate.registry.words.errors import Forbidden, SluiceError, UsageError
 from sluicegate.services.console.operations import Answer, Operation, Request
 from sluicegate.services.console.problems import problem_document
 from sluicegate.services.console.tokens import Caller
@@ -33,11 +33,11 @@ class Recorder:
         self._calls = calls
         self._clock = clock
 
-    def run(self, operation: Operation, request: Request, caller: Caller, key: str | None, path: str) -> Answer:
+    def run(self, operation: Operation, request: Request, caller: Caller, path: str) -> Answer:
         """The answer, problems included."""
         if operation.method == "GET" or not operation.is_recorded:
             return _carry_out(operation, request)
-        if key is not None and not 0 < len(key) <= LONGEST_KEY:
+        if request.key is not None and not 0 < len(request.key) <= LONGEST_KEY:
             raise UsageError(f"Idempotency-Key: 1 to {LONGEST_KEY} characters.")
         wanted = Call(
             at=self._clock(),
@@ -46,11 +46,13 @@ class Recorder:
             method=operation.method,
             path=path,
             digest=_digest(operation.method, path, request),
-            key=None if operation.is_secret else key,
+            key=None if operation.is_secret else request.key,
         )
         kept, is_first = self._calls.begin(wanted)
         if not is_first:
-            return _again(kept, wanted)
+            _refuse_another(kept, wanted)
+        if kept.status is not None and kept.answer is not None:
+            return kept.status, json.loads(kept.answer)
         status, answer = _carry_out(operation, request)
         self._calls.finish(kept.number, status, json.dumps(answer))
         return status, answer
@@ -63,16 +65,14 @@ def _carry_out(operation: Operation, request: Request) -> Answer:
         return problem_document(error)
 
 
-def _again(kept: Call, wanted: Call) -> Answer:
-    """The first answer to a key that has been used before."""
+def _refuse_another(kept: Call, wanted: Call) -> None:
+    """Raise UsageError for a key that stands for another call.
+
+    The same call that has no answer yet, because the process died or is still at it, is carried out: an order's own
+    key sees that it is done once.
+    """
     if kept.digest != wanted.digest:
         raise UsageError(f"Idempotency-Key {kept.key!r} was used for another call.", fix="choose a new key")
-    if kept.status is None or kept.answer is None:
-        raise Refused(
-            f"the first call with Idempotency-Key {kept.key!r} has no answer yet.",
-            fix="wait; if it never answers, look at the rollout and use a new key.",
-        )
-    return kept.status, json.loads(kept.answer)
 
 
 def _digest(method: str, path: str, request: Request) -> str:

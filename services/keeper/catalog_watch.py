@@ -9,7 +9,8 @@ from typing import Protocol
 import structlog
 
 from sluicegate.registry.ledger.port import Ledger
-from sluicegate.registry.orders import rollouts as orders
+from sluicegate.registry.orders.give import give
+from sluicegate.registry.orders.order import Abort, Order, Pause, Start
 from sluicegate.registry.plan.fields import OnWithdrawn, Trigger
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.rollout import Phase, Rollout
@@ -63,16 +64,18 @@ def _look(ledger: Ledger, plan: Plan, trigger: Trigger, builds: Sequence[Build],
     build = triggered(trigger, builds)
     if build is None:
         return None
-    request = orders.Request(actor="mlflow", cause=cause(trigger), by_name=False, sighting=seen)
+    start = Start(
+        model=plan.model, variation=plan.variation, version=build.ref.version, plan=plan, by_name=False, sighting=seen
+    )  # fmt: skip
     try:
-        order = orders.start(ledger, plan=plan, version=build.ref.version, request=request, now=now)
+        receipt = give(ledger, Order(act=start, actor="mlflow", cause=cause(trigger)), now)
     except Refused as refused:
         _remember_refusal(ledger, plan, build, refused)
         return None
-    if not order.created:
+    if not receipt.created:
         return None
-    log.info("rollout ordered", rollout=order.rollout.id, cause=request.cause)
-    return order.rollout.id
+    log.info("rollout ordered", rollout=receipt.rollout, cause=cause(trigger))
+    return receipt.rollout
 
 
 def _remembered_sighting(
@@ -130,9 +133,10 @@ def _follow(ledger: Ledger, rollout: Rollout, withdrawn: Withdrawal, now: dateti
         case OnWithdrawn.IGNORE:
             return
         case OnWithdrawn.PAUSE if rollout.phase is not Phase.QUEUED:
-            orders.pause(ledger, rollout.id, actor="mlflow", reason=reason, now=now)
+            act: Pause | Abort = Pause(rollout=rollout.id)
         case OnWithdrawn.PAUSE | OnWithdrawn.ABORT:
-            orders.abort(ledger, rollout.id, actor="mlflow", reason=reason, now=now)
+            act = Abort(rollout=rollout.id)
+    give(ledger, Order(act=act, actor="mlflow", cause="mlflow", reason=reason), now)
 
 
 def _why(rollout: Rollout, withdrawn: Withdrawal) -> str:

@@ -12,7 +12,8 @@ import structlog
 
 from sluicegate.registry.ledger.attempt import Attempt, last_attempt, note
 from sluicegate.registry.ledger.port import Ledger
-from sluicegate.registry.orders import rollouts as orders
+from sluicegate.registry.orders.give import give
+from sluicegate.registry.orders.order import Order, Pause
 from sluicegate.registry.rollout.rollout import Phase, Rollout
 from sluicegate.registry.words.errors import LedgerConflict, Refused
 from sluicegate.registry.words.obstacle import Driver, Hindrance, Obstacle, hindrance_of
@@ -134,7 +135,8 @@ class PrefectDrivers:
             return False
         reason = f"its Prefect run was cancelled; to go on: sluice rollout resume {rollout.id}"
         try:
-            orders.pause(self._ledger, rollout.id, actor="prefect", reason=reason, now=now)
+            pause = Order(act=Pause(rollout=rollout.id), actor="prefect", cause=PREFECT, reason=reason)
+            give(self._ledger, pause, now)
         except (Refused, LedgerConflict):
             return False
         note(self._ledger, rollout.id, replace(last, stopped=True))

@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 
 from sluicegate.registry.ledger.port import Ledger
-from sluicegate.registry.orders import rollouts as orders
+from sluicegate.registry.orders import progress
 from sluicegate.registry.rollout.decision import Decision, needs_driver
 from sluicegate.registry.rollout.facts import Baked, Fact, Observed, Paused
 from sluicegate.registry.rollout.rollout import ROLLBACK, Phase, Rollout
@@ -143,8 +143,8 @@ class Keeper:
         except (LedgerConflict, Refused):
             return None
         if rollout.phase is Phase.QUEUED:
-            rollout = orders.begin(self.ledger, rollout, now)
-        rollout = orders.complete(self.ledger, rollout.id, now)
+            rollout = progress.begin(self.ledger, rollout, now)
+        rollout = progress.complete(self.ledger, rollout.id, now)
         if rollout.phase is Phase.BAKING and self._is_baked(rollout, now):
             self._append(rollout, Baked(reason="the former stable was kept warm as planned"), now)
         return rollout if needs_driver(rollout, decision) else None

@@ -9,16 +9,16 @@ from datetime import UTC, datetime, timedelta
 from sluicegate.flows.stages.tick import Authority, Tick, tick
 from sluicegate.registry.ledger.memory import MemoryLedger
 from sluicegate.registry.ledger.port import Ledger
-from sluicegate.registry.orders import rollouts as orders
-from sluicegate.registry.orders.rollouts import Request
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.facts import Observed, Packed, Ready
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.metric import Arm, Stratum, TallyRow
 from sluicegate.registry.words.tally import Tally
+from tests import giving as orders
+from tests.giving import Giver
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-WHO = Request(actor="ada", cause="cli")
+WHO = Giver(actor="ada", cause="cli")
 PLAN = {
     "model": "delays",
     "metrics": {

@@ -11,16 +11,15 @@ from sluicegate.flows.stages.tick import Authority, tick
 from sluicegate.registry.audience.audience import Audience, Match, Operator
 from sluicegate.registry.audience.connections import Connection, Connections, Weighted
 from sluicegate.registry.ledger.reading import read_for_readout
-from sluicegate.registry.orders import experiments as orders_ab
-from sluicegate.registry.orders import rollouts as orders
-from sluicegate.registry.orders.connections_record import connect
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.report.readout import experiment_readout
 from sluicegate.registry.rollout.decision import Choice
 from sluicegate.registry.rollout.rollout import Ending, Phase
 from sluicegate.registry.words.build import BuildRef
 from sluicegate.registry.words.errors import Refused, TargetBusy
+from tests import giving as orders
 from tests.experiment_lab import EQUAL, PLAN, WHO, Lab, plan
+from tests.giving import connect
 
 
 def test_nobody_is_assigned_before_all_variations_can_begin() -> None:
@@ -87,7 +86,7 @@ def test_a_unit_keeps_its_variation_whatever_weights_are_applied_meanwhile() -> 
 def test_two_experiments_share_units_independently() -> None:
     lab = Lab().begins()
     first = lab.all_units()
-    orders_ab.conclude(lab.ledger, lab.group[0].requested.experiment or "", actor="ada", reason="enough", now=lab.now)
+    orders.conclude(lab.ledger, lab.group[0].requested.experiment or "", actor="ada", reason="enough", now=lab.now)
     lab.begins()
     second = lab.all_units()
     stayed = sum(first[unit] == second[unit] for unit in first) / len(first)
@@ -163,7 +162,7 @@ def test_a_variation_that_was_stopped_wins_nothing_however_good_it_was() -> None
 
 def test_a_promoted_variation_takes_the_controls_place_and_the_experiment_is_over() -> None:
     lab = Lab().begins()
-    placed = orders_ab.promote(lab.ledger, lab.comparison("b").id, actor="ada", reason="I like it", now=lab.now)
+    placed = orders.promote(lab.ledger, lab.comparison("b").id, actor="ada", reason="I like it", now=lab.now)
     assert (placed.requested.strategy, placed.requested.version, placed.requested.variation) == (
         "replace",
         "2",
@@ -174,7 +173,7 @@ def test_a_promoted_variation_takes_the_controls_place_and_the_experiment_is_ove
     lab.readies(placed.id, "2")
     assert orders.stable(lab.ledger, "m", "default") == "2"
     assert lab.asks("u1").build == BuildRef(model="m", version="2")
-    again = orders_ab.promote(lab.ledger, lab.comparison("b").id, actor="ada", reason="twice", now=lab.now)
+    again = orders.promote(lab.ledger, lab.comparison("b").id, actor="ada", reason="twice", now=lab.now)
     assert again.is_ended
 
 
@@ -196,7 +195,7 @@ def test_the_policy_promotes_only_a_variation_that_reached_the_goal_and_only_onc
 def test_another_build_in_the_control_ends_it_and_in_a_variation_ends_that_one() -> None:
     lab = Lab().begins().runs(1_000)
     other = Plan.model_validate({"model": "m", "variation": "c", "unit": "x-user-id", "steps": [{"weight": 10}]})
-    put = orders.replace(lab.ledger, plan=other, version="9", reason="urgent", request=WHO, now=lab.now).rollout
+    put = orders.deploy(lab.ledger, plan=other, version="9", at_once="urgent", request=WHO, now=lab.now).rollout
     lab.readies(put.id, "9")
     assert "c" not in set(lab.all_units(500).values()), "its units are taken back at once"
     lab.ticks()
@@ -209,9 +208,9 @@ def test_nobody_rolls_out_inside_an_experiment_and_an_audience_has_one() -> None
     with pytest.raises(TargetBusy, match="takes part in experiment"):
         orders.start(lab.ledger, plan=canary, version="9", request=WHO, now=lab.now)
     with pytest.raises(TargetBusy, match="shares audience default already"):
-        orders_ab.start(lab.ledger, plan=plan(max_time="7d"), request=WHO, now=lab.now)
+        orders.start_experiment(lab.ledger, plan=plan(max_time="7d"), request=WHO, now=lab.now)
     before = lab.ledger.rollouts()
-    again = orders_ab.start(lab.ledger, plan=lab.plan, request=WHO, now=lab.now)
+    again = orders.start_experiment(lab.ledger, plan=lab.plan, request=WHO, now=lab.now)
     assert [each.created for each in again] == [False, False]
     assert lab.ledger.rollouts() == before
 
@@ -224,7 +223,7 @@ def test_what_cannot_be_compared_is_refused_before_anything_is_recorded() -> Non
         (Plan.model_validate({"model": "m", "steps": [{"weight": 10}]}), "describes no experiment"),
     ):
         with pytest.raises(Refused, match=says):
-            orders_ab.start(lab.ledger, plan=broken, request=WHO, now=lab.now)
+            orders.start_experiment(lab.ledger, plan=broken, request=WHO, now=lab.now)
     assert lab.group == ()
 
 

@@ -15,6 +15,7 @@ from sluicegate.registry.rollout.facts import (
     Baked,
     Begun,
     Fact,
+    Judged,
     Packed,
     Paused,
     Promoted,
@@ -104,6 +105,11 @@ class Story:
             Verdict(metric=m, answer=a, reason="as told", step=rollout.step, k=1, guardrail=m in guarding)
             for m, a in self.answers.items()
         ]
+        for each in verdicts:
+            self._tell(
+                "r2", Judged(metric=each.metric, answer=each.answer.value, k=1, step=each.step, reason="as told")
+            )
+        rollout = self.rollout
         self.said = decide(rollout, verdicts, Progress(candidate_requests=self.requests), self.now)
         fact = self._fact(self.said, {v.metric: v.answer.value for v in verdicts if not v.guardrail})
         if fact is not None:

@@ -7,10 +7,10 @@ from datetime import timedelta
 import pytest
 
 from sluicegate.flows.stages.tick import Authority
-from sluicegate.registry.orders import rollouts as orders
 from sluicegate.registry.rollout.facts import Judged, Paused, Promoted
 from sluicegate.registry.rollout.rollout import Ending, Phase
 from sluicegate.registry.words.errors import LedgerConflict
+from tests import giving as orders
 from tests.acceptance.given import PLAN, Given
 
 

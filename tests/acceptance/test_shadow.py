@@ -17,8 +17,6 @@ from sluicegate.flows.stages.shadow import follows, hand_over
 from sluicegate.flows.stages.tick import Authority, Tick, tick
 from sluicegate.registry.documents.documents import plan_from_values
 from sluicegate.registry.ledger.memory import MemoryLedger
-from sluicegate.registry.orders import rollouts as orders
-from sluicegate.registry.orders.rollouts import Request
 from sluicegate.registry.plan.fields import Strategy
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.decision import needs_driver
@@ -33,8 +31,10 @@ from sluicegate.services.telemetry.reading.queries import Queries
 from sluicegate.services.telemetry.store.store import Store
 from sluicegate.services.telemetry.tailing.collector import Collector
 from sluicegate.services.telemetry.tally.spec import RolloutSpec
+from tests import giving as orders
+from tests.giving import Giver
 
-ADA = Request(actor="ada", cause="cli")
+ADA = Giver(actor="ada", cause="cli")
 PLAN = {
     "kind": "plan", "model": "delays", "strategy": "shadow",
     "metrics": {"errors": {"source": "status"}, "flips": {"source": "disagreement"}},
@@ -137,7 +137,7 @@ def test_an_equal_candidate_passes_ends_and_is_handed_over_to_a_canary_once(give
     assert "every gate passed" in shadowed.rollout.reason
     assert needs_driver(shadowed.rollout, None)
     handed = [hand_over(shadowed.ledger, shadowed.rollout, shadowed.now) for _ in range(2)]
-    first, second = (each.rollout for each in handed if each is not None)
+    first, second = (each for each in handed if each is not None)
     assert first.id == second.id != shadowed.name
     assert (first.requested.strategy, first.requested.cause) == (Strategy.CANARY, f"shadow:{shadowed.name}")
     assert [step.weight for step in first.plan.steps] == [1_000, 5_000]

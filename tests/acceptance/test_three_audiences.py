@@ -11,8 +11,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from sluicegate.registry.ledger.memory import MemoryLedger
-from sluicegate.registry.orders import rollouts as orders
-from sluicegate.registry.orders import variations
 from sluicegate.registry.orders.connections_record import all_connections
 from sluicegate.registry.rollout.rollout import Ending, Phase
 from sluicegate.registry.rollout.standing import Standing
@@ -26,6 +24,7 @@ from sluicegate.services.traffic.memory import MemoryDataPlane
 from sluicegate.services.traffic.routes import routes
 from sluicegate.services.traffic.slots import holder, slot
 from sluicegate.services.traffic.table import RouteTable
+from tests import giving as orders
 from tests.acceptance.three_audiences import CANDIDATE, MODEL, STABLE, STATES, Three
 from tests.unit.test_keeper import Garage, Inline, Town
 
@@ -180,8 +179,8 @@ def test_an_undeployed_variation_leaves_the_routes_first_then_drains_then_stops(
     world.look(6)
     texas = BuildRef(model=MODEL, version=STABLE["tx"])
     with world.plane.under_way(texas):
-        variations.take_away(world.ledger, model=MODEL, variation="tx", audience="tx", actor="ada", now=world.now)
-        variations.undeploy(
+        orders.take_away(world.ledger, model=MODEL, variation="tx", audience="tx", actor="ada", now=world.now)
+        orders.undeploy(
             world.ledger, model=MODEL, variation="tx", is_last=False, actor="ada", reason="over", now=world.now
         )
         world.look(10)

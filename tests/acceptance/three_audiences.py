@@ -7,18 +7,17 @@ from datetime import datetime
 from sluicegate.flows.stages.tick import Authority, Tallies, tick
 from sluicegate.registry.documents.documents import document_from_values
 from sluicegate.registry.ledger.port import Applied, Ledger
-from sluicegate.registry.orders import rollouts as orders
-from sluicegate.registry.orders import variations
-from sluicegate.registry.orders.audience_store import apply_document
-from sluicegate.registry.orders.rollouts import Request
-from sluicegate.registry.orders.variations import Sent
+from sluicegate.registry.orders.give import apply_document
+from sluicegate.registry.orders.order import Share
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.decision import Decision
 from sluicegate.registry.rollout.facts import Packed
 from sluicegate.registry.rollout.rollout import Phase, Rollout
 from sluicegate.registry.words.errors import LedgerConflict
+from tests import giving as orders
+from tests.giving import Giver
 
-WHO = Request(actor="ada", cause="cli")
+WHO = Giver(actor="ada", cause="cli")
 MODEL = "fraud"
 STATES = {"ny": "New York", "ca": "California", "tx": "Texas"}
 STABLE = {"default": "1", "ny": "2", "ca": "3", "tx": "4"}
@@ -59,18 +58,18 @@ class Three:
                 Applied(kind="audience", name=name, body=document.body, digest=document.digest, actor="ada", at=now),
             )
         for variation, version in STABLE.items():
-            started = variations.put(self.ledger, plan=plan(variation), version=version, now=now, request=WHO)
+            started = orders.deploy(self.ledger, plan=plan(variation), version=version, now=now, request=WHO)
             self._pack(started.rollout, now)
             if variation in STATES:
-                to = [Sent(audience=variation, weight=1)]
-                variations.send(
+                to = [Share(audience=variation, weight=1)]
+                orders.send(
                     self.ledger, model=MODEL, variation=variation, to=to, is_fallback=False, actor="ada", now=now
                 )
 
     def roll_out(self, now: datetime) -> None:
         """Put a new build into each audience's variation: a canary, as the slots have traffic."""
         for variation, version in CANDIDATE.items():
-            started = variations.put(self.ledger, plan=plan(variation), version=version, now=now, request=WHO)
+            started = orders.deploy(self.ledger, plan=plan(variation), version=version, now=now, request=WHO)
             self._pack(started.rollout, now)
             self.rollouts[variation] = started.rollout.id
 

@@ -15,8 +15,6 @@ import uvicorn
 
 from sluicegate.flows.views.overview import overview
 from sluicegate.registry.ledger.sql import SqlLedger
-from sluicegate.registry.orders import rollouts as orders
-from sluicegate.registry.orders.rollouts import Request
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.report.overview import Served
 from sluicegate.registry.rollout.rollout import Rollout
@@ -26,12 +24,14 @@ from sluicegate.services.console.operations import Role
 from sluicegate.services.console.tokens import Tokens
 from sluicegate.services.telemetry.reading.queries import Queries
 from sluicegate.services.telemetry.store.store import Store
+from tests import giving as orders
 from tests.acceptance.given import PLAN, Given
 from tests.experiment_lab import EQUAL, Lab
+from tests.giving import Giver
 from tests.unit.console_office import MemoryDesk
 
 ADMIN = "the-admins-token"
-WHO = Request(actor="ada", cause="cli")
+WHO = Giver(actor="ada", cause="cli")
 
 
 @dataclass(frozen=True, kw_only=True)

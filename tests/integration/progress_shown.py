@@ -6,8 +6,8 @@ import sys
 
 from sluicegate.flows.driver.progress import show_ending, show_verdicts
 from sluicegate.registry.ledger.reading import read_for_report
-from sluicegate.registry.orders import rollouts as orders
 from sluicegate.registry.report.report import Report, rollout_report
+from tests import giving as orders
 from tests.acceptance.given import PLAN, Given
 
 

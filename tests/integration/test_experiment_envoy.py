@@ -13,7 +13,6 @@ import pytest
 
 from sluicegate.flows.wiring.processes import rollout_spec
 from sluicegate.registry.audience.connections import Connections, Weighted
-from sluicegate.registry.orders.connections_record import connect
 from sluicegate.registry.rollout.rollout import Ending
 from sluicegate.registry.words.build import BuildRef, Endpoint
 from sluicegate.registry.words.metric import TallyRow
@@ -23,6 +22,7 @@ from sluicegate.services.telemetry.store.store import Store
 from sluicegate.services.telemetry.tailing.collector import Collector
 from sluicegate.services.telemetry.tally.spec import RolloutSpec
 from tests.experiment_lab import Lab, plan
+from tests.giving import connect
 from tests.integration.traffic_rig import Gateway, Upstream, gateway, upstreams
 
 pytestmark = pytest.mark.slow

@@ -17,7 +17,6 @@ import pytest
 from sluicegate.flows.stages.memory import Memory, Written
 from sluicegate.registry.catalog.mlflow_http import MlflowCatalog
 from sluicegate.registry.catalog.runs import MlflowRuns, Run
-from sluicegate.registry.orders import rollouts as orders
 from sluicegate.registry.report.report import Evidence
 from sluicegate.registry.rollout.rollout import Phase
 from sluicegate.registry.words.build import BuildRef
@@ -25,6 +24,7 @@ from sluicegate.registry.words.errors import CatalogUnavailable
 from sluicegate.registry.words.settings import MlflowServer
 from sluicegate.services.outbox.outbox import Outbox
 from sluicegate.services.outbox.prefect_events import PrefectEvents
+from tests import giving as orders
 from tests.acceptance.given import Given
 from tests.contract.mlflow_server import mlflow_server
 from tests.integration.prefect_rig import PrefectServer, prefect_server

@@ -15,8 +15,6 @@ from sluicegate.flows.stages.settle import settle
 from sluicegate.registry.catalog.mlflow_http import MlflowCatalog
 from sluicegate.registry.ledger.memory import MemoryLedger
 from sluicegate.registry.ledger.port import Applied
-from sluicegate.registry.orders import rollouts as orders
-from sluicegate.registry.orders.rollouts import Request
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.facts import Packed, Ready, StepEntered
 from sluicegate.registry.rollout.rollout import Ending, Rollout
@@ -27,10 +25,12 @@ from sluicegate.services.host.installation import Site
 from sluicegate.services.host.keys import Keys
 from sluicegate.services.host.webhook import Webhook
 from sluicegate.services.keeper.catalog_watch import look_at_catalog
+from tests import giving as orders
 from tests.contract.mlflow_server import mlflow_server
+from tests.giving import Giver
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
-WHO = Request(actor="ada", cause="cli")
+WHO = Giver(actor="ada", cause="cli")
 
 
 @pytest.fixture(scope="module")

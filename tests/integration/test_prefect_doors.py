@@ -15,17 +15,17 @@ from ruamel.yaml import YAML
 from sluicegate.flows.stages.checks import Asking, _create
 from sluicegate.registry.ledger.attempt import last_attempt
 from sluicegate.registry.ledger.sql import SqlLedger
-from sluicegate.registry.orders import rollouts as orders
-from sluicegate.registry.orders.rollouts import Request
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.facts import Checked, Observed, Packed, Ready, StepEntered
 from sluicegate.registry.rollout.rollout import Ending, Phase, Rollout
 from sluicegate.registry.words.settings import OnCancel
 from sluicegate.services.keeper.drivers import PrefectDrivers
+from tests import giving as orders
+from tests.giving import Giver
 from tests.integration.prefect_rig import ROOT, PrefectServer, prefect_server
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
-WHO = Request(actor="ada", cause="cli")
+WHO = Giver(actor="ada", cause="cli")
 POOL = "a-pool-of-theirs"
 NAMES = [each["name"] for each in YAML(typ="safe").load((ROOT / "prefect.yaml").read_text())["deployments"]]
 RUN = """

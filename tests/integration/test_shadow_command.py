@@ -14,8 +14,6 @@ import pytest
 from benchmarks.collector_lines import assigned, row
 from sluicegate.registry.documents.documents import plan_from_values
 from sluicegate.registry.ledger.sql import SqlLedger
-from sluicegate.registry.orders import rollouts as orders
-from sluicegate.registry.orders.rollouts import Request
 from sluicegate.registry.plan.fields import MetricSpec, Source
 from sluicegate.registry.rollout.facts import Packed, Ready, StepEntered
 from sluicegate.registry.words.access_log import Assigned
@@ -25,7 +23,9 @@ from sluicegate.services.telemetry.pairs.spec import ShadowSpec
 from sluicegate.services.telemetry.store.store import Store
 from sluicegate.services.telemetry.tailing.collector import Collector
 from sluicegate.services.telemetry.tally.spec import RolloutSpec
+from tests import giving as orders
 from tests.acceptance.test_shadow import PLAN
+from tests.giving import Giver
 
 pytestmark = pytest.mark.slow
 SLUICE = str(Path(sys.executable).with_name("sluice"))
@@ -47,7 +47,7 @@ def test_what_a_shadow_showed_is_told_without_a_server(tmp_path: Path) -> None:
 
 
 def shadow_under_way(ledger: SqlLedger, now: datetime) -> str:
-    ada, plan = Request(actor="ada", cause="cli"), plan_from_values(PLAN, where="plan")
+    ada, plan = Giver(actor="ada", cause="cli"), plan_from_values(PLAN, where="plan")
     for version, ask in (("1", orders.deploy), ("2", orders.start)):
         name = ask(ledger, plan=plan, version=version, request=ada, now=now).rollout.id
         for fact in (Packed(bento="b", bento_digest="b", model_digest="m"), Ready(version=version)):

@@ -14,7 +14,6 @@ import pytest
 from sluicegate.flows.views.overview import overview
 from sluicegate.flows.wiring.processes import GatewayPlane, rollout_spec
 from sluicegate.flows.wiring.runtime import Runtime
-from sluicegate.registry.orders import variations
 from sluicegate.registry.plan.fields import Serve
 from sluicegate.registry.rollout.facts import Packed
 from sluicegate.registry.rollout.rollout import Ending, Phase
@@ -23,6 +22,7 @@ from sluicegate.registry.words.settings import Settings
 from sluicegate.services.keeper.fleet_pass import FleetPass
 from sluicegate.services.keeper.keeper import Keeper
 from sluicegate.services.telemetry.tailing.collector import Collector
+from tests import giving as orders
 from tests.acceptance.three_audiences import CANDIDATE, MODEL, STABLE, STATES, Three
 from tests.integration.traffic_rig import Gateway, Upstream, gateway
 from tests.unit.test_keeper import Garage
@@ -162,8 +162,8 @@ def _overview_tells(country: Country) -> None:
 def _undeployed_without_a_failed_request(country: Country) -> None:
     """Texas goes to the fallback; its service stops only after nobody is sent there."""
     ledger, now = country.found.ledger, country.found.clock()
-    variations.take_away(ledger, model=MODEL, variation="tx", audience="tx", actor="ada", now=now)
-    variations.undeploy(ledger, model=MODEL, variation="tx", is_last=False, actor="ada", reason="over", now=now)
+    orders.take_away(ledger, model=MODEL, variation="tx", audience="tx", actor="ada", now=now)
+    orders.undeploy(ledger, model=MODEL, variation="tx", is_last=False, actor="ada", reason="over", now=now)
 
     def is_gone() -> bool:
         headers = {"state": STATES["tx"]}

@@ -14,18 +14,17 @@ from sluicegate.registry.audience.trial import Trial
 from sluicegate.registry.ledger.calls import Calls, MemoryCalls
 from sluicegate.registry.ledger.memory import MemoryLedger
 from sluicegate.registry.ledger.port import Ledger
-from sluicegate.registry.orders import rollouts as orders
-from sluicegate.registry.orders.rollouts import Request
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.report.overview import Served
 from sluicegate.registry.report.report import Evidence
 from sluicegate.registry.rollout.facts import Packed, Ready, StepEntered
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.build import CHAMPION_ALIAS, Build, BuildRef
-from sluicegate.registry.words.errors import NotFound
 from sluicegate.services.console.app import create
 from sluicegate.services.host.doctor.finding import Finding, warned
+from tests import giving as orders
 from tests.experiment_lab import Lab
+from tests.giving import Giver
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 TOKEN = "t0ken"
@@ -55,11 +54,6 @@ class MemoryDesk:
         other = copy(self)
         other.ledger = ledger
         return other
-
-    def plan(self, model: str, variation: str) -> Plan:
-        if model != "m":
-            raise NotFound(f"no plan is applied for {model}/{variation}.", fix="sluice apply -f plan.yaml")
-        return PLAN.model_copy(update={"variation": variation})
 
     def resolve(self, model: str, name: str) -> BuildRef:
         return BuildRef(model=model, version="2" if name == "latest" else name)
@@ -103,12 +97,10 @@ class LabDesk(MemoryDesk):
     def __init__(self, lab: Lab) -> None:
         super().__init__(ledger=lab.ledger)
         self.lab = lab
+        orders.apply_plan(lab.ledger, lab.plan, lab.now)
 
     def clock(self) -> datetime:
         return self.lab.now
-
-    def plan(self, model: str, variation: str) -> Plan:
-        return self.lab.plan
 
 
 class Office:
@@ -117,10 +109,12 @@ class Office:
     def __init__(self, desk: MemoryDesk | None = None) -> None:
         self.desk = desk or MemoryDesk()
         self.ledger = self.desk.ledger
+        if not self.ledger.all_applied("plan"):
+            orders.apply_plan(self.ledger, PLAN, NOW)
         self.client = TestClient(create(self.desk, hosts=["127.0.0.1"]), base_url="http://127.0.0.1")
 
     def running(self) -> Rollout:
-        who = Request(actor="ada", cause="cli")
+        who = Giver(actor="ada", cause="cli")
         first = orders.deploy(self.ledger, plan=PLAN, version="1", request=who, now=NOW).rollout
         self._launch(first.id)
         orders.complete(self.ledger, first.id, NOW)

@@ -14,8 +14,6 @@ from standardwebhooks import Webhook
 
 from sluicegate.flows.stages.checks import Asking
 from sluicegate.registry.ledger.memory import MemoryLedger
-from sluicegate.registry.orders import rollouts as orders
-from sluicegate.registry.orders.rollouts import Request
 from sluicegate.registry.plan.fields import Check
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.facts import Checked, Packed, Ready, StepEntered
@@ -23,9 +21,11 @@ from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.errors import Refused
 from sluicegate.services.outbox.pinned import public_addresses
 from sluicegate.services.outbox.signed import signing_key
+from tests import giving as orders
+from tests.giving import Giver
 
 SECRET = "a secret of ours"
-WHO = Request(actor="ada", cause="cli")
+WHO = Giver(actor="ada", cause="cli")
 
 
 @dataclass

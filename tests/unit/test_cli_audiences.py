@@ -13,12 +13,12 @@ from sluicegate.flows.cli.app import app
 from sluicegate.flows.wiring import runtime as wiring
 from sluicegate.registry.ledger.memory import MemoryLedger
 from sluicegate.registry.ledger.port import Ledger
-from sluicegate.registry.orders import rollouts as orders
 from sluicegate.registry.orders.connections_record import connections_of
-from sluicegate.registry.orders.rollouts import Request
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.facts import Packed, Ready
 from sluicegate.registry.words.errors import NotFound, Refused, UsageError
+from tests import giving as orders
+from tests.giving import Giver
 from tests.unit.console_office import BEARER, Office
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -37,7 +37,7 @@ spec:
 def holding(ledger: Ledger, model: str, variation: str, version: str) -> None:
     """A variation that holds a build; its units are hashed."""
     plan = Plan.model_validate({"model": model, "variation": variation, "unit": "x-user-id", "steps": [{"weight": 10}]})
-    who = Request(actor="ada", cause="cli")
+    who = Giver(actor="ada", cause="cli")
     first = orders.deploy(ledger, plan=plan, version=version, request=who, now=NOW).rollout
     for fact in (Packed(bento="b", bento_digest="b", model_digest="m"), Ready(version=version)):
         ledger.append(first.id, ledger.rollout(first.id).seq + 1, fact, NOW)

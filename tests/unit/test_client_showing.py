@@ -6,9 +6,9 @@ from html.parser import HTMLParser
 
 import pytest
 
-from sluicegate.registry.orders import rollouts as orders
 from sluicegate.services.client import rollouts
 from sluicegate.services.client.showing import Report, View
+from tests import giving as orders
 from tests.unit.console_office import BEARER, Office
 
 

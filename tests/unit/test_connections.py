@@ -16,7 +16,6 @@ from sluicegate.registry.ledger.memory import MemoryLedger
 from sluicegate.registry.ledger.withdrawal import withdrawn
 from sluicegate.registry.orders.connections_record import (
     all_connections,
-    connect,
     connections_of,
     document,
     read,
@@ -24,6 +23,7 @@ from sluicegate.registry.orders.connections_record import (
 )
 from sluicegate.registry.words.errors import UsageError
 from tests.audience_cases import CASES, match
+from tests.giving import connect
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 WEIGHTS = st.dictionaries(st.sampled_from("abcdefg"), st.integers(0, 50), min_size=1).filter(

@@ -11,9 +11,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from sluicegate.registry.ledger.attempt import note_run
-from sluicegate.registry.orders import rollouts as orders
 from sluicegate.services.console.acts.table import find, table
 from sluicegate.services.console.operations import Request, Role
+from tests import giving as orders
 from tests.unit.console_office import BEARER, NOW, SECRET, TOKEN, MemoryDesk, Office
 
 
@@ -68,7 +68,7 @@ def test_problems_say_what_and_how_to_fix_it(office: Office) -> None:
     answer = office.client.post("/api/v1/rollouts", headers=BEARER, json={"model": "n"})
     assert answer.status_code == 404
     assert answer.headers["content-type"] == "application/problem+json"
-    assert answer.json()["fix"] == "sluice apply -f plan.yaml"
+    assert answer.json()["fix"] == "write one and apply it: sluice apply -f plan.yaml"
     refused = office.client.post("/api/v1/rollouts", headers=BEARER, json={"model": "m"})
     assert (refused.status_code, refused.json()["title"]) == (409, "Refused")
     assert "sluice deploy m" in refused.json()["fix"]

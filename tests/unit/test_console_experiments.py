@@ -7,11 +7,11 @@ import re
 import pytest
 from starlette.testclient import TestClient
 
-from sluicegate.registry.orders import experiments as orders_ab
 from sluicegate.registry.rollout.rollout import Ending
 from sluicegate.services.console.operations import Role
 from sluicegate.services.console.pages.effects import effect, possible
 from sluicegate.services.console.tokens import Tokens
+from tests import giving as orders
 from tests.experiment_lab import EQUAL, Lab, plan
 from tests.unit.console_office import BEARER, TOKEN, LabDesk, Office
 
@@ -114,9 +114,9 @@ def test_what_an_order_does_to_one_comparison_is_told_as_it_is(lab: Lab) -> None
     assert possible(one) == ("pause", "promote", "abort")
     assert effect("promote", one).startswith("v2 takes the place of v1 in default")
     assert effect("abort", one).startswith("b alone is out: its units get default")
-    orders_ab.conclude(lab.ledger, name(lab), actor="ada", reason="enough", now=lab.now)
+    orders.conclude(lab.ledger, name(lab), actor="ada", reason="enough", now=lab.now)
     ended = lab.comparison("b")
     assert possible(ended) == ("promote",)
     assert "The experiment ends." not in effect("promote", ended)
-    orders_ab.promote(lab.ledger, ended.id, actor="ada", reason="it won", now=lab.now)
+    orders.promote(lab.ledger, ended.id, actor="ada", reason="it won", now=lab.now)
     assert lab.ledger.rollouts()[-1].requested.version == "2", "what is offered works"

@@ -8,8 +8,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from starlette.testclient import TestClient
 
-from sluicegate.registry.orders import rollouts as orders
-from sluicegate.registry.orders.rollouts import Request
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.report.overview import Served
 from sluicegate.registry.rollout.facts import Observed, Packed, Ready, StepEntered
@@ -19,9 +17,11 @@ from sluicegate.services.console.fleet import stretch
 from sluicegate.services.console.pages import overview
 from sluicegate.services.console.pages.views import waiting
 from sluicegate.services.console.ports import Desk
+from tests import giving as orders
+from tests.giving import Giver
 from tests.unit.console_office import BEARER, TOKEN, MemoryDesk, Office
 
-WHO = Request(actor="ada", cause="cli")
+WHO = Giver(actor="ada", cause="cli")
 NOW = datetime.now(UTC) - timedelta(hours=1)
 MODELS = [f"m{number:02}" for number in range(30)]
 

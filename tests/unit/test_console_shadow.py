@@ -10,11 +10,11 @@ from tests.unit.console_office import TOKEN, Office
 
 @pytest.fixture
 def office(monkeypatch: pytest.MonkeyPatch) -> Office:
-    made = Office()
     shadowed = plan_from_values(
         {"kind": "plan", "model": "m", "shadow": {"sample": 20, "max_time": "1h"}, "steps": [{"weight": 10}]}, where="p"
     )
     monkeypatch.setattr("tests.unit.console_office.PLAN", shadowed)
+    made = Office()
     made.running()
     return made
 

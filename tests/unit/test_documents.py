@@ -11,10 +11,10 @@ from sluicegate.flows.cli.app import app
 from sluicegate.registry.documents.diff import Known, State, differences
 from sluicegate.registry.documents.documents import KINDS, document_from_values, read_document
 from sluicegate.registry.ledger.sql import SqlLedger
-from sluicegate.registry.orders import rollouts as orders
-from sluicegate.registry.orders.rollouts import Request
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.words.settings import Settings
+from tests import giving as orders
+from tests.giving import Giver
 from tests.unit.rollouts import _AT as NOW
 
 PLAN = """\
@@ -109,7 +109,7 @@ def test_apply_of_a_folder_is_idempotent(folder: Path, capsys: pytest.CaptureFix
 
 
 def test_a_running_rollout_keeps_the_plan_it_started_with(folder: Path) -> None:
-    ledger, who = SqlLedger(Settings.read().ledger_url()), Request(actor="ada", cause="cli")
+    ledger, who = SqlLedger(Settings.read().ledger_url()), Giver(actor="ada", cause="cli")
     plan = Plan.model_validate(read_document(PLAN, "p").body)
     first = orders.deploy(ledger, plan=plan, version="1", request=who, now=NOW).rollout
     (folder / "delays.yaml").write_text(PLAN.replace("weight: 50", "weight: 40"))

@@ -9,8 +9,6 @@ import pytest
 
 from sluicegate.registry.ledger.memory import MemoryLedger
 from sluicegate.registry.ledger.port import Applied
-from sluicegate.registry.orders import rollouts as orders
-from sluicegate.registry.orders.rollouts import Request
 from sluicegate.registry.plan.fields import Trigger
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.facts import Packed, Ready
@@ -19,6 +17,8 @@ from sluicegate.registry.rollout.triggers import cause, triggered
 from sluicegate.registry.words.build import Build, BuildRef
 from sluicegate.registry.words.errors import CatalogUnavailable
 from sluicegate.services.keeper.catalog_watch import LET_GO, look_at_catalog
+from tests import giving as orders
+from tests.giving import Giver
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -66,7 +66,7 @@ def watched(trigger: dict | None = None, **values: object) -> MemoryLedger:
     """A ledger with a stable build and an applied plan that a trigger belongs to."""
     ledger = MemoryLedger()
     plan = apply(ledger, trigger, **values)
-    request = Request(actor="ada", cause="cli")
+    request = Giver(actor="ada", cause="cli")
     first = orders.deploy(ledger, plan=plan, version="1", request=request, now=NOW).rollout
     for seq, fact in enumerate((Packed(bento="b", bento_digest="b", model_digest="m"), Ready(version="1")), start=2):
         ledger.append(first.id, seq, fact, NOW)
@@ -250,7 +250,7 @@ def test_an_alias_that_moves_on_to_a_newer_version_is_a_newer_candidate_and_no_w
 def test_what_a_person_started_by_name_needs_no_trigger() -> None:
     ledger, shelf = watched(), Shelf(build("1"), build("2"))
     plan = apply(ledger)
-    request = Request(actor="ada", cause="cli")
+    request = Giver(actor="ada", cause="cli")
     name = orders.start(ledger, plan=plan, version="2", request=request, now=NOW).rollout.id
     look_at_catalog(ledger, shelf, NOW)
     assert not ledger.rollout(name).is_ended

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
+from sluicegate.registry.orders.rollouts import Request
 
 from sluicegate.registry.ledger.attempt import last_attempt
 from sluicegate.registry.ledger.memory import MemoryLedger
@@ -17,7 +18,6 @@ from sluicegate.registry.ledger.port import Lease
 from sluicegate.registry.ledger.reading import read_for_report, read_for_view
 from sluicegate.registry.ledger.undriven import all_undriven
 from sluicegate.registry.orders import rollouts as orders
-from sluicegate.registry.orders.rollouts import Request
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.report.explanation import explanation
 from sluicegate.registry.report.report import rollout_report

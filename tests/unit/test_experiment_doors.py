@@ -9,9 +9,9 @@ import pytest
 from sluicegate.flows.cli import experiments as commands
 from sluicegate.flows.cli import rollouts as rollout_commands
 from sluicegate.flows.cli.output import Format
-from sluicegate.registry.orders import rollouts as orders
 from sluicegate.registry.rollout.rollout import Ending
 from sluicegate.registry.words.errors import NotFound
+from tests import giving as orders
 from tests.experiment_lab import EQUAL, Lab
 from tests.unit.console_office import BEARER, LabDesk, Office
 

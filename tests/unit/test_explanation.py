@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 from sluicegate.registry.ledger.reading import read_for_report
-from sluicegate.registry.orders import rollouts as orders
 from sluicegate.registry.report.explanation import Explanation, GateExplanation, explanation
 from sluicegate.registry.report.report import rollout_report
+from tests import giving as orders
 from tests.acceptance.given import PLAN, Given
 
 

@@ -14,8 +14,6 @@ from sluicegate.registry.documents.documents import read_documents
 from sluicegate.registry.ledger.memory import MemoryLedger
 from sluicegate.registry.ledger.port import Applied
 from sluicegate.registry.ledger.reading import read_for_view
-from sluicegate.registry.orders import rollouts as orders
-from sluicegate.registry.orders.rollouts import Request
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.report.timeline import timeline
 from sluicegate.registry.report.view import rollout_view
@@ -25,6 +23,8 @@ from sluicegate.registry.rollout.freeze import Freeze, in_force
 from sluicegate.registry.rollout.rollout import Ending, Phase, Rollout
 from sluicegate.registry.words.errors import InvalidDocument, Refused
 from sluicegate.registry.words.metric import TallyRow
+from tests import giving as orders
+from tests.giving import Giver
 
 WEEKEND = Freeze.model_validate(
     {
@@ -104,7 +104,7 @@ NOW = at("2026-07-03T12:00")
 FROZEN = at("2026-07-04T12:00")
 AFTER = at("2026-07-06T06:00")
 PLAN = Plan.model_validate({"model": "m", "steps": [{"weight": 10}, {"weight": 50}]})
-WHO = Request(actor="ada", cause="cli")
+WHO = Giver(actor="ada", cause="cli")
 
 
 class NoTallies:

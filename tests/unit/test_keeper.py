@@ -10,8 +10,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from sluicegate.registry.ledger.memory import MemoryLedger
-from sluicegate.registry.orders import rollouts as orders
-from sluicegate.registry.orders.rollouts import Request
 from sluicegate.registry.plan.fields import Serve
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.decision import Choice, Decision
@@ -23,10 +21,12 @@ from sluicegate.registry.words.errors import RoutesRejected, ServiceFailed, Unre
 from sluicegate.services.keeper.fleet_pass import FleetPass
 from sluicegate.services.keeper.keeper import Keeper
 from sluicegate.services.keeper.refusals import refusal
+from tests import giving as orders
+from tests.giving import Giver
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 PLAN = Plan.model_validate({"model": "m", "steps": [{"weight": 10}, {"weight": 50}], "bake": "1m"})
-WHO = Request(actor="ada", cause="cli")
+WHO = Giver(actor="ada", cause="cli")
 
 
 class Inline(ThreadPoolExecutor):

@@ -9,17 +9,17 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from sluicegate.registry.ledger.memory import MemoryLedger
-from sluicegate.registry.orders import rollouts as orders
-from sluicegate.registry.orders.rollouts import Request
 from sluicegate.registry.plan.plan import Plan
-from sluicegate.registry.rollout.facts import Packed, Ready, StepEntered
+from sluicegate.registry.rollout.facts import Failed, Packed, Ready, StepEntered
 from sluicegate.registry.rollout.rollout import Ending, Phase
 from sluicegate.registry.rollout.triggers import Sighting
 from sluicegate.registry.words.errors import IllegalMove, Refused, TargetBusy
+from tests import giving as orders
+from tests.giving import Giver
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-BY_NAME = Request(actor="ada", cause="cli")
-BY_TRIGGER = Request(actor="mlflow", cause="alias:candidate", by_name=False)
+BY_NAME = Giver(actor="ada", cause="cli")
+BY_TRIGGER = Giver(actor="mlflow", cause="alias:candidate", by_name=False)
 PACKED = Packed(bento="m:1", bento_digest="b", model_digest="d")
 
 
@@ -44,7 +44,7 @@ def serving(version: str = "1") -> MemoryLedger:
     return ledger
 
 
-def start(ledger: MemoryLedger, version: str, request: Request = BY_NAME, **kwargs: object) -> orders.Started:
+def start(ledger: MemoryLedger, version: str, request: Giver = BY_NAME, **kwargs: object) -> orders.Started:
     kwargs.setdefault("plan", plan())
     return orders.start(ledger, version=version, request=request, now=NOW, **kwargs)
 
@@ -62,12 +62,24 @@ def test_a_rollout_without_a_stable_build_is_refused_and_names_deploy() -> None:
         start(MemoryLedger(), "2")
 
 
-def test_a_second_first_build_is_refused_and_the_same_one_is_found() -> None:
+def test_another_build_of_a_variation_with_traffic_is_a_canary_and_the_same_one_is_found() -> None:
     ledger = serving()
-    with pytest.raises(Refused, match="rollout start m --build 2"):
-        orders.deploy(ledger, plan=plan(), version="2", request=BY_NAME, now=NOW)
+    other = orders.deploy(ledger, plan=plan(), version="2", request=BY_NAME, now=NOW)
+    assert other.rollout.requested.strategy == "canary"
     again = orders.deploy(ledger, plan=plan(), version="1", request=BY_NAME, now=NOW)
     assert not again.created
+
+
+def test_a_first_build_that_failed_is_not_tried_again_beside_another() -> None:
+    ledger = MemoryLedger()
+    failed = orders.deploy(ledger, plan=plan(), version="1", request=BY_NAME, now=NOW).rollout
+    orders.append(ledger, failed.id, lambda _: Failed(stage="pack", reason="no"), NOW)
+    started = orders.deploy(ledger, plan=plan(), version="2", request=BY_NAME, now=NOW).rollout
+    for fact in (Packed(bento="b", bento_digest="b", model_digest="m"), Ready(version="x")):
+        orders.append(ledger, started.id, lambda _, fact=fact: fact, NOW)
+    orders.complete(ledger, started.id, NOW)
+    with pytest.raises(Refused, match="rollout start m --build 1"):
+        orders.retry(ledger, failed.id, actor="ada", reason="again", now=NOW)
 
 
 def test_what_is_stable_already_is_refused() -> None:

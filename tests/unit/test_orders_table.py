@@ -8,15 +8,15 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from sluicegate.registry.ledger.memory import MemoryLedger
-from sluicegate.registry.orders import rollouts as orders
-from sluicegate.registry.orders.rollouts import Request
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.facts import Failed, Packed, Ready, StepEntered
 from sluicegate.registry.rollout.rollout import Ending, Phase, Rollout
 from sluicegate.registry.words.errors import Refused
+from tests import giving as orders
+from tests.giving import Giver
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-WHO = Request(actor="ada", cause="cli")
+WHO = Giver(actor="ada", cause="cli")
 PLAN = Plan.model_validate({"model": "m", "steps": [{"weight": 10}, {"weight": 50}]})
 
 STATES = ("queued", "launching", "ready", "running", "paused", "paused early", "baking", "promoted", "aborted",

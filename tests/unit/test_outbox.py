@@ -17,7 +17,6 @@ from sluicegate.registry.documents.documents import read_document
 from sluicegate.registry.documents.notification import Notification
 from sluicegate.registry.ledger.port import Applied
 from sluicegate.registry.ledger.reading import read_for_policy
-from sluicegate.registry.orders import rollouts as orders
 from sluicegate.registry.report.happening import Happening, Severity, name_of, severity, waits_for_person
 from sluicegate.registry.report.notice import notice
 from sluicegate.registry.rollout.facts import FACTS
@@ -26,6 +25,7 @@ from sluicegate.services.outbox.address import Address, Addresses
 from sluicegate.services.outbox.notifications import NotificationSink, sinks
 from sluicegate.services.outbox.outbox import Outbox, happenings
 from sluicegate.services.outbox.prefect_events import event
+from tests import giving as orders
 from tests.acceptance.given import PLAN, START, Given
 
 KEY = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -88,7 +88,7 @@ def test_a_new_sink_is_told_what_happens_from_now_on() -> None:
     given, new = aborted(), Listener(name="new")
     outbox = Outbox(given.ledger, lambda: [new])
     assert outbox.look(given.now) == 0
-    orders.start(given.ledger, plan=given.plan, version="3", request=orders.Request(actor="ada", cause="cli"),
+    orders.start(given.ledger, plan=given.plan, version="3", request=orders.Giver(actor="ada", cause="cli"),
                  now=given.now)  # fmt: skip
     outbox.look(given.now)
     assert [each.name for each in new.heard] == ["requested", "begun"]

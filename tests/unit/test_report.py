@@ -13,7 +13,6 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from sluicegate.registry.ledger.reading import read_for_report
-from sluicegate.registry.orders import rollouts as orders
 from sluicegate.registry.report.report import (
     ArmCounts,
     ArmLatency,
@@ -29,6 +28,7 @@ from sluicegate.services.report.page import page, picture, style_hash, styles
 from sluicegate.services.report.scale import Scale, round_step
 from sluicegate.services.report.sequence_chart import sequence_chart
 from sluicegate.services.report.weight_chart import weight_chart
+from tests import giving as orders
 from tests.acceptance.given import Given
 
 EVIDENCE = Evidence(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from sluicegate.registry.ledger.reading import read_for_report
-from sluicegate.registry.orders import rollouts as orders
 from sluicegate.registry.report.report import Report, rollout_report
 from sluicegate.services.report.markdown import markdown
+from tests import giving as orders
 from tests.acceptance.given import Given
 
 

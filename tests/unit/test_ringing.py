@@ -10,17 +10,16 @@ import pytest
 
 from sluicegate.flows.wiring.ringing import RingingLedger
 from sluicegate.registry.audience.connections import Connections
-from sluicegate.registry.orders import rollouts as orders
-from sluicegate.registry.orders.connections_record import connect
-from sluicegate.registry.orders.rollouts import Request
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.services.keeper.waking import Doorbell
+from tests import giving as orders
+from tests.giving import Giver, connect
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 PLAN = Plan.model_validate({"model": "m", "steps": [{"weight": 10}]})
 ACTS: dict[str, Callable[[RingingLedger], object]] = {
     "an order": lambda ledger: orders.deploy(
-        ledger, plan=PLAN, version="1", request=Request(actor="ada", cause="cli"), now=NOW
+        ledger, plan=PLAN, version="1", request=Giver(actor="ada", cause="cli"), now=NOW
     ),
     "connections": lambda ledger: connect(ledger, Connections(model="m"), "ada", NOW),
     "a withdrawal": lambda ledger: ledger.withdraw("traffic", "m", actor="ada", at=NOW),

@@ -207,17 +207,41 @@ def test_an_approval_is_of_its_step_and_by_somebody() -> None:
     ],
 )
 def test_nothing_is_promoted_without_a_pass_of_every_gate(verdicts: dict[str, str]) -> None:
-    state = after(requested(GATED), *LAUNCHED, FIRST, SECOND)
+    passed = [judged(metric, step=1) for metric in ("errors", "p99")]
+    state = after(requested(GATED), *LAUNCHED, FIRST, SECOND, *passed)
     with pytest.raises(IllegalMove, match="passing verdict of every gate"):
         after(state, promoted(override=False, **verdicts))
     assert after(state, promoted(override=False, errors="pass", p99="pass")).phase is Phase.BAKING
+
+
+@pytest.mark.parametrize(
+    "recorded",
+    [
+        (),
+        (("errors", "pass", 1),),
+        (("errors", "pass", 1), ("p99", "undecided", 1)),
+        (("errors", "pass", 1), ("p99", "fail", 1)),
+        (("errors", "pass", 1), ("p99", "pass", 0)),
+    ],
+)
+def test_a_promotion_that_only_says_that_all_passed_is_refused(recorded: tuple[tuple[str, str, int], ...]) -> None:
+    facts = [judged(metric, answer=answer, step=step) for metric, answer, step in recorded]
+    before, at_last = [fact for fact in facts if fact.step == 0], [fact for fact in facts if fact.step == 1]
+    state = after(requested(GATED), *LAUNCHED, FIRST, *before, SECOND, *at_last)
+    with pytest.raises(IllegalMove, match="passing verdict of every gate"):
+        after(state, promoted(override=False, errors="pass", p99="pass"))
+
+
+def judged(metric: str, *, step: int, answer: str = "pass") -> Judged:
+    return Judged(metric=metric, answer=answer, k=1, step=step, reason="judged")
 
 
 def test_policy_promotes_at_the_last_step_only() -> None:
     both = promoted(override=False, errors="pass", p99="pass")
     for facts in ((), (FIRST,), (FIRST, PAUSED)):
         with pytest.raises(IllegalMove, match="at the last step"):
-            after(requested(GATED), *LAUNCHED, *facts, both)
+            passed = [judged(metric, step=0) for metric in ("errors", "p99")] if facts else []
+            after(requested(GATED), *LAUNCHED, *facts, *passed, both)
 
 
 def test_a_plan_without_gates_is_promoted_by_a_person_only() -> None:

@@ -10,18 +10,18 @@ import pytest
 from sluicegate.flows.stages.settle import settle
 from sluicegate.registry.catalog.memory import MemoryCatalog
 from sluicegate.registry.ledger.memory import MemoryLedger
-from sluicegate.registry.orders import rollouts as orders
-from sluicegate.registry.orders.rollouts import Request
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.facts import Packed, Ready, StepEntered
 from sluicegate.registry.rollout.rollout import Phase, Rollout
 from sluicegate.registry.rollout.triggers import Sighting
 from sluicegate.registry.words.build import BuildRef
 from sluicegate.registry.words.errors import CatalogUnavailable
+from tests import giving as orders
 from tests.experiment_lab import PLAN, Lab
+from tests.giving import Giver
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-WHO = Request(actor="ada", cause="cli")
+WHO = Giver(actor="ada", cause="cli")
 
 
 class Shop:
@@ -146,7 +146,7 @@ def test_a_version_that_waited_for_its_stage_in_the_queue_gets_its_former_one_ba
     shop.catalog.transition_stage(ref("1"), "Production", archive_existing=False)
     shop.catalog.transition_stage(ref("3"), "Production", archive_existing=True)
     seen = Sighting(version="3", former={"1": "Production", "3": "Staging"})
-    asked = Request(actor="mlflow", cause="stage:Production", by_name=False, sighting=seen)
+    asked = Giver(actor="mlflow", cause="stage:Production", by_name=False, sighting=seen)
     queued = orders.start(shop.ledger, plan=shop.plan, version="3", request=asked, now=NOW).rollout
     settle(shop.catalog, orders.abort(shop.ledger, queued.id, actor="ada", reason="no", now=NOW), "champion")
     assert {v: shop.catalog.build(ref(v)).stage for v in ("1", "2", "3")} == {

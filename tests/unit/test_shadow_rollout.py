@@ -12,9 +12,6 @@ from sluicegate.registry.audience.connections import Connection, Connections, We
 from sluicegate.registry.catalog.memory import MemoryCatalog
 from sluicegate.registry.documents.documents import plan_from_values
 from sluicegate.registry.ledger.memory import MemoryLedger
-from sluicegate.registry.orders import rollouts as orders
-from sluicegate.registry.orders.connections_record import connect
-from sluicegate.registry.orders.rollouts import Request
 from sluicegate.registry.orders.rules import MOST_SHADOWS
 from sluicegate.registry.plan.fields import Strategy
 from sluicegate.registry.plan.plan import Plan
@@ -26,9 +23,11 @@ from sluicegate.registry.words.build import BuildRef
 from sluicegate.registry.words.errors import IllegalMove, InvalidDocument, Refused, TargetBusy
 from sluicegate.registry.words.verdict import Answer, Verdict
 from sluicegate.services.console.pages.effects import effect, possible
+from tests import giving as orders
+from tests.giving import Giver, connect
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-ADA = Request(actor="ada", cause="cli")
+ADA = Giver(actor="ada", cause="cli")
 SHADOW = {
     "sample": 20, "max_time": "2h", "soak": "10m", "segments": ["X-State"], "then": "canary",
     "gates": [{"metric": "flips", "below": "2%"}],

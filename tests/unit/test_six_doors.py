@@ -20,8 +20,6 @@ from sluicegate.flows.stages.tick import Authority, tick
 from sluicegate.registry.catalog.memory import MemoryCatalog
 from sluicegate.registry.ledger.port import Applied
 from sluicegate.registry.ledger.sql import SqlLedger
-from sluicegate.registry.orders import rollouts as orders
-from sluicegate.registry.orders.rollouts import Request
 from sluicegate.registry.plan.fields import Strategy
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.facts import Packed, Ready, StepEntered
@@ -30,11 +28,13 @@ from sluicegate.registry.words.build import BuildRef
 from sluicegate.registry.words.errors import LedgerConflict
 from sluicegate.registry.words.metric import TallyRow
 from sluicegate.services.keeper.catalog_watch import look_at_catalog
+from tests import giving as orders
+from tests.giving import Giver
 from tests.unit.console_office import BEARER, MemoryDesk, Office
 from tests.unit.test_console import DELIVERY, signed
 
 PLAN = Plan.model_validate({"model": "m", "steps": [{"weight": 10}], "trigger": {"alias": "candidate"}})
-WHO = Request(actor="ada", cause="cli")
+WHO = Giver(actor="ada", cause="cli")
 
 
 def now() -> datetime:

@@ -10,22 +10,21 @@ import pytest
 from sluicegate.registry.audience.connections import Connections
 from sluicegate.registry.documents.documents import ReadDocument, document_from_values
 from sluicegate.registry.ledger.memory import MemoryLedger
-from sluicegate.registry.ledger.port import Applied
-from sluicegate.registry.orders import experiments as orders_ab
-from sluicegate.registry.orders import rollouts as orders
-from sluicegate.registry.orders import variations
-from sluicegate.registry.orders.audience_store import apply_audience, audiences, delete_audience, shares
+from sluicegate.registry.ledger.port import Applied, Changes, OrderKey, Receipt, Record
+from sluicegate.registry.orders.audience_store import audiences, shares
 from sluicegate.registry.orders.connections_record import connections_of
-from sluicegate.registry.orders.rollouts import Request
-from sluicegate.registry.orders.variations import Sent
+from sluicegate.registry.orders.give import apply_document
+from sluicegate.registry.orders.order import Share
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.facts import Packed, Promoted, Ready
 from sluicegate.registry.rollout.rollout import Phase, Rollout
 from sluicegate.registry.rollout.standing import standings
 from sluicegate.registry.words.errors import NotFound, Refused, TargetBusy, UsageError
+from tests import giving as orders
+from tests.giving import Giver
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-WHO = Request(actor="ada", cause="cli")
+WHO = Giver(actor="ada", cause="cli")
 
 
 def plan(variation: str = "default") -> Plan:
@@ -51,7 +50,7 @@ def deployed(ledger: MemoryLedger, version: str, variation: str = "default") -> 
 def test_a_build_that_is_put_in_at_once_is_the_override_of_who_asked() -> None:
     ledger = MemoryLedger()
     deployed(ledger, "1")
-    started = orders.replace(ledger, plan=plan(), version="2", reason="hotfix", request=WHO, now=NOW)
+    started = orders.deploy(ledger, plan=plan(), version="2", at_once="hotfix", request=WHO, now=NOW)
     launched(ledger, started.rollout.id)
     done = orders.complete(ledger, started.rollout.id, NOW)
     assert done.phase is Phase.BAKING
@@ -66,17 +65,17 @@ def test_at_once_does_not_push_a_rollout_aside() -> None:
     deployed(ledger, "1")
     held = orders.start(ledger, plan=plan(), version="2", request=WHO, now=NOW).rollout
     with pytest.raises(TargetBusy, match=held.id):
-        orders.replace(ledger, plan=plan(), version="3", reason="now", request=WHO, now=NOW)
+        orders.deploy(ledger, plan=plan(), version="3", at_once="now", request=WHO, now=NOW)
 
 
 def test_an_undeployed_variation_is_empty_until_a_first_build_is_deployed_anew() -> None:
     ledger = MemoryLedger()
     deployed(ledger, "1")
-    gone = orders.undeploy(ledger, model="m", variation="default", actor="ada", reason="done", now=NOW)
+    gone = orders.undeploy(ledger, model="m", variation="default", actor="ada", reason="done", now=NOW, is_last=True)
     assert (gone.undeployed, gone.settled, gone.actor) == (True, False, "ada")
     assert standings(ledger.rollouts()) == ()
     with pytest.raises(NotFound):
-        orders.undeploy(ledger, model="m", variation="default", actor="ada", reason="done", now=NOW)
+        orders.undeploy(ledger, model="m", variation="default", actor="ada", reason="done", now=NOW, is_last=True)
     deployed(ledger, "1")
     assert orders.stable(ledger, "m", "default") == "1"
 
@@ -94,7 +93,7 @@ def test_a_variation_with_a_rollout_under_way_is_not_undeployed() -> None:
 
 def put(ledger: MemoryLedger, version: str, variation: str = "default", at_once: str | None = None) -> Rollout:
     """A build, put into a variation and launched if it was new."""
-    started = variations.put(ledger, plan=plan(variation), version=version, now=NOW, request=WHO, at_once=at_once)
+    started = orders.deploy(ledger, plan=plan(variation), version=version, now=NOW, request=WHO, at_once=at_once)
     if started.created and started.rollout.holds_target:
         launched(ledger, started.rollout.id)
         orders.complete(ledger, started.rollout.id, NOW)
@@ -104,7 +103,7 @@ def put(ledger: MemoryLedger, version: str, variation: str = "default", at_once:
 def audience(ledger: MemoryLedger, name: str, state: str) -> None:
     """An applied audience of a state."""
     (document,) = [document_from_values({"kind": "audience", "name": name, "when": {"state": state}}, "test")]
-    apply_audience(ledger, applied(document))
+    apply_document(ledger, applied(document))
 
 
 def applied(document: ReadDocument) -> Applied:
@@ -113,18 +112,18 @@ def applied(document: ReadDocument) -> Applied:
     )  # fmt: skip
 
 
-def send(ledger: MemoryLedger, variation: str, *to: Sent, is_fallback: bool = False) -> Connections:
-    return variations.send(
+def send(ledger: MemoryLedger, variation: str, *to: Share, is_fallback: bool = False) -> Connections:
+    return orders.send(
         ledger, model="m", variation=variation, to=to, is_fallback=is_fallback, actor="ada", now=NOW
     )  # fmt: skip
 
 
 def take_away(ledger: MemoryLedger, variation: str, audience: str) -> Connections:
-    return variations.take_away(ledger, model="m", variation=variation, audience=audience, actor="ada", now=NOW)
+    return orders.take_away(ledger, model="m", variation=variation, audience=audience, actor="ada", now=NOW)
 
 
 def undeploy(ledger: MemoryLedger, variation: str, *, is_last: bool = False) -> Rollout:
-    return variations.undeploy(
+    return orders.undeploy(
         ledger, model="m", variation=variation, is_last=is_last, actor="ada", reason="done", now=NOW
     )  # fmt: skip
 
@@ -150,7 +149,7 @@ def ledger() -> MemoryLedger:
 def test_a_build_into_a_slot_with_traffic_is_a_canary(ledger: MemoryLedger) -> None:
     assert put(ledger, "3").requested.strategy == "canary"
     assert orders.stable(ledger, "m", "default") == "1"
-    send(ledger, "b", Sent(audience="ny", weight=1))
+    send(ledger, "b", Share(audience="ny", weight=1))
     assert put(ledger, "4", "b").requested.strategy == "canary"
 
 
@@ -179,44 +178,44 @@ def test_a_second_variation_that_is_ordered_while_the_first_launches_does_not_ta
     ledger = MemoryLedger()
     audience(ledger, "ny", "New York")
     for version, name in (("1", "default"), ("2", "b")):
-        variations.put(ledger, plan=plan(name), version=version, now=NOW, request=WHO)
+        orders.deploy(ledger, plan=plan(name), version=version, now=NOW, request=WHO)
     launched(ledger, ledger.rollouts()[1].id)
     orders.complete(ledger, ledger.rollouts()[1].id, NOW)
-    assert shown(send(ledger, "b", Sent(audience="ny", weight=1)))["default"] == "default 1"
+    assert shown(send(ledger, "b", Share(audience="ny", weight=1)))["default"] == "default 1"
 
 
 # --- who is sent where -----------------------------------------------------------------------------------------------
 
 
 def test_weights_are_relative_and_the_others_keep_theirs(ledger: MemoryLedger) -> None:
-    send(ledger, "b", Sent(audience="ny", weight=30))
-    send(ledger, "default", Sent(audience="ny", weight=70))
-    send(ledger, "b", Sent(audience="ca", weight=1))
-    after = send(ledger, "b", Sent(audience="ny", weight=10), Sent(audience="ca", sample=2000))
+    send(ledger, "b", Share(audience="ny", weight=30))
+    send(ledger, "default", Share(audience="ny", weight=70))
+    send(ledger, "b", Share(audience="ca", weight=1))
+    after = send(ledger, "b", Share(audience="ny", weight=10), Share(audience="ca", sample=2000))
     assert shown(after) == {"ny": "b 10, default 70", "ca": "b 1, copies of 20 % to b", "default": "default 1"}
     assert shown(connections_of(ledger, "m")) == shown(after)
-    assert shown(send(ledger, "b", Sent(audience="ny", weight=0)))["ny"] == "default 70"
+    assert shown(send(ledger, "b", Share(audience="ny", weight=0)))["ny"] == "default 70"
 
 
 def test_the_first_audience_that_was_connected_is_asked_first(ledger: MemoryLedger) -> None:
-    send(ledger, "b", Sent(audience="ca", weight=1))
-    send(ledger, "b", Sent(audience="ny", weight=1))
-    send(ledger, "default", Sent(audience="ca", weight=1))
+    send(ledger, "b", Share(audience="ca", weight=1))
+    send(ledger, "b", Share(audience="ny", weight=1))
+    send(ledger, "default", Share(audience="ca", weight=1))
     assert list(shown(connections_of(ledger, "m"))) == ["ca", "ny", "default"]
 
 
 def test_an_audience_needs_somebody_who_answers(ledger: MemoryLedger) -> None:
     with pytest.raises(Refused, match="no variation that answers"):
-        send(ledger, "b", Sent(audience="ny", sample=2000))
+        send(ledger, "b", Share(audience="ny", sample=2000))
     with pytest.raises(UsageError, match="one of the two"):
-        Sent(audience="ny", weight=1, sample=1)
+        Share(audience="ny", weight=1, sample=1)
 
 
 def test_an_unknown_audience_and_an_empty_variation_are_refused(ledger: MemoryLedger) -> None:
     with pytest.raises(NotFound, match="did you mean ny"):
-        send(ledger, "b", Sent(audience="nyy", weight=1))
+        send(ledger, "b", Share(audience="nyy", weight=1))
     with pytest.raises(Refused, match="holds no build"):
-        send(ledger, "c", Sent(audience="ny", weight=1))
+        send(ledger, "c", Share(audience="ny", weight=1))
 
 
 def test_a_fallback_is_required_where_several_variations_are_and_none_is_called_default() -> None:
@@ -224,14 +223,15 @@ def test_a_fallback_is_required_where_several_variations_are_and_none_is_called_
     deployed(ledger, "1", "blue")
     deployed(ledger, "2", "green")
     audience(ledger, "ny", "New York")
+    ledger.withdraw("traffic", "m", actor="ada", at=NOW)
     with pytest.raises(Refused, match="connect m blue --fallback"):
-        send(ledger, "green", Sent(audience="ny", weight=1))
-    after = send(ledger, "green", Sent(audience="ny", weight=1), is_fallback=True)
+        send(ledger, "green", Share(audience="ny", weight=1))
+    after = send(ledger, "green", Share(audience="ny", weight=1), is_fallback=True)
     assert shown(after) == {"ny": "green 1", "default": "green 1"}
 
 
 def test_an_audience_that_is_taken_away_goes_on_to_the_next(ledger: MemoryLedger) -> None:
-    send(ledger, "b", Sent(audience="ny", weight=1), Sent(audience="ca", weight=1))
+    send(ledger, "b", Share(audience="ny", weight=1), Share(audience="ca", weight=1))
     assert shown(take_away(ledger, "b", "ny")) == {"ca": "b 1", "default": "default 1"}
     with pytest.raises(Refused, match="not connected"):
         take_away(ledger, "b", "ny")
@@ -241,7 +241,7 @@ def test_an_audience_that_is_taken_away_goes_on_to_the_next(ledger: MemoryLedger
 
 
 def test_what_would_leave_requests_without_an_answer_is_not_undeployed(ledger: MemoryLedger) -> None:
-    send(ledger, "b", Sent(audience="ny", weight=1))
+    send(ledger, "b", Share(audience="ny", weight=1))
     before = shown(connections_of(ledger, "m"))
     with pytest.raises(Refused, match=r"no audience takes.*--fallback"):
         undeploy(ledger, "default")
@@ -251,9 +251,9 @@ def test_what_would_leave_requests_without_an_answer_is_not_undeployed(ledger: M
 
 
 def test_an_undeployed_variation_leaves_its_requests_to_those_that_share_them(ledger: MemoryLedger) -> None:
-    send(ledger, "b", Sent(audience="ny", weight=30), Sent(audience="ca", weight=1))
-    send(ledger, "default", Sent(audience="ny", weight=70), Sent(audience="ca", weight=1))
-    send(ledger, "b", Sent(audience="ca", sample=100))
+    send(ledger, "b", Share(audience="ny", weight=30), Share(audience="ca", weight=1))
+    send(ledger, "default", Share(audience="ny", weight=70), Share(audience="ca", weight=1))
+    send(ledger, "b", Share(audience="ca", sample=100))
     assert undeploy(ledger, "b").undeployed
     assert shown(connections_of(ledger, "m")) == {"ny": "default 70", "ca": "default 1", "default": "default 1"}
     assert [each.variation for each in standings(ledger.rollouts())] == ["default"]
@@ -270,8 +270,8 @@ def test_the_last_variation_goes_only_by_its_own_word(ledger: MemoryLedger) -> N
 
 
 def test_a_rollout_under_way_keeps_connections_as_they_are(ledger: MemoryLedger) -> None:
-    send(ledger, "b", Sent(audience="ny", weight=30))
-    send(ledger, "default", Sent(audience="ny", weight=70))
+    send(ledger, "b", Share(audience="ny", weight=30))
+    send(ledger, "default", Share(audience="ny", weight=70))
     before = shown(connections_of(ledger, "m"))
     put(ledger, "5", "b")
     with pytest.raises(TargetBusy):
@@ -281,13 +281,13 @@ def test_a_rollout_under_way_keeps_connections_as_they_are(ledger: MemoryLedger)
 
 def test_who_takes_part_in_an_experiment_stays_until_it_ends(ledger: MemoryLedger) -> None:
     for name in ("b", "default"):
-        send(ledger, name, Sent(audience="ny", weight=1))
+        send(ledger, name, Share(audience="ny", weight=1))
     values = {
         "model": "m", "steps": [{"weight": 10}], "metrics": {"errors": {"source": "status"}},
         "ab": {"audience": "ny", "variations": {"default": 1, "b": 1}, "max_time": "1d",
                "goal": {"metric": "errors", "margin": "50%"}},
     }  # fmt: skip
-    (started,) = orders_ab.start(ledger, plan=Plan.model_validate(values), request=WHO, now=NOW)
+    (started,) = orders.start_experiment(ledger, plan=Plan.model_validate(values), request=WHO, now=NOW)
     with pytest.raises(TargetBusy, match="experiment"):
         take_away(ledger, "default", "ny")
     for name in ("default", "b"):
@@ -301,17 +301,17 @@ def test_who_takes_part_in_an_experiment_stays_until_it_ends(ledger: MemoryLedge
 
 
 def test_an_audience_in_use_is_not_deleted_and_its_users_are_named(ledger: MemoryLedger) -> None:
-    send(ledger, "b", Sent(audience="ny", weight=30))
+    send(ledger, "b", Share(audience="ny", weight=30))
     with pytest.raises(Refused, match=r"ny is in use: m -> b 30\."):
-        delete_audience(ledger, "ny", actor="ada", now=NOW)
-    delete_audience(ledger, "ca", actor="ada", now=NOW)
+        orders.delete_audience(ledger, "ny", actor="ada", now=NOW)
+    orders.delete_audience(ledger, "ca", actor="ada", now=NOW)
     assert [each.name for each in audiences(ledger)] == ["ny"]
     with pytest.raises(NotFound):
-        delete_audience(ledger, "ca", actor="ada", now=NOW)
+        orders.delete_audience(ledger, "ca", actor="ada", now=NOW)
 
 
 def test_a_changed_audience_reaches_every_model_that_uses_it(ledger: MemoryLedger) -> None:
-    send(ledger, "b", Sent(audience="ny", weight=30))
+    send(ledger, "b", Share(audience="ny", weight=30))
     audience(ledger, "ny", "NY")
     connections = connections_of(ledger, "m")
     assert connections is not None
@@ -331,16 +331,16 @@ def test_an_unchanged_audience_changes_nothing(ledger: MemoryLedger) -> None:
 
 
 class Hurried(MemoryLedger):
-    """A ledger in which somebody else acts right before the next document is written."""
+    """A ledger in which somebody else acts right before the next order is decided."""
 
     def __init__(self) -> None:
         super().__init__()
         self.first: list[Callable[[], object]] = []
 
-    def apply(self, document: Applied, *, over: str | None = None) -> bool:
+    def commit(self, decide: Callable[[Record], Changes], key: OrderKey | None = None) -> Receipt:
         while self.first:
             self.first.pop()()
-        return super().apply(document, over=over)
+        return super().commit(decide, key)
 
 
 def three_states(ledger: MemoryLedger) -> MemoryLedger:
@@ -349,7 +349,7 @@ def three_states(ledger: MemoryLedger) -> MemoryLedger:
     deployed(ledger, "2", "b")
     for name, state in (("ny", "New York"), ("ca", "California"), ("tx", "Texas")):
         audience(ledger, name, state)
-        send(ledger, "b", Sent(audience=name, weight=1))
+        send(ledger, "b", Share(audience=name, weight=1))
     return ledger
 
 
@@ -360,7 +360,7 @@ def order_of(ledger: MemoryLedger) -> list[str]:
 
 
 def arranged(ledger: MemoryLedger, *names: str) -> Connections:
-    return variations.arrange(ledger, model="m", audiences=names, actor="ada", now=NOW)
+    return orders.arrange(ledger, model="m", audiences=names, actor="ada", now=NOW)
 
 
 @pytest.mark.parametrize(
@@ -402,7 +402,7 @@ def test_the_order_stays_while_an_experiment_goes_on() -> None:
         "model": "m", "steps": [{"weight": 10}], "metrics": {"errors": {"source": "status"}},
         "ab": {"variations": {"default": 1, "b": 1}, "goal": goal, "max_time": "1d"},
     }  # fmt: skip
-    (started,) = orders_ab.start(ledger, plan=Plan.model_validate(document), request=WHO, now=NOW)
+    (started,) = orders.start_experiment(ledger, plan=Plan.model_validate(document), request=WHO, now=NOW)
     with pytest.raises(TargetBusy, match="experiment end"):
         arranged(ledger, "tx")
     orders.abort(ledger, started.rollout.id, actor="ada", reason="enough", now=NOW)
@@ -413,8 +413,8 @@ def test_the_order_stays_while_an_experiment_goes_on() -> None:
 def test_of_two_who_connect_at_once_neither_is_lost() -> None:
     ledger = Hurried()
     three_states(ledger)
-    ledger.first.append(lambda: send(ledger, "default", Sent(audience="ca", weight=3)))
-    send(ledger, "default", Sent(audience="ny", weight=2))
+    ledger.first.append(lambda: send(ledger, "default", Share(audience="ca", weight=3)))
+    send(ledger, "default", Share(audience="ny", weight=2))
     found = connections_of(ledger, "m")
     assert found is not None
     assert [shares(each) for each in found.ordered] == ["b 1, default 2", "b 1, default 3", "b 1"]
@@ -424,7 +424,7 @@ def test_an_audience_that_changes_while_somebody_connects_changes_for_all() -> N
     ledger = Hurried()
     three_states(ledger)
     ledger.first.append(lambda: audience(ledger, "ca", "Cascadia"))
-    send(ledger, "default", Sent(audience="ny", weight=2))
+    send(ledger, "default", Share(audience="ny", weight=2))
     found = connections_of(ledger, "m")
     assert found is not None
     assert [shares(each) for each in found.ordered] == ["b 1, default 2", "b 1", "b 1"]

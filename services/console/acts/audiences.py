@@ -8,7 +8,9 @@ from sluicegate.registry.audience.audience import Audience, matches
 from sluicegate.registry.audience.short_form import condition_written
 from sluicegate.registry.audience.trial import Considered, explain
 from sluicegate.registry.ledger.port import Ledger
-from sluicegate.registry.orders.audience_store import audiences, delete_audience, known_audience, shares, users
+from sluicegate.registry.orders.audience_store import audiences, known_audience, shares, users
+from sluicegate.registry.orders.give import give
+from sluicegate.registry.orders.order import DeleteAudience
 from sluicegate.services.console.operations import Answer, Body, Nothing, Operation, Request, Role
 from sluicegate.services.console.ports import Desk
 
@@ -40,7 +42,7 @@ class AudienceActs:
 
     def delete(self, request: Request, _: Body) -> Answer:
         name = request.path["name"]
-        delete_audience(self._desk.ledger, name, actor=request.actor, now=self._desk.clock())
+        give(self._desk.ledger, request.order(DeleteAudience(name=name)), self._desk.clock())
         return 200, {"deleted": name}
 
     def test(self, _: Request, body: TestBody) -> Answer:

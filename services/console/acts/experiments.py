@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
+from sluicegate.registry.ledger.port import Receipt
 from sluicegate.registry.ledger.reading import read_for_readout
-from sluicegate.registry.orders import experiments as orders_ab
+from sluicegate.registry.orders.give import give
+from sluicegate.registry.orders.order import EndExperiment, Order, StartExperiment
 from sluicegate.registry.report.readout import Readout, experiment_readout
 from sluicegate.registry.rollout.experiment import experiments, find_experiment
 from sluicegate.registry.rollout.rollout import Rollout
@@ -40,20 +42,20 @@ class ExperimentActs:
         return 200, {"experiments": [self._readout(group) for group in groups]}
 
     def start(self, request: Request, body: ExperimentBody) -> Answer:
-        desk = self._desk
-        plan = desk.plan(body.model, body.variation)
-        started = orders_ab.start(desk.ledger, plan=plan, request=request.giver, now=desk.clock())
-        is_new = any(each.created for each in started)
-        return (201 if is_new else 200), self._readout(self._find(started[0].rollout.requested.experiment or ""))
+        receipt = self._give(request.order(StartExperiment(model=body.model, variation=body.variation)))
+        experiment = self._desk.ledger.rollout(receipt.rollout or "").requested.experiment or ""
+        return (201 if receipt.created else 200), self._readout(self._find(experiment))
 
     def show(self, request: Request, _: Body) -> Answer:
         return 200, self._readout(self._find(request.path["id"]))
 
     def end(self, request: Request, body: ReasonBody) -> Answer:
-        desk = self._desk
-        name = self._find(request.path["id"])[0].requested.experiment or ""
-        orders_ab.conclude(desk.ledger, name, actor=request.actor, reason=body.reason, now=desk.clock())
+        name = request.path["id"]
+        self._give(request.order(EndExperiment(experiment=name), reason=body.reason))
         return 200, self._readout(self._find(name))
+
+    def _give(self, order: Order) -> Receipt:
+        return give(self._desk.ledger, order, self._desk.clock())
 
     def _find(self, name: str) -> Sequence[Rollout]:
         return find_experiment(self._desk.ledger.rollouts(), name)

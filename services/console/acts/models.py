@@ -6,17 +6,11 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from sluicegate.registry.audience.connections import FALLBACK
-from sluicegate.registry.documents.documents import plan_from_values
-from sluicegate.registry.orders import rollouts as orders
-from sluicegate.registry.orders import variations
-from sluicegate.registry.orders.audience_store import known_audience
-from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.orders.order import Deploy, RollBack
 from sluicegate.registry.rollout.standing import Shadowing, Standing, standings
 from sluicegate.registry.words.build import Build
-from sluicegate.registry.words.errors import NotFound
 from sluicegate.services.console.acts.rollouts import RolloutActs
-from sluicegate.services.console.acts.variations import SentBody
+from sluicegate.services.console.acts.variations import ShareBody
 from sluicegate.services.console.fleet import stretch
 from sluicegate.services.console.operations import Answer, Body, Operation, Request, Role
 from sluicegate.services.console.ports import Desk
@@ -33,7 +27,7 @@ class DeployBody(Body):
     """A version, an alias such as @candidate, or latest."""
     variation: str = "default"
     """The slot of the model."""
-    audiences: list[SentBody] = Field(default_factory=list)
+    audiences: list[ShareBody] = Field(default_factory=list)
     """Who is sent there, each with a weight or a sample; none: nothing changes."""
     fallback: bool = False
     """Whether the variation takes the requests that no audience takes."""
@@ -68,51 +62,17 @@ class ModelActs:
         return 200, {"builds": listed}
 
     def deploy(self, request: Request, body: DeployBody) -> Answer:
-        desk, model, now = self._desk, request.path["model"], self._desk.clock()
-        version = desk.resolve(model, body.build).version
-        sent = [each.sent for each in body.audiences]
-        for each in sent:
-            if each.audience != FALLBACK:
-                known_audience(desk.ledger, each.audience)
-        started = variations.put(
-            desk.ledger,
-            plan=self._plan(model, body),
-            version=version,
-            request=request.through_freeze(body.override_freeze),
-            now=now,
-            at_once=body.at_once,
-        )
-        if sent or body.fallback:
-            variations.send(
-                desk.ledger,
-                model=model,
-                variation=body.variation,
-                to=sent,
-                is_fallback=body.fallback,
-                actor=request.actor,
-                now=now,
-            )
-        return (201 if started.created else 200), self._rollouts.view(started.rollout)
-
-    def _plan(self, model: str, body: DeployBody) -> Plan:
-        """What puts a build into this slot; only a canary needs an applied plan."""
-        ledger, variation = self._desk.ledger, body.variation
-        is_first = orders.stable(ledger, model, variation) is None
-        if is_first or body.at_once or not variations.has_traffic(ledger, model, variation):
-            return plan_or_bare(self._desk, model, variation)
-        return self._desk.plan(model, variation)
+        model = request.path["model"]
+        act = Deploy(
+            model=model, variation=body.variation, version=self._desk.resolve(model, body.build).version,
+            at_once=body.at_once, shares=tuple(each.share for each in body.audiences), is_fallback=body.fallback,
+        )  # fmt: skip
+        receipt = self._rollouts.give(request.order(act, override_freeze=body.override_freeze))
+        return (201 if receipt.created else 200), self._rollouts.after(receipt)
 
     def roll_back(self, request: Request, body: RollbackBody) -> Answer:
-        started = orders.roll_back(
-            self._desk.ledger,
-            model=request.path["model"],
-            variation=body.variation,
-            version=body.to,
-            reason=body.reason,
-            request=request.giver,
-            now=self._desk.clock(),
-        )
-        return 201, self._rollouts.view(started.rollout)
+        act = RollBack(model=request.path["model"], variation=body.variation, version=body.to)
+        return 201, self._rollouts.after(self._rollouts.give(request.order(act, reason=body.reason)))
 
     def overview(self, request: Request, _: Body) -> Answer:
         model, after = request.query.get("model"), request.query.get("after")
@@ -151,15 +111,6 @@ def _build_json(build: Build, role: str | None) -> dict[str, object]:
         "created_at": build.created_at,
         "role": role,
     }
-
-
-def plan_or_bare(desk: Desk, model: str, variation: str) -> Plan:
-    """The applied plan, or for a first build without one the least that a plan can say."""
-    try:
-        return desk.plan(model, variation)
-    except NotFound:
-        bare = {"kind": "plan", "model": model, "variation": variation, "steps": [{"weight": 10}]}
-        return plan_from_values(bare, where="deploy")
 
 
 def operations(desk: Desk) -> tuple[Operation, ...]:

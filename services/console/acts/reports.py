@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sluicegate.registry.ledger.reading import read_for_report
-from sluicegate.registry.orders import rollouts as orders
+from sluicegate.registry.orders.naming import find
 from sluicegate.registry.report.explanation import explanation
 from sluicegate.registry.report.report import Report, rollout_report
 from sluicegate.registry.words.errors import Refused
@@ -30,12 +30,12 @@ class ReportActs:
 
     def _report(self, request: Request) -> Report:
         desk = self._desk
-        rollout = orders.find(desk.ledger, request.path["id"])
+        rollout = find(desk.ledger, request.path["id"])
         return rollout_report(read_for_report(desk.ledger, rollout), desk.clock(), desk.evidence(rollout))
 
     def shadow(self, request: Request, _: Body) -> Answer:
         desk = self._desk
-        rollout = orders.find(desk.ledger, request.path["id"])
+        rollout = find(desk.ledger, request.path["id"])
         shadow = desk.evidence(rollout).shadow
         if shadow is None:
             raise Refused(

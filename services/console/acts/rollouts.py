@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import Field
 from pydantic_core import to_jsonable_python
 
+from sluicegate.registry.ledger.port import Receipt
 from sluicegate.registry.ledger.reading import read_for_view
-from sluicegate.registry.orders import experiments as orders_ab
-from sluicegate.registry.orders import rollouts as orders
+from sluicegate.registry.orders.give import give
+from sluicegate.registry.orders.naming import find
+from sluicegate.registry.orders.order import (
+    Abort,
+    Approve,
+    OnRollout,
+    Order,
+    OverrideFreeze,
+    Pause,
+    Promote,
+    Resume,
+    Retry,
+    Start,
+)
 from sluicegate.registry.plan.fields import Strategy
 from sluicegate.registry.report.view import RolloutView, rollout_view
 from sluicegate.registry.rollout.facts import Entry, to_payload
 from sluicegate.registry.rollout.rollout import Rollout
-from sluicegate.services.console.if_match import expecting
 from sluicegate.services.console.operations import Answer, Body, Operation, Request, Role
 from sluicegate.services.console.ports import Desk
 
@@ -54,15 +67,48 @@ class OverrideBody(Body):
     """For the record; people read it later."""
 
 
+class ApproveBody(ReasonBody):
+    """Which step may be left."""
+
+    step: int = Field(ge=1)
+    """The step that was looked at, from 1: the order is refused when the rollout is at another by now."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Steering:
+    """An order that people may give on a rollout: who may, and what it does."""
+
+    act: Callable[[str, Any], OnRollout]
+    """From the rollout's name and the body to what is asked for."""
+    role: Role
+    effect: str
+    takes: type[ReasonBody] = ReasonBody
+
+
 ORDERS = {
-    "pause": (orders.pause, Role.OPERATOR, "Hold the weight where it is; guardrails go on."),
-    "resume": (orders.resume, Role.OPERATOR, "Let the plan go on."),
-    "approve": (orders.approve, Role.APPROVER, "Let the rollout leave this step once its gates have passed."),
-    "promote": (orders_ab.promote, Role.APPROVER, "Give the candidate all traffic now; recorded as an override."),
-    "abort": (orders.abort, Role.OPERATOR, "Take all traffic back to stable and end the rollout."),
-    "retry": (orders.retry, Role.OPERATOR, "Try a rollout once more that ended without success; gives the new one."),
-}
-"""What people may ask of a rollout: the order, who may, and what it does."""
+    "pause": Steering(
+        act=lambda name, _: Pause(rollout=name), role=Role.OPERATOR,
+        effect="Hold the weight where it is; guardrails go on.",
+    ),
+    "resume": Steering(act=lambda name, _: Resume(rollout=name), role=Role.OPERATOR, effect="Let the plan go on."),
+    "approve": Steering(
+        act=lambda name, body: Approve(rollout=name, step=body.step - 1), role=Role.APPROVER, takes=ApproveBody,
+        effect="Let the rollout leave a step once its gates have passed.",
+    ),
+    "promote": Steering(
+        act=lambda name, _: Promote(rollout=name), role=Role.APPROVER,
+        effect="Give the candidate all traffic now; recorded as an override.",
+    ),
+    "abort": Steering(
+        act=lambda name, _: Abort(rollout=name), role=Role.OPERATOR,
+        effect="Take all traffic back to stable and end the rollout.",
+    ),
+    "retry": Steering(
+        act=lambda name, _: Retry(rollout=name), role=Role.OPERATOR,
+        effect="Try a rollout once more that ended without success; gives the new one.",
+    ),
+}  # fmt: skip
+"""What people may ask of a rollout."""
 
 
 class RolloutActs:
@@ -75,51 +121,50 @@ class RolloutActs:
         limit, before = request.count("limit", 100, PAGE), request.query.get("before")
         found = list(reversed(self._desk.ledger.rollouts(model=request.query.get("model"))))
         if before is not None:
-            oldest = orders.find(self._desk.ledger, before).id
+            oldest = find(self._desk.ledger, before).id
             found = found[[rollout.id for rollout in found].index(oldest) + 1 :]
         page = found[:limit]
         more = page[-1].id if page and len(found) > limit else None
         return 200, {"rollouts": [self.view(rollout) for rollout in page], "next_before": more}
 
     def show(self, request: Request, _: Body) -> Answer:
-        return 200, self.view(orders.find(self._desk.ledger, request.path["id"]))
+        return 200, self.view(find(self._desk.ledger, request.path["id"]))
 
     def facts(self, request: Request, _: Body) -> Answer:
-        rollout = orders.find(self._desk.ledger, request.path["id"])
+        rollout = find(self._desk.ledger, request.path["id"])
         after = request.count("after", 0, 10**9) - 1 if "after" in request.query else -1
         entries = self._desk.ledger.entries(rollout.id, after=after)[: request.count("limit", PAGE, PAGE)]
         return 200, {"facts": [fact_json(entry) for entry in entries]}
 
     def start(self, request: Request, body: StartBody) -> Answer:
-        desk = self._desk
-        started = orders.start(
-            desk.ledger,
-            plan=desk.plan(body.model, body.variation),
-            version=desk.resolve(body.model, body.build).version,
-            request=request.through_freeze(body.override_freeze),
-            now=desk.clock(),
+        version = self._desk.resolve(body.model, body.build).version
+        act = Start(
+            model=body.model, variation=body.variation, version=version, strategy=body.strategy,
             allow_older=body.allow_older,
-            strategy=body.strategy,
-        )
-        return (201 if started.created else 200), self.view(started.rollout)
+        )  # fmt: skip
+        receipt = self.give(request.order(act, override_freeze=body.override_freeze))
+        return (201 if receipt.created else 200), self.after(receipt)
 
-    def order(self, name: str) -> Callable[[Request, ReasonBody], Answer]:
+    def steer(self, steering: Steering) -> Callable[[Request, ReasonBody], Answer]:
         """The handler of an order on a rollout."""
-        order, _, _ = ORDERS[name]
 
         def handle(request: Request, body: ReasonBody) -> Answer:
-            ledger = expecting(self._desk.ledger, request.if_match)
-            rollout = orders.find(ledger, request.path["id"])
-            after = order(ledger, rollout.id, actor=request.actor, reason=body.reason, now=self._desk.clock())
-            return 200, self.view(after)
+            act = steering.act(request.path["id"], body)
+            return 200, self.after(self.give(request.order(act, reason=body.reason)))
 
         return handle
 
     def override_freeze(self, request: Request, body: OverrideBody) -> Answer:
-        ledger = expecting(self._desk.ledger, request.if_match)
-        name = orders.find(ledger, request.path["id"]).id
-        after = orders.override_freeze(ledger, name, actor=request.actor, reason=body.reason, now=self._desk.clock())
-        return 200, self.view(after)
+        order = request.order(OverrideFreeze(rollout=request.path["id"]), reason=body.reason)
+        return 200, self.after(self.give(order))
+
+    def give(self, order: Order) -> Receipt:
+        """Carry out an order now."""
+        return give(self._desk.ledger, order, self._desk.clock())
+
+    def after(self, receipt: Receipt) -> RolloutView:
+        """The rollout that an order was about, as it is now."""
+        return self.view(self._desk.ledger.rollout(receipt.rollout or ""))
 
     def view(self, rollout: Rollout) -> RolloutView:
         """The rollout as CLI, pages and reports show it."""
@@ -152,7 +197,7 @@ def operations(desk: Desk) -> tuple[Operation, ...]:
         ),
         Operation(
             method="GET", path=one, role=Role.VIEWER, act=acts.show,
-            summary="One rollout; a model's name gives its latest.",
+            summary="One rollout; a model's name gives the one that is under way.",
         ),
         Operation(
             method="GET", path=f"{one}/facts", role=Role.VIEWER, summary="Its facts, in order.", act=acts.facts,
@@ -161,9 +206,10 @@ def operations(desk: Desk) -> tuple[Operation, ...]:
         ),
         *(
             Operation(
-                method="POST", path=f"{one}/{name}", role=role, summary=effect, takes=ReasonBody, act=acts.order(name)
+                method="POST", path=f"{one}/{name}", role=steering.role, summary=steering.effect, takes=steering.takes,
+                act=acts.steer(steering),
             )
-            for name, (_, role, effect) in ORDERS.items()
+            for name, steering in ORDERS.items()
         ),
         Operation(
             method="POST", path=f"{one}/override-freeze", role=Role.ADMIN, takes=OverrideBody,

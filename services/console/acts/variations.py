@@ -5,19 +5,17 @@ from __future__ import annotations
 from pydantic import Field
 
 from sluicegate.registry.audience.connections import Connection, Connections
-from sluicegate.registry.ledger.port import Ledger
-from sluicegate.registry.orders import variations
 from sluicegate.registry.orders.audience_store import shares
 from sluicegate.registry.orders.connections_record import connections_of, document
-from sluicegate.registry.orders.variations import Sent
+from sluicegate.registry.orders.order import Arrange, Connect, Disconnect, Share, Undeploy
 from sluicegate.registry.rollout.standing import Standing, standings
 from sluicegate.services.console.acts.rollouts import RolloutActs
-from sluicegate.services.console.if_match import connections_etag, expecting_connections
+from sluicegate.services.console.if_match import connections_tag
 from sluicegate.services.console.operations import Answer, Body, Operation, Request, Role
 from sluicegate.services.console.ports import Desk
 
 
-class SentBody(Body):
+class ShareBody(Body):
     """An audience that the variation shall get requests of, or copies of them."""
 
     audience: str
@@ -28,15 +26,16 @@ class SentBody(Body):
     """Copies, in per cent of the audience's requests."""
 
     @property
-    def sent(self) -> Sent:
+    def share(self) -> Share:
+        """The same, as orders take it."""
         sample = None if self.sample is None else round(self.sample * 100)
-        return Sent(audience=self.audience, weight=self.weight, sample=sample)
+        return Share(audience=self.audience, weight=self.weight, sample=sample)
 
 
 class ConnectBody(Body):
     """Who is sent to a variation from now on."""
 
-    audiences: list[SentBody] = Field(default_factory=list)
+    audiences: list[ShareBody] = Field(default_factory=list)
     """Each with a weight or a sample."""
     fallback: bool = False
     """Whether it takes the requests that no audience takes."""
@@ -78,57 +77,29 @@ class VariationActs:
         return 200, {"variations": [_json(each, there[each.model] or Connections(model=each.model)) for each in found]}
 
     def connect(self, request: Request, body: ConnectBody) -> Answer:
-        after = variations.send(
-            self._expecting(request),
-            model=request.path["model"],
-            variation=request.path["variation"],
-            to=[each.sent for each in body.audiences],
-            is_fallback=body.fallback,
-            actor=request.actor,
-            now=self._desk.clock(),
-        )
-        return 200, connections_json(after)
+        shares = tuple(each.share for each in body.audiences)
+        return self._redirect(request, Connect(**request.path, shares=shares, is_fallback=body.fallback))
 
     def disconnect(self, request: Request, body: DisconnectBody) -> Answer:
-        after = variations.take_away(
-            self._expecting(request),
-            model=request.path["model"],
-            variation=request.path["variation"],
-            audience=body.audience,
-            actor=request.actor,
-            now=self._desk.clock(),
-        )
-        return 200, connections_json(after)
+        return self._redirect(request, Disconnect(**request.path, audience=body.audience))
 
     def order(self, request: Request, body: OrderBody) -> Answer:
-        after = variations.arrange(
-            self._expecting(request),
-            model=request.path["model"],
-            audiences=body.audiences,
-            actor=request.actor,
-            now=self._desk.clock(),
-        )
-        return 200, connections_json(after)
+        return self._redirect(request, Arrange(model=request.path["model"], audiences=tuple(body.audiences)))
 
-    def _expecting(self, request: Request) -> Ledger:
-        return expecting_connections(self._desk.ledger, request.path["model"], request.if_match)
+    def _redirect(self, request: Request, act: Connect | Disconnect | Arrange) -> Answer:
+        """Carry out an order on who is sent where; the connections as they are then."""
+        self._rollouts.give(request.order(act))
+        after = connections_of(self._desk.ledger, act.model) or Connections(model=act.model)
+        return 200, connections_json(after)
 
     def connections(self, request: Request, _: Body) -> Answer:
         model = request.path["model"]
         found = connections_of(self._desk.ledger, model)
-        return 200, document(found or Connections(model=model)) | {"etag": connections_etag(found)}
+        return 200, document(found or Connections(model=model)) | {"etag": connections_tag(found)}
 
     def undeploy(self, request: Request, body: UndeployBody) -> Answer:
-        after = variations.undeploy(
-            self._expecting(request),
-            model=request.path["model"],
-            variation=request.path["variation"],
-            is_last=body.last,
-            actor=request.actor,
-            reason=body.reason,
-            now=self._desk.clock(),
-        )
-        return 200, self._rollouts.view(after)
+        order = request.order(Undeploy(**request.path, is_last=body.last), reason=body.reason)
+        return 200, self._rollouts.after(self._rollouts.give(order))
 
 
 def connections_json(connections: Connections) -> dict[str, object]:
@@ -138,7 +109,7 @@ def connections_json(connections: Connections) -> dict[str, object]:
         "model": connections.model,
         "audiences": audiences,
         "fallback": _fallback(connections),
-        "etag": connections_etag(connections),
+        "etag": connections_tag(connections),
     }
 
 

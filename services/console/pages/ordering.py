@@ -30,8 +30,10 @@ def ordering(desk: Desk, pages: str, judged: frozenset[str], done: Callable[[dic
     async def endpoint(http: requests.Request) -> Response:
         name, act = http.path_params["id"], http.path_params["act"]
         caller: Caller = http.state.caller
-        form = await http.form(max_fields=4)
-        body = {"reason": str(form.get("reason") or "no reason given")}
+        form = await http.form(max_fields=5)
+        body: dict[str, object] = {"reason": str(form.get("reason") or "no reason given")}
+        if "step" in form:
+            body["step"] = _number(str(form["step"]))
         path = f"/api/v1{pages}/{quote(name)}/{quote(act)}"
         back = f"{pages}/{quote(name)}"
         try:
@@ -39,8 +41,9 @@ def ordering(desk: Desk, pages: str, judged: frozenset[str], done: Callable[[dic
             allow(caller, operation)
             seen = str(form.get("tag") or "") or None
             if_match = seen if act in judged else None
-            request = Request(actor=caller.name, role=caller.role, path=names, body=body, if_match=if_match)
-            status, answer = await run_in_threadpool(recorder.run, operation, request, caller, None, path)
+            key = str(form.get("key") or "") or None
+            request = Request(actor=caller.name, role=caller.role, path=names, body=body, if_match=if_match, key=key)
+            status, answer = await run_in_threadpool(recorder.run, operation, request, caller, path)
         except SluiceError as error:
             return _refused(back, str(error))
         if status >= 400:
@@ -48,6 +51,11 @@ def ordering(desk: Desk, pages: str, judged: frozenset[str], done: Callable[[dic
         return RedirectResponse(done(answer), status_code=303)
 
     return endpoint
+
+
+def _number(text: str) -> object:
+    """A whole number of a hidden field; what is none is left for the body's own check."""
+    return int(text) if text.isascii() and text.isdigit() else text
 
 
 def _refused(back: str, why: str) -> Response:

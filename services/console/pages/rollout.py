@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from urllib.parse import quote
 
 from starlette.concurrency import run_in_threadpool
@@ -9,10 +10,11 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from sluicegate.registry.ledger.reading import read_for_report
-from sluicegate.registry.orders import rollouts as orders
+from sluicegate.registry.orders.naming import find
 from sluicegate.registry.report.report import rollout_report
 from sluicegate.registry.words.errors import SluiceError
 from sluicegate.services.console.acts.rollouts import ORDERS, fact_json
+from sluicegate.services.console.if_match import rollout_tag
 from sluicegate.services.console.pages.effects import effect, possible
 from sluicegate.services.console.pages.elsewhere import elsewhere
 from sluicegate.services.console.pages.ordering import ordering
@@ -31,9 +33,9 @@ def page(desk: Desk) -> Endpoint:
     """The page of a rollout."""
 
     def context(request: Request) -> Context:
-        rollout = orders.find(desk.ledger, request.path_params["id"])
+        rollout = find(desk.ledger, request.path_params["id"])
         caller: Caller = request.state.caller
-        admitted = [name for name in possible(rollout) if caller.role >= ORDERS[name][1]]
+        admitted = [name for name in possible(rollout) if caller.role >= ORDERS[name].role]
         record = read_for_report(desk.ledger, rollout)
         report = rollout_report(record, desk.clock(), desk.evidence(rollout))
         return {
@@ -45,7 +47,9 @@ def page(desk: Desk) -> Endpoint:
             "acts": {name: effect(name, rollout) for name in admitted},
             "refused": request.query_params.get("refused"),
             "elsewhere": elsewhere(desk, rollout),
-            "tag": f'"{rollout.id}.{rollout.seq}"',
+            "tag": rollout_tag(rollout.id, rollout.seq),
+            "key": secrets.token_urlsafe(12),
+            "step": rollout.step + 1,
         }
 
     return template(desk, "rollout.html", context)
@@ -61,7 +65,7 @@ def whole_report(desk: Desk) -> Endpoint:
 
     async def endpoint(request: Request) -> Response:
         def make() -> str:
-            rollout = orders.find(desk.ledger, request.path_params["id"])
+            rollout = find(desk.ledger, request.path_params["id"])
             record = read_for_report(desk.ledger, rollout)
             return report_page(rollout_report(record, desk.clock(), desk.evidence(rollout)))
 

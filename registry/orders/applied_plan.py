@@ -1,0 +1,34 @@
+"""The plan that counts for a target. Pure."""
+
+from __future__ import annotations
+
+from sluicegate.registry.audience.connections import FALLBACK
+from sluicegate.registry.ledger.port import Record
+from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.words.errors import NotFound
+
+
+def applied_plan(record: Record, model: str, variation: str) -> Plan:
+    """The applied plan of a variation, or else that of the model's default one. Raises NotFound.
+
+    The default variation's trigger and experiment are its own: no other variation takes them over.
+    """
+    own = record.applied("plan", f"{model}/{variation}")
+    if own is not None:
+        return Plan.recorded(own.body)
+    general = record.applied("plan", f"{model}/{FALLBACK}")
+    if general is None:
+        raise NotFound(
+            f"no plan is applied for {model}/{variation}.",
+            fix="write one and apply it: sluice apply -f plan.yaml",
+        )
+    body = {key: value for key, value in general.body.items() if key not in ("trigger", "ab")}
+    return Plan.recorded({**body, "variation": variation})
+
+
+def plan_or_bare(record: Record, model: str, variation: str) -> Plan:
+    """The applied plan, or for a build without one the least that a plan can say."""
+    try:
+        return applied_plan(record, model, variation)
+    except NotFound:
+        return Plan.model_validate({"model": model, "variation": variation, "steps": [{"weight": 10}]})

@@ -1,0 +1,144 @@
+"""What an order comes to: from the record and an order to everything that has to be recorded, or a refusal. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sluicegate.registry.ledger.port import Changes, Record
+from sluicegate.registry.orders import steering, variations
+from sluicegate.registry.orders.audience_store import apply_audience, delete_audience
+from sluicegate.registry.orders.connections_record import connections_of, digest
+from sluicegate.registry.orders.draft import Draft
+from sluicegate.registry.orders.experiments import conclude, promote_variation, start_experiment
+from sluicegate.registry.orders.naming import find
+from sluicegate.registry.orders.order import (
+    Abort,
+    ApplyAudience,
+    Approve,
+    Arrange,
+    Connect,
+    DeleteAudience,
+    Deploy,
+    Disconnect,
+    EndExperiment,
+    OnRollout,
+    OnTraffic,
+    Order,
+    OverrideFreeze,
+    Pause,
+    Promote,
+    Resume,
+    Retry,
+    RollBack,
+    SeenConnections,
+    SeenRollout,
+    Start,
+    StartExperiment,
+    Undeploy,
+)
+from sluicegate.registry.orders.starting import Started, override_freeze, roll_back, start
+from sluicegate.registry.rollout.rollout import Rollout
+from sluicegate.registry.words.errors import PreconditionFailed, UsageError
+
+
+def decide(record: Record, order: Order, now: datetime) -> Changes:
+    """Everything that the order records. Raises Refused, NotFound, UsageError; then nothing is recorded."""
+    _refuse_unseen(record, order)
+    draft = Draft(record, now)
+    match order.act:
+        case Start() as act:
+            return _started(draft, start(draft, order, act))
+        case Deploy() as act:
+            return _started(draft, variations.deploy(draft, order, act))
+        case RollBack() as act:
+            return _started(draft, roll_back(draft, order, act))
+        case StartExperiment() as act:
+            comparisons = start_experiment(draft, order, act)
+            return draft.changes(comparisons[0].rollout.id, created=any(each.created for each in comparisons))
+        case EndExperiment(experiment=experiment):
+            return draft.changes(conclude(draft, order, experiment)[0].id)
+        case Pause() | Resume() | Approve() | Promote() | Abort() | Retry() | OverrideFreeze() as act:
+            return _steered(draft, order, act)
+        case Undeploy() | Connect() | Disconnect() | Arrange() | ApplyAudience() | DeleteAudience() as act:
+            return _redirected(draft, order, act)
+
+
+def _started(draft: Draft, started: Started) -> Changes:
+    return draft.changes(started.rollout.id, created=started.created)
+
+
+def _steered(draft: Draft, order: Order, act: OnRollout) -> Changes:
+    rollout = find(draft, act.rollout)
+    match act:
+        case Pause():
+            after = steering.pause(draft, order, rollout)
+        case Resume():
+            after = steering.resume(draft, order, rollout)
+        case Approve(step=step):
+            after = steering.approve(draft, order, rollout, step)
+        case Promote() if rollout.is_comparison:
+            after = promote_variation(draft, order, rollout)
+        case Promote():
+            after = steering.promote(draft, order, rollout)
+        case Abort():
+            after = steering.abort(draft, order, rollout)
+        case OverrideFreeze():
+            after = override_freeze(draft, rollout, actor=order.actor, reason=order.reason)
+        case Retry():
+            return _started(draft, steering.retry(draft, order, rollout))
+    return draft.changes(after.id)
+
+
+def _redirected(draft: Draft, order: Order, act: OnTraffic) -> Changes:
+    match act:
+        case Undeploy():
+            return draft.changes(variations.undeploy(draft, order, act).id)
+        case Connect():
+            variations.connect(draft, order, act)
+        case Disconnect():
+            variations.disconnect(draft, order, act)
+        case Arrange():
+            variations.arrange(draft, order, act)
+        case ApplyAudience(document=document):
+            apply_audience(draft, document)
+        case DeleteAudience(name=name):
+            delete_audience(draft, order, name)
+    return draft.changes(None)
+
+
+def _refuse_unseen(record: Record, order: Order) -> None:
+    """Raise PreconditionFailed where the record is not any more what whoever gives the order saw."""
+    match order.seen:
+        case None:
+            return
+        case SeenRollout(rollout=name, seq=seq):
+            at = _steered_rollout(record, order)
+            if (at.id, at.seq) != (name, seq):
+                raise PreconditionFailed(
+                    f"rollout {at.id} has moved on: it is at seq {at.seq}, and {name} at seq {seq} was seen.",
+                    fix="read it again, then decide anew.",
+                )
+        case SeenConnections(digest=seen):
+            model = _redirected_model(order)
+            if digest(connections_of(record, model)) != seen:
+                raise PreconditionFailed(
+                    f"the connections of {model} are others by now.", fix="read them again, then decide anew."
+                )
+
+
+def _steered_rollout(record: Record, order: Order) -> Rollout:
+    """The rollout that an order is about. Raises UsageError for an order on anything else."""
+    match order.act:
+        case Pause() | Resume() | Approve() | Promote() | Abort() | Retry() | OverrideFreeze() as act:
+            return find(record, act.rollout)
+        case _:
+            raise UsageError("If-Match: it is not an entity tag of connections, and the order is about no rollout.")
+
+
+def _redirected_model(order: Order) -> str:
+    """The model whose connections an order is about. Raises UsageError for an order on anything else."""
+    match order.act:
+        case Deploy() | Undeploy() | Connect() | Disconnect() | Arrange() as act:
+            return act.model
+        case _:
+            raise UsageError("If-Match: it is an entity tag of connections, and the order is not about any.")

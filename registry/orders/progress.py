@@ -1,0 +1,71 @@
+"""What follows without anybody's order: a queued rollout begins, what is ready takes its traffic, facts are added."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from sluicegate.registry.ledger.port import Changes, Ledger, Record
+from sluicegate.registry.orders import starting
+from sluicegate.registry.orders.draft import Draft
+from sluicegate.registry.rollout.facts import Established, Fact, Promoted
+from sluicegate.registry.rollout.rollout import DEPLOY, REPLACE, ROLLBACK, Phase, Rollout
+from sluicegate.registry.rollout.standing import trusted
+
+
+def stable(record: Record, model: str, variation: str) -> str | None:
+    """The version that a target trusts now."""
+    last = trusted(r for r in record.rollouts(model=model) if r.requested.variation == variation)
+    return last.requested.version if last is not None else None
+
+
+def begin(ledger: Ledger, rollout: Rollout, now: datetime) -> Rollout:
+    """Let a queued rollout take its target, if that is free and this one is first in the queue."""
+    draft = Draft(ledger, now)
+    if starting.begin(draft, rollout) is rollout:
+        return rollout
+
+    def decided(record: Record) -> Changes:
+        draft = Draft(record, now)
+        starting.begin(draft, record.rollout(rollout.id))
+        return draft.changes(rollout.id)
+
+    ledger.commit(decided)
+    return ledger.rollout(rollout.id)
+
+
+def complete(ledger: Ledger, name: str, now: datetime) -> Rollout:
+    """Give all traffic to a ready first build, rollback or replacement: what its actor asked for when it was ordered.
+
+    Nothing is judged here, so whoever sees first that it is ready does it, driver or keeper.
+    """
+    rollout = ledger.rollout(name)
+    fact = _completion(rollout)
+    return rollout if fact is None else append(ledger, name, lambda _: fact, now)
+
+
+def _completion(rollout: Rollout) -> Fact | None:
+    if rollout.phase is not Phase.LAUNCHING or not rollout.ready:
+        return None
+    actor, cause = rollout.requested.actor, rollout.requested.cause
+    match rollout.requested.strategy:
+        case strategy if strategy == DEPLOY:
+            return Established(actor=actor, reason="first build, probed")
+        case strategy if strategy == ROLLBACK:
+            return Promoted(actor=actor, reason=f"rolled back, {cause}", override=True, verdicts={})
+        case strategy if strategy == REPLACE:
+            return Promoted(actor=actor, reason=f"put in at once, {cause}", override=True, verdicts={})
+        case _:
+            return None
+
+
+def append(ledger: Ledger, name: str, fact: Callable[[Rollout], Fact], now: datetime) -> Rollout:
+    """Add a fact to whatever the rollout has become by now. Raises IllegalMove where it does not admit it any more."""
+
+    def decided(record: Record) -> Changes:
+        draft = Draft(record, now)
+        draft.append(name, fact(record.rollout(name)))
+        return draft.changes(name)
+
+    ledger.commit(decided)
+    return ledger.rollout(name)

@@ -1,0 +1,250 @@
+"""Orders that make a rollout: start, first build, replacement, rollback. Each adds to a draft, or refuses. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from sluicegate.registry.ledger.freezes import freezes
+from sluicegate.registry.orders.applied_plan import applied_plan
+from sluicegate.registry.orders.audiences import refuse_unknown
+from sluicegate.registry.orders.draft import Draft
+from sluicegate.registry.orders.order import Order, RollBack, Start
+from sluicegate.registry.orders.rules import (
+    former_build,
+    is_new_to,
+    is_next,
+    is_older,
+    refuse_crowd,
+    refuse_strategy,
+    same_intent,
+    way_out,
+)
+from sluicegate.registry.plan.fields import OnNewer, Strategy
+from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.rollout.experiment import refuse_in_experiment
+from sluicegate.registry.rollout.facts import Baked, Begun, FreezeOverridden, Requested, Superseded
+from sluicegate.registry.rollout.freeze import holding, in_force
+from sluicegate.registry.rollout.rollout import DEPLOY, REPLACE, ROLLBACK, Phase, Rollout
+from sluicegate.registry.rollout.standing import current, trusted
+from sluicegate.registry.words.build import slug
+from sluicegate.registry.words.errors import NotFound, Refused, TargetBusy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Started:
+    """The rollout that an order led to, and whether the order made it."""
+
+    rollout: Rollout
+    created: bool
+
+
+def start(draft: Draft, order: Order, act: Start) -> Started:
+    """Ask for a version to be rolled out by a plan, with the plan's strategy or another.
+
+    The same (model, variation, version, plan digest, strategy) asked for twice is one rollout. A version that ended
+    without success starts again when asked for by name; for a trigger, something about it must have changed since.
+    """
+    plan, version = act.plan or applied_plan(draft, act.model, act.variation), act.version
+    chosen = act.strategy or plan.strategy
+    refuse_strategy(plan, chosen)
+    if chosen is Strategy.CANARY:
+        refuse_in_experiment(draft.rollouts(model=plan.model), plan)
+    mine = draft.target(plan.model, plan.variation)
+    _refuse_stable(plan, version, trusted(mine), allow_older=act.allow_older)
+    same = same_intent(mine, version, plan.digest, chosen)
+    if same and not same[-1].is_ended:
+        return Started(rollout=_let_through(draft, order, same[-1]), created=False)
+    tried = [r for r in mine if r.requested.version == version and r.is_shadow == (chosen is Strategy.SHADOW)]
+    if tried and not act.by_name and not is_new_to(tried[-1], plan, act.sighting):
+        return Started(rollout=tried[-1], created=False)
+    _refuse_in_freeze(draft, order, plan.model)
+    requested = Requested(
+        model=plan.model, variation=plan.variation, version=version, strategy=chosen.value,
+        plan=plan.document(), plan_digest=plan.digest, actor=order.actor, cause=order.cause,
+        former_stages=act.sighting.former if act.sighting else {},
+    )  # fmt: skip
+    if chosen is Strategy.SHADOW:
+        refuse_crowd(plan, mine)
+        refuse_unknown(draft, plan.model, plan.shadow.audiences if plan.shadow else (), reach="shadow")
+    else:
+        _make_room(draft, plan, mine, rollout_id(requested, len(same)))
+    return open_rollout(draft, order, requested, attempt=len(same))
+
+
+def put_first(draft: Draft, order: Order, plan: Plan, version: str) -> Started:
+    """Put the first build into an empty variation."""
+    mine = draft.target(plan.model, plan.variation)
+    stable = trusted(mine)
+    if stable is not None and stable.requested.version == version:
+        return Started(rollout=stable, created=False)
+    if stable is not None:
+        raise Refused(
+            f"{plan.model}/{plan.variation} serves v{stable.requested.version} already.",
+            fix=f"roll the build out: sluice rollout start {plan.model} --build {version}",
+        )
+    requested = Requested(
+        model=plan.model, variation=plan.variation, version=version, strategy=DEPLOY,
+        plan=plan.document(), plan_digest=plan.digest, actor=order.actor, cause=order.cause,
+    )  # fmt: skip
+    same = same_intent(mine, version, plan.digest, DEPLOY)
+    if same and not same[-1].is_ended:
+        return Started(rollout=_let_through(draft, order, same[-1]), created=False)
+    _refuse_in_freeze(draft, order, plan.model)
+    return open_rollout(draft, order, requested, attempt=len(same))
+
+
+def roll_back(draft: Draft, order: Order, act: RollBack) -> Started:
+    """Go back to an earlier build at once: a new rollout whose promotion is the actor's override.
+
+    Without a version, back to the build that was stable before. A build whose bento is known needs no packing.
+    """
+    model, variation = act.model, act.variation
+    mine = draft.target(model, variation)
+    stable, holder = trusted(mine), current(mine)
+    if stable is None:
+        raise Refused(
+            f"{model}/{variation} serves nothing: there is nothing to go back from.",
+            fix=f"put a first build there: sluice deploy {model}",
+        )
+    if holder is not None and holder.phase is not Phase.BAKING:
+        raise Refused(
+            f"rollout {holder.id} is {holder.phase}: its candidate is not stable yet.",
+            fix=f"take it back with: sluice rollout abort {holder.id}",
+        )
+    former = former_build(mine, stable, act.version)
+    if holder is not None:
+        draft.append(holder.id, Baked(reason=f"rolled back by {order.actor}"))
+    plan = former.plan
+    requested = Requested(
+        model=model, variation=variation, version=former.requested.version, strategy=ROLLBACK,
+        plan=plan.document(), plan_digest=plan.digest, actor=order.actor, cause=f"{order.cause}: {order.reason}",
+    )  # fmt: skip
+    rollbacks = [r for r in mine if r.requested.strategy == ROLLBACK]
+    started = open_rollout(draft, order, requested, attempt=len(rollbacks))
+    if former.packed is None or not started.rollout.holds_target:
+        return started
+    return Started(rollout=draft.append(started.rollout.id, former.packed), created=True)
+
+
+def replace(draft: Draft, order: Order, plan: Plan, version: str, reason: str) -> Started:
+    """Put a build in the place of stable at once: a new rollout without steps, promoted by the actor's override."""
+    mine = draft.target(plan.model, plan.variation)
+    stable, holder = trusted(mine), current(mine)
+    if stable is None:
+        raise Refused(
+            f"{plan.model}/{plan.variation} serves nothing: there is nothing to replace.",
+            fix=f"put a first build there: sluice deploy {plan.model} --build {version}",
+        )
+    same = [r for r in mine if r.requested.strategy == REPLACE and r.requested.version == version]
+    if holder is not None and holder in same:
+        return Started(rollout=_let_through(draft, order, holder), created=False)
+    if holder is not None:
+        raise TargetBusy(
+            f"rollout {holder.id} of {plan.model}/{plan.variation} is {holder.phase}.", fix=way_out(holder)
+        )
+    if stable.requested.version == version:
+        raise Refused(f"{plan.model} v{version} is stable already.", fix="name another build")
+    _refuse_in_freeze(draft, order, plan.model)
+    requested = Requested(
+        model=plan.model, variation=plan.variation, version=version, strategy=REPLACE,
+        plan=plan.document(), plan_digest=plan.digest, actor=order.actor, cause=f"{order.cause}: {reason}",
+    )  # fmt: skip
+    return open_rollout(draft, order, requested, attempt=len(same))
+
+
+def open_rollout(draft: Draft, order: Order, requested: Requested, *, attempt: int) -> Started:
+    """Open the rollout of an intent, and let it begin where nothing keeps it; one that is there already is found."""
+    name = rollout_id(requested, attempt)
+    try:
+        known = draft.rollout(name)
+    except NotFound:
+        opened = draft.open(name, requested)
+        return Started(rollout=begin(draft, _let_through(draft, order, opened)), created=True)
+    return Started(rollout=_let_through(draft, order, known), created=False)
+
+
+def begin(draft: Draft, rollout: Rollout) -> Rollout:
+    """Let a queued rollout take its target, if that is free and this one is first in the queue."""
+    mine = draft.target(*rollout.target)
+    compared_with = (rollout.requested.model, rollout.plan.variation) if rollout.is_comparison else rollout.target
+    stable = trusted(draft.target(*compared_with))
+    is_frozen = rollout.requested.strategy != ROLLBACK and holding(freezes(draft), rollout, draft.now) is not None
+    if is_frozen or not is_next(mine, rollout) or (rollout.is_aside and stable is None):
+        return rollout
+    return draft.append(rollout.id, Begun(stable=stable.requested.version if stable else None))
+
+
+def override_freeze(draft: Draft, rollout: Rollout, *, actor: str, reason: str) -> Rollout:
+    """Let a rollout begin, advance and be promoted in the freeze that holds it now, until that one ends.
+
+    The next freeze holds it again. Refused where none holds now.
+    """
+    freeze = in_force(freezes(draft), rollout.requested.model, draft.now)
+    if freeze is None:
+        raise Refused(f"no freeze holds {rollout.id} now: there is nothing to override.", fix=way_out(rollout))
+    if holding(freezes(draft), rollout, draft.now) is None:
+        return rollout
+    fact = FreezeOverridden(actor=actor, reason=reason, freeze=freeze.name, until=freeze.until.isoformat())
+    return begin(draft, draft.append(rollout.id, fact))
+
+
+def rollout_id(requested: Requested, attempt: int) -> str:
+    """The id that this intent has on its n-th attempt: two doors that ask at once make one rollout."""
+    intent = (requested.model, requested.variation, requested.version, requested.plan_digest, requested.strategy)
+    digest = hashlib.sha256(repr((*intent, attempt)).encode()).hexdigest()
+    return f"{slug(requested.model)}-v{slug(requested.version)}-{digest[:6]}"
+
+
+def _refuse_stable(plan: Plan, version: str, stable: Rollout | None, *, allow_older: bool) -> None:
+    """Refuse a version that there is nothing to compare with, or that comes before what is stable."""
+    if stable is None:
+        raise Refused(
+            f"{plan.model}/{plan.variation} has no stable build to compare version {version} with.",
+            fix=f"deploy a first build: sluice deploy {plan.model} --build {version}",
+        )
+    if stable.requested.version == version:
+        raise Refused(f"{plan.model} v{version} is stable already: there is nothing to roll out.")
+    if is_older(version, stable.requested.version) and not allow_older:
+        raise Refused(
+            f"{plan.model} v{version} is older than stable v{stable.requested.version}.",
+            fix=f"at once: sluice rollback {plan.model} --to {version}; ramped like a new one: --allow-older",
+        )
+
+
+def _let_through(draft: Draft, order: Order, rollout: Rollout) -> Rollout:
+    """The rollout, on its way through the freeze that holds it, if the order says so."""
+    if order.override_freeze is None or holding(freezes(draft), rollout, draft.now) is None:
+        return rollout
+    return override_freeze(draft, rollout, actor=order.actor, reason=order.override_freeze)
+
+
+STILL = "Abort and rollback work all the same."
+
+
+def _refuse_in_freeze(draft: Draft, order: Order, model: str) -> None:
+    freeze = in_force(freezes(draft), model, draft.now)
+    if freeze is not None and order.override_freeze is None:
+        raise Refused(
+            f"{model}: {freeze}, and nothing starts or advances until then.",
+            fix=f"wait, or as an admin start or deploy it with --override-freeze WHY. {STILL}",
+        )
+
+
+def _make_room(draft: Draft, plan: Plan, mine: list[Rollout], successor: str) -> None:
+    """Do what the plan says of the rollouts that are under way or wait for the same target."""
+    holder = current(mine)
+    match plan.on_newer:
+        case OnNewer.QUEUE:
+            return
+        case OnNewer.REFUSE if holder is not None:
+            raise TargetBusy(
+                f"rollout {holder.id} of {plan.model}/{plan.variation} is {holder.phase}.",
+                fix=f"wait for it, or: sluice rollout abort {holder.id}",
+            )
+        case OnNewer.REFUSE:
+            return
+        case OnNewer.SUPERSEDE:
+            for rollout in mine:
+                if not rollout.is_ended and not rollout.is_aside and rollout.phase is not Phase.BAKING:
+                    draft.append(rollout.id, Superseded(by=successor))

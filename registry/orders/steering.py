@@ -1,0 +1,109 @@
+"""Orders on one rollout: pause, resume, approve, promote, abort, retry. Each adds to a draft, or refuses. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from sluicegate.registry.ledger.freezes import freezes
+from sluicegate.registry.orders.applied_plan import applied_plan
+from sluicegate.registry.orders.draft import Draft
+from sluicegate.registry.orders.order import Order, RollBack, Start
+from sluicegate.registry.orders.rules import way_out
+from sluicegate.registry.orders.starting import STILL, Started, put_first, replace, roll_back, start
+from sluicegate.registry.plan.fields import Strategy
+from sluicegate.registry.rollout.facts import Aborted, Approved, Fact, Paused, Promoted, Resumed
+from sluicegate.registry.rollout.freeze import holding
+from sluicegate.registry.rollout.rollout import DEPLOY, REPLACE, ROLLBACK, Ending, Phase, Rollout
+from sluicegate.registry.words.errors import IllegalMove, NotFound, Refused
+
+
+def pause(draft: Draft, order: Order, rollout: Rollout) -> Rollout:
+    """Hold a rollout where it is. Guardrails go on."""
+    if rollout.phase is Phase.PAUSED:
+        return rollout
+    return _append(draft, rollout, Paused(actor=order.actor, reason=order.reason))
+
+
+def resume(draft: Draft, order: Order, rollout: Rollout) -> Rollout:
+    """End a pause."""
+    return _append(draft, rollout, Resumed(actor=order.actor, reason=order.reason))
+
+
+def approve(draft: Draft, order: Order, rollout: Rollout, step: int) -> Rollout:
+    """Let a rollout leave a step once its gates have passed. A step that was approved before stays approved."""
+    if step in rollout.approvals:
+        return rollout
+    if 0 <= step < rollout.step:
+        raise IllegalMove(
+            f"rollout {rollout.id} has left step {step + 1} already: it is at step {rollout.step + 1}.",
+            fix=f"look at the step that it is at now: sluice rollout show {rollout.id}",
+        )
+    return _append(draft, rollout, Approved(step=step, actor=order.actor, reason=order.reason))
+
+
+def promote(draft: Draft, order: Order, rollout: Rollout) -> Rollout:
+    """Give the candidate all traffic now, by a named person's override of its gates, not of a freeze."""
+    if rollout.took_over:
+        return rollout
+    freeze = holding(freezes(draft), rollout, draft.now)
+    if freeze is not None:
+        through = f"sluice rollout override-freeze {rollout.id} --reason WHY"
+        raise Refused(f"{rollout.id}: {freeze}.", fix=f"wait, or: {through} {STILL}")
+    answers = {metric: judgement.answer for metric, judgement in rollout.judgements.items()}
+    fact = Promoted(actor=order.actor, reason=order.reason, override=True, verdicts=answers)
+    return _append(draft, rollout, fact)
+
+
+def abort(draft: Draft, order: Order, rollout: Rollout) -> Rollout:
+    """Take all traffic back to stable, at any phase. Aborting what is aborted changes nothing."""
+    if rollout.ending is Ending.ABORTED:
+        return rollout
+    if rollout.is_ended:
+        raise Refused(
+            f"rollout {rollout.id} has ended ({rollout.ending}): there is nothing left to abort.",
+            fix=way_out(rollout),
+        )
+    return draft.append(rollout.id, Aborted(actor=order.actor, reason=order.reason))
+
+
+def retry(draft: Draft, order: Order, old: Rollout) -> Started:
+    """Try a rollout once more that ended without success, by the plan that is applied now: a new rollout.
+
+    One that is under way already is found, not doubled.
+    """
+    if not old.is_ended or old.took_over:
+        how = f"is {old.phase}" if not old.is_ended else f"has ended well ({old.ending})"
+        raise Refused(f"rollout {old.id} {how}: there is nothing to try again.", fix=way_out(old))
+    wanted, order = old.requested, dataclasses.replace(order, cause=f"retry of {old.id}: {order.reason}")
+    try:
+        plan = applied_plan(draft, wanted.model, wanted.variation)
+    except NotFound:
+        plan = old.plan
+    match wanted.strategy:
+        case strategy if strategy == ROLLBACK:
+            return roll_back(
+                draft, order, RollBack(model=wanted.model, variation=wanted.variation, version=wanted.version)
+            )
+        case strategy if strategy == DEPLOY:
+            return put_first(draft, order, plan, wanted.version)
+        case strategy if strategy == REPLACE:
+            return replace(draft, order, plan, wanted.version, order.reason)
+        case _ if old.is_comparison:
+            raise Refused(
+                f"rollout {old.id} is one comparison of an experiment, which is started as a whole.",
+                fix=f"start the experiment of {wanted.model}/{old.plan.variation} as a whole",
+            )
+        case strategy:
+            again = Start(
+                model=wanted.model, variation=wanted.variation, version=wanted.version, plan=plan,
+                strategy=Strategy(strategy), allow_older=True,
+            )  # fmt: skip
+            return start(draft, order, again)
+
+
+def _append(draft: Draft, rollout: Rollout, fact: Fact) -> Rollout:
+    """Add what a person asked for. Raises IllegalMove with what can be done instead."""
+    try:
+        return draft.append(rollout.id, fact)
+    except IllegalMove as error:
+        raise IllegalMove(error.message, fix=way_out(rollout)) from error
