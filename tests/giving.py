@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sluicegate.registry.audience.connections import Connections
-from sluicegate.registry.ledger.port import Applied, Changes, Ledger, Record
+from sluicegate.registry.ledger.port import Ledger
+from sluicegate.registry.ledger.record import Applied, Changes, Record
 from sluicegate.registry.orders.connections_record import connections_of, record_connections
 from sluicegate.registry.orders.draft import Draft
 from sluicegate.registry.orders.give import give

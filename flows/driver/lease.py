@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
-from sluicegate.registry.ledger.port import Lease, Ledger
+from sluicegate.registry.ledger.port import Ledger
+from sluicegate.registry.ledger.record import Lease
 from sluicegate.registry.words.errors import SluiceError
 
 LASTS = timedelta(seconds=15)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from sluicegate.registry.ledger.port import Applied, Changes, OrderKey, Receipt, Record
+from sluicegate.registry.ledger.record import Applied, Changes, OrderKey, Receipt, Record
 from sluicegate.registry.ledger.sql import SqlLedger
 from sluicegate.registry.rollout.facts import Fact, Requested
 from sluicegate.registry.rollout.rollout import Rollout

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sluicegate.registry.ledger.port import Record
+from sluicegate.registry.ledger.record import Record
 from sluicegate.registry.rollout.freeze import Freeze
 
 

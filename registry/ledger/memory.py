@@ -10,8 +10,8 @@ from threading import RLock
 
 from sluicegate.registry.ledger.folds import Folds, taken
 from sluicegate.registry.ledger.looks_json import look_from_json, look_to_json
-from sluicegate.registry.ledger.port import Applied, Changes, Fed, Lease, OrderKey, Receipt, Record
 from sluicegate.registry.ledger.receipts import repeated
+from sluicegate.registry.ledger.record import Applied, Changes, Fed, Lease, OrderKey, Receipt, Record
 from sluicegate.registry.ledger.stale import refuse_stale
 from sluicegate.registry.ledger.times import utc
 from sluicegate.registry.ledger.withdrawal import is_withdrawn, withdrawn

@@ -1,126 +1,22 @@
-"""Ledger: our append-only record of facts and looks, behind a port. Adapters: `memory`, `sql`."""
+"""The ports of the ledger: facts, looks, documents, leases and notes. Adapters: `memory`, `sql`.
+
+Whoever needs one of them takes that one; `Ledger` is all five, as adapters and the composition root know it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from sluicegate.registry.ledger.record import Applied, Changes, Fed, Lease, OrderKey, Receipt, Record
 from sluicegate.registry.rollout.facts import Entry, Fact, Requested
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.verdict import Look
 
 
-@dataclass(frozen=True, kw_only=True)
-class Applied:
-    """A document that somebody applied, such as a plan; the latest of its kind and name counts."""
-
-    kind: str
-    name: str
-    body: dict[str, object]
-    digest: str
-    actor: str
-    at: datetime
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fed:
-    """An entry and its place in the order in which all rollouts' facts were appended."""
-
-    place: int
-    """From 1, growing; not every number need occur."""
-    entry: Entry
-
-
-@dataclass(frozen=True, kw_only=True)
-class Lease:
-    """A driver's courtesy note that it works on a rollout. Correctness never rests on it."""
-
-    rollout: str
-    owner: str
-    expires_at: datetime
-
-
-class Record(Protocol):
-    """What orders are decided from. Inside `commit` it stays as it is until what was decided is recorded."""
-
-    def rollout(self, rollout: str) -> Rollout:
-        """The state of a rollout. Raises NotFound."""
-        ...
-
-    def rollouts(self, *, model: str | None = None) -> tuple[Rollout, ...]:
-        """Every rollout, oldest first."""
-        ...
-
-    def applied(self, kind: str, name: str) -> Applied | None:
-        """The document of this kind and name that counts."""
-        ...
-
-    def all_applied(self, kind: str) -> Sequence[Applied]:
-        """The documents of this kind that count, by name."""
-        ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class Receipt:
-    """What came of an order."""
-
-    rollout: str | None = None
-    """The rollout that it is about, or that it led to; none for orders on documents."""
-    changed: bool = True
-    """Whether anything was recorded; an order for what is so already changes nothing."""
-    created: bool = False
-    """Whether it made a rollout."""
-    repeated: bool = False
-    """Whether an order with the same key was carried out before, and this is its receipt."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Changes:
-    """Everything that one order records: all of it at once, or nothing."""
-
-    entries: tuple[Entry, ...] = ()
-    """Facts in the order in which they follow from one another, over as many rollouts as it takes."""
-    documents: tuple[Applied, ...] = ()
-    """Documents that are applied or withdrawn."""
-    receipt: Receipt
-
-
-@dataclass(frozen=True, kw_only=True)
-class OrderKey:
-    """By what an order is known when it is sent again."""
-
-    key: str
-    """Chosen by whoever gives the order, once for each order."""
-    digest: str
-    """Of the order: the same key with another digest is a mistake."""
-    at: datetime
-    """When the order was given."""
-
-
-class Ledger(Protocol):
-    """The record that every process shares.
-
-    Promises, each tested on every adapter by tests/contract/test_ledger.py:
-
-    - `append` succeeds only when `expected` is the seq after the rollout's last fact; of two writers one gets
-      LedgerConflict. Nothing is ever changed or removed.
-    - A fact that the rollout's phase does not admit raises IllegalMove and leaves no trace.
-    - At most one rollout of a target holds it: `Begun` raises TargetBusy while another does.
-    - `record_look` stores a look once for each (rollout, metric, k) and returns the stored one, whoever was first.
-    - `commit` records everything that `decide` answers, or nothing; nobody else records in between. A key that was
-      committed before gives its first receipt again, and `decide` is not asked.
-    - What a call returned has been made durable before it returned.
-    - Times are aware and in UTC. Any number of processes may read and write.
-    """
-
-    def commit(self, decide: Callable[[Record], Changes], key: OrderKey | None = None) -> Receipt:
-        """Record what an order comes to. What `decide` raises leaves no trace.
-
-        Raises UsageError for a key that stands for another order.
-        """
-        ...
+class Facts(Protocol):
+    """The facts of every rollout, and what they add up to."""
 
     def open(self, rollout: str, requested: Requested, at: datetime) -> Rollout:
         """Append Requested as the first fact of a new rollout. Raises LedgerConflict when the id is taken."""
@@ -128,6 +24,13 @@ class Ledger(Protocol):
 
     def append(self, rollout: str, expected: int, fact: Fact, at: datetime) -> Rollout:
         """Append a fact and return the state after it."""
+        ...
+
+    def commit(self, decide: Callable[[Record], Changes], key: OrderKey | None = None) -> Receipt:
+        """Record what an order comes to. What `decide` raises leaves no trace.
+
+        Raises UsageError for a key that stands for another order.
+        """
         ...
 
     def rollout(self, rollout: str) -> Rollout:
@@ -154,6 +57,10 @@ class Ledger(Protocol):
         """A number that grows with every append and every applied or withdrawn document; equal: nothing changed."""
         ...
 
+
+class Looks(Protocol):
+    """Judgements as they were made, each once."""
+
     def record_look(self, look: Look) -> Look:
         """Store a look, or return the one that is already there."""
         ...
@@ -165,6 +72,10 @@ class Ledger(Protocol):
     def last_looks(self, rollout: str) -> tuple[Look, ...]:
         """Of each metric the look with the highest k, in order of metric."""
         ...
+
+
+class Documents(Protocol):
+    """Documents that people apply: plans, audiences, connections, freezes."""
 
     def apply(self, document: Applied, *, over: str | None = None) -> bool:
         """Store a document; False when the latest of its kind and name has the same digest.
@@ -186,6 +97,10 @@ class Ledger(Protocol):
         """The latest documents of this kind, by name."""
         ...
 
+
+class Leases(Protocol):
+    """Who says that it works on which rollout. A courtesy: correctness never rests on it."""
+
     def take_lease(self, lease: Lease, now: datetime) -> bool:
         """Take or renew; False while another owner's lease has not expired."""
         ...
@@ -198,6 +113,10 @@ class Ledger(Protocol):
         """Every lease, expired ones included."""
         ...
 
+
+class Notes(Protocol):
+    """What a process wants to know again after a restart. A note beside the facts: nothing rests on it."""
+
     def remember(self, key: str, value: dict[str, object]) -> None:
         """Keep a small value that is not a fact, such as what a poll saw last. The last write counts."""
         ...
@@ -205,3 +124,20 @@ class Ledger(Protocol):
     def recall(self, key: str) -> dict[str, object] | None:
         """What `remember` kept under this key."""
         ...
+
+
+class Ledger(Facts, Looks, Documents, Leases, Notes, Protocol):
+    """The record that every process shares.
+
+    Promises, each tested on every adapter by tests/contract/test_ledger.py:
+
+    - `append` succeeds only when `expected` is the seq after the rollout's last fact; of two writers one gets
+      LedgerConflict. Nothing is ever changed or removed.
+    - A fact that the rollout's phase does not admit raises IllegalMove and leaves no trace.
+    - At most one rollout of a target holds it: `Begun` raises TargetBusy while another does.
+    - `record_look` stores a look once for each (rollout, metric, k) and returns the stored one, whoever was first.
+    - `commit` records everything that `decide` answers, or nothing; nobody else records in between. A key that was
+      committed before gives its first receipt again, and `decide` is not asked.
+    - What a call returned has been made durable before it returned.
+    - Times are aware and in UTC. Any number of processes may read and write.
+    """

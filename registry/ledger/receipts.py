@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from pydantic import TypeAdapter
 
-from sluicegate.registry.ledger.port import OrderKey, Receipt
+from sluicegate.registry.ledger.record import OrderKey, Receipt
 from sluicegate.registry.words.errors import UsageError
 
 _RECEIPT = TypeAdapter(Receipt)

@@ -13,8 +13,8 @@ from sluicegate.registry.ledger.engine import connect, reading, writing
 from sluicegate.registry.ledger.folds import Folds, taken
 from sluicegate.registry.ledger.looks_json import look_from_json, look_to_json
 from sluicegate.registry.ledger.migrate import migrate
-from sluicegate.registry.ledger.port import Applied, Changes, Fed, Lease, OrderKey, Receipt, Record
 from sluicegate.registry.ledger.receipts import receipt_from_json, receipt_to_json, repeated
+from sluicegate.registry.ledger.record import Applied, Changes, Fed, Lease, OrderKey, Receipt, Record
 from sluicegate.registry.ledger.stale import refuse_stale
 from sluicegate.registry.ledger.tables import documents, entries, leases, looks, notes, orders, targets
 from sluicegate.registry.ledger.times import from_text, to_text, utc

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sluicegate.registry.ledger.port import Applied
+from sluicegate.registry.ledger.record import Applied
 from sluicegate.registry.words.errors import LedgerConflict
 
 

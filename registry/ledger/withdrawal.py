@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sluicegate.registry.ledger.port import Applied
+from sluicegate.registry.ledger.record import Applied
 
 _DIGEST = "withdrawn"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sluicegate.registry.audience.connections import FALLBACK
-from sluicegate.registry.ledger.port import Record
+from sluicegate.registry.ledger.record import Record
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.words.errors import NotFound
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from sluicegate.registry.audience.audience import Audience
 from sluicegate.registry.audience.connections import Connection, Connections
 from sluicegate.registry.audience.short_form import audience_recorded
-from sluicegate.registry.ledger.port import Applied
+from sluicegate.registry.ledger.record import Applied
 from sluicegate.registry.orders.connections_record import Documents, all_connections, connections_of, record_connections
 from sluicegate.registry.orders.draft import Draft
 from sluicegate.registry.orders.order import Order

@@ -21,7 +21,7 @@ from sluicegate.registry.audience.audience import (
 from sluicegate.registry.audience.connections import FALLBACK, Connection, Connections, Copied, Weighted, settled
 from sluicegate.registry.audience.layout import Held
 from sluicegate.registry.audience.rules import faults
-from sluicegate.registry.ledger.port import Applied
+from sluicegate.registry.ledger.record import Applied
 from sluicegate.registry.ledger.withdrawal import is_withdrawn
 from sluicegate.registry.orders.draft import Draft
 from sluicegate.registry.words.errors import UsageError

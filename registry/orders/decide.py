@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sluicegate.registry.ledger.port import Changes, Record
+from sluicegate.registry.ledger.record import Changes, Record
 from sluicegate.registry.orders import steering, variations
 from sluicegate.registry.orders.audience_store import apply_audience, delete_audience
 from sluicegate.registry.orders.connections_record import connections_of, digest

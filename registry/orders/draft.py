@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from sluicegate.registry.ledger.folds import refuse_busy
-from sluicegate.registry.ledger.port import Applied, Changes, Receipt, Record
+from sluicegate.registry.ledger.record import Applied, Changes, Receipt, Record
 from sluicegate.registry.ledger.times import utc
 from sluicegate.registry.ledger.withdrawal import is_withdrawn, withdrawn
 from sluicegate.registry.rollout.facts import Entry, Fact, Requested

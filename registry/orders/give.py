@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sluicegate.registry.ledger.port import Applied, Ledger, Receipt
+from sluicegate.registry.ledger.port import Ledger
+from sluicegate.registry.ledger.record import Applied, Receipt
 from sluicegate.registry.orders.audience_store import KIND
 from sluicegate.registry.orders.decide import decide
 from sluicegate.registry.orders.order import ApplyAudience, Order

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sluicegate.registry.ledger.port import Record
+from sluicegate.registry.ledger.record import Record
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.errors import NotFound, Refused
 

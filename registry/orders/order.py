@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from sluicegate.registry.ledger.port import Applied, OrderKey
+from sluicegate.registry.ledger.record import Applied, OrderKey
 from sluicegate.registry.plan.fields import Strategy
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.triggers import Sighting

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-from sluicegate.registry.ledger.port import Changes, Ledger, Record
+from sluicegate.registry.ledger.port import Ledger
+from sluicegate.registry.ledger.record import Changes, Record
 from sluicegate.registry.orders import starting
 from sluicegate.registry.orders.draft import Draft
 from sluicegate.registry.rollout.facts import Established, Fact, Promoted

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from sluicegate.registry.audience.connections import FALLBACK, Connection, Connections, Copied, Weighted
-from sluicegate.registry.ledger.port import Record
+from sluicegate.registry.ledger.record import Record
 from sluicegate.registry.orders.applied_plan import plan_or_bare
 from sluicegate.registry.orders.audience_store import known_audience
 from sluicegate.registry.orders.connections_record import connections_of, record_connections

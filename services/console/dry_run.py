@@ -7,7 +7,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import cast
 
-from sluicegate.registry.ledger.port import Applied, Changes, Ledger, OrderKey, Receipt, Record
+from sluicegate.registry.ledger.port import Ledger
+from sluicegate.registry.ledger.record import Applied, Changes, OrderKey, Receipt, Record
 from sluicegate.registry.ledger.stale import refuse_stale
 from sluicegate.registry.ledger.withdrawal import is_withdrawn
 from sluicegate.registry.orders import connections_record

@@ -11,7 +11,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sluicegate.registry.ledger.port import Fed, Ledger
+from sluicegate.registry.ledger.port import Ledger
+from sluicegate.registry.ledger.record import Fed
 from sluicegate.registry.words.errors import UsageError
 from sluicegate.services.console.acts.rollouts import fact_json
 from sluicegate.services.console.problems import problem

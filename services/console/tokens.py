@@ -9,7 +9,8 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime
 
-from sluicegate.registry.ledger.port import Applied, Ledger
+from sluicegate.registry.ledger.port import Ledger
+from sluicegate.registry.ledger.record import Applied
 from sluicegate.registry.words.errors import NotFound, Refused, UsageError
 from sluicegate.services.console.operations import Role
 

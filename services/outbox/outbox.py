@@ -9,7 +9,8 @@ from typing import Protocol
 
 import structlog
 
-from sluicegate.registry.ledger.port import Fed, Ledger
+from sluicegate.registry.ledger.port import Ledger
+from sluicegate.registry.ledger.record import Fed
 from sluicegate.registry.report.happening import Happening, happening
 from sluicegate.registry.words.errors import SluiceError
 

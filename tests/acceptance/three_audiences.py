@@ -6,7 +6,8 @@ from datetime import datetime
 
 from sluicegate.flows.stages.tick import Authority, Tallies, tick
 from sluicegate.registry.documents.documents import document_from_values
-from sluicegate.registry.ledger.port import Applied, Ledger
+from sluicegate.registry.ledger.port import Ledger
+from sluicegate.registry.ledger.record import Applied
 from sluicegate.registry.orders.give import apply_document
 from sluicegate.registry.orders.order import Share
 from sluicegate.registry.plan.plan import Plan

@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from sluicegate.registry.ledger.port import Applied, Ledger
+from sluicegate.registry.ledger.port import Ledger
+from sluicegate.registry.ledger.record import Applied
 from sluicegate.registry.rollout.facts import Begun, Fact, Packed, Ready, Requested, StepEntered
 from sluicegate.registry.words.metric import Arm, Stratum, TallyRow
 from sluicegate.registry.words.tally import Tally

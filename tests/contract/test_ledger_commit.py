@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from sluicegate.registry.ledger.port import Changes, Ledger, OrderKey, Receipt, Record
+from sluicegate.registry.ledger.port import Ledger
+from sluicegate.registry.ledger.record import Changes, OrderKey, Receipt, Record
 from sluicegate.registry.rollout.facts import Aborted, Begun, Entry
 from sluicegate.registry.rollout.rollout import Phase
 from sluicegate.registry.words.errors import TargetBusy, UsageError

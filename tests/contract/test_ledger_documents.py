@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from sluicegate.registry.ledger.port import Applied, Lease, Ledger
+from sluicegate.registry.ledger.port import Ledger
+from sluicegate.registry.ledger.record import Applied, Lease
 from sluicegate.registry.rollout.facts import Begun
 from sluicegate.registry.words.errors import LedgerConflict
 from tests.contract.ledgers import at, document, look, requested

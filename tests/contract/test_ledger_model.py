@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from sluicegate.registry.ledger.memory import MemoryLedger
-from sluicegate.registry.ledger.port import Lease, Ledger
+from sluicegate.registry.ledger.port import Ledger
+from sluicegate.registry.ledger.record import Lease
 from sluicegate.registry.ledger.sql import SqlLedger
 from sluicegate.registry.rollout.facts import FACTS, Requested
 from sluicegate.registry.rollout.rollout import fold

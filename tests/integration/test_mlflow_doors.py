@@ -14,7 +14,7 @@ import pytest
 from sluicegate.flows.stages.settle import settle
 from sluicegate.registry.catalog.mlflow_http import MlflowCatalog
 from sluicegate.registry.ledger.memory import MemoryLedger
-from sluicegate.registry.ledger.port import Applied
+from sluicegate.registry.ledger.record import Applied
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.facts import Packed, Ready, StepEntered
 from sluicegate.registry.rollout.rollout import Ending, Rollout

@@ -8,7 +8,7 @@ import json
 import pytest
 from sse_starlette import ServerSentEvent
 
-from sluicegate.registry.ledger.port import Applied
+from sluicegate.registry.ledger.record import Applied
 from sluicegate.registry.rollout.facts import FreezeOverridden
 from sluicegate.registry.rollout.freeze import Freeze
 from sluicegate.registry.rollout.rollout import Phase

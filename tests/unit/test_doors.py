@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from sluicegate.registry.ledger.memory import MemoryLedger
-from sluicegate.registry.ledger.port import Applied
+from sluicegate.registry.ledger.record import Applied
 from sluicegate.registry.plan.fields import Trigger
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.facts import Packed, Ready

@@ -12,8 +12,8 @@ import pytest
 from sluicegate.flows.stages.tick import Authority, tick
 from sluicegate.registry.documents.documents import read_documents
 from sluicegate.registry.ledger.memory import MemoryLedger
-from sluicegate.registry.ledger.port import Applied
 from sluicegate.registry.ledger.reading import read_for_view
+from sluicegate.registry.ledger.record import Applied
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.report.timeline import timeline
 from sluicegate.registry.report.view import rollout_view

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from sluicegate.registry.ledger.memory import MemoryLedger
-from sluicegate.registry.ledger.port import Receipt
+from sluicegate.registry.ledger.record import Receipt
 from sluicegate.registry.orders.give import give
 from sluicegate.registry.orders.order import (
     Abort,

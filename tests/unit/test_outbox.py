@@ -15,8 +15,8 @@ from standardwebhooks import Webhook
 
 from sluicegate.registry.documents.documents import read_document
 from sluicegate.registry.documents.notification import Notification
-from sluicegate.registry.ledger.port import Applied
 from sluicegate.registry.ledger.reading import read_for_policy
+from sluicegate.registry.ledger.record import Applied
 from sluicegate.registry.report.happening import Happening, Severity, name_of, severity, waits_for_person
 from sluicegate.registry.report.notice import notice
 from sluicegate.registry.rollout.facts import FACTS

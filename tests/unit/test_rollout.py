@@ -238,10 +238,10 @@ def judged(metric: str, *, step: int, answer: str = "pass") -> Judged:
 
 def test_policy_promotes_at_the_last_step_only() -> None:
     both = promoted(override=False, errors="pass", p99="pass")
-    for facts in ((), (FIRST,), (FIRST, PAUSED)):
+    passed = [judged(metric, step=0) for metric in ("errors", "p99")]
+    for facts in ((), (FIRST, *passed), (FIRST, PAUSED, *passed)):
         with pytest.raises(IllegalMove, match="at the last step"):
-            passed = [judged(metric, step=0) for metric in ("errors", "p99")] if facts else []
-            after(requested(GATED), *LAUNCHED, *facts, *passed, both)
+            after(requested(GATED), *LAUNCHED, *facts, both)
 
 
 def test_a_plan_without_gates_is_promoted_by_a_person_only() -> None:

@@ -18,7 +18,7 @@ from sluicegate.flows.driver.forms import StartForm
 from sluicegate.flows.driver.lease import hold_lease
 from sluicegate.flows.stages.tick import Authority, tick
 from sluicegate.registry.catalog.memory import MemoryCatalog
-from sluicegate.registry.ledger.port import Applied
+from sluicegate.registry.ledger.record import Applied
 from sluicegate.registry.ledger.sql import SqlLedger
 from sluicegate.registry.plan.fields import Strategy
 from sluicegate.registry.plan.plan import Plan

@@ -10,7 +10,7 @@ import pytest
 from sluicegate.registry.audience.connections import Connections
 from sluicegate.registry.documents.documents import ReadDocument, document_from_values
 from sluicegate.registry.ledger.memory import MemoryLedger
-from sluicegate.registry.ledger.port import Applied, Changes, OrderKey, Receipt, Record
+from sluicegate.registry.ledger.record import Applied, Changes, OrderKey, Receipt, Record
 from sluicegate.registry.orders.audience_store import audiences, shares
 from sluicegate.registry.orders.connections_record import connections_of
 from sluicegate.registry.orders.give import apply_document

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import model_validator
 
 from sluicegate.registry.documents.documents import KINDS, ReadDocument, document_from_values, read_document
-from sluicegate.registry.ledger.port import Applied
+from sluicegate.registry.ledger.record import Applied
 from sluicegate.registry.orders.give import apply_document
 from sluicegate.services.console.operations import Answer, Body, Operation, Request, Role
 from sluicegate.services.console.ports import Desk

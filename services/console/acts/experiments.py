@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from sluicegate.registry.ledger.port import Receipt
 from sluicegate.registry.ledger.reading import read_for_readout
+from sluicegate.registry.ledger.record import Receipt
 from sluicegate.registry.orders.give import give
 from sluicegate.registry.orders.order import EndExperiment, Order, StartExperiment
 from sluicegate.registry.report.readout import Readout, experiment_readout

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 from pydantic import Field
 from pydantic_core import to_jsonable_python
 
-from sluicegate.registry.ledger.port import Receipt
 from sluicegate.registry.ledger.reading import read_for_view
+from sluicegate.registry.ledger.record import Receipt
 from sluicegate.registry.orders.give import give
 from sluicegate.registry.orders.naming import find
 from sluicegate.registry.orders.order import (
