@@ -10,14 +10,12 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
-from sluicegate.registry.orders.rollouts import Request
 
 from sluicegate.registry.ledger.attempt import last_attempt
 from sluicegate.registry.ledger.memory import MemoryLedger
 from sluicegate.registry.ledger.port import Lease
 from sluicegate.registry.ledger.reading import read_for_report, read_for_view
 from sluicegate.registry.ledger.undriven import all_undriven
-from sluicegate.registry.orders import rollouts as orders
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.report.explanation import explanation
 from sluicegate.registry.report.report import rollout_report
@@ -29,10 +27,12 @@ from sluicegate.registry.words.obstacle import Driver, Obstacle
 from sluicegate.services.keeper.driver_pass import SLOW, DriverPass
 from sluicegate.services.keeper.drivers import PrefectDrivers
 from sluicegate.services.keeper.registration import DEADLINE, EVERY, Registration
+from tests import giving as orders
+from tests.giving import Giver
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 PLAN = Plan.model_validate({"model": "m", "steps": [{"weight": 10}], "bake": "1m"})
-WHO = Request(actor="ada", cause="cli")
+WHO = Giver(actor="ada", cause="cli")
 SECOND = timedelta(seconds=1)
 
 
