@@ -15,7 +15,7 @@ import httpx
 from ruamel.yaml import YAML
 
 from tests.integration.stack_rig import MODEL, Stack
-from tests.integration.wheel_rig import ROOT, Venv, build, foreign_folder, foreign_imports, own_environment
+from tests.integration.wheel_rig import ROOT, Venv, build, foreign_folder, foreign_imports, own_environment, uv
 
 NAMES = {each["name"] for each in YAML(typ="safe").load((ROOT / "prefect.yaml").read_text())["deployments"]}
 
@@ -85,7 +85,10 @@ def main(python: str, resolution: str) -> None:
     with tempfile.TemporaryDirectory(prefix="sluice-ends-", dir="/tmp") as folder:
         venv = Venv.create(Path(folder) / "venv", python)
         wheel = build(Path(folder)).wheel
-        venv.install("--resolution", resolution, f"sluicegate[server] @ {wheel.as_uri()}")
+        pins = Path(folder) / "pins.txt"  # resolved from the project: beside a wheel its packages are not direct ones
+        project = (str(ROOT / "pyproject.toml"), "--extra", "server", "--output-file", str(pins))
+        uv("pip", "compile", "--quiet", "--python", str(venv.python), "--resolution", resolution, *project)
+        venv.install("-r", str(pins), f"sluicegate[server] @ {wheel.as_uri()}")
         with installed_stack(venv) as stack:
             tell(stack)
         releases = venv.run(venv.python, "-c", _RELEASES, cwd=Path(folder)).stdout
