@@ -12,7 +12,7 @@ from sluicegate.registry.ledger.memory import MemoryLedger
 from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.orders.connections_record import all_connections
 from sluicegate.registry.plan.plan import Plan
-from sluicegate.registry.rollout.experiment import splits, together
+from sluicegate.registry.rollout.experiment import comparisons_of, splits
 from sluicegate.registry.rollout.facts import Observed, Packed, Ready
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.rollout.standing import standings
@@ -95,7 +95,7 @@ class Lab:
     def group(self) -> tuple[Rollout, ...]:
         rollouts = self.ledger.rollouts()
         names = [r.requested.experiment for r in rollouts if r.requested.experiment]
-        return together(rollouts, names[-1] if names else None)
+        return comparisons_of(rollouts, names[-1] if names else None)
 
     def comparison(self, variation: str) -> Rollout:
         return next(each for each in self.group if each.requested.variation == variation)

@@ -24,11 +24,11 @@ _ORDER = (
     "Step",
     "Check",
     "Shadow",
-    "Experiment",
+    "ExperimentSpec",
     "Deadline",
     "Expect",
 )
-_NAMES = {"MetricSpec": "Metric", "PredictionField": "Prediction", "GateSpec": "Gate and guardrail"}
+_NAMES = {"MetricSpec": "Metric", "PredictionField": "Prediction", "GateSpec": "Gate and guardrail", "ExperimentSpec": "Experiment"}
 _DURATION, _SHARE = "a duration such as", "a share with its per cent sign"
 
 

@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from docs.pages.tables import NOTICE, field_types, table
 from sluicegate.registry.rollout import facts
 from sluicegate.registry.rollout.facts import FACTS, Entry, Fact
-from sluicegate.registry.rollout.rollout import Ending, Phase, Rollout, admits, advance
+from sluicegate.registry.rollout.moves import admits, advance
+from sluicegate.registry.rollout.rollout import Ending, Phase, Rollout
 
 _AT = datetime(2026, 1, 1, tzinfo=UTC)
 _PLAN: dict[str, object] = {"model": "m", "steps": [{"weight": 10, "check": {"deployment": "a/b"}}, {"weight": 50}]}

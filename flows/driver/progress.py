@@ -9,8 +9,8 @@ from uuid import UUID
 
 from sluicegate.flows.stages.tick import Tick
 from sluicegate.registry.report.report import Report
-from sluicegate.registry.rollout.rollout import FULL, Rollout
-from sluicegate.registry.words.units import format_weight
+from sluicegate.registry.rollout.rollout import Rollout
+from sluicegate.registry.words.units import FULL, format_weight
 from sluicegate.registry.words.verdict import Verdict
 from sluicegate.services.report.markdown import markdown
 from sluicegate.services.report.page import picture

@@ -10,8 +10,8 @@ from functools import lru_cache
 from sluicegate.flows.stats.trial import Design, Kind, Rung
 from sluicegate.registry.plan.fields import GateSpec, MetricSpec, Source
 from sluicegate.registry.plan.plan import Plan
-from sluicegate.registry.rollout.rollout import FULL
 from sluicegate.registry.words.metric import LEVELS, Worse, capped_name, exceedance_name, level_name
+from sluicegate.registry.words.units import FULL
 
 _DAY = 86_400.0
 _REQUESTS = 50_000

@@ -21,9 +21,9 @@ from sluicegate.flows.stats.pair import Pair
 from sluicegate.flows.stats.rate_below import RateBelowTest
 from sluicegate.flows.stats.sample_ratio import Arrivals, SampleRatioTest
 from sluicegate.flows.stats.trial import Kind, Trial
-from sluicegate.registry.rollout.rollout import FULL
 from sluicegate.registry.words.metric import Arm, TallyRow, exceedance_name, level_name
 from sluicegate.registry.words.tally import Tally
+from sluicegate.registry.words.units import FULL
 
 RATIO_ALPHA = 0.001
 """Chance that sound data are ever called mismatched."""

@@ -8,8 +8,8 @@ from enum import StrEnum
 from sluicegate.flows.gate.design import grid_points
 from sluicegate.registry.plan.fields import GateSpec, Source
 from sluicegate.registry.plan.plan import Plan
-from sluicegate.registry.rollout.rollout import FULL
 from sluicegate.registry.words.metric import difference_name, exceedance_name
+from sluicegate.registry.words.units import FULL
 
 _DAY = 86_400.0
 _PAIRS = 10_000

@@ -23,10 +23,9 @@ from sluicegate.flows.stats.rate_below import RateBelowTest
 from sluicegate.flows.stats.trial import Trial
 from sluicegate.registry.plan.fields import GateSpec, MetricSpec, Score, Source
 from sluicegate.registry.plan.plan import Plan
-from sluicegate.registry.rollout.rollout import FULL
 from sluicegate.registry.words.metric import LEVELS, Worse
 from sluicegate.registry.words.tally import Tally
-from sluicegate.registry.words.units import format_share
+from sluicegate.registry.words.units import FULL, format_share
 
 _TAIL_SIGMA = 0.5
 """How durations are spread (standard deviation of the logarithm) around a latency threshold."""

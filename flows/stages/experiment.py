@@ -14,7 +14,7 @@ from sluicegate.registry.orders.give import give
 from sluicegate.registry.orders.order import Order, Promote
 from sluicegate.registry.orders.progress import stable
 from sluicegate.registry.report.readout import winner
-from sluicegate.registry.rollout.experiment import of, together
+from sluicegate.registry.rollout.experiment import comparisons_of, experiment_spec
 from sluicegate.registry.rollout.facts import Frozen
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.metric import Arm, TallyRow
@@ -70,7 +70,7 @@ def shared_thresholds(ledger: Ledger, rollout: Rollout, names: Sequence[str]) ->
     The control's requests are counted against one threshold, so all comparisons have it from the first. None for that
     one, and for other rollouts: they freeze their own.
     """
-    group = together(ledger.rollouts(model=rollout.requested.model), rollout.requested.experiment)
+    group = comparisons_of(ledger.rollouts(model=rollout.requested.model), rollout.requested.experiment)
     first = min(group, key=lambda each: each.id, default=rollout)
     if first.id == rollout.id:
         return None
@@ -88,7 +88,7 @@ def follow(ledger: Ledger, rollout: Rollout, now: datetime) -> Rollout | None:
     """
     if not rollout.is_comparison:
         return None
-    ab, group = of(rollout.plan), together(ledger.rollouts(), rollout.requested.experiment)
+    ab, group = experiment_spec(rollout.plan), comparisons_of(ledger.rollouts(), rollout.requested.experiment)
     best = winner(read_for_readout(ledger, group)) if all(each.is_ended for each in group) else None
     if ab.then != "promote" or best is None:
         return None

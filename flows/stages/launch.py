@@ -11,8 +11,8 @@ from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.orders.progress import append
 from sluicegate.registry.plan.against_build import check_against_build
 from sluicegate.registry.plan.fields import Serve
-from sluicegate.registry.rollout.facts import Failed, Packed
-from sluicegate.registry.rollout.rollout import DEPLOY, ROLLBACK, Rollout
+from sluicegate.registry.rollout.facts import AtOnce, Failed, Packed
+from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.build import Build, BuildRef, service_name
 from sluicegate.registry.words.compatibility import check_inputs
 from sluicegate.registry.words.errors import IllegalMove, NotFound, PackFailed, Refused
@@ -56,7 +56,7 @@ def launch(ledger: Ledger, source: Source, packing: Packing, rollout: Rollout, i
 def _packed(source: Source, packing: Packing, rollout: Rollout, into: Path) -> Packed:
     build = source.build(rollout.candidate)
     problems = check_against_build(rollout.plan, build) if rollout.is_judged else ()
-    if rollout.requested.strategy not in (DEPLOY, ROLLBACK):
+    if rollout.requested.strategy not in (AtOnce.DEPLOY, AtOnce.ROLLBACK):
         problems += _refusals(source, rollout, build)
     if problems:
         raise Refused("; ".join(problems))

@@ -14,10 +14,10 @@ from datetime import datetime
 from typing import Protocol
 
 import structlog
+from pydantic_core import to_jsonable_python
 
 from sluicegate.flows.stages.settle import TAG
 from sluicegate.registry.catalog.runs import Measurement, Run
-from sluicegate.registry.ledger.looks_json import verdict_to_values
 from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.ledger.reading import read_for_report
 from sluicegate.registry.report.report import Evidence, Report, rollout_report
@@ -194,7 +194,10 @@ def _params(rollout: Rollout) -> dict[str, str]:
 
 def _documents(report: Report, looks: Sequence[Look]) -> dict[str, str]:
     """The artifacts of a run by name."""
-    verdicts = [{"look": look.k, "at": look.at.isoformat(), **verdict_to_values(look.verdict)} for look in looks]
+    verdicts = [
+        {"look": look.k, "at": look.at.isoformat(), **to_jsonable_python(look.verdict, inf_nan_mode="strings")}
+        for look in looks
+    ]
     return {
         "report.html": page(report),
         "report.json": json.dumps(report.as_json(), indent=1),

@@ -15,7 +15,7 @@ from sluicegate.registry.ledger.freezes import freezes
 from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.plan.fields import GateSpec, MetricSpec, PredictionField, thresholds_of
 from sluicegate.registry.rollout.decision import Choice, Decision, Progress, decide
-from sluicegate.registry.rollout.experiment import Together, around
+from sluicegate.registry.rollout.experiment import ExperimentState, experiment_state
 from sluicegate.registry.rollout.facts import Aborted, Concluded, Fact, Frozen, Judged, Paused, Promoted, StepEntered
 from sluicegate.registry.rollout.freeze import heeding
 from sluicegate.registry.rollout.rollout import Phase, Rollout
@@ -70,15 +70,15 @@ def tick(ledger: Ledger, tallies: Tallies, rollout_id: str, now: datetime, autho
     Raises LedgerConflict when somebody else appended meanwhile: call again.
     """
     rollout = _freeze(ledger, tallies, ledger.rollout(rollout_id), now)
-    beside = around(rollout, ledger.rollouts(model=rollout.requested.model), now) if rollout.is_comparison else None
-    if not rollout.has_exposure:
-        return _before_exposure(ledger, rollout, now, authority, beside)
+    experiment = _experiment(ledger, rollout, now)
+    if not rollout.splits_traffic:
+        return _before_traffic(ledger, rollout, now, authority, experiment)
     over = overtaken(ledger, rollout) if rollout.is_shadow else None
     if over is not None:
         return _conclude(ledger, rollout, over, now)
     verdicts = _judge(ledger, tallies, rollout, now)
     rollout = _record_changes(ledger, rollout, verdicts, now)
-    progress = Progress(candidate_requests=tallies.progress(rollout.id, rollout.epoch), together=beside)
+    progress = Progress(candidate_requests=tallies.progress(rollout.id, rollout.epoch), experiment=experiment)
     decision = heeding(decide(rollout, verdicts, progress, now), freezes(ledger), rollout, now)
     fact = _fact(rollout, verdicts, decision)
     if fact is None or not _is_allowed(decision, authority):
@@ -87,24 +87,30 @@ def tick(ledger: Ledger, tallies: Tallies, rollout_id: str, now: datetime, autho
     return Tick(rollout=rollout, verdicts=verdicts, decision=decision)
 
 
+def _experiment(ledger: Ledger, rollout: Rollout, now: datetime) -> ExperimentState | None:
+    """How the experiment of a comparison stands; of other rollouts nothing is read."""
+    if not rollout.is_comparison:
+        return None
+    return experiment_state(rollout, ledger.rollouts(model=rollout.requested.model), now)
+
+
 def _conclude(ledger: Ledger, rollout: Rollout, why: str, now: datetime) -> Tick:
     """End a shadow that has nothing left to compare with: no verdict, so nothing follows."""
     rollout = ledger.append(rollout.id, rollout.seq + 1, Concluded(actor="sluice", reason=why), now)
     return Tick(rollout=rollout, verdicts=(), decision=Decision(choice=Choice.CONCLUDE, reason=why))
 
 
-def _before_exposure(
-    ledger: Ledger, rollout: Rollout, now: datetime, authority: Authority, beside: Together | None
+def _before_traffic(
+    ledger: Ledger, rollout: Rollout, now: datetime, authority: Authority, experiment: ExperimentState | None
 ) -> Tick:
-    hold = Decision(
-        choice=Choice.HOLD, reason=f"{rollout.phase}: {rollout.reason}", wait=beside.begins_in if beside else None
-    )
-    if beside is not None and beside.changed is not None and rollout.is_under_way:
-        return _called_off(ledger, rollout, now, beside.changed)
-    is_ready = rollout.ready if beside is None else beside.may_enter
+    wait = experiment.begins_in if experiment else None
+    hold = Decision(choice=Choice.HOLD, reason=f"{rollout.phase}: {rollout.reason}", wait=wait)
+    if experiment is not None and experiment.changed is not None and rollout.is_under_way:
+        return _called_off(ledger, rollout, now, experiment.changed)
+    is_ready = rollout.ready if experiment is None else experiment.may_enter
     if rollout.phase is not Phase.LAUNCHING or not is_ready or not rollout.is_judged:
         return Tick(rollout=rollout, verdicts=(), decision=hold)
-    what = "the candidate is" if beside is None else "all variations are"
+    what = "the candidate is" if experiment is None else "all variations are"
     ready = Decision(choice=Choice.ADVANCE, reason=f"{what} ready")
     decision = heeding(ready, freezes(ledger), rollout, now)
     if decision.choice is Choice.HOLD or authority is not Authority.ADVANCE:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sluicegate.registry.rollout.facts import Entry
-from sluicegate.registry.rollout.rollout import Rollout, advance, begin
+from sluicegate.registry.rollout.moves import advance, begin
+from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.errors import LedgerConflict, NotFound, TargetBusy
 
 

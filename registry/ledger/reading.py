@@ -16,7 +16,7 @@ from sluicegate.registry.rollout.rollout import Phase, Rollout
 def read_for_policy(ledger: Ledger, rollout: Rollout) -> RolloutRecord:
     """What the policy looks at: only where it has something to say are other rollouts and freezes read."""
     undriven = all_undriven(ledger).get(rollout.id) if needs_driver(rollout, None) else None
-    if rollout.phase is not Phase.RUNNING or not rollout.has_exposure:
+    if rollout.phase is not Phase.RUNNING or not rollout.splits_traffic:
         return RolloutRecord(rollout=rollout, undriven=undriven)
     of_model = ledger.rollouts(model=rollout.requested.model) if rollout.is_comparison else ()
     return RolloutRecord(rollout=rollout, of_model=of_model, freezes=freezes(ledger), undriven=undriven)

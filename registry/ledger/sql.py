@@ -20,7 +20,8 @@ from sluicegate.registry.ledger.tables import documents, entries, leases, looks,
 from sluicegate.registry.ledger.times import from_text, to_text, utc
 from sluicegate.registry.ledger.withdrawal import is_withdrawn, withdrawn
 from sluicegate.registry.rollout.facts import Entry, Fact, Requested, from_payload, to_payload
-from sluicegate.registry.rollout.rollout import Rollout, begin
+from sluicegate.registry.rollout.moves import begin
+from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.verdict import Look
 
 

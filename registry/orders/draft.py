@@ -13,7 +13,8 @@ from sluicegate.registry.ledger.record import Applied, Changes, Receipt, Record
 from sluicegate.registry.ledger.times import utc
 from sluicegate.registry.ledger.withdrawal import is_withdrawn, withdrawn
 from sluicegate.registry.rollout.facts import Entry, Fact, Requested
-from sluicegate.registry.rollout.rollout import Rollout, advance, begin
+from sluicegate.registry.rollout.moves import advance, begin
+from sluicegate.registry.rollout.rollout import Rollout
 
 
 class Draft:

@@ -11,9 +11,9 @@ from sluicegate.registry.orders.audiences import refuse_unknown
 from sluicegate.registry.orders.draft import Draft
 from sluicegate.registry.orders.order import Order, StartExperiment
 from sluicegate.registry.orders.starting import Started, open_rollout, replace
-from sluicegate.registry.plan.fields import Experiment, Strategy
+from sluicegate.registry.plan.fields import ExperimentSpec, Strategy
 from sluicegate.registry.plan.plan import Plan
-from sluicegate.registry.rollout.experiment import find_experiment, of
+from sluicegate.registry.rollout.experiment import experiment_spec, find_experiment
 from sluicegate.registry.rollout.facts import Aborted, Concluded, Requested
 from sluicegate.registry.rollout.freeze import holding
 from sluicegate.registry.rollout.rollout import Phase, Rollout
@@ -116,11 +116,11 @@ def _experiments(draft: Draft, plan: Plan) -> dict[str, list[Rollout]]:
     return groups
 
 
-def _refuse_busy(draft: Draft, plan: Plan, ab: Experiment) -> None:
+def _refuse_busy(draft: Draft, plan: Plan, ab: ExperimentSpec) -> None:
     """An audience has one experiment at a time, and nobody rolls out inside a variation that takes part."""
     rollouts = draft.rollouts(model=plan.model)
     for rollout in rollouts:
-        if rollout.is_comparison and not rollout.is_ended and of(rollout.plan).audience == ab.audience:
+        if rollout.is_comparison and not rollout.is_ended and experiment_spec(rollout.plan).audience == ab.audience:
             raise TargetBusy(
                 f"experiment {rollout.requested.experiment} shares audience {ab.audience} already.",
                 fix=f"wait for its end, or: sluice experiment end {rollout.requested.experiment}",

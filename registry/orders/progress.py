@@ -9,8 +9,8 @@ from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.ledger.record import Changes, Record
 from sluicegate.registry.orders import starting
 from sluicegate.registry.orders.draft import Draft
-from sluicegate.registry.rollout.facts import Established, Fact, Promoted
-from sluicegate.registry.rollout.rollout import DEPLOY, REPLACE, ROLLBACK, Phase, Rollout
+from sluicegate.registry.rollout.facts import AtOnce, Established, Fact, Promoted
+from sluicegate.registry.rollout.rollout import Phase, Rollout
 from sluicegate.registry.rollout.standing import trusted
 
 
@@ -50,11 +50,11 @@ def _completion(rollout: Rollout) -> Fact | None:
         return None
     actor, cause = rollout.requested.actor, rollout.requested.cause
     match rollout.requested.strategy:
-        case strategy if strategy == DEPLOY:
+        case AtOnce.DEPLOY:
             return Established(actor=actor, reason="first build, probed")
-        case strategy if strategy == ROLLBACK:
+        case AtOnce.ROLLBACK:
             return Promoted(actor=actor, reason=f"rolled back, {cause}", override=True, verdicts={})
-        case strategy if strategy == REPLACE:
+        case AtOnce.REPLACE:
             return Promoted(actor=actor, reason=f"put in at once, {cause}", override=True, verdicts={})
         case _:
             return None

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from sluicegate.registry.plan.fields import Strategy
 from sluicegate.registry.plan.plan import Plan
-from sluicegate.registry.rollout.rollout import REPLACE, ROLLBACK, Phase, Rollout
+from sluicegate.registry.rollout.facts import AtOnce
+from sluicegate.registry.rollout.rollout import Phase, Rollout
 from sluicegate.registry.rollout.standing import current, took_over_at
 from sluicegate.registry.rollout.triggers import Sighting
 from sluicegate.registry.words.errors import Refused, TargetBusy
@@ -49,7 +50,7 @@ def same_intent(rollouts: Sequence[Rollout], version: str, digest: str, strategy
         for r in rollouts
         if r.requested.version == version
         and r.requested.plan_digest == digest
-        and r.requested.strategy not in (ROLLBACK, REPLACE)
+        and r.requested.strategy not in (AtOnce.ROLLBACK, AtOnce.REPLACE)
         and r.is_shadow == (strategy == Strategy.SHADOW)
     ]
 

@@ -23,9 +23,9 @@ from sluicegate.registry.orders.rules import (
 from sluicegate.registry.plan.fields import OnNewer, Strategy
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.experiment import refuse_in_experiment
-from sluicegate.registry.rollout.facts import Baked, Begun, FreezeOverridden, Requested, Superseded
+from sluicegate.registry.rollout.facts import AtOnce, Baked, Begun, FreezeOverridden, Requested, Superseded
 from sluicegate.registry.rollout.freeze import holding, in_force
-from sluicegate.registry.rollout.rollout import DEPLOY, REPLACE, ROLLBACK, Phase, Rollout
+from sluicegate.registry.rollout.rollout import Phase, Rollout
 from sluicegate.registry.rollout.standing import current, trusted
 from sluicegate.registry.words.build import slug
 from sluicegate.registry.words.errors import NotFound, Refused, TargetBusy
@@ -84,10 +84,10 @@ def put_first(draft: Draft, order: Order, plan: Plan, version: str) -> Started:
             fix=f"roll the build out: sluice rollout start {plan.model} --build {version}",
         )
     requested = Requested(
-        model=plan.model, variation=plan.variation, version=version, strategy=DEPLOY,
+        model=plan.model, variation=plan.variation, version=version, strategy=AtOnce.DEPLOY,
         plan=plan.document(), plan_digest=plan.digest, actor=order.actor, cause=order.cause,
     )  # fmt: skip
-    same = same_intent(mine, version, plan.digest, DEPLOY)
+    same = same_intent(mine, version, plan.digest, AtOnce.DEPLOY)
     if same and not same[-1].is_ended:
         return Started(rollout=_let_through(draft, order, same[-1]), created=False)
     _refuse_in_freeze(draft, order, plan.model)
@@ -117,10 +117,10 @@ def roll_back(draft: Draft, order: Order, act: RollBack) -> Started:
         draft.append(holder.id, Baked(reason=f"rolled back by {order.actor}"))
     plan = former.plan
     requested = Requested(
-        model=model, variation=variation, version=former.requested.version, strategy=ROLLBACK,
+        model=model, variation=variation, version=former.requested.version, strategy=AtOnce.ROLLBACK,
         plan=plan.document(), plan_digest=plan.digest, actor=order.actor, cause=f"{order.cause}: {order.reason}",
     )  # fmt: skip
-    rollbacks = [r for r in mine if r.requested.strategy == ROLLBACK]
+    rollbacks = [r for r in mine if r.requested.strategy == AtOnce.ROLLBACK]
     started = open_rollout(draft, order, requested, attempt=len(rollbacks))
     if former.packed is None or not started.rollout.holds_target:
         return started
@@ -136,7 +136,7 @@ def replace(draft: Draft, order: Order, plan: Plan, version: str, reason: str) -
             f"{plan.model}/{plan.variation} serves nothing: there is nothing to replace.",
             fix=f"put a first build there: sluice deploy {plan.model} --build {version}",
         )
-    same = [r for r in mine if r.requested.strategy == REPLACE and r.requested.version == version]
+    same = [r for r in mine if r.requested.strategy == AtOnce.REPLACE and r.requested.version == version]
     if holder is not None and holder in same:
         return Started(rollout=_let_through(draft, order, holder), created=False)
     if holder is not None:
@@ -147,7 +147,7 @@ def replace(draft: Draft, order: Order, plan: Plan, version: str, reason: str) -
         raise Refused(f"{plan.model} v{version} is stable already.", fix="name another build")
     _refuse_in_freeze(draft, order, plan.model)
     requested = Requested(
-        model=plan.model, variation=plan.variation, version=version, strategy=REPLACE,
+        model=plan.model, variation=plan.variation, version=version, strategy=AtOnce.REPLACE,
         plan=plan.document(), plan_digest=plan.digest, actor=order.actor, cause=f"{order.cause}: {reason}",
     )  # fmt: skip
     return open_rollout(draft, order, requested, attempt=len(same))
@@ -169,7 +169,9 @@ def begin(draft: Draft, rollout: Rollout) -> Rollout:
     mine = draft.target(*rollout.target)
     compared_with = (rollout.requested.model, rollout.plan.variation) if rollout.is_comparison else rollout.target
     stable = trusted(draft.target(*compared_with))
-    is_frozen = rollout.requested.strategy != ROLLBACK and holding(freezes(draft), rollout, draft.now) is not None
+    is_frozen = (
+        rollout.requested.strategy != AtOnce.ROLLBACK and holding(freezes(draft), rollout, draft.now) is not None
+    )
     if is_frozen or not is_next(mine, rollout) or (rollout.is_aside and stable is None):
         return rollout
     return draft.append(rollout.id, Begun(stable=stable.requested.version if stable else None))

@@ -11,9 +11,9 @@ from sluicegate.registry.orders.order import Order, RollBack, Start
 from sluicegate.registry.orders.rules import way_out
 from sluicegate.registry.orders.starting import STILL, Started, put_first, replace, roll_back, start
 from sluicegate.registry.plan.fields import Strategy
-from sluicegate.registry.rollout.facts import Aborted, Approved, Fact, Paused, Promoted, Resumed
+from sluicegate.registry.rollout.facts import Aborted, Approved, AtOnce, Fact, Paused, Promoted, Resumed
 from sluicegate.registry.rollout.freeze import holding
-from sluicegate.registry.rollout.rollout import DEPLOY, REPLACE, ROLLBACK, Ending, Phase, Rollout
+from sluicegate.registry.rollout.rollout import Ending, Phase, Rollout
 from sluicegate.registry.words.errors import IllegalMove, NotFound, Refused
 
 
@@ -80,13 +80,13 @@ def retry(draft: Draft, order: Order, old: Rollout) -> Started:
     except NotFound:
         plan = old.plan
     match wanted.strategy:
-        case strategy if strategy == ROLLBACK:
+        case AtOnce.ROLLBACK:
             return roll_back(
                 draft, order, RollBack(model=wanted.model, variation=wanted.variation, version=wanted.version)
             )
-        case strategy if strategy == DEPLOY:
+        case AtOnce.DEPLOY:
             return put_first(draft, order, plan, wanted.version)
-        case strategy if strategy == REPLACE:
+        case AtOnce.REPLACE:
             return replace(draft, order, plan, wanted.version, order.reason)
         case _ if old.is_comparison:
             raise Refused(

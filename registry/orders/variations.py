@@ -16,7 +16,7 @@ from sluicegate.registry.orders.rules import way_out
 from sluicegate.registry.orders.starting import Started, put_first, start
 from sluicegate.registry.orders.starting import replace as replace_build
 from sluicegate.registry.plan.plan import Plan
-from sluicegate.registry.rollout.experiment import of as experiment_of
+from sluicegate.registry.rollout.experiment import experiment_spec
 from sluicegate.registry.rollout.facts import Baked, Undeployed
 from sluicegate.registry.rollout.rollout import Phase, Rollout
 from sluicegate.registry.rollout.standing import standings, trusted
@@ -164,7 +164,7 @@ def _refuse_experiment(record: Record, model: str, variation: str, audience: str
     for rollout in record.rollouts(model=model):
         if not rollout.is_comparison or rollout.is_ended:
             continue
-        ab = experiment_of(rollout.plan)
+        ab = experiment_spec(rollout.plan)
         if variation in ab.variations and audience in (None, ab.audience):
             name = rollout.requested.experiment
             raise TargetBusy(

@@ -314,7 +314,7 @@ class Shadow(Document):
 VariationName = Annotated[str, Field(pattern=VARIATION)]
 
 
-class Experiment(Document):
+class ExperimentSpec(Document):
     """Variations that already hold a build share an audience for a while, and each is compared with the control."""
 
     variations: dict[VariationName, Annotated[int, Field(ge=1, le=10_000)]] = Field(min_length=2, max_length=20)
@@ -410,7 +410,7 @@ class PlanFields(Document):
     """Rules that must pass before a step is left."""
     guardrails: tuple[GateSpec, ...] = ()
     """Rules that may only stop."""
-    ab: Experiment | None = None
+    ab: ExperimentSpec | None = None
     """How variations are compared, under strategy: ab."""
     shadow: Shadow | None = None
     """How a candidate is compared on copies of requests, under strategy: shadow."""

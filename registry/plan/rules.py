@@ -10,9 +10,8 @@ from sluicegate.registry.plan.fields import GateSpec, MetricSpec, PlanFields
 from sluicegate.registry.plan.staging import staged
 from sluicegate.registry.words.metric import Worse
 from sluicegate.registry.words.suggestions import nearest, suggestion
-from sluicegate.registry.words.units import format_duration, format_share, format_weight
+from sluicegate.registry.words.units import FULL, format_duration, format_share, format_weight
 
-FULL = 10_000
 ALPHA_LIMIT = 0.1
 """The most that all gates together may cost: the chance that an equal candidate is ever stopped."""
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from sluicegate.registry.plan.fields import Expect, Experiment, PlanFields, Step, Strategy
+from sluicegate.registry.plan.fields import Expect, ExperimentSpec, PlanFields, Step, Strategy
 
 P = TypeVar("P", bound=PlanFields)
 
 _DAY = 86_400.0
 
 
-def compared(plan: P, ab: Experiment, variation: str) -> P:
+def compared(plan: P, ab: ExperimentSpec, variation: str) -> P:
     """A variation with the control.
 
     With m comparisons each has alpha / m (Bonferroni), so that the chances hold for all of them together.

@@ -8,7 +8,8 @@ from datetime import datetime
 
 from sluicegate.registry.plan.fields import Step
 from sluicegate.registry.rollout.facts import Approved, Entry, Observed, StepEntered
-from sluicegate.registry.rollout.rollout import Phase, Rollout, advance, begin
+from sluicegate.registry.rollout.moves import advance, begin
+from sluicegate.registry.rollout.rollout import Phase, Rollout
 from sluicegate.registry.words.units import format_duration, format_share
 
 

@@ -30,8 +30,9 @@ from sluicegate.registry.rollout.facts import (
     Superseded,
     Undeployed,
 )
+from sluicegate.registry.rollout.moves import advance, begin
 from sluicegate.registry.rollout.record import RolloutRecord
-from sluicegate.registry.rollout.rollout import Rollout, advance, begin
+from sluicegate.registry.rollout.rollout import Rollout
 
 
 class Severity(IntEnum):

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from sluicegate.registry.audience.layout import SLOTS
 from sluicegate.registry.plan.plan import Plan
-from sluicegate.registry.rollout.experiment import UNCOUNTED, has_begun, layout, of
+from sluicegate.registry.rollout.experiment import UNCOUNTED, experiment_spec, has_begun, layout
 from sluicegate.registry.rollout.record import RolloutRecord
 from sluicegate.registry.rollout.rollout import Ending, Rollout
 from sluicegate.registry.words.metric import Worse
@@ -79,7 +79,7 @@ class Readout:
 def experiment_readout(comparisons: Sequence[RolloutRecord]) -> Readout:
     """What the comparisons of one experiment show now; their records hold the last looks."""
     group, verdicts = [each.rollout for each in comparisons], {each.rollout.id: _verdict(each) for each in comparisons}
-    plan, ab = Plan.recorded(group[0].requested.plan), of(group[0].plan)
+    plan, ab = Plan.recorded(group[0].requested.plan), experiment_spec(group[0].plan)
     most = max(verdicts.values(), key=lambda verdict: verdict.stable_n if verdict else 0)
     best = winner(comparisons)
     shares = {part.variation: 100 * part.slots / SLOTS for part in layout(ab)}
@@ -99,7 +99,7 @@ def experiment_readout(comparisons: Sequence[RolloutRecord]) -> Readout:
 def winner(comparisons: Sequence[RolloutRecord]) -> Rollout | None:
     """The comparison whose variation reached the goal and does best at it; one that was stopped is none."""
     plan = comparisons[0].rollout.plan
-    sign = -1 if plan.metrics[of(plan).goal.metric].worse is Worse.LOWER else 1
+    sign = -1 if plan.metrics[experiment_spec(plan).goal.metric].worse is Worse.LOWER else 1
     reached = [(each.rollout, _verdict(each)) for each in comparisons if _has_reached_goal(each.rollout)]
     known = [
         (sign * verdict.estimate, rollout.id, rollout)
@@ -115,12 +115,12 @@ def _has_reached_goal(rollout: Rollout) -> bool:
 
 def _verdict(comparison: RolloutRecord) -> Verdict | None:
     """The last recorded verdict on the goal."""
-    goal = of(comparison.rollout.plan).goal.metric
+    goal = experiment_spec(comparison.rollout.plan).goal.metric
     return next((look.verdict for look in reversed(comparison.looks) if look.metric == goal), None)
 
 
 def _compared(rollout: Rollout, verdict: Verdict | None, share: float) -> Compared:
-    known = rollout.judgements.get(of(rollout.plan).goal.metric)
+    known = rollout.judgements.get(experiment_spec(rollout.plan).goal.metric)
     answer = Answer(known.answer) if known else Answer.NO_DATA
     return Compared(
         variation=rollout.requested.variation, build=rollout.requested.version, rollout=rollout.id, share=share,
@@ -137,6 +137,6 @@ def _why(rollout: Rollout, verdict: Verdict | None) -> str:
         return rollout.reason
     if verdict.answer is not Answer.PASS or None in (verdict.estimate, verdict.low, verdict.high):
         return verdict.reason
-    margin = of(rollout.plan).goal.margin or 0.0
+    margin = experiment_spec(rollout.plan).goal.margin or 0.0
     what = "better than the control" if margin == 0 else f"no more than {format_share(margin)} worse than the control"
     return f"{what}: {verdict.estimate:+.3g} [{verdict.low:+.3g}, {verdict.high:+.3g}]"

@@ -32,7 +32,8 @@ from sluicegate.registry.rollout.facts import (
     Superseded,
     Undeployed,
 )
-from sluicegate.registry.rollout.rollout import Rollout, advance, begin
+from sluicegate.registry.rollout.moves import advance, begin
+from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.units import format_weight
 from sluicegate.registry.words.verdict import Answer
 

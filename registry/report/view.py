@@ -9,7 +9,7 @@ from datetime import datetime
 
 from sluicegate.registry.plan.fields import GateSpec
 from sluicegate.registry.rollout.decision import Decision, Progress, decide, needs_driver
-from sluicegate.registry.rollout.experiment import around
+from sluicegate.registry.rollout.experiment import experiment_state
 from sluicegate.registry.rollout.freeze import heeding
 from sluicegate.registry.rollout.record import RolloutRecord
 from sluicegate.registry.rollout.rollout import Phase, Rollout
@@ -116,7 +116,7 @@ def rollout_view(record: RolloutRecord, now: datetime, requests: tuple[int, int]
     Gates whose looks are not in the record tell their answers alone.
     """
     rollout, decision = record.rollout, next_decision(record, now, requests)
-    stable_n, candidate_n = (requests or (0, 0)) if rollout.has_exposure else (0, 0)
+    stable_n, candidate_n = (requests or (0, 0)) if rollout.splits_traffic else (0, 0)
     total = stable_n + candidate_n
     return RolloutView(
         id=rollout.id,
@@ -152,7 +152,7 @@ def rollout_view(record: RolloutRecord, now: datetime, requests: tuple[int, int]
 def next_decision(record: RolloutRecord, now: datetime, requests: tuple[int, int] | None) -> Decision | None:
     """What the policy would say now, from the answers on record; judges nothing."""
     rollout = record.rollout
-    if rollout.phase is not Phase.RUNNING or not rollout.has_exposure:
+    if rollout.phase is not Phase.RUNNING or not rollout.splits_traffic:
         return None
     guardrails = {gate.metric for gate in rollout.plan.guardrails}
     verdicts = [
@@ -166,8 +166,8 @@ def next_decision(record: RolloutRecord, now: datetime, requests: tuple[int, int
         )
         for metric, known in rollout.judgements.items()
     ]
-    beside = around(rollout, record.of_model, now)
-    progress = Progress(candidate_requests=requests[1] if requests else 0, together=beside)
+    experiment = experiment_state(rollout, record.of_model, now)
+    progress = Progress(candidate_requests=requests[1] if requests else 0, experiment=experiment)
     return heeding(decide(rollout, verdicts, progress, now), record.freezes, rollout, now)
 
 

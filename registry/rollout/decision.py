@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from sluicegate.registry.plan.fields import Check, Shadow, Step
-from sluicegate.registry.rollout.experiment import Together, since_begun
+from sluicegate.registry.rollout.experiment import ExperimentState, since_begun
 from sluicegate.registry.rollout.rollout import Phase, Rollout
 from sluicegate.registry.words.units import format_duration, format_weight
 from sluicegate.registry.words.verdict import Answer, Verdict
@@ -65,7 +65,7 @@ class Progress:
     """What the step under way has seen so far."""
 
     candidate_requests: int
-    together: Together | None = None
+    experiment: ExperimentState | None = None
     """A comparison only: how its experiment stands."""
 
 
@@ -76,8 +76,8 @@ def decide(rollout: Rollout, verdicts: Sequence[Verdict], progress: Progress, no
     ends it, as they bound how long a candidate may have traffic, or copies. Time alone never promotes or advances:
     every gate must have passed at the step's margin, and a plan without gates needs a person at every step.
     """
-    rollout = since_begun(rollout, progress.together)
-    ended = _experiment_over(progress.together)
+    rollout = since_begun(rollout, progress.experiment)
+    ended = _experiment_over(progress.experiment)
     if ended is not None:
         return ended
     failing = [verdict for verdict in verdicts if verdict.answer is Answer.FAIL]
@@ -94,7 +94,7 @@ def decide(rollout: Rollout, verdicts: Sequence[Verdict], progress: Progress, no
     if rollout.is_shadow:
         return _shadow(rollout, waiting, now)
     if rollout.is_comparison:
-        return _comparison(rollout, waiting, progress.together, now)
+        return _comparison(rollout, waiting, progress.experiment, now)
     if waiting is not None:
         return waiting
     if rollout.step + 1 == len(rollout.plan.steps):
@@ -126,18 +126,20 @@ def _over_while_paused(rollout: Rollout, shadow: Shadow, now: datetime) -> Decis
     return Decision(choice=Choice.CONCLUDE, reason=reason)
 
 
-def _experiment_over(together: Together | None) -> Decision | None:
+def _experiment_over(experiment: ExperimentState | None) -> Decision | None:
     """What ends a comparison in any phase: another was concluded, or a build is no longer the one that is compared."""
-    if together is None or (together.changed is None and not together.is_concluded):
+    if experiment is None or (experiment.changed is None and not experiment.is_concluded):
         return None
-    reason = f"the experiment is over: {together.changed}" if together.changed else "the experiment is over"
+    reason = f"the experiment is over: {experiment.changed}" if experiment.changed else "the experiment is over"
     return Decision(choice=Choice.CONCLUDE, reason=reason)
 
 
-def _comparison(rollout: Rollout, waiting: Decision | None, together: Together | None, now: datetime) -> Decision:
+def _comparison(
+    rollout: Rollout, waiting: Decision | None, experiment: ExperimentState | None, now: datetime
+) -> Decision:
     """The comparisons of an experiment end together: when all have reached the goal, and when its time is over."""
     ab, began = rollout.plan.ab, rollout.step_observed_at
-    if waiting is None and together is not None and together.all_passed:
+    if waiting is None and experiment is not None and experiment.all_passed:
         return Decision(choice=Choice.CONCLUDE, reason="every variation that goes on has reached the goal")
     if ab is None or began is None:
         return waiting or _hold("waiting for the experiment to begin")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from sluicegate.registry.audience.layout import SLOTS, Held, lay_out
-from sluicegate.registry.plan.fields import Experiment
+from sluicegate.registry.plan.fields import ExperimentSpec
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.rollout import Ending, Rollout
 from sluicegate.registry.rollout.standing import Standing, standings
@@ -41,14 +41,14 @@ class Split:
     """The same from the first request to the last, whoever is stopped meanwhile and whatever weights are applied."""
 
 
-def of(plan: Plan) -> Experiment:
+def experiment_spec(plan: Plan) -> ExperimentSpec:
     """The experiment that a comparison's plan describes."""
     if plan.ab is None:
         raise ValueError("a comparison's plan has its section ab")
     return plan.ab
 
 
-def together(rollouts: Iterable[Rollout], experiment: str | None) -> tuple[Rollout, ...]:
+def comparisons_of(rollouts: Iterable[Rollout], experiment: str | None) -> tuple[Rollout, ...]:
     """The comparisons of one experiment."""
     return tuple(each for each in rollouts if experiment is not None and each.requested.experiment == experiment)
 
@@ -59,7 +59,7 @@ def find_experiment(rollouts: Sequence[Rollout], name: str) -> tuple[Rollout, ..
     known = [each.requested.experiment for each in named if each.requested.experiment is not None]
     if not known:
         raise NotFound(f"there is no experiment {name!r}.", fix="start one: sluice experiment start MODEL")
-    return together(rollouts, name if name in known else known[-1])
+    return comparisons_of(rollouts, name if name in known else known[-1])
 
 
 def experiments(rollouts: Iterable[Rollout]) -> tuple[tuple[Rollout, ...], ...]:
@@ -81,7 +81,7 @@ def counted_for(rollouts: Iterable[Rollout], name: str) -> Rollout | None:
     return min(found, key=lambda each: (each.id != name, each.id), default=None)
 
 
-def layout(ab: Experiment) -> tuple[Held, ...]:
+def layout(ab: ExperimentSpec) -> tuple[Held, ...]:
     """The slots of each variation, in the plan's order, after those that are held out."""
     kept, total = SLOTS - ab.holdout, sum(ab.variations.values())
     held_out = {UNCOUNTED: ab.holdout * total} if ab.holdout else {}
@@ -106,7 +106,7 @@ def splits(rollouts: Iterable[Rollout], there: Iterable[Standing]) -> dict[tuple
 
 def _split(name: str, group: tuple[Rollout, ...], serving: Mapping[tuple[str, str], BuildRef]) -> Split | None:
     plan = group[0].plan
-    ab, model = of(plan), group[0].requested.model
+    ab, model = experiment_spec(plan), group[0].requested.model
     control = serving.get((model, plan.variation))
     if control is None or not has_begun(group):
         return None
@@ -128,7 +128,7 @@ def has_begun(group: Sequence[Rollout]) -> bool:
 
 def is_whole(group: Sequence[Rollout]) -> bool:
     """Whether every comparison that the plan asks for is on record."""
-    return len(group) == len(of(group[0].plan).variations) - 1
+    return len(group) == len(experiment_spec(group[0].plan).variations) - 1
 
 
 def is_compared(rollout: Rollout, control: BuildRef | None, serving: BuildRef | None) -> bool:
@@ -138,7 +138,7 @@ def is_compared(rollout: Rollout, control: BuildRef | None, serving: BuildRef | 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Together:
+class ExperimentState:
     """What a comparison must know of the others before it enters or ends."""
 
     may_enter: bool
@@ -155,19 +155,15 @@ class Together:
     """Which variation holds another build than the one that is compared."""
 
 
-def around(rollout: Rollout, of_model: Sequence[Rollout], now: datetime) -> Together | None:
+def experiment_state(rollout: Rollout, of_model: Sequence[Rollout], now: datetime) -> ExperimentState | None:
     """How the experiment stands that a comparison belongs to; None for other rollouts. `of_model`: all of its model."""
     if not rollout.is_comparison:
         return None
-    return look_around(rollout, together(of_model, rollout.requested.experiment), standings(of_model), now)
-
-
-def look_around(rollout: Rollout, group: Sequence[Rollout], there: Iterable[Standing], now: datetime) -> Together:
-    """The state of an experiment as one of its comparisons sees it; `group` holds that one, too."""
-    ab, serving = of(rollout.plan), {(each.model, each.variation): each.stable for each in there}
+    ab, group = experiment_spec(rollout.plan), comparisons_of(of_model, rollout.requested.experiment)
+    serving = {(standing.model, standing.variation): standing.stable for standing in standings(of_model)}
     under_way = [each for each in group if not each.is_ended]
     early = ab.starts is not None and now < ab.starts
-    return Together(
+    return ExperimentState(
         may_enter=not early and is_whole(group) and all(each.is_under_way for each in under_way),
         begins_in=ab.starts - now if ab.starts is not None and early else None,
         began_at=_began_at(group),
@@ -186,15 +182,15 @@ def _began_at(group: Sequence[Rollout]) -> datetime | None:
     return max(known) if known and len(known) == len(seen) else None
 
 
-def since_begun(rollout: Rollout, beside: Together | None) -> Rollout:
+def since_begun(rollout: Rollout, experiment: ExperimentState | None) -> Rollout:
     """The rollout; of a comparison, as if it had been served from when its experiment began.
 
     Its own weight is asked for and seen a little earlier than that of those that enter after it, or much earlier where
     one of them is paused or a freeze comes.
     """
-    if beside is None or beside.began_at == rollout.step_observed_at:
+    if experiment is None or experiment.began_at == rollout.step_observed_at:
         return rollout
-    return replace(rollout, step_observed_at=beside.began_at)
+    return replace(rollout, step_observed_at=experiment.began_at)
 
 
 def refuse_in_experiment(of_model: Iterable[Rollout], plan: Plan) -> None:

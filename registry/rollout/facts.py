@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import get_args
+from enum import StrEnum
+from functools import cache
+from typing import Any, get_args
+
+from pydantic import TypeAdapter
 
 from sluicegate.registry.words.errors import SluiceError
+
+
+class AtOnce(StrEnum):
+    """What a person has done at once, without steps and gates."""
+
+    DEPLOY = "deploy"
+    """The first build of an empty variation."""
+    ROLLBACK = "rollback"
+    """An earlier build takes the place of stable again."""
+    REPLACE = "replace"
+    """A build that a named person puts in the place of stable."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,19 +250,21 @@ class Entry:
     fact: Fact
 
 
-def to_payload(fact: Fact) -> dict[str, object]:
+def to_payload(fact: Fact) -> dict[str, Any]:
     """The fact's fields as JSON values."""
-    return dataclasses.asdict(fact)
+    return _adapter(type(fact).__name__).dump_python(fact, mode="json")  # type: ignore[no-any-return]
 
 
-def from_payload(name: str, payload: dict[str, object]) -> Fact:
+def from_payload(name: str, payload: dict[str, Any]) -> Fact:
     """The fact that `to_payload` wrote. An unknown name means a newer writer; it is not skipped."""
-    kind = FACTS.get(name)
-    if kind is None:
+    if name not in FACTS:
         raise SluiceError(
             f"the ledger holds a fact {name!r} that this version does not know.",
             fix="upgrade sluice to the version that wrote it.",
         )
-    if kind is Settled:
-        payload = {**payload, "changes": tuple(payload["changes"])}  # type: ignore[arg-type]
-    return kind(**payload)  # type: ignore[arg-type]
+    return _adapter(name).validate_python(payload)
+
+
+@cache
+def _adapter(name: str) -> TypeAdapter[Fact]:
+    return TypeAdapter(FACTS[name])

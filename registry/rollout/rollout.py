@@ -1,9 +1,8 @@
-"""Rollout: one attempt to make a candidate stable, as a fold over its facts. `advance` is the state machine; pure."""
+"""Rollout: one attempt to make a candidate stable, and the state in which its facts have left it. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
@@ -11,41 +10,9 @@ from functools import cached_property
 from sluicegate.registry.plan.fields import Strategy
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.plan.staging import staged
-from sluicegate.registry.rollout.facts import (
-    Aborted,
-    Approved,
-    Baked,
-    Begun,
-    Checked,
-    Concluded,
-    Entry,
-    Established,
-    Fact,
-    Failed,
-    FreezeOverridden,
-    Frozen,
-    Judged,
-    Observed,
-    Packed,
-    Paused,
-    Promoted,
-    Ready,
-    Requested,
-    Resumed,
-    Settled,
-    StepEntered,
-    Superseded,
-    Undeployed,
-)
+from sluicegate.registry.rollout.facts import AtOnce, Packed, Requested
 from sluicegate.registry.words.build import BuildRef
-from sluicegate.registry.words.errors import IllegalMove
-
-FULL = 10_000
-"""All traffic, in basis points."""
-DEPLOY = "deploy"
-ROLLBACK = "rollback"
-REPLACE = "replace"
-"""A build that a named person puts in the place of stable, without steps."""
+from sluicegate.registry.words.units import FULL
 
 
 class Phase(StrEnum):
@@ -177,7 +144,7 @@ class Rollout:
     @property
     def is_judged(self) -> bool:
         """Whether gates decide. What a person puts in or takes back at once is not judged."""
-        return self.requested.strategy not in (DEPLOY, ROLLBACK, REPLACE)
+        return self.requested.strategy not in set(AtOnce)
 
     @property
     def is_under_way(self) -> bool:
@@ -189,7 +156,7 @@ class Rollout:
         return self.is_under_way and not self.is_aside
 
     @property
-    def has_exposure(self) -> bool:
+    def splits_traffic(self) -> bool:
         """Whether the gates can compare: part of the traffic, and only part, is the candidate's; or copies are."""
         return 0 < self.weight < FULL or (self.is_shadow and self.weight > 0)
 
@@ -203,193 +170,3 @@ class Rollout:
     def took_over(self) -> bool:
         """Whether the candidate is what the target trusts from this rollout on."""
         return self.phase is Phase.BAKING or self.ending in (Ending.PROMOTED, Ending.ESTABLISHED)
-
-
-_MOVES: dict[type[Fact], tuple[Phase, ...]] = {
-    Requested: (),
-    Begun: (Phase.QUEUED,),
-    Packed: (Phase.LAUNCHING, Phase.PAUSED),
-    Ready: (Phase.LAUNCHING, Phase.PAUSED),
-    Frozen: (Phase.LAUNCHING, Phase.RUNNING, Phase.PAUSED),
-    StepEntered: (Phase.LAUNCHING, Phase.RUNNING),
-    Observed: (Phase.RUNNING, Phase.PAUSED, Phase.BAKING, Phase.ENDED),
-    Judged: (Phase.RUNNING, Phase.PAUSED),
-    Paused: (Phase.LAUNCHING, Phase.RUNNING),
-    Resumed: (Phase.PAUSED,),
-    Approved: (Phase.RUNNING, Phase.PAUSED),
-    Checked: (Phase.RUNNING, Phase.PAUSED),
-    FreezeOverridden: (Phase.QUEUED, Phase.LAUNCHING, Phase.RUNNING, Phase.PAUSED),
-    Promoted: (Phase.LAUNCHING, Phase.RUNNING, Phase.PAUSED),
-    Baked: (Phase.BAKING,),
-    Established: (Phase.LAUNCHING,),
-    Aborted: (Phase.QUEUED, Phase.LAUNCHING, Phase.RUNNING, Phase.PAUSED, Phase.BAKING),
-    Failed: (Phase.LAUNCHING, Phase.PAUSED),
-    Superseded: (Phase.QUEUED, Phase.LAUNCHING, Phase.RUNNING, Phase.PAUSED),
-    Concluded: (Phase.RUNNING, Phase.PAUSED),
-    Undeployed: (Phase.ENDED,),
-    Settled: (Phase.BAKING, Phase.ENDED),
-}
-"""The (phase x fact) table: a phase that is not listed refuses the fact."""
-
-
-def admits(phase: Phase, kind: type[Fact]) -> bool:
-    """Whether a rollout in `phase` admits a fact of this kind."""
-    return phase in _MOVES[kind]
-
-
-def fold(entries: Iterable[Entry]) -> Rollout:
-    """The state that a rollout's facts add up to. Raises IllegalMove where the facts contradict the table."""
-    state: Rollout | None = None
-    for entry in entries:
-        state = begin(entry) if state is None else advance(state, entry)
-    if state is None:
-        raise IllegalMove("a rollout has at least the fact Requested.")
-    return state
-
-
-def begin(entry: Entry) -> Rollout:
-    """The state after the first fact."""
-    if not isinstance(entry.fact, Requested) or entry.seq != 0:
-        raise IllegalMove(f"rollout {entry.rollout} does not start with Requested.")
-    requested = entry.fact
-    return Rollout(
-        id=entry.rollout, seq=0, requested=requested, requested_at=entry.at, reason=requested.cause,
-        actor=requested.actor,
-    )  # fmt: skip
-
-
-def advance(rollout: Rollout, entry: Entry) -> Rollout:
-    """The state after one more fact. Raises IllegalMove, naming phase and fact, where the table has no move."""
-    fact, at = entry.fact, entry.at
-    if entry.seq != rollout.seq + 1:
-        raise IllegalMove(f"rollout {rollout.id} is at seq {rollout.seq}: fact {entry.seq} does not follow.")
-    refuse_illegal(rollout, fact)
-    state = replace(rollout, seq=entry.seq)
-    match fact:
-        case Requested():
-            raise IllegalMove(f"rollout {rollout.id} is requested already.")
-        case Begun(stable=stable):
-            return replace(state, phase=Phase.LAUNCHING, stable=stable, began_at=at, reason="launching the candidate")
-        case Packed():
-            return replace(state, packed=fact)
-        case Ready():
-            return replace(state, ready=True)
-        case Frozen(metric=metric, threshold=threshold):
-            return replace(state, thresholds={**state.thresholds, metric: threshold})
-        case StepEntered(step=step, weight=weight, reason=reason, actor=actor):
-            moved = replace(state, phase=Phase.RUNNING, step=step, reason=reason, actor=actor)
-            entered = replace(_reweighted(moved, weight), step_entered_at=at, step_observed_at=None)
-            is_served = entered.epoch == rollout.epoch == rollout.observed_epoch
-            return replace(entered, step_observed_at=at) if is_served else entered
-        case Observed(epoch=epoch):
-            return _observed(state, epoch, at)
-        case Judged(metric=metric, answer=answer, k=k, step=step, reason=reason):
-            judgement = Judgement(answer=answer, k=k, step=step, reason=reason)
-            return replace(state, judgements={**state.judgements, metric: judgement})
-        case Paused(reason=reason, actor=actor):
-            return replace(state, phase=Phase.PAUSED, reason=reason, actor=actor)
-        case Resumed(reason=reason, actor=actor):
-            phase = Phase.RUNNING if state.step >= 0 else Phase.LAUNCHING
-            return replace(state, phase=phase, reason=reason, actor=actor, resumed_at=at)
-        case Approved(step=step, actor=actor):
-            return replace(state, approvals={**state.approvals, step: actor})
-        case Checked(step=step, answer=answer, reason=reason):
-            asked = Reply(answer=answer, reason=reason, at=at, times=state.asked(step) + 1)
-            return replace(state, replies={**state.replies, step: asked})
-        case FreezeOverridden(until=until):
-            return replace(state, freeze_overridden_until=datetime.fromisoformat(until))
-        case Promoted(reason=reason, actor=actor):
-            moved = replace(state, phase=Phase.BAKING, reason=reason, actor=actor, promoted_at=at)
-            return _reweighted(moved, FULL)
-        case Established(reason=reason, actor=actor):
-            ended = _ended(state, Ending.ESTABLISHED, reason, at, actor)
-            return _reweighted(ended, FULL)
-        case Baked():
-            return _ended(state, Ending.PROMOTED, state.reason, at, state.actor)
-        case Aborted(reason=reason, actor=actor):
-            aborted = _ended(state, Ending.ABORTED, reason, at, actor)
-            return replace(_reweighted(aborted, 0), settled=False)
-        case Superseded(by=by):
-            return _reweighted(_ended(state, Ending.SUPERSEDED, f"superseded by {by}", at, by), 0)
-        case Concluded(reason=reason, actor=actor):
-            return _reweighted(_ended(state, Ending.CONCLUDED, reason, at, actor), 0)
-        case Failed(stage=stage, reason=reason):
-            return _reweighted(_ended(state, Ending.FAILED, f"{stage}: {reason}", at, state.actor), 0)
-        case Undeployed(reason=reason, actor=actor):
-            emptied = replace(state, undeployed=True, settled=False, reason=reason, actor=actor)
-            return _reweighted(emptied, 0)
-        case Settled():
-            return replace(state, settled=True)
-
-
-def refuse_illegal(rollout: Rollout, fact: Fact) -> None:
-    """Raise IllegalMove unless the table has a move for this fact and its own terms hold."""
-    name = type(fact).__name__
-    if not admits(rollout.phase, type(fact)):
-        how = f" ({rollout.ending})" if rollout.ending else ""
-        raise IllegalMove(f"rollout {rollout.id} is {rollout.phase}{how}: {name} is not possible there.")
-    match fact:
-        case StepEntered() | Promoted() | Established() if not rollout.ready and not rollout.is_comparison:
-            raise IllegalMove(f"rollout {rollout.id}: {name} needs a candidate that is ready.")
-        case StepEntered() if rollout.stable is None:
-            raise IllegalMove(f"rollout {rollout.id}: a step shares traffic with a stable build, and there is none.")
-        case StepEntered(step=step) if step != rollout.step + 1 or step >= len(rollout.plan.steps):
-            raise IllegalMove(f"rollout {rollout.id} is at step {rollout.step}: it cannot enter step {step}.")
-        case StepEntered(step=step, weight=weight) if weight != rollout.plan.steps[step].weight:
-            raise IllegalMove(f"rollout {rollout.id}: the plan gives step {step} another weight than {weight}.")
-        case Ready() if rollout.packed is None:
-            raise IllegalMove(f"rollout {rollout.id}: Ready needs Packed.")
-        case Approved(step=step) if step != rollout.step or step < 0:
-            raise IllegalMove(f"rollout {rollout.id} is at step {rollout.step}: step {step} cannot be approved.")
-        case Checked(step=step) if step != rollout.step or rollout.plan.steps[step].check is None:
-            raise IllegalMove(f"rollout {rollout.id} is at step {rollout.step}: there is no check of step {step}.")
-        case Promoted() if rollout.is_shadow:
-            raise IllegalMove(f"rollout {rollout.id} is a shadow: it gives no traffic; start a canary of the build.")
-        case Promoted() if rollout.is_comparison:
-            raise IllegalMove(f"rollout {rollout.id} is a comparison: it ends, and the control gets the build.")
-        case Promoted(override=False, verdicts=verdicts) if not _all_passed(rollout, verdicts):
-            raise IllegalMove(
-                f"rollout {rollout.id}: promotion needs a passing verdict of every gate at the last step, "
-                "or a person's override."
-            )
-        case Promoted(override=True, actor=""):
-            raise IllegalMove(f"rollout {rollout.id}: an override needs the name of who gives it.")
-        case Established() if rollout.stable is not None:
-            raise IllegalMove(f"rollout {rollout.id}: only an empty variation can be established.")
-        case Undeployed() if not rollout.took_over or rollout.undeployed:
-            raise IllegalMove(f"rollout {rollout.id} has {rollout.phase}: Undeployed needs a build that is trusted.")
-        case Settled() if rollout.settled:
-            raise IllegalMove(f"rollout {rollout.id} is settled already.")
-        case _:
-            return
-
-
-def _all_passed(rollout: Rollout, verdicts: dict[str, str]) -> bool:
-    """Whether the record holds a passing verdict of every gate, and at least one, at the last step.
-
-    What the writer of the fact says is not believed: it must be what was recorded.
-    """
-    is_last = rollout.step + 1 == len(rollout.plan.steps)
-    gates = {gate.metric for gate in rollout.plan.gates}
-    recorded = {
-        metric: judgement.answer for metric, judgement in rollout.judgements.items() if judgement.step == rollout.step
-    }
-    passed = {metric for metric in gates if recorded.get(metric) == verdicts.get(metric) == "pass"}
-    return is_last and bool(gates) and passed == gates and set(verdicts.values()) == {"pass"}
-
-
-def _reweighted(rollout: Rollout, weight: int) -> Rollout:
-    """A new epoch, unless the weight stays what it is."""
-    if weight == rollout.weight:
-        return rollout
-    return replace(rollout, weight=weight, epoch=rollout.epoch + 1)
-
-
-def _observed(rollout: Rollout, epoch: int, at: datetime) -> Rollout:
-    if epoch != rollout.epoch:
-        raise IllegalMove(f"rollout {rollout.id} is at epoch {rollout.epoch}: epoch {epoch} was not asked for.")
-    return replace(rollout, observed_epoch=epoch, step_observed_at=rollout.step_observed_at or at)
-
-
-def _ended(rollout: Rollout, ending: Ending, reason: str, at: datetime, actor: str) -> Rollout:
-    return replace(rollout, phase=Phase.ENDED, ending=ending, reason=reason, ended_at=at, actor=actor)

@@ -13,8 +13,8 @@ import structlog
 from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.orders import progress
 from sluicegate.registry.rollout.decision import Decision, needs_driver
-from sluicegate.registry.rollout.facts import Baked, Fact, Observed, Paused
-from sluicegate.registry.rollout.rollout import ROLLBACK, Phase, Rollout
+from sluicegate.registry.rollout.facts import AtOnce, Baked, Fact, Observed, Paused
+from sluicegate.registry.rollout.rollout import Phase, Rollout
 from sluicegate.registry.rollout.standing import Standing, standings
 from sluicegate.registry.words.build import BuildRef
 from sluicegate.registry.words.errors import LedgerConflict, Refused, RoutesRejected, SluiceError, TimedOut, Unreachable
@@ -152,12 +152,12 @@ class Keeper:
     def _judged(self, rollout: Rollout, now: datetime) -> tuple[Rollout, Decision | None]:
         is_there = rollout.ready or rollout.is_comparison
         is_ready = rollout.phase is Phase.LAUNCHING and is_there and rollout.is_judged
-        if rollout.is_ended or not (rollout.has_exposure or is_ready):
+        if rollout.is_ended or not (rollout.splits_traffic or is_ready):
             return rollout, None
         return self.judge(rollout.id, now)
 
     def _is_baked(self, rollout: Rollout, now: datetime) -> bool:
-        bake = 0.0 if rollout.requested.strategy == ROLLBACK else rollout.plan.bake
+        bake = 0.0 if rollout.requested.strategy == AtOnce.ROLLBACK else rollout.plan.bake
         return rollout.promoted_at is not None and now - rollout.promoted_at >= timedelta(seconds=bake)
 
     def _append(self, rollout: Rollout, fact: Fact, now: datetime) -> None:

@@ -18,7 +18,8 @@ from sqlalchemy.exc import IntegrityError
 from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.ledger.sql import SqlLedger
 from sluicegate.registry.rollout.facts import Aborted, Begun, Fact, Packed, Promoted, Settled
-from sluicegate.registry.rollout.rollout import Phase, fold
+from sluicegate.registry.rollout.moves import fold
+from sluicegate.registry.rollout.rollout import Phase
 from sluicegate.registry.words.errors import (
     IllegalMove,
     InvalidSetting,

@@ -14,7 +14,7 @@ from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.ledger.record import Lease
 from sluicegate.registry.ledger.sql import SqlLedger
 from sluicegate.registry.rollout.facts import FACTS, Requested
-from sluicegate.registry.rollout.rollout import fold
+from sluicegate.registry.rollout.moves import fold
 from sluicegate.registry.words.errors import SluiceError
 from tests.contract.ledgers import at, look, requested
 from tests.unit.rollouts import example_fact

@@ -99,7 +99,7 @@ class RigDesk(MemoryDesk):
         return [Build(ref=BuildRef(model=model, version=version), source="runs:/x") for version in "12"]
 
     def requests(self, rollout: Rollout) -> tuple[int, int] | None:
-        return (900, 100) if rollout.has_exposure else None
+        return (900, 100) if rollout.splits_traffic else None
 
     def overview(self, models: Collection[str]) -> Sequence[Served]:
         return overview(self.ledger, self._telemetry, models)

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from sluicegate.registry.rollout.rollout import FULL
 from sluicegate.registry.words.metric import Arm, Stratum, TallyRow
 from sluicegate.registry.words.tally import Tally, UnitSums
+from sluicegate.registry.words.units import FULL
 
 BUCKET = 2_000
 """Rows of a time bucket."""

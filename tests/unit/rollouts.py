@@ -30,7 +30,8 @@ from sluicegate.registry.rollout.facts import (
     Superseded,
     Undeployed,
 )
-from sluicegate.registry.rollout.rollout import Phase, Rollout, fold
+from sluicegate.registry.rollout.moves import fold
+from sluicegate.registry.rollout.rollout import Phase, Rollout
 
 _AT = datetime(2026, 1, 1, tzinfo=UTC)
 _REQUESTED = Requested(

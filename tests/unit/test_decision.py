@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.decision import Choice, Decision, Progress, decide
 from sluicegate.registry.rollout.facts import Requested
-from sluicegate.registry.rollout.rollout import FULL, Phase, Reply, Rollout
+from sluicegate.registry.rollout.rollout import Phase, Reply, Rollout
+from sluicegate.registry.words.units import FULL
 from sluicegate.registry.words.verdict import Answer, Verdict
 
 AT = datetime(2026, 11, 22, tzinfo=UTC)

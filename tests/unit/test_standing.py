@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sluicegate.registry.rollout.facts import FACTS, Baked, Begun, Established, Fact, Promoted, Ready
-from sluicegate.registry.rollout.rollout import FULL, Rollout
+from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.rollout.standing import Launch, current, launches, standings, trusted
 from sluicegate.registry.words.build import BuildRef
 from sluicegate.registry.words.errors import IllegalMove
+from sluicegate.registry.words.units import FULL
 from tests.unit import rollouts
 from tests.unit.test_rollout import ABORTED, AT, FIRST, PACKED, PAUSED, SECOND, after, requested
 

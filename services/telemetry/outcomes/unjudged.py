@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from sluicegate.registry.rollout.rollout import FULL
+from sluicegate.registry.words.units import FULL
 from sluicegate.services.telemetry.outcomes.outcome import State
 from sluicegate.services.telemetry.store import schema
 from sluicegate.services.telemetry.store.segments import EXPOSURE

@@ -13,9 +13,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from sluicegate.registry.plan.fields import PredictionField
-from sluicegate.registry.rollout.rollout import FULL
 from sluicegate.registry.words.metric import Arm, Stratum, TallyRow
 from sluicegate.registry.words.tally import Tally, UnitSums
+from sluicegate.registry.words.units import FULL
 from sluicegate.services.telemetry.outcomes.outcome import OPEN
 from sluicegate.services.telemetry.store import schema
 from sluicegate.services.telemetry.store.counts import Count

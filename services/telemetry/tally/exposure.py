@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sluicegate.registry.rollout.rollout import FULL
 from sluicegate.registry.words.access_log import LogLine
+from sluicegate.registry.words.units import FULL
 
 _BROKEN = frozenset({"UF", "UH", "UO", "UC", "UR", "UT", "LR", "URX", "UPE", "UMSDR", "NC"})
 """Envoy's flags for a service that could not be reached, broke off or took too long."""

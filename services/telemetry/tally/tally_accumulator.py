@@ -7,8 +7,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import Any
 
-from sluicegate.registry.rollout.rollout import FULL
 from sluicegate.registry.words.tally import Tally
+from sluicegate.registry.words.units import FULL
 from sluicegate.services.telemetry.tally.accumulator import Accumulator
 from sluicegate.services.telemetry.tally.ending_rows import EndingRows
 from sluicegate.services.telemetry.tally.exposure import Exposure
