@@ -33,7 +33,7 @@ from sluicegate.registry.orders.order import Order, Start
 from sluicegate.registry.orders.progress import stable
 from sluicegate.registry.orders.variations import main_variation
 from sluicegate.registry.plan.fields import Strategy
-from sluicegate.registry.rollout.facts import Settled
+from sluicegate.registry.rollout.facts import Party, Settled
 from sluicegate.registry.rollout.rollout import Phase, Rollout
 from sluicegate.registry.words.errors import IllegalMove, LedgerConflict, SluiceError
 from sluicegate.registry.words.units import format_weight
@@ -95,7 +95,11 @@ def _start(runtime: Runtime, order: StartForm, strategy: Strategy) -> str:
         allow_older=order.allow_older, by_name=order.is_by_name,
     )  # fmt: skip
     actor = f"prefect:{flow_run.get_name() or 'run'}"
-    receipt = give(runtime.ledger, Order(act=start, actor=actor, cause=PREFECT, key=flow_run.get_id()), runtime.clock())
+    receipt = give(
+        runtime.ledger,
+        Order(act=start, actor=actor, party=Party.PREFECT, cause=PREFECT, key=flow_run.get_id()),
+        runtime.clock(),
+    )
     rollout = runtime.ledger.rollout(receipt.rollout or "")
     if rollout.is_ended:
         raise Unchanged(f"{rollout.id} ended before ({rollout.ending}) and nothing has changed since")

@@ -15,7 +15,7 @@ from sluicegate.registry.orders.order import Order, Promote
 from sluicegate.registry.orders.progress import stable
 from sluicegate.registry.report.readout import winner
 from sluicegate.registry.rollout.experiment import comparisons_of, experiment_spec
-from sluicegate.registry.rollout.facts import Frozen
+from sluicegate.registry.rollout.facts import Frozen, Party
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.metric import Arm, TallyRow
 
@@ -92,11 +92,13 @@ def follow(ledger: Ledger, rollout: Rollout, now: datetime) -> Rollout | None:
     best = winner(read_for_readout(ledger, group)) if all(each.is_ended for each in group) else None
     if ab.then != "promote" or best is None:
         return None
-    model, control, cause = rollout.requested.model, rollout.plan.variation, cause_of(rollout)
-    is_done = any(each.requested.cause.startswith(cause) for each in ledger.rollouts(model=model))
+    model, control = rollout.requested.model, rollout.plan.variation
+    is_done = any(each.requested.follows == rollout.requested.experiment for each in ledger.rollouts(model=model))
     if is_done or stable(ledger, model, control) != rollout.stable:
         return None
     reason = best.judgements[ab.goal.metric].reason
-    order = Order(act=Promote(rollout=best.id), actor="policy", cause=cause, reason=reason)
+    order = Order(
+        act=Promote(rollout=best.id), actor="policy", party=Party.POLICY, cause=cause_of(rollout), reason=reason
+    )
     receipt = give(ledger, order, now)
     return ledger.rollout(receipt.rollout or best.id)

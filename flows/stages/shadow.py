@@ -10,6 +10,7 @@ from sluicegate.registry.orders.give import give
 from sluicegate.registry.orders.order import Order, Start
 from sluicegate.registry.plan.fields import Strategy
 from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.rollout.facts import Party
 from sluicegate.registry.rollout.rollout import Ending, Rollout
 from sluicegate.registry.rollout.standing import trusted
 from sluicegate.registry.words.build import Build, BuildRef
@@ -38,14 +39,17 @@ def hand_over(ledger: Ledger, rollout: Rollout, now: datetime) -> Rollout | None
         model=wanted.model, variation=wanted.variation, version=wanted.version, plan=Plan.recorded(wanted.plan),
         strategy=Strategy.CANARY, allow_older=True,
     )  # fmt: skip
-    receipt = give(ledger, Order(act=canary, actor=wanted.actor, cause=f"shadow:{rollout.id}"), now)
+    order = Order(
+        act=canary, actor=wanted.actor, party=Party.POLICY, cause=f"shadow:{rollout.id}", follows=rollout.id
+    )  # fmt: skip
+    receipt = give(ledger, order, now)
     return ledger.rollout(receipt.rollout or rollout.id)
 
 
 def follows(rollout: Rollout) -> bool:
     """Whether a canary follows: the shadow ended by itself, every gate had passed, and the plan wants one."""
     wanted = rollout.is_shadow and rollout.plan.shadow is not None and rollout.plan.shadow.then == "canary"
-    return wanted and rollout.ending is Ending.CONCLUDED and rollout.has_passed and rollout.actor == POLICY
+    return wanted and rollout.ending is Ending.CONCLUDED and rollout.has_passed and rollout.party is Party.POLICY
 
 
 def note_outputs(ledger: Ledger, build: Callable[[BuildRef], Build], rollout: Rollout) -> None:
@@ -62,7 +66,3 @@ def declared_differences(ledger: Ledger, rollout: Rollout) -> tuple[str, ...]:
     """What `note_outputs` noted."""
     noted = (ledger.recall(f"outputs:{rollout.id}") or {}).get("differences")
     return tuple(str(each) for each in noted) if isinstance(noted, list) else ()
-
-
-POLICY = "policy"
-"""Who concludes a shadow by its plan."""

@@ -10,13 +10,23 @@ from typing import Protocol
 
 from sluicegate.flows.gate.judge import names_read, next_look, verdict
 from sluicegate.flows.stages.experiment import read, shared_thresholds
-from sluicegate.flows.stages.shadow import POLICY, overtaken
+from sluicegate.flows.stages.shadow import overtaken
 from sluicegate.registry.ledger.freezes import freezes
 from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.plan.fields import GateSpec, MetricSpec, PredictionField, thresholds_of
 from sluicegate.registry.rollout.decision import Choice, Decision, Progress, decide
 from sluicegate.registry.rollout.experiment import ExperimentState, experiment_state
-from sluicegate.registry.rollout.facts import Aborted, Concluded, Fact, Frozen, Judged, Paused, Promoted, StepEntered
+from sluicegate.registry.rollout.facts import (
+    Aborted,
+    Concluded,
+    Fact,
+    Frozen,
+    Judged,
+    Party,
+    Paused,
+    Promoted,
+    StepEntered,
+)
 from sluicegate.registry.rollout.freeze import heeding
 from sluicegate.registry.rollout.rollout import Phase, Rollout
 from sluicegate.registry.words.metric import LEVELS, TallyRow
@@ -96,7 +106,7 @@ def _experiment(ledger: Ledger, rollout: Rollout, now: datetime) -> ExperimentSt
 
 def _conclude(ledger: Ledger, rollout: Rollout, why: str, now: datetime) -> Tick:
     """End a shadow that has nothing left to compare with: no verdict, so nothing follows."""
-    rollout = ledger.append(rollout.id, rollout.seq + 1, Concluded(actor="sluice", reason=why), now)
+    rollout = ledger.append(rollout.id, rollout.seq + 1, Concluded(actor="sluice", party=Party.SLUICE, reason=why), now)
     return Tick(rollout=rollout, verdicts=(), decision=Decision(choice=Choice.CONCLUDE, reason=why))
 
 
@@ -115,14 +125,21 @@ def _before_traffic(
     decision = heeding(ready, freezes(ledger), rollout, now)
     if decision.choice is Choice.HOLD or authority is not Authority.ADVANCE:
         return Tick(rollout=rollout, verdicts=(), decision=decision)
-    entered = StepEntered(step=0, weight=rollout.plan.steps[0].weight, actor="driver", reason=ready.reason, verdicts={})
+    entered = StepEntered(
+        step=0,
+        weight=rollout.plan.steps[0].weight,
+        actor="driver",
+        party=Party.POLICY,
+        reason=ready.reason,
+        verdicts={},
+    )
     rollout = ledger.append(rollout.id, rollout.seq + 1, entered, now)
     return Tick(rollout=rollout, verdicts=(), decision=ready)
 
 
 def _called_off(ledger: Ledger, rollout: Rollout, now: datetime, why: str) -> Tick:
     """A comparison whose builds are others before it could begin."""
-    rollout = ledger.append(rollout.id, rollout.seq + 1, Aborted(actor="policy", reason=why), now)
+    rollout = ledger.append(rollout.id, rollout.seq + 1, Aborted(actor="policy", party=Party.POLICY, reason=why), now)
     return Tick(rollout=rollout, verdicts=(), decision=Decision(choice=Choice.ABORT, reason=why))
 
 
@@ -210,16 +227,19 @@ def _fact(rollout: Rollout, verdicts: Sequence[Verdict], decision: Decision) -> 
         case Choice.HOLD:
             return None
         case Choice.PAUSE:
-            return Paused(actor="policy", reason=decision.reason)
+            return Paused(actor="policy", party=Party.POLICY, reason=decision.reason)
         case Choice.ABORT:
-            return Aborted(actor="policy", reason=decision.reason, verdicts=answers)
+            return Aborted(actor="policy", party=Party.POLICY, reason=decision.reason, verdicts=answers)
         case Choice.ADVANCE:
             step = rollout.step + 1
             weight = rollout.plan.steps[step].weight
-            return StepEntered(step=step, weight=weight, actor="policy", reason=decision.reason, verdicts=answers)
+            return StepEntered(
+                step=step, weight=weight, actor="policy", party=Party.POLICY, reason=decision.reason, verdicts=answers
+            )
         case Choice.CONCLUDE:
             is_held = rollout.is_shadow and rollout.phase is Phase.PAUSED  # a person's pause: no canary follows
-            return Concluded(actor="sluice" if is_held else POLICY, reason=decision.reason)
+            party = Party.SLUICE if is_held else Party.POLICY
+            return Concluded(actor=party.value, party=party, reason=decision.reason)
         case Choice.PROMOTE:
             return _promoted(rollout, gates, decision)
 
@@ -227,6 +247,6 @@ def _fact(rollout: Rollout, verdicts: Sequence[Verdict], decision: Decision) -> 
 def _promoted(rollout: Rollout, gates: dict[str, str], decision: Decision) -> Promoted:
     """On passing verdicts, or, for a plan without gates, by the person who approved the last step."""
     if gates and set(gates.values()) == {Answer.PASS.value}:
-        return Promoted(actor="policy", reason=decision.reason, override=False, verdicts=gates)
+        return Promoted(actor="policy", party=Party.POLICY, reason=decision.reason, override=False, verdicts=gates)
     approver = rollout.approvals[rollout.step]
     return Promoted(actor=approver, reason=f"approved by {approver}; the plan has no gates", override=True, verdicts={})

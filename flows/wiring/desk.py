@@ -87,6 +87,7 @@ class LocalDesk:
         return record(self.runtime.store, batch, self.clock())
 
     def metrics(self) -> bytes:
+        from sluicegate.services.keeper.untended import untended
         from sluicegate.services.telemetry.reading.prometheus import Scrape, exposition
 
         rollouts = self.ledger.rollouts()
@@ -96,6 +97,7 @@ class LocalDesk:
             gateway=self._gateway_figures(),
             backlog=self.runtime.readings.backlog(),
             now=self.clock().timestamp(),
+            untended=len(untended(self.ledger)),
         )
         return exposition(self.runtime.telemetry, scrape)
 

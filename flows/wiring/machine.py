@@ -60,6 +60,7 @@ def examine() -> tuple[Finding, ...]:
     from sluicegate.services.host.doctor.examination import examine as look
     from sluicegate.services.host.ports import read_ports
     from sluicegate.services.keeper.refusals import refusal
+    from sluicegate.services.keeper.untended import untended
 
     runtime = current_runtime()
     envoy = runtime.envoy_at(read_ports(runtime.folder.run / "ports.json").get("gateway", 0))
@@ -68,6 +69,7 @@ def examine() -> tuple[Finding, ...]:
         envoy_check=(*envoy.command(), "--mode", "validate"),
         now=runtime.clock,
         refusal=lambda: refusal(runtime.ledger),
+        untended=lambda: untended(runtime.ledger),
     )
     if not (runtime.folder.root / "telemetry.db").exists():
         return findings

@@ -10,11 +10,11 @@ from sluicegate.registry.orders.applied_plan import applied_plan
 from sluicegate.registry.orders.audiences import refuse_unknown
 from sluicegate.registry.orders.draft import Draft
 from sluicegate.registry.orders.order import Order, StartExperiment
-from sluicegate.registry.orders.starting import Started, open_rollout, replace
+from sluicegate.registry.orders.starting import Started, open_rollout, replace, requested_by
 from sluicegate.registry.plan.fields import ExperimentSpec, Strategy
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.experiment import experiment_spec, find_experiment
-from sluicegate.registry.rollout.facts import Aborted, Concluded, Requested
+from sluicegate.registry.rollout.facts import Aborted, Concluded
 from sluicegate.registry.rollout.freeze import holding
 from sluicegate.registry.rollout.rollout import Phase, Rollout
 from sluicegate.registry.rollout.standing import current, trusted
@@ -43,7 +43,12 @@ def start_experiment(draft: Draft, order: Order, act: StartExperiment) -> tuple[
     attempt = len(former) - len(under_way)
     name = under_way[0] if under_way else _name(plan, builds, attempt)
     compared = [variation for variation in ab.variations if variation != plan.variation]
-    wanted = [_requested(plan, variation, builds[variation], name, order) for variation in compared]
+    wanted = [
+        dataclasses.replace(
+            requested_by(order, plan, builds[variation], Strategy.AB, experiment=name), variation=variation
+        )
+        for variation in compared
+    ]
     return tuple(open_rollout(draft, order, requested, attempt=attempt) for requested in wanted)
 
 
@@ -54,7 +59,9 @@ def promote_variation(draft: Draft, order: Order, rollout: Rollout) -> Rollout:
     """
     experiment, plan = rollout.requested.experiment or "", Plan.recorded(rollout.requested.plan)
     reason = f"{rollout.requested.variation} of experiment {experiment}: {order.reason}"
-    placed = _place(draft, dataclasses.replace(order, cause=cause_of(rollout)), plan, rollout, reason)
+    placed = _place(
+        draft, dataclasses.replace(order, cause=cause_of(rollout), follows=experiment), plan, rollout, reason
+    )
     conclude(draft, dataclasses.replace(order, reason=f"promoted {reason}"), experiment)
     return placed or draft.rollout(rollout.id)
 
@@ -89,9 +96,9 @@ def _place(draft: Draft, order: Order, plan: Plan, compared: Rollout, reason: st
 def _concluded(draft: Draft, order: Order, rollout: Rollout) -> Rollout:
     match rollout.phase:
         case Phase.RUNNING | Phase.PAUSED:
-            return draft.append(rollout.id, Concluded(actor=order.actor, reason=order.reason))
+            return draft.append(rollout.id, Concluded(actor=order.actor, party=order.party, reason=order.reason))
         case Phase.QUEUED | Phase.LAUNCHING:
-            return draft.append(rollout.id, Aborted(actor=order.actor, reason=order.reason))
+            return draft.append(rollout.id, Aborted(actor=order.actor, party=order.party, reason=order.reason))
         case Phase.BAKING | Phase.ENDED:
             return rollout
 
@@ -137,10 +144,3 @@ def _refuse_busy(draft: Draft, plan: Plan, ab: ExperimentSpec) -> None:
 def _name(plan: Plan, builds: dict[str, str], attempt: int) -> str:
     digest = hashlib.sha256(repr((plan.digest, sorted(builds.items()), attempt)).encode()).hexdigest()
     return f"{slug(plan.model)}-ab-{digest[:6]}"
-
-
-def _requested(plan: Plan, variation: str, version: str, experiment: str, order: Order) -> Requested:
-    return Requested(
-        model=plan.model, variation=variation, version=version, strategy=Strategy.AB.value, plan=plan.document(),
-        plan_digest=plan.digest, actor=order.actor, cause=order.cause, experiment=experiment,
-    )  # fmt: skip

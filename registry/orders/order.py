@@ -9,6 +9,7 @@ from datetime import datetime
 from sluicegate.registry.ledger.record import Applied, OrderKey
 from sluicegate.registry.plan.fields import Strategy
 from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.rollout.facts import Party
 from sluicegate.registry.rollout.triggers import Sighting
 from sluicegate.registry.words.errors import UsageError
 
@@ -220,8 +221,13 @@ class Order:
 
     act: Act
     actor: str
+    """The name that people read."""
     cause: str
-    """The door."""
+    """The door, as people read it."""
+    party: Party = Party.PERSON
+    """Who gives it."""
+    follows: str | None = None
+    """The rollout or the experiment from which a rollout follows that it makes."""
     reason: str = "no reason given"
     override_freeze: str | None = None
     """Why what it starts goes through a freeze that holds now; none: it does not."""

@@ -48,14 +48,14 @@ def complete(ledger: Ledger, name: str, now: datetime) -> Rollout:
 def _completion(rollout: Rollout) -> Fact | None:
     if rollout.phase is not Phase.LAUNCHING or not rollout.ready:
         return None
-    actor, cause = rollout.requested.actor, rollout.requested.cause
+    actor, party, cause = rollout.requested.actor, rollout.requested.party, rollout.requested.cause
     match rollout.requested.strategy:
         case AtOnce.DEPLOY:
-            return Established(actor=actor, reason="first build, probed")
+            return Established(actor=actor, party=party, reason="first build, probed")
         case AtOnce.ROLLBACK:
-            return Promoted(actor=actor, reason=f"rolled back, {cause}", override=True, verdicts={})
+            return Promoted(actor=actor, party=party, reason=f"rolled back, {cause}", override=True, verdicts={})
         case AtOnce.REPLACE:
-            return Promoted(actor=actor, reason=f"put in at once, {cause}", override=True, verdicts={})
+            return Promoted(actor=actor, party=party, reason=f"put in at once, {cause}", override=True, verdicts={})
         case _:
             return None
 

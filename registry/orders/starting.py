@@ -59,11 +59,8 @@ def start(draft: Draft, order: Order, act: Start) -> Started:
     if tried and not act.by_name and not is_new_to(tried[-1], plan, act.sighting):
         return Started(rollout=tried[-1], created=False)
     _refuse_in_freeze(draft, order, plan.model)
-    requested = Requested(
-        model=plan.model, variation=plan.variation, version=version, strategy=chosen.value,
-        plan=plan.document(), plan_digest=plan.digest, actor=order.actor, cause=order.cause,
-        former_stages=act.sighting.former if act.sighting else {},
-    )  # fmt: skip
+    former = act.sighting.former if act.sighting else {}
+    requested = requested_by(order, plan, version, chosen, former_stages=former)
     if chosen is Strategy.SHADOW:
         refuse_crowd(plan, mine)
         refuse_unknown(draft, plan.model, plan.shadow.audiences if plan.shadow else (), reach="shadow")
@@ -83,10 +80,7 @@ def put_first(draft: Draft, order: Order, plan: Plan, version: str) -> Started:
             f"{plan.model}/{plan.variation} serves v{stable.requested.version} already.",
             fix=f"roll the build out: sluice rollout start {plan.model} --build {version}",
         )
-    requested = Requested(
-        model=plan.model, variation=plan.variation, version=version, strategy=AtOnce.DEPLOY,
-        plan=plan.document(), plan_digest=plan.digest, actor=order.actor, cause=order.cause,
-    )  # fmt: skip
+    requested = requested_by(order, plan, version, AtOnce.DEPLOY)
     same = same_intent(mine, version, plan.digest, AtOnce.DEPLOY)
     if same and not same[-1].is_ended:
         return Started(rollout=_let_through(draft, order, same[-1]), created=False)
@@ -115,11 +109,7 @@ def roll_back(draft: Draft, order: Order, act: RollBack) -> Started:
     former = former_build(mine, stable, act.version)
     if holder is not None:
         draft.append(holder.id, Baked(reason=f"rolled back by {order.actor}"))
-    plan = former.plan
-    requested = Requested(
-        model=model, variation=variation, version=former.requested.version, strategy=AtOnce.ROLLBACK,
-        plan=plan.document(), plan_digest=plan.digest, actor=order.actor, cause=f"{order.cause}: {order.reason}",
-    )  # fmt: skip
+    requested = requested_by(order, former.plan, former.requested.version, AtOnce.ROLLBACK, reason=order.reason)
     rollbacks = [r for r in mine if r.requested.strategy == AtOnce.ROLLBACK]
     started = open_rollout(draft, order, requested, attempt=len(rollbacks))
     if former.packed is None or not started.rollout.holds_target:
@@ -146,11 +136,29 @@ def replace(draft: Draft, order: Order, plan: Plan, version: str, reason: str) -
     if stable.requested.version == version:
         raise Refused(f"{plan.model} v{version} is stable already.", fix="name another build")
     _refuse_in_freeze(draft, order, plan.model)
-    requested = Requested(
-        model=plan.model, variation=plan.variation, version=version, strategy=AtOnce.REPLACE,
-        plan=plan.document(), plan_digest=plan.digest, actor=order.actor, cause=f"{order.cause}: {reason}",
-    )  # fmt: skip
+    requested = requested_by(order, plan, version, AtOnce.REPLACE, reason=reason)
     return open_rollout(draft, order, requested, attempt=len(same))
+
+
+def requested_by(
+    order: Order, plan: Plan, version: str, strategy: str, *, reason: str | None = None,
+    former_stages: dict[str, str] | None = None, experiment: str | None = None,
+) -> Requested:  # fmt: skip
+    """The first fact of a rollout that an order makes; a reason stands beside the door in its cause."""
+    return Requested(
+        model=plan.model,
+        variation=plan.variation,
+        version=version,
+        strategy=str(strategy),
+        plan=plan.document(),
+        plan_digest=plan.digest,
+        actor=order.actor,
+        party=order.party,
+        cause=order.cause if reason is None else f"{order.cause}: {reason}",
+        follows=order.follows,
+        former_stages=former_stages or {},
+        experiment=experiment,
+    )
 
 
 def open_rollout(draft: Draft, order: Order, requested: Requested, *, attempt: int) -> Started:

@@ -21,12 +21,12 @@ def pause(draft: Draft, order: Order, rollout: Rollout) -> Rollout:
     """Hold a rollout where it is. Guardrails go on."""
     if rollout.phase is Phase.PAUSED:
         return rollout
-    return _append(draft, rollout, Paused(actor=order.actor, reason=order.reason))
+    return _append(draft, rollout, Paused(actor=order.actor, party=order.party, reason=order.reason))
 
 
 def resume(draft: Draft, order: Order, rollout: Rollout) -> Rollout:
     """End a pause."""
-    return _append(draft, rollout, Resumed(actor=order.actor, reason=order.reason))
+    return _append(draft, rollout, Resumed(actor=order.actor, party=order.party, reason=order.reason))
 
 
 def approve(draft: Draft, order: Order, rollout: Rollout, step: int) -> Rollout:
@@ -38,7 +38,7 @@ def approve(draft: Draft, order: Order, rollout: Rollout, step: int) -> Rollout:
             f"rollout {rollout.id} has left step {step + 1} already: it is at step {rollout.step + 1}.",
             fix=f"look at the step that it is at now: sluice rollout show {rollout.id}",
         )
-    return _append(draft, rollout, Approved(step=step, actor=order.actor, reason=order.reason))
+    return _append(draft, rollout, Approved(step=step, actor=order.actor, party=order.party, reason=order.reason))
 
 
 def promote(draft: Draft, order: Order, rollout: Rollout) -> Rollout:
@@ -50,7 +50,7 @@ def promote(draft: Draft, order: Order, rollout: Rollout) -> Rollout:
         through = f"sluice rollout override-freeze {rollout.id} --reason WHY"
         raise Refused(f"{rollout.id}: {freeze}.", fix=f"wait, or: {through} {STILL}")
     answers = {metric: judgement.answer for metric, judgement in rollout.judgements.items()}
-    fact = Promoted(actor=order.actor, reason=order.reason, override=True, verdicts=answers)
+    fact = Promoted(actor=order.actor, party=order.party, reason=order.reason, override=True, verdicts=answers)
     return _append(draft, rollout, fact)
 
 
@@ -63,7 +63,7 @@ def abort(draft: Draft, order: Order, rollout: Rollout) -> Rollout:
             f"rollout {rollout.id} has ended ({rollout.ending}): there is nothing left to abort.",
             fix=way_out(rollout),
         )
-    return draft.append(rollout.id, Aborted(actor=order.actor, reason=order.reason))
+    return draft.append(rollout.id, Aborted(actor=order.actor, party=order.party, reason=order.reason))
 
 
 def retry(draft: Draft, order: Order, old: Rollout) -> Started:
@@ -74,7 +74,10 @@ def retry(draft: Draft, order: Order, old: Rollout) -> Started:
     if not old.is_ended or old.took_over:
         how = f"is {old.phase}" if not old.is_ended else f"has ended well ({old.ending})"
         raise Refused(f"rollout {old.id} {how}: there is nothing to try again.", fix=way_out(old))
-    wanted, order = old.requested, dataclasses.replace(order, cause=f"retry of {old.id}: {order.reason}")
+    wanted, order = (
+        old.requested,
+        dataclasses.replace(order, cause=f"retry of {old.id}: {order.reason}", follows=old.id),
+    )
     try:
         plan = applied_plan(draft, wanted.model, wanted.variation)
     except NotFound:

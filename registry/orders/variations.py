@@ -144,7 +144,7 @@ def undeploy(draft: Draft, order: Order, act: Undeploy) -> Rollout:
         )
     if trusted_rollout.phase is Phase.BAKING:
         draft.append(trusted_rollout.id, Baked(reason=f"undeployed by {order.actor}"))
-    return draft.append(trusted_rollout.id, Undeployed(actor=order.actor, reason=order.reason))
+    return draft.append(trusted_rollout.id, Undeployed(actor=order.actor, party=order.party, reason=order.reason))
 
 
 def _undeployable(draft: Draft, model: str, variation: str) -> Rollout:

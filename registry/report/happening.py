@@ -22,6 +22,7 @@ from sluicegate.registry.rollout.facts import (
     Failed,
     FreezeOverridden,
     Judged,
+    Party,
     Paused,
     Promoted,
     Requested,
@@ -121,7 +122,7 @@ def waits_for_person(record: RolloutRecord, now: datetime, requests: tuple[int, 
 def severity(fact: Fact) -> Severity:
     """How much a fact matters."""
     match fact:
-        case Failed() | Aborted(actor="policy"):
+        case Failed() | Aborted(party=Party.POLICY):
             return Severity.CRITICAL
         case (
             Aborted()

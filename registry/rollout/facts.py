@@ -13,6 +13,23 @@ from pydantic import TypeAdapter
 from sluicegate.registry.words.errors import SluiceError
 
 
+class Party(StrEnum):
+    """Who acts. `actor` beside it is the name that people read; nothing is decided by that."""
+
+    PERSON = "person"
+    """Somebody who is named."""
+    POLICY = "policy"
+    """The plan: its gates, steps and times."""
+    SLUICE = "sluice"
+    """Sluicegate itself, where nothing is left to judge."""
+    KEEPER = "keeper"
+    """The keeper, for what the data plane refused."""
+    CATALOG = "catalog"
+    """A change in MLflow: the trigger of the plan."""
+    PREFECT = "prefect"
+    """A run of one of our Prefect flows, which drives what it asked for itself."""
+
+
 class AtOnce(StrEnum):
     """What a person has done at once, without steps and gates."""
 
@@ -45,6 +62,9 @@ class Requested:
     former_stages: dict[str, str] = field(default_factory=dict)
     """Stage triggers: the stages that versions had before the move that asked for this. They get them back unless it is
     promoted."""
+    party: Party = Party.PERSON
+    follows: str | None = None
+    """The rollout or the experiment that it follows from: a shadow's canary, an experiment's winner, a second try."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +110,7 @@ class StepEntered:
     actor: str
     reason: str
     verdicts: dict[str, str] = field(default_factory=dict)
+    party: Party = Party.PERSON
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +138,7 @@ class Paused:
 
     actor: str
     reason: str
+    party: Party = Party.PERSON
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +147,7 @@ class Resumed:
 
     actor: str
     reason: str
+    party: Party = Party.PERSON
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,6 +157,7 @@ class Approved:
     step: int
     actor: str
     reason: str
+    party: Party = Party.PERSON
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,6 +192,7 @@ class Promoted:
     reason: str
     override: bool
     verdicts: dict[str, str]
+    party: Party = Party.PERSON
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,6 +208,7 @@ class Established:
 
     actor: str
     reason: str
+    party: Party = Party.PERSON
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,6 +218,7 @@ class Aborted:
     actor: str
     reason: str
     verdicts: dict[str, str] = field(default_factory=dict)
+    party: Party = Party.PERSON
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,6 +242,7 @@ class Concluded:
 
     actor: str
     reason: str
+    party: Party = Party.PERSON
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,6 +251,7 @@ class Undeployed:
 
     actor: str
     reason: str
+    party: Party = Party.PERSON
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,6 +22,7 @@ from sluicegate.registry.rollout.facts import (
     Judged,
     Observed,
     Packed,
+    Party,
     Paused,
     Promoted,
     Ready,
@@ -85,7 +86,7 @@ def begin(entry: Entry) -> Rollout:
     requested = entry.fact
     return Rollout(
         id=entry.rollout, seq=0, requested=requested, requested_at=entry.at, reason=requested.cause,
-        actor=requested.actor,
+        actor=requested.actor, party=requested.party,
     )  # fmt: skip
 
 
@@ -107,8 +108,8 @@ def advance(rollout: Rollout, entry: Entry) -> Rollout:
             return replace(state, ready=True)
         case Frozen(metric=metric, threshold=threshold):
             return replace(state, thresholds={**state.thresholds, metric: threshold})
-        case StepEntered(step=step, weight=weight, reason=reason, actor=actor):
-            moved = replace(state, phase=Phase.RUNNING, step=step, reason=reason, actor=actor)
+        case StepEntered(step=step, weight=weight, reason=reason, actor=actor, party=party):
+            moved = replace(state, phase=Phase.RUNNING, step=step, reason=reason, actor=actor, party=party)
             entered = replace(_reweighted(moved, weight), step_entered_at=at, step_observed_at=None)
             is_served = entered.epoch == rollout.epoch == rollout.observed_epoch
             return replace(entered, step_observed_at=at) if is_served else entered
@@ -117,11 +118,11 @@ def advance(rollout: Rollout, entry: Entry) -> Rollout:
         case Judged(metric=metric, answer=answer, k=k, step=step, reason=reason):
             judgement = Judgement(answer=answer, k=k, step=step, reason=reason)
             return replace(state, judgements={**state.judgements, metric: judgement})
-        case Paused(reason=reason, actor=actor):
-            return replace(state, phase=Phase.PAUSED, reason=reason, actor=actor)
-        case Resumed(reason=reason, actor=actor):
+        case Paused(reason=reason, actor=actor, party=party):
+            return replace(state, phase=Phase.PAUSED, reason=reason, actor=actor, party=party)
+        case Resumed(reason=reason, actor=actor, party=party):
             phase = Phase.RUNNING if state.step >= 0 else Phase.LAUNCHING
-            return replace(state, phase=phase, reason=reason, actor=actor, resumed_at=at)
+            return replace(state, phase=phase, reason=reason, actor=actor, party=party, resumed_at=at)
         case Approved(step=step, actor=actor):
             return replace(state, approvals={**state.approvals, step: actor})
         case Checked(step=step, answer=answer, reason=reason):
@@ -129,25 +130,25 @@ def advance(rollout: Rollout, entry: Entry) -> Rollout:
             return replace(state, replies={**state.replies, step: asked})
         case FreezeOverridden(until=until):
             return replace(state, freeze_overridden_until=datetime.fromisoformat(until))
-        case Promoted(reason=reason, actor=actor):
-            moved = replace(state, phase=Phase.BAKING, reason=reason, actor=actor, promoted_at=at)
+        case Promoted(reason=reason, actor=actor, party=party):
+            moved = replace(state, phase=Phase.BAKING, reason=reason, actor=actor, party=party, promoted_at=at)
             return _reweighted(moved, FULL)
-        case Established(reason=reason, actor=actor):
-            ended = _ended(state, Ending.ESTABLISHED, reason, at, actor)
+        case Established(reason=reason, actor=actor, party=party):
+            ended = _ended(state, Ending.ESTABLISHED, reason, at, actor, party)
             return _reweighted(ended, FULL)
         case Baked():
-            return _ended(state, Ending.PROMOTED, state.reason, at, state.actor)
-        case Aborted(reason=reason, actor=actor):
-            aborted = _ended(state, Ending.ABORTED, reason, at, actor)
+            return _ended(state, Ending.PROMOTED, state.reason, at, state.actor, state.party)
+        case Aborted(reason=reason, actor=actor, party=party):
+            aborted = _ended(state, Ending.ABORTED, reason, at, actor, party)
             return replace(_reweighted(aborted, 0), settled=False)
         case Superseded(by=by):
-            return _reweighted(_ended(state, Ending.SUPERSEDED, f"superseded by {by}", at, by), 0)
-        case Concluded(reason=reason, actor=actor):
-            return _reweighted(_ended(state, Ending.CONCLUDED, reason, at, actor), 0)
+            return _reweighted(_ended(state, Ending.SUPERSEDED, f"superseded by {by}", at, by, Party.SLUICE), 0)
+        case Concluded(reason=reason, actor=actor, party=party):
+            return _reweighted(_ended(state, Ending.CONCLUDED, reason, at, actor, party), 0)
         case Failed(stage=stage, reason=reason):
-            return _reweighted(_ended(state, Ending.FAILED, f"{stage}: {reason}", at, state.actor), 0)
-        case Undeployed(reason=reason, actor=actor):
-            emptied = replace(state, undeployed=True, settled=False, reason=reason, actor=actor)
+            return _reweighted(_ended(state, Ending.FAILED, f"{stage}: {reason}", at, state.actor, state.party), 0)
+        case Undeployed(reason=reason, actor=actor, party=party):
+            emptied = replace(state, undeployed=True, settled=False, reason=reason, actor=actor, party=party)
             return _reweighted(emptied, 0)
         case Settled():
             return replace(state, settled=True)
@@ -185,6 +186,8 @@ def refuse_illegal(rollout: Rollout, fact: Fact) -> None:
             )
         case Promoted(override=True, actor=""):
             raise IllegalMove(f"rollout {rollout.id}: an override needs the name of who gives it.")
+        case Promoted(override=True, party=party) if party is not Party.PERSON and rollout.is_judged:
+            raise IllegalMove(f"rollout {rollout.id}: only a person overrides the gates, not {party}.")
         case Established() if rollout.stable is not None:
             raise IllegalMove(f"rollout {rollout.id}: only an empty variation can be established.")
         case Undeployed() if not rollout.took_over or rollout.undeployed:
@@ -222,5 +225,5 @@ def _observed(rollout: Rollout, epoch: int, at: datetime) -> Rollout:
     return replace(rollout, observed_epoch=epoch, step_observed_at=rollout.step_observed_at or at)
 
 
-def _ended(rollout: Rollout, ending: Ending, reason: str, at: datetime, actor: str) -> Rollout:
-    return replace(rollout, phase=Phase.ENDED, ending=ending, reason=reason, ended_at=at, actor=actor)
+def _ended(rollout: Rollout, ending: Ending, reason: str, at: datetime, actor: str, party: Party) -> Rollout:
+    return replace(rollout, phase=Phase.ENDED, ending=ending, reason=reason, ended_at=at, actor=actor, party=party)

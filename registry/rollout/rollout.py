@@ -10,7 +10,7 @@ from functools import cached_property
 from sluicegate.registry.plan.fields import Strategy
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.plan.staging import staged
-from sluicegate.registry.rollout.facts import AtOnce, Packed, Requested
+from sluicegate.registry.rollout.facts import AtOnce, Packed, Party, Requested
 from sluicegate.registry.words.build import BuildRef
 from sluicegate.registry.words.units import FULL
 
@@ -75,6 +75,8 @@ class Rollout:
     reason: str = ""
     """Why it is where it is: the reason of the last fact that moved it."""
     actor: str = ""
+    party: Party = Party.PERSON
+    """Who moved it last."""
     stable: str | None = None
     packed: Packed | None = None
     ready: bool = False

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Self
 
 from sluicegate.registry.plan.fields import Trigger
+from sluicegate.registry.rollout.facts import Party
 from sluicegate.registry.rollout.rollout import Phase, Rollout
 from sluicegate.registry.words.build import Build
 
@@ -92,7 +93,7 @@ def withdrawal(rollout: Rollout, builds: Sequence[Build], others: Iterable[Rollo
     if mine is None:
         return Withdrawal.DELETED
     trigger = rollout.plan.trigger
-    if trigger is None or rollout.requested.cause != cause(trigger) or _points_at(trigger, mine):
+    if trigger is None or rollout.requested.party is not Party.CATALOG or _points_at(trigger, mine):
         return None
     newest = triggered(trigger, builds)
     is_newer = newest is not None and _age(newest) > _age(mine)

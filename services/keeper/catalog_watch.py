@@ -13,6 +13,7 @@ from sluicegate.registry.orders.give import give
 from sluicegate.registry.orders.order import Abort, Order, Pause, Start
 from sluicegate.registry.plan.fields import OnWithdrawn, Trigger
 from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.rollout.facts import Party
 from sluicegate.registry.rollout.rollout import Phase, Rollout
 from sluicegate.registry.rollout.triggers import Sighting, Withdrawal, cause, sight, triggered, withdrawal
 from sluicegate.registry.words.build import Build
@@ -68,7 +69,7 @@ def _look(ledger: Ledger, plan: Plan, trigger: Trigger, builds: Sequence[Build],
         model=plan.model, variation=plan.variation, version=build.ref.version, plan=plan, by_name=False, sighting=seen
     )  # fmt: skip
     try:
-        receipt = give(ledger, Order(act=start, actor="mlflow", cause=cause(trigger)), now)
+        receipt = give(ledger, Order(act=start, actor="mlflow", party=Party.CATALOG, cause=cause(trigger)), now)
     except Refused as refused:
         _remember_refusal(ledger, plan, build, refused)
         return None
@@ -136,7 +137,7 @@ def _follow(ledger: Ledger, rollout: Rollout, withdrawn: Withdrawal, now: dateti
             act: Pause | Abort = Pause(rollout=rollout.id)
         case OnWithdrawn.PAUSE | OnWithdrawn.ABORT:
             act = Abort(rollout=rollout.id)
-    give(ledger, Order(act=act, actor="mlflow", cause="mlflow", reason=reason), now)
+    give(ledger, Order(act=act, actor="mlflow", party=Party.CATALOG, cause="mlflow", reason=reason), now)
 
 
 def _why(rollout: Rollout, withdrawn: Withdrawal) -> str:

@@ -14,6 +14,7 @@ from sluicegate.registry.ledger.attempt import Attempt, last_attempt, note
 from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.orders.give import give
 from sluicegate.registry.orders.order import Order, Pause
+from sluicegate.registry.rollout.facts import Party
 from sluicegate.registry.rollout.rollout import Phase, Rollout
 from sluicegate.registry.words.errors import LedgerConflict, Refused
 from sluicegate.registry.words.obstacle import Driver, Hindrance, Obstacle, hindrance_of
@@ -122,7 +123,7 @@ class PrefectDrivers:
     def _attempt(self, rollout: Rollout, now: datetime) -> Driver | Hindrance:
         last = last_attempt(self._ledger, rollout.id)
         if last is None:
-            starts_itself = rollout.requested.cause == PREFECT and now - rollout.requested_at < OWN_DRIVER
+            starts_itself = rollout.requested.party is Party.PREFECT and now - rollout.requested_at < OWN_DRIVER
             return Driver.COMING if starts_itself else self._create(rollout, 1, now)
         run = self._run(last) if not last.stopped else None
         if run is not None and run.state in _CANCELLED and self._pause(rollout, last, now):
@@ -135,7 +136,9 @@ class PrefectDrivers:
             return False
         reason = f"its Prefect run was cancelled; to go on: sluice rollout resume {rollout.id}"
         try:
-            pause = Order(act=Pause(rollout=rollout.id), actor="prefect", cause=PREFECT, reason=reason)
+            pause = Order(
+                act=Pause(rollout=rollout.id), actor="prefect", party=Party.PREFECT, cause=PREFECT, reason=reason
+            )
             give(self._ledger, pause, now)
         except (Refused, LedgerConflict):
             return False

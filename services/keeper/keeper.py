@@ -13,7 +13,7 @@ import structlog
 from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.orders import progress
 from sluicegate.registry.rollout.decision import Decision, needs_driver
-from sluicegate.registry.rollout.facts import AtOnce, Baked, Fact, Observed, Paused
+from sluicegate.registry.rollout.facts import AtOnce, Baked, Fact, Observed, Party, Paused
 from sluicegate.registry.rollout.rollout import Phase, Rollout
 from sluicegate.registry.rollout.standing import Standing, standings
 from sluicegate.registry.words.build import BuildRef
@@ -21,6 +21,7 @@ from sluicegate.registry.words.errors import LedgerConflict, Refused, RoutesReje
 from sluicegate.services.keeper.fleet_pass import FleetPass, Need, needs, routed_builds, unserved
 from sluicegate.services.keeper.ports import DataPlane, Judge, Services, Table
 from sluicegate.services.keeper.refusals import note_refusal, refusal
+from sluicegate.services.keeper.untended import note_untended
 from sluicegate.services.keeper.waking import Doorbell
 
 log = structlog.get_logger("keeper")
@@ -56,6 +57,8 @@ class Keeper:
     poll_seconds: float = 5.0
     _refused: Routed | None = field(default=None, init=False)
     _polled: datetime | None = field(default=None, init=False)
+    _untended: dict[str, str] | None = field(default=None, init=False)
+    """Why rollouts could not be judged at the last look; None before the first."""
 
     def run(self, bell: Doorbell, stop: Callable[[], bool]) -> None:
         """Look until `stop` says so: when rung, and every second."""
@@ -77,8 +80,7 @@ class Keeper:
         in_force = self.plane.observe() == routed.version
         if in_force:
             self._observe(routed, standing, rollouts, now)
-        tended = [self._tend(rollout, now) for rollout in rollouts if not rollout.is_ended or not rollout.settled]
-        self.see_to_drivers([rollout for rollout in tended if rollout is not None], now)
+        self.see_to_drivers(self._tend_all(rollouts, now), now)
         self._staff(wanted, rollouts, routed_builds(standing) if in_force else None, routed.held, now)
         self._poll(now)
 
@@ -118,7 +120,11 @@ class Keeper:
             for rollout in rollouts:
                 concerned = not error.held or rollout.candidate.model in error.held
                 if concerned and rollout.phase is Phase.RUNNING and rollout.observed_epoch != rollout.epoch:
-                    self._append(rollout, Paused(actor="keeper", reason=f"the data plane refused: {error}"), now)
+                    self._append(
+                        rollout,
+                        Paused(actor="keeper", party=Party.KEEPER, reason=f"the data plane refused: {error}"),
+                        now,
+                    )
             return self._refused
         return Routed(asked=table.version, version=table.version)
 
@@ -135,6 +141,26 @@ class Keeper:
             is_served = rollout.id not in missing and rollout.candidate.model not in routed.held
             if rollout.epoch != rollout.observed_epoch and is_served:
                 self._append(rollout, Observed(epoch=rollout.epoch, version=routed.version), now)
+
+    def _tend_all(self, rollouts: Sequence[Rollout], now: datetime) -> list[Rollout]:
+        """Tend each rollout, whatever becomes of the others; those in which a driver has something to do."""
+        with_work, failures = [], dict[str, str]()
+        for rollout in rollouts:
+            if rollout.is_ended and rollout.settled:
+                continue
+            try:
+                tended = self._tend(rollout, now)
+            except Exception as error:  # whatever it is, it is this rollout's alone
+                failures[rollout.id] = f"{type(error).__name__}: {error}"
+                if (self._untended or {}).get(rollout.id) != failures[rollout.id]:
+                    log.exception("a rollout cannot be judged; all others are", rollout=rollout.id)
+                continue
+            if tended is not None:
+                with_work.append(tended)
+        if failures != self._untended:
+            note_untended(self.ledger, failures, now)
+            self._untended = failures
+        return with_work
 
     def _tend(self, rollout: Rollout, now: datetime) -> Rollout | None:
         """Judge what has exposure, and end what has baked; the rollout, where a driver has something to do."""

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from sluicegate.registry.ledger.memory import MemoryLedger
+from sluicegate.registry.ledger.record import Lease
 from sluicegate.registry.plan.fields import Serve
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.decision import Choice, Decision
@@ -21,6 +22,7 @@ from sluicegate.registry.words.errors import RoutesRejected, ServiceFailed, Unre
 from sluicegate.services.keeper.fleet_pass import FleetPass
 from sluicegate.services.keeper.keeper import Keeper
 from sluicegate.services.keeper.refusals import refusal
+from sluicegate.services.keeper.untended import untended
 from tests import giving as orders
 from tests.giving import Giver
 
@@ -136,6 +138,8 @@ class World:
         self.now = START
         self.decision = Decision(choice=Choice.HOLD, reason="collecting")
         self.judged: list[str] = []
+        self.broken: set[str] = set()
+        self.polls = 0
         self.keeper = self.restarted()
 
     def restarted(self) -> Keeper:
@@ -145,17 +149,22 @@ class World:
         )
         self.keeper = Keeper(
             ledger=self.ledger, services=self.town, plane=self.gateway, see_to_drivers=self.garage.see_to,
-            judge=self.judge, fleet=fleet, catalog_look=lambda now: None, clock=lambda: self.now,
+            judge=self.judge, fleet=fleet, catalog_look=self.poll, clock=lambda: self.now,
         )  # fmt: skip
         return self.keeper
 
     def judge(self, name: str, now: datetime) -> tuple[Rollout, Decision]:
         self.judged.append(name)
+        if name in self.broken:
+            raise ValueError("a look of another shape")
         rollout = self.ledger.rollout(name)
         if self.decision.choice is Choice.ABORT:
             fact = Aborted(actor="policy", reason=self.decision.reason)
             rollout = self.ledger.append(name, rollout.seq + 1, fact, now)
         return rollout, self.decision
+
+    def poll(self, now: datetime) -> None:
+        self.polls += 1
 
     def look(self, times: int = 1) -> None:
         for _ in range(times):
@@ -465,4 +474,90 @@ def test_rollback_promotes_as_soon_as_the_service_answers() -> None:
     world.look(4)
     world.look()
     assert [e.fact.override for e in world.ledger.entries(back.id) if isinstance(e.fact, Promoted)] == [True]
+    assert world.gateway.table.weights == {"m": ("1", None, 0)}
+
+
+def test_a_rollout_that_cannot_be_judged_is_named_and_keeps_nobody_else_waiting() -> None:
+    """The others are judged, a service that vanished is started again, and MLflow is looked at, look by look."""
+    world = World().serving()
+    first = world.ramping()
+    other = Plan.model_validate(PLAN.document() | {"variation": "b"})
+    second = orders.deploy(world.ledger, plan=other, version="3", request=WHO, now=world.now).rollout
+    world.broken, world.judged = {first}, []
+    world.pack(second.id)
+    world.look(4)
+    del world.town.up[V1]
+    polls = world.polls
+    world.look(6)
+    assert world.ledger.rollout(second.id).ending is Ending.ESTABLISHED
+    assert V1 in world.town.up
+    assert world.polls > polls
+    assert untended(world.ledger) == {first: "ValueError: a look of another shape (since 2026-01-01T00:00:11+00:00)"}
+    assert world.judged.count(first) >= 10, "it is tried again at every look"
+    assert first not in world.garage.asked[-1:]
+    world.broken.clear()
+    world.look()
+    assert untended(world.ledger) == {}
+
+
+def test_a_keeper_that_starts_anew_forgets_no_rollout_that_cannot_be_judged() -> None:
+    world = World().serving()
+    name = world.ramping()
+    world.broken = {name}
+    world.look()
+    since = untended(world.ledger)
+    world.restarted()
+    world.look(3)
+    assert untended(world.ledger) == since
+    orders.abort(world.ledger, name, actor="ada", reason="cannot be judged", now=world.now)
+    world.look(3)
+    assert untended(world.ledger) == {}
+    assert world.gateway.table is not None
+    assert world.gateway.table.weights == {"m": ("1", None, 0)}
+
+
+def test_routes_come_before_what_may_take_time() -> None:
+    """An abort is on the wire before any rollout is judged, a service started or a driver seen to."""
+    world = World().serving()
+    name = world.ramping()
+    orders.abort(world.ledger, name, actor="ada", reason="no", now=world.now)
+    world.broken = {name}
+    seen: list[object] = []
+    world.keeper.see_to_drivers = lambda *_: seen.append(world.gateway.table.weights if world.gateway.table else None)
+    world.keeper.look(world.now + timedelta(seconds=1))
+    assert seen == [{"m": ("1", None, 0)}]
+
+
+def test_a_candidate_without_an_endpoint_is_not_observed() -> None:
+    world = World().serving()
+    name = world.ramping()
+    world.enter(name, 1)
+    del world.town.up[V2]
+    world.keeper.services.start = lambda *_: None  # type: ignore[method-assign]
+    world.look(3)
+    rollout = world.ledger.rollout(name)
+    assert rollout.observed_epoch < rollout.epoch
+
+
+def test_a_rollback_bakes_not_at_all() -> None:
+    """What it goes back to has served before: the build before it is not kept warm for the plan's time."""
+    world = World().serving()
+    name = world.ramping()
+    orders.promote(world.ledger, name, actor="ada", reason="sure", now=world.now)
+    world.look()
+    back = orders.roll_back(
+        world.ledger, model="m", variation="default", version=None, reason="x", request=WHO, now=world.now
+    ).rollout
+    world.look(6)
+    assert world.ledger.rollout(back.id).ending is Ending.PROMOTED
+
+
+def test_an_abort_waits_for_no_lease_of_a_driver() -> None:
+    world = World().serving()
+    name = world.ramping()
+    lease = Lease(rollout=name, owner="driver", expires_at=world.now + timedelta(hours=1))
+    assert world.ledger.take_lease(lease, world.now)
+    orders.abort(world.ledger, name, actor="ada", reason="no", now=world.now)
+    world.look()
+    assert world.gateway.table is not None
     assert world.gateway.table.weights == {"m": ("1", None, 0)}

@@ -107,11 +107,12 @@ def test_every_kind_of_fact_has_a_name_that_can_be_matched(name: str) -> None:
 
 
 def test_what_a_gate_takes_back_matters_more_than_what_a_person_takes_back() -> None:
-    from sluicegate.registry.rollout.facts import Aborted, Failed, Observed, Promoted
+    from sluicegate.registry.rollout.facts import Aborted, Failed, Observed, Party, Promoted
 
-    assert severity(Aborted(actor="policy", reason="r")) is severity(Failed(stage="pack", reason="r"))
-    assert severity(Aborted(actor="policy", reason="r")) is Severity.CRITICAL
+    by_a_gate = Aborted(actor="policy", party=Party.POLICY, reason="r")
+    assert severity(by_a_gate) is severity(Failed(stage="pack", reason="r")) is Severity.CRITICAL
     assert severity(Aborted(actor="ada", reason="r")) is Severity.WARNING
+    assert severity(Aborted(actor="policy", reason="r")) is Severity.WARNING, "somebody may be called like that"
     assert severity(Promoted(actor="policy", reason="r", override=False, verdicts={})) is Severity.INFO
     assert severity(Observed(epoch=1, version="v")) is Severity.ROUTINE
 

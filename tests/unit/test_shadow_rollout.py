@@ -16,7 +16,7 @@ from sluicegate.registry.orders.rules import MOST_SHADOWS
 from sluicegate.registry.plan.fields import Strategy
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.decision import Choice, Decision, Progress, decide
-from sluicegate.registry.rollout.facts import Concluded, Judged, Observed, Packed, Ready, StepEntered
+from sluicegate.registry.rollout.facts import Concluded, Judged, Observed, Packed, Party, Ready, StepEntered
 from sluicegate.registry.rollout.rollout import Ending, Phase, Rollout
 from sluicegate.registry.rollout.standing import standings
 from sluicegate.registry.words.build import BuildRef
@@ -216,7 +216,9 @@ def test_ending_takes_the_copies_back_and_changes_nothing_that_is_trusted() -> N
         rollout.id, rollout.seq + 1, Judged(metric="flips", answer="pass", k=1, step=0, reason="as seen"), NOW
     )
     assert judged.has_passed
-    ended = ledger.append(rollout.id, judged.seq + 1, Concluded(actor="policy", reason="every gate passed"), NOW)
+    ended = ledger.append(
+        rollout.id, judged.seq + 1, Concluded(actor="policy", party=Party.POLICY, reason="every gate passed"), NOW
+    )
     assert (ended.ending, ended.weight) == (Ending.CONCLUDED, 0)
     (standing,) = standings(ledger.rollouts())
     assert (standing.stable.version, standing.shadows, standing.warm) == ("1", (), frozenset())
@@ -280,7 +282,7 @@ def test_the_alias_that_asked_stays_for_the_canary_that_follows(answer: str, kep
     for fact in (
         StepEntered(step=0, weight=2_000, actor="driver", reason="ready"),
         Judged(metric="flips", answer=answer, k=1, step=0, reason="as seen"),
-        Concluded(actor="policy", reason="over"),
+        Concluded(actor="policy", party=Party.POLICY, reason="over"),
     ):
         ended = ledger.append(name, ledger.rollout(name).seq + 1, fact, NOW)
     settle(catalog, ended, "champion")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from sluicegate.registry.words.errors import NotFound, SluiceError
@@ -11,11 +11,17 @@ from sluicegate.services.host.machine import Recipe
 
 
 def examine(
-    recipe: Recipe, *, envoy_check: Sequence[str], now: Callable[[], datetime], refusal: Callable[[], str | None]
+    recipe: Recipe,
+    *,
+    envoy_check: Sequence[str],
+    now: Callable[[], datetime],
+    refusal: Callable[[], str | None],
+    untended: Callable[[], Mapping[str, str]],
 ) -> tuple[Finding, ...]:
     """Every check; those of running servers only after an `up`. No check changes anything.
 
-    `refusal` tells why the data plane refuses the routes that the ledger asks for, if it does.
+    `refusal` tells why the data plane refuses the routes that the ledger asks for, if it does; `untended` which
+    rollouts the keeper cannot judge, and why.
     """
     from sluicegate.services.host.doctor import local, servers
 
@@ -42,6 +48,7 @@ def examine(
             running.webhook,
             running.prefect,
             lambda: [_routes(refusal())],
+            lambda: [_rollouts(untended())],
         ]
     return tuple(finding for check in checks for finding in _guarded(check))
 
@@ -50,6 +57,18 @@ def _routes(refusal: str | None) -> Finding:
     if refusal is None:
         return passed("routes", "as the ledger asks for them")
     return failed("routes", refusal, "Withdraw what was applied last; until then no route of any model changes.")
+
+
+def _rollouts(untended: Mapping[str, str]) -> Finding:
+    if not untended:
+        return passed("rollouts", "each one that is under way can be judged")
+    first, reason = next(iter(untended.items()))
+    others = f", and {len(untended) - 1} more" if len(untended) > 1 else ""
+    return failed(
+        "rollouts",
+        f"{first} cannot be judged{others}: {reason}",
+        f"Its guardrails do not work: sluice rollout abort {first}. logs/keeper.log has the whole error.",
+    )
 
 
 def _guarded(check: Callable[[], Sequence[Finding]]) -> Sequence[Finding]:

@@ -25,6 +25,8 @@ class Scrape:
     backlog: Backlog | None = None
     now: float = 0.0
     """Seconds since 1970."""
+    untended: int = 0
+    """Rollouts that the keeper cannot judge."""
 
 
 def exposition(queries: Queries, scrape: Scrape) -> bytes:
@@ -48,6 +50,8 @@ class _Families:
         yield from self._gateway()
         yield from self._collector()
         yield from self._builds()
+        meaning = "Rollouts under way that the keeper cannot judge: their guardrails do not work."
+        yield _gauge("sluice_rollouts_untended", meaning, float(self._scrape.untended))
         yield from rollout_families(self._queries, self._scrape.rollouts)
 
     def _gateway(self) -> Iterator[Metric]:
