@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sluicegate.registry.ledger.looks_json import look_from_json, look_to_json
-from sluicegate.registry.rollout.facts import FACTS, Fact, from_payload, to_payload
+from sluicegate.registry.rollout.facts import FACTS, Fact, Party, from_payload, to_payload
 from sluicegate.registry.words.errors import SluiceError
 from sluicegate.registry.words.metric import Arm, Stratum, TallyRow
 from sluicegate.registry.words.tally import Tally, UnitSums
@@ -26,6 +26,7 @@ JSON: st.SearchStrategy[Any] = st.recursive(
     max_leaves=6,
 )
 OF: dict[Any, st.SearchStrategy[Any]] = {
+    Party: st.sampled_from(Party),
     str: TEXTS, int: st.integers(), float: st.floats(allow_nan=False, allow_infinity=False), bool: st.booleans(),
     str | None: st.none() | TEXTS, dict[str, object]: st.dictionaries(TEXTS, JSON, max_size=3),
     dict[str, str]: st.dictionaries(TEXTS, TEXTS, max_size=3), tuple[str, ...]: st.lists(TEXTS, max_size=3).map(tuple),
