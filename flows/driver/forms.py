@@ -83,7 +83,7 @@ class Opinion(StrEnum):
 class ApproveForm(AccountableForm):
     """What a person says about the step that a rollout is at."""
 
-    step: int = Field(ge=1, title="Step", examples=[2])
+    step: str = Field(pattern=r"^[1-9][0-9]{0,2}$", title="Step", examples=["2"])
     """The step that you looked at, from 1; refused when the rollout is at another by now."""
     opinion: Opinion = Field(default=Opinion.APPROVE, title="Opinion")
     """approve: the step may be left once its gates have passed. reject: the rollout is aborted."""

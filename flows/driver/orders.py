@@ -51,7 +51,7 @@ def approve(order: ApproveForm) -> State[Any]:
     """Let a rollout leave the step that you looked at once its gates have passed, or take it back."""
     match order.opinion:
         case Opinion.APPROVE:
-            return _steer(Approve(rollout=order.rollout, step=order.step - 1), order)
+            return _steer(Approve(rollout=order.rollout, step=int(order.step) - 1), order)
         case Opinion.REJECT:
             return _steer(Abort(rollout=order.rollout), order)
 

@@ -138,10 +138,10 @@ def acted(server: PrefectServer, tmp_path_factory: pytest.TempPathFactory) -> Ac
     runs = {
         "pause": house.create("pause", {"rollout": "one", **why}),
         "resume": house.create("resume", {"rollout": rollouts["one"].id, **why}),
-        "approve": house.create("approve", {"rollout": "one", **why}),
+        "approve": house.create("approve", {"rollout": "one", "step": "1", **why}),
         "promote": house.create("promote", {"rollout": "one", **why}),
         "rollback": house.create("rollback", {"model": "one", **why}),
-        "reject": house.create("approve", {"rollout": "two", "opinion": "reject", **why}),
+        "reject": house.create("approve", {"rollout": "two", "step": "1", "opinion": "reject", **why}),
         "retry": house.create("retry", {"rollout": rollouts["two"].id}),
         "abort": house.create("abort", {"rollout": "three"}),
         "too late": house.create("resume", {"rollout": "three"}),

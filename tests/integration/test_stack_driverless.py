@@ -63,8 +63,6 @@ def test_deployments_that_were_deleted_are_made_again_and_the_rollout_is_driven(
     rollout = start(stack)
     missing = "Prefect does not have the deployment canary/canary"
     stack.until(rollout, lambda view: missing in (view["no_driver"] or ""), seconds=60)
-    assert missing in stack.run("rollout", "show", rollout).stdout
-    assert "no driver can be made" in stack.run("explain", rollout).stdout
     driven = stack.until(rollout, lambda view: view["phase"] == "running", seconds=240)
     assert driven["no_driver"] is None
     assert {each["name"] for each in deployments(stack)} == names

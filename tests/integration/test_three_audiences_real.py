@@ -120,7 +120,7 @@ def country(tmp_path: Path) -> Iterator[Country]:
 
 
 def test_one_is_promoted_one_held_and_one_aborted_without_a_failed_request(country: Country) -> None:
-    three, now = country.three, country.found.clock
+    three, now = country.three, country.runtime.clock
     three.deploy(now())
     country.until(country.is_serving)
     three.roll_out(now())
@@ -148,7 +148,9 @@ def test_one_is_promoted_one_held_and_one_aborted_without_a_failed_request(count
 def _overview_tells(country: Country) -> None:
     while country.collector.collect():
         pass
-    found = {(row.audience, row.build): row for row in overview(country.found.ledger, country.found.telemetry, [MODEL])}
+    found = {
+        (row.audience, row.build): row for row in overview(country.runtime.ledger, country.runtime.telemetry, [MODEL])
+    }
     assert {name for name, _ in found} == {*STATES, "default"}
     held = found["ca", CANDIDATE["ca"]]
     assert (held.asked, held.verdict) == (50, "PASS")
@@ -161,7 +163,7 @@ def _overview_tells(country: Country) -> None:
 
 def _undeployed_without_a_failed_request(country: Country) -> None:
     """Texas goes to the fallback; its service stops only after nobody is sent there."""
-    ledger, now = country.found.ledger, country.found.clock()
+    ledger, now = country.runtime.ledger, country.runtime.clock()
     orders.take_away(ledger, model=MODEL, variation="tx", audience="tx", actor="ada", now=now)
     orders.undeploy(ledger, model=MODEL, variation="tx", is_last=False, actor="ada", reason="over", now=now)
 
