@@ -15,7 +15,8 @@ import sys
 from pathlib import Path
 
 OTHERS = ("3.12", "3.13")
-TESTS = ("tests/unit", "tests/contract", "tests/statistics", "tests/acceptance")
+TESTS = ("tests/unit", "tests/contract", "tests/acceptance")
+"""Statistics are numbers that no interpreter changes; they run on 3.11."""
 HOME = Path(".others")
 LOCK = Path("requirements.lock")
 
