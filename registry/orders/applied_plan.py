@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pydantic import ValidationError
+
 from sluicegate.registry.audience.connections import FALLBACK
 from sluicegate.registry.ledger.record import Record
+from sluicegate.registry.plan.messages import explain
 from sluicegate.registry.plan.plan import Plan
-from sluicegate.registry.words.errors import NotFound
+from sluicegate.registry.words.errors import NotFound, UsageError
 
 
 def applied_plan(record: Record, model: str, variation: str) -> Plan:
-    """The applied plan of a variation, or else that of the model's default one. Raises NotFound.
+    """The applied plan of a variation, or else that of the model's default one. Raises NotFound, or UsageError.
 
     The default variation's trigger and experiment are its own: no other variation takes them over.
     """
@@ -23,12 +29,30 @@ def applied_plan(record: Record, model: str, variation: str) -> Plan:
             fix="write one and apply it: sluice apply -f plan.yaml",
         )
     body = {key: value for key, value in general.body.items() if key not in ("trigger", "ab")}
-    return Plan.recorded({**body, "variation": variation})
+    with _names_refused():
+        return Plan.recorded({**body, "variation": variation})
 
 
 def plan_or_bare(record: Record, model: str, variation: str) -> Plan:
-    """The applied plan, or for a build without one the least that a plan can say."""
+    """The applied plan, or for a build without one the least that a plan can say.
+
+    Raises UsageError for a name that no plan can have.
+    """
     try:
         return applied_plan(record, model, variation)
     except NotFound:
-        return Plan.model_validate({"model": model, "variation": variation, "steps": [{"weight": 10}]})
+        with _names_refused():
+            return Plan.model_validate({"model": model, "variation": variation, "steps": [{"weight": 10}]})
+
+
+@contextmanager
+def _names_refused() -> Iterator[None]:
+    """Names come from an order, and no plan can have every name."""
+    try:
+        yield
+    except ValidationError as error:
+        wrong = explain(error)
+        fixes = "; ".join(each.fix for each in wrong if each.fix)
+        raise UsageError(
+            "; ".join(f"{each.at[-1]} {each.message}" for each in wrong) + ".", fix=fixes or None
+        ) from None

@@ -219,3 +219,21 @@ def test_a_refused_successor_supersedes_nobody(ledger: MemoryLedger) -> None:
     with pytest.raises(Refused, match="older than stable"):
         giving.start(ledger, plan=newer, version="0", request=giving.Giver(), now=NOW)
     assert ledger.rollout(under_way).phase is Phase.RUNNING
+
+
+# Names that no plan can have
+
+
+@pytest.mark.parametrize("model", ["\x1f", "a/b", "a:b", "x" * 201])
+def test_a_build_of_a_model_whose_name_no_plan_can_have_is_refused_with_the_reason(
+    ledger: MemoryLedger, model: str
+) -> None:
+    with pytest.raises(UsageError, match="neither / nor :"):
+        give(ledger, order(Deploy(model=model, variation="default", version="1")), NOW)
+    assert all(rollout != model for rollout, _ in facts(ledger))
+
+
+def test_a_variation_whose_name_no_plan_can_have_is_refused_beside_an_applied_plan(ledger: MemoryLedger) -> None:
+    giving.apply_plan(ledger, PLAN, NOW)
+    with pytest.raises(UsageError, match="lower-case letters"):
+        give(ledger, order(Deploy(model="m", variation="No Good", version="1")), NOW)
