@@ -1,4 +1,4 @@
-"""What holds for every test: properties have no stop-watch, because these machines are shared.
+"""What holds for every test: no stop-watch, because these machines are shared, and the same examples in every run.
 
 Tests that take minutes are marked `soak` and run only when asked for: pytest -m soak.
 """
@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import pytest
 from hypothesis import HealthCheck, settings
+from hypothesis.internal.conjecture import providers
 
 settings.register_profile(
     "shared-machine", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("shared-machine")
+
+# Hypothesis draws from the constants of whatever modules are loaded, and that differs with the worker's order of tests.
+providers.is_local_module_file = lambda _: False
 
 
 def pytest_configure(config: pytest.Config) -> None:

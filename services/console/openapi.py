@@ -12,6 +12,7 @@ from sluicegate.services.console.operations import Nothing, Operation
 
 _REFERENCE = "#/components/schemas/{model}"
 _PROBLEMS = {
+    "400": "The host in the request is not one that the console answers to.",
     "401": "No token, or one that nobody gave.",
     "403": "The token's role does not allow it.",
     "404": "Not there.",
