@@ -67,9 +67,6 @@ def _operand(text: Text, header: str, operator: Operator, value: object, at: Pat
     if said is None:
         text.add(at, "a text or a number is expected", 'an empty text is ""', on_value=True)
         return None
-    if not said and operator not in (Operator.EXACT, Operator.REGEX):
-        text.add(at, f"an empty {operator} matches whatever is sent", "write present: true", on_value=True)
-        return None
     return said if _is_sound(text, operand_fault(header, operator, said), at) else None
 
 

@@ -89,6 +89,8 @@ def size_fault(header: str, operands: Sequence[str]) -> str | None:
 
 def operand_fault(header: str, operator: Operator, operand: str) -> str | None:
     """Why a header cannot be compared with this value; None when it can."""
+    if not operand and operator not in (Operator.EXACT, Operator.REGEX):
+        return f"an empty {operator} matches whatever is sent; write present: true"
     wrong = _operand_fault(operator, operand)
     return None if wrong is None else f"{header}: {wrong}"
 
