@@ -41,6 +41,8 @@ def replay(
     output: Output = Format.TABLE,
 ) -> None:
     """Run a build over captured requests and compare its answers, without touching production."""
+    from pydantic_core import to_jsonable_python
+
     from sluicegate.flows.rehearsal.shadow_replay import ReplayRequest
     from sluicegate.flows.rehearsal.shadow_replay import replay as run
     from sluicegate.flows.wiring.runtime import current_runtime
@@ -55,7 +57,7 @@ def replay(
         from sluicegate.services.report.page import shadow_page
 
         html.write_text(shadow_page(view), encoding="utf-8")
-    comparison = view.as_json()
+    comparison = to_jsonable_python(view)
     beside = f"v{comparison['stable']}" if against is not None else "the captured answers"
     head = f"{model} v{comparison['candidate']} beside {beside}, replayed from {source.name}"
     emit(comparison, output, table=_table(comparison, head=head))

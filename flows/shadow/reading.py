@@ -77,7 +77,6 @@ def _worst_view(disagreement: Disagreement) -> WorstView:
 
 def shadow_view(sums: Sums, context: ShadowContext) -> ShadowView:
     """What the sums say."""
-    pairs = _counts(sums, "pairs")
     columns = sorted({subject.removeprefix("column ") for _, subject, _ in sums if subject.startswith("column ")})
     return ShadowView(
         rollout=context.rollout,
@@ -85,10 +84,7 @@ def shadow_view(sums: Sums, context: ShadowContext) -> ShadowView:
         stable=context.stable,
         candidate=context.candidate,
         sample=context.sample,
-        coverage=Coverage(
-            ended=_counts(sums, "copies"), dropped=context.dropped, waiting=context.waiting, pairs=pairs,
-            stored=context.stored,
-        ),
+        coverage=_coverage(sums, context),
         disagreement=_disagreement(sums, ALL, ALPHA),
         over_time=_over_time(sums),
         columns=tuple(column_view(sums, column) for column in columns),
@@ -98,6 +94,16 @@ def shadow_view(sums: Sums, context: ShadowContext) -> ShadowView:
         quality=_quality(sums, ALL, ALPHA),
         segments=_segments(sums),
         worst=context.worst,
+    )  # fmt: skip
+
+
+def _coverage(sums: Sums, context: ShadowContext) -> Coverage:
+    ended = _counts(sums, "copies")
+    copies = sum(ended.values()) + context.dropped
+    answered = sum(ended.get(kind, 0) for kind in ("answered", "refused", "error"))
+    return Coverage(
+        ended=ended, dropped=context.dropped, waiting=context.waiting, pairs=_counts(sums, "pairs"),
+        stored=context.stored, copies=copies, never_answered=copies - answered,
     )  # fmt: skip
 
 

@@ -200,7 +200,7 @@ def _documents(report: Report, looks: Sequence[Look]) -> dict[str, str]:
     ]
     return {
         "report.html": page(report),
-        "report.json": json.dumps(report.as_json(), indent=1),
+        "report.json": json.dumps(to_jsonable_python(report), indent=1),
         "plan.yaml": yaml_text(report.plan),
         "verdicts.json": json.dumps(verdicts, indent=1),
     }

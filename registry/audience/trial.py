@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -63,10 +62,6 @@ class Trial:
     """The header that is hashed; none: every request is drawn anew."""
     slot: Slot | None
     """None: without a unit it is drawn for each request."""
-
-    def as_json(self) -> dict[str, object]:
-        """The trial as JSON values."""
-        return dataclasses.asdict(self)
 
 
 def explain(condition: Condition, metadata: Mapping[str, str]) -> str:

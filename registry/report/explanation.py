@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from dataclasses import dataclass
 
@@ -40,10 +39,6 @@ class Explanation:
     next: str
     """What happens next, and when."""
     gates: tuple[GateExplanation, ...]
-
-    def as_json(self) -> dict[str, object]:
-        """The explanation as JSON values."""
-        return dataclasses.asdict(self)
 
 
 def explanation(report: Report) -> Explanation:

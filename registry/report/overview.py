@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -39,10 +38,6 @@ class Served:
     """Milliseconds, to within 12 %."""
     since: datetime | None
     """When it got this share: stable its trust, a candidate its step."""
-
-    def as_json(self) -> dict[str, object]:
-        """The row as JSON values."""
-        return {**dataclasses.asdict(self), "since": self.since.isoformat() if self.since else None}
 
 
 def verdict_of(rollout: Rollout) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -70,10 +69,6 @@ class Readout:
     """Seconds after which it ends, decided or not."""
     then: str
     """What follows a variation that reached the goal: conclude (a person decides) or promote."""
-
-    def as_json(self) -> dict[str, object]:
-        """The readout as JSON values."""
-        return {**dataclasses.asdict(self), "began_at": self.began_at.isoformat() if self.began_at else None}
 
 
 def experiment_readout(comparisons: Sequence[RolloutRecord]) -> Readout:

@@ -5,7 +5,6 @@ It is made from the record alone but for the evidence that telemetry adds: reque
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -182,11 +181,6 @@ class Report:
     shadow: ShadowView | None = None
     """What its pairs of answers say, of a shadow."""
 
-    def as_json(self) -> dict[str, object]:
-        """The report as JSON values."""
-        plain = {name: _plain(value) for name, value in dataclasses.asdict(self).items()}
-        return plain | {"shadow": self.shadow.as_json() if self.shadow is not None else None}
-
 
 def rollout_report(record: RolloutRecord, now: datetime, evidence: Evidence | None = None) -> Report:
     """The report of a rollout, ended or under way, as the ledger has it now; the record holds all facts and looks."""
@@ -284,16 +278,3 @@ def _exposures(found: Sequence[Exposure], weights: Mapping[int, float]) -> tuple
 
 def _share(stable: int, candidate: int) -> float | None:
     return 100 * candidate / (stable + candidate) if stable + candidate else None
-
-
-def _plain(value: object) -> object:
-    """Times as ISO 8601, tuples as lists; everything else is JSON already."""
-    match value:
-        case datetime():
-            return value.isoformat()
-        case dict():
-            return {name: _plain(each) for name, each in value.items()}
-        case list() | tuple():
-            return [_plain(each) for each in value]
-        case _:
-            return value

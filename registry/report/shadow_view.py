@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 
@@ -37,16 +36,10 @@ class Coverage:
     """Pairs that agree or differ, and why others could not be compared."""
     stored: int
     """Pairs kept for labels that come later."""
-
-    @property
-    def copies(self) -> int:
-        """Copies that were asked for."""
-        return sum(self.ended.values()) + self.dropped
-
-    @property
-    def never_answered(self) -> int:
-        """Copies without an answer: dropped, timed out, broken off, not reached."""
-        return self.copies - sum(self.ended.get(kind, 0) for kind in ("answered", "refused", "error"))
+    copies: int
+    """Copies that were asked for."""
+    never_answered: int
+    """Copies without an answer: dropped, timed out, broken off, not reached."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +86,7 @@ class ColumnView:
     """Counts of differences; under `candidate`."""
     levels: tuple[Bar, ...] = ()
     """Counts of both answers."""
-    missing: dict[str, int] = dataclasses.field(default_factory=dict)
+    missing: dict[str, int] = field(default_factory=dict)
     """Values that were NaN, infinite or null: of stable, of the candidate, of both."""
 
 
@@ -161,12 +154,3 @@ class ShadowView:
     """Those that stand out first, then the largest."""
     worst: tuple[WorstView, ...]
     confidence: float = 0.95
-
-    def as_json(self) -> dict[str, object]:
-        """The view as JSON values."""
-        plain = dataclasses.asdict(self)
-        plain["over_time"] = [[at.isoformat(), n, differ] for at, n, differ in self.over_time]
-        for worst, told in zip(self.worst, plain["worst"], strict=True):
-            told["at"] = worst.at.isoformat()
-        plain["coverage"] |= {"copies": self.coverage.copies, "never_answered": self.coverage.never_answered}
-        return plain

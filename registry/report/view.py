@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -101,13 +100,6 @@ class RolloutView:
     """Whether MLflow has been told how it ended."""
     seq: int
     """Of the last fact."""
-
-    def as_json(self) -> dict[str, object]:
-        """The view as JSON values."""
-        plain = dataclasses.asdict(self)
-        plain["requested_at"] = self.requested_at.isoformat()
-        plain["ended_at"] = self.ended_at.isoformat() if self.ended_at else None
-        return plain
 
 
 def rollout_view(record: RolloutRecord, now: datetime, requests: tuple[int, int] | None = None) -> RolloutView:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from pydantic_core import to_jsonable_python
 
 from sluicegate.flows.cli.shadow import _table
 from sluicegate.flows.shadow.reading import ShadowContext, shadow_view
@@ -176,7 +177,7 @@ def test_a_harmed_segment_stands_out_and_no_other() -> None:
 
 def test_it_is_shown_as_json_as_a_page_and_as_text() -> None:
     view = harmed()
-    told = json.loads(json.dumps(view.as_json()))
+    told = to_jsonable_python(view)
     assert told["coverage"]["copies"] == 3_003
     text = _table(told, head="m v2 beside 1")
     for words in ("flips", "x-state=NY", "stands out", "r9", "dropped 3", "1 apart", "size (long) is new"):

@@ -20,10 +20,10 @@ class ReportActs:
     def show(self, request: Request, _: Body) -> Answer:
         report = self._report(request)
         if request.query.get("html") != "1":
-            return 200, {"report": report.as_json()}
+            return 200, {"report": report}
         from sluicegate.services.report.page import page
 
-        return 200, {"report": report.as_json(), "html": page(report)}
+        return 200, {"report": report, "html": page(report)}
 
     def explain(self, request: Request, _: Body) -> Answer:
         return 200, explanation(self._report(request))
@@ -42,7 +42,7 @@ class ReportActs:
                 f"rollout {rollout.id} is no shadow: it has no pairs of answers.",
                 fix=f"its own evidence: sluice rollout show {rollout.id}",
             )
-        return 200, shadow.as_json()
+        return 200, shadow
 
 
 def operations(desk: Desk) -> tuple[Operation, ...]:
