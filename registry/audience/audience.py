@@ -101,11 +101,11 @@ def matches(condition: Condition, metadata: Mapping[str, str]) -> bool:
 
 def headers(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Metadata as a request carries them: names in lower case, values without blanks around, repeated ones joined."""
-    found: dict[str, str] = {}
+    joined: dict[str, str] = {}
     for name, value in pairs:
         key, text = name.lower(), value.strip(" \t")
-        found[key] = f"{found[key]},{text}" if key in found else text
-    return found
+        joined[key] = f"{joined[key]},{text}" if key in joined else text
+    return joined
 
 
 @lru_cache(maxsize=512)
@@ -128,21 +128,21 @@ def whole_pattern(pattern: str) -> str:
     return f"^(?:{pattern})$"
 
 
-def _meets(condition: Condition, found: Mapping[str, str]) -> bool:
+def _meets(condition: Condition, metadata: Mapping[str, str]) -> bool:
     match condition:
         case Match(header=header, operator=operator, operands=operands):
-            value = found.get(header.lower())
+            value = metadata.get(header.lower())
             return value is not None and any(_compares(operator, value, operand) for operand in operands)
         case Present(header=header):
-            return header.lower() in found
+            return header.lower() in metadata
         case Range(header=header, low=low, high=high):
-            return _within(found.get(header.lower()), low, high)
+            return _within(metadata.get(header.lower()), low, high)
         case Not(condition=inner):
-            return not _meets(inner, found)
+            return not _meets(inner, metadata)
         case AllOf(conditions=conditions):
-            return all(_meets(each, found) for each in conditions)
+            return all(_meets(each, metadata) for each in conditions)
         case AnyOf(conditions=conditions):
-            return any(_meets(each, found) for each in conditions)
+            return any(_meets(each, metadata) for each in conditions)
 
 
 def _compares(operator: Operator, value: str, operand: str) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from sluicegate.registry.audience.audience import Audience, headers, matches
-from sluicegate.registry.audience.layout import Held, lay_out
+from sluicegate.registry.audience.layout import SlotRun, lay_out
 
 FALLBACK = "default"
 """The audience of every request that no other audience takes, and the variation it gets unless told otherwise."""
@@ -39,7 +39,7 @@ class Connection:
     audience: Audience
     weighted: tuple[Weighted, ...]
     copied: tuple[Copied, ...] = ()
-    layout: tuple[Held, ...] = ()
+    layout: tuple[SlotRun, ...] = ()
     """Which slots each variation holds; `settled` fills it in. None: as the weights say, in their order."""
 
 
@@ -52,7 +52,7 @@ class Connections:
     fallback: tuple[Weighted, ...] = (Weighted(variation=FALLBACK),)
     """Who serves the requests that no audience takes; more than one only for an experiment over everybody."""
     fallback_copied: tuple[Copied, ...] = ()
-    fallback_layout: tuple[Held, ...] = ()
+    fallback_layout: tuple[SlotRun, ...] = ()
 
     @property
     def variations(self) -> tuple[str, ...]:
@@ -64,8 +64,8 @@ class Connections:
 
     def takes(self, metadata: Mapping[str, str]) -> Connection | None:
         """The first connection whose audience a request with these metadata belongs to; None: the fallback."""
-        found = headers(metadata.items())
-        return next((each for each in self.ordered if matches(each.audience.condition, found)), None)
+        sent = headers(metadata.items())
+        return next((each for each in self.ordered if matches(each.audience.condition, sent)), None)
 
 
 def weights(weighted: tuple[Weighted, ...]) -> dict[str, int]:

@@ -14,14 +14,14 @@ SLOTS = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Held:
+class SlotRun:
     """Neighbouring slots of one variation."""
 
     variation: str
     slots: int
 
 
-def lay_out(weights: Mapping[str, int], before: Sequence[Held] = ()) -> tuple[Held, ...]:
+def lay_out(weights: Mapping[str, int], before: Sequence[SlotRun] = ()) -> tuple[SlotRun, ...]:
     """Share the slots by relative weights, moving as few as can be from one variation to another.
 
     What nobody held before goes in the order of the weights. Raises ValueError when no weight is above 0.
@@ -46,49 +46,49 @@ def quotas(weights: Mapping[str, int]) -> dict[str, int]:
     return slots
 
 
-def changed(before: Sequence[Held], after: Sequence[Held]) -> int:
+def changed(before: Sequence[SlotRun], after: Sequence[SlotRun]) -> int:
     """How many slots have another variation than before."""
     pairs = zip(_each(before), _each(after), strict=True)
     return sum(old != new for old, new in pairs)
 
 
-def intervals(layout: Sequence[Held]) -> dict[str, tuple[range, ...]]:
+def intervals(layout: Sequence[SlotRun]) -> dict[str, tuple[range, ...]]:
     """Where each variation's slots are, in order."""
-    found: dict[str, tuple[range, ...]] = {}
+    places: dict[str, tuple[range, ...]] = {}
     start = 0
-    for held in layout:
-        found[held.variation] = (*found.get(held.variation, ()), range(start, start + held.slots))
-        start += held.slots
-    return found
+    for run in layout:
+        places[run.variation] = (*places.get(run.variation, ()), range(start, start + run.slots))
+        start += run.slots
+    return places
 
 
-def _keep(before: Sequence[Held], quota: Mapping[str, int]) -> list[tuple[str | None, int]]:
+def _keep(before: Sequence[SlotRun], quota: Mapping[str, int]) -> list[tuple[str | None, int]]:
     """The former runs, cut where their variation may not keep them all; what is free has no owner."""
     room = dict(quota)
     kept: list[tuple[str | None, int]] = []
-    for held in before:
-        keeps = min(held.slots, room.get(held.variation, 0))
-        kept += [(held.variation, keeps), (None, held.slots - keeps)]
-        room[held.variation] = room.get(held.variation, 0) - keeps
-    kept.append((None, SLOTS - sum(held.slots for held in before)))
+    for run in before:
+        keeps = min(run.slots, room.get(run.variation, 0))
+        kept += [(run.variation, keeps), (None, run.slots - keeps)]
+        room[run.variation] = room.get(run.variation, 0) - keeps
+    kept.append((None, SLOTS - sum(run.slots for run in before)))
     return [(owner, slots) for owner, slots in kept if slots]
 
 
-def _fill(kept: Sequence[tuple[str | None, int]], owed: dict[str, int]) -> Iterable[Held]:
+def _fill(kept: Sequence[tuple[str | None, int]], owed: dict[str, int]) -> Iterable[SlotRun]:
     """Give what is free to those who are owed: first to the neighbour on the left, so that runs stay few."""
     last = ""
     for owner, slots in kept:
         free = slots
         if owner is not None:
             last = owner
-            yield Held(variation=owner, slots=slots)
+            yield SlotRun(variation=owner, slots=slots)
             continue
         while free:
             last = last if owed.get(last) else next(name for name, slots in owed.items() if slots)
             given = min(free, owed[last])
             owed[last] -= given
             free -= given
-            yield Held(variation=last, slots=given)
+            yield SlotRun(variation=last, slots=given)
 
 
 def _owners(kept: Iterable[tuple[str | None, int]]) -> dict[str, int]:
@@ -99,10 +99,10 @@ def _owners(kept: Iterable[tuple[str | None, int]]) -> dict[str, int]:
     return totals
 
 
-def _merged(layout: Iterable[Held]) -> tuple[Held, ...]:
-    runs = groupby(layout, key=lambda held: held.variation)
-    return tuple(Held(variation=name, slots=sum(held.slots for held in run)) for name, run in runs)
+def _merged(layout: Iterable[SlotRun]) -> tuple[SlotRun, ...]:
+    runs = groupby(layout, key=lambda run: run.variation)
+    return tuple(SlotRun(variation=name, slots=sum(run.slots for run in group)) for name, group in runs)
 
 
-def _each(layout: Sequence[Held]) -> Iterable[str]:
-    return (held.variation for held in layout for _ in range(held.slots))
+def _each(layout: Sequence[SlotRun]) -> Iterable[str]:
+    return (run.variation for run in layout for _ in range(run.slots))

@@ -39,10 +39,10 @@ def header_of(text: Text, name: object, at: Path, *, on_value: bool = False) -> 
 def match_of(text: Text, header: str, operator: Operator, value: object, at: Path) -> Match | None:
     """A comparison with one text, or several in a list. None, and noted, when there is something wrong."""
     items = list(enumerate(value)) if isinstance(value, list) else [(None, value)]
-    found = [_operand(text, header, operator, each, at if i is None else (*at, i)) for i, each in items]
-    if any(each is None for each in found):
+    compared = [_operand(text, header, operator, each, at if i is None else (*at, i)) for i, each in items]
+    if any(each is None for each in compared):
         return None
-    operands = tuple(dict.fromkeys(each for each in found if each is not None))
+    operands = tuple(dict.fromkeys(each for each in compared if each is not None))
     if not _is_sound(text, size_fault(header, operands), at):
         return None
     return Match(header=header, operator=operator, operands=operands)

@@ -73,7 +73,7 @@ def read_qwak(text: Text) -> tuple[QwakAudience, ...]:
         text.add(document["spec"][1], "audiences is missing", "write audiences: and a list under it")
         return ()
     read = (reading.audience(value, at) for value, at in reading.items(*spec["audiences"]))
-    return tuple(found for found in read if found is not None)
+    return tuple(audience for audience in read if audience is not None)
 
 
 class _Reading:
@@ -87,13 +87,13 @@ class _Reading:
         if not isinstance(values, dict):
             self._text.add(at, "a mapping is expected", f"known keys are {', '.join(known)}", on_value=True)
             return {}
-        found = {}
+        fields = {}
         for key, value in values.items():
             if _snake(key) in known:
-                found[_snake(key)] = (value, (*at, key))
+                fields[_snake(key)] = (value, (*at, key))
             else:
                 self._text.add((*at, key), f"unknown key {key}", suggestion(_snake(key), known))
-        return found
+        return fields
 
     def items(self, values: object, at: Path) -> Iterator[tuple[Any, Path]]:
         """The items of a list, each with its place; an empty key is an empty list."""
@@ -105,16 +105,16 @@ class _Reading:
 
     def audience(self, values: object, at: Path) -> QwakAudience | None:
         before = len(self._text.problems)
-        found = self.mapping(values, at, _AUDIENCE)
-        name, name_at = found.get("name") or found.get("id") or (None, (*at, "name"))
+        fields = self.mapping(values, at, _AUDIENCE)
+        name, name_at = fields.get("name") or fields.get("id") or (None, (*at, "name"))
         wrong = name_problem(name)
         if wrong is not None and isinstance(values, dict):
-            self._text.add(name_at, wrong, "such as name: new-york", on_value="name" in found)
-        description, description_at = found.get("description", ("", at))
+            self._text.add(name_at, wrong, "such as name: new-york", on_value="name" in fields)
+        description, description_at = fields.get("description", ("", at))
         if not isinstance(description, str | None):
             self._text.add(description_at, "a text is expected", "put it in quotes", on_value=True)
-        conditions = tuple(self._conditions(found))
-        routes = tuple(self._routes(found))
+        conditions = tuple(self._conditions(fields))
+        routes = tuple(self._routes(fields))
         if len(self._text.problems) > before or not isinstance(name, str):
             return None
         condition = conditions[0] if len(conditions) == 1 else AllOf(conditions=conditions)
@@ -122,61 +122,61 @@ class _Reading:
             at=at, routes=routes, audience=Audience(name=name, description=description or "", condition=condition)
         )
 
-    def _conditions(self, found: dict[str, tuple[Any, Path]]) -> Iterator[Condition]:
-        values, at = found.get("conditions", ({}, ()))
+    def _conditions(self, fields: dict[str, tuple[Any, Path]]) -> Iterator[Condition]:
+        values, at = fields.get("conditions", ({}, ()))
         groups = self.mapping(values or {}, at, _CONDITIONS)
         for value, place in self.items(*groups.get("unary", (None, at))):
             yield from self._unary(self.mapping(value, place, _UNARY_KEYS), place)
         for value, place in self.items(*groups.get("binary", (None, at))):
             yield from self._binary(self.mapping(value, place, _BINARY_KEYS), place)
 
-    def _unary(self, found: dict[str, tuple[Any, Path]], at: Path) -> Iterator[Condition]:
-        header, word = self._header(found, at), self._operator(found, at, (*_UNARY, PRESENT))
+    def _unary(self, fields: dict[str, tuple[Any, Path]], at: Path) -> Iterator[Condition]:
+        header, word = self._header(fields, at), self._operator(fields, at, (*_UNARY, PRESENT))
         if header is None or word is None:
             return
         if word == PRESENT:
-            yield from self._inverted(found, self._present(header, found))
+            yield from self._inverted(fields, self._present(header, fields))
             return
-        if "operand" not in found:
+        if "operand" not in fields:
             self._text.add(at, "operand is missing", "write operand: and the text to compare with")
             return
-        condition = match_of(self._text, header, _UNARY[word], *found["operand"])
+        condition = match_of(self._text, header, _UNARY[word], *fields["operand"])
         if condition is not None:
-            yield from self._inverted(found, condition)
+            yield from self._inverted(fields, condition)
 
-    def _present(self, header: str, found: dict[str, tuple[Any, Path]]) -> Condition:
-        value, place = found.get("operand", ("", ()))
+    def _present(self, header: str, fields: dict[str, tuple[Any, Path]]) -> Condition:
+        value, place = fields.get("operand", ("", ()))
         if (as_text(self._text, value, place) or "").lower() == "false":
             message = "it is not clear whether the key must be missing"
             self._text.add(place, message, "leave out the operand, or write invert: true", on_value=True)
         return Present(header=header)
 
-    def _binary(self, found: dict[str, tuple[Any, Path]], at: Path) -> Iterator[Condition]:
-        header, word = self._header(found, at), self._operator(found, at, ("range",))
-        ends = [self._end(found, name, at) for name in ("first_operand", "second_operand")]
+    def _binary(self, fields: dict[str, tuple[Any, Path]], at: Path) -> Iterator[Condition]:
+        header, word = self._header(fields, at), self._operator(fields, at, ("range",))
+        ends = [self._end(fields, name, at) for name in ("first_operand", "second_operand")]
         if header is None or word is None or ends[0] is None or ends[1] is None:
             return
-        condition = range_of(self._text, header, ends[0], ends[1], found["first_operand"][1])
+        condition = range_of(self._text, header, ends[0], ends[1], fields["first_operand"][1])
         if condition is not None:
-            yield from self._inverted(found, condition)
+            yield from self._inverted(fields, condition)
 
-    def _end(self, found: dict[str, tuple[Any, Path]], name: str, at: Path) -> float | None:
-        if name not in found:
+    def _end(self, fields: dict[str, tuple[Any, Path]], name: str, at: Path) -> float | None:
+        if name not in fields:
             self._text.add(at, f"{name} is missing", f"write {name}: and a number")
             return None
-        return number(self._text, *found[name])
+        return number(self._text, *fields[name])
 
-    def _header(self, found: dict[str, tuple[Any, Path]], at: Path) -> str | None:
-        if "key" not in found:
+    def _header(self, fields: dict[str, tuple[Any, Path]], at: Path) -> str | None:
+        if "key" not in fields:
             self._text.add(at, "key is missing", "write key: and the name of a header")
             return None
-        return header_of(self._text, *found["key"], on_value=True)
+        return header_of(self._text, *fields["key"], on_value=True)
 
-    def _operator(self, found: dict[str, tuple[Any, Path]], at: Path, known: tuple[str, ...]) -> str | None:
-        if "operator" not in found:
+    def _operator(self, fields: dict[str, tuple[Any, Path]], at: Path, known: tuple[str, ...]) -> str | None:
+        if "operator" not in fields:
             self._text.add(at, "operator is missing", f"write operator: one of {', '.join(known)}")
             return None
-        value, place = found["operator"]
+        value, place = fields["operator"]
         word = _plain(value)
         if word in known:
             return word
@@ -184,15 +184,15 @@ class _Reading:
         self._text.add(place, f"there is no operator {value!r} here", fix, on_value=True)
         return None
 
-    def _inverted(self, found: dict[str, tuple[Any, Path]], condition: Condition) -> Iterator[Condition]:
-        value, place = found.get("invert", (False, ()))
+    def _inverted(self, fields: dict[str, tuple[Any, Path]], condition: Condition) -> Iterator[Condition]:
+        value, place = fields.get("invert", (False, ()))
         if not isinstance(value, bool):
             self._text.add(place, "true or false is expected", "invert: true", on_value=True)
             return
         yield Not(condition=condition) if value else condition
 
-    def _routes(self, found: dict[str, tuple[Any, Path]]) -> Iterator[QwakRoute]:
-        for value, at in self.items(*found.get("routes", (None, ()))):
+    def _routes(self, fields: dict[str, tuple[Any, Path]]) -> Iterator[QwakRoute]:
+        for value, at in self.items(*fields.get("routes", (None, ()))):
             route = self.mapping(value, at, _ROUTE)
             variation, place = route.get("variation_name", (None, at))
             if not isinstance(variation, str) or not variation:

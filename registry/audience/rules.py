@@ -37,8 +37,8 @@ def fault(condition: Condition) -> str | None:
     """What makes this one condition unusable, its parts aside; None when nothing does."""
     match condition:
         case Match(header=header, operator=operator, operands=operands):
-            found = (operand_fault(header, operator, operand) for operand in operands)
-            return header_fault(header) or size_fault(header, operands) or next(filter(None, found), None)
+            wrong = (operand_fault(header, operator, operand) for operand in operands)
+            return header_fault(header) or size_fault(header, operands) or next(filter(None, wrong), None)
         case Present(header=header):
             return header_fault(header)
         case Range(header=header):

@@ -149,10 +149,10 @@ class _Reading:
         if not isinstance(value, list):
             self._text.add(at, f"{key} is a list of mappings", f"such as {key}: [{{state: New York}}, {{age: 30}}]")
             return None
-        found = [self.mapping(each, (*at, position)) for position, each in enumerate(value)]
-        if any(each is None for each in found):
+        inner = [self.mapping(each, (*at, position)) for position, each in enumerate(value)]
+        if any(each is None for each in inner):
             return None
-        conditions = tuple(each for each in found if each is not None)
+        conditions = tuple(each for each in inner if each is not None)
         return AnyOf(conditions=conditions) if key == "any" else AllOf(conditions=conditions)
 
     def _named(self, name: str, value: object, at: Path) -> Condition | None:
@@ -167,9 +167,9 @@ class _Reading:
             self._text.add(at, f"{header} may be anything: this says nothing", "write what it must be", on_value=True)
             return None
         ends = {key: each for key, each in value.items() if key in _RANGE_KEYS}
-        found = [self._range(header, ends, at)] if ends else []
-        found += [self._operator(header, key, each, (*at, key)) for key, each in value.items() if key not in ends]
-        return _all(found)
+        conditions = [self._range(header, ends, at)] if ends else []
+        conditions += [self._operator(header, key, each, (*at, key)) for key, each in value.items() if key not in ends]
+        return _all(conditions)
 
     def _operator(self, header: str, key: str, value: object, at: Path) -> Condition | None:
         known: Mapping[str, Callable[[], Condition | None]] = {
@@ -194,15 +194,15 @@ class _Reading:
         return Not(condition=inner) if inner else None
 
     def _range(self, header: str, ends: dict[str, Any], at: Path) -> Condition | None:
-        found = {key: number(self._text, value, (*at, key)) for key, value in ends.items()}
-        if any(end is None for end in found.values()):
+        numbers = {key: number(self._text, value, (*at, key)) for key, value in ends.items()}
+        if any(end is None for end in numbers.values()):
             return None
-        return range_of(self._text, header, found.get("from"), found.get("to"), at)
+        return range_of(self._text, header, numbers.get("from"), numbers.get("to"), at)
 
 
-def _all(found: list[Condition | None]) -> Condition | None:
+def _all(read: list[Condition | None]) -> Condition | None:
     """All of them; one alone is itself; None where one is wrong."""
-    conditions = tuple(each for each in found if each is not None)
-    if len(conditions) < len(found):
+    conditions = tuple(each for each in read if each is not None)
+    if len(conditions) < len(read):
         return None
     return conditions[0] if len(conditions) == 1 else AllOf(conditions=conditions)

@@ -69,23 +69,23 @@ def explain(condition: Condition, metadata: Mapping[str, str]) -> str:
     return _why(condition, headers(metadata.items()))
 
 
-def _why(condition: Condition, found: Mapping[str, str]) -> str:
+def _why(condition: Condition, metadata: Mapping[str, str]) -> str:
     match condition:
         case AllOf(conditions=()):
             return "everybody"
         case AnyOf(conditions=()):
             return "nobody"
         case AllOf(conditions=conditions):
-            failed = [each for each in conditions if not matches(each, found)]
-            return _why(failed[0], found) if failed else ", ".join(_why(each, found) for each in conditions)
+            failed = [each for each in conditions if not matches(each, metadata)]
+            return _why(failed[0], metadata) if failed else ", ".join(_why(each, metadata) for each in conditions)
         case AnyOf(conditions=conditions):
-            met = [each for each in conditions if matches(each, found)]
-            return _why(met[0], found) if met else ", ".join(_why(each, found) for each in conditions)
+            met = [each for each in conditions if matches(each, metadata)]
+            return _why(met[0], metadata) if met else ", ".join(_why(each, metadata) for each in conditions)
         case Not(condition=inner):
-            return _why(inner, found)
+            return _why(inner, metadata)
         case Match(header=header) | Present(header=header) | Range(header=header):
-            said = f"{header} is {found[header]!r}" if header in found else f"{header} is not sent"
-            return said if matches(condition, found) else f"{said}, not {_wanted(condition)}"
+            said = f"{header} is {metadata[header]!r}" if header in metadata else f"{header} is not sent"
+            return said if matches(condition, metadata) else f"{said}, not {_wanted(condition)}"
 
 
 def _wanted(condition: Match | Present | Range) -> str:

@@ -56,10 +56,10 @@ class Known:
     body: Mapping[str, object]
 
 
-def differences(found: Iterable[ReadDocument], known: Iterable[Known]) -> tuple[Difference, ...]:
+def differences(documents: Iterable[ReadDocument], known: Iterable[Known]) -> tuple[Difference, ...]:
     """The difference of every document to what counts now, in their order."""
     by_name = {(each.kind, each.name): each for each in known}
-    return tuple(_difference(document, by_name.get((document.kind, document.name))) for document in found)
+    return tuple(_difference(document, by_name.get((document.kind, document.name))) for document in documents)
 
 
 def changes(before: object, after: object, path: str = "") -> Iterator[Change]:
@@ -83,8 +83,8 @@ def _difference(document: ReadDocument, known: Known | None) -> Difference:
     state = State.CHANGED
     if known is None or known.digest == document.digest:
         state = State.NEW if known is None else State.UNCHANGED
-    found = tuple(changes(known.body, document.body)) if known is not None and state is State.CHANGED else ()
-    return Difference(kind=document.kind, name=document.name, where=document.where, state=state, changes=found)
+    changed = tuple(changes(known.body, document.body)) if known is not None and state is State.CHANGED else ()
+    return Difference(kind=document.kind, name=document.name, where=document.where, state=state, changes=changed)
 
 
 def _is_list(value: object) -> bool:

@@ -155,10 +155,10 @@ def document_from_values(values: object, where: str, champion_alias: str = CHAMP
     return _only(_read([Text(where=where, values=values)], champion_alias), where)
 
 
-def _only(found: Sequence[Only], where: str) -> Only:
-    if len(found) == 1:
-        return found[0]
-    message = f"one document is expected here, and there are {len(found)}"
+def _only(documents: Sequence[Only], where: str) -> Only:
+    if len(documents) == 1:
+        return documents[0]
+    message = f"one document is expected here, and there are {len(documents)}"
     raise InvalidDocument((Problem(where=where, line=1, column=1, path="document", message=message),))
 
 
@@ -172,19 +172,21 @@ def plan_from_values(values: object, where: str) -> Plan:
     return _plan(document_from_values(values, where))
 
 
-def _plan(found: ReadDocument) -> Plan:
-    if isinstance(found.value, Plan):
-        return found.value
-    place = Problem(where=found.where, line=found.line, column=1, path="kind", message=f"a {found.kind}, not a plan")
+def _plan(document: ReadDocument) -> Plan:
+    if isinstance(document.value, Plan):
+        return document.value
+    place = Problem(
+        where=document.where, line=document.line, column=1, path="kind", message=f"a {document.kind}, not a plan"
+    )
     raise InvalidDocument((place,))
 
 
 def _files(paths: Iterable[Path]) -> list[Path]:
-    found: list[Path] = []
+    files: list[Path] = []
     for path in paths:
         inside = sorted(p for p in path.rglob("*") if p.suffix in ENDINGS and p.is_file()) if path.is_dir() else [path]
-        found += [file for file in inside if file not in found]
-    return found
+        files += [file for file in inside if file not in files]
+    return files
 
 
 def _content(file: Path) -> str:
@@ -199,23 +201,23 @@ def _content(file: Path) -> str:
 
 
 def _read(texts: Sequence[Text], champion_alias: str = CHAMPION_ALIAS) -> tuple[ReadDocument, ...]:
-    found = [(text, at, document) for text in texts for at, document in _documents(text, champion_alias)]
-    _refuse_twice(found)
+    placed = [(text, at, document) for text in texts for at, document in _documents(text, champion_alias)]
+    _refuse_twice(placed)
     problems = [problem for text in texts for problem in text.problems]
     if problems:
         raise InvalidDocument(tuple(sorted(problems, key=lambda p: (p.where, p.line, p.column))))
-    return tuple(document for _, _, document in found)
+    return tuple(document for _, _, document in placed)
 
 
 def _documents(text: Text, champion_alias: str) -> Iterator[tuple[At, ReadDocument]]:
     """The documents of a text, each with its place in it; none where it has problems, which are then noted in it."""
     values = text.values
     if is_qwak(values):
-        for found in read_qwak(text):
-            line = text.place(found.at)[0]
+        for entry in read_qwak(text):
+            line = text.place(entry.at)[0]
             yield (
-                found.at,
-                ReadDocument(where=text.where, line=line, kind="audience", value=found.audience, routes=found.routes),
+                entry.at,
+                ReadDocument(where=text.where, line=line, kind="audience", value=entry.audience, routes=entry.routes),
             )
         return
     if not isinstance(values, dict):
@@ -239,9 +241,9 @@ def _refuse_kind(text: Text, kind: object) -> None:
         text.add(("kind",), f"there is no kind {kind!r}", f"known are {known}", on_value=True)
 
 
-def _refuse_twice(found: Sequence[tuple[Text, At, ReadDocument]]) -> None:
+def _refuse_twice(placed: Sequence[tuple[Text, At, ReadDocument]]) -> None:
     first: dict[tuple[str, str], ReadDocument] = {}
-    for text, at, document in found:
+    for text, at, document in placed:
         earlier = first.setdefault((document.kind, document.name), document)
         if earlier is not document:
             named_by = KINDS[document.kind].named_by

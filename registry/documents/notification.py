@@ -50,10 +50,10 @@ class Notification(Document):
     per_hour: int = Field(default=20, ge=1, le=3600)
     """At most so many messages an hour; what comes beyond them is told together, later."""
 
-    def wants(self, told: Happening) -> bool:
-        """Whether this is to be told."""
-        is_named = any(fnmatchcase(told.model, pattern) for pattern in self.models)
-        return is_named and told.severity >= Severity[self.severity.name]
+    def wants(self, happening: Happening) -> bool:
+        """Whether somebody wants to hear of this."""
+        is_named = any(fnmatchcase(happening.model, pattern) for pattern in self.models)
+        return is_named and happening.severity >= Severity[self.severity.name]
 
     def document(self) -> dict[str, object]:
         """The notification as JSON values."""

@@ -19,17 +19,17 @@ KIND = "audience"
 
 def audiences(record: Documents) -> tuple[Audience, ...]:
     """Every applied audience, by name."""
-    return tuple(audience_recorded(found.body) for found in record.all_applied(KIND))
+    return tuple(audience_recorded(document.body) for document in record.all_applied(KIND))
 
 
 def known_audience(record: Documents, name: str) -> Audience:
     """The applied audience of this name. Raises NotFound."""
-    found = record.applied(KIND, name)
-    if found is None:
+    document = record.applied(KIND, name)
+    if document is None:
         known = [each.name for each in record.all_applied(KIND)]
         fix = suggestion(name, known) if known else "sluice audience apply -f FILE"
         raise NotFound(f"there is no audience {name}.", fix=fix)
-    return audience_recorded(found.body)
+    return audience_recorded(document.body)
 
 
 def users(record: Documents, name: str) -> dict[str, Connection]:
@@ -55,10 +55,10 @@ def apply_audience(draft: Draft, document: Applied) -> None:
 def delete_audience(draft: Draft, order: Order, name: str) -> None:
     """Withdraw an audience. Raises NotFound, and Refused with the names of its users."""
     known_audience(draft, name)
-    found = users(draft, name)
-    if found:
-        where = "; ".join(f"{model} -> {shares(each)}" for model, each in found.items())
-        model, each = next(iter(found.items()))
+    used = users(draft, name)
+    if used:
+        where = "; ".join(f"{model} -> {shares(each)}" for model, each in used.items())
+        model, each = next(iter(used.items()))
         raise Refused(
             f"the audience {name} is in use: {where}.",
             fix=f"sluice variation disconnect {model} {each.weighted[0].variation} --audience {name}",

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any, Protocol, TypeVar
 
 from sluicegate.registry.audience.connections import FALLBACK, Connection, Connections, Copied, Weighted, settled
-from sluicegate.registry.audience.layout import Held
+from sluicegate.registry.audience.layout import SlotRun
 from sluicegate.registry.audience.rules import faults
 from sluicegate.registry.audience.short_form import audience_recorded, audience_written
 from sluicegate.registry.ledger.record import Applied
@@ -20,7 +20,7 @@ from sluicegate.registry.words.errors import UsageError
 KIND = "traffic"
 """The kind of applied document that connections are; its name is the model's."""
 
-Row = TypeVar("Row", Weighted, Copied, Held)
+Row = TypeVar("Row", Weighted, Copied, SlotRun)
 
 
 class Documents(Protocol):
@@ -88,13 +88,13 @@ def read(body: Mapping[str, Any]) -> Connections:
                 audience=audience_recorded(each["audience"]),
                 weighted=_rows(Weighted, each["weighted"]),
                 copied=_rows(Copied, each["copied"]),
-                layout=_rows(Held, each["layout"]),
+                layout=_rows(SlotRun, each["layout"]),
             )
             for each in body["ordered"]
         ),
         fallback=_rows(Weighted, body["fallback"]),
         fallback_copied=_rows(Copied, body["fallback_copied"]),
-        fallback_layout=_rows(Held, body["fallback_layout"]),
+        fallback_layout=_rows(SlotRun, body["fallback_layout"]),
     )
 
 

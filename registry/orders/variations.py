@@ -296,6 +296,6 @@ def _weighs(parts: Iterable[Weighted], there: set[str] | None = None) -> bool:
 
 
 def _variations_of(connections: Connections, audience: str) -> set[str]:
-    found = [each for each in connections.ordered if each.audience.name == audience]
-    served = {part.variation for each in found for part in each.weighted}
-    return served | {part.variation for each in found for part in each.copied}
+    taking = [each for each in connections.ordered if each.audience.name == audience]
+    served = {part.variation for each in taking for part in each.weighted}
+    return served | {part.variation for each in taking for part in each.copied}

@@ -118,17 +118,17 @@ def _asks(rollout: Rollout, number: int) -> tuple[str, ...]:
     """What the plan asks before the step is left."""
     plan, step = rollout.plan, rollout.plan.steps[number]
     margins = [(gate, plan.margin(gate, number)) for gate in plan.gates]
-    found = [f"{gate.metric} within {format_share(margin)}" for gate, margin in margins if margin is not None]
-    found += [f"{gate.metric} below {format_share(gate.below)}" for gate in plan.gates if gate.below is not None]
-    found += [f"{step.min_requests:,} requests"] if step.min_requests else []
-    found += [f"soak {format_duration(step.soak)}"] if step.soak else []
-    found += ["approval by a person"] if step.approval or not plan.gates else []
-    return tuple(found)
+    conditions = [f"{gate.metric} within {format_share(margin)}" for gate, margin in margins if margin is not None]
+    conditions += [f"{gate.metric} below {format_share(gate.below)}" for gate in plan.gates if gate.below is not None]
+    conditions += [f"{step.min_requests:,} requests"] if step.min_requests else []
+    conditions += [f"soak {format_duration(step.soak)}"] if step.soak else []
+    conditions += ["approval by a person"] if step.approval or not plan.gates else []
+    return tuple(conditions)
 
 
 def _states(entries: Sequence[Entry]) -> tuple[tuple[Entry, Rollout], ...]:
     """Every entry with the state after it."""
-    found: list[tuple[Entry, Rollout]] = []
+    states: list[tuple[Entry, Rollout]] = []
     for entry in entries:
-        found.append((entry, advance(found[-1][1], entry) if found else begin(entry)))
-    return tuple(found)
+        states.append((entry, advance(states[-1][1], entry) if states else begin(entry)))
+    return tuple(states)

@@ -23,15 +23,15 @@ class Notice:
     severity: Severity
 
 
-def notice(told: Sequence[Happening], console: str | None = None) -> Notice:
+def notice(happenings: Sequence[Happening], console: str | None = None) -> Notice:
     """One message for one or more happenings, the oldest first; `console` is where they can be looked at."""
-    worst = max(each.severity for each in told)
-    lines = [line(each) for each in told[-MOST_LINES:]]
-    if len(told) > MOST_LINES:
-        lines.insert(0, f"({len(told) - MOST_LINES} earlier ones are left out)")
+    worst = max(each.severity for each in happenings)
+    lines = [line(each) for each in happenings[-MOST_LINES:]]
+    if len(happenings) > MOST_LINES:
+        lines.insert(0, f"({len(happenings) - MOST_LINES} earlier ones are left out)")
     if console is not None:
-        lines += [f"{console}/rollouts/{name}" for name in dict.fromkeys(each.rollout for each in told)]
-    title = _title(told[0]) if len(told) == 1 else _titles(told)
+        lines += [f"{console}/rollouts/{name}" for name in dict.fromkeys(each.rollout for each in happenings)]
+    title = _title(happenings[0]) if len(happenings) == 1 else _titles(happenings)
     return Notice(title=title, body="\n".join(lines), severity=worst)
 
 
@@ -48,20 +48,20 @@ def example(now: datetime) -> Happening:
     )  # fmt: skip
 
 
-def line(told: Happening) -> str:
+def line(happening: Happening) -> str:
     """One happening in a line."""
-    said = told.moment
+    said = happening.moment
     weight = "" if said.before == said.after else f" ({said.before:g} % → {said.after:g} %)"
     why = f": {said.why}" if said.why else ""
     by = f" (by {said.actor})" if said.actor else ""
     at = f"{said.at:%Y-%m-%d %H:%M:%S}"
-    return f"{_MARKS[told.severity]} {at} UTC {told.model} v{told.version}: {said.text}{weight}{why}{by}"
+    return f"{_MARKS[happening.severity]} {at} UTC {happening.model} v{happening.version}: {said.text}{weight}{why}{by}"
 
 
-def _title(told: Happening) -> str:
-    return f"{told.model} v{told.version} {told.name.replace('-', ' ')}"
+def _title(happening: Happening) -> str:
+    return f"{happening.model} v{happening.version} {happening.name.replace('-', ' ')}"
 
 
-def _titles(told: Sequence[Happening]) -> str:
-    models = ", ".join(dict.fromkeys(each.model for each in told))
-    return f"{len(told)} things about {models}"
+def _titles(happenings: Sequence[Happening]) -> str:
+    models = ", ".join(dict.fromkeys(each.model for each in happenings))
+    return f"{len(happenings)} things about {models}"

@@ -62,13 +62,13 @@ class Moment:
 
 def timeline(entries: Sequence[Entry]) -> tuple[Moment, ...]:
     """Every fact in order."""
-    found: list[Moment] = []
+    moments: list[Moment] = []
     state: Rollout | None = None
     for entry in entries:
         before = state.weight if state else 0
         state = advance(state, entry) if state else begin(entry)
-        found.append(moment(entry, before, state.weight))
-    return tuple(found)
+        moments.append(moment(entry, before, state.weight))
+    return tuple(moments)
 
 
 def moment(entry: Entry, before: int, after: int) -> Moment:

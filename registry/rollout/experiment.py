@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from sluicegate.registry.audience.layout import SLOTS, Held, lay_out
+from sluicegate.registry.audience.layout import SLOTS, SlotRun, lay_out
 from sluicegate.registry.plan.fields import ExperimentSpec
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.rollout import Ending, Rollout
@@ -37,7 +37,7 @@ class Split:
     """The control's share of the slots, in basis points."""
     arms: Mapping[str, Rollout]
     """The comparison of each variation that still takes part."""
-    layout: tuple[Held, ...]
+    layout: tuple[SlotRun, ...]
     """The same from the first request to the last, whoever is stopped meanwhile and whatever weights are applied."""
 
 
@@ -77,11 +77,11 @@ def _by_experiment(rollouts: Iterable[Rollout]) -> dict[str, list[Rollout]]:
 
 def counted_for(rollouts: Iterable[Rollout], name: str) -> Rollout | None:
     """The rollout that says how requests are counted under a name: its own, or that of an experiment's control."""
-    found = [each for each in rollouts if name in (each.id, each.requested.experiment)]
-    return min(found, key=lambda each: (each.id != name, each.id), default=None)
+    named = [each for each in rollouts if name in (each.id, each.requested.experiment)]
+    return min(named, key=lambda each: (each.id != name, each.id), default=None)
 
 
-def layout(ab: ExperimentSpec) -> tuple[Held, ...]:
+def layout(ab: ExperimentSpec) -> tuple[SlotRun, ...]:
     """The slots of each variation, in the plan's order, after those that are held out."""
     kept, total = SLOTS - ab.holdout, sum(ab.variations.values())
     held_out = {UNCOUNTED: ab.holdout * total} if ab.holdout else {}
@@ -96,12 +96,12 @@ def splits(rollouts: Iterable[Rollout], there: Iterable[Standing]) -> dict[tuple
     that were asked for at the same moment the first has the audience.
     """
     serving = {(each.model, each.variation): each.stable for each in there}
-    found: dict[tuple[str, str], Split] = {}
+    splits: dict[tuple[str, str], Split] = {}
     for name, group in _by_experiment(rollouts).items():
         split = _split(name, tuple(group), serving)
         if split is not None:
-            found.setdefault((split.model, split.audience), split)
-    return found
+            splits.setdefault((split.model, split.audience), split)
+    return splits
 
 
 def _split(name: str, group: tuple[Rollout, ...], serving: Mapping[tuple[str, str], BuildRef]) -> Split | None:
@@ -113,11 +113,11 @@ def _split(name: str, group: tuple[Rollout, ...], serving: Mapping[tuple[str, st
     arms = {each.requested.variation: each for each in group if is_compared(each, control, serving.get(each.target))}
     if not arms:
         return None
-    held = layout(ab)
-    weight = sum(part.slots for part in held if part.variation == plan.variation)
+    slots = layout(ab)
+    weight = sum(part.slots for part in slots if part.variation == plan.variation)
     return Split(
         experiment=name, model=model, audience=ab.audience, control=control, control_variation=plan.variation,
-        weight=weight, arms=arms, layout=held,
+        weight=weight, arms=arms, layout=slots,
     )  # fmt: skip
 
 
@@ -210,9 +210,9 @@ def refuse_in_experiment(of_model: Iterable[Rollout], plan: Plan) -> None:
 def _changed(rollout: Rollout, serving: Mapping[tuple[str, str], BuildRef]) -> str | None:
     control = (rollout.requested.model, rollout.plan.variation)
     for target, version in ((control, rollout.stable), (rollout.target, rollout.requested.version)):
-        held = serving.get(target)
-        if held is None:
+        stable = serving.get(target)
+        if stable is None:
             return f"{target[1]} holds no build any more"
-        if held.version != version:
-            return f"{target[1]} holds v{held.version} now, not v{version}"
+        if stable.version != version:
+            return f"{target[1]} holds v{stable.version} now, not v{version}"
     return None

@@ -131,14 +131,14 @@ class InForce:
 
 def in_force(freezes: Iterable[Freeze], model: str, now: datetime) -> InForce | None:
     """The freeze that holds a model the longest now."""
-    found = [
+    holding_back = [
         InForce(name=freeze.name, until=end, reason=freeze.reason)
         for freeze in freezes
         if any(fnmatchcase(model, pattern) for pattern in freeze.models)
         for window in freeze.windows
         if (end := window.ends(now, ZoneInfo(freeze.zone))) is not None
     ]
-    return max(found, key=lambda each: each.until, default=None)
+    return max(holding_back, key=lambda each: each.until, default=None)
 
 
 def holding(freezes: Iterable[Freeze], rollout: Rollout, now: datetime) -> InForce | None:
@@ -151,7 +151,7 @@ def heeding(decision: Decision, freezes: Iterable[Freeze], rollout: Rollout, now
     """The decision; where it would advance in a freeze, the wait for its end."""
     if decision.choice not in (Choice.ADVANCE, Choice.PROMOTE):
         return decision
-    held = holding(freezes, rollout, now)
-    if held is None:
+    freeze = holding(freezes, rollout, now)
+    if freeze is None:
         return decision
-    return Decision(choice=Choice.HOLD, reason=f"{held}; then: {decision.reason}", wait=held.until - now)
+    return Decision(choice=Choice.HOLD, reason=f"{freeze}; then: {decision.reason}", wait=freeze.until - now)

@@ -126,8 +126,8 @@ def advance(rollout: Rollout, entry: Entry) -> Rollout:
         case Approved(step=step, actor=actor):
             return replace(state, approvals={**state.approvals, step: actor})
         case Checked(step=step, answer=answer, reason=reason):
-            asked = Reply(answer=answer, reason=reason, at=at, times=state.asked(step) + 1)
-            return replace(state, replies={**state.replies, step: asked})
+            reply = Reply(answer=answer, reason=reason, at=at, times=state.asked(step) + 1)
+            return replace(state, replies={**state.replies, step: reply})
         case FreezeOverridden(until=until):
             return replace(state, freeze_overridden_until=datetime.fromisoformat(until))
         case Promoted(reason=reason, actor=actor, party=party):

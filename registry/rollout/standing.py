@@ -69,8 +69,8 @@ def standings(rollouts: Iterable[Rollout]) -> tuple[Standing, ...]:
     by_target: dict[tuple[str, str], list[Rollout]] = {}
     for rollout in rollouts:
         by_target.setdefault(rollout.target, []).append(rollout)
-    found = (_standing(by_target[target]) for target in sorted(by_target))
-    return tuple(standing for standing in found if standing is not None)
+    every = (_standing(by_target[target]) for target in sorted(by_target))
+    return tuple(standing for standing in every if standing is not None)
 
 
 def current(rollouts: Iterable[Rollout]) -> Rollout | None:
@@ -102,25 +102,32 @@ def _standing(rollouts: list[Rollout]) -> Standing | None:
     last = trusted(rollouts)
     if last is None:
         return None
-    held = current(rollouts)
+    open_rollout = current(rollouts)
     warm: set[BuildRef] = set()
-    if held is not None and held.phase is Phase.BAKING and held.stable is not None:
-        warm.add(BuildRef(model=held.requested.model, version=held.stable))
-    if held is not None and not held.took_over and held.packed is not None and held.weight == 0:
-        warm.add(held.candidate)
-    trying = held if held is not None and not held.took_over and held.weight > 0 else None
+    if open_rollout is not None and open_rollout.phase is Phase.BAKING and open_rollout.stable is not None:
+        warm.add(BuildRef(model=open_rollout.requested.model, version=open_rollout.stable))
+    if (
+        open_rollout is not None
+        and not open_rollout.took_over
+        and open_rollout.packed is not None
+        and open_rollout.weight == 0
+    ):
+        warm.add(open_rollout.candidate)
+    trying = (
+        open_rollout if open_rollout is not None and not open_rollout.took_over and open_rollout.weight > 0 else None
+    )
     return Standing(
         model=last.requested.model,
         variation=last.requested.variation,
         stable=last.candidate,
-        serve=(held or last).plan.serve,
+        serve=(open_rollout or last).plan.serve,
         stable_serve=last.plan.serve,
-        unit=(held or last).plan.unit,
+        unit=(open_rollout or last).plan.unit,
         candidate=trying.candidate if trying else None,
         weight=trying.weight if trying else 0,
         shadows=_shadows(rollouts),
-        rollout=held.id if held is not None else None,
-        epoch=held.epoch if held is not None else last.epoch,
+        rollout=open_rollout.id if open_rollout is not None else None,
+        epoch=open_rollout.epoch if open_rollout is not None else last.epoch,
         warm=frozenset(warm),
     )
 

@@ -217,12 +217,12 @@ def _fields(line: str | bytes) -> tuple[Any, ...]:
     return *values, _segments(row.get("segments"))
 
 
-def _segments(told: object) -> tuple[str | None, ...]:
-    if told is None:
+def _segments(segments: object) -> tuple[str | None, ...]:
+    if segments is None:
         return ()
-    if not isinstance(told, list) or not all(isinstance(each, str | None) for each in told):
-        raise ValueError(f"segments is {told!r}; expected a list of texts")
-    return tuple(told)
+    if not isinstance(segments, list) or not all(isinstance(each, str | None) for each in segments):
+        raise ValueError(f"segments is {segments!r}; expected a list of texts")
+    return tuple(segments)
 
 
 @lru_cache(maxsize=1024)

@@ -27,15 +27,15 @@ def output_kinds(build: Build) -> dict[str, OutputKind]:
 
     A string may be a label or a text: only its length tells, so it is left open.
     """
-    found: dict[str, OutputKind] = {}
+    kinds: dict[str, OutputKind] = {}
     for output in _outputs(build):
         if output.get("type") == "tensor":
-            found |= _tensor(output)
+            kinds |= _tensor(output)
         elif output.get("type") in _LABELS:
-            found[str(output.get("name") or BARE)] = OutputKind.LABEL
+            kinds[str(output.get("name") or BARE)] = OutputKind.LABEL
         elif output.get("type") in _NUMBERS:
-            found[str(output.get("name") or BARE)] = OutputKind.NUMBER
-    return found
+            kinds[str(output.get("name") or BARE)] = OutputKind.NUMBER
+    return kinds
 
 
 def output_differences(stable: Build, candidate: Build) -> tuple[str, ...]:
@@ -71,9 +71,9 @@ def _tensor(output: dict[str, object]) -> dict[str, OutputKind]:
 
 def _declared(build: Build) -> dict[str, str]:
     """Every column's name and type as declared."""
-    found = {}
+    kinds = {}
     for output in _outputs(build):
         spec = output.get("tensor-spec")
         kind = f"{spec.get('dtype')}{spec.get('shape')}" if isinstance(spec, dict) else str(output.get("type"))
-        found[str(output.get("name") or BARE)] = kind
-    return found
+        kinds[str(output.get("name") or BARE)] = kind
+    return kinds

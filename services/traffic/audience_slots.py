@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import groupby
 
 from sluicegate.registry.audience.connections import Copied, Weighted, weights
-from sluicegate.registry.audience.layout import SLOTS, Held, intervals, lay_out
+from sluicegate.registry.audience.layout import SLOTS, SlotRun, intervals, lay_out
 from sluicegate.registry.rollout.standing import Shadowing, Standing
 from sluicegate.registry.words.access_log import Assigned
 from sluicegate.registry.words.build import BuildRef, Endpoint
@@ -21,7 +21,7 @@ Endpoints = Mapping[BuildRef, Endpoint]
 
 
 def audience_slices(
-    weighted: Sequence[Weighted], layout: Sequence[Held], standings: Standings, endpoints: Endpoints
+    weighted: Sequence[Weighted], layout: Sequence[SlotRun], standings: Standings, endpoints: Endpoints
 ) -> tuple[Slice, ...]:
     """The slots among the variations that hold a build; none when no variation does.
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from sluicegate.registry.audience.audience import Audience, Condition, Operator, headers, matches
 from sluicegate.registry.audience.connections import Connection, Connections, Copied, Weighted, settled
-from sluicegate.registry.audience.layout import SLOTS, Held, changed, lay_out, quotas
+from sluicegate.registry.audience.layout import SLOTS, SlotRun, changed, lay_out, quotas
 from sluicegate.registry.ledger.memory import MemoryLedger
 from sluicegate.registry.ledger.withdrawal import withdrawn
 from sluicegate.registry.orders.connections_record import (
@@ -45,13 +45,13 @@ NEW_YORK = connection("ny", a=1, b=3)
 CONNECTIONS = Connections(model="delays", ordered=(NEW_YORK, connection("ca", c=1)))
 
 
-def totals(layout: tuple[Held, ...]) -> dict[str, int]:
+def totals(layout: tuple[SlotRun, ...]) -> dict[str, int]:
     return {name: sum(h.slots for h in layout if h.variation == name) for name in {h.variation for h in layout}}
 
 
 @given(st.lists(WEIGHTS, min_size=1, max_size=6))
 def test_every_change_gives_the_exact_shares_and_moves_no_more_than_it_must(history: list[dict[str, int]]) -> None:
-    layout: tuple[Held, ...] = ()
+    layout: tuple[SlotRun, ...] = ()
     for weights in history:
         before, layout = layout, lay_out(weights, layout)
         slots = {name: count for name, count in quotas(weights).items() if count}
