@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from sluicegate.flows.stats.trial import Design, Kind, Rung
@@ -59,6 +59,10 @@ class Question:
     """Of predictions: how far the share above a quantile of stable's may move; then this alone is judged."""
     is_capped: bool = False
     """Values beyond a declared cap count as it; how many, is reported."""
+    weight: int | None = None
+    """The only weight whose rows count, in basis points; None: all."""
+    fresh: Question | None = None
+    """What the last step's own rows must show before the candidate is promoted, where there was a step before it."""
 
     @property
     def grid(self) -> tuple[float, ...]:
@@ -71,13 +75,19 @@ class Question:
         return LEVELS if self.tolerance is not None else ()
 
     @property
+    def moved_by(self) -> tuple[float, ...]:
+        """The margins by which the candidate's threshold is moved, widest first."""
+        rungs = (*self.design.rungs, *(self.fresh.design.rungs if self.fresh is not None else ()))
+        moved = {rung.margin for rung in rungs if self.moves_threshold and rung.margin > 0}
+        return tuple(sorted(moved, reverse=True))
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The tally metrics that are read: the metric itself, those at its levels, and the candidate's at each moved
         threshold."""
-        moved = (rung.margin for rung in self.design.rungs if self.moves_threshold and rung.margin > 0)
         levels = (level_name(self.metric, level) for level in self.levels)
         capped = (capped_name(self.metric),) if self.is_capped else ()
-        return (self.metric, *capped, *levels, *(exceedance_name(self.metric, margin) for margin in moved))
+        return (self.metric, *capped, *levels, *(exceedance_name(self.metric, margin) for margin in self.moved_by))
 
 
 def gates_of(plan: Plan) -> tuple[tuple[GateSpec, bool], ...]:
@@ -85,7 +95,7 @@ def gates_of(plan: Plan) -> tuple[tuple[GateSpec, bool], ...]:
     return (*((gate, False) for gate in plan.gates), *((gate, True) for gate in plan.guardrails))
 
 
-def gate_question(plan: Plan, gate: GateSpec) -> Question:
+def gate_question(plan: Plan, gate: GateSpec, *, guardrail: bool = False) -> Question:
     """What `gate` is to find out under this plan."""
     spec = plan.metrics[gate.metric]
     information = planned_information(plan)
@@ -97,7 +107,7 @@ def gate_question(plan: Plan, gate: GateSpec) -> Question:
         information=information,
         rungs=_rungs(_margins(plan, gate), information),
     )
-    return Question(
+    question = Question(
         metric=gate.metric,
         design=design,
         first_look=_FIRST_ROWS * _least_per_row(plan),
@@ -107,6 +117,18 @@ def gate_question(plan: Plan, gate: GateSpec) -> Question:
         tolerance=spec.tolerated if spec.source is Source.PREDICTION else None,
         is_capped=spec.cap is not None,
     )
+    return question if guardrail or len(plan.steps) < 2 else replace(question, fresh=_fresh(plan, gate, question))
+
+
+def _fresh(plan: Plan, gate: GateSpec, question: Question) -> Question:
+    """The same question to the last step's own rows, with the margin that they must rule out.
+
+    Whatever came before, they are new, so that beta is the chance that they rule it out wrongly; and no more is asked
+    of them than of all rows together, which have tried every margin from the first one on.
+    """
+    margin, design = plan.fresh_margin(gate), question.design
+    rungs = () if margin is None else (Rung(margin=margin, information=design.information),)
+    return replace(question, design=replace(design, rungs=rungs), weight=plan.steps[-1].weight)
 
 
 def moves_threshold(spec: MetricSpec) -> bool:

@@ -47,6 +47,8 @@ class GateState:
     """The test of the candidate's predictions against stable's, where they are compared; then it alone decides."""
     information: float = 0.0
     """Sum over strata of n1 n0 / n: the realised w (1 - w) n."""
+    fresh: GateState | None = None
+    """What the last step's own rows have shown, where the gate must pass on them besides."""
     unsound: int = 0
     """Tally rows of the last look whose sums cannot be true: not finite, negative, or no 0/1 counts where due."""
 
@@ -54,7 +56,10 @@ class GateState:
     def begin(cls, question: Question, looks: tuple[Rows, ...] = ()) -> GateState:
         """The state before the first look. Units are judged where the plan hashes them and the first look tells of
         them."""
-        by_unit = bool(looks) and unit_sums.has_units(looks[0]) and not question.assigns_rows
+        return cls._begin(question, by_unit=bool(looks) and unit_sums.has_units(looks[0]) and not question.assigns_rows)
+
+    @classmethod
+    def _begin(cls, question: Question, *, by_unit: bool) -> GateState:
         design = question.design
         is_drawn = question.assigns_rows or by_unit
         return cls(
@@ -63,6 +68,7 @@ class GateState:
             rate_below=begin_rate_below(question),
             ratio=SampleRatioTest.begin(RATIO_ALPHA, design.information) if is_drawn else None,
             drift=begin_drift(question, by_unit=by_unit),
+            fresh=cls._begin(question.fresh, by_unit=by_unit) if question.fresh is not None else None,
         )
 
     @property
@@ -122,7 +128,15 @@ class GateState:
             ratio=self.ratio.look(new.arrivals()) if self.ratio is not None else None,
             drift=self.drift.look(new.at_levels()) if self.drift is not None else None,
             rate_below=self.rate_below.look(candidate.n, round(candidate.total)) if self.rate_below else None,
+            fresh=self._fresh_look(sound),
         )
+
+    def _fresh_look(self, sound: Sequence[TallyRow]) -> GateState | None:
+        """What the last step's own rows have shown with those of this look."""
+        if self.fresh is None:
+            return None
+        new = tuple(row for row in sound if row.weight == self.fresh.question.weight)
+        return self.fresh.look(new) if new else self.fresh
 
 
 def begin_rate_below(question: Question) -> RateBelowTest | None:

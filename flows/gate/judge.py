@@ -66,7 +66,7 @@ def verdict(*, plan: Plan, gate: GateSpec, guardrail: bool, step: int, looks: Se
 def _question(plan: Plan, gate: GateSpec, *, guardrail: bool) -> Question | PairedQuestion:
     if plan.strategy is Strategy.SHADOW:
         return paired_question(plan, gate, guardrail=guardrail)
-    return gate_question(plan, gate)
+    return gate_question(plan, gate, guardrail=guardrail)
 
 
 def _fold(question: Question | PairedQuestion, rows_of_looks: Sequence[Rows]) -> GateState | PairedState:

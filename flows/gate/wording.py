@@ -24,6 +24,9 @@ def gate_verdict(state: GateState, *, plan: Plan, gate: GateSpec, guardrail: boo
     trial, readout = state.trial, estimate(state.trial, margin if is_scaled else None)
     stable, candidate = trial.sums.stable, trial.sums.candidate
     answer, reason = _answer(state, guardrail, margin, readout)
+    if answer is Answer.PASS and state.fresh is not None and step == len(plan.steps) - 1:
+        answer, fresh = _fresh_answer(state.fresh, plan.fresh_margin(gate))
+        reason = f"{reason}; {fresh}"
     return Verdict(
         metric=gate.metric,
         answer=answer,
@@ -72,6 +75,23 @@ def _answer(state: GateState, guardrail: bool, margin: float | None, readout: Es
     if at is not None:
         return Answer.PASS, f"{bound} ruled out at look {at}: {interval}{_since_ruled_out(state, margin, readout)}"
     return Answer.UNDECIDED, f"{interval} against {bound}{_hint(state)}"
+
+
+def _fresh_answer(fresh: GateState, margin: float | None) -> tuple[Answer, str]:
+    """Whether the last step's own rows show enough, when all rows together do."""
+    sums, below = fresh.trial.sums, fresh.rate_below
+    if not (sums.stable.n and sums.candidate.n):
+        return Answer.UNDECIDED, "the last step has no rows of both builds yet"
+    readout = estimate(fresh.trial, None if fresh.question.moves_threshold else margin)
+    rows = f"by the last step's own {sums.stable.n + sums.candidate.n:,} rows"
+    if below is not None and below.shown_at is None:
+        return Answer.UNDECIDED, f"{_rate_below(below)} is not shown {rows} yet: {below.ones} of {below.n}"
+    if margin is None:
+        return Answer.PASS, f"borne out {rows}"
+    bound, interval = _bound(fresh, margin, readout), _interval(readout)
+    if fresh.trial.ruled_out(margin) is None:
+        return Answer.UNDECIDED, f"{bound} is not ruled out {rows} yet: {interval}"
+    return Answer.PASS, f"{bound} ruled out {rows}: {interval}"
 
 
 def _harm(state: GateState, interval: str) -> str:

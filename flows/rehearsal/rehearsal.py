@@ -1,31 +1,39 @@
 """Rehearsal: one gate of a plan on simulated traffic, from the first step to its verdict. Pure.
 
-Forecasts and certificates rest on it; randomness is passed in. It runs the same trials on the same grid as the gate.
+Forecasts and certificates rest on it; randomness is passed in. It is the gate itself that judges, on its own grid.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
 from numpy.random import Generator
 
+from sluicegate.flows.gate.cells import Rows
 from sluicegate.flows.gate.design import Question, gate_question, moves_threshold, per_row, planned_requests
-from sluicegate.flows.gate.fold import begin_drift, begin_rate_below
-from sluicegate.flows.stats.increment import Increment
+from sluicegate.flows.gate.fold import GateState
+from sluicegate.flows.gate.wording import gate_verdict
 from sluicegate.flows.stats.pair import Pair
 from sluicegate.flows.stats.populations import Durations, Events, Losses, Population, split
-from sluicegate.flows.stats.rate_below import RateBelowTest
-from sluicegate.flows.stats.trial import Trial
 from sluicegate.registry.plan.fields import GateSpec, MetricSpec, Score, Source
 from sluicegate.registry.plan.plan import Plan
-from sluicegate.registry.words.metric import LEVELS, Worse
+from sluicegate.registry.words.metric import (
+    LEVELS,
+    Arm,
+    Stratum,
+    TallyRow,
+    Worse,
+    exceedance_name,
+    level_name,
+)
 from sluicegate.registry.words.tally import Tally
 from sluicegate.registry.words.units import FULL, format_share
+from sluicegate.registry.words.verdict import Answer
 
 _TAIL_SIGMA = 0.5
 """How durations are spread (standard deviation of the logarithm) around a latency threshold."""
@@ -96,33 +104,42 @@ def rehearse(
 
     `stay_at`: the step that is never left, as of a guardrail. `flipped`: stable is the bad one.
     """
-    question = gate_question(plan, gate)
+    question = gate_question(plan, gate, guardrail=stay_at is not None)
     good, bad = populations(plan.metrics[gate.metric], baseline, harm)
     stable, candidate = (bad, good) if flipped else (good, bad)
-    trial, drift, rate_below = Trial.begin(question.design), begin_drift(question), begin_rate_below(question)
-    rows, mine, information, step, passed = 0, 0, 0.0, stay_at or 0, list[int]()
-    for point in question.grid:
-        while step < len(plan.steps) and stay_at is None and _has_passed(plan, gate, step, trial, rate_below):
-            passed.append(rows)
+    state, step, passed = GateState.begin(question), stay_at or 0, list[int]()
+    for bucket, point in enumerate(question.grid):
+        while step < len(plan.steps) and stay_at is None and _has_passed(plan, gate, step, state):
+            passed.append(_rows(state))
             step += 1
-        failed_at = trial.failed_at if drift is None else drift.found_at
-        if step == len(plan.steps) or failed_at is not None or rows >= planned_requests(plan):
+        if step == len(plan.steps) or state.failed_at is not None or _rows(state) >= planned_requests(plan):
             break
         weight = plan.steps[step].weight
-        new = math.ceil((point - information) / (per_row(weight) or per_row(FULL // 2)))
+        new = math.ceil((point - state.information) / (per_row(weight) or per_row(FULL // 2)))
         if new <= 0:
             continue
         pair = split(rng, new, weight / FULL, stable, candidate)
-        information += pair.information
-        rows, mine = rows + new, mine + pair.candidate.n
-        moved = _moved(question, pair, baseline, 1.0 if flipped else harm, rng) if question.moves_threshold else {}
-        at_margin = {margin: Increment(pairs=[other], information=information) for margin, other in moved.items()}
-        trial = trial.look(Increment(pairs=[pair], information=information, at_margin=at_margin))
-        drift = drift.look(_elsewhere(pair, information, harm, rng)) if drift is not None else None
-        counted = trial.sums.candidate
-        rate_below = rate_below.look(counted.n, round(counted.total)) if rate_below is not None else None
-    failed_at = trial.failed_at if drift is None else drift.found_at
-    return Rehearsal(passed=tuple(passed), failed=rows if failed_at else None, candidate=mine)
+        rows = dict[str, Pair]({gate.metric: pair})
+        rows |= _moved(question, pair, baseline, 1.0 if flipped else harm, rng) if question.moves_threshold else {}
+        rows |= _elsewhere(question, pair, harm, rng) if question.levels else {}
+        state = state.look(_tallied(rows, Stratum(epoch=step + 1, bucket=bucket), weight))
+    return Rehearsal(
+        passed=tuple(passed), failed=_rows(state) if state.failed_at else None,
+        candidate=state.counted(Arm.CANDIDATE).n,
+    )  # fmt: skip
+
+
+def _rows(state: GateState) -> int:
+    return sum(state.counted(arm).n for arm in Arm)
+
+
+def _tallied(rows: Mapping[str, Pair], stratum: Stratum, weight: int) -> Rows:
+    """The rows as a gate reads them."""
+    return tuple(
+        TallyRow(metric=name, stratum=stratum, weight=weight, arm=arm, tally=tally)
+        for name, pair in rows.items()
+        for arm, tally in ((Arm.STABLE, pair.stable), (Arm.CANDIDATE, pair.candidate))
+    )
 
 
 def rehearsals(
@@ -156,11 +173,8 @@ def most_informative_step(plan: Plan) -> int:
     return max(range(len(plan.steps)), key=lambda step: per_row(plan.steps[step].weight))
 
 
-def _has_passed(plan: Plan, gate: GateSpec, step: int, trial: Trial, rate_below: RateBelowTest | None) -> bool:
-    if trial.failed_at is not None or not trial.looks or (rate_below is not None and rate_below.shown_at is None):
-        return False
-    margin = plan.margin(gate, step)
-    return margin is None or trial.ruled_out(margin) is not None
+def _has_passed(plan: Plan, gate: GateSpec, step: int, state: GateState) -> bool:
+    return gate_verdict(state, plan=plan, gate=gate, guardrail=False, step=step).answer is Answer.PASS
 
 
 def populations(spec: MetricSpec, baseline: Baseline, harm: float) -> tuple[Population, Population]:
@@ -178,15 +192,13 @@ def populations(spec: MetricSpec, baseline: Baseline, harm: float) -> tuple[Popu
     return Losses(mean=baseline.mean, sd=sd), Losses(mean=baseline.mean * factor, sd=sd * math.sqrt(factor))
 
 
-def _moved(question: Question, pair: Pair, baseline: Baseline, harm: float, rng: Generator) -> dict[float, Pair]:
-    """The pair with the candidate's exceedances of the threshold moved by each margin."""
-    moved: dict[float, Pair] = {}
-    above = _tail(baseline.mean, harm)
-    for margin in (rung.margin for rung in question.design.rungs if rung.margin > 0):
+def _moved(question: Question, pair: Pair, baseline: Baseline, harm: float, rng: Generator) -> dict[str, Pair]:
+    """The candidate's exceedances of the threshold moved by each margin."""
+    moved, above = dict[str, Pair](), _tail(baseline.mean, harm)
+    for margin in question.moved_by:
         share = _tail(baseline.mean, harm / (1 + margin)) / above
         events = int(rng.binomial(round(pair.candidate.total), min(share, 1.0)))
-        candidate = Tally.from_events(pair.candidate.n, events)
-        moved[margin] = Pair(stable=pair.stable, candidate=candidate)
+        moved[exceedance_name(question.metric, margin)] = Pair(candidate=Tally.from_events(pair.candidate.n, events))
     return moved
 
 
@@ -195,14 +207,14 @@ def moved_by(harm: float) -> float:
     return max(abs(level - math.pow(level, harm)) for level in LEVELS)
 
 
-def _elsewhere(pair: Pair, information: float, harm: float, rng: Generator) -> dict[float, Increment]:
+def _elsewhere(question: Question, pair: Pair, harm: float, rng: Generator) -> dict[str, Pair]:
     """Predictions above each level. Those below stable's quantile q are a share q of stable's, q ** harm of the
     candidate's."""
-    stable = _above(rng, pair.stable.n, LEVELS)
-    candidate = _above(rng, pair.candidate.n, [level**harm for level in LEVELS])
+    stable = _above(rng, pair.stable.n, question.levels)
+    candidate = _above(rng, pair.candidate.n, [level**harm for level in question.levels])
     return {
-        level: Increment(pairs=[Pair(stable=mine, candidate=theirs)], information=information)
-        for level, mine, theirs in zip(LEVELS, stable, candidate, strict=True)
+        level_name(question.metric, level): Pair(stable=mine, candidate=theirs)
+        for level, mine, theirs in zip(question.levels, stable, candidate, strict=True)
     }
 
 

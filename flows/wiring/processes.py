@@ -161,16 +161,11 @@ def rollout_spec(runtime: Runtime, name: str) -> RolloutSpec | None:
     if rollout is None:
         return None
     plan = rollout.plan
-    steps = range(len(plan.steps))
-    margins = {
-        gate.metric: tuple(sorted({m for step in steps if (m := plan.margin(gate, step)) is not None}))
-        for gate in plan.gates
-    }
     return RolloutSpec(
         rollout=name,
         metrics=dict(plan.metrics),
         thresholds=dict(rollout.thresholds),
-        margins=margins,
+        margins={gate.metric: plan.margins(gate) for gate in plan.gates},
         by_unit=plan.unit is not None,
     )
 

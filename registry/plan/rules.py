@@ -39,8 +39,8 @@ class BrokenRules(ValueError):
 def broken_rules(plan: PlanFields, champion_alias: str) -> tuple[Broken, ...]:
     """Every broken rule, in order of the document; `champion_alias` is the alias that stable builds have."""
     return (
-        *_trigger(plan, champion_alias), *_metrics(plan), *_names(plan), *_twice(plan), *_roles(plan), *_alphas(plan),
-        *_weights(plan), *_steps(plan), *_ladders(plan), *_deadline(plan), *_shadow(plan),
+        *_trigger(plan, champion_alias), *_metrics(plan), *_names(plan), *_twice(plan), *_roles(plan), *_fresh(plan),
+        *_alphas(plan), *_weights(plan), *_steps(plan), *_ladders(plan), *_deadline(plan), *_shadow(plan),
         *_kept(plan), *_ab(plan),
     )  # fmt: skip
 
@@ -192,6 +192,13 @@ def _roles(plan: PlanFields) -> Iterator[Broken]:
             yield Broken(at=("gates", position), message=message, fix=fix)
 
 
+def _fresh(plan: PlanFields) -> Iterator[Broken]:
+    for section, position, gate in _gates(plan):
+        if gate.fresh is not None and (section == "guardrails" or plan.fresh_margin(gate) is None):
+            message = "fresh is of a gate that must rule out a margin at the last of several steps, and this one is not"
+            yield Broken(at=(section, position, "fresh"), message=message, fix="remove it")
+
+
 def _alphas(plan: PlanFields) -> Iterator[Broken]:
     gates = [gate for _, _, gate in _gates(plan)]
     total = sum(gate.alpha for gate in gates)
@@ -280,7 +287,13 @@ def _shadow(plan: PlanFields) -> Iterator[Broken]:
             yield Broken(at=("strategy",), message=message, fix="write shadow: {sample: 20, max_time: 2h}")
         return
     in_shadow = staged(plan, "shadow")
-    for rule in (*_names(in_shadow, in_shadow=True), *_twice(in_shadow), *_roles(in_shadow), *_alphas(in_shadow)):
+    for rule in (
+        *_names(in_shadow, in_shadow=True),
+        *_twice(in_shadow),
+        *_roles(in_shadow),
+        *_fresh(in_shadow),
+        *_alphas(in_shadow),
+    ):
         yield replace(rule, at=("shadow", *rule.at))
     yield from _paired(in_shadow)
     if shadow.max_time <= shadow.soak:
@@ -331,7 +344,7 @@ def _ab(plan: PlanFields) -> Iterator[Broken]:
     whole = staged(plan, "ab", next(name for name in ab.variations if name != plan.variation)).model_copy(
         update={"gates": (ab.goal.model_copy(update={"margin": ab.goal.margin or 0.0}),), "guardrails": ab.guardrails}
     )
-    for rule in (*_names(whole), *_twice(whole), *_roles(whole), *_alphas(whole)):
+    for rule in (*_names(whole), *_twice(whole), *_roles(whole), *_fresh(whole), *_alphas(whole)):
         section, *rest = rule.at
         inner = ("goal", *rest[1:]) if section == "gates" else (section, *rest)
         yield replace(rule, at=("ab", *inner))

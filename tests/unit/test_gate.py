@@ -143,7 +143,7 @@ def test_what_was_ruled_out_stays_ruled_out_and_is_told_so_where_the_interval_ha
     later = take(looks, [*before, *rows])
     assert later is not None
     assert later.verdict.answer is Answer.PASS
-    assert later.verdict.reason.endswith("stays ruled out, though by now the interval reaches beyond it")
+    assert "stays ruled out, though by now the interval reaches beyond it" in later.verdict.reason
 
 
 def test_the_verdict_is_the_recorded_one_at_every_look() -> None:
@@ -349,3 +349,65 @@ def test_how_many_values_count_as_the_declared_cap_is_told() -> None:
     capped = count_rows(capped_name("cost"), (100, 1000), (25, 1000))
     assert reason([*values, *capped]).endswith("; capped: 10% of stable's values, 2.5% of the candidate's")
     assert "capped" not in reason(values)
+
+
+FRESH = Plan.model_validate(
+    {
+        "model": "m", "metrics": {"errors": {"source": "status"}, "p99": {"source": "latency", "quantile": 0.99}},
+        "gates": [
+            {"metric": "errors", "margin": "20%", "below": "20%"}, {"metric": "p99", "alpha": 0.01, "margin": "20%"},
+        ],
+        "steps": [{"weight": 20, "margins": {"errors": "40%"}}, {"weight": 50}],
+    }
+)  # fmt: skip
+
+
+def at_step(step: int, *rows: tuple[int, int, int, int], plan: Plan = FRESH) -> Verdict:
+    """The verdict on rows of (epoch, weight, n, events), the same in both builds but for their shares."""
+    tallies = [
+        TallyRow(
+            metric="errors", stratum=Stratum(epoch=epoch, bucket=0), weight=weight, arm=arm,
+            tally=Tally.from_events(n * share // 10_000, events * share // 10_000),
+        )
+        for epoch, weight, n, events in rows
+        for arm, share in ((Arm.STABLE, 10_000 - weight), (Arm.CANDIDATE, weight))
+    ]  # fmt: skip
+    look = gate.next_look(
+        rollout="r", plan=plan, gate=plan.gates[0], guardrail=False, step=step, looks=[], rows=tallies, watermark=0,
+        at=AT,
+    )  # fmt: skip
+    assert look is not None
+    return look.verdict
+
+
+def test_the_last_step_passes_on_its_own_rows_alone() -> None:
+    before, little, enough = (1, 2000, 80_000, 4_000), (2, 5000, 1_000, 50), (2, 5000, 60_000, 3_000)
+    assert at_step(0, before).answer is Answer.PASS
+    assert at_step(1, before).reason.endswith("the last step has no rows of both builds yet")
+    assert at_step(1, before, little).answer is Answer.UNDECIDED
+    assert "(25%) is not ruled out by the last step's own 1,000 rows yet" in at_step(1, before, little).reason
+    passed = at_step(1, before, enough)
+    assert passed.answer is Answer.PASS
+    assert "(25%) ruled out by the last step's own 60,000 rows" in passed.reason
+    assert at_step(1, before, (1, 2000, 60_000, 3_000)).answer is Answer.UNDECIDED, "late rows of the first step"
+    assert at_step(1, before, (2, 5000, 20_000, 5_000)).reason.count("below 20%") == 1
+    assert at_step(1, before, (4, 5000, 60_000, 3_000)).answer is Answer.PASS, "resumed: another epoch of the step"
+
+
+@pytest.mark.parametrize(("fresh", "margin"), [({}, 0.25), ({"fresh": "60%"}, 0.6), ({"fresh": "10%"}, 0.1)])
+def test_a_plan_says_what_the_last_step_must_rule_out(fresh: dict[str, str], margin: float) -> None:
+    document = FRESH.document()
+    gates = document["gates"]
+    assert isinstance(gates, list)
+    plan = Plan.model_validate(document | {"gates": [gates[0] | fresh, gates[1]]})
+    assert plan.fresh_margin(plan.gates[0]) == margin
+    assert plan.fresh_margin(plan.gates[1]) == 0.2, "durations above a moved threshold are counted at margins only"
+    assert plan.model_copy(update={"steps": plan.steps[:1]}).fresh_margin(plan.gates[0]) is None
+
+
+def test_a_plan_in_which_nothing_is_fresh_says_so() -> None:
+    gate = {"metric": "errors", "margin": "20%", "fresh": "30%"}
+    for changed in ({"gates": [gate], "steps": [{"weight": 50}]}, {"gates": [], "guardrails": [gate]}):
+        document = FRESH.document() | changed | {"metrics": {"errors": {"source": "status"}}}
+        with pytest.raises(ValueError, match="fresh is of a gate that must rule out a margin"):
+            Plan.model_validate(document)
