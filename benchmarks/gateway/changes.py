@@ -124,7 +124,7 @@ def keeping(ledger: RingingLedger, plane: Plane, fleet: Fleet, bell: Path) -> It
         plane=plane,
         drivers=Nobody(),
         judge=lambda rollout, _: (ledger.rollout(rollout), Decision(choice=Choice.HOLD, reason="a benchmark")),
-        fleet=FleetPass(ledger=ledger, services=fleet, plane=plane, pool=pool, clock=now),
+        fleet=FleetPass(ledger=ledger, services=fleet, plane=plane, pool=pool),
         catalog_look=lambda _: None,
         clock=now,
     )

@@ -16,6 +16,7 @@ from sluicegate.flows.cli.output import Format, Output, columns, emit, plain, re
 from sluicegate.registry.words.errors import NotFound, Unreachable
 
 if TYPE_CHECKING:
+    from sluicegate.registry.words.program import ProgramState
     from sluicegate.services.host.doctor.finding import Finding
     from sluicegate.services.host.machine import Status
     from sluicegate.services.host.raising import Progress
@@ -101,6 +102,7 @@ def _status(status: Status) -> object:
     ]
     return plain(
         {"state": status.state, "up": status.is_up, "supervisor": status.supervisor, "survivors": status.survivors,
+         "silent": dict(status.silent),
          "urls": status.urls, "programs": programs}
     )  # fmt: skip
 
@@ -110,10 +112,13 @@ def _status_table(status: Status, now: datetime) -> str:
         return f"the supervisor is dead and left {', '.join(status.survivors)}. Bring it back: sluice up"
     if status.supervisor is None:
         return f"nothing runs in {status.state}. Start it: sluice up"
-    rows = [
-        (program.name, program.condition.value, program.pid, _ago(now, program.since)) for program in status.programs
-    ]
+    rows = [(each.name, _condition(each, status), each.pid, _ago(now, each.since)) for each in status.programs]
     return f"{_urls(status.urls)}\n\n{columns(('PROGRAM', 'STATE', 'PID', 'SINCE'), rows)}"
+
+
+def _condition(program: ProgramState, status: Status) -> str:
+    quiet = status.silent.get(program.name)
+    return program.condition.value if quiet is None else f"silent for {quiet:.0f} s"
 
 
 def _urls(urls: Mapping[str, str]) -> str:

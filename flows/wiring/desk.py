@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -87,10 +88,12 @@ class LocalDesk:
         return record(self.runtime.store, batch, self.clock())
 
     def metrics(self) -> bytes:
+        from sluicegate.services.host.programs.watching import BEATING
         from sluicegate.services.keeper.untended import untended
         from sluicegate.services.telemetry.reading.prometheus import Scrape, exposition
 
         rollouts = self.ledger.rollouts()
+        beats = {name: self.runtime.heartbeats.silence(name) for name in BEATING}
         scrape = Scrape(
             models=sorted({rollout.requested.model for rollout in rollouts}),
             rollouts=[rollout for rollout in rollouts if not rollout.is_ended],
@@ -98,6 +101,7 @@ class LocalDesk:
             backlog=self.runtime.readings.backlog(),
             now=self.clock().timestamp(),
             untended=len(untended(self.ledger)),
+            silence={name: math.inf if silence is None else silence for name, silence in beats.items()},
         )
         return exposition(self.runtime.telemetry, scrape)
 

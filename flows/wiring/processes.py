@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import signal
+import asyncio
 import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
+import structlog
+
 from sluicegate.flows.wiring.desk import desk
+from sluicegate.flows.wiring.loops import BEAT_SECONDS, Loops, log_plainly, run_process
 from sluicegate.flows.wiring.runtime import Runtime, current_runtime
 from sluicegate.registry.rollout.decision import Decision
 from sluicegate.registry.rollout.rollout import Rollout
@@ -18,6 +22,8 @@ from sluicegate.registry.words.errors import SluiceError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    import uvicorn
 
     from sluicegate.registry.rollout.standing import Standing
     from sluicegate.registry.words.build import Build, BuildRef, Endpoint
@@ -29,37 +35,28 @@ MEMORY_SECONDS = 5.0
 """Time between two looks at what MLflow is to be told."""
 OUTBOX_SECONDS = 1.0
 """Time between two looks at what Prefect and people are to be told."""
-
-
-def log_plainly() -> None:
-    """One line an event, tracebacks without local values: these may be secrets."""
-    import structlog
-
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso"),
-            structlog.processors.format_exc_info,
-            structlog.processors.LogfmtRenderer(key_order=("timestamp", "level", "event")),
-        ]
-    )
+PASS_SECONDS = 180.0
+"""Time that one pass over a log may take, a database that is locked meanwhile included."""
+UNHURRIED = 3600.0
+"""Time that one turn of what nobody waits for may take, such as deleting what is old."""
 
 
 def keeper() -> None:
     """Make the world follow the ledger until told to stop."""
     from sluicegate.flows.stages.tick import Authority, tick
     from sluicegate.flows.wiring.machine import registering
+    from sluicegate.services.beside import SLOW, Beside
     from sluicegate.services.keeper.catalog_watch import look_at_catalog
     from sluicegate.services.keeper.driver_pass import DriverPass
     from sluicegate.services.keeper.fleet_pass import FleetPass
-    from sluicegate.services.keeper.keeper import Keeper
+    from sluicegate.services.keeper.keeper import JUDGING, Keeper
     from sluicegate.services.keeper.registration import Registration
     from sluicegate.services.keeper.waking import Doorbell
 
     runtime = current_runtime()
     plane = GatewayPlane(runtime)
     pool = ThreadPoolExecutor(8, thread_name_prefix="keeper")
-    fleet = FleetPass(ledger=runtime.ledger, services=runtime.fleet, plane=plane, pool=pool, clock=runtime.clock)
+    fleet = FleetPass(ledger=runtime.ledger, services=runtime.fleet, plane=plane, pool=pool)
 
     registration = Registration(registering)
     drivers = DriverPass(ledger=runtime.ledger, drivers=runtime.drivers, registration=registration)
@@ -68,6 +65,7 @@ def keeper() -> None:
         seen = tick(runtime.ledger, runtime.telemetry, rollout, now, Authority.STOP)
         return seen.rollout, seen.decision
 
+    beside = Beside()
     keeping = Keeper(
         ledger=runtime.ledger,
         services=runtime.fleet,
@@ -77,18 +75,19 @@ def keeper() -> None:
         see_to_drivers=drivers.see_to,
         catalog_look=lambda now: _ignore(look_at_catalog(runtime.ledger, runtime.catalog, now)),
         clock=runtime.clock,
+        beside=beside,
         poll_seconds=runtime.settings.poll_seconds,
     )
-    stop = _stopping()
-    bell = Doorbell(runtime.bell)
-    pool.submit(_clean_daily, runtime, stop)
-    pool.submit(_again_and_again, _remember, runtime, MEMORY_SECONDS, stop)
-    pool.submit(_again_and_again, _tell, runtime, OUTBOX_SECONDS, stop)
+    loops, bell = Loops("keeper", runtime.heartbeats), Doorbell(runtime.bell)
+    loops.require(lambda: beside.longest(JUDGING) <= SLOW)
+    loops.beside("cleaning", partial(_clean_daily, runtime), UNHURRIED)
+    loops.beside("memory", partial(_again_and_again, _remember, runtime, MEMORY_SECONDS), UNHURRIED)
+    loops.beside("outbox", partial(_again_and_again, _tell, runtime, OUTBOX_SECONDS), UNHURRIED)
+    loops.beside("watch", partial(watch, runtime, "keeper"))
     try:
-        keeping.run(bell, stop.is_set)
+        loops.run("look", lambda stop: keeping.run(bell, stop.is_set))
     finally:
         bell.close()
-        pool.shutdown(wait=True)
 
 
 def collector() -> None:
@@ -109,16 +108,15 @@ def collector() -> None:
     log = runtime.envoy.logs / "live.jsonl"
     collecting = Collector(runtime.reading_store, log, lambda rollout: rollout_spec(runtime, rollout), runtime.clock)
     bodies = BodyCollector(runtime.reading_store, bodies_log(runtime.folder.root / "services"), runtime.clock)
-    stop = _stopping()
+    loops = Loops("collector", runtime.heartbeats)
     specs = shadow_specs(runtime.ledger, lambda rollout: rollout_spec(runtime, rollout), build)
     copies = ShadowCollector(runtime.reading_store, runtime.envoy.logs / "shadow.jsonl", specs, runtime.clock)
-    besides = (
-        (keep_house, (runtime, [collecting, bodies, copies], stop)), (bodies.run, (stop,)), (copies.run, (stop,)),
-        (watch_drops, (runtime, stop)),
-    )  # fmt: skip
-    for work, what in besides:
-        threading.Thread(target=work, args=what, daemon=True).start()
-    collecting.run(stop)
+    loops.beside("house", partial(keep_house, runtime, [collecting, bodies, copies]), UNHURRIED)
+    loops.beside("bodies", bodies.run, PASS_SECONDS)
+    loops.beside("copies", copies.run, PASS_SECONDS)
+    loops.beside("drops", partial(watch_drops, runtime), PASS_SECONDS)
+    loops.beside("watch", partial(watch, runtime, "collector"))
+    loops.run("log", collecting.run, PASS_SECONDS)
 
 
 def console() -> None:
@@ -130,7 +128,35 @@ def console() -> None:
     runtime = current_runtime()
     port = runtime.site.ports["console"]
     app = create(desk(), hosts=["127.0.0.1", "localhost"])
-    uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning", server_header=False)
+    config = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", server_header=False)
+    loops = Loops("console", runtime.heartbeats)
+    loops.beside("watch", partial(watch, runtime, "console"))
+    asyncio.run(_serve(uvicorn.Server(config), runtime))
+
+
+async def _serve(server: uvicorn.Server, runtime: Runtime) -> None:
+    """Serve; the beat comes from the loop that answers."""
+
+    async def beat() -> None:
+        while True:
+            runtime.heartbeats.beat("console")
+            await asyncio.sleep(BEAT_SECONDS)
+
+    beating = asyncio.create_task(beat())
+    await server.serve()
+    beating.cancel()
+
+
+def watch(runtime: Runtime, own: str, stop: threading.Event) -> None:
+    """Have those of our programs that hang started anew, until told to stop."""
+    from sluicegate.services.host.programs.watching import PERIOD, Watch
+
+    watching = Watch(own=own, supervisor=runtime.supervisor, beats=runtime.heartbeats)
+    while not stop.wait(PERIOD):
+        try:
+            watching.look()
+        except (SluiceError, OSError) as error:
+            structlog.get_logger(own).warning("the others were not looked at; tried again", why=str(error))
 
 
 class GatewayPlane:
@@ -172,8 +198,6 @@ def rollout_spec(runtime: Runtime, name: str) -> RolloutSpec | None:
 
 def _clean_daily(runtime: Runtime, stop: threading.Event) -> None:
     """Remove bentos, environments and logs that nothing needs and nobody used for a while: at start, then every day."""
-    import structlog
-
     while not stop.is_set():
         packed = [r.packed for r in runtime.ledger.rollouts() if r.packed and (r.is_under_way or r.took_over)]
         keep = {each.bento for each in packed} | {each.env for each in packed}
@@ -197,8 +221,6 @@ def _tell(runtime: Runtime) -> None:
 
 def _again_and_again(look: Callable[[Runtime], None], runtime: Runtime, seconds: float, stop: threading.Event) -> None:
     """Look until told to stop. Routing and judging never wait for this, and never suffer from it."""
-    import structlog
-
     while not stop.is_set():
         try:
             look(runtime)
@@ -211,15 +233,8 @@ def _ignore(_: object) -> None:
     return None
 
 
-def _stopping() -> threading.Event:
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    return stop
-
-
 PROCESSES = {"keeper": keeper, "collector": collector, "console": console}
 
 if __name__ == "__main__":
     log_plainly()
-    PROCESSES[sys.argv[1]]()
+    run_process(PROCESSES[sys.argv[1]])

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sluicegate.registry.ledger.port import Ledger
     from sluicegate.services.bento.fleet import Fleet
     from sluicegate.services.bento.packer import Packer
+    from sluicegate.services.heartbeat import Heartbeats
     from sluicegate.services.host.folder import StateFolder
     from sluicegate.services.host.installation import Site
     from sluicegate.services.host.keys import Keys
@@ -37,6 +38,10 @@ if TYPE_CHECKING:
     from sluicegate.services.telemetry.reading.queries import Queries
     from sluicegate.services.telemetry.store.store import Store
     from sluicegate.services.traffic.envoy.plane import Envoy
+
+
+PREFECT_SECONDS = 6.0
+"""Time that one call of Prefect may take as a whole."""
 
 
 def now() -> datetime:
@@ -92,6 +97,13 @@ class Runtime:
     def bell(self) -> Path:
         """Where the keeper waits to be woken."""
         return self.folder.run / "keeper.sock"
+
+    @cached_property
+    def heartbeats(self) -> Heartbeats:
+        """By which our own programs show that they are alive."""
+        from sluicegate.services.heartbeat import Heartbeats
+
+        return Heartbeats(folder=self.folder.beats)
 
     @cached_property
     def store(self) -> Store:
@@ -186,15 +198,18 @@ class Runtime:
         """Prefect's HTTP API, with a password or a key where the server wants one."""
         import httpx
 
+        from sluicegate.registry.deadline import bounded
+
         auth, key = self.settings.prefect_auth, self.settings.prefect_key
         user, _, password = auth.partition(":") if auth else ("", "", "")
-        return httpx.Client(
+        http = httpx.Client(
             base_url=self.settings.prefect_api_url or self.site.prefect_api_url,
             auth=(user, password) if auth else None,
             headers={"authorization": f"Bearer {key}"} if key and not auth else None,
             timeout=3.0,
             trust_env=False,
         )
+        return bounded(http, PREFECT_SECONDS)
 
     @cached_property
     def memory(self) -> Memory:
@@ -220,6 +235,7 @@ class Runtime:
     @cached_property
     def outbox(self) -> Outbox:
         """What tells the outside of every fact."""
+        from sluicegate.services.beside import Beside
         from sluicegate.services.host.addresses import console_api
         from sluicegate.services.outbox.notifications import sinks
         from sluicegate.services.outbox.outbox import Outbox
@@ -228,7 +244,10 @@ class Runtime:
         events, api = PrefectEvents(self.prefect), console_api(self.settings)
         console = api.url if api else None
         return Outbox(
-            self.ledger, lambda: (events, *sinks(self.ledger, self.addresses, console)), self.readings.waiting
+            self.ledger,
+            lambda: (events, *sinks(self.ledger, self.addresses, console)),
+            self.readings.waiting,
+            beside=Beside(),
         )
 
     @cached_property

@@ -10,11 +10,14 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from sluicegate.registry.deadline import WITHOUT, bounded
 from sluicegate.registry.words.errors import CatalogUnavailable, NotFound, UsageError
 from sluicegate.registry.words.settings import MlflowServer
 
 API = "/api/2.0/mlflow"
 TIMEOUT = httpx.Timeout(10.0, connect=3.0)
+DEADLINE = 30.0
+"""Seconds that one call may take as a whole; files that are streamed excepted."""
 
 
 class Rest:
@@ -22,13 +25,14 @@ class Rest:
 
     def __init__(self, server: MlflowServer) -> None:
         self.server = server
-        self._http = httpx.Client(
+        http = httpx.Client(
             base_url=server.url,
             auth=(server.username, server.password) if server.username else None,
             headers={"authorization": f"Bearer {server.token}"} if server.token else None,
             timeout=TIMEOUT,
             trust_env=not _is_loopback(server.url),
         )
+        self._http = bounded(http, DEADLINE)
 
     def close(self) -> None:
         self._http.close()
@@ -73,7 +77,7 @@ class Rest:
     @contextmanager
     def stream(self, path: str) -> Iterator[Iterator[bytes]]:
         """The bytes of a file."""
-        with self._reached(), self._http.stream("GET", path) as answer:
+        with self._reached(), self._http.stream("GET", path, extensions={WITHOUT: True}) as answer:
             if answer.is_error:
                 answer.read()
             self._refuse(answer)

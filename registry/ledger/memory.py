@@ -134,7 +134,7 @@ class MemoryLedger:
     def take_lease(self, lease: Lease, now: datetime) -> bool:
         with self._lock:
             held = self._leases.get(lease.rollout)
-            if held is not None and held.owner != lease.owner and held.expires_at > now:
+            if held is not None and held.owner != lease.owner and held.keeps_away(now):
                 return False
             self._leases[lease.rollout] = lease
             return True

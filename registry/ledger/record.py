@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from sluicegate.registry.rollout.facts import Entry
@@ -32,6 +32,9 @@ class Fed:
     entry: Entry
 
 
+LONGEST_LEASE = timedelta(hours=1)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Lease:
     """A driver's courtesy note that it works on a rollout. Correctness never rests on it."""
@@ -39,6 +42,10 @@ class Lease:
     rollout: str
     owner: str
     expires_at: datetime
+
+    def keeps_away(self, now: datetime) -> bool:
+        """Whether another driver must wait. One that ends in the far future was written by a clock set back since."""
+        return now < self.expires_at <= now + LONGEST_LEASE
 
 
 class Record(Protocol):

@@ -178,12 +178,12 @@ class SqlLedger:
 
     def take_lease(self, lease: Lease, now: datetime) -> bool:
         with writing(self._engine) as connection:
-            held = connection.execute(select(leases).where(leases.c.rollout == lease.rollout)).one_or_none()
-            if held is not None and held.owner != lease.owner and held.expires_at > to_text(now):
+            row = connection.execute(select(leases).where(leases.c.rollout == lease.rollout)).one_or_none()
+            if row is not None and row.owner != lease.owner and _lease(row).keeps_away(now):
                 return False
             connection.execute(delete(leases).where(leases.c.rollout == lease.rollout))
-            row = {"rollout": lease.rollout, "owner": lease.owner, "expires_at": to_text(lease.expires_at)}
-            connection.execute(insert(leases).values(row))
+            taken_now = {"rollout": lease.rollout, "owner": lease.owner, "expires_at": to_text(lease.expires_at)}
+            connection.execute(insert(leases).values(taken_now))
             return True
 
     def drop_lease(self, rollout: str, owner: str) -> None:
@@ -193,7 +193,7 @@ class SqlLedger:
     def leases(self) -> Sequence[Lease]:
         with reading(self._engine) as connection:
             rows = sorted(connection.execute(select(leases)), key=lambda row: row.rollout)
-        return [Lease(rollout=row.rollout, owner=row.owner, expires_at=from_text(row.expires_at)) for row in rows]
+        return [_lease(row) for row in rows]
 
     def remember(self, key: str, value: dict[str, object]) -> None:
         with writing(self._engine) as connection:
@@ -224,6 +224,10 @@ class _Present:
 
     def all_applied(self, kind: str) -> Sequence[Applied]:
         return _latest(self._connection, documents.c.kind == kind)
+
+
+def _lease(row: Row[tuple[object, ...]]) -> Lease:
+    return Lease(rollout=row.rollout, owner=row.owner, expires_at=from_text(row.expires_at))
 
 
 def _receipt_of(connection: Connection, key: OrderKey | None) -> Row[tuple[object, ...]] | None:

@@ -38,6 +38,11 @@ class StateFolder:
         return self.run / "records"
 
     @property
+    def beats(self) -> Path:
+        """Heartbeats of our own programs."""
+        return self.run / "beats"
+
+    @property
     def socket(self) -> Path:
         return self.run / "supervisor.sock"
 

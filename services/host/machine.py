@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
 from sluicegate.registry.words.errors import NotFound, Unreachable
 from sluicegate.registry.words.program import Condition, ProgramState
 from sluicegate.services import durable
+from sluicegate.services.heartbeat import Heartbeats
 from sluicegate.services.host.folder import StateFolder
 from sluicegate.services.host.installation import (
     CONSOLE,
@@ -29,6 +30,7 @@ from sluicegate.services.host.prefect_setup.deploying import Deploying, deploy_e
 from sluicegate.services.host.prefect_setup.deployments import Packaged
 from sluicegate.services.host.programs.replacing import replace_survivors
 from sluicegate.services.host.programs.supervising import Supervisor
+from sluicegate.services.host.programs.watching import silent
 from sluicegate.services.host.raising import Mark, OnProgress, Progress, Step, raise_stack
 from sluicegate.services.host.stack import WORKER, auth_file, auth_text, base_environment
 from sluicegate.services.host.webhook import Webhook
@@ -87,12 +89,14 @@ class Status:
     at: datetime
     survivors: tuple[str, ...] = ()
     """Programs that outlived a supervisor that was killed."""
+    silent: Mapping[str, float] = field(default_factory=dict)
+    """Programs that live and do not beat, and for how many seconds."""
 
     @property
     def is_up(self) -> bool:
         """No program is unwell, and there is at least one. A service that starts or drains is well."""
         well = [state.condition in WELL for state in self.programs]
-        return self.supervisor is not None and bool(well) and all(well)
+        return self.supervisor is not None and bool(well) and all(well) and not self.silent
 
 
 class Machine:
@@ -151,7 +155,9 @@ class Machine:
         supervisor = Supervisor(self._folder, load_keys(self._folder.secrets).state_token)
         down = Status(state=self._folder.root, supervisor=None, urls=site.urls(), programs=(), at=now)
         try:
-            return replace(down, supervisor=supervisor.pid(), programs=supervisor.running())
+            programs = supervisor.running()
+            quiet = silent(Heartbeats(folder=self._folder.beats), programs, now)
+            return replace(down, supervisor=supervisor.pid(), programs=programs, silent=quiet)
         except Unreachable:
             return replace(down, survivors=tuple(sorted(supervisor.processes())))
 

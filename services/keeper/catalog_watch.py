@@ -117,7 +117,12 @@ def _has_let_go(ledger: Ledger, key: str, now: datetime) -> bool:
         ledger.remember(key, {"since": now.isoformat()})
         return False
     since = known.get("since")
-    return not isinstance(since, str) or now - datetime.fromisoformat(since) >= LET_GO
+    if not isinstance(since, str):
+        return True
+    age = now - datetime.fromisoformat(since)
+    if age < timedelta(0):  # the clock was set back since
+        ledger.remember(key, {"since": now.isoformat()})
+    return age >= LET_GO
 
 
 def _forget_let_go(ledger: Ledger, key: str) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import structlog
 
@@ -18,8 +19,8 @@ from sluicegate.services.keeper.registration import Registration
 
 log = structlog.get_logger("drivers")
 
-SLOW = timedelta(seconds=60)
-"""Time after which a pass that has not ended is said to hang."""
+SLOW = 60.0
+"""Seconds after which a pass that has not ended is said to hang."""
 
 
 @dataclass
@@ -29,27 +30,28 @@ class DriverPass:
     ledger: Ledger
     drivers: Drivers
     registration: Registration
+    elapsed: Callable[[], float] = time.monotonic
     _thread: threading.Thread | None = field(default=None, init=False)
     _is_open: bool = field(default=True, init=False)
     """Whether a look has something to end although no rollout needs a driver: a note, a registration."""
-    _began: datetime | None = field(default=None, init=False)
+    _began: float | None = field(default=None, init=False)
 
     def see_to(self, rollouts: Sequence[Rollout], now: datetime) -> None:
         """Have these seen to; returns at once. While a pass is under way no other begins."""
         if self._thread is None or not self._thread.is_alive():
             if not rollouts and not self._is_open:
                 return
-            self._began = now
+            self._began = self.elapsed()
             self._thread = threading.Thread(target=self._pass, args=(rollouts, now), name="drivers", daemon=True)
             self._thread.start()
-        elif self._began is not None and now - self._began > SLOW:
-            detail = f"Prefect has not ended its answer for {(now - self._began).seconds} s"
+        elif self._began is not None and (hangs := self.elapsed() - self._began) > SLOW:
+            detail = f"Prefect has not ended its answer for {hangs:.0f} s"
             hindrance = Hindrance(obstacle=Obstacle.UNREACHABLE, detail=detail)
             self._note({rollout.id: hindrance for rollout in rollouts}, now)
 
     def look(self, rollouts: Sequence[Rollout], now: datetime) -> None:
         """One pass. The note that it leaves holds only what it has found: of others nothing is known."""
-        self.registration.look(now)
+        self.registration.look()
         states = self.drivers.ensure(rollouts, now)
         is_noted = self._note({name: self._mended(state, now) for name, state in states.items()}, now)
         self._is_open = is_noted or self.registration.is_under_way

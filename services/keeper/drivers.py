@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ import structlog
 
 from sluicegate.registry.ledger.attempt import Attempt, last_attempt, note
 from sluicegate.registry.ledger.port import Ledger
+from sluicegate.registry.ledger.record import Lease
 from sluicegate.registry.orders.give import give
 from sluicegate.registry.orders.order import Order, Pause
 from sluicegate.registry.rollout.facts import Party
@@ -32,6 +34,8 @@ PREFECT = "prefect"
 """The door of a flow run that asks for a rollout and drives it itself."""
 OWN_DRIVER = timedelta(seconds=15)
 """Time that such a run has to take its lease."""
+UNRENEWED = 20.0
+"""Seconds after which a lease that was not renewed is a dead driver's: a little more than it is taken for."""
 BACKOFF = (timedelta(seconds=2), timedelta(seconds=10), timedelta(seconds=30), timedelta(minutes=2))
 _CANCELLED = ("CANCELLED", "CANCELLING")
 _PAUSABLE = (Phase.LAUNCHING, Phase.RUNNING)
@@ -77,6 +81,38 @@ class Run:
         return cls(state=str(answer["state_type"]), message=message, is_queued=answer.get("work_pool_name") is not None)
 
 
+@dataclass
+class LeaseWatch:
+    """Which leases are held, whatever a clock says: a driver renews its own, and a dead one's never changes again."""
+
+    elapsed: Callable[[], float]
+    _seen: dict[str, _Renewal] = field(default_factory=dict, init=False)
+
+    def live(self, leases: Sequence[Lease], now: datetime) -> frozenset[str]:
+        """The rollouts whose lease has been renewed lately."""
+        seen = {}
+        for lease in leases:
+            last = self._seen.get(lease.rollout)
+            if last is not None and last.until == lease.expires_at:
+                seen[lease.rollout] = last
+            else:
+                is_renewed = last is not None or lease.expires_at > now
+                seen[lease.rollout] = _Renewal(until=lease.expires_at, seen=self.elapsed(), is_renewed=is_renewed)
+        self._seen = seen
+        return frozenset(
+            name for name, last in seen.items() if last.is_renewed and self.elapsed() - last.seen < UNRENEWED
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Renewal:
+    """A lease as it was first seen with this end."""
+
+    until: datetime
+    seen: float
+    is_renewed: bool
+
+
 class PrefectDrivers:
     """Creates driver runs. The idempotency key makes a run asked for twice one run; the lease keeps others away."""
 
@@ -87,18 +123,20 @@ class PrefectDrivers:
         *,
         deployment: Callable[[Rollout], str] = deployment_of,
         on_cancel: OnCancel = OnCancel.PAUSE,
+        elapsed: Callable[[], float] = time.monotonic,
     ) -> None:
         self._ledger = ledger
         self._http = http
         self._deployment = deployment
         self._on_cancel = on_cancel
+        self._leases = LeaseWatch(elapsed)
 
     def ensure(self, rollouts: Sequence[Rollout], now: datetime) -> dict[str, Driver | Hindrance]:
         """See that a driver works on each rollout or will soon; after a cancelled one, what the setting says.
 
         How it stands with each. A server that does not answer is asked once for all of them.
         """
-        leased = {lease.rollout for lease in self._ledger.leases() if lease.expires_at > now}
+        leased = self._leases.live(self._ledger.leases(), now)
         states: dict[str, Driver | Hindrance] = {}
         met: Hindrance | None = None
         for rollout in rollouts:
@@ -123,7 +161,8 @@ class PrefectDrivers:
     def _attempt(self, rollout: Rollout, now: datetime) -> Driver | Hindrance:
         last = last_attempt(self._ledger, rollout.id)
         if last is None:
-            starts_itself = rollout.requested.party is Party.PREFECT and now - rollout.requested_at < OWN_DRIVER
+            is_new = timedelta(0) <= now - rollout.requested_at < OWN_DRIVER
+            starts_itself = rollout.requested.party is Party.PREFECT and is_new
             return Driver.COMING if starts_itself else self._create(rollout, 1, now)
         run = self._run(last) if not last.stopped else None
         if run is not None and run.state in _CANCELLED and self._pause(rollout, last, now):
@@ -181,7 +220,7 @@ class PrefectDrivers:
 
 def outlook(run: Run | None, attempt: Attempt, now: datetime) -> Driver | Hindrance | None:
     """How it stands with a run that has no lease; None: another one is to be created. Pure."""
-    age = now - attempt.at
+    age = now - attempt.at if attempt.at <= now else PATIENCE * 2  # from the future: the clock was set back since
     is_early = age < BACKOFF[max(0, min(attempt.number, len(BACKOFF)) - 1)]
     coming = Driver.COMING if is_early and not attempt.stopped else None
     match run:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import structlog
@@ -70,13 +71,14 @@ class FleetPass:
     services: Services
     plane: DataPlane[Any]
     pool: ThreadPoolExecutor
-    clock: Callable[[], datetime]
+    elapsed: Callable[[], float] = time.monotonic
+    """Seconds, for intervals: a wall clock may be set."""
     _probes: dict[BuildRef, Future[str | None]] = field(default_factory=dict)
     _good: dict[BuildRef, int] = field(default_factory=dict)
-    _since: dict[BuildRef, datetime] = field(default_factory=dict)
+    _since: dict[BuildRef, float] = field(default_factory=dict)
     _stops: dict[BuildRef, Future[None]] = field(default_factory=dict)
-    _drains: dict[BuildRef, datetime] = field(default_factory=dict)
-    _revived: dict[BuildRef, datetime] = field(default_factory=dict)
+    _drains: dict[BuildRef, float] = field(default_factory=dict)
+    _revived: dict[BuildRef, float] = field(default_factory=dict)
 
     def start(self, wanted: tuple[Need, ...], rollouts: Iterable[Rollout], now: datetime) -> None:
         """Start what is missing, probe what is being launched."""
@@ -91,15 +93,15 @@ class FleetPass:
         launching = {r.candidate for r in rollouts if r.is_under_way and not r.ready}
         for need in wanted:
             if need.build in running and need.build not in launching:
-                self._revive(need, now)
+                self._revive(need)
 
-    def _revive(self, need: Need, now: datetime) -> None:
+    def _revive(self, need: Need) -> None:
         """Start a service anew that the supervisor gave up on: what is trusted is never given up."""
         last = self._revived.get(need.build)
-        is_recent = last is not None and now - last < timedelta(seconds=REVIVE_SECONDS)
+        is_recent = last is not None and self.elapsed() - last < REVIVE_SECONDS
         if is_recent or need.build in self._stops or self.services.gave_up(need.build) is None:
             return
-        self._revived[need.build] = now
+        self._revived[need.build] = self.elapsed()
         log.warning("service was given up and is started anew", build=str(need.build))
         self._stops[need.build] = self.pool.submit(self.services.stop, need.build)
 
@@ -115,9 +117,9 @@ class FleetPass:
 
     def _launch(self, rollout: Rollout, now: datetime) -> None:
         build = rollout.candidate
-        since = self._since.setdefault(build, now)
+        since = self._since.setdefault(build, self.elapsed())
         why = self.services.gave_up(build)
-        if why is None and now - since > timedelta(seconds=LAUNCH_SECONDS):
+        if why is None and self.elapsed() - since > LAUNCH_SECONDS:
             why = f"not ready after {LAUNCH_SECONDS} s"
         if why is not None:
             self._fail(rollout, why, now)
@@ -149,7 +151,7 @@ class FleetPass:
         except (LedgerConflict, Refused):
             log.info("will look again", rollout=rollout.id, fact=type(fact).__name__)
 
-    def stop(self, wanted: tuple[Need, ...], routed: frozenset[BuildRef], now: datetime) -> None:
+    def stop(self, wanted: tuple[Need, ...], routed: frozenset[BuildRef]) -> None:
         """Stop what is neither needed nor routed, once its last answers are given."""
         for build, future in list(self._stops.items()):
             if future.done():
@@ -159,9 +161,9 @@ class FleetPass:
                     log.error("service not stopped", build=str(build), why=str(future.exception()))
         spare = self.services.running() - {need.build for need in wanted} - routed - self._stops.keys()
         for build in spare:
-            since = self._drains.setdefault(build, now)
-            is_idle = self.plane.in_flight(build) == 0 and now - since >= timedelta(seconds=SPARE_SECONDS)
-            if is_idle or now - since > timedelta(seconds=DRAIN_SECONDS):
+            spared = self.elapsed() - self._drains.setdefault(build, self.elapsed())
+            is_idle = self.plane.in_flight(build) == 0 and spared >= SPARE_SECONDS
+            if is_idle or spared > DRAIN_SECONDS:
                 log.info("service stopping", build=str(build))
                 self._stops[build] = self.pool.submit(self.services.stop, build)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -18,6 +19,7 @@ from sluicegate.registry.rollout.rollout import Phase, Rollout
 from sluicegate.registry.rollout.standing import Standing, standings
 from sluicegate.registry.words.build import BuildRef
 from sluicegate.registry.words.errors import LedgerConflict, Refused, RoutesRejected, SluiceError, TimedOut, Unreachable
+from sluicegate.services.beside import Hand, at_once
 from sluicegate.services.keeper.fleet_pass import FleetPass, Need, needs, routed_builds, unserved
 from sluicegate.services.keeper.ports import DataPlane, Judge, Services, Table
 from sluicegate.services.keeper.refusals import note_refusal, refusal
@@ -28,6 +30,8 @@ log = structlog.get_logger("keeper")
 
 LOOK_SECONDS = 1.0
 """The keeper looks at least this often, woken or not."""
+JUDGING = "judging"
+"""The kind of work beside the look that guardrails depend on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +58,15 @@ class Keeper:
     """Told at every look of the rollouts in which a driver has something to do. Returns at once."""
     catalog_look: Callable[[datetime], None]
     clock: Callable[[], datetime]
+    elapsed: Callable[[], float] = time.monotonic
+    """Seconds, for intervals: a wall clock may be set."""
+    beside: Hand = at_once
+    """Takes whatever may wait for another than ledger and data plane: a look waits for these alone."""
     poll_seconds: float = 5.0
     _refused: Routed | None = field(default=None, init=False)
-    _polled: datetime | None = field(default=None, init=False)
+    _unwritten: str = field(default="", init=False)
+    """Why the routes could not be put in force at the last look, as it was logged."""
+    _polled: float | None = field(default=None, init=False)
     _untended: dict[str, str] | None = field(default=None, init=False)
     """Why rollouts could not be judged at the last look; None before the first."""
 
@@ -71,7 +81,7 @@ class Keeper:
             bell.drain()
 
     def look(self, now: datetime) -> None:
-        """One pass. Abort reaches the wire first: routes before everything that may take time."""
+        """One pass: routes here, all that may take time beside it. Nothing stands between an abort and the wire."""
         rollouts = self.ledger.rollouts()
         standing = standings(rollouts)
         wanted = needs(rollouts, standing)
@@ -80,8 +90,9 @@ class Keeper:
         in_force = self.plane.observe() == routed.version
         if in_force:
             self._observe(routed, standing, rollouts, now)
-        self.see_to_drivers(self._tend_all(rollouts, now), now)
-        self._staff(wanted, rollouts, routed_builds(standing) if in_force else None, routed.held, now)
+        builds = routed_builds(standing) if in_force else None
+        self.beside(JUDGING, lambda: self.see_to_drivers(self._tend_all(rollouts, now), now))
+        self.beside("services", lambda: self._staff(wanted, rollouts, builds, routed.held, now))
         self._poll(now)
 
     def _staff(
@@ -100,7 +111,7 @@ class Keeper:
             self.fleet.start(wanted, rollouts, now)
             if routed is not None:
                 staying = {build for build in self.services.running() if build.model in held} if held else set()
-                self.fleet.stop(wanted, routed | staying, now)
+                self.fleet.stop(wanted, routed | staying)
         except SluiceError as error:
             log.warning("services cannot be started or stopped now", why=str(error))
 
@@ -111,8 +122,11 @@ class Keeper:
         try:
             self.plane.apply(table)
             self._accepted(now)
-        except (Unreachable, TimedOut) as error:
-            log.warning("the data plane does not answer; it serves what it was told last", why=str(error))
+            self._unwritten = ""
+        except (Unreachable, TimedOut, OSError) as error:
+            if str(error) != self._unwritten:
+                log.warning("the routes are not in force; the former ones are", why=str(error))
+            self._unwritten = str(error)
         except RoutesRejected as error:
             self._refused = Routed(asked=table.version, version=error.serving or table.version, held=error.held)
             note_refusal(self.ledger, str(error), now)
@@ -193,9 +207,12 @@ class Keeper:
             log.info("will look again", rollout=rollout.id, fact=type(fact).__name__, why=str(error))
 
     def _poll(self, now: datetime) -> None:
-        if self._polled is not None and now - self._polled < timedelta(seconds=self.poll_seconds):
+        if self._polled is not None and self.elapsed() - self._polled < self.poll_seconds:
             return
-        self._polled = now
+        self._polled = self.elapsed()
+        self.beside("catalog", lambda: self._look_at_catalog(now))
+
+    def _look_at_catalog(self, now: datetime) -> None:
         try:
             self.catalog_look(now)
         except SluiceError as error:

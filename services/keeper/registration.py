@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -40,8 +41,9 @@ class Registration:
     """Registers when told that something is missing. Used by one thread."""
 
     start: Callable[[], Registering]
+    elapsed: Callable[[], float] = time.monotonic
     _running: Registering | None = field(default=None, init=False)
-    _began: datetime | None = field(default=None, init=False)
+    _began: float | None = field(default=None, init=False)
     _failure: str = field(default="", init=False)
 
     @property
@@ -49,14 +51,14 @@ class Registration:
         """Whether one has begun and not ended."""
         return self._running is not None
 
-    def look(self, now: datetime) -> None:
+    def look(self) -> None:
         """See whether a registration that is under way has ended, or must be ended."""
         if self._running is None or self._began is None:
             return
         try:
             if self._running.is_done():
                 self._end("")
-            elif now - self._began > DEADLINE:
+            elif self.elapsed() - self._began > DEADLINE.seconds:
                 self._running.cancel()
                 self._end(f"it was not done after {DEADLINE.seconds} s")
         except SluiceError as error:
@@ -64,15 +66,17 @@ class Registration:
 
     def ask(self, now: datetime) -> str:
         """Begin one unless one is under way or began not long ago; how it stands, in words."""
-        if self._running is None and (self._began is None or now - self._began >= EVERY):
-            self._begin(now)
-        if self._running is not None:
+        if self._running is None and (self._began is None or self.elapsed() - self._began >= EVERY.seconds):
+            self._begin()
+        if self._running is not None or self._began is None:
             return "it is being registered again"
-        again = f"it is registered again at {(self._began or now) + EVERY:%H:%M:%S} UTC"
+        again = (
+            f"it is registered again at {now + EVERY - timedelta(seconds=self.elapsed() - self._began):%H:%M:%S} UTC"
+        )
         return f"registering it failed ({self._failure}); {again}" if self._failure else again
 
-    def _begin(self, now: datetime) -> None:
-        self._began = now
+    def _begin(self) -> None:
+        self._began = self.elapsed()
         log.warning("Prefect does not have our deployments as they should be; they are registered again")
         try:
             running = self.start()

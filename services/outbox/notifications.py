@@ -37,7 +37,7 @@ class NotificationSink:
         wanted = [each for each in news if self.notification.wants(each)]
         if not wanted:
             return
-        sent = [at for at in self._sent() if now - at < HOUR]
+        sent = [at for at in self._sent() if timedelta(0) <= now - at < HOUR]
         if len(sent) >= self.notification.per_hour:
             raise NotNow(sent[-self.notification.per_hour] + HOUR)
         deliver(self.notification, self.addresses, wanted, now, self.console)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
+from functools import partial
 from typing import Protocol
 
 import structlog
@@ -13,12 +15,14 @@ from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.ledger.record import Fed
 from sluicegate.registry.report.happening import Happening, happening
 from sluicegate.registry.words.errors import SluiceError
+from sluicegate.services.beside import Hand, at_once
 
 log = structlog.get_logger("outbox")
 
 BATCH = 100
 """Facts that a sink is told at once."""
-BACKOFF = (timedelta(seconds=2), timedelta(seconds=10), timedelta(seconds=30), timedelta(minutes=2))
+BACKOFF = (2.0, 10.0, 30.0, 120.0)
+"""Seconds between attempts."""
 
 
 class Sink(Protocol):
@@ -47,7 +51,8 @@ class Trouble:
     """How often a sink could not be told in a row, and when it is tried again."""
 
     times: int
-    until: datetime
+    until: float
+    """On the clock of intervals."""
 
 
 @dataclass
@@ -59,25 +64,34 @@ class Outbox:
     """Those that there are now."""
     waiting: Callable[[datetime], Sequence[Happening]] = lambda _: ()
     """What waits for a person now: told once for as long as it waits."""
+    elapsed: Callable[[], float] = time.monotonic
+    beside: Hand = at_once
+    """Takes each sink's part of a look: one that hangs keeps no other waiting."""
     _troubles: dict[str, Trouble] = field(default_factory=dict, init=False)
 
     def look(self, now: datetime) -> int:
-        """Tell what is new; how many facts were told, all sinks together."""
-        waiting = self.waiting(now)
-        return sum(self._deliver(sink, now, waiting) for sink in self.sinks())
+        """Tell what is new; how many facts were told by the end of the look, all sinks together."""
+        waiting, told = self.waiting(now), list[int]()
+        for sink in self.sinks():
+            self.beside(sink.name, partial(self._look_for, sink, now, waiting, told))
+        return sum(told)
+
+    def _look_for(self, sink: Sink, now: datetime, waiting: Sequence[Happening], told: list[int]) -> None:
+        told.append(self._deliver(sink, now, waiting))
 
     def _deliver(self, sink: Sink, now: datetime, waiting: Sequence[Happening]) -> int:
         trouble = self._troubles.get(sink.name)
-        if trouble is not None and now < trouble.until:
+        if trouble is not None and self.elapsed() < trouble.until:
             return 0
         delivered = 0
         try:
             for count in self._deliveries(sink, now, waiting):
                 delivered += count
         except NotNow as later:
-            self._troubles[sink.name] = Trouble(times=0, until=later.until)
+            seconds = (later.until - now).total_seconds()
+            self._troubles[sink.name] = Trouble(times=0, until=self.elapsed() + seconds)
         except SluiceError as error:
-            self._note_trouble(sink.name, error, now)
+            self._note_trouble(sink.name, error)
         else:
             self._troubles.pop(sink.name, None)
         return delivered
@@ -99,9 +113,9 @@ class Outbox:
             self.ledger.remember(_waits(sink.name), {"told": [each.id for each in waiting]})
         yield len(new)
 
-    def _note_trouble(self, name: str, error: SluiceError, now: datetime) -> None:
+    def _note_trouble(self, name: str, error: SluiceError) -> None:
         times = self._troubles[name].times + 1 if name in self._troubles else 1
-        self._troubles[name] = Trouble(times=times, until=now + BACKOFF[min(times, len(BACKOFF)) - 1])
+        self._troubles[name] = Trouble(times=times, until=self.elapsed() + BACKOFF[min(times, len(BACKOFF)) - 1])
         log.warning("could not tell; tried again", sink=name, why=str(error))
 
     def _place(self, name: str) -> int:

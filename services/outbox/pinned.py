@@ -43,18 +43,18 @@ class Pinned(httpx.BaseTransport):
 
     def __init__(self, addresses: Sequence[str]) -> None:
         self._addresses = tuple(addresses)
-        self._inner = httpx.HTTPTransport()
+        self.inner = httpx.HTTPTransport()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         for address in self._addresses[:-1]:
             try:
-                return self._inner.handle_request(_to(address, request))
+                return self.inner.handle_request(_to(address, request))
             except (httpx.ConnectError, httpx.ConnectTimeout):
                 continue
-        return self._inner.handle_request(_to(self._addresses[-1], request))
+        return self.inner.handle_request(_to(self._addresses[-1], request))
 
     def close(self) -> None:
-        self._inner.close()
+        self.inner.close()
 
 
 def _to(address: str, request: httpx.Request) -> httpx.Request:

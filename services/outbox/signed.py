@@ -8,6 +8,7 @@ from datetime import datetime
 
 import httpx
 
+from sluicegate.registry.deadline import bounded
 from sluicegate.registry.words.errors import Unreachable
 from sluicegate.services.outbox.address import Address
 from sluicegate.services.outbox.pinned import Pinned
@@ -34,12 +35,19 @@ def post(
     }
     try:
         with (
-            httpx.Client(transport=Pinned(only) if only else None, timeout=seconds) as http,
+            _client(only, seconds) as http,
             http.stream("POST", address.url, content=body, headers=headers) as answer,
         ):
             return httpx.Response(answer.status_code, content=_up_to(answer, LARGEST))
     except httpx.HTTPError as error:
         raise Unreachable(f"the webhook does not answer ({type(error).__name__}).") from None
+
+
+def _client(only: Sequence[str], seconds: float) -> httpx.Client:
+    """A client whose requests end in time."""
+    pinned = Pinned(only) if only else None
+    http = httpx.Client(transport=pinned, timeout=seconds)
+    return bounded(http, seconds, inside=(pinned.inner,) if pinned else ())
 
 
 def signing_key(secret: str) -> str:

@@ -91,14 +91,16 @@ class World:
         self.ledger, self.town, self.counts, self.now = MemoryLedger(), Town(), Counts(), START
         self.plane, self.chance = Plane(self.ledger), random.Random(7)
         self.three = Three(self.ledger, self.counts)
-        fleet = FleetPass(
-            ledger=self.ledger, services=self.town, plane=self.plane, pool=Inline(), clock=lambda: self.now
-        )
+        fleet = FleetPass(ledger=self.ledger, services=self.town, plane=self.plane, pool=Inline(), elapsed=self.elapsed)
         self.keeper = Keeper(
             ledger=self.ledger, services=self.town, plane=self.plane, see_to_drivers=Garage().see_to,
             judge=self.three.judge, fleet=fleet, catalog_look=lambda now: None, clock=lambda: self.now,
+            elapsed=self.elapsed,
         )  # fmt: skip
         self.served: dict[str, Counter[str]] = defaultdict(Counter)
+
+    def elapsed(self) -> float:
+        return (self.now - START).total_seconds()
 
     def look(self, times: int = 1) -> None:
         for _ in range(times):

@@ -115,6 +115,7 @@ def test_a_lease_is_one_owners_until_it_expires(ledger: Ledger) -> None:
     assert ledger.take_lease(Lease(rollout="r1", owner="me", expires_at=at(90)), at(59))
     assert not ledger.take_lease(yours, at(60))
     assert ledger.take_lease(yours, at(90))
+    assert ledger.take_lease(Lease(rollout="r1", owner="me", expires_at=at(-86_400)), at(-86_415)), "a clock set back"
     ledger.drop_lease("r1", "me")
     assert ledger.leases() == [yours]
     ledger.drop_lease("r1", "you")

@@ -69,7 +69,7 @@ class Country:
         live = running.plane.logs / "live.jsonl"
         self.collector = Collector(runtime.store, live, lambda name: rollout_spec(runtime, name), runtime.clock)
         plane = GatewayPlane(runtime)
-        fleet = FleetPass(ledger=runtime.ledger, services=village, plane=plane, pool=pool, clock=runtime.clock)
+        fleet = FleetPass(ledger=runtime.ledger, services=village, plane=plane, pool=pool)
         self.keeper = Keeper(
             ledger=runtime.ledger, services=village, plane=plane, see_to_drivers=Garage().see_to,
             judge=self.three.judge, fleet=fleet, catalog_look=lambda now: None, clock=runtime.clock,

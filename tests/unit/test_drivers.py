@@ -25,7 +25,7 @@ from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.errors import ServiceFailed, Unreachable
 from sluicegate.registry.words.obstacle import Driver, Obstacle
 from sluicegate.services.keeper.driver_pass import SLOW, DriverPass
-from sluicegate.services.keeper.drivers import PrefectDrivers
+from sluicegate.services.keeper.drivers import UNRENEWED, LeaseWatch, PrefectDrivers
 from sluicegate.services.keeper.registration import DEADLINE, EVERY, Registration
 from tests import giving as orders
 from tests.giving import Giver
@@ -121,8 +121,12 @@ class House:
         self.restart()
 
     def restart(self) -> None:
-        self.drivers = PrefectDrivers(self.ledger, self.prefect.client())
-        self.passing = DriverPass(self.ledger, self.drivers, Registration(lambda: self.registering))
+        self.drivers = PrefectDrivers(self.ledger, self.prefect.client(), elapsed=self.elapsed)
+        registration = Registration(lambda: self.registering, self.elapsed)
+        self.passing = DriverPass(self.ledger, self.drivers, registration, self.elapsed)
+
+    def elapsed(self) -> float:
+        return (self.now - START).total_seconds()
 
     @property
     def rollout(self) -> Rollout:
@@ -364,10 +368,12 @@ def hanging(house: House) -> Iterator[threading.Event]:
 
 
 def test_no_look_waits_for_a_prefect_that_hangs_and_that_is_said(house: House, hanging: threading.Event) -> None:
-    house.passing.see_to([house.rollout], START)
-    house.passing.see_to([house.rollout], START + SLOW)
+    house.passing.see_to([house.rollout], house.now)
+    house.now += timedelta(seconds=SLOW)
+    house.passing.see_to([house.rollout], house.now)
     assert house.noted() is None, "it may be slow"
-    house.passing.see_to([house.rollout], START + SLOW + SECOND)
+    house.now += SECOND
+    house.passing.see_to([house.rollout], house.now)
     assert house.noted() is Obstacle.UNREACHABLE
     assert "has not ended its answer for 61 s" in str(house.shown())
     assert len(house.prefect.requests) == 1, "and no second thread asks meanwhile"
@@ -420,3 +426,29 @@ def test_the_note_is_written_once_not_at_every_look(house: House, monkeypatch: p
     for _ in range(5):
         house.look()
     assert written == ["undriven"]
+
+
+def test_a_lease_is_believed_while_it_is_renewed_whatever_the_clocks_say() -> None:
+    now = [0.0]
+    tomorrow, yesterday = START + timedelta(days=1), START - timedelta(days=1)
+
+    def live(watch: LeaseWatch, until: datetime) -> bool:
+        return bool(watch.live([Lease(rollout="r", owner="x", expires_at=until)], START))
+
+    ahead, behind = LeaseWatch(lambda: now[0]), LeaseWatch(lambda: now[0])
+    assert live(ahead, tomorrow)
+    assert not live(behind, yesterday), "it may be a dead driver's"
+    now[0] += UNRENEWED - 1
+    assert live(ahead, tomorrow)
+    assert live(behind, yesterday + SECOND), "it is renewed: its driver's clock is behind"
+    now[0] += UNRENEWED + 1
+    assert not live(ahead, tomorrow), "it was not renewed: its driver is dead, for a day by the clock"
+    assert not live(behind, yesterday + SECOND)
+
+
+def test_a_clock_that_was_set_back_keeps_no_dead_run_from_being_replaced(house: House) -> None:
+    house.look()
+    house.prefect.put(house.run(), "CRASHED")
+    house.now -= timedelta(days=1)
+    house.look()
+    assert house.run() == "run-2"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from sluicegate.registry.rollout.rollout import Ending, Phase, Rollout
 from sluicegate.registry.rollout.standing import Standing
 from sluicegate.registry.words.build import BuildRef, Endpoint
 from sluicegate.registry.words.errors import RoutesRejected, ServiceFailed, Unreachable
+from sluicegate.services.beside import Beside
 from sluicegate.services.keeper.fleet_pass import FleetPass
 from sluicegate.services.keeper.keeper import Keeper
 from sluicegate.services.keeper.refusals import refusal
@@ -135,7 +137,7 @@ class World:
 
     def __init__(self) -> None:
         self.ledger, self.town, self.gateway, self.garage = MemoryLedger(), Town(), Gateway(), Garage()
-        self.now = START
+        self.now, self.seconds = START, 0.0
         self.decision = Decision(choice=Choice.HOLD, reason="collecting")
         self.judged: list[str] = []
         self.broken: set[str] = set()
@@ -145,13 +147,17 @@ class World:
     def restarted(self) -> Keeper:
         """A keeper that remembers nothing, as after kill -9."""
         fleet = FleetPass(
-            ledger=self.ledger, services=self.town, plane=self.gateway, pool=Inline(), clock=lambda: self.now
+            ledger=self.ledger, services=self.town, plane=self.gateway, pool=Inline(), elapsed=self.elapsed
         )
         self.keeper = Keeper(
             ledger=self.ledger, services=self.town, plane=self.gateway, see_to_drivers=self.garage.see_to,
             judge=self.judge, fleet=fleet, catalog_look=self.poll, clock=lambda: self.now,
+            elapsed=self.elapsed,
         )  # fmt: skip
         return self.keeper
+
+    def elapsed(self) -> float:
+        return self.seconds
 
     def judge(self, name: str, now: datetime) -> tuple[Rollout, Decision]:
         self.judged.append(name)
@@ -169,6 +175,7 @@ class World:
     def look(self, times: int = 1) -> None:
         for _ in range(times):
             self.now += timedelta(seconds=1)
+            self.seconds += 1
             self.keeper.look(self.now)
 
     def pack(self, name: str) -> None:
@@ -561,3 +568,70 @@ def test_an_abort_waits_for_no_lease_of_a_driver() -> None:
     world.look()
     assert world.gateway.table is not None
     assert world.gateway.table.weights == {"m": ("1", None, 0)}
+
+
+@pytest.mark.parametrize("hangs", ["catalog", "judging", "services"])
+def test_an_abort_waits_for_nothing_that_hangs(hangs: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World().serving()
+    name = world.ramping()
+    hold, begun = threading.Event(), threading.Event()
+
+    def hang(*_: object) -> None:
+        begun.set()
+        hold.wait(60)
+
+    world.keeper.beside = Beside()
+    match hangs:
+        case "catalog":
+            world.keeper.catalog_look = hang
+        case "judging":
+            world.keeper.judge = hang  # type: ignore[assignment]
+        case _:
+            monkeypatch.setattr(world.town, "running", hang)
+    world.look(10)
+    assert begun.wait(30)
+    orders.abort(world.ledger, name, actor="ada", reason="no", now=world.now)
+    world.look(2)
+    assert world.gateway.table is not None
+    assert world.gateway.table.weights == {"m": ("1", None, 0)}
+    assert world.ledger.rollout(name).observed_epoch == world.ledger.rollout(name).epoch
+    hold.set()
+
+
+def test_routes_that_cannot_be_written_keep_nothing_else_from_being_done_and_come_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World().serving()
+    name = world.ramping()
+    orders.abort(world.ledger, name, actor="ada", reason="no", now=world.now)
+    judged = len(world.judged)
+    other = orders.start(world.ledger, plan=PLAN, version="3", request=WHO, now=world.now).rollout.id
+    world.pack(other)
+    with monkeypatch.context() as full:
+        full.setattr(world.gateway, "apply", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        world.look(3)
+        assert world.ledger.rollout(name).observed_epoch < world.ledger.rollout(name).epoch, "and that is seen"
+    assert world.polls > 0
+    assert len(world.judged) >= judged
+    world.look()
+    rollout = world.ledger.rollout(name)
+    assert rollout.observed_epoch == rollout.epoch
+    assert world.gateway.table is not None
+    assert world.gateway.table.weights == {"m": ("1", None, 0)}
+
+
+@pytest.mark.parametrize("jump", [-timedelta(days=1), timedelta(days=1)])
+def test_a_wall_clock_that_is_set_shortens_and_lengthens_nothing(jump: timedelta) -> None:
+    world = World().serving()
+    name = orders.start(world.ledger, plan=PLAN, version="2", request=WHO, now=world.now).rollout.id
+    world.pack(name)
+    world.town.sick.add(V2)
+    world.look(10)
+    polls, world.now = world.polls, world.now + jump
+    world.look(100)
+    assert world.polls == polls + 20
+    assert world.ledger.rollout(name).phase is Phase.LAUNCHING, "its time to become ready is not over"
+    world.look(100)
+    assert world.ledger.rollout(name).ending is Ending.FAILED, "and now it is"
+    world.look(10)
+    assert V2 not in world.town.up

@@ -45,6 +45,14 @@ class Listener:
         self.heard += told
 
 
+class Timed(Outbox):
+    """An outbox whose intervals follow the looks."""
+
+    def look(self, now: datetime) -> int:
+        self.elapsed = lambda: (now - START).total_seconds()
+        return super().look(now)
+
+
 def aborted() -> Given:
     given = Given()
     given.ledger.remember("outbox:listener", {"place": 0})
@@ -55,7 +63,7 @@ def aborted() -> Given:
 
 def test_every_fact_is_told_once_and_in_order() -> None:
     given, listener = aborted(), Listener()
-    outbox = Outbox(given.ledger, lambda: [listener])
+    outbox = Timed(given.ledger, lambda: [listener])
     assert outbox.look(given.now) == len(given.ledger.feed())
     assert outbox.look(given.now) == 0
     assert [each.place for each in listener.heard] == [fed.place for fed in given.ledger.feed()]
@@ -68,7 +76,7 @@ def test_every_fact_is_told_once_and_in_order() -> None:
 def test_who_was_away_is_told_everything_later_and_keeps_nobody_waiting() -> None:
     given, away, here = aborted(), Listener(away=True), Listener(name="other")
     given.ledger.remember("outbox:other", {"place": 0})
-    outbox = Outbox(given.ledger, lambda: [away, here])
+    outbox = Timed(given.ledger, lambda: [away, here])
     outbox.look(given.now)
     assert (len(away.heard), len(here.heard)) == (0, len(given.ledger.feed()))
     away.away = False
@@ -80,13 +88,13 @@ def test_who_was_away_is_told_everything_later_and_keeps_nobody_waiting() -> Non
 
 def test_the_place_is_remembered_across_restarts() -> None:
     given, listener = aborted(), Listener()
-    Outbox(given.ledger, lambda: [listener]).look(given.now)
-    assert Outbox(given.ledger, lambda: [listener]).look(given.now) == 0
+    Timed(given.ledger, lambda: [listener]).look(given.now)
+    assert Timed(given.ledger, lambda: [listener]).look(given.now) == 0
 
 
 def test_a_new_sink_is_told_what_happens_from_now_on() -> None:
     given, new = aborted(), Listener(name="new")
-    outbox = Outbox(given.ledger, lambda: [new])
+    outbox = Timed(given.ledger, lambda: [new])
     assert outbox.look(given.now) == 0
     orders.start(given.ledger, plan=given.plan, version="3", request=orders.Giver(actor="ada", cause="cli"),
                  now=given.now)  # fmt: skip
@@ -169,7 +177,7 @@ def hook(given: Given, inbox: Inbox, tmp_path: Path, **said: object) -> tuple[No
     body = Notification.model_validate({"name": "ops", "send": "webhook", **said}).document()
     given.ledger.apply(Applied(kind="notification", name="ops", body=body, digest=str(body), actor="ada", at=START))
     given.ledger.remember("outbox:notification:ops", {"place": 0})
-    outbox = Outbox(given.ledger, lambda: sinks(given.ledger, addresses, "http://127.0.0.1:1"))
+    outbox = Timed(given.ledger, lambda: sinks(given.ledger, addresses, "http://127.0.0.1:1"))
     return sinks(given.ledger, addresses, None)[0], outbox
 
 
@@ -315,7 +323,7 @@ def test_what_waits_for_a_person_is_told_once_for_as_long_as_it_waits() -> None:
         happening = waits_for_person(read_for_policy(given.ledger, given.rollout), now, (90, 10))
         return [happening] if happening is not None else []
 
-    outbox = Outbox(given.ledger, lambda: [listener], waits)
+    outbox = Timed(given.ledger, lambda: [listener], waits)
     for _ in range(3):
         outbox.look(given.now)
     assert [each.name for each in listener.heard].count("waits-for-person") == 1
@@ -331,7 +339,7 @@ def test_a_listener_that_was_away_hears_of_the_waiting_too() -> None:
     given, listener = approving(), Listener(away=True)
     told = waits_for_person(read_for_policy(given.ledger, given.rollout), given.now, (90, 10))
     assert told is not None
-    outbox = Outbox(given.ledger, lambda: [listener], lambda _: [told])
+    outbox = Timed(given.ledger, lambda: [listener], lambda _: [told])
     outbox.look(given.now)
     listener.away = False
     outbox.look(given.now + timedelta(seconds=5))

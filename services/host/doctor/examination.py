@@ -40,6 +40,7 @@ def examine(
     else:
         checks += [
             running.programs,
+            lambda: running.heartbeats(now()),
             running.ports,
             running.loopback_only,
             running.reachable,

@@ -11,6 +11,7 @@ import psutil
 
 from sluicegate.registry.words.errors import Unreachable
 from sluicegate.registry.words.program import Condition
+from sluicegate.services.heartbeat import Heartbeats
 from sluicegate.services.host.doctor.deployed import deployments_finding, pool_finding
 from sluicegate.services.host.doctor.finding import Finding, failed, passed, warned
 from sluicegate.services.host.installation import CONSOLE, Site, client_environment, read_site
@@ -19,6 +20,7 @@ from sluicegate.services.host.machine import PORT_OWNERS, Recipe
 from sluicegate.services.host.parts import HttpProbe, Part
 from sluicegate.services.host.prefect_setup.server import registered, work_pool
 from sluicegate.services.host.programs.supervising import Supervisor
+from sluicegate.services.host.programs.watching import BEATING, silent
 from sluicegate.services.host.webhook import Webhook
 from sluicegate.services.host.wire import Answer, ask, is_ready
 from sluicegate.services.loopback import is_free
@@ -63,6 +65,17 @@ class Running:
             ill = "; ".join(f"{state.name} is {state.condition.value}, see {state.log}" for state in bad)
             return [failed("programs", ill, "Look into the logs named; `sluice up` starts what has failed.")]
         return [passed("programs", f"{len(states)} run")] if states else [failed("programs", "none run", "sluice up")]
+
+    def heartbeats(self, now: datetime) -> list[Finding]:
+        """The loops of our own programs go round."""
+        try:
+            quiet = silent(Heartbeats(folder=self.recipe.folder.beats), self.supervisor.running(), now)
+        except Unreachable:
+            return []  # said above
+        if quiet:
+            those = ", ".join(f"{name} for {seconds:.0f} s" for name, seconds in sorted(quiet.items()))
+            return [failed("heartbeats", f"alive and silent: {those}", _SILENT_FIX)]
+        return [passed("heartbeats", f"{', '.join(BEATING)} are at work")]
 
     def ports(self) -> list[Finding]:
         """Each of our ports is held by our own program."""
@@ -159,6 +172,7 @@ class Running:
         return listening
 
 
+_SILENT_FIX = "The others have it started anew within a minute. See its log and the disk."
 _WEBHOOK_FIX = "Nothing is lost; to be told at once, register a webhook there: see docs/how-to/webhooks.md."
 
 

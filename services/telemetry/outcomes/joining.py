@@ -64,7 +64,7 @@ class Joiner:
             self._join_predictions(now)
         if self._has(schema.maturing.c.due <= now):
             self._ripen(now)
-        if now - self._swept_at >= _SWEEP:
+        if not 0 <= now - self._swept_at < _SWEEP:  # or the clock was set back
             self._swept_at = now
             self._unjudged.judge(now)
             if is_level:

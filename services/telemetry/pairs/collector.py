@@ -49,7 +49,7 @@ class ShadowCollector(LogCollector[Copy | None]):
         now = self._now()
         lines, _ = self._read(now)
         done = lines + self._pairer.pair(now)
-        if now - self._swept_at >= SWEEP:
+        if not 0 <= now - self._swept_at < SWEEP:  # or the clock was set back
             self._swept_at = now
             done += self._labels.score(now)
             self._pairer.give_up(now)

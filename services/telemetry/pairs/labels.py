@@ -40,7 +40,7 @@ class Labels:
         newest = [sa.select(sa.func.max(column)).scalar_subquery() for column in (outcomes.c.pk, pairs.c.id)]
         with self._store.read() as connection:
             seen = connection.execute(sa.select(*newest)).one()
-            if tuple(seen) == self._seen and now - self._looked_at < _PATIENCE:
+            if tuple(seen) == self._seen and 0 <= now - self._looked_at < _PATIENCE:
                 return 0
             rollouts = connection.scalars(sa.select(pairs.c.rollout).distinct()).all()
         self._seen, self._looked_at = tuple(seen), now

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -27,6 +27,8 @@ class Scrape:
     """Seconds since 1970."""
     untended: int = 0
     """Rollouts that the keeper cannot judge."""
+    silence: Mapping[str, float] = field(default_factory=dict)
+    """Seconds since the last heartbeat, by program."""
 
 
 def exposition(queries: Queries, scrape: Scrape) -> bytes:
@@ -52,6 +54,10 @@ class _Families:
         yield from self._builds()
         meaning = "Rollouts under way that the keeper cannot judge: their guardrails do not work."
         yield _gauge("sluice_rollouts_untended", meaning, float(self._scrape.untended))
+        silence = GaugeMetricFamily("sluice_silence_seconds", "Time since a program's last beat.", labels=["program"])
+        for program, seconds in self._scrape.silence.items():
+            silence.add_metric([program], seconds)
+        yield silence
         yield from rollout_families(self._queries, self._scrape.rollouts)
 
     def _gateway(self) -> Iterator[Metric]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
 ASK_AGAIN = 1_000_000
-"""Microseconds after which a spec that is unknown or incomplete is asked for again."""
+"""Microseconds after which a spec that is unknown or incomplete is asked for again, or once the clock was set back."""
 _LIMIT = 1_000
 
 
@@ -32,7 +32,7 @@ class SpecCache(Generic[SpecT]):
     def get(self, rollout: str, now: int) -> SpecT | None:
         """The spec of a rollout at a time in microseconds; None while it is not known."""
         spec, asked_at = self._known.get(rollout, (None, -ASK_AGAIN))
-        if (spec is not None and spec.is_complete) or now - asked_at < ASK_AGAIN:
+        if (spec is not None and spec.is_complete) or 0 <= now - asked_at < ASK_AGAIN:
             return spec
         if len(self._known) >= _LIMIT:
             self._known.clear()

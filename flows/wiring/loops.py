@@ -1,0 +1,146 @@
+"""Loops: what goes round in one process. One that ends ends the process; one that hangs stops its heartbeat."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from sluicegate.services.heartbeat import Heartbeats
+
+PATIENCE = 60.0
+"""Seconds that one turn of a loop may take before the process counts as hung."""
+BEAT_SECONDS = 1.0
+ENDED = 70
+"""Exit code of a process whose loop ended although nobody asked it to."""
+
+
+class Turns(threading.Event):
+    """A stop sign that knows for how long its loop has not looked at it."""
+
+    def __init__(self, stop: threading.Event, elapsed: Callable[[], float]) -> None:
+        super().__init__()
+        self._sign, self._elapsed = stop, elapsed
+        self._looked: float | None = elapsed()
+
+    def is_set(self) -> bool:
+        self._looked = self._elapsed()
+        return self._sign.is_set()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self._looked = None
+        try:
+            return self._sign.wait(timeout)
+        finally:
+            self._looked = self._elapsed()
+
+    def busy(self) -> float:
+        """Seconds that the turn under way has taken; 0 while the loop waits."""
+        looked = self._looked
+        return 0.0 if looked is None else self._elapsed() - looked
+
+
+class Loops:
+    """The loops of this process. Their stop sign is set by SIGTERM and SIGINT."""
+
+    def __init__(
+        self, program: str, beats: Heartbeats, *, elapsed: Callable[[], float] = time.monotonic,
+        end: Callable[[int], object] = os._exit,
+    ) -> None:  # fmt: skip
+        self.stop = threading.Event()
+        self._program, self._beats, self._elapsed, self._end = program, beats, elapsed, end
+        self._checks: list[Callable[[], bool]] = []
+
+    def require(self, is_well: Callable[[], bool]) -> None:
+        """Beat only while this is so."""
+        self._checks.append(is_well)
+
+    def beside(self, name: str, work: Callable[[threading.Event], object], patience: float = PATIENCE) -> None:
+        """Run a loop in a thread of its own."""
+        turns = self._turns(patience)
+        threading.Thread(target=self._run, args=(name, work, turns), name=name, daemon=True).start()
+
+    def run(self, name: str, work: Callable[[threading.Event], object], patience: float = PATIENCE) -> None:
+        """Run the main loop, and beat while all go round."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self.stop.set())
+        turns = self._turns(patience)
+        self.beside("heartbeat", self._beat)
+        self._run(name, work, turns)
+
+    def is_well(self) -> bool:
+        """Whether every loop goes round."""
+        return all(check() for check in self._checks)
+
+    def _turns(self, patience: float) -> Turns:
+        turns = Turns(self.stop, self._elapsed)
+        self.require(lambda: turns.busy() <= patience)
+        return turns
+
+    def _run(self, name: str, work: Callable[[threading.Event], object], turns: Turns) -> None:
+        try:
+            work(turns)
+        except BaseException:  # noqa: BLE001
+            _log(f"the loop {name} failed; this process ends and is started anew", is_error=True)
+            self._end(ENDED)
+        if not self.stop.is_set():
+            _log(f"the loop {name} ended; this process ends and is started anew")
+            self._end(ENDED)
+
+    def _beat(self, stop: threading.Event) -> None:
+        while not stop.wait(BEAT_SECONDS):
+            if self.is_well():
+                self._beats.beat(self._program)
+
+
+def run_process(work: Callable[[], None]) -> NoReturn:
+    """Do a process's work and end it, whatever threads of it hang: nothing here needs a farewell."""
+    code = ENDED
+    try:
+        work()
+        code = 0
+    except BaseException:  # noqa: BLE001
+        _log("this process failed and is started anew", is_error=True)
+    os._exit(code)
+
+
+def log_plainly() -> None:
+    """One line an event, tracebacks without local values: these may be secrets."""
+    import structlog
+
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.format_exc_info,
+            structlog.processors.LogfmtRenderer(key_order=("timestamp", "level", "event")),
+        ],
+        logger_factory=lambda *_: LineLogger(sys.stdout.fileno()),
+    )
+
+
+class LineLogger:
+    """Writes lines to a descriptor, each in one piece. On a full disk they are lost: no log is worth a loop."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def msg(self, line: str) -> None:
+        """Write a line, or not."""
+        with contextlib.suppress(OSError):
+            os.write(self._descriptor, f"{line}\n".encode(errors="replace"))
+
+    debug = info = warning = warn = error = critical = exception = fatal = failure = log = msg
+
+
+def _log(event: str, *, is_error: bool = False) -> None:
+    import structlog
+
+    with contextlib.suppress(Exception):
+        structlog.get_logger("process").error(event, exc_info=is_error)

@@ -1,0 +1,64 @@
+"""Beside: work that no loop waits for. Each kind has a thread of its own, one at a time; one that hangs hangs alone."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import structlog
+
+log = structlog.get_logger("beside")
+
+SLOW = 60.0
+"""Seconds after which work that has not ended is said to hang."""
+
+Hand = Callable[[str, Callable[[], None]], None]
+"""Takes a kind of work and the work; `at_once` does it before it returns."""
+
+
+def at_once(kind: str, work: Callable[[], None]) -> None:
+    """Do the work and wait for it: for who looks by hand."""
+    del kind
+    work()
+
+
+@dataclass
+class Beside:
+    """Hands work to threads. While one of a kind is under way, no other begins: the next look asks again."""
+
+    elapsed: Callable[[], float] = time.monotonic
+    _since: dict[str, float] = field(default_factory=dict, init=False)
+    _slow: set[str] = field(default_factory=set, init=False)
+
+    def __call__(self, kind: str, work: Callable[[], None]) -> None:
+        since = self._since.get(kind)
+        if since is not None:
+            self._complain(kind, self.elapsed() - since)
+            return
+        self._since[kind] = self.elapsed()
+        try:
+            threading.Thread(target=self._do, args=(kind, work), name=kind, daemon=True).start()
+        except RuntimeError as error:  # no thread is to be had now
+            del self._since[kind]
+            log.error("not begun; tried again", kind=kind, why=str(error))
+
+    def longest(self, kind: str) -> float:
+        """Seconds that work of this kind has been under way; 0 where none is."""
+        since = self._since.get(kind)
+        return 0.0 if since is None else self.elapsed() - since
+
+    def _do(self, kind: str, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception:
+            log.exception("failed; the next look starts afresh", kind=kind)
+        finally:
+            self._slow.discard(kind)
+            del self._since[kind]
+
+    def _complain(self, kind: str, seconds: float) -> None:
+        if seconds > SLOW and kind not in self._slow:
+            self._slow.add(kind)
+            log.warning("has not ended for a long time; nothing else waits for it", kind=kind, seconds=round(seconds))

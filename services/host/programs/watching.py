@@ -1,0 +1,93 @@
+"""Watch: programs that do not beat any more are killed, so that the supervisor starts them anew. Hung is like dead."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import psutil
+import structlog
+
+from sluicegate.registry.words.program import Condition, ProgramState
+from sluicegate.services.heartbeat import SILENT, Heartbeats
+from sluicegate.services.host.programs.identity import read_record
+from sluicegate.services.host.programs.supervising import Supervisor
+
+log = structlog.get_logger("watch")
+
+BEATING = ("keeper", "collector", "console")
+"""Programs that beat. Each of them watches the others."""
+PERIOD = 5.0
+PATIENCE = 30.0
+"""Seconds without a beat after which a program that beat before is killed."""
+STARTING = 240.0
+"""Seconds that a program may take from its start to its first beat: an old machine imports slowly."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stillness:
+    """For how long a process has not beaten, as far as was watched."""
+
+    process: psutil.Process
+    last: float | None
+    """Its last beat."""
+    began: bool = False
+    """Whether it has beaten since it is watched."""
+    seconds: float = 0.0
+
+
+@dataclass
+class Watch:
+    """Looks at the others. Time in which the watcher itself did not look, as on a suspended machine, is no proof."""
+
+    own: str
+    supervisor: Supervisor
+    beats: Heartbeats
+    elapsed: Callable[[], float] = time.monotonic
+    _still: dict[str, Stillness] = field(default_factory=dict, init=False)
+    _looked: float | None = field(default=None, init=False)
+
+    def look(self) -> tuple[str, ...]:
+        """Kill what has been still for too long; the names of those."""
+        now = self.elapsed()
+        watched = min(now - self._looked, 2 * PERIOD) if self._looked is not None else 0.0
+        self._looked = now
+        return tuple(name for name in BEATING if name != self.own and self._is_killed(name, watched))
+
+    def _is_killed(self, name: str, watched: float) -> bool:
+        record = read_record(self.supervisor.definitions.record(name))
+        process = record.process() if record is not None else None
+        if process is None:
+            self._still.pop(name, None)
+            return False
+        last, known = self.beats.last(name), self._still.get(name)
+        if known is None or known.process != process:
+            self._still[name] = Stillness(process=process, last=last)
+            return False
+        if last != known.last:
+            self._still[name] = Stillness(process=process, last=last, began=True)
+            return False
+        seconds = known.seconds + watched
+        self._still[name] = Stillness(process=process, last=last, began=known.began, seconds=seconds)
+        if seconds <= (PATIENCE if known.began else STARTING) or self.supervisor.pid() is None:
+            return False
+        log.error("does not beat any more and is killed, to be started anew", program=name, seconds=round(seconds))
+        del self._still[name]
+        process.kill()
+        return True
+
+
+def silent(beats: Heartbeats, states: Sequence[ProgramState], now: datetime) -> dict[str, float]:
+    """Programs that live and do not beat, and for how long."""
+    quiet = {}
+    for state in states:
+        if state.name not in BEATING or state.condition is not Condition.RUNNING:
+            continue
+        silence = beats.silence(state.name)
+        lives = (now - state.since).total_seconds() if state.since else None
+        known = [each for each in (silence, lives) if each is not None and each >= 0]
+        if known and min(known) > SILENT:
+            quiet[state.name] = min(known)
+    return quiet
