@@ -13,7 +13,7 @@ from rich.text import Text
 from sluicegate.examples.flights.scene import Act, Candidate, Mark, Scene
 
 SIGNS = {Mark.WAITING: "·", Mark.UNDER_WAY: "▸", Mark.DONE: "✓", Mark.FAILED: "✗"}
-COLOURS = {"PASS": "green", "FAIL": "red", "UNDECIDED": "yellow", "NO DATA": "dim"}
+COLOURS = {"PASS": "green", "OK": "green", "FAIL": "red", "UNDECIDED": "yellow", "NO DATA": "dim"}
 QUIET = 10.0
 """Seconds between lines about the replay where nothing is redrawn."""
 

@@ -104,7 +104,7 @@ def _actor(fact: Fact) -> str:
 def _why(fact: Fact) -> str:
     match fact:
         case Requested(cause=cause):
-            return f"asked through {cause}"
+            return f"requested through {cause}"
         case _:
             return str(getattr(fact, "reason", ""))
 
@@ -113,25 +113,25 @@ def _said(fact: Fact) -> tuple[str, str]:
     """What happened, and its tone."""
     match fact:
         case Requested(model=model, version=version, variation=variation, strategy=strategy):
-            return f"{strategy} of {model} v{version} asked for, variation {variation}", "plain"
+            return f"{strategy} of {model} v{version} requested for variation {variation}", "plain"
         case Begun(stable=None):
-            return "took its target, which serves nothing yet", "plain"
+            return "started; nothing serves yet", "plain"
         case Begun(stable=stable):
-            return f"took its target; stable is v{stable}", "plain"
+            return f"started; stable is v{stable}", "plain"
         case Packed(bento=bento):
             return f"packed as {bento}", "plain"
         case Ready(version=version):
-            return f"the service of v{version} runs and answers its probes", "plain"
+            return f"v{version} is running and passed its readiness checks", "plain"
         case Frozen(metric=metric, threshold=threshold, rows=rows):
             return f"threshold of {metric} fixed at {threshold:.4g} from {rows:,} requests of stable", "plain"
         case StepEntered(step=step, weight=weight):
-            return f"step {step + 1} entered at {format_weight(weight)} %", "good"
+            return f"step {step + 1} began: {format_weight(weight)} % of requests", "good"
         case Observed(epoch=epoch):
-            return f"the data plane serves it (weight change {epoch})", "plain"
+            return f"Envoy applied the weight (change {epoch})", "plain"
         case Judged(metric=metric, answer=answer, step=step):
-            return f"{metric}: {Answer(answer).label} at step {step + 1}", _TONES[Answer(answer)]
+            return f"{metric} {_ANSWERS[Answer(answer)]} at step {step + 1}", _TONES[Answer(answer)]
         case Paused():
-            return "paused; the weight stays and guardrails go on", "wait"
+            return "paused; the weight stays, and guardrails still run", "wait"
         case Resumed():
             return "resumed", "plain"
         case Approved(step=step):
@@ -144,21 +144,24 @@ def _said(fact: Fact) -> tuple[str, str]:
         case Promoted(override=override):
             return f"promoted{' by override' if override else ''}: the candidate takes all traffic", "good"
         case Baked():
-            return "the former stable need not stay warm any longer", "plain"
+            return "the bake time is over; the former stable build may stop", "plain"
         case Established():
             return "the first build takes all traffic", "good"
         case Aborted():
-            return "aborted: all weight back to stable", "bad"
+            return "aborted: all requests go back to stable", "bad"
         case Failed(stage=stage):
             return f"failed to {stage}", "bad"
         case Superseded(by=by):
             return f"superseded by {by}", "wait"
         case Concluded():
-            return "concluded; what is trusted stays the same", "plain"
+            return "concluded; the stable build stays the same", "plain"
         case Undeployed():
-            return "no longer trusted: the variation is empty", "wait"
+            return "undeployed: the variation is empty", "wait"
         case Settled(changes=changes):
-            return "MLflow told: " + ("; ".join(changes) or "nothing to change"), "plain"
+            return "written to MLflow: " + ("; ".join(changes) or "nothing to change"), "plain"
 
 
+_ANSWERS = {
+    Answer.PASS: "passed", Answer.FAIL: "failed", Answer.UNDECIDED: "is not decided", Answer.NO_DATA: "has no data",
+}  # fmt: skip
 _TONES = {Answer.PASS: "good", Answer.FAIL: "bad", Answer.UNDECIDED: "plain", Answer.NO_DATA: "wait"}

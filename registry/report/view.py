@@ -23,7 +23,7 @@ class GateView:
     guardrail: bool
     """Whether it may only stop."""
     verdict: str
-    """PASS, FAIL, UNDECIDED or NO DATA."""
+    """PASS, FAIL, UNDECIDED or NO DATA; OK for a guardrail that has found no harm."""
     reason: str
     """The evidence in words."""
     k: int
@@ -190,7 +190,7 @@ def _view(rollout: Rollout, gate: GateSpec, verdict: Verdict | None, *, guardrai
     return GateView(
         metric=gate.metric,
         guardrail=guardrail,
-        verdict=answer.label,
+        verdict=_word(answer, guardrail=guardrail),
         reason=_reason(judged.reason if judged else None, verdict),
         k=verdict.k if verdict else 0,
         stable=verdict.stable_mean if verdict else None,
@@ -203,6 +203,10 @@ def _view(rollout: Rollout, gate: GateSpec, verdict: Verdict | None, *, guardrai
         stable_n=verdict.stable_n if verdict else 0,
         candidate_n=verdict.candidate_n if verdict else 0,
     )
+
+
+def _word(answer: Answer, *, guardrail: bool) -> str:
+    return "OK" if guardrail and answer is Answer.UNDECIDED else answer.label
 
 
 def _reason(judged: str | None, verdict: Verdict | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
-_MARKS = {"PASS": "✓", "FAIL": "✕", "UNDECIDED": "…", "NO DATA": "○"}
+_MARKS = {"PASS": "✓", "OK": "✓", "FAIL": "✕", "UNDECIDED": "…", "NO DATA": "○"}
 _HEADS = ("metric", "verdict", "stable", "candidate", "difference", "interval", "evidence")
 _REPORT_HEIGHT = 900
 

@@ -20,8 +20,8 @@ from sluicegate.services.report.weight_chart import weight_chart
 from sluicegate.services.report.words import clock, count, day, figure, headline, lasting, share, signed, state, tone
 
 _TEMPLATES = Path(__file__).parent / "templates"
-TONES = {"PASS": "good", "FAIL": "bad", "UNDECIDED": "wait", "NO DATA": "plain"}
-MARKS = {"PASS": "✓", "FAIL": "✕", "UNDECIDED": "…", "NO DATA": "○"}
+TONES = {"PASS": "good", "OK": "good", "FAIL": "bad", "UNDECIDED": "wait", "NO DATA": "plain"}
+MARKS = {"PASS": "✓", "OK": "✓", "FAIL": "✕", "UNDECIDED": "…", "NO DATA": "○"}
 _STEP_TONES = {"done": "good", "left early": "bad", "under way": "wait", "paused": "wait", "not reached": "plain"}
 _RATIO_TONES = {"AS ASKED": "good", "MISMATCH": "bad", "NOT TESTED": "plain"}
 

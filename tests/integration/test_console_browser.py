@@ -49,7 +49,7 @@ def test_an_abort_tells_its_effect_first_and_is_in_the_ledger_by_name(
 ) -> None:
     at, rollout = running
     page = signed_in(browser, at)
-    page.get_by_role("link", name="delays v2").first.click()
+    page.get_by_role("link", name="delays v1 → v2").first.click()
     page.locator("details.abort summary").click()
     expect(page.locator("#abort-effect")).to_have_text(
         "v1 gets every request back at once (v2 has 50 %); v2 is stopped."

@@ -101,8 +101,8 @@ def test_a_page_lists_some_and_leads_to_the_others(office: Office) -> None:
 
 
 def test_whatever_waits_for_a_person_is_on_the_page_however_old(office: Office) -> None:
-    needs = browser(office.desk).get("/").text.split("Needs a person", 1)[1].split("</section>", 1)[0]
-    assert [model for model in MODELS if f"{model} v2" in needs] == MODELS
+    needs = browser(office.desk).get("/").text.split("Needs you", 1)[1].split("</section>", 1)[0]
+    assert [model for model in MODELS if f"{model} v1 → v2" in needs] == MODELS
 
 
 def test_nobody_is_called_for_a_step_that_has_not_had_its_requests() -> None:
@@ -129,5 +129,5 @@ def test_requests_are_counted_for_what_is_listed_only(office: Office) -> None:
         orders.pause(office.ledger, tried.id, actor="ada", reason="lunch", now=NOW)
     client = browser(Counting(ledger=office.ledger))
     counted.clear()
-    assert "paused by ada: lunch" in client.get("/").text
+    assert "Paused by ada: lunch" in client.get("/").text
     assert len(counted) == overview.ROLLOUTS

@@ -246,7 +246,7 @@ README_VIEW: dict[str, object] = {
     "gates": [
         {"guardrail": False, "metric": "log_loss", "verdict": "PASS",
          "reason": "+0.151 (30%) ruled out at look 1: -0.0111 [-0.0838, +0.0564]"},
-        {"guardrail": True, "metric": "errors", "verdict": "UNDECIDED",
+        {"guardrail": True, "metric": "errors", "verdict": "OK",
          "reason": "no harm found: +0 [-0.00211, +0.00211]"},
     ],
 }  # fmt: skip

@@ -255,7 +255,7 @@ def test_apprise_tells_by_the_url_of_the_address(inbox: Inbox, tmp_path: Path) -
     ((_, body),) = inbox.got
     said = json.loads(body)
     assert (said["title"], said["type"]) == ("delays v2 aborted", "warning")
-    assert "all weight back to stable (10 % → 0 %): too slow (by ada)" in said["message"]
+    assert "all requests go back to stable (10 % → 0 %): too slow (by ada)" in said["message"]
     inbox.status = 500
     with pytest.raises(Unreachable):
         sink.send(happenings(given.ledger, given.ledger.feed()), given.now)

@@ -121,7 +121,7 @@ def test_weights_over_time_are_those_of_the_facts(promoted: Report) -> None:
 def test_the_timeline_tells_every_fact_with_actor_and_cause(aborted: Report) -> None:
     first, last = aborted.timeline[0], aborted.timeline[-1]
     assert [moment.seq for moment in aborted.timeline] == list(range(len(aborted.timeline)))
-    assert (first.actor, first.why) == ("ada", "asked through cli")
+    assert (first.actor, first.why) == ("ada", "requested through cli")
     assert (last.fact, last.actor, last.before, last.after, last.tone) == ("Aborted", "policy", 10, 0, "bad")
 
 
@@ -254,7 +254,7 @@ def test_the_command_writes_the_page_the_json_and_a_text(
         run(["report", given.name, "-o", "json"])
         said = json.loads(capsys.readouterr().out)
         run(["report", given.name])
-        assert "the service of v2 runs and answers its probes" in capsys.readouterr().out
+        assert "v2 is running and passed its readiness checks" in capsys.readouterr().out
     finally:
         wiring.current_runtime.cache_clear()
     assert file.read_text().startswith("<!doctype html>")

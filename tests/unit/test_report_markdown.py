@@ -19,7 +19,7 @@ def test_it_says_what_became_of_it_and_on_what_evidence() -> None:
     assert "[console](http://127.0.0.1:1/rollouts/x)" in text
     assert "| 3 | 50 % | log_loss within 5% | **done**: every gate passed at the last step, 50 % |" in text
     assert "| log_loss | **PASS** |" in text
-    assert "| errors (guardrail) | **UNDECIDED** |" in text
+    assert "| errors (guardrail) | **OK** |" in text
 
 
 def test_what_people_write_ends_no_cell_and_makes_no_markup() -> None:

@@ -38,6 +38,19 @@ def _of_phase(rollout: Rollout) -> tuple[str, ...]:
             assert_never(rollout.phase)
 
 
+def primary(rollout: Rollout, *, needs_person: bool) -> str | None:
+    """The order that most probably comes next; None while nothing waits for a person."""
+    match rollout.phase:
+        case Phase.PAUSED:
+            return "resume"
+        case Phase.RUNNING if needs_person:
+            return "approve"
+        case Phase.ENDED:
+            return "retry"
+        case _:
+            return None
+
+
 def effect(order: str, rollout: Rollout) -> str:
     """What this order would do to this rollout now."""
     if rollout.is_shadow:

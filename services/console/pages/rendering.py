@@ -19,6 +19,8 @@ from sluicegate.services.report.page import environment
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 Context = dict[str, object]
+DAYS = 30
+"""How many days back a time is told by its distance."""
 
 _REPORT = environment()
 _ENVIRONMENT = Environment(
@@ -39,7 +41,7 @@ def template(desk: Desk, name: str, context: Callable[[Request], Context]) -> En
         except SluiceError as error:
             status = problem_document(error)[0]
             return render(request, "error.html", {"error": error, "links": desk.links}, status=status)
-        return render(request, name, {**shown, "links": desk.links})
+        return render(request, name, {**shown, "links": desk.links, "now": desk.clock()})
 
     return endpoint
 
@@ -56,9 +58,27 @@ def moment(at: datetime) -> str:
     return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
+def ago(at: datetime, now: datetime) -> str:
+    """How long before, or after, `now` something is: the largest unit alone; the date after a month."""
+    seconds = (now - at).total_seconds()
+    for unit, size in (("day", 86_400), ("h", 3_600), ("min", 60)):
+        count = int(abs(seconds) // size)
+        if count > DAYS and unit == "day":
+            return f"{at.astimezone(UTC):%-d %b %Y}"
+        if count:
+            span = f"{count} {unit}{'s' if unit == 'day' and count > 1 else ''}"
+            return f"{span} ago" if seconds > 0 else f"in {span}"
+    return "just now"
+
+
 def per_cent(value: float | None) -> str:
     """A share in per cent, as it was given in per cent."""
     return "–" if value is None else f"{value:.3g} %"
 
 
-_ENVIRONMENT.filters |= {"moment": moment, "per_cent": per_cent}
+def short(value: float) -> str:
+    """A number with three digits, thousands apart, and no exponent."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+_ENVIRONMENT.filters |= {"short": short, "ago": ago, "moment": moment, "per_cent": per_cent}

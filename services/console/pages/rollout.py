@@ -15,7 +15,7 @@ from sluicegate.registry.report.report import rollout_report
 from sluicegate.registry.words.errors import SluiceError
 from sluicegate.services.console.acts.rollouts import ORDERS, fact_json
 from sluicegate.services.console.if_match import rollout_tag
-from sluicegate.services.console.pages.effects import effect, possible
+from sluicegate.services.console.pages.effects import effect, possible, primary
 from sluicegate.services.console.pages.elsewhere import elsewhere
 from sluicegate.services.console.pages.ordering import ordering
 from sluicegate.services.console.pages.rendering import Context, Endpoint, template
@@ -45,6 +45,7 @@ def page(desk: Desk) -> Endpoint:
             "steps_planned": rollout.plan.steps,
             "facts": [fact_json(entry) for entry in reversed(record.entries)],
             "acts": {name: effect(name, rollout) for name in admitted},
+            "primary": primary(rollout, needs_person=report.rollout.needs_person),
             "refused": request.query_params.get("refused"),
             "elsewhere": elsewhere(desk, rollout),
             "tag": rollout_tag(rollout.id, rollout.seq),

@@ -20,6 +20,7 @@ function renew(part, now) {
   if (now.innerHTML === part.innerHTML) return;
   const open = openParts(part);
   part.innerHTML = now.innerHTML;
+  tellTimes(part);
   for (const summary of part.querySelectorAll("details > summary")) {
     if (open.has(summary.textContent)) summary.parentElement.open = true;
   }
