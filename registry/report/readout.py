@@ -37,6 +37,8 @@ class Compared:
     low: float | None
     """Lower end of the interval. All intervals hold together, at every look, with the plan's alpha on each side."""
     high: float | None
+    bound: float | None
+    """The margin in the metric's unit, signed towards harm; None without a verdict."""
     reason: str
 
 
@@ -122,7 +124,8 @@ def _compared(rollout: Rollout, verdict: Verdict | None, share: float) -> Compar
         state=(rollout.ending or rollout.phase).value, answer=answer.label,
         rows=verdict.candidate_n if verdict else 0, mean=verdict.candidate_mean if verdict else None,
         estimate=verdict.estimate if verdict else None, low=verdict.low if verdict else None,
-        high=verdict.high if verdict else None, reason=rollout.reason if rollout.is_ended else _why(rollout, verdict),
+        high=verdict.high if verdict else None, bound=verdict.bound if verdict else None,
+        reason=rollout.reason if rollout.is_ended else _why(rollout, verdict),
     )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from starlette.requests import Request
 
+from sluicegate.registry.audience.sentence import sentence
 from sluicegate.registry.audience.trial import Trial
 from sluicegate.registry.orders.audience_store import audiences
 from sluicegate.registry.rollout.standing import standings
@@ -20,7 +21,10 @@ def page(desk: Desk) -> Endpoint:
         trial_form = {name: request.query_params.get(name, "") for name in ("model", "metadata", "unit")}
         trial, refused = _try(desk, **trial_form) if trial_form["model"] else (None, None)
         return {
-            "audiences": [audience_view(desk.ledger, audience) for audience in audiences(desk.ledger)],
+            "audiences": [
+                audience_view(desk.ledger, audience) | {"who": sentence(audience.condition)}
+                for audience in audiences(desk.ledger)
+            ],
             "models": sorted({standing.model for standing in standings(desk.ledger.rollouts())}),
             "trial_form": trial_form,
             "trial": trial,

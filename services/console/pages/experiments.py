@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from urllib.parse import quote
 
+from markupsafe import Markup
 from starlette.requests import Request
 
 from sluicegate.registry.ledger.reading import read_for_readout
@@ -16,6 +17,7 @@ from sluicegate.services.console.operations import Role
 from sluicegate.services.console.pages.ordering import ordering
 from sluicegate.services.console.pages.rendering import Context, Endpoint, template
 from sluicegate.services.console.ports import Desk
+from sluicegate.services.report.forest_chart import forest_chart
 
 PAGE = 20
 """Experiments on one page of the list."""
@@ -51,6 +53,7 @@ def page(desk: Desk) -> Endpoint:
         return {
             "readout": readout,
             "goal": goal(readout),
+            "forest": Markup(forest_chart(readout, "forest")),  # noqa: S704
             "ends_by": readout.began_at + timedelta(seconds=readout.lasts) if readout.began_at else None,
             "may_end": request.state.caller.role >= Role.OPERATOR and not readout.is_over,
             "effect": effect(readout),
