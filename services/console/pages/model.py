@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 from starlette.requests import Request
 
 from sluicegate.registry.ledger.reading import read_for_readout
@@ -11,9 +13,11 @@ from sluicegate.registry.rollout.standing import standings
 from sluicegate.registry.words.errors import NotFound, Unreachable
 from sluicegate.services.console.acts.models import roles_of_builds
 from sluicegate.services.console.pages.rendering import Context, Endpoint, template
-from sluicegate.services.console.pages.views import line
+from sluicegate.services.console.pages.views import by_audience, line
 from sluicegate.services.console.ports import Desk
 
+STABLES = 10
+"""The latest stable builds, which the page of a model lists."""
 EXPERIMENTS = 5
 """The newest, which the page of a model shows."""
 
@@ -31,7 +35,11 @@ def page(desk: Desk) -> Endpoint:
         shown = experiments(rollouts)[:EXPERIMENTS]
         return {
             "model": model,
-            "standings": standing,
+            "served": by_audience(desk.overview([model])),
+            "stables": [each for each in reversed(rollouts) if each.took_over][:STABLES],
+            "address": f"{desk.links.get('gateway', 'GATEWAY')}/{quote(model, safe='')}/predict",
+            "gateway": desk.links.get("gateway", "GATEWAY"),
+            "unit": next((each.unit for each in standing if each.unit), None),
             "builds": builds,
             "away": away,
             "roles": roles_of_builds(standing),

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from itertools import groupby
 
 from starlette.requests import Request
 
-from sluicegate.registry.report.overview import Served
 from sluicegate.registry.rollout.rollout import Rollout
-from sluicegate.registry.words.metric import Arm
 from sluicegate.services.console.fleet import stretch
 from sluicegate.services.console.pages.rendering import Context, Endpoint, template
-from sluicegate.services.console.pages.views import line, waiting
+from sluicegate.services.console.pages.views import by_audience, line, waiting
 from sluicegate.services.console.ports import Desk
 
 MODELS = 25
@@ -35,7 +31,7 @@ def page(desk: Desk) -> Endpoint:
         fleet = stretch(desk.ledger, after=request.query_params.get("after"), limit=MODELS)
         return {
             "fleet": fleet,
-            "models": _by_audience(desk.overview(fleet.models)),
+            "models": by_audience(desk.overview(fleet.models)),
             "waiting": [view for rollout in under_way if (view := waiting(desk, rollout)) is not None],
             "under_way": [line(desk, rollout) for rollout in under_way[:ROLLOUTS]],
             "under_way_total": len(under_way),
@@ -47,15 +43,3 @@ def page(desk: Desk) -> Endpoint:
 
 def _ended_since(rollout: Rollout, since: datetime) -> bool:
     return rollout.ended_at is not None and rollout.ended_at >= since
-
-
-def _by_audience(served: Sequence[Served]) -> list[tuple[str, list[list[Served]]]]:
-    """The models, each with what serves each of its audiences."""
-    return [
-        (model, [_stable_first(group) for _, group in groupby(rows, key=lambda row: row.audience)])
-        for model, rows in groupby(served, key=lambda row: row.model)
-    ]
-
-
-def _stable_first(rows: Iterable[Served]) -> list[Served]:
-    return sorted(rows, key=lambda row: row.arm != Arm.STABLE)

@@ -1,12 +1,16 @@
-"""Views: rollouts as pages show them."""
+"""Views: rollouts, and what serves whom, as pages show them."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Sequence
+from itertools import groupby
 
 from sluicegate.registry.ledger.reading import read_for_policy
+from sluicegate.registry.report.overview import Served
 from sluicegate.registry.report.view import RolloutView, next_decision, rollout_view
 from sluicegate.registry.rollout.rollout import Phase, Rollout
+from sluicegate.registry.words.metric import Arm
 from sluicegate.services.console.ports import Desk
 
 _PLENTY = (0, sys.maxsize)
@@ -31,3 +35,15 @@ def waiting(desk: Desk, rollout: Rollout) -> RolloutView | None:
         return None
     view = rollout_view(record, desk.clock(), desk.requests(rollout))
     return view if view.needs_person else None
+
+
+def by_audience(served: Sequence[Served]) -> list[tuple[str, list[list[Served]]]]:
+    """The models, each with what serves each of its audiences."""
+    return [
+        (model, [_stable_first(group) for _, group in groupby(rows, key=lambda row: row.audience)])
+        for model, rows in groupby(served, key=lambda row: row.model)
+    ]
+
+
+def _stable_first(rows: Iterable[Served]) -> list[Served]:
+    return sorted(rows, key=lambda row: row.arm != Arm.STABLE)
