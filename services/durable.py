@@ -1,8 +1,12 @@
-"""Files that are written whole: whoever reads sees the old content or the new, also after a power cut."""
+"""Files that are written whole: whoever reads sees the old content or the new, also after a power cut.
+
+One that must be written although the disk is full has a spare beside it, whose space is there already.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from pathlib import Path
 
@@ -10,9 +14,32 @@ PRIVATE = 0o600
 """Nobody but the owner can read it, at any moment."""
 
 
-def replace(path: Path, text: str, *, mode: int = 0o644) -> None:
-    """Replace a file by a rename, once its content and mode are on the disk. Makes its folder where there is none."""
-    _draft(path, text, mode).replace(path)
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_PIECE = 64 << 10
+"""Bytes by which a spare grows."""
+
+
+def replace(path: Path, text: str, *, mode: int = 0o644, spare: Path | None = None) -> None:
+    """Replace a file by a rename, once its content and mode are on the disk. Makes its folder where there is none.
+
+    On a full disk the content goes into the `spare`, and the file that is replaced becomes the next one.
+    """
+    try:
+        _draft(path, text, mode).replace(path)
+    except OSError as error:
+        if spare is None or error.errno not in _FULL or not _fits(spare, text):
+            raise
+        _write_over(spare, text)
+        following = spare.with_name(f"{spare.name}.new")
+        following.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            following.hardlink_to(path)
+        spare.replace(path)
+        with contextlib.suppress(OSError):
+            following.replace(spare)
+    else:
+        if spare is not None:
+            _provide(spare, len(text.encode()), mode)
     _sync_folder(path.parent)
 
 
@@ -32,12 +59,42 @@ def _draft(path: Path, text: str, mode: int) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     draft.unlink(missing_ok=True)
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
+    try:
+        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise
+    return draft
+
+
+def _fits(spare: Path, text: str) -> bool:
+    """Whether the spare has the space, and nobody else the file."""
+    try:
+        there = spare.stat()
+    except OSError:
+        return False
+    return there.st_nlink == 1 and there.st_size >= len(text.encode())
+
+
+def _write_over(spare: Path, text: str) -> None:
+    with spare.open("r+b") as file:
+        file.write(text.encode())
+        file.truncate()
         file.flush()
         os.fsync(file.fileno())
-    return draft
+
+
+def _provide(spare: Path, size: int, mode: int) -> None:
+    """Have a spare of at least twice this size. Where there is no space for one, there is none."""
+    wanted = -(-2 * size // _PIECE) * _PIECE
+    with contextlib.suppress(OSError):
+        if spare.exists() and spare.stat().st_size >= wanted and spare.stat().st_nlink == 1:
+            return
+        _draft(spare, "\0" * wanted, mode).replace(spare)
 
 
 def _sync_folder(folder: Path) -> None:

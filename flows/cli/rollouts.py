@@ -15,6 +15,7 @@ from sluicegate.flows.cli.tree import head, tree
 from sluicegate.registry.words.errors import NotFound
 
 LOOK_SECONDS = 1.0
+IN_FORCE_SECONDS = 3.0
 ABORTED = 3
 WAITS = 4
 TIMED_OUT = 5
@@ -135,8 +136,18 @@ def promote(
 
 
 def abort(rollout: Id, *, reason: Reason = "no reason given", output: Output = Format.TABLE) -> None:
-    """Take all traffic back to stable and end the rollout. Works at any phase; twice is once."""
-    _order(rollout, "abort", reason, output)
+    """Take all traffic back to stable and end the rollout. Works at any phase; twice is once.
+
+    Says so when it is recorded and not in force within a few seconds, as on a full disk: it comes into force later.
+    """
+    view = call("POST", f"/api/v1/rollouts/{segment(rollout)}/abort", {"reason": reason})
+    until = time.monotonic() + IN_FORCE_SECONDS
+    while not view["observed"] and time.monotonic() < until:
+        time.sleep(0.1)
+        view = call("GET", f"/api/v1/rollouts/{segment(view['id'])}")
+    emit(view, output, table=tree(view))
+    if not view["observed"]:
+        remark("the abort is recorded and not yet in force; it is tried every second. sluice doctor says what is wrong")
 
 
 def retry(rollout: Id, *, reason: Reason = "no reason given", output: Output = Format.TABLE) -> None:

@@ -89,6 +89,7 @@ class LocalDesk:
 
     def metrics(self) -> bytes:
         from sluicegate.services.host.programs.watching import BEATING
+        from sluicegate.services.keeper.overdue import overdue
         from sluicegate.services.keeper.untended import untended
         from sluicegate.services.telemetry.reading.prometheus import Scrape, exposition
 
@@ -101,6 +102,7 @@ class LocalDesk:
             backlog=self.runtime.readings.backlog(),
             now=self.clock().timestamp(),
             untended=len(untended(self.ledger)),
+            overdue=len(overdue(self.ledger, self.clock())),
             silence={name: math.inf if silence is None else silence for name, silence in beats.items()},
         )
         return exposition(self.runtime.telemetry, scrape)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sluicegate.flows.wiring.runtime import Runtime, current_runtime
+from sluicegate.registry.words.errors import SluiceError
 from sluicegate.services.host.machine import Machine, Recipe
 from sluicegate.services.host.prefect_setup.deployments import Packaged
 
@@ -56,9 +57,13 @@ def registering() -> Deploying:
 
 def examine() -> tuple[Finding, ...]:
     """Every check of this installation."""
+    import sqlalchemy as sa
+
     from sluicegate.flows.wiring.collecting import finding
     from sluicegate.services.host.doctor.examination import examine as look
+    from sluicegate.services.host.doctor.finding import failed
     from sluicegate.services.host.ports import read_ports
+    from sluicegate.services.keeper.overdue import overdue
     from sluicegate.services.keeper.refusals import refusal
     from sluicegate.services.keeper.untended import untended
 
@@ -70,10 +75,37 @@ def examine() -> tuple[Finding, ...]:
         now=runtime.clock,
         refusal=lambda: refusal(runtime.ledger),
         untended=lambda: untended(runtime.ledger),
+        overdue=lambda: overdue(runtime.ledger, runtime.clock()),
+        files=lambda: _databases(runtime),
     )
     if not (runtime.folder.root / "telemetry.db").exists():
         return findings
-    return (*findings, finding(runtime.readings.backlog(), runtime.clock().timestamp()))
+    try:
+        return (*findings, finding(runtime.readings.backlog(), runtime.clock().timestamp()))
+    except (sa.exc.SQLAlchemyError, SluiceError, OSError) as error:
+        return (*findings, failed("collector", f"the telemetry cannot be read: {error}", _TELEMETRY_FIX))
+
+
+_LEDGER_FIX = (
+    "Routes and services stay as they are. sluice down, then bring the last backup back: sluice restore FROM, and "
+    "sluice up. Without one: sqlite3 ledger.db .recover | sqlite3 new.db, and new.db in its place."
+)
+_TELEMETRY_FIX = (
+    "sluice down, then bring the last backup back: sluice restore FROM, and sluice up. Without one, move telemetry.db "
+    "and the files beside it away: requests whose logs are still there are read again, and gates begin anew."
+)
+
+
+def _databases(runtime: Runtime) -> Sequence[Finding]:
+    """Checks of the files of ledger and telemetry, where these are files."""
+    from sqlalchemy import make_url
+
+    from sluicegate.services.host.doctor.databases import database
+
+    url = make_url(runtime.settings.ledger_url())
+    ledger = Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
+    telemetry = database("telemetry", runtime.folder.root / "telemetry.db", _TELEMETRY_FIX)
+    return [*(database("ledger", ledger.absolute(), _LEDGER_FIX) if ledger else ()), *telemetry]
 
 
 def webhook(console: str | None) -> Webhook:
@@ -89,19 +121,19 @@ def webhook(console: str | None) -> Webhook:
 def _parts(runtime: Runtime, site: Site, keys: Keys, environment: Mapping[str, str]) -> Sequence[Part]:
     from sluicegate.services.host.installation import client_environment
     from sluicegate.services.host.parts import HttpProbe
-    from sluicegate.services.host.stack import own_part, stack
+    from sluicegate.services.host.stack import code_of, own_part, stack
     from sluicegate.services.traffic.envoy.bootstrap import READY_PATH
 
     folder, envoy = runtime.folder, runtime.envoy_at(site.ports["gateway"])
-    clients = client_environment(site, keys, environment)
+    clients, ours = client_environment(site, keys, environment), code_of("sluicegate")
     ready = HttpProbe(url=f"{site.urls()['gateway']}{READY_PATH}")
     console_ready = HttpProbe(url=f"{site.urls()['console']}/healthz")
     return (
         *stack(site, keys, folder, environment),
-        own_part("envoy", envoy.command(), {}, folder, probe=ready),
-        own_part("console", _process("console"), clients, folder, probe=console_ready),
-        own_part("collector", _process("collector"), clients, folder),
-        own_part("keeper", _process("keeper"), clients | _addresses(environment), folder),
+        own_part("envoy", envoy.command(), {}, folder, runs=envoy.runs(), probe=ready, handover=envoy.handover()),
+        own_part("console", _process("console"), clients, folder, runs=ours, probe=console_ready),
+        own_part("collector", _process("collector"), clients, folder, runs=ours),
+        own_part("keeper", _process("keeper"), clients | _addresses(environment), folder, runs=ours),
     )
 
 

@@ -28,7 +28,7 @@ from sluicegate.services.host.parts import Part
 from sluicegate.services.host.ports import choose_ports
 from sluicegate.services.host.prefect_setup.deploying import Deploying, deploy_environment
 from sluicegate.services.host.prefect_setup.deployments import Packaged
-from sluicegate.services.host.programs.replacing import replace_survivors
+from sluicegate.services.host.programs.replacing import take_over_survivors
 from sluicegate.services.host.programs.supervising import Supervisor
 from sluicegate.services.host.programs.watching import silent
 from sluicegate.services.host.raising import Mark, OnProgress, Progress, Step, raise_stack
@@ -121,9 +121,10 @@ class Machine:
             parts = self._recipe.parts(site, keys)
             self._drop_former(supervisor, parts)
             if is_fresh:
-                replace_survivors(supervisor, survivors, but={part.name for part in parts}, note=_note(on_progress))
+                take_over_survivors(supervisor, survivors, but={part.name for part in parts}, note=_note(on_progress))
             self._write_files()
             self._recipe.prepare(site)
+            self._hand_over(supervisor, parts, on_progress)
             raise_stack(supervisor, parts, self._steps(site, keys, parts), on_progress, seconds=seconds)
             for name in supervisor.sweep():
                 _note(on_progress)(f"ended {name}, which an earlier supervisor had left")
@@ -165,6 +166,13 @@ class Machine:
         """What a person's shell needs to use this installation. Raises NotFound."""
         site = read_site(self._folder)
         return client_environment(site, load_keys(self._folder.secrets), self._recipe.environment)
+
+    def _hand_over(self, supervisor: Supervisor, parts: Sequence[Part], on_progress: OnProgress) -> None:
+        """Have changed parts that can take over from the ones that run do so."""
+        environment = base_environment(self._recipe.environment)
+        for part in parts:
+            if part.handover is not None and supervisor.hand_over(part.program, part.handover, environment):
+                _note(on_progress)(f"{part.name} has changed and took over from the one before")
 
     def _site(self, supervisor: Supervisor, survivors: Collection[str]) -> Site:
         running = {state.name for state in supervisor.running() if state.pid} | set(survivors)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from sluicegate.registry.words.program import Program
 
@@ -19,6 +20,30 @@ class HttpProbe:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
+class Handover(Protocol):
+    """How a successor takes over while the former one still runs."""
+
+    def step_aside(self) -> None:
+        """Before the successor is started."""
+        ...
+
+    def is_ready(self) -> bool:
+        """Whether the successor serves."""
+        ...
+
+    def drain(self) -> None:
+        """Have the former one finish what it does; returns when it has, or after a while."""
+        ...
+
+    def done(self) -> None:
+        """After the former one has ended."""
+        ...
+
+    def step_back(self) -> None:
+        """In place of the last two: the successor came to nothing and the former one stays."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Part:
     """One program of the stack."""
@@ -28,6 +53,8 @@ class Part:
     """None: ready when it has run for two seconds."""
     after: tuple[str, ...] = ()
     """Names of parts that must be ready before it is started."""
+    handover: Handover | None = None
+    """None: it is ended before another one is started in its place."""
 
     @property
     def name(self) -> str:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Mapping
+from importlib.metadata import distribution
 from pathlib import Path
 
 from sluicegate.registry.words.program import Program
 from sluicegate.services.host.folder import StateFolder
 from sluicegate.services.host.installation import MLFLOW, PREFECT, TELEMETRY_OFF, Site, client_environment
 from sluicegate.services.host.keys import ADMIN, Keys
-from sluicegate.services.host.parts import HttpProbe, Part
+from sluicegate.services.host.parts import Handover, HttpProbe, Part
 from sluicegate.services.host.wire import prefect_authorization
 from sluicegate.services.loopback import HOST
 
 POOL = "sluice"
+RUNS = "SLUICE_RUNS"
+"""Variable that tells what code a program was started with."""
 WORKER = "worker"
 
 _INHERITED = ("HOME", "PATH", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "XDG_RUNTIME_DIR")
@@ -53,6 +56,7 @@ def mlflow(site: Site, keys: Keys, folder: StateFolder) -> Part:
         *("--artifacts-destination", str(home / "artifacts")),
     )
     env = {
+        RUNS: code_of("mlflow"),
         "MLFLOW_AUTH_CONFIG_PATH": str(auth_file(folder)),
         "MLFLOW_AUTH_ADMIN_USERNAME": ADMIN,
         "MLFLOW_AUTH_ADMIN_PASSWORD": keys.mlflow_password,
@@ -90,6 +94,7 @@ def prefect(site: Site, keys: Keys, folder: StateFolder) -> Part:
     """The Prefect server: SQLite, an auth string, the first UI (the second asks a foreign host for analytics)."""
     home = folder.root / PREFECT
     env = {
+        RUNS: code_of("prefect"),
         "PREFECT_HOME": str(home),
         "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{home}/prefect.db",
         "PREFECT_API_URL": site.prefect_api_url,
@@ -114,6 +119,7 @@ def worker(site: Site, keys: Keys, folder: StateFolder, environment: Mapping[str
     clients = client_environment(site, keys, environment)
     env = {
         **clients,
+        RUNS: code_of("prefect", "sluicegate"),
         "PREFECT_HOME": str(folder.root / PREFECT),
         "PREFECT_WORKER_QUERY_SECONDS": "1",
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
@@ -135,11 +141,27 @@ def own_part(
     env: Mapping[str, str],
     folder: StateFolder,
     *,
+    runs: str,
     probe: HttpProbe | None = None,
-    after: tuple[str, ...] = (),
+    handover: Handover | None = None,
 ) -> Part:
-    """A part of Sluicegate's own, such as keeper or console; `env` is usually `client_environment(...)`."""
-    return Part(program=_program(name, command, env, folder, folder.root), probe=probe, after=after)
+    """A part of Sluicegate's own, such as keeper or console; `env` is usually `client_environment(...)`.
+
+    `runs` names the code and files that it runs: when they change, it is started anew.
+    """
+    program = _program(name, command, {**env, RUNS: runs}, folder, folder.root)
+    return Part(program=program, probe=probe, handover=handover)
+
+
+def code_of(*distributions: str) -> str:
+    """A name of the installed code of these distributions; another one after an upgrade."""
+    return " ".join(_installed(name) for name in distributions)
+
+
+def _installed(name: str) -> str:
+    there = distribution(name)
+    files = hashlib.sha256((there.read_text("RECORD") or "").encode()).hexdigest()[:12]
+    return f"{name} {there.version} {files}"
 
 
 def _module(module: str, *arguments: str) -> tuple[str, ...]:

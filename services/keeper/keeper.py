@@ -85,14 +85,18 @@ class Keeper:
         rollouts = self.ledger.rollouts()
         standing = standings(rollouts)
         wanted = needs(rollouts, standing)
-        table = self.plane.compile(standing, self.services.endpoints())
-        routed = self._route(table, rollouts, now)
-        in_force = self.plane.observe() == routed.version
-        if in_force:
-            self._observe(routed, standing, rollouts, now)
-        builds = routed_builds(standing) if in_force else None
+        routed, is_in_force = None, False
+        try:
+            routed = self._route(self.plane.compile(standing, self.services.endpoints()), rollouts, now)
+            is_in_force = self.plane.observe() == routed.version
+            if is_in_force:
+                self._observe(routed, standing, rollouts, now)
+        except (SluiceError, OSError) as error:  # whatever it is, judging goes on
+            self._say_unwritten(error)
+        builds = routed_builds(standing) if is_in_force else None
+        held = routed.held if routed is not None else frozenset[str]()
         self.beside(JUDGING, lambda: self.see_to_drivers(self._tend_all(rollouts, now), now))
-        self.beside("services", lambda: self._staff(wanted, rollouts, builds, routed.held, now))
+        self.beside("services", lambda: self._staff(wanted, rollouts, builds, held, now))
         self._poll(now)
 
     def _staff(
@@ -124,9 +128,7 @@ class Keeper:
             self._accepted(now)
             self._unwritten = ""
         except (Unreachable, TimedOut, OSError) as error:
-            if str(error) != self._unwritten:
-                log.warning("the routes are not in force; the former ones are", why=str(error))
-            self._unwritten = str(error)
+            self._say_unwritten(error)
         except RoutesRejected as error:
             self._refused = Routed(asked=table.version, version=error.serving or table.version, held=error.held)
             note_refusal(self.ledger, str(error), now)
@@ -141,6 +143,12 @@ class Keeper:
                     )
             return self._refused
         return Routed(asked=table.version, version=table.version)
+
+    def _say_unwritten(self, error: Exception) -> None:
+        """Say once why what the ledger asks for is not in force or not recorded."""
+        if str(error) != self._unwritten:
+            log.warning("not in force, or not recorded as such; tried at every look", why=str(error))
+        self._unwritten = str(error)
 
     def _accepted(self, now: datetime) -> None:
         if self._refused is not None or refusal(self.ledger):

@@ -81,10 +81,12 @@ def test_up_after_a_killed_supervisor_runs_nothing_twice(tiny: Tiny) -> None:
     eventually(lambda: tiny.supervisor().pid() is None, "its end")
     assert tiny.machine().status(NOW).survivors == ("alpha", "beta", "dynamic")
     tiny.up()
-    after = tiny.pids()
-    assert {name: len(group) for name, group in after.items()} == {"alpha": 1, "beta": 1, "dynamic": 1}
-    assert not any(is_alive(pid) for group in before.values() for pid in group)
+    assert all(is_alive(pid) for group in before.values() for pid in group), "all are adopted"
+    both = {"alpha": 2, "beta": 2, "dynamic": 2}  # the program and who minds it
+    eventually(lambda: {name: len(group) for name, group in tiny.pids().items()} == both, "their minders")
     assert tiny.machine().status(NOW).is_up
+    tiny.down()
+    assert tiny.pids() == {}
 
 
 def test_two_ups_at_once_start_everything_once(tiny: Tiny) -> None:

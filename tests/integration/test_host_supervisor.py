@@ -140,30 +140,72 @@ def test_one_that_fails_too_often_is_left_failed(supervisor: Supervisor) -> None
     assert supervisor.running()[0].condition is not Condition.FAILED
 
 
-def test_programs_outlive_their_supervisor_and_are_replaced_not_doubled(supervisor: Supervisor) -> None:
+def test_programs_outlive_their_supervisor_and_are_adopted_not_doubled(supervisor: Supervisor) -> None:
     folder = folder_of(supervisor)
     for name in ("a", "b"):
         supervisor.add(program(folder, name, SESSION_CHILD))
     before = {name: pid_of(supervisor, name) for name in ("a", "b")}
     eventually(lambda: all(len(identity.tree(pid)) == 2 for pid in before.values()), "their children")
     trees = {name: [each.pid for each in identity.tree(pid)] for name, pid in before.items()}
-    own = supervisor.pid()
-    assert own is not None
-    os.kill(own, signal.SIGKILL)
-    eventually(lambda: supervisor.pid() is None, "its end")
+    kill_supervisor(supervisor)
     assert all(is_alive(pid) for pids in trees.values() for pid in pids)
     with pytest.raises(Unreachable):
         supervisor.running()
 
     assert supervisor.start(ENVIRONMENT)
-    supervisor.revive("a")
-    assert not any(is_alive(pid) for pid in trees["a"])
-    assert all(is_alive(pid) for pid in trees["b"]), "replacing one leaves the other alone"
+    first = program(folder, "a", SESSION_CHILD)
+    for _ in range(2):
+        supervisor.add(first)
+        supervisor.revive("b")
+    eventually(lambda: all(state.condition is Condition.RUNNING for state in supervisor.running()), "both adopted")
+    assert all(is_alive(pid) for pids in trees.values() for pid in pids), "and not replaced"
+
+    os.kill(before["a"], signal.SIGKILL)
+    eventually(lambda: len(identity.tree(_pid_or_none(supervisor, "a") or 0)) == 2, "an adopted one is followed")
+    kill_supervisor(supervisor)
+    assert supervisor.start(ENVIRONMENT)
     supervisor.revive("b")
-    assert not any(is_alive(pid) for pid in trees["b"])
+    assert is_alive(before["b"]), "adopted a second time"
+    supervisor.remove("b")
+    assert not any(is_alive(pid) for pid in trees["b"]), "and ended with all its children"
+
+    supervisor.add(replace(first, env={"COLOUR": "blue"}))
+    assert not any(is_alive(pid) for pid in trees["a"]), "one that is to run otherwise is replaced"
+    eventually(lambda: len(identity.tree(pid_of(supervisor, "a"))) == 2, "its successor")
     groups = supervisor.processes()
     groups.pop("supervisord")  # a program that it is just starting still looks like itself
-    assert {name for name, group in groups.items() if len(group) > 2} == set()
+    assert {name: len(group) for name, group in groups.items()} == {"a": 2}
+
+
+def kill_supervisor(supervisor: Supervisor) -> None:
+    own = supervisor.pid()
+    assert own is not None
+    os.kill(own, signal.SIGKILL)
+    eventually(lambda: supervisor.pid() is None, "its end")
+
+
+def test_an_adopted_program_is_told_signals_and_stopped_in_its_time(supervisor: Supervisor) -> None:
+    folder = folder_of(supervisor)
+    polite = (
+        "import signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, lambda *_: (print('farewell', flush=True), sys.exit(0)))\n"
+        "print('ready', flush=True); time.sleep(600)"
+    )
+    deaf = polite.replace("lambda *_: (print('farewell', flush=True), sys.exit(0))", "signal.SIG_IGN")
+    programs = {"polite": program(folder, "polite", polite), "deaf": program(folder, "deaf", deaf)}
+    programs["deaf"] = replace(programs["deaf"], stop_seconds=1.0)
+    for each in programs.values():
+        supervisor.add(each)
+    pids = {name: pid_of(supervisor, name) for name in programs}
+    logs = [folder.log(name) for name in programs]
+    eventually(lambda: all(log.exists() and "ready" in log.read_text() for log in logs), "both")
+    kill_supervisor(supervisor)
+    assert supervisor.start(ENVIRONMENT)
+    for name in programs:
+        supervisor.revive(name)
+        supervisor.remove(name)
+        assert not is_alive(pids[name])
+    assert "farewell" in folder.log("polite").read_text()
 
 
 def test_a_program_that_hides_its_environment_is_known_by_its_record(supervisor: Supervisor) -> None:
@@ -172,10 +214,7 @@ def test_a_program_that_hides_its_environment_is_known_by_its_record(supervisor:
     supervisor.add(program(folder, "hidden", hiding))
     pid = pid_of(supervisor, "hidden")
     eventually(lambda: not psutil.Process(pid).environ() and SLEEP in psutil.Process(pid).cmdline(), "it")
-    own = supervisor.pid()
-    assert own is not None
-    os.kill(own, signal.SIGKILL)
-    eventually(lambda: supervisor.pid() is None, "its end")
+    kill_supervisor(supervisor)
     assert [each.pid for each in supervisor.processes()["hidden"]] == [pid]
     supervisor.stop()
     assert not is_alive(pid)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -11,6 +12,7 @@ import pytest
 
 from sluicegate.services.host.doctor import examination as doctor
 from sluicegate.services.host.doctor import local as doctor_local
+from sluicegate.services.host.doctor.databases import database
 from sluicegate.services.host.doctor.finding import CheckStatus
 from sluicegate.services.host.doctor.servers import Running
 from sluicegate.services.host.folder import StateFolder
@@ -87,3 +89,30 @@ def test_the_console_that_asks_does_not_take_its_own_port_for_anothers(tmp_path:
             clients={},
         )
         assert [each.status for each in running.ports()] == [CheckStatus.PASS]
+
+
+def test_a_broken_page_is_told_with_what_to_restore(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sluicegate.services.host.doctor.databases._STEPS", 10)
+    path = tmp_path / "ledger.db"
+    assert database("ledger", path, "restore") == []
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE t (x)")
+        connection.executemany("INSERT INTO t VALUES (?)", [("x" * 500,)] * 1000)
+    connection.close()
+    assert [each.status for each in database("ledger", path, "restore")] == [CheckStatus.PASS]
+    never = iter(range(10**9))
+    [slow] = database("ledger", path, "restore", elapsed=lambda: float(next(never) * 11))
+    assert (slow.status, "too large" in slow.found) == (CheckStatus.WARN, True)
+    whole = path.read_bytes()
+    for place, junk in ((8192, b"\xff" * 4096), (0, b"not a database")):
+        path.write_bytes(whole[:place] + junk + whole[place + len(junk) :])
+        [finding] = database("ledger", path, "restore")
+        assert (finding.check, finding.status, finding.fix) == ("ledger file", CheckStatus.FAIL, "restore")
+        assert str(path) in finding.found
+
+
+def test_a_weight_that_is_not_in_force_is_told(tmp_path: Path) -> None:
+    assert doctor._orders({}).status is CheckStatus.PASS
+    finding = doctor._orders({"r1": "0 % for m v2, ordered 25 s ago"})
+    assert finding.status is CheckStatus.FAIL
+    assert "r1: 0 % for m v2" in finding.found

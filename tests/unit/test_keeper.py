@@ -23,6 +23,7 @@ from sluicegate.registry.words.errors import RoutesRejected, ServiceFailed, Unre
 from sluicegate.services.beside import Beside
 from sluicegate.services.keeper.fleet_pass import FleetPass
 from sluicegate.services.keeper.keeper import Keeper
+from sluicegate.services.keeper.overdue import overdue
 from sluicegate.services.keeper.refusals import refusal
 from sluicegate.services.keeper.untended import untended
 from tests import giving as orders
@@ -635,3 +636,16 @@ def test_a_wall_clock_that_is_set_shortens_and_lengthens_nothing(jump: timedelta
     assert world.ledger.rollout(name).ending is Ending.FAILED, "and now it is"
     world.look(10)
     assert V2 not in world.town.up
+
+
+def test_what_was_ordered_and_is_not_in_force_is_told_after_a_while() -> None:
+    world = World().serving()
+    name = world.ramping()
+    assert overdue(world.ledger, world.now) == {}
+    orders.abort(world.ledger, name, actor="ada", reason="no", now=world.now)
+    assert overdue(world.ledger, world.now + timedelta(seconds=9)) == {}
+    late = overdue(world.ledger, world.now + timedelta(seconds=25))
+    assert late == {name: "0 % for m v2, ordered 25 s ago"}, "as doctor says it"
+    assert overdue(world.ledger, world.now - timedelta(days=1)).keys() == {name}, "whatever the clock says"
+    world.look()
+    assert overdue(world.ledger, world.now + timedelta(seconds=25)) == {}

@@ -17,11 +17,14 @@ def examine(
     now: Callable[[], datetime],
     refusal: Callable[[], str | None],
     untended: Callable[[], Mapping[str, str]],
+    overdue: Callable[[], Mapping[str, str]],
+    files: Callable[[], Sequence[Finding]],
 ) -> tuple[Finding, ...]:
     """Every check; those of running servers only after an `up`. No check changes anything.
 
     `refusal` tells why the data plane refuses the routes that the ledger asks for, if it does; `untended` which
-    rollouts the keeper cannot judge, and why.
+    rollouts the keeper cannot judge, and why; `overdue` which weights were ordered and are not in force;
+    `files` how those of the databases are.
     """
     from sluicegate.services.host.doctor import local, servers
 
@@ -31,6 +34,7 @@ def examine(
         lambda: local.state_folder(recipe.folder),
         lambda: local.disk(recipe.folder.root),
         lambda: local.envoy_files(envoy_check),
+        files,
     ]
     try:
         running = servers.Running.find(recipe)
@@ -49,6 +53,7 @@ def examine(
             running.webhook,
             running.prefect,
             lambda: [_routes(refusal())],
+            lambda: [_orders(overdue())],
             lambda: [_rollouts(untended())],
         ]
     return tuple(finding for check in checks for finding in _guarded(check))
@@ -58,6 +63,17 @@ def _routes(refusal: str | None) -> Finding:
     if refusal is None:
         return passed("routes", "as the ledger asks for them")
     return failed("routes", refusal, "Withdraw what was applied last; until then no route of any model changes.")
+
+
+def _orders(overdue: Mapping[str, str]) -> Finding:
+    if not overdue:
+        return passed("orders", "each weight that was ordered is in force")
+    those = "; ".join(f"{rollout}: {what}" for rollout, what in sorted(overdue.items()))
+    return failed(
+        "orders",
+        f"not in force: {those}",
+        "It is tried at every look: mend what else fails here, first disk and heartbeats.",
+    )
 
 
 def _rollouts(untended: Mapping[str, str]) -> Finding:

@@ -67,6 +67,10 @@ class Definitions:
         known = self._read(name)
         return Path(str(known["log"])) if "log" in known else self._folder.log(name)
 
+    def command(self, name: str) -> tuple[str, ...]:
+        """What becomes the program."""
+        return (sys.executable, "-I", "-S", launch.__file__, str(self._definition(name)))
+
     def stop_seconds(self, name: str) -> float:
         """How long the program may take to end."""
         return float(str(self._read(name).get("stop_seconds", _STOP_SECONDS)))
@@ -99,10 +103,9 @@ class Definitions:
         return json.dumps(fields, default=str, sort_keys=True, indent=1)
 
     def _ini(self, program: Program) -> str:
-        command = shlex.join((sys.executable, "-I", "-S", launch.__file__, str(self._definition(program.name))))
         return _PROGRAM.format(
             name=program.name,
-            command=command.replace("%", "%%"),
+            command=shlex.join(self.command(program.name)).replace("%", "%%"),
             stop=max(1, round(program.stop_seconds)),
             settle=max(1, round(program.settle_seconds)),
             retries=program.retries,

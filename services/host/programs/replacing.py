@@ -1,4 +1,4 @@
-"""After the death of a supervisor: put each program that outlived it under the new one, one at a time."""
+"""After the death of a supervisor: put each program that outlived it under the new one."""
 
 from __future__ import annotations
 
@@ -13,27 +13,28 @@ from sluicegate.services.host.programs.supervising import Supervisor
 _LISTEN_SECONDS = 60.0
 
 
-def replace_survivors(
+def take_over_survivors(
     supervisor: Supervisor,
     survivors: Mapping[str, Sequence[psutil.Process]],
     *,
     but: Collection[str],
     note: Callable[[str], None],
 ) -> None:
-    """Run every defined program but those named; before the next survivor is ended, its successor must listen.
+    """Run every defined program but those named. Who runs as defined is adopted and notices nothing.
 
-    So of several services no two are away at once. Programs that did not survive, as after a reboot, start at once.
+    Before the next of the others is ended, its successor must listen: so of several services no two are away at once.
+    Programs that did not survive, as after a reboot, start at once.
     """
     defined = [name for name in supervisor.definitions.names() if name not in but and name != RESERVED]
+    to_replace = [name for name in defined if name in survivors and not supervisor.adopts(name)]
     for name in defined:
-        if name not in survivors:
+        if name not in to_replace:
             supervisor.revive(name)
-    for name in defined:
-        if name in survivors:
-            listened = _listens(survivors[name])
-            note(f"replacing {name}, which outlived its supervisor")
-            supervisor.revive(name)
-            _wait_until_listens(supervisor, name, listened)
+    for name in to_replace:
+        listened = _listens(survivors[name])
+        note(f"replacing {name}, which outlived its supervisor and does not run as defined")
+        supervisor.revive(name)
+        _wait_until_listens(supervisor, name, listened)
 
 
 def _wait_until_listens(supervisor: Supervisor, name: str, ports: set[int]) -> None:

@@ -4,7 +4,8 @@ What it promises, each with a test in tests/integration/test_host_supervisor.py:
 
 - `add` is idempotent: a program that runs as defined is left alone, one that was changed is restarted.
 - `remove` returns when no process of the program is left, descendants in sessions of their own included.
-- A program never runs twice: before a start, whatever is left of it from a dead supervisor is ended.
+- A program never runs twice: what is left of it from a dead supervisor is adopted where it runs as defined, else ended
+  before the start.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ from typing import Any
 
 import psutil
 
-from sluicegate.registry.words.errors import ServiceFailed, Unreachable
+from sluicegate.registry.words.errors import ServiceFailed, TimedOut, Unreachable
 from sluicegate.registry.words.program import Condition, Program, ProgramState
 from sluicegate.services import durable
 from sluicegate.services.host.folder import StateFolder
+from sluicegate.services.host.parts import Handover
 from sluicegate.services.host.programs import identity
 from sluicegate.services.host.programs.definitions import RESERVED, Definitions
 from sluicegate.services.host.programs.identity import PROGRAM, TOKEN
@@ -86,20 +88,48 @@ class Supervisor:
     def add(self, program: Program) -> None:
         """Run this program from now on. One that already runs just so is left alone."""
         with self._mutating():
-            state = self._states().get(program.name)
-            if state is not None:
-                if state.condition in _ACTIVE and self._digest(state) == self.definitions.digest(program):
-                    return
+            state, digest = self._states().get(program.name), self.definitions.digest(program)
+            is_active = state is not None and state.condition in _ACTIVE
+            if is_active and self._digest(program.name) == digest:
+                return
+            if state is not None and (is_active or self._recorded_digest(program.name) != digest):
                 self._end(program.name)
             self.definitions.write(program)
             self._begin(program.name)
 
     def revive(self, name: str) -> None:
-        """Run a program as its files define it, in place of what is left of it from a dead supervisor."""
+        """Run a program as its files define it; one that outlived a supervisor and runs just so is adopted."""
         with self._mutating():
             state = self._states().get(name)
             if state is None or state.condition not in _ACTIVE:
                 self._begin(name)
+
+    def hand_over(self, program: Program, handover: Handover, environment: Mapping[str, str]) -> bool:
+        """Have a changed program take over from the one that runs, which stays until its successor serves.
+
+        False when none runs, or it runs just so. Raises TimedOut when the successor does not serve; all is as before.
+        """
+        with self._mutating():
+            former = self.processes().get(program.name, [])
+            if not former or self._recorded_digest(program.name) in (None, self.definitions.digest(program)):
+                return False
+            record = self.definitions.record(program.name)
+            known = record.read_text()
+            self.definitions.write(program)
+            handover.step_aside()
+            successor = self._spawn(program.name, environment)
+            if not self._wait(lambda: successor.poll() is None and handover.is_ready(), seconds=_START_SECONDS):
+                identity.end(identity.tree(successor.pid), grace=2.0)
+                handover.step_back()
+                durable.replace(record, known, mode=durable.PRIVATE)
+                raise TimedOut(f"the new {program.name} does not serve; the former one stays.", fix="see its log.")
+            handover.drain()
+            with contextlib.suppress(Faulted):
+                self._rpc.call("stopProcess", program.name, True)
+            identity.end(former, grace=self.definitions.stop_seconds(program.name))
+            self._start(program.name)
+            handover.done()
+            return True
 
     def remove(self, name: str) -> None:
         """End the program's whole process tree and forget it. Nothing happens when it is not there."""
@@ -136,15 +166,25 @@ class Supervisor:
         """Every live process of this state folder, by program; the supervisor's own under `supervisord`."""
         return identity.ours(self._token, self._folder.records)
 
-    def _digest(self, state: ProgramState) -> str | None:
+    def adopts(self, name: str) -> bool:
+        """Whether a process that lives runs the program just as its files define it."""
+        return self._recorded_digest(name) == self.definitions.stored_digest(name) is not None
+
+    def _digest(self, name: str) -> str | None:
         """Of the definition that its process was started with, or will read in a moment."""
-        record = identity.read_record(self.definitions.record(state.name))
-        if record is not None and record.pid == state.pid:
-            return record.digest
-        return self.definitions.stored_digest(state.name)
+        return self._recorded_digest(name) or self.definitions.stored_digest(name)
+
+    def _recorded_digest(self, name: str) -> str | None:
+        """Of the definition that the live process was started with; None where none lives."""
+        record = identity.read_record(self.definitions.record(name))
+        return record.digest if record is not None and record.process() is not None else None
 
     def _begin(self, name: str) -> None:
-        identity.end(self.processes().get(name, []), grace=self.definitions.stop_seconds(name))
+        if not self.adopts(name):
+            identity.end(self.processes().get(name, []), grace=self.definitions.stop_seconds(name))
+        self._start(name)
+
+    def _start(self, name: str) -> None:
         self._rpc.call("reloadConfig")
         with contextlib.suppress(Faulted):
             self._rpc.call("addProcessGroup", name)
@@ -157,6 +197,18 @@ class Supervisor:
             self._wait(lambda: self._is_ending(name), seconds=self.definitions.stop_seconds(name) + 5.0)
             self._rpc.call("removeProcessGroup", name)
         self._end_all([*known, *self.processes().get(name, [])])
+
+    def _spawn(self, name: str, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        """Start a program beside the supervisor, which adopts it later."""
+        return subprocess.Popen(
+            self.definitions.command(name),
+            env={**environment, TOKEN: self._token, PROGRAM: name},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            umask=0o077,
+        )
 
     def _is_ending(self, name: str) -> bool:
         """Ask again while it is active: one that has just ended by itself would be started again."""

@@ -27,6 +27,8 @@ class Scrape:
     """Seconds since 1970."""
     untended: int = 0
     """Rollouts that the keeper cannot judge."""
+    overdue: int = 0
+    """Rollouts whose weight is not in force although it was ordered a while ago."""
     silence: Mapping[str, float] = field(default_factory=dict)
     """Seconds since the last heartbeat, by program."""
 
@@ -54,6 +56,8 @@ class _Families:
         yield from self._builds()
         meaning = "Rollouts under way that the keeper cannot judge: their guardrails do not work."
         yield _gauge("sluice_rollouts_untended", meaning, float(self._scrape.untended))
+        meaning = "Rollouts whose weight was ordered more than 10 s ago and is not in force."
+        yield _gauge("sluice_rollouts_overdue", meaning, float(self._scrape.overdue))
         silence = GaugeMetricFamily("sluice_silence_seconds", "Time since a program's last beat.", labels=["program"])
         for program, seconds in self._scrape.silence.items():
             silence.add_metric([program], seconds)

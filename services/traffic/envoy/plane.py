@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import time
@@ -17,6 +18,7 @@ from sluicegate.services.traffic.envoy.admin import Admin
 from sluicegate.services.traffic.envoy.bootstrap import Places, bootstrap
 from sluicegate.services.traffic.envoy.clusters import clusters, discovery
 from sluicegate.services.traffic.envoy.gateway_stats import gateway_stats
+from sluicegate.services.traffic.envoy.handover import Handover
 from sluicegate.services.traffic.envoy.limits import Limits
 from sluicegate.services.traffic.envoy.log_files import next_rotated
 from sluicegate.services.traffic.envoy.names import (
@@ -126,6 +128,16 @@ class Envoy:
             "--drain-time-s", "5", "--drain-strategy", "immediate",
             "--log-level", "warning", "--log-path", str(self.log),
         )  # fmt: skip
+
+    def runs(self) -> str:
+        """A name of all that Envoy reads once, when it starts: the binary and its static part."""
+        binary = self._find_binary().stat()
+        static = canonical(bootstrap(self.places, self.limits))
+        return hashlib.sha256(f"{binary.st_size} {binary.st_mtime_ns} {static}".encode()).hexdigest()
+
+    def handover(self) -> Handover:
+        """How another Envoy takes over from the one that runs."""
+        return Handover(self.places.admin_socket)
 
     def apply(self, table: RouteTable) -> None:
         """Bring a table into force: clusters, routes, and in a later call the removal of what is left over.

@@ -31,7 +31,10 @@ class Validation:
         `whole` renders the configuration, when it must be asked for.
         """
         if shape not in self._reasons:
-            self._reasons[shape] = self._find(whole())
+            try:
+                self._reasons[shape] = self._find(whole())
+            except OSError:  # it cannot be asked while the disk is full, and is asked another time
+                return None
             if len(self._reasons) > _REMEMBERED:
                 del self._reasons[next(iter(self._reasons))]
         return self._reasons[shape]

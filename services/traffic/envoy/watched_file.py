@@ -54,10 +54,10 @@ class WatchedFile:
             before = before or self._state()
             if before.serves(version) and read_text(self.path) == text:
                 return True
-            durable.replace(self.path, text)
+            self._write(text)
             self._await(version, before.refusals, mark)
         except Unreachable:
-            durable.replace(self.path, text)
+            self._write(text)
             return False
         keep(self.path, self.good)
         return True
@@ -87,7 +87,11 @@ class WatchedFile:
     def _put_back(self) -> None:
         good = read_text(self.good)
         if good is not None:
-            durable.replace(self.path, good)
+            self._write(good)
+
+    def _write(self, text: str) -> None:
+        """Publish a content, also where the disk is full: an abort must come into force."""
+        durable.replace(self.path, text, spare=self.path.with_name(f".{self.path.name}.spare"))
 
     def state(self, stats: Mapping[str, int | str]) -> State:
         """What these statistics tell of the file."""

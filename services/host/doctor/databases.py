@@ -1,0 +1,38 @@
+"""Checks of the databases' files: a page that broke on the disk is told before anybody misses what was on it."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from sluicegate.services.host.doctor.finding import Finding, failed, passed, warned
+
+_SECONDS = 10.0
+"""Time that one file may take; a large one on a slow disk is not read to its end."""
+_STEPS = 10_000
+"""Of SQLite's machine between two looks at the clock."""
+_SHOWN = 3
+
+
+def database(name: str, path: Path, fix: str, elapsed: Callable[[], float] = time.monotonic) -> list[Finding]:
+    """Whether every page of an SQLite file can be read and hangs together; nothing where there is no file."""
+    check = f"{name} file"
+    if not path.exists():
+        return []
+    until = elapsed() + _SECONDS
+    try:
+        with sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=_SECONDS) as connection:
+            connection.set_progress_handler(lambda: elapsed() > until, _STEPS)
+            problems = [str(row[0]) for row in connection.execute(f"PRAGMA quick_check({_SHOWN})")]
+        connection.close()
+    except sqlite3.OperationalError as error:
+        if "interrupted" in str(error):
+            return [warned(check, f"too large to be read in {_SECONDS:.0f} s", f"sqlite3 {path} 'PRAGMA quick_check'")]
+        return [failed(check, f"{path} cannot be read: {error}", fix)]
+    except sqlite3.DatabaseError as error:
+        return [failed(check, f"{path} is broken: {error}", fix)]
+    if problems == ["ok"]:
+        return [passed(check, f"{path}: every page is whole")]
+    return [failed(check, f"{path} is broken: {'; '.join(line.strip() for line in problems)[:300]}", fix)]
