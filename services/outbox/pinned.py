@@ -28,11 +28,42 @@ def public_addresses(url: str, allowed: Collection[str]) -> tuple[str, ...]:
         return ()
     try:
         addresses = [str(entry[4][0]) for entry in socket.getaddrinfo(host, parts.port or 443, type=socket.SOCK_STREAM)]
-    except OSError:
+    except (OSError, ValueError):  # no such host; no such port, or nothing that could be a host
         raise Unreachable(f"the host {host} is not known.") from None
-    if parts.scheme != "https" or not all(ipaddress.ip_address(each).is_global for each in addresses):
+    if parts.scheme != "https" or not all(is_public(ipaddress.ip_address(each)) for each in addresses):
         raise Refused(f"{host} is not a public https server.", fix=f"allow it by name: SLUICE_CHECK_HOSTS={host}")
     return tuple(dict.fromkeys(addresses))
+
+
+_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_DOCUMENTATION = ipaddress.IPv6Network("3fff::/20")
+"""Not public, and not known as such to every Python of ours."""
+
+
+def is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Whether packets to it leave for the internet: those to the IPv4 address that an IPv6 one stands for, too.
+
+    So of IPv6 only what the internet's hosts have, and what a translator turns into a public IPv4 address.
+    """
+    if isinstance(address, ipaddress.IPv4Address):
+        return address.is_global and not address.is_multicast
+    inner = _inner_address(address)
+    if inner is not None:
+        return is_public(inner)
+    return address in _GLOBAL_UNICAST and address.is_global and address not in _DOCUMENTATION
+
+
+def _inner_address(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """The IPv4 address that an IPv6 one carries: mapped, 6to4, ISATAP, or by NAT64 and its well-known prefix."""
+    if address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    if address.sixtofour is not None:
+        return address.sixtofour
+    is_isatap = address.packed[8] & 0xFC == 0 and address.packed[9:12] == b"\x00\x5e\xfe"
+    if address in _NAT64 or (address in _GLOBAL_UNICAST and is_isatap):
+        return ipaddress.IPv4Address(address.packed[12:])
+    return None
 
 
 class Pinned(httpx.BaseTransport):

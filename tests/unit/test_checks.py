@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
 
 import pytest
 from standardwebhooks import Webhook
@@ -18,8 +19,8 @@ from sluicegate.registry.plan.fields import Check
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.facts import Checked, Packed, Ready, StepEntered
 from sluicegate.registry.rollout.rollout import Rollout
-from sluicegate.registry.words.errors import Refused
-from sluicegate.services.outbox.pinned import public_addresses
+from sluicegate.registry.words.errors import Refused, Unreachable
+from sluicegate.services.outbox.pinned import is_public, public_addresses
 from sluicegate.services.outbox.signed import signing_key
 from tests import giving as orders
 from tests.giving import Giver
@@ -164,10 +165,49 @@ def test_a_host_inside_is_asked_only_when_it_is_allowed_by_name(judge: Judge) ->
 
 @pytest.mark.parametrize(
     "url",
-    ["https://127.0.0.1/", "https://10.0.0.1/", "https://169.254.169.254/latest", "https://[::1]/", "http://1.1.1.1/"],
+    ["https://127.0.0.1/", "https://10.0.0.1/", "https://169.254.169.254/latest", "https://[::1]/", "http://1.1.1.1/"]
+    + ["https://2130706433/", "https://0x7f.1/", "https://0/", "https://224.0.0.1/", "https://100.64.0.1/"],
 )
 def test_inner_addresses_are_refused_whatever_they_are_called(url: str) -> None:
     with pytest.raises(Refused, match="not a public https server"):
+        public_addresses(url, ())
+
+
+_PREFIXES_OF_IPV4 = {
+    "mapped": "::ffff:{0}",
+    "NAT64": "64:ff9b::{0}",
+    "6to4": "2002:{0}::",
+    "ISATAP": "2606:4700::5efe:{0}",
+    "ISATAP, universal": "2606:4700::200:5efe:{0}",
+}
+
+
+@pytest.mark.parametrize("prefix", _PREFIXES_OF_IPV4.values(), ids=_PREFIXES_OF_IPV4)
+def test_an_address_that_carries_an_inner_one_is_inner(prefix: str) -> None:
+    inner, public = prefix.format("7f00:1"), prefix.format("808:808")
+    assert not is_public(ip_address(inner))
+    assert is_public(ip_address(public))
+    assert not is_public(ip_address(prefix.format("a00:1")))
+    assert not is_public(ip_address(prefix.format("a9fe:a9fe")))
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["::7f00:1", "::808:808", "64:ff9b:1::808:808", "64:ff9b:1:7f00:0:100::", "2001:0:7f00:1::", "ff02::1", "ff0e::1"]
+    + ["fec0::1", "fe80::1", "fc00::1", "::", "5f00::1", "3fff::1", "2001:db8::1", "239.0.0.1", "255.255.255.255"],
+)
+def test_what_is_no_host_of_the_internet_is_not_public(address: str) -> None:
+    assert not is_public(ip_address(address))
+
+
+@pytest.mark.parametrize("address", ["1.1.1.1", "2606:4700:4700::1111", "2a00:1450:4001:82a::200e"])
+def test_hosts_of_the_internet_are_public(address: str) -> None:
+    assert is_public(ip_address(address))
+
+
+@pytest.mark.parametrize("url", ["https://a..b/", "https://1.1.1.1:99999/", f"https://ü{'x' * 70}.de/", "https:///"])
+def test_what_can_be_no_host_is_not_known(url: str) -> None:
+    with pytest.raises(Unreachable, match="is not known"):
         public_addresses(url, ())
 
 
