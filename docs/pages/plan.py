@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
@@ -95,7 +96,7 @@ def _plain(schema: dict[str, Any]) -> str:
         case "string" if _mentions(schema, _DURATION) or schema.get("le") == 366 * 86_400:
             return "duration" + _bounds(schema)
         case "string" if _mentions(schema, _SHARE):
-            return "share, 0% to 1000%"
+            return "share" + _bounds(schema)
         case "string":
             return "text"
         case "boolean":
@@ -116,13 +117,20 @@ def _mentions(schema: dict[str, Any], text: str) -> bool:
 
 
 def _bounds(schema: dict[str, Any]) -> str:
-    show = format_duration if schema.get("type") == "string" else lambda value: f"{value:g}"
+    show = _form(schema)
     low = schema.get("minimum", schema.get("ge"))
     high = schema.get("maximum", schema.get("le") if schema.get("le") != 366 * 86_400 else None)
-    above, below = schema.get("exclusiveMinimum", schema.get("gt")), schema.get("exclusiveMaximum")
+    above, below = schema.get("exclusiveMinimum", schema.get("gt")), schema.get("exclusiveMaximum", schema.get("lt"))
     bounds = [f"from {show(low)}"] if low is not None else [f"above {show(above)}"] if above is not None else []
-    bounds += [f"to {show(high)}"] if high is not None else [f"below {show(below)}"] if below is not None else []
-    return f", {' '.join(bounds)}" if bounds else ""
+    bounds += [f"to {show(high)}"] if high is not None else [f"and below {show(below)}"] if below is not None else []
+    return f", {' '.join(bounds).removeprefix('and ')}" if bounds else ""
+
+
+def _form(schema: dict[str, Any]) -> Callable[[float], str]:
+    """How a bound is written."""
+    if _mentions(schema, _SHARE):
+        return format_share
+    return format_duration if schema.get("type") == "string" else lambda value: f"{value:g}"
 
 
 def _default(schema: dict[str, Any]) -> str:
@@ -131,8 +139,6 @@ def _default(schema: dict[str, Any]) -> str:
         return "none"
     if isinstance(value, dict):
         return "as below"
-    if isinstance(value, float) and schema.get("type") == "string":
-        value = format_duration(value)
     return code(str(value).lower() if isinstance(value, bool) else value)
 
 

@@ -64,6 +64,8 @@ def apply(file: Files, *, output: Output = Format.TABLE) -> None:
         remark(note)
     bodies = [{"values": {"kind": each.kind, **each.body}, "where": each.where} for each in documents]
     done = [call("POST", "/api/v1/documents", body) for body in bodies]
+    for warning in (each["warning"] for each in done if each["warning"]):
+        remark(f"warning: {warning}")
     emit(done, output, table="\n".join(f"{d['applied']}: {'applied' if d['changed'] else 'unchanged'}" for d in done))
 
 

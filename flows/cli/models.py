@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any
@@ -132,7 +132,17 @@ def outcome(
     if at is not None:
         body["at"] = at
     receipt = call("POST", "/api/v1/outcomes", [body])
-    emit(receipt, output, table=", ".join(f"{count} {what}" for what, count in receipt.items() if count))
+    for refusal in receipt["refused"]:
+        raise UsageError(f"{refusal['reason']}.")
+    emit(receipt, output, table=_became(receipt))
+
+
+def _became(receipt: Mapping[str, Any]) -> str:
+    """What became of one outcome, in a line."""
+    became = next(what for what in ("accepted", "duplicate", "contradictory") if receipt[what])
+    means = {"duplicate": ": it was told before", "contradictory": ": told otherwise before, and the first stands"}
+    waits = ", waiting for its prediction: the gateway has logged none with this id yet" if receipt["waiting"] else ""
+    return f"{became}{means.get(became, '')}{waits}"
 
 
 def _refusal(model: str, status: int, text: str) -> SluiceError:

@@ -18,13 +18,16 @@ from typing import Any
 from uuid import uuid4
 
 from sluicegate.registry.words import errors
-from sluicegate.registry.words.errors import SluiceError, Unreachable
+from sluicegate.registry.words.errors import SluiceError, Unreachable, UsageError
 from sluicegate.registry.words.settings import Settings
 from sluicegate.services.host.addresses import Api, console_api, has_ledger
 
 SECONDS = 30.0
 PAUSES = (0.5, 1.0, 2.0)
 """Seconds before asking again for an answer that was lost."""
+_WAYS = (
+    "start it here with sluice up, or set SLUICE_API to the URL of a console that runs and SLUICE_TOKEN to its token"
+)
 DRY_RUN: ContextVar[bool] = ContextVar("dry_run", default=False)
 """Whether acts are only tried: `sluice --dry-run`."""
 
@@ -76,7 +79,11 @@ class Asking:
 def _answer(settings: Settings, asking: Asking) -> Any:
     api = console_api(settings)
     if api is None and not has_ledger(settings):
-        raise Unreachable(f"nothing runs and nothing is recorded in {settings.state}.", fix="sluice up")
+        if settings.api_url is not None:
+            raise UsageError(
+                f"the console at {settings.api_url} wants a token, and none is known.", fix="set SLUICE_TOKEN"
+            )
+        raise Unreachable(f"nothing runs and nothing is recorded in {settings.state}.", fix=_WAYS)
     if api is not None:
         try:
             return ask(api, asking)

@@ -56,6 +56,9 @@ class LocalDesk:
     def resolve(self, model: str, name: str) -> BuildRef:
         return self.runtime.catalog.resolve(model, name)
 
+    def models(self) -> Sequence[str]:
+        return self.runtime.catalog.models()
+
     def builds(self, model: str) -> Sequence[Build]:
         return self.runtime.catalog.builds(model)
 

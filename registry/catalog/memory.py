@@ -36,6 +36,10 @@ class MemoryCatalog:
                 self._files[ref] = files
             return ref
 
+    def models(self) -> tuple[str, ...]:
+        with self._reached():
+            return tuple(sorted({ref.model for ref in self._builds}))
+
     def build(self, ref: BuildRef) -> Build:
         with self._reached():
             if ref not in self._builds:
@@ -47,7 +51,7 @@ class MemoryCatalog:
             return tuple(replace(build, signature=None) for build in self._of(model))
 
     def resolve(self, model: str, name: str) -> BuildRef:
-        return named(model, name, self.builds(model))
+        return named(model, name, self.builds(model), self.models)
 
     def snapshot(self, models: Iterable[str]) -> dict[str, tuple[Build, ...]]:
         return {model: self.builds(model) for model in models}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,6 +33,10 @@ class MlflowCatalog:
     def close(self) -> None:
         self._rest.close()
 
+    def models(self) -> tuple[str, ...]:
+        listed = self._pages("/registered-models/search", "registered_models", {"max_results": PAGE})
+        return tuple(sorted(str(model["name"]) for model in listed))
+
     def build(self, ref: BuildRef) -> Build:
         found = self._version(ref)
         source = str(found.get("source"))
@@ -54,7 +59,7 @@ class MlflowCatalog:
         return tuple(sorted(found, key=age))
 
     def resolve(self, model: str, name: str) -> BuildRef:
-        return named(model, name, self.builds(model))
+        return named(model, name, self.builds(model), self.models)
 
     def snapshot(self, models: Iterable[str]) -> dict[str, tuple[Build, ...]]:
         return {model: self.builds(model) for model in models}
@@ -108,16 +113,20 @@ class MlflowCatalog:
             raise missing(ref) from error
 
     def _versions(self, model: str) -> Iterator[dict[str, Any]]:
-        quote = '"' if "'" in model else "'"
-        query = {"filter": f"name={quote}{model}{quote}", "max_results": PAGE}
+        query = {"filter": _is_called(model), "max_results": PAGE}
+        listed = self._pages("/model-versions/search", "model_versions", query)
+        return (version for version in listed if version["name"] == model)
+
+    def _pages(self, path: str, name: str, query: dict[str, str]) -> Iterator[dict[str, Any]]:
+        """What a search lists under a name, page after page."""
         for _ in range(MAX_PAGES):
-            found = self._rest.get("/model-versions/search", **query)
-            yield from found.get("model_versions", [])
-            token = found.get("next_page_token")
+            page = self._rest.get(path, **query)
+            yield from page.get(name, [])
+            token = page.get("next_page_token")
             if not token:
                 return
-            query["page_token"] = token
-        raise CatalogUnavailable(f"MLflow lists {model} without end.")
+            query = {**query, "page_token": token}
+        raise CatalogUnavailable(f"MLflow lists {path} without end.")
 
     def _alias(self, model: str, alias: str) -> str | None:
         """The version that an alias names; None when there is none."""
@@ -137,6 +146,15 @@ class MlflowCatalog:
     def _confirm(self, is_there: bool, what: str) -> None:
         if not is_there:
             raise CatalogUnavailable(f"MLflow took {what} and does not show it.", fix="it is written again next time.")
+
+
+def _is_called(model: str) -> str:
+    """The filter for a model's name. MLflow's texts know no escapes: with quotes of both kinds it is one of several."""
+    if "'" not in model:
+        return f"name='{model}'"
+    if '"' not in model:
+        return f'name="{model}"'
+    return "name LIKE '" + re.sub(r"['\\\\]", "_", model) + "'"
 
 
 def read_signature(mlmodel: str) -> dict[str, object] | None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from sluicegate.registry.words.build import Build, BuildRef
 from sluicegate.registry.words.errors import NotFound
+from sluicegate.registry.words.suggestions import nearest
 
 LATEST = "latest"
 
@@ -15,12 +16,13 @@ def age(build: Build) -> int:
     return int(build.ref.version)
 
 
-def named(model: str, name: str, builds: Sequence[Build]) -> BuildRef:
-    """The build that `name` means among a model's builds. Raises NotFound, naming what there is."""
+def named(model: str, name: str, builds: Sequence[Build], models: Callable[[], Collection[str]]) -> BuildRef:
+    """The build that `name` means among a model's builds. Raises NotFound, naming what there is.
+
+    `models` tells which models are registered; it is asked only where this one has no builds.
+    """
     if not builds:
-        raise NotFound(
-            f"the model {model!r} has no builds.", fix=f"register one: mlflow.register_model(..., {model!r})"
-        )
+        raise no_builds(model, models())
     if name == LATEST:
         return max(builds, key=age).ref
     found = [build for build in builds if name == build.ref.version or name.removeprefix("@") in build.aliases]
@@ -29,6 +31,16 @@ def named(model: str, name: str, builds: Sequence[Build]) -> BuildRef:
         aliases = ", ".join(sorted(f"@{alias}" for build in builds for alias in build.aliases)) or "no alias"
         raise NotFound(f"{model} has no build {name!r}.", fix=f"there are {versions}, {aliases}, latest.")
     return found[0].ref
+
+
+def no_builds(model: str, models: Collection[str]) -> NotFound:
+    """The error for a model without builds, where these models are registered: it may be misspelt."""
+    register = f"register a build: mlflow.register_model(..., {model!r})"
+    if model in models:
+        return NotFound(f"the model {model!r} has no builds in MLflow.", fix=register)
+    near = nearest(model, models)
+    meant = f"did you mean {near}? Else " if near else ""
+    return NotFound(f"MLflow has no model {model!r}.", fix=f"{meant}{register}")
 
 
 def missing(ref: BuildRef) -> NotFound:

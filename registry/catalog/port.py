@@ -19,6 +19,10 @@ class Catalog(Protocol):
     - A model that is not registered has no builds; a build or alias that is not there raises NotFound.
     """
 
+    def models(self) -> tuple[str, ...]:
+        """The name of every registered model."""
+        ...
+
     def build(self, ref: BuildRef) -> Build:
         """One build, with its signature. Raises NotFound."""
         ...

@@ -12,6 +12,7 @@ from sluicegate.registry.ledger.record import Record
 from sluicegate.registry.plan.messages import explain
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.words.errors import NotFound, UsageError
+from sluicegate.registry.words.suggestions import nearest
 
 
 def applied_plan(record: Record, model: str, variation: str) -> Plan:
@@ -24,9 +25,11 @@ def applied_plan(record: Record, model: str, variation: str) -> Plan:
         return Plan.recorded(own.body)
     general = record.applied("plan", f"{model}/{FALLBACK}")
     if general is None:
+        near = nearest(model, {str(each.body["model"]) for each in record.all_applied("plan")} - {model})
+        meant = f"did you mean {near}, which has one? Else " if near else ""
         raise NotFound(
             f"no plan is applied for {model}/{variation}.",
-            fix="write one and apply it: sluice apply -f plan.yaml",
+            fix=f"{meant}write one and apply it: sluice apply -f plan.yaml",
         )
     body = {key: value for key, value in general.body.items() if key not in ("trigger", "ab")}
     with _names_refused():

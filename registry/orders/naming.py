@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from sluicegate.registry.ledger.record import Record
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.errors import NotFound, Refused
+from sluicegate.registry.words.suggestions import nearest
 
 
 def find(record: Record, name: str) -> Rollout:
@@ -20,10 +21,18 @@ def find(record: Record, name: str) -> Rollout:
     except NotFound:
         of_model = record.rollouts(model=name)
         if not of_model:
-            raise
+            raise _unknown(record, name) from None
     under_way = [rollout for rollout in of_model if rollout.is_under_way]
     waiting = [rollout for rollout in of_model if not rollout.is_ended]
     return _only(name, under_way) or _only(name, waiting) or of_model[-1]
+
+
+def _unknown(record: Record, name: str) -> NotFound:
+    near = nearest(name, {known for each in record.rollouts() for known in (each.id, each.requested.model)})
+    meant = f"did you mean {near}? Else see" if near else "see"
+    return NotFound(
+        f"there is no rollout {name!r}, and no model of this name has one.", fix=f"{meant} sluice rollout list"
+    )
 
 
 def _only(model: str, rollouts: Sequence[Rollout]) -> Rollout | None:

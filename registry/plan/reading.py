@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core.core_schema import WithDefaultSchema
 
 from sluicegate.registry.plan.messages import amended, explain
 from sluicegate.registry.plan.plan import Plan, written
@@ -24,7 +26,22 @@ def read_plan_text(text: Text, champion_alias: str) -> Plan | None:
     return None
 
 
+class _AsWritten(GenerateJsonSchema):
+    """Defaults in the form in which people write them: an editor offers `5s`, which can be read back, and not `5.0`."""
+
+    def default_schema(self, schema: WithDefaultSchema) -> JsonSchemaValue:
+        written = super().default_schema(schema)
+        inner: Any = schema
+        while "schema" in inner and "serialization" not in inner:
+            inner = inner["schema"]
+        match inner.get("serialization"):
+            case {"type": "function-plain", "function": write} if written.get("default") is not None:
+                return {**written, "default": write(schema["default"])}
+            case _:
+                return written
+
+
 def plan_schema() -> dict[str, Any]:
     """The JSON Schema of a plan as people write it."""
-    schema = Plan.model_json_schema(mode="validation")
+    schema = Plan.model_json_schema(mode="validation", schema_generator=_AsWritten)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Sluicegate plan"}

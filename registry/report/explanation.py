@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sluicegate.registry.plan.fields import Strategy
@@ -101,11 +102,22 @@ def _interval(gate: GateReport, last: LookPoint | None) -> str:
 
 
 def _threshold(gate: GateReport, last: LookPoint | None) -> str:
+    fails = "it fails once the interval shows the candidate to be worse"
+    rate = (
+        []
+        if gate.view.below is None
+        else [f"the candidate's rate is shown to be below {format_share(gate.view.below)}"]
+    )
     if gate.view.margin is None:
-        return "harm: it fails once the interval shows the candidate to be worse"
+        return f"harm: {fails}" if gate.view.guardrail else f"harm: {fails}, and passes once {_before_pass(rate)}"
+    also = "".join(f", and {each}" for each in rate)
     said = f"a margin of {format_share(gate.view.margin)}"
     bound = f", which is {last.bound:+.4g}" if last is not None and last.bound is not None else ""
-    return f"{said}{bound}: it passes once the interval has excluded that much harm, and fails once it shows harm"
+    return f"{said}{bound}: it passes once the interval has excluded that much harm{also}, and fails once it shows harm"
+
+
+def _before_pass(rate: Sequence[str]) -> str:
+    return " and ".join(rate) or "both arms have rows and no harm was found"
 
 
 def _change(gate: GateReport, last: LookPoint | None) -> str:
@@ -122,8 +134,10 @@ def _change(gate: GateReport, last: LookPoint | None) -> str:
 
 def _open(gate: GateReport, last: LookPoint | None) -> str:
     """Of an undecided gate: how much more information would do, if the difference stays what it is."""
-    if gate.view.margin is None:
+    if gate.view.guardrail:
         return "an interval that shows harm would fail it; a guardrail never passes"
+    if gate.view.margin is None:
+        return f"more rows: {gate.view.reason}"
     end = None if last is None else last.high if gate.worse == "higher" else last.low
     if last is None or last.estimate is None or end is None or last.bound is None:
         return "more rows: the interval is not bounded on the harmful side yet"

@@ -40,6 +40,8 @@ class GateView:
     """Upper end."""
     margin: float | None
     """The relative harm to rule out at the present step, such as 0.05."""
+    below: float | None
+    """The share that the candidate's rate must be shown to stay below; none where the plan names none."""
     bound: float | None
     """The margin in the metric's unit, signed towards harm; none without one."""
     stable_n: int
@@ -142,16 +144,17 @@ def rollout_view(record: RolloutRecord, now: datetime, requests: tuple[int, int]
 
 
 def next_decision(record: RolloutRecord, now: datetime, requests: tuple[int, int] | None) -> Decision | None:
-    """What the policy would say now, from the answers on record; judges nothing."""
+    """What the policy would say now, from the answers on record, each with its latest reason; judges nothing."""
     rollout = record.rollout
     if rollout.phase is not Phase.RUNNING or not rollout.splits_traffic:
         return None
     guardrails = {gate.metric for gate in rollout.plan.guardrails}
+    last = {look.metric: look.verdict for look in record.looks}
     verdicts = [
         Verdict(
             metric=metric,
             answer=Answer(known.answer),
-            reason=known.reason,
+            reason=_reason(known.reason, last.get(metric)),
             step=known.step,
             k=known.k,
             guardrail=metric in guardrails,
@@ -199,6 +202,7 @@ def _view(rollout: Rollout, gate: GateSpec, verdict: Verdict | None, *, guardrai
         low=verdict.low if verdict else None,
         high=verdict.high if verdict else None,
         margin=rollout.plan.margin(gate, max(rollout.step, 0)),
+        below=gate.below,
         bound=verdict.bound if verdict else None,
         stable_n=verdict.stable_n if verdict else 0,
         candidate_n=verdict.candidate_n if verdict else 0,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -147,14 +148,14 @@ def _checked(found: Mapping[str, str], name: str, read: Callable[[str], T]) -> T
 
 
 def _folder(text: str) -> Path:
-    path = Path(text).expanduser()
-    if not path.is_absolute():
-        raise ValueError("write an absolute path")
-    return path
+    """Whole, because those that are started go on from other folders."""
+    return Path(text).expanduser().absolute()
 
 
 def _ledger_url(text: str) -> str:
-    if not text.startswith(("sqlite:///", "postgresql://", "postgresql+psycopg://")):
+    if text.startswith("sqlite:///"):
+        return f"sqlite:///{_folder(text.removeprefix('sqlite:///'))}"
+    if not text.startswith(("postgresql://", "postgresql+psycopg://")):
         raise ValueError("write sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE")
     return text
 
@@ -186,9 +187,10 @@ def _on_cancel(text: str) -> OnCancel:
 
 
 def _program(text: str) -> str:
-    if not os.access(text, os.X_OK) or not Path(text).is_file():
-        raise ValueError("write the path of a program that can be run")
-    return text
+    program = shutil.which(Path(text).expanduser())
+    if program is None:
+        raise ValueError("write the path of a program that can be run, or the name of one in PATH")
+    return str(Path(program).absolute())
 
 
 def _mlflow(found: Mapping[str, str], url: str) -> MlflowServer:

@@ -15,4 +15,5 @@ def suggestion(word: str, known: Iterable[str]) -> str:
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known word that was probably meant, if any is near."""
-    return next(iter(difflib.get_close_matches(word.lower(), sorted(known), n=1)), None)
+    by_lower = {each.lower(): each for each in sorted(known, reverse=True)}
+    return next((by_lower[each] for each in difflib.get_close_matches(word.lower(), sorted(by_lower), n=1)), None)

@@ -61,15 +61,25 @@ class Guard:
         await _stranger(request)(scope, receive, send_with_headers)
 
 
+_TOKEN_FIX = "send Authorization: Bearer TOKEN; sluice env prints the admin's, sluice token give makes others."
+
+
+def _lacking(request: Request) -> str:
+    """What keeps a stranger out: whoever has a token that is wrong must not look for one that is missing."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme and (scheme.lower() != "bearer" or not token.strip()):
+        return f"a bearer token is required, and the authorization is of the kind {scheme[:20]!r} or empty."
+    if token:
+        return "this token is not known: it was revoked, or is of another installation, or is not whole."
+    if request.session.get("token"):
+        return "this browser's session is over: its token was revoked, or the form is an old one."
+    return "a token is required."
+
+
 def _stranger(request: Request) -> ASGIApp:
     if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
         return RedirectResponse("/login", status_code=303)
-    body = {
-        "title": "Unauthorized",
-        "detail": "a token is required.",
-        "status": 401,
-        "fix": "send Authorization: Bearer TOKEN; sluice env prints the admin's, sluice token give makes others.",
-    }
+    body = {"title": "Unauthorized", "detail": _lacking(request), "status": 401, "fix": _TOKEN_FIX}
     headers = {"www-authenticate": "Bearer"}
     return JSONResponse(body, status_code=401, media_type="application/problem+json", headers=headers)
 

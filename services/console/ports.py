@@ -71,6 +71,10 @@ class Desk(Protocol):
         """The build that a version, an alias such as @candidate, or `latest` names."""
         ...
 
+    def models(self) -> Sequence[str]:
+        """The name of every model in the catalog."""
+        ...
+
     def builds(self, model: str) -> Sequence[Build]:
         """Every build of a model in the catalog."""
         ...

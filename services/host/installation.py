@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from sluicegate.registry.words.errors import InvalidSetting, NotFound
+from sluicegate.registry.words.settings import Settings
 from sluicegate.services import durable
 from sluicegate.services.host.folder import StateFolder
 from sluicegate.services.host.keys import ADMIN, Keys
@@ -90,6 +91,9 @@ def client_environment(site: Site, keys: Keys, environment: Mapping[str, str]) -
     else:
         prefect |= {key: environment[key] for key in _PREFECT_CREDENTIALS if key in environment}
     ours = {key: environment[key] for key in _OWN_SETTINGS if key in environment}
+    settings = Settings.read(environment)
+    whole = {"SLUICE_LEDGER": settings.ledger, "ENVOY_BIN": settings.envoy_bin}
+    ours |= {name: value for name, value in whole.items() if value is not None}
     ours |= {"SLUICE_STATE": site.state, "SLUICE_TOKEN": keys.admin_token}
     if CONSOLE in site.ports:
         ours["SLUICE_API"] = site.urls()[CONSOLE]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from sluicegate.registry.report.report import GateReport, Report
+from sluicegate.registry.report.view import GateView
 from sluicegate.services.report.sequence_chart import span
 from sluicegate.services.report.words import figure, headline, lasting, share, signed, state
 
@@ -42,7 +43,7 @@ def _gates(gates: Sequence[GateReport]) -> Iterator[str]:
     yield "|---|---|---:|---:|---:|---|---:|---|---|"
     for gate in gates:
         view = gate.view
-        margin = "–" if view.margin is None else share(view.margin)
+        margin = ", ".join(_asked(view)) or "–"
         decided = f"look {gate.decided.k}" if gate.decided else "–"
         interval = span(gate.looks[-1]) if gate.looks else "–"
         kind = " (guardrail)" if view.guardrail else ""
@@ -51,6 +52,14 @@ def _gates(gates: Sequence[GateReport]) -> Iterator[str]:
             f"| {signed(view.estimate)} | {interval} | {margin} | {decided} | {_cell(view.reason)} |"
         )
     yield ""
+
+
+def _asked(view: GateView) -> Iterator[str]:
+    """What a gate must show before it passes."""
+    if view.margin is not None:
+        yield share(view.margin)
+    if view.below is not None:
+        yield f"below {share(view.below)}"
 
 
 def _exposures(report: Report) -> Iterator[str]:

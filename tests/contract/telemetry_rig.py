@@ -65,7 +65,7 @@ class Rig:
                 pass
 
     def record(self, *batch: OutcomeIn) -> Any:
-        return record(self.store, batch, self.now)
+        return record(self.store, batch, self.now, is_request=lambda _: True)
 
     def tally(self, metric: str, arm: str = "stable") -> TallyRow | None:
         rows = [row for row in self.queries.tallies("r1")[1] if row.metric == metric and row.arm == arm]

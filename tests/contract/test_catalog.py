@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -158,9 +159,15 @@ def test_a_build_without_signature_says_so(shelf: Shelf) -> None:
     assert shelf.catalog.build(ref(model, 1)).signature is None
 
 
-@pytest.mark.parametrize("name", ["it's", "a b", "ünï-模型", "100%", 'say "hi"', "a+b&c=d#e?f"])
+@pytest.mark.parametrize(
+    "name",
+    ["it's", "a b", "ünï-模型", "100%", r"a\b", 'say "hi"', "a+b&c=d#e?f"]
+    + ['it\'s "quoted"', "'\"", r"'_\ \"%", "'; DROP TABLE x; --\""],
+)
 def test_any_name_that_mlflow_allows_can_be_read(shelf: Shelf, name: str) -> None:
     model = shelf.model(name, 1)
+    for near in {re.sub(r"['\\\\_]", "x", name), re.sub("[%]", "yy", name)} - {name}:
+        shelf.model(near, 1)
     assert [build.ref for build in shelf.catalog.builds(model)] == [ref(model, 1)]
     assert shelf.catalog.build(ref(model, 1)).ref == ref(model, 1)
 
@@ -177,8 +184,11 @@ def test_what_is_not_there_is_not_found(shelf: Shelf) -> None:
             shelf.catalog.build(BuildRef(model=model, version=wrong))
         with pytest.raises(NotFound):
             shelf.catalog.resolve(model, wrong)
-    with pytest.raises(NotFound, match="no builds"):
+    with pytest.raises(NotFound, match=r"MLflow has no model 'nobody'\. Fix: register a build"):
         shelf.catalog.resolve("nobody", "latest")
+    with pytest.raises(NotFound, match=f"did you mean {model}\\?"):
+        shelf.catalog.resolve(model.replace("delays", "Delyas"), "1")
+    assert model in shelf.catalog.models()
     with pytest.raises(NotFound, match=r"no build '@candidate'\. Fix: there are v1"):
         shelf.catalog.resolve(model, "@candidate")
 

@@ -270,11 +270,11 @@ def test_pairs_are_split_by_audience_and_declared_header_up_to_a_bound(rig: Rig)
 def test_a_late_label_scores_both_answers_once(anywhere: Rig, label_first: bool) -> None:
     outcome = OutcomeIn(prediction_id="r1", name="late", value="b")
     if label_first:
-        record(anywhere.store, [outcome], anywhere.now)
+        record(anywhere.store, [outcome], anywhere.now, is_request=str.isalnum)
     anywhere.serve("r1", "a")
     anywhere.copy("r1", "b")
     anywhere.collect()
-    record(anywhere.store, [outcome, outcome], anywhere.now)
+    record(anywhere.store, [outcome, outcome], anywhere.now, is_request=str.isalnum)
     for _ in range(4):
         anywhere.collect()
     assert (anywhere.tally("wrong", Arm.STABLE).total, anywhere.tally("wrong").total) == (1.0, 0.0)

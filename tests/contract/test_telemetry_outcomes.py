@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from benchmarks.collector_lines import START, START_US, assigned, line
 from sluicegate.registry.words.metric import Stratum
-from sluicegate.services.telemetry.outcomes.outcome import OutcomeIn
+from sluicegate.services.telemetry.outcomes.intake import record
+from sluicegate.services.telemetry.outcomes.outcome import OutcomeIn, Receipt
 from sluicegate.services.telemetry.store.counts import Count
 from sluicegate.services.telemetry.tailing import tail
 from tests.contract.telemetry_rig import BUCKET, CANDIDATE, Rig
@@ -134,6 +135,34 @@ def test_every_refused_or_useless_outcome_is_counted(rig: Rig) -> None:
     rig.collect()
     rig.counted(**still, unknown=1)
     assert rig.sums("brier") == (1, 0, 0.5625)
+
+
+def test_what_can_be_no_prediction_is_refused_and_what_is_not_known_yet_waits(rig: Rig) -> None:
+    known, later = "560041f1-a8a5-40cd-9559-628bcf4d0ca3", "660041f1-a8a5-40cd-9559-628bcf4d0ca3"
+    rig.write(line(known))
+    rig.collect()
+
+    def told(prediction: str, name: str = "late") -> Receipt:
+        return record(rig.store, [OutcomeIn(prediction_id=prediction, name=name, value=1)], rig.now)
+
+    for wrong in (
+        "abc",
+        "abc.0",
+        f"{known}.x",
+        f"{known}.",
+        f"{known}.1.2",
+        f"{known}.\u0661",
+        f"{known}\n",
+        f"x{known}",
+    ):
+        (refusal,) = told(wrong).refused
+        assert "give the x-request-id of the answer" in refusal.reason
+    assert (told(f"{known}.0").accepted, told(f"{known}.0").duplicate) == (1, 1)
+    assert told(f"{known.upper()}.0").duplicate == 1, "a database may write it in capitals"
+    assert (told(f"{known}.0", "mood").waiting, told(f"{later}.0").waiting) == (0, 1)
+    rig.write(line(later))
+    rig.collect()
+    assert (told(f"{later}.0").duplicate, told(f"{later}.0").waiting) == (1, 0)
 
 
 def test_an_id_makes_sending_twice_harmless(rig: Rig) -> None:

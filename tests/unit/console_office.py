@@ -58,6 +58,9 @@ class MemoryDesk:
     def resolve(self, model: str, name: str) -> BuildRef:
         return BuildRef(model=model, version="2" if name == "latest" else name)
 
+    def models(self) -> Sequence[str]:
+        return ("churn", "m")
+
     def builds(self, model: str) -> Sequence[Build]:
         return [Build(ref=BuildRef(model=model, version="1"), source="x")]
 

@@ -13,7 +13,7 @@ import pytest
 
 from sluicegate.flows.cli import reach
 from sluicegate.flows.wiring import runtime
-from sluicegate.registry.words.errors import NotFound, Unreachable
+from sluicegate.registry.words.errors import NotFound, Unreachable, UsageError
 
 
 class Console(HTTPServer):
@@ -106,6 +106,17 @@ def test_a_console_that_was_named_is_not_replaced_by_the_ledger(state: Path, mon
     server.server_close()
     monkeypatch.setenv("SLUICE_API", server.url)
     with pytest.raises(Unreachable, match="SLUICE_API names it"):
+        abort()
+
+
+def test_where_nothing_is_the_other_place_to_ask_is_named(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (state / "ledger.db").unlink()
+    with pytest.raises(Unreachable, match="or set SLUICE_API to the URL of a console") as raised:
+        abort()
+    assert "sluice up" in str(raised.value)
+    monkeypatch.setenv("SLUICE_API", "http://127.0.0.1:9")
+    monkeypatch.delenv("SLUICE_TOKEN")
+    with pytest.raises(UsageError, match="set SLUICE_TOKEN"):
         abort()
 
 

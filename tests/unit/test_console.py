@@ -22,6 +22,14 @@ def office() -> Office:
     return Office()
 
 
+STRANGERS = {
+    "": "a token is required",
+    "Bearer wrong": "this token is not known: it was revoked",
+    f"Basic {TOKEN}": "a bearer token is required, and the authorization is of the kind 'Basic'",
+}
+"""Who has a token that is wrong must not look for one that is missing."""
+
+
 def test_every_act_is_closed_to_strangers(office: Office) -> None:
     rollout = office.running()
     for operation in table(office.desk):
@@ -32,6 +40,7 @@ def test_every_act_is_closed_to_strangers(office: Office) -> None:
         for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": f"Basic {TOKEN}"}):
             answer = office.client.request(method, target, headers=headers, json={})
             assert answer.status_code == 401, (method, target)
+            assert answer.json()["detail"].startswith(STRANGERS[headers.get("authorization", "")])
     assert office.ledger.rollout(rollout.id) == rollout
 
 

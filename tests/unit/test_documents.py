@@ -105,7 +105,9 @@ def test_apply_of_a_folder_is_idempotent(folder: Path, capsys: pytest.CaptureFix
     sluice("apply", "-f", str(folder))
     capsys.readouterr()
     sluice("apply", "-f", str(folder), "-o", "json")
-    assert json.loads(capsys.readouterr().out) == [{"applied": "plan delays/default", "changed": False}]
+    assert json.loads(capsys.readouterr().out) == [
+        {"applied": "plan delays/default", "changed": False, "warning": None}
+    ]
 
 
 def test_a_running_rollout_keeps_the_plan_it_started_with(folder: Path) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 
-from sluicegate.registry.ledger.reading import read_for_report
+from sluicegate.registry.ledger.reading import read_for_report, read_for_view
 from sluicegate.registry.report.explanation import Explanation, GateExplanation, explanation
 from sluicegate.registry.report.report import rollout_report
+from sluicegate.registry.report.view import rollout_view
+from sluicegate.services.report.markdown import markdown
 from tests import giving as orders
 from tests.acceptance.given import PLAN, Given
 
@@ -56,6 +58,33 @@ def test_a_guardrail_never_passes() -> None:
     given.ticks()
     given.runs(500)
     assert gate(given, "errors").change == "an interval that shows harm would fail it; a guardrail never passes"
+
+
+def test_a_gate_without_a_margin_is_no_guardrail_and_says_what_it_must_show() -> None:
+    below = {"metric": "errors", "alpha": 0.01, "below": "1%"}
+    only = {"metrics": {"errors": PLAN["metrics"]["errors"]}, "gates": [below], "guardrails": []}
+    given = Given(PLAN | only | {"steps": [{"weight": 50}]}, errors=0.008)
+    given.ticks()
+    given.runs(400)
+    said = gate(given, "errors")
+    assert (said.kind, said.verdict) == ("gate", "UNDECIDED")
+    assert said.threshold.endswith("and passes once the candidate's rate is shown to be below 1%")
+    assert said.change.startswith("more rows: a rate below 1% is not shown yet")
+    assert "| below 1% |" in markdown(rollout_report(read_for_report(given.ledger, given.rollout), given.now))
+
+
+def test_what_comes_next_is_as_new_as_the_evidence_beside_it() -> None:
+    given = Given(PLAN | {"steps": [{"weight": 50}]}, candidate=0.55)
+    given.ticks()
+    given.runs(300)
+    reasons = set()
+    for _ in range(4):
+        given.runs(700)
+        view = rollout_view(read_for_view(given.ledger, given.rollout), given.now)
+        (judged,) = (each for each in view.gates if each.metric == "log_loss")
+        assert (judged.verdict, judged.reason in (view.waits_for or "")) == ("UNDECIDED", True)
+        reasons.add(judged.reason)
+    assert len(reasons) > 1
 
 
 def test_what_waits_for_a_person_says_so() -> None:

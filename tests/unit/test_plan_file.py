@@ -368,12 +368,21 @@ def test_any_value_anywhere_is_a_plan_or_a_list_of_problems(changes: list[tuple[
 # --- schema, build, cost ---------------------------------------------------------------------------------------------
 
 
+def _defaults(schema: dict[str, Any]) -> dict[str, Any]:
+    return {name: each["default"] for name, each in schema["properties"].items() if each.get("default") is not None}
+
+
 def test_the_schema_knows_every_key_and_refuses_others() -> None:
     schema = plan_schema()
     assert schema["additionalProperties"] is False
     assert set(schema["properties"]) == set(Plan.model_fields)
     assert schema["required"] == ["model"]
     assert schema["properties"]["bake"]["type"] == "string"
+    assert Draft202012Validator({"$defs": schema["$defs"], "properties": schema["properties"]}).is_valid(
+        _defaults(schema)
+    )
+    assert schema["$defs"]["Serve"]["properties"]["timeout"]["default"] == "5s"
+    assert schema["$defs"]["Capture"]["properties"]["share"]["default"] == "1%"
     assert schema["properties"]["unit"]["description"].startswith("The request header")
     json.dumps(schema)
 

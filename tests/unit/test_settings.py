@@ -52,7 +52,6 @@ def test_credentials_may_stand_in_the_url() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("SLUICE_STATE", "relative/path"),
         ("SLUICE_LEDGER", "mysql://h/d"),
         ("SLUICE_API", "console:8080"),
         ("SLUICE_GATEWAY", "ftp://h"),
@@ -69,6 +68,23 @@ def test_credentials_may_stand_in_the_url() -> None:
 def test_a_bad_value_names_its_variable_and_what_to_write(name: str, value: str) -> None:
     with pytest.raises(InvalidSetting, match=rf"^{name} is .*, which cannot be used\. Fix: write|^{name}.* Fix: not a"):
         Settings.read({"HOME": "/h", name: value})
+
+
+def test_a_relative_path_is_made_whole_where_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that are started go on from other folders."""
+    program = tmp_path / "bin" / "envoy"
+    program.parent.mkdir()
+    program.write_text("")
+    program.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/h")
+    read = Settings.read({"SLUICE_STATE": "here/state", "SLUICE_LEDGER": "sqlite:///l.db", "ENVOY_BIN": "bin/envoy"})
+    assert (read.state, read.ledger) == (tmp_path / "here/state", f"sqlite:///{tmp_path}/l.db")
+    assert read.envoy_bin == str(program)
+    assert Settings.read({"SLUICE_STATE": "."}).state == tmp_path
+    assert Settings.read({"SLUICE_STATE": "~/x"}).state == Path("/h/x")
+    monkeypatch.setenv("PATH", str(program.parent))
+    assert Settings.read({"ENVOY_BIN": "envoy"}).envoy_bin == str(program)
 
 
 def test_no_secret_is_shown() -> None:

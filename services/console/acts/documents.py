@@ -6,9 +6,12 @@ from typing import Any
 
 from pydantic import model_validator
 
+from sluicegate.registry.catalog.naming import no_builds
 from sluicegate.registry.documents.documents import KINDS, ReadDocument, document_from_values, read_document
 from sluicegate.registry.ledger.record import Applied
 from sluicegate.registry.orders.give import apply_document
+from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.words.errors import NotFound, Unreachable
 from sluicegate.services.console.operations import Answer, Body, Operation, Request, Role
 from sluicegate.services.console.ports import Desk
 
@@ -53,7 +56,18 @@ class DocumentActs:
             kind=read.kind, name=read.name, body=read.body, digest=read.digest, actor=request.actor, at=desk.clock()
         )
         changed = apply_document(desk.ledger, document)
-        return (201 if changed else 200), {"applied": f"{read.kind} {read.name}", "changed": changed}
+        done = {"applied": f"{read.kind} {read.name}", "changed": changed, "warning": self._warning(read)}
+        return (201 if changed else 200), done
+
+    def _warning(self, read: ReadDocument) -> str | None:
+        """What is right in itself and yet may be a mistake: a plan of a model that MLflow does not have."""
+        if not isinstance(read.value, Plan):
+            return None
+        try:
+            models = self._desk.models()
+        except (NotFound, Unreachable):  # a plan may be there before its MLflow is
+            return None
+        return None if read.value.model in models else str(no_builds(read.value.model, models))
 
 
 def operations(desk: Desk) -> tuple[Operation, ...]:
@@ -69,6 +83,7 @@ def operations(desk: Desk) -> tuple[Operation, ...]:
         Operation(
             method="POST", path=root, role=Role.OPERATOR, takes=DocumentBody, act=acts.apply,
             summary="Apply a document; the same one twice changes nothing.",
-            gives={201: "`applied` and `changed`.", 200: "The same, where nothing changed."},
+            gives={201: "`applied`, `changed`, and a `warning` where a plan's model is not in MLflow.",
+                   200: "The same, where nothing changed."},
         ),
     )  # fmt: skip

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
+from sluicegate.registry.catalog.naming import no_builds
 from sluicegate.registry.orders.order import Deploy, RollBack
 from sluicegate.registry.rollout.standing import Shadowing, Standing, standings
 from sluicegate.registry.words.build import Build
@@ -58,8 +59,10 @@ class ModelActs:
     def builds(self, request: Request, _: Body) -> Answer:
         model = request.path["model"]
         roles = roles_of_builds(standings(self._desk.ledger.rollouts(model=model)))
-        listed = [_build_json(build, roles.get(build.ref.version)) for build in self._desk.builds(model)]
-        return 200, {"builds": listed}
+        builds = self._desk.builds(model)
+        if not builds:
+            raise no_builds(model, self._desk.models())
+        return 200, {"builds": [_build_json(build, roles.get(build.ref.version)) for build in builds]}
 
     def deploy(self, request: Request, body: DeployBody) -> Answer:
         model = request.path["model"]

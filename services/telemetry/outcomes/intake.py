@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,20 +20,37 @@ from sqlalchemy.engine import Connection
 from sluicegate.services.telemetry.outcomes.outcome import OutcomeIn, Receipt, Refusal, State, microseconds, read_value
 from sluicegate.services.telemetry.store import schema
 from sluicegate.services.telemetry.store.counts import Count
+from sluicegate.services.telemetry.store.segments import Finder
 from sluicegate.services.telemetry.store.store import Store
 from sluicegate.services.telemetry.tally.scores import same
 
+_PREDICTION_FORM = (
+    "give the x-request-id of the answer, then a point and the row: 560041f1-a8a5-40cd-9559-628bcf4d0ca3.0"
+)
 AHEAD = timedelta(minutes=5)
 """How far in the future an outcome may lie, for clocks that differ."""
 _TEXT_LIMIT = 500
-_PREDICTION = re.compile(r"(?P<rid>.+?)(?:\.(?P<row>\d{1,6}))?\Z", re.DOTALL)
+_FEW = 20
+"""Outcomes of a batch whose predictions are looked for at once: a person wants to know, a program's batch may not wait."""
+_REQUEST_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
+_PREDICTION = re.compile(r"(?P<rid>.+?)(?:\.(?P<row>[0-9]{1,6}))?\Z", re.DOTALL)
 
 
-def record(store: Store, batch: Sequence[OutcomeIn], now: datetime) -> Receipt:
-    """Take in a batch in one transaction. The same batch sent again adds nothing but to the count of duplicates."""
+def is_request_id(text: str) -> bool:
+    """Whether the gateway can have drawn this id: it draws UUIDs, and takes none from callers."""
+    return bool(_REQUEST_ID.match(text))
+
+
+def record(
+    store: Store, batch: Sequence[OutcomeIn], now: datetime, is_request: Callable[[str], bool] = is_request_id
+) -> Receipt:
+    """Take in a batch in one transaction. The same batch sent again adds nothing but to the count of duplicates.
+
+    `is_request` tells whether a text can be the id of a request.
+    """
     rows, refused, counts = [], [], Counter[Count]()
     for index, outcome in enumerate(batch):
-        reason, kind = _refusal(outcome, now)
+        reason, kind = _refusal(outcome, now, is_request)
         if reason is None:
             rows.append(_row(outcome, now))
         else:
@@ -43,15 +60,24 @@ def record(store: Store, batch: Sequence[OutcomeIn], now: datetime) -> Receipt:
         for row in rows:
             counts[_take(connection, store, row)] += 1
         store.count(connection, counts)
+        waiting = _waiting(connection, rows) if len(rows) <= _FEW else None
     return Receipt(
         accepted=counts[Count.OUTCOMES],
         duplicate=counts[Count.DUPLICATE],
         contradictory=counts[Count.CONTRADICTORY],
+        waiting=waiting,
         refused=tuple(refused),
     )
 
 
-def _refusal(outcome: OutcomeIn, now: datetime) -> tuple[str | None, Count]:
+def _waiting(connection: Connection, rows: Sequence[dict[str, Any]]) -> int:
+    """How many name a prediction of which the log has told nothing yet."""
+    requests = [row["rid"] for row in rows if row["rid"] is not None]
+    located = Finder().by_request(connection, requests) if requests else {}
+    return sum(rid not in located for rid in requests)
+
+
+def _refusal(outcome: OutcomeIn, now: datetime, is_request: Callable[[str], bool]) -> tuple[str | None, Count]:
     """Why an outcome cannot be taken in, and how that is counted."""
     texts = (outcome.name, outcome.prediction_id, outcome.model, outcome.unit, outcome.id)
     if not outcome.name:
@@ -60,6 +86,9 @@ def _refusal(outcome: OutcomeIn, now: datetime) -> tuple[str | None, Count]:
         return f"name and ids must be text of 1 to {_TEXT_LIMIT} characters", Count.REFUSED
     if (outcome.prediction_id is None) == (outcome.unit is None):
         return "give either prediction_id, or model and unit", Count.REFUSED
+    rid, _ = _prediction(outcome.prediction_id)
+    if rid is not None and not is_request(rid):
+        return f"prediction_id {outcome.prediction_id!r} is none: {_PREDICTION_FORM}", Count.REFUSED
     if outcome.unit is not None and outcome.model is None:
         return "a unit needs its model", Count.REFUSED
     if not isinstance(outcome.value, bool | int | float | str | None) or not _is_storable(json.dumps(outcome.value)):
@@ -106,7 +135,7 @@ def _prediction(prediction_id: str | None) -> tuple[str | None, int | None]:
     match = _PREDICTION.match(prediction_id) if prediction_id is not None else None
     if match is None:
         return None, None
-    return match["rid"], int(match["row"] or 0)
+    return match["rid"].lower(), int(match["row"] or 0)
 
 
 def _take(connection: Connection, store: Store, row: dict[str, Any]) -> Count:

