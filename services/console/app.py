@@ -61,7 +61,7 @@ class Guard:
         await _stranger(request)(scope, receive, send_with_headers)
 
 
-_TOKEN_FIX = "send Authorization: Bearer TOKEN; sluice env prints the admin's, sluice token give makes others."
+_WAY_IN = "send Authorization: Bearer TOKEN; sluice env prints the admin's, sluice token give makes others."
 
 
 def _lacking(request: Request) -> str:
@@ -79,7 +79,7 @@ def _lacking(request: Request) -> str:
 def _stranger(request: Request) -> ASGIApp:
     if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
         return RedirectResponse("/login", status_code=303)
-    body = {"title": "Unauthorized", "detail": _lacking(request), "status": 401, "fix": _TOKEN_FIX}
+    body = {"title": "Unauthorized", "detail": _lacking(request), "status": 401, "fix": _WAY_IN}
     headers = {"www-authenticate": "Bearer"}
     return JSONResponse(body, status_code=401, media_type="application/problem+json", headers=headers)
 

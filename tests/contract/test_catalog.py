@@ -161,8 +161,19 @@ def test_a_build_without_signature_says_so(shelf: Shelf) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["it's", "a b", "ünï-模型", "100%", r"a\b", 'say "hi"', "a+b&c=d#e?f"]
-    + ['it\'s "quoted"', "'\"", r"'_\ \"%", "'; DROP TABLE x; --\""],
+    [
+        "it's",
+        "a b",
+        "ünï-模型",
+        "100%",
+        r"a\b",
+        'say "hi"',
+        "a+b&c=d#e?f",
+        'it\'s "quoted"',
+        "'\"",
+        r"'_\ \"%",
+        "'; DROP TABLE x; --\"",
+    ],
 )
 def test_any_name_that_mlflow_allows_can_be_read(shelf: Shelf, name: str) -> None:
     model = shelf.model(name, 1)

@@ -165,8 +165,18 @@ def test_a_host_inside_is_asked_only_when_it_is_allowed_by_name(judge: Judge) ->
 
 @pytest.mark.parametrize(
     "url",
-    ["https://127.0.0.1/", "https://10.0.0.1/", "https://169.254.169.254/latest", "https://[::1]/", "http://1.1.1.1/"]
-    + ["https://2130706433/", "https://0x7f.1/", "https://0/", "https://224.0.0.1/", "https://100.64.0.1/"],
+    [
+        "https://127.0.0.1/",
+        "https://10.0.0.1/",
+        "https://169.254.169.254/latest",
+        "https://[::1]/",
+        "http://1.1.1.1/",
+        "https://2130706433/",
+        "https://0x7f.1/",
+        "https://0/",
+        "https://224.0.0.1/",
+        "https://100.64.0.1/",
+    ],
 )
 def test_inner_addresses_are_refused_whatever_they_are_called(url: str) -> None:
     with pytest.raises(Refused, match="not a public https server"):
@@ -193,8 +203,24 @@ def test_an_address_that_carries_an_inner_one_is_inner(prefix: str) -> None:
 
 @pytest.mark.parametrize(
     "address",
-    ["::7f00:1", "::808:808", "64:ff9b:1::808:808", "64:ff9b:1:7f00:0:100::", "2001:0:7f00:1::", "ff02::1", "ff0e::1"]
-    + ["fec0::1", "fe80::1", "fc00::1", "::", "5f00::1", "3fff::1", "2001:db8::1", "239.0.0.1", "255.255.255.255"],
+    [
+        "::7f00:1",
+        "::808:808",
+        "64:ff9b:1::808:808",
+        "64:ff9b:1:7f00:0:100::",
+        "2001:0:7f00:1::",
+        "ff02::1",
+        "ff0e::1",
+        "fec0::1",
+        "fe80::1",
+        "fc00::1",
+        "::",
+        "5f00::1",
+        "3fff::1",
+        "2001:db8::1",
+        "239.0.0.1",
+        "255.255.255.255",
+    ],
 )
 def test_what_is_no_host_of_the_internet_is_not_public(address: str) -> None:
     assert not is_public(ip_address(address))

@@ -31,7 +31,7 @@ AHEAD = timedelta(minutes=5)
 """How far in the future an outcome may lie, for clocks that differ."""
 _TEXT_LIMIT = 500
 _FEW = 20
-"""Outcomes of a batch whose predictions are looked for at once: a person wants to know, a program's batch may not wait."""
+"""Outcomes of a batch whose predictions are looked for at once: a person wants to know, a program may not wait."""
 _REQUEST_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 _PREDICTION = re.compile(r"(?P<rid>.+?)(?:\.(?P<row>[0-9]{1,6}))?\Z", re.DOTALL)
 

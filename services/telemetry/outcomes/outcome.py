@@ -66,7 +66,7 @@ class Receipt:
     duplicate: int
     contradictory: int
     waiting: int | None = None
-    """Of a few outcomes: how many name a prediction that the gateway's log has not told of yet. Of many: not looked at."""
+    """Of a few outcomes: how many name a prediction of which the log has told nothing yet. Of many: not looked at."""
     refused: tuple[Refusal, ...]
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import re
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
