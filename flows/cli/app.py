@@ -38,6 +38,7 @@ _COMMANDS = (
     (app, "down", "host:down", "Drain and stop everything that up started, and nothing else."),
     (app, "status", "host:status", "Show what runs, and where."),
     (app, "doctor", "host:doctor", "Check this machine and everything sluice needs."),
+    (app, "verify", "record:verify", "See that nothing in the ledger was changed, removed or reordered."),
     (app, "logs", "logs:logs", "Show what the parts wrote, by rollout or by part."),
     (app, "env", "host:env", "Print export lines for MLflow, Prefect and sluice."),
     (app, "validate", "documents:validate", "Check documents; every error at once."),

@@ -8,6 +8,8 @@ from dataclasses import replace
 from datetime import datetime
 from threading import RLock
 
+from sluicegate.registry.ledger.chain import COLUMNS, START, Examination, Head, Kind, Link, Row, examine, seal
+from sluicegate.registry.ledger.columns import document_columns, entry_columns
 from sluicegate.registry.ledger.folds import Folds, taken
 from sluicegate.registry.ledger.looks_json import look_from_json, look_to_json
 from sluicegate.registry.ledger.receipts import repeated
@@ -34,6 +36,7 @@ class MemoryLedger:
         self._notes: dict[str, dict[str, object]] = {}
         self._receipts: dict[str, tuple[str, Receipt]] = {}
         self._position = 0
+        self._links: list[Link] = []
 
     def open(self, rollout: str, requested: Requested, at: datetime) -> Rollout:
         with self._lock:
@@ -55,8 +58,8 @@ class MemoryLedger:
             changes = decide(self)
             for entry, _, _ in self._folds.moves(changes.entries):
                 self._keep(replace(entry, fact=_own(entry.fact)))
-            self._documents.extend(copy.deepcopy(document) for document in changes.documents)
-            self._position += len(changes.documents)
+            for document in changes.documents:
+                self._keep_document(copy.deepcopy(document))
             if key is not None:
                 self._receipts[key.key] = (key.digest, changes.receipt)
             return changes.receipt
@@ -66,7 +69,24 @@ class MemoryLedger:
         self._entries.setdefault(entry.rollout, []).append(entry)
         self._feed.append(Fed(place=len(self._feed) + 1, entry=entry))
         self._position += 1
+        self._seal(_entry_row(self._feed[-1]))
         return state
+
+    def _keep_document(self, document: Applied) -> None:
+        self._documents.append(document)
+        self._position += 1
+        self._seal(_document_row(len(self._documents), document))
+
+    def _seal(self, row: Row) -> None:
+        self._links.append(seal(self._links[-1].head if self._links else START, row))
+
+    def verify(self, kept: Head | None = None) -> Examination:
+        with self._lock:
+            facts = [_entry_row(fed) for fed in self._feed]
+            documents = [_document_row(number, each) for number, each in enumerate(self._documents, start=1)]
+            looks = [_look_row(key, body) for key, body in self._looks.items()]
+            head = self._links[-1].head if self._links else START
+            return examine(self._links, (*facts, *looks, *documents), head, kept=kept)
 
     def rollout(self, rollout: str) -> Rollout:
         with self._lock:
@@ -94,7 +114,11 @@ class MemoryLedger:
 
     def record_look(self, look: Look) -> Look:
         with self._lock:
-            return look_from_json(self._looks.setdefault((look.rollout, look.metric, look.k), look_to_json(look)))
+            key = (look.rollout, look.metric, look.k)
+            if key not in self._looks:
+                self._looks[key] = look_to_json(look)
+                self._seal(_look_row(key, self._looks[key]))
+            return look_from_json(self._looks[key])
 
     def looks(self, rollout: str, metric: str | None = None) -> tuple[Look, ...]:
         with self._lock:
@@ -111,16 +135,14 @@ class MemoryLedger:
             refuse_stale(document, latest, over)
             if latest is not None and latest.digest == document.digest:
                 return False
-            self._documents.append(copy.deepcopy(document))
-            self._position += 1
+            self._keep_document(copy.deepcopy(document))
             return True
 
     def withdraw(self, kind: str, name: str, *, actor: str, at: datetime) -> bool:
         with self._lock:
             if self.applied(kind, name) is None:
                 return False
-            self._documents.append(withdrawn(kind, name, actor, at))
-            self._position += 1
+            self._keep_document(withdrawn(kind, name, actor, at))
             return True
 
     def applied(self, kind: str, name: str) -> Applied | None:
@@ -161,3 +183,15 @@ class MemoryLedger:
 def _own(fact: Fact) -> Fact:
     """A copy that no caller can change afterwards."""
     return from_payload(type(fact).__name__, to_payload(fact))
+
+
+def _entry_row(fed: Fed) -> Row:
+    return Row(kind=Kind.ENTRY, columns={"id": fed.place, **entry_columns(fed.entry)})
+
+
+def _look_row(key: tuple[str, str, int], body: str) -> Row:
+    return Row(kind=Kind.LOOK, columns=dict(zip(COLUMNS[Kind.LOOK], (*key, body), strict=True)))
+
+
+def _document_row(number: int, document: Applied) -> Row:
+    return Row(kind=Kind.DOCUMENT, columns={"id": number, **document_columns(document)})

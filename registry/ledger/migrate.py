@@ -9,7 +9,7 @@ from sqlalchemy import Engine, inspect, text
 from sluicegate.registry.ledger.engine import reading, writing
 from sluicegate.registry.words.errors import SluiceError
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest migration; tests hold it against the folder."""
 VERSION_TABLE = "sluice_ledger_version"
 

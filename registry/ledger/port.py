@@ -1,6 +1,6 @@
-"""The ports of the ledger: facts, looks, documents, leases and notes. Adapters: `memory`, `sql`.
+"""The ports of the ledger: facts, looks, documents, leases, notes, and the chain. Adapters: `memory`, `sql`.
 
-Whoever needs one of them takes that one; `Ledger` is all five, as adapters and the composition root know it.
+Whoever needs one of them takes that one; `Ledger` is all of them, as adapters and the composition root know it.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Protocol
 
+from sluicegate.registry.ledger.chain import Examination, Head
 from sluicegate.registry.ledger.record import Applied, Changes, Fed, Lease, OrderKey, Receipt, Record
 from sluicegate.registry.rollout.facts import Entry, Fact, Requested
 from sluicegate.registry.rollout.rollout import Rollout
@@ -126,7 +127,15 @@ class Notes(Protocol):
         ...
 
 
-class Ledger(Facts, Looks, Documents, Leases, Notes, Protocol):
+class Verified(Protocol):
+    """A record whose facts, looks and documents are linked to one another."""
+
+    def verify(self, kept: Head | None = None) -> Examination:
+        """What was changed, is missing, was added or stands in another order; `kept` is a head kept elsewhere."""
+        ...
+
+
+class Ledger(Facts, Looks, Documents, Leases, Notes, Verified, Protocol):
     """The record that every process shares.
 
     Promises, each tested on every adapter by tests/contract/test_ledger.py:
@@ -138,6 +147,7 @@ class Ledger(Facts, Looks, Documents, Leases, Notes, Protocol):
     - `record_look` stores a look once for each (rollout, metric, k) and returns the stored one, whoever was first.
     - `commit` records everything that `decide` answers, or nothing; nobody else records in between. A key that was
       committed before gives its first receipt again, and `decide` is not asked.
+    - `verify` finds whatever was changed, removed, added or reordered among facts, looks and documents.
     - What a call returned has been made durable before it returned.
     - Times are aware and in UTC. Any number of processes may read and write.
     """

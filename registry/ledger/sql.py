@@ -9,17 +9,19 @@ from threading import RLock
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, delete, func, insert, select, update
 
+from sluicegate.registry.ledger.chain import Examination, Head
 from sluicegate.registry.ledger.engine import connect, reading, writing
 from sluicegate.registry.ledger.folds import Folds, taken
 from sluicegate.registry.ledger.looks_json import look_from_json, look_to_json
 from sluicegate.registry.ledger.migrate import migrate
 from sluicegate.registry.ledger.receipts import receipt_from_json, receipt_to_json, repeated
 from sluicegate.registry.ledger.record import Applied, Changes, Fed, Lease, OrderKey, Receipt, Record
+from sluicegate.registry.ledger.sealing import examination, insert_document, insert_entry, insert_look
 from sluicegate.registry.ledger.stale import refuse_stale
 from sluicegate.registry.ledger.tables import documents, entries, leases, looks, notes, orders, targets
 from sluicegate.registry.ledger.times import from_text, to_text, utc
 from sluicegate.registry.ledger.withdrawal import is_withdrawn, withdrawn
-from sluicegate.registry.rollout.facts import Entry, Fact, Requested, from_payload, to_payload
+from sluicegate.registry.rollout.facts import Entry, Fact, Requested, from_payload
 from sluicegate.registry.rollout.moves import begin
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.verdict import Look
@@ -48,7 +50,7 @@ class SqlLedger:
         with writing(self._engine) as connection:
             if connection.execute(select(entries.c.id).where(entries.c.rollout == rollout)).first() is not None:
                 raise taken(rollout)
-            _insert_entry(connection, entry)
+            insert_entry(connection, entry)
             _insert_target(connection, state)
         return state
 
@@ -61,7 +63,7 @@ class SqlLedger:
             if state.holds_target and not before.holds_target:
                 self._folds.refuse_busy(state)
             _note_holder(connection, before, state)
-            _insert_entry(connection, entry)
+            insert_entry(connection, entry)
         return state
 
     def commit(self, decide: Callable[[Record], Changes], key: OrderKey | None = None) -> Receipt:
@@ -76,9 +78,9 @@ class SqlLedger:
                     _insert_target(connection, after)
                 else:
                     _note_holder(connection, before, after)
-                _insert_entry(connection, entry)
+                insert_entry(connection, entry)
             for document in changes.documents:
-                _insert_document(connection, document)
+                insert_document(connection, document)
             if key is not None:
                 row = {
                     "key": key.key,
@@ -133,9 +135,8 @@ class SqlLedger:
         with writing(self._engine) as connection:
             stored = connection.execute(select(looks.c.body).where(*where)).scalar()
             if stored is None:
+                insert_look(connection, look)
                 stored = look_to_json(look)
-                row = {"rollout": look.rollout, "metric": look.metric, "k": look.k, "body": stored}
-                connection.execute(insert(looks).values(row))
         return look_from_json(stored)
 
     def looks(self, rollout: str, metric: str | None = None) -> tuple[Look, ...]:
@@ -158,14 +159,14 @@ class SqlLedger:
             refuse_stale(document, latest, over)
             if latest is not None and latest.digest == document.digest:
                 return False
-            _insert_document(connection, document)
+            insert_document(connection, document)
             return True
 
     def withdraw(self, kind: str, name: str, *, actor: str, at: datetime) -> bool:
         with writing(self._engine) as connection:
             if not _latest(connection, documents.c.kind == kind, documents.c.name == name):
                 return False
-            _insert_document(connection, withdrawn(kind, name, actor, at))
+            insert_document(connection, withdrawn(kind, name, actor, at))
             return True
 
     def applied(self, kind: str, name: str) -> Applied | None:
@@ -204,6 +205,9 @@ class SqlLedger:
         with reading(self._engine) as connection:
             value = connection.execute(select(notes.c.value).where(notes.c.key == key)).scalar()
         return None if value is None else json.loads(value)
+
+    def verify(self, kept: Head | None = None) -> Examination:
+        return examination(self._engine, kept)
 
 
 class _Present:
@@ -259,29 +263,6 @@ def _last_looks() -> Select[tuple[str]]:
 
 _LAST_LOOKS = _last_looks()
 """Made once: a page of rollouts asks it for each of them."""
-
-
-def _insert_entry(connection: Connection, entry: Entry) -> None:
-    row = {
-        "rollout": entry.rollout,
-        "seq": entry.seq,
-        "at": to_text(entry.at),
-        "fact": type(entry.fact).__name__,
-        "payload": json.dumps(to_payload(entry.fact), separators=(",", ":"), allow_nan=False),
-    }
-    connection.execute(insert(entries).values(row))
-
-
-def _insert_document(connection: Connection, document: Applied) -> None:
-    row = {
-        "kind": document.kind,
-        "name": document.name,
-        "body": json.dumps(document.body),
-        "digest": document.digest,
-        "actor": document.actor,
-        "at": to_text(document.at),
-    }
-    connection.execute(insert(documents).values(row))
 
 
 def _entry(row: Row[tuple[object, ...]]) -> Entry:

@@ -105,3 +105,21 @@ orders = Table(
     Column("receipt", Text, nullable=False),
 )
 """The receipt of each order that came with a key, written with what the order recorded."""
+
+links = Table(
+    "links",
+    metadata,
+    Column("place", Integer, primary_key=True, autoincrement=False),
+    Column("kind", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("hash", Text, nullable=False),
+)
+"""The chain: one link for each entry, look and document, in the order in which they were recorded."""
+
+heads = Table(
+    "heads",
+    metadata,
+    Column("place", Integer, primary_key=True, autoincrement=False),
+    Column("hash", Text, nullable=False),
+)
+"""One row: where the chain ends, so that an end that was cut off is missed."""

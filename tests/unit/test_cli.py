@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -237,3 +238,21 @@ def test_ctrl_c_says_that_what_was_begun_goes_on(tmp_path: Path) -> None:
         told = begun.communicate()[1].splitlines()
     assert told[0] == "sluice: interrupted; a rollout or a start under way goes on."
     assert json.loads(told[-1])["code"] == 130
+
+
+def test_verify_tells_of_a_changed_fact_and_of_a_head_that_is_gone(tmp_path: Path) -> None:
+    seen, _, said = run(tmp_path, "verify")
+    assert (seen["code"], "there is no ledger" in said) == (1, True)
+    ledger = SqlLedger(f"sqlite:///{tmp_path / 'ledger.db'}")
+    Given(ledger).rollout()
+    ledger.close()
+    seen, out, _ = run(tmp_path, "verify", "-o", "json")
+    told = json.loads(out)
+    assert (seen["code"], told["intact"], told["faults"]) == (0, True, [])
+    assert run(tmp_path, "verify", "--head", told["head"])[0]["code"] == 0
+    assert run(tmp_path, "verify", "--head", "yesterday's")[0]["code"] == 2
+    with sqlite3.connect(tmp_path / "ledger.db") as raw:
+        raw.execute("UPDATE entries SET at = '2020' || substr(at, 5) WHERE seq = 0")
+    raw.close()
+    seen, out, _ = run(tmp_path, "verify")
+    assert (seen["code"], "was changed" in out) == (1, True)

@@ -1,0 +1,147 @@
+"""The chain: every fact, look and document is linked to all that was recorded before it. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sluicegate.registry.words.errors import UsageError
+
+
+class Kind(StrEnum):
+    """What is linked."""
+
+    ENTRY = "entry"
+    LOOK = "look"
+    DOCUMENT = "document"
+
+
+COLUMNS: Mapping[Kind, tuple[str, ...]] = {
+    Kind.ENTRY: ("id", "rollout", "seq", "at", "fact", "payload"),
+    Kind.LOOK: ("rollout", "metric", "k", "body"),
+    Kind.DOCUMENT: ("id", "kind", "name", "body", "digest", "actor", "at"),
+}
+"""What of a row is linked: all of it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A row as it is stored."""
+
+    kind: Kind
+    columns: Mapping[str, object]
+
+    @property
+    def name(self) -> str:
+        """What people know it by, one for each row of its kind."""
+        match self.kind:
+            case Kind.ENTRY:
+                names: tuple[str, ...] = ("rollout", "seq")
+            case Kind.LOOK:
+                names = ("rollout", "metric", "k")
+            case Kind.DOCUMENT:
+                names = ("kind", "name", "id")
+        return " ".join(str(self.columns[each]) for each in names)
+
+    def digest(self) -> str:
+        """Of every column."""
+        values = [self.kind, *(self.columns[name] for name in COLUMNS[self.kind])]
+        text = json.dumps(values, separators=(",", ":"), default=repr)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Link:
+    """What ties one row to all before it."""
+
+    place: int
+    """From 1, without gaps, in the order in which everything was recorded."""
+    kind: str
+    name: str
+    hash: str
+
+    @property
+    def head(self) -> Head:
+        return Head(place=self.place, hash=self.hash)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Head:
+    """How far a chain goes. Kept elsewhere, it shows later that nothing up to it was replaced or cut off."""
+
+    place: int
+    hash: str
+
+    def __str__(self) -> str:
+        return f"{self.place}:{self.hash}"
+
+
+START = Head(place=0, hash="")
+
+
+def parse_head(text: str) -> Head:
+    """A head as `sluice verify` prints it. Raises UsageError."""
+    parts = re.fullmatch(r"(\d{1,18}):([0-9a-f]{64})?", text.strip())
+    if parts is None or (parts[2] is None) != (int(parts[1]) == 0):
+        raise UsageError(f"{text!r} is not the head of a record.", fix="write PLACE:HASH as sluice verify printed it.")
+    return Head(place=int(parts[1]), hash=parts[2] or "")
+
+
+def seal(head: Head, row: Row) -> Link:
+    """The link of the row that is recorded next."""
+    return Link(place=head.place + 1, kind=row.kind, name=row.name, hash=_link_hash(head.hash, row.digest()))
+
+
+def _link_hash(before: str, digest: str) -> str:
+    return hashlib.sha256(f"{before}\n{digest}".encode()).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examination:
+    """What a chain says of the record."""
+
+    head: Head
+    faults: tuple[str, ...]
+    """Each names what was changed, is missing or was added. None: the record is as it was written."""
+
+
+def examine(links: Iterable[Link], rows: Iterable[Row], head: Head, *, kept: Head | None = None) -> Examination:
+    """Hold rows and links against each other, and against the head that the record ends with.
+
+    `kept` is a head of this record that was kept elsewhere.
+    """
+    digests: dict[tuple[str, str], str] = {(row.kind, row.name): row.digest() for row in rows}
+    faults: list[str] = []
+    last = START
+    for link in links:
+        faults.extend(_faults(last, link, digests.pop((link.kind, link.name), None)))
+        faults.extend(_faults_of_kept(link.head, kept))
+        last = link.head
+    faults.extend(f"{kind} {name} was added beside the chain" for kind, name in digests)
+    faults.extend(_faults_of_end(last, head, kept))
+    return Examination(head=last, faults=tuple(faults))
+
+
+def _faults(last: Head, link: Link, digest: str | None) -> Iterator[str]:
+    if link.place != last.place + 1:
+        yield f"links {last.place + 1} to {link.place - 1} are missing: what they tied may be missing too"
+    if digest is None:
+        yield f"{link.kind} {link.name} is missing, or what it is known by was changed (link {link.place})"
+    elif link.hash != _link_hash(last.hash, digest) and link.place == last.place + 1:
+        yield f"{link.kind} {link.name} was changed, or its link {link.place}"
+
+
+def _faults_of_kept(head: Head, kept: Head | None) -> Iterator[str]:
+    if kept is not None and head.place == kept.place and head.hash != kept.hash:
+        yield f"up to {kept.place} the record is another one than the head that was kept"
+
+
+def _faults_of_end(last: Head, head: Head, kept: Head | None) -> Iterator[str]:
+    if last != head:
+        yield f"the record ends at {last.place}, and should end at {head.place} with {head.hash[:12] or 'nothing'}"
+    if kept is not None and last.place < kept.place:
+        yield f"the record ends at {last.place}, and went on to {kept.place} when the head was kept"

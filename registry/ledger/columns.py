@@ -1,0 +1,39 @@
+"""Columns: facts, looks and documents as they are stored, but for the numbers that a store gives them."""
+
+from __future__ import annotations
+
+import json
+
+from sluicegate.registry.ledger.looks_json import look_to_json
+from sluicegate.registry.ledger.record import Applied
+from sluicegate.registry.ledger.times import to_text
+from sluicegate.registry.rollout.facts import Entry, to_payload
+from sluicegate.registry.words.verdict import Look
+
+
+def entry_columns(entry: Entry) -> dict[str, object]:
+    """A fact as it is stored, but for its number."""
+    return {
+        "rollout": entry.rollout,
+        "seq": entry.seq,
+        "at": to_text(entry.at),
+        "fact": type(entry.fact).__name__,
+        "payload": json.dumps(to_payload(entry.fact), separators=(",", ":"), allow_nan=False),
+    }
+
+
+def document_columns(document: Applied) -> dict[str, object]:
+    """A document as it is stored, but for its number."""
+    return {
+        "kind": document.kind,
+        "name": document.name,
+        "body": json.dumps(document.body),
+        "digest": document.digest,
+        "actor": document.actor,
+        "at": to_text(document.at),
+    }
+
+
+def look_columns(look: Look) -> dict[str, object]:
+    """A look as it is stored."""
+    return {"rollout": look.rollout, "metric": look.metric, "k": look.k, "body": look_to_json(look)}
