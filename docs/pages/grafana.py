@@ -29,6 +29,7 @@ PANELS = (
     Panel(title="Gateway: what should be 0", unit="short", lines=(
         ("1 - sluice_gateway_up", "down"),
         ("sluice_rollouts_untended", "rollouts that cannot be judged"),
+        ("sluice_blind", "blind: {{listener}}"),
         ("increase(sluice_gateway_refused_configurations_total[5m])", "refused configurations"),
         ("increase(sluice_gateway_failed_log_writes_total[5m])", "log lines lost"),
     )),

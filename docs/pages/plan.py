@@ -27,6 +27,7 @@ _ORDER = (
     "Shadow",
     "ExperimentSpec",
     "Deadline",
+    "Blind",
     "Expect",
 )
 _NAMES = {"MetricSpec": "Metric", "PredictionField": "Prediction", "GateSpec": "Gate and guardrail", "ExperimentSpec": "Experiment"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from sluicegate.flows.cli.output import Format, Output, columns, emit, plain, remark
-from sluicegate.registry.words.errors import NotFound, Unreachable
+from sluicegate.registry.words.errors import NotFound, SluiceError, Unreachable
 
 if TYPE_CHECKING:
     from sluicegate.registry.words.program import ProgramState
@@ -65,7 +65,8 @@ def status(*, output: Output = Format.TABLE) -> int:
         stack = machine().status(now)
     except NotFound as error:
         raise Unreachable(error.message, fix=error.fix) from error
-    emit(_status(stack), output, table=_status_table(stack, now))
+    blind = _blind(now) if stack.supervisor is not None else []
+    emit(_status(stack, blind), output, table="\n".join((_status_table(stack, now), *blind)))
     if stack.supervisor is None:
         return UNREACHABLE
     return 0 if stack.is_up else 1
@@ -95,7 +96,22 @@ def doctor(*, output: Output = Format.TABLE) -> int:
     return 1 if any(each.status is CheckStatus.FAIL for each in findings) else 0
 
 
-def _status(status: Status) -> object:
+def _blind(now: datetime) -> list[str]:
+    """Of which listener too many requests are not counted, and why; which rollouts cannot be judged."""
+    import sqlalchemy as sa
+
+    from sluicegate.flows.wiring.runtime import current_runtime
+    from sluicegate.registry.ledger.sights import sights
+
+    try:
+        seen = sights(current_runtime().ledger)
+    except (sa.exc.SQLAlchemyError, SluiceError) as error:
+        return [f"the ledger cannot be read, nor what is counted: {error}"]
+    listeners = [(f"listener {name.value}", sight.blind) for name, sight in seen.at(now).items()]
+    return [f"{what}: {blind}" for what, blind in (*listeners, *seen.unjudged.items()) if blind is not None]
+
+
+def _status(status: Status, blind: Sequence[str]) -> object:
     programs = [
         {"name": each.name, "state": each.condition, "pid": each.pid, "since": each.since, "log": each.log}
         for each in status.programs
@@ -103,7 +119,7 @@ def _status(status: Status) -> object:
     return plain(
         {"state": status.state, "up": status.is_up, "supervisor": status.supervisor, "survivors": status.survivors,
          "silent": dict(status.silent),
-         "urls": status.urls, "programs": programs}
+         "urls": status.urls, "programs": programs, "blind": list(blind)}
     )  # fmt: skip
 
 

@@ -238,9 +238,11 @@ class _Screen:
             return
         line = (
             f"{view['phase']} {view['weight']:g} {view['reason']} {view['needs_person']} {view['no_driver']} "
-            + " ".join(f"{gate['metric']}={gate['verdict']}" for gate in view["gates"])
+            f"{bool(view['blind'])} " + " ".join(f"{gate['metric']}={gate['verdict']}" for gate in view["gates"])
         )
         if line != self._last_line:
             self._last_line = line
             gates = "  ".join(f"{gate['metric']} {gate['verdict']}" for gate in view["gates"])
-            remark(f"{head(view)}  {gates}  {view['no_driver'] or view['waits_for'] or view['reason']}")
+            remark(
+                f"{head(view)}  {gates}  {view['blind'] or view['no_driver'] or view['waits_for'] or view['reason']}"
+            )

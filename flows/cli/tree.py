@@ -20,8 +20,7 @@ def tree(view: View) -> str:
     last = [f"{view['reason']}{by}"]
     if view["waits_for"]:
         last.append(f"{'waits for a person' if view['needs_person'] else 'next'}: {view['waits_for']}")
-    if view["no_driver"]:
-        last.append(view["no_driver"])
+    last += [view[name] for name in ("blind", "no_driver") if view[name]]
     return "\n".join((*lines, *(f"+- {line}" for line in last[:-1]), f"`- {last[-1]}"))
 
 

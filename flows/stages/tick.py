@@ -13,6 +13,7 @@ from sluicegate.flows.stages.experiment import read, shared_thresholds
 from sluicegate.flows.stages.shadow import overtaken
 from sluicegate.registry.ledger.freezes import freezes
 from sluicegate.registry.ledger.port import Ledger
+from sluicegate.registry.ledger.sights import sights
 from sluicegate.registry.plan.fields import GateSpec, MetricSpec, PredictionField, thresholds_of
 from sluicegate.registry.rollout.decision import Choice, Decision, Progress, decide
 from sluicegate.registry.rollout.experiment import ExperimentState, experiment_state
@@ -86,9 +87,13 @@ def tick(ledger: Ledger, tallies: Tallies, rollout_id: str, now: datetime, autho
     over = overtaken(ledger, rollout) if rollout.is_shadow else None
     if over is not None:
         return _conclude(ledger, rollout, over, now)
+    blind = sights(ledger).blindness(rollout.id, rollout.listeners, now)
     verdicts = _judge(ledger, tallies, rollout, now)
+    if blind is not None:
+        verdicts = tuple(each.withheld(str(blind)) for each in verdicts)
     rollout = _record_changes(ledger, rollout, verdicts, now)
-    progress = Progress(candidate_requests=tallies.progress(rollout.id, rollout.epoch), experiment=experiment)
+    requests = tallies.progress(rollout.id, rollout.epoch)
+    progress = Progress(candidate_requests=requests, experiment=experiment, blind=blind)
     decision = heeding(decide(rollout, verdicts, progress, now), freezes(ledger), rollout, now)
     fact = _fact(rollout, verdicts, decision)
     if fact is None or not _is_allowed(decision, authority):
@@ -123,6 +128,9 @@ def _before_traffic(
     what = "the candidate is" if experiment is None else "all variations are"
     ready = Decision(choice=Choice.ADVANCE, reason=f"{what} ready")
     decision = heeding(ready, freezes(ledger), rollout, now)
+    blind = sights(ledger).blindness(rollout.id, rollout.listeners, now)
+    if blind is not None:
+        decision = Decision(choice=Choice.HOLD, reason=str(blind))
     if decision.choice is Choice.HOLD or authority is not Authority.ADVANCE:
         return Tick(rollout=rollout, verdicts=(), decision=decision)
     entered = StepEntered(

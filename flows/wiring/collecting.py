@@ -1,10 +1,12 @@
-"""Collecting, as the doctor sees it: how much of the access logs was not read, and for how long."""
+"""Collecting, as the doctor sees it: what of the access logs was not read, and what of the requests not counted."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from sluicegate.registry.words.sight import Listener, Sight
     from sluicegate.services.host.doctor.finding import Finding
     from sluicegate.services.telemetry.tailing.backlog import Backlog
 
@@ -23,3 +25,16 @@ def finding(behind: Backlog, now: float) -> Finding:
         return passed(_CHECK, unread)
     fix = "see whether the disk is full, and what the collector's log says: sluice status. Nothing is lost meanwhile."
     return warned(_CHECK, f"{unread}, and no line was read for {waits / 60:,.0f} min", fix)
+
+
+def sight_findings(sights: Mapping[Listener, Sight]) -> tuple[Finding, ...]:
+    """Whether requests are counted, by listener; nothing where nobody looked yet."""
+    from sluicegate.services.host.doctor.finding import failed, passed
+
+    fix = "Until then gates say NO DATA and nothing advances; then each plan's `blind` acts."
+    findings = []
+    for listener, sight in sights.items():
+        check = f"counted ({listener.value})"
+        counted = f"all but {sight.uncounted:,} of the last {sight.served:,} requests"
+        findings.append(passed(check, counted) if sight.blind is None else failed(check, str(sight.blind), fix))
+    return tuple(findings)

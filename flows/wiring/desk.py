@@ -91,12 +91,12 @@ class LocalDesk:
         return record(self.runtime.store, batch, self.clock())
 
     def metrics(self) -> bytes:
+        from sluicegate.registry.ledger.sights import sights
         from sluicegate.services.host.programs.watching import BEATING
         from sluicegate.services.keeper.overdue import overdue
-        from sluicegate.services.keeper.untended import untended
         from sluicegate.services.telemetry.reading.prometheus import Scrape, exposition
 
-        rollouts = self.ledger.rollouts()
+        rollouts, seen = self.ledger.rollouts(), sights(self.ledger)
         beats = {name: self.runtime.heartbeats.silence(name) for name in BEATING}
         scrape = Scrape(
             models=sorted({rollout.requested.model for rollout in rollouts}),
@@ -104,9 +104,10 @@ class LocalDesk:
             gateway=self._gateway_figures(),
             backlog=self.runtime.readings.backlog(),
             now=self.clock().timestamp(),
-            untended=len(untended(self.ledger)),
+            untended=len(seen.unjudged),
             overdue=len(overdue(self.ledger, self.clock())),
             silence={name: math.inf if silence is None else silence for name, silence in beats.items()},
+            sights=seen.at(self.clock()),
         )
         return exposition(self.runtime.telemetry, scrape)
 

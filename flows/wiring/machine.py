@@ -59,13 +59,14 @@ def examine() -> tuple[Finding, ...]:
     """Every check of this installation."""
     import sqlalchemy as sa
 
-    from sluicegate.flows.wiring.collecting import finding
+    from sluicegate.flows.wiring.collecting import finding, sight_findings
+    from sluicegate.registry.ledger.sights import sights
+    from sluicegate.registry.ledger.untended import untended
     from sluicegate.services.host.doctor.examination import examine as look
     from sluicegate.services.host.doctor.finding import failed
     from sluicegate.services.host.ports import read_ports
     from sluicegate.services.keeper.overdue import overdue
     from sluicegate.services.keeper.refusals import refusal
-    from sluicegate.services.keeper.untended import untended
 
     runtime = current_runtime()
     envoy = runtime.envoy_at(read_ports(runtime.folder.run / "ports.json").get("gateway", 0))
@@ -81,7 +82,11 @@ def examine() -> tuple[Finding, ...]:
     if not (runtime.folder.root / "telemetry.db").exists():
         return findings
     try:
-        return (*findings, finding(runtime.readings.backlog(), runtime.clock().timestamp()))
+        counted = sight_findings(sights(runtime.ledger).at(runtime.clock()))
+    except (sa.exc.SQLAlchemyError, SluiceError) as error:
+        counted = (failed("counted", f"the ledger cannot be read: {error}", _LEDGER_FIX),)
+    try:
+        return (*findings, finding(runtime.readings.backlog(), runtime.clock().timestamp()), *counted)
     except (sa.exc.SQLAlchemyError, SluiceError, OSError) as error:
         return (*findings, failed("collector", f"the telemetry cannot be read: {error}", _TELEMETRY_FIX))
 

@@ -44,6 +44,7 @@ UNHURRIED = 3600.0
 def keeper() -> None:
     """Make the world follow the ledger until told to stop."""
     from sluicegate.flows.stages.tick import Authority, tick
+    from sluicegate.flows.wiring import sight_watch
     from sluicegate.flows.wiring.machine import registering
     from sluicegate.services.beside import SLOW, Beside
     from sluicegate.services.keeper.catalog_watch import look_at_catalog
@@ -84,6 +85,8 @@ def keeper() -> None:
     loops.beside("memory", partial(_again_and_again, _remember, runtime, MEMORY_SECONDS), UNHURRIED)
     loops.beside("outbox", partial(_again_and_again, _tell, runtime, OUTBOX_SECONDS), UNHURRIED)
     loops.beside("watch", partial(watch, runtime, "keeper"))
+    sight = sight_watch.SightWatch(runtime)
+    loops.beside("sight", partial(_again_and_again, lambda _: sight.look(), runtime, sight_watch.PERIOD))
     try:
         loops.run("look", lambda stop: keeping.run(bell, stop.is_set))
     finally:
@@ -106,11 +109,17 @@ def collector() -> None:
         return runtime.catalog.build(ref)
 
     log = runtime.envoy.logs / "live.jsonl"
-    collecting = Collector(runtime.reading_store, log, lambda rollout: rollout_spec(runtime, rollout), runtime.clock)
+    collecting = Collector(
+        runtime.reading_store, log, lambda rollout: rollout_spec(runtime, rollout), runtime.clock,
+        reopen=runtime.envoy.reopen_logs,
+    )  # fmt: skip
     bodies = BodyCollector(runtime.reading_store, bodies_log(runtime.folder.root / "services"), runtime.clock)
     loops = Loops("collector", runtime.heartbeats)
     specs = shadow_specs(runtime.ledger, lambda rollout: rollout_spec(runtime, rollout), build)
-    copies = ShadowCollector(runtime.reading_store, runtime.envoy.logs / "shadow.jsonl", specs, runtime.clock)
+    copies = ShadowCollector(
+        runtime.reading_store, runtime.envoy.logs / "shadow.jsonl", specs, runtime.clock,
+        reopen=runtime.envoy.reopen_logs,
+    )  # fmt: skip
     loops.beside("house", partial(keep_house, runtime, [collecting, bodies, copies]), UNHURRIED)
     loops.beside("bodies", bodies.run, PASS_SECONDS)
     loops.beside("copies", copies.run, PASS_SECONDS)

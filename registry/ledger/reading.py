@@ -7,19 +7,24 @@ from dataclasses import replace
 
 from sluicegate.registry.ledger.freezes import freezes
 from sluicegate.registry.ledger.port import Ledger
+from sluicegate.registry.ledger.sights import sights
 from sluicegate.registry.ledger.undriven import all_undriven
 from sluicegate.registry.rollout.decision import needs_driver
 from sluicegate.registry.rollout.record import RolloutRecord
 from sluicegate.registry.rollout.rollout import Phase, Rollout
+from sluicegate.registry.words.sight import Sights
 
 
 def read_for_policy(ledger: Ledger, rollout: Rollout) -> RolloutRecord:
     """What the policy looks at: only where it has something to say are other rollouts and freezes read."""
     undriven = all_undriven(ledger).get(rollout.id) if needs_driver(rollout, None) else None
+    seen = sights(ledger) if rollout.is_judged and not rollout.is_ended else Sights()
     if rollout.phase is not Phase.RUNNING or not rollout.splits_traffic:
-        return RolloutRecord(rollout=rollout, undriven=undriven)
+        return RolloutRecord(rollout=rollout, undriven=undriven, sights=seen)
     of_model = ledger.rollouts(model=rollout.requested.model) if rollout.is_comparison else ()
-    return RolloutRecord(rollout=rollout, of_model=of_model, freezes=freezes(ledger), undriven=undriven)
+    return RolloutRecord(
+        rollout=rollout, of_model=of_model, freezes=freezes(ledger), undriven=undriven, sights=seen
+    )  # fmt: skip
 
 
 def read_for_view(ledger: Ledger, rollout: Rollout) -> RolloutRecord:

@@ -353,6 +353,18 @@ class Deadline(Document):
     """What is done then."""
 
 
+class Blind(Document):
+    """What happens to a rollout that nobody can judge: too many requests are not counted, or judging it fails.
+
+    Until then it holds: no gate passes, nothing advances.
+    """
+
+    after: Duration = Field(default=120.0, gt=0)
+    """Time since which it has been so without a break, or since the rollout was last resumed."""
+    then: Literal["pause", "abort"] = "pause"
+    """What is done then: pause keeps the weight, abort takes it away."""
+
+
 class Expect(Document):
     """The traffic a plan is made for; the gates' information grid is laid over it."""
 
@@ -429,6 +441,8 @@ class PlanFields(Document):
     """How long the former stable stays warm after promotion."""
     deadline: Deadline | None = None
     """What happens to a rollout that takes too long; none: it waits."""
+    blind: Blind = Blind()
+    """What happens when its requests are not counted, so that nobody can judge it."""
     expect: Expect | None = None
     """The traffic this plan is made for; none: 50,000 requests in all."""
     on_newer: OnNewer = OnNewer.QUEUE

@@ -57,8 +57,8 @@ def explanation(report: Report) -> Explanation:
 
 def _next(report: Report) -> str:
     rollout = report.rollout
-    if rollout.no_driver is not None:
-        return rollout.no_driver
+    if rollout.blind is not None or rollout.no_driver is not None:
+        return rollout.blind or rollout.no_driver or ""
     if rollout.ending is not None:
         return "nothing: it has ended"
     if rollout.needs_person:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sluicegate.registry.plan.fields import GateSpec
@@ -11,7 +11,8 @@ from sluicegate.registry.rollout.decision import Decision, Progress, decide, nee
 from sluicegate.registry.rollout.experiment import experiment_state
 from sluicegate.registry.rollout.freeze import heeding
 from sluicegate.registry.rollout.record import RolloutRecord
-from sluicegate.registry.rollout.rollout import Phase, Rollout
+from sluicegate.registry.rollout.rollout import Judgement, Phase, Rollout
+from sluicegate.registry.words.sight import Blindness
 from sluicegate.registry.words.verdict import Answer, Verdict
 
 
@@ -74,6 +75,8 @@ class RolloutView:
     """Whether nothing can happen until a person acts."""
     no_driver: str | None
     """That no driver can be made for it, since when, why, and the fix; None while one is there or none is needed."""
+    blind: str | None
+    """That too many of its requests are not counted, or that it cannot be judged: since when, and why; None: it can."""
     actor: str
     """Who, or what, put it there."""
     cause: str
@@ -109,7 +112,7 @@ def rollout_view(record: RolloutRecord, now: datetime, requests: tuple[int, int]
 
     Gates whose looks are not in the record tell their answers alone.
     """
-    rollout, decision = record.rollout, next_decision(record, now, requests)
+    rollout, decision, blind = record.rollout, next_decision(record, now, requests), _blindness(record, now)
     stable_n, candidate_n = (requests or (0, 0)) if rollout.splits_traffic else (0, 0)
     total = stable_n + candidate_n
     return RolloutView(
@@ -125,6 +128,7 @@ def rollout_view(record: RolloutRecord, now: datetime, requests: tuple[int, int]
         waits_for=decision.reason if decision else None,
         needs_person=rollout.phase is Phase.PAUSED or (decision is not None and decision.person),
         no_driver=_no_driver(record, decision),
+        blind=str(blind) if blind is not None else None,
         actor=rollout.actor,
         cause=rollout.requested.cause,
         step=rollout.step + 1,
@@ -134,7 +138,7 @@ def rollout_view(record: RolloutRecord, now: datetime, requests: tuple[int, int]
         seen=100 * candidate_n / total if total else None,
         candidate_requests=candidate_n,
         stable_requests=stable_n,
-        gates=_gates(rollout, {look.metric: look.verdict for look in record.looks}),
+        gates=tuple(_withheld(gate, blind) for gate in _gates(rollout, _last_verdicts(record))),
         requested_at=rollout.requested_at,
         ended_at=rollout.ended_at,
         elapsed=((rollout.ended_at or now) - rollout.requested_at).total_seconds(),
@@ -162,8 +166,26 @@ def next_decision(record: RolloutRecord, now: datetime, requests: tuple[int, int
         for metric, known in rollout.judgements.items()
     ]
     experiment = experiment_state(rollout, record.of_model, now)
-    progress = Progress(candidate_requests=requests[1] if requests else 0, experiment=experiment)
+    served, blind = requests[1] if requests else 0, _blindness(record, now)
+    progress = Progress(candidate_requests=served, experiment=experiment, blind=blind)
     return heeding(decide(rollout, verdicts, progress, now), record.freezes, rollout, now)
+
+
+def _blindness(record: RolloutRecord, now: datetime) -> Blindness | None:
+    rollout = record.rollout
+    concerns = rollout.splits_traffic or rollout.phase is Phase.LAUNCHING
+    return record.sights.blindness(rollout.id, rollout.listeners, now) if concerns else None
+
+
+def _last_verdicts(record: RolloutRecord) -> dict[str, Verdict]:
+    return {look.metric: look.verdict for look in record.looks}
+
+
+def _withheld(gate: GateView, blind: Blindness | None) -> GateView:
+    """As the next tick will answer; harm that was found stays found."""
+    if blind is None or gate.verdict == Answer.FAIL.label:
+        return gate
+    return replace(gate, verdict=Answer.NO_DATA.label, reason=str(blind))
 
 
 def _no_driver(record: RolloutRecord, decision: Decision | None) -> str | None:
@@ -194,7 +216,7 @@ def _view(rollout: Rollout, gate: GateSpec, verdict: Verdict | None, *, guardrai
         metric=gate.metric,
         guardrail=guardrail,
         verdict=_word(answer, guardrail=guardrail),
-        reason=_reason(judged.reason if judged else None, verdict),
+        reason=_reason(judged, verdict),
         k=verdict.k if verdict else 0,
         stable=verdict.stable_mean if verdict else None,
         candidate=verdict.candidate_mean if verdict else None,
@@ -213,7 +235,8 @@ def _word(answer: Answer, *, guardrail: bool) -> str:
     return "OK" if guardrail and answer is Answer.UNDECIDED else answer.label
 
 
-def _reason(judged: str | None, verdict: Verdict | None) -> str:
-    if verdict is not None:
+def _reason(judged: Judgement | None, verdict: Verdict | None) -> str:
+    """The last look's, unless the answer on record is another: it was withheld."""
+    if verdict is not None and (judged is None or judged.answer == verdict.answer.value):
         return verdict.reason
-    return judged or "nothing judged yet"
+    return judged.reason if judged else "nothing judged yet"

@@ -10,6 +10,7 @@ from enum import StrEnum
 from sluicegate.registry.plan.fields import Check, Shadow, Step
 from sluicegate.registry.rollout.experiment import ExperimentState, since_begun
 from sluicegate.registry.rollout.rollout import Phase, Rollout
+from sluicegate.registry.words.sight import Blindness
 from sluicegate.registry.words.units import format_duration, format_weight
 from sluicegate.registry.words.verdict import Answer, Verdict
 
@@ -67,6 +68,8 @@ class Progress:
     candidate_requests: int
     experiment: ExperimentState | None = None
     """A comparison only: how its experiment stands."""
+    blind: Blindness | None = None
+    """Why the rollout may not be judged now."""
 
 
 def decide(rollout: Rollout, verdicts: Sequence[Verdict], progress: Progress, now: datetime) -> Decision:
@@ -74,7 +77,8 @@ def decide(rollout: Rollout, verdicts: Sequence[Verdict], progress: Progress, no
 
     A failing verdict aborts in every phase, paused included; so does a deadline that aborts, and the time of a shadow
     ends it, as they bound how long a candidate may have traffic, or copies. Time alone never promotes or advances:
-    every gate must have passed at the step's margin, and a plan without gates needs a person at every step.
+    every gate must have passed at the step's margin, and a plan without gates needs a person at every step. While
+    nobody sees what happens nothing advances, whoever approved it, and in the end the plan's `blind` acts.
     """
     rollout = since_begun(rollout, progress.experiment)
     ended = _experiment_over(progress.experiment)
@@ -83,13 +87,14 @@ def decide(rollout: Rollout, verdicts: Sequence[Verdict], progress: Progress, no
     failing = [verdict for verdict in verdicts if verdict.answer is Answer.FAIL]
     if failing:
         return Decision(choice=Choice.ABORT, reason=_names(failing, "failed") + f": {failing[0].reason}")
-    overdue = _overdue(rollout, now)
-    if rollout.phase is Phase.PAUSED and overdue is not None and overdue.choice is not Choice.PAUSE:
-        return overdue
+    limits = [each for each in (_overdue(rollout, now), _unseen(rollout, progress.blind, now)) if each is not None]
+    last = [each for each in limits if each.choice in (Choice.ABORT, Choice.CONCLUDE)]
+    if last and rollout.phase in (Phase.RUNNING, Phase.PAUSED):
+        return last[0]
     if rollout.phase is not Phase.RUNNING:
         return Decision(choice=Choice.HOLD, reason=f"{rollout.phase}: {rollout.reason}", person=True)
-    if overdue is not None:
-        return overdue
+    if limits:
+        return limits[0]
     waiting = _waiting(rollout, verdicts, progress, now)
     if rollout.is_shadow:
         return _shadow(rollout, waiting, now)
@@ -172,6 +177,19 @@ def _overdue(rollout: Rollout, now: datetime) -> Decision | None:
     if step.max_time is not None and now - started >= timedelta(seconds=step.max_time):
         return Decision(choice=Choice.PAUSE, reason=f"step {_at(rollout)} exceeded {format_duration(step.max_time)}")
     return None
+
+
+def _unseen(rollout: Rollout, blind: Blindness | None, now: datetime) -> Decision | None:
+    return None if blind is None else heed_blindness(rollout, blind, now)
+
+
+def heed_blindness(rollout: Rollout, blind: Blindness, now: datetime) -> Decision:
+    """What follows from not seeing: hold, and after the plan's time pause or abort."""
+    plan = rollout.plan.blind
+    if now - _later(blind.since, rollout.resumed_at) < timedelta(seconds=plan.after):
+        return _hold(str(blind))
+    choice = Choice.ABORT if plan.then == "abort" else Choice.PAUSE
+    return Decision(choice=choice, reason=f"blind for {format_duration(plan.after)}: {blind.reason}")
 
 
 def _later(at: datetime, resumed_at: datetime | None) -> datetime:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sluicegate.registry.rollout.facts import Entry
 from sluicegate.registry.rollout.freeze import Freeze
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.obstacle import Undriven
+from sluicegate.registry.words.sight import Sights
 from sluicegate.registry.words.verdict import Look
 
 
@@ -24,5 +25,7 @@ class RolloutRecord:
     """Its facts, in order."""
     undriven: Undriven | None = None
     """What the keeper noted of it, of a rollout that may need a driver."""
+    sights: Sights = field(default_factory=Sights)
+    """What the keeper noted of what is counted, of a rollout whose candidate has traffic."""
     looks: tuple[Look, ...] = ()
     """All of them, or the last of each metric, in order of metric and k."""

@@ -12,6 +12,7 @@ from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.plan.staging import staged
 from sluicegate.registry.rollout.facts import AtOnce, Packed, Party, Requested
 from sluicegate.registry.words.build import BuildRef
+from sluicegate.registry.words.sight import Listener
 from sluicegate.registry.words.units import FULL
 
 
@@ -161,6 +162,11 @@ class Rollout:
     def splits_traffic(self) -> bool:
         """Whether the gates can compare: part of the traffic, and only part, is the candidate's; or copies are."""
         return 0 < self.weight < FULL or (self.is_shadow and self.weight > 0)
+
+    @property
+    def listeners(self) -> frozenset[Listener]:
+        """Where the requests are taken that it is judged by."""
+        return frozenset(Listener) if self.is_shadow else frozenset({Listener.LIVE})
 
     @property
     def has_passed(self) -> bool:

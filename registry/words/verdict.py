@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -55,6 +55,10 @@ class Verdict:
     information_fraction: float = 0.0
     e_value: float | None = None
     missing: int = 0
+
+    def withheld(self, reason: str) -> Verdict:
+        """The answer where its data may not be trusted: NO DATA, and why. Harm that was found stays found."""
+        return self if self.answer is Answer.FAIL else replace(self, answer=Answer.NO_DATA, reason=reason)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,7 +32,7 @@ class View(dict[str, Any]):
         seen = "" if self["seen"] is None else f", {self['seen']:.1f} % seen"
         where = f"step {self['step']} of {self['steps']}, {self['weight']:g} % asked{seen}"
         waits = f"<br>next: {_text(self['waits_for'])}" if self["waits_for"] else ""
-        waits += f"<br>{_text(self['no_driver'])}" if self["no_driver"] else ""
+        waits += "".join(f"<br>{_text(self[name])}" for name in ("blind", "no_driver") if self[name])
         gates = _table(self["gates"]) if self["gates"] else ""
         return f"<div>{head} · {where}<br>{_text(self['reason'])}{waits}</div>{gates}"
 

@@ -12,18 +12,20 @@ from typing import Any
 import structlog
 
 from sluicegate.registry.ledger.port import Ledger
+from sluicegate.registry.ledger.sights import sights
+from sluicegate.registry.ledger.untended import note_untended
 from sluicegate.registry.orders import progress
-from sluicegate.registry.rollout.decision import Decision, needs_driver
-from sluicegate.registry.rollout.facts import AtOnce, Baked, Fact, Observed, Party, Paused
+from sluicegate.registry.rollout.decision import Choice, Decision, heed_blindness, needs_driver
+from sluicegate.registry.rollout.facts import Aborted, AtOnce, Baked, Fact, Observed, Party, Paused
 from sluicegate.registry.rollout.rollout import Phase, Rollout
 from sluicegate.registry.rollout.standing import Standing, standings
 from sluicegate.registry.words.build import BuildRef
 from sluicegate.registry.words.errors import LedgerConflict, Refused, RoutesRejected, SluiceError, TimedOut, Unreachable
+from sluicegate.registry.words.sight import Sights
 from sluicegate.services.beside import Hand, at_once
 from sluicegate.services.keeper.fleet_pass import FleetPass, Need, needs, routed_builds, unserved
 from sluicegate.services.keeper.ports import DataPlane, Judge, Services, Table
 from sluicegate.services.keeper.refusals import note_refusal, refusal
-from sluicegate.services.keeper.untended import note_untended
 from sluicegate.services.keeper.waking import Doorbell
 
 log = structlog.get_logger("keeper")
@@ -32,6 +34,8 @@ LOOK_SECONDS = 1.0
 """The keeper looks at least this often, woken or not."""
 JUDGING = "judging"
 """The kind of work beside the look that guardrails depend on."""
+HANGS = 20.0
+"""Seconds after which judging that has not ended leaves every rollout unjudged."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +71,8 @@ class Keeper:
     _unwritten: str = field(default="", init=False)
     """Why the routes could not be put in force at the last look, as it was logged."""
     _polled: float | None = field(default=None, init=False)
+    _judging_since: float | None = field(default=None, init=False)
+    """When the judging that is under way began."""
     _untended: dict[str, str] | None = field(default=None, init=False)
     """Why rollouts could not be judged at the last look; None before the first."""
 
@@ -95,7 +101,8 @@ class Keeper:
             self._say_unwritten(error)
         builds = routed_builds(standing) if is_in_force else None
         held = routed.held if routed is not None else frozenset[str]()
-        self.beside(JUDGING, lambda: self.see_to_drivers(self._tend_all(rollouts, now), now))
+        self._heed_blindness([each for each in rollouts if each.splits_traffic], now)
+        self.beside(JUDGING, lambda: self._judge_all(rollouts, now))
         self.beside("services", lambda: self._staff(wanted, rollouts, builds, held, now))
         self._poll(now)
 
@@ -163,6 +170,29 @@ class Keeper:
             is_served = rollout.id not in missing and rollout.candidate.model not in routed.held
             if rollout.epoch != rollout.observed_epoch and is_served:
                 self._append(rollout, Observed(epoch=rollout.epoch, version=routed.version), now)
+
+    def _heed_blindness(self, rollouts: Sequence[Rollout], now: datetime) -> None:
+        """Stop what nobody could judge for as long as its plan allows. Only the ledger is asked: telemetry may hang."""
+        began = self._judging_since
+        if began is not None and self.elapsed() - began > HANGS:
+            note_untended(self.ledger, {each.id: "judging does not end" for each in rollouts}, now)
+        seen = sights(self.ledger) if rollouts else Sights()
+        for rollout in rollouts:
+            blind = seen.blindness(rollout.id, rollout.listeners, now)
+            decision = heed_blindness(rollout, blind, now) if blind is not None else None
+            if decision is None or rollout.is_ended:
+                continue
+            if decision.choice is Choice.ABORT:
+                self._append(rollout, Aborted(actor="keeper", party=Party.KEEPER, reason=decision.reason), now)
+            elif decision.choice is Choice.PAUSE and rollout.phase is Phase.RUNNING:
+                self._append(rollout, Paused(actor="keeper", party=Party.KEEPER, reason=decision.reason), now)
+
+    def _judge_all(self, rollouts: Sequence[Rollout], now: datetime) -> None:
+        self._judging_since = self.elapsed()
+        try:
+            self.see_to_drivers(self._tend_all(rollouts, now), now)
+        finally:
+            self._judging_since = None
 
     def _tend_all(self, rollouts: Sequence[Rollout], now: datetime) -> list[Rollout]:
         """Tend each rollout, whatever becomes of the others; those in which a driver has something to do."""

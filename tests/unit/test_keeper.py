@@ -12,10 +12,11 @@ import pytest
 
 from sluicegate.registry.ledger.memory import MemoryLedger
 from sluicegate.registry.ledger.record import Lease
+from sluicegate.registry.ledger.untended import untended
 from sluicegate.registry.plan.fields import Serve
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.decision import Choice, Decision
-from sluicegate.registry.rollout.facts import Aborted, Baked, Packed, Promoted, StepEntered
+from sluicegate.registry.rollout.facts import Aborted, Baked, Packed, Party, Promoted, StepEntered
 from sluicegate.registry.rollout.rollout import Ending, Phase, Rollout
 from sluicegate.registry.rollout.standing import Standing
 from sluicegate.registry.words.build import BuildRef, Endpoint
@@ -25,7 +26,6 @@ from sluicegate.services.keeper.fleet_pass import FleetPass
 from sluicegate.services.keeper.keeper import Keeper
 from sluicegate.services.keeper.overdue import overdue
 from sluicegate.services.keeper.refusals import refusal
-from sluicegate.services.keeper.untended import untended
 from tests import giving as orders
 from tests.giving import Giver
 
@@ -198,9 +198,9 @@ class World:
         self.look()
         return self
 
-    def ramping(self) -> str:
+    def ramping(self, plan: Plan = PLAN) -> str:
         """A rollout at its first step, seen by the data plane."""
-        name = orders.start(self.ledger, plan=PLAN, version="2", request=WHO, now=self.now).rollout.id
+        name = orders.start(self.ledger, plan=plan, version="2", request=WHO, now=self.now).rollout.id
         self.pack(name)
         self.look(4)
         self.enter(name, 0)
@@ -500,7 +500,9 @@ def test_a_rollout_that_cannot_be_judged_is_named_and_keeps_nobody_else_waiting(
     assert world.ledger.rollout(second.id).ending is Ending.ESTABLISHED
     assert V1 in world.town.up
     assert world.polls > polls
-    assert untended(world.ledger) == {first: "ValueError: a look of another shape (since 2026-01-01T00:00:11+00:00)"}
+    assert {name: str(blind) for name, blind in untended(world.ledger).items()} == {
+        first: "blind since 2026-01-01 00:00:11 UTC: the keeper cannot judge it: ValueError: a look of another shape"
+    }
     assert world.judged.count(first) >= 10, "it is tried again at every look"
     assert first not in world.garage.asked[-1:]
     world.broken.clear()
@@ -520,6 +522,52 @@ def test_a_keeper_that_starts_anew_forgets_no_rollout_that_cannot_be_judged() ->
     orders.abort(world.ledger, name, actor="ada", reason="cannot be judged", now=world.now)
     world.look(3)
     assert untended(world.ledger) == {}
+    assert world.gateway.table is not None
+    assert world.gateway.table.weights == {"m": ("1", None, 0)}
+
+
+@pytest.mark.parametrize(("then", "phase"), [("pause", Phase.PAUSED), ("abort", Phase.ENDED)])
+def test_a_rollout_that_cannot_be_judged_is_stopped_as_its_plan_says(then: str, phase: Phase) -> None:
+    """Its driver hangs, and every look at it fails, each time for another reason."""
+    world = World().serving()
+    plan = Plan.model_validate(PLAN.document() | {"blind": {"after": "1m", "then": then}})
+    name = world.ramping(plan)
+    world.broken = {name}
+    world.look(58)
+    assert world.ledger.rollout(name).phase is Phase.RUNNING
+    world.restarted()
+    world.broken = {name}
+    world.look(4)
+    rollout = world.ledger.rollout(name)
+    assert (rollout.phase, rollout.actor, rollout.party) == (phase, "keeper", Party.KEEPER)
+    assert rollout.reason.startswith("blind for 1m: the keeper cannot judge it: ValueError")
+    seq = rollout.seq
+    world.look(10)
+    assert world.ledger.rollout(name).seq <= seq + 1, "it is said once"
+    if then == "abort":
+        assert world.gateway.table is not None
+        assert world.gateway.table.weights == {"m": ("1", None, 0)}
+
+
+def test_a_rollout_whose_judgement_never_ends_is_stopped_as_its_plan_says() -> None:
+    """Telemetry hangs: the look itself asks the ledger alone, and a keeper that is started anew counts on."""
+    world = World().serving()
+    name = world.ramping(Plan.model_validate(PLAN.document() | {"blind": {"after": "1m", "then": "abort"}}))
+    hold = threading.Event()
+    for seconds in (40, 30):  # the supervisor starts a keeper anew whose judging hangs
+        begun = threading.Event()
+        world.restarted()
+        world.keeper.beside = Beside()
+        world.keeper.judge = lambda *_, begun=begun: (begun.set(), hold.wait(60))  # type: ignore[assignment,misc]
+        world.look()
+        assert begun.wait(30)
+        assert world.ledger.rollout(name).phase is Phase.RUNNING
+        world.look(seconds)
+    world.look(30)
+    hold.set()
+    rollout = world.ledger.rollout(name)
+    assert (rollout.ending, rollout.party) == (Ending.ABORTED, Party.KEEPER)
+    assert "judging does not end" in rollout.reason
     assert world.gateway.table is not None
     assert world.gateway.table.weights == {"m": ("1", None, 0)}
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from sluicegate.registry.words.errors import NotFound, SluiceError
+from sluicegate.registry.words.sight import Blindness
 from sluicegate.services.host.doctor.finding import Finding, failed, passed, warned
 from sluicegate.services.host.machine import Recipe
 
@@ -16,7 +17,7 @@ def examine(
     envoy_check: Sequence[str],
     now: Callable[[], datetime],
     refusal: Callable[[], str | None],
-    untended: Callable[[], Mapping[str, str]],
+    untended: Callable[[], Mapping[str, Blindness]],
     overdue: Callable[[], Mapping[str, str]],
     files: Callable[[], Sequence[Finding]],
 ) -> tuple[Finding, ...]:
@@ -76,14 +77,14 @@ def _orders(overdue: Mapping[str, str]) -> Finding:
     )
 
 
-def _rollouts(untended: Mapping[str, str]) -> Finding:
+def _rollouts(untended: Mapping[str, Blindness]) -> Finding:
     if not untended:
         return passed("rollouts", "each one that is under way can be judged")
     first, reason = next(iter(untended.items()))
     others = f", and {len(untended) - 1} more" if len(untended) > 1 else ""
     return failed(
         "rollouts",
-        f"{first} cannot be judged{others}: {reason}",
+        f"{first}{others}: {reason}",
         f"Its guardrails do not work: sluice rollout abort {first}. logs/keeper.log has the whole error.",
     )
 

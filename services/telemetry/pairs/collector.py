@@ -32,9 +32,10 @@ class ShadowCollector(LogCollector[Copy | None]):
     """Tails the log of mirrored copies into the store, and pairs them with the requests they copy."""
 
     def __init__(
-        self, store: Store, log_path: Path, specs: ShadowSource, clock: Callable[[], datetime], *, bucket: int = BUCKET
-    ) -> None:
-        super().__init__(store, log_path, clock)
+        self, store: Store, log_path: Path, specs: ShadowSource, clock: Callable[[], datetime], *,
+        bucket: int = BUCKET, reopen: Callable[[], None] | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(store, log_path, clock, reopen=reopen)
         self._bucket = bucket
         self._specs: SpecCache[ShadowSpec] = SpecCache(specs)
         self._pairer = Pairer(store, self._specs)

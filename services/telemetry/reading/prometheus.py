@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from sluicegate.registry.rollout.rollout import Rollout
+from sluicegate.registry.words.sight import Listener, Sight
 from sluicegate.services.telemetry.reading.prometheus_rollouts import families as rollout_families
 from sluicegate.services.telemetry.reading.queries import Queries
 from sluicegate.services.telemetry.tailing.backlog import Backlog
@@ -31,6 +32,8 @@ class Scrape:
     """Rollouts whose weight is not in force although it was ordered a while ago."""
     silence: Mapping[str, float] = field(default_factory=dict)
     """Seconds since the last heartbeat, by program."""
+    sights: Mapping[Listener, Sight] = field(default_factory=dict)
+    """What is counted of the requests of each listener."""
 
 
 def exposition(queries: Queries, scrape: Scrape) -> bytes:
@@ -62,6 +65,7 @@ class _Families:
         for program, seconds in self._scrape.silence.items():
             silence.add_metric([program], seconds)
         yield silence
+        yield from self._sights()
         yield from rollout_families(self._queries, self._scrape.rollouts)
 
     def _gateway(self) -> Iterator[Metric]:
@@ -95,6 +99,16 @@ class _Families:
             waits = backlog.waits(self._scrape.now)
             yield _gauge("sluice_collector_unread_bytes", "Access log that was not read.", backlog.unread_bytes)
             yield _gauge("sluice_collector_waiting_seconds", "Time since a line was read, while there are some.", waits)
+
+    def _sights(self) -> Iterator[Metric]:
+        meaning = "1 where too many requests of a listener are not counted: gates say NO DATA, nothing advances."
+        blind = GaugeMetricFamily("sluice_blind", meaning, labels=["listener"])
+        what = "Share of a listener's recent requests that ought to be counted and is not."
+        share = GaugeMetricFamily("sluice_uncounted_ratio", what, labels=["listener"])
+        for listener, sight in self._scrape.sights.items():
+            blind.add_metric([listener.value], float(sight.blind is not None))
+            share.add_metric([listener.value], sight.share)
+        yield from (blind, share)
 
     def _builds(self) -> Iterator[Metric]:
         labels = ["model", "variation", "build"]

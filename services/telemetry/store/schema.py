@@ -52,6 +52,13 @@ offsets = Table(
 )  # fmt: skip
 """How far each log file was read. A file is the digest of its first line: names change on rotation."""
 
+logs = Table(
+    "logs", METADATA,
+    Column("log", Text, primary_key=True),
+    *counts("lines", "unreadable", "size"),
+)  # fmt: skip
+"""What was read of each log, in lines and bytes; among the lines those that could not be read."""
+
 exposures = Table(
     "exposures", METADATA,
     Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),

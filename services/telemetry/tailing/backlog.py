@@ -28,6 +28,31 @@ class Backlog:
         return max(now - self.read_at, 0.0) if self.unread_bytes and self.read_at is not None else 0.0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Read:
+    """What was read of a log."""
+
+    lines: int = 0
+    unreadable: int = 0
+    size: int = 0
+    """In bytes."""
+    unread: int = 0
+    """Bytes that are left."""
+
+
+def read_of(store: Store, log: Path) -> Read:
+    """What was read of the log at this path, and is left. What is left is looked at first: it may be read meanwhile."""
+    unread = Tail(log).unread(Offsets(store, str(log)).load())
+    table = schema.logs
+    with store.read() as connection:
+        row = connection.execute(sa.select(table).where(table.c.log == str(log))).mappings().first()
+    return (
+        Read(unread=unread, **{name: row[name] for name in ("lines", "unreadable", "size")})
+        if row
+        else Read(unread=unread)
+    )
+
+
 def backlog(store: Store, logs: Sequence[Path]) -> Backlog:
     """The backlog of these logs, each named by the path that is written now."""
     unread = sum(Tail(log).unread(Offsets(store, str(log)).load()) for log in logs)

@@ -39,9 +39,10 @@ class Collector(LogCollector[Exposure | Count]):
     """
 
     def __init__(
-        self, store: Store, log_path: Path, specs: SpecSource, clock: Callable[[], datetime], *, bucket: int = BUCKET
-    ) -> None:
-        super().__init__(store, log_path, clock)
+        self, store: Store, log_path: Path, specs: SpecSource, clock: Callable[[], datetime], *,
+        bucket: int = BUCKET, reopen: Callable[[], None] | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(store, log_path, clock, reopen=reopen)
         self._specs = SpecCache(specs)
         self._bucket = bucket
         self._joiner = Joiner(store, self._specs)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from typing import Generic, TypeVar
 import sqlalchemy as sa
 
 from sluicegate.registry.words.errors import SluiceError
+from sluicegate.services.telemetry.store import schema
 from sluicegate.services.telemetry.store.counts import Count
 from sluicegate.services.telemetry.store.quarantine import set_aside, shown
 from sluicegate.services.telemetry.store.store import Store
@@ -32,6 +34,8 @@ QUIET = 60.0
 """Seconds without a write after which a rotated file is taken to be complete."""
 SWEEP = 1_000_000
 """Microseconds between looks at what rarely changes."""
+ASTRAY = 1.0
+"""Seconds that a log may be written elsewhere than at its path before its writer is told: a rotation takes less."""
 
 _log = logging.getLogger(__name__)
 RowT = TypeVar("RowT")
@@ -47,8 +51,15 @@ class LogCollector(ABC, Generic[RowT]):
     hidden_as: str | None = None
     """What is shown instead of a line that cannot be read; None: the line."""
 
-    def __init__(self, store: Store, log_path: Path, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, store: Store, log_path: Path, clock: Callable[[], datetime], *,
+        reopen: Callable[[], None] | None = None, elapsed: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
+        """`reopen` has the log's writer begin it anew at its path; `elapsed` gives seconds from any beginning."""
         self._store = store
+        self._reopen = reopen
+        self._elapsed = elapsed
+        self._astray_since: float | None = None
         self._path = log_path
         self._clock = clock
         self._log = str(log_path)
@@ -83,11 +94,28 @@ class LogCollector(ABC, Generic[RowT]):
         while not stop.is_set():
             try:
                 self.collect()
+                self.call_back()
                 pause = 0.0 if self._has_more else self.poll
             except (SluiceError, OSError, sa.exc.SQLAlchemyError):
                 _log.exception("collecting %s failed; it is read again from the last commit", self._path.name)
                 pause = self.back_off
             stop.wait(pause)
+
+    def call_back(self) -> None:
+        """Where the log is written elsewhere than at its path, have its writer begin it there anew.
+
+        Raises SluiceError or OSError when the writer cannot be told; it is told again as long as it goes on.
+        """
+        now = self._elapsed()
+        if not self._tail.is_astray or self._reopen is None:
+            self._astray_since = None
+        elif self._astray_since is None:
+            self._astray_since = now
+        elif now - self._astray_since > ASTRAY:
+            self._astray_since = now
+            self._tail.begin_anew()
+            _log.warning("%s is not where it is written to; its writer is to begin it anew", self._path.name)
+            self._reopen()
 
     def finished(self, quiet: float = QUIET) -> tuple[Path, ...]:
         """Rotated files whose every line is safe in the database, power loss included: they may be deleted.
@@ -114,7 +142,8 @@ class LogCollector(ABC, Generic[RowT]):
                 lines += len(chunk.lines)
                 is_level = is_level and chunk.is_last
         except BaseException:
-            self._tail, self._known = Tail(self._path), None
+            self._tail.forget()
+            self._known = None
             raise
         return lines, is_level
 
@@ -134,3 +163,5 @@ class LogCollector(ABC, Generic[RowT]):
             self._write(connection, rows, counts)
             set_aside(connection, unreadable)
             self._store.count(connection, counts)
+            row = (self._log, len(chunk.lines), len(unreadable), max(chunk.end - chunk.start, 0))
+            self._store.add(connection, schema.logs, [row])

@@ -2,15 +2,19 @@
 
 A file is known by its first line, which holds a request id and a time of its own: a rename or a copy changes nothing,
 and a new file in the place of an old one starts anew, same inode or not. Rotation is by rename: `live.jsonl` becomes
-`live.000001.jsonl` or `live.jsonl.something`. Compressed files are not read: compress only what `Tail.finished` names.
-A last line without its newline waits for the rest.
+`live.000001.jsonl` or `live.jsonl.something`; under another name of the folder a file is known once a line of it was
+read. Compressed files are not read: compress only what `Tail.finished` names. A last line without its newline waits for
+the rest.
+
+Files are kept open: what is renamed, moved away or deleted by others is read to its end all the same.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +22,8 @@ CHUNK = 2 * 1024 * 1024
 """Bytes read at once, which also bounds a transaction; a longer line is taken in pieces, none of which parses."""
 _FIRST = 64 * 1024
 _COMPRESSED = frozenset({".gz", ".bz2", ".xz", ".zst", ".lz4"})
+_PASSES_AWAY = 600
+"""Passes without a change after which a file that left the folder is let go: its writer has another by then."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,36 +34,76 @@ class Chunk:
     """Digest of the file's first line: which file it is, whatever it is called now."""
     start: int
     end: int
-    """Offset after the last line."""
+    """Offset after the last line; less than `start` where the file was cut."""
     lines: list[bytes]
     is_last: bool
     """Whether the file held no further whole line."""
 
 
+@dataclass(slots=True)
+class _Held:
+    """A file that is open."""
+
+    descriptor: int
+    stamp: tuple[int, int] | None = None
+    """Size and time of change at the last pass."""
+    is_level: bool = False
+    """Whether nothing of what there was at the last pass is left to read."""
+    still: int = 0
+    """Passes since it changed."""
+
+
 class Tail:
-    """Reads the files of one log. Remembers nothing but what saves system calls: offsets are handed in."""
+    """Reads the files of one log. Offsets are handed in; what it remembers besides can be forgotten."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._at_end: dict[Path, tuple[int, int, int]] = {}
+        self._held: dict[tuple[int, int], _Held] = {}
+        self._heads: dict[tuple[int, int], str | None] = {}
+        """First lines of files whose names say nothing."""
+        self._written: tuple[int, int] | None = None
+        """The file that changed last."""
+        self.is_astray = False
+        """Whether nothing is at the log's path, or what was written last was written to another file."""
 
-    def files(self) -> tuple[Path, ...]:
-        """The files there are now, the longest untouched first, so that rows come about in order of time."""
+    def __del__(self) -> None:
+        for held in self._held.values():
+            with suppress(OSError):
+                os.close(held.descriptor)
+
+    def files(self, known: Collection[str] = ()) -> tuple[Path, ...]:
+        """The files there are now, the longest untouched first, so that rows come about in order of time.
+
+        Those are among them whatever their name whose first line is `known`.
+        """
         try:
-            entries = [path for path in self.path.parent.iterdir() if self._is_of_log(path)]
-        except FileNotFoundError:
+            entries = [path for path in self.path.parent.iterdir() if self._is_of_log(path, known)]
+        except (FileNotFoundError, NotADirectoryError):
             return ()
         return tuple(sorted(entries, key=lambda path: (path == self.path, _modified(path), path.name)))
 
     def chunks(self, offsets: dict[str, int]) -> Iterator[Chunk]:
         """The next chunk of each file that has whole lines beyond its offset."""
-        present = self.files()
-        for gone in set(self._at_end).difference(present):
-            del self._at_end[gone]
-        for path in present:
-            chunk = self._chunk(path, offsets)
+        current = self._open_files(offsets)
+        in_turn = sorted(self._held, key=lambda file: (file == current, self._changed(file)))
+        for file in in_turn:
+            was_known = self._held[file].stamp is not None
+            chunk, has_changed = self._next(file, offsets)
+            if has_changed and (was_known or file == current):
+                self._written = file
             if chunk is not None:
                 yield chunk
+        self.is_astray = current is None or self._written not in (None, current)
+
+    def begin_anew(self) -> None:
+        """The writer was told where the log is: what it writes from now on says whether it heard."""
+        self._written = None
+        self.is_astray = False
+
+    def forget(self) -> None:
+        """Read again from the offsets: what was read came to nothing."""
+        for held in self._held.values():
+            held.is_level = False
 
     def finished(self, offsets: dict[str, int], before_ns: int) -> tuple[Path, ...]:
         """Rotated files that were read to their very end and last written before a time in nanoseconds since 1970."""
@@ -65,27 +111,72 @@ class Tail:
 
     def unread(self, offsets: dict[str, int]) -> int:
         """Bytes beyond the offsets, lines that are not whole included."""
-        return sum(_unread(path, offsets) for path in self.files())
+        return sum(_unread(path, offsets) for path in self.files(offsets))
 
-    def _is_of_log(self, path: Path) -> bool:
+    def _is_of_log(self, path: Path, known: Collection[str]) -> bool:
         if path.suffix in _COMPRESSED or not path.is_file():
             return False
         rotated = path.name.removeprefix(f"{self.path.stem}.").removesuffix(self.path.suffix)
-        return path == self.path or rotated.isdecimal() or path.name.startswith(f"{self.path.name}.")
+        is_named = path == self.path or rotated.isdecimal() or path.name.startswith(f"{self.path.name}.")
+        return is_named or (bool(known) and self._head_of(path) in known)
 
-    def _chunk(self, path: Path, offsets: dict[str, int]) -> Chunk | None:
+    def _head_of(self, path: Path) -> str | None:
+        """The digest of the first line of a file whose name says nothing."""
         try:
-            with path.open("rb", buffering=0) as file:
-                status = os.fstat(file.fileno())
-                stamp = (status.st_ino, status.st_size, status.st_mtime_ns)
-                if self._at_end.get(path) == stamp:
-                    return None
-                chunk = _read(file.fileno(), status, offsets)
-        except FileNotFoundError:
+            status = path.stat()
+            file = (status.st_dev, status.st_ino)
+            if self._heads.get(file) is None:
+                with path.open("rb", buffering=0) as opened:
+                    self._heads[file] = _head(opened.fileno())
+        except OSError:
             return None
-        if chunk is None or chunk.end == status.st_size:
-            self._at_end[path] = stamp
-        return chunk
+        return self._heads[file]
+
+    def _open_files(self, offsets: Collection[str]) -> tuple[int, int] | None:
+        """Open what came, let go what left long ago; which file has the log's path."""
+        present: dict[tuple[int, int], Path] = {}
+        for path in self.files(offsets):
+            with suppress(FileNotFoundError):
+                status = path.stat()
+                present[status.st_dev, status.st_ino] = path
+        for file, path in present.items():
+            if file not in self._held:
+                with suppress(FileNotFoundError):
+                    self._held[file] = _Held(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+        for file in [file for file, held in self._held.items() if file not in present and held.still > _PASSES_AWAY]:
+            os.close(self._held.pop(file).descriptor)
+        return next((file for file, path in present.items() if path == self.path), None)
+
+    def _changed(self, file: tuple[int, int]) -> int:
+        return os.fstat(self._held[file].descriptor).st_mtime_ns
+
+    def _next(self, file: tuple[int, int], offsets: dict[str, int]) -> tuple[Chunk | None, bool]:
+        """The next chunk of a file, and whether the file changed since the last pass."""
+        held = self._held[file]
+        status = os.fstat(held.descriptor)
+        stamp, before = (status.st_size, status.st_mtime_ns), held.stamp
+        held.stamp = stamp
+        has_changed = stamp != before
+        held.still = 0 if has_changed else held.still + 1
+        if held.is_level and not has_changed:
+            return None, False
+        is_cut = before is not None and status.st_size < before[0]
+        chunk = self._cut(file, status.st_size, offsets) if is_cut else None
+        chunk = chunk or _read(held.descriptor, status, offsets)
+        held.is_level = chunk is None or chunk.end == status.st_size
+        return chunk, has_changed
+
+    def _cut(self, file: tuple[int, int], size: int, offsets: dict[str, int]) -> Chunk | None:
+        """Of a file that became shorter than what was read of it: the next line begins at its new end.
+
+        Not where a copy of it is there, which would be read again from that place.
+        """
+        head = _head(self._held[file].descriptor)
+        start = 0 if head is None else offsets.get(head, 0)
+        others = (held.descriptor for other, held in self._held.items() if other != file)
+        if head is None or size >= start or head in map(_head, others):
+            return None
+        return Chunk(head=head, start=start, end=size, lines=[], is_last=True)
 
 
 def _read(descriptor: int, status: os.stat_result, offsets: dict[str, int]) -> Chunk | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from sluicegate.services.traffic.envoy.admin import Admin
-from sluicegate.services.traffic.envoy.names import LIVE
+from sluicegate.services.traffic.envoy.names import LIVE, SHADOW
 
 _CODES = ("2xx", "3xx", "4xx", "5xx")
 _NAMES = {
@@ -17,6 +19,32 @@ _NAMES = {
 NAMES = tuple(_NAMES.values())
 """What is told."""
 _PATTERN = rf"^(http\.{LIVE}\..*|cluster_manager\.cds\.update_rejected|filesystem\.write_failed|server\.uptime)$"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Served:
+    """What ought to stand in the access logs, as Envoy counts it since it started."""
+
+    ended: dict[str, int]
+    """Requests that ended, by listener: each leaves one line."""
+    buffered: int
+    """Bytes of all logs that Envoy has not written yet."""
+    failed_writes: int
+
+
+def served(admin: Admin) -> Served:
+    """What Envoy served so far. Raises Unreachable."""
+    counts = r"http\.(live|shadow)\.downstream_rq_(total|active)"
+    stats = admin.stats(rf"^({counts}|filesystem\.(write_failed|reopen_failed|write_total_buffered))$")
+    ended = {
+        listener: int(stats.get(f"http.{listener}.downstream_rq_total", 0))
+        - int(stats.get(f"http.{listener}.downstream_rq_active", 0))
+        for listener in (LIVE, SHADOW)
+    }
+    failed = sum(int(stats.get(f"filesystem.{kind}_failed", 0)) for kind in ("write", "reopen"))
+    return Served(
+        ended=ended, buffered=int(stats.get("filesystem.write_total_buffered", 0)), failed_writes=failed
+    )  # fmt: skip
 
 
 def gateway_stats(admin: Admin) -> dict[str, float]:

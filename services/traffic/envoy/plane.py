@@ -18,7 +18,7 @@ from sluicegate.services import durable
 from sluicegate.services.traffic.envoy.admin import Admin
 from sluicegate.services.traffic.envoy.bootstrap import Places, bootstrap
 from sluicegate.services.traffic.envoy.clusters import clusters, discovery
-from sluicegate.services.traffic.envoy.gateway_stats import gateway_stats
+from sluicegate.services.traffic.envoy.gateway_stats import Served, gateway_stats, served
 from sluicegate.services.traffic.envoy.handover import Handover
 from sluicegate.services.traffic.envoy.limits import Limits
 from sluicegate.services.traffic.envoy.log_files import next_rotated
@@ -197,6 +197,15 @@ class Envoy:
     def gateway_stats(self) -> dict[str, float]:
         """What Envoy counted since it started, by our names. Raises Unreachable."""
         return gateway_stats(self._admin)
+
+    def served(self) -> Served:
+        """What ought to stand in the access logs by now, or soon. Raises Unreachable."""
+        return served(self._admin)
+
+    def reopen_logs(self) -> None:
+        """Have Envoy write its logs at their paths, whatever became of the files it had. Raises Unreachable."""
+        own_folder(self.logs)
+        self._admin.command("/reopen_logs")
 
     def rotate(self) -> tuple[Path, ...]:
         """Rename the access logs and let Envoy begin new ones; the renamed files.

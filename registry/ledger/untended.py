@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from sluicegate.registry.ledger.port import Notes
+from sluicegate.registry.words.sight import Blindness
 
 _KEY = "untended"
 
@@ -13,20 +14,23 @@ _KEY = "untended"
 def note_untended(notes: Notes, reasons: Mapping[str, str], now: datetime) -> None:
     """Keep why each of these rollouts cannot be judged, and since when, in place of what was kept before."""
     before = notes.recall(_KEY) or {}
-    after: dict[str, object] = {
-        rollout: _since(before.get(rollout), reason, now) for rollout, reason in reasons.items()
-    }
+    after: dict[str, object] = {rollout: _since(before.get(rollout), why, now) for rollout, why in reasons.items()}
     if after != before:
         notes.remember(_KEY, after)
 
 
-def untended(notes: Notes) -> dict[str, str]:
+def untended(notes: Notes) -> dict[str, Blindness]:
     """Why rollouts cannot be judged, and since when, by rollout."""
     kept = notes.recall(_KEY) or {}
-    notes_by_rollout = {rollout: note for rollout, note in kept.items() if isinstance(note, dict)}
-    return {rollout: f"{note['reason']} (since {note['at']})" for rollout, note in notes_by_rollout.items()}
+    return {rollout: _read(note) for rollout, note in kept.items() if isinstance(note, dict)}
+
+
+def _read(note: Mapping[str, object]) -> Blindness:
+    reason = f"the keeper cannot judge it: {note['reason']}"
+    return Blindness(since=datetime.fromisoformat(str(note["at"])), reason=reason)
 
 
 def _since(before: object, reason: str, now: datetime) -> dict[str, str]:
-    known = before.get("at") if isinstance(before, dict) and before.get("reason") == reason else None
+    """Since the first reason in a row, whatever it was."""
+    known = before.get("at") if isinstance(before, dict) else None
     return {"reason": reason, "at": known or now.isoformat(timespec="seconds")}

@@ -1,0 +1,82 @@
+"""Sight: how many of the requests that the gateway served were counted, and when nobody may judge by them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+
+class Listener(StrEnum):
+    """Where the gateway takes requests, each with an access log of its own."""
+
+    LIVE = "live"
+    """Requests of callers."""
+    SHADOW = "shadow"
+    """Copies for shadows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blindness:
+    """That too much of what happens is not counted, or cannot be judged."""
+
+    since: datetime
+    reason: str
+    """What is not seen, why, and what to do, in words."""
+
+    def __str__(self) -> str:
+        return f"blind since {self.since:%Y-%m-%d %H:%M:%S} UTC: {self.reason}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sight:
+    """What of one listener's recent requests was counted."""
+
+    served: int = 0
+    """Requests that ended in the last minute or so."""
+    uncounted: int = 0
+    """Requests, of these or of before, that ought to be counted by now and are not."""
+    blind: Blindness | None = None
+    """Set where that is too much to judge by."""
+
+    @property
+    def share(self) -> float:
+        """The share that is not counted."""
+        return self.uncounted / max(self.served, self.uncounted) if self.uncounted else 0.0
+
+
+STALE = timedelta(seconds=20)
+"""Age at which what was noted of sights says nothing any more; it is noted every five seconds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sights:
+    """What was last noted of every listener. Nothing at all: nobody ever looked, as where no gateway runs."""
+
+    noted_at: datetime | None = None
+    noted: Mapping[Listener, Sight] = field(default_factory=dict)
+    unjudged: Mapping[str, Blindness] = field(default_factory=dict)
+    """Rollouts that the keeper cannot judge."""
+
+    def at(self, now: datetime) -> dict[Listener, Sight]:
+        """By listener; all are blind once nobody looks any more."""
+        if self.noted_at is None or now - self.noted_at <= STALE:
+            return dict(self.noted)
+        noted_at = self.noted_at
+        return {listener: _silent(sight, noted_at) for listener, sight in self.noted.items()}
+
+    def blindness(self, rollout: str, listeners: Collection[Listener], now: datetime) -> Blindness | None:
+        """Why a rollout on these listeners may not be judged, since the first reason for it; None: it may."""
+        reasons = [sight.blind for listener, sight in self.at(now).items() if listener in listeners and sight.blind]
+        reasons += [self.unjudged[rollout]] if rollout in self.unjudged else []
+        if not reasons:
+            return None
+        texts = dict.fromkeys(each.reason for each in reasons)
+        return Blindness(since=min(each.since for each in reasons), reason="; ".join(texts))
+
+
+def _silent(sight: Sight, noted_at: datetime) -> Sight:
+    reason = "nobody looks whether requests are counted: the keeper does not run, or hangs: sluice status"
+    since = sight.blind.since if sight.blind is not None else noted_at
+    return replace(sight, blind=Blindness(since=since, reason=reason))
