@@ -153,12 +153,12 @@ def next_decision(record: RolloutRecord, now: datetime, requests: tuple[int, int
     if rollout.phase is not Phase.RUNNING or not rollout.splits_traffic:
         return None
     guardrails = {gate.metric for gate in rollout.plan.guardrails}
-    last = {look.metric: look.verdict for look in record.looks}
+    last = _last_verdicts(record)
     verdicts = [
         Verdict(
             metric=metric,
             answer=Answer(known.answer),
-            reason=_reason(known.reason, last.get(metric)),
+            reason=_reason(known, last.get(metric)),
             step=known.step,
             k=known.k,
             guardrail=metric in guardrails,
