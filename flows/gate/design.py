@@ -10,7 +10,15 @@ from functools import lru_cache
 from sluicegate.flows.stats.trial import Design, Kind, Rung
 from sluicegate.registry.plan.fields import GateSpec, MetricSpec, Source
 from sluicegate.registry.plan.plan import Plan
-from sluicegate.registry.words.metric import LEVELS, Worse, capped_name, exceedance_name, level_name
+from sluicegate.registry.words.metric import (
+    LEVELS,
+    REQUESTS,
+    SEVERAL_ROWS,
+    Worse,
+    capped_name,
+    exceedance_name,
+    level_name,
+)
 from sluicegate.registry.words.units import FULL
 
 _DAY = 86_400.0
@@ -59,6 +67,8 @@ class Question:
     """Of predictions: how far the share above a quantile of stable's may move; then this alone is judged."""
     is_capped: bool = False
     """Values beyond a declared cap count as it; how many, is reported."""
+    comes_late: bool = False
+    """Values come as labels, some time after their requests: whether they come alike is a question of its own."""
     weight: int | None = None
     """The only weight whose rows count, in basis points; None: all."""
     fresh: Question | None = None
@@ -87,7 +97,9 @@ class Question:
         threshold."""
         levels = (level_name(self.metric, level) for level in self.levels)
         capped = (capped_name(self.metric),) if self.is_capped else ()
-        return (self.metric, *capped, *levels, *(exceedance_name(self.metric, margin) for margin in self.moved_by))
+        late = (REQUESTS, SEVERAL_ROWS) if self.comes_late else ()
+        moved = (exceedance_name(self.metric, margin) for margin in self.moved_by)
+        return (self.metric, *capped, *levels, *moved, *late)
 
 
 def gates_of(plan: Plan) -> tuple[tuple[GateSpec, bool], ...]:
@@ -116,6 +128,7 @@ def gate_question(plan: Plan, gate: GateSpec, *, guardrail: bool = False) -> Que
         below=gate.below,
         tolerance=spec.tolerated if spec.source is Source.PREDICTION else None,
         is_capped=spec.cap is not None,
+        comes_late=spec.source is Source.OUTCOME,
     )
     return question if guardrail or len(plan.steps) < 2 else replace(question, fresh=_fresh(plan, gate, question))
 

@@ -13,20 +13,24 @@ from dataclasses import dataclass, field, replace
 from sluicegate.flows.gate import unit_sums
 from sluicegate.flows.gate.cells import Rows, Side, Tallies, beyond, with_rows
 from sluicegate.flows.gate.design import Question
+from sluicegate.flows.gate.labels import LabelTest, lacking
 from sluicegate.flows.gate.remembered_fold import RememberedFold
 from sluicegate.flows.gate.unit_sums import UnitTallies
 from sluicegate.flows.stats.drift import DriftTest
 from sluicegate.flows.stats.increment import Increment
+from sluicegate.flows.stats.intervals import estimate
 from sluicegate.flows.stats.pair import Pair
 from sluicegate.flows.stats.rate_below import RateBelowTest
 from sluicegate.flows.stats.sample_ratio import Arrivals, SampleRatioTest
-from sluicegate.flows.stats.trial import Kind, Trial
+from sluicegate.flows.stats.trial import Design, Kind, Trial
 from sluicegate.registry.words.metric import Arm, TallyRow, exceedance_name, level_name
 from sluicegate.registry.words.tally import Tally
 from sluicegate.registry.words.units import FULL
 
 RATIO_ALPHA = 0.001
 """Chance that sound data are ever called mismatched."""
+_ROOM = 0.25
+"""The share of a harm that chance may take up in how many labels stable lacks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +45,12 @@ class GateState:
     """The same by unit, where units return and the first look told of them."""
     ratio: SampleRatioTest | None = None
     """Whether rows came in the shares of the weights, where each request is assigned by itself."""
+    labels: LabelTest | None = None
+    """Whether labels come alike in both builds, where values come late."""
+    unlike_at: int | None = None
+    """The look that found that labels do not come alike."""
+    failed_at: int | None = None
+    """The look that found harm, or drift; of late values one at which the labels that are outstanding left no doubt."""
     rate_below: RateBelowTest | None = None
     """The test of the candidate's rate against a fixed share, where the gate wants one shown."""
     drift: DriftTest | None = None
@@ -67,14 +77,15 @@ class GateState:
             trial=Trial.begin(replace(design, by_cohort=by_unit)),
             rate_below=begin_rate_below(question),
             ratio=SampleRatioTest.begin(RATIO_ALPHA, design.information) if is_drawn else None,
+            labels=LabelTest.begin(design.information) if question.comes_late else None,
             drift=begin_drift(question, by_unit=by_unit),
             fresh=cls._begin(question.fresh, by_unit=by_unit) if question.fresh is not None else None,
         )
 
     @property
-    def failed_at(self) -> int | None:
-        """The look that found harm, or drift."""
-        return self.trial.failed_at if self.drift is None else self.drift.found_at
+    def has_found(self) -> bool:
+        """Whether the values that have come showed harm, or drift, at some look."""
+        return (self.trial.failed_at if self.drift is None else self.drift.found_at) is not None
 
     @property
     def spent(self) -> float:
@@ -122,14 +133,56 @@ class GateState:
         )  # fmt: skip
         new = _NewRows(before=self, after=after, rows=sound)
         candidate = after.counted(Arm.CANDIDATE)
-        return replace(
+        after = replace(
             after,
             trial=self.trial.look(new.increment()),
             ratio=self.ratio.look(new.arrivals()) if self.ratio is not None else None,
+            labels=self.labels.look(
+                self.question.metric, self.cells, cells, have_returned=unit_sums.have_returned(units)
+            )
+            if self.labels is not None
+            else None,
             drift=self.drift.look(new.at_levels()) if self.drift is not None else None,
             rate_below=self.rate_below.look(candidate.n, round(candidate.total)) if self.rate_below else None,
             fresh=self._fresh_look(sound),
         )
+        k = after.trial.looks
+        has_failed = after.has_found and after.is_harm_beyond_lacking
+        return replace(
+            after,
+            unlike_at=self.unlike_at or (k if after.are_labels_unlike else None),
+            failed_at=self.failed_at or (k if has_failed else None),
+        )
+
+    @property
+    def is_harm_beyond_lacking(self) -> bool:
+        """Whether the candidate is worse even if the labels that stable lacks are bad."""
+        readout, sign = estimate(self.trial), self.trial.design.sign
+        doubt = self.harm_lacking(Arm.STABLE, room=_ROOM * abs(readout.value or 0.0))
+        end = readout.low if sign > 0 else readout.high
+        return doubt == 0 or (end is not None and sign * end > doubt)
+
+    def harm_lacking(self, arm: Arm, room: float = 0.0) -> float:
+        """By how much a build's mean would be worse if the labels that it lacks beside the other's were all bad.
+
+        As far as `room` goes, by a standard deviation more: where few have come, chance hides what is lacking.
+        """
+        if self.labels is None or not self.labels.is_countable:
+            return 0.0
+        each = _badness(self.question.design, self.counted(Arm.STABLE))
+        what = lacking(self.question.metric, self.cells, arm)
+        return each * what.share + min(each * what.spread, room)
+
+    @property
+    def are_labels_young(self) -> bool:
+        """Whether most labels of what is compared may still come."""
+        return self.labels is not None and self.labels.is_countable and self.labels.are_young(self.cells)
+
+    @property
+    def are_labels_unlike(self) -> bool:
+        """Whether labels come sooner, later or less often in one build: too few arrive, or others than chance gives."""
+        out_of_share = self.ratio is not None and self.ratio.mismatch
+        return self.labels is not None and (out_of_share or self.labels.mismatch)
 
     def _fresh_look(self, sound: Sequence[TallyRow]) -> GateState | None:
         """What the last step's own rows have shown with those of this look."""
@@ -233,6 +286,15 @@ def _arrivals(row: TallyRow, *, by_unit: bool) -> Arrivals:
     n = unit_sums.arrived_units(row) if by_unit else row.tally.n + row.tally.missing
     is_candidate = row.arm is Arm.CANDIDATE
     return Arrivals(share=row.weight / FULL, candidate=n if is_candidate else 0, stable=0 if is_candidate else n)
+
+
+def _badness(design: Design, stable: Tally) -> float:
+    """How far from the mean a label lies that is taken for a bad one: at the bad end of zeros and ones, two standard
+    deviations off of others."""
+    mean = stable.mean or 0.0
+    if design.kind is Kind.COUNT:
+        return 1 - mean if design.worse_is_higher else mean
+    return 2 * math.sqrt(max(stable.squares / stable.n - mean**2, 0.0)) if stable.n else 0.0
 
 
 fold = RememberedFold(GateState.begin, GateState.look)

@@ -6,11 +6,13 @@ A verdict is a pure function of the plan and the recorded looks: same input, sam
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from sluicegate.flows.gate.cells import Rows
 from sluicegate.flows.gate.design import Question, gate_question, passes_grid_point
 from sluicegate.flows.gate.fold import GateState, fold
+from sluicegate.flows.gate.labels import mending
 from sluicegate.flows.gate.pair_design import PairedQuestion, paired_question
 from sluicegate.flows.gate.pair_fold import PairedState, fold_pairs
 from sluicegate.flows.gate.pair_wording import paired_verdict
@@ -18,7 +20,7 @@ from sluicegate.flows.gate.wording import gate_verdict
 from sluicegate.registry.plan.fields import GateSpec, Strategy
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.words.metric import TallyRow
-from sluicegate.registry.words.verdict import Look, Verdict
+from sluicegate.registry.words.verdict import Answer, Look, Verdict
 
 
 def names_read(plan: Plan, gate: GateSpec) -> tuple[str, ...]:
@@ -48,7 +50,7 @@ def next_look(
     after = _fold(question, [*rows_of_looks, new])
     return Look(
         rollout=rollout, metric=gate.metric, k=len(looks) + 1, step=step, at=at, watermark=watermark, rows=new,
-        verdict=_verdict(after, plan, gate, guardrail, step),
+        verdict=_verdict(after, plan, gate, guardrail, step, (*_told(looks), (at, new))),
     )  # fmt: skip
 
 
@@ -60,7 +62,7 @@ def verdict(*, plan: Plan, gate: GateSpec, guardrail: bool, step: int, looks: Se
     never passes.
     """
     question = _question(plan, gate, guardrail=guardrail)
-    return _verdict(_fold(question, [look.rows for look in looks]), plan, gate, guardrail, step)
+    return _verdict(_fold(question, [look.rows for look in looks]), plan, gate, guardrail, step, _told(looks))
 
 
 def _question(plan: Plan, gate: GateSpec, *, guardrail: bool) -> Question | PairedQuestion:
@@ -77,9 +79,19 @@ def _fold(question: Question | PairedQuestion, rows_of_looks: Sequence[Rows]) ->
             return fold_pairs(question, rows_of_looks)
 
 
-def _verdict(state: GateState | PairedState, plan: Plan, gate: GateSpec, guardrail: bool, step: int) -> Verdict:
+def _told(looks: Sequence[Look]) -> tuple[tuple[datetime, Rows], ...]:
+    return tuple((look.at, look.rows) for look in looks)
+
+
+def _verdict(
+    state: GateState | PairedState, plan: Plan, gate: GateSpec, guardrail: bool, step: int,
+    told: Sequence[tuple[datetime, Rows]],
+) -> Verdict:  # fmt: skip
     match state:
         case GateState():
-            return gate_verdict(state, plan=plan, gate=gate, guardrail=guardrail, step=step)
+            verdict = gate_verdict(state, plan=plan, gate=gate, guardrail=guardrail, step=step)
+            if verdict.answer is Answer.NO_DATA and state.unlike_at is not None:
+                return replace(verdict, reason=verdict.reason + mending(gate.metric, state.cells, told))
+            return verdict
         case PairedState():
             return paired_verdict(state, gate=gate, guardrail=guardrail, step=step)

@@ -19,6 +19,11 @@ def has_units(rows: Iterable[TallyRow]) -> bool:
     return any(row.units is not None for row in rows)
 
 
+def have_returned(units: UnitTallies) -> bool:
+    """Whether some unit has more rows than one."""
+    return any(sums.nn > sums.n for sums in units.values())
+
+
 def is_possible(units: UnitSums) -> bool:
     """Whether new sums can be true: finite, and no fewer units or rows than before."""
     return all(map(math.isfinite, units)) and units.size >= 0 and units.n >= 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sluicegate.flows.gate.fold import GateState
+from sluicegate.flows.gate.labels import lacking, unlike
 from sluicegate.flows.stats.intervals import Estimate, estimate
 from sluicegate.flows.stats.rate_below import RateBelowTest
 from sluicegate.flows.stats.trial import Kind, Trial
@@ -13,6 +14,8 @@ from sluicegate.registry.words.tally import Tally
 from sluicegate.registry.words.units import format_share
 from sluicegate.registry.words.verdict import Answer, Verdict
 
+_ROOM = 0.5
+"""The share of a margin that chance may take up in how many labels the candidate lacks."""
 _MOST_MISSING = 0.01
 """The share of missing values above which a metric is not trusted to pass."""
 
@@ -56,13 +59,18 @@ def gate_verdict(state: GateState, *, plan: Plan, gate: GateSpec, guardrail: boo
 def _answer(state: GateState, guardrail: bool, margin: float | None, readout: Estimate) -> tuple[Answer, str]:
     """Failing is final and comes first; then doubts about the data; then the margin."""
     trial, interval, below = state.trial, _interval(readout), state.rate_below
-    if state.failed_at is not None:
+    if state.failed_at is not None and not (state.unlike_at is not None and state.unlike_at <= state.failed_at):
         return Answer.FAIL, f"{_harm(state, interval)}, found at look {state.failed_at}{_since_found(state, readout)}"
     if not (trial.sums.stable.n and trial.sums.candidate.n):
         return Answer.NO_DATA, "no look with rows of both arms yet"
     doubt = _doubt(state)
     if doubt is not None:
         return Answer.NO_DATA, doubt
+    if state.has_found:
+        return (
+            Answer.UNDECIDED,
+            f"worse by the labels that have come, {interval}; {_lacked(state, Arm.STABLE)}",
+        )
     if guardrail:
         return Answer.UNDECIDED, _harmless(state, interval)
     if below is not None and below.shown_at is None:
@@ -71,10 +79,19 @@ def _answer(state: GateState, guardrail: bool, margin: float | None, readout: Es
         return Answer.PASS, f"{_rate_below(below)} shown at look {below.shown_at}: {interval}"
     if margin is None:
         return Answer.PASS, f"no harm found, and no margin asked for: {interval}"
-    bound, at = _bound(state, margin, readout), trial.ruled_out(margin)
-    if at is not None:
-        return Answer.PASS, f"{bound} ruled out at look {at}: {interval}{_since_ruled_out(state, margin, readout)}"
-    return Answer.UNDECIDED, f"{interval} against {bound}{_hint(state)}"
+    return _within(state, margin, readout)
+
+
+def _within(state: GateState, margin: float, readout: Estimate) -> tuple[Answer, str]:
+    """Whether the margin is ruled out, by labels that may be trusted to."""
+    bound, at, interval = _bound(state, margin, readout), state.trial.ruled_out(margin), _interval(readout)
+    if at is None:
+        return Answer.UNDECIDED, f"{interval} against {bound}{_hint(state)}"
+    if not _is_within_lacking(state, margin, readout):
+        return Answer.UNDECIDED, f"{interval} against {bound}; {_lacked(state, Arm.CANDIDATE)}"
+    if state.are_labels_young:
+        return Answer.UNDECIDED, f"{interval} against {bound}; less than half of the requests are as old as most labels"
+    return Answer.PASS, f"{bound} ruled out at look {at}: {interval}{_since_ruled_out(state, margin, readout)}"
 
 
 def _fresh_answer(fresh: GateState, margin: float | None) -> tuple[Answer, str]:
@@ -89,9 +106,24 @@ def _fresh_answer(fresh: GateState, margin: float | None) -> tuple[Answer, str]:
     if margin is None:
         return Answer.PASS, f"borne out {rows}"
     bound, interval = _bound(fresh, margin, readout), _interval(readout)
+    if not _is_within_lacking(fresh, margin, readout):
+        return Answer.UNDECIDED, f"{interval} {rows} against {bound}; {_lacked(fresh, Arm.CANDIDATE)}"
     if fresh.trial.ruled_out(margin) is None:
         return Answer.UNDECIDED, f"{bound} is not ruled out {rows} yet: {interval}"
     return Answer.PASS, f"{bound} ruled out {rows}: {interval}"
+
+
+def _is_within_lacking(state: GateState, margin: float, readout: Estimate) -> bool:
+    """Whether the candidate is within the margin even if the labels that it lacks are bad."""
+    bound, sign = abs(_in_unit(state.trial, margin, readout)), state.trial.design.sign
+    doubt = state.harm_lacking(Arm.CANDIDATE, room=_ROOM * bound)
+    end = readout.high if sign > 0 else readout.low
+    return doubt == 0 or (end is not None and sign * end + doubt <= bound)
+
+
+def _lacked(state: GateState, arm: Arm) -> str:
+    share = format_share(round(lacking(state.question.metric, state.cells, arm).share, 4))
+    return f"not so if the {share} of labels are bad that {arm} lacks beside the other build"
 
 
 def _harm(state: GateState, interval: str) -> str:
@@ -141,6 +173,8 @@ def _doubt(state: GateState) -> str | None:
         return (
             f"{state.unsound} tallies cannot be true (not finite, negative, or no counts); held until they are mended"
         )
+    if state.unlike_at is not None:
+        return unlike(state.question.metric, state.cells)
     if state.ratio is not None and state.ratio.mismatch:
         share = state.ratio.candidate / max(state.ratio.candidate + state.ratio.stable, 1)
         return f"rows do not come in the shares that the weights ask for: the candidate's is {share:.2%}"

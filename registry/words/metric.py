@@ -55,6 +55,12 @@ def capped_name(metric: str) -> str:
     return f"{metric}^capped"
 
 
+REQUESTS = "^requests"
+"""The derived metric "a request", of which a label may come: its rows are counted, and have no values."""
+SEVERAL_ROWS = "^several-rows"
+"""The derived metric "a label of a row that is not its request's first", by which several rows a request are known."""
+
+
 def difference_name(metric: str) -> str:
     """The derived metric "candidate minus stable on the same request" of a metric that a shadow compares."""
     return f"{metric}~paired"

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.collector_lines import START, START_US, assigned, line
 from sluicegate.registry.words.errors import SluiceError
-from sluicegate.registry.words.metric import Arm, Stratum
+from sluicegate.registry.words.metric import REQUESTS, SEVERAL_ROWS, Arm, Stratum
 from sluicegate.services.telemetry.outcomes.outcome import OutcomeIn
 from sluicegate.services.telemetry.store.counts import Count
 from sluicegate.services.telemetry.store.store import Store
@@ -177,7 +177,7 @@ def test_exposures_wait_for_a_rollout_that_is_not_known_yet(rig: Rig) -> None:
     rig.write(line("a"), line("b", **CANDIDATE, status=503))
     rig.record(OutcomeIn(prediction_id="a", name="late", value=1))
     rig.collect()
-    assert rig.queries.tallies("r1")[1] == ()
+    assert {row.metric for row in rig.queries.tallies("r1")[1]} == {REQUESTS}
     rig.specs["r1"] = SPEC
     rig.now += timedelta(seconds=2)
     rig.collect()
@@ -211,3 +211,14 @@ def test_broken_off_at_any_statement_everything_still_counts_once(rig: Rig) -> N
         assert (rig.sums("slow"), rig.sums("slow", "candidate")) == ((1, 0, 1.0), (1, 0, 1.0)), statement
         rig.counted(outcomes=2, joined=2, scored=4, quarantined=1)
     assert statement > 30
+
+
+def test_requests_are_told_of_and_labels_of_several_rows_too(rig: Rig) -> None:
+    rig.write(line("a", prediction='{"n":2,"rows":[[0.2],[0.4]]}'), line("b", **CANDIDATE))
+    rig.record(OutcomeIn(prediction_id="b", name="late", value=1))
+    rig.collect()
+    assert rig.sums(REQUESTS) == rig.sums(REQUESTS, "candidate") == (1, 0, 0.0)
+    assert rig.sums(SEVERAL_ROWS) == (0, 0, 0.0)
+    rig.record(OutcomeIn(prediction_id="a.1", name="late", value=1))
+    rig.collect()
+    assert rig.sums(SEVERAL_ROWS) == (1, 0, 1.0)

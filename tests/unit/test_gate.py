@@ -16,7 +16,15 @@ import pytest
 
 from sluicegate.flows.gate import judge as gate
 from sluicegate.registry.plan.plan import Plan
-from sluicegate.registry.words.metric import Arm, Stratum, TallyRow, capped_name, exceedance_name
+from sluicegate.registry.words.metric import (
+    REQUESTS,
+    SEVERAL_ROWS,
+    Arm,
+    Stratum,
+    TallyRow,
+    capped_name,
+    exceedance_name,
+)
 from sluicegate.registry.words.tally import Tally
 from sluicegate.registry.words.verdict import Answer, Look, Verdict
 
@@ -271,7 +279,7 @@ def test_a_relative_margin_of_nothing_cannot_be_ruled_out() -> None:
 
 def test_latency_margins_move_the_candidates_threshold() -> None:
     assert [gate.names_read(PLAN, each) for each in (LOG_LOSS, P99, ERRORS)] == [
-        ("log_loss",), ("p99", "p99>0.2"), ("errors",)
+        ("log_loss", REQUESTS, SEVERAL_ROWS), ("p99", "p99>0.2"), ("errors",)
     ]  # fmt: skip
     rows = count_rows("p99", (100, 10000), (130, 10000)) + [
         row for row in count_rows(exceedance_name("p99", 0.2), (0, 0), (40, 10000)) if row.arm is Arm.CANDIDATE
@@ -334,7 +342,7 @@ def test_how_many_values_count_as_the_declared_cap_is_told() -> None:
         {"model": "m", "metrics": {"cost": cost}, "steps": [{"weight": 50}],
          "gates": [{"metric": "cost", "alpha": 0.03, "margin": "20%"}]}
     )  # fmt: skip
-    assert gate.names_read(plan, plan.gates[0]) == ("cost", capped_name("cost"))
+    assert gate.names_read(plan, plan.gates[0]) == ("cost", capped_name("cost"), REQUESTS, SEVERAL_ROWS)
     of_all = tally(np.arange(1000) % 10.0)
     values = [dataclasses.replace(row, tally=of_all) for row in count_rows("cost", (0, 1), (0, 1))]
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sluicegate.registry.words.metric import capped_name
+from sluicegate.registry.words.metric import SEVERAL_ROWS, capped_name
 from sluicegate.services.telemetry.outcomes.outcome import State, read_value
 from sluicegate.services.telemetry.store.counts import Count
 from sluicegate.services.telemetry.tally.exposure import Exposure
@@ -77,6 +77,8 @@ def judge(
         return
     unit = (exposure.unit or "") if spec.by_unit else None
     value = read_value(outcome["value"])
+    if outcome["row"]:
+        findings.tallies.take(exposure.side, SEVERAL_ROWS, 1.0)
     for name, metric in metrics:
         matures = exposure.at + round(metric.matures_after * 1e6)
         due = matures if matures > now else None

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from sluicegate.registry.plan.fields import PredictionField
-from sluicegate.registry.words.metric import Arm, Stratum, TallyRow
+from sluicegate.registry.words.metric import REQUESTS, Arm, Stratum, TallyRow
 from sluicegate.registry.words.tally import Tally, UnitSums
 from sluicegate.registry.words.units import FULL
 from sluicegate.services.telemetry.outcomes.outcome import OPEN
@@ -134,10 +134,12 @@ class Queries:
         self._clock = clock
 
     def tallies(self, rollout: str) -> tuple[int, tuple[TallyRow, ...]]:
-        """The watermark, and the rollout's cumulative tallies at it, in order of metric, stratum, weight and arm."""
+        """The watermark, and the rollout's cumulative tallies at it, in order of metric, stratum, weight and arm; among
+        them the requests, with which labels are compared."""
         with self._store.read() as connection:
             tallies = {key: Tally(*sums) for key, sums in _sums(connection, schema.tallies, rollout)}
             units = {key: UnitSums(*sums) for key, sums in _sums(connection, schema.unit_sums, rollout)}
+            tallies |= {key: Tally(n=requests) for key, requests in _requests(connection, rollout)}
             watermark = _watermark(connection)
         keys = sorted({*tallies, *units})
         return watermark, tuple(_row(key, tallies.get(key, Tally()), units.get(key)) for key in keys)
@@ -320,6 +322,15 @@ def _sums(connection: Connection, table: sa.Table, rollout: str) -> Iterator[tup
     query = sa.select(*(table.c[name] for name in _KEY), *sums).where(table.c.rollout == rollout)
     for metric, epoch, bucket, weight, arm, *values in connection.execute(query):
         yield (metric, epoch, bucket, weight, arm), values
+
+
+def _requests(connection: Connection, rollout: str) -> Iterator[tuple[_Key, int]]:
+    """A rollout's requests that were compared, by key."""
+    table = schema.seen
+    columns = (table.c[name] for name in ("epoch", "bucket", "weight", "arm", "requests"))
+    is_compared = (table.c.rollout == rollout, table.c.weight > 0, table.c.weight < FULL)
+    for epoch, bucket, weight, arm, requests in connection.execute(sa.select(*columns).where(*is_compared)):
+        yield (REQUESTS, epoch, bucket, weight, arm), requests
 
 
 def _row(key: _Key, tally: Tally, units: UnitSums | None) -> TallyRow:

@@ -1,0 +1,85 @@
+"""Log-rank: do events come alike in both arms, sooner or later, more or less often? Exact at every look.
+
+A row is at risk of its event (a request of its label) from when it is seen until the event comes. Who got which arm
+was drawn by lot, so if events take as long and stay out as often in both, those new at a look are a random draw of the
+rows at risk in their stratum: one arm's are hypergeometric, and strata and looks add up. That is the log-rank test
+(Mantel 1966) with the exact law in place of the normal one (Thomas 1975).
+
+Events count 1/sqrt(S), where S is the share of the stratum's rows that are at risk still. Events that never come show
+late, when few are at risk, and delays show from the first event on: a weight of 1 is best for these, 1/S for those, and
+between them the root keeps nine tenths of either's power (Harrington & Fleming 1982 weigh by powers of S so).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from sluicegate.flows.stats.counts import Draw, hypergeometric
+from sluicegate.flows.stats.lattice import Lattice, Masses
+from sluicegate.flows.stats.spending import Budget
+
+_UNIT = 2
+"""Weights are halves, so that sums of them lie on a lattice of whole numbers."""
+_MOST = 16
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class Events:
+    """New events of one stratum among its rows at risk, `mine` of them in the arm in question."""
+
+    draw: Draw
+    rows: int
+    """Of the stratum, at risk or not."""
+
+    @property
+    def weight(self) -> int:
+        """2/sqrt(S), rounded; from 2 to 16."""
+        at_risk = max(self.draw.size + self.draw.others, 1)
+        return min(max(round(_UNIT * math.sqrt(self.rows / at_risk)), _UNIT), _MOST)
+
+    @property
+    def mirrored(self) -> Events:
+        """The same, of the other arm."""
+        draw = self.draw
+        other = Draw(size=draw.others, others=draw.size, events=draw.events, mine=draw.events - draw.mine)
+        return replace(self, draw=other)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogRankTest:
+    """Whether one arm has more events than chance gives it. One side; what was rejected stays rejected."""
+
+    budget: Budget
+    lattice: Lattice = field(default_factory=Lattice)
+    observed: int = 0
+    information: float = 0.0
+    rejected: bool = False
+
+    def look(self, new: Iterable[Events], information: float) -> LogRankTest:
+        """The test after these events; without more information nothing is spent and nothing is rejected."""
+        lattice, observed = self.lattice, self.observed
+        for events in sorted(new):
+            draw, weight = events.draw, events.weight
+            observed += weight * draw.mine
+            if draw.is_informative:
+                low, masses = hypergeometric(draw.size, draw.others, draw.events)
+                lattice = lattice.step(weight * low, _apart(masses, weight))
+            else:
+                lattice = lattice.shift(weight * draw.mine)
+        test = replace(self, lattice=lattice, observed=observed)
+        if information <= self.information:
+            return test
+        cut, critical = lattice.cut_counts(self.budget.spent(information))
+        is_beyond = critical is not None and observed >= critical - 0.5
+        return replace(test, lattice=cut, information=information, rejected=self.rejected or is_beyond)
+
+
+def _apart(masses: Masses, weight: int) -> Masses:
+    """The masses so many points apart."""
+    spaced = np.zeros(weight * (masses.size - 1) + 1)
+    spaced[::weight] = masses
+    return spaced

@@ -1,0 +1,137 @@
+"""Labels that come sooner, later or less often in one build are seen before they decide, whichever build it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from numpy.random import Generator
+
+from sluicegate.flows.stats.counts import Draw
+from sluicegate.flows.stats.log_rank import Events, LogRankTest
+from sluicegate.flows.stats.spending import Budget
+from sluicegate.registry.plan.plan import Plan
+from tests.statistics.late_labels import Labels, last_verdict
+from tests.statistics.montecarlo import share
+
+ALPHA = BETA = 0.05
+WRONG = {"source": "outcome", "outcome": "y", "score": "zero_one", "prediction": {"column": "p"}}
+PLAN = Plan.model_validate(
+    {
+        "model": "m", "metrics": {"y": WRONG}, "gates": [{"metric": "y", "margin": "25%", "beta": BETA}],
+        "steps": [{"weight": 50}], "expect": {"requests_per_day": 20_000},
+    }
+)  # fmt: skip
+RUNS = [8, pytest.param(300, marks=[pytest.mark.soak, pytest.mark.timeout(0)])]
+DAY = 20_000.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """Two builds."""
+
+    stable: Labels
+    candidate: Labels
+
+
+SLOW, FAST = Labels(rate=0.2, good=3_600, bad=1_200), Labels(rate=0.2, good=1_800, bad=600)
+NOT_WORSE = {
+    "as late": Case(stable=SLOW, candidate=SLOW),
+    "twice as fast, bad ones sooner": Case(stable=SLOW, candidate=FAST),
+    "half as fast, bad ones sooner": Case(stable=FAST, candidate=SLOW),
+    "bad ones three times as fast": Case(stable=Labels(rate=0.2, bad=3_600), candidate=Labels(rate=0.2)),
+    "stable's bad ones lost": Case(stable=Labels(rate=0.2, lost=0.2), candidate=Labels(rate=0.2)),
+}
+WORSE = {
+    "1.5 times, bad ones three times slower": Case(stable=Labels(rate=0.2), candidate=Labels(rate=0.3, bad=3_600)),
+    "1.5 times, minutes": Case(
+        stable=Labels(rate=0.2, good=60, bad=60), candidate=Labels(rate=0.3, good=60, bad=180)
+    ),
+    "1.25 times, a fifth of the bad ones lost": Case(
+        stable=Labels(rate=0.2), candidate=Labels(rate=0.25, lost=0.2)
+    ),
+    "1.25 times, of few labels a fifth of the bad ones lost": Case(
+        stable=Labels(rate=0.2, coverage=0.8), candidate=Labels(rate=0.25, lost=0.2, coverage=0.8)
+    ),
+    "1.25 times, as late": Case(stable=SLOW, candidate=Labels(rate=0.25, good=3_600, bad=1_200)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", NOT_WORSE)
+@pytest.mark.parametrize("runs", RUNS)
+def test_a_candidate_that_is_not_worse_is_not_stopped_for_its_labels(case: str, runs: int) -> None:
+    both = NOT_WORSE[case]
+    stopped = share(lambda rng: _answer(rng, both) == "fail", runs=runs, seed=81)
+    print(f"\n{case}: stopped {stopped}")
+    assert stopped.at_least <= ALPHA
+
+
+@pytest.mark.parametrize("case", WORSE)
+@pytest.mark.parametrize("runs", RUNS)
+def test_a_worse_candidate_is_not_promoted_for_its_labels(case: str, runs: int) -> None:
+    both = WORSE[case]
+    promoted = share(lambda rng: _answer(rng, both) == "pass", runs=runs, seed=82)
+    print(f"\n{case}: promoted {promoted}")
+    assert promoted.at_least <= BETA
+
+
+def test_labels_that_come_alike_hold_up_nobody() -> None:
+    both = Case(stable=Labels(rate=0.2), candidate=Labels(rate=0.2))
+    assert share(lambda rng: _answer(rng, both) == "pass", runs=8, seed=83).at_most >= 0.9
+
+
+def _answer(rng: Generator, case: Case) -> str:
+    return last_verdict(rng, PLAN, case.stable, case.candidate, seconds=DAY).answer.value
+
+
+@pytest.mark.parametrize("runs", [150, pytest.param(2_000, marks=[pytest.mark.soak, pytest.mark.timeout(0)])])
+@pytest.mark.parametrize("weight", [0.05, 0.5])
+def test_events_that_come_alike_are_called_unlike_no_more_often_than_alpha(weight: float, runs: int) -> None:
+    def run(rng: Generator) -> bool:
+        return bool(_found(rng, weight, (1.0, 1.0), (0.9, 0.9)))
+
+    unlike = share(run, runs=runs, seed=84)
+    print(f"\nlog-rank at {weight:.0%}: {unlike}")
+    assert unlike.at_least <= ALPHA
+
+
+@pytest.mark.parametrize("late", [(1.0, 2.0), (2.0, 1.0)])
+@pytest.mark.parametrize("come", [(1.0, 1.0), (0.6, 0.6)])
+def test_events_twice_as_late_are_found_soon_in_either_arm(
+    late: tuple[float, float], come: tuple[float, float]
+) -> None:
+    found = [_found(np.random.default_rng((85, i)), 0.5, late, come) for i in range(10)]
+    assert np.median([rows or np.inf for rows in found]) <= 1_000
+
+
+def test_events_of_which_some_are_lost_are_found_whatever_their_delay() -> None:
+    found = [_found(np.random.default_rng((86, i)), 0.5, (1.0, 1.0), (1.0, 0.95)) for i in range(10)]
+    assert np.median([rows or np.inf for rows in found]) <= 4_000
+
+
+def _found(
+    rng: Generator, weight: float, late: tuple[float, float], come: tuple[float, float], rows: int = 6_000
+) -> int:
+    """Rows until events of a mean delay, of which a share comes, are called unlike in two arms; 0: they never are."""
+    many = few = LogRankTest(budget=Budget(alpha=ALPHA / 2, information=weight * (1 - weight) * rows, reserve=0.1))
+    size, arm = 200, (rng.random(rows) < weight).astype(int)
+    asked = np.arange(rows) / size
+    is_due = rng.random(rows) < np.array(come)[arm]
+    at = np.where(is_due, asked + rng.exponential(np.array(late)[arm]), np.inf)
+    stratum = (np.arange(rows) // size).astype(int)
+    for now in range(1, rows // size + 1):
+        new = list[Events]()
+        for each in range(now):
+            mine = stratum == each
+            at_risk, comes = mine & (at > now - 1), mine & (at > now - 1) & (at <= now)
+            draw = Draw(
+                size=int((at_risk & (arm == 1)).sum()), others=int((at_risk & (arm == 0)).sum()),
+                events=int(comes.sum()), mine=int((comes & (arm == 1)).sum()),
+            )  # fmt: skip
+            new += [Events(draw=draw, rows=size)] if draw.events else []
+        information = weight * (1 - weight) * float((at <= now).sum())
+        many, few = many.look(new, information), few.look([events.mirrored for events in new], information)
+        if many.rejected or few.rejected:
+            return now * size
+    return 0

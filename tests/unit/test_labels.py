@@ -1,0 +1,116 @@
+"""Labels that do not come alike: what a gate says of them, and what would mend it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from sluicegate.flows.gate import judge as gate
+from sluicegate.flows.gate.labels import lacking
+from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.words.metric import REQUESTS, SEVERAL_ROWS, Arm, Stratum, TallyRow
+from sluicegate.registry.words.tally import Tally
+from sluicegate.registry.words.verdict import Answer, Look, Verdict
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+WRONG = {"source": "outcome", "outcome": "y", "score": "zero_one", "prediction": {"column": "p"}}
+PLAN = Plan.model_validate(
+    {
+        "model": "m", "metrics": {"y": WRONG, "z": WRONG}, "gates": [{"metric": "y", "margin": "50%"}],
+        "guardrails": [{"metric": "z"}], "steps": [{"weight": 50}],
+    }
+)  # fmt: skip
+
+
+def rows(metric: str, counts: Sequence[tuple[int, Arm, int, int, int]], *, bucket_of: int = 300) -> list[TallyRow]:
+    """Cumulative rows of (bucket, arm, requests, labels, bad ones)."""
+    return [
+        TallyRow(
+            metric=name, stratum=Stratum(epoch=1, bucket=int(START.timestamp()) + bucket_of * bucket), weight=5000,
+            arm=arm, tally=tally,
+        )
+        for bucket, arm, requests, labels, bad in counts
+        for name, tally in ((REQUESTS, Tally(n=requests)), (metric, Tally.from_events(labels, bad)))
+    ]  # fmt: skip
+
+
+def judged(looks: Sequence[list[TallyRow]], *, plan: Plan = PLAN, guardrail: bool = False) -> Verdict:
+    """The verdict of the last look; hours lie between them, and each verdict is the recorded one again."""
+    the_gate, taken = (plan.guardrails if guardrail else plan.gates)[0], list[Look]()
+    for k, each in enumerate(looks, start=1):
+        look = gate.next_look(
+            rollout="r", plan=plan, gate=the_gate, guardrail=guardrail, step=0, looks=taken, rows=each, watermark=0,
+            at=START + timedelta(hours=k),
+        )  # fmt: skip
+        assert look is not None
+        taken.append(look)
+        assert gate.verdict(plan=plan, gate=the_gate, guardrail=guardrail, step=0, looks=taken) == look.verdict
+    return taken[-1].verdict
+
+
+def both(
+    stable: tuple[int, int, int], candidate: tuple[int, int, int], bucket: int = 0
+) -> list[tuple[int, Arm, int, int, int]]:
+    return [(bucket, Arm.STABLE, *stable), (bucket, Arm.CANDIDATE, *candidate)]
+
+
+LATE = rows("y", both((2_000, 1_900, 190), (2_000, 1_000, 100)))
+LOST = rows("y", both((2_000, 2_000, 200), (2_000, 1_800, 180)) + both((100, 90, 9), (100, 90, 9), 40))
+ALIKE = rows("y", both((20_000, 19_000, 1_900), (20_000, 19_000, 1_900)))
+
+
+def test_labels_that_come_late_in_one_build_are_no_data_and_say_what_would_mend_it() -> None:
+    verdict = judged([LATE])
+    assert verdict.answer is Answer.NO_DATA
+    assert verdict.reason == (
+        "labels do not come alike: 95% of stable's requests have theirs, 50% of the candidate's; write "
+        "matures_after: 1h, by when nearly all come"
+    )
+
+
+def test_labels_that_are_lost_are_told_from_late_ones() -> None:
+    first = rows("y", both((2_000, 2_000, 200), (2_000, 1_800, 180)))
+    verdict = judged([first, LOST, [*LOST, *rows("y", both((10_000, 9_990, 999), (10_000, 9_000, 900), 41))]])
+    assert verdict.answer is Answer.NO_DATA
+    assert "labels do not come alike" in verdict.reason
+
+
+@pytest.mark.parametrize("metric", ["y", "z"])
+def test_gate_and_guardrail_wait_and_do_not_fail(metric: str) -> None:
+    worse = rows(metric, both((2_000, 1_000, 50), (2_000, 1_900, 400)))
+    assert judged([worse], guardrail=metric == "z").answer is Answer.NO_DATA
+    as_many = rows(metric, both((2_000, 1_900, 100), (2_000, 1_900, 400)))
+    assert judged([as_many], guardrail=metric == "z").answer is Answer.FAIL
+
+
+def test_labels_that_come_alike_pass() -> None:
+    assert judged([ALIKE]).answer is Answer.PASS
+
+
+def test_what_is_lacking_is_taken_for_bad_before_anything_passes() -> None:
+    few = rows("y", both((600, 560, 56), (600, 530, 42)))
+    assert judged([few]).answer is not Answer.PASS
+    without_requests = [row for row in few if row.metric == "y"]
+    assert judged([without_requests]).reason != judged([few]).reason
+
+
+@pytest.mark.parametrize("arm", Arm)
+def test_several_rows_a_request_are_not_counted_as_labels_of_requests(arm: Arm) -> None:
+    several = [
+        TallyRow(
+            metric=SEVERAL_ROWS, stratum=LATE[0].stratum, weight=5000, arm=arm, tally=Tally.from_events(1, 1)
+        )
+    ]  # fmt: skip
+    uneven = rows("y", both((20_000, 18_990, 1_899), (20_000, 18_600, 1_860)))
+    assert judged([uneven]).answer is Answer.NO_DATA
+    assert "alike" not in judged([[*uneven, *several]]).reason
+
+
+def test_what_a_build_lacks_is_a_share_of_what_would_have_come() -> None:
+    side = (LATE[0].stratum, 5000)
+    tallies = {(row.metric, side, row.arm): row.tally for row in LATE}
+    assert lacking("y", tallies, Arm.CANDIDATE).share == pytest.approx(1 - 1_000 / 1_900)
+    assert lacking("y", tallies, Arm.STABLE).share == 0
+    assert lacking("y", {}, Arm.STABLE).share == 0
