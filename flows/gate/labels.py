@@ -1,7 +1,7 @@
 """Do labels come alike in both builds? Where they do not, what has come says nothing yet. Pure.
 
 Two answers. `LabelTest` is a sequential test of just this (the log-rank test); once it has found a mismatch the gate
-says NO DATA. That takes its time, so until then `lacking` keeps a gate from resting on labels that are not there: labels
+says NO DATA. That takes its time, so until then `lacking` keeps a gate from resting on labels that are not there: those
 that one build lacks, beside what has come of the other, are taken for bad ones before the candidate passes, or, where
 they are stable's, before it fails.
 """
