@@ -19,6 +19,7 @@ from playwright.sync_api import Error, Page, sync_playwright
 
 IMAGES = Path(__file__).parent / "images"
 SIZE = {"width": 1180, "height": 720}
+SHOWN_SIZE = (944, 576)
 EVERY = 1.5
 """Seconds between two looks."""
 SHOWN = 900
@@ -86,9 +87,9 @@ def _latest(page: Page, environment: dict[str, str]) -> str:
 
 def _write(frames: list[Path]) -> None:
     IMAGES.mkdir(exist_ok=True)
-    pictures = [Image.open(frame).convert("RGB") for frame in frames]
+    pictures = [Image.open(frame).convert("RGB").resize(SHOWN_SIZE, Image.Resampling.LANCZOS) for frame in frames[::2]]
     pictures[0].save(
-        IMAGES / "rollout.webp", save_all=True, append_images=pictures[1:], duration=SHOWN, loop=0, quality=60, method=4
+        IMAGES / "rollout.webp", save_all=True, append_images=pictures[1:], duration=SHOWN, loop=0, quality=55, method=6
     )
 
 

@@ -253,6 +253,6 @@ README_VIEW: dict[str, object] = {
 
 
 def test_the_first_screen_is_what_the_command_shows() -> None:
-    shown = re.search(r"```\n(.*?)\n```", text(ROOT / "README.md"), flags=re.DOTALL)
+    shown = re.search(r"```\n(delays  .*?)\n```", text(ROOT / "README.md"), flags=re.DOTALL)
     assert shown is not None
     assert shown.group(1) == tree(README_VIEW)

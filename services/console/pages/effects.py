@@ -45,8 +45,6 @@ def primary(rollout: Rollout, *, needs_person: bool) -> str | None:
             return "resume"
         case Phase.RUNNING if needs_person:
             return "approve"
-        case Phase.ENDED:
-            return "retry"
         case _:
             return None
 
