@@ -21,6 +21,13 @@ from sluicegate.registry.audience.connections import FALLBACK
 from sluicegate.registry.words.metric import LEVELS, Worse, level_name
 from sluicegate.registry.words.units import Duration, Share, Weight
 
+
+def _servable(model: str) -> str:
+    if model in (".", ".."):
+        raise ValueError(f"{model!r} is no name in a URL, but a step on the way; register it by another name")
+    return model
+
+
 VARIATION = r"^[a-z0-9]([a-z0-9.-]{0,34}[a-z0-9])?$"
 """What a variation may be called."""
 
@@ -410,7 +417,7 @@ class PlanFields(Document):
 
     kind: Literal["plan"] = "plan"
     """What this document is."""
-    model: str = Field(pattern=r"^[^/:\x00-\x1f]{1,200}$")
+    model: Annotated[str, Field(pattern=r"^[^/:\\\x00-\x1f]{1,200}$"), AfterValidator(_servable)]
     """The MLflow registered model."""
     variation: str = Field(default="default", pattern=VARIATION)
     """The slot of the model that the candidate is for."""

@@ -125,7 +125,8 @@ def _wrong(details: ErrorDetails, root: type[BaseModel]) -> list[Wrong]:
 
 
 _NAMES: dict[str | int, str] = {
-    "model": "a registered model's name has neither / nor : in it, and at most 200 characters",
+    "model": "a registered model's name has neither / nor : in it, nor \\ where it is served: gateways take it for /. "
+    "It has at most 200 characters",
     "variation": "write lower-case letters, digits, . and -, at most 36",
     "name": "write lower-case letters, digits and -, at most 40",
     "unit": "write the name of a request header, such as x-user-id",

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import re
 import socket
 import stat
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
+from http.client import HTTPResponse
 from pathlib import Path
+from urllib.parse import quote
 
 import httpx
 import psutil
 import pytest
+import requests
 
+from sluicegate import Client
 from sluicegate.registry.words.access_log import LogLine, UnitSource
 from sluicegate.registry.words.build import BuildRef, Endpoint, slug
 from sluicegate.registry.words.errors import RoutesRejected
@@ -24,6 +31,17 @@ from tests.integration.traffic_rig import Gateway, Upstream, build, eventually, 
 
 pytestmark = pytest.mark.slow
 ODD = "Fluge & Verspätung?"
+NAMES = (
+    ODD,
+    'it\'s "quoted" (2)',
+    "".join(map(chr, range(0x20, 0x7F))).translate(str.maketrans("", "", "/:\\")),
+    "模型🙂",
+    "ü" * 200,
+    "100%41",
+    "a;b=c",
+    "~plain-_.",
+)
+PCHAR = "!$&'()*+,;=@"
 LIMITS = Limits(body_bytes=100_000, header_kilobytes=8, headers_seconds=1.0)
 
 
@@ -34,7 +52,7 @@ def services() -> Iterator[dict[str, Upstream]]:
 
 
 def everywhere(services: dict[str, Upstream]) -> dict[BuildRef, Endpoint]:
-    builds = [build(version, model) for version in services for model in ("delays", ODD)]
+    builds = [build(version, model) for version in services for model in ("delays", *NAMES)]
     return {ref: replace(services[ref.version].endpoint, build=ref) for ref in builds}
 
 
@@ -49,7 +67,8 @@ def envoy(tmp_path_factory: pytest.TempPathFactory, services: dict[str, Upstream
     """Two models behind one gateway, one of them with a name that is not fit for a URL."""
     with gateway(tmp_path_factory.mktemp("edge"), limits=LIMITS) as running:
         odd = standing(model=ODD, unit="X-Account", weight=5000)
-        running.plane.apply(routes([standing(weight=5000), odd], everywhere(services)))
+        others = [standing(model=name) for name in NAMES if name != ODD]
+        running.plane.apply(routes([standing(weight=5000), odd, *others], everywhere(services)))
         yield running
 
 
@@ -106,6 +125,73 @@ def test_models_are_found_by_path_and_by_host_name(envoy: Gateway) -> None:
     assert [answer.status_code for answer in (by_path, by_host, other)] == [200] * 3
     assert by_path.headers["x-sluice-build"] == by_host.headers["x-sluice-build"]
     assert [logged(envoy, answer).model for answer in (by_path, by_host, other)] == [ODD, ODD, "delays"]
+
+
+def spellings(name: str) -> set[str]:
+    """A name as RFC 3986 lets it be written, in many ways that mean the same."""
+    escaped = quote(name, safe="")
+    lower = re.sub("%..", lambda each: each[0].lower(), escaped)
+    mixed = re.sub("%([0-9A-F])([0-9A-F])", lambda each: f"%{each[1].lower()}{each[2]}", escaped)
+    whole = "".join(f"%{byte:02x}" for byte in name.encode())
+    return {
+        escaped,
+        lower,
+        mixed,
+        whole,
+        whole.upper(),
+        quote(name, safe=PCHAR),
+        quote(name, safe="!'()*"),
+        quote(name, safe="[]@"),
+    }
+
+
+def asked_by_hand(
+    envoy: Gateway, path: str, version: str = "1.1", method: str = "GET"
+) -> tuple[int, dict[str, object]]:
+    """Status and body for a path that nobody on the way writes in another way."""
+    host = "host: g\r\n" if version == "1.1" else ""
+    with socket.create_connection((envoy.plane.places.host, envoy.plane.places.port), timeout=60) as link:
+        body = "content-length: 2\r\n\r\n{}" if method == "POST" else "\r\n"
+        link.sendall(f"{method} {path} HTTP/{version}\r\n{host}{body}".encode())
+        answer = HTTPResponse(link)
+        answer.begin()
+        return answer.status, json.loads(answer.read())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_leads_to_its_model_however_it_is_spelled(envoy: Gateway, name: str) -> None:
+    unit = "X-Account" if name == ODD else "x-user-id"
+    for spelled in spellings(name):
+        status, about = asked_by_hand(envoy, f"/{spelled}?x=%20y")
+        assert (status, about) == (200, {"model": name, "unit": unit}), spelled
+        assert asked_by_hand(envoy, f"/{spelled}/predict", method="POST")[0] == 200, spelled
+        assert asked_by_hand(envoy, f"/{spelled}x")[0] == 404, spelled
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_client_s_own_spelling_is_understood(envoy: Gateway, name: str) -> None:
+    typed, escaped = name.replace("%", "%25").replace("?", "%3F").replace("#", "%23"), quote(name, safe="")
+    assert httpx.get(f"{envoy.plane.url}/{typed}").json()["model"] == name
+    assert requests.get(f"{envoy.plane.url}/{typed}", timeout=60).json()["model"] == name
+    assert requests.get(f"{envoy.plane.url}/{escaped}", timeout=60).json()["model"] == name
+    command = ["curl", "-s", "--globoff", "--path-as-is", f"{envoy.plane.url}/{quote(name, safe=PCHAR + '[]^`{|}<>')}"]
+    assert json.loads(subprocess.run(command, capture_output=True, check=True, timeout=60).stdout)["model"] == name
+    with Client(envoy.plane.url) as client:
+        assert client.predict(name, [{"x": 1}], unit="u").request_id
+
+
+def test_http_1_0_is_spoken(envoy: Gateway) -> None:
+    """As by proxies and load tests that never learned more."""
+    assert asked_by_hand(envoy, "/delays", "1.0")[1] == {"model": "delays", "unit": "x-user-id"}
+    assert asked_by_hand(envoy, "/delays/predict", "1.0", method="POST")[0] == 200
+
+
+@pytest.mark.parametrize("path", ["/a%5Cb", "/a%00b", "/a b", "/ü", "/delays#x"])
+def test_a_request_that_cannot_be_read_is_told_so(envoy: Gateway, path: str) -> None:
+    status, answer = asked_by_hand(envoy, path)
+    assert status == 400
+    assert str(answer["error"]).startswith("this is no request that the gateway can read: ")
+    assert len(str(answer["error"]).rpartition(": ")[2]) > 5
 
 
 @pytest.mark.parametrize(

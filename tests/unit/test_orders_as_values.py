@@ -224,13 +224,24 @@ def test_a_refused_successor_supersedes_nobody(ledger: MemoryLedger) -> None:
 # Names that no plan can have
 
 
-@pytest.mark.parametrize("model", ["\x1f", "a/b", "a:b", "x" * 201])
+@pytest.mark.parametrize("model", ["\x1f", "a/b", "a:b", "x" * 201, "a\\b", "\\"])
 def test_a_build_of_a_model_whose_name_no_plan_can_have_is_refused_with_the_reason(
     ledger: MemoryLedger, model: str
 ) -> None:
     with pytest.raises(UsageError, match="neither / nor :"):
         give(ledger, order(Deploy(model=model, variation="default", version="1")), NOW)
     assert all(rollout != model for rollout, _ in facts(ledger))
+
+
+@pytest.mark.parametrize(("model", "why"), [(".", "a step on the way"), ("..", "no name"), ("\ud800", "unicode")])
+@pytest.mark.parametrize("more", [{"variation": "default"}, {"variation": "b", "at_once": "because"}])
+def test_a_name_that_no_url_can_carry_is_refused_whatever_puts_a_build_there(
+    ledger: MemoryLedger, model: str, why: str, more: dict[str, str]
+) -> None:
+    before = facts(ledger)
+    with pytest.raises(UsageError, match=why):
+        give(ledger, order(Deploy(model=model, version="1", **more)), NOW)
+    assert facts(ledger) == before
 
 
 def test_a_variation_whose_name_no_plan_can_have_is_refused_beside_an_applied_plan(ledger: MemoryLedger) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 import uvicorn
@@ -22,11 +24,11 @@ from sluicegate.services.traffic.envoy.bootstrap import Places, bootstrap
 from sluicegate.services.traffic.envoy.clusters import clusters
 from sluicegate.services.traffic.envoy.limits import Limits
 from sluicegate.services.traffic.envoy.log_files import next_rotated, rejection
-from sluicegate.services.traffic.envoy.model_pages import page_routes
+from sluicegate.services.traffic.envoy.model_pages import PAGES, page_routes
 from sluicegate.services.traffic.envoy.names import members
 from sluicegate.services.traffic.envoy.path_tree import routes_in
 from sluicegate.services.traffic.envoy.resource_files import digest, own_folder, read_resources, socket_path
-from sluicegate.services.traffic.envoy.routes import route_configuration
+from sluicegate.services.traffic.envoy.routes import VERBS, route_configuration
 from sluicegate.services.traffic.envoy.validation import strange_clusters, whole
 from sluicegate.services.traffic.routes import routes
 
@@ -85,22 +87,47 @@ def test_routes_name_only_clusters_that_are_given_and_pairs_only_members_that_ar
 
 
 def _found(matcher, path: str) -> list:
-    """The list that Envoy's longest match leads to."""
-    lists = matcher.get("matcher_tree", {}).get("prefix_match_map", {}).get("map", {})
-    begins = [key for key in lists if path.startswith(key)]
-    return list(routes_in(lists[max(begins, key=len)] if begins else matcher["on_no_match"]))
+    """The list that Envoy's matchers lead to: the first pattern of a list, the longest beginning of a tree."""
+    match matcher:
+        case {"action": _}:
+            return list(routes_in(matcher))
+        case {"matcher": inner}:
+            return _found(inner, path)
+        case {"matcher_list": {"matchers": patterns}}:
+            is_such = (each for each in patterns if re.fullmatch(_pattern(each), path))
+            return _found(next((each["on_match"] for each in is_such), matcher["on_no_match"]), path)
+        case {"matcher_tree": {"prefix_match_map": {"map": lists}}}:
+            begins = [key for key in lists if path.startswith(key)]
+            return _found(lists[max(begins, key=len)] if begins else matcher["on_no_match"], path)
+        case _:
+            return _found(matcher["on_no_match"], path)
+
+
+def _pattern(matcher) -> str:
+    return matcher["predicate"]["single_predicate"]["value_match"]["safe_regex"]["regex"]
+
+
+def _is_for(route, path: str) -> bool:
+    match route["match"]:
+        case {"path": whole_path}:
+            return whole_path == path
+        case {"safe_regex": {"regex": pattern}}:
+            return re.fullmatch(pattern, path) is not None
+        case _:
+            return False
 
 
 @settings(deadline=None)
 @given(table=tables())
 def test_a_request_meets_every_route_of_its_path_in_order_and_at_last_the_one_for_all(table) -> None:
     (host,) = route_configuration(table)["virtual_hosts"]  # type: ignore[misc]
-    flat = [route for route in routes_in(host["matcher"]) if "path" in route["match"]]
-    for path in {route["match"]["path"] for route in flat}:
+    flat = [route for route in routes_in(host["matcher"]) if route["match"] != {"prefix": "/"}]
+    escaped = {f"/{quote(model.model, safe=plain)}" for model in table.models for plain in ("", ";", "!$&'()*+,;=@")}
+    spelled = escaped | {re.sub("%..", lambda each: each[0].lower(), name) for name in escaped}
+    for path in (name + page for name in spelled for page in ("", *(f"/{page}" for page in (*VERBS, *PAGES)))):
         met = _found(host["matcher"], path)
-        assert [route for route in met if route["match"].get("path") == path] == [
-            route for route in flat if route["match"]["path"] == path
-        ]
+        assert [route for route in met if _is_for(route, path)] == [route for route in flat if _is_for(route, path)]
+        assert any(_is_for(route, path) for route in met)
         assert met[-1]["match"] == {"prefix": "/"}
     assert len(flat) == sum(len([*page_routes(model)]) for model in table.models) + len(_counted(host))
 
@@ -134,7 +161,7 @@ def test_every_header_and_path_is_printable_ascii(table) -> None:
     (host,) = route_configuration(table)["virtual_hosts"]  # type: ignore[misc]
     for route in _counted(host):
         texts = [
-            route["match"]["path"],
+            route["match"].get("path") or route["match"]["safe_regex"]["regex"],
             route["name"],
             *(h["header"]["value"] for h in route["request_headers_to_add"]),
             *(h["header"]["value"] for h in route["response_headers_to_add"]),

@@ -23,6 +23,9 @@ _INTERNAL = ("x-sluice-", "x-envoy-", "x_sluice_", "x_envoy_")
 _JOIN_REPEATED_HEADERS = {"envoy.reloadable_features.match_headers_individually": False}
 """A header that was sent twice is matched as the list that it is, and so is not taken for one unit."""
 
+_LONG_NAMES = {"re2.max_program_size.error_level": 50_000}
+"""Patterns of 200 characters in any script, each in every spelling. Those of audiences are bounded elsewhere."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Places:
@@ -55,7 +58,7 @@ def bootstrap(places: Places, limits: Limits) -> Resource:
         "dynamic_resources": {"cds_config": _watched(places.clusters)},
         "static_resources": {"listeners": [_live(places, limits), _shadow(places, limits)]},
         "overload_manager": _overload(limits),
-        "layered_runtime": {"layers": [{"name": "ours", "static_layer": _JOIN_REPEATED_HEADERS}]},
+        "layered_runtime": {"layers": [{"name": "ours", "static_layer": {**_JOIN_REPEATED_HEADERS, **_LONG_NAMES}}]},
         "stats_config": {"stats_matcher": {"exclusion_list": {"patterns": [{"suffix": "_bucket"}]}}},
     }
 
@@ -90,6 +93,7 @@ def _live_manager(places: Places, limits: Limits) -> Resource:
             "max_headers_count": limits.header_count,
             "headers_with_underscores_action": "ALLOW",
         },
+        http_protocol_options={"accept_http_10": True, "default_host_for_http_10": "sluice"},
         http2_protocol_options={
             "max_concurrent_streams": limits.streams,
             "initial_stream_window_size": 256 * 1024,
@@ -201,7 +205,12 @@ def _local_replies() -> Resource:
     is_fine = {"comparison": {"op": "EQ", "value": {"default_value": 200, "runtime_key": "local_reply.fine"}}}
     as_it_is = {"text_format_source": {"inline_string": "%LOCAL_REPLY_BODY%"}, "content_type": "application/json"}
     mapper = {"filter": {"status_code_filter": is_fine}, "body_format_override": as_it_is}
-    return {"mappers": [mapper], "body_format": {"json_format": body}}
+    unreadable = body | {"error": "this is no request that the gateway can read: %RESPONSE_CODE_DETAILS%"}
+    is_unreadable = {
+        "comparison": {"op": "EQ", "value": {"default_value": 400, "runtime_key": "local_reply.unreadable"}}
+    }
+    told = {"filter": {"status_code_filter": is_unreadable}, "body_format_override": {"json_format": unreadable}}
+    return {"mappers": [mapper, told], "body_format": {"json_format": body}}
 
 
 def _overload(limits: Limits) -> Resource:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from urllib.parse import quote
 
 from sluicegate.registry.words.build import BuildRef, slug
 from sluicegate.registry.words.metric import Arm
 from sluicegate.services.traffic.envoy.names import cluster_name
+from sluicegate.services.traffic.envoy.path_spelling import path_of
 from sluicegate.services.traffic.envoy.resources import Resource, answer, header_is, host_is, seconds
 from sluicegate.services.traffic.table import ModelRoute
 
@@ -18,18 +18,17 @@ PAGES = ("schema.json", "docs.json", "readyz")
 
 def page_routes(model: ModelRoute) -> list[Resource]:
     """`GET /{model}`, and `/{model}/<page>` or `<model>.…/<page>` from the stable build of the fallback variation."""
-    path = f"/{quote(model.model, safe='')}"
     about = json.dumps({"model": model.model, "unit": model.unit})
-    routes = [_route(model, path, {"direct_response": answer(200, about)})]
+    routes = [_route(model, path_of(model.model), {"direct_response": answer(200, about)})]
     for page in PAGES:
         action = {"cluster": _stable(model), "prefix_rewrite": f"/{page}", "timeout": seconds(model.timeout)}
-        routes.append(_route(model, f"{path}/{page}", {"route": action}))
-        routes.append(_route(model, f"/{page}", {"route": action}, [host_is(model.model)]))
+        routes.append(_route(model, path_of(model.model, f"/{page}"), {"route": action}))
+        routes.append(_route(model, {"path": f"/{page}"}, {"route": action}, [host_is(model.model)]))
     return routes
 
 
-def _route(model: ModelRoute, path: str, action: Resource, headers: Sequence[Resource] = ()) -> Resource:
-    match = {"path": path, "headers": [header_is(":method", "GET"), *headers]}
+def _route(model: ModelRoute, path: Resource, action: Resource, headers: Sequence[Resource] = ()) -> Resource:
+    match = {**path, "headers": [header_is(":method", "GET"), *headers]}
     return {"name": f"{slug(model.model)}/about", "match": match, **action}
 
 

@@ -1,5 +1,8 @@
 """Which routes a request is held against: those of its own path, found in one step however many models there are. Pure.
 
+Names with other characters than unreserved ones have several spellings, so they are patterns, and only paths with such
+characters are held against these.
+
 Envoy goes through a plain list of routes one by one, which with fifty models costs a request as much again as all the
 rest. Inside such a tree it does not hold routes and clusters against each other; `validation` does.
 """
@@ -8,10 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from sluicegate.services.traffic.envoy.path_spelling import ODD_PATH
 from sluicegate.services.traffic.envoy.resources import Resource, envoy_type, extension
 
+_PATH_AND_QUERY = "(?:{0})(?:[?].*)?"
 _LIST = "envoy.config.route.v3.RouteList"
 _HEADER = "envoy.type.matcher.v3.HttpRequestHeaderMatchInput"
+_PATH = extension(_HEADER.rpartition(".")[2], _HEADER, header_name=":path")
 
 
 def path_tree(routes: Iterable[Resource], last: Resource) -> Resource:
@@ -21,14 +27,24 @@ def path_tree(routes: Iterable[Resource], last: Resource) -> Resource:
     that is the path itself, where there are routes for it. Paths of host names are shared by all models.
     """
     by_path: dict[str, list[Resource]] = {}
+    by_pattern: dict[str, list[Resource]] = {}
     for route in routes:
-        by_path.setdefault(_path(route), []).append(route)
+        match route["match"]:
+            case {"path": str(path)}:
+                by_path.setdefault(path, []).append(route)
+            case {"safe_regex": {"regex": str(pattern)}}:
+                by_pattern.setdefault(pattern, []).append(route)
+            case _:
+                raise ValueError(f"a route without a path: {route}")
     tree: Resource = {"on_no_match": _list([last])}
     if by_path:
         lists = {path: _list([*same_path, last]) for path, same_path in by_path.items()}
-        path_of_request = extension(_HEADER.rpartition(".")[2], _HEADER, header_name=":path")
-        tree["matcher_tree"] = {"input": path_of_request, "prefix_match_map": {"map": lists}}
-    return tree
+        tree["matcher_tree"] = {"input": _PATH, "prefix_match_map": {"map": lists}}
+    if not by_pattern:
+        return tree
+    spelled = [_where(_PATH_AND_QUERY.format(each), _list([*same, last])) for each, same in by_pattern.items()]
+    odd = _where(ODD_PATH, {"matcher": _first_of(spelled, _list([last]))})
+    return _first_of([odd], {"matcher": tree} if by_path else _list([last]))
 
 
 def routes_in(matcher: object) -> Iterator[Resource]:
@@ -39,16 +55,21 @@ def routes_in(matcher: object) -> Iterator[Resource]:
         case dict():
             for part in matcher.values():
                 yield from routes_in(part)
+        case list():
+            for part in matcher:
+                yield from routes_in(part)
         case _:
             return
 
 
-def _path(route: Resource) -> str:
-    match route:
-        case {"match": {"path": str(path)}}:
-            return path
-        case _:
-            raise ValueError(f"a route without a path: {route}")
+def _where(pattern: str, action: Resource) -> Resource:
+    """What follows where the whole path, its query included, matches."""
+    is_such = {"input": _PATH, "value_match": {"safe_regex": {"google_re2": {}, "regex": pattern}}}
+    return {"predicate": {"single_predicate": is_such}, "on_match": action}
+
+
+def _first_of(matchers: Sequence[Resource], otherwise: Resource) -> Resource:
+    return {"matcher_list": {"matchers": list(matchers)}, "on_no_match": otherwise}
 
 
 def _list(routes: Sequence[Resource]) -> Resource:

@@ -28,6 +28,7 @@ from sluicegate.services.traffic.envoy.log_format import (
 )
 from sluicegate.services.traffic.envoy.model_pages import page_routes
 from sluicegate.services.traffic.envoy.names import ROUTES, cluster_name, mirror_name, pair_name
+from sluicegate.services.traffic.envoy.path_spelling import path_of
 from sluicegate.services.traffic.envoy.path_tree import path_tree
 from sluicegate.services.traffic.envoy.resources import (
     Resource,
@@ -58,7 +59,8 @@ class _Way:
 
     verb: str
     by: str
-    path: str
+    path: Resource
+    """What its path matches."""
     headers: tuple[Resource, ...]
 
 
@@ -89,7 +91,7 @@ def _model_routes(model: ModelRoute) -> list[Resource]:
         for way in ways:
             for source, one_unit in _unit_sources(model).items():
                 headers = [*way.headers, *demanded, *one_unit]
-                routes.append(_route(model, audience, way, source, {"path": way.path, "headers": headers, **state}))
+                routes.append(_route(model, audience, way, source, {**way.path, "headers": headers, **state}))
     asking_routes = [_asking(model, way) for way in ways] if asks else []
     return [*routes, *asking_routes, *page_routes(model)]
 
@@ -98,8 +100,8 @@ def _ways(model: str) -> Iterator[_Way]:
     """By path first: the longer match is the surer one."""
     post = header_is(":method", "POST")
     for verb in VERBS:
-        yield _Way(verb=verb, by="path", path=f"/{quote(model, safe='')}/{verb}", headers=(post,))
-        yield _Way(verb=verb, by="host", path=f"/{verb}", headers=(post, host_is(model)))
+        yield _Way(verb=verb, by="path", path=path_of(model, f"/{verb}"), headers=(post,))
+        yield _Way(verb=verb, by="host", path={"path": f"/{verb}"}, headers=(post, host_is(model)))
 
 
 def _unit_sources(model: ModelRoute) -> dict[UnitSource, list[Resource]]:
@@ -112,7 +114,7 @@ def _asking(model: ModelRoute, way: _Way) -> Resource:
     """Where a request is before its audience is known; nothing is answered here."""
     return {
         "name": f"{slug(model.model)}/asking",
-        "match": {"path": way.path, "headers": [*way.headers]},
+        "match": {**way.path, "headers": [*way.headers]},
         "typed_per_filter_config": find_audience(model.audiences),
         "direct_response": answer(500, "the audience of this request was not found out"),
     }
