@@ -30,6 +30,7 @@ PANELS = (
         ("1 - sluice_gateway_up", "down"),
         ("sluice_rollouts_untended", "rollouts that cannot be judged"),
         ("sluice_blind", "blind: {{listener}}"),
+        ("sluice_rollouts_overdue", "weights not in force"),
         ("increase(sluice_gateway_refused_configurations_total[5m])", "refused configurations"),
         ("increase(sluice_gateway_failed_log_writes_total[5m])", "log lines lost"),
     )),
@@ -54,9 +55,10 @@ PANELS = (
         (('sum by (rollout) (rate(sluice_rollout_requests_total{arm="candidate"}[5m])) '
          "/ sum by (rollout) (rate(sluice_rollout_requests_total[5m]))"), "{{rollout}}"),
     )),
-    Panel(title="Rollouts: failed or abandoned", unit="percentunit", lines=(
-        (('sum by (rollout, arm) (rate(sluice_rollout_requests_total{end!="succeeded"}[5m])) '
-         "/ sum by (rollout, arm) (rate(sluice_rollout_requests_total[5m]))"), "{{rollout}} {{arm}}"),
+    Panel(title="Rollouts: errors by cause", unit="percentunit", lines=(
+        (('sum by (rollout, arm, end) (rate(sluice_rollout_requests_total{end!~"answered|closed"}[5m])) '
+         "/ on (rollout, arm) group_left sum by (rollout, arm) (rate(sluice_rollout_requests_total[5m]))"),
+         "{{rollout}} {{arm}} {{end}}"),
     )),
     Panel(title="Rollouts: p99 by arm", unit="s", lines=(
         ("histogram_quantile(0.99, sum by (rollout, arm, le) (rate(sluice_rollout_latency_seconds_bucket[5m])))",

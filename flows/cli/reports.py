@@ -41,6 +41,7 @@ def explain(rollout: Id, *, output: Output = Format.TABLE) -> None:
 def _explained(explanation: dict[str, Any]) -> Iterator[str]:
     yield f"{explanation['rollout']} is {explanation['state']}: {explanation['why']}"
     yield f"next: {explanation['next']}"
+    yield from (f"errors of {arm}: {what}" for arm, what in explanation["errors"].items())
     for gate in explanation["gates"]:
         yield f"\n{gate['metric']} ({gate['kind']}): {gate['verdict']}"
         for head, key in (("why", "why"), ("inputs", "inputs"), ("interval", "interval"), ("held against", "threshold"),

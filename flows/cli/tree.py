@@ -16,6 +16,7 @@ def tree(view: View) -> str:
     gates: Sequence[View] = view["gates"]
     for position, gate in enumerate(gates):
         lines.append(f"|  {'`' if position == len(gates) - 1 else '+'}- {_gate(gate)}")
+    lines += [f"+- errors of {arm}: {what}" for arm, what in view["errors"].items()]
     by = f"  (by {view['actor']})" if view["actor"] else ""
     last = [f"{view['reason']}{by}"]
     if view["waits_for"]:

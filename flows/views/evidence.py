@@ -53,13 +53,21 @@ def seen_of(telemetry: Telemetry, rollout: Rollout, epoch: int) -> Seen:
     return own if experiment is None else replace(own, stable=telemetry.seen(experiment).stable)
 
 
+def whole_exposure(telemetry: Telemetry, rollout: Rollout) -> Exposure:
+    """The requests of both arms at all weights; of a comparison, with the control's that all comparisons share."""
+    own, experiment = telemetry.seen(rollout.id), rollout.requested.experiment
+    seen = own if experiment is None else replace(own, stable=telemetry.seen(experiment).stable)
+    return _exposure(seen, rollout.epoch)
+
+
 def _exposure(seen: Seen, epoch: int) -> Exposure:
     return Exposure(epoch=epoch, stable=_counts(seen.stable), candidate=_counts(seen.candidate))
 
 
 def _counts(seen: ArmSeen) -> ArmCounts:
     return ArmCounts(
-        requests=seen.requests, abandoned=seen.abandoned, failed=seen.failed, fallbacks=seen.fallbacks
+        requests=seen.requests, abandoned=seen.abandoned, failed=seen.failed, fallbacks=seen.fallbacks,
+        ends={end.value: n for end, n in seen.ends.items()},
     )  # fmt: skip
 
 

@@ -65,6 +65,9 @@ class LocalDesk:
     def requests(self, rollout: Rollout) -> tuple[int, int] | None:
         return self.runtime.readings.requests(rollout)
 
+    def errors(self, rollout: Rollout) -> Mapping[str, str]:
+        return self.runtime.readings.errors(rollout)
+
     def evidence(self, rollout: Rollout) -> Evidence:
         return self.runtime.readings.evidence(rollout)
 

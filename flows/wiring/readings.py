@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -60,6 +60,16 @@ class Readings:
 
         seen = seen_of(self.telemetry, rollout, rollout.epoch)
         return seen.stable.requests, seen.candidate.requests
+
+    def errors(self, rollout: Rollout) -> Mapping[str, str]:
+        """What the errors of each arm died of, in words."""
+        from sluicegate.flows.views.evidence import whole_exposure
+        from sluicegate.registry.report.report import arm_errors
+
+        if not rollout.is_judged:
+            return {}
+        whole = whole_exposure(self.telemetry, rollout)
+        return {each.arm: str(each) for each in arm_errors([whole])}
 
     def waiting(self, now: datetime) -> Sequence[Happening]:
         """What waits for a person."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sluicegate.registry.plan.fields import Strategy
@@ -40,6 +40,8 @@ class Explanation:
     next: str
     """What happens next, and when."""
     gates: tuple[GateExplanation, ...]
+    errors: Mapping[str, str]
+    """What the errors of each arm died of."""
 
 
 def explanation(report: Report) -> Explanation:
@@ -52,6 +54,7 @@ def explanation(report: Report) -> Explanation:
         why=f"{rollout.reason}{by}",
         next=_next(report),
         gates=tuple(_gate(gate) for gate in report.gates),
+        errors={each.arm: str(each) for each in report.errors},
     )
 
 

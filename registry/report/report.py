@@ -5,9 +5,11 @@ It is made from the record alone but for the evidence that telemetry adds: reque
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from functools import reduce
 
 from sluicegate.registry.plan.fields import GateSpec
 from sluicegate.registry.report.course import StepReport, WeightPoint, step_reports, weight_points
@@ -16,6 +18,7 @@ from sluicegate.registry.report.timeline import Moment, timeline
 from sluicegate.registry.report.view import GateView, RolloutView, rollout_view
 from sluicegate.registry.rollout.facts import Entry, Judged
 from sluicegate.registry.rollout.record import RolloutRecord
+from sluicegate.registry.words.access_log import End
 from sluicegate.registry.words.verdict import Look
 
 
@@ -30,6 +33,21 @@ class ArmCounts:
     """The assigned build failed, whoever answered then."""
     fallbacks: int = 0
     """Another build answered."""
+    ends: Mapping[str, int] = field(default_factory=dict)
+    """By how they ended: answered, closed, left, 5xx, timeout, reset, connect, retried."""
+
+    @property
+    def errors(self) -> int:
+        """What counts as an error in `source: status`: the build failed, or let the caller wait until it left."""
+        return self.failed + self.abandoned
+
+    def plus(self, other: ArmCounts) -> ArmCounts:
+        """Both together."""
+        return ArmCounts(
+            requests=self.requests + other.requests, abandoned=self.abandoned + other.abandoned,
+            failed=self.failed + other.failed, fallbacks=self.fallbacks + other.fallbacks,
+            ends=dict(Counter(self.ends) + Counter(other.ends)),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +55,30 @@ class Exposure:
     """The requests of both arms while one weight was asked."""
 
     epoch: int
-    stable: ArmCounts = ArmCounts()
-    candidate: ArmCounts = ArmCounts()
+    stable: ArmCounts = field(default_factory=ArmCounts)
+    candidate: ArmCounts = field(default_factory=ArmCounts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmErrors:
+    """What the errors of one arm died of."""
+
+    arm: str
+    requests: int
+    errors: int
+    """As `source: status` counts them: callers who left before the answer included."""
+    causes: Mapping[str, int]
+    """left (the caller did), 5xx, timeout, reset, connect, retried (of the first try it is not told)."""
+    closed: int
+    """Answered, and closed by the caller before the answer's end: no errors."""
+
+    def __str__(self) -> str:
+        named = ", ".join(f"{n:,} {_CAUSES.get(cause, cause)}" for cause, n in self.causes.items() if n)
+        left = f"; {self.closed:,} answers were closed by their callers, which is no error" if self.closed else ""
+        return f"{self.errors:,} of {self.requests:,} requests{f': {named}' if named else ''}{left}"
+
+
+_CAUSES = {"left": "caller left", "connect": "not reached", "retried": "answered by another try"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,6 +214,8 @@ class Report:
     gates: tuple[GateReport, ...]
     """Gates, then guardrails."""
     exposures: tuple[ExposureRow, ...]
+    errors: tuple[ArmErrors, ...]
+    """What the errors of each arm died of, over the whole rollout; none where nothing was split."""
     sample_ratio: SampleRatio
     coverage: tuple[OutcomeCoverage, ...]
     latency: tuple[ArmLatency, ...]
@@ -185,7 +227,10 @@ class Report:
 def rollout_report(record: RolloutRecord, now: datetime, evidence: Evidence | None = None) -> Report:
     """The report of a rollout, ended or under way, as the ledger has it now; the record holds all facts and looks."""
     known, rollout = evidence or Evidence(), record.rollout
-    view = rollout_view(record, now, _requests(known, rollout.epoch))
+    errors = arm_errors(known.exposures)
+    view = rollout_view(
+        record, now, _requests(known, rollout.epoch), errors={each.arm: str(each) for each in errors}
+    )  # fmt: skip
     weights = weight_points(record.entries)
     return Report(
         rollout=view,
@@ -196,6 +241,7 @@ def rollout_report(record: RolloutRecord, now: datetime, evidence: Evidence | No
         weights=weights,
         gates=_gates(record, view),
         exposures=_exposures(known.exposures, {point.epoch: point.weight for point in weights}),
+        errors=errors,
         sample_ratio=known.sample_ratio,
         coverage=known.coverage,
         latency=known.latency,
@@ -274,6 +320,21 @@ def _exposures(found: Sequence[Exposure], weights: Mapping[int, float]) -> tuple
         for each in found
         if each.candidate.requests or (each.stable.requests and weights.get(each.epoch))
     )
+
+
+def arm_errors(exposures: Sequence[Exposure]) -> tuple[ArmErrors, ...]:
+    """What the errors of each arm died of, all exposures together; nothing without any."""
+    if not exposures:
+        return ()
+    arms = {"stable": [each.stable for each in exposures], "candidate": [each.candidate for each in exposures]}
+    sums = {arm: reduce(ArmCounts.plus, counts) for arm, counts in arms.items()}
+    return tuple(
+        ArmErrors(
+            arm=arm, requests=total.requests, errors=total.errors, closed=total.ends.get(End.CLOSED, 0),
+            causes={end.value: total.ends.get(end, 0) for end in End if end.is_error},
+        )
+        for arm, total in sums.items()
+    )  # fmt: skip
 
 
 def _share(stable: int, candidate: int) -> float | None:

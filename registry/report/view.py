@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -97,6 +97,8 @@ class RolloutView:
     """Assigned to stable at this weight."""
     gates: tuple[GateView, ...]
     """Gates, then guardrails."""
+    errors: Mapping[str, str]
+    """What the errors of each arm died of, where that was asked for."""
     requested_at: datetime
     ended_at: datetime | None
     elapsed: float
@@ -107,8 +109,13 @@ class RolloutView:
     """Of the last fact."""
 
 
-def rollout_view(record: RolloutRecord, now: datetime, requests: tuple[int, int] | None = None) -> RolloutView:
+def rollout_view(
+    record: RolloutRecord, now: datetime, requests: tuple[int, int] | None = None, *,
+    errors: Mapping[str, str] | None = None,
+) -> RolloutView:  # fmt: skip
     """The view of a rollout; `requests` are those assigned to (stable, candidate) at this weight, where known.
+
+    `errors` say by arm what they died of.
 
     Gates whose looks are not in the record tell their answers alone.
     """
@@ -139,6 +146,7 @@ def rollout_view(record: RolloutRecord, now: datetime, requests: tuple[int, int]
         candidate_requests=candidate_n,
         stable_requests=stable_n,
         gates=tuple(_withheld(gate, blind) for gate in _gates(rollout, _last_verdicts(record))),
+        errors=errors or {},
         requested_at=rollout.requested_at,
         ended_at=rollout.ended_at,
         elapsed=((rollout.ended_at or now) - rollout.requested_at).total_seconds(),

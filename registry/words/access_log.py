@@ -50,6 +50,43 @@ _ANSWERED = "via_upstream"
 _IS_SHADOW = {"live": False, "shadow": True}
 _NO_FLAGS: frozenset[str] = frozenset()
 _CLIENT_LEFT = frozenset({"DC", "DR"})
+_SERVER_ERROR = 500
+
+
+class End(StrEnum):
+    """How a request ended for who is counted: the build that it was assigned to."""
+
+    ANSWERED = "answered"
+    CLOSED = "closed"
+    """Answered, but the caller closed before the answer's end. Nobody's error."""
+    LEFT = "left"
+    """The caller left before any answer came: nobody knows how it would have ended."""
+    SERVER_ERROR = "5xx"
+    """The service, or the gateway in its place, answered with an error of its own."""
+    TIMEOUT = "timeout"
+    RESET = "reset"
+    """The service broke off."""
+    CONNECT = "connect"
+    """No connection to the service came about."""
+    RETRIED = "retried"
+    """Another try was needed, mostly stable's; of what the first one died is not told."""
+
+    @property
+    def is_error(self) -> bool:
+        """Whether it counts in `source: status`; a caller who left counts too, in both arms alike."""
+        return self not in (End.ANSWERED, End.CLOSED)
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether the build failed for sure."""
+        return self.is_error and self is not End.LEFT
+
+
+_BROKEN = {
+    "UT": End.TIMEOUT, "UMSDR": End.TIMEOUT, "UF": End.CONNECT, "UH": End.CONNECT, "NC": End.CONNECT,
+    "UO": End.CONNECT, "UC": End.RESET, "UR": End.RESET, "LR": End.RESET, "UPE": End.RESET,
+}  # fmt: skip
+"""Envoy's flags for a service that took too long, could not be reached or broke off; the first that is there counts."""
 
 
 class UnitSource(StrEnum):
@@ -150,19 +187,26 @@ class LogLine:
         return not self.is_shadow and self.assigned is not None
 
     @property
-    def is_abandoned(self) -> bool:
-        """Whether the client left before it had its whole answer. Nobody's failure."""
-        return bool(self.flags & _CLIENT_LEFT)
+    def end(self) -> End:
+        """How it ended, for the assigned build."""
+        if not self.flags and self.attempts <= 1 and not self.is_fallback:
+            return End.SERVER_ERROR if self.status >= _SERVER_ERROR else End.ANSWERED
+        has_left = bool(self.flags & _CLIENT_LEFT)
+        if has_left and not self.status:
+            return End.RETRIED if self.attempts > 1 else End.LEFT
+        broken = next((end for flag, end in _BROKEN.items() if flag in self.flags), None)
+        if broken is not None:
+            return broken
+        if self.status >= _SERVER_ERROR:
+            return End.SERVER_ERROR
+        if self.attempts > 1 or self.is_fallback:
+            return End.RETRIED
+        return End.CLOSED if has_left else End.ANSWERED
 
     @property
     def is_fallback(self) -> bool:
         """Whether another build than the assigned one answered: stable, for a candidate that failed."""
         return self.assigned is not None and self.served is not None and self.served != self.assigned.build
-
-    @property
-    def is_failure(self) -> bool:
-        """Whether the assigned build failed: 5xx, timeout, reset, no connection, also where stable answered for it."""
-        return self.assigned is not None and not self.is_abandoned and (self.is_fallback or self.status >= 500)
 
 
 def parse(line: str | bytes) -> LogLine:
@@ -181,7 +225,7 @@ def parse(line: str | bytes) -> LogLine:
         unit=unit,
         unit_source=place.unit_source if place else None,
         assigned=read_assigned(assigned) if assigned else None,
-        served=upstream if details == _ANSWERED else None,
+        served=upstream if details == _ANSWERED or _began(status, flags) else None,
         host=host,
         status=status,
         flags=_NO_FLAGS if flags in ("-", None) else frozenset(flags.split(",")),
@@ -195,6 +239,11 @@ def parse(line: str | bytes) -> LogLine:
         bytes_out=bytes_out,
         segments=segments,
     )
+
+
+def _began(status: int, flags: str | None) -> bool:
+    """Whether the service had begun its answer when the caller left."""
+    return 0 < status < _SERVER_ERROR and flags is not None and not _CLIENT_LEFT.isdisjoint(flags.split(","))
 
 
 def _fields(line: str | bytes) -> tuple[Any, ...]:

@@ -83,6 +83,10 @@ class Desk(Protocol):
         """Requests assigned to (stable, candidate) at the rollout's present weight."""
         ...
 
+    def errors(self, rollout: Rollout) -> Mapping[str, str]:
+        """What the errors of each arm died of, in words."""
+        ...
+
     def evidence(self, rollout: Rollout) -> Evidence:
         """What telemetry adds to a rollout's report."""
         ...

@@ -69,12 +69,14 @@ def _exposures(report: Report) -> Iterator[str]:
     p_value = "" if ratio.p_value is None else f" (p = {figure(ratio.p_value)})"
     reason = f": {ratio.reason}" if ratio.reason else ""
     yield f"## Exposures\n\nSample ratio: **{ratio.answer}**{p_value}{_cell(reason)}\n"
-    yield "| weight asked | seen | stable | candidate | candidate failed |\n|---:|---:|---:|---:|---:|"
+    yield "| weight asked | seen | stable | errors | candidate | errors |\n|---:|---:|---:|---:|---:|---:|"
     for row in report.exposures:
         seen = "–" if row.seen is None else f"{row.seen:.2f} %"
-        counts = f"{row.stable.requests:,} | {row.candidate.requests:,} | {row.candidate.failed:,}"
-        yield f"| {row.weight:g} % | {seen} | {counts} |"
+        stable, candidate = (f"{arm.requests:,} | {arm.errors:,}" for arm in (row.stable, row.candidate))
+        yield f"| {row.weight:g} % | {seen} | {stable} | {candidate} |"
     yield ""
+    for each in report.errors:
+        yield f"Errors of {each.arm}: {_cell(str(each))}.\n"
 
 
 def _cell(text: str) -> str:

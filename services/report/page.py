@@ -48,6 +48,7 @@ def report_context(report: Report) -> dict[str, object]:
         "gates": [(gate, Markup(sequence_chart(gate, f"s{i}"))) for i, gate in enumerate(report.gates)],  # noqa: S704
         "weight_chart": Markup(weight_chart(report, "w")),  # noqa: S704
         "exposures": report.exposures,
+        "errors": report.errors,
         "compared": sum(stable + candidate for stable, candidate in requests),
         "candidate_requests": sum(candidate for _, candidate in requests),
         "ratio": report.sample_ratio,

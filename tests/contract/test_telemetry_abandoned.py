@@ -15,7 +15,10 @@ import pytest
 
 from benchmarks.collector_lines import START, START_US, assigned, line
 from sluicegate.flows.gate.judge import next_look
+from sluicegate.flows.views.evidence import _counts
 from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.report.report import Exposure, arm_errors
+from sluicegate.registry.words.access_log import End
 from sluicegate.registry.words.tally import UnitSums
 from sluicegate.registry.words.verdict import Answer, Verdict
 from sluicegate.services.telemetry.store.counts import Count
@@ -98,3 +101,27 @@ def test_who_left_is_an_error_by_unit_and_in_the_last_minute_too(rig: Rig) -> No
     assert row is not None
     assert row.units == UnitSums.from_unit(1.0, 1)
     assert {each.build: each.error_share for each in rig.queries.recent("delays")} == {"1": 0.0, "2": 1.0}
+
+
+def test_answers_that_their_callers_closed_stop_nothing_and_every_page_tells_the_same_figures(rig: Rig) -> None:
+    """As in the issue: 8 % of callers close once they have the headers; a healthy build shows no error."""
+    closed = {"status": 200, "flags": "DC", "details": "downstream_remote_disconnect", "dur_us": None}
+    for number in range(600):
+        ours = {"assigned": assigned("candidate"), "upstream": "2"} if number % 4 == 0 else {}
+        end = closed if number % 12 == 0 else {}
+        rig.write(line(f"q{number}", ts=str(START_US + number * 1_000), **ours | end))
+    rig.write(line("l", assigned=assigned("candidate"), **LEFT), line("5", status=500))
+    rig.collect()
+    assert rig.sums("errors", "candidate") == (151, 0, 1.0)
+    assert rig.sums("errors", "stable") == (451, 0, 1.0)
+    seen = rig.queries.seen("r1")
+    assert seen.candidate.ends == {End.ANSWERED: 100, End.CLOSED: 50, End.LEFT: 1}
+    assert sum(seen.stable.ends.values()) == seen.stable.requests == 451
+    stable, candidate = arm_errors([Exposure(epoch=1, stable=_counts(seen.stable), candidate=_counts(seen.candidate))])
+    assert (candidate.errors, candidate.closed, candidate.causes["left"]) == (1, 50, 1)
+    assert (
+        str(candidate) == "1 of 151 requests: 1 caller left; 50 answers were closed by their callers, which is no error"
+    )
+    assert str(stable) == "1 of 451 requests: 1 5xx"
+    assert rig.queries.seen("r1", 1) == seen
+    assert rig.queries.seen("r1", 2).candidate.ends == {}

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from sluicegate.registry.words.access_log import LogLine
+from sluicegate.registry.words.access_log import End, LogLine
 from sluicegate.registry.words.metric import Arm
 from sluicegate.services.traffic.envoy.limits import Limits
 from sluicegate.services.traffic.routes import routes
@@ -61,8 +61,8 @@ def check_stable_answered(envoy: Gateway, answers: list[httpx.Response]) -> None
     by_arm = arms(envoy.lines(len(answers)))
     assert len(by_arm[Arm.CANDIDATE]) > 10
     assert sum(map(len, by_arm.values())) == len(answers)
-    assert all(line.is_failure and line.served == "1" for line in by_arm[Arm.CANDIDATE])
-    assert not any(line.is_failure for line in by_arm[Arm.STABLE])
+    assert all(line.end.is_failure and line.served == "1" for line in by_arm[Arm.CANDIDATE])
+    assert not any(line.end.is_failure for line in by_arm[Arm.STABLE])
 
 
 @pytest.mark.parametrize("answer", ["fail", "reset", "hang"])
@@ -114,7 +114,7 @@ def test_both_dead_is_a_fast_json_answer_with_the_reason(envoy: Gateway, service
     assert {answer.status_code for answer in answers} == {503}
     assert {answer.headers["content-type"] for answer in answers} == {"application/json"}
     assert all(answer.json()["request_id"] == answer.headers["x-request-id"] for answer in answers)
-    assert all(line.is_failure and line.served is None for line in envoy.lines(len(answers)))
+    assert all(line.end.is_failure and line.served is None for line in envoy.lines(len(answers)))
 
 
 def test_a_stable_without_a_service_is_a_503_that_says_so(envoy: Gateway) -> None:
@@ -123,7 +123,7 @@ def test_a_stable_without_a_service_is_a_503_that_says_so(envoy: Gateway) -> Non
     assert (answer.status_code, answer.json()["reason"]) == (503, "no_healthy_upstream")
     (line,) = envoy.lines(1)
     assert line.assigned is not None
-    assert (line.assigned.build, line.is_failure, line.host) == ("1", True, None)
+    assert (line.assigned.build, line.end.is_failure, line.host) == ("1", True, None)
 
 
 def test_a_caller_that_leaves_is_nobody_s_failure_and_keeps_its_arm(envoy: Gateway, services: Services) -> None:
@@ -135,7 +135,7 @@ def test_a_caller_that_leaves_is_nobody_s_failure_and_keeps_its_arm(envoy: Gatew
             with pytest.raises(httpx.ReadTimeout):
                 client.post("/delays/predict", json={}, headers={"x-user-id": unit}, timeout=0.05)
     lines = envoy.lines(12)
-    assert all(line.is_abandoned and not line.is_failure and line.served is None for line in lines)
+    assert all(line.end is End.LEFT and line.served is None for line in lines)
     assert {line.assigned.arm for line in lines if line.assigned} == set(Arm)
 
 

@@ -103,16 +103,16 @@ def test_a_shadow_that_fails_is_told_in_its_log_only(envoy: Gateway, services: S
     put(envoy, services, timeout="300ms")
     services["2"].mode(answer)
     check_callers_noticed_nothing(ask(envoy, UNITS[:6]))
-    assert all(line.is_failure for line in envoy.shadow_lines(6))
-    assert not any(line.is_failure for line in envoy.lines(6))
+    assert all(line.end.is_failure for line in envoy.shadow_lines(6))
+    assert not any(line.end.is_failure for line in envoy.lines(6))
 
 
 def test_a_dead_shadow_is_told_in_its_log_only(envoy: Gateway, services: Services) -> None:
     put(envoy, services)
     services["2"].kill()
     check_callers_noticed_nothing(ask(envoy))
-    assert all(line.is_failure and line.served is None for line in envoy.shadow_lines(10))
-    assert not any(line.is_failure for line in envoy.lines(len(UNITS)))
+    assert all(line.end.is_failure and line.served is None for line in envoy.shadow_lines(10))
+    assert not any(line.end.is_failure for line in envoy.lines(len(UNITS)))
 
 
 def test_a_hung_shadow_holds_no_more_than_its_bound(envoy: Gateway, services: Services) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluicegate.registry.words.access_log import Assigned, UnitSource, parse, read_assigned
+from sluicegate.registry.words.access_log import Assigned, End, UnitSource, parse, read_assigned
 from sluicegate.registry.words.metric import Arm
 
 MARK = Assigned(variation="default", arm=Arm.CANDIDATE, build="2", rollout="r-1", epoch=3, weight=2500)
@@ -53,30 +53,56 @@ def test_a_whole_line() -> None:
     assert (line.unit, line.unit_source, line.assigned) == ("u0", UnitSource.HEADER, MARK)
     assert (line.served, line.status, line.duration_us, line.attempts) == ("2", 200, 1928, 1)
     assert (line.prediction, line.flags, line.is_exposure) == ('{"p": [0.25]}', frozenset(), True)
-    assert [line.is_failure, line.is_fallback, line.is_abandoned, line.is_shadow] == [False] * 4
+    assert (line.end, line.is_fallback, line.is_shadow) == (End.ANSWERED, False, False)
 
 
 def test_stable_answering_for_the_candidate_is_the_candidate_s_failure() -> None:
     line = read(upstream="1", attempts=2)
-    assert (line.served, line.is_fallback, line.is_failure) == ("1", True, True)
+    assert (line.served, line.is_fallback, line.end) == ("1", True, End.RETRIED)
+
+
+REMOTE = "downstream_remote_disconnect"
+NO_HEADERS = "upstream_reset_before_response_started{remote_connection_failure}"
 
 
 @pytest.mark.parametrize(
-    ("changes", "failed", "abandoned"),
+    ("changes", "end"),
     [
-        ({"status": 500}, True, False),
-        ({"status": 404}, False, False),
-        ({"status": 503, "details": "no_healthy_upstream", "flags": "UH", "upstream": None}, True, False),
-        ({"status": 504, "details": "upstream_per_try_timeout", "flags": "UT"}, True, False),
-        ({"status": 0, "details": "downstream_remote_disconnect", "flags": "DC"}, False, True),
-        ({"status": 503, "flags": "UF,DC"}, False, True),
-        ({"assigned": None, "status": 503}, False, False),
+        ({}, End.ANSWERED),
+        ({"status": 404}, End.ANSWERED),
+        ({"status": 500}, End.SERVER_ERROR),
+        ({"status": 500, "flags": "URX", "attempts": 2, "upstream": "1"}, End.SERVER_ERROR),
+        ({"status": 503, "details": "no_healthy_upstream", "flags": "UH", "upstream": None}, End.CONNECT),
+        ({"status": 503, "details": NO_HEADERS, "flags": "URX,UF", "attempts": 2}, End.CONNECT),
+        ({"status": 503, "details": "overflow", "flags": "UO", "upstream": None}, End.CONNECT),
+        ({"status": 504, "details": "upstream_per_try_timeout", "flags": "UT"}, End.TIMEOUT),
+        ({"status": 504, "details": "upstream_per_try_timeout", "flags": "URX,UT", "attempts": 2}, End.TIMEOUT),
+        ({"status": 200, "details": "response_timeout", "flags": "UT", "dur_us": None}, End.TIMEOUT),
+        (
+            {"status": 200, "details": "upstream_reset_after_response_started{protocol_error}", "flags": "UPE"},
+            End.RESET,
+        ),
+        ({"status": 503, "details": "upstream_reset_before_response_started", "flags": "UC"}, End.RESET),
+        ({"status": 0, "details": REMOTE, "flags": "DC"}, End.LEFT),
+        ({"status": 0, "details": REMOTE, "flags": "DR"}, End.LEFT),
+        ({"status": 0, "details": REMOTE, "flags": "DC", "attempts": 2}, End.RETRIED),
+        ({"status": 200, "details": REMOTE, "flags": "DC", "dur_us": None}, End.CLOSED),
+        ({"status": 422, "details": REMOTE, "flags": "DC", "dur_us": None}, End.CLOSED),
+        ({"status": 500, "details": REMOTE, "flags": "DC", "dur_us": None}, End.SERVER_ERROR),
+        ({"status": 503, "details": REMOTE, "flags": "UF,DC"}, End.CONNECT),
+        ({"status": 200, "attempts": 2}, End.RETRIED),
+        ({"status": 200, "upstream": "1"}, End.RETRIED),
+        ({"status": 200, "upstream": "1", "details": REMOTE, "flags": "DC", "attempts": 2}, End.RETRIED),
     ],
-)
-def test_whose_failure_it_is(changes: dict, failed: bool, abandoned: bool) -> None:
-    line = read(**changes)
-    assert (line.is_failure, line.is_abandoned) == (failed, abandoned)
-    assert line.served is None or changes.get("details") is None
+)  # the flags and details are those that Envoy 1.40 wrote when it was done to it
+def test_how_a_request_ended(changes: dict, end: End) -> None:
+    assert read(**changes).end is end
+
+
+def test_an_answer_that_its_caller_closed_is_that_of_the_build_that_gave_it() -> None:
+    line = read(status=200, details=REMOTE, flags="DC", dur_us=None)
+    assert (line.served, line.end.is_error) == ("2", False)
+    assert read(status=0, details=REMOTE, flags="DC", dur_us=None).served is None
 
 
 def test_copies_and_strangers_are_no_exposures() -> None:

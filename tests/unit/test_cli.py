@@ -119,6 +119,7 @@ VIEW = {
     "ending": None, "reason": "every gate passed at 5 %", "actor": "policy", "needs_person": False,
     "no_driver": None,
     "blind": None,
+    "errors": {},
     "waits_for": "98 of 200 candidate requests served at this step",
     "step": 1, "steps": 2, "weight": 10.0, "observed": True,
     "seen": 9.8, "candidate_requests": 98, "stable_requests": 902, "elapsed": 62.0, "settled": False,

@@ -241,7 +241,7 @@ README_VIEW: dict[str, object] = {
     "id": "delays-v2-a94069", "model": "delays", "strategy": "canary", "phase": "running", "ending": None, "step": 2,
     "steps": 3, "weight": 25.0, "seen": 100 * 454 / (454 + 1255), "observed": True, "elapsed": 99.0, "stable": "1",
     "candidate": "2", "stable_requests": 1255, "candidate_requests": 454, "reason": "every gate passed at 10 %",
-    "actor": "policy", "needs_person": False, "no_driver": None, "blind": None,
+    "actor": "policy", "needs_person": False, "no_driver": None, "blind": None, "errors": {},
     "waits_for": "454 of 600 candidate requests served at this step",
     "gates": [
         {"guardrail": False, "metric": "log_loss", "verdict": "PASS",

@@ -38,7 +38,7 @@ def exposed(**changes: object) -> Exposure:
         ({**CANDIDATE, "upstream": "1", "attempts": 1}, 1),
         ({**CANDIDATE, "status": 500}, 1),
         ({"status": 0, "flags": "DC", "details": "downstream_remote_disconnect"}, None),
-        ({"status": 200, "flags": "DC"}, None),
+        ({"status": 200, "flags": "DC", "dur_us": None}, 0),
         ({"status": 0, "flags": "DR"}, None),
         ({**CANDIDATE, "status": 0, "flags": "DC", "attempts": 2}, 1),
     ],
@@ -83,15 +83,17 @@ def tallied(metric: MetricSpec, *exposures: Exposure, **spec: object) -> dict[st
     return {metric: (n, missing, total) for _, metric, _, _, _, _, n, missing, total, *_ in tallies.rows()}
 
 
-def test_who_left_is_an_error_without_a_duration_and_who_stayed_without_one_is_missing() -> None:
+def test_who_left_is_an_error_who_closed_is_none_and_neither_has_a_duration() -> None:
     left = exposed(status=0, flags="DC", dur_us=None)
-    timeless = exposed(dur_us=None)
-    three = (exposed(), left, timeless)
+    closed = exposed(status=200, flags="DC", dur_us=None, details="downstream_remote_disconnect")
+    broken_off = exposed(status=200, flags="UC", dur_us=None)
+    four = (exposed(), left, closed, broken_off)
     quantile = MetricSpec(source=Source.LATENCY, quantile=0.5)
-    assert tallied(MetricSpec(source=Source.STATUS), *three) == {"m": (3, 0, 1.0)}
-    assert tallied(MetricSpec(source=Source.LATENCY), *three) == {"m": (1, 1, 0.008)}
-    assert tallied(quantile, *three, thresholds={"m": 0.001}) == {"m": (1, 1, 1.0)}
-    assert tallied(quantile, *three) == {}
+    assert tallied(MetricSpec(source=Source.STATUS), *four) == {"m": (4, 0, 2.0)}
+    assert tallied(MetricSpec(source=Source.LATENCY), *four) == {"m": (1, 1, 0.008)}
+    assert tallied(quantile, *four, thresholds={"m": 0.001}) == {"m": (1, 1, 1.0)}
+    assert tallied(quantile, *four) == {}
+    assert closed.is_answered
 
 
 def test_a_duration_at_the_threshold_is_not_above_it() -> None:

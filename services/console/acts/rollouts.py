@@ -169,7 +169,8 @@ class RolloutActs:
     def view(self, rollout: Rollout) -> RolloutView:
         """The rollout as CLI, pages and reports show it."""
         desk = self._desk
-        return rollout_view(read_for_view(desk.ledger, rollout), desk.clock(), desk.requests(rollout))
+        record = read_for_view(desk.ledger, rollout)
+        return rollout_view(record, desk.clock(), desk.requests(rollout), errors=desk.errors(rollout))
 
 
 def fact_json(entry: Entry) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from sluicegate.registry.rollout.rollout import Rollout
+from sluicegate.registry.words.access_log import End
 from sluicegate.registry.words.metric import Arm
 from sluicegate.registry.words.verdict import Answer
 from sluicegate.services.telemetry.reading.queries import ArmSeen, Latency, Queries
@@ -49,7 +50,7 @@ def _verdicts(rollouts: Sequence[Rollout]) -> Metric:
 
 def _requests(queries: Queries, rollouts: Sequence[Rollout]) -> Metric:
     labels = ["rollout", "arm", "end"]
-    family = CounterMetricFamily("sluice_rollout_requests", "Requests by arm and end.", labels=labels)
+    family = CounterMetricFamily("sluice_rollout_requests", "Requests by arm and how they ended.", labels=labels)
     for each in rollouts:
         seen = queries.seen(each.id)
         for arm, requests in ((Arm.STABLE, seen.stable), (Arm.CANDIDATE, seen.candidate)):
@@ -59,8 +60,7 @@ def _requests(queries: Queries, rollouts: Sequence[Rollout]) -> Metric:
 
 
 def _ends(seen: ArmSeen) -> tuple[tuple[str, int], ...]:
-    succeeded = seen.requests - seen.abandoned - seen.failed
-    return ("succeeded", succeeded), ("failed", seen.failed), ("abandoned", seen.abandoned)
+    return tuple((end.value, seen.ends.get(end, 0)) for end in End)
 
 
 def _latencies(queries: Queries, rollouts: Sequence[Rollout]) -> Metric:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from sluicegate.registry.plan.fields import PredictionField
+from sluicegate.registry.words.access_log import End
 from sluicegate.registry.words.metric import REQUESTS, Arm, Stratum, TallyRow
 from sluicegate.registry.words.tally import Tally, UnitSums
 from sluicegate.registry.words.units import FULL
@@ -42,6 +43,8 @@ class ArmSeen:
     """The assigned build failed, whoever answered then."""
     fallbacks: int = 0
     """Another build answered."""
+    ends: Mapping[End, int] = field(default_factory=dict)
+    """By how they ended, as far as that was told."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,11 +162,17 @@ class Queries:
         table = schema.seen
         sums = [sa.func.sum(table.c[name]) for name in ("requests", "abandoned", "failed", "fallbacks")]
         query = sa.select(table.c.arm, *sums).where(table.c.rollout == rollout).group_by(table.c.arm)
+        table = schema.ends
+        by_end = sa.select(table.c.arm, table.c.ended, sa.func.sum(table.c.requests)).where(table.c.rollout == rollout)
+        by_end = by_end.group_by(table.c.arm, table.c.ended)
         if epoch is not None:
-            query = query.where(table.c.epoch == epoch)
+            query, by_end = query.where(schema.seen.c.epoch == epoch), by_end.where(table.c.epoch == epoch)
+        ends: dict[str, dict[End, int]] = defaultdict(dict)
         with self._store.read() as connection:
+            for arm, end, n in connection.execute(by_end):
+                ends[arm][End(end)] = int(n)
             arms = {
-                arm: ArmSeen(requests=int(r), abandoned=int(a), failed=int(f), fallbacks=int(b))
+                arm: ArmSeen(requests=int(r), abandoned=int(a), failed=int(f), fallbacks=int(b), ends=ends[arm])
                 for arm, r, a, f, b in connection.execute(query)
             }
         return Seen(stable=arms.get(Arm.STABLE, ArmSeen()), candidate=arms.get(Arm.CANDIDATE, ArmSeen()))

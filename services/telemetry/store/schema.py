@@ -195,6 +195,13 @@ seen = Table(
 )  # fmt: skip
 """Requests of each arm and stratum, in a comparison or not, for ever."""
 
+ends = Table(
+    "ends", METADATA,
+    *keys({"rollout": Text} | _STRATUM | {"ended": Text}),
+    *counts("requests"),
+)  # fmt: skip
+"""The same requests by how they ended, see `sluicegate.registry.words.access_log.End`; for ever."""
+
 recent = Table(
     "recent", METADATA,
     *keys({"model": Text, "variation": Text, "build": Text, "at": BigInteger, "bin": SmallInteger}),

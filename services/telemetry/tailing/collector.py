@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sqlalchemy.engine import Connection
 
-from sluicegate.registry.words.access_log import parse
+from sluicegate.registry.words.access_log import End, parse
 from sluicegate.services.telemetry.outcomes.joining import Joiner
 from sluicegate.services.telemetry.outcomes.unjudged import keep_unjudged
 from sluicegate.services.telemetry.store import schema
@@ -25,17 +25,20 @@ from sluicegate.services.telemetry.tally.tally_accumulator import (
     Requests,
     TallyAccumulator,
     by_side,
+    end_rows,
     is_compared,
     latency_rows,
     seen_rows,
 )  # fmt: skip
 from sluicegate.services.telemetry.tally.unit_accumulator import Side
 
+Ended = tuple[Exposure, End]
 
-class Collector(LogCollector[Exposure | Count]):
+
+class Collector(LogCollector[Ended | Count]):
     """Tails one access log into the store, and joins outcomes to what it read.
 
-    A line is an exposure, or the count that it belongs to.
+    A line is an exposure and how it ended, or the count that it belongs to.
     """
 
     def __init__(
@@ -56,21 +59,22 @@ class Collector(LogCollector[Exposure | Count]):
         self._joiner.join(now, is_level=is_level)
         return lines
 
-    def _read_line(self, text: bytes) -> Exposure | Count:
+    def _read_line(self, text: bytes) -> Ended | Count:
         line = parse(text)
         exposure = expose(line, self._bucket)
         if exposure is None:
             return Count.SHADOWS if line.is_shadow else Count.UNASSIGNED
         if b"\\u" in text:  # an escape may stand for what no database keeps
             exposure.require_storable()
-        return exposure
+        return exposure, line.end
 
-    def _prepare(self, rows: list[Exposure | Count], now: int) -> None:
-        rollouts = {row.rollout for row in rows if isinstance(row, Exposure) and row.rollout is not None}
+    def _prepare(self, rows: list[Ended | Count], now: int) -> None:
+        rollouts = {row[0].rollout for row in rows if not isinstance(row, Count) and row[0].rollout is not None}
         self._chunk_specs = {rollout: self._specs.get(rollout, now) for rollout in rollouts}
 
-    def _write(self, connection: Connection, rows: list[Exposure | Count], counts: Counter[Count]) -> None:
-        exposures = [row for row in rows if isinstance(row, Exposure)]
+    def _write(self, connection: Connection, rows: list[Ended | Count], counts: Counter[Count]) -> None:
+        ended = [row for row in rows if not isinstance(row, Count)]
+        exposures = [exposure for exposure, _ in ended]
         counts.update(row for row in rows if isinstance(row, Count))
         counts[Count.LINES] = len(rows) + counts[Count.QUARANTINED]
         counts[Count.EXPOSURES] = len(exposures)
@@ -79,6 +83,7 @@ class Collector(LogCollector[Exposure | Count]):
         self._store.insert(connection, schema.exposures, numbered(exposures, before))
         self._store.add(connection, schema.segments, spans(exposures, before), {"first_at": "min", "last_at": "max"})
         self._tally(connection, exposures, before)
+        self._store.add(connection, schema.ends, end_rows(ended))
         self._joiner.wake(connection, before)
 
     def _tally(self, connection: Connection, exposures: list[Exposure], before: int) -> None:

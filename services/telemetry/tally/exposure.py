@@ -3,7 +3,8 @@
 Who is counted for what. Everything is by the arm that was *assigned*, whoever answered:
 
 - The assigned build failed (1) when the answer is 5xx, when the request needed another try, when another build
-  answered for it, or when the service broke off: timeout, reset, no connection. A 4xx is the caller's affair (0).
+  answered for it, or when the service broke off: timeout, reset, no connection. A 4xx is the caller's affair (0), and
+  so is leaving once the answer has begun: it is counted as closed, without a duration.
 - Where the client left before the answer, it is abandoned: nobody knows how it would have ended, and it has no
   duration. It is an error all the same, in the rates of both arms alike: callers leave for reasons of their own as
   often in one arm as in the other, so what differs is the build's doing. A build that hangs shows nothing else.
@@ -14,11 +15,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sluicegate.registry.words.access_log import LogLine
+from sluicegate.registry.words.access_log import End, LogLine
 from sluicegate.registry.words.units import FULL
-
-_BROKEN = frozenset({"UF", "UH", "UO", "UC", "UR", "UT", "LR", "URX", "UPE", "UMSDR", "NC"})
-"""Envoy's flags for a service that could not be reached, broke off or took too long."""
 
 _REFUSED = 400
 """Status codes from here on are no predictions."""
@@ -70,6 +68,11 @@ class Exposure(NamedTuple):
         return self.failed != 0
 
     @property
+    def has_stayed(self) -> bool:
+        """Whether the client waited for the answer's end, so that there is a duration to tell, or ought to be."""
+        return self.failed == 1 or (self.failed == 0 and self.duration is not None)
+
+    @property
     def is_answered(self) -> bool:
         """Whether the client got a prediction of the assigned build, which can be judged then."""
         return self.failed == 0 and self.status < _REFUSED and self.served == self.assigned
@@ -107,19 +110,13 @@ def expose(line: LogLine, bucket_seconds: int) -> Exposure | None:
         line.served,
         line.unit,
         line.status,
-        failed(line),
+        _failed(line.end),
         line.duration_us,
         line.attempts,
         line.prediction,
     )
 
 
-def failed(line: LogLine) -> int | None:
+def _failed(end: End) -> int | None:
     """1 where the assigned build failed, 0 where it did not, None where the client left before anyone could tell."""
-    if line.attempts > 1:
-        return 1
-    if not line.flags:
-        return int(line.status >= 500 or line.is_fallback)
-    if line.is_abandoned:
-        return None
-    return int(line.is_failure or not _BROKEN.isdisjoint(line.flags))
+    return None if end is End.LEFT else int(end.is_failure)

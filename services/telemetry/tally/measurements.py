@@ -20,7 +20,7 @@ def ending_values(exposure: Exposure, measures: Measures) -> Iterator[tuple[str,
     """The values that a request's status and duration add, by name of the metric; None is missing."""
     for metric in measures.statuses:
         yield metric, float(exposure.is_error)
-    if exposure.failed is not None:
+    if exposure.has_stayed:
         duration = exposure.duration
         for metric, limit in measures.limits:
             yield metric, None if duration is None else float(duration > limit)

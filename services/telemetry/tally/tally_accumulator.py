@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import Any
 
+from sluicegate.registry.words.access_log import End
 from sluicegate.registry.words.tally import Tally
 from sluicegate.registry.words.units import FULL
 from sluicegate.services.telemetry.tally.accumulator import Accumulator
@@ -39,7 +40,7 @@ class Requests:
     @property
     def timeless(self) -> int:
         """Requests without a duration although the client stayed."""
-        return len(self.exposures) - self.abandoned - len(self.durations)
+        return sum(exposure.has_stayed for exposure in self.exposures) - len(self.durations)
 
 
 class TallyAccumulator:
@@ -116,6 +117,12 @@ def seen_rows(sides: dict[Side, Requests]) -> list[tuple[Any, ...]]:
     return [
         (*side, len(each.exposures), each.abandoned, each.failed, each.fallbacks) for side, each in sides.items()
     ]  # fmt: skip
+
+
+def end_rows(ended: Iterable[tuple[Exposure, End]]) -> list[tuple[Any, ...]]:
+    """Rows for the table of ends."""
+    counts = Counter((*exposure.side, end.value) for exposure, end in ended if exposure.rollout is not None)
+    return [(*key, n) for key, n in counts.items()]
 
 
 def latency_rows(sides: dict[Side, Requests]) -> list[tuple[Any, ...]]:
