@@ -41,11 +41,13 @@ def replay(
 
 def _rollout(rollout: str) -> int:
     from sluicegate.flows.rehearsal.rejudge import rejudge
+    from sluicegate.flows.stages.attempts import gates_of_attempt
     from sluicegate.flows.wiring.runtime import current_runtime
 
     ledger = current_runtime().ledger
-    same = True
-    for look in rejudge(ledger.rollout(rollout).plan, lambda metric: ledger.looks(rollout, metric)):
+    tried, same = ledger.rollout(rollout), True
+    gates = gates_of_attempt(ledger, tried)
+    for look in rejudge(tried.plan, lambda metric: ledger.looks(rollout, metric), gates):
         print(look.as_json())
         same = same and look.is_same
     return 0 if same else 1

@@ -151,7 +151,10 @@ def abort(rollout: Id, *, reason: Reason = "no reason given", output: Output = F
 
 
 def retry(rollout: Id, *, reason: Reason = "no reason given", output: Output = Format.TABLE) -> None:
-    """Try a rollout once more that was aborted, failed or superseded, by the plan that is applied now."""
+    """Try a rollout once more that was aborted, failed or superseded, by the plan that is applied now.
+
+    All tries of a build by one plan share its gates' beta: a later one passes with more evidence.
+    """
     _order(rollout, "retry", reason, output)
 
 

@@ -94,4 +94,4 @@ def _verdict(
                 return replace(verdict, reason=verdict.reason + mending(gate.metric, state.cells, told))
             return verdict
         case PairedState():
-            return paired_verdict(state, gate=gate, guardrail=guardrail, step=step)
+            return paired_verdict(state, plan=plan, gate=gate, guardrail=guardrail, step=step)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from sluicegate.flows.gate.pair_design import PairedKind
 from sluicegate.flows.gate.pair_fold import PairedState, discordant
-from sluicegate.flows.gate.wording import figure, too_many_missing
+from sluicegate.flows.gate.wording import beta_left, figure, too_many_missing
 from sluicegate.flows.stats.confidence_sequences import Interval, mean_interval, rate_interval
 from sluicegate.registry.plan.fields import GateSpec
+from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.words.units import format_share
 from sluicegate.registry.words.verdict import Answer, Verdict
 
 
-def paired_verdict(state: PairedState, *, gate: GateSpec, guardrail: bool, step: int) -> Verdict:
+def paired_verdict(state: PairedState, *, plan: Plan, gate: GateSpec, guardrail: bool, step: int) -> Verdict:
     """The verdict that the state amounts to. Failing is final."""
     question, pairs = state.question, state.pairs
     margin, readout = question.margin, _readout(state)
@@ -20,7 +21,7 @@ def paired_verdict(state: PairedState, *, gate: GateSpec, guardrail: bool, step:
     return Verdict(
         metric=gate.metric,
         answer=answer,
-        reason=reason,
+        reason=reason + beta_left(plan, gate),
         step=step,
         k=state.looks,
         guardrail=guardrail,
@@ -36,10 +37,16 @@ def paired_verdict(state: PairedState, *, gate: GateSpec, guardrail: bool, step:
         high=figure(readout.high if readout else None),
         alpha=gate.alpha,
         alpha_spent=figure(state.harm.lattice.spent),
+        beta_spent=None if guardrail else figure(_beta_spent(state)),
         information=float(state.information),
         information_fraction=figure(state.information / question.planned) or 0.0,
         missing=pairs.difference.missing,
     )
+
+
+def _beta_spent(state: PairedState) -> float:
+    within = state.within.lattice.spent if state.within is not None else 0.0
+    return max(within, state.rate_below.beta / 2 if state.rate_below is not None else 0.0)
 
 
 def _readout(state: PairedState) -> Interval | None:

@@ -33,7 +33,7 @@ def gate_verdict(state: GateState, *, plan: Plan, gate: GateSpec, guardrail: boo
     return Verdict(
         metric=gate.metric,
         answer=answer,
-        reason=reason + _by_unit(state) + _capped_share(state),
+        reason=reason + _by_unit(state) + _capped_share(state) + beta_left(plan, gate),
         step=step,
         k=trial.looks,
         guardrail=guardrail,
@@ -49,6 +49,7 @@ def gate_verdict(state: GateState, *, plan: Plan, gate: GateSpec, guardrail: boo
         high=figure(readout.high),
         alpha=gate.alpha,
         alpha_spent=figure(state.spent),
+        beta_spent=None if guardrail else figure(_beta_spent(state)),
         information=figure(state.information) or 0.0,
         information_fraction=figure(state.information / trial.design.information) or 0.0,
         e_value=figure(trial.e_value),
@@ -161,6 +162,20 @@ def _harmless(state: GateState, interval: str) -> str:
     if state.question.tolerance is None:
         return f"no harm found: {interval}"
     return f"no drift beyond {format_share(state.question.tolerance)} found: mean prediction {interval}"
+
+
+def _beta_spent(state: GateState) -> float:
+    """What the tests of margins have spent; a rate below a share, which spends nothing by the look, has half of it."""
+    states = [each for each in (state, state.fresh) if each is not None]
+    tests = [pair for each in states for pair in zip(each.trial.design.rungs, each.trial.margins, strict=True)]
+    spent = [test.spent for rung, test in tests if rung.margin > 0] or [test.spent for _, test in tests]
+    return max([*spent, state.rate_below.beta / 2 if state.rate_below is not None else 0.0])
+
+
+def beta_left(plan: Plan, gate: GateSpec) -> str:
+    """What earlier tries of the build by this plan left of beta, where they took some."""
+    declared = next((each.beta for each in plan.gates if each.metric == gate.metric), gate.beta)
+    return f"; of beta {declared:g} earlier tries left {gate.beta:.3g}" if gate.beta < declared else ""
 
 
 def _rate_below(test: RateBelowTest) -> str:

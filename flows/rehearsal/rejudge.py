@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from sluicegate.flows.gate.design import gates_of
 from sluicegate.flows.gate.judge import verdict
 from sluicegate.registry.plan.fields import GateSpec
 from sluicegate.registry.plan.plan import Plan
@@ -29,9 +28,12 @@ class Rejudged:
         return json.dumps({names[name]: value for name, value in fields.items()} | {"same": self.is_same})
 
 
-def rejudge(plan: Plan, looks_of: Callable[[str], Sequence[Look]]) -> Iterator[Rejudged]:
-    """Every recorded look of every gate. `looks_of` gives a metric's looks in order of k."""
-    for gate, guardrail in gates_of(plan):
+def rejudge(
+    plan: Plan, looks_of: Callable[[str], Sequence[Look]], gates: Sequence[tuple[GateSpec, bool]]
+) -> Iterator[Rejudged]:
+    """Every recorded look of every gate. `looks_of` gives a metric's looks in order of k; `gates` are the plan's, each
+    with whether it is a guardrail, as this rollout had them."""
+    for gate, guardrail in gates:
         looks = looks_of(gate.metric)
         for k, look in enumerate(looks, start=1):
             again = verdict(plan=plan, gate=gate, guardrail=guardrail, step=look.step, looks=looks[:k])

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from sluicegate.flows.gate.judge import names_read, next_look, verdict
+from sluicegate.flows.stages.attempts import gates_of_attempt
 from sluicegate.flows.stages.experiment import read, shared_thresholds
 from sluicegate.flows.stages.shadow import overtaken
 from sluicegate.registry.ledger.freezes import freezes
@@ -151,11 +152,6 @@ def _called_off(ledger: Ledger, rollout: Rollout, now: datetime, why: str) -> Ti
     return Tick(rollout=rollout, verdicts=(), decision=Decision(choice=Choice.ABORT, reason=why))
 
 
-def _gates(rollout: Rollout) -> tuple[tuple[GateSpec, bool], ...]:
-    plan = rollout.plan
-    return (*((gate, False) for gate in plan.gates), *((gate, True) for gate in plan.guardrails))
-
-
 def _freeze(ledger: Ledger, tallies: Tallies, rollout: Rollout, now: datetime) -> Rollout:
     """Fix the thresholds that are still open, as soon as stable has enough history."""
     if rollout.stable is None or not (rollout.is_under_way and not rollout.took_over):
@@ -186,7 +182,7 @@ def _history(tallies: Tallies, rollout: Rollout, stable: str, metric: MetricSpec
 def _judge(ledger: Ledger, tallies: Tallies, rollout: Rollout, now: datetime) -> tuple[Verdict, ...]:
     watermark, rows = read(tallies, rollout)
     verdicts = []
-    for gate, guardrail in _gates(rollout):
+    for gate, guardrail in gates_of_attempt(ledger, rollout):
         looks = ledger.looks(rollout.id, gate.metric)
         look = next_look(
             rollout=rollout.id,

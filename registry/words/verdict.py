@@ -51,6 +51,8 @@ class Verdict:
     """Always-valid interval of the estimate."""
     alpha: float | None = None
     alpha_spent: float | None = None
+    beta_spent: float | None = None
+    """What this rollout has used of the chance to pass a candidate that is worse than the margin."""
     information: float = 0.0
     information_fraction: float = 0.0
     e_value: float | None = None

@@ -14,6 +14,7 @@ import pytest
 
 from sluicegate.flows.cli.gate import replay as command
 from sluicegate.flows.gate import judge as gate
+from sluicegate.flows.gate.design import gates_of
 from sluicegate.flows.rehearsal.rejudge import rejudge
 from sluicegate.flows.rehearsal.replay import replay
 from sluicegate.flows.rehearsal.replay_lines import MalformedLine
@@ -267,7 +268,7 @@ def recorded() -> tuple[Plan, list[Look]]:
 
 def test_a_record_judged_again_is_the_same() -> None:
     plan, looks = recorded()
-    rejudged = list(rejudge(plan, lambda _: looks))
+    rejudged = list(rejudge(plan, lambda _: looks, gates_of(plan)))
     assert len(rejudged) == len(looks) > 5
     assert all(look.is_same for look in rejudged)
     line = json.loads(rejudged[-1].as_json())

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
+from sluicegate.flows.gate.design import gates_of
 from sluicegate.flows.gate.judge import next_look, verdict
 from sluicegate.flows.rehearsal.rejudge import rejudge
 from sluicegate.registry.documents.documents import plan_from_values
@@ -167,6 +168,6 @@ def test_recorded_looks_are_judged_again_alike(metric: str) -> None:
     candidate = stable + rng.normal(0, 0.1, 1_000) if metric == "late" else (rng.random(1_000) < 0.2).astype(float)
     gate = {"metric": metric, "below": "2%"} if metric == "flips" else {"metric": metric, "margin": "10%"}
     looks: Sequence[Look] = [look_from_json(look_to_json(look)) for look in judged(gate, stable, candidate)]
-    rejudged = list(rejudge(plan(gate), lambda _: looks))
+    rejudged = list(rejudge(plan(gate), lambda _: looks, gates_of(plan(gate))))
     assert len(rejudged) == len(looks) > 5
     assert all(look.is_same for look in rejudged)

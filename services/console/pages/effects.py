@@ -77,7 +77,10 @@ def _on_canary(order: str, rollout: Rollout) -> str:
         case "abort":
             return f"{stable} gets every request back at once ({candidate} has {weight} %); {candidate} is stopped."
         case "retry":
-            return f"{candidate} is tried once more from the first step, by the plan that is applied now."
+            return (
+                f"{candidate} is tried once more from the first step, by the plan that is applied now. Its gates have "
+                "what earlier tries by that plan have left of beta, so it takes longer."
+            )
         case _:
             raise ValueError(f"no order {order!r}")
 

@@ -1,0 +1,40 @@
+"""Attempts: what the promises of a plan have left for one more rollout of a build that was tried before.
+
+Each rollout may pass a build that is worse than the margin with a chance of beta. Six would with a chance of six times
+that, so a build's rollouts by one plan share beta: each has what those before it have not spent. A test spends with the
+information it collects, so a rollout that ended early leaves most of it. Alpha is not shared: it protects the
+candidate, and who tries it again has seen it stopped.
+"""
+
+from __future__ import annotations
+
+from sluicegate.flows.gate.design import gates_of
+from sluicegate.registry.ledger.port import Ledger
+from sluicegate.registry.orders.rules import same_intent
+from sluicegate.registry.plan.fields import GateSpec
+from sluicegate.registry.rollout.rollout import Rollout
+
+_LEAST = 1e-9
+
+
+def gates_of_attempt(ledger: Ledger, rollout: Rollout) -> tuple[tuple[GateSpec, bool], ...]:
+    """The gates and guardrails of a rollout, each with whether it is a guardrail; gates with what is left of beta."""
+    spent: dict[str, float] = {}
+    for each in _before(ledger, rollout):
+        for look in ledger.last_looks(each.id):
+            spent[look.metric] = spent.get(look.metric, 0.0) + (look.verdict.beta_spent or 0.0)
+    return tuple((_left(gate, spent), guardrail) for gate, guardrail in gates_of(rollout.plan))
+
+
+def _before(ledger: Ledger, rollout: Rollout) -> tuple[Rollout, ...]:
+    """Earlier rollouts of the same build by the same plan."""
+    wanted = rollout.requested
+    mine = [each for each in ledger.rollouts(model=wanted.model) if each.target == rollout.target]
+    same = [each.id for each in same_intent(mine, wanted.version, wanted.plan_digest, wanted.strategy)]
+    return tuple(each for each in mine if each.id in same[: same.index(rollout.id)]) if rollout.id in same else ()
+
+
+def _left(gate: GateSpec, spent: dict[str, float]) -> GateSpec:
+    if not spent.get(gate.metric):
+        return gate
+    return gate.model_copy(update={"beta": max(gate.beta - spent[gate.metric], _LEAST)})

@@ -1,0 +1,22 @@
+"""Six rollouts of one build that is worse than the margin do not pass it more often than one may."""
+
+from __future__ import annotations
+
+import pytest
+from numpy.random import Generator
+
+from sluicegate.registry.words.verdict import Answer
+from tests.statistics.montecarlo import share
+from tests.unit.test_attempts import Tries
+
+
+@pytest.mark.parametrize("rows", [2_000, 20_000], ids=["given up early", "to the end"])
+@pytest.mark.parametrize("runs", [30, pytest.param(500, marks=[pytest.mark.soak, pytest.mark.timeout(0)])])
+def test_six_tries_keep_the_promise_of_one(rows: int, runs: int) -> None:
+    def passes(rng: Generator) -> bool:
+        tries = Tries()
+        return any(tries.run(tries.open(), rng, 0.15, 0.1, rows) is Answer.PASS for _ in range(6))
+
+    passed = share(passes, runs=runs, seed=91)
+    print(f"\nsix tries of {rows:,} rows: passed {passed}")
+    assert passed.at_least <= 0.05
