@@ -278,5 +278,5 @@ def test_a_record_judged_again_is_the_same() -> None:
 def test_a_record_that_was_tampered_with_is_found() -> None:
     plan, looks = recorded()
     changed = dataclasses.replace(looks[3], verdict=dataclasses.replace(looks[3].verdict, candidate_n=7))
-    rejudged = list(rejudge(plan, lambda _: [*looks[:3], changed, *looks[4:]]))
+    rejudged = list(rejudge(plan, lambda _: [*looks[:3], changed, *looks[4:]], gates_of(plan)))
     assert [look.is_same for look in rejudged].count(False) == 1
