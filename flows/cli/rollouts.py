@@ -71,7 +71,7 @@ def list_(
         lambda v: (
             v["id"], v["stable"] and f"v{v['stable']}", f"v{v['candidate']}", v["ending"] or v["phase"],
             f"{v['step']}/{v['steps']}", f"{v['weight']:g}%", f"{v['seen']:.1f}%" if v["seen"] is not None else None,
-            v["reason"],
+            v["reason"].partition("\n")[0],
         ),
         none="no rollouts yet: sluice rollout start MODEL",
     )  # fmt: skip
@@ -240,8 +240,9 @@ class _Screen:
                 self._live.stop()
             return
         line = (
-            f"{view['phase']} {view['weight']:g} {view['reason']} {view['needs_person']} {view['no_driver']} "
-            f"{bool(view['blind'])} " + " ".join(f"{gate['metric']}={gate['verdict']}" for gate in view["gates"])
+            f"{view['phase']} {view['launch']} {view['weight']:g} {view['reason']} {view['needs_person']} "
+            f"{view['no_driver']} {bool(view['blind'])} "
+            + " ".join(f"{gate['metric']}={gate['verdict']}" for gate in view["gates"])
         )
         if line != self._last_line:
             self._last_line = line

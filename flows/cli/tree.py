@@ -11,18 +11,19 @@ View = Mapping[str, Any]
 
 
 def tree(view: View) -> str:
-    """The rollout as a tree of text: head line, arms, gates, what it waits for."""
+    """The rollout as a tree of text: head line, arms, gates, what it waits for; further lines of a reason below it."""
     lines = [head(view), *_arms(view)]
     gates: Sequence[View] = view["gates"]
     for position, gate in enumerate(gates):
         lines.append(f"|  {'`' if position == len(gates) - 1 else '+'}- {_gate(gate)}")
     lines += [f"+- errors of {arm}: {what}" for arm, what in view["errors"].items()]
     by = f"  (by {view['actor']})" if view["actor"] else ""
-    last = [f"{view['reason']}{by}"]
+    reason, _, block = str(view["reason"]).partition("\n")
+    last = [f"{reason}{by}"]
     if view["waits_for"]:
         last.append(f"{'waits for a person' if view['needs_person'] else 'next'}: {view['waits_for']}")
     last += [view[name] for name in ("blind", "no_driver") if view[name]]
-    return "\n".join((*lines, *(f"+- {line}" for line in last[:-1]), f"`- {last[-1]}"))
+    return "\n".join((*lines, *(f"+- {line}" for line in last[:-1]), f"`- {last[-1]}", *(["", block] if block else [])))
 
 
 def head(view: View) -> str:

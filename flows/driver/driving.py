@@ -192,7 +192,7 @@ def pack_build(name: str) -> str:
 
     runtime = current_runtime()
     rollout = runtime.ledger.rollout(name)
-    after = launch(runtime.ledger, runtime.catalog, runtime.packer, rollout, runtime.builds_folder, runtime.clock())
+    after = launch(runtime.ledger, runtime.catalog, runtime.packer, rollout, runtime.builds_folder, runtime.clock)
     return after.packed.bento if after.packed else after.reason
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
 from sluicegate.flows.stages.shadow import note_outputs
+from sluicegate.registry.ledger.launching import note_stage
 from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.orders.progress import append
 from sluicegate.registry.plan.against_build import check_against_build
@@ -16,6 +18,7 @@ from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.build import Build, BuildRef, service_name
 from sluicegate.registry.words.compatibility import check_inputs
 from sluicegate.registry.words.errors import IllegalMove, NotFound, PackFailed, Refused
+from sluicegate.registry.words.launching import Stage
 
 
 class Source(Protocol):
@@ -31,10 +34,12 @@ class Source(Protocol):
 class Packing(Protocol):
     """What turns a build's files into a bento."""
 
-    def pack(self, build: Build, model_path: Path, *, serve: Serve) -> Packed: ...
+    def pack(self, build: Build, model_path: Path, *, serve: Serve, note: Callable[[Stage], None]) -> Packed: ...
 
 
-def launch(ledger: Ledger, source: Source, packing: Packing, rollout: Rollout, into: Path, now: datetime) -> Rollout:
+def launch(
+    ledger: Ledger, source: Source, packing: Packing, rollout: Rollout, into: Path, clock: Callable[[], datetime]
+) -> Rollout:
     """Pack the candidate and append Packed, or Failed when it cannot be packed or judged as the plan wants.
 
     A rollout that was ended meanwhile stays as it is. Raises CatalogUnavailable when MLflow does not answer: the next
@@ -44,16 +49,17 @@ def launch(ledger: Ledger, source: Source, packing: Packing, rollout: Rollout, i
         note_outputs(ledger, source.build, rollout)
     fact: Packed | Failed
     try:
-        fact = _packed(source, packing, rollout, into)
+        fact = _packed(source, packing, rollout, into, lambda stage: note_stage(ledger, rollout.id, stage, clock()))
     except (PackFailed, Refused) as error:
         fact = Failed(stage="pack", reason=str(error))
     try:
-        return append(ledger, rollout.id, lambda _: fact, now)
+        return append(ledger, rollout.id, lambda _: fact, clock())
     except IllegalMove:
         return ledger.rollout(rollout.id)
 
 
-def _packed(source: Source, packing: Packing, rollout: Rollout, into: Path) -> Packed:
+def _packed(source: Source, packing: Packing, rollout: Rollout, into: Path, note: Callable[[Stage], None]) -> Packed:
+    note(Stage.FETCHING)
     build = source.build(rollout.candidate)
     problems = check_against_build(rollout.plan, build) if rollout.is_judged else ()
     if rollout.requested.strategy not in (AtOnce.DEPLOY, AtOnce.ROLLBACK):
@@ -61,7 +67,7 @@ def _packed(source: Source, packing: Packing, rollout: Rollout, into: Path) -> P
     if problems:
         raise Refused("; ".join(problems))
     files = source.fetch(rollout.candidate, into / service_name(rollout.candidate))
-    return packing.pack(build, files, serve=rollout.plan.serve)
+    return packing.pack(build, files, serve=rollout.plan.serve, note=note)
 
 
 def _refusals(source: Source, rollout: Rollout, build: Build) -> tuple[str, ...]:

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from sluicegate.registry.ledger.freezes import freezes
+from sluicegate.registry.ledger.launching import reached
 from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.ledger.sights import sights
 from sluicegate.registry.ledger.undriven import all_undriven
 from sluicegate.registry.rollout.decision import needs_driver
 from sluicegate.registry.rollout.record import RolloutRecord
 from sluicegate.registry.rollout.rollout import Phase, Rollout
+from sluicegate.registry.words.launching import Reached
 from sluicegate.registry.words.sight import Sights
 
 
@@ -30,15 +32,19 @@ def read_for_policy(ledger: Ledger, rollout: Rollout) -> RolloutRecord:
 def read_for_view(ledger: Ledger, rollout: Rollout) -> RolloutRecord:
     """The same with the last look of each gate, whose figures a view shows."""
     looks = ledger.last_looks(rollout.id) if rollout.is_judged else ()
-    return replace(read_for_policy(ledger, rollout), looks=looks)
+    return replace(read_for_policy(ledger, rollout), looks=looks, launch=_launch(ledger, rollout))
 
 
 def read_for_report(ledger: Ledger, rollout: Rollout) -> RolloutRecord:
     """The same with every fact and every look."""
     entries, looks = ledger.entries(rollout.id), ledger.looks(rollout.id) if rollout.is_judged else ()
-    return replace(read_for_policy(ledger, rollout), entries=entries, looks=looks)
+    return replace(read_for_policy(ledger, rollout), entries=entries, looks=looks, launch=_launch(ledger, rollout))
 
 
 def read_for_readout(ledger: Ledger, comparisons: Sequence[Rollout]) -> tuple[RolloutRecord, ...]:
     """The comparisons of an experiment, each with the last look of each gate."""
     return tuple(RolloutRecord(rollout=each, looks=ledger.last_looks(each.id)) for each in comparisons)
+
+
+def _launch(ledger: Ledger, rollout: Rollout) -> tuple[Reached, ...]:
+    return reached(ledger, rollout.id) if rollout.is_being_launched else ()

@@ -12,6 +12,7 @@ from sluicegate.registry.rollout.experiment import experiment_state
 from sluicegate.registry.rollout.freeze import heeding
 from sluicegate.registry.rollout.record import RolloutRecord
 from sluicegate.registry.rollout.rollout import Judgement, Phase, Rollout
+from sluicegate.registry.words.launching import launch_in_words
 from sluicegate.registry.words.sight import Blindness
 from sluicegate.registry.words.verdict import Answer, Verdict
 
@@ -71,6 +72,8 @@ class RolloutView:
     """Why it is where it is."""
     waits_for: str | None
     """What must happen before the step under way is left; None when none is."""
+    launch: str | None
+    """The stage of a launch under way: waiting, fetching, environment, packing, starting, probing."""
     needs_person: bool
     """Whether nothing can happen until a person acts."""
     no_driver: str | None
@@ -132,7 +135,8 @@ def rollout_view(
         phase=rollout.phase.value,
         ending=rollout.ending.value if rollout.ending else None,
         reason=rollout.reason,
-        waits_for=decision.reason if decision else None,
+        waits_for=decision.reason if decision else _launching(record, now),
+        launch=_stage(record),
         needs_person=rollout.phase is Phase.PAUSED or (decision is not None and decision.person),
         no_driver=_no_driver(record, decision),
         blind=str(blind) if blind is not None else None,
@@ -153,6 +157,18 @@ def rollout_view(
         settled=rollout.settled,
         seq=rollout.seq,
     )
+
+
+def _stage(record: RolloutRecord) -> str | None:
+    if not record.rollout.is_being_launched:
+        return None
+    return record.launch[-1].stage.name.lower() if record.launch else "waiting"
+
+
+def _launching(record: RolloutRecord, now: datetime) -> str | None:
+    """What the launch under way is at."""
+    rollout = record.rollout
+    return launch_in_words(record.launch, rollout.began_at or now, now) if rollout.is_being_launched else None
 
 
 def next_decision(record: RolloutRecord, now: datetime, requests: tuple[int, int] | None) -> Decision | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from sluicegate.registry.rollout.facts import Entry
 from sluicegate.registry.rollout.freeze import Freeze
 from sluicegate.registry.rollout.rollout import Rollout
+from sluicegate.registry.words.launching import Reached
 from sluicegate.registry.words.obstacle import Undriven
 from sluicegate.registry.words.sight import Sights
 from sluicegate.registry.words.verdict import Look
@@ -23,6 +24,8 @@ class RolloutRecord:
     """All that are applied, of a rollout that the policy looks at."""
     entries: tuple[Entry, ...] = ()
     """Its facts, in order."""
+    launch: tuple[Reached, ...] = ()
+    """How far it is, of a rollout that is being launched."""
     undriven: Undriven | None = None
     """What the keeper noted of it, of a rollout that may need a driver."""
     sights: Sights = field(default_factory=Sights)

@@ -135,6 +135,11 @@ class Rollout:
         return self.requested.strategy == Strategy.SHADOW
 
     @property
+    def is_being_launched(self) -> bool:
+        """Whether its candidate is on the way to a service that answers."""
+        return self.phase is Phase.LAUNCHING and not self.ready and not self.is_comparison
+
+    @property
     def is_comparison(self) -> bool:
         """Whether it compares a variation of an experiment with the control: both hold their builds already."""
         return self.requested.strategy == Strategy.AB

@@ -17,7 +17,7 @@ from sluicegate.registry.words.errors import ServiceFailed
 from sluicegate.registry.words.program import Condition, Program, ProgramState
 from sluicegate.services.bento.body_capture import capture_environment
 from sluicegate.services.bento.process_environment import bare_environment
-from sluicegate.services.bento.readiness import probe
+from sluicegate.services.bento.readiness import last_traceback, probe
 from sluicegate.services.bento.service_record import ServiceRecord, free_port, read_record
 from sluicegate.services.bento.store import BentoStore
 from sluicegate.services.bento.virtual_environments import VirtualEnvironments
@@ -103,11 +103,17 @@ class Fleet:
         )
 
     def probe(self, build: BuildRef) -> str | None:
-        """None when the service is ready and answers the model's own example, else what is wrong."""
+        """None when the service is ready and answers the model's own example, else what is wrong.
+
+        Raises ServiceFailed, with the traceback, where the example is an error to the model.
+        """
         record = read_record(self._folder(build))
         if record is None:
             return f"{build} was not started"
-        return probe(record.endpoint.address, self._store.model(record.bento))
+        try:
+            return probe(record.endpoint.address, self._store.model(record.bento))
+        except ServiceFailed as error:
+            raise ServiceFailed(f"{error.message}{last_traceback(self._log(build))}") from None
 
     def gave_up(self, build: BuildRef) -> str | None:
         """Why the service cannot run, when restarting it has been given up."""

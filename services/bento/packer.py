@@ -26,6 +26,7 @@ from sluicegate.registry.plan.fields import Serve, ServeEnv
 from sluicegate.registry.rollout.facts import Packed
 from sluicegate.registry.words.build import Build, slug
 from sluicegate.registry.words.errors import PackFailed
+from sluicegate.registry.words.launching import Stage
 from sluicegate.services.bento.digests import tree_digest
 from sluicegate.services.bento.process_environment import bare_environment
 from sluicegate.services.bento.requirements import Requirements, conflicts
@@ -48,10 +49,17 @@ class Packer:
         self._clock = clock
         self._predictor = predictor
 
-    def pack(self, build: Build, model_path: Path, *, serve: Serve) -> Packed:
-        """Pack the MLflow model in `model_path`; a bento of the same content is used again. Raises PackFailed."""
+    def pack(
+        self, build: Build, model_path: Path, *, serve: Serve, note: Callable[[Stage], None] = lambda _: None
+    ) -> Packed:
+        """Pack the MLflow model in `model_path`; a bento of the same content is used again. Raises PackFailed.
+
+        `note` is told what it is at.
+        """
         described = _described(model_path)
+        note(Stage.ENVIRONMENT)
         env = self._environment(model_path, described, serve)
+        note(Stage.PACKING)
         model_digest = tree_digest(model_path)
         identity = _identity(build, described)
         content = json.dumps([model_digest, tree_digest(self._predictor), identity], sort_keys=True)

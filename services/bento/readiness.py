@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import http.client
+import json
 from pathlib import Path
+
+from sluicegate.registry.words.errors import ServiceFailed
 
 READY_SECONDS = 2.0
 SMOKE_SECONDS = 10.0
+_TRACEBACK, _TRACEBACK_LINES = "Traceback (most recent call last):", 12
+_TAIL_BYTES = 64 * 1024
+_PASSING = (408, 429, 502, 503, 504)
+"""Answers of a server that is busy or not up yet."""
 
 
 def probe(address: str, model: Path) -> str | None:
-    """None when all is well, else what is wrong."""
+    """None when all is well, else what is wrong by now. Raises ServiceFailed where the example is an error to it."""
     try:
         status, _ = _ask(address, "GET", "/readyz", None, READY_SECONDS)
         if status != 200:
@@ -21,9 +28,19 @@ def probe(address: str, model: Path) -> str | None:
         status, answer = _ask(address, "POST", "/invocations", example.read_bytes(), SMOKE_SECONDS)
     except (OSError, http.client.HTTPException) as error:
         return f"{address} does not answer: {str(error) or type(error).__name__}"
+    if status in _PASSING:
+        return f"{address} is not ready for the model's own input example yet: {status}"
     if status != 200:
-        return f"the model's own input example is answered with {status}: {answer[:300].decode(errors='replace')}"
+        raise ServiceFailed(f"the model's own input example is answered with {status}: {_error(answer)}")
     return None
+
+
+def _error(answer: bytes) -> str:
+    """What an answer says is wrong."""
+    try:
+        return str(json.loads(answer)["error"])
+    except (ValueError, TypeError, LookupError):
+        return answer[:300].decode(errors="replace")
 
 
 def _ask(address: str, method: str, path: str, body: bytes | None, seconds: float) -> tuple[int, bytes]:
@@ -34,3 +51,19 @@ def _ask(address: str, method: str, path: str, body: bytes | None, seconds: floa
         return answer.status, answer.read()
     finally:
         connection.close()
+
+
+def last_traceback(log: Path) -> str:
+    """The last traceback in a service's log, on lines of its own; empty where there is none."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - _TAIL_BYTES))
+            lines = file.read().decode(errors="replace").splitlines()
+    except OSError:
+        return ""
+    begins = [number for number, line in enumerate(lines) if line.startswith(_TRACEBACK)]
+    if not begins:
+        return ""
+    ends = (number for number in range(begins[-1] + 1, len(lines)) if not lines[number].startswith(" "))
+    traceback = lines[begins[-1] : next(ends, len(lines)) + 1]
+    return "\n" + "\n".join([traceback[0], *traceback[1:][-_TRACEBACK_LINES:]])

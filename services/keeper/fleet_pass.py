@@ -11,17 +11,21 @@ from typing import Any
 
 import structlog
 
+from sluicegate.registry.ledger.launching import note_stage
 from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.plan.fields import Serve
 from sluicegate.registry.rollout.facts import Failed, Packed, Ready
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.rollout.standing import Standing
 from sluicegate.registry.words.build import BuildRef
-from sluicegate.registry.words.errors import LedgerConflict, Refused, SluiceError
+from sluicegate.registry.words.errors import LedgerConflict, Refused, ServiceFailed, SluiceError
+from sluicegate.registry.words.launching import Stage
 from sluicegate.services.keeper.ports import DataPlane, Services
 
 log = structlog.get_logger("keeper")
 
+REFUSALS = 3
+"""Errors in a row, as the answer to the model's own example, after which a candidate has failed."""
 PROBES = 2
 """Successful probes in a row after which a service is ready."""
 LAUNCH_SECONDS = 180
@@ -75,6 +79,9 @@ class FleetPass:
     """Seconds, for intervals: a wall clock may be set."""
     _probes: dict[BuildRef, Future[str | None]] = field(default_factory=dict)
     _good: dict[BuildRef, int] = field(default_factory=dict)
+    _refusals: dict[BuildRef, int] = field(default_factory=dict)
+    _lately: dict[BuildRef, str] = field(default_factory=dict)
+    """What the last probe of a build found."""
     _since: dict[BuildRef, float] = field(default_factory=dict)
     _stops: dict[BuildRef, Future[None]] = field(default_factory=dict)
     _drains: dict[BuildRef, float] = field(default_factory=dict)
@@ -117,32 +124,41 @@ class FleetPass:
 
     def _launch(self, rollout: Rollout, now: datetime) -> None:
         build = rollout.candidate
+        if build not in self._since:
+            note_stage(self.ledger, rollout.id, Stage.STARTING, now)
         since = self._since.setdefault(build, self.elapsed())
         why = self.services.gave_up(build)
         if why is None and self.elapsed() - since > LAUNCH_SECONDS:
-            why = f"not ready after {LAUNCH_SECONDS} s"
+            lately = f": {self._lately[build]}" if self._lately.get(build) else ""
+            why = f"not ready after {LAUNCH_SECONDS} s{lately}"
         if why is not None:
             self._fail(rollout, why, now)
             return
-        done = self._probed(build)
-        if done is None:
-            return
-        self._good[build] = self._good.get(build, 0) + 1 if done == "" else 0
-        if self._good[build] >= PROBES:
-            self._since.pop(build, None)
-            self._append(rollout, Ready(version=build.version), now)
-
-    def _probed(self, build: BuildRef) -> str | None:
-        """What the last probe found, empty when all is well; None while one is under way."""
         probe = self._probes.pop(build, None)
         if probe is None or not probe.done():
             self._probes[build] = probe or self.pool.submit(self.services.probe, build)
-            return None
-        error = probe.exception()
-        return str(error) if error else probe.result() or ""
+        else:
+            self._judge(rollout, probe, now)
+
+    def _judge(self, rollout: Rollout, probe: Future[str | None], now: datetime) -> None:
+        """What follows from a probe: one that says nothing is good, one that raises ServiceFailed met an error."""
+        build, error = rollout.candidate, probe.exception()
+        is_refused = isinstance(error, ServiceFailed)
+        self._lately[build] = str(error) if error else probe.result() or ""
+        if (is_refused or not self._lately[build]) and not self._good.get(build) and not self._refusals.get(build):
+            note_stage(self.ledger, rollout.id, Stage.PROBING, now)
+        self._refusals[build] = self._refusals.get(build, 0) + 1 if is_refused else 0
+        self._good[build] = 0 if self._lately[build] else self._good.get(build, 0) + 1
+        if self._refusals[build] >= REFUSALS:
+            self._fail(rollout, self._lately[build], now)
+        elif self._good[build] >= PROBES:
+            self._since.pop(build, None)
+            self._append(rollout, Ready(version=build.version), now)
 
     def _fail(self, rollout: Rollout, why: str, now: datetime) -> None:
         self._since.pop(rollout.candidate, None)
+        self._refusals.pop(rollout.candidate, None)
+        self._lately.pop(rollout.candidate, None)
         self._append(rollout, Failed(stage="serve", reason=why), now)
 
     def _append(self, rollout: Rollout, fact: Ready | Failed, now: datetime) -> None:

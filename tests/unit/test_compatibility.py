@@ -53,19 +53,19 @@ class Source:
 
 
 class Packing:
-    def pack(self, build: Build, model_path: Path, *, serve: Serve) -> Packed:
+    def pack(self, build: Build, model_path: Path, *, serve: Serve, note: object) -> Packed:
         return Packed(bento="b", bento_digest="b", model_digest="m")
 
 
 def test_a_rollout_of_such_a_candidate_fails_with_the_reason_and_a_first_build_does_not(tmp_path: Path) -> None:
     ledger = MemoryLedger()
     first = orders.deploy(ledger, plan=plan(), version="1", request=BY_NAME, now=NOW).rollout
-    packed = launch(ledger, Source(), Packing(), first, tmp_path, NOW)
+    packed = launch(ledger, Source(), Packing(), first, tmp_path, lambda: NOW)
     assert packed.packed is not None
     ledger.append(first.id, packed.seq + 1, Ready(version="1"), NOW)
     orders.complete(ledger, first.id, NOW)
     second = orders.start(ledger, plan=plan(), version="2", request=BY_NAME, now=NOW).rollout
-    failed = launch(ledger, Source(), Packing(), second, tmp_path, NOW)
+    failed = launch(ledger, Source(), Packing(), second, tmp_path, lambda: NOW)
     assert (failed.phase, failed.ending) == (Phase.ENDED, Ending.FAILED)
     assert "needs b" in failed.reason
 
@@ -74,4 +74,4 @@ def test_a_rollout_that_was_aborted_while_it_was_packed_stays_aborted(tmp_path: 
     ledger = MemoryLedger()
     first = orders.deploy(ledger, plan=plan(), version="1", request=BY_NAME, now=NOW).rollout
     orders.abort(ledger, first.id, actor="ada", reason="no", now=NOW)
-    assert launch(ledger, Source(), Packing(), first, tmp_path, NOW).ending is Ending.ABORTED
+    assert launch(ledger, Source(), Packing(), first, tmp_path, lambda: NOW).ending is Ending.ABORTED

@@ -11,10 +11,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from sluicegate.registry.ledger.memory import MemoryLedger
+from sluicegate.registry.ledger.reading import read_for_view
 from sluicegate.registry.ledger.record import Lease
 from sluicegate.registry.ledger.untended import untended
 from sluicegate.registry.plan.fields import Serve
 from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.report.view import rollout_view
 from sluicegate.registry.rollout.decision import Choice, Decision
 from sluicegate.registry.rollout.facts import Aborted, Baked, Packed, Party, Promoted, StepEntered
 from sluicegate.registry.rollout.rollout import Ending, Phase, Rollout
@@ -22,7 +24,7 @@ from sluicegate.registry.rollout.standing import Standing
 from sluicegate.registry.words.build import BuildRef, Endpoint
 from sluicegate.registry.words.errors import RoutesRejected, ServiceFailed, Unreachable
 from sluicegate.services.beside import Beside
-from sluicegate.services.keeper.fleet_pass import FleetPass
+from sluicegate.services.keeper.fleet_pass import REFUSALS, FleetPass
 from sluicegate.services.keeper.keeper import Keeper
 from sluicegate.services.keeper.overdue import overdue
 from sluicegate.services.keeper.refusals import refusal
@@ -52,6 +54,7 @@ class Town:
 
     up: dict[BuildRef, Endpoint] = field(default_factory=dict)
     sick: set[BuildRef] = field(default_factory=set)
+    raising: set[BuildRef] = field(default_factory=set)
     broken: set[BuildRef] = field(default_factory=set)
     starts: list[BuildRef] = field(default_factory=list)
     away: bool = False
@@ -76,6 +79,8 @@ class Town:
         return frozenset(self.up)
 
     def probe(self, build: BuildRef) -> str | None:
+        if build in self.raising:
+            raise ServiceFailed("its example is answered with 500: KeyError\nTraceback\n  a\nKeyError")
         return "503" if build in self.sick else None
 
     def gave_up(self, build: BuildRef) -> str | None:
@@ -230,6 +235,42 @@ def test_weight_comes_only_to_a_candidate_that_answered_its_probes() -> None:
     world.look(4)
     assert world.ledger.rollout(name).ready
     assert all(weights["m"][2] == 0 for weights in world.gateway.history if weights)
+
+
+def test_a_candidate_that_raises_on_its_own_example_fails_at_once_and_says_why() -> None:
+    world = World().serving()
+    name = orders.start(world.ledger, plan=PLAN, version="2", request=WHO, now=world.now).rollout.id
+    world.pack(name)
+    world.town.raising.add(V2)
+    world.look(REFUSALS)
+    assert world.ledger.rollout(name).phase is Phase.LAUNCHING
+    world.look(REFUSALS + 2)
+    failed = world.ledger.rollout(name)
+    assert (failed.ending, failed.reason.splitlines()[-1]) == (Ending.FAILED, "KeyError")
+
+
+def test_an_error_that_passes_is_no_failure_and_a_launch_tells_what_it_is_at() -> None:
+    world = World().serving()
+    name = orders.start(world.ledger, plan=PLAN, version="2", request=WHO, now=world.now).rollout.id
+
+    def says() -> tuple[str | None, str]:
+        view = rollout_view(read_for_view(world.ledger, world.ledger.rollout(name)), world.now)
+        return view.launch, view.waits_for or ""
+
+    assert says() == ("waiting", "waiting for Prefect to run its driver, for 0s now")
+    world.pack(name)
+    world.town.sick.add(V2)
+    world.look(4)
+    assert says()[0] == "starting"
+    world.town.raising.add(V2)
+    world.look(REFUSALS - 1)
+    stage, words = says()
+    assert (stage, words.startswith("probing, for "), "starting took " in words) == ("probing", True, True)
+    world.town.raising.clear()
+    world.town.sick.clear()
+    world.look(4)
+    assert world.ledger.rollout(name).ready
+    assert says()[0] is None
 
 
 def test_a_step_is_served_and_observed() -> None:
@@ -681,7 +722,8 @@ def test_a_wall_clock_that_is_set_shortens_and_lengthens_nothing(jump: timedelta
     assert world.polls == polls + 20
     assert world.ledger.rollout(name).phase is Phase.LAUNCHING, "its time to become ready is not over"
     world.look(100)
-    assert world.ledger.rollout(name).ending is Ending.FAILED, "and now it is"
+    failed = world.ledger.rollout(name)
+    assert (failed.ending, failed.reason) == (Ending.FAILED, "serve: not ready after 180 s: 503"), "and now it is"
     world.look(10)
     assert V2 not in world.town.up
 

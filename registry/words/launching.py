@@ -1,0 +1,48 @@
+"""Launching: the stages from a registered version to a service that answers, and how long each took. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from itertools import pairwise
+
+from sluicegate.registry.words.units import format_duration
+
+
+class Stage(StrEnum):
+    """What a launch is at, in their order; each value says it in words."""
+
+    FETCHING = "fetching its files from MLflow"
+    ENVIRONMENT = "making its environment"
+    PACKING = "packing"
+    STARTING = "starting"
+    PROBING = "probing"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reached:
+    """A stage and when it began."""
+
+    stage: Stage
+    at: datetime
+
+
+def with_stage(reached: Sequence[Reached], stage: Stage, at: datetime) -> tuple[Reached, ...]:
+    """The same with this stage as the present one: a launch that begins anew forgets what came after."""
+    order = list(Stage)
+    return (*(each for each in reached if order.index(each.stage) < order.index(stage)), Reached(stage=stage, at=at))
+
+
+def launch_in_words(reached: Sequence[Reached], began: datetime, now: datetime) -> str:
+    """What the launch is at, for how long, and how long what came before took."""
+    if not reached:
+        return f"waiting for Prefect to run its driver, for {_lasting(began, now)} now"
+    over = [f"{before.stage.value} took {_lasting(before.at, after.at)}" for before, after in pairwise(reached)]
+    last = reached[-1]
+    return ", ".join((f"{last.stage.value}, for {_lasting(last.at, now)} now", *reversed(over)))
+
+
+def _lasting(since: datetime, until: datetime) -> str:
+    return format_duration(max(0, round((until - since).total_seconds())))
