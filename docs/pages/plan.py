@@ -89,6 +89,8 @@ def _type(schema: dict[str, Any]) -> str:
 
 def _plain(schema: dict[str, Any]) -> str:
     match schema.get("type"):
+        case "array" if "prefixItems" in schema:
+            return f"list of {len(schema['prefixItems'])}: {', '.join(_type(each) for each in schema['prefixItems'])}"
         case "array":
             return f"list of {_type(schema['items'])}"
         case "object":

@@ -141,7 +141,7 @@ def _heard(answer: httpx.Response) -> tuple[Said, str]:
         raise Unreachable(f"it answered {answer.status_code}.")
     try:
         said = answer.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         said = None
     word = said.get("answer") if isinstance(said, dict) else None
     if not isinstance(said, dict) or word not in ("yes", "no"):

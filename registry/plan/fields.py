@@ -184,6 +184,9 @@ class MetricSpec(Document):
     """Outcome only: rows count when they are at least this old."""
     cap: float | None = None
     """Mean latency (seconds) and outcomes: values beyond it are counted as it."""
+    range: tuple[float, float] | None = None
+    """Outcome only: the outcomes that can be true, such as [0, 100000]; others are set aside, counted as missing and
+    shown. In any case those beyond 2^53."""
 
     @property
     def is_binary(self) -> bool:

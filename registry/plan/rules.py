@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -68,7 +69,7 @@ Found = tuple[tuple[str, ...], str, str]
 _FIELDS_OF = {
     "status": frozenset[str](),
     "latency": frozenset({"quantile", "cap"}),
-    "outcome": frozenset({"outcome", "score", "prediction", "matures_after", "cap"}),
+    "outcome": frozenset({"outcome", "score", "prediction", "matures_after", "cap", "range"}),
     "prediction": frozenset({"prediction", "tolerance"}),
     "contract": frozenset[str](),
     "disagreement": frozenset({"prediction", "agree_within"}),
@@ -84,6 +85,8 @@ def _metric(name: str, metric: MetricSpec) -> Iterator[Found]:
         yield from _prediction(metric)
     elif metric.worse == "lower" and (metric.source != "outcome" or metric.score not in (None, "outcome")):
         yield ("worse",), f"{name} is a loss: higher is always worse", "remove worse: lower"
+    if metric.range is not None and not -math.inf < metric.range[0] < metric.range[1] < math.inf:
+        yield ("range",), "a range is a smaller and a larger number", "write the least and the largest: [0, 100000]"
     if metric.cap is not None and metric.cap <= 0:
         yield ("cap",), "a cap must be above 0", "write the largest value that still counts as itself"
     if metric.source == "latency":

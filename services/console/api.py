@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable
 from importlib.metadata import version
 
@@ -16,6 +15,7 @@ from sluicegate.services.console.acts.table import table
 from sluicegate.services.console.dry_run import dry_run
 from sluicegate.services.console.events import events
 from sluicegate.services.console.if_match import entity_tag
+from sluicegate.services.console.json_body import read_json
 from sluicegate.services.console.openapi import document
 from sluicegate.services.console.operations import Operation, Request
 from sluicegate.services.console.ports import Desk
@@ -88,9 +88,4 @@ async def _body(http: requests.Request) -> object:
         raw += chunk
         if len(raw) > LARGEST_BODY:
             raise UsageError(f"the body is larger than {LARGEST_BODY} bytes.", fix="send it in smaller batches")
-    if not raw:
-        return None
-    try:
-        return json.loads(raw)
-    except ValueError as error:
-        raise UsageError(f"the body is not JSON: {error}.") from error
+    return read_json(raw) if raw else None

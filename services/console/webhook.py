@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable
 
 from standardwebhooks.webhooks import Webhook
@@ -10,7 +9,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from sluicegate.registry.words.errors import SluiceError
+from sluicegate.registry.words.errors import SluiceError, UsageError
+from sluicegate.services.console.json_body import read_json
 from sluicegate.services.console.ports import Desk
 
 LARGEST_DELIVERY = 64 * 1024
@@ -33,6 +33,10 @@ def receiver(desk: Desk) -> Callable[[Request], Awaitable[JSONResponse]]:
         headers = {name: request.headers.get(theirs, "") for name, theirs in _HEADERS.items()}
         if not is_genuine(desk.webhook_secret, headers, body):
             return _refused("signature, age or form of the delivery is not right", 401)
+        try:
+            entity = _entity(body)
+        except UsageError as error:
+            return _refused(error.message, 422)
         key = f"webhook:{headers['webhook-id']}"
         if await run_in_threadpool(desk.ledger.recall, key) is not None:
             return JSONResponse({"seen": "before"})
@@ -40,7 +44,7 @@ def receiver(desk: Desk) -> Callable[[Request], Awaitable[JSONResponse]]:
             started = await run_in_threadpool(desk.look_at_catalog)
         except SluiceError as error:
             return _refused(error.message, 503)
-        delivery: dict[str, object] = {"at": desk.clock().isoformat(), "entity": _entity(body)}
+        delivery: dict[str, object] = {"at": desk.clock().isoformat(), "entity": entity}
         await run_in_threadpool(desk.ledger.remember, key, delivery)
         return JSONResponse({"started": list(started)})
 
@@ -57,8 +61,11 @@ def is_genuine(secret: str, headers: dict[str, str], body: bytes) -> bool:
 
 
 def _entity(body: bytes) -> str:
-    entity = json.loads(body).get("entity")
-    return str(entity)[:80]
+    """What the delivery is about. Raises UsageError where it is no object."""
+    delivery = read_json(body)
+    if not isinstance(delivery, dict):
+        raise UsageError("a delivery is a JSON object.")
+    return str(delivery.get("entity"))[:80]
 
 
 def _refused(why: str, status: int) -> JSONResponse:

@@ -213,3 +213,13 @@ def test_neither_order_nor_repetition_nor_restarts_change_a_tally(
     counters = rig.queries.counters()
     assert counters[Count.OUTCOMES] + counters[Count.DUPLICATE] == len(sent)
     assert counters[Count.SCORED] == 2 * len(set(sent))
+
+
+def test_an_outcome_that_cannot_be_true_moves_no_mean_and_is_counted(rig: Rig) -> None:
+    rig.write(line("a"), line("b"), line("c"))
+    rig.collect()
+    values = {"a": 2**63, "b": 12, "c": -(2**63)}
+    rig.record(*(OutcomeIn(prediction_id=name, name="spend", value=value) for name, value in values.items()))
+    rig.collect()
+    assert rig.sums("spend") == (1, 2, 12.0)
+    rig.counted(outcomes=3, joined=3, scored=3, missing=2, implausible=2)

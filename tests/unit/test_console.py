@@ -132,6 +132,28 @@ def test_a_genuine_webhook_makes_one_look_however_often_it_is_delivered(office: 
     assert office.desk.looks == 1
 
 
+NESTED = b"[" * 100_000 + b"]" * 100_000
+DEEP = b'{"outcomes": ' + b"[" * 80 + b"]" * 80 + b"}"
+OBJECTS = b'{"a":' * 500 + b"1" + b"}" * 500
+
+
+@pytest.mark.parametrize("body", [b"[1, 2]", b'"text"', b"null", b"7", b"{", b"\xff", NESTED[:60_000], DEEP, OBJECTS])
+def test_a_signed_delivery_that_is_no_object_is_refused_before_anything_is_done(office: Office, body: bytes) -> None:
+    answer = office.client.post("/webhooks/mlflow", content=body, headers=signed(body))
+    assert answer.status_code in (401, 422)
+    assert office.desk.looks == 0
+
+
+@pytest.mark.parametrize("path", ["/outcomes", "/api/v1/rollouts"])
+@pytest.mark.parametrize(
+    "body", [NESTED, DEEP, OBJECTS, b"\xff", b"[[[["], ids=["lists", "deep", "objects", "bytes", "open"]
+)
+def test_a_body_that_nothing_can_work_with_is_the_callers_error(office: Office, path: str, body: bytes) -> None:
+    answer = office.client.post(path, headers=BEARER | {"content-type": "application/json"}, content=body)
+    assert 400 <= answer.status_code < 500, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
 @pytest.mark.parametrize(
     "headers",
     [

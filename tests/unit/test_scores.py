@@ -58,13 +58,28 @@ def test_a_score_is_the_textbook_number(kind: Score, prediction: object, value: 
         (Score.ZERO_ONE, None, 1, Missing.PREDICTION),
         (Score.ABSOLUTE_ERROR, math.inf, 1, Missing.PREDICTION),
         (Score.ABSOLUTE_ERROR, 1, math.inf, Missing.OUTCOME),
-        (Score.SQUARED_ERROR, 1e200, 0, Missing.OUTCOME),
+        (Score.SQUARED_ERROR, 1e100, 0, Missing.OUTCOME),
         (Score.OUTCOME, None, "many", Missing.OUTCOME),
         (Score.OUTCOME, None, 10**400, Missing.OUTCOME),
     ],
 )
 def test_what_cannot_be_scored_is_missing(kind: Score, prediction: object, value: object, expected: Missing) -> None:
     assert score(kind, metric(), prediction, value) is expected  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", [Score.OUTCOME, Score.ABSOLUTE_ERROR, Score.SQUARED_ERROR])
+@pytest.mark.parametrize("value", [2**63, -(2**63), 2.0**60, str(2**63), 1e300])
+def test_an_outcome_that_no_number_tells_exactly_is_set_aside_with_a_cap_or_without(kind: Score, value: object) -> None:
+    assert score(kind, metric(), 5.0, value) is Missing.RANGE  # type: ignore[arg-type]
+    assert score(kind, metric(cap=100.0), 5.0, value) is Missing.RANGE  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [(0, 0.0), (50, 50.0), ("50", 50.0), (-1, None), (51, None), ("x", None)]
+)
+def test_a_plans_range_says_which_outcomes_can_be_true(value: object, expected: float | None) -> None:
+    found = score(Score.OUTCOME, metric(range=(0, 50)), None, value)  # type: ignore[arg-type]
+    assert found == (expected if expected is not None else Missing.OUTCOME if value == "x" else Missing.RANGE)
 
 
 def test_the_positive_class_says_what_a_probability_speaks_of() -> None:

@@ -39,6 +39,7 @@ class Findings:
         value = None if isinstance(score, Missing) else score
         self.counts[Count.SCORED] += 1
         self.counts[Count.MISSING] += value is None
+        self.counts[Count.IMPLAUSIBLE] += score is Missing.RANGE
         self.counts[Count.TRUNCATED] += score is Missing.TRUNCATED
         self.keep(outcome, metric, side, unit, value, due)
 

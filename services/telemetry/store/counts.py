@@ -46,6 +46,8 @@ class Count(StrEnum):
     """Values that outcomes added to tallies; one outcome may feed several metrics."""
     MISSING = "missing"
     """Among them, values that could not be had."""
+    IMPLAUSIBLE = "implausible"
+    """Among the missing, those whose outcome lay beyond the metric's range."""
     TRUNCATED = "truncated"
     """Among the missing, those whose prediction summary had been cut."""
     TOO_LATE = "too_late"

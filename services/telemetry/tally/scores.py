@@ -24,8 +24,8 @@ CLIP = 1e-6
 
 _WORDS = {"true": 1, "false": 0}
 
-LIMIT = 1e100
-"""Beyond this a value's cube is no number any more, so the value counts as missing."""
+LIMIT = 2.0**53
+"""Beyond this no number is exact, and none was measured: the value is set aside."""
 
 
 class Missing(StrEnum):
@@ -33,6 +33,7 @@ class Missing(StrEnum):
 
     OUTCOME = "the outcome is not a finite number of the kind the score needs"
     PREDICTION = "the answer carried no prediction summary that can be read"
+    RANGE = "the outcome is beyond what can be true"
     TRUNCATED = "the prediction summary was cut"
     COLUMN = "the prediction has no such column"
     PROBABILITY = "the prediction is not a probability"
@@ -108,11 +109,20 @@ def score_of(name: str, metric: MetricSpec) -> Score:
 
 def score(kind: Score, metric: MetricSpec, prediction: object, value: Value) -> float | Missing:
     """The number a metric gives to a prediction once its outcome is known, capped as the metric says."""
+    if not _is_plausible(metric, value):
+        return Missing.RANGE
     scored = _score(kind, metric, prediction, value)
     if isinstance(scored, Missing):
         return scored
     capped = _capped(scored, metric.cap)
     return capped if math.isfinite(capped) and abs(capped) <= LIMIT else Missing.OUTCOME
+
+
+def _is_plausible(metric: MetricSpec, value: Value) -> bool:
+    """Whether an outcome that is a number lies where the metric says that it can."""
+    number = number_of(value)
+    low, high = metric.range or (-LIMIT, LIMIT)
+    return number is None or low <= number <= high
 
 
 def needs_prediction(kind: Score) -> bool:

@@ -1,0 +1,40 @@
+"""Bodies as JSON, as far as anything here can work with them."""
+
+from __future__ import annotations
+
+import json
+
+from sluicegate.registry.words.errors import UsageError
+
+DEEPEST = 64
+"""Levels of lists and objects in one another: no body that means anything has more."""
+
+
+def read_json(raw: bytes) -> object:
+    """The value of a body. Raises UsageError where it is not JSON, or nested too deeply."""
+    try:
+        value = json.loads(raw)
+    except RecursionError:
+        raise _too_deep() from None
+    except ValueError as error:
+        raise UsageError(f"the body is not JSON: {error}.") from error
+    level: list[object] = [value]
+    for _ in range(DEEPEST):
+        level = [inner for each in level for inner in _inside(each)]
+        if not level:
+            return value
+    raise _too_deep()
+
+
+def _inside(value: object) -> list[object]:
+    match value:
+        case dict():
+            return list(value.values())
+        case list():
+            return value
+        case _:
+            return []
+
+
+def _too_deep() -> UsageError:
+    return UsageError(f"the body is nested deeper than {DEEPEST} levels.", fix="send flat objects")
