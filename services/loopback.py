@@ -1,10 +1,18 @@
-"""This machine as its own processes reach it."""
+"""This machine as its own processes reach it: ports that any user may knock at, sockets that only their owner may."""
 
 from __future__ import annotations
 
+import hashlib
+import http.client
+import os
 import socket
+from pathlib import Path
+
+from sluicegate.registry.words.errors import Refused
 
 HOST = "127.0.0.1"
+_SOCKET_PATH_LIMIT = 100
+"""Bytes; a Unix socket's path may have 107, and a socket that takes another's place has a longer name first."""
 
 
 def is_free(port: int) -> bool:
@@ -16,3 +24,37 @@ def is_free(port: int) -> bool:
         except OSError:
             return False
     return True
+
+
+def socket_path(folder: Path, name: str) -> Path:
+    """Where a socket of ours is: in the folder, unless its path is too long for a socket."""
+    inside = folder / f"{name}.sock"
+    if len(os.fsencode(inside)) < _SOCKET_PATH_LIMIT:
+        return inside
+    runtime = Path(os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/sluice-{os.getuid()}")  # noqa: S108
+    return runtime / f"{hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]}-{name}.sock"
+
+
+def own_folder(folder: Path) -> None:
+    """Make a folder that nobody else may enter. Raises Refused where somebody else's stands there already."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if folder.stat().st_uid != os.getuid():
+        raise Refused(
+            f"{folder} belongs to another user, who could take the sockets and files in it.",
+            fix="remove it, or choose another folder.",
+        )
+    folder.chmod(0o700)
+
+
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: str | Path, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = str(path)
+
+    def connect(self) -> None:
+        """Open the connection."""
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)

@@ -41,6 +41,7 @@ from sluicegate.registry.plan.fields import Strategy
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.rollout.triggers import Sighting
+from sluicegate.registry.words.roles import Role
 
 __all__ = ["append", "begin", "complete", "find", "rollout_id", "stable"]
 
@@ -126,7 +127,11 @@ def start_experiment(ledger: Ledger, *, plan: Plan, request: Giver, now: datetim
 
 def conclude(ledger: Ledger, experiment: str, *, actor: str, reason: str, now: datetime) -> tuple[Rollout, ...]:
     """The comparisons of an experiment, which has been ended."""
-    give(ledger, Order(act=EndExperiment(experiment=experiment), actor=actor, cause="cli", reason=reason), now)
+    give(
+        ledger,
+        Order(act=EndExperiment(experiment=experiment), actor=actor, cause="cli", role=Role.ADMIN, reason=reason),
+        now,
+    )
     return tuple(each for each in ledger.rollouts() if each.requested.experiment == experiment)
 
 
@@ -148,24 +153,25 @@ def arrange(ledger: Ledger, *, model: str, audiences: Sequence[str], actor: str,
 
 
 def delete_audience(ledger: Ledger, name: str, *, actor: str, now: datetime) -> None:
-    give(ledger, Order(act=DeleteAudience(name=name), actor=actor, cause="cli"), now)
+    give(ledger, Order(act=DeleteAudience(name=name), actor=actor, cause="cli", role=Role.ADMIN), now)
 
 
 def _started(ledger: Ledger, act: Act, giver: Giver, now: datetime, reason: str = "no reason given") -> Started:
     order = Order(
-        act=act, actor=giver.actor, cause=giver.cause, reason=reason, override_freeze=giver.override_freeze
+        act=act, actor=giver.actor, role=Role.ADMIN, cause=giver.cause, reason=reason,
+        override_freeze=giver.override_freeze,
     )  # fmt: skip
     receipt = give(ledger, order, now)
     return Started(rollout=ledger.rollout(receipt.rollout or ""), created=receipt.created)
 
 
 def _steered(ledger: Ledger, act: Act, actor: str, reason: str, now: datetime) -> Rollout:
-    receipt = give(ledger, Order(act=act, actor=actor, cause="cli", reason=reason), now)
+    receipt = give(ledger, Order(act=act, actor=actor, cause="cli", role=Role.ADMIN, reason=reason), now)
     return ledger.rollout(receipt.rollout or "")
 
 
 def _redirected(ledger: Ledger, act: Act, model: str, actor: str, now: datetime) -> Connections:
-    give(ledger, Order(act=act, actor=actor, cause="cli"), now)
+    give(ledger, Order(act=act, actor=actor, cause="cli", role=Role.ADMIN), now)
     return connections_of(ledger, model) or Connections(model=model)
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks.predictor.run import POINT, models
+from benchmarks.predictor.run import POINT, connect, models
 from benchmarks.results import Figure
 from sluicegate.registry.plan.fields import Serve
 from sluicegate.registry.words.build import Build, BuildRef, Endpoint
@@ -35,7 +35,7 @@ def measure(folder: Path, rounds: int) -> list[Figure]:
     with _service(folder) as endpoint, gateway(folder / "latency") as running:
         running.plane.apply(routes([standing(model=SERVED.model)], {SERVED: endpoint}))
         ways = {
-            "direct": _ask(endpoint.port, "/predict"),
+            "direct": _ask(endpoint.socket, "/predict"),
             "gateway": _ask(running.plane.places.port, f"/{SERVED.model}/predict"),
         }
         peak = max(len(_calls(ways["direct"], pause=0.0)) / SECONDS for _ in range(3))
@@ -50,9 +50,9 @@ def measure(folder: Path, rounds: int) -> list[Figure]:
 Ask = Callable[[http.client.HTTPConnection | None], http.client.HTTPConnection]
 
 
-def _ask(port: int, path: str) -> Ask:
+def _ask(place: int | str, path: str) -> Ask:
     def ask(link: http.client.HTTPConnection | None) -> http.client.HTTPConnection:
-        link = link or http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        link = link or connect(place, 30)
         link.request("POST", path, BODY, {"content-type": "application/json", "x-user-id": "u"})
         answer = link.getresponse()
         answer.read()

@@ -29,8 +29,9 @@ from sluicegate.registry.words.program import Program
 from sluicegate.services.bento.fleet import Fleet
 from sluicegate.services.bento.packer import Packer
 from sluicegate.services.bento.process_environment import bare_environment
-from sluicegate.services.bento.service_record import free_port
+from sluicegate.services.loopback import UnixConnection
 from tests.direct_programs import DirectPrograms
+from tests.integration.traffic_rig import free_port
 
 ROUNDS, SECONDS, CLIENTS = 7, 2.0, 4
 TARGETS = {"hand": 1.3, "mlflow": 2.0}
@@ -86,8 +87,8 @@ class Rig:
         packed = packer.pack(Build(ref=ref, source="x"), model, serve=Serve())
         fleet = Fleet(home / "services", bentos=home / "bento", programs=self.programs)
         fleet.start(ref, packed, Serve())
-        self.targets = {"ours": (f"{ref.model}.v1", fleet.endpoints()[ref].port, "/predict", self.body)}
-        bentoml, mlflow = free_port(frozenset()), free_port(frozenset())
+        self.targets = {"ours": (f"{ref.model}.v1", fleet.endpoints()[ref].socket, "/predict", self.body)}
+        bentoml, mlflow = free_port(), free_port()
         hand = f"bentoml serve handwritten:{name} --host 127.0.0.1 --port {bentoml}"
         bentoml_home, skops = str(home / f"hand-{name}"), str(model / "model.skops")
         self._add(home, "hand", hand, Path(__file__).parent, MODEL=skops, BENTOML_HOME=bentoml_home)
@@ -105,19 +106,19 @@ class Rig:
         self.programs.add(Program(name=name, command=command, cwd=cwd, log=log, env=environment, stop_seconds=10))
 
     def wait(self) -> None:
-        for _, port, path, body in self.targets.values():
-            while not _answers(port, path, body):
+        for _, place, path, body in self.targets.values():
+            while not _answers(place, path, body):
                 time.sleep(0.5)
 
     def measure(self) -> dict[str, list[tuple[float, float]]]:
         """Requests/s and CPU microseconds per request, for each target and round."""
         rounds: dict[str, list[tuple[float, float]]] = {name: [] for name in self.targets}
         for _ in range(ROUNDS):
-            for name, (program, port, path, body) in self.targets.items():
+            for name, (program, place, path, body) in self.targets.items():
                 tree = [psutil.Process(self.programs.process(program).pid)]
                 tree += tree[0].children(recursive=True)
                 before = _cpu(tree)
-                answered = _load(port, path, body)
+                answered = _load(place, path, body)
                 rounds[name].append((answered / SECONDS, (_cpu(tree) - before) / answered * 1e6))
         return rounds
 
@@ -126,21 +127,28 @@ def _cpu(tree: list[psutil.Process]) -> float:
     return sum(process.cpu_times().user + process.cpu_times().system for process in tree)
 
 
-def _answers(port: int, path: str, body: bytes) -> bool:
+def connect(place: int | str, timeout: float) -> http.client.HTTPConnection:
+    """To a port of this machine, or a Unix socket."""
+    if isinstance(place, str):
+        return UnixConnection(place, timeout)
+    return http.client.HTTPConnection("127.0.0.1", place, timeout=timeout)
+
+
+def _answers(place: int | str, path: str, body: bytes) -> bool:
     try:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        connection = connect(place, 5)
         connection.request("POST", path, body, {"content-type": "application/json"})
         return connection.getresponse().status == 200
     except OSError:
         return False
 
 
-def _load(port: int, path: str, body: bytes) -> int:
+def _load(place: int | str, path: str, body: bytes) -> int:
     counts = [0] * CLIENTS
     end = time.monotonic() + SECONDS
 
     def client(number: int) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        connection = connect(place, 30)
         while time.monotonic() < end:
             connection.request("POST", path, body, {"content-type": "application/json"})
             answer = connection.getresponse()

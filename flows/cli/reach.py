@@ -172,8 +172,9 @@ def _problem(error: urllib.error.HTTPError) -> SluiceError:
 
 def _on_ledger(asking: Asking) -> Any:
     from sluicegate.flows.wiring.desk import desk_without_doors
+    from sluicegate.registry.words.roles import Role
     from sluicegate.services.console.acts.table import find
-    from sluicegate.services.console.operations import Request, Role
+    from sluicegate.services.console.operations import Request
 
     behind = desk_without_doors()
     words = {name: value for name, value in asking.query.items() if name != "dry_run"}

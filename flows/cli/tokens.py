@@ -17,13 +17,17 @@ def give(
     name: Name,
     *,
     role: Annotated[
-        Literal["viewer", "operator", "approver", "admin"],
-        Parameter(help="viewer reads; operator starts, pauses, aborts, applies; approver also approves and promotes."),
+        Literal["reporter", "viewer", "operator", "approver", "admin"],
+        Parameter(
+            help="reporter sends outcomes alone; viewer reads; operator starts, pauses, aborts, applies; approver also "
+            "approves, promotes and says who is answered by which variation."
+        ),
     ] = "viewer",
+    model: Annotated[str | None, Parameter(help="A reporter's: the one model whose outcomes it sends.")] = None,
     output: Output = Format.TABLE,
 ) -> None:
     """Make a token and show it, once: only its hash is kept."""
-    answer = call("POST", "/api/v1/tokens", {"name": name, "role": role})
+    answer = call("POST", "/api/v1/tokens", {"name": name, "role": role, "model": model})
     emit(answer, output, table=answer["token"])
     remark(f"a token for {name}, {role}. It is not shown again.")
 
@@ -31,8 +35,8 @@ def give(
 def list_(*, output: Output = Format.TABLE) -> None:
     """List who has a token, and with which role."""
     emit_rows(
-        call("GET", "/api/v1/tokens")["tokens"], output, ("NAME", "ROLE", "GIVEN BY", "GIVEN AT"),
-        lambda token: (token["name"], token["role"], token["given_by"], token["given_at"][:19]),
+        call("GET", "/api/v1/tokens")["tokens"], output, ("NAME", "ROLE", "MODEL", "GIVEN BY", "GIVEN AT"),
+        lambda token: (token["name"], token["role"], token["model"] or "", token["given_by"], token["given_at"][:19]),
         none="no tokens but the admin's: sluice token give NAME",
     )  # fmt: skip
 

@@ -30,6 +30,7 @@ from sluicegate.registry.orders.order import (
     StartExperiment,
 )
 from sluicegate.registry.words.errors import SluiceError
+from sluicegate.registry.words.roles import Role
 from sluicegate.registry.words.units import format_weight
 from sluicegate.services.keeper.drivers import PREFECT
 
@@ -94,7 +95,7 @@ def _steer(act: Act, form: SteerForm) -> State[Any]:
 def _give(act: Act, who: str, why: str) -> State[Any]:
     """Give the order; the state says what came of it."""
     runtime = current_runtime()
-    order = Order(act=act, actor=who, cause=PREFECT, reason=why, key=flow_run.get_id())
+    order = Order(act=act, actor=who, role=Role.APPROVER, cause=PREFECT, reason=why, key=flow_run.get_id())
     try:
         receipt = give(runtime.ledger, order, runtime.clock())
         after = runtime.ledger.rollout(receipt.rollout or "")

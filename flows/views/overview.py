@@ -52,7 +52,7 @@ def overview(ledger: Ledger, telemetry: Telemetry, models: Collection[str]) -> t
 def _table(ledger: Ledger, rollouts: Sequence[Rollout]) -> RouteTable:
     """The routes, as if every service ran that should."""
     there = standings(rollouts)
-    endpoints = {b: Endpoint(build=b, host="", port=0) for standing in there for b in standing.needed}
+    endpoints = {b: Endpoint(build=b) for standing in there for b in standing.needed}
     return routes(there, endpoints, all_connections(ledger), splits(rollouts, there))
 
 

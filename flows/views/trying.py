@@ -22,7 +22,7 @@ def try_out(ledger: Ledger, model: str, metadata: Mapping[str, str], unit: str |
     rollouts = ledger.rollouts(model=model)
     there = standings(rollouts)
     builds = {build for standing in there for build in standing.needed}
-    endpoints = {build: Endpoint(build=build, host="", port=0) for build in builds}
+    endpoints = {build: Endpoint(build=build) for build in builds}
     route = routes(there, endpoints, all_connections(ledger), splits(rollouts, there)).model(model)
     audience = route.audience(metadata)
     return Trial(

@@ -8,6 +8,7 @@ from sluicegate.registry.audience.audience import Audience
 from sluicegate.registry.audience.connections import Connection, Connections
 from sluicegate.registry.audience.short_form import audience_recorded
 from sluicegate.registry.ledger.record import Applied
+from sluicegate.registry.orders.authority import refuse_unjudged
 from sluicegate.registry.orders.connections_record import Documents, all_connections, connections_of, record_connections
 from sluicegate.registry.orders.draft import Draft
 from sluicegate.registry.orders.order import Order
@@ -42,14 +43,15 @@ def users(record: Documents, name: str) -> dict[str, Connection]:
     }
 
 
-def apply_audience(draft: Draft, document: Applied) -> None:
+def apply_audience(draft: Draft, order: Order, document: Applied) -> None:
     """Record an audience and carry it to every model that uses it."""
     draft.apply(document)
     audience = audience_recorded(document.body)
     for model in users(draft, audience.name):
-        record_connections(
-            draft, _with(connections_of(draft, model) or Connections(model=model), audience), document.actor
-        )
+        present = connections_of(draft, model) or Connections(model=model)
+        wanted = _with(present, audience)
+        refuse_unjudged(order, present, wanted)
+        record_connections(draft, wanted, document.actor)
 
 
 def delete_audience(draft: Draft, order: Order, name: str) -> None:

@@ -7,6 +7,7 @@ from datetime import datetime
 from sluicegate.registry.ledger.record import Changes, Record
 from sluicegate.registry.orders import steering, variations
 from sluicegate.registry.orders.audience_store import apply_audience, delete_audience
+from sluicegate.registry.orders.authority import refuse_beyond_role
 from sluicegate.registry.orders.connections_record import connections_of, digest
 from sluicegate.registry.orders.draft import Draft
 from sluicegate.registry.orders.experiments import conclude, promote_variation, start_experiment
@@ -42,7 +43,8 @@ from sluicegate.registry.words.errors import PreconditionFailed, UsageError
 
 
 def decide(record: Record, order: Order, now: datetime) -> Changes:
-    """Everything that the order records. Raises Refused, NotFound, UsageError; then nothing is recorded."""
+    """Everything that the order records. Raises Forbidden, Refused, NotFound, UsageError: nothing is recorded then."""
+    refuse_beyond_role(order)
     _refuse_unseen(record, order)
     draft = Draft(record, now)
     match order.act:
@@ -100,7 +102,7 @@ def _redirected(draft: Draft, order: Order, act: OnTraffic) -> Changes:
         case Arrange():
             variations.arrange(draft, order, act)
         case ApplyAudience(document=document):
-            apply_audience(draft, document)
+            apply_audience(draft, order, document)
         case DeleteAudience(name=name):
             delete_audience(draft, order, name)
     return draft.changes(None)

@@ -9,6 +9,7 @@ from sluicegate.registry.ledger.record import Applied, Receipt
 from sluicegate.registry.orders.audience_store import KIND
 from sluicegate.registry.orders.decide import decide
 from sluicegate.registry.orders.order import ApplyAudience, Order
+from sluicegate.registry.words.roles import Role
 
 
 def give(ledger: Ledger, order: Order, now: datetime) -> Receipt:
@@ -19,9 +20,9 @@ def give(ledger: Ledger, order: Order, now: datetime) -> Receipt:
     return ledger.commit(lambda record: decide(record, order, now), order.known_by(now))
 
 
-def apply_document(ledger: Ledger, document: Applied) -> bool:
+def apply_document(ledger: Ledger, document: Applied, role: Role) -> bool:
     """Record a document of any kind; False when nothing changed. An audience reaches every model that uses it."""
     if document.kind != KIND:
         return ledger.apply(document)
-    order = Order(act=ApplyAudience(document=document), actor=document.actor, cause="documents")
+    order = Order(act=ApplyAudience(document=document), actor=document.actor, role=role, cause="documents")
     return give(ledger, order, document.at).changed

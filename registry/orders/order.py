@@ -12,6 +12,7 @@ from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.facts import Party
 from sluicegate.registry.rollout.triggers import Sighting
 from sluicegate.registry.words.errors import UsageError
+from sluicegate.registry.words.roles import Role
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,6 +225,8 @@ class Order:
     """The name that people read."""
     cause: str
     """The door, as people read it."""
+    role: Role = Role.OPERATOR
+    """What the actor may do."""
     party: Party = Party.PERSON
     """Who gives it."""
     follows: str | None = None

@@ -9,6 +9,7 @@ from sluicegate.registry.audience.connections import FALLBACK, Connection, Conne
 from sluicegate.registry.ledger.record import Record
 from sluicegate.registry.orders.applied_plan import plan_or_bare
 from sluicegate.registry.orders.audience_store import known_audience
+from sluicegate.registry.orders.authority import need, refuse_unjudged
 from sluicegate.registry.orders.connections_record import connections_of, record_connections
 from sluicegate.registry.orders.draft import Draft
 from sluicegate.registry.orders.order import Arrange, Connect, Deploy, Disconnect, Order, Share, Start, Undeploy
@@ -21,6 +22,7 @@ from sluicegate.registry.rollout.facts import Baked, Undeployed
 from sluicegate.registry.rollout.rollout import Phase, Rollout
 from sluicegate.registry.rollout.standing import standings, trusted
 from sluicegate.registry.words.errors import NotFound, Refused, TargetBusy, UsageError
+from sluicegate.registry.words.roles import Role
 from sluicegate.registry.words.suggestions import suggestion
 
 
@@ -46,6 +48,8 @@ def _put(draft: Draft, order: Order, act: Deploy, stable: str | None, *, serves:
         return put_first(draft, order, plan, version)
     at_once = act.at_once if serves else act.at_once or "the variation has no traffic"
     if at_once is not None:
+        if serves:
+            need(order, Role.APPROVER, f"to put a build at once where {model}/{variation} answers callers")
         return replace_build(draft, order, act.plan or plan_or_bare(draft, model, variation), version, at_once)
     return start(draft, order, Start(model=model, variation=variation, version=version, plan=act.plan))
 
@@ -64,6 +68,8 @@ def connect(draft: Draft, order: Order, act: Connect) -> None:
     for share in act.shares:
         wanted = _shared(draft, wanted, variation, share)
     _refuse_nobody(wanted)
+    if others_serve(draft, model, variation):
+        refuse_unjudged(order, connections_of(draft, model) or _unrecorded(model), wanted)
     record_connections(draft, wanted, order.actor)
 
 
@@ -79,7 +85,9 @@ def disconnect(draft: Draft, order: Order, act: Disconnect) -> None:
         )
     ordered = (_without(each, variation) if each.audience.name == audience else each for each in present.ordered)
     kept = tuple(each for each in ordered if _weighs(each.weighted))
-    record_connections(draft, replace(present, ordered=kept), order.actor)
+    wanted = replace(present, ordered=kept)
+    refuse_unjudged(order, present, wanted)
+    record_connections(draft, wanted, order.actor)
 
 
 def arrange(draft: Draft, order: Order, act: Arrange) -> None:
@@ -101,7 +109,9 @@ def arrange(draft: Draft, order: Order, act: Arrange) -> None:
     _refuse_unknown(model, act.audiences, list(by_name))
     rest = (each for name, each in by_name.items() if name not in act.audiences)
     ordered = (*(by_name[name] for name in act.audiences), *rest)
-    record_connections(draft, replace(present, ordered=ordered), order.actor)
+    wanted = replace(present, ordered=ordered)
+    refuse_unjudged(order, present, wanted)
+    record_connections(draft, wanted, order.actor)
 
 
 def _refuse_unknown(model: str, audiences: Sequence[str], known: Sequence[str]) -> None:
@@ -131,6 +141,8 @@ def undeploy(draft: Draft, order: Order, act: Undeploy) -> Rollout:
     model, variation = act.model, act.variation
     trusted_rollout = _undeployable(draft, model, variation)
     _refuse_experiment(draft, model, variation)
+    if has_traffic(draft, model, variation):
+        need(order, Role.APPROVER, f"to take callers from {model}/{variation}")
     others = {each.variation for each in standings(draft.rollouts(model=model))} - {variation}
     if others:
         record_connections(draft, _emptied(_present(draft, model, None), variation, others), order.actor)
@@ -178,6 +190,16 @@ def has_traffic(record: Record, model: str, variation: str) -> bool:
     there = _present(record, model, None)
     groups = [there.fallback, *(each.weighted for each in there.ordered)]
     return any(part.variation == variation and part.weight > 0 for group in groups for part in group)
+
+
+def _unrecorded(model: str) -> Connections:
+    """Who is answered where nobody has said: the variation `default` takes every request."""
+    return Connections(model=model, fallback=(Weighted(variation=FALLBACK),))
+
+
+def others_serve(record: Record, model: str, variation: str) -> bool:
+    """Whether another variation holds a build: else there are no callers who could be moved."""
+    return any(each.variation != variation for each in standings(record.rollouts(model=model)))
 
 
 def main_variation(record: Record, model: str) -> str:

@@ -39,15 +39,16 @@ class Build:
 
 @dataclass(frozen=True, kw_only=True)
 class Endpoint:
-    """Where a running service of a build answers, on this host or another."""
+    """Where a running service of a build answers: at a Unix socket of this host, or at a port of any host."""
 
     build: BuildRef
-    host: str
-    port: int
+    socket: str = ""
+    host: str = ""
+    port: int = 0
 
     @property
     def address(self) -> str:
-        return f"{self.host}:{self.port}"
+        return self.socket or f"{self.host}:{self.port}"
 
 
 _PLAIN = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?\Z")

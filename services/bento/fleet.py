@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import shutil
@@ -18,11 +19,12 @@ from sluicegate.registry.words.program import Condition, Program, ProgramState
 from sluicegate.services.bento.body_capture import capture_environment
 from sluicegate.services.bento.process_environment import bare_environment
 from sluicegate.services.bento.readiness import last_traceback, probe
-from sluicegate.services.bento.service_record import ServiceRecord, free_port, read_record
+from sluicegate.services.bento.service_record import ServiceRecord, read_record
 from sluicegate.services.bento.store import BentoStore
 from sluicegate.services.bento.virtual_environments import VirtualEnvironments
-from sluicegate.services.loopback import HOST, is_free
+from sluicegate.services.loopback import own_folder, socket_path
 
+_SERVING = Path(__file__).parent / "serving.py"
 _STOP_MARGIN = 5.0
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 """A row is too little work for several threads; a service that shall use more cores has more workers."""
@@ -30,7 +32,7 @@ _SETTLE_SECONDS = 30.0
 """A service that ends sooner has not started; after `_RETRIES` of these in a row it is given up."""
 _RETRIES = 3
 _LOAD_FAILURES = 2
-"""BentoML starts a worker again whose model cannot be loaded; twice is no accident."""
+"""A service whose model cannot be loaded ends and is started again; twice is no accident."""
 _GONE = (Condition.STOPPED, Condition.STOPPING)
 
 
@@ -63,19 +65,21 @@ class Fleet:
     def start(self, build: BuildRef, packed: Packed, serve: Serve) -> None:
         """Start a service, or do nothing when it runs. Raises PackFailed where the bento is not what was packed."""
         folder = self._folder(build)
+        for mine in (self._home, self._socket(build).parent):
+            own_folder(mine)
         had = read_record(folder)
         if build not in self.running():
             self._store.verify(packed.bento, bento_digest=packed.bento_digest, model_digest=packed.model_digest)
-            had = self._begin(build, packed, had)
+            had = self._begin(build, packed)
         if had is None or (had.bento, had.env) != (packed.bento, packed.env):
             raise ServiceFailed(f"{build} runs from another bento.", fix="Stop it first.")
         self._programs.add(self._program(had, serve))
 
-    def _begin(self, build: BuildRef, packed: Packed, had: ServiceRecord | None) -> ServiceRecord:
+    def _begin(self, build: BuildRef, packed: Packed) -> ServiceRecord:
         record = ServiceRecord(
             model=build.model,
             version=build.version,
-            port=self._port(build, had),
+            socket=str(self._socket(build)),
             bento=packed.bento,
             env=packed.env,
         )
@@ -87,6 +91,7 @@ class Fleet:
     def stop(self, build: BuildRef) -> None:
         """Drain and stop a service; returns when no process of it is left."""
         self._programs.remove(service_name(build))
+        self._socket(build).unlink(missing_ok=True)
         shutil.rmtree(self._folder(build), ignore_errors=True)
 
     def endpoints(self) -> Mapping[BuildRef, Endpoint]:
@@ -111,7 +116,7 @@ class Fleet:
         if record is None:
             return f"{build} was not started"
         try:
-            return probe(record.endpoint.address, self._store.model(record.bento))
+            return probe(record.socket, self._store.model(record.bento))
         except ServiceFailed as error:
             raise ServiceFailed(f"{error.message}{last_traceback(self._log(build))}") from None
 
@@ -119,12 +124,11 @@ class Fleet:
         """Why the service cannot run, when restarting it has been given up."""
         name, path = service_name(build), self._load_failures(build)
         failures = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        if len(failures) >= _LOAD_FAILURES:
+        state = next((state for state in self._programs.running() if state.name == name), None)
+        has_failed = state is not None and state.condition is Condition.FAILED
+        if len(failures) >= _LOAD_FAILURES or (failures and has_failed):
             return f"the model cannot be loaded: {failures[-1]}"
-        for state in self._programs.running():
-            if state.name == name and state.condition is Condition.FAILED:
-                return f"its process ended again and again; see {state.log}"
-        return None
+        return f"its process ended again and again; see {state.log}" if state and has_failed else None
 
     def clean(self, now: datetime, *, unused_days: float = 14.0) -> tuple[str, ...]:
         """Delete the logs of services that are not here and were last written so long ago; returns their names."""
@@ -157,11 +161,9 @@ class Fleet:
         records = (read_record(path.parent) for path in sorted(self._home.glob("*/service.json")))
         return [record for record in records if record is not None]
 
-    def _port(self, build: BuildRef, had: ServiceRecord | None) -> int:
-        """The port it had, if that is free; else a new one."""
-        if had is not None and is_free(had.port):
-            return had.port
-        return free_port(frozenset(record.port for record in self._records() if record.ref != build))
+    def _socket(self, build: BuildRef) -> Path:
+        """Where it answers: named by a digest, as a socket's path must be short and a model's name need not."""
+        return socket_path(self._home, hashlib.sha256(service_name(build).encode()).hexdigest()[:12])
 
     def _lay_out(self, folder: Path) -> None:
         """A BentoML home of its own, whose stores are the shared ones: two services in one home spoil each other."""
@@ -179,8 +181,7 @@ class Fleet:
             raise ServiceFailed(f"{python} is gone.", fix="Pack the build again.")
         grace = math.ceil(serve.timeout)
         command = (
-            str(python), "-m", "bentoml", "serve", record.bento, "--host", HOST, "--port", str(record.port),
-            "--timeout-graceful-shutdown", str(grace),
+            str(python), "-I", str(_SERVING), record.socket, str(serve.workers), str(grace), record.bento,
         )  # fmt: skip
         return Program(
             name=service_name(record.ref),

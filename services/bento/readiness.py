@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from sluicegate.registry.words.errors import ServiceFailed
+from sluicegate.services.loopback import UnixConnection
 
 READY_SECONDS = 2.0
 SMOKE_SECONDS = 10.0
@@ -16,20 +17,20 @@ _PASSING = (408, 429, 502, 503, 504)
 """Answers of a server that is busy or not up yet."""
 
 
-def probe(address: str, model: Path) -> str | None:
+def probe(socket: str, model: Path) -> str | None:
     """None when all is well, else what is wrong by now. Raises ServiceFailed where the example is an error to it."""
     try:
-        status, _ = _ask(address, "GET", "/readyz", None, READY_SECONDS)
+        status, _ = _ask(socket, "GET", "/readyz", None, READY_SECONDS)
         if status != 200:
-            return f"/readyz of {address} answers {status}"
+            return f"/readyz of {socket} answers {status}"
         example = model / "serving_input_example.json"
         if not example.exists():
             return None
-        status, answer = _ask(address, "POST", "/invocations", example.read_bytes(), SMOKE_SECONDS)
+        status, answer = _ask(socket, "POST", "/invocations", example.read_bytes(), SMOKE_SECONDS)
     except (OSError, http.client.HTTPException) as error:
-        return f"{address} does not answer: {str(error) or type(error).__name__}"
+        return f"{socket} does not answer: {str(error) or type(error).__name__}"
     if status in _PASSING:
-        return f"{address} is not ready for the model's own input example yet: {status}"
+        return f"{socket} is not ready for the model's own input example yet: {status}"
     if status != 200:
         raise ServiceFailed(f"the model's own input example is answered with {status}: {_error(answer)}")
     return None
@@ -43,8 +44,8 @@ def _error(answer: bytes) -> str:
         return answer[:300].decode(errors="replace")
 
 
-def _ask(address: str, method: str, path: str, body: bytes | None, seconds: float) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection(address, timeout=seconds)
+def _ask(socket: str, method: str, path: str, body: bytes | None, seconds: float) -> tuple[int, bytes]:
+    connection = UnixConnection(socket, seconds)
     try:
         connection.request(method, path, body, {"content-type": "application/json"} if body else {})
         answer = connection.getresponse()

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-import socket
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sluicegate.registry.words.build import BuildRef, Endpoint
 from sluicegate.services import durable
-from sluicegate.services.loopback import HOST
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +17,7 @@ class ServiceRecord:
 
     model: str
     version: str
-    port: int
+    socket: str
     bento: str
     env: str
 
@@ -29,7 +27,7 @@ class ServiceRecord:
 
     @property
     def endpoint(self) -> Endpoint:
-        return Endpoint(build=self.ref, host=HOST, port=self.port)
+        return Endpoint(build=self.ref, socket=self.socket)
 
     def write(self, folder: Path) -> None:
         """Keep it, surely."""
@@ -41,13 +39,3 @@ def read_record(folder: Path) -> ServiceRecord | None:
     with contextlib.suppress(OSError, ValueError, TypeError):
         return ServiceRecord(**json.loads((folder / "service.json").read_text()))
     return None
-
-
-def free_port(taken: frozenset[int]) -> int:
-    """A loopback port that nobody listens on and no other service was given."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind((HOST, 0))
-            port: int = probe.getsockname()[1]
-        if port not in taken:
-            return port

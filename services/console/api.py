@@ -73,6 +73,7 @@ async def _request(http: requests.Request, caller: Caller) -> Request:
     return Request(
         actor=caller.name,
         role=caller.role,
+        only_model=caller.only_model,
         door="cli" if http.headers.get("x-sluice-door") == "cli" else "console",
         path=http.path_params,
         query={name: value for name, value in http.query_params.items() if name not in ("form", "dry_run")},

@@ -15,10 +15,14 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from sluicegate.registry.words.errors import Forbidden
+from sluicegate.registry.words.roles import Role
 from sluicegate.services.console import api
 from sluicegate.services.console.access import OPEN, caller
+from sluicegate.services.console.acts.telemetry import INTAKE
 from sluicegate.services.console.pages.routes import page_routes
 from sluicegate.services.console.ports import Desk
+from sluicegate.services.console.problems import problem
 from sluicegate.services.console.tokens import Tokens
 from sluicegate.services.console.webhook import receiver
 
@@ -54,6 +58,10 @@ class Guard:
             await self._app(scope, receive, send_with_headers)
             return
         who = await run_in_threadpool(caller, request, self._tokens)
+        if who is not None and not who.role.may(Role.VIEWER) and path not in INTAKE:
+            told = problem(Forbidden(f"the token of {who.name} sends outcomes, and reads nothing.", fix=_ASK_AN_ADMIN))
+            await told(scope, receive, send_with_headers)
+            return
         if who is not None:
             request.state.caller = who
             await self._app(scope, receive, send_with_headers)
@@ -61,6 +69,7 @@ class Guard:
         await _stranger(request)(scope, receive, send_with_headers)
 
 
+_ASK_AN_ADMIN = "ask an admin for a token that reads: sluice token give NAME --role viewer"
 _WAY_IN = "send Authorization: Bearer TOKEN; sluice env prints the admin's, sluice token give makes others."
 
 

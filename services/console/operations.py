@@ -4,28 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from enum import IntEnum
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import to_jsonable_python
 
 from sluicegate.registry.orders.order import Act, Order
-from sluicegate.registry.words.errors import Forbidden, UsageError
+from sluicegate.registry.words.errors import UsageError
+from sluicegate.registry.words.roles import Role
 from sluicegate.services.console.if_match import seen
-
-
-class Role(IntEnum):
-    """What a token may do; each may do what the ones before it may."""
-
-    VIEWER = 1
-    """Read."""
-    OPERATOR = 2
-    """Start, pause, resume, abort, roll back, apply documents, report outcomes."""
-    APPROVER = 3
-    """Approve steps and promote."""
-    ADMIN = 4
-    """Give and take tokens."""
 
 
 class Body(BaseModel):
@@ -52,18 +39,15 @@ class Request:
     """Parsed JSON."""
     if_match: str | None = None
     """The entity tag that the rollout or the connections must still have."""
+    only_model: str | None = None
+    """The one model that the actor may report outcomes of; None: every model."""
     key: str | None = None
     """The caller's Idempotency-Key: an order that is sent again is carried out once."""
 
     def order(self, act: Act, *, reason: str = "no reason given", override_freeze: str | None = None) -> Order:
-        """The order that this request gives. Raises Forbidden where less than an admin overrides a freeze."""
-        if override_freeze is not None and self.role < Role.ADMIN:
-            raise Forbidden(
-                f"to override a freeze needs the role admin; {self.actor} is a {self.role.name.lower()}.",
-                fix="ask an admin, or wait until it is over",
-            )
+        """The order that this request gives."""
         return Order(
-            act=act, actor=self.actor, cause=self.door, reason=reason, override_freeze=override_freeze,
+            act=act, actor=self.actor, role=self.role, cause=self.door, reason=reason, override_freeze=override_freeze,
             seen=seen(self.if_match), key=self.key,
         )  # fmt: skip
 

@@ -18,8 +18,8 @@ LONGEST_KEY = 255
 
 def allow(caller: Caller, operation: Operation) -> None:
     """Raise Forbidden unless the caller's role admits the operation."""
-    if caller.role < operation.role:
-        needed, has = operation.role.name.lower(), caller.role.name.lower()
+    if not caller.role.may(operation.role):
+        needed, has = operation.role.title, caller.role.title
         raise Forbidden(
             f"{operation.method} {operation.path} needs the role {needed}; the token of {caller.name} is a {has}'s.",
             fix=f"ask an admin: sluice token give NAME --role {needed}",

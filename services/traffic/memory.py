@@ -77,7 +77,7 @@ def _refused(table: RouteTable) -> dict[str, str]:
         for audience in route.audiences:
             if sum(part.size for part in audience.slices) != SLOTS:
                 reasons[route.model] = f"{route.model}/{audience.name}: its slices are not {SLOTS} slots."
-    for endpoint in table.endpoints:
+    for endpoint in (each for each in table.endpoints if not each.socket):
         try:
             ipaddress.ip_address(endpoint.host)
         except ValueError:

@@ -15,6 +15,7 @@ from sluicegate.registry.rollout.decision import Decision
 from sluicegate.registry.rollout.facts import Packed
 from sluicegate.registry.rollout.rollout import Phase, Rollout
 from sluicegate.registry.words.errors import LedgerConflict
+from sluicegate.registry.words.roles import Role
 from tests import giving as orders
 from tests.giving import Giver
 
@@ -57,6 +58,7 @@ class Three:
             apply_document(
                 self.ledger,
                 Applied(kind="audience", name=name, body=document.body, digest=document.digest, actor="ada", at=now),
+                Role.ADMIN,
             )
         for variation, version in STABLE.items():
             started = orders.deploy(self.ledger, plan=plan(variation), version=version, now=now, request=WHO)

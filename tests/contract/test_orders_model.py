@@ -49,6 +49,7 @@ from sluicegate.registry.rollout.facts import Packed, Party, Promoted, Ready, St
 from sluicegate.registry.rollout.moves import fold
 from sluicegate.registry.rollout.rollout import Phase
 from sluicegate.registry.words.errors import SluiceError
+from sluicegate.registry.words.roles import Role
 from tests import giving
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -110,7 +111,7 @@ class OrdersMachine(RuleBasedStateMachine):
     def make(self, plan: Plan, version: str, key: str | None, door: str, *, first: bool) -> None:
         target = {"model": "m", "variation": plan.variation, "version": version, "plan": plan}
         act: Act = Deploy(**target) if first else Start(**target)  # type: ignore[arg-type]
-        self.give(Order(act=act, actor=door, cause=door, key=key))
+        self.give(Order(act=act, actor=door, role=Role.ADMIN, cause=door, key=key))
 
     @rule(data=st.data(), kind=st.sampled_from(STEERING), key=KEYS, door=DOORS, handle=st.sampled_from([0, 1]))
     def steer(self, data: st.DataObject, kind: type[Pause], key: str | None, door: str, handle: int) -> None:
@@ -119,19 +120,21 @@ class OrdersMachine(RuleBasedStateMachine):
         if name != "m" and data.draw(st.booleans()):
             off = data.draw(st.sampled_from([0, 0, -1]))
             seen = SeenRollout(rollout=name, seq=self.ledger.rollout(name).seq + off)
-        receipt = self.give(Order(act=kind(rollout=name), actor=door, cause=door, key=key, seen=seen), handle)
+        receipt = self.give(
+            Order(act=kind(rollout=name), actor=door, role=Role.ADMIN, cause=door, key=key, seen=seen), handle
+        )
         if receipt is not None and seen is not None and receipt.changed and not receipt.repeated:
             assert self.ledger.rollout(name).seq >= seen.seq
 
     @rule(data=st.data(), step=st.sampled_from([0, 1]))
     def approve(self, data: st.DataObject, step: int) -> None:
         name = data.draw(st.sampled_from(["m", *(each.id for each in self.ledger.rollouts())]))
-        self.give(Order(act=Approve(rollout=name, step=step), actor="ada", cause="cli"))
+        self.give(Order(act=Approve(rollout=name, step=step), actor="ada", cause="cli", role=Role.ADMIN))
 
     @rule(variation=st.sampled_from(["default", "b"]), back=st.booleans())
     def go_back_or_empty(self, variation: str, *, back: bool) -> None:
         act: Act = RollBack(model="m", variation=variation) if back else Undeploy(model="m", variation=variation)
-        self.give(Order(act=act, actor="ada", cause="cli"))
+        self.give(Order(act=act, actor="ada", cause="cli", role=Role.ADMIN))
 
     @precondition(lambda self: self.last is not None)
     @rule(handle=st.sampled_from([0, 1]))
@@ -147,7 +150,7 @@ class OrdersMachine(RuleBasedStateMachine):
     def cut_off(self, data: st.DataObject, key: str | None) -> None:
         """The process dies after the order was decided and before it is recorded."""
         name = data.draw(st.sampled_from(["m", *(each.id for each in self.ledger.rollouts())]))
-        order = Order(act=Abort(rollout=name), actor="dying", cause="cli", key=key)
+        order = Order(act=Abort(rollout=name), actor="dying", cause="cli", role=Role.ADMIN, key=key)
 
         def decided_then_dead(record: Record) -> Changes:
             decide(record, order, self.now)
@@ -161,7 +164,9 @@ class OrdersMachine(RuleBasedStateMachine):
     @rule(data=st.data(), kinds=st.tuples(st.sampled_from(STEERING), st.sampled_from(STEERING)))
     def two_at_once(self, data: st.DataObject, kinds: tuple[type[Pause], type[Pause]]) -> None:
         name = data.draw(st.sampled_from(["m", *(each.id for each in self.ledger.rollouts())]))
-        orders = [Order(act=kind(rollout=name), actor=f"p{n}", cause="cli") for n, kind in enumerate(kinds)]
+        orders = [
+            Order(act=kind(rollout=name), actor=f"p{n}", cause="cli", role=Role.ADMIN) for n, kind in enumerate(kinds)
+        ]
 
         def one(pair: tuple[Ledger, Order]) -> None:
             try:

@@ -19,8 +19,8 @@ from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.report.overview import Served
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.build import Build, BuildRef
+from sluicegate.registry.words.roles import Role
 from sluicegate.services.console.app import create
-from sluicegate.services.console.operations import Role
 from sluicegate.services.console.tokens import Tokens
 from sluicegate.services.telemetry.reading.queries import Queries
 from sluicegate.services.telemetry.store.store import Store

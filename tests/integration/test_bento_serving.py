@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import signal
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +24,7 @@ from sluicegate.registry.words.errors import PackFailed
 from sluicegate.services.bento.body_capture import bodies_log
 from sluicegate.services.bento.fleet import Fleet
 from sluicegate.services.bento.packer import Packer
+from sluicegate.services.loopback import UnixConnection
 from tests.direct_programs import DirectPrograms
 from tests.integration.bento_models import ODD, logged_models
 
@@ -70,7 +71,7 @@ class Served:
     def ask(self, ref: BuildRef, path: str, body: Any, **headers: str) -> tuple[int, dict[str, str], Any]:
         """Status, headers and JSON body of the answer."""
         endpoint = self.fleet.endpoints()[ref]
-        connection = http.client.HTTPConnection(endpoint.host, endpoint.port, timeout=30)
+        connection = UnixConnection(endpoint.socket, 30)
         sent = body if isinstance(body, bytes) else json.dumps(body).encode()
         told = {name.replace("_", "-"): value for name, value in headers.items()}
         try:
@@ -226,14 +227,14 @@ def test_after_all_that_it_still_answers(served: Served) -> None:
 def test_bentomls_own_client_works(served: Served) -> None:
     import bentoml
 
-    with bentoml.SyncHTTPClient(f"http://{served.fleet.endpoints()[DELAYS].address}", timeout=30) as client:
+    with bentoml.SyncHTTPClient(f"file://{served.fleet.endpoints()[DELAYS].socket}", timeout=30) as client:
         answer = client.predict(inputs=[FLIGHT])
     assert sum(answer[0]) == pytest.approx(1.0)
 
 
 def test_the_service_page_names_the_columns(served: Served) -> None:
     endpoint = served.fleet.endpoints()[WINES]
-    connection = http.client.HTTPConnection(endpoint.host, endpoint.port, timeout=30)
+    connection = UnixConnection(endpoint.socket, 30)
     connection.request("GET", "/schema.json")
     routes = {route["name"]: route for route in json.loads(connection.getresponse().read())["routes"]}
     connection.close()
@@ -258,13 +259,13 @@ def test_starting_twice_changes_nothing(served: Served) -> None:
 
 
 def test_answers_in_flight_are_given_before_the_end(served: Served) -> None:
-    """SIGTERM drains. The service is started again for the next test, and gets its port back."""
+    """SIGTERM drains. The service is started again for the next test, at the same place."""
     got: list[int] = []
     slow = threading.Thread(
         target=lambda: got.append(served.ask(WINES, "/predict", {"inputs": [{ODD: 3.0, "class": "slow"}]})[0])
     )
     processes = served.processes(WINES)
-    port = served.fleet.endpoints()[WINES].port
+    endpoint = served.fleet.endpoints()[WINES]
     slow.start()
     time.sleep(1)
     served.programs.remove(service_name(WINES))
@@ -272,10 +273,29 @@ def test_answers_in_flight_are_given_before_the_end(served: Served) -> None:
     assert got == [200]
     assert not any(map(lives, processes))
     assert served.fleet.running() == {DELAYS}
-    assert served.fleet.endpoints()[WINES].port == port
+    assert served.fleet.endpoints()[WINES] == endpoint
     served.start(WINES)
-    assert served.fleet.endpoints()[WINES].port == port
+    assert served.fleet.endpoints()[WINES] == endpoint
     served.wait(WINES)
+
+
+def test_nothing_listens_but_a_socket_of_its_owner(served: Served) -> None:
+    """No port of a process arbiter, through which any user of the machine could have a command run."""
+    socket = Path(served.fleet.endpoints()[DELAYS].socket)
+    assert [stat.S_IMODE(path.stat().st_mode) & 0o077 for path in (socket, socket.parent)] == [0, 0]
+    for process in served.processes(DELAYS):
+        assert not [each for each in process.net_connections(kind="inet") if each.status == psutil.CONN_LISTEN]
+        named = {each.laddr for each in process.net_connections(kind="unix") if each.laddr}
+        assert {Path(name).name.removeprefix(".") for name in named} <= {socket.name}
+
+
+def test_a_killed_worker_is_followed_by_another(served: Served) -> None:
+    parent, worker, *_ = served.processes(DELAYS)
+    eventually(lambda: time.time() - worker.create_time() > 31, "the worker has settled")
+    worker.send_signal(signal.SIGKILL)
+    served.wait(DELAYS)
+    assert lives(parent)
+    assert not lives(worker)
 
 
 def test_a_killed_parent_leaves_no_worker(served: Served) -> None:
@@ -310,6 +330,5 @@ def test_a_model_that_cannot_be_loaded_is_given_up(served: Served, tmp_path: Pat
     served.fleet.start(ref, packed, SERVE)
     eventually(lambda: served.fleet.gave_up(ref) is not None, "never given up")
     assert "the model cannot be loaded: BadZipFile" in str(served.fleet.gave_up(ref))
-    processes = served.processes(ref)
     served.fleet.stop(ref)
-    assert not any(map(lives, processes))
+    assert ref not in served.fleet.endpoints()

@@ -12,7 +12,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from sluicegate.registry.rollout.rollout import Ending, Phase, Rollout
-from sluicegate.services.console.operations import Role
+from sluicegate.registry.words.roles import Role
 from tests.integration.console_rig import ADMIN, Console, compared, console, judged
 
 pytestmark = pytest.mark.slow

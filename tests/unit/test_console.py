@@ -11,8 +11,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from sluicegate.registry.ledger.attempt import note_run
+from sluicegate.registry.words.roles import Role
 from sluicegate.services.console.acts.table import find, table
-from sluicegate.services.console.operations import Request, Role
+from sluicegate.services.console.operations import Request
 from tests import giving as orders
 from tests.unit.console_office import BEARER, NOW, SECRET, TOKEN, MemoryDesk, Office
 

@@ -12,9 +12,9 @@ from sluicegate.registry.ledger.record import Applied
 from sluicegate.registry.rollout.facts import FreezeOverridden
 from sluicegate.registry.rollout.freeze import Freeze
 from sluicegate.registry.rollout.rollout import Phase
+from sluicegate.registry.words.roles import Role
 from sluicegate.services.console.acts.table import table
 from sluicegate.services.console.events import facts
-from sluicegate.services.console.operations import Role
 from sluicegate.services.console.tokens import Tokens
 from tests.unit.console_office import BEARER, NOW, TOKEN, Office
 
@@ -39,7 +39,7 @@ def test_each_role_may_ask_what_its_place_on_the_ladder_admits_and_nothing_more(
     for operation in table(office.desk):
         target = operation.path.format(id=rollout.id, model="m", name="nobody", variation="default")
         answer = office.client.request(operation.method, target, headers=headers, json={"nonsense": 1})
-        is_allowed = Role[role.upper()] >= operation.role
+        is_allowed = Role[role.upper()].may(operation.role)
         assert (answer.status_code != 403) == is_allowed, (operation.method, target, answer.text)
     assert office.ledger.rollout(rollout.id) == rollout
 
@@ -261,3 +261,27 @@ def test_a_dry_run_sees_documents_and_tells_those_that_would_be_written(office: 
 def test_what_cannot_be_tried_says_so(office: Office, path: str) -> None:
     answer = office.client.post(f"{path}?dry_run=1", headers=BEARER, json={"name": "ann"})
     assert (answer.status_code, "cannot be tried" in answer.json()["detail"]) == (422, True)
+
+
+def test_a_reporter_sends_outcomes_and_reads_nothing(office: Office) -> None:
+    office.running()
+    headers = give(office, "reporter")
+    outcome = {"prediction_id": "560041f1-a8a5-40cd-9559-628bcf4d0ca3.0", "name": "late", "value": 1}
+    assert office.client.post("/outcomes", headers=headers, json=outcome).status_code == 202
+    for path in ("/", "/metrics", "/activity", "/api/v1/rollouts", "/api/v1/events", "/api/v1/openapi.json"):
+        assert office.client.get(path, headers=headers).status_code == 403, path
+    token = headers["authorization"].split()[1]
+    office.client.post("/login", data={"token": token}, follow_redirects=False)
+    assert office.client.get("/activity", follow_redirects=False).status_code == 403
+
+
+def test_a_reporter_of_one_model_sends_no_other_s_outcomes(office: Office) -> None:
+    body = {"name": "ann", "role": "reporter", "model": "m"}
+    token = office.client.post("/api/v1/tokens", headers=BEARER, json=body).json()["token"]
+    headers = {"authorization": f"Bearer {token}"}
+    outcome = {"unit": "u", "name": "late", "value": 1}
+    assert office.client.post("/outcomes", headers=headers, json=outcome).status_code == 202
+    other = office.client.post("/outcomes", headers=headers, json=[outcome, outcome | {"model": "n"}])
+    assert (other.status_code, "outcomes[1].model" in other.text) == (403, True)
+    wrong = office.client.post("/api/v1/tokens", headers=BEARER, json=body | {"name": "bob", "role": "operator"})
+    assert wrong.status_code == 422

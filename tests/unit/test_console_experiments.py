@@ -8,7 +8,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from sluicegate.registry.rollout.rollout import Ending
-from sluicegate.services.console.operations import Role
+from sluicegate.registry.words.roles import Role
 from sluicegate.services.console.pages.effects import effect, possible
 from sluicegate.services.console.tokens import Tokens
 from tests import giving as orders

@@ -28,6 +28,7 @@ from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.facts import Packed, Ready, StepEntered
 from sluicegate.registry.rollout.rollout import Ending, Phase
 from sluicegate.registry.words.errors import IllegalMove, NotFound, PreconditionFailed, Refused, UsageError
+from sluicegate.registry.words.roles import Role
 from tests import giving
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -68,7 +69,7 @@ def entered(ledger: MemoryLedger, name: str, step: int) -> None:
 
 
 def order(act: Act, **said: object) -> Order:
-    return replace(Order(act=act, actor="ada", cause="cli"), **said)  # type: ignore[arg-type]
+    return replace(Order(act=act, actor="ada", role=Role.ADMIN, cause="cli"), **said)  # type: ignore[arg-type]
 
 
 def facts(ledger: MemoryLedger) -> list[tuple[str, str]]:

@@ -20,6 +20,7 @@ from sluicegate.registry.rollout.standing import Shadowing, Standing
 from sluicegate.registry.words.build import BuildRef, Endpoint
 from sluicegate.registry.words.errors import Refused
 from sluicegate.services import durable
+from sluicegate.services.loopback import own_folder, socket_path
 from sluicegate.services.traffic.envoy.bootstrap import Places, bootstrap
 from sluicegate.services.traffic.envoy.clusters import clusters
 from sluicegate.services.traffic.envoy.limits import Limits
@@ -27,7 +28,7 @@ from sluicegate.services.traffic.envoy.log_files import next_rotated, rejection
 from sluicegate.services.traffic.envoy.model_pages import PAGES, page_routes
 from sluicegate.services.traffic.envoy.names import members
 from sluicegate.services.traffic.envoy.path_tree import routes_in
-from sluicegate.services.traffic.envoy.resource_files import digest, own_folder, read_resources, socket_path
+from sluicegate.services.traffic.envoy.resource_files import digest, read_resources
 from sluicegate.services.traffic.envoy.routes import VERBS, route_configuration
 from sluicegate.services.traffic.envoy.validation import strange_clusters, whole
 from sluicegate.services.traffic.routes import routes

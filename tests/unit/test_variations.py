@@ -13,13 +13,14 @@ from sluicegate.registry.ledger.memory import MemoryLedger
 from sluicegate.registry.ledger.record import Applied, Changes, OrderKey, Receipt, Record
 from sluicegate.registry.orders.audience_store import audiences, shares
 from sluicegate.registry.orders.connections_record import connections_of
-from sluicegate.registry.orders.give import apply_document
-from sluicegate.registry.orders.order import Share
+from sluicegate.registry.orders.give import apply_document, give
+from sluicegate.registry.orders.order import Act, Arrange, Connect, Deploy, Disconnect, Order, Share, Undeploy
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.facts import Packed, Promoted, Ready
 from sluicegate.registry.rollout.rollout import Phase, Rollout
 from sluicegate.registry.rollout.standing import standings
-from sluicegate.registry.words.errors import NotFound, Refused, TargetBusy, UsageError
+from sluicegate.registry.words.errors import Forbidden, NotFound, Refused, TargetBusy, UsageError
+from sluicegate.registry.words.roles import Role
 from tests import giving as orders
 from tests.giving import Giver
 
@@ -103,7 +104,7 @@ def put(ledger: MemoryLedger, version: str, variation: str = "default", at_once:
 def audience(ledger: MemoryLedger, name: str, state: str) -> None:
     """An applied audience of a state."""
     (document,) = [document_from_values({"kind": "audience", "name": name, "when": {"state": state}}, "test")]
-    apply_document(ledger, applied(document))
+    apply_document(ledger, applied(document), Role.ADMIN)
 
 
 def applied(document: ReadDocument) -> Applied:
@@ -429,3 +430,81 @@ def test_an_audience_that_changes_while_somebody_connects_changes_for_all() -> N
     assert found is not None
     assert [shares(each) for each in found.ordered] == ["b 1, default 2", "b 1", "b 1"]
     assert "Cascadia" in str(found.ordered[1].audience.condition)
+
+
+# --- what moves callers unjudged -------------------------------------------------------------------------------------
+
+
+def connected(ledger: MemoryLedger) -> None:
+    """Variations default and b, a third of the audience eu sent to b, which a person approved."""
+    audience(ledger, "eu", "CA")
+    audience(ledger, "us", "NY")
+    put(ledger, "1")
+    put(ledger, "2", "b")
+    for name in ("eu", "us"):
+        for variation, weight in (("default", 2), ("b", 1)):
+            act = Connect(model="m", variation=variation, shares=(Share(audience=name, weight=weight),))
+            give(ledger, Order(act=act, actor="ada", role=Role.APPROVER, cause="cli"), NOW)
+
+
+MOVES: dict[str, Act] = {
+    "another fallback": Connect(model="m", variation="b", shares=(), is_fallback=True),
+    "a share of the fallback": Connect(model="m", variation="b", shares=(Share(audience="default", weight=1),)),
+    "another weight": Connect(model="m", variation="b", shares=(Share(audience="eu", weight=9),)),
+    "a weight of none": Connect(model="m", variation="default", shares=(Share(audience="eu", weight=0),)),
+    "an audience's end": Disconnect(model="m", variation="default", audience="eu"),
+    "another order": Arrange(model="m", audiences=("us",)),
+    "an emptied variation": Undeploy(model="m", variation="b"),
+    "a build at once": Deploy(model="m", variation="b", version="3", plan=plan("b"), at_once="hurry"),
+    "a build and the fallback": Deploy(model="m", variation="c", version="3", plan=plan("c"), is_fallback=True),
+}
+
+
+@pytest.mark.parametrize("act", MOVES.values(), ids=MOVES)
+def test_what_moves_callers_unjudged_is_for_approvers(act: Act) -> None:
+    ledger = MemoryLedger()
+    connected(ledger)
+    before = ledger.position()
+    for role in (Role.REPORTER, Role.VIEWER, Role.OPERATOR):
+        with pytest.raises(Forbidden, match="needs the role"):
+            give(ledger, Order(act=act, actor="bob", role=role, cause="cli"), NOW)
+    assert ledger.position() == before, "a refused order leaves no trace"
+    give(ledger, Order(act=act, actor="ada", role=Role.APPROVER, cause="cli"), NOW)
+    assert ledger.position() != before
+
+
+def test_an_audience_in_use_is_redefined_by_approvers() -> None:
+    ledger = MemoryLedger()
+    connected(ledger)
+    document = applied(document_from_values({"kind": "audience", "name": "eu", "when": {"state": "TX"}}, "test"))
+    with pytest.raises(Forbidden):
+        apply_document(ledger, document, Role.OPERATOR)
+    assert apply_document(ledger, document, Role.APPROVER)
+
+
+def test_the_fallback_is_not_moved_where_nobody_had_recorded_one() -> None:
+    ledger = MemoryLedger()
+    put(ledger, "1")
+    put(ledger, "2", "b")
+    with pytest.raises(Forbidden):
+        give(ledger, Order(act=MOVES["another fallback"], actor="bob", cause="cli"), NOW)
+
+
+def test_a_model_s_last_variation_is_emptied_by_approvers_and_first_filled_by_operators() -> None:
+    """Else an operator could put an unjudged build in the place of the one that answers."""
+    ledger = MemoryLedger()
+    first = Deploy(model="m", variation="default", version="1", plan=plan())
+    name = give(ledger, Order(act=first, actor="bob", cause="cli"), NOW).rollout or ""
+    launched(ledger, name)
+    orders.complete(ledger, name, NOW)
+    with pytest.raises(Forbidden):
+        give(ledger, Order(act=Undeploy(model="m", variation="default", is_last=True), actor="bob", cause="cli"), NOW)
+
+
+def test_copies_and_builds_that_answer_nobody_are_for_operators() -> None:
+    ledger = MemoryLedger()
+    connected(ledger)
+    copies = Connect(model="m", variation="b", shares=(Share(audience="default", sample=500),))
+    aside = Deploy(model="m", variation="c", version="4", plan=plan("c"))
+    for act in (copies, aside):
+        give(ledger, Order(act=act, actor="bob", role=Role.OPERATOR, cause="cli"), NOW)

@@ -11,7 +11,8 @@ from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.orders.audience_store import audiences, known_audience, shares, users
 from sluicegate.registry.orders.give import give
 from sluicegate.registry.orders.order import DeleteAudience
-from sluicegate.services.console.operations import Answer, Body, Nothing, Operation, Request, Role
+from sluicegate.registry.words.roles import Role
+from sluicegate.services.console.operations import Answer, Body, Nothing, Operation, Request
 from sluicegate.services.console.ports import Desk
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sluicegate.services.console.operations import Answer, Body, Operation, Request, Role
+from sluicegate.registry.words.roles import Role
+from sluicegate.services.console.operations import Answer, Body, Operation, Request
 from sluicegate.services.console.ports import Desk
 
 

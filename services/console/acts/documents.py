@@ -12,7 +12,8 @@ from sluicegate.registry.ledger.record import Applied
 from sluicegate.registry.orders.give import apply_document
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.words.errors import NotFound, Unreachable
-from sluicegate.services.console.operations import Answer, Body, Operation, Request, Role
+from sluicegate.registry.words.roles import Role
+from sluicegate.services.console.operations import Answer, Body, Operation, Request
 from sluicegate.services.console.ports import Desk
 
 
@@ -55,7 +56,7 @@ class DocumentActs:
         document = Applied(
             kind=read.kind, name=read.name, body=read.body, digest=read.digest, actor=request.actor, at=desk.clock()
         )
-        changed = apply_document(desk.ledger, document)
+        changed = apply_document(desk.ledger, document, request.role)
         done = {"applied": f"{read.kind} {read.name}", "changed": changed, "warning": self._warning(read)}
         return (201 if changed else 200), done
 

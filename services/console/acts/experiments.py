@@ -13,8 +13,9 @@ from sluicegate.registry.orders.order import EndExperiment, Order, StartExperime
 from sluicegate.registry.report.readout import Readout, experiment_readout
 from sluicegate.registry.rollout.experiment import experiments, find_experiment
 from sluicegate.registry.rollout.rollout import Rollout
+from sluicegate.registry.words.roles import Role
 from sluicegate.services.console.acts.rollouts import ReasonBody
-from sluicegate.services.console.operations import Answer, Body, Operation, Request, Role
+from sluicegate.services.console.operations import Answer, Body, Operation, Request
 from sluicegate.services.console.ports import Desk
 
 PAGE = 100

@@ -10,10 +10,11 @@ from sluicegate.registry.catalog.naming import no_builds
 from sluicegate.registry.orders.order import Deploy, RollBack
 from sluicegate.registry.rollout.standing import Shadowing, Standing, standings
 from sluicegate.registry.words.build import Build
+from sluicegate.registry.words.roles import Role
 from sluicegate.services.console.acts.rollouts import RolloutActs
 from sluicegate.services.console.acts.variations import ShareBody
 from sluicegate.services.console.fleet import stretch
-from sluicegate.services.console.operations import Answer, Body, Operation, Request, Role
+from sluicegate.services.console.operations import Answer, Body, Operation, Request
 from sluicegate.services.console.ports import Desk
 
 MODELS = 50

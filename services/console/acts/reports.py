@@ -7,7 +7,8 @@ from sluicegate.registry.orders.naming import find
 from sluicegate.registry.report.explanation import explanation
 from sluicegate.registry.report.report import Report, rollout_report
 from sluicegate.registry.words.errors import Refused
-from sluicegate.services.console.operations import Answer, Body, Operation, Request, Role
+from sluicegate.registry.words.roles import Role
+from sluicegate.services.console.operations import Answer, Body, Operation, Request
 from sluicegate.services.console.ports import Desk
 
 

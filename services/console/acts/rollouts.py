@@ -29,7 +29,8 @@ from sluicegate.registry.plan.fields import Strategy
 from sluicegate.registry.report.view import RolloutView, rollout_view
 from sluicegate.registry.rollout.facts import Entry, to_payload
 from sluicegate.registry.rollout.rollout import Rollout
-from sluicegate.services.console.operations import Answer, Body, Operation, Request, Role
+from sluicegate.registry.words.roles import Role
+from sluicegate.services.console.operations import Answer, Body, Operation, Request
 from sluicegate.services.console.ports import Desk
 
 PAGE = 1000

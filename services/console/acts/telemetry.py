@@ -6,9 +6,13 @@ from typing import Any
 
 from pydantic import RootModel
 
-from sluicegate.registry.words.errors import UsageError
-from sluicegate.services.console.operations import Answer, Body, Operation, Request, Role
+from sluicegate.registry.words.errors import Forbidden, UsageError
+from sluicegate.registry.words.roles import Role
+from sluicegate.services.console.operations import Answer, Body, Operation, Request
 from sluicegate.services.console.ports import Desk
+
+INTAKE = ("/api/v1/outcomes", "/outcomes")
+"""Where outcomes are taken in."""
 
 
 class OutcomesBody(RootModel[dict[str, Any] | list[dict[str, Any]]]):
@@ -34,14 +38,28 @@ class TelemetryActs:
     def counts(self, _: Request, __: Body) -> Answer:
         return 200, self._desk.counts()
 
-    def outcomes(self, _: Request, body: OutcomesBody) -> Answer:
-        return 202, self._desk.record_outcomes(body.items)
+    def outcomes(self, request: Request, body: OutcomesBody) -> Answer:
+        model = request.only_model
+        items = body.items if model is None else [_about(item, model, at) for at, item in enumerate(body.items)]
+        return 202, self._desk.record_outcomes(items)
+
+
+def _about(item: dict[str, Any], model: str, position: int) -> dict[str, Any]:
+    """The outcome with the model that its sender reports; joining leaves out one of a prediction of another's.
+
+    Raises Forbidden where it names another.
+    """
+    if item.get("model", model) != model:
+        raise Forbidden(
+            f"outcomes[{position}].model is {str(item['model'])[:80]!r}; this token reports outcomes of {model} alone.",
+            fix="send it with that model's token",
+        )
+    return item | {"model": model}
 
 
 def operations(desk: Desk) -> tuple[Operation, ...]:
     """What can be asked about counts."""
     acts = TelemetryActs(desk)
-    intake = ("/api/v1/outcomes", "/outcomes")
     return (
         Operation(
             method="GET", path="/api/v1/counts", role=Role.VIEWER, act=acts.counts,
@@ -50,10 +68,10 @@ def operations(desk: Desk) -> tuple[Operation, ...]:
         ),
         *(
             Operation(
-                method="POST", path=path, role=Role.OPERATOR, takes=OutcomesBody, act=acts.outcomes, is_recorded=False,
+                method="POST", path=path, role=Role.REPORTER, takes=OutcomesBody, act=acts.outcomes, is_recorded=False,
                 summary="Take outcomes in. One that is malformed refuses the whole batch.",
                 gives={202: "`accepted`, `duplicate`, `contradictory`, `refused` (each with `index` and `reason`)."},
             )
-            for path in intake
+            for path in INTAKE
         ),
     )  # fmt: skip

@@ -6,7 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from sluicegate.services.console.operations import Answer, Body, Operation, Request, Role
+from sluicegate.registry.words.roles import Role
+from sluicegate.services.console.operations import Answer, Body, Operation, Request
 from sluicegate.services.console.ports import Desk
 from sluicegate.services.console.tokens import Tokens
 
@@ -19,8 +20,10 @@ class TokenBody(Body):
 
     name: str = Field(min_length=1, max_length=36)
     """Whose it is; every fact that comes of it bears this name."""
-    role: Literal["viewer", "operator", "approver", "admin"] = "viewer"
-    """What it may do; each role may do what the ones before it may."""
+    role: Literal["reporter", "viewer", "operator", "approver", "admin"] = "viewer"
+    """What it may do; a reporter sends outcomes alone, of the others each may do what the ones before it may."""
+    model: str | None = Field(default=None, min_length=1, max_length=250)
+    """Reporters: the one model whose outcomes it sends; none: every model's."""
 
 
 class TokenActs:
@@ -31,14 +34,15 @@ class TokenActs:
 
     def list(self, _: Request, __: Body) -> Answer:
         tokens = [
-            {"name": t.name, "role": t.role.name.lower(), "given_by": t.given_by, "given_at": t.given_at}
+            {"name": t.name, "role": t.role.title, "model": t.model, "given_by": t.given_by, "given_at": t.given_at}
             for t in self._tokens.given()
         ]
         return 200, {"tokens": tokens}
 
     def give(self, request: Request, body: TokenBody) -> Answer:
-        token = self._tokens.give(body.name, Role[body.role.upper()], actor=request.actor, now=self._desk.clock())
-        return 201, {"name": body.name, "role": body.role, "token": token}
+        role, now = Role[body.role.upper()], self._desk.clock()
+        token = self._tokens.give(body.name, role, model=body.model, actor=request.actor, now=now)
+        return 201, {"name": body.name, "role": body.role, "model": body.model, "token": token}
 
     def revoke(self, request: Request, _: Body) -> Answer:
         self._tokens.revoke(request.path["name"], actor=request.actor, now=self._desk.clock())
@@ -61,12 +65,12 @@ def operations(desk: Desk) -> tuple[Operation, ...]:
     return (
         Operation(
             method="GET", path=root, role=Role.ADMIN, act=acts.list, summary="Who has which role.",
-            gives={200: "`tokens`, each with `name`, `role`, `given_by`, `given_at`."},
+            gives={200: "`tokens`, each with `name`, `role`, `model`, `given_by`, `given_at`."},
         ),
         Operation(
             method="POST", path=root, role=Role.ADMIN, takes=TokenBody, act=acts.give, is_secret=True,
             summary="Give a token; the answer is the only place where it is ever shown.",
-            gives={201: "`name`, `role` and the `token`."},
+            gives={201: "`name`, `role`, `model` and the `token`."},
         ),
         Operation(
             method="DELETE", path=f"{root}/{{name}}", role=Role.ADMIN, act=acts.revoke, summary="Take a token back.",

@@ -9,9 +9,10 @@ from sluicegate.registry.orders.audience_store import shares
 from sluicegate.registry.orders.connections_record import connections_of, document
 from sluicegate.registry.orders.order import Arrange, Connect, Disconnect, Share, Undeploy
 from sluicegate.registry.rollout.standing import Standing, standings
+from sluicegate.registry.words.roles import Role
 from sluicegate.services.console.acts.rollouts import RolloutActs
 from sluicegate.services.console.if_match import connections_tag
-from sluicegate.services.console.operations import Answer, Body, Operation, Request, Role
+from sluicegate.services.console.operations import Answer, Body, Operation, Request
 from sluicegate.services.console.ports import Desk
 
 

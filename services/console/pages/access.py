@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.requests import Request
 
 from sluicegate.registry.words.errors import Forbidden
-from sluicegate.services.console.operations import Role
+from sluicegate.registry.words.roles import Role
 from sluicegate.services.console.pages.rendering import Context, Endpoint, template
 from sluicegate.services.console.ports import Desk
 from sluicegate.services.console.tokens import Tokens

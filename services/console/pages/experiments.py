@@ -12,8 +12,8 @@ from sluicegate.registry.ledger.reading import read_for_readout
 from sluicegate.registry.report.readout import Readout, experiment_readout
 from sluicegate.registry.rollout.experiment import experiments, find_experiment
 from sluicegate.registry.rollout.rollout import Ending
+from sluicegate.registry.words.roles import Role
 from sluicegate.registry.words.units import format_share
-from sluicegate.services.console.operations import Role
 from sluicegate.services.console.pages.ordering import ordering
 from sluicegate.services.console.pages.rendering import Context, Endpoint, template
 from sluicegate.services.console.ports import Desk

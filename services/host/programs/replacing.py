@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 
@@ -37,18 +38,20 @@ def take_over_survivors(
         _wait_until_listens(supervisor, name, listened)
 
 
-def _wait_until_listens(supervisor: Supervisor, name: str, ports: set[int]) -> None:
+def _wait_until_listens(supervisor: Supervisor, name: str, places: set[int | str]) -> None:
     deadline = time.monotonic() + _LISTEN_SECONDS
-    while not ports <= _listens(supervisor.processes().get(name, ())) and time.monotonic() < deadline:
+    while not places <= _listens(supervisor.processes().get(name, ())) and time.monotonic() < deadline:
         time.sleep(0.1)
 
 
-def _listens(processes: Sequence[psutil.Process]) -> set[int]:
-    ports: set[int] = set()
+def _listens(processes: Sequence[psutil.Process]) -> set[int | str]:
+    """The TCP ports and the names of the Unix sockets that these processes have."""
+    places: set[int | str] = set()
     for process in processes:
         try:
-            connections = process.net_connections(kind="tcp")
+            connections = process.net_connections(kind="all")
         except psutil.Error:
             continue
-        ports |= {each.laddr.port for each in connections if each.status == psutil.CONN_LISTEN}
-    return ports
+        places |= {each.laddr.port for each in connections if each.status == psutil.CONN_LISTEN}
+        places |= {str(each.laddr) for each in connections if each.family == socket.AF_UNIX and each.laddr}
+    return places

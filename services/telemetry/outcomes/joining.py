@@ -86,6 +86,9 @@ class Joiner:
                     self._miss(findings, row)
                     continue
                 number, exposure = located[row["pk"]]
+                if row["model"] not in (None, exposure.model):
+                    findings.move(row["pk"], State.UNKNOWN, None, Count.UNKNOWN)
+                    continue
                 judge(findings, dict(row), number, exposure, lambda rollout: self._specs.get(rollout, now), now)
             self._write(connection, findings)
 

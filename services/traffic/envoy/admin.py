@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import http.client
 import json
-import socket
 import threading
 from pathlib import Path
 from urllib.parse import quote
 
 from sluicegate.registry.words.errors import Unreachable
+from sluicegate.services.loopback import UnixConnection
 
 
 class Admin:
@@ -18,7 +18,7 @@ class Admin:
     def __init__(self, path: Path, *, timeout: float = 5.0) -> None:
         self._path = path
         self._timeout = timeout
-        self._connection: _UnixConnection | None = None
+        self._connection: UnixConnection | None = None
         self._turn = threading.Lock()
 
     def stats(self, pattern: str) -> dict[str, int | str]:
@@ -51,7 +51,7 @@ class Admin:
 
     def _once(self, method: str, path: str) -> tuple[int, bytes]:
         """Ask over the connection that is there; one that fails is not kept."""
-        connection = self._connection or _UnixConnection(self._path, self._timeout)
+        connection = self._connection or UnixConnection(self._path, self._timeout)
         self._connection = None
         try:
             connection.request(method, path)
@@ -62,14 +62,3 @@ class Admin:
             raise
         self._connection = connection
         return answer.status, body
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: Path, timeout: float) -> None:
-        super().__init__("envoy-admin", timeout=timeout)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))

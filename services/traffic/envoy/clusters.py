@@ -10,7 +10,7 @@ from sluicegate.registry.words.build import BuildRef, Endpoint
 from sluicegate.services.traffic.envoy.limits import Limits
 from sluicegate.services.traffic.envoy.log_format import METADATA
 from sluicegate.services.traffic.envoy.names import cluster_name, mirror_name, pair_name
-from sluicegate.services.traffic.envoy.resources import Resource, address, extension, message, seconds
+from sluicegate.services.traffic.envoy.resources import Resource, address, extension, message, pipe, seconds
 from sluicegate.services.traffic.table import RouteTable
 
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
@@ -67,7 +67,7 @@ def _static(name: str, connect_seconds: float, hosts: list[Resource]) -> Resourc
 
 def _host(endpoint: Endpoint) -> Resource:
     return {
-        "endpoint": {"address": address(endpoint.host, endpoint.port)},
+        "endpoint": {"address": pipe(endpoint.socket) if endpoint.socket else address(endpoint.host, endpoint.port)},
         "metadata": {"filter_metadata": {METADATA: {"build": endpoint.build.version}}},
     }
 
@@ -87,7 +87,7 @@ def _pair_cluster(build: BuildRef, fallback: BuildRef, limits: Limits) -> Resour
 
 def _mirror_cluster(build: BuildRef, shadow_socket: Path, limits: Limits) -> Resource:
     """A slow shadow holds no more than these requests; copies beyond them are dropped."""
-    host: Resource = {"endpoint": {"address": {"pipe": {"path": str(shadow_socket)}}}}
+    host: Resource = {"endpoint": {"address": pipe(str(shadow_socket))}}
     return {
         **_static(mirror_name(build), limits.connect_seconds, [host]),
         "circuit_breakers": _breakers(limits.shadow_requests),

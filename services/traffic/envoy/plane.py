@@ -15,6 +15,7 @@ from pathlib import Path
 from sluicegate.registry.words.build import BuildRef
 from sluicegate.registry.words.errors import RoutesRejected, Unreachable
 from sluicegate.services import durable
+from sluicegate.services.loopback import own_folder, socket_path
 from sluicegate.services.traffic.envoy.admin import Admin
 from sluicegate.services.traffic.envoy.bootstrap import Places, bootstrap
 from sluicegate.services.traffic.envoy.clusters import clusters, discovery
@@ -35,10 +36,8 @@ from sluicegate.services.traffic.envoy.refused_models import former, refusals
 from sluicegate.services.traffic.envoy.resource_files import (
     canonical,
     digest,
-    own_folder,
     read_resources,
     read_text,
-    socket_path,
 )
 from sluicegate.services.traffic.envoy.resources import Resource
 from sluicegate.services.traffic.envoy.routes import route_configuration

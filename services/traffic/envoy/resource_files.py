@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 
 import orjson
-
-from sluicegate.registry.words.errors import Refused
 
 
 def canonical(resource: object) -> str:
@@ -45,23 +42,3 @@ def read_resources(path: Path) -> dict[str, dict[str, object]]:
         return {row["name"]: {key: value for key, value in row.items() if key != "@type"} for row in rows}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
-
-
-def socket_path(folder: Path, name: str) -> Path:
-    """Where a socket of ours is: in the folder, unless its path is too long for a socket."""
-    inside = folder / f"{name}.sock"
-    if len(str(inside)) < 100:
-        return inside
-    runtime = Path(os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/sluice-{os.getuid()}")  # noqa: S108
-    return runtime / f"{digest(str(folder))}-{name}.sock"
-
-
-def own_folder(folder: Path) -> None:
-    """Make a folder that nobody else may enter. Raises Refused where somebody else's stands there already."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if folder.stat().st_uid != os.getuid():
-        raise Refused(
-            f"{folder} belongs to another user, who could take Envoy's sockets and files.",
-            fix="remove it, or choose another folder.",
-        )
-    folder.chmod(0o700)

@@ -32,6 +32,10 @@ def address(host: str, port: int) -> Resource:
     return {"socket_address": {"address": host, "port_value": port}}
 
 
+def pipe(path: str) -> Resource:
+    return {"pipe": {"path": path}}
+
+
 def header_is(name: str, text: str) -> Resource:
     """The header has exactly this value."""
     return {"name": name, "string_match": {"exact": text}}

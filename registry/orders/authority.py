@@ -1,0 +1,54 @@
+"""Authority: which role an order needs, whichever door it comes through. Pure.
+
+A rollout is judged while it moves traffic. What moves traffic without being judged is for approvers.
+"""
+
+from __future__ import annotations
+
+from sluicegate.registry.audience.connections import Connections
+from sluicegate.registry.orders.order import Approve, Order, OverrideFreeze, Promote
+from sluicegate.registry.rollout.facts import Party
+from sluicegate.registry.words.errors import Forbidden
+from sluicegate.registry.words.roles import Role
+
+_BY_ROLE = (Party.PERSON, Party.PREFECT)
+"""Whose orders are held to a role: the others follow from a plan that somebody applied."""
+
+
+def refuse_beyond_role(order: Order) -> None:
+    """Raise Forbidden where the act is not for the actor's role."""
+    match order.act:
+        case OverrideFreeze():
+            need(order, Role.ADMIN, "to override a freeze")
+        case Approve():
+            need(order, Role.APPROVER, "to approve a step")
+        case Promote():
+            need(order, Role.APPROVER, "to promote")
+        case _:
+            need(order, Role.OPERATOR, "to give an order")
+    if order.override_freeze is not None:
+        need(order, Role.ADMIN, "to override a freeze")
+
+
+def refuse_unjudged(order: Order, present: Connections, wanted: Connections) -> None:
+    """Raise Forbidden where callers would be answered by others than now, and less than an approver says so."""
+    if _answered(present) != _answered(wanted):
+        need(order, Role.APPROVER, f"to change who is answered by which variation of {wanted.model}")
+
+
+def need(order: Order, role: Role, what: str) -> None:
+    """Raise Forbidden where the actor has less than this role."""
+    if order.party in _BY_ROLE and not order.role.may(role):
+        raise Forbidden(
+            f"{what} needs the role {role.title}; {order.actor} is of the role {order.role.title}.",
+            fix=f"ask one who is: what moves traffic unjudged is for {role.title}s; a rollout moves it by its gates",
+        )
+
+
+def _answered(connections: Connections) -> object:
+    """Who is answered by which variation: the audiences as they are asked, and weights. Copies answer nobody."""
+    ordered = [(each.audience, each.weighted) for each in connections.ordered]
+    return [
+        (audience, {part.variation: part.weight for part in weighted if part.weight})
+        for audience, weighted in (*ordered, (None, connections.fallback))
+    ]

@@ -1,0 +1,28 @@
+"""Roles: what whoever gives an order may do, the same through every door. Pure."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Role(IntEnum):
+    """What somebody may do. From the viewer on, each may do what the ones before it may."""
+
+    REPORTER = 0
+    """Send outcomes, and nothing else: not even read."""
+    VIEWER = 1
+    """Read."""
+    OPERATOR = 2
+    """Start, pause, resume, abort, roll back, apply documents, report outcomes."""
+    APPROVER = 3
+    """Approve steps, promote, and say who is answered by which variation."""
+    ADMIN = 4
+    """Give and take tokens, override freezes."""
+
+    @property
+    def title(self) -> str:
+        return self.name.lower()
+
+    def may(self, needed: Role) -> bool:
+        """Whether this role does what the needed one does. Who operates may report; who reads may not."""
+        return self >= Role.OPERATOR or self is needed if needed is Role.REPORTER else self >= needed
