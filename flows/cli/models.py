@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from sluicegate.flows.cli import completing
-from sluicegate.flows.cli.output import Format, Output, emit, emit_rows
+from sluicegate.flows.cli.output import Format, Output, emit, emit_rows, remark
 from sluicegate.flows.cli.reach import call, segment
 from sluicegate.flows.cli.tree import tree
 from sluicegate.flows.cli.waiting import Timeout, Wait, until_it_serves
@@ -47,8 +47,11 @@ def rollback(
 
 def builds(model: Model, *, output: Output = Format.TABLE) -> None:
     """List a model's builds in MLflow, and which of them is stable or candidate here."""
+    listed = call("GET", f"/api/v1/models/{segment(model)}/builds")["builds"]
+    for note in (build["note"] for build in listed if build["note"]):
+        remark(f"warning: {note}")
     emit_rows(
-        call("GET", f"/api/v1/models/{segment(model)}/builds")["builds"], output,
+        listed, output,
         ("BUILD", "ROLE", "ALIASES", "STAGE", "CREATED"),
         lambda b: (
             f"v{b['version']}", b["role"], ", ".join(b["aliases"]) or None, b["stage"], (b["created_at"] or "")[:19],

@@ -34,6 +34,7 @@ from sluicegate.registry.orders.progress import stable
 from sluicegate.registry.orders.variations import main_variation
 from sluicegate.registry.plan.fields import Strategy
 from sluicegate.registry.rollout.facts import Party, Settled
+from sluicegate.registry.rollout.namesakes import refuse_namesake
 from sluicegate.registry.rollout.rollout import Phase, Rollout
 from sluicegate.registry.words.errors import IllegalMove, LedgerConflict, SluiceError
 from sluicegate.registry.words.units import format_weight
@@ -88,6 +89,8 @@ class Unchanged(Exception):
 def _start(runtime: Runtime, order: StartForm, strategy: Strategy) -> str:
     """Ask for the rollout. Raises Unchanged where the build is stable already, or was tried and has not changed."""
     version = runtime.catalog.resolve(order.model, order.build).version
+    of_model = runtime.ledger.rollouts(model=order.model)
+    refuse_namesake(of_model, runtime.catalog.builds(order.model), order.model, version)
     if stable(runtime.ledger, order.model, order.variation) == version:
         raise Unchanged(f"{order.model} v{version} is stable already: there is nothing to roll out")
     start = Start(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
@@ -67,7 +68,7 @@ def _packed(source: Source, packing: Packing, rollout: Rollout, into: Path, note
     if problems:
         raise Refused("; ".join(problems))
     files = source.fetch(rollout.candidate, into / service_name(rollout.candidate))
-    return packing.pack(build, files, serve=rollout.plan.serve, note=note)
+    return replace(packing.pack(build, files, serve=rollout.plan.serve, note=note), registered_at=build.created_at)
 
 
 def _refusals(source: Source, rollout: Rollout, build: Build) -> tuple[str, ...]:

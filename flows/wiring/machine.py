@@ -16,6 +16,7 @@ from sluicegate.services.host.machine import Machine, Recipe
 from sluicegate.services.host.prefect_setup.deployments import Packaged
 
 if TYPE_CHECKING:
+    from sluicegate.registry.rollout.rollout import Rollout
     from sluicegate.services.host.doctor.finding import Finding
     from sluicegate.services.host.installation import Site
     from sluicegate.services.host.keys import Keys
@@ -79,6 +80,7 @@ def examine() -> tuple[Finding, ...]:
         overdue=lambda: overdue(runtime.ledger, runtime.clock()),
         files=lambda: _databases(runtime),
     )
+    findings += _namesakes(runtime)
     if not (runtime.folder.root / "telemetry.db").exists():
         return findings
     try:
@@ -99,6 +101,25 @@ _TELEMETRY_FIX = (
     "sluice down, then bring the last backup back: sluice restore FROM, and sluice up. Without one, move telemetry.db "
     "and the files beside it away: requests whose logs are still there are read again, and gates begin anew."
 )
+
+
+def _namesakes(runtime: Runtime) -> tuple[Finding, ...]:
+    """Versions that serve and whose numbers mean other builds in MLflow by now. Others tell what cannot be read."""
+    import sqlalchemy as sa
+
+    from sluicegate.registry.rollout.namesakes import namesakes
+    from sluicegate.services.host.doctor.finding import warned
+
+    try:
+        by_model: dict[str, list[Rollout]] = {}
+        for rollout in runtime.ledger.rollouts():
+            by_model.setdefault(rollout.requested.model, []).append(rollout)
+        builds = runtime.catalog.snapshot(by_model)
+        notes = [note for model, rollouts in by_model.items() for note in namesakes(rollouts, builds[model]).values()]
+    except (sa.exc.SQLAlchemyError, SluiceError):
+        return ()
+    fix = "register the build once more, so that it gets a number of its own, and roll it out"
+    return tuple(warned("builds", note, fix) for note in notes)
 
 
 def _databases(runtime: Runtime) -> Sequence[Finding]:

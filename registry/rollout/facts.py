@@ -83,6 +83,8 @@ class Packed:
     bento_digest: str
     model_digest: str
     env: str = "project"
+    registered_at: datetime | None = None
+    """When the version was registered, which tells it from one of the same number after the model was made anew."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from sluicegate.registry.catalog.naming import no_builds
 from sluicegate.registry.orders.order import Deploy, RollBack
+from sluicegate.registry.rollout.namesakes import namesakes, refuse_namesake
 from sluicegate.registry.rollout.standing import Shadowing, Standing, standings
 from sluicegate.registry.words.build import Build
 from sluicegate.registry.words.roles import Role
@@ -59,16 +60,19 @@ class ModelActs:
 
     def builds(self, request: Request, _: Body) -> Answer:
         model = request.path["model"]
-        roles = roles_of_builds(standings(self._desk.ledger.rollouts(model=model)))
-        builds = self._desk.builds(model)
+        rollouts, builds = self._desk.ledger.rollouts(model=model), self._desk.builds(model)
+        roles, others = roles_of_builds(standings(rollouts)), namesakes(rollouts, builds)
         if not builds:
             raise no_builds(model, self._desk.models())
-        return 200, {"builds": [_build_json(build, roles.get(build.ref.version)) for build in builds]}
+        listed = [_build_json(build, roles.get(build.ref.version), others.get(build.ref.version)) for build in builds]
+        return 200, {"builds": listed}
 
     def deploy(self, request: Request, body: DeployBody) -> Answer:
-        model = request.path["model"]
+        model, desk = request.path["model"], self._desk
+        version = desk.resolve(model, body.build).version
+        refuse_namesake(desk.ledger.rollouts(model=model), desk.builds(model), model, version)
         act = Deploy(
-            model=model, variation=body.variation, version=self._desk.resolve(model, body.build).version,
+            model=model, variation=body.variation, version=version,
             at_once=body.at_once, shares=tuple(each.share for each in body.audiences), is_fallback=body.fallback,
         )  # fmt: skip
         receipt = self._rollouts.give(request.order(act, override_freeze=body.override_freeze))
@@ -105,7 +109,7 @@ def _shadow_json(standing: Standing, shadow: Shadowing) -> dict[str, object]:
     }
 
 
-def _build_json(build: Build, role: str | None) -> dict[str, object]:
+def _build_json(build: Build, role: str | None, note: str | None) -> dict[str, object]:
     return {
         "model": build.ref.model,
         "version": build.ref.version,
@@ -113,7 +117,8 @@ def _build_json(build: Build, role: str | None) -> dict[str, object]:
         "stage": build.stage,
         "tags": build.tags,
         "created_at": build.created_at,
-        "role": role,
+        "role": role if note is None else None,
+        "note": note,
     }
 
 
@@ -125,7 +130,8 @@ def operations(desk: Desk) -> tuple[Operation, ...]:
         Operation(
             method="GET", path=f"{one}/builds", role=Role.VIEWER, act=acts.builds,
             summary="Every build of a model in MLflow, and what it is for here.",
-            gives={200: "`builds`, each with `model`, `version`, `aliases`, `stage`, `tags`, `created_at`, `role`."},
+            gives={200: "`builds`, each with `model`, `version`, `aliases`, `stage`, `tags`, `created_at`, `role`, and "
+                        "a `note` where another build of this number serves."},
         ),
         Operation(
             method="POST", path=f"{one}/deploy", role=Role.OPERATOR, takes=DeployBody, act=acts.deploy,

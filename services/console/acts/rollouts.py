@@ -28,6 +28,7 @@ from sluicegate.registry.orders.order import (
 from sluicegate.registry.plan.fields import Strategy
 from sluicegate.registry.report.view import RolloutView, rollout_view
 from sluicegate.registry.rollout.facts import Entry, to_payload
+from sluicegate.registry.rollout.namesakes import refuse_namesake
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.roles import Role
 from sluicegate.services.console.operations import Answer, Body, Operation, Request
@@ -138,7 +139,8 @@ class RolloutActs:
         return 200, {"facts": [fact_json(entry) for entry in entries]}
 
     def start(self, request: Request, body: StartBody) -> Answer:
-        version = self._desk.resolve(body.model, body.build).version
+        desk, version = self._desk, self._desk.resolve(body.model, body.build).version
+        refuse_namesake(desk.ledger.rollouts(model=body.model), desk.builds(body.model), body.model, version)
         act = Start(
             model=body.model, variation=body.variation, version=version, strategy=body.strategy,
             allow_older=body.allow_older,

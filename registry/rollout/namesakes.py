@@ -1,0 +1,40 @@
+"""Namesakes: a model that was deleted and registered anew has versions with the numbers of those that serve. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sluicegate.registry.rollout.rollout import Rollout
+from sluicegate.registry.rollout.standing import standings
+from sluicegate.registry.words.build import Build
+from sluicegate.registry.words.errors import Refused
+
+
+def namesakes(rollouts: Iterable[Rollout], builds: Iterable[Build]) -> dict[str, str]:
+    """The versions of one model in the catalog that are not those that serve by these numbers, each with why.
+
+    A build is its model, its number and when it was registered.
+    """
+    every = tuple(rollouts)
+    needed = {build.version for standing in standings(every) for build in standing.needed}
+    packed = {rollout.requested.version: rollout.packed for rollout in every if rollout.packed is not None}
+    others: dict[str, str] = {}
+    for build in builds:
+        version = build.ref.version
+        serving = packed[version].registered_at if version in needed and version in packed else None
+        if serving is not None and build.created_at is not None and build.created_at != serving:
+            others[version] = (
+                f"v{version} in MLflow is not the v{version} that serves: it was registered at "
+                f"{build.created_at:%Y-%m-%d %H:%M:%S} UTC, and the one that serves at {serving:%Y-%m-%d %H:%M:%S} UTC"
+            )
+    return others
+
+
+def refuse_namesake(rollouts: Iterable[Rollout], builds: Iterable[Build], model: str, version: str) -> None:
+    """Raise Refused for a version that has the number of another build, which serves."""
+    why = namesakes(rollouts, builds).get(version)
+    if why is not None:
+        raise Refused(
+            f"{model}: {why}.",
+            fix=f"register it once more, so that it gets a number of its own, or first: sluice undeploy {model}",
+        )

@@ -1,0 +1,85 @@
+"""A model that was deleted and registered anew: its v1 is not the v1 that serves, and nobody takes it for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from sluicegate.registry.ledger.memory import MemoryLedger
+from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.rollout.facts import Packed, Ready
+from sluicegate.registry.rollout.namesakes import namesakes
+from sluicegate.registry.words.build import Build, BuildRef
+from tests import giving as orders
+from tests.acceptance.given import PLAN
+from tests.giving import Giver
+from tests.unit.console_office import BEARER, MemoryDesk, Office
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+WHO = Giver(actor="ada", cause="cli")
+ANEW = NOW + timedelta(days=3)
+
+
+def build(registered_at: datetime | None, version: str = "1") -> Build:
+    return Build(ref=BuildRef(model="delays", version=version), source="x", created_at=registered_at)
+
+
+def serving(registered_at: datetime | None) -> MemoryLedger:
+    """A ledger in which v1, registered at this time, serves."""
+    ledger = MemoryLedger()
+    first = orders.deploy(ledger, plan=Plan.model_validate(PLAN), version="1", request=WHO, now=NOW).rollout
+    packed = Packed(bento="b", bento_digest="b", model_digest="m", registered_at=registered_at)
+    for fact in (packed, Ready(version="1")):
+        ledger.append(first.id, ledger.rollout(first.id).seq + 1, fact, NOW)
+    orders.complete(ledger, first.id, NOW)
+    return ledger
+
+
+class AnewDesk(MemoryDesk):
+    """A desk beside an MLflow that holds v1 as registered at a time."""
+
+    registered_at = ANEW
+
+    def builds(self, model: str) -> Sequence[Build]:
+        return [build(self.registered_at), build(ANEW, "2")]
+
+
+def test_a_number_means_another_build_only_where_the_one_that_serves_was_registered_at_another_time() -> None:
+    rollouts = serving(NOW).rollouts()
+    assert namesakes(rollouts, [build(NOW), build(ANEW, "2")]) == {}
+    assert list(namesakes(rollouts, [build(ANEW), build(ANEW, "2")])) == ["1"]
+    assert namesakes(rollouts, [build(None)]) == {}
+    assert namesakes(serving(None).rollouts(), [build(ANEW)]) == {}, "nothing is known of when it was registered"
+    assert namesakes(rollouts, []) == {}
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/api/v1/models/delays/deploy", {"build": "1"}),
+        ("/api/v1/models/delays/deploy", {"build": "1", "variation": "other"}),
+        ("/api/v1/rollouts", {"model": "delays", "build": "1"}),
+    ],
+)
+def test_an_order_for_it_is_refused_with_what_to_do(path: str, body: dict[str, str]) -> None:
+    office = Office(AnewDesk(ledger=serving(NOW)))
+    before = office.ledger.position()
+    answer = office.client.post(path, headers=BEARER, json=body)
+    assert answer.status_code == 409
+    assert "v1 in MLflow is not the v1 that serves: it was registered at 2026-01-04" in answer.json()["detail"]
+    assert "sluice undeploy delays" in answer.json()["fix"]
+    assert office.ledger.position() == before
+
+
+def test_the_same_build_is_established_and_the_list_tells_them_apart() -> None:
+    desk = AnewDesk(ledger=serving(NOW))
+    office = Office(desk)
+    first = office.client.get("/api/v1/models/delays/builds", headers=BEARER).json()["builds"][0]
+    assert (first["role"], "is not the v1 that serves" in first["note"]) == (None, True)
+    desk.registered_at = NOW
+    first = office.client.get("/api/v1/models/delays/builds", headers=BEARER).json()["builds"][0]
+    assert (first["role"], first["note"]) == ("stable", None)
+    answer = office.client.post("/api/v1/models/delays/deploy", headers=BEARER, json={"build": "1"})
+    assert (answer.status_code, answer.json()["ending"]) == (200, "established")
