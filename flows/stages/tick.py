@@ -31,7 +31,7 @@ from sluicegate.registry.rollout.facts import (
 )
 from sluicegate.registry.rollout.freeze import heeding
 from sluicegate.registry.rollout.rollout import Phase, Rollout
-from sluicegate.registry.words.metric import LEVELS, TallyRow
+from sluicegate.registry.words.metric import LEVELS, Arm, TallyRow
 from sluicegate.registry.words.verdict import Answer, Verdict
 
 MIN_HISTORY = 200
@@ -67,6 +67,10 @@ class Tallies(Protocol):
         ...
 
 
+_ENOUGH = 20
+"""Values without a number after which somebody is told."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Tick:
     """What one tick saw and did."""
@@ -92,7 +96,7 @@ def tick(ledger: Ledger, tallies: Tallies, rollout_id: str, now: datetime, autho
     verdicts = _judge(ledger, tallies, rollout, now)
     if blind is not None:
         verdicts = tuple(each.withheld(str(blind)) for each in verdicts)
-    rollout = _record_changes(ledger, rollout, verdicts, now)
+    rollout = _record_changes(ledger, rollout, verdicts, now, is_blind=blind is not None)
     requests = tallies.progress(rollout.id, rollout.epoch)
     progress = Progress(candidate_requests=requests, experiment=experiment, blind=blind)
     decision = heeding(decide(rollout, verdicts, progress, now), freezes(ledger), rollout, now)
@@ -197,8 +201,27 @@ def _judge(ledger: Ledger, tallies: Tallies, rollout: Rollout, now: datetime) ->
         )
         if look is not None:
             looks = (*looks, ledger.record_look(look))
-        verdicts.append(verdict(plan=rollout.plan, gate=gate, guardrail=guardrail, step=rollout.step, looks=looks))
+        judged = verdict(plan=rollout.plan, gate=gate, guardrail=guardrail, step=rollout.step, looks=looks)
+        lacking = None if looks else _lacking(rows, gate.metric)
+        verdicts.append(judged if lacking is None else judged.withheld(lacking))
     return tuple(verdicts)
+
+
+def _lacking(rows: Sequence[TallyRow], metric: str) -> str | None:
+    """Why there is no look although values came: not one of a build's is a number.
+
+    The count is rounded down, so that it is not news at every tick.
+    """
+    for arm in Arm:
+        tallies = [row.tally for row in rows if row.metric == metric and row.arm is arm]
+        missing = sum(tally.missing for tally in tallies)
+        if missing >= _ENOUGH and not any(tally.n for tally in tallies):
+            size = 10 ** (len(str(missing)) - 1)
+            return (
+                f"no look yet: {missing // size * size:,} values of {arm} came, and none is a number "
+                "(NaN, no prediction in the answer, or a summary that was cut)"
+            )
+    return None
 
 
 def _rows_of(rollout: Rollout, gate: GateSpec, rows: Sequence[TallyRow]) -> tuple[TallyRow, ...]:
@@ -207,11 +230,14 @@ def _rows_of(rollout: Rollout, gate: GateSpec, rows: Sequence[TallyRow]) -> tupl
     return tuple(row for row in rows if row.metric in names)
 
 
-def _record_changes(ledger: Ledger, rollout: Rollout, verdicts: Sequence[Verdict], now: datetime) -> Rollout:
-    """Append Judged for each gate whose answer is not what the ledger says."""
+def _record_changes(
+    ledger: Ledger, rollout: Rollout, verdicts: Sequence[Verdict], now: datetime, *, is_blind: bool
+) -> Rollout:
+    """Append Judged for each gate whose answer is not what the ledger says; before any look, whose reason is not."""
     for judged in verdicts:
         known = rollout.judgements.get(judged.metric)
-        if known is not None and (known.answer, known.step) == (judged.answer.value, judged.step):
+        is_same = known is not None and (known.answer, known.step) == (judged.answer.value, judged.step)
+        if known is not None and is_same and (judged.k or is_blind or known.reason == judged.reason):
             continue
         fact = Judged(
             metric=judged.metric, answer=judged.answer.value, k=judged.k, step=judged.step, reason=judged.reason

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import math
+import re
 from datetime import timedelta
 
 import pytest
 
 from sluicegate.flows.stages.tick import Authority
+from sluicegate.registry.ledger.reading import read_for_view
+from sluicegate.registry.report.view import rollout_view
 from sluicegate.registry.rollout.facts import Judged, Paused, Promoted
 from sluicegate.registry.rollout.rollout import Ending, Phase
 from sluicegate.registry.words.errors import LedgerConflict
+from sluicegate.registry.words.metric import Arm
+from sluicegate.registry.words.tally import Tally
 from tests import giving as orders
 from tests.acceptance.given import PLAN, Given
 
@@ -65,6 +71,34 @@ def test_a_paused_rollout_holds_its_weight_and_is_still_aborted_on_harm() -> Non
     orders.pause(given.ledger, given.name, actor="ada", reason="lunch", now=given.now)
     given.runs(20_000)
     assert given.rollout.ending is Ending.ABORTED
+
+
+def _unusable(given: Given, arms: tuple[Arm, ...]) -> None:
+    """Every request so far has a label, and of these builds no score that is a number."""
+    for (metric, *side, arm), tally in list(given.traffic.sums.items()):
+        if metric == "errors":
+            value = math.nan if arm in arms else 0.5
+            given.traffic.sums["log_loss", *side, arm] = Tally.from_values([value] * tally.n)
+
+
+@pytest.mark.parametrize("arms", [(Arm.STABLE, Arm.CANDIDATE), (Arm.CANDIDATE,)])
+def test_labels_of_which_none_is_a_number_are_told_as_such(arms: tuple[Arm, ...]) -> None:
+    given = Given(PLAN | {"steps": [{"weight": 50}]}, labels=False)
+    given.ticks()
+    facts = []
+    for _ in range(5):
+        given.runs(300)
+        _unusable(given, arms)
+        for _ in range(20):
+            given.ticks()
+        facts.append(len(given.ledger.entries(given.name)))
+    view = rollout_view(read_for_view(given.ledger, given.rollout), given.now)
+    (judged,) = (gate for gate in view.gates if gate.metric == "log_loss")
+    assert judged.verdict == "NO DATA"
+    assert re.match(r"no look yet: [5-9]00 values of (stable|candidate) came, and none is a number", judged.reason)
+    assert judged.reason in (view.waits_for or "")
+    assert facts[-1] - facts[0] < 10, "the count is told, not at every tick"
+    assert given.rollout.phase is Phase.RUNNING
 
 
 def test_without_labels_nothing_is_ever_promoted_however_long_it_takes() -> None:
