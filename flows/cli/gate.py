@@ -60,7 +60,7 @@ def certify(*, file: File, output: Output = Format.TABLE) -> int:
 
     plans = read_plans((file,), Settings.read().champion_alias)
     remark(_PATIENCE)
-    sheets = [tried(plan, {}) for plan in plans]
+    sheets = [tried(plan, {}, on_check=lambda check: remark(f"tried {check.metric}: {check.name}")) for plan in plans]
     rows = [
         f"{'ok    ' if check.ok else 'FAILED'} {check.metric}: {check.name}: {check.reason}"
         for sheet in sheets

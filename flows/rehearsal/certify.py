@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from scipy.special import betaincinv
+from scipy.stats import binom
 
 from sluicegate.flows.gate.design import Question, gate_question, gates_of, planned_requests
 from sluicegate.flows.gate.judge import next_look, verdict
@@ -35,7 +36,14 @@ from sluicegate.registry.words.verdict import Answer
 _POWER = 0.8
 _PLANTED = 2.0
 """The harm that a gate without a margin is asked to catch."""
-_SURE = 0.99
+_SURE = 0.95
+"""The chance that a gate which keeps its budget, or its power, is certified; and that one which misses it by so much as
+each check says is not."""
+RUNS = 110
+"""So many that a false-alarm rate of .15 where .05 was promised, or a power of .6, is certified one time in twenty at
+most: of Bin(110, .15) 9 or less, the most that is let through, have the chance .03, of Bin(110, .6) 81 or more .002."""
+_SWAPPED = 30
+"""A gate that looks the wrong way stops nearly all."""
 _NEVER = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -63,12 +71,21 @@ class Certificate:
         return all(check.ok for check in self.checks)
 
 
-def certify(plan: Plan, baselines: Mapping[str, Baseline], *, runs: int = 30, seed: int = 1) -> Certificate:
-    """Try every gate and guardrail of a plan. Metrics without a baseline are assumed to be typical of their kind."""
+def certify(
+    plan: Plan, baselines: Mapping[str, Baseline], *, runs: int = RUNS, seed: int = 1,
+    on_check: Callable[[Check], None] = lambda _: None,
+) -> Certificate:  # fmt: skip
+    """Try every gate and guardrail of a plan; `on_check` hears of each check as it is done.
+
+    Metrics without a baseline are assumed to be typical of their kind.
+    """
     checks: list[Check] = []
     for gate, guardrail in gates_of(plan):
         baseline = baselines.get(gate.metric) or assumed_baseline(plan.metrics[gate.metric])
-        checks += _tried(_Trial(plan=plan, gate=gate, guardrail=guardrail, baseline=baseline, runs=runs, seed=seed))
+        trial = _Trial(plan=plan, gate=gate, guardrail=guardrail, baseline=baseline, runs=runs, seed=seed)
+        for check in _tried(trial):
+            on_check(check)
+            checks.append(check)
     return Certificate(checks=tuple(checks), caveats=caveats(plan))
 
 
@@ -141,33 +158,34 @@ def _tried(trial: _Trial) -> Iterator[Check]:
 
 def _equal(trial: _Trial) -> Check:
     hits = trial.stopped(1.0)
-    ok = _at_least(hits, trial.runs) <= trial.gate.alpha
-    return trial.check(
-        "equal candidate", ok, f"stopped in {hits} of {trial.runs} rehearsals, at most {trial.gate.alpha:g} allowed"
-    )
+    most = _most(trial.runs, trial.gate.alpha)
+    reason = f"stopped in {hits} of {trial.runs} rehearsals, at most {most} fit alpha {trial.gate.alpha:g}"
+    return trial.check("equal candidate", hits <= most, reason + _blind_to(most, trial.runs))
 
 
 def _planted(trial: _Trial) -> Check:
     hits = trial.stopped(trial.harm)
-    ok = _at_most(hits, trial.runs) >= _POWER
+    least = _least(trial.runs, _POWER)
+    ok = hits >= least
     planned = planned_requests(trial.plan)
     reason = f"{_harm(trial, trial.harm)} is caught in {hits} of {trial.runs} rehearsals of {planned:,.0f} requests"
+    reason += f", {least} are needed (a power of {_passing(least, trial.runs):.0%} would do one time in twenty)"
     advice = "; expect more requests, allow a later deadline, or declare a wider margin"
     return trial.check("planted harm", ok, reason + ("" if ok else advice))
 
 
 def _promoted(trial: _Trial, harm: float) -> Check:
     hits = trial.promoted(harm)
-    ok = _at_least(hits, trial.runs) <= trial.gate.beta
-    return trial.check(
-        "harm not promoted", ok, f"{_harm(trial, harm)} passed every step in {hits} of {trial.runs} rehearsals"
-    )
+    most = _most(trial.runs, trial.gate.beta)
+    reason = f"{_harm(trial, harm)} passed every step in {hits} of {trial.runs} rehearsals, at most {most} fit beta"
+    return trial.check("harm not promoted", hits <= most, reason + _blind_to(most, trial.runs))
 
 
 def _swapped(trial: _Trial) -> Check:
     """The same harm in stable: a gate that looks the wrong way would stop the better candidate."""
+    trial = dataclasses.replace(trial, runs=min(trial.runs, _SWAPPED))
     hits = trial.stopped(trial.harm, flipped=True)
-    ok = _at_least(hits, trial.runs) <= trial.gate.alpha
+    ok = hits <= _most(trial.runs, trial.gate.alpha)
     return trial.check("swapped arms", ok, f"the better candidate is stopped in {hits} of {trial.runs} rehearsals")
 
 
@@ -203,9 +221,22 @@ def _harm(trial: _Trial, harm: float) -> str:
     return f"a candidate {format_share(round(harm - 1, 4))} worse"
 
 
-def _at_least(hits: int, runs: int) -> float:
-    return float(betaincinv(hits, runs - hits + 1, 1 - _SURE)) if hits else 0.0
+def _most(runs: int, rate: float) -> int:
+    """The hits that a gate of this rate at most exceeds one time in twenty at most."""
+    return int(binom.ppf(_SURE, runs, rate))
 
 
-def _at_most(hits: int, runs: int) -> float:
-    return float(betaincinv(hits + 1, runs - hits, _SURE)) if hits < runs else 1.0
+def _least(runs: int, rate: float) -> int:
+    """The hits that a gate of this rate at least falls short of one time in twenty at most."""
+    return int(binom.ppf(1 - _SURE, runs, rate))
+
+
+def _blind_to(most: int, runs: int) -> str:
+    """The error of the check itself: the rate that it lets through one time in twenty (Clopper & Pearson 1934)."""
+    rate = float(betaincinv(most + 1, runs - most, _SURE)) if most < runs else 1.0
+    return f" (a rate of {rate:.2g} would be let through one time in twenty)"
+
+
+def _passing(least: int, runs: int) -> float:
+    """The power with which a gate reaches so many hits one time in twenty."""
+    return float(betaincinv(least, runs - least + 1, 1 - _SURE)) if least else 0.0

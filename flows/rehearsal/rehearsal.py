@@ -156,16 +156,19 @@ def rehearsals(
 
 
 def caveats(plan: Plan) -> tuple[str, ...]:
-    """What a rehearsal of this plan does not know, in words: its rows do not depend on each other."""
+    """What a rehearsal of this plan does not know, in words: its rows do not depend on each other, nor come late."""
+    gated = dict.fromkeys(gate.metric for gate in (*plan.gates, *plan.guardrails))
+    late = ", ".join(name for name in gated if plan.metrics[name].source is Source.OUTCOME)
+    at_once = (f"{late}: rehearsed with labels that come at once; with late ones a verdict comes as much later",)
     if plan.unit is None:
-        return ()
+        return at_once if late else ()
     returning = (
         f"rehearsed with one request for each {plan.unit}: where they return, gates judge by {plan.unit}, and r "
         "requests each that are alike (correlation c) need 1 + (r - 1) c times as many"
     )
     rates = [f"{gate.metric} below {format_share(gate.below)}" for gate in plan.gates if gate.below is not None]
     by_row = (f"{rate} is counted by request, not by {plan.unit}: a few of them may decide it" for rate in rates)
-    return (returning, *by_row)
+    return (*(at_once if late else ()), returning, *by_row)
 
 
 def most_informative_step(plan: Plan) -> int:
