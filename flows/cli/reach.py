@@ -20,9 +20,14 @@ from uuid import uuid4
 from sluicegate.registry.words import errors
 from sluicegate.registry.words.errors import SluiceError, Unreachable, UsageError
 from sluicegate.registry.words.settings import Settings
+from sluicegate.services.heartbeat import Heartbeats
 from sluicegate.services.host.addresses import Api, console_api, has_ledger
+from sluicegate.services.host.folder import StateFolder
+from sluicegate.services.host.installation import CONSOLE
 
 SECONDS = 30.0
+HUNG = 5.0
+"""Seconds without a heartbeat after which this machine's console is not asked."""
 PAUSES = (0.5, 1.0, 2.0)
 """Seconds before asking again for an answer that was lost."""
 _WAYS = (
@@ -84,7 +89,7 @@ def _answer(settings: Settings, asking: Asking) -> Any:
                 f"the console at {settings.api_url} wants a token, and none is known.", fix="set SLUICE_TOKEN"
             )
         raise Unreachable(f"nothing runs and nothing is recorded in {settings.state}.", fix=_WAYS)
-    if api is not None:
+    if api is not None and not _is_hung(settings):
         try:
             return ask(api, asking)
         except NotSent as error:
@@ -96,6 +101,14 @@ def _answer(settings: Settings, asking: Asking) -> Any:
             if not has_ledger(settings):
                 raise
     return _on_ledger(asking)
+
+
+def _is_hung(settings: Settings) -> bool:
+    """Whether the console of this machine hangs: then nobody waits for it, and the ledger is here."""
+    if settings.api_url is not None or not has_ledger(settings):
+        return False
+    silence = Heartbeats(folder=StateFolder(root=settings.state).beats).silence(CONSOLE)
+    return silence is not None and silence > HUNG
 
 
 def ask(api: Api, asking: Asking) -> Any:

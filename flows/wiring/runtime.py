@@ -79,7 +79,8 @@ class Runtime:
         """The ledger; whatever is appended rings the keeper."""
         from sluicegate.flows.wiring.ringing import RingingLedger
 
-        return RingingLedger(self._ledger_url, self.bell)
+        reserve = self.folder.root / "reserve" if self._ledger_url.startswith("sqlite") else None
+        return RingingLedger(self._ledger_url, self.bell, reserve)
 
     @cached_property
     def calls(self) -> Calls:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from importlib.metadata import version
 
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
 from starlette import requests
-from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
@@ -25,6 +27,10 @@ from sluicegate.services.console.tokens import Caller
 
 LARGEST_BODY = 1 << 20
 """Bytes of a request body; more is refused."""
+
+
+_FOR_ORDERS, _FOR_OTHERS = CapacityLimiter(20), CapacityLimiter(20)
+"""Threads: an order waits neither for readers nor for outcomes, whatever these wait for."""
 
 
 def routes(desk: Desk) -> list[Route]:
@@ -46,6 +52,9 @@ def routes(desk: Desk) -> list[Route]:
 def _endpoint(
     desk: Desk, operation: Operation, recorder: Recorder
 ) -> Callable[[requests.Request], Awaitable[Response]]:
+    is_order = operation.method != "GET" and operation.is_recorded  # outcomes are not
+    threads = _FOR_ORDERS if is_order else _FOR_OTHERS
+
     async def endpoint(http: requests.Request) -> Response:
         caller: Caller = http.state.caller
         path = http.url.path
@@ -53,9 +62,11 @@ def _endpoint(
             allow(caller, operation)
             request = await _request(http, caller)
             if operation.method != "GET" and http.query_params.get("dry_run"):
-                _, trial = await run_in_threadpool(dry_run, desk, operation.method, path, request)
+                trying = partial(dry_run, desk, operation.method, path, request)
+                _, trial = await run_sync(trying, limiter=threads)
                 return json_response(200, trial)
-            status, answer = await run_in_threadpool(recorder.run, operation, request, caller, path)
+            acting = partial(recorder.run, operation, request, caller, path)
+            status, answer = await run_sync(acting, limiter=threads)
         except SluiceError as error:
             return problem(error)
         tag = entity_tag(answer)

@@ -18,6 +18,9 @@ from sluicegate.registry.words.errors import (
     UsageError,
 )
 
+RETRY_AFTER = "5"
+"""Seconds after which who was told 503 may ask again."""
+
 
 def problem(error: SluiceError) -> Response:
     """The answer that tells a caller of an error."""
@@ -27,7 +30,8 @@ def problem(error: SluiceError) -> Response:
 def json_response(status: int, value: object) -> Response:
     """An answer, or a problem, as JSON."""
     kind = "application/json" if status < 400 else "application/problem+json"
-    return Response(json.dumps(value), status_code=status, media_type=kind)
+    headers = {"retry-after": RETRY_AFTER} if status == 503 else None
+    return Response(json.dumps(value), status_code=status, media_type=kind, headers=headers)
 
 
 def problem_document(error: SluiceError) -> tuple[int, dict[str, object]]:

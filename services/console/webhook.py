@@ -38,14 +38,14 @@ def receiver(desk: Desk) -> Callable[[Request], Awaitable[JSONResponse]]:
         except UsageError as error:
             return _refused(error.message, 422)
         key = f"webhook:{headers['webhook-id']}"
-        if await run_in_threadpool(desk.ledger.recall, key) is not None:
-            return JSONResponse({"seen": "before"})
         try:
+            if await run_in_threadpool(desk.ledger.recall, key) is not None:
+                return JSONResponse({"seen": "before"})
             started = await run_in_threadpool(desk.look_at_catalog)
-        except SluiceError as error:
+            delivery: dict[str, object] = {"at": desk.clock().isoformat(), "entity": entity}
+            await run_in_threadpool(desk.ledger.remember, key, delivery)
+        except SluiceError as error:  # MLflow, or the ledger, as on a full disk; the delivery comes again
             return _refused(error.message, 503)
-        delivery: dict[str, object] = {"at": desk.clock().isoformat(), "entity": entity}
-        await run_in_threadpool(desk.ledger.remember, key, delivery)
         return JSONResponse({"started": list(started)})
 
     return receive

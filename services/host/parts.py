@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -31,8 +31,8 @@ class Handover(Protocol):
         """Whether the successor serves."""
         ...
 
-    def drain(self) -> None:
-        """Have the former one finish what it does; returns when it has, or after a while."""
+    def drain(self, former: Collection[int], successor: int) -> None:
+        """Have the former processes finish what they do; returns when they have, or after a while."""
         ...
 
     def done(self) -> None:

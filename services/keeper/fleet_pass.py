@@ -175,7 +175,8 @@ class FleetPass:
                 self._drains.pop(build, None)
                 if future.exception():
                     log.error("service not stopped", build=str(build), why=str(future.exception()))
-        spare = self.services.running() - {need.build for need in wanted} - routed - self._stops.keys()
+        there = self.services.running() | self.services.endpoints().keys()  # the latter also half stopped
+        spare = there - {need.build for need in wanted} - routed - self._stops.keys()
         for build in spare:
             spared = self.elapsed() - self._drains.setdefault(build, self.elapsed())
             is_idle = self.plane.in_flight(build) == 0 and spared >= SPARE_SECONDS

@@ -121,7 +121,7 @@ class Keeper:
         try:
             self.fleet.start(wanted, rollouts, now)
             if routed is not None:
-                staying = {build for build in self.services.running() if build.model in held} if held else set()
+                staying = {build for build in self.services.endpoints() if build.model in held} if held else set()
                 self.fleet.stop(wanted, routed | staying)
         except SluiceError as error:
             log.warning("services cannot be started or stopped now", why=str(error))

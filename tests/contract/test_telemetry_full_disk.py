@@ -7,18 +7,20 @@ import signal
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 
 from benchmarks.collector_lines import START, START_US, line
 from sluicegate.flows.wiring.collecting import finding
+from sluicegate.registry.words.errors import Unreachable
 from sluicegate.services.host.doctor.finding import CheckStatus
+from sluicegate.services.telemetry.outcomes.intake import record
 from sluicegate.services.telemetry.outcomes.outcome import OutcomeIn
 from sluicegate.services.telemetry.outcomes.retention import retain
 from sluicegate.services.telemetry.store.counts import Count
+from sluicegate.services.telemetry.store.store import _BUSY_MS, Store
 from sluicegate.services.telemetry.tailing.backlog import backlog
 from tests.contract.telemetry_rig import Rig
 
@@ -53,7 +55,7 @@ def test_lines_wait_in_the_log_until_there_is_room(rig: Rig, room: int) -> None:
     rig.record(OutcomeIn(prediction_id="q7", name="late", value=1))
     with full_disk(room):
         for _ in range(3):
-            with pytest.raises(sa.exc.SQLAlchemyError):
+            with pytest.raises(Unreachable):
                 rig.collect()
         behind = backlog(rig.store, [rig.log])
         assert behind.unread_bytes > 0
@@ -78,7 +80,7 @@ def test_an_outcome_that_found_no_room_is_refused_aloud_and_sent_again_counts_on
     rig.collect()
     batch = [OutcomeIn(prediction_id="a", name="late", value=1)]
     batch += [OutcomeIn(prediction_id=f"x{n}", name="late", value="v" * 400) for n in range(300)]
-    with full_disk(40_000), pytest.raises(sa.exc.SQLAlchemyError):
+    with full_disk(40_000), pytest.raises(Unreachable):
         rig.record(*batch)
     assert rig.queries.counters()[Count.OUTCOMES] == 0
     assert rig.record(*batch).accepted == len(batch)
@@ -92,7 +94,7 @@ def test_no_log_is_deleted_before_its_lines_are_safe(rig: Rig) -> None:
     rig.write(line("later"))
     rig.now = START + timedelta(days=30)
     with full_disk(40_000):
-        with pytest.raises(sa.exc.SQLAlchemyError):
+        with pytest.raises(Unreachable):
             rig.collector.collect()
         finished: tuple[Path, ...] = ()
         with suppress(sqlite3.Error):
@@ -106,7 +108,19 @@ def test_making_room_by_age_works_on_a_full_disk_or_changes_nothing(rig: Rig) ->
     rig.write(*(line(f"q{n}") for n in range(ROWS)))
     rig.collect()
     before = rig.sums("errors")
-    with full_disk(40_000), pytest.raises(sa.exc.SQLAlchemyError):
+    with full_disk(40_000), pytest.raises(Unreachable):
         retain(rig.store, START + timedelta(days=1), START + timedelta(days=1))
     assert retain(rig.store, START + timedelta(days=1), START + timedelta(days=1)).exposures == ROWS
     assert rig.sums("errors") == before
+
+
+def test_who_brings_outcomes_while_another_holds_the_lock_is_told_to_come_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(_BUSY_MS, True, 50)
+    store = Store(f"sqlite:///{tmp_path / 'telemetry.db'}", durable=True)
+    outcome = OutcomeIn(prediction_id="560041f1-a8a5-40cd-9559-628bcf4d0ca3", name="late", value=1)
+    with store.write(), pytest.raises(Unreachable, match="locked"):
+        record(store, [outcome], datetime.now(UTC))
+    assert record(store, [outcome], datetime.now(UTC)).accepted == 1
+    store.close()

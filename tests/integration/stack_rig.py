@@ -208,17 +208,17 @@ class Stack:
 
     def pid(self, program: str) -> int:
         """The pid of a program of the stack."""
-        programs = self.ask("status")["programs"]
+        programs = self.ask("status", code=None)["programs"]
         found = next(p["pid"] for p in programs if p["name"] == program)
         return int(found)
 
 
 @contextmanager
-def serving_stack() -> Iterator[Stack]:
+def serving_stack(where: Path = Path("/tmp"), plan_text: str = PLAN) -> Iterator[Stack]:
     """A stack whose model has a stable first build and a plan."""
-    with fresh_stack() as stack:
+    with fresh_stack(where) as stack:
         plan = stack.state / "plan.yaml"
-        plan.write_text(PLAN)
+        plan.write_text(plan_text)
         stack.register()
         stack.run("apply", "-f", str(plan))
         stack.run("deploy", MODEL, "--build", "1")
@@ -226,9 +226,9 @@ def serving_stack() -> Iterator[Stack]:
 
 
 @contextmanager
-def fresh_stack() -> Iterator[Stack]:
+def fresh_stack(where: Path = Path("/tmp")) -> Iterator[Stack]:
     """A stack that is taken down whatever happens."""
-    with tempfile.TemporaryDirectory(prefix="sluice-", dir="/tmp") as folder:
+    with tempfile.TemporaryDirectory(prefix="sluice-", dir=where) as folder:
         stack = Stack(Path(folder))
         try:
             stack.up()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -14,6 +15,9 @@ import pytest
 from sluicegate.flows.cli import reach
 from sluicegate.flows.wiring import runtime
 from sluicegate.registry.words.errors import NotFound, Unreachable, UsageError
+from sluicegate.services.heartbeat import Heartbeats
+from sluicegate.services.host.addresses import Api
+from sluicegate.services.host.folder import StateFolder
 
 
 class Console(HTTPServer):
@@ -126,3 +130,18 @@ def test_without_a_console_the_same_act_is_done_on_the_ledger(state: Path) -> No
     assert changed == [True, False]
     with pytest.raises(NotFound, match="there is no rollout 'm'"):
         abort()
+
+
+def test_a_console_of_this_machine_that_hangs_is_not_waited_for(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = list[str]()
+    monkeypatch.setattr(reach, "console_api", lambda _: Api(url="http://127.0.0.1:1", token="t"))
+    monkeypatch.setattr(reach, "ask", lambda api, asking: asked.append("console"))
+    monkeypatch.setattr(reach, "_on_ledger", lambda asking: asked.append("ledger"))
+    beats = StateFolder(root=state).beats
+    Heartbeats(folder=beats).beat("console")
+    reach.call("GET", "/api/v1/rollouts")
+    Heartbeats(folder=beats, elapsed=lambda: time.monotonic() - reach.HUNG - 1).beat("console")
+    reach.call("GET", "/api/v1/rollouts")
+    monkeypatch.setenv("SLUICE_API", "http://127.0.0.1:1")
+    reach.call("GET", "/api/v1/rollouts")
+    assert asked == ["console", "ledger", "console"], "one that was named is asked, and no other"

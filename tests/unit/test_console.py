@@ -6,11 +6,14 @@ import base64
 import hashlib
 import hmac
 import json
+import threading
 from datetime import UTC, datetime, timedelta
+from unittest import mock
 
 import pytest
 
 from sluicegate.registry.ledger.attempt import note_run
+from sluicegate.registry.words.errors import Unreachable
 from sluicegate.registry.words.roles import Role
 from sluicegate.services.console.acts.table import find, table
 from sluicegate.services.console.operations import Request
@@ -256,3 +259,34 @@ def test_the_page_of_audiences_shows_who_uses_each_and_what_a_request_would_get(
     page = office.client.get("/audiences", params={"model": "m", "metadata": "state=NY", "unit": "u<1>"}).text
     assert ("state=NY</textarea>" in page, "u&lt;1&gt;" in page) == (True, True), "the form keeps what was asked"
     assert "takes it" in page
+
+
+def test_a_store_that_is_locked_is_a_503_that_says_when_to_come_again(office: Office) -> None:
+    with mock.patch.object(type(office.desk), "record_outcomes", side_effect=Unreachable("locked.")):
+        answer = office.client.post("/outcomes", headers=BEARER, json={"a": 1})
+    assert answer.status_code == 503
+    assert int(answer.headers["retry-after"]) > 0
+
+
+def test_an_order_waits_neither_for_readers_nor_for_outcomes(office: Office) -> None:
+    hold, entered = threading.Event(), threading.Semaphore(0)
+
+    def hang(*_: object) -> object:
+        entered.release()
+        hold.wait(60)
+        raise Unreachable("locked.")
+
+    many = 20
+    with mock.patch.object(type(office.desk), "record_outcomes", side_effect=hang), office.client as client:
+        asking = [
+            threading.Thread(target=client.post, args=("/outcomes",), kwargs={"headers": BEARER, "json": {"a": 1}})
+            for _ in range(3 * many)
+        ]
+        for each in asking:
+            each.start()
+        for _ in range(many):
+            assert entered.acquire(timeout=30)
+        assert client.post("/api/v1/rollouts/nothing/abort", headers=BEARER, json={}).status_code == 404
+        hold.set()
+        for each in asking:
+            each.join(timeout=60)

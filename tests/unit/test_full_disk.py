@@ -7,13 +7,21 @@ import errno
 import os
 import subprocess
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from sluicegate.flows.wiring.ringing import RESERVE, RingingLedger
+from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.words.errors import Unreachable
 from sluicegate.services import durable
 from sluicegate.services.heartbeat import Heartbeats
+from tests import giving as orders
+from tests.giving import Giver
 
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+PLAN = Plan.model_validate({"model": "m", "steps": [{"weight": 10}]})
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small file system")
 
 
@@ -76,3 +84,26 @@ def test_a_heart_beats_on_a_full_disk(small: Path) -> None:
     before = beats.last("keeper")
     beats.beat("keeper")
     assert (beats.last("keeper") or 0) > (before or 0)
+
+
+def test_an_abort_is_recorded_on_a_full_disk(small: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,size=24m", small], check=True)
+    ledger = RingingLedger(f"sqlite:///{small / 'ledger.db'}", small / "bell", small / "reserve")
+    first = orders.deploy(ledger, plan=PLAN, version="1", request=Giver(actor="ada", cause="cli"), now=NOW).rollout
+    assert (small / "reserve").stat().st_size == RESERVE
+    fill(small)
+    orders.abort(ledger, first.id, actor="ada", reason="no" * 2_000, now=NOW)
+    assert ledger.rollout(first.id).is_ended
+    fill(small)
+    assert not (small / "reserve").exists()
+
+    def go_on() -> None:
+        for _ in range(2_000):
+            orders.retry(ledger, first.id, actor="ada", reason="x" * 2_000, now=NOW)
+            orders.abort(ledger, first.id, actor="ada", reason="x" * 2_000, now=NOW)
+
+    with pytest.raises(Unreachable, match="full"):
+        go_on()
+    (small / "logs").unlink()
+    orders.apply_plan(ledger, PLAN, NOW)
+    ledger.close()

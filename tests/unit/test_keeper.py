@@ -59,6 +59,8 @@ class Town:
     starts: list[BuildRef] = field(default_factory=list)
     away: bool = False
     given_up: set[BuildRef] = field(default_factory=set)
+    half_stopped: set[BuildRef] = field(default_factory=set)
+    """Ended, and still among the supervisor's programs."""
 
     def start(self, build: BuildRef, packed: Packed, serve: Serve) -> None:
         if build in self.broken:
@@ -76,7 +78,7 @@ class Town:
     def running(self) -> frozenset[BuildRef]:
         if self.away:
             raise Unreachable("the supervisor does not answer")
-        return frozenset(self.up)
+        return frozenset(self.up) - self.half_stopped
 
     def probe(self, build: BuildRef) -> str | None:
         if build in self.raising:
@@ -739,3 +741,13 @@ def test_what_was_ordered_and_is_not_in_force_is_told_after_a_while() -> None:
     assert overdue(world.ledger, world.now - timedelta(days=1)).keys() == {name}, "whatever the clock says"
     world.look()
     assert overdue(world.ledger, world.now + timedelta(seconds=25)) == {}
+
+
+def test_a_service_that_was_stopped_by_halves_is_stopped_whole() -> None:
+    """As when the supervisor hung in the middle of it."""
+    world = World().serving()
+    name = world.ramping()
+    orders.abort(world.ledger, name, actor="ada", reason="no", now=world.now)
+    world.town.half_stopped.add(V2)
+    world.look(10)
+    assert V2 not in world.town.up

@@ -123,7 +123,7 @@ class Supervisor:
                 handover.step_back()
                 durable.replace(record, known, mode=durable.PRIVATE)
                 raise TimedOut(f"the new {program.name} does not serve; the former one stays.", fix="see its log.")
-            handover.drain()
+            handover.drain([process.pid for process in former], successor.pid)
             with contextlib.suppress(Faulted):
                 self._rpc.call("stopProcess", program.name, True)
             identity.end(former, grace=self.definitions.stop_seconds(program.name))

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine
 
-from sluicegate.registry.words.errors import SluiceError
+from sluicegate.registry.words.errors import SluiceError, Unreachable
 from sluicegate.services.telemetry.store import schema
 from sluicegate.services.telemetry.store.unit_store import changes
 from sluicegate.services.telemetry.tally.tally_accumulator import TallyAccumulator
@@ -44,7 +44,8 @@ class Store:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """One transaction that no other writer overlaps; committed on leaving, rolled back on an exception."""
-        with self.engine.connect().execution_options(**{_WRITES: True}) as connection, connection.begin():
+        writing = {_WRITES: True}
+        with _told_plainly(), self.engine.connect().execution_options(**writing) as connection, connection.begin():
             if not self.is_sqlite:
                 connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
             yield connection
@@ -53,7 +54,7 @@ class Store:
     def read(self) -> Iterator[Connection]:
         """One transaction that sees a single state of the database, whatever is written meanwhile."""
         options: dict[str, Any] = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
-        with self.engine.connect().execution_options(**options) as connection, connection.begin():
+        with _told_plainly(), self.engine.connect().execution_options(**options) as connection, connection.begin():
             yield connection
 
     def add(
@@ -161,6 +162,23 @@ def _quoted(names: Sequence[str]) -> str:
     return ", ".join(f'"{name}"' for name in names)
 
 
+_BUSY_MS = {True: 5_000, False: 20_000}
+"""Time that a writer waits for its turn: somebody waits for an acknowledgement, and nobody for the collector."""
+
+
+@contextmanager
+def _told_plainly() -> Iterator[None]:
+    """Failures of the database become Unreachable; violated constraints and our own mistakes stay what they are."""
+    try:
+        yield
+    except (sa.exc.IntegrityError, sa.exc.ProgrammingError, sa.exc.DataError):
+        raise
+    except (sa.exc.DatabaseError, sa.exc.InterfaceError) as error:
+        raise Unreachable(
+            f"the telemetry cannot be used now: {error.orig}.", fix="try again; sluice doctor tells more."
+        ) from error
+
+
 def _engine(url: str, *, durable: bool) -> Engine:
     engine = sa.create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
     if engine.dialect.name != "sqlite":
@@ -170,7 +188,7 @@ def _engine(url: str, *, durable: bool) -> Engine:
     def _prepare(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # SQLAlchemy's transactions, not the driver's
         for pragma in (
-            "journal_mode=WAL", f"synchronous={'FULL' if durable else 'NORMAL'}", "busy_timeout=20000",
+            "journal_mode=WAL", f"synchronous={'FULL' if durable else 'NORMAL'}", f"busy_timeout={_BUSY_MS[durable]}",
             "cache_size=-65536", "wal_autocheckpoint=4000", "temp_store=MEMORY",
         ):  # fmt: skip
             connection.execute(f"PRAGMA {pragma}")

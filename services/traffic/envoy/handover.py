@@ -1,29 +1,34 @@
 """Handover: one Envoy takes over from another on the same port. Both listen for a while; no request is refused.
 
-The kernel shares connections out between the two. The former one leaves its admin socket to its successor, tells its
-callers with each answer to connect anew, and is ended once it has nothing left to do.
+The former one leaves its admin socket to its successor, gets no new connections, tells its callers with each answer to
+connect anew, and is ended once it has nothing left to do.
 """
 
 from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 from sluicegate.registry.words.errors import Unreachable
 from sluicegate.services.traffic.envoy.admin import Admin
 from sluicegate.services.traffic.envoy.names import LIVE
+from sluicegate.services.traffic.envoy.steering import listening, steer_no_more, steer_to_last
 
 _POLL = 0.1
+_BEFORE_CLOSING = 3.5
+"""Seconds from the order to drain to shortly before the listeners close: --drain-time-s is 5."""
+_BUSY = rf"^http\.{LIVE}\.downstream_(rq|cx)_active$"
 _LISTENERS = "listener_manager.workers_started"
 
 
 class Handover:
     """The steps of one handover, in the order of the methods."""
 
-    def __init__(self, admin_socket: Path, patience: float = 30.0) -> None:
+    def __init__(self, admin_socket: Path, port: int, patience: float = 30.0) -> None:
         """`patience`: seconds that callers of the former one have to finish."""
-        self._socket = admin_socket
+        self._socket, self._port = admin_socket, port
         self._aside = admin_socket.with_name(f"{admin_socket.name}.former")
         self._patience = patience
 
@@ -39,15 +44,20 @@ class Handover:
         except (Unreachable, ValueError):
             return False
 
-    def drain(self) -> None:
-        """Have the former one's callers connect anew, and wait until they have."""
-        former, until = Admin(self._aside), time.monotonic() + self._patience
+    def drain(self, former: Collection[int], successor: int) -> None:
+        """Have the callers of the former processes connect to the successor, and wait until they have."""
+        doors = len(listening(former, self._port))
+        steer_to_last(successor, self._port, former=doors)
+        admin, began = Admin(self._aside), time.monotonic()
         with contextlib.suppress(Unreachable):  # it ended by itself
-            former.command("/drain_listeners?graceful&skip_exit")
-            while any(former.stats(rf"^http\.{LIVE}\.downstream_(rq|cx)_active$").values()):
-                if time.monotonic() > until:
-                    return
+            admin.command("/drain_listeners?graceful&skip_exit")
+            time.sleep(_BEFORE_CLOSING)
+            steer_to_last(successor, self._port, former=doors, is_closing=True)
+            while listening(former, self._port) or any(admin.stats(_BUSY).values()):
+                if time.monotonic() - began > self._patience:
+                    break
                 time.sleep(_POLL)
+        steer_no_more(successor, self._port)
 
     def done(self) -> None:
         """Forget the former one's socket."""

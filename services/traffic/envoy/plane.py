@@ -137,7 +137,7 @@ class Envoy:
 
     def handover(self) -> Handover:
         """How another Envoy takes over from the one that runs."""
-        return Handover(self.places.admin_socket)
+        return Handover(self.places.admin_socket, self.places.port)
 
     def apply(self, table: RouteTable) -> None:
         """Bring a table into force: clusters, routes, and in a later call the removal of what is left over.

@@ -1,0 +1,77 @@
+"""Steering: of two processes that listen on one port, which gets the new connections.
+
+The kernel shares connections out among all that listen with SO_REUSEPORT, and resets what a listener that closes has
+not accepted. A small filter keeps new connections away from the one that is about to close: nothing is left in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import socket
+import struct
+from collections.abc import Collection
+
+import psutil
+
+_PIDFD_GETFD = 438
+_ATTACH, _DETACH = 51, 68
+"""SO_ATTACH_REUSEPORT_CBPF, SO_DETACH_REUSEPORT_BPF."""
+_LOAD_RANDOM = (0x20, 0xFFFFF000 + 56)
+_MODULO, _ADD, _RETURN, _RETURN_CONSTANT = 0x94, 0x04, 0x16, 0x06
+
+
+def listening(pids: Collection[int], port: int) -> list[tuple[int, int]]:
+    """Process and descriptor of every socket on which these processes listen on the port."""
+    sockets = []
+    for pid in pids:
+        with contextlib.suppress(psutil.Error):
+            connections = psutil.Process(pid).net_connections(kind="tcp")
+            here = [each for each in connections if each.status == psutil.CONN_LISTEN and each.laddr.port == port]
+            sockets += [(pid, each.fd) for each in here]
+    return sockets
+
+
+def steer_to_last(successor: int, port: int, *, former: int, is_closing: bool = False) -> bool:
+    """Give new connections to the successor alone, which began to listen after the `former` sockets.
+
+    While the former ones close, all go to the socket that keeps its place whichever of them closes first. False where
+    the system does not allow it: connections are shared out then.
+    """
+    count = len(listening([successor], port))
+    if not former or not count:
+        return False
+    spread = (_LOAD_RANDOM, (_MODULO, count), (_ADD, former), (_RETURN, 0))
+    return _set(successor, port, ((_RETURN_CONSTANT, former),) if is_closing else spread)
+
+
+def steer_no_more(successor: int, port: int) -> None:
+    """Let the kernel share out again."""
+    _set(successor, port, ())
+
+
+def _set(successor: int, port: int, program: tuple[tuple[int, int], ...]) -> bool:
+    try:
+        with _borrowed(*listening([successor], port)[0]) as listener:
+            if not program:
+                listener.setsockopt(socket.SOL_SOCKET, _DETACH, 0)
+                return True
+            code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", op, 0, 0, k) for op, k in program))
+            option = struct.pack("@HP", len(program), ctypes.addressof(code))
+            listener.setsockopt(socket.SOL_SOCKET, _ATTACH, option)
+            return True
+    except (OSError, IndexError, AttributeError):
+        return False
+
+
+def _borrowed(pid: int, descriptor: int) -> socket.socket:
+    """A socket of another process of ours."""
+    handle = os.pidfd_open(pid)
+    try:
+        number = ctypes.CDLL(None, use_errno=True).syscall(_PIDFD_GETFD, handle, descriptor, 0)
+        if number < 0:
+            raise OSError(ctypes.get_errno(), "the socket cannot be borrowed")
+        return socket.socket(fileno=number)
+    finally:
+        os.close(handle)
