@@ -138,7 +138,7 @@ def test_only_answers_of_the_assigned_build_are_judged(rig: Rig) -> None:
     rig.write(
         line("a", **ours, prediction=bad), line("fallback", **ours | {"upstream": "1"}, attempts=2, prediction=bad),
         line("refused", **ours, status=422, prediction=None), line("failed", **ours, status=500, prediction=None),
-        line("left", **ours, status=200, flags="DC", prediction=bad), line("b", **ours),
+        line("left", **ours, status=0, flags="DC", prediction=None), line("b", **ours),
     )  # fmt: skip
     rig.collect()
     assert rig.sums("contract", "candidate") == (2, 0, 1.0)
