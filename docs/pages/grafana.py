@@ -31,9 +31,12 @@ PANELS = (
         ("sluice_rollouts_untended", "rollouts that cannot be judged"),
         ("sluice_blind", "blind: {{listener}}"),
         ("sluice_rollouts_overdue", "weights not in force"),
+        ("sluice_rollouts_undriven", "rollouts without a driver"),
         ("increase(sluice_gateway_refused_configurations_total[5m])", "refused configurations"),
         ("increase(sluice_gateway_failed_log_writes_total[5m])", "log lines lost"),
     )),
+    Panel(title="Rollouts that wait for a person", unit="short", lines=(("sluice_rollouts_waiting", "rollouts"),)),
+    Panel(title="State folder: disk free", unit="percentunit", lines=(("sluice_state_disk_free_ratio", "free"),)),
     Panel(title="Requests per second, by variation and build", unit="reqps", lines=(
         ('sluice_build_requests_per_second{model=~"$model"}', "{{model}} {{variation}} v{{build}}"),
     )),

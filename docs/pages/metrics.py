@@ -40,7 +40,7 @@ def families() -> tuple[Metric, ...]:
 
     with _queries() as queries:
         backlog = Backlog(unread_bytes=0, read_at=None)
-        text = exposition(queries, Scrape(gateway=dict.fromkeys(NAMES, 0.0), backlog=backlog)).decode()
+        text = exposition(queries, Scrape(gateway=dict.fromkeys(NAMES, 0.0), backlog=backlog, free=1.0)).decode()
     return tuple(text_string_to_metric_families(text))
 
 
@@ -53,7 +53,8 @@ def page() -> str:
 
 `GET /metrics` of the console answers Prometheus, with a token as everything there. It also answers when the gateway or
 the collector are down: `sluice_gateway_up` is 0 then, and `sluice_collector_unread_bytes` grows. The dashboard for
-Grafana beside this page, [grafana.json](grafana.json), shows all of it.
+Grafana beside this page, [grafana.json](grafana.json), shows all of it; [alerts.yml](alerts.yml) are rules for alerts
+([what each means](../how-to/monitor.md)).
 
 {table(("metric", "type", "labels", "meaning"), rows)}
 ## What is counted

@@ -31,6 +31,7 @@ token = App(name="token", help="Give others access to the console, and take it b
 notify = App(name="notify", help="Where notifications go, and whether they arrive.")
 experiment = App(name="experiment", help="Compare variations that share an audience.")
 shadow = App(name="shadow", help="Two answers to each request, compared.")
+service = App(name="service", help="Come up when the machine does.")
 webhook = App(name="webhook", help="The webhook of an MLflow server of yours.")
 gate = App(name="gate", help="Judge recorded or synthetic data without a running system.")
 _COMMANDS = (
@@ -38,6 +39,8 @@ _COMMANDS = (
     (app, "down", "host:down", "Drain and stop everything that up started, and nothing else."),
     (app, "status", "host:status", "Show what runs, and where."),
     (app, "doctor", "host:doctor", "Check this machine and everything sluice needs."),
+    (app, "backup", "backups:backup", "Write everything that cannot be made again to a folder."),
+    (app, "restore", "backups:restore", "Put a backup in place."),
     (app, "verify", "record:verify", "See that nothing in the ledger was changed, removed or reordered."),
     (app, "logs", "logs:logs", "Show what the parts wrote, by rollout or by part."),
     (app, "env", "host:env", "Print export lines for MLflow, Prefect and sluice."),
@@ -88,12 +91,13 @@ _COMMANDS = (
     (token, "give", "tokens:give", "Make a token with a role; shown once."),
     (token, "list", "tokens:list_", "List who has a token."),
     (token, "revoke", "tokens:revoke", "Take a token back at once."),
+    (service, "install", "service:install", "Write the systemd unit by which everything comes up at boot."),
     (webhook, "register", "webhooks:register", "Have your MLflow tell the console of changes at once."),
     (webhook, "test", "webhooks:deliver", "Have MLflow deliver an example."),
     (webhook, "remove", "webhooks:remove", "Remove this installation's webhooks from MLflow."),
     (gate, "replay", "gate:replay", "JSON lines in, one verdict per look out."),
 )
-for group in (rollout, experiment, audience, variation, shadow, schema, token, notify, gate, webhook):
+for group in (rollout, experiment, audience, variation, shadow, schema, token, notify, gate, service, webhook):
     app.command(group)
 for group, name, target, help_text in _COMMANDS:
     group.command(f"sluicegate.flows.cli.{target}", name=name, help=help_text)
@@ -128,9 +132,18 @@ def launch(*words: Annotated[str, Parameter(show=False, allow_leading_hyphen=Tru
         return 0
 
 
+def _read_files() -> None:
+    """Settings and secrets that stand in files, as if the environment had them."""
+    if "SLUICE_SETTINGS" in os.environ or any(name.endswith("_FILE") for name in os.environ):
+        from sluicegate.registry.words.setting_files import with_files
+
+        os.environ.update(with_files(os.environ))
+
+
 def main() -> None:
     """Run the command line; every expected error is one line with its fix, a traceback only with SLUICE_DEBUG."""
     try:
+        _read_files()
         code = app.meta(print_error=True, exit_on_error=False, result_action="return_value")
     except SluiceError as error:
         if os.environ.get("SLUICE_DEBUG"):

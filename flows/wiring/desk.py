@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import secrets
+import shutil
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -95,20 +96,26 @@ class LocalDesk:
 
     def metrics(self) -> bytes:
         from sluicegate.registry.ledger.sights import sights
+        from sluicegate.registry.ledger.undriven import all_undriven
         from sluicegate.services.host.programs.watching import BEATING
         from sluicegate.services.keeper.overdue import overdue
         from sluicegate.services.telemetry.reading.prometheus import Scrape, exposition
 
         rollouts, seen = self.ledger.rollouts(), sights(self.ledger)
+        under_way = [rollout for rollout in rollouts if not rollout.is_ended]
+        disk = shutil.disk_usage(self.runtime.folder.root)
         beats = {name: self.runtime.heartbeats.silence(name) for name in BEATING}
         scrape = Scrape(
             models=sorted({rollout.requested.model for rollout in rollouts}),
-            rollouts=[rollout for rollout in rollouts if not rollout.is_ended],
+            rollouts=under_way,
             gateway=self._gateway_figures(),
             backlog=self.runtime.readings.backlog(),
             now=self.clock().timestamp(),
             untended=len(seen.unjudged),
             overdue=len(overdue(self.ledger, self.clock())),
+            undriven=len({each.id for each in under_way} & set(all_undriven(self.ledger))),
+            waiting=len(self.runtime.readings.waiting(self.clock())),
+            free=disk.free / disk.total,
             silence={name: math.inf if silence is None else silence for name, silence in beats.items()},
             sights=seen.at(self.clock()),
         )

@@ -41,6 +41,7 @@ def keep_house(runtime: Runtime, collectors: list[Finishing], stop: threading.Ev
 
 
 def _once(runtime: Runtime, collectors: list[Finishing]) -> None:
+    from sluicegate.services.host.rotation import rotate_grown
     from sluicegate.services.keeper.catalog_watch import applied_plans
     from sluicegate.services.telemetry.outcomes.retention import retain
 
@@ -48,6 +49,7 @@ def _once(runtime: Runtime, collectors: list[Finishing]) -> None:
     if any(log.exists() and log.stat().st_size > ROTATE_BYTES for log in logs):
         runtime.envoy.rotate()
     runtime.envoy.rotate_own_log()
+    rotate_grown((runtime.folder.logs, runtime.folder.root / "services" / "logs"))
     for path in (path for collector in collectors for path in collector.finished()):
         path.unlink(missing_ok=True)
     under_way = (rollout.plan for rollout in runtime.ledger.rollouts() if not rollout.is_ended)

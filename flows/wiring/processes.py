@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -206,13 +206,21 @@ def rollout_spec(runtime: Runtime, name: str) -> RolloutSpec | None:
 
 
 def _clean_daily(runtime: Runtime, stop: threading.Event) -> None:
-    """Remove bentos, environments and logs that nothing needs and nobody used for a while: at start, then every day."""
+    """Remove what nothing needs and nobody used for a while: at start, then every day.
+
+    That is bentos, environments, logs of services, and what the ledger's database holds beside the record.
+    """
+    from sluicegate.registry.ledger.forgetting import forget
+
     while not stop.is_set():
         packed = [r.packed for r in runtime.ledger.rollouts() if r.packed and (r.is_under_way or r.took_over)]
         keep = {each.bento for each in packed} | {each.env for each in packed}
         try:
             runtime.packer.clean(keep, runtime.clock())
             runtime.fleet.clean(runtime.clock())
+            before = runtime.clock() - timedelta(seconds=runtime.settings.keep_seconds)
+            under_way = {each.id for each in runtime.ledger.rollouts() if not each.is_ended}
+            forget(runtime.settings.ledger_url(), before, under_way)
         except (SluiceError, OSError) as error:
             structlog.get_logger("keeper").warning("housekeeping failed; tried again tomorrow", why=str(error))
         stop.wait(CLEAN_SECONDS)

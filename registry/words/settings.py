@@ -17,6 +17,8 @@ from sluicegate.registry.words.build import CHAMPION_ALIAS
 from sluicegate.registry.words.errors import InvalidSetting
 from sluicegate.registry.words.units import parse_duration
 
+DAY = 86_400.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
@@ -31,6 +33,8 @@ class Setting:
 SETTINGS = (
     Setting(name="SLUICE_STATE", default="", help="Folder of this installation; by default `sluicegate` under the "
             "user's data directory ($XDG_DATA_HOME)."),
+    Setting(name="SLUICE_SETTINGS", default="", help="File of settings, one NAME=VALUE a line; the environment wins. "
+            "Each setting can stand in a file of its own: NAME_FILE names it."),
     Setting(name="SLUICE_LEDGER", default="", help="URL of the ledger, sqlite:///PATH or postgresql://…; by default "
             "ledger.db in the state folder."),
     Setting(name="SLUICE_API", default="", help="URL of a console to ask; by default the one of `sluice up`."),
@@ -38,6 +42,8 @@ SETTINGS = (
     Setting(name="SLUICE_GATEWAY", default="", help="URL that `sluice predict` asks; by default the gateway that "
             "`sluice up` started."),
     Setting(name="SLUICE_POLL", default="5s", help="Time between two looks at MLflow for aliases, stages and tags."),
+    Setting(name="SLUICE_KEEP", default="90d", help="Time for which API calls, receipts of orders, webhooks' ids, "
+            "ended leases and the embedded Prefect's runs are kept; facts, looks and documents stay."),
     Setting(name="SLUICE_CHAMPION_ALIAS", default=CHAMPION_ALIAS, help="MLflow alias of the stable build; other "
             "variations have <alias>-<variation>."),
     Setting(name="SLUICE_NOTIFY_<NAME>", default="", help="Address of the notification <name>, and after a space the "
@@ -84,6 +90,7 @@ class Settings:
     ledger: str | None = None
     """URL of the ledger; None: ledger.db in the state folder."""
     poll_seconds: float = 5.0
+    keep_seconds: float = 90 * DAY
     champion_alias: str = CHAMPION_ALIAS
     envoy_bin: str | None = None
     prefect_api_url: str | None = None
@@ -105,6 +112,7 @@ class Settings:
             state=_checked(found, "SLUICE_STATE", _folder) or default_state(environment),
             ledger=_checked(found, "SLUICE_LEDGER", _ledger_url),
             poll_seconds=_checked(found, "SLUICE_POLL", _poll) or 5.0,
+            keep_seconds=_checked(found, "SLUICE_KEEP", _keep) or 90 * DAY,
             champion_alias=_checked(found, "SLUICE_CHAMPION_ALIAS", _alias) or CHAMPION_ALIAS,
             envoy_bin=_checked(found, "ENVOY_BIN", _program),
             prefect_api_url=_checked(found, "PREFECT_API_URL", _server_url),
@@ -171,6 +179,13 @@ def _poll(text: str) -> float:
     seconds = parse_duration(text)
     if not 0.5 <= seconds <= 3600:
         raise ValueError("write a duration between 500ms and 1h, such as 5s")
+    return seconds
+
+
+def _keep(text: str) -> float:
+    seconds = parse_duration(text)
+    if not 2 * DAY <= seconds <= 3660 * DAY:
+        raise ValueError("write a duration between 2d and 3660d, such as 90d")
     return seconds
 
 

@@ -9,6 +9,7 @@ from importlib.metadata import distribution
 from pathlib import Path
 
 from sluicegate.registry.words.program import Program
+from sluicegate.registry.words.settings import Settings
 from sluicegate.services.host.folder import StateFolder
 from sluicegate.services.host.installation import MLFLOW, PREFECT, TELEMETRY_OFF, Site, client_environment
 from sluicegate.services.host.keys import ADMIN, Keys
@@ -42,7 +43,8 @@ def base_environment(environment: Mapping[str, str]) -> dict[str, str]:
 def stack(site: Site, keys: Keys, folder: StateFolder, environment: Mapping[str, str]) -> tuple[Part, ...]:
     """MLflow and the Prefect server, unless the environment names others, and a Prefect worker."""
     own_mlflow = (mlflow(site, keys, folder),) if site.mlflow is None else ()
-    own_prefect = (prefect(site, keys, folder),) if site.prefect is None else ()
+    keep = Settings.read(environment).keep_seconds
+    own_prefect = (prefect(site, keys, folder, keep),) if site.prefect is None else ()
     return (*own_mlflow, *own_prefect, worker(site, keys, folder, environment))
 
 
@@ -90,8 +92,11 @@ auth_cache_ttl_seconds = 60
 """
 
 
-def prefect(site: Site, keys: Keys, folder: StateFolder) -> Part:
-    """The Prefect server: SQLite, an auth string, the first UI (the second asks a foreign host for analytics)."""
+def prefect(site: Site, keys: Keys, folder: StateFolder, keep_seconds: float) -> Part:
+    """The Prefect server: SQLite, an auth string, the first UI (the second asks a foreign host for analytics).
+
+    Its own vacuum deletes runs that ended so long ago, with their logs and artifacts.
+    """
     home = folder.root / PREFECT
     env = {
         RUNS: code_of("prefect"),
@@ -102,6 +107,8 @@ def prefect(site: Site, keys: Keys, folder: StateFolder) -> Part:
         "PREFECT_SERVER_API_AUTH_STRING": keys.prefect_auth,
         "PREFECT_API_AUTH_STRING": keys.prefect_auth,
         **PATIENCE,
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str(round(keep_seconds)),
         "PREFECT_SERVER_UI_V2_ENABLED": "false",
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": site.prefect_api_url.removesuffix("/api"),

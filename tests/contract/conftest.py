@@ -34,6 +34,16 @@ def postgres() -> Iterator[str]:
 @pytest.fixture
 def database(postgres: str) -> Iterator[str]:
     """The URL of an empty database of its own."""
+    yield from _database(postgres)
+
+
+@pytest.fixture
+def other_database(postgres: str) -> Iterator[str]:
+    """The URL of another one."""
+    yield from _database(postgres)
+
+
+def _database(postgres: str) -> Iterator[str]:
     name = f"ledger_{os.getpid()}_{os.urandom(4).hex()}"
     admin = create_engine(postgres.replace("postgresql://", "postgresql+psycopg://"), isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:

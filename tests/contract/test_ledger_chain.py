@@ -147,13 +147,20 @@ def add_a_copy(connection: Connection, table: str, draw: random.Random) -> str:
 
 
 def cut_the_end(connection: Connection, _table: str, draw: random.Random) -> str:
-    """The last facts and their links: what a chain alone cannot see, and the head does."""
-    last = draw.randrange(1, 4)
-    for table, number in (("entries", "id"), ("links", "place")):
-        connection.execute(
-            text(f"DELETE FROM {table} WHERE {number} > (SELECT max({number}) FROM {table}) - :last"), {"last": last}
-        )
-    return f"the last {last} entries and links are gone"
+    """The last rows and their links together: what a chain alone cannot see, and the head does."""
+    last = draw.randrange(1, 5)
+    cut = connection.execute(text("SELECT place, kind, name FROM links ORDER BY place DESC")).all()[:last]
+    for place, kind, name in cut:
+        words = name.split()
+        wheres = {
+            "entry": ("entries", "rollout = :a AND seq = :k"),
+            "look": ("looks", "rollout = :a AND k = :k"),
+            "document": ("documents", "kind = :a AND id = :k"),
+        }
+        table, condition = wheres[kind]
+        connection.execute(text(f"DELETE FROM {table} WHERE {condition}"), {"a": words[0], "k": int(words[-1])})
+        connection.execute(text("DELETE FROM links WHERE place = :place"), {"place": place})
+    return f"the last {last} rows and their links are gone"
 
 
 ACTS = [(act, table) for act in (change_a_value, remove_a_row) for table in TABLES]

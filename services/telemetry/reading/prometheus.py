@@ -30,6 +30,12 @@ class Scrape:
     """Rollouts that the keeper cannot judge."""
     overdue: int = 0
     """Rollouts whose weight is not in force although it was ordered a while ago."""
+    undriven: int = 0
+    """Rollouts for which no driver can be made."""
+    waiting: int = 0
+    """Rollouts that wait for a person."""
+    free: float | None = None
+    """Share of the state folder's disk that is free."""
     silence: Mapping[str, float] = field(default_factory=dict)
     """Seconds since the last heartbeat, by program."""
     sights: Mapping[Listener, Sight] = field(default_factory=dict)
@@ -61,6 +67,13 @@ class _Families:
         yield _gauge("sluice_rollouts_untended", meaning, float(self._scrape.untended))
         meaning = "Rollouts whose weight was ordered more than 10 s ago and is not in force."
         yield _gauge("sluice_rollouts_overdue", meaning, float(self._scrape.overdue))
+        meaning = "Rollouts under way for which no driver can be made: they do not advance."
+        yield _gauge("sluice_rollouts_undriven", meaning, float(self._scrape.undriven))
+        meaning = "Rollouts that wait for a person, such as for an approval."
+        yield _gauge("sluice_rollouts_waiting", meaning, float(self._scrape.waiting))
+        if self._scrape.free is not None:
+            meaning = "Share of the state folder's disk that is free."
+            yield _gauge("sluice_state_disk_free_ratio", meaning, self._scrape.free)
         silence = GaugeMetricFamily("sluice_silence_seconds", "Time since a program's last beat.", labels=["program"])
         for program, seconds in self._scrape.silence.items():
             silence.add_metric([program], seconds)

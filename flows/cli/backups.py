@@ -1,0 +1,65 @@
+"""backup, restore: everything that cannot be made again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from sluicegate.flows.cli.output import Format, Output, emit
+from sluicegate.registry.words.errors import NotFound
+
+
+def backup(
+    to: Annotated[Path, Parameter(help="A folder that is not there yet, or is empty; best on another disk.")],
+    *,
+    output: Output = Format.TABLE,
+) -> None:
+    """Write ledger, telemetry, secrets, the embedded MLflow and bentos to a new folder, while everything runs.
+
+    The ledger is read from SQLite or PostgreSQL alike. The folder holds secrets: nobody else can read it.
+    """
+    from sluicegate.flows.wiring.runtime import current_runtime
+    from sluicegate.services.host.addresses import has_ledger
+    from sluicegate.services.host.backup.taking import take_backup
+
+    runtime = current_runtime()
+    if not has_ledger(runtime.settings):
+        raise NotFound(f"there is no ledger in {runtime.settings.state}.", fix="set SLUICE_STATE or SLUICE_LEDGER.")
+    taken = take_backup(runtime.folder, runtime.settings.ledger_url(), to, runtime.clock())
+    told = f"{len(taken.files)} files in {to}; the ledger's head is {taken.head}"
+    emit({"folder": str(to), "files": len(taken.files), "head": taken.head}, output, table=told)
+
+
+def restore(
+    source: Annotated[Path, Parameter(name="FROM", help="A folder that sluice backup wrote.")],
+    *,
+    replace: Annotated[bool, Parameter(negative="", help="Also where something is there. It is kept aside.")] = False,
+    output: Output = Format.TABLE,
+) -> None:
+    """Put a backup into the state folder, and its ledger to SLUICE_LEDGER where that names another place.
+
+    Refuses half a backup, a folder or ledger that is not empty, and one whose programs run. Then: sluice up.
+    """
+    from sluicegate.flows.wiring.runtime import current_runtime
+    from sluicegate.registry.words.errors import SluiceError
+    from sluicegate.services.host.backup.restoring import restore_backup
+
+    runtime = current_runtime()
+    try:
+        running = runtime.supervisor.processes()
+    except SluiceError:  # no secrets, so nothing of ours can run
+        running = {}
+    done = restore_backup(
+        source,
+        runtime.folder,
+        runtime.settings.ledger_url(),
+        running=tuple(running),
+        replace=replace,
+        now=runtime.clock(),
+    )
+    aside = f"; what was there is in {done.former}" if done.former else ""
+    told = f"{len(done.manifest.files)} files of {done.manifest.taken_at} are in {runtime.settings.state}{aside}"
+    former = str(done.former) if done.former else None
+    emit({"state": str(runtime.settings.state), "head": done.manifest.head, "former": former}, output, table=told)

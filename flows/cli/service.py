@@ -1,0 +1,52 @@
+"""service install: come up at boot, by systemd."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from sluicegate.flows.cli.output import remark
+from sluicegate.registry.words.errors import Refused
+from sluicegate.registry.words.settings import Settings
+
+
+def install(
+    *,
+    system: Annotated[bool, Parameter(negative="", help="A unit of the system, run as --run-as; needs root.")] = False,
+    run_as: Annotated[
+        str | None, Parameter(help="Whose processes a unit of the system starts; by default yours.")
+    ] = None,
+    to: Annotated[Path | None, Parameter(help="Folder of the unit; by default systemd's.")] = None,
+) -> None:
+    """Write the systemd unit by which this installation comes up at boot, and say how to switch it on.
+
+    It has SLUICE_STATE, and SLUICE_SETTINGS where that is set: a file of lines NAME=VALUE. It holds no secret.
+    """
+    from sluicegate.registry.words.setting_files import SETTINGS_FILE
+    from sluicegate.services import durable
+    from sluicegate.services.host.units import NAME, Unit
+
+    settings = os.environ.get(SETTINGS_FILE)
+    unit = Unit(
+        sluice=Path(sys.executable).with_name("sluice"),
+        state=Settings.read().state,
+        settings=Path(settings).expanduser().absolute() if settings else None,
+        user=(run_as or getpass.getuser()) if system else None,
+    )
+    folder = to or (Path("/etc/systemd/system") if system else Path.home() / ".config/systemd/user")
+    try:
+        durable.replace(folder / NAME, unit.text())
+    except OSError as error:
+        raise Refused(
+            f"{folder / NAME} cannot be written: {error}.", fix="run as root, or name a folder: --to."
+        ) from error
+    print(folder / NAME)
+    scope = "" if system else " --user"
+    remark(f"switch it on: systemctl{scope} daemon-reload && systemctl{scope} enable --now {NAME}")
+    if not system:
+        remark(f"and, so that it also runs while you are not logged in: loginctl enable-linger {getpass.getuser()}")

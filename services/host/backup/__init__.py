@@ -1,0 +1,1 @@
+"""Everything that an installation cannot make again, in one folder, and back."""

@@ -1,0 +1,95 @@
+"""Taking a backup, while everything runs: databases by SQLite's own backup, what follows from them not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from sluicegate.registry.ledger.copying import copy_database, save_ledger
+from sluicegate.registry.words.errors import Refused
+from sluicegate.services.host.backup.manifest import Manifest, copy_file, digests, files
+from sluicegate.services.host.folder import StateFolder
+
+LEDGER = "ledger.db"
+_DATABASES = ("telemetry.db", "mlflow/mlflow.db", "mlflow/auth.db")
+_TREES = (
+    "mlflow/artifacts",
+    "mlflow/mlartifacts",
+    "bento/store/bentos",
+    "bento/store/models",
+    "bento/store/packed",
+    "bento/envs",
+    "secrets",
+)
+_FILES = ("run/ports.json",)
+
+
+def take_backup(folder: StateFolder, ledger_url: str, to: Path, now: datetime) -> Manifest:
+    """Write everything that cannot be made again to a new folder. Raises Refused; then nothing is left there.
+
+    The ledger comes first: what it names, such as builds and bentos, was there before, and is copied after it.
+    """
+    to = to.expanduser().absolute()
+    _refuse_place(folder, to)
+    with _draft(to) as draft:
+        seen = save_ledger(ledger_url, draft / LEDGER)
+        if seen.faults:
+            raise Refused(
+                f"the ledger is not as it was written: {seen.faults[0]}.",
+                fix="see sluice verify, and restore an earlier backup; this one would keep the damage.",
+            )
+        for name in _DATABASES:
+            if (folder.root / name).exists():
+                (draft / name).parent.mkdir(exist_ok=True, mode=0o700)
+                copy_database(folder.root / name, draft / name)
+        for path in _others(folder.root):
+            with contextlib.suppress(FileNotFoundError):  # deleted meanwhile: nothing needs it any more
+                copy_file(path, draft / path.relative_to(folder.root))
+        manifest = Manifest(
+            version=version("sluicegate"),
+            taken_at=now.isoformat(timespec="seconds"),
+            head=str(seen.head),
+            files=digests(draft),
+        )
+        manifest.write(draft)
+        for path in draft.rglob("*.db"):
+            path.chmod(0o600)
+    return manifest
+
+
+def _others(root: Path) -> Iterator[Path]:
+    for name in _TREES:
+        yield from files(root / name)
+    yield from (root / name for name in _FILES if (root / name).exists())
+
+
+def _refuse_place(folder: StateFolder, to: Path) -> None:
+    if to.is_relative_to(folder.root):
+        raise Refused(f"{to} is inside the state folder.", fix="choose a place on another disk.")
+    if to.exists() and (not to.is_dir() or any(to.iterdir())):
+        raise Refused(f"{to} is there already, and not an empty folder.", fix="name a folder that is not there.")
+
+
+@contextmanager
+def _draft(to: Path) -> Iterator[Path]:
+    """A folder beside the place, which takes it once all is on the disk."""
+    draft = to.with_name(f".{to.name}.{os.getpid()}")
+    try:
+        draft.mkdir(parents=True, mode=0o700)
+        yield draft
+        os.sync()
+        draft.rename(to)
+    except OSError as error:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise Refused(
+            f"the backup cannot be written to {to}: {error}.", fix="see its space and who owns it."
+        ) from error
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise

@@ -1,0 +1,177 @@
+"""A year in operation: what is no record goes when it is old; logs rotate under their writers; nothing leaks."""
+
+from __future__ import annotations
+
+import gc
+import subprocess
+import sys
+import tempfile
+import time
+import tracemalloc
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from sluicegate.registry.ledger.attempt import Attempt, last_attempt, note
+from sluicegate.registry.ledger.calls import Call
+from sluicegate.registry.ledger.forgetting import forget
+from sluicegate.registry.ledger.record import Changes, Lease, OrderKey, Receipt
+from sluicegate.registry.ledger.sql import SqlLedger
+from sluicegate.registry.ledger.sql_calls import SqlCalls
+from sluicegate.registry.rollout.facts import Aborted, Entry, Settled
+from sluicegate.registry.words.errors import InvalidSetting
+from sluicegate.registry.words.settings import Settings
+from sluicegate.services.host.rotation import rotate_grown
+from tests.contract.ledgers import START, document, launched, look, requested
+
+BESIDE = ("calls", "orders", "leases", "notes")
+"""Tables that are not the record."""
+KEEP = timedelta(days=90)
+
+
+def counts(url: str) -> dict[str, int]:
+    engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
+    with engine.connect() as connection:
+        seen = {table: connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one() for table in BESIDE}
+    engine.dispose()
+    return seen
+
+
+def short_rollout(ledger: SqlLedger, calls: SqlCalls, number: int) -> None:
+    """A rollout from its order to its end, with everything that doors, drivers and webhooks leave; one each 4 hours."""
+    at, name = START + timedelta(hours=4 * number), f"r{number}"
+    call = Call(at=at, actor="ada", role="admin", method="POST", path="/rollouts", digest="d", key=f"k{number}")
+    calls.finish(calls.begin(call)[0].number, 201, '{"id": "x"}')
+    facts = [requested(), *launched(), Aborted(actor="ada", reason="short", verdicts={}), Settled(changes=())]
+    entries = tuple(Entry(rollout=name, seq=seq, at=at, fact=fact) for seq, fact in enumerate(facts))
+    key = OrderKey(key=f"k{number}", digest="d", at=at)
+    ledger.commit(lambda _: Changes(entries=entries, receipt=Receipt(rollout=name)), key)
+    ledger.record_look(look(1, rollout=name))
+    ledger.remember(f"webhook:{number}", {"at": at.isoformat(), "entity": "alias"})
+    note(ledger, name, Attempt(number=1, run=f"run{number}", at=at))
+    ledger.take_lease(Lease(rollout=name, owner="run", expires_at=at + timedelta(seconds=20)), at)
+
+
+@pytest.fixture
+def quick() -> Iterator[Path]:
+    """A folder in memory where there is one: ten thousand commits wait for no disk."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if memory.exists() else None) as folder:
+        yield Path(folder)
+
+
+@pytest.mark.timeout(300)
+def test_a_thousand_short_rollouts_leave_the_record_and_nothing_else_that_grows(quick: Path) -> None:
+    url = f"sqlite:///{quick / 'ledger.db'}"
+    ledger, calls = SqlLedger(url), SqlCalls(url)
+    ten_days, seen = 60, []
+    for number in range(1_000):
+        short_rollout(ledger, calls, number)
+        if number % ten_days == 0:
+            forget(url, START + timedelta(hours=4 * number) - KEEP, ())
+        if number in (660, 960):
+            gc.collect()
+            seen.append((counts(url), _open_files(), sorted(path.name for path in quick.iterdir())))
+    assert seen[0] == seen[1], "tables, descriptors and files after 660 and after 960"
+    assert {seen[0][0][table] for table in ("calls", "orders", "leases")} <= {540, 541}, "90 days of six a day"
+    assert (len(ledger.rollouts()), ledger.verify().faults) == (1_000, ())
+    ledger.close()
+    calls.close()
+
+
+def _open_files() -> int:
+    gone = Path("/proc/self/fd")
+    return len(list(gone.iterdir())) if gone.exists() else 0
+
+
+def test_memory_grows_by_the_states_of_rollouts_alone(quick: Path) -> None:
+    """And these are small: some kilobytes each."""
+    url = f"sqlite:///{quick / 'ledger.db'}"
+    ledger, calls = SqlLedger(url), SqlCalls(url)
+    tracemalloc.start()
+    try:
+        sizes = []
+        for number in range(90):
+            short_rollout(ledger, calls, number)
+            if number in (29, 59, 89):
+                gc.collect()
+                sizes.append(tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+    assert sizes[2] - sizes[1] < 30 * 10_000, sizes
+    ledger.close()
+    calls.close()
+
+
+def test_what_is_young_or_still_needed_is_kept(url: str) -> None:
+    ledger, calls = SqlLedger(url), SqlCalls(url)
+    ledger.apply(document("delays", "1"))
+    short_rollout(ledger, calls, 0)
+    ledger.remember("poll", {"aliases": {}})
+    assert forget(url, START, ()) == 0
+    assert forget(url, START + timedelta(hours=1), {"r0"}) == 4, "call, receipt, lease, webhook"
+    assert (ledger.recall("webhook:0"), ledger.recall("poll")) == (None, {"aliases": {}})
+    assert last_attempt(ledger, "r0") is not None, "its rollout is under way"
+    assert forget(url, START + timedelta(hours=1), ()) == 1
+    assert (last_attempt(ledger, "r0"), ledger.verify().faults) == (None, ())
+    assert len(ledger.entries("r0")) == 7
+    ledger.close()
+    calls.close()
+
+
+@pytest.mark.parametrize("written", ["1d", "10", "99999d", "ever"])
+def test_a_time_that_cannot_be_meant_is_refused(written: str) -> None:
+    with pytest.raises(InvalidSetting, match="SLUICE_KEEP"):
+        Settings.read({"SLUICE_KEEP": written})
+    assert Settings.read({"SLUICE_KEEP": "30d"}).keep_seconds == 30 * 86_400
+
+
+# --- logs -------------------------------------------------------------------------------------------------------------
+
+_WRITER = """
+import os, sys, time
+handle = os.open(sys.argv[1], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+for number in range(20_000):
+    os.write(handle, b"%06d %s\\n" % (number, b"x" * 90))
+"""
+
+
+def test_a_log_is_rotated_while_its_program_writes(tmp_path: Path) -> None:
+    log, size = tmp_path / "mlflow.log", 200_000
+    writer = subprocess.Popen([sys.executable, "-c", _WRITER, str(log)])
+    try:
+        rotated = 0
+        while writer.poll() is None:
+            rotated += len(rotate_grown((tmp_path,), size))
+            time.sleep(0.001)
+    finally:
+        writer.kill()
+        writer.wait()
+    assert rotated > 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mlflow.log", "mlflow.log.1"]
+    lines = log.read_bytes().splitlines()
+    assert all(line[:6].isdigit() and len(line) == 97 for line in lines), "no hole, no half line"
+    assert lines[-1].startswith(b"019999")
+
+
+def test_small_logs_and_other_files_are_left_alone(tmp_path: Path) -> None:
+    for name, size in {"a.log": 10, "b.log": 11, "b.json": 99}.items():
+        (tmp_path / name).write_bytes(b"x" * size)
+    assert [path.name for path in rotate_grown((tmp_path, tmp_path / "none"), 10)] == ["b.log"]
+    sizes = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
+    assert sizes == {"a.log": 10, "b.log": 0, "b.log.1": 11, "b.json": 99}
+
+
+def test_a_log_that_cannot_be_copied_is_emptied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk: what fills it goes."""
+    (tmp_path / "a.log").write_bytes(b"x" * 99)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("shutil.copyfile", full)
+    rotate_grown((tmp_path,), 10)
+    assert {path.name: path.stat().st_size for path in tmp_path.iterdir()} == {"a.log": 0}
