@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
-import secrets
 from dataclasses import replace
 
 from starlette.requests import Request
 
+from sluicegate.services.console.sessions import Sessions
 from sluicegate.services.console.tokens import Caller, Tokens
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -17,7 +16,7 @@ OPEN = frozenset({"/healthz", "/login", "/parts.css", "/webhooks/mlflow"})
 style sheet, one checks a signature."""
 
 
-def caller(request: Request, tokens: Tokens) -> Caller | None:
+def caller(request: Request, tokens: Tokens, sessions: Sessions) -> Caller | None:
     """Who asks, or None for nobody we know."""
     header = request.headers.get("authorization", "")
     if header:
@@ -25,17 +24,9 @@ def caller(request: Request, tokens: Tokens) -> Caller | None:
         known = tokens.caller(token) if scheme.lower() == "bearer" else None
         return _speaking_for(known, request.headers.get("x-sluice-actor", "api"))
     digest = request.session.get("token")
-    if digest and (request.method in SAFE or _has_form_token(request)):
+    if digest and sessions.is_open(request.session) and (request.method in SAFE or _has_form_token(request)):
         return _speaking_for(tokens.by_digest(str(digest)), str(request.session.get("name") or "console"))
     return None
-
-
-def open_session(request: Request, token: str, name: str) -> None:
-    """Remember the browser by its token's digest, and give its forms a token of their own."""
-    request.session.clear()
-    request.session["token"] = hashlib.sha256(token.strip().encode()).hexdigest()
-    request.session["name"] = name
-    request.session["form"] = secrets.token_urlsafe(24)
 
 
 def _speaking_for(known: Caller | None, name: str) -> Caller | None:

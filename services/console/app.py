@@ -23,6 +23,8 @@ from sluicegate.services.console.acts.telemetry import INTAKE
 from sluicegate.services.console.pages.routes import page_routes
 from sluicegate.services.console.ports import Desk
 from sluicegate.services.console.problems import problem
+from sluicegate.services.console.sessions import LIFE, Sessions
+from sluicegate.services.console.strangers import Strangers
 from sluicegate.services.console.tokens import Tokens
 from sluicegate.services.console.webhook import receiver
 
@@ -37,9 +39,11 @@ _HEADERS = (
 class Guard:
     """Lets nobody through whom we do not know, and says with each answer what the browser may do with it."""
 
-    def __init__(self, app: ASGIApp, tokens: Tokens) -> None:
+    def __init__(self, app: ASGIApp, tokens: Tokens, sessions: Sessions, strangers: Strangers) -> None:
         self._app = app
         self._tokens = tokens
+        self._sessions = sessions
+        self._strangers = strangers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -57,7 +61,7 @@ class Guard:
         if path in OPEN or path.startswith("/static/"):
             await self._app(scope, receive, send_with_headers)
             return
-        who = await run_in_threadpool(caller, request, self._tokens)
+        who = await run_in_threadpool(caller, request, self._tokens, self._sessions)
         if who is not None and not who.role.may(Role.VIEWER) and path not in INTAKE:
             told = problem(Forbidden(f"the token of {who.name} sends outcomes, and reads nothing.", fix=_ASK_AN_ADMIN))
             await told(scope, receive, send_with_headers)
@@ -66,7 +70,10 @@ class Guard:
             request.state.caller = who
             await self._app(scope, receive, send_with_headers)
             return
-        await _stranger(request)(scope, receive, send_with_headers)
+        seconds = None
+        if request.headers.get("authorization"):
+            seconds = await self._strangers.met(request, request.headers.get("x-sluice-actor", "api"))
+        await _stranger(request, seconds)(scope, receive, send_with_headers)
 
 
 _ASK_AN_ADMIN = "ask an admin for a token that reads: sluice token give NAME --role viewer"
@@ -81,11 +88,13 @@ def _lacking(request: Request) -> str:
     if token:
         return "this token is not known: it was revoked, or is of another installation, or is not whole."
     if request.session.get("token"):
-        return "this browser's session is over: its token was revoked, or the form is an old one."
+        return "this browser's session is over: it ended, its token was revoked, or the form is an old one."
     return "a token is required."
 
 
-def _stranger(request: Request) -> ASGIApp:
+def _stranger(request: Request, seconds: float | None) -> ASGIApp:
+    if seconds is not None:
+        return Response("too many wrong tries", status_code=429, headers={"retry-after": f"{seconds:.0f}"})
     if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
         return RedirectResponse("/login", status_code=303)
     body = {"title": "Unauthorized", "detail": _lacking(request), "status": 401, "fix": _WAY_IN}
@@ -104,6 +113,7 @@ def create(desk: Desk, hosts: list[str]) -> Starlette:
         return Response(text, media_type="text/plain; version=0.0.4")
 
     tokens = Tokens(desk.ledger, desk.admin_token)
+    sessions, strangers = Sessions(desk.ledger, desk.clock), Strangers(desk)
     static = Path(__file__).parent / "static"
     return Starlette(
         routes=[
@@ -112,7 +122,7 @@ def create(desk: Desk, hosts: list[str]) -> Starlette:
             Route("/webhooks/mlflow", receiver(desk), methods=["POST"]),
             Mount("/static", StaticFiles(directory=static)),
             *api.routes(desk),
-            *page_routes(desk, tokens),
+            *page_routes(desk, tokens, sessions, strangers),
         ],
         middleware=[
             Middleware(TrustedHostMiddleware, allowed_hosts=hosts),
@@ -121,8 +131,8 @@ def create(desk: Desk, hosts: list[str]) -> Starlette:
                 secret_key=desk.session_secret,
                 session_cookie="sluice",
                 same_site="strict",
-                max_age=12 * 3600,
+                max_age=int(LIFE.total_seconds()),
             ),
-            Middleware(Guard, tokens=tokens),
+            Middleware(Guard, tokens=tokens, sessions=sessions, strangers=strangers),
         ],
     )

@@ -19,6 +19,7 @@ _PROBLEMS = {
     "409": "The present state does not allow it.",
     "412": "The rollout has moved on since its entity tag was read.",
     "422": "Not well formed.",
+    "429": "Too many wrong tokens were shown; Retry-After says how long to wait.",
     "503": "A server that is needed does not answer.",
 }
 

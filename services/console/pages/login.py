@@ -6,15 +6,16 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from sluicegate.services.console.access import open_session
 from sluicegate.services.console.pages.rendering import Endpoint, render
+from sluicegate.services.console.sessions import Sessions
+from sluicegate.services.console.strangers import Strangers
 from sluicegate.services.console.tokens import Tokens
 
 LARGEST_FORM = 16 * 1024
 """Bytes; a token and a name are far below."""
 
 
-def page(tokens: Tokens) -> Endpoint:
+def page(tokens: Tokens, sessions: Sessions, strangers: Strangers) -> Endpoint:
     """The form, and what it sends."""
 
     async def endpoint(request: Request) -> Response:
@@ -24,15 +25,23 @@ def page(tokens: Tokens) -> Endpoint:
             return Response("too large", status_code=413)
         form = await request.form(max_fields=4)
         token = str(form.get("token") or "")
+        name = str(form.get("name") or "console")
         if await run_in_threadpool(tokens.caller, token) is None:
+            seconds = await strangers.met(request, name)
+            if seconds is not None:
+                return Response("too many wrong tries", status_code=429, headers={"retry-after": f"{seconds:.0f}"})
             return render(request, "login.html", {"wrong": True}, status=401)
-        open_session(request, token, str(form.get("name") or "console"))
+        sessions.open(request.session, token, name)
         return RedirectResponse("/", status_code=303)
 
     return endpoint
 
 
-async def leave(request: Request) -> Response:
-    """Forget the browser."""
-    request.session.clear()
-    return RedirectResponse("/login", status_code=303)
+def leave(sessions: Sessions) -> Endpoint:
+    """Sign out: the session ends here, whoever holds its cookie."""
+
+    async def endpoint(request: Request) -> Response:
+        await run_in_threadpool(sessions.end, request.session)
+        return RedirectResponse("/login", status_code=303)
+
+    return endpoint

@@ -19,11 +19,13 @@ from sluicegate.services.console.pages import (
     rollouts,
 )
 from sluicegate.services.console.ports import Desk
+from sluicegate.services.console.sessions import Sessions
+from sluicegate.services.console.strangers import Strangers
 from sluicegate.services.console.tokens import Tokens
 from sluicegate.services.report.page import part_styles
 
 
-def page_routes(desk: Desk, tokens: Tokens) -> list[Route]:
+def page_routes(desk: Desk, tokens: Tokens, sessions: Sessions, strangers: Strangers) -> list[Route]:
     """Every page."""
     return [
         Route("/", overview.page(desk), methods=["GET"]),
@@ -40,8 +42,8 @@ def page_routes(desk: Desk, tokens: Tokens) -> list[Route]:
         Route("/health", health.page(desk), methods=["GET"]),
         Route("/access", access.page(desk, tokens), methods=["GET"]),
         Route("/parts.css", parts_css, methods=["GET"]),
-        Route("/login", login.page(tokens), methods=["GET", "POST"]),
-        Route("/logout", login.leave, methods=["POST"]),
+        Route("/login", login.page(tokens, sessions, strangers), methods=["GET", "POST"]),
+        Route("/logout", login.leave(sessions), methods=["POST"]),
     ]
 
 

@@ -1,0 +1,45 @@
+"""Strangers: whoever shows a wrong token is written down, and waits longer with each try."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import structlog
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+
+from sluicegate.registry.ledger.calls import Call
+from sluicegate.services.console.ports import Desk
+from sluicegate.services.console.wrong_tries import LONGEST, WrongTries
+
+log = structlog.get_logger("console")
+_LONGEST_NAME = 60
+
+
+class Strangers:
+    """What happens to those whose token nobody was given."""
+
+    def __init__(self, desk: Desk, tries: WrongTries | None = None) -> None:
+        self._desk = desk
+        self._tries = tries or WrongTries(time.monotonic)
+
+    async def met(self, request: Request, name: str) -> float | None:
+        """Write the try down and wait. None: answer now; else turn away, for so many seconds."""
+        address = request.client.host if request.client else "unknown"
+        shown = name.strip()[:_LONGEST_NAME] or "nobody"
+        count, seconds = self._tries.count(f"address {address}", f"name {shown}")
+        with self._tries.room_to_wait() as has_room:
+            if not has_room:
+                return LONGEST
+            log.warning("a wrong token was shown", address=address, name=shown, path=request.url.path, tries=count)
+            await run_in_threadpool(self._record, request, shown)
+            await asyncio.sleep(seconds)
+        return None
+
+    def _record(self, request: Request, name: str) -> None:
+        call = Call(
+            at=self._desk.clock(), actor=name, role="none", method=request.method, path=request.url.path, digest=""
+        )
+        kept, _ = self._desk.calls.begin(call)
+        self._desk.calls.finish(kept.number, 401, "null")
