@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import socketserver
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,7 @@ def test_each_stage_is_told_with_its_time_and_a_launch_that_begins_anew_forgets_
     assert reached(ledger, "other") == ()
 
 
-class Service(HTTPServer):
+class Service(socketserver.UnixStreamServer):
     """Is ready, and answers its example with this."""
 
     status, body = 200, b"[1]"
@@ -64,8 +65,8 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def service() -> Iterator[Service]:
-    with Service(("127.0.0.1", 0), Handler) as server:
+def service(tmp_path: Path) -> Iterator[Service]:
+    with Service(str(tmp_path / "service.sock"), Handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield server
@@ -76,7 +77,7 @@ def service() -> Iterator[Service]:
 @pytest.mark.parametrize("status", [408, 429, 502, 503, 504])
 def test_a_service_that_is_not_up_yet_may_be_later(service: Service, tmp_path: Path, status: int) -> None:
     (tmp_path / "serving_input_example.json").write_text("{}")
-    address = f"127.0.0.1:{service.server_port}"
+    address = str(service.server_address)
     service.status = status
     assert str(status) in str(probe(address, tmp_path))
     service.status = 200
@@ -89,7 +90,7 @@ def test_an_example_that_is_an_error_is_one(service: Service, tmp_path: Path, st
     (tmp_path / "serving_input_example.json").write_text("{}")
     service.status, service.body = status, body
     with pytest.raises(ServiceFailed, match=rf"answered with {status}: the model raised KeyError: a$"):
-        probe(f"127.0.0.1:{service.server_port}", tmp_path)
+        probe(str(service.server_address), tmp_path)
 
 
 LOG = """2026 ready
