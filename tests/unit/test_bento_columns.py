@@ -67,7 +67,7 @@ def test_an_optional_column_is_there_when_a_row_has_it(columns: Columns) -> None
     assert frame["gate"][1] == 2.0
 
 
-@pytest.mark.parametrize("value", [None, math.nan, math.inf, 7, -0.0, 2**53 + 1])
+@pytest.mark.parametrize("value", [None, math.nan, math.inf, 7, -0.0, 2**53 + 2])
 def test_a_double_takes_what_mlflow_takes(columns: Columns, value: Any) -> None:
     found = read(columns, {"inputs": [ROW | {"distance": value}]})["distance"][0]
     assert found == pytest.approx(float("nan") if value is None else float(value), nan_ok=True)
@@ -77,7 +77,7 @@ def test_a_missing_string_stays_missing(columns: Columns) -> None:
     assert read(columns, {"inputs": [ROW | {"carrier": None}]})["carrier"].isna().tolist() == [True]
 
 
-REFUSED = {
+REFUSED: dict[str, tuple[Any, str, str]] = {
     "not JSON": (b"{nope", "body", "not JSON"),
     "nothing": (b"", "body", "not JSON"),
     "bytes that are not text": (b'{"inputs": "\xff\xfe"}', "body", "not JSON"),
@@ -295,3 +295,92 @@ def test_params_have_defaults_and_types() -> None:
     assert reader.read(b'{"inputs": [{"x": 1}], "params": {"limit": 1}}')[1] == {"limit": 1.0}
     with pytest.raises(Unacceptable, match=r"params\.limit"):
         reader.read(b'{"inputs": [{"x": 1}], "params": {"limit": "high"}}')
+
+
+def _one(scalar: str, required: bool = True) -> Columns:
+    params = Params([{"name": "p", "type": scalar, "default": None, "shape": None}])
+    return Columns(
+        [ColumnSpec(name="v", scalar=scalar, required=required), ColumnSpec(name="n", scalar="long")], params
+    )
+
+
+WAYS = {
+    "records": ('{"inputs": [{"v": %s, "n": 1}]}', "inputs[0].v"),
+    "columns": ('{"inputs": {"v": [%s], "n": [1]}}', "inputs.v[0]"),
+    "split": ('{"dataframe_split": {"columns": ["v", "n"], "data": [[%s, 1]]}}', "dataframe_split.v[0]"),
+    "params": ('{"inputs": [{"v": null, "n": 1}], "params": {"p": %s}}', "params.p"),
+}
+BEYOND = {
+    "2^31": ("integer", "2147483648", "outside -2147483648 to 2147483647"),
+    "below -2^31": ("integer", "-2147483649.0", "outside -2147483648 to 2147483647"),
+    "2^63": ("long", "9223372036854775808", "outside -9223372036854775808 to 9223372036854775807"),
+    "below -2^63": ("long", "-9223372036854775809", "outside -9223372036854775808"),
+    "-2^63 with a point": ("long", "-9223372036854775808.0", "exact only without a point"),
+    "2^53+1 with a point": ("long", "9007199254740993.0", "exact only without a point"),
+    "1e400 as a whole number": ("long", "1e400", "a whole number belongs here"),
+    "a float's end": ("float", "3.5e38", "beyond"),
+    "a double's end": ("double", "1e400", "1e400 is beyond what a double holds"),
+    "a whole number between doubles": ("double", "9007199254740993", "the nearest double is 9007199254740992"),
+    "the year 9999": ("datetime", '"9999-12-31T00:00:00"', "outside 1677"),
+    "the year 1600": ("datetime", '"1600-01-01"', "outside 1677"),
+    "a time zone": ("datetime", '"2026-01-31T12:00:00+01:00"', "it has a time zone"),
+    "Z": ("datetime", '"2026-01-31T12:00:00Z"', "it has a time zone"),
+    "ten digits of a second": ("datetime", '"2026-01-31T12:00:00.1234567891"', "a date and time"),
+    "a count of seconds": ("datetime", "1700000000", "a date and time"),
+    "one for true": ("boolean", "1", "true or false"),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(("scalar", "text", "what"), BEYOND.values(), ids=BEYOND)
+@pytest.mark.parametrize("required", [True, False])
+def test_what_does_not_fit_its_type_is_refused_wherever_it_stands(
+    way: str, scalar: str, text: str, what: str, required: bool
+) -> None:
+    form, where = WAYS[way]
+    document = (form % text).replace('{"v": null, ', "{" if not required else f'{{"v": {_fitting(scalar)}, ')
+    with pytest.raises(Unacceptable) as refused:
+        _one(scalar, required).read(document.encode())
+    [problem] = refused.value.problems
+    assert what in problem.what
+    assert problem.where == where or "1e400" in what  # told by its place in the body
+
+
+def _fitting(scalar: str) -> str:
+    return {"datetime": '"2026-01-31"', "boolean": "true"}.get(scalar, "1")
+
+
+@pytest.mark.parametrize("way", ["records", "columns", "split"])
+@pytest.mark.parametrize(
+    ("scalar", "text", "value"),
+    [
+        ("long", "-9223372036854775808", -(2**63)),
+        ("long", "9223372036854775807", 2**63 - 1),
+        ("long", "9007199254740991.0", 2**53 - 1),
+        ("integer", "-2147483648.0", -(2**31)),
+        ("double", "1.7976931348623157e308", 1.7976931348623157e308),
+        ("double", "36893488147419103232", 2.0**65),
+        ("double", "-Infinity", -math.inf),
+        ("datetime", '"2026-01-31T12:00:00.123456789"', "2026-01-31T12:00:00.123456789"),
+        ("datetime", '"2026-01-31T12:00:00.1234567"', "2026-01-31T12:00:00.123456700"),
+        ("datetime", '"2262-04-11T23:47:16.854775"', "2262-04-11T23:47:16.854775"),
+    ],
+)
+def test_the_ends_of_each_type_arrive_as_they_were_sent(way: str, scalar: str, text: str, value: Any) -> None:
+    frame, _ = _one(scalar).read((WAYS[way][0] % text).encode())
+    arrived = frame["v"][0]
+    assert arrived.isoformat() == value if scalar == "datetime" else arrived == value
+
+
+@pytest.mark.parametrize("scalar", ["long", "integer"])
+def test_an_optional_whole_number_in_some_rows_only_is_the_callers_mistake(scalar: str) -> None:
+    with pytest.raises(Unacceptable) as refused:
+        read(_one(scalar, required=False), {"inputs": [{"v": 1, "n": 1}, {"n": 2}]})
+    [problem] = refused.value.problems
+    assert problem.where == "inputs[1].v"
+    assert "missing here" in problem.what
+
+
+def test_base64_comes_with_line_breaks_too() -> None:
+    frame = read(_one("binary"), {"inputs": [{"v": "AA\nE=\n", "n": 1}]})
+    assert frame["v"][0] == b"\x00\x01"

@@ -91,3 +91,11 @@ def test_a_request_of_unknown_size_has_no_wrong_number_of_rows() -> None:
 def test_the_summary_tells_of_a_broken_promise_however_long_it_is(answer: list[Any]) -> None:
     assert "x" not in json.loads(summary(answer))
     assert json.loads(summary(answer, SHAPE))["x"] == SHAPE
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_columns_of_values_are_rows(rows: int) -> None:
+    promise = Contract([{"name": "label", "type": "string"}, {"name": "score", "type": "double"}])
+    assert promise.broken({"label": ["a"] * rows, "score": [0.5] * rows}, rows) is None
+    assert promise.broken({"label": ["a"] * rows, "score": [0.5] * rows}, rows + 1) == "shape"
+    assert promise.broken({"label": ["a"] * rows, "score": [None] * rows}, rows) == "nan"

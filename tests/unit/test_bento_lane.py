@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -83,3 +84,104 @@ def test_predictions_that_shall_not_be_kept_are_not_told_but_broken_promises_are
     _, _, told = ask(lane(lambda data: np.full(len(data), np.nan), tmp_path, predictions="off"))
     assert told == {"n": 2, "truncated": True, "x": "nan"}
     assert written(tmp_path) == []
+
+
+def raising(error: BaseException) -> Any:
+    def predict(_: Any) -> Any:
+        raise error
+
+    return predict
+
+
+@pytest.mark.parametrize("times", [1, 60])
+@pytest.mark.parametrize(
+    "error", [SystemExit(2), KeyboardInterrupt(), GeneratorExit(), asyncio.CancelledError(), ValueError("x")]
+)
+def test_nothing_that_a_model_raises_ends_more_than_its_request(error: BaseException, times: int) -> None:
+    made = lane(raising(error))
+    for _ in range(times):  # in a thread at first, in the event loop when it has been quick for a while
+        status, answer, _ = ask(made)
+        assert status == 500
+        assert answer["error"].startswith(f"the model raised {type(error).__name__}")
+    made.model = lane(lambda data: np.ones(len(data))).model
+    assert ask(made)[0] == 200
+
+
+class _Broken:
+    def read(self, body: bytes) -> Any:
+        raise TypeError("int() argument must not be None")
+
+
+def test_what_fails_before_the_model_is_called_is_the_callers(caplog: pytest.LogCaptureFixture) -> None:
+    made = lane(raising(AssertionError("never called")))
+    made.model = Model(_Broken(), lambda data, _: data, Contract(None))
+    status, answer, _ = ask(made)
+    assert status == 400
+    assert "cannot be read: TypeError" in answer["error"]
+    assert "could not be read" in caplog.text
+
+
+def test_an_answer_that_cannot_be_written_is_told_apart_from_a_model_that_raises(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    endless: list[Any] = []
+    endless.append(endless)
+    status, answer, _ = ask(lane(lambda _: endless))
+    assert status == 500
+    assert answer["error"].startswith("an answer of type list cannot be written")
+    assert "cannot be written" in caplog.text
+
+
+@pytest.mark.parametrize("depth", [300, 100_000])
+def test_json_that_is_nested_too_deeply_is_the_callers_mistake(depth: int) -> None:
+    status, _, _ = ask(lane(lambda data: np.ones(len(data))), b'{"inputs": ' + b"[" * depth + b"]" * depth + b"}")
+    assert status == 400
+
+
+def sent(made: Lane, body: bytes, **headers: str) -> tuple[int, Any]:
+    named = {name.replace("_", "-").encode(): value.encode() for name, value in headers.items()}
+    status, content, _ = asyncio.run(made.reply(body, named, wrapped=False))
+    return status, json.loads(content)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "status"),
+    [
+        ("application/json; odata.metadata=minimal", 200),
+        ("application/json;charset=UTF-8; odata.metadata=none", 200),
+        ('application/json; charset="utf-8"', 200),
+        ("application/vnd.acme+json", 200),
+        ("application/json; charset=latin-1", 415),
+        ("text/csv", 415),
+        ("application/jsonp", 415),
+    ],
+)
+def test_media_types(content_type: str, status: int) -> None:
+    assert sent(lane(lambda data: np.ones(len(data))), BODY, content_type=content_type)[0] == status
+
+
+def test_a_gzip_body_is_read_and_written_down_as_it_was_read(tmp_path: Path) -> None:
+    made = lane(lambda data: np.ones(len(data)), tmp_path, features="full")
+    halves = gzip.compress(BODY[:5]) + gzip.compress(BODY[5:])
+    for packed in (gzip.compress(BODY), halves):
+        assert sent(made, packed, content_encoding="gzip", x_request_id="r1") == (200, [1.0, 1.0])
+    assert [line["features"] for line in written(tmp_path)] == [json.loads(BODY)] * 2
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding", "status", "what"),
+    [
+        (gzip.compress(BODY)[:-9], "gzip", 400, "cut short"),
+        (BODY, "gzip", 400, "not gzip"),
+        (gzip.compress(b" " * (17 << 20)), "gzip", 413, "more than"),
+        (gzip.compress(b" " * (9 << 20)) * 2, "x-gzip", 413, "more than"),
+        (BODY, "br", 415, "'br'"),
+        (BODY, "gzip, br", 415, "'gzip, br'"),
+    ],
+)
+def test_what_is_packed_otherwise_is_refused_with_its_reason(
+    body: bytes, encoding: str, status: int, what: str
+) -> None:
+    answered, answer = sent(lane(lambda data: np.ones(len(data))), body, content_encoding=encoding)
+    assert answered == status
+    assert what in answer["error"]

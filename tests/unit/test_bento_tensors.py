@@ -51,12 +51,13 @@ def test_null_is_not_a_number() -> None:
         ({"inputs": [1, 2]}, "shape [2] where [-1, 2] belongs"),
         ({"inputs": [[1, 2, 3]]}, "shape [1, 3] where [-1, 2] belongs"),
         ({"inputs": [[1], [1, 2]]}, "not an array"),
-        ({"inputs": [["a", "b"]]}, "values of type"),
-        ({"inputs": [[True, False]]}, "values of type bool"),
+        ({"inputs": [["a", "b"]]}, "a number belongs here, not a string"),
+        ({"inputs": [[True, False]]}, "a number belongs here, not a truth value"),
+        ({"inputs": [[1.5, True]]}, "a number belongs here, not a truth value"),
         ({"inputs": []}, "no values"),
-        ({"inputs": {}}, "values of type"),
+        ({"inputs": {}}, "shape [] where"),
         ({"inputs": None}, "shape"),
-        ({"inputs": "AA"}, "values of type"),
+        ({"inputs": "AA"}, "shape [] where"),
     ],
 )
 def test_a_wrong_array_is_refused(document: Any, what: str) -> None:
@@ -85,7 +86,7 @@ def test_named_arrays(document: Any) -> None:
     [
         ({"inputs": {"image": [[[1, 2], [3, 4]]]}}, "inputs.id"),
         ({"inputs": {"image": [[[1, 2], [3, 4]]], "id": [7], "ids": [7]}}, "inputs.ids"),
-        ({"inputs": {"image": [[[1, 2], [3, 4]]], "id": [7.5]}}, "inputs.id"),
+        ({"inputs": {"image": [[[1, 2], [3, 4]]], "id": [7.5]}}, "inputs.id[0]"),
         ({"inputs": [[1, 2]]}, "inputs"),
     ],
 )
@@ -128,3 +129,77 @@ def test_without_a_signature_lists_become_arrays() -> None:
 def test_without_a_signature_what_is_no_table_is_refused(document: Any) -> None:
     with pytest.raises(Unacceptable):
         read(UNTYPED, document)
+
+
+EDGES: dict[str, tuple[str, str]] = {
+    "uint8": ("0", "255"),
+    "int8": ("-128", "127"),
+    "uint16": ("0", "65535"),
+    "int32": ("-2147483648", "2147483647"),
+    "uint32": ("0", "4294967295"),
+    "int64": ("-9223372036854775808", "9223372036854775807"),
+    "uint64": ("0", "18446744073709551615"),
+}
+
+
+@pytest.mark.parametrize("dtype", EDGES)
+@pytest.mark.parametrize(
+    "form", ['{"inputs": [%s, 1]}', '{"dataframe_split": {"columns": ["a"], "data": [[%s], [1]]}}']
+)
+def test_whole_numbers_go_to_the_ends_of_their_type_and_not_beyond(dtype: str, form: str) -> None:
+    is_flat = form.startswith('{"inputs"')
+    reader = Tensors([TensorSpec(name=None, dtype=dtype, shape=(-1,) if is_flat else (-1, 1))], Params())
+    for edge, step in zip(EDGES[dtype], (-1, 1), strict=True):
+        array, _ = reader.read((form % edge).encode())
+        assert (str(array.dtype), int(array.ravel()[0])) == (dtype, int(edge))
+        beyond = str(int(edge) + step)
+        with pytest.raises(Unacceptable) as refused:
+            reader.read((form % beyond).encode())
+        [problem] = refused.value.problems
+        assert problem.where.endswith("[0]" if is_flat else "[0][0]")
+        assert beyond in problem.what
+        assert f"outside {EDGES[dtype][0]} to {EDGES[dtype][1]}" in problem.what
+
+
+@pytest.mark.parametrize(
+    ("dtype", "text", "what"),
+    [
+        ("uint8", "300.0", "outside 0 to 255"),
+        ("uint8", "1.5", "not whole"),
+        ("uint8", "null", "a whole number belongs here, not null"),
+        ("uint8", "true", "not a truth value"),
+        ("int64", "9007199254740993.0", "exact only without a point"),
+        ("float16", "65520", "beyond"),
+        ("float32", "3.5e38", "beyond"),
+        ("float32", "-1e39", "beyond"),
+        ("float64", "1e400", "1e400 is beyond"),
+        ("float32", "1e400", "1e400 is beyond"),
+        ("float64", "9007199254740993", "the nearest double is 9007199254740992"),
+        ("bool", "1", "true or false belongs here"),
+        ("datetime64[ns]", '"9999-01-01"', "outside 1677"),
+    ],
+)
+def test_what_an_array_cannot_hold_is_refused(dtype: str, text: str, what: str) -> None:
+    reader = Tensors([TensorSpec(name=None, dtype=dtype, shape=(-1,))], Params())
+    with pytest.raises(Unacceptable) as refused:
+        reader.read(f'{{"inputs": [{text}]}}'.encode())
+    assert what in refused.value.problems[0].what
+    assert refused.value.problems[0].where == "inputs[0]"
+
+
+@pytest.mark.parametrize("text", ["Infinity", "-Infinity", "NaN", "9007199254740994", "1e300"])
+def test_a_double_array_holds_what_is_written(text: str) -> None:
+    reader = Tensors([TensorSpec(name=None, dtype="float64", shape=(-1,))], Params())
+    array, _ = reader.read(f'{{"inputs": [{text}]}}'.encode())
+    assert array[0] == json.loads(text) or np.isnan(array[0])
+
+
+def test_images_are_arrays_of_bytes() -> None:
+    reader = Tensors([TensorSpec(name=None, dtype="uint8", shape=(-1, 2, 2, 3))], Params())
+    image = np.arange(12, dtype="uint8").reshape(1, 2, 2, 3)
+    assert (read(reader, {"inputs": image.tolist()}) == image).all()
+    bad = image.astype(int)
+    bad[0, 1, 0, 2] = 256
+    with pytest.raises(Unacceptable) as refused:
+        read(reader, {"inputs": bad.tolist()})
+    assert refused.value.problems[0].where == "inputs[0][1][0][2]"

@@ -2,66 +2,158 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import fields, is_dataclass
+from enum import Enum
 from typing import Any
 
 from pydantic_core import to_json
 
 _ROWS = 32
 _BYTES = 2048
-_CELLS = (str, int, float, bool, type(None))
+_JSON = {str, int, float, bool, type(None)}
+_CELLS = tuple(_JSON)
 
 
 def plain(prediction: Any) -> Any:
-    """The prediction in lists and dicts, as MLflow's scoring server writes it: tables as lists of records."""
+    """The prediction in lists, dicts and JSON's own values, as MLflow's scoring server writes it: tables as records.
+
+    What it cannot write is written all the same where there is one way to: times by ISO 8601, missing values as null.
+    """
     if hasattr(prediction, "columns") and hasattr(prediction, "to_dict"):
         return _records(prediction)
-    if hasattr(prediction, "to_frame"):
+    if hasattr(prediction, "to_frame") and hasattr(prediction, "dtype"):
         return _records(prediction.to_frame())
     if hasattr(prediction, "toarray"):
         return prediction.toarray().tolist()
-    return prediction.tolist() if hasattr(prediction, "tolist") else prediction
+    if hasattr(prediction, "tolist"):
+        return _listed(prediction)
+    return _value(prediction)
 
 
 def dump(value: Any) -> bytes:
     """JSON bytes; NaN and infinities become null, as JSON has no word for them."""
-    return to_json(value, inf_nan_mode="null", bytes_mode="base64", fallback=_plain_cell)
+    return to_json(value, inf_nan_mode="null", fallback=_value)
 
 
-def summary(answer: Any, broken: str | None = None) -> str:
+def summary(answer: Any, broken: str | None = None, requested: int | None = None) -> str:
     """`{"c": columns, "r": rows}` in ASCII; `{"n": rows, "truncated": true}` when that is too long or not a table.
 
     With `"x"` and how the answer breaks the model's signature, where it does.
     """
     mark = {"x": broken} if broken else {}
-    table = _table(answer)
+    table = _table(by_row(answer, requested))
     if table is not None and len(table[1]) <= _ROWS:
         text = json.dumps({"c": table[0], "r": table[1]} | mark, separators=(",", ":"))
         if len(text) <= _BYTES:
             return text
-    return outline(answer, broken)
+    return outline(answer, broken, requested)
 
 
-def outline(answer: Any, broken: str | None = None) -> str:
+def outline(answer: Any, broken: str | None = None, requested: int | None = None) -> str:
     """How many rows an answer has, and how it breaks the signature: nothing of what was predicted."""
+    answer = by_row(answer, requested)
     rows = len(answer) if isinstance(answer, list) else 1
     mark = {"x": broken} if broken else {}
     return json.dumps({"n": rows, "truncated": True} | mark, separators=(",", ":"))
 
 
+def by_row(answer: Any, requested: int | None) -> Any:
+    """Rows of an answer that came by column, `{"label": [...], "score": [...]}`: one value of each for each row.
+
+    `requested`: rows of the request, where known; lists of another length are values of one row.
+    """
+    if not isinstance(answer, dict) or not answer or not all(isinstance(cells, list) for cells in answer.values()):
+        return answer
+    lengths = {len(cells) for cells in answer.values()}
+    if len(lengths) != 1 or lengths == {0} or requested not in (None, *lengths):
+        return answer
+    return [dict(zip(answer, row, strict=True)) for row in zip(*answer.values(), strict=True)]
+
+
 def _records(frame: Any) -> list[dict[str, Any]]:
     names = [str(name) for name in frame.columns]
-    cells = [frame.iloc[:, position].tolist() for position in range(len(names))]
+    cells = [_listed(frame.iloc[:, position]) for position in range(len(names))]
     return [dict(zip(names, row, strict=True)) for row in zip(*cells, strict=True)]
 
 
-def _plain_cell(value: Any) -> Any:
-    for way in ("tolist", "isoformat"):
-        if hasattr(value, way):
-            return getattr(value, way)()
-    return plain(value) if hasattr(value, "to_dict") else str(value)
+def _listed(array: Any) -> Any:
+    """An array, a column or a tensor as lists; numbers, truth values and text need no second look."""
+    dtype = getattr(array, "dtype", None)
+    kind = getattr(dtype, "kind", None)
+    if kind in ("M", "m") and hasattr(array, "astype"):
+        return _value(array.astype(object).tolist() if _nanoseconds(dtype) is None else _times(array))
+    values = array.tolist()
+    return values if kind in ("b", "i", "u", "f", "U") else _value(values)
+
+
+def _nanoseconds(dtype: Any) -> Any:
+    """A numpy dtype of times, which becomes whole numbers when it is listed; None for pandas' own."""
+    return dtype if hasattr(dtype, "itemsize") and not hasattr(dtype, "tz") else None
+
+
+def _times(array: Any) -> Any:
+    import numpy as np
+    import pandas as pd
+
+    array = np.asarray(array)
+    wrap = pd.Timestamp if array.dtype.kind == "M" else pd.Timedelta
+    if array.ndim == 0:
+        return wrap(array[()])
+    return [_times(each) if array.ndim > 1 else wrap(each) for each in array]
+
+
+def _value(value: Any) -> Any:
+    """One value, or lists and dicts of values, in JSON's own."""
+    kind = type(value)
+    if kind in _JSON:
+        return value
+    if kind is list:
+        return value if set(map(type, value)) <= _JSON else [_value(each) for each in value]
+    match value:
+        case dict():
+            return {_key(name): plain(each) for name, each in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [plain(each) for each in value]
+        case bool() | int() | float() | str():
+            return value.item() if hasattr(value, "item") else value
+        case bytes() | bytearray() | memoryview():
+            return base64.b64encode(value).decode("ascii")
+        case Enum():
+            return _value(value.value)
+        case _:
+            return _object(value)
+
+
+def _object(value: Any) -> Any:
+    """What is no value of Python's own."""
+    if _is_missing(value):
+        return None
+    if hasattr(value, "model_dump"):
+        return _value(value.model_dump())
+    if is_dataclass(value):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    if hasattr(value, "isoformat"):
+        return value.isoformat()
+    if hasattr(value, "dtype") or hasattr(value, "to_dict") or hasattr(value, "tolist"):
+        return plain(value)
+    return str(value)
+
+
+def _is_missing(value: Any) -> bool:
+    """pandas' NA and NaT: what is not even equal to itself."""
+    return type(value).__name__ in ("NAType", "NaTType")
+
+
+def _key(name: Any) -> str:
+    """A key as `json` writes it."""
+    if isinstance(name, str):
+        return name
+    name = name.item() if hasattr(name, "item") else name
+    return json.dumps(name) if name is None or isinstance(name, bool) else str(name)
 
 
 def _table(answer: Any) -> tuple[list[str], list[list[Any]]] | None:

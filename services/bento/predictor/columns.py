@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic_core import SchemaValidator, ValidationError, core_schema
+from pydantic_core import CoreSchema, SchemaValidator, ValidationError, core_schema
 
-from .envelope import PARAMS, kind, open_envelope, split_columns
+from .envelope import PARAMS, kind, open_envelope, refuse_overflow, split_columns
 from .params import Params
 from .problem import Problem, Unacceptable, refuse, similar
-from .scalars import accepts, column_maker
+from .scalars import accepts, column_maker, has_missing, misfit
 
 _ROWS = ("inputs", "dataframe_records", "instances")
 _NO_ROWS = "Send at least one row."
@@ -42,21 +43,21 @@ class Columns:
         self._specs = {spec.name: spec for spec in specs}
         self._params = params
         self._make = {name: column_maker(spec.scalar) for name, spec in self._specs.items()}
-        row = core_schema.typed_dict_schema(
-            {
-                spec.name: core_schema.typed_dict_field(accepts(spec.scalar), required=spec.required)
-                for spec in self._specs.values()
-            },
-            extra_behavior="forbid",
-        )
-        rows = core_schema.list_schema(row, min_length=1)
-        self._rows = SchemaValidator(rows)
+        self._rows = SchemaValidator(self._rows_schema(quick=False))
+        rows = self._rows_schema(quick=True)
         fields = {key: core_schema.typed_dict_field(rows, required=False) for key in _ROWS}
         fields[PARAMS] = core_schema.typed_dict_field(core_schema.any_schema(), required=False)
         self._whole = SchemaValidator(core_schema.typed_dict_schema(fields, extra_behavior="forbid"))
         self._columns = {
             name: SchemaValidator(core_schema.list_schema(accepts(spec.scalar))) for name, spec in self._specs.items()
         }
+
+    def _rows_schema(self, *, quick: bool) -> CoreSchema:
+        fields = {
+            spec.name: core_schema.typed_dict_field(accepts(spec.scalar, quick=quick), required=spec.required)
+            for spec in self._specs.values()
+        }
+        return core_schema.list_schema(core_schema.typed_dict_schema(fields, extra_behavior="forbid"), min_length=1)
 
     def read(self, body: bytes) -> tuple[Any, dict[str, Any] | None]:
         """The DataFrame and the params. Raises Unacceptable."""
@@ -68,7 +69,7 @@ class Columns:
         if len(document) != 1:
             return self._read_slowly(body)
         (rows,) = document.values()
-        return self._frame(self._by_column(rows)), self._params.read(given)
+        return self._frame(self._by_column(rows)), self._params.read(given, body)
 
     def _read_slowly(self, body: bytes) -> tuple[Any, dict[str, Any] | None]:
         """Every other form, and every mistake with its place."""
@@ -78,10 +79,12 @@ class Columns:
             names, rows, index = split_columns(value)
             columns = self._checked(self._named(names, rows), "dataframe_split.{}")
         elif isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
-            columns = self._by_column(self._checked_rows(value, format_))
+            columns = self._by_column(self._checked_rows(value, format_), format_)
         else:
             columns = self._checked(self._other(value, format_), format_ + ".{}")
-        return self._frame(columns, index), self._params.read(given)
+        if any(isinstance(cell, float) and math.isinf(cell) for cells in columns.values() for cell in cells):
+            refuse_overflow(body)
+        return self._frame(columns, index), self._params.read(given, body)
 
     def _checked_rows(self, rows: list[Any], format_: str) -> list[dict[str, Any]]:
         try:
@@ -100,15 +103,19 @@ class Columns:
             case "extra_forbidden":
                 return Problem(where=where, what="unknown column", fix=similar(column, self._specs))
             case _:
-                return _wrong(where, detail)
+                return _wrong(where, self._specs[column].scalar if column else None, detail)
 
-    def _by_column(self, rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    def _by_column(self, rows: list[dict[str, Any]], format_: str = "inputs") -> dict[str, list[Any]]:
         columns: dict[str, list[Any]] = {}
         for name, spec in self._specs.items():
             if spec.required:
                 columns[name] = [row[name] for row in rows]
             elif any(name in row for row in rows):
                 columns[name] = [row.get(name) for row in rows]
+                if not has_missing(spec.scalar) and any(name not in row for row in rows):
+                    number = next(number for number, row in enumerate(rows) if name not in row)
+                    what = "missing here, but not in every row: a column of whole numbers holds no missing values"
+                    raise refuse(f"{format_}[{number}].{name}", what, f"Give {name!r} in every row, or in none.")
         return columns
 
     def _named(self, names: list[Any] | None, rows: list[list[Any]]) -> dict[str, list[Any]]:
@@ -152,7 +159,9 @@ class Columns:
                     checked[name] = self._columns[name].validate_python(columns[name])
                 except ValidationError as error:
                     details = error.errors(include_url=False)
-                    problems += [_wrong(f"{where.format(name)}[{detail['loc'][0]}]", detail) for detail in details]
+                    problems += [
+                        _wrong(f"{where.format(name)}[{detail['loc'][0]}]", spec.scalar, detail) for detail in details
+                    ]
             elif spec.required:
                 problems.append(Problem(where=where.format(name), what="missing column", fix=f"Add {name!r}."))
         lengths = {len(cells) for cells in checked.values()}
@@ -170,5 +179,7 @@ class Columns:
         return self._pandas.DataFrame(arrays, index=index)
 
 
-def _wrong(where: str, detail: Any) -> Problem:
-    return Problem(where=where, what=f"{detail['msg']}, not {kind(detail['input'])}", fix="Send the signature's type.")
+def _wrong(where: str, scalar: str | None, detail: Any) -> Problem:
+    value = detail["input"]
+    what = misfit(scalar, value) if scalar else f"{detail['msg']}, not {kind(value)}"
+    return Problem(where=where, what=what, fix="Send the signature's type.")

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from .answer import by_row
+
 _ROWS = 32
 """Rows of an answer that are looked at, as many as a summary tells of."""
 
@@ -28,17 +30,21 @@ class Contract:
         self._names: list[str] = []
         self._checks: list[Check] = []
         self._is_by_row = bool(outputs)
+        self._has_lists = False
         self._tensors: dict[str, Check] = {}
         if outputs and outputs[0]["type"] == "tensor":
             self._take_tensors(outputs)
         elif outputs:
             self._names = [str(spec.get("name", position)) for position, spec in enumerate(outputs)]
             self._checks = [_column(spec) for spec in outputs]
+            self._has_lists = any(spec["type"] in ("array", "object", "map", "any") for spec in outputs)
 
     def broken(self, answer: Any, requested: int | None) -> str | None:
-        """How an answer in plain lists and dicts breaks the promise; `asked`: rows of the request, where known."""
+        """How an answer in plain lists and dicts breaks the promise; `requested`: rows of the request, where known."""
         if self._tensors:
             return self._named_tensors(answer)
+        if self._names and not self._has_lists:
+            answer = by_row(answer, requested)
         rows = answer if isinstance(answer, list) else [answer]
         if self._is_by_row and requested is not None and len(rows) != requested:
             return SHAPE

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from typing import Any
 
 from pydantic_core import from_json
@@ -69,3 +71,36 @@ def kind(value: object) -> str:
             return "a list"
         case _:
             return "an object"
+
+
+def refuse_overflow(body: bytes) -> None:
+    """Raise Unacceptable where an infinite value was written as a number, such as 1e400. `Infinity` is what it says."""
+    try:
+        document = json.loads(body, parse_float=_Written)
+    except (ValueError, RecursionError):
+        return
+    if place := _overflow(document, ""):
+        where, text = place
+        raise refuse(
+            where, f"{text[:60]} is beyond what a double holds, 1.7976931348623157e308", "Send a smaller number."
+        )
+
+
+class _Written(float):
+    """A number that remembers how it was written."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+
+def _overflow(value: Any, where: str) -> tuple[str, str] | None:
+    match value:
+        case _Written() if math.isinf(value):
+            return where, value.text
+        case dict():
+            places = ((f"{where}.{name}".lstrip("."), each) for name, each in value.items())
+        case list():
+            places = ((f"{where}[{number}]", each) for number, each in enumerate(value))
+        case _:
+            return None
+    return next((place for name, each in places if (place := _overflow(each, name))), None)

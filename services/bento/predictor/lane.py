@@ -7,20 +7,20 @@ what matters, the timeout, the draining and one prediction at a time in each wor
 from __future__ import annotations
 
 import logging
-import re
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from functools import partial
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 
 import anyio
 import anyio.to_thread
 
-from .answer import dump, outline, summary
+from .answer import dump, outline, plain, summary
 from .capture import Capture
-from .model import Model
-from .problem import Unacceptable, refuse
+from .media import decoded, require_json
+from .model import Model, rows_of
+from .problem import Unacceptable
 
 log = logging.getLogger("bentoml.predictor")
 
@@ -28,13 +28,23 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Asgi = Callable[[Message, Receive, Send], Awaitable[None]]
-Reply = tuple[int, bytes, list[tuple[bytes, bytes]]]
+Headers = list[tuple[bytes, bytes]]
+Reply = tuple[int, bytes, Headers]
 
 _WRAPPED = {"/predict": False, "/invocations": True}
-_JSON = re.compile(rb"application/(?:[\w.-]+\+)?json\s*(?:;\s*charset=\"?utf-?8\"?\s*)?\Z", re.IGNORECASE)
 _QUICK_SECONDS = 0.01
 _QUICK_BYTES = 16 << 10
 _WARY_REQUESTS = 50
+
+
+class _Outcome(NamedTuple):
+    """What one request comes to."""
+
+    status: int
+    content: bytes
+    summary: Headers
+    body: bytes
+    """The request's, as it was read."""
 
 
 class Lane:
@@ -53,38 +63,74 @@ class Lane:
 
     async def reply(self, body: bytes, headers: dict[bytes, bytes], *, wrapped: bool) -> Reply:
         """Status, body and headers of the answer."""
-        answer = partial(self._answer, body, headers.get(b"content-type", b"application/json"), wrapped=wrapped)
-        if self._wary or len(body) > _QUICK_BYTES or self._thread.borrowed_tokens:
-            status, content, summary_header = await anyio.to_thread.run_sync(answer, limiter=self._thread)
+        answer = partial(self._answer, body, headers, wrapped=wrapped)
+        is_small = len(body) <= _QUICK_BYTES and b"content-encoding" not in headers
+        if self._wary or not is_small or self._thread.borrowed_tokens:
+            outcome = await anyio.to_thread.run_sync(answer, limiter=self._thread)
         else:
-            status, content, summary_header = answer()
+            outcome = answer()
+        status, content, summary_header, read = outcome
         own = [*self._headers, (b"content-length", str(len(content)).encode()), *summary_header]
         if request_id := headers.get(b"x-request-id"):
             own.append((b"x-request-id", request_id))
             if self._capture is not None and status == HTTPStatus.OK:
-                self._capture.take(request_id.decode("latin-1"), body, content)
+                self._capture.take(request_id.decode("latin-1"), read, content)
         return status, content, own
 
-    def _answer(self, body: bytes, content_type: bytes, *, wrapped: bool) -> Reply:
+    def _answer(self, sent: bytes, headers: dict[bytes, bytes], *, wrapped: bool) -> _Outcome:
         began = time.perf_counter()
+        body = sent
         try:
-            if not _JSON.match(content_type):
-                what = f"{content_type.decode('latin-1')} is not read here"
-                raise refuse("content-type", what, "Send application/json.", status=415)
+            require_json(headers.get(b"content-type", b"application/json").decode("latin-1"))
+            body = decoded(sent, headers.get(b"content-encoding", b"").decode("latin-1"))
             assert self.model is not None, "the server takes requests after the service has started"
-            answer, broken = self.model.judged(body)
-            tells = self._capture is None or self._capture.has_summary
-            summary_header = [(b"x-sluice-prediction", (summary if tells else outline)(answer, broken).encode())]
-            return 200, dump({"predictions": answer} if wrapped else answer), summary_header
+            data, params = self.model.read(body)
+            prediction = self._predicted(self.model, data, params)
+            return _Outcome(200, *self._written(self.model, prediction, rows_of(data), wrapped=wrapped), body)
         except Unacceptable as error:
             problems = [problem.as_json() for problem in error.problems]
-            return error.status, dump({"error": str(error), "problems": problems}), []
-        except Exception as error:
-            log.exception("the model failed")
-            return 500, dump({"error": f"the model raised {type(error).__name__}: {str(error)[:200]}"}), []
+            return _Outcome(error.status, dump({"error": str(error), "problems": problems}), [], body)
+        except _Failed as error:
+            return _Outcome(500, dump({"error": str(error)}), [], body)
         finally:
             is_slow = time.perf_counter() - began > _QUICK_SECONDS
             self._wary = _WARY_REQUESTS if is_slow else max(0, self._wary - 1)
+
+    def _predicted(self, model: Model, data: Any, params: dict[str, Any] | None) -> Any:
+        """What the model answers. Nothing that it raises ends the worker: `sys.exit` ends this request alone."""
+        try:
+            return model.predict(data, params)
+        except Unacceptable:
+            raise
+        except BaseException as error:
+            log.exception("the model failed")
+            raise _Failed(f"the model raised {type(error).__name__}: {_text(error)}") from None
+
+    def _written(self, model: Model, prediction: Any, requested: int | None, *, wrapped: bool) -> tuple[bytes, Headers]:
+        """The answer as it is sent, and what the log is told of it."""
+        try:
+            answer = plain(prediction)
+            content = dump({"predictions": answer} if wrapped else answer)
+            broken = model.contract.broken(answer, requested)
+            tells = self._capture is None or self._capture.has_summary
+            line = (summary if tells else outline)(answer, broken, requested)
+        except BaseException as error:
+            log.exception("the model's answer cannot be written")
+            what = f"an answer of type {type(prediction).__name__} cannot be written as JSON"
+            raise _Failed(f"{what}: {type(error).__name__}: {_text(error)}") from None
+        return content, [(b"x-sluice-prediction", line.encode())]
+
+
+class _Failed(Exception):
+    """The model did not answer, or not with what can be sent."""
+
+
+def _text(error: BaseException) -> str:
+    """What an exception says; one that cannot say it says nothing."""
+    try:
+        return str(error)[:200]
+    except Exception:  # noqa: BLE001 - it is the model's own code that runs here
+        return ""
 
 
 class PredictionLane:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import wraps
 from typing import Any
 
 from .envelope import open_envelope
@@ -15,6 +16,7 @@ class MlflowInput:
 
     def __init__(self, model: Any) -> None:
         self._model = model
+        self._mark_what_the_model_raises()
 
     def read(self, body: bytes) -> tuple[Any, dict[str, Any] | None]:
         """What MLflow's scoring server would hand to the model. Raises Unacceptable."""
@@ -37,14 +39,42 @@ class MlflowInput:
 
     def predict(self, data: Any, params: dict[str, Any] | None) -> Any:
         """The model's answer. Raises Unacceptable where MLflow's enforcement refuses the input."""
-        from mlflow.exceptions import MlflowException
-
         try:
             return self._model.predict(data, params=params)
-        except MlflowException as error:
-            if error.error_code in ("INVALID_PARAMETER_VALUE", "BAD_REQUEST"):
-                raise _refused(error) from None
-            raise
+        except _Raised as raised:
+            if _is_refusal(raised.error):
+                raise _refused(raised.error) from None
+            raise raised.error from None
+        except Exception as error:
+            raise _refused(error) from error
+
+    def _mark_what_the_model_raises(self) -> None:
+        """MLflow enforces the signature in the call that also asks the model: tell the two apart."""
+        predict = self._model._predict_fn  # noqa: SLF001 - the one place where MLflow hands over to the model
+
+        @wraps(predict)
+        def marked(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return predict(*args, **kwargs)
+            except Exception as error:
+                raise _Raised(error) from error
+
+        self._model._predict_fn = marked  # noqa: SLF001
+
+
+class _Raised(Exception):
+    """What the model itself raised."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether MLflow's check of type hints, which runs as part of the model, refused the input."""
+    from mlflow.exceptions import MlflowException
+
+    return isinstance(error, MlflowException) and error.error_code in ("INVALID_PARAMETER_VALUE", "BAD_REQUEST")
 
 
 def _refused(error: Exception) -> Unacceptable:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -13,10 +14,12 @@ from typing import Any, Protocol
 
 import yaml  # type: ignore[import-untyped]
 
-from .answer import plain
 from .contract import Contract
 from .params import Params
+from .problem import Unacceptable, refuse
 from .scalars import SCALARS
+
+log = logging.getLogger("bentoml.predictor")
 
 _SKLEARN_METHODS = frozenset({"predict", "predict_proba", "predict_log_proba", "predict_joint_log_proba"})
 
@@ -39,14 +42,19 @@ class Model:
 
     def answer(self, body: bytes) -> Any:
         """The prediction for a request's body. Raises Unacceptable; whatever else it raises is the model's own."""
-        data, params = self.reader.read(body)
+        data, params = self.read(body)
         return self.predict(data, params)
 
-    def judged(self, body: bytes) -> tuple[Any, str | None]:
-        """The prediction in lists and dicts, and how it breaks the signature, where it does. Raises as `answer`."""
-        data, params = self.reader.read(body)
-        answer = plain(self.predict(data, params))
-        return answer, self.contract.broken(answer, _rows(data))
+    def read(self, body: bytes) -> tuple[Any, dict[str, Any] | None]:
+        """What the model is asked. Raises only Unacceptable: what fails before it is called is no fault of it."""
+        try:
+            return self.reader.read(body)
+        except Unacceptable:
+            raise
+        except Exception as error:
+            log.exception("a request could not be read")
+            what = f"cannot be read: {type(error).__name__}: {str(error)[:200]}"
+            raise refuse("body", what, "Compare the input with the model's signature.") from error
 
 
 @dataclass(frozen=True)
@@ -89,7 +97,7 @@ def load(folder: Path) -> Model:
     return Model(_reader(signature), predict, Contract(signature.outputs))
 
 
-def _rows(data: Any) -> int | None:
+def rows_of(data: Any) -> int | None:
     """How many rows were asked for; None where the input is no table or array."""
     return len(data) if hasattr(data, "columns") or (getattr(data, "shape", None) or ()) != () else None
 

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from pydantic_core import CoreSchema, core_schema
+from pydantic_core import CoreSchema, SchemaValidator, core_schema
+
+from .envelope import kind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,43 +29,112 @@ class _Scalar:
     dtype: str | None
     """numpy's, of a column; None: values stay Python's own."""
     json_type: dict[str, Any]
+    doubtful: Callable[[Any], Any] | None = None
+    """Reads the few values that the schema leaves out and that are right all the same."""
+    within: str = ""
+    """What is wrong with a value of the right kind that is not taken."""
 
 
 def _or_null(schema: CoreSchema) -> CoreSchema:
     return core_schema.nullable_schema(schema)
 
 
-def _whole(bits: int) -> CoreSchema:
-    limit = 2 ** (bits - 1)
-    whole = core_schema.int_schema(strict=True, ge=-limit, lt=limit)
-    written_as_float = core_schema.chain_schema(
-        [core_schema.float_schema(strict=True), core_schema.no_info_plain_validator_function(_whole_float), whole]
-    )
-    return core_schema.union_schema([whole, written_as_float], mode="left_to_right")
+_EXACT = 2**53
+"""Up to here a double holds every whole number."""
+_FLOATS = {16: 65504.0, 32: 3.4028234663852886e38, 64: 1.7976931348623157e308}
+_FIRST = datetime.fromisoformat("1677-09-21T00:12:43.145225")
+_LAST = datetime.fromisoformat("2262-04-11T23:47:16.854775")
+"""What nanoseconds in 64 bits can tell."""
+_NANOSECONDS = re.compile(r"(.*[.,]\d{6})(\d{1,3})0*\Z")
 
 
-def _whole_float(value: float) -> int:
-    if not value.is_integer():
-        raise ValueError("not whole")
-    return int(value)
+def _whole(low: int, high: int) -> CoreSchema:
+    return core_schema.int_schema(strict=True, ge=low, le=high)
+
+
+def _written_as_float(low: int, high: int) -> Callable[[Any], int]:
+    """Whole numbers with a point: 3.0 is 3. From 2^53 on neighbours look alike, so that nobody knows what was meant."""
+
+    def read(value: Any) -> int:
+        if type(value) is not float or not value.is_integer() or abs(value) >= _EXACT or not low <= value <= high:
+            raise ValueError("not such a whole number")
+        return int(value)
+
+    return read
+
+
+def _large_number(most: float) -> Callable[[Any], float]:
+    """Numbers at the ends of the range: whole ones are held exactly by a double, or refused."""
+
+    def read(value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError("not a number")  # noqa: TRY004 - pydantic reads ValueError alone
+        number = _as_float(value)
+        if isinstance(value, int) and (number is None or (most == _FLOATS[64] and int(number) != value)):
+            raise ValueError("not held exactly")
+        if number is None or most < abs(number) < math.inf:
+            raise ValueError("out of range")
+        return number
+
+    return read
+
+
+def _as_float(value: float) -> float | None:
+    try:
+        return float(value)
+    except OverflowError:
+        return None
+
+
+def _nanoseconds(value: Any) -> Any:
+    """A time with more than six digits of a second, as numpy's own: datetime holds no more than six."""
+    import numpy as np
+
+    parts = _NANOSECONDS.match(value) if isinstance(value, str) else None
+    if parts is None:
+        raise ValueError("not such a time")
+    whole = _TIME.validate_python(parts[1])
+    return np.datetime64(whole, "ns") + np.timedelta64(int(parts[2].ljust(3, "0")), "ns")
 
 
 def _decoded(value: str) -> bytes:
+    """From base64, with or without line breaks: MLflow's server writes them."""
     try:
-        return base64.b64decode(value, validate=True)
+        return base64.b64decode("".join(value.split()), validate=True)
     except binascii.Error as error:
         raise ValueError(str(error)) from None
 
 
-_NUMBER = _or_null(core_schema.float_schema(strict=True))
+_DATETIME = core_schema.datetime_schema(tz_constraint="naive", microseconds_precision="error", ge=_FIRST, le=_LAST)
+_TIME = SchemaValidator(_DATETIME)
+
+
+def _whole_scalar(low: int, high: int, words: str, dtype: str) -> _Scalar:
+    """Whole numbers of one range."""
+    return _Scalar(
+        words=words, schema=_whole(low, high), doubtful=_written_as_float(low, high), dtype=dtype,
+        json_type={"type": "integer"}, within=f"outside {low} to {high}",
+    )  # fmt: skip
+
+
+def _float_scalar(bits: int) -> _Scalar:
+    """Numbers with a point, of one size."""
+    most = _FLOATS[bits]
+    edge = float(_EXACT - 1) if bits == 64 else most
+    return _Scalar(
+        words="a number", schema=_or_null(core_schema.float_schema(strict=True, ge=-edge, le=edge)),
+        doubtful=_large_number(most), dtype=f"float{bits}", json_type={"type": ["number", "null"]},
+        within=f"beyond what a {dict(_NAMES)[bits]} holds, {most!r}",
+    )  # fmt: skip
+
+
+_NAMES = ((16, "float of 16 bits"), (32, "float of 32 bits"), (64, "double"))
 _TEXT = core_schema.str_schema(strict=True)
 _SCALARS = {
-    "double": _Scalar(words="a number", schema=_NUMBER, dtype="float64", json_type={"type": ["number", "null"]}),
-    "float": _Scalar(words="a number", schema=_NUMBER, dtype="float32", json_type={"type": ["number", "null"]}),
-    "long": _Scalar(words="a whole number", schema=_whole(64), dtype="int64", json_type={"type": "integer"}),
-    "integer": _Scalar(
-        words="a whole number of 32 bits", schema=_whole(32), dtype="int32", json_type={"type": "integer"}
-    ),
+    "double": _float_scalar(64),
+    "float": _float_scalar(32),
+    "long": _whole_scalar(-(2**63), 2**63 - 1, "a whole number", "int64"),
+    "integer": _whole_scalar(-(2**31), 2**31 - 1, "a whole number of 32 bits", "int32"),
     "boolean": _Scalar(
         words="true or false",
         schema=_or_null(core_schema.bool_schema(strict=True)),
@@ -71,7 +144,9 @@ _SCALARS = {
     "string": _Scalar(words="a string", schema=_or_null(_TEXT), dtype=None, json_type={"type": ["string", "null"]}),
     "datetime": _Scalar(
         words="a date and time such as 2026-01-31T12:00:00",
-        schema=_or_null(core_schema.datetime_schema(tz_constraint="naive")),
+        schema=_or_null(_DATETIME),
+        doubtful=_nanoseconds,
+        within=f"outside {_FIRST.isoformat()} to {_LAST.isoformat()}",
         dtype="datetime64[ns]",
         json_type={"type": ["string", "null"], "format": "date-time"},
     ),
@@ -83,12 +158,89 @@ _SCALARS = {
     ),
 }
 SCALARS = frozenset(_SCALARS)
+_SIZES = (8, 16, 32, 64)
+_DTYPES = (
+    {f"float{bits}": _float_scalar(bits) for bits in _FLOATS}
+    | {f"int{n}": _whole_scalar(-(2 ** (n - 1)), 2 ** (n - 1) - 1, "a whole number", f"int{n}") for n in _SIZES}
+    | {f"uint{n}": _whole_scalar(0, 2**n - 1, "a whole number", f"uint{n}") for n in _SIZES}
+    | {
+        "bool": _Scalar(
+            words="true or false",
+            schema=core_schema.bool_schema(strict=True),
+            dtype="bool",
+            json_type={"type": "boolean"},
+        )
+    }
+    | {"datetime64[ns]": _SCALARS["datetime"]}
+)
+"""numpy's types, of arrays."""
 
 
-def accepts(scalar: str) -> CoreSchema:
-    """What pydantic must check for one value of this type."""
-    known = _SCALARS[scalar]
-    return core_schema.custom_error_schema(known.schema, "kind", custom_error_message=f"{known.words} belongs here")
+def accepts(scalar: str, *, quick: bool = False) -> CoreSchema:
+    """What pydantic must check for one value of a column or an array; `quick`: its plain values alone."""
+    known = _known(scalar)
+    schema = known.schema
+    if known.doubtful is not None and not quick:
+        rest = core_schema.no_info_plain_validator_function(known.doubtful)
+        schema = core_schema.union_schema([schema, rest], mode="left_to_right")
+    return core_schema.custom_error_schema(schema, "kind", custom_error_message=f"{known.words} belongs here")
+
+
+def misfit(scalar: str, value: Any) -> str:
+    """What is wrong with a value that this type does not take."""
+    known = _known(scalar)
+    shown = _shown(value)
+    match value:
+        case int() | float() if not isinstance(value, bool) and known.within and known.dtype != "datetime64[ns]":
+            return f"{known.words} belongs here, not {shown}: {_misfit_number(known, value)}"
+        case str() if known.dtype == "datetime64[ns]":
+            return f"{known.words} belongs here, not {shown}{_misfit_time(known, value)}"
+        case _:
+            return f"{known.words} belongs here, not {kind(value)}"
+
+
+_SHOWN = 60
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, int) and value.bit_length() > 4 * _SHOWN:
+        return f"a whole number of {value.bit_length()} bits"
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+def _misfit_number(known: _Scalar, value: float) -> str:
+    if (known.dtype or "")[0] in "iu":
+        if isinstance(value, float) and not value.is_integer():
+            return "it is not whole"
+        if isinstance(value, float) and abs(value) >= _EXACT:
+            return "a whole number from 2^53 on is exact only without a point"
+        return known.within
+    number = _as_float(value)
+    if number is not None and abs(number) <= _FLOATS[64] and known.dtype == "float64":
+        return f"the nearest double is {int(number)}"
+    return known.within
+
+
+def _misfit_time(known: _Scalar, value: str) -> str:
+    try:
+        time = datetime.fromisoformat(value)
+    except ValueError:
+        return ""
+    if time.tzinfo is not None:
+        return ": it has a time zone; send UTC without one"
+    if not _FIRST <= time <= _LAST:
+        return f": it is {known.within}"
+    return ": no more than nine digits of a second are held"
+
+
+def known_dtype(dtype: str) -> bool:
+    """Whether an array of this type is checked value by value."""
+    return dtype in _DTYPES
+
+
+def _known(scalar: str) -> _Scalar:
+    return _SCALARS.get(scalar) or _DTYPES[scalar]
 
 
 def column_maker(scalar: str) -> Callable[[Sequence[Any]], Any]:
@@ -112,3 +264,8 @@ def json_type(scalar: str) -> dict[str, Any]:
 def as_datetime(value: Any) -> datetime | None:
     """A params value of type datetime, which MLflow writes as text."""
     return datetime.fromisoformat(value) if isinstance(value, str) else value
+
+
+def has_missing(scalar: str) -> bool:
+    """Whether a column of this type can leave single values out."""
+    return _SCALARS[scalar].json_type != {"type": "integer"}

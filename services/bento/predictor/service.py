@@ -78,7 +78,7 @@ class Predictor:
         folder = Path(self.stored.path_of("mlflow"))
         try:
             self.model = load(folder)
-        except Exception as error:
+        except BaseException as error:
             reason = f"{type(error).__name__}: " + str(error).partition("\n")[0]
             log.critical("the model cannot be loaded: %s", reason)
             if failures := os.environ.get("BENTO_LOAD_FAILURES"):
@@ -104,7 +104,7 @@ class Predictor:
         if example.exists():
             try:
                 self.model.answer(example.read_bytes())
-            except Exception:
+            except BaseException:  # a model that calls sys.exit fails its requests, not its worker
                 log.exception("the model does not answer its own input example")
 
 

@@ -6,9 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from .envelope import kind, open_envelope, split_columns
+from pydantic_core import SchemaValidator, ValidationError, core_schema
+
+from .envelope import kind, open_envelope, refuse_overflow, split_columns
 from .params import Params
 from .problem import Problem, Unacceptable, refuse, similar
+from .scalars import accepts, known_dtype, misfit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,16 +29,21 @@ class Tensors:
     def __init__(self, specs: Iterable[TensorSpec], params: Params) -> None:
         self._specs = tuple(specs)
         self._params = params
+        self._checks = {spec.name: _check(spec) for spec in self._specs}
 
     def read(self, body: bytes) -> tuple[Any, dict[str, Any] | None]:
         """The array, or the arrays by name, and the params. Raises Unacceptable."""
         format_, value, given = open_envelope(body)
         if format_ in ("dataframe_split", "dataframe_records"):
             value = _cells(format_, value)
-        params = self._params.read(given)
+        params = self._params.read(given, body)
         if self._specs[0].name is None:
-            return _array(self._specs[0], value, format_), params
-        return self._named(_by_name(value), format_), params
+            data: Any = self._array(self._specs[0], value, format_)
+            _refuse_overflow((data,), body)
+            return data, params
+        data = self._named(_by_name(value), format_)
+        _refuse_overflow(data.values(), body)
+        return data, params
 
     def _named(self, value: Any, format_: str) -> dict[str, Any]:
         names = [str(spec.name) for spec in self._specs]
@@ -56,7 +64,41 @@ class Tensors:
         ]
         if problems:
             raise Unacceptable(problems)
-        return {str(spec.name): _array(spec, value[spec.name], f"{format_}.{spec.name}") for spec in self._specs}
+        return {str(spec.name): self._array(spec, value[spec.name], f"{format_}.{spec.name}") for spec in self._specs}
+
+    def _array(self, spec: TensorSpec, value: Any, where: str) -> Any:
+        """The array, each value of the declared type."""
+        import numpy as np
+
+        if _is_rows(value):
+            value = list(map(list, zip(*_by_name(value).values(), strict=True)))
+        check = self._checks[spec.name]
+        if check is None:
+            array = _ndarray(value, where)
+            _hold_shape(spec, array, where)
+            return array.astype(spec.dtype)
+        try:
+            array = np.array(check.validate_python(value), spec.dtype)
+        except ValidationError as error:
+            _hold_shape(spec, _ndarray(value, where), where)
+            raise Unacceptable(
+                _wrong(detail, spec.dtype, where) for detail in error.errors(include_url=False)
+            ) from None
+        except ValueError as error:
+            raise refuse(where, f"not an array: {error}", "Send nested lists of equal lengths.") from None
+        if array.size == 0:
+            raise refuse(where, "no values", "Send at least one row.")
+        _hold_shape(spec, array, where)
+        return array
+
+
+def _hold_shape(spec: TensorSpec, array: Any, where: str) -> None:
+    """Raise Unacceptable where an array has another shape than the signature's."""
+    if len(array.shape) != len(spec.shape) or any(
+        want not in (-1, have) for want, have in zip(spec.shape, array.shape, strict=True)
+    ):
+        what = f"shape {list(array.shape)} where {list(spec.shape)} belongs"
+        raise refuse(where, what, "Send nested lists of that shape; -1 stands for any length.")
 
 
 class Untyped:
@@ -71,7 +113,7 @@ class Untyped:
     def read(self, body: bytes) -> tuple[Any, dict[str, Any] | None]:
         """The DataFrame or array and the params. Raises Unacceptable."""
         format_, value, given = open_envelope(body)
-        params = self._params.read(given)
+        params = self._params.read(given, body)
         if format_ == "dataframe_split":
             columns, rows, index = split_columns(value)
             return self._frame(format_, rows, columns=columns, index=index), params
@@ -118,31 +160,26 @@ def _by_name(value: Any) -> Any:
     return {name: [row[name] for row in value] for name in names}
 
 
-def _array(spec: TensorSpec, value: Any, where: str) -> Any:
+def _check(spec: TensorSpec) -> SchemaValidator | None:
+    """Every value in nested lists of the signature's depth; None for types that hold anything."""
+    if not known_dtype(spec.dtype):
+        return None
+    schema = accepts(spec.dtype)
+    for _ in spec.shape:
+        schema = core_schema.list_schema(schema)
+    return SchemaValidator(schema)
+
+
+def _refuse_overflow(arrays: Iterable[Any], body: bytes) -> None:
     import numpy as np
 
-    if _is_rows(value):
-        value = list(map(list, zip(*_by_name(value).values(), strict=True)))
-    array = _ndarray(value, where)
-    wanted = np.dtype(spec.dtype)
-    if not _fits(array, wanted):
-        raise refuse(where, f"values of type {array.dtype} where {wanted} belongs", "Send values of that type.")
-    if len(array.shape) != len(spec.shape) or any(
-        want not in (-1, have) for want, have in zip(spec.shape, array.shape, strict=True)
-    ):
-        what = f"shape {list(array.shape)} where {list(spec.shape)} belongs"
-        raise refuse(where, what, "Send nested lists of that shape; -1 stands for any length.")
-    return array.astype(wanted)
+    if any(array.dtype.kind == "f" and bool(np.isinf(array).any()) for array in arrays):
+        refuse_overflow(body)
 
 
-def _fits(array: Any, wanted: Any) -> bool:
-    if wanted.kind == "f":
-        return array.dtype.kind in "fiu"
-    if wanted.kind in "iu":
-        return array.dtype.kind in "iu" or (array.dtype.kind == "f" and bool((array == array.round()).all()))
-    if wanted.kind in "OSU":
-        return True
-    return bool(array.dtype.kind == wanted.kind)
+def _wrong(detail: Any, dtype: str, where: str) -> Problem:
+    place = where + "".join(f"[{number}]" for number in detail["loc"])
+    return Problem(where=place, what=misfit(dtype, detail["input"]), fix="Send values of that type.")
 
 
 def _ndarray(value: Any, where: str) -> Any:
@@ -150,7 +187,9 @@ def _ndarray(value: Any, where: str) -> Any:
 
     try:
         array = np.array(value)
-        if array.dtype == object and all(isinstance(cell, int | float | None) for cell in array.ravel()):
+        if array.dtype == object and all(
+            isinstance(cell, int | float | None) and not isinstance(cell, bool) for cell in array.ravel()
+        ):
             array = array.astype(np.float64)
     except (ValueError, TypeError) as error:
         raise refuse(where, f"not an array: {error}", "Send nested lists of equal lengths.") from None
