@@ -116,12 +116,12 @@ def answering(folder: Path) -> Answering:
 
     def answer(body: bytes) -> tuple[int, str | None]:
         try:
-            prediction, broken = model.judged(body)
+            prediction, requested, broken = model.judged(body)
         except Unacceptable as refused:
             return refused.status, None
-        except Exception:  # noqa: BLE001
+        except (Exception, SystemExit):  # noqa: BLE001
             return 500, None
-        return 200, summary(prediction, broken)
+        return 200, summary(prediction, broken, requested)
 
     return answer
 

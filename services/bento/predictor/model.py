@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import yaml  # type: ignore[import-untyped]
 
+from .answer import plain
 from .contract import Contract
 from .params import Params
 from .problem import Unacceptable, refuse
@@ -28,6 +29,12 @@ Predict = Callable[[Any, dict[str, Any] | None], Any]
 
 class Reader(Protocol):
     """Turns a request's body into the model's input."""
+
+    def judged(self, body: bytes) -> tuple[Any, int | None, str | None]:
+        """The answer as it is sent, the rows of the request, and how it breaks the signature. Raises as `answer`."""
+        data, params = self.read(body)
+        answer, requested = plain(self.predict(data, params)), rows_of(data)
+        return answer, requested, self.contract.broken(answer, requested)
 
     def read(self, body: bytes) -> tuple[Any, dict[str, Any] | None]: ...
 

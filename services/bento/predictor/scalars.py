@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from pydantic_core import CoreSchema, SchemaValidator, core_schema
@@ -70,13 +71,18 @@ def _large_number(most: float) -> Callable[[Any], float]:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ValueError("not a number")  # noqa: TRY004 - pydantic reads ValueError alone
         number = _as_float(value)
-        if isinstance(value, int) and (number is None or (most == _FLOATS[64] and int(number) != value)):
+        if isinstance(value, int) and (number is None or (most == _FLOATS[64] and not _is_told_by(value, number))):
             raise ValueError("not held exactly")
         if number is None or most < abs(number) < math.inf:
             raise ValueError("out of range")
         return number
 
     return read
+
+
+def _is_told_by(value: int, number: float) -> bool:
+    """Whether a double is this whole number, or is written so: JavaScript writes 2^63 as 9223372036854776000."""
+    return int(number) == value or Decimal(repr(number)) == value
 
 
 def _as_float(value: float) -> float | None:
