@@ -246,7 +246,7 @@ def test_verify_tells_of_a_changed_fact_and_of_a_head_that_is_gone(tmp_path: Pat
     seen, _, said = run(tmp_path, "verify")
     assert (seen["code"], "there is no ledger" in said) == (1, True)
     ledger = SqlLedger(f"sqlite:///{tmp_path / 'ledger.db'}")
-    Given(ledger=ledger).rollout()
+    Given(ledger=ledger)
     ledger.close()
     seen, out, _ = run(tmp_path, "verify", "-o", "json")
     told = json.loads(out)

@@ -30,12 +30,6 @@ Predict = Callable[[Any, dict[str, Any] | None], Any]
 class Reader(Protocol):
     """Turns a request's body into the model's input."""
 
-    def judged(self, body: bytes) -> tuple[Any, int | None, str | None]:
-        """The answer as it is sent, the rows of the request, and how it breaks the signature. Raises as `answer`."""
-        data, params = self.read(body)
-        answer, requested = plain(self.predict(data, params)), rows_of(data)
-        return answer, requested, self.contract.broken(answer, requested)
-
     def read(self, body: bytes) -> tuple[Any, dict[str, Any] | None]: ...
 
 
@@ -51,6 +45,12 @@ class Model:
         """The prediction for a request's body. Raises Unacceptable; whatever else it raises is the model's own."""
         data, params = self.read(body)
         return self.predict(data, params)
+
+    def judged(self, body: bytes) -> tuple[Any, int | None, str | None]:
+        """The answer as it is sent, the rows of the request, and how it breaks the signature. Raises as `answer`."""
+        data, params = self.read(body)
+        answer, requested = plain(self.predict(data, params)), rows_of(data)
+        return answer, requested, self.contract.broken(answer, requested)
 
     def read(self, body: bytes) -> tuple[Any, dict[str, Any] | None]:
         """What the model is asked. Raises only Unacceptable: what fails before it is called is no fault of it."""
