@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
@@ -20,6 +22,14 @@ _BOUNDED = settings(
     max_examples=6, deadline=None, derandomize=True, database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )  # fmt: skip
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _nobody_waits() -> Iterator[None]:
+    """Of the many wrong tokens that are sent here: waiting has a test of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sluicegate.services.console.wrong_tries.LONGEST", 0.0)
+        yield
 
 
 @SCHEMA.parametrize()
