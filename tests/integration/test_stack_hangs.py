@@ -92,6 +92,7 @@ def hung_alone(pid: int) -> Iterator[None]:
         process.resume()
 
 
+@pytest.mark.soak
 def test_programs_of_ours_that_hang_are_seen_and_started_anew(stack: Stack) -> None:
     for victims in (("keeper", "console"), ("collector",)):
         pids = {name: stack.pid(name) for name in victims}
@@ -113,6 +114,7 @@ def test_programs_of_ours_that_hang_are_seen_and_started_anew(stack: Stack) -> N
     assert max(silence.values()) < 20
 
 
+@pytest.mark.soak
 def test_a_supervisor_that_was_killed_costs_no_request(stack: Stack) -> None:
     before = stack.ask("status")
     with Load(stack.urls()["gateway"]).running(threads=3) as load:
@@ -129,6 +131,7 @@ def test_a_supervisor_that_was_killed_costs_no_request(stack: Stack) -> None:
     assert stack.ask("status")["up"]
 
 
+@pytest.mark.soak
 def test_an_upgrade_needs_no_down_and_costs_no_request(stack: Stack) -> None:
     """Another Envoy: it takes over from the one that serves, and our own programs are started anew."""
     before = {each["name"]: each["pid"] for each in stack.ask("status")["programs"]}
