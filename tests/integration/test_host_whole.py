@@ -71,7 +71,8 @@ def test_a_machine_lives_and_dies_as_a_whole(folder: StateFolder) -> None:
     assert set(status(folder, code=6)["survivors"]) == PROGRAMS
     sluice(folder, "up", "--timeout", "600")
     assert all(is_alive(each["pid"]) for each in first["programs"]), "every program kept its process"
-    assert max(counted(folder).values()) == 2, "each survivor, and who watches it for the new supervisor"
+    watched = "each survivor, and who watches it for the new supervisor"
+    assert counted(folder) == dict.fromkeys(PROGRAMS, 2), watched
     assert status(folder)["urls"] == urls
 
     supervisor = Supervisor(folder, load_keys(folder.secrets).state_token)
