@@ -91,6 +91,7 @@ _COMMANDS = (
     (token, "give", "tokens:give", "Make a token with a role; shown once."),
     (token, "list", "tokens:list_", "List who has a token."),
     (token, "revoke", "tokens:revoke", "Take a token back at once."),
+    (token, "prefect", "tokens:prefect", "Say what runs started in Prefect may do."),
     (service, "install", "service:install", "Write the systemd unit by which everything comes up at boot."),
     (webhook, "register", "webhooks:register", "Have your MLflow tell the console of changes at once."),
     (webhook, "test", "webhooks:deliver", "Have MLflow deliver an example."),

@@ -34,11 +34,26 @@ def give(
 
 def list_(*, output: Output = Format.TABLE) -> None:
     """List who has a token, and with which role."""
+    answer = call("GET", "/api/v1/tokens")
     emit_rows(
-        call("GET", "/api/v1/tokens")["tokens"], output, ("NAME", "ROLE", "MODEL", "GIVEN BY", "GIVEN AT"),
+        answer["tokens"], output, ("NAME", "ROLE", "MODEL", "GIVEN BY", "GIVEN AT"),
         lambda token: (token["name"], token["role"], token["model"] or "", token["given_by"], token["given_at"][:19]),
         none="no tokens but the admin's: sluice token give NAME",
     )  # fmt: skip
+    remark(f"runs started in Prefect act as prefect, with the role {answer['prefect']}: sluice token prefect ROLE")
+
+
+def prefect(
+    role: Annotated[
+        Literal["viewer", "operator", "approver"],
+        Parameter(help="viewer gives no order; operator starts, pauses, aborts; approver also approves and promotes."),
+    ],
+    *,
+    output: Output = Format.TABLE,
+) -> None:
+    """Say what runs started in Prefect may do: its forms know no names, so all of them act as one."""
+    answer = call("PUT", "/api/v1/roles/prefect", {"role": role})
+    emit(answer, output, table=f"runs started in Prefect act with the role {answer['role']} from now on")
 
 
 def revoke(

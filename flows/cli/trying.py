@@ -10,7 +10,7 @@ TRIED = frozenset(
     {
         "rollout start", "rollout pause", "rollout resume", "rollout approve", "rollout promote", "rollout abort",
         "rollout retry", "rollback", "deploy", "undeploy", "variation connect", "variation disconnect",
-        "audience delete", "token revoke", "experiment start", "experiment end",
+        "audience delete", "token revoke", "token prefect", "experiment start", "experiment end",
     }
 )  # fmt: skip
 """Commands that are one act, and so can be tried. `sluice diff` is the dry run of `sluice apply`."""

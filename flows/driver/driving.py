@@ -19,6 +19,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from sluicegate.flows.driver.forms import StartForm
+from sluicegate.flows.driver.identity import order_as_prefect
 from sluicegate.flows.driver.lease import hold_lease
 from sluicegate.flows.driver.progress import show_ending, show_verdicts
 from sluicegate.flows.driver.showing import links, show, show_progress, show_rollout, this_run
@@ -28,17 +29,15 @@ from sluicegate.flows.stages.tick import Authority, Tick, tick
 from sluicegate.flows.wiring.runtime import Runtime, current_runtime
 from sluicegate.registry.ledger.attempt import note_run
 from sluicegate.registry.orders import progress
-from sluicegate.registry.orders.give import give
-from sluicegate.registry.orders.order import Order, Start
+from sluicegate.registry.orders.answering import main_variation
+from sluicegate.registry.orders.order import Start
 from sluicegate.registry.orders.progress import stable
-from sluicegate.registry.orders.variations import main_variation
 from sluicegate.registry.plan.fields import Strategy
 from sluicegate.registry.rollout.facts import Party, Settled
 from sluicegate.registry.rollout.namesakes import refuse_namesake
 from sluicegate.registry.rollout.rollout import Phase, Rollout
 from sluicegate.registry.words.errors import IllegalMove, LedgerConflict, SluiceError
 from sluicegate.registry.words.units import format_weight
-from sluicegate.services.keeper.drivers import PREFECT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,13 +96,7 @@ def _start(runtime: Runtime, order: StartForm, strategy: Strategy) -> str:
         model=order.model, variation=order.variation, version=version, strategy=strategy,
         allow_older=order.allow_older, by_name=order.is_by_name,
     )  # fmt: skip
-    actor = f"prefect:{flow_run.get_name() or 'run'}"
-    receipt = give(
-        runtime.ledger,
-        Order(act=start, actor=actor, party=Party.PREFECT, cause=PREFECT, key=flow_run.get_id()),
-        runtime.clock(),
-    )
-    rollout = runtime.ledger.rollout(receipt.rollout or "")
+    rollout = order_as_prefect(runtime, start, who=flow_run.get_name() or "run", party=Party.PREFECT)
     if rollout.is_ended:
         raise Unchanged(f"{rollout.id} ended before ({rollout.ending}) and nothing has changed since")
     return rollout.id

@@ -61,7 +61,7 @@ class SteerForm(Form):
     why: str = Field(default="no reason given", min_length=1, title="Why")
     """The reason; it is written into the record."""
     who: str = Field(default="prefect", min_length=1, title="Who")
-    """Your name; it is written into the record."""
+    """Your name; it is written into the record behind `prefect:`, whose role decides what the order may do."""
 
 
 class AccountableForm(SteerForm):
@@ -70,7 +70,7 @@ class AccountableForm(SteerForm):
     why: str = Field(min_length=1, title="Why")
     """The reason; it is written into the record."""
     who: str = Field(min_length=1, title="Who")
-    """Your name; it is written into the record."""
+    """Your name; it is written into the record behind `prefect:`, whose role decides what the order may do."""
 
 
 class Opinion(StrEnum):
@@ -101,7 +101,7 @@ class RollbackForm(Form):
     why: str = Field(min_length=1, title="Why")
     """The reason; it is written into the record."""
     who: str = Field(min_length=1, title="Who")
-    """Your name; it is written into the record."""
+    """Your name; it is written into the record behind `prefect:`, whose role decides what the order may do."""
 
 
 class ExperimentForm(Form):
@@ -112,7 +112,7 @@ class ExperimentForm(Form):
     variation: str = Field(default="default", min_length=1, title="Control")
     """The control: the variation whose plan describes the experiment under ab."""
     who: str = Field(default="prefect", min_length=1, title="Who")
-    """Your name; it is written into the record."""
+    """Your name; it is written into the record behind `prefect:`, whose role decides what the order may do."""
 
 
 class Look(StrEnum):

@@ -1,8 +1,8 @@
 """Orders as Prefect flows: what a person does from the Prefect UI, a schedule or an automation.
 
-Each goes through the same door as the command line and the console, and acts within a second: the keeper is woken.
-An order that is refused ends its run as Failed, with the reason and the way out in the state's message. A run that
-Prefect starts again gives its order once.
+Each goes through the same door as the command line and the console, with the role that an admin gave to Prefect, and
+acts within a second: the keeper is woken. An order that is refused ends its run as Failed, with the reason and the way
+out in the state's message. A run that Prefect starts again gives its order once.
 """
 
 from __future__ import annotations
@@ -10,18 +10,16 @@ from __future__ import annotations
 from typing import Any
 
 from prefect import State, flow
-from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from sluicegate.flows.driver.forms import AccountableForm, ApproveForm, ExperimentForm, Opinion, RollbackForm, SteerForm
+from sluicegate.flows.driver.identity import order_as_prefect
 from sluicegate.flows.driver.showing import show_rollout
 from sluicegate.flows.wiring.runtime import current_runtime
-from sluicegate.registry.orders.give import give
 from sluicegate.registry.orders.order import (
     Abort,
     Act,
     Approve,
-    Order,
     Pause,
     Promote,
     Resume,
@@ -30,9 +28,7 @@ from sluicegate.registry.orders.order import (
     StartExperiment,
 )
 from sluicegate.registry.words.errors import SluiceError
-from sluicegate.registry.words.roles import Role
 from sluicegate.registry.words.units import format_weight
-from sluicegate.services.keeper.drivers import PREFECT
 
 
 @flow(name="promote", flow_run_name="promote {order.rollout}")
@@ -94,11 +90,8 @@ def _steer(act: Act, form: SteerForm) -> State[Any]:
 
 def _give(act: Act, who: str, why: str) -> State[Any]:
     """Give the order; the state says what came of it."""
-    runtime = current_runtime()
-    order = Order(act=act, actor=who, role=Role.APPROVER, cause=PREFECT, reason=why, key=flow_run.get_id())
     try:
-        receipt = give(runtime.ledger, order, runtime.clock())
-        after = runtime.ledger.rollout(receipt.rollout or "")
+        after = order_as_prefect(current_runtime(), act, who=who, why=why)
     except SluiceError as refused:
         return Failed(message=str(refused))
     show_rollout(after)

@@ -80,7 +80,7 @@ def examine() -> tuple[Finding, ...]:
         overdue=lambda: overdue(runtime.ledger, runtime.clock()),
         files=lambda: _databases(runtime),
     )
-    findings += _namesakes(runtime)
+    findings += (*_prefect(runtime), *_namesakes(runtime))
     if not (runtime.folder.root / "telemetry.db").exists():
         return findings
     try:
@@ -101,6 +101,20 @@ _TELEMETRY_FIX = (
     "sluice down, then bring the last backup back: sluice restore FROM, and sluice up. Without one, move telemetry.db "
     "and the files beside it away: requests whose logs are still there are read again, and gates begin anew."
 )
+
+
+def _prefect(runtime: Runtime) -> tuple[Finding, ...]:
+    """What Prefect may do here. Others tell where the ledger cannot be read."""
+    import sqlalchemy as sa
+
+    from sluicegate.registry.orders.authority import role_of_prefect
+    from sluicegate.services.host.doctor.finding import passed
+
+    try:
+        role = role_of_prefect(runtime.ledger).title
+    except (sa.exc.SQLAlchemyError, SluiceError):
+        return ()
+    return (passed("prefect role", f"runs started there act as prefect, with the role {role}"),)
 
 
 def _namesakes(runtime: Runtime) -> tuple[Finding, ...]:

@@ -153,6 +153,10 @@ class MemoryLedger:
             latest = {document.name: document for document in self._documents if document.kind == kind}
             return [copy.deepcopy(latest[name]) for name in sorted(latest) if not is_withdrawn(latest[name])]
 
+    def history(self, kind: str, name: str) -> Sequence[Applied]:
+        with self._lock:
+            return [copy.deepcopy(each) for each in self._documents if (each.kind, each.name) == (kind, name)]
+
     def take_lease(self, lease: Lease, now: datetime) -> bool:
         with self._lock:
             held = self._leases.get(lease.rollout)

@@ -98,6 +98,10 @@ class Documents(Protocol):
         """The latest documents of this kind, by name."""
         ...
 
+    def history(self, kind: str, name: str) -> Sequence[Applied]:
+        """Every document of this kind and name, oldest first; one that ends the ones before it among them."""
+        ...
+
 
 class Leases(Protocol):
     """Who says that it works on which rollout. A courtesy: correctness never rests on it."""

@@ -67,6 +67,10 @@ class Record(Protocol):
         """The documents of this kind that count, by name."""
         ...
 
+    def history(self, kind: str, name: str) -> Sequence[Applied]:
+        """Every document of this kind and name, oldest first; one that ends the ones before it among them."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class Receipt:

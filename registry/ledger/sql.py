@@ -177,6 +177,10 @@ class SqlLedger:
         with reading(self._engine) as connection:
             return _latest(connection, documents.c.kind == kind)
 
+    def history(self, kind: str, name: str) -> Sequence[Applied]:
+        with reading(self._engine) as connection:
+            return _history(connection, kind, name)
+
     def take_lease(self, lease: Lease, now: datetime) -> bool:
         with writing(self._engine) as connection:
             row = connection.execute(select(leases).where(leases.c.rollout == lease.rollout)).one_or_none()
@@ -229,6 +233,9 @@ class _Present:
     def all_applied(self, kind: str) -> Sequence[Applied]:
         return _latest(self._connection, documents.c.kind == kind)
 
+    def history(self, kind: str, name: str) -> Sequence[Applied]:
+        return _history(self._connection, kind, name)
+
 
 def _lease(row: Row[tuple[object, ...]]) -> Lease:
     return Lease(rollout=row.rollout, owner=row.owner, expires_at=from_text(row.expires_at))
@@ -274,15 +281,21 @@ def _latest(connection: Connection, *where: ColumnElement[bool]) -> list[Applied
     """The document of each name that counts, among those that `where` admits."""
     newest = select(func.max(documents.c.id)).where(*where).group_by(documents.c.name)
     rows = connection.execute(select(documents).where(documents.c.id.in_(newest)))
-    found = (
-        Applied(
-            kind=row.kind,
-            name=row.name,
-            body=json.loads(row.body),
-            digest=row.digest,
-            actor=row.actor,
-            at=from_text(row.at),
-        )
-        for row in sorted(rows, key=lambda row: row.name)
-    )
+    found = (_document(row) for row in sorted(rows, key=lambda row: row.name))
     return [document for document in found if not is_withdrawn(document)]
+
+
+def _history(connection: Connection, kind: str, name: str) -> list[Applied]:
+    named = select(documents).where(documents.c.kind == kind, documents.c.name == name).order_by(documents.c.id)
+    return [_document(row) for row in connection.execute(named)]
+
+
+def _document(row: Row[tuple[object, ...]]) -> Applied:
+    return Applied(
+        kind=row.kind,
+        name=row.name,
+        body=json.loads(row.body),
+        digest=row.digest,
+        actor=row.actor,
+        at=from_text(row.at),
+    )

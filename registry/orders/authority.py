@@ -6,13 +6,22 @@ A rollout is judged while it moves traffic. What moves traffic without being jud
 from __future__ import annotations
 
 from sluicegate.registry.audience.connections import Connections
+from sluicegate.registry.ledger.record import Record
 from sluicegate.registry.orders.order import Approve, Order, OverrideFreeze, Promote
 from sluicegate.registry.rollout.facts import Party
 from sluicegate.registry.words.errors import Forbidden
 from sluicegate.registry.words.roles import Role
 
+ROLE, PREFECT = "role", "prefect"
+"""The document, by kind and name, that says what runs which are started in Prefect may do."""
 _BY_ROLE = (Party.PERSON, Party.PREFECT)
 """Whose orders are held to a role: the others follow from a plan that somebody applied."""
+
+
+def role_of_prefect(record: Record) -> Role:
+    """What whoever starts a run in Prefect may do: Prefect tells nobody's name. An operator, until an admin says."""
+    document = record.applied(ROLE, PREFECT)
+    return Role.OPERATOR if document is None else Role[str(document.body["role"]).upper()]
 
 
 def refuse_beyond_role(order: Order) -> None:

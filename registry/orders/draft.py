@@ -55,6 +55,11 @@ class Draft:
         known |= {document.name: document for document in self._documents if document.kind == kind}
         return [known[name] for name in sorted(known) if not is_withdrawn(known[name])]
 
+    def history(self, kind: str, name: str) -> Sequence[Applied]:
+        """Every document of this kind and name, oldest first."""
+        drafted = (document for document in self._documents if (document.kind, document.name) == (kind, name))
+        return [*self._record.history(kind, name), *drafted]
+
     def open(self, rollout: str, requested: Requested) -> Rollout:
         """Begin a new rollout with its first fact."""
         entry = Entry(rollout=rollout, seq=0, at=self.now, fact=requested)

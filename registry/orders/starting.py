@@ -6,8 +6,10 @@ import hashlib
 from dataclasses import dataclass
 
 from sluicegate.registry.ledger.freezes import freezes
+from sluicegate.registry.orders.answering import has_traffic, moves_callers
 from sluicegate.registry.orders.applied_plan import applied_plan
 from sluicegate.registry.orders.audiences import refuse_unknown
+from sluicegate.registry.orders.authority import need
 from sluicegate.registry.orders.draft import Draft
 from sluicegate.registry.orders.order import Order, RollBack, Start
 from sluicegate.registry.orders.rules import (
@@ -29,6 +31,7 @@ from sluicegate.registry.rollout.rollout import Phase, Rollout
 from sluicegate.registry.rollout.standing import current, trusted
 from sluicegate.registry.words.build import slug
 from sluicegate.registry.words.errors import NotFound, Refused, TargetBusy
+from sluicegate.registry.words.roles import Role
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +110,9 @@ def roll_back(draft: Draft, order: Order, act: RollBack) -> Started:
             fix=f"take it back with: sluice rollout abort {holder.id}",
         )
     former = former_build(mine, stable, act.version)
+    if moves_callers(draft, mine, former):
+        what = f"to go back to {model} v{former.requested.version}, which had no callers while it was stable,"
+        need(order, Role.APPROVER, what)
     if holder is not None:
         draft.append(holder.id, Baked(reason=f"rolled back by {order.actor}"))
     requested = requested_by(order, former.plan, former.requested.version, AtOnce.ROLLBACK, reason=order.reason)
@@ -135,6 +141,9 @@ def replace(draft: Draft, order: Order, plan: Plan, version: str, reason: str) -
         )
     if stable.requested.version == version:
         raise Refused(f"{plan.model} v{version} is stable already.", fix="name another build")
+    if has_traffic(draft, plan.model, plan.variation):
+        what = f"to put a build at once where {plan.model}/{plan.variation} answers callers"
+        need(order, Role.APPROVER, what)
     _refuse_in_freeze(draft, order, plan.model)
     requested = requested_by(order, plan, version, AtOnce.REPLACE, reason=reason)
     return open_rollout(draft, order, requested, attempt=len(same))

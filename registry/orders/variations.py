@@ -7,6 +7,14 @@ from dataclasses import replace
 
 from sluicegate.registry.audience.connections import FALLBACK, Connection, Connections, Copied, Weighted
 from sluicegate.registry.ledger.record import Record
+from sluicegate.registry.orders.answering import (
+    filled,
+    has_traffic,
+    main_variation,
+    others_serve,
+    present_connections,
+    unrecorded,
+)
 from sluicegate.registry.orders.applied_plan import plan_or_bare
 from sluicegate.registry.orders.audience_store import known_audience
 from sluicegate.registry.orders.authority import need, refuse_unjudged
@@ -48,8 +56,6 @@ def _put(draft: Draft, order: Order, act: Deploy, stable: str | None, *, serves:
         return put_first(draft, order, plan, version)
     at_once = act.at_once if serves else act.at_once or "the variation has no traffic"
     if at_once is not None:
-        if serves:
-            need(order, Role.APPROVER, f"to put a build at once where {model}/{variation} answers callers")
         return replace_build(draft, order, act.plan or plan_or_bare(draft, model, variation), version, at_once)
     return start(draft, order, Start(model=model, variation=variation, version=version, plan=act.plan))
 
@@ -57,19 +63,19 @@ def _put(draft: Draft, order: Order, act: Deploy, stable: str | None, *, serves:
 def connect(draft: Draft, order: Order, act: Connect) -> None:
     """Send audiences to a variation, with its weight beside their other variations; the others keep theirs."""
     model, variation = act.model, act.variation
-    if variation not in _filled(draft, model):
+    if variation not in filled(draft, model):
         raise Refused(
             f"{model}/{variation} holds no build.",
             fix=f"sluice deploy {model} --build VERSION --variation {variation}",
         )
-    wanted = _present(draft, model, variation if act.is_fallback else None)
+    wanted = present_connections(draft, model, variation if act.is_fallback else None)
     if act.is_fallback:
         wanted = replace(wanted, fallback=(Weighted(variation=variation),))
     for share in act.shares:
         wanted = _shared(draft, wanted, variation, share)
     _refuse_nobody(wanted)
     if others_serve(draft, model, variation):
-        refuse_unjudged(order, connections_of(draft, model) or _unrecorded(model), wanted)
+        refuse_unjudged(order, connections_of(draft, model) or unrecorded(model), wanted)
     record_connections(draft, wanted, order.actor)
 
 
@@ -77,7 +83,7 @@ def disconnect(draft: Draft, order: Order, act: Disconnect) -> None:
     """Send an audience to this variation no longer. One without any variation goes on to the next that takes it."""
     model, variation, audience = act.model, act.variation, act.audience
     _refuse_experiment(draft, model, variation, audience)
-    present = _present(draft, model, None)
+    present = present_connections(draft, model, None)
     if audience == FALLBACK or variation not in _variations_of(present, audience):
         raise Refused(
             f"{model}/{variation} is not connected to the audience {audience}.",
@@ -104,7 +110,7 @@ def arrange(draft: Draft, order: Order, act: Arrange) -> None:
             raise TargetBusy(
                 f"experiment {name} of {model} goes on: who belongs to its audience would change.", fix=fix
             )
-    present = _present(draft, model, None)
+    present = present_connections(draft, model, None)
     by_name = {each.audience.name: each for each in present.ordered}
     _refuse_unknown(model, act.audiences, list(by_name))
     rest = (each for name, each in by_name.items() if name not in act.audiences)
@@ -145,9 +151,9 @@ def undeploy(draft: Draft, order: Order, act: Undeploy) -> Rollout:
         need(order, Role.APPROVER, f"to take callers from {model}/{variation}")
     others = {each.variation for each in standings(draft.rollouts(model=model))} - {variation}
     if others:
-        record_connections(draft, _emptied(_present(draft, model, None), variation, others), order.actor)
+        record_connections(draft, _emptied(present_connections(draft, model, None), variation, others), order.actor)
     elif act.is_last:
-        emptied = replace(_present(draft, model, None), ordered=(), fallback_copied=())
+        emptied = replace(present_connections(draft, model, None), ordered=(), fallback_copied=())
         record_connections(draft, emptied, order.actor)
     else:
         raise Refused(
@@ -185,56 +191,11 @@ def _refuse_experiment(record: Record, model: str, variation: str, audience: str
             )
 
 
-def has_traffic(record: Record, model: str, variation: str) -> bool:
-    """Whether callers are answered by this variation."""
-    there = _present(record, model, None)
-    groups = [there.fallback, *(each.weighted for each in there.ordered)]
-    return any(part.variation == variation and part.weight > 0 for group in groups for part in group)
-
-
-def _unrecorded(model: str) -> Connections:
-    """Who is answered where nobody has said: the variation `default` takes every request."""
-    return Connections(model=model, fallback=(Weighted(variation=FALLBACK),))
-
-
-def others_serve(record: Record, model: str, variation: str) -> bool:
-    """Whether another variation holds a build: else there are no callers who could be moved."""
-    return any(each.variation != variation for each in standings(record.rollouts(model=model)))
-
-
-def main_variation(record: Record, model: str) -> str:
-    """The variation that takes the requests of no audience; of several the heaviest."""
-    recorded = connections_of(record, model)
-    return max(recorded.fallback, key=lambda part: part.weight).variation if recorded is not None else FALLBACK
-
-
-def _present(record: Record, model: str, fallback: str | None) -> Connections:
-    """The model's connections. Raises Refused where it has none, several variations and no telling fallback."""
-    recorded = connections_of(record, model)
-    if recorded is not None:
-        return recorded
-    there = _filled(record, model)
-    chosen = fallback or (there[0] if len(there) == 1 else FALLBACK)
-    if there and chosen not in there:
-        raise Refused(
-            f"{model} has the variations {', '.join(there)}, and none takes the requests of no audience yet.",
-            fix=f"sluice variation connect {model} {there[0]} --fallback",
-        )
-    return Connections(model=model, fallback=(Weighted(variation=chosen),))
-
-
 def _keep_fallback(draft: Draft, plan: Plan, order: Order) -> None:
     """A model's first variation takes every request, whatever it is called, also when others come."""
-    if not _filled(draft, plan.model) and main_variation(draft, plan.model) != plan.variation:
+    if not filled(draft, plan.model) and main_variation(draft, plan.model) != plan.variation:
         first = Connections(model=plan.model, fallback=(Weighted(variation=plan.variation),))
         record_connections(draft, first, order.actor)
-
-
-def _filled(record: Record, model: str) -> list[str]:
-    """The variations that hold a build or are getting their first one, by name."""
-    rollouts = record.rollouts(model=model)
-    getting = {each.requested.variation for each in rollouts if each.is_under_way and not each.is_aside}
-    return sorted(getting | {each.variation for each in standings(rollouts)})
 
 
 def _shared(record: Record, there: Connections, variation: str, sent: Share) -> Connections:

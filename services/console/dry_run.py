@@ -28,7 +28,7 @@ class TrialLedger:
         self._base = base
         self.draft = Draft(base, now)
         self.rollout, self.rollouts = self.draft.rollout, self.draft.rollouts
-        self.applied, self.all_applied = self.draft.applied, self.draft.all_applied
+        self.applied, self.all_applied, self.history = self.draft.applied, self.draft.all_applied, self.draft.history
 
     def __getattr__(self, name: str) -> object:
         if name not in _READ:

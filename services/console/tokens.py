@@ -11,6 +11,7 @@ from datetime import datetime
 
 from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.ledger.record import Applied
+from sluicegate.registry.orders.authority import PREFECT
 from sluicegate.registry.words.errors import NotFound, Refused, UsageError
 from sluicegate.registry.words.roles import Role
 
@@ -58,6 +59,8 @@ class Tokens:
             raise UsageError(f"a token for one model is a reporter's; {role.title}s act on every model.")
         if not _NAME.fullmatch(name):
             raise UsageError(f"token name {name!r}: lower-case letters, digits, dots and dashes, at most 36.")
+        if name == PREFECT:
+            raise Refused("prefect is who runs act as that are started there.", fix="sluice token prefect ROLE")
         if name == ADMIN or self._ledger.applied(KIND, name) is not None:
             raise Refused(f"there is a token {name!r} already.", fix=f"take it back first: sluice token revoke {name}")
         token = f"sluice_{secrets.token_urlsafe(32)}"

@@ -14,11 +14,12 @@ import structlog
 from sluicegate.registry.ledger.attempt import Attempt, last_attempt, note
 from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.ledger.record import Lease
+from sluicegate.registry.orders.authority import PREFECT, role_of_prefect
 from sluicegate.registry.orders.give import give
 from sluicegate.registry.orders.order import Order, Pause
 from sluicegate.registry.rollout.facts import Party
 from sluicegate.registry.rollout.rollout import Phase, Rollout
-from sluicegate.registry.words.errors import LedgerConflict, Refused
+from sluicegate.registry.words.errors import Forbidden, LedgerConflict, Refused
 from sluicegate.registry.words.obstacle import Driver, Hindrance, Obstacle, hindrance_of
 from sluicegate.registry.words.settings import OnCancel
 from sluicegate.registry.words.units import format_weight
@@ -30,8 +31,6 @@ PATIENCE = timedelta(seconds=90)
 START = timedelta(seconds=20)
 """Time after which a run that no worker has taken is said to wait. It is not replaced: a worker that comes back would
 start all of them."""
-PREFECT = "prefect"
-"""The door of a flow run that asks for a rollout and drives it itself."""
 OWN_DRIVER = timedelta(seconds=15)
 """Time that such a run has to take its lease."""
 UNRENEWED = 20.0
@@ -176,10 +175,11 @@ class PrefectDrivers:
         reason = f"its Prefect run was cancelled; to go on: sluice rollout resume {rollout.id}"
         try:
             pause = Order(
-                act=Pause(rollout=rollout.id), actor="prefect", party=Party.PREFECT, cause=PREFECT, reason=reason
-            )
+                act=Pause(rollout=rollout.id), actor=PREFECT, role=role_of_prefect(self._ledger), party=Party.PREFECT,
+                cause=PREFECT, reason=reason,
+            )  # fmt: skip
             give(self._ledger, pause, now)
-        except (Refused, LedgerConflict):
+        except (Refused, Forbidden, LedgerConflict):
             return False
         note(self._ledger, rollout.id, replace(last, stopped=True))
         log.warning("paused: its run was cancelled in Prefect", rollout=rollout.id, run=last.run)

@@ -9,6 +9,7 @@ import pytest
 
 from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.ledger.record import Applied, Lease
+from sluicegate.registry.ledger.withdrawal import is_withdrawn
 from sluicegate.registry.rollout.facts import Begun
 from sluicegate.registry.words.errors import LedgerConflict
 from tests.contract.ledgers import at, document, look, requested
@@ -94,6 +95,17 @@ def test_a_withdrawn_document_counts_no_longer_until_it_is_applied_again(ledger:
     assert not ledger.withdraw("audience", "ny", actor="bob", at=at(2))
     assert ledger.apply(document)
     assert ledger.applied("audience", "ny") == document
+
+
+def test_the_history_of_a_document_holds_each_of_its_versions(ledger: Ledger) -> None:
+    assert ledger.history("plan", "delays") == []
+    first, second = document("delays", "1"), document("delays", "2")
+    for each in (first, second):
+        ledger.apply(each)
+    ledger.apply(document("other", "1"))
+    ledger.withdraw("plan", "delays", actor="ada", at=at(9))
+    assert ledger.history("plan", "delays")[:2] == [first, second]
+    assert [is_withdrawn(each) for each in ledger.history("plan", "delays")] == [False, False, True]
 
 
 def test_the_feed_holds_every_rollouts_facts_in_the_order_of_appending(ledger: Ledger) -> None:

@@ -14,7 +14,10 @@ from ruamel.yaml import YAML
 
 from sluicegate.flows.stages.checks import Asking, _create
 from sluicegate.registry.ledger.attempt import last_attempt
+from sluicegate.registry.ledger.record import Applied
 from sluicegate.registry.ledger.sql import SqlLedger
+from sluicegate.registry.ledger.sql_calls import SqlCalls
+from sluicegate.registry.orders.authority import PREFECT, ROLE
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.facts import Checked, Observed, Packed, Ready, StepEntered
 from sluicegate.registry.rollout.rollout import Ending, Phase, Rollout
@@ -28,6 +31,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 WHO = Giver(actor="ada", cause="cli")
 POOL = "a-pool-of-theirs"
 NAMES = [each["name"] for each in YAML(typ="safe").load((ROOT / "prefect.yaml").read_text())["deployments"]]
+NEED_AN_APPROVER = ("approve as an operator", "promote as an operator")
 RUN = """
 import sys
 from uuid import UUID
@@ -72,6 +76,10 @@ class House:
     def _ready(self, name: str) -> None:
         for fact in (Packed(bento="b", bento_digest="b", model_digest="m"), Ready(version="x")):
             orders.append(self.ledger, name, lambda _, fact=fact: fact, self.now())
+
+    def let_prefect(self, role: str) -> None:
+        document = Applied(kind=ROLE, name=PREFECT, body={"role": role}, digest=role, actor="admin", at=self.now())
+        self.ledger.apply(document)
 
     def create(self, name: str, order: dict[str, object]) -> str:
         """A run of a deployment, as the form of the Prefect UI creates it."""
@@ -133,8 +141,14 @@ class Acted:
 @pytest.fixture(scope="module")
 def acted(server: PrefectServer, tmp_path_factory: pytest.TempPathFactory) -> Acted:
     house = House(server, tmp_path_factory.mktemp("acted"))
-    rollouts = {model: house.running(model) for model in ("one", "two", "three", "delays")}
+    rollouts = {model: house.running(model) for model in ("one", "two", "three", "delays", "held")}
     why = {"why": "I looked", "who": "ada"}
+    refused = {
+        "approve as an operator": house.create("approve", {"rollout": "held", "step": "1", **why}),
+        "promote as an operator": house.create("promote", {"rollout": "held", **why}),
+    }
+    refusals = dict(zip(refused, house.run(*refused.values()), strict=True))
+    house.let_prefect("approver")
     runs = {
         "pause": house.create("pause", {"rollout": "one", **why}),
         "resume": house.create("resume", {"rollout": rollouts["one"].id, **why}),
@@ -157,7 +171,7 @@ def acted(server: PrefectServer, tmp_path_factory: pytest.TempPathFactory) -> Ac
     server.ask("POST", f"/flow_runs/{runs.pop('check')}/set_state", said)
     order = {"model": "checked", "build": "2", "rollout": rollouts["checked"].id}
     runs["checking driver"] = house.create("canary", order)
-    return Acted(house, rollouts, dict(zip(runs, house.run(*runs.values()), strict=True)))
+    return Acted(house, rollouts, refusals | dict(zip(runs, house.run(*runs.values()), strict=True)))
 
 
 def test_every_order_acts_on_the_ledger(acted: Acted) -> None:
@@ -165,7 +179,8 @@ def test_every_order_acts_on_the_ledger(acted: Acted) -> None:
     entries = ledger.entries(rollouts["one"].id)
     facts = [(type(entry.fact).__name__, getattr(entry.fact, "actor", "")) for entry in entries]
     assert facts[-5:] == [
-        ("Paused", "ada"), ("Resumed", "ada"), ("Approved", "ada"), ("Promoted", "ada"), ("Baked", ""),
+        ("Paused", "prefect:ada"), ("Resumed", "prefect:ada"), ("Approved", "prefect:ada"),
+        ("Promoted", "prefect:ada"), ("Baked", ""),
     ]  # fmt: skip
     assert ledger.rollouts(model="one")[-1].requested.strategy == "rollback"
     assert ledger.rollout(rollouts["two"].id).ending is Ending.ABORTED
@@ -176,11 +191,22 @@ def test_every_order_acts_on_the_ledger(acted: Acted) -> None:
 def test_a_refused_order_is_a_failed_run_that_says_why_and_what_else(acted: Acted) -> None:
     states = {name: run["state_type"] for name, run in acted.runs.items()}
     failed = {name: acted.runs[name]["state"]["message"] for name, state in states.items() if state != "COMPLETED"}
-    assert set(failed) == {"too late"}, failed
+    assert set(failed) == {"too late", *NEED_AN_APPROVER}, failed
     assert states["too late"] == "FAILED"
     message = acted.runs["too late"]["state"]["message"]
     assert "Resumed is not possible" in message
     assert "sluice rollout retry" in message
+
+
+@pytest.mark.parametrize("name", NEED_AN_APPROVER)
+def test_what_needs_an_approver_is_refused_while_prefect_is_an_operator(acted: Acted, name: str) -> None:
+    run, held = acted.runs[name], acted.rollouts["held"]
+    assert run["state_type"] == "FAILED"
+    assert "needs the role approver; prefect:ada is of the role operator" in run["state"]["message"]
+    assert "sluice token prefect approver" in run["state"]["message"]
+    assert acted.house.ledger.rollout(held.id) == held
+    refused = SqlCalls(f"sqlite:///{acted.house.folder / 'ledger.db'}").latest(limit=9)
+    assert (name.split()[0] + " held", 403) in [(call.path, call.status) for call in refused]
 
 
 def test_runs_of_orders_are_named_and_tagged(acted: Acted) -> None:

@@ -234,7 +234,7 @@ def test_the_openapi_document_is_valid_and_tells_every_operation(office: Office)
 
 
 def test_the_admins_token_is_the_admin(office: Office) -> None:
-    assert office.client.get("/api/v1/tokens", headers={"authorization": f"Bearer {TOKEN}"}).json() == {"tokens": []}
+    assert office.client.get("/api/v1/tokens", headers={"authorization": f"Bearer {TOKEN}"}).json()["tokens"] == []
     assert NOW.tzinfo is not None
 
 

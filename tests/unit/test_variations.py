@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -14,9 +14,21 @@ from sluicegate.registry.ledger.record import Applied, Changes, OrderKey, Receip
 from sluicegate.registry.orders.audience_store import audiences, shares
 from sluicegate.registry.orders.connections_record import connections_of
 from sluicegate.registry.orders.give import apply_document, give
-from sluicegate.registry.orders.order import Act, Arrange, Connect, Deploy, Disconnect, Order, Share, Undeploy
+from sluicegate.registry.orders.order import (
+    Abort,
+    Act,
+    Arrange,
+    Connect,
+    Deploy,
+    Disconnect,
+    Order,
+    Retry,
+    RollBack,
+    Share,
+    Undeploy,
+)
 from sluicegate.registry.plan.plan import Plan
-from sluicegate.registry.rollout.facts import Packed, Promoted, Ready
+from sluicegate.registry.rollout.facts import Baked, Packed, Promoted, Ready
 from sluicegate.registry.rollout.rollout import Phase, Rollout
 from sluicegate.registry.rollout.standing import standings
 from sluicegate.registry.words.errors import Forbidden, NotFound, Refused, TargetBusy, UsageError
@@ -508,3 +520,93 @@ def test_copies_and_builds_that_answer_nobody_are_for_operators() -> None:
     aside = Deploy(model="m", variation="c", version="4", plan=plan("c"))
     for act in (copies, aside):
         give(ledger, Order(act=act, actor="bob", role=Role.OPERATOR, cause="cli"), NOW)
+
+
+# --- going back ------------------------------------------------------------------------------------------------------
+
+
+class Days:
+    """A model whose builds come and go, a day each: what was stable while callers were there, and while none were."""
+
+    def __init__(self) -> None:
+        self.ledger, self.now = MemoryLedger(), NOW
+        audience(self.ledger, "eu", "CA")
+        self.put("1")
+
+    def give(self, act: Act, role: Role = Role.ADMIN) -> Rollout | None:
+        self.now += timedelta(days=1)
+        name = give(self.ledger, Order(act=act, actor="bob", role=role, cause="cli"), self.now).rollout
+        return None if name is None else self.ledger.rollout(name)
+
+    def put(self, version: str, variation: str = "default", *, at_once: str | None = None) -> None:
+        act = Deploy(model="m", variation=variation, version=version, plan=plan(variation), at_once=at_once)
+        rollout = self.give(act)
+        assert rollout is not None
+        launched(self.ledger, rollout.id)
+        orders.complete(self.ledger, rollout.id, self.now)
+        if self.ledger.rollout(rollout.id).phase is Phase.BAKING:
+            orders.append(self.ledger, rollout.id, lambda _: Baked(reason="baked"), self.now)
+
+    def connect(self, variation: str, weight: int = 1) -> None:
+        self.give(Connect(model="m", variation=variation, shares=(Share(audience="eu", weight=weight),)))
+
+
+def test_going_back_to_a_build_that_answered_callers_stays_with_operators() -> None:
+    days = Days()
+    days.put("2", at_once="hurry")
+    back = days.give(RollBack(model="m", variation="default"), Role.OPERATOR)
+    assert back is not None
+    assert back.requested.version == "1"
+
+
+@pytest.mark.parametrize("act", [RollBack(model="m", variation="b"), RollBack(model="m", variation="b", version="2")])
+def test_going_back_to_a_build_that_was_stable_without_callers_is_for_approvers(act: RollBack) -> None:
+    days = Days()
+    days.put("2", "b")
+    days.put("3", "b")
+    days.connect("b")
+    before = days.ledger.position()
+    with pytest.raises(Forbidden, match="v2, which had no callers while it was stable, needs the role approver"):
+        days.give(act, Role.OPERATOR)
+    assert days.ledger.position() == before, "a refused order leaves no trace"
+    assert days.give(act, Role.APPROVER) is not None
+
+
+def test_a_build_that_an_approver_sent_callers_to_may_be_gone_back_to() -> None:
+    days = Days()
+    days.put("2", "b")
+    days.connect("b")
+    days.put("3", "b", at_once="hurry")
+    assert days.give(RollBack(model="m", variation="b"), Role.OPERATOR) is not None
+
+
+def test_callers_that_were_taken_away_before_it_was_stable_do_not_count() -> None:
+    days = Days()
+    days.put("2", "b")
+    days.connect("b")
+    days.connect("default")
+    days.connect("b", weight=0)
+    days.put("3", "b")
+    days.put("4", "b")
+    days.connect("b")
+    with pytest.raises(Forbidden, match="v3"):
+        days.give(RollBack(model="m", variation="b"), Role.OPERATOR)
+    back = days.give(RollBack(model="m", variation="b", version="2"), Role.OPERATOR)
+    assert back is not None, "v2 had callers once"
+
+
+def test_where_nobody_is_sent_going_back_moves_nobody() -> None:
+    days = Days()
+    days.put("2", "b")
+    days.put("3", "b")
+    assert days.give(RollBack(model="m", variation="b"), Role.OPERATOR) is not None
+
+
+def test_an_aborted_replacement_is_tried_again_by_those_who_may_order_it() -> None:
+    days = Days()
+    replacing = days.give(Deploy(model="m", variation="default", version="2", plan=plan(), at_once="hurry"))
+    assert replacing is not None
+    days.give(Abort(rollout=replacing.id), Role.OPERATOR)
+    with pytest.raises(Forbidden, match="at once where m/default answers callers"):
+        days.give(Retry(rollout=replacing.id), Role.OPERATOR)
+    assert days.give(Retry(rollout=replacing.id), Role.APPROVER) is not None

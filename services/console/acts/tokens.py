@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
+from sluicegate.registry.ledger.record import Applied
+from sluicegate.registry.orders.authority import PREFECT, ROLE, role_of_prefect
 from sluicegate.registry.words.roles import Role
 from sluicegate.services.console.operations import Answer, Body, Operation, Request
 from sluicegate.services.console.ports import Desk
@@ -26,8 +28,15 @@ class TokenBody(Body):
     """Reporters: the one model whose outcomes it sends; none: every model's."""
 
 
+class PrefectBody(Body):
+    """What runs that are started in Prefect may do."""
+
+    role: Literal["viewer", "operator", "approver"]
+    """A viewer's give no order at all; drivers of rollouts that are under way go on in any case."""
+
+
 class TokenActs:
-    """Handlers; tokens are documents of the ledger."""
+    """Handlers; tokens, and the role of Prefect, are documents of the ledger."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
@@ -37,7 +46,7 @@ class TokenActs:
             {"name": t.name, "role": t.role.title, "model": t.model, "given_by": t.given_by, "given_at": t.given_at}
             for t in self._tokens.given()
         ]
-        return 200, {"tokens": tokens}
+        return 200, {"tokens": tokens, "prefect": role_of_prefect(self._desk.ledger).title}
 
     def give(self, request: Request, body: TokenBody) -> Answer:
         role, now = Role[body.role.upper()], self._desk.clock()
@@ -47,6 +56,12 @@ class TokenActs:
     def revoke(self, request: Request, _: Body) -> Answer:
         self._tokens.revoke(request.path["name"], actor=request.actor, now=self._desk.clock())
         return 200, {"revoked": request.path["name"]}
+
+    def let_prefect(self, request: Request, body: PrefectBody) -> Answer:
+        role, now = body.model_dump(), self._desk.clock()
+        document = Applied(kind=ROLE, name=PREFECT, body=role, digest=body.role, actor=request.actor, at=now)
+        self._desk.ledger.apply(document)
+        return 200, role
 
     def calls(self, request: Request, _: Body) -> Answer:
         before = request.count("before", 0, 2**31) or None
@@ -65,7 +80,7 @@ def operations(desk: Desk) -> tuple[Operation, ...]:
     return (
         Operation(
             method="GET", path=root, role=Role.ADMIN, act=acts.list, summary="Who has which role.",
-            gives={200: "`tokens`, each with `name`, `role`, `model`, `given_by`, `given_at`."},
+            gives={200: "`tokens`, each with `name`, `role`, `model`, `given_by`, `given_at`; `prefect`: its role."},
         ),
         Operation(
             method="POST", path=root, role=Role.ADMIN, takes=TokenBody, act=acts.give, is_secret=True,
@@ -77,8 +92,12 @@ def operations(desk: Desk) -> tuple[Operation, ...]:
             gives={200: "`revoked`: its name."},
         ),
         Operation(
+            method="PUT", path="/api/v1/roles/prefect", role=Role.ADMIN, takes=PrefectBody, act=acts.let_prefect,
+            summary="Say what runs that are started in Prefect may do.", gives={200: "`role`."},
+        ),
+        Operation(
             method="GET", path="/api/v1/calls", role=Role.ADMIN, act=acts.calls,
-            summary="Who asked this API to change something, newest first, refused calls among them.",
+            summary="Who asked to change something, newest first: here, and what a form of Prefect was refused.",
             query={"limit": "At most this many, up to 1000.", "before": "Those before this number."},
             gives={200: "`calls`, each with `number`, `at`, `actor`, `role`, `method`, `path`, `status`."},
         ),

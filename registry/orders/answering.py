@@ -1,0 +1,102 @@
+"""Answering: which variations callers are answered by, now and while an earlier build was stable. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from itertools import pairwise
+
+from sluicegate.registry.audience.connections import FALLBACK, Connections, Weighted
+from sluicegate.registry.ledger.record import Applied, Record
+from sluicegate.registry.ledger.withdrawal import is_withdrawn
+from sluicegate.registry.orders.connections_record import KIND, connections_of, read
+from sluicegate.registry.rollout.rollout import Rollout
+from sluicegate.registry.rollout.standing import standings, took_over_at
+from sluicegate.registry.words.errors import Refused
+
+Period = tuple[datetime | None, datetime | None]
+"""From when, until when; none: ever."""
+
+
+def has_traffic(record: Record, model: str, variation: str) -> bool:
+    """Whether callers are answered by this variation."""
+    return _answers(present_connections(record, model, None), variation)
+
+
+def moves_callers(record: Record, mine: Sequence[Rollout], former: Rollout) -> bool:
+    """Whether going back to a build gives it callers that it never had: it was stable while nobody was sent there.
+
+    `mine`: the target's rollouts.
+    """
+    model, variation = former.target
+    if not _answers(connections_of(record, model) or unrecorded(model), variation):
+        return False
+    over = sorted((each for each in mine if each.took_over), key=took_over_at)
+    ends = [*(took_over_at(each) for each in over[1:]), None]
+    answering = list(_answering(record, model, variation))
+    return not any(
+        _overlap((took_over_at(each), end), period)
+        for each, end in zip(over, ends, strict=True)
+        if each.requested.version == former.requested.version
+        for period in answering
+    )
+
+
+def others_serve(record: Record, model: str, variation: str) -> bool:
+    """Whether another variation holds a build: else there are no callers who could be moved."""
+    return any(each.variation != variation for each in standings(record.rollouts(model=model)))
+
+
+def main_variation(record: Record, model: str) -> str:
+    """The variation that takes the requests of no audience; of several the heaviest."""
+    recorded = connections_of(record, model)
+    return max(recorded.fallback, key=lambda part: part.weight).variation if recorded is not None else FALLBACK
+
+
+def unrecorded(model: str) -> Connections:
+    """Who is answered where nobody has said: the variation `default` takes every request."""
+    return Connections(model=model, fallback=(Weighted(variation=FALLBACK),))
+
+
+def present_connections(record: Record, model: str, fallback: str | None) -> Connections:
+    """The model's connections. Raises Refused where it has none, several variations and no telling fallback."""
+    recorded = connections_of(record, model)
+    if recorded is not None:
+        return recorded
+    there = filled(record, model)
+    chosen = fallback or (there[0] if len(there) == 1 else FALLBACK)
+    if there and chosen not in there:
+        raise Refused(
+            f"{model} has the variations {', '.join(there)}, and none takes the requests of no audience yet.",
+            fix=f"sluice variation connect {model} {there[0]} --fallback",
+        )
+    return Connections(model=model, fallback=(Weighted(variation=chosen),))
+
+
+def filled(record: Record, model: str) -> list[str]:
+    """The variations that hold a build or are getting their first one, by name."""
+    rollouts = record.rollouts(model=model)
+    getting = {each.requested.variation for each in rollouts if each.is_under_way and not each.is_aside}
+    return sorted(getting | {each.variation for each in standings(rollouts)})
+
+
+def _recorded(model: str, document: Applied | None) -> Connections:
+    """The connections that a document says; before the first one, and after they were withdrawn: nobody's."""
+    return unrecorded(model) if document is None or is_withdrawn(document) else read(document.body)
+
+
+def _answering(record: Record, model: str, variation: str) -> Iterator[Period]:
+    """When callers were answered by this variation."""
+    for document, after in pairwise([None, *record.history(KIND, model), None]):
+        if _answers(_recorded(model, document), variation):
+            yield (document.at if document else None), (after.at if after else None)
+
+
+def _overlap(one: Period, other: Period) -> bool:
+    (since, until), (begin, end) = one, other
+    return (begin is None or until is None or begin < until) and (end is None or since is None or since < end)
+
+
+def _answers(there: Connections, variation: str) -> bool:
+    groups = [there.fallback, *(each.weighted for each in there.ordered)]
+    return any(part.variation == variation and part.weight > 0 for group in groups for part in group)
