@@ -14,15 +14,16 @@ _ANSWER = (
         "candidate minus stable, and an interval that holds at every look: beyond 0 at the one that finds harm",
     ),
     ("alpha_spent", "of the chance of a false alarm, used by now"),
-    ("information, information_fraction", "sum over strata of n1 n0 / n, and its share of the plan"),
+    ("information, information_fraction", "sum of n1 n0 / n over what was compared, and its share of the plan"),
     ("e_value", "evidence of harm; above 1 / alpha is strong"),
     ("failed_at", "the look at which harm was found; null: none"),
     ("ruled_out", "the margins that some look has ruled out"),
     ("rejected_rows", "rows whose sums cannot be true; any of them keeps the verdict from passing"),
     (
         "sample_ratio_mismatch",
-        "whether rows did not come in the shares of their `weight`s (chance .001): a rollout would not pass",
+        "whether rows, or units, did not come in the shares of their `weight`s (chance .001): then nothing passes",
     ),
+    ("reason", "the verdict in words"),
 )
 
 
@@ -51,8 +52,12 @@ number and field (exit code 2), and nothing of it is judged. A row whose sums no
 counts, more events than rows, squares too small, over 10^10 rows) is not refused: it counts as missing, and nothing
 passes any more.
 
-Rows wait for the first row of the other arm in their stratum, so looks may be as small as one row; rows of units do not
-wait. Pairs of a shadow are no rows of this protocol: how they differ (only one was wrong, by how much, in which
+The gate that judges a rollout judges here. So strata of fewer than twenty rows (or units) are compared with others of
+the same `weight`, and wait until there are so many; looks may be as small as one row. Where a weight is null, a stratum
+is only compared with itself. With several `margins` and `weights` the rows at the last weight must rule out 1.25 times
+the last margin once more by themselves. With `late` values are labels: rows then tell the `requests` too, and labels that do
+not come alike in both builds are no data. `info` can only hold a look back: more than the rows hold is not collected.
+Pairs of a shadow are no rows of this protocol: how they differ (only one was wrong, by how much, in which
 segment) is more than sums by arm can say. `sluice gate replay --rollout ID` judges those too, from the record.
 
 {sections}

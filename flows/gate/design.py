@@ -57,6 +57,10 @@ class Question:
     design: Design
     first_look: float
     """Information at the first point of the grid."""
+    margins: tuple[float | None, ...] = ()
+    """The relative harm to rule out at each step, None where none is asked about; empty: the gate only stops."""
+    declared_beta: float | None = None
+    """The plan's beta, where earlier tries of the build have spent some of it."""
     moves_threshold: bool
     """Margins move the candidate's threshold: latency quantiles. Otherwise they scale stable's mean."""
     assigns_rows: bool = False
@@ -75,9 +79,22 @@ class Question:
     """What the last step's own rows must show before the candidate is promoted, where there was a step before it."""
 
     @property
+    def is_guardrail(self) -> bool:
+        """Whether the gate may only stop."""
+        return not self.margins
+
+    @property
     def grid(self) -> tuple[float, ...]:
         """The fixed information grid: where looks are taken."""
         return grid_points(self.first_look, self.design.information)
+
+    def margin(self, step: int) -> float | None:
+        """The relative harm to rule out at a step; after the last, that of the last."""
+        return self.margins[min(step, len(self.margins) - 1)] if self.margins else None
+
+    def fresh_at(self, step: int) -> Question | None:
+        """What the last step's own rows must show before this step is passed."""
+        return self.fresh if step >= len(self.margins) - 1 else None
 
     @property
     def levels(self) -> tuple[float, ...]:
@@ -129,19 +146,28 @@ def gate_question(plan: Plan, gate: GateSpec, *, guardrail: bool = False) -> Que
         tolerance=spec.tolerated if spec.source is Source.PREDICTION else None,
         is_capped=spec.cap is not None,
         comes_late=spec.source is Source.OUTCOME,
+        margins=() if guardrail else tuple(plan.margin(gate, step) for step in range(len(plan.steps))),
+        declared_beta=declared_beta(plan, gate),
     )
-    return question if guardrail or len(plan.steps) < 2 else replace(question, fresh=_fresh(plan, gate, question))
+    if guardrail or len(plan.steps) < 2:
+        return question
+    return replace(question, fresh=fresh_question(question, plan.fresh_margin(gate), plan.steps[-1].weight))
 
 
-def _fresh(plan: Plan, gate: GateSpec, question: Question) -> Question:
-    """The same question to the last step's own rows, with the margin that they must rule out.
+def fresh_question(question: Question, margin: float | None, weight: int) -> Question:
+    """The same question to the rows of the last step's weight, with the margin that they must rule out.
 
     Whatever came before, they are new, so that beta is the chance that they rule it out wrongly; and no more is asked
     of them than of all rows together, which have tried every margin from the first one on.
     """
-    margin, design = plan.fresh_margin(gate), question.design
-    rungs = () if margin is None else (Rung(margin=margin, information=design.information),)
-    return replace(question, design=replace(design, rungs=rungs), weight=plan.steps[-1].weight)
+    rungs = () if margin is None else (Rung(margin=margin, information=question.design.information),)
+    return replace(question, design=replace(question.design, rungs=rungs), weight=weight, margins=(margin,))
+
+
+def declared_beta(plan: Plan, gate: GateSpec) -> float | None:
+    """The beta that the plan declares, where a gate has less of it: earlier tries of the build took the rest."""
+    declared = next((each.beta for each in plan.gates if each.metric == gate.metric), gate.beta)
+    return declared if gate.beta < declared else None
 
 
 def moves_threshold(spec: MetricSpec) -> bool:

@@ -1,7 +1,7 @@
 """From looks to the state of a gate: a fold over their rows. Pure; what was folded before is remembered.
 
 A look's rows are new since the look before, so each (stratum, arm) of a look is a stratum of its own, and a late row
-to an old stratum becomes a correction there.
+to an old stratum becomes a correction there. Where few rows come they wait until they can be compared (`strata`).
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from sluicegate.flows.gate import unit_sums
-from sluicegate.flows.gate.cells import Rows, Side, Tallies, beyond, with_rows
+from sluicegate.flows.gate.cells import Rows, Tallies, beyond, with_rows
 from sluicegate.flows.gate.design import Question
 from sluicegate.flows.gate.labels import LabelTest, lacking
 from sluicegate.flows.gate.remembered_fold import RememberedFold
-from sluicegate.flows.gate.unit_sums import UnitTallies
+from sluicegate.flows.gate.strata import split_waiting
+from sluicegate.flows.gate.unit_sums import Cohorts, UnitTallies
 from sluicegate.flows.stats.drift import DriftTest
 from sluicegate.flows.stats.increment import Increment
 from sluicegate.flows.stats.intervals import estimate
@@ -41,7 +42,9 @@ class GateState:
     trial: Trial
     cells: Tallies = field(default_factory=dict)
     """What the sound rows of the looks add up to."""
-    units: UnitTallies = field(default_factory=dict)
+    waiting: Tallies = field(default_factory=dict)
+    """Those of strata that have too few of them to be compared yet."""
+    cohorts: Cohorts = field(default_factory=Cohorts)
     """The same by unit, where units return and the first look told of them."""
     ratio: SampleRatioTest | None = None
     """Whether rows came in the shares of the weights, where each request is assigned by itself."""
@@ -56,20 +59,15 @@ class GateState:
     drift: DriftTest | None = None
     """The test of the candidate's predictions against stable's, where they are compared; then it alone decides."""
     information: float = 0.0
-    """Sum over strata of n1 n0 / n: the realised w (1 - w) n."""
+    """Sum of n1 n0 / n over the strata that were compared: the realised w (1 - w) n."""
     fresh: GateState | None = None
     """What the last step's own rows have shown, where the gate must pass on them besides."""
     unsound: int = 0
     """Tally rows of the last look whose sums cannot be true: not finite, negative, or no 0/1 counts where due."""
 
     @classmethod
-    def begin(cls, question: Question, looks: tuple[Rows, ...] = ()) -> GateState:
-        """The state before the first look. Units are judged where the plan hashes them and the first look tells of
-        them."""
-        return cls._begin(question, by_unit=bool(looks) and unit_sums.has_units(looks[0]) and not question.assigns_rows)
-
-    @classmethod
-    def _begin(cls, question: Question, *, by_unit: bool) -> GateState:
+    def begin(cls, question: Question, *, by_unit: bool = False) -> GateState:
+        """The state before the first look."""
         design = question.design
         is_drawn = question.assigns_rows or by_unit
         return cls(
@@ -79,7 +77,7 @@ class GateState:
             ratio=SampleRatioTest.begin(RATIO_ALPHA, design.information) if is_drawn else None,
             labels=LabelTest.begin(design.information) if question.comes_late else None,
             drift=begin_drift(question, by_unit=by_unit),
-            fresh=cls._begin(question.fresh, by_unit=by_unit) if question.fresh is not None else None,
+            fresh=cls.begin(question.fresh, by_unit=by_unit) if question.fresh is not None else None,
         )
 
     @property
@@ -91,6 +89,11 @@ class GateState:
     def spent(self) -> float:
         """Alpha spent on finding harm, or drift."""
         return self.trial.harm.spent if self.drift is None else self.drift.spent
+
+    @property
+    def units(self) -> UnitTallies:
+        """What the looks add up to by unit."""
+        return self.cohorts.units
 
     @property
     def by_unit(self) -> bool:
@@ -120,29 +123,27 @@ class GateState:
 
     def information_with(self, rows: Rows) -> float:
         """The information there would be after a look at these new rows."""
-        return _information(self.question, with_rows(self.cells, _sound(self.question, rows)))
+        return self._taken(sound_rows(self.question, rows))[1].information
 
-    def look(self, rows: Rows) -> GateState:
-        """The state after one more look, at these new rows."""
-        sound = _sound(self.question, rows)
-        cells = with_rows(self.cells, sound)
-        units = unit_sums.with_units(self.units, sound) if self.by_unit else self.units
+    def look(self, rows: Rows, *, at_most: float = math.inf) -> GateState:
+        """The state after one more look, at these new rows. `at_most`: information that is known not to be more."""
+        sound = sound_rows(self.question, rows)
+        after, new = self._taken(sound)
         after = replace(
-            self, cells=cells, units=units, information=_information(self.question, cells),
+            after, information=max(min(new.information, at_most), self.information),
             unsound=sum(not is_sound(self.question, row) for row in rows),
         )  # fmt: skip
-        new = _NewRows(before=self, after=after, rows=sound)
         candidate = after.counted(Arm.CANDIDATE)
         after = replace(
             after,
-            trial=self.trial.look(new.increment()),
-            ratio=self.ratio.look(new.arrivals()) if self.ratio is not None else None,
+            trial=self.trial.look(new.increment(self.question, after.information)),
+            ratio=self.ratio.look(_arrivals(sound, self.question.metric, by_unit=self.by_unit)) if self.ratio else None,
             labels=self.labels.look(
-                self.question.metric, self.cells, cells, have_returned=unit_sums.have_returned(units)
+                self.question.metric, self.cells, after.cells, have_returned=unit_sums.have_returned(after.units)
             )
             if self.labels is not None
             else None,
-            drift=self.drift.look(new.at_levels()) if self.drift is not None else None,
+            drift=self.drift.look(new.at_levels(self.question, after.information)) if self.drift is not None else None,
             rate_below=self.rate_below.look(candidate.n, round(candidate.total)) if self.rate_below else None,
             fresh=self._fresh_look(sound),
         )
@@ -153,6 +154,20 @@ class GateState:
             unlike_at=self.unlike_at or (k if after.are_labels_unlike else None),
             failed_at=self.failed_at or (k if has_failed else None),
         )
+
+    def _taken(self, sound: Sequence[TallyRow]) -> tuple[GateState, _News]:
+        """The state with these rows counted, and what of them can be compared now."""
+        counted = replace(self, cells=with_rows(self.cells, sound))
+        if not self.by_unit:
+            ready, waiting = split_waiting(with_rows(self.waiting, sound), self.question.metric)
+            pairs = _pairs(ready, self.question.metric, self.question.metric)
+            information = self.trial.sums.information + math.fsum(pair.information for pair in pairs)
+            return replace(counted, waiting=waiting), _News(ready=ready, information=information)
+        cohorts = self.cohorts.with_rows(sound, self.question.metric)
+        changes = cohorts.changes_since(self.cohorts, self.question.metric, self.question.metric)
+        grown = (change.now.rows.information - change.before.rows.information for change in changes)
+        information = self.trial.sums.information + math.fsum(grown)
+        return replace(counted, cohorts=cohorts), _News(before=self.cohorts, now=cohorts, information=information)
 
     @property
     def is_harm_beyond_lacking(self) -> bool:
@@ -208,39 +223,33 @@ def begin_drift(question: Question, *, by_unit: bool = False) -> DriftTest | Non
 
 
 @dataclass(frozen=True, kw_only=True)
-class _NewRows:
-    """What the sound rows of a look add, by row or by unit."""
+class _News:
+    """What can be compared since the last look, by row or by unit."""
 
-    before: GateState
-    after: GateState
-    rows: Sequence[TallyRow]
+    information: float
+    """Of everything that was compared, this included."""
+    ready: Tallies = field(default_factory=dict)
+    before: Cohorts | None = None
+    now: Cohorts | None = None
 
-    def increment(self) -> Increment:
+    def increment(self, question: Question, information: float) -> Increment:
         """The metric itself; of a latency quantile, at each moved threshold too."""
-        question = self.after.question
         name = question.metric
         margins = [rung.margin for rung in question.design.rungs if rung.margin > 0 and question.moves_threshold]
-        moved = {margin: self._between(name, exceedance_name(name, margin)) for margin in margins}
-        return replace(self._between(name, name), at_margin=moved)
+        moved = {m: self._between(name, exceedance_name(name, m), information) for m in margins}
+        return replace(self._between(name, name, information), at_margin=moved)
 
-    def at_levels(self) -> dict[float, Increment]:
+    def at_levels(self, question: Question, information: float) -> dict[float, Increment]:
         """Predictions above each level."""
-        names = {level: level_name(self.after.question.metric, level) for level in self.after.question.levels}
-        return {level: self._between(name, name) for level, name in names.items()}
+        names = {level: level_name(question.metric, level) for level in question.levels}
+        return {level: self._between(name, name, information) for level, name in names.items()}
 
-    def arrivals(self) -> tuple[Arrivals, ...]:
-        """The metric's new units, or else its rows by arm, missing values included."""
-        return tuple(
-            _arrivals(row, by_unit=self.after.by_unit) for row in self.rows if row.metric == self.after.question.metric
-        )
-
-    def _between(self, stable: str, candidate: str) -> Increment:
+    def _between(self, stable: str, candidate: str, information: float) -> Increment:
         """Stable's rows of one metric with the candidate's rows of another."""
-        information = self.after.information
-        if self.after.by_unit:
-            changes = unit_sums.changes(self.before.units, self.after.units, self.rows, stable, candidate)
+        if self.before is not None and self.now is not None:
+            changes = self.now.changes_since(self.before, stable, candidate)
             return Increment(information=information, changes=changes)
-        return Increment(information=information, pairs=_pairs(self.rows, stable, candidate))
+        return Increment(information=information, pairs=_pairs(self.ready, stable, candidate))
 
 
 def is_sound(question: Question, row: TallyRow) -> bool:
@@ -249,43 +258,36 @@ def is_sound(question: Question, row: TallyRow) -> bool:
     return is_true and (row.units is None or unit_sums.is_possible(row.units))
 
 
-def _sound(question: Question, rows: Rows) -> list[TallyRow]:
+def sound_rows(question: Question, rows: Rows) -> list[TallyRow]:
     """The rows of strata in which every row is sound: one arm alone would look like a lost one."""
     doubted = {(row.stratum, row.weight) for row in rows if not is_sound(question, row)}
     return [row for row in rows if (row.stratum, row.weight) not in doubted]
 
 
-def _information(question: Question, cells: Tallies) -> float:
-    """Sum over strata of n1 n0 / n, the realised w (1 - w) n; summed exactly, so in any order the same."""
-    sizes: dict[Side, list[int]] = {}
-    for (metric, side, arm), tally in cells.items():
-        if metric == question.metric:
-            sizes.setdefault(side, [0, 0])[arm is Arm.CANDIDATE] = tally.n
-    return math.fsum(
-        stable * candidate / (stable + candidate) for stable, candidate in sizes.values() if stable and candidate
+def _pairs(tallies: Tallies, stable: str, candidate: str) -> tuple[Pair, ...]:
+    """One pair for each stratum, in order: stable's rows of one metric with the candidate's rows of another."""
+    sides = sorted({side for name, side, arm in tallies if name == (candidate if arm is Arm.CANDIDATE else stable)})
+    return tuple(
+        Pair(
+            stable=tallies.get((stable, side, Arm.STABLE), Tally()),
+            candidate=tallies.get((candidate, side, Arm.CANDIDATE), Tally()),
+        )
+        for side in sides
     )
 
 
-def _pairs(rows: Sequence[TallyRow], stable: str, candidate: str) -> tuple[Pair, ...]:
-    """One pair for each stratum, in order: stable's rows of one metric with the candidate's rows of another."""
-    pairs: dict[Side, Pair] = {}
-    for row in rows:
-        side = (row.stratum, row.weight)
-        pair = pairs.get(side, Pair())
-        match row.arm:
-            case Arm.STABLE if row.metric == stable:
-                pairs[side] = replace(pair, stable=pair.stable + row.tally)
-            case Arm.CANDIDATE if row.metric == candidate:
-                pairs[side] = replace(pair, candidate=pair.candidate + row.tally)
-            case Arm.STABLE | Arm.CANDIDATE:
-                pass
-    return tuple(pairs[side] for side in sorted(pairs))
-
-
-def _arrivals(row: TallyRow, *, by_unit: bool) -> Arrivals:
-    n = unit_sums.arrived_units(row) if by_unit else row.tally.n + row.tally.missing
-    is_candidate = row.arm is Arm.CANDIDATE
-    return Arrivals(share=row.weight / FULL, candidate=n if is_candidate else 0, stable=0 if is_candidate else n)
+def _arrivals(rows: Sequence[TallyRow], metric: str, *, by_unit: bool) -> tuple[Arrivals, ...]:
+    """The metric's new units, or else its rows by arm, missing values included; where a weight leaves no choice, or is
+    not known, nothing was drawn."""
+    return tuple(
+        Arrivals(
+            share=row.weight / FULL, candidate=n if row.arm is Arm.CANDIDATE else 0,
+            stable=0 if row.arm is Arm.CANDIDATE else n,
+        )
+        for row in rows
+        if row.metric == metric and 0 < row.weight < FULL
+        for n in [unit_sums.arrived_units(row) if by_unit else row.tally.n + row.tally.missing]
+    )  # fmt: skip
 
 
 def _badness(design: Design, stable: Tally) -> float:
@@ -297,5 +299,11 @@ def _badness(design: Design, stable: Tally) -> float:
     return 2 * math.sqrt(max(stable.squares / stable.n - mean**2, 0.0)) if stable.n else 0.0
 
 
-fold = RememberedFold(GateState.begin, GateState.look)
+def _begun(question: Question, looks: Sequence[Rows]) -> GateState:
+    """Units are judged where the plan hashes them and the first look tells of them."""
+    by_unit = bool(looks) and unit_sums.has_units(looks[0]) and not question.assigns_rows
+    return GateState.begin(question, by_unit=by_unit)
+
+
+fold = RememberedFold(_begun, GateState.look)
 """The state after looks with these rows."""

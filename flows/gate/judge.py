@@ -50,7 +50,7 @@ def next_look(
     after = _fold(question, [*rows_of_looks, new])
     return Look(
         rollout=rollout, metric=gate.metric, k=len(looks) + 1, step=step, at=at, watermark=watermark, rows=new,
-        verdict=_verdict(after, plan, gate, guardrail, step, (*_told(looks), (at, new))),
+        verdict=_verdict(after, step, (*_told(looks), (at, new))),
     )  # fmt: skip
 
 
@@ -62,7 +62,7 @@ def verdict(*, plan: Plan, gate: GateSpec, guardrail: bool, step: int, looks: Se
     never passes.
     """
     question = _question(plan, gate, guardrail=guardrail)
-    return _verdict(_fold(question, [look.rows for look in looks]), plan, gate, guardrail, step, _told(looks))
+    return _verdict(_fold(question, [look.rows for look in looks]), step, _told(looks))
 
 
 def _question(plan: Plan, gate: GateSpec, *, guardrail: bool) -> Question | PairedQuestion:
@@ -83,15 +83,12 @@ def _told(looks: Sequence[Look]) -> tuple[tuple[datetime, Rows], ...]:
     return tuple((look.at, look.rows) for look in looks)
 
 
-def _verdict(
-    state: GateState | PairedState, plan: Plan, gate: GateSpec, guardrail: bool, step: int,
-    told: Sequence[tuple[datetime, Rows]],
-) -> Verdict:  # fmt: skip
+def _verdict(state: GateState | PairedState, step: int, told: Sequence[tuple[datetime, Rows]]) -> Verdict:
     match state:
         case GateState():
-            verdict = gate_verdict(state, plan=plan, gate=gate, guardrail=guardrail, step=step)
+            verdict = gate_verdict(state, step)
             if verdict.answer is Answer.NO_DATA and state.unlike_at is not None:
-                return replace(verdict, reason=verdict.reason + mending(gate.metric, state.cells, told))
+                return replace(verdict, reason=verdict.reason + mending(verdict.metric, state.cells, told))
             return verdict
         case PairedState():
-            return paired_verdict(state, plan=plan, gate=gate, guardrail=guardrail, step=step)
+            return paired_verdict(state, step)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sluicegate.flows.gate.design import grid_points
+from sluicegate.flows.gate.design import declared_beta, grid_points
 from sluicegate.registry.plan.fields import GateSpec, Source
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.words.metric import difference_name, exceedance_name
@@ -43,6 +43,10 @@ class PairedQuestion:
     below: float | None
     planned: float
     """Pairs that the shadow may bring."""
+    is_guardrail: bool = False
+    """Whether the gate may only stop."""
+    declared_beta: float | None = None
+    """The plan's beta, where earlier tries of the build have spent some of it."""
 
     @property
     def grid(self) -> tuple[float, ...]:
@@ -76,6 +80,8 @@ def paired_question(plan: Plan, gate: GateSpec, *, guardrail: bool) -> PairedQue
         margin=None if guardrail else gate.margin,
         below=gate.below,
         planned=_planned_pairs(plan),
+        is_guardrail=guardrail,
+        declared_beta=declared_beta(plan, gate),
     )
 
 

@@ -6,25 +6,23 @@ from sluicegate.flows.gate.pair_design import PairedKind
 from sluicegate.flows.gate.pair_fold import PairedState, discordant
 from sluicegate.flows.gate.wording import beta_left, figure, too_many_missing
 from sluicegate.flows.stats.confidence_sequences import Interval, mean_interval, rate_interval
-from sluicegate.registry.plan.fields import GateSpec
-from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.words.units import format_share
 from sluicegate.registry.words.verdict import Answer, Verdict
 
 
-def paired_verdict(state: PairedState, *, plan: Plan, gate: GateSpec, guardrail: bool, step: int) -> Verdict:
+def paired_verdict(state: PairedState, step: int) -> Verdict:
     """The verdict that the state amounts to. Failing is final."""
     question, pairs = state.question, state.pairs
     margin, readout = question.margin, _readout(state)
-    answer, reason = _answer(state, guardrail, readout)
+    answer, reason = _answer(state, readout)
     is_scaled = margin is not None and question.kind is not PairedKind.THRESHOLD
     return Verdict(
-        metric=gate.metric,
+        metric=question.metric,
         answer=answer,
-        reason=reason + beta_left(plan, gate),
+        reason=reason + beta_left(question.beta, question.declared_beta),
         step=step,
         k=state.looks,
-        guardrail=guardrail,
+        guardrail=question.is_guardrail,
         margin=margin,
         bound=figure(margin * (pairs.stable.mean or 0.0)) if margin is not None and is_scaled else None,
         ruled_out=(margin,) if margin is not None and state.within_at is not None else (),
@@ -35,9 +33,9 @@ def paired_verdict(state: PairedState, *, plan: Plan, gate: GateSpec, guardrail:
         estimate=figure(readout.value if readout else None),
         low=figure(readout.low if readout else None),
         high=figure(readout.high if readout else None),
-        alpha=gate.alpha,
+        alpha=question.alpha,
         alpha_spent=figure(state.harm.lattice.spent),
-        beta_spent=None if guardrail else figure(_beta_spent(state)),
+        beta_spent=None if question.is_guardrail else figure(_beta_spent(state)),
         information=float(state.information),
         information_fraction=figure(state.information / question.planned) or 0.0,
         missing=pairs.difference.missing,
@@ -57,7 +55,7 @@ def _readout(state: PairedState) -> Interval | None:
     return mean_interval(state.pairs.difference, question.alpha, question.planned)
 
 
-def _answer(state: PairedState, guardrail: bool, readout: Interval | None) -> tuple[Answer, str]:
+def _answer(state: PairedState, readout: Interval | None) -> tuple[Answer, str]:
     """Failing is final and comes first; then doubts about the data; then the rate and the margin."""
     question, interval, below = state.question, _interval(state, readout), state.rate_below
     if state.failed_at is not None:
@@ -67,7 +65,7 @@ def _answer(state: PairedState, guardrail: bool, readout: Interval | None) -> tu
     too_many = too_many_missing(state.pairs.difference)
     if too_many is not None:
         return Answer.NO_DATA, f"{state.pairs.difference.missing} pairs lack a value ({too_many})"
-    if guardrail:
+    if question.is_guardrail:
         return Answer.UNDECIDED, f"no harm found: {interval}"
     if below is not None and below.shown_at is None:
         return Answer.UNDECIDED, f"below {format_share(below.bound)} is not shown yet: {below.ones} of {below.n}"

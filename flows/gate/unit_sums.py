@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from sluicegate.flows.gate.cells import Cell, Side, cell
+from sluicegate.flows.gate.strata import sizes_of, widened
 from sluicegate.flows.stats.cohorts import Change, Cohort
 from sluicegate.registry.words.metric import Arm, TallyRow
 from sluicegate.registry.words.tally import UnitSums
@@ -44,20 +46,47 @@ def units_beyond(units: UnitTallies, row: TallyRow) -> UnitSums | None:
     return new if new != UnitSums() else None
 
 
-def changes(
-    before: UnitTallies, now: UnitTallies, rows: Sequence[TallyRow], stable: str, candidate: str
-) -> tuple[Change, ...]:  # fmt: skip
-    """The cohorts that these rows changed, in order: stable's units of one metric, the candidate's of another."""
-    arms = {(stable, Arm.STABLE), (candidate, Arm.CANDIDATE)}
-    sides = {(row.stratum, row.weight) for row in rows if row.units is not None and (row.metric, row.arm) in arms}
+@dataclass(frozen=True, kw_only=True)
+class Cohorts:
+    """Units by the cohorts in which they are compared: those of a bucket, or of several where each has few."""
 
-    def cohort(units: UnitTallies, side: Side) -> Cohort:
-        return Cohort(
-            stable=units.get((stable, side, Arm.STABLE), UnitSums()),
-            candidate=units.get((candidate, side, Arm.CANDIDATE), UnitSums()),
-        )
+    units: UnitTallies = field(default_factory=dict)
+    """All of them, by their own stratum."""
+    strata: Mapping[Side, Side] = field(default_factory=dict)
+    """The cohort of each stratum, for good; a stratum that is not in it waits."""
+    compared: UnitTallies = field(default_factory=dict)
+    """The sums of those that do not wait, by cohort."""
 
-    return tuple(Change(before=cohort(before, side), now=cohort(now, side)) for side in sorted(sides))
+    def with_rows(self, rows: Sequence[TallyRow], metric: str) -> Cohorts:
+        """The cohorts with what these rows add."""
+        units = with_units(self.units, rows)
+        sizes = sizes_of((s, arm, u.size) for (of, s, arm), u in units.items() if of == metric and s not in self.strata)
+        new, compared = widened(sizes), dict(self.compared)
+        joined = {(name, new[side], arm, side) for name, side, arm in units if side in new}
+        for name, stratum, arm, side in sorted(joined):
+            compared[name, stratum, arm] = compared.get((name, stratum, arm), UnitSums()) + units[name, side, arm]
+        for row in rows:
+            name, side, arm = cell(row)
+            if row.units is not None and side in self.strata:
+                place = (name, self.strata[side], arm)
+                compared[place] = compared.get(place, UnitSums()) + row.units
+        return Cohorts(units=units, strata={**self.strata, **new}, compared=compared)
+
+    def changes_since(self, before: Cohorts, stable: str, candidate: str) -> tuple[Change, ...]:
+        """The cohorts that changed, in order: stable's units of one metric, the candidate's of another."""
+        arms = {(stable, Arm.STABLE), (candidate, Arm.CANDIDATE)}
+        had, has = before.compared, self.compared
+        changed = {
+            side for (of, side, arm), sums in has.items() if (of, arm) in arms and sums != had.get((of, side, arm))
+        }
+
+        def cohort(units: UnitTallies, side: Side) -> Cohort:
+            return Cohort(
+                stable=units.get((stable, side, Arm.STABLE), UnitSums()),
+                candidate=units.get((candidate, side, Arm.CANDIDATE), UnitSums()),
+            )
+
+        return tuple(Change(before=cohort(had, side), now=cohort(has, side)) for side in sorted(changed))
 
 
 def arrived_units(row: TallyRow) -> int:

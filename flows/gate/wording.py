@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sluicegate.flows.gate.fold import GateState
 from sluicegate.flows.gate.labels import lacking, unlike
+from sluicegate.flows.stats.confidence_sequences import rate_interval
 from sluicegate.flows.stats.intervals import Estimate, estimate
 from sluicegate.flows.stats.rate_below import RateBelowTest
 from sluicegate.flows.stats.trial import Kind, Trial
-from sluicegate.registry.plan.fields import GateSpec
-from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.words.metric import Arm, capped_name, level_name
 from sluicegate.registry.words.tally import Tally
 from sluicegate.registry.words.units import format_share
@@ -20,51 +21,52 @@ _MOST_MISSING = 0.01
 """The share of missing values above which a metric is not trusted to pass."""
 
 
-def gate_verdict(state: GateState, *, plan: Plan, gate: GateSpec, guardrail: bool, step: int) -> Verdict:
+def gate_verdict(state: GateState, step: int) -> Verdict:
     """The verdict that the state amounts to at a step."""
-    margin = None if guardrail else plan.margin(gate, step)
-    is_scaled = margin is not None and not state.question.moves_threshold
-    trial, readout = state.trial, estimate(state.trial, margin if is_scaled else None)
-    stable, candidate = trial.sums.stable, trial.sums.candidate
-    answer, reason = _answer(state, guardrail, margin, readout)
-    if answer is Answer.PASS and state.fresh is not None and step == len(plan.steps) - 1:
-        answer, fresh = _fresh_answer(state.fresh, plan.fresh_margin(gate))
+    question, trial = state.question, state.trial
+    margin = question.margin(step)
+    readout, is_scaled = _readout(state, margin), margin is not None and not question.moves_threshold
+    stable, candidate = (state.counted(arm) for arm in Arm)
+    answer, reason = _answer(state, margin, readout)
+    if answer is Answer.PASS and state.fresh is not None and question.fresh_at(step) is not None:
+        answer, fresh = _fresh_answer(state.fresh)
         reason = f"{reason}; {fresh}"
+    reason += _by_unit(state) + _capped_share(state) + beta_left(question.design.beta, question.declared_beta)
     return Verdict(
-        metric=gate.metric,
+        metric=question.metric,
         answer=answer,
-        reason=reason + _by_unit(state) + _capped_share(state) + beta_left(plan, gate),
+        reason=reason,
         step=step,
         k=trial.looks,
-        guardrail=guardrail,
+        guardrail=question.is_guardrail,
         margin=margin,
         bound=figure(_in_unit(trial, margin, readout)) if margin is not None and is_scaled else None,
         ruled_out=trial.margins_ruled_out,
         stable_n=stable.n,
         candidate_n=candidate.n,
-        stable_mean=figure(stable.total / stable.n if stable.n else None),
-        candidate_mean=figure(candidate.total / candidate.n if candidate.n else None),
+        stable_mean=figure(stable.mean),
+        candidate_mean=figure(candidate.mean),
         estimate=figure(readout.value),
         low=figure(readout.low),
         high=figure(readout.high),
-        alpha=gate.alpha,
+        alpha=question.design.alpha,
         alpha_spent=figure(state.spent),
-        beta_spent=None if guardrail else figure(_beta_spent(state)),
+        beta_spent=None if question.is_guardrail else figure(_beta_spent(state)),
         information=figure(state.information) or 0.0,
         information_fraction=figure(state.information / trial.design.information) or 0.0,
         e_value=figure(trial.e_value),
-        missing=sum(state.counted(arm).missing for arm in Arm),
+        missing=stable.missing + candidate.missing,
     )
 
 
-def _answer(state: GateState, guardrail: bool, margin: float | None, readout: Estimate) -> tuple[Answer, str]:
+def _answer(state: GateState, margin: float | None, readout: Estimate) -> tuple[Answer, str]:
     """Failing is final and comes first; then doubts about the data; then the margin."""
-    trial, interval, below = state.trial, _interval(readout), state.rate_below
+    interval, below = _interval(readout), state.rate_below
     if state.failed_at is not None and not (state.unlike_at is not None and state.unlike_at <= state.failed_at):
-        return Answer.FAIL, f"{_harm(state, interval)}, found at look {state.failed_at}{_since_found(state, readout)}"
-    if not (trial.sums.stable.n and trial.sums.candidate.n):
-        return Answer.NO_DATA, "no look with rows of both arms yet"
+        return Answer.FAIL, f"{_harm(state, interval)}, found at look {state.failed_at}{_beside(state, readout)}"
     doubt = _doubt(state)
+    if state.information <= 0:
+        return Answer.NO_DATA, doubt or "no stratum with enough rows of both builds yet"
     if doubt is not None:
         return Answer.NO_DATA, doubt
     if state.has_found:
@@ -72,7 +74,7 @@ def _answer(state: GateState, guardrail: bool, margin: float | None, readout: Es
             Answer.UNDECIDED,
             f"worse by the labels that have come, {interval}; {_lacked(state, Arm.STABLE)}",
         )
-    if guardrail:
+    if state.question.is_guardrail:
         return Answer.UNDECIDED, _harmless(state, interval)
     if below is not None and below.shown_at is None:
         return Answer.UNDECIDED, f"{_rate_below(below)} is not shown yet: {below.ones} of {below.n}"
@@ -95,13 +97,39 @@ def _within(state: GateState, margin: float, readout: Estimate) -> tuple[Answer,
     return Answer.PASS, f"{bound} ruled out at look {at}: {interval}{_since_ruled_out(state, margin, readout)}"
 
 
-def _fresh_answer(fresh: GateState, margin: float | None) -> tuple[Answer, str]:
+def _readout(state: GateState, margin: float | None) -> Estimate:
+    """The estimate, with an end on both sides of every rate.
+
+    Of zeros alone, and of ones alone, the tests say nothing: which build an event fell on decides them. Then, and where
+    a test has no end yet, each rate lies where its own interval has it.
+    """
+    question, arms = state.question, [state.counted(arm) for arm in Arm]
+    readout = estimate(state.trial, None if question.moves_threshold else margin)
+    is_told = 0 < sum(arm.total for arm in arms) < sum(arm.n for arm in arms)
+    if question.design.kind is not Kind.COUNT or readout.value is None:
+        return readout
+    if is_told and readout.low is not None and readout.high is not None:
+        return readout
+    sizes = [state.counted_units(arm) if state.by_unit else state.counted(arm).n for arm in Arm]
+    alpha = min(question.design.alpha, question.design.beta) / len(sizes)
+    stable, candidate = (
+        rate_interval(round((tally.mean or 0.0) * n), n, alpha) for tally, n in zip(arms, sizes, strict=True)
+    )
+    if stable is None or candidate is None:
+        return readout
+    low, high = candidate.low - stable.high, candidate.high - stable.low
+    if is_told:
+        low, high = (own if own is not None else by_rate for own, by_rate in ((readout.low, low), (readout.high, high)))
+    return replace(readout, low=low, high=high)
+
+
+def _fresh_answer(fresh: GateState) -> tuple[Answer, str]:
     """Whether the last step's own rows show enough, when all rows together do."""
-    sums, below = fresh.trial.sums, fresh.rate_below
-    if not (sums.stable.n and sums.candidate.n):
+    margin, below = fresh.question.margin(0), fresh.rate_below
+    if fresh.information <= 0:
         return Answer.UNDECIDED, "the last step has no rows of both builds yet"
-    readout = estimate(fresh.trial, None if fresh.question.moves_threshold else margin)
-    rows = f"by the last step's own {sums.stable.n + sums.candidate.n:,} rows"
+    readout = _readout(fresh, margin)
+    rows = f"by the last step's own {sum(fresh.counted(arm).n for arm in Arm):,} rows"
     if below is not None and below.shown_at is None:
         return Answer.UNDECIDED, f"{_rate_below(below)} is not shown {rows} yet: {below.ones} of {below.n}"
     if margin is None:
@@ -139,13 +167,13 @@ def _harm(state: GateState, interval: str) -> str:
     return f"predictions differ from stable's: {'; '.join(shares)}"
 
 
-def _since_found(state: GateState, readout: Estimate) -> str:
-    """Why a gate fails although today's interval reaches 0."""
+def _beside(state: GateState, readout: Estimate) -> str:
+    """What must be said beside a failure: that today's interval reaches 0, and that rows are lost."""
     sign = state.trial.design.sign
     end = readout.low if sign > 0 else readout.high
-    if state.drift is not None or (end is not None and sign * end > 0):
-        return ""
-    return "; what was found stays found, though by now the interval reaches 0"
+    is_wide = state.drift is None and (end is None or sign * end <= 0)
+    widened = "; what was found stays found, though by now the interval reaches 0" if is_wide else ""
+    return widened + (f"; besides, {doubt}" if (doubt := _out_of_share(state)) else "")
 
 
 def _since_ruled_out(state: GateState, margin: float, readout: Estimate) -> str:
@@ -172,10 +200,9 @@ def _beta_spent(state: GateState) -> float:
     return max([*spent, state.rate_below.beta / 2 if state.rate_below is not None else 0.0])
 
 
-def beta_left(plan: Plan, gate: GateSpec) -> str:
+def beta_left(beta: float, declared: float | None) -> str:
     """What earlier tries of the build by this plan left of beta, where they took some."""
-    declared = next((each.beta for each in plan.gates if each.metric == gate.metric), gate.beta)
-    return f"; of beta {declared:g} earlier tries left {gate.beta:.3g}" if gate.beta < declared else ""
+    return f"; of beta {declared:g} earlier tries left {beta:.3g}" if declared is not None else ""
 
 
 def _rate_below(test: RateBelowTest) -> str:
@@ -190,15 +217,22 @@ def _doubt(state: GateState) -> str | None:
         )
     if state.unlike_at is not None:
         return unlike(state.question.metric, state.cells)
-    if state.ratio is not None and state.ratio.mismatch:
-        share = state.ratio.candidate / max(state.ratio.candidate + state.ratio.stable, 1)
-        return f"rows do not come in the shares that the weights ask for: the candidate's is {share:.2%}"
+    if (doubt := _out_of_share(state)) is not None:
+        return doubt
     for arm in Arm:
         tally = state.counted(arm)
         too_many = too_many_missing(tally)
         if too_many is not None:
             return f"{tally.missing} values of {arm} are missing ({too_many})"
     return None
+
+
+def _out_of_share(state: GateState) -> str | None:
+    """That one build has fewer rows than it was sent, in words."""
+    if state.ratio is None or not state.ratio.mismatch:
+        return None
+    share = state.ratio.candidate / max(state.ratio.candidate + state.ratio.stable, 1)
+    return f"rows do not come in the shares that the weights ask for: the candidate's is {share:.2%}"
 
 
 def too_many_missing(tally: Tally) -> str | None:

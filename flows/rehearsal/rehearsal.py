@@ -109,7 +109,7 @@ def rehearse(
     stable, candidate = (bad, good) if flipped else (good, bad)
     state, step, passed = GateState.begin(question), stay_at or 0, list[int]()
     for bucket, point in enumerate(question.grid):
-        while step < len(plan.steps) and stay_at is None and _has_passed(plan, gate, step, state):
+        while step < len(plan.steps) and stay_at is None and _has_passed(state, step):
             passed.append(_rows(state))
             step += 1
         if step == len(plan.steps) or state.failed_at is not None or _rows(state) >= planned_requests(plan):
@@ -176,8 +176,8 @@ def most_informative_step(plan: Plan) -> int:
     return max(range(len(plan.steps)), key=lambda step: per_row(plan.steps[step].weight))
 
 
-def _has_passed(plan: Plan, gate: GateSpec, step: int, state: GateState) -> bool:
-    return gate_verdict(state, plan=plan, gate=gate, guardrail=False, step=step).answer is Answer.PASS
+def _has_passed(state: GateState, step: int) -> bool:
+    return gate_verdict(state, step).answer is Answer.PASS
 
 
 def populations(spec: MetricSpec, baseline: Baseline, harm: float) -> tuple[Population, Population]:

@@ -1,30 +1,40 @@
 """`sluice gate replay`: judge recorded or synthetic data without a running system. JSON lines in, one line a look out.
 
-The protocol is described in docs/reference/gate-replay.md. Pure: the same lines give the same answers.
+The protocol is described in docs/reference/gate-replay.md. The gate that judges a rollout judges here, rows of units
+are told to it as telemetry tells them, and only what the lines do not say is left out. Pure: the same lines give the
+same answers.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
-import numpy as np
-
-from sluicegate.flows.gate.fold import RATIO_ALPHA
-from sluicegate.flows.gate.wording import figure
+from sluicegate.flows.gate.design import Question, fresh_question
+from sluicegate.flows.gate.fold import GateState, is_sound
+from sluicegate.flows.gate.wording import gate_verdict
 from sluicegate.flows.rehearsal.replay_lines import LookLine, MalformedLine, PlanLine, RowLine, read
-from sluicegate.flows.stats.increment import Increment
-from sluicegate.flows.stats.intervals import estimate
-from sluicegate.flows.stats.pair import Pair
-from sluicegate.flows.stats.sample_ratio import Arrivals, SampleRatioTest
-from sluicegate.flows.stats.trial import Design, Kind, Rung, Trial
-from sluicegate.flows.stats.units import UnitRows
+from sluicegate.flows.stats.trial import Design, Kind, Rung
+from sluicegate.registry.plan.fields import FRESH
+from sluicegate.registry.words.metric import REQUESTS, Arm, Stratum, TallyRow
 from sluicegate.registry.words.tally import Tally
+from sluicegate.registry.words.units import FULL
+from sluicegate.services.telemetry.tally.unit_accumulator import Epochs, Step, UnitAccumulator, added, enter
 
-_RESERVE = 0.02
-"""Share of alpha kept for looks beyond the plan: less than a rollout keeps, whose plan is only a guess."""
+_METRIC = "metric"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Place:
+    """Where a stratum belongs."""
+
+    chance: float
+    """The weight; where none is told, the step, below 0."""
+    epoch: int
+    """Strata of one chance are of one epoch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,17 +42,10 @@ class _Case:
     """What is being judged: a plan and what has come in since."""
 
     plan: PlanLine
-    trial: Trial
-    ratio: SampleRatioTest
-    """Whether rows come in the shares of their weights, where these are known. Where not, a rollout never passes; here
-    it is reported, no more."""
-    information: float = 0.0
-    sizes: dict[int, tuple[int, int]]
-    """Rows of stable and candidate by stratum."""
-    waiting: dict[int, Pair]
-    """Rows of strata in which the other arm has none yet: judged together with its first."""
-    units: dict[str | int, int]
-    """Numbers of the units, in order of appearance."""
+    state: GateState
+    strata: dict[int, _Place] = field(default_factory=dict)
+    units: dict[tuple[str, int], Epochs] = field(default_factory=dict)
+    """What each unit has added so far."""
     unsound: int = 0
     last: int | None = None
     """The number of the last look."""
@@ -62,42 +65,36 @@ def replay(lines: Iterable[str]) -> Iterator[str]:
             continue
         match read(text, number):
             case PlanLine() as plan:
-                case = _begin(plan)
+                state = GateState.begin(_question(plan), by_unit=plan.unit == "user")
+                case = _Case(plan=plan, state=state)
             case LookLine() as look:
                 case = _next(case, look, text.strip(), number)
                 yield case.answer
 
 
-def _begin(plan: PlanLine) -> _Case:
-    ratio = SampleRatioTest.begin(RATIO_ALPHA, plan.info_total, _RESERVE)
-    return _Case(plan=plan, trial=Trial.begin(_design(plan)), ratio=ratio, sizes={}, waiting={}, units={})
-
-
-def _design(plan: PlanLine) -> Design:
+def _question(plan: PlanLine) -> Question:
+    """What a plan's gate would be asked: with margins whether each may pass, without one only whether it fails."""
+    ladder = plan.metric.ladder
     planned: dict[float, float] = {}
-    steps = plan.info_steps or [plan.info_total] * len(plan.metric.ladder)
-    for margin, information in zip(plan.metric.ladder, steps, strict=False):
+    for margin, information in zip(ladder, plan.info_steps or [plan.info_total] * len(ladder), strict=False):
         planned[margin] = max(information, planned.get(margin, 0.0))
     planned.setdefault(0.0, plan.info_total)
-    return Design(
-        kind=_kind(plan),
+    design = Design(
+        kind=Kind.COUNT if plan.metric.kind == "binary" else Kind.MEAN,
         worse_is_higher=plan.metric.worse == "higher",
         alpha=plan.alpha,
         beta=plan.beta,
         information=plan.info_total,
         rungs=tuple(Rung(margin=m, information=planned[m]) for m in sorted(planned, reverse=True)),
-        reserve=_RESERVE,
     )
-
-
-def _kind(plan: PlanLine) -> Kind:
-    match plan.unit, plan.metric.kind:
-        case "user", _:
-            return Kind.UNIT
-        case "request", "binary":
-            return Kind.COUNT
-        case "request", "mean":
-            return Kind.MEAN
+    question = Question(
+        metric=_METRIC, design=design, first_look=0.0, moves_threshold=False, assigns_rows=plan.unit == "request",
+        comes_late=plan.late, margins=ladder,
+    )  # fmt: skip
+    if plan.weights is None or len(ladder) < 2:
+        return question
+    margin, weight = round(FRESH * ladder[-1], 6), _basis_points(plan.weights[-1])
+    return replace(question, fresh=fresh_question(question, margin, weight))
 
 
 def _next(case: _Case | None, look: LookLine, text: str, line: int) -> _Case:
@@ -106,17 +103,16 @@ def _next(case: _Case | None, look: LookLine, text: str, line: int) -> _Case:
     if look.info.look is not None and text == case.text:
         return case
     _check(case, look, line)
-    sound = [row for row in look.rows if row.is_sound and _fits(case.plan, row)]
-    sizes, waiting, units = dict(case.sizes), dict(case.waiting), dict(case.units)
-    pairs = _pairs(sound, sizes, waiting)
-    information = look.info.info if look.info.info is not None else _information(sizes)
-    information = max(information, case.information)
-    by_unit = _unit_rows(sound, units) if case.plan.unit == "user" else None
-    trial = case.trial.look(Increment(pairs=pairs, information=information, units=by_unit))
+    question, strata = case.state.question, dict(case.strata)
+    lines = [(row, _row(row, case.plan, look.info.step or 0, strata)) for row in look.rows]
+    doubted = {(row.stratum, row.weight) for _, row in lines if not is_sound(question, row)}
+    sound = [(line, row) for line, row in lines if (row.stratum, row.weight) not in doubted]
+    units = dict(case.units)
+    rows = (*(row for _, row in sound), *_requests(sound), *_unit_rows(sound, units))
     after = replace(
-        case, trial=trial,
-        ratio=case.ratio.look(_arrivals(sound)), information=information, sizes=sizes, waiting=waiting,
-        units=units, last=look.info.look, text=text, unsound=case.unsound + len(look.rows) - len(sound),
+        case, state=case.state.look(rows, at_most=math.inf if look.info.info is None else look.info.info),
+        strata=strata, units=units, last=look.info.look, text=text,
+        unsound=case.unsound + sum(not is_sound(question, row) for _, row in lines),
     )  # fmt: skip
     return replace(after, answer=_answer(after, look))
 
@@ -139,109 +135,74 @@ def _check(case: _Case, look: LookLine, line: int) -> None:
             raise MalformedLine(f"line {line}: rows.{i}.unit: {problem}.")
 
 
-def _fits(plan: PlanLine, row: RowLine) -> bool:
-    """Whether the sums of a sound row can be those of zeros and ones, where these are due, or of real values."""
-    return row.is_count if plan.metric.kind == "binary" else row.is_spread
+def _row(line: RowLine, plan: PlanLine, step: int, strata: dict[int, _Place]) -> TallyRow:
+    """A line's row; one whose sums no values have is impossible. Numbers the strata's epochs in `strata`."""
+    weight = line.weight
+    if weight is None and line.unit is not None and plan.weights is not None:
+        weight = plan.weights[min(step, len(plan.weights) - 1)]
+    epochs = {known.chance: known.epoch for known in strata.values()}
+    chance = -1.0 - step if weight is None else weight
+    place = strata.setdefault(line.stratum, _Place(chance=chance, epoch=epochs.get(chance, len(epochs) + 1)))
+    return TallyRow(
+        metric=_METRIC, stratum=Stratum(epoch=place.epoch, bucket=line.stratum), weight=_basis_points(weight),
+        arm=Arm(line.arm), tally=line.tally,
+    )  # fmt: skip
 
 
-def _pairs(rows: list[RowLine], sizes: dict[int, tuple[int, int]], waiting: dict[int, Pair]) -> tuple[Pair, ...]:
-    """One pair for each stratum that can be compared, in order. Counts the rows into `sizes`, keeps back in `waiting`.
-
-    Looks may be as small as one row, which alone could never be compared.
-    """
-    cells: dict[int, tuple[list[RowLine], list[RowLine]]] = {}
-    for row in rows:
-        cells.setdefault(row.stratum, ([], []))[row.arm == "candidate"].append(row)
-    comparable: list[Pair] = []
-    for stratum in sorted(cells):
-        new = Pair(stable=_moments(cells[stratum][0]), candidate=_moments(cells[stratum][1]))
-        stable, candidate = sizes.get(stratum, (0, 0))
-        sizes[stratum] = (stable + new.stable.n, candidate + new.candidate.n)
-        pair = waiting.pop(stratum, Pair()) + new
-        if pair.information:
-            comparable.append(pair)
-        else:
-            waiting[stratum] = pair
-    return tuple(comparable)
+def _basis_points(weight: float | None) -> int:
+    """A weight as rollouts count it; 0 where it is not known."""
+    return round((weight or 0.0) * FULL)
 
 
-def _moments(rows: list[RowLine]) -> Tally:
-    """What the rows add up to, in any order the same."""
-    return Tally(
-        n=sum(int(row.n or 0) for row in rows),
-        total=math.fsum(row.sum or 0.0 for row in rows),
-        squares=math.fsum(row.sumsq or 0.0 for row in rows),
-        cubes=math.fsum(row.sumcube or 0.0 for row in rows),
-    )
+def _requests(sound: Sequence[tuple[RowLine, TallyRow]]) -> Iterator[TallyRow]:
+    """The requests whose labels the values are, where they are told."""
+    for line, row in sound:
+        if line.requests is not None:
+            yield replace(row, metric=REQUESTS, tally=Tally(n=line.requests))
 
 
-def _arrivals(rows: list[RowLine]) -> list[Arrivals]:
-    """Rows by arm where each was assigned by itself; units are not told apart from the rows they had before."""
-    return [
-        Arrivals(
-            share=row.weight,
-            candidate=int(row.n or 0) if row.arm == "candidate" else 0,
-            stable=int(row.n or 0) if row.arm == "stable" else 0,
-        )
-        for row in rows
-        if row.unit is None and row.weight is not None and 0 < row.weight < 1
-    ]
-
-
-def _information(sizes: dict[int, tuple[int, int]]) -> float:
-    return sum(a * b / (a + b) for _, (a, b) in sorted(sizes.items()) if a and b)
-
-
-def _unit_rows(rows: list[RowLine], units: dict[str | int, int]) -> UnitRows:
-    """The rows by unit, in an order of their own; numbers new units in `units`."""
-    cells: dict[tuple[str | int, int, bool], tuple[float, float]] = {}
-    for row in rows:
-        if row.unit is not None:
-            place = row.unit, row.stratum, row.arm == "candidate"
-            n, total = cells.get(place, (0.0, 0.0))
-            cells[place] = n + (row.n or 0), total + (row.sum or 0.0)
-    known = sorted(cells.items(), key=lambda cell: (str(cell[0][0]), *cell[0][1:]))
-    return UnitRows(
-        unit=np.array([units.setdefault(unit, len(units)) for (unit, _, _), _ in known], dtype=np.int64),
-        stratum=np.array([stratum for (_, stratum, _), _ in known], dtype=np.int64),
-        candidate=np.array([candidate for (_, _, candidate), _ in known], dtype=np.bool_),
-        n=np.array([n for _, (n, _) in known], dtype=np.float64),
-        total=np.array([total for _, (_, total) in known], dtype=np.float64),
-    )
+def _unit_rows(
+    sound: Sequence[tuple[RowLine, TallyRow]], units: dict[tuple[str, int], Epochs]
+) -> Iterator[TallyRow]:  # fmt: skip
+    """What the lines add by unit, each put into its stratum as telemetry does; `units` are those met so far."""
+    sheet, steps = UnitAccumulator(), Counter[Step]()
+    for line, row in sound:
+        if line.unit is not None:
+            side = ("", row.stratum.epoch, row.stratum.bucket, row.arm, row.weight)
+            sheet.take(side, repr(line.unit), ((_METRIC, row.tally.total, row.tally.n),))
+    for key, epochs in sheet.entries.items():
+        known = units.get(key, {})
+        units[key] = known | enter(known, epochs, key[0], steps)
+    for (_, _, epoch, bucket, arm, weight), sums in sorted(added(steps).items()):
+        yield TallyRow(
+            metric=_METRIC, stratum=Stratum(epoch=epoch, bucket=bucket), weight=weight, arm=Arm(arm), tally=Tally(),
+            units=sums,
+        )  # fmt: skip
 
 
 def _answer(case: _Case, look: LookLine) -> str:
-    """The verdict and its evidence as a JSON line. A failing verdict is final; doubtful data never pass."""
-    trial, ladder = case.trial, case.plan.metric.ladder
-    step = look.info.step or 0
-    margin = ladder[min(step, len(ladder) - 1)] if ladder else None
-    readout = estimate(trial, margin)
-    if trial.failed_at is not None:
-        verdict = "fail"
-    elif case.unsound or trial.sums.information <= 0:
-        verdict = "no_data"
-    elif margin is not None and trial.ruled_out(margin) is not None:
-        verdict = "pass"
-    else:
-        verdict = "undecided"
+    """The verdict and its evidence as a JSON line. A row that cannot be true never comes again: it holds for good."""
+    state, step = replace(case.state, unsound=case.unsound), look.info.step or 0
+    verdict = gate_verdict(state, step)
     return json.dumps(
         {
-            "verdict": verdict,
-            "look": look.info.look if look.info.look is not None else trial.looks,
+            "verdict": verdict.answer,
+            "look": look.info.look if look.info.look is not None else verdict.k,
             "step": step,
-            "margin": margin,
-            "stable_n": trial.sums.stable.n + sum(pair.stable.n for pair in case.waiting.values()),
-            "candidate_n": trial.sums.candidate.n + sum(pair.candidate.n for pair in case.waiting.values()),
-            "estimate": figure(readout.value),
-            "low": figure(readout.low),
-            "high": figure(readout.high),
-            "alpha_spent": figure(trial.harm.spent),
-            "information": figure(case.information),
-            "information_fraction": figure(case.information / trial.design.information),
-            "e_value": figure(trial.e_value),
-            "failed_at": trial.failed_at,
-            "ruled_out": trial.margins_ruled_out,
+            "margin": verdict.margin,
+            "stable_n": verdict.stable_n,
+            "candidate_n": verdict.candidate_n,
+            "estimate": verdict.estimate,
+            "low": verdict.low,
+            "high": verdict.high,
+            "alpha_spent": verdict.alpha_spent,
+            "information": verdict.information,
+            "information_fraction": verdict.information_fraction,
+            "e_value": verdict.e_value,
+            "failed_at": state.failed_at,
+            "ruled_out": verdict.ruled_out,
             "rejected_rows": case.unsound,
-            "sample_ratio_mismatch": case.ratio.mismatch,
+            "sample_ratio_mismatch": state.ratio is not None and state.ratio.mismatch,
+            "reason": verdict.reason,
         }
     )

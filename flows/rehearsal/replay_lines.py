@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from sluicegate.registry.words.errors import UsageError
+from sluicegate.registry.words.tally import Tally
 
 
 class MalformedLine(UsageError):
@@ -61,8 +62,10 @@ class PlanLine(_Line):
     info_total: Positive
     """Planned sum of w (1 - w) n."""
     unit: Literal["request", "user"] = "request"
+    late: bool = False
+    """Values are labels that come some time after their requests: whether they come alike is tested too."""
     weights: list[Annotated[float, Field(gt=0, le=1)]] | None = None
-    """Of each step, told for the record: rows name their own."""
+    """Of each step. Rows name their own; by the last one it is known which rows must be fresh."""
     info_steps: list[Positive] | None = None
     """Planned cumulative information at the end of each step."""
 
@@ -89,6 +92,8 @@ class RowLine(_Line):
     sumsq: Measured = None
     sumcube: Measured = None
     unit: str | int | None = None
+    requests: Annotated[int, Field(ge=0)] | None = None
+    """Where values come late: requests that are new, of which they are labels or will be."""
 
     @model_validator(mode="after")
     def _all_sums(self) -> Self:
@@ -99,25 +104,22 @@ class RowLine(_Line):
         return self
 
     @property
+    def tally(self) -> Tally:
+        """The sums; of those that no values have, a tally that cannot be true either."""
+        if not self.is_sound:
+            return Tally(n=-1)
+        return Tally(int(self.n or 0), 0, self.sum or 0.0, self.sumsq or 0.0, self.sumcube or 0.0)
+
+    @property
     def is_sound(self) -> bool:
-        """Whether the sums can be those of some values: figures to reckon with, of a whole number of rows."""
+        """Whether the sums can be those of some values: figures to reckon with, of a whole number of rows, and squares
+        as large as those of equal values at least (Cauchy & Schwarz)."""
         sums = [self.n, self.sum] if self.unit is not None else [self.n, self.sum, self.sumsq, self.sumcube]
         if self.n is None or self.sum is None or not all(_is_figure(value) for value in sums):
             return False
-        if not 0 <= self.n <= _MOST_ROWS or self.n != int(self.n) or (self.n == 0 and self.sum != 0):
+        if not 0 <= self.n <= _MOST_ROWS or self.n != int(self.n):
             return False
-        return self.sumsq is None or self.sumsq >= 0
-
-    @property
-    def is_spread(self) -> bool:
-        """Whether the squares, of sound sums, are as large as those of equal values at least (Cauchy & Schwarz)."""
-        n, total, squares = self.n or 0.0, self.sum or 0.0, self.sumsq
-        return squares is None or squares * n >= total**2 * (1 - _ROUNDING)
-
-    @property
-    def is_count(self) -> bool:
-        """Whether the sums, sound ones, can be those of zeros and ones."""
-        return self.sum is not None and self.n is not None and self.sum == int(self.sum) and 0 <= self.sum <= self.n
+        return self.sumsq is None or self.sumsq * self.n >= self.sum**2 * (1 - _ROUNDING)
 
 
 def _is_figure(value: float | None) -> bool:

@@ -11,10 +11,9 @@ from sluicegate.flows.stats.counts import Draw
 from sluicegate.flows.stats.pair import Pair
 from sluicegate.flows.stats.scores import score
 from sluicegate.flows.stats.sequential import CountTest, ScoreTest
-from sluicegate.flows.stats.units import UnitRows, UnitTest
 from sluicegate.registry.words.tally import Tally
 
-SequentialTest = CountTest | ScoreTest | UnitTest | CohortTest
+SequentialTest = CountTest | ScoreTest | CohortTest
 
 _LEAST_RATIO = 1e-3
 """The null of a margin of 100 % and more where lower is worse: the candidate's rate is all but nothing."""
@@ -22,16 +21,14 @@ _LEAST_RATIO = 1e-3
 
 @dataclass(frozen=True, kw_only=True)
 class Increment:
-    """The rows new since the last look. One of `pairs`, `units` and `changes` holds them."""
+    """The rows new since the last look. `pairs` or `changes` hold them."""
 
     pairs: Sequence[Pair] = ()
     """One for each stratum that got any."""
     information: float
     """Collected so far in all, in the unit of the design's; where it has not grown, nothing is tested."""
-    units: UnitRows | None = None
-    """Where units return and each is known: the same rows by unit."""
     changes: Sequence[Change] = ()
-    """Where units return and only their sums are known: the cohorts that got rows, instead of `pairs`."""
+    """Where units return: the cohorts that got rows, instead of `pairs`."""
     at_margin: Mapping[float, Increment] = field(default_factory=dict)
     """Where margins move the candidate's threshold: for each margin, the same rows with the candidate counted there."""
 
@@ -116,10 +113,6 @@ def look(
         case ScoreTest():
             new = score(increment.pairs if factor == 1 else _scaled(increment.pairs, factor))
             return test.look(new if against > 0 else -new, increment.information)
-        case UnitTest():
-            if increment.units is None:
-                raise TypeError("a unit test needs the rows by unit")
-            return test.look(increment.units, increment.information, against=against, factor=factor)
         case CohortTest():
             rows = draws([change.rows for change in increment.changes], against)
             return test.look(

@@ -14,7 +14,6 @@ from sluicegate.flows.stats.cohorts import CohortTest
 from sluicegate.flows.stats.increment import SequentialTest
 from sluicegate.flows.stats.sequential import CountTest, ScoreTest
 from sluicegate.flows.stats.trial import Trial
-from sluicegate.flows.stats.units import UnitTest
 
 _BETWEEN = 0.5
 """Counts are whole: the boundary lies half-way between the last count that is kept and the first that is rejected."""
@@ -52,8 +51,6 @@ def lacking(test: SequentialTest) -> float | None:
             return None if test.reach is None else test.reach - _BETWEEN - (test.observed - test.expected)
         case ScoreTest():
             return None if test.reach is None else test.reach - test.score.value
-        case UnitTest():
-            return lacking(test.test)
         case CohortTest():
             return lacking(test.test if test.counts is None else test.counts)
 

@@ -16,7 +16,6 @@ from sluicegate.flows.stats.increment import Increment, SequentialTest, Sums, dr
 from sluicegate.flows.stats.scores import Score
 from sluicegate.flows.stats.sequential import CountTest, ScoreTest
 from sluicegate.flows.stats.spending import Budget, early_and_late, evenly
-from sluicegate.flows.stats.units import UnitTest
 
 
 class Kind(StrEnum):
@@ -26,8 +25,6 @@ class Kind(StrEnum):
     """Zeros and ones: exact."""
     MEAN = "mean"
     """Real values: asymptotic, skew-corrected."""
-    UNIT = "unit"
-    """Sums over returning units: asymptotic, by unit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +50,7 @@ class Design:
     """Planned sum of w (1 - w) n, for finding harm."""
     rungs: tuple[Rung, ...] = ()
     by_cohort: bool = False
-    """Units return, and only their sums are known: increments are changes of cohorts."""
+    """Units return: increments are changes of cohorts."""
     reserve: float = 0.1
     """Share of alpha and beta kept for looks beyond the planned information."""
 
@@ -127,7 +124,7 @@ class Trial:
         match self.harm:
             case CountTest():
                 return self.evidence.value
-            case ScoreTest(score=total) | UnitTest(test=ScoreTest(score=total)) | CohortTest(score=total):
+            case ScoreTest(score=total) | CohortTest(score=total):
                 return self._score_e_value(total)
 
     def _score_e_value(self, total: Score) -> float:
@@ -150,5 +147,3 @@ def _test(design: Design, budget: Budget) -> SequentialTest:
             return CountTest(budget=budget)
         case Kind.MEAN:
             return ScoreTest(budget=budget)
-        case Kind.UNIT:
-            return UnitTest.begin(budget)

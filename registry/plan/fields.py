@@ -210,7 +210,7 @@ class MetricSpec(Document):
 
 
 _TOLERANCE = 0.1
-_FRESH = 1.25
+FRESH = 1.25
 """A quarter wider than the margin: what is asked besides then costs a fourteenth more requests, not a sixth."""
 _RETENTION = 7 * 86_400.0
 
@@ -495,4 +495,4 @@ class PlanFields(Document):
         metric = self.metrics.get(gate.metric)
         if margin is None or gate.fresh is not None:
             return None if margin is None else gate.fresh
-        return margin if metric is not None and metric.quantile is not None else round(margin * _FRESH, 6)
+        return margin if metric is not None and metric.quantile is not None else round(margin * FRESH, 6)

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.random import Generator
+from numpy.typing import NDArray
 
+from sluicegate.flows.stats.cohorts import Change, Cohort
 from sluicegate.flows.stats.increment import Increment
 from sluicegate.flows.stats.pair import Pair
 from sluicegate.flows.stats.populations import Population, split
 from sluicegate.flows.stats.trial import Design, Kind, Rung, Trial
-from sluicegate.flows.stats.units import UnitRows
+from sluicegate.registry.words.tally import UnitSums
 
 Looks = Iterator[Increment]
 
@@ -82,35 +84,46 @@ class Users:
     rows_each: float = 10.0
 
     def looks(self, rng: Generator, harm: float, weight: float, total: int) -> Looks:
-        """Increment by unit; `harm` multiplies the rate of the candidate's users."""
+        """Users by the cohort in which they came first; `harm` multiplies the rate of the candidate's."""
         count = int(total / self.rows_each)
         candidate = rng.random(count) < weight
         rate = rng.beta(self.rate * self.concentration, (1 - self.rate) * self.concentration, count)
         rate = np.minimum(np.where(candidate, rate * harm, rate), 1.0)
         activity = rng.gamma(1.0, 1.0, count)
         activity = np.cumsum(activity / activity.sum())
-        information, seen = 0.0, 0
+        came, n, x = np.full(count, -1), np.zeros(count), np.zeros(count)
+        information, seen, known = 0.0, 0, dict[int, Cohort]()
         for new in rows_at_looks(total):
             who = np.minimum(np.searchsorted(activity, rng.random(new)), count - 1)
             events = (rng.random(new) < rate[who]).astype(float)
-            users, place = np.unique(who, return_inverse=True)
-            n, x = np.bincount(place).astype(float), np.bincount(place, events)
-            rows = UnitRows(
-                unit=users, stratum=np.full(users.size, seen // 5000), candidate=candidate[users], n=n, total=x
-            )
-            seen += new
+            came[who] = np.where(came[who] < 0, seen // 5000, came[who])
+            n += np.bincount(who, minlength=count)
+            x += np.bincount(who, events, minlength=count)
+            now = {
+                cohort: Cohort(stable=_units(x, n, ~candidate & here), candidate=_units(x, n, candidate & here))
+                for cohort in range(seen // 5000 + 1)
+                for here in [came == cohort]
+            }
+            changes = [Change(before=known.get(cohort, Cohort()), now=now[cohort]) for cohort in now]
+            seen, known = seen + new, now
             information += new * weight * (1 - weight)
-            yield Increment(pairs=[], information=information, units=rows)
+            yield Increment(information=information, changes=changes)
+
+
+def _units(x: NDArray[np.float64], n: NDArray[np.float64], which: NDArray[np.bool_]) -> UnitSums:
+    x, n = x[which], n[which]
+    powers = (x, n, x * x, x * n, n * n, x * x * x, x * x * n, x * n * n, n * n * n)
+    return UnitSums(x.size, *(float(power.sum()) for power in powers))
 
 
 def design(
     kind: Kind, weight: float, total: int, *, worse_is_higher: bool = True, margins: Sequence[float] = (),
-    alpha: float = 0.05, reserve: float = 0.0,
+    alpha: float = 0.05, reserve: float = 0.0, by_cohort: bool = False,
 ) -> Design:  # fmt: skip
     information = weight * (1 - weight) * total
     return Design(
         kind=kind, worse_is_higher=worse_is_higher, alpha=alpha, beta=0.05, information=information,
-        rungs=tuple(Rung(margin=m, information=information) for m in margins), reserve=reserve,
+        rungs=tuple(Rung(margin=m, information=information) for m in margins), reserve=reserve, by_cohort=by_cohort,
     )  # fmt: skip
 
 

@@ -63,7 +63,7 @@ def is_promoted(
                 for arm, tally in ((Arm.STABLE, pair.stable), (Arm.CANDIDATE, pair.candidate))
             )
         )
-        has_passed = gate_verdict(state, plan=plan, gate=gate, guardrail=False, step=step).answer is Answer.PASS
+        has_passed = gate_verdict(state, step).answer is Answer.PASS
         if has_passed and step == len(plan.steps) - 1:
             return True
         step += has_passed and (step < len(plan.steps) - 2 or rows >= at_least)

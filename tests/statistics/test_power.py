@@ -56,7 +56,7 @@ def _ratio(kind: Kind, stable: Population, candidate: Population, rows: int, wei
 
 
 def test_harm_to_returning_users_is_found() -> None:
-    asked = design(Kind.UNIT, 0.5, 40_000)
+    asked = design(Kind.COUNT, 0.5, 40_000, by_cohort=True)
     users = Users(rate=0.1, concentration=4.0)
     rows = [rows_to_fail(asked, users.looks(np.random.default_rng((5, i)), 1.3, 0.5, 40_000)) / 0.25 for i in range(25)]
     assert np.median(rows) < 7_000

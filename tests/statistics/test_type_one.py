@@ -52,7 +52,7 @@ def _ramp(kind: Kind) -> Run:
 
 
 def _users(weight: float) -> Run:
-    asked = design(Kind.UNIT, weight, 20_000)
+    asked = design(Kind.COUNT, weight, 20_000, by_cohort=True)
     return lambda rng: fails(asked, Users(rate=0.1, concentration=2.0).looks(rng, 1.0, weight, 20_000))
 
 

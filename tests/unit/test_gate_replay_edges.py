@@ -42,13 +42,15 @@ def verdicts(*lines: Line) -> list[str]:
     return [answer["verdict"] for answer in answers(*lines)]
 
 
+EMPTY = {"weight": 0.01, "stratum": 7}
+"""So few of fifty rows are the candidate's that chance may leave it none."""
 GOOD = [look(k, both(20, 2)) for k in range(2, 12)]
 BAD = [look(k, both(2, 40)) for k in range(2, 12)]
 EDGES: dict[str, Callable[[], list[str]]] = {
-    "an empty arm, then both": lambda: verdicts(plan(metric=MARGIN), look(1, [row("stable", 100, 20)]), *GOOD),
+    "an empty arm, then both": lambda: verdicts(plan(metric=MARGIN), look(1, [row("stable", 50, 10, **EMPTY)]), *GOOD),
     "no events, then some": lambda: verdicts(plan(metric=MARGIN), look(1, both(0, 0)), *GOOD),
     "only events, then some": lambda: verdicts(plan(metric=MARGIN), look(1, both(100, 100)), *GOOD),
-    "an empty arm, then harm": lambda: verdicts(plan(), look(1, [row("candidate", 100, 2)]), *BAD),
+    "an empty arm, then harm": lambda: verdicts(plan(), look(1, [row("stable", 50, 1, **EMPTY)]), *BAD),
     "no rows, then harm": lambda: verdicts(plan(), look(1, []), *BAD),
 }
 
@@ -61,7 +63,7 @@ def test_what_carries_no_information_changes_nothing_later(case: str) -> None:
 
 
 def test_no_variance_holds_and_so_does_what_rounding_leaves_of_one() -> None:
-    same = [look(k, [mean_row("stable", [0.1] * 90), mean_row("candidate", [0.1] * 110)]) for k in range(1, 30)]
+    same = [look(k, [mean_row("stable", [0.1] * 98), mean_row("candidate", [0.1] * 102)]) for k in range(1, 30)]
     assert set(verdicts(plan(metric={"kind": "mean", "margin_rel": 0.01}), *same)) == {"undecided"}
     far = [
         look(k, [mean_row(arm, [1e9 + (i * k) % 7 for i in range(100)]) for arm in ("stable", "candidate")])
@@ -102,14 +104,19 @@ def test_sums_that_no_values_have_are_rejected_and_hold(case: str) -> None:
 
 
 def test_looks_of_one_row_are_judged_like_looks_of_many() -> None:
-    """A row alone has nothing to be compared with; it waits for the other arm's first in its stratum."""
+    """Few rows wait for more: of their stratum, or of others of one weight; where none is told, of their own."""
     arms = [row("stable", 1, 0), row("candidate", 1, 1)]
     one_by_one = [look(k, [arms[k % 2]], info=k / 4) for k in range(1, 101)]
     together = look(1, both(0, 50, n=50), info=25)
     assert answers(plan(), *one_by_one)[-1]["verdict"] == answers(plan(), together)[-1]["verdict"] == "fail"
-    apart = [look(k, [arms[k % 2] | {"stratum": k % 2}], info=k / 4) for k in range(1, 101)]
+    apart = [look(k, [arms[k % 2] | {"stratum": k}], info=k / 4) for k in range(1, 101)]
     found = answers(plan(), *apart)[-1]
+    assert (found["verdict"], found["information"]) == ("fail", 25)
+    untold = [look(k, [arms[k % 2] | {"stratum": k % 2, "weight": None}]) for k in range(1, 101)]
+    found = answers(plan(), *untold)[-1]
     assert (found["verdict"], found["stable_n"], found["candidate_n"]) == ("no_data", 50, 50)
+    pair = answers(plan(), look(1, [each | {"weight": None} for each in arms]))[0]
+    assert (pair["verdict"], pair["information"]) == ("undecided", 0.5)
 
 
 @pytest.mark.parametrize("margin", [1.0, 1.5, 3.0, 1e6])
@@ -117,7 +124,8 @@ def test_no_rate_can_fall_by_more_than_all_of_it(margin: float) -> None:
     """Where lower is worse, wider margins ask what 100 % asks, also when only one arm has had rows."""
     lower = plan(metric={"worse": "lower", "margin_rel": margin})
     whole = plan(metric={"worse": "lower", "margin_rel": 1.0})
-    looks = [look(1, [row("candidate", 100, 60)]), *(look(k, both(60, 30 * (k % 2))) for k in range(2, 9))]
+    alone = row("candidate", 100, 60, weight=0.99, stratum=1)
+    looks = [look(1, [alone]), *(look(k, both(60, 30 * (k % 2))) for k in range(2, 9))]
     assert verdicts(lower, *looks) == verdicts(whole, *looks)
     assert verdicts(lower, *looks[:1], look(2, both(60, 60)))[-1] == "pass"
 
@@ -167,9 +175,11 @@ def test_another_plan_is_another_test() -> None:
     assert found[-1]["verdict"] == "pass"
 
 
-def test_of_a_few_rows_no_end_of_the_interval_is_told() -> None:
-    found = answers(plan(metric={"kind": "mean", "margin_rel": 0.1}),
-                    look(1, [mean_row("stable", [1.0]), mean_row("candidate", [3.0])]))[0]  # fmt: skip
+def test_a_few_rows_wait_and_of_a_few_more_no_end_of_the_interval_is_told() -> None:
+    metric = {"kind": "mean", "margin_rel": 0.1}
+    few = answers(plan(metric=metric), look(1, [mean_row("stable", [1.0]), mean_row("candidate", [3.0])]))[0]
+    assert (few["verdict"], few["estimate"], few["stable_n"]) == ("no_data", None, 1)
+    found = answers(plan(metric=metric), look(1, [mean_row(arm, [1.0, 3.0] * 5) for arm in ("stable", "candidate")]))[0]
     assert found["verdict"] == "undecided"
     assert (found["low"], found["high"]) == (None, None) or found["low"] < 0 < found["high"]
 
@@ -180,9 +190,14 @@ def test_a_hundred_million_rows_are_judged_as_fast_as_a_hundred() -> None:
     assert verdicts(plan(info_total=n / 2), look(1, both(500_000, 500_600, n=n), info=n / 2)) == ["undecided"]
 
 
-def test_it_is_told_when_rows_do_not_come_in_their_shares() -> None:
+def test_rows_that_do_not_come_in_their_shares_never_pass_and_a_failure_says_so() -> None:
     lost = [look(k, [row("stable", 100, 20), row("candidate", 60, 1)]) for k in range(1, 20)]
-    assert answers(plan(metric=MARGIN), *lost)[-1]["sample_ratio_mismatch"]
+    held = answers(plan(metric=MARGIN), *lost)[-1]
+    assert (held["verdict"], held["sample_ratio_mismatch"]) == ("no_data", True)
+    worse = [look(k, [row("stable", 100, 2), row("candidate", 60, 30)]) for k in range(1, 20)]
+    failed = answers(plan(metric=MARGIN), *worse)[-1]
+    assert failed["verdict"] == "fail"
+    assert "; besides, rows do not come in the shares that the weights ask for" in failed["reason"]
     assert not answers(plan(metric=MARGIN), *GOOD)[-1]["sample_ratio_mismatch"]
     untold = [look(k, [{**r, "weight": None} for r in line["rows"]]) for k, line in enumerate(lost, start=1)]
     assert not answers(plan(metric=MARGIN), *untold)[-1]["sample_ratio_mismatch"]
@@ -217,3 +232,41 @@ def test_a_malformed_line_ends_the_command_with_its_number_and_field(lines: list
 
 def test_no_input_is_no_answer() -> None:
     assert command() == (0, [], "")
+
+
+def test_the_last_step_must_bear_out_what_all_rows_together_show() -> None:
+    """As in a rollout: what was ruled out before says nothing about what the candidate has become."""
+    ramp = plan(metric={"margins": [1.0, 0.5]}, weights=[0.1, 0.5], info_steps=[500, 5000])
+    before = [
+        look(k, [row("stable", 900, 180, weight=0.1), row("candidate", 100, 2, weight=0.1)]) for k in range(1, 30)
+    ]
+    turned = [look(k, both(20, 32, stratum=1), step=1) for k in range(30, 45)]
+    assert answers(ramp, *before, *turned)[29]["ruled_out"] == [1.0, 0.5, 0.0]
+    assert "pass" not in verdicts(ramp, *before, *turned)[29:]
+    kept = [look(k, both(20, 20, stratum=1), step=1) for k in range(30, 70)]
+    assert verdicts(ramp, *before, *kept)[-1] == "pass"
+
+
+def test_labels_that_do_not_come_alike_are_seen_where_requests_are_told() -> None:
+    def late(k: int, labels: int, bad: int) -> Line:
+        arms = ("stable", 50, 10), ("candidate", labels, bad)
+        return look(k, [row(arm, n, events, stratum=k, requests=100) for arm, n, events in arms])
+
+    unlike = answers(plan(late=True, metric=MARGIN), *(late(k, 42, 2) for k in range(1, 30)))[-1]
+    assert (unlike["verdict"], "labels do not come alike" in unlike["reason"]) == ("no_data", True)
+    alike = answers(plan(late=True, metric=MARGIN), *(late(k, 50, 2) for k in range(1, 30)))[-1]
+    assert "labels do not come" not in alike["reason"]
+
+
+@pytest.mark.parametrize("events", [0, 100], ids=["zeros", "ones"])
+@pytest.mark.parametrize("unit", ["request", "user"])
+def test_the_interval_never_vanishes_and_holds_what_so_many_rows_allow(events: int, unit: str) -> None:
+    def rows(k: int) -> list[Line]:
+        if unit == "request":
+            return both(events, events)
+        names = [(f"{arm}{i % 40 + 20 * k}", arm) for arm in ("stable", "candidate") for i in range(100)]
+        return [user(name, 1, events // 100, arm) | {"weight": 0.5} for name, arm in names]
+
+    found = answers(plan(unit=unit, metric=MARGIN), *(look(k, rows(k)) for k in range(1, 60)))
+    assert all(each["low"] < 0 < each["high"] for each in found)
+    assert found[-1]["high"] > 3 / found[-1]["candidate_n"]

@@ -14,7 +14,6 @@ from sluicegate.flows.stats.populations import tally_of
 from sluicegate.flows.stats.scores import score
 from sluicegate.flows.stats.sequential import CountTest, ScoreTest
 from sluicegate.flows.stats.spending import Budget
-from sluicegate.flows.stats.units import UnitTest
 from sluicegate.registry.words.tally import Tally
 
 BUDGET = Budget(alpha=0.05, information=100.0)
@@ -88,13 +87,6 @@ def test_a_margin_of_means_scales_stables_values(sign: int) -> None:
     assert isinstance(found, ScoreTest)
     assert math.isclose(found.score.value, -sign * score(scaled).value)
     assert math.isclose(found.score.randomisation, score(scaled).randomisation)
-
-
-def test_a_unit_test_needs_units() -> None:
-    with pytest.raises(TypeError):
-        look_for_harm(UnitTest.begin(BUDGET), NEWS, 1)
-    with pytest.raises(TypeError):
-        look_within_margin(UnitTest.begin(BUDGET), NEWS, 1, 0.1, Sums())
 
 
 def test_the_odds_of_a_ratio_are_taken_at_the_end_that_makes_passing_harder() -> None:

@@ -12,7 +12,6 @@ from sluicegate.flows.stats.increment import Increment, Sums, look_for_harm, loo
 from sluicegate.flows.stats.pair import Pair
 from sluicegate.flows.stats.sequential import CountTest
 from sluicegate.flows.stats.spending import Budget
-from sluicegate.flows.stats.units import UnitRows, UnitTest
 from sluicegate.registry.words.tally import Tally, UnitSums
 
 BUDGET = Budget(alpha=0.05, information=100.0)
@@ -120,18 +119,3 @@ def test_a_change_takes_the_place_of_what_the_cohort_was() -> None:
     for name in ("information", "difference", "level"):
         assert math.isclose(getattr(found, name), getattr(wanted, name))
     assert (found.stable.n, found.stable.total, found.candidate.n, found.candidate.total) == (400, 60, 200, 29)
-
-
-@pytest.mark.parametrize("sign", [1, -1])
-def test_units_that_are_known_are_asked_in_the_direction_that_is_meant(sign: int) -> None:
-    mine = np.array([True, False, True, False, False])
-    rows = UnitRows(unit=np.arange(5), stratum=np.zeros(5, dtype=int), candidate=mine, n=N, total=X)
-    asked = Increment(information=80.0, units=rows)
-    harm = look_for_harm(UnitTest.begin(BUDGET), asked, sign)
-    margin = look_within_margin(UnitTest.begin(BUDGET), asked, sign, 0.5, Sums())
-    for test, factor, way in ((harm, 1.0, sign), (margin, 1 + sign * 0.5, -sign)):
-        scaled = np.where(mine, X, X * factor)
-        rest = scaled - scaled.sum() / N.sum() * N
-        assert isinstance(test, UnitTest)
-        assert math.isclose(test.score().value, way * rest[mine].sum() * math.sqrt(5 / 4))
-        assert test.test.information == 80.0

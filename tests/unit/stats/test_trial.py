@@ -19,7 +19,6 @@ from sluicegate.flows.stats.scores import Score, score
 from sluicegate.flows.stats.sequential import ScoreTest
 from sluicegate.flows.stats.spending import Budget, early_and_late, evenly
 from sluicegate.flows.stats.trial import Design, Kind, Rung, Trial
-from sluicegate.flows.stats.units import UnitRows, UnitTest
 from sluicegate.registry.words.tally import Tally
 
 
@@ -158,31 +157,6 @@ def test_an_e_value_grows_with_harm_and_is_small_without() -> None:
     assert watched(asked(Kind.MEAN), means).e_value > 20
 
 
-def unit_rows(*rows: tuple[int, int, bool, float, float]) -> UnitRows:
-    unit, stratum, candidate, n, total = zip(*rows, strict=True)
-    return UnitRows(
-        unit=np.array(unit), stratum=np.array(stratum), candidate=np.array(candidate), n=np.array(n, dtype=float),
-        total=np.array(total, dtype=float),
-    )  # fmt: skip
-
-
-def test_rows_of_one_unit_count_as_one_voice() -> None:
-    """A hundred rows of two users are two voices, not a hundred."""
-    test = UnitTest.begin(Budget(alpha=0.05, information=100.0))
-    loud = test.look(unit_rows((0, 0, True, 50, 50.0), (1, 0, False, 50, 0.0)), 50.0, against=1)
-    assert not loud.rejected
-    many = [(u, 0, u % 2 == 0, 1, float(u % 2 == 0)) for u in range(100)]
-    assert test.look(unit_rows(*many), 50.0, against=1).rejected
-
-
-def test_a_unit_that_returns_adds_to_its_own_influence() -> None:
-    rows = [(u, 0, u % 2 == 0, 2, float(u % 3)) for u in range(40)]
-    once = UnitTest.begin(Budget(alpha=0.05, information=100.0)).look(unit_rows(*rows), 10.0, against=1)
-    twice = once.look(unit_rows(*rows), 20.0, against=1)
-    assert math.isclose(twice.score().variance, 4 * once.score().variance)
-    assert math.isclose(twice.score().value, 2 * once.score().value)
-
-
 @pytest.mark.parametrize("kind", list(Kind))
 def test_harm_and_margins_have_budgets_of_their_own(kind: Kind) -> None:
     design = Design(
@@ -190,7 +164,7 @@ def test_harm_and_margins_have_budgets_of_their_own(kind: Kind) -> None:
         rungs=(Rung(margin=0.5, information=700.0), Rung(margin=0.0, information=2500.0)),
     )  # fmt: skip
     trial = Trial.begin(design)
-    budgets = [test.test.budget if isinstance(test, UnitTest) else test.budget for test in (trial.harm, *trial.margins)]
+    budgets = [test.budget for test in (trial.harm, *trial.margins) if not isinstance(test, CohortTest)]
     assert budgets == [
         Budget(alpha=0.03, information=2500.0, reserve=0.2, shape=early_and_late),
         Budget(alpha=0.04, information=700.0, reserve=0.2, shape=evenly),
@@ -226,15 +200,12 @@ def test_harm_is_dated_by_its_first_look_and_evidence_is_of_counts() -> None:
     assert watched(asked(Kind.MEAN), bad).evidence.value == 1
 
 
-@pytest.mark.parametrize("kind", [Kind.MEAN, Kind.UNIT])
-def test_the_e_value_of_a_score_is_tuned_to_the_planned_end(kind: Kind) -> None:
-    trial = asked(kind)
+def test_the_e_value_of_a_score_is_tuned_to_the_planned_end() -> None:
+    trial = asked(Kind.MEAN)
     assert trial.e_value == 1.0
     total = Score(value=7.0, randomisation=9.0)
     harm = ScoreTest(budget=Budget(alpha=0.05, information=2500.0), score=total)
-    seen = dataclasses.replace(
-        trial, harm=harm if kind is Kind.MEAN else UnitTest(test=harm), sums=Sums(information=500.0)
-    )
+    seen = dataclasses.replace(trial, harm=harm, sums=Sums(information=500.0))
     assert seen.e_value == score_e_value(7.0, 9.0, 9.0 * 2500 / 500)
 
 

@@ -1,0 +1,68 @@
+"""Strata that widen: where little traffic comes, time buckets of one weight are compared together. Pure.
+
+Of n rows of which each is the candidate's with chance w, a stratum keeps what n1 n0 / n says, on average
+w (1 - w) (n - 1): of two rows half is lost, of twenty a twentieth, at any weight. So a bucket with fewer rows waits for
+those beside it. One chance decided about the rows of all of them, so that they may be compared whatever the hour did.
+How far a stratum widens depends on how many rows came and for whom, never on what they were; and what still waits is
+not counted as collected.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+from sluicegate.flows.gate.cells import Side, Tallies
+from sluicegate.registry.words.metric import Arm
+from sluicegate.registry.words.tally import Tally
+from sluicegate.registry.words.units import FULL
+
+LEAST = 20
+"""Rows, or units, from which on a stratum stands by itself."""
+Sizes = Mapping[Side, tuple[int, int]]
+"""How many rows, or units, of stable and candidate a side has."""
+
+
+def widened(sizes: Sizes) -> dict[Side, Side]:
+    """The stratum in which each side is compared, named after its first; sides that wait are not in it."""
+    strata: list[list[Side]] = []
+    beside: defaultdict[tuple[int, int], list[Side]] = defaultdict(list)
+    for side in sorted(sizes):
+        (stratum, weight), neighbours = side, [side]
+        if sum(sizes[side]) < LEAST and _may_widen(side):
+            neighbours = beside[stratum.epoch, weight]
+            neighbours.append(side)
+        rows = [sum(sizes[each][arm] for each in neighbours) for arm in (0, 1)]
+        if all(rows) and (sum(rows) >= LEAST or not _may_widen(side)):
+            strata.append(list(neighbours))
+            neighbours.clear()
+    return {side: stratum[0] for stratum in strata for side in stratum}
+
+
+def _may_widen(side: Side) -> bool:
+    """Whether the chance of the candidate is the same beside it: not where it is not known, nor among units that were
+    met before."""
+    stratum, weight = side
+    return 0 < weight < FULL and stratum.bucket >= 0
+
+
+def sizes_of(rows: Iterable[tuple[Side, Arm, int]]) -> dict[Side, tuple[int, int]]:
+    """How many rows, or units, each side has."""
+    sizes: dict[Side, tuple[int, int]] = {}
+    for side, arm, n in rows:
+        stable, candidate = sizes.get(side, (0, 0))
+        sizes[side] = (stable, candidate + n) if arm is Arm.CANDIDATE else (stable + n, candidate)
+    return sizes
+
+
+def split_waiting(tallies: Tallies, metric: str) -> tuple[Tallies, Tallies]:
+    """The tallies that can be compared now, each in its widened stratum, and those that wait on."""
+    sizes = sizes_of((side, arm, tally.n) for (name, side, arm), tally in tallies.items() if name == metric)
+    strata, ready, waiting = widened(sizes), dict[tuple[str, Side, Arm], Tally](), {}
+    for (name, side, arm), tally in sorted(tallies.items(), key=lambda item: item[0]):
+        if side in strata:
+            place = (name, strata[side], arm)
+            ready[place] = ready.get(place, Tally()) + tally
+        else:
+            waiting[name, side, arm] = tally
+    return ready, waiting
