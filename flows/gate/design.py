@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+from sluicegate.flows.stats.bets import Bounds
 from sluicegate.flows.stats.trial import Design, Kind, Rung
 from sluicegate.registry.plan.fields import GateSpec, MetricSpec, Source
 from sluicegate.registry.plan.plan import Plan
@@ -135,6 +136,7 @@ def gate_question(plan: Plan, gate: GateSpec, *, guardrail: bool = False) -> Que
         beta=gate.beta,
         information=information,
         rungs=_rungs(_margins(plan, gate), information),
+        bounds=Bounds(*spec.bounds) if spec.bounds is not None else None,
     )
     question = Question(
         metric=gate.metric,

@@ -254,8 +254,16 @@ class _News:
 
 def is_sound(question: Question, row: TallyRow) -> bool:
     """Whether the sums can be those of real values, or of zeros and ones where the metric has only these."""
-    is_true = row.tally.is_count if question.design.kind is Kind.COUNT else row.tally.is_sound
+    is_true = row.tally.is_count if question.design.kind is Kind.COUNT else _is_of_values(question, row)
     return is_true and (row.units is None or unit_sums.is_possible(row.units))
+
+
+def _is_of_values(question: Question, row: TallyRow) -> bool:
+    """Whether the sums can be those of real values, none of the metric's own out of its bounds."""
+    bounds, tally = question.design.bounds, row.tally
+    if not tally.is_sound or bounds is None or row.metric != question.metric or not tally.n:
+        return tally.is_sound
+    return bounds.may_hold(tally)
 
 
 def sound_rows(question: Question, rows: Rows) -> list[TallyRow]:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from sluicegate.flows.gate.design import declared_beta, grid_points
-from sluicegate.registry.plan.fields import GateSpec, Source
+from sluicegate.flows.stats.bets import Bounds
+from sluicegate.registry.plan.fields import GateSpec, MetricSpec, Source
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.words.metric import difference_name, exceedance_name
 from sluicegate.registry.words.units import FULL
@@ -47,6 +48,8 @@ class PairedQuestion:
     """Whether the gate may only stop."""
     declared_beta: float | None = None
     """The plan's beta, where earlier tries of the build have spent some of it."""
+    bounds: Bounds | None = None
+    """Between what all values lie, of either build."""
 
     @property
     def grid(self) -> tuple[float, ...]:
@@ -82,6 +85,7 @@ def paired_question(plan: Plan, gate: GateSpec, *, guardrail: bool) -> PairedQue
         planned=_planned_pairs(plan),
         is_guardrail=guardrail,
         declared_beta=declared_beta(plan, gate),
+        bounds=_bounds(plan.metrics[gate.metric]),
     )
 
 
@@ -91,6 +95,12 @@ def _planned_pairs(plan: Plan) -> float:
         return _PAIRS
     requests = plan.expect.requests_per_day * plan.shadow.max_time / _DAY
     return max(requests * plan.shadow.sample / FULL, _FIRST_PAIRS)
+
+
+def _bounds(spec: MetricSpec) -> Bounds | None:
+    if spec.is_binary:
+        return Bounds(0.0, 1.0)
+    return Bounds(*spec.bounds) if spec.bounds is not None else None
 
 
 def _kind(plan: Plan, gate: GateSpec) -> PairedKind:

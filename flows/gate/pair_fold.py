@@ -6,6 +6,7 @@ added up. Harm is tested at every look, and so is the margin; what was rejected 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from operator import add
@@ -14,6 +15,7 @@ from typing import NamedTuple
 from sluicegate.flows.gate.cells import Rows, Tallies, beyond, with_rows
 from sluicegate.flows.gate.pair_design import PairedKind, PairedQuestion
 from sluicegate.flows.gate.remembered_fold import RememberedFold
+from sluicegate.flows.stats.bets import BetTest, Bounds
 from sluicegate.flows.stats.matched import CoinTest, difference_score
 from sluicegate.flows.stats.rate_below import RateBelowTest
 from sluicegate.flows.stats.sequential import ScoreTest
@@ -21,7 +23,11 @@ from sluicegate.flows.stats.spending import Budget
 from sluicegate.registry.words.metric import Arm, TallyRow
 from sluicegate.registry.words.tally import Tally
 
+PairedTest = CoinTest | BetTest | ScoreTest
+
 _RESERVE = 0.1
+_FIRST_OF_HARM, _FIRST_OF_MARGIN = 0.005, 0.03
+"""The share of the plan that a bet's boldest stake is made for."""
 
 
 class Pairs(NamedTuple):
@@ -41,8 +47,8 @@ class PairedState:
     """What a shadow's gate knows after its looks."""
 
     question: PairedQuestion
-    harm: CoinTest | ScoreTest
-    within: CoinTest | ScoreTest | None = None
+    harm: PairedTest
+    within: PairedTest | None = None
     """The test that the harm is smaller than the margin."""
     rate_below: RateBelowTest | None = None
     pairs: Pairs = field(default_factory=Pairs)
@@ -91,18 +97,20 @@ class PairedState:
         )  # fmt: skip
 
 
-def _look_for_harm(state: PairedState, new: Pairs, n: int) -> CoinTest | ScoreTest:
+def _look_for_harm(state: PairedState, new: Pairs, n: int) -> PairedTest:
     match state.harm:
         case CoinTest() if state.question.kind is PairedKind.DISAGREEMENT:
             return state.harm.look(round(new.candidate.total), new.candidate.n, n)
         case CoinTest():
             candidate_only, stable_only = discordant(new.difference)
             return state.harm.look(candidate_only, candidate_only + stable_only, n)
+        case BetTest():
+            return state.harm.look_at_sample(new.difference, n)
         case ScoreTest():
             return state.harm.look(difference_score(new.difference), n)
 
 
-def _look_within(state: PairedState, new: Pairs, n: int) -> CoinTest | ScoreTest | None:
+def _look_within(state: PairedState, new: Pairs, n: int) -> PairedTest | None:
     """Whether the candidate is better than stable made worse by the margin."""
     match state.within:
         case None:
@@ -110,6 +118,8 @@ def _look_within(state: PairedState, new: Pairs, n: int) -> CoinTest | ScoreTest
         case CoinTest():
             candidate_only, stable_only = discordant(new.moved)
             return state.within.look(stable_only, candidate_only + stable_only, n)
+        case BetTest():
+            return state.within.look_at_sample(_excess(state.question, new).scaled(-1), n)
         case ScoreTest():
             return state.within.look(difference_score(_excess(state.question, new).scaled(-1)), n)
 
@@ -137,16 +147,27 @@ def _excess(question: PairedQuestion, new: Pairs) -> Tally:
     return Tally(n=d.n, total=total, squares=max(squares, 0.0), cubes=cubes)
 
 
-def _margin_test(question: PairedQuestion) -> CoinTest | ScoreTest:
+def _margin_test(question: PairedQuestion) -> PairedTest:
+    """Of what stable's value, made worse by the margin, has above the candidate's. Third powers of it are known of
+    zeros and ones alone."""
+    budget = _budget(question, question.beta)
     if question.kind is PairedKind.THRESHOLD:
-        return _test(question, question.beta, None)
-    return ScoreTest(budget=_budget(question, question.beta))
+        return CoinTest(budget=budget)
+    if question.bounds is None:
+        return ScoreTest(budget=budget)
+    worse = question.bounds.scaled(1 + (question.margin or 0.0))
+    highest = worse.high - question.bounds.low if question.kind is PairedKind.BINARY else math.inf
+    return BetTest(budget=budget, bounds=Bounds(worse.low - question.bounds.high, highest), first=_FIRST_OF_MARGIN)
 
 
-def _test(question: PairedQuestion, alpha: float, share: float | None) -> CoinTest | ScoreTest:
-    if question.kind is PairedKind.REAL:
-        return ScoreTest(budget=_budget(question, alpha))
-    return CoinTest(budget=_budget(question, alpha), share=share if share is not None else 0.5)
+def _test(question: PairedQuestion, alpha: float, share: float | None) -> PairedTest:
+    budget = _budget(question, alpha)
+    if question.kind is not PairedKind.REAL:
+        return CoinTest(budget=budget, share=share if share is not None else 0.5)
+    if question.bounds is None:
+        return ScoreTest(budget=budget)
+    width = question.bounds.high - question.bounds.low
+    return BetTest(budget=budget, bounds=Bounds(-width, width), first=_FIRST_OF_HARM)
 
 
 def _budget(question: PairedQuestion, alpha: float) -> Budget:

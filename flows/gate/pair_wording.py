@@ -34,7 +34,7 @@ def paired_verdict(state: PairedState, step: int) -> Verdict:
         low=figure(readout.low if readout else None),
         high=figure(readout.high if readout else None),
         alpha=question.alpha,
-        alpha_spent=figure(state.harm.lattice.spent),
+        alpha_spent=figure(state.harm.spent),
         beta_spent=None if question.is_guardrail else figure(_beta_spent(state)),
         information=float(state.information),
         information_fraction=figure(state.information / question.planned) or 0.0,
@@ -43,7 +43,7 @@ def paired_verdict(state: PairedState, step: int) -> Verdict:
 
 
 def _beta_spent(state: PairedState) -> float:
-    within = state.within.lattice.spent if state.within is not None else 0.0
+    within = state.within.spent if state.within is not None else 0.0
     return max(within, state.rate_below.beta / 2 if state.rate_below is not None else 0.0)
 
 

@@ -9,7 +9,7 @@ from sluicegate.flows.gate.labels import lacking, unlike
 from sluicegate.flows.stats.confidence_sequences import rate_interval
 from sluicegate.flows.stats.intervals import Estimate, estimate
 from sluicegate.flows.stats.rate_below import RateBelowTest
-from sluicegate.flows.stats.trial import Kind, Trial
+from sluicegate.flows.stats.trial import LEAST_VALUES, Kind, Trial
 from sluicegate.registry.words.metric import Arm, capped_name, level_name
 from sluicegate.registry.words.tally import Tally
 from sluicegate.registry.words.units import format_share
@@ -31,7 +31,8 @@ def gate_verdict(state: GateState, step: int) -> Verdict:
     if answer is Answer.PASS and state.fresh is not None and question.fresh_at(step) is not None:
         answer, fresh = _fresh_answer(state.fresh)
         reason = f"{reason}; {fresh}"
-    reason += _by_unit(state) + _capped_share(state) + beta_left(question.design.beta, question.declared_beta)
+    reason += _by_unit(state) + _capped_share(state) + _without_bounds(state)
+    reason += beta_left(question.design.beta, question.declared_beta)
     return Verdict(
         metric=question.metric,
         answer=answer,
@@ -69,6 +70,9 @@ def _answer(state: GateState, margin: float | None, readout: Estimate) -> tuple[
         return Answer.NO_DATA, doubt or "no stratum with enough rows of both builds yet"
     if doubt is not None:
         return Answer.NO_DATA, doubt
+    if state.trial.has_too_few_values:
+        n = state.trial.sums.candidate.n
+        return Answer.NO_DATA, f"{n} of the candidate's values; no mean is judged on fewer than {LEAST_VALUES}"
     if state.has_found:
         return (
             Answer.UNDECIDED,
@@ -259,6 +263,13 @@ def _capped_share(state: GateState) -> str:
         return ""
     shares = [format_share(round(tally.total / tally.n, 4)) if tally.n else "none" for tally in tallies]
     return f"; capped: {shares[0]} of stable's values, {shares[1]} of the candidate's"
+
+
+def _without_bounds(state: GateState) -> str:
+    """That a mean without a cap is judged by an approximation, which rare rows may break."""
+    design = state.trial.design
+    is_bounded = design.kind is not Kind.MEAN or design.bounds is not None or state.drift is not None
+    return "" if is_bounded else "; values have no cap, so chances are approximate"
 
 
 def _interval(readout: Estimate) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 import numpy as np
@@ -183,6 +183,7 @@ def _has_passed(state: GateState, step: int) -> bool:
 def populations(spec: MetricSpec, baseline: Baseline, harm: float) -> tuple[Population, Population]:
     """Stable's values, and those of a candidate `harm` times as bad: in its mean, or slower where a quantile counts."""
     factor = harm if spec.worse is Worse.HIGHER else 1 / harm
+    cap = spec.bounds[1] if spec.bounds is not None else math.inf
     if moves_threshold(spec):
         slow = _tail(baseline.mean, harm)
         return Events(rate=baseline.mean), Events(rate=slow)
@@ -190,9 +191,13 @@ def populations(spec: MetricSpec, baseline: Baseline, harm: float) -> tuple[Popu
         return Events(rate=baseline.mean), Events(rate=min(baseline.mean * factor, 1.0))
     if spec.source is Source.LATENCY:
         sigma = math.sqrt(math.log1p((baseline.sd / baseline.mean) ** 2))
-        return Durations(mean=baseline.mean, sigma=sigma), Durations(mean=baseline.mean * factor, sigma=sigma)
+        stable = Durations(mean=baseline.mean, sigma=sigma, cap=cap)
+        return stable, replace(stable, mean=baseline.mean * factor)
     sd = max(baseline.sd, 1e-9 * baseline.mean)
-    return Losses(mean=baseline.mean, sd=sd), Losses(mean=baseline.mean * factor, sd=sd * math.sqrt(factor))
+    return (
+        Losses(mean=baseline.mean, sd=sd, cap=cap),
+        Losses(mean=baseline.mean * factor, sd=sd * math.sqrt(factor), cap=cap),
+    )
 
 
 def _moved(question: Question, pair: Pair, baseline: Baseline, harm: float, rng: Generator) -> dict[str, Pair]:

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field, replace
 from sluicegate.flows.gate.design import Question, fresh_question
 from sluicegate.flows.gate.fold import GateState, is_sound
 from sluicegate.flows.gate.wording import gate_verdict
-from sluicegate.flows.rehearsal.replay_lines import LookLine, MalformedLine, PlanLine, RowLine, read
+from sluicegate.flows.rehearsal.replay_lines import LookLine, MalformedLine, MetricLine, PlanLine, RowLine, read
+from sluicegate.flows.stats.bets import Bounds
 from sluicegate.flows.stats.trial import Design, Kind, Rung
 from sluicegate.registry.plan.fields import FRESH
 from sluicegate.registry.words.metric import REQUESTS, Arm, Stratum, TallyRow
@@ -86,6 +87,7 @@ def _question(plan: PlanLine) -> Question:
         beta=plan.beta,
         information=plan.info_total,
         rungs=tuple(Rung(margin=m, information=planned[m]) for m in sorted(planned, reverse=True)),
+        bounds=_bounds(plan.metric),
     )
     question = Question(
         metric=_METRIC, design=design, first_look=0.0, moves_threshold=False, assigns_rows=plan.unit == "request",
@@ -95,6 +97,12 @@ def _question(plan: PlanLine) -> Question:
         return question
     margin, weight = round(FRESH * ladder[-1], 6), _basis_points(plan.weights[-1])
     return replace(question, fresh=fresh_question(question, margin, weight))
+
+
+def _bounds(metric: MetricLine) -> Bounds | None:
+    if metric.cap is None or metric.kind == "binary":
+        return None
+    return Bounds(-metric.cap if metric.floor is None else metric.floor, metric.cap)
 
 
 def _next(case: _Case | None, look: LookLine, text: str, line: int) -> _Case:

@@ -40,8 +40,10 @@ class MetricLine(_Line):
     worse: Literal["higher", "lower"] = "higher"
     margin_rel: Margin | None = None
     margins: list[Margin] | None = Field(default=None, min_length=1)
-    cap: float | None = None
-    """Told for the record: sums come with values capped already."""
+    cap: Positive | None = None
+    """Of a mean: no value lies above it, sums come with values capped already. Then the verdict holds for any shape."""
+    floor: float | None = Field(default=None, allow_inf_nan=False)
+    """No value lies below it; null: minus the cap."""
 
     @property
     def ladder(self) -> tuple[float, ...]:

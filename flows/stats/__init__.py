@@ -5,6 +5,7 @@ spending      how much of alpha may be spent by a given information time
 lattice       where a null process may stand that has not been stopped yet; cuts boundaries from it
 counts        0/1 outcomes: exact hypergeometric steps of the lattice
 scores        means: skew-corrected steps of the lattice
+bets          means of bounded values: what a gambler makes of them, valid for every shape
 sequential    a test: lattice, observation and what is left of its alpha
 units         returning units, each of them known
 cohorts       returning units, from sums over them

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from sluicegate.flows.stats.bets import BetTest
 from sluicegate.flows.stats.cohorts import Change, CohortTest
 from sluicegate.flows.stats.counts import Draw
 from sluicegate.flows.stats.pair import Pair
@@ -13,7 +14,7 @@ from sluicegate.flows.stats.scores import score
 from sluicegate.flows.stats.sequential import CountTest, ScoreTest
 from sluicegate.registry.words.tally import Tally
 
-SequentialTest = CountTest | ScoreTest | CohortTest
+SequentialTest = CountTest | BetTest | ScoreTest | CohortTest
 
 _LEAST_RATIO = 1e-3
 """The null of a margin of 100 % and more where lower is worse: the candidate's rate is all but nothing."""
@@ -110,6 +111,8 @@ def look(
     match test:
         case CountTest():
             return test.look(draws(increment.pairs, against), increment.information, odds)
+        case BetTest():
+            return test.look(increment.pairs, increment.information, against=against, factor=factor)
         case ScoreTest():
             new = score(increment.pairs if factor == 1 else _scaled(increment.pairs, factor))
             return test.look(new if against > 0 else -new, increment.information)

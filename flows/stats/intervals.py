@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sluicegate.flows.stats.bets import BetTest
 from sluicegate.flows.stats.cohorts import CohortTest
 from sluicegate.flows.stats.increment import SequentialTest
 from sluicegate.flows.stats.sequential import CountTest, ScoreTest
@@ -49,6 +50,8 @@ def lacking(test: SequentialTest) -> float | None:
     match test:
         case CountTest():
             return None if test.reach is None else test.reach - _BETWEEN - (test.observed - test.expected)
+        case BetTest():
+            return test.reach
         case ScoreTest():
             return None if test.reach is None else test.reach - test.score.value
         case CohortTest():

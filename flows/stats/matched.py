@@ -32,6 +32,10 @@ class CoinTest:
     information: float = 0.0
     rejected: bool = False
 
+    @property
+    def spent(self) -> float:
+        return self.lattice.spent
+
     def look(self, heads: int, throws: int, information: float) -> CoinTest:
         """The test after new throws. `information` so far, in the unit of the budget's."""
         lattice = self.lattice.step(*binomial(throws, self.share)) if throws else self.lattice

@@ -56,6 +56,8 @@ class Losses:
 
     mean: float
     sd: float
+    cap: float = math.inf
+    """Values beyond count as it; mean and variance are those before."""
 
     @property
     def variance(self) -> float:
@@ -63,7 +65,7 @@ class Losses:
 
     def draw(self, rng: Generator, n: int) -> Tally:
         shape = (self.mean / self.sd) ** 2
-        return tally_of(rng.gamma(shape, self.mean / shape, n))
+        return tally_of(np.minimum(rng.gamma(shape, self.mean / shape, n), self.cap))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,13 +75,16 @@ class Durations:
     mean: float
     sigma: float
     """Standard deviation of the logarithm."""
+    cap: float = math.inf
+    """Values beyond count as it; mean and variance are those before."""
 
     @property
     def variance(self) -> float:
         return self.mean**2 * math.expm1(self.sigma**2)
 
     def draw(self, rng: Generator, n: int) -> Tally:
-        return tally_of(rng.lognormal(math.log(self.mean) - self.sigma**2 / 2, self.sigma, n))
+        values = rng.lognormal(math.log(self.mean) - self.sigma**2 / 2, self.sigma, n)
+        return tally_of(np.minimum(values, self.cap))
 
     def tail(self, threshold: float) -> float:
         """The share of values above a threshold."""

@@ -10,12 +10,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from sluicegate.flows.stats.bets import BetTest, Bounds
 from sluicegate.flows.stats.cohorts import CohortTest
 from sluicegate.flows.stats.evidence import CountEvidence, score_e_value
 from sluicegate.flows.stats.increment import Increment, SequentialTest, Sums, draws, look_for_harm, look_within_margin
 from sluicegate.flows.stats.scores import Score
 from sluicegate.flows.stats.sequential import CountTest, ScoreTest
 from sluicegate.flows.stats.spending import Budget, early_and_late, evenly
+
+LEAST_VALUES = 30
+"""No mean is judged on fewer of the candidate's values."""
 
 
 class Kind(StrEnum):
@@ -24,7 +28,7 @@ class Kind(StrEnum):
     COUNT = "count"
     """Zeros and ones: exact."""
     MEAN = "mean"
-    """Real values: asymptotic, skew-corrected."""
+    """Real values: by bets where they are bounded, else asymptotic and skew-corrected."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +55,8 @@ class Design:
     rungs: tuple[Rung, ...] = ()
     by_cohort: bool = False
     """Units return: increments are changes of cohorts."""
+    bounds: Bounds | None = None
+    """Of means: between what all values lie."""
     reserve: float = 0.1
     """Share of alpha and beta kept for looks beyond the planned information."""
 
@@ -90,6 +96,8 @@ class Trial:
         """The trial after one more look. A margin that was ruled out is not asked about again."""
         k, sign = self.looks + 1, self.design.sign
         sums = self.sums.change(increment.changes) if self.design.by_cohort else self.sums.add(increment.pairs)
+        if self.design.kind is Kind.MEAN and sums.candidate.n < LEAST_VALUES:
+            increment = replace(increment, information=0.0)
         harm = look_for_harm(self.harm, increment, sign)
         margins = tuple(
             test if test.rejected and rung.margin > 0 else look_within_margin(test, increment, sign, rung.margin, sums)
@@ -108,6 +116,11 @@ class Trial:
             ruled_out_at=tuple(ruled_out),
         )
 
+    @property
+    def has_too_few_values(self) -> bool:
+        """Whether the candidate has too few values for its mean to be judged."""
+        return self.design.kind is Kind.MEAN and self.sums.candidate.n < LEAST_VALUES
+
     def ruled_out(self, margin: float) -> int | None:
         """The first look that ruled out this margin or a smaller one."""
         rungs = zip(self.design.rungs, self.ruled_out_at, strict=True)
@@ -124,6 +137,8 @@ class Trial:
         match self.harm:
             case CountTest():
                 return self.evidence.value
+            case BetTest():
+                return self.harm.e_value
             case ScoreTest(score=total) | CohortTest(score=total):
                 return self._score_e_value(total)
 
@@ -132,6 +147,10 @@ class Trial:
             return 1.0
         planned = total.variance * self.design.information / self.sums.information
         return score_e_value(total.value, total.variance, planned)
+
+
+_FIRST = {False: 0.005, True: 0.03}
+"""The share of the plan that the boldest stake is made for: of harm, which may be of any size, and of a margin."""
 
 
 def _budget(design: Design, rung: Rung) -> Budget:
@@ -145,5 +164,9 @@ def _test(design: Design, budget: Budget) -> SequentialTest:
     match design.kind:
         case Kind.COUNT:
             return CountTest(budget=budget)
+        case Kind.MEAN if design.bounds is not None:
+            return BetTest(
+                budget=budget, bounds=design.bounds, first=_FIRST[budget.shape is evenly], saves=budget.shape is evenly
+            )
         case Kind.MEAN:
             return ScoreTest(budget=budget)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
@@ -183,7 +184,8 @@ class MetricSpec(Document):
     matures_after: Duration = 0.0
     """Outcome only: rows count when they are at least this old."""
     cap: float | None = None
-    """Mean latency (seconds) and outcomes: values beyond it are counted as it."""
+    """Mean latency (seconds) and outcomes: values beyond it are counted as it, so that verdicts hold for any shape. No
+    mean is judged on fewer than 30 of the candidate's values."""
     range: tuple[float, float] | None = None
     """Outcome only: the outcomes that can be true, such as [0, 100000]; others are set aside, counted as missing and
     shown. In any case those beyond 2^53."""
@@ -204,11 +206,29 @@ class MetricSpec(Document):
                 return True
 
     @property
+    def bounds(self) -> tuple[float, float] | None:
+        """Between what all values lie, by their nature or because of the cap; None: nowhere."""
+        if self.is_binary:
+            return None
+        is_outcome = self.source is Source.OUTCOME
+        is_signed = is_outcome and self.score in (None, Score.OUTCOME)
+        highest = _HIGHEST.get(self.score) if is_outcome and self.score is not None else None
+        lowest, most = self.range if is_signed and self.range is not None else (None, None)
+        ends = [end for end in (self.cap, highest, most) if end is not None]
+        if not ends:
+            return None
+        starts = [start for start in (-self.cap if self.cap is not None else None, lowest) if start is not None]
+        return (max(starts) if is_signed else 0.0, min(ends))
+
+    @property
     def tolerated(self) -> float:
         """The tolerance of a prediction metric."""
         return self.tolerance if self.tolerance is not None else _TOLERANCE
 
 
+LEAST_PROBABILITY = 1e-6
+"""Probabilities are kept this far from 0 and 1: a log-loss is at most 13.8, no single certain error decides alone."""
+_HIGHEST = {Score.BRIER: 1.0, Score.LOG_LOSS: -math.log(LEAST_PROBABILITY)}
 _TOLERANCE = 0.1
 FRESH = 1.25
 """A quarter wider than the margin: what is asked besides then costs a fourteenth more requests, not a sixth."""

@@ -5,17 +5,19 @@ from __future__ import annotations
 import pytest
 from numpy.random import Generator
 
+from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.words.verdict import Answer
 from tests.statistics.montecarlo import share
-from tests.unit.test_attempts import Tries
+from tests.unit.test_attempts import MEAN, PLAN, Tries
 
 
 @pytest.mark.parametrize("rows", [2_000, 20_000], ids=["given up early", "to the end"])
+@pytest.mark.parametrize(("plan", "rate"), [(PLAN, 0.15), (MEAN, 0.11)], ids=["a rate", "a mean, by bets"])
 @pytest.mark.parametrize("runs", [30, pytest.param(500, marks=[pytest.mark.soak, pytest.mark.timeout(0)])])
-def test_six_tries_keep_the_promise_of_one(rows: int, runs: int) -> None:
+def test_six_tries_keep_the_promise_of_one(rows: int, plan: Plan, rate: float, runs: int) -> None:
     def passes(rng: Generator) -> bool:
         tries = Tries()
-        return any(tries.run(tries.open(), rng, 0.15, 0.1, rows) is Answer.PASS for _ in range(6))
+        return any(tries.run(tries.open(plan=plan), rng, rate, 0.1, rows) is Answer.PASS for _ in range(6))
 
     passed = share(passes, runs=runs, seed=91)
     print(f"\nsix tries of {rows:,} rows: passed {passed}")

@@ -26,6 +26,11 @@ PLAN = Plan.model_validate(
     }
 )  # fmt: skip
 
+MEAN = Plan.model_validate(
+    PLAN.document()
+    | {"metrics": {"errors": {"source": "latency", "cap": 1.0}}, "gates": [{"metric": "errors", "margin": "10%"}]}
+)
+
 
 class Tries:
     """A ledger to which one try after the other is added."""
@@ -127,6 +132,17 @@ def test_a_rate_below_a_share_is_halved() -> None:
     tries.ledger.record_look(look)
     tries.end(name)
     assert tries.beta(tries.open(plan=below)) == pytest.approx(0.025)
+
+
+@pytest.mark.parametrize(("rate", "least"), [(0.3, 0.04), (0.5, 0.001)], ids=["as good", "worse"])
+def test_a_bet_leaves_what_it_has_not_lost(rate: float, least: float) -> None:
+    """A mean with bounds: a second try of a build as good can pass, and one of a worse build has a part of beta."""
+    tries, rng = Tries(), np.random.default_rng(4)
+    tries.run(tries.open(plan=MEAN), rng, rate, 0.3, 600)
+    second = tries.open(plan=MEAN)
+    assert least < tries.beta(second) <= 0.05
+    if rate <= 0.3:
+        assert tries.run(second, rng, rate, 0.3, 10_000) is Answer.PASS
 
 
 def test_what_is_left_is_never_nothing() -> None:

@@ -147,7 +147,7 @@ def test_what_was_ruled_out_stays_ruled_out_and_is_told_so_where_the_interval_ha
     every = watch(1, 0.5, 0.56)
     looks = every[: next(i for i, look in enumerate(every, start=1) if look.verdict.answer is Answer.PASS)]
     before = list(traffic(1, 0.5, 0.56))[looks[-1].watermark]
-    rows = [dataclasses.replace(row, stratum=Stratum(epoch=9, bucket=0)) for row in list(traffic(3, 0.6, 0.55))[9]]
+    rows = [dataclasses.replace(row, stratum=Stratum(epoch=9, bucket=0)) for row in list(traffic(3, 0.7, 0.55))[9]]
     later = take(looks, [*before, *rows])
     assert later is not None
     assert later.verdict.answer is Answer.PASS

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluicegate.registry.plan.fields import MetricSpec, PredictionField, Score, Source
-from sluicegate.services.telemetry.tally.scores import CLIP, LIMIT, Missing, Summary, same, score
+from sluicegate.registry.plan.fields import LEAST_PROBABILITY, MetricSpec, PredictionField, Score, Source
+from sluicegate.services.telemetry.tally.scores import LIMIT, Missing, Summary, same, score
 
 
 def metric(**fields: object) -> MetricSpec:
@@ -26,8 +26,8 @@ POSITIVE = metric(prediction=PredictionField(column="p", positive="late"))
         (Score.LOG_LOSS, 0.8, 0, -math.log(0.2)),
         (Score.LOG_LOSS, 0.8, True, -math.log(0.8)),
         (Score.LOG_LOSS, 0.8, "1", -math.log(0.8)),
-        (Score.LOG_LOSS, 1.0, 0, -math.log(CLIP)),
-        (Score.LOG_LOSS, 0, 1, -math.log(CLIP)),
+        (Score.LOG_LOSS, 1.0, 0, -math.log(LEAST_PROBABILITY)),
+        (Score.LOG_LOSS, 0, 1, -math.log(LEAST_PROBABILITY)),
         (Score.BRIER, 0.8, 1, 0.04),
         (Score.BRIER, 0.8, 0, 0.64),
         (Score.ZERO_ONE, "a", "b", 1.0),

@@ -14,13 +14,10 @@ from typing import Any
 
 import orjson
 
-from sluicegate.registry.plan.fields import MetricSpec, PredictionField, Score
+from sluicegate.registry.plan.fields import LEAST_PROBABILITY, MetricSpec, PredictionField, Score
 
 Value = bool | int | float | str | None
 """An outcome as it arrives in JSON."""
-
-CLIP = 1e-6
-"""Probabilities are kept this far from 0 and 1: a log-loss is at most 13.8, no single certain error decides alone."""
 
 _WORDS = {"true": 1, "false": 0}
 
@@ -158,7 +155,7 @@ def _score(kind: Score, metric: MetricSpec, prediction: object, value: Value) ->
 
 
 def _log_loss(probability: float, hit: bool) -> float:
-    clipped = min(max(probability, CLIP), 1 - CLIP)
+    clipped = min(max(probability, LEAST_PROBABILITY), 1 - LEAST_PROBABILITY)
     return -math.log(clipped if hit else 1 - clipped)
 
 

@@ -1,0 +1,292 @@
+"""Bets: tests of the mean of bounded values that hold whatever their shape, at every look, from the sums of tallies.
+
+A gambler bets on z, whose mean is not above 0: each row multiplies the money at a stake l by 1 + l z, which is 1 on
+average at most. How large that product is, sums of tallies do not tell; a cubic below its logarithm needs no more than
+the sums of z, its square and its cube, which add up over strata as tallies do. With l z between -u and v, u < 1,
+
+    log(1 + x) >= x - (1/2 + e) x^2 + c x^3    for x in [-u, v],
+    e = (K(-u) - K(v)) u v / (u + v),  c = K(v) + e / v,  K(x) = (log(1 + x) - x + x^2 / 2) / x^3,
+
+because K(x) = integral of t^2 / (1 + t x) over t in [0, 1] falls in x, so K(x) + e / x is at least c for x in (0, v]
+and at most c for x in [-u, 0); at both ends they are equal. As v grows without end this is the inequality of Fan, Grama
+& Liu 2015 (lemma 4.1), exp(x + (log(1 - u) + u) x^2 / u^2) <= 1 + x, on which empirical Bernstein sequences rest
+(Howard, Ramdas, McAuliffe & Sekhon 2021; Waudby-Smith & Ramdas 2024, section 3.2). So the exponential of the sums is on
+average at most what the gambler owns. Each arm has bounds, and so a cubic, of its own. The mean over several stakes is
+again 1 on average at most, and by Ville's inequality (1939) it ever reaches 1 / alpha with a chance of at most alpha.
+
+Two arms. With the realised share p of the candidate's rows in a stratum, a row's z is (1 - p)(y - s) in the candidate
+and - p (y - s) in stable; z sums to n1 n0 / n times the difference of the means, whatever s. Given who got which arm,
+rows of means m1 and m0 have
+
+    E product <= product (1 + l E z) <= exp(l sum E z) = exp(l n1 n0 / n (m1 - m0)),
+
+which is at most 1 where m1 <= m0. So only the means of a stratum need be alike within it; shapes, weights and other
+strata may be anything. A margin is the same with stable's values times its factor. Pairs: z is the difference itself.
+
+The centre s and the stakes' scale are taken from earlier strata, never from the rows that are bet on; before there are
+any, half of the gambler's money is split among guesses.
+
+Two tests in a row. With M the money when the first is stopped, E M <= 1 says P(rejected) / alpha + E(M, not rejected)
+<= 1. So a second one with alpha min(M, 1), whose chance given the first is at most that, keeps P(either rejects) at
+alpha; and so on. `spent` is what is missing from alpha then. For margins one stake is nothing, so that M never is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sluicegate.flows.stats.pair import Pair
+from sluicegate.flows.stats.spending import Budget
+from sluicegate.registry.words.tally import Tally
+
+Floats = NDArray[np.float64]
+
+_BOLDEST = 0.6
+"""The largest share of the gambler's money that one row may take; from there on the cubic lies too far below."""
+_STEP = 1.7
+"""Ratio of neighbouring stakes."""
+_GUESSES = 12
+_ROUNDING = 1e-14
+"""The share of a sum of squares that its arithmetic may have lost."""
+_BISECTIONS = 60
+
+
+class Bounds(NamedTuple):
+    """Between what values lie: by their nature, or because those beyond are counted as the bound."""
+
+    low: float
+    high: float
+
+    def may_hold(self, tally: Tally) -> bool:
+        """Whether the sums can be those of values between the bounds."""
+        slack = 1e-6 * (self.high - self.low)
+        mean = tally.total / tally.n
+        largest = max(abs(self.low), abs(self.high)) + slack
+        return self.low - slack <= mean <= self.high + slack and tally.squares <= tally.n * largest**2
+
+    def scaled(self, factor: float) -> Bounds:
+        """Of the values times a factor."""
+        return Bounds(*sorted((self.low * factor, self.high * factor)))
+
+
+class Side(NamedTuple):
+    """The z of one arm's rows."""
+
+    total: float
+    squares: float
+    cubes: float
+    below: float
+    """No z lies further below 0."""
+    above: float
+    """Nor further above it."""
+
+
+class Gain(NamedTuple):
+    """The z of some rows."""
+
+    sides: tuple[Side, ...]
+    information: float
+
+    @property
+    def below(self) -> float:
+        """No z lies further below 0."""
+        return max(side.below for side in self.sides)
+
+    @property
+    def squares(self) -> float:
+        return sum(side.squares for side in self.sides)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BetTest:
+    """Whether the candidate's mean is above the stable one's, after the caller's scaling. Valid for every shape."""
+
+    budget: Budget
+    bounds: Bounds
+    first: float
+    """The boldest stake is made for what shows in this share of the plan, the most cautious one for the whole plan."""
+    saves: bool = False
+    """Whether one stake is nothing, so that some money is left for one more test of the same."""
+    logs: tuple[float, ...] = ()
+    """What each stake has made of the money, as a logarithm."""
+    stakes: tuple[float, ...] = ()
+    """The stakes of the newest stratum."""
+    past: Tally = field(default_factory=Tally)
+    """Values seen, stable's after the caller's scaling: they give the centre of those to come."""
+    squares: float = 0.0
+    """Of z, over all strata, with its information: they give the scale of the stakes to come."""
+    weight: float = 0.0
+    information: float = 0.0
+    rejected: bool = False
+
+    @property
+    def spent(self) -> float:
+        """What one more test of the same may not have: alpha times the share of the money that was lost."""
+        return self.budget.alpha * (1.0 if self.rejected else max(0.0, 1 - self.e_value))
+
+    @property
+    def e_value(self) -> float:
+        """The money, of which one unit was there at the start."""
+        return math.exp(min(self._log(), 700.0)) if self.logs else 1.0
+
+    @property
+    def reach(self) -> float | None:
+        """How much more the sum of z would have to be for a rejection now; None before any row. Below 0: it rejects."""
+        if not self.logs:
+            return None
+        low, high = -1.0, 1.0
+        unit = math.sqrt(max(self.squares, 1e-300))
+        while self._log(low * unit) > self._wanted and low > -1e12:
+            low *= 2
+        while self._log(high * unit) < self._wanted and high < 1e12:
+            high *= 2
+        for _ in range(_BISECTIONS):
+            middle = (low + high) / 2
+            low, high = (middle, high) if self._log(middle * unit) < self._wanted else (low, middle)
+        return high * unit
+
+    def look(self, pairs: Iterable[Pair], information: float, *, against: int, factor: float = 1.0) -> BetTest:
+        """The test after these strata. `against`: +1 asks whether the candidate is above `factor` times stable."""
+        test = self
+        for pair in pairs:
+            if pair.stable.n and pair.candidate.n:
+                scaled = replace(pair, stable=pair.stable.scaled(factor))
+                seen = test.past + scaled.stable + scaled.candidate
+                after = test._bet(test._guesses(scaled, factor, against))
+                test = after.remember(_gain(scaled, self.bounds, factor, against, seen.mean or 0.0), past=seen)
+        return test.judge(information)
+
+    def look_at_sample(self, z: Tally, information: float) -> BetTest:
+        """The test after these values of one sample. Without an upper bound their cubes are not needed."""
+        gain = Gain((Side(z.total, z.squares, z.cubes, -self.bounds.low, self.bounds.high),), float(z.n))
+        test = self._bet([gain]).remember(gain, past=self.past) if z.n else self
+        return test.judge(information)
+
+    def _bet(self, guesses: Sequence[Gain]) -> BetTest:
+        """The test after the rows of a stratum, the money divided among the guesses.
+
+        Before anything is known, half of it waits for the first stratum to tell where values lie.
+        """
+        made = _log_mean(np.array([self._made(gain, scale) for gain in guesses for scale in self._scales(gain)]))
+        made = made if self.weight else np.logaddexp(made, 0.0) - math.log(2)
+        base = np.array(self.logs) if self.logs else np.zeros_like(made)
+        newest = self._stakes(guesses[0], next(self._scales(guesses[0])))
+        return replace(self, logs=tuple((base + made).tolist()), stakes=tuple(newest.tolist()))
+
+    def _guesses(self, pair: Pair, factor: float, against: int) -> list[Gain]:
+        """The stratum's z about the centre of the values before; without any, about guesses over the whole range."""
+        if self.past.n:
+            return [_gain(pair, self.bounds, factor, against, self.past.total / self.past.n)]
+        of_stable = self.bounds.scaled(factor)
+        low, high = min(self.bounds.low, of_stable.low), max(self.bounds.high, of_stable.high)
+        centres = (low + (high - low) * 2.0**-k for k in range(1, _GUESSES))
+        return [_gain(pair, self.bounds, factor, against, centre) for centre in centres]
+
+    def remember(self, gain: Gain, *, past: Tally) -> BetTest:
+        """The test with what the rows say of those to come."""
+        return replace(self, past=past, squares=self.squares + gain.squares, weight=self.weight + gain.information)
+
+    def _scales(self, gain: Gain) -> Iterator[float]:
+        """The standard deviation of values as strata so far tell it; before there are any, guesses below the bounds."""
+        if self.weight > 0 and self.squares > 0:
+            yield math.sqrt(self.squares / self.weight)
+        else:
+            yield from (gain.below * 4.0**-k for k in range(6))
+
+    def _stakes(self, gain: Gain, scale: float) -> Floats:
+        """Each effect's best stake, as far as no row can ruin it."""
+        return np.asarray(np.minimum(self._standard / scale, _BOLDEST / gain.below))
+
+    def _made(self, gain: Gain, scale: float) -> Floats:
+        """The logarithm of what each stake makes of the money, at least."""
+        stakes = self._stakes(gain, scale)
+        return np.asarray(sum(_at_least(stakes, side) for side in gain.sides))
+
+    @property
+    def _standard(self) -> Floats:
+        """Effects in standard deviations, from the one that is found at the end of the plan on."""
+        effects = _effects(self.budget.information, self.first, self.budget.alpha)
+        return np.concatenate(([0.0], effects)) if self.saves else effects
+
+    @property
+    def _wanted(self) -> float:
+        return -math.log(self.budget.alpha)
+
+    def _log(self, more: float = 0.0) -> float:
+        """The logarithm of all the money, had z summed to so much more."""
+        return float(_log_mean(np.array(self.logs) + np.array(self.stakes) * more))
+
+    def judge(self, information: float) -> BetTest:
+        """The test after a look. Without more information nothing is rejected."""
+        if information <= self.information:
+            return self
+        is_won = bool(self.logs) and self._log() >= self._wanted
+        return replace(self, information=information, rejected=self.rejected or is_won)
+
+
+def _effects(planned: float, first: float, alpha: float) -> Floats:
+    least = math.sqrt(-2 * math.log(alpha) / planned)
+    count = 1 + max(1, math.ceil(math.log(1 / math.sqrt(first)) / math.log(_STEP)))
+    return np.asarray(least * _STEP ** np.arange(count))
+
+
+def _gain(pair: Pair, bounds: Bounds, factor: float, against: int, centre: float) -> Gain:
+    share = pair.candidate.n / pair.n
+    sides = (
+        _side(pair.candidate, bounds, against * (1 - share), centre),
+        _side(pair.stable, bounds.scaled(factor), -against * share, centre),
+    )
+    return Gain(sides, pair.information)
+
+
+def _side(arm: Tally, bounds: Bounds, times: float, centre: float) -> Side:
+    """The z = times (y - centre) of one arm."""
+    total, squares, cubes = _moments(arm, centre)
+    low, high = sorted((times * (bounds.low - centre), times * (bounds.high - centre)))
+    lost = _ROUNDING * abs(arm.cubes)
+    return Side(times * total, times**2 * squares, times**3 * cubes - lost, -low, high)
+
+
+def _at_least(stakes: Floats, side: Side) -> Floats:
+    """The logarithm of what each stake makes of the money with the rows of an arm, at least."""
+    second, third = _cubic(stakes * side.below, stakes * side.above)
+    cubes = third * stakes**3 * side.cubes if math.isfinite(side.above) else 0.0
+    return np.asarray(stakes * side.total - second * stakes**2 * side.squares + cubes)
+
+
+def _moments(arm: Tally, centre: float) -> tuple[float, float, float]:
+    """The sums of y - centre, of its square, at least what the mean alone makes of it, and of its cube."""
+    n, s = arm.n, centre
+    total = arm.total - n * s
+    squares = arm.squares - 2 * s * arm.total + n * s**2
+    cubes = arm.cubes - 3 * s * arm.squares + 3 * s**2 * arm.total - n * s**3
+    return total, max(squares, total**2 / n) + _ROUNDING * arm.squares, cubes
+
+
+def _cubic(u: Floats, v: Floats) -> tuple[Floats, Floats]:
+    """1/2 + e and c of the cubic below log(1 + x) for x in [-u, v]."""
+    if not np.all(np.isfinite(v)):
+        return 0.5 + _remainder(-u) * u, np.zeros_like(u)
+    fall = _remainder(-u) - _remainder(v)
+    both = np.maximum(u + v, 1e-300)
+    return 0.5 + fall * u * v / both, _remainder(v) + fall * u / both
+
+
+def _remainder(x: Floats) -> Floats:
+    """K(x) = (log(1 + x) - x + x^2 / 2) / x^3, by its series near 0."""
+    near = np.abs(x) < 1e-2
+    far = np.where(near, 1.0, x)
+    series = 1 / 3 - x / 4 + x**2 / 5 - x**3 / 6 + x**4 / 7 - x**5 / 8
+    return np.where(near, series, (np.log1p(far) - far + far**2 / 2) / far**3)
+
+
+def _log_mean(logs: Floats) -> Floats:
+    """log of the mean of exp, over the first axis."""
+    top = logs.max(axis=0)
+    return np.asarray(top + np.log(np.exp(logs - top).mean(axis=0)))
