@@ -266,10 +266,13 @@ def _capped_share(state: GateState) -> str:
 
 
 def _without_bounds(state: GateState) -> str:
-    """That a mean without a cap is judged by an approximation, which rare rows may break."""
+    """That a mean without a cap, or by unit, is judged by an approximation, which rare rows may break."""
     design = state.trial.design
-    is_bounded = design.kind is not Kind.MEAN or design.bounds is not None or state.drift is not None
-    return "" if is_bounded else "; values have no cap, so chances are approximate"
+    if design.kind is not Kind.MEAN or state.drift is not None:
+        return ""
+    if state.by_unit:
+        return "; of means by unit the chances are approximate"
+    return "" if design.bounds is not None else "; values have no cap, so chances are approximate"
 
 
 def _interval(readout: Estimate) -> str:
