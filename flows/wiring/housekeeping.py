@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -25,6 +25,10 @@ class Finishing(Protocol):
 
     def finished(self) -> tuple[Path, ...]:
         """Files that may be deleted."""
+        ...
+
+    def forget_gone(self, before: datetime) -> None:
+        """Forget how far files were read that are gone, and were read last before this time."""
         ...
 
 
@@ -56,6 +60,8 @@ def _once(runtime: Runtime, collectors: list[Finishing]) -> None:
     by_model = retentions((*applied_plans(runtime.ledger), *under_way))
     now, longest = runtime.clock(), max((_DEFAULT, *by_model.values()))
     shorter = {model: now - timedelta(seconds=each) for model, each in by_model.items() if each < longest}
+    for collector in collectors:
+        collector.forget_gone(now - timedelta(seconds=longest))
     retain(runtime.reading_store, now - timedelta(seconds=longest), now, shorter)
 
 

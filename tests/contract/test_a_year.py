@@ -9,12 +9,15 @@ import tempfile
 import time
 import tracemalloc
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, func, select, text
 
+from benchmarks.collector_lines import START as TELEMETRY_START
+from benchmarks.collector_lines import assigned, line
 from sluicegate.registry.ledger.attempt import Attempt, last_attempt, note
 from sluicegate.registry.ledger.calls import Call
 from sluicegate.registry.ledger.forgetting import forget
@@ -25,7 +28,13 @@ from sluicegate.registry.rollout.facts import Aborted, Entry, Settled
 from sluicegate.registry.words.errors import InvalidSetting
 from sluicegate.registry.words.settings import Settings
 from sluicegate.services.host.rotation import rotate_grown
+from sluicegate.services.telemetry.outcomes.outcome import OutcomeIn
+from sluicegate.services.telemetry.outcomes.retention import retain
+from sluicegate.services.telemetry.store import quarantine, schema
+from sluicegate.services.telemetry.tailing import tail
+from sluicegate.services.telemetry.tally.spec import RolloutSpec
 from tests.contract.ledgers import START, document, launched, look, requested
+from tests.contract.telemetry_rig import SPEC, Rig
 
 BESIDE = ("calls", "orders", "leases", "notes")
 """Tables that are not the record."""
@@ -175,3 +184,98 @@ def test_a_log_that_cannot_be_copied_is_emptied(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr("shutil.copyfile", full)
     rotate_grown((tmp_path,), 10)
     assert {path.name: path.stat().st_size for path in tmp_path.iterdir()} == {"a.log": 0}
+
+
+# --- telemetry --------------------------------------------------------------------------------------------------------
+
+ROUNDS = [16, pytest.param(1_000, marks=[pytest.mark.soak, pytest.mark.timeout(0)])]
+FOR_EVER = frozenset({"tallies", "latencies", "seen", "ends", "unit_sums"})
+"""Tables that keep some rows of each rollout: the evidence that it was judged by."""
+
+
+@pytest.mark.parametrize("rollouts", ROUNDS)
+def test_of_many_short_rollouts_telemetry_keeps_their_evidence_and_nothing_else_that_grows(
+    quick: Path, rollouts: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Requests, outcomes, a line that cannot be read and a rotated log each; kept for two days."""
+    monkeypatch.setattr(tail, "_PASSES_AWAY", 20)
+    monkeypatch.setattr(quarantine, "KEPT_IN_QUARANTINE", 5)
+    rig = Rig(f"sqlite:///{quick / 'telemetry.db'}", quick / "logs" / "live.jsonl", Specs())
+    rig.log.parent.mkdir()
+    seen: list[tuple[dict[str, int], int, list[str], int]] = []
+    tracemalloc.start()
+    try:
+        for number in range(rollouts):
+            _day_of_traffic(rig, number)
+            if number + 1 in (rollouts // 2, rollouts):
+                gc.collect()
+                files = sorted(path.name for path in quick.rglob("*"))
+                seen.append((_rows(rig), _open_files(), files, tracemalloc.get_traced_memory()[0]))
+    finally:
+        tracemalloc.stop()
+        rig.store.close()
+    (half, *held, memory), (whole, *held_after, memory_after) = seen
+    assert held == held_after, "descriptors and files"
+    growing = {name: (half[name], whole[name]) for name in whole if whole[name] > half[name]}
+    assert set(growing) == FOR_EVER
+    assert all(after == 2 * before for before, after in growing.values()), f"as many for each rollout: {growing}"
+    assert half["exposures"] < 40, "two days of them, and the day that is under way"
+    assert memory_after - memory < rollouts * 500 + 400_000, "bytes: what is remembered of a rollout is bounded"
+
+
+class Specs(dict[str, RolloutSpec]):
+    """Every rollout is judged by the same metrics."""
+
+    def get(self, rollout: str, _: object = None) -> RolloutSpec:  # type: ignore[override]
+        return replace(SPEC, rollout=rollout, by_unit=True)
+
+
+def _day_of_traffic(rig: Rig, number: int) -> None:
+    """A short rollout: ten requests, labels of most, then the log is rotated and house is kept."""
+    rig.now = begun = TELEMETRY_START + timedelta(days=number)
+    for request in range(10):
+        arm, rid = ("candidate", "stable")[request % 2], f"{number}-{request}"
+        at = str(int((begun + timedelta(seconds=request)).timestamp() * 1e6))
+        rig.write(line(rid, ts=at, assigned=assigned(arm, rollout=f"r{number}"), unit=f"u{request % 3}"))
+    rig.write("no line\n")
+    rig.collect()
+    rig.record(*(OutcomeIn(prediction_id=f"{number}-{request}", name="late", value=1) for request in range(7)))
+    rig.record(OutcomeIn(prediction_id=f"never-{number}", name="late", value=1))
+    rig.record(OutcomeIn(model="delays", unit="nobody", name="late", value=1, at=begun))
+    rig.collect()
+    rig.log.rename(rig.log.with_suffix(".jsonl.1"))
+    rig.log.write_text("")
+    rig.collect()
+    rig.now += timedelta(hours=23)
+    rig.collect()
+    for path in rig.collector.finished(0):
+        path.unlink()
+    rig.collector.forget_gone(rig.now - timedelta(days=2))
+    retain(rig.store, rig.now - timedelta(days=2), rig.now)
+
+
+def _rows(rig: Rig) -> dict[str, int]:
+    with rig.store.read() as connection:
+        tables = schema.METADATA.sorted_tables
+        counted = {each.name: connection.scalar(select(func.count()).select_from(each)) for each in tables}
+    return {name: int(count or 0) for name, count in counted.items()}
+
+
+def test_how_far_a_log_was_read_is_forgotten_only_once_it_is_gone(rig: Rig) -> None:
+    """Else a quiet log would be read again from its beginning."""
+    rig.write(line("a"))
+    rig.collect()
+    aside = rig.log.with_name("another-name")
+    rig.log.rename(aside)
+    rig.write(line("b"))
+    rig.collect()
+    rig.now += timedelta(days=400)
+    rig.collector.forget_gone(rig.now)
+    rig.start()
+    rig.collect()
+    assert rig.sums("errors")[0] == 2, "each line once"
+    aside.unlink()
+    rig.collector.forget_gone(rig.now - timedelta(days=500))
+    assert len(rig.collector._offsets.load()) == 2, "read lately"
+    rig.collector.forget_gone(rig.now)
+    assert len(rig.collector._offsets.load()) == 1

@@ -10,8 +10,8 @@ from sqlalchemy.types import TypeEngine
 
 from sluicegate.registry.words.tally import Tally, UnitSums
 
-VERSION = 1
-"""Raised when a table changes; a database of a newer version is refused."""
+VERSION = 2
+"""Raised when a table changes or comes, with a step in `migrations`; a database of a newer number is refused."""
 
 METADATA = MetaData()
 _ID = BigInteger().with_variant(Integer, "sqlite")

@@ -10,13 +10,13 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine
 
-from sluicegate.registry.words.errors import SluiceError, Unreachable
+from sluicegate.registry.words.errors import Unreachable
 from sluicegate.services.telemetry.store import schema
+from sluicegate.services.telemetry.store.migrations import migrate, schema_number
 from sluicegate.services.telemetry.store.unit_store import changes
 from sluicegate.services.telemetry.tally.tally_accumulator import TallyAccumulator
 
 WATERMARK = "watermark"
-_VERSION = "version"
 _IDS = "exposures"
 _LOCK = 7_346_921_505
 """Key of the PostgreSQL advisory lock that puts writers in a row, as SQLite does by itself."""
@@ -115,7 +115,7 @@ class Store:
             cursor = connection.cursor()
             cursor.execute("PRAGMA synchronous=FULL")
             cursor.execute("BEGIN IMMEDIATE")
-            cursor.execute("UPDATE state SET value = value WHERE key = ?", (_VERSION,))
+            cursor.execute("UPDATE state SET value = value WHERE key = 'version'")
             cursor.execute("COMMIT")  # flushes the log of all writes, those of other connections included
         finally:
             connection.detach()
@@ -134,16 +134,12 @@ class Store:
                 return (sa.func.max if self.is_sqlite else sa.func.greatest)(column, new)
 
     def _create(self) -> None:
+        """Make the tables, or bring them to today's schema. One that is so already is opened without waiting."""
+        with self.read() as connection:
+            if schema_number(connection) == schema.VERSION:
+                return
         with self.write() as connection:
-            schema.METADATA.create_all(connection)
-            version = connection.scalar(sa.select(schema.state.c.value).where(schema.state.c.key == _VERSION))
-            if version is None:
-                connection.execute(sa.insert(schema.state).values(key=_VERSION, value=schema.VERSION))
-            elif version > schema.VERSION:
-                raise SluiceError(
-                    f"the telemetry database has version {version}; this program knows {schema.VERSION}.",
-                    fix="upgrade sluice to the version that wrote it.",
-                )
+            migrate(connection)
 
 
 def write_tallies(store: Store, connection: Connection, gathered: TallyAccumulator) -> None:

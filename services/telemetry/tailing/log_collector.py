@@ -126,6 +126,10 @@ class LogCollector(ABC, Generic[RowT]):
         self._store.harden()
         return self._tail.finished(offsets, round((self._clock().timestamp() - quiet) * 1e9))
 
+    def forget_gone(self, before: datetime) -> None:
+        """Forget how far files were read that are gone, and were read last before this time."""
+        self._offsets.forget(self._tail.heads(), int(before.timestamp() * 1e6))
+
     def _now(self) -> int:
         """Microseconds since 1970."""
         return int(self._clock().timestamp() * 1e6)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
@@ -28,6 +30,17 @@ class Offsets:
         query = sa.select(table.c.head, table.c.offset).where(table.c.log == self._log)
         with self._store.read() as connection:
             return dict(connection.execute(query).tuples().all())
+
+    def forget(self, present: Collection[str], before: int) -> None:
+        """Delete those of files that are gone, and were read last before a time in microseconds."""
+        table = schema.offsets
+        mine = sa.and_(table.c.log == self._log, table.c.read_at < before)
+        with self._store.read() as connection:
+            old = connection.scalars(sa.select(table.c.head).where(mine)).all()
+        gone = [head for head in old if head not in present]
+        if gone:
+            with self._store.write() as connection:
+                connection.execute(sa.delete(table).where(mine, table.c.head.in_(gone)))
 
     def move(self, connection: Connection, chunk: Chunk, now: int) -> None:
         """Note that a chunk was read, at a time in microseconds. Raises OvertakenError where it begins elsewhere."""

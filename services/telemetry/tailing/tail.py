@@ -105,6 +105,15 @@ class Tail:
         for held in self._held.values():
             held.is_level = False
 
+    def heads(self) -> set[str]:
+        """By what the files are known that lie beside the log now, whatever their names. Raises OSError."""
+        heads = set()
+        for path in self.path.parent.iterdir():
+            if path.is_file():
+                with path.open("rb", buffering=0) as file:
+                    heads.add(_head(file.fileno()) or "")
+        return heads
+
     def finished(self, offsets: dict[str, int], before_ns: int) -> tuple[Path, ...]:
         """Rotated files that were read to their very end and last written before a time in nanoseconds since 1970."""
         return tuple(path for path in self.files() if path != self.path and _is_read(path, offsets, before_ns))

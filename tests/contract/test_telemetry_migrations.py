@@ -1,0 +1,178 @@
+"""A telemetry file of a former schema is brought to today's with what it holds; a newer one is left alone."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from benchmarks.collector_lines import line
+from sluicegate.registry.words.errors import SluiceError
+from sluicegate.registry.words.tally import Tally, UnitSums
+from sluicegate.services.telemetry.reading.queries import Queries
+from sluicegate.services.telemetry.store import schema
+from sluicegate.services.telemetry.store.pair_schema import pair_sums
+from sluicegate.services.telemetry.store.store import Store
+from tests.contract.telemetry_rig import Killed, Rig, killed_at
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+KNOWN = {2: "769a28d6"}
+"""Of each number the digest of its tables."""
+_WORDS = {"epoch": "INTEGER", "bucket": "BIGINT", "weight": "INTEGER", "at": "BIGINT", "bin": "SMALLINT"}
+
+
+def _key_columns(*names: str) -> str:
+    return ", ".join(f"{name} {_WORDS.get(name, 'TEXT')} NOT NULL" for name in names)
+
+
+_STRATUM = _key_columns("rollout", "metric", "epoch", "bucket", "arm", "weight")
+_KEY = "PRIMARY KEY (rollout, metric, epoch, bucket, arm, weight)"
+_UNITS = ", ".join(f"sum_{name} FLOAT NOT NULL" for name in ("x", "n", "xx", "xn", "nn", "xxx", "xxn", "xnn", "nnn"))
+_SUMS = "total FLOAT NOT NULL, squares FLOAT NOT NULL, cubes FLOAT NOT NULL"
+FIRST = f"""
+CREATE TABLE tallies ({_STRATUM}, n BIGINT NOT NULL, missing BIGINT NOT NULL, {_SUMS},
+    low FLOAT NOT NULL, high FLOAT NOT NULL, {_KEY});
+CREATE TABLE unit_sums ({_STRATUM}, "count" FLOAT NOT NULL, {_UNITS}, {_KEY});
+CREATE TABLE pair_sums ({_key_columns("rollout", "segment", "what", "key")}, n BIGINT NOT NULL, {_SUMS},
+    PRIMARY KEY (rollout, segment, what, key));
+CREATE TABLE pulse ({_key_columns("model", "variation", "build", "at", "bin")},
+    requests BIGINT NOT NULL, failed BIGINT NOT NULL, PRIMARY KEY (model, variation, build, at, bin));
+CREATE INDEX pulse_at ON pulse (at)
+"""
+"""What number 1 had otherwise."""
+CAME_WITH_2 = ("ends", "logs", "recent", "tallies", "unit_sums", "pair_sums")
+ROWS = (
+    "INSERT INTO tallies VALUES ('r1', 'errors', 1, 300, 'stable', 1000, 5, 2, 3.0, 3.0, 3.0, 0.0, 1.0)",
+    "INSERT INTO unit_sums VALUES ('r1', 'errors', 1, 300, 'stable', 1000, 4, 1.5, 5, 2.25, 3, 25, 3.375, 7, 9, 125)",
+    "INSERT INTO pair_sums VALUES ('r1', '', 'diff', 'p', 7, 1.5, 2.5, 3.5)",
+    "INSERT INTO pulse VALUES ('m', 'default', '1', 40, 3, 9, 1)",
+    "INSERT INTO counters VALUES ('lines', 12)",
+    "INSERT INTO state VALUES ('version', 1), ('watermark', 3), ('exposures', 20000)",
+)
+
+
+@pytest.fixture
+def engine(url: str) -> Iterator[sa.Engine]:
+    engine = sa.create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
+    yield engine
+    engine.dispose()
+
+
+def place(engine: sa.Engine) -> str:
+    return engine.url.render_as_string(hide_password=False)
+
+
+def first(engine: sa.Engine) -> None:
+    """A database as number 1 wrote it, with a rollout's evidence."""
+    with engine.begin() as connection:
+        tables = [table for table in schema.METADATA.sorted_tables if table.name not in CAME_WITH_2]
+        schema.METADATA.create_all(connection, tables=tables)
+        for statement in (*FIRST.split(";"), *ROWS):
+            connection.exec_driver_sql(statement)
+
+
+def all_of(engine: sa.Engine) -> dict[str, list[tuple[object, ...]]]:
+    """Every row of every table that is there."""
+    with engine.connect() as connection:
+        tables = sorted(sa.inspect(connection).get_table_names())
+        return {name: sorted(map(tuple, connection.exec_driver_sql(f"SELECT * FROM {name}"))) for name in tables}
+
+
+def test_a_former_database_goes_on_with_everything_that_it_holds(engine: sa.Engine) -> None:
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
+    first(engine)
+    store = Store(place(engine))
+    watermark, (row,) = Queries(store, lambda: NOW).tallies("r1")
+    assert (watermark, row.tally) == (3, Tally(5, 2, 3.0, 3.0, 3.0))
+    assert row.units == UnitSums(4, 1.5, 5, 2.25, 3, 25, 3.375, 7, 9, 125)
+    assert isinstance(row.units.size, int)
+    with engine.connect() as connection:
+        assert tuple(connection.execute(sa.select(pair_sums)).one()) == ("r1", "", "diff", "p", 7, 0, 1.5, 2.5, 3.5)
+        assert tuple(connection.execute(sa.select(schema.recent)).one()) == ("m", "default", "1", 40, 3, 9, 1)
+        assert compare_metadata(MigrationContext.configure(connection), schema.METADATA) == []
+    store.close()
+    there = all_of(engine)
+    assert ("version", schema.VERSION) in there["state"]
+    Store(place(engine)).close()
+    assert all_of(engine) == there, "once more is once"
+
+
+def test_what_was_tallied_before_grows_on(tmp_path: Path) -> None:
+    engine = sa.create_engine(f"sqlite:///{tmp_path}/telemetry.db")
+    first(engine)
+    rig = Rig(place(engine), tmp_path / "live.jsonl")
+    rig.write(line("a"), line("b", status=500))
+    rig.collect()
+    errors = [each.tally for each in rig.queries.tallies("r1")[1] if each.metric == "errors"]
+    assert sum(errors, Tally()).n == 7
+    with rig.store.read() as connection:
+        assert connection.scalars(sa.select(schema.exposures.c.id).order_by("id")).all() == [20_001, 20_002]
+    rig.store.close()
+    engine.dispose()
+
+
+def test_a_migration_that_is_killed_anywhere_is_done_by_the_next_opener(tmp_path: Path) -> None:
+    statements = 1
+    while True:
+        url = f"sqlite:///{tmp_path}/{statements}.db"
+        engine = sa.create_engine(url)
+        first(engine)
+        before = all_of(engine)
+        try:
+            with killed_at(sa.Engine, statements):  # type: ignore[arg-type]
+                Store(url)
+        except Killed:
+            assert all_of(engine) == before
+            Store(url).close()
+            assert ("version", schema.VERSION) in all_of(engine)["state"]
+            statements += 1
+            continue
+        finally:
+            engine.dispose()
+        break
+    assert statements > 15
+
+
+def test_a_newer_database_is_refused_and_left_as_it_is(engine: sa.Engine) -> None:
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE state (key TEXT PRIMARY KEY, value BIGINT NOT NULL)")
+        connection.exec_driver_sql("INSERT INTO state VALUES ('version', 9999)")
+    before = all_of(engine)
+    with pytest.raises(SluiceError, match=r"schema 9999; this sluice knows \d+ at most\. Fix: upgrade sluice"):
+        Store(place(engine))
+    assert all_of(engine) == before
+
+
+def test_who_opens_todays_database_waits_for_no_writer(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/telemetry.db"
+    writing = Store(url)
+    with writing.write():
+        Store(url).close()
+    writing.close()
+
+
+def test_a_table_that_changes_gets_a_new_number_and_a_step() -> None:
+    """Else a file that is there would be taken for what it is not."""
+    parts = sorted(
+        [f"{each.table.name}.{each.name} {each.type} {each.nullable} {each.primary_key}" for each in _columns()]
+        + [f"{index.table.name} {index.name} {[each.name for each in index.columns]}" for index in _indexes()]
+    )
+    digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8]
+    assert KNOWN.get(schema.VERSION) == digest, (
+        "raise schema.VERSION, add a step to migrations.py, note the digest here"
+    )
+    assert sorted(KNOWN) == list(range(2, schema.VERSION + 1))
+
+
+def _columns() -> list[sa.Column[object]]:
+    return [column for table in schema.METADATA.sorted_tables for column in table.columns]
+
+
+def _indexes() -> list[sa.Index]:
+    return [index for table in schema.METADATA.sorted_tables for index in table.indexes if index.table is not None]
