@@ -114,18 +114,18 @@ class CohortTest:
 
     def look(
         self, changes: Sequence[Change], information: float, draws: Iterable[Draw], *, against: int,
-        factor: float = 1.0, odds: float = 1.0,
+        factor: float = 1.0,
     ) -> CohortTest:  # fmt: skip
         """The test after these changes.
 
         `against`: +1 asks whether the candidate is higher than `factor` times stable, -1 whether it is lower. `draws`
-        and `odds` say the same as counts, for the exact part.
+        say the same as counts, for the exact part.
         """
         total = self.score
         for change in changes:
             total += change.score(factor) if against > 0 else -change.score(factor)
         if self.counts is not None and not any(change.now.has_returned for change in changes):
-            return replace(self, counts=self.counts.look(draws, information, odds), score=total)
+            return replace(self, counts=self.counts.look(draws, information), score=total)
         test = self.test if self.counts is None else _continued(self.counts)
         return replace(self, counts=None, test=test.look(total - test.score, information), score=total)
 

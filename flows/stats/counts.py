@@ -29,6 +29,8 @@ class Draw:
     """Rows of the other arm."""
     events: int
     mine: int
+    odds: float = 1.0
+    """The null: the arm's odds of an event are at most so many times the other arm's."""
 
     @property
     def is_informative(self) -> bool:
@@ -36,7 +38,7 @@ class Draw:
         return self.size > 0 and self.others > 0 and 0 < self.events < self.size + self.others
 
 
-def spread(lattice: Lattice, draws: Iterable[Draw], odds: float = 1.0) -> Lattice:
+def spread(lattice: Lattice, draws: Iterable[Draw]) -> Lattice:
     """The lattice of the arm's event count after these draws; a draw without information only shifts it.
 
     The draws are put together first, because the lattice of everything so far is the longest.
@@ -44,23 +46,23 @@ def spread(lattice: Lattice, draws: Iterable[Draw], odds: float = 1.0) -> Lattic
     new = Lattice()
     for draw in sorted(draws):
         if draw.is_informative:
-            new = new.step(*hypergeometric(draw.size, draw.others, draw.events, odds))
+            new = new.step(*hypergeometric(draw.size, draw.others, draw.events, draw.odds))
         else:
             new = new.shift(draw.mine)
     return lattice.step(new.origin, new.masses)
 
 
-def expected(draws: Iterable[Draw], odds: float = 1.0) -> float:
+def expected(draws: Iterable[Draw]) -> float:
     """What the arm's events sum to on average under the null."""
-    return math.fsum(_expected(draw, odds) for draw in draws)
+    return math.fsum(map(_expected, draws))
 
 
-def _expected(draw: Draw, odds: float) -> float:
+def _expected(draw: Draw) -> float:
     if not draw.is_informative:
         return float(draw.mine)
-    if odds == 1:
+    if draw.odds == 1:
         return draw.events * draw.size / (draw.size + draw.others)
-    low, masses = hypergeometric(draw.size, draw.others, draw.events, odds)
+    low, masses = hypergeometric(draw.size, draw.others, draw.events, draw.odds)
     return low + float(masses @ np.arange(masses.size))
 
 

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sluicegate.flows.stats.cohorts import CohortTest
+from sluicegate.flows.stats.counts import Draw
 from sluicegate.flows.stats.increment import Increment, SequentialTest, look
 from sluicegate.flows.stats.sequential import CountTest
 from sluicegate.flows.stats.spending import Budget
@@ -39,6 +40,10 @@ class Side:
     def sign(self) -> int:
         """+1 where more than the bound is sought, -1 where less is."""
         return 1 if self.bound > self.share else -1
+
+    def odds_of(self, _: Draw) -> float:
+        """The same for every stratum."""
+        return self.odds
 
     @property
     def odds(self) -> float:
@@ -75,7 +80,7 @@ class DriftTest:
     def look(self, at_level: Mapping[float, Increment]) -> DriftTest:
         """The state after the increment of each level: predictions above its quantile count as 1, others as 0."""
         tests = tuple(
-            look(test, at_level[side.level], against=side.sign, factor=side.bound / side.share, odds=side.odds)
+            look(test, at_level[side.level], against=side.sign, factor=side.bound / side.share, odds=side.odds_of)
             for test, side in zip(self.tests, self.sides, strict=True)
         )
         after = replace(self, tests=tests, looks=self.looks + 1)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from sluicegate.flows.stats.bets import BetTest
 from sluicegate.flows.stats.cohorts import Change, CohortTest
@@ -15,9 +16,18 @@ from sluicegate.flows.stats.sequential import CountTest, ScoreTest
 from sluicegate.registry.words.tally import Tally
 
 SequentialTest = CountTest | BetTest | ScoreTest | CohortTest
+Odds = Callable[[Draw], float]
+"""The odds of the null in a stratum."""
 
 _LEAST_RATIO = 1e-3
 """The null of a margin of 100 % and more where lower is worse: the candidate's rate is all but nothing."""
+_CAREFUL = 2.0
+"""Standard errors that are taken off the rate from which a margin's odds are computed."""
+
+
+def even_odds(_: Draw) -> float:
+    """Both arms are alike."""
+    return 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,10 +86,14 @@ class Sums:
         )  # fmt: skip
 
     @property
+    def n(self) -> int:
+        """Rows of both arms."""
+        return self.stable.n + self.candidate.n
+
+    @property
     def rate(self) -> float:
         """The mean of both arms' rows together; 0 without rows."""
-        n = self.stable.n + self.candidate.n
-        return (self.stable.total + self.candidate.total) / n if n else 0.0
+        return (self.stable.total + self.candidate.total) / self.n if self.n else 0.0
 
 
 def look_for_harm(test: SequentialTest, increment: Increment, sign: int) -> SequentialTest:
@@ -93,34 +107,36 @@ def look_within_margin(
     """The test that the candidate is not worse by `margin`, after the increment; rejecting rules the margin out."""
     if margin in increment.at_margin:
         return look(test, increment.at_margin[margin], against=-sign)
-    ratio, odds = 1 + sign * margin, 1.0
-    if isinstance(test, CountTest) or (isinstance(test, CohortTest) and test.counts is not None):
-        of_ratio = odds_of_ratio(ratio, sums)
-        odds = 1 / of_ratio if sign > 0 else of_ratio
+    ratio = 1 + sign * margin
+    of_arm = 1 / ratio if sign > 0 else max(ratio, _LEAST_RATIO)
+    odds = partial(odds_of_ratio, of_arm, less=_CAREFUL * _error_of_rate(sums))
     return look(test, increment, against=-sign, factor=ratio, odds=odds)
 
 
+def _error_of_rate(sums: Sums) -> float:
+    """The standard error of the rate of zeros and ones, all strata together."""
+    return math.sqrt(max(sums.rate * (1 - sums.rate), 0.0) / max(sums.n, 1))
+
+
 def look(
-    test: SequentialTest, increment: Increment, *, against: int, factor: float = 1.0, odds: float = 1.0
+    test: SequentialTest, increment: Increment, *, against: int, factor: float = 1.0, odds: Odds = even_odds
 ) -> SequentialTest:  # fmt: skip
     """The test after the increment.
 
     `against`: +1 asks whether the candidate is higher than `factor` times stable, -1 whether it is lower. `odds` says
-    the same of the arm in question where values are counted.
+    the same of the arm in question where values are counted, for each stratum.
     """
     match test:
         case CountTest():
-            return test.look(draws(increment.pairs, against), increment.information, odds)
+            return test.look(draws(increment.pairs, against, odds), increment.information)
         case BetTest():
             return test.look(increment.pairs, increment.information, against=against, factor=factor)
         case ScoreTest():
             new = score(increment.pairs if factor == 1 else _scaled(increment.pairs, factor))
             return test.look(new if against > 0 else -new, increment.information)
         case CohortTest():
-            rows = draws([change.rows for change in increment.changes], against)
-            return test.look(
-                increment.changes, increment.information, rows, against=against, factor=factor, odds=odds
-            )  # fmt: skip
+            rows = draws([change.rows for change in increment.changes], against, odds)
+            return test.look(increment.changes, increment.information, rows, against=against, factor=factor)
 
 
 def _scaled(pairs: Sequence[Pair], factor: float) -> Iterator[Pair]:
@@ -130,25 +146,29 @@ def _scaled(pairs: Sequence[Pair], factor: float) -> Iterator[Pair]:
     return (replace(pair, stable=pair.stable.scaled(factor)) for pair in varied)
 
 
-def draws(pairs: Sequence[Pair], sign: int) -> tuple[Draw, ...]:
+def draws(pairs: Sequence[Pair], sign: int, odds: Odds = even_odds) -> tuple[Draw, ...]:
     """The events of one arm among all: the candidate's for +1, stable's for -1."""
     arms = ((pair.candidate, pair.stable) if sign > 0 else (pair.stable, pair.candidate) for pair in pairs)
-    return tuple(
+    strata = (
         Draw(size=mine.n, others=other.n, mine=round(mine.total), events=round(mine.total) + round(other.total))
         for mine, other in arms
     )
+    return tuple(replace(draw, odds=odds(draw)) for draw in strata)
 
 
-def odds_of_ratio(ratio: float, sums: Sums) -> float:
-    """The odds ratio that a ratio of two rates amounts to, judged from the rate of both arms together.
+def odds_of_ratio(ratio: float, draw: Draw, less: float = 0.0) -> float:
+    """The odds ratio that a ratio of the arm's rate to the other's amounts to in a stratum.
 
-    With the stable rate p it is ratio (1 - p) / (1 - ratio p). p is taken from the rows of both arms, on which the
-    test conditions anyway, at the end of its interval that makes passing harder; for rare events p hardly matters.
+    With the other arm's rate p it is ratio (1 - p) / (1 - ratio p). p is taken from the stratum's own events, on which
+    the test conditions anyway; not from those of other strata, because p changes with hour and weight, and with weight
+    the arms' sizes. Of e events in n rows the rate of both arms is taken as (e - 1) / (n - 1): then the events
+    expected of the arm are e ratio n1 / (ratio n1 + n0), whose mean is right whatever p is (enumerated in
+    tests/unit/stats/test_increment.py; e / n would expect more, in strata of twenty rows by a fortieth of the margin).
+
+    What is left is that e varies too: in all strata together p is known to a standard error. `less` takes twice as much
+    off p, at the end that makes passing harder; for rare events p hardly matters.
     """
-    n, ratio = sums.stable.n + sums.candidate.n, max(ratio, _LEAST_RATIO)
-    if ratio == 1 or n == 0:
-        return ratio
-    rate = max(0.0, sums.rate - 2 * math.sqrt(sums.rate * (1 - sums.rate) / n))
-    stable = rate / (1 + (ratio - 1) * sums.candidate.n / n)
-    stable = min(stable, 0.98, 0.98 / ratio)
-    return ratio * (1 - stable) / (1 - ratio * stable)
+    n = draw.size + draw.others
+    rate = max((draw.events - 1) / max(n - 1, 1) - less, 0.0)
+    other = min(rate / (1 + (ratio - 1) * draw.size / n) if n else 0.0, 0.98, 0.98 / ratio)
+    return ratio * (1 - other) / (1 - ratio * other)

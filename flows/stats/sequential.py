@@ -37,15 +37,12 @@ class CountTest:
     def spent(self) -> float:
         return self.lattice.spent
 
-    def look(self, draws: Iterable[Draw], information: float, odds: float = 1.0) -> CountTest:
-        """The test after these new draws. Without more information nothing is spent and nothing is rejected.
-
-        The null says that the arm's odds of an event are at most `odds` times the other arm's.
-        """
+    def look(self, draws: Iterable[Draw], information: float) -> CountTest:
+        """The test after these new draws. Without more information nothing is spent and nothing is rejected."""
         new = tuple(draws)
-        lattice = counts.spread(self.lattice, new, odds)
+        lattice = counts.spread(self.lattice, new)
         observed = self.observed + sum(draw.mine for draw in new)
-        expected = self.expected + counts.expected(new, odds)
+        expected = self.expected + counts.expected(new)
         test = replace(self, lattice=lattice, observed=observed, expected=expected)
         if information <= self.information:
             return test

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -110,7 +111,8 @@ def test_until_a_unit_returns_events_are_counted_exactly() -> None:
     test = CohortTest.begin(BUDGET, counts=True).look([change], 100.0, [draw], against=1)
     assert exact.rejected
     assert (test.rejected, test.reach, test.spent) == (exact.rejected, exact.reach, exact.spent)
-    assert not CohortTest.begin(BUDGET, counts=True).look([change], 100.0, [draw], against=1, odds=30.0).rejected
+    far = replace(draw, odds=30.0)
+    assert not CohortTest.begin(BUDGET, counts=True).look([change], 100.0, [far], against=1).rejected
 
 
 def test_once_a_unit_returned_the_score_goes_on_with_what_is_left() -> None:

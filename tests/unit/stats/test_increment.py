@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from functools import partial
 
 import numpy as np
 import pytest
+from scipy.stats import binom
 
-from sluicegate.flows.stats.counts import Draw
+from sluicegate.flows.stats.counts import Draw, expected
 from sluicegate.flows.stats.increment import Increment, Sums, draws, look_for_harm, look_within_margin, odds_of_ratio
 from sluicegate.flows.stats.pair import Pair
 from sluicegate.flows.stats.populations import tally_of
@@ -62,11 +65,13 @@ def test_harm_of_counts_and_means_is_sought_in_its_direction(sign: int) -> None:
 
 
 @pytest.mark.parametrize("sign", [1, -1])
-def test_a_margin_is_sought_in_the_other_direction_with_its_odds(sign: int) -> None:
+def test_a_margin_is_sought_in_the_other_direction_with_the_odds_of_each_stratum(sign: int) -> None:
     sums = Sums().add(PAIRS)
-    odds = odds_of_ratio(1 + sign * 0.5, sums)
+    less = 2 * math.sqrt(sums.rate * (1 - sums.rate) / sums.n)
+    odds = partial(odds_of_ratio, 1 / 1.5 if sign > 0 else 0.5, less=less)
+    assert len({odds(draw) for draw in draws(PAIRS, -sign)}) == len(PAIRS)
     found = look_within_margin(CountTest(budget=BUDGET), NEWS, sign, 0.5, sums)
-    wanted = CountTest(budget=BUDGET).look(draws(PAIRS, -sign), 80.0, 1 / odds if sign > 0 else odds)
+    wanted = CountTest(budget=BUDGET).look(draws(PAIRS, -sign, odds), 80.0)
     assert isinstance(found, CountTest)
     assert (found.observed, found.expected, found.reach) == (wanted.observed, wanted.expected, wanted.reach)
     moved = Increment(pairs=PAIRS, information=80.0, at_margin={0.5: Increment(pairs=PAIRS[:1], information=80.0)})
@@ -89,34 +94,43 @@ def test_a_margin_of_means_scales_stables_values(sign: int) -> None:
     assert math.isclose(found.score.randomisation, score(scaled).randomisation)
 
 
+def draw(size: int, others: int, events: int) -> Draw:
+    return Draw(size=size, others=others, events=events, mine=0)
+
+
 def test_the_odds_of_a_ratio_are_taken_at_the_end_that_makes_passing_harder() -> None:
-    sums = Sums(stable=counted(600, 120), candidate=counted(400, 60))
-    rate = 0.18 - 2 * math.sqrt(0.18 * 0.82 / 1000)
+    rate = 179 / 999 - 0.02
     for ratio in (1.5, 0.5, 1e-3):
-        stable = rate / (1 + (ratio - 1) * 0.4)
-        assert math.isclose(odds_of_ratio(ratio, sums), ratio * (1 - stable) / (1 - ratio * stable))
-    assert odds_of_ratio(1, sums) == 1
-    assert odds_of_ratio(-2.0, sums) == odds_of_ratio(0.0, sums) == odds_of_ratio(1e-3, sums)
-    assert 0 < odds_of_ratio(-2.0, Sums(candidate=counted(50, 20))) < 1e-3
-    assert odds_of_ratio(2.0, Sums()) == 2.0
-    assert odds_of_ratio(0.0, Sums()) == 1e-3
-    everything = Sums(stable=counted(50, 50), candidate=counted(50, 50))
+        other = rate / (1 + (ratio - 1) * 0.4)
+        assert math.isclose(odds_of_ratio(ratio, draw(400, 600, 180), 0.02), ratio * (1 - other) / (1 - ratio * other))
+    assert odds_of_ratio(0.5, draw(400, 600, 180), 0.02) > odds_of_ratio(0.5, draw(400, 600, 180))
+    assert odds_of_ratio(1.0, draw(400, 600, 180)) == 1
+    for rare in (draw(0, 0, 0), draw(50, 50, 0), draw(50, 50, 1), draw(1, 0, 1)):
+        assert odds_of_ratio(2.0, rare) == 2.0
+        assert odds_of_ratio(1e-3, rare) == 1e-3
+    everything = draw(50, 50, 100)
     assert math.isclose(odds_of_ratio(4.0, everything), 4 * (1 - 0.98 / 4) / (1 - 0.98))
     assert math.isclose(odds_of_ratio(0.9, everything), 0.9 * (1 - 0.98) / (1 - 0.9 * 0.98))
-    nothing = Sums(stable=counted(50, 0), candidate=counted(50, 0))
-    assert odds_of_ratio(2.0, nothing) == 2.0
+
+
+@pytest.mark.parametrize("ratio", [0.5, 0.8])
+@pytest.mark.parametrize("rate", [0.005, 0.05, 0.2, 0.5])
+@pytest.mark.parametrize(("size", "others"), [(10, 10), (3, 37), (37, 3), (60, 140)])
+def test_the_events_expected_of_an_arm_are_right_on_average_at_every_rate(
+    ratio: float, rate: float, size: int, others: int
+) -> None:
+    """Every number of events, enumerated: what is expected of the arm at the null is what its rate gives it."""
+    events = np.convolve(*(binom.pmf(np.arange(n + 1), n, p) for n, p in ((size, ratio * rate), (others, rate))))
+    draws = [draw(size, others, e) for e in range(size + others + 1)]
+    at_null = [expected([dataclasses.replace(each, odds=odds_of_ratio(ratio, each))]) for each in draws]
+    margin = abs(1 - ratio) * size * rate
+    assert abs(float(events @ np.array(at_null)) - size * ratio * rate) < 0.01 * margin
 
 
 @pytest.mark.parametrize("ratio", [0.5, 2.0, 3.0])
 def test_the_odds_of_rare_events_are_their_ratio(ratio: float) -> None:
     """One event in two hundred rows: the lower end of the rate is 0, not below."""
-    assert odds_of_ratio(ratio, Sums(stable=counted(100, 1), candidate=counted(100, 0))) == ratio
-
-
-def test_odds_of_twice_the_rate_are_more_than_twice() -> None:
-    sums = Sums(stable=counted(600, 120), candidate=counted(400, 60))
-    stable = (0.18 - 2 * math.sqrt(0.18 * 0.82 / 1000)) / 1.4
-    assert math.isclose(odds_of_ratio(2.0, sums), 2 * (1 - stable) / (1 - 2 * stable))
+    assert odds_of_ratio(ratio, draw(100, 100, 1), 0.01) == ratio
 
 
 @pytest.mark.parametrize("sign", [1, -1])

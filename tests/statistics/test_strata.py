@@ -1,0 +1,119 @@
+"""Base rates that move with weight and hour, and traffic so low that strata widen: both promises, through the gate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from numpy.random import Generator
+
+from sluicegate.flows.gate.design import gate_question
+from sluicegate.flows.gate.fold import GateState
+from sluicegate.flows.gate.wording import gate_verdict
+from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.words.metric import Arm, Stratum, TallyRow
+from sluicegate.registry.words.tally import Tally
+from sluicegate.registry.words.units import FULL
+from sluicegate.registry.words.verdict import Answer
+from tests.statistics.montecarlo import share
+
+BUDGET = 0.05
+_BUCKET, _DAY = 300, 86_400
+
+
+def a_plan(per_day: int) -> Plan:
+    return Plan.model_validate(
+        {
+            "model": "m", "metrics": {"y": {"source": "status"}}, "steps": [{"weight": 5}, {"weight": 50}],
+            "gates": [{"metric": "y", "alpha": BUDGET, "beta": BUDGET, "margin": "25%", "fresh": "25%"}],
+            "expect": {"requests_per_day": per_day}, "deadline": {"after": "10d", "then": "pause"},
+        }
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """Traffic: each step has its requests; the rate is that of step and hour, the candidate's `harm` times it."""
+
+    per_day: int
+    requests: tuple[int, int]
+    rates: tuple[float, float]
+    wave: float = 0.0
+    """How far the rate goes up and down with the hour."""
+    harm: float = 1.0
+
+    def looks(self, rng: Generator, weights: Sequence[int]) -> Iterator[tuple[int, tuple[TallyRow, ...]]]:
+        """New rows of each hundred requests, and then of each twentieth of them, by five-minute buckets."""
+        at, seen = 0.0, 0
+        for step, (n, rate) in enumerate(zip(self.requests, self.rates, strict=True)):
+            left = n
+            while left > 0:
+                new = min(max(100, seen // 20), left)
+                times = at + np.cumsum(rng.exponential(_DAY / self.per_day, new))
+                left, seen, at = left - new, seen + new, float(times[-1])
+                yield step, tuple(self._rows(rng, times, step, weights[step], rate))
+
+    def _rows(self, rng: Generator, times: np.ndarray, step: int, weight: int, rate: float) -> Iterator[TallyRow]:
+        mine = rng.random(times.size) < weight / FULL
+        level = rate * (1 + self.wave * np.sin(2 * math.pi * times / _DAY))
+        events = rng.random(times.size) < np.minimum(level * np.where(mine, self.harm, 1.0), 1.0)
+        buckets = (times // _BUCKET * _BUCKET).astype(int)
+        for bucket in np.unique(buckets):
+            for arm in Arm:
+                here = (buckets == bucket) & (mine == (arm is Arm.CANDIDATE))
+                yield TallyRow(
+                    metric="y", stratum=Stratum(epoch=step + 1, bucket=int(bucket)), weight=weight, arm=arm,
+                    tally=Tally.from_events(int(here.sum()), int((here & events).sum())),
+                )  # fmt: skip
+
+
+def ends(rng: Generator, world: World) -> Answer:
+    """FAIL where the candidate is stopped, PASS where it passes the last step at some look."""
+    plan = a_plan(world.per_day)
+    state = GateState.begin(gate_question(plan, plan.gates[0]))
+    for step, rows in world.looks(rng, [step.weight for step in plan.steps]):
+        state = state.look(rows)
+        answer = gate_verdict(state, step).answer
+        if answer is Answer.FAIL or (answer is Answer.PASS and step == 1):
+            return answer
+    return Answer.UNDECIDED
+
+
+MOVING = World(per_day=200_000, requests=(8_000, 8_000), rates=(0.5, 0.2))
+RISING = World(per_day=200_000, requests=(8_000, 6_000), rates=(0.2, 0.5))
+QUIET = World(per_day=200, requests=(600, 2_000), rates=(0.3, 0.3), wave=0.6)
+SILENT = World(per_day=20, requests=(200, 1_200), rates=(0.4, 0.4), wave=0.6)
+WORLDS = {
+    "half fail at 5 %, a fifth at 50 %": MOVING, "a fifth fail at 5 %, half at 50 %": RISING,
+    "200 requests a day": QUIET, "20 requests a day": SILENT,
+}  # fmt: skip
+
+
+def _with_harm(world: World, harm: float) -> World:
+    return World(per_day=world.per_day, requests=world.requests, rates=world.rates, wave=world.wave, harm=harm)
+
+
+def _wrongs(world: World) -> dict[str, Callable[[Generator], bool]]:
+    return {
+        "equal, stopped": lambda rng: ends(rng, world) is Answer.FAIL,
+        "at the margin, passed": lambda rng: ends(rng, _with_harm(world, 1.25)) is Answer.PASS,
+    }
+
+
+@pytest.mark.parametrize("name", WORLDS)
+@pytest.mark.parametrize("wrong", ["equal, stopped", "at the margin, passed"])
+@pytest.mark.parametrize("runs", [12, pytest.param(800, marks=[pytest.mark.soak, pytest.mark.timeout(0)])])
+def test_both_promises_are_kept_where_rates_move_and_strata_widen(name: str, wrong: str, runs: int) -> None:
+    seen = share(_wrongs(WORLDS[name])[wrong], runs=runs, seed=91)
+    print(f"\n{name}, {wrong}: {seen}")
+    assert seen.at_least <= BUDGET
+
+
+@pytest.mark.parametrize("harm", [2.0, 0.5])
+def test_at_little_traffic_harm_is_found_and_what_is_better_passes(harm: float) -> None:
+    wanted = Answer.FAIL if harm > 1 else Answer.PASS
+    seen = share(lambda rng: ends(rng, _with_harm(QUIET, harm)) is wanted, runs=6, seed=92)
+    assert seen.hits == 6
