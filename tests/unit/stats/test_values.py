@@ -32,7 +32,8 @@ def test_states_are_frozen_and_keyword_only_and_compare_unless_they_hold_arrays(
 
 
 NOT_ZERO = {
-    ("Lattice", "pitch"): 1.0, ("CoinTest", "share"): 0.5, ("Draw", "odds"): 1.0, ("Design", "reserve"): 0.1, ("Purchases", "amount"): 1.0,
+    ("Lattice", "pitch"): 1.0, ("Draw", "odds"): 1.0, ("CoinTest", "share"): 0.5,
+    ("Design", "reserve"): 0.1, ("Purchases", "amount"): 1.0,
     ("Purchases", "sigma"): 1.0, ("Purchases", "cap"): 20.0, ("Losses", "cap"): math.inf,
     ("Durations", "cap"): math.inf,
 }  # fmt: skip
