@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from docs.pages import api, cli, decisions, grafana, house, log, metrics, plan, record, replay, states, support
+from docs.pages import api, cli, decisions, differences, grafana, house, log, metrics, plan, record, replay, states, support
 
 DOCS = Path(__file__).parent
 PAGES: dict[str, Callable[[], str]] = {
@@ -18,6 +18,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "reference/grafana.json": grafana.page,
     "reference/log.md": log.page,
     "reference/metrics.md": metrics.page,
+    "reference/mlflow-differences.md": differences.page,
     "reference/plan.md": plan.page,
     "reference/rollout-states.md": states.page,
     "reference/settings.md": record.settings_page,

@@ -185,3 +185,10 @@ def test_what_is_packed_otherwise_is_refused_with_its_reason(
     answered, answer = sent(lane(lambda data: np.ones(len(data))), body, content_encoding=encoding)
     assert answered == status
     assert what in answer["error"]
+
+
+@pytest.mark.parametrize("encoding", ["identity", "gzip"])
+def test_a_byte_order_mark_is_passed_over(encoding: str) -> None:
+    body = b"\xef\xbb\xbf" + BODY
+    packed = gzip.compress(body) if encoding == "gzip" else body
+    assert sent(lane(lambda data: np.ones(len(data))), packed, content_encoding=encoding) == (200, [1.0, 1.0])

@@ -119,7 +119,8 @@ def test_without_a_signature_lists_become_arrays() -> None:
         {"inputs": []},
         {"inputs": {}},
         {"inputs": [[1], [1, 2]]},
-        {"inputs": {"a": [1], "b": [1, 2]}},
+        {"inputs": {"a": [1], "b": [[1], [1, 2]]}},
+        {"inputs": None},
         {"dataframe_records": "x"},
         {"dataframe_records": 3},
         {"dataframe_records": [1, {"a": 1}]},
@@ -129,6 +130,11 @@ def test_without_a_signature_lists_become_arrays() -> None:
 def test_without_a_signature_what_is_no_table_is_refused(document: Any) -> None:
     with pytest.raises(Unacceptable):
         read(UNTYPED, document)
+
+
+def test_without_a_signature_what_is_no_table_is_arrays_by_name() -> None:
+    arrays = read(UNTYPED, {"inputs": {"a": [1], "b": [[1, 2], [3, 4]], "c": "x"}})
+    assert {name: array.shape for name, array in arrays.items()} == {"a": (1,), "b": (2, 2), "c": ()}
 
 
 EDGES: dict[str, tuple[str, str]] = {

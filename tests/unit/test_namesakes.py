@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
+from sluicegate.flows.wiring import machine
+from sluicegate.flows.wiring.runtime import Runtime
+from sluicegate.registry.catalog.memory import MemoryCatalog
 from sluicegate.registry.ledger.memory import MemoryLedger
+from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.facts import Packed, Ready
 from sluicegate.registry.rollout.namesakes import namesakes
 from sluicegate.registry.words.build import Build, BuildRef
+from sluicegate.registry.words.settings import Settings
 from tests import giving as orders
 from tests.acceptance.given import PLAN
 from tests.giving import Giver
@@ -29,12 +35,16 @@ def build(registered_at: datetime | None, version: str = "1") -> Build:
 def serving(registered_at: datetime | None) -> MemoryLedger:
     """A ledger in which v1, registered at this time, serves."""
     ledger = MemoryLedger()
+    serve(ledger, registered_at)
+    return ledger
+
+
+def serve(ledger: Ledger, registered_at: datetime | None) -> None:
     first = orders.deploy(ledger, plan=Plan.model_validate(PLAN), version="1", request=WHO, now=NOW).rollout
     packed = Packed(bento="b", bento_digest="b", model_digest="m", registered_at=registered_at)
     for fact in (packed, Ready(version="1")):
         ledger.append(first.id, ledger.rollout(first.id).seq + 1, fact, NOW)
     orders.complete(ledger, first.id, NOW)
-    return ledger
 
 
 class AnewDesk(MemoryDesk):
@@ -83,3 +93,38 @@ def test_the_same_build_is_established_and_the_list_tells_them_apart() -> None:
     assert (first["role"], first["note"]) == ("stable", None)
     answer = office.client.post("/api/v1/models/delays/deploy", headers=BEARER, json={"build": "1"})
     assert (answer.status_code, answer.json()["ending"]) == (200, "established")
+
+
+class AnewCatalog(MemoryCatalog):
+    """An MLflow that holds v1 as registered at a time."""
+
+    registered_at = ANEW
+
+    def builds(self, model: str) -> tuple[Build, ...]:
+        super().builds(model)
+        return (build(self.registered_at), build(ANEW, "2"))
+
+
+@pytest.fixture
+def doctor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AnewCatalog:
+    """The catalog of an installation that was never up, and whose ledger says that v1 serves."""
+    runtime = Runtime(Settings.read({"SLUICE_STATE": str(tmp_path / "state")}), clock=lambda: NOW)
+    catalog = AnewCatalog()
+    vars(runtime)["catalog"] = catalog
+    serve(runtime.ledger, NOW)
+    monkeypatch.setattr(machine, "current_runtime", lambda: runtime)
+    return catalog
+
+
+def test_the_doctor_says_that_a_number_means_another_build(doctor: AnewCatalog) -> None:
+    [finding] = [each for each in machine.examine() if each.check == "builds"]
+    assert finding.status.value == "warn"
+    assert finding.found.startswith("v1 in MLflow is not the v1 that serves: it was registered at 2026-01-04")
+    assert "register the build once more" in (finding.fix or "")
+
+
+def test_the_doctor_says_nothing_of_builds_where_all_is_well_or_mlflow_is_away(doctor: AnewCatalog) -> None:
+    doctor.registered_at = NOW
+    assert [each for each in machine.examine() if each.check == "builds"] == []
+    doctor.registered_at, doctor.reachable = ANEW, False
+    assert [each for each in machine.examine() if each.check == "builds"] == []

@@ -1,18 +1,18 @@
-"""Input for a model whose signature names columns: JSON in one pass to a DataFrame with exactly these types."""
+"""Input for a model whose signature is columns: JSON in one pass to a DataFrame with exactly these types."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic_core import CoreSchema, SchemaValidator, ValidationError, core_schema
 
-from .envelope import PARAMS, kind, open_envelope, refuse_overflow, split_columns
+from .envelope import PARAMS, is_infinite, kind, open_envelope, refuse_overflow, split_columns
+from .nested import nested_schema
 from .params import Params
 from .problem import Problem, Unacceptable, refuse, similar
-from .scalars import accepts, column_maker, has_missing, misfit
+from .scalars import accepts, column_maker, fault, has_missing, place
 
 _ROWS = ("inputs", "dataframe_records", "instances")
 _NO_ROWS = "Send at least one row."
@@ -27,14 +27,22 @@ class ColumnSpec:
     required: bool = True
     position: int | None = None
     """For a signature without names: what stands in the name's place in the DataFrame."""
+    nested: dict[str, Any] | None = None
+    """What the signature says of an array, an object, a map or anything; none: a single value."""
 
     @property
     def label(self) -> str | int:
         return self.name if self.position is None else self.position
 
+    def schema(self, *, quick: bool = False) -> CoreSchema:
+        """What pydantic must check for one value; `quick`: its plain values alone."""
+        if self.nested is not None:
+            return nested_schema(self.nested, required=self.required)
+        return accepts(self.scalar, quick=quick)
+
 
 class Columns:
-    """Reads requests for a model with named columns of scalar types."""
+    """Reads requests for a model that takes a table."""
 
     def __init__(self, specs: Iterable[ColumnSpec], params: Params) -> None:
         import pandas as pd
@@ -42,19 +50,22 @@ class Columns:
         self._pandas = pd
         self._specs = {spec.name: spec for spec in specs}
         self._params = params
-        self._make = {name: column_maker(spec.scalar) for name, spec in self._specs.items()}
+        self._make = {
+            name: column_maker(spec.scalar) if spec.nested is None else list for name, spec in self._specs.items()
+        }
+        self._nested = frozenset(spec.scalar for spec in self._specs.values() if spec.nested is not None)
         self._rows = SchemaValidator(self._rows_schema(quick=False))
         rows = self._rows_schema(quick=True)
         fields = {key: core_schema.typed_dict_field(rows, required=False) for key in _ROWS}
         fields[PARAMS] = core_schema.typed_dict_field(core_schema.any_schema(), required=False)
         self._whole = SchemaValidator(core_schema.typed_dict_schema(fields, extra_behavior="forbid"))
         self._columns = {
-            name: SchemaValidator(core_schema.list_schema(accepts(spec.scalar))) for name, spec in self._specs.items()
+            name: SchemaValidator(core_schema.list_schema(spec.schema())) for name, spec in self._specs.items()
         }
 
     def _rows_schema(self, *, quick: bool) -> CoreSchema:
         fields = {
-            spec.name: core_schema.typed_dict_field(accepts(spec.scalar, quick=quick), required=spec.required)
+            spec.name: core_schema.typed_dict_field(spec.schema(quick=quick), required=spec.required)
             for spec in self._specs.values()
         }
         return core_schema.list_schema(core_schema.typed_dict_schema(fields, extra_behavior="forbid"), min_length=1)
@@ -66,7 +77,7 @@ class Columns:
         except ValidationError:
             return self._read_slowly(body)
         given = document.pop(PARAMS, None)
-        if len(document) != 1:
+        if len(document) != 1 or self._nested:
             return self._read_slowly(body)
         (rows,) = document.values()
         return self._frame(self._by_column(rows)), self._params.read(given, body)
@@ -79,10 +90,12 @@ class Columns:
             names, rows, index = split_columns(value)
             columns = self._checked(self._named(names, rows), "dataframe_split.{}")
         elif isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
+            if self._is_by_position(value[0]) and all(row.keys() == value[0].keys() for row in value):
+                value = [dict(zip(self._specs, (row[name] for name in value[0]), strict=True)) for row in value]
             columns = self._by_column(self._checked_rows(value, format_), format_)
         else:
             columns = self._checked(self._other(value, format_), format_ + ".{}")
-        if any(isinstance(cell, float) and math.isinf(cell) for cells in columns.values() for cell in cells):
+        if is_infinite(columns):
             refuse_overflow(body)
         return self._frame(columns, index), self._params.read(given, body)
 
@@ -94,16 +107,12 @@ class Columns:
         return checked
 
     def _problem(self, detail: Any, format_: str) -> Problem:
-        number, *rest = detail["loc"]
-        column = str(rest[0]) if rest else ""
-        where = f"{format_}[{number}].{column}"
-        match detail["type"]:
-            case "missing":
-                return Problem(where=where, what="missing column", fix=f"Add {column!r} to every row.")
-            case "extra_forbidden":
-                return Problem(where=where, what="unknown column", fix=similar(column, self._specs))
-            case _:
-                return _wrong(where, self._specs[column].scalar if column else None, detail)
+        where, steps = format_ + place(detail["loc"]), detail["loc"][1:]
+        if len(steps) == 1 and detail["type"] == "missing":
+            return Problem(where=where, what="missing column", fix=f"Add {steps[0]!r} to every row.")
+        if len(steps) == 1 and detail["type"] == "extra_forbidden":
+            return Problem(where=where, what="unknown column", fix=similar(str(steps[0]), self._specs))
+        return _wrong(where, detail)
 
     def _by_column(self, rows: list[dict[str, Any]], format_: str = "inputs") -> dict[str, list[Any]]:
         columns: dict[str, list[Any]] = {}
@@ -112,7 +121,7 @@ class Columns:
                 columns[name] = [row[name] for row in rows]
             elif any(name in row for row in rows):
                 columns[name] = [row.get(name) for row in rows]
-                if not has_missing(spec.scalar) and any(name not in row for row in rows):
+                if spec.nested is None and not has_missing(spec.scalar) and any(name not in row for row in rows):
                     number = next(number for number, row in enumerate(rows) if name not in row)
                     what = "missing here, but not in every row: a column of whole numbers holds no missing values"
                     raise refuse(f"{format_}[{number}].{name}", what, f"Give {name!r} in every row, or in none.")
@@ -122,16 +131,27 @@ class Columns:
         """Columns by name; without names they stand in the order of the signature."""
         if not rows:
             raise refuse("dataframe_split.data", "no rows", _NO_ROWS)
-        known = list(self._specs) if names is None else [str(name) for name in names]
+        known = list(self._specs) if names is None or self._is_by_position(names) else [str(name) for name in names]
         for number, row in enumerate(rows):
             if len(row) != len(known):
                 what = f"{len(row)} values for the columns {', '.join(map(repr, known))}"
                 raise refuse(f"data[{number}]", what, "Name the columns, or give one value for each.")
         return dict(zip(known, map(list, zip(*rows, strict=True)), strict=True))
 
+    def _is_by_position(self, names: Collection[Any]) -> bool:
+        """Whether these names mean the columns of a signature without names, one after another."""
+        return len(names) == len(self._specs) and all(spec.position is not None for spec in self._specs.values())
+
     def _other(self, value: Any, format_: str) -> dict[str, list[Any]]:
-        """Columns from an object of lists, an object of one row, a bare list for a single column."""
+        """Columns from an object of lists, an object of one row, a bare list for a single column.
+
+        Where a column is an array or an object, an object is one row, and a bare list one array: as MLflow has it.
+        """
         match value:
+            case {} if value and self._nested & {"array", "object"}:
+                return {str(name): [cell] for name, cell in value.items()}
+            case [*cells] if cells and self._nested == {"array"} and len(self._specs) == 1:
+                return {next(iter(self._specs)): [cells]}
             case {} if value and all(isinstance(cells, list) for cells in value.values()):
                 return {str(name): cells for name, cells in value.items()}
             case {} if value and not any(isinstance(cells, list | dict) for cells in value.values()):
@@ -159,9 +179,7 @@ class Columns:
                     checked[name] = self._columns[name].validate_python(columns[name])
                 except ValidationError as error:
                     details = error.errors(include_url=False)
-                    problems += [
-                        _wrong(f"{where.format(name)}[{detail['loc'][0]}]", spec.scalar, detail) for detail in details
-                    ]
+                    problems += [_wrong(where.format(name) + place(detail["loc"]), detail) for detail in details]
             elif spec.required:
                 problems.append(Problem(where=where.format(name), what="missing column", fix=f"Add {name!r}."))
         lengths = {len(cells) for cells in checked.values()}
@@ -179,7 +197,5 @@ class Columns:
         return self._pandas.DataFrame(arrays, index=index)
 
 
-def _wrong(where: str, scalar: str | None, detail: Any) -> Problem:
-    value = detail["input"]
-    what = misfit(scalar, value) if scalar else f"{detail['msg']}, not {kind(value)}"
-    return Problem(where=where, what=what, fix="Send the signature's type.")
+def _wrong(where: str, detail: Any) -> Problem:
+    return Problem(where=where, what=fault(detail), fix="Send the signature's type.")

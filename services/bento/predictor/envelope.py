@@ -73,6 +73,17 @@ def kind(value: object) -> str:
             return "an object"
 
 
+def is_infinite(value: Any) -> bool:
+    """Whether a value, or one inside it, is beyond every number."""
+    match value:
+        case list():
+            return any(map(is_infinite, value))
+        case dict():
+            return any(map(is_infinite, value.values()))
+        case _:
+            return isinstance(value, float) and math.isinf(value)
+
+
 def refuse_overflow(body: bytes) -> None:
     """Raise Unacceptable where an infinite value was written as a number, such as 1e400. `Infinity` is what it says."""
     try:

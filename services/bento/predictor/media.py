@@ -11,6 +11,8 @@ from .problem import refuse
 _BYTES = 16 << 20
 """So long may a body be, as the gateway has it; one that is packed may not become longer."""
 _GZIP = 16 + zlib.MAX_WBITS
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+"""Some clients begin UTF-8 with it; a reader of JSON may pass over it."""
 
 
 def require_json(content_type: str) -> None:
@@ -33,9 +35,9 @@ def decoded(body: bytes, encoding: str) -> bytes:
     """The body out of its content encoding. Raises Unacceptable: 415 for one that is not known, 413 for too much."""
     match encoding.strip().lower():
         case "" | "identity":
-            return body
+            return body.removeprefix(_BYTE_ORDER_MARK)
         case "gzip" | "x-gzip":
-            return _unzipped(body)
+            return _unzipped(body).removeprefix(_BYTE_ORDER_MARK)
         case other:
             what = f"a body in {other[:60]!r} is not read here"
             raise refuse("content-encoding", what, "Send gzip, or no encoding.", status=415)

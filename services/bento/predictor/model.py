@@ -16,6 +16,7 @@ import yaml  # type: ignore[import-untyped]
 
 from .answer import plain
 from .contract import Contract
+from .nested import NESTED
 from .params import Params
 from .problem import Unacceptable, refuse
 from .scalars import SCALARS
@@ -101,7 +102,7 @@ def load(folder: Path) -> Model:
         own = MlflowInput(mlflow.pyfunc.load_model(str(folder), suppress_warnings=True))
         return Model(own, own.predict, Contract(signature.outputs))
     predict = _load_sklearn(folder, description) or _load_pyfunc(folder)
-    return Model(_reader(signature), predict, Contract(signature.outputs))
+    return Model(reader(signature), predict, Contract(signature.outputs))
 
 
 def rows_of(data: Any) -> int | None:
@@ -111,12 +112,15 @@ def rows_of(data: Any) -> int | None:
 
 def _is_mlflow_business(description: dict[str, Any], signature: Signature) -> bool:
     """Whether only MLflow can read this model's input."""
-    if description.get("is_signature_from_type_hint") or description.get("type_hint_from_example"):
-        return True
-    return any(spec["type"] not in SCALARS | {"tensor"} for spec in signature.inputs or ())
+    is_known = all(spec["type"] in SCALARS | NESTED | {"tensor"} for spec in signature.inputs or ())
+    return (
+        bool(description.get("is_signature_from_type_hint") or description.get("type_hint_from_example"))
+        or not is_known
+    )
 
 
-def _reader(signature: Signature) -> Reader:
+def reader(signature: Signature) -> Reader:
+    """What reads requests by this signature."""
     from .columns import Columns, ColumnSpec
     from .tensors import Tensors, TensorSpec, Untyped
 
@@ -131,6 +135,7 @@ def _reader(signature: Signature) -> Reader:
             scalar=spec["type"],
             required=_is_required(spec),
             position=None if "name" in spec else position,
+            nested=spec if spec["type"] in NESTED else None,
         )
         for position, spec in enumerate(signature.inputs)
     ]

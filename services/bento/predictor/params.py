@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from typing import Any
 
 from pydantic_core import CoreSchema, SchemaValidator, ValidationError, core_schema
 
-from .envelope import PARAMS, kind, refuse_overflow
+from .envelope import PARAMS, is_infinite, kind, refuse_overflow
+from .nested import NESTED, nested_schema
 from .problem import Problem, Unacceptable, refuse, similar
-from .scalars import SCALARS, accepts, as_datetime, misfit
+from .scalars import accepts, as_datetime, fault, place
 
 
 class Params:
@@ -19,10 +19,8 @@ class Params:
     def __init__(self, specs: Iterable[dict[str, Any]] = ()) -> None:
         self._checks: dict[str, SchemaValidator] = {}
         self._defaults: dict[str, Any] = {}
-        self._scalars: dict[str, str] = {}
         for spec in specs:
             self._checks[spec["name"]] = SchemaValidator(_schema(spec))
-            self._scalars[spec["name"]] = spec.get("type", "")
             default = spec.get("default")
             self._defaults[spec["name"]] = as_datetime(default) if spec.get("type") == "datetime" else default
 
@@ -42,32 +40,30 @@ class Params:
             try:
                 values[name] = check.validate_python(value)
             except ValidationError as error:
-                problems += [self._problem(name, detail) for detail in error.errors(include_url=False)]
+                problems += [_problem(name, detail) for detail in error.errors(include_url=False)]
         if problems:
             raise Unacceptable(problems)
-        if any(map(_is_infinite, given.values())):
+        if is_infinite(given):
             refuse_overflow(body)
         return values or None
 
-    def _problem(self, name: str, detail: Any) -> Problem:
-        where = f"params.{name}" + "".join(f"[{number}]" for number in detail["loc"])
-        scalar, value = self._scalars[name], detail["input"]
-        is_single = scalar in SCALARS and detail["type"] == "kind"
-        what = misfit(scalar, value) if is_single else f"{detail['msg']}, not {kind(value)}"
-        return Problem(where=where, what=what, fix="Send the signature's type.")
+
+def _problem(name: str, detail: Any) -> Problem:
+    return Problem(where=f"params.{name}{place(detail['loc'])}", what=fault(detail), fix="Send the signature's type.")
 
 
-def _is_infinite(value: Any) -> bool:
-    """Whether a value, or one inside it, is beyond every number."""
-    if isinstance(value, list):
-        return any(map(_is_infinite, value))
-    if isinstance(value, dict):
-        return any(map(_is_infinite, value.values()))
-    return isinstance(value, float) and math.isinf(value)
+_PARAM_TIME = core_schema.union_schema(
+    [core_schema.datetime_schema(tz_constraint="naive", microseconds_precision="error"), accepts("datetime")],
+    mode="left_to_right", custom_error_type="kind", custom_error_message="no time",
+    custom_error_context={"scalar": "datetime"},
+)  # fmt: skip
+"""Python's own, from year 1 to 9999: no column's nanoseconds are in the way."""
 
 
 def _schema(spec: dict[str, Any]) -> CoreSchema:
-    scalar = spec.get("type")
-    if scalar not in SCALARS:
-        return core_schema.any_schema()
-    return core_schema.list_schema(accepts(scalar)) if spec.get("shape") else accepts(scalar)
+    """Each may be null: then the model decides, not the default."""
+    scalar = spec.get("type", "any")
+    if scalar in NESTED:
+        return nested_schema(spec, required=False)
+    value = core_schema.nullable_schema(_PARAM_TIME if scalar == "datetime" else accepts(scalar))
+    return core_schema.list_schema(value) if spec.get("shape") else value

@@ -10,7 +10,7 @@ import base64
 import binascii
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -111,6 +111,13 @@ def _decoded(value: str) -> bytes:
         raise ValueError(str(error)) from None
 
 
+def _whole_text(value: str) -> str:
+    """A text that an array holds as it is."""
+    if value.endswith("\0"):
+        raise ValueError("it ends in NUL")
+    return value
+
+
 _DATETIME = core_schema.datetime_schema(tz_constraint="naive", microseconds_precision="error", ge=_FIRST, le=_LAST)
 _TIME = SchemaValidator(_DATETIME)
 
@@ -158,9 +165,9 @@ _SCALARS = {
     ),
     "binary": _Scalar(
         words="a string in base64",
-        schema=core_schema.no_info_after_validator_function(_decoded, _TEXT),
+        schema=_or_null(core_schema.no_info_after_validator_function(_decoded, _TEXT)),
         dtype=None,
-        json_type={"type": "string", "contentEncoding": "base64"},
+        json_type={"type": ["string", "null"], "contentEncoding": "base64"},
     ),
 }
 SCALARS = frozenset(_SCALARS)
@@ -178,6 +185,22 @@ _DTYPES = (
         )
     }
     | {"datetime64[ns]": _SCALARS["datetime"]}
+    | {
+        "str": _Scalar(
+            words="a string",
+            within="it ends in NUL, which an array cuts off",
+            schema=core_schema.no_info_after_validator_function(_whole_text, _TEXT),
+            dtype=None,
+            json_type={"type": "string"},
+        ),
+        "bytes": _Scalar(
+            words="a string",
+            within="it is not ASCII, or ends in NUL, which an array cuts off",
+            schema=core_schema.no_info_after_validator_function(lambda text: _whole_text(text).encode("ascii"), _TEXT),
+            dtype=None,
+            json_type={"type": "string"},
+        ),
+    }
 )
 """numpy's types, of arrays."""
 
@@ -189,7 +212,32 @@ def accepts(scalar: str, *, quick: bool = False) -> CoreSchema:
     if known.doubtful is not None and not quick:
         rest = core_schema.no_info_plain_validator_function(known.doubtful)
         schema = core_schema.union_schema([schema, rest], mode="left_to_right")
-    return core_schema.custom_error_schema(schema, "kind", custom_error_message=f"{known.words} belongs here")
+    return core_schema.custom_error_schema(
+        schema, "kind", custom_error_message="of another kind", custom_error_context={"scalar": scalar}
+    )
+
+
+def fault(detail: Any) -> str:
+    """What is wrong, as one of pydantic's errors tells it."""
+    value = detail["input"]
+    match detail["type"]:
+        case "kind":
+            return misfit(detail["ctx"]["scalar"], value)
+        case "missing":
+            return "missing"
+        case "extra_forbidden":
+            return "unknown"
+        case "list_type":
+            return f"a list belongs here, not {kind(value)}"
+        case "dict_type":
+            return f"an object belongs here, not {kind(value)}"
+        case _:
+            return f"{detail['msg']}, not {kind(value)}"
+
+
+def place(loc: Iterable[int | str]) -> str:
+    """Where that is inside a value."""
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in loc)
 
 
 def misfit(scalar: str, value: Any) -> str:
@@ -197,10 +245,12 @@ def misfit(scalar: str, value: Any) -> str:
     known = _known(scalar)
     shown = _shown(value)
     match value:
-        case int() | float() if not isinstance(value, bool) and known.within and known.dtype != "datetime64[ns]":
+        case int() | float() if not isinstance(value, bool) and (known.dtype or "M")[0] in "iuf":
             return f"{known.words} belongs here, not {shown}: {_misfit_number(known, value)}"
         case str() if known.dtype == "datetime64[ns]":
             return f"{known.words} belongs here, not {shown}{_misfit_time(known, value)}"
+        case str() if known.within and known.dtype is None:
+            return f"{known.words} belongs here, not {shown}: {known.within}"
         case _:
             return f"{known.words} belongs here, not {kind(value)}"
 
@@ -216,7 +266,7 @@ def _shown(value: Any) -> str:
 
 
 def _misfit_number(known: _Scalar, value: float) -> str:
-    if (known.dtype or "")[0] in "iu":
+    if known.dtype is not None and known.dtype[0] in "iu":
         if isinstance(value, float) and not value.is_integer():
             return "it is not whole"
         if isinstance(value, float) and abs(value) >= _EXACT:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ from pydantic_core import SchemaValidator, ValidationError, core_schema
 from .envelope import kind, open_envelope, refuse_overflow, split_columns
 from .params import Params
 from .problem import Problem, Unacceptable, refuse, similar
-from .scalars import accepts, known_dtype, misfit
+from .scalars import accepts, fault, known_dtype, place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,14 +35,21 @@ class Tensors:
     def read(self, body: bytes) -> tuple[Any, dict[str, Any] | None]:
         """The array, or the arrays by name, and the params. Raises Unacceptable."""
         format_, value, given = open_envelope(body)
-        if format_ in ("dataframe_split", "dataframe_records"):
+        is_table = format_ in ("dataframe_split", "dataframe_records")
+        if is_table:
             value = _cells(format_, value)
         params = self._params.read(given, body)
         if self._specs[0].name is None:
+            if is_table and isinstance(value, list):
+                value = _in_shape(_bare_rows(value), self._specs[0].shape)
             data: Any = self._array(self._specs[0], value, format_)
             _refuse_overflow((data,), body)
             return data, params
-        data = self._named(_by_name(value), format_)
+        named = _by_name(value)
+        if is_table and isinstance(named, dict):
+            shapes = {str(spec.name): spec.shape for spec in self._specs}
+            named = {name: _in_shape(cells, shapes.get(name, ())) for name, cells in named.items()}
+        data = self._named(named, format_)
         _refuse_overflow(data.values(), body)
         return data, params
 
@@ -70,21 +78,14 @@ class Tensors:
         """The array, each value of the declared type."""
         import numpy as np
 
-        if _is_rows(value):
-            value = list(map(list, zip(*_by_name(value).values(), strict=True)))
+        value = _bare_rows(value)
         check = self._checks[spec.name]
-        if check is None:
-            array = _ndarray(value, where)
-            _hold_shape(spec, array, where)
-            return array.astype(spec.dtype)
         try:
-            array = np.array(check.validate_python(value), spec.dtype)
+            array = np.array(value if check is None else check.validate_python(value), spec.dtype)
         except ValidationError as error:
             _hold_shape(spec, _ndarray(value, where), where)
-            raise Unacceptable(
-                _wrong(detail, spec.dtype, where) for detail in error.errors(include_url=False)
-            ) from None
-        except ValueError as error:
+            raise Unacceptable(_wrong(detail, where) for detail in error.errors(include_url=False)) from None
+        except (ValueError, TypeError) as error:
             raise refuse(where, f"not an array: {error}", "Send nested lists of equal lengths.") from None
         if array.size == 0:
             raise refuse(where, "no values", "Send at least one row.")
@@ -102,7 +103,8 @@ def _hold_shape(spec: TensorSpec, array: Any, where: str) -> None:
 
 
 class Untyped:
-    """Reads requests for a model without a signature: tables become DataFrames, everything else an array."""
+    """Reads requests for a model without a signature: tables become DataFrames, other objects arrays by name,
+    everything else an array."""
 
     def __init__(self, params: Params) -> None:
         import pandas as pd
@@ -121,6 +123,10 @@ class Untyped:
             raise refuse(format_, "a list of objects belongs here", "Send one object for each row.")
         if _is_table(value):
             return self._frame(format_, value), params
+        if isinstance(value, dict):
+            return {name: _ndarray(each, f"{format_}.{name}") for name, each in value.items()}, params
+        if value is None:
+            raise refuse(format_, "nothing to predict from", "Send at least one row.")
         return _ndarray(value, format_), params
 
     def _frame(self, format_: str, data: Any, **labels: Any) -> Any:
@@ -134,7 +140,9 @@ class Untyped:
 
 def _is_table(value: Any) -> bool:
     if isinstance(value, dict):
-        return all(isinstance(cells, list) and not any(isinstance(c, list) for c in cells) for cells in value.values())
+        columns = list(value.values())
+        is_flat = all(isinstance(cells, list) and not any(isinstance(c, list) for c in cells) for cells in columns)
+        return is_flat and len({len(cells) for cells in columns}) <= 1
     return _is_rows(value)
 
 
@@ -148,6 +156,38 @@ def _cells(format_: str, value: Any) -> Any:
         columns, rows, _ = split_columns(value)
         return rows if columns is None else [dict(zip(map(str, columns), row, strict=True)) for row in rows]
     return value
+
+
+def _bare_rows(value: Any) -> Any:
+    """Rows of named values as rows of values."""
+    return list(map(list, zip(*_by_name(value).values(), strict=True))) if _is_rows(value) else value
+
+
+def _in_shape(cells: Any, shape: tuple[int, ...]) -> Any:
+    """A table's rows of single values in the shape of the signature, as MLflow's server lays them out."""
+    inner = shape[1:]
+    if shape[:1] != (-1,) or any(length < 0 for length in inner) or not isinstance(cells, list):
+        return cells
+    rows = [_values_of(row) for row in cells]
+    if any(row is None or len(row) != math.prod(inner) for row in rows):
+        return cells
+    return [_nested(row, inner) for row in rows if row is not None]
+
+
+def _values_of(row: Any) -> list[Any] | None:
+    """The single values of a row, or of the one list in it; None where lists stand in lists."""
+    values = row if isinstance(row, list) else [row]
+    if len(values) == 1 and isinstance(values[0], list):
+        (values,) = values
+    return None if any(isinstance(each, list) for each in values) else values
+
+
+def _nested(values: list[Any], shape: tuple[int, ...]) -> Any:
+    """Values in nested lists of these lengths."""
+    if not shape:
+        return values[0]
+    size = math.prod(shape[1:])
+    return [_nested(values[start : start + size], shape[1:]) for start in range(0, shape[0] * size, size)]
 
 
 def _by_name(value: Any) -> Any:
@@ -177,9 +217,8 @@ def _refuse_overflow(arrays: Iterable[Any], body: bytes) -> None:
         refuse_overflow(body)
 
 
-def _wrong(detail: Any, dtype: str, where: str) -> Problem:
-    place = where + "".join(f"[{number}]" for number in detail["loc"])
-    return Problem(where=place, what=misfit(dtype, detail["input"]), fix="Send values of that type.")
+def _wrong(detail: Any, where: str) -> Problem:
+    return Problem(where=where + place(detail["loc"]), what=fault(detail), fix="Send values of that type.")
 
 
 def _ndarray(value: Any, where: str) -> Any:
