@@ -396,10 +396,8 @@ def test_base64_comes_with_line_breaks_too() -> None:
     assert frame["v"][0] == b"\x00\x01"
 
 
-NESTED = {
-    "type": "array",
-    "items": {"type": "object", "properties": {"a": {"type": "integer", "required": True}, "t": {"type": "datetime", "required": False}}},
-}  # fmt: skip
+_OBJECT = {"a": {"type": "integer", "required": True}, "t": {"type": "datetime", "required": False}}
+NESTED = {"type": "array", "items": {"type": "object", "properties": _OBJECT}}
 
 
 def _nested(required: bool = True) -> Columns:
