@@ -227,7 +227,7 @@ def test_a_record_whose_pid_another_process_has_now_hurts_nobody(supervisor: Sup
             ticks = start_ticks(stranger.pid)
             assert ticks is not None
             boot = identity.boot_id()
-            record = f'{{"pid": {stranger.pid}, "ticks": {ticks - 1}, "boot": "{boot}", "digest": ""}}'
+            record = f'{{"pid": {stranger.pid}, "ticks": {ticks - 1}, "boot": "{boot}", "began": 0, "digest": ""}}'
             (folder.records / "stale").write_text(record)
             assert supervisor.processes().keys() <= {"supervisord"}
             supervisor.stop()

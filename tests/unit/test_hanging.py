@@ -209,7 +209,7 @@ class Sleeper:
     def __init__(self, folder: StateFolder, name: str) -> None:
         self.process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
         pid = self.process.pid
-        record = f'{{"pid": {pid}, "ticks": {start_ticks(pid)}, "boot": "{boot_id()}", "digest": ""}}'
+        record = f'{{"pid": {pid}, "ticks": {start_ticks(pid)}, "boot": "{boot_id()}", "began": 100, "digest": ""}}'
         (folder.records / name).write_text(record)
 
 
@@ -258,6 +258,24 @@ def test_a_program_that_does_not_beat_any_more_is_killed_and_only_then(watched) 
     sleeper.process.send_signal(signal.SIGSTOP)
     assert looks(PATIENCE + 2 * PERIOD)
     assert sleeper.process.wait(timeout=30) == -signal.SIGKILL
+
+
+def test_who_fell_silent_before_anybody_watched_is_given_no_time_to_start(watched) -> None:  # type: ignore[no-untyped-def]
+    """Watchers that were killed together are back after the one that hung meanwhile has beaten for the last time."""
+    watch, sleeper, now, looks = watched
+    now[0] += PERIOD
+    watch.beats.beat("collector")
+    sleeper.process.send_signal(signal.SIGSTOP)
+    assert not looks(PATIENCE)
+    assert looks(2 * PERIOD)
+
+
+def test_a_beat_of_its_predecessor_is_none_of_its_own(watched) -> None:  # type: ignore[no-untyped-def]
+    watch, _, now, looks = watched
+    now[0] -= PERIOD
+    watch.beats.beat("collector")
+    assert not looks(STARTING)
+    assert looks(2 * PERIOD)
 
 
 def test_nothing_is_killed_that_nobody_would_start_anew(watched) -> None:  # type: ignore[no-untyped-def]

@@ -30,6 +30,8 @@ class Record:
     pid: int
     ticks: int | None
     boot: str
+    began: float
+    """When it started, on the clock of intervals."""
     digest: str
     """Of the definition it was started with."""
 
@@ -47,7 +49,7 @@ def read_record(path: Path) -> Record | None:
     """The record in this file; None when there is none, or it cannot be read."""
     try:
         known = json.loads(path.read_text())
-        return Record(pid=known["pid"], ticks=known["ticks"], boot=known["boot"], digest=known["digest"])
+        return Record(**{name: known[name] for name in ("pid", "ticks", "boot", "began", "digest")})
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

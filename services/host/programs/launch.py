@@ -18,6 +18,7 @@ import resource
 import select
 import signal
 import sys
+import time
 from pathlib import Path
 
 ROTATE_AT_BYTES = 16 << 20
@@ -114,7 +115,7 @@ def _reset_inheritance() -> None:
 
 def _leave_record(record: Path, digest: str) -> None:
     pid = os.getpid()
-    known = {"pid": pid, "ticks": start_ticks(pid), "boot": boot_id(), "digest": digest}
+    known = {"pid": pid, "ticks": start_ticks(pid), "boot": boot_id(), "began": time.monotonic(), "digest": digest}
     draft = record.with_name(f".{record.name}.{pid}")
     draft.write_text(json.dumps(known))
     draft.replace(record)

@@ -21,7 +21,7 @@ BEATING = ("keeper", "collector", "console")
 """Programs that beat. Each of them watches the others."""
 PERIOD = 5.0
 PATIENCE = 30.0
-"""Seconds without a beat after which a program that beat before is killed."""
+"""Seconds without a beat after which a program that has beaten since it started is killed, whoever saw it beat."""
 STARTING = 240.0
 """Seconds that a program may take from its start to its first beat: an old machine imports slowly."""
 
@@ -33,8 +33,6 @@ class Stillness:
     process: psutil.Process
     last: float | None
     """Its last beat."""
-    began: bool = False
-    """Whether it has beaten since it is watched."""
     seconds: float = 0.0
 
 
@@ -59,19 +57,17 @@ class Watch:
     def _is_killed(self, name: str, watched: float) -> bool:
         record = read_record(self.supervisor.definitions.record(name))
         process = record.process() if record is not None else None
-        if process is None:
+        if record is None or process is None:
             self._still.pop(name, None)
             return False
         last, known = self.beats.last(name), self._still.get(name)
-        if known is None or known.process != process:
+        if known is None or (known.process, known.last) != (process, last):
             self._still[name] = Stillness(process=process, last=last)
             return False
-        if last != known.last:
-            self._still[name] = Stillness(process=process, last=last, began=True)
-            return False
         seconds = known.seconds + watched
-        self._still[name] = Stillness(process=process, last=last, began=known.began, seconds=seconds)
-        if seconds <= (PATIENCE if known.began else STARTING) or self.supervisor.pid() is None:
+        self._still[name] = Stillness(process=process, last=last, seconds=seconds)
+        has_beaten = last is not None and last > record.began
+        if seconds <= (PATIENCE if has_beaten else STARTING) or self.supervisor.pid() is None:
             return False
         log.error("does not beat any more and is killed, to be started anew", program=name, seconds=round(seconds))
         del self._still[name]
