@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, Table, delete, func, insert, select
 from sluicegate.registry.ledger.chain import Examination, Head
 from sluicegate.registry.ledger.engine import connect, reading, writing
 from sluicegate.registry.ledger.migrate import migrate
+from sluicegate.registry.ledger.patience import LONG
 from sluicegate.registry.ledger.sealing import examination
 from sluicegate.registry.ledger.tables import metadata
 from sluicegate.registry.words.errors import Refused
@@ -80,7 +81,7 @@ def _file(path: Path) -> str:
 
 
 def _copy(source: Engine, target: Engine, *, replace: bool = True) -> None:
-    with reading(source) as old, writing(target) as new:
+    with reading(source) as old, writing(target, LONG) as new:
         if source.dialect.name == "postgresql":
             old.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         if not replace and (there := _filled(new)):

@@ -9,20 +9,25 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError, InterfaceError, ProgrammingError
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from sluicegate.registry.ledger.patience import SILENCE, Connecting, PatientConnection
 from sluicegate.registry.words.errors import InvalidSetting, Unreachable
 
 _TURN = 0x51_01CE
 """Key of the PostgreSQL advisory lock that writers hold until they commit."""
 _BUSY_MS = 30_000
+TURN_SECONDS = 10.0
+"""Time that a thread waits for others of its process."""
+_ABANDONED_MS = 20_000
+"""Time after which PostgreSQL ends a writer that holds its turn and says nothing: it hangs."""
 _WRITES = "ledger_writes"
 
 
-def connect(url: str) -> Engine:
+def connect(location: str) -> Engine:
     """An engine for `sqlite:///PATH` or `postgresql://…`. Opens no connection yet."""
     try:
-        parsed = make_url(url)
+        parsed = make_url(location)
     except ArgumentError as error:
-        raise InvalidSetting(f"not a ledger URL: {url!r}", fix=_FORMS) from error
+        raise InvalidSetting(f"not a ledger URL: {location!r}", fix=_FORMS) from error
     match parsed.get_backend_name():
         case "sqlite" if parsed.database not in (None, "", ":memory:"):
             engine = create_engine(parsed)
@@ -30,7 +35,10 @@ def connect(url: str) -> Engine:
             event.listen(engine, "begin", _sqlite_begin)
             return engine
         case "postgresql":
-            return create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
+            url = parsed.set(drivername="postgresql+psycopg")
+            engine = create_engine(url, pool_pre_ping=True, pool_timeout=TURN_SECONDS)
+            event.listen(engine, "do_connect", Connecting())
+            return engine
         case _:
             raise InvalidSetting(f"the ledger cannot live at {parsed.render_as_string()!r}", fix=_FORMS)
 
@@ -46,13 +54,35 @@ def reading(engine: Engine) -> Iterator[Connection]:
 
 
 @contextmanager
-def writing(engine: Engine) -> Iterator[Connection]:
-    """A transaction that no other writer overlaps; durable when the block has been left."""
+def writing(engine: Engine, silence: float = SILENCE) -> Iterator[Connection]:
+    """A transaction that no other writer overlaps; durable when the block has been left.
+
+    PostgreSQL is given up where it says nothing for `silence` seconds.
+    """
     writers = engine.execution_options(**{_WRITES: True})
     with _told_plainly(engine), writers.begin() as connection:
-        if engine.dialect.name == "postgresql":
-            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_TURN})")
-        yield connection
+        if engine.dialect.name != "postgresql":
+            yield connection
+            return
+        with _patiently(connection, silence):
+            connection.exec_driver_sql(_TAKE_TURN)
+            yield connection
+
+
+_TAKE_TURN = (
+    f"SELECT set_config('idle_in_transaction_session_timeout', '{_ABANDONED_MS}', true), pg_advisory_xact_lock({_TURN})"
+)
+
+
+@contextmanager
+def _patiently(connection: Connection, silence: float) -> Iterator[None]:
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, PatientConnection)
+    driver.silence = silence
+    try:
+        yield
+    finally:
+        driver.silence = SILENCE
 
 
 def _sqlite_connected(dbapi: object, _record: ConnectionPoolEntry) -> None:

@@ -9,6 +9,7 @@ from datetime import datetime
 from sqlalchemy import Connection, delete, select
 
 from sluicegate.registry.ledger.engine import connect, writing
+from sluicegate.registry.ledger.patience import LONG
 from sluicegate.registry.ledger.tables import calls, leases, notes, orders
 from sluicegate.registry.ledger.times import to_text
 
@@ -24,7 +25,7 @@ def forget(url: str, before: datetime, under_way: Collection[str]) -> int:
     limit = to_text(before)
     engine = connect(url)
     try:
-        with writing(engine) as connection:
+        with writing(engine, LONG) as connection:
             old = ((calls, calls.c.at), (orders, orders.c.at), (leases, leases.c.expires_at))
             gone = sum(connection.execute(delete(table).where(at < limit)).rowcount for table, at in old)
             return gone + _forget_notes(connection, before, {f"driver:{rollout}" for rollout in under_way})

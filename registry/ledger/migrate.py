@@ -7,6 +7,7 @@ from pathlib import Path
 from sqlalchemy import Engine, inspect, text
 
 from sluicegate.registry.ledger.engine import reading, writing
+from sluicegate.registry.ledger.patience import LONG
 from sluicegate.registry.words.errors import SluiceError
 
 HEAD = "0004"
@@ -40,6 +41,6 @@ def _upgrade(engine: Engine) -> None:
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    with writing(engine) as connection:
+    with writing(engine, LONG) as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from threading import RLock
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, delete, func, insert, select, update
 
 from sluicegate.registry.ledger.chain import Examination, Head
-from sluicegate.registry.ledger.engine import connect, reading, writing
+from sluicegate.registry.ledger.engine import TURN_SECONDS, connect, reading, writing
 from sluicegate.registry.ledger.folds import Folds, taken
 from sluicegate.registry.ledger.looks_json import look_from_json, look_to_json
 from sluicegate.registry.ledger.migrate import migrate
@@ -24,6 +25,7 @@ from sluicegate.registry.ledger.withdrawal import is_withdrawn, withdrawn
 from sluicegate.registry.rollout.facts import Entry, Fact, Requested, from_payload
 from sluicegate.registry.rollout.moves import begin
 from sluicegate.registry.rollout.rollout import Rollout
+from sluicegate.registry.words.errors import Unreachable
 from sluicegate.registry.words.verdict import Look
 
 
@@ -39,6 +41,16 @@ class SqlLedger:
         self._lock = RLock()
         self._folds = Folds()
         self._last_id = 0
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """What was folded is one thread's at a time. Raises Unreachable where another one does not come to an end."""
+        if not self._lock.acquire(timeout=TURN_SECONDS):
+            raise Unreachable("the ledger is busy.", fix="try again; sluice doctor tells whether its database hangs.")
+        try:
+            yield
+        finally:
+            self._lock.release()
 
     def close(self) -> None:
         """Give the connections back."""
@@ -56,7 +68,7 @@ class SqlLedger:
 
     def append(self, rollout: str, expected: int, fact: Fact, at: datetime) -> Rollout:
         entry = Entry(rollout=rollout, seq=expected, at=utc(at), fact=fact)
-        with self._lock, writing(self._engine) as connection:
+        with self._turn(), writing(self._engine) as connection:
             self._catch_up(connection)
             self._folds.expect(rollout, expected)
             before, state = self._folds.get(rollout), self._folds.after(entry)
@@ -67,7 +79,7 @@ class SqlLedger:
         return state
 
     def commit(self, decide: Callable[[Record], Changes], key: OrderKey | None = None) -> Receipt:
-        with self._lock, writing(self._engine) as connection:
+        with self._turn(), writing(self._engine) as connection:
             known = _receipt_of(connection, key)
             if key is not None and known is not None:
                 return repeated(key, known.digest, receipt_from_json(known.receipt))
@@ -104,11 +116,11 @@ class SqlLedger:
         return self._folds
 
     def rollout(self, rollout: str) -> Rollout:
-        with self._lock:
+        with self._turn():
             return self._caught_up().get(rollout)
 
     def rollouts(self, *, model: str | None = None) -> tuple[Rollout, ...]:
-        with self._lock:
+        with self._turn():
             return self._caught_up().all(model)
 
     def entries(self, rollout: str, *, after: int = -1) -> tuple[Entry, ...]:

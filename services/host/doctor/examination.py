@@ -29,6 +29,9 @@ def examine(
     """
     from sluicegate.services.host.doctor import local, servers
 
+    def ledger() -> Sequence[Finding]:
+        return [_routes(refusal()), _orders(overdue()), _rollouts(untended())]
+
     checks: list[Callable[[], Sequence[Finding]]] = [
         local.python,
         local.versions,
@@ -53,9 +56,7 @@ def examine(
             lambda: running.clock(now()),
             running.webhook,
             running.prefect,
-            lambda: [_routes(refusal())],
-            lambda: [_orders(overdue())],
-            lambda: [_rollouts(untended())],
+            ledger,
         ]
     return tuple(finding for check in checks for finding in _guarded(check))
 
