@@ -6,6 +6,7 @@ One that must be written although the disk is full has a spare beside it, whose 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import os
 from pathlib import Path
@@ -52,6 +53,27 @@ def create(path: Path, text: str, *, mode: int = 0o644) -> None:
         path.hardlink_to(draft)
     draft.unlink()
     _sync_folder(path.parent)
+
+
+def set_aside(path: Path, size: int) -> None:
+    """Give a file the disk space for so many bytes, whatever its size is: on a full disk it grows up to there.
+
+    Raises OSError where there is no such space, or the system cannot do it.
+    """
+    if path.stat().st_blocks * 512 >= size:
+        return
+    handle = os.open(path, os.O_WRONLY)
+    try:
+        allocate = getattr(ctypes.CDLL(None, use_errno=True), "fallocate", None)
+        if allocate is None:
+            raise OSError(errno.ENOTSUP, "no space can be set aside here")
+        if allocate(handle, _KEEP_SIZE, ctypes.c_int64(0), ctypes.c_int64(size)):
+            raise OSError(ctypes.get_errno(), "no space was set aside", str(path))
+    finally:
+        os.close(handle)
+
+
+_KEEP_SIZE = 1
 
 
 def _draft(path: Path, text: str, mode: int) -> Path:

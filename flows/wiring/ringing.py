@@ -1,43 +1,37 @@
 """A ledger that rings the keeper after every append: an abort is on the wire in milliseconds, not in a second.
 
-Beside an SQLite file lies a reserve: on a full disk it gives way to what must be recorded. Whoever fills the disk may
-be quicker; then the order is refused, and says so.
+Space for what an SQLite ledger must record on a full disk is set aside inside its log: nobody else can take it.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
+from sluicegate.registry.ledger.engine import log_file
 from sluicegate.registry.ledger.record import Applied, Changes, OrderKey, Receipt, Record
 from sluicegate.registry.ledger.sql import SqlLedger
 from sluicegate.registry.rollout.facts import Fact, Requested
 from sluicegate.registry.rollout.rollout import Rollout
-from sluicegate.registry.words.errors import Unreachable
+from sluicegate.services import durable
 from sluicegate.services.keeper.waking import ring
 
-RESERVE = 4 << 20
-"""Bytes: more than SQLite writes for an order, its log included."""
+RESERVE = 8 << 20
+"""Bytes of the log that are there whether it is written or not. SQLite begins it anew after half of that."""
 T = TypeVar("T")
-
-
-def _free(path: Path) -> int:
-    """Bytes that may be written beside this file."""
-    there = os.statvfs(path.parent)
-    return there.f_bavail * there.f_frsize
 
 
 class RingingLedger(SqlLedger):
     """Rings after whatever may change routes: facts, and documents such as connections."""
 
-    def __init__(self, url: str, bell: Path, reserve: Path | None = None) -> None:
+    def __init__(self, url: str, bell: Path) -> None:
         super().__init__(url)
         self._bell = bell
-        self._reserve = reserve
+        self._log = log_file(url)
+        self._set_aside()
 
     def open(self, rollout: str, requested: Requested, at: datetime) -> Rollout:
         opened = super().open(rollout, requested, at)
@@ -51,25 +45,16 @@ class RingingLedger(SqlLedger):
         return self._ringing(lambda: SqlLedger.commit(self, decide, key))
 
     def _ringing(self, write: Callable[[], T]) -> T:
-        """Write and ring. Where there is no space the reserve makes some, and it is written once more."""
-        try:
-            done = write()
-        except Unreachable:
-            if self._reserve is None or not self._reserve.exists() or _free(self._reserve) >= RESERVE:
-                raise
-            self._reserve.unlink(missing_ok=True)
-            done = write()
-        else:
-            self._set_aside()
+        done = write()
+        self._set_aside()
         ring(self._bell)
         return done
 
     def _set_aside(self) -> None:
-        """Have a reserve where there is plenty of space."""
-        if self._reserve is None or self._reserve.exists() or _free(self._reserve) < 4 * RESERVE:
-            return
-        with contextlib.suppress(OSError), self._reserve.open("xb") as file:
-            os.posix_fallocate(file.fileno(), 0, RESERVE)
+        """Have the space; after all others have gone SQLite begins with a log that has none."""
+        if self._log is not None:
+            with contextlib.suppress(OSError):
+                durable.set_aside(self._log, RESERVE)
 
     def apply(self, document: Applied, *, over: str | None = None) -> bool:
         changed = super().apply(document, over=over)

@@ -79,8 +79,7 @@ class Runtime:
         """The ledger; whatever is appended rings the keeper."""
         from sluicegate.flows.wiring.ringing import RingingLedger
 
-        reserve = self.folder.root / "reserve" if self._ledger_url.startswith("sqlite") else None
-        return RingingLedger(self._ledger_url, self.bell, reserve)
+        return RingingLedger(self._ledger_url, self.bell)
 
     @cached_property
     def calls(self) -> Calls:

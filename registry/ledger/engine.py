@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError, InterfaceError, ProgrammingError
@@ -41,6 +42,12 @@ def connect(location: str) -> Engine:
             return engine
         case _:
             raise InvalidSetting(f"the ledger cannot live at {parsed.render_as_string()!r}", fix=_FORMS)
+
+
+def log_file(location: str) -> Path | None:
+    """The file that SQLite writes to before the database itself; None elsewhere."""
+    url = make_url(location)
+    return Path(f"{url.database}-wal") if url.get_backend_name() == "sqlite" else None
 
 
 _FORMS = "write sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE"

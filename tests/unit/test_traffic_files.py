@@ -23,6 +23,7 @@ from sluicegate.services import durable
 from sluicegate.services.loopback import own_folder, socket_path
 from sluicegate.services.traffic.envoy.bootstrap import Places, bootstrap
 from sluicegate.services.traffic.envoy.clusters import clusters
+from sluicegate.services.traffic.envoy.detour import at_least
 from sluicegate.services.traffic.envoy.limits import Limits
 from sluicegate.services.traffic.envoy.log_files import next_rotated, rejection
 from sluicegate.services.traffic.envoy.model_pages import PAGES, page_routes
@@ -35,7 +36,13 @@ from sluicegate.services.traffic.routes import routes
 
 SOCKET = Path("shadow.sock")
 PLACES = Places(
-    folder=Path(), admin_socket=Path("admin.sock"), shadow_socket=SOCKET, logs=Path("logs"), host="127.0.0.1", port=9
+    folder=Path(),
+    admin_socket=Path("admin.sock"),
+    shadow_socket=SOCKET,
+    detour_socket=Path("detour.sock"),
+    logs=Path("logs"),
+    host="127.0.0.1",
+    port=9,
 )
 NAMES = st.text(st.characters(exclude_characters="/:", exclude_categories=("Cs",)), min_size=1, max_size=12)
 
@@ -66,17 +73,22 @@ def tables(draw: st.DrawFn):
     return routes(standings, endpoints)
 
 
+def _tree(host):
+    """The routes behind the fork for large bodies."""
+    return host["matcher"]["on_no_match"]["matcher"]
+
+
 def _counted(host) -> list:
     """The routes of predictions."""
-    return [route for route in routes_in(host["matcher"]) if "weighted_clusters" in route.get("route", {})]
+    return [route for route in routes_in(_tree(host)) if "weighted_clusters" in route.get("route", {})]
 
 
 @settings(deadline=None)
 @given(table=tables())
 def test_routes_name_only_clusters_that_are_given_and_pairs_only_members_that_are(table) -> None:
     given_clusters = clusters(table, Limits(), SOCKET)
-    (host,) = route_configuration(table)["virtual_hosts"]  # type: ignore[misc]
-    for route in (route["route"] for route in routes_in(host["matcher"]) if "cluster" in route.get("route", {})):
+    (host,) = route_configuration(table, Limits())["virtual_hosts"]  # type: ignore[misc]
+    for route in (route["route"] for route in routes_in(_tree(host)) if "cluster" in route.get("route", {})):
         assert route["cluster"] in given_clusters
     for route in _counted(host):
         entries = route["route"]["weighted_clusters"]["clusters"]
@@ -121,24 +133,38 @@ def _is_for(route, path: str) -> bool:
 @settings(deadline=None)
 @given(table=tables())
 def test_a_request_meets_every_route_of_its_path_in_order_and_at_last_the_one_for_all(table) -> None:
-    (host,) = route_configuration(table)["virtual_hosts"]  # type: ignore[misc]
-    flat = [route for route in routes_in(host["matcher"]) if route["match"] != {"prefix": "/"}]
+    (host,) = route_configuration(table, Limits())["virtual_hosts"]  # type: ignore[misc]
+    flat = [route for route in routes_in(_tree(host)) if route["match"] != {"prefix": "/"}]
     escaped = {f"/{quote(model.model, safe=plain)}" for model in table.models for plain in ("", ";", "!$&'()*+,;=@")}
     spelled = escaped | {re.sub("%..", lambda each: each[0].lower(), name) for name in escaped}
     for path in (name + page for name in spelled for page in ("", *(f"/{page}" for page in (*VERBS, *PAGES)))):
-        met = _found(host["matcher"], path)
+        met = _found(_tree(host), path)
         assert [route for route in met if _is_for(route, path)] == [route for route in flat if _is_for(route, path)]
         assert any(_is_for(route, path) for route in met)
         assert met[-1]["match"] == {"prefix": "/"}
     assert len(flat) == sum(len([*page_routes(model)]) for model in table.models) + len(_counted(host))
 
 
+@given(least=st.integers(1, 10**8), number=st.integers(0, 10**9), zeros=st.integers(0, 3))
+def test_a_pattern_tells_how_large_a_body_is_said_to_be(least: int, number: int, zeros: int) -> None:
+    for size in (number, least - 1, least, 10 * least):
+        assert (re.fullmatch(at_least(least), "0" * zeros + str(size)) is not None) == (size >= least)
+
+
+def test_what_all_callers_may_hold_at_once_is_less_than_there_is() -> None:
+    """A body that was passed on stays for another try, and a copy of it may be on its way to a shadow."""
+    limits = Limits()
+    by_detour = limits.medium_requests * limits.medium_bytes + limits.large_requests * limits.body_bytes
+    waiting = 2 * limits.waiting_requests * 2 * limits.buffer_bytes
+    assert 2 * by_detour + limits.connections * limits.small_bytes + waiting < 0.9 * limits.heap_bytes
+
+
 def test_a_model_whose_name_begins_a_verb_hides_no_host_name() -> None:
     builds = [BuildRef(model=name, version="1") for name in ("p", "predict", "delays")]
     endpoints = {ref: Endpoint(build=ref, host="127.0.0.1", port=9) for ref in builds}
     states = [Standing(model=ref.model, variation="default", stable=ref, serve=Serve()) for ref in builds]
-    (host,) = route_configuration(routes(states, endpoints))["virtual_hosts"]  # type: ignore[misc]
-    met = [route["name"] for route in _found(host["matcher"], "/predict?x=1")]
+    (host,) = route_configuration(routes(states, endpoints), Limits())["virtual_hosts"]  # type: ignore[misc]
+    met = [route["name"] for route in _found(_tree(host), "/predict?x=1")]
     assert {name.partition("/")[0] for name in met} == {"p", "predict", "delays", "*"}
 
 
@@ -149,17 +175,19 @@ def test_a_cluster_that_routes_name_and_nobody_gives_is_told() -> None:
     state = Standing(model="m", variation="default", stable=stable, serve=Serve(), shadows=(shadow,))
     table = routes([state], endpoints)
     given_clusters = clusters(table, Limits(), SOCKET)
-    config = whole(bootstrap(PLACES, Limits()), given_clusters, route_configuration(table))
+    config = whole(bootstrap(PLACES, Limits()), given_clusters, route_configuration(table, Limits()))
     assert strange_clusters(config) == set()
     for name in given_clusters.keys() - {"m.v2"}:  # copies come to it through the shadow's listener
         fewer = {other: resource for other, resource in given_clusters.items() if other != name}
-        assert strange_clusters(whole(bootstrap(PLACES, Limits()), fewer, route_configuration(table))) == {name}
+        assert strange_clusters(whole(bootstrap(PLACES, Limits()), fewer, route_configuration(table, Limits()))) == {
+            name
+        }
 
 
 @settings(deadline=None)
 @given(table=tables())
 def test_every_header_and_path_is_printable_ascii(table) -> None:
-    (host,) = route_configuration(table)["virtual_hosts"]  # type: ignore[misc]
+    (host,) = route_configuration(table, Limits())["virtual_hosts"]  # type: ignore[misc]
     for route in _counted(host):
         texts = [
             route["match"].get("path") or route["match"]["safe_regex"]["regex"],

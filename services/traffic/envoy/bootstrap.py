@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sluicegate.services.traffic.envoy.audience_cel import audience_filter
+from sluicegate.services.traffic.envoy.detour import body_limit, detours, not_passed_on, unmark
 from sluicegate.services.traffic.envoy.limits import Limits
 from sluicegate.services.traffic.envoy.log_format import (
     CLUSTER_HEADER,
@@ -14,8 +15,16 @@ from sluicegate.services.traffic.envoy.log_format import (
     TIMEOUT_HEADER,
     log_format,
 )
-from sluicegate.services.traffic.envoy.names import CLUSTERS_FILE, LIVE, ROUTES, ROUTES_FILE, SHADOW
-from sluicegate.services.traffic.envoy.resources import Resource, address, extension, header_is, message, seconds
+from sluicegate.services.traffic.envoy.names import CLUSTERS_FILE, DETOUR, LIVE, ROUTES, ROUTES_FILE, SHADOW
+from sluicegate.services.traffic.envoy.resources import (
+    Resource,
+    address,
+    extension,
+    header_is,
+    message,
+    seconds,
+    set_header,
+)
 
 READY_PATH = "/-/ready"
 _INTERNAL = ("x-sluice-", "x-envoy-", "x_sluice_", "x_envoy_")
@@ -34,6 +43,7 @@ class Places:
     folder: Path
     admin_socket: Path
     shadow_socket: Path
+    detour_socket: Path
     logs: Path
     host: str
     port: int
@@ -56,7 +66,10 @@ def bootstrap(places: Places, limits: Limits) -> Resource:
             "ignore_global_conn_limit": True,
         },
         "dynamic_resources": {"cds_config": _watched(places.clusters)},
-        "static_resources": {"listeners": [_live(places, limits), _shadow(places, limits)]},
+        "static_resources": {
+            "listeners": [_live(places, limits), _detour(places, limits), _shadow(places, limits)],
+            "clusters": detours(limits, str(places.detour_socket)),
+        },
         "overload_manager": _overload(limits),
         "layered_runtime": {"layers": [{"name": "ours", "static_layer": {**_JOIN_REPEATED_HEADERS, **_LONG_NAMES}}]},
         "stats_config": {"stats_matcher": {"exclusion_list": {"patterns": [{"suffix": "_bucket"}]}}},
@@ -67,7 +80,7 @@ def _live(places: Places, limits: Limits) -> Resource:
     return {
         "name": LIVE,
         "address": address(places.host, places.port),
-        "per_connection_buffer_limit_bytes": 1024 * 1024,
+        "per_connection_buffer_limit_bytes": limits.buffer_bytes,
         "listener_filters_timeout": seconds(limits.headers_seconds),
         "filter_chains": [{"filters": [_live_manager(places, limits)]}],
     }
@@ -77,12 +90,9 @@ def _live_manager(places: Places, limits: Limits) -> Resource:
     return _manager(
         stat_prefix=LIVE,
         codec_type="AUTO",
-        server_name="sluice",
         use_remote_address=True,
         normalize_path=True,
         path_with_escaped_slashes_action="REJECT_REQUEST",
-        always_set_request_id_in_response=True,
-        request_id_extension={"typed_config": _REQUEST_ID},
         early_header_mutation_extensions=[_strip_internal()],
         max_request_headers_kb=limits.header_kilobytes,
         request_timeout=seconds(limits.receive_seconds),
@@ -99,11 +109,40 @@ def _live_manager(places: Places, limits: Limits) -> Resource:
             "initial_stream_window_size": 256 * 1024,
             "initial_connection_window_size": 1024 * 1024,
         },
-        rds={"route_config_name": ROUTES, "config_source": _watched(places.routes)},
-        http_filters=[_readiness(), audience_filter(), _body_limit(limits), _take_prediction(), _ROUTER],
-        access_log=[_access_log(places, LIVE)],
-        local_reply_config=_local_replies(),
+        http_filters=[_readiness(), audience_filter(), body_limit(limits.small_bytes), _take_prediction(), _ROUTER],
+        access_log=[_access_log(places, LIVE, not_passed_on())],
+        **_routing(places),
     )
+
+
+def _routing(places: Places) -> Resource:
+    """What a request meets on whichever way it comes."""
+    return {
+        "server_name": "sluice",
+        "always_set_request_id_in_response": True,
+        "request_id_extension": {"typed_config": _REQUEST_ID},
+        "rds": {"route_config_name": ROUTES, "config_source": _watched(places.routes)},
+        "local_reply_config": _local_replies(),
+    }
+
+
+def _detour(places: Places, limits: Limits) -> Resource:
+    """Large bodies come back in here, with what the first listener made of their headers, and are held."""
+    manager = _manager(
+        stat_prefix=DETOUR,
+        codec_type="HTTP1",
+        preserve_external_request_id=True,
+        max_request_headers_kb=2 * limits.header_kilobytes,
+        stream_idle_timeout=seconds(limits.idle_seconds),
+        common_http_protocol_options={
+            "idle_timeout": seconds(limits.idle_seconds),
+            "max_headers_count": 2 * limits.header_count,
+        },
+        http_filters=[audience_filter(), body_limit(limits.body_bytes), unmark(), _take_prediction(), _ROUTER],
+        access_log=[_access_log(places, LIVE)],
+        **_routing(places),
+    )
+    return _inside(DETOUR, places.detour_socket, manager, limits)
 
 
 def _shadow(places: Places, limits: Limits) -> Resource:
@@ -122,9 +161,15 @@ def _shadow(places: Places, limits: Limits) -> Resource:
         http_filters=[_time_limit(), _take_prediction(), _ROUTER],
         access_log=[_access_log(places, SHADOW)],
     )
+    return _inside(SHADOW, places.shadow_socket, manager, limits)
+
+
+def _inside(name: str, socket: Path, manager: Resource, limits: Limits) -> Resource:
+    """A listener that Envoy alone knocks at."""
     return {
-        "name": SHADOW,
-        "address": {"pipe": {"path": str(places.shadow_socket), "mode": 0o600}},
+        "name": name,
+        "address": {"pipe": {"path": str(socket), "mode": 0o600}},
+        "per_connection_buffer_limit_bytes": limits.buffer_bytes,
         "ignore_global_conn_limit": True,
         "filter_chains": [{"filters": [manager]}],
     }
@@ -166,11 +211,6 @@ def _readiness() -> Resource:
     return extension("envoy.filters.http.health_check", kind, pass_through_mode=False, headers=[path])
 
 
-def _body_limit(limits: Limits) -> Resource:
-    kind = "envoy.extensions.filters.http.buffer.v3.Buffer"
-    return extension("envoy.filters.http.buffer", kind, max_request_bytes=limits.body_bytes)
-
-
 def _time_limit() -> Resource:
     """A copy's own limit, so that it ends as a timeout in the log and not by being cut off from the live side."""
     kind = "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation"
@@ -190,18 +230,23 @@ def _take_prediction() -> Resource:
     return extension("envoy.filters.http.header_to_metadata", kind, response_rules=[rule])
 
 
-def _access_log(places: Places, listener: str) -> Resource:
-    return extension(
+def _access_log(places: Places, log: str, only: Resource | None = None) -> Resource:
+    logger = extension(
         "envoy.access_loggers.file",
         "envoy.extensions.access_loggers.file.v3.FileAccessLog",
-        path=str(places.logs / f"{listener}.jsonl"),
-        log_format={"json_format": log_format(listener)},
+        path=str(places.logs / f"{log}.jsonl"),
+        log_format={"json_format": log_format(log)},
     )
+    return logger if only is None else {**logger, "filter": only}
 
 
 def _local_replies() -> Resource:
     """Every answer that the gateway makes itself is JSON: of one form, unless it is what was asked for."""
-    body = {"error": "%LOCAL_REPLY_BODY%", "reason": "%RESPONSE_CODE_DETAILS%", "request_id": "%REQ(X-REQUEST-ID)%"}
+    body: Resource = {
+        "error": "%LOCAL_REPLY_BODY%",
+        "reason": "%RESPONSE_CODE_DETAILS%",
+        "request_id": "%REQ(X-REQUEST-ID)%",
+    }
     is_fine = {"comparison": {"op": "EQ", "value": {"default_value": 200, "runtime_key": "local_reply.fine"}}}
     as_it_is = {"text_format_source": {"inline_string": "%LOCAL_REPLY_BODY%"}, "content_type": "application/json"}
     mapper = {"filter": {"status_code_filter": is_fine}, "body_format_override": as_it_is}
@@ -210,7 +255,18 @@ def _local_replies() -> Resource:
         "comparison": {"op": "EQ", "value": {"default_value": 400, "runtime_key": "local_reply.unreadable"}}
     }
     told = {"filter": {"status_code_filter": is_unreadable}, "body_format_override": {"json_format": unreadable}}
-    return {"mappers": [mapper, told], "body_format": {"json_format": body}}
+    return {"mappers": [mapper, told, _busy(body)], "body_format": {"json_format": body}}
+
+
+def _busy(body: Resource) -> Resource:
+    """Nobody is told to come back who cannot be helped by it: a breaker is open for as long as others are served."""
+    return {
+        "filter": {"response_flag_filter": {"flags": ["UO"]}},
+        "headers_to_add": [set_header("retry-after", "1")],
+        "body_format_override": {
+            "json_format": body | {"error": "as many such requests are under way as there is room for; try again"}
+        },
+    }
 
 
 def _overload(limits: Limits) -> Resource:

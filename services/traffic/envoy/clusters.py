@@ -50,6 +50,7 @@ def _build_cluster(build: BuildRef, endpoint: Endpoint | None, limits: Limits) -
     )
     return {
         **_static(cluster_name(build), limits.connect_seconds, [_host(endpoint)] if endpoint else []),
+        "per_connection_buffer_limit_bytes": limits.buffer_bytes,
         "circuit_breakers": _breakers(limits.upstream_requests),
         "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
         "typed_extension_protocol_options": {_HTTP_OPTIONS: options},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sluicegate.services.traffic.envoy.admin import Admin
-from sluicegate.services.traffic.envoy.names import LIVE, SHADOW
+from sluicegate.services.traffic.envoy.names import DETOUR, DETOURS, LIVE, SHADOW
 
 _CODES = ("2xx", "3xx", "4xx", "5xx")
 _NAMES = {
@@ -34,13 +34,15 @@ class Served:
 
 def served(admin: Admin) -> Served:
     """What Envoy served so far. Raises Unreachable."""
-    counts = r"http\.(live|shadow)\.downstream_rq_(total|active)"
+    counts = r"http\.(live|detour|shadow)\.downstream_rq_(total|active)|cluster\.\*.*\.upstream_rq_(total|active)"
     stats = admin.stats(rf"^({counts}|filesystem\.(write_failed|reopen_failed|write_total_buffered))$")
-    ended = {
-        listener: int(stats.get(f"http.{listener}.downstream_rq_total", 0))
-        - int(stats.get(f"http.{listener}.downstream_rq_active", 0))
-        for listener in (LIVE, SHADOW)
-    }
+
+    def past(name: str) -> int:
+        return int(stats.get(f"{name}_total", 0)) - int(stats.get(f"{name}_active", 0))
+
+    ended = {listener: past(f"http.{listener}.downstream_rq") for listener in (LIVE, SHADOW)}
+    passed_on = sum(past(f"cluster.{name}.upstream_rq") for name in DETOURS)
+    ended[LIVE] += past(f"http.{DETOUR}.downstream_rq") - passed_on  # a caller may leave on the way
     failed = sum(int(stats.get(f"filesystem.{kind}_failed", 0)) for kind in ("write", "reopen"))
     return Served(
         ended=ended, buffered=int(stats.get("filesystem.write_total_buffered", 0)), failed_writes=failed

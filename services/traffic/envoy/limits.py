@@ -10,6 +10,17 @@ class Limits:
     """Bounds in bytes, seconds and counts."""
 
     body_bytes: int = 16 * 1024 * 1024
+    small_bytes: int = 32 * 1024
+    """A body up to here may be sent by every caller at once."""
+    medium_bytes: int = 1024 * 1024
+    """From here on, and where its size is not told, a body is large."""
+    medium_requests: int = 64
+    """Requests with medium bodies that are under way at once; others wait."""
+    large_requests: int = 8
+    waiting_requests: int = 512
+    """Requests with medium bodies that wait, and as many with large ones; beyond it callers get 503 at once."""
+    buffer_bytes: int = 128 * 1024
+    """What is read of a connection before somebody takes it: of callers who wait, or who do not read their answer."""
     header_kilobytes: int = 48
     header_count: int = 100
     connections: int = 8192

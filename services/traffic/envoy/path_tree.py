@@ -36,15 +36,15 @@ def path_tree(routes: Iterable[Resource], last: Resource) -> Resource:
                 by_pattern.setdefault(pattern, []).append(route)
             case _:
                 raise ValueError(f"a route without a path: {route}")
-    tree: Resource = {"on_no_match": _list([last])}
+    tree: Resource = {"on_no_match": route_list([last])}
     if by_path:
-        lists = {path: _list([*same_path, last]) for path, same_path in by_path.items()}
+        lists = {path: route_list([*same_path, last]) for path, same_path in by_path.items()}
         tree["matcher_tree"] = {"input": _PATH, "prefix_match_map": {"map": lists}}
     if not by_pattern:
         return tree
-    spelled = [_where(_PATH_AND_QUERY.format(each), _list([*same, last])) for each, same in by_pattern.items()]
-    odd = _where(ODD_PATH, {"matcher": _first_of(spelled, _list([last]))})
-    return _first_of([odd], {"matcher": tree} if by_path else _list([last]))
+    spelled = [_where(_PATH_AND_QUERY.format(each), route_list([*same, last])) for each, same in by_pattern.items()]
+    odd = _where(ODD_PATH, {"matcher": _first_of(spelled, route_list([last]))})
+    return _first_of([odd], {"matcher": tree} if by_path else route_list([last]))
 
 
 def routes_in(matcher: object) -> Iterator[Resource]:
@@ -72,5 +72,6 @@ def _first_of(matchers: Sequence[Resource], otherwise: Resource) -> Resource:
     return {"matcher_list": {"matchers": list(matchers)}, "on_no_match": otherwise}
 
 
-def _list(routes: Sequence[Resource]) -> Resource:
+def route_list(routes: Sequence[Resource]) -> Resource:
+    """What follows: the first of these routes that matches, and none where none does."""
     return {"action": extension(_LIST.rpartition(".")[2], _LIST, routes=list(routes))}

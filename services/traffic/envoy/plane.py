@@ -86,6 +86,7 @@ class Envoy:
             folder=folder,
             admin_socket=socket_path(folder, "admin"),
             shadow_socket=socket_path(folder, "shadow"),
+            detour_socket=socket_path(folder, "detour"),
             logs=folder / "logs",
             host=host,
             port=port,
@@ -255,7 +256,7 @@ class Envoy:
         rest = table.only({route.model for route in table.models} - refused.keys())
         stays = former(refused, self.places.routes, self.places.clusters)
         wanted = {**stays.clusters, **self._wanted(rest)}
-        configuration = route_configuration(rest, stays.routes)
+        configuration = route_configuration(rest, self.limits, stays.routes)
         mixed = f"{shape(rest)} {stays}", lambda: self._whole(wanted, configuration)
         if not refused or not rest.models or self._validation.reason(*mixed):
             reason = f"Envoy would refuse the routes: {why} The former ones stay in force."
@@ -273,7 +274,7 @@ class Envoy:
     def _refusal(self, table: RouteTable) -> str | None:
         """Why Envoy would refuse the table; a table of a known shape is not rendered for it."""
         return self._validation.reason(
-            shape(table), lambda: self._whole(self._wanted(table), route_configuration(table))
+            shape(table), lambda: self._whole(self._wanted(table), route_configuration(table, self.limits))
         )
 
     def _stands(self, table: RouteTable) -> bool:
@@ -308,7 +309,7 @@ class Envoy:
         return canonical(discovery(resources, digest(resources), _CLUSTER))
 
     def _route_file(self, table: RouteTable) -> str:
-        return canonical(discovery({ROUTES: route_configuration(table)}, table.version, _ROUTES))
+        return canonical(discovery({ROUTES: route_configuration(table, self.limits)}, table.version, _ROUTES))
 
     def _clear_away(self, wanted: dict[str, Resource]) -> None:
         """Remove clusters that no route names, once no request can be on its way to them."""

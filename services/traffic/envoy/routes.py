@@ -11,6 +11,8 @@ from sluicegate.registry.words.access_log import Place, UnitSource
 from sluicegate.registry.words.build import BuildRef, slug
 from sluicegate.services.traffic.envoy.audience_cel import find_audience, found_audience
 from sluicegate.services.traffic.envoy.audience_matchers import are_plain, matchers
+from sluicegate.services.traffic.envoy.detour import by_size
+from sluicegate.services.traffic.envoy.limits import Limits
 from sluicegate.services.traffic.envoy.log_format import (
     ASSIGNED_HEADER,
     AUDIENCE_HEADER,
@@ -64,18 +66,19 @@ class _Way:
     headers: tuple[Resource, ...]
 
 
-def route_configuration(table: RouteTable, former: Sequence[Resource] = ()) -> Resource:
+def route_configuration(table: RouteTable, limits: Limits, former: Sequence[Resource] = ()) -> Resource:
     """Every model's routes, by path `/{model}/predict` and by host name `<model>.…`, then 404.
 
     `former` are routes of further models, as they stand. A route's name begins with its model's slug and a stroke.
     """
     routes = [*(route for model in table.models for route in _model_routes(model)), *former]
     build = set_header(BUILD_HEADER, f"%UPSTREAM_METADATA({METADATA}:build)%", keep_empty=False)
+    tree = by_size(path_tree(routes, _NOT_FOUND), limits)
     return {
         "name": ROUTES,
         "response_headers_to_add": [build],
         "response_headers_to_remove": ["x-envoy-upstream-service-time"],
-        "virtual_hosts": [{"name": "gateway", "domains": ["*"], "matcher": path_tree(routes, _NOT_FOUND)}],
+        "virtual_hosts": [{"name": "gateway", "domains": ["*"], "matcher": tree}],
     }
 
 

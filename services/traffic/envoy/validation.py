@@ -65,7 +65,10 @@ def whole(bootstrap: Resource, clusters: Mapping[str, Resource], routes: Resourc
     static = parts["static_resources"]
     assert isinstance(static, dict)
     listeners = [_with_routes(listener, routes) for listener in static["listeners"]]
-    return {**parts, "static_resources": {"listeners": listeners, "clusters": list(clusters.values())}}
+    return {
+        **parts,
+        "static_resources": {"listeners": listeners, "clusters": [*static["clusters"], *clusters.values()]},
+    }
 
 
 def strange_clusters(config: Resource) -> set[str]:

@@ -1,0 +1,142 @@
+"""The detour of large bodies: through a listener of our own, where few at a time are let in. Pure.
+
+Envoy holds a request's body until it is whole. Small bodies it holds for every caller at once; for larger ones, and for
+those whose size is not told beforehand, that would be more memory than there is. They are passed on as they come, to a
+second listener that holds them. The connections to it are their budget: who finds none free waits, unread, in a line
+that is bounded too. Whoever sends little meets none of this.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sluicegate.services.traffic.envoy.limits import Limits
+from sluicegate.services.traffic.envoy.names import LARGE, MEDIUM
+from sluicegate.services.traffic.envoy.path_tree import route_list
+from sluicegate.services.traffic.envoy.resources import (
+    Resource,
+    extension,
+    message,
+    pipe,
+    seconds,
+    set_header,
+)
+
+DETOUR_HEADER = "x-sluice-detour"
+"""On a request that comes back in. Callers cannot set it: what begins so is removed from what they send."""
+_BUFFER = "envoy.filters.http.buffer"
+_BUFFER_KIND = "envoy.extensions.filters.http.buffer.v3.Buffer"
+_HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+_HEADER = "envoy.type.matcher.v3.HttpRequestHeaderMatchInput"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """What bodies of one kind may cost."""
+
+    name: str
+    at_once: int
+
+
+def budgets(limits: Limits) -> tuple[Budget, Budget]:
+    """Of medium bodies, and of large ones with those whose size is not told."""
+    return (
+        Budget(name=MEDIUM, at_once=limits.medium_requests),
+        Budget(name=LARGE, at_once=limits.large_requests),
+    )
+
+
+def detours(limits: Limits, socket: str) -> list[Resource]:
+    """The clusters that lead to the detour's listener."""
+    return [_cluster(budget, limits, socket) for budget in budgets(limits)]
+
+
+def by_size(tree: Resource, limits: Limits) -> Resource:
+    """The tree of routes behind a fork: what is large and has not been there goes round by the detour."""
+    medium, large = budgets(limits)
+    length = _input("content-length")
+    is_untold: Resource = {"not_matcher": _matches(length, ".*")}
+    forks = [
+        _fork(large, _matches(length, at_least(limits.medium_bytes + 1))),
+        _fork(medium, _matches(length, at_least(limits.small_bytes + 1))),
+        _fork(large, is_untold, _matches(_input(":method"), "POST")),
+    ]
+    return {"matcher_list": {"matchers": forks}, "on_no_match": {"matcher": tree}}
+
+
+def body_limit(most: int) -> Resource:
+    """Holds bodies until they are whole, and refuses larger ones."""
+    return extension(_BUFFER, _BUFFER_KIND, max_request_bytes=most)
+
+
+def unmark() -> Resource:
+    """Removes the mark of the detour, once it has been read."""
+    kind = "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation"
+    mutations = {"request_mutations": [{"remove": DETOUR_HEADER}]}
+    return extension("envoy.filters.http.header_mutation", kind, mutations=mutations)
+
+
+def not_passed_on() -> Resource:
+    """Of a request that reached the detour's listener, that one writes the log's line."""
+    cel = extension(
+        "envoy.access_loggers.extension_filters.cel",
+        "envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter",
+        expression="!has(upstream.cx_pool_ready_duration)",
+    )
+    took_none = {"header_filter": {"header": {"name": DETOUR_HEADER, "present_match": True, "invert_match": True}}}
+    found_none = {"response_flag_filter": {"flags": ["UO", "UF"]}}
+    return {"or_filter": {"filters": [took_none, found_none, {"extension_filter": cel}]}}
+
+
+def at_least(number: int) -> str:
+    """An RE2 pattern of the decimal numbers from this one on, zeros in front or not."""
+    digits = str(number)
+    longer = f"[1-9][0-9]{{{len(digits)},}}"
+    higher = [
+        f"{digits[:place]}[{int(digit) + 1}-9][0-9]{{{len(digits) - place - 1}}}"
+        for place, digit in enumerate(digits)
+        if digit != "9"
+    ]
+    return f"0*(?:{'|'.join((digits, longer, *higher))})"
+
+
+def _cluster(budget: Budget, limits: Limits, socket: str) -> Resource:
+    """A connection for each request, so that one that is free keeps nobody in another thread waiting."""
+    options = message(
+        _HTTP_OPTIONS,
+        common_http_protocol_options={"max_requests_per_connection": 1},
+        explicit_http_config={"http_protocol_options": {}},
+    )
+    endpoints = [{"lb_endpoints": [{"endpoint": {"address": pipe(socket)}}]}]
+    bounds = {"max_connections": budget.at_once, "max_pending_requests": limits.waiting_requests}
+    return {
+        "name": budget.name,
+        "type": "STATIC",
+        "connect_timeout": seconds(limits.connect_seconds),
+        "per_connection_buffer_limit_bytes": limits.buffer_bytes,
+        "load_assignment": {"cluster_name": budget.name, "endpoints": endpoints},
+        "circuit_breakers": {"thresholds": [{**bounds, "max_requests": limits.connections}]},
+        "typed_extension_protocol_options": {_HTTP_OPTIONS: options},
+    }
+
+
+def _fork(budget: Budget, *conditions: Resource) -> Resource:
+    """The way of what is so and has not been round."""
+    route: Resource = {
+        "name": budget.name,
+        "match": {"prefix": "/"},
+        "request_headers_to_add": [set_header(DETOUR_HEADER, "1")],
+        "typed_per_filter_config": {_BUFFER: message(f"{_BUFFER_KIND}PerRoute", disabled=True)},
+        "route": {"cluster": budget.name, "timeout": "0s"},
+    }
+    predicates: list[Resource] = [*conditions, {"not_matcher": _matches(_input(DETOUR_HEADER), ".*")}]
+    return {"predicate": {"and_matcher": {"predicate": predicates}}, "on_match": route_list([route])}
+
+
+def _input(header: str) -> Resource:
+    return extension(_HEADER.rpartition(".")[2], _HEADER, header_name=header)
+
+
+def _matches(what: Resource, pattern: str) -> Resource:
+    value = {"safe_regex": {"google_re2": {}, "regex": pattern}}
+    return {"single_predicate": {"input": what, "value_match": value}}
