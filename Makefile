@@ -45,7 +45,7 @@ quick-others: setup  ## Run them on each other Python that is here; those that a
 	$(BIN)/python .ci/others.py --workers $(WORKERS)
 
 slow: setup  ## Run the tests with real servers; one that fails is run once more, and listed as RERUN.
-	$(PYTEST) -n $(WORKERS) --dist loadfile --reruns 1 -raR tests/integration
+	$(PYTEST) -n $(WORKERS) --dist loadfile --reruns 1 -raR -o faulthandler_timeout=1500 -o faulthandler_exit_on_timeout=true tests/integration
 
 ends: setup  ## Install a wheel with the oldest and the newest releases allowed, and run the servers from it.
 	$(BIN)/python -m tests.integration.whole_wheel $(PYTHON) lowest-direct

@@ -6,6 +6,7 @@ Tests that take minutes are marked `soak` and run only when asked for: pytest -m
 from __future__ import annotations
 
 import pytest
+import pytest_timeout
 from hypothesis import HealthCheck, settings
 from hypothesis.internal.conjecture import providers
 
@@ -28,6 +29,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if item.get_closest_marker("soak"):
             item.add_marker(pytest.mark.skip(reason="takes minutes: -m soak"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A second run has a time limit of its own: pytest-timeout starts one clock for both, and it may have rung already."""
+    if getattr(item, "execution_count", 1) > 1:
+        hooks = item.config.pluginmanager.hook
+        hooks.pytest_timeout_cancel_timer(item=item)
+        hooks.pytest_timeout_set_timer(item=item, settings=pytest_timeout._get_item_settings(item))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

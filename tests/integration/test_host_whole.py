@@ -18,7 +18,7 @@ from sluicegate.services.host.keys import load_keys
 from sluicegate.services.host.programs.supervising import Supervisor
 from tests.integration.host_rig import eventually, is_alive, state_folder
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 PROGRAMS = {"mlflow", "prefect", "worker", "envoy", "console", "collector", "keeper"}
 
 
@@ -35,7 +35,7 @@ def sluice(folder: StateFolder, *arguments: str, code: int = 0) -> str:
         "SLUICE_STATE": str(folder.root),
     }
     command = (sys.executable, "-c", "from sluicegate.flows.cli.app import main; main()", *arguments)
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == code, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 

@@ -17,7 +17,7 @@ from tests.integration.stack_rig import MODEL, PLAN, Load, serving_stack
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(600),
     pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small file system"),
 ]
 LONG = PLAN.replace("min_requests: 60", "min_requests: 1000000")

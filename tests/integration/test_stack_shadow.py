@@ -8,7 +8,7 @@ import pytest
 
 from tests.integration.stack_rig import MODEL, Load, Stack, serving_stack
 
-pytestmark = [pytest.mark.soak, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.soak, pytest.mark.slow, pytest.mark.timeout(600)]
 PLAN = """\
 kind: plan
 model: wine

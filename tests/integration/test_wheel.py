@@ -12,7 +12,7 @@ from tests.integration.stack_rig import MODEL
 from tests.integration.wheel_rig import ROOMS, ROOT, Built, Venv, build, foreign_folder, foreign_imports, wheel_of_sdist
 from tests.integration.whole_wheel import Installed, installed_stack, tell
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 ONLY_IN_A_CHECKOUT = {".md", ".sh", ".pyc"}
 SERVER = 'sluice: this command needs the server part: pip install "sluicegate[server]"\n'
 
