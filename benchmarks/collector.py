@@ -118,7 +118,7 @@ def measure(url: str, log: Path, rows: int, asked: RolloutSpec, into: Collected)
     labels = [OutcomeIn(prediction_id=json.loads(line)["rid"], name="late", value=1)
               for line in log.read_text().splitlines()[: min(rows, 20_000)]]  # fmt: skip
     joined = time.perf_counter()
-    record(store, labels, end, is_request=bool)
+    record(store, labels, end)
     recorded = time.perf_counter()
     while queries.coverage("r1", "brier").labelled < len(labels):
         collector.collect()

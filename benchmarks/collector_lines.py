@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
@@ -50,7 +51,7 @@ def traffic(
         unit = rng.randrange(units)
         arm = "candidate" if unit * 10_000 < weight * units else "stable"
         yield row(
-            f"{rng.getrandbits(128):032x}",
+            str(uuid.UUID(int=rng.getrandbits(128), version=4)),
             ts=str(START_US + index * 1_000_000 // rate),
             assigned=headers[arm],
             upstream="2" if arm == "candidate" else "1",

@@ -33,7 +33,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """A second run has a time limit of its own: pytest-timeout starts one clock for both, and it may have rung already."""
+    """A second run has a time limit of its own: pytest-timeout starts one clock for both, which may have rung."""
     if getattr(item, "execution_count", 1) > 1:
         hooks = item.config.pluginmanager.hook
         hooks.pytest_timeout_cancel_timer(item=item)

@@ -119,13 +119,16 @@ class Load:
             if is_labelled:
                 sent.append(OutcomeIn(prediction_id=str(row["rid"]), name="label", value=2))
             if number % 200 == 0:
-                record(self.store, sent + sent[:3], datetime.now(UTC))  # before their lines are flushed, some twice
+                self._send(sent + sent[:3])  # before their lines are flushed, some twice
                 sent.clear()
                 time.sleep(0.01)
             if number % (ROWS // ROTATIONS) == ROWS // ROTATIONS - 1:
                 file = self._rotate(file, number)
-        record(self.store, sent, datetime.now(UTC))
+        self._send(sent)
         file.close()
+
+    def _send(self, outcomes: list[OutcomeIn]) -> None:
+        assert not record(self.store, outcomes, datetime.now(UTC)).refused
 
     def _rotate(self, file: IO[str], number: int) -> IO[str]:
         """Rename and open anew, as the data plane does; what is left of the buffer goes to the renamed file."""

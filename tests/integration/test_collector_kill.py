@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from sluicegate.registry.words.metric import Arm
+from sluicegate.registry.words.metric import REQUESTS, Arm
 from sluicegate.registry.words.tally import Tally, UnitSums
 from sluicegate.services.telemetry.reading.queries import Queries
 from sluicegate.services.telemetry.store.counts import Count
@@ -97,6 +97,9 @@ def check_sums(queries: Queries, written: Written) -> None:
     for row in queries.tallies("r1")[1]:
         tallies[row.metric, row.arm] += row.tally
         units[row.metric, row.arm] += row.units or UnitSums()
+    for arm, durations in written.durations.items():
+        assert tallies.pop((REQUESTS, arm)).n == durations.total()
+        assert units.pop((REQUESTS, arm)) == UnitSums(), "requests have no values"
     assert tallies.keys() == units.keys() == written.sums.keys()
     for key, (n, total) in written.sums.items():
         assert (tallies[key].n, tallies[key].missing, tallies[key].total) == (n, 0, about(total)), key
