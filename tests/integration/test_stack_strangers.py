@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import psutil
@@ -94,15 +95,21 @@ def stack() -> Iterator[Stack]:
 def processes(stack: Stack) -> list[psutil.Process]:
     roots = {process.pid: process for process in stack.processes()}
     roots |= {each["pid"]: psutil.Process(each["pid"]) for each in stack.ask("status")["programs"]}
-    whole = {child.pid: child for root in roots.values() for child in (root, *root.children(recursive=True))}
+    whole = dict(roots)
+    for root in roots.values():
+        with suppress(psutil.NoSuchProcess):
+            whole |= {child.pid: child for child in root.children(recursive=True)}
     return list(whole.values())
 
 
 @pytest.fixture(scope="module")
 def tried(stack: Stack, processes: list[psutil.Process]) -> dict[str, Any]:
     """What a stranger got at every listener of every process."""
-    connections = [each for process in processes for each in process.net_connections(kind="all")]
-    files = {each.path for process in processes for each in process.open_files()}
+    connections, files = [], set()
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):  # short-lived ones, such as a flow run that has ended
+            connections += process.net_connections(kind="all")
+            files |= {each.path for each in process.open_files()}
     asked = {
         "ports": sorted({each.laddr.port for each in connections if each.status == psutil.CONN_LISTEN}),
         "sockets": sorted({str(each.laddr) for each in connections if each.family == socket.AF_UNIX and each.laddr}),
@@ -147,6 +154,9 @@ def test_no_secret_stands_in_a_command_line_or_in_a_readable_environment(
 ) -> None:
     secrets = [path.read_text().strip() for path in (stack.state / "secrets").iterdir() if path.is_file()]
     assert len(secrets) >= 6
-    commands = [" ".join(process.cmdline()) for process in processes if process.is_running()]
+    commands = []
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            commands.append(" ".join(process.cmdline()))
     assert not [command for command in commands if any(secret in command for secret in secrets)]
     assert not tried["environ"]
