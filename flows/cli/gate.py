@@ -118,7 +118,11 @@ def _measured(runtime: Runtime, model: str, variation: str) -> dict[str, Baselin
     for row in runtime.telemetry.tallies(rollouts[-1].id)[1] if rollouts else ():
         if row.arm is Arm.STABLE:
             sums[row.metric] = sums.get(row.metric, Tally()) + row.tally
-    known = {metric: Baseline.from_tally(tally) for metric, tally in sums.items()}
+    specs = rollouts[-1].plan.metrics if sums else {}
+    known = {
+        metric: Baseline.from_tally(tally, specs[metric].origin if metric in specs else 0.0)
+        for metric, tally in sums.items()
+    }
     return {metric: baseline for metric, baseline in known.items() if baseline is not None}
 
 

@@ -136,7 +136,8 @@ def gate_question(plan: Plan, gate: GateSpec, *, guardrail: bool = False) -> Que
         beta=gate.beta,
         information=information,
         rungs=_rungs(_margins(plan, gate), information),
-        bounds=Bounds(*spec.bounds) if spec.bounds is not None else None,
+        bounds=bounds_of(spec),
+        origin=spec.origin,
     )
     question = Question(
         metric=gate.metric,
@@ -170,6 +171,11 @@ def declared_beta(plan: Plan, gate: GateSpec) -> float | None:
     """The beta that the plan declares, where a gate has less of it: earlier tries of the build took the rest."""
     declared = next((each.beta for each in plan.gates if each.metric == gate.metric), gate.beta)
     return declared if gate.beta < declared else None
+
+
+def bounds_of(spec: MetricSpec) -> Bounds | None:
+    """Between what a mean's values lie, as they are counted: less their origin."""
+    return Bounds(*(end - spec.origin for end in spec.bounds)) if spec.bounds is not None else None
 
 
 def moves_threshold(spec: MetricSpec) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sluicegate.flows.gate.design import declared_beta, grid_points
+from sluicegate.flows.gate.design import bounds_of, declared_beta, grid_points
 from sluicegate.flows.stats.bets import Bounds
 from sluicegate.registry.plan.fields import GateSpec, MetricSpec, Source
 from sluicegate.registry.plan.plan import Plan
@@ -49,7 +49,9 @@ class PairedQuestion:
     declared_beta: float | None = None
     """The plan's beta, where earlier tries of the build have spent some of it."""
     bounds: Bounds | None = None
-    """Between what all values lie, of either build."""
+    """Between what all values lie, of either build, as they are counted."""
+    origin: float = 0.0
+    """What values are counted less."""
 
     @property
     def grid(self) -> tuple[float, ...]:
@@ -86,6 +88,7 @@ def paired_question(plan: Plan, gate: GateSpec, *, guardrail: bool) -> PairedQue
         is_guardrail=guardrail,
         declared_beta=declared_beta(plan, gate),
         bounds=_bounds(plan.metrics[gate.metric]),
+        origin=plan.metrics[gate.metric].origin,
     )
 
 
@@ -100,7 +103,7 @@ def _planned_pairs(plan: Plan) -> float:
 def _bounds(spec: MetricSpec) -> Bounds | None:
     if spec.is_binary:
         return Bounds(0.0, 1.0)
-    return Bounds(*spec.bounds) if spec.bounds is not None else None
+    return bounds_of(spec)
 
 
 def _kind(plan: Plan, gate: GateSpec) -> PairedKind:

@@ -144,7 +144,7 @@ def _excess(question: PairedQuestion, new: Pairs) -> Tally:
     if question.kind is PairedKind.BINARY:
         candidate_only, stable_only = discordant(d)
         cubes = candidate_only - (1 + m) ** 3 * stable_only - m**3 * product
-    return Tally(n=d.n, total=total, squares=max(squares, 0.0), cubes=cubes)
+    return Tally(n=d.n, total=total, squares=max(squares, 0.0), cubes=cubes).moved(-m * question.origin)
 
 
 def _margin_test(question: PairedQuestion) -> PairedTest:
@@ -155,7 +155,7 @@ def _margin_test(question: PairedQuestion) -> PairedTest:
         return CoinTest(budget=budget)
     if question.bounds is None:
         return ScoreTest(budget=budget)
-    worse = question.bounds.scaled(1 + (question.margin or 0.0))
+    worse = question.bounds.worse(1 + (question.margin or 0.0), question.origin)
     highest = worse.high - question.bounds.low if question.kind is PairedKind.BINARY else math.inf
     return BetTest(budget=budget, bounds=Bounds(worse.low - question.bounds.high, highest), first=_FIRST_OF_MARGIN)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sluicegate.flows.gate.pair_design import PairedKind
 from sluicegate.flows.gate.pair_fold import PairedState, discordant
-from sluicegate.flows.gate.wording import beta_left, figure, too_many_missing
+from sluicegate.flows.gate.wording import beta_left, figure, mean_from, too_many_missing
 from sluicegate.flows.stats.confidence_sequences import Interval, mean_interval, rate_interval
 from sluicegate.registry.words.units import format_share
 from sluicegate.registry.words.verdict import Answer, Verdict
@@ -24,12 +24,14 @@ def paired_verdict(state: PairedState, step: int) -> Verdict:
         k=state.looks,
         guardrail=question.is_guardrail,
         margin=margin,
-        bound=figure(margin * (pairs.stable.mean or 0.0)) if margin is not None and is_scaled else None,
+        bound=figure(margin * ((pairs.stable.mean or 0.0) + question.origin))
+        if margin is not None and is_scaled
+        else None,
         ruled_out=(margin,) if margin is not None and state.within_at is not None else (),
         stable_n=pairs.stable.n,
         candidate_n=pairs.candidate.n,
-        stable_mean=figure(pairs.stable.mean),
-        candidate_mean=figure(pairs.candidate.mean),
+        stable_mean=figure(mean_from(pairs.stable, question.origin)),
+        candidate_mean=figure(mean_from(pairs.candidate, question.origin)),
         estimate=figure(readout.value if readout else None),
         low=figure(readout.low if readout else None),
         high=figure(readout.high if readout else None),

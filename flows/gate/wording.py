@@ -17,6 +17,8 @@ from sluicegate.registry.words.verdict import Answer, Verdict
 
 _ROOM = 0.5
 """The share of a margin that chance may take up in how many labels the candidate lacks."""
+_LOST = 1e-12
+"""The share of a sum of squares below which what varies is lost in its rounding."""
 _MOST_MISSING = 0.01
 """The share of missing values above which a metric is not trusted to pass."""
 
@@ -45,8 +47,8 @@ def gate_verdict(state: GateState, step: int) -> Verdict:
         ruled_out=trial.margins_ruled_out,
         stable_n=stable.n,
         candidate_n=candidate.n,
-        stable_mean=figure(stable.mean),
-        candidate_mean=figure(candidate.mean),
+        stable_mean=figure(mean_from(stable, question.design.origin)),
+        candidate_mean=figure(mean_from(candidate, question.design.origin)),
         estimate=figure(readout.value),
         low=figure(readout.low),
         high=figure(readout.high),
@@ -192,7 +194,7 @@ def _since_ruled_out(state: GateState, margin: float, readout: Estimate) -> str:
 
 def _harmless(state: GateState, interval: str) -> str:
     if state.question.tolerance is None:
-        return f"no harm found: {interval}"
+        return f"no harm found: {interval}{_hint(state)}"
     return f"no drift beyond {format_share(state.question.tolerance)} found: mean prediction {interval}"
 
 
@@ -229,6 +231,15 @@ def _doubt(state: GateState) -> str | None:
         if too_many is not None:
             return f"{tally.missing} values of {arm} are missing ({too_many})"
     return None
+
+
+def _is_spread_lost(state: GateState) -> bool:
+    """Whether nothing is left of how values vary; where they have bounds, that is not needed to rule a margin out."""
+    design, both = state.trial.design, state.counted(Arm.STABLE) + state.counted(Arm.CANDIDATE)
+    is_by_squares = design.kind is Kind.MEAN and design.bounds is None and state.drift is None and not state.by_unit
+    if not is_by_squares or both.n < LEAST_VALUES:
+        return False
+    return both.total != 0 and both.squares - both.total**2 / both.n < _LOST * both.squares
 
 
 def _out_of_share(state: GateState) -> str | None:
@@ -296,12 +307,22 @@ def _in_unit(trial: Trial, margin: float, readout: Estimate) -> float:
 
 
 def _hint(state: GateState) -> str:
-    """Why a count metric without any event cannot pass."""
+    """Why a count metric without any event cannot pass, and a mean whose values are all but the same."""
     trial = state.trial
+    if _is_spread_lost(state):
+        return (
+            "; values differ by less than a millionth of how far they lie from 0, which sums of squares cannot tell: "
+            "declare between what they lie (range), so that they are counted from its middle"
+        )
     events = trial.sums.stable.total + trial.sums.candidate.total
     if trial.design.kind is Kind.COUNT and events == 0:
         return "; without a single event no relative margin can be ruled out: write below: 1%, or make it a guardrail"
     return ""
+
+
+def mean_from(tally: Tally, origin: float) -> float | None:
+    """The mean of values that are counted less an origin."""
+    return None if tally.mean is None else tally.mean + origin
 
 
 def figure(value: float | None) -> float | None:

@@ -49,12 +49,12 @@ class Baseline:
     """Nobody measured it."""
 
     @classmethod
-    def from_tally(cls, tally: Tally) -> Baseline | None:
-        """What a tally of stable shows; None from fewer than 100 rows."""
+    def from_tally(cls, tally: Tally, origin: float = 0.0) -> Baseline | None:
+        """What a tally of stable shows, whose values are counted less an origin; None from fewer than 100 rows."""
         if tally.n < 100:
             return None
         mean = tally.total / tally.n
-        return cls(mean=mean, sd=math.sqrt(max(tally.squares / tally.n - mean**2, 0.0)))
+        return cls(mean=mean + origin, sd=math.sqrt(max(tally.squares / tally.n - mean**2, 0.0)))
 
 
 _TYPICAL: dict[Score, tuple[float, float]] = {
@@ -80,7 +80,7 @@ def assumed_baseline(spec: MetricSpec) -> Baseline:
             rate = 1 - (spec.quantile or 0.0)
         case Source.OUTCOME:
             mean, sd = _TYPICAL[spec.score or Score.OUTCOME]
-            return Baseline(mean=mean, sd=sd, assumed=True)
+            return Baseline(mean=spec.origin or mean, sd=sd, assumed=True)
     return Baseline(mean=rate, sd=math.sqrt(rate * (1 - rate)), assumed=True)
 
 
@@ -194,10 +194,8 @@ def populations(spec: MetricSpec, baseline: Baseline, harm: float) -> tuple[Popu
         stable = Durations(mean=baseline.mean, sigma=sigma, cap=cap)
         return stable, replace(stable, mean=baseline.mean * factor)
     sd = max(baseline.sd, 1e-9 * baseline.mean)
-    return (
-        Losses(mean=baseline.mean, sd=sd, cap=cap),
-        Losses(mean=baseline.mean * factor, sd=sd * math.sqrt(factor), cap=cap),
-    )
+    losses = Losses(mean=baseline.mean, sd=sd, cap=cap, origin=spec.origin)
+    return losses, replace(losses, mean=baseline.mean * factor, sd=sd * math.sqrt(factor))
 
 
 def _moved(question: Question, pair: Pair, baseline: Baseline, harm: float, rng: Generator) -> dict[str, Pair]:

@@ -88,6 +88,7 @@ def _question(plan: PlanLine) -> Question:
         information=plan.info_total,
         rungs=tuple(Rung(margin=m, information=planned[m]) for m in sorted(planned, reverse=True)),
         bounds=_bounds(plan.metric),
+        origin=plan.metric.origin,
     )
     question = Question(
         metric=_METRIC, design=design, first_look=0.0, moves_threshold=False, assigns_rows=plan.unit == "request",
@@ -102,7 +103,8 @@ def _question(plan: PlanLine) -> Question:
 def _bounds(metric: MetricLine) -> Bounds | None:
     if metric.cap is None or metric.kind == "binary":
         return None
-    return Bounds(-metric.cap if metric.floor is None else metric.floor, metric.cap)
+    low = -metric.cap if metric.floor is None else metric.floor
+    return Bounds(low - metric.origin, metric.cap - metric.origin)
 
 
 def _next(case: _Case | None, look: LookLine, text: str, line: int) -> _Case:

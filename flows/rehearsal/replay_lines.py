@@ -44,6 +44,9 @@ class MetricLine(_Line):
     """Of a mean: no value lies above it, sums come with values capped already. Then the verdict holds for any shape."""
     floor: float | None = Field(default=None, allow_inf_nan=False)
     """No value lies below it; null: minus the cap."""
+    origin: float = Field(default=0.0, allow_inf_nan=False)
+    """Of a mean: sums are of values less it. Where values lie far from 0 beside how they vary, their squares leave
+    nothing of that."""
 
     @property
     def ladder(self) -> tuple[float, ...]:

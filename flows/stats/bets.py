@@ -70,9 +70,10 @@ class Bounds(NamedTuple):
         largest = max(abs(self.low), abs(self.high)) + slack
         return self.low - slack <= mean <= self.high + slack and tally.squares <= tally.n * largest**2
 
-    def scaled(self, factor: float) -> Bounds:
-        """Of the values times a factor."""
-        return Bounds(*sorted((self.low * factor, self.high * factor)))
+    def worse(self, factor: float, origin: float = 0.0) -> Bounds:
+        """Of values told less `origin`, each made `factor` times as large."""
+        more = (factor - 1) * origin
+        return Bounds(*sorted((self.low * factor + more, self.high * factor + more)))
 
 
 class Side(NamedTuple):
@@ -151,15 +152,18 @@ class BetTest:
             low, high = (middle, high) if self._log(middle * unit) < self._wanted else (low, middle)
         return high * unit
 
-    def look(self, pairs: Iterable[Pair], information: float, *, against: int, factor: float = 1.0) -> BetTest:
-        """The test after these strata. `against`: +1 asks whether the candidate is above `factor` times stable."""
-        test = self
+    def look(
+        self, pairs: Iterable[Pair], information: float, *, against: int, factor: float = 1.0, origin: float = 0.0
+    ) -> BetTest:
+        """The test after these strata. `against`: +1 asks whether the candidate is above `factor` times stable.
+        `origin`: what values are told less."""
+        test, of_stable = self, self.bounds.worse(factor, origin)
         for pair in pairs:
             if pair.stable.n and pair.candidate.n:
-                scaled = replace(pair, stable=pair.stable.scaled(factor))
-                seen = test.past + scaled.stable + scaled.candidate
-                after = test._bet(test._guesses(scaled, factor, against))
-                test = after.remember(_gain(scaled, self.bounds, factor, against, seen.mean or 0.0), past=seen)
+                worse = replace(pair, stable=pair.stable.worse(factor, origin))
+                seen = test.past + worse.stable + worse.candidate
+                after = test._bet(test._guesses(worse, of_stable, against))
+                test = after.remember(_gain(worse, self.bounds, of_stable, against, seen.mean or 0.0), past=seen)
         return test.judge(information)
 
     def look_at_sample(self, z: Tally, information: float) -> BetTest:
@@ -179,14 +183,13 @@ class BetTest:
         newest = self._stakes(guesses[0], next(self._scales(guesses[0])))
         return replace(self, logs=tuple((base + made).tolist()), stakes=tuple(newest.tolist()))
 
-    def _guesses(self, pair: Pair, factor: float, against: int) -> list[Gain]:
+    def _guesses(self, pair: Pair, of_stable: Bounds, against: int) -> list[Gain]:
         """The stratum's z about the centre of the values before; without any, about guesses over the whole range."""
         if self.past.n:
-            return [_gain(pair, self.bounds, factor, against, self.past.total / self.past.n)]
-        of_stable = self.bounds.scaled(factor)
+            return [_gain(pair, self.bounds, of_stable, against, self.past.total / self.past.n)]
         low, high = min(self.bounds.low, of_stable.low), max(self.bounds.high, of_stable.high)
         centres = (low + (high - low) * 2.0**-k for k in range(1, _GUESSES))
-        return [_gain(pair, self.bounds, factor, against, centre) for centre in centres]
+        return [_gain(pair, self.bounds, of_stable, against, centre) for centre in centres]
 
     def remember(self, gain: Gain, *, past: Tally) -> BetTest:
         """The test with what the rows say of those to come."""
@@ -236,11 +239,11 @@ def _effects(planned: float, first: float, alpha: float) -> Floats:
     return np.asarray(least * _STEP ** np.arange(count))
 
 
-def _gain(pair: Pair, bounds: Bounds, factor: float, against: int, centre: float) -> Gain:
+def _gain(pair: Pair, bounds: Bounds, of_stable: Bounds, against: int, centre: float) -> Gain:
     share = pair.candidate.n / pair.n
     sides = (
         _side(pair.candidate, bounds, against * (1 - share), centre),
-        _side(pair.stable, bounds.scaled(factor), -against * share, centre),
+        _side(pair.stable, of_stable, -against * share, centre),
     )
     return Gain(sides, pair.information)
 

@@ -41,12 +41,13 @@ class Cohort:
         """The cohort by rows."""
         return Change(now=self).rows
 
-    def linearised(self, factor: float = 1.0) -> Pair:
-        """Both arms by unit, with stable's values times `factor`; together they sum to 0."""
-        rows = self.stable.n + self.candidate.n
-        ratio = (factor * self.stable.x + self.candidate.x) / rows if rows else 0.0
+    def linearised(self, factor: float = 1.0, origin: float = 0.0) -> Pair:
+        """Both arms by unit, with stable's values times `factor`; together they sum to 0. `origin`: what each row's
+        value is told less."""
+        rows, more = self.stable.n + self.candidate.n, (factor - 1) * origin
+        ratio = (factor * self.stable.x + self.candidate.x + more * self.stable.n) / rows if rows else 0.0
         return Pair(
-            stable=self.stable.linearised(ratio, factor), candidate=self.candidate.linearised(ratio, 1.0)
+            stable=self.stable.linearised(ratio - more, factor), candidate=self.candidate.linearised(ratio, 1.0)
         )  # fmt: skip
 
 
@@ -65,20 +66,20 @@ class Change:
             candidate=_more(self.now.candidate, self.before.candidate),
         )
 
-    def score(self, factor: float = 1.0) -> Score:
+    def score(self, factor: float = 1.0, origin: float = 0.0) -> Score:
         """What the change adds to the score of the null that the candidate's ratio is `factor` times stable's."""
-        return _score(self.now, factor) - _score(self.before, factor)
+        return _score(self.now, factor, origin) - _score(self.before, factor, origin)
 
 
 def _more(now: UnitSums, before: UnitSums) -> Tally:
     return Tally(n=round(now.n - before.n), total=now.x - before.x)
 
 
-def _score(cohort: Cohort, factor: float) -> Score:
+def _score(cohort: Cohort, factor: float, origin: float) -> Score:
     """The cohort's score. One whose units are all alike holds where the null is another: nothing varies."""
     if factor != 1 and score([cohort.linearised()]).variance <= 0:
         return Score()
-    return score([cohort.linearised(factor)])
+    return score([cohort.linearised(factor, origin)])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +115,7 @@ class CohortTest:
 
     def look(
         self, changes: Sequence[Change], information: float, draws: Iterable[Draw], *, against: int,
-        factor: float = 1.0,
+        factor: float = 1.0, origin: float = 0.0,
     ) -> CohortTest:  # fmt: skip
         """The test after these changes.
 
@@ -123,7 +124,8 @@ class CohortTest:
         """
         total = self.score
         for change in changes:
-            total += change.score(factor) if against > 0 else -change.score(factor)
+            new = change.score(factor, origin)
+            total += new if against > 0 else -new
         if self.counts is not None and not any(change.now.has_returned for change in changes):
             return replace(self, counts=self.counts.look(draws, information), score=total)
         test = self.test if self.counts is None else _continued(self.counts)

@@ -102,7 +102,7 @@ def look_for_harm(test: SequentialTest, increment: Increment, sign: int) -> Sequ
 
 
 def look_within_margin(
-    test: SequentialTest, increment: Increment, sign: int, margin: float, sums: Sums
+    test: SequentialTest, increment: Increment, sign: int, margin: float, sums: Sums, origin: float = 0.0
 ) -> SequentialTest:  # fmt: skip
     """The test that the candidate is not worse by `margin`, after the increment; rejecting rules the margin out."""
     if margin in increment.at_margin:
@@ -110,7 +110,7 @@ def look_within_margin(
     ratio = 1 + sign * margin
     of_arm = 1 / ratio if sign > 0 else max(ratio, _LEAST_RATIO)
     odds = partial(odds_of_ratio, of_arm, less=_CAREFUL * _error_of_rate(sums))
-    return look(test, increment, against=-sign, factor=ratio, odds=odds)
+    return look(test, increment, against=-sign, factor=ratio, odds=odds, origin=origin)
 
 
 def _error_of_rate(sums: Sums) -> float:
@@ -119,31 +119,34 @@ def _error_of_rate(sums: Sums) -> float:
 
 
 def look(
-    test: SequentialTest, increment: Increment, *, against: int, factor: float = 1.0, odds: Odds = even_odds
+    test: SequentialTest, increment: Increment, *, against: int, factor: float = 1.0, odds: Odds = even_odds,
+    origin: float = 0.0,
 ) -> SequentialTest:  # fmt: skip
     """The test after the increment.
 
     `against`: +1 asks whether the candidate is higher than `factor` times stable, -1 whether it is lower. `odds` says
-    the same of the arm in question where values are counted, for each stratum.
+    the same of the arm in question where values are counted, for each stratum. `origin`: what values are told less.
     """
     match test:
         case CountTest():
             return test.look(draws(increment.pairs, against, odds), increment.information)
         case BetTest():
-            return test.look(increment.pairs, increment.information, against=against, factor=factor)
+            return test.look(increment.pairs, increment.information, against=against, factor=factor, origin=origin)
         case ScoreTest():
-            new = score(increment.pairs if factor == 1 else _scaled(increment.pairs, factor))
+            new = score(increment.pairs if factor == 1 else _scaled(increment.pairs, factor, origin))
             return test.look(new if against > 0 else -new, increment.information)
         case CohortTest():
             rows = draws([change.rows for change in increment.changes], against, odds)
-            return test.look(increment.changes, increment.information, rows, against=against, factor=factor)
+            return test.look(
+                increment.changes, increment.information, rows, against=against, factor=factor, origin=origin
+            )  # fmt: skip
 
 
-def _scaled(pairs: Sequence[Pair], factor: float) -> Iterator[Pair]:
+def _scaled(pairs: Sequence[Pair], factor: float, origin: float) -> Iterator[Pair]:
     """The pairs with stable's values times `factor`, less those whose values are all the same: from one value nothing
     is known of how values vary."""
     varied = (pair for pair in pairs if score([pair]).variance > 0)
-    return (replace(pair, stable=pair.stable.scaled(factor)) for pair in varied)
+    return (replace(pair, stable=pair.stable.worse(factor, origin)) for pair in varied)
 
 
 def draws(pairs: Sequence[Pair], sign: int, odds: Odds = even_odds) -> tuple[Draw, ...]:

@@ -37,7 +37,7 @@ def estimate(trial: Trial, margin: float | None = None) -> Estimate:
     sums, sign = trial.sums, trial.design.sign
     if sums.information <= 0:
         return Estimate(value=None, low=None, high=None, level=None)
-    value, level = sums.difference / sums.information, sums.level / sums.information
+    value, level = sums.difference / sums.information, sums.level / sums.information + trial.design.origin
     harm, (bound, room) = lacking(trial.harm), _room(trial, margin)
     better = None if harm is None else sign * min(-harm / sums.information, sign * value)
     worse = None if room is None else sign * max(bound * level + room / sums.information, sign * value)

@@ -58,6 +58,8 @@ class Losses:
     sd: float
     cap: float = math.inf
     """Values beyond count as it; mean and variance are those before."""
+    origin: float = 0.0
+    """What values are told less."""
 
     @property
     def variance(self) -> float:
@@ -65,7 +67,7 @@ class Losses:
 
     def draw(self, rng: Generator, n: int) -> Tally:
         shape = (self.mean / self.sd) ** 2
-        return tally_of(np.minimum(rng.gamma(shape, self.mean / shape, n), self.cap))
+        return tally_of(np.minimum(rng.gamma(shape, 1.0, n) * (self.mean / shape), self.cap) - self.origin)
 
 
 @dataclass(frozen=True, kw_only=True)

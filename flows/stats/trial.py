@@ -56,7 +56,9 @@ class Design:
     by_cohort: bool = False
     """Units return: increments are changes of cohorts."""
     bounds: Bounds | None = None
-    """Of means: between what all values lie."""
+    """Of means: between what all values lie, as they are told."""
+    origin: float = 0.0
+    """Of means: what values are told less, so that squares of what lies far from 0 do not cancel."""
     reserve: float = 0.1
     """Share of alpha and beta kept for looks beyond the planned information."""
 
@@ -100,7 +102,9 @@ class Trial:
             increment = replace(increment, information=0.0)
         harm = look_for_harm(self.harm, increment, sign)
         margins = tuple(
-            test if test.rejected and rung.margin > 0 else look_within_margin(test, increment, sign, rung.margin, sums)
+            test
+            if test.rejected and rung.margin > 0
+            else look_within_margin(test, increment, sign, rung.margin, sums, self.design.origin)
             for test, rung in zip(self.margins, self.design.rungs, strict=True)
         )
         ruled_out = (at or (k if test.rejected else None) for at, test in zip(self.ruled_out_at, margins, strict=True))

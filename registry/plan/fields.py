@@ -188,7 +188,8 @@ class MetricSpec(Document):
     mean is judged on fewer than 30 of the candidate's values."""
     range: tuple[float, float] | None = None
     """Outcome only: the outcomes that can be true, such as [0, 100000]; others are set aside, counted as missing and
-    shown. In any case those beyond 2^53."""
+    shown. In any case those beyond 2^53. Of the outcome itself it is a cap too, and lets values be judged that lie far
+    from 0 beside how they vary, such as [999999000, 1000001000]."""
 
     @property
     def is_binary(self) -> bool:
@@ -221,6 +222,16 @@ class MetricSpec(Document):
         return (max(starts) if is_signed else 0.0, min(ends))
 
     @property
+    def origin(self) -> float:
+        """What outcomes are counted less: the middle of a range that lies far from 0 beside its width, for squares of
+        such values leave nothing of how they vary. 0: nothing."""
+        if self.score not in (None, Score.OUTCOME) or self.range is None or self.cap is not None:
+            return 0.0
+        low, high = self.range
+        middle = low + (high - low) / 2
+        return middle if abs(middle) > _FAR * (high - low) else 0.0
+
+    @property
     def tolerated(self) -> float:
         """The tolerance of a prediction metric."""
         return self.tolerance if self.tolerance is not None else _TOLERANCE
@@ -230,6 +241,7 @@ LEAST_PROBABILITY = 1e-6
 """Probabilities are kept this far from 0 and 1: a log-loss is at most 13.8, no single certain error decides alone."""
 _HIGHEST = {Score.BRIER: 1.0, Score.LOG_LOSS: -math.log(LEAST_PROBABILITY)}
 _TOLERANCE = 0.1
+_FAR = 10.0
 FRESH = 1.25
 """A quarter wider than the margin: what is asked besides then costs a fourteenth more requests, not a sixth."""
 _RETENTION = 7 * 86_400.0

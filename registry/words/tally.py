@@ -51,6 +51,18 @@ class Tally(NamedTuple):
             total=self.total * factor, squares=self.squares * factor**2, cubes=self.cubes * factor**3
         )  # fmt: skip
 
+    def moved(self, by: float) -> Tally:
+        """The tally of the values plus `by`."""
+        n, total, squares = self.n, self.total, self.squares
+        return self._replace(
+            total=total + n * by, squares=squares + 2 * by * total + n * by**2,
+            cubes=self.cubes + 3 * by * squares + 3 * by**2 * total + n * by**3,
+        )  # fmt: skip
+
+    def worse(self, factor: float, origin: float) -> Tally:
+        """The tally of values told less `origin`, each made `factor` times as large and told less it again."""
+        return self if factor == 1 else self.scaled(factor).moved((factor - 1) * origin)
+
     @property
     def mean(self) -> float | None:
         """None of an empty tally."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from sluicegate.flows.rehearsal.replay import replay
@@ -183,6 +184,31 @@ def test_a_few_rows_wait_and_of_a_few_more_no_end_of_the_interval_is_told() -> N
     assert found["verdict"] == "no_data"
     assert found["reason"].startswith("10 of the candidate's values; no mean is judged on fewer than 30")
     assert (found["low"], found["high"]) == (None, None) or found["low"] < 0 < found["high"]
+
+
+def test_values_far_from_zero_are_judged_by_sums_about_an_origin_and_without_one_the_gate_says_why_not() -> None:
+    rng = np.random.default_rng(1)
+
+    def looks(origin: float) -> list[Line]:
+        return [
+            look(
+                k,
+                [
+                    mean_row(arm, 1e9 - origin + rng.normal(shift, 1, 100), stratum=k)
+                    for arm, shift in (("stable", 0.0), ("candidate", 0.5))
+                ],
+            )
+            for k in range(1, 9)
+        ]
+
+    blind = answers(plan(metric={"kind": "mean"}, info_total=1_000), *looks(0.0))[-1]
+    assert blind["verdict"] == "undecided"
+    assert "declare between what they lie (range)" in blind["reason"]
+    seeing = answers(plan(metric={"kind": "mean", "origin": 1e9}, info_total=1_000), *looks(1e9))[-1]
+    assert seeing["verdict"] == "fail"
+    assert seeing["estimate"] == pytest.approx(0.5, abs=0.2)
+    bounded = {"kind": "mean", "origin": 1e9, "cap": 1e9 + 6, "floor": 1e9 - 6}
+    assert answers(plan(metric=bounded, info_total=1_000), *looks(1e9))[-1]["verdict"] == "fail"
 
 
 def test_a_hundred_million_rows_are_judged_as_fast_as_a_hundred() -> None:

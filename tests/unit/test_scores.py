@@ -11,6 +11,23 @@ from hypothesis import strategies as st
 from sluicegate.registry.plan.fields import LEAST_PROBABILITY, MetricSpec, PredictionField, Score, Source
 from sluicegate.services.telemetry.tally.scores import LIMIT, Missing, Summary, same, score
 
+FAR = (1e9 - 100, 1e9 + 100)
+
+
+@pytest.mark.parametrize(
+    ("fields", "value", "counted"),
+    [
+        ({"range": FAR}, 1e9 + 7.25, 7.25), ({"range": (-FAR[1], -FAR[0])}, -1e9 + 7.25, 7.25),
+        ({"range": (0, 1e5)}, 7.25, 7.25), ({"range": FAR, "cap": 2e9}, 1e9 + 7.25, 1e9 + 7.25), ({}, 7.25, 7.25),
+    ],
+)  # fmt: skip
+def test_outcomes_far_from_zero_are_counted_from_the_middle_of_their_range(
+    fields: dict[str, object], value: float, counted: float
+) -> None:
+    spec = metric(**fields)
+    assert score(Score.OUTCOME, spec, None, value) == counted
+    assert spec.origin == value - counted
+
 
 def metric(**fields: object) -> MetricSpec:
     return MetricSpec(source=Source.OUTCOME, outcome="late", **fields)  # type: ignore[arg-type]

@@ -105,7 +105,7 @@ def score_of(name: str, metric: MetricSpec) -> Score:
 
 
 def score(kind: Score, metric: MetricSpec, prediction: object, value: Value) -> float | Missing:
-    """The number a metric gives to a prediction once its outcome is known, capped as the metric says."""
+    """The number a metric gives to a prediction once its outcome is known: capped, and less its origin."""
     if not _is_plausible(metric, value):
         return Missing.RANGE
     scored = _score(kind, metric, prediction, value)
@@ -151,7 +151,7 @@ def _score(kind: Score, metric: MetricSpec, prediction: object, value: Value) ->
             return _of_error(prediction, value, lambda error: error * error)
         case Score.OUTCOME:
             number = number_of(value)
-            return Missing.OUTCOME if number is None else number
+            return Missing.OUTCOME if number is None else number - metric.origin
 
 
 def _log_loss(probability: float, hit: bool) -> float:

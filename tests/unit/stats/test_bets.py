@@ -86,5 +86,5 @@ def test_what_lies_far_from_zero_is_compared_as_well_as_what_lies_near() -> None
 
 @pytest.mark.parametrize("factor", [0.0, -2.0])
 def test_a_factor_that_turns_bounds_round_keeps_them_in_order(factor: float) -> None:
-    low, high = Bounds(1.0, 3.0).scaled(factor)
+    low, high = Bounds(1.0, 3.0).worse(factor)
     assert low <= high
