@@ -65,7 +65,7 @@ def status(*, output: Output = Format.TABLE) -> int:
         stack = machine().status(now)
     except NotFound as error:
         raise Unreachable(error.message, fix=error.fix) from error
-    blind = _blind(now) if stack.supervisor is not None else []
+    blind = _blind() if stack.supervisor is not None else []
     emit(_status(stack, blind), output, table="\n".join((_status_table(stack, now), *blind)))
     if stack.supervisor is None:
         return UNREACHABLE
@@ -96,7 +96,7 @@ def doctor(*, output: Output = Format.TABLE) -> int:
     return 1 if any(each.status is CheckStatus.FAIL for each in findings) else 0
 
 
-def _blind(now: datetime) -> list[str]:
+def _blind() -> list[str]:
     """Of which listener too many requests are not counted, and why; which rollouts cannot be judged."""
     import sqlalchemy as sa
 
@@ -104,7 +104,8 @@ def _blind(now: datetime) -> list[str]:
     from sluicegate.registry.ledger.sights import sights
 
     try:
-        seen = sights(current_runtime().ledger)
+        runtime = current_runtime()
+        seen, now = sights(runtime.ledger), runtime.clock()
     except (sa.exc.SQLAlchemyError, SluiceError) as error:
         return [f"the ledger cannot be read, nor what is counted: {error}"]
     listeners = [(f"listener {name.value}", sight.blind) for name, sight in seen.at(now).items()]

@@ -92,7 +92,7 @@ class LocalDesk:
         from sluicegate.services.telemetry.outcomes.parsing import parse_outcome
 
         batch = [parse_outcome(position, item) for position, item in enumerate(items)]
-        return record(self.runtime.store, batch, self.clock())
+        return record(self.runtime.store, batch, self.runtime.wall())
 
     def metrics(self) -> bytes:
         from sluicegate.registry.ledger.sights import sights
@@ -110,7 +110,7 @@ class LocalDesk:
             rollouts=under_way,
             gateway=self._gateway_figures(),
             backlog=self.runtime.readings.backlog(),
-            now=self.clock().timestamp(),
+            now=self.runtime.wall().timestamp(),
             untended=len(seen.unjudged),
             overdue=len(overdue(self.ledger, self.clock())),
             undriven=len({each.id for each in under_way} & set(all_undriven(self.ledger))),
@@ -126,7 +126,7 @@ class LocalDesk:
         return {
             "collector": {
                 "unread_bytes": behind.unread_bytes,
-                "waiting_seconds": round(behind.waits(self.clock().timestamp()), 1),
+                "waiting_seconds": round(behind.waits(self.runtime.wall().timestamp()), 1),
             },
             "counters": {str(name): count for name, count in queries.counters().items()},
             "waiting": queries.waiting(),

@@ -58,7 +58,7 @@ def _once(runtime: Runtime, collectors: list[Finishing]) -> None:
         path.unlink(missing_ok=True)
     under_way = (rollout.plan for rollout in runtime.ledger.rollouts() if not rollout.is_ended)
     by_model = retentions((*applied_plans(runtime.ledger), *under_way))
-    now, longest = runtime.clock(), max((_DEFAULT, *by_model.values()))
+    now, longest = runtime.wall(), max((_DEFAULT, *by_model.values()))
     shorter = {model: now - timedelta(seconds=each) for model, each in by_model.items() if each < longest}
     for collector in collectors:
         collector.forget_gone(now - timedelta(seconds=longest))

@@ -7,6 +7,7 @@ import os
 import secrets
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,13 +75,13 @@ def examine() -> tuple[Finding, ...]:
     findings = look(
         recipe(os.environ),
         envoy_check=(*envoy.command(), "--mode", "validate"),
-        now=runtime.clock,
+        now=runtime.wall,
         refusal=lambda: refusal(runtime.ledger),
         untended=lambda: untended(runtime.ledger),
         overdue=lambda: overdue(runtime.ledger, runtime.clock()),
         files=lambda: _databases(runtime),
     )
-    findings += (*_prefect(runtime), *_namesakes(runtime))
+    findings += (*_prefect(runtime), *_namesakes(runtime), *_clock_that_was_set(runtime))
     if not (runtime.folder.root / "telemetry.db").exists():
         return findings
     try:
@@ -88,7 +89,7 @@ def examine() -> tuple[Finding, ...]:
     except (sa.exc.SQLAlchemyError, SluiceError) as error:
         counted = (failed("counted", f"the ledger cannot be read: {error}", _LEDGER_FIX),)
     try:
-        return (*findings, finding(runtime.readings.backlog(), runtime.clock().timestamp()), *counted)
+        return (*findings, finding(runtime.readings.backlog(), runtime.wall().timestamp()), *counted)
     except (sa.exc.SQLAlchemyError, SluiceError, OSError) as error:
         return (*findings, failed("collector", f"the telemetry cannot be read: {error}", _TELEMETRY_FIX))
 
@@ -115,6 +116,19 @@ def _prefect(runtime: Runtime) -> tuple[Finding, ...]:
     except (sa.exc.SQLAlchemyError, SluiceError):
         return ()
     return (passed("prefect role", f"runs started there act as prefect, with the role {role}"),)
+
+
+def _clock_that_was_set(runtime: Runtime) -> tuple[Finding, ...]:
+    """Whether the record goes by another time than the wall clock shows; of one that agrees nothing is said."""
+    from sluicegate.flows.wiring.record_clock import APART
+    from sluicegate.services.host.doctor.finding import warned
+
+    ahead = runtime.clock.ahead()
+    if abs(ahead) <= APART:
+        return ()
+    way = "forward" if ahead > timedelta(0) else "back"
+    said = f"set {way} by {abs(ahead)} while rollouts were under way; their times go on by what it showed before"
+    return (warned("wall clock", said, "None, if it is right now: it is taken again when no rollout is under way."),)
 
 
 def _namesakes(runtime: Runtime) -> tuple[Finding, ...]:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from sluicegate.services.traffic.table import RouteTable
 
 CLEAN_SECONDS = 86_400.0
+CLOCK_SECONDS = 5.0
+"""Time between two looks at whether the wall clock was set."""
 MEMORY_SECONDS = 5.0
 """Time between two looks at what MLflow is to be told."""
 OUTBOX_SECONDS = 1.0
@@ -84,6 +86,7 @@ def keeper() -> None:
     loops.beside("cleaning", partial(_clean_daily, runtime), UNHURRIED)
     loops.beside("memory", partial(_again_and_again, _remember, runtime, MEMORY_SECONDS), UNHURRIED)
     loops.beside("outbox", partial(_again_and_again, _tell, runtime, OUTBOX_SECONDS), UNHURRIED)
+    loops.beside("clock", partial(_again_and_again, _set_clock, runtime, CLOCK_SECONDS))
     loops.beside("watch", partial(watch, runtime, "keeper"))
     sight = sight_watch.SightWatch(runtime)
     loops.beside("sight", partial(_again_and_again, lambda _: sight.look(), runtime, sight_watch.PERIOD))
@@ -110,14 +113,14 @@ def collector() -> None:
 
     log = runtime.envoy.logs / "live.jsonl"
     collecting = Collector(
-        runtime.reading_store, log, lambda rollout: rollout_spec(runtime, rollout), runtime.clock,
+        runtime.reading_store, log, lambda rollout: rollout_spec(runtime, rollout), runtime.wall,
         reopen=runtime.envoy.reopen_logs,
     )  # fmt: skip
-    bodies = BodyCollector(runtime.reading_store, bodies_log(runtime.folder.root / "services"), runtime.clock)
+    bodies = BodyCollector(runtime.reading_store, bodies_log(runtime.folder.root / "services"), runtime.wall)
     loops = Loops("collector", runtime.heartbeats)
     specs = shadow_specs(runtime.ledger, lambda rollout: rollout_spec(runtime, rollout), build)
     copies = ShadowCollector(
-        runtime.reading_store, runtime.envoy.logs / "shadow.jsonl", specs, runtime.clock,
+        runtime.reading_store, runtime.envoy.logs / "shadow.jsonl", specs, runtime.wall,
         reopen=runtime.envoy.reopen_logs,
     )  # fmt: skip
     loops.beside("house", partial(keep_house, runtime, [collecting, bodies, copies]), UNHURRIED)
@@ -216,14 +219,20 @@ def _clean_daily(runtime: Runtime, stop: threading.Event) -> None:
         packed = [r.packed for r in runtime.ledger.rollouts() if r.packed and (r.is_under_way or r.took_over)]
         keep = {each.bento for each in packed} | {each.env for each in packed}
         try:
-            runtime.packer.clean(keep, runtime.clock())
-            runtime.fleet.clean(runtime.clock())
+            runtime.packer.clean(keep, runtime.wall())
+            runtime.fleet.clean(runtime.wall())
             before = runtime.clock() - timedelta(seconds=runtime.settings.keep_seconds)
             under_way = {each.id for each in runtime.ledger.rollouts() if not each.is_ended}
             forget(runtime.settings.ledger_url(), before, under_way)
         except (SluiceError, OSError) as error:
             structlog.get_logger("keeper").warning("housekeeping failed; tried again tomorrow", why=str(error))
         stop.wait(CLEAN_SECONDS)
+
+
+def _set_clock(runtime: Runtime) -> None:
+    """Go by the wall clock, whatever it was set to, where no rollout's time is measured."""
+    if all(rollout.is_ended for rollout in runtime.ledger.rollouts()):
+        runtime.clock.set_by_wall()
 
 
 def _remember(runtime: Runtime) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sluicegate.flows.stages.checks import Asking
     from sluicegate.flows.stages.memory import Memory
     from sluicegate.flows.wiring.readings import Readings
+    from sluicegate.flows.wiring.record_clock import RecordClock
     from sluicegate.registry.catalog.mlflow_http import MlflowCatalog
     from sluicegate.registry.ledger.calls import Calls
     from sluicegate.registry.ledger.port import Ledger
@@ -45,16 +46,23 @@ PREFECT_SECONDS = 6.0
 
 
 def now() -> datetime:
-    """The wall clock: the only one there is."""
+    """The wall clock, which somebody may set: requests and outcomes carry its time."""
     return datetime.now(UTC)
 
 
 class Runtime:
     """Everything concrete of this process, made on first use."""
 
-    def __init__(self, settings: Settings, clock: Callable[[], datetime] = now) -> None:
+    def __init__(self, settings: Settings, wall: Callable[[], datetime] = now) -> None:
         self.settings = settings
-        self.clock = clock
+        self.wall = wall
+
+    @cached_property
+    def clock(self) -> RecordClock:
+        """What facts, soaks, bakes and deadlines go by."""
+        from sluicegate.flows.wiring.record_clock import RecordClock
+
+        return RecordClock(self.folder.run / "clock", self.wall)
 
     @cached_property
     def folder(self) -> StateFolder:
@@ -124,7 +132,7 @@ class Runtime:
     def telemetry(self) -> Queries:
         from sluicegate.services.telemetry.reading.queries import Queries
 
-        return Queries(self.store, self.clock)
+        return Queries(self.store, self.wall)
 
     @property
     def mlflow(self) -> MlflowServer:
@@ -143,7 +151,7 @@ class Runtime:
     def packer(self) -> Packer:
         from sluicegate.services.bento.packer import Packer
 
-        return Packer(self.folder.root / "bento", clock=self.clock)
+        return Packer(self.folder.root / "bento", clock=self.wall)
 
     @property
     def builds_folder(self) -> Path:
