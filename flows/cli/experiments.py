@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from sluicegate.flows.cli.output import Format, Output, columns, emit
 from sluicegate.flows.cli.reach import call, segment
 from sluicegate.flows.cli.rollouts import Reason
-from sluicegate.registry.words.units import format_share
+from sluicegate.registry.words.figures import Unit, difference, interval, measured, share
 
 Name = Annotated[str, Parameter(help="An experiment's id, or a model's name for its latest experiment.")]
 
@@ -39,7 +39,7 @@ def _show(readout: dict[str, Any], output: Format) -> None:
 
 
 def _head(readout: dict[str, Any]) -> str:
-    goal = "better than" if readout["margin"] == 0 else f"no more than {format_share(readout['margin'])} worse than"
+    goal = "better than" if readout["margin"] == 0 else f"no more than {share(readout['margin'])} worse than"
     return (
         f"{readout['model']}  {readout['metric']} {goal} {readout['control']}, alpha {readout['alpha']:g}, "
         f"audience {readout['audience']}  [{readout['experiment']}]"
@@ -48,15 +48,16 @@ def _head(readout: dict[str, Any]) -> str:
 
 def _table(readout: dict[str, Any]) -> str:
     heads = ("VARIATION", "BUILD", "ROWS", "MEAN", "DIFFERENCE", "INTERVAL", "VERDICT", "STATE")
+    unit = Unit(readout["compared"][0]["unit"])
     control = (
-        readout["control"], _build(readout["control_build"]), readout["control_rows"], _number(readout["control_mean"]),
-        "control", None, None, None,
+        readout["control"], _build(readout["control_build"]), readout["control_rows"],
+        measured(readout["control_mean"], unit), "control", None, None, None,
     )  # fmt: skip
     rows = [
         (
-            each["variation"], _build(each["build"]), each["rows"], _number(each["mean"]),
-            _number(each["estimate"], sign="+"), f"[{_number(each['low'], '+')}, {_number(each['high'], '+')}]",
-            each["answer"], each["state"],
+            each["variation"], _build(each["build"]), each["rows"], measured(each["mean"], unit),
+            difference(each["estimate"], unit), interval(each["low"], each["high"], unit), each["answer"],
+            each["state"],
         )
         for each in readout["compared"]
     ]  # fmt: skip
@@ -73,7 +74,3 @@ def _foot(readout: dict[str, Any]) -> str:
 
 def _build(version: str | None) -> str | None:
     return f"v{version}" if version is not None else None
-
-
-def _number(value: float | None, sign: str = "") -> str:
-    return "-" if value is None else f"{value:{sign}.4g}"

@@ -18,6 +18,7 @@ from sluicegate.flows.cli.reach import call, segment
 from sluicegate.flows.cli.tree import tree
 from sluicegate.flows.cli.waiting import Timeout, Wait, until_it_serves
 from sluicegate.registry.words.errors import SluiceError, Unreachable, UsageError
+from sluicegate.registry.words.figures import Unit, measured, number, per_cent
 from sluicegate.registry.words.settings import Settings
 from sluicegate.services.host.addresses import gateway_url
 
@@ -63,15 +64,16 @@ def builds(model: Model, *, output: Output = Format.TABLE) -> None:
 def overview(
     model: Annotated[str | None, Parameter(help="Only this model.")] = None, *, output: Output = Format.TABLE
 ) -> None:
-    """Show what serves whom: each audience's variations and builds, asked and seen, and how they do."""
+    """Show which builds answer which audience: their desired and observed share of requests, and how they do."""
     emit_rows(
         list(_served(model)), output,
-        ("MODEL", "AUDIENCE", "VARIATION", "BUILD", "ARM", "ASKED", "SEEN", "VERDICT", "REQ/S", "ERRORS", "P95",
+        ("MODEL", "AUDIENCE", "VARIATION", "BUILD", "ARM", "DESIRED", "OBSERVED", "VERDICT", "REQ/S", "ERRORS", "P95",
          "SINCE", "ROLLOUT"),
         lambda s: (
-            s["model"], s["audience"], s["variation"], f"v{s['build']}", s["arm"], _number(s["asked"], "%"),
-            _number(s["seen"], "%"), s["verdict"], _number(s["requests_per_second"]), _number(s["error_rate"], "%"),
-            _number(s["p95"], "ms"), (s["since"] or "")[:19] or None, s["rollout"],
+            s["model"], s["audience"], s["variation"], f"v{s['build']}", s["arm"], per_cent(s["asked"]),
+            per_cent(s["seen"]), s["verdict"], number(s["requests_per_second"]), per_cent(s["error_rate"]),
+            None if s["p95"] is None else measured(s["p95"] / 1000, Unit.SECONDS), (s["since"] or "")[:19] or None,
+            s["rollout"],
         ),
         none="nothing is served yet: sluice deploy MODEL --build 1",
     )  # fmt: skip
@@ -84,10 +86,6 @@ def _served(model: str | None) -> Iterator[dict[str, Any]]:
         page = call("GET", "/api/v1/overview", query={"model": model, "after": after or None})
         yield from page["served"]
         after = page["next_after"]
-
-
-def _number(value: float | None, unit: str = "") -> str | None:
-    return None if value is None else f"{value:.3g}{unit}"
 
 
 def predict(

@@ -12,6 +12,7 @@ from sluicegate.flows.cli import completing
 from sluicegate.flows.cli.output import Format, Output, columns, emit, remark
 from sluicegate.flows.cli.reach import call, segment
 from sluicegate.flows.cli.tree import tree
+from sluicegate.registry.words.figures import per_cent
 
 Id = Annotated[
     str, Parameter(help="A rollout's id, or a model's name for its latest rollout.", completer=completing.rollouts)
@@ -52,10 +53,10 @@ def _explained(explanation: dict[str, Any]) -> Iterator[str]:
 def _lines(report: dict[str, Any]) -> Iterator[str]:
     yield tree(report["rollout"])
     steps = [
-        (s["number"], f"{s['weight']:g}%", ", ".join(s["asks"]) or "at once", s["state"], s["why"] or None)
+        (s["number"], per_cent(s["weight"]), ", ".join(s["asks"]) or "at once", s["state"], s["why"] or None)
         for s in report["steps"]
     ]
     if steps:
         yield "\n" + columns(("STEP", "WEIGHT", "PLANNED", "DONE", "WHY"), steps)
-    moments = [(m["at"][:19], f"{m['after']:g}%", m["text"], m["actor"], m["why"]) for m in report["timeline"]]
+    moments = [(m["at"][:19], per_cent(m["after"]), m["text"], m["actor"], m["why"]) for m in report["timeline"]]
     yield "\n" + columns(("AT", "WEIGHT", "WHAT", "BY", "WHY"), moments)

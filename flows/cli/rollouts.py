@@ -13,6 +13,7 @@ from sluicegate.flows.cli.output import Format, Output, columns, emit, emit_rows
 from sluicegate.flows.cli.reach import call, segment
 from sluicegate.flows.cli.tree import head, tree
 from sluicegate.registry.words.errors import NotFound
+from sluicegate.registry.words.figures import per_cent
 
 LOOK_SECONDS = 1.0
 IN_FORCE_SECONDS = 3.0
@@ -70,7 +71,7 @@ def list_(
         views, output, ("ROLLOUT", "FROM", "TO", "STATE", "STEP", "WEIGHT", "SEEN", "WHY"),
         lambda v: (
             v["id"], v["stable"] and f"v{v['stable']}", f"v{v['candidate']}", v["ending"] or v["phase"],
-            f"{v['step']}/{v['steps']}", f"{v['weight']:g}%", f"{v['seen']:.1f}%" if v["seen"] is not None else None,
+            f"{v['step']}/{v['steps']}", per_cent(v["weight"]), per_cent(v["seen"]),
             v["reason"].partition("\n")[0],
         ),
         none="no rollouts yet: sluice rollout start MODEL",

@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from sluicegate.flows.cli import completing
 from sluicegate.flows.cli.output import Format, Output, columns, emit
 from sluicegate.flows.cli.reach import call, segment
+from sluicegate.registry.words.figures import Unit, difference, interval, number, per_cent, share
 
 Id = Annotated[
     str,
@@ -21,7 +22,7 @@ def show(rollout: Id, *, output: Output = Format.TABLE) -> None:
     """Show what a shadow's pairs of answers say: coverage, differences, segments, the worst disagreements."""
     view = call("GET", f"/api/v1/rollouts/{segment(rollout)}/shadow")
     names = f"{view['model']} v{view['candidate']} beside v{view['stable']}"
-    emit(view, output, table=_table(view, head=f"{names}, {view['sample']:g} % copied ({view['rollout']})"))
+    emit(view, output, table=_table(view, head=f"{names}, {per_cent(view['sample'])} copied ({view['rollout']})"))
 
 
 def replay(
@@ -76,7 +77,7 @@ def _table(view: dict[str, Any], head: str) -> str:
         *(line for column in view["columns"] for line in _column(column)),
     ]
     if view["latency"] is not None:
-        lines.append(f"latency  {_number(view['latency']['difference'])} s, candidate minus stable")
+        lines.append(f"latency  {_number(view['latency']['difference'], Unit.SECONDS)}, candidate minus stable")
     for metric, estimate in view["quality"].items():
         lines.append(f"quality  {metric}: {_number(estimate)}, candidate minus stable")
     return "\n".join([*lines, *_segments(view), *_worst(view)])
@@ -94,7 +95,7 @@ def _column(column: dict[str, Any]) -> list[str]:
         shown = ", ".join(f"{f['stable']} -> {f['candidate']} {f['n']}" for f in flips[:6])
         return [f"{head}: flips {_percent(column['flips'])}", *([f"         {shown}"] if shown else []), *missing]
     names = {"spread": "spread", "correlation": "correlation", "rank": "rank_agreement"}
-    known = "".join(f", {name} {column[key]:.4g}" for name, key in names.items() if column[key] is not None)
+    known = "".join(f", {name} {number(column[key])}" for name, key in names.items() if column[key] is not None)
     return [f"{head}: {_number(column['difference'])}{known}", *missing]
 
 
@@ -121,16 +122,17 @@ def _cells(cells: list[dict[str, Any]]) -> str:
 
 
 def _apart(cell: dict[str, Any]) -> str:
-    return f"{cell['served']} -> {cell['copied']}" if "served" in cell else f"{cell['distance']:.4g} apart"
+    return f"{cell['served']} -> {cell['copied']}" if "served" in cell else f"{number(cell['distance'])} apart"
 
 
 def _percent(estimate: dict[str, Any] | None) -> str:
     if estimate is None:
         return "nothing compared yet"
-    return f"{estimate['value']:.2%} [{estimate['low']:.2%}, {estimate['high']:.2%}] of {estimate['n']}"
+    ends = f"{share(estimate['low'])} to {share(estimate['high'])}"
+    return f"{share(estimate['value'])}, CI {ends}, of {estimate['n']:,}"
 
 
-def _number(estimate: dict[str, Any] | None) -> str:
+def _number(estimate: dict[str, Any] | None, unit: Unit = Unit.PLAIN) -> str:
     if estimate is None:
         return "nothing compared yet"
-    return f"{estimate['value']:+.4g} [{estimate['low']:+.4g}, {estimate['high']:+.4g}]"
+    return f"{difference(estimate['value'], unit)}, CI {interval(estimate['low'], estimate['high'], unit)}"

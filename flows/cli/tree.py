@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sluicegate.registry.words.units import format_duration
+from sluicegate.registry.words.figures import lasting, per_cent
 
 View = Mapping[str, Any]
 
@@ -29,10 +29,10 @@ def tree(view: View) -> str:
 def head(view: View) -> str:
     """The rollout in one line."""
     state = (view["ending"] or view["phase"]).upper()
-    seen = f" / {view['seen']:.1f}% seen" if view["seen"] is not None else ""
-    weight = f"weight {view['weight']:g}% set{'' if view['observed'] else ' (not yet in force)'}{seen}"
+    seen = "" if view["seen"] is None else f", {per_cent(view['seen'])} observed"
+    weight = f"weight {per_cent(view['weight'])}{'' if view['observed'] else ' (not yet in force)'}{seen}"
     step = f"step {view['step']}/{view['steps']}  " if view["step"] else ""
-    elapsed = format_duration(round(view["elapsed"]))
+    elapsed = lasting(view["elapsed"])
     return f"{view['model']}  {view['strategy'].upper()} {state}  {step}{weight}  {elapsed} elapsed  [{view['id']}]"
 
 

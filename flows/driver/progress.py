@@ -10,6 +10,7 @@ from uuid import UUID
 from sluicegate.flows.stages.tick import Tick
 from sluicegate.registry.report.report import Report
 from sluicegate.registry.rollout.rollout import Rollout
+from sluicegate.registry.words import figures
 from sluicegate.registry.words.units import FULL, format_weight
 from sluicegate.registry.words.verdict import Verdict
 from sluicegate.services.report.markdown import markdown
@@ -56,9 +57,10 @@ def show_report(
 def _show_table(rollout: Rollout, rows: list[dict[str, object]], share: float | None) -> None:
     from prefect.artifacts import create_table_artifact
 
-    asked = f"{format_weight(rollout.weight)} % asked"
-    seen = f"{share:.1%} seen" if share is not None else "not seen yet"
-    create_table_artifact(key=f"gate-{_key(rollout.id)}", table=rows, description=f"**{rollout.id}**, {asked}, {seen}")
+    desired = f"{format_weight(rollout.weight)} % desired"
+    observed = "not observed yet" if share is None else f"{figures.share(share)} observed"
+    about = f"**{rollout.id}**, {desired}, {observed}"
+    create_table_artifact(key=f"gate-{_key(rollout.id)}", table=rows, description=about)
 
 
 def _show_bar(rollout: Rollout) -> None:
@@ -94,17 +96,9 @@ def _row(verdict: Verdict) -> dict[str, object]:
         "metric": verdict.metric,
         "verdict": verdict.answer.label,
         "kind": "guardrail" if verdict.guardrail else "gate",
-        "stable": _number(verdict.stable_mean),
-        "candidate": _number(verdict.candidate_mean),
-        "difference": _number(verdict.estimate),
-        "interval": f"[{_number(verdict.low)}, {_number(verdict.high)}]",
         "looks": verdict.k,
         "evidence": verdict.reason,
     }
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4g}"
 
 
 def _key(rollout: str) -> str:

@@ -11,6 +11,7 @@ from sluicegate.flows.stats.bets import Bounds
 from sluicegate.flows.stats.trial import Design, Kind, Rung
 from sluicegate.registry.plan.fields import GateSpec, MetricSpec, Source
 from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.report.finding import Comparison, comparison
 from sluicegate.registry.words.metric import (
     LEVELS,
     REQUESTS,
@@ -55,6 +56,8 @@ class Question:
     """What a gate is to find out about its metric, fixed with the plan."""
 
     metric: str
+    words: Comparison
+    """How the verdict's sentence tells what was found."""
     design: Design
     first_look: float
     """Information at the first point of the grid."""
@@ -125,7 +128,7 @@ def gates_of(plan: Plan) -> tuple[tuple[GateSpec, bool], ...]:
     return (*((gate, False) for gate in plan.gates), *((gate, True) for gate in plan.guardrails))
 
 
-def gate_question(plan: Plan, gate: GateSpec, *, guardrail: bool = False) -> Question:
+def gate_question(plan: Plan, gate: GateSpec, *, guardrail: bool = False, beside: str = "stable") -> Question:
     """What `gate` is to find out under this plan."""
     spec = plan.metrics[gate.metric]
     information = planned_information(plan)
@@ -141,6 +144,7 @@ def gate_question(plan: Plan, gate: GateSpec, *, guardrail: bool = False) -> Que
     )
     question = Question(
         metric=gate.metric,
+        words=comparison(plan, gate, beside),
         design=design,
         first_look=_FIRST_ROWS * _least_per_row(plan),
         moves_threshold=moves_threshold(spec),

@@ -34,14 +34,15 @@ def names_read(plan: Plan, gate: GateSpec) -> tuple[str, ...]:
 
 def next_look(
     *, rollout: str, plan: Plan, gate: GateSpec, guardrail: bool, step: int, looks: Sequence[Look],
-    rows: Sequence[TallyRow], watermark: int, at: datetime,
+    rows: Sequence[TallyRow], watermark: int, at: datetime, beside: str = "stable",
 ) -> Look | None:  # fmt: skip
     """The look to record now, or None while the plan's next grid point of information has not been passed.
 
     `rows` are the metric's cumulative tallies, derived exceedance metrics included; `looks` its recorded looks in
-    order of k. The look holds what is new since them: a late row of an old stratum becomes a correction.
+    order of k. The look holds what is new since them: a late row of an old stratum becomes a correction. `beside` is
+    what the verdict's sentence calls the stable build, such as v2.
     """
-    question = _question(plan, gate, guardrail=guardrail)
+    question = _question(plan, gate, guardrail=guardrail, beside=beside)
     rows_of_looks = [look.rows for look in looks]
     state = _fold(question, rows_of_looks)
     new = state.new_rows(rows)
@@ -54,21 +55,23 @@ def next_look(
     )  # fmt: skip
 
 
-def verdict(*, plan: Plan, gate: GateSpec, guardrail: bool, step: int, looks: Sequence[Look]) -> Verdict:
+def verdict(
+    *, plan: Plan, gate: GateSpec, guardrail: bool, step: int, looks: Sequence[Look], beside: str = "stable"
+) -> Verdict:
     """The gate's answer at a step, from the recorded looks alone.
 
     A gate with a margin passes when some look has ruled the step's margin out, and fails when some look found harm;
     failing is final. A gate without a margin passes as soon as both arms have rows and no harm was found; a guardrail
     never passes.
     """
-    question = _question(plan, gate, guardrail=guardrail)
+    question = _question(plan, gate, guardrail=guardrail, beside=beside)
     return _verdict(_fold(question, [look.rows for look in looks]), step, _told(looks))
 
 
-def _question(plan: Plan, gate: GateSpec, *, guardrail: bool) -> Question | PairedQuestion:
+def _question(plan: Plan, gate: GateSpec, *, guardrail: bool, beside: str = "stable") -> Question | PairedQuestion:
     if plan.strategy is Strategy.SHADOW:
-        return paired_question(plan, gate, guardrail=guardrail)
-    return gate_question(plan, gate, guardrail=guardrail)
+        return paired_question(plan, gate, guardrail=guardrail, beside=beside)
+    return gate_question(plan, gate, guardrail=guardrail, beside=beside)
 
 
 def _fold(question: Question | PairedQuestion, rows_of_looks: Sequence[Rows]) -> GateState | PairedState:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from sluicegate.flows.gate.design import bounds_of, declared_beta, grid_points
 from sluicegate.flows.stats.bets import Bounds
 from sluicegate.registry.plan.fields import GateSpec, MetricSpec, Source
 from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.report.finding import Comparison, comparison
 from sluicegate.registry.words.metric import difference_name, exceedance_name
 from sluicegate.registry.words.units import FULL
 
@@ -37,6 +38,8 @@ class PairedQuestion:
     """What a shadow's gate is to find out about its metric, fixed with the plan."""
 
     metric: str
+    words: Comparison
+    """How the verdict's sentence tells what was found."""
     kind: PairedKind
     alpha: float
     beta: float
@@ -46,6 +49,8 @@ class PairedQuestion:
     """Pairs that the shadow may bring."""
     is_guardrail: bool = False
     """Whether the gate may only stop."""
+    agree_within: float | None = None
+    """Of disagreements: numbers that differ by no more than this agree."""
     declared_beta: float | None = None
     """The plan's beta, where earlier tries of the build have spent some of it."""
     bounds: Bounds | None = None
@@ -75,10 +80,12 @@ class PairedQuestion:
         return tuple(dict.fromkeys((self.metric, self.difference, self.moved)))
 
 
-def paired_question(plan: Plan, gate: GateSpec, *, guardrail: bool) -> PairedQuestion:
+def paired_question(plan: Plan, gate: GateSpec, *, guardrail: bool, beside: str = "stable") -> PairedQuestion:
     """What `gate` is to find out under this plan, as a shadow follows it."""
     return PairedQuestion(
         metric=gate.metric,
+        words=replace(comparison(plan, gate, beside), counted="pairs", confidence=1 - gate.alpha),
+        agree_within=plan.metrics[gate.metric].agree_within,
         kind=_kind(plan, gate),
         alpha=gate.alpha,
         beta=gate.beta,

@@ -6,7 +6,7 @@ from sluicegate.flows.gate.pair_design import PairedKind
 from sluicegate.flows.gate.pair_fold import PairedState, discordant
 from sluicegate.flows.gate.wording import beta_left, figure, mean_from, too_many_missing
 from sluicegate.flows.stats.confidence_sequences import Interval, mean_interval, rate_interval
-from sluicegate.registry.words.units import format_share
+from sluicegate.registry.words.figures import number, share
 from sluicegate.registry.words.verdict import Answer, Verdict
 
 
@@ -14,12 +14,13 @@ def paired_verdict(state: PairedState, step: int) -> Verdict:
     """The verdict that the state amounts to. Failing is final."""
     question, pairs = state.question, state.pairs
     margin, readout = question.margin, _readout(state)
-    answer, reason = _answer(state, readout)
+    answer, reason = _answer(state, _finding(state, readout))
     is_scaled = margin is not None and question.kind is not PairedKind.THRESHOLD
     return Verdict(
         metric=question.metric,
         answer=answer,
-        reason=reason + beta_left(question.beta, question.declared_beta),
+        reason=reason,
+        details=_details(state) + beta_left(question.beta, question.declared_beta),
         step=step,
         k=state.looks,
         guardrail=question.is_guardrail,
@@ -57,50 +58,63 @@ def _readout(state: PairedState) -> Interval | None:
     return mean_interval(state.pairs.difference, question.alpha, question.planned)
 
 
-def _answer(state: PairedState, readout: Interval | None) -> tuple[Answer, str]:
+def _answer(state: PairedState, finding: str) -> tuple[Answer, str]:
     """Failing is final and comes first; then doubts about the data; then the rate and the margin."""
-    question, interval, below = state.question, _interval(state, readout), state.rate_below
+    question, below, subject = state.question, state.rate_below, state.question.words.subject
     if state.failed_at is not None:
-        return Answer.FAIL, f"{_harm(state)}: {interval}, found at look {state.failed_at}"
+        return Answer.FAIL, f"{finding}{_harm(state)}"
     if state.information == 0:
-        return Answer.NO_DATA, "no pair with both values yet"
+        return Answer.NO_DATA, f"{subject}: no pair with both values yet"
     too_many = too_many_missing(state.pairs.difference)
     if too_many is not None:
-        return Answer.NO_DATA, f"{state.pairs.difference.missing} pairs lack a value ({too_many})"
+        return Answer.NO_DATA, f"{subject}: {state.pairs.difference.missing:,} pairs lack a value ({too_many})"
     if question.is_guardrail:
-        return Answer.UNDECIDED, f"no harm found: {interval}"
+        return Answer.UNDECIDED, f"{finding}; no harm found"
     if below is not None and below.shown_at is None:
-        return Answer.UNDECIDED, f"below {format_share(below.bound)} is not shown yet: {below.ones} of {below.n}"
+        return Answer.UNDECIDED, f"{finding}; not yet shown to stay below {share(below.bound)}"
     if question.margin is not None and state.within_at is None:
-        return Answer.UNDECIDED, f"{format_share(question.margin)} worse is not ruled out yet: {interval}"
-    return Answer.PASS, f"{_shown(state)}: {interval}"
+        return Answer.UNDECIDED, f"{finding}; not yet shown to be within the margin of {share(question.margin)}"
+    return Answer.PASS, f"{finding}; {_shown(state)}"
 
 
 def _harm(state: PairedState) -> str:
     if state.question.kind is PairedKind.DISAGREEMENT:
-        return f"more than {format_share(state.question.below or 0.0)} of the answers differ"
-    return "worse than stable on the same requests"
+        return f"; more than the {share(state.question.below or 0.0)} that the plan allows"
+    return "; worse on the same requests"
 
 
 def _shown(state: PairedState) -> str:
-    shown = []
-    if state.rate_below is not None:
-        shown.append(f"below {format_share(state.rate_below.bound)} shown at look {state.rate_below.shown_at}")
+    shown = [] if state.rate_below is None else [f"shown to stay below {share(state.rate_below.bound)}"]
     if state.question.margin is not None:
-        shown.append(f"{format_share(state.question.margin)} worse ruled out at look {state.within_at}")
-    return ", ".join(shown) or "no harm found, and no margin asked for"
+        shown.append(f"within the margin of {share(state.question.margin)}")
+    return ", ".join(shown) or "no harm found, and the plan asks for no margin"
 
 
-def _interval(state: PairedState, readout: Interval | None) -> str:
+def _details(state: PairedState) -> tuple[str, ...]:
+    """The looks that decided."""
+    looks = (
+        ("harm found", state.failed_at),
+        ("margin ruled out", state.within_at),
+        ("the rate shown", state.rate_below.shown_at if state.rate_below is not None else None),
+    )
+    return tuple(f"{what} at look {at}" for what, at in looks if at is not None)
+
+
+def _finding(state: PairedState, readout: Interval | None) -> str:
+    words = state.question.words
     if readout is None:
-        return "no comparison yet"
-    ends = f"[{readout.low:.3g}, {readout.high:.3g}]"
+        return words.finding(None, None, None, 0)
     match state.question.kind:
         case PairedKind.DISAGREEMENT:
-            differ = round(state.pairs.candidate.total)
-            return f"{differ} of {state.information} answers differ, {readout.value:.3g} {ends}"
+            within = state.question.agree_within
+            more = "" if within is None else f" by more than {number(within)}"
+            ends = f"{words.level} {number(100 * readout.low)} to {share(readout.high)}"
+            return f"answers differ{more} in {share(readout.value)} of {state.information:,} pairs, {ends}"
         case PairedKind.BINARY | PairedKind.THRESHOLD:
             candidate_only, stable_only = discordant(state.pairs.difference)
-            return f"only the candidate {candidate_only}, only stable {stable_only} of {state.information} pairs"
+            return (
+                f"{words.subject}: only the candidate's in {candidate_only:,}, only {words.beside}'s in "
+                f"{stable_only:,} of {state.information:,} pairs"
+            )
         case PairedKind.REAL:
-            return f"{readout.value:+.3g} {ends} on {state.information} pairs"
+            return words.finding(readout.value, readout.low, readout.high, state.information)

@@ -10,9 +10,10 @@ from sluicegate.flows.stats.confidence_sequences import rate_interval
 from sluicegate.flows.stats.intervals import Estimate, estimate
 from sluicegate.flows.stats.rate_below import RateBelowTest
 from sluicegate.flows.stats.trial import LEAST_VALUES, Kind, Trial
+from sluicegate.registry.report.finding import Comparison
+from sluicegate.registry.words.figures import number, share
 from sluicegate.registry.words.metric import Arm, capped_name, level_name
 from sluicegate.registry.words.tally import Tally
-from sluicegate.registry.words.units import format_share
 from sluicegate.registry.words.verdict import Answer, Verdict
 
 _ROOM = 0.5
@@ -29,16 +30,16 @@ def gate_verdict(state: GateState, step: int) -> Verdict:
     margin = question.margin(step)
     readout, is_scaled = _readout(state, margin), margin is not None and not question.moves_threshold
     stable, candidate = (state.counted(arm) for arm in Arm)
-    answer, reason = _answer(state, margin, readout)
+    words = _words(state)
+    answer, reason = _answer(state, words, margin, readout)
     if answer is Answer.PASS and state.fresh is not None and question.fresh_at(step) is not None:
-        answer, fresh = _fresh_answer(state.fresh)
+        answer, fresh = _fresh_answer(state.fresh, words)
         reason = f"{reason}; {fresh}"
-    reason += _by_unit(state) + _capped_share(state) + _without_bounds(state)
-    reason += beta_left(question.design.beta, question.declared_beta)
     return Verdict(
         metric=question.metric,
         answer=answer,
         reason=reason,
+        details=_details(state, margin) + beta_left(question.design.beta, question.declared_beta),
         step=step,
         k=trial.looks,
         guardrail=question.is_guardrail,
@@ -62,45 +63,47 @@ def gate_verdict(state: GateState, step: int) -> Verdict:
     )
 
 
-def _answer(state: GateState, margin: float | None, readout: Estimate) -> tuple[Answer, str]:
+def _answer(state: GateState, words: Comparison, margin: float | None, readout: Estimate) -> tuple[Answer, str]:
     """Failing is final and comes first; then doubts about the data; then the margin."""
-    interval, below = _interval(readout), state.rate_below
+    finding, below = _finding(state, words, readout), state.rate_below
     if state.failed_at is not None and not (state.unlike_at is not None and state.unlike_at <= state.failed_at):
-        return Answer.FAIL, f"{_harm(state, interval)}, found at look {state.failed_at}{_beside(state, readout)}"
+        return Answer.FAIL, f"{_harm(state, words, finding)}{_beside(state, readout)}"
     doubt = _doubt(state)
     if state.information <= 0:
-        return Answer.NO_DATA, doubt or "no stratum with enough rows of both builds yet"
+        scarce = f"too few {words.counted} of both builds to compare yet"
+        return Answer.NO_DATA, f"{words.subject}: {doubt or scarce}"
     if doubt is not None:
-        return Answer.NO_DATA, doubt
+        return Answer.NO_DATA, f"{words.subject}: {doubt}"
     if state.trial.has_too_few_values:
-        n = state.trial.sums.candidate.n
-        return Answer.NO_DATA, f"{n} of the candidate's values; no mean is judged on fewer than {LEAST_VALUES}"
-    if state.has_found:
-        return (
-            Answer.UNDECIDED,
-            f"worse by the labels that have come, {interval}; {_lacked(state, Arm.STABLE)}",
+        few = (
+            f"{state.trial.sums.candidate.n} of the candidate's values; no mean is judged on fewer than {LEAST_VALUES}"
         )
+        return Answer.NO_DATA, f"{words.subject}: {few}"
+    if state.has_found:
+        return Answer.UNDECIDED, f"{finding}; {_lacked(state, Arm.STABLE)}"
     if state.question.is_guardrail:
-        return Answer.UNDECIDED, _harmless(state, interval)
+        return Answer.UNDECIDED, _harmless(state, finding)
     if below is not None and below.shown_at is None:
-        return Answer.UNDECIDED, f"{_rate_below(below)} is not shown yet: {below.ones} of {below.n}"
+        return Answer.UNDECIDED, _not_below(below, words)
     if below is not None and margin is None:
-        return Answer.PASS, f"{_rate_below(below)} shown at look {below.shown_at}: {interval}"
+        return Answer.PASS, f"{finding}; shown to stay {_below(below)}"
     if margin is None:
-        return Answer.PASS, f"no harm found, and no margin asked for: {interval}"
-    return _within(state, margin, readout)
+        return Answer.PASS, f"{finding}; no harm found, and the plan asks for no margin"
+    return _within(state, words, margin, readout)
 
 
-def _within(state: GateState, margin: float, readout: Estimate) -> tuple[Answer, str]:
+def _within(state: GateState, words: Comparison, margin: float, readout: Estimate) -> tuple[Answer, str]:
     """Whether the margin is ruled out, by labels that may be trusted to."""
-    bound, at, interval = _bound(state, margin, readout), state.trial.ruled_out(margin), _interval(readout)
+    at, finding = state.trial.ruled_out(margin), _finding(state, words, readout)
+    goal = _goal(state, words, margin, readout)
     if at is None:
-        return Answer.UNDECIDED, f"{interval} against {bound}{_hint(state)}"
+        return Answer.UNDECIDED, f"{finding}; not yet shown to be {goal}{_hint(state)}"
     if not _is_within_lacking(state, margin, readout):
-        return Answer.UNDECIDED, f"{interval} against {bound}; {_lacked(state, Arm.CANDIDATE)}"
+        return Answer.UNDECIDED, f"{finding}; {goal}, but {_lacked(state, Arm.CANDIDATE)}"
     if state.are_labels_young:
-        return Answer.UNDECIDED, f"{interval} against {bound}; less than half of the requests are as old as most labels"
-    return Answer.PASS, f"{bound} ruled out at look {at}: {interval}{_since_ruled_out(state, margin, readout)}"
+        young = "fewer than half of the requests are old enough for their labels to have come"
+        return Answer.UNDECIDED, f"{finding}; {goal}, but {young}"
+    return Answer.PASS, f"{finding}; {_since_ruled_out(state, margin, readout)}{goal}"
 
 
 def _readout(state: GateState, margin: float | None) -> Estimate:
@@ -129,23 +132,23 @@ def _readout(state: GateState, margin: float | None) -> Estimate:
     return replace(readout, low=low, high=high)
 
 
-def _fresh_answer(fresh: GateState) -> tuple[Answer, str]:
+def _fresh_answer(fresh: GateState, words: Comparison) -> tuple[Answer, str]:
     """Whether the last step's own rows show enough, when all rows together do."""
     margin, below = fresh.question.margin(0), fresh.rate_below
     if fresh.information <= 0:
-        return Answer.UNDECIDED, "the last step has no rows of both builds yet"
+        return Answer.UNDECIDED, f"the last step has no {words.counted} of both builds yet"
     readout = _readout(fresh, margin)
-    rows = f"by the last step's own {sum(fresh.counted(arm).n for arm in Arm):,} rows"
+    own = f"the last step's own {_compared(fresh):,} {words.counted}"
     if below is not None and below.shown_at is None:
-        return Answer.UNDECIDED, f"{_rate_below(below)} is not shown {rows} yet: {below.ones} of {below.n}"
+        return Answer.UNDECIDED, f"{own} do not yet show it to stay {_below(below)}: {below.ones:,} of {below.n:,}"
     if margin is None:
-        return Answer.PASS, f"borne out {rows}"
-    bound, interval = _bound(fresh, margin, readout), _interval(readout)
+        return Answer.PASS, f"{own} agree"
+    goal = _goal(fresh, words, margin, readout)
     if not _is_within_lacking(fresh, margin, readout):
-        return Answer.UNDECIDED, f"{interval} {rows} against {bound}; {_lacked(fresh, Arm.CANDIDATE)}"
+        return Answer.UNDECIDED, f"{own} show it to be {goal}, but {_lacked(fresh, Arm.CANDIDATE)}"
     if fresh.trial.ruled_out(margin) is None:
-        return Answer.UNDECIDED, f"{bound} is not ruled out {rows} yet: {interval}"
-    return Answer.PASS, f"{bound} ruled out {rows}: {interval}"
+        return Answer.UNDECIDED, f"{own} do not yet show it to be {goal}"
+    return Answer.PASS, f"{own} show it to be {goal}"
 
 
 def _is_within_lacking(state: GateState, margin: float, readout: Estimate) -> bool:
@@ -157,20 +160,22 @@ def _is_within_lacking(state: GateState, margin: float, readout: Estimate) -> bo
 
 
 def _lacked(state: GateState, arm: Arm) -> str:
-    share = format_share(round(lacking(state.question.metric, state.cells, arm).share, 4))
-    return f"not so if the {share} of labels are bad that {arm} lacks beside the other build"
+    lacked = share(lacking(state.question.metric, state.cells, arm).share)
+    return f"that would not hold if the {lacked} of labels that {arm} lacks beside the other build were bad"
 
 
-def _harm(state: GateState, interval: str) -> str:
+def _harm(state: GateState, words: Comparison, finding: str) -> str:
     """What was found; of predictions, the shares above the levels at which they differ."""
     if state.drift is None:
-        return f"worse than stable: {interval}"
+        return finding
     shares = []
     for side in state.drift.drifted:
         name = level_name(state.question.metric, side.level)
         candidate, stable = (state.counted(arm, name).mean or 0.0 for arm in (Arm.CANDIDATE, Arm.STABLE))
-        shares.append(f"{candidate:.1%} lie above stable's {side.level:.0%} quantile, of stable's {stable:.1%}")
-    return f"predictions differ from stable's: {'; '.join(shares)}"
+        shares.append(
+            f"{share(candidate)} of them lie above its {share(side.level)} quantile, of its own {share(stable)}"
+        )
+    return f"predictions differ from {words.beside}'s: {'; '.join(shares)}"
 
 
 def _beside(state: GateState, readout: Estimate) -> str:
@@ -178,7 +183,7 @@ def _beside(state: GateState, readout: Estimate) -> str:
     sign = state.trial.design.sign
     end = readout.low if sign > 0 else readout.high
     is_wide = state.drift is None and (end is None or sign * end <= 0)
-    widened = "; what was found stays found, though by now the interval reaches 0" if is_wide else ""
+    widened = "; an earlier look showed it to be worse, and that stays" if is_wide else ""
     return widened + (f"; besides, {doubt}" if (doubt := _out_of_share(state)) else "")
 
 
@@ -187,15 +192,13 @@ def _since_ruled_out(state: GateState, margin: float, readout: Estimate) -> str:
     sign = state.trial.design.sign
     end = readout.high if sign > 0 else readout.low
     is_inside = end is not None and sign * end <= sign * _in_unit(state.trial, margin, readout)
-    if is_inside or state.question.moves_threshold:
-        return ""
-    return "; what was ruled out stays ruled out, though by now the interval reaches beyond it"
+    return "" if is_inside or state.question.moves_threshold else "an earlier look showed it to be "
 
 
-def _harmless(state: GateState, interval: str) -> str:
+def _harmless(state: GateState, finding: str) -> str:
     if state.question.tolerance is None:
-        return f"no harm found: {interval}{_hint(state)}"
-    return f"no drift beyond {format_share(state.question.tolerance)} found: mean prediction {interval}"
+        return f"{finding}; no harm found{_hint(state)}"
+    return f"{finding}; no drift beyond {share(state.question.tolerance)} found"
 
 
 def _beta_spent(state: GateState) -> float:
@@ -206,20 +209,43 @@ def _beta_spent(state: GateState) -> float:
     return max([*spent, state.rate_below.beta / 2 if state.rate_below is not None else 0.0])
 
 
-def beta_left(beta: float, declared: float | None) -> str:
+def _details(state: GateState, margin: float | None) -> tuple[str, ...]:
+    """What the sentence leaves out: the look that decided, the units, the values that count as the cap."""
+    ruled_out = None if margin is None else state.trial.ruled_out(margin)
+    return (
+        *([] if state.failed_at is None else [f"harm found at look {state.failed_at}"]),
+        *([] if ruled_out is None else [f"margin ruled out at look {ruled_out}"]),
+        *([] if state.rate_below is None or state.rate_below.shown_at is None
+          else [f"a rate {_below(state.rate_below)} shown at look {state.rate_below.shown_at}"]),
+        *_by_unit(state),
+        *_capped_share(state),
+        *_without_bounds(state),
+    )  # fmt: skip
+
+
+def beta_left(beta: float, declared: float | None) -> tuple[str, ...]:
     """What earlier tries of the build by this plan left of beta, where they took some."""
-    return f"; of beta {declared:g} earlier tries left {beta:.3g}" if declared is not None else ""
+    return (
+        ()
+        if declared is None
+        else (f"earlier tries of this build left {number(beta)} of beta, which was {number(declared)}",)
+    )
 
 
-def _rate_below(test: RateBelowTest) -> str:
-    return f"a rate below {format_share(test.bound)}"
+def _below(test: RateBelowTest) -> str:
+    return f"below {share(test.bound)}"
+
+
+def _not_below(test: RateBelowTest, words: Comparison) -> str:
+    return f"{words.subject}: not yet shown to stay {_below(test)}, {test.ones:,} of {test.n:,} {words.counted} so far"
 
 
 def _doubt(state: GateState) -> str | None:
     """Why the data cannot be trusted to pass, if they cannot."""
     if state.unsound:
         return (
-            f"{state.unsound} tallies cannot be true (not finite, negative, or no counts); held until they are mended"
+            f"{state.unsound} tallies cannot be true (not finite, negative, or no counts); nothing passes until they "
+            "are mended"
         )
     if state.unlike_at is not None:
         return unlike(state.question.metric, state.cells)
@@ -229,7 +255,7 @@ def _doubt(state: GateState) -> str | None:
         tally = state.counted(arm)
         too_many = too_many_missing(tally)
         if too_many is not None:
-            return f"{tally.missing} values of {arm} are missing ({too_many})"
+            return f"{tally.missing:,} values of {arm} are missing ({too_many})"
     return None
 
 
@@ -246,59 +272,68 @@ def _out_of_share(state: GateState) -> str | None:
     """That one build has fewer rows than it was sent, in words."""
     if state.ratio is None or not state.ratio.mismatch:
         return None
-    share = state.ratio.candidate / max(state.ratio.candidate + state.ratio.stable, 1)
-    return f"rows do not come in the shares that the weights ask for: the candidate's is {share:.2%}"
+    got = state.ratio.candidate / max(state.ratio.candidate + state.ratio.stable, 1)
+    return f"requests do not come in the shares that the weights ask for: the candidate got {share(got)}"
 
 
 def too_many_missing(tally: Tally) -> str | None:
     """The share of values that are missing, in words, where it is more than is trusted."""
-    share = tally.missing / max(tally.missing + tally.n, 1)
-    if share <= _MOST_MISSING:
-        return None
-    return f"{format_share(round(share, 3))}; at most {format_share(_MOST_MISSING)} is trusted"
+    lost = tally.missing / max(tally.missing + tally.n, 1)
+    return None if lost <= _MOST_MISSING else f"{share(lost)}; at most {share(_MOST_MISSING)} is trusted"
 
 
-def _by_unit(state: GateState) -> str:
+def _by_unit(state: GateState) -> tuple[str, ...]:
     """How many units were judged, where units are; one that is met in two steps counts in both."""
     if not state.by_unit:
-        return ""
+        return ()
     stable, candidate = (state.counted_units(arm) for arm in Arm)
-    by_row = "" if state.rate_below is None else f", but {_rate_below(state.rate_below)} by row"
-    return f"; by unit: {stable:,} of stable, {candidate:,} of the candidate{by_row}"
+    by_row = "" if state.rate_below is None else f"; the rate {_below(state.rate_below)} is judged by row"
+    return (f"judged by unit: {stable:,} of stable, {candidate:,} of the candidate{by_row}",)
 
 
-def _capped_share(state: GateState) -> str:
+def _capped_share(state: GateState) -> tuple[str, ...]:
     """How many values count as the declared cap, where there is one."""
     tallies = [state.counted(arm, capped_name(state.question.metric)) for arm in Arm]
     if not any(tally.n for tally in tallies):
-        return ""
-    shares = [format_share(round(tally.total / tally.n, 4)) if tally.n else "none" for tally in tallies]
-    return f"; capped: {shares[0]} of stable's values, {shares[1]} of the candidate's"
+        return ()
+    shares = [share(tally.mean) if tally.n else "none" for tally in tallies]
+    return (f"counted as the cap: {shares[0]} of stable's values, {shares[1]} of the candidate's",)
 
 
-def _without_bounds(state: GateState) -> str:
+def _without_bounds(state: GateState) -> tuple[str, ...]:
     """That a mean without a cap, or by unit, is judged by an approximation, which rare rows may break."""
     design = state.trial.design
     if design.kind is not Kind.MEAN or state.drift is not None:
-        return ""
+        return ()
     if state.by_unit:
-        return "; of means by unit the chances are approximate"
-    return "" if design.bounds is not None else "; values have no cap, so chances are approximate"
+        return ("the chances of means by unit are approximate",)
+    return () if design.bounds is not None else ("the values have no cap, so the chances are approximate",)
 
 
-def _interval(readout: Estimate) -> str:
-    if readout.value is None:
-        return "no comparison yet"
-    low = "…" if readout.low is None else f"{readout.low:+.3g}"
-    high = "…" if readout.high is None else f"{readout.high:+.3g}"
-    return f"{readout.value:+.3g} [{low}, {high}]"
+def _words(state: GateState) -> Comparison:
+    """How the sentence calls what is compared: units where units are judged."""
+    words = state.question.words
+    return replace(words, counted=words.units) if state.by_unit else words
 
 
-def _bound(state: GateState, margin: float, readout: Estimate) -> str:
-    """The margin in the metric's unit; of a moved threshold, how far it is moved."""
+def _compared(state: GateState) -> int:
+    """Units where units are judged, else rows."""
+    if state.by_unit:
+        return sum(state.counted_units(arm) for arm in Arm)
+    return sum(state.counted(arm).n for arm in Arm)
+
+
+def _finding(state: GateState, words: Comparison, readout: Estimate) -> str:
+    return words.finding(readout.value, readout.low, readout.high, _compared(state))
+
+
+def _goal(state: GateState, words: Comparison, margin: float, readout: Estimate) -> str:
+    """What a margin asks the candidate to be; of a moved threshold, how far it is moved."""
+    if margin == 0:
+        return "better"
     if state.question.moves_threshold:
-        return f"durations {format_share(margin)} longer"
-    return f"{_in_unit(state.trial, margin, readout):+.3g} ({format_share(margin)})"
+        return f"less than {share(margin)} slower"
+    return f"within the margin of {words.size(_in_unit(state.trial, margin, readout))} ({share(margin)})"
 
 
 def _in_unit(trial: Trial, margin: float, readout: Estimate) -> float:
@@ -316,7 +351,7 @@ def _hint(state: GateState) -> str:
         )
     events = trial.sums.stable.total + trial.sums.candidate.total
     if trial.design.kind is Kind.COUNT and events == 0:
-        return "; without a single event no relative margin can be ruled out: write below: 1%, or make it a guardrail"
+        return ": without a single event no relative margin can be ruled out; write below: 1%, or make it a guardrail"
     return ""
 
 

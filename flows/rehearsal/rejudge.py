@@ -29,14 +29,15 @@ class Rejudged:
 
 
 def rejudge(
-    plan: Plan, looks_of: Callable[[str], Sequence[Look]], gates: Sequence[tuple[GateSpec, bool]]
-) -> Iterator[Rejudged]:
+    plan: Plan, looks_of: Callable[[str], Sequence[Look]], gates: Sequence[tuple[GateSpec, bool]],
+    beside: str = "stable",
+) -> Iterator[Rejudged]:  # fmt: skip
     """Every recorded look of every gate. `looks_of` gives a metric's looks in order of k; `gates` are the plan's, each
-    with whether it is a guardrail, as this rollout had them."""
+    with whether it is a guardrail, as this rollout had them; `beside` is what it called the stable build."""
     for gate, guardrail in gates:
         looks = looks_of(gate.metric)
         for k, look in enumerate(looks, start=1):
-            again = verdict(plan=plan, gate=gate, guardrail=guardrail, step=look.step, looks=looks[:k])
+            again = verdict(plan=plan, gate=gate, guardrail=guardrail, step=look.step, looks=looks[:k], beside=beside)
             recorded = _recorded(plan, gate, look, guardrail)
             yield Rejudged(verdict=again, is_same=recorded is None or recorded == again)
 

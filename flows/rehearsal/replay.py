@@ -20,7 +20,9 @@ from sluicegate.flows.rehearsal.replay_lines import LookLine, MalformedLine, Met
 from sluicegate.flows.stats.bets import Bounds
 from sluicegate.flows.stats.trial import Design, Kind, Rung
 from sluicegate.registry.plan.fields import FRESH
-from sluicegate.registry.words.metric import REQUESTS, Arm, Stratum, TallyRow
+from sluicegate.registry.report.finding import Comparison
+from sluicegate.registry.words.figures import Unit
+from sluicegate.registry.words.metric import REQUESTS, Arm, Stratum, TallyRow, Worse
 from sluicegate.registry.words.tally import Tally
 from sluicegate.registry.words.units import FULL
 from sluicegate.services.telemetry.tally.unit_accumulator import Epochs, Step, UnitAccumulator, added, enter
@@ -90,9 +92,13 @@ def _question(plan: PlanLine) -> Question:
         bounds=_bounds(plan.metric),
         origin=plan.metric.origin,
     )
+    words = Comparison(
+        subject=_METRIC, unit=Unit.SHARE if design.kind is Kind.COUNT else Unit.PLAIN, worse=Worse(plan.metric.worse),
+        beside="stable", is_named=False, confidence=1 - plan.alpha - plan.beta, counted="rows", units="units",
+    )  # fmt: skip
     question = Question(
-        metric=_METRIC, design=design, first_look=0.0, moves_threshold=False, assigns_rows=plan.unit == "request",
-        comes_late=plan.late, margins=ladder,
+        metric=_METRIC, words=words, design=design, first_look=0.0, moves_threshold=False,
+        assigns_rows=plan.unit == "request", comes_late=plan.late, margins=ladder,
     )  # fmt: skip
     if plan.weights is None or len(ladder) < 2:
         return question

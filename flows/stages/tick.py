@@ -198,10 +198,14 @@ def _judge(ledger: Ledger, tallies: Tallies, rollout: Rollout, now: datetime) ->
             rows=_rows_of(rollout, gate, rows),
             watermark=watermark,
             at=now,
+            beside=rollout.stable_name,
         )
         if look is not None:
             looks = (*looks, ledger.record_look(look))
-        judged = verdict(plan=rollout.plan, gate=gate, guardrail=guardrail, step=rollout.step, looks=looks)
+        judged = verdict(
+            plan=rollout.plan, gate=gate, guardrail=guardrail, step=rollout.step, looks=looks,
+            beside=rollout.stable_name,
+        )  # fmt: skip
         lacking = None if looks else _lacking(rows, gate.metric)
         verdicts.append(judged if lacking is None else judged.withheld(lacking))
     return tuple(verdicts)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sluicegate.registry.plan.fields import Strategy
 from sluicegate.registry.report.report import GateReport, LookPoint, Report
-from sluicegate.registry.words.units import format_share
+from sluicegate.registry.words.figures import Unit, difference, interval, measured, number, share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,8 +79,8 @@ def _gate(gate: GateReport) -> GateExplanation:
         verdict=view.verdict,
         kind="guardrail" if view.guardrail else "gate",
         inputs=(
-            f"stable {_figure(view.stable)} over {view.stable_n:,} rows, candidate {_figure(view.candidate)} over "
-            f"{view.candidate_n:,} rows; {gate.worse} is worse"
+            f"stable {measured(view.stable, Unit(view.unit))} over {view.stable_n:,} rows, candidate "
+            f"{measured(view.candidate, Unit(view.unit))} over {view.candidate_n:,} rows; {gate.worse} is worse"
         ),
         interval=_interval(gate, last),
         threshold=_threshold(gate, last),
@@ -89,38 +89,32 @@ def _gate(gate: GateReport) -> GateExplanation:
     )
 
 
-def _figure(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.4g}"
-
-
 def _interval(gate: GateReport, last: LookPoint | None) -> str:
     if last is None or last.estimate is None:
-        return "none yet: no look has compared both arms"
-    low = "…" if last.low is None else f"{last.low:+.4g}"
-    high = "…" if last.high is None else f"{last.high:+.4g}"
-    return (
-        f"candidate minus stable {last.estimate:+.4g}, somewhere in [{low}, {high}] after {last.k} looks; "
-        f"{_figure(gate.alpha_spent)} of alpha {gate.alpha:g} is spent"
-    )
+        return "none yet: no look has compared both builds"
+    spent = f"{number(gate.alpha_spent)} of alpha {number(gate.alpha)} is spent after {last.k} looks"
+    unit = Unit(gate.view.unit)
+    apart = f"candidate minus stable {difference(last.estimate, unit)}, CI {interval(last.low, last.high, unit)}"
+    return "; ".join((apart, spent, *gate.view.details))
 
 
 def _threshold(gate: GateReport, last: LookPoint | None) -> str:
     fails = "it fails once the interval shows the candidate to be worse"
-    rate = (
-        []
-        if gate.view.below is None
-        else [f"the candidate's rate is shown to be below {format_share(gate.view.below)}"]
-    )
+    rate = [] if gate.view.below is None else [f"the candidate's rate is shown to be below {share(gate.view.below)}"]
     if gate.view.margin is None:
         return f"harm: {fails}" if gate.view.guardrail else f"harm: {fails}, and passes once {_before_pass(rate)}"
     also = "".join(f", and {each}" for each in rate)
-    said = f"a margin of {format_share(gate.view.margin)}"
-    bound = f", which is {last.bound:+.4g}" if last is not None and last.bound is not None else ""
-    return f"{said}{bound}: it passes once the interval has excluded that much harm{also}, and fails once it shows harm"
+    bound = (
+        f", which is {difference(last.bound, Unit(gate.view.unit))}"
+        if last is not None and last.bound is not None
+        else ""
+    )
+    passes = f"it passes once the interval has excluded that much harm{also}, and fails once it shows harm"
+    return f"a margin of {share(gate.view.margin)}{bound}: {passes}"
 
 
 def _before_pass(rate: Sequence[str]) -> str:
-    return " and ".join(rate) or "both arms have rows and no harm was found"
+    return " and ".join(rate) or "both builds have been compared and no harm was found"
 
 
 def _change(gate: GateReport, last: LookPoint | None) -> str:
@@ -140,16 +134,19 @@ def _open(gate: GateReport, last: LookPoint | None) -> str:
     if gate.view.guardrail:
         return "an interval that shows harm would fail it; a guardrail never passes"
     if gate.view.margin is None:
-        return f"more rows: {gate.view.reason}"
+        return f"more data: {gate.view.reason}"
     end = None if last is None else last.high if gate.worse == "higher" else last.low
     if last is None or last.estimate is None or end is None or last.bound is None:
         return "more rows: the interval is not bounded on the harmful side yet"
     room, width = abs(last.bound - last.estimate), abs(end - last.estimate)
     is_beyond = last.estimate >= last.bound if gate.worse == "higher" else last.estimate <= last.bound
+    unit = Unit(gate.view.unit)
     if is_beyond or room == 0:
-        return f"a smaller difference: it is beyond {last.bound:+.4g} now, and no number of rows alone would pass that"
+        beyond = f"it is beyond {difference(last.bound, unit)} now"
+        return f"a smaller difference: {beyond}, and no number of rows alone would pass that"
     more = max((width / room) ** 2 - 1, 0.0) * last.candidate_n
-    return f"about {_round(more):,} more candidate rows would pass it if the difference stays {last.estimate:+.4g}"
+    stays = f"if the difference stays {difference(last.estimate, unit)}"
+    return f"about {_round(more):,} more candidate rows would pass it {stays}"
 
 
 def _round(count: float) -> int:

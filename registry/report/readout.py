@@ -8,11 +8,11 @@ from datetime import datetime
 
 from sluicegate.registry.audience.layout import SLOTS
 from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.report.finding import unit_of
 from sluicegate.registry.rollout.experiment import UNCOUNTED, experiment_spec, has_begun, layout
 from sluicegate.registry.rollout.record import RolloutRecord
 from sluicegate.registry.rollout.rollout import Ending, Rollout
 from sluicegate.registry.words.metric import Worse
-from sluicegate.registry.words.units import format_share
 from sluicegate.registry.words.verdict import Answer, Verdict
 
 
@@ -40,6 +40,8 @@ class Compared:
     bound: float | None
     """The margin in the metric's unit, signed towards harm; None without a verdict."""
     reason: str
+    unit: str
+    """What its values are measured in: plain, share or seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,16 +127,6 @@ def _compared(rollout: Rollout, verdict: Verdict | None, share: float) -> Compar
         rows=verdict.candidate_n if verdict else 0, mean=verdict.candidate_mean if verdict else None,
         estimate=verdict.estimate if verdict else None, low=verdict.low if verdict else None,
         high=verdict.high if verdict else None, bound=verdict.bound if verdict else None,
-        reason=rollout.reason if rollout.is_ended else _why(rollout, verdict),
+        reason=rollout.reason if rollout.is_ended or verdict is None else verdict.reason,
+        unit=unit_of(rollout.plan.metrics[experiment_spec(rollout.plan).goal.metric]).value,
     )  # fmt: skip
-
-
-def _why(rollout: Rollout, verdict: Verdict | None) -> str:
-    """What is known so far; of a variation that reached the goal, that it did."""
-    if verdict is None:
-        return rollout.reason
-    if verdict.answer is not Answer.PASS or None in (verdict.estimate, verdict.low, verdict.high):
-        return verdict.reason
-    margin = experiment_spec(rollout.plan).goal.margin or 0.0
-    what = "better than the control" if margin == 0 else f"no more than {format_share(margin)} worse than the control"
-    return f"{what}: {verdict.estimate:+.3g} [{verdict.low:+.3g}, {verdict.high:+.3g}]"

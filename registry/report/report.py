@@ -13,6 +13,7 @@ from functools import reduce
 
 from sluicegate.registry.plan.fields import GateSpec
 from sluicegate.registry.report.course import StepReport, WeightPoint, step_reports, weight_points
+from sluicegate.registry.report.finding import counted
 from sluicegate.registry.report.shadow_view import ShadowView
 from sluicegate.registry.report.timeline import Moment, timeline
 from sluicegate.registry.report.view import GateView, RolloutView, rollout_view
@@ -150,6 +151,8 @@ class LookPoint:
     high: float | None
     bound: float | None
     """The margin in the metric's unit; None where there is none to draw."""
+    limit: float | None
+    """The rate that the plan says to stay below, as a difference from stable's; None where it names none."""
     verdict: str
     alpha_spent: float | None
 
@@ -173,6 +176,8 @@ class GateReport:
     view: GateView
     worse: str
     """The direction in which the metric gets worse: higher or lower."""
+    counted: str
+    """What is compared: requests, labels, predictions or pairs."""
     source: str
     alpha: float
     alpha_spent: float | None
@@ -263,10 +268,11 @@ def _gates(record: RolloutRecord, view: RolloutView) -> tuple[GateReport, ...]:
 
 def _gate(record: RolloutRecord, view: GateView, spec: GateSpec) -> GateReport:
     metric = record.rollout.plan.metrics[view.metric]
-    points = tuple(_point(look) for look in record.looks if look.metric == view.metric)
+    points = tuple(_point(look, spec.below) for look in record.looks if look.metric == view.metric)
     return GateReport(
         view=view,
         worse=metric.worse.value,
+        counted="pairs" if record.rollout.is_shadow else counted(metric),
         source=metric.source.value,
         alpha=spec.alpha,
         alpha_spent=points[-1].alpha_spent if points else None,
@@ -276,7 +282,7 @@ def _gate(record: RolloutRecord, view: GateView, spec: GateSpec) -> GateReport:
     )
 
 
-def _point(look: Look) -> LookPoint:
+def _point(look: Look, below: float | None) -> LookPoint:
     seen = look.verdict
     return LookPoint(
         k=look.k,
@@ -289,6 +295,7 @@ def _point(look: Look) -> LookPoint:
         low=seen.low,
         high=seen.high,
         bound=seen.bound,
+        limit=None if below is None else below - (seen.stable_mean or 0.0),
         verdict=seen.answer.label,
         alpha_spent=seen.alpha_spent,
     )

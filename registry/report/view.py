@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sluicegate.registry.plan.fields import GateSpec
+from sluicegate.registry.report.finding import unit_of
 from sluicegate.registry.rollout.decision import Decision, Progress, decide, needs_driver
 from sluicegate.registry.rollout.experiment import experiment_state
 from sluicegate.registry.rollout.freeze import heeding
@@ -27,7 +28,11 @@ class GateView:
     verdict: str
     """PASS, FAIL, UNDECIDED or NO DATA; OK for a guardrail that has found no harm."""
     reason: str
-    """The evidence in words."""
+    """The evidence in a sentence."""
+    details: tuple[str, ...]
+    """What the sentence leaves out, such as the look that decided."""
+    unit: str
+    """What its values are measured in: plain, share or seconds."""
     k: int
     """How many looks it rests on."""
     stable: float | None
@@ -241,6 +246,8 @@ def _view(rollout: Rollout, gate: GateSpec, verdict: Verdict | None, *, guardrai
         guardrail=guardrail,
         verdict=_word(answer, guardrail=guardrail),
         reason=_reason(judged, verdict),
+        details=verdict.details if verdict else (),
+        unit=unit_of(rollout.plan.metrics[gate.metric]).value,
         k=verdict.k if verdict else 0,
         stable=verdict.stable_mean if verdict else None,
         candidate=verdict.candidate_mean if verdict else None,

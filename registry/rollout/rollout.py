@@ -135,6 +135,13 @@ class Rollout:
         return self.requested.strategy == Strategy.SHADOW
 
     @property
+    def stable_name(self) -> str:
+        """What sentences call the build that the candidate is compared with."""
+        if self.is_comparison:
+            return "the control"
+        return f"v{self.stable}" if self.stable else "stable"
+
+    @property
     def is_being_launched(self) -> bool:
         """Whether its candidate is on the way to a service that answers."""
         return self.phase is Phase.LAUNCHING and not self.ready and not self.is_comparison

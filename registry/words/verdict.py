@@ -30,6 +30,7 @@ class Verdict:
     metric: str
     answer: Answer
     reason: str
+    """What was found, in a sentence."""
     step: int
     k: int
     """How many looks it rests on; 0 when none was taken yet."""
@@ -57,6 +58,8 @@ class Verdict:
     information_fraction: float = 0.0
     e_value: float | None = None
     missing: int = 0
+    details: tuple[str, ...] = ()
+    """What the reason leaves out, such as the look that decided."""
 
     def withheld(self, reason: str) -> Verdict:
         """The answer where its data may not be trusted: NO DATA, and why. Harm that was found stays found."""

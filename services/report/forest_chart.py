@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sluicegate.registry.report.readout import Compared, Readout
+from sluicegate.registry.words.figures import Unit, difference, interval, signed
 from sluicegate.services.report.scale import Scale
 from sluicegate.services.report.svg import box, dot, figure, line, words
 
@@ -38,7 +39,7 @@ def _frame(readout: Readout, rows: list[Compared], x: Scale, height: int) -> Ite
     yield box("plot", LEFT, TOP, WIDTH - LEFT - RIGHT, bottom - TOP)
     for value in x.ticks():
         yield line("zero" if value == 0 else "grid", x.at(value), TOP, x.at(value), bottom)
-        yield words("tick", x.at(value), bottom + 16, f"{value:+g}" if value else "0", "middle")
+        yield words("tick", x.at(value), bottom + 16, signed(value), "middle")
     bound = next((row.bound for row in rows if row.bound), None)
     if bound is not None:
         yield line("margin", x.at(bound), TOP, x.at(bound), bottom)
@@ -57,5 +58,5 @@ def _row(row: Compared, index: int, x: Scale) -> Iterator[str]:
 
 
 def _figures(row: Compared) -> str:
-    low, high = ("unbounded" if end is None else f"{end:+.3g}" for end in (row.low, row.high))
-    return f"{row.estimate:+.3g}, interval {low} to {high}"
+    unit = Unit(row.unit)
+    return f"{difference(row.estimate, unit)}, CI {interval(row.low, row.high, unit)}"

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from sluicegate.registry.report.report import GateReport, Report
 from sluicegate.registry.report.view import GateView
-from sluicegate.services.report.sequence_chart import span
-from sluicegate.services.report.words import figure, headline, lasting, share, signed, state
+from sluicegate.registry.words.figures import Unit, difference, interval, lasting, measured, number, per_cent, share
+from sluicegate.services.report.words import headline, state
 
 
 def markdown(report: Report, links: Sequence[tuple[str, str]] = ()) -> str:
@@ -32,7 +32,7 @@ def _steps(report: Report) -> Iterator[str]:
     for step in report.steps:
         asks, why = ", ".join(step.asks) or "at once", f": {step.why}" if step.why else ""
         time = "–" if step.seconds is None else lasting(step.seconds)
-        yield f"| {step.number} | {step.weight:g} % | {_cell(asks)} | **{step.state}**{_cell(why)} | {time} |"
+        yield f"| {step.number} | {per_cent(step.weight)} | {_cell(asks)} | **{step.state}**{_cell(why)} | {time} |"
     yield ""
 
 
@@ -45,12 +45,12 @@ def _gates(gates: Sequence[GateReport]) -> Iterator[str]:
         view = gate.view
         margin = ", ".join(_asked(view)) or "–"
         decided = f"look {gate.decided.k}" if gate.decided else "–"
-        interval = span(gate.looks[-1]) if gate.looks else "–"
+        unit = Unit(view.unit)
         kind = " (guardrail)" if view.guardrail else ""
-        yield (
-            f"| {_cell(view.metric)}{kind} | **{view.verdict}** | {figure(view.stable)} | {figure(view.candidate)} "
-            f"| {signed(view.estimate)} | {interval} | {margin} | {decided} | {_cell(view.reason)} |"
-        )
+        means = f"{measured(view.stable, unit)} | {measured(view.candidate, unit)}"
+        apart = f"{difference(view.estimate, unit)} | {interval(view.low, view.high, unit)}"
+        head = f"| {_cell(view.metric)}{kind} | **{view.verdict}** | {means} | {apart}"
+        yield f"{head} | {margin} | {decided} | {_cell(view.reason)} |"
     yield ""
 
 
@@ -66,14 +66,13 @@ def _exposures(report: Report) -> Iterator[str]:
     if not report.exposures:
         return
     ratio = report.sample_ratio
-    p_value = "" if ratio.p_value is None else f" (p = {figure(ratio.p_value)})"
+    p_value = "" if ratio.p_value is None else f" (p = {number(ratio.p_value)})"
     reason = f": {ratio.reason}" if ratio.reason else ""
     yield f"## Exposures\n\nSample ratio: **{ratio.answer}**{p_value}{_cell(reason)}\n"
     yield "| weight asked | seen | stable | errors | candidate | errors |\n|---:|---:|---:|---:|---:|---:|"
     for row in report.exposures:
-        seen = "–" if row.seen is None else f"{row.seen:.2f} %"
         stable, candidate = (f"{arm.requests:,} | {arm.errors:,}" for arm in (row.stable, row.candidate))
-        yield f"| {row.weight:g} % | {seen} | {stable} | {candidate} |"
+        yield f"| {per_cent(row.weight)} | {per_cent(row.seen)} | {stable} | {candidate} |"
     yield ""
     for each in report.errors:
         yield f"Errors of {each.arm}: {_cell(str(each))}.\n"

@@ -14,10 +14,11 @@ from ruamel.yaml import YAML
 
 from sluicegate.registry.report.report import Report
 from sluicegate.registry.report.shadow_view import ShadowView
-from sluicegate.services.report.sequence_chart import sequence_chart, span
+from sluicegate.registry.words import figures
+from sluicegate.services.report.sequence_chart import sequence_chart
 from sluicegate.services.report.shadow_charts import agreement_chart, difference_chart
 from sluicegate.services.report.weight_chart import weight_chart
-from sluicegate.services.report.words import clock, count, day, figure, headline, lasting, share, signed, state, tone
+from sluicegate.services.report.words import headline, state, tone
 
 _TEMPLATES = Path(__file__).parent / "templates"
 TONES = {"PASS": "good", "OK": "good", "FAIL": "bad", "UNDECIDED": "wait", "NO DATA": "plain"}
@@ -112,8 +113,12 @@ def environment() -> Environment:
     """Templates and filters of the page and its parts."""
     environment = Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=True, trim_blocks=True)
     environment.filters |= {
-        "clock": clock, "count": count, "day": day, "figure": figure, "lasting": lasting, "share": share,
-        "signed": signed, "span": span,
+        form.__name__: form
+        for form in (
+            figures.ago, figures.clock, figures.count, figures.day, figures.difference, figures.interval,
+            figures.lasting, figures.measured, figures.moment, figures.number, figures.per_cent, figures.share,
+            figures.signed,
+        )
     }  # fmt: skip
     return environment
 

@@ -1,4 +1,4 @@
-"""The sequence chart of a gate: the always-valid interval against the margin, by information. Pure."""
+"""The chart of a gate: the interval at every look against margin and limit, by how much was compared. Pure."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from sluicegate.registry.report.report import GateReport, LookPoint, Turn
+from sluicegate.registry.words.figures import Unit, difference, interval, number, scaling, share, signed
 from sluicegate.services.report.scale import Scale
 from sluicegate.services.report.svg import box, dot, figure, line, path, window, words
 
@@ -24,18 +25,19 @@ def sequence_chart(gate: GateReport, name: str) -> str:
     looks = [look for look in gate.looks if look.estimate is not None]
     if not looks:
         return ""
-    x = Scale(low=0.0, high=looks[-1].information * 1.08 or 1.0, start=LEFT, end=WIDTH - RIGHT)
+    x = Scale(low=0.0, high=_compared(looks[-1]) * 1.08 or 1.0, start=LEFT, end=WIDTH - RIGHT)
     low, high = _reach(looks)
     y = Scale(low=low, high=high, start=HEIGHT - BOTTOM, end=TOP)
     parts = (
         window(f"{name}-window", LEFT, TOP, WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM),
-        *_frame(x, y),
+        *_frame(gate, x, y),
         *_harm(gate, looks, x, y),
+        *_limit(gate, looks, x, y),
         *_steps(looks, x),
-        *_intervals(looks, x, y, f"{name}-window"),
+        *_intervals(looks, Unit(gate.view.unit), x, y, f"{name}-window"),
         *_decision(gate.decided, looks, x, y),
     )
-    title = f"{gate.view.metric}: difference from stable against the margin, by information"
+    title = f"{gate.view.metric}: difference from stable against the margin, by {gate.counted} compared"
     return figure(name, width=WIDTH, height=HEIGHT, title=title, about=_about(gate, looks[-1]), parts=parts)
 
 
@@ -43,7 +45,10 @@ def _reach(looks: Sequence[LookPoint]) -> tuple[float, float]:
     """What the difference axis spans: what decided, and the looks before as far as they do not drown that."""
     last = [look for look in looks if look.step == looks[-1].step]
     late = last[len(last) // 2 :]
-    core = [0.0, *(v for look in late for v in (look.estimate, look.low, look.high, look.bound) if v is not None)]
+    core = [
+        0.0,
+        *(v for look in late for v in (look.estimate, look.low, look.high, look.bound, look.limit) if v is not None),
+    ]
     span = (max(core) - min(core)) or abs(core[-1]) or 1.0
     least, most = min(core) - 0.8 * span, max(core) + 0.8 * span
     ends = [min(max(end, least), most) for look in looks for end in (look.low, look.high) if end is not None]
@@ -52,16 +57,22 @@ def _reach(looks: Sequence[LookPoint]) -> tuple[float, float]:
     return low - room, high + room
 
 
-def _frame(x: Scale, y: Scale) -> Iterator[str]:
+def _compared(look: LookPoint) -> float:
+    """How much both builds together had been compared by."""
+    return float(look.stable_n + look.candidate_n)
+
+
+def _frame(gate: GateReport, x: Scale, y: Scale) -> Iterator[str]:
+    scale, unit = scaling(Unit(gate.view.unit), y.low, y.high)
     yield box("plot", LEFT, TOP, WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM)
     for value in y.ticks():
         yield line("zero" if value == 0 else "grid", LEFT, y.at(value), WIDTH - RIGHT, y.at(value))
-        yield words("tick", LEFT - 8, y.at(value) + 4, "0" if value == 0 else f"{value:+.4g}", "end")
+        yield words("tick", LEFT - 8, y.at(value) + 4, signed(scale * value), "end")
     for value in x.ticks(8):
-        yield words("tick", x.at(value), HEIGHT - BOTTOM + 18, f"{100 * value:.4g} %", "middle")
+        yield words("tick", x.at(value), HEIGHT - BOTTOM + 18, number(value), "middle")
     middle = (LEFT + WIDTH - RIGHT) / 2
-    yield words("axis", middle, HEIGHT - 8, "information, as a share of what the plan expects", "middle")
-    yield words("axis", 8, 14, "candidate minus stable")
+    yield words("axis", middle, HEIGHT - 8, f"{gate.counted} compared, of both builds", "middle")
+    yield words("axis", 8, 14, f"candidate minus stable{',' if unit else ''}{unit}")
 
 
 def _harm(gate: GateReport, looks: Sequence[LookPoint], x: Scale, y: Scale) -> Iterator[str]:
@@ -69,7 +80,7 @@ def _harm(gate: GateReport, looks: Sequence[LookPoint], x: Scale, y: Scale) -> I
     known = [look for look in looks if look.bound is not None]
     if not known:
         return
-    ends = [look.information for look in known]
+    ends = [_compared(look) for look in known]
     starts = [0.0, *ends[:-1]]
     edge = TOP if gate.worse == "higher" else HEIGHT - BOTTOM
     points: list[tuple[float, float]] = []
@@ -95,12 +106,22 @@ def _label(points: Sequence[tuple[float, float]], above: int) -> str:
     return words("label", left + (-8 if is_right else 8), height + above, "margin", "end" if is_right else "start")
 
 
+def _limit(gate: GateReport, looks: Sequence[LookPoint], x: Scale, y: Scale) -> Iterator[str]:
+    """The rate that the candidate must be shown to stay below, as a difference from stable's rate at each look."""
+    points = [(x.at(_compared(look)), y.clamped(look.limit)) for look in looks if look.limit is not None]
+    if not points or gate.view.below is None:
+        return
+    yield path("limit", [(x.at(0.0), points[0][1]), *points, (x.at(x.high), points[-1][1])])
+    yield words("label", x.at(0.0) + 8, points[0][1] + (16 if gate.worse == "higher" else -7),
+                f"limit: {share(gate.view.below)}")  # fmt: skip
+
+
 def _steps(looks: Sequence[LookPoint], x: Scale) -> Iterator[str]:
     """Where a step of the plan began."""
     starts = [(float(LEFT), looks[0].step)]
     for before, look in pairwise(looks):
         if look.step != before.step:
-            place = x.at((before.information + look.information) / 2)
+            place = x.at((_compared(before) + _compared(look)) / 2)
             starts.append((place, look.step))
             yield line("boundary", place, TOP, place, HEIGHT - BOTTOM)
     for (place, step), (until, _) in pairwise([*starts, (float(WIDTH), 0)]):
@@ -108,29 +129,29 @@ def _steps(looks: Sequence[LookPoint], x: Scale) -> Iterator[str]:
             yield words("step", place + 5, TOP - 7, f"step {step}")
 
 
-def _intervals(looks: Sequence[LookPoint], x: Scale, y: Scale, clip: str) -> Iterator[str]:
+def _intervals(looks: Sequence[LookPoint], unit: Unit, x: Scale, y: Scale, clip: str) -> Iterator[str]:
     bounded = [look for look in looks if look.low is not None and look.high is not None]
-    upper = [(x.at(look.information), y.at(look.high or 0.0)) for look in bounded]
-    lower = [(x.at(look.information), y.at(look.low or 0.0)) for look in bounded]
+    upper = [(x.at(_compared(look)), y.at(look.high or 0.0)) for look in bounded]
+    lower = [(x.at(_compared(look)), y.at(look.low or 0.0)) for look in bounded]
     yield path("band", [*upper, *reversed(lower)], closed=True, clip=clip)
     for look in looks if len(looks) <= MOST_WHISKERS else ():
         low = y.start if look.low is None else y.clamped(look.low)
         high = y.end if look.high is None else y.clamped(look.high)
-        yield line("whisker", x.at(look.information), low, x.at(look.information), high)
-    yield path("estimate", [(x.at(look.information), y.clamped(look.estimate or 0.0)) for look in looks])
+        yield line("whisker", x.at(_compared(look)), low, x.at(_compared(look)), high)
+    yield path("estimate", [(x.at(_compared(look)), y.clamped(look.estimate or 0.0)) for look in looks])
     for look in looks:
-        yield dot("look", x.at(look.information), y.clamped(look.estimate or 0.0), 3.2, _tip(look))
+        yield dot("look", x.at(_compared(look)), y.clamped(look.estimate or 0.0), 3.2, _tip(look, unit))
 
 
 def _decision(turn: Turn | None, looks: Sequence[LookPoint], x: Scale, y: Scale) -> Iterator[str]:
     decisive = next((look for look in looks if turn is not None and look.k == turn.k), None)
     if turn is None or decisive is None:
         return
-    place, kind = x.at(decisive.information), turn.verdict.lower()
+    place, kind = x.at(_compared(decisive)), turn.verdict.lower()
     is_right = place > WIDTH * 0.7
     yield line(f"decision {kind}", place, TOP, place, HEIGHT - BOTTOM)
     mark = "✓" if turn.verdict == "PASS" else "✕"
-    text = f"{mark} {turn.verdict} at look {turn.k}"
+    text = f"{mark} {turn.verdict}"
     height = HEIGHT - BOTTOM - 10
     if abs(height - y.clamped(0.0)) < NEAR:  # not over the line of no difference
         height = TOP + 18
@@ -138,23 +159,18 @@ def _decision(turn: Turn | None, looks: Sequence[LookPoint], x: Scale, y: Scale)
     yield words(f"verdict {kind}", place + (-7 if is_right else 7), height, text, side)
 
 
-def _tip(look: LookPoint) -> str:
-    return f"look {look.k}, step {look.step}: {look.estimate:+.4g} {span(look)}, {look.verdict}"
-
-
-def span(look: LookPoint) -> str:
-    """The interval in words; an end that is not bounded yet is …"""
-    low = "…" if look.low is None else f"{look.low:+.4g}"
-    high = "…" if look.high is None else f"{look.high:+.4g}"
-    return f"[{low}, {high}]"
+def _tip(look: LookPoint, unit: Unit) -> str:
+    ends = interval(look.low, look.high, unit)
+    return f"look {look.k}, step {look.step}: {difference(look.estimate, unit)}, CI {ends}, {look.verdict}"
 
 
 def _about(gate: GateReport, last: LookPoint) -> str:
-    bound = "" if last.bound is None else f"; the margin is {last.bound:+.4g}"
-    decided = gate.decided
-    when = f" {decided.verdict} at look {decided.k}." if decided else " Not decided."
+    unit, decided = Unit(gate.view.unit), gate.decided
+    bound = "" if last.bound is None else f"; the margin is {difference(last.bound, unit)}"
+    limit = "" if gate.view.below is None else f"; the candidate's rate must stay below {share(gate.view.below)}"
+    when = f"{decided.verdict} at look {decided.k}." if decided else "Not decided."
     return (
-        f"{len(gate.looks)} looks. At the last, with {last.information:.0%} of the planned information, the difference "
-        f"is {last.estimate:+.4g} with the always-valid interval {span(last)}{bound}.{when} "
+        f"{len(gate.looks)} looks. At the last, after {number(_compared(last))} {gate.counted}, the difference is "
+        f"{difference(last.estimate, unit)}, CI {interval(last.low, last.high, unit)}{bound}{limit}. {when} "
         "The table below has every look."
     )

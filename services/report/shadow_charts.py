@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from sluicegate.registry.report.shadow_view import ColumnView, ShadowView
+from sluicegate.registry.words.figures import clock, count, number, share
 from sluicegate.services.report.svg import box, figure, line, words
-from sluicegate.services.report.words import clock
 
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM = 680, 150, 44, 26
 
@@ -14,12 +14,12 @@ def agreement_chart(shadow: ShadowView, name: str) -> str:
     rows = [(at, differ / n) for at, n, differ in shadow.over_time if n]
     if not rows:
         return ""
-    most = max([0.01, *(share for _, share in rows)])
+    most = max([0.01, *(part for _, part in rows)])
     labels = [clock(at) for at, _ in rows]
-    tips = [f"{label}: {share:.2%}" for label, (_, share) in zip(labels, rows, strict=True)]
-    about = f"{len(rows)} time buckets, from {labels[0]} to {labels[-1]}; at most {most:.2%} differ."
-    bars = _bars([share / most for _, share in rows], tips)
-    ends = (f"{most:.1%}", labels[0], labels[-1])
+    tips = [f"{label}: {share(part)}" for label, (_, part) in zip(labels, rows, strict=True)]
+    about = f"{len(rows)} time buckets, from {labels[0]} to {labels[-1]}; at most {share(most)} differ."
+    bars = _bars([part / most for _, part in rows], tips)
+    ends = (share(most), labels[0], labels[-1])
     return _chart(name, "Answers that differ, over time", about, bars, ends)
 
 
@@ -28,10 +28,10 @@ def difference_chart(column: ColumnView, name: str) -> str:
     if not column.differences:
         return ""
     most = max(bar.candidate for bar in column.differences)
-    tips = [f"{bar.low:.3g} to {bar.high:.3g}: {bar.candidate}" for bar in column.differences]
+    tips = [f"{number(bar.low)} to {number(bar.high)}: {count(bar.candidate)}" for bar in column.differences]
     about = f"{column.n} pairs; the bins are on a logarithmic scale on both sides of 0."
     bars = _bars([bar.candidate / most for bar in column.differences], tips)
-    ends = (str(most), f"{column.differences[0].low:.2g}", f"{column.differences[-1].high:.2g}")
+    ends = (count(most), number(column.differences[0].low), number(column.differences[-1].high))
     return _chart(name, f"Candidate minus stable: {column.column}", about, bars, ends)
 
 

@@ -51,4 +51,4 @@ def test_one_loud_user_stops_nothing_and_many_do(rig: Rig, failing: range, answe
     )  # fmt: skip
     assert look is not None
     assert look.verdict.answer is answer
-    assert "by unit: 270 of stable, 30 of the candidate" in look.verdict.reason
+    assert "judged by unit: 270 of stable, 30 of the candidate" in look.verdict.details

@@ -87,7 +87,7 @@ def test_predictions_that_lie_elsewhere_stop_the_candidate_and_say_where(rig: Ri
     serve(rig, lambda rng: rng.random() ** 3)
     verdict = judge(rig, PLAN, "drift")
     assert verdict.answer is Answer.FAIL
-    assert "lie above stable's 50% quantile, of stable's" in verdict.reason
+    assert "of them lie above its 50 % quantile, of its own" in verdict.reason
     assert verdict.alpha_spent is not None
     assert verdict.alpha_spent <= 0.01
 
@@ -102,7 +102,7 @@ def test_what_is_tolerated_stops_nothing(rig: Rig, power: float) -> None:
     serve(rig, lambda rng: rng.random() ** power)
     verdict = judge(rig, PLAN, "drift")
     assert verdict.answer is Answer.UNDECIDED
-    assert "no drift beyond 10% found" in verdict.reason
+    assert "no drift beyond 10 % found" in verdict.reason
 
 
 def test_a_wider_tolerance_lets_more_pass(rig: Rig) -> None:

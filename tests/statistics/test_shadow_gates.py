@@ -28,7 +28,7 @@ AT = Stratum(epoch=1, bucket=0)
 
 
 def asked(kind: PairedKind, planned: int, **changes: float) -> PairedQuestion:
-    values = {"margin": None, "below": None, "alpha": 0.05, "beta": 0.05} | changes
+    values = {"words": None, "margin": None, "below": None, "alpha": 0.05, "beta": 0.05} | changes
     return PairedQuestion(metric="y", kind=kind, planned=float(planned), **values)  # type: ignore[arg-type]
 
 

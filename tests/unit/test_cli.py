@@ -132,7 +132,7 @@ VIEW = {
 
 def test_the_tree_says_arms_gates_and_what_it_waits_for() -> None:
     assert tree(VIEW).splitlines() == [
-        "m  CANARY RUNNING  step 1/2  weight 10% set / 9.8% seen  1m2s elapsed  [m-v2-1]",
+        "m  CANARY RUNNING  step 1/2  weight 10 %, 9.8 % observed  1m2s elapsed  [m-v2-1]",
         "+- stable     v1     902 requests at this weight",
         "+- candidate  v2     98 requests at this weight",
         "|  +- guard errors       UNDECIDED  no harm found",

@@ -51,8 +51,8 @@ def test_the_page_tells_each_variation_beside_the_control(lab: Lab) -> None:
     assert "Best so far: b, which reached the goal." in page
     assert "20 % held out" in page
     told = row(page, "b")
-    assert re.match(r"b v2 20 % [\d,]+ 0\.\d+ -0\.\d+ \[-0\.\d+, -0\.\d+\] PASS running$", told), told
-    assert "better than the control: -0." in page
+    assert re.match(r"b v2 20 % [\d,]+ 0\.\d+ -0\.\d+ -0\.\d+ to -0\.\d+ PASS running$", told), told
+    assert "lower (better) than the control&#39;s, " in page
     assert "UNDECIDED" in row(page, "c")
     for each in lab.group:
         assert f'href="/rollouts/{each.id}"' in page

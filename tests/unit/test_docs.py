@@ -245,9 +245,10 @@ README_VIEW: dict[str, object] = {
     "waits_for": "454 of 600 candidate requests served at this step",
     "gates": [
         {"guardrail": False, "metric": "log_loss", "verdict": "PASS",
-         "reason": "+0.151 (30%) ruled out at look 1: -0.0111 [-0.0838, +0.0564]"},
+         "reason": "log loss is 0.011 lower (better) than v1's, 90 % CI -0.084 to 0.056; "
+         "within the margin of 0.151 (30 %)"},
         {"guardrail": True, "metric": "errors", "verdict": "OK",
-         "reason": "no harm found: +0 [-0.00211, +0.00211]"},
+         "reason": "errors are about equal to v1's, 90 % CI -0.21 to 0.21 percentage points; no harm found"},
     ],
 }  # fmt: skip
 

@@ -64,7 +64,7 @@ def test_the_same_is_typed(doors: Doors, capsys: pytest.CaptureFixture[str]) -> 
     assert "loss better than default, alpha 0.05, audience default" in said
     b = next(line.split() for line in said.splitlines() if line.startswith("b "))
     assert (b[1], b[-2:]) == ("v2", ["PASS", "running"])
-    assert "b: better than the control: -0." in said
+    assert "b: loss is 0." in said
     assert "sluice rollout promote m --variation b" in said
     rollout_commands.promote("m", variation="b", reason="better", output=Format.JSON)
     commands.end("m")

@@ -42,7 +42,8 @@ def test_inputs_interval_and_threshold_are_told() -> None:
     said = gate(given)
     assert re.match(r"stable 0\.\d+ over [\d,]+ rows, candidate 0\.\d+ over [\d,]+ rows; higher is worse", said.inputs)
     assert re.match(
-        r"candidate minus stable [+-]0\.\d+, somewhere in \[.*\] after \d+ looks; .* alpha 0.03", said.interval
+        r"candidate minus stable [+-]0\.\d+, CI -?0\.\d+ to -?0\.\d+; .* of alpha 0.03 is spent after \d+ looks",
+        said.interval,
     )
     assert said.threshold.startswith("a margin of ")
 
@@ -68,9 +69,9 @@ def test_a_gate_without_a_margin_is_no_guardrail_and_says_what_it_must_show() ->
     given.runs(400)
     said = gate(given, "errors")
     assert (said.kind, said.verdict) == ("gate", "UNDECIDED")
-    assert said.threshold.endswith("and passes once the candidate's rate is shown to be below 1%")
-    assert said.change.startswith("more rows: a rate below 1% is not shown yet")
-    assert "| below 1% |" in markdown(rollout_report(read_for_report(given.ledger, given.rollout), given.now))
+    assert said.threshold.endswith("and passes once the candidate's rate is shown to be below 1 %")
+    assert said.change.startswith("more data: errors: not yet shown to stay below 1 %")
+    assert "| below 1 % |" in markdown(rollout_report(read_for_report(given.ledger, given.rollout), given.now))
 
 
 def test_what_comes_next_is_as_new_as_the_evidence_beside_it() -> None:
@@ -98,4 +99,4 @@ def test_what_waits_for_a_person_says_so() -> None:
 def test_before_any_look_nothing_is_made_up() -> None:
     given = Given()
     given.ticks()
-    assert gate(given).interval == "none yet: no look has compared both arms"
+    assert gate(given).interval == "none yet: no look has compared both builds"

@@ -111,7 +111,9 @@ def test_a_better_candidate_passes_and_says_why() -> None:
     looks = watch(1, 0.5, 0.56)
     verdict = judge(looks)
     assert verdict.answer is Answer.PASS
-    assert "(5%) ruled out at look" in verdict.reason
+    assert "lower (better) than stable's, 92 % CI" in verdict.reason
+    assert "within the margin of 0.0" in verdict.reason
+    assert any("margin ruled out at look" in detail for detail in verdict.details)
     assert verdict.estimate is not None
     assert verdict.estimate < 0
     assert 0.05 in verdict.ruled_out
@@ -126,14 +128,14 @@ def test_a_worse_candidate_fails_and_stays_failed_whatever_comes_later() -> None
     assert later.verdict.estimate is not None
     assert later.verdict.estimate < 0
     assert later.verdict.answer is Answer.FAIL
-    assert later.verdict.reason.endswith("what was found stays found, though by now the interval reaches 0")
+    assert later.verdict.reason.endswith("an earlier look showed it to be worse, and that stays")
 
 
 @pytest.mark.parametrize(("candidate", "stable"), [(0.7, 0.5), (0.5, 0.56)], ids=["worse", "better"])
 def test_at_the_look_that_decides_the_interval_says_so_too(candidate: float, stable: float) -> None:
     looks = watch(2, candidate, stable)
     first = next(look.verdict for look in looks if look.verdict.answer in {Answer.FAIL, Answer.PASS})
-    assert "stays" not in first.reason
+    assert "earlier look" not in first.reason
     if first.answer is Answer.FAIL:
         assert first.low is not None
         assert first.low > 0
@@ -151,7 +153,7 @@ def test_what_was_ruled_out_stays_ruled_out_and_is_told_so_where_the_interval_ha
     later = take(looks, [*before, *rows])
     assert later is not None
     assert later.verdict.answer is Answer.PASS
-    assert "stays ruled out, though by now the interval reaches beyond it" in later.verdict.reason
+    assert "an earlier look showed it to be within the margin" in later.verdict.reason
 
 
 def test_the_verdict_is_the_recorded_one_at_every_look() -> None:
@@ -289,7 +291,7 @@ def test_latency_margins_move_the_candidates_threshold() -> None:
     )
     assert look is not None
     assert look.verdict.answer is Answer.PASS
-    assert "20%" in look.verdict.reason
+    assert "less than 20 % slower" in look.verdict.reason
 
 
 def test_margins_apply_to_their_step() -> None:
@@ -346,17 +348,17 @@ def test_how_many_values_count_as_the_declared_cap_is_told() -> None:
     of_all = tally(np.arange(1000) % 10.0)
     values = [dataclasses.replace(row, tally=of_all) for row in count_rows("cost", (0, 1), (0, 1))]
 
-    def reason(rows: Sequence[TallyRow]) -> str:
+    def details(rows: Sequence[TallyRow]) -> tuple[str, ...]:
         look = gate.next_look(
             rollout="r1", plan=plan, gate=plan.gates[0], guardrail=False, step=0, looks=[], rows=rows, watermark=0,
             at=AT,
         )  # fmt: skip
         assert look is not None
-        return look.verdict.reason
+        return look.verdict.details
 
     capped = count_rows(capped_name("cost"), (100, 1000), (25, 1000))
-    assert reason([*values, *capped]).endswith("; capped: 10% of stable's values, 2.5% of the candidate's")
-    assert "capped" not in reason(values)
+    assert details([*values, *capped])[-1] == "counted as the cap: 10 % of stable's values, 2.5 % of the candidate's"
+    assert not any("cap" in detail for detail in details(values))
 
 
 FRESH = Plan.model_validate(
@@ -391,14 +393,14 @@ def at_step(step: int, *rows: tuple[int, int, int, int], plan: Plan = FRESH) -> 
 def test_the_last_step_passes_on_its_own_rows_alone() -> None:
     before, little, enough = (1, 2000, 80_000, 4_000), (2, 5000, 1_000, 50), (2, 5000, 60_000, 3_000)
     assert at_step(0, before).answer is Answer.PASS
-    assert at_step(1, before).reason.endswith("the last step has no rows of both builds yet")
+    assert at_step(1, before).reason.endswith("the last step has no requests of both builds yet")
     assert at_step(1, before, little).answer is Answer.UNDECIDED
-    assert "(25%) is not ruled out by the last step's own 1,000 rows yet" in at_step(1, before, little).reason
+    assert "the last step's own 1,000 requests do not yet show it to be within" in at_step(1, before, little).reason
     passed = at_step(1, before, enough)
     assert passed.answer is Answer.PASS
-    assert "(25%) ruled out by the last step's own 60,000 rows" in passed.reason
+    assert "the last step's own 60,000 requests show it to be within the margin of 1.25 p" in passed.reason
     assert at_step(1, before, (1, 2000, 60_000, 3_000)).answer is Answer.UNDECIDED, "late rows of the first step"
-    assert at_step(1, before, (2, 5000, 20_000, 5_000)).reason.count("below 20%") == 1
+    assert at_step(1, before, (2, 5000, 20_000, 5_000)).reason.count("below 20 %") == 1
     assert at_step(1, before, (4, 5000, 60_000, 3_000)).answer is Answer.PASS, "resumed: another epoch of the step"
 
 

@@ -224,7 +224,7 @@ def test_rows_that_do_not_come_in_their_shares_never_pass_and_a_failure_says_so(
     worse = [look(k, [row("stable", 100, 2), row("candidate", 60, 30)]) for k in range(1, 20)]
     failed = answers(plan(metric=MARGIN), *worse)[-1]
     assert failed["verdict"] == "fail"
-    assert "; besides, rows do not come in the shares that the weights ask for" in failed["reason"]
+    assert "; besides, requests do not come in the shares that the weights ask for" in failed["reason"]
     assert not answers(plan(metric=MARGIN), *GOOD)[-1]["sample_ratio_mismatch"]
     untold = [look(k, [{**r, "weight": None} for r in line["rows"]]) for k, line in enumerate(lost, start=1)]
     assert not answers(plan(metric=MARGIN), *untold)[-1]["sample_ratio_mismatch"]

@@ -61,7 +61,7 @@ FEW_LOUD = [
 
 def test_one_loud_unit_is_one_voice_by_unit_and_harm_by_row() -> None:
     assert judged(FEW_LOUD).answer is Answer.UNDECIDED
-    assert judged(FEW_LOUD).reason.endswith("; by unit: 20 of stable, 20 of the candidate")
+    assert judged(FEW_LOUD).details == ("judged by unit: 20 of stable, 20 of the candidate",)
     assert judged(FEW_LOUD, plan=BY_ROW).answer is Answer.FAIL
     assert judged([dataclasses.replace(row, units=None) for row in FEW_LOUD]).answer is Answer.FAIL
 
@@ -165,4 +165,4 @@ def test_a_rate_below_a_share_says_that_it_is_counted_by_row() -> None:
     )  # fmt: skip
     assert found is not None
     assert found.verdict.answer is Answer.PASS
-    assert found.verdict.reason.endswith("100 of the candidate, but a rate below 20% by row")
+    assert found.verdict.details[-1].endswith("100 of the candidate; the rate below 20 % is judged by row")

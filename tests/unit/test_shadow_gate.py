@@ -88,7 +88,7 @@ def test_answers_that_differ_less_than_the_cap_pass_and_more_fail() -> None:
     assert watched(gate, np.zeros(2_000), ones(2_000, 4)).answer is Answer.PASS
     failed = watched(gate, np.zeros(2_000), ones(2_000, 120))
     assert failed.answer is Answer.FAIL
-    assert "more than 2% of the answers differ" in failed.reason
+    assert "more than the 2 % that the plan allows" in failed.reason
     assert watched(gate, np.zeros(100), ones(100, 1)).answer is Answer.UNDECIDED
 
 

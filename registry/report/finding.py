@@ -1,0 +1,126 @@
+"""Finding: what a gate's figures say, in one sentence with its unit. Every page, command and message shows it. Pure."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+from sluicegate.registry.plan.fields import GateSpec, MetricSpec, Source
+from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.words.figures import Unit, bounded, difference, fixed, number, places, scaling
+from sluicegate.registry.words.metric import Worse
+
+_DIGIT = re.compile("[1-9]")
+_PLURAL = re.compile(r"(?<![siu])s$")
+_COUNTED = {Source.OUTCOME: "labels", Source.PREDICTION: "predictions"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """How a metric of the candidate is compared, and with whose."""
+
+    subject: str
+    """What is higher or lower, in words."""
+    unit: Unit
+    worse: Worse
+    beside: str
+    """Whom it is compared with, such as v2."""
+    is_named: bool
+    """Whether the subject already says whom it is compared with."""
+    confidence: float
+    """The chance that the interval holds the difference, at all looks together, at least."""
+    counted: str
+    """What is counted: requests, labels, pairs."""
+    units: str
+    """What is counted where units are judged, such as users."""
+
+    def finding(self, value: float | None, low: float | None, high: float | None, n: int) -> str:
+        """The difference of the candidate, with its interval: "log loss is 0.52 higher (worse) than v2's, …"."""
+        if value is None:
+            return f"{self.subject}: the builds cannot be compared yet"
+        scale, unit = scaling(self.unit, value, low, high)
+        decimals = places(*(None if each is None else scale * each for each in (value, low, high)))
+        size = fixed(abs(scale * value), decimals)
+        is_equal = not _DIGIT.search(size)
+        difference = self._equal() if is_equal else self._apart(f"{size}{unit}", is_higher=value > 0)
+        interval = self._interval(low, high, scale, decimals) + (unit if is_equal else "")
+        return f"{self.subject} {self._verb} {difference}, {interval}, after {self._number_of(n)}"
+
+    def size(self, amount: float) -> str:
+        """A difference without its direction, such as a margin."""
+        return difference(abs(amount), self.unit).removeprefix("+")
+
+    @property
+    def _verb(self) -> str:
+        return "are" if _PLURAL.search(self.subject) else "is"
+
+    def _equal(self) -> str:
+        return "about equal" if self.is_named else f"about equal to {self.beside}'s"
+
+    def _apart(self, size: str, *, is_higher: bool) -> str:
+        quality = "worse" if is_higher == (self.worse is Worse.HIGHER) else "better"
+        than = "" if self.is_named else f" than {self.beside}'s"
+        return f"{size} {'higher' if is_higher else 'lower'} ({quality}){than}"
+
+    @property
+    def level(self) -> str:
+        """The interval's name with its confidence, rounded down."""
+        return f"{math.floor(100 * self.confidence + 1e-9)} % CI"
+
+    def _interval(self, low: float | None, high: float | None, scale: float, decimals: int) -> str:
+        level = self.level
+        least, most = (None if end is None else bounded(scale * end, decimals) for end in (low, high))
+        match least, most:
+            case None, None:
+                return "no confidence interval yet"
+            case _, None:
+                return f"{level} from {least} up"
+            case None, _:
+                return f"{level} up to {most}"
+            case _:
+                return f"{level} {least} to {most}"
+
+    def _number_of(self, n: int) -> str:
+        return f"1 {self.counted.removesuffix('s')}" if n == 1 else f"{n:,} {self.counted}"
+
+
+def comparison(plan: Plan, gate: GateSpec, beside: str) -> Comparison:
+    """How this gate compares. The two ends of its interval are those of its two tests, of alpha and of beta."""
+    metric = plan.metrics[gate.metric]
+    slow = metric.source is Source.LATENCY and metric.quantile is not None
+    return Comparison(
+        subject=f"the share of requests slower than {beside}'s p{number(100 * (metric.quantile or 0))}"
+        if slow
+        else subject(gate.metric),
+        unit=unit_of(metric),
+        worse=metric.worse,
+        beside=beside,
+        is_named=slow,
+        confidence=1 - gate.alpha - gate.beta,
+        counted=counted(metric),
+        units=unit_noun(plan.unit),
+    )
+
+
+def subject(metric: str) -> str:
+    """A metric's name as a word in a sentence."""
+    return metric.replace("_", " ")
+
+
+def counted(metric: MetricSpec) -> str:
+    """What a metric's rows are called."""
+    return _COUNTED.get(metric.source, "requests")
+
+
+def unit_of(metric: MetricSpec) -> Unit:
+    """What the metric's values are measured in. Outcomes have whatever unit their sender measures in."""
+    if metric.is_binary:
+        return Unit.SHARE
+    return Unit.SECONDS if metric.source is Source.LATENCY else Unit.PLAIN
+
+
+def unit_noun(header: str | None) -> str:
+    """What a unit is, by the header that names it: x-user-id names users."""
+    words = re.fullmatch(r"(?:x-)?([a-z]{3,}?)(?:-?(?:id|key|hash))?", header or "")
+    return f"{words[1]}s" if words else "units"
