@@ -86,7 +86,7 @@ def decide(rollout: Rollout, verdicts: Sequence[Verdict], progress: Progress, no
         return ended
     failing = [verdict for verdict in verdicts if verdict.answer is Answer.FAIL]
     if failing:
-        return Decision(choice=Choice.ABORT, reason="; ".join(verdict.reason for verdict in failing))
+        return Decision(choice=Choice.ABORT, reason=_names(failing, "failed") + f": {failing[0].reason}")
     limits = [each for each in (_overdue(rollout, now), _unseen(rollout, progress.blind, now)) if each is not None]
     last = [each for each in limits if each.choice in (Choice.ABORT, Choice.CONCLUDE)]
     if last and rollout.phase in (Phase.RUNNING, Phase.PAUSED):
@@ -205,12 +205,12 @@ def _waiting(rollout: Rollout, verdicts: Sequence[Verdict], progress: Progress, 
     here = [verdict for verdict in verdicts if not verdict.guardrail and verdict.step == rollout.step]
     open_gates = [verdict for verdict in here if verdict.answer is not Answer.PASS]
     if open_gates:
-        return _hold("; ".join(verdict.reason for verdict in open_gates))
+        return _hold("; ".join(f"{verdict.metric} {verdict.answer.label}: {verdict.reason}" for verdict in open_gates))
     missing = {gate.metric for gate in rollout.plan.gates} - {verdict.metric for verdict in here}
     if missing:
         return _hold(f"no verdict yet on {', '.join(sorted(missing))}")
     if progress.candidate_requests < step.min_requests:
-        return _hold(f"{progress.candidate_requests:,} of {step.min_requests:,} candidate requests served at this step")
+        return _hold(f"{progress.candidate_requests} of {step.min_requests} candidate requests served at this step")
     left = timedelta(seconds=step.soak) - (now - rollout.step_observed_at)
     if left > timedelta(0):
         reason = f"soaking, {format_duration(round(left.total_seconds()))} left"
@@ -252,3 +252,7 @@ def _hold(reason: str) -> Decision:
 
 def _at(rollout: Rollout) -> str:
     return f"{format_weight(rollout.weight)} %"
+
+
+def _names(verdicts: Sequence[Verdict], what: str) -> str:
+    return ", ".join(verdict.metric for verdict in verdicts) + f" {what}"

@@ -147,7 +147,7 @@ def test_a_candidate_that_answers_otherwise_is_refused_and_nothing_follows(given
     shadowed = given()
     shadowed.runs(3_000, flips=0.12)
     assert shadowed.rollout.ending is Ending.ABORTED
-    assert "more than 5% of the answers differ" in shadowed.rollout.reason
+    assert "more than the 5 % that the plan allows" in shadowed.rollout.reason
     assert hand_over(shadowed.ledger, shadowed.rollout, shadowed.now) is None
 
 

@@ -89,7 +89,7 @@ def test_the_last_step_promotes() -> None:
 def test_a_failing_verdict_aborts_in_every_phase(phase: Phase, guardrail: bool) -> None:
     bad = verdict("p99", Answer.FAIL, guardrail=guardrail)
     decision = choose(running(phase=phase), verdict(), bad)
-    assert (decision.choice, decision.reason) == (Choice.ABORT, "so it is")
+    assert (decision.choice, decision.reason) == (Choice.ABORT, "p99 failed: so it is")
 
 
 def test_a_failing_verdict_comes_before_the_deadline_and_before_the_data_plane() -> None:
@@ -111,8 +111,8 @@ def test_nothing_moves_on_but_what_is_running(phase: Phase) -> None:
 @pytest.mark.parametrize(
     ("verdicts", "reason"),
     [
-        ((verdict(answer=Answer.UNDECIDED),), "so it is"),
-        ((verdict(answer=Answer.NO_DATA),), "so it is"),
+        ((verdict(answer=Answer.UNDECIDED),), "errors UNDECIDED: so it is"),
+        ((verdict(answer=Answer.NO_DATA),), "errors NO DATA: so it is"),
         ((), "no verdict yet on errors"),
         ((verdict(guardrail=True),), "no verdict yet on errors"),
         ((verdict("other"),), "no verdict yet on errors"),

@@ -83,7 +83,7 @@ def test_every_place_shows_the_same_sentence() -> None:
     assert sentence.startswith("log loss is 0.")
     assert "higher (worse) than v1's, 92 % CI" in sentence
     assert explanation(report).gates[0].why == sentence
-    assert report.rollout.reason == sentence, "why it was aborted"
+    assert report.rollout.reason == f"log_loss failed: {sentence}", "why it was aborted"
     assert any(moment.why == sentence for moment in timeline(record.entries))
     assert sentence in markdown(report)
     assert sentence.replace("'", "&#39;") in page(report)
