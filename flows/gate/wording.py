@@ -197,7 +197,7 @@ def _since_ruled_out(state: GateState, margin: float, readout: Estimate) -> str:
 
 def _harmless(state: GateState, finding: str) -> str:
     if state.question.tolerance is None:
-        return f"{finding}; no harm found{_hint(state)}"
+        return f"{finding}; no harm found{_lost_spread(state)}"
     return f"{finding}; no drift beyond {share(state.question.tolerance)} found"
 
 
@@ -342,22 +342,22 @@ def _in_unit(trial: Trial, margin: float, readout: Estimate) -> float:
 
 
 def _hint(state: GateState) -> str:
-    """Why a count metric without any event cannot pass, and a mean whose values are all but the same."""
+    """Why a gate cannot pass as it is: the spread of its values is lost, or nothing ever happens."""
     trial = state.trial
-    if _is_spread_lost(state):
-        return (
-            "; values differ by less than a millionth of how far they lie from 0, which sums of squares cannot tell: "
-            "declare between what they lie (range), so that they are counted from its middle"
-        )
     events = trial.sums.stable.total + trial.sums.candidate.total
     if trial.design.kind is Kind.COUNT and events == 0:
         return ": without a single event no relative margin can be ruled out; write below: 1%, or make it a guardrail"
-    return ""
+    return _lost_spread(state)
 
 
-def mean_from(tally: Tally, origin: float) -> float | None:
-    """The mean of values that are counted less an origin."""
-    return None if tally.mean is None else tally.mean + origin
+def _lost_spread(state: GateState) -> str:
+    """That the values of a mean are all but the same, and what to do about it."""
+    if not _is_spread_lost(state):
+        return ""
+    return (
+        "; values differ by less than a millionth of how far they lie from 0, which sums of squares cannot tell: "
+        "declare between what they lie (range), so that they are counted from its middle"
+    )
 
 
 def figure(value: float | None) -> float | None:
