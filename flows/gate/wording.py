@@ -360,6 +360,11 @@ def _lost_spread(state: GateState) -> str:
     )
 
 
+def mean_from(tally: Tally, origin: float) -> float | None:
+    """The mean of values that are counted less an origin."""
+    return None if tally.mean is None else tally.mean + origin
+
+
 def figure(value: float | None) -> float | None:
     """Ten significant digits, so that the last bits of one machine's arithmetic do not enter the record."""
     return None if value is None else float(f"{value:.10g}")
