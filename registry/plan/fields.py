@@ -117,7 +117,7 @@ class Serve(Document):
     timeout: Duration = Field(default=5.0, ge=0.001, le=600)
     """Time after which a request to the service counts as failed."""
     retry: bool = True
-    """Whether stable answers for a candidate that failed."""
+    """Whether stable answers for a candidate that failed, and another worker for one that died."""
     env: ServeEnv = ServeEnv.PROJECT
     """Packages of the project, or a virtual environment of the build's own."""
     capture: Capture = Capture()

@@ -7,6 +7,7 @@ minds them is this file. Standard library only: it runs in the bento's environme
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -18,6 +19,7 @@ from pathlib import Path
 _WORKER = "_bentoml_impl.worker.service"
 _BACKLOG = 2048
 _SETTLE_SECONDS = 30.0
+_LOOK_SECONDS = 0.05
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
 
 
@@ -43,18 +45,85 @@ class Worker:
         return time.monotonic() - self._began > _SETTLE_SECONDS
 
 
+class Door:
+    """The socket's path: there while somebody answers. Callers find no door at once, rather than waiting before one."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._draft = path.with_name(f".{path.name}")
+        self._knock: socket.socket | None = None
+        self.listener = self._listen()
+        self._open()
+
+    @property
+    def is_shut(self) -> bool:
+        return not self._is_ours(self._path)
+
+    def shut(self) -> None:
+        """Nobody answers: who waits is turned away, and who comes finds nothing until `reopen`."""
+        if not self.is_shut:
+            self._path.unlink()
+        self.listener.close()
+        self.listener = self._listen()
+
+    def reopen(self) -> None:
+        """Open the door again once somebody answers behind it; never waits."""
+        if self._is_answered() and self._is_ours(self._draft):
+            self._open()
+
+    def _listen(self) -> socket.socket:
+        self._draft.unlink(missing_ok=True)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener.bind(str(self._draft))
+        listener.listen(_BACKLOG)
+        self._file = self._draft.stat().st_ino
+        return listener
+
+    def _open(self) -> None:
+        """Take this place from whoever listened there before, without a moment in which nobody does."""
+        self._draft.replace(self._path)
+
+    def _is_ours(self, path: Path) -> bool:
+        """Whether nobody else has taken this path since."""
+        with contextlib.suppress(FileNotFoundError):
+            return path.stat().st_ino == self._file
+        return False
+
+    def _is_answered(self) -> bool:
+        try:
+            if self._knock is None:
+                self._knock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+                self._knock.connect(str(self._draft))
+                self._knock.sendall(b"GET /readyz HTTP/1.1\r\nhost: service\r\nconnection: close\r\n\r\n")
+                self._knock.setblocking(False)
+            answer = self._knock.recv(64)
+        except BlockingIOError:
+            return False
+        except OSError:
+            answer = b""
+        assert self._knock is not None
+        self._knock.close()
+        self._knock = None
+        return b" 200 " in answer
+
+
 def main(path: str, workers: str, grace: str, bento: str) -> int:
     """Serve until told to end. A worker that ends alone is followed by another; returns the exit status."""
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     os.umask(0o077)
     os.environ["BENTO_PARENT_PID"] = str(os.getpid())
-    listener = _listen(Path(path))
-    crew = [Worker(number, listener, grace, bento) for number in range(1, int(workers) + 1)]
-    while signal.sigwait(_SIGNALS) == signal.SIGCHLD:
+    door = Door(Path(path))
+    crew = [Worker(number, door.listener, grace, bento) for number in range(1, int(workers) + 1)]
+    while (heard := _next_signal(door)) in (None, signal.SIGCHLD):
+        if heard is None:
+            door.reopen()
+            continue
         ended = [worker for worker in crew if not worker.lives]
-        if len(ended) == len(crew) and not any(worker.has_settled for worker in ended):
-            return 1  # nobody has begun to answer: whoever started us knows when to give up
-        crew = [worker if worker.lives else Worker(worker.number, listener, grace, bento) for worker in crew]
+        if len(ended) == len(crew):
+            if not any(worker.has_settled for worker in ended):
+                return 1  # nobody has begun to answer: whoever started us knows when to give up
+            door.shut()
+        crew = [worker if worker.lives else Worker(worker.number, door.listener, grace, bento) for worker in crew]
     for worker in crew:
         worker.process.terminate()
     for worker in crew:
@@ -62,15 +131,12 @@ def main(path: str, workers: str, grace: str, bento: str) -> int:
     return 0
 
 
-def _listen(path: Path) -> socket.socket:
-    """Take this place from whoever listened there before, without a moment in which nobody does."""
-    draft = path.with_name(f".{path.name}")
-    draft.unlink(missing_ok=True)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    listener.bind(str(draft))
-    listener.listen(_BACKLOG)
-    draft.replace(path)
-    return listener
+def _next_signal(door: Door) -> int | None:
+    """The next one; None after a moment while the door is to be opened again."""
+    if not door.is_shut:
+        return signal.sigwait(_SIGNALS)
+    heard = signal.sigtimedwait(_SIGNALS, _LOOK_SECONDS)
+    return None if heard is None else heard.si_signo
 
 
 def _hear_signals() -> None:

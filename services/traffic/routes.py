@@ -60,6 +60,7 @@ def _model(
         model=connections.model,
         unit=next((unit for unit in units if unit is not None), None),
         timeout=max(serve.timeout for serve in serves),
+        retry=all(serve.retry for serve in serves),
         audiences=audiences,
     )
 

@@ -69,6 +69,8 @@ class ModelRoute:
     """The request header that is hashed; none: every request is assigned at random."""
     timeout: float
     """Seconds that one try may take."""
+    retry: bool = True
+    """Whether a request whose worker died is sent to another one. Predicting has no effects, unless a plan says so."""
     audiences: tuple[AudienceRoute, ...]
 
     def audience(self, metadata: Mapping[str, str]) -> AudienceRoute:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import signal
@@ -289,10 +290,19 @@ def test_nothing_listens_but_a_socket_of_its_owner(served: Served) -> None:
         assert {Path(name).name.removeprefix(".") for name in named} <= {socket.name}
 
 
-def test_a_killed_worker_is_followed_by_another(served: Served) -> None:
+def test_a_killed_worker_is_followed_by_another_and_until_then_callers_are_turned_away_at_once(served: Served) -> None:
     parent, worker, *_ = served.processes(DELAYS)
     eventually(lambda: time.time() - worker.create_time() > 31, "the worker has settled")
+    socket = served.fleet.endpoints()[DELAYS].socket
+    waiting = UnixConnection(socket, 60)
+    worker.suspend()
+    waiting.request("POST", "/predict", b"{}", {"content-type": "application/json"})
     worker.send_signal(signal.SIGKILL)
+    with pytest.raises((ConnectionError, http.client.HTTPException)):  # and not a timeout
+        waiting.getresponse()
+    eventually(lambda: not Path(socket).exists(), "the door is shut")
+    with pytest.raises(FileNotFoundError):
+        served.ask(DELAYS, "/predict", {})
     served.wait(DELAYS)
     assert lives(parent)
     assert not lives(worker)

@@ -32,7 +32,7 @@ def envoy(tmp_path: Path, services: Services) -> Iterator[Gateway]:
     with gateway(tmp_path) as running:
         yield running
     for service in services.values():
-        if service.process is None:
+        if service.process is None or service.process.poll() is not None:
             service.start()
             service.wait()
         service.mode("ok")
@@ -86,6 +86,57 @@ def test_a_hung_candidate_is_passed_over_after_a_few_tries(envoy: Gateway, servi
     tries = [line.attempts for line in arms(envoy.lines(2 * len(UNITS)))[Arm.CANDIDATE]]
     assert tries.count(2) < 30
     assert tries.count(1) > 20
+
+
+def ask_deadly(envoy: Gateway, deadly: Path) -> list[httpx.Response]:
+    """Twelve callers at a time; the first one's request ends the worker that gets it."""
+    deadly.touch()
+    with envoy.client() as client, ThreadPoolExecutor(12) as pool:
+        bodies = [str(deadly).encode() if number == 10 else b"{}" for number in range(len(UNITS))]
+        post = lambda unit, body: client.post("/delays/predict", content=body, headers={"x-user-id": unit})  # noqa: E731
+        return list(pool.map(post, UNITS, bodies))
+
+
+def test_a_worker_that_dies_costs_its_callers_one_try_on_another(
+    envoy: Gateway, services: Services, tmp_path: Path
+) -> None:
+    put(envoy, services, weight=0, timeout="20s")
+    with services["1"].another_worker():
+        answers = ask_deadly(envoy, tmp_path / "deadly")
+        lines = envoy.lines(len(answers))
+    assert [answer.status_code for answer in answers] == [200] * len(answers)
+    assert len(lines) == len(answers), "each request is told once"
+    tried_again = [line for line in lines if line.attempts in (2, 3)]
+    assert 1 <= len(tried_again) <= 12, "those that the worker had in hand"
+    assert all(line.end is End.RETRIED and line.end.is_failure and line.served == "1" for line in tried_again)
+    assert not any(line.end.is_failure for line in lines if line.attempts == 1)
+
+
+def test_a_candidate_whose_only_worker_dies_costs_its_callers_one_try_on_stable(
+    envoy: Gateway, services: Services, tmp_path: Path
+) -> None:
+    put(envoy, services, weight=9999, timeout="20s")
+    answers = ask_deadly(envoy, tmp_path / "deadly")
+    assert [answer.status_code for answer in answers] == [200] * len(answers)
+    candidates = arms(envoy.lines(len(answers)))[Arm.CANDIDATE]
+    assert {(line.served, line.end.is_failure) for line in candidates} == {("2", False), ("1", True)}
+    assert max(line.attempts for line in candidates) == 2
+
+
+def test_without_retry_nothing_is_sent_twice_that_was_received(envoy: Gateway, services: Services) -> None:
+    put(envoy, services, weight=0, retry=False)
+    services["1"].mode("reset")
+    ask(envoy, UNITS[:1])
+    (line,) = envoy.lines(1)
+    assert (line.attempts, line.end) == (1, End.RESET)
+
+
+def test_a_slow_stable_is_asked_once(envoy: Gateway, services: Services) -> None:
+    put(envoy, services, weight=0, timeout="300ms")
+    services["1"].mode("hang")
+    answers = ask(envoy, UNITS[:6])
+    assert {answer.status_code for answer in answers} == {504}
+    assert {(line.attempts, line.end) for line in envoy.lines(6)} == {(1, End.TIMEOUT)}
 
 
 def test_without_retry_the_candidate_s_failures_reach_the_callers(envoy: Gateway, services: Services) -> None:

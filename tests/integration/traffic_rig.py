@@ -54,6 +54,18 @@ class Upstream:
         command = [sys.executable, str(UPSTREAM), str(self.endpoint.port), self.endpoint.build.version]
         self.process = subprocess.Popen(command)
 
+    @contextlib.contextmanager
+    def another_worker(self) -> Iterator[None]:
+        """A second process that answers on the same port."""
+        command = [sys.executable, str(UPSTREAM), str(self.endpoint.port), self.endpoint.build.version]
+        process = subprocess.Popen(command)
+        try:
+            listening = f":{self.endpoint.port:04X} 00000000:0000 0A"
+            eventually(lambda: Path("/proc/net/tcp").read_text().count(listening) == 2)
+            yield
+        finally:
+            end(process)
+
     def wait(self) -> None:
         eventually(lambda: self.mode("ok"))
 

@@ -1,9 +1,15 @@
-"""A small model service for traffic tests: python traffic_upstream.py PORT BUILD. POST /-/mode sets how it behaves."""
+"""A small model service for traffic tests: python traffic_upstream.py PORT BUILD. POST /-/mode sets how it behaves.
+
+Several may share a port, as workers of one service. A request whose body names a file ends the worker that can delete
+the file, as a model does that takes its process with it.
+"""
 
 import asyncio
+import contextlib
 import json
 import os
 import sys
+from pathlib import Path
 
 from aiohttp import web
 
@@ -15,10 +21,18 @@ released = asyncio.Event()
 eaten: list[bytearray] = []
 
 
+def die_if_told(body: bytes) -> None:
+    if body.startswith(b"/"):
+        with contextlib.suppress(FileNotFoundError):
+            Path(os.fsdecode(body)).unlink()
+            os._exit(1)
+
+
 async def predict(request: web.Request) -> web.StreamResponse:
     seen["predict"] += 1
     body = await request.read()
     last.update(request.headers)
+    die_if_told(body)
     match mode["answer"]:
         case "fail":
             return web.json_response({"error": "broken"}, status=503)
@@ -65,4 +79,4 @@ app.router.add_post("/predict", predict)
 app.router.add_post("/invocations", predict)
 app.router.add_post("/-/mode", set_mode)
 app.router.add_get("/-/last", tell_last)
-web.run_app(app, host="127.0.0.1", port=PORT, print=None, handle_signals=True)
+web.run_app(app, host="127.0.0.1", port=PORT, print=None, handle_signals=True, reuse_port=True)

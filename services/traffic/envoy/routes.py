@@ -49,6 +49,10 @@ VERBS = ("predict", "invocations")
 _ONE_UNIT = "[^,]+"
 """As `slots.is_unit`; Envoy joins the values of a header that was sent twice with commas."""
 _SAFE_RETRIES = "connect-failure,refused-stream,reset-before-request"
+_RETRIES = "connect-failure,refused-stream,reset"
+"""Where predicting has no effects, a request whose worker died is sent once more."""
+_LATE_SECONDS = 0.1
+"""A service that says itself that it was too slow is heard first: an answer, 504, is not asked for anew."""
 _FALLBACK_ON = "5xx,reset"
 _NOWHERE = "no route: POST /{model}/predict or /{model}/invocations of a model that has been deployed"
 _NOT_FOUND: Resource = {"name": "*", "match": {"prefix": "/"}, "direct_response": answer(404, _NOWHERE)}
@@ -137,13 +141,7 @@ def _route(model: ModelRoute, audience: AudienceRoute, way: _Way, source: UnitSo
         ],
         "route": {
             "prefix_rewrite": f"/{way.verb}",
-            "timeout": seconds(2 * model.timeout + 1),
-            "retry_policy": {
-                "retry_on": _SAFE_RETRIES,
-                "num_retries": 1,
-                "per_try_timeout": seconds(model.timeout),
-                "retry_back_off": {"base_interval": "0.001s", "max_interval": "0.010s"},
-            },
+            **_tries(model, audience),
             "weighted_clusters": {
                 "use_hash_policy": hashed,
                 "clusters": [_entry(model.model, part, audience.mirrors) for part in audience.slices],
@@ -154,6 +152,25 @@ def _route(model: ModelRoute, audience: AudienceRoute, way: _Way, source: UnitSo
             ],
         },
     }
+
+
+def _tries(model: ModelRoute, audience: AudienceRoute) -> Resource:
+    """Where another build stands in, each try has its own time; else all have one, so that a slow build is asked once.
+
+    Envoy takes a try that ran out of its time for one whose worker died. Without another build a try may meet a
+    connection of the worker that has just died: then there is a third one, and a moment before each.
+    """
+    retry_on = _RETRIES if model.retry else _SAFE_RETRIES
+    if any(part.target.fallback for part in audience.slices):
+        policy = {"retry_on": retry_on, "num_retries": 1, "retry_back_off": _back_off(0.001)}
+        policy["per_try_timeout"] = seconds(model.timeout + _LATE_SECONDS)
+        return {"timeout": seconds(2 * model.timeout + 1), "retry_policy": policy}
+    policy = {"retry_on": retry_on, "num_retries": 2, "retry_back_off": _back_off(0.01)}
+    return {"timeout": seconds(model.timeout + _LATE_SECONDS), "retry_policy": policy}
+
+
+def _back_off(base: float) -> Resource:
+    return {"base_interval": seconds(base), "max_interval": seconds(10 * base)}
 
 
 def _entry(model: str, part: Slice, mirrors: Sequence[Mirror]) -> Resource:
