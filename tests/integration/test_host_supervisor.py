@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -20,6 +21,7 @@ from sluicegate.services.host.folder import StateFolder
 from sluicegate.services.host.ports import choose_ports
 from sluicegate.services.host.programs import identity
 from sluicegate.services.host.programs.launch import start_ticks
+from sluicegate.services.host.programs.replacing import take_over_survivors
 from sluicegate.services.host.programs.supervising import Supervisor
 from tests.integration.host_rig import (
     ENVIRONMENT,
@@ -175,6 +177,52 @@ def test_programs_outlive_their_supervisor_and_are_adopted_not_doubled(superviso
     groups = supervisor.processes()
     groups.pop("supervisord")  # a program that it is just starting still looks like itself
     assert {name: len(group) for name, group in groups.items()} == {"a": 2}
+
+
+LISTENS_LATE = """
+import os, socket, sys, time
+time.sleep(float(sys.argv[2]))
+door = socket.socket(socket.AF_UNIX)
+door.bind(sys.argv[1] + ".draft"); door.listen(); os.rename(sys.argv[1] + ".draft", sys.argv[1])
+while True:
+    line, _ = door.accept()
+    line.sendall(str(os.getpid()).encode()); line.close()
+"""
+
+
+def test_of_services_on_unix_sockets_no_two_are_away_at_once(supervisor: Supervisor) -> None:
+    folder = folder_of(supervisor)
+    doors = {name: folder.run / f"{name}.s" for name in ("a", "b")}
+    for name, door in doors.items():
+        supervisor.add(program(folder, name, LISTENS_LATE, str(door), "0"))
+    eventually(lambda: all(map(_who, doors.values())), "both answer")
+    before = {name: _who(door) for name, door in doors.items()}
+    kill_supervisor(supervisor)
+    for name, door in doors.items():
+        supervisor.definitions.write(program(folder, name, LISTENS_LATE, str(door), "2"))
+    survivors = supervisor.processes()
+    assert supervisor.start(ENVIRONMENT)
+    answered: list[set[str]] = []
+
+    def note(text: str) -> None:
+        answered.append({name for name, door in doors.items() if _who(door)})
+
+    take_over_survivors(supervisor, survivors, but=(), note=note)
+    assert answered == [{"a", "b"}, {"a", "b"}], "the first one's successor answers before the second is ended"
+    after = {name: _who(door) for name, door in doors.items()}
+    assert all(after.values())
+    assert not set(after.values()) & set(before.values())
+
+
+def _who(door: Path) -> str | None:
+    """The process that answers there."""
+    with socket.socket(socket.AF_UNIX) as line:
+        line.settimeout(5)
+        try:
+            line.connect(str(door))
+            return line.recv(100).decode() or None
+        except OSError:
+            return None
 
 
 def kill_supervisor(supervisor: Supervisor) -> None:

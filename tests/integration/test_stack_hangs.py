@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Iterator
@@ -92,29 +93,31 @@ def hung_alone(pid: int) -> Iterator[None]:
         process.resume()
 
 
-@pytest.mark.soak
-def test_programs_of_ours_that_hang_are_seen_and_started_anew(stack: Stack) -> None:
-    for victims in (("keeper", "console"), ("collector",)):
-        pids = {name: stack.pid(name) for name in victims}
-        for pid in pids.values():
-            psutil.Process(pid).suspend()
-        began = time.monotonic()
-        while True:
-            status = stack.ask("status", code=None)
-            now = {each["name"]: each["pid"] for each in status["programs"]}
-            assert set(status["silent"]) <= set(victims)
-            if not status["silent"] and all(now[name] not in (None, pids[name]) for name in victims):
-                break
-            assert time.monotonic() - began < 240, "nobody starts them anew"
-            time.sleep(0.5)
-        print(f"\n{' and '.join(victims)} hung: seen, killed and back after {time.monotonic() - began:.0f} s")
-    with api(stack) as console:
-        silence = metric(console, "sluice_silence_seconds")
-    assert len(silence) == 3
-    assert max(silence.values()) < 20
+@pytest.mark.parametrize("victims", [("keeper", "console"), ("collector",)], ids=" and ".join)
+def test_programs_of_ours_that_hang_are_seen_and_started_anew(stack: Stack, victims: tuple[str, ...]) -> None:
+    """The collector hangs as soon as keeper and console are back: neither has seen it beat."""
+    pids = {name: stack.pid(name) for name in victims}
+    for pid in pids.values():
+        psutil.Process(pid).suspend()
+    began, silence = time.monotonic(), dict[str, float]()
+    while True:
+        status = stack.ask("status", code=None)
+        now = {each["name"]: each["pid"] for each in status["programs"]}
+        assert set(status["silent"]) <= set(victims)
+        if not status["silent"] and all(now[name] not in (None, pids[name]) for name in victims):
+            break
+        assert time.monotonic() - began < 200, "nobody starts them anew"
+        time.sleep(0.5)
+    print(f"\n{' and '.join(victims)} hung: seen, killed and back after {time.monotonic() - began:.0f} s")
+    while time.monotonic() - began < 200:
+        with api(stack) as console, contextlib.suppress(httpx.HTTPError):
+            silence = metric(console, "sluice_silence_seconds")
+            if len(silence) == 3 and max(silence.values()) < 20:
+                return
+        time.sleep(0.5)
+    raise AssertionError(f"they are back and do not beat: {silence}")
 
 
-@pytest.mark.soak
 def test_a_supervisor_that_was_killed_costs_no_request(stack: Stack) -> None:
     before = stack.ask("status")
     with Load(stack.urls()["gateway"]).running(threads=3) as load:
@@ -131,7 +134,6 @@ def test_a_supervisor_that_was_killed_costs_no_request(stack: Stack) -> None:
     assert stack.ask("status")["up"]
 
 
-@pytest.mark.soak
 def test_an_upgrade_needs_no_down_and_costs_no_request(stack: Stack) -> None:
     """Another Envoy: it takes over from the one that serves, and our own programs are started anew."""
     before = {each["name"]: each["pid"] for each in stack.ask("status")["programs"]}
