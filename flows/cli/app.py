@@ -56,7 +56,7 @@ _COMMANDS = (
     (app, "outcome", "models:outcome", "Tell what was measured after a prediction."),
     (app, "explain", "reports:explain", "Why a rollout is where it is, and what would change it."),
     (app, "report", "reports:report", "A rollout's report: what, when, why, on what evidence."),
-    (app, "overview", "models:overview", "Show what serves whom."),
+    (app, "overview", "models:overview", "Show which builds answer which audience."),
     (rollout, "start", "rollouts:start", "Roll a build out by its model's plan."),
     (rollout, "list", "rollouts:list_", "List rollouts, oldest first."),
     (rollout, "show", "rollouts:show", "Show one rollout: state, gates, what happens next."),
@@ -118,7 +118,11 @@ app.meta.suppress_keyboard_interrupt = False  # as of `app`: Ctrl-C is told by m
 
 @app.meta.default
 def launch(*words: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)], dry_run: DryRun = False) -> object:
-    """Run a command, or try it."""
+    """Run a command, or try it; without one, show what runs and what needs you."""
+    if not words:
+        from sluicegate.flows.cli.home import home
+
+        return home()
     if not dry_run:
         return app(words, print_error=True, exit_on_error=False, result_action="return_value")
     from sluicegate.flows.cli.reach import DRY_RUN, Tried

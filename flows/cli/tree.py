@@ -12,7 +12,7 @@ View = Mapping[str, Any]
 
 def tree(view: View) -> str:
     """The rollout as a tree of text: head line, arms, gates, what it waits for; further lines of a reason below it."""
-    lines = [head(view), *_arms(view)]
+    lines = [head(view), *_split(view), *_arms(view)]
     gates: Sequence[View] = view["gates"]
     for position, gate in enumerate(gates):
         lines.append(f"|  {'`' if position == len(gates) - 1 else '+'}- {_gate(gate)}")
@@ -34,6 +34,21 @@ def head(view: View) -> str:
     step = f"step {view['step']}/{view['steps']}  " if view["step"] else ""
     elapsed = lasting(view["elapsed"])
     return f"{view['model']}  {view['strategy'].upper()} {state}  {step}{weight}  {elapsed} elapsed  [{view['id']}]"
+
+
+def bar(weight: float, width: int = 20) -> str:
+    """The candidate's share of requests as a bar; any share shows, and less than all shows too."""
+    filled = round(weight / 100 * width)
+    filled = min(max(filled, 1), width - 1) if 0 < weight < 100 else filled
+    return f"[{'#' * filled}{'.' * (width - filled)}]"
+
+
+def _split(view: View) -> list[str]:
+    """How requests are split, while they are."""
+    if view["strategy"] == "shadow" or view["ending"] is not None or not 0 < view["weight"] < 100:
+        return []
+    parts = f"{per_cent(view['weight'])} v{view['candidate']}, {per_cent(100 - view['weight'])} v{view['stable']}"
+    return [f"+- {bar(view['weight'])} {parts}"]
 
 
 def _arms(view: View) -> list[str]:

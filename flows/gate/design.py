@@ -11,7 +11,7 @@ from sluicegate.flows.stats.bets import Bounds
 from sluicegate.flows.stats.trial import Design, Kind, Rung
 from sluicegate.registry.plan.fields import GateSpec, MetricSpec, Source
 from sluicegate.registry.plan.plan import Plan
-from sluicegate.registry.report.finding import Comparison, comparison
+from sluicegate.registry.report.reason import Wording, wording
 from sluicegate.registry.words.metric import (
     LEVELS,
     REQUESTS,
@@ -56,7 +56,7 @@ class Question:
     """What a gate is to find out about its metric, fixed with the plan."""
 
     metric: str
-    words: Comparison
+    words: Wording
     """How the verdict's sentence tells what was found."""
     design: Design
     first_look: float
@@ -144,7 +144,7 @@ def gate_question(plan: Plan, gate: GateSpec, *, guardrail: bool = False, beside
     )
     question = Question(
         metric=gate.metric,
-        words=comparison(plan, gate, beside),
+        words=wording(plan, gate, beside),
         design=design,
         first_look=_FIRST_ROWS * _least_per_row(plan),
         moves_threshold=moves_threshold(spec),

@@ -9,7 +9,7 @@ from sluicegate.flows.gate.design import bounds_of, declared_beta, grid_points
 from sluicegate.flows.stats.bets import Bounds
 from sluicegate.registry.plan.fields import GateSpec, MetricSpec, Source
 from sluicegate.registry.plan.plan import Plan
-from sluicegate.registry.report.finding import Comparison, comparison
+from sluicegate.registry.report.reason import Wording, wording
 from sluicegate.registry.words.metric import difference_name, exceedance_name
 from sluicegate.registry.words.units import FULL
 
@@ -38,7 +38,7 @@ class PairedQuestion:
     """What a shadow's gate is to find out about its metric, fixed with the plan."""
 
     metric: str
-    words: Comparison
+    words: Wording
     """How the verdict's sentence tells what was found."""
     kind: PairedKind
     alpha: float
@@ -84,7 +84,7 @@ def paired_question(plan: Plan, gate: GateSpec, *, guardrail: bool, beside: str 
     """What `gate` is to find out under this plan, as a shadow follows it."""
     return PairedQuestion(
         metric=gate.metric,
-        words=replace(comparison(plan, gate, beside), counted="pairs", confidence=1 - gate.alpha),
+        words=replace(wording(plan, gate, beside), counted="pairs", confidence=1 - gate.alpha),
         agree_within=plan.metrics[gate.metric].agree_within,
         kind=_kind(plan, gate),
         alpha=gate.alpha,

@@ -14,7 +14,7 @@ def paired_verdict(state: PairedState, step: int) -> Verdict:
     """The verdict that the state amounts to. Failing is final."""
     question, pairs = state.question, state.pairs
     margin, readout = question.margin, _readout(state)
-    answer, reason = _answer(state, _finding(state, readout))
+    answer, reason = _answer(state, _difference(state, readout))
     is_scaled = margin is not None and question.kind is not PairedKind.THRESHOLD
     return Verdict(
         metric=question.metric,
@@ -58,23 +58,23 @@ def _readout(state: PairedState) -> Interval | None:
     return mean_interval(state.pairs.difference, question.alpha, question.planned)
 
 
-def _answer(state: PairedState, finding: str) -> tuple[Answer, str]:
+def _answer(state: PairedState, difference: str) -> tuple[Answer, str]:
     """Failing is final and comes first; then doubts about the data; then the rate and the margin."""
     question, below, subject = state.question, state.rate_below, state.question.words.subject
     if state.failed_at is not None:
-        return Answer.FAIL, f"{finding}{_harm(state)}"
+        return Answer.FAIL, f"{difference}{_harm(state)}"
     if state.information == 0:
         return Answer.NO_DATA, f"{subject}: no pair with both values yet"
     too_many = too_many_missing(state.pairs.difference)
     if too_many is not None:
         return Answer.NO_DATA, f"{subject}: {state.pairs.difference.missing:,} pairs lack a value ({too_many})"
     if question.is_guardrail:
-        return Answer.UNDECIDED, f"{finding}; no harm found"
+        return Answer.UNDECIDED, f"{difference}; no harm found"
     if below is not None and below.shown_at is None:
-        return Answer.UNDECIDED, f"{finding}; not yet shown to stay below {share(below.bound)}"
+        return Answer.UNDECIDED, f"{difference}; not yet shown to stay below {share(below.bound)}"
     if question.margin is not None and state.within_at is None:
-        return Answer.UNDECIDED, f"{finding}; not yet shown to be within the margin of {share(question.margin)}"
-    return Answer.PASS, f"{finding}; {_shown(state)}"
+        return Answer.UNDECIDED, f"{difference}; not yet shown to be within the margin of {share(question.margin)}"
+    return Answer.PASS, f"{difference}; {_shown(state)}"
 
 
 def _harm(state: PairedState) -> str:
@@ -100,10 +100,10 @@ def _details(state: PairedState) -> tuple[str, ...]:
     return tuple(f"{what} at look {at}" for what, at in looks if at is not None)
 
 
-def _finding(state: PairedState, readout: Interval | None) -> str:
+def _difference(state: PairedState, readout: Interval | None) -> str:
     words = state.question.words
     if readout is None:
-        return words.finding(None, None, None, 0)
+        return words.sentence(None, None, None, 0)
     match state.question.kind:
         case PairedKind.DISAGREEMENT:
             within = state.question.agree_within
@@ -117,4 +117,4 @@ def _finding(state: PairedState, readout: Interval | None) -> str:
                 f"{stable_only:,} of {state.information:,} pairs"
             )
         case PairedKind.REAL:
-            return words.finding(readout.value, readout.low, readout.high, state.information)
+            return words.sentence(readout.value, readout.low, readout.high, state.information)

@@ -10,7 +10,7 @@ from sluicegate.flows.stats.confidence_sequences import rate_interval
 from sluicegate.flows.stats.intervals import Estimate, estimate
 from sluicegate.flows.stats.rate_below import RateBelowTest
 from sluicegate.flows.stats.trial import LEAST_VALUES, Kind, Trial
-from sluicegate.registry.report.finding import Comparison
+from sluicegate.registry.report.reason import Wording
 from sluicegate.registry.words.figures import number, share
 from sluicegate.registry.words.metric import Arm, capped_name, level_name
 from sluicegate.registry.words.tally import Tally
@@ -63,11 +63,11 @@ def gate_verdict(state: GateState, step: int) -> Verdict:
     )
 
 
-def _answer(state: GateState, words: Comparison, margin: float | None, readout: Estimate) -> tuple[Answer, str]:
+def _answer(state: GateState, words: Wording, margin: float | None, readout: Estimate) -> tuple[Answer, str]:
     """Failing is final and comes first; then doubts about the data; then the margin."""
-    finding, below = _finding(state, words, readout), state.rate_below
+    difference, below = _difference(state, words, readout), state.rate_below
     if state.failed_at is not None and not (state.unlike_at is not None and state.unlike_at <= state.failed_at):
-        return Answer.FAIL, f"{_harm(state, words, finding)}{_beside(state, readout)}"
+        return Answer.FAIL, f"{_harm(state, words, difference)}{_beside(state, readout)}"
     doubt = _doubt(state)
     if state.information <= 0:
         scarce = f"too few {words.counted} of both builds to compare yet"
@@ -80,30 +80,30 @@ def _answer(state: GateState, words: Comparison, margin: float | None, readout: 
         )
         return Answer.NO_DATA, f"{words.subject}: {few}"
     if state.has_found:
-        return Answer.UNDECIDED, f"{finding}; {_lacked(state, Arm.STABLE)}"
+        return Answer.UNDECIDED, f"{difference}; {_lacked(state, Arm.STABLE)}"
     if state.question.is_guardrail:
-        return Answer.UNDECIDED, _harmless(state, finding)
+        return Answer.UNDECIDED, _harmless(state, difference)
     if below is not None and below.shown_at is None:
         return Answer.UNDECIDED, _not_below(below, words)
     if below is not None and margin is None:
-        return Answer.PASS, f"{finding}; shown to stay {_below(below)}"
+        return Answer.PASS, f"{difference}; shown to stay {_below(below)}"
     if margin is None:
-        return Answer.PASS, f"{finding}; no harm found, and the plan asks for no margin"
+        return Answer.PASS, f"{difference}; no harm found, and the plan asks for no margin"
     return _within(state, words, margin, readout)
 
 
-def _within(state: GateState, words: Comparison, margin: float, readout: Estimate) -> tuple[Answer, str]:
+def _within(state: GateState, words: Wording, margin: float, readout: Estimate) -> tuple[Answer, str]:
     """Whether the margin is ruled out, by labels that may be trusted to."""
-    at, finding = state.trial.ruled_out(margin), _finding(state, words, readout)
+    at, difference = state.trial.ruled_out(margin), _difference(state, words, readout)
     goal = _goal(state, words, margin, readout)
     if at is None:
-        return Answer.UNDECIDED, f"{finding}; not yet shown to be {goal}{_hint(state)}"
+        return Answer.UNDECIDED, f"{difference}; not yet shown to be {goal}{_hint(state)}"
     if not _is_within_lacking(state, margin, readout):
-        return Answer.UNDECIDED, f"{finding}; {goal}, but {_lacked(state, Arm.CANDIDATE)}"
+        return Answer.UNDECIDED, f"{difference}; {goal}, but {_lacked(state, Arm.CANDIDATE)}"
     if state.are_labels_young:
         young = "fewer than half of the requests are old enough for their labels to have come"
-        return Answer.UNDECIDED, f"{finding}; {goal}, but {young}"
-    return Answer.PASS, f"{finding}; {_since_ruled_out(state, margin, readout)}{goal}"
+        return Answer.UNDECIDED, f"{difference}; {goal}, but {young}"
+    return Answer.PASS, f"{difference}; {_since_ruled_out(state, margin, readout)}{goal}"
 
 
 def _readout(state: GateState, margin: float | None) -> Estimate:
@@ -132,7 +132,7 @@ def _readout(state: GateState, margin: float | None) -> Estimate:
     return replace(readout, low=low, high=high)
 
 
-def _fresh_answer(fresh: GateState, words: Comparison) -> tuple[Answer, str]:
+def _fresh_answer(fresh: GateState, words: Wording) -> tuple[Answer, str]:
     """Whether the last step's own rows show enough, when all rows together do."""
     margin, below = fresh.question.margin(0), fresh.rate_below
     if fresh.information <= 0:
@@ -164,10 +164,10 @@ def _lacked(state: GateState, arm: Arm) -> str:
     return f"that would not hold if the {lacked} of labels that {arm} lacks beside the other build were bad"
 
 
-def _harm(state: GateState, words: Comparison, finding: str) -> str:
+def _harm(state: GateState, words: Wording, difference: str) -> str:
     """What was found; of predictions, the shares above the levels at which they differ."""
     if state.drift is None:
-        return finding
+        return difference
     shares = []
     for side in state.drift.drifted:
         name = level_name(state.question.metric, side.level)
@@ -195,10 +195,10 @@ def _since_ruled_out(state: GateState, margin: float, readout: Estimate) -> str:
     return "" if is_inside or state.question.moves_threshold else "an earlier look showed it to be "
 
 
-def _harmless(state: GateState, finding: str) -> str:
+def _harmless(state: GateState, difference: str) -> str:
     if state.question.tolerance is None:
-        return f"{finding}; no harm found{_lost_spread(state)}"
-    return f"{finding}; no drift beyond {share(state.question.tolerance)} found"
+        return f"{difference}; no harm found{_lost_spread(state)}"
+    return f"{difference}; no drift beyond {share(state.question.tolerance)} found"
 
 
 def _beta_spent(state: GateState) -> float:
@@ -236,7 +236,7 @@ def _below(test: RateBelowTest) -> str:
     return f"below {share(test.bound)}"
 
 
-def _not_below(test: RateBelowTest, words: Comparison) -> str:
+def _not_below(test: RateBelowTest, words: Wording) -> str:
     return f"{words.subject}: not yet shown to stay {_below(test)}, {test.ones:,} of {test.n:,} {words.counted} so far"
 
 
@@ -310,7 +310,7 @@ def _without_bounds(state: GateState) -> tuple[str, ...]:
     return () if design.bounds is not None else ("the values have no cap, so the chances are approximate",)
 
 
-def _words(state: GateState) -> Comparison:
+def _words(state: GateState) -> Wording:
     """How the sentence calls what is compared: units where units are judged."""
     words = state.question.words
     return replace(words, counted=words.units) if state.by_unit else words
@@ -323,11 +323,11 @@ def _compared(state: GateState) -> int:
     return sum(state.counted(arm).n for arm in Arm)
 
 
-def _finding(state: GateState, words: Comparison, readout: Estimate) -> str:
-    return words.finding(readout.value, readout.low, readout.high, _compared(state))
+def _difference(state: GateState, words: Wording, readout: Estimate) -> str:
+    return words.sentence(readout.value, readout.low, readout.high, _compared(state))
 
 
-def _goal(state: GateState, words: Comparison, margin: float, readout: Estimate) -> str:
+def _goal(state: GateState, words: Wording, margin: float, readout: Estimate) -> str:
     """What a margin asks the candidate to be; of a moved threshold, how far it is moved."""
     if margin == 0:
         return "better"

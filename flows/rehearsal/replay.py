@@ -20,7 +20,7 @@ from sluicegate.flows.rehearsal.replay_lines import LookLine, MalformedLine, Met
 from sluicegate.flows.stats.bets import Bounds
 from sluicegate.flows.stats.trial import Design, Kind, Rung
 from sluicegate.registry.plan.fields import FRESH
-from sluicegate.registry.report.finding import Comparison
+from sluicegate.registry.report.reason import Wording
 from sluicegate.registry.words.figures import Unit
 from sluicegate.registry.words.metric import REQUESTS, Arm, Stratum, TallyRow, Worse
 from sluicegate.registry.words.tally import Tally
@@ -92,7 +92,7 @@ def _question(plan: PlanLine) -> Question:
         bounds=_bounds(plan.metric),
         origin=plan.metric.origin,
     )
-    words = Comparison(
+    words = Wording(
         subject=_METRIC, unit=Unit.SHARE if design.kind is Kind.COUNT else Unit.PLAIN, worse=Worse(plan.metric.worse),
         beside="stable", is_named=False, confidence=1 - plan.alpha - plan.beta, counted="rows", units="units",
     )  # fmt: skip

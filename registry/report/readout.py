@@ -8,7 +8,7 @@ from datetime import datetime
 
 from sluicegate.registry.audience.layout import SLOTS
 from sluicegate.registry.plan.plan import Plan
-from sluicegate.registry.report.finding import unit_of
+from sluicegate.registry.report.reason import unit_of
 from sluicegate.registry.rollout.experiment import UNCOUNTED, experiment_spec, has_begun, layout
 from sluicegate.registry.rollout.record import RolloutRecord
 from sluicegate.registry.rollout.rollout import Ending, Rollout

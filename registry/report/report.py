@@ -13,7 +13,7 @@ from functools import reduce
 
 from sluicegate.registry.plan.fields import GateSpec
 from sluicegate.registry.report.course import StepReport, WeightPoint, step_reports, weight_points
-from sluicegate.registry.report.finding import counted
+from sluicegate.registry.report.reason import counted
 from sluicegate.registry.report.shadow_view import ShadowView
 from sluicegate.registry.report.timeline import Moment, timeline
 from sluicegate.registry.report.view import GateView, RolloutView, rollout_view

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sluicegate.registry.plan.fields import GateSpec
-from sluicegate.registry.report.finding import unit_of
+from sluicegate.registry.report.reason import unit_of
 from sluicegate.registry.rollout.decision import Decision, Progress, decide, needs_driver
 from sluicegate.registry.rollout.experiment import experiment_state
 from sluicegate.registry.rollout.freeze import heeding

@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from sluicegate.flows.cli.gate import _step
+from sluicegate.flows.cli.home import describe
 from sluicegate.flows.cli.models import _refusal
 from sluicegate.flows.cli.output import columns
 from sluicegate.flows.cli.rollouts import _exit_code
-from sluicegate.flows.cli.tree import head, tree
+from sluicegate.flows.cli.tree import bar, head, tree
 from sluicegate.flows.rehearsal.forecast import StepForecast
 from sluicegate.registry.ledger.sql import SqlLedger
 from tests.acceptance.given import Given
@@ -133,6 +134,7 @@ VIEW = {
 def test_the_tree_says_arms_gates_and_what_it_waits_for() -> None:
     assert tree(VIEW).splitlines() == [
         "m  CANARY RUNNING  step 1/2  weight 10 %, 9.8 % observed  1m2s elapsed  [m-v2-1]",
+        "+- [##..................] 10 % v2, 90 % v1",
         "+- stable     v1     902 requests at this weight",
         "+- candidate  v2     98 requests at this weight",
         "|  +- guard errors       UNDECIDED  no harm found",
@@ -140,6 +142,36 @@ def test_the_tree_says_arms_gates_and_what_it_waits_for() -> None:
         "+- every gate passed at 5 %  (by policy)",
         "`- next: 98 of 200 candidate requests served at this step",
     ]
+
+
+def test_a_bar_shows_any_share_and_that_it_is_not_all() -> None:
+    assert [bar(weight, 4) for weight in (0, 0.01, 50, 99.99, 100)] == [
+        "[....]",
+        "[#...]",
+        "[##..]",
+        "[###.]",
+        "[####]",
+    ]
+
+
+def test_alone_it_says_first_what_needs_somebody_and_how_to_answer() -> None:
+    paused = VIEW | {"id": "m-v3-2", "phase": "paused", "needs_person": True, "waits_for": "paused: let me look"}
+    ended = VIEW | {"id": "m-v1-0", "ending": "promoted"}
+    served = [{"model": "m", "build": "1", "arm": "stable", "asked": 90.0, "audience": "default"}]
+    lines = list(describe([VIEW, paused, ended], served))
+    assert lines[0] == "Needs you: 1"
+    assert "    sluice rollout resume m-v3-2, or sluice rollout abort m-v3-2" in lines[:6]
+    assert any("m-v2-1" in line for line in lines)
+    assert not any("m-v1-0" in line for line in lines)
+    assert "  m  v1 (stable) gets 90 % of everybody" in lines
+    assert lines[-1].endswith("sluice COMMAND --help explains one.")
+
+
+def test_alone_where_nothing_runs_it_says_how_to_begin(tmp_path: Path) -> None:
+    seen, out, _ = run(tmp_path)
+    assert (seen["code"], seen["loaded"]) == (0, [])
+    assert "sluice up" in out
+    assert "sluice --help" in out
 
 
 def test_a_weight_that_is_not_served_yet_says_so() -> None:

@@ -9,12 +9,12 @@ from sluicegate.registry.words.units import format_weight
 
 
 def possible(rollout: Rollout) -> tuple[str, ...]:
-    """The orders that it admits now. A shadow gives no traffic; an experiment starts and ends as a whole."""
+    """The orders that it admits now. A shadow gives no traffic, and is begun anew; an experiment is one whole."""
     if rollout.is_comparison and rollout.is_ended:
         return ("promote",) if rollout.ending is Ending.CONCLUDED else ()
     admitted = _of_phase(rollout)
     if rollout.is_shadow:
-        return tuple(order for order in admitted if order not in ("approve", "promote"))
+        return tuple(order for order in admitted if order not in ("approve", "promote", "retry"))
     return tuple(order for order in admitted if order != "approve") if rollout.is_comparison else admitted
 
 
@@ -97,8 +97,6 @@ def _on_shadow(order: str, rollout: Rollout) -> str:
             return "It goes on, and ends by itself as its plan says."
         case "abort":
             return f"{candidate} gets no more copies and is stopped. No caller ever got an answer of it."
-        case "retry":
-            return f"{candidate} is compared once more from the beginning, by the plan that is applied now."
         case _:
             raise ValueError(f"no order {order!r} on a shadow")
 

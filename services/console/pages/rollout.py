@@ -12,6 +12,7 @@ from starlette.responses import HTMLResponse, Response
 from sluicegate.registry.ledger.reading import read_for_report
 from sluicegate.registry.orders.naming import find
 from sluicegate.registry.report.report import rollout_report
+from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.errors import SluiceError
 from sluicegate.services.console.acts.rollouts import ORDERS, fact_json
 from sluicegate.services.console.if_match import rollout_tag
@@ -48,12 +49,21 @@ def page(desk: Desk) -> Endpoint:
             "primary": primary(rollout, needs_person=report.rollout.needs_person),
             "refused": request.query_params.get("refused"),
             "elsewhere": elsewhere(desk, rollout),
+            "followed_by": _followed_by(desk, rollout),
             "tag": rollout_tag(rollout.id, rollout.seq),
             "key": secrets.token_urlsafe(12),
             "step": rollout.step + 1,
         }
 
     return template(desk, "rollout.html", context)
+
+
+def _followed_by(desk: Desk, rollout: Rollout) -> Rollout | None:
+    """The canary that a shadow's passing gates started."""
+    if not rollout.is_shadow:
+        return None
+    later = desk.ledger.rollouts(model=rollout.requested.model)
+    return next((each for each in later if each.requested.cause == f"shadow:{rollout.id}"), None)
 
 
 def order(desk: Desk) -> Endpoint:

@@ -19,9 +19,9 @@ def page(desk: Desk) -> Endpoint:
     """The list of rollouts."""
 
     def context(request: Request) -> Context:
-        model, state, before = (request.query_params.get(name, "") for name in ("model", "state", "before"))
+        model, state, text, before = (request.query_params.get(name, "") for name in ("model", "state", "q", "before"))
         known = tuple(reversed(desk.ledger.rollouts()))
-        wanted = [rollout for rollout in known if _is_wanted(rollout, model, state)]
+        wanted = [rollout for rollout in known if _is_wanted(rollout, model, state, text.strip().lower())]
         ids = [rollout.id for rollout in wanted]
         start = ids.index(before) + 1 if before in ids else 0
         shown = wanted[start : start + PAGE]
@@ -31,6 +31,7 @@ def page(desk: Desk) -> Endpoint:
             "states": [UNDER_WAY, *sorted({_state(rollout) for rollout in known})],
             "model": model,
             "state": state,
+            "text": text,
             "next_before": shown[-1].id if start + PAGE < len(wanted) else None,
             "total": len(wanted),
         }
@@ -38,9 +39,10 @@ def page(desk: Desk) -> Endpoint:
     return template(desk, "rollouts.html", context)
 
 
-def _is_wanted(rollout: Rollout, model: str, state: str) -> bool:
+def _is_wanted(rollout: Rollout, model: str, state: str, text: str) -> bool:
     is_of_state = not rollout.is_ended if state == UNDER_WAY else state in ("", _state(rollout))
-    return model in ("", rollout.requested.model) and is_of_state
+    is_of_text = text in f"{rollout.id} {rollout.requested.variation} {rollout.reason}".lower()
+    return model in ("", rollout.requested.model) and is_of_state and is_of_text
 
 
 def _state(rollout: Rollout) -> str:

@@ -1,4 +1,4 @@
-"""Finding: what a gate's figures say, in one sentence with its unit. Every page, command and message shows it. Pure."""
+"""Reason: what a gate's figures say, in one sentence with its unit, the same at every place. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _COUNTED = {Source.OUTCOME: "labels", Source.PREDICTION: "predictions"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
+class Wording:
     """How a metric of the candidate is compared, and with whose."""
 
     subject: str
@@ -35,7 +35,7 @@ class Comparison:
     units: str
     """What is counted where units are judged, such as users."""
 
-    def finding(self, value: float | None, low: float | None, high: float | None, n: int) -> str:
+    def sentence(self, value: float | None, low: float | None, high: float | None, n: int) -> str:
         """The difference of the candidate, with its interval: "log loss is 0.52 higher (worse) than v2's, …"."""
         if value is None:
             return f"{self.subject}: the builds cannot be compared yet"
@@ -43,9 +43,9 @@ class Comparison:
         decimals = places(*(None if each is None else scale * each for each in (value, low, high)))
         size = fixed(abs(scale * value), decimals)
         is_equal = not _DIGIT.search(size)
-        difference = self._equal() if is_equal else self._apart(f"{size}{unit}", is_higher=value > 0)
+        apart = self._equal() if is_equal else self._apart(f"{size}{unit}", is_higher=value > 0)
         interval = self._interval(low, high, scale, decimals) + (unit if is_equal else "")
-        return f"{self.subject} {self._verb} {difference}, {interval}, after {self._number_of(n)}"
+        return f"{self.subject} {self._verb} {apart}, {interval}, after {self._number_of(n)}"
 
     def size(self, amount: float) -> str:
         """A difference without its direction, such as a margin."""
@@ -85,11 +85,11 @@ class Comparison:
         return f"1 {self.counted.removesuffix('s')}" if n == 1 else f"{n:,} {self.counted}"
 
 
-def comparison(plan: Plan, gate: GateSpec, beside: str) -> Comparison:
+def wording(plan: Plan, gate: GateSpec, beside: str) -> Wording:
     """How this gate compares. The two ends of its interval are those of its two tests, of alpha and of beta."""
     metric = plan.metrics[gate.metric]
     slow = metric.source is Source.LATENCY and metric.quantile is not None
-    return Comparison(
+    return Wording(
         subject=f"the share of requests slower than {beside}'s p{number(100 * (metric.quantile or 0))}"
         if slow
         else subject(gate.metric),

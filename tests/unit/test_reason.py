@@ -8,7 +8,7 @@ import pytest
 
 from sluicegate.registry.ledger.reading import read_for_report
 from sluicegate.registry.report.explanation import explanation
-from sluicegate.registry.report.finding import Comparison, unit_noun
+from sluicegate.registry.report.reason import Wording, unit_noun
 from sluicegate.registry.report.report import rollout_report
 from sluicegate.registry.report.timeline import timeline
 from sluicegate.registry.words.figures import Unit, difference, interval, measured, number, signed
@@ -17,7 +17,7 @@ from sluicegate.services.report.markdown import markdown
 from sluicegate.services.report.page import page
 from tests.acceptance.given import Given
 
-LOSS = Comparison(
+LOSS = Wording(
     subject="log loss", unit=Unit.PLAIN, worse=Worse.HIGHER, beside="v2", is_named=False, confidence=0.95,
     counted="users", units="users",
 )  # fmt: skip
@@ -49,9 +49,9 @@ CLICKS = dataclasses.replace(ERRORS, subject="clicks", worse=Worse.LOWER)
     ],
 )  # fmt: skip
 def test_the_sentence_has_the_unit_and_the_digits_that_mean_something(
-    compared: Comparison, figures: tuple[float | None, float | None, float | None, int], sentence: str
+    compared: Wording, figures: tuple[float | None, float | None, float | None, int], sentence: str
 ) -> None:
-    assert compared.finding(*figures) == sentence
+    assert compared.sentence(*figures) == sentence
 
 
 def test_the_confidence_is_rounded_down_and_that_of_both_tests() -> None:

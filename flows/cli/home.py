@@ -1,0 +1,64 @@
+"""`sluice` alone: what needs you, what is in progress, what serves, and where the help is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from sluicegate.flows.cli.reach import call
+from sluicegate.flows.cli.tree import bar
+from sluicegate.registry.words.errors import Unreachable
+from sluicegate.registry.words.figures import per_cent
+
+View = Mapping[str, Any]
+HELP = "sluice --help lists all commands, sluice COMMAND --help explains one."
+
+
+def home() -> int:
+    """Show what runs and what needs you."""
+    try:
+        rollouts = call("GET", "/api/v1/rollouts", query={"limit": "200"})["rollouts"]
+        served = call("GET", "/api/v1/overview")["served"]
+    except Unreachable as error:
+        print(f"Nothing answers here: {error.message}\n  sluice up    starts everything on this machine\n"
+              f"  sluice demo  shows a rollout from end to end\n\n{HELP}")  # fmt: skip
+        return 0
+    print("\n".join(describe(rollouts, served)))
+    return 0
+
+
+def describe(rollouts: Sequence[View], served: Sequence[View]) -> Iterator[str]:
+    """The lines: what needs a person first, then what is in progress, then what serves."""
+    going = [view for view in rollouts if view["ending"] is None]
+    waiting = [view for view in going if view["needs_person"]]
+    others = [view for view in going if not view["needs_person"]]
+    yield f"Needs you: {len(waiting) or 'nothing'}"
+    for view in waiting:
+        yield from _rollout(view)
+        yield f"    {_next(view)}"
+    yield f"\nIn progress: {len(others) or 'nothing'}"
+    for view in others:
+        yield from _rollout(view)
+    yield (
+        "\nServing:"
+        if served
+        else "\nServing: nothing yet. Put a first build into service: sluice deploy MODEL --build 1"
+    )
+    for row in served:
+        who = "everybody" if row["audience"] == "default" else row["audience"]
+        yield f"  {row['model']}  v{row['build']} ({row['arm']}) gets {per_cent(row['asked'])} of {who}"
+    yield f"\n{HELP}"
+
+
+def _rollout(view: View) -> Iterator[str]:
+    came = f"v{view['stable']} -> " if view["stable"] else ""
+    step = f", step {view['step']} of {view['steps']}" if view["step"] else ""
+    yield f"  {view['model']} {came}v{view['candidate']}  {view['strategy']} {view['phase']}{step}  [{view['id']}]"
+    if view["strategy"] != "shadow" and view["weight"]:
+        yield f"    {bar(view['weight'])} {per_cent(view['weight'])}"
+    yield f"    {view['blind'] or view['no_driver'] or view['waits_for'] or view['reason']}"
+
+
+def _next(view: View) -> str:
+    order = "resume" if view["phase"] == "paused" else "approve"
+    return f"sluice rollout {order} {view['id']}, or sluice rollout abort {view['id']}"
