@@ -42,7 +42,7 @@ def test_inputs_interval_and_threshold_are_told() -> None:
     said = gate(given)
     assert re.match(r"stable 0\.\d+ over [\d,]+ rows, candidate 0\.\d+ over [\d,]+ rows; higher is worse", said.inputs)
     assert re.match(
-        r"candidate minus stable [+-]0\.\d+, CI -?0\.\d+ to -?0\.\d+; .* of alpha 0.03 is spent after \d+ looks",
+        r"candidate minus stable [+-]0\.\d+, CI -?\d\.\d+ to -?\d\.\d+; .* of alpha 0.03 is spent after \d+ looks",
         said.interval,
     )
     assert said.threshold.startswith("a margin of ")
