@@ -181,7 +181,7 @@ class Runtime:
         from sluicegate.services.traffic.envoy.plane import Envoy
 
         binary = Path(self.settings.envoy_bin) if self.settings.envoy_bin else None
-        return Envoy(self.folder.root / "envoy", port=port, binary=binary)
+        return Envoy(self.folder.root / "envoy", port=port, binary=binary, spans=self.settings.spans)
 
     @cached_property
     def drivers(self) -> PrefectDrivers:

@@ -6,6 +6,7 @@ One JSON object a line. `services/traffic/envoy/log_format.py` says how Envoy fi
     listener live, or shadow: a mirrored copy, whose answer no client saw
     ts       start of the request, microseconds since 1970, as text
     rid      request id, unique among live lines; a shadow line carries the id of the live request it copies
+    trace    the request's traceparent as its service got it; null for a copy of a request that came without one
     route    what the matched route is for, written by `Place.mark`; null where no model's route matched
     assigned what the request was assigned to, written by `Assigned.header`; null when it was assigned to nothing
     unit     the value that was hashed; null when the assignment was random

@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from sluicegate.registry.words.build import CHAMPION_ALIAS
 from sluicegate.registry.words.errors import InvalidSetting
+from sluicegate.registry.words.spans import SpanReceiver
 from sluicegate.registry.words.units import parse_duration
 
 DAY = 86_400.0
@@ -58,6 +59,9 @@ SETTINGS = (
     Setting(name="PREFECT_API_KEY", default="", help="Its API key, as Prefect Cloud has them."),
     Setting(name="SLUICE_CHECK_HOSTS", default="", help="Hosts that checks of plans may ask although they are not "
             "public https servers, by comma, such as localhost."),
+    Setting(name="OTEL_EXPORTER_OTLP_ENDPOINT", default="", help="Where `sluice up` has the gateway send spans to, by "
+            "OTLP over HTTP, such as http://127.0.0.1:4318; by default nowhere."),
+    Setting(name="OTEL_EXPORTER_OTLP_HEADERS", default="", help="Headers that it wants, as name=value by comma."),
     Setting(name="SLUICE_ON_CANCEL", default="pause", help="What follows when somebody cancels the Prefect run of a "
             "rollout: pause (a person decides) or drive (another run is started). Weight and guardrails stay."),
 )  # fmt: skip
@@ -101,6 +105,8 @@ class Settings:
     api_url: str | None = None
     token: str | None = field(default=None, repr=False)
     gateway_url: str | None = None
+    spans: SpanReceiver | None = None
+    """Where the gateway sends spans to; None: nowhere."""
     mlflow_server: MlflowServer = MlflowServer(url="")
     """Without a URL where the environment names none."""
 
@@ -123,6 +129,7 @@ class Settings:
             api_url=_checked(found, "SLUICE_API", _server_url),
             token=found["SLUICE_TOKEN"] or None,
             gateway_url=_checked(found, "SLUICE_GATEWAY", _server_url),
+            spans=_spans(found),
             mlflow_server=_mlflow(found, _checked(found, "MLFLOW_TRACKING_URI", _server_url) or ""),
         )
 
@@ -173,6 +180,30 @@ def _server_url(text: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("write an http or https URL, such as http://127.0.0.1:5000")
     return text.rstrip("/")
+
+
+def _spans(found: Mapping[str, str]) -> SpanReceiver | None:
+    url = _checked(found, "OTEL_EXPORTER_OTLP_ENDPOINT", _receiver_url)
+    try:
+        headers = _headers(found["OTEL_EXPORTER_OTLP_HEADERS"])
+    except ValueError as error:
+        raise InvalidSetting("OTEL_EXPORTER_OTLP_HEADERS cannot be used.", fix=f"{error}.") from None  # it is a secret
+    return None if url is None else SpanReceiver(url=f"{url}/v1/traces", headers=headers)
+
+
+def _receiver_url(text: str) -> str:
+    url = _server_url(text)
+    if urlsplit(url).scheme != "http" or "@" in urlsplit(url).netloc:
+        raise ValueError("write http://HOST:PORT: a collector on this machine sends on with TLS and credentials")
+    return url
+
+
+def _headers(text: str) -> tuple[tuple[str, str], ...]:
+    pairs = tuple(part.partition("=") for part in text.split(",")) if text else ()
+    headers = tuple((name.strip().lower(), unquote(value.strip())) for name, _, value in pairs)
+    if not all(re.fullmatch(r"[a-z0-9-]+", name) and re.fullmatch(r"[ -~]+", value) for name, value in headers):
+        raise ValueError("write name=value, several by comma")
+    return headers
 
 
 def _poll(text: str) -> float:

@@ -107,6 +107,15 @@ def test_nothing_that_a_model_raises_ends_more_than_its_request(error: BaseExcep
     assert ask(made)[0] == 200
 
 
+def test_a_failed_request_is_named_in_the_log_as_its_caller_and_the_gateway_know_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    sent = {b"x-request-id": b"r-1", b"traceparent": trace.encode()}
+    asyncio.run(lane(raising(ValueError("odd"))).reply(BODY, sent, wrapped=False))
+    assert f"request='r-1' traceparent='{trace}': the model raised ValueError: odd" in caplog.text
+
+
 class _Broken:
     def read(self, body: bytes) -> Any:
         raise TypeError("int() argument must not be None")

@@ -136,3 +136,25 @@ def test_the_keeper_shows_prefect_the_key_or_the_password(
     request = http.build_request("GET", "/health")
     shown = next(http.auth.auth_flow(request)) if http.auth else request
     assert shown.headers.get("authorization") == expected
+
+
+def test_where_spans_go_is_said_by_the_standard_variables() -> None:
+    assert Settings.read({}).spans is None
+    said = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318/", "OTEL_EXPORTER_OTLP_HEADERS": "Key=a%20b,team=x=y"}
+    spans = Settings.read(said).spans
+    assert spans is not None
+    assert (spans.url, spans.headers) == ("http://c:4318/v1/traces", (("key", "a b"), ("team", "x=y")))
+    assert "a b" not in repr(Settings.read(said))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://c:4318"), ("OTEL_EXPORTER_OTLP_ENDPOINT", "c:4318"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://user:word@c:4318"), ("OTEL_EXPORTER_OTLP_HEADERS", "a b=c"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "key"), ("OTEL_EXPORTER_OTLP_HEADERS", "key=a%0d%0ab"),
+    ],
+)  # fmt: skip
+def test_a_place_for_spans_that_cannot_be_used_is_refused(name: str, value: str) -> None:
+    with pytest.raises(InvalidSetting, match=name):
+        Settings.read({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318"} | {name: value})

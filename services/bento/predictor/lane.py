@@ -91,6 +91,7 @@ class Lane:
             problems = [problem.as_json() for problem in error.problems]
             return _Outcome(error.status, dump({"error": str(error), "problems": problems}), [], body)
         except _Failed as error:
+            log.error("%s: %s", _named(headers), error)
             return _Outcome(500, dump({"error": str(error)}), [], body)
         finally:
             is_slow = time.perf_counter() - began > _QUICK_SECONDS
@@ -123,6 +124,12 @@ class Lane:
 
 class _Failed(Exception):
     """The model did not answer, or not with what can be sent."""
+
+
+def _named(headers: dict[bytes, bytes]) -> str:
+    """A request as its caller and the gateway's log know it."""
+    names = {"request": headers.get(b"x-request-id"), "traceparent": headers.get(b"traceparent")}
+    return " ".join(f"{name}={value[:64].decode('latin-1')!r}" for name, value in names.items() if value) or "a request"
 
 
 def _text(error: BaseException) -> str:

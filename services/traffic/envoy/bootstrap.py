@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from sluicegate.registry.words.spans import SpanReceiver
 from sluicegate.services.traffic.envoy.audience_cel import audience_filter
 from sluicegate.services.traffic.envoy.detour import body_limit, detours, not_passed_on, unmark
 from sluicegate.services.traffic.envoy.limits import Limits
@@ -25,6 +26,7 @@ from sluicegate.services.traffic.envoy.resources import (
     seconds,
     set_header,
 )
+from sluicegate.services.traffic.envoy.tracing import export_cluster, tracing
 
 READY_PATH = "/-/ready"
 _INTERNAL = ("x-sluice-", "x-envoy-", "x_sluice_", "x_envoy_")
@@ -57,7 +59,7 @@ class Places:
         return self.folder / ROUTES_FILE
 
 
-def bootstrap(places: Places, limits: Limits) -> Resource:
+def bootstrap(places: Places, limits: Limits, spans: SpanReceiver | None = None) -> Resource:
     """The configuration Envoy starts with; clusters and routes come from the watched files."""
     return {
         "node": {"id": "sluice", "cluster": "sluice"},
@@ -67,8 +69,8 @@ def bootstrap(places: Places, limits: Limits) -> Resource:
         },
         "dynamic_resources": {"cds_config": _watched(places.clusters)},
         "static_resources": {
-            "listeners": [_live(places, limits), _detour(places, limits), _shadow(places, limits)],
-            "clusters": detours(limits, str(places.detour_socket)),
+            "listeners": [_live(places, limits, spans), _detour(places, limits), _shadow(places, limits)],
+            "clusters": [*detours(limits, str(places.detour_socket)), export_cluster(spans)],
         },
         "overload_manager": _overload(limits),
         "layered_runtime": {"layers": [{"name": "ours", "static_layer": {**_JOIN_REPEATED_HEADERS, **_LONG_NAMES}}]},
@@ -76,17 +78,17 @@ def bootstrap(places: Places, limits: Limits) -> Resource:
     }
 
 
-def _live(places: Places, limits: Limits) -> Resource:
+def _live(places: Places, limits: Limits, spans: SpanReceiver | None) -> Resource:
     return {
         "name": LIVE,
         "address": address(places.host, places.port),
         "per_connection_buffer_limit_bytes": limits.buffer_bytes,
         "listener_filters_timeout": seconds(limits.headers_seconds),
-        "filter_chains": [{"filters": [_live_manager(places, limits)]}],
+        "filter_chains": [{"filters": [_live_manager(places, limits, spans)]}],
     }
 
 
-def _live_manager(places: Places, limits: Limits) -> Resource:
+def _live_manager(places: Places, limits: Limits, spans: SpanReceiver | None) -> Resource:
     return _manager(
         stat_prefix=LIVE,
         codec_type="AUTO",
@@ -111,6 +113,7 @@ def _live_manager(places: Places, limits: Limits) -> Resource:
         },
         http_filters=[_readiness(), audience_filter(), body_limit(limits.small_bytes), _take_prediction(), _ROUTER],
         access_log=[_access_log(places, LIVE, not_passed_on())],
+        tracing=tracing(spans),
         **_routing(places),
     )
 

@@ -36,6 +36,7 @@ def log_format(listener: str) -> dict[str, object]:
         "listener": listener,
         "ts": "%START_TIME(%s%6f)%",
         "rid": "%REQ(X-REQUEST-ID)%",
+        "trace": "%REQ(TRACEPARENT):55%",
         "route": place,
         "assigned": f"%REQ({ASSIGNED_HEADER})%",
         "unit": f"%REQ({UNIT_HEADER})%",

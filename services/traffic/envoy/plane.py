@@ -14,6 +14,7 @@ from pathlib import Path
 
 from sluicegate.registry.words.build import BuildRef
 from sluicegate.registry.words.errors import RoutesRejected, Unreachable
+from sluicegate.registry.words.spans import SpanReceiver
 from sluicegate.services import durable
 from sluicegate.services.loopback import own_folder, socket_path
 from sluicegate.services.traffic.envoy.admin import Admin
@@ -76,6 +77,7 @@ class Envoy:
         host: str = "127.0.0.1",
         binary: Path | None = None,
         limits: Limits | None = None,
+        spans: SpanReceiver | None = None,
         clock: Callable[[], float] = time.monotonic,
         patience: float = 10.0,
     ) -> None:
@@ -93,6 +95,7 @@ class Envoy:
         )
         self.log = folder / "envoy.log"
         self._binary = binary
+        self._spans = spans
         self._unrouted = Unrouted(clock, self.limits.receive_seconds)
         self._compared: tuple[str, int, int] | None = None
         self._validation = Validation(self._find_binary, folder)
@@ -114,7 +117,9 @@ class Envoy:
         """Write what Envoy needs to start. Clusters and routes that are there already stay."""
         for folder in (self.places.folder, self.places.logs, self.places.admin_socket.parent):
             own_folder(folder)
-        durable.replace(self.places.folder / BOOTSTRAP_FILE, canonical(bootstrap(self.places, self.limits)))
+        durable.replace(
+            self.places.folder / BOOTSTRAP_FILE, canonical(bootstrap(self.places, self.limits, self._spans))
+        )
         if not self.places.clusters.exists():
             durable.replace(self.places.clusters, self._cluster_file({}))
         if not self.places.routes.exists():
@@ -133,7 +138,7 @@ class Envoy:
     def runs(self) -> str:
         """A name of all that Envoy reads once, when it starts: the binary and its static part."""
         binary = self._find_binary().stat()
-        static = canonical(bootstrap(self.places, self.limits))
+        static = canonical(bootstrap(self.places, self.limits, self._spans))
         return hashlib.sha256(f"{binary.st_size} {binary.st_mtime_ns} {static}".encode()).hexdigest()
 
     def handover(self) -> Handover:
@@ -300,7 +305,7 @@ class Envoy:
         return self._binary or find_binary()
 
     def _whole(self, wanted: Mapping[str, Resource], routes: Resource) -> Resource:
-        return whole(bootstrap(self.places, self.limits), wanted, routes)
+        return whole(bootstrap(self.places, self.limits, self._spans), wanted, routes)
 
     def _wanted(self, table: RouteTable) -> dict[str, Resource]:
         return clusters(table, self.limits, self.places.shadow_socket)
