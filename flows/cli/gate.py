@@ -75,7 +75,7 @@ def certify(*, file: File, output: Output = Format.TABLE) -> int:
 def forecast(
     model: Annotated[str | None, Parameter(help="A model, as its last rollout measured it.")] = None,
     *,
-    file: Annotated[Path | None, Parameter(name=["--file", "-f"], help="A plan, without anything measured.")] = None,
+    file: Annotated[Path | None, Parameter(name=["--file", "-f"], help="A plan instead of the model's.")] = None,
     variation: Annotated[str, Parameter(help="The slot of the model.")] = "default",
     output: Output = Format.TABLE,
 ) -> None:
@@ -94,33 +94,37 @@ def forecast(
 
 def _plans(model: str | None, variation: str, file: Path | None) -> list[tuple[Plan, dict[str, Baseline]]]:
     """The plans to forecast, each with what is measured of stable."""
-    if (model is None) == (file is None):
-        raise UsageError("name a model or a plan.", fix="sluice rollout forecast MODEL, or -f plan.yaml")
+    if model is None and file is None:
+        raise UsageError("name a model, a plan, or both.", fix="sluice rollout forecast MODEL, or -f plan.yaml")
+    plans = []
     if file is not None:
         from sluicegate.registry.documents.documents import read_plans
 
-        return [(plan, {}) for plan in read_plans((file,), Settings.read().champion_alias)]
+        plans = list(read_plans((file,), Settings.read().champion_alias))
+    if model is None:
+        return [(plan, {}) for plan in plans]
     from sluicegate.flows.wiring.runtime import current_runtime
 
-    assert model is not None
     runtime = current_runtime()
-    return [(runtime.plan(model, variation), _measured(runtime, model, variation))]
+    known = _measured(runtime, model, variation)
+    return [(plan, known) for plan in plans or [runtime.plan(model, variation)]]
 
 
 def _measured(runtime: Runtime, model: str, variation: str) -> dict[str, Baseline]:
     """Stable's values in the target's last rollout; nothing where there was none."""
     from sluicegate.flows.rehearsal.rehearsal import Baseline
     from sluicegate.registry.words.metric import Arm
-    from sluicegate.registry.words.tally import Tally
+    from sluicegate.registry.words.tally import Tally, UnitSums
 
-    sums: dict[str, Tally] = {}
+    sums, units = dict[str, Tally](), dict[str, UnitSums]()
     rollouts = [r for r in runtime.ledger.rollouts(model=model) if r.target == (model, variation) and r.step >= 0]
     for row in runtime.telemetry.tallies(rollouts[-1].id)[1] if rollouts else ():
         if row.arm is Arm.STABLE:
             sums[row.metric] = sums.get(row.metric, Tally()) + row.tally
+            units[row.metric] = units.get(row.metric, UnitSums()) + (row.units or UnitSums())
     specs = rollouts[-1].plan.metrics if sums else {}
     known = {
-        metric: Baseline.from_tally(tally, specs[metric].origin if metric in specs else 0.0)
+        metric: Baseline.from_tally(tally, units[metric], specs[metric].origin if metric in specs else 0.0)
         for metric, tally in sums.items()
     }
     return {metric: baseline for metric, baseline in known.items() if baseline is not None}

@@ -1,7 +1,8 @@
 """Certificate: a policy must be seen to block before it is trusted.
 
-The plan's own gates are rehearsed on equal candidates and on planted harm, and shown data that must hold. A plan that
-cannot catch the harm it declares, or that would stop a good candidate too often, is refused with reason and figures.
+The plan's own gates are rehearsed on equal candidates and on planted harm, and shown data that must hold; and again in
+the worlds in which such tests go wrong: means that rest on few rows, heavy tails, late labels, users who return. A plan
+that cannot catch the harm it declares, or would stop a good candidate too often, is refused with reason and figures.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 from scipy.special import betaincinv
 from scipy.stats import binom
@@ -18,6 +20,7 @@ from scipy.stats import binom
 from sluicegate.flows.gate.design import Question, gate_question, gates_of, planned_requests
 from sluicegate.flows.gate.judge import next_look, verdict
 from sluicegate.flows.rehearsal.rehearsal import (
+    ORDINARY,
     Baseline,
     Rehearsal,
     assumed_baseline,
@@ -26,9 +29,12 @@ from sluicegate.flows.rehearsal.rehearsal import (
     moved_by,
     rehearsals,
 )
-from sluicegate.registry.plan.fields import GateSpec
+from sluicegate.flows.rehearsal.world import Rare, World
+from sluicegate.flows.stats.populations import Durations
+from sluicegate.flows.stats.trial import Kind
+from sluicegate.registry.plan.fields import GateSpec, Source
 from sluicegate.registry.plan.plan import Plan
-from sluicegate.registry.words.metric import Arm, Stratum, TallyRow
+from sluicegate.registry.words.metric import Arm, Stratum, TallyRow, Worse
 from sluicegate.registry.words.tally import Tally
 from sluicegate.registry.words.units import format_share
 from sluicegate.registry.words.verdict import Answer
@@ -44,6 +50,10 @@ RUNS = 110
 most: of Bin(110, .15) 9 or less, the most that is let through, have the chance .03, of Bin(110, .6) 81 or more .002."""
 _SWAPPED = 30
 """A gate that looks the wrong way stops nearly all."""
+_FEWER = 24
+"""In each of the other worlds: tests that go wrong there stop or pass three in ten and more."""
+_RARE, _HEAVY, _LATE = 0.01, 1.5, 0.05
+"""The share of rows that a mean rests on; the spread of the logarithm; the delay as a share of the planned requests."""
 _NEVER = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -126,19 +136,21 @@ class _Trial:
     def question(self) -> Question:
         return gate_question(self.plan, self.gate)
 
-    def stopped(self, harm: float, *, flipped: bool = False) -> int:
+    def stopped(self, harm: float, *, flipped: bool = False, world: World = ORDINARY) -> int:
         """In how many rehearsals at the most informative step harm is found."""
-        runs = self._rehearsals(harm, most_informative_step(self.plan), flipped=flipped)
+        runs = self._rehearsals(harm, most_informative_step(self.plan), flipped=flipped, world=world)
         return sum(run.failed is not None for run in runs)
 
-    def promoted(self, harm: float) -> int:
+    def promoted(self, harm: float, world: World = ORDINARY) -> int:
         """In how many rehearsals every step is passed."""
-        return sum(len(run.passed) == len(self.plan.steps) for run in self._rehearsals(harm, None))
+        return sum(len(run.passed) == len(self.plan.steps) for run in self._rehearsals(harm, None, world=world))
 
-    def _rehearsals(self, harm: float, stay_at: int | None, *, flipped: bool = False) -> list[Rehearsal]:
+    def _rehearsals(
+        self, harm: float, stay_at: int | None, *, flipped: bool = False, world: World = ORDINARY
+    ) -> list[Rehearsal]:  # fmt: skip
         return rehearsals(
             self.plan, self.gate, self.baseline, runs=self.runs, seed=self.seed, harm=harm, stay_at=stay_at,
-            flipped=flipped,
+            flipped=flipped, world=world,
         )  # fmt: skip
 
     def check(self, name: str, ok: bool, reason: str) -> Check:
@@ -150,17 +162,44 @@ def _tried(trial: _Trial) -> Iterator[Check]:
     yield _planted(trial)
     if trial.barred is not None:
         yield _promoted(trial, trial.barred)
+    yield from _in_other_worlds(dataclasses.replace(trial, runs=min(trial.runs, _FEWER)))
     if trial.question.tolerance is None:
         yield _swapped(trial)
     yield _no_data(trial)
     yield _broken_data(trial)
 
 
-def _equal(trial: _Trial) -> Check:
-    hits = trial.stopped(1.0)
+def _in_other_worlds(trial: _Trial) -> Iterator[Check]:
+    """Where tests go wrong that were only tried on tame data."""
+    spec, plan = trial.plan.metrics[trial.gate.metric], trial.plan
+    if trial.question.design.kind is Kind.MEAN and spec.bounds is not None and spec.origin == 0 < spec.bounds[1]:
+        mean, cap = trial.baseline.mean, spec.bounds[1]
+        few = partial(_few_rows, mean, cap)
+        yield _equal(trial, "a mean that rests on few rows", few(1.0))
+        wide = Durations(mean=mean, sigma=_HEAVY, cap=cap)
+        yield _equal(trial, f"heavy tails up to {cap:g}", World(stable=wide, candidate=wide))
+        if trial.barred is not None and spec.worse is Worse.HIGHER:
+            yield _promoted(trial, trial.barred, "in few rows", few(trial.barred))
+    if spec.source is Source.OUTCOME:
+        late = World(delay=_LATE * planned_requests(plan))
+        yield _equal(trial, "labels that come late", late)
+        if trial.barred is not None:
+            yield _promoted(trial, trial.barred, "with labels that come late", late)
+    if plan.unit is not None and trial.question.design.kind is Kind.COUNT and not trial.question.names[1:]:
+        yield _equal(trial, f"five requests of each {plan.unit}", World(rows_each=5.0))
+
+
+def _few_rows(mean: float, cap: float, harm: float) -> World:
+    """A candidate whose mean is `harm` times stable's and rests on one row in a hundred, or what the cap allows."""
+    share = min(max(_RARE, harm * mean / cap), 1.0)
+    return World(stable=Rare(mean=mean, share=max(0.5, share)), candidate=Rare(mean=harm * mean, share=share))
+
+
+def _equal(trial: _Trial, where: str = "", world: World = ORDINARY) -> Check:
+    hits = trial.stopped(1.0, world=world)
     most = _most(trial.runs, trial.gate.alpha)
     reason = f"stopped in {hits} of {trial.runs} rehearsals, at most {most} fit alpha {trial.gate.alpha:g}"
-    return trial.check("equal candidate", hits <= most, reason + _blind_to(most, trial.runs))
+    return trial.check(_named("equal candidate", where), hits <= most, reason + _blind_to(most, trial.runs))
 
 
 def _planted(trial: _Trial) -> Check:
@@ -174,11 +213,15 @@ def _planted(trial: _Trial) -> Check:
     return trial.check("planted harm", ok, reason + ("" if ok else advice))
 
 
-def _promoted(trial: _Trial, harm: float) -> Check:
-    hits = trial.promoted(harm)
+def _named(name: str, where: str) -> str:
+    return f"{name}, {where}" if where else name
+
+
+def _promoted(trial: _Trial, harm: float, where: str = "", world: World = ORDINARY) -> Check:
+    hits = trial.promoted(harm, world)
     most = _most(trial.runs, trial.gate.beta)
     reason = f"{_harm(trial, harm)} passed every step in {hits} of {trial.runs} rehearsals, at most {most} fit beta"
-    return trial.check("harm not promoted", hits <= most, reason + _blind_to(most, trial.runs))
+    return trial.check(_named("harm not promoted", where), hits <= most, reason + _blind_to(most, trial.runs))
 
 
 def _swapped(trial: _Trial) -> Check:

@@ -1,6 +1,7 @@
 """Forecast: what a plan's gates will need, before anything is rolled out. By rehearsal, so it is as true as the gate.
 
-Rows are requests that have their value; for outcomes, requests whose label comes.
+Rows are requests that have their value; for outcomes, requests whose label comes. A label comes as late as the plan
+lets it mature; strata lose what little traffic loses (`gate.strata`); and units that return count as history shows.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from functools import partial
 from statistics import median
 
 from sluicegate.flows.gate.design import gates_of, planned_requests
+from sluicegate.flows.gate.strata import LEAST
 from sluicegate.flows.rehearsal.rehearsal import (
     Baseline,
     Rehearsal,
@@ -19,10 +21,12 @@ from sluicegate.flows.rehearsal.rehearsal import (
     most_informative_step,
     rehearsals,
 )
+from sluicegate.flows.rehearsal.world import World
 from sluicegate.registry.plan.fields import GateSpec
 from sluicegate.registry.plan.plan import Plan
 
 _DAY = 86_400.0
+_BUCKET = 300.0
 _HARMS = (2.0, 5.0)
 _POWER = 0.8
 _SEED_OF_BISECTION = 7
@@ -68,8 +72,9 @@ def forecast(
 
 
 def _gate(plan: Plan, gate: GateSpec, guardrail: bool, baseline: Baseline, runs: int, seed: int) -> GateForecast:
+    world = _world(plan, gate, baseline)
     rehearse_harm = partial(
-        rehearsals, plan, gate, baseline, runs=runs, seed=seed, stay_at=0 if guardrail else None
+        rehearsals, plan, gate, baseline, runs=runs, seed=seed, stay_at=0 if guardrail else None, world=world
     )  # fmt: skip
     equal = [] if guardrail else rehearse_harm(harm=1.0)
     return GateForecast(
@@ -80,6 +85,16 @@ def _gate(plan: Plan, gate: GateSpec, guardrail: bool, baseline: Baseline, runs:
         smallest_harm=smallest_harm(plan, gate, baseline),
         exposed=tuple((harm, _exposed(rehearse_harm(harm=harm))) for harm in _HARMS),
     )
+
+
+def _world(plan: Plan, gate: GateSpec, baseline: Baseline) -> World:
+    """What a request is worth, and how many come until it has its label."""
+    if plan.expect is None:
+        return World(worth=1 / baseline.alike)
+    per_day = plan.expect.requests_per_day
+    kept = 1 - 1 / max(per_day * _BUCKET / _DAY, LEAST)
+    delay = plan.metrics[gate.metric].matures_after / _DAY * per_day
+    return World(worth=kept / baseline.alike, delay=delay)
 
 
 def _step(plan: Plan, gate: GateSpec, step: int, equal: Sequence[Rehearsal]) -> StepForecast:
@@ -108,10 +123,12 @@ def smallest_harm(plan: Plan, gate: GateSpec, baseline: Baseline, *, runs: int =
 
     def is_found(harm: float) -> bool:
         stay_at = most_informative_step(plan)
-        tried = rehearsals(plan, gate, baseline, runs=runs, seed=_SEED_OF_BISECTION, harm=harm, stay_at=stay_at)
+        tried = rehearsals(
+            plan, gate, baseline, runs=runs, seed=_SEED_OF_BISECTION, harm=harm, stay_at=stay_at, world=world
+        )  # fmt: skip
         return sum(run.failed is not None for run in tried) >= _POWER * runs
 
-    low, high = 1.0, 10.0
+    low, high, world = 1.0, 10.0, _world(plan, gate, baseline)
     if planned_requests(plan) <= 0 or not is_found(high):
         return None
     for _ in range(7):

@@ -18,12 +18,14 @@ from sluicegate.flows.gate.cells import Rows
 from sluicegate.flows.gate.design import Question, gate_question, moves_threshold, per_row, planned_requests
 from sluicegate.flows.gate.fold import GateState
 from sluicegate.flows.gate.wording import gate_verdict
+from sluicegate.flows.rehearsal.world import Cohort, World, draw_units
 from sluicegate.flows.stats.pair import Pair
-from sluicegate.flows.stats.populations import Durations, Events, Losses, Population, split
+from sluicegate.flows.stats.populations import Durations, Events, Losses, Population
 from sluicegate.registry.plan.fields import GateSpec, MetricSpec, Score, Source
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.words.metric import (
     LEVELS,
+    REQUESTS,
     Arm,
     Stratum,
     TallyRow,
@@ -31,10 +33,11 @@ from sluicegate.registry.words.metric import (
     exceedance_name,
     level_name,
 )
-from sluicegate.registry.words.tally import Tally
+from sluicegate.registry.words.tally import Tally, UnitSums
 from sluicegate.registry.words.units import FULL, format_share
 from sluicegate.registry.words.verdict import Answer
 
+ORDINARY = World()
 _TAIL_SIGMA = 0.5
 """How durations are spread (standard deviation of the logarithm) around a latency threshold."""
 
@@ -47,14 +50,20 @@ class Baseline:
     sd: float
     assumed: bool = False
     """Nobody measured it."""
+    alike: float = 1.0
+    """How many requests are needed for one where units return: 1 + (r - 1) c for r requests of correlation c."""
 
     @classmethod
-    def from_tally(cls, tally: Tally, origin: float = 0.0) -> Baseline | None:
-        """What a tally of stable shows, whose values are counted less an origin; None from fewer than 100 rows."""
+    def from_tally(cls, tally: Tally, units: UnitSums = UnitSums(), origin: float = 0.0) -> Baseline | None:  # noqa: B008
+        """What a tally of stable, and its sums by unit, show, whose values are counted less an origin; None from fewer
+        than 100 rows."""
         if tally.n < 100:
             return None
         mean = tally.total / tally.n
-        return cls(mean=mean + origin, sd=math.sqrt(max(tally.squares / tally.n - mean**2, 0.0)))
+        variance = max(tally.squares / tally.n - mean**2, 0.0)
+        by_unit = units.linearised(units.x / units.n, 1.0).squares / units.n if units.n else 0.0
+        alike = max(by_unit / variance, 1.0) if variance > 0 else 1.0
+        return cls(mean=mean + origin, sd=math.sqrt(variance), alike=alike)
 
 
 _TYPICAL: dict[Score, tuple[float, float]] = {
@@ -98,39 +107,72 @@ class Rehearsal:
 
 def rehearse(
     plan: Plan, gate: GateSpec, baseline: Baseline, rng: Generator, *, harm: float = 1.0, stay_at: int | None = None,
-    flipped: bool = False,
+    flipped: bool = False, world: World = ORDINARY,
 ) -> Rehearsal:  # fmt: skip
     """One rollout whose candidate's mean is `harm` times as bad; it ends on a verdict or with the planned requests.
 
     `stay_at`: the step that is never left, as of a guardrail. `flipped`: stable is the bad one.
     """
     question = gate_question(plan, gate, guardrail=stay_at is not None)
+    if stay_at is not None:
+        question = replace(question, design=replace(question.design, rungs=()))
     good, bad = populations(plan.metrics[gate.metric], baseline, harm)
-    stable, candidate = (bad, good) if flipped else (good, bad)
-    state, step, passed = GateState.begin(question), stay_at or 0, list[int]()
-    for bucket, point in enumerate(question.grid):
+    stable, candidate = (bad, good) if flipped else (world.stable or good, world.candidate or bad)
+    state, step = GateState.begin(question, by_unit=world.rows_each > 1), stay_at or 0
+    passed, due, requests, mine = list[int](), list[Cohort](), 0, 0
+    for point in question.grid:
         while step < len(plan.steps) and stay_at is None and _has_passed(state, step):
-            passed.append(_rows(state))
+            passed.append(round(requests / world.worth))
             step += 1
-        if step == len(plan.steps) or state.failed_at is not None or _rows(state) >= planned_requests(plan):
+        if step == len(plan.steps) or state.failed_at is not None or requests >= planned_requests(plan) * world.worth:
             break
         weight = plan.steps[step].weight
-        new = math.ceil((point - state.information) / (per_row(weight) or per_row(FULL // 2)))
+        coming = sum(sum(cohort.sizes) * per_row(cohort.weight) for cohort in due)
+        new = math.ceil((point - state.information - coming) / (per_row(weight) or per_row(FULL // 2)))
         if new <= 0:
             continue
-        pair = split(rng, new, weight / FULL, stable, candidate)
-        rows = dict[str, Pair]({gate.metric: pair})
-        rows |= _moved(question, pair, baseline, 1.0 if flipped else harm, rng) if question.moves_threshold else {}
-        rows |= _elsewhere(question, pair, harm, rng) if question.levels else {}
-        state = state.look(_tallied(rows, Stratum(epoch=step + 1, bucket=bucket), weight))
+        of_candidate = int(rng.binomial(new, weight / FULL))
+        requests, mine = requests + new, mine + of_candidate
+        stratum = Stratum(epoch=step + 1, bucket=requests)
+        cohort = Cohort(at=requests, stratum=stratum, weight=weight, sizes=(new - of_candidate, of_candidate))
+        due += cohort.lumps(rng, world.delay * world.worth)
+        rows = _seen(cohort) if question.comes_late and world.delay else ()
+        for come in (each for each in due if each.at <= requests):
+            rows += _values(question, come, world, (stable, candidate), baseline, 1.0 if flipped else harm, rng)
+        due = [each for each in due if each.at > requests]
+        state = state.look(rows)
     return Rehearsal(
-        passed=tuple(passed), failed=_rows(state) if state.failed_at else None,
-        candidate=state.counted(Arm.CANDIDATE).n,
+        passed=tuple(passed), failed=round(requests / world.worth) if state.failed_at else None,
+        candidate=round(mine / world.worth),
     )  # fmt: skip
 
 
-def _rows(state: GateState) -> int:
-    return sum(state.counted(arm).n for arm in Arm)
+def _seen(cohort: Cohort) -> Rows:
+    """The requests themselves, before their labels come."""
+    return tuple(
+        TallyRow(metric=REQUESTS, stratum=cohort.stratum, weight=cohort.weight, arm=arm, tally=Tally(n=n))
+        for arm, n in zip(Arm, cohort.sizes, strict=True)
+    )
+
+
+def _values(
+    question: Question, cohort: Cohort, world: World, drawn: tuple[Population, Population], baseline: Baseline,
+    harm: float, rng: Generator,
+) -> Rows:  # fmt: skip
+    """The values of a cohort, as a gate reads them."""
+    if world.rows_each > 1:
+        return tuple(
+            TallyRow(
+                metric=question.metric, stratum=cohort.stratum, weight=cohort.weight, arm=arm, tally=tally, units=units
+            )
+            for arm, n, population in zip(Arm, cohort.sizes, drawn, strict=True)
+            for tally, units in [draw_units(rng, population, n, world.rows_each)]
+        )
+    pair = cohort.draw(rng, *drawn)
+    rows = dict[str, Pair]({question.metric: pair})
+    rows |= _moved(question, pair, baseline, harm, rng) if question.moves_threshold else {}
+    rows |= _elsewhere(question, pair, harm, rng) if question.levels else {}
+    return _tallied(rows, cohort.stratum, cohort.weight)
 
 
 def _tallied(rows: Mapping[str, Pair], stratum: Stratum, weight: int) -> Rows:
@@ -144,27 +186,31 @@ def _tallied(rows: Mapping[str, Pair], stratum: Stratum, weight: int) -> Rows:
 
 def rehearsals(
     plan: Plan, gate: GateSpec, baseline: Baseline, *, runs: int, seed: int, harm: float = 1.0,
-    stay_at: int | None = None, flipped: bool = False,
+    stay_at: int | None = None, flipped: bool = False, world: World = ORDINARY,
 ) -> list[Rehearsal]:  # fmt: skip
     """Rollouts with random numbers of their own; the same seed gives every harm the same ones."""
     return [
         rehearse(
-            plan, gate, baseline, np.random.default_rng((seed, run)), harm=harm, stay_at=stay_at, flipped=flipped
+            plan, gate, baseline, np.random.default_rng((seed, run)), harm=harm, stay_at=stay_at, flipped=flipped,
+            world=world,
         )
         for run in range(runs)
     ]  # fmt: skip
 
 
 def caveats(plan: Plan) -> tuple[str, ...]:
-    """What a rehearsal of this plan does not know, in words: its rows do not depend on each other, nor come late."""
+    """What a rehearsal of this plan does not know, in words: how late labels come, and how often users do."""
     gated = dict.fromkeys(gate.metric for gate in (*plan.gates, *plan.guardrails))
-    late = ", ".join(name for name in gated if plan.metrics[name].source is Source.OUTCOME)
-    at_once = (f"{late}: rehearsed with labels that come at once; with late ones a verdict comes as much later",)
+    unknown = (name for name in gated if plan.metrics[name].source is Source.OUTCOME)
+    late = ", ".join(name for name in unknown if not plan.metrics[name].matures_after)
+    told = f"{late}: forecast with labels that come at once, for no matures_after is written; with late ones a verdict"
+    at_once = (f"{told} comes as much later",)
     if plan.unit is None:
         return at_once if late else ()
     returning = (
-        f"rehearsed with one request for each {plan.unit}: where they return, gates judge by {plan.unit}, and r "
-        "requests each that are alike (correlation c) need 1 + (r - 1) c times as many"
+        f"rehearsed with one request for each {plan.unit}, unless its last rollout was measured: where they return, "
+        f"gates judge by {plan.unit}, and r requests each that are alike (correlation c) need 1 + (r - 1) c times as "
+        "many"
     )
     rates = [f"{gate.metric} below {format_share(gate.below)}" for gate in plan.gates if gate.below is not None]
     by_row = (f"{rate} is counted by request, not by {plan.unit}: a few of them may decide it" for rate in rates)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 
+from sluicegate.flows.gate.fold import GateState
 from sluicegate.flows.rehearsal.certify import Certificate, certify
 from sluicegate.flows.rehearsal.forecast import forecast
 from sluicegate.flows.rehearsal.rehearsal import Baseline, assumed_baseline, caveats, rehearse
 from sluicegate.registry.plan.fields import MetricSpec
 from sluicegate.registry.plan.plan import Plan
-from sluicegate.registry.words.tally import Tally
+from sluicegate.registry.words.tally import Tally, UnitSums
 
 METRICS: dict[str, dict[str, Any]] = {
     "errors": {"source": "status"},
@@ -92,6 +95,7 @@ def test_a_sound_plan_is_certified() -> None:
     assert found.ok, failed(found)
     assert {check.name for check in found.checks if check.metric == "cost"} == {
         "equal candidate", "planted harm", "harm not promoted", "swapped arms", "no data", "values that are no numbers",
+        "equal candidate, labels that come late", "harm not promoted, with labels that come late",
     }  # fmt: skip
 
 
@@ -123,10 +127,62 @@ def test_what_a_rehearsal_does_not_know_of_returning_units_is_told() -> None:
     assert capped.startswith("errors below 2% is counted by request, not by x-user-id")
     sheet = certify(plan(unit="x-user-id", guardrails=[]), {"cost": COST}, runs=1)
     assert sheet.caveats[1:] == (returning,)
-    assert sheet.caveats[0].startswith("cost: rehearsed with labels that come at once")
+    assert sheet.caveats[0].startswith("cost: forecast with labels that come at once")
 
 
 def test_slower_by_the_margin_is_what_a_latency_gate_declares() -> None:
     latency = plan(gates=[{"metric": "p95", "alpha": 0.03, "margin": "50%"}], steps=[{"weight": 50}], guardrails=[])
     found = certify(latency, {}, runs=12)
     assert found.ok, failed(found)
+
+
+BOUNDED = {"source": "outcome", "outcome": "cost", "score": "absolute_error", "cap": 8.0}
+
+
+def test_a_certificate_rehearses_what_breaks_tests_of_tame_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(METRICS, "cost", BOUNDED)
+    sheet = certify(plan(guardrails=[], steps=[{"weight": 50}]), {"cost": COST}, runs=4)
+    assert sheet.ok, failed(sheet)
+    assert {check.name for check in sheet.checks} >= {
+        "equal candidate, a mean that rests on few rows", "equal candidate, heavy tails up to 8",
+        "harm not promoted, in few rows", "equal candidate, labels that come late",
+        "harm not promoted, with labels that come late",
+    }  # fmt: skip
+    by_user = certify(
+        plan(unit="x-user-id", gates=[], guardrails=ERRORS, steps=[{"weight": 50}]), {"errors": RATE}, runs=4
+    )
+    assert "equal candidate, five requests of each x-user-id" in {check.name for check in by_user.checks}
+
+
+ERRORS = [{"metric": "errors", "alpha": 0.01}]
+RATE = Baseline(mean=0.05, sd=0.2)
+
+
+def test_a_gate_that_calls_rows_of_one_user_many_is_not_certified(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same rehearsal, judged by row: what a certificate must catch."""
+    by_row = partial(GateState.begin, by_unit=False)
+    monkeypatch.setattr(GateState, "begin", lambda question, by_unit: by_row(question))
+    loud = [{"metric": "errors", "alpha": 0.05}]
+    sheet = certify(plan(unit="x-user-id", gates=[], guardrails=loud, steps=[{"weight": 50}]), {"errors": RATE})
+    assert ("errors", "equal candidate, five requests of each x-user-id") in failed(sheet)
+
+
+def test_a_forecast_knows_labels_that_mature_traffic_that_is_little_and_users_who_return() -> None:
+    changes: dict[str, Any] = {"guardrails": [], "steps": [{"weight": 50}], "expect": {"requests_per_day": 20_000}}
+
+    def requests(baseline: Baseline = COST, **more: Any) -> float:
+        step = forecast(plan(**changes | more), {"cost": baseline}, runs=9)[0].steps[0]
+        assert step.requests is not None
+        return step.requests
+
+    alone = requests()
+    assert requests(replace(COST, alike=2.0)) == pytest.approx(2 * alone, rel=0.02)
+    little = requests(expect={"requests_per_day": 200}, deadline={"after": "100d", "then": "pause"})
+    assert little == pytest.approx(alone / 0.95, rel=0.05)
+
+
+def test_how_alike_the_requests_of_a_user_are_is_measured() -> None:
+    rows = Tally.from_events(400, 200)
+    twins = UnitSums.from_unit(2, 2).times(100) + UnitSums.from_unit(0, 2).times(100)
+    assert Baseline.from_tally(rows, twins) == Baseline(mean=0.5, sd=0.5, alike=2.0)
+    assert Baseline.from_tally(rows) == Baseline(mean=0.5, sd=0.5)
