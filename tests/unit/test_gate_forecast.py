@@ -163,7 +163,9 @@ def test_a_gate_that_calls_rows_of_one_user_many_is_not_certified(monkeypatch: p
     by_row = partial(GateState.begin, by_unit=False)
     monkeypatch.setattr(GateState, "begin", lambda question, by_unit: by_row(question))
     loud = [{"metric": "errors", "alpha": 0.05}]
-    sheet = certify(plan(unit="x-user-id", gates=[], guardrails=loud, steps=[{"weight": 50}]), {"errors": RATE})
+    sheet = certify(
+        plan(unit="x-user-id", gates=[], guardrails=loud, steps=[{"weight": 50}]), {"errors": RATE}, runs=24
+    )
     assert ("errors", "equal candidate, five requests of each x-user-id") in failed(sheet)
 
 
