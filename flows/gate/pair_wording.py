@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sluicegate.flows.gate.pair_design import PairedKind
+from sluicegate.flows.gate.pair_design import PairedKind, PairedQuestion
 from sluicegate.flows.gate.pair_fold import PairedState, discordant
-from sluicegate.flows.gate.wording import beta_left, figure, mean_from, too_many_missing
+from sluicegate.flows.gate.wording import WITHOUT_CAP, beta_left, figure, mean_from, too_many_missing
 from sluicegate.flows.stats.confidence_sequences import Interval, mean_interval, rate_interval
 from sluicegate.registry.words.figures import number, share
 from sluicegate.registry.words.verdict import Answer, Verdict
@@ -20,7 +20,7 @@ def paired_verdict(state: PairedState, step: int) -> Verdict:
         metric=question.metric,
         answer=answer,
         reason=reason,
-        details=_details(state) + beta_left(question.beta, question.declared_beta),
+        details=_details(state) + _without_bounds(question) + beta_left(question.beta, question.declared_beta),
         step=step,
         k=state.looks,
         guardrail=question.is_guardrail,
@@ -43,6 +43,11 @@ def paired_verdict(state: PairedState, step: int) -> Verdict:
         information_fraction=figure(state.information / question.planned) or 0.0,
         missing=pairs.difference.missing,
     )
+
+
+def _without_bounds(question: PairedQuestion) -> tuple[str, ...]:
+    is_approximate = question.kind is PairedKind.REAL and question.bounds is None
+    return (WITHOUT_CAP,) if is_approximate else ()
 
 
 def _beta_spent(state: PairedState) -> float:

@@ -20,6 +20,7 @@ _ROOM = 0.5
 """The share of a margin that chance may take up in how many labels the candidate lacks."""
 _LOST = 1e-12
 """The share of a sum of squares below which what varies is lost in its rounding."""
+WITHOUT_CAP = "the values have no cap, so the chances are approximate"
 _MOST_MISSING = 0.01
 """The share of missing values above which a metric is not trusted to pass."""
 
@@ -307,7 +308,7 @@ def _without_bounds(state: GateState) -> tuple[str, ...]:
         return ()
     if state.by_unit:
         return ("the chances of means by unit are approximate",)
-    return () if design.bounds is not None else ("the values have no cap, so the chances are approximate",)
+    return () if design.bounds is not None else (WITHOUT_CAP,)
 
 
 def _words(state: GateState) -> Wording:

@@ -84,6 +84,16 @@ def test_what_lies_far_from_zero_is_compared_as_well_as_what_lies_near() -> None
     assert far.e_value == pytest.approx(near.e_value, rel=1e-3)
 
 
+def test_a_bet_that_saves_leaves_a_part_of_alpha_to_the_next_try_whatever_it_lost() -> None:
+    ruined = begin().look(strata(-3.0) * 5, 1_000, against=1)
+    careful = replace(begin(), saves=True).look(strata(-3.0) * 5, 1_000, against=1)
+    assert ruined.e_value < 1e-6
+    assert careful.e_value > 0.1
+    assert careful.spent == pytest.approx(0.05 * (1 - careful.e_value))
+    won = replace(begin(), saves=True).look(strata(0.5), 1_000, against=1)
+    assert won.spent == 0.05
+
+
 @pytest.mark.parametrize("factor", [0.0, -2.0])
 def test_a_factor_that_turns_bounds_round_keeps_them_in_order(factor: float) -> None:
     low, high = Bounds(1.0, 3.0).worse(factor)
