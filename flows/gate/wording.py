@@ -104,7 +104,8 @@ def _within(state: GateState, words: Wording, margin: float, readout: Estimate) 
     if state.are_labels_young:
         young = "fewer than half of the requests are old enough for their labels to have come"
         return Answer.UNDECIDED, f"{difference}; {goal}, but {young}"
-    return Answer.PASS, f"{difference}; {_since_ruled_out(state, margin, readout)}{goal}"
+    shown = _since_ruled_out(state, margin, readout) or ("shown to be " if margin == 0 else "")
+    return Answer.PASS, f"{difference}; {shown}{goal}"
 
 
 def _readout(state: GateState, margin: float | None) -> Estimate:
