@@ -1,6 +1,6 @@
-"""World: what rehearsed traffic is like besides its values: labels that come late, users who return, harm in rare rows.
+"""World: rehearsed traffic besides its values: labels that come late, returning users, harm in rare rows. Pure.
 
-Randomness is passed in. Pure.
+Randomness is passed in.
 """
 
 from __future__ import annotations
