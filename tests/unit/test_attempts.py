@@ -14,6 +14,7 @@ from sluicegate.flows.stages.attempts import gates_of_attempt
 from sluicegate.registry.ledger.memory import MemoryLedger
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.facts import Aborted, Begun, Packed, Ready, Requested, StepEntered
+from sluicegate.registry.words.figures import number
 from sluicegate.registry.words.metric import Arm, Stratum, TallyRow
 from sluicegate.registry.words.tally import Tally
 from sluicegate.registry.words.verdict import Answer, Look
@@ -97,7 +98,7 @@ def test_a_try_has_what_those_before_it_left() -> None:
     assert 0.02 < after_one < 0.05, "600 of 10,000 requests spend a part"
     tries.run(second, rng, 0.05, 0.05, 600)
     verdict = tries.ledger.last_looks(second)[0].verdict
-    assert verdict.reason.endswith(f"; of beta 0.05 earlier tries left {after_one:.3g}")
+    assert verdict.details[-1] == f"earlier tries of this build left {number(after_one)} of beta, which was 0.05"
     third = tries.open()
     assert tries.beta(third) < after_one
     assert tries.beta(first) == 0.05, "what is recorded is judged again alike"
