@@ -235,7 +235,7 @@ def test_progress_is_shown_where_it_says_something_new(server: PrefectServer, tm
     later, earlier = shown("gate")
     assert [row["metric"] for row in json.loads(earlier["data"])] == ["log_loss", "errors"]
     assert (earlier["description"], later["description"]) == (
-        f"**{name}**, 10 % asked, 10.0% seen", f"**{name}**, 25 % asked, not seen yet",
+        f"**{name}**, 10 % desired, 10 % observed", f"**{name}**, 25 % desired, not observed yet",
     )  # fmt: skip
     (bar,) = shown("ramp")
     assert bar["data"] == pytest.approx(100 / 3), "one bar, which grows"
