@@ -18,7 +18,9 @@ from sluicegate.flows.gate.pair_fold import PairedState
 from sluicegate.flows.stats.increment import Increment
 from sluicegate.flows.stats.pair import Pair
 from sluicegate.flows.stats.trial import Design, Kind, Trial
-from sluicegate.registry.words.metric import Arm, Stratum, TallyRow
+from sluicegate.registry.report.reason import Wording
+from sluicegate.registry.words.figures import Unit
+from sluicegate.registry.words.metric import Arm, Stratum, TallyRow, Worse
 from sluicegate.registry.words.tally import Tally
 
 ALPHA = 0.05
@@ -43,11 +45,23 @@ CASES = (
     Case(name="0.5 % -> 1 % errors, none in common", both=0.0, stable_only=0.005, candidate_only=0.01, most=40_000),
 )  # fmt: skip
 
+WORDS = Wording(
+    subject="y", unit=Unit.SHARE, worse=Worse.HIGHER, beside="stable", is_named=False, confidence=1 - ALPHA,
+    counted="pairs", units="units",
+)  # fmt: skip
+
 
 def paired(stable: np.ndarray, candidate: np.ndarray) -> float:
     """Pairs until harm is found; infinite where it is not."""
     question = PairedQuestion(
-        metric="y", kind=PairedKind.BINARY, alpha=ALPHA, beta=ALPHA, margin=None, below=None, planned=stable.size
+        metric="y",
+        words=WORDS,
+        kind=PairedKind.BINARY,
+        alpha=ALPHA,
+        beta=ALPHA,
+        margin=None,
+        below=None,
+        planned=stable.size,
     )
     state, seen = PairedState.begin(question), 0
     for n in range(50, stable.size + 1, 50):

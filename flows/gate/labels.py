@@ -18,9 +18,10 @@ from sluicegate.flows.gate.cells import Rows, Side, Tallies
 from sluicegate.flows.stats.counts import Draw
 from sluicegate.flows.stats.log_rank import Events, LogRankTest
 from sluicegate.flows.stats.spending import Budget
+from sluicegate.registry.words import figures
 from sluicegate.registry.words.metric import REQUESTS, SEVERAL_ROWS, Arm
 from sluicegate.registry.words.tally import Tally
-from sluicegate.registry.words.units import FULL, format_duration, format_share
+from sluicegate.registry.words.units import FULL, format_duration
 
 _ALPHA = 0.01
 """Chance that labels which come alike are ever called unlike. The gate then waits, no more."""
@@ -159,7 +160,7 @@ def unlike(metric: str, tallies: Tallies) -> str:
     shares = [_share(metric, tallies, arm) for arm in Arm]
     if None in shares:
         return "labels do not come in the shares that the weights ask for"
-    stable, candidate = (format_share(round(share or 0.0, 3)) for share in shares)
+    stable, candidate = (figures.share(share or 0.0) for share in shares)
     return f"labels do not come alike: {stable} of stable's requests have theirs, {candidate} of the candidate's"
 
 
@@ -179,7 +180,7 @@ def mending(metric: str, tallies: Tallies, looks: Sequence[tuple[datetime, Rows]
     old = looks[-1][0].timestamp() - wait - _BUCKET
     stable, candidate = (_share(metric, tallies, arm, until=old) for arm in Arm)
     if stable is not None and candidate is not None and abs(stable - candidate) > _SAME:
-        shares = f"{format_share(round(stable, 3))} and {format_share(round(candidate, 3))}"
+        shares = f"{figures.share(stable)} and {figures.share(candidate)}"
         return f"; of requests older than {format_duration(wait)} still {shares} have: labels are lost, find out where"
     return f"; write matures_after: {format_duration(wait)}, by when nearly all come"
 

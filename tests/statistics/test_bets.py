@@ -102,7 +102,7 @@ def test_a_candidate_at_the_margin_whose_harm_sits_in_rare_rows_seldom_passes(
 
 
 def paired(**changes: float) -> PairedQuestion:
-    values = {"margin": None, "below": None, "alpha": 0.05, "beta": 0.05, "planned": 4_000.0} | changes
+    values = {"words": None, "margin": None, "below": None, "alpha": 0.05, "beta": 0.05, "planned": 4_000.0} | changes
     return PairedQuestion(metric="y", kind=PairedKind.REAL, bounds=Bounds(0.0, CAP), **values)  # type: ignore[arg-type]
 
 

@@ -108,7 +108,7 @@ class AnewCatalog(MemoryCatalog):
 @pytest.fixture
 def doctor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AnewCatalog:
     """The catalog of an installation that was never up, and whose ledger says that v1 serves."""
-    runtime = Runtime(Settings.read({"SLUICE_STATE": str(tmp_path / "state")}), clock=lambda: NOW)
+    runtime = Runtime(Settings.read({"SLUICE_STATE": str(tmp_path / "state")}), wall=lambda: NOW)
     catalog = AnewCatalog()
     vars(runtime)["catalog"] = catalog
     serve(runtime.ledger, NOW)
