@@ -86,7 +86,11 @@ class PrefectServer:
 
     def ask(self, method: str, path: str, body: object = None) -> Any:
         with self.client() as http:
-            answer = http.request(method, path, json=body)
+            for pause in (0.5, 1.0, 2.0, 4.0):
+                answer = http.request(method, path, json=body)
+                if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:  # its database is locked for a moment
+                    break
+                time.sleep(pause)
             assert answer.is_success, answer.text
             return answer.json() if answer.content else None
 

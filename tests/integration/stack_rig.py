@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,8 @@ class Load:
     statuses: Counter[int] = field(default_factory=Counter)
     builds: Counter[str] = field(default_factory=Counter)
     sent: int = 0
+    errors: list[str] = field(default_factory=list)
+    """When and how requests came to nothing."""
     _stop: threading.Event = field(default_factory=threading.Event)
 
     def ask(self, unit: str, value: float) -> tuple[int, dict[str, str]]:
@@ -85,7 +88,8 @@ class Load:
                 return answer.status, dict(answer.headers)
         except urllib.error.HTTPError as error:
             return error.code, {}
-        except OSError:
+        except OSError as error:
+            self.errors.append(f"{datetime.now():%H:%M:%S.%f} {error!r}")
             return 0, {}
 
     def run(self) -> None:
@@ -142,7 +146,7 @@ class Stack:
         return self.urls()
 
     def urls(self) -> dict[str, str]:
-        found: dict[str, str] = self.ask("status")["urls"]
+        found: dict[str, str] = self.ask("status", code=None)["urls"]
         return found
 
     def clients(self) -> dict[str, str]:
