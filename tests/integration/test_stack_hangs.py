@@ -135,16 +135,17 @@ def test_a_supervisor_that_was_killed_costs_no_request(stack: Stack) -> None:
 
 
 def test_an_upgrade_needs_no_down_and_costs_no_request(stack: Stack) -> None:
-    """Another Envoy: it takes over from the one that serves, and our own programs are started anew."""
+    """Another Envoy: it takes over from the one that serves, and our own programs are started anew; three times."""
     before = {each["name"]: each["pid"] for each in stack.ask("status")["programs"]}
-    binary = stack.state / f"another-envoy-{time.time_ns()}"
-    binary.symlink_to(_envoy())
     with Load(stack.urls()["gateway"]).running(threads=3) as load:
-        time.sleep(1)
-        stack.env["ENVOY_BIN"] = str(binary)
-        stack.run("up")
-        time.sleep(2)
-    print(f"\nup with another Envoy: {load.failed} of {load.sent} requests failed")
+        for _ in range(3):
+            binary = stack.state / f"another-envoy-{time.time_ns()}"
+            binary.symlink_to(_envoy())
+            time.sleep(1)
+            stack.env["ENVOY_BIN"] = str(binary)
+            stack.run("up")
+            time.sleep(2)
+    print(f"\nup with another Envoy, three times: {load.failed} of {load.sent} requests failed")
     assert load.failed == 0, (load.statuses, load.errors)
     envoys = [process for process in stack.processes() if process.exe() == str(_envoy())]
     assert [process.cmdline()[0] for process in envoys] == [str(binary)]

@@ -1,7 +1,7 @@
 """Handover: one Envoy takes over from another on the same port. Both listen for a while; no request is refused.
 
 The former one leaves its admin socket to its successor, gets no new connections, tells its callers with each answer to
-connect anew, and is ended once it has nothing left to do.
+connect anew, and is ended once it has nothing left to do. Until it has ended, no new connection may go to it.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from sluicegate.services.traffic.envoy.names import LIVE
 from sluicegate.services.traffic.envoy.steering import listening, steer_no_more, steer_to_last
 
 _POLL = 0.1
-_BEFORE_CLOSING = 3.5
-"""Seconds from the order to drain to shortly before the listeners close: --drain-time-s is 5."""
+_ACCEPTING = 1.0
+"""Seconds until whoever connected before new connections were steered away has been accepted, and counts."""
 _BUSY = rf"^http\.{LIVE}\.downstream_(rq|cx)_active$"
 _LISTENERS = "listener_manager.workers_started"
 
@@ -31,6 +31,7 @@ class Handover:
         self._socket, self._port = admin_socket, port
         self._aside = admin_socket.with_name(f"{admin_socket.name}.former")
         self._patience = patience
+        self._successor: int | None = None
 
     def step_aside(self) -> None:
         """Leave the admin socket's name to the successor. The former one answers under another."""
@@ -46,22 +47,25 @@ class Handover:
 
     def drain(self, former: Collection[int], successor: int) -> None:
         """Have the callers of the former processes connect to the successor, and wait until they have."""
+        self._successor = successor
         doors = len(listening(former, self._port))
-        steer_to_last(successor, self._port, former=doors)
+        is_steered = steer_to_last(successor, self._port, former=doors)
         admin, began = Admin(self._aside), time.monotonic()
         with contextlib.suppress(Unreachable):  # it ended by itself
-            admin.command("/drain_listeners?graceful&skip_exit")
-            time.sleep(_BEFORE_CLOSING)
-            steer_to_last(successor, self._port, former=doors, is_closing=True)
-            while listening(former, self._port) or any(admin.stats(_BUSY).values()):
+            # Listeners that close reset what they have not accepted: they stay, unless they get new connections.
+            admin.command("/drain_listeners?graceful&skip_exit" if is_steered else "/drain_listeners?graceful")
+            time.sleep(_ACCEPTING)
+            while any(admin.stats(_BUSY).values()) or (not is_steered and listening(former, self._port)):
                 if time.monotonic() - began > self._patience:
                     break
                 time.sleep(_POLL)
-        steer_no_more(successor, self._port)
+        steer_to_last(successor, self._port, former=doors, is_closing=True)
 
     def done(self) -> None:
-        """Forget the former one's socket."""
+        """The former one has ended: forget its socket, and let the kernel share out new connections again."""
         self._aside.unlink(missing_ok=True)
+        if self._successor is not None:
+            steer_no_more(self._successor, self._port)
 
     def step_back(self) -> None:
         """Give the former one its name again: the successor came to nothing."""
