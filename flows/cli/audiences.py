@@ -14,6 +14,7 @@ from sluicegate.flows.cli.output import Format, Output, columns, emit, emit_rows
 from sluicegate.flows.cli.reach import call, segment
 from sluicegate.flows.cli.variations import emit_connections
 from sluicegate.registry.documents.documents import ReadDocument
+from sluicegate.registry.words import figures
 from sluicegate.registry.words.settings import Settings
 
 Name = Annotated[str, Parameter(help="The audience.", completer=completing.audiences)]
@@ -105,7 +106,7 @@ def check(
     if (moves := proof.moves) is not None:
         lines.append(
             f"of {moves.requests:,} requests {moves.changed:,} would change audience, {moves.variation:,} of them "
-            f"surely variation; the fallback's share would be {100 * (moves.fallback_share or 0):.3g} %"
+            f"surely variation; the fallback's share would be {figures.share(moves.fallback_share or 0)}"
         )
     elif model is not None:
         lines += _fallback_now(model)
@@ -137,7 +138,9 @@ def _fallback_now(model: str) -> list[str]:
     """What share of the requests of the last minute no audience took, if there were any."""
     served = call("GET", "/api/v1/overview", query={"model": model})["served"]
     shares = {each["taken"] for each in served if each["audience"] == "default" and each["taken"] is not None}
-    return [f"fallback: {share:.3g} % of the last minute's requests, as audiences are now" for share in shares]
+    return [
+        f"fallback: {figures.per_cent(share)} of the last minute's requests, as audiences are now" for share in shares
+    ]
 
 
 def _read(file: tuple[Path, ...]) -> list[ReadDocument]:
