@@ -130,7 +130,7 @@ def lasting(seconds: float) -> str:
     for size, digit in ((86_400.0, 3_600), (3_600.0, 60), (60.0, 1)):
         if seconds >= size:
             return format_duration(float(round(seconds / digit) * digit))
-    return format_duration(round(seconds, 1)) if seconds < 10 else format_duration(float(round(seconds)))
+    return f"{round(seconds, 1):g}s" if seconds < 10 else format_duration(float(round(seconds)))
 
 
 def day(at: datetime) -> str:
