@@ -238,17 +238,19 @@ def test_writing_the_pages_imports_nothing_heavy() -> None:
 
 
 README_VIEW: dict[str, object] = {
-    "id": "delays-v2-a94069", "model": "delays", "strategy": "canary", "phase": "running", "ending": None, "step": 2,
-    "steps": 3, "weight": 25.0, "seen": 100 * 454 / (454 + 1255), "observed": True, "elapsed": 99.0, "stable": "1",
-    "candidate": "2", "stable_requests": 1255, "candidate_requests": 454, "reason": "every gate passed at 10 %",
-    "actor": "policy", "needs_person": False, "no_driver": None, "blind": None, "errors": {},
-    "waits_for": "454 of 600 candidate requests served at this step",
+    "id": "delays-v2-32c688", "model": "delays", "strategy": "canary", "phase": "running", "ending": None, "step": 2,
+    "steps": 3, "weight": 25.0, "seen": 100 * 224 / (224 + 635), "observed": True, "elapsed": 47.0, "stable": "1",
+    "candidate": "2", "stable_requests": 635, "candidate_requests": 224, "reason": "every gate passed at 10 %",
+    "actor": "policy", "needs_person": False, "no_driver": None, "blind": None,
+    "errors": {"stable": "0 of 2,040 requests", "candidate": "0 of 376 requests"},
+    "waits_for": "224 of 300 candidate requests served at this step",
     "gates": [
         {"guardrail": False, "metric": "log_loss", "verdict": "PASS",
-         "reason": "log loss is 0.011 lower (better) than v1's, 90 % CI -0.084 to 0.056; "
-         "within the margin of 0.151 (30 %)"},
+         "reason": "log loss is 0.16 lower (better) than v1's, 91 % CI -0.27 to -0.05, after 2,015 flights; "
+         "within the margin of 0.217 (30 %)"},
         {"guardrail": True, "metric": "errors", "verdict": "OK",
-         "reason": "errors are about equal to v1's, 90 % CI -0.21 to 0.21 percentage points; no harm found"},
+         "reason": "errors are about equal to v1's, 94 % CI -0.5 to 2.4 percentage points, after 2,253 flights; "
+         "no harm found"},
     ],
 }  # fmt: skip
 
