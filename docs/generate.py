@@ -5,11 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from docs.pages import api, cli, decisions, differences, grafana, house, log, metrics, plan, record, replay, states, support
+from docs.pages import (
+    api,
+    cli,
+    decisions,
+    differences,
+    glossary,
+    grafana,
+    house,
+    log,
+    metrics,
+    plan,
+    record,
+    replay,
+    states,
+    support,
+)
 
 DOCS = Path(__file__).parent
 PAGES: dict[str, Callable[[], str]] = {
     "decisions/README.md": decisions.page,
+    "glossary.md": glossary.page,
     "reference/api.md": api.page,
     "reference/cli.md": cli.page,
     "reference/errors.md": record.errors_page,

@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 
 from sluicegate.registry.report.report import Report
 from sluicegate.registry.report.shadow_view import ShadowView
-from sluicegate.registry.words import figures
+from sluicegate.registry.words import figures, glossary
 from sluicegate.services.report.sequence_chart import sequence_chart
 from sluicegate.services.report.shadow_charts import agreement_chart, difference_chart
 from sluicegate.services.report.weight_chart import weight_chart
@@ -117,9 +117,10 @@ def environment() -> Environment:
         for form in (
             figures.ago, figures.clock, figures.count, figures.day, figures.difference, figures.interval,
             figures.lasting, figures.measured, figures.moment, figures.number, figures.per_cent, figures.share,
-            figures.signed,
+            figures.signed, glossary.anchor,
         )
     }  # fmt: skip
+    environment.globals["meaning"] = glossary.meanings().__getitem__
     return environment
 
 

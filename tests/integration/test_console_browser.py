@@ -208,6 +208,7 @@ def _pages(at: Console) -> dict[str, str]:
         "audiences": "/audiences?model=delays&metadata=state%3DTexas&unit=u-1",
         "activity": "/activity",
         "health": "/health",
+        "glossary": "/glossary",
         "access": "/access",
         "missing": "/rollouts/nothing",
     }

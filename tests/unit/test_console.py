@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 import threading
 from datetime import UTC, datetime, timedelta
 from unittest import mock
@@ -188,6 +189,14 @@ def test_the_pages_ask_for_a_login_and_show_what_happens(office: Office) -> None
     detail = client.get(f"/rollouts/{rollout.id}")
     assert "StepEntered" in detail.text
     assert "default-src 'self'" in detail.headers["content-security-policy"]
+
+
+def test_a_word_of_ours_has_its_meaning_at_hand_and_leads_to_the_glossary(office: Office) -> None:
+    office.client.post("/login", data={"token": TOKEN})
+    page, glossary = (office.client.get(path).text for path in ("/audiences", "/glossary"))
+    linked = dict(re.findall(r'href="/glossary#([\w-]+)" title="([^"]+)"', page))
+    assert set(linked) == {"fallback", "variation"}
+    assert all(f'<dt id="{word}">' in glossary and meaning in glossary for word, meaning in linked.items())
 
 
 def test_a_form_without_its_token_orders_nothing(office: Office) -> None:

@@ -142,7 +142,8 @@ def test_the_support_table_names_the_postgresql_that_is_tested() -> None:
 
 
 def anchors(path: Path) -> set[str]:
-    return {anchor(line.lstrip("#")) for line in text(path).splitlines() if line.startswith("#")}
+    headings = {anchor(line.lstrip("#")) for line in text(path).splitlines() if line.startswith("#")}
+    return headings | set(re.findall(r'<a id="([^"]+)">', text(path)))
 
 
 def links() -> Iterator[tuple[Path, str]]:

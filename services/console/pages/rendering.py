@@ -26,6 +26,7 @@ _ENVIRONMENT = Environment(
     trim_blocks=True,
 )
 _ENVIRONMENT.filters |= _REPORT.filters
+_ENVIRONMENT.globals |= _REPORT.globals | {"glossary": "/glossary"}
 _TEMPLATES = Jinja2Templates(env=_ENVIRONMENT)
 
 

@@ -1,0 +1,121 @@
+"""Glossary: each word of ours with its one meaning, for the documents and for the console's tooltips. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+GLOSSARY: Final[Mapping[str, Mapping[str, str]]] = {
+    "What is served": {
+        "build": "One registered model version in MLflow, with its digest. A build never changes.",
+        "catalog": "MLflow's model registry, as the code sees it.",
+        "bento": "A build packaged by BentoML. To *pack* is to make it.",
+        "service":
+            "A running bento of one build. An *endpoint* is its address; the *fleet* is all services that were "
+            "started.",
+        "stable": "The build that a variation's requests go to, and that a candidate is compared with.",
+        "candidate": "The build that is being tried.",
+        "variation":
+            "A named slot of a model. It holds one stable build and, during a rollout, one candidate. Called "
+            "`default` unless you name it.",
+    },
+    "Who gets which build": {
+        "audience": "A named condition on a request's headers, such as `state` is New York.",
+        "connection":
+            "An audience of a model and the variations that share its requests by relative weights, or get copies "
+            "of them. Connections have an order.",
+        "fallback":
+            "The variation for requests that no audience matches. In commands and logs, this audience is called "
+            "`default`.",
+        "unit":
+            "What is assigned to a build as a whole, such as a user: the value of the header that the plan names. "
+            "It is hashed, so the same unit keeps its build.",
+        "assignment": "Which build a unit or a request was given, and why.",
+        "weight":
+            "The candidate's share of requests, in per cent. The *desired* weight is what the rollout asks for, "
+            "the *observed* one what Envoy did.",
+        "mirror": "To copy a request to a service whose answer nobody gets. *Shadow* is the strategy that does so.",
+        "route table": "The whole desired traffic split as one value.",
+        "undeploy": "To empty a variation: first its routes are removed, then its service drains and stops.",
+    },
+    "How a rollout goes": {
+        "plan":
+            "The YAML document that a rollout follows: metrics, gates, steps. A rollout keeps the plan that it "
+            "started with.",
+        "rollout": "One attempt to make a candidate stable.",
+        "strategy": "How a plan uses traffic: `canary` (step by step), `shadow` (copies only) or `ab` (an experiment).",
+        "step": "One stage of a plan: a weight, and what must hold before the next one.",
+        "trigger":
+            "The change in MLflow that starts a rollout: an alias, a tag or a stage. A *sighting* is what the "
+            "keeper last saw of it.",
+        "order":
+            "What a person or a trigger asks for: start, deploy, pause, resume, approve, promote, abort, retry, "
+            "roll back.",
+        "decision": "What the policy chose: advance, hold, pause, promote or abort.",
+        "check": "A question that a plan puts to another system before a step is left. Only yes is yes.",
+        "freeze":
+            "A document with times in which no rollout starts or advances. (A *frozen* threshold is something "
+            "else: one that was fixed from stable's history.)",
+        "bake": "The time after promotion in which the former stable keeps running, so that an abort is instant.",
+        "phase": "Where a rollout stands: queued, launching, running, paused, baking or ended.",
+        "ending": "How a rollout ended: promoted, established, aborted, concluded, failed or superseded.",
+        "rollback": "A new rollout that returns to an earlier build at once.",
+    },
+    "How builds are compared": {
+        "exposure":
+            "A request that was assigned to a build while both builds had traffic. Only exposures are compared.",
+        "outcome": "What was measured after a prediction: the label.",
+        "metric":
+            "What is compared. Its *source* says where values come from: status, latency, outcome, prediction, "
+            "contract or disagreement.",
+        "stratum":
+            "One interval of constant weight and five minutes. Builds are compared within strata, so that a "
+            "change of weight or of the day's traffic cannot pass for a difference.",
+        "tally": "The sums of one metric in one stratum, for each build. Tallies can be added.",
+        "look": "One recorded comparison of a metric. Looking often does not raise the chance of a false alarm.",
+        "gate": "A rule over a metric that must pass before a step is left.",
+        "guardrail": "A rule over a metric that can only stop a rollout.",
+        "verdict":
+            "The result of a gate, with its reason: PASS, FAIL, UNDECIDED or NO DATA; OK for a guardrail that has "
+            "found no harm.",
+        "blind":
+            "Too many requests were served and not counted, so no gate may pass. The *sight* says how many were "
+            "counted.",
+    },
+    "Experiments": {
+        "experiment":
+            "Variations that share an audience for a while and are compared. MLflow's experiments are always "
+            "called *MLflow experiments*.",
+        "control": "The variation that the others are compared with. Its plan describes the experiment.",
+        "comparison": "One variation beside the control: a rollout with the strategy `ab`.",
+        "holdout": "Units of the experiment's audience that stay with the control and are not counted.",
+    },
+    "What keeps it going": {
+        "ledger": "Our append-only record of facts and looks.",
+        "fact": "An entry of the ledger, in the past tense: Requested, Packed, StepEntered, Judged, Promoted, Aborted.",
+        "epoch":
+            "A number that counts a rollout's weight changes. A request, and later its label, belongs to the "
+            "epoch in which it was sent.",
+        "tick": "One pass: read, judge, decide, record.",
+        "driver": "The Prefect flow run that advances a rollout.",
+        "keeper":
+            "The small process that makes services and routes follow the ledger. It can stop a rollout, and never "
+            "advances one.",
+        "console": "The HTTP API, the pages, and the intake of outcomes and webhooks.",
+        "door": "A way to give an order: command line, console, Prefect, schedule, MLflow webhook, poll.",
+        "finding": "One result of `sluice doctor`: PASS, WARN or FAIL.",
+        "room": "A folder of the code, with one sentence that says what is in it and a place in the order of imports.",
+        "pure": "Said of a file that uses no store, vendor, network, clock or randomness, itself or through others.",
+    },
+}  # fmt: skip
+"""Words by subject. Meanings are Markdown with `code` and *emphasis* alone."""
+
+
+def anchor(word: str) -> str:
+    """Where the word stands on the page."""
+    return word.replace(" ", "-")
+
+
+def meanings() -> dict[str, str]:
+    """Each word's meaning, as plain text."""
+    return {word: text.replace("*", "").replace("`", "") for group in GLOSSARY.values() for word, text in group.items()}

@@ -1,0 +1,18 @@
+"""Glossary: what each word of ours means; other pages link their terms here."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+
+from sluicegate.registry.words.glossary import GLOSSARY
+from sluicegate.services.console.pages.rendering import Context, Endpoint, template
+from sluicegate.services.console.ports import Desk
+
+
+def page(desk: Desk) -> Endpoint:
+    """The page of all words."""
+
+    def context(_: Request) -> Context:
+        return {"groups": GLOSSARY}
+
+    return template(desk, "glossary.html", context)
