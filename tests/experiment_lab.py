@@ -58,9 +58,10 @@ class Lab:
     """The share of the control's lines that never arrive."""
     chance: random.Random = field(default_factory=lambda: random.Random(7))
     ledger: Ledger = field(default_factory=MemoryLedger)
+    start: datetime = START
 
     def __post_init__(self) -> None:
-        self.now = START
+        self.now = self.start
         self.sums: dict[tuple[str, str, Stratum, int, Arm], Tally] = {}
         self.served: dict[str, int] = {}
         self.came = 0

@@ -8,10 +8,19 @@ from typing import Protocol
 
 from sluicegate.flows.stats.share_evidence import share_p_value
 from sluicegate.registry.plan.fields import Source
-from sluicegate.registry.report.report import ArmCounts, ArmLatency, Evidence, Exposure, OutcomeCoverage, SampleRatio
+from sluicegate.registry.report.report import (
+    ArmCounts,
+    ArmLatency,
+    Evidence,
+    Exposure,
+    LatencyBin,
+    OutcomeCoverage,
+    SampleRatio,
+)
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.metric import Arm
 from sluicegate.services.telemetry.reading.queries import ArmSeen, Coverage, Latency, Seen
+from sluicegate.services.telemetry.tally.histogram import UNTIMED, edge
 
 MISMATCH = 0.001
 """A p-value below it is called a mismatch."""
@@ -83,9 +92,19 @@ def _latency(telemetry: Telemetry, rollout: Rollout) -> tuple[ArmLatency, ...]:
     shared = own if experiment is None else telemetry.latency(experiment)
     arms = {Arm.STABLE: shared.get(Arm.STABLE), Arm.CANDIDATE: own.get(Arm.CANDIDATE)}
     return tuple(
-        ArmLatency(arm=arm.value, requests=it.requests, p50=1e3 * it.p50, p95=1e3 * it.p95, p99=1e3 * it.p99)
+        ArmLatency(
+            arm=arm.value, requests=it.requests, p50=1e3 * it.p50, p95=1e3 * it.p95, p99=1e3 * it.p99, bins=_bins(it)
+        )
         for arm, it in arms.items()
         if it is not None
+    )  # fmt: skip
+
+
+def _bins(latency: Latency) -> tuple[LatencyBin, ...]:
+    return tuple(
+        LatencyBin(low=1e3 * edge(number), high=1e3 * edge(number + 1), requests=n)
+        for number, n in sorted(latency.counts.items())
+        if n and number != UNTIMED
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sluicegate.registry.rollout.rollout import Rollout
-from sluicegate.registry.words.verdict import Answer
+from sluicegate.registry.words.verdict import OK, Answer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,7 @@ class Served:
     rollout: str | None
     """The rollout under way in this variation."""
     verdict: str | None
-    """The candidate's: FAIL, UNDECIDED, NO DATA, or PASS when every gate passed."""
+    """The candidate's: FAIL, UNDECIDED, NO DATA, or PASS when every gate passed; OK where only guardrails judge."""
     requests_per_second: float | None
     """Of this build in this variation, all audiences together, over the last minute; None: it had none."""
     error_rate: float | None
@@ -41,10 +41,14 @@ class Served:
 
 
 def verdict_of(rollout: Rollout) -> str:
-    """One word for all gates of a rollout: the worst."""
-    answers = {judged.answer for judged in rollout.judgements.values()}
-    wanted = {gate.metric for gate in rollout.plan.gates}
-    for answer in (Answer.FAIL, Answer.UNDECIDED, Answer.NO_DATA):
-        if answer.value in answers:
+    """One word for all gates of a rollout: the worst. Of a guardrail only the harm that it has found counts."""
+    answers = {metric: Answer(judged.answer) for metric, judged in rollout.judgements.items()}
+    if Answer.FAIL in answers.values():
+        return Answer.FAIL.label
+    of_gates = [answers.get(gate.metric, Answer.NO_DATA) for gate in rollout.plan.gates]
+    for answer in (Answer.UNDECIDED, Answer.NO_DATA):
+        if answer in of_gates:
             return answer.label
-    return Answer.PASS.label if wanted and wanted <= rollout.judgements.keys() else Answer.NO_DATA.label
+    if of_gates:
+        return Answer.PASS.label
+    return OK if {Answer.PASS, Answer.UNDECIDED} & set(answers.values()) else Answer.NO_DATA.label

@@ -20,7 +20,7 @@ from sluicegate.registry.report.view import GateView, RolloutView, rollout_view
 from sluicegate.registry.rollout.facts import Entry, Judged
 from sluicegate.registry.rollout.record import RolloutRecord
 from sluicegate.registry.words.access_log import End
-from sluicegate.registry.words.verdict import Look
+from sluicegate.registry.words.verdict import OK, Answer, Look
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,12 +74,13 @@ class ArmErrors:
     """Answered, and closed by the caller before the answer's end: no errors."""
 
     def __str__(self) -> str:
-        named = ", ".join(f"{n:,} {_CAUSES.get(cause, cause)}" for cause, n in self.causes.items() if n)
+        named = ", ".join(f"{n:,} {CAUSES.get(cause, cause)}" for cause, n in self.causes.items() if n)
         left = f"; {self.closed:,} answers were closed by their callers, which is no error" if self.closed else ""
         return f"{self.errors:,} of {self.requests:,} requests{f': {named}' if named else ''}{left}"
 
 
-_CAUSES = {"left": "caller left", "connect": "not reached", "retried": "answered by another try"}
+CAUSES = {"left": "caller left", "connect": "not reached", "retried": "answered by another try"}
+"""What causes are called that do not speak for themselves."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +111,15 @@ class OutcomeCoverage:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LatencyBin:
+    """The requests whose callers waited from `low` to `high` milliseconds."""
+
+    low: float
+    high: float
+    requests: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class ArmLatency:
     """How long callers of one arm waited, in milliseconds, to within 12 %."""
 
@@ -118,6 +128,8 @@ class ArmLatency:
     p50: float
     p95: float
     p99: float
+    bins: tuple[LatencyBin, ...] = ()
+    """From short to long; bins without requests are left out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,6 +203,10 @@ class GateReport:
         """The moment of the last PASS or FAIL; None while it is open."""
         found = [turn for turn in self.turns if turn.verdict in ("PASS", "FAIL")]
         return found[-1] if found and self.view.verdict in ("PASS", "FAIL") else None
+
+    def word(self, turn: Turn) -> str:
+        """A turn's verdict as people read it: a guardrail that has found nothing is OK."""
+        return OK if self.view.guardrail and turn.verdict == Answer.UNDECIDED.label else turn.verdict
 
 
 @dataclass(frozen=True, kw_only=True)

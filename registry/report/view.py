@@ -15,7 +15,7 @@ from sluicegate.registry.rollout.record import RolloutRecord
 from sluicegate.registry.rollout.rollout import Judgement, Phase, Rollout
 from sluicegate.registry.words.launching import launch_in_words
 from sluicegate.registry.words.sight import Blindness
-from sluicegate.registry.words.verdict import Answer, Verdict
+from sluicegate.registry.words.verdict import OK, Answer, Verdict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -263,7 +263,7 @@ def _view(rollout: Rollout, gate: GateSpec, verdict: Verdict | None, *, guardrai
 
 
 def _word(answer: Answer, *, guardrail: bool) -> str:
-    return "OK" if guardrail and answer is Answer.UNDECIDED else answer.label
+    return OK if guardrail and answer is Answer.UNDECIDED else answer.label
 
 
 def _reason(judged: Judgement | None, verdict: Verdict | None) -> str:

@@ -208,7 +208,7 @@ def _waiting(rollout: Rollout, verdicts: Sequence[Verdict], progress: Progress, 
         return _hold("; ".join(f"{verdict.metric} {verdict.answer.label}: {verdict.reason}" for verdict in open_gates))
     missing = {gate.metric for gate in rollout.plan.gates} - {verdict.metric for verdict in here}
     if missing:
-        return _hold(f"no verdict yet on {', '.join(sorted(missing))}")
+        return _hold(f"no verdict yet on {', '.join(sorted(missing))} at {_at(rollout)}")
     if progress.candidate_requests < step.min_requests:
         return _hold(f"{progress.candidate_requests} of {step.min_requests} candidate requests served at this step")
     left = timedelta(seconds=step.soak) - (now - rollout.step_observed_at)

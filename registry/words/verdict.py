@@ -23,6 +23,10 @@ class Answer(StrEnum):
         return self.value.upper().replace("_", " ")
 
 
+OK = "OK"
+"""How people are shown a guardrail that has found no harm."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
     """The answer of one gate at one step, with its evidence. A pure function of plan and looks."""

@@ -7,43 +7,42 @@ from collections.abc import Iterator
 from sluicegate.registry.report.readout import Compared, Readout
 from sluicegate.registry.words.figures import Unit, difference, interval, signed
 from sluicegate.services.report.scale import Scale
-from sluicegate.services.report.svg import box, dot, figure, line, words
+from sluicegate.services.report.svg import ALONE, box, dot, figure, left_margin, line, words
 
-WIDTH = 760
-LEFT, RIGHT, TOP, ROW, BOTTOM = 130, 24, 12, 34, 44
+RIGHT, TOP, ROW, BOTTOM = 24, 12, 34, 44
 
 
-def forest_chart(readout: Readout, name: str) -> str:
+def forest_chart(readout: Readout, name: str, width: int = ALONE) -> str:
     """The chart as SVG; empty where no variation has an estimate yet."""
     rows = [each for each in readout.compared if each.estimate is not None]
     if not rows:
         return ""
     height = TOP + ROW * len(rows) + BOTTOM
-    x = _scale(rows)
+    x = _scale(rows, width)
     parts = (*_frame(readout, rows, x, height), *(part for i, row in enumerate(rows) for part in _row(row, i, x)))
     about = "; ".join(f"{row.variation}: {_figures(row)}" for row in rows)
     title = f"{readout.metric}: each variation minus {readout.control}"
-    return figure(name, width=WIDTH, height=height, title=title, about=about, parts=parts)
+    return figure(name, width=width, height=height, title=title, about=about, parts=parts)
 
 
-def _scale(rows: list[Compared]) -> Scale:
+def _scale(rows: list[Compared], width: int) -> Scale:
     values = [0.0]
     for row in rows:
         values += [value for value in (row.estimate, row.low, row.high, row.bound) if value is not None]
     room = (max(values) - min(values)) * 0.06 or 1.0
-    return Scale(low=min(values) - room, high=max(values) + room, start=LEFT, end=WIDTH - RIGHT)
+    return Scale(low=min(values) - room, high=max(values) + room, start=2 * left_margin(width), end=width - RIGHT)
 
 
 def _frame(readout: Readout, rows: list[Compared], x: Scale, height: int) -> Iterator[str]:
     bottom = height - BOTTOM
-    yield box("plot", LEFT, TOP, WIDTH - LEFT - RIGHT, bottom - TOP)
-    for value in x.ticks():
+    yield box("plot", x.start, TOP, x.end - x.start, bottom - TOP)
+    for value in x.ticks(int(x.end - x.start) // 68):
         yield line("zero" if value == 0 else "grid", x.at(value), TOP, x.at(value), bottom)
         yield words("tick", x.at(value), bottom + 16, signed(value), "middle")
     bound = next((row.bound for row in rows if row.bound), None)
     if bound is not None:
         yield line("margin", x.at(bound), TOP, x.at(bound), bottom)
-    middle = (LEFT + WIDTH - RIGHT) / 2
+    middle = (x.start + x.end) / 2
     yield words("axis", middle, height - 8, f"difference in {readout.metric} from {readout.control}", "middle")
 
 
@@ -51,7 +50,7 @@ def _row(row: Compared, index: int, x: Scale) -> Iterator[str]:
     y = TOP + ROW * index + ROW / 2
     low = x.start if row.low is None else x.at(row.low)
     high = x.end if row.high is None else x.at(row.high)
-    yield words("tick", LEFT - 10, y + 4, row.variation, "end")
+    yield words("tick", x.start - 10, y + 4, row.variation, "end")
     yield line("whisker", low, y, high, y)
     assert row.estimate is not None
     yield dot("look", x.at(row.estimate), y, 4.5, f"{row.variation}: {_figures(row)}")

@@ -5,18 +5,21 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 from ruamel.yaml import YAML
 
-from sluicegate.registry.report.report import Report
+from sluicegate.registry.report.report import CAUSES, Report
 from sluicegate.registry.report.shadow_view import ShadowView
 from sluicegate.registry.words import figures, glossary
+from sluicegate.services.report.latency_chart import latency_chart
 from sluicegate.services.report.sequence_chart import sequence_chart
 from sluicegate.services.report.shadow_charts import agreement_chart, difference_chart
+from sluicegate.services.report.svg import fitting
 from sluicegate.services.report.weight_chart import weight_chart
 from sluicegate.services.report.words import headline, state, tone
 
@@ -46,8 +49,8 @@ def report_context(report: Report) -> dict[str, object]:
         "tone": tone(rollout),
         "headline": headline(report),
         "steps": report.steps,
-        "gates": [(gate, Markup(sequence_chart(gate, f"s{i}"))) for i, gate in enumerate(report.gates)],  # noqa: S704
-        "weight_chart": Markup(weight_chart(report, "w")),  # noqa: S704
+        "gates": [(gate, drawn(partial(sequence_chart, gate), f"s{i}")) for i, gate in enumerate(report.gates)],
+        "weight_chart": drawn(partial(weight_chart, report), "w"),
         "exposures": report.exposures,
         "errors": report.errors,
         "compared": sum(stable + candidate for stable, candidate in requests),
@@ -55,14 +58,21 @@ def report_context(report: Report) -> dict[str, object]:
         "ratio": report.sample_ratio,
         "coverage": report.coverage,
         "latency": report.latency,
+        "latency_chart": drawn(partial(latency_chart, report.latency), "l"),
         "timeline": report.timeline,
         **shadow_context(report.shadow),
         "plan": yaml_text(report.plan),
         "tones": TONES,
         "marks": MARKS,
         "step_tones": _STEP_TONES,
+        "causes": CAUSES,
         "ratio_tones": _RATIO_TONES,
     }
+
+
+def drawn(draw: Callable[[str, int], str], name: str) -> Markup:
+    """A chart as markup, in the widths that fit."""
+    return Markup(fitting(draw, name))  # noqa: S704
 
 
 def shadow_page(shadow: ShadowView) -> str:
@@ -75,8 +85,8 @@ def shadow_context(shadow: ShadowView | None) -> dict[str, object]:
     """What only a shadow's report shows."""
     if shadow is None:
         return {"shadow": None}
-    charts = [(column, Markup(difference_chart(column, f"d{i}"))) for i, column in enumerate(shadow.columns)]  # noqa: S704
-    agreement = Markup(agreement_chart(shadow, "agreement"))  # noqa: S704
+    charts = [(column, drawn(partial(difference_chart, column), f"d{i}")) for i, column in enumerate(shadow.columns)]
+    agreement = drawn(partial(agreement_chart, shadow), "agreement")
     return {"shadow": shadow, "shadow_columns": charts, "agreement_chart": agreement}
 
 

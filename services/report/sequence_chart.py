@@ -8,10 +8,10 @@ from itertools import pairwise
 from sluicegate.registry.report.report import GateReport, LookPoint, Turn
 from sluicegate.registry.words.figures import Unit, difference, interval, number, scaling, share, signed
 from sluicegate.services.report.scale import Scale
-from sluicegate.services.report.svg import box, dot, figure, line, path, window, words
+from sluicegate.services.report.svg import ALONE, box, dot, figure, left_margin, line, path, window, words
 
-WIDTH, HEIGHT = 760, 310
-LEFT, RIGHT, TOP, BOTTOM = 66, 18, 42, 46
+HEIGHT = 310
+RIGHT, TOP, BOTTOM = 18, 42, 46
 ROOM = 44
 """What a step needs to have its number written above it."""
 NEAR = 24
@@ -20,16 +20,16 @@ MOST_WHISKERS = 60
 """Beyond so many looks the band alone tells the intervals."""
 
 
-def sequence_chart(gate: GateReport, name: str) -> str:
+def sequence_chart(gate: GateReport, name: str, width: int = ALONE) -> str:
     """The chart as SVG; empty where no look can be drawn. `name` makes its ids unique on the page."""
     looks = [look for look in gate.looks if look.estimate is not None]
     if not looks:
         return ""
-    x = Scale(low=0.0, high=_compared(looks[-1]) * 1.08 or 1.0, start=LEFT, end=WIDTH - RIGHT)
+    x = Scale(low=0.0, high=_compared(looks[-1]) * 1.08 or 1.0, start=left_margin(width), end=width - RIGHT)
     low, high = _reach(looks)
     y = Scale(low=low, high=high, start=HEIGHT - BOTTOM, end=TOP)
     parts = (
-        window(f"{name}-window", LEFT, TOP, WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM),
+        window(f"{name}-window", x.start, TOP, x.end - x.start, HEIGHT - TOP - BOTTOM),
         *_frame(gate, x, y),
         *_harm(gate, looks, x, y),
         *_limit(gate, looks, x, y),
@@ -38,7 +38,7 @@ def sequence_chart(gate: GateReport, name: str) -> str:
         *_decision(gate.decided, looks, x, y),
     )
     title = f"{gate.view.metric}: difference from stable against the margin, by {gate.counted} compared"
-    return figure(name, width=WIDTH, height=HEIGHT, title=title, about=_about(gate, looks[-1]), parts=parts)
+    return figure(name, width=width, height=HEIGHT, title=title, about=_about(gate, looks[-1]), parts=parts)
 
 
 def _reach(looks: Sequence[LookPoint]) -> tuple[float, float]:
@@ -64,13 +64,13 @@ def _compared(look: LookPoint) -> float:
 
 def _frame(gate: GateReport, x: Scale, y: Scale) -> Iterator[str]:
     scale, unit = scaling(Unit(gate.view.unit), y.low, y.high)
-    yield box("plot", LEFT, TOP, WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM)
+    yield box("plot", x.start, TOP, x.end - x.start, HEIGHT - TOP - BOTTOM)
     for value in y.ticks():
-        yield line("zero" if value == 0 else "grid", LEFT, y.at(value), WIDTH - RIGHT, y.at(value))
-        yield words("tick", LEFT - 8, y.at(value) + 4, signed(scale * value), "end")
-    for value in x.ticks(8):
+        yield line("zero" if value == 0 else "grid", x.start, y.at(value), x.end, y.at(value))
+        yield words("tick", x.start - 8, y.at(value) + 4, signed(scale * value), "end")
+    for value in x.ticks(int(x.end - x.start) // 68):
         yield words("tick", x.at(value), HEIGHT - BOTTOM + 18, number(value), "middle")
-    middle = (LEFT + WIDTH - RIGHT) / 2
+    middle = (x.start + x.end) / 2
     yield words("axis", middle, HEIGHT - 8, f"{gate.counted} compared, of both builds", "middle")
     yield words("axis", 8, 14, f"candidate minus stable{',' if unit else ''}{unit}")
 
@@ -89,10 +89,10 @@ def _harm(gate: GateReport, looks: Sequence[LookPoint], x: Scale, y: Scale) -> I
         points += [(x.at(start), y.clamped(look.bound)), (x.at(end), y.clamped(look.bound))]
     yield path("harm", [(points[0][0], edge), *points, (points[-1][0], edge)], closed=True)
     yield path("margin", points)
-    yield _label(points, -7 if gate.worse == "higher" else 16)
+    yield _label(points, x.end, -7 if gate.worse == "higher" else 16)
 
 
-def _label(points: Sequence[tuple[float, float]], above: int) -> str:
+def _label(points: Sequence[tuple[float, float]], end_of_plot: float, above: int) -> str:
     """The word at the longest flat of the line that lies within the plot."""
     flats: dict[float, float] = {}
     for (begin, height), (end, _) in zip(points[::2], points[1::2], strict=True):
@@ -102,7 +102,7 @@ def _label(points: Sequence[tuple[float, float]], above: int) -> str:
     if not flats[height]:
         return ""
     left = next(begin for begin, its in points if its == height)
-    is_right = left > WIDTH * 0.9
+    is_right = left > end_of_plot - 60
     return words("label", left + (-8 if is_right else 8), height + above, "margin", "end" if is_right else "start")
 
 
@@ -118,13 +118,13 @@ def _limit(gate: GateReport, looks: Sequence[LookPoint], x: Scale, y: Scale) -> 
 
 def _steps(looks: Sequence[LookPoint], x: Scale) -> Iterator[str]:
     """Where a step of the plan began."""
-    starts = [(float(LEFT), looks[0].step)]
+    starts = [(x.start, looks[0].step)]
     for before, look in pairwise(looks):
         if look.step != before.step:
             place = x.at((_compared(before) + _compared(look)) / 2)
             starts.append((place, look.step))
             yield line("boundary", place, TOP, place, HEIGHT - BOTTOM)
-    for (place, step), (until, _) in pairwise([*starts, (float(WIDTH), 0)]):
+    for (place, step), (until, _) in pairwise([*starts, (x.end + RIGHT, 0)]):
         if until - place > ROOM:
             yield words("step", place + 5, TOP - 7, f"step {step}")
 
@@ -148,7 +148,7 @@ def _decision(turn: Turn | None, looks: Sequence[LookPoint], x: Scale, y: Scale)
     if turn is None or decisive is None:
         return
     place, kind = x.at(_compared(decisive)), turn.verdict.lower()
-    is_right = place > WIDTH * 0.7
+    is_right = place > x.end - 100
     yield line(f"decision {kind}", place, TOP, place, HEIGHT - BOTTOM)
     mark = "✓" if turn.verdict == "PASS" else "✕"
     text = f"{mark} {turn.verdict}"

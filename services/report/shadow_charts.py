@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from sluicegate.registry.report.shadow_view import ColumnView, ShadowView
 from sluicegate.registry.words.figures import clock, count, number, share
-from sluicegate.services.report.svg import box, figure, line, words
+from sluicegate.services.report.svg import ALONE, box, figure, left_margin, line, tipped, words
 
-_WIDTH, _HEIGHT, _LEFT, _BOTTOM = 680, 150, 44, 26
+_HEIGHT, _BOTTOM = 150, 26
 
 
-def agreement_chart(shadow: ShadowView, name: str) -> str:
+def agreement_chart(shadow: ShadowView, name: str, width: int = ALONE) -> str:
     """The share of pairs that differ in each time bucket; empty without any."""
     rows = [(at, differ / n) for at, n, differ in shadow.over_time if n]
     if not rows:
@@ -18,40 +18,39 @@ def agreement_chart(shadow: ShadowView, name: str) -> str:
     labels = [clock(at) for at, _ in rows]
     tips = [f"{label}: {share(part)}" for label, (_, part) in zip(labels, rows, strict=True)]
     about = f"{len(rows)} time buckets, from {labels[0]} to {labels[-1]}; at most {share(most)} differ."
-    bars = _bars([part / most for _, part in rows], tips)
+    bars = _bars([part / most for _, part in rows], tips, width)
     ends = (share(most), labels[0], labels[-1])
-    return _chart(name, "Answers that differ, over time", about, bars, ends)
+    return _chart(name, "Answers that differ, over time", about, bars, ends, width)
 
 
-def difference_chart(column: ColumnView, name: str) -> str:
+def difference_chart(column: ColumnView, name: str, width: int = ALONE) -> str:
     """How far candidate and stable are apart on the same request; empty where there is nothing to draw."""
     if not column.differences:
         return ""
     most = max(bar.candidate for bar in column.differences)
     tips = [f"{number(bar.low)} to {number(bar.high)}: {count(bar.candidate)}" for bar in column.differences]
     about = f"{column.n} pairs; the bins are on a logarithmic scale on both sides of 0."
-    bars = _bars([bar.candidate / most for bar in column.differences], tips)
+    bars = _bars([bar.candidate / most for bar in column.differences], tips, width)
     ends = (count(most), number(column.differences[0].low), number(column.differences[-1].high))
-    return _chart(name, f"Candidate minus stable: {column.column}", about, bars, ends)
+    return _chart(name, f"Candidate minus stable: {column.column}", about, bars, ends, width)
 
 
-def _bars(heights: list[float], tips: list[str]) -> list[str]:
+def _bars(heights: list[float], tips: list[str], width: int) -> list[str]:
     """Bars over the whole width, each of which tells of itself when it is pointed at."""
-    step = (_WIDTH - _LEFT) / len(heights)
+    left = left_margin(width)
+    step = (width - left) / len(heights)
     tall = _HEIGHT - _BOTTOM - 12
     return [
-        f"<g><title>{tip}</title>"
-        + box("bar", _LEFT + i * step, _HEIGHT - _BOTTOM - tall * height, max(step - 1.5, 1), tall * height)
-        + "</g>"
+        tipped(tip, box("bar", left + i * step, _HEIGHT - _BOTTOM - tall * height, max(step - 1.5, 1), tall * height))
         for i, (height, tip) in enumerate(zip(heights, tips, strict=True))
     ]
 
 
-def _chart(name: str, title: str, about: str, bars: list[str], ends: tuple[str, str, str]) -> str:
-    base = _HEIGHT - _BOTTOM
+def _chart(name: str, title: str, about: str, bars: list[str], ends: tuple[str, str, str], width: int) -> str:
+    base, left = _HEIGHT - _BOTTOM, left_margin(width)
     most, first, last = ends
     axis = [
-        line("zero", _LEFT, base, _WIDTH, base), words("tick", _LEFT - 6, 18, most, "end"),
-        words("tick", _LEFT, _HEIGHT - 8, first), words("tick", _WIDTH, _HEIGHT - 8, last, "end"),
+        line("zero", left, base, width, base), words("tick", left - 6, 18, most, "end"),
+        words("tick", left, _HEIGHT - 8, first), words("tick", width, _HEIGHT - 8, last, "end"),
     ]  # fmt: skip
-    return figure(name, width=_WIDTH, height=_HEIGHT, title=title, about=about, parts=[*bars, *axis])
+    return figure(name, width=width, height=_HEIGHT, title=title, about=about, parts=[*bars, *axis])

@@ -2,8 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from html import escape
+
+WIDTHS = {"wide": 900, "middle": 560, "narrow": 340}
+"""The widths that a chart is drawn in, in pixels at the size of its text."""
+ALONE = 760
+"""The width of a chart that stands alone."""
+
+
+def fitting(draw: Callable[[str, int], str], name: str) -> str:
+    """A chart in every width; the styles show the one that fits its place, so that its text keeps its size."""
+    drawn = {which: draw(f"{name}-{which}", width) for which, width in WIDTHS.items()}
+    return "".join(f'<div class="{which}">{chart}</div>' for which, chart in drawn.items() if chart)
+
+
+def left_margin(width: int) -> float:
+    """The room for the numbers of the upright axis."""
+    return 66.0 if width > WIDTHS["narrow"] else 52.0
 
 
 def figure(name: str, *, width: int, height: int, title: str, about: str, parts: Iterable[str]) -> str:
@@ -40,6 +56,11 @@ def path(kind: str, points: Iterable[tuple[float, float]], *, closed: bool = Fal
 def dot(kind: str, x: float, y: float, radius: float, tip: str) -> str:
     """A point that tells of itself when it is pointed at."""
     return f'<circle class="{kind}" cx="{x:g}" cy="{y:g}" r="{radius:g}"><title>{escape(tip)}</title></circle>'
+
+
+def tipped(tip: str, part: str) -> str:
+    """A part that tells of itself when it is pointed at."""
+    return f"<g><title>{escape(tip)}</title>{part}</g>"
 
 
 def words(kind: str, x: float, y: float, text: str, anchor: str = "start") -> str:

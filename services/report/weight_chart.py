@@ -1,4 +1,4 @@
-"""The chart of the candidate's weight over time, with what moved it. Pure."""
+"""The chart of a rollout: the candidate's weight and every gate's verdicts over one time. Pure."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from sluicegate.registry.report.course import WeightPoint
-from sluicegate.registry.report.report import Report
-from sluicegate.registry.words.units import format_duration
+from sluicegate.registry.report.report import GateReport, Report
+from sluicegate.registry.words.figures import lasting
 from sluicegate.services.report.scale import Scale, time_ticks
-from sluicegate.services.report.svg import box, dot, figure, line, path, words
+from sluicegate.services.report.svg import ALONE, box, dot, figure, left_margin, line, path, tipped, words
 
-WIDTH, HEIGHT = 760, 220
-LEFT, RIGHT, TOP, BOTTOM = 66, 18, 30, 48
+PLOT = 172
+"""Where the plot of the weight ends; the verdicts are below it."""
+LANE, BAR, GAP = 38, 17, 6
+RIGHT, TOP, BOTTOM = 18, 30, 46
 _MARKED = {"Paused": "paused", "Promoted": "promoted", "Aborted": "aborted", "Established": "established",
            "Failed": "failed", "Concluded": "concluded", "Superseded": "superseded"}  # fmt: skip
 
 
-def weight_chart(report: Report, name: str) -> str:
+def weight_chart(report: Report, name: str, width: int = ALONE) -> str:
     """The chart as SVG; empty where the candidate never had weight."""
     points = report.weights
     if not any(point.weight for point in points):
@@ -25,21 +27,25 @@ def weight_chart(report: Report, name: str) -> str:
     begin = report.rollout.requested_at
     last = max([report.rollout.ended_at or report.made_at, points[-1].observed_at or points[-1].at])
     seconds = max((last - begin).total_seconds(), 1.0)
-    x = Scale(low=0.0, high=seconds * 1.04, start=LEFT, end=WIDTH - RIGHT)
+    bottom = PLOT + LANE * len(report.gates) + (GAP if report.gates else 0)
+    x = Scale(low=0.0, high=seconds * 1.04, start=left_margin(width), end=width - RIGHT)
     most = max(point.weight for point in points)
-    y = Scale(low=0.0, high=min(100.0, most * 1.25), start=HEIGHT - BOTTOM, end=TOP)
+    y = Scale(low=0.0, high=min(100.0, most * 1.25), start=PLOT, end=TOP)
     way = list(_way([((point.at - begin).total_seconds(), point.weight) for point in points], x.high))
     drawn = [(x.at(at), y.at(weight)) for at, weight in way]
     parts = (
-        *_frame(x, y, begin, seconds),
+        *_frame(x, y, begin, seconds, bottom),
         path("weight-area", [(drawn[0][0], y.start), *drawn, (drawn[-1][0], y.start)], closed=True),
         path("weight", drawn),
         *(_seen(point, begin, x, y) for point in points),
-        *_marks(report, x, begin),
+        *_marks(report, x, begin, bottom),
+        *(part for i, gate in enumerate(report.gates) for part in _lane(gate, PLOT + GAP + LANE * i, x, begin, last)),
     )
     course = ", ".join(f"{p.weight:g} % after {_short((p.at - begin).total_seconds())}" for p in points[1:])
-    about = f"The candidate's weight: {course}. Dots are when the data plane was seen to serve it."
-    return figure(name, width=WIDTH, height=HEIGHT, title="The candidate's weight over time", about=about, parts=parts)
+    verdicts = " ".join(_verdicts(gate, begin) for gate in report.gates)
+    about = f"The candidate's weight: {course}. Dots show when the data plane began to serve it. {verdicts}"
+    title = "The candidate's weight and the verdicts over time"
+    return figure(name, width=width, height=bottom + BOTTOM, title=title, about=about, parts=parts)
 
 
 def _way(points: Sequence[tuple[float, float]], end: float) -> Iterator[tuple[float, float]]:
@@ -49,16 +55,15 @@ def _way(points: Sequence[tuple[float, float]], end: float) -> Iterator[tuple[fl
         yield until, weight
 
 
-def _frame(x: Scale, y: Scale, begin: datetime, seconds: float) -> Iterator[str]:
-    yield box("plot", LEFT, TOP, WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM)
+def _frame(x: Scale, y: Scale, begin: datetime, seconds: float, bottom: int) -> Iterator[str]:
+    yield box("plot", x.start, TOP, x.end - x.start, bottom - TOP)
     for value in y.ticks(4):
-        yield line("zero" if value == 0 else "grid", LEFT, y.at(value), WIDTH - RIGHT, y.at(value))
-        yield words("tick", LEFT - 8, y.at(value) + 4, f"{value:g} %", "end")
-    for value in time_ticks(seconds):
-        yield words("tick", x.at(value), HEIGHT - BOTTOM + 18, _short(value), "middle")
-    middle = (LEFT + WIDTH - RIGHT) / 2
-    yield words("axis", middle, HEIGHT - 8, f"time since it was asked for, {begin:%Y-%m-%d %H:%M:%S} UTC", "middle")
-    yield words("axis", 8, 14, "weight asked")
+        yield line("zero" if value == 0 else "grid", x.start, y.at(value), x.end, y.at(value))
+        yield words("tick", x.start - 8, y.at(value) + 4, f"{value:g} %", "end")
+    for value in time_ticks(seconds, int(x.end - x.start) // 68):
+        yield words("tick", x.at(value), bottom + 18, _short(value), "middle")
+    yield words("axis", (x.start + x.end) / 2, bottom + 38, f"time since {begin:%Y-%m-%d %H:%M:%S} UTC", "middle")
+    yield words("axis", 8, 14, "desired weight")
 
 
 def _seen(point: WeightPoint, begin: datetime, x: Scale, y: Scale) -> str:
@@ -66,11 +71,11 @@ def _seen(point: WeightPoint, begin: datetime, x: Scale, y: Scale) -> str:
     if point.observed_at is None:
         return ""
     late = (point.observed_at - point.at).total_seconds()
-    tip = f"{point.weight:g} % in force {late:.2f} s after it was asked"
+    tip = f"{point.weight:g} % in force {late:.2f} s after it was desired"
     return dot("seen", x.at((point.observed_at - begin).total_seconds()), y.at(point.weight), 3.2, tip)
 
 
-def _marks(report: Report, x: Scale, begin: datetime) -> Iterator[str]:
+def _marks(report: Report, x: Scale, begin: datetime, bottom: int) -> Iterator[str]:
     """What moved it, in words at the top; marks that would lie on one another are left to the timeline."""
     free = 0.0
     for moment in report.timeline:
@@ -78,14 +83,33 @@ def _marks(report: Report, x: Scale, begin: datetime) -> Iterator[str]:
         place = x.at((moment.at - begin).total_seconds())
         if text is None or place < free:
             continue
-        is_right = place > WIDTH * 0.8
-        yield line(f"mark {moment.tone}", place, TOP, place, HEIGHT - BOTTOM)
+        is_right = place > x.end - 90
+        yield line(f"mark {moment.tone}", place, TOP, place, bottom)
         yield words(
             f"marked {moment.tone}", place + (-5 if is_right else 5), TOP + 13, text, "end" if is_right else "start"
         )
         free = place + 70
 
 
+def _lane(gate: GateReport, top: int, x: Scale, begin: datetime, last: datetime) -> Iterator[str]:
+    """A gate's verdicts, each for as long as it was the last one."""
+    yield words("step", x.start + 6, top + 13, gate.view.metric)
+    ends = [*(turn.at for turn in gate.turns[1:]), last]
+    for turn, end in zip(gate.turns, ends, strict=False):  # a gate that was never judged has no turn
+        word = gate.word(turn)
+        left, right = (x.at((at - begin).total_seconds()) for at in (turn.at, end))
+        tip = f"{word} for {lasting((end - turn.at).total_seconds())}, step {turn.step}: {turn.reason}"
+        kind = word.lower().replace(" ", "-")
+        yield tipped(tip, box(f"turn {kind}", left, top + BAR, max(right - left, 2.0), LANE - BAR - 4))
+        if right - left > 8 * len(word) + 8:
+            yield words("turned", left + 6, top + BAR + 13, word)
+
+
+def _verdicts(gate: GateReport, begin: datetime) -> str:
+    said = ", ".join(f"{gate.word(turn)} after {_short((turn.at - begin).total_seconds())}" for turn in gate.turns)
+    return f"{gate.view.metric}: {said}." if said else ""
+
+
 def _short(seconds: float) -> str:
     """A time since the start, in its largest units."""
-    return format_duration(float(round(seconds))) if seconds >= 1 else "0"
+    return lasting(float(round(seconds))) if seconds >= 1 else "0"

@@ -92,8 +92,9 @@ class Given:
         errors: float = 0.001,
         labels: bool = True,
         ledger: Ledger | None = None,
+        start: datetime = START,
     ) -> None:
-        self.ledger, self.now = ledger or MemoryLedger(), START
+        self.ledger, self.now = ledger or MemoryLedger(), start
         self.traffic = Traffic(
             loss={Arm.STABLE: 0.557, Arm.CANDIDATE: candidate},
             errors={Arm.STABLE: 0.001, Arm.CANDIDATE: errors},
@@ -101,10 +102,10 @@ class Given:
             labels=labels,
         )
         self.plan = Plan.model_validate(plan or PLAN)
-        first = orders.deploy(self.ledger, plan=self.plan, version="1", request=WHO, now=START).rollout
+        first = orders.deploy(self.ledger, plan=self.plan, version="1", request=WHO, now=start).rollout
         self._launch(first.id)
-        orders.complete(self.ledger, first.id, START)
-        self.name = orders.start(self.ledger, plan=self.plan, version="2", request=WHO, now=START).rollout.id
+        orders.complete(self.ledger, first.id, start)
+        self.name = orders.start(self.ledger, plan=self.plan, version="2", request=WHO, now=start).rollout.id
         self._launch(self.name)
 
     def _launch(self, name: str) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import threading
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import uvicorn
@@ -17,6 +19,15 @@ from sluicegate.flows.views.overview import overview
 from sluicegate.registry.ledger.sql import SqlLedger
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.report.overview import Served
+from sluicegate.registry.report.report import (
+    ArmCounts,
+    ArmLatency,
+    Evidence,
+    Exposure,
+    LatencyBin,
+    OutcomeCoverage,
+    SampleRatio,
+)
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.build import Build, BuildRef
 from sluicegate.registry.words.roles import Role
@@ -74,13 +85,45 @@ def console(folder: Path) -> Iterator[Console]:
 
 def judged(ledger: SqlLedger, model: str, *, loss: float = 0.526, until: int | None = None) -> Rollout:
     """A canary that its gates judged to the end, or until it has this weight in basis points."""
-    return Given({**PLAN, "model": model}, ledger=ledger, candidate=loss).runs(20_000, until=until).rollout
+    return (
+        Given({**PLAN, "model": model}, ledger=ledger, candidate=loss, start=_start()).runs(20_000, until=until).rollout
+    )
+
+
+def _start() -> datetime:
+    """A while ago; at the begin of a bucket, so that the gates see the same strata whenever the test runs."""
+    now = int(datetime.now(UTC).timestamp()) - 600
+    return datetime.fromtimestamp(now - now % 300, UTC)
 
 
 def compared(ledger: SqlLedger) -> str:
     """An experiment of model m that goes on, one of whose variations has reached the goal; its id."""
-    lab = Lab(loss=EQUAL | {"b": 0.6}, ledger=ledger).begins().runs(3_000)
+    lab = Lab(loss=EQUAL | {"b": 0.6}, ledger=ledger, start=_start() - timedelta(days=1)).begins().runs(3_000)
     return lab.group[0].requested.experiment or ""
+
+
+def _latency(arm: str, middle: float) -> ArmLatency:
+    """A histogram as the collector keeps it, around so many milliseconds."""
+    sizes = [round(400 * math.exp(-((step / 6) ** 2))) for step in range(-14, 15)]
+    edges = [middle * 10 ** (step / 20) for step in range(-14, 16)]
+    bins = [LatencyBin(low=low, high=high, requests=n) for (low, high), n in zip(pairwise(edges), sizes, strict=True)]
+    return ArmLatency(arm=arm, requests=sum(sizes), p50=middle, p95=2.1 * middle, p99=3 * middle, bins=tuple(bins))
+
+
+EVIDENCE = Evidence(
+    exposures=(
+        Exposure(
+            epoch=1,
+            stable=ArmCounts(requests=1641, failed=2, ends={"5xx": 1, "timeout": 1}),
+            candidate=ArmCounts(requests=183, failed=4, fallbacks=4, ends={"timeout": 3, "connect": 1}),
+        ),
+        Exposure(epoch=2, stable=ArmCounts(requests=824), candidate=ArmCounts(requests=252)),
+    ),
+    coverage=(OutcomeCoverage(metric="log_loss", exposures=2900, labelled=2900, pending=0),),
+    latency=(_latency("stable", 6.0), _latency("candidate", 7.5)),
+    sample_ratio=SampleRatio(answer="AS ASKED", p_value=0.41),
+)
+"""What telemetry would add to a canary: requests, errors by cause, labels, latency."""
 
 
 class RigDesk(MemoryDesk):
@@ -100,6 +143,9 @@ class RigDesk(MemoryDesk):
 
     def requests(self, rollout: Rollout) -> tuple[int, int] | None:
         return (900, 100) if rollout.splits_traffic else None
+
+    def evidence(self, rollout: Rollout) -> Evidence:
+        return EVIDENCE if rollout.requested.strategy == "canary" else Evidence()
 
     def overview(self, models: Collection[str]) -> Sequence[Served]:
         return overview(self.ledger, self._telemetry, models)

@@ -113,11 +113,11 @@ def test_nothing_moves_on_but_what_is_running(phase: Phase) -> None:
     [
         ((verdict(answer=Answer.UNDECIDED),), "errors UNDECIDED: so it is"),
         ((verdict(answer=Answer.NO_DATA),), "errors NO DATA: so it is"),
-        ((), "no verdict yet on errors"),
-        ((verdict(guardrail=True),), "no verdict yet on errors"),
-        ((verdict("other"),), "no verdict yet on errors"),
-        ((verdict(step=7),), "no verdict yet on errors"),
-        ((verdict(step=-1),), "no verdict yet on errors"),
+        ((), "no verdict yet on errors at 10 %"),
+        ((verdict(guardrail=True),), "no verdict yet on errors at 10 %"),
+        ((verdict("other"),), "no verdict yet on errors at 10 %"),
+        ((verdict(step=7),), "no verdict yet on errors at 10 %"),
+        ((verdict(step=-1),), "no verdict yet on errors at 10 %"),
     ],
 )
 def test_a_gate_that_has_not_passed_here_holds(verdicts: tuple[Verdict, ...], reason: str) -> None:

@@ -11,6 +11,7 @@ from sluicegate.registry.ledger.memory import MemoryLedger
 from sluicegate.registry.report.overview import Served, verdict_of
 from sluicegate.registry.rollout.facts import Judged
 from sluicegate.services.telemetry.reading.queries import Recent
+from tests.acceptance.given import PLAN, Given
 from tests.acceptance.test_three_audiences import World
 from tests.acceptance.three_audiences import MODEL
 from tests.experiment_lab import Lab, plan
@@ -85,3 +86,33 @@ def test_the_verdict_is_the_worst_of_all_gates() -> None:
         assert verdict_of(world.ledger.rollout(name)) == label
         assert rows(world.ledger, LastMinute())["ny", "5"].verdict == label
         assert rows(world.ledger, LastMinute())["ny", "2"].verdict is None
+
+
+@pytest.mark.parametrize(
+    ("gate", "guardrail", "label"),
+    [
+        ("pass", "undecided", "PASS"),
+        ("pass", "no_data", "PASS"),
+        ("pass", "fail", "FAIL"),
+        ("undecided", "undecided", "UNDECIDED"),
+        (None, "undecided", "NO DATA"),
+    ],
+)
+def test_of_a_guardrail_only_harm_counts(gate: str | None, guardrail: str, label: str) -> None:
+    given = Given()
+    given.ticks()
+    for metric, answer in (("log_loss", gate), ("errors", guardrail)):
+        if answer is not None:
+            fact = Judged(metric=metric, answer=answer, k=1, step=0, reason="because")
+            given.ledger.append(given.name, given.rollout.seq + 1, fact, given.now)
+    assert verdict_of(given.rollout) == label
+
+
+def test_where_only_guardrails_judge_no_harm_is_ok() -> None:
+    metrics = {"errors": PLAN["metrics"]["errors"]}  # type: ignore[index]
+    given = Given({**PLAN, "metrics": metrics, "gates": [], "steps": [{"weight": 10}]})
+    given.ticks()
+    assert verdict_of(given.rollout) == "NO DATA"
+    fact = Judged(metric="errors", answer="undecided", k=1, step=0, reason="because")
+    given.ledger.append(given.name, given.rollout.seq + 1, fact, given.now)
+    assert verdict_of(given.rollout) == "OK"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from html.parser import HTMLParser
@@ -19,15 +20,18 @@ from sluicegate.registry.report.report import (
     ArmLatency,
     Evidence,
     Exposure,
+    LatencyBin,
     OutcomeCoverage,
     Report,
     SampleRatio,
     rollout_report,
 )
 from sluicegate.registry.rollout.rollout import Ending, Phase
-from sluicegate.services.report.page import page, picture, style_hash, styles
+from sluicegate.services.report.latency_chart import latency_chart
+from sluicegate.services.report.page import page, part_styles, picture, style_hash, styles
 from sluicegate.services.report.scale import Scale, round_step
 from sluicegate.services.report.sequence_chart import sequence_chart
+from sluicegate.services.report.svg import WIDTHS
 from sluicegate.services.report.weight_chart import weight_chart
 from tests import giving as orders
 from tests.acceptance.given import Given
@@ -40,7 +44,17 @@ EVIDENCE = Evidence(
         ),
     ),
     coverage=(OutcomeCoverage(metric="log_loss", exposures=200, labelled=150, pending=7),),
-    latency=(ArmLatency(arm="candidate", requests=321, p50=4.5, p95=17.2, p99=88.0),),
+    latency=(
+        ArmLatency(arm="stable", requests=2, p50=4, p95=5, p99=5, bins=(LatencyBin(low=4, high=5, requests=2),)),
+        ArmLatency(
+            arm="candidate",
+            requests=321,
+            p50=4.5,
+            p95=17.2,
+            p99=88.0,
+            bins=(LatencyBin(low=4, high=5, requests=300), LatencyBin(low=80, high=90, requests=21)),
+        ),
+    ),
     sample_ratio=SampleRatio(answer="AS ASKED", p_value=0.41),
 )
 
@@ -132,7 +146,7 @@ def test_exposures_are_told_by_weight(aborted: Report) -> None:
 
 def test_latency_by_arm_is_on_the_page(aborted: Report) -> None:
     shown = page(aborted)
-    assert all(f'<td class="n">{figure} ms</td>' in shown for figure in ("4.5", "17.2", "88"))
+    assert all(f">{figure} ms</td>" in shown for name, figure in (("p50", "4.5"), ("p95", "17.2"), ("p99", "88")))
 
 
 def test_the_report_is_json(promoted: Report) -> None:
@@ -177,6 +191,43 @@ def test_charts_are_told_to_those_who_do_not_see_them(promoted: Report) -> None:
     assert "PASS at look" in charts[0]
     assert "10 % after" in charts[1]
     assert ET.fromstring(picture(charts[0])).find("{http://www.w3.org/2000/svg}style") is not None
+
+
+def test_weight_and_verdicts_are_on_one_time_axis(aborted: Report) -> None:
+    chart = weight_chart(aborted, "w")
+    about = ET.fromstring(chart)[1].text or ""
+    assert re.search(r"log_loss: (?:NO DATA|UNDECIDED) after \S+, .*FAIL after", about)
+    assert "errors: " in about
+    assert not re.search("errors: [^.]*UNDECIDED", about), "a guardrail that has found nothing is OK"
+    turns = [each.get("class", "").split()[1] for each in ET.fromstring(chart).iter() if is_turn(each)]
+    assert len(turns) == sum(len(gate.turns) for gate in aborted.gates)
+    assert {"fail", "ok"} <= set(turns)
+
+
+def is_turn(element: ET.Element) -> bool:
+    return element.get("class", "").startswith("turn ")
+
+
+def test_both_builds_waits_are_drawn_over_one_another() -> None:
+    chart = latency_chart(EVIDENCE.latency, "l")
+    about = ET.fromstring(chart)[1].text or ""
+    assert about == "stable: half within 4 ms, 95 % within 5 ms; candidate: half within 4.5 ms, 95 % within 17.2 ms"
+    assert all(f'class="times {arm}"' in chart for arm in ("stable", "candidate"))
+    bare = tuple(replace(arm, bins=()) for arm in EVIDENCE.latency)
+    assert latency_chart(bare, "l") == ""
+
+
+@pytest.mark.parametrize("width", WIDTHS.values())
+def test_what_charts_draw_is_styled_and_within_the_drawing(aborted: Report, width: int) -> None:
+    limited = replace(aborted.gates[0], view=replace(aborted.gates[0].view, below=0.9),
+                      looks=tuple(replace(look, limit=0.3) for look in aborted.gates[0].looks))  # fmt: skip
+    charts = [sequence_chart(gate, "s", width) for gate in (*aborted.gates, limited)]
+    for chart in (*charts, weight_chart(aborted, "w", width), latency_chart(EVIDENCE.latency, "l", width)):
+        for each in ET.fromstring(chart).iter():
+            kind = each.get("class", "").partition(" ")[0]
+            assert kind in ("", "window") or re.search(rf"\.{kind}\b", part_styles()), f"nothing styles .{kind}"
+            places = [float(each.get(name, "0")) for name in ("x", "x1", "x2", "cx")]
+            assert 0 <= min(places) <= max(places) <= width
 
 
 def test_every_chart_has_its_table(promoted: Report) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from urllib.parse import quote
 
-from markupsafe import Markup
 from starlette.requests import Request
 
 from sluicegate.registry.ledger.reading import read_for_readout
@@ -18,6 +18,7 @@ from sluicegate.services.console.pages.ordering import ordering
 from sluicegate.services.console.pages.rendering import Context, Endpoint, template
 from sluicegate.services.console.ports import Desk
 from sluicegate.services.report.forest_chart import forest_chart
+from sluicegate.services.report.page import drawn
 
 PAGE = 20
 """Experiments on one page of the list."""
@@ -53,7 +54,7 @@ def page(desk: Desk) -> Endpoint:
         return {
             "readout": readout,
             "goal": goal(readout),
-            "forest": Markup(forest_chart(readout, "forest")),  # noqa: S704
+            "forest": drawn(partial(forest_chart, readout), "forest"),
             "ends_by": readout.began_at + timedelta(seconds=readout.lasts) if readout.began_at else None,
             "may_end": request.state.caller.role >= Role.OPERATOR and not readout.is_over,
             "effect": effect(readout),

@@ -1,0 +1,71 @@
+"""The chart of how long callers waited: both builds' histograms over one another. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from sluicegate.registry.report.report import ArmLatency
+from sluicegate.registry.words.figures import Unit, measured, share
+from sluicegate.services.report.scale import Scale
+from sluicegate.services.report.svg import ALONE, box, figure, left_margin, line, path, words
+
+HEIGHT = 250
+RIGHT, TOP, BOTTOM = 18, 50, 46
+_MARKS = (1, 2, 5)
+"""What the ticks of a decade are multiples of."""
+
+
+def latency_chart(arms: Sequence[ArmLatency], name: str, width: int = ALONE) -> str:
+    """The chart as SVG; empty where no arm has a histogram."""
+    drawn = [arm for arm in arms if arm.bins]
+    if not drawn:
+        return ""
+    shortest = min(arm.bins[0].low for arm in drawn)
+    longest = max(arm.bins[-1].high for arm in drawn)
+    most = max(each.requests / arm.requests for arm in drawn for each in arm.bins)
+    x = Scale(low=math.log10(shortest), high=math.log10(longest), start=left_margin(width), end=width - RIGHT)
+    y = Scale(low=0.0, high=most * 1.15, start=HEIGHT - BOTTOM, end=TOP)
+    parts = (*_frame(x, y), *(part for i, arm in enumerate(drawn) for part in _arm(arm, i, x, y)))
+    about = "; ".join(f"{arm.arm}: half within {_time(arm.p50)}, 95 % within {_time(arm.p95)}" for arm in drawn)
+    title = "How long callers waited, as a share of each build's requests"
+    return figure(name, width=width, height=HEIGHT, title=title, about=about, parts=parts)
+
+
+def _frame(x: Scale, y: Scale) -> Iterator[str]:
+    yield box("plot", x.start, y.end, x.end - x.start, y.start - y.end)
+    for value in y.ticks(4):
+        yield line("zero" if value == 0 else "grid", x.start, y.at(value), x.end, y.at(value))
+        yield words("tick", x.start - 8, y.at(value) + 4, share(value), "end")
+    free = 0.0
+    for value in (mark * 10.0**power for power in range(-2, 7) for mark in _MARKS):
+        place = x.at(math.log10(value))
+        if x.start <= place <= x.end and place >= free:
+            yield words("tick", place, y.start + 18, _time(value), "middle")
+            free = place + 56
+    yield words("axis", (x.start + x.end) / 2, HEIGHT - 8, "time until the answer, logarithmic", "middle")
+    yield words("axis", 8, 14, "share of the build's requests")
+
+
+def _arm(arm: ArmLatency, index: int, x: Scale, y: Scale) -> Iterator[str]:
+    corners: list[tuple[float, float]] = []
+    end = None
+    for each in arm.bins:
+        left, right, height = (
+            x.at(math.log10(each.low)),
+            x.at(math.log10(each.high)),
+            y.at(each.requests / arm.requests),
+        )
+        if end is not None and left > end + 0.2:
+            corners += [(end, y.start), (left, y.start)]
+        corners += [(left, height), (right, height)]
+        end = right
+    yield path(f"times {arm.arm}", [(corners[0][0], y.start), *corners, (corners[-1][0], y.start)], closed=True)
+    place = x.at(math.log10(arm.p95)) if arm.p95 > 0 else x.start
+    yield line(f"p95 {arm.arm}", place, y.end, place, y.start)
+    text = f"{arm.arm} p95 {_time(arm.p95)}"
+    yield words(f"named {arm.arm}", x.start + index * (x.end - x.start) / 2, y.end - 9, text)
+
+
+def _time(milliseconds: float) -> str:
+    return measured(milliseconds / 1000, Unit.SECONDS)
