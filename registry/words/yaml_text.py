@@ -33,12 +33,23 @@ class Text:
     is_key: dict[Path, tuple[int, int]] = field(default_factory=dict)
     written: dict[Path, str] = field(default_factory=dict)
     """Numbers and booleans as they were written, such as 01234: what compares texts must not lose a digit."""
+    over: Text | None = None
+    """The text whose values were laid over these; problems of such a value stand there."""
 
     def add(self, at: Path, message: str, fix: str | None = None, *, on_value: bool = False) -> None:
         """Note a problem at a path, or at the nearest place above it."""
-        line, column = self.place(at, on_value=on_value)
+        home = self.home(at)
+        line, column = home.place(at, on_value=on_value)
         path = ".".join(str(part) for part in at) or "document"
-        self.problems.append(Problem(where=self.where, line=line, column=column, path=path, message=message, fix=fix))
+        self.problems.append(Problem(where=home.where, line=line, column=column, path=path, message=message, fix=fix))
+
+    def home(self, at: Path) -> Text:
+        """The text in which a path's value stands, or the nearest place above it: this one, or what lies over it."""
+        if self.over is None:
+            return self
+        while at and at not in self.places and at not in self.over.places:
+            at = at[:-1]
+        return self.over if at and at in self.over.places else self
 
     def place(self, at: Path, *, on_value: bool = False) -> tuple[int, int]:
         """Where a path's value, or its key, stands; of what is not there, where it should be."""

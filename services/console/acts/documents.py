@@ -9,9 +9,9 @@ from pydantic import model_validator
 from sluicegate.registry.catalog.naming import no_builds
 from sluicegate.registry.documents.documents import KINDS, ReadDocument, document_from_values, read_document
 from sluicegate.registry.ledger.record import Applied
-from sluicegate.registry.orders.give import apply_document
+from sluicegate.registry.orders.give import apply_document, withdraw_document
 from sluicegate.registry.plan.plan import Plan
-from sluicegate.registry.words.errors import NotFound, Unreachable
+from sluicegate.registry.words.errors import NotFound, Unreachable, UsageError
 from sluicegate.registry.words.roles import Role
 from sluicegate.services.console.operations import Answer, Body, Operation, Request
 from sluicegate.services.console.ports import Desk
@@ -60,6 +60,13 @@ class DocumentActs:
         done = {"applied": f"{read.kind} {read.name}", "changed": changed, "warning": self._warning(read)}
         return (201 if changed else 200), done
 
+    def withdraw(self, request: Request, _: Body) -> Answer:
+        kind, name = request.query.get("kind") or "", request.query.get("name") or ""
+        if kind not in KINDS or not name:
+            raise UsageError("say which document: its kind and its name.", fix=f"the kinds are {', '.join(KINDS)}")
+        changed = withdraw_document(self._desk.ledger, kind, name, request.actor, request.role, self._desk.clock())
+        return 200, {"withdrawn": f"{kind} {name}", "changed": changed}
+
     def _warning(self, read: ReadDocument) -> str | None:
         """What is right in itself and yet may be a mistake: a plan of a model that MLflow does not have."""
         if not isinstance(read.value, Plan):
@@ -86,5 +93,11 @@ def operations(desk: Desk) -> tuple[Operation, ...]:
             summary="Apply a document; the same one twice changes nothing.",
             gives={201: "`applied`, `changed`, and a `warning` where a plan's model is not in MLflow.",
                    200: "The same, where nothing changed."},
+        ),
+        Operation(
+            method="DELETE", path=root, role=Role.OPERATOR, act=acts.withdraw,
+            query={"kind": "Its kind.", "name": "Its name."},
+            summary="Withdraw a document; rollouts that go by a plan go on. Withdrawn already: nothing changes.",
+            gives={200: "`withdrawn`, `changed`."},
         ),
     )  # fmt: skip
