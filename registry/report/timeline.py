@@ -114,7 +114,10 @@ def _said(fact: Fact) -> tuple[str, str]:
     """What happened, and its tone."""
     match fact:
         case Requested(model=model, version=version, variation=variation, strategy=strategy):
-            return f"{strategy} of {model} v{version} requested for variation {variation}", "plain"
+            return (
+                f"{_STRATEGIES.get(strategy, strategy)} of {model} v{version} requested for variation {variation}",
+                "plain",
+            )
         case Begun(stable=None):
             return "started; nothing serves yet", "plain"
         case Begun(stable=stable):
@@ -165,6 +168,7 @@ def _said(fact: Fact) -> tuple[str, str]:
             return "written to MLflow: " + ("; ".join(changes) or "nothing to change"), "plain"
 
 
+_STRATEGIES = {"ab": "A/B test", "deploy": "first build", "replace": "replacement"}
 _ANSWERS = {
     Answer.PASS: "passed", Answer.FAIL: "failed", Answer.UNDECIDED: "is not decided", Answer.NO_DATA: "has no data",
 }  # fmt: skip

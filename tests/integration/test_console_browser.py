@@ -197,6 +197,7 @@ def _pages(at: Console) -> dict[str, str]:
     return {
         "overview": "/",
         "rollouts": "/rollouts",
+        "compared": f"/rollouts/compare?id={running.id}&id={aborted.id}",
         "running": f"/rollouts/{running.id}",
         "paused": f"/rollouts/{paused.id}",
         "aborted": f"/rollouts/{aborted.id}",

@@ -2,14 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from urllib.parse import unquote
+
 from starlette.requests import Request
 
+from sluicegate.registry.ledger.calls import Call, Calls
 from sluicegate.registry.orders.authority import role_of_prefect
-from sluicegate.registry.words.errors import Forbidden
+from sluicegate.registry.words.errors import Forbidden, NotFound
 from sluicegate.registry.words.roles import Role
+from sluicegate.services.console.acts.table import find
 from sluicegate.services.console.pages.rendering import Context, Endpoint, template
 from sluicegate.services.console.ports import Desk
 from sluicegate.services.console.tokens import Tokens
+
+PAGE = 100
+"""Calls on one page."""
+SCAN = 2_000
+"""Calls that are looked through at most for those that a filter wants."""
+REFUSED = "refused"
+"""The filter of calls that were not carried out."""
+_FIRST_REFUSAL = 400
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """Calls of one person, one after another, for the same and with the same answer."""
+
+    text: str
+    """What was asked for, in words."""
+    about: str
+    """What it was asked of; empty where that differs or is nothing."""
+    calls: tuple[Call, ...]
+    """Newest first."""
+
+    @property
+    def answer(self) -> str:
+        """What came of it."""
+        status = self.calls[0].status
+        if status is None:
+            return "no answer"
+        return "done" if status < _FIRST_REFUSAL else f"refused ({status})"
 
 
 def page(desk: Desk, tokens: Tokens) -> Endpoint:
@@ -18,7 +53,58 @@ def page(desk: Desk, tokens: Tokens) -> Endpoint:
     def context(request: Request) -> Context:
         if request.state.caller.role < Role.ADMIN:
             raise Forbidden("this page is for admins.")
-        prefect = role_of_prefect(desk.ledger).title
-        return {"tokens": tokens.given(), "prefect": prefect, "calls": desk.calls.latest(limit=100)}
+        who, answer, before = (request.query_params.get(name, "") for name in ("who", "answer", "before"))
+        calls, older = _calls(desk.calls, who.strip(), answer, int(before) if _is_number(before) else None)
+        return {
+            "tokens": tokens.given(),
+            "prefect": role_of_prefect(desk.ledger).title,
+            "asked": list(gathered(desk, calls)),
+            "who": who,
+            "answer": answer,
+            "older": older,
+        }
 
     return template(desk, "access.html", context)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()
+
+
+def _calls(calls: Calls, who: str, answer: str, before: int | None) -> tuple[list[Call], int | None]:
+    """Those that the filter wants, newest first, and the number before which older ones begin."""
+    wanted: list[Call] = []
+    for _ in range(SCAN // PAGE):
+        stretch = calls.latest(limit=PAGE, before=before)
+        for call in stretch:
+            before = call.number
+            if (not who or call.actor == who) and (answer != REFUSED or (call.status or 0) >= _FIRST_REFUSAL):
+                wanted.append(call)
+            if len(wanted) == PAGE:
+                return wanted, before
+        if len(stretch) < PAGE:
+            return wanted, None
+    return wanted, before
+
+
+def gathered(desk: Desk, calls: Sequence[Call]) -> Iterator[Asked]:
+    """The calls in words; one after another of the same person, for the same and with the same answer are one line."""
+    worded = [(*_worded(desk, call), call) for call in calls]
+    for (text, *_), group in groupby(worded, key=lambda each: (each[0], each[2].actor, each[2].status)):
+        same = list(group)
+        yield Asked(text=text, about=_common(about for _, about, _ in same), calls=tuple(call for *_, call in same))
+
+
+def _common(names: Iterable[str]) -> str:
+    known = set(names)
+    return known.pop() if len(known) == 1 else ""
+
+
+def _worded(desk: Desk, call: Call) -> tuple[str, str]:
+    """What a call asks for, and of what."""
+    path = call.path.partition("?")[0]
+    try:
+        operation, names = find(desk, call.method, path)
+    except NotFound:
+        return f"{call.method} {unquote(path)}", ""
+    return operation.summary.rstrip("."), ", ".join(names.values())

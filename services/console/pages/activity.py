@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from starlette.requests import Request
@@ -11,23 +11,39 @@ from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.ledger.record import Fed
 from sluicegate.registry.report.timeline import Moment, moment
 from sluicegate.registry.rollout.facts import (
+    Aborted,
+    Approved,
     Baked,
     Begun,
+    Concluded,
     Entry,
+    Established,
     Fact,
+    Failed,
+    FreezeOverridden,
     Frozen,
     Judged,
     Observed,
     Packed,
+    Paused,
+    Promoted,
     Ready,
+    Requested,
+    Resumed,
     Settled,
+    StepEntered,
+    Superseded,
+    Undeployed,
 )
+from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.verdict import Answer
 from sluicegate.services.console.pages.rendering import Context, Endpoint, template
 from sluicegate.services.console.ports import Desk
 
 PAGE = 200
 """Facts on one page."""
+STRETCHES = 25
+"""So many times as many are read at most to find those that a filter wants."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,23 +62,54 @@ def page(desk: Desk) -> Endpoint:
     """The page of what happened."""
 
     def context(request: Request) -> Context:
-        end = desk.ledger.feed_end()
-        text = request.query_params.get("before", "")
-        before = min(int(text), end + 1) if text.isascii() and text.isdigit() else end + 1
-        after = max(0, before - 1 - PAGE)
-        feed = [fed for fed in desk.ledger.feed(after=after, limit=PAGE) if fed.place < before]
-        return {"episodes": list(episodes(desk.ledger, reversed(feed))), "older": after + 1 if after else None}
+        model, kind, before = (request.query_params.get(name, "") for name in ("model", "kind", "before"))
+        rollouts = {rollout.id: rollout for rollout in desk.ledger.rollouts()}
+        end = desk.ledger.feed_end() + 1
+        place = min(int(before), end) if before.isascii() and before.isdigit() else end
+        feed, older = _stretch(desk.ledger, place, lambda fed: _is_wanted(fed.entry, rollouts, model, kind))
+        return {
+            "episodes": list(episodes(rollouts, feed)),
+            "older": older,
+            "models": sorted({rollout.requested.model for rollout in rollouts.values()}),
+            "model": model,
+            "kinds": tuple(KINDS),
+            "kind": kind,
+        }
 
     return template(desk, "activity.html", context)
 
 
-def episodes(ledger: Ledger, feed: Iterable[Fed]) -> Iterable[Episode]:
+def _stretch(ledger: Ledger, before: int, is_wanted: Callable[[Fed], bool]) -> tuple[list[Fed], int | None]:
+    """A page of wanted facts, newest first, and the place before which older ones are; so many are read at most."""
+    wanted: list[Fed] = []
+    for _ in range(STRETCHES):
+        after = max(0, before - 1 - PAGE)
+        for fed in reversed([each for each in ledger.feed(after=after, limit=PAGE) if each.place < before]):
+            before = fed.place
+            wanted += [fed] if is_wanted(fed) else []
+            if len(wanted) == PAGE:
+                return wanted, before if before > 1 else None
+        before = after + 1
+        if not after:
+            return wanted, None
+    return wanted, before
+
+
+def _is_wanted(entry: Entry, rollouts: Mapping[str, Rollout], model: str, kind: str) -> bool:
+    rollout = rollouts.get(entry.rollout)
+    is_of_model = not model or (rollout is not None and rollout.requested.model == model)
+    return is_of_model and (kind not in KINDS or KINDS[kind](entry.fact))
+
+
+def episodes(rollouts: Mapping[str, Rollout], feed: Iterable[Fed]) -> Iterable[Episode]:
     """The facts by rollout; the rollout of the newest fact first."""
     by_rollout: dict[str, list[Entry]] = {}
     for fed in feed:
         by_rollout.setdefault(fed.entry.rollout, []).append(fed.entry)
     for name, entries in by_rollout.items():
-        requested = ledger.rollout(name).requested
+        if name not in rollouts:  # opened since the rollouts were read
+            continue
+        requested = rollouts[name].requested
         yield Episode(
             rollout=name,
             title=f"{requested.model} v{requested.version}",
@@ -79,3 +126,18 @@ def _is_routine(fact: Fact) -> bool:
             return True
         case _:
             return False
+
+
+def _is_problem(fact: Fact) -> bool:
+    return isinstance(fact, Aborted | Failed) or (isinstance(fact, Judged) and fact.answer == Answer.FAIL)
+
+
+KINDS: Mapping[str, Callable[[Fact], bool]] = {
+    "orders": lambda fact: isinstance(
+        fact, Requested | Paused | Resumed | Approved | Promoted | Aborted | FreezeOverridden | Undeployed
+    ),
+    "steps": lambda fact: isinstance(fact, StepEntered | Promoted | Established),
+    "problems": _is_problem,
+    "endings": lambda fact: isinstance(fact, Promoted | Established | Aborted | Failed | Superseded | Concluded),
+}
+"""What can be asked for alone."""

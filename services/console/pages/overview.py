@@ -9,6 +9,7 @@ from starlette.requests import Request
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.services.console.fleet import stretch
 from sluicegate.services.console.pages.rendering import Context, Endpoint, template
+from sluicegate.services.console.pages.trends import Trends
 from sluicegate.services.console.pages.views import by_audience, line, waiting
 from sluicegate.services.console.ports import Desk
 
@@ -24,15 +25,20 @@ ENDED = 10
 def page(desk: Desk) -> Endpoint:
     """The first page."""
 
+    trends = Trends()
+
     def context(request: Request) -> Context:
         rollouts = desk.ledger.rollouts()
         under_way = [rollout for rollout in reversed(rollouts) if not rollout.is_ended]
         ended = [rollout for rollout in reversed(rollouts) if _ended_since(rollout, desk.clock() - LATELY)]
         fleet = stretch(desk.ledger, after=request.query_params.get("after"), limit=MODELS)
+        needing = [view for rollout in under_way if (view := waiting(desk, rollout)) is not None]
+        names = {view.id for view in needing[:ROLLOUTS]} | {rollout.id for rollout in under_way[:ROLLOUTS]}
         return {
+            "trends": trends.read(desk.ledger, [rollout for rollout in under_way if rollout.id in names]),
             "fleet": fleet,
             "models": by_audience(desk.overview(fleet.models)),
-            "waiting": [view for rollout in under_way if (view := waiting(desk, rollout)) is not None],
+            "waiting": needing,
             "under_way": [line(desk, rollout) for rollout in under_way[:ROLLOUTS]],
             "under_way_total": len(under_way),
             "ended": [line(desk, rollout) for rollout in ended[:ENDED]],

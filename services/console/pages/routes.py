@@ -10,6 +10,7 @@ from sluicegate.services.console.pages import (
     access,
     activity,
     audiences,
+    comparing,
     experiments,
     glossary,
     health,
@@ -31,6 +32,7 @@ def page_routes(desk: Desk, tokens: Tokens, sessions: Sessions, strangers: Stran
     return [
         Route("/", overview.page(desk), methods=["GET"]),
         Route("/rollouts", rollouts.page(desk), methods=["GET"]),
+        Route("/rollouts/compare", comparing.page(desk), methods=["GET"]),
         Route("/rollouts/{id}", rollout.page(desk), methods=["GET"]),
         Route("/rollouts/{id}/report", rollout.whole_report(desk), methods=["GET"]),
         Route("/rollouts/{id}/{act}", rollout.order(desk), methods=["POST"]),

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
-from sluicegate.registry.ledger.reading import read_for_policy
+from sluicegate.registry.ledger.reading import read_for_policy, read_for_view
 from sluicegate.registry.report.overview import Served
 from sluicegate.registry.report.view import RolloutView, next_decision, rollout_view
 from sluicegate.registry.rollout.rollout import Phase, Rollout
@@ -17,9 +17,10 @@ _PLENTY = (0, sys.maxsize)
 
 
 def line(desk: Desk, rollout: Rollout) -> RolloutView:
-    """The view that a list has a line for: gates tell their answers alone. One that has ended has no requests."""
-    requests = None if rollout.is_ended else desk.requests(rollout)
-    return rollout_view(read_for_policy(desk.ledger, rollout), desk.clock(), requests)
+    """The view that a list has a line for. Of one that has ended there are no requests, and answers alone."""
+    if rollout.is_ended:
+        return rollout_view(read_for_policy(desk.ledger, rollout), desk.clock())
+    return rollout_view(read_for_view(desk.ledger, rollout), desk.clock(), desk.requests(rollout))
 
 
 def waiting(desk: Desk, rollout: Rollout) -> RolloutView | None:

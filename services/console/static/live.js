@@ -9,6 +9,7 @@ let underWay = null;
 
 const isInUse = (part) =>
   (part.contains(document.activeElement) && part.matches(":has(input, select)")) ||
+  part.matches(":has(input:checked)") ||
   [...part.querySelectorAll('input[type="text"]')].some((field) => field.value !== "");
 
 function openParts(part) {

@@ -1,0 +1,66 @@
+"""Comparing: two rollouts side by side, what their plans say differently, what their gates found, how they ended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from starlette.requests import Request
+
+from sluicegate.registry.documents.diff import changes
+from sluicegate.registry.ledger.reading import read_for_report
+from sluicegate.registry.orders.naming import find
+from sluicegate.registry.report.report import Report, rollout_report
+from sluicegate.registry.report.view import GateView
+from sluicegate.registry.words.errors import UsageError
+from sluicegate.registry.words.figures import lasting, per_cent
+from sluicegate.services.console.pages.rendering import Context, Endpoint, template
+from sluicegate.services.console.ports import Desk
+
+TWO = 2
+
+
+def page(desk: Desk) -> Endpoint:
+    """The page of two rollouts."""
+
+    def context(request: Request) -> Context:
+        names = request.query_params.getlist("id")
+        if len(set(names)) != TWO:
+            raise UsageError(
+                f"two rollouts are compared, not {len(set(names))}.", fix="tick two of them on the page of rollouts"
+            )
+        reports = [_report(desk, name) for name in names]
+        first, second = reports
+        return {
+            "reports": reports,
+            "changes": list(changes(first.plan, second.plan)),
+            "gates": _gates(reports),
+            "steps": _steps(reports),
+        }
+
+    return template(desk, "comparing.html", context)
+
+
+def _report(desk: Desk, name: str) -> Report:
+    rollout = find(desk.ledger, name)
+    return rollout_report(read_for_report(desk.ledger, rollout), desk.clock(), desk.evidence(rollout))
+
+
+def _gates(reports: Sequence[Report]) -> list[tuple[str, list[GateView | None]]]:
+    """Every metric that one of them judges, with both verdicts."""
+    by_metric = [{gate.view.metric: gate.view for gate in report.gates} for report in reports]
+    metrics = dict.fromkeys(metric for gates in by_metric for metric in gates)
+    return [(metric, [gates.get(metric) for gates in by_metric]) for metric in metrics]
+
+
+def _steps(reports: Sequence[Report]) -> list[list[str]]:
+    """For each step of the longer plan what became of it in both."""
+    most = max(len(report.steps) for report in reports)
+    return [[_step(report, number) for report in reports] for number in range(most)]
+
+
+def _step(report: Report, number: int) -> str:
+    if number >= len(report.steps):
+        return ""
+    step = report.steps[number]
+    lasted = "" if step.seconds is None else f", {lasting(step.seconds)}"
+    return f"{per_cent(step.weight)}: {step.state}{lasted}"

@@ -1,0 +1,161 @@
+"""Pages of the console: what they show of what the ledger holds, found by filters, side by side, in words."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from sluicegate.registry.ledger.calls import Call
+from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.report.trend import trends
+from sluicegate.services.console.pages import access, activity
+from sluicegate.services.console.pages.trends import Trends
+from sluicegate.services.report.sparkline import sparkline
+from tests import giving as orders
+from tests.acceptance.given import PLAN, Given
+from tests.giving import Giver
+from tests.unit.console_office import NOW, TOKEN, MemoryDesk, Office
+
+
+def text(html: str) -> str:
+    """What a reader sees of it."""
+    return " ".join(re.sub(r"<[^>]+>", " ", html).split())
+
+
+def signed_in(desk: MemoryDesk | None = None) -> Office:
+    office = Office(desk)
+    office.client.post("/login", data={"token": TOKEN, "name": "ada"})
+    return office
+
+
+@pytest.fixture
+def judged() -> Given:
+    return Given().runs(20_000, until=5000)
+
+
+def test_two_rollouts_are_shown_side_by_side_with_what_their_plans_say_differently() -> None:
+    office = signed_in()
+    first = office.running()
+    orders.abort(office.ledger, first.id, actor="ada", reason="too slow", now=NOW)
+    other = Plan.model_validate({"model": "m", "steps": [{"weight": 10}, {"weight": 30}]})
+    second = orders.start(office.ledger, plan=other, version="3", request=Giver(actor="b", cause="c"), now=NOW)
+    shown = text(office.client.get(f"/rollouts/compare?id={first.id}&id={second.rollout.id}").text)
+    assert "too slow" in shown
+    assert "steps.1.weight 50 30" in shown
+    assert "model m" not in shown[shown.index("What their plans say differently") :]
+
+
+@pytest.mark.parametrize("query", ["", "id={0}", "id={0}&id={0}", "id={0}&id={1}&id=x"])
+def test_other_than_two_rollouts_are_not_compared(query: str) -> None:
+    office = signed_in()
+    rollout = office.running()
+    first = office.ledger.rollouts()[0]
+    answer = office.client.get(f"/rollouts/compare?{query.format(rollout.id, first.id)}")
+    assert answer.status_code == 422
+    assert "two rollouts are compared" in answer.text
+
+
+def test_activity_is_found_by_model_and_kind(judged: Given) -> None:
+    office = signed_in(MemoryDesk(ledger=judged.ledger))
+    office.running()
+    everything = text(office.client.get("/activity").text)
+    assert all(part in everything for part in ("delays v2", "m v2", "step 1 began", "canary of delays v2 requested"))
+    of_model = office.client.get("/activity?model=delays").text
+    assert "delays v2" in text(of_model)
+    assert "m v2" not in re.sub("<form.*</form>", "", of_model, flags=re.DOTALL)
+    endings = text(office.client.get("/activity?model=delays&kind=endings").text)
+    assert "the first build takes all traffic" in endings
+    assert "began" not in endings
+    assert "Nothing like this was found." in text(office.client.get("/activity?kind=problems").text)
+
+
+def test_activity_has_pages_and_each_fact_is_on_one(judged: Given, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(activity, "PAGE", 7)
+    office = signed_in(MemoryDesk(ledger=judged.ledger))
+    shown, path = 0, "/activity"
+    for _ in range(20):
+        page = office.client.get(path).text
+        shown += page.count('class="what')
+        older = re.search(r'href="(/activity\?[^"]*before=\d+)"', page)
+        if older is None:
+            break
+        path = older[1].replace("&amp;", "&")
+    assert shown == judged.ledger.feed_end()
+
+
+def test_a_filter_looks_through_so_many_facts_and_goes_on_from_there(
+    judged: Given, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(activity, "PAGE", 3)
+    monkeypatch.setattr(activity, "STRETCHES", 1)
+    page = signed_in(MemoryDesk(ledger=judged.ledger)).client.get("/activity?kind=problems").text
+    assert f"before={judged.ledger.feed_end() - 2}" in page
+
+
+def test_calls_are_told_in_words_and_the_same_ones_are_one_line() -> None:
+    office = signed_in()
+    rollout = office.running()
+    for _ in range(3):
+        _call(office, "bob", f"/api/v1/rollouts/{rollout.id}/pause", 200)
+    _call(office, "bob", f"/api/v1/rollouts/{rollout.id}/promote", 403)
+    _call(office, "eve", "/no/such", None)
+    shown = text(office.client.get("/access").text)
+    assert f"Pause a rollout: {rollout.id}" in shown or f"{rollout.id} 3 times" in shown
+    assert shown.count("3 times") == 1
+    assert "refused (403)" in shown
+    assert "POST /no/such no answer" in shown
+    refused = text(office.client.get("/access?who=bob&answer=refused").text)
+    assert "refused (403)" in refused
+    assert "3 times" not in refused
+    assert "No call is like this." in text(office.client.get("/access?who=nobody").text)
+
+
+def test_calls_have_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(access, "PAGE", 2)
+    office = signed_in()
+    for actor in ("a", "b", "c"):
+        _call(office, actor, f"/{actor}", 200)
+    first = office.client.get("/access").text
+    assert "POST /b" in first
+    assert "POST /a" not in first
+    assert "POST /a" in office.client.get("/access?before=2").text
+
+
+def _call(office: Office, actor: str, path: str, status: int | None) -> None:
+    kept, _ = office.desk.calls.begin(Call(at=NOW, actor=actor, role="admin", method="POST", path=path, digest="d"))
+    if status is not None:
+        office.desk.calls.finish(kept.number, status, "{}")
+
+
+def test_trends_are_those_of_the_goal_and_the_error_rate(judged: Given) -> None:
+    looks = judged.ledger.looks(judged.name)
+    goal, errors = trends(judged.rollout, looks)
+    assert (goal.metric, goal.unit, errors.metric, errors.unit) == ("log_loss", "plain", "errors", "share")
+    last = judged.ledger.last_looks(judged.name)[1].verdict
+    assert goal.points[-1] == (last.stable_mean, last.candidate_mean)
+    assert sparkline(goal).count("<path") == 2
+    assert trends(Given({**PLAN, "model": "x"}).rollout, ())[0].points == ()
+
+
+def test_looks_of_a_sparkline_are_read_again_only_once_there_are_more(judged: Given) -> None:
+    read: list[str] = []
+
+    class Counting:
+        def __getattr__(self, name: str) -> object:
+            read.append(name)
+            return getattr(judged.ledger, name)
+
+    known, shown = Trends(), [judged.rollout]
+    assert known.read(Counting(), shown) == known.read(Counting(), shown)  # type: ignore[arg-type]
+    assert read.count("looks") == 1
+    judged.runs(600)
+    known.read(Counting(), [judged.rollout])  # type: ignore[arg-type]
+    assert read.count("looks") == 2
+    assert known.read(Counting(), []) == {}  # type: ignore[arg-type]
+
+
+def test_the_overview_draws_trends_of_what_is_in_progress(judged: Given) -> None:
+    page = signed_in(MemoryDesk(ledger=judged.ledger)).client.get("/").text
+    assert page.count('class="spark"') == 2
+    assert "log_loss over" in page
