@@ -55,6 +55,7 @@ class Giver:
     by_name: bool = True
     sighting: Sighting | None = None
     override_freeze: str | None = None
+    override_assessment: str | None = None
 
 
 def start(
@@ -159,7 +160,7 @@ def delete_audience(ledger: Ledger, name: str, *, actor: str, now: datetime) -> 
 def _started(ledger: Ledger, act: Act, giver: Giver, now: datetime, reason: str = "no reason given") -> Started:
     order = Order(
         act=act, actor=giver.actor, role=Role.ADMIN, cause=giver.cause, reason=reason,
-        override_freeze=giver.override_freeze,
+        override_freeze=giver.override_freeze, override_assessment=giver.override_assessment,
     )  # fmt: skip
     receipt = give(ledger, order, now)
     return Started(rollout=ledger.rollout(receipt.rollout or ""), created=receipt.created)

@@ -19,6 +19,7 @@ _ORDER = (
     "Trigger",
     "Serve",
     "Capture",
+    "OfflineGate",
     "MetricSpec",
     "PredictionField",
     "GateSpec",
@@ -30,7 +31,7 @@ _ORDER = (
     "Blind",
     "Expect",
 )
-_NAMES = {"MetricSpec": "Metric", "PredictionField": "Prediction", "GateSpec": "Gate and guardrail", "ExperimentSpec": "Experiment"}
+_NAMES = {"MetricSpec": "Metric", "PredictionField": "Prediction", "OfflineGate": "Offline gate", "GateSpec": "Gate and guardrail", "ExperimentSpec": "Experiment"}
 _DURATION, _SHARE = "a duration such as", "a share with its per cent sign"
 
 

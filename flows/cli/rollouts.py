@@ -29,6 +29,12 @@ Watch = Annotated[
 OverrideFreeze = Annotated[
     str | None, Parameter(help="Why it goes through a freeze that holds now; an admin may, and it is recorded.")
 ]
+OverrideAssessment = Annotated[
+    str | None,
+    Parameter(
+        help="Why it goes past what its plan asks before the first request; an approver may, and it is recorded."
+    ),
+]
 Timeout = Annotated[float | None, Parameter(help="Seconds to watch at most; then exit code 5.")]
 Id = Annotated[
     str,
@@ -46,13 +52,14 @@ def start(
     ] = None,
     allow_older: Annotated[bool, Parameter(negative=(), help="Also a version older than stable.")] = False,
     override_freeze: OverrideFreeze = None,
+    override_assessment: OverrideAssessment = None,
     watch: Watch = False,
     timeout: Timeout = None,
     output: Output = Format.TABLE,
 ) -> int:
     """Roll a build out by its model's applied plan. Asked for twice, it is one rollout."""
     body = {"model": model, "build": build, "variation": variation, "allow_older": allow_older}
-    extra = {"strategy": strategy, "override_freeze": override_freeze}
+    extra = {"strategy": strategy, "override_freeze": override_freeze, "override_assessment": override_assessment}
     view = call("POST", "/api/v1/rollouts", body | {name: value for name, value in extra.items() if value})
     if watch:
         return _watch(view["id"], timeout, output)

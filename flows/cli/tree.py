@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from sluicegate.registry.words.figures import lasting, per_cent
@@ -13,9 +13,8 @@ View = Mapping[str, Any]
 def tree(view: View) -> str:
     """The rollout as a tree of text: head line, arms, gates, what it waits for; further lines of a reason below it."""
     lines = [head(view), *_split(view), *_arms(view)]
-    gates: Sequence[View] = view["gates"]
-    for position, gate in enumerate(gates):
-        lines.append(f"|  {'`' if position == len(gates) - 1 else '+'}- {_gate(gate)}")
+    judged = [*(_offline(each) for each in view["offline"]), *(_gate(each) for each in view["gates"])]
+    lines += [f"|  {'`' if position == len(judged) - 1 else '+'}- {each}" for position, each in enumerate(judged)]
     lines += [f"+- errors of {arm}: {what}" for arm, what in view["errors"].items()]
     by = f"  (by {view['actor']})" if view["actor"] else ""
     reason, _, block = str(view["reason"]).partition("\n")
@@ -60,6 +59,10 @@ def _arms(view: View) -> list[str]:
         for name, version, requests in arms
         if version is not None
     ]
+
+
+def _offline(gate: View) -> str:
+    return f"offline {gate['gate']:<9} {gate['verdict']:<10} {gate['reason']}"
 
 
 def _gate(gate: View) -> str:

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from sluicegate.flows.cli.models import Build, Model, Variation
 from sluicegate.flows.cli.output import Format, Output, columns, emit, emit_rows, remark
 from sluicegate.flows.cli.reach import call, segment
-from sluicegate.flows.cli.rollouts import OverrideFreeze, Reason
+from sluicegate.flows.cli.rollouts import OverrideAssessment, OverrideFreeze, Reason
 from sluicegate.flows.cli.tree import tree
 from sluicegate.flows.cli.waiting import Timeout, Wait, until_it_serves
 from sluicegate.registry.words.errors import UsageError
@@ -47,6 +47,7 @@ def deploy(
         bool, Parameter(negative=(), help="Take a slot with traffic at once rather than as a canary; recorded.")
     ] = False,
     override_freeze: OverrideFreeze = None,
+    override_assessment: OverrideAssessment = None,
     reason: Reason = "no reason given",
     wait: Wait = True,
     timeout: Timeout = 300.0,
@@ -62,6 +63,8 @@ def deploy(
     }  # fmt: skip
     if override_freeze:
         body["override_freeze"] = override_freeze
+    if override_assessment:
+        body["override_assessment"] = override_assessment
     view = call("POST", f"/api/v1/models/{segment(model)}/deploy", body)
     if view["strategy"] not in ("deploy", "replace"):
         remark(f"{model}/{variation} has traffic: v{view['candidate']} goes in as a canary; at once: --now")

@@ -160,7 +160,9 @@ def _launch_step(runtime: Runtime, rollout: Rollout) -> Hold:
         progress.complete(runtime.ledger, rollout.id, runtime.clock())
     else:
         seen = _tick(runtime, rollout.id)
-        if seen is not None and seen.rollout.phase is Phase.LAUNCHING:
+        if seen is not None and seen.decision.asks:
+            ask_check.with_options(task_run_name=f"check {rollout.candidate}")(rollout.id)
+        elif seen is not None and seen.rollout.phase is Phase.LAUNCHING:
             time.sleep(TICK_SECONDS)
             return Hold(reason=seen.decision.reason, is_long_wait=seen.decision.is_long_wait)
     return Hold(reason="", is_long_wait=False)
@@ -225,7 +227,7 @@ def ask_check(name: str) -> str:
     """Put the step's question and record the answer. The keeper guards the rollout meanwhile."""
     runtime = current_runtime()
     rollout = runtime.ledger.rollout(name)
-    check = rollout.plan.steps[rollout.step].check
+    check = rollout.check
     if check is None:
         return "there is nothing to ask"
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from sluicegate.flows.stages.assessment import Runs, assess
 from sluicegate.flows.stages.shadow import note_outputs
 from sluicegate.registry.ledger.launching import note_stage
 from sluicegate.registry.ledger.port import Ledger
@@ -22,10 +23,8 @@ from sluicegate.registry.words.errors import IllegalMove, NotFound, PackFailed, 
 from sluicegate.registry.words.launching import Stage
 
 
-class Source(Protocol):
+class Source(Runs, Protocol):
     """Where builds come from."""
-
-    def build(self, ref: BuildRef) -> Build: ...
 
     def fetch(self, ref: BuildRef, into: Path) -> Path:
         """The folder with the model's files, downloaded when it is not there yet."""
@@ -41,13 +40,20 @@ class Packing(Protocol):
 def launch(
     ledger: Ledger, source: Source, packing: Packing, rollout: Rollout, into: Path, clock: Callable[[], datetime]
 ) -> Rollout:
-    """Pack the candidate and append Packed, or Failed when it cannot be packed or judged as the plan wants.
+    """Judge the candidate by the plan's offline gates, pack it and append Packed.
 
-    A rollout that was ended meanwhile stays as it is. Raises CatalogUnavailable when MLflow does not answer: the next
+    Failed where it cannot be packed, or judged as the plan wants; Aborted where an offline gate found it worse. A
+    rollout that was ended meanwhile stays as it is. Raises CatalogUnavailable when MLflow does not answer: the next
     driver tries again.
     """
     if rollout.is_shadow and rollout.stable is not None:
         note_outputs(ledger, source.build, rollout)
+    try:
+        rollout = assess(ledger, source, rollout, clock)
+    except IllegalMove:
+        return ledger.rollout(rollout.id)
+    if rollout.is_ended:
+        return rollout
     fact: Packed | Failed
     try:
         fact = _packed(source, packing, rollout, into, lambda stage: note_stage(ledger, rollout.id, stage, clock()))

@@ -16,7 +16,7 @@ from sluicegate.registry.ledger.freezes import freezes
 from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.ledger.sights import sights
 from sluicegate.registry.plan.fields import GateSpec, MetricSpec, PredictionField, thresholds_of
-from sluicegate.registry.rollout.decision import Choice, Decision, Progress, decide
+from sluicegate.registry.rollout.decision import Choice, Decision, Progress, decide, decide_first
 from sluicegate.registry.rollout.experiment import ExperimentState, experiment_state
 from sluicegate.registry.rollout.facts import (
     Aborted,
@@ -131,12 +131,16 @@ def _before_traffic(
     if rollout.phase is not Phase.LAUNCHING or not is_ready or not rollout.is_judged:
         return Tick(rollout=rollout, verdicts=(), decision=hold)
     what = "the candidate is" if experiment is None else "all variations are"
-    ready = Decision(choice=Choice.ADVANCE, reason=f"{what} ready")
+    ready = decide_first(rollout, f"{what} ready")
+    if ready.choice in (Choice.PAUSE, Choice.ABORT) and authority is Authority.ADVANCE:
+        fact = _fact(rollout, (), ready)
+        assert fact is not None
+        return Tick(rollout=ledger.append(rollout.id, rollout.seq + 1, fact, now), verdicts=(), decision=ready)
     decision = heeding(ready, freezes(ledger), rollout, now)
     blind = sights(ledger).blindness(rollout.id, rollout.listeners, now)
     if blind is not None:
         decision = Decision(choice=Choice.HOLD, reason=str(blind))
-    if decision.choice is Choice.HOLD or authority is not Authority.ADVANCE:
+    if decision.choice is not Choice.ADVANCE or authority is not Authority.ADVANCE:
         return Tick(rollout=rollout, verdicts=(), decision=decision)
     entered = StepEntered(
         step=0,

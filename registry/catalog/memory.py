@@ -10,7 +10,7 @@ from threading import RLock
 
 from sluicegate.registry.catalog.naming import age, missing, named
 from sluicegate.registry.words.build import Build, BuildRef
-from sluicegate.registry.words.errors import CatalogUnavailable
+from sluicegate.registry.words.errors import CatalogUnavailable, NotFound
 
 STAGES = ("None", "Staging", "Production", "Archived")
 
@@ -22,16 +22,18 @@ class MemoryCatalog:
         self._lock = RLock()
         self._builds: dict[BuildRef, Build] = {}
         self._files: dict[BuildRef, Path] = {}
+        self.runs: dict[str, dict[str, float]] = {}
         self.reachable = True
 
     def register(
-        self, model: str, *, files: Path | None = None, signature: Mapping[str, object] | None = None
-    ) -> BuildRef:
-        """Add the next version of a model."""
+        self, model: str, *, files: Path | None = None, signature: Mapping[str, object] | None = None,
+        run: str | None = None,
+    ) -> BuildRef:  # fmt: skip
+        """Add the next version of a model, made by a run."""
         with self._lock:
             ref = BuildRef(model=model, version=str(len(self._of(model)) + 1))
             known = dict(signature) if signature is not None else None
-            self._builds[ref] = Build(ref=ref, source=f"memory:{model}/{ref.version}", signature=known)
+            self._builds[ref] = Build(ref=ref, source=f"memory:{model}/{ref.version}", signature=known, run=run)
             if files is not None:
                 self._files[ref] = files
             return ref
@@ -55,6 +57,12 @@ class MemoryCatalog:
 
     def snapshot(self, models: Iterable[str]) -> dict[str, tuple[Build, ...]]:
         return {model: self.builds(model) for model in models}
+
+    def run_metrics(self, run: str) -> Mapping[str, float]:
+        with self._reached():
+            if run not in self.runs:
+                raise NotFound(f"the run {run} is not there.")
+            return dict(self.runs[run])
 
     def fetch(self, ref: BuildRef, into: Path) -> Path:
         with self._reached():

@@ -64,6 +64,12 @@ class MlflowCatalog:
     def snapshot(self, models: Iterable[str]) -> dict[str, tuple[Build, ...]]:
         return {model: self.builds(model) for model in models}
 
+    def run_metrics(self, run: str) -> Mapping[str, float]:
+        found = self._rest.part("run", "/runs/get", run_id=run)
+        if found.get("info", {}).get("lifecycle_stage") == "deleted":
+            raise NotFound(f"MLflow: the run {run} is deleted.")
+        return {str(each["key"]): float(each["value"]) for each in found.get("data", {}).get("metrics", [])}
+
     def fetch(self, ref: BuildRef, into: Path) -> Path:
         """As the port says. The file `<into>.source` beside the folder tells of which build it is."""
         source, note = str(self._version(ref).get("source")), into.with_name(f"{into.name}.source")
@@ -175,6 +181,7 @@ def _build(found: Mapping[str, Any], aliases: Iterable[str], signature: dict[str
         tags=_tags(found),
         stage=str(found.get("current_stage") or "None"),
         created_at=datetime.fromtimestamp(int(created) / 1000, UTC) if created else None,
+        run=str(found.get("run_id") or "") or None,
         signature=signature,
     )
 

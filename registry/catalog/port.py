@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -37,6 +37,11 @@ class Catalog(Protocol):
 
     def snapshot(self, models: Iterable[str]) -> dict[str, tuple[Build, ...]]:
         """The builds of several models; all of them, or CatalogUnavailable."""
+        ...
+
+    def run_metrics(self, run: str) -> Mapping[str, float]:
+        """The last value of each metric of a run; NaN and infinities as they are. Raises NotFound, also where it was
+        deleted."""
         ...
 
     def fetch(self, ref: BuildRef, into: Path) -> Path:

@@ -37,6 +37,8 @@ def refuse_beyond_role(order: Order) -> None:
             need(order, Role.OPERATOR, "to give an order")
     if order.override_freeze is not None:
         need(order, Role.ADMIN, "to override a freeze")
+    if order.override_assessment is not None:
+        need(order, Role.APPROVER, "to let a build past what its plan asks before the first request")
 
 
 def refuse_unjudged(order: Order, present: Connections, wanted: Connections) -> None:

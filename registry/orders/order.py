@@ -234,6 +234,8 @@ class Order:
     reason: str = "no reason given"
     override_freeze: str | None = None
     """Why what it starts goes through a freeze that holds now; none: it does not."""
+    override_assessment: str | None = None
+    """Why what it starts goes past what its plan asks before the first request; none: it does not."""
     seen: SeenRollout | SeenConnections | None = None
     """The order holds only while this is so."""
     key: str | None = None

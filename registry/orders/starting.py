@@ -25,8 +25,17 @@ from sluicegate.registry.orders.rules import (
 from sluicegate.registry.plan.fields import OnNewer, Strategy
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.experiment import refuse_in_experiment
-from sluicegate.registry.rollout.facts import AtOnce, Baked, Begun, FreezeOverridden, Requested, Superseded
+from sluicegate.registry.rollout.facts import (
+    AssessmentOverridden,
+    AtOnce,
+    Baked,
+    Begun,
+    FreezeOverridden,
+    Requested,
+    Superseded,
+)
 from sluicegate.registry.rollout.freeze import holding, in_force
+from sluicegate.registry.rollout.moves import admits
 from sluicegate.registry.rollout.rollout import Phase, Rollout
 from sluicegate.registry.rollout.standing import current, trusted
 from sluicegate.registry.words.build import slug
@@ -232,10 +241,18 @@ def _refuse_stable(plan: Plan, version: str, stable: Rollout | None, *, allow_ol
 
 
 def _let_through(draft: Draft, order: Order, rollout: Rollout) -> Rollout:
-    """The rollout, on its way through the freeze that holds it, if the order says so."""
+    """The rollout, on its way through the freeze that holds it and past what it is asked, if the order says so."""
+    rollout = _let_past(draft, order, rollout)
     if order.override_freeze is None or holding(freezes(draft), rollout, draft.now) is None:
         return rollout
     return override_freeze(draft, rollout, actor=order.actor, reason=order.override_freeze)
+
+
+def _let_past(draft: Draft, order: Order, rollout: Rollout) -> Rollout:
+    why, is_open = order.override_assessment, admits(rollout.phase, AssessmentOverridden) and rollout.step < 0
+    if why is None or rollout.assessment_overridden or not is_open:
+        return rollout
+    return draft.append(rollout.id, AssessmentOverridden(actor=order.actor, reason=why))
 
 
 STILL = "Abort and rollback work all the same."

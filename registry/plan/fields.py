@@ -325,6 +325,27 @@ class Step(Document):
     """Margins of this step where they differ from the gates' own."""
 
 
+class OfflineGate(Document):
+    """A metric of an MLflow run of the candidate, judged before the first request: by a limit, and beside stable's."""
+
+    metric: str = Field(min_length=1, max_length=250)
+    """The metric's name in the run, such as val_auc; its last value counts."""
+    worse: Worse
+    """The direction in which it gets worse."""
+    margin: Margin | None = None
+    """How much worse than stable's it may be, relative to stable's: 0% means not worse at all."""
+    limit: float | None = Field(default=None, allow_inf_nan=False)
+    """The worst value that it may have."""
+    run_tag: str | None = Field(default=None, min_length=1, max_length=250)
+    """The tag of the registered version that holds the id of the run to read, such as that of an evaluation; none: the
+    run that made the version."""
+
+    @property
+    def name(self) -> str:
+        """What tells it from the other offline gates of a plan."""
+        return self.metric if self.run_tag is None else f"{self.metric}@{self.run_tag}"
+
+
 HeaderName = Annotated[
     str,
     BeforeValidator(lambda name: name.lower() if isinstance(name, str) else name, json_schema_input_type=str),
@@ -464,6 +485,10 @@ class PlanFields(Document):
     """The request header whose value is hashed, such as x-user-id; none: every request is assigned at random."""
     strategy: Strategy = Strategy.CANARY
     """How the candidate's share of requests is spent."""
+    offline: tuple[OfflineGate, ...] = Field(default=(), max_length=20)
+    """What metrics of the candidate's MLflow run must say before it gets its first request, or a copy of one."""
+    check: Check | None = None
+    """A question that must be answered with yes before the first step, once the candidate's service is ready."""
     metrics: Annotated[dict[MetricName, MetricSpec], AfterValidator(_scored)] = Field(default_factory=dict)
     """What is measured, by a name of your own; each is used by a gate or a guardrail."""
     gates: tuple[GateSpec, ...] = ()

@@ -42,7 +42,7 @@ def broken_rules(plan: PlanFields, champion_alias: str) -> tuple[Broken, ...]:
     return (
         *_trigger(plan, champion_alias), *_metrics(plan), *_names(plan), *_twice(plan), *_roles(plan), *_fresh(plan),
         *_alphas(plan), *_weights(plan), *_steps(plan), *_ladders(plan), *_deadline(plan), *_shadow(plan),
-        *_kept(plan), *_ab(plan),
+        *_kept(plan), *_ab(plan), *_offline(plan),
     )  # fmt: skip
 
 
@@ -51,6 +51,19 @@ def _trigger(plan: PlanFields, champion_alias: str) -> Iterator[Broken]:
     if alias is not None and (alias == champion_alias or alias.startswith(f"{champion_alias}-")):
         message = f"the alias {alias} is set by sluice itself when a candidate is promoted"
         yield Broken(at=("trigger", "alias"), message=message, fix="use another, such as candidate")
+
+
+def _offline(plan: PlanFields) -> Iterator[Broken]:
+    """What offline gates say must be sayable, once for each value."""
+    names = Counter(gate.name for gate in plan.offline)
+    for position, gate in enumerate(plan.offline):
+        if gate.margin is None and gate.limit is None:
+            message = f"nothing is asked of {gate.name}"
+            fix = "write margin: 1% (beside stable's run), limit: 0.9 (the worst value that it may have), or both"
+            yield Broken(at=("offline", position, "metric"), message=message, fix=fix)
+        if names[gate.name] > 1:
+            message = f"{gate.name} has {names[gate.name]} offline gates"
+            yield Broken(at=("offline", position, "metric"), message=message, fix="keep one: it takes margin and limit")
 
 
 def _metrics(plan: PlanFields) -> Iterator[Broken]:

@@ -14,6 +14,8 @@ from sluicegate.registry.report.view import next_decision
 from sluicegate.registry.rollout.facts import (
     Aborted,
     Approved,
+    Assessed,
+    AssessmentOverridden,
     Checked,
     Concluded,
     Entry,
@@ -130,6 +132,8 @@ def severity(fact: Fact) -> Severity:
             | Superseded()
             | Undeployed()
             | FreezeOverridden()
+            | AssessmentOverridden()
+            | Assessed(answer="no_data" | "fail")
             | Judged(answer="no_data" | "fail")
             | Checked(answer="no" | "none")
         ):

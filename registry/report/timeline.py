@@ -9,6 +9,8 @@ from datetime import datetime
 from sluicegate.registry.rollout.facts import (
     Aborted,
     Approved,
+    Assessed,
+    AssessmentOverridden,
     Baked,
     Begun,
     Checked,
@@ -94,7 +96,7 @@ def _actor(fact: Fact) -> str:
             return "driver"
         case Ready() | Observed() | Baked():
             return "keeper"
-        case Judged() | Frozen():
+        case Judged() | Frozen() | Assessed():
             return "gate"
         case Superseded(by=by):
             return by
@@ -122,6 +124,10 @@ def _said(fact: Fact) -> tuple[str, str]:
             return "started; nothing serves yet", "plain"
         case Begun(stable=stable):
             return f"started; stable is v{stable}", "plain"
+        case Assessed(gate=gate, answer=answer):
+            return f"{gate} {_ANSWERS[Answer(answer)]} before the first request", _TONES[Answer(answer)]
+        case AssessmentOverridden():
+            return "let past what the plan asks before the first request", "wait"
         case Packed(bento=bento):
             return f"packed as {bento}", "plain"
         case Ready(version=version):
@@ -145,7 +151,8 @@ def _said(fact: Fact) -> tuple[str, str]:
             return f"step {step + 1} approved", "good"
         case Checked(step=step, answer=answer, actor=actor):
             said = "gave no answer" if answer == "none" else f"said {answer}"
-            return f"the check {actor} of step {step + 1} {said}", "good" if answer == "yes" else "wait"
+            asked = f"of step {step + 1}" if step >= 0 else "before the first step"
+            return f"the check {actor} {asked} {said}", "good" if answer == "yes" else "wait"
         case FreezeOverridden(freeze=freeze, until=until):
             return f"goes through the freeze {freeze}, until {until[:16].replace('T', ' ')} UTC", "wait"
         case Promoted(override=override):

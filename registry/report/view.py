@@ -58,6 +58,22 @@ class GateView:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OfflineGateView:
+    """One offline gate with what it said before the first request."""
+
+    gate: str
+    """The metric; with @tag where a tag of the version names the run."""
+    verdict: str
+    """PASS, FAIL or NO DATA."""
+    reason: str
+    """Its evidence in a sentence."""
+    candidate: float | None
+    """The candidate's value."""
+    stable: float | None
+    """The value that it was compared with; none where only a limit counts."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class RolloutView:
     """A rollout in words and numbers; weights in per cent, times in UTC, durations in seconds."""
 
@@ -105,6 +121,8 @@ class RolloutView:
     """Assigned to stable at this weight."""
     gates: tuple[GateView, ...]
     """Gates, then guardrails."""
+    offline: tuple[OfflineGateView, ...]
+    """What was judged before the first request."""
     errors: Mapping[str, str]
     """What the errors of each arm died of, where that was asked for."""
     requested_at: datetime
@@ -155,12 +173,24 @@ def rollout_view(
         candidate_requests=candidate_n,
         stable_requests=stable_n,
         gates=tuple(_withheld(gate, blind) for gate in _gates(rollout, _last_verdicts(record))),
+        offline=tuple(_offline(rollout, gate.name) for gate in rollout.offline_gates),
         errors=errors or {},
         requested_at=rollout.requested_at,
         ended_at=rollout.ended_at,
         elapsed=((rollout.ended_at or now) - rollout.requested_at).total_seconds(),
         settled=rollout.settled,
         seq=rollout.seq,
+    )
+
+
+def _offline(rollout: Rollout, name: str) -> OfflineGateView:
+    said = rollout.assessments.get(name)
+    return OfflineGateView(
+        gate=name,
+        verdict=Answer(said.answer).label if said else Answer.NO_DATA.label,
+        reason=said.reason if said else "nothing judged yet",
+        candidate=said.candidate if said else None,
+        stable=said.stable if said else None,
     )
 
 

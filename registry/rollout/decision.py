@@ -242,6 +242,15 @@ def _checked(rollout: Rollout, check: Check) -> Decision | None:
             return Decision(choice=Choice.PAUSE, reason=f"the check {check} gave no answer: {reply.reason}")
 
 
+def decide_first(rollout: Rollout, ready: str) -> Decision:
+    """Choose what happens to a rollout whose candidate is ready, and which has had no request yet."""
+    if rollout.check is not None and not rollout.assessment_overridden:
+        checked = _checked(rollout, rollout.check)
+        if checked is not None:
+            return checked
+    return Decision(choice=Choice.ADVANCE, reason=ready)
+
+
 def _needs_approval(rollout: Rollout, step: Step) -> bool:
     return step.approval or not rollout.plan.gates
 

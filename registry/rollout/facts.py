@@ -76,6 +76,29 @@ class Begun:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Assessed:
+    """An offline gate judged the candidate, before its first request."""
+
+    gate: str
+    """The metric; with @tag where a tag of the version names the run."""
+    answer: str
+    """pass, fail, or no_data: it cannot be judged."""
+    reason: str
+    candidate: float | None = None
+    """Its value."""
+    stable: float | None = None
+    """The value that it was compared with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AssessmentOverridden:
+    """A person let the candidate past what the plan asks before its first request: offline gates and check."""
+
+    actor: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Packed:
     """The candidate is a bento."""
 
@@ -264,9 +287,9 @@ class Settled:
 
 
 Fact = (
-    Requested | Begun | Packed | Ready | Frozen | StepEntered | Observed | Judged | Paused | Resumed | Approved
-    | Checked | FreezeOverridden | Promoted | Baked | Established | Aborted | Failed | Superseded | Concluded
-    | Undeployed | Settled
+    Requested | Begun | Assessed | AssessmentOverridden | Packed | Ready | Frozen | StepEntered | Observed | Judged
+    | Paused | Resumed | Approved | Checked | FreezeOverridden | Promoted | Baked | Established | Aborted | Failed
+    | Superseded | Concluded | Undeployed | Settled
 )  # fmt: skip
 FACTS: dict[str, type[Fact]] = {kind.__name__: kind for kind in get_args(Fact)}
 

@@ -9,6 +9,8 @@ from datetime import datetime
 from sluicegate.registry.rollout.facts import (
     Aborted,
     Approved,
+    Assessed,
+    AssessmentOverridden,
     Baked,
     Begun,
     Checked,
@@ -40,6 +42,8 @@ from sluicegate.registry.words.units import FULL
 _MOVES: dict[type[Fact], tuple[Phase, ...]] = {
     Requested: (),
     Begun: (Phase.QUEUED,),
+    Assessed: (Phase.LAUNCHING, Phase.PAUSED),
+    AssessmentOverridden: (Phase.QUEUED, Phase.LAUNCHING, Phase.PAUSED),
     Packed: (Phase.LAUNCHING, Phase.PAUSED),
     Ready: (Phase.LAUNCHING, Phase.PAUSED),
     Frozen: (Phase.LAUNCHING, Phase.RUNNING, Phase.PAUSED),
@@ -49,7 +53,7 @@ _MOVES: dict[type[Fact], tuple[Phase, ...]] = {
     Paused: (Phase.LAUNCHING, Phase.RUNNING),
     Resumed: (Phase.PAUSED,),
     Approved: (Phase.RUNNING, Phase.PAUSED),
-    Checked: (Phase.RUNNING, Phase.PAUSED),
+    Checked: (Phase.LAUNCHING, Phase.RUNNING, Phase.PAUSED),
     FreezeOverridden: (Phase.QUEUED, Phase.LAUNCHING, Phase.RUNNING, Phase.PAUSED),
     Promoted: (Phase.LAUNCHING, Phase.RUNNING, Phase.PAUSED),
     Baked: (Phase.BAKING,),
@@ -102,6 +106,10 @@ def advance(rollout: Rollout, entry: Entry) -> Rollout:
             raise IllegalMove(f"rollout {rollout.id} is requested already.")
         case Begun(stable=stable):
             return replace(state, phase=Phase.LAUNCHING, stable=stable, began_at=at, reason="launching the candidate")
+        case Assessed(gate=gate):
+            return replace(state, assessments={**state.assessments, gate: fact})
+        case AssessmentOverridden():
+            return replace(state, assessment_overridden=True)
         case Packed():
             return replace(state, packed=fact)
         case Ready():
@@ -169,11 +177,17 @@ def refuse_illegal(rollout: Rollout, fact: Fact) -> None:
             raise IllegalMove(f"rollout {rollout.id} is at step {rollout.step}: it cannot enter step {step}.")
         case StepEntered(step=step, weight=weight) if weight != rollout.plan.steps[step].weight:
             raise IllegalMove(f"rollout {rollout.id}: the plan gives step {step} another weight than {weight}.")
+        case StepEntered(step=0) if not _may_begin(rollout):
+            raise IllegalMove(f"rollout {rollout.id}: the first step needs a yes of the check {rollout.plan.check}.")
+        case Packed() if not rollout.is_assessed:
+            raise IllegalMove(f"rollout {rollout.id}: Packed needs a pass of every offline gate, or an override.")
+        case AssessmentOverridden(actor=""):
+            raise IllegalMove(f"rollout {rollout.id}: an override needs the name of who gives it.")
         case Ready() if rollout.packed is None:
             raise IllegalMove(f"rollout {rollout.id}: Ready needs Packed.")
         case Approved(step=step) if step != rollout.step or step < 0:
             raise IllegalMove(f"rollout {rollout.id} is at step {rollout.step}: step {step} cannot be approved.")
-        case Checked(step=step) if step != rollout.step or rollout.plan.steps[step].check is None:
+        case Checked(step=step) if step != rollout.step or rollout.check is None:
             raise IllegalMove(f"rollout {rollout.id} is at step {rollout.step}: there is no check of step {step}.")
         case Promoted() if rollout.is_shadow:
             raise IllegalMove(f"rollout {rollout.id} is a shadow: it gives no traffic; start a canary of the build.")
@@ -196,6 +210,12 @@ def refuse_illegal(rollout: Rollout, fact: Fact) -> None:
             raise IllegalMove(f"rollout {rollout.id} is settled already.")
         case _:
             return
+
+
+def _may_begin(rollout: Rollout) -> bool:
+    """Whether nothing that is asked before the first request stands in the way of the first step."""
+    said = rollout.replies.get(-1)
+    return rollout.assessment_overridden or rollout.check is None or (said is not None and said.answer == "yes")
 
 
 def _all_passed(rollout: Rollout, verdicts: dict[str, str]) -> bool:

@@ -7,10 +7,10 @@ from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
 
-from sluicegate.registry.plan.fields import Strategy
+from sluicegate.registry.plan.fields import Check, OfflineGate, Strategy
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.plan.staging import staged
-from sluicegate.registry.rollout.facts import AtOnce, Packed, Party, Requested
+from sluicegate.registry.rollout.facts import Assessed, AtOnce, Packed, Party, Requested
 from sluicegate.registry.words.build import BuildRef
 from sluicegate.registry.words.sight import Listener
 from sluicegate.registry.words.units import FULL
@@ -79,6 +79,10 @@ class Rollout:
     party: Party = Party.PERSON
     """Who moved it last."""
     stable: str | None = None
+    assessments: dict[str, Assessed] = field(default_factory=dict)
+    """What each offline gate said."""
+    assessment_overridden: bool = False
+    """Whether a person let it past what the plan asks before the first request."""
     packed: Packed | None = None
     ready: bool = False
     step: int = -1
@@ -124,6 +128,31 @@ class Rollout:
     def asked(self, step: int) -> int:
         """How often the step's check was asked."""
         return self.replies[step].times if step in self.replies else 0
+
+    @property
+    def offline_gates(self) -> tuple[OfflineGate, ...]:
+        """What must be said of its candidate before the first request. Of a first build limits alone: there is nothing
+        to compare it with. What a person puts in or takes back at once is not judged, nor what serves already."""
+        match self.requested.strategy:
+            case Strategy.CANARY | Strategy.SHADOW:
+                return self.plan.offline
+            case AtOnce.DEPLOY:
+                return tuple(gate for gate in self.plan.offline if gate.limit is not None)
+            case _:
+                return ()
+
+    @property
+    def is_assessed(self) -> bool:
+        """Whether the record holds a pass of every offline gate, or a person's override."""
+        said = {name: each.answer for name, each in self.assessments.items()}
+        return self.assessment_overridden or all(said.get(gate.name) == "pass" for gate in self.offline_gates)
+
+    @property
+    def check(self) -> Check | None:
+        """What is asked before the step under way is left; before the first one, before that is entered."""
+        if self.step >= 0:
+            return self.plan.steps[self.step].check
+        return self.plan.check if self.is_judged and not self.is_comparison else None
 
     @property
     def is_ended(self) -> bool:

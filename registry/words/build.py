@@ -33,6 +33,8 @@ class Build:
     tags: dict[str, str] = field(default_factory=dict)
     stage: str = "None"
     created_at: datetime | None = None
+    run: str | None = None
+    """The id of the run that made it, where the catalog knows one."""
     signature: dict[str, object] | None = None
     """MLflow's model signature as JSON, when it was read: {"inputs": [...], "outputs": [...]}."""
 

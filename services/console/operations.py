@@ -44,11 +44,14 @@ class Request:
     key: str | None = None
     """The caller's Idempotency-Key: an order that is sent again is carried out once."""
 
-    def order(self, act: Act, *, reason: str = "no reason given", override_freeze: str | None = None) -> Order:
+    def order(
+        self, act: Act, *, reason: str = "no reason given", override_freeze: str | None = None,
+        override_assessment: str | None = None,
+    ) -> Order:  # fmt: skip
         """The order that this request gives."""
         return Order(
             act=act, actor=self.actor, role=self.role, cause=self.door, reason=reason, override_freeze=override_freeze,
-            seen=seen(self.if_match), key=self.key,
+            override_assessment=override_assessment, seen=seen(self.if_match), key=self.key,
         )  # fmt: skip
 
     def count(self, name: str, default: int, largest: int) -> int:

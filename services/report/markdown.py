@@ -12,7 +12,9 @@ from sluicegate.services.report.words import headline, state
 
 def markdown(report: Report, links: Sequence[tuple[str, str]] = ()) -> str:
     """The report in short: what became of it, steps, evidence; `links` are (name, URL)."""
-    return "\n".join((*_head(report, links), *_steps(report), *_gates(report.gates), *_exposures(report)))
+    return "\n".join(
+        (*_head(report, links), *_steps(report), *_offline(report), *_gates(report.gates), *_exposures(report))
+    )
 
 
 def _head(report: Report, links: Sequence[tuple[str, str]]) -> Iterator[str]:
@@ -33,6 +35,15 @@ def _steps(report: Report) -> Iterator[str]:
         asks, why = ", ".join(step.asks) or "at once", f": {step.why}" if step.why else ""
         time = "–" if step.seconds is None else lasting(step.seconds)
         yield f"| {step.number} | {per_cent(step.weight)} | {_cell(asks)} | **{step.state}**{_cell(why)} | {time} |"
+    yield ""
+
+
+def _offline(report: Report) -> Iterator[str]:
+    if not report.rollout.offline:
+        return
+    yield "## Before the first request\n\n| offline gate | verdict | why |\n|---|---|---|"
+    for each in report.rollout.offline:
+        yield f"| {_cell(each.gate)} | **{each.verdict}** | {_cell(each.reason)} |"
     yield ""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import subprocess
@@ -42,6 +43,8 @@ for line in sys.stdin:
     name, signed, fresh = json.loads(line)
     if fresh or signed not in logged:
         with mlflow.start_run():
+            for key, value in (("val_auc", 0.5), ("val_auc", 0.9), ("loss", float("nan")), ("top", float("inf"))):
+                mlflow.log_metric(key, value)
             logged[signed] = mlflow.pyfunc.log_model(
                 name="m", python_model=Model(), signature=signature if signed else None, pip_requirements=["mlflow"]
             )
@@ -129,7 +132,8 @@ def shelf(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shelf]:
 
 
 def _register(memory: MemoryCatalog, model: str, files: Path, *, signed: bool) -> None:
-    memory.register(model, files=files, signature=SIGNATURE if signed else None)
+    memory.runs["run"] = {"val_auc": 0.9, "loss": math.nan, "top": math.inf}
+    memory.register(model, files=files, signature=SIGNATURE if signed else None, run="run")
 
 
 def ref(model: str, version: int) -> BuildRef:
@@ -152,6 +156,18 @@ def test_a_build_has_its_signature(shelf: Shelf) -> None:
     build = shelf.catalog.build(ref(model, 1))
     assert build.signature is not None
     assert {part: build.signature[part] for part in SIGNATURE} == SIGNATURE
+
+
+def test_a_build_names_its_run_and_the_last_value_of_each_metric_is_read(shelf: Shelf) -> None:
+    model = shelf.model("measured", 1)
+    run = shelf.catalog.build(ref(model, 1)).run
+    assert run is not None
+    values = shelf.catalog.run_metrics(run)
+    assert values["val_auc"] == 0.9
+    assert math.isnan(values["loss"])
+    assert values["top"] > 1e300
+    with pytest.raises(NotFound):
+        shelf.catalog.run_metrics("0" * 32)
 
 
 def test_a_build_without_signature_says_so(shelf: Shelf) -> None:

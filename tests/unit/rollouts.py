@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from sluicegate.registry.rollout.facts import (
     Aborted,
     Approved,
+    Assessed,
+    AssessmentOverridden,
     Baked,
     Begun,
     Checked,
@@ -38,6 +41,7 @@ _REQUESTED = Requested(
     model="delays", variation="default", version="2", strategy="canary", plan_digest="", actor="ada", cause="cli",
     plan={"model": "delays", "steps": [{"weight": 10, "check": {"deployment": "smoke/nightly"}}, {"weight": 50}]},
 )  # fmt: skip
+_CHECKED_FIRST = replace(_REQUESTED, plan=_REQUESTED.plan | {"check": {"deployment": "smoke/first"}})
 _PACKED = Packed(bento="delays:v2", bento_digest="b", model_digest="m")
 _FIRST = StepEntered(step=0, weight=1_000, actor="ada", reason="because")
 _PAUSED = Paused(actor="ada", reason="because")
@@ -49,7 +53,11 @@ def examples(phase: Phase) -> tuple[Rollout, ...]:
     """Rollouts that have reached a phase, in each of the ways that matter."""
     ways: dict[Phase, tuple[tuple[Fact, ...], ...]] = {
         Phase.QUEUED: ((_REQUESTED,),),
-        Phase.LAUNCHING: (_LAUNCHED, (_REQUESTED, Begun(stable=None), *_LAUNCHED[2:])),
+        Phase.LAUNCHING: (
+            _LAUNCHED,
+            (_REQUESTED, Begun(stable=None), *_LAUNCHED[2:]),
+            (_CHECKED_FIRST, *_LAUNCHED[1:]),
+        ),
         Phase.RUNNING: ((*_LAUNCHED, _FIRST),),
         Phase.PAUSED: ((*_LAUNCHED, _FIRST, _PAUSED), (*_LAUNCHED, _PAUSED)),
         Phase.BAKING: ((*_LAUNCHED, _FIRST, _PROMOTED),),
@@ -68,6 +76,8 @@ def example_fact(kind: type[Fact], rollout: Rollout) -> Fact:
     facts: tuple[Fact, ...] = (
         _REQUESTED,
         Begun(stable="1"),
+        Assessed(gate="val_auc", answer="pass", reason="because", candidate=0.9, stable=0.9),
+        AssessmentOverridden(actor="ada", reason="because"),
         _PACKED,
         Ready(version="2"),
         Frozen(metric="p99", threshold=0.25, rows=1_000),
@@ -77,7 +87,12 @@ def example_fact(kind: type[Fact], rollout: Rollout) -> Fact:
         Paused(actor="ada", reason="because"),
         Resumed(actor="ada", reason="because"),
         Approved(step=max(rollout.step, 0), actor="ada", reason="because"),
-        Checked(step=max(rollout.step, 0), answer="yes", actor="smoke/nightly", reason="because"),
+        Checked(
+            step=rollout.step if rollout.check else max(rollout.step, 0),
+            answer="yes",
+            actor="smoke/nightly",
+            reason="because",
+        ),
         FreezeOverridden(actor="ada", reason="because", freeze="weekend", until="2026-01-04T00:00:00+00:00"),
         Promoted(override=True, verdicts={}, actor="ada", reason="because"),
         Baked(reason="because"),

@@ -121,6 +121,7 @@ VIEW = {
     "no_driver": None,
     "blind": None,
     "errors": {},
+    "offline": [],
     "waits_for": "98 of 200 candidate requests served at this step",
     "step": 1, "steps": 2, "weight": 10.0, "observed": True,
     "seen": 9.8, "candidate_requests": 98, "stable_requests": 902, "elapsed": 62.0, "settled": False,

@@ -242,7 +242,7 @@ README_VIEW: dict[str, object] = {
     "id": "delays-v2-32c688", "model": "delays", "strategy": "canary", "phase": "running", "ending": None, "step": 2,
     "steps": 3, "weight": 25.0, "seen": 100 * 224 / (224 + 635), "observed": True, "elapsed": 47.0, "stable": "1",
     "candidate": "2", "stable_requests": 635, "candidate_requests": 224, "reason": "every gate passed at 10 %",
-    "actor": "policy", "needs_person": False, "no_driver": None, "blind": None,
+    "actor": "policy", "needs_person": False, "no_driver": None, "blind": None, "offline": [],
     "errors": {"stable": "0 of 2,040 requests", "candidate": "0 of 376 requests"},
     "waits_for": "224 of 300 candidate requests served at this step",
     "gates": [

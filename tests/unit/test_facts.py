@@ -28,7 +28,8 @@ JSON: st.SearchStrategy[Any] = st.recursive(
 OF: dict[Any, st.SearchStrategy[Any]] = {
     Party: st.sampled_from(Party),
     str: TEXTS, int: st.integers(), float: st.floats(allow_nan=False, allow_infinity=False), bool: st.booleans(),
-    str | None: st.none() | TEXTS, dict[str, object]: st.dictionaries(TEXTS, JSON, max_size=3),
+    str | None: st.none() | TEXTS, float | None: st.none() | st.floats(allow_nan=False, allow_infinity=False),
+    dict[str, object]: st.dictionaries(TEXTS, JSON, max_size=3),
     dict[str, str]: st.dictionaries(TEXTS, TEXTS, max_size=3), tuple[str, ...]: st.lists(TEXTS, max_size=3).map(tuple),
     datetime | None: st.none() | st.datetimes(timezones=st.just(UTC)),
 }  # fmt: skip

@@ -52,6 +52,8 @@ TABLE: dict[str, str] = {
     #               queued     launching        running  paused             baking  ended
     "Requested":   "-          -                -        -                  -       -",
     "Begun":       "launching  -                -        -                  -       -",
+    "Assessed":    "-          launching        -        paused             -       -",
+    "AssessmentOverridden": "queued launching   -        paused             -       -",
     "Packed":      "-          launching        -        paused             -       -",
     "Ready":       "-          launching        -        paused             -       -",
     "Frozen":      "-          launching        running  paused             -       -",
@@ -61,7 +63,7 @@ TABLE: dict[str, str] = {
     "Paused":      "-          paused           paused   -                  -       -",
     "Resumed":     "-          -                -        running|launching  -       -",
     "Approved":    "-          -                running  paused             -       -",
-    "Checked":     "-          -                running  paused             -       -",
+    "Checked":     "-          launching        running  paused             -       -",
     "FreezeOverridden": "queued launching       running  paused             -       -",
     "Promoted":    "-          baking           baking   baking             -       -",
     "Baked":       "-          -                -        -                  ended   -",

@@ -16,16 +16,19 @@ from starlette.testclient import TestClient
 from sluicegate.flows.driver.driving import Unchanged, _start
 from sluicegate.flows.driver.forms import StartForm
 from sluicegate.flows.driver.lease import hold_lease
+from sluicegate.flows.stages.launch import launch
 from sluicegate.flows.stages.tick import Authority, tick
 from sluicegate.registry.catalog.memory import MemoryCatalog
 from sluicegate.registry.ledger.record import Applied
 from sluicegate.registry.ledger.sql import SqlLedger
-from sluicegate.registry.plan.fields import Strategy
+from sluicegate.registry.orders.give import give
+from sluicegate.registry.orders.order import Order, Start
+from sluicegate.registry.plan.fields import Serve, Strategy
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.facts import Packed, Ready, StepEntered
-from sluicegate.registry.rollout.rollout import Phase
-from sluicegate.registry.words.build import BuildRef
-from sluicegate.registry.words.errors import LedgerConflict
+from sluicegate.registry.rollout.rollout import Ending, Phase
+from sluicegate.registry.words.build import Build, BuildRef
+from sluicegate.registry.words.errors import IllegalMove, LedgerConflict
 from sluicegate.registry.words.metric import TallyRow
 from sluicegate.services.keeper.catalog_watch import look_at_catalog
 from tests import giving as orders
@@ -59,8 +62,8 @@ class Town:
 
     def __init__(self, folder: Path) -> None:
         self.url, self.catalog = f"sqlite:///{folder / 'ledger.db'}", MemoryCatalog()
-        for _ in range(3):
-            self.catalog.register("m")
+        for version in (1, 2, 3):
+            self.catalog.register("m", run=f"train-{version}")
         self.ledger = self.connect()
         applied = Applied(kind="plan", name="m/default", body=PLAN.document(), digest=PLAN.digest, actor="a", at=now())
         self.ledger.apply(applied)
@@ -85,6 +88,8 @@ class Town:
         found = SimpleNamespace(ledger=flow, catalog=self.catalog, clock=now, plan=lambda *_: PLAN)
         form = StartForm(model="m", build=version)
         asked = {"model": "m", "build": version}
+        start = Start(model="m", variation="default", version=version)
+        order = Order(act=start, actor="ada", cause="cli")
         return {
             "console": lambda: console.post("/api/v1/rollouts", headers=BEARER, json=asked).raise_for_status(),
             "webhook": lambda: webhook.post(
@@ -92,7 +97,7 @@ class Town:
             ).raise_for_status(),
             "poll": lambda: look_at_catalog(poll, self.catalog, now()),
             "watch": lambda: look_at_catalog(watch, self.catalog, now()),
-            "cli": lambda: orders.start(cli, plan=PLAN, version=version, request=WHO, now=now()),
+            "cli": lambda: give(cli, order, now()),
             "prefect": lambda: _start(found, form, Strategy.CANARY),
         }
 
@@ -124,13 +129,38 @@ def test_six_doors_at_once_make_one_rollout(town: Town) -> None:
     assert [r.phase for r in town.ledger.rollouts()] == [Phase.ENDED, Phase.LAUNCHING, Phase.QUEUED]
 
 
-@pytest.mark.parametrize("door", ["console", "webhook", "poll", "watch", "cli", "prefect"])
+DOORS = ["console", "webhook", "poll", "watch", "cli", "prefect"]
+
+
+@pytest.mark.parametrize("door", DOORS)
 def test_each_door_alone_makes_the_same_rollout(town: Town, door: str) -> None:
     town.catalog.set_alias(BuildRef(model="m", version="2"), "candidate")
     town.doors("2")[door]()
     (rollout,) = (r for r in town.ledger.rollouts() if r.requested.version == "2")
     expected = orders.rollout_id(rollout.requested, 0)
     assert rollout.id == expected
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_no_door_leads_past_an_offline_gate(town: Town, tmp_path: Path, door: str) -> None:
+    offline = {"offline": [{"metric": "val_auc", "worse": "lower", "margin": "1%"}]}
+    orders.apply_plan(town.ledger, Plan.model_validate(PLAN.document() | offline), now())
+    town.catalog.runs |= {"train-1": {"val_auc": 0.90}, "train-2": {"val_auc": 0.89}}
+    town.catalog.set_alias(BuildRef(model="m", version="2"), "candidate")
+    town.doors("2")[door]()
+    (rollout,) = (r for r in town.ledger.rollouts() if r.requested.version == "2")
+    with pytest.raises(IllegalMove, match="every offline gate"):
+        town.ready(rollout.id)
+    after = launch(town.ledger, town.catalog, NoPacking(), rollout, tmp_path, now)
+    assert (after.ending, after.weight, after.packed) == (Ending.ABORTED, 0, None)
+    assert not any(isinstance(entry.fact, StepEntered) for entry in town.ledger.entries(rollout.id))
+
+
+class NoPacking:
+    """Nothing is packed here."""
+
+    def pack(self, build: Build, model_path: Path, *, serve: Serve, note: object) -> Packed:
+        raise AssertionError(f"{build.ref} was packed")
 
 
 def test_a_lost_webhook_is_found_by_the_next_poll(town: Town) -> None:

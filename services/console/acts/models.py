@@ -38,6 +38,8 @@ class DeployBody(Body):
     """Why a build shall take a slot with traffic at once rather than as a canary; none: as a canary."""
     override_freeze: str | None = Field(default=None, min_length=1, max_length=2000)
     """Why it shall go through a freeze that holds now, until that one ends; needs the role admin."""
+    override_assessment: str | None = Field(default=None, min_length=1, max_length=2000)
+    """Why it shall go past what the plan asks before the first request; needs the role approver."""
 
 
 class RollbackBody(Body):
@@ -75,7 +77,8 @@ class ModelActs:
             model=model, variation=body.variation, version=version,
             at_once=body.at_once, shares=tuple(each.share for each in body.audiences), is_fallback=body.fallback,
         )  # fmt: skip
-        receipt = self._rollouts.give(request.order(act, override_freeze=body.override_freeze))
+        order = request.order(act, override_freeze=body.override_freeze, override_assessment=body.override_assessment)
+        receipt = self._rollouts.give(order)
         return (201 if receipt.created else 200), self._rollouts.after(receipt)
 
     def roll_back(self, request: Request, body: RollbackBody) -> Answer:

@@ -53,6 +53,8 @@ class StartBody(Body):
     """Another strategy than the plan's: canary or shadow."""
     override_freeze: str | None = Field(default=None, min_length=1, max_length=2000)
     """Why it shall go through a freeze that holds now, until that one ends; needs the role admin."""
+    override_assessment: str | None = Field(default=None, min_length=1, max_length=2000)
+    """Why it shall go past what the plan asks before the first request; needs the role approver."""
 
 
 class ReasonBody(Body):
@@ -145,7 +147,8 @@ class RolloutActs:
             model=body.model, variation=body.variation, version=version, strategy=body.strategy,
             allow_older=body.allow_older,
         )  # fmt: skip
-        receipt = self.give(request.order(act, override_freeze=body.override_freeze))
+        order = request.order(act, override_freeze=body.override_freeze, override_assessment=body.override_assessment)
+        receipt = self.give(order)
         return (201 if receipt.created else 200), self.after(receipt)
 
     def steer(self, steering: Steering) -> Callable[[Request, ReasonBody], Answer]:
