@@ -81,6 +81,7 @@ _COMMANDS = (
     (audience, "test", "audiences:try_out", "Say what a request would get, and why."),
     (variation, "list", "variations:list_", "List variations and who is sent to them."),
     (variation, "connect", "variations:connect", "Send audiences to a variation."),
+    (variation, "set", "variations:set_terms", "Say what holds for a variation, whoever is sent to it."),
     (variation, "disconnect", "variations:disconnect", "Send an audience to a variation no longer."),
     (notify, "set", "notify:set_", "Keep the address of a notification."),
     (notify, "list", "notify:list_", "List notifications and whether they have an address."),

@@ -132,6 +132,21 @@ def disconnect(
     emit_connections(call("POST", f"{_path(model, variation)}/disconnect", {"audience": audience}), output)
 
 
+def set_terms(
+    model: Model,
+    variation: Slot,
+    *,
+    by_name: Annotated[
+        bool | None, Parameter(negative="--not-by-name", help="Callers may ask for it by its name, whoever they are.")
+    ] = None,
+    output: Output = Format.TABLE,
+) -> None:
+    """Say what holds for a variation, whoever is sent to it; what is left out stays as it is."""
+    if by_name is None:
+        raise UsageError("say what holds for the variation.", fix="--by-name, or --not-by-name")
+    emit_connections(call("POST", f"{_path(model, variation)}/terms", {"by_name": by_name}), output)
+
+
 def _path(model: str, variation: str) -> str:
     return f"/api/v1/models/{segment(model)}/variations/{segment(variation)}"
 
@@ -153,11 +168,13 @@ def _audiences(variation: dict[str, Any]) -> str:
     copies = [
         f"copies of {each['sample']:g}% of {each['audience']}" for each in variation["audiences"] if each["sample"]
     ]
-    return ", ".join((*shares, *copies, *(["fallback"] if variation["fallback"] else [])))
+    words = ("fallback" if variation["fallback"] else "", "by name" if variation["by_name"] else "")
+    return ", ".join((*shares, *copies, *filter(None, words)))
 
 
 def emit_connections(connections: dict[str, Any], output: Format) -> None:
     """Show who is sent where, in the order in which audiences are asked."""
     rows = [(str(place + 1), each["audience"], each["shares"]) for place, each in enumerate(connections["audiences"])]
     rows.append(("", "fallback", connections["fallback"]))
+    rows += [("", "by name", each["variation"]) for each in connections["terms"] if each["by_name"]]
     emit(connections, output, table=columns(("ORDER", "AUDIENCE", "GETS"), rows))

@@ -44,6 +44,15 @@ class Connection:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Terms:
+    """What holds for a variation whoever is sent to it."""
+
+    variation: str
+    by_name: bool = False
+    """Whether a caller may ask for it by its name, whatever audience the request belongs to."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Connections:
     """A model's audiences in the order in which they are asked: the first that matches takes the request."""
 
@@ -53,6 +62,8 @@ class Connections:
     """Who serves the requests that no audience takes; more than one only for an experiment over everybody."""
     fallback_copied: tuple[Copied, ...] = ()
     fallback_layout: tuple[SlotRun, ...] = ()
+    terms: tuple[Terms, ...] = ()
+    """Of variations for which more holds than of any other; by name."""
 
     @property
     def variations(self) -> tuple[str, ...]:
@@ -61,6 +72,16 @@ class Connections:
         copied = [part.variation for connection in self.ordered for part in connection.copied]
         rest = [part.variation for part in self.fallback] + [part.variation for part in self.fallback_copied]
         return tuple(dict.fromkeys([*served, *copied, *rest]))
+
+    def terms_of(self, variation: str) -> Terms:
+        """What holds for a variation."""
+        return next((each for each in self.terms if each.variation == variation), Terms(variation=variation))
+
+    def under(self, terms: Terms) -> Connections:
+        """The same with these terms for their variation."""
+        others = [each for each in self.terms if each.variation != terms.variation]
+        own = [terms] if terms != Terms(variation=terms.variation) else []
+        return replace(self, terms=tuple(sorted((*others, *own), key=lambda each: each.variation)))
 
     def takes(self, metadata: Mapping[str, str]) -> Connection | None:
         """The first connection whose audience a request with these metadata belongs to; None: the fallback."""

@@ -33,6 +33,7 @@ from sluicegate.registry.orders.order import (
     RollBack,
     SeenConnections,
     SeenRollout,
+    SetTerms,
     Start,
     StartExperiment,
     Undeploy,
@@ -61,7 +62,7 @@ def decide(record: Record, order: Order, now: datetime) -> Changes:
             return draft.changes(conclude(draft, order, experiment)[0].id)
         case Pause() | Resume() | Approve() | Promote() | Abort() | Retry() | OverrideFreeze() as act:
             return _steered(draft, order, act)
-        case Undeploy() | Connect() | Disconnect() | Arrange() | ApplyAudience() | DeleteAudience() as act:
+        case Undeploy() | Connect() | Disconnect() | Arrange() | SetTerms() | ApplyAudience() | DeleteAudience() as act:
             return _redirected(draft, order, act)
 
 
@@ -101,6 +102,8 @@ def _redirected(draft: Draft, order: Order, act: OnTraffic) -> Changes:
             variations.disconnect(draft, order, act)
         case Arrange():
             variations.arrange(draft, order, act)
+        case SetTerms() as act:
+            variations.set_terms(draft, order, act)
         case ApplyAudience(document=document):
             apply_audience(draft, order, document)
         case DeleteAudience(name=name):
@@ -140,7 +143,7 @@ def _steered_rollout(record: Record, order: Order) -> Rollout:
 def _redirected_model(order: Order) -> str:
     """The model whose connections an order is about. Raises UsageError for an order on anything else."""
     match order.act:
-        case Deploy() | Undeploy() | Connect() | Disconnect() | Arrange() as act:
+        case Deploy() | Undeploy() | Connect() | Disconnect() | Arrange() | SetTerms() as act:
             return act.model
         case _:
             raise UsageError("If-Match: it is an entity tag of connections, and the order is not about any.")

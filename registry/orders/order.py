@@ -118,6 +118,15 @@ class Arrange:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SetTerms:
+    """Say what holds for a variation whoever is sent to it; None: as it is."""
+
+    model: str
+    variation: str
+    by_name: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class ApplyAudience:
     """Record an audience, and carry it to every model that uses it."""
 
@@ -197,7 +206,7 @@ class OverrideFreeze(Steer):
 
 
 OnRollout = Pause | Resume | Approve | Promote | Abort | Retry | OverrideFreeze
-OnTraffic = Undeploy | Connect | Disconnect | Arrange | ApplyAudience | DeleteAudience
+OnTraffic = Undeploy | Connect | Disconnect | Arrange | SetTerms | ApplyAudience | DeleteAudience
 Act = Start | Deploy | RollBack | StartExperiment | EndExperiment | OnRollout | OnTraffic
 
 

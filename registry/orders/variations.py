@@ -20,7 +20,17 @@ from sluicegate.registry.orders.audience_store import known_audience
 from sluicegate.registry.orders.authority import need, refuse_unjudged
 from sluicegate.registry.orders.connections_record import connections_of, record_connections
 from sluicegate.registry.orders.draft import Draft
-from sluicegate.registry.orders.order import Arrange, Connect, Deploy, Disconnect, Order, Share, Start, Undeploy
+from sluicegate.registry.orders.order import (
+    Arrange,
+    Connect,
+    Deploy,
+    Disconnect,
+    Order,
+    SetTerms,
+    Share,
+    Start,
+    Undeploy,
+)
 from sluicegate.registry.orders.rules import way_out
 from sluicegate.registry.orders.starting import Started, put_first, start
 from sluicegate.registry.orders.starting import replace as replace_build
@@ -63,11 +73,7 @@ def _put(draft: Draft, order: Order, act: Deploy, stable: str | None, *, serves:
 def connect(draft: Draft, order: Order, act: Connect) -> None:
     """Send audiences to a variation, with its weight beside their other variations; the others keep theirs."""
     model, variation = act.model, act.variation
-    if variation not in filled(draft, model):
-        raise Refused(
-            f"{model}/{variation} holds no build.",
-            fix=f"sluice deploy {model} --build VERSION --variation {variation}",
-        )
+    _refuse_empty(draft, model, variation)
     wanted = present_connections(draft, model, variation if act.is_fallback else None)
     if act.is_fallback:
         wanted = replace(wanted, fallback=(Weighted(variation=variation),))
@@ -139,6 +145,24 @@ def _refuse_unknown(model: str, audiences: Sequence[str], known: Sequence[str]) 
             )
 
 
+def set_terms(draft: Draft, order: Order, act: SetTerms) -> None:
+    """Say what holds for a variation whoever is sent to it."""
+    _refuse_empty(draft, act.model, act.variation)
+    present = present_connections(draft, act.model, None)
+    terms = present.terms_of(act.variation)
+    if act.by_name is not None:
+        terms = replace(terms, by_name=act.by_name)
+    record_connections(draft, present.under(terms), order.actor)
+
+
+def _refuse_empty(record: Record, model: str, variation: str) -> None:
+    if variation not in filled(record, model):
+        raise Refused(
+            f"{model}/{variation} holds no build.",
+            fix=f"sluice deploy {model} --build VERSION --variation {variation}",
+        )
+
+
 def undeploy(draft: Draft, order: Order, act: Undeploy) -> Rollout:
     """Empty a variation, its requests going to those that share its audiences: routes first, then its service.
 
@@ -194,7 +218,8 @@ def _refuse_experiment(record: Record, model: str, variation: str, audience: str
 def _keep_fallback(draft: Draft, plan: Plan, order: Order) -> None:
     """A model's first variation takes every request, whatever it is called, also when others come."""
     if not filled(draft, plan.model) and main_variation(draft, plan.model) != plan.variation:
-        first = Connections(model=plan.model, fallback=(Weighted(variation=plan.variation),))
+        before = connections_of(draft, plan.model) or Connections(model=plan.model)
+        first = replace(before, ordered=(), fallback=(Weighted(variation=plan.variation),), fallback_copied=())
         record_connections(draft, first, order.actor)
 
 

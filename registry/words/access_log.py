@@ -97,6 +97,8 @@ class UnitSource(StrEnum):
     """By hashing the unit: the same unit stays with its arm."""
     RANDOM = "random"
     """Drawn for this request alone, because it carried no unit or the model names none."""
+    NAME = "name"
+    """It has none: the caller asked for the variation by its name."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,20 +127,21 @@ class Place:
     """What a route of the data plane is for."""
 
     model: str
-    audience: str
+    audience: str | None
+    """None where no audience decided."""
     unit_source: UnitSource
 
     @property
     def mark(self) -> str:
         """One line of text that `read_place` reads back."""
-        return _join(self.model, self.audience, self.unit_source)
+        return _join(self.model, self.audience or "", self.unit_source)
 
 
 @lru_cache(maxsize=4096)
 def read_place(mark: str) -> Place:
     """The value that `Place.mark` wrote. Raises ValueError."""
     model, audience, source = _split("route", mark, 3)
-    return Place(model=model, audience=audience, unit_source=UnitSource(source))
+    return Place(model=model, audience=audience or None, unit_source=UnitSource(source))
 
 
 @lru_cache(maxsize=4096)

@@ -46,11 +46,12 @@ class AsyncClient:
         *,
         metadata: Mapping[str, MetadataValue] | None = None,
         unit: str | int | None = None,
+        variation: str | None = None,
         params: Mapping[str, Any] | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 - of one try, as in Client
     ) -> Predictions:
         """Predictions for rows of data."""
-        return await self._run(self._session.predict(model, data, metadata, unit, params, timeout))
+        return await self._run(self._session.predict(model, data, metadata, unit, variation, params, timeout))
 
     async def feedback(
         self,

@@ -60,6 +60,7 @@ def question(
     metadata: Mapping[str, MetadataValue] | None,
     unit: str | int | None,
     hashed: str | None,
+    variation: str | None = None,
     params: Mapping[str, Any] | None,
 ) -> Question:
     """The request for predictions; `hashed` is the header that the model's unit goes into. Raises CannotBeSent."""
@@ -70,8 +71,9 @@ def question(
             raise problems.CannotBeSent(f"metadata {hashed!r} is not the unit, but is the header it goes into.")
         headers = [header for header in headers if header[0] != own[0]] + [own]
     body = payload(data, params)
+    by_name = "" if variation is None else f"/variations/{segment(variation)}"
     ask = Ask(
-        server=Server.GATEWAY, method="POST", path=f"/{segment(model)}/predict", headers=(JSON, *headers),
+        server=Server.GATEWAY, method="POST", path=f"/{segment(model)}{by_name}/predict", headers=(JSON, *headers),
         content=body.content, is_harmless=False,
     )  # fmt: skip
     return Question(ask=ask, model=model, index=body.index)

@@ -32,9 +32,9 @@ class Predictions:
     variation: str
     """Whom the request was assigned to."""
     audience: str
-    """As member of which audience; `default` where none matched."""
+    """As member of which audience; `default` where none matched, empty where the caller named the variation."""
     reason: str
-    """`hash`: by its unit, so the same unit gets the same again; `random`: without one."""
+    """`hash`: by its unit, so the same unit gets the same again; `random`: without one; `name`: as the caller named."""
     request_id: str
     index: Any = field(default=None, repr=False)
     """That of the DataFrame which was asked about."""

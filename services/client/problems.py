@@ -54,11 +54,11 @@ class Refused(Answered):
 
 
 class NoSuchModel(Refused):
-    """404: no route leads to this model."""
+    """404: no route leads to this model, or to this variation of it."""
 
 
 class NotAllowed(Refused):
-    """401 or 403: the token is missing, wrong, or may not do this."""
+    """401 or 403: the token is missing, wrong, or may not do this; or the variation may not be asked for by name."""
 
 
 class Failed(Answered):

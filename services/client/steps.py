@@ -56,6 +56,7 @@ class Session:
         data: Rows,
         metadata: Mapping[str, MetadataValue] | None,
         unit: str | int | None,
+        variation: str | None,
         params: Mapping[str, Any] | None,
         timeout: float | None,
     ) -> Steps[Predictions]:
@@ -66,7 +67,9 @@ class Session:
                 about = yield from self.order(asking.about(model))
                 self._hashing.learn(model, about["unit"])
             hashed = self._hashing.header(model)
-        question = asking.question(model, data, metadata=metadata, unit=unit, hashed=hashed, params=params)
+        question = asking.question(
+            model, data, metadata=metadata, unit=unit, hashed=hashed, variation=variation, params=params
+        )
         answer = question.read((yield from self._send(question.ask, timeout)))
         if unit is not None:
             self._hashing.check(answer)

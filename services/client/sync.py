@@ -43,17 +43,19 @@ class Client:
         *,
         metadata: Mapping[str, MetadataValue] | None = None,
         unit: str | int | None = None,
+        variation: str | None = None,
         params: Mapping[str, Any] | None = None,
         timeout: float | None = None,
     ) -> Predictions:
         """Predictions for rows of data.
 
-        `metadata` are what audiences are made of; `unit` is who asks: the same one stays with the same build. `params`
-        are the model's own; `timeout` is in seconds. Sent again only where it cannot have been served.
+        `metadata` are what audiences are made of; `unit` is who asks: the same one stays with the same build.
+        `variation` asks for that one by its name, where the model's connections allow it. `params` are the model's own;
+        `timeout` is in seconds. Sent again only where it cannot have been served.
 
-        Raises CannotBeSent, Refused, NoSuchModel, Failed, Unreachable, TimedOut.
+        Raises CannotBeSent, Refused, NoSuchModel, NotAllowed, Failed, Unreachable, TimedOut.
         """
-        return self._run(self._session.predict(model, data, metadata, unit, params, timeout))
+        return self._run(self._session.predict(model, data, metadata, unit, variation, params, timeout))
 
     def feedback(
         self,

@@ -35,6 +35,14 @@ def audience_slices(
     return tuple(_merged(sorted(placed, key=lambda piece: piece[0])))
 
 
+def stable_target(standing: Standing) -> Target:
+    """A variation's stable build outside of any comparison: for whoever asks for the variation by its name."""
+    mark = Assigned(
+        variation=standing.variation, arm=Arm.STABLE, build=standing.stable.version, rollout=None, epoch=0, weight=0
+    )  # fmt: skip
+    return Target(assigned=mark)
+
+
 def mirrors(
     audience: str, copied: Sequence[Copied], slices: Sequence[Slice], standings: Standings, endpoints: Endpoints
 ) -> tuple[Mirror, ...]:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from sluicegate.registry.audience.layout import SLOTS
 from sluicegate.registry.words.build import BuildRef
 from sluicegate.registry.words.errors import RoutesRejected, Unreachable
+from sluicegate.services.traffic.by_name import by_name
 from sluicegate.services.traffic.table import Assignment, RouteTable, assign
 
 
@@ -58,6 +59,12 @@ class MemoryDataPlane:
             raise Unreachable("the data plane is stopped.")
         route = self._serving.model(model)
         return assign(route, route.audiences[-1], unit, self._draw)
+
+    def route_by_name(self, model: str, variation: str) -> BuildRef:
+        """Where a request for one variation by its name would go now. Raises NotFound, Forbidden, Unreachable."""
+        if self._serving is None:
+            raise Unreachable("the data plane is stopped.")
+        return by_name(self._serving.model(model), variation)
 
     @contextmanager
     def request(self, model: str, unit: str | None = None) -> Iterator[Assignment]:

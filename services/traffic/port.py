@@ -19,6 +19,8 @@ class DataPlane(Protocol):
       force as a whole. Both hold also after a restart of the data plane.
     - Applying the table that is in force again changes nothing; it only clears away what no request uses any more.
     - `observe` tells what the data plane itself reports, not what was asked for.
+    - Who asks for a variation by its name gets its stable build, whatever is tried there, where the variation may be
+      asked for so; else the reason.
     - A unit's arm is the one that `sluicegate.services.traffic.table.assign` computes.
     """
 

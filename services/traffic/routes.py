@@ -11,9 +11,9 @@ from sluicegate.registry.audience.connections import FALLBACK, Connections, Weig
 from sluicegate.registry.rollout.experiment import Split
 from sluicegate.registry.rollout.standing import Standing
 from sluicegate.registry.words.build import BuildRef, Endpoint, slug
-from sluicegate.services.traffic.audience_slots import Endpoints, Standings, audience_slices, mirrors
+from sluicegate.services.traffic.audience_slots import Endpoints, Standings, audience_slices, mirrors, stable_target
 from sluicegate.services.traffic.experiment_slots import experiment_slices
-from sluicegate.services.traffic.table import AudienceRoute, ModelRoute, RouteTable
+from sluicegate.services.traffic.table import AudienceRoute, ModelRoute, Named, RouteTable
 
 NO_CONNECTIONS: Mapping[str, Connections] = MappingProxyType({})
 Splits = Mapping[tuple[str, str], Split]
@@ -62,7 +62,13 @@ def _model(
         timeout=max(serve.timeout for serve in serves),
         retry=all(serve.retry for serve in serves),
         audiences=audiences,
+        named=tuple(_named(connections, standing) for standing in standings),
     )
+
+
+def _named(connections: Connections, standing: Standing) -> Named:
+    is_allowed = connections.terms_of(standing.variation).by_name
+    return Named(variation=standing.variation, target=stable_target(standing) if is_allowed else None)
 
 
 def _audiences(connections: Connections, standings: Standings, endpoints: Endpoints) -> Iterator[AudienceRoute]:

@@ -61,6 +61,15 @@ class AudienceRoute:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Named:
+    """A variation that holds a build, as whoever asks for it by its name finds it."""
+
+    variation: str
+    target: Target | None
+    """Stable, whatever is tried there; None: it may not be asked for by its name."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelRoute:
     """One model behind the gateway. Audiences are tried in order; the last one takes what is left."""
 
@@ -72,6 +81,14 @@ class ModelRoute:
     retry: bool = True
     """Whether a request whose worker died is sent to another one. Predicting has no effects, unless a plan says so."""
     audiences: tuple[AudienceRoute, ...]
+    named: tuple[Named, ...] = ()
+    """Every variation that holds a build."""
+
+    @property
+    def targets(self) -> frozenset[Target]:
+        """Wherever a request of this model may lead."""
+        by_slot = {part.target for audience in self.audiences for part in audience.slices}
+        return frozenset(by_slot | {each.target for each in self.named if each.target is not None})
 
     def audience(self, metadata: Mapping[str, str]) -> AudienceRoute:
         """The first audience that a request with these metadata belongs to."""
@@ -84,6 +101,7 @@ class Reason(StrEnum):
 
     HASH = "hash"
     RANDOM = "random"
+    NAME = "name"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,8 +13,9 @@ from typing import Protocol
 import httpx
 import pytest
 
+from sluicegate.registry.audience.connections import Connections, Terms
 from sluicegate.registry.words.build import Endpoint
-from sluicegate.registry.words.errors import RoutesRejected, Unreachable
+from sluicegate.registry.words.errors import Forbidden, NotFound, RoutesRejected, Unreachable
 from sluicegate.services.traffic.memory import MemoryDataPlane
 from sluicegate.services.traffic.port import DataPlane
 from sluicegate.services.traffic.routes import routes
@@ -29,6 +30,7 @@ class Subject(Protocol):
     endpoints: dict
 
     def served(self, unit: str, model: str = "delays") -> str: ...
+    def by_name(self, variation: str) -> str | int: ...
     def stop(self) -> None: ...
     def start(self) -> None: ...
     def holding(self, unit: str) -> contextlib.AbstractContextManager[None]: ...
@@ -41,6 +43,14 @@ class MemorySubject:
 
     def served(self, unit: str, model: str = "delays") -> str:
         return self.plane.route(model, unit).build.version
+
+    def by_name(self, variation: str) -> str | int:
+        try:
+            return self.plane.route_by_name("delays", variation).version
+        except Forbidden:
+            return 403
+        except NotFound:
+            return 404
 
     def stop(self) -> None:
         self.plane.stop()
@@ -67,6 +77,10 @@ class EnvoySubject:
         answer = self._post(unit, model)
         assert answer.status_code == 200, answer.text
         return answer.headers["x-sluice-build"]
+
+    def by_name(self, variation: str) -> str | int:
+        answer = self.client.post(f"/delays/variations/{variation}/predict", json={})
+        return answer.headers["x-sluice-build"] if answer.status_code == 200 else answer.status_code
 
     def stop(self) -> None:
         self.running.kill()
@@ -127,6 +141,18 @@ def test_units_get_the_arm_that_assign_computes(subject: Subject) -> None:
     answers = [subject.served(unit) for unit in UNITS]
     assert answers == [by_hand(table)(unit) for unit in UNITS]
     assert set(answers) == {"1", "2"}
+
+
+def test_a_variation_that_allows_it_answers_by_its_name_with_its_stable_build(subject: Subject) -> None:
+    """Whatever is tried there, and whoever is sent there: `dark` is nobody's."""
+    there = [standing(weight=9000), dataclasses.replace(standing(stable="2"), variation="dark")]
+    shut = Connections(model="delays")
+    opened = shut.under(Terms(variation="default", by_name=True)).under(Terms(variation="dark", by_name=True))
+    for terms, default, dark in ((shut, 403, 403), (opened, "1", "2"), (shut, 403, 403)):
+        table = routes(there, subject.endpoints, {"delays": terms})
+        subject.plane.apply(table)
+        assert (subject.by_name("default"), subject.by_name("dark"), subject.by_name("darker")) == (default, dark, 404)
+        assert [subject.served(unit) for unit in UNITS[:20]] == [by_hand(table)(unit) for unit in UNITS[:20]]
 
 
 def test_a_refused_table_leaves_the_former_in_force_also_after_a_restart(subject: Subject) -> None:

@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 
 from benchmarks.collector_lines import START, START_US, assigned, line
+from sluicegate.registry.words.access_log import Place, UnitSource
 from sluicegate.registry.words.errors import SluiceError
 from sluicegate.registry.words.metric import REQUESTS, SEVERAL_ROWS, Arm, Stratum
 from sluicegate.services.telemetry.outcomes.outcome import OutcomeIn
@@ -75,6 +76,26 @@ def test_only_requests_that_chance_assigned_are_compared(rig: Rig) -> None:
     seen = rig.queries.seen("r1")
     assert (seen.stable.requests, seen.candidate.requests) == (1, 1)
     rig.counted(unassigned=1, shadows=1)
+
+
+def test_a_request_for_a_variation_by_its_name_is_traffic_and_part_of_no_comparison(rig: Rig) -> None:
+    """No tally, no sample ratio, no latency, no end; its outcome joins, and a unit's outcome is not taken by it."""
+    by_name = Place(model="delays", audience=None, unit_source=UnitSource.NAME).mark
+    own = {"route": by_name, "assigned": assigned(rollout=None, epoch=0, weight=0)}
+    rig.write(line("a", unit="u"), line("b", unit=None, **own), line("c", unit=None, status=500, **own))
+    rig.record(
+        OutcomeIn(prediction_id="b.0", name="spend", value=7, at=rig.now),
+        OutcomeIn(model="delays", unit="u", name="spend", value=3, at=rig.now),
+    )
+    rig.now += timedelta(minutes=1)
+    rig.collect()
+    assert (rig.sums("errors"), rig.sums("p99"), rig.sums("spend")) == ((1, 0, 0.0), (1, 0, 0.0), (1, 0, 3.0))
+    assert rig.queries.seen("r1").stable.requests == 1
+    assert rig.queries.latency("r1")[Arm.STABLE].requests == 1
+    (recent,) = rig.queries.recent("delays")
+    assert (recent.variation, recent.error_share) == ("default", pytest.approx(1 / 3))
+    assert {key[0] for key in rig.queries.shares("delays")} == {"everyone"}
+    rig.counted(by_name=2, outcomes=2, joined=2, scored=1, uncompared=1)
 
 
 @pytest.mark.parametrize("before", ["", line("z")])

@@ -30,8 +30,9 @@ from sluicegate.services.traffic.envoy.model_pages import PAGES, page_routes
 from sluicegate.services.traffic.envoy.names import members
 from sluicegate.services.traffic.envoy.path_tree import routes_in
 from sluicegate.services.traffic.envoy.resource_files import digest, read_resources
-from sluicegate.services.traffic.envoy.routes import VERBS, route_configuration
+from sluicegate.services.traffic.envoy.routes import route_configuration
 from sluicegate.services.traffic.envoy.validation import strange_clusters, whole
+from sluicegate.services.traffic.envoy.ways import VERBS
 from sluicegate.services.traffic.routes import routes
 
 SOCKET = Path("shadow.sock")
@@ -124,6 +125,8 @@ def _is_for(route, path: str) -> bool:
     match route["match"]:
         case {"path": whole_path}:
             return whole_path == path
+        case {"prefix": beginning}:
+            return path.startswith(beginning)
         case {"safe_regex": {"regex": pattern}}:
             return re.fullmatch(pattern, path) is not None
         case _:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from pydantic import Field
 
 from sluicegate.registry.audience.connections import Connection, Connections
 from sluicegate.registry.orders.audience_store import shares
 from sluicegate.registry.orders.connections_record import connections_of, document
-from sluicegate.registry.orders.order import Arrange, Connect, Disconnect, Share, Undeploy
+from sluicegate.registry.orders.order import Arrange, Connect, Disconnect, SetTerms, Share, Undeploy
 from sluicegate.registry.rollout.standing import Standing, standings
 from sluicegate.registry.words.roles import Role
 from sluicegate.services.console.acts.rollouts import RolloutActs
@@ -49,6 +51,13 @@ class DisconnectBody(Body):
     """Its name."""
 
 
+class TermsBody(Body):
+    """What holds for a variation whoever is sent to it; null, or left out: as it is."""
+
+    by_name: bool | None = None
+    """Whether a caller may ask for it by its name: `POST /{model}/variations/{variation}/predict` at the gateway."""
+
+
 class OrderBody(Body):
     """The order in which a model's audiences are asked."""
 
@@ -84,10 +93,13 @@ class VariationActs:
     def disconnect(self, request: Request, body: DisconnectBody) -> Answer:
         return self._redirect(request, Disconnect(**request.path, audience=body.audience))
 
+    def set_terms(self, request: Request, body: TermsBody) -> Answer:
+        return self._redirect(request, SetTerms(**request.path, by_name=body.by_name))
+
     def order(self, request: Request, body: OrderBody) -> Answer:
         return self._redirect(request, Arrange(model=request.path["model"], audiences=tuple(body.audiences)))
 
-    def _redirect(self, request: Request, act: Connect | Disconnect | Arrange) -> Answer:
+    def _redirect(self, request: Request, act: Connect | Disconnect | Arrange | SetTerms) -> Answer:
         """Carry out an order on who is sent where; the connections as they are then."""
         self._rollouts.give(request.order(act))
         after = connections_of(self._desk.ledger, act.model) or Connections(model=act.model)
@@ -110,6 +122,7 @@ def connections_json(connections: Connections) -> dict[str, object]:
         "model": connections.model,
         "audiences": audiences,
         "fallback": _fallback(connections),
+        "terms": [asdict(each) for each in connections.terms],
         "etag": connections_tag(connections),
     }
 
@@ -130,6 +143,7 @@ def _json(standing: Standing, connections: Connections) -> dict[str, object]:
         "weight": standing.weight / 100,
         "rollout": standing.rollout,
         "audiences": [{"audience": each.audience.name, **_share(each, name)} for each in _with(connections, name)],
+        "by_name": connections.terms_of(name).by_name,
         "fallback": any(part.variation == name for part in connections.fallback),
     }
 
@@ -148,18 +162,20 @@ def operations(desk: Desk) -> tuple[Operation, ...]:
     """What can be asked about variations."""
     acts = VariationActs(desk)
     one = "/api/v1/models/{model}/variations/{variation}"
-    connected = "`model`, its `audiences` in order, each with its `shares`, the `fallback`, and the `etag`."
+    connected = (
+        "`model`, its `audiences` in order, each with its `shares`, the `fallback`, the `terms`, and the `etag`."
+    )
     return (
         Operation(
             method="GET", path="/api/v1/variations", role=Role.VIEWER, act=acts.list,
             summary="Every variation that holds a build, and who is sent to it.", query={"model": "Only this model."},
             gives={200: "`variations`, each with `model`, `variation`, `stable`, `candidate`, `weight`, `rollout`, "
-                        "`audiences`, `fallback`."},
+                        "`audiences`, `by_name`, `fallback`."},
         ),
         Operation(
             method="GET", path="/api/v1/models/{model}/connections", role=Role.VIEWER, act=acts.connections,
             summary="Which audience of a model gets which variation, as it is recorded.",
-            gives={200: "`model`, `ordered`, `fallback`, their layouts, and the `etag`."},
+            gives={200: "`model`, `ordered`, `fallback`, their layouts, the `terms` of variations, and the `etag`."},
         ),
         Operation(
             method="POST", path="/api/v1/models/{model}/connections/order", role=Role.OPERATOR, takes=OrderBody,
@@ -172,6 +188,11 @@ def operations(desk: Desk) -> tuple[Operation, ...]:
         Operation(
             method="POST", path=f"{one}/disconnect", role=Role.OPERATOR, takes=DisconnectBody, act=acts.disconnect,
             summary="Send an audience to a variation no longer.", gives={200: connected},
+        ),
+        Operation(
+            method="POST", path=f"{one}/terms", role=Role.OPERATOR, takes=TermsBody, act=acts.set_terms,
+            summary="Say what holds for a variation, such as whether it may be asked for by its name.",
+            gives={200: connected},
         ),
         Operation(
             method="POST", path=f"{one}/undeploy", role=Role.OPERATOR, takes=UndeployBody, act=acts.undeploy,

@@ -6,7 +6,9 @@ from urllib.parse import quote
 
 from starlette.requests import Request
 
+from sluicegate.registry.audience.connections import Connections
 from sluicegate.registry.ledger.reading import read_for_readout
+from sluicegate.registry.orders.connections_record import connections_of
 from sluicegate.registry.report.readout import experiment_readout
 from sluicegate.registry.rollout.experiment import experiments
 from sluicegate.registry.rollout.standing import standings
@@ -30,6 +32,7 @@ def page(desk: Desk) -> Endpoint:
         rollouts = desk.ledger.rollouts(model=model)
         standing = standings(rollouts)
         builds, away = _builds(desk, model)
+        connections = connections_of(desk.ledger, model) or Connections(model=model)
         if not rollouts and not builds and away is None:
             raise NotFound(f"there is no model {model!r}.", fix="see the overview for those that are known")
         shown = experiments(rollouts)[:EXPERIMENTS]
@@ -39,6 +42,7 @@ def page(desk: Desk) -> Endpoint:
             "stables": [each for each in reversed(rollouts) if each.took_over][:STABLES],
             "address": f"{desk.links.get('gateway', 'GATEWAY')}/{quote(model, safe='')}/predict",
             "gateway": desk.links.get("gateway", "GATEWAY"),
+            "by_name": [each.variation for each in connections.terms if each.by_name],
             "unit": next((each.unit for each in standing if each.unit), None),
             "builds": builds,
             "away": away,

@@ -12,6 +12,8 @@ class Count(StrEnum):
     """Complete lines read from access logs."""
     EXPOSURES = "exposures"
     """Lines kept as a request that was assigned to an arm."""
+    BY_NAME = "by_name"
+    """Exposures whose caller asked for a variation by its name: traffic of its build, and part of no comparison."""
     SHADOWS = "shadows"
     """Lines of mirrored copies."""
     REPEATED = "repeated"

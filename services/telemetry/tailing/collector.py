@@ -78,6 +78,7 @@ class Collector(LogCollector[Ended | Count]):
         counts.update(row for row in rows if isinstance(row, Count))
         counts[Count.LINES] = len(rows) + counts[Count.QUARANTINED]
         counts[Count.EXPOSURES] = len(exposures)
+        counts[Count.BY_NAME] = sum(exposure.audience is None for exposure in exposures)
         counts[Count.ABANDONED] = sum(exposure.failed is None for exposure in exposures)
         before = self._store.take_ids(connection, len(exposures))
         self._store.insert(connection, schema.exposures, numbered(exposures, before))

@@ -32,6 +32,7 @@ class Exposure(NamedTuple):
     model: str
     variation: str
     audience: str | None
+    """None where the caller asked for the variation by its name."""
     rollout: str | None
     epoch: int
     bucket: int

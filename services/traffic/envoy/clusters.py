@@ -21,7 +21,7 @@ def clusters(table: RouteTable, limits: Limits, shadow_socket: Path) -> dict[str
     resources: list[Resource] = []
     for route in table.models:
         ref = partial(BuildRef, model=route.model)
-        targets = {part.target for audience in route.audiences for part in audience.slices}
+        targets = route.targets
         mirrored = {mirror.assigned.build for audience in route.audiences for mirror in audience.mirrors}
         pairs = {(target.assigned.build, target.fallback) for target in targets if target.fallback is not None}
         alone = {target.assigned.build for target in targets if target.fallback is None}

@@ -19,9 +19,17 @@ ODD_PATH = "[^?]*[^?A-Za-z0-9._~/-].*"
 def path_of(model: str, page: str = "") -> Resource:
     """Matches the path `/{model}{page}`, however the name is spelled."""
     plain = quote(model, safe="")
-    if "%" not in plain:
-        return {"path": f"/{plain}{page}"}
-    return {"safe_regex": {"regex": f"/{''.join(map(_spellings, model.encode()))}{re.escape(page)}"}}
+    return {"safe_regex": {"regex": _spelled(model, page)}} if "%" in plain else {"path": f"/{plain}{page}"}
+
+
+def paths_below(model: str, page: str) -> Resource:
+    """Matches every path that begins with `/{model}{page}`, however the name is spelled."""
+    plain = quote(model, safe="")
+    return {"safe_regex": {"regex": f"{_spelled(model, page)}.*"}} if "%" in plain else {"prefix": f"/{plain}{page}"}
+
+
+def _spelled(model: str, page: str) -> str:
+    return f"/{''.join(map(_spellings, model.encode()))}{re.escape(page)}"
 
 
 def _spellings(byte: int) -> str:

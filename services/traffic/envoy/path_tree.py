@@ -24,13 +24,14 @@ def path_tree(routes: Iterable[Resource], last: Resource) -> Resource:
     """The routes by their path; within one path their order is kept, and `last` ends every list.
 
     Envoy takes the longest beginning of a request's path, its query included: of whole paths without a question mark
-    that is the path itself, where there are routes for it. Paths of host names are shared by all models.
+    that is the path itself, where there are routes for it; of beginnings that are matched, one without a route of its
+    own for the whole. Paths of host names are shared by all models.
     """
     by_path: dict[str, list[Resource]] = {}
     by_pattern: dict[str, list[Resource]] = {}
     for route in routes:
         match route["match"]:
-            case {"path": str(path)}:
+            case {"path": str(path)} | {"prefix": str(path)}:
                 by_path.setdefault(path, []).append(route)
             case {"safe_regex": {"regex": str(pattern)}}:
                 by_pattern.setdefault(pattern, []).append(route)

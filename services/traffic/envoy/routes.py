@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import lru_cache
-from urllib.parse import quote
 
 from sluicegate.registry.words.access_log import Place, UnitSource
 from sluicegate.registry.words.build import BuildRef, slug
@@ -29,45 +27,25 @@ from sluicegate.services.traffic.envoy.log_format import (
     VARIATION_HEADER,
 )
 from sluicegate.services.traffic.envoy.model_pages import page_routes
+from sluicegate.services.traffic.envoy.named_routes import named_routes
 from sluicegate.services.traffic.envoy.names import ROUTES, cluster_name, mirror_name, pair_name
-from sluicegate.services.traffic.envoy.path_spelling import path_of
 from sluicegate.services.traffic.envoy.path_tree import path_tree
 from sluicegate.services.traffic.envoy.resources import (
     Resource,
     answer,
-    header_is,
     header_matches,
-    host_is,
     literal,
-    seconds,
     set_header,
 )
+from sluicegate.services.traffic.envoy.ways import Way, tell, tries, ways
 from sluicegate.services.traffic.table import AudienceRoute, Mirror, ModelRoute, Reason, RouteTable, Slice
 
-VERBS = ("predict", "invocations")
-"""What may be called on a model, and on its service by the same name."""
 _ONE_UNIT = "[^,]+"
 """As `slots.is_unit`; Envoy joins the values of a header that was sent twice with commas."""
-_SAFE_RETRIES = "connect-failure,refused-stream,reset-before-request"
-_RETRIES = "connect-failure,refused-stream,reset"
-"""Where predicting has no effects, a request whose worker died is sent once more."""
-_LATE_SECONDS = 0.1
-"""A service that says itself that it was too slow is heard first: an answer, 504, is not asked for anew."""
 _FALLBACK_ON = "5xx,reset"
 _NOWHERE = "no route: POST /{model}/predict or /{model}/invocations of a model that has been deployed"
 _NOT_FOUND: Resource = {"name": "*", "match": {"prefix": "/"}, "direct_response": answer(404, _NOWHERE)}
 """The model's own word for it stands in the local reply's format: every answer of the gateway itself is JSON."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Way:
-    """One way in which a model is called."""
-
-    verb: str
-    by: str
-    path: Resource
-    """What its path matches."""
-    headers: tuple[Resource, ...]
 
 
 def route_configuration(table: RouteTable, limits: Limits, former: Sequence[Resource] = ()) -> Resource:
@@ -90,25 +68,17 @@ def route_configuration(table: RouteTable, limits: Limits, former: Sequence[Reso
 def _model_routes(model: ModelRoute) -> list[Resource]:
     """Kept, because a change is mostly one model's."""
     asks = not are_plain(model.audiences)
-    ways = list(_ways(model.model))
+    every_way = list(ways(model.model))
     routes = []
     for position, audience in enumerate(model.audiences):
         state = {"filter_state": found_audience(position, audience)} if asks else {}
         demanded = [] if asks or audience.condition is None else matchers(audience.condition) or []
-        for way in ways:
+        for way in every_way:
             for source, one_unit in _unit_sources(model).items():
                 headers = [*way.headers, *demanded, *one_unit]
                 routes.append(_route(model, audience, way, source, {**way.path, "headers": headers, **state}))
-    asking_routes = [_asking(model, way) for way in ways] if asks else []
-    return [*routes, *asking_routes, *page_routes(model)]
-
-
-def _ways(model: str) -> Iterator[_Way]:
-    """By path first: the longer match is the surer one."""
-    post = header_is(":method", "POST")
-    for verb in VERBS:
-        yield _Way(verb=verb, by="path", path=path_of(model, f"/{verb}"), headers=(post,))
-        yield _Way(verb=verb, by="host", path={"path": f"/{verb}"}, headers=(post, host_is(model)))
+    asking_routes = [_asking(model, way) for way in every_way] if asks else []
+    return [*routes, *asking_routes, *named_routes(model), *page_routes(model)]
 
 
 def _unit_sources(model: ModelRoute) -> dict[UnitSource, list[Resource]]:
@@ -117,7 +87,7 @@ def _unit_sources(model: ModelRoute) -> dict[UnitSource, list[Resource]]:
     return {**by_hash, UnitSource.RANDOM: []}
 
 
-def _asking(model: ModelRoute, way: _Way) -> Resource:
+def _asking(model: ModelRoute, way: Way) -> Resource:
     """Where a request is before its audience is known; nothing is answered here."""
     return {
         "name": f"{slug(model.model)}/asking",
@@ -127,7 +97,7 @@ def _asking(model: ModelRoute, way: _Way) -> Resource:
     }
 
 
-def _route(model: ModelRoute, audience: AudienceRoute, way: _Way, source: UnitSource, match: Resource) -> Resource:
+def _route(model: ModelRoute, audience: AudienceRoute, way: Way, source: UnitSource, match: Resource) -> Resource:
     hashed = source is UnitSource.HEADER
     place = Place(model=model.model, audience=audience.name, unit_source=source)
     return {
@@ -136,12 +106,12 @@ def _route(model: ModelRoute, audience: AudienceRoute, way: _Way, source: UnitSo
         "metadata": {"filter_metadata": {METADATA: {"place": place.mark}}},
         "request_headers_to_add": [set_header(UNIT_HEADER, f"%REQ({model.unit})%", keep_empty=False)] if hashed else [],
         "response_headers_to_add": [
-            _tell(AUDIENCE_HEADER, audience.name),
-            _tell(REASON_HEADER, Reason.HASH if hashed else Reason.RANDOM),
+            tell(AUDIENCE_HEADER, audience.name),
+            tell(REASON_HEADER, Reason.HASH if hashed else Reason.RANDOM),
         ],
         "route": {
             "prefix_rewrite": f"/{way.verb}",
-            **_tries(model, audience),
+            **tries(model, has_another=any(part.target.fallback for part in audience.slices)),
             "weighted_clusters": {
                 "use_hash_policy": hashed,
                 "clusters": [_entry(model.model, part, audience.mirrors) for part in audience.slices],
@@ -152,25 +122,6 @@ def _route(model: ModelRoute, audience: AudienceRoute, way: _Way, source: UnitSo
             ],
         },
     }
-
-
-def _tries(model: ModelRoute, audience: AudienceRoute) -> Resource:
-    """Where another build stands in, each try has its own time; else all have one, so that a slow build is asked once.
-
-    Envoy takes a try that ran out of its time for one whose worker died. Without another build a try may meet a
-    connection of the worker that has just died: then there is a third one, and a moment before each.
-    """
-    retry_on = _RETRIES if model.retry else _SAFE_RETRIES
-    if any(part.target.fallback for part in audience.slices):
-        policy = {"retry_on": retry_on, "num_retries": 1, "retry_back_off": _back_off(0.001)}
-        policy["per_try_timeout"] = seconds(model.timeout + _LATE_SECONDS)
-        return {"timeout": seconds(2 * model.timeout + 1), "retry_policy": policy}
-    policy = {"retry_on": retry_on, "num_retries": 2, "retry_back_off": _back_off(0.01)}
-    return {"timeout": seconds(model.timeout + _LATE_SECONDS), "retry_policy": policy}
-
-
-def _back_off(base: float) -> Resource:
-    return {"base_interval": seconds(base), "max_interval": seconds(10 * base)}
 
 
 def _entry(model: str, part: Slice, mirrors: Sequence[Mirror]) -> Resource:
@@ -193,7 +144,7 @@ def _entry(model: str, part: Slice, mirrors: Sequence[Mirror]) -> Resource:
         "name": name,
         "weight": part.size,
         "request_headers_to_add": headers,
-        "response_headers_to_add": [_tell(VARIATION_HEADER, target.assigned.variation)],
+        "response_headers_to_add": [tell(VARIATION_HEADER, target.assigned.variation)],
     }
 
 
@@ -227,8 +178,3 @@ def _hashing(model: ModelRoute, audience: AudienceRoute) -> Resource:
     """The salt goes before the unit, so that two models or audiences do not pick the same units."""
     rewrite = {"pattern": {"regex": "^"}, "substitution": f"{audience.salt}:"}
     return {"header": {"header_name": model.unit, "regex_rewrite": rewrite}}
-
-
-def _tell(name: str, value: str) -> Resource:
-    """A header of the answer, percent-encoded: names may be in any script."""
-    return set_header(name, literal(quote(value, safe="")))
