@@ -81,13 +81,14 @@ def test_only_requests_that_chance_assigned_are_compared(rig: Rig) -> None:
 def test_a_request_for_a_variation_by_its_name_is_traffic_and_part_of_no_comparison(rig: Rig) -> None:
     """No tally, no sample ratio, no latency, no end; its outcome joins, and a unit's outcome is not taken by it."""
     by_name = Place(model="delays", audience=None, unit_source=UnitSource.NAME).mark
-    own = {"route": by_name, "assigned": assigned(rollout=None, epoch=0, weight=0)}
-    rig.write(line("a", unit="u"), line("b", unit=None, **own), line("c", unit=None, status=500, **own))
+    late = {"ts": str(START_US + 50_000_000)}
+    own = {"route": by_name, "assigned": assigned(rollout=None, epoch=0, weight=0), "unit": None, **late}
+    rig.write(line("a", unit="u", **late), line("b", **own), line("c", status=500, **own))
     rig.record(
         OutcomeIn(prediction_id="b.0", name="spend", value=7, at=rig.now),
         OutcomeIn(model="delays", unit="u", name="spend", value=3, at=rig.now),
     )
-    rig.now += timedelta(minutes=1)
+    rig.now += timedelta(seconds=10)
     rig.collect()
     assert (rig.sums("errors"), rig.sums("p99"), rig.sums("spend")) == ((1, 0, 0.0), (1, 0, 0.0), (1, 0, 3.0))
     assert rig.queries.seen("r1").stable.requests == 1
