@@ -24,6 +24,7 @@ _LABELS = {
     "sluice_telemetry": "what",
     "sluice_telemetry_waiting": "what",
     "sluice_build_": "model, variation, build",
+    "sluice_token_expires_in_seconds": "name",
     "sluice_rollout_info": "rollout, model, variation, candidate, phase",
     "sluice_rollout_weight_ratio": "rollout",
     "sluice_rollout_step": "rollout",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -24,10 +25,13 @@ def give(
         ),
     ] = "viewer",
     model: Annotated[str | None, Parameter(help="A reporter's: the one model whose outcomes it sends.")] = None,
+    expires: Annotated[
+        str | None, Parameter(help="Its lifetime, such as 90d, at most 366d; else it holds until it is revoked.")
+    ] = None,
     output: Output = Format.TABLE,
 ) -> None:
     """Make a token and show it, once: only its hash is kept."""
-    answer = call("POST", "/api/v1/tokens", {"name": name, "role": role, "model": model})
+    answer = call("POST", "/api/v1/tokens", {"name": name, "role": role, "model": model, "expires": expires})
     emit(answer, output, table=answer["token"])
     remark(f"a token for {name}, {role}. It is not shown again.")
 
@@ -36,11 +40,19 @@ def list_(*, output: Output = Format.TABLE) -> None:
     """List who has a token, and with which role."""
     answer = call("GET", "/api/v1/tokens")
     emit_rows(
-        answer["tokens"], output, ("NAME", "ROLE", "MODEL", "GIVEN BY", "GIVEN AT"),
-        lambda token: (token["name"], token["role"], token["model"] or "", token["given_by"], token["given_at"][:19]),
+        answer["tokens"], output, ("NAME", "ROLE", "MODEL", "GIVEN BY", "GIVEN AT", "EXPIRES"),
+        lambda token: (
+            token["name"], token["role"], token["model"] or "", token["given_by"], token["given_at"][:19],
+            _expiry(token),
+        ),
         none="no tokens but the admin's: sluice token give NAME",
     )  # fmt: skip
     remark(f"runs started in Prefect act as prefect, with the role {answer['prefect']}: sluice token prefect ROLE")
+
+
+def _expiry(token: Mapping[str, Any]) -> str:
+    at = (token["expires_at"] or "")[:19]
+    return f"{at} (expired)" if token["expired"] else at
 
 
 def prefect(

@@ -95,8 +95,10 @@ class LocalDesk:
         return record(self.runtime.store, batch, self.runtime.wall())
 
     def metrics(self) -> bytes:
+        from sluicegate.flows.wiring.expiries import expiries
         from sluicegate.registry.ledger.sights import sights
         from sluicegate.registry.ledger.undriven import all_undriven
+        from sluicegate.services.console.tokens import given_tokens
         from sluicegate.services.host.programs.watching import BEATING
         from sluicegate.services.keeper.overdue import overdue
         from sluicegate.services.telemetry.reading.prometheus import Scrape, exposition
@@ -117,6 +119,7 @@ class LocalDesk:
             waiting=len(self.runtime.readings.waiting(self.clock())),
             free=disk.free / disk.total,
             silence={name: math.inf if silence is None else silence for name, silence in beats.items()},
+            expiries=expiries(given_tokens(self.ledger), self.clock()),
             sights=seen.at(self.clock()),
         )
         return exposition(self.runtime.telemetry, scrape)

@@ -81,7 +81,7 @@ def examine() -> tuple[Finding, ...]:
         overdue=lambda: overdue(runtime.ledger, runtime.clock()),
         files=lambda: _databases(runtime),
     )
-    findings += (*_prefect(runtime), *_namesakes(runtime), *_clock_that_was_set(runtime))
+    findings += (*_prefect(runtime), *_tokens(runtime), *_namesakes(runtime), *_clock_that_was_set(runtime))
     if not (runtime.folder.root / "telemetry.db").exists():
         return findings
     try:
@@ -116,6 +116,19 @@ def _prefect(runtime: Runtime) -> tuple[Finding, ...]:
     except (sa.exc.SQLAlchemyError, SluiceError):
         return ()
     return (passed("prefect role", f"runs started there act as prefect, with the role {role}"),)
+
+
+def _tokens(runtime: Runtime) -> tuple[Finding, ...]:
+    """Which tokens expire soon. Others tell where the ledger cannot be read."""
+    import sqlalchemy as sa
+
+    from sluicegate.flows.wiring.expiries import token_finding
+    from sluicegate.services.console.tokens import given_tokens
+
+    try:
+        return (token_finding(given_tokens(runtime.ledger), runtime.clock()),)
+    except (sa.exc.SQLAlchemyError, SluiceError):
+        return ()
 
 
 def _clock_that_was_set(runtime: Runtime) -> tuple[Finding, ...]:

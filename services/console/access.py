@@ -8,7 +8,7 @@ from dataclasses import replace
 from starlette.requests import Request
 
 from sluicegate.services.console.sessions import Sessions
-from sluicegate.services.console.tokens import Caller, Tokens
+from sluicegate.services.console.tokens import Caller, Token, Tokens
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 OPEN = frozenset({"/healthz", "/login", "/parts.css", "/webhooks/mlflow"})
@@ -18,15 +18,27 @@ style sheet, one checks a signature."""
 
 def caller(request: Request, tokens: Tokens, sessions: Sessions) -> Caller | None:
     """Who asks, or None for nobody we know."""
-    header = request.headers.get("authorization", "")
-    if header:
-        scheme, _, token = header.partition(" ")
-        known = tokens.caller(token) if scheme.lower() == "bearer" else None
+    if request.headers.get("authorization"):
+        bearer = _bearer(request)
+        known = tokens.caller(bearer) if bearer is not None else None
         return _speaking_for(known, request.headers.get("x-sluice-actor", "api"))
     digest = request.session.get("token")
     if digest and sessions.is_open(request.session) and (request.method in SAFE or _has_form_token(request)):
         return _speaking_for(tokens.by_digest(str(digest)), str(request.session.get("name") or "console"))
     return None
+
+
+def expired(request: Request, tokens: Tokens) -> Token | None:
+    """The token that was shown, or that a browser signed in with, where it has expired."""
+    bearer, digest = _bearer(request), request.session.get("token")
+    if bearer is not None:
+        return tokens.expired(bearer)
+    return tokens.expired_by_digest(str(digest)) if digest else None
+
+
+def _bearer(request: Request) -> str | None:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token if scheme.lower() == "bearer" else None
 
 
 def _speaking_for(known: Caller | None, name: str) -> Caller | None:

@@ -18,14 +18,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from sluicegate.registry.words.errors import Forbidden
 from sluicegate.registry.words.roles import Role
 from sluicegate.services.console import api
-from sluicegate.services.console.access import OPEN, caller
+from sluicegate.services.console.access import OPEN, caller, expired
 from sluicegate.services.console.acts.telemetry import INTAKE
 from sluicegate.services.console.pages.routes import page_routes
 from sluicegate.services.console.ports import Desk
 from sluicegate.services.console.problems import problem
 from sluicegate.services.console.sessions import LIFE, Sessions
 from sluicegate.services.console.strangers import Strangers
-from sluicegate.services.console.tokens import Tokens
+from sluicegate.services.console.tokens import Token, Tokens, expiry_sentence
 from sluicegate.services.console.webhook import receiver
 
 _HEADERS = (
@@ -68,12 +68,14 @@ class Guard:
             return
         if who is not None:
             request.state.caller = who
+            request.state.is_let_in = lambda: caller(request, self._tokens, self._sessions) is not None
             await self._app(scope, receive, send_with_headers)
             return
-        seconds = None
+        seconds, token = None, await run_in_threadpool(expired, request, self._tokens)
         if request.headers.get("authorization"):
-            seconds = await self._strangers.met(request, request.headers.get("x-sluice-actor", "api"))
-        await _stranger(request, seconds)(scope, receive, send_with_headers)
+            name = token.name if token is not None else request.headers.get("x-sluice-actor", "api")
+            seconds = await self._strangers.met(request, name)
+        await _stranger(request, seconds, token)(scope, receive, send_with_headers)
 
 
 _ASK_AN_ADMIN = "ask an admin for a token that reads: sluice token give NAME --role viewer"
@@ -92,12 +94,16 @@ def _lacking(request: Request) -> str:
     return "a token is required."
 
 
-def _stranger(request: Request, seconds: float | None) -> ASGIApp:
+def _stranger(request: Request, seconds: float | None, token: Token | None) -> ASGIApp:
     if seconds is not None:
         return Response("too many wrong tries", status_code=429, headers={"retry-after": f"{seconds:.0f}"})
     if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
         return RedirectResponse("/login", status_code=303)
-    body = {"title": "Unauthorized", "detail": _lacking(request), "status": 401, "fix": _WAY_IN}
+    detail, fix = _lacking(request), _WAY_IN
+    if token is not None:
+        detail = expiry_sentence(token)
+        fix = f"ask an admin for another: sluice token give {token.name} --role {token.role.title}"
+    body = {"title": "Unauthorized", "detail": detail, "status": 401, "fix": fix}
     headers = {"www-authenticate": "Bearer"}
     return JSONResponse(body, status_code=401, media_type="application/problem+json", headers=headers)
 
@@ -112,7 +118,7 @@ def create(desk: Desk, hosts: list[str]) -> Starlette:
         text = await run_in_threadpool(desk.metrics)
         return Response(text, media_type="text/plain; version=0.0.4")
 
-    tokens = Tokens(desk.ledger, desk.admin_token)
+    tokens = Tokens(desk.ledger, desk.admin_token, desk.clock)
     sessions, strangers = Sessions(desk.ledger, desk.clock), Strangers(desk)
     static = Path(__file__).parent / "static"
     return Starlette(

@@ -29,14 +29,14 @@ def events(ledger: Ledger) -> Callable[[Request], Awaitable[Response]]:
         if last is not None and not (last.isascii() and last.isdigit()):
             return problem(UsageError(f"after: a place in the feed is a whole number, got {last!r}."))
         place = int(last) if last is not None else await run_in_threadpool(ledger.feed_end)
-        return EventSourceResponse(facts(ledger, place))
+        return EventSourceResponse(facts(ledger, place, request.state.is_let_in))
 
     return endpoint
 
 
-async def facts(ledger: Ledger, place: int) -> AsyncIterator[ServerSentEvent]:
-    """An event for each fact after `place`, without end."""
-    while True:
+async def facts(ledger: Ledger, place: int, is_let_in: Callable[[], bool]) -> AsyncIterator[ServerSentEvent]:
+    """An event for each fact after `place`, for as long as whoever listens is let in."""
+    while await run_in_threadpool(is_let_in):
         for fed in await run_in_threadpool(ledger.feed, after=place, limit=100):
             place = fed.place
             yield _event(fed)

@@ -1,4 +1,8 @@
-"""Tokens with roles. A token is shown once; the ledger keeps its SHA-256, which is enough for 256 random bits."""
+"""Tokens with roles. A token is shown once; the ledger keeps its SHA-256, which is enough for 256 random bits.
+
+A token may expire. It stays on record until it is taken back or its name is given another, so that whoever still shows
+it can be told why it is refused.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,9 @@ import hashlib
 import hmac
 import re
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.ledger.record import Applied
@@ -43,70 +48,104 @@ class Token:
     """Of a reporter: the one model whose outcomes it sends; None: every model's."""
     given_by: str
     given_at: datetime
+    expires_at: datetime | None
+    """From then on it is refused; None: it holds until it is taken back."""
+
+    def is_expired(self, now: datetime) -> bool:
+        return self.expires_at is not None and self.expires_at <= now
 
 
 class Tokens:
     """Gives tokens, knows them again, takes them back."""
 
-    def __init__(self, ledger: Ledger, admin_token: str) -> None:
+    def __init__(self, ledger: Ledger, admin_token: str, clock: Callable[[], datetime]) -> None:
         self._ledger = ledger
         self._admin = _digest(admin_token)
-        self._known: tuple[int, dict[str, Caller]] = (-1, {})
+        self._clock = clock
+        self._known: tuple[int, dict[str, Token]] = (-1, {})
 
-    def give(self, name: str, role: Role, *, actor: str, now: datetime, model: str | None = None) -> str:
-        """A new token, to be shown once. Raises UsageError for a bad name, Refused for one that is in use."""
+    def give(
+        self, name: str, role: Role, *, actor: str, model: str | None = None, lifetime: timedelta | None = None
+    ) -> str:
+        """A new token, to be shown once; without a lifetime it holds until it is taken back.
+
+        Raises UsageError for a bad name, Refused for one that is in use; that of an expired token is free.
+        """
+        now = self._clock()
         if model is not None and role is not Role.REPORTER:
             raise UsageError(f"a token for one model is a reporter's; {role.title}s act on every model.")
         if not _NAME.fullmatch(name):
             raise UsageError(f"token name {name!r}: lower-case letters, digits, dots and dashes, at most 36.")
         if name == PREFECT:
             raise Refused("prefect is who runs act as that are started there.", fix="sluice token prefect ROLE")
-        if name == ADMIN or self._ledger.applied(KIND, name) is not None:
+        known = self._ledger.applied(KIND, name)
+        if name == ADMIN or (known is not None and not _token(known).is_expired(now)):
             raise Refused(f"there is a token {name!r} already.", fix=f"take it back first: sluice token revoke {name}")
         token = f"sluice_{secrets.token_urlsafe(32)}"
         body: dict[str, object] = {"role": role.title, "model": model, "sha256": _digest(token)}
+        if lifetime is not None:
+            body["expires_at"] = (now + lifetime).isoformat()
         given = Applied(kind=KIND, name=name, body=body, digest=_digest(token), actor=actor, at=now)
         self._ledger.apply(given)
         return token
 
-    def revoke(self, name: str, *, actor: str, now: datetime) -> None:
+    def revoke(self, name: str, *, actor: str) -> None:
         """Take a token back at once. Raises NotFound."""
-        if not self._ledger.withdraw(KIND, name, actor=actor, at=now):
+        if not self._ledger.withdraw(KIND, name, actor=actor, at=self._clock()):
             raise NotFound(f"there is no token {name!r}.", fix="sluice token list")
 
-    def given(self) -> tuple[Token, ...]:
-        """Every token that is good, by name."""
-        documents = self._ledger.all_applied(KIND)
-        return tuple(
-            Token(name=d.name, role=_role(d), model=_model(d), given_by=d.actor, given_at=d.at) for d in documents
-        )
-
     def caller(self, token: str) -> Caller | None:
-        """Whose token this is; None for nobody's."""
+        """Whose token this is; None for nobody's and for one that has expired."""
         return self.by_digest(_digest(token.strip()))
 
     def by_digest(self, digest: str) -> Caller | None:
         """The same, from the digest that a browser's session keeps."""
         if hmac.compare_digest(digest, self._admin):
             return Caller(name=ADMIN, role=Role.ADMIN, is_admin_token=True)
-        return self._by_digest().get(digest)
+        token = self._by_digest().get(digest)
+        if token is None or token.is_expired(self._clock()):
+            return None
+        return Caller(name=token.name, role=token.role, only_model=token.model)
 
-    def _by_digest(self) -> dict[str, Caller]:
+    def expired(self, token: str) -> Token | None:
+        """The token that this is, where it was good once and has expired."""
+        return self.expired_by_digest(_digest(token.strip()))
+
+    def expired_by_digest(self, digest: str) -> Token | None:
+        """The same, from the digest that a browser's session keeps."""
+        token = self._by_digest().get(digest)
+        return token if token is not None and token.is_expired(self._clock()) else None
+
+    def _by_digest(self) -> dict[str, Token]:
         position = self._ledger.position()
         if position != self._known[0]:
             documents = self._ledger.all_applied(KIND)
-            callers = (Caller(name=d.name, role=_role(d), only_model=_model(d)) for d in documents)
-            self._known = (position, dict(zip((str(d.body["sha256"]) for d in documents), callers, strict=True)))
+            self._known = (position, {str(document.body["sha256"]): _token(document) for document in documents})
         return self._known[1]
 
 
-def _role(document: Applied) -> Role:
-    return Role[str(document.body["role"]).upper()]
+def given_tokens(ledger: Ledger) -> tuple[Token, ...]:
+    """Every token that was not taken back, by name; those that have expired among them."""
+    return tuple(_token(document) for document in ledger.all_applied(KIND))
 
 
-def _model(document: Applied) -> str | None:
-    model = document.body.get("model")
-    return None if model is None else str(model)
+def expiry_sentence(token: Token) -> str:
+    """Why an expired token is refused."""
+    assert token.expires_at is not None
+    return f"the token of {token.name} expired at {token.expires_at:%Y-%m-%d %H:%M} UTC."
+
+
+def _token(document: Applied) -> Token:
+    body = document.body
+    model, expires_at = body.get("model"), body.get("expires_at")
+    return Token(
+        name=document.name,
+        role=Role[str(body["role"]).upper()],
+        model=None if model is None else str(model),
+        given_by=document.actor,
+        given_at=document.at,
+        expires_at=None if expires_at is None else datetime.fromisoformat(str(expires_at)),
+    )
 
 
 def _digest(token: str) -> str:

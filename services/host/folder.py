@@ -109,9 +109,9 @@ class StateFolder:
                     on_wait(f"waiting for process {holder}, which is at work on {self.root}")
                     has_noted = True
                 time.sleep(0.05)
-            handle.truncate(0)
-            handle.write(str(os.getpid()))
-            handle.flush()
+            with contextlib.suppress(OSError):  # a full disk: whose it is only helps those who wait
+                handle.truncate(0)
+                os.write(handle.fileno(), str(os.getpid()).encode())
             yield
 
 

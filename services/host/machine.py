@@ -156,7 +156,7 @@ class Machine:
         supervisor = Supervisor(self._folder, load_keys(self._folder.secrets).state_token)
         down = Status(state=self._folder.root, supervisor=None, urls=site.urls(), programs=(), at=now)
         try:
-            programs = supervisor.running()
+            programs = supervisor.standing()
             quiet = silent(Heartbeats(folder=self._folder.beats), programs, now)
             return replace(down, supervisor=supervisor.pid(), programs=programs, silent=quiet)
         except Unreachable:

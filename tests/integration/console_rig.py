@@ -76,7 +76,9 @@ def console(folder: Path) -> Iterator[Console]:
     try:
         while not server.started:
             time.sleep(0.02)
-        yield Console(url=f"http://127.0.0.1:{port}", ledger=ledger, tokens=Tokens(ledger, ADMIN))
+        yield Console(
+            url=f"http://127.0.0.1:{port}", ledger=ledger, tokens=Tokens(ledger, ADMIN, lambda: datetime.now(UTC))
+        )
     finally:
         server.should_exit = server.force_exit = True
         thread.join(10)

@@ -214,6 +214,43 @@ def test_a_program_that_fails_shows_in_status(tiny: Tiny) -> None:
     assert not tiny.machine().status(NOW).is_up
 
 
+def test_a_program_that_somebody_is_withdrawing_is_well_and_one_that_stays_stopped_is_not(tiny: Tiny) -> None:
+    tiny.up()
+    supervisor, status = tiny.supervisor(), tiny.machine().status
+    with tiny.folder.locked("programs", seconds=10):  # as whoever removes a program holds it
+        supervisor._rpc.call("stopProcess", "beta", True)
+        at_work = status(NOW)
+        assert {state.name: state.condition for state in at_work.programs}["beta"] is Condition.STOPPING
+        assert at_work.is_up
+    left = status(NOW)
+    assert {state.name: state.condition for state in left.programs}["beta"] is Condition.STOPPED
+    assert not left.is_up
+    supervisor.remove("beta")
+    assert status(NOW).is_up
+
+
+def test_status_while_services_come_and_go_is_never_anything_but_up(tiny: Tiny) -> None:
+    tiny.up()
+    done = threading.Event()
+    seen: list[bool] = []
+
+    def look() -> None:
+        while not done.is_set():
+            seen.append(tiny.machine().status(NOW).is_up)
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        for number in range(5):
+            extra = program(tiny.folder, f"extra{number}", "import time; time.sleep(600)")
+            tiny.supervisor().add(extra)
+            tiny.supervisor().remove(extra.name)
+    finally:
+        done.set()
+        looking.join()
+    assert set(seen) == {True}
+
+
 @pytest.mark.parametrize("root", ["/tmp/a%b", "relative", "/tmp/a;b", '/tmp/"a"', "/tmp/" + "x" * 90])
 def test_folders_that_cannot_hold_the_state_are_refused(root: str) -> None:
     from pathlib import Path

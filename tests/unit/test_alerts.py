@@ -59,6 +59,7 @@ FIRING = {
     "SluiceCollectorBehind": ("sluice_collector_waiting_seconds", "3", "500"),
     "SluiceDiskLow": ("sluice_state_disk_free_ratio", "0.5", "0.05"),
     "SluiceDiskFull": ("sluice_state_disk_free_ratio", "0.05", "0.01"),
+    "SluiceTokenExpires": ('sluice_token_expires_in_seconds{name="ci"}', "7776000", "-86400"),
     "SluiceRolloutUntended": ("sluice_rollouts_untended", "0", "1"),
     "SluiceWeightOverdue": ("sluice_rollouts_overdue", "0", "1"),
     "SluiceNoDriver": ("sluice_rollouts_undriven", "0", "2"),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import datetime, timedelta
 
 import pytest
 from sse_starlette import ServerSentEvent
 
+from sluicegate.flows.wiring.expiries import expiries, token_finding
 from sluicegate.registry.ledger.record import Applied
 from sluicegate.registry.rollout.facts import FreezeOverridden
 from sluicegate.registry.rollout.freeze import Freeze
@@ -15,8 +17,9 @@ from sluicegate.registry.rollout.rollout import Phase
 from sluicegate.registry.words.roles import Role
 from sluicegate.services.console.acts.table import table
 from sluicegate.services.console.events import facts
-from sluicegate.services.console.tokens import Tokens
-from tests.unit.console_office import BEARER, NOW, TOKEN, Office
+from sluicegate.services.console.tokens import Tokens, given_tokens
+from sluicegate.services.host.doctor.finding import CheckStatus
+from tests.unit.console_office import BEARER, NOW, TOKEN, MemoryDesk, Office
 
 LADDER = [role.name.lower() for role in Role]
 
@@ -108,6 +111,89 @@ def test_a_token_is_kept_as_its_hash_alone_and_is_gone_at_once_when_taken_back(o
     assert office.client.delete("/api/v1/tokens/ann", headers=BEARER).status_code == 200
     assert office.client.get("/api/v1/rollouts", headers=headers).status_code == 401
     assert office.client.delete("/api/v1/tokens/ann", headers=BEARER).status_code == 404
+
+
+def test_who_was_let_in_hears_nothing_more_once_the_token_is_gone(office: Office) -> None:
+    office.running()
+    tokens = Tokens(office.ledger, TOKEN, office.desk.clock)
+    token = tokens.give("ann", Role.VIEWER, actor="ada")
+
+    async def listen() -> list[ServerSentEvent]:
+        heard = []
+        async for event in facts(office.ledger, office.ledger.feed_end() - 1, lambda: tokens.caller(token) is not None):
+            heard.append(event)
+            tokens.revoke("ann", actor="ada")
+        return heard
+
+    assert len(asyncio.run(asyncio.wait_for(listen(), 20))) == 1
+
+
+@pytest.fixture
+def dated() -> tuple[Office, list[datetime]]:
+    """An office whose clock is set by hand."""
+    clock = [NOW]
+
+    class Dated(MemoryDesk):
+        def clock(self) -> datetime:
+            return clock[0]
+
+    return Office(Dated()), clock
+
+
+def test_an_expired_token_is_refused_with_what_to_do_and_given_anew(dated: tuple[Office, list[datetime]]) -> None:
+    office, clock = dated
+    body = {"name": "ann", "role": "operator", "expires": "90d"}
+    token = office.client.post("/api/v1/tokens", headers=BEARER, json=body).json()["token"]
+    headers = {"authorization": f"Bearer {token}"}
+    clock[0] = NOW + timedelta(days=90, seconds=-1)
+    assert office.client.get("/api/v1/rollouts", headers=headers).status_code == 200
+    assert office.client.post("/api/v1/tokens", headers=BEARER, json=body).status_code == 409, "the name is in use"
+    clock[0] = NOW + timedelta(days=90)
+    for path in ("/api/v1/rollouts", "/metrics", "/api/v1/events"):
+        refused = office.client.get(path, headers=headers)
+        assert refused.status_code == 401
+        assert refused.json()["detail"] == "the token of ann expired at 2026-04-01 00:00 UTC."
+        assert refused.json()["fix"] == "ask an admin for another: sluice token give ann --role operator"
+    assert [(call.actor, call.status) for call in office.desk.calls.latest(limit=1)] == [("ann", 401)], "in the audit"
+    [listed] = office.client.get("/api/v1/tokens", headers=BEARER).json()["tokens"]
+    assert (listed["expires_at"][:10], listed["expired"]) == ("2026-04-01", True)
+    again = office.client.post("/api/v1/tokens", headers=BEARER, json=body | {"expires": None})
+    assert again.status_code == 201
+    clock[0] = NOW + timedelta(days=9_000)
+    lasting = {"authorization": f"Bearer {again.json()['token']}"}
+    assert office.client.get("/api/v1/rollouts", headers=lasting).status_code == 200
+    assert office.client.get("/api/v1/rollouts", headers=headers).json()["detail"].startswith("this token is not known")
+
+
+def test_a_browser_is_signed_out_when_its_token_expires(dated: tuple[Office, list[datetime]]) -> None:
+    office, clock = dated
+    body = {"name": "ann", "role": "admin", "expires": "1h"}
+    token = office.client.post("/api/v1/tokens", headers=BEARER, json=body).json()["token"]
+    office.client.post("/login", data={"token": token})
+    assert "2026-01-01 01:00" in office.client.get("/access").text
+    clock[0] = NOW + timedelta(hours=1)
+    assert "ann expired" in office.client.get("/api/v1/rollouts").json()["detail"]
+    assert "ann expired" in office.client.post("/login", data={"token": token}).text
+
+
+@pytest.mark.parametrize("lifetime", ["0s", "367d", "soon", 90])
+def test_a_lifetime_that_cannot_be_meant_is_refused(office: Office, lifetime: object) -> None:
+    answer = office.client.post("/api/v1/tokens", headers=BEARER, json={"name": "ann", "expires": lifetime})
+    assert (answer.status_code, "expires" in answer.json()["detail"]) == (422, True)
+
+
+def test_what_expires_soon_is_told_by_doctor_and_metrics(office: Office) -> None:
+    tokens = Tokens(office.ledger, TOKEN, lambda: NOW)
+    assert token_finding((), NOW).status is CheckStatus.PASS
+    for name, days in {"ci": 15, "ann": 30, "bob": None}.items():
+        tokens.give(name, Role.VIEWER, actor="ada", lifetime=None if days is None else timedelta(days=days))
+    given = given_tokens(office.ledger)
+    assert expiries(given, NOW) == {"ann": 30 * 86_400.0, "ci": 15 * 86_400.0}
+    assert token_finding(given, NOW).status is CheckStatus.PASS
+    soon, late = token_finding(given, NOW + timedelta(days=1)), token_finding(given, NOW + timedelta(days=20))
+    assert (soon.status, soon.found) == (CheckStatus.WARN, "that of ci expires at 2026-01-16 00:00 UTC")
+    assert late.found == "that of ann expires at 2026-01-31 00:00 UTC; that of ci expired at 2026-01-16 00:00 UTC"
+    assert expiries(given, NOW + timedelta(days=20))["ci"] == -5 * 86_400.0
 
 
 def test_a_name_has_one_token(office: Office) -> None:
@@ -210,7 +296,7 @@ def test_events_tell_every_fact_from_where_the_client_left_off(office: Office) -
     end = office.ledger.feed_end()
 
     async def read() -> list[ServerSentEvent]:
-        stream = facts(office.ledger, end - 2)
+        stream = facts(office.ledger, end - 2, lambda: True)
         return [await anext(stream) for _ in range(2)]
 
     told = asyncio.run(read())
@@ -253,7 +339,7 @@ def test_a_dry_run_sees_documents_and_tells_those_that_would_be_written(office: 
     give(office, "viewer")
     tried = office.client.delete("/api/v1/tokens/ann?dry_run=1", headers=BEARER).json()
     assert tried["documents"] == ["token ann withdrawn"]
-    assert [token.name for token in Tokens(office.ledger, TOKEN).given()] == ["ann"]
+    assert [token.name for token in given_tokens(office.ledger)] == ["ann"]
     assert office.client.delete("/api/v1/tokens/bob?dry_run=1", headers=BEARER).status_code == 404
 
 

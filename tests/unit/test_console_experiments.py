@@ -24,7 +24,9 @@ def lab() -> Lab:
 
 def signed_in(lab: Lab, role: Role | None = None) -> TestClient:
     """A browser; without a role the admin's."""
-    token = TOKEN if role is None else Tokens(lab.ledger, TOKEN).give(role.name.lower(), role, actor="ada", now=lab.now)
+    token = (
+        TOKEN if role is None else Tokens(lab.ledger, TOKEN, lambda: lab.now).give(role.name.lower(), role, actor="ada")
+    )
     client = Office(LabDesk(lab)).client
     assert client.post("/login", data={"token": token, "name": "ada"}).status_code == 200
     return client

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from datetime import timedelta
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from sluicegate.registry.ledger.record import Applied
 from sluicegate.registry.orders.authority import PREFECT, ROLE, role_of_prefect
 from sluicegate.registry.words.roles import Role
+from sluicegate.registry.words.units import Duration
 from sluicegate.services.console.operations import Answer, Body, Operation, Request
 from sluicegate.services.console.ports import Desk
-from sluicegate.services.console.tokens import Tokens
+from sluicegate.services.console.tokens import Tokens, given_tokens
 
 _SHOWN = ("number", "at", "actor", "role", "method", "path", "status")
 """What is told of a call: its body and its answer are not."""
@@ -26,6 +28,8 @@ class TokenBody(Body):
     """What it may do; a reporter sends outcomes alone, of the others each may do what the ones before it may."""
     model: str | None = Field(default=None, min_length=1, max_length=250)
     """Reporters: the one model whose outcomes it sends; none: every model's."""
+    expires: Annotated[Duration, Field(gt=0)] | None = None
+    """Its lifetime, such as 90d, at most 366d: from then on it is refused; none: it holds until it is taken back."""
 
 
 class PrefectBody(Body):
@@ -42,19 +46,24 @@ class TokenActs:
         self._desk = desk
 
     def list(self, _: Request, __: Body) -> Answer:
+        now = self._desk.clock()
         tokens = [
-            {"name": t.name, "role": t.role.title, "model": t.model, "given_by": t.given_by, "given_at": t.given_at}
-            for t in self._tokens.given()
-        ]
+            {
+                "name": t.name, "role": t.role.title, "model": t.model, "given_by": t.given_by, "given_at": t.given_at,
+                "expires_at": t.expires_at, "expired": t.is_expired(now),
+            }
+            for t in given_tokens(self._desk.ledger)
+        ]  # fmt: skip
         return 200, {"tokens": tokens, "prefect": role_of_prefect(self._desk.ledger).title}
 
     def give(self, request: Request, body: TokenBody) -> Answer:
-        role, now = Role[body.role.upper()], self._desk.clock()
-        token = self._tokens.give(body.name, role, model=body.model, actor=request.actor, now=now)
+        role = Role[body.role.upper()]
+        lifetime = None if body.expires is None else timedelta(seconds=body.expires)
+        token = self._tokens.give(body.name, role, model=body.model, actor=request.actor, lifetime=lifetime)
         return 201, {"name": body.name, "role": body.role, "model": body.model, "token": token}
 
     def revoke(self, request: Request, _: Body) -> Answer:
-        self._tokens.revoke(request.path["name"], actor=request.actor, now=self._desk.clock())
+        self._tokens.revoke(request.path["name"], actor=request.actor)
         return 200, {"revoked": request.path["name"]}
 
     def let_prefect(self, request: Request, body: PrefectBody) -> Answer:
@@ -70,7 +79,7 @@ class TokenActs:
 
     @property
     def _tokens(self) -> Tokens:
-        return Tokens(self._desk.ledger, self._desk.admin_token)
+        return Tokens(self._desk.ledger, self._desk.admin_token, self._desk.clock)
 
 
 def operations(desk: Desk) -> tuple[Operation, ...]:
@@ -80,7 +89,10 @@ def operations(desk: Desk) -> tuple[Operation, ...]:
     return (
         Operation(
             method="GET", path=root, role=Role.ADMIN, act=acts.list, summary="Who has which role.",
-            gives={200: "`tokens`, each with `name`, `role`, `model`, `given_by`, `given_at`; `prefect`: its role."},
+            gives={
+                200: "`tokens`, each with `name`, `role`, `model`, `given_by`, `given_at`, `expires_at`, `expired`; "
+                "`prefect`: its role."
+            },
         ),
         Operation(
             method="POST", path=root, role=Role.ADMIN, takes=TokenBody, act=acts.give, is_secret=True,

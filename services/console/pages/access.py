@@ -16,7 +16,7 @@ from sluicegate.registry.words.roles import Role
 from sluicegate.services.console.acts.table import find
 from sluicegate.services.console.pages.rendering import Context, Endpoint, template
 from sluicegate.services.console.ports import Desk
-from sluicegate.services.console.tokens import Tokens
+from sluicegate.services.console.tokens import given_tokens
 
 PAGE = 100
 """Calls on one page."""
@@ -47,7 +47,7 @@ class Asked:
         return "done" if status < _FIRST_REFUSAL else f"refused ({status})"
 
 
-def page(desk: Desk, tokens: Tokens) -> Endpoint:
+def page(desk: Desk) -> Endpoint:
     """The page of tokens and calls."""
 
     def context(request: Request) -> Context:
@@ -56,7 +56,7 @@ def page(desk: Desk, tokens: Tokens) -> Endpoint:
         who, answer, before = (request.query_params.get(name, "") for name in ("who", "answer", "before"))
         calls, older = _calls(desk.calls, who.strip(), answer, int(before) if _is_number(before) else None)
         return {
-            "tokens": tokens.given(),
+            "tokens": given_tokens(desk.ledger),
             "prefect": role_of_prefect(desk.ledger).title,
             "asked": list(gathered(desk, calls)),
             "who": who,

@@ -44,7 +44,7 @@ def page_routes(desk: Desk, tokens: Tokens, sessions: Sessions, strangers: Stran
         Route("/activity", activity.page(desk), methods=["GET"]),
         Route("/glossary", glossary.page(desk), methods=["GET"]),
         Route("/health", health.page(desk), methods=["GET"]),
-        Route("/access", access.page(desk, tokens), methods=["GET"]),
+        Route("/access", access.page(desk), methods=["GET"]),
         Route("/parts.css", parts_css, methods=["GET"]),
         Route("/login", login.page(tokens, sessions, strangers), methods=["GET", "POST"]),
         Route("/logout", login.leave(sessions), methods=["POST"]),

@@ -10,13 +10,12 @@ from email.utils import parsedate_to_datetime
 import psutil
 
 from sluicegate.registry.words.errors import Unreachable
-from sluicegate.registry.words.program import Condition
 from sluicegate.services.heartbeat import Heartbeats
 from sluicegate.services.host.doctor.deployed import deployments_finding, pool_finding
 from sluicegate.services.host.doctor.finding import Finding, failed, passed, warned
 from sluicegate.services.host.installation import CONSOLE, Site, client_environment, read_site
 from sluicegate.services.host.keys import Keys, load_keys
-from sluicegate.services.host.machine import PORT_OWNERS, Recipe
+from sluicegate.services.host.machine import PORT_OWNERS, WELL, Recipe
 from sluicegate.services.host.parts import HttpProbe, Part
 from sluicegate.services.host.prefect_setup.server import registered, work_pool
 from sluicegate.services.host.programs.supervising import Supervisor
@@ -55,12 +54,12 @@ class Running:
     def programs(self) -> list[Finding]:
         """The supervisor answers and every program runs."""
         try:
-            states = self.supervisor.running()
+            states = self.supervisor.standing()
         except Unreachable:
             left = sorted(self.supervisor.processes())
             alive = f"; still alive: {', '.join(left)}" if left else ""
             return [failed("programs", f"the process supervisor does not run{alive}", "sluice up")]
-        bad = [state for state in states if state.condition not in (Condition.RUNNING, Condition.STARTING)]
+        bad = [state for state in states if state.condition not in WELL]
         if bad:
             ill = "; ".join(f"{state.name} is {state.condition.value}, see {state.log}" for state in bad)
             return [failed("programs", ill, "Look into the logs named; `sluice up` starts what has failed.")]

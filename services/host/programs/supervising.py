@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -44,6 +45,12 @@ _CONDITIONS: Mapping[int, Condition] = {
     1000: Condition.FAILED,
 }
 _ACTIVE = (Condition.STARTING, Condition.RUNNING, Condition.RETRYING)
+
+
+def _at_work_on(state: ProgramState) -> ProgramState:
+    if state.condition is not Condition.STOPPED:
+        return state
+    return replace(state, condition=Condition.STARTING if state.since is None else Condition.STOPPING)
 
 
 class Supervisor:
@@ -140,6 +147,21 @@ class Supervisor:
     def running(self) -> tuple[ProgramState, ...]:
         """Every program the supervisor has, by name. Raises Unreachable."""
         return tuple(sorted(self._states().values(), key=lambda state: state.name))
+
+    def standing(self) -> tuple[ProgramState, ...]:
+        """The same, for people: what is STOPPED only because somebody is at work on it right now is told as such.
+
+        A program is STOPPED for a moment before it starts and before it is removed, while whoever does it holds the
+        lock of programs. One that is STOPPED while nobody holds it will stay so. Raises Unreachable.
+        """
+        states = self.running()
+        if all(state.condition is not Condition.STOPPED for state in states):
+            return states
+        try:
+            with self._folder.locked("programs", seconds=0.0):
+                return self.running()
+        except TimedOut:
+            return tuple(_at_work_on(state) for state in states)
 
     def stop(self) -> None:
         """End every program, the supervisor, and whatever else is left of this state folder."""

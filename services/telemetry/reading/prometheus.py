@@ -38,6 +38,8 @@ class Scrape:
     """Share of the state folder's disk that is free."""
     silence: Mapping[str, float] = field(default_factory=dict)
     """Seconds since the last heartbeat, by program."""
+    expiries: Mapping[str, float] = field(default_factory=dict)
+    """Seconds until a token expires, by its name; negative where it has."""
     sights: Mapping[Listener, Sight] = field(default_factory=dict)
     """What is counted of the requests of each listener."""
 
@@ -78,6 +80,11 @@ class _Families:
         for program, seconds in self._scrape.silence.items():
             silence.add_metric([program], seconds)
         yield silence
+        meaning = "Time until a token of the console expires; below 0 it has. Those without an end are not told."
+        expiry = GaugeMetricFamily("sluice_token_expires_in_seconds", meaning, labels=["name"])
+        for name, seconds in self._scrape.expiries.items():
+            expiry.add_metric([name], seconds)
+        yield expiry
         yield from self._sights()
         yield from rollout_families(self._queries, self._scrape.rollouts)
 
