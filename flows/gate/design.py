@@ -30,6 +30,8 @@ _FIRST_ROWS = 100
 """Rows between looks at first; later, looks come at every 2.5 % more information."""
 _GROWTH = 1.025
 _MOST_POINTS = 4_000
+OF_WHOLE = 0.5
+"""The share of alpha that is for the whole where a guardrail looks at slices besides."""
 _GENEROUS = 4.0
 """A wider margin is planned with this multiple of the information that its effect size alone needs."""
 
@@ -135,7 +137,7 @@ def gate_question(plan: Plan, gate: GateSpec, *, guardrail: bool = False, beside
     design = Design(
         kind=Kind.COUNT if spec.is_binary else Kind.MEAN,
         worse_is_higher=spec.worse is Worse.HIGHER,
-        alpha=gate.alpha,
+        alpha=gate.alpha * (OF_WHOLE if gate.slices else 1),
         beta=gate.beta,
         information=information,
         rungs=_rungs(_margins(plan, gate), information),

@@ -16,6 +16,8 @@ from sluicegate.flows.gate.labels import mending
 from sluicegate.flows.gate.pair_design import PairedQuestion, paired_question
 from sluicegate.flows.gate.pair_fold import PairedState, fold_pairs
 from sluicegate.flows.gate.pair_wording import paired_verdict
+from sluicegate.flows.gate.slice_wording import sliced_verdict
+from sluicegate.flows.gate.slices import SlicedQuestion, SlicedState, fold_slices, sliced_question
 from sluicegate.flows.gate.wording import gate_verdict
 from sluicegate.registry.plan.fields import GateSpec, Strategy
 from sluicegate.registry.plan.plan import Plan
@@ -23,13 +25,16 @@ from sluicegate.registry.words.metric import TallyRow
 from sluicegate.registry.words.verdict import Answer, Look, Verdict
 
 
-def names_read(plan: Plan, gate: GateSpec) -> tuple[str, ...]:
-    """Names of the tally metrics that one gate reads.
+def rows_read(plan: Plan, gate: GateSpec, rows: Sequence[TallyRow]) -> tuple[TallyRow, ...]:
+    """Of a rollout's tallies those that one gate reads, with those of the slices that it looks at.
 
     A latency quantile with margins needs the candidate's exceedances of each moved threshold besides its own; a shadow
     the differences on the same requests.
     """
-    return _question(plan, gate, guardrail=False).names
+    question = _question(plan, gate, guardrail=bool(gate.slices))
+    if isinstance(question, SlicedQuestion):
+        return tuple(row for row in rows if question.reads(row.metric))
+    return tuple(row for row in rows if row.metric in question.names)
 
 
 def next_look(
@@ -68,30 +73,45 @@ def verdict(
     return _verdict(_fold(question, [look.rows for look in looks]), step, _told(looks))
 
 
-def _question(plan: Plan, gate: GateSpec, *, guardrail: bool, beside: str = "stable") -> Question | PairedQuestion:
+AnyQuestion = Question | PairedQuestion | SlicedQuestion
+AnyState = GateState | PairedState | SlicedState
+
+
+def _question(plan: Plan, gate: GateSpec, *, guardrail: bool, beside: str = "stable") -> AnyQuestion:
     if plan.strategy is Strategy.SHADOW:
         return paired_question(plan, gate, guardrail=guardrail, beside=beside)
+    if gate.slices and guardrail:
+        return sliced_question(plan, gate, beside=beside)
     return gate_question(plan, gate, guardrail=guardrail, beside=beside)
 
 
-def _fold(question: Question | PairedQuestion, rows_of_looks: Sequence[Rows]) -> GateState | PairedState:
+def _fold(question: AnyQuestion, rows_of_looks: Sequence[Rows]) -> AnyState:
     match question:
         case Question():
             return fold(question, rows_of_looks)
         case PairedQuestion():
             return fold_pairs(question, rows_of_looks)
+        case SlicedQuestion():
+            return fold_slices(question, rows_of_looks)
 
 
 def _told(looks: Sequence[Look]) -> tuple[tuple[datetime, Rows], ...]:
     return tuple((look.at, look.rows) for look in looks)
 
 
-def _verdict(state: GateState | PairedState, step: int, told: Sequence[tuple[datetime, Rows]]) -> Verdict:
+def _verdict(state: AnyState, step: int, told: Sequence[tuple[datetime, Rows]]) -> Verdict:
     match state:
         case GateState():
-            verdict = gate_verdict(state, step)
-            if verdict.answer is Answer.NO_DATA and state.unlike_at is not None:
-                return replace(verdict, reason=verdict.reason + mending(verdict.metric, state.cells, told))
-            return verdict
+            return _with_mending(gate_verdict(state, step), state, told)
         case PairedState():
             return paired_verdict(state, step)
+        case SlicedState():
+            verdict = sliced_verdict(state, step)
+            return _with_mending(verdict, state.whole, told)
+
+
+def _with_mending(verdict: Verdict, state: GateState, told: Sequence[tuple[datetime, Rows]]) -> Verdict:
+    """The verdict; where labels do not come alike, with what would mend it."""
+    if verdict.answer is Answer.NO_DATA and state.unlike_at is not None:
+        return replace(verdict, reason=verdict.reason + mending(verdict.metric, state.cells, told))
+    return verdict

@@ -72,14 +72,14 @@ def _answer(state: GateState, words: Wording, margin: float | None, readout: Est
     doubt = _doubt(state)
     if state.information <= 0:
         scarce = f"too few {words.counted} of both builds to compare yet"
-        return Answer.NO_DATA, f"{words.subject}: {doubt or scarce}"
+        return Answer.NO_DATA, f"{words.whole_subject}: {doubt or scarce}"
     if doubt is not None:
-        return Answer.NO_DATA, f"{words.subject}: {doubt}"
+        return Answer.NO_DATA, f"{words.whole_subject}: {doubt}"
     if state.trial.has_too_few_values:
         few = (
             f"{state.trial.sums.candidate.n} of the candidate's values; no mean is judged on fewer than {LEAST_VALUES}"
         )
-        return Answer.NO_DATA, f"{words.subject}: {few}"
+        return Answer.NO_DATA, f"{words.whole_subject}: {few}"
     if state.has_found:
         return Answer.UNDECIDED, f"{difference}; {_lacked(state, Arm.STABLE)}"
     if state.question.is_guardrail:
@@ -239,7 +239,8 @@ def _below(test: RateBelowTest) -> str:
 
 
 def _not_below(test: RateBelowTest, words: Wording) -> str:
-    return f"{words.subject}: not yet shown to stay {_below(test)}, {test.ones:,} of {test.n:,} {words.counted} so far"
+    so_far = f"{test.ones:,} of {test.n:,} {words.counted} so far"
+    return f"{words.whole_subject}: not yet shown to stay {_below(test)}, {so_far}"
 
 
 def _doubt(state: GateState) -> str | None:

@@ -8,14 +8,14 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
-from sluicegate.flows.gate.judge import names_read, next_look, verdict
+from sluicegate.flows.gate.judge import next_look, rows_read, verdict
 from sluicegate.flows.stages.attempts import gates_of_attempt
 from sluicegate.flows.stages.experiment import read, shared_thresholds
 from sluicegate.flows.stages.shadow import overtaken
 from sluicegate.registry.ledger.freezes import freezes
 from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.ledger.sights import sights
-from sluicegate.registry.plan.fields import GateSpec, MetricSpec, PredictionField, thresholds_of
+from sluicegate.registry.plan.fields import MetricSpec, PredictionField, thresholds_of
 from sluicegate.registry.rollout.decision import Choice, Decision, Progress, decide, decide_first
 from sluicegate.registry.rollout.experiment import ExperimentState, experiment_state
 from sluicegate.registry.rollout.facts import (
@@ -199,7 +199,7 @@ def _judge(ledger: Ledger, tallies: Tallies, rollout: Rollout, now: datetime) ->
             guardrail=guardrail,
             step=rollout.step,
             looks=looks,
-            rows=_rows_of(rollout, gate, rows),
+            rows=rows_read(rollout.plan, gate, rows),
             watermark=watermark,
             at=now,
             beside=rollout.stable_name,
@@ -230,12 +230,6 @@ def _lacking(rows: Sequence[TallyRow], metric: str) -> str | None:
                 "(NaN, no prediction in the answer, or a summary that was cut)"
             )
     return None
-
-
-def _rows_of(rollout: Rollout, gate: GateSpec, rows: Sequence[TallyRow]) -> tuple[TallyRow, ...]:
-    """The rows of a gate's metric, with those of the metrics derived from it."""
-    names = names_read(rollout.plan, gate)
-    return tuple(row for row in rows if row.metric in names)
 
 
 def _record_changes(

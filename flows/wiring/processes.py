@@ -192,6 +192,7 @@ class GatewayPlane:
 
 def rollout_spec(runtime: Runtime, name: str) -> RolloutSpec | None:
     """What the collector must know of a rollout; None while the ledger does not know it."""
+    from sluicegate.registry.plan.slice_rules import sliced_metrics
     from sluicegate.registry.rollout.experiment import counted_for
     from sluicegate.services.telemetry.tally.spec import RolloutSpec
 
@@ -205,6 +206,7 @@ def rollout_spec(runtime: Runtime, name: str) -> RolloutSpec | None:
         thresholds=dict(rollout.thresholds),
         margins={gate.metric: plan.margins(gate) for gate in plan.gates},
         by_unit=plan.unit is not None,
+        sliced=sliced_metrics(plan) if rollout.requested.strategy == "canary" else {},
     )
 
 

@@ -258,6 +258,12 @@ def thresholds_of(name: str, metric: MetricSpec) -> tuple[str, ...]:
             return ()
 
 
+HeaderName = Annotated[
+    str,
+    BeforeValidator(lambda name: name.lower() if isinstance(name, str) else name, json_schema_input_type=str),
+    Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$"),
+]
+
 Margin = Annotated[Share, Field(ge=0, le=10)]
 """A relative harm, between 0% and 1000%."""
 
@@ -280,6 +286,9 @@ class GateSpec(Document):
     """The relative harm that the requests of the last step must rule out by themselves, so that a candidate that turned
     bad there is not promoted for what it was before; none: the last step's margin and a quarter of it, and
     of a latency's quantile the margin."""
+    slices: tuple[HeaderName, ...] = ()
+    """Guardrails of 0/1 metrics only: request headers, such as x-state, by whose values parts of the traffic are looked
+    at besides, so that harm in one of them is found and named. Half of alpha is for the whole, half for all slices."""
 
 
 class Check(Document):
@@ -344,13 +353,6 @@ class OfflineGate(Document):
     def name(self) -> str:
         """What tells it from the other offline gates of a plan."""
         return self.metric if self.run_tag is None else f"{self.metric}@{self.run_tag}"
-
-
-HeaderName = Annotated[
-    str,
-    BeforeValidator(lambda name: name.lower() if isinstance(name, str) else name, json_schema_input_type=str),
-    Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$"),
-]
 
 
 class Shadow(Document):

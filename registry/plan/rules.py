@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from sluicegate.registry.plan.fields import GateSpec, MetricSpec, PlanFields
+from sluicegate.registry.plan.slice_rules import slice_faults
 from sluicegate.registry.plan.staging import staged
 from sluicegate.registry.words.metric import Worse
 from sluicegate.registry.words.suggestions import nearest, suggestion
@@ -43,6 +44,7 @@ def broken_rules(plan: PlanFields, champion_alias: str) -> tuple[Broken, ...]:
         *_trigger(plan, champion_alias), *_metrics(plan), *_names(plan), *_twice(plan), *_roles(plan), *_fresh(plan),
         *_alphas(plan), *_weights(plan), *_steps(plan), *_ladders(plan), *_deadline(plan), *_shadow(plan),
         *_kept(plan), *_ab(plan), *_offline(plan),
+        *(Broken(at=at, message=what, fix=fix) for at, what, fix in slice_faults(plan)),
     )  # fmt: skip
 
 

@@ -34,22 +34,29 @@ class Wording:
     """What is counted: requests, labels, pairs."""
     units: str
     """What is counted where units are judged, such as users."""
+    part: str | None = None
+    """The slice of the traffic that is compared, such as x-state=CA; none: the whole."""
 
     def sentence(self, value: float | None, low: float | None, high: float | None, n: int) -> str:
         """The difference of the candidate, with its interval: "log loss is 0.52 higher (worse) than v2's, …"."""
         if value is None:
-            return f"{self.subject}: the builds cannot be compared yet"
+            return f"{self.whole_subject}: the builds cannot be compared yet"
         scale, unit = scaling(self.unit, value, low, high)
         decimals = places(*(None if each is None else scale * each for each in (value, low, high)))
         size = fixed(abs(scale * value), decimals)
         is_equal = not _DIGIT.search(size)
         apart = self._equal() if is_equal else self._apart(f"{size}{unit}", is_higher=value > 0)
         interval = self._interval(low, high, scale, decimals) + (unit if is_equal else "")
-        return f"{self.subject} {self._verb} {apart}, {interval}, after {self._number_of(n)}"
+        return f"{self.whole_subject} {self._verb} {apart}, {interval}, after {self._number_of(n)}"
 
     def size(self, amount: float) -> str:
         """A difference without its direction, such as a margin."""
         return difference(abs(amount), self.unit).removeprefix("+")
+
+    @property
+    def whole_subject(self) -> str:
+        """The subject, and of which slice it is."""
+        return self.subject if self.part is None else f"{self.subject} of {self.part}"
 
     @property
     def _verb(self) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sluicegate.registry.plan.fields import Serve
+from sluicegate.registry.plan.slice_rules import sliced_headers
 from sluicegate.registry.rollout.rollout import Phase, Rollout
 from sluicegate.registry.words.build import BuildRef
 
@@ -42,6 +43,8 @@ class Standing:
     """The build being tried, if any traffic is asked for it."""
     weight: int = 0
     """The candidate's share in basis points."""
+    sliced_by: tuple[str, ...] = ()
+    """Request headers by whose values the candidate is looked at in parts of the traffic."""
     shadows: tuple[Shadowing, ...] = ()
     """Builds that get copies, whoever is tried besides."""
     rollout: str | None = None
@@ -125,6 +128,7 @@ def _standing(rollouts: list[Rollout]) -> Standing | None:
         unit=(open_rollout or last).plan.unit,
         candidate=trying.candidate if trying else None,
         weight=trying.weight if trying else 0,
+        sliced_by=sliced_headers(trying.plan) if trying else (),
         shadows=_shadows(rollouts),
         rollout=open_rollout.id if open_rollout is not None else None,
         epoch=open_rollout.epoch if open_rollout is not None else last.epoch,

@@ -19,7 +19,8 @@ One JSON object a line. `services/traffic/envoy/log_format.py` says how Envoy fi
     attempts how often a service was tried; null for not at all
     prediction  the service's x-sluice-prediction answer header
     method, path (without its query), bytes_in, bytes_out
-    segments shadow lines only: the values of the request headers that the rollout's plan names as segments
+    segments the values of the request headers by which the rollout's plan splits it: a shadow's segments, a canary's
+             slices; null for each that it does not name, or the request does not have
 """
 
 from __future__ import annotations
@@ -183,7 +184,7 @@ class LogLine:
     bytes_in: int
     bytes_out: int
     segments: tuple[str | None, ...] = ()
-    """Shadow lines only: the values of the headers that the plan splits by."""
+    """The values of the headers that the plan splits by."""
 
     @property
     def is_exposure(self) -> bool:

@@ -28,6 +28,23 @@ OK = "OK"
 
 
 @dataclass(frozen=True, kw_only=True)
+class SliceFigures:
+    """What a guardrail saw of one slice: the requests whose header has this value."""
+
+    header: str
+    value: str
+    has_failed: bool
+    """Whether harm was found in it."""
+    stable_n: int
+    candidate_n: int
+    stable_mean: float | None
+    candidate_mean: float | None
+    estimate: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Verdict:
     """The answer of one gate at one step, with its evidence. A pure function of plan and looks."""
 
@@ -64,6 +81,8 @@ class Verdict:
     missing: int = 0
     details: tuple[str, ...] = ()
     """What the reason leaves out, such as the look that decided."""
+    slices: tuple[SliceFigures, ...] = ()
+    """The worst slices, worst first, where the guardrail looks at any."""
 
     def withheld(self, reason: str) -> Verdict:
         """The answer where its data may not be trusted: NO DATA, and why. Harm that was found stays found."""

@@ -99,7 +99,9 @@ def _shadow(standing: Standing, shadow: Shadowing, of: str | None) -> Mirror:
 def _target(standing: Standing, arm: Arm, build: BuildRef, weight: int) -> Target:
     has_fallback = arm is Arm.CANDIDATE and standing.serve.retry
     return Target(
-        assigned=_mark(standing, arm, build, weight), fallback=standing.stable.version if has_fallback else None
+        assigned=_mark(standing, arm, build, weight),
+        fallback=standing.stable.version if has_fallback else None,
+        segments=standing.sliced_by,
     )
 
 

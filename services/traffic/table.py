@@ -24,6 +24,8 @@ class Target:
     assigned: Assigned
     fallback: str | None = None
     """Version of the build that answers when this one fails; none: the failure goes to the caller."""
+    segments: tuple[str, ...] = ()
+    """Request headers whose values the log tells, at most four."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ from sluicegate.services.telemetry.store.store import Store
 from tests.contract.telemetry_rig import Killed, Rig, killed_at
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-KNOWN = {2: "769a28d6"}
+KNOWN = {2: "769a28d6", 3: "f82620fd"}
 """Of each number the digest of its tables."""
 _WORDS = {"epoch": "INTEGER", "bucket": "BIGINT", "weight": "INTEGER", "at": "BIGINT", "bin": "SMALLINT"}
 
@@ -44,6 +44,7 @@ CREATE TABLE pulse ({_key_columns("model", "variation", "build", "at", "bin")},
 CREATE INDEX pulse_at ON pulse (at)
 """
 """What number 1 had otherwise."""
+CAME_WITH_3 = ("slice_values",)
 CAME_WITH_2 = ("ends", "logs", "recent", "tallies", "unit_sums", "pair_sums")
 ROWS = (
     "INSERT INTO tallies VALUES ('r1', 'errors', 1, 300, 'stable', 1000, 5, 2, 3.0, 3.0, 3.0, 0.0, 1.0)",
@@ -69,9 +70,9 @@ def place(engine: sa.Engine) -> str:
 def first(engine: sa.Engine) -> None:
     """A database as number 1 wrote it, with a rollout's evidence."""
     with engine.begin() as connection:
-        tables = [table for table in schema.METADATA.sorted_tables if table.name not in CAME_WITH_2]
+        tables = [table for table in schema.METADATA.sorted_tables if table.name not in (*CAME_WITH_2, *CAME_WITH_3)]
         schema.METADATA.create_all(connection, tables=tables)
-        for statement in (*FIRST.split(";"), *ROWS):
+        for statement in (*FIRST.split(";"), "ALTER TABLE exposures DROP COLUMN slices", *ROWS):
             connection.exec_driver_sql(statement)
 
 

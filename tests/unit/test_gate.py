@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from sluicegate.flows.gate import judge as gate
+from sluicegate.flows.gate.design import gate_question
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.words.metric import (
     REQUESTS,
@@ -280,7 +281,7 @@ def test_a_relative_margin_of_nothing_cannot_be_ruled_out() -> None:
 
 
 def test_latency_margins_move_the_candidates_threshold() -> None:
-    assert [gate.names_read(PLAN, each) for each in (LOG_LOSS, P99, ERRORS)] == [
+    assert [gate_question(PLAN, each).names for each in (LOG_LOSS, P99, ERRORS)] == [
         ("log_loss", REQUESTS, SEVERAL_ROWS), ("p99", "p99>0.2"), ("errors",)
     ]  # fmt: skip
     rows = count_rows("p99", (100, 10000), (130, 10000)) + [
@@ -344,7 +345,7 @@ def test_how_many_values_count_as_the_declared_cap_is_told() -> None:
         {"model": "m", "metrics": {"cost": cost}, "steps": [{"weight": 50}],
          "gates": [{"metric": "cost", "alpha": 0.03, "margin": "20%"}]}
     )  # fmt: skip
-    assert gate.names_read(plan, plan.gates[0]) == ("cost", capped_name("cost"), REQUESTS, SEVERAL_ROWS)
+    assert gate_question(plan, plan.gates[0]).names == ("cost", capped_name("cost"), REQUESTS, SEVERAL_ROWS)
     of_all = tally(np.arange(1000) % 10.0)
     values = [dataclasses.replace(row, tally=of_all) for row in count_rows("cost", (0, 1), (0, 1))]
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from sluicegate.registry.plan.fields import MetricSpec
 from sluicegate.registry.words.metric import SEVERAL_ROWS, capped_name
+from sluicegate.registry.words.slices import sliced_name
 from sluicegate.services.telemetry.outcomes.outcome import State, read_value
 from sluicegate.services.telemetry.store.counts import Count
 from sluicegate.services.telemetry.tally.exposure import Exposure
 from sluicegate.services.telemetry.tally.scores import Missing, Summary, score_row
-from sluicegate.services.telemetry.tally.spec import SpecSource
+from sluicegate.services.telemetry.tally.slicing import slice_at, slices_by_metric
+from sluicegate.services.telemetry.tally.spec import RolloutSpec, SpecSource
 from sluicegate.services.telemetry.tally.tally_accumulator import TallyAccumulator
 from sluicegate.services.telemetry.tally.unit_accumulator import Side
 
@@ -79,13 +82,24 @@ def judge(
     unit = (exposure.unit or "") if spec.by_unit else None
     value = read_value(outcome["value"])
     if outcome["row"]:
-        findings.tallies.take(exposure.side, SEVERAL_ROWS, 1.0)
+        for each in (SEVERAL_ROWS, *_beside(spec, metrics, SEVERAL_ROWS, exposure)):
+            findings.tallies.take(exposure.side, each, 1.0)
     for name, metric in metrics:
         matures = exposure.at + round(metric.matures_after * 1e6)
         due = matures if matures > now else None
         score = score_row(name, metric, summary, outcome["row"], value)
         findings.enter(pk, name, exposure.side, unit, score, due)
+        for sliced in slices_by_metric(exposure.slices, spec.sliced, name):
+            findings.keep(pk, sliced, exposure.side, unit, None if isinstance(score, Missing) else score, due)
         if metric.cap is not None and not isinstance(score, Missing):
             is_capped = float(abs(score) >= abs(metric.cap))
             findings.keep(pk, capped_name(name), exposure.side, unit, is_capped, due)
     findings.move(pk, State.SCORED, number, Count.JOINED)
+
+
+def _beside(
+    spec: RolloutSpec, metrics: Iterable[tuple[str, MetricSpec]], name: str, exposure: Exposure
+) -> tuple[str, ...]:
+    """The names under which something of these metrics' labels is counted in the slices that a request is in."""
+    headers = dict.fromkeys(each for metric, _ in metrics for each in spec.sliced.get(metric, ()))
+    return tuple(sliced_name(name, slice_at(exposure.slices, position, header)) for position, header in headers)

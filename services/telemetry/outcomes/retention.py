@@ -144,16 +144,18 @@ def _drop_outcomes(store: Store, limit: int) -> int:
 
 
 def _drop_units(store: Store, limit: int) -> None:
-    """Forget the units of rollouts of which no request and no maturing score is left."""
-    units, exposures, maturing, seen = schema.units, schema.exposures, schema.maturing, schema.seen
+    """Forget the units, and the values of headers, of rollouts of which no request and no maturing score is left."""
+    exposures, maturing, seen = schema.exposures, schema.maturing, schema.seen
     last_seen = sa.select(seen.c.rollout, sa.func.max(seen.c.bucket)).group_by(seen.c.rollout)
+    kept = (schema.units, schema.slice_values)
     with store.read() as connection:
-        rollouts = connection.scalars(sa.select(units.c.rollout).distinct()).all()
+        rollouts = {each for table in kept for each in connection.scalars(sa.select(table.c.rollout).distinct())}
         newest: dict[str, int] = dict(connection.execute(last_seen).tuples().all())
-    for rollout in rollouts:
+    for rollout in sorted(rollouts):
         if newest.get(rollout, 0) * 1_000_000 >= limit:
             continue
         lives = [sa.select(sa.exists().where(table.c.rollout == rollout)) for table in (exposures, maturing)]
         with store.write() as connection:
             if not any(connection.scalar(query) for query in lives):
-                connection.execute(sa.delete(units).where(units.c.rollout == rollout))
+                for table in kept:
+                    connection.execute(sa.delete(table).where(table.c.rollout == rollout))

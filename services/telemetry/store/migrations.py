@@ -69,8 +69,14 @@ def _shorter_sums(connection: Connection) -> None:
         )
 
 
+def _slices(connection: Connection) -> None:
+    """Requests tell the slices that they are counted in."""
+    if "slices" not in _columns(connection, "exposures"):
+        _run(connection, "ALTER TABLE exposures ADD COLUMN slices TEXT")
+
+
 _UNIT_SUMS = ("x", "n", "xx", "xn", "nn", "xxx", "xxn", "xnn", "nnn")
-_STEPS: Mapping[int, Callable[[Connection], None]] = {1: _shorter_sums}
+_STEPS: Mapping[int, Callable[[Connection], None]] = {1: _shorter_sums, 2: _slices}
 """By the number that each leads on from."""
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, Float, Index, Integer, MetaData, SmallInteger, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, MetaData, SmallInteger, Table, Text
 from sqlalchemy.types import TypeEngine
 
 from sluicegate.registry.words.tally import Tally, UnitSums
 
-VERSION = 2
+VERSION = 3
 """Raised when a table changes or comes, with a step in `migrations`; a database of a newer number is refused."""
 
 METADATA = MetaData()
@@ -83,9 +83,11 @@ exposures = Table(
     Column("duration", BigInteger),
     Column("attempts", SmallInteger, nullable=False),
     Column("prediction", Text),
+    Column("slices", Text),
 )  # fmt: skip
 """One row a request, numbered as read. `failed` is null where the client left; `bucket` is in seconds; `duration` in
-microseconds. Request ids and units are looked up by their key inside a segment: see `segments`."""
+microseconds; `slices` is JSON, the values by which it is sliced. Request ids and units are looked up by their key inside
+a segment: see `segments`."""
 Index("exposures_rid", exposures.c.segment, exposures.c.rid_key)
 Index(
     "exposures_unit", exposures.c.segment, exposures.c.unit_key,
@@ -180,6 +182,15 @@ units = Table(
 )  # fmt: skip
 """What each unit has added in each epoch, until its rollout's last requests go by age: `unit` is a hash, `bucket` the
 stratum it belongs to (null: none), `sums` JSON, {metric: [sum of values, rows]}."""
+
+slice_values = Table(
+    "slice_values", METADATA,
+    *keys({"rollout": Text, "position": SmallInteger, "value": Text}),
+    Column("waits", Boolean, nullable=False),
+    Column("requests", BigInteger, nullable=False),
+)  # fmt: skip
+"""Values of each header by which a rollout is sliced, by its position in the plan: those that are slices, and those
+that wait to be, with how often they came. See `tally.slice_values`."""
 
 latencies = Table(
     "latencies", METADATA,

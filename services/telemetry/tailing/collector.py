@@ -15,6 +15,7 @@ from sluicegate.services.telemetry.outcomes.unjudged import keep_unjudged
 from sluicegate.services.telemetry.store import schema
 from sluicegate.services.telemetry.store.counts import Count
 from sluicegate.services.telemetry.store.segments import numbered, spans
+from sluicegate.services.telemetry.store.slice_store import with_slices
 from sluicegate.services.telemetry.store.store import Store, write_tallies
 from sluicegate.services.telemetry.tailing.log_collector import BUCKET, LogCollector
 from sluicegate.services.telemetry.tally.exposure import Exposure, expose
@@ -74,7 +75,7 @@ class Collector(LogCollector[Ended | Count]):
 
     def _write(self, connection: Connection, rows: list[Ended | Count], counts: Counter[Count]) -> None:
         ended = [row for row in rows if not isinstance(row, Count)]
-        exposures = [exposure for exposure, _ in ended]
+        exposures = with_slices(connection, [exposure for exposure, _ in ended])
         counts.update(row for row in rows if isinstance(row, Count))
         counts[Count.LINES] = len(rows) + counts[Count.QUARANTINED]
         counts[Count.EXPOSURES] = len(exposures)

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from sluicegate.registry.words.access_log import End, LogLine
 from sluicegate.registry.words.units import FULL
+from sluicegate.services.telemetry.tally.slicing import written
 
 _REFUSED = 400
 """Status codes from here on are no predictions."""
@@ -49,6 +50,8 @@ class Exposure(NamedTuple):
     """Microseconds."""
     attempts: int
     prediction: str | None
+    slices: str | None = None
+    """The values of the headers by which its rollout is sliced, see `tally.slicing`."""
 
     def require_storable(self) -> None:
         """Raise ValueError for a text that some database cannot keep: NUL, or half of a surrogate pair."""
@@ -115,6 +118,7 @@ def expose(line: LogLine, bucket_seconds: int) -> Exposure | None:
         line.duration_us,
         line.attempts,
         line.prediction,
+        written(line.segments) if line.segments and 0 < assigned.weight < FULL else None,
     )
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from sluicegate.registry.plan.fields import MetricSpec, PredictionField, Source, thresholds_of
@@ -24,6 +24,8 @@ class RolloutSpec:
 
     by_unit: bool = False
     """Whether a unit keeps its arm, so that its requests count together."""
+    sliced: Mapping[str, tuple[tuple[int, str], ...]] = field(default_factory=dict)
+    """By metric, the headers by whose values it is counted besides, with their positions in the log."""
 
     @property
     def is_complete(self) -> bool:
@@ -54,7 +56,7 @@ class RolloutSpec:
                     pass
         return Measures(
             statuses=tuple(statuses), means=tuple(means), limits=tuple(limits), contracts=tuple(contracts),
-            predictions=tuple(predictions), by_unit=self.by_unit,
+            predictions=tuple(predictions), by_unit=self.by_unit, slicings=self._slicings(),
         )  # fmt: skip
 
     def scored_by(self, outcome: str) -> tuple[tuple[str, MetricSpec], ...]:
@@ -63,6 +65,14 @@ class RolloutSpec:
             (name, metric)
             for name, metric in self.metrics.items()
             if metric.source is Source.OUTCOME and (metric.outcome or name) == outcome
+        )
+
+    def _slicings(self) -> tuple[Slicing, ...]:
+        headers = dict.fromkeys(each for headers in self.sliced.values() for each in headers)
+        return tuple(
+            Slicing(position=position, header=header, metrics=metrics, has_labels=_have_labels(self.metrics, metrics))
+            for position, header in headers
+            for metrics in [frozenset(m for m, mine in self.sliced.items() if (position, header) in mine)]
         )
 
     def _limits(self, name: str) -> list[tuple[str, float]]:
@@ -78,6 +88,21 @@ class RolloutSpec:
         is_frozen = all(each in self.thresholds for each in names)
         levels = tuple((each, self.thresholds[each]) for each in names) if is_frozen else ()
         return Predicted(name=name, field=metric.prediction, levels=levels)
+
+
+def _have_labels(specs: Mapping[str, MetricSpec], metrics: frozenset[str]) -> bool:
+    return any(specs[metric].source is Source.OUTCOME for metric in metrics)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slicing:
+    """One header by whose values some metrics are counted besides."""
+
+    position: int
+    header: str
+    metrics: frozenset[str]
+    has_labels: bool
+    """Whether labels are among them, which are compared with the requests of each slice."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +131,18 @@ class Measures:
     predictions: tuple[Predicted, ...] = ()
     """The first row's prediction, and 1 where it is above a threshold, else 0."""
     by_unit: bool = False
+    slicings: tuple[Slicing, ...] = ()
+
+    def only(self, metrics: frozenset[str]) -> Measures:
+        """Those of some metrics."""
+        return replace(
+            self,
+            statuses=tuple(each for each in self.statuses if each in metrics),
+            means=tuple(each for each in self.means if each[0] in metrics),
+            limits=tuple(each for each in self.limits if each[0] in metrics),
+            contracts=tuple(each for each in self.contracts if each in metrics),
+            predictions=tuple(each for each in self.predictions if each.name in metrics),
+        )
 
     @property
     def judges_answers(self) -> bool:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from sluicegate.registry.words.access_log import End
+from sluicegate.registry.words.metric import REQUESTS
+from sluicegate.registry.words.slices import Slice, sliced_name
 from sluicegate.registry.words.tally import Tally
 from sluicegate.registry.words.units import FULL
 from sluicegate.services.telemetry.tally.accumulator import Accumulator
@@ -15,8 +17,9 @@ from sluicegate.services.telemetry.tally.ending_rows import EndingRows
 from sluicegate.services.telemetry.tally.exposure import Exposure
 from sluicegate.services.telemetry.tally.histogram import bin_of
 from sluicegate.services.telemetry.tally.measurements import answer_values
-from sluicegate.services.telemetry.tally.spec import Measures
-from sluicegate.services.telemetry.tally.unit_accumulator import Side, UnitAccumulator, row_of
+from sluicegate.services.telemetry.tally.slicing import slice_at, stratum_bucket
+from sluicegate.services.telemetry.tally.spec import Measures, Slicing
+from sluicegate.services.telemetry.tally.unit_accumulator import Side, Sums, UnitAccumulator, row_of
 
 
 class Requests:
@@ -56,7 +59,7 @@ class TallyAccumulator:
 
     def take(self, side: Side, metric: str, value: float | None) -> None:
         """Add one value of a metric; None is missing."""
-        self._sums.take((side, metric), value)
+        self._sums.take(_cell(side, metric), value)
 
     def take_late(self, side: Side, unit: str | None, metric: str, value: float | None) -> None:
         """Add a value that came after its request; `unit`: None where units do not count together, empty for none."""
@@ -66,11 +69,12 @@ class TallyAccumulator:
 
     def take_requests(self, side: Side, requests: Requests, measures: Measures) -> None:
         """Add what requests alone decide."""
-        for metric in measures.statuses:
-            self._sums.add((side, metric), Tally.from_events(len(requests.exposures), requests.errors))
-        self._take_durations(side, requests, measures)
+        for metric, tally in _endings(requests, measures):
+            self._sums.add((side, metric), tally)
         if measures.judges_answers or measures.by_unit:
             self._take_each(side, requests, measures)
+        for slicing in measures.slicings:
+            self._take_slices(side, requests, slicing, measures.only(slicing.metrics))
 
     def _take_each(self, side: Side, requests: Requests, measures: Measures) -> None:
         """Add what cannot be told from the counts of a side: answers, and everything by unit."""
@@ -81,21 +85,55 @@ class TallyAccumulator:
                 self.take(side, metric, value)
             if measures.by_unit:
                 row = endings.row(exposure)
-                self.units.take(side, exposure.unit or "", row + row_of(answer) if answer else row)
+                row = row + row_of(answer) if answer else row
+                self.units.take(side, exposure.unit or "", row + _of_slices(row, exposure, measures.slicings))
 
-    def _take_durations(self, side: Side, requests: Requests, measures: Measures) -> None:
-        n = len(requests.durations)
-        for metric, limit in measures.limits:
-            above = n - bisect_right(requests.durations, limit)
-            self._sums.add((side, metric), Tally.from_events(n, above, requests.timeless))
-        for metric, cap in measures.means:
-            seconds = Tally.from_values(min(duration / 1e6, cap) for duration in requests.durations)
-            self._sums.add((side, metric), seconds._replace(missing=requests.timeless))
+    def _take_slices(self, side: Side, requests: Requests, slicing: Slicing, measures: Measures) -> None:
+        """Add the same of each slice by one header."""
+        slices: defaultdict[Slice, list[Exposure]] = defaultdict(list)
+        for exposure in requests.exposures:
+            slices[slice_at(exposure.slices, slicing.position, slicing.header)].append(exposure)
+        for part, exposures in slices.items():
+            for metric, tally in _endings(Requests(exposures), measures):
+                self._sums.add(_cell(side, sliced_name(metric, part)), tally)
+            if slicing.has_labels:
+                self._sums.add(_cell(side, sliced_name(REQUESTS, part)), Tally(n=len(exposures)))
+            for metric, value in (each for exposure in exposures for each in answer_values(exposure, measures)):
+                self.take(side, sliced_name(metric, part), value)
 
     def rows(self) -> list[tuple[Any, ...]]:
         """Rows for the table of tallies."""
         tallies = self._sums.tallies()
         return [(rollout, metric, *stratum, *tally) for ((rollout, *stratum), metric), tally in tallies.items()]
+
+
+def _cell(side: Side, metric: str) -> tuple[Side, str]:
+    """Where a metric is counted."""
+    rollout, epoch, bucket, arm, weight = side
+    return (rollout, epoch, stratum_bucket(metric, bucket), arm, weight), metric
+
+
+def _of_slices(row: Sums, exposure: Exposure, slicings: Iterable[Slicing]) -> Sums:
+    """What a unit's row adds to the slices that the request is in."""
+    return tuple(
+        (sliced_name(metric, slice_at(exposure.slices, each.position, each.header)), x, n)
+        for each in slicings
+        for metric, x, n in row
+        if metric in each.metrics
+    )
+
+
+def _endings(requests: Requests, measures: Measures) -> Iterator[tuple[str, Tally]]:
+    """What the status and the durations of requests add to each metric."""
+    for metric in measures.statuses:
+        yield metric, Tally.from_events(len(requests.exposures), requests.errors)
+    n = len(requests.durations)
+    for metric, limit in measures.limits:
+        above = n - bisect_right(requests.durations, limit)
+        yield metric, Tally.from_events(n, above, requests.timeless)
+    for metric, cap in measures.means:
+        seconds = Tally.from_values(min(duration / 1e6, cap) for duration in requests.durations)
+        yield metric, seconds._replace(missing=requests.timeless)
 
 
 def by_side(exposures: Iterable[Exposure]) -> dict[Side, Requests]:

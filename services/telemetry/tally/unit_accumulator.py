@@ -16,6 +16,7 @@ import xxhash
 
 from sluicegate.registry.words.metric import Arm
 from sluicegate.registry.words.tally import UnitSums
+from sluicegate.services.telemetry.tally.slicing import stratum_bucket
 
 Side = tuple[str, int, int, str, int]
 """Rollout, epoch, bucket, arm, weight. Of units, the bucket is that of their stratum."""
@@ -117,7 +118,8 @@ def added(steps: Mapping[Step, int]) -> dict[Place, UnitSums]:
         for metric, x, n in after:
             old = had.get(metric, _NO_ROWS)
             if old != (x, n):
-                changes[(rollout, metric, epoch, bucket, arm, weight), old, (x, n)] += units
+                place = (rollout, metric, epoch, stratum_bucket(metric, bucket), arm, weight)
+                changes[place, old, (x, n)] += units
     sums: defaultdict[Place, UnitSums] = defaultdict(UnitSums)
     for (place, old, new), units in changes.items():
         sums[place] += (UnitSums.from_unit(*new) - UnitSums.from_unit(*old)).times(units)

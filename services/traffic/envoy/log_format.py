@@ -17,7 +17,8 @@ TIMEOUT_HEADER = "x-sluice-timeout-ms"
 SHADOW_HEADER = "x-sluice-shadow"
 """Tells a service that nobody sees its answer."""
 SEGMENT_HEADERS = tuple(f"x-sluice-segment-{position}" for position in range(4))
-"""Values of the request headers that a shadow's comparison is split by, in the order of the plan."""
+"""Values of the request headers by which a rollout is split, in the order of the plan: a shadow's segments, a canary's
+slices."""
 PREDICTION_HEADER = "x-sluice-prediction"
 BUILD_HEADER = "x-sluice-build"
 VARIATION_HEADER = "x-sluice-variation"
@@ -29,9 +30,8 @@ REASON_HEADER = "x-sluice-reason"
 def log_format(listener: str) -> dict[str, object]:
     """The JSON format of a listener's log: `live` or `shadow`. A copy carries its place in a header."""
     place = f"%REQ({PLACE_HEADER})%" if listener == SHADOW else f"%METADATA(ROUTE:{METADATA}:place)%"
-    segments = {"segments": [f"%REQ({header})%" for header in SEGMENT_HEADERS]} if listener == SHADOW else {}
     return {
-        **segments,
+        "segments": [f"%REQ({header})%" for header in SEGMENT_HEADERS],
         "v": FORMAT_VERSION,
         "listener": listener,
         "ts": "%START_TIME(%s%6f)%",

@@ -7,6 +7,7 @@ from functools import lru_cache
 
 from sluicegate.registry.words.access_log import Place, UnitSource
 from sluicegate.registry.words.build import BuildRef, slug
+from sluicegate.registry.words.slices import LONGEST
 from sluicegate.services.traffic.envoy.audience_cel import find_audience, found_audience
 from sluicegate.services.traffic.envoy.audience_matchers import are_plain, matchers
 from sluicegate.services.traffic.envoy.detour import by_size
@@ -132,6 +133,8 @@ def _entry(model: str, part: Slice, mirrors: Sequence[Mirror]) -> Resource:
     target = part.target
     build = BuildRef(model=model, version=target.assigned.build)
     headers = [set_header(ASSIGNED_HEADER, literal(target.assigned.header))]
+    segments = zip(SEGMENT_HEADERS, target.segments, strict=False)
+    headers += [set_header(name, f"%REQ({header}):{LONGEST}%", keep_empty=False) for name, header in segments]
     name = cluster_name(build)
     if target.fallback is not None:
         name = pair_name(build, BuildRef(model=model, version=target.fallback))
