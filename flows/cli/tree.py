@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sluicegate.registry.words.figures import lasting, per_cent
+from sluicegate.registry.words.verdict import SliceFigures
 
 View = Mapping[str, Any]
 
@@ -67,4 +68,5 @@ def _offline(gate: View) -> str:
 
 def _gate(gate: View) -> str:
     kind = "guard" if gate["guardrail"] else "gate"
-    return f"{kind} {gate['metric']:<12} {gate['verdict']:<10} {gate['reason']}"
+    worst = (f"\n|     {SliceFigures(**each)}" for each in gate.get("slices", ()))
+    return f"{kind} {gate['metric']:<12} {gate['verdict']:<10} {gate['reason']}{''.join(worst)}"

@@ -95,7 +95,8 @@ def _interval(gate: GateReport, last: LookPoint | None) -> str:
     spent = f"{number(gate.alpha_spent)} of alpha {number(gate.alpha)} is spent after {last.k} looks"
     unit = Unit(gate.view.unit)
     apart = f"candidate minus stable {difference(last.estimate, unit)}, CI {interval(last.low, last.high, unit)}"
-    return "; ".join((apart, spent, *gate.view.details))
+    worst = (f"worst slices: {', '.join(map(str, gate.view.slices))}",) if gate.view.slices else ()
+    return "; ".join((apart, spent, *gate.view.details, *worst))
 
 
 def _threshold(gate: GateReport, last: LookPoint | None) -> str:

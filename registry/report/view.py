@@ -15,7 +15,7 @@ from sluicegate.registry.rollout.record import RolloutRecord
 from sluicegate.registry.rollout.rollout import Judgement, Phase, Rollout
 from sluicegate.registry.words.launching import launch_in_words
 from sluicegate.registry.words.sight import Blindness
-from sluicegate.registry.words.verdict import OK, Answer, Verdict
+from sluicegate.registry.words.verdict import OK, Answer, SliceFigures, Verdict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +55,8 @@ class GateView:
     """Stable's rows."""
     candidate_n: int
     """The candidate's rows."""
+    slices: tuple[SliceFigures, ...]
+    """The parts of the traffic that look worst, worst first, where the guardrail looks at slices."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -289,6 +291,7 @@ def _view(rollout: Rollout, gate: GateSpec, verdict: Verdict | None, *, guardrai
         bound=verdict.bound if verdict else None,
         stable_n=verdict.stable_n if verdict else 0,
         candidate_n=verdict.candidate_n if verdict else 0,
+        slices=verdict.slices if verdict else (),
     )
 
 

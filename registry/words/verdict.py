@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
+from sluicegate.registry.words.figures import share
 from sluicegate.registry.words.metric import TallyRow
 
 
@@ -42,6 +43,11 @@ class SliceFigures:
     estimate: float | None
     low: float | None
     high: float | None
+
+    def __str__(self) -> str:
+        arms = (("candidate", self.candidate_mean, self.candidate_n), ("stable", self.stable_mean, self.stable_n))
+        rates = ", ".join(f"{arm} {share(mean)} of {n:,}" for arm, mean, n in arms)
+        return f"{self.header}={self.value}: {rates}{'; harm found' if self.has_failed else ''}"
 
 
 @dataclass(frozen=True, kw_only=True)

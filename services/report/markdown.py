@@ -63,6 +63,10 @@ def _gates(gates: Sequence[GateReport]) -> Iterator[str]:
         head = f"| {_cell(view.metric)}{kind} | **{view.verdict}** | {means} | {apart}"
         yield f"{head} | {margin} | {decided} | {_cell(view.reason)} |"
     yield ""
+    for view in (gate.view for gate in gates if gate.view.slices):
+        yield f"Where {_cell(view.metric)} look worst:\n"
+        yield from (f"- {_cell(str(each))}" for each in view.slices)
+        yield ""
 
 
 def _asked(view: GateView) -> Iterator[str]:

@@ -1,8 +1,9 @@
-"""Harm in a part of the traffic: found and named long before the whole shows it, and equal candidates are not stopped."""
+"""Harm in a part of the traffic is found and named long before the whole shows it; equal candidates are not stopped."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from statistics import median
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.random import Generator
 
+from sluicegate.flows.gate.design import gate_question
 from sluicegate.flows.gate.fold import GateState
 from sluicegate.flows.gate.slice_wording import sliced_verdict
 from sluicegate.flows.gate.slices import SlicedState, sliced_question
@@ -18,10 +20,11 @@ from sluicegate.registry.words.metric import Arm, Stratum, TallyRow
 from sluicegate.registry.words.slices import Slice, sliced_name
 from sluicegate.registry.words.tally import Tally
 from sluicegate.registry.words.units import FULL
-from sluicegate.registry.words.verdict import Answer
 from tests.statistics.montecarlo import share
 
 ALPHA = 0.05
+SOAK = 500
+RUNS = 40
 _HEADERS = ("x-state", "x-plan")
 
 
@@ -47,8 +50,6 @@ class World:
     part: float = 0.0
     """The share of the traffic that is harmed."""
     harm: float = 1.0
-    users: int = 0
-    """Each request is of one of so many users, who always err or never do; 0: requests are by themselves."""
 
     @property
     def shares(self) -> np.ndarray:
@@ -89,33 +90,91 @@ def _row(metric: str, arm: Arm, weight: int, seen: int, failed: np.ndarray) -> T
     )
 
 
-def stopped_by(world: World, rng: Generator, alpha: float) -> str | None:
-    """What the guardrail says harm was found in; None: nowhere."""
-    plan = a_plan(alpha, world.weight, world.requests)
-    state = SlicedState.begin(sliced_question(plan, plan.guardrails[0]), ())
+EQUAL: dict[str, World] = {
+    "fifty states": World(states=50),
+    "few requests at a small weight": World(requests=20_000, weight=500, rate=0.02),
+    "rare errors": World(requests=20_000, rate=0.005),
+    "common errors": World(rate=0.3, states=60),
+}
+HARM: dict[str, World] = {
+    f"{part:.0%} x{harm}": World(requests=400_000, rate=0.02, part=part, harm=harm)
+    for part in (0.02, 0.05)
+    for harm in (3, 5)
+}
+
+
+def begun(world: World, alpha: float, requests: int) -> SlicedState:
+    plan = a_plan(alpha, world.weight, requests)
+    return SlicedState.begin(sliced_question(plan, plan.guardrails[0]), ())
+
+
+def has_found(state: SlicedState) -> bool:
+    return state.whole.failed_at is not None or any(each.failed_at for each in state.slices.values())
+
+
+def is_stopped(world: World, rng: Generator) -> bool:
+    """Whether an equal candidate is, at any look."""
+    state = begun(world, ALPHA, world.requests)
     for rows in world.looks(rng):
         state = state.look(rows)
-        if state.whole.failed_at is not None or any(each.failed_at for each in state.slices.values()):
-            return sliced_verdict(state, 0).reason
-    return None
+        if has_found(state):
+            return True
+    return False
 
 
-def found_after(world: World, rng: Generator, alpha: float) -> tuple[float, float]:
-    """Requests until a guardrail with slices finds harm, and until one without does, on the same traffic."""
-    sliced, whole = (a_plan(alpha, world.weight, 50_000, is_sliced=each) for each in (True, False))
-    state = SlicedState.begin(sliced_question(sliced, sliced.guardrails[0]), ())
-    other = SlicedState.begin(sliced_question(whole, whole.guardrails[0]), ()).whole
-    with_slices = without = float("inf")
-    seen = 0
+def found_after(world: World, rng: Generator, alpha: float, at_most: float) -> tuple[float, float, str]:
+    """Requests until a guardrail with slices finds harm, and until one without does, on the same traffic.
+
+    The latter is asked no longer than `at_most` times the former. Besides, what the former's verdict says.
+    """
+    state, plan = begun(world, alpha, 50_000), a_plan(alpha, world.weight, 50_000, is_sliced=False)
+    whole = GateState.begin(gate_question(plan, plan.guardrails[0], guardrail=True))
+    seen, found, reason = 0, math.inf, ""
     for rows in world.looks(rng):
         own = tuple(row for row in rows if row.metric == "errors")
         seen += sum(row.tally.n for row in own)
-        if with_slices == float("inf"):
+        if found == math.inf:
             state = state.look(rows)
-            if state.whole.failed_at is not None or any(each.failed_at for each in state.slices.values()):
-                with_slices = seen
-        other = other.look(own)
-        if other.failed_at is not None:
-            without = seen
+            found, reason = (seen, sliced_verdict(state, 0).reason) if has_found(state) else (found, reason)
+        whole = whole.look(own)
+        if whole.failed_at is not None:
+            return found, seen, reason
+        if seen > at_most * found:
             break
-    return with_slices, without
+    return found, math.inf, reason
+
+
+@pytest.mark.parametrize("name", ["fifty states"])
+def test_equal_candidates_are_stopped_no_more_often_than_alpha(name: str) -> None:
+    world = replace(EQUAL[name], requests=2_000)
+    assert share(lambda rng: is_stopped(world, rng), runs=4, seed=1).at_least <= ALPHA
+
+
+def test_harm_in_a_slice_is_found_and_named_before_the_whole_shows_it() -> None:
+    runs = [found_after(HARM["5% x5"], np.random.default_rng((2, each)), 0.01, at_most=2) for each in range(2)]
+    sliced, whole, reasons = zip(*runs, strict=True)
+    assert max(sliced) < 25_000
+    assert median(whole) > 2 * median(sliced)
+    assert all(reason.startswith("errors of x-state=0 are ") for reason in reasons)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize("name", EQUAL)
+def test_equal_candidates_are_stopped_no_more_often_than_alpha_over_all_slices(name: str) -> None:
+    seen = share(lambda rng: is_stopped(EQUAL[name], rng), runs=SOAK, seed=3)
+    print(f"\n{name}: {seen}")
+    assert seen.at_least <= ALPHA
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize("name", HARM)
+def test_harm_in_a_slice_needs_a_third_of_the_requests_at_most(name: str) -> None:
+    runs = [found_after(HARM[name], np.random.default_rng((4, each)), 0.01, at_most=10) for each in range(RUNS)]
+    sliced, whole, reasons = zip(*runs, strict=True)
+    named = sum(reason.startswith("errors of x-state=0 are ") for reason in reasons)
+    ratio = median(whole) / median(sliced)
+    print(f"\n{name}: {median(sliced):,} requests with slices, {ratio:.1f} times as many without; named in {named}")
+    assert ratio >= 3
+    assert named >= 0.9 * RUNS

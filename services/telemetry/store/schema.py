@@ -86,8 +86,8 @@ exposures = Table(
     Column("slices", Text),
 )  # fmt: skip
 """One row a request, numbered as read. `failed` is null where the client left; `bucket` is in seconds; `duration` in
-microseconds; `slices` is JSON, the values by which it is sliced. Request ids and units are looked up by their key inside
-a segment: see `segments`."""
+microseconds; `slices` is JSON: see `tally.slicing`. Request ids and units are looked up by their key inside a segment:
+see `segments`."""
 Index("exposures_rid", exposures.c.segment, exposures.c.rid_key)
 Index(
     "exposures_unit", exposures.c.segment, exposures.c.unit_key,

@@ -118,7 +118,7 @@ def expose(line: LogLine, bucket_seconds: int) -> Exposure | None:
         line.duration_us,
         line.attempts,
         line.prediction,
-        written(line.segments) if line.segments and 0 < assigned.weight < FULL else None,
+        written(line.segments) if assigned.rollout is not None and 0 < assigned.weight < FULL else None,
     )
 
 
