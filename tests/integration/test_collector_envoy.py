@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ import pytest
 
 from sluicegate.registry.plan.fields import MetricSpec, Source
 from sluicegate.registry.words.metric import Arm
+from sluicegate.registry.words.slices import LONGEST, NONE
 from sluicegate.registry.words.tally import UnitSums
 from sluicegate.services.telemetry.reading.queries import Queries
 from sluicegate.services.telemetry.store.store import Store
@@ -110,3 +112,40 @@ def test_a_stable_that_hangs_is_an_error_of_stable_alone(site: Site) -> None:
     assert (seen.stable.requests, seen.stable.failed, seen.candidate.failed) == (ours, ours, 0)
     assert site.counted("errors", Arm.STABLE) == (ours, ours, every_unit_failed(ours))
     assert site.counted("errors", Arm.CANDIDATE) == (theirs, 0, none_failed(theirs))
+
+
+def test_requests_are_counted_by_the_headers_that_the_plan_names(tmp_path: Path) -> None:
+    """As the caller sent them: odd, long, none; of one sent twice the first; nothing that only the gateway may say."""
+    odd, long = "a|b=%2C%REQ(x)%", "y" * 500
+    sent = [
+        ("CA", [("x-state", "CA")]),
+        ("New York", [("x-state", "New York")]),
+        (odd, [("x-state", odd)]),
+        (long[:LONGEST], [("x-state", long)]),
+        ("TX", [("x-state", "TX"), ("x-state", "NY")]),
+        (NONE, [("x-state", "")]),
+        (NONE, [("x-sluice-segment-0", "forged")]),
+        (NONE, []),
+    ]
+    spec = dataclasses.replace(SPEC, by_unit=False, sliced={"errors": ((0, "x-state"), (1, "x-plan"))})
+    store = Store(f"sqlite:///{tmp_path}/telemetry.db", durable=False)
+    with upstreams(build("1"), build("2")) as services, gateway(tmp_path / "envoy") as envoy:
+        endpoints = {service.endpoint.build: service.endpoint for service in services.values()}
+        sliced = dataclasses.replace(standing(weight=5_000), sliced_by=("x-state", "x-plan"))
+        envoy.plane.apply(routes([sliced], endpoints))
+        clock = lambda: datetime.now(UTC)  # noqa: E731
+        collector = Collector(store, envoy.plane.logs / "live.jsonl", lambda _: spec, clock)
+        with envoy.client() as client:
+            for number, (_, headers) in enumerate(sent):
+                unit = [("x-user-id", f"u-{number}"), ("x-plan", "pro")]
+                assert client.post("/delays/predict", json={}, headers=[*unit, *headers]).status_code == 200
+        envoy.lines(len(sent))
+        while collector.collect():
+            pass
+        counted: Counter[str] = Counter()
+        for row in Queries(store, clock).tallies("r-7")[1]:
+            counted[row.metric] += row.tally.n
+        store.close()
+    states = Counter(f"errors|x-state={value}" for value, _ in sent)
+    assert {name: n for name, n in counted.items() if "x-state" in name} == states
+    assert counted["errors|x-plan=pro"] == counted["errors"] == len(sent)
