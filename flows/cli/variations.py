@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from sluicegate.flows.cli.models import Build, Model, Variation
+from sluicegate.flows.cli import completing
+from sluicegate.flows.cli.deployment_files import apply_audiences, routing
+from sluicegate.flows.cli.models import Model, Variation
 from sluicegate.flows.cli.output import Format, Output, columns, emit, emit_rows, remark
 from sluicegate.flows.cli.reach import call, segment
 from sluicegate.flows.cli.rollouts import OverrideAssessment, OverrideFreeze, Reason
 from sluicegate.flows.cli.tree import tree
 from sluicegate.flows.cli.waiting import Timeout, Wait, until_it_serves
+from sluicegate.registry.audience.qwak_deployment import QwakDeployment
+from sluicegate.registry.documents.deployment_file import read_deployment_file
 from sluicegate.registry.words.errors import UsageError
 
 Slot = Annotated[str, Parameter(help="The slot of the model.")]
@@ -35,10 +40,18 @@ Fallback = Annotated[bool, Parameter(negative=(), help="The variation takes the 
 
 
 def deploy(
-    model: Model,
+    model: Annotated[str | None, Parameter(help="The MLflow registered model.", completer=completing.models)] = None,
     *,
-    build: Build = "latest",
-    variation: Variation = "default",
+    from_file: Annotated[
+        Path | None,
+        Parameter(help="A deployment file of Qwak's (JFrog ML). Options that are given besides win."),
+    ] = None,
+    build: Annotated[
+        str | None, Parameter(help="A version, an alias such as @champion, or latest, which is meant if none is given.")
+    ] = None,
+    variation: Annotated[
+        str | None, Parameter(help="The slot of the model; default if none is given.", completer=completing.variations)
+    ] = None,
     audience: Audiences = (),
     weight: Weights = (),
     sample: Samples = (),
@@ -57,10 +70,18 @@ def deploy(
 
     Into a slot that has traffic it goes as a canary, by the plan of the model.
     """
+    file = QwakDeployment() if from_file is None else read_deployment_file(from_file)
+    model, variation = model or file.model, variation or file.variation or "default"
+    if model is None:
+        raise UsageError("name a model.", fix="sluice deploy MODEL, or model_id: in the file")
+    if file.audiences and audience:
+        raise UsageError("audiences are named in the file and by --audience.", fix="keep one of the two")
     body = {
-        "build": build, "variation": variation, "audiences": _sent(audience, weight, sample), "fallback": fallback,
-        "at_once": reason if now else None,
+        "build": build or file.build or "latest", "variation": variation,
+        "audiences": _sent(audience, weight, sample), "fallback": fallback, "at_once": reason if now else None,
+        **routing(file, is_fallback=fallback),
     }  # fmt: skip
+    apply_audiences(file, from_file)
     if override_freeze:
         body["override_freeze"] = override_freeze
     if override_assessment:

@@ -34,6 +34,10 @@ _ROUTE = (
 )  # fmt: skip
 
 
+Fields = dict[str, tuple[Any, Path]]
+"""Values by key in snake case, each with its place."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class QwakRoute:
     """A variation that an audience is sent to; Qwak keeps these beside the conditions."""
@@ -51,6 +55,8 @@ class QwakAudience:
     at: Path
     audience: Audience
     routes: tuple[QwakRoute, ...] = ()
+    has_conditions: bool = True
+    """Whether the file says who belongs to it."""
 
 
 def is_qwak(values: object) -> bool:
@@ -60,7 +66,7 @@ def is_qwak(values: object) -> bool:
 
 def read_qwak(text: Text) -> tuple[QwakAudience, ...]:
     """The audiences of a text of this shape; what is wrong is noted in the text."""
-    reading = _Reading(text)
+    reading = Reading(text)
     document = reading.mapping(text.values, (), _DOCUMENT)
     version = document.get("api_version", (VERSION, ()))
     if version[0] != VERSION:
@@ -76,13 +82,13 @@ def read_qwak(text: Text) -> tuple[QwakAudience, ...]:
     return tuple(audience for audience in read if audience is not None)
 
 
-class _Reading:
+class Reading:
     """One walk over such a document. What is wrong is noted and left out."""
 
     def __init__(self, text: Text) -> None:
         self._text = text
 
-    def mapping(self, values: object, at: Path, known: tuple[str, ...]) -> dict[str, tuple[Any, Path]]:
+    def mapping(self, values: object, at: Path, known: tuple[str, ...]) -> Fields:
         """The known keys of a mapping in snake case, each with its value and its place."""
         if not isinstance(values, dict):
             self._text.add(at, "a mapping is expected", f"known keys are {', '.join(known)}", on_value=True)
@@ -119,10 +125,11 @@ class _Reading:
             return None
         condition = conditions[0] if len(conditions) == 1 else AllOf(conditions=conditions)
         return QwakAudience(
-            at=at, routes=routes, audience=Audience(name=name, description=description or "", condition=condition)
-        )
+            at=at, routes=routes, has_conditions="conditions" in fields,
+            audience=Audience(name=name, description=description or "", condition=condition),
+        )  # fmt: skip
 
-    def _conditions(self, fields: dict[str, tuple[Any, Path]]) -> Iterator[Condition]:
+    def _conditions(self, fields: Fields) -> Iterator[Condition]:
         values, at = fields.get("conditions", ({}, ()))
         groups = self.mapping(values or {}, at, _CONDITIONS)
         for value, place in self.items(*groups.get("unary", (None, at))):
@@ -130,7 +137,7 @@ class _Reading:
         for value, place in self.items(*groups.get("binary", (None, at))):
             yield from self._binary(self.mapping(value, place, _BINARY_KEYS), place)
 
-    def _unary(self, fields: dict[str, tuple[Any, Path]], at: Path) -> Iterator[Condition]:
+    def _unary(self, fields: Fields, at: Path) -> Iterator[Condition]:
         header, word = self._header(fields, at), self._operator(fields, at, (*_UNARY, PRESENT))
         if header is None or word is None:
             return
@@ -144,14 +151,14 @@ class _Reading:
         if condition is not None:
             yield from self._inverted(fields, condition)
 
-    def _present(self, header: str, fields: dict[str, tuple[Any, Path]]) -> Condition:
+    def _present(self, header: str, fields: Fields) -> Condition:
         value, place = fields.get("operand", ("", ()))
         if (as_text(self._text, value, place) or "").lower() == "false":
             message = "it is not clear whether the key must be missing"
             self._text.add(place, message, "leave out the operand, or write invert: true", on_value=True)
         return Present(header=header)
 
-    def _binary(self, fields: dict[str, tuple[Any, Path]], at: Path) -> Iterator[Condition]:
+    def _binary(self, fields: Fields, at: Path) -> Iterator[Condition]:
         header, word = self._header(fields, at), self._operator(fields, at, ("range",))
         ends = [self._end(fields, name, at) for name in ("first_operand", "second_operand")]
         if header is None or word is None or ends[0] is None or ends[1] is None:
@@ -160,19 +167,19 @@ class _Reading:
         if condition is not None:
             yield from self._inverted(fields, condition)
 
-    def _end(self, fields: dict[str, tuple[Any, Path]], name: str, at: Path) -> float | None:
+    def _end(self, fields: Fields, name: str, at: Path) -> float | None:
         if name not in fields:
             self._text.add(at, f"{name} is missing", f"write {name}: and a number")
             return None
         return number(self._text, *fields[name])
 
-    def _header(self, fields: dict[str, tuple[Any, Path]], at: Path) -> str | None:
+    def _header(self, fields: Fields, at: Path) -> str | None:
         if "key" not in fields:
             self._text.add(at, "key is missing", "write key: and the name of a header")
             return None
         return header_of(self._text, *fields["key"], on_value=True)
 
-    def _operator(self, fields: dict[str, tuple[Any, Path]], at: Path, known: tuple[str, ...]) -> str | None:
+    def _operator(self, fields: Fields, at: Path, known: tuple[str, ...]) -> str | None:
         if "operator" not in fields:
             self._text.add(at, "operator is missing", f"write operator: one of {', '.join(known)}")
             return None
@@ -184,14 +191,14 @@ class _Reading:
         self._text.add(place, f"there is no operator {value!r} here", fix, on_value=True)
         return None
 
-    def _inverted(self, fields: dict[str, tuple[Any, Path]], condition: Condition) -> Iterator[Condition]:
+    def _inverted(self, fields: Fields, condition: Condition) -> Iterator[Condition]:
         value, place = fields.get("invert", (False, ()))
         if not isinstance(value, bool):
             self._text.add(place, "true or false is expected", "invert: true", on_value=True)
             return
         yield Not(condition=condition) if value else condition
 
-    def _routes(self, fields: dict[str, tuple[Any, Path]]) -> Iterator[QwakRoute]:
+    def _routes(self, fields: Fields) -> Iterator[QwakRoute]:
         for value, at in self.items(*fields.get("routes", (None, ()))):
             route = self.mapping(value, at, _ROUTE)
             variation, place = route.get("variation_name", (None, at))
@@ -202,9 +209,12 @@ class _Reading:
             if not isinstance(weight, int) or isinstance(weight, bool) or weight < 0:
                 self._text.add(place, "weight is a whole number from 0", "such as weight: 50", on_value=True)
                 continue
-            shadow = route.get("shadow", (False, ()))[0]
+            shadow, place = route.get("shadow", (False, at))
+            if not isinstance(shadow, bool):
+                self._text.add(place, "true or false is expected", "shadow: true", on_value=True)
+                continue
             model = route.get("model_id", (None, ()))[0]
-            yield QwakRoute(variation=variation, weight=weight, shadow=shadow is True, model=model or None)
+            yield QwakRoute(variation=variation, weight=weight, shadow=shadow, model=model or None)
 
 
 def _snake(key: str) -> str:

@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from sluicegate.registry.audience.connections import Copied, Weighted
 from sluicegate.registry.ledger.record import Applied, OrderKey
 from sluicegate.registry.plan.fields import Strategy
 from sluicegate.registry.plan.plan import Plan
@@ -52,6 +53,15 @@ class Share:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Routed:
+    """An audience with all that get its requests, or copies of them: who is not named gets none."""
+
+    audience: str
+    weighted: tuple[Weighted, ...]
+    copied: tuple[Copied, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Deploy:
     """Put a build into a variation: the first one after probing, another one as a canary by the plan.
 
@@ -68,6 +78,10 @@ class Deploy:
     """Audiences that are sent to the variation besides."""
     is_fallback: bool = False
     """Whether the variation takes the requests that no audience takes."""
+    routed: tuple[Routed, ...] = ()
+    """Audiences that are sent besides, to whichever variations; asked in this order, before all others."""
+    fallback: str | None = None
+    """The variation that takes the requests that no audience takes; None: as it is."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,9 +36,9 @@ from sluicegate.registry.orders.starting import Started, put_first, start
 from sluicegate.registry.orders.starting import replace as replace_build
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.experiment import experiment_spec
-from sluicegate.registry.rollout.facts import Baked, Undeployed
+from sluicegate.registry.rollout.facts import AtOnce, Baked, Undeployed
 from sluicegate.registry.rollout.rollout import Phase, Rollout
-from sluicegate.registry.rollout.standing import standings, trusted
+from sluicegate.registry.rollout.standing import current, standings, trusted
 from sluicegate.registry.words.errors import NotFound, Refused, TargetBusy, UsageError
 from sluicegate.registry.words.roles import Role
 from sluicegate.registry.words.suggestions import suggestion
@@ -55,7 +55,38 @@ def deploy(draft: Draft, order: Order, act: Deploy) -> Started:
     started = _put(draft, order, act, None if stable is None else stable.requested.version, serves=serves)
     if act.shares or act.is_fallback:
         connect(draft, order, Connect(model=model, variation=variation, shares=act.shares, is_fallback=act.is_fallback))
+    if act.routed or act.fallback is not None:
+        _route(draft, order, act)
     return started
+
+
+def _route(draft: Draft, order: Order, act: Deploy) -> None:
+    """Send the audiences of a deployment where it says; those that it does not name stay as they are, after them."""
+    model = act.model
+    served = [part.variation for each in act.routed for part in each.weighted]
+    copied = [part.variation for each in act.routed for part in each.copied]
+    for variation in (*served, *copied, *filter(None, [act.fallback])):
+        _refuse_empty(draft, model, variation)
+    present = present_connections(draft, model, act.fallback)
+    before = {each.audience.name: each for each in present.ordered}
+    named = tuple(
+        replace(
+            before.get(each.audience) or Connection(audience=known_audience(draft, each.audience), weighted=()),
+            weighted=tuple(part for part in each.weighted if part.weight),
+            copied=tuple(part for part in each.copied if part.sample),
+        )
+        for each in act.routed
+    )
+    routed = {each.audience for each in act.routed}
+    rest = tuple(each for each in present.ordered if each.audience.name not in routed)
+    fallback = present.fallback if act.fallback is None else (Weighted(variation=act.fallback),)
+    wanted = replace(present, ordered=(*named, *rest), fallback=fallback)
+    _refuse_nobody(wanted)
+    if [each.audience for each in wanted.ordered] != [each.audience for each in present.ordered]:
+        _refuse_other_order(draft, model)
+    if others_serve(draft, model, act.variation):
+        refuse_unjudged(order, connections_of(draft, model) or unrecorded(model), wanted)
+    record_connections(draft, wanted, order.actor)
 
 
 def _put(draft: Draft, order: Order, act: Deploy, stable: str | None, *, serves: bool) -> Started:
@@ -64,6 +95,9 @@ def _put(draft: Draft, order: Order, act: Deploy, stable: str | None, *, serves:
         plan = act.plan or plan_or_bare(draft, model, variation)
         _keep_fallback(draft, plan, order)
         return put_first(draft, order, plan, version)
+    holder = current(draft.target(model, variation))
+    if holder is not None and holder.requested.version == version and holder.requested.strategy == AtOnce.REPLACE:
+        return Started(rollout=holder, created=False)
     at_once = act.at_once if serves else act.at_once or "the variation has no traffic"
     if at_once is not None:
         return replace_build(draft, order, act.plan or plan_or_bare(draft, model, variation), version, at_once)
@@ -109,13 +143,7 @@ def arrange(draft: Draft, order: Order, act: Arrange) -> None:
     belongs to its audience would change.
     """
     model = act.model
-    for rollout in draft.rollouts(model=model):
-        if rollout.is_comparison and not rollout.is_ended:
-            name = rollout.requested.experiment
-            fix = f"end it first: sluice experiment end {name}"
-            raise TargetBusy(
-                f"experiment {name} of {model} goes on: who belongs to its audience would change.", fix=fix
-            )
+    _refuse_other_order(draft, model)
     present = present_connections(draft, model, None)
     by_name = {each.audience.name: each for each in present.ordered}
     _refuse_unknown(model, act.audiences, list(by_name))
@@ -124,6 +152,16 @@ def arrange(draft: Draft, order: Order, act: Arrange) -> None:
     wanted = replace(present, ordered=ordered)
     refuse_unjudged(order, present, wanted)
     record_connections(draft, wanted, order.actor)
+
+
+def _refuse_other_order(draft: Draft, model: str) -> None:
+    for rollout in draft.rollouts(model=model):
+        if rollout.is_comparison and not rollout.is_ended:
+            name = rollout.requested.experiment
+            fix = f"end it first: sluice experiment end {name}"
+            raise TargetBusy(
+                f"experiment {name} of {model} goes on: who belongs to its audience would change.", fix=fix
+            )
 
 
 def _refuse_unknown(model: str, audiences: Sequence[str], known: Sequence[str]) -> None:

@@ -13,7 +13,7 @@ from sluicegate.registry.rollout.standing import Shadowing, Standing, standings
 from sluicegate.registry.words.build import Build
 from sluicegate.registry.words.roles import Role
 from sluicegate.services.console.acts.rollouts import RolloutActs
-from sluicegate.services.console.acts.variations import ShareBody
+from sluicegate.services.console.acts.variations import RoutedBody, ShareBody
 from sluicegate.services.console.fleet import stretch
 from sluicegate.services.console.operations import Answer, Body, Operation, Request
 from sluicegate.services.console.ports import Desk
@@ -34,6 +34,10 @@ class DeployBody(Body):
     """Who is sent there, each with a weight or a sample; none: nothing changes."""
     fallback: bool = False
     """Whether the variation takes the requests that no audience takes."""
+    routed: list[RoutedBody] = Field(default_factory=list)
+    """Audiences with all their variations, asked in this order before all others; none: nothing changes."""
+    fallback_variation: str | None = None
+    """The variation that takes the requests that no audience takes, where it is another; null: as it is."""
     at_once: str | None = Field(default=None, min_length=1, max_length=2000)
     """Why a build shall take a slot with traffic at once rather than as a canary; none: as a canary."""
     override_freeze: str | None = Field(default=None, min_length=1, max_length=2000)
@@ -76,6 +80,7 @@ class ModelActs:
         act = Deploy(
             model=model, variation=body.variation, version=version,
             at_once=body.at_once, shares=tuple(each.share for each in body.audiences), is_fallback=body.fallback,
+            routed=tuple(each.routed for each in body.routed), fallback=body.fallback_variation,
         )  # fmt: skip
         order = request.order(act, override_freeze=body.override_freeze, override_assessment=body.override_assessment)
         receipt = self._rollouts.give(order)

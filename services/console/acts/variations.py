@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Annotated
 
 from pydantic import Field
 
-from sluicegate.registry.audience.connections import Connection, Connections
+from sluicegate.registry.audience.connections import Connection, Connections, Copied, Weighted
 from sluicegate.registry.orders.audience_store import shares
 from sluicegate.registry.orders.connections_record import connections_of, document
-from sluicegate.registry.orders.order import Arrange, Connect, Disconnect, SetTerms, Share, Undeploy
+from sluicegate.registry.orders.order import Arrange, Connect, Disconnect, Routed, SetTerms, Share, Undeploy
 from sluicegate.registry.rollout.standing import Standing, standings
 from sluicegate.registry.words.roles import Role
 from sluicegate.services.console.acts.rollouts import RolloutActs
@@ -33,6 +34,24 @@ class ShareBody(Body):
         """The same, as orders take it."""
         sample = None if self.sample is None else round(self.sample * 100)
         return Share(audience=self.audience, weight=self.weight, sample=sample)
+
+
+class RoutedBody(Body):
+    """An audience with all that get its requests, or copies of them: a variation that is not named gets none."""
+
+    audience: str
+    """Its name."""
+    weights: dict[str, Annotated[int, Field(ge=0, le=1_000_000)]]
+    """Relative weights by variation."""
+    samples: dict[str, Annotated[float, Field(ge=0, le=100)]] = Field(default_factory=dict)
+    """Copies by variation, in per cent of the audience's requests."""
+
+    @property
+    def routed(self) -> Routed:
+        """The same, as orders take it."""
+        weighted = (Weighted(variation=name, weight=weight) for name, weight in self.weights.items())
+        copied = (Copied(variation=name, sample=round(sample * 100)) for name, sample in self.samples.items())
+        return Routed(audience=self.audience, weighted=tuple(weighted), copied=tuple(copied))
 
 
 class ConnectBody(Body):

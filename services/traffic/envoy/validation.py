@@ -104,7 +104,7 @@ def shape(table: RouteTable) -> str:
     Nothing of these can make Envoy refuse it.
     """
     models = [
-        (model.model, model.unit, model.timeout, [_audience(each) for each in model.audiences])
+        (model.model, model.unit, model.timeout, [_audience(each) for each in model.audiences], model.named)
         for model in table.models
     ]
     return repr((models, table.endpoints))

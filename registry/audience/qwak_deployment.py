@@ -1,0 +1,111 @@
+"""A deployment in the YAML of Qwak (JFrog ML): a build, its variation, and who is sent where. Pure.
+
+Its audiences are read as those of Qwak's audience files. One without conditions is an audience that is applied already,
+by its name, or by its id where it has no name. What such a file says of machines is said in a plan here: it is noted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sluicegate.registry.audience.qwak import Fields, QwakAudience, Reading
+from sluicegate.registry.words.yaml_text import Path, Text
+
+_PLAN = "say it in the plan, under serve:"
+_PLACE = "one Sluicegate is one environment"
+_ASIDE = (
+    "resources", "auto_scaling", "advanced_options", "timeout", "workers", "server_workers", "daemon_mode",
+    "max_batch_size", "deployment_timeout",
+)  # fmt: skip
+"""What a service runs on, and how: nothing of who gets which build."""
+_ELSEWHERE = {
+    "stream": "only realtime deployments are read", "batch": "only realtime deployments are read",
+    "environments": _PLACE, "environment": _PLACE, "env_vars": _PLAN, "variations": "write audiences: with routes:",
+}  # fmt: skip
+"""What would be lost; an empty one says nothing."""
+_DOCUMENT = ("model_id", "build_id", "realtime")
+_REALTIME = ("variation_name", "audiences", "fallback_variation", "variation_protected_state")
+_PROTECTED = "variation_protected_state"
+
+
+@dataclass(frozen=True, kw_only=True)
+class QwakDeployment:
+    """What such a file says; None where it says nothing."""
+
+    model: str | None = None
+    build: str | None = None
+    variation: str | None = None
+    fallback: str | None = None
+    audiences: tuple[QwakAudience, ...] = ()
+    aside: tuple[str, ...] = ()
+    """Keys of Qwak's that change nothing here."""
+
+
+def read_deployment(text: Text) -> QwakDeployment:
+    """The deployment of a text of this shape; what is wrong is noted in the text."""
+    reading = Reading(text)
+    known = (*_ASIDE, *_ELSEWHERE)
+    document = reading.mapping(text.values, (), (*_DOCUMENT, *known))
+    if "realtime" not in document and isinstance(text.values, dict):
+        text.add((), "realtime is missing", "write realtime: and under it variation_name:")
+    values, at = document.get("realtime", ({}, ()))
+    realtime = reading.mapping({} if values is None else values, at, (*_REALTIME, *known))
+    for fields in (document, realtime):
+        _refuse_elsewhere(text, fields)
+    audiences = tuple(_audiences(reading, realtime))
+    _refuse_twice(text, audiences)
+    return QwakDeployment(
+        model=_name(text, document, "model_id"),
+        build=_name(text, document, "build_id"),
+        variation=_name(text, realtime, "variation_name"),
+        fallback=_name(text, realtime, "fallback_variation"),
+        audiences=audiences,
+        aside=tuple(key for key in _ASIDE if key in document or key in realtime),
+    )
+
+
+def _refuse_elsewhere(text: Text, fields: Fields) -> None:
+    for key, fix in _ELSEWHERE.items():
+        if key in fields and fields[key][0]:
+            text.add(fields[key][1], f"{key} is Qwak's, and has no place here", fix)
+    if fields.get(_PROTECTED, (None, ()))[0] not in (None, False):
+        text.add(fields[_PROTECTED][1], "variations cannot be protected here", "let the plan's steps want an approval")
+
+
+def _audiences(reading: Reading, realtime: Fields) -> list[QwakAudience]:
+    read = (reading.audience(value, at) for value, at in reading.items(*realtime.get("audiences", (None, ()))))
+    return [audience for audience in read if audience is not None]
+
+
+def _refuse_twice(text: Text, audiences: tuple[QwakAudience, ...]) -> None:
+    """Each audience once, with somebody who answers it, and each of its variations once for answers and for copies."""
+    names = [each.audience.name for each in audiences]
+    for place, each in enumerate(audiences):
+        if each.audience.name in names[:place]:
+            text.add(each.at, f"the audience {each.audience.name} is there already", "keep one of them")
+        routes = [(route.variation, route.shadow) for route in each.routes]
+        twice = sorted({variation for variation, shadow in routes if routes.count((variation, shadow)) > 1})
+        if twice:
+            text.add((*each.at, "routes"), f"{', '.join(twice)}: named twice", "name each variation once")
+        if not any(route.weight for route in each.routes if not route.shadow):
+            fix = "give a route that is no shadow a weight above 0: copies alone answer nobody"
+            text.add((*each.at, "routes"), f"the audience {each.audience.name} has nobody who answers", fix)
+        for route in each.routes:
+            if route.shadow and route.weight > 100:
+                text.add((*each.at, "routes"), f"{route.variation}: copies are at most 100 %", "such as weight: 20")
+
+
+def _name(text: Text, fields: Fields, key: str) -> str | None:
+    """A text, or a number as it was written; an empty one says nothing."""
+    value, at = fields.get(key, (None, ()))
+    if value is None or value == "":
+        return None
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        text.add(at, "a text is expected", f"such as {key}: fraud", on_value=True)
+        return None
+    return _written(text, value, at)
+
+
+def _written(text: Text, value: Any, at: Path) -> str:
+    return value if isinstance(value, str) else text.home(at).written.get(at, str(value))
