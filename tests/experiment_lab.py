@@ -29,7 +29,10 @@ WHO = Giver(actor="ada", cause="cli")
 PLAN = {
     "model": "m",
     "unit": "x-user-id",
-    "metrics": {"loss": {"source": "outcome", "outcome": "loss", "score": "outcome"}, "errors": {"source": "status"}},
+    "metrics": {
+        "loss": {"source": "outcome", "outcome": "loss", "score": "outcome", "cap": 20},
+        "errors": {"source": "status"},
+    },
     "steps": [{"weight": 10}],
     "gates": [{"metric": "loss", "margin": "5%"}],
     "ab": {
@@ -149,7 +152,7 @@ class Lab:
             if mark.rollout is None or (mark.arm is Arm.STABLE and self.chance.random() < self.lost):
                 continue
             place = (Stratum(epoch=mark.epoch, bucket=bucket), mark.weight, mark.arm)
-            value = self.loss[mark.variation] * self.chance.expovariate(1)
+            value = min(self.loss[mark.variation] * self.chance.expovariate(1), 20.0)
             failed = float(self.chance.random() < self.errors.get(mark.variation, 0.001))
             for metric, seen in (("loss", value), ("errors", failed)):
                 key = (mark.rollout, metric, *place)

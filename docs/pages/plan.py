@@ -166,7 +166,7 @@ def _rules() -> str:
 - Weights rise from step to step and stay below 100; margins fall, or stay, from step to step.
 - `score: log_loss` and `brier` name the `positive` outcome; a score with the metric's own name need not be written.
 - `quantile`, `outcome`, `score`, `prediction`, `matures_after` and `cap` stand only where their source uses them. \
-A mean latency needs a `cap`, a quantile needs none.
+A mean latency needs a `cap`, a quantile needs none; outcomes without bounds get one from stable.
 - `max_time` exceeds `soak`; the deadline exceeds the sum of all soaks.
 - `trigger` names exactly one of alias, stage and tag, and no alias that sluice itself sets (`champion`, `champion-…`).
 

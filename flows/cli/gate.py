@@ -47,7 +47,7 @@ def _rollout(rollout: str) -> int:
     ledger = current_runtime().ledger
     tried, same = ledger.rollout(rollout), True
     gates = gates_of_attempt(ledger, tried)
-    for look in rejudge(tried.plan, lambda metric: ledger.looks(rollout, metric), gates, tried.stable_name):
+    for look in rejudge(tried.judged_plan, lambda metric: ledger.looks(rollout, metric), gates, tried.stable_name):
         print(look.as_json())
         same = same and look.is_same
     return 0 if same else 1

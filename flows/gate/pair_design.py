@@ -10,7 +10,7 @@ from sluicegate.flows.stats.bets import Bounds
 from sluicegate.registry.plan.fields import GateSpec, MetricSpec, Source
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.report.reason import Wording, wording
-from sluicegate.registry.words.metric import difference_name, exceedance_name
+from sluicegate.registry.words.metric import capped_name, difference_name, exceedance_name
 from sluicegate.registry.words.units import FULL
 
 _DAY = 86_400.0
@@ -54,7 +54,9 @@ class PairedQuestion:
     declared_beta: float | None = None
     """The plan's beta, where earlier tries of the build have spent some of it."""
     bounds: Bounds | None = None
-    """Between what all values lie, of either build, as they are counted."""
+    """Between what all values lie, of either build, as they are counted. Of a mean None until its cap is frozen."""
+    is_capped: bool = False
+    """Values beyond a cap count as it; how many, is reported."""
     origin: float = 0.0
     """What values are counted less."""
 
@@ -77,16 +79,18 @@ class PairedQuestion:
     @property
     def names(self) -> tuple[str, ...]:
         """The tally metrics that are read."""
-        return tuple(dict.fromkeys((self.metric, self.difference, self.moved)))
+        capped = (capped_name(self.metric),) if self.is_capped else ()
+        return tuple(dict.fromkeys((self.metric, self.difference, self.moved, *capped)))
 
 
 def paired_question(plan: Plan, gate: GateSpec, *, guardrail: bool, beside: str = "stable") -> PairedQuestion:
     """What `gate` is to find out under this plan, as a shadow follows it."""
+    kind, words = _kind(plan, gate), replace(wording(plan, gate, beside), counted="pairs")
     return PairedQuestion(
         metric=gate.metric,
-        words=replace(wording(plan, gate, beside), counted="pairs", confidence=1 - gate.alpha),
+        words=words if kind is PairedKind.REAL else replace(words, confidence=1 - gate.alpha),
         agree_within=plan.metrics[gate.metric].agree_within,
-        kind=_kind(plan, gate),
+        kind=kind,
         alpha=gate.alpha,
         beta=gate.beta,
         margin=None if guardrail else gate.margin,
@@ -95,6 +99,7 @@ def paired_question(plan: Plan, gate: GateSpec, *, guardrail: bool, beside: str 
         is_guardrail=guardrail,
         declared_beta=declared_beta(plan, gate),
         bounds=_bounds(plan.metrics[gate.metric]),
+        is_capped=plan.metrics[gate.metric].cap is not None,
         origin=plan.metrics[gate.metric].origin,
     )
 

@@ -16,16 +16,18 @@ from sluicegate.flows.gate.cells import Rows, Tallies, beyond, with_rows
 from sluicegate.flows.gate.pair_design import PairedKind, PairedQuestion
 from sluicegate.flows.gate.remembered_fold import RememberedFold
 from sluicegate.flows.stats.bets import BetTest, Bounds
-from sluicegate.flows.stats.matched import CoinTest, difference_score
+from sluicegate.flows.stats.matched import CoinTest
 from sluicegate.flows.stats.rate_below import RateBelowTest
-from sluicegate.flows.stats.sequential import ScoreTest
 from sluicegate.flows.stats.spending import Budget
+from sluicegate.flows.stats.trial import LEAST_VALUES
 from sluicegate.registry.words.metric import Arm, TallyRow
 from sluicegate.registry.words.tally import Tally
 
-PairedTest = CoinTest | BetTest | ScoreTest
+PairedTest = CoinTest | BetTest
 
 _RESERVE = 0.1
+_UNKNOWN = Bounds(-math.inf, math.inf)
+"""Until the cap of a mean is frozen no pair is counted: nothing could be bet on it."""
 _FIRST_OF_HARM, _FIRST_OF_MARGIN = 0.005, 0.03
 """The share of the plan that a bet's boldest stake is made for."""
 
@@ -50,6 +52,8 @@ class PairedState:
     harm: PairedTest
     within: PairedTest | None = None
     """The test that the harm is smaller than the margin."""
+    better: PairedTest | None = None
+    """The test that the candidate is better. It decides nothing; the interval's harmful end is its."""
     rate_below: RateBelowTest | None = None
     pairs: Pairs = field(default_factory=Pairs)
     cells: Tallies = field(default_factory=dict)
@@ -65,6 +69,7 @@ class PairedState:
             question=question,
             harm=_test(question, question.alpha, below if question.kind is PairedKind.DISAGREEMENT else None),
             within=_margin_test(question) if question.margin is not None else None,
+            better=_test(question, question.beta, None) if question.kind is not PairedKind.DISAGREEMENT else None,
             rate_below=RateBelowTest(bound=below, beta=question.beta) if below is not None else None,
         )
 
@@ -72,6 +77,10 @@ class PairedState:
     def information(self) -> int:
         """Pairs with both values."""
         return self.pairs.difference.n
+
+    def counted(self, metric: str, arm: Arm) -> Tally:
+        """What the looks add up to for one arm of a metric."""
+        return sum((tally for (name, _, whose), tally in self.cells.items() if (name, whose) == (metric, arm)), Tally())
 
     def new_rows(self, cumulative: Iterable[TallyRow]) -> Rows:
         """What cumulative rows hold beyond the looks, in order."""
@@ -86,11 +95,13 @@ class PairedState:
         """The state after one more look, at these new rows."""
         new = _pairs(self.question, rows)
         pairs, k = self.pairs + new, self.looks + 1
-        harm = _look_for_harm(self, new, pairs.difference.n)
-        within = _look_within(self, new, pairs.difference.n)
-        candidate = pairs.candidate
+        candidate, n = pairs.candidate, pairs.difference.n
+        is_few = self.question.kind is PairedKind.REAL and n < LEAST_VALUES
+        harm = _look_for_harm(self, new, 0 if is_few else n)
+        within = _look_within(self, new, 0 if is_few else n)
+        better = _look_for_better(self, new, n)
         return replace(
-            self, harm=harm, within=within, pairs=pairs, cells=with_rows(self.cells, rows), looks=k,
+            self, harm=harm, within=within, better=better, pairs=pairs, cells=with_rows(self.cells, rows), looks=k,
             rate_below=self.rate_below.look(candidate.n, round(candidate.total)) if self.rate_below else None,
             failed_at=self.failed_at or (k if harm.rejected else None),
             within_at=self.within_at or (k if within is not None and within.rejected else None),
@@ -106,8 +117,6 @@ def _look_for_harm(state: PairedState, new: Pairs, n: int) -> PairedTest:
             return state.harm.look(candidate_only, candidate_only + stable_only, n)
         case BetTest():
             return state.harm.look_at_sample(new.difference, n)
-        case ScoreTest():
-            return state.harm.look(difference_score(new.difference), n)
 
 
 def _look_within(state: PairedState, new: Pairs, n: int) -> PairedTest | None:
@@ -120,8 +129,31 @@ def _look_within(state: PairedState, new: Pairs, n: int) -> PairedTest | None:
             return state.within.look(stable_only, candidate_only + stable_only, n)
         case BetTest():
             return state.within.look_at_sample(_excess(state.question, new).scaled(-1), n)
-        case ScoreTest():
-            return state.within.look(difference_score(_excess(state.question, new).scaled(-1)), n)
+
+
+def _look_for_better(state: PairedState, new: Pairs, n: int) -> PairedTest | None:
+    match state.better:
+        case None:
+            return None
+        case CoinTest():
+            candidate_only, stable_only = discordant(new.difference)
+            return state.better.look(stable_only, candidate_only + stable_only, n)
+        case BetTest():
+            return state.better.look_at_sample(new.difference.scaled(-1), n)
+
+
+def lacking(test: PairedTest | None) -> float | None:
+    """By how much the sum of differences falls short of the test's boundary; None where it has none yet.
+
+    At a given number of pairs that differ, one more of them on the candidate's side changes the sum by two.
+    """
+    match test:
+        case None:
+            return None
+        case CoinTest():
+            return None if test.lacking is None else 2 * test.lacking
+        case BetTest():
+            return test.reach
 
 
 def discordant(difference: Tally) -> tuple[int, int]:
@@ -153,21 +185,22 @@ def _margin_test(question: PairedQuestion) -> PairedTest:
     budget = _budget(question, question.beta)
     if question.kind is PairedKind.THRESHOLD:
         return CoinTest(budget=budget)
-    if question.bounds is None:
-        return ScoreTest(budget=budget)
-    worse = question.bounds.worse(1 + (question.margin or 0.0), question.origin)
-    highest = worse.high - question.bounds.low if question.kind is PairedKind.BINARY else math.inf
-    return BetTest(budget=budget, bounds=Bounds(worse.low - question.bounds.high, highest), first=_FIRST_OF_MARGIN)
+    bounds = question.bounds or _UNKNOWN
+    worse = bounds.worse(1 + (question.margin or 0.0), question.origin)
+    highest = worse.high - bounds.low if question.kind is PairedKind.BINARY else math.inf
+    return BetTest(budget=budget, bounds=Bounds(worse.low - bounds.high, highest), first=_FIRST_OF_MARGIN)
 
 
 def _test(question: PairedQuestion, alpha: float, share: float | None) -> PairedTest:
-    budget = _budget(question, alpha)
-    if question.kind is not PairedKind.REAL:
-        return CoinTest(budget=budget, share=share if share is not None else 0.5)
-    if question.bounds is None:
-        return ScoreTest(budget=budget)
-    width = question.bounds.high - question.bounds.low
-    return BetTest(budget=budget, bounds=Bounds(-width, width), first=_FIRST_OF_HARM)
+    if question.kind is PairedKind.REAL:
+        return _of_differences(question, alpha)
+    return CoinTest(budget=_budget(question, alpha), share=share if share is not None else 0.5)
+
+
+def _of_differences(question: PairedQuestion, alpha: float) -> BetTest:
+    bounds = question.bounds or _UNKNOWN
+    width = bounds.high - bounds.low
+    return BetTest(budget=_budget(question, alpha), bounds=Bounds(-width, width), first=_FIRST_OF_HARM)
 
 
 def _budget(question: PairedQuestion, alpha: float) -> Budget:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from sluicegate.flows.gate.pair_design import PairedKind, PairedQuestion
-from sluicegate.flows.gate.pair_fold import PairedState, discordant
-from sluicegate.flows.gate.wording import WITHOUT_CAP, beta_left, figure, mean_from, too_many_missing
-from sluicegate.flows.stats.confidence_sequences import Interval, mean_interval, rate_interval
+from sluicegate.flows.gate.pair_design import PairedKind
+from sluicegate.flows.gate.pair_fold import PairedState, discordant, lacking
+from sluicegate.flows.gate.wording import beta_left, capped_share, figure, mean_from, too_many_missing
+from sluicegate.flows.stats.bets import BetTest
+from sluicegate.flows.stats.confidence_sequences import rate_interval
+from sluicegate.flows.stats.intervals import Estimate
+from sluicegate.flows.stats.trial import LEAST_VALUES
 from sluicegate.registry.words.figures import number, share
+from sluicegate.registry.words.metric import Arm, capped_name
 from sluicegate.registry.words.verdict import Answer, Verdict
 
 
@@ -14,20 +18,18 @@ def paired_verdict(state: PairedState, step: int) -> Verdict:
     """The verdict that the state amounts to. Failing is final."""
     question, pairs = state.question, state.pairs
     margin, readout = question.margin, _readout(state)
-    answer, reason = _answer(state, _difference(state, readout))
+    answer, reason = _answer(state, readout)
     is_scaled = margin is not None and question.kind is not PairedKind.THRESHOLD
     return Verdict(
         metric=question.metric,
         answer=answer,
         reason=reason,
-        details=_details(state) + _without_bounds(question) + beta_left(question.beta, question.declared_beta),
+        details=_details(state) + _capped(state) + beta_left(question.beta, question.declared_beta),
         step=step,
         k=state.looks,
         guardrail=question.is_guardrail,
         margin=margin,
-        bound=figure(margin * ((pairs.stable.mean or 0.0) + question.origin))
-        if margin is not None and is_scaled
-        else None,
+        bound=figure(_bound(state)) if margin is not None and is_scaled else None,
         ruled_out=(margin,) if margin is not None and state.within_at is not None else (),
         stable_n=pairs.stable.n,
         candidate_n=pairs.candidate.n,
@@ -45,9 +47,15 @@ def paired_verdict(state: PairedState, step: int) -> Verdict:
     )
 
 
-def _without_bounds(question: PairedQuestion) -> tuple[str, ...]:
-    is_approximate = question.kind is PairedKind.REAL and question.bounds is None
-    return (WITHOUT_CAP,) if is_approximate else ()
+def _capped(state: PairedState) -> tuple[str, ...]:
+    """How many values count as the cap, where there is one."""
+    stable, candidate = (state.counted(capped_name(state.question.metric), arm) for arm in Arm)
+    return capped_share(stable, candidate)
+
+
+def _bound(state: PairedState) -> float:
+    """The margin in the metric's unit."""
+    return (state.question.margin or 0.0) * ((state.pairs.stable.mean or 0.0) + state.question.origin)
 
 
 def _beta_spent(state: PairedState) -> float:
@@ -55,43 +63,86 @@ def _beta_spent(state: PairedState) -> float:
     return max(within, state.rate_below.beta / 2 if state.rate_below is not None else 0.0)
 
 
-def _readout(state: PairedState) -> Interval | None:
+def _readout(state: PairedState) -> Estimate | None:
     """The difference on the same request; of a disagreement, its rate."""
-    question, candidate = state.question, state.pairs.candidate
+    question, candidate, mean = state.question, state.pairs.candidate, state.pairs.difference.mean
     if question.kind is PairedKind.DISAGREEMENT:
-        return rate_interval(round(candidate.total), candidate.n, question.alpha)
-    return mean_interval(state.pairs.difference, question.alpha, question.planned)
+        rate = rate_interval(round(candidate.total), candidate.n, question.alpha)
+        return Estimate(value=rate.value, low=rate.low, high=rate.high, level=None) if rate else None
+    if mean is None:
+        return None
+    low, high = _ends(state)
+    if question.kind is not PairedKind.REAL:
+        low, high = (
+            end if end is not None else of_rates
+            for end, of_rates in zip((low, high), _ends_of_rates(state), strict=True)
+        )
+    return Estimate(
+        value=mean,
+        low=None if low is None else min(low, mean),
+        high=None if high is None else max(high, mean),
+        level=None,
+    )
 
 
-def _answer(state: PairedState, difference: str) -> tuple[Answer, str]:
+def _ends(state: PairedState) -> tuple[float | None, float | None]:
+    """The interval's ends by the tests that decide: each lies where its test falls short of its boundary, as those of
+    `stats.intervals` do. The harmful one is the margin's up to the look that rules it out, then that of being better.
+    """
+    n, harm, room, bound = state.information, lacking(state.harm), lacking(state.better), 0.0
+    if isinstance(state.within, BetTest) and state.within_at in {None, state.looks}:
+        room, bound = lacking(state.within), _bound(state)
+    return None if harm is None else -harm / n, None if room is None else bound + room / n
+
+
+def _ends_of_rates(state: PairedState) -> tuple[float | None, float | None]:
+    """Where the rates of pairs in which one build alone had the event lie: while too few of them differ to bet on."""
+    alpha = min(state.question.alpha, state.question.beta) / 2
+    pairs = (rate_interval(count, state.information, alpha) for count in discordant(state.pairs.difference))
+    candidate, stable = pairs
+    if candidate is None or stable is None:
+        return None, None
+    return candidate.low - stable.high, candidate.high - stable.low
+
+
+def _answer(state: PairedState, readout: Estimate | None) -> tuple[Answer, str]:
     """Failing is final and comes first; then doubts about the data; then the rate and the margin."""
     question, below, subject = state.question, state.rate_below, state.question.words.subject
+    difference = _difference(state, readout)
     if state.failed_at is not None:
-        return Answer.FAIL, f"{difference}{_harm(state)}"
+        return Answer.FAIL, f"{difference}{_harm(state, readout)}"
     if state.information == 0:
         return Answer.NO_DATA, f"{subject}: no pair with both values yet"
     too_many = too_many_missing(state.pairs.difference)
     if too_many is not None:
         return Answer.NO_DATA, f"{subject}: {state.pairs.difference.missing:,} pairs lack a value ({too_many})"
+    if question.kind is PairedKind.REAL and state.information < LEAST_VALUES:
+        few = f"{state.information} pairs with both values; no mean is judged on fewer than {LEAST_VALUES}"
+        return Answer.NO_DATA, f"{subject}: {few}"
     if question.is_guardrail:
         return Answer.UNDECIDED, f"{difference}; no harm found"
     if below is not None and below.shown_at is None:
         return Answer.UNDECIDED, f"{difference}; not yet shown to stay below {share(below.bound)}"
     if question.margin is not None and state.within_at is None:
         return Answer.UNDECIDED, f"{difference}; not yet shown to be within the margin of {share(question.margin)}"
-    return Answer.PASS, f"{difference}; {_shown(state)}"
+    return Answer.PASS, f"{difference}; {_shown(state, readout)}"
 
 
-def _harm(state: PairedState) -> str:
+def _harm(state: PairedState, readout: Estimate | None) -> str:
+    if state.question.kind is PairedKind.REAL and (readout is None or readout.low is None or readout.low <= 0):
+        return "; an earlier look showed it to be worse on the same requests, and that stays"
     if state.question.kind is PairedKind.DISAGREEMENT:
         return f"; more than the {share(state.question.below or 0.0)} that the plan allows"
     return "; worse on the same requests"
 
 
-def _shown(state: PairedState) -> str:
+def _shown(state: PairedState, readout: Estimate | None) -> str:
     shown = [] if state.rate_below is None else [f"shown to stay below {share(state.rate_below.bound)}"]
     if state.question.margin is not None:
-        shown.append(f"within the margin of {share(state.question.margin)}")
+        high = readout.high if readout is not None else None
+        is_wide = state.question.kind is PairedKind.REAL and (high is None or high > _bound(state))
+        earlier = "an earlier look showed it to be " if is_wide else ""
+        shown.append(f"{earlier}within the margin of {share(state.question.margin)}")
     return ", ".join(shown) or "no harm found, and the plan asks for no margin"
 
 
@@ -105,15 +156,15 @@ def _details(state: PairedState) -> tuple[str, ...]:
     return tuple(f"{what} at look {at}" for what, at in looks if at is not None)
 
 
-def _difference(state: PairedState, readout: Interval | None) -> str:
+def _difference(state: PairedState, readout: Estimate | None) -> str:
     words = state.question.words
-    if readout is None:
+    if readout is None or readout.value is None:
         return words.sentence(None, None, None, 0)
     match state.question.kind:
         case PairedKind.DISAGREEMENT:
             within = state.question.agree_within
             more = "" if within is None else f" by more than {number(within)}"
-            ends = f"{words.level} {number(100 * readout.low)} to {share(readout.high)}"
+            ends = f"{words.level} {number(100 * (readout.low or 0.0))} to {share(readout.high or 0.0)}"
             return f"answers differ{more} in {share(readout.value)} of {state.information:,} pairs, {ends}"
         case PairedKind.BINARY | PairedKind.THRESHOLD:
             candidate_only, stable_only = discordant(state.pairs.difference)

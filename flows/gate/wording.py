@@ -220,7 +220,7 @@ def _details(state: GateState, margin: float | None) -> tuple[str, ...]:
         *([] if state.rate_below is None or state.rate_below.shown_at is None
           else [f"a rate {_below(state.rate_below)} shown at look {state.rate_below.shown_at}"]),
         *_by_unit(state),
-        *_capped_share(state),
+        *_capped(state),
         *_without_bounds(state),
     )  # fmt: skip
 
@@ -263,9 +263,9 @@ def _doubt(state: GateState) -> str | None:
 
 
 def _is_spread_lost(state: GateState) -> bool:
-    """Whether nothing is left of how values vary; where they have bounds, that is not needed to rule a margin out."""
+    """Whether nothing is left of how values vary, so that harm in it cannot be found."""
     design, both = state.trial.design, state.counted(Arm.STABLE) + state.counted(Arm.CANDIDATE)
-    is_by_squares = design.kind is Kind.MEAN and design.bounds is None and state.drift is None and not state.by_unit
+    is_by_squares = design.kind is Kind.MEAN and state.drift is None and not state.by_unit
     if not is_by_squares or both.n < LEAST_VALUES:
         return False
     return both.total != 0 and both.squares - both.total**2 / both.n < _LOST * both.squares
@@ -294,12 +294,17 @@ def _by_unit(state: GateState) -> tuple[str, ...]:
     return (f"judged by unit: {stable:,} of stable, {candidate:,} of the candidate{by_row}",)
 
 
-def _capped_share(state: GateState) -> tuple[str, ...]:
-    """How many values count as the declared cap, where there is one."""
-    tallies = [state.counted(arm, capped_name(state.question.metric)) for arm in Arm]
-    if not any(tally.n for tally in tallies):
+def _capped(state: GateState) -> tuple[str, ...]:
+    """How many values count as the cap, where there is one."""
+    stable, candidate = (state.counted(arm, capped_name(state.question.metric)) for arm in Arm)
+    return capped_share(stable, candidate)
+
+
+def capped_share(stable: Tally, candidate: Tally) -> tuple[str, ...]:
+    """The shares of values that count as the cap, in words; nothing where there is none."""
+    if not (stable.n or candidate.n):
         return ()
-    shares = [share(tally.mean) if tally.n else "none" for tally in tallies]
+    shares = [share(tally.mean) if tally.n else "none" for tally in (stable, candidate)]
     return (f"counted as the cap: {shares[0]} of stable's values, {shares[1]} of the candidate's",)
 
 

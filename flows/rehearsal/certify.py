@@ -28,6 +28,7 @@ from sluicegate.flows.rehearsal.rehearsal import (
     most_informative_step,
     moved_by,
     rehearsals,
+    with_assumed_cap,
 )
 from sluicegate.flows.rehearsal.world import Rare, World
 from sluicegate.flows.stats.populations import Durations
@@ -92,7 +93,8 @@ def certify(
     checks: list[Check] = []
     for gate, guardrail in gates_of(plan):
         baseline = baselines.get(gate.metric) or assumed_baseline(plan.metrics[gate.metric])
-        trial = _Trial(plan=plan, gate=gate, guardrail=guardrail, baseline=baseline, runs=runs, seed=seed)
+        whole = with_assumed_cap(plan, gate.metric, baseline)
+        trial = _Trial(plan=whole, gate=gate, guardrail=guardrail, baseline=baseline, runs=runs, seed=seed)
         for check in _tried(trial):
             on_check(check)
             checks.append(check)

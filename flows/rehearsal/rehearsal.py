@@ -13,6 +13,7 @@ from statistics import NormalDist
 
 import numpy as np
 from numpy.random import Generator
+from scipy.special import gammaincinv
 
 from sluicegate.flows.gate.cells import Rows
 from sluicegate.flows.gate.design import Question, gate_question, moves_threshold, per_row, planned_requests
@@ -21,7 +22,7 @@ from sluicegate.flows.gate.wording import gate_verdict
 from sluicegate.flows.rehearsal.world import Cohort, World, draw_units
 from sluicegate.flows.stats.pair import Pair
 from sluicegate.flows.stats.populations import Durations, Events, Losses, Population
-from sluicegate.registry.plan.fields import GateSpec, MetricSpec, Score, Source
+from sluicegate.registry.plan.fields import CAP_QUANTILE, GateSpec, MetricSpec, Score, Source
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.words.metric import (
     LEVELS,
@@ -30,6 +31,7 @@ from sluicegate.registry.words.metric import (
     Stratum,
     TallyRow,
     Worse,
+    capped_name,
     exceedance_name,
     level_name,
 )
@@ -184,11 +186,21 @@ def _tallied(rows: Mapping[str, Pair], stratum: Stratum, weight: int) -> Rows:
     )
 
 
+def with_assumed_cap(plan: Plan, metric: str, baseline: Baseline) -> Plan:
+    """The plan with the cap that stable's values would freeze, were they spread as this baseline's (gamma)."""
+    if not plan.metrics[metric].has_open_cap or not (baseline.mean and baseline.sd):
+        return plan
+    shape = (baseline.mean / baseline.sd) ** 2
+    cap = float(gammaincinv(shape, CAP_QUANTILE)) * abs(baseline.mean) / shape
+    return plan.with_caps({capped_name(metric): cap})
+
+
 def rehearsals(
     plan: Plan, gate: GateSpec, baseline: Baseline, *, runs: int, seed: int, harm: float = 1.0,
     stay_at: int | None = None, flipped: bool = False, world: World = ORDINARY,
 ) -> list[Rehearsal]:  # fmt: skip
     """Rollouts with random numbers of their own; the same seed gives every harm the same ones."""
+    plan = with_assumed_cap(plan, gate.metric, baseline)
     return [
         rehearse(
             plan, gate, baseline, np.random.default_rng((seed, run)), harm=harm, stay_at=stay_at, flipped=flipped,
@@ -204,9 +216,14 @@ def caveats(plan: Plan) -> tuple[str, ...]:
     unknown = (name for name in gated if plan.metrics[name].source is Source.OUTCOME)
     late = ", ".join(name for name in unknown if not plan.metrics[name].matures_after)
     told = f"{late}: forecast with labels that come at once, for no matures_after is written; with late ones a verdict"
-    at_once = (f"{told} comes as much later",)
+    open_caps = ", ".join(name for name in gated if plan.metrics[name].has_open_cap)
+    frozen = (
+        f"{open_caps}: the plan declares no cap, so one is frozen from stable's values; rehearsed with what the mean "
+        "and the spread make likely"
+    )
+    at_once = (*([f"{told} comes as much later"] if late else []), *([frozen] if open_caps else []))
     if plan.unit is None:
-        return at_once if late else ()
+        return at_once
     returning = (
         f"rehearsed with one request for each {plan.unit}, unless its last rollout was measured: where they return, "
         f"gates judge by {plan.unit}, and r requests each that are alike (correlation c) need 1 + (r - 1) c times as "
@@ -214,7 +231,7 @@ def caveats(plan: Plan) -> tuple[str, ...]:
     )
     rates = [f"{gate.metric} below {format_share(gate.below)}" for gate in plan.gates if gate.below is not None]
     by_row = (f"{rate} is counted by request, not by {plan.unit}: a few of them may decide it" for rate in rates)
-    return (*(at_once if late else ()), returning, *by_row)
+    return (*at_once, returning, *by_row)
 
 
 def most_informative_step(plan: Plan) -> int:

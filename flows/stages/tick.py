@@ -15,7 +15,13 @@ from sluicegate.flows.stages.shadow import overtaken
 from sluicegate.registry.ledger.freezes import freezes
 from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.ledger.sights import sights
-from sluicegate.registry.plan.fields import MetricSpec, PredictionField, thresholds_of
+from sluicegate.registry.plan.fields import (
+    CAP_QUANTILE,
+    MetricSpec,
+    PredictionField,
+    Source,
+    thresholds_of,
+)
 from sluicegate.registry.rollout.decision import Choice, Decision, Progress, decide, decide_first
 from sluicegate.registry.rollout.experiment import ExperimentState, experiment_state
 from sluicegate.registry.rollout.facts import (
@@ -35,7 +41,7 @@ from sluicegate.registry.words.metric import LEVELS, Arm, TallyRow
 from sluicegate.registry.words.verdict import Answer, Verdict
 
 MIN_HISTORY = 200
-"""Requests of stable that must be known before a latency threshold is frozen from them."""
+"""Requests, or values, of stable that must be known before a threshold, or a cap, is frozen from them."""
 
 
 class Authority(StrEnum):
@@ -64,6 +70,12 @@ class Tallies(Protocol):
         self, model: str, version: str, field: PredictionField | None, levels: Sequence[float]
     ) -> tuple[tuple[float, ...], int] | None:
         """Quantiles of a build's recent predictions, and how many they rest on."""
+        ...
+
+    def stable_size(
+        self, model: str, version: str, name: str, metric: MetricSpec, q: float
+    ) -> tuple[float, int] | None:
+        """A quantile of the sizes of a build's recent scores, and how many it rests on."""
         ...
 
 
@@ -168,7 +180,8 @@ def _freeze(ledger: Ledger, tallies: Tallies, rollout: Rollout, now: datetime) -
         names = thresholds_of(name, metric)
         if all(each in rollout.thresholds for each in names):
             continue
-        values, rows = shared_thresholds(ledger, rollout, names) or _history(tallies, rollout, rollout.stable, metric)
+        shared = shared_thresholds(ledger, rollout, names)
+        values, rows = shared or _history(tallies, rollout, rollout.stable, name, metric)
         if rows < MIN_HISTORY:
             continue
         for each, value in zip(names, values, strict=True):
@@ -178,12 +191,17 @@ def _freeze(ledger: Ledger, tallies: Tallies, rollout: Rollout, now: datetime) -
     return rollout
 
 
-def _history(tallies: Tallies, rollout: Rollout, stable: str, metric: MetricSpec) -> tuple[tuple[float, ...], int]:
+def _history(
+    tallies: Tallies, rollout: Rollout, stable: str, name: str, metric: MetricSpec
+) -> tuple[tuple[float, ...], int]:  # fmt: skip
     """What stable's recent requests say the metric's thresholds are, and how many requests say it."""
     model = rollout.requested.model
-    if metric.quantile is None:
+    if metric.source is Source.PREDICTION:
         return tallies.stable_predictions(model, stable, metric.prediction, LEVELS) or ((), 0)
-    known = tallies.stable_quantile(model, stable, metric.quantile)
+    if metric.quantile is not None:
+        known = tallies.stable_quantile(model, stable, metric.quantile)
+    else:
+        known = tallies.stable_size(model, stable, name, metric, CAP_QUANTILE)
     return ((known[0],), known[1]) if known is not None else ((), 0)
 
 
@@ -194,12 +212,12 @@ def _judge(ledger: Ledger, tallies: Tallies, rollout: Rollout, now: datetime) ->
         looks = ledger.looks(rollout.id, gate.metric)
         look = next_look(
             rollout=rollout.id,
-            plan=rollout.plan,
+            plan=rollout.judged_plan,
             gate=gate,
             guardrail=guardrail,
             step=rollout.step,
             looks=looks,
-            rows=rows_read(rollout.plan, gate, rows),
+            rows=rows_read(rollout.judged_plan, gate, rows),
             watermark=watermark,
             at=now,
             beside=rollout.stable_name,
@@ -207,12 +225,22 @@ def _judge(ledger: Ledger, tallies: Tallies, rollout: Rollout, now: datetime) ->
         if look is not None:
             looks = (*looks, ledger.record_look(look))
         judged = verdict(
-            plan=rollout.plan, gate=gate, guardrail=guardrail, step=rollout.step, looks=looks,
+            plan=rollout.judged_plan, gate=gate, guardrail=guardrail, step=rollout.step, looks=looks,
             beside=rollout.stable_name,
         )  # fmt: skip
-        lacking = None if looks else _lacking(rows, gate.metric)
+        lacking = None if looks else _unfrozen(rollout, gate.metric) or _lacking(rows, gate.metric)
         verdicts.append(judged if lacking is None else judged.withheld(lacking))
     return tuple(verdicts)
+
+
+def _unfrozen(rollout: Rollout, name: str) -> str | None:
+    """Why there is no look while the values of a mean have no bounds yet."""
+    if not rollout.judged_plan.metrics[name].has_open_cap:
+        return None
+    return (
+        f"no look yet: its cap is frozen once {MIN_HISTORY} of stable's values are known, not all of them 0, and only "
+        "later values are compared; a cap in the plan needs no history"
+    )
 
 
 def _lacking(rows: Sequence[TallyRow], metric: str) -> str | None:

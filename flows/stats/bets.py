@@ -167,7 +167,10 @@ class BetTest:
         return test.judge(information)
 
     def look_at_sample(self, z: Tally, information: float) -> BetTest:
-        """The test after these values of one sample. Without an upper bound their cubes are not needed."""
+        """The test after these values of one sample. Without an upper bound their cubes are not needed; without a lower
+        one nothing can be bet."""
+        if not math.isfinite(self.bounds.low):
+            return self
         gain = Gain((Side(z.total, z.squares, z.cubes, -self.bounds.low, self.bounds.high),), float(z.n))
         test = self._bet([gain]).remember(gain, past=self.past) if z.n else self
         return test.judge(information)

@@ -1,8 +1,8 @@
 """Paired shadow: stable and candidate answered the same request, so the request is its own control.
 
 0/1 values: only discordant pairs inform. If neither is worse, "only the candidate was wrong" is a fair coin among them
-(McNemar 1947), which the lattice tests exactly. Real values: the differences are one sample with mean 0. How often the
-two disagree at all is tested against a cap the plan declares.
+(McNemar 1947), which the lattice tests exactly. Real values: bets on their differences (`bets`). How often the two
+disagree at all is tested against a cap the plan declares.
 """
 
 from __future__ import annotations
@@ -11,9 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from sluicegate.flows.stats.lattice import Lattice
 from sluicegate.flows.stats.sample_ratio import binomial
-from sluicegate.flows.stats.scores import Score
 from sluicegate.flows.stats.spending import Budget
-from sluicegate.registry.words.tally import Tally
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +28,8 @@ class CoinTest:
     heads: int = 0
     throws: int = 0
     information: float = 0.0
+    lacking: float | None = None
+    """How many more heads the last look would have rejected from; not above 0: it did. None: it could not."""
     rejected: bool = False
 
     @property
@@ -43,21 +43,6 @@ class CoinTest:
         if information <= self.information:
             return test
         cut, critical = lattice.cut_counts(self.budget.spent(information))
-        off = critical is not None and test.heads > critical - 0.5
-        return replace(test, lattice=cut, information=information, rejected=self.rejected or off)
-
-
-def difference_score(differences: Tally, *, margin: float = 0.0) -> Score:
-    """The score of new per-request differences (candidate - stable) against a mean of `margin`, in their unit.
-
-    Value: sum of (d - margin). Variance: that of the sum. Third cumulant: n times the third central moment.
-    """
-    n = differences.n
-    if n < 2:
-        return Score(value=differences.total - margin * n)
-    mean = differences.total / n
-    return Score(
-        value=differences.total - margin * n,
-        randomisation=max(differences.squares - n * mean**2, 0.0) * n / (n - 1),
-        third=differences.cubes - 3 * mean * differences.squares + 2 * n * mean**3,
-    )
+        lacking = None if critical is None else critical - 0.5 - test.heads
+        off = lacking is not None and lacking < 0
+        return replace(test, lattice=cut, information=information, lacking=lacking, rejected=self.rejected or off)

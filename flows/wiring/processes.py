@@ -199,7 +199,7 @@ def rollout_spec(runtime: Runtime, name: str) -> RolloutSpec | None:
     rollout = counted_for(runtime.ledger.rollouts(), name)
     if rollout is None:
         return None
-    plan = rollout.plan
+    plan = rollout.judged_plan
     return RolloutSpec(
         rollout=name,
         metrics=dict(plan.metrics),

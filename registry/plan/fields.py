@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
@@ -19,7 +20,7 @@ from pydantic import (
 )
 
 from sluicegate.registry.audience.connections import FALLBACK
-from sluicegate.registry.words.metric import LEVELS, Worse, level_name
+from sluicegate.registry.words.metric import LEVELS, Worse, capped_name, level_name
 from sluicegate.registry.words.units import Duration, Share, Weight
 
 
@@ -185,7 +186,8 @@ class MetricSpec(Document):
     """Outcome only: rows count when they are at least this old."""
     cap: float | None = None
     """Mean latency (seconds) and outcomes: values beyond it are counted as it, so that verdicts hold for any shape. No
-    mean is judged on fewer than 30 of the candidate's values."""
+    mean is judged on fewer than 30 of the candidate's values. Outcomes without a cap, a range or bounds of their own
+    get one from stable: the size that 99.9 % of its values do not exceed, frozen once 200 of them are known."""
     range: tuple[float, float] | None = None
     """Outcome only: the outcomes that can be true, such as [0, 100000]; others are set aside, counted as missing and
     shown. In any case those beyond 2^53. Of the outcome itself it is a cap too, and lets values be judged that lie far
@@ -222,6 +224,11 @@ class MetricSpec(Document):
         return (max(starts) if is_signed else 0.0, min(ends))
 
     @property
+    def has_open_cap(self) -> bool:
+        """Whether its values are bounded only once a cap is frozen from stable's."""
+        return self.source is Source.OUTCOME and not self.is_binary and self.bounds is None
+
+    @property
     def origin(self) -> float:
         """What outcomes are counted less: the middle of a range that lies far from 0 beside its width, for squares of
         such values leave nothing of how they vary. 0: nothing."""
@@ -240,6 +247,8 @@ class MetricSpec(Document):
 LEAST_PROBABILITY = 1e-6
 """Probabilities are kept this far from 0 and 1: a log-loss is at most 13.8, no single certain error decides alone."""
 _HIGHEST = {Score.BRIER: 1.0, Score.LOG_LOSS: -math.log(LEAST_PROBABILITY)}
+CAP_QUANTILE = 0.999
+"""The share of stable's values that a frozen cap leaves as they are."""
 _TOLERANCE = 0.1
 _FAR = 10.0
 FRESH = 1.25
@@ -254,6 +263,8 @@ def thresholds_of(name: str, metric: MetricSpec) -> tuple[str, ...]:
             return (name,)
         case Source.PREDICTION:
             return tuple(level_name(name, level) for level in LEVELS)
+        case Source.OUTCOME if metric.has_open_cap:
+            return (capped_name(name),)
         case Source.LATENCY | Source.STATUS | Source.OUTCOME | Source.CONTRACT | Source.DISAGREEMENT:
             return ()
 
@@ -537,6 +548,15 @@ class PlanFields(Document):
         """
         text = json.dumps(self.document(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
+
+    def with_caps(self, thresholds: Mapping[str, float]) -> Self:
+        """The plan with the caps that were frozen for metrics that have none of their own."""
+        capped = {
+            name: metric.model_copy(update={"cap": thresholds[capped_name(name)]})
+            for name, metric in self.metrics.items()
+            if metric.has_open_cap and capped_name(name) in thresholds
+        }
+        return self.model_copy(update={"metrics": {**self.metrics, **capped}}) if capped else self
 
     def margin(self, gate: GateSpec, step: int) -> float | None:
         """The relative harm that `gate` must rule out at `step` (counted from 0)."""

@@ -37,6 +37,7 @@ from sluicegate.registry.rollout.facts import (
 from sluicegate.registry.rollout.moves import advance, begin
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words import figures
+from sluicegate.registry.words.metric import capped_metric
 from sluicegate.registry.words.units import format_weight
 from sluicegate.registry.words.verdict import Answer
 
@@ -133,10 +134,9 @@ def _said(fact: Fact) -> tuple[str, str]:
         case Ready(version=version):
             return f"v{version} is running and passed its readiness checks", "plain"
         case Frozen(metric=metric, threshold=threshold, rows=rows):
-            return (
-                f"threshold of {metric} fixed at {figures.number(threshold)} from {rows:,} requests of stable",
-                "plain",
-            )
+            capped = capped_metric(metric)
+            what, whose = (f"threshold of {metric}", "requests") if capped is None else (f"cap of {capped}", "values")
+            return f"{what} fixed at {figures.number(threshold)} from {rows:,} {whose} of stable", "plain"
         case StepEntered(step=step, weight=weight):
             return f"step {step + 1} began: {format_weight(weight)} % of requests", "good"
         case Observed(epoch=epoch):

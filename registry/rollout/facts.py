@@ -119,7 +119,8 @@ class Ready:
 
 @dataclass(frozen=True, kw_only=True)
 class Frozen:
-    """A latency threshold was fixed from stable's history, in seconds."""
+    """A number was fixed from stable's history: a latency's threshold in seconds, a quantile of predictions, the cap of
+    a mean."""
 
     metric: str
     threshold: float

@@ -117,6 +117,11 @@ class Rollout:
         """The plan as this rollout follows it."""
         return staged(Plan.recorded(self.requested.plan), self.requested.strategy, self.requested.variation)
 
+    @cached_property
+    def judged_plan(self) -> Plan:
+        """The plan with the caps that were frozen for this rollout: what its values are counted and judged by."""
+        return self.plan.with_caps(self.thresholds)
+
     @property
     def candidate(self) -> BuildRef:
         return BuildRef(model=self.requested.model, version=self.requested.version)

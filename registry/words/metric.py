@@ -51,8 +51,16 @@ def exceedance_name(metric: str, margin: float) -> str:
 
 
 def capped_name(metric: str) -> str:
-    """The derived 0/1 metric "value beyond the declared cap" of a metric that has one."""
-    return f"{metric}^capped"
+    """The derived 0/1 metric "value beyond the cap" of a metric that has one; of a cap that is frozen, its name too."""
+    return f"{metric}{_CAPPED}"
+
+
+def capped_metric(name: str) -> str | None:
+    """The metric whose cap or capped share this name is of; None: of none."""
+    return name.removesuffix(_CAPPED) if name.endswith(_CAPPED) else None
+
+
+_CAPPED = "^capped"
 
 
 REQUESTS = "^requests"

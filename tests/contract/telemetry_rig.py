@@ -23,6 +23,8 @@ from sluicegate.services.telemetry.tally.spec import RolloutSpec
 
 BUCKET = START_US // 1_000_000
 CANDIDATE: dict[str, Any] = {"assigned": assigned("candidate"), "upstream": "2"}
+ANY = (-9e15, 9e15)
+"""A range that every number lies in: what has no bounds is not counted before a cap is frozen."""
 SPEC = RolloutSpec(
     rollout="r1",
     metrics={
@@ -30,8 +32,8 @@ SPEC = RolloutSpec(
         "p99": MetricSpec(source=Source.LATENCY, quantile=0.99),
         "mean": MetricSpec(source=Source.LATENCY),
         "brier": MetricSpec(source=Source.OUTCOME, outcome="late", prediction=PredictionField(column="probability")),
-        "slow": MetricSpec(source=Source.OUTCOME, outcome="late", matures_after="3h"),
-        "spend": MetricSpec(source=Source.OUTCOME, outcome="spend"),
+        "slow": MetricSpec(source=Source.OUTCOME, outcome="late", matures_after="3h", range=ANY),
+        "spend": MetricSpec(source=Source.OUTCOME, outcome="spend", range=ANY),
     },
     thresholds={"p99": 0.01},
     margins={"p99": (0.5,)},

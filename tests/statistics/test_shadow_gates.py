@@ -15,6 +15,7 @@ from sluicegate.flows.gate.design import passes_grid_point
 from sluicegate.flows.gate.pair_design import PairedKind, PairedQuestion
 from sluicegate.flows.gate.pair_fold import PairedState
 from sluicegate.flows.shadow.reading import ShadowContext, shadow_view
+from sluicegate.flows.stats.bets import Bounds
 from sluicegate.flows.stats.confidence_sequences import mean_interval, rate_interval
 from sluicegate.flows.stats.increment import Increment
 from sluicegate.flows.stats.pair import Pair
@@ -28,7 +29,8 @@ AT = Stratum(epoch=1, bucket=0)
 
 
 def asked(kind: PairedKind, planned: int, **changes: float) -> PairedQuestion:
-    values = {"words": None, "margin": None, "below": None, "alpha": 0.05, "beta": 0.05} | changes
+    bounds = Bounds(-9.0, 12.0) if kind is PairedKind.REAL else Bounds(0.0, 1.0)
+    values = {"words": None, "margin": None, "below": None, "alpha": 0.05, "beta": 0.05, "bounds": bounds} | changes
     return PairedQuestion(metric="y", kind=kind, planned=float(planned), **values)  # type: ignore[arg-type]
 
 
@@ -87,8 +89,8 @@ def test_a_candidate_that_differs_and_is_not_worse_is_stopped_no_more_often_than
 def test_skewed_losses_of_equal_mean_are_stopped_no_more_often_than_alpha(runs: int) -> None:
     question, rng, stopped = asked(PairedKind.REAL, 3_000), np.random.default_rng(2), 0
     for _ in range(runs):
-        stable = rng.gamma(1.0, 1.0, 3_000)
-        candidate = np.maximum(stable + rng.gamma(0.5, 1.0, 3_000) - 0.5, -9)
+        stable = np.minimum(rng.gamma(1.0, 1.0, 3_000), 10)
+        candidate = np.clip(stable + rng.gamma(0.5, 1.0, 3_000) - 0.5, -9, 12)
         stopped += outcome(question, stable, candidate)[1] == "fail"
     assert Share(stopped, runs).at_least <= 0.05
 

@@ -23,7 +23,7 @@ AT = datetime(2026, 1, 1, tzinfo=UTC)
 METRICS = {
     "errors": {"source": "status"}, "flips": {"source": "disagreement"},
     "p99": {"source": "latency", "quantile": 0.99},
-    "late": {"source": "outcome", "outcome": "late", "score": "absolute_error"},
+    "late": {"source": "outcome", "outcome": "late", "score": "absolute_error", "cap": 100},
 }  # fmt: skip
 
 

@@ -79,6 +79,10 @@ def judge(
     if not metrics:
         findings.move(pk, State.UNNAMED, number, Count.JOINED, Count.UNNAMED)
         return
+    metrics = tuple((name, metric) for name, metric in metrics if not metric.has_open_cap)
+    if not metrics:
+        findings.move(pk, State.UNCOMPARED, number, Count.JOINED, Count.UNCOMPARED)
+        return
     unit = (exposure.unit or "") if spec.by_unit else None
     value = read_value(outcome["value"])
     if outcome["row"]:

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
 
 from sluicegate.registry.plan.fields import MetricSpec
+from sluicegate.registry.words.metric import capped_name
 from sluicegate.services.telemetry.outcomes.outcome import read_value
 from sluicegate.services.telemetry.pairs.spec import ShadowSpec
 from sluicegate.services.telemetry.pairs.sums import ALL, PairSums, rows_of
@@ -74,9 +75,13 @@ class Labels:
         tallies, sums = TallyAccumulator(), PairSums()
         for row in rows:
             for name, metric in spec.labelled:
-                if (metric.outcome or name) == row["name"]:
+                if (metric.outcome or name) == row["name"] and not metric.has_open_cap:
+                    at = (rollout, row["epoch"], row["bucket"], row["weight"])
                     stable, candidate = (_value(name, metric, row, half) for half in ("served", "copied"))
-                    take(tallies, (rollout, row["epoch"], row["bucket"], row["weight"]), name, stable, candidate)
+                    take(tallies, at, name, stable, candidate)
+                    if metric.cap is not None:
+                        capped = (_is_capped(value, metric.cap) for value in (stable, candidate))
+                        take(tallies, at, capped_name(name), *capped)
                     _sum(sums, name, row, stable, candidate)
         write_tallies(self._store, connection, tallies)
         self._store.add(connection, pair_sums, rows_of(rollout, sums.tallies()))
@@ -87,6 +92,10 @@ class Labels:
 def _value(name: str, metric: MetricSpec, row: RowMapping, half: str) -> float | None:
     score = score_row(name, metric, Summary(row[f"{half}_prediction"]), row["row"], read_value(row["value"]))
     return None if isinstance(score, Missing) else score
+
+
+def _is_capped(value: float | None, cap: float) -> float | None:
+    return None if value is None else float(abs(value) >= cap)
 
 
 def _sum(sums: PairSums, name: str, row: RowMapping, stable: float | None, candidate: float | None) -> None:

@@ -12,22 +12,24 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from sluicegate.registry.plan.fields import PredictionField
+from sluicegate.registry.plan.fields import MetricSpec, PredictionField
 from sluicegate.registry.words.access_log import End
 from sluicegate.registry.words.metric import REQUESTS, Arm, Stratum, TallyRow
 from sluicegate.registry.words.tally import Tally, UnitSums
 from sluicegate.registry.words.units import FULL
-from sluicegate.services.telemetry.outcomes.outcome import OPEN
+from sluicegate.services.telemetry.outcomes.outcome import OPEN, State, read_value
 from sluicegate.services.telemetry.store import schema
 from sluicegate.services.telemetry.store.counts import Count
 from sluicegate.services.telemetry.store.store import WATERMARK, Store
 from sluicegate.services.telemetry.tally import histogram
 from sluicegate.services.telemetry.tally.measurements import prediction
 from sluicegate.services.telemetry.tally.recent import SECONDS
-from sluicegate.services.telemetry.tally.scores import Summary
+from sluicegate.services.telemetry.tally.scores import Missing, Summary, score_row
 
 RECENT = 60
 """Seconds that `recent` and `shares` look back."""
+_NEWEST = 100_000
+"""Outcomes that `stable_size` looks through, of whatever name and model."""
 SHARES_LIMIT = 20_000
 """Requests that `shares` reads at most."""
 
@@ -221,6 +223,35 @@ class Queries:
         if not values:
             return None
         return tuple(values[max(math.ceil(q * len(values)) - 1, 0)] for q in levels), len(values)
+
+    def stable_size(
+        self, model: str, version: str, name: str, metric: MetricSpec, q: float, limit: int = 5_000
+    ) -> tuple[float, int] | None:
+        """The q-quantile of the sizes of the newest `limit` scores of a build, and how many there were; None: none, or
+        only zeros. One that occurred; where that is 0 the largest.
+
+        Only what is joined already counts, so that no value that is still to be compared says how it is capped.
+        """
+        outcomes, exposures = schema.outcomes, schema.exposures
+        newest = sa.select(sa.func.max(outcomes.c.pk)).scalar_subquery()
+        query = (
+            sa.select(outcomes.c.value, outcomes.c.row, exposures.c.prediction)
+            .join(exposures, exposures.c.id == outcomes.c.exposure)
+            .where(outcomes.c.pk > newest - _NEWEST, outcomes.c.name == (metric.outcome or name))
+            .where(outcomes.c.state.in_((State.SCORED, State.UNNAMED, State.UNCOMPARED)))
+            .where(exposures.c.model == model, exposures.c.assigned == version, exposures.c.served == version)
+            .order_by(outcomes.c.pk.desc())
+            .limit(limit)
+        )
+        with self._store.read() as connection:
+            scores = [
+                score_row(name, metric, Summary(prediction), row or 0, read_value(value))
+                for value, row, prediction in connection.execute(query)
+            ]
+        sizes = sorted(abs(score) for score in scores if not isinstance(score, Missing))
+        if not sizes or not sizes[-1]:
+            return None
+        return sizes[max(math.ceil(q * len(sizes)) - 1, 0)] or sizes[-1], len(sizes)
 
     def coverage(self, rollout: str, metric: str) -> Coverage:
         """How far outcomes have come for a metric."""

@@ -5,9 +5,7 @@ import math
 import numpy as np
 
 from sluicegate.flows.stats.adjustment import fit
-from sluicegate.flows.stats.matched import CoinTest, difference_score
-from sluicegate.flows.stats.populations import tally_of
-from sluicegate.flows.stats.sequential import ScoreTest
+from sluicegate.flows.stats.matched import CoinTest
 from sluicegate.flows.stats.spending import Budget
 
 
@@ -33,22 +31,6 @@ def test_disagreement_is_tested_against_a_cap() -> None:
     cap = CoinTest(budget=Budget(alpha=0.05, information=1000), share=0.02)
     assert not cap.look(10, 500, 500.0).rejected
     assert cap.look(40, 500, 500.0).rejected
-
-
-def test_differences_gain_from_pairing() -> None:
-    rng = np.random.default_rng(1)
-    stable = rng.gamma(2.0, 0.5, 2000)
-    differences = rng.normal(0.02, 0.1, 2000)
-    score = difference_score(tally_of(differences))
-    assert math.isclose(score.value, differences.sum())
-    assert math.isclose(score.variance, 2000 * differences.var(ddof=1))
-    assert score.variance < 0.1 * 2 * 2000 * stable.var()
-    assert ScoreTest(budget=Budget(alpha=0.05, information=2000)).look(score, 2000.0).rejected
-
-
-def test_a_margin_shifts_the_null() -> None:
-    score = difference_score(tally_of(np.array([0.1, 0.3, 0.2])), margin=0.2)
-    assert math.isclose(score.value, 0.0, abs_tol=1e-12)
 
 
 def test_adjustment_removes_what_the_covariate_explains_and_keeps_the_mean() -> None:
