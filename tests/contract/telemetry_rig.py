@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from benchmarks.collector_lines import START, START_US, assigned
-from sluicegate.registry.plan.fields import MetricSpec, PredictionField, Source
+from sluicegate.registry.plan.fields import MetricSpec, PredictionField, Score, Source
 from sluicegate.registry.words.metric import TallyRow
 from sluicegate.services.telemetry.outcomes.intake import record
 from sluicegate.services.telemetry.outcomes.outcome import OutcomeIn
@@ -31,7 +31,9 @@ SPEC = RolloutSpec(
         "errors": MetricSpec(source=Source.STATUS),
         "p99": MetricSpec(source=Source.LATENCY, quantile=0.99),
         "mean": MetricSpec(source=Source.LATENCY),
-        "brier": MetricSpec(source=Source.OUTCOME, outcome="late", prediction=PredictionField(column="probability")),
+        "brier": MetricSpec(
+            source=Source.OUTCOME, outcome="late", score=Score.BRIER, prediction=PredictionField(column="probability")
+        ),
         "slow": MetricSpec(source=Source.OUTCOME, outcome="late", matures_after="3h", range=ANY),
         "spend": MetricSpec(source=Source.OUTCOME, outcome="spend", range=ANY),
     },

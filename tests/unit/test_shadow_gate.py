@@ -23,7 +23,7 @@ AT = datetime(2026, 1, 1, tzinfo=UTC)
 METRICS = {
     "errors": {"source": "status"}, "flips": {"source": "disagreement"},
     "p99": {"source": "latency", "quantile": 0.99},
-    "late": {"source": "outcome", "outcome": "late", "score": "absolute_error", "cap": 100},
+    "late": {"source": "outcome", "outcome": "late", "score": "absolute_error", "cap": 60},
 }  # fmt: skip
 
 
@@ -113,7 +113,7 @@ def test_a_margin_on_errors_is_relative_to_those_of_stable() -> None:
 def test_real_losses_are_compared_request_by_request() -> None:
     rng = np.random.default_rng(5)
     stable = rng.gamma(2.0, 5.0, 3_000)
-    worse, alike = stable + rng.normal(0.1, 1.0, 3_000), stable + rng.normal(-0.05, 0.5, 3_000)
+    worse, alike = stable + rng.normal(0.5, 1.0, 3_000), stable + rng.normal(-0.05, 0.5, 3_000)
     gate = {"metric": "late", "margin": "2%"}
     assert watched(gate, stable, worse).answer is Answer.FAIL
     passed = watched(gate, stable, alike)

@@ -42,4 +42,3 @@ def test_what_lacks_for_a_rejection_is_counted_in_heads() -> None:
     least = next(k for k in range(60) if binom.sf(k - 1, 60, 0.5) <= room)
     assert CoinTest(budget=BUDGET).look(20, 60, 60.0).lacking == least - 0.5 - 20
     assert CoinTest(budget=BUDGET).look(least, 60, 60.0).lacking == -0.5
-    assert CoinTest(budget=BUDGET).look(0, 0, 60.0).lacking is None
