@@ -75,13 +75,11 @@ def judge(
     if spec is None:
         findings.move(pk, State.UNJUDGED, number)
         return
-    metrics = spec.scored_by(outcome["name"])
+    named = spec.scored_by(outcome["name"])
+    metrics = tuple((name, metric) for name, metric in named if not metric.has_open_cap)
     if not metrics:
-        findings.move(pk, State.UNNAMED, number, Count.JOINED, Count.UNNAMED)
-        return
-    metrics = tuple((name, metric) for name, metric in metrics if not metric.has_open_cap)
-    if not metrics:
-        findings.move(pk, State.UNCOMPARED, number, Count.JOINED, Count.UNCOMPARED)
+        state, count = (State.UNCOMPARED, Count.UNCOMPARED) if named else (State.UNNAMED, Count.UNNAMED)
+        findings.move(pk, state, number, Count.JOINED, count)
         return
     unit = (exposure.unit or "") if spec.by_unit else None
     value = read_value(outcome["value"])
