@@ -39,6 +39,7 @@ _COMMANDS = (
     (app, "down", "host:down", "Drain and stop everything that up started, and nothing else."),
     (app, "status", "host:status", "Show what runs, and where."),
     (app, "doctor", "host:doctor", "Check this machine and everything sluice needs."),
+    (app, "sync", "sync:sync", "Make this installation what a branch of a Git repository says."),
     (app, "backup", "backups:backup", "Write everything that cannot be made again to a folder."),
     (app, "restore", "backups:restore", "Put a backup in place."),
     (app, "verify", "record:verify", "See that nothing in the ledger was changed, removed or reordered."),

@@ -115,16 +115,37 @@ class ExperimentForm(Form):
     """Your name; it is written into the record behind `prefect:`, whose role decides what the order may do."""
 
 
+class SyncForm(Form):
+    """A branch of a Git repository to follow."""
+
+    url: str = Field(min_length=1, title="Repository", examples=["https://git.example.com/ml/delivery.git"])
+    """A URL that git understands where the run happens. Leave passwords out: git knows its credentials itself."""
+    branch: str = Field(default="main", min_length=1, title="Branch")
+    """The branch whose newest commit counts."""
+    path: str = Field(default=".", min_length=1, title="Folder")
+    """The folder of documents in it."""
+    environment: str = Field(default="", title="Environment", examples=["prod"])
+    """Which of the folder's environments; empty: what SLUICE_ENVIRONMENT says."""
+    revert: bool = Field(default=False, title="Revert drift")
+    """Whether what was changed here is put back as Git has it; otherwise that is only told."""
+    write_back: bool = Field(default=True, title="Write back")
+    """Whether a branch is pushed that names the build which serves, where another was taken back."""
+    propose_to: str = Field(default="", title="Propose to", examples=["prod"])
+    """The environment for which a branch is pushed with a build that was promoted here; empty: none."""
+
+
 class Look(StrEnum):
     """What the scheduled look looks at."""
 
     EVERYTHING = "everything"
     MLFLOW = "mlflow only"
     DRIVERS = "drivers only"
+    GIT = "Git only"
 
 
 class WatchForm(Form):
     """What to look at."""
 
     look: Look = Field(default=Look.EVERYTHING, title="Look at")
-    """everything: start what MLflow's aliases, stages and tags point at, and see that open rollouts have a driver."""
+    """everything: start what MLflow's aliases, stages and tags point at, follow what `sluice sync --follow` named, and
+    see that open rollouts have a driver."""

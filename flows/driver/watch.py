@@ -5,6 +5,7 @@ from __future__ import annotations
 from prefect import flow, get_run_logger
 
 from sluicegate.flows.driver.forms import Look, WatchForm
+from sluicegate.flows.driver.sync import follow_standing
 from sluicegate.flows.wiring.runtime import Runtime, current_runtime
 from sluicegate.registry.orders import progress
 from sluicegate.registry.rollout.decision import needs_driver
@@ -15,12 +16,14 @@ from sluicegate.services.keeper.catalog_watch import look_at_catalog
 
 @flow(name="watch")
 def watch(order: WatchForm = WatchForm()) -> list[str]:  # noqa: B008
-    """Order rollouts for what MLflow's aliases, stages and tags point at, and see that each open one has a driver."""
+    """Order rollouts for what MLflow points at, follow what is followed in Git, see that open ones have a driver."""
     runtime = current_runtime()
-    started = (
-        look_at_catalog(runtime.ledger, runtime.catalog, runtime.clock()) if order.look is not Look.DRIVERS else ()
-    )
-    if order.look is not Look.MLFLOW:
+    if order.look in (Look.EVERYTHING, Look.GIT):  # first: it needs no MLflow
+        follow_standing(runtime)
+    started: tuple[str, ...] = ()
+    if order.look in (Look.EVERYTHING, Look.MLFLOW):
+        started = look_at_catalog(runtime.ledger, runtime.catalog, runtime.clock())
+    if order.look in (Look.EVERYTHING, Look.DRIVERS):
         _see_to_drivers(runtime)
     get_run_logger().info("started: %s", ", ".join(started) or "nothing new")
     return list(started)

@@ -81,7 +81,9 @@ def examine() -> tuple[Finding, ...]:
         overdue=lambda: overdue(runtime.ledger, runtime.clock()),
         files=lambda: _databases(runtime),
     )
-    findings += (*_prefect(runtime), *_tokens(runtime), *_namesakes(runtime), *_clock_that_was_set(runtime))
+    findings += (
+        *_prefect(runtime), *_tokens(runtime), *_namesakes(runtime), *_clock_that_was_set(runtime), *_followed(runtime),
+    )  # fmt: skip
     if not (runtime.folder.root / "telemetry.db").exists():
         return findings
     try:
@@ -92,6 +94,23 @@ def examine() -> tuple[Finding, ...]:
         return (*findings, finding(runtime.readings.backlog(), runtime.wall().timestamp()), *counted)
     except (sa.exc.SQLAlchemyError, SluiceError, OSError) as error:
         return (*findings, failed("collector", f"the telemetry cannot be read: {error}", _TELEMETRY_FIX))
+
+
+def _followed(runtime: Runtime) -> tuple[Finding, ...]:
+    """How each tree of documents in Git stands."""
+    from sluicegate.flows.sync.remembered import followed
+    from sluicegate.services.host.doctor.finding import passed, warned
+
+    try:
+        trees = followed(runtime.ledger)
+    except SluiceError:  # the ledger has its own finding
+        return ()
+    return tuple(
+        warned("git", f"{each.tree}: {'; '.join(each.wrong)}", "change it in Git or here, then: sluice sync")
+        if each.wrong
+        else passed("git", f"{each.tree} at {each.commit[:12]}, looked at {each.at:%Y-%m-%d %H:%M} UTC")
+        for each in trees
+    )
 
 
 _LEDGER_FIX = (

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +17,7 @@ from sluicegate.registry.audience.short_form import (
     condition_written,
     read_audience_text,
 )
+from sluicegate.registry.documents.deployment import read_deployment_text
 from sluicegate.registry.documents.environments import FOLDER, lay_over
 from sluicegate.registry.documents.freeze_file import freeze_in_words, read_freeze_text
 from sluicegate.registry.documents.notification import read_notification_text
@@ -81,6 +82,14 @@ KINDS: dict[str, Kind] = {
         digest=lambda freeze: freeze.digest,
         says=freeze_in_words,
     ),
+    "deployment": Kind(
+        read=lambda text, _: read_deployment_text(text),
+        name=lambda deployment: deployment.name,
+        named_by="model",
+        body=lambda deployment: deployment.document(),
+        digest=lambda deployment: deployment.digest,
+        says=lambda deployment: f"v{deployment.build}",
+    ),
 }
 """Every kind of document that can be applied."""
 ENDINGS = (".yaml", ".yml")
@@ -95,6 +104,8 @@ class ReadDocument:
     line: int
     kind: str
     value: Any
+    text: Text | None = field(default=None, repr=False, compare=False)
+    """What it was read from."""
     routes: tuple[QwakRoute, ...] = ()
     """Where a Qwak file sends an audience. It names no model, so they are not part of the audience."""
 
@@ -272,7 +283,7 @@ def _documents(text: Text, champion_alias: str) -> Iterator[tuple[At, ReadDocume
         return
     value = KINDS[kind].read(text, champion_alias)
     if value is not None:
-        yield (), ReadDocument(where=text.where, line=text.line, kind=kind, value=value)
+        yield (), ReadDocument(where=text.where, line=text.line, kind=kind, value=value, text=text)
 
 
 def _refuse_kind(text: Text, kind: object) -> None:
@@ -294,4 +305,4 @@ def _refuse_twice(placed: Sequence[tuple[Text, At, ReadDocument]]) -> None:
 
 
 def _other_name(kind: str) -> str:
-    return "keep one of them, or name another variation" if kind == "plan" else "keep one of them"
+    return "keep one of them, or name another variation" if kind in ("plan", "deployment") else "keep one of them"

@@ -9,12 +9,14 @@ from sluicegate.registry.orders import steering, variations
 from sluicegate.registry.orders.audience_store import apply_audience, delete_audience
 from sluicegate.registry.orders.authority import refuse_beyond_role
 from sluicegate.registry.orders.connections_record import connections_of, digest
+from sluicegate.registry.orders.deployments import apply_deployment
 from sluicegate.registry.orders.draft import Draft
 from sluicegate.registry.orders.experiments import conclude, promote_variation, start_experiment
 from sluicegate.registry.orders.naming import find
 from sluicegate.registry.orders.order import (
     Abort,
     ApplyAudience,
+    ApplyDeployment,
     Approve,
     Arrange,
     Connect,
@@ -53,6 +55,9 @@ def decide(record: Record, order: Order, now: datetime) -> Changes:
             return _started(draft, start(draft, order, act))
         case Deploy() as act:
             return _started(draft, variations.deploy(draft, order, act))
+        case ApplyDeployment() as act:
+            started = apply_deployment(draft, order, act)
+            return draft.changes(None) if started is None else _started(draft, started)
         case RollBack() as act:
             return _started(draft, roll_back(draft, order, act))
         case StartExperiment() as act:
@@ -143,7 +148,7 @@ def _steered_rollout(record: Record, order: Order) -> Rollout:
 def _redirected_model(order: Order) -> str:
     """The model whose connections an order is about. Raises UsageError for an order on anything else."""
     match order.act:
-        case Deploy() | Undeploy() | Connect() | Disconnect() | Arrange() | SetTerms() as act:
+        case Deploy() | ApplyDeployment() | Undeploy() | Connect() | Disconnect() | Arrange() | SetTerms() as act:
             return act.model
         case _:
             raise UsageError("If-Match: it is an entity tag of connections, and the order is not about any.")

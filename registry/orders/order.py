@@ -85,6 +85,16 @@ class Deploy:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ApplyDeployment:
+    """Record which build a variation shall serve, and put it there where the record says so for the first time."""
+
+    model: str
+    variation: str
+    version: str
+    document: Applied
+
+
+@dataclass(frozen=True, kw_only=True)
 class RollBack:
     """Go back at once to a build that was stable before."""
 
@@ -221,7 +231,7 @@ class OverrideFreeze(Steer):
 
 OnRollout = Pause | Resume | Approve | Promote | Abort | Retry | OverrideFreeze
 OnTraffic = Undeploy | Connect | Disconnect | Arrange | SetTerms | ApplyAudience | DeleteAudience
-Act = Start | Deploy | RollBack | StartExperiment | EndExperiment | OnRollout | OnTraffic
+Act = Start | Deploy | ApplyDeployment | RollBack | StartExperiment | EndExperiment | OnRollout | OnTraffic
 
 
 @dataclass(frozen=True, kw_only=True)

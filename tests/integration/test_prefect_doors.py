@@ -13,6 +13,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from sluicegate.flows.stages.checks import Asking, _create
+from sluicegate.flows.sync.remembered import Standing, Tree, follow, followed
 from sluicegate.registry.ledger.attempt import last_attempt
 from sluicegate.registry.ledger.record import Applied
 from sluicegate.registry.ledger.sql import SqlLedger
@@ -26,6 +27,7 @@ from sluicegate.services.keeper.drivers import PrefectDrivers
 from tests import giving as orders
 from tests.giving import Giver
 from tests.integration.prefect_rig import ROOT, PrefectServer, prefect_server
+from tests.unit.test_sync import Git
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 WHO = Giver(actor="ada", cause="cli")
@@ -161,6 +163,10 @@ def acted(server: PrefectServer, tmp_path_factory: pytest.TempPathFactory) -> Ac
         "too late": house.create("resume", {"rollout": "three"}),
         "watch": house.create("watch", {"look": "drivers only"}),
     }
+    repo = Git.with_plan(tmp_path_factory.mktemp("git"))
+    follow(house.ledger, Standing(tree=Tree(url=str(repo.bare), branch="main", path="documents")))
+    runs["sync"] = house.create("sync", {"url": str(repo.bare), "path": "documents"})
+    runs["sync again"] = house.create("watch", {"look": "Git only"})
     PrefectDrivers(house.ledger, server.client()).ensure([rollouts["delays"]], house.now())
     attempt = last_attempt(house.ledger, rollouts["delays"].id)
     assert attempt is not None
@@ -186,6 +192,13 @@ def test_every_order_acts_on_the_ledger(acted: Acted) -> None:
     assert ledger.rollout(rollouts["two"].id).ending is Ending.ABORTED
     assert ledger.rollouts(model="two")[-1].phase is Phase.LAUNCHING
     assert ledger.rollout(rollouts["three"].id).actor == "prefect"
+
+
+def test_a_branch_is_followed_when_asked_and_at_each_scheduled_look(acted: Acted) -> None:
+    assert acted.runs["sync"]["state"]["message"].endswith("plan m/default: applied: it is new")
+    [plan] = [each for each in acted.house.ledger.all_applied("plan") if each.name == "m/default"]
+    assert plan.actor == "prefect:git"
+    assert followed(acted.house.ledger)[0].wrong == ()
 
 
 def test_a_refused_order_is_a_failed_run_that_says_why_and_what_else(acted: Acted) -> None:

@@ -7,12 +7,15 @@ from typing import Any
 from pydantic import model_validator
 
 from sluicegate.registry.catalog.naming import no_builds
+from sluicegate.registry.documents.deployment import Deployment
 from sluicegate.registry.documents.documents import KINDS, ReadDocument, document_from_values, read_document
 from sluicegate.registry.ledger.record import Applied
-from sluicegate.registry.orders.give import apply_document, withdraw_document
+from sluicegate.registry.orders.give import apply_document, give, withdraw_document
+from sluicegate.registry.orders.order import ApplyDeployment
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.words.errors import NotFound, Unreachable, UsageError
 from sluicegate.registry.words.roles import Role
+from sluicegate.services.console.acts.models import deployable
 from sluicegate.services.console.operations import Answer, Body, Operation, Request
 from sluicegate.services.console.ports import Desk
 
@@ -56,9 +59,22 @@ class DocumentActs:
         document = Applied(
             kind=read.kind, name=read.name, body=read.body, digest=read.digest, actor=request.actor, at=desk.clock()
         )
-        changed = apply_document(desk.ledger, document, request.role)
-        done = {"applied": f"{read.kind} {read.name}", "changed": changed, "warning": self._warning(read)}
+        if isinstance(read.value, Deployment):
+            receipt = give(desk.ledger, request.order(self._deployment(read.value, document)), desk.clock())
+            changed, rollout = receipt.changed, receipt.rollout
+        else:
+            changed, rollout = apply_document(desk.ledger, document, request.role), None
+        done = {
+            "applied": f"{read.kind} {read.name}", "changed": changed, "warning": self._warning(read),
+            "rollout": rollout,
+        }  # fmt: skip
         return (201 if changed else 200), done
+
+    def _deployment(self, deployment: Deployment, document: Applied) -> ApplyDeployment:
+        version = deployable(self._desk, deployment.model, deployment.build)
+        return ApplyDeployment(
+            model=deployment.model, variation=deployment.variation, version=version, document=document
+        )
 
     def withdraw(self, request: Request, _: Body) -> Answer:
         kind, name = request.query.get("kind") or "", request.query.get("name") or ""
@@ -91,7 +107,8 @@ def operations(desk: Desk) -> tuple[Operation, ...]:
         Operation(
             method="POST", path=root, role=Role.OPERATOR, takes=DocumentBody, act=acts.apply,
             summary="Apply a document; the same one twice changes nothing.",
-            gives={201: "`applied`, `changed`, and a `warning` where a plan's model is not in MLflow.",
+            gives={201: "`applied`, `changed`, a `warning` where a plan's model is not in MLflow, and the "
+                        "`rollout` that a deployment led to.",
                    200: "The same, where nothing changed."},
         ),
         Operation(

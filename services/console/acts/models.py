@@ -74,9 +74,8 @@ class ModelActs:
         return 200, {"builds": listed}
 
     def deploy(self, request: Request, body: DeployBody) -> Answer:
-        model, desk = request.path["model"], self._desk
-        version = desk.resolve(model, body.build).version
-        refuse_namesake(desk.ledger.rollouts(model=model), desk.builds(model), model, version)
+        model = request.path["model"]
+        version = deployable(self._desk, model, body.build)
         act = Deploy(
             model=model, variation=body.variation, version=version,
             at_once=body.at_once, shares=tuple(each.share for each in body.audiences), is_fallback=body.fallback,
@@ -99,6 +98,13 @@ class ModelActs:
             "links": self._desk.links,
             "next_after": fleet.next_after,
         }
+
+
+def deployable(desk: Desk, model: str, build: str) -> str:
+    """The version that a build's name means. Raises NotFound, and Refused for a namesake of one that serves."""
+    version = desk.resolve(model, build).version
+    refuse_namesake(desk.ledger.rollouts(model=model), desk.builds(model), model, version)
+    return version
 
 
 def roles_of_builds(standings: Sequence[Standing]) -> dict[str, str]:

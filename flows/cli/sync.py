@@ -1,0 +1,65 @@
+"""sync: documents of a branch of a Git repository."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from sluicegate.flows.cli.output import Format, Output, emit, plain, remark
+from sluicegate.registry.words.errors import NotFound
+
+NOT_IN_SYNC = 2
+
+
+def sync(
+    url: Annotated[str, Parameter(help="The repository: a URL that git understands, or a folder.")],
+    *,
+    branch: Annotated[str, Parameter(help="The branch whose newest commit counts.")] = "main",
+    path: Annotated[str, Parameter(help="The folder of documents in it.")] = ".",
+    environment: Annotated[
+        str | None, Parameter(help="Which of its environments; by default what SLUICE_ENVIRONMENT says.")
+    ] = None,
+    revert: Annotated[
+        bool, Parameter(negative="", help="Put back what was changed here; otherwise that is only told.")
+    ] = False,
+    write_back: Annotated[
+        bool, Parameter(help="Push a branch that names the build which serves, where another was taken back.")
+    ] = True,
+    propose_to: Annotated[
+        str | None, Parameter(help="Push a branch that names a build which was promoted here, for this environment.")
+    ] = None,
+    follow: Annotated[
+        bool | None, Parameter(help="Also from now on, at each scheduled look (every five minutes); or no longer.")
+    ] = None,
+    output: Output = Format.TABLE,
+) -> int:
+    """Make this installation what a branch says: apply its documents, tell or revert drift, write rollbacks back.
+
+    Works on the ledger of this machine. Exit code 0: in sync, 2: something is not as Git says, 1: error.
+    """
+    from sluicegate.flows.cli.reach import actor
+    from sluicegate.flows.sync.remembered import Standing, Tree, unfollow
+    from sluicegate.flows.sync.remembered import follow as go_on
+    from sluicegate.flows.sync.syncing import Follower, synchronise
+    from sluicegate.flows.wiring.desk import desk_without_doors
+    from sluicegate.registry.words.roles import Role
+    from sluicegate.services.host.addresses import has_ledger
+
+    desk = desk_without_doors()
+    settings = desk.runtime.settings
+    if not has_ledger(settings):
+        fix = "set SLUICE_STATE or SLUICE_LEDGER, or run the Prefect deployment sync/sync"
+        raise NotFound(f"there is no ledger in {settings.state}.", fix=fix)
+    tree = Tree(url=url, branch=branch, path=path, environment=environment or settings.environment)
+    if follow is False:
+        remark(f"{tree}: {'followed no longer' if unfollow(desk.ledger, tree) else 'it was not followed'}")
+        return 0
+    if follow:
+        go_on(desk.ledger, Standing(tree=tree, revert=revert, write_back=write_back, hand_to=propose_to))
+    follower = Follower(
+        desk=desk, actor=actor(), role=Role.ADMIN, revert=revert, write_back=write_back, hand_to=propose_to
+    )
+    outcome = synchronise(follower, tree)
+    emit(plain(outcome), output, table=str(outcome))
+    return 0 if outcome.is_in_sync else NOT_IN_SYNC

@@ -1,0 +1,132 @@
+"""What the ledger remembers of each tree that is followed: up to which commit, and what was not as Git says."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from sluicegate.flows.sync.merging import Base
+from sluicegate.registry.ledger.port import Notes
+from sluicegate.registry.words.errors import SluiceError, UsageError
+
+_ALL, _STANDING = "syncs", "syncs-scheduled"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tree:
+    """A folder of documents on a branch of a repository, as it is in an environment."""
+
+    url: str
+    branch: str
+    path: str = "."
+    environment: str | None = None
+
+    @property
+    def key(self) -> str:
+        """By which it is remembered."""
+        words = "\0".join((self.url, self.branch, self.path, self.environment or ""))
+        return f"sync:{hashlib.sha256(words.encode()).hexdigest()[:16]}"
+
+    def __str__(self) -> str:
+        where = f"{without_secret(self.url)} {self.branch}:{self.path}"
+        return where if self.environment is None else f"{where} ({self.environment})"
+
+
+def without_secret(url: str) -> str:
+    """A URL without user and password."""
+    scheme, separator, rest = url.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}" if separator else url
+
+
+def base_of(notes: Notes, tree: Tree) -> Base:
+    """What was followed last; empty where nothing was."""
+    note = notes.recall(tree.key)
+    if note is None or "digests" not in note:
+        return Base()
+    rows: Any = note["digests"]
+    return Base(commit=str(note["commit"]), digests={(kind, name): digest for kind, name, digest in rows})
+
+
+def remember(notes: Notes, tree: Tree, base: Base, at: datetime, wrong: tuple[str, ...]) -> None:
+    """Record up to where the tree was followed, and what is not as it says."""
+    rows = [[kind, name, digest] for (kind, name), digest in sorted(base.digests.items())]
+    _write(notes, tree, {"commit": base.commit, "digests": rows, "at": at.isoformat(), "wrong": list(wrong)})
+
+
+def remember_failure(notes: Notes, tree: Tree, at: datetime, error: SluiceError) -> None:
+    """Record that the tree could not be followed; up to where it was stays."""
+    note = notes.recall(tree.key) or {"commit": "", "digests": []}
+    _write(notes, tree, {**note, "at": at.isoformat(), "wrong": [error.message]})
+
+
+def _write(notes: Notes, tree: Tree, note: dict[str, object]) -> None:
+    notes.remember(tree.key, {**note, "tree": str(tree)})
+    known = notes.recall(_ALL) or {}
+    if tree.key not in known:
+        notes.remember(_ALL, {**known, tree.key: str(tree)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Followed:
+    """A tree that was followed, and how."""
+
+    tree: str
+    """In words."""
+    commit: str
+    """The last one that was followed; empty: none yet."""
+    at: datetime
+    """When it was last looked at."""
+    wrong: tuple[str, ...]
+    """What is not as Git says, or why it could not be followed."""
+
+
+def followed(notes: Notes) -> tuple[Followed, ...]:
+    """Every tree that was followed."""
+    found: list[Any] = [notes.recall(key) for key in sorted(notes.recall(_ALL) or {})]
+    return tuple(
+        Followed(
+            tree=note["tree"], commit=note["commit"], at=datetime.fromisoformat(note["at"]), wrong=tuple(note["wrong"])
+        )
+        for note in found
+        if note is not None
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """A tree that is followed at each scheduled look."""
+
+    tree: Tree
+    revert: bool = False
+    """Whether what was changed here is put back."""
+    write_back: bool = True
+    """Whether a build that was taken back is written back."""
+    hand_to: str | None = None
+    """The environment for which a build that was promoted here is proposed."""
+
+
+def follow(notes: Notes, standing: Standing) -> None:
+    """Follow a tree from now on. Raises UsageError for a URL with a password: the record keeps no secret."""
+    if without_secret(standing.tree.url) != standing.tree.url and "@" in standing.tree.url:
+        raise UsageError(
+            "the URL holds a user or password, and it would be kept in the ledger.",
+            fix="leave them out, and let git know them where Prefect's worker runs: a credential helper, or ssh",
+        )
+    standings = {**(notes.recall(_STANDING) or {}), standing.tree.key: asdict(standing)}
+    notes.remember(_STANDING, standings)
+
+
+def unfollow(notes: Notes, tree: Tree) -> bool:
+    """Follow a tree no longer; False where it was not."""
+    standings = dict(notes.recall(_STANDING) or {})
+    was_followed = standings.pop(tree.key, None) is not None
+    notes.remember(_STANDING, standings)
+    return was_followed
+
+
+def standing(notes: Notes) -> tuple[Standing, ...]:
+    """The trees that are followed at each scheduled look."""
+    rows: dict[str, Any] = notes.recall(_STANDING) or {}
+    return tuple(Standing(**{**row, "tree": Tree(**row["tree"])}) for row in rows.values())

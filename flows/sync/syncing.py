@@ -1,0 +1,177 @@
+"""Following a branch: its newest commit is applied, drift is told or reverted, a build that was taken back is told Git.
+
+Each effect may be repeated: after a crash anywhere the next run does what is left, and nothing twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sluicegate.flows.sync.merging import Base, Departure, Step, Todo, departures, promotions, todo
+from sluicegate.flows.sync.remembered import Tree, base_of, remember, remember_failure
+from sluicegate.flows.sync.repository import Checkout, checkout
+from sluicegate.flows.sync.writing_back import hand_on, write_back
+from sluicegate.registry.documents.diff import Known
+from sluicegate.registry.documents.documents import KINDS, ReadDocument, read_documents
+from sluicegate.registry.words.errors import InvalidDocument, Problem, SluiceError, UsageError
+from sluicegate.registry.words.roles import Role
+from sluicegate.services.console.acts.documents import DocumentActs, DocumentBody
+from sluicegate.services.console.operations import Request
+from sluicegate.services.console.ports import Desk
+
+
+@dataclass(frozen=True, kw_only=True)
+class Follower:
+    """Who follows a tree, and how."""
+
+    desk: Desk
+    actor: str
+    role: Role
+    revert: bool = False
+    """Whether documents that were changed here are put back as Git has them; otherwise that is told."""
+    write_back: bool = True
+    """Whether a build that was taken back is written back, on a branch of its own."""
+    hand_to: str | None = None
+    """The environment for which a build that was promoted here is proposed, on a branch of its own; None: none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a run did, each in words."""
+
+    commit: str
+    done: tuple[str, ...]
+    drift: tuple[str, ...]
+    """What is here and is not as Git says."""
+    refused: tuple[str, ...]
+    """What Git says and could not be done; it is tried again each time."""
+    branches: tuple[str, ...]
+    """Branches that were pushed."""
+
+    @property
+    def is_in_sync(self) -> bool:
+        """Whether everything here is as Git says."""
+        return not self.drift and not self.refused
+
+    def __str__(self) -> str:
+        lines = (
+            *self.done, *(f"differs: {each}" for each in self.drift), *(f"refused: {each}" for each in self.refused),
+            *(f"pushed: {each}" for each in self.branches),
+        )  # fmt: skip
+        return "\n".join((f"commit {self.commit[:12]}: {'in sync' if self.is_in_sync else 'not in sync'}", *lines))
+
+
+def synchronise(follower: Follower, tree: Tree) -> Outcome:
+    """Make this installation what the branch's newest commit says.
+
+    From a tree with an error in it nothing is applied. Raises InvalidDocument, UsageError, Unreachable.
+    """
+    desk = follower.desk
+    try:
+        with checkout(tree.url, tree.branch) as files:
+            return _follow(follower, tree, files)
+    except SluiceError as error:
+        remember_failure(desk.ledger, tree, desk.clock(), error)
+        raise
+
+
+def _follow(follower: Follower, tree: Tree, files: Checkout) -> Outcome:
+    desk, base = follower.desk, base_of(follower.desk.ledger, tree)
+    documents = _documents(files, tree, desk.champion_alias)
+    work = todo(documents, _known(desk), base, revert=follower.revert)
+    done, refused = _carry_out(follower, [each for each in work if each.step is not Step.TELL])
+    left = tuple(departures(_unmoved(documents, base), desk.ledger.rollouts()))
+    drift = (
+        *(f"{each.kind} {each.name}: {each.why}" for each in work if each.step is Step.TELL),
+        *(f"deployment {each.document.name}: {each.why}" for each in left),
+    )
+    branches = (*(_write_back(files, left) if follower.write_back else ()), *_hand_on(follower, tree, files, documents))
+    remember(
+        desk.ledger, tree, _followed(documents, base, files.commit, refused), desk.clock(),
+        (*drift, *refused.values()),
+    )  # fmt: skip
+    return Outcome(commit=files.commit, done=done, drift=drift, refused=tuple(refused.values()), branches=branches)
+
+
+def _documents(files: Checkout, tree: Tree, champion_alias: str) -> tuple[ReadDocument, ...]:
+    """The documents of the tree; errors name files as the repository does."""
+    root = (files.folder / tree.path).resolve()
+    if not root.is_relative_to(files.folder) or not root.is_dir():
+        raise UsageError(f"{tree}: the repository has no folder {tree.path}.", fix="see --path")
+    try:
+        return read_documents([root], champion_alias, tree.environment)
+    except InvalidDocument as error:
+        problems = tuple(replace(each, where=_inside(each, files.folder)) for each in error.problems)
+        raise InvalidDocument(problems) from None
+    except UsageError as error:
+        raise UsageError(error.message.replace(f"{root}", tree.path), fix=error.fix) from None
+
+
+def _inside(problem: Problem, folder: Path) -> str:
+    where = Path(problem.where)
+    return str(where.relative_to(folder)) if where.is_relative_to(folder) else problem.where
+
+
+def _known(desk: Desk) -> list[Known]:
+    applied = (each for kind in KINDS for each in desk.ledger.all_applied(kind))
+    return [Known(kind=each.kind, name=each.name, digest=each.digest, body=each.body) for each in applied]
+
+
+def _carry_out(follower: Follower, work: Sequence[Todo]) -> tuple[tuple[str, ...], dict[tuple[str, str], str]]:
+    """What was done, and what was refused by kind and name."""
+    done, refused = list[str](), dict[tuple[str, str], str]()
+    for each in work:
+        act = _apply if each.step is Step.APPLY else _withdraw
+        what = f"{each.kind} {each.name}"
+        try:
+            done.append(f"{what}: {act(follower, each)}: {each.why}")
+        except SluiceError as error:
+            refused[each.kind, each.name] = f"{what}: {error.message}"
+    return tuple(done), refused
+
+
+def _apply(follower: Follower, work: Todo) -> str:
+    assert work.document is not None
+    values = {"kind": work.kind, **work.document.body}
+    body = DocumentBody(values=values, where=work.document.where)
+    _, answer = DocumentActs(follower.desk).apply(_request(follower), body)
+    return "applied" if answer["rollout"] is None else f"applied, {answer['rollout']}"
+
+
+def _withdraw(follower: Follower, work: Todo) -> str:
+    words = {"kind": work.kind, "name": work.name}
+    DocumentActs(follower.desk).withdraw(_request(follower, words), DocumentBody.model_construct())
+    return "withdrawn"
+
+
+def _request(follower: Follower, query: dict[str, str] | None = None) -> Request:
+    return Request(actor=follower.actor, role=follower.role, door="git", query=query or {})
+
+
+def _unmoved(documents: Sequence[ReadDocument], base: Base) -> list[ReadDocument]:
+    """Documents that the commit before had too: what was rolled out because of them has had its time."""
+    return [each for each in documents if base.digests.get((each.kind, each.name)) == each.digest]
+
+
+def _write_back(files: Checkout, left: Sequence[Departure]) -> tuple[str, ...]:
+    pushed = (write_back(files, each) for each in left)
+    return tuple(branch for branch in pushed if branch is not None)
+
+
+def _hand_on(follower: Follower, tree: Tree, files: Checkout, documents: Sequence[ReadDocument]) -> tuple[str, ...]:
+    following = follower.hand_to
+    if following is None:
+        return ()
+    theirs = _documents(files, replace(tree, environment=following), follower.desk.champion_alias)
+    passed = promotions(documents, theirs, follower.desk.ledger.rollouts())
+    pushed = (hand_on(files, document, rollout, following) for document, rollout in passed)
+    return tuple(branch for branch in pushed if branch is not None)
+
+
+def _followed(documents: Sequence[ReadDocument], base: Base, commit: str, refused: dict[tuple[str, str], str]) -> Base:
+    """What the next run begins with: what could not be done counts as it was before, so that it is tried again."""
+    now = {(each.kind, each.name): each.digest for each in documents if (each.kind, each.name) not in refused}
+    before = {key: digest for key, digest in base.digests.items() if key in refused}
+    return Base(commit=commit, digests=before | now)
