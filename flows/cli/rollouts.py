@@ -243,7 +243,7 @@ class _Screen:
         if self._live is not None:
             from rich.text import Text
 
-            self._live.update(Text(tree(view)), refresh=True)
+            self._live.update(Text(tree(view, self._live.console.width)), refresh=True)
             if view["ending"]:
                 self._live.stop()
             return

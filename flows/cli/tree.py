@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
 from sluicegate.registry.words.figures import lasting, per_cent
+from sluicegate.registry.words.launching import Stage
 from sluicegate.registry.words.verdict import SliceFigures
 
 View = Mapping[str, Any]
 
 
-def tree(view: View) -> str:
-    """The rollout as a tree of text: head line, arms, gates, what it waits for; further lines of a reason below it."""
-    lines = [head(view), *_split(view), *_arms(view)]
+def tree(view: View, width: int | None = None) -> str:
+    """The rollout as a tree of text: head line, arms, gates, what it waits for; further lines of a reason below it.
+
+    With a width no line is longer: what does not fit goes on below, under its own beginning.
+    """
+    text = _tree(view)
+    return text if width is None else "\n".join(_folded(line, width) for line in text.splitlines())
+
+
+def _folded(line: str, width: int) -> str:
+    """One line in as many as it takes; the branches of the tree go on beside it."""
+    branch = line[: len(line) - len(line.lstrip("|`+- "))]
+    below = "".join("|" if mark in "|+" else " " for mark in branch)
+    return "\n".join(textwrap.wrap(line, max(width, len(branch) + 20), subsequent_indent=below + "  ")) or line
+
+
+def _tree(view: View) -> str:
+    lines = [head(view), *_launch(view), *_split(view), *_arms(view)]
     judged = [*(_offline(each) for each in view["offline"]), *(_gate(each) for each in view["gates"])]
     lines += [f"|  {'`' if position == len(judged) - 1 else '+'}- {each}" for position, each in enumerate(judged)]
     lines += [f"+- errors of {arm}: {what}" for arm, what in view["errors"].items()]
@@ -41,6 +58,16 @@ def bar(weight: float, width: int = 20) -> str:
     filled = round(weight / 100 * width)
     filled = min(max(filled, 1), width - 1) if 0 < weight < 100 else filled
     return f"[{'#' * filled}{'.' * (width - filled)}]"
+
+
+def _launch(view: View) -> list[str]:
+    """How far a launch under way has come, stage by stage; how long each took is what it waits for."""
+    if view["launch"] is None:
+        return []
+    stages = [stage.name.lower() for stage in Stage]
+    reached = stages.index(view["launch"]) + 1 if view["launch"] in stages else 0
+    names = " > ".join(f"[{name}]" if name == view["launch"] else name for name in stages)
+    return [f"+- launch {bar(100 * reached / (len(stages) + 1), len(stages) + 1)} {names}"]
 
 
 def _split(view: View) -> list[str]:

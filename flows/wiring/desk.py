@@ -63,6 +63,9 @@ class LocalDesk:
     def builds(self, model: str) -> Sequence[Build]:
         return self.runtime.catalog.builds(model)
 
+    def measured(self, run: str) -> Mapping[str, float]:
+        return self.runtime.catalog.run_metrics(run)
+
     def requests(self, rollout: Rollout) -> tuple[int, int] | None:
         return self.runtime.readings.requests(rollout)
 

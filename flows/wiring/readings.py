@@ -64,12 +64,12 @@ class Readings:
     def errors(self, rollout: Rollout) -> Mapping[str, str]:
         """What the errors of each arm died of, in words."""
         from sluicegate.flows.views.evidence import whole_exposure
-        from sluicegate.registry.report.report import arm_errors
+        from sluicegate.registry.report.report import arm_errors, errors_in_words
 
         if not rollout.is_judged:
             return {}
         whole = whole_exposure(self.telemetry, rollout)
-        return {each.arm: str(each) for each in arm_errors([whole])}
+        return errors_in_words(arm_errors([whole]))
 
     def waiting(self, now: datetime) -> Sequence[Happening]:
         """What waits for a person."""

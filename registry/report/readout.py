@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,7 +13,7 @@ from sluicegate.registry.rollout.experiment import UNCOUNTED, experiment_spec, h
 from sluicegate.registry.rollout.record import RolloutRecord
 from sluicegate.registry.rollout.rollout import Ending, Rollout
 from sluicegate.registry.words.metric import Worse
-from sluicegate.registry.words.verdict import Answer, Verdict
+from sluicegate.registry.words.verdict import Answer, Look, Verdict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +93,30 @@ def experiment_readout(comparisons: Sequence[RolloutRecord]) -> Readout:
         began_at=max((at for at in entered if at is not None), default=None) if has_begun(group) else None,
         lasts=ab.max_time, then=ab.then,
     )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arrivals:
+    """How many rows of a variation had been compared when."""
+
+    variation: str
+    points: tuple[tuple[float, int], ...]
+    """Seconds since the experiment began, and rows."""
+
+
+def arrivals(readout: Readout, looks: Mapping[str, Sequence[Look]]) -> tuple[Arrivals, ...]:
+    """The control's first, then each variation's, from the looks of each comparison at the goal."""
+    began = readout.began_at
+    if began is None:
+        return ()
+    by_variation = {each.variation: looks.get(each.rollout, ()) for each in readout.compared}
+    longest = max(by_variation.values(), key=len, default=())
+    points = {readout.control: [(look.at, look.verdict.stable_n) for look in longest]}
+    points |= {name: [(look.at, look.verdict.candidate_n) for look in its] for name, its in by_variation.items()}
+    return tuple(
+        Arrivals(variation=name, points=tuple(((at - began).total_seconds(), rows) for at, rows in known))
+        for name, known in points.items()
+    )
 
 
 def winner(comparisons: Sequence[RolloutRecord]) -> Rollout | None:

@@ -249,9 +249,7 @@ def rollout_report(record: RolloutRecord, now: datetime, evidence: Evidence | No
     """The report of a rollout, ended or under way, as the ledger has it now; the record holds all facts and looks."""
     known, rollout = evidence or Evidence(), record.rollout
     errors = arm_errors(known.exposures)
-    view = rollout_view(
-        record, now, _requests(known, rollout.epoch), errors={each.arm: str(each) for each in errors}
-    )  # fmt: skip
+    view = rollout_view(record, now, _requests(known, rollout.epoch), errors=errors_in_words(errors))
     weights = weight_points(record.entries)
     return Report(
         rollout=view,
@@ -358,6 +356,11 @@ def arm_errors(exposures: Sequence[Exposure]) -> tuple[ArmErrors, ...]:
         )
         for arm, total in sums.items()
     )  # fmt: skip
+
+
+def errors_in_words(errors: Sequence[ArmErrors]) -> dict[str, str]:
+    """What the errors of each arm died of; of an arm that has none nothing is said."""
+    return {each.arm: str(each) for each in errors if each.errors or each.closed}
 
 
 def _share(stable: int, candidate: int) -> float | None:

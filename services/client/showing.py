@@ -1,4 +1,7 @@
-"""How rollouts, verdicts and reports show themselves in a notebook: HTML with nothing from outside. Pure."""
+"""How rollouts, verdicts and reports show themselves in a notebook: HTML with nothing from outside. Pure.
+
+The figures of a gate stand in its sentence, which the console writes: the client has no form of its own for them.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from html import escape
 from typing import Any
 
 _MARKS = {"PASS": "✓", "OK": "✓", "FAIL": "✕", "UNDECIDED": "…", "NO DATA": "○"}
-_HEADS = ("metric", "verdict", "stable", "candidate", "difference", "interval", "evidence")
+_HEADS = ("metric", "verdict", "evidence")
 _REPORT_HEIGHT = 900
 
 
@@ -29,8 +32,8 @@ class View(dict[str, Any]):
         state = str(self["ending"] or self["phase"]).upper()
         came = f"v{self['stable']} → " if self["stable"] else ""
         head = f"<b>{_text(self['model'])} {_text(came)}v{_text(self['candidate'])}</b> {_text(state)}"
-        seen = "" if self["seen"] is None else f", {self['seen']:.1f} % seen"
-        where = f"step {self['step']} of {self['steps']}, {self['weight']:g} % asked{seen}"
+        observed = "" if self["seen"] is None else f", {self['seen']:.3g} % observed"
+        where = f"step {self['step']} of {self['steps']}, weight {self['weight']:g} %{observed}"
         waits = f"<br>next: {_text(self['waits_for'])}" if self["waits_for"] else ""
         waits += "".join(f"<br>{_text(self[name])}" for name in ("blind", "no_driver") if self[name])
         gates = _table(self["gates"]) if self["gates"] else ""
@@ -62,16 +65,8 @@ def _cells(gate: dict[str, Any]) -> tuple[str, ...]:
     return (
         f"{gate['metric']}{kind}",
         f"{_MARKS.get(gate['verdict'], '')} {gate['verdict']}",
-        _figure(gate["stable"]),
-        _figure(gate["candidate"]),
-        _figure(gate["estimate"]),
-        f"[{_figure(gate['low'])}, {_figure(gate['high'])}]",
         gate["reason"],
     )
-
-
-def _figure(value: float | None) -> str:
-    return "…" if value is None else f"{value:.4g}"
 
 
 def _text(value: object) -> str:

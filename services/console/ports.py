@@ -79,6 +79,10 @@ class Desk(Protocol):
         """Every build of a model in the catalog."""
         ...
 
+    def measured(self, run: str) -> Mapping[str, float]:
+        """What a training run in the catalog measured."""
+        ...
+
     def requests(self, rollout: Rollout) -> tuple[int, int] | None:
         """Requests assigned to (stable, candidate) at the rollout's present weight."""
         ...

@@ -64,6 +64,9 @@ class MemoryDesk:
     def builds(self, model: str) -> Sequence[Build]:
         return [Build(ref=BuildRef(model=model, version="1"), source="x")]
 
+    def measured(self, run: str) -> dict[str, float]:
+        return {}
+
     def errors(self, rollout: Rollout) -> dict[str, str]:
         return {}
 

@@ -7,15 +7,24 @@ import re
 import pytest
 
 from sluicegate.registry.ledger.calls import Call
+from sluicegate.registry.ledger.reading import read_for_readout
 from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.report.history import tenures
+from sluicegate.registry.report.readout import arrivals, experiment_readout
+from sluicegate.registry.report.report import ArmCounts, Exposure, arm_errors, errors_in_words
 from sluicegate.registry.report.trend import trends
+from sluicegate.registry.words.build import Build, BuildRef
+from sluicegate.registry.words.errors import Unreachable
 from sluicegate.services.console.pages import access, activity
 from sluicegate.services.console.pages.trends import Trends
+from sluicegate.services.report.history_chart import history_chart
 from sluicegate.services.report.sparkline import sparkline
+from sluicegate.services.report.svg import WIDTHS
 from tests import giving as orders
 from tests.acceptance.given import PLAN, Given
+from tests.experiment_lab import Lab, plan
 from tests.giving import Giver
-from tests.unit.console_office import NOW, TOKEN, MemoryDesk, Office
+from tests.unit.console_office import NOW, TOKEN, LabDesk, MemoryDesk, Office
 
 
 def text(html: str) -> str:
@@ -159,3 +168,60 @@ def test_the_overview_draws_trends_of_what_is_in_progress(judged: Given) -> None
     page = signed_in(MemoryDesk(ledger=judged.ledger)).client.get("/").text
     assert page.count('class="spark"') == 2
     assert "log_loss over" in page
+
+
+def test_a_models_page_tells_what_its_training_runs_measured_and_which_build_was_stable_when() -> None:
+    class Trained(MemoryDesk):
+        def builds(self, model: str) -> list[Build]:
+            return [Build(ref=BuildRef(model=model, version=str(n)), source="x", run=f"run{n}") for n in (1, 2, 3)]
+
+        def measured(self, run: str) -> dict[str, float]:
+            if run == "run2":
+                raise Unreachable("MLflow is away.")
+            return {"auc": 0.8731, "rows": 120_000}
+
+    office = signed_in(Trained())
+    office.running()
+    page = text(office.client.get("/models/m").text)
+    assert page.count("auc 0.873") == 1, "of builds that serve, and not of one whose run cannot be read"
+    assert "rows 120,000" in page
+    assert "v1 stable now, by first deployment" in page
+
+
+def test_a_build_was_stable_until_the_next_one_or_until_it_was_undeployed() -> None:
+    given = Given().runs(30_000)
+    first, second = given.ledger.rollouts()
+    known = tenures(given.ledger.rollouts(), {})
+    assert [(each.build, each.how, each.rollout) for each in known] == [
+        ("1", "deploy", first.id),
+        ("2", "canary", second.id),
+    ]
+    assert known[0].until == known[1].since == second.promoted_at
+    assert known[1].until is None
+    (*_, last) = tenures(given.ledger.rollouts(), {second.id: given.now})
+    assert last.until == given.now
+    chart = history_chart(known, given.now, "h")
+    assert chart.count('class="tenure ') == 2
+    assert history_chart((), given.now, "h") == ""
+
+
+def test_an_experiments_page_tells_exposures_ratio_and_progress() -> None:
+    lab = Lab(plan=plan(variations={"default": 2, "b": 1, "c": 1})).begins().runs(2_000)
+    office = signed_in(LabDesk(lab))
+    experiment = lab.group[0].requested.experiment
+    page = office.client.get(f"/experiments/{experiment}").text
+    assert page.count('class="arrivals') == 3 * len(WIDTHS)
+    shown = text(page)
+    assert "of 14d" in shown
+    assert re.search(r"b 33.3 % 3\d(\.\d)? % NOT TESTED", shown), "desired beside observed"
+    readout = experiment_readout(read_for_readout(lab.ledger, lab.group))
+    known = arrivals(readout, {each.id: lab.ledger.looks(each.id, "loss") for each in lab.group})
+    assert [each.variation for each in known] == ["default", "b", "c"]
+    assert known[0].points[-1][1] == readout.control_rows
+    assert [each.points[-1][1] for each in known[1:]] == [each.rows for each in readout.compared]
+
+
+def test_errors_are_told_of_an_arm_that_has_some() -> None:
+    counts = {"stable": ArmCounts(requests=900), "candidate": ArmCounts(requests=100, failed=2, ends={"timeout": 2})}
+    told = errors_in_words(arm_errors([Exposure(epoch=1, **counts)]))
+    assert told == {"candidate": "2 of 100 requests: 2 timeout"}

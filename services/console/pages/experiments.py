@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from urllib.parse import quote
 
 from starlette.requests import Request
 
 from sluicegate.registry.ledger.reading import read_for_readout
-from sluicegate.registry.report.readout import Readout, experiment_readout
+from sluicegate.registry.report.readout import Readout, arrivals, experiment_readout
 from sluicegate.registry.rollout.experiment import experiments, find_experiment
 from sluicegate.registry.rollout.rollout import Ending
 from sluicegate.registry.words.roles import Role
@@ -17,6 +17,7 @@ from sluicegate.registry.words.units import format_share
 from sluicegate.services.console.pages.ordering import ordering
 from sluicegate.services.console.pages.rendering import Context, Endpoint, template
 from sluicegate.services.console.ports import Desk
+from sluicegate.services.report.exposures_chart import exposures_chart
 from sluicegate.services.report.forest_chart import forest_chart
 from sluicegate.services.report.page import drawn
 
@@ -51,8 +52,12 @@ def page(desk: Desk) -> Endpoint:
     def context(request: Request) -> Context:
         comparisons = find_experiment(desk.ledger.rollouts(), request.path_params["id"])
         readout = experiment_readout(read_for_readout(desk.ledger, comparisons))
+        looks = {each.id: desk.ledger.looks(each.id, readout.metric) for each in comparisons}
         return {
             "readout": readout,
+            "ratios": {each.id: desk.evidence(each).sample_ratio for each in comparisons},
+            "progress": progress(readout, desk.clock()),
+            "exposures": drawn(partial(exposures_chart, arrivals(readout, looks)), "arrivals"),
             "goal": goal(readout),
             "forest": drawn(partial(forest_chart, readout), "forest"),
             "ends_by": readout.began_at + timedelta(seconds=readout.lasts) if readout.began_at else None,
@@ -67,6 +72,13 @@ def page(desk: Desk) -> Endpoint:
 def order(desk: Desk) -> Endpoint:
     """Carry out an order from the form of an experiment, and show it again."""
     return ordering(desk, "/experiments", frozenset(), lambda readout: f"/experiments/{quote(readout['experiment'])}")
+
+
+def progress(readout: Readout, now: datetime) -> float | None:
+    """How much of its time is over, in per cent; None before it begins and once it has ended."""
+    if readout.began_at is None or readout.is_over:
+        return None
+    return min(100 * (now - readout.began_at).total_seconds() / readout.lasts, 100.0)
 
 
 def goal(readout: Readout) -> str:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
+from functools import partial
 from urllib.parse import quote
 
 from starlette.requests import Request
@@ -9,17 +14,27 @@ from starlette.requests import Request
 from sluicegate.registry.audience.connections import Connections
 from sluicegate.registry.ledger.reading import read_for_readout
 from sluicegate.registry.orders.connections_record import connections_of
+from sluicegate.registry.report.history import tenures
 from sluicegate.registry.report.readout import experiment_readout
 from sluicegate.registry.rollout.experiment import experiments
+from sluicegate.registry.rollout.facts import Undeployed
+from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.rollout.standing import standings
+from sluicegate.registry.words.build import Build
 from sluicegate.registry.words.errors import NotFound, Unreachable
 from sluicegate.services.console.acts.models import roles_of_builds
 from sluicegate.services.console.pages.rendering import Context, Endpoint, template
 from sluicegate.services.console.pages.views import by_audience, line
 from sluicegate.services.console.ports import Desk
+from sluicegate.services.report.history_chart import history_chart
+from sluicegate.services.report.page import drawn
 
 STABLES = 10
 """The latest stable builds, which the page of a model lists."""
+TRAINED = 4
+"""Builds that serve whose training runs are read."""
+METRICS = 8
+"""Metrics of a training run that are shown."""
 EXPERIMENTS = 5
 """The newest, which the page of a model shows."""
 
@@ -33,20 +48,25 @@ def page(desk: Desk) -> Endpoint:
         standing = standings(rollouts)
         builds, away = _builds(desk, model)
         connections = connections_of(desk.ledger, model) or Connections(model=model)
+        roles = roles_of_builds(standing)
         if not rollouts and not builds and away is None:
             raise NotFound(f"there is no model {model!r}.", fix="see the overview for those that are known")
         shown = experiments(rollouts)[:EXPERIMENTS]
+        known = tenures(rollouts, _emptied_at(desk, rollouts))
         return {
             "model": model,
             "served": by_audience(desk.overview([model])),
-            "stables": [each for each in reversed(rollouts) if each.took_over][:STABLES],
+            "history": drawn(partial(history_chart, known, desk.clock()), "history"),
+            "stables": sorted(known, key=lambda each: each.since, reverse=True)[:STABLES],
             "address": f"{desk.links.get('gateway', 'GATEWAY')}/{quote(model, safe='')}/predict",
             "gateway": desk.links.get("gateway", "GATEWAY"),
             "by_name": [each.variation for each in connections.terms if each.by_name],
             "unit": next((each.unit for each in standing if each.unit), None),
             "builds": builds,
+            "metrics": METRICS,
             "away": away,
-            "roles": roles_of_builds(standing),
+            "roles": roles,
+            "trained": _trained(desk, [build for build in builds if build.ref.version in roles]),
             "experiments": [experiment_readout(read_for_readout(desk.ledger, group)) for group in shown],
             "rollouts": [line(desk, rollout) for rollout in list(reversed(rollouts))[:50]],
         }
@@ -54,7 +74,28 @@ def page(desk: Desk) -> Endpoint:
     return template(desk, "model.html", context)
 
 
-def _builds(desk: Desk, model: str) -> tuple[list[object], str | None]:
+def _emptied_at(desk: Desk, rollouts: Sequence[Rollout]) -> dict[str, datetime]:
+    """When each variation that holds no build was emptied, by the rollout whose build it was."""
+    return {
+        rollout.id: entry.at
+        for rollout in rollouts
+        if rollout.undeployed
+        for entry in desk.ledger.entries(rollout.id)
+        if isinstance(entry.fact, Undeployed)
+    }
+
+
+def _trained(desk: Desk, builds: Sequence[Build]) -> dict[str, Mapping[str, float]]:
+    """What the training runs of these builds measured, by version; nothing of a run that cannot be read now."""
+    measured: dict[str, Mapping[str, float]] = {}
+    for build in builds[:TRAINED]:
+        with suppress(NotFound, Unreachable):
+            values = desk.measured(build.run) if build.run else {}
+            measured[build.ref.version] = {name: value for name, value in values.items() if math.isfinite(value)}
+    return measured
+
+
+def _builds(desk: Desk, model: str) -> tuple[list[Build], str | None]:
     """The builds, newest first, and why they cannot be told."""
     try:
         return list(reversed(desk.builds(model))), None

@@ -67,6 +67,6 @@ function refresh() {
 
 const feed = new EventSource("/api/v1/events");
 feed.addEventListener("fact", refresh);
-feed.addEventListener("error", () => tell(true));
+feed.addEventListener("error", refresh); // a look finds out whether the connection is lost, or only the feed was
 feed.addEventListener("open", refresh);
 setInterval(refresh, 10000);

@@ -1,0 +1,41 @@
+"""History: which builds of a model had full trust, from when to when. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from sluicegate.registry.rollout.rollout import Rollout
+from sluicegate.registry.rollout.standing import took_over_at
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tenure:
+    """A build for as long as it was the stable one of its variation."""
+
+    variation: str
+    build: str
+    rollout: str
+    how: str
+    """The strategy that brought it there: deploy, canary, rollback, replace or ab."""
+    since: datetime
+    until: datetime | None
+    """None: it still is."""
+
+
+def tenures(rollouts: Iterable[Rollout], emptied_at: Mapping[str, datetime]) -> tuple[Tenure, ...]:
+    """Every stable build of a model, by variation, oldest first; `emptied_at` says by rollout which was undeployed."""
+    by_variation: dict[str, list[Tenure]] = {}
+    for rollout in sorted((each for each in rollouts if each.took_over), key=took_over_at):
+        at, asked = took_over_at(rollout), rollout.requested
+        lane = by_variation.setdefault(asked.variation, [])
+        if lane and lane[-1].until is None:
+            lane[-1] = replace(lane[-1], until=at)
+        lane.append(
+            Tenure(
+                variation=asked.variation, build=asked.version, rollout=rollout.id, how=asked.strategy, since=at,
+                until=emptied_at.get(rollout.id),
+            )
+        )  # fmt: skip
+    return tuple(each for lane in by_variation.values() for each in lane)

@@ -1,0 +1,58 @@
+"""The chart of an experiment's cumulative exposures: rows of each variation over time. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from sluicegate.registry.report.readout import Arrivals
+from sluicegate.registry.words.figures import lasting, number
+from sluicegate.services.report.scale import Scale, time_ticks
+from sluicegate.services.report.svg import ALONE, box, dot, figure, left_margin, line, path, words
+
+HEIGHT = 240
+RIGHT, TOP, BOTTOM = 110, 30, 46
+LINE = 14
+"""What two names need between them."""
+
+
+def exposures_chart(arrivals: Sequence[Arrivals], name: str, width: int = ALONE) -> str:
+    """The chart as SVG; empty where nothing was compared yet. The control comes first."""
+    known = [each for each in arrivals if each.points]
+    if not known:
+        return ""
+    seconds = max(each.points[-1][0] for each in known) or 1.0
+    most = max(each.points[-1][1] for each in known)
+    x = Scale(low=0.0, high=seconds, start=left_margin(width), end=width - RIGHT)
+    y = Scale(low=0.0, high=most * 1.08 or 1.0, start=HEIGHT - BOTTOM, end=TOP)
+    parts = (*_frame(x, y, seconds), *(part for i, each in enumerate(known) for part in _curve(each, i, x, y)),
+             *_names(known, x, y))  # fmt: skip
+    about = ", ".join(f"{each.variation}: {number(each.points[-1][1])}" for each in known)
+    title = "Rows that were compared, by variation, over time"
+    return figure(name, width=width, height=HEIGHT, title=title, about=about, parts=parts)
+
+
+def _frame(x: Scale, y: Scale, seconds: float) -> Iterator[str]:
+    yield box("plot", x.start, y.end, x.end - x.start, y.start - y.end)
+    for value in y.ticks(4):
+        yield line("zero" if value == 0 else "grid", x.start, y.at(value), x.end, y.at(value))
+        yield words("tick", x.start - 8, y.at(value) + 4, number(value), "end")
+    for value in time_ticks(seconds, max(int(x.end - x.start) // 68, 1)):
+        yield words("tick", x.at(value), y.start + 18, lasting(value) if value else "0", "middle")
+    yield words("axis", (x.start + x.end) / 2, HEIGHT - 8, "time since the experiment began", "middle")
+    yield words("axis", 8, 14, "rows compared, cumulative")
+
+
+def _curve(each: Arrivals, index: int, x: Scale, y: Scale) -> Iterator[str]:
+    kind = f"arrivals {'stable' if index == 0 else f'candidate dash{index % 4}'}"
+    yield path(kind, [(x.at(0), y.at(0)), *((x.at(at), y.at(rows)) for at, rows in each.points)])
+    at, rows = each.points[-1]
+    yield dot("seen", x.at(at), y.at(rows), 3.2, f"{each.variation}: {number(rows)} after {lasting(at)}")
+
+
+def _names(known: Sequence[Arrivals], x: Scale, y: Scale) -> Iterator[str]:
+    """Each at the end of its line, as far apart as text needs."""
+    free = y.start + LINE
+    for each in sorted(known, key=lambda one: one.points[-1][1]):
+        at, rows = each.points[-1]
+        free = min(free - LINE, y.at(rows) + 4)
+        yield words("tick", x.at(at) + 8, free, f"{each.variation} {number(rows)}")
