@@ -14,6 +14,7 @@ from sluicegate.flows.wiring.runtime import Runtime, current_runtime
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from sluicegate.flows.views.logs import Line
     from sluicegate.registry.audience.trial import Trial
     from sluicegate.registry.ledger.calls import Calls
     from sluicegate.registry.ledger.port import Ledger
@@ -74,6 +75,16 @@ class LocalDesk:
 
     def evidence(self, rollout: Rollout) -> Evidence:
         return self.runtime.readings.evidence(rollout)
+
+    def logs(self, rollout: Rollout, most: int) -> Sequence[Line]:
+        from sluicegate.flows.views.logs import rollout_lines
+        from sluicegate.registry.words.errors import SluiceError
+
+        try:
+            prefect = self.runtime.prefect
+        except SluiceError:
+            prefect = None
+        return list(rollout_lines(rollout, self.runtime.settings.state, prefect, most))
 
     def try_out(self, model: str, metadata: Mapping[str, str], unit: str | None) -> Trial:
         from sluicegate.flows.views.trying import try_out

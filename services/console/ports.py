@@ -33,6 +33,16 @@ class Check(Protocol):
     def fix(self) -> str | None: ...
 
 
+class LogLine(Protocol):
+    """A line of a log and whose it is."""
+
+    @property
+    def source(self) -> str: ...
+
+    @property
+    def text(self) -> str: ...
+
+
 class Desk(Protocol):
     """Everything behind the console's doors."""
 
@@ -93,6 +103,10 @@ class Desk(Protocol):
 
     def evidence(self, rollout: Rollout) -> Evidence:
         """What telemetry adds to a rollout's report."""
+        ...
+
+    def logs(self, rollout: Rollout, most: int) -> Sequence[LogLine]:
+        """What was written about a rollout on this machine: the newest lines of each source."""
         ...
 
     def try_out(self, model: str, metadata: Mapping[str, str], unit: str | None) -> Trial:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
+import httpx
 import uvicorn
 
 from sluicegate.flows.views.overview import overview
@@ -96,6 +97,21 @@ def _start() -> datetime:
     """A while ago; at the begin of a bucket, so that the gates see the same strata whenever the test runs."""
     now = int(datetime.now(UTC).timestamp()) - 600
     return datetime.fromtimestamp(now - now % 300, UTC)
+
+
+def asked(at: Console, model: str) -> None:
+    """Three audiences that overlap, which a model asks in turn."""
+    whens = {
+        "texas": {"state": "Texas"},
+        "adults": {"age": {"from": 18, "to": 65}},
+        "phones": {"device": ["ios", "android"]},
+    }
+    call = {"headers": {"authorization": f"Bearer {ADMIN}"}}
+    for name, when in whens.items():
+        document = {"values": {"kind": "audience", "name": name, "when": when}, "where": "rig"}
+        httpx.post(f"{at.url}/api/v1/documents", json=document, **call).raise_for_status()  # type: ignore[arg-type]
+    body = {"audiences": [{"audience": name, "weight": 1} for name in whens]}
+    httpx.post(f"{at.url}/api/v1/models/{model}/variations/default/connect", json=body, **call).raise_for_status()  # type: ignore[arg-type]
 
 
 def compared(ledger: SqlLedger) -> str:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from starlette.testclient import TestClient
 
+from sluicegate.flows.views.logs import Line
 from sluicegate.flows.views.trying import try_out
 from sluicegate.registry.audience.trial import Trial
 from sluicegate.registry.ledger.calls import Calls, MemoryCalls
@@ -75,6 +76,10 @@ class MemoryDesk:
 
     def evidence(self, rollout: Rollout) -> Evidence:
         return Evidence()
+
+    def logs(self, rollout: Rollout, most: int) -> Sequence[Line]:
+        texts = ("service", f"{rollout.id} <b>is</b> ready"), ("keeper", "started it"), ("keeper", "routed it")
+        return [Line(source=source, text=text) for source, text in texts[:most]]
 
     def try_out(self, model: str, metadata: Mapping[str, str], unit: str | None) -> Trial:
         return try_out(self.ledger, model, metadata, unit)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import html
 import re
 
 import pytest
 
+from sluicegate.registry.audience.audience import AllOf, Match, Not, Operator, Present, Range, matches
+from sluicegate.registry.audience.overlap import shared_request
 from sluicegate.registry.ledger.calls import Call
 from sluicegate.registry.ledger.reading import read_for_readout
 from sluicegate.registry.plan.plan import Plan
@@ -15,8 +18,10 @@ from sluicegate.registry.report.report import ArmCounts, Exposure, arm_errors, e
 from sluicegate.registry.report.trend import trends
 from sluicegate.registry.words.build import Build, BuildRef
 from sluicegate.registry.words.errors import Unreachable
+from sluicegate.registry.words.roles import Role
 from sluicegate.services.console.pages import access, activity
 from sluicegate.services.console.pages.trends import Trends
+from sluicegate.services.console.tokens import Tokens
 from sluicegate.services.report.history_chart import history_chart
 from sluicegate.services.report.sparkline import sparkline
 from sluicegate.services.report.svg import WIDTHS
@@ -24,12 +29,12 @@ from tests import giving as orders
 from tests.acceptance.given import PLAN, Given
 from tests.experiment_lab import Lab, plan
 from tests.giving import Giver
-from tests.unit.console_office import NOW, TOKEN, LabDesk, MemoryDesk, Office
+from tests.unit.console_office import BEARER, NOW, TOKEN, LabDesk, MemoryDesk, Office
 
 
-def text(html: str) -> str:
+def text(page: str) -> str:
     """What a reader sees of it."""
-    return " ".join(re.sub(r"<[^>]+>", " ", html).split())
+    return " ".join(re.sub(r"<[^>]+>", " ", page).split())
 
 
 def signed_in(desk: MemoryDesk | None = None) -> Office:
@@ -225,3 +230,87 @@ def test_errors_are_told_of_an_arm_that_has_some() -> None:
     counts = {"stable": ArmCounts(requests=900), "candidate": ArmCounts(requests=100, failed=2, ends={"timeout": 2})}
     told = errors_in_words(arm_errors([Exposure(epoch=1, **counts)]))
     assert told == {"candidate": "2 of 100 requests: 2 timeout"}
+
+
+def test_an_overlap_is_a_request_that_both_take() -> None:
+    state = Match(header="State", operator=Operator.EXACT, operands=("Texas", "Utah"))
+    adult, minor = Range(header="age", low=18), Range(header="age", high=17.5)
+    begins = Match(header="h", operator=Operator.PREFIX, operands=("a",))
+    ends = Match(header="h", operator=Operator.SUFFIX, operands=("z",))
+    for first, second in ((state, adult), (begins, ends), (AllOf(conditions=()), state), (Not(condition=state), adult),
+                          (Range(header="age", low=1, high=2), Range(header="age", low=2, high=3))):  # fmt: skip
+        shared = shared_request(first, second)
+        assert shared is not None
+        assert matches(first, shared)
+        assert matches(second, shared)
+    assert shared_request(adult, minor) is None
+    assert shared_request(state, Not(condition=state)) is None
+
+
+def test_an_overlap_is_given_up_after_so_many_tries() -> None:
+    wide = AllOf(conditions=tuple(Present(header=f"h{number}") for number in range(40)))
+    assert shared_request(wide, Not(condition=wide)) is None
+
+
+@pytest.fixture
+def asked() -> Office:
+    """Model m asks texas, then adults."""
+    office = signed_in()
+    office.running()
+    parts = {"texas": {"state": "Texas"}, "adults": {"age": {"from": 18}}}
+    for name, when in parts.items():
+        values = {"kind": "audience", "name": name, "when": when}
+        answer = office.client.post("/api/v1/documents", json={"values": values, "where": "x"}, headers=BEARER)
+        assert answer.is_success, answer.text
+    body = {"audiences": [{"audience": name, "weight": 1} for name in parts]}
+    answer = office.client.post("/api/v1/models/m/variations/default/connect", json=body, headers=BEARER)
+    assert answer.is_success, answer.text
+    return office
+
+
+def order_form(page: str, name: str) -> tuple[str, dict[str, str]]:
+    """Where the form of the button of this name leads, and what it says."""
+    found = re.search(
+        rf'<form method="post" action="([^"]+)" class="inline">((?:(?!</form>).)*?)aria-label="{name}"', page
+    )
+    assert found is not None
+    fields = dict(re.findall(r'name="(\w+)" value="([^"]*)"', found[2]))
+    return found[1], {name: html.unescape(value) for name, value in fields.items()}
+
+
+def test_audiences_are_shown_in_their_order_with_what_overlaps(asked: Office) -> None:
+    shown = text(asked.client.get("/audiences").text)
+    assert shown.index("1. texas") < shown.index("2. adults") < shown.index("everybody else default")
+    assert "adults: a request with state=Texas, age=18 is of both, and texas takes it" in shown
+
+
+def test_audiences_are_put_in_another_order_by_a_button_and_not_by_a_stale_page(asked: Office) -> None:
+    page = asked.client.get("/audiences").text
+    where, fields = order_form(page, "Ask adults earlier")
+    after = text(asked.client.post(where, data=fields).text)
+    assert after.index("1. adults") < after.index("2. texas")
+    stale = text(asked.client.post(where, data=fields).text)
+    assert "the connections of m are others by now" in stale
+    assert stale.index("1. adults") < stale.index("2. texas")
+    assert 'aria-label="Ask adults earlier"' not in asked.client.get("/audiences").text
+
+
+def test_who_may_only_look_cannot_order_audiences(asked: Office) -> None:
+    token = Tokens(asked.ledger, TOKEN).give("vic", Role.VIEWER, actor="ada", now=asked.desk.clock())
+    asked.client.post("/login", data={"token": token, "name": "vic"})
+    page = asked.client.get("/audiences").text
+    assert "1. texas" in text(page)
+    assert "/order?form=" not in page
+
+
+def test_logs_of_a_rollout_are_text_by_source_and_for_operators() -> None:
+    office = signed_in()
+    rollout = office.running()
+    assert f'href="/rollouts/{rollout.id}/logs"' in office.client.get(f"/rollouts/{rollout.id}").text
+    page = office.client.get(f"/rollouts/{rollout.id}/logs").text
+    assert "&lt;b&gt;is&lt;/b&gt; ready" in page
+    assert "keeper started it routed it" in text(page)
+    token = Tokens(office.ledger, TOKEN).give("vic", Role.VIEWER, actor="ada", now=office.desk.clock())
+    office.client.post("/login", data={"token": token, "name": "vic"})
+    assert office.client.get(f"/rollouts/{rollout.id}/logs").status_code == 403
+    assert "/logs" not in office.client.get(f"/rollouts/{rollout.id}").text

@@ -243,7 +243,7 @@ README_VIEW: dict[str, object] = {
     "steps": 3, "weight": 25.0, "seen": 100 * 224 / (224 + 635), "observed": True, "elapsed": 47.0, "stable": "1",
     "candidate": "2", "stable_requests": 635, "candidate_requests": 224, "reason": "every gate passed at 10 %",
     "actor": "policy", "needs_person": False, "no_driver": None, "blind": None, "offline": [],
-    "errors": {"stable": "0 of 2,040 requests", "candidate": "0 of 376 requests"},
+    "errors": {}, "launch": None,
     "waits_for": "224 of 300 candidate requests served at this step",
     "gates": [
         {"guardrail": False, "metric": "log_loss", "verdict": "PASS",

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from starlette.requests import Request
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import quote
 
+from starlette.requests import Request
+from starlette.responses import Response
+
+from sluicegate.registry.audience.audience import Audience
+from sluicegate.registry.audience.connections import Connections
+from sluicegate.registry.audience.overlap import shared_request
 from sluicegate.registry.audience.sentence import sentence
 from sluicegate.registry.audience.trial import Trial
-from sluicegate.registry.orders.audience_store import audiences
+from sluicegate.registry.orders.audience_store import audiences, shares
+from sluicegate.registry.orders.connections_record import all_connections
 from sluicegate.registry.rollout.standing import standings
 from sluicegate.registry.words.errors import SluiceError
+from sluicegate.registry.words.roles import Role
 from sluicegate.services.console.acts.audiences import audience_view
+from sluicegate.services.console.if_match import connections_tag
+from sluicegate.services.console.pages.ordering import carried_out
 from sluicegate.services.console.pages.rendering import Context, Endpoint, template
 from sluicegate.services.console.ports import Desk
+from sluicegate.services.console.recording import Recorder
 
 
 def page(desk: Desk) -> Endpoint:
@@ -25,13 +39,89 @@ def page(desk: Desk) -> Endpoint:
                 audience_view(desk.ledger, audience) | {"who": sentence(audience.condition)}
                 for audience in audiences(desk.ledger)
             ],
+            "orders": [_asked(connections) for connections in all_connections(desk.ledger).values()],
+            "may_order": request.state.caller.role >= Role.OPERATOR,
             "models": sorted({standing.model for standing in standings(desk.ledger.rollouts())}),
             "trial_form": trial_form,
             "trial": trial,
-            "refused": refused,
+            "refused": refused or request.query_params.get("refused"),
         }
 
     return template(desk, "audiences.html", context)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """An audience where it is asked."""
+
+    name: str
+    who: str
+    shares: str
+    overlaps: dict[str, str]
+    """The audiences asked later that would take some of its requests too, each with such a request."""
+    up: str
+    """The order with it one place earlier, as JSON; empty for the first."""
+    down: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A model's audiences in the order in which they are asked."""
+
+    model: str
+    tag: str
+    places: tuple[Place, ...]
+    rest: str
+    """Who gets the requests that no audience takes."""
+
+
+def _asked(connections: Connections) -> Asked:
+    names = [each.audience.name for each in connections.ordered]
+    places = tuple(
+        Place(
+            name=each.audience.name, who=sentence(each.audience.condition), shares=shares(each),
+            overlaps=_overlaps(each.audience, [later.audience for later in connections.ordered[position + 1 :]]),
+            up=_swapped(names, position - 1), down=_swapped(names, position),
+        )
+        for position, each in enumerate(connections.ordered)
+    )  # fmt: skip
+    rest = ", ".join(part.variation for part in connections.fallback)
+    return Asked(model=connections.model, tag=connections_tag(connections), places=places, rest=rest)
+
+
+def _overlaps(audience: Audience, later: Sequence[Audience]) -> dict[str, str]:
+    found = {each.name: shared_request(audience.condition, each.condition) for each in later}
+    return {name: _as_text(request) for name, request in found.items() if request is not None}
+
+
+def _as_text(metadata: Mapping[str, str]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in metadata.items()) or "any request"
+
+
+def _swapped(names: Sequence[str], position: int) -> str:
+    """The order with this place and the next one exchanged; empty where there are not both."""
+    if not 0 <= position < len(names) - 1:
+        return ""
+    return json.dumps([*names[:position], names[position + 1], names[position], *names[position + 2 :]])
+
+
+def reorder(desk: Desk) -> Endpoint:
+    """Ask a model's audiences in another order, as a form says."""
+    recorder = Recorder(desk.calls, desk.clock)
+
+    async def endpoint(http: Request) -> Response:
+        form = await http.form(max_fields=5)
+        path = f"/api/v1/models/{quote(http.path_params['model'], safe='')}/connections/order"
+        try:
+            body: dict[str, object] = {"audiences": json.loads(str(form.get("order") or "[]"))}
+        except ValueError:
+            body = {"audiences": []}
+        return await carried_out(
+            desk, recorder, http, path, body, if_match=str(form.get("tag") or "") or None,
+            key=str(form.get("key") or "") or None, back="/audiences", done=lambda _: "/audiences",
+        )  # fmt: skip
+
+    return endpoint
 
 
 def _try(desk: Desk, *, model: str, metadata: str, unit: str) -> tuple[Trial | None, str | None]:

@@ -29,28 +29,34 @@ def ordering(desk: Desk, pages: str, judged: frozenset[str], done: Callable[[dic
 
     async def endpoint(http: requests.Request) -> Response:
         name, act = http.path_params["id"], http.path_params["act"]
-        caller: Caller = http.state.caller
         form = await http.form(max_fields=5)
         body: dict[str, object] = {"reason": str(form.get("reason") or "no reason given")}
         if "step" in form:
             body["step"] = _number(str(form["step"]))
-        path = f"/api/v1{pages}/{quote(name)}/{quote(act)}"
-        back = f"{pages}/{quote(name)}"
-        try:
-            operation, names = find(desk, "POST", path)
-            allow(caller, operation)
-            seen = str(form.get("tag") or "") or None
-            if_match = seen if act in judged else None
-            key = str(form.get("key") or "") or None
-            request = Request(actor=caller.name, role=caller.role, path=names, body=body, if_match=if_match, key=key)
-            status, answer = await run_in_threadpool(recorder.run, operation, request, caller, path)
-        except SluiceError as error:
-            return _refused(back, str(error))
-        if status >= 400:
-            return _refused(back, f"{answer['detail']} {answer.get('fix', '')}".strip())
-        return RedirectResponse(done(answer), status_code=303)
+        path, back = f"/api/v1{pages}/{quote(name)}/{quote(act)}", f"{pages}/{quote(name)}"
+        if_match = (str(form.get("tag") or "") or None) if act in judged else None
+        key = str(form.get("key") or "") or None
+        return await carried_out(desk, recorder, http, path, body, if_match=if_match, key=key, back=back, done=done)
 
     return endpoint
+
+
+async def carried_out(
+    desk: Desk, recorder: Recorder, http: requests.Request, path: str, body: dict[str, object], *,
+    if_match: str | None, key: str | None, back: str, done: Callable[[dict[str, Any]], str],
+) -> Response:  # fmt: skip
+    """Carry out the API's act at a path for who is signed in, and lead on; back to where a refusal is told."""
+    caller: Caller = http.state.caller
+    try:
+        operation, names = find(desk, "POST", path)
+        allow(caller, operation)
+        request = Request(actor=caller.name, role=caller.role, path=names, body=body, if_match=if_match, key=key)
+        status, answer = await run_in_threadpool(recorder.run, operation, request, caller, path)
+    except SluiceError as error:
+        return _refused(back, str(error))
+    if status >= 400:
+        return _refused(back, f"{answer['detail']} {answer.get('fix', '')}".strip())
+    return RedirectResponse(done(answer), status_code=303)
 
 
 def _number(text: str) -> object:

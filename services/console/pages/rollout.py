@@ -14,6 +14,7 @@ from sluicegate.registry.orders.naming import find
 from sluicegate.registry.report.report import rollout_report
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.errors import SluiceError
+from sluicegate.registry.words.roles import Role
 from sluicegate.services.console.acts.rollouts import ORDERS, fact_json
 from sluicegate.services.console.if_match import rollout_tag
 from sluicegate.services.console.pages.effects import effect, possible, primary
@@ -48,7 +49,7 @@ def page(desk: Desk) -> Endpoint:
             "acts": {name: effect(name, rollout) for name in admitted},
             "primary": primary(rollout, needs_person=report.rollout.needs_person),
             "refused": request.query_params.get("refused"),
-            "elsewhere": elsewhere(desk, rollout),
+            "elsewhere": elsewhere(desk, rollout) | _logs(rollout, caller),
             "followed_by": _followed_by(desk, rollout),
             "tag": rollout_tag(rollout.id, rollout.seq),
             "key": secrets.token_urlsafe(12),
@@ -56,6 +57,11 @@ def page(desk: Desk) -> Endpoint:
         }
 
     return template(desk, "rollout.html", context)
+
+
+def _logs(rollout: Rollout, caller: Caller) -> dict[str, str]:
+    """Where its logs are, for who may read them."""
+    return {"Logs": f"/rollouts/{quote(rollout.id)}/logs"} if caller.role >= Role.OPERATOR else {}
 
 
 def _followed_by(desk: Desk, rollout: Rollout) -> Rollout | None:
