@@ -296,7 +296,7 @@ def test_audiences_are_put_in_another_order_by_a_button_and_not_by_a_stale_page(
 
 
 def test_who_may_only_look_cannot_order_audiences(asked: Office) -> None:
-    token = Tokens(asked.ledger, TOKEN).give("vic", Role.VIEWER, actor="ada", now=asked.desk.clock())
+    token = Tokens(asked.ledger, TOKEN, asked.desk.clock).give("vic", Role.VIEWER, actor="ada")
     asked.client.post("/login", data={"token": token, "name": "vic"})
     page = asked.client.get("/audiences").text
     assert "1. texas" in text(page)
@@ -310,7 +310,7 @@ def test_logs_of_a_rollout_are_text_by_source_and_for_operators() -> None:
     page = office.client.get(f"/rollouts/{rollout.id}/logs").text
     assert "&lt;b&gt;is&lt;/b&gt; ready" in page
     assert "keeper started it routed it" in text(page)
-    token = Tokens(office.ledger, TOKEN).give("vic", Role.VIEWER, actor="ada", now=office.desk.clock())
+    token = Tokens(office.ledger, TOKEN, office.desk.clock).give("vic", Role.VIEWER, actor="ada")
     office.client.post("/login", data={"token": token, "name": "vic"})
     assert office.client.get(f"/rollouts/{rollout.id}/logs").status_code == 403
     assert "/logs" not in office.client.get(f"/rollouts/{rollout.id}").text
