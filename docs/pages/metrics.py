@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _LABELS = {
     "sluice_gateway_answers": "code",
+    "sluice_gateway_refused_bodies": "size",
+    "sluice_gateway_waiting_bodies": "size",
     "sluice_telemetry": "what",
     "sluice_telemetry_waiting": "what",
     "sluice_build_": "model, variation, build",

@@ -57,7 +57,7 @@ def down(*, quiet: Quiet = False) -> None:
 
 
 def status(*, output: Output = Format.TABLE) -> int:
-    """Show what runs, and where. Exit code 6 when nothing does, 1 when a program does not run as it should."""
+    """Show what runs, and where. Exit code 6 when nothing does, 1 when something is not as it should be."""
     from sluicegate.flows.wiring.machine import machine
 
     now = datetime.now(UTC)
@@ -65,11 +65,12 @@ def status(*, output: Output = Format.TABLE) -> int:
         stack = machine().status(now)
     except NotFound as error:
         raise Unreachable(error.message, fix=error.fix) from error
-    blind = _blind() if stack.supervisor is not None else []
-    emit(_status(stack, blind), output, table="\n".join((_status_table(stack, now), *blind)))
+    blind, ledger = ((), None) if stack.supervisor is None else _blind()
+    told = (_status_table(stack, now), *blind, *([] if ledger is None else [f"the ledger cannot be read: {ledger}"]))
+    emit(_status(stack, blind, ledger), output, table="\n".join(told))
     if stack.supervisor is None:
         return UNREACHABLE
-    return 0 if stack.is_up else 1
+    return 0 if stack.is_up and ledger is None else 1
 
 
 def env(
@@ -96,8 +97,11 @@ def doctor(*, output: Output = Format.TABLE) -> int:
     return 1 if any(each.status is CheckStatus.FAIL for each in findings) else 0
 
 
-def _blind() -> list[str]:
-    """Of which listener too many requests are not counted, and why; which rollouts cannot be judged."""
+def _blind() -> tuple[Sequence[str], str | None]:
+    """Of which listener too many requests are not counted, and why; which rollouts cannot be judged.
+
+    And why the ledger cannot be read, where it cannot: then nothing is known of these.
+    """
     import sqlalchemy as sa
 
     from sluicegate.flows.wiring.runtime import current_runtime
@@ -107,12 +111,12 @@ def _blind() -> list[str]:
         runtime = current_runtime()
         seen, now = sights(runtime.ledger), runtime.clock()
     except (sa.exc.SQLAlchemyError, SluiceError) as error:
-        return [f"the ledger cannot be read, nor what is counted: {error}"]
+        return (), str(error)
     listeners = [(f"listener {name.value}", sight.blind) for name, sight in seen.at(now).items()]
-    return [f"{what}: {blind}" for what, blind in (*listeners, *seen.unjudged.items()) if blind is not None]
+    return [f"{what}: {blind}" for what, blind in (*listeners, *seen.unjudged.items()) if blind is not None], None
 
 
-def _status(status: Status, blind: Sequence[str]) -> object:
+def _status(status: Status, blind: Sequence[str], ledger: str | None) -> object:
     programs = [
         {"name": each.name, "state": each.condition, "pid": each.pid, "since": each.since, "log": each.log}
         for each in status.programs
@@ -120,7 +124,7 @@ def _status(status: Status, blind: Sequence[str]) -> object:
     return plain(
         {"state": status.state, "up": status.is_up, "supervisor": status.supervisor, "survivors": status.survivors,
          "silent": dict(status.silent),
-         "urls": status.urls, "programs": programs, "blind": list(blind)}
+         "urls": status.urls, "programs": programs, "blind": list(blind), "ledger": ledger}
     )  # fmt: skip
 
 

@@ -189,7 +189,12 @@ def _on_ledger(asking: Asking) -> Any:
     from sluicegate.services.console.acts.table import find
     from sluicegate.services.console.operations import Request
 
-    behind = desk_without_doors()
+    try:
+        behind = desk_without_doors()
+    except Unreachable as error:
+        if asking.method == "GET":
+            raise
+        raise Unreachable(f"nothing was recorded: {error.message}", fix=error.fix) from error
     words = {name: value for name, value in asking.query.items() if name != "dry_run"}
     request = Request(actor=actor(), role=Role.ADMIN, door="cli", query=words, body=asking.body, key=asking.key)
     if "dry_run" in asking.query:

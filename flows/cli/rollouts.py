@@ -12,7 +12,7 @@ from sluicegate.flows.cli import completing
 from sluicegate.flows.cli.output import Format, Output, columns, emit, emit_rows, remark
 from sluicegate.flows.cli.reach import call, segment
 from sluicegate.flows.cli.tree import head, tree
-from sluicegate.registry.words.errors import NotFound
+from sluicegate.registry.words.errors import NotFound, Unreachable
 from sluicegate.registry.words.figures import per_cent
 
 LOOK_SECONDS = 1.0
@@ -152,7 +152,11 @@ def abort(rollout: Id, *, reason: Reason = "no reason given", output: Output = F
     until = time.monotonic() + IN_FORCE_SECONDS
     while not view["observed"] and time.monotonic() < until:
         time.sleep(0.1)
-        view = call("GET", f"/api/v1/rollouts/{segment(view['id'])}")
+        try:
+            view = call("GET", f"/api/v1/rollouts/{segment(view['id'])}")
+        except Unreachable as error:
+            remark(f"the abort is recorded; whether it is in force cannot be seen: {error.message}")
+            break
     emit(view, output, table=tree(view))
     if not view["observed"]:
         remark("the abort is recorded and not yet in force; it is tried every second. sluice doctor says what is wrong")

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sluicegate.registry.words.build import Build, BuildRef
     from sluicegate.services.host.doctor.finding import Finding
     from sluicegate.services.telemetry.outcomes.outcome import Receipt
+    from sluicegate.services.telemetry.reading.prometheus import Scrape
 
 
 def _secret() -> str:
@@ -109,34 +110,46 @@ class LocalDesk:
         return record(self.runtime.store, batch, self.runtime.wall())
 
     def metrics(self) -> bytes:
+        from sluicegate.registry.words.errors import Unreachable
+        from sluicegate.services.host.programs.watching import BEATING
+        from sluicegate.services.telemetry.reading.prometheus import Scrape, exposition
+
+        disk = shutil.disk_usage(self.runtime.folder.root)
+        beats = {name: self.runtime.heartbeats.silence(name) for name in BEATING}
+        scrape = Scrape(
+            gateway=self._gateway_figures(),
+            backlog=self.runtime.readings.backlog(),
+            now=self.runtime.wall().timestamp(),
+            free=disk.free / disk.total,
+            silence={name: math.inf if silence is None else silence for name, silence in beats.items()},
+        )
+        try:
+            scrape = self._with_ledger(scrape)
+        except Unreachable:
+            scrape = replace(scrape, ledger_up=False)
+        return exposition(self.runtime.telemetry, scrape)
+
+    def _with_ledger(self, scrape: Scrape) -> Scrape:
+        """The same with what stands in the ledger. Raises Unreachable."""
         from sluicegate.flows.wiring.expiries import expiries
         from sluicegate.registry.ledger.sights import sights
         from sluicegate.registry.ledger.undriven import all_undriven
         from sluicegate.services.console.tokens import given_tokens
-        from sluicegate.services.host.programs.watching import BEATING
         from sluicegate.services.keeper.overdue import overdue
-        from sluicegate.services.telemetry.reading.prometheus import Scrape, exposition
 
-        rollouts, seen = self.ledger.rollouts(), sights(self.ledger)
+        rollouts, seen, now = self.ledger.rollouts(), sights(self.ledger), self.clock()
         under_way = [rollout for rollout in rollouts if not rollout.is_ended]
-        disk = shutil.disk_usage(self.runtime.folder.root)
-        beats = {name: self.runtime.heartbeats.silence(name) for name in BEATING}
-        scrape = Scrape(
+        return replace(
+            scrape,
             models=sorted({rollout.requested.model for rollout in rollouts}),
             rollouts=under_way,
-            gateway=self._gateway_figures(),
-            backlog=self.runtime.readings.backlog(),
-            now=self.runtime.wall().timestamp(),
             untended=len(seen.unjudged),
-            overdue=len(overdue(self.ledger, self.clock())),
+            overdue=len(overdue(self.ledger, now)),
             undriven=len({each.id for each in under_way} & set(all_undriven(self.ledger))),
-            waiting=len(self.runtime.readings.waiting(self.clock())),
-            free=disk.free / disk.total,
-            silence={name: math.inf if silence is None else silence for name, silence in beats.items()},
-            expiries=expiries(given_tokens(self.ledger), self.clock()),
-            sights=seen.at(self.clock()),
+            waiting=len(self.runtime.readings.waiting(now)),
+            expiries=expiries(given_tokens(self.ledger), now),
+            sights=seen.at(now),
         )
-        return exposition(self.runtime.telemetry, scrape)
 
     def counts(self) -> dict[str, object]:
         queries, behind = self.runtime.telemetry, self.runtime.readings.backlog()

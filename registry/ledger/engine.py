@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -64,16 +64,24 @@ def reading(engine: Engine) -> Iterator[Connection]:
 def writing(engine: Engine, silence: float = SILENCE) -> Iterator[Connection]:
     """A transaction that no other writer overlaps; durable when the block has been left.
 
-    PostgreSQL is given up where it says nothing for `silence` seconds.
+    PostgreSQL is given up where it says nothing for `silence` seconds. Raises Unreachable, which says whether anything
+    was recorded.
     """
     writers = engine.execution_options(**{_WRITES: True})
-    with _told_plainly(engine), writers.begin() as connection:
+    outcome, fix = _NOTHING
+    with _told_plainly(engine, lambda: (outcome, fix)), writers.begin() as connection:
         if engine.dialect.name != "postgresql":
             yield connection
             return
         with _patiently(connection, silence):
             connection.exec_driver_sql(_TAKE_TURN)
             yield connection
+            outcome, fix = _IN_DOUBT  # from here on its answer may be lost, and not what it was asked
+
+
+_FIX = "see that it exists, has space and can be written; sluice doctor tells more."
+_NOTHING = "nothing was recorded: ", _FIX
+_IN_DOUBT = "whether it was recorded is not known: ", "look before you ask again: sluice rollout list."
 
 
 _TAKE_TURN = (
@@ -106,7 +114,7 @@ def _sqlite_begin(connection: Connection) -> None:
 
 
 @contextmanager
-def _told_plainly(engine: Engine) -> Iterator[None]:
+def _told_plainly(engine: Engine, outcome: Callable[[], tuple[str, str]] = lambda: ("", _FIX)) -> Iterator[None]:
     """Failures of the database become Unreachable; violated constraints and our own mistakes stay what they are."""
     try:
         yield
@@ -114,7 +122,5 @@ def _told_plainly(engine: Engine) -> Iterator[None]:
         raise
     except (DatabaseError, InterfaceError) as error:
         where = engine.url.render_as_string(hide_password=True)
-        raise Unreachable(
-            f"the ledger {where} cannot be used: {error.orig}",
-            fix="see that it exists, has space and can be written; sluice doctor tells more.",
-        ) from error
+        what, fix = outcome()
+        raise Unreachable(f"{what}the ledger {where} cannot be used: {error.orig}", fix=fix) from error

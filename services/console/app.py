@@ -15,7 +15,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sluicegate.registry.words.errors import Forbidden
+from sluicegate.registry.words.errors import Forbidden, SluiceError
 from sluicegate.registry.words.roles import Role
 from sluicegate.services.console import api
 from sluicegate.services.console.access import OPEN, caller, expired
@@ -61,7 +61,12 @@ class Guard:
         if path in OPEN or path.startswith("/static/"):
             await self._app(scope, receive, send_with_headers)
             return
-        who = await run_in_threadpool(caller, request, self._tokens, self._sessions)
+        try:
+            who = await run_in_threadpool(caller, request, self._tokens, self._sessions)
+            token = None if who is not None else await run_in_threadpool(expired, request, self._tokens)
+        except SluiceError as error:  # as where the ledger hangs, and whose token it is cannot be looked up
+            await problem(error)(scope, receive, send_with_headers)
+            return
         if who is not None and not who.role.may(Role.VIEWER) and path not in INTAKE:
             told = problem(Forbidden(f"the token of {who.name} sends outcomes, and reads nothing.", fix=_ASK_AN_ADMIN))
             await told(scope, receive, send_with_headers)
@@ -71,7 +76,7 @@ class Guard:
             request.state.is_let_in = lambda: caller(request, self._tokens, self._sessions) is not None
             await self._app(scope, receive, send_with_headers)
             return
-        seconds, token = None, await run_in_threadpool(expired, request, self._tokens)
+        seconds = None
         if request.headers.get("authorization"):
             name = token.name if token is not None else request.headers.get("x-sluice-actor", "api")
             seconds = await self._strangers.met(request, name)
@@ -108,6 +113,11 @@ def _stranger(request: Request, seconds: float | None, token: Token | None) -> A
     return JSONResponse(body, status_code=401, media_type="application/problem+json", headers=headers)
 
 
+async def _problem(_: Request, error: Exception) -> Response:
+    assert isinstance(error, SluiceError)
+    return problem(error)
+
+
 def create(desk: Desk, hosts: list[str]) -> Starlette:
     """The application. `hosts` are the names it may be called by: others are refused, against rebinding."""
 
@@ -130,6 +140,7 @@ def create(desk: Desk, hosts: list[str]) -> Starlette:
             *api.routes(desk),
             *page_routes(desk, tokens, sessions, strangers),
         ],
+        exception_handlers={SluiceError: _problem},
         middleware=[
             Middleware(TrustedHostMiddleware, allowed_hosts=hosts),
             Middleware(

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 
 from sluicegate.registry.ledger.calls import Call, Calls
-from sluicegate.registry.words.errors import Forbidden, SluiceError, UsageError
+from sluicegate.registry.words.errors import Forbidden, SluiceError, Unreachable, UsageError
 from sluicegate.services.console.operations import Answer, Operation, Request
 from sluicegate.services.console.problems import problem_document
 from sluicegate.services.console.tokens import Caller
@@ -54,7 +55,8 @@ class Recorder:
         if kept.status is not None and kept.answer is not None:
             return kept.status, json.loads(kept.answer)
         status, answer = _carry_out(operation, request)
-        self._calls.finish(kept.number, status, json.dumps(answer))
+        with suppress(Unreachable):  # what was done is done; asked again with its key, it is done once
+            self._calls.finish(kept.number, status, json.dumps(answer))
         return status, answer
 
 

@@ -51,6 +51,15 @@ def rollout() -> Rollout:
     return dataclasses.replace(examples(Phase.RUNNING)[0], id="r1")
 
 
+def test_nothing_is_told_of_a_ledger_that_cannot_be_read(rig: Rig) -> None:
+    """Not that no rollout is overdue, and neither that one is."""
+    well, away = scrape(rig), scrape(rig, ledger_up=False)
+    assert (well[at("sluice_ledger_up")], away[at("sluice_ledger_up")]) == (1, 0)
+    assert at("sluice_rollouts_overdue") in well
+    assert [name for name, _ in away if name.startswith(("sluice_rollout", "sluice_blind", "sluice_token"))] == []
+    assert at("sluice_collector_unread_bytes") not in away, "none was told"
+
+
 def test_builds_and_counters(rig: Rig) -> None:
     rig.write(line("a"), line("b", **CANDIDATE, status=503))
     rig.record(OutcomeIn(prediction_id="a", name="late", value=1), OutcomeIn(prediction_id="x", name="late", value=1))

@@ -147,6 +147,10 @@ def test_beyond_the_line_it_is_said_when_to_come_back(tmp_path: Path, stack: tup
             answers = [caller.answer() for caller in turned_away]
             assert len(turned_away) >= 20 - 2 * 2 - 3 * 2
             assert statuses(running, 20) == {200}
+            figures = running.plane.gateway_stats()
+            assert figures["refused_bodies.large"] == len(turned_away)
+            assert 3 <= figures["waiting_bodies.large"] <= 20 - 2 - len(turned_away)
+        assert running.plane.gateway_stats()["refused_bodies.medium"] == 0
         assert all(answer.startswith(b"HTTP/1.1 503") for answer in answers)
         assert all(b"retry-after: 1\r\n" in answer and b"try again" in answer for answer in answers)
 

@@ -16,7 +16,9 @@ from tests.integration.traffic_load import constant_services
 from tests.integration.traffic_rig import Gateway, build, eventually, gateway, standing
 
 pytestmark = pytest.mark.slow
-LIMITS = Limits(connections=3, idle_seconds=0.4, receive_seconds=0.6, headers_seconds=0.5, streams=5)
+LIMITS = Limits(
+    connections=3, idle_seconds=0.4, receive_seconds=0.6, headers_seconds=0.5, streams=5, http2_connections=1
+)
 REQUEST = b"POST /delays/predict HTTP/1.1\r\nhost: g\r\ncontent-length: 2\r\n\r\n{}"
 
 
@@ -78,6 +80,40 @@ def test_a_caller_that_never_ends_its_body_is_turned_away(envoy: Gateway) -> Non
                 break
             link.sendall(b"x")
         assert told.startswith(b"HTTP/1.1 408")
+
+
+@pytest.mark.parametrize("sent", [b"", b"PO", b"POST /delays/predict HTTP/1.1\r\nhost: g\r\nx-a: "])
+def test_a_caller_that_never_ends_its_headers_is_turned_away(envoy: Gateway, sent: bytes) -> None:
+    """Also one that keeps sending a little, and one that sends nothing at all."""
+    with connect(envoy) as link:
+        link.sendall(sent)
+        link.settimeout(0.1)
+        told = None
+        while told is None:
+            assert answer_once(envoy).startswith(b"HTTP/1.1 200"), "others are served meanwhile"
+            with contextlib.suppress(ConnectionError):
+                try:
+                    told = link.recv(4096)
+                except TimeoutError:
+                    link.sendall(b"x" if sent.endswith(b" ") else b"")
+        assert told[:12] in (b"", b"HTTP/1.1 408")
+
+
+def test_http2_connections_beyond_theirs_are_closed_and_callers_of_http1_are_served(envoy: Gateway) -> None:
+    """A connection of HTTP/2 may have many requests under way, and each of them a body that is held."""
+    import h2.connection
+
+    link = h2.connection.H2Connection()
+    link.initiate_connection()
+    preface = link.data_to_send()
+    assert eventually(lambda: stat(envoy, "http.live.downstream_cx_active") == 0)
+    with connect(envoy) as first, connect(envoy) as second:
+        first.sendall(preface)
+        assert first.recv(4096)
+        second.sendall(preface)
+        with contextlib.suppress(ConnectionError):
+            assert second.recv(4096) == b""
+        assert answer_once(envoy).startswith(b"HTTP/1.1 200")
 
 
 def test_an_http2_caller_is_told_how_many_requests_it_may_have_under_way(envoy: Gateway) -> None:

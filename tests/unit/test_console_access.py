@@ -10,10 +10,12 @@ import pytest
 from sse_starlette import ServerSentEvent
 
 from sluicegate.flows.wiring.expiries import expiries, token_finding
+from sluicegate.registry.ledger.memory import MemoryLedger
 from sluicegate.registry.ledger.record import Applied
 from sluicegate.registry.rollout.facts import FreezeOverridden
 from sluicegate.registry.rollout.freeze import Freeze
 from sluicegate.registry.rollout.rollout import Phase
+from sluicegate.registry.words.errors import Unreachable
 from sluicegate.registry.words.roles import Role
 from sluicegate.services.console.acts.table import table
 from sluicegate.services.console.events import facts
@@ -232,6 +234,45 @@ def test_every_call_is_on_record_with_what_came_of_it(office: Office) -> None:
         ("ada", "admin", f"{path}/pause", 422),
         ("ada", "admin", f"{path}/pause", 200),
     ]
+
+
+class Away(MemoryLedger):
+    """A ledger that hangs from time to time."""
+
+    is_away = False
+
+    def position(self) -> int:
+        if self.is_away:
+            raise Unreachable("the ledger cannot be used.")
+        return super().position()
+
+
+def test_who_was_known_stays_known_while_the_ledger_is_away_and_others_are_told_why() -> None:
+    ledger = Away()
+    office = Office(MemoryDesk(ledger=ledger))
+    known, path = give(office, "viewer"), "/metrics"
+    assert office.client.get(path, headers=known).status_code == 200
+    ledger.is_away = True
+    assert office.client.get(path, headers=known).status_code == 200
+    fresh = Office(MemoryDesk(ledger=ledger)).client.get(path, headers=known)
+    assert (fresh.status_code, fresh.json()["title"], fresh.headers["retry-after"]) == (503, "Unreachable", "5")
+    assert office.client.post("/login", data={"token": "wrong"}).status_code == 401
+    assert Office(MemoryDesk(ledger=ledger)).client.post("/login", data={"token": "x"}).status_code == 503
+
+
+def test_what_was_done_is_told_as_done_although_the_note_of_it_cannot_be_written(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rollout = office.running()
+
+    def hang(*_: object) -> None:
+        raise Unreachable("the ledger cannot be used.")
+
+    monkeypatch.setattr(office.desk.calls, "finish", hang)
+    path, headers = f"/api/v1/rollouts/{rollout.id}/abort", BEARER | {"idempotency-key": "k"}
+    first, again = (office.client.post(path, headers=headers, json={}) for _ in range(2))
+    assert (first.status_code, again.status_code) == (200, 200)
+    assert [type(entry.fact).__name__ for entry in office.ledger.entries(rollout.id)].count("Aborted") == 1
 
 
 def test_a_key_gives_the_first_answer_again_and_does_nothing_twice(office: Office) -> None:

@@ -19,6 +19,8 @@ from sluicegate.services.telemetry.tailing.backlog import Backlog
 class Scrape:
     """What one scrape tells of, besides what the store counts."""
 
+    ledger_up: bool = True
+    """Whether the ledger can be read; where not, the figures of what stands in it are left out."""
     models: Sequence[str] = ()
     rollouts: Sequence[Rollout] = ()
     gateway: Mapping[str, float] | None = None
@@ -64,6 +66,19 @@ class _Families:
     def collect(self) -> Iterator[Metric]:
         yield from self._gateway()
         yield from self._collector()
+        if self._scrape.free is not None:
+            meaning = "Share of the state folder's disk that is free."
+            yield _gauge("sluice_state_disk_free_ratio", meaning, self._scrape.free)
+        silence = GaugeMetricFamily("sluice_silence_seconds", "Time since a program's last beat.", labels=["program"])
+        for program, seconds in self._scrape.silence.items():
+            silence.add_metric([program], seconds)
+        yield silence
+        meaning = "1 where the ledger can be read; where not, nothing is told of what stands in it."
+        yield _gauge("sluice_ledger_up", meaning, float(self._scrape.ledger_up))
+        if self._scrape.ledger_up:
+            yield from self._ledger()
+
+    def _ledger(self) -> Iterator[Metric]:
         yield from self._builds()
         meaning = "Rollouts under way that the keeper cannot judge: their guardrails do not work."
         yield _gauge("sluice_rollouts_untended", meaning, float(self._scrape.untended))
@@ -73,13 +88,6 @@ class _Families:
         yield _gauge("sluice_rollouts_undriven", meaning, float(self._scrape.undriven))
         meaning = "Rollouts that wait for a person, such as for an approval."
         yield _gauge("sluice_rollouts_waiting", meaning, float(self._scrape.waiting))
-        if self._scrape.free is not None:
-            meaning = "Share of the state folder's disk that is free."
-            yield _gauge("sluice_state_disk_free_ratio", meaning, self._scrape.free)
-        silence = GaugeMetricFamily("sluice_silence_seconds", "Time since a program's last beat.", labels=["program"])
-        for program, seconds in self._scrape.silence.items():
-            silence.add_metric([program], seconds)
-        yield silence
         meaning = "Time until a token of the console expires; below 0 it has. Those without an end are not told."
         expiry = GaugeMetricFamily("sluice_token_expires_in_seconds", meaning, labels=["name"])
         for name, seconds in self._scrape.expiries.items():
@@ -93,11 +101,15 @@ class _Families:
         yield _gauge("sluice_gateway_up", "1 where the gateway's statistics can be read.", float(gateway is not None))
         if gateway is None:
             return
-        answers = CounterMetricFamily("sluice_gateway_answers", "Answers to callers by class of code.", labels=["code"])
-        for name, value in gateway.items():
-            if name.startswith("answers."):
-                answers.add_metric([name.removeprefix("answers.")], value)
-        yield answers
+        for family, start in (
+            (CounterMetricFamily("sluice_gateway_answers", _ANSWERS, labels=["code"]), "answers."),
+            (CounterMetricFamily("sluice_gateway_refused_bodies", _REFUSED_BODIES, labels=["size"]), "refused_bodies."),
+            (GaugeMetricFamily("sluice_gateway_waiting_bodies", _WAITING_BODIES, labels=["size"]), "waiting_bodies."),
+        ):
+            for name, value in gateway.items():
+                if name.startswith(start):
+                    family.add_metric([name.removeprefix(start)], value)
+            yield family
         for name, meaning in _COUNTERS.items():
             family = CounterMetricFamily(f"sluice_gateway_{name}", meaning)
             family.add_metric([], gateway[name])
@@ -150,6 +162,9 @@ class _Families:
         yield from (rate, errors, *shown.values())
 
 
+_ANSWERS = "Answers to callers by class of code."
+_REFUSED_BODIES = "Requests with larger bodies answered 503 because too many wait for their budget already."
+_WAITING_BODIES = "Requests with larger bodies that wait, unread, for their budget; others are served meanwhile."
 _COUNTERS = {
     "abandoned": "Requests whose caller left before the answer.",
     "refused_configurations": "Configurations that Envoy refused; the one before stays in force.",

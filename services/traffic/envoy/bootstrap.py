@@ -84,8 +84,27 @@ def _live(places: Places, limits: Limits, spans: SpanReceiver | None) -> Resourc
         "address": address(places.host, places.port),
         "per_connection_buffer_limit_bytes": limits.buffer_bytes,
         "listener_filters_timeout": seconds(limits.headers_seconds),
-        "filter_chains": [{"filters": [_live_manager(places, limits, spans)]}],
+        "listener_filters": [_HTTP_INSPECTOR],
+        "filter_chains": [
+            {
+                "name": "http2",
+                "filter_chain_match": {"application_protocols": ["h2c"]},
+                "filters": [_at_most(limits.http2_connections), _live_manager(places, limits, spans)],
+            },
+            {"name": "http1", "filters": [_live_manager(places, limits, spans)]},
+        ],
     }
+
+
+_HTTP_INSPECTOR = extension(
+    "envoy.filters.listener.http_inspector", "envoy.extensions.filters.listener.http_inspector.v3.HttpInspector"
+)
+
+
+def _at_most(connections: int) -> Resource:
+    """Closes connections beyond so many at once."""
+    kind = "envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit"
+    return extension("envoy.filters.network.connection_limit", kind, stat_prefix="http2", max_connections=connections)
 
 
 def _live_manager(places: Places, limits: Limits, spans: SpanReceiver | None) -> Resource:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sluicegate.services.traffic.envoy.admin import Admin
-from sluicegate.services.traffic.envoy.names import DETOUR, DETOURS, LIVE, SHADOW
+from sluicegate.services.traffic.envoy.names import DETOUR, DETOURS, LARGE, LIVE, MEDIUM, SHADOW
 
 _CODES = ("2xx", "3xx", "4xx", "5xx")
 _NAMES = {
@@ -16,9 +16,15 @@ _NAMES = {
     "filesystem.write_failed": "failed_log_writes",
     "server.uptime": "uptime_seconds",
 } | {f"http.{LIVE}.downstream_rq_{code}": f"answers.{code}" for code in _CODES}
+for _budget, _size in ((MEDIUM, "medium"), (LARGE, "large")):
+    _NAMES[f"cluster.{_budget}.upstream_rq_pending_active"] = f"waiting_bodies.{_size}"
+    _NAMES[f"cluster.{_budget}.upstream_rq_pending_overflow"] = f"refused_bodies.{_size}"
 NAMES = tuple(_NAMES.values())
 """What is told."""
-_PATTERN = rf"^(http\.{LIVE}\..*|cluster_manager\.cds\.update_rejected|filesystem\.write_failed|server\.uptime)$"
+_PATTERN = (
+    rf"^(http\.{LIVE}\..*|cluster_manager\.cds\.update_rejected|filesystem\.write_failed|server\.uptime"
+    r"|cluster\.\*.*\.upstream_rq_pending_(active|overflow))$"
+)
 
 
 @dataclass(frozen=True, kw_only=True)

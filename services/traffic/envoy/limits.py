@@ -24,8 +24,10 @@ class Limits:
     header_kilobytes: int = 48
     header_count: int = 100
     connections: int = 8192
-    streams: int = 128
+    streams: int = 32
     """Concurrent requests of one HTTP/2 connection."""
+    http2_connections: int = 128
+    """Each request on them may hold a small body, as each connection of HTTP/1 may."""
     receive_seconds: float = 30.0
     """Time a caller has for sending its whole request."""
     headers_seconds: float = 10.0
