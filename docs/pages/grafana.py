@@ -25,9 +25,12 @@ PANELS = (
     Panel(title="Gateway: under way", unit="short", lines=(
         ("sluice_gateway_active_requests", "requests"),
         ("sluice_gateway_active_connections", "connections"),
+        ("sluice_gateway_waiting_bodies", "{{size}} bodies that wait"),
     )),
     Panel(title="Gateway: what should be 0", unit="short", lines=(
         ("1 - sluice_gateway_up", "down"),
+        ("1 - sluice_ledger_up", "ledger down"),
+        ("increase(sluice_gateway_refused_bodies_total[5m])", "{{size}} bodies refused"),
         ("sluice_rollouts_untended", "rollouts that cannot be judged"),
         ("sluice_blind", "blind: {{listener}}"),
         ("sluice_rollouts_overdue", "weights not in force"),

@@ -69,6 +69,7 @@ def examine() -> tuple[Finding, ...]:
     from sluicegate.services.host.ports import read_ports
     from sluicegate.services.keeper.overdue import overdue
     from sluicegate.services.keeper.refusals import refusal
+    from sluicegate.services.telemetry.tailing.backlog import access_logs, backlog
 
     runtime = current_runtime()
     envoy = runtime.envoy_at(read_ports(runtime.folder.run / "ports.json").get("gateway", 0))
@@ -89,9 +90,11 @@ def examine() -> tuple[Finding, ...]:
     try:
         counted = sight_findings(sights(runtime.ledger).at(runtime.clock()))
     except (sa.exc.SQLAlchemyError, SluiceError) as error:
-        counted = (failed("counted", f"the ledger cannot be read: {error}", _LEDGER_FIX),)
+        fix = error.fix if isinstance(error, SluiceError) and error.fix else _LEDGER_FIX
+        counted = (failed("counted", "the ledger cannot be read, nor what is counted", fix),)
     try:
-        return (*findings, finding(runtime.readings.backlog(), runtime.wall().timestamp()), *counted)
+        behind = backlog(runtime.store, access_logs(envoy.logs))
+        return (*findings, finding(behind, runtime.wall().timestamp()), *counted)
     except (sa.exc.SQLAlchemyError, SluiceError, OSError) as error:
         return (*findings, failed("collector", f"the telemetry cannot be read: {error}", _TELEMETRY_FIX))
 

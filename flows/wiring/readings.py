@@ -83,6 +83,6 @@ class Readings:
 
     def backlog(self) -> Backlog:
         """What of the access logs was not collected."""
-        from sluicegate.services.telemetry.tailing.backlog import backlog
+        from sluicegate.services.telemetry.tailing.backlog import access_logs, backlog
 
-        return backlog(self.store, [self.access_logs / name for name in ("live.jsonl", "shadow.jsonl")])
+        return backlog(self.store, access_logs(self.access_logs))

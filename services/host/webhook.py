@@ -69,7 +69,12 @@ class Webhook:
         hooks = [hook for hook in self._all() if hook["name"] == self._title]
         if not hooks:
             return "no webhook for this console is registered"
-        result = self._call("POST", f"/{hooks[0]['webhook_id']}/test", body={}).get("result", {})
+        try:
+            result = self._call("POST", f"/{hooks[0]['webhook_id']}/test", body={}).get("result", {})
+        except Unreachable:  # MLflow has just answered: it waits for who is to take the delivery
+            return (
+                f"MLflow's test delivery was not taken within {_SECONDS:.0f} s: the console hangs, or what it waits for"
+            )
         if result.get("success"):
             return None
         return str(result.get("error_message") or f"the console answered {result.get('response_status')}")

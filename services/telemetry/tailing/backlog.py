@@ -53,6 +53,11 @@ def read_of(store: Store, log: Path) -> Read:
     )
 
 
+def access_logs(folder: Path) -> tuple[Path, ...]:
+    """The logs that the collector reads, by the paths that are written now."""
+    return folder / "live.jsonl", folder / "shadow.jsonl"
+
+
 def backlog(store: Store, logs: Sequence[Path]) -> Backlog:
     """The backlog of these logs, each named by the path that is written now."""
     unread = sum(Tail(log).unread(Offsets(store, str(log)).load()) for log in logs)
