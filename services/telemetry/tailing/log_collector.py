@@ -69,6 +69,7 @@ class LogCollector(ABC, Generic[RowT]):
         self._tail = Tail(log_path)
         self._known: dict[str, int] | None = None
         """The offsets as committed; None: to be loaded."""
+        self._has_forgotten = False
 
     @abstractmethod
     def collect(self) -> int:
@@ -129,6 +130,7 @@ class LogCollector(ABC, Generic[RowT]):
     def forget_gone(self, before: datetime) -> None:
         """Forget how far files were read that are gone, and were read last before this time."""
         self._offsets.forget(self._tail.heads(), int(before.timestamp() * 1e6))
+        self._has_forgotten = True  # the pass under way, in another thread, goes on with what it knows
 
     def _now(self) -> int:
         """Microseconds since 1970."""
@@ -138,7 +140,8 @@ class LogCollector(ABC, Generic[RowT]):
         """Lines read, and whether the log was read to its end."""
         lines, is_level = 0, True
         try:
-            if self._known is None:
+            if self._known is None or self._has_forgotten:
+                self._has_forgotten = False
                 self._known = self._offsets.load()
             for chunk in self._tail.chunks(self._known):
                 self._take(chunk, now)
