@@ -98,8 +98,9 @@ def _new_labels(metric: str, before: Tallies, now: Tallies) -> Iterable[Events]:
 def _ages(metric: str, before: Tallies, now: Tallies) -> Counter[int]:
     """How late the new labels came, as far as buckets tell."""
     ages, newest = Counter[int](), _newest(now)
-    for side, arm in {(side, arm) for name, side, arm in now if name == metric and side[0].bucket >= 0}:
-        ages[newest - side[0].bucket] += labels(now, metric, side, arm) - labels(before, metric, side, arm)
+    for (name, side, arm), tally in now.items():
+        if name == metric and side[0].bucket >= 0 and tally is not before.get((name, side, arm)):
+            ages[newest - side[0].bucket] += labels(now, metric, side, arm) - labels(before, metric, side, arm)
     return ages
 
 

@@ -240,6 +240,11 @@ def most_informative_step(plan: Plan) -> int:
 
 
 def _has_passed(state: GateState, step: int) -> bool:
+    """Only a verdict tells; but where a margin is still open none is worked out, for that takes most of the time."""
+    fresh = state.fresh if state.question.fresh_at(step) is not None else None
+    margins = [(state, state.question.margin(step)), *([(fresh, fresh.question.margin(0))] if fresh else [])]
+    if any(margin is not None and each.trial.ruled_out(margin) is None for each, margin in margins):
+        return False
     return gate_verdict(state, step).answer is Answer.PASS
 
 

@@ -36,6 +36,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -54,7 +55,7 @@ _STEP = 1.7
 _GUESSES = 12
 _ROUNDING = 1e-14
 """The share of a sum of squares that its arithmetic may have lost."""
-_BISECTIONS = 60
+_NEWTON = 50
 
 
 class Bounds(NamedTuple):
@@ -141,16 +142,8 @@ class BetTest:
         """How much more the sum of z would have to be for a rejection now; None before any row. Below 0: it rejects."""
         if not self.logs:
             return None
-        low, high = -1.0, 1.0
-        unit = math.sqrt(max(self.squares, 1e-300))
-        while self._log(low * unit) > self._wanted and low > -1e12:
-            low *= 2
-        while self._log(high * unit) < self._wanted and high < 1e12:
-            high *= 2
-        for _ in range(_BISECTIONS):
-            middle = (low + high) / 2
-            low, high = (middle, high) if self._log(middle * unit) < self._wanted else (low, middle)
-        return high * unit
+        missing = _missing(np.array(self.logs), np.array(self.stakes), self._wanted)
+        return min(missing, 0.0) if self._log() >= self._wanted else missing
 
     def look(
         self, pairs: Iterable[Pair], information: float, *, against: int, factor: float = 1.0, origin: float = 0.0
@@ -236,6 +229,7 @@ class BetTest:
         return replace(self, information=information, rejected=self.rejected or is_won)
 
 
+@lru_cache(maxsize=256)
 def _effects(planned: float, first: float, alpha: float) -> Floats:
     least = math.sqrt(-2 * math.log(alpha) / planned)
     count = 1 + max(1, math.ceil(math.log(1 / math.sqrt(first)) / math.log(_STEP)))
@@ -288,8 +282,28 @@ def _remainder(x: Floats) -> Floats:
     """K(x) = (log(1 + x) - x + x^2 / 2) / x^3, by its series near 0."""
     near = np.abs(x) < 1e-2
     far = np.where(near, 1.0, x)
-    series = 1 / 3 - x / 4 + x**2 / 5 - x**3 / 6 + x**4 / 7 - x**5 / 8
-    return np.where(near, series, (np.log1p(far) - far + far**2 / 2) / far**3)
+    series = 1 / 3 - x * (1 / 4 - x * (1 / 5 - x * (1 / 6 - x * (1 / 7 - x / 8))))
+    return np.where(near, series, (np.log1p(far) - far + far * far / 2) / (far * far * far))
+
+
+def _missing(logs: Floats, stakes: Floats, wanted: float) -> float:
+    """How much more z must sum to for the money to be `wanted`, as logarithms.
+
+    The logarithm of the money is convex in it and rises. So Newton's steps come down to the root from any point above,
+    such as where the first stake alone would bring it all.
+    """
+    bets = stakes > 0
+    if not bets.any():
+        return math.inf
+    more = float(np.min((wanted + math.log(logs.size) - logs[bets]) / stakes[bets]))
+    for _ in range(_NEWTON):
+        made = logs + stakes * more
+        shares = np.exp(made - made.max())
+        down = (float(_log_mean(made)) - wanted) * float(shares.sum() / (shares @ stakes))
+        more -= down
+        if abs(down) <= 1e-12 * abs(more):
+            break
+    return more
 
 
 def _log_mean(logs: Floats) -> Floats:
