@@ -18,6 +18,7 @@ import numpy as np
 from scipy.stats import mannwhitneyu
 
 from sluicegate.flows.stats import scores
+from sluicegate.flows.stats.bets import Bounds
 from sluicegate.flows.stats.increment import Increment
 from sluicegate.flows.stats.lattice import Lattice
 from sluicegate.flows.stats.pair import Pair
@@ -42,9 +43,11 @@ class Look:
 Method = Callable[[Iterator[Look], float], float]
 
 
-def gate(kind: Kind, *, worse_is_higher: bool = True) -> Method:
+def gate(kind: Kind, *, worse_is_higher: bool = True, bounds: Bounds | None = None) -> Method:
     def run(looks: Iterator[Look], information: float) -> float:
-        design = Design(kind=kind, worse_is_higher=worse_is_higher, alpha=ALPHA, beta=ALPHA, information=information)
+        design = Design(
+            kind=kind, worse_is_higher=worse_is_higher, alpha=ALPHA, beta=ALPHA, information=information, bounds=bounds
+        )  # fmt: skip
         trial, seen = Trial.begin(design), 0.0
         for look in looks:
             seen += look.pair.information
@@ -135,6 +138,8 @@ class Cell:
     rows: int
     weight: float = 0.5
     worse_is_higher: bool = True
+    bounds: Bounds | None = None
+    """Of means as a rollout judges them: values beyond count as the bound."""
 
     def looks(self, rng: np.random.Generator) -> Iterator[Look]:
         seen, total, planned = 0, Pair(), self.rows * self.weight * (1 - self.weight)
@@ -169,6 +174,21 @@ def cells() -> list[Cell]:
     ]  # fmt: skip
     scenarios += [
         Cell(
+            family=f"latency mean, cap {cap:g}", name=f"x{x:g}", kind=Kind.MEAN, rows=20_000, bounds=Bounds(0.0, cap),
+            stable=Durations(mean=1, sigma=0.6, cap=cap), candidate=Durations(mean=x, sigma=0.6, cap=cap),
+        )
+        for cap in (5.0, 10.0) for x in (1, 1.05, 1.2, 1.5)
+    ]  # fmt: skip
+    revenue_cap = 20 * math.exp(-0.5)
+    scenarios += [
+        Cell(
+            family="revenue, capped", name=f"{x - 1:.0%}", kind=Kind.MEAN, rows=1_000_000, worse_is_higher=False,
+            stable=Purchases(rate=0.05), candidate=Purchases(rate=0.05 * x), bounds=Bounds(0.0, revenue_cap),
+        )
+        for x in (1, 0.95)
+    ]  # fmt: skip
+    scenarios += [
+        Cell(
             family="revenue", name=f"{x - 1:.0%}", kind=Kind.MEAN, rows=1_000_000, worse_is_higher=False,
             stable=Purchases(rate=0.05), candidate=Purchases(rate=0.05 * x),
         )
@@ -181,7 +201,7 @@ def methods(cell: Cell) -> dict[str, Method]:
     stable = cell.stable.mean
     n = (2.8 / 0.05) ** 2 * (cell.stable.variance / stable**2) / (cell.weight * (1 - cell.weight))
     return {
-        "gate": gate(cell.kind, worse_is_higher=cell.worse_is_higher),
+        "gate": gate(cell.kind, worse_is_higher=cell.worse_is_higher, bounds=cell.bounds),
         "peeked z": peeked,
         "Pocock": spending(pocock),
         "O'Brien-Fleming": spending(obrien_fleming),
