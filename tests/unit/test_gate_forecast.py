@@ -96,7 +96,9 @@ def test_a_sound_plan_is_certified() -> None:
     assert {check.name for check in found.checks if check.metric == "cost"} == {
         "equal candidate", "planted harm", "harm not promoted", "swapped arms", "no data", "values that are no numbers",
         "equal candidate, labels that come late", "harm not promoted, with labels that come late",
-    }  # fmt: skip
+        "equal candidate, a mean that rests on few rows", "equal candidate, heavy tails up to 6.90776",
+        "harm not promoted, in few rows",
+    }, "by the cap that stable's values would freeze"  # fmt: skip
 
 
 def test_a_plan_that_cannot_catch_its_harm_is_refused_with_figures() -> None:
@@ -126,7 +128,8 @@ def test_what_a_rehearsal_does_not_know_of_returning_units_is_told() -> None:
     assert "gates judge by x-user-id" in returning
     assert capped.startswith("errors below 2% is counted by request, not by x-user-id")
     sheet = certify(plan(unit="x-user-id", guardrails=[]), {"cost": COST}, runs=1)
-    assert sheet.caveats[1:] == (returning,)
+    assert sheet.caveats[1].startswith("cost: the plan declares no cap, so one is frozen from stable's values")
+    assert sheet.caveats[2:] == (returning,)
     assert sheet.caveats[0].startswith("cost: forecast with labels that come at once")
 
 
