@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -37,6 +37,8 @@ Samples = Annotated[
     Parameter(name="--sample", negative=(), help="Instead of weights: copies, in per cent of the audience's requests."),
 ]
 Fallback = Annotated[bool, Parameter(negative=(), help="The variation takes the requests that no audience takes.")]
+
+_WHERE = {"unreachable": "where it cannot be reached", "errors": "where it cannot be reached or fails"}
 
 
 def deploy(
@@ -160,12 +162,17 @@ def set_terms(
     by_name: Annotated[
         bool | None, Parameter(negative="--not-by-name", help="Callers may ask for it by its name, whoever they are.")
     ] = None,
+    stand_in: Annotated[
+        Literal["never", "unreachable", "errors"] | None,
+        Parameter(help="When the fallback variation answers in its place; with errors also instead of its 5xx."),
+    ] = None,
     output: Output = Format.TABLE,
 ) -> None:
     """Say what holds for a variation, whoever is sent to it; what is left out stays as it is."""
-    if by_name is None:
-        raise UsageError("say what holds for the variation.", fix="--by-name, or --not-by-name")
-    emit_connections(call("POST", f"{_path(model, variation)}/terms", {"by_name": by_name}), output)
+    if by_name is None and stand_in is None:
+        raise UsageError("say what holds for the variation.", fix="--by-name, --not-by-name, or --stand-in unreachable")
+    body = {"by_name": by_name, "stand_in": stand_in}
+    emit_connections(call("POST", f"{_path(model, variation)}/terms", body), output)
 
 
 def _path(model: str, variation: str) -> str:
@@ -189,7 +196,11 @@ def _audiences(variation: dict[str, Any]) -> str:
     copies = [
         f"copies of {each['sample']:g}% of {each['audience']}" for each in variation["audiences"] if each["sample"]
     ]
-    words = ("fallback" if variation["fallback"] else "", "by name" if variation["by_name"] else "")
+    words = (
+        "fallback" if variation["fallback"] else "",
+        "by name" if variation["by_name"] else "",
+        "stood in for" if variation["stand_in"] != "never" else "",
+    )
     return ", ".join((*shares, *copies, *filter(None, words)))
 
 
@@ -197,5 +208,10 @@ def emit_connections(connections: dict[str, Any], output: Format) -> None:
     """Show who is sent where, in the order in which audiences are asked."""
     rows = [(str(place + 1), each["audience"], each["shares"]) for place, each in enumerate(connections["audiences"])]
     rows.append(("", "fallback", connections["fallback"]))
+    rows += [
+        ("", "stand-in", f"fallback for {each['variation']}, {_WHERE[each['stand_in']]}")
+        for each in connections["terms"]
+        if each["stand_in"] != "never"
+    ]
     rows += [("", "by name", each["variation"]) for each in connections["terms"] if each["by_name"]]
     emit(connections, output, table=columns(("ORDER", "AUDIENCE", "GETS"), rows))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from enum import StrEnum
 
 from sluicegate.registry.audience.audience import Audience, headers, matches
 from sluicegate.registry.audience.layout import SlotRun, lay_out
@@ -43,6 +44,16 @@ class Connection:
     """Which slots each variation holds; `settled` fills it in. None: as the weights say, in their order."""
 
 
+class StandIn(StrEnum):
+    """When the model's fallback variation answers in the place of a variation's stable build."""
+
+    NEVER = "never"
+    UNREACHABLE = "unreachable"
+    """Where it does not run, cannot be reached, breaks off or takes too long."""
+    ERRORS = "errors"
+    """And where it answers with an error of its own, 5xx."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Terms:
     """What holds for a variation whoever is sent to it."""
@@ -50,6 +61,8 @@ class Terms:
     variation: str
     by_name: bool = False
     """Whether a caller may ask for it by its name, whatever audience the request belongs to."""
+    stand_in: StandIn = StandIn.NEVER
+    """When the model's fallback variation answers in its place."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +85,11 @@ class Connections:
         copied = [part.variation for connection in self.ordered for part in connection.copied]
         rest = [part.variation for part in self.fallback] + [part.variation for part in self.fallback_copied]
         return tuple(dict.fromkeys([*served, *copied, *rest]))
+
+    @property
+    def fallback_variation(self) -> str:
+        """The variation that takes the requests of no audience; of several the heaviest."""
+        return max(self.fallback, key=lambda part: part.weight).variation
 
     def terms_of(self, variation: str) -> Terms:
         """What holds for a variation."""

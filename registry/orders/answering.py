@@ -50,7 +50,7 @@ def others_serve(record: Record, model: str, variation: str) -> bool:
 def main_variation(record: Record, model: str) -> str:
     """The variation that takes the requests of no audience; of several the heaviest."""
     recorded = connections_of(record, model)
-    return max(recorded.fallback, key=lambda part: part.weight).variation if recorded is not None else FALLBACK
+    return recorded.fallback_variation if recorded is not None else FALLBACK
 
 
 def unrecorded(model: str) -> Connections:

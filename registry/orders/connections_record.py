@@ -8,7 +8,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Protocol, TypeVar
 
-from sluicegate.registry.audience.connections import FALLBACK, Connection, Connections, Copied, Terms, Weighted, settled
+from sluicegate.registry.audience.connections import (
+    FALLBACK,
+    Connection,
+    Connections,
+    Copied,
+    StandIn,
+    Terms,
+    Weighted,
+    settled,
+)
 from sluicegate.registry.audience.layout import SlotRun
 from sluicegate.registry.audience.rules import faults
 from sluicegate.registry.audience.short_form import audience_recorded, audience_written
@@ -20,7 +29,7 @@ from sluicegate.registry.words.errors import UsageError
 KIND = "traffic"
 """The kind of applied document that connections are; its name is the model's."""
 
-Row = TypeVar("Row", Weighted, Copied, SlotRun, Terms)
+Row = TypeVar("Row", Weighted, Copied, SlotRun)
 
 
 class Documents(Protocol):
@@ -95,8 +104,12 @@ def read(body: Mapping[str, Any]) -> Connections:
         fallback=_rows(Weighted, body["fallback"]),
         fallback_copied=_rows(Copied, body["fallback_copied"]),
         fallback_layout=_rows(SlotRun, body["fallback_layout"]),
-        terms=_rows(Terms, body.get("terms", ())),
+        terms=tuple(map(_terms, body.get("terms", ()))),
     )
+
+
+def _terms(row: Mapping[str, Any]) -> Terms:
+    return Terms(**{**row, "stand_in": StandIn(row.get("stand_in", StandIn.NEVER))})
 
 
 def _rows(kind: Callable[..., Row], rows: Iterable[Mapping[str, Any]]) -> tuple[Row, ...]:

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from sluicegate.registry.audience.connections import Copied, Weighted
+from sluicegate.registry.audience.connections import Copied, StandIn, Weighted
 from sluicegate.registry.ledger.record import Applied, OrderKey
 from sluicegate.registry.plan.fields import Strategy
 from sluicegate.registry.plan.plan import Plan
@@ -148,6 +148,7 @@ class SetTerms:
     model: str
     variation: str
     by_name: bool | None = None
+    stand_in: StandIn | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from sluicegate.registry.audience.connections import FALLBACK, Connection, Connections, Copied, Weighted
+from sluicegate.registry.audience.connections import FALLBACK, Connection, Connections, Copied, StandIn, Weighted
 from sluicegate.registry.ledger.record import Record
 from sluicegate.registry.orders.answering import (
     filled,
@@ -190,7 +190,20 @@ def set_terms(draft: Draft, order: Order, act: SetTerms) -> None:
     terms = present.terms_of(act.variation)
     if act.by_name is not None:
         terms = replace(terms, by_name=act.by_name)
+    if act.stand_in is not None and act.stand_in is not terms.stand_in:
+        need(order, Role.APPROVER, f"to change who answers when {act.model}/{act.variation} cannot")
+        _refuse_own_stand_in(present, act)
+        terms = replace(terms, stand_in=act.stand_in)
     record_connections(draft, present.under(terms), order.actor)
+
+
+def _refuse_own_stand_in(present: Connections, act: SetTerms) -> None:
+    is_fallback = present.fallback_variation == act.variation
+    if is_fallback and act.stand_in is not StandIn.NEVER:
+        raise Refused(
+            f"{act.model}/{act.variation} is the fallback variation: it cannot stand in for itself.",
+            fix=f"name another first: sluice variation connect {act.model} VARIATION --fallback",
+        )
 
 
 def _refuse_empty(record: Record, model: str, variation: str) -> None:

@@ -79,7 +79,12 @@ class ArmErrors:
         return f"{self.errors:,} of {self.requests:,} requests{f': {named}' if named else ''}{left}"
 
 
-CAUSES = {"left": "caller left", "connect": "not reached", "retried": "answered by another try"}
+CAUSES = {
+    "left": "caller left",
+    "connect": "not reached",
+    "retried": "answered by another try",
+    "stood_in": "answered by the fallback variation",
+}
 """What causes are called that do not speak for themselves."""
 
 

@@ -11,6 +11,7 @@ One JSON object a line. `services/traffic/envoy/log_format.py` says how Envoy fi
     assigned what the request was assigned to, written by `Assigned.header`; null when it was assigned to nothing
     unit     the value that was hashed; null when the assignment was random
     upstream version of the build behind the host that was tried last; null when none was
+    stand_in the fallback variation, where that host answered in the place of the assigned variation's stable; null else
     host     address of that host
     status   status code of the answer; 0 when there was none, mostly because the client left
     flags    Envoy's response flags, such as UF or DC, separated by commas; `-` for none
@@ -70,6 +71,8 @@ class End(StrEnum):
     """The service broke off."""
     CONNECT = "connect"
     """No connection to the service came about."""
+    STOOD_IN = "stood_in"
+    """Stable could not answer; the model's fallback variation did."""
     RETRIED = "retried"
     """Another try was needed, mostly stable's; of what the first one died is not told."""
 
@@ -183,6 +186,8 @@ class LogLine:
     path: str
     bytes_in: int
     bytes_out: int
+    stand_in: str | None = None
+    """The variation that answered in the assigned one's place."""
     segments: tuple[str | None, ...] = ()
     """The values of the headers that the plan splits by."""
 
@@ -196,6 +201,8 @@ class LogLine:
         """How it ended, for the assigned build."""
         if not self.flags and self.attempts <= 1 and not self.is_fallback:
             return End.SERVER_ERROR if self.status >= _SERVER_ERROR else End.ANSWERED
+        if self.stand_in is not None and 0 < self.status < _SERVER_ERROR:
+            return End.STOOD_IN
         has_left = bool(self.flags & _CLIENT_LEFT)
         if has_left and not self.status:
             return End.RETRIED if self.attempts > 1 else End.LEFT
@@ -218,7 +225,7 @@ def parse(line: str | bytes) -> LogLine:
     """The request that a line of the access log tells of. Raises ValueError, saying what is wrong with the line."""
     (
         listener, ts, rid, route, assigned, unit, upstream, host, status, flags, details, duration, attempts,
-        prediction, method, path, bytes_in, bytes_out, segments,
+        prediction, method, path, bytes_in, bytes_out, stand_in, segments,
     ) = _fields(line)  # fmt: skip
     place = read_place(route) if route else None
     return LogLine(
@@ -242,6 +249,7 @@ def parse(line: str | bytes) -> LogLine:
         path=path or "",
         bytes_in=bytes_in,
         bytes_out=bytes_out,
+        stand_in=stand_in if details == _ANSWERED else None,
         segments=segments,
     )
 
@@ -252,7 +260,7 @@ def _began(status: int, flags: str | None) -> bool:
 
 
 def _fields(line: str | bytes) -> tuple[Any, ...]:
-    """The values of the line's fields, each of its type, in the order of `_KINDS`, and the segments."""
+    """The values of the line's fields, each of its type, in the order of `_KINDS`, who stood in, and the segments."""
     try:
         row = orjson.loads(line)
     except ValueError as error:
@@ -268,7 +276,13 @@ def _fields(line: str | bytes) -> tuple[Any, ...]:
         raise ValueError(_misfit(values))
     if values[0] not in _IS_SHADOW:
         raise ValueError(f"listener is {values[0]!r}; expected live or shadow")
-    return *values, _segments(row.get("segments"))
+    return *values, _stand_in(row.get("stand_in")), _segments(row.get("segments"))
+
+
+def _stand_in(name: object) -> str | None:
+    if name is None or isinstance(name, str):
+        return name
+    raise ValueError(f"stand_in is {name!r}; expected a text")
 
 
 def _segments(segments: object) -> tuple[str | None, ...]:

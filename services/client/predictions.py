@@ -36,6 +36,8 @@ class Predictions:
     reason: str
     """`hash`: by its unit, so the same unit gets the same again; `random`: without one; `name`: as the caller named."""
     request_id: str
+    stand_in: str = ""
+    """The fallback variation, where it answered because the variation's own build could not; empty: it could."""
     index: Any = field(default=None, repr=False)
     """That of the DataFrame which was asked about."""
 
@@ -85,5 +87,5 @@ def predictions(model: str, values: Any, headers: Mapping[str, str], index: Any)
     return Predictions(
         values=values, model=model, index=index, request_id=headers.get("x-request-id", ""),
         build=header("x-sluice-build"), variation=header("x-sluice-variation"), audience=header("x-sluice-audience"),
-        reason=header("x-sluice-reason"),
+        reason=header("x-sluice-reason"), stand_in=header("x-sluice-stand-in"),
     )  # fmt: skip

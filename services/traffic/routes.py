@@ -13,6 +13,7 @@ from sluicegate.registry.rollout.standing import Standing
 from sluicegate.registry.words.build import BuildRef, Endpoint, slug
 from sluicegate.services.traffic.audience_slots import Endpoints, Standings, audience_slices, mirrors, stable_target
 from sluicegate.services.traffic.experiment_slots import experiment_slices
+from sluicegate.services.traffic.stand_ins import with_stand_ins
 from sluicegate.services.traffic.table import AudienceRoute, ModelRoute, Named, RouteTable
 
 NO_CONNECTIONS: Mapping[str, Connections] = MappingProxyType({})
@@ -54,6 +55,9 @@ def _model(
     by_variation = {standing.variation: standing for standing in standings}
     plain = _audiences(connections, by_variation, endpoints)
     audiences = tuple(_with_experiment(each, splits.get((connections.model, each.name))) for each in plain)
+    behind = by_variation.get(connections.fallback_variation)
+    if behind is not None:
+        audiences = tuple(with_stand_ins(each, connections, behind.stable, endpoints) for each in audiences)
     serves = [serve for each in standings for serve in (each.serve, each.stable_serve) if serve is not None]
     units = (each.unit for each in (by_variation.get(FALLBACK), *standings) if each is not None)
     return ModelRoute(

@@ -18,6 +18,16 @@ from sluicegate.services.traffic.slots import holder, is_unit, slot
 
 
 @dataclass(frozen=True, kw_only=True)
+class StandsIn:
+    """The model's fallback variation, which answers where a variation's stable build cannot."""
+
+    variation: str
+    build: str
+    on_errors: bool
+    """Whether a 5xx of the stable build's own is no answer either."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Target:
     """Where a run of slots leads, and what the log says of it."""
 
@@ -26,6 +36,13 @@ class Target:
     """Version of the build that answers when this one fails; none: the failure goes to the caller."""
     segments: tuple[str, ...] = ()
     """Request headers whose values the log tells, at most four."""
+    stands_in: StandsIn | None = None
+    """Who answers when these fail."""
+
+    @property
+    def others(self) -> int:
+        """How many builds are behind the assigned one."""
+        return (self.fallback is not None) + (self.stands_in is not None)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from sluicegate.registry.audience.connections import Connection, Connections, Copied, Weighted
+from sluicegate.registry.audience.connections import Connection, Connections, Copied, StandIn, Weighted
 from sluicegate.registry.orders.audience_store import shares
 from sluicegate.registry.orders.connections_record import connections_of, document
 from sluicegate.registry.orders.order import Arrange, Connect, Disconnect, Routed, SetTerms, Share, Undeploy
@@ -75,6 +75,9 @@ class TermsBody(Body):
 
     by_name: bool | None = None
     """Whether a caller may ask for it by its name: `POST /{model}/variations/{variation}/predict` at the gateway."""
+    stand_in: Literal["never", "unreachable", "errors"] | None = None
+    """When the model's fallback variation answers in its place: where its stable build cannot be reached, breaks off or
+    takes too long; with `errors` also where it answers 5xx. Changing it needs the role approver."""
 
 
 class OrderBody(Body):
@@ -113,7 +116,8 @@ class VariationActs:
         return self._redirect(request, Disconnect(**request.path, audience=body.audience))
 
     def set_terms(self, request: Request, body: TermsBody) -> Answer:
-        return self._redirect(request, SetTerms(**request.path, by_name=body.by_name))
+        stand_in = None if body.stand_in is None else StandIn(body.stand_in)
+        return self._redirect(request, SetTerms(**request.path, by_name=body.by_name, stand_in=stand_in))
 
     def order(self, request: Request, body: OrderBody) -> Answer:
         return self._redirect(request, Arrange(model=request.path["model"], audiences=tuple(body.audiences)))
@@ -163,6 +167,7 @@ def _json(standing: Standing, connections: Connections) -> dict[str, object]:
         "rollout": standing.rollout,
         "audiences": [{"audience": each.audience.name, **_share(each, name)} for each in _with(connections, name)],
         "by_name": connections.terms_of(name).by_name,
+        "stand_in": connections.terms_of(name).stand_in,
         "fallback": any(part.variation == name for part in connections.fallback),
     }
 
@@ -189,7 +194,7 @@ def operations(desk: Desk) -> tuple[Operation, ...]:
             method="GET", path="/api/v1/variations", role=Role.VIEWER, act=acts.list,
             summary="Every variation that holds a build, and who is sent to it.", query={"model": "Only this model."},
             gives={200: "`variations`, each with `model`, `variation`, `stable`, `candidate`, `weight`, `rollout`, "
-                        "`audiences`, `by_name`, `fallback`."},
+                        "`audiences`, `by_name`, `stand_in`, `fallback`."},
         ),
         Operation(
             method="GET", path="/api/v1/models/{model}/connections", role=Role.VIEWER, act=acts.connections,

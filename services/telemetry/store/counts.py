@@ -14,6 +14,8 @@ class Count(StrEnum):
     """Lines kept as a request that was assigned to an arm."""
     BY_NAME = "by_name"
     """Exposures whose caller asked for a variation by its name: traffic of its build, and part of no comparison."""
+    STOOD_IN = "stood_in"
+    """Exposures that the model's fallback variation answered, because the assigned variation's stable could not."""
     SHADOWS = "shadows"
     """Lines of mirrored copies."""
     REPEATED = "repeated"

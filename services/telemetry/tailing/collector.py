@@ -80,6 +80,7 @@ class Collector(LogCollector[Ended | Count]):
         counts[Count.LINES] = len(rows) + counts[Count.QUARANTINED]
         counts[Count.EXPOSURES] = len(exposures)
         counts[Count.BY_NAME] = sum(exposure.audience is None for exposure in exposures)
+        counts[Count.STOOD_IN] = sum(end is End.STOOD_IN for _, end in ended)
         counts[Count.ABANDONED] = sum(exposure.failed is None for exposure in exposures)
         before = self._store.take_ids(connection, len(exposures))
         self._store.insert(connection, schema.exposures, numbered(exposures, before))

@@ -1,4 +1,4 @@
-"""RouteTable -> Envoy's clusters: one for each routed build, one for each candidate with its fallback. Pure."""
+"""RouteTable -> Envoy's clusters: one for each routed build, one for each chain of them. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from sluicegate.registry.words.build import BuildRef, Endpoint
 from sluicegate.services.traffic.envoy.limits import Limits
 from sluicegate.services.traffic.envoy.log_format import METADATA
-from sluicegate.services.traffic.envoy.names import cluster_name, mirror_name, pair_name
+from sluicegate.services.traffic.envoy.names import chain, chain_name, cluster_name, mirror_name, stand_in_name
 from sluicegate.services.traffic.envoy.resources import Resource, address, extension, message, pipe, seconds
 from sluicegate.services.traffic.table import RouteTable
 
@@ -23,14 +23,21 @@ def clusters(table: RouteTable, limits: Limits, shadow_socket: Path) -> dict[str
         ref = partial(BuildRef, model=route.model)
         targets = route.targets
         mirrored = {mirror.assigned.build for audience in route.audiences for mirror in audience.mirrors}
-        pairs = {(target.assigned.build, target.fallback) for target in targets if target.fallback is not None}
-        alone = {target.assigned.build for target in targets if target.fallback is None}
-        may_be_passed_over = {version for version, _ in pairs} - alone
-        for version in alone | mirrored | {version for pair in pairs for version in pair}:
+        chains = {chain(route.model, target) for target in targets}
+        stand_ins = {each for target in targets if (each := target.stands_in) is not None}
+        followed = {target.assigned.build for target in targets if target.others}
+        alone = {target.assigned.build for target in targets if not target.others}
+        stood_in = {target.assigned.build for target in targets if target.stands_in is not None}
+        may_be_passed_over = followed - (alone - stood_in)
+        behind = {target.fallback for target in targets if target.fallback is not None}
+        for version in alone | mirrored | followed | behind | {each.build for each in stand_ins}:
             cluster = _build_cluster(ref(version=version), table.endpoint(ref(version=version)), limits)
             ejection = {"outlier_detection": _EJECTION} if version in may_be_passed_over else {}
             resources.append(cluster | ejection)
-        resources += [_pair_cluster(ref(version=one), ref(version=other), limits) for one, other in pairs]
+        for each in stand_ins:
+            build = ref(version=each.build)
+            resources.append(_stand_in_cluster(build, table.endpoint(build), each.variation, limits))
+        resources += [_chain_cluster(each, limits) for each in chains if len(each) > 1]
         resources += [_mirror_cluster(ref(version=version), shadow_socket, limits) for version in mirrored]
     by_name = {str(resource["name"]): resource for resource in resources}
     return {name: by_name[name] for name in sorted(by_name)}
@@ -66,22 +73,34 @@ def _static(name: str, connect_seconds: float, hosts: list[Resource]) -> Resourc
     }
 
 
-def _host(endpoint: Endpoint) -> Resource:
+def _host(endpoint: Endpoint, **more: str) -> Resource:
     return {
         "endpoint": {"address": pipe(endpoint.socket) if endpoint.socket else address(endpoint.host, endpoint.port)},
-        "metadata": {"filter_metadata": {METADATA: {"build": endpoint.build.version}}},
+        "metadata": {"filter_metadata": {METADATA: {"build": endpoint.build.version, **more}}},
     }
 
 
-def _pair_cluster(build: BuildRef, fallback: BuildRef, limits: Limits) -> Resource:
-    members = [{"name": cluster_name(build)}, {"name": cluster_name(fallback)}]
+def _stand_in_cluster(build: BuildRef, endpoint: Endpoint | None, variation: str, limits: Limits) -> Resource:
+    """The service of a build with bounds of its own, so that another variation's failure does not drown its callers."""
+    host = {"stand_in": variation} if endpoint else {}
+    name = stand_in_name(build)
     return {
-        "name": pair_name(build, fallback),
+        **_build_cluster(build, None, limits),
+        **_static(name, limits.connect_seconds, [_host(endpoint, **host)] if endpoint else []),
+        "circuit_breakers": _breakers(limits.stand_in_requests),
+    }
+
+
+def _chain_cluster(members: tuple[str, ...], limits: Limits) -> Resource:
+    return {
+        "name": chain_name(members),
         "lb_policy": "CLUSTER_PROVIDED",
         "connect_timeout": seconds(limits.connect_seconds),
         "circuit_breakers": _breakers(limits.upstream_requests),
         "cluster_type": extension(
-            "envoy.clusters.composite", "envoy.extensions.clusters.composite.v3.ClusterConfig", clusters=members
+            "envoy.clusters.composite",
+            "envoy.extensions.clusters.composite.v3.ClusterConfig",
+            clusters=[{"name": name} for name in members],
         ),
     }
 
@@ -114,7 +133,7 @@ _EJECTION = {
     "max_ejection_time": "15s",
     "max_ejection_percent": 100,
 }
-"""A candidate that cannot be reached, hangs or resets is passed over for seconds: its callers wait for it no more.
+"""What cannot be reached, hangs or resets and has another behind it is passed over for seconds: nobody waits for it.
 
-5xx are answers and do not count. Nobody stands in for stable, so stable is never passed over.
+5xx are answers and do not count. Where nobody stands in for stable, stable is never passed over.
 """

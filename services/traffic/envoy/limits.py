@@ -38,6 +38,8 @@ class Limits:
     connect_seconds: float = 1.0
     upstream_requests: int = 4096
     """Requests and connections to one service at a time; beyond it callers get 503 at once."""
+    stand_in_requests: int = 256
+    """Requests that one service answers at a time in another variation's place; beyond it callers get 503 at once."""
     shadow_requests: int = 64
     """Mirrored requests to one service at a time; beyond it mirrored requests are dropped."""
     heap_bytes: int = 1024 * 1024 * 1024

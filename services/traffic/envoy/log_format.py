@@ -23,6 +23,8 @@ PREDICTION_HEADER = "x-sluice-prediction"
 BUILD_HEADER = "x-sluice-build"
 VARIATION_HEADER = "x-sluice-variation"
 AUDIENCE_HEADER = "x-sluice-audience"
+STAND_IN_HEADER = "x-sluice-stand-in"
+"""The variation that answered in the place of the one whose stable build could not."""
 REASON_HEADER = "x-sluice-reason"
 """With the build, all that a caller is told. Arm, rollout and weight are not: who is tried out must not know."""
 
@@ -41,6 +43,7 @@ def log_format(listener: str) -> dict[str, object]:
         "assigned": f"%REQ({ASSIGNED_HEADER})%",
         "unit": f"%REQ({UNIT_HEADER})%",
         "upstream": f"%UPSTREAM_METADATA({METADATA}:build)%",
+        "stand_in": f"%UPSTREAM_METADATA({METADATA}:stand_in)%",
         "host": "%UPSTREAM_HOST%",
         "status": "%RESPONSE_CODE%",
         "flags": "%RESPONSE_FLAGS%",

@@ -47,7 +47,7 @@ def _leading(model: ModelRoute, way: Way, target: Target) -> Resource:
             tell(VARIATION_HEADER, target.assigned.variation), tell(REASON_HEADER, Reason.NAME),
         ],
         "route": {
-            "cluster": cluster_name(build), "prefix_rewrite": f"/{way.verb}", **tries(model, has_another=False),
+            "cluster": cluster_name(build), "prefix_rewrite": f"/{way.verb}", **tries(model, others=0),
         },
     }  # fmt: skip
 

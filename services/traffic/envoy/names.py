@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sluicegate.registry.words.build import BuildRef, service_name
+from sluicegate.services.traffic.table import Target
 
 ROUTES = "sluice"
 """Name of the route configuration."""
@@ -14,6 +15,7 @@ DETOURS = MEDIUM, LARGE = ("*medium", "*large")
 CLUSTERS_FILE = "cds.json"
 ROUTES_FILE = "rds.json"
 BOOTSTRAP_FILE = "bootstrap.json"
+_STAND_IN = "~stand-in"
 
 
 def cluster_name(build: BuildRef) -> str:
@@ -21,9 +23,22 @@ def cluster_name(build: BuildRef) -> str:
     return service_name(build)
 
 
-def pair_name(build: BuildRef, fallback: BuildRef) -> str:
-    """The cluster that tries a build first and its fallback next."""
-    return f"{service_name(build)}+{service_name(fallback)}"
+def stand_in_name(build: BuildRef) -> str:
+    """The cluster by which a build answers in another variation's place, with bounds of its own."""
+    return f"{service_name(build)}{_STAND_IN}"
+
+
+def chain(model: str, target: Target) -> tuple[str, ...]:
+    """The clusters that answer for a target, each when those before it cannot."""
+    builds = (target.assigned.build, *filter(None, [target.fallback]))
+    names = tuple(cluster_name(BuildRef(model=model, version=version)) for version in builds)
+    last = target.stands_in
+    return names if last is None else (*names, stand_in_name(BuildRef(model=model, version=last.build)))
+
+
+def chain_name(clusters: tuple[str, ...]) -> str:
+    """The cluster that tries these, one after the other; of one alone, its own."""
+    return "+".join(clusters)
 
 
 def mirror_name(build: BuildRef) -> str:
@@ -32,5 +47,6 @@ def mirror_name(build: BuildRef) -> str:
 
 
 def members(cluster: str) -> tuple[str, ...]:
-    """The builds' clusters that a cluster leads to."""
-    return tuple(cluster.removesuffix("~mirror").split("+"))
+    """The clusters that a cluster leads to, those of builds among them."""
+    parts = cluster.removesuffix("~mirror").split("+")
+    return tuple(dict.fromkeys((*parts, *(part.removesuffix(_STAND_IN) for part in parts))))

@@ -23,13 +23,14 @@ from sluicegate.services.traffic.envoy.log_format import (
     REASON_HEADER,
     SEGMENT_HEADERS,
     SHADOW_HEADER,
+    STAND_IN_HEADER,
     TIMEOUT_HEADER,
     UNIT_HEADER,
     VARIATION_HEADER,
 )
 from sluicegate.services.traffic.envoy.model_pages import page_routes
 from sluicegate.services.traffic.envoy.named_routes import named_routes
-from sluicegate.services.traffic.envoy.names import ROUTES, cluster_name, mirror_name, pair_name
+from sluicegate.services.traffic.envoy.names import ROUTES, chain, chain_name, cluster_name, mirror_name
 from sluicegate.services.traffic.envoy.path_tree import path_tree
 from sluicegate.services.traffic.envoy.resources import (
     Resource,
@@ -55,11 +56,14 @@ def route_configuration(table: RouteTable, limits: Limits, former: Sequence[Reso
     `former` are routes of further models, as they stand. A route's name begins with its model's slug and a stroke.
     """
     routes = [*(route for model in table.models for route in _model_routes(model)), *former]
-    build = set_header(BUILD_HEADER, f"%UPSTREAM_METADATA({METADATA}:build)%", keep_empty=False)
+    served = [
+        set_header(name, f"%UPSTREAM_METADATA({METADATA}:{key})%", keep_empty=False)
+        for name, key in ((BUILD_HEADER, "build"), (STAND_IN_HEADER, "stand_in"))
+    ]
     tree = by_size(path_tree(routes, _NOT_FOUND), limits)
     return {
         "name": ROUTES,
-        "response_headers_to_add": [build],
+        "response_headers_to_add": served,
         "response_headers_to_remove": ["x-envoy-upstream-service-time"],
         "virtual_hosts": [{"name": "gateway", "domains": ["*"], "matcher": tree}],
     }
@@ -112,7 +116,7 @@ def _route(model: ModelRoute, audience: AudienceRoute, way: Way, source: UnitSou
         ],
         "route": {
             "prefix_rewrite": f"/{way.verb}",
-            **tries(model, has_another=any(part.target.fallback for part in audience.slices)),
+            **tries(model, others=max(part.target.others for part in audience.slices)),
             "weighted_clusters": {
                 "use_hash_policy": hashed,
                 "clusters": [_entry(model.model, part, audience.mirrors) for part in audience.slices],
@@ -131,20 +135,19 @@ def _entry(model: str, part: Slice, mirrors: Sequence[Mirror]) -> Resource:
     Copies of one variation's requests alone go where a header says, and only its own runs say it.
     """
     target = part.target
-    build = BuildRef(model=model, version=target.assigned.build)
     headers = [set_header(ASSIGNED_HEADER, literal(target.assigned.header))]
     segments = zip(SEGMENT_HEADERS, target.segments, strict=False)
     headers += [set_header(name, f"%REQ({header}):{LONGEST}%", keep_empty=False) for name, header in segments]
-    name = cluster_name(build)
-    if target.fallback is not None:
-        name = pair_name(build, BuildRef(model=model, version=target.fallback))
+    if target.fallback is not None or (target.stands_in is not None and target.stands_in.on_errors):
         headers.append(set_header("x-envoy-retry-on", _FALLBACK_ON))
+    if target.others > 1:
+        headers.append(set_header("x-envoy-max-retries", str(target.others)))
     for number, mirror in enumerate(mirrors):
         if mirror.of == target.assigned.variation:
             copied = BuildRef(model=model, version=mirror.assigned.build)
             headers.append(set_header(_copy_header(number), mirror_name(copied)))
     return {
-        "name": name,
+        "name": chain_name(chain(model, target)),
         "weight": part.size,
         "request_headers_to_add": headers,
         "response_headers_to_add": [tell(VARIATION_HEADER, target.assigned.variation)],

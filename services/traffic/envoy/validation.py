@@ -112,7 +112,12 @@ def shape(table: RouteTable) -> str:
 
 def _audience(audience: AudienceRoute) -> tuple[object, ...]:
     targets = {
-        (part.target.assigned.variation, part.target.assigned.build, part.target.fallback or "")
+        (
+            part.target.assigned.variation,
+            part.target.assigned.build,
+            part.target.fallback or "",
+            repr(part.target.stands_in),
+        )
         for part in audience.slices
     }
     mirrors = [(each.assigned.build, each.of, each.segments) for each in audience.mirrors]

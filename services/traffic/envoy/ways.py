@@ -38,17 +38,17 @@ def ways(model: str, below: str = "") -> Iterator[Way]:
         yield Way(verb=verb, by="host", path={"path": f"{below}/{verb}"}, headers=(POST, host_is(model)))
 
 
-def tries(model: ModelRoute, *, has_another: bool) -> Resource:
+def tries(model: ModelRoute, *, others: int) -> Resource:
     """Where another build stands in, each try has its own time; else all have one, so that a slow build is asked once.
 
     Envoy takes a try that ran out of its time for one whose worker died. Without another build a try may meet a
     connection of the worker that has just died: then there is a third one, and a moment before each.
     """
     retry_on = _RETRIES if model.retry else _SAFE_RETRIES
-    if has_another:
+    if others:
         policy = {"retry_on": retry_on, "num_retries": 1, "retry_back_off": _back_off(0.001)}
         policy["per_try_timeout"] = seconds(model.timeout + _LATE_SECONDS)
-        return {"timeout": seconds(2 * model.timeout + 1), "retry_policy": policy}
+        return {"timeout": seconds((others + 1) * model.timeout + 1), "retry_policy": policy}
     policy = {"retry_on": retry_on, "num_retries": 2, "retry_back_off": _back_off(0.01)}
     return {"timeout": seconds(model.timeout + _LATE_SECONDS), "retry_policy": policy}
 
