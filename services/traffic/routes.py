@@ -55,16 +55,19 @@ def _model(
     by_variation = {standing.variation: standing for standing in standings}
     plain = _audiences(connections, by_variation, endpoints)
     audiences = tuple(_with_experiment(each, splits.get((connections.model, each.name))) for each in plain)
+    serves = [serve for each in standings for serve in (each.serve, each.stable_serve) if serve is not None]
+    retry = all(serve.retry for serve in serves)
     behind = by_variation.get(connections.fallback_variation)
     if behind is not None:
-        audiences = tuple(with_stand_ins(each, connections, behind.stable, endpoints) for each in audiences)
-    serves = [serve for each in standings for serve in (each.serve, each.stable_serve) if serve is not None]
+        audiences = tuple(
+            with_stand_ins(each, connections, behind.stable, endpoints, retry=retry) for each in audiences
+        )
     units = (each.unit for each in (by_variation.get(FALLBACK), *standings) if each is not None)
     return ModelRoute(
         model=connections.model,
         unit=next((unit for unit in units if unit is not None), None),
         timeout=max(serve.timeout for serve in serves),
-        retry=all(serve.retry for serve in serves),
+        retry=retry,
         audiences=audiences,
         named=tuple(_named(connections, standing) for standing in standings),
     )

@@ -132,6 +132,9 @@ def test_what_must_not_be_computed_twice_is_asked_anew_only_where_it_did_not_arr
     put(envoy, services, StandIn.UNREACHABLE, retry=False)
     services["2"].mode("hang")
     assert {answer.status_code for answer in ask(envoy, number=4, callers=4)} <= {504}
+    services["2"].mode("fail")
+    put(envoy, services, StandIn.ERRORS, retry=False)
+    assert told(ask(envoy, number=2)) == {(503, "2", "ny", None)}
     services["2"].kill()
     assert told(ask(envoy)) == STOOD_IN
 
