@@ -27,6 +27,7 @@ from sluicegate.services.traffic.envoy.detour import at_least
 from sluicegate.services.traffic.envoy.limits import Limits
 from sluicegate.services.traffic.envoy.log_files import next_rotated, rejection
 from sluicegate.services.traffic.envoy.model_pages import PAGES, page_routes
+from sluicegate.services.traffic.envoy.named_routes import named_routes
 from sluicegate.services.traffic.envoy.names import members
 from sluicegate.services.traffic.envoy.path_tree import routes_in
 from sluicegate.services.traffic.envoy.resource_files import digest, read_resources
@@ -125,7 +126,7 @@ def _is_for(route, path: str) -> bool:
     match route["match"]:
         case {"path": whole_path}:
             return whole_path == path
-        case {"prefix": beginning}:
+        case {"prefix": beginning} if beginning != "/":
             return path.startswith(beginning)
         case {"safe_regex": {"regex": pattern}}:
             return re.fullmatch(pattern, path) is not None
@@ -145,7 +146,8 @@ def test_a_request_meets_every_route_of_its_path_in_order_and_at_last_the_one_fo
         assert [route for route in met if _is_for(route, path)] == [route for route in flat if _is_for(route, path)]
         assert any(_is_for(route, path) for route in met)
         assert met[-1]["match"] == {"prefix": "/"}
-    assert len(flat) == sum(len([*page_routes(model)]) for model in table.models) + len(_counted(host))
+    besides = sum(len([*page_routes(model), *named_routes(model)]) for model in table.models)
+    assert len(flat) == besides + len(_counted(host))
 
 
 @given(least=st.integers(1, 10**8), number=st.integers(0, 10**9), zeros=st.integers(0, 3))
