@@ -160,7 +160,8 @@ def _rules() -> str:
   or what `fresh` says, and show `below` once more. So a candidate that turned bad at the last step, by more than that, is promoted with a chance of
   beta at most, whatever it was before. `fresh: 1000%` asks for no more than some requests of both builds. A plan of one step has nothing to ask afresh.
 - `below` is for rates of what goes wrong: status, latency quantiles, zero-one scores.
-- The alphas of all gates and guardrails add up to {alpha} at most.
+- The alphas of all gates and guardrails that decide add up to {alpha} at most; a rule that only watches (`mode: watch`) has no `then`.
+- `then: pause` is for the gates and guardrails of a canary, not for those of a shadow or an experiment.
 - A plan has `steps`, unless it ends in the shadow (`strategy: shadow` and no `then: canary`): then it has none of what
   steps would use, `gates`, `guardrails` and `deadline` outside of `shadow`, and is never started as a canary.
 - Weights rise from step to step and stay below 100; margins fall, or stay, from step to step.

@@ -94,6 +94,6 @@ def _offline(gate: View) -> str:
 
 
 def _gate(gate: View) -> str:
-    kind = "guard" if gate["guardrail"] else "gate"
+    kind = "watch" if gate.get("then") == "nothing" else "guard" if gate["guardrail"] else "gate"
     worst = (f"\n|     {SliceFigures(**each)}" for each in gate.get("slices", ()))
     return f"{kind} {gate['metric']:<12} {gate['verdict']:<10} {gate['reason']}{''.join(worst)}"

@@ -39,38 +39,41 @@ def rows_read(plan: Plan, gate: GateSpec, rows: Sequence[TallyRow]) -> tuple[Tal
 
 def next_look(
     *, rollout: str, plan: Plan, gate: GateSpec, guardrail: bool, step: int, looks: Sequence[Look],
-    rows: Sequence[TallyRow], watermark: int, at: datetime, beside: str = "stable",
+    rows: Sequence[TallyRow], watermark: int, at: datetime, beside: str = "stable", since: int = 0,
 ) -> Look | None:  # fmt: skip
     """The look to record now, or None while the plan's next grid point of information has not been passed.
 
     `rows` are the metric's cumulative tallies, derived exceedance metrics included; `looks` its recorded looks in
     order of k. The look holds what is new since them: a late row of an old stratum becomes a correction. `beside` is
-    what the verdict's sentence calls the stable build, such as v2.
+    what the verdict's sentence calls the stable build, such as v2. `since`: the epoch from which requests count.
     """
     question = _question(plan, gate, guardrail=guardrail, beside=beside)
-    rows_of_looks = [look.rows for look in looks]
+    earlier, counted = _split(looks, since)
+    rows_of_looks = [rows for _, rows in counted]
     state = _fold(question, rows_of_looks)
-    new = state.new_rows(rows)
+    new = state.new_rows(row for row in rows if row.stratum.epoch >= since)
     if not passes_grid_point(question.grid, state.information, state.information_with(new)):
         return None
     after = _fold(question, [*rows_of_looks, new])
     return Look(
         rollout=rollout, metric=gate.metric, k=len(looks) + 1, step=step, at=at, watermark=watermark, rows=new,
-        verdict=_verdict(after, step, (*_told(looks), (at, new))),
+        verdict=_since(_verdict(after, step, (*counted, (at, new))), since, earlier),
     )  # fmt: skip
 
 
 def verdict(
-    *, plan: Plan, gate: GateSpec, guardrail: bool, step: int, looks: Sequence[Look], beside: str = "stable"
-) -> Verdict:
+    *, plan: Plan, gate: GateSpec, guardrail: bool, step: int, looks: Sequence[Look], beside: str = "stable",
+    since: int = 0,
+) -> Verdict:  # fmt: skip
     """The gate's answer at a step, from the recorded looks alone.
 
     A gate with a margin passes when some look has ruled the step's margin out, and fails when some look found harm;
     failing is final. A gate without a margin passes as soon as both arms have rows and no harm was found; a guardrail
-    never passes.
+    never passes. `since`: the epoch from which requests count, as a person overrode what failed before.
     """
     question = _question(plan, gate, guardrail=guardrail, beside=beside)
-    return _verdict(_fold(question, [look.rows for look in looks]), step, _told(looks))
+    earlier, counted = _split(looks, since)
+    return _since(_verdict(_fold(question, [rows for _, rows in counted]), step, counted), since, earlier)
 
 
 AnyQuestion = Question | PairedQuestion | SlicedQuestion
@@ -95,8 +98,19 @@ def _fold(question: AnyQuestion, rows_of_looks: Sequence[Rows]) -> AnyState:
             return fold_slices(question, rows_of_looks)
 
 
-def _told(looks: Sequence[Look]) -> tuple[tuple[datetime, Rows], ...]:
-    return tuple((look.at, look.rows) for look in looks)
+def _split(looks: Sequence[Look], since: int) -> tuple[int, tuple[tuple[datetime, Rows], ...]]:
+    """How many looks rest on earlier requests alone, and the others' rows of requests since that epoch."""
+    counted = [(look.at, tuple(row for row in look.rows if row.stratum.epoch >= since)) for look in looks]
+    earlier = next((k for k, (_, rows) in enumerate(counted) if rows), len(looks)) if since else 0
+    return earlier, tuple(counted[earlier:])
+
+
+def _since(verdict: Verdict, since: int, earlier: int) -> Verdict:
+    """The verdict as one of all looks; what failed in earlier ones was overridden."""
+    if not since:
+        return verdict
+    anew = f"judged anew since an override: looks count from look {earlier} on"
+    return replace(verdict, since=since, k=verdict.k + earlier, details=(anew, *verdict.details))
 
 
 def _verdict(state: AnyState, step: int, told: Sequence[tuple[datetime, Rows]]) -> Verdict:

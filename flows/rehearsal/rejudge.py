@@ -37,7 +37,10 @@ def rejudge(
     for gate, guardrail in gates:
         looks = looks_of(gate.metric)
         for k, look in enumerate(looks, start=1):
-            again = verdict(plan=plan, gate=gate, guardrail=guardrail, step=look.step, looks=looks[:k], beside=beside)
+            again = verdict(
+                plan=plan, gate=gate, guardrail=guardrail, step=look.step, looks=looks[:k], beside=beside,
+                since=look.verdict.since,
+            )  # fmt: skip
             recorded = _recorded(plan, gate, look, guardrail)
             yield Rejudged(verdict=again, is_same=recorded is None or recorded == again)
 

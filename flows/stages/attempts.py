@@ -35,6 +35,6 @@ def _before(ledger: Ledger, rollout: Rollout) -> tuple[Rollout, ...]:
 
 
 def _left(gate: GateSpec, spent: dict[str, float]) -> GateSpec:
-    if not spent.get(gate.metric):
+    if not spent.get(gate.metric) or not gate.decides:
         return gate
     return gate.model_copy(update={"beta": max(gate.beta - spent[gate.metric], _LEAST)})

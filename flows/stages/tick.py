@@ -221,12 +221,13 @@ def _judge(ledger: Ledger, tallies: Tallies, rollout: Rollout, now: datetime) ->
             watermark=watermark,
             at=now,
             beside=rollout.stable_name,
+            since=rollout.overridden.get(gate.metric, 0),
         )
         if look is not None:
             looks = (*looks, ledger.record_look(look))
         judged = verdict(
             plan=rollout.judged_plan, gate=gate, guardrail=guardrail, step=rollout.step, looks=looks,
-            beside=rollout.stable_name,
+            beside=rollout.stable_name, since=rollout.overridden.get(gate.metric, 0),
         )  # fmt: skip
         lacking = None if looks else _unfrozen(rollout, gate.metric) or _lacking(rows, gate.metric)
         verdicts.append(judged if lacking is None else judged.withheld(lacking))
@@ -282,7 +283,8 @@ def _is_allowed(decision: Decision, authority: Authority) -> bool:
 
 def _fact(rollout: Rollout, verdicts: Sequence[Verdict], decision: Decision) -> Fact | None:
     answers = {v.metric: v.answer.value for v in verdicts}
-    gates = {v.metric: v.answer.value for v in verdicts if not v.guardrail}
+    deciding = {gate.metric for gate in rollout.plan.deciding_gates}
+    gates = {metric: answer for metric, answer in answers.items() if metric in deciding}
     match decision.choice:
         case Choice.HOLD:
             return None
@@ -309,4 +311,4 @@ def _promoted(rollout: Rollout, gates: dict[str, str], decision: Decision) -> Pr
     if gates and set(gates.values()) == {Answer.PASS.value}:
         return Promoted(actor="policy", party=Party.POLICY, reason=decision.reason, override=False, verdicts=gates)
     approver = rollout.approvals[rollout.step]
-    return Promoted(actor=approver, reason=f"approved by {approver}; the plan has no gates", override=True, verdicts={})
+    return Promoted(actor=approver, reason=f"approved by {approver}; no gate decides", override=True, verdicts={})

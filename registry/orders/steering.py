@@ -6,15 +6,17 @@ import dataclasses
 
 from sluicegate.registry.ledger.freezes import freezes
 from sluicegate.registry.orders.applied_plan import applied_plan
+from sluicegate.registry.orders.authority import need
 from sluicegate.registry.orders.draft import Draft
 from sluicegate.registry.orders.order import Order, RollBack, Start
 from sluicegate.registry.orders.rules import way_out
 from sluicegate.registry.orders.starting import STILL, Started, put_first, replace, roll_back, start
 from sluicegate.registry.plan.fields import Strategy
-from sluicegate.registry.rollout.facts import Aborted, Approved, AtOnce, Fact, Paused, Promoted, Resumed
+from sluicegate.registry.rollout.facts import Aborted, Approved, AtOnce, Fact, Party, Paused, Promoted, Resumed
 from sluicegate.registry.rollout.freeze import holding
 from sluicegate.registry.rollout.rollout import Ending, Phase, Rollout
 from sluicegate.registry.words.errors import IllegalMove, NotFound, Refused
+from sluicegate.registry.words.roles import Role
 
 
 def pause(draft: Draft, order: Order, rollout: Rollout) -> Rollout:
@@ -25,8 +27,18 @@ def pause(draft: Draft, order: Order, rollout: Rollout) -> Rollout:
 
 
 def resume(draft: Draft, order: Order, rollout: Rollout) -> Rollout:
-    """End a pause."""
-    return _append(draft, rollout, Resumed(actor=order.actor, party=order.party, reason=order.reason))
+    """End a pause. Where a rule has failed that pauses, this overrides it, as only a named approver may."""
+    failures = rollout.failures if rollout.phase is Phase.PAUSED else ()
+    if failures:
+        need(order, Role.APPROVER, f"to override what has failed ({', '.join(failures)})")
+        if order.party is not Party.PERSON:
+            raise Refused(
+                f"rollout {rollout.id} was paused because {', '.join(failures)} failed: only a named person overrides "
+                "that.",
+                fix=f"resume it by name: sluice rollout resume {rollout.id} --reason WHY, or abort it",
+            )
+    resumed = Resumed(actor=order.actor, party=order.party, reason=order.reason, overrides=failures)
+    return _append(draft, rollout, resumed)
 
 
 def approve(draft: Draft, order: Order, rollout: Rollout, step: int) -> Rollout:

@@ -300,6 +300,17 @@ class GateSpec(Document):
     slices: tuple[HeaderName, ...] = ()
     """Guardrails of 0/1 metrics only: request headers, such as x-state, by whose values parts of the traffic are looked
     at besides, so that harm in one of them is found and named. Half of alpha is for the whole, half for all slices."""
+    mode: Literal["decide", "watch"] = "decide"
+    """Whether its verdict has consequences. watch: judged and shown, and it holds nothing, stops nothing, and takes no
+    part of the alphas that all rules may have together."""
+    then: Literal["abort", "pause"] = "abort"
+    """What follows when it fails. pause: a person decides; who resumes overrides the failure by name, and the rule is
+    judged anew on the requests from then on."""
+
+    @property
+    def decides(self) -> bool:
+        """Whether anything follows from its verdict."""
+        return self.mode == "decide"
 
 
 class Check(Document):
@@ -535,6 +546,16 @@ class PlanFields(Document):
     def ends_in_shadow(self) -> bool:
         """Whether nothing follows the shadow, so that no caller ever gets an answer of the candidate."""
         return self.strategy is Strategy.SHADOW and (self.shadow is None or self.shadow.then is None)
+
+    @property
+    def deciding_gates(self) -> tuple[GateSpec, ...]:
+        """The gates that must pass: not those that only watch."""
+        return tuple(gate for gate in self.gates if gate.decides)
+
+    @property
+    def rules(self) -> dict[str, GateSpec]:
+        """Gates and guardrails by their metric, which is no other's."""
+        return {gate.metric: gate for gate in (*self.gates, *self.guardrails)}
 
     def document(self) -> dict[str, object]:
         """The plan as JSON values; `Plan.model_validate` reads it back to an equal plan."""

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from sluicegate.registry.plan.acting_rules import wrong_acts
 from sluicegate.registry.plan.fields import GateSpec, MetricSpec, PlanFields
 from sluicegate.registry.plan.slice_rules import slice_faults
 from sluicegate.registry.plan.staging import staged
@@ -45,6 +46,7 @@ def broken_rules(plan: PlanFields, champion_alias: str) -> tuple[Broken, ...]:
         *_alphas(plan), *_weights(plan), *_steps(plan), *_ladders(plan), *_deadline(plan), *_shadow(plan),
         *_kept(plan), *_ab(plan), *_offline(plan),
         *(Broken(at=at, message=what, fix=fix) for at, what, fix in slice_faults(plan)),
+        *(Broken(at=at, message=what, fix=fix) for at, what, fix in wrong_acts(plan)),
     )  # fmt: skip
 
 
@@ -218,7 +220,7 @@ def _fresh(plan: PlanFields) -> Iterator[Broken]:
 
 
 def _alphas(plan: PlanFields) -> Iterator[Broken]:
-    gates = [gate for _, _, gate in _gates(plan)]
+    gates = [gate for _, _, gate in _gates(plan) if gate.decides]
     total = sum(gate.alpha for gate in gates)
     if total > ALPHA_LIMIT * (1 + 1e-9):
         message = f"together the gates and guardrails would stop an equal candidate with a chance of {total:.3g}"

@@ -117,12 +117,13 @@ def _approver(here: Sequence[tuple[Entry, Rollout]], number: int) -> str:
 def _asks(rollout: Rollout, number: int) -> tuple[str, ...]:
     """What the plan asks before the step is left."""
     plan, step = rollout.plan, rollout.plan.steps[number]
-    margins = [(gate, plan.margin(gate, number)) for gate in plan.gates]
+    margins = [(gate, plan.margin(gate, number)) for gate in plan.deciding_gates]
     conditions = [f"{gate.metric} within {format_share(margin)}" for gate, margin in margins if margin is not None]
-    conditions += [f"{gate.metric} below {format_share(gate.below)}" for gate in plan.gates if gate.below is not None]
+    limits = [(gate.metric, gate.below) for gate in plan.deciding_gates if gate.below is not None]
+    conditions += [f"{metric} below {format_share(limit)}" for metric, limit in limits]
     conditions += [f"{step.min_requests:,} requests"] if step.min_requests else []
     conditions += [f"soak {format_duration(step.soak)}"] if step.soak else []
-    conditions += ["approval by a person"] if step.approval or not plan.gates else []
+    conditions += ["approval by a person"] if step.approval or not plan.deciding_gates else []
     return tuple(conditions)
 
 

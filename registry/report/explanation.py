@@ -77,7 +77,7 @@ def _gate(gate: GateReport) -> GateExplanation:
     return GateExplanation(
         metric=view.metric,
         verdict=view.verdict,
-        kind="guardrail" if view.guardrail else "gate",
+        kind=f"{'guardrail' if view.guardrail else 'gate'}{' that only watches' if view.then == 'nothing' else ''}",
         inputs=(
             f"stable {measured(view.stable, Unit(view.unit))} over {view.stable_n:,} rows, candidate "
             f"{measured(view.candidate, Unit(view.unit))} over {view.candidate_n:,} rows; {gate.worse} is worse"
@@ -121,13 +121,20 @@ def _before_pass(rate: Sequence[str]) -> str:
 def _change(gate: GateReport, last: LookPoint | None) -> str:
     match gate.view.verdict:
         case "FAIL":
-            return "nothing: failing is final for this rollout; a new one starts afresh"
+            return _AFTER_FAILURE[gate.view.then]
         case "PASS":
             return "harm that a later look finds; or the next step, whose margin may be narrower"
         case "NO DATA":
             return f"data that can be judged: {gate.view.reason}"
         case _:
             return _open(gate, last)
+
+
+_AFTER_FAILURE = {
+    "abort": "nothing: failing is final for this rollout; a new one starts afresh",
+    "pause": "a named person: who resumes the rollout overrides the failure, and requests from then on are judged anew",
+    "nothing": "nothing: failing is final for this rollout, and it only watches",
+}
 
 
 def _open(gate: GateReport, last: LookPoint | None) -> str:

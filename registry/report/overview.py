@@ -42,10 +42,12 @@ class Served:
 
 def verdict_of(rollout: Rollout) -> str:
     """One word for all gates of a rollout: the worst. Of a guardrail only the harm that it has found counts."""
-    answers = {metric: Answer(judged.answer) for metric, judged in rollout.judgements.items()}
+    watched = {name for name, rule in rollout.plan.rules.items() if not rule.decides}
+    judged = {metric: each for metric, each in rollout.judgements.items() if metric not in watched}
+    answers = {metric: Answer(each.answer) for metric, each in judged.items()}
     if Answer.FAIL in answers.values():
         return Answer.FAIL.label
-    of_gates = [answers.get(gate.metric, Answer.NO_DATA) for gate in rollout.plan.gates]
+    of_gates = [answers.get(gate.metric, Answer.NO_DATA) for gate in rollout.plan.deciding_gates]
     for answer in (Answer.UNDECIDED, Answer.NO_DATA):
         if answer in of_gates:
             return answer.label

@@ -145,6 +145,8 @@ def _said(fact: Fact) -> tuple[str, str]:
             return f"{metric} {_ANSWERS[Answer(answer)]} at step {step + 1}", _TONES[Answer(answer)]
         case Paused():
             return "paused; the weight stays, and guardrails still run", "wait"
+        case Resumed(overrides=overrides) if overrides:
+            return f"resumed; {', '.join(overrides)} overridden, and judged anew from here", "wait"
         case Resumed():
             return "resumed", "plain"
         case Approved(step=step):

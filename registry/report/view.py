@@ -25,6 +25,8 @@ class GateView:
     metric: str
     guardrail: bool
     """Whether it may only stop."""
+    then: str
+    """What follows when it fails: abort, pause, or nothing where it only watches."""
     verdict: str
     """PASS, FAIL, UNDECIDED or NO DATA; OK for a guardrail that has found no harm."""
     reason: str
@@ -276,6 +278,7 @@ def _view(rollout: Rollout, gate: GateSpec, verdict: Verdict | None, *, guardrai
     return GateView(
         metric=gate.metric,
         guardrail=guardrail,
+        then=gate.then if gate.decides else "nothing",
         verdict=_word(answer, guardrail=guardrail),
         reason=_reason(judged, verdict),
         details=verdict.details if verdict else (),

@@ -75,19 +75,20 @@ class Progress:
 def decide(rollout: Rollout, verdicts: Sequence[Verdict], progress: Progress, now: datetime) -> Decision:
     """Choose what happens next to a rollout whose candidate has traffic.
 
-    A failing verdict aborts in every phase, paused included; so does a deadline that aborts, and the time of a shadow
-    ends it, as they bound how long a candidate may have traffic, or copies. Time alone never promotes or advances:
-    every gate must have passed at the step's margin, and a plan without gates needs a person at every step. While
-    nobody sees what happens nothing advances, whoever approved it, and in the end the plan's `blind` acts.
+    A failing verdict aborts in every phase, paused included, unless the plan says that it pauses, or only watches. So
+    does a deadline that aborts, and the time of a shadow ends it, as they bound how long a candidate may have traffic,
+    or copies. Time alone never promotes or advances: every gate must have passed at the step's margin, and a plan
+    without gates that decide needs a person at every step. While nobody sees what happens nothing advances, whoever
+    approved it, and in the end the plan's `blind` acts.
     """
     rollout = since_begun(rollout, progress.experiment)
     ended = _experiment_over(progress.experiment)
     if ended is not None:
         return ended
-    failing = [verdict for verdict in verdicts if verdict.answer is Answer.FAIL]
-    if failing:
-        return Decision(choice=Choice.ABORT, reason=_names(failing, "failed") + f": {failing[0].reason}")
-    limits = [each for each in (_overdue(rollout, now), _unseen(rollout, progress.blind, now)) if each is not None]
+    failure = _failure(rollout, verdicts)
+    if failure is not None and failure.choice is Choice.ABORT:
+        return failure
+    limits = [each for each in (failure, _overdue(rollout, now), _unseen(rollout, progress.blind, now)) if each]
     last = [each for each in limits if each.choice in (Choice.ABORT, Choice.CONCLUDE)]
     if last and rollout.phase in (Phase.RUNNING, Phase.PAUSED):
         return last[0]
@@ -113,9 +114,13 @@ def _shadow(rollout: Rollout, waiting: Decision | None, now: datetime) -> Decisi
     if waiting is None:
         return Decision(choice=Choice.CONCLUDE, reason=f"every gate passed on {_at(rollout)} of the requests")
     if shadow is None or not _shadow_is_over(rollout, now):
-        return waiting if rollout.plan.gates or shadow is None else _until_over(waiting, shadow.max_time, began, now)
+        return (
+            waiting
+            if rollout.plan.deciding_gates or shadow is None
+            else _until_over(waiting, shadow.max_time, began, now)
+        )
     over = f"{format_duration(shadow.max_time)} are over"
-    return Decision(choice=Choice.CONCLUDE, reason=f"{over}: {waiting.reason}" if rollout.plan.gates else over)
+    return Decision(choice=Choice.CONCLUDE, reason=f"{over}: {waiting.reason}" if rollout.plan.deciding_gates else over)
 
 
 def _shadow_is_over(rollout: Rollout, now: datetime) -> bool:
@@ -202,11 +207,12 @@ def _waiting(rollout: Rollout, verdicts: Sequence[Verdict], progress: Progress, 
     step = rollout.plan.steps[rollout.step]
     if rollout.observed_epoch != rollout.epoch or rollout.step_observed_at is None:
         return _hold(f"waiting for the data plane to serve {_at(rollout)}")
-    here = [verdict for verdict in verdicts if not verdict.guardrail and verdict.step == rollout.step]
+    mine = [verdict for verdict in verdicts if not verdict.guardrail and _acts(rollout, verdict)]
+    here = [verdict for verdict in mine if verdict.step == rollout.step]
     open_gates = [verdict for verdict in here if verdict.answer is not Answer.PASS]
     if open_gates:
         return _hold("; ".join(f"{verdict.metric} {verdict.answer.label}: {verdict.reason}" for verdict in open_gates))
-    missing = {gate.metric for gate in rollout.plan.gates} - {verdict.metric for verdict in here}
+    missing = {gate.metric for gate in rollout.plan.deciding_gates} - {verdict.metric for verdict in here}
     if missing:
         return _hold(f"no verdict yet on {', '.join(sorted(missing))} at {_at(rollout)}")
     if progress.candidate_requests < step.min_requests:
@@ -220,7 +226,7 @@ def _waiting(rollout: Rollout, verdicts: Sequence[Verdict], progress: Progress, 
         if checked is not None:
             return checked
     if _needs_approval(rollout, step) and rollout.step not in rollout.approvals:
-        why = "the plan has no gates" if not rollout.plan.gates else f"step {_at(rollout)} wants a person"
+        why = "no gate decides" if not rollout.plan.deciding_gates else f"step {_at(rollout)} wants a person"
         reason = f"waiting for approval: {why}; sluice rollout approve {rollout.id}"
         return Decision(choice=Choice.HOLD, reason=reason, person=True)
     return None
@@ -252,7 +258,7 @@ def decide_first(rollout: Rollout, ready: str) -> Decision:
 
 
 def _needs_approval(rollout: Rollout, step: Step) -> bool:
-    return step.approval or not rollout.plan.gates
+    return step.approval or not rollout.plan.deciding_gates
 
 
 def _hold(reason: str) -> Decision:
@@ -263,5 +269,23 @@ def _at(rollout: Rollout) -> str:
     return f"{format_weight(rollout.weight)} %"
 
 
-def _names(verdicts: Sequence[Verdict], what: str) -> str:
-    return ", ".join(verdict.metric for verdict in verdicts) + f" {what}"
+def _acts(rollout: Rollout, verdict: Verdict) -> bool:
+    """Whether the plan lets anything follow from the verdict."""
+    rule = rollout.plan.rules.get(verdict.metric)
+    return rule is None or rule.decides
+
+
+def _failure(rollout: Rollout, verdicts: Sequence[Verdict]) -> Decision | None:
+    """What follows from the rules that failed; one that aborts comes first."""
+    failing = [verdict for verdict in verdicts if verdict.answer is Answer.FAIL and _acts(rollout, verdict)]
+    pausing = {metric for metric, rule in rollout.plan.rules.items() if rule.then == "pause"}
+    fatal = [verdict for verdict in failing if verdict.metric not in pausing]
+    if fatal:
+        return Decision(choice=Choice.ABORT, reason=_failed(fatal))
+    if failing:
+        return Decision(choice=Choice.PAUSE, reason=f"{_failed(failing)}; resuming overrides it, and judges it anew")
+    return None
+
+
+def _failed(verdicts: Sequence[Verdict]) -> str:
+    return f"{', '.join(verdict.metric for verdict in verdicts)} failed: {verdicts[0].reason}"

@@ -174,6 +174,8 @@ class Resumed:
     actor: str
     reason: str
     party: Party = Party.PERSON
+    overrides: tuple[str, ...] = ()
+    """Metrics that had failed, which a named person overrides: they are judged anew, on the requests from now on."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -128,9 +128,10 @@ def advance(rollout: Rollout, entry: Entry) -> Rollout:
             return replace(state, judgements={**state.judgements, metric: judgement})
         case Paused(reason=reason, actor=actor, party=party):
             return replace(state, phase=Phase.PAUSED, reason=reason, actor=actor, party=party)
-        case Resumed(reason=reason, actor=actor, party=party):
+        case Resumed(reason=reason, actor=actor, party=party, overrides=overrides):
             phase = Phase.RUNNING if state.step >= 0 else Phase.LAUNCHING
-            return replace(state, phase=phase, reason=reason, actor=actor, party=party, resumed_at=at)
+            resumed = replace(state, phase=phase, reason=reason, actor=actor, party=party, resumed_at=at)
+            return _overridden(resumed, overrides) if overrides else resumed
         case Approved(step=step, actor=actor):
             return replace(state, approvals={**state.approvals, step: actor})
         case Checked(step=step, answer=answer, reason=reason):
@@ -183,6 +184,10 @@ def refuse_illegal(rollout: Rollout, fact: Fact) -> None:
             raise IllegalMove(f"rollout {rollout.id}: Packed needs a pass of every offline gate, or an override.")
         case AssessmentOverridden(actor=""):
             raise IllegalMove(f"rollout {rollout.id}: an override needs the name of who gives it.")
+        case Resumed(overrides=overrides) if set(overrides) != set(rollout.failures):
+            raise IllegalMove(f"rollout {rollout.id}: who resumes it overrides what failed: {rollout.failures}.")
+        case Resumed(overrides=overrides, party=party, actor=actor) if overrides and not _is_named(party, actor):
+            raise IllegalMove(f"rollout {rollout.id}: only a named person overrides what failed, not {party}.")
         case Ready() if rollout.packed is None:
             raise IllegalMove(f"rollout {rollout.id}: Ready needs Packed.")
         case Approved(step=step) if step != rollout.step or step < 0:
@@ -224,12 +229,24 @@ def _all_passed(rollout: Rollout, verdicts: dict[str, str]) -> bool:
     What the writer of the fact says is not believed: it must be what was recorded.
     """
     is_last = rollout.step + 1 == len(rollout.plan.steps)
-    gates = {gate.metric for gate in rollout.plan.gates}
+    gates = {gate.metric for gate in rollout.plan.deciding_gates}
     recorded = {
         metric: judgement.answer for metric, judgement in rollout.judgements.items() if judgement.step == rollout.step
     }
     passed = {metric for metric in gates if recorded.get(metric) == verdicts.get(metric) == "pass"}
     return is_last and bool(gates) and passed == gates and set(verdicts.values()) == {"pass"}
+
+
+def _is_named(party: Party, actor: str) -> bool:
+    return party is Party.PERSON and actor != ""
+
+
+def _overridden(rollout: Rollout, metrics: Sequence[str]) -> Rollout:
+    """A new epoch at the same weight, so that the requests from now on are known from those that failed."""
+    epoch = rollout.epoch + 1
+    judgements = {name: known for name, known in rollout.judgements.items() if name not in metrics}
+    overridden = {**rollout.overridden, **dict.fromkeys(metrics, epoch)}
+    return replace(rollout, epoch=epoch, judgements=judgements, overridden=overridden)
 
 
 def _reweighted(rollout: Rollout, weight: int) -> Rollout:

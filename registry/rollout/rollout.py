@@ -102,6 +102,8 @@ class Rollout:
     ended_at: datetime | None = None
     thresholds: dict[str, float] = field(default_factory=dict)
     judgements: dict[str, Judgement] = field(default_factory=dict)
+    overridden: dict[str, int] = field(default_factory=dict)
+    """Metrics whose failure a person overrode, each with the epoch from which its requests are judged anew."""
     approvals: dict[int, str] = field(default_factory=dict)
     """Who approved which step."""
     freeze_overridden_until: datetime | None = None
@@ -217,8 +219,16 @@ class Rollout:
     @property
     def has_passed(self) -> bool:
         """Whether the record holds a passing verdict of every gate, and there is at least one."""
-        gates = [gate.metric for gate in self.plan.gates]
+        gates = [gate.metric for gate in self.plan.deciding_gates]
         return bool(gates) and all(name in self.judgements and self.judgements[name].answer == "pass" for name in gates)
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """Metrics whose rule has failed on record, and pauses for a person's word."""
+        waiting = {name for name, rule in self.plan.rules.items() if rule.decides and rule.then == "pause"}
+        return tuple(
+            sorted(name for name in waiting & self.judgements.keys() if self.judgements[name].answer == "fail")
+        )
 
     @property
     def took_over(self) -> bool:

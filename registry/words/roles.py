@@ -15,7 +15,7 @@ class Role(IntEnum):
     OPERATOR = 2
     """Start, pause, resume, abort, roll back, apply documents, report outcomes."""
     APPROVER = 3
-    """Approve steps, promote, and say who is answered by which variation."""
+    """Approve steps, promote, override what failed and paused, and say who is answered by which variation."""
     ADMIN = 4
     """Give and take tokens, override freezes."""
 

@@ -89,7 +89,8 @@ class UnitSums(NamedTuple):
     - met for the first time in this rollout: that of the time bucket of its first row;
     - met before, in stable only: bucket = minus the last earlier epoch in which it was met, because its chance of
       the candidate is not that of a new unit;
-    - met before in the candidate: none; that it meets the candidate again is no chance.
+    - met before in the candidate: none; that it meets the candidate again is no chance;
+    - met before at the same weight, in the epoch before an override: as it did there, for its chance is the same.
 
     A row without a unit is a unit of its own. When a unit gets a row, `- from_unit(before) + from_unit(after)` keeps
     the sums right.

@@ -85,6 +85,8 @@ class Verdict:
     information_fraction: float = 0.0
     e_value: float | None = None
     missing: int = 0
+    since: int = 0
+    """The epoch from which requests count, since a person overrode an earlier failure; 0: all do."""
     details: tuple[str, ...] = ()
     """What the reason leaves out, such as the look that decided."""
     slices: tuple[SliceFigures, ...] = ()

@@ -61,7 +61,7 @@ def _table(gates: list[dict[str, Any]]) -> str:
 
 
 def _cells(gate: dict[str, Any]) -> tuple[str, ...]:
-    kind = " (guardrail)" if gate["guardrail"] else ""
+    kind = " (watches)" if gate.get("then") == "nothing" else " (guardrail)" if gate["guardrail"] else ""
     return (
         f"{gate['metric']}{kind}",
         f"{_MARKS.get(gate['verdict'], '')} {gate['verdict']}",

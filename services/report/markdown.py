@@ -57,7 +57,7 @@ def _gates(gates: Sequence[GateReport]) -> Iterator[str]:
         margin = ", ".join(_asked(view)) or "–"
         decided = f"look {gate.decided.k}" if gate.decided else "–"
         unit = Unit(view.unit)
-        kind = " (guardrail)" if view.guardrail else ""
+        kind = " (watches)" if view.then == "nothing" else " (guardrail)" if view.guardrail else ""
         means = f"{measured(view.stable, unit)} | {measured(view.candidate, unit)}"
         apart = f"{difference(view.estimate, unit)} | {interval(view.low, view.high, unit)}"
         head = f"| {_cell(view.metric)}{kind} | **{view.verdict}** | {means} | {apart}"

@@ -208,7 +208,7 @@ def test_a_step_that_wants_a_person_waits_for_this_step_only() -> None:
 
 def test_without_gates_only_people_move_it_on() -> None:
     story = Story({"steps": [{"weight": 10}]}).served().after("9d", requests=10**6)
-    assert "the plan has no gates" in story.tick().why()
+    assert "no gate decides" in story.tick().why()
     story.person(Approved(step=0, actor="ada", reason="looks good")).tick()
     assert (story.rollout.phase, story.rollout.actor) == (Phase.BAKING, "ada")
 

@@ -198,3 +198,14 @@ def test_parts_add_up_to_the_unit(parts: list[tuple[int, int]]) -> None:
         known |= enter(known, new, "r", steps)
         total += sum(added(steps).values(), UnitSums())
     assert total == UnitSums.from_unit(float(sum(x for x, _ in parts)), sum(n for _, n in parts))
+
+
+@pytest.mark.parametrize(
+    ("arm", "before", "after"), [("stable", BUCKET, BUCKET), ("candidate", BUCKET, BUCKET), ("stable", -1, -1)]
+)
+def test_after_an_override_at_the_same_weight_units_are_compared_as_before(arm: str, before: int, after: int) -> None:
+    known = {2: Entry(arm, 1_000, before)}
+    entered = enter(known, {3: Entry(arm, 1_000, BUCKET + 300)}, "r", Counter())
+    assert entered[3].bucket == after
+    moved = enter({2: Entry("candidate", 1_000, before)}, {3: Entry("candidate", 2_000, BUCKET)}, "r", Counter())
+    assert moved[3].bucket is None

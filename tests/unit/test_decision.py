@@ -160,7 +160,7 @@ def test_a_step_that_wants_a_person_waits_for_one() -> None:
 
 def test_a_plan_without_gates_wants_a_person_at_every_step() -> None:
     plan = {"model": "delays", "steps": [{"weight": 10}, {"weight": 50}]}
-    assert choose(running(plan)).reason.startswith("waiting for approval: the plan has no gates")
+    assert choose(running(plan)).reason.startswith("waiting for approval: no gate decides")
     assert choose(running(plan, approvals={0: "ada"})).choice is Choice.ADVANCE
     assert choose(running(plan, step=1, approvals={0: "ada"})).choice is Choice.HOLD
     assert choose(running(plan, step=1, approvals={1: "ada"})).choice is Choice.PROMOTE

@@ -131,4 +131,7 @@ def _bucket(known: Mapping[int, Entry], epoch: int, entry: Entry) -> int | None:
     before = {each: had.arm for each, had in known.items() if each < epoch}
     if not before:
         return entry.bucket
+    last = known[max(before)]
+    if last.weight == entry.weight:  # the same draw once more
+        return last.bucket if last.arm == entry.arm else None
     return None if Arm.CANDIDATE in before.values() else -max(before)

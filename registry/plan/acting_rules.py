@@ -1,0 +1,39 @@
+"""Rules of what follows from a verdict: watching and pausing where they would mean nothing. Pure; each says its fix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sluicegate.registry.plan.fields import GateSpec, PlanFields
+
+Found = tuple[tuple[str | int, ...], str, str]
+"""Where, what, and how to mend it."""
+
+
+def wrong_acts(plan: PlanFields) -> Iterator[Found]:
+    """What is wrong with the consequences of a plan's rules, wherever they stand."""
+    for at, gate in _everywhere(plan):
+        if not gate.decides and gate.then == "pause":
+            yield (*at, "then"), "a rule that only watches has no consequence", "remove then, or remove mode: watch"
+        elif gate.then == "pause" and at[0] != "gates" and at[0] != "guardrails":
+            message = "a shadow and an experiment end by themselves, so nobody resumes them after a failure"
+            yield (*at, "then"), message, "remove it, or write mode: watch"
+    if plan.ab is not None and not plan.ab.goal.decides:
+        message = "the goal is what an experiment is for, so it cannot only watch"
+        yield ("ab", "goal", "mode"), message, "remove it, or watch the metric under guardrails"
+    shadow = plan.shadow
+    if shadow is not None and shadow.then is not None and shadow.gates and not any(g.decides for g in shadow.gates):
+        message = "its gates only watch, so nothing can tell whether the candidate may go on"
+        yield ("shadow", "then"), message, "let one of them decide, or remove then"
+
+
+def _everywhere(plan: PlanFields) -> Iterator[tuple[tuple[str | int, ...], GateSpec]]:
+    """Every rule of a plan, by its place."""
+    for section, gates in (("gates", plan.gates), ("guardrails", plan.guardrails)):
+        yield from (((section, i), gate) for i, gate in enumerate(gates))
+    if plan.shadow is not None:
+        for section, gates in (("gates", plan.shadow.gates), ("guardrails", plan.shadow.guardrails)):
+            yield from ((("shadow", section, i), gate) for i, gate in enumerate(gates))
+    if plan.ab is not None:
+        yield ("ab", "goal"), plan.ab.goal
+        yield from ((("ab", "guardrails", i), gate) for i, gate in enumerate(plan.ab.guardrails))
