@@ -154,12 +154,13 @@ def _rules() -> str:
 `sluice validate` refuses what would be inert, contradictory or absurd, and says how to mend it:
 
 - Each metric is used by a gate or a guardrail, and by one of them only.
-- Every gate has a margin at every step, its own or the step's, or `below`. A guardrail has no margin, `below`, `fresh` or beta.
+- Every gate has a margin at every step, its own or the step's, or `below`. A guardrail has no margin, `fresh` or beta.
 - What was ruled out stays ruled out, but the last step is judged afresh: before a candidate is promoted, each gate must also pass on the requests
   of the last step alone. They must rule out the margin and a quarter of it (`margin: 20%`: a harm of 25%; of a latency's quantile the margin itself),
   or what `fresh` says, and show `below` once more. So a candidate that turned bad at the last step, by more than that, is promoted with a chance of
   beta at most, whatever it was before. `fresh: 1000%` asks for no more than some requests of both builds. A plan of one step has nothing to ask afresh.
-- `below` is for rates of what goes wrong: status, latency quantiles, zero-one scores.
+- `below` is for rates of what goes wrong: status, latency quantiles, zero-one scores. As a time (`below: 300ms`) it is for a latency's quantile that has
+  no margin, and not for a shadow; a guardrail of a shadow has none.
 - The alphas of all gates and guardrails that decide add up to {alpha} at most; a rule that only watches (`mode: watch`) has no `then`.
 - `then: pause` is for the gates and guardrails of a canary, not for those of a shadow or an experiment.
 - A plan has `steps`, unless it ends in the shadow (`strategy: shadow` and no `then: canary`): then it has none of what

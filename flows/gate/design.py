@@ -73,6 +73,8 @@ class Question:
     """Each request is assigned by itself, so that rows must come in the shares of the weights."""
     below: float | None = None
     """The share that the candidate's rate must be shown to stay below."""
+    is_absolute: bool = False
+    """The candidate is held against `below` alone, and not against stable."""
     tolerance: float | None = None
     """Of predictions: how far the share above a quantile of stable's may move; then this alone is judged."""
     is_capped: bool = False
@@ -151,7 +153,8 @@ def gate_question(plan: Plan, gate: GateSpec, *, guardrail: bool = False, beside
         first_look=_FIRST_ROWS * _least_per_row(plan),
         moves_threshold=moves_threshold(spec),
         assigns_rows=plan.unit is None,
-        below=gate.below,
+        below=plan.limit(gate),
+        is_absolute=plan.is_absolute(gate),
         tolerance=spec.tolerated if spec.source is Source.PREDICTION else None,
         is_capped=spec.cap is not None,
         comes_late=spec.source is Source.OUTCOME,

@@ -21,6 +21,7 @@ from sluicegate.flows.stats.drift import DriftTest
 from sluicegate.flows.stats.increment import Increment
 from sluicegate.flows.stats.intervals import estimate
 from sluicegate.flows.stats.pair import Pair
+from sluicegate.flows.stats.rate_above import RateAboveTest
 from sluicegate.flows.stats.rate_below import RateBelowTest
 from sluicegate.flows.stats.sample_ratio import Arrivals, SampleRatioTest
 from sluicegate.flows.stats.trial import Design, Kind, Trial
@@ -56,6 +57,8 @@ class GateState:
     """The look that found harm, or drift; of late values one at which the labels that are outstanding left no doubt."""
     rate_below: RateBelowTest | None = None
     """The test of the candidate's rate against a fixed share, where the gate wants one shown."""
+    rate_above: RateAboveTest | None = None
+    """The test whether the limit is broken, where the candidate is held against it alone; then it alone stops."""
     drift: DriftTest | None = None
     """The test of the candidate's predictions against stable's, where they are compared; then it alone decides."""
     information: float = 0.0
@@ -74,6 +77,7 @@ class GateState:
             question=question,
             trial=Trial.begin(replace(design, by_cohort=by_unit)),
             rate_below=begin_rate_below(question),
+            rate_above=begin_rate_above(question),
             ratio=SampleRatioTest.begin(RATIO_ALPHA, design.information) if is_drawn else None,
             labels=LabelTest.begin(design.information) if question.comes_late else None,
             drift=begin_drift(question, by_unit=by_unit),
@@ -82,12 +86,16 @@ class GateState:
 
     @property
     def has_found(self) -> bool:
-        """Whether the values that have come showed harm, or drift, at some look."""
+        """Whether the values that have come showed harm, drift, or a broken limit at some look."""
+        if self.rate_above is not None:
+            return self.rate_above.shown_at is not None
         return (self.trial.failed_at if self.drift is None else self.drift.found_at) is not None
 
     @property
     def spent(self) -> float:
-        """Alpha spent on finding harm, or drift."""
+        """Alpha spent on finding harm, or drift; a limit spends by rows, not by looks."""
+        if self.rate_above is not None:
+            return self.rate_above.alpha if self.has_found else 0.0
         return self.trial.harm.spent if self.drift is None else self.drift.spent
 
     @property
@@ -145,10 +153,11 @@ class GateState:
             else None,
             drift=self.drift.look(new.at_levels(self.question, after.information)) if self.drift is not None else None,
             rate_below=self.rate_below.look(candidate.n, round(candidate.total)) if self.rate_below else None,
+            rate_above=self.rate_above.look(candidate.n, round(candidate.total)) if self.rate_above else None,
             fresh=self._fresh_look(sound),
         )
         k = after.trial.looks
-        has_failed = after.has_found and after.is_harm_beyond_lacking
+        has_failed = after.has_found and (after.rate_above is not None or after.is_harm_beyond_lacking)
         return replace(
             after,
             unlike_at=self.unlike_at or (k if after.are_labels_unlike else None),
@@ -209,7 +218,16 @@ class GateState:
 
 def begin_rate_below(question: Question) -> RateBelowTest | None:
     """The test against a fixed share, where the gate names one."""
-    return RateBelowTest(bound=question.below, beta=question.design.beta) if question.below is not None else None
+    if question.below is None or question.is_guardrail:
+        return None
+    return RateBelowTest(bound=question.below, beta=question.design.beta)
+
+
+def begin_rate_above(question: Question) -> RateAboveTest | None:
+    """The test whether the limit is broken, where it alone stops."""
+    if question.below is None or not question.is_absolute:
+        return None
+    return RateAboveTest(bound=question.below, alpha=question.design.alpha)
 
 
 def begin_drift(question: Question, *, by_unit: bool = False) -> DriftTest | None:

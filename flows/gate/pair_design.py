@@ -94,7 +94,7 @@ def paired_question(plan: Plan, gate: GateSpec, *, guardrail: bool, beside: str 
         alpha=gate.alpha,
         beta=gate.beta,
         margin=None if guardrail else gate.margin,
-        below=gate.below,
+        below=plan.limit(gate),
         planned=_planned_pairs(plan),
         is_guardrail=guardrail,
         declared_beta=declared_beta(plan, gate),

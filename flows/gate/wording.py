@@ -32,7 +32,8 @@ def gate_verdict(state: GateState, step: int) -> Verdict:
     readout, is_scaled = _readout(state, margin), margin is not None and not question.moves_threshold
     stable, candidate = (state.counted(arm) for arm in Arm)
     words = _words(state)
-    answer, reason = _answer(state, words, margin, readout)
+    is_absolute = question.is_absolute
+    answer, reason = _against_limit(state, words) if is_absolute else _answer(state, words, margin, readout)
     if answer is Answer.PASS and state.fresh is not None and question.fresh_at(step) is not None:
         answer, fresh = _fresh_answer(state.fresh, words)
         reason = f"{reason}; {fresh}"
@@ -59,7 +60,7 @@ def gate_verdict(state: GateState, step: int) -> Verdict:
         beta_spent=None if question.is_guardrail else figure(_beta_spent(state)),
         information=figure(state.information) or 0.0,
         information_fraction=figure(state.information / trial.design.information) or 0.0,
-        e_value=figure(trial.e_value),
+        e_value=figure(trial.e_value if state.rate_above is None else state.rate_above.e_value),
         missing=stable.missing + candidate.missing,
     )
 
@@ -91,6 +92,26 @@ def _answer(state: GateState, words: Wording, margin: float | None, readout: Est
     if margin is None:
         return Answer.PASS, f"{difference}; no harm found, and the plan asks for no margin"
     return _within(state, words, margin, readout)
+
+
+def _against_limit(state: GateState, words: Wording) -> tuple[Answer, str]:
+    """Whether the candidate's own rate is shown to break its limit, or to keep it."""
+    limit, tally = f"below {share(state.question.below)}", state.counted(Arm.CANDIDATE)
+    rate = rate_interval(round(tally.total), tally.n, 1 - words.confidence)
+    doubt = _doubt(state)
+    if rate is None:
+        return Answer.NO_DATA, f"{words.subject}: {doubt or f'no {words.counted} of the candidate yet'}"
+    of_candidate = words.rate(rate.value, rate.low, rate.high, tally.n)
+    if state.failed_at is not None:
+        return Answer.FAIL, f"{of_candidate}; shown not to stay {limit}" + (f"; besides, {doubt}" if doubt else "")
+    if doubt is not None or state.information <= 0:
+        scarce = f"too few {words.counted} of both builds to tell whether they come as they should"
+        return Answer.NO_DATA, f"{words.subject}: {doubt or scarce}"
+    if state.question.is_guardrail:
+        return Answer.UNDECIDED, f"{of_candidate}; not shown to break the limit, {limit}"
+    if state.rate_below is not None and state.rate_below.shown_at is None:
+        return Answer.UNDECIDED, f"{of_candidate}; not yet shown to stay {limit}"
+    return Answer.PASS, f"{of_candidate}; shown to stay {limit}"
 
 
 def _within(state: GateState, words: Wording, margin: float, readout: Estimate) -> tuple[Answer, str]:
@@ -215,7 +236,7 @@ def _details(state: GateState, margin: float | None) -> tuple[str, ...]:
     """What the sentence leaves out: the look that decided, the units, the values that count as the cap."""
     ruled_out = None if margin is None else state.trial.ruled_out(margin)
     return (
-        *([] if state.failed_at is None else [f"harm found at look {state.failed_at}"]),
+        *([] if state.failed_at is None else [f"{_found(state)} found at look {state.failed_at}"]),
         *([] if ruled_out is None else [f"margin ruled out at look {ruled_out}"]),
         *([] if state.rate_below is None or state.rate_below.shown_at is None
           else [f"a rate {_below(state.rate_below)} shown at look {state.rate_below.shown_at}"]),
@@ -223,6 +244,10 @@ def _details(state: GateState, margin: float | None) -> tuple[str, ...]:
         *_capped(state),
         *_without_bounds(state),
     )  # fmt: skip
+
+
+def _found(state: GateState) -> str:
+    return "harm" if state.rate_above is None else "a broken limit"
 
 
 def beta_left(beta: float, declared: float | None) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from sluicegate.flows.rehearsal.rehearsal import (
     ORDINARY,
     Baseline,
     Rehearsal,
-    assumed_baseline,
+    baseline_of,
     caveats,
     most_informative_step,
     moved_by,
@@ -43,6 +43,8 @@ from sluicegate.registry.words.verdict import Answer
 _POWER = 0.8
 _PLANTED = 2.0
 """The harm that a gate without a margin is asked to catch."""
+_BROKEN = 3.0
+"""How many times its limit a rate is that must be caught."""
 _SURE = 0.95
 """The chance that a gate which keeps its budget, or its power, is certified; and that one which misses it by so much as
 each check says is not."""
@@ -92,7 +94,7 @@ def certify(
     """
     checks: list[Check] = []
     for gate, guardrail in gates_of(plan):
-        baseline = baselines.get(gate.metric) or assumed_baseline(plan.metrics[gate.metric])
+        baseline = baseline_of(plan, gate, baselines)
         whole = with_assumed_cap(plan, gate.metric, baseline)
         trial = _Trial(plan=whole, gate=gate, guardrail=guardrail, baseline=baseline, runs=runs, seed=seed)
         for check in _tried(trial):
@@ -113,6 +115,8 @@ class _Trial:
     @property
     def harm(self) -> float:
         """The harm that must be caught: the gate's least margin; else twice as bad, or what reaches its cap."""
+        if self.question.is_absolute:
+            return _BROKEN * (self._at_cap or 1.0)
         return self._margin or max(_PLANTED, self._at_cap or 0.0)
 
     @property
@@ -120,6 +124,8 @@ class _Trial:
         """The harm that must not be promoted: what a margin rules out, or what reaches the cap; None: no such."""
         if self.guardrail:
             return None
+        if self.question.is_absolute:
+            return self._at_cap
         has_margin = self.plan.margin(self.gate, len(self.plan.steps) - 1) is not None
         return self.harm if has_margin else self._at_cap
 
@@ -131,7 +137,8 @@ class _Trial:
     @property
     def _at_cap(self) -> float | None:
         """How much worse than stable a candidate is whose rate is the cap; None where stable is there itself."""
-        worse = self.gate.below / self.baseline.mean if self.gate.below and self.baseline.mean > 0 else 0.0
+        limit = self.plan.limit(self.gate)
+        worse = limit / self.baseline.mean if limit and self.baseline.mean > 0 else 0.0
         return worse if worse > 1 else None
 
     @property

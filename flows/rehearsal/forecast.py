@@ -17,7 +17,7 @@ from sluicegate.flows.gate.strata import LEAST
 from sluicegate.flows.rehearsal.rehearsal import (
     Baseline,
     Rehearsal,
-    assumed_baseline,
+    baseline_of,
     most_informative_step,
     rehearsals,
 )
@@ -64,9 +64,7 @@ def forecast(
 ) -> tuple[GateForecast, ...]:
     """The forecast of every gate and guardrail. Metrics without a baseline are assumed, and say so."""
     return tuple(
-        _gate(
-            plan, gate, guardrail, baselines.get(gate.metric) or assumed_baseline(plan.metrics[gate.metric]), runs, seed
-        )
+        _gate(plan, gate, guardrail, baseline_of(plan, gate, baselines), runs, seed)
         for gate, guardrail in gates_of(plan)
     )
 

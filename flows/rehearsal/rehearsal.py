@@ -23,6 +23,7 @@ from sluicegate.flows.rehearsal.world import Cohort, World, draw_units
 from sluicegate.flows.stats.pair import Pair
 from sluicegate.flows.stats.populations import Durations, Events, Losses, Population
 from sluicegate.registry.plan.fields import CAP_QUANTILE, GateSpec, MetricSpec, Score, Source
+from sluicegate.registry.plan.limits import TimeLimit, limit_text
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.words.metric import (
     LEVELS,
@@ -36,7 +37,7 @@ from sluicegate.registry.words.metric import (
     level_name,
 )
 from sluicegate.registry.words.tally import Tally, UnitSums
-from sluicegate.registry.words.units import FULL, format_share
+from sluicegate.registry.words.units import FULL
 from sluicegate.registry.words.verdict import Answer
 
 ORDINARY = World()
@@ -76,6 +77,15 @@ _TYPICAL: dict[Score, tuple[float, float]] = {
     Score.SQUARED_ERROR: (1.0, 2.0),
     Score.OUTCOME: (1.0, 1.0),
 }
+
+
+def baseline_of(plan: Plan, gate: GateSpec, measured: Mapping[str, Baseline]) -> Baseline:
+    """What was measured of a rule's metric, or what to expect. How often stable is slower than a time that no rollout
+    had yet is not known: half as often as the limit allows."""
+    if isinstance(gate.below, TimeLimit):
+        rate = (plan.limit(gate) or 0.0) / 2
+        return Baseline(mean=rate, sd=math.sqrt(rate * (1 - rate)), assumed=True)
+    return measured.get(gate.metric) or assumed_baseline(plan.metrics[gate.metric])
 
 
 def assumed_baseline(spec: MetricSpec) -> Baseline:
@@ -118,7 +128,9 @@ def rehearse(
     question = gate_question(plan, gate, guardrail=stay_at is not None)
     if stay_at is not None:
         question = replace(question, design=replace(question.design, rungs=()))
-    good, bad = populations(plan.metrics[gate.metric], baseline, harm)
+    good, bad = (
+        _rates(baseline, harm) if question.is_absolute else populations(plan.metrics[gate.metric], baseline, harm)
+    )
     stable, candidate = (bad, good) if flipped else (world.stable or good, world.candidate or bad)
     state, step = GateState.begin(question, by_unit=world.rows_each > 1), stay_at or 0
     passed, due, requests, mine = list[int](), list[Cohort](), 0, 0
@@ -229,7 +241,7 @@ def caveats(plan: Plan) -> tuple[str, ...]:
         f"gates judge by {plan.unit}, and r requests each that are alike (correlation c) need 1 + (r - 1) c times as "
         "many"
     )
-    rates = [f"{gate.metric} below {format_share(gate.below)}" for gate in plan.gates if gate.below is not None]
+    rates = [f"{gate.metric} below {limit_text(gate.below)}" for gate in plan.gates if gate.below is not None]
     by_row = (f"{rate} is counted by request, not by {plan.unit}: a few of them may decide it" for rate in rates)
     return (*at_once, returning, *by_row)
 
@@ -246,6 +258,11 @@ def _has_passed(state: GateState, step: int) -> bool:
     if any(margin is not None and each.trial.ruled_out(margin) is None for each, margin in margins):
         return False
     return gate_verdict(state, step).answer is Answer.PASS
+
+
+def _rates(baseline: Baseline, harm: float) -> tuple[Population, Population]:
+    """Two rates, of which one is held against a limit: no threshold is moved."""
+    return Events(rate=baseline.mean), Events(rate=min(baseline.mean * harm, 1.0))
 
 
 def populations(spec: MetricSpec, baseline: Baseline, harm: float) -> tuple[Population, Population]:

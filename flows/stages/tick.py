@@ -180,9 +180,10 @@ def _freeze(ledger: Ledger, tallies: Tallies, rollout: Rollout, now: datetime) -
         names = thresholds_of(name, metric)
         if all(each in rollout.thresholds for each in names):
             continue
-        shared = shared_thresholds(ledger, rollout, names)
+        limit = rollout.plan.time_limit(name)
+        shared = ((limit,), 0) if limit is not None else shared_thresholds(ledger, rollout, names)
         values, rows = shared or _history(tallies, rollout, rollout.stable, name, metric)
-        if rows < MIN_HISTORY:
+        if limit is None and rows < MIN_HISTORY:
             continue
         for each, value in zip(names, values, strict=True):
             if each not in rollout.thresholds:

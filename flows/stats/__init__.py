@@ -10,6 +10,7 @@ sequential    a test: lattice, observation and what is left of its alpha
 units         returning units, each of them known
 cohorts       returning units, from sums over them
 rate_below    is a rate below a fixed share?
+rate_above    is a rate above a fixed share?
 matched       pairs of a shadow: discordant pairs, differences
 sample_ratio  did each arm get its share of rows?
 drift         do predictions lie elsewhere?

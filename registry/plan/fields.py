@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from sluicegate.registry.audience.connections import FALLBACK
+from sluicegate.registry.plan.limits import Limit, TimeLimit
 from sluicegate.registry.words.metric import LEVELS, Worse, capped_name, level_name
 from sluicegate.registry.words.units import Duration, Share, Weight
 
@@ -290,9 +291,11 @@ class GateSpec(Document):
     """The chance that a candidate worse than the margin ever passes."""
     margin: Margin | None = None
     """The relative harm that must be ruled out before a step is left. A guardrail has none."""
-    below: Annotated[Share, Field(gt=0, lt=1)] | None = None
-    """0/1 metrics only: the share that the candidate's rate must be shown to stay below, such as 1%. It works where
-    nothing ever goes wrong, which no relative margin can."""
+    below: Limit | None = None
+    """A limit whatever stable does. 0/1 metrics: the share that the candidate's rate must be shown to stay below, such
+    as 1%; it works where nothing ever goes wrong, which no relative margin can. A latency's quantile: the time that it
+    must be shown to stay below, such as 300ms. A guardrail stops once the limit is shown to be broken, and for nothing
+    else."""
     fresh: Annotated[Share, Field(gt=0, le=10)] | None = None
     """The relative harm that the requests of the last step must rule out by themselves, so that a candidate that turned
     bad there is not promoted for what it was before; none: the last step's margin and a quarter of it, and
@@ -556,6 +559,23 @@ class PlanFields(Document):
     def rules(self) -> dict[str, GateSpec]:
         """Gates and guardrails by their metric, which is no other's."""
         return {gate.metric: gate for gate in (*self.gates, *self.guardrails)}
+
+    def limit(self, gate: GateSpec) -> float | None:
+        """The share that the rate of a rule's metric must stay below; of a time, that of requests that are slower."""
+        if not isinstance(gate.below, TimeLimit):
+            return gate.below
+        return round(1 - (self.metrics[gate.metric].quantile or 0.0), 9)
+
+    def is_absolute(self, gate: GateSpec) -> bool:
+        """Whether the candidate is held against the rule's limit alone, and not against stable: of a time, and of a
+        guardrail."""
+        stops_only = gate.metric in {each.metric for each in self.guardrails}
+        return isinstance(gate.below, TimeLimit) or (gate.below is not None and stops_only)
+
+    def time_limit(self, metric: str) -> float | None:
+        """The time in seconds above which a request counts, where a rule names one."""
+        rule = self.rules.get(metric)
+        return rule.below.seconds if rule is not None and isinstance(rule.below, TimeLimit) else None
 
     def document(self) -> dict[str, object]:
         """The plan as JSON values; `Plan.model_validate` reads it back to an equal plan."""

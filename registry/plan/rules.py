@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 
 from sluicegate.registry.plan.acting_rules import wrong_acts
 from sluicegate.registry.plan.fields import GateSpec, MetricSpec, PlanFields
+from sluicegate.registry.plan.limit_rules import in_shadow, wrong_limits
 from sluicegate.registry.plan.slice_rules import slice_faults
 from sluicegate.registry.plan.staging import staged
-from sluicegate.registry.words.metric import Worse
 from sluicegate.registry.words.suggestions import nearest, suggestion
 from sluicegate.registry.words.units import FULL, format_duration, format_share, format_weight
 
@@ -182,7 +182,10 @@ def _twice(plan: PlanFields) -> Iterator[Broken]:
         seen.add(gate.metric)
 
 
-def _roles(plan: PlanFields) -> Iterator[Broken]:
+def _roles(plan: PlanFields, *, shadowed: bool = False) -> Iterator[Broken]:
+    limits = in_shadow(plan) if shadowed else ()
+    for at, message, fix in (*wrong_limits(plan), *limits):
+        yield Broken(at=at, message=message, fix=fix)
     for position, gate in enumerate(plan.guardrails):
         if gate.margin is not None:
             message = "a guardrail only stops, so it has no margin"
@@ -190,18 +193,12 @@ def _roles(plan: PlanFields) -> Iterator[Broken]:
         if "beta" in gate.model_fields_set:
             message = "a guardrail never passes anything, so it has no beta"
             yield Broken(at=("guardrails", position, "beta"), message=message, fix="remove it, or move it to gates")
-        if gate.below is not None:
-            message = "a guardrail only stops, so there is nothing it must be below"
-            yield Broken(at=("guardrails", position, "below"), message=message, fix="remove it, or move it to gates")
     for position, gate in enumerate(plan.gates):
         spec = plan.metrics.get(gate.metric)
         if spec is not None and spec.source == "prediction":
             message = f"{gate.metric} compares predictions, of which none is better, so it can only stop"
             yield Broken(at=("gates", position, "metric"), message=message, fix="move it to guardrails")
             continue
-        if gate.below is not None and spec is not None and not (spec.is_binary and spec.worse is Worse.HIGHER):
-            message = f"below is for rates of what goes wrong, and {gate.metric} is none"
-            yield Broken(at=("gates", position, "below"), message=message, fix="write margin: 5% instead")
         if gate.below is not None or (spec is not None and spec.source == "disagreement"):
             continue
         bare = [i for i in range(len(plan.steps)) if plan.margin(gate, i) is None]
@@ -306,16 +303,16 @@ def _shadow(plan: PlanFields) -> Iterator[Broken]:
             message = "strategy: shadow needs to know what to copy, and how long"
             yield Broken(at=("strategy",), message=message, fix="write shadow: {sample: 20, max_time: 2h}")
         return
-    in_shadow = staged(plan, "shadow")
+    copied = staged(plan, "shadow")
     for rule in (
-        *_names(in_shadow, in_shadow=True),
-        *_twice(in_shadow),
-        *_roles(in_shadow),
-        *_fresh(in_shadow),
-        *_alphas(in_shadow),
+        *_names(copied, in_shadow=True),
+        *_twice(copied),
+        *_roles(copied, shadowed=True),
+        *_fresh(copied),
+        *_alphas(copied),
     ):
         yield replace(rule, at=("shadow", *rule.at))
-    yield from _paired(in_shadow)
+    yield from _paired(copied)
     if shadow.max_time <= shadow.soak:
         message = f"the shadow would end before it has lasted {format_duration(shadow.soak)}"
         fix = f"write a max_time above {format_duration(shadow.soak)}"

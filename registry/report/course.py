@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sluicegate.registry.plan.fields import Step
+from sluicegate.registry.plan.limits import limit_text
 from sluicegate.registry.rollout.facts import Approved, Entry, Observed, StepEntered
 from sluicegate.registry.rollout.moves import advance, begin
 from sluicegate.registry.rollout.rollout import Phase, Rollout
@@ -119,8 +120,8 @@ def _asks(rollout: Rollout, number: int) -> tuple[str, ...]:
     plan, step = rollout.plan, rollout.plan.steps[number]
     margins = [(gate, plan.margin(gate, number)) for gate in plan.deciding_gates]
     conditions = [f"{gate.metric} within {format_share(margin)}" for gate, margin in margins if margin is not None]
-    limits = [(gate.metric, gate.below) for gate in plan.deciding_gates if gate.below is not None]
-    conditions += [f"{metric} below {format_share(limit)}" for metric, limit in limits]
+    limits = [(gate.metric, limit_text(gate.below)) for gate in plan.deciding_gates if gate.below is not None]
+    conditions += [f"{metric} below {limit}" for metric, limit in limits]
     conditions += [f"{step.min_requests:,} requests"] if step.min_requests else []
     conditions += [f"soak {format_duration(step.soak)}"] if step.soak else []
     conditions += ["approval by a person"] if step.approval or not plan.deciding_gates else []

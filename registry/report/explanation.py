@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 from sluicegate.registry.plan.fields import Strategy
 from sluicegate.registry.report.report import GateReport, LookPoint, Report
+from sluicegate.registry.report.view import GateView
 from sluicegate.registry.words.figures import Unit, difference, interval, measured, number, share
+from sluicegate.registry.words.units import format_duration
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +102,8 @@ def _interval(gate: GateReport, last: LookPoint | None) -> str:
 
 
 def _threshold(gate: GateReport, last: LookPoint | None) -> str:
+    if gate.view.below is not None and (gate.view.guardrail or gate.view.slower_than is not None):
+        return _limit(gate.view)
     fails = "it fails once the interval shows the candidate to be worse"
     rate = [] if gate.view.below is None else [f"the candidate's rate is shown to be below {share(gate.view.below)}"]
     if gate.view.margin is None:
@@ -112,6 +116,13 @@ def _threshold(gate: GateReport, last: LookPoint | None) -> str:
     )
     passes = f"it passes once the interval has excluded that much harm{also}, and fails once it shows harm"
     return f"a margin of {share(gate.view.margin)}{bound}: {passes}"
+
+
+def _limit(view: GateView) -> str:
+    """Of a limit whatever stable does."""
+    slow = "" if view.slower_than is None else f" of requests slower than {format_duration(view.slower_than)}"
+    passes = "" if view.guardrail else f", and passes once it is shown to stay below {share(view.below)}"
+    return f"a limit{slow}: it fails once the candidate's rate is shown not to stay below {share(view.below)}{passes}"
 
 
 def _before_pass(rate: Sequence[str]) -> str:

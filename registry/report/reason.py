@@ -7,8 +7,9 @@ import re
 from dataclasses import dataclass
 
 from sluicegate.registry.plan.fields import GateSpec, MetricSpec, Source
+from sluicegate.registry.plan.limits import TimeLimit
 from sluicegate.registry.plan.plan import Plan
-from sluicegate.registry.words.figures import Unit, bounded, difference, fixed, number, places, scaling
+from sluicegate.registry.words.figures import Unit, bounded, difference, fixed, measured, number, places, scaling, share
 from sluicegate.registry.words.metric import Worse
 
 _DIGIT = re.compile("[1-9]")
@@ -49,6 +50,11 @@ class Wording:
         interval = self._interval(low, high, scale, decimals) + (unit if is_equal else "")
         return f"{self.whole_subject} {self._verb} {apart}, {interval}, after {self._number_of(n)}"
 
+    def rate(self, value: float, low: float, high: float, n: int) -> str:
+        """The candidate's own rate with its interval: "errors are 0.2 %, 94 % CI 0.1 to 0.5 %, of 1,204 requests"."""
+        interval = f"{self.level} {share(low)} to {share(high)}"
+        return f"{self.subject} {self._verb} {share(value)}, {interval}, of the candidate's {self._number_of(n)}"
+
     def size(self, amount: float) -> str:
         """A difference without its direction, such as a margin."""
         return difference(abs(amount), self.unit).removeprefix("+")
@@ -60,7 +66,7 @@ class Wording:
 
     @property
     def _verb(self) -> str:
-        return "are" if _PLURAL.search(self.subject) else "is"
+        return "are" if _PLURAL.search(self.subject) and not self.is_named else "is"
 
     def _equal(self) -> str:
         return "about equal" if self.is_named else f"about equal to {self.beside}'s"
@@ -96,10 +102,13 @@ def wording(plan: Plan, gate: GateSpec, beside: str) -> Wording:
     """How this gate compares. The two ends of its interval are those of its two tests, of alpha and of beta."""
     metric = plan.metrics[gate.metric]
     slow = metric.source is Source.LATENCY and metric.quantile is not None
+    than = (
+        measured(gate.below.seconds, Unit.SECONDS)
+        if isinstance(gate.below, TimeLimit)
+        else f"{beside}'s {_quantile(metric)}"
+    )
     return Wording(
-        subject=f"the share of requests slower than {beside}'s p{number(100 * (metric.quantile or 0))}"
-        if slow
-        else subject(gate.metric),
+        subject=f"the share of requests slower than {than}" if slow else subject(gate.metric),
         unit=unit_of(metric),
         worse=metric.worse,
         beside=beside,
@@ -108,6 +117,10 @@ def wording(plan: Plan, gate: GateSpec, beside: str) -> Wording:
         counted=counted(metric),
         units=unit_noun(plan.unit),
     )
+
+
+def _quantile(metric: MetricSpec) -> str:
+    return f"p{number(100 * (metric.quantile or 0))}"
 
 
 def subject(metric: str) -> str:

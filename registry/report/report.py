@@ -287,7 +287,7 @@ def _gates(record: RolloutRecord, view: RolloutView) -> tuple[GateReport, ...]:
 
 def _gate(record: RolloutRecord, view: GateView, spec: GateSpec) -> GateReport:
     metric = record.rollout.plan.metrics[view.metric]
-    points = tuple(_point(look, spec.below) for look in record.looks if look.metric == view.metric)
+    points = tuple(_point(look, view.below) for look in record.looks if look.metric == view.metric)
     return GateReport(
         view=view,
         worse=metric.worse.value,

@@ -136,7 +136,8 @@ def _said(fact: Fact) -> tuple[str, str]:
         case Frozen(metric=metric, threshold=threshold, rows=rows):
             capped = capped_metric(metric)
             what, whose = (f"threshold of {metric}", "requests") if capped is None else (f"cap of {capped}", "values")
-            return f"{what} fixed at {figures.number(threshold)} from {rows:,} {whose} of stable", "plain"
+            source = f"from {rows:,} {whose} of stable" if rows else "by the plan"
+            return f"{what} fixed at {figures.number(threshold)} {source}", "plain"
         case StepEntered(step=step, weight=weight):
             return f"step {step + 1} began: {format_weight(weight)} % of requests", "good"
         case Observed(epoch=epoch):

@@ -51,6 +51,8 @@ class GateView:
     """The relative harm to rule out at the present step, such as 0.05."""
     below: float | None
     """The share that the candidate's rate must be shown to stay below; none where the plan names none."""
+    slower_than: float | None
+    """The time in seconds above which a request counts, where the plan names one for a latency's quantile."""
     bound: float | None
     """The margin in the metric's unit, signed towards harm; none without one."""
     stable_n: int
@@ -290,7 +292,8 @@ def _view(rollout: Rollout, gate: GateSpec, verdict: Verdict | None, *, guardrai
         low=verdict.low if verdict else None,
         high=verdict.high if verdict else None,
         margin=rollout.plan.margin(gate, max(rollout.step, 0)),
-        below=gate.below,
+        below=rollout.plan.limit(gate),
+        slower_than=rollout.plan.time_limit(gate.metric),
         bound=verdict.bound if verdict else None,
         stable_n=verdict.stable_n if verdict else 0,
         candidate_n=verdict.candidate_n if verdict else 0,

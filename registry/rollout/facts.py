@@ -120,7 +120,7 @@ class Ready:
 @dataclass(frozen=True, kw_only=True)
 class Frozen:
     """A number was fixed from stable's history: a latency's threshold in seconds, a quantile of predictions, the cap of
-    a mean."""
+    a mean. From 0 rows: the plan names it."""
 
     metric: str
     threshold: float
