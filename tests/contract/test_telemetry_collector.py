@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 
 from benchmarks.collector_lines import START, START_US, assigned, line
+from sluicegate.registry.plan.fields import PredictionField
 from sluicegate.registry.words.access_log import Place, UnitSource
 from sluicegate.registry.words.errors import SluiceError
 from sluicegate.registry.words.metric import REQUESTS, SEVERAL_ROWS, Arm, Stratum
@@ -96,6 +97,9 @@ def test_a_request_for_a_variation_by_its_name_is_traffic_and_part_of_no_compari
     (recent,) = rig.queries.recent("delays")
     assert (recent.variation, recent.error_share) == ("default", pytest.approx(1 / 3))
     assert {key[0] for key in rig.queries.shares("delays")} == {"everyone"}
+    assert len(rig.queries.history("delays", "1")) == 1, "what thresholds and effects are frozen from"
+    predictions = rig.queries.stable_predictions("delays", "1", PredictionField(column="probability"), (0.5,))
+    assert predictions == ((0.25,), 1)
     rig.counted(by_name=2, outcomes=2, joined=2, scored=1, uncompared=1)
 
 
