@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC
-from functools import cache
+from functools import cache, lru_cache
 
 from pydantic import TypeAdapter
 from pydantic_core import to_json
@@ -17,8 +17,9 @@ def look_to_json(look: Look) -> str:
     return to_json(look, inf_nan_mode="strings").decode()
 
 
+@lru_cache(maxsize=512)
 def look_from_json(text: str) -> Look:
-    """The look that `look_to_json` wrote."""
+    """The look that `look_to_json` wrote. A tick reads all looks of its rollout: those that it read before are kept."""
     look = _adapter().validate_json(text)
     return replace(look, at=look.at.astimezone(UTC))
 

@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -23,7 +23,7 @@ from tests.acceptance.given import Given
 from tests.contract.telemetry_rig import Rig
 from tests.contract.test_telemetry_abandoned import LEFT
 
-PLAN = {
+PLAN: dict[str, Any] = {
     "model": "delays",
     "metrics": {
         "errors": {"source": "status"},
@@ -44,8 +44,8 @@ Change = Callable[[random.Random], dict[str, object]]
 class Scene(Given):
     """A rollout whose telemetry is the real one, fed from a log."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(PLAN)
+    def __init__(self, folder: Path, plan: dict[str, Any] = PLAN) -> None:
+        super().__init__(plan)
         self.rig = Rig(f"sqlite:///{folder}/telemetry.db", folder / "live.jsonl", cast("dict[str, RolloutSpec]", self))
         self.traffic = self.rig.queries  # type: ignore[assignment]
         self.chance, self.count = random.Random(11), 0

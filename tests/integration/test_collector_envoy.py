@@ -24,6 +24,7 @@ from sluicegate.services.traffic.table import answer
 from tests.integration.traffic_rig import Gateway, Upstream, build, gateway, standing, upstreams
 
 pytestmark = pytest.mark.slow
+Header = tuple[str, str | bytes]
 UNITS = [f"unit-{number}" for number in range(40)]
 TIMEOUT = 2.0
 """Seconds that a build has for an answer; long for the one that does not hang."""
@@ -117,13 +118,15 @@ def test_a_stable_that_hangs_is_an_error_of_stable_alone(site: Site) -> None:
 def test_requests_are_counted_by_the_headers_that_the_plan_names(tmp_path: Path) -> None:
     """As the caller sent them: odd, long, none; of one sent twice the first; nothing that only the gateway may say."""
     odd, long = "a|b=%2C%REQ(x)%", "y" * 500
-    sent = [
+    sent: list[tuple[str, list[Header]]] = [
         ("CA", [("x-state", "CA")]),
         ("New York", [("x-state", "New York")]),
         (odd, [("x-state", odd)]),
         (long[:LONGEST], [("x-state", long)]),
         ("TX", [("x-state", "TX"), ("x-state", "NY")]),
         (NONE, [("x-state", "")]),
+        ("\xffCA", [("x-state", b"\xffCA")]),
+        ("é", [("x-state", "é".encode())]),
         (NONE, [("x-sluice-segment-0", "forged")]),
         (NONE, []),
     ]
@@ -137,7 +140,7 @@ def test_requests_are_counted_by_the_headers_that_the_plan_names(tmp_path: Path)
         collector = Collector(store, envoy.plane.logs / "live.jsonl", lambda _: spec, clock)
         with envoy.client() as client:
             for number, (_, headers) in enumerate(sent):
-                unit = [("x-user-id", f"u-{number}"), ("x-plan", "pro")]
+                unit: list[Header] = [("x-user-id", f"u-{number}"), ("x-plan", "pro")]
                 assert client.post("/delays/predict", json={}, headers=[*unit, *headers]).status_code == 200
         envoy.lines(len(sent))
         while collector.collect():

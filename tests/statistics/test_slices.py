@@ -23,7 +23,7 @@ from sluicegate.registry.words.units import FULL
 from tests.statistics.montecarlo import share
 
 ALPHA = 0.05
-SOAK = 500
+SOAK = 300
 RUNS = 40
 _HEADERS = ("x-state", "x-plan")
 
