@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from sluicegate.flows.gate import judge as gate
+from sluicegate.flows.gate.slices import fold_slices, sliced_question
 from sluicegate.flows.stats.slices import share_of_rank
 from sluicegate.registry.ledger.looks_json import look_from_json, look_to_json
 from sluicegate.registry.plan.plan import Plan
@@ -179,20 +180,34 @@ def test_users_are_judged_by_slice() -> None:
     assert verdict_of([*quiet, *many[2:]], plan=plan).reason.startswith("errors of x-state=CA are ")
 
 
+WRONG = Plan.model_validate(
+    PLAN.document()
+    | {
+        "metrics": {"wrong": {"source": "outcome", "outcome": "label", "score": "zero_one"}},
+        "guardrails": [{"metric": "wrong", "slices": ["x-state"], "alpha": 0.02}],
+    }
+)
+
+
+def of_labels(rows: Sequence[TallyRow]) -> Verdict:
+    return verdict_of(rows, plan=WRONG, guardrail=WRONG.guardrails[0])
+
+
 def test_labels_of_a_slice_are_compared_with_its_requests() -> None:
-    spec = {"source": "outcome", "outcome": "label", "score": "zero_one"}
-    plan = Plan.model_validate(
-        PLAN.document()
-        | {"metrics": {"wrong": spec}, "guardrails": [{"metric": "wrong", "slices": ["x-state"], "alpha": 0.02}]}
-    )
     rows = [
         *rows_of("wrong", ((200, 10_000), (212, 10_000))), *rows_of(REQUESTS, ((0, 10_000), (0, 10_000))),
         *rows_of("wrong", ((4, 200), (40, 200)), CA),
     ]  # fmt: skip
     whole = [*rows, *rows_of(REQUESTS, ((0, 200), (0, 200)), CA)]
-    assert verdict_of(whole, plan=plan, guardrail=plan.guardrails[0]).reason.startswith("wrong of x-state=CA is 18.0")
+    assert of_labels(whole).reason.startswith("wrong of x-state=CA is 18.0")
     lacking = [*rows, *rows_of(REQUESTS, ((0, 400), (0, 200)), CA)]
-    assert verdict_of(lacking, plan=plan, guardrail=plan.guardrails[0]).answer is not Answer.FAIL
+    assert of_labels(lacking).answer is not Answer.FAIL
+
+
+def test_where_labels_come_unlike_in_the_whole_no_slice_is_believed() -> None:
+    slice_rows = [*rows_of("wrong", ((4, 200), (40, 200)), CA), *rows_of(REQUESTS, ((0, 200), (0, 200)), CA)]
+    rows = [*rows_of("wrong", ((180, 9_000), (100, 5_000))), *rows_of(REQUESTS, ((0, 10_000), (0, 10_000)))]
+    assert of_labels([*rows, *slice_rows]).answer is Answer.NO_DATA
 
 
 def test_the_shares_of_alpha_add_up_to_it_whatever_the_bound() -> None:
@@ -201,6 +216,17 @@ def test_the_shares_of_alpha_add_up_to_it_whatever_the_bound() -> None:
         assert math.fsum(shares) == pytest.approx(1)
         assert shares == sorted(shares, reverse=True)
         assert share_of_rank(most + 1, most) == share_of_rank(0, most) == 0
+
+
+def test_slices_are_ranked_as_they_appear_those_of_one_look_by_their_size() -> None:
+    """Both builds' requests decide, and nothing that came of them."""
+    small = rows_of("errors", ((30, 40), (0, 20)), Slice("x-state", "A"))
+    large = rows_of("errors", ((0, 20), (0, 200)), Slice("x-state", "B"))
+    late = rows_of("errors", ((0, 900), (0, 900)), CA)
+    state = fold_slices(sliced_question(PLAN, ERRORS), [(*small, *large), (*late, *small)])
+    assert [part.value for part in state.slices] == ["B", "A", "CA"]
+    alphas = [each.state.question.design.alpha for each in state.slices.values()]
+    assert alphas == [pytest.approx(0.01 * share_of_rank(rank, 132)) for rank in (1, 2, 3)]
 
 
 def test_the_whole_and_its_slices_share_alpha() -> None:
