@@ -56,7 +56,7 @@ class Console:
 
     def token(self, name: str, role: Role) -> str:
         """A new token."""
-        return self.tokens.give(name, role, actor="ada", now=datetime.now(UTC))
+        return self.tokens.give(name, role, actor="ada")
 
     def order(self, name: str, rollout: str) -> None:
         """An order from elsewhere, such as the CLI."""
