@@ -14,11 +14,11 @@ from sluicegate.registry.words.settings import SETTINGS
 from sluicegate.services.console.api import problem
 
 _ENDINGS = {
-    Ending.PROMOTED: "The candidate is stable. It comes after the bake; while baking, it has all traffic already.",
+    Ending.PROMOTED: "The candidate is stable. This ending comes after the bake, during which it has all traffic already.",
     Ending.ESTABLISHED: "The first build of an empty variation has all its traffic.",
-    Ending.ABORTED: "Stable has all traffic: a gate or guardrail failed, a deadline passed, or somebody said so.",
-    Ending.CONCLUDED: "It ended without changing what is trusted.",
-    Ending.FAILED: "The candidate could not be packed, or its service never answered. It had no traffic.",
+    Ending.ABORTED: "Stable has all traffic: a gate or guardrail failed, a deadline passed, or somebody aborted it.",
+    Ending.CONCLUDED: "It ended, and the stable build did not change.",
+    Ending.FAILED: "The candidate could not be packed or started. It had no traffic.",
     Ending.SUPERSEDED: "A newer candidate took its place.",
 }
 
@@ -29,7 +29,7 @@ def facts_page() -> str:
     endings = [(code(ending.value), _ENDINGS[ending]) for ending in Ending]
     head = (
         f"{NOTICE}\n# Facts\n\n"
-        "A rollout is its facts: entries `(rollout, seq, at, fact, fields)` of the ledger, in the past tense, never "
+        "A rollout's record is its facts: entries `(rollout, seq, at, fact, fields)` of the ledger, in the past tense, never "
         "changed. `sluice rollout history ID` lists them; [states](rollout-states.md) says where each is possible.\n\n"
         f"{table(('phase', 'meaning'), phases)}\n{table(('ending', 'meaning'), endings)}"
     )
@@ -48,7 +48,7 @@ def errors_page() -> str:
     return f"""{NOTICE}
 # Errors
 
-Every error says what, where and why, and what to do about it. On the command line it is one line and its fix; over
+Every error says what is wrong, where and why, and what to do. On the command line it is one line and its fix; over
 HTTP an RFC 9457 problem: `title` (the class), `detail`, `status`, `fix`, and for documents `errors`.
 
 ```text
@@ -58,7 +58,7 @@ HTTP an RFC 9457 problem: `title` (the class), `detail`, `status`, `fix`, and fo
 {table(("error", "exit code", "HTTP status", "means"), rows)}
 ## Why no driver can be made
 
-What drives a rollout is a Prefect run. Where none can be made, `sluice rollout show`, `explain`, the console and the
+A Prefect run drives each rollout. If none can be made, `sluice rollout show`, `sluice explain`, the console and the
 keeper's log say so: why, since when, and what to do. Guardrails, aborts and pauses work meanwhile.
 
 {table(("obstacle", "means", "what to do"), obstacles)}"""
@@ -70,7 +70,7 @@ def settings_page() -> str:
     return f"""{NOTICE}
 # Settings
 
-Read once from the environment when a process starts. `sluice env` prints those that other tools need. A value that
+A process reads its settings from the environment when it starts. `sluice env` prints those that other tools need. A value that
 cannot be used is an error that names the variable and says what to write. What `sluice up` was given it hands on to
 the processes that it starts: after a change, `sluice up` again.
 

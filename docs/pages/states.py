@@ -30,18 +30,18 @@ def page() -> str:
     return f"""{NOTICE}
 # Rollout states
 
-A rollout is a fold over its [facts](facts.md). A fact that the phase does not admit is refused (`IllegalMove`) and
+A rollout's state follows from its [facts](facts.md). A fact that the phase does not allow is refused (`IllegalMove`) and
 leaves no trace.
 
 ```mermaid
 {_diagram()}
 ```
 
-## Which phase admits which fact
+## Which phase allows which fact
 
-Where it leads; `stays` where the phase remains; empty where it is refused. The first fact, Requested, opens a rollout.
-Some moves have terms of their own: a step and a promotion need a candidate that is ready; a promotion needs a passing
-verdict of every gate at the last step, or the name of who overrides; `Established` needs an empty variation, `Undeployed` a build that took over.
+A cell names the next phase; `stays` means that the phase remains, an empty cell that the fact is refused. The first fact, Requested, opens a rollout.
+Some facts have further conditions: a step and a promotion need a candidate that is ready; a promotion needs a passing
+verdict of every gate at the last step, or a named person's override; `Established` needs an empty variation, `Undeployed` a build that took over.
 
 {table(heads, rows)}"""
 

@@ -24,14 +24,14 @@ app = App(
     "5 timed out, 6 control plane unreachable, 130 interrupted.",
 )
 rollout = App(name="rollout", help="Start, watch and steer rollouts.")
-audience = App(name="audience", help="Who requests come from: conditions on their metadata.")
-variation = App(name="variation", help="The slots of a model, and who is sent to them.")
+audience = App(name="audience", help="Named conditions on the metadata of requests.")
+variation = App(name="variation", help="The slots of a model, and the audiences that they answer.")
 schema = App(name="schema", help="JSON Schema of the documents, for editors.")
 token = App(name="token", help="Give others access to the console, and take it back.")
 notify = App(name="notify", help="Where notifications go, and whether they arrive.")
 experiment = App(name="experiment", help="Compare variations that share an audience.")
 shadow = App(name="shadow", help="Two answers to each request, compared.")
-service = App(name="service", help="Come up when the machine does.")
+service = App(name="service", help="Start when the machine boots.")
 webhook = App(name="webhook", help="The webhook of an MLflow server of yours.")
 gate = App(name="gate", help="Judge recorded or synthetic data without a running system.")
 _COMMANDS = (
@@ -75,7 +75,7 @@ _COMMANDS = (
     (experiment, "end", "experiments:end", "End an experiment as it stands."),
     (audience, "apply", "audiences:apply", "Apply audiences; idempotent by name."),
     (audience, "check", "audiences:check", "Prove which audiences overlap or can never be reached."),
-    (audience, "order", "audiences:order", "Ask a model's audiences in another order."),
+    (audience, "order", "audiences:order", "Change the order in which a model's audiences are tried."),
     (audience, "list", "audiences:list_", "List audiences and who uses them."),
     (audience, "show", "audiences:show", "Show one audience."),
     (audience, "delete", "audiences:delete", "Delete an audience that nobody uses."),
@@ -92,7 +92,7 @@ _COMMANDS = (
     (schema, "plan", "documents:plan_schema", "Print the JSON Schema of a plan."),
     (token, "give", "tokens:give", "Make a token with a role; shown once."),
     (token, "list", "tokens:list_", "List who has a token."),
-    (token, "revoke", "tokens:revoke", "Take a token back at once."),
+    (token, "revoke", "tokens:revoke", "Revoke a token at once."),
     (token, "prefect", "tokens:prefect", "Say what runs started in Prefect may do."),
     (service, "install", "service:install", "Write the systemd unit by which everything comes up at boot."),
     (webhook, "register", "webhooks:register", "Have your MLflow tell the console of changes at once."),
@@ -112,7 +112,7 @@ app.command(
 app.register_install_completion_command(help="Install completion for this shell, with the names that are there now.")
 
 
-DryRun = Annotated[bool, Parameter(negative=(), help="Tell what the command would append, and append nothing.")]
+DryRun = Annotated[bool, Parameter(negative=(), help="Show what the command would record, and record nothing.")]
 
 
 app.meta.suppress_keyboard_interrupt = False  # as of `app`: Ctrl-C is told by main, not left in silence

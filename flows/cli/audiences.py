@@ -28,7 +28,7 @@ def apply(
     ] = None,
     output: Output = Format.TABLE,
 ) -> None:
-    """Apply every audience of the files; idempotent by name. Models that use one follow it at once."""
+    """Apply every audience of the files; idempotent by name. Models that use one follow at once."""
     documents = _read(file)
     done = [_applied(each) for each in documents]
     lines = [f"audience {d['name']}: {'applied' if d['changed'] else 'unchanged'}" for d in done]
@@ -57,7 +57,7 @@ def show(name: Name, *, output: Output = Format.YAML) -> None:
 
 
 def delete(name: Name, *, output: Output = Format.TABLE) -> None:
-    """Delete an audience that nobody uses; one in use is refused with the names of its users."""
+    """Delete an audience. Refused while a model uses it, with the models' names."""
     answer = call("DELETE", f"/api/v1/audiences/{segment(name)}")
     emit(answer, output, table=f"audience {name}: deleted")
 
@@ -67,11 +67,11 @@ def try_out(
     metadata: Annotated[
         tuple[str, ...], Parameter(help="name=value of the request, as often as needed.", negative=())
     ] = (),
-    model: Annotated[str | None, Parameter(help="The model that is asked.")] = None,
+    model: Annotated[str | None, Parameter(help="The model.")] = None,
     unit: Annotated[str | None, Parameter(help="The id that is hashed.")] = None,
     output: Output = Format.TABLE,
 ) -> None:
-    """Say which audience takes a request, which variation and build it gets, and why. Nothing is sent."""
+    """Show which audience a request matches, which build it would get, and why. Sends nothing."""
     body = {"metadata": dict(pair(text) for text in metadata), "model": model, "unit": unit}
     trial = call("POST", "/api/v1/audiences/test", body)
     emit(trial, output, table=_trial(trial) if model is not None else _considered(trial["considered"]))
@@ -81,16 +81,19 @@ def check(
     *,
     file: Files,
     model: Annotated[
-        str | None, Parameter(help="The model whose order of audiences counts; by default the files'.")
+        str | None, Parameter(help="Use this model's order of audiences; by default the order of the files.")
     ] = None,
     requests: Annotated[
-        Path | None, Parameter(help="With --model: metadata of real requests, one JSON object a line; who would move?")
+        Path | None,
+        Parameter(
+            help="With --model: metadata of real requests, one JSON object a line, to count how many would move."
+        ),
     ] = None,
     output: Output = Format.TABLE,
 ) -> int:
-    """Prove which audiences overlap, can never be reached or be met, each with a request that shows it.
+    """Report audiences that overlap, are hidden by others or can never match, each with a request that shows it.
 
-    Exit code 2 where an audience can never take a request.
+    Exit code 2 if an audience can never match a request.
     """
     from sluicegate.flows.prover.checking import check as checked
     from sluicegate.flows.prover.checking import in_words, read_requests
@@ -120,7 +123,7 @@ def check(
 
 def order(
     model: Annotated[str, Parameter(help="The model.", completer=completing.models)],
-    names: Annotated[tuple[str, ...], Parameter(help="Audiences, the first to be asked first.", negative=())],
+    names: Annotated[tuple[str, ...], Parameter(help="Audiences, in the order in which they are tried.", negative=())],
     /,
     *,
     output: Output = Format.TABLE,

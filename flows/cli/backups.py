@@ -12,13 +12,13 @@ from sluicegate.registry.words.errors import NotFound
 
 
 def backup(
-    to: Annotated[Path, Parameter(help="A folder that is not there yet, or is empty; best on another disk.")],
+    to: Annotated[Path, Parameter(help="A new or empty folder, best on another disk.")],
     *,
     output: Output = Format.TABLE,
 ) -> None:
     """Write ledger, telemetry, secrets, the embedded MLflow and bentos to a new folder, while everything runs.
 
-    The ledger is read from SQLite or PostgreSQL alike. The folder holds secrets: nobody else can read it.
+    The ledger may be in SQLite or PostgreSQL. The folder holds secrets, and only you can read it.
     """
     from sluicegate.flows.wiring.runtime import current_runtime
     from sluicegate.services.host.addresses import has_ledger
@@ -35,12 +35,14 @@ def backup(
 def restore(
     source: Annotated[Path, Parameter(name="FROM", help="A folder that sluice backup wrote.")],
     *,
-    replace: Annotated[bool, Parameter(negative="", help="Also where something is there. It is kept aside.")] = False,
+    replace: Annotated[
+        bool, Parameter(negative="", help="Restore into a folder that is not empty; its content is kept aside.")
+    ] = False,
     output: Output = Format.TABLE,
 ) -> None:
-    """Put a backup into the state folder, and its ledger to SLUICE_LEDGER where that names another place.
+    """Restore a backup into the state folder, and its ledger into SLUICE_LEDGER if that names a database.
 
-    Refuses half a backup, a folder or ledger that is not empty, and one whose programs run. Then: sluice up.
+    Refused if the backup is incomplete, the folder or ledger is not empty, or programs run. Then: sluice up.
     """
     from sluicegate.flows.wiring.runtime import current_runtime
     from sluicegate.registry.words.errors import SluiceError

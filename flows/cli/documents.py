@@ -45,7 +45,7 @@ def diff(
     file: Files, *, environment: Environment = None, detailed_exitcode: Detailed = False,
     output: Output = Format.TABLE,
 ) -> int:  # fmt: skip
-    """Show what apply would change, value by value. Of folders also what counts and is not in them."""
+    """Show what apply would change, value by value. For a folder also applied documents that are not in it."""
     from sluicegate.registry.documents.diff import State
     from sluicegate.registry.words.errors import SluiceError
 
@@ -66,7 +66,7 @@ def diff(
 
 
 def apply(file: Files, *, environment: Environment = None, prune: Prune = False, output: Output = Format.TABLE) -> None:
-    """Apply documents. What is unchanged stays unchanged; a running rollout keeps the plan it started with."""
+    """Apply documents. Unchanged ones stay as they are; an open rollout keeps the plan that it started with."""
     from sluicegate.flows.cli.reach import call
     from sluicegate.registry.documents.diff import State
 

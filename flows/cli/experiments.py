@@ -20,17 +20,17 @@ def start(
     variation: Annotated[str, Parameter(help="The control, whose plan describes the experiment.")] = "default",
     output: Output = Format.TABLE,
 ) -> None:
-    """Compare the variations that the model's applied plan names under ab. Asked for twice, it is one experiment."""
+    """Start the experiment that the model's applied plan describes under ab. A second call starts no other."""
     _show(call("POST", "/api/v1/experiments", {"model": model, "variation": variation}), output)
 
 
 def show(experiment: Name, *, output: Output = Format.TABLE) -> None:
-    """Show each variation beside the control: difference, interval, verdict. All intervals hold together, always."""
+    """Show each variation compared with the control: difference, interval, verdict. All intervals hold together."""
     _show(call("GET", f"/api/v1/experiments/{segment(experiment)}"), output)
 
 
 def end(experiment: Name, *, reason: Reason = "no reason given", output: Output = Format.TABLE) -> None:
-    """End an experiment as it stands. Its requests go where they went before."""
+    """End an experiment now. Its requests go where they went before it."""
     _show(call("POST", f"/api/v1/experiments/{segment(experiment)}/end", {"reason": reason}), output)
 
 

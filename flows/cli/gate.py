@@ -23,12 +23,12 @@ File = Annotated[Path, Parameter(name=["--file", "-f"], help="The plan.")]
 
 
 def replay(
-    file: Annotated[Path | None, Parameter(help="JSON lines; standard input when left out.")] = None,
+    file: Annotated[Path | None, Parameter(help="A file of JSON lines; by default standard input.")] = None,
     /,
     *,
-    rollout: Annotated[str | None, Parameter(help="Judge this rollout's recorded looks again instead.")] = None,
+    rollout: Annotated[str | None, Parameter(help="Judge the recorded looks of this rollout again instead.")] = None,
 ) -> int:
-    """JSON lines in, one verdict per look out. With --rollout: exit code 1 when a recorded verdict differs."""
+    """Judge JSON lines of looks, and print each verdict. With --rollout: exit code 1 if a recorded verdict differs."""
     if rollout is not None:
         return _rollout(rollout)
     from sluicegate.flows.rehearsal.replay import replay as answers
@@ -54,7 +54,7 @@ def _rollout(rollout: str) -> int:
 
 
 def certify(*, file: File, output: Output = Format.TABLE) -> int:
-    """Try a plan's gates on simulated traffic: equal candidates, planted harm, no data. Exit code 3 when it fails."""
+    """Test a plan's gates on simulated traffic: equal candidates, worse ones, no data. Exit code 3 if they fail."""
     from sluicegate.flows.rehearsal.certify import certify as tried
     from sluicegate.registry.documents.documents import read_plans
 
@@ -73,7 +73,7 @@ def certify(*, file: File, output: Output = Format.TABLE) -> int:
 
 
 def forecast(
-    model: Annotated[str | None, Parameter(help="A model, as its last rollout measured it.")] = None,
+    model: Annotated[str | None, Parameter(help="A model; uses what its last rollout measured.")] = None,
     *,
     file: Annotated[Path | None, Parameter(name=["--file", "-f"], help="A plan instead of the model's.")] = None,
     variation: Annotated[str, Parameter(help="The slot of the model.")] = "default",

@@ -22,12 +22,14 @@ if TYPE_CHECKING:
     from sluicegate.services.host.raising import Progress
 
 UNREACHABLE = 6
-Quiet = Annotated[bool, Parameter(name=["--quiet", "-q"], negative="", help="Say nothing on stderr while at work.")]
+Quiet = Annotated[bool, Parameter(name=["--quiet", "-q"], negative="", help="Print no progress.")]
 
 
 def up(
     *,
-    timeout: Annotated[float, Parameter(help="Seconds to wait at most until all is ready; then exit code 5.")] = 300.0,
+    timeout: Annotated[
+        float, Parameter(help="Wait at most this many seconds until everything is ready; then exit with code 5.")
+    ] = 300.0,
     quiet: Quiet = False,
     output: Output = Format.TABLE,
 ) -> None:
@@ -88,7 +90,7 @@ def env(
 
 
 def doctor(*, output: Output = Format.TABLE) -> int:
-    """Check this machine and everything sluice needs; each line says pass, warn or fail, and how to mend it."""
+    """Check this machine and everything that sluice needs. Each line says PASS, WARN or FAIL, and how to fix it."""
     from sluicegate.flows.wiring.machine import examine
     from sluicegate.services.host.doctor.finding import CheckStatus
 

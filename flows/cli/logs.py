@@ -9,13 +9,13 @@ from cyclopts import Parameter
 from sluicegate.flows.cli.output import Format, Output, emit, plain
 
 Name = Annotated[
-    str | None, Parameter(help="A rollout's id, a model, or a part such as keeper; without it, which logs there are.")
+    str | None, Parameter(help="A rollout's id, a model, or a program such as keeper; without it, lists the logs.")
 ]
 Most = Annotated[int, Parameter(name=["--lines", "-n"], help="At most so many lines of each source.")]
 
 
 def logs(name: Name = None, *, lines: Most = 50, output: Output = Format.TABLE) -> None:
-    """Show logs of this machine. Of a rollout: what keeper, drivers and the candidate's service wrote about it."""
+    """Show logs of this machine. For a rollout: what keeper, drivers and the candidate's service wrote about it."""
     from sluicegate.flows.views import logs as reading
     from sluicegate.flows.wiring.runtime import current_runtime
     from sluicegate.registry.orders.naming import find

@@ -39,7 +39,7 @@ def rollback(
     timeout: Timeout = 300.0,
     output: Output = Format.TABLE,
 ) -> None:
-    """Go back to an earlier build at once: a new rollout, promoted by your override when its service answers."""
+    """Return to an earlier build at once: a new rollout, promoted by your override when its service answers."""
     body = {"to": to, "variation": variation, "reason": reason}
     view = call("POST", f"/api/v1/models/{segment(model)}/rollback", body)
     view = until_it_serves(view, timeout) if wait else view
@@ -47,7 +47,7 @@ def rollback(
 
 
 def builds(model: Model, *, output: Output = Format.TABLE) -> None:
-    """List a model's builds in MLflow, and which of them is stable or candidate here."""
+    """List a model's builds in MLflow, and which of them are stable or candidate here."""
     listed = call("GET", f"/api/v1/models/{segment(model)}/builds")["builds"]
     for note in (build["note"] for build in listed if build["note"]):
         remark(f"warning: {note}")
@@ -64,7 +64,7 @@ def builds(model: Model, *, output: Output = Format.TABLE) -> None:
 def overview(
     model: Annotated[str | None, Parameter(help="Only this model.")] = None, *, output: Output = Format.TABLE
 ) -> None:
-    """Show which builds answer which audience: their desired and observed share of requests, and how they do."""
+    """Show which builds answer which audience: desired and observed share, requests, errors, latency."""
     emit_rows(
         list(_served(model)), output,
         ("MODEL", "AUDIENCE", "VARIATION", "BUILD", "ARM", "DESIRED", "OBSERVED", "VERDICT", "REQ/S", "ERRORS", "P95",
@@ -97,7 +97,7 @@ def predict(
     metadata: Annotated[tuple[str, ...], Parameter(help="name=value, sent as a header.", negative=())] = (),
     output: Output = Format.JSON,
 ) -> None:
-    """Ask a model through the gateway; says which build answered and the id that outcomes refer to."""
+    """Ask a model for a prediction. Prints which build answered, and the id for its outcome."""
     headers = {"content-type": "application/json", **dict(pair(text) for text in metadata)}
     if unit is not None:
         headers[unit_header] = unit
@@ -122,13 +122,13 @@ def predict(
 
 def outcome(
     prediction_id: Annotated[str, Parameter(help="<request id>.<row>, as predict printed it.")],
-    name: Annotated[str, Parameter(help="The outcome's name, as the plan's metric has it.")],
+    name: Annotated[str, Parameter(help="The outcome's name in the plan's metric.")],
     value: Annotated[str, Parameter(help="A number, true or false, or a text.")],
     *,
     at: Annotated[str | None, Parameter(help="When it was measured, ISO 8601; by default now.")] = None,
     output: Output = Format.TABLE,
 ) -> None:
-    """Tell what was measured after a prediction. Late is normal; the same one twice counts once."""
+    """Send what was measured after a prediction. It may be late; sent twice, it counts once."""
     body: dict[str, object] = {"prediction_id": prediction_id, "name": name, "value": _value(value)}
     if at is not None:
         body["at"] = at

@@ -28,7 +28,7 @@ def set_(name: Name) -> None:
 
 
 def list_(*, output: Output = Format.TABLE) -> None:
-    """List notifications: who is told of what, and whether there is an address."""
+    """List notifications: what each sends, and whether it has an address."""
     rows = [{**each.model_dump(mode="json"), "address": _problem(each.name) or "set"} for each in _notifications()]
     heads = ("name", "send", "severity", "models", "per_hour", "address")
     lines = [[", ".join(row[head]) if head == "models" else row[head] for head in heads] for row in rows]
@@ -36,7 +36,7 @@ def list_(*, output: Output = Format.TABLE) -> None:
 
 
 def try_(name: Some = None, *, output: Output = Format.TABLE) -> int:
-    """Send a message to every notification, or to one, whatever its filters say. Exit code 1 when one fails."""
+    """Send a test message to every notification, or to one, whatever its filters say. Exit code 1 if one fails."""
     from sluicegate.flows.wiring.runtime import current_runtime
     from sluicegate.registry.report.notice import example
     from sluicegate.registry.words.errors import NotFound, SluiceError

@@ -95,7 +95,7 @@ def _answer(settings: Settings, asking: Asking) -> Any:
         except NotSent as error:
             if settings.api_url is not None:
                 raise NotSent(
-                    f"{error.message} SLUICE_API names it, so nothing else is asked.",
+                    f"{error.message} The command uses no other console, because SLUICE_API names this one.",
                     fix="see that it runs, or unset SLUICE_API to use the ledger of this machine",
                 ) from error
             if not has_ledger(settings):
@@ -125,7 +125,7 @@ def ask(api: Api, asking: Asking) -> Any:
         with suppress(Unreachable):
             return over_http(api, asking)
     raise Unanswered(
-        f"the console at {api.url} was asked and gave no answer: whether it was done is not known.",
+        f"the console at {api.url} did not answer, so we do not know whether it did what you asked.",
         fix="look before you ask again: sluice rollout list, sluice status",
     )
 

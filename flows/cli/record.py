@@ -17,11 +17,14 @@ def verify(
     *,
     head: Annotated[
         str | None,
-        Parameter(name="--head", help="PLACE:HASH that an earlier verify printed, kept where this ledger's are not."),
+        Parameter(
+            name="--head",
+            help="PLACE:HASH that an earlier verify printed, kept where the ledger's writers cannot write.",
+        ),
     ] = None,
     output: Output = Format.TABLE,
 ) -> int:
-    """See that no fact, look or document in the ledger was changed, removed, added or put in another order.
+    """Check that no fact, look or document in the ledger was changed, removed, added or reordered.
 
     Exit code 1 where one was. Prints the head: kept elsewhere and given as --head, it also shows later whether the
     ledger was cut off, or written anew as a whole. It can be asked while everything runs.

@@ -17,8 +17,8 @@ from sluicegate.registry.words.figures import per_cent
 Id = Annotated[
     str, Parameter(help="A rollout's id, or a model's name for its latest rollout.", completer=completing.rollouts)
 ]
-File = Annotated[Path | None, Parameter(help="Where the page is written; without it, to standard output.")]
-Html = Annotated[bool, Parameter(negative=(), help="One HTML page that needs nothing from outside.")]
+File = Annotated[Path | None, Parameter(help="The file to write; by default standard output.")]
+Html = Annotated[bool, Parameter(negative=(), help="Write one HTML page that loads nothing.")]
 
 
 def report(rollout: Id, file: File = None, *, html: Html = False, output: Output = Format.TABLE) -> None:
@@ -34,7 +34,7 @@ def report(rollout: Id, file: File = None, *, html: Html = False, output: Output
 
 
 def explain(rollout: Id, *, output: Output = Format.TABLE) -> None:
-    """Say why a rollout is where it is: each gate's inputs, interval and threshold, and what would change it."""
+    """Explain why a rollout is where it is: each gate's inputs, interval and threshold, and what would change it."""
     explanation = call("GET", f"/api/v1/rollouts/{segment(rollout)}/explanation")
     emit(explanation, output, table="\n".join(_explained(explanation)))
 

@@ -24,21 +24,21 @@ FAILED = 1
 
 Reason = Annotated[str, Parameter(name=["--reason", "-m"], help="Why; written into the ledger.")]
 Watch = Annotated[
-    bool, Parameter(name=["--watch", "-w"], negative=(), help="Stay until it ends or waits for a person.")
+    bool, Parameter(name=["--watch", "-w"], negative=(), help="Follow it until it ends or waits for a person.")
 ]
 OverrideFreeze = Annotated[
-    str | None, Parameter(help="Why it goes through a freeze that holds now; an admin may, and it is recorded.")
+    str | None, Parameter(help="Start it during a freeze, with this reason. For admins; the ledger records it.")
 ]
 OverrideAssessment = Annotated[
     str | None,
     Parameter(
-        help="Why it goes past what its plan asks before the first request; an approver may, and it is recorded."
+        help="Skip what the plan asks before the first request, with this reason. For approvers; the ledger records it."
     ),
 ]
-Timeout = Annotated[float | None, Parameter(help="Seconds to watch at most; then exit code 5.")]
+Timeout = Annotated[float | None, Parameter(help="Watch at most this many seconds; then exit with code 5.")]
 Id = Annotated[
     str,
-    Parameter(help="A rollout's id, or a model's name for the one that is under way.", completer=completing.rollouts),
+    Parameter(help="A rollout's id, or a model's name for its open rollout.", completer=completing.rollouts),
 ]
 
 
@@ -48,16 +48,17 @@ def start(
     build: Annotated[str, Parameter(help="A version, an alias such as @candidate, or latest.")] = "latest",
     variation: Annotated[str, Parameter(help="The slot of the model.")] = "default",
     strategy: Annotated[
-        Literal["canary", "shadow"] | None, Parameter(help="Another strategy than the plan's; shadow copies requests.")
+        Literal["canary", "shadow"] | None,
+        Parameter(help="Use this strategy instead of the plan's. A shadow gets copies of requests."),
     ] = None,
-    allow_older: Annotated[bool, Parameter(negative=(), help="Also a version older than stable.")] = False,
+    allow_older: Annotated[bool, Parameter(negative=(), help="Allow a version older than stable.")] = False,
     override_freeze: OverrideFreeze = None,
     override_assessment: OverrideAssessment = None,
     watch: Watch = False,
     timeout: Timeout = None,
     output: Output = Format.TABLE,
 ) -> int:
-    """Roll a build out by its model's applied plan. Asked for twice, it is one rollout."""
+    """Roll a build out by its model's applied plan. A second call starts no other rollout."""
     body = {"model": model, "build": build, "variation": variation, "allow_older": allow_older}
     extra = {"strategy": strategy, "override_freeze": override_freeze, "override_assessment": override_assessment}
     view = call("POST", "/api/v1/rollouts", body | {name: value for name, value in extra.items() if value})
@@ -86,7 +87,7 @@ def list_(
 
 
 def show(rollout: Id, *, watch: Watch = False, timeout: Timeout = None, output: Output = Format.TABLE) -> int:
-    """Show one rollout: state, weight asked and seen, gates with their evidence, what it waits for."""
+    """Show one rollout: state, desired and observed weight, gates with their evidence, what it waits for."""
     if watch:
         return _watch(rollout, timeout, output)
     view = call("GET", f"/api/v1/rollouts/{segment(rollout)}")
@@ -106,7 +107,7 @@ def history(rollout: Id, *, output: Output = Format.TABLE) -> None:
 
 
 def pause(rollout: Id, *, reason: Reason = "no reason given", output: Output = Format.TABLE) -> None:
-    """Hold a rollout where it is. Weight stays, guardrails go on."""
+    """Pause a rollout: the weight stays, and guardrails go on."""
     _order(rollout, "pause", reason, output)
 
 
@@ -119,12 +120,12 @@ def approve(
     rollout: Id,
     *,
     step: Annotated[
-        int | None, Parameter(help="The step that you looked at, from 1; by default the present one.")
+        int | None, Parameter(help="The step to approve, counted from 1; by default the present one.")
     ] = None,
     reason: Reason = "no reason given",
     output: Output = Format.TABLE,
 ) -> None:
-    """Let a rollout leave one step, once its gates have passed. Refused when it has left that step already."""
+    """Approve a step: it may end once its gates have passed. Refused if the rollout has left it already."""
     seen = call("GET", f"/api/v1/rollouts/{segment(rollout)}")
     _order(seen["id"], "approve", reason, output, step=seen["step"] if step is None else step)
 
@@ -132,21 +133,21 @@ def approve(
 def promote(
     rollout: Id,
     *,
-    variation: Annotated[str | None, Parameter(help="The model's rollout under way in this variation.")] = None,
+    variation: Annotated[str | None, Parameter(help="The model's open rollout in this variation.")] = None,
     reason: Reason = "no reason given",
     output: Output = Format.TABLE,
 ) -> None:
-    """Give the candidate all traffic now. Recorded as your override of the gates.
+    """Give the candidate all traffic now. The ledger records that you overrode the gates.
 
-    Of a variation in an experiment: its build takes the control's place, and the experiment is over.
+    In an experiment: the variation's build replaces the control's, and the experiment ends.
     """
     _order(_in_variation(rollout, variation), "promote", reason, output)
 
 
 def abort(rollout: Id, *, reason: Reason = "no reason given", output: Output = Format.TABLE) -> None:
-    """Take all traffic back to stable and end the rollout. Works at any phase; twice is once.
+    """Send all traffic to stable again and end the rollout. Works in any phase.
 
-    Says so when it is recorded and not in force within a few seconds, as on a full disk: it comes into force later.
+    Says so if the order is recorded but not in force after a few seconds, as on a full disk.
     """
     view = call("POST", f"/api/v1/rollouts/{segment(rollout)}/abort", {"reason": reason})
     until = time.monotonic() + IN_FORCE_SECONDS
@@ -176,7 +177,7 @@ def override_freeze(
     reason: Annotated[str, Parameter(name=["--reason", "-m"], help="Why; written into the ledger.")],
     output: Output = Format.TABLE,
 ) -> None:
-    """Let a rollout go on through the freeze that holds it now, until that one ends. An admin may; it is recorded."""
+    """Let a rollout go on during the present freeze. For admins; the ledger records it."""
     _order(rollout, "override-freeze", reason, output)
 
 

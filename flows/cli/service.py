@@ -17,13 +17,13 @@ from sluicegate.registry.words.settings import Settings
 
 def install(
     *,
-    system: Annotated[bool, Parameter(negative="", help="A unit of the system, run as --run-as; needs root.")] = False,
-    run_as: Annotated[
-        str | None, Parameter(help="Whose processes a unit of the system starts; by default yours.")
-    ] = None,
-    to: Annotated[Path | None, Parameter(help="Folder of the unit; by default systemd's.")] = None,
+    system: Annotated[
+        bool, Parameter(negative="", help="Write a system unit that runs as --run-as; needs root.")
+    ] = False,
+    run_as: Annotated[str | None, Parameter(help="The user that a system unit runs as; by default you.")] = None,
+    to: Annotated[Path | None, Parameter(help="The unit's folder; by default systemd's.")] = None,
 ) -> None:
-    """Write the systemd unit by which this installation comes up at boot, and say how to switch it on.
+    """Write the systemd unit that starts this installation at boot, and print how to enable it.
 
     It has SLUICE_STATE, and SLUICE_SETTINGS where that is set: a file of lines NAME=VALUE. It holds no secret.
     """

@@ -19,7 +19,7 @@ Id = Annotated[
 
 
 def show(rollout: Id, *, output: Output = Format.TABLE) -> None:
-    """Show what a shadow's pairs of answers say: coverage, differences, segments, the worst disagreements."""
+    """Show how a shadow's answers differ: coverage, differences, segments, the worst disagreements."""
     view = call("GET", f"/api/v1/rollouts/{segment(rollout)}/shadow")
     names = f"{view['model']} v{view['candidate']} beside v{view['stable']}"
     emit(view, output, table=_table(view, head=f"{names}, {per_cent(view['sample'])} copied ({view['rollout']})"))
@@ -31,17 +31,17 @@ def replay(
     source: Annotated[Path, Parameter(name="--from", help="Captured requests, or plain JSON lines of requests.")],
     build: Annotated[str, Parameter(help="The build to try: a version, @alias or latest.")] = "latest",
     against: Annotated[
-        str | None, Parameter(help="A build that answers too; without it, the captured answers are compared with.")
+        str | None, Parameter(help="The build to compare with; without it, the captured answers.")
     ] = None,
     segments: Annotated[tuple[str, ...], Parameter(name="--segment", help="A captured header to split by.")] = (),
     show_values: Annotated[bool, Parameter(negative=(), help="Show the answers of the worst disagreements.")] = False,
     compare: Annotated[
-        str | None, Parameter(help="A function MODULE:NAME of two values, giving how far apart they are.")
+        str | None, Parameter(help="A function MODULE:NAME that takes two values and returns how far apart they are.")
     ] = None,
     html: Annotated[Path | None, Parameter(help="Write the report here.")] = None,
     output: Output = Format.TABLE,
 ) -> None:
-    """Run a build over captured requests and compare its answers, without touching production."""
+    """Run a build on captured requests and compare its answers, without touching production."""
     from pydantic_core import to_jsonable_python
 
     from sluicegate.flows.rehearsal.shadow_replay import ReplayRequest

@@ -11,7 +11,7 @@ from sluicegate.flows.cli import completing
 from sluicegate.flows.cli.output import Format, Output, emit, emit_rows, remark
 from sluicegate.flows.cli.reach import call, segment
 
-Name = Annotated[str, Parameter(help="Whose it is; facts bear this name.")]
+Name = Annotated[str, Parameter(help="Who gets it; the ledger names them with what they do.")]
 
 
 def give(
@@ -24,13 +24,13 @@ def give(
             "approves, promotes and says who is answered by which variation."
         ),
     ] = "viewer",
-    model: Annotated[str | None, Parameter(help="A reporter's: the one model whose outcomes it sends.")] = None,
+    model: Annotated[str | None, Parameter(help="For a reporter: the only model whose outcomes it may send.")] = None,
     expires: Annotated[
-        str | None, Parameter(help="Its lifetime, such as 90d, at most 366d; else it holds until it is revoked.")
+        str | None, Parameter(help="How long it is valid, such as 90d, at most 366d; by default until it is revoked.")
     ] = None,
     output: Output = Format.TABLE,
 ) -> None:
-    """Make a token and show it, once: only its hash is kept."""
+    """Make a token and show it once; only its hash is stored."""
     answer = call("POST", "/api/v1/tokens", {"name": name, "role": role, "model": model, "expires": expires})
     emit(answer, output, table=answer["token"])
     remark(f"a token for {name}, {role}. It is not shown again.")
@@ -58,12 +58,12 @@ def _expiry(token: Mapping[str, Any]) -> str:
 def prefect(
     role: Annotated[
         Literal["viewer", "operator", "approver"],
-        Parameter(help="viewer gives no order; operator starts, pauses, aborts; approver also approves and promotes."),
+        Parameter(help="viewer: no orders; operator: start, pause, abort; approver: also approve and promote."),
     ],
     *,
     output: Output = Format.TABLE,
 ) -> None:
-    """Say what runs started in Prefect may do: its forms know no names, so all of them act as one."""
+    """Set what runs that are started in Prefect may do. Prefect knows no names, so all of them act as prefect."""
     answer = call("PUT", "/api/v1/roles/prefect", {"role": role})
     emit(answer, output, table=f"runs started in Prefect act with the role {answer['role']} from now on")
 
@@ -71,6 +71,6 @@ def prefect(
 def revoke(
     name: Annotated[str, Parameter(help="Whose it is.", completer=completing.tokens)], *, output: Output = Format.TABLE
 ) -> None:
-    """Take a token back at once."""
+    """Revoke a token at once."""
     answer = call("DELETE", f"/api/v1/tokens/{segment(name)}")
     emit(answer, output, table=f"{name} has no token any more")

@@ -38,9 +38,17 @@ def _tree(view: View) -> str:
     reason, _, block = str(view["reason"]).partition("\n")
     last = [f"{reason}{by}"]
     if view["waits_for"]:
-        last.append(f"{'waits for a person' if view['needs_person'] else 'next'}: {view['waits_for']}")
+        last.append(f"{'waits for a person' if view['needs_person'] else 'next'}: {_awaited(view)}")
     last += [view[name] for name in ("blind", "no_driver") if view[name]]
     return "\n".join((*lines, *(f"+- {line}" for line in last[:-1]), f"`- {last[-1]}", *(["", block] if block else [])))
+
+
+def _awaited(view: View) -> str:
+    """What it waits for, without the sentences that stand beside the gates already."""
+    awaited = str(view["waits_for"])
+    for gate in view["gates"]:
+        awaited = awaited.replace(f": {gate['reason']}", "")
+    return awaited
 
 
 def head(view: View) -> str:

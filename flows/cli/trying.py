@@ -20,7 +20,7 @@ def refuse_untried(words: tuple[str, ...]) -> None:
     """Raise UsageError unless these words begin with a command that can be tried."""
     if not any(" ".join(words[:count]) in TRIED for count in (1, 2)):
         fix = "to see what apply would change: sluice diff -f FILE" if "apply" in words[:2] else "leave it out"
-        raise UsageError(f"--dry-run: {' '.join(words[:2]) or 'this'} cannot be tried.", fix=fix)
+        raise UsageError(f"--dry-run: {' '.join(words[:2]) or 'this'} has no dry run.", fix=fix)
 
 
 def describe_trial(answer: dict[str, Any]) -> str:

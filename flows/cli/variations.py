@@ -22,7 +22,11 @@ from sluicegate.registry.words.errors import UsageError
 Slot = Annotated[str, Parameter(help="The slot of the model.")]
 Audiences = Annotated[
     tuple[str, ...],
-    Parameter(name="--audience", negative=(), help="An audience that is sent there; default: whom no audience takes."),
+    Parameter(
+        name="--audience",
+        negative=(),
+        help="An audience to send there; default stands for requests that no audience matches.",
+    ),
 ]
 Weights = Annotated[
     tuple[int, ...],
@@ -36,7 +40,7 @@ Samples = Annotated[
     tuple[float, ...],
     Parameter(name="--sample", negative=(), help="Instead of weights: copies, in per cent of the audience's requests."),
 ]
-Fallback = Annotated[bool, Parameter(negative=(), help="The variation takes the requests that no audience takes.")]
+Fallback = Annotated[bool, Parameter(negative=(), help="The variation takes the requests that no audience matches.")]
 
 _WHERE = {"unreachable": "where it cannot be reached", "errors": "where it cannot be reached or fails"}
 
@@ -59,7 +63,11 @@ def deploy(
     sample: Samples = (),
     fallback: Fallback = False,
     now: Annotated[
-        bool, Parameter(negative=(), help="Take a slot with traffic at once rather than as a canary; recorded.")
+        bool,
+        Parameter(
+            negative=(),
+            help="Replace a build that has traffic at once instead of by a canary; the ledger records your override.",
+        ),
     ] = False,
     override_freeze: OverrideFreeze = None,
     override_assessment: OverrideAssessment = None,
@@ -68,9 +76,9 @@ def deploy(
     timeout: Timeout = 300.0,
     output: Output = Format.TABLE,
 ) -> None:
-    """Put a build into a variation: packed and probed, then all its traffic.
+    """Put a build into a variation: pack it, probe it, then give it the variation's traffic.
 
-    Into a slot that has traffic it goes as a canary, by the plan of the model.
+    If the variation has traffic, the build starts as a canary by the model's plan.
     """
     file = QwakDeployment() if from_file is None else read_deployment_file(from_file)
     model, variation = model or file.model, variation or file.variation or "default"
@@ -90,7 +98,9 @@ def deploy(
         body["override_assessment"] = override_assessment
     view = call("POST", f"/api/v1/models/{segment(model)}/deploy", body)
     if view["strategy"] not in ("deploy", "replace"):
-        remark(f"{model}/{variation} has traffic: v{view['candidate']} goes in as a canary; at once: --now")
+        remark(
+            f"{model}/{variation} has traffic, so v{view['candidate']} starts as a canary; to replace it at once: --now"
+        )
     elif wait:
         view = until_it_serves(view, timeout)
     emit(view, output, table=tree(view))
@@ -100,13 +110,13 @@ def undeploy(
     model: Model,
     *,
     variation: Variation,
-    last: Annotated[bool, Parameter(negative=(), help="Also when it is the model's last variation.")] = False,
+    last: Annotated[bool, Parameter(negative=(), help="Allow it for the model's last variation.")] = False,
     reason: Reason = "no reason given",
     output: Output = Format.TABLE,
 ) -> None:
-    """Empty a variation: routes first, then its service drains and stops.
+    """Empty a variation: remove its routes, then drain and stop its service.
 
-    Refused where nobody would be left to answer its requests.
+    Refused if nothing else would answer its requests.
     """
     view = call("POST", f"{_path(model, variation)}/undeploy", {"last": last, "reason": reason})
     emit(view, output, table=f"{model}/{variation}: v{view['candidate']} is undeployed")
@@ -115,7 +125,7 @@ def undeploy(
 def list_(
     model: Annotated[str | None, Parameter(help="Only this model.")] = None, *, output: Output = Format.TABLE
 ) -> None:
-    """List variations, what they hold, and who is sent to them."""
+    """List variations with their builds and audiences."""
     emit_rows(
         call("GET", "/api/v1/variations", query={"model": model})["variations"], output,
         ("MODEL", "VARIATION", "STABLE", "CANDIDATE", "AUDIENCES", "ROLLOUT"),
@@ -137,7 +147,7 @@ def connect(
     fallback: Fallback = False,
     output: Output = Format.TABLE,
 ) -> None:
-    """Send audiences to a variation, beside those that they are sent to already; weight 0 takes it out."""
+    """Send audiences to a variation too, with a relative weight; weight 0 takes it out."""
     if not audience and not fallback:
         raise UsageError("name an audience, or --fallback.", fix="--audience NAME --weight 1")
     body = {"audiences": _sent(audience, weight, sample), "fallback": fallback}
@@ -151,7 +161,7 @@ def disconnect(
     audience: Annotated[str, Parameter(help="The audience.")],
     output: Output = Format.TABLE,
 ) -> None:
-    """Send an audience to a variation no longer; without any it goes on to the next audience, or the fallback."""
+    """Stop sending an audience to a variation. With no variation left, the next match or the fallback answers."""
     emit_connections(call("POST", f"{_path(model, variation)}/disconnect", {"audience": audience}), output)
 
 

@@ -13,7 +13,7 @@ from sluicegate.registry.words.errors import ServiceFailed, TimedOut
 
 LOOK_SECONDS = 0.5
 Wait = Annotated[bool, Parameter(help="Wait until it serves.")]
-Timeout = Annotated[float, Parameter(help="Seconds to wait at most; then exit code 5.")]
+Timeout = Annotated[float, Parameter(help="Wait at most this many seconds; then exit with code 5.")]
 
 
 def until_it_serves(view: dict[str, Any], timeout: float) -> dict[str, Any]:

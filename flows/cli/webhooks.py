@@ -18,7 +18,7 @@ Url = Annotated[
 
 
 def register(*, url: Url = None) -> None:
-    """Register the webhook at MLflow; again when the address or the secret has changed. Twice is once."""
+    """Register the webhook at MLflow, or replace it if the address or the secret has changed."""
     hook = _webhook(url)
     hook.begin()
     remark(f"registered: MLflow at {hook.server} tells {hook.target}")
@@ -32,7 +32,7 @@ def deliver(*, url: Url = None) -> int:
 
 
 def remove() -> None:
-    """Remove the webhooks of this installation from MLflow. The keeper's poll finds every change all the same."""
+    """Remove this installation's webhooks from MLflow. The keeper still polls for changes."""
     remark(f"removed {_webhook(None).remove()}")
 
 

@@ -18,6 +18,8 @@ from sluicegate.registry.words.verdict import Answer, Verdict
 
 _ROOM = 0.5
 """The share of a margin that chance may take up in how many labels the candidate lacks."""
+_FEW = 5e-5
+"""The share of labels below which a figure would say 0 %."""
 _LOST = 1e-12
 """The share of a sum of squares below which what varies is lost in its rounding."""
 WITHOUT_CAP = "the values have no cap, so the chances are approximate"
@@ -72,14 +74,12 @@ def _answer(state: GateState, words: Wording, margin: float | None, readout: Est
         return Answer.FAIL, f"{_harm(state, words, difference)}{_beside(state, readout)}"
     doubt = _doubt(state)
     if state.information <= 0:
-        scarce = f"too few {words.counted} of both builds to compare yet"
+        scarce = f"too few {words.counted} yet to compare the builds"
         return Answer.NO_DATA, f"{words.whole_subject}: {doubt or scarce}"
     if doubt is not None:
         return Answer.NO_DATA, f"{words.whole_subject}: {doubt}"
     if state.trial.has_too_few_values:
-        few = (
-            f"{state.trial.sums.candidate.n} of the candidate's values; no mean is judged on fewer than {LEAST_VALUES}"
-        )
+        few = f"the candidate has {state.trial.sums.candidate.n:,} values so far; a mean needs at least {LEAST_VALUES}"
         return Answer.NO_DATA, f"{words.whole_subject}: {few}"
     if state.has_found:
         return Answer.UNDECIDED, f"{difference}; {_lacked(state, Arm.STABLE)}"
@@ -183,8 +183,11 @@ def _is_within_lacking(state: GateState, margin: float, readout: Estimate) -> bo
 
 
 def _lacked(state: GateState, arm: Arm) -> str:
-    lacked = share(lacking(state.question.metric, state.cells, arm).share)
-    return f"that would not hold if the {lacked} of labels that {arm} lacks beside the other build were bad"
+    fewer = lacking(state.question.metric, state.cells, arm).share
+    mine, other = ("the candidate's", "stable's") if arm is Arm.CANDIDATE else ("stable's", "the candidate's")
+    if fewer < _FEW:
+        return f"{mine} labels that are still to come could change this"
+    return f"this could change: {share(fewer)} fewer of {mine} labels have come than of {other}"
 
 
 def _harm(state: GateState, words: Wording, difference: str) -> str:

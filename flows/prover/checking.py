@@ -112,7 +112,7 @@ def in_words(finding: Finding) -> str:
         case Claim.OVERLAP:
             return f"{finding.audience}: overlaps {others}, which takes requests such as {shown}"
         case Claim.FALLBACK:
-            return f"fallback: takes what is left, such as {shown}"
+            return f"fallback: gets the requests that no audience matches, such as {shown}"
         case Claim.NO_FALLBACK:
             return "fallback: gets nothing, the audiences take every request"
         case Claim.UNDECIDED:

@@ -41,7 +41,7 @@ def _considered(route: ModelRoute, taking: AudienceRoute, metadata: Mapping[str,
         Considered(
             audience=each.name,
             takes=each is taking,
-            why=explain(each.condition, metadata) if each.condition is not None else "no other audience takes it",
+            why=explain(each.condition, metadata) if each.condition is not None else "no audience matches",
         )
         for each in asked
     ]

@@ -14,7 +14,7 @@ from sluicegate.registry.audience.audience import Audience, headers, matches
 from sluicegate.registry.audience.layout import SlotRun, lay_out
 
 FALLBACK = "default"
-"""The audience of every request that no other audience takes, and the variation it gets unless told otherwise."""
+"""The audience of every request that no audience matches, and the variation it gets unless told otherwise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +72,7 @@ class Connections:
     model: str
     ordered: tuple[Connection, ...] = ()
     fallback: tuple[Weighted, ...] = (Weighted(variation=FALLBACK),)
-    """Who serves the requests that no audience takes; more than one only for an experiment over everybody."""
+    """Who serves the requests that no audience matches; more than one only for an experiment over everybody."""
     fallback_copied: tuple[Copied, ...] = ()
     fallback_layout: tuple[SlotRun, ...] = ()
     terms: tuple[Terms, ...] = ()

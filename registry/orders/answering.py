@@ -48,7 +48,7 @@ def others_serve(record: Record, model: str, variation: str) -> bool:
 
 
 def main_variation(record: Record, model: str) -> str:
-    """The variation that takes the requests of no audience; of several the heaviest."""
+    """The variation that takes the requests that no audience matches; of several the heaviest."""
     recorded = connections_of(record, model)
     return recorded.fallback_variation if recorded is not None else FALLBACK
 
@@ -67,7 +67,7 @@ def present_connections(record: Record, model: str, fallback: str | None) -> Con
     chosen = fallback or (there[0] if len(there) == 1 else FALLBACK)
     if there and chosen not in there:
         raise Refused(
-            f"{model} has the variations {', '.join(there)}, and none takes the requests of no audience yet.",
+            f"{model} has the variations {', '.join(there)}, and none of them is the fallback yet.",
             fix=f"sluice variation connect {model} {there[0]} --fallback",
         )
     return Connections(model=model, fallback=(Weighted(variation=chosen),))

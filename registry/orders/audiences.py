@@ -18,5 +18,5 @@ def refuse_unknown(record: Documents, model: str, audiences: Iterable[str], *, r
         which = f"audience {unknown[0]} is" if len(unknown) == 1 else f"audiences {', '.join(unknown)} are"
         raise Refused(
             f"{which} not connected to {model}, so no request of that name reaches the {reach}.",
-            fix=f"connected are {', '.join([*known, FALLBACK])}; {FALLBACK} is everybody whom no other takes",
+            fix=f"connected are {', '.join([*known, FALLBACK])}; {FALLBACK}: requests that no audience matches",
         )

@@ -52,7 +52,7 @@ def need(order: Order, role: Role, what: str) -> None:
     if order.party in _BY_ROLE and not order.role.may(role):
         raise Forbidden(
             f"{what} needs the role {role.title}; {order.actor} is of the role {order.role.title}.",
-            fix=f"ask one who is: what moves traffic unjudged is for {role.title}s; a rollout moves it by its gates",
+            fix=f"ask somebody with the role {role.title}, or start a rollout: its gates decide before traffic moves",
         )
 
 

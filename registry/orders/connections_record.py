@@ -65,7 +65,9 @@ def _refuse(wanted: Connections) -> None:
     names = [each.audience.name for each in wanted.ordered]
     twice = sorted({name for name in names if names.count(name) > 1 or name == FALLBACK})
     if twice:
-        raise UsageError(f"{wanted.model}: audience {', '.join(twice)} is named twice; {FALLBACK} is the rest of all.")
+        raise UsageError(
+            f"{wanted.model}: audience {', '.join(twice)} is named twice, or is {FALLBACK}, the fallback's name."
+        )
     wrong = [(each.audience.name, fault) for each in wanted.ordered for fault in faults(each.audience.condition)]
     if wrong:
         raise UsageError("; ".join(f"audience {name}: {fault}" for name, fault in wrong))

@@ -125,14 +125,15 @@ def _refuse_unseen(record: Record, order: Order) -> None:
             at = _steered_rollout(record, order)
             if (at.id, at.seq) != (name, seq):
                 raise PreconditionFailed(
-                    f"rollout {at.id} has moved on: it is at seq {at.seq}, and {name} at seq {seq} was seen.",
+                    f"rollout {at.id} has changed since you looked: its seq is {at.seq}; you saw {name} at {seq}.",
                     fix="read it again, then decide anew.",
                 )
         case SeenConnections(digest=seen):
             model = _redirected_model(order)
             if digest(connections_of(record, model)) != seen:
                 raise PreconditionFailed(
-                    f"the connections of {model} are others by now.", fix="read them again, then decide anew."
+                    f"the connections of {model} have changed since you read them.",
+                    fix="read them again, then decide anew.",
                 )
 
 

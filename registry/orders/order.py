@@ -39,7 +39,7 @@ class Share:
     """An audience that a variation shall get requests of, or copies of them."""
 
     audience: str
-    """Its name; `default` for the requests that no audience takes."""
+    """Its name; `default` for the requests that no audience matches."""
     weight: int | None = None
     """Relative to the other variations of the audience; 0 takes the variation out of it."""
     sample: int | None = None
@@ -77,11 +77,11 @@ class Deploy:
     shares: tuple[Share, ...] = ()
     """Audiences that are sent to the variation besides."""
     is_fallback: bool = False
-    """Whether the variation takes the requests that no audience takes."""
+    """Whether the variation takes the requests that no audience matches."""
     routed: tuple[Routed, ...] = ()
-    """Audiences that are sent besides, to whichever variations; asked in this order, before all others."""
+    """Further audiences with their variations, tried in this order before all others."""
     fallback: str | None = None
-    """The variation that takes the requests that no audience takes; None: as it is."""
+    """The variation that takes the requests that no audience matches; None: unchanged."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -51,11 +51,13 @@ def _completion(rollout: Rollout) -> Fact | None:
     actor, party, cause = rollout.requested.actor, rollout.requested.party, rollout.requested.cause
     match rollout.requested.strategy:
         case AtOnce.DEPLOY:
-            return Established(actor=actor, party=party, reason="first build, probed")
+            return Established(actor=actor, party=party, reason="the first build is ready")
         case AtOnce.ROLLBACK:
             return Promoted(actor=actor, party=party, reason=f"rolled back, {cause}", override=True, verdicts={})
         case AtOnce.REPLACE:
-            return Promoted(actor=actor, party=party, reason=f"put in at once, {cause}", override=True, verdicts={})
+            return Promoted(
+                actor=actor, party=party, reason=f"replaced the build at once, {cause}", override=True, verdicts={}
+            )
         case _:
             return None
 

@@ -62,20 +62,20 @@ def refuse_strategy(plan: Plan, chosen: Strategy) -> None:
             return
         case Strategy.CANARY:
             raise Refused(
-                f"the plan of {plan.model}/{plan.variation} ends in the shadow: it has no steps for a canary.",
+                f"the plan of {plan.model}/{plan.variation} describes a shadow only: it has no steps for a canary.",
                 fix="add steps: [{weight: 10}, {weight: 50}] to it, and apply it",
             )
         case Strategy.SHADOW if plan.shadow is not None:
             return
         case Strategy.SHADOW:
             raise Refused(
-                f"the plan of {plan.model}/{plan.variation} does not say how to compare in the shadow.",
+                f"the plan of {plan.model}/{plan.variation} has no section shadow.",
                 fix="add shadow: {sample: 20, max_time: 2h} to it, and apply it",
             )
         case Strategy.AB:
             raise Refused(
-                "an experiment compares the builds that its variations hold, so none is named.",
-                fix=f"sluice experiment start {plan.model}; to roll a build out: strategy: canary",
+                "an experiment compares the builds that its variations hold already, so it takes no build.",
+                fix=f"sluice experiment start {plan.model}; to roll a build out, use the strategy canary",
             )
 
 

@@ -110,7 +110,7 @@ def roll_back(draft: Draft, order: Order, act: RollBack) -> Started:
     stable, holder = trusted(mine), current(mine)
     if stable is None:
         raise Refused(
-            f"{model}/{variation} serves nothing: there is nothing to go back from.",
+            f"{model}/{variation} holds no build, so there is nothing to roll back.",
             fix=f"put a first build there: sluice deploy {model}",
         )
     if holder is not None and holder.phase is not Phase.BAKING:
@@ -138,7 +138,7 @@ def replace(draft: Draft, order: Order, plan: Plan, version: str, reason: str) -
     stable, holder = trusted(mine), current(mine)
     if stable is None:
         raise Refused(
-            f"{plan.model}/{plan.variation} serves nothing: there is nothing to replace.",
+            f"{plan.model}/{plan.variation} holds no build, so there is nothing to replace.",
             fix=f"put a first build there: sluice deploy {plan.model} --build {version}",
         )
     same = [r for r in mine if r.requested.strategy == AtOnce.REPLACE and r.requested.version == version]
@@ -236,7 +236,7 @@ def _refuse_stable(plan: Plan, version: str, stable: Rollout | None, *, allow_ol
     if is_older(version, stable.requested.version) and not allow_older:
         raise Refused(
             f"{plan.model} v{version} is older than stable v{stable.requested.version}.",
-            fix=f"at once: sluice rollback {plan.model} --to {version}; ramped like a new one: --allow-older",
+            fix=f"at once: sluice rollback {plan.model} --to {version}; in steps like a new build: --allow-older",
         )
 
 

@@ -159,20 +159,18 @@ def _refuse_other_order(draft: Draft, model: str) -> None:
         if rollout.is_comparison and not rollout.is_ended:
             name = rollout.requested.experiment
             fix = f"end it first: sluice experiment end {name}"
-            raise TargetBusy(
-                f"experiment {name} of {model} goes on: who belongs to its audience would change.", fix=fix
-            )
+            raise TargetBusy(f"experiment {name} of {model} is running, and this would change its audience.", fix=fix)
 
 
 def _refuse_unknown(model: str, audiences: Sequence[str], known: Sequence[str]) -> None:
     twice = sorted({name for name in audiences if audiences.count(name) > 1})
     if twice:
         raise UsageError(
-            f"{', '.join(twice)}: named twice.", fix="name each audience once, the first to be asked first"
+            f"{', '.join(twice)}: named twice.", fix="name each audience once, in the order in which they are tried"
         )
     for name in audiences:
         if name == FALLBACK:
-            raise UsageError(f"{FALLBACK} is whom no other audience takes: it is always the last.")
+            raise UsageError(f"{FALLBACK} stands for requests that no audience matches, so it is always last.")
         if name not in known:
             connected = ", ".join(known) or "none"
             raise UsageError(
@@ -232,7 +230,7 @@ def undeploy(draft: Draft, order: Order, act: Undeploy) -> Rollout:
         record_connections(draft, emptied, order.actor)
     else:
         raise Refused(
-            f"{model}/{variation} is the model's last variation: its requests would find nothing.",
+            f"{model}/{variation} is the model's last variation: nothing would answer its requests.",
             fix=f"sluice undeploy {model} --variation {variation} --last",
         )
     if trusted_rollout.phase is Phase.BAKING:
@@ -245,7 +243,7 @@ def _undeployable(draft: Draft, model: str, variation: str) -> Rollout:
     mine = draft.target(model, variation)
     trusted_rollout = trusted(mine)
     if trusted_rollout is None:
-        raise NotFound(f"{model}/{variation} serves nothing.", fix=f"sluice variation list {model}")
+        raise NotFound(f"{model}/{variation} holds no build.", fix=f"sluice variation list {model}")
     for rollout in mine:
         if not rollout.is_ended and rollout.phase is not Phase.BAKING:
             raise TargetBusy(f"rollout {rollout.id} of {model}/{variation} is {rollout.phase}.", fix=way_out(rollout))
@@ -312,8 +310,8 @@ def _refuse_nobody(wanted: Connections) -> None:
     for name, group in (*((each.audience.name, each.weighted) for each in wanted.ordered), (FALLBACK, wanted.fallback)):
         if not _weighs(group):
             raise Refused(
-                f"the audience {name} would have no variation that answers.",
-                fix="give a variation a weight above 0; copies alone answer nobody",
+                f"no variation would answer the audience {name}.",
+                fix="give a variation a weight above 0; a variation that gets copies answers nobody",
             )
 
 
@@ -322,15 +320,15 @@ def _emptied(there: Connections, variation: str, others: set[str]) -> Connection
         _rest(there.fallback, variation), others
     ):
         raise Refused(
-            f"{there.model}/{variation} takes the requests that no audience takes.",
-            fix=f"name another first: sluice variation connect {there.model} {min(others)} --fallback",
+            f"{there.model}/{variation} is the fallback: it answers the requests that no audience matches.",
+            fix=f"choose another fallback first: sluice variation connect {there.model} {min(others)} --fallback",
         )
     for each in there.ordered:
         names = {part.variation for part in each.weighted}
         if variation in names and not _weighs(_rest(each.weighted, variation), others):
             raise Refused(
-                f"the audience {each.audience.name} is answered by {there.model}/{variation} alone.",
-                fix=f"connect another, or send it to the fallback: sluice variation disconnect {there.model} "
+                f"only {there.model}/{variation} answers the audience {each.audience.name}.",
+                fix=f"connect another variation, or let the fallback answer: sluice variation disconnect {there.model} "
                 f"{variation} --audience {each.audience.name}",
             )
     return replace(

@@ -27,7 +27,7 @@ from sluicegate.registry.words.units import Duration, Share, Weight
 
 def _servable(model: str) -> str:
     if model in (".", ".."):
-        raise ValueError(f"{model!r} is no name in a URL, but a step on the way; register it by another name")
+        raise ValueError(f"{model!r} cannot be part of a URL; register the model under another name")
     return model
 
 
@@ -57,7 +57,7 @@ class Trigger(Document):
     stage: Literal["Staging", "Production"] | None = None
     """A version that is moved to this stage."""
     tag: dict[str, str] | None = None
-    """A version that gets this tag: {key: value}."""
+    """A version that gets this tag, as {key: value}."""
     replan: bool = False
     """Whether a version that ended without success starts once more when a changed plan is applied. Otherwise something
     about the version must change, or a person asks for it by name."""
@@ -117,13 +117,13 @@ class Serve(Document):
     workers: int = Field(default=1, ge=1, le=64)
     """Worker processes of the service."""
     timeout: Duration = Field(default=5.0, ge=0.001, le=600)
-    """Time after which a request to the service counts as failed."""
+    """Time after which a request to the service fails."""
     retry: bool = True
-    """Whether stable answers for a candidate that failed, and another worker for one that died."""
+    """Whether stable answers when the candidate fails, and another worker when one dies."""
     env: ServeEnv = ServeEnv.PROJECT
-    """Packages of the project, or a virtual environment of the build's own."""
+    """Which packages it uses: those of the project, or a virtual environment of its own."""
     capture: Capture = Capture()
-    """What it writes down of requests and answers."""
+    """What the service writes down of requests and answers."""
 
 
 class Source(StrEnum):
@@ -154,7 +154,7 @@ class PredictionField(Document):
     column: str = "prediction"
     """The output column, by its name in the MLflow signature; for an unnamed array its position, such as 1."""
     positive: int | str | bool | None = None
-    """The outcome value that the predicted probability speaks of."""
+    """The outcome whose probability the column holds."""
 
     @model_validator(mode="before")
     @classmethod
@@ -168,7 +168,7 @@ class MetricSpec(Document):
     """What is measured, and in which direction it gets worse."""
 
     source: Source
-    """Where its values come from."""
+    """Where the values come from."""
     quantile: float | None = Field(default=None, gt=0, lt=1)
     """Latency only: the quantile, such as 0.99. Its threshold is frozen from stable's history. None: the mean."""
     outcome: str | None = None
@@ -176,15 +176,15 @@ class MetricSpec(Document):
     score: Score | None = None
     """Outcome only: how prediction and outcome become a number; by default the metric's own name."""
     prediction: PredictionField | None = None
-    """Outcome and prediction: which part of the answer; by default its only column, or the one named prediction."""
+    """Outcome and prediction: which column of the answer; by default its only column, or the one named prediction."""
     tolerance: Annotated[Share, Field(gt=0, le=0.5)] | None = None
-    """Prediction only: how far the share of predictions above a quantile of stable's may move; by default 10%."""
+    """Prediction only: by how much the share of predictions above a quantile of stable's may differ; by default 10%."""
     agree_within: float | None = Field(default=None, ge=0)
     """Disagreement only: numbers that differ by no more than this agree; none: they must be equal to six digits."""
     worse: Worse = Worse.HIGHER
     """The direction in which the metric gets worse."""
     matures_after: Duration = 0.0
-    """Outcome only: rows count when they are at least this old."""
+    """Outcome only: a request counts once it is this old."""
     cap: float | None = None
     """Mean latency (seconds) and outcomes: values beyond it are counted as it, so that verdicts hold for any shape. No
     mean is judged on fewer than 30 of the candidate's values. Outcomes without a cap, a range or bounds of their own
@@ -281,16 +281,16 @@ Margin = Annotated[Share, Field(ge=0, le=10)]
 
 
 class GateSpec(Document):
-    """A rule over a metric: how much false alarm it may cost, how much harm it must rule out."""
+    """A rule over a metric: how often it may stop a good candidate, and how much harm it must rule out."""
 
     metric: str
     """A name under `metrics`."""
     alpha: float = Field(default=0.05, ge=1e-4, le=0.2)
-    """The chance that an equal candidate is ever stopped by this gate, however often it is looked at."""
+    """The probability that this gate ever stops a candidate that is as good as stable, however often you look."""
     beta: float = Field(default=0.05, ge=1e-4, le=0.2)
-    """The chance that a candidate worse than the margin ever passes."""
+    """The probability that a candidate worse than the margin ever passes."""
     margin: Margin | None = None
-    """The relative harm that must be ruled out before a step is left. A guardrail has none."""
+    """The harm, relative to stable, that must be ruled out before a step ends. A guardrail has none."""
     below: Limit | None = None
     """A limit whatever stable does. 0/1 metrics: the share that the candidate's rate must be shown to stay below, such
     as 1%; it works where nothing ever goes wrong, which no relative margin can. A latency's quantile: the time that it
@@ -317,18 +317,18 @@ class GateSpec(Document):
 
 
 class Check(Document):
-    """A question asked before a step is left; only a yes lets it be left. Exactly one of deployment and url."""
+    """A question to another system; the step ends only if the answer is yes. Name a deployment or a url."""
 
     deployment: Annotated[str, Field(pattern=r"^[^/]+/[^/]+$")] | None = None
-    """A Prefect deployment, flow/name: its run says yes by ending as Completed, no by ending as Failed."""
+    """A Prefect deployment, flow/name: a run that ends as Completed means yes, as Failed no."""
     url: Annotated[str, Field(pattern=r"^https?://[^\s/?#@]+[^\s#@]*$")] | None = None
-    """An address that is asked by a signed POST: 200 with {"answer": "yes" or "no", "reason": …}, 202 for not yet."""
+    """An address that gets a signed POST and answers 200 with {"answer": "yes" or "no", "reason": …}, or 202."""
     timeout: Duration = Field(default=60.0, ge=1, le=86_400)
-    """Time that an answer may take, all attempts together."""
+    """How long an answer may take, all attempts together."""
     attempts: int = Field(default=3, ge=1, le=10)
-    """How often it is asked when it breaks off or cannot be reached."""
+    """How often to ask when the connection breaks off or the system cannot be reached."""
     then: Literal["pause", "abort"] = "pause"
-    """What follows a no. No answer at all pauses; resuming asks once more."""
+    """What a no does. No answer at all pauses the rollout; a resume asks once more."""
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
@@ -346,17 +346,17 @@ class Step(Document):
     weight: Weight
     """The candidate's share of requests in per cent, such as 10 or 0.5; it rises from step to step."""
     min_requests: int = Field(default=0, ge=0)
-    """Candidate requests this step must have served."""
+    """How many requests the candidate must have answered in this step."""
     soak: Duration = 0.0
-    """Time this step must last after its weight was seen."""
+    """How long this step must last after its weight took effect."""
     max_time: Annotated[Duration, Field(gt=0)] | None = None
     """Time after which an undecided step pauses the rollout for a person."""
     approval: bool = False
-    """Whether a person must approve before the step is left."""
+    """Whether a person must approve before the step ends."""
     check: Check | None = None
-    """A question that must be answered with yes before the step is left, after everything else but the approval."""
+    """A question to another system, put after everything else but the approval; the answer must be yes."""
     margins: dict[str, Margin] = Field(default_factory=dict)
-    """Margins of this step where they differ from the gates' own."""
+    """Margins of this step, if they differ from the gates' own."""
 
 
 class OfflineGate(Document):
@@ -381,30 +381,30 @@ class OfflineGate(Document):
 
 
 class Shadow(Document):
-    """The candidate is compared with stable on copies of requests, before any caller gets an answer of it."""
+    """The candidate answers copies of requests and is compared with stable. No caller gets its answers."""
 
     sample: Weight
     """The share of requests that is copied, in per cent, such as 20."""
     max_time: Duration = Field(gt=0)
-    """Time after which it ends, decided or not. It ends sooner once every gate has passed, or one has failed."""
+    """Time after which the shadow ends. It ends sooner when every gate has passed, or one has failed."""
     soak: Duration = 0.0
-    """Time that it lasts at least, even when every gate has passed."""
+    """How long the shadow lasts at least, even if every gate has passed."""
     gates: tuple[GateSpec, ...] = ()
-    """Rules that must pass; each pair of answers to one request is compared."""
+    """Rules that must pass. They compare pairs of answers to the same request."""
     guardrails: tuple[GateSpec, ...] = ()
-    """Rules that may only stop."""
+    """Rules that can only stop the rollout."""
     audiences: tuple[str, ...] = ()
-    """Audiences whose requests are copied, such as new-york; `default` are those of no other. None named: all."""
+    """Audiences whose requests are copied; `default` for requests that no audience matches. By default all."""
     segments: tuple[HeaderName, ...] = Field(default=(), max_length=4)
-    """Request headers, such as x-state, by whose values the answers are compared besides."""
+    """Request headers, such as x-state; answers are also compared for each of their values."""
     keep: int = Field(default=20_000, ge=0, le=1_000_000)
-    """Pairs of answers that are stored for labels that come later; beyond it an even sample is kept. Sums stay."""
+    """How many pairs of answers are stored for labels that arrive later; of more, an even sample. Sums are kept."""
     keep_for: Duration = Field(default=7 * 86_400.0, gt=0)
-    """Age at which a stored pair goes."""
+    """Age at which a stored pair is deleted."""
     show_values: bool = False
-    """Whether the worst disagreements are shown with the answers themselves; otherwise these are hidden."""
+    """Whether the worst disagreements are shown with their answers; by default the answers are hidden."""
     then: Literal["canary"] | None = None
-    """What follows once every gate has passed: a rollout of the same build by this plan's steps; none: nothing."""
+    """What follows when every gate has passed: a canary of the same build by this plan's steps; none: nothing."""
 
 
 VariationName = Annotated[str, Field(pattern=VARIATION)]
@@ -414,52 +414,52 @@ class ExperimentSpec(Document):
     """Variations that already hold a build share an audience for a while, and each is compared with the control."""
 
     variations: dict[VariationName, Annotated[int, Field(ge=1, le=10_000)]] = Field(min_length=2, max_length=20)
-    """Who takes part, with relative whole weights; the plan's own variation is the control."""
+    """The variations that take part, with relative whole weights; the plan's own variation is the control."""
     audience: str = FALLBACK
-    """Whose requests they share; default: of those that no audience takes."""
+    """The audience that they share; default: requests that no audience matches."""
     goal: GateSpec
     """What a variation must be shown to do: be better than the control, or with a margin no worse than that. alpha is
     the chance that any is wrongly found to do so, and that any is wrongly found worse; the comparisons divide it."""
     guardrails: tuple[GateSpec, ...] = ()
     """Rules that stop a variation; each alpha, too, is divided among the comparisons."""
     holdout: Annotated[Weight, Field(lt=10_000)] = 0
-    """The share of units, in per cent, that stays with the control and is not counted."""
+    """The share of units, in per cent, that stay with the control and are not counted."""
     starts: AwareDatetime | None = None
-    """When it begins; none: at once."""
+    """When the experiment begins; none: at once."""
     max_time: Duration = Field(gt=0)
-    """Time after which it ends, decided or not. It ends sooner once every variation was shown to reach the goal."""
+    """Time after which the experiment ends. It ends sooner when every variation has reached the goal."""
     soak: Duration = 0.0
-    """Time that it lasts at least."""
+    """How long the experiment lasts at least."""
     then: Literal["conclude", "promote"] = "conclude"
-    """What follows a variation that reached the goal: a person decides, or its build takes the control's place."""
+    """What happens when a variation has reached the goal: a person decides, or its build replaces the control's."""
 
 
 class Deadline(Document):
-    """What happens to a rollout that takes too long. Never promote."""
+    """What happens to a rollout that takes too long. It is never promoted."""
 
     after: Duration = Field(gt=0)
-    """Time from the moment the rollout took its target, or was last resumed."""
+    """Time since the rollout left the queue, or was last resumed."""
     then: Literal["pause", "abort"] = "pause"
-    """What is done then."""
+    """What happens then."""
 
 
 class Blind(Document):
-    """What happens to a rollout that nobody can judge: too many requests are not counted, or judging it fails.
+    """What happens to a rollout that no gate can judge: too many requests are served and not counted, or judging fails.
 
     Until then it holds: no gate passes, nothing advances.
     """
 
     after: Duration = Field(default=120.0, gt=0)
-    """Time since which it has been so without a break, or since the rollout was last resumed."""
+    """How long this must last without a break; a resume starts the time again."""
     then: Literal["pause", "abort"] = "pause"
-    """What is done then: pause keeps the weight, abort takes it away."""
+    """What happens then: pause keeps the weight, abort takes it away."""
 
 
 class Expect(Document):
-    """The traffic a plan is made for; the gates' information grid is laid over it."""
+    """The traffic that you expect. It decides how far apart looks are."""
 
     requests_per_day: int = Field(gt=0)
-    """Requests of this model and variation, all builds together."""
+    """Requests to this model and variation, all builds together."""
 
 
 class OnNewer(StrEnum):
@@ -505,42 +505,42 @@ class PlanFields(Document):
     variation: str = Field(default="default", pattern=VARIATION)
     """The slot of the model that the candidate is for."""
     trigger: Trigger | None = None
-    """The change in MLflow that starts a rollout; none: people and schedules start them."""
+    """The change in MLflow that starts a rollout; none: only people and schedules start one."""
     serve: Serve = Serve()
     """How the candidate is served."""
     unit: HeaderName | None = None
     """The request header whose value is hashed, such as x-user-id; none: every request is assigned at random."""
     strategy: Strategy = Strategy.CANARY
-    """How the candidate's share of requests is spent."""
+    """How the candidate gets traffic."""
     offline: tuple[OfflineGate, ...] = Field(default=(), max_length=20)
-    """What metrics of the candidate's MLflow run must say before it gets its first request, or a copy of one."""
+    """Conditions on metrics of the candidate's MLflow run, which must hold before its first request or copy."""
     check: Check | None = None
-    """A question that must be answered with yes before the first step, once the candidate's service is ready."""
+    """A question to another system before the first step, once the service is ready; the answer must be yes."""
     metrics: Annotated[dict[MetricName, MetricSpec], AfterValidator(_scored)] = Field(default_factory=dict)
-    """What is measured, by a name of your own; each is used by a gate or a guardrail."""
+    """What is measured, under names of your own; a gate or a guardrail must use each."""
     gates: tuple[GateSpec, ...] = ()
-    """Rules that must pass before a step is left."""
+    """Rules that must pass before a step ends."""
     guardrails: tuple[GateSpec, ...] = ()
-    """Rules that may only stop."""
+    """Rules that can only stop the rollout."""
     ab: ExperimentSpec | None = None
-    """How variations are compared, under strategy: ab."""
+    """With strategy ab: how variations are compared."""
     shadow: Shadow | None = None
-    """How a candidate is compared on copies of requests, under strategy: shadow."""
+    """With strategy shadow: how a candidate is compared on copies of requests."""
     steps: tuple[Step, ...] = Field(default=(), max_length=100)
     """The weights on the way to promotion, and what must hold before each is left. Required, unless the plan ends in
     the shadow: strategy: shadow, and no canary then."""
     retention: Duration = Field(default=_RETENTION, ge=3600, le=366 * 86_400)
     """How long rows of requests, and bodies, are kept for outcomes that come late. Tallies stay for ever."""
     bake: Duration = 0.0
-    """How long the former stable stays warm after promotion."""
+    """How long the former stable keeps running after promotion."""
     deadline: Deadline | None = None
-    """What happens to a rollout that takes too long; none: it waits."""
+    """What happens to a rollout that takes too long; none: it waits for ever."""
     blind: Blind = Blind()
-    """What happens when its requests are not counted, so that nobody can judge it."""
+    """What happens when too many requests are served and not counted, so that no gate can judge."""
     expect: Expect | None = None
     """The traffic this plan is made for; none: 50,000 requests in all."""
     on_newer: OnNewer = OnNewer.QUEUE
-    """What happens when a newer candidate is asked for while this rollout is under way."""
+    """What happens when a newer candidate arrives during this rollout."""
     on_withdrawn: OnWithdrawn = OnWithdrawn.ABORT
     """What happens when the trigger's alias, stage or tag is taken from the version under way, and is given to no newer
     one. A version that is deleted is aborted in any case."""

@@ -111,22 +111,21 @@ def _wrong(details: ErrorDetails, root: type[BaseModel]) -> list[Wrong]:
     if kind in ("enum", "literal_error"):
         known = [str(word) for word in _words_at(root, at)]
         fix = suggestion(str(given), known)
-        return [Wrong(at=at, message=f"{given!r} is not possible here", fix=fix, meant=_meant(fix))]
+        return [Wrong(at=at, message=f"{given!r} is not allowed here", fix=fix, meant=_meant(fix))]
     if at and at[-1] == "[key]":
-        return [Wrong(at=at[:-1], message=f"{given!r} is not fit for a name", fix=_METRIC_NAME, on_value=False)]
+        return [Wrong(at=at[:-1], message=f"{given!r} is not a valid name", fix=_METRIC_NAME, on_value=False)]
     if kind == "string_pattern_mismatch":
-        return [Wrong(at=at, message=f"{given!r} is not fit for a name", fix=_NAMES.get(at[-1]))]
+        return [Wrong(at=at, message=f"{given!r} is not a valid name", fix=_NAMES.get(at[-1]))]
     if kind == "model_type":
         keys = ", ".join(_model_at(root, at))
-        return [Wrong(at=at, message=f"{given!r} is no mapping of keys to values", fix=f"known keys are {keys}")]
+        return [Wrong(at=at, message=f"{given!r} must be a mapping of keys to values", fix=f"known keys are {keys}")]
     message, _, fix = details["msg"].removeprefix("Value error, ").partition("; ")
     said = message[:1].lower() + message[1:] if kind != "value_error" else message
     return [Wrong(at=at, message=said, fix=fix or ("write true or false" if kind.startswith("bool") else None))]
 
 
 _NAMES: dict[str | int, str] = {
-    "model": "a registered model's name has neither / nor : in it, nor \\ where it is served: gateways take it for /. "
-    "It has at most 200 characters",
+    "model": "write at most 200 characters, without / and : (MLflow) and \\ (gateways read it as /)",
     "variation": "write lower-case letters, digits, . and -, at most 36",
     "name": "write lower-case letters, digits and -, at most 40",
     "unit": "write the name of a request header, such as x-user-id",

@@ -15,7 +15,7 @@ class Served:
 
     model: str
     audience: str
-    """`default` for the requests that no audience takes; audiences come in the order in which they are asked."""
+    """`default` for the requests that no audience matches; audiences come in the order in which they are asked."""
     taken: float | None
     """The audience's share of the model's requests of the last minute; None without requests."""
     variation: str

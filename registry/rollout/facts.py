@@ -43,16 +43,16 @@ class AtOnce(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Requested:
-    """Somebody or something asked for a rollout. Always the first fact, seq 0."""
+    """A person, a trigger or a schedule requested the rollout. Always the first fact, seq 0."""
 
     model: str
     variation: str
     version: str
     strategy: str
-    """canary, shadow or ab; deploy for the first build of an empty variation; rollback for going back at once, replace
-    for putting a build in at once."""
+    """canary, shadow or ab; deploy for the first build of an empty variation; rollback for returning to a build at
+    once, replace for replacing one at once."""
     plan: dict[str, object]
-    """The frozen plan document."""
+    """The plan document that the rollout follows."""
     plan_digest: str
     actor: str
     cause: str
@@ -69,10 +69,10 @@ class Requested:
 
 @dataclass(frozen=True, kw_only=True)
 class Begun:
-    """The rollout took its target: no other of this (model, variation) is under way."""
+    """The rollout left the queue: no other one of this (model, variation) is open."""
 
     stable: str | None
-    """The version that holds full trust now; none for the first build."""
+    """The version that is stable now; none for the first build."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +149,7 @@ class Observed:
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """A gate's answer changed."""
+    """A gate's verdict changed."""
 
     metric: str
     answer: str
@@ -160,7 +160,7 @@ class Judged:
 
 @dataclass(frozen=True, kw_only=True)
 class Paused:
-    """Advance is held. Weight stays, guardrails go on."""
+    """The rollout does not advance. The weight stays, and guardrails go on."""
 
     actor: str
     reason: str
@@ -180,7 +180,7 @@ class Resumed:
 
 @dataclass(frozen=True, kw_only=True)
 class Approved:
-    """A person let the rollout leave a step."""
+    """A person approved the end of a step."""
 
     step: int
     actor: str
@@ -190,7 +190,7 @@ class Approved:
 
 @dataclass(frozen=True, kw_only=True)
 class Checked:
-    """A step's check was asked."""
+    """A step's check got an answer, or none."""
 
     step: int
     answer: str
@@ -214,7 +214,7 @@ class FreezeOverridden:
 
 @dataclass(frozen=True, kw_only=True)
 class Promoted:
-    """The candidate takes all traffic: on passing verdicts, or by a named person's override."""
+    """The candidate gets all traffic, by passing verdicts or by a named person's override."""
 
     actor: str
     reason: str
@@ -225,7 +225,7 @@ class Promoted:
 
 @dataclass(frozen=True, kw_only=True)
 class Baked:
-    """The former stable need not stay warm any longer."""
+    """The former stable no longer needs to keep running."""
 
     reason: str
 

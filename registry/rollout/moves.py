@@ -168,7 +168,7 @@ def refuse_illegal(rollout: Rollout, fact: Fact) -> None:
     name = type(fact).__name__
     if not admits(rollout.phase, type(fact)):
         how = f" ({rollout.ending})" if rollout.ending else ""
-        raise IllegalMove(f"rollout {rollout.id} is {rollout.phase}{how}: {name} is not possible there.")
+        raise IllegalMove(f"rollout {rollout.id} is {rollout.phase}{how}, which does not allow {name}.")
     match fact:
         case StepEntered() | Promoted() | Established() if not rollout.ready and not rollout.is_comparison:
             raise IllegalMove(f"rollout {rollout.id}: {name} needs a candidate that is ready.")

@@ -20,15 +20,15 @@ class Phase(StrEnum):
     """Where a rollout stands."""
 
     QUEUED = "queued"
-    """Waits for the rollout that holds its target."""
+    """It waits for another rollout of the same variation to end."""
     LAUNCHING = "launching"
     """The candidate is packed, started and probed."""
     RUNNING = "running"
-    """The candidate has traffic and its steps are judged."""
+    """The candidate has traffic, and gates judge its steps."""
     PAUSED = "paused"
-    """A person, a deadline or the data plane holds it; weight stays, guardrails go on."""
+    """A person, a deadline or the data plane paused it. The weight stays, and guardrails go on."""
     BAKING = "baking"
-    """Promoted; the former stable stays warm."""
+    """The candidate is promoted, and the former stable keeps running."""
     ENDED = "ended"
 
 

@@ -1,13 +1,13 @@
 """The one error tree.
 
     SluiceError                     exit code 1
-    ├── UsageError                  exit code 2: what was asked is not well formed
+    ├── UsageError                  exit code 2: the request is not well formed
     │   ├── InvalidDocument         a plan or other YAML document, with every problem and its place
     │   └── InvalidSetting
     ├── Refused                     well formed, but the present state does not allow it
-    │   ├── IllegalMove             a fact that the rollout's phase does not admit
+    │   ├── IllegalMove             the rollout's phase does not allow this fact
     │   ├── TargetBusy              another rollout holds the (model, variation)
-    │   └── PreconditionFailed      the rollout is not any more what its reader saw
+    │   └── PreconditionFailed      the rollout has changed since its reader saw it
     ├── Forbidden                   the token's role does not allow it
     ├── NotFound
     ├── LedgerConflict              somebody else appended first; read again
@@ -27,7 +27,7 @@ from dataclasses import dataclass
 
 
 class SluiceError(Exception):
-    """Something Sluicegate was asked to do could not be done."""
+    """Sluicegate could not do what it was asked to do."""
 
     exit_code = 1
 
@@ -41,7 +41,7 @@ class SluiceError(Exception):
 
 
 class UsageError(SluiceError):
-    """What was asked is not well formed."""
+    """The request is not well formed."""
 
     exit_code = 2
 
@@ -87,15 +87,15 @@ class TargetBusy(Refused):
 
 
 class PreconditionFailed(Refused):
-    """The rollout is not any more what whoever gives the order has seen."""
+    """The rollout has changed since whoever gives the order saw it."""
 
 
 class Forbidden(SluiceError):
-    """The role of whoever asks does not allow it."""
+    """The caller's role does not allow it."""
 
 
 class NotFound(SluiceError):
-    """What was named does not exist."""
+    """There is nothing of this name."""
 
 
 class LedgerConflict(SluiceError):
@@ -111,7 +111,7 @@ class ServiceFailed(SluiceError):
 
 
 class RoutesRejected(SluiceError):
-    """The data plane refused its configuration; what it refused stays as it was."""
+    """The data plane refused a new configuration; the former one stays in force."""
 
     def __init__(
         self, message: str, *, fix: str | None = None, held: frozenset[str] = frozenset(), serving: str | None = None
@@ -123,7 +123,7 @@ class RoutesRejected(SluiceError):
 
 
 class TimedOut(SluiceError):
-    """What was waited for did not happen in time."""
+    """What the command waited for did not happen in time."""
 
     exit_code = 5
 

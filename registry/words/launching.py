@@ -38,7 +38,7 @@ def with_stage(reached: Sequence[Reached], stage: Stage, at: datetime) -> tuple[
 def launch_in_words(reached: Sequence[Reached], began: datetime, now: datetime) -> str:
     """What the launch is at, for how long, and how long what came before took."""
     if not reached:
-        return f"waiting for Prefect to run its driver, for {_lasting(began, now)} now"
+        return f"waiting for Prefect to start the driver, {_lasting(began, now)} so far"
     over = [f"{before.stage.value} took {_lasting(before.at, after.at)}" for before, after in pairwise(reached)]
     last = reached[-1]
     return ", ".join((f"{last.stage.value}, for {_lasting(last.at, now)} now", *reversed(over)))

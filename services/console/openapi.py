@@ -17,7 +17,7 @@ _PROBLEMS = {
     "403": "The token's role does not allow it.",
     "404": "Not there.",
     "409": "The present state does not allow it.",
-    "412": "The rollout has moved on since its entity tag was read.",
+    "412": "The rollout has changed since its entity tag was read.",
     "422": "Not well formed.",
     "429": "Too many wrong tokens were shown; Retry-After says how long to wait.",
     "503": "A server that is needed does not answer.",

@@ -71,7 +71,7 @@ def test_a_stale_expectation_is_a_conflict_and_leaves_no_trace(ledger: Ledger) -
 def test_an_illegal_fact_leaves_no_trace(ledger: Ledger) -> None:
     ledger.open("r1", requested(), at(0))
     before = (ledger.position(), ledger.entries("r1"), ledger.rollout("r1"))
-    with pytest.raises(IllegalMove, match="r1 is queued: Promoted"):
+    with pytest.raises(IllegalMove, match="r1 is queued, which does not allow Promoted"):
         ledger.append("r1", 1, Promoted(actor="ada", reason="", override=True, verdicts={}), at(1))
     assert (ledger.position(), ledger.entries("r1"), ledger.rollout("r1")) == before
 

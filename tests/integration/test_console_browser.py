@@ -115,7 +115,7 @@ def test_of_two_tabs_the_one_that_has_not_seen_the_news_does_not_promote(
     stale.goto(f"{at.url}/rollouts/{rollout.id}")
     at.order("pause", rollout.id)
     give(stale, "promote", "looked good")
-    expect(stale.get_by_role("alert")).to_contain_text("has moved on")
+    expect(stale.get_by_role("alert")).to_contain_text("has changed since")
     assert at.ledger.rollout(rollout.id).phase is Phase.PAUSED
     give(stale, "resume", "I have looked again")
     assert at.ledger.rollout(rollout.id).phase is Phase.RUNNING

@@ -207,7 +207,7 @@ def test_a_refused_order_is_a_failed_run_that_says_why_and_what_else(acted: Acte
     assert set(failed) == {"too late", *NEED_AN_APPROVER}, failed
     assert states["too late"] == "FAILED"
     message = acted.runs["too late"]["state"]["message"]
-    assert "Resumed is not possible" in message
+    assert "does not allow Resumed" in message
     assert "sluice rollout retry" in message
 
 

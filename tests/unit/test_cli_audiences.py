@@ -130,7 +130,7 @@ def test_a_trial_says_audience_variation_build_and_why(ledger: Ledger, said: Sai
         ("adults", True, "age is '30'"),
     ]
     assert found["parts"] == [{"variation": "b", "build": "2", "arm": "stable", "share": 100.0}]
-    assert "default: no other audience takes it" in said("audience test --model fraud --metadata age=70")
+    assert "default: no audience matches" in said("audience test --model fraud --metadata age=70")
     (ledgers_word,) = [line for line in said("audience test --metadata age=70").splitlines() if "adults" in line]
     assert ledgers_word.endswith("age is '70', not a number from 18 to 65")
 
@@ -161,7 +161,7 @@ def test_audiences_and_weights_come_in_pairs(ledger: Ledger, said: Said) -> None
 def test_undeploy_says_why_not(ledger: Ledger, said: Said) -> None:
     said("audience apply -f audiences.yaml --model fraud")
     said("variation connect fraud default --audience ny --weight 0")
-    with pytest.raises(Refused, match="ny is answered by fraud/b alone"):
+    with pytest.raises(Refused, match="only fraud/b answers the audience ny"):
         said("undeploy fraud --variation b")
     said("variation disconnect fraud b --audience ny")
     assert said("undeploy fraud --variation b -m over") == "fraud/b: v2 is undeployed\n"
@@ -218,7 +218,7 @@ def test_a_check_shows_by_a_request_what_can_never_be_reached(ledger: Ledger, sa
     told = said("audience check -f more.yaml").splitlines()
     assert told[0].startswith("adults: overlaps ny, which takes requests such as")
     assert "thirty: never reached, ny, adults before it take all of it, such as {" in told[1]
-    assert told[2].startswith("fallback: takes what is left")
+    assert told[2].startswith("fallback: gets the requests")
     code = app(["audience", "check", "-f", "more.yaml"], exit_on_error=False, result_action="return_value")
     assert code == 2
 

@@ -97,7 +97,7 @@ def test_where_no_answer_ever_comes_the_command_says_that_it_does_not_know(
 ) -> None:
     server = console(monkeypatch, answers_from=99)
     try:
-        with pytest.raises(reach.Unanswered, match="whether it was done is not known"):
+        with pytest.raises(reach.Unanswered, match="we do not know whether it did"):
             abort()
         assert len(server.keys) == 3
     finally:
@@ -109,7 +109,7 @@ def test_a_console_that_was_named_is_not_replaced_by_the_ledger(state: Path, mon
     server = Console(1)
     server.server_close()
     monkeypatch.setenv("SLUICE_API", server.url)
-    with pytest.raises(Unreachable, match="SLUICE_API names it"):
+    with pytest.raises(Unreachable, match="SLUICE_API names this one"):
         abort()
 
 

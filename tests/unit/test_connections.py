@@ -125,7 +125,7 @@ def test_the_ledger_keeps_the_latest_connections_of_each_model() -> None:
     ("ordered", "said"),
     [
         ((NEW_YORK, NEW_YORK), "audience ny is named twice"),
-        ((connection("default", a=1),), "default is the rest of all"),
+        ((connection("default", a=1),), "default, the fallback's name"),
         ((Connection(audience=Audience(name="x", condition=match(Operator.REGEX, "(")), weighted=()),), "audience x: "),
     ],
 )

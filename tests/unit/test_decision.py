@@ -111,8 +111,8 @@ def test_nothing_moves_on_but_what_is_running(phase: Phase) -> None:
 @pytest.mark.parametrize(
     ("verdicts", "reason"),
     [
-        ((verdict(answer=Answer.UNDECIDED),), "errors UNDECIDED: so it is"),
-        ((verdict(answer=Answer.NO_DATA),), "errors NO DATA: so it is"),
+        ((verdict(answer=Answer.UNDECIDED),), "errors must still pass: so it is"),
+        ((verdict(answer=Answer.NO_DATA),), "errors must still pass: so it is"),
         ((), "no verdict yet on errors at 10 %"),
         ((verdict(guardrail=True),), "no verdict yet on errors at 10 %"),
         ((verdict("other"),), "no verdict yet on errors at 10 %"),

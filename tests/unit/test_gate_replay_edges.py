@@ -182,7 +182,7 @@ def test_a_few_rows_wait_and_of_a_few_more_no_end_of_the_interval_is_told() -> N
     assert (few["verdict"], few["estimate"], few["stable_n"]) == ("no_data", None, 1)
     found = answers(plan(metric=metric), look(1, [mean_row(arm, [1.0, 3.0] * 5) for arm in ("stable", "candidate")]))[0]
     assert found["verdict"] == "no_data"
-    assert found["reason"].startswith("metric: 10 of the candidate's values; no mean is judged on fewer than 30")
+    assert found["reason"].startswith("metric: the candidate has 10 values so far; a mean needs at least 30")
     assert (found["low"], found["high"]) == (None, None) or found["low"] < 0 < found["high"]
 
 

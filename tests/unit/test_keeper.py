@@ -259,7 +259,7 @@ def test_an_error_that_passes_is_no_failure_and_a_launch_tells_what_it_is_at() -
         view = rollout_view(read_for_view(world.ledger, world.ledger.rollout(name)), world.now)
         return view.launch, view.waits_for or ""
 
-    assert says() == ("waiting", "waiting for Prefect to run its driver, for 0s now")
+    assert says() == ("waiting", "waiting for Prefect to start the driver, 0s so far")
     world.pack(name)
     world.town.sick.add(V2)
     world.look(4)

@@ -28,7 +28,7 @@ def at(seconds: float) -> datetime:
 
 def test_each_stage_is_told_with_its_time_and_a_launch_that_begins_anew_forgets_what_came_after() -> None:
     ledger = MemoryLedger()
-    assert launch_in_words((), NOON, at(75)) == "waiting for Prefect to run its driver, for 1m15s now"
+    assert launch_in_words((), NOON, at(75)) == "waiting for Prefect to start the driver, 1m15s so far"
     for stage, seconds in ((Stage.FETCHING, 3), (Stage.ENVIRONMENT, 5), (Stage.PACKING, 65)):
         note_stage(ledger, "r", stage, at(seconds))
     words = launch_in_words(reached(ledger, "r"), NOON, at(70))

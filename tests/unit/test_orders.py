@@ -230,6 +230,6 @@ def test_approval_is_for_the_step_under_way() -> None:
 
 
 def test_an_experiment_is_not_asked_for_by_naming_a_build() -> None:
-    with pytest.raises(Refused, match="none is named") as refused:
+    with pytest.raises(Refused, match="takes no build") as refused:
         start(serving(), "2", plan=Plan.recorded({"model": "m", "steps": [{"weight": 10}], "strategy": "ab"}))
     assert "sluice experiment start m" in str(refused.value.fix)

@@ -302,8 +302,8 @@ def test_a_notification_is_a_document_like_any_other() -> None:
         read_document("kind: notification\nname: Ops!\nsend: slack\nurl: https://secret\n", "n.yaml")
     said = [str(problem) for problem in raised.value.problems]
     assert [text.split(":", 3)[3].strip() for text in said] == [
-        "'Ops!' is not fit for a name (write lower-case letters, digits and -, at most 40)",
-        "'slack' is not possible here (known are apprise, webhook)",
+        "'Ops!' is not a valid name (write lower-case letters, digits and -, at most 40)",
+        "'slack' is not allowed here (known are apprise, webhook)",
         "unknown key url (known are kind, models, name, per_hour, send, severity)",
     ]
 

@@ -69,7 +69,7 @@ def test_the_layout_is_the_plans_with_those_held_out_first() -> None:
         ("{default: 1, b: 1, c: 2}", "{b: 1, c: 2}", 10, "add default: 1"),
         ("{default: 1, b: 1, c: 2}", "{default: 1}", 10, "at least 2"),
         ("{default: 1, b: 1, c: 2}", "{default: 1, b: 0}", 10, "greater than or equal to 1"),
-        ("{default: 1, b: 1, c: 2}", "{default: 1, B_: 1}", 10, "not fit for a name"),
+        ("{default: 1, b: 1, c: 2}", "{default: 1, B_: 1}", 10, "not a valid name"),
         ("goal: {metric: loss", "goal: {metric: los", 11, "did you mean loss"),
         ("alpha: 0.06}", "alpha: 0.06, beta: 0.05}", 11, "alpha is the chance of either mistake"),
         ("guardrails: [{metric: errors", "guardrails: [{metric: loss", 12, "has a gate already"),

@@ -109,11 +109,11 @@ def test_anchors_and_aliases_are_read() -> None:
         ("deadline:", "dedline:", "20:1 dedline: unknown key dedline", "did you mean deadline?"),
         ("timeout: 5s", "timeuot: 5s", "4:21 serve.timeuot: unknown key timeuot", "did you mean timeout?"),
         ("timeout: 5s", "timeout: 5", "4:30 serve.timeout: not a duration: 5", "such as 30s, 10m, 3h or 2d"),
-        ("env: project", "env: isolate", "4:52 serve.env: 'isolate' is not possible here", "did you mean isolated?"),
+        ("env: project", "env: isolate", "4:52 serve.env: 'isolate' is not allowed here", "did you mean isolated?"),
         (
             "then: pause",
             "then: promote",
-            "20:29 deadline.then: 'promote' is not possible here",
+            "20:29 deadline.then: 'promote' is not allowed here",
             "known are abort, pause",
         ),
         (
@@ -132,13 +132,13 @@ def test_anchors_and_aliases_are_read() -> None:
         (
             "model: delays",
             "model: a/b",
-            "2:8 model: 'a/b' is not fit for a name",
-            "a registered model's name has neither / nor :",
+            "2:8 model: 'a/b' is not a valid name",
+            "write at most 200 characters, without / and :",
         ),
         (
             "  errors:   {",
             "  er rors:  {",
-            "7:3 metrics.er rors: 'er rors' is not fit for a name",
+            "7:3 metrics.er rors: 'er rors' is not a valid name",
             "start with a letter; then letters, digits, _,",
         ),
         ("kind: plan", "kind: plna", "1:7 kind: there is no kind 'plna'", "known are plan"),
@@ -499,4 +499,4 @@ def test_validate_takes_the_alias_of_the_setting_and_tells_of_it_with_all_other_
 
 def test_a_value_where_keys_are_wanted_names_the_keys() -> None:
     [told] = said(changed("deadline: {after: 3d, then: pause}", "deadline: 3d"))
-    assert "'3d' is no mapping of keys to values (known keys are after, then)" in told
+    assert "'3d' must be a mapping of keys to values (known keys are after, then)" in told

@@ -128,7 +128,7 @@ def test_no_more_shadows_than_the_host_is_meant_for() -> None:
 
 
 def test_a_plan_without_a_shadow_part_cannot_be_shadowed() -> None:
-    with pytest.raises(Refused, match="how to compare"):
+    with pytest.raises(Refused, match="has no section shadow"):
         start(serving(), "2", plan=plan(strategy="canary", shadow=None, metrics={}), strategy=Strategy.SHADOW)
 
 
@@ -177,7 +177,7 @@ def test_a_plan_that_ends_in_the_shadow_needs_no_steps() -> None:
     assert orders.complete(ledger, first.id, NOW).ending is Ending.ESTABLISHED
     shadow = start(ledger, "2", plan=alone)
     assert (shadow.is_shadow, [step.weight for step in shadow.plan.steps]) == (True, [2_000])
-    with pytest.raises(Refused, match="ends in the shadow: it has no steps for a canary"):
+    with pytest.raises(Refused, match="describes a shadow only: it has no steps for a canary"):
         start(ledger, "2", plan=alone, strategy=Strategy.CANARY)
 
 
@@ -205,7 +205,7 @@ def test_audiences_that_reach_no_request_of_the_model_are_refused() -> None:
     before = ledger.position()
     with pytest.raises(Refused, match="audience nj is not connected to m") as refused:
         start(ledger, "3", plan=wrong)
-    assert refused.value.fix == "connected are ny, default; default is everybody whom no other takes"
+    assert refused.value.fix == "connected are ny, default; default: requests that no audience matches"
     assert ledger.position() == before
 
 

@@ -33,11 +33,11 @@ class DeployBody(Body):
     audiences: list[ShareBody] = Field(default_factory=list)
     """Who is sent there, each with a weight or a sample; none: nothing changes."""
     fallback: bool = False
-    """Whether the variation takes the requests that no audience takes."""
+    """Whether the variation takes the requests that no audience matches."""
     routed: list[RoutedBody] = Field(default_factory=list)
-    """Audiences with all their variations, asked in this order before all others; none: nothing changes."""
+    """Audiences with all their variations, tried in this order before all others; none: nothing changes."""
     fallback_variation: str | None = None
-    """The variation that takes the requests that no audience takes, where it is another; null: as it is."""
+    """The variation that takes the requests that no audience matches; null: unchanged."""
     at_once: str | None = Field(default=None, min_length=1, max_length=2000)
     """Why a build shall take a slot with traffic at once rather than as a canary; none: as a canary."""
     override_freeze: str | None = Field(default=None, min_length=1, max_length=2000)
@@ -157,7 +157,8 @@ def operations(desk: Desk) -> tuple[Operation, ...]:
             summary="Go back to an earlier build at once; a new rollout.", gives={201: "The rollout."},
         ),
         Operation(
-            method="GET", path="/api/v1/overview", role=Role.VIEWER, act=acts.overview, summary="What serves whom.",
+            method="GET", path="/api/v1/overview", role=Role.VIEWER, act=acts.overview,
+            summary="Which builds answer which audience.",
             query={"model": "Only this model.", "after": "The page after this model: next_after of the page before.",
                    "limit": f"At most this many models, up to {MOST_MODELS}; {MODELS} unless said."},
             gives={200: "`served`, rows of builds that answer; `shadows`, which answer nobody; `links`; `next_after` "

@@ -23,7 +23,7 @@ class ShareBody(Body):
     """An audience that the variation shall get requests of, or copies of them."""
 
     audience: str
-    """Its name; `default` for the requests that no audience takes."""
+    """Its name; `default` for the requests that no audience matches."""
     weight: int | None = Field(default=None, ge=0, le=1_000_000)
     """Relative to the audience's other variations; 0 takes this one out."""
     sample: float | None = Field(default=None, ge=0, le=100)
@@ -60,7 +60,7 @@ class ConnectBody(Body):
     audiences: list[ShareBody] = Field(default_factory=list)
     """Each with a weight or a sample."""
     fallback: bool = False
-    """Whether it takes the requests that no audience takes."""
+    """Whether it takes the requests that no audience matches."""
 
 
 class DisconnectBody(Body):
@@ -84,7 +84,7 @@ class OrderBody(Body):
     """The order in which a model's audiences are asked."""
 
     audiences: list[str] = Field(min_length=1)
-    """Their names, the first to be asked first; those that are not named come after them, as they are."""
+    """Their names, in the order in which they are tried; those that are not named follow in their present order."""
 
 
 class UndeployBody(Body):
@@ -203,7 +203,7 @@ def operations(desk: Desk) -> tuple[Operation, ...]:
         ),
         Operation(
             method="POST", path="/api/v1/models/{model}/connections/order", role=Role.OPERATOR, takes=OrderBody,
-            act=acts.order, summary="Ask a model's audiences in another order.", gives={200: connected},
+            act=acts.order, summary="Change the order in which a model's audiences are tried.", gives={200: connected},
         ),
         Operation(
             method="POST", path=f"{one}/connect", role=Role.OPERATOR, takes=ConnectBody, act=acts.connect,
