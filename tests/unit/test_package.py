@@ -76,7 +76,8 @@ def test_the_packages_of_an_extra_are_known_by_their_import_names(extra: str, na
 
 def test_what_everybody_has_is_not_taken_for_an_extra() -> None:
     base = {canonicalize_name(Requirement(each).name) for each in PROJECT["dependencies"]}
-    assert not {home for name in SERVER | DEMO for home in packages_distributions()[name]} & base
+    homes = packages_distributions()
+    assert not {home for name in SERVER | DEMO for home in homes[name]} & base
 
 
 def test_help_needs_no_extra() -> None:
