@@ -13,12 +13,20 @@ import pytest
 from sqlalchemy import make_url, text
 
 from sluicegate.registry.ledger import engine as engines
+from sluicegate.registry.ledger import patience
 from sluicegate.registry.ledger.engine import connect, reading, writing
 from sluicegate.registry.ledger.sql import SqlLedger
 from sluicegate.registry.words.errors import Unreachable
 from tests.contract.ledgers import at, document, launched, requested, run
 
 pytestmark = [pytest.mark.postgres, pytest.mark.timeout(120)]
+
+
+@pytest.fixture(autouse=True)
+def _little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two seconds are as good as five, and sooner over."""
+    monkeypatch.setattr(patience.PatientConnection, "silence", 2.0)
+    monkeypatch.setattr(patience, "CONNECT_SECONDS", 2)
 
 
 @contextlib.contextmanager
@@ -111,7 +119,7 @@ def test_a_writer_that_hangs_loses_its_turn(database: str, monkeypatch: pytest.M
 def test_who_has_time_waits_for_a_long_statement_and_the_next_one_does_not(database: str) -> None:
     engine = connect(database)
     with writing(engine, 60) as connection:
-        connection.execute(text("SELECT pg_sleep(7)"))
+        connection.execute(text("SELECT pg_sleep(3)"))
     with pytest.raises(Unreachable, match="not answered"), writing(engine) as connection:
         connection.execute(text("SELECT pg_sleep(60)"))
     engine.dispose()

@@ -201,7 +201,7 @@ def test_each_type_takes_what_fits_it_as_it_was_sent(model: str) -> None:
         check(model, ways[(number + len(model)) % len(ways)], literal)
 
 
-@settings(max_examples=400)
+@settings(max_examples=150)
 @given(model=st.sampled_from(TYPED), way=st.sampled_from(list(WAYS)), literal=VALUES)
 def test_whatever_is_sent_is_taken_as_it_is_or_refused(model: str, way: str, literal: str) -> None:
     check(model, way, literal)

@@ -233,7 +233,7 @@ class OrdersMachine(RuleBasedStateMachine):
 
 _PACKED = Packed(bento="b", bento_digest="b", model_digest="m")
 FEW = settings(
-    max_examples=150, stateful_step_count=50, deadline=None,
+    max_examples=60, stateful_step_count=50, deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )  # fmt: skip
 

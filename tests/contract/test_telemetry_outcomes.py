@@ -181,7 +181,7 @@ SENT = st.lists(st.sampled_from(PREDICTIONS), max_size=12)
     sent=SENT,
     script=st.lists(st.sampled_from(["line", "outcome", "collect", "restart"]), max_size=40),
 )
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=16, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_neither_order_nor_repetition_nor_restarts_change_a_tally(
     rig: Rig, lines: Sequence[str], sent: list[str], script: list[str]
 ) -> None:

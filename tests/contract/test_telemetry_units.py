@@ -188,7 +188,7 @@ def test_the_sums_are_the_powers_of_a_unit(x: float, n: int) -> None:
 
 
 @given(parts=st.lists(st.tuples(st.integers(0, 9), st.integers(1, 5)), min_size=1, max_size=8))
-@settings(max_examples=50)
+@settings(max_examples=20)
 def test_parts_add_up_to_the_unit(parts: list[tuple[int, int]]) -> None:
     known: dict[int, Entry] = {}
     total = UnitSums()
