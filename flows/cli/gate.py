@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from sluicegate.flows.cli.output import Format, Output, emit, plain, remark
-from sluicegate.registry.words.errors import UsageError
+from sluicegate.registry.words.errors import SluiceError, UsageError
 from sluicegate.registry.words.settings import Settings
 
 if TYPE_CHECKING:
+    from sluicegate.flows.rehearsal.certify import Certificate
     from sluicegate.flows.rehearsal.forecast import GateForecast, StepForecast
     from sluicegate.flows.rehearsal.rehearsal import Baseline
     from sluicegate.flows.wiring.runtime import Runtime
@@ -54,7 +56,10 @@ def _rollout(rollout: str) -> int:
 
 
 def certify(*, file: File, output: Output = Format.TABLE) -> int:
-    """Test a plan's gates on simulated traffic: equal candidates, worse ones, no data. Exit code 3 if they fail."""
+    """Test a plan's gates on simulated traffic: equal candidates, worse ones, no data. Exit code 3 if they fail.
+
+    Records the result with the plan's digest, in your name; without a pass, `certified: true` starts nothing.
+    """
     from sluicegate.flows.rehearsal.certify import certify as tried
     from sluicegate.registry.documents.documents import read_plans
 
@@ -69,7 +74,30 @@ def certify(*, file: File, output: Output = Format.TABLE) -> int:
     rows += [f"note   {caveat}" for sheet in sheets for caveat in sheet.caveats]
     results = [{"model": plan.model, "ok": sheet.ok, **plain(sheet)} for plan, sheet in zip(plans, sheets, strict=True)]
     emit(results, output, table="\n".join(rows))
+    for plan, sheet in zip(plans, sheets, strict=True):
+        _record(plan, sheet)
     return 0 if all(sheet.ok for sheet in sheets) else 3
+
+
+def _record(plan: Plan, sheet: Certificate) -> None:
+    """Record what was found, where there is a record. Raises what keeps it from one that the plan asks for."""
+    from sluicegate.flows.cli.reach import call
+
+    if not sheet.checks:
+        return
+    body = {"model": plan.model, "checks": [dataclasses.asdict(check) for check in sheet.checks]}
+    try:
+        done = call("PUT", f"/api/v1/certificates/{plan.digest}", body)
+    except SluiceError as error:
+        if plan.certified:
+            raise
+        remark(f"not recorded, and this plan does not ask for it: {error.message}")
+        return
+    remark(f"recorded for the plan of {plan.model}/{plan.variation} {done['digest'][:12]}: {_said(sheet)}")
+
+
+def _said(sheet: Certificate) -> str:
+    return "certified" if sheet.ok else "failed"
 
 
 def forecast(

@@ -10,6 +10,7 @@ from sluicegate.registry.orders.answering import has_traffic, moves_callers
 from sluicegate.registry.orders.applied_plan import applied_plan
 from sluicegate.registry.orders.audiences import refuse_unknown
 from sluicegate.registry.orders.authority import need
+from sluicegate.registry.orders.certificates import refuse_uncertified
 from sluicegate.registry.orders.draft import Draft
 from sluicegate.registry.orders.order import Order, RollBack, Start
 from sluicegate.registry.orders.rules import (
@@ -70,6 +71,8 @@ def start(draft: Draft, order: Order, act: Start) -> Started:
     tried = [r for r in mine if r.requested.version == version and r.is_shadow == (chosen is Strategy.SHADOW)]
     if tried and not act.by_name and not is_new_to(tried[-1], plan, act.sighting):
         return Started(rollout=tried[-1], created=False)
+    if order.override_assessment is None:
+        refuse_uncertified(draft, plan, version)
     _refuse_in_freeze(draft, order, plan.model)
     former = act.sighting.former if act.sighting else {}
     requested = requested_by(order, plan, version, chosen, former_stages=former)

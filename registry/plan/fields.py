@@ -514,6 +514,8 @@ class PlanFields(Document):
     """How the candidate gets traffic."""
     offline: tuple[OfflineGate, ...] = Field(default=(), max_length=20)
     """Conditions on metrics of the candidate's MLflow run, which must hold before its first request or copy."""
+    certified: bool = False
+    """Whether it starts only after `sluice certify` has passed this exact plan; any change of it needs that again."""
     check: Check | None = None
     """A question to another system before the first step, once the service is ready; the answer must be yes."""
     metrics: Annotated[dict[MetricName, MetricSpec], AfterValidator(_scored)] = Field(default_factory=dict)

@@ -58,7 +58,10 @@ def _trigger(plan: PlanFields, champion_alias: str) -> Iterator[Broken]:
 
 
 def _offline(plan: PlanFields) -> Iterator[Broken]:
-    """What offline gates say must be sayable, once for each value."""
+    """What offline gates say must be sayable, once for each value; and a certificate must be of something."""
+    if plan.certified and not (plan.gates or plan.guardrails):
+        message = "there is no gate and no guardrail that could be certified"
+        yield Broken(at=("certified",), message=message, fix="add one outside of shadow and ab, or remove certified")
     names = Counter(gate.name for gate in plan.offline)
     for position, gate in enumerate(plan.offline):
         if gate.margin is None and gate.limit is None:

@@ -92,7 +92,7 @@ class Assessed:
 
 @dataclass(frozen=True, kw_only=True)
 class AssessmentOverridden:
-    """A person let the candidate past what the plan asks before its first request: offline gates and check."""
+    """A person let the candidate past what the plan asks before its first request."""
 
     actor: str
     reason: str

@@ -17,6 +17,7 @@ from sluicegate.registry.catalog.memory import MemoryCatalog
 from sluicegate.registry.documents.documents import read_plan
 from sluicegate.registry.ledger.memory import MemoryLedger
 from sluicegate.registry.ledger.reading import read_for_view
+from sluicegate.registry.orders.certificates import Tried, certificate
 from sluicegate.registry.orders.give import give
 from sluicegate.registry.orders.order import Order, Start
 from sluicegate.registry.plan.fields import OfflineGate, Serve, Strategy
@@ -28,16 +29,19 @@ from sluicegate.registry.rollout.decision import Choice
 from sluicegate.registry.rollout.facts import AssessmentOverridden, Checked, Fact, Packed, Promoted, Ready, StepEntered
 from sluicegate.registry.rollout.rollout import Ending, Phase, Rollout
 from sluicegate.registry.words.build import Build, BuildRef
-from sluicegate.registry.words.errors import CatalogUnavailable, Forbidden, IllegalMove, InvalidDocument
+from sluicegate.registry.words.errors import CatalogUnavailable, Forbidden, IllegalMove, InvalidDocument, Refused
 from sluicegate.registry.words.roles import Role
 from sluicegate.registry.words.verdict import Answer
+from sluicegate.services.console.tokens import Tokens
 from tests import giving as orders
 from tests.giving import Giver
+from tests.unit.console_office import BEARER, MemoryDesk, Office
 from tests.unit.test_six_doors import NoTallies
 
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
 WHO = Giver(actor="ada", cause="cli")
 AUC = {"metric": "val_auc", "worse": "lower", "margin": "1%"}
+PAGE = Path(__file__).parents[2] / "docs/how-to/judge-before-the-first-request.md"
 PASS, FAIL, NO_DATA = Answer.PASS, Answer.FAIL, Answer.NO_DATA
 
 
@@ -318,7 +322,7 @@ def test_offline_gates_are_shown_on_the_command_line(tmp_path: Path) -> None:
 
 
 def test_the_how_to_shows_what_a_rollout_says(tmp_path: Path) -> None:
-    page = Path(__file__).parents[2].joinpath("docs/how-to/judge-before-the-first-request.md").read_text("utf-8")
+    page = PAGE.read_text("utf-8")
     plan = read_plan(page.split("```yaml\n")[1].split("```")[0], "page")
     stand = Stand(tmp_path)
     for _ in range(5):
@@ -353,3 +357,95 @@ def test_a_plan_that_says_nothing_or_two_things_is_refused_with_the_fix(offline:
         read_plan(f"kind: plan\nmodel: m\noffline: {offline}\nsteps: [{{weight: 10}}]\n", "plan.yaml")
     assert says in str(refused.value)
     assert "plan.yaml:3" in str(refused.value)
+
+
+# --- the certificate -------------------------------------------------------------------------------------------------
+
+GATED = {"metrics": {"errors": {"source": "status"}}, "gates": [{"metric": "errors", "margin": "50%"}], "offline": []}
+
+
+def certified(stand: Stand, plan: Plan, *, ok: bool) -> None:
+    tried = [Tried(metric="errors", name="planted harm", ok=ok, reason="is caught in 9 of 110 rehearsals")]
+    stand.ledger.apply(certificate("m", plan.digest, tried, actor="grace", at=NOW))
+
+
+def test_a_plan_that_asks_for_a_certificate_starts_nothing_before_it_has_one(tmp_path: Path) -> None:
+    stand = Stand(tmp_path, certified=True, **GATED)
+    with pytest.raises(Refused, match=r"never certified as it is .*sluice certify -f FILE"):
+        stand.start()
+    certified(stand, stand.plan, ok=False)
+    with pytest.raises(Refused, match="certified by grace and failed: errors, planted harm: is caught in 9 of 110"):
+        stand.start()
+    assert len(stand.ledger.rollouts()) == 1
+    certified(stand, stand.plan, ok=True)
+    assert stand.start().phase is Phase.LAUNCHING
+
+
+def test_a_changed_plan_is_certified_anew_and_the_latest_certificate_counts(tmp_path: Path) -> None:
+    stand = Stand(tmp_path, certified=True, **GATED)
+    certified(stand, stand.plan, ok=True)
+    changed = GATED | {"gates": [{"metric": "errors", "margin": "60%"}]}
+    stand.plan = Plan.model_validate(stand.plan.document() | {"gates": changed["gates"]})
+    with pytest.raises(Refused, match="never certified"):
+        stand.start()
+    certified(stand, stand.plan, ok=True)
+    certified(stand, stand.plan, ok=False)
+    with pytest.raises(Refused, match="and failed"):
+        stand.start()
+
+
+def test_a_named_person_starts_it_without_and_that_is_recorded(tmp_path: Path) -> None:
+    stand = Stand(tmp_path, certified=True, **GATED)
+    rollout = stand.start(Giver(actor="grace", override_assessment="hotfix"))
+    assert rollout.assessment_overridden
+    assert any(isinstance(each.fact, AssessmentOverridden) for each in stand.ledger.entries(rollout.id))
+
+
+def test_a_variation_that_goes_by_the_default_plan_goes_by_its_certificate(tmp_path: Path) -> None:
+    stand = Stand(tmp_path, certified=True, **GATED)
+    orders.apply_plan(stand.ledger, stand.plan, NOW)
+    bare = Plan.model_validate({"model": "m", "variation": "other", "steps": [{"weight": 10}]})
+    first = orders.deploy(stand.ledger, plan=bare, version="1", request=WHO, now=NOW).rollout
+    stand.facts(first.id, Packed(bento="b", bento_digest="b", model_digest="m"), Ready(version="1"))
+    orders.complete(stand.ledger, first.id, NOW)
+    order = Order(act=Start(model="m", variation="other", version="2"), actor="ada", cause="cli")
+    with pytest.raises(Refused, match="plan of m/other was never certified"):
+        give(stand.ledger, order, NOW)
+    certified(stand, stand.plan, ok=True)
+    assert give(stand.ledger, order, NOW).created
+
+
+def test_the_how_to_shows_the_refusal(tmp_path: Path) -> None:
+    page = PAGE.read_text("utf-8").split("## A certificate")[1]
+    stand = Stand(tmp_path)
+    bare = Plan.model_validate({"model": "delays", "steps": [{"weight": 10}]})
+    first = orders.deploy(stand.ledger, plan=bare, version="6", request=WHO, now=NOW).rollout
+    stand.facts(first.id, Packed(bento="b", bento_digest="b", model_digest="m"), Ready(version="6"))
+    orders.complete(stand.ledger, first.id, NOW)
+    plan = read_plan(page.split("```yaml\n")[1].split("```")[0], "page")
+    with pytest.raises(Refused) as refused:
+        orders.start(stand.ledger, plan=plan, version="7", request=WHO, now=NOW)
+    assert str(refused.value) == page.split("```text\n")[1].split("\n```")[0]
+
+
+def test_a_certificate_of_no_gate_is_refused() -> None:
+    with pytest.raises(InvalidDocument, match=r"plan.yaml:3.*no gate and no guardrail that could be certified"):
+        read_plan("kind: plan\nmodel: m\ncertified: true\nsteps: [{weight: 10}]\n", "plan.yaml")
+
+
+def test_the_api_takes_certificates_of_approvers_and_apply_says_what_is_lacking() -> None:
+    office = Office(MemoryDesk(ledger=MemoryLedger()))
+    plan = Plan.model_validate({"model": "m", "steps": [{"weight": 10}], "certified": True} | GATED)
+    body = {"values": plan.document()}
+    said = office.client.post("/api/v1/documents", headers=BEARER, json=body).json()
+    assert "plan of m/default was never certified as it is" in said["warning"]
+    path = f"/api/v1/certificates/{plan.digest}"
+    check = {"metric": "errors", "name": "equal candidate", "ok": True, "reason": "stopped in 2 of 110"}
+    operator = {"authorization": f"Bearer {Tokens(office.ledger, 'x').give('eve', Role.OPERATOR, actor='a', now=NOW)}"}
+    sent = {"model": "m", "checks": [check]}
+    assert office.client.put(path, headers=operator, json=sent).status_code == 403
+    assert office.client.put(path, headers=BEARER, json=sent | {"checks": []}).status_code == 422
+    assert office.client.put(path, headers=BEARER, json=sent).json()["ok"] is True
+    assert office.client.get(path, headers=operator).json()["checks"] == [check]
+    assert "certified" not in str(office.client.post("/api/v1/documents", headers=BEARER, json=body).json()["warning"])
+    assert office.client.put("/api/v1/certificates/abc", headers=BEARER, json=sent).status_code == 422

@@ -10,6 +10,7 @@ from sluicegate.registry.catalog.naming import no_builds
 from sluicegate.registry.documents.deployment import Deployment
 from sluicegate.registry.documents.documents import KINDS, ReadDocument, document_from_values, read_document
 from sluicegate.registry.ledger.record import Applied
+from sluicegate.registry.orders.certificates import uncertified
 from sluicegate.registry.orders.give import apply_document, give, withdraw_document
 from sluicegate.registry.orders.order import ApplyDeployment
 from sluicegate.registry.plan.plan import Plan
@@ -84,14 +85,23 @@ class DocumentActs:
         return 200, {"withdrawn": f"{kind} {name}", "changed": changed}
 
     def _warning(self, read: ReadDocument) -> str | None:
-        """What is right in itself and yet may be a mistake: a plan of a model that MLflow does not have."""
+        """What is right in itself and yet may be a mistake, or is not enough to start by."""
         if not isinstance(read.value, Plan):
             return None
+        said = [self._unknown_model(read.value), self._uncertified(read)]
+        return "; ".join(each for each in said if each is not None) or None
+
+    def _uncertified(self, read: ReadDocument) -> str | None:
+        """That a plan asks for a certificate and has none that passed."""
+        why = uncertified(self._desk.ledger, read.value)
+        return None if why is None else f"{why}, and starts nothing before: sluice certify -f {read.where}"
+
+    def _unknown_model(self, plan: Plan) -> str | None:
         try:
             models = self._desk.models()
         except (NotFound, Unreachable):  # a plan may be there before its MLflow is
             return None
-        return None if read.value.model in models else str(no_builds(read.value.model, models))
+        return None if plan.model in models else str(no_builds(plan.model, models))
 
 
 def operations(desk: Desk) -> tuple[Operation, ...]:
@@ -107,8 +117,8 @@ def operations(desk: Desk) -> tuple[Operation, ...]:
         Operation(
             method="POST", path=root, role=Role.OPERATOR, takes=DocumentBody, act=acts.apply,
             summary="Apply a document; the same one twice changes nothing.",
-            gives={201: "`applied`, `changed`, a `warning` where a plan's model is not in MLflow, and the "
-                        "`rollout` that a deployment led to.",
+            gives={201: "`applied`, `changed`, a `warning` where a plan's model is not in MLflow, or it lacks the "
+                        "certificate that it asks for, and the `rollout` that a deployment led to.",
                    200: "The same, where nothing changed."},
         ),
         Operation(

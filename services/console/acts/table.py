@@ -8,6 +8,7 @@ from urllib.parse import unquote
 from sluicegate.registry.words.errors import NotFound
 from sluicegate.services.console.acts import (
     audiences,
+    certificates,
     checks,
     documents,
     experiments,
@@ -21,7 +22,19 @@ from sluicegate.services.console.acts import (
 from sluicegate.services.console.operations import Operation
 from sluicegate.services.console.ports import Desk
 
-_SUBJECTS = (rollouts, experiments, reports, models, variations, audiences, documents, telemetry, checks, tokens)
+_SUBJECTS = (
+    rollouts,
+    experiments,
+    reports,
+    models,
+    variations,
+    audiences,
+    documents,
+    telemetry,
+    checks,
+    certificates,
+    tokens,
+)
 
 
 def table(desk: Desk) -> tuple[Operation, ...]:

@@ -1,0 +1,74 @@
+"""Certificates: what `sluice certify` found of a plan, by the digest of the plan; one that asks for it needs a pass."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sluicegate.registry.audience.connections import FALLBACK
+from sluicegate.registry.ledger.record import Applied, Record
+from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.words.errors import Refused
+
+KIND = "certificate"
+_OWN = ("variation", "trigger", "ab")
+"""What a variation without a plan does not take over from the default one's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tried:
+    """One thing that was tried on a gate of the plan."""
+
+    metric: str
+    name: str
+    ok: bool
+    reason: str
+
+
+def certificate(model: str, digest: str, tried: Sequence[Tried], *, actor: str, at: datetime) -> Applied:
+    """The document that says what was found of the plan with this digest; the latest one counts."""
+    checks = [{"metric": each.metric, "name": each.name, "ok": each.ok, "reason": each.reason} for each in tried]
+    body: dict[str, object] = {"model": model, "ok": all(each.ok for each in tried), "checks": checks}
+    said = json.dumps(body, sort_keys=True, separators=(",", ":"))
+    own = hashlib.sha256(said.encode()).hexdigest()
+    return Applied(kind=KIND, name=digest, body=body, digest=own, actor=actor, at=at)
+
+
+def uncertified(record: Record, plan: Plan) -> str | None:
+    """Why a plan that asks for a certificate may not start; None: it may."""
+    if not plan.certified:
+        return None
+    name = f"the plan of {plan.model}/{plan.variation}"
+    document = next((each for digest in _digests(record, plan) if (each := record.applied(KIND, digest))), None)
+    if document is None:
+        return f"{name} was never certified as it is (digest {plan.digest[:12]})"
+    if document.body["ok"] is True:
+        return None
+    checks = document.body["checks"]
+    failed = [each for each in checks if not each["ok"]] if isinstance(checks, list) else []
+    first = f": {failed[0]['metric']}, {failed[0]['name']}: {failed[0]['reason']}" if failed else ""
+    return f"{name} was certified by {document.actor} and failed{first}"
+
+
+def refuse_uncertified(record: Record, plan: Plan, version: str) -> None:
+    """Raise Refused for a plan that asks for a certificate and has none that passed."""
+    why = uncertified(record, plan)
+    if why is not None:
+        past = f"sluice rollout start {plan.model} --build {version} --override-assessment WHY"
+        raise Refused(f"{why}.", fix=f"sluice certify -f FILE, with the file that was applied; as an approver: {past}")
+
+
+def _digests(record: Record, plan: Plan) -> tuple[str, ...]:
+    """The plan's own, and that of the default variation's where this one has no plan of its own and goes by that."""
+    general = record.applied("plan", f"{plan.model}/{FALLBACK}")
+    if general is None or record.applied("plan", f"{plan.model}/{plan.variation}") is not None:
+        return (plan.digest,)
+    same = _shared(general.body) == _shared(plan.document())
+    return (plan.digest, general.digest) if same else (plan.digest,)
+
+
+def _shared(document: dict[str, object]) -> dict[str, object]:
+    return {key: value for key, value in document.items() if key not in _OWN}

@@ -1,0 +1,72 @@
+"""Acts on certificates: what `sluice certify` found of a plan is recorded, and read."""
+
+from __future__ import annotations
+
+import re
+
+from pydantic import Field
+
+from sluicegate.registry.orders.certificates import KIND, Tried, certificate
+from sluicegate.registry.words.errors import NotFound, UsageError
+from sluicegate.registry.words.roles import Role
+from sluicegate.services.console.operations import Answer, Body, Operation, Request
+from sluicegate.services.console.ports import Desk
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+class TriedBody(Body):
+    """One thing that was tried on a gate."""
+
+    metric: str = Field(max_length=100)
+    name: str = Field(max_length=200)
+    ok: bool
+    reason: str = Field(max_length=2000)
+
+
+class CertificateBody(Body):
+    """What was found of a plan."""
+
+    model: str = Field(min_length=1, max_length=200)
+    """The plan's model."""
+    checks: list[TriedBody] = Field(min_length=1, max_length=2000)
+    """Everything that was tried, each with `metric`, `name`, `ok` and `reason`; it passed where all of them did."""
+
+
+class CertificateActs:
+    """Handlers; certificates are documents of the ledger."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    def record(self, request: Request, body: CertificateBody) -> Answer:
+        digest = request.path["digest"]
+        if not _DIGEST.fullmatch(digest):
+            raise UsageError(f"digest: 64 hexadecimal digits of a plan are required, got {digest[:80]!r}.")
+        tried = [Tried(metric=each.metric, name=each.name, ok=each.ok, reason=each.reason) for each in body.checks]
+        document = certificate(body.model, digest, tried, actor=request.actor, at=self._desk.clock())
+        changed = self._desk.ledger.apply(document)
+        return (201 if changed else 200), {"digest": digest, "ok": document.body["ok"], "changed": changed}
+
+    def show(self, request: Request, _: Body) -> Answer:
+        document = self._desk.ledger.applied(KIND, request.path["digest"])
+        if document is None:
+            raise NotFound("no plan of this digest was certified.", fix="sluice certify -f FILE")
+        return 200, document.body | {"digest": document.name, "actor": document.actor, "at": document.at}
+
+
+def operations(desk: Desk) -> tuple[Operation, ...]:
+    """What can be asked about certificates."""
+    acts = CertificateActs(desk)
+    one = "/api/v1/certificates/{digest}"
+    return (
+        Operation(
+            method="GET", path=one, role=Role.VIEWER, act=acts.show, summary="What was found of the plan of a digest.",
+            gives={200: "`model`, `ok`, `checks`, `digest`, `actor`, `at`."},
+        ),
+        Operation(
+            method="PUT", path=one, role=Role.APPROVER, takes=CertificateBody, act=acts.record,
+            summary="Record what `sluice certify` found of a plan; the latest counts.",
+            gives={201: "`digest`, `ok`, `changed`.", 200: "The same, where nothing changed."},
+        ),
+    )  # fmt: skip
