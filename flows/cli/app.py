@@ -30,6 +30,7 @@ schema = App(name="schema", help="JSON Schema of the documents, for editors.")
 token = App(name="token", help="Give others access to the console, and take it back.")
 notify = App(name="notify", help="Where notifications go, and whether they arrive.")
 experiment = App(name="experiment", help="Compare variations that share an audience.")
+captures = App(name="captures", help="Requests and answers that services wrote down.")
 shadow = App(name="shadow", help="Two answers to each request, compared.")
 service = App(name="service", help="Start when the machine boots.")
 webhook = App(name="webhook", help="The webhook of an MLflow server of yours.")
@@ -87,6 +88,7 @@ _COMMANDS = (
     (notify, "set", "notify:set_", "Keep the address of a notification."),
     (notify, "list", "notify:list_", "List notifications and whether they have an address."),
     (notify, "test", "notify:try_", "Send a trial message."),
+    (captures, "export", "captures:export", "Write captured requests and answers to a file."),
     (shadow, "show", "shadow:show", "Show what a shadow's pairs of answers say."),
     (shadow, "replay", "shadow:replay", "Run a build over captured requests, and compare."),
     (schema, "plan", "documents:plan_schema", "Print the JSON Schema of a plan."),
@@ -100,7 +102,20 @@ _COMMANDS = (
     (webhook, "remove", "webhooks:remove", "Remove this installation's webhooks from MLflow."),
     (gate, "replay", "gate:replay", "JSON lines in, one verdict per look out."),
 )
-for group in (rollout, experiment, audience, variation, shadow, schema, token, notify, gate, service, webhook):
+for group in (
+    rollout,
+    experiment,
+    audience,
+    variation,
+    captures,
+    shadow,
+    schema,
+    token,
+    notify,
+    gate,
+    service,
+    webhook,
+):
     app.command(group)
 for group, name, target, help_text in _COMMANDS:
     group.command(f"sluicegate.flows.cli.{target}", name=name, help=help_text)

@@ -18,9 +18,10 @@ def give(
     name: Name,
     *,
     role: Annotated[
-        Literal["reporter", "viewer", "operator", "approver", "admin"],
+        Literal["reporter", "viewer", "analyst", "operator", "approver", "admin"],
         Parameter(
-            help="reporter sends outcomes alone; viewer reads; operator starts, pauses, aborts, applies; approver also "
+            help="reporter sends outcomes alone; viewer reads; analyst also reads captured requests; "
+            "operator starts, pauses, aborts, applies; approver also "
             "approves, promotes and says who is answered by which variation."
         ),
     ] = "viewer",

@@ -39,7 +39,8 @@ def read_captured(lines: Iterable[str], where: str) -> Iterator[Captured]:
             raise UsageError(f"{where}:{number}: not JSON: {error}.") from None
         if not isinstance(fields, dict):
             raise UsageError(f"{where}:{number}: not a JSON object.", fix='one object a line: {"inputs": [{…}]}')
-        yield _captured(fields, f"{where}:{number}", str(number))
+        if fields.get("copy") is not True:  # what a shadow answered: its request stands beside it
+            yield _captured(fields, f"{where}:{number}", str(number))
 
 
 def _captured(fields: dict[str, object], where: str, name: str) -> Captured:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sluicegate.flows.rehearsal.captured import Captured, read_captured
+from sluicegate.flows.rehearsal.captured import Captured
+from sluicegate.flows.rehearsal.captures_file import read_captures
 from sluicegate.flows.shadow.reading import ShadowContext, shadow_view
 from sluicegate.registry.catalog.port import Catalog
 from sluicegate.registry.report.shadow_view import ShadowView, WorstView
@@ -59,7 +60,7 @@ def replay(request: ReplayRequest, catalog: Catalog, builds_folder: Path) -> Sha
         return answering(catalog.fetch(ref, builds_folder / service_name(ref)))
 
     return compare_captured(
-        read_captured(_lines(request.requests_file), str(request.requests_file)),
+        read_captures(request.requests_file),
         candidate=fetched(candidate),
         stable=fetched(against) if against is not None else None,
         kinds=output_kinds(catalog.build(candidate)),
@@ -67,16 +68,6 @@ def replay(request: ReplayRequest, catalog: Catalog, builds_folder: Path) -> Sha
         versions=(against.version if against is not None else CAPTURED, candidate.version),
         timer=time.perf_counter,
     )
-
-
-def _lines(requests_file: Path) -> Iterator[str]:
-    try:
-        with requests_file.open(encoding="utf-8") as lines:
-            yield from lines
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        fix = "name a file of JSON lines: --from FILE"
-        raise UsageError(f"{requests_file} cannot be read: {why}.", fix=fix) from None
 
 
 def compare_captured(
@@ -121,7 +112,7 @@ def answering(folder: Path) -> Answering:
             return refused.status, None
         except (Exception, SystemExit):  # noqa: BLE001
             return 500, None
-        return 200, summary(prediction, broken, requested)
+        return 200, summary(prediction, broken, requested, whole=True)
 
     return answer
 
@@ -140,7 +131,7 @@ def _captured_half(request: Captured) -> Exposure:
             f"request {request.rid} has no captured answer to compare with.",
             fix="name a build that answers: --against 3",
         )
-    return _exposure(request, CAPTURED, 200, None, summary(request.answer))
+    return _exposure(request, CAPTURED, 200, None, summary(request.answer, whole=True))
 
 
 def _exposure(request: Captured, version: str, status: int, duration: int | None, prediction: str | None) -> Exposure:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sluicegate.registry.words.build import Build, BuildRef
     from sluicegate.services.host.doctor.finding import Finding
     from sluicegate.services.telemetry.outcomes.outcome import Receipt
+    from sluicegate.services.telemetry.reading.captures import Page
     from sluicegate.services.telemetry.reading.prometheus import Scrape
 
 
@@ -108,6 +109,14 @@ class LocalDesk:
 
         batch = [parse_outcome(position, item) for position, item in enumerate(items)]
         return record(self.runtime.store, batch, self.runtime.wall())
+
+    def captures(
+        self, model: str, *, build: str | None, since: int, until: int, after: str | None, limit: int
+    ) -> Page:  # fmt: skip
+        from sluicegate.services.telemetry.reading.captures import Wanted, read_captures
+
+        wanted = Wanted(model=model, build=build, since=since, until=until, after=after, limit=limit)
+        return read_captures(self.runtime.store, wanted)
 
     def metrics(self) -> bytes:
         from sluicegate.registry.words.errors import Unreachable

@@ -95,6 +95,13 @@ class KeptPredictions(StrEnum):
     FULL = "full"
 
 
+HeaderName = Annotated[
+    str,
+    BeforeValidator(lambda name: name.lower() if isinstance(name, str) else name, json_schema_input_type=str),
+    Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$"),
+]
+
+
 class Capture(Document):
     """What a service writes down of requests and answers. Hashed: names stay, each value becomes a keyed hash."""
 
@@ -104,6 +111,8 @@ class Capture(Document):
     """Of requests, for a share: nothing, or the whole body."""
     share: Annotated[Share, Field(gt=0, le=1)] = 0.01
     """The share of requests whose bodies are written, by their id; stable and a shadow of it write the same ones."""
+    headers: tuple[HeaderName, ...] = Field(default=(), max_length=16)
+    """Request headers, such as x-state, that are written beside a body; hashed where a body is."""
 
     @property
     def has_bodies(self) -> bool:
@@ -269,12 +278,6 @@ def thresholds_of(name: str, metric: MetricSpec) -> tuple[str, ...]:
         case Source.LATENCY | Source.STATUS | Source.OUTCOME | Source.CONTRACT | Source.DISAGREEMENT:
             return ()
 
-
-HeaderName = Annotated[
-    str,
-    BeforeValidator(lambda name: name.lower() if isinstance(name, str) else name, json_schema_input_type=str),
-    Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$"),
-]
 
 Margin = Annotated[Share, Field(ge=0, le=10)]
 """A relative harm, between 0% and 1000%."""

@@ -392,11 +392,22 @@ def _kept(plan: PlanFields) -> Iterator[Broken]:
         fix = "write predictions: summary, or remove it"
         yield Broken(at=("serve", "capture", "predictions"), message=message, fix=fix)
     capture = plan.serve.capture
+    for position, header in enumerate(capture.headers):
+        place = ("serve", "capture", "headers", position)
+        if header in _SECRET:
+            yield Broken(at=place, message=f"{header} holds what lets its owner in", fix="remove it")
+        if not capture.has_bodies:
+            message = f"{header} is written beside bodies, and none are written"
+            yield Broken(at=place, message=message, fix="write features: full or hashed, or remove it")
     if capture.share != type(capture).model_fields["share"].default and not capture.has_bodies:
         message = "a share means nothing while no bodies are written"
         yield Broken(
             at=("serve", "capture", "share"), message=message, fix="write features: full or hashed, or remove it"
         )
+
+
+_SECRET = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key"})
+"""Headers whose values let their owner in, and so are never written down."""
 
 
 def _reads_predictions(metric: MetricSpec) -> bool:

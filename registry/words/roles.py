@@ -6,17 +6,19 @@ from enum import IntEnum
 
 
 class Role(IntEnum):
-    """What somebody may do. From the viewer on, each may do what the ones before it may."""
+    """What somebody may do. From the viewer on, each may do what the ones before it may, but read captures."""
 
     REPORTER = 0
     """Send outcomes, and nothing else: not even read."""
     VIEWER = 1
     """Read."""
-    OPERATOR = 2
+    ANALYST = 2
+    """Read captured requests and answers besides. Of the others an admin alone does so: they are people's data."""
+    OPERATOR = 3
     """Start, pause, resume, abort, roll back, apply documents, report outcomes."""
-    APPROVER = 3
+    APPROVER = 4
     """Approve steps, promote, override what failed and paused, and say who is answered by which variation."""
-    ADMIN = 4
+    ADMIN = 5
     """Give and take tokens, override freezes."""
 
     @property
@@ -25,4 +27,10 @@ class Role(IntEnum):
 
     def may(self, needed: Role) -> bool:
         """Whether this role does what the needed one does. Who operates may report; who reads may not."""
-        return self >= Role.OPERATOR or self is needed if needed is Role.REPORTER else self >= needed
+        match needed:
+            case Role.REPORTER:
+                return self >= Role.OPERATOR or self is needed
+            case Role.ANALYST:
+                return self in (Role.ANALYST, Role.ADMIN)
+            case _:
+                return self >= needed

@@ -25,6 +25,7 @@ def capture_environment(capture: Capture, home: Path) -> dict[str, str]:
         "share": capture.share,
         "features": capture.features.value,
         "predictions": capture.predictions.value,
+        "headers": list(capture.headers),
     }
     return {"BENTO_CAPTURE": json.dumps(wanted)}
 

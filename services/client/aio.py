@@ -97,6 +97,22 @@ class AsyncClient:
             if rollouts.has_changed(before, seen):
                 yield seen
 
+    async def captures(
+        self, model: str, *, build: str | None = None, since: datetime | None = None, until: datetime | None = None
+    ) -> AsyncIterator[dict[str, Any]]:  # fmt: skip
+        """Captured requests with answers and outcomes, oldest first. Read a page at a time, by a token of an analyst.
+
+        Raises NotAllowed, Unreachable, Failed.
+        """
+        after: str | None = None
+        while True:
+            page = await self._run(self._session.order(rollouts.captures(model, build, since, until, after)))
+            for each in page["captures"]:
+                yield each
+            after = page["next_after"]
+            if after is None:
+                return
+
     async def start(self, model: str, build: str = "latest", variation: str = "default") -> View:
         """Begin a rollout of a build by the applied plan."""
         return await self._run(self._session.view(rollouts.start(model, build, variation)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Literal
 from urllib.parse import urlencode
 
@@ -25,6 +26,15 @@ def page(model: str | None, before: str | None) -> Ask:
     """A page of all rollouts, newest first, or of those of one model."""
     words = {name: word for name, word in (("model", model), ("before", before)) if word is not None}
     return _get("/api/v1/rollouts" + (f"?{urlencode(words)}" if words else ""))
+
+
+def captures(
+    model: str, build: str | None, since: datetime | None, until: datetime | None, after: str | None
+) -> Ask:  # fmt: skip
+    """A page of captured requests."""
+    times = {name: str(round(at.timestamp() * 1e6)) for name, at in (("since", since), ("until", until)) if at}
+    words = times | {name: word for name, word in (("build", build), ("after", after)) if word is not None}
+    return _get(f"/api/v1/models/{segment(model)}/captures" + (f"?{urlencode(words)}" if words else ""))
 
 
 def one(rollout: str) -> Ask:

@@ -108,6 +108,21 @@ class Client:
             if rollouts.has_changed(before, seen):
                 yield seen
 
+    def captures(
+        self, model: str, *, build: str | None = None, since: datetime | None = None, until: datetime | None = None
+    ) -> Iterator[dict[str, Any]]:  # fmt: skip
+        """Captured requests with answers and outcomes, oldest first. Read a page at a time, by a token of an analyst.
+
+        Raises NotAllowed, Unreachable, Failed.
+        """
+        after: str | None = None
+        while True:
+            page = self._run(self._session.order(rollouts.captures(model, build, since, until, after)))
+            yield from page["captures"]
+            after = page["next_after"]
+            if after is None:
+                return
+
     def start(self, model: str, build: str = "latest", variation: str = "default") -> View:
         """Begin a rollout of a build by the applied plan. The same asked twice is one rollout."""
         return self._run(self._session.view(rollouts.start(model, build, variation)))

@@ -125,6 +125,12 @@ class Desk(Protocol):
         """Take outcomes in; a receipt with exact counts. Raises UsageError naming the field."""
         ...
 
+    def captures(
+        self, model: str, *, build: str | None, since: int, until: int, after: str | None, limit: int
+    ) -> object:  # fmt: skip
+        """A page of captured requests, oldest first; times in microseconds. Raises UsageError."""
+        ...
+
     def metrics(self) -> bytes:
         """What Prometheus scrapes, as its text format."""
         ...

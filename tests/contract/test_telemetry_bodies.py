@@ -18,11 +18,14 @@ from benchmarks.collector_lines import START, START_US, assigned, line
 from sluicegate.flows.wiring.housekeeping import retentions
 from sluicegate.registry.plan.fields import Capture as Asked
 from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.words.errors import UsageError
 from sluicegate.services.bento.body_capture import bodies_log, capture_environment
 from sluicegate.services.bento.predictor import capture as predictor
 from sluicegate.services.bento.predictor.capture import Capture
 from sluicegate.services.telemetry.outcomes.outcome import OutcomeIn
 from sluicegate.services.telemetry.outcomes.retention import retain
+from sluicegate.services.telemetry.reading import captures
+from sluicegate.services.telemetry.reading.captures import Wanted, read_captures
 from sluicegate.services.telemetry.store.counts import Count
 from sluicegate.services.telemetry.store.store import Store
 from sluicegate.services.telemetry.tailing import tail
@@ -269,3 +272,60 @@ def test_the_most_patient_plan_of_a_model_says_how_long() -> None:
 
     assert retentions((plan("a", "1d"), plan("a", "2d"), plan("b", "3h"))) == {"a": 172_800, "b": 10_800}
     assert retentions(()) == {}
+
+
+# --- read again ------------------------------------------------------------------------------------------------------
+
+
+def test_headers_that_the_plan_names_are_kept_and_hashed_where_bodies_are(rig: Rig) -> None:
+    sent = {b"x-state": b"NY", b"cookie": b"secret"}
+    plain = Service(rig.log.parent, features="full", headers=["x-state", "x-plan"])
+    plain.capture.take("a", REQUEST, ANSWER, sent)
+    hidden = Service(rig.log.parent, "delays/3", features="hashed", headers=["x-state"])
+    hidden.capture.take("a", REQUEST, ANSWER, sent)
+    collector(rig).collect()
+    second, third = rig.queries.bodies("a")
+    assert json.loads(second.headers or "") == {"x-state": "NY"}
+    assert "NY" not in str(third)
+    assert set(json.loads(third.headers or "")) == {"x-state"}
+
+
+def test_captures_come_back_with_their_requests_and_outcomes_page_by_page(rig: Rig) -> None:
+    rig.write(line("a", unit="u1"), line("b"))
+    rig.collect()
+    rig.record(OutcomeIn(prediction_id="a", name="late", value=True))
+    for build in ("delays/1", "delays/2"):
+        Service(rig.log.parent, build, features="full", predictions="full").answer("a", "b", "unknown")
+    Service(rig.log.parent, "other/1", features="full").answer("a")
+    collector(rig).collect()
+    pages, after = [], None
+    while True:
+        page = read_captures(rig.store, Wanted(model="delays", limit=2, after=after))
+        pages.append(page.captures)
+        after = page.next_after
+        if after is None:
+            break
+    assert [len(page) for page in pages] == [2, 2, 2]
+    every = {(each["rid"], each["build"]): each for page in pages for each in page}
+    assert len(every) == 6
+    mine = every["a", "1"]
+    assert (mine["audience"], mine["unit"], mine["variation"]) == ("everyone", "u1", "default")
+    assert (mine["request"], mine["answer"]) == (json.loads(REQUEST), json.loads(ANSWER))
+    assert [(each["name"], each["row"], each["value"]) for each in mine["outcomes"]] == [("late", 0, True)]
+    assert every["unknown", "1"]["audience"] is None
+    assert [each["copy"] for each in every.values() if each["rid"] == "a"].count(True) == 1
+    only = read_captures(rig.store, Wanted(model="delays", build="2", since=START_US, until=START_US + 1))
+    assert {each["build"] for each in only.captures} == {"2"}
+    assert read_captures(rig.store, Wanted(model="delays", until=START_US)).captures == ()
+    with pytest.raises(UsageError, match="no place in the captures"):
+        read_captures(rig.store, Wanted(model="delays", after="yesterday"))
+
+
+def test_a_page_of_large_bodies_ends_sooner_and_none_is_left_out(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(captures, "PAGE_BYTES", 100)
+    Service(rig.log.parent, features="full").answer(*"abc")
+    collector(rig).collect()
+    first = read_captures(rig.store, Wanted(model="delays"))
+    rest = read_captures(rig.store, Wanted(model="delays", after=first.next_after, limit=1))
+    assert [each["rid"] for each in first.captures] == ["a", "b"]
+    assert [each["rid"] for each in rest.captures] == ["c"]

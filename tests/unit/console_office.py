@@ -46,6 +46,7 @@ class MemoryDesk:
     champion_alias: str = CHAMPION_ALIAS
     links: dict[str, str] = field(default_factory=lambda: {"gateway": "http://127.0.0.1:1"})
     looks: int = 0
+    wanted: dict[str, object] = field(default_factory=dict)
     outcomes: list[dict[str, object]] = field(default_factory=list)
 
     def clock(self) -> datetime:
@@ -94,6 +95,10 @@ class MemoryDesk:
     def record_outcomes(self, items: Sequence[dict[str, object]]) -> object:
         self.outcomes += items
         return {"accepted": len(items)}
+
+    def captures(self, model: str, **wanted: object) -> object:
+        self.wanted = {"model": model} | wanted
+        return {"captures": [{"rid": "a"}], "next_after": None}
 
     def metrics(self) -> bytes:
         return b"# HELP x\n"

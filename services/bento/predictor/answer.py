@@ -39,16 +39,19 @@ def dump(value: Any) -> bytes:
     return to_json(value, inf_nan_mode="null", fallback=_value)
 
 
-def summary(answer: Any, broken: str | None = None, requested: int | None = None) -> str:
+def summary(answer: Any, broken: str | None = None, requested: int | None = None, *, whole: bool = False) -> str:
     """`{"c": columns, "r": rows}` in ASCII; `{"n": rows, "truncated": true}` when that is too long or not a table.
 
-    With `"x"` and how the answer breaks the model's signature, where it does.
+    With `"x"` and how the answer breaks the model's signature, where it does. `whole`: nothing is too long, for no
+    header has to hold it.
     """
     mark = {"x": broken} if broken else {}
-    table = _table(by_row(answer, requested))
-    if table is not None and len(table[1]) <= _ROWS:
+    rows = by_row(answer, requested)
+    is_short = whole or not isinstance(rows, list) or len(rows) <= _ROWS
+    table = _table(rows) if is_short else None
+    if table is not None:
         text = json.dumps({"c": table[0], "r": table[1]} | mark, separators=(",", ":"))
-        if len(text) <= _BYTES:
+        if whole or len(text) <= _BYTES:
             return text
     return outline(answer, broken, requested)
 
@@ -159,7 +162,7 @@ def _key(name: Any) -> str:
 def _table(answer: Any) -> tuple[list[str], list[list[Any]]] | None:
     """Columns and rows of an answer in plain values; None when it is no table of single values."""
     rows = answer if isinstance(answer, list) else [answer]
-    if not rows or len(rows) > _ROWS:
+    if not rows:
         return None
     first = rows[0]
     if isinstance(first, dict):

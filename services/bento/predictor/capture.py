@@ -12,7 +12,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -24,6 +24,7 @@ STEM, OPEN = "bodies.jsonl", ".open"
 _BODIES = ("hashed", "full")
 _BODY_BYTES = 64 << 10
 """A longer body is told by its length alone."""
+_HEADER_LENGTH = 256
 _FILE_BYTES = 8 << 20
 _FILE_SECONDS = 60.0
 _FOLDER_BYTES = 256 << 20
@@ -41,6 +42,8 @@ class Capture:
     """off, hashed or full."""
     predictions: str
     """off, summary, hashed or full; of the first two no bodies are written."""
+    headers: tuple[bytes, ...] = ()
+    """Names of request headers that are written too."""
     key: bytes
     """Of the hashes: without it nobody finds a value by trying."""
     clock: Callable[[], float] = time.time
@@ -59,7 +62,8 @@ class Capture:
         wanted = json.loads(text)
         return cls(
             folder=Path(wanted["folder"]), build=build, share=wanted["share"], features=wanted["features"],
-            predictions=wanted["predictions"], key=Path(wanted["key"]).read_bytes(),
+            predictions=wanted["predictions"],
+            headers=tuple(name.encode() for name in wanted["headers"]), key=Path(wanted["key"]).read_bytes(),
         )  # fmt: skip
 
     @property
@@ -67,21 +71,28 @@ class Capture:
         """Whether answers may be told of in the log."""
         return self.predictions != "off"
 
-    def take(self, request_id: str, request: bytes, answer: bytes) -> None:
+    def take(
+        self, request_id: str, request: bytes, answer: bytes, headers: Mapping[bytes, bytes] | None = None
+    ) -> None:  # fmt: skip
         """Write a request and its answer down, if it is in the share. What cannot be written is counted.
 
         The share is drawn by the request's id, so that whoever else answers a copy of it decides alike.
         """
         has_bodies = self.features != "off" or self.predictions in _BODIES
         if has_bodies and crc32(request_id.encode()) % _SLOTS < self.share * _SLOTS:
-            self._write(request_id, request, answer)
+            self._write(request_id, request, answer, headers or {})
 
-    def _write(self, request_id: str, request: bytes, answer: bytes) -> None:
+    def _write(self, request_id: str, request: bytes, answer: bytes, headers: Mapping[bytes, bytes]) -> None:
         line: dict[str, Any] = {"v": 1, "rid": request_id, "at": round(self.clock() * 1e6), "build": self.build}
         if self.features != "off":
             line["features"] = self._kept(self.features, request)
         if self.predictions in _BODIES:
             line["predictions"] = self._kept(self.predictions, answer)
+        named = {name.decode(): headers[name].decode("latin-1") for name in self.headers if name in headers}
+        if named:
+            short = {name: value[:_HEADER_LENGTH] for name, value in named.items()}
+            is_hidden = self.features == "hashed" or self.predictions == "hashed"
+            line["headers"] = self._hashed(short) if is_hidden else short
         if self._left_out:
             line["left_out"] = self._left_out
         try:

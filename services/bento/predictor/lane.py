@@ -74,7 +74,7 @@ class Lane:
         if request_id := headers.get(b"x-request-id"):
             own.append((b"x-request-id", request_id))
             if self._capture is not None and status == HTTPStatus.OK:
-                self._capture.take(request_id.decode("latin-1"), read, content)
+                self._capture.take(request_id.decode("latin-1"), read, content, headers)
         return status, content, own
 
     def _answer(self, sent: bytes, headers: dict[bytes, bytes], *, wrapped: bool) -> _Outcome:

@@ -8,6 +8,7 @@ from urllib.parse import unquote
 from sluicegate.registry.words.errors import NotFound
 from sluicegate.services.console.acts import (
     audiences,
+    captures,
     certificates,
     checks,
     documents,
@@ -33,6 +34,7 @@ _SUBJECTS = (
     telemetry,
     checks,
     certificates,
+    captures,
     tokens,
 )
 

@@ -119,6 +119,7 @@ class Body:
     """Microseconds since 1970."""
     features: str | None
     predictions: str | None
+    headers: str | None
 
 
 @dataclass(frozen=True, kw_only=True)

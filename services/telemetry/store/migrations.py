@@ -75,8 +75,14 @@ def _slices(connection: Connection) -> None:
         _run(connection, "ALTER TABLE exposures ADD COLUMN slices TEXT")
 
 
+def _headers_of_bodies(connection: Connection) -> None:
+    """Bodies have headers beside them."""
+    if "headers" not in _columns(connection, "bodies"):
+        _run(connection, "ALTER TABLE bodies ADD COLUMN headers TEXT")
+
+
 _UNIT_SUMS = ("x", "n", "xx", "xn", "nn", "xxx", "xxn", "xnn", "nnn")
-_STEPS: Mapping[int, Callable[[Connection], None]] = {1: _shorter_sums, 2: _slices}
+_STEPS: Mapping[int, Callable[[Connection], None]] = {1: _shorter_sums, 2: _slices, 3: _headers_of_bodies}
 """By the number that each leads on from."""
 
 

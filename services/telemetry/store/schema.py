@@ -10,7 +10,7 @@ from sqlalchemy.types import TypeEngine
 
 from sluicegate.registry.words.tally import Tally, UnitSums
 
-VERSION = 3
+VERSION = 4
 """Raised when a table changes or comes, with a step in `migrations`; a database of a newer number is refused."""
 
 METADATA = MetaData()
@@ -229,6 +229,7 @@ bodies = Table(
     Column("at", BigInteger, nullable=False),
     Column("features", Text),
     Column("predictions", Text),
+    Column("headers", Text),
 )  # fmt: skip
 """What services wrote down of requests and answers, as JSON; only as the plan asks for it."""
 Index("bodies_at", bodies.c.at)

@@ -57,4 +57,6 @@ class BodyCollector(LogCollector[Line]):
 def _row(line: dict[str, Any]) -> Line:
     model, _, build = str(line["build"]).partition("/")
     bodies = tuple(json.dumps(line[name]) if name in line else None for name in ("features", "predictions"))
-    return (str(line["rid"]), unquote(model), unquote(build), int(line["at"]), *bodies), int(line.get("left_out", 0))
+    headers = json.dumps(line["headers"]) if "headers" in line else None
+    row = (str(line["rid"]), unquote(model), unquote(build), int(line["at"]), *bodies, headers)
+    return row, int(line.get("left_out", 0))

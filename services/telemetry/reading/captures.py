@@ -1,0 +1,129 @@
+"""Captures: bodies that services wrote down, each with what is known of its request and what was measured after it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from sluicegate.registry.words.errors import UsageError
+from sluicegate.services.telemetry.store import schema
+from sluicegate.services.telemetry.store.segments import Finder
+from sluicegate.services.telemetry.store.store import Store
+from sluicegate.services.telemetry.tally.exposure import Exposure
+
+PAGE_BYTES = 4 << 20
+"""Of bodies in one page, after which it ends."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """Which captures are read: of one model, a stretch at a time."""
+
+    model: str
+    build: str | None = None
+    """A version; None: every build's, copies of a shadow among them."""
+    since: int = 0
+    until: int = 2**62
+    """Microseconds since 1970; `until` itself is left out."""
+    after: str | None = None
+    """`next_after` of the page before."""
+    limit: int = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """A stretch of captures, oldest first."""
+
+    captures: tuple[dict[str, Any], ...] = field(default=())
+    next_after: str | None = None
+    """Where the next page begins; None: this is the last."""
+
+
+def read_captures(store: Store, wanted: Wanted) -> Page:
+    """One page. Raises UsageError for an `after` that is no page's."""
+    with store.read() as connection:
+        rows = _rows(connection, wanted)
+        is_cut = len(rows) > wanted.limit
+        page = _within(rows[: wanted.limit])
+        rids = [row["rid"] for row in page]
+        requests, outcomes = Finder().by_request(connection, rids), _outcomes(connection, rids)
+    captures = tuple(
+        _capture(row, requests[row["rid"]][1] if row["rid"] in requests else None, outcomes.get(row["rid"], []))
+        for row in page
+    )
+    has_more = is_cut or len(page) < len(rows)
+    return Page(captures=captures, next_after=_place(page[-1]) if has_more else None)
+
+
+def _rows(connection: Connection, wanted: Wanted) -> Sequence[Any]:
+    table = schema.bodies
+    query = sa.select(table).where(
+        table.c.model == wanted.model, table.c.at >= wanted.since, table.c.at < wanted.until
+    )  # fmt: skip
+    if wanted.build is not None:
+        query = query.where(table.c.build == wanted.build)
+    if wanted.after is not None:
+        at, build, rid = _parsed(wanted.after)
+        query = query.where(sa.tuple_(table.c.at, table.c.build, table.c.rid) > (at, build, rid))
+    query = query.order_by(table.c.at, table.c.build, table.c.rid).limit(wanted.limit + 1)
+    return connection.execute(query).mappings().all()
+
+
+def _within(rows: Sequence[Any]) -> Sequence[Any]:
+    """As many as a page may hold, and one in any case."""
+    size = 0
+    for position, row in enumerate(rows):
+        size += len(row["features"] or "") + len(row["predictions"] or "")
+        if size > PAGE_BYTES and position:
+            return rows[:position]
+    return rows
+
+
+def _outcomes(connection: Connection, rids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    table, known = schema.outcomes, dict[str, list[dict[str, Any]]]()
+    columns = (table.c.rid, table.c.name, table.c.row, table.c.value, table.c.at)
+    query = sa.select(*columns).where(table.c.rid.in_(rids)).order_by(table.c.pk)
+    for rid, name, row, value, at in connection.execute(query):
+        known.setdefault(rid, []).append({"name": name, "row": row, "value": json.loads(value), "at": at})
+    return known
+
+
+def _capture(row: Any, request: Exposure | None, outcomes: list[dict[str, Any]]) -> dict[str, Any]:
+    """One capture in JSON's own values; what is not known is null."""
+    return {
+        "rid": row["rid"],
+        "at": row["at"],
+        "model": row["model"],
+        "build": row["build"],
+        "copy": request is not None and request.served != row["build"],
+        "variation": request.variation if request else None,
+        "audience": request.audience if request else None,
+        "rollout": request.rollout if request else None,
+        "arm": request.arm if request else None,
+        "unit": request.unit if request else None,
+        "headers": _loaded(row["headers"]) or {},
+        "request": _loaded(row["features"]),
+        "answer": _loaded(row["predictions"]),
+        "outcomes": outcomes,
+    }
+
+
+def _loaded(text: str | None) -> Any:
+    return None if text is None else json.loads(text)
+
+
+def _place(row: Any) -> str:
+    return f"{row['at']}:{row['build']}:{row['rid']}"
+
+
+def _parsed(after: str) -> tuple[int, str, str]:
+    at, _, rest = after.partition(":")
+    build, is_whole, rid = rest.partition(":")
+    if not (at.isascii() and at.isdigit() and is_whole) or len(at) > 18:
+        raise UsageError(f"after: {after[:80]!r} is no place in the captures.", fix="send next_after as it came")
+    return int(at), build, rid
