@@ -290,7 +290,7 @@ def test_audiences_are_put_in_another_order_by_a_button_and_not_by_a_stale_page(
     after = text(asked.client.post(where, data=fields).text)
     assert after.index("1. adults") < after.index("2. texas")
     stale = text(asked.client.post(where, data=fields).text)
-    assert "the connections of m are others by now" in stale
+    assert "the connections of m have changed since you read them" in stale
     assert stale.index("1. adults") < stale.index("2. texas")
     assert 'aria-label="Ask adults earlier"' not in asked.client.get("/audiences").text
 

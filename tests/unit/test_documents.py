@@ -53,6 +53,7 @@ EXAMPLES = {
     "audience": "kind: audience\nname: Payers\nwhen: {plan: [gold, silver], age: {from: 18}}\n",
     "notification": "kind: notification\nname: ops\nsend: webhook\nseverity: info\nmodels: [delays]\n",
     "freeze": "kind: freeze\nname: weekend\nmodels: [delays]\nwindows:\n  - {cron: '0 16 * * fri', lasts: 64h}\n",
+    "deployment": "kind: deployment\nmodel: delays\nbuild: 7\n",
 }
 
 
@@ -106,7 +107,7 @@ def test_apply_of_a_folder_is_idempotent(folder: Path, capsys: pytest.CaptureFix
     capsys.readouterr()
     sluice("apply", "-f", str(folder), "-o", "json")
     assert json.loads(capsys.readouterr().out) == [
-        {"applied": "plan delays/default", "changed": False, "warning": None}
+        {"applied": "plan delays/default", "changed": False, "warning": None, "rollout": None}
     ]
 
 
