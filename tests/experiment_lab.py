@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from sluicegate.flows.stages.tick import Authority, tick
-from sluicegate.registry.ledger.memory import MemoryLedger
 from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.orders.connections_record import all_connections
 from sluicegate.registry.plan.plan import Plan
@@ -22,6 +21,7 @@ from sluicegate.registry.words.tally import Tally
 from sluicegate.services.traffic.routes import routes
 from sluicegate.services.traffic.table import Assignment, RouteTable, answer
 from tests import giving as orders
+from tests.doubles.ledger import MemoryLedger
 from tests.giving import Giver
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

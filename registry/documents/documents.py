@@ -157,11 +157,6 @@ def read_plans(paths: Iterable[Path], champion_alias: str = CHAMPION_ALIAS) -> t
     return plans
 
 
-def documents_in(text: str, where: str) -> tuple[ReadDocument, ...]:
-    """Every document of a YAML text; `where` names it in errors. Raises InvalidDocument."""
-    return _read(read_texts(text, where))
-
-
 def read_document(text: str, where: str, champion_alias: str = CHAMPION_ALIAS) -> ReadDocument:
     """The one document of a YAML text. Raises InvalidDocument, also where there are several: none is left out."""
     return _only(_read((_only(read_texts(text, where), where),), champion_alias), where)
@@ -177,25 +172,6 @@ def _only(documents: Sequence[Only], where: str) -> Only:
         return documents[0]
     message = f"one document is expected here, and there are {len(documents)}"
     raise InvalidDocument((Problem(where=where, line=1, column=1, path="document", message=message),))
-
-
-def read_plan(text: str, where: str) -> Plan:
-    """The one plan of a YAML text. Raises InvalidDocument."""
-    return _plan(read_document(text, where))
-
-
-def plan_from_values(values: object, where: str) -> Plan:
-    """The plan of values that came as JSON. Raises InvalidDocument."""
-    return _plan(document_from_values(values, where))
-
-
-def _plan(document: ReadDocument) -> Plan:
-    if isinstance(document.value, Plan):
-        return document.value
-    place = Problem(
-        where=document.where, line=document.line, column=1, path="kind", message=f"a {document.kind}, not a plan"
-    )
-    raise InvalidDocument((place,))
 
 
 @dataclass(frozen=True, kw_only=True)

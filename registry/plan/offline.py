@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sluicegate.registry.plan.fields import OfflineGate
+from sluicegate.registry.words.figures import share
 from sluicegate.registry.words.metric import Worse
 from sluicegate.registry.words.suggestions import nearest
-from sluicegate.registry.words.units import format_share
 from sluicegate.registry.words.verdict import Answer
 
 
@@ -92,10 +92,10 @@ def _limited(gate: OfflineGate, mine: float) -> tuple[bool, str]:
 def _beside(gate: OfflineGate, margin: float, mine: float, theirs: float, stable: str) -> tuple[bool, str]:
     harm = mine - theirs if gate.worse is Worse.HIGHER else theirs - mine
     is_within = harm <= margin * abs(theirs) or math.isclose(harm, margin * abs(theirs), rel_tol=1e-9)
-    allowed = f"the margin is {format_share(margin)}"
+    allowed = f"the margin is {share(margin)}"
     beside = f"{theirs:.6g} of {stable}"
     if harm <= 0:
         return True, f"no worse than {beside}"
     if theirs == 0:
-        return is_within, f"worse than {beside}, and no share of 0 is anything"
-    return is_within, f"{format_share(round(harm / abs(theirs), 6))} worse than {beside}, and {allowed}"
+        return is_within, f"worse than {beside}, of which no margin can be taken"
+    return is_within, f"{share(harm / abs(theirs))} worse than {beside}, and {allowed}"

@@ -16,11 +16,6 @@ class Estimate:
     n: int
     """Pairs that it rests on."""
 
-    @property
-    def is_other_than_zero(self) -> bool:
-        """Whether 0 lies outside of the interval."""
-        return self.low > 0 or self.high < 0
-
 
 @dataclass(frozen=True, kw_only=True)
 class Coverage:

@@ -59,14 +59,6 @@ class Standing:
         return self.warm | {self.stable} | copied | ({self.candidate} if self.candidate else set())
 
 
-@dataclass(frozen=True, kw_only=True)
-class Launch:
-    """A build that must run although its target trusts nothing yet: the first build of a variation."""
-
-    build: BuildRef
-    serve: Serve
-
-
 def standings(rollouts: Iterable[Rollout]) -> tuple[Standing, ...]:
     """The standing of every target that trusts a build, in order of target. Rollouts may come in any order."""
     by_target: dict[tuple[str, str], list[Rollout]] = {}
@@ -85,15 +77,6 @@ def trusted(rollouts: Iterable[Rollout]) -> Rollout | None:
     """Of one target's rollouts, the last whose candidate took over: its candidate is stable, unless undeployed."""
     over = sorted((rollout for rollout in rollouts if rollout.took_over), key=took_over_at)
     return over[-1] if over and not over[-1].undeployed else None
-
-
-def launches(rollouts: Iterable[Rollout]) -> tuple[Launch, ...]:
-    """Packed builds whose service must be started and probed, with how to serve them."""
-    return tuple(
-        Launch(build=rollout.candidate, serve=rollout.plan.serve)
-        for rollout in rollouts
-        if rollout.is_under_way and rollout.packed is not None
-    )
 
 
 def took_over_at(rollout: Rollout) -> datetime:

@@ -192,11 +192,6 @@ class LogLine:
     """The values of the headers that the plan splits by."""
 
     @property
-    def is_exposure(self) -> bool:
-        """Whether a live request was assigned to an arm: what a rollout counts."""
-        return not self.is_shadow and self.assigned is not None
-
-    @property
     def end(self) -> End:
         """How it ended, for the assigned build."""
         if not self.flags and self.attempts <= 1 and not self.is_fallback:

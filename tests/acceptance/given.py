@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from sluicegate.flows.stages.tick import Authority, Tick, tick
-from sluicegate.registry.ledger.memory import MemoryLedger
 from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.facts import Observed, Packed, Ready
@@ -15,6 +14,7 @@ from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.metric import Arm, Stratum, TallyRow
 from sluicegate.registry.words.tally import Tally
 from tests import giving as orders
+from tests.doubles.ledger import MemoryLedger
 from tests.giving import Giver
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
-from sluicegate.registry.ledger.memory import MemoryLedger
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.decision import Choice, Decision, Progress, decide
 from sluicegate.registry.rollout.facts import (
@@ -29,6 +28,7 @@ from sluicegate.registry.rollout.rollout import Phase, Rollout
 from sluicegate.registry.rollout.standing import Standing, standings
 from sluicegate.registry.words.units import parse_duration
 from sluicegate.registry.words.verdict import Answer, Verdict
+from tests.doubles.ledger import MemoryLedger
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 ERRORS = {

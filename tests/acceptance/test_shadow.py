@@ -15,8 +15,6 @@ from sluicegate.flows.gate.judge import verdict
 from sluicegate.flows.shadow.specs import shadow_specs
 from sluicegate.flows.stages.shadow import follows, hand_over
 from sluicegate.flows.stages.tick import Authority, Tick, tick
-from sluicegate.registry.documents.documents import plan_from_values
-from sluicegate.registry.ledger.memory import MemoryLedger
 from sluicegate.registry.plan.fields import Strategy
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.decision import needs_driver
@@ -32,7 +30,9 @@ from sluicegate.services.telemetry.store.store import Store
 from sluicegate.services.telemetry.tailing.collector import Collector
 from sluicegate.services.telemetry.tally.spec import RolloutSpec
 from tests import giving as orders
+from tests.doubles.ledger import MemoryLedger
 from tests.giving import Giver
+from tests.plans import plan_from_values
 
 ADA = Giver(actor="ada", cause="cli")
 PLAN = {

@@ -10,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sluicegate.registry.ledger.memory import MemoryLedger
 from sluicegate.registry.orders.connections_record import all_connections
 from sluicegate.registry.rollout.rollout import Ending, Phase
 from sluicegate.registry.rollout.standing import Standing
@@ -20,12 +19,13 @@ from sluicegate.registry.words.metric import Arm, Stratum, TallyRow
 from sluicegate.registry.words.tally import Tally
 from sluicegate.services.keeper.fleet_pass import FleetPass
 from sluicegate.services.keeper.keeper import Keeper
-from sluicegate.services.traffic.memory import MemoryDataPlane
 from sluicegate.services.traffic.routes import routes
 from sluicegate.services.traffic.slots import holder, slot
 from sluicegate.services.traffic.table import RouteTable
 from tests import giving as orders
 from tests.acceptance.three_audiences import CANDIDATE, MODEL, STABLE, STATES, Three
+from tests.doubles.ledger import MemoryLedger
+from tests.doubles.plane import MemoryDataPlane
 from tests.unit.test_keeper import Garage, Inline, Town
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, text
 
-from sluicegate.registry.ledger.memory import MemoryLedger
 from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.ledger.sql import SqlLedger
 from tests.contract.ledgers import Reopen
 from tests.contract.telemetry_rig import Rig
+from tests.doubles.ledger import MemoryLedger
 
 
 @pytest.fixture(scope="session")

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from sluicegate.registry.ledger.calls import KEY_LIFE, Call, Calls, MemoryCalls
+from sluicegate.registry.ledger.calls import KEY_LIFE, Call, Calls
 from sluicegate.registry.ledger.sql_calls import SqlCalls
 from tests.contract.ledgers import START
+from tests.doubles.calls import MemoryCalls
 
 
 @pytest.fixture(params=["memory", "sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])

@@ -19,13 +19,13 @@ from typing import Any
 
 import pytest
 
-from sluicegate.registry.catalog.memory import MemoryCatalog
 from sluicegate.registry.catalog.mlflow_http import MlflowCatalog, read_signature
 from sluicegate.registry.catalog.port import Catalog
 from sluicegate.registry.words.build import BuildRef
 from sluicegate.registry.words.errors import CatalogUnavailable, NotFound, UsageError
 from sluicegate.registry.words.settings import MlflowServer
 from tests.contract.mlflow_server import QUIET, mlflow_server
+from tests.doubles.catalog import MemoryCatalog
 
 SIGNATURE = {
     "inputs": [{"type": "double", "name": "x", "required": True}],

@@ -16,10 +16,10 @@ import pytest
 from sluicegate.registry.audience.connections import Connections, Terms
 from sluicegate.registry.words.build import Endpoint
 from sluicegate.registry.words.errors import Forbidden, NotFound, RoutesRejected, Unreachable
-from sluicegate.services.traffic.memory import MemoryDataPlane
 from sluicegate.services.traffic.port import DataPlane
 from sluicegate.services.traffic.routes import routes
 from sluicegate.services.traffic.table import RouteTable, assign
+from tests.doubles.plane import MemoryDataPlane
 from tests.integration.traffic_rig import build, eventually, gateway, standing, upstreams
 
 

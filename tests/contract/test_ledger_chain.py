@@ -17,13 +17,13 @@ from sqlalchemy import Connection, create_engine, inspect, text
 
 from sluicegate.registry.ledger import chain
 from sluicegate.registry.ledger.chain import Head, parse_head
-from sluicegate.registry.ledger.memory import MemoryLedger
 from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.ledger.record import Changes, Receipt
 from sluicegate.registry.ledger.sql import SqlLedger
 from sluicegate.registry.rollout.facts import Aborted, Entry
 from sluicegate.registry.words.errors import LedgerConflict, UsageError
 from tests.contract.ledgers import Reopen, at, document, launched, look, requested, run
+from tests.doubles.ledger import MemoryLedger
 
 TABLES = ("entries", "looks", "documents", "links", "heads")
 

@@ -9,7 +9,6 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from sluicegate.registry.ledger.memory import MemoryLedger
 from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.ledger.record import Lease
 from sluicegate.registry.ledger.sql import SqlLedger
@@ -17,6 +16,7 @@ from sluicegate.registry.rollout.facts import FACTS, Requested
 from sluicegate.registry.rollout.moves import fold
 from sluicegate.registry.words.errors import SluiceError
 from tests.contract.ledgers import at, look, requested
+from tests.doubles.ledger import MemoryLedger
 from tests.unit.rollouts import example_fact
 
 IDS = st.sampled_from(["r1", "r2", "r3", "r4"])

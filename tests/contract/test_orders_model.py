@@ -23,7 +23,6 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import create_engine, text
 
-from sluicegate.registry.ledger.memory import MemoryLedger
 from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.ledger.record import Changes, Receipt, Record
 from sluicegate.registry.ledger.sql import SqlLedger
@@ -51,6 +50,7 @@ from sluicegate.registry.rollout.rollout import Phase
 from sluicegate.registry.words.errors import SluiceError
 from sluicegate.registry.words.roles import Role
 from tests import giving
+from tests.doubles.ledger import MemoryLedger
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 STEPS = [{"weight": 10}, {"weight": 50}]

@@ -76,7 +76,7 @@ def test_both_answers_are_logged_and_share_their_request_id(envoy: Gateway, serv
     assert {(line.served, line.status, line.prediction) for line in copies} == {("2", 200, '{"p": [0.25]}')}
     assert {line.model for line in copies} == {"delays"}
     assert len({line.request_id for line in copies}) == len(copies)
-    assert not any(line.is_exposure for line in copies)
+    assert all(line.is_shadow for line in copies)
     assert {line.assigned.arm for line in live.values() if line.assigned} == {Arm.STABLE}
 
 

@@ -13,7 +13,6 @@ import pytest
 
 from sluicegate.flows.stages.settle import settle
 from sluicegate.registry.catalog.mlflow_http import MlflowCatalog
-from sluicegate.registry.ledger.memory import MemoryLedger
 from sluicegate.registry.ledger.record import Applied
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.facts import Packed, Ready, StepEntered
@@ -27,6 +26,7 @@ from sluicegate.services.host.webhook import Webhook
 from sluicegate.services.keeper.catalog_watch import look_at_catalog
 from tests import giving as orders
 from tests.contract.mlflow_server import mlflow_server
+from tests.doubles.ledger import MemoryLedger
 from tests.giving import Giver
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]

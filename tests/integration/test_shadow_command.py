@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from benchmarks.collector_lines import assigned, row
-from sluicegate.registry.documents.documents import plan_from_values
 from sluicegate.registry.ledger.sql import SqlLedger
 from sluicegate.registry.plan.fields import MetricSpec, Source
 from sluicegate.registry.rollout.facts import Packed, Ready, StepEntered
@@ -26,6 +25,7 @@ from sluicegate.services.telemetry.tally.spec import RolloutSpec
 from tests import giving as orders
 from tests.acceptance.test_shadow import PLAN
 from tests.giving import Giver
+from tests.plans import plan_from_values
 
 pytestmark = pytest.mark.slow
 SLUICE = str(Path(sys.executable).with_name("sluice"))

@@ -12,10 +12,10 @@ import pytest
 from sluicegate.flows.cli.shadow import replay as typed
 from sluicegate.flows.rehearsal.captured import read_captured
 from sluicegate.flows.rehearsal.shadow_replay import ReplayRequest, answering, compare_captured
-from sluicegate.registry.catalog.memory import MemoryCatalog
 from sluicegate.registry.words.build import Build, BuildRef
 from sluicegate.registry.words.errors import NotFound, UsageError
 from sluicegate.registry.words.outputs import output_kinds
+from tests.doubles.catalog import MemoryCatalog
 
 SIGNATURE = {"inputs": [], "outputs": [{"type": "string", "name": "prediction", "required": True}]}
 

@@ -12,8 +12,7 @@ from starlette.testclient import TestClient
 from sluicegate.flows.views.logs import Line
 from sluicegate.flows.views.trying import try_out
 from sluicegate.registry.audience.trial import Trial
-from sluicegate.registry.ledger.calls import Calls, MemoryCalls
-from sluicegate.registry.ledger.memory import MemoryLedger
+from sluicegate.registry.ledger.calls import Calls
 from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.report.overview import Served
@@ -24,6 +23,8 @@ from sluicegate.registry.words.build import CHAMPION_ALIAS, Build, BuildRef
 from sluicegate.services.console.app import create
 from sluicegate.services.host.doctor.finding import Finding, warned
 from tests import giving as orders
+from tests.doubles.calls import MemoryCalls
+from tests.doubles.ledger import MemoryLedger
 from tests.experiment_lab import Lab
 from tests.giving import Giver
 

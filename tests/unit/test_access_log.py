@@ -52,7 +52,7 @@ def test_a_whole_line() -> None:
     )
     assert (line.unit, line.unit_source, line.assigned) == ("u0", UnitSource.HEADER, MARK)
     assert (line.served, line.status, line.duration_us, line.attempts) == ("2", 200, 1928, 1)
-    assert (line.prediction, line.flags, line.is_exposure) == ('{"p": [0.25]}', frozenset(), True)
+    assert (line.prediction, line.flags, line.is_shadow) == ('{"p": [0.25]}', frozenset(), False)
     assert (line.end, line.is_fallback, line.is_shadow) == (End.ANSWERED, False, False)
 
 
@@ -106,8 +106,8 @@ def test_an_answer_that_its_caller_closed_is_that_of_the_build_that_gave_it() ->
 
 
 def test_copies_and_strangers_are_no_exposures() -> None:
-    assert not read(listener="shadow").is_exposure
-    assert not read(route=None, assigned=None).is_exposure
+    assert read(listener="shadow").is_shadow
+    assert read(route=None, assigned=None).assigned is None
 
 
 def test_without_a_unit_the_assignment_was_random() -> None:

@@ -11,13 +11,13 @@ from numpy.random import Generator
 
 from sluicegate.flows.gate.judge import next_look
 from sluicegate.flows.stages.attempts import gates_of_attempt
-from sluicegate.registry.ledger.memory import MemoryLedger
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.facts import Aborted, Begun, Packed, Ready, Requested, StepEntered
 from sluicegate.registry.words.figures import number
 from sluicegate.registry.words.metric import Arm, Stratum, TallyRow
 from sluicegate.registry.words.tally import Tally
 from sluicegate.registry.words.verdict import Answer, Look
+from tests.doubles.ledger import MemoryLedger
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 PLAN = Plan.model_validate(

@@ -13,9 +13,6 @@ from pydantic_core import to_jsonable_python
 from sluicegate.flows.cli.tree import tree
 from sluicegate.flows.stages.launch import launch
 from sluicegate.flows.stages.tick import Authority, tick
-from sluicegate.registry.catalog.memory import MemoryCatalog
-from sluicegate.registry.documents.documents import read_plan
-from sluicegate.registry.ledger.memory import MemoryLedger
 from sluicegate.registry.ledger.reading import read_for_view
 from sluicegate.registry.orders.certificates import Tried, certificate
 from sluicegate.registry.orders.give import give
@@ -34,7 +31,10 @@ from sluicegate.registry.words.roles import Role
 from sluicegate.registry.words.verdict import Answer
 from sluicegate.services.console.tokens import Tokens
 from tests import giving as orders
+from tests.doubles.catalog import MemoryCatalog
+from tests.doubles.ledger import MemoryLedger
 from tests.giving import Giver
+from tests.plans import read_plan
 from tests.unit.console_office import BEARER, MemoryDesk, Office
 from tests.unit.test_six_doors import NoTallies
 
@@ -59,15 +59,15 @@ def judged(gate: dict[str, object], candidate: float, stable: float | None = Non
     ("gate", "candidate", "stable", "answer", "says"),
     [
         (AUC, 0.95, 0.90, PASS, "val_auc of v2 is 0.95: no worse than 0.9 of v1"),
-        (AUC, 0.891, 0.90, PASS, "val_auc of v2 is 0.891: 1% worse than 0.9 of v1, and the margin is 1%"),
-        (AUC, 0.89, 0.90, FAIL, "val_auc of v2 is 0.89: 1.1111% worse than 0.9 of v1, and the margin is 1%"),
+        (AUC, 0.891, 0.90, PASS, "val_auc of v2 is 0.891: 1 % worse than 0.9 of v1, and the margin is 1 %"),
+        (AUC, 0.89, 0.90, FAIL, "val_auc of v2 is 0.89: 1.11 % worse than 0.9 of v1, and the margin is 1 %"),
         (AUC | {"margin": "0%"}, 0.90, 0.90, PASS, "no worse than 0.9 of v1"),
         (AUC | {"margin": "0%"}, 0.8999999, 0.90, FAIL, "worse than 0.9 of v1"),
-        ({"metric": "loss", "worse": "higher", "margin": "10%"}, 0.22, 0.20, PASS, "10% worse"),
-        ({"metric": "loss", "worse": "higher", "margin": "10%"}, 0.23, 0.20, FAIL, "15% worse"),
-        ({"metric": "r2", "worse": "lower", "margin": "10%"}, -0.6, -0.5, FAIL, "20% worse than -0.5"),
+        ({"metric": "loss", "worse": "higher", "margin": "10%"}, 0.22, 0.20, PASS, "10 % worse"),
+        ({"metric": "loss", "worse": "higher", "margin": "10%"}, 0.23, 0.20, FAIL, "15 % worse"),
+        ({"metric": "r2", "worse": "lower", "margin": "10%"}, -0.6, -0.5, FAIL, "20 % worse than -0.5"),
         ({"metric": "r2", "worse": "lower", "margin": "10%"}, -0.4, -0.5, PASS, "no worse"),
-        ({"metric": "loss", "worse": "higher", "margin": "10%"}, 0.1, 0.0, FAIL, "no share of 0 is anything"),
+        ({"metric": "loss", "worse": "higher", "margin": "10%"}, 0.1, 0.0, FAIL, "no margin can be taken"),
         ({"metric": "loss", "worse": "higher", "margin": "10%"}, 0.0, 0.0, PASS, "no worse than 0"),
         ({"metric": "val_auc", "worse": "lower", "limit": 0.9}, 0.9, None, PASS, "at least 0.9 holds"),
         ({"metric": "val_auc", "worse": "lower", "limit": 0.9}, 0.8999, None, FAIL, "at least 0.9 does not hold"),

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from sluicegate.registry.audience.connections import Connections, Terms
-from sluicegate.registry.ledger.memory import MemoryLedger
 from sluicegate.registry.orders.connections_record import connections_of
 from sluicegate.registry.orders.give import give
 from sluicegate.registry.orders.order import Order, SetTerms
@@ -17,6 +16,7 @@ from sluicegate.services.client.asking import question
 from sluicegate.services.traffic.by_name import by_name
 from sluicegate.services.traffic.routes import routes
 from sluicegate.services.traffic.table import ModelRoute
+from tests.doubles.ledger import MemoryLedger
 from tests.integration.traffic_rig import build, standing
 from tests.unit.test_cli_audiences import NOW, Said, ledger, said
 from tests.unit.test_variations import put

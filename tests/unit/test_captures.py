@@ -12,13 +12,13 @@ import pytest
 
 from sluicegate.flows.rehearsal.captures_file import read_captures, write_captures
 from sluicegate.flows.rehearsal.shadow_replay import ReplayRequest, compare_captured
-from sluicegate.registry.documents.documents import read_plan
-from sluicegate.registry.ledger.memory import MemoryLedger
 from sluicegate.registry.words.errors import InvalidDocument, UsageError
 from sluicegate.registry.words.roles import Role
 from sluicegate.services.bento.predictor.answer import summary
 from sluicegate.services.client.rollouts import captures
 from sluicegate.services.console.tokens import Tokens
+from tests.doubles.ledger import MemoryLedger
+from tests.plans import read_plan
 from tests.unit.console_office import BEARER, MemoryDesk, Office
 
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)

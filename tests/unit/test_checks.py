@@ -14,7 +14,6 @@ import pytest
 from standardwebhooks import Webhook
 
 from sluicegate.flows.stages.checks import Asking
-from sluicegate.registry.ledger.memory import MemoryLedger
 from sluicegate.registry.plan.fields import Check
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.facts import Checked, Packed, Ready, StepEntered
@@ -23,6 +22,7 @@ from sluicegate.registry.words.errors import Refused, Unreachable
 from sluicegate.services.outbox.pinned import is_public, public_addresses
 from sluicegate.services.outbox.signed import signing_key
 from tests import giving as orders
+from tests.doubles.ledger import MemoryLedger
 from tests.giving import Giver
 
 SECRET = "a secret of ours"

@@ -11,13 +11,13 @@ import pytest
 
 from sluicegate.flows.cli.app import app
 from sluicegate.flows.wiring import runtime as wiring
-from sluicegate.registry.ledger.memory import MemoryLedger
 from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.orders.connections_record import connections_of
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.facts import Packed, Ready
 from sluicegate.registry.words.errors import NotFound, Refused, UsageError
 from tests import giving as orders
+from tests.doubles.ledger import MemoryLedger
 from tests.giving import Giver
 from tests.unit.console_office import BEARER, Office
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from sluicegate.flows.stages.launch import launch
-from sluicegate.registry.ledger.memory import MemoryLedger
 from sluicegate.registry.plan.fields import Serve
 from sluicegate.registry.rollout.facts import Packed, Ready
 from sluicegate.registry.rollout.rollout import Ending, Phase
 from sluicegate.registry.words.build import Build, BuildRef
 from sluicegate.registry.words.compatibility import check_inputs
 from tests import giving as orders
+from tests.doubles.ledger import MemoryLedger
 from tests.unit.test_orders import BY_NAME, NOW, plan
 
 

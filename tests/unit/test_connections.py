@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from sluicegate.registry.audience.audience import Audience, Condition, Operator, headers, matches
 from sluicegate.registry.audience.connections import Connection, Connections, Copied, Weighted, settled
 from sluicegate.registry.audience.layout import SLOTS, SlotRun, changed, lay_out, quotas
-from sluicegate.registry.ledger.memory import MemoryLedger
 from sluicegate.registry.ledger.withdrawal import withdrawn
 from sluicegate.registry.orders.connections_record import (
     all_connections,
@@ -24,6 +23,7 @@ from sluicegate.registry.orders.connections_record import (
 )
 from sluicegate.registry.words.errors import UsageError
 from tests.audience_cases import CASES, match
+from tests.doubles.ledger import MemoryLedger
 from tests.giving import connect
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)

@@ -10,7 +10,6 @@ import pytest
 from sse_starlette import ServerSentEvent
 
 from sluicegate.flows.wiring.expiries import expiries, token_finding
-from sluicegate.registry.ledger.memory import MemoryLedger
 from sluicegate.registry.ledger.record import Applied
 from sluicegate.registry.rollout.facts import FreezeOverridden
 from sluicegate.registry.rollout.freeze import Freeze
@@ -21,6 +20,7 @@ from sluicegate.services.console.acts.table import table
 from sluicegate.services.console.events import facts
 from sluicegate.services.console.tokens import Tokens, given_tokens
 from sluicegate.services.host.doctor.finding import CheckStatus
+from tests.doubles.ledger import MemoryLedger
 from tests.unit.console_office import BEARER, NOW, TOKEN, MemoryDesk, Office
 
 LADDER = [role.name.lower() for role in Role]

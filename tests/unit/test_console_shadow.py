@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from sluicegate.registry.documents.documents import plan_from_values
 from tests import giving as orders
 from tests.giving import Giver
+from tests.plans import plan_from_values
 from tests.unit.console_office import TOKEN, Office
 
 

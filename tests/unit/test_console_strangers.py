@@ -7,11 +7,11 @@ from datetime import timedelta
 import pytest
 from starlette.testclient import TestClient
 
-from sluicegate.registry.ledger.memory import MemoryLedger
 from sluicegate.services.console import strangers
 from sluicegate.services.console.app import create
 from sluicegate.services.console.sessions import LIFE, Sessions
 from sluicegate.services.console.wrong_tries import FORGOTTEN, FREE, LONGEST, WAITING, WrongTries
+from tests.doubles.ledger import MemoryLedger
 from tests.unit.console_office import BEARER, NOW, TOKEN, Office
 
 

@@ -14,12 +14,12 @@ from docs.generate import DOCS, PAGES
 from docs.pages import api, cli, plan, record, support
 from docs.pages.tables import anchor, field_docs, field_types
 from sluicegate.flows.cli.tree import tree
-from sluicegate.registry.documents.documents import documents_in, read_plan
 from sluicegate.registry.rollout.facts import FACTS
 from sluicegate.registry.rollout.rollout import Ending, Phase
 from sluicegate.registry.words.access_log import _KINDS
 from sluicegate.registry.words.settings import SETTINGS
 from sluicegate.registry.words.verdict import Answer
+from tests.plans import documents_in, read_plan
 
 ROOT = Path(__file__).parents[2]
 PROSE = tuple(sorted((ROOT / "docs").rglob("*.md"))) + tuple(
@@ -182,8 +182,8 @@ def test_a_plan_in_the_documents_is_valid(where: str, block: str) -> None:
         if each[1].startswith(("kind: audience", "api_version"))
     ],
 )
-def test_an_audience_in_the_documents_is_valid(where: str, block: str) -> None:
-    assert {document.kind for document in documents_in(block, where)} == {"audience"}
+def test_an_audience_in_the_documents_is_valid(where: str, block: str, tmp_path: Path) -> None:
+    assert {document.kind for document in documents_in(block, tmp_path)} == {"audience"}, where
 
 
 @pytest.mark.parametrize(("where", "block"), [pytest.param(*each, id=each[0]) for each in blocks("python")])

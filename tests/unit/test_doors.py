@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sluicegate.registry.ledger.memory import MemoryLedger
 from sluicegate.registry.ledger.record import Applied
 from sluicegate.registry.plan.fields import Trigger
 from sluicegate.registry.plan.plan import Plan
@@ -18,6 +17,7 @@ from sluicegate.registry.words.build import Build, BuildRef
 from sluicegate.registry.words.errors import CatalogUnavailable
 from sluicegate.services.keeper.catalog_watch import LET_GO, look_at_catalog
 from tests import giving as orders
+from tests.doubles.ledger import MemoryLedger
 from tests.giving import Giver
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

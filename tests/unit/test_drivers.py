@@ -12,7 +12,6 @@ import httpx
 import pytest
 
 from sluicegate.registry.ledger.attempt import last_attempt
-from sluicegate.registry.ledger.memory import MemoryLedger
 from sluicegate.registry.ledger.port import Lease
 from sluicegate.registry.ledger.reading import read_for_report, read_for_view
 from sluicegate.registry.ledger.undriven import all_undriven
@@ -28,6 +27,7 @@ from sluicegate.services.keeper.driver_pass import SLOW, DriverPass
 from sluicegate.services.keeper.drivers import UNRENEWED, LeaseWatch, PrefectDrivers
 from sluicegate.services.keeper.registration import DEADLINE, EVERY, Registration
 from tests import giving as orders
+from tests.doubles.ledger import MemoryLedger
 from tests.giving import Giver
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -11,7 +11,6 @@ import pytest
 
 from sluicegate.flows.stages.tick import Authority, tick
 from sluicegate.registry.documents.documents import read_documents
-from sluicegate.registry.ledger.memory import MemoryLedger
 from sluicegate.registry.ledger.reading import read_for_view
 from sluicegate.registry.ledger.record import Applied
 from sluicegate.registry.plan.plan import Plan
@@ -24,6 +23,7 @@ from sluicegate.registry.rollout.rollout import Ending, Phase, Rollout
 from sluicegate.registry.words.errors import InvalidDocument, Refused
 from sluicegate.registry.words.metric import TallyRow
 from tests import giving as orders
+from tests.doubles.ledger import MemoryLedger
 from tests.giving import Giver
 
 WEEKEND = Freeze.model_validate(

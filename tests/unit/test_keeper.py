@@ -10,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sluicegate.registry.ledger.memory import MemoryLedger
 from sluicegate.registry.ledger.reading import read_for_view
 from sluicegate.registry.ledger.record import Lease
 from sluicegate.registry.ledger.untended import untended
@@ -29,6 +28,7 @@ from sluicegate.services.keeper.keeper import Keeper
 from sluicegate.services.keeper.overdue import overdue
 from sluicegate.services.keeper.refusals import refusal
 from tests import giving as orders
+from tests.doubles.ledger import MemoryLedger
 from tests.giving import Giver
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -13,10 +13,10 @@ import pytest
 
 from sluicegate.flows.cli.tree import tree
 from sluicegate.registry.ledger.launching import note_stage, reached
-from sluicegate.registry.ledger.memory import MemoryLedger
 from sluicegate.registry.words.errors import ServiceFailed
 from sluicegate.registry.words.launching import Stage, launch_in_words
 from sluicegate.services.bento.readiness import last_traceback, probe
+from tests.doubles.ledger import MemoryLedger
 from tests.unit.test_cli import VIEW
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -10,8 +10,6 @@ import pytest
 
 from sluicegate.flows.wiring import machine
 from sluicegate.flows.wiring.runtime import Runtime
-from sluicegate.registry.catalog.memory import MemoryCatalog
-from sluicegate.registry.ledger.memory import MemoryLedger
 from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.facts import Packed, Ready
@@ -20,6 +18,8 @@ from sluicegate.registry.words.build import Build, BuildRef
 from sluicegate.registry.words.settings import Settings
 from tests import giving as orders
 from tests.acceptance.given import PLAN
+from tests.doubles.catalog import MemoryCatalog
+from tests.doubles.ledger import MemoryLedger
 from tests.giving import Giver
 from tests.unit.console_office import BEARER, MemoryDesk, Office
 

@@ -8,13 +8,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sluicegate.registry.ledger.memory import MemoryLedger
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.facts import Failed, Packed, Ready, StepEntered
 from sluicegate.registry.rollout.rollout import Ending, Phase
 from sluicegate.registry.rollout.triggers import Sighting
 from sluicegate.registry.words.errors import IllegalMove, Refused, TargetBusy
 from tests import giving as orders
+from tests.doubles.ledger import MemoryLedger
 from tests.giving import Giver
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

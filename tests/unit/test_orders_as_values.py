@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sluicegate.registry.ledger.memory import MemoryLedger
 from sluicegate.registry.ledger.record import Receipt
 from sluicegate.registry.orders.give import give
 from sluicegate.registry.orders.order import (
@@ -30,6 +29,7 @@ from sluicegate.registry.rollout.rollout import Ending, Phase
 from sluicegate.registry.words.errors import IllegalMove, NotFound, PreconditionFailed, Refused, UsageError
 from sluicegate.registry.words.roles import Role
 from tests import giving
+from tests.doubles.ledger import MemoryLedger
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 STEPS = [{"weight": 10, "approval": True}, {"weight": 50, "approval": True}]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from sluicegate.flows.stages.shadow import declared_differences, note_outputs
-from sluicegate.registry.ledger.memory import MemoryLedger
 from sluicegate.registry.words.build import Build, BuildRef
 from sluicegate.registry.words.outputs import OutputKind, output_differences, output_kinds
+from tests.doubles.ledger import MemoryLedger
 from tests.unit.test_shadow_rollout import serving, start
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)

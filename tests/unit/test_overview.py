@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 import pytest
 
 from sluicegate.flows.views.overview import overview
-from sluicegate.registry.ledger.memory import MemoryLedger
 from sluicegate.registry.report.overview import Served, verdict_of
 from sluicegate.registry.rollout.facts import Judged
 from sluicegate.services.telemetry.reading.queries import Recent
 from tests.acceptance.given import PLAN, Given
 from tests.acceptance.test_three_audiences import World
 from tests.acceptance.three_audiences import MODEL
+from tests.doubles.ledger import MemoryLedger
 from tests.experiment_lab import Lab, plan
 
 

@@ -6,11 +6,11 @@ import copy
 
 import pytest
 
-from sluicegate.registry.documents.documents import read_plan
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.plan.staging import staged
 from sluicegate.registry.rollout.experiment import UNCOUNTED, layout
 from sluicegate.registry.words.errors import InvalidDocument
+from tests.plans import read_plan
 
 TEXT = """\
 kind: plan

@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from sluicegate.flows.cli.documents import validate
-from sluicegate.registry.documents.documents import plan_from_values, read_documents, read_plan
+from sluicegate.registry.documents.documents import read_documents
 from sluicegate.registry.plan.against_build import check_against_build
 from sluicegate.registry.plan.plan import Plan, written
 from sluicegate.registry.plan.reading import plan_schema
 from sluicegate.registry.words.build import Build, BuildRef
 from sluicegate.registry.words.errors import InvalidDocument, Problem, UsageError
+from tests.plans import plan_from_values, read_plan
 
 GOOD = """\
 kind: plan
@@ -465,7 +466,7 @@ def test_a_build_that_does_not_is_refused_with_the_fix(
 
 def test_validating_imports_nothing_heavy() -> None:
     script = (
-        "import sys, sluicegate.registry.documents.documents as f; f.read_plan(sys.stdin.read(), 'p'); "
+        "import sys, sluicegate.registry.documents.documents as f; f.read_document(sys.stdin.read(), 'p'); "
         "heavy = {'mlflow', 'prefect', 'bentoml', 'pandas', 'numpy', 'scipy', 'sqlalchemy', 'httpx'}; "
         "assert not heavy & set(sys.modules)"
     )

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from sluicegate.registry.documents.documents import read_plan
 from sluicegate.registry.plan.against_build import check_against_build
 from sluicegate.registry.plan.fields import thresholds_of
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.words.build import Build, BuildRef
 from sluicegate.registry.words.errors import InvalidDocument
+from tests.plans import read_plan
 
 GOOD = """\
 kind: plan

@@ -10,11 +10,11 @@ import pytest
 
 from sluicegate.flows.cli import deployment_files, variations
 from sluicegate.registry.documents.deployment_file import read_deployment_file
-from sluicegate.registry.ledger.memory import MemoryLedger
 from sluicegate.registry.orders.connections_record import connections_of
 from sluicegate.registry.rollout.facts import Packed, Ready
 from sluicegate.registry.words.errors import InvalidDocument, Refused, UsageError
 from tests import giving as orders
+from tests.doubles.ledger import MemoryLedger
 from tests.unit.console_office import BEARER, Office
 from tests.unit.test_cli_audiences import NOW, Said, holding, said
 from tests.unit.test_variations import shown

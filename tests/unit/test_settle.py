@@ -8,8 +8,6 @@ from datetime import UTC, datetime
 import pytest
 
 from sluicegate.flows.stages.settle import settle
-from sluicegate.registry.catalog.memory import MemoryCatalog
-from sluicegate.registry.ledger.memory import MemoryLedger
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.facts import Packed, Ready, StepEntered
 from sluicegate.registry.rollout.rollout import Phase, Rollout
@@ -17,6 +15,8 @@ from sluicegate.registry.rollout.triggers import Sighting
 from sluicegate.registry.words.build import BuildRef
 from sluicegate.registry.words.errors import CatalogUnavailable
 from tests import giving as orders
+from tests.doubles.catalog import MemoryCatalog
+from tests.doubles.ledger import MemoryLedger
 from tests.experiment_lab import PLAN, Lab
 from tests.giving import Giver
 

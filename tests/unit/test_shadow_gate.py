@@ -11,13 +11,13 @@ import pytest
 from sluicegate.flows.gate.design import gates_of
 from sluicegate.flows.gate.judge import next_look, verdict
 from sluicegate.flows.rehearsal.rejudge import rejudge
-from sluicegate.registry.documents.documents import plan_from_values
 from sluicegate.registry.ledger.looks_json import look_from_json, look_to_json
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.plan.staging import staged
 from sluicegate.registry.words.metric import Arm, Stratum, TallyRow, difference_name
 from sluicegate.registry.words.tally import Tally
 from sluicegate.registry.words.verdict import Answer, Look, Verdict
+from tests.plans import plan_from_values
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 METRICS = {

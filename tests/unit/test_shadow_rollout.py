@@ -9,9 +9,6 @@ import pytest
 from sluicegate.flows.stages.settle import settle
 from sluicegate.registry.audience.audience import Audience, Match, Operator
 from sluicegate.registry.audience.connections import Connection, Connections, Weighted
-from sluicegate.registry.catalog.memory import MemoryCatalog
-from sluicegate.registry.documents.documents import plan_from_values
-from sluicegate.registry.ledger.memory import MemoryLedger
 from sluicegate.registry.orders.rules import MOST_SHADOWS
 from sluicegate.registry.plan.fields import Strategy
 from sluicegate.registry.plan.plan import Plan
@@ -24,7 +21,10 @@ from sluicegate.registry.words.errors import IllegalMove, InvalidDocument, Refus
 from sluicegate.registry.words.verdict import Answer, Verdict
 from sluicegate.services.console.pages.effects import effect, possible
 from tests import giving as orders
+from tests.doubles.catalog import MemoryCatalog
+from tests.doubles.ledger import MemoryLedger
 from tests.giving import Giver, connect
+from tests.plans import plan_from_values
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ADA = Giver(actor="ada", cause="cli")

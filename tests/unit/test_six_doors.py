@@ -18,7 +18,6 @@ from sluicegate.flows.driver.forms import StartForm
 from sluicegate.flows.driver.lease import hold_lease
 from sluicegate.flows.stages.launch import launch
 from sluicegate.flows.stages.tick import Authority, tick
-from sluicegate.registry.catalog.memory import MemoryCatalog
 from sluicegate.registry.ledger.record import Applied
 from sluicegate.registry.ledger.sql import SqlLedger
 from sluicegate.registry.orders.give import give
@@ -32,6 +31,7 @@ from sluicegate.registry.words.errors import IllegalMove, LedgerConflict
 from sluicegate.registry.words.metric import TallyRow
 from sluicegate.services.keeper.catalog_watch import look_at_catalog
 from tests import giving as orders
+from tests.doubles.catalog import MemoryCatalog
 from tests.giving import Giver
 from tests.unit.console_office import BEARER, MemoryDesk, Office
 from tests.unit.test_console import DELIVERY, signed

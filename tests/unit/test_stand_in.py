@@ -9,7 +9,6 @@ import pytest
 
 from benchmarks.collector_lines import line
 from sluicegate.registry.audience.connections import Connections, StandIn, Terms, Weighted
-from sluicegate.registry.ledger.memory import MemoryLedger
 from sluicegate.registry.orders.connections_record import connections_of, read
 from sluicegate.registry.orders.give import give
 from sluicegate.registry.orders.order import Order, SetTerms
@@ -20,6 +19,7 @@ from sluicegate.registry.words.roles import Role
 from sluicegate.services.telemetry.tally.exposure import expose
 from sluicegate.services.traffic.routes import routes
 from sluicegate.services.traffic.table import StandsIn
+from tests.doubles.ledger import MemoryLedger
 from tests.integration.traffic_rig import build, standing
 from tests.unit.test_cli_audiences import NOW, Said, ledger, said
 from tests.unit.test_variations import put

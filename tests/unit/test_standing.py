@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sluicegate.registry.rollout.facts import FACTS, Baked, Begun, Established, Fact, Promoted, Ready
 from sluicegate.registry.rollout.rollout import Rollout
-from sluicegate.registry.rollout.standing import Launch, current, launches, standings, trusted
+from sluicegate.registry.rollout.standing import current, standings, trusted
 from sluicegate.registry.words.build import BuildRef
 from sluicegate.registry.words.errors import IllegalMove
 from sluicegate.registry.words.units import FULL
@@ -45,12 +45,9 @@ READY = (PACKED, Ready(version="x"))
 FIRST_BUILD = rollout("1", None, *READY, ESTABLISHED)
 
 
-def test_a_target_without_a_first_build_has_no_standing_and_may_have_a_launch() -> None:
+def test_a_target_without_a_first_build_has_no_standing() -> None:
     assert standings([]) == ()
-    launching = rollout("1", None, PACKED)
-    assert standings([launching]) == ()
-    assert launches([launching]) == (Launch(build=build("1"), serve=launching.plan.serve),)
-    assert launches([rollout("1", None)]) == ()
+    assert standings([rollout("1", None, PACKED)]) == ()
 
 
 def test_the_first_build_is_stable() -> None:
@@ -112,7 +109,6 @@ def test_variations_stand_for_themselves() -> None:
 def test_a_queued_rollout_changes_nothing() -> None:
     waiting = replace(requested(), id="r9")
     assert standings([FIRST_BUILD, waiting]) == standings([FIRST_BUILD])
-    assert launches([waiting]) == ()
 
 
 @given(st.lists(st.sampled_from(sorted(FACTS)), max_size=30))

@@ -9,7 +9,6 @@ import pytest
 
 from sluicegate.registry.audience.connections import Connections
 from sluicegate.registry.documents.documents import ReadDocument, document_from_values
-from sluicegate.registry.ledger.memory import MemoryLedger
 from sluicegate.registry.ledger.record import Applied, Changes, OrderKey, Receipt, Record
 from sluicegate.registry.orders.audience_store import audiences, shares
 from sluicegate.registry.orders.connections_record import connections_of
@@ -34,6 +33,7 @@ from sluicegate.registry.rollout.standing import standings
 from sluicegate.registry.words.errors import Forbidden, NotFound, Refused, TargetBusy, UsageError
 from sluicegate.registry.words.roles import Role
 from tests import giving as orders
+from tests.doubles.ledger import MemoryLedger
 from tests.giving import Giver
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
