@@ -36,7 +36,7 @@ SPEC = RolloutSpec(
     metrics={
         "errors": MetricSpec(source=Source.STATUS),
         "p99": MetricSpec(source=Source.LATENCY, quantile=0.99),
-        "brier": MetricSpec(source=Source.OUTCOME, outcome="late"),
+        "brier": MetricSpec(source=Source.OUTCOME, outcome="late", range=(-9e15, 9e15)),
     },
     thresholds={"p99": 0.02},
     margins={"p99": (0.2, 1.0)},

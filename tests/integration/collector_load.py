@@ -23,6 +23,7 @@ from sluicegate.services.telemetry.outcomes.outcome import OutcomeIn
 from sluicegate.services.telemetry.store.store import Store
 from sluicegate.services.telemetry.tally.histogram import bin_of
 from sluicegate.services.telemetry.tally.spec import RolloutSpec
+from tests.contract.telemetry_rig import ANY
 
 ROWS = 24_000
 UNITS = 400
@@ -35,7 +36,7 @@ SPEC = RolloutSpec(
         "errors": MetricSpec(source=Source.STATUS),
         "p99": MetricSpec(source=Source.LATENCY, quantile=0.99),
         "drift": MetricSpec(source=Source.PREDICTION, prediction=PredictionField(column="probability")),
-        "label": MetricSpec(source=Source.OUTCOME, outcome="label"),
+        "label": MetricSpec(source=Source.OUTCOME, outcome="label", range=ANY),
     },
     thresholds={"p99": 0.008} | {level_name("drift", level): level for level in LEVELS},
     margins={"p99": (0.5,)},

@@ -147,9 +147,7 @@ def test_a_worse_candidate_is_never_packed_and_ends_with_the_figures(tmp_path: P
     stand.catalog.runs["train-2"] = {"val_auc": 0.80}
     after = stand.launch(stand.start(strategy=strategy))
     assert (after.ending, after.weight, stand.packing.packed) == (Ending.ABORTED, 0, [])
-    assert (
-        "val_auc failed before the first request: val_auc of v2 is 0.8: 11.1 % worse than 0.9 of v1" in after.reason
-    )
+    assert "val_auc failed before the first request: val_auc of v2 is 0.8: 11.1 % worse than 0.9 of v1" in after.reason
     said = [each.text for each in timeline(stand.ledger.entries(after.id))]
     assert said[2:] == ["val_auc failed before the first request", "aborted: all requests go back to stable"]
     view = rollout_view(read_for_view(stand.ledger, after), NOW)
