@@ -41,7 +41,7 @@ def test_every_act_is_closed_to_strangers(office: Office, monkeypatch: pytest.Mo
     for operation in table(office.desk):
         method, target = (
             operation.method,
-            operation.path.format(id=rollout.id, model="m", name="n", variation="default"),
+            operation.path.format(id=rollout.id, model="m", name="n", variation="default", digest="0" * 64),
         )
         for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": f"Basic {TOKEN}"}):
             answer = office.client.request(method, target, headers=headers, json={})
