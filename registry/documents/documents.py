@@ -255,16 +255,18 @@ def _documents(text: Text, champion_alias: str) -> Iterator[tuple[At, ReadDocume
         return
     kind = values.get("kind")
     if not isinstance(kind, str) or kind not in KINDS:
-        _refuse_kind(text, kind)
+        _refuse_kind(text, kind, is_deployment_file="realtime" in values)
         return
     value = KINDS[kind].read(text, champion_alias)
     if value is not None:
         yield (), ReadDocument(where=text.where, line=text.line, kind=kind, value=value, text=text)
 
 
-def _refuse_kind(text: Text, kind: object) -> None:
+def _refuse_kind(text: Text, kind: object, *, is_deployment_file: bool) -> None:
     known = ", ".join(KINDS)
-    if kind is None:
+    if kind is None and is_deployment_file:
+        text.add((), "a deployment file of Qwak's is deployed, not applied", f"sluice deploy --from-file {text.where}")
+    elif kind is None:
         text.add((), "kind is missing", f"write kind: one of {known}")
     else:
         text.add(("kind",), f"there is no kind {kind!r}", f"known are {known}", on_value=True)

@@ -9,9 +9,10 @@ import pytest
 
 from sluicegate.flows.cli.app import app
 from sluicegate.registry.documents.diff import Known, State, differences
-from sluicegate.registry.documents.documents import KINDS, document_from_values, read_document
+from sluicegate.registry.documents.documents import KINDS, document_from_values, read_document, read_documents
 from sluicegate.registry.ledger.sql import SqlLedger
 from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.words.errors import InvalidDocument
 from sluicegate.registry.words.settings import Settings
 from tests import giving as orders
 from tests.giving import Giver
@@ -122,3 +123,10 @@ def test_a_running_rollout_keeps_the_plan_it_started_with(folder: Path) -> None:
     assert [step.weight for step in Plan.recorded(applied.body).steps] == [1000, 4000]
     assert [step.weight for step in ledger.rollout(first.id).plan.steps] == [1000, 5000]
     ledger.close()
+
+
+def test_a_deployment_file_of_qwaks_is_shown_the_door(tmp_path: Path) -> None:
+    file = tmp_path / "fraud.yaml"
+    file.write_text("build_id: '1'\nmodel_id: fraud\nrealtime: {variation_name: a}\n")
+    with pytest.raises(InvalidDocument, match=f"sluice deploy --from-file {file}"):
+        read_documents([file])
