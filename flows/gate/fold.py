@@ -31,8 +31,8 @@ from sluicegate.registry.words.units import FULL
 
 RATIO_ALPHA = 0.001
 """Chance that sound data are ever called mismatched."""
-_ROOM = 0.25
-"""The share of a harm that chance may take up in how many labels stable lacks."""
+ROOM = 0.5
+"""The share of a harm, or of a margin, that chance may take up in how many labels a build lacks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,7 +182,7 @@ class GateState:
     def is_harm_beyond_lacking(self) -> bool:
         """Whether the candidate is worse even if the labels that stable lacks are bad."""
         readout, sign = estimate(self.trial), self.trial.design.sign
-        doubt = self.harm_lacking(Arm.STABLE, room=_ROOM * abs(readout.value or 0.0))
+        doubt = self.harm_lacking(Arm.STABLE, room=ROOM * abs(readout.value or 0.0))
         end = readout.low if sign > 0 else readout.high
         return doubt == 0 or (end is not None and sign * end > doubt)
 

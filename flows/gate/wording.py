@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sluicegate.flows.gate.fold import GateState
+from sluicegate.flows.gate.fold import ROOM, GateState
 from sluicegate.flows.gate.labels import lacking, unlike
 from sluicegate.flows.stats.confidence_sequences import rate_interval
 from sluicegate.flows.stats.intervals import Estimate, estimate
@@ -16,8 +16,6 @@ from sluicegate.registry.words.metric import Arm, capped_name, level_name
 from sluicegate.registry.words.tally import Tally
 from sluicegate.registry.words.verdict import Answer, Verdict
 
-_ROOM = 0.5
-"""The share of a margin that chance may take up in how many labels the candidate lacks."""
 _FEW = 5e-5
 """The share of labels below which a figure would say 0 %."""
 _LOST = 1e-12
@@ -177,7 +175,7 @@ def _fresh_answer(fresh: GateState, words: Wording) -> tuple[Answer, str]:
 def _is_within_lacking(state: GateState, margin: float, readout: Estimate) -> bool:
     """Whether the candidate is within the margin even if the labels that it lacks are bad."""
     bound, sign = abs(_in_unit(state.trial, margin, readout)), state.trial.design.sign
-    doubt = state.harm_lacking(Arm.CANDIDATE, room=_ROOM * bound)
+    doubt = state.harm_lacking(Arm.CANDIDATE, room=ROOM * bound)
     end = readout.high if sign > 0 else readout.low
     return doubt == 0 or (end is not None and sign * end + doubt <= bound)
 

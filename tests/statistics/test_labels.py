@@ -41,6 +41,7 @@ NOT_WORSE = {
     "twice as fast, bad ones sooner": Case(stable=SLOW, candidate=FAST),
     "half as fast, bad ones sooner": Case(stable=FAST, candidate=SLOW),
     "bad ones three times as fast": Case(stable=Labels(rate=0.2, bad=3_600), candidate=Labels(rate=0.2)),
+    "rare bad ones three times as fast": Case(stable=Labels(rate=0.05, bad=3_600), candidate=Labels(rate=0.05)),
     "stable's bad ones lost": Case(stable=Labels(rate=0.2, lost=0.2), candidate=Labels(rate=0.2)),
 }
 WORSE = {
