@@ -71,7 +71,8 @@ def _table(view: dict[str, Any], head: str) -> str:
         head,
         f"copies   {coverage['copies']}: {ended}; dropped {coverage['dropped']}, waiting {coverage['waiting']}",
         f"pairs    {pairs}",
-        f"differ   {_percent(view['disagreement'])}",
+        *(f"differ   {j['metric']} {_percent(j['disagreement'])}{_within(j)}" for j in view["judged"]),
+        f"differ   in anything, however little {_percent(view['disagreement'])}",
         *(f"declared {how}" for how in view["declared"]),
         *(f"shape    {how}: {n}" for how, n in view["schema"].items()),
         *(line for column in view["columns"] for line in _column(column)),
@@ -85,6 +86,10 @@ def _table(view: dict[str, Any], head: str) -> str:
 
 def _counted(counts: dict[str, int]) -> str:
     return ", ".join(f"{kind} {n}" for kind, n in counts.items()) or "none yet"
+
+
+def _within(judged: dict[str, Any]) -> str:
+    return "" if judged["within"] is None else f"; numbers up to {number(judged['within'])} apart agree"
 
 
 def _column(column: dict[str, Any]) -> list[str]:
@@ -104,7 +109,8 @@ def _segments(view: dict[str, Any]) -> list[str]:
         (
             s["segment"],
             s["disagreement"]["n"],
-            _percent(s["disagreement"]),
+            "; ".join(f"{metric} {_percent(each)}" for metric, each in s["judged"].items())
+            or _percent(s["disagreement"]),
             ", ".join((["stands out"] if s["stands_out"] else []) + [f"worse {m}" for m in s["harmed"]]),
         )
         for s in view["segments"][:20]

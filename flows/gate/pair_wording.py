@@ -169,8 +169,8 @@ def _difference(state: PairedState, readout: Estimate | None) -> str:
         case PairedKind.BINARY | PairedKind.THRESHOLD:
             candidate_only, stable_only = discordant(state.pairs.difference)
             return (
-                f"{words.subject}: only the candidate's in {candidate_only:,}, only {words.beside}'s in "
-                f"{stable_only:,} of {state.information:,} pairs"
+                f"{words.subject}: {candidate_only:,} of {state.information:,} pairs for the candidate alone, "
+                f"{stable_only:,} for {words.beside} alone"
             )
         case PairedKind.REAL:
             return words.sentence(readout.value, readout.low, readout.high, state.information)

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
 
 from sluicegate.flows.shadow.columns import ALPHA, Sums, column_view, estimate, mean
 from sluicegate.flows.stats.confidence_sequences import rate_interval
-from sluicegate.registry.report.shadow_view import Coverage, Estimate, LatencyView, SegmentView, ShadowView, WorstView
+from sluicegate.registry.plan.fields import MetricSpec, Source
+from sluicegate.registry.report.shadow_view import (
+    Coverage,
+    Estimate,
+    JudgedView,
+    LatencyView,
+    SegmentView,
+    ShadowView,
+    WorstView,
+)
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.tally import Tally
 from sluicegate.services.telemetry.pairs.disagreement import Disagreement
@@ -33,6 +42,8 @@ class ShadowContext:
     waiting: int = 0
     stored: int = 0
     worst: tuple[WorstView, ...] = ()
+    metrics: Mapping[str, MetricSpec] = field(default_factory=dict)
+    """Those of the plan that compare answers."""
     declared: tuple[str, ...] = ()
 
 
@@ -62,6 +73,7 @@ def read_shadow(telemetry: ShadowTelemetry, rollout: Rollout, declared: tuple[st
         dropped=telemetry.dropped(rollout.id),
         waiting=telemetry.waiting(rollout.id),
         stored=telemetry.stored(rollout.id),
+        metrics={name: metric for name, metric in rollout.plan.metrics.items() if metric.source is Source.DISAGREEMENT},
         worst=tuple(_worst_view(disagreement) for disagreement in telemetry.worst(rollout.id)),
     )
     return shadow_view(telemetry.sums(rollout.id), context)
@@ -72,6 +84,7 @@ def _worst_view(disagreement: Disagreement) -> WorstView:
     return WorstView(
         request=disagreement.request, at=disagreement.at, distance=disagreement.distance,
         segments=disagreement.segments, schema=disagreement.schema, cells=disagreement.cells,
+        beyond=disagreement.beyond,
     )  # fmt: skip
 
 
@@ -86,13 +99,14 @@ def shadow_view(sums: Sums, context: ShadowContext) -> ShadowView:
         sample=context.sample,
         coverage=_coverage(sums, context),
         disagreement=_disagreement(sums, ALL, ALPHA),
-        over_time=_over_time(sums),
+        over_time=_over_time(sums, "time"),
+        judged=tuple(_judged(sums, context.metrics)),
         columns=tuple(column_view(sums, column) for column in columns),
         schema=_counts(sums, "schema"),
         declared=context.declared,
         latency=_latency(sums),
         quality=_quality(sums, ALL, ALPHA),
-        segments=_segments(sums),
+        segments=_segments(sums, tuple(context.metrics)),
         worst=context.worst,
     )  # fmt: skip
 
@@ -111,14 +125,24 @@ def _counts(sums: Sums, subject: str, segment: str = ALL) -> dict[str, int]:
     return {key: tally.n for (where, what, key), tally in sorted(sums.items()) if (where, what) == (segment, subject)}
 
 
-def _disagreement(sums: Sums, segment: str, alpha: float) -> Estimate | None:
-    pairs = _counts(sums, "pairs", segment)
+def _judged(sums: Sums, metrics: Mapping[str, MetricSpec]) -> Iterator[JudgedView]:
+    for name, metric in metrics.items():
+        disagreement = _disagreement(sums, ALL, ALPHA, subject=f"judged {name}")
+        if disagreement is not None:
+            yield JudgedView(
+                metric=name, column=metric.prediction.column if metric.prediction else None,
+                within=metric.agree_within, disagreement=disagreement, over_time=_over_time(sums, f"timed {name}"),
+            )  # fmt: skip
+
+
+def _disagreement(sums: Sums, segment: str, alpha: float, subject: str = "pairs") -> Estimate | None:
+    pairs = _counts(sums, subject, segment)
     differ = pairs.get("differ", 0)
     return estimate(rate_interval(differ, differ + pairs.get("agree", 0), alpha), differ + pairs.get("agree", 0))
 
 
-def _over_time(sums: Sums) -> tuple[tuple[datetime, int, int], ...]:
-    rows = sorted((int(key), tally) for (_, what, key), tally in sums.items() if what == "time")
+def _over_time(sums: Sums, subject: str) -> tuple[tuple[datetime, int, int], ...]:
+    rows = sorted((int(key), tally) for (_, what, key), tally in sums.items() if what == subject)
     return tuple((datetime.fromtimestamp(at, UTC), tally.n, round(tally.total)) for at, tally in rows)
 
 
@@ -147,31 +171,39 @@ def _quality(sums: Sums, segment: str, alpha: float) -> dict[str, Estimate]:
     return {name: estimate for name, estimate in named.items() if estimate is not None}
 
 
-def _segments(sums: Sums) -> tuple[SegmentView, ...]:
+def _segments(sums: Sums, judging: tuple[str, ...]) -> tuple[SegmentView, ...]:
     """Every segment, compared with the rest of the requests. All comparisons together have the chance ALPHA."""
     names = sorted({segment for segment, what, _ in sums if segment and what == "pairs"})
     metrics = {what for _, what, _ in sums if what.startswith("quality ")}
-    alpha = ALPHA / max(len(names) * (2 + 2 * len(metrics)), 1)
-    views = [view for name in names if (view := _segment(sums, name, alpha)) is not None]
+    alpha = ALPHA / max(len(names) * (2 * max(len(judging), 1) + 2 * len(metrics)), 1)
+    views = [view for name in names if (view := _segment(sums, name, judging, alpha)) is not None]
     return tuple(
         sorted(views, key=lambda view: (not (view.stands_out or view.harmed), -view.disagreement.n, view.segment))
     )
 
 
-def _segment(sums: Sums, name: str, alpha: float) -> SegmentView | None:
+def _segment(sums: Sums, name: str, judging: tuple[str, ...], alpha: float) -> SegmentView | None:
     """One segment; the interval of a mean is of both sides, so harm alone spends half of its chance."""
     quality = _quality(sums, name, 2 * alpha)
     mine = _disagreement(sums, name, alpha)
     if mine is None:
         return None
-    everyone, ours = _counts(sums, "pairs"), _counts(sums, "pairs", name)
-    differ = everyone.get("differ", 0) - ours.get("differ", 0)
-    n = differ + everyone.get("agree", 0) - ours.get("agree", 0)
-    rest = rate_interval(differ, n, alpha)
+    judged = {metric: _disagreement(sums, name, alpha, f"judged {metric}") for metric in judging}
+    subjects = {f"judged {metric}": estimate for metric, estimate in judged.items()} or {"pairs": mine}
     return SegmentView(
         segment=name,
         disagreement=mine,
-        stands_out=mine.n >= _LEAST and rest is not None and mine.low > rest.high,
+        judged={metric: estimate for metric, estimate in judged.items() if estimate is not None},
+        stands_out=any(_differs_more(sums, name, subject, each, alpha) for subject, each in subjects.items()),
         harmed=tuple(metric for metric, change in quality.items() if change.n >= _LEAST and change.low > 0),
         quality=quality,
     )
+
+
+def _differs_more(sums: Sums, segment: str, subject: str, mine: Estimate | None, alpha: float) -> bool:
+    """Whether the pairs of a segment differ more than all others."""
+    everyone, ours = _counts(sums, subject), _counts(sums, subject, segment)
+    differ = everyone.get("differ", 0) - ours.get("differ", 0)
+    n = differ + everyone.get("agree", 0) - ours.get("agree", 0)
+    rest = rate_interval(differ, n, alpha)
+    return mine is not None and mine.n >= _LEAST and rest is not None and mine.low > rest.high

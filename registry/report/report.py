@@ -163,6 +163,8 @@ class LookPoint:
     """Share of the planned information; may exceed 1."""
     stable_n: int
     candidate_n: int
+    compared: int
+    """Values of both builds together; of a shadow, pairs of answers."""
     estimate: float | None
     low: float | None
     high: float | None
@@ -287,7 +289,11 @@ def _gates(record: RolloutRecord, view: RolloutView) -> tuple[GateReport, ...]:
 
 def _gate(record: RolloutRecord, view: GateView, spec: GateSpec) -> GateReport:
     metric = record.rollout.plan.metrics[view.metric]
-    points = tuple(_point(look, view.below) for look in record.looks if look.metric == view.metric)
+    points = tuple(
+        _point(look, view.below, in_pairs=record.rollout.is_shadow)
+        for look in record.looks
+        if look.metric == view.metric
+    )
     return GateReport(
         view=view,
         worse=metric.worse.value,
@@ -301,7 +307,7 @@ def _gate(record: RolloutRecord, view: GateView, spec: GateSpec) -> GateReport:
     )
 
 
-def _point(look: Look, below: float | None) -> LookPoint:
+def _point(look: Look, below: float | None, *, in_pairs: bool) -> LookPoint:
     seen = look.verdict
     return LookPoint(
         k=look.k,
@@ -310,6 +316,7 @@ def _point(look: Look, below: float | None) -> LookPoint:
         information=seen.information_fraction,
         stable_n=seen.stable_n,
         candidate_n=seen.candidate_n,
+        compared=seen.candidate_n if in_pairs else seen.stable_n + seen.candidate_n,
         estimate=seen.estimate,
         low=seen.low,
         high=seen.high,

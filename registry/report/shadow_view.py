@@ -96,13 +96,29 @@ class LatencyView:
 
 
 @dataclass(frozen=True, kw_only=True)
+class JudgedView:
+    """How often the answers differ by a metric of the plan, with its own tolerance."""
+
+    metric: str
+    column: str | None
+    """The column that is compared; none: all."""
+    within: float | None
+    """How far apart two numbers may be and agree still."""
+    disagreement: Estimate
+    over_time: tuple[tuple[datetime, int, int], ...]
+    """Start of a time bucket, pairs compared, pairs that differ."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class SegmentView:
     """How the answers compare in one part of the requests."""
 
     segment: str
     disagreement: Estimate
+    judged: dict[str, Estimate]
+    """By the plan's metrics that compare answers, each with its own tolerance."""
     stands_out: bool
-    """Whether they differ more than in the rest."""
+    """Whether they differ more than in the rest, by any metric of the plan; without one, in anything."""
     harmed: tuple[str, ...]
     """Metrics in which the candidate is worse here, once labels came. Over all segments and metrics together, and with
     `stands_out`, something is said wrongly with a chance of 5 %."""
@@ -120,6 +136,8 @@ class WorstView:
     segments: tuple[str, ...]
     schema: str | None
     cells: tuple[dict[str, object], ...]
+    beyond: tuple[str, ...] = ()
+    """The plan's metrics by which the answers differ."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +155,8 @@ class ShadowView:
     """The share of comparable pairs that differ in anything."""
     over_time: tuple[tuple[datetime, int, int], ...]
     """Start of a time bucket, pairs compared, pairs that differ."""
+    judged: tuple[JudgedView, ...]
+    """By the plan's metrics that compare answers."""
     columns: tuple[ColumnView, ...]
     schema: dict[str, int]
     """How shapes of answers differed, and how often."""

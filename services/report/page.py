@@ -86,8 +86,13 @@ def shadow_context(shadow: ShadowView | None) -> dict[str, object]:
     if shadow is None:
         return {"shadow": None}
     charts = [(column, drawn(partial(difference_chart, column), f"d{i}")) for i, column in enumerate(shadow.columns)]
-    agreement = drawn(partial(agreement_chart, shadow), "agreement")
-    return {"shadow": shadow, "shadow_columns": charts, "agreement_chart": agreement}
+    timed = [(each.metric, each.over_time) for each in shadow.judged] or [("", shadow.over_time)]
+    agreement = [
+        (f"Share of pairs that differ over time{f' by {metric}' if metric else ''}.", chart)
+        for i, (metric, rows) in enumerate(timed)
+        if (chart := drawn(partial(agreement_chart, rows), f"a{i}"))
+    ]
+    return {"shadow": shadow, "shadow_columns": charts, "agreement_charts": agreement}
 
 
 def picture(chart: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from sluicegate.registry.report.report import GateReport, LookPoint, Turn
-from sluicegate.registry.words.figures import Unit, difference, interval, number, scaling, share, signed
+from sluicegate.registry.words.figures import Unit, count, difference, interval, number, scaling, share, signed
 from sluicegate.services.report.scale import Scale
 from sluicegate.services.report.svg import ALONE, box, dot, figure, left_margin, line, path, window, words
 
@@ -25,7 +25,7 @@ def sequence_chart(gate: GateReport, name: str, width: int = ALONE) -> str:
     looks = [look for look in gate.looks if look.estimate is not None]
     if not looks:
         return ""
-    x = Scale(low=0.0, high=_compared(looks[-1]) * 1.08 or 1.0, start=left_margin(width), end=width - RIGHT)
+    x = Scale(low=0.0, high=looks[-1].compared * 1.08 or 1.0, start=left_margin(width), end=width - RIGHT)
     low, high = _reach(looks)
     y = Scale(low=low, high=high, start=HEIGHT - BOTTOM, end=TOP)
     parts = (
@@ -57,11 +57,6 @@ def _reach(looks: Sequence[LookPoint]) -> tuple[float, float]:
     return low - room, high + room
 
 
-def _compared(look: LookPoint) -> float:
-    """How much both builds together had been compared by."""
-    return float(look.stable_n + look.candidate_n)
-
-
 def _frame(gate: GateReport, x: Scale, y: Scale) -> Iterator[str]:
     scale, unit = scaling(Unit(gate.view.unit), y.low, y.high)
     yield box("plot", x.start, TOP, x.end - x.start, HEIGHT - TOP - BOTTOM)
@@ -71,7 +66,8 @@ def _frame(gate: GateReport, x: Scale, y: Scale) -> Iterator[str]:
     for value in x.ticks(int(x.end - x.start) // 68):
         yield words("tick", x.at(value), HEIGHT - BOTTOM + 18, number(value), "middle")
     middle = (x.start + x.end) / 2
-    yield words("axis", middle, HEIGHT - 8, f"{gate.counted} compared, of both builds", "middle")
+    whose = "" if gate.counted == "pairs" else ", of both builds"
+    yield words("axis", middle, HEIGHT - 8, f"{gate.counted} compared{whose}", "middle")
     yield words("axis", 8, 14, f"candidate minus stable{',' if unit else ''}{unit}")
 
 
@@ -80,7 +76,7 @@ def _harm(gate: GateReport, looks: Sequence[LookPoint], x: Scale, y: Scale) -> I
     known = [look for look in looks if look.bound is not None]
     if not known:
         return
-    ends = [_compared(look) for look in known]
+    ends = [look.compared for look in known]
     starts = [0.0, *ends[:-1]]
     edge = TOP if gate.worse == "higher" else HEIGHT - BOTTOM
     points: list[tuple[float, float]] = []
@@ -108,7 +104,7 @@ def _label(points: Sequence[tuple[float, float]], end_of_plot: float, above: int
 
 def _limit(gate: GateReport, looks: Sequence[LookPoint], x: Scale, y: Scale) -> Iterator[str]:
     """The rate that the candidate must be shown to stay below, as a difference from stable's rate at each look."""
-    points = [(x.at(_compared(look)), y.clamped(look.limit)) for look in looks if look.limit is not None]
+    points = [(x.at(look.compared), y.clamped(look.limit)) for look in looks if look.limit is not None]
     if not points or gate.view.below is None:
         return
     yield path("limit", [(x.at(0.0), points[0][1]), *points, (x.at(x.high), points[-1][1])])
@@ -121,7 +117,7 @@ def _steps(looks: Sequence[LookPoint], x: Scale) -> Iterator[str]:
     starts = [(x.start, looks[0].step)]
     for before, look in pairwise(looks):
         if look.step != before.step:
-            place = x.at((_compared(before) + _compared(look)) / 2)
+            place = x.at((before.compared + look.compared) / 2)
             starts.append((place, look.step))
             yield line("boundary", place, TOP, place, HEIGHT - BOTTOM)
     for (place, step), (until, _) in pairwise([*starts, (x.end + RIGHT, 0)]):
@@ -131,23 +127,23 @@ def _steps(looks: Sequence[LookPoint], x: Scale) -> Iterator[str]:
 
 def _intervals(looks: Sequence[LookPoint], unit: Unit, x: Scale, y: Scale, clip: str) -> Iterator[str]:
     bounded = [look for look in looks if look.low is not None and look.high is not None]
-    upper = [(x.at(_compared(look)), y.at(look.high or 0.0)) for look in bounded]
-    lower = [(x.at(_compared(look)), y.at(look.low or 0.0)) for look in bounded]
+    upper = [(x.at(look.compared), y.at(look.high or 0.0)) for look in bounded]
+    lower = [(x.at(look.compared), y.at(look.low or 0.0)) for look in bounded]
     yield path("band", [*upper, *reversed(lower)], closed=True, clip=clip)
     for look in looks if len(looks) <= MOST_WHISKERS else ():
         low = y.start if look.low is None else y.clamped(look.low)
         high = y.end if look.high is None else y.clamped(look.high)
-        yield line("whisker", x.at(_compared(look)), low, x.at(_compared(look)), high)
-    yield path("estimate", [(x.at(_compared(look)), y.clamped(look.estimate or 0.0)) for look in looks])
+        yield line("whisker", x.at(look.compared), low, x.at(look.compared), high)
+    yield path("estimate", [(x.at(look.compared), y.clamped(look.estimate or 0.0)) for look in looks])
     for look in looks:
-        yield dot("look", x.at(_compared(look)), y.clamped(look.estimate or 0.0), 3.2, _tip(look, unit))
+        yield dot("look", x.at(look.compared), y.clamped(look.estimate or 0.0), 3.2, _tip(look, unit))
 
 
 def _decision(turn: Turn | None, looks: Sequence[LookPoint], x: Scale, y: Scale) -> Iterator[str]:
     decisive = next((look for look in looks if turn is not None and look.k == turn.k), None)
     if turn is None or decisive is None:
         return
-    place, kind = x.at(_compared(decisive)), turn.verdict.lower()
+    place, kind = x.at(decisive.compared), turn.verdict.lower()
     is_right = place > x.end - 100
     yield line(f"decision {kind}", place, TOP, place, HEIGHT - BOTTOM)
     mark = "✓" if turn.verdict == "PASS" else "✕"
@@ -170,7 +166,7 @@ def _about(gate: GateReport, last: LookPoint) -> str:
     limit = "" if gate.view.below is None else f"; the candidate's rate must stay below {share(gate.view.below)}"
     when = f"{decided.verdict} at look {decided.k}." if decided else "Not decided."
     return (
-        f"{len(gate.looks)} looks. At the last, after {number(_compared(last))} {gate.counted}, the difference is "
+        f"{len(gate.looks)} looks. At the last, after {count(last.compared)} {gate.counted}, the difference is "
         f"{difference(last.estimate, unit)}, CI {interval(last.low, last.high, unit)}{bound}{limit}. {when} "
         "The table below has every look."
     )

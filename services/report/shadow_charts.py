@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from sluicegate.registry.report.shadow_view import ColumnView, ShadowView
+from collections.abc import Sequence
+from datetime import datetime
+
+from sluicegate.registry.report.shadow_view import ColumnView
 from sluicegate.registry.words.figures import clock, count, number, share
 from sluicegate.services.report.svg import ALONE, box, figure, left_margin, line, tipped, words
 
 _HEIGHT, _BOTTOM = 150, 26
+_COURSE = 2
 
 
-def agreement_chart(shadow: ShadowView, name: str, width: int = ALONE) -> str:
-    """The share of pairs that differ in each time bucket; empty without any."""
-    rows = [(at, differ / n) for at, n, differ in shadow.over_time if n]
-    if not rows:
+def agreement_chart(over_time: Sequence[tuple[datetime, int, int]], name: str, width: int = ALONE) -> str:
+    """The share of pairs that differ in each time bucket; empty with fewer than two, which show no course."""
+    rows = [(at, differ / n) for at, n, differ in over_time if n]
+    if len(rows) < _COURSE:
         return ""
     most = max([0.01, *(part for _, part in rows)])
     labels = [clock(at) for at, _ in rows]

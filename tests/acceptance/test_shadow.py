@@ -2,112 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import random
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from benchmarks.collector_lines import START, assigned, row
 from sluicegate.flows.gate.judge import verdict
-from sluicegate.flows.shadow.specs import shadow_specs
 from sluicegate.flows.stages.shadow import follows, hand_over
-from sluicegate.flows.stages.tick import Authority, Tick, tick
+from sluicegate.flows.stages.tick import Authority
 from sluicegate.registry.plan.fields import Strategy
-from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.decision import needs_driver
-from sluicegate.registry.rollout.facts import Judged, Observed, Packed, Ready
-from sluicegate.registry.rollout.rollout import Ending, Phase, Rollout
-from sluicegate.registry.words.access_log import Assigned
-from sluicegate.registry.words.build import Build, BuildRef
-from sluicegate.registry.words.metric import Arm
+from sluicegate.registry.rollout.facts import Judged
+from sluicegate.registry.rollout.rollout import Ending, Phase
+from sluicegate.registry.words.build import BuildRef
 from sluicegate.services.keeper.drivers import deployment_of
-from sluicegate.services.telemetry.pairs.collector import ShadowCollector
-from sluicegate.services.telemetry.reading.queries import Queries
-from sluicegate.services.telemetry.store.store import Store
-from sluicegate.services.telemetry.tailing.collector import Collector
-from sluicegate.services.telemetry.tally.spec import RolloutSpec
 from tests import giving as orders
-from tests.doubles.ledger import MemoryLedger
-from tests.giving import Giver
-from tests.plans import plan_from_values
-
-ADA = Giver(actor="ada", cause="cli")
-PLAN = {
-    "kind": "plan", "model": "delays", "strategy": "shadow",
-    "metrics": {"errors": {"source": "status"}, "flips": {"source": "disagreement"}},
-    "guardrails": [{"metric": "errors"}], "steps": [{"weight": 10}, {"weight": 50}],
-    "shadow": {
-        "sample": 100, "max_time": "2h", "gates": [{"metric": "flips", "below": "5%"}],
-        "guardrails": [{"metric": "errors", "alpha": 0.01}], "then": "canary",
-    },
-}  # fmt: skip
-
-
-class Shadowed:
-    """A shadow whose copies are served, with real logs, collectors and telemetry."""
-
-    def __init__(self, folder: Path, plan: dict[str, object]) -> None:
-        self.folder, self.now, self.count, self.rng = folder, START, 0, random.Random(4)
-        self.ledger = MemoryLedger()
-        self.plan: Plan = plan_from_values(plan, where="plan")
-        self.store = Store(f"sqlite:///{folder / 'telemetry.db'}", durable=False)
-        self.telemetry = Queries(self.store, lambda: self.now)
-        clock = lambda: self.now  # noqa: E731
-        source = shadow_specs(self.ledger, self._metrics, lambda ref: Build(ref=ref, source=""))
-        self.live = Collector(self.store, folder / "live.jsonl", self._metrics, clock)
-        self.shadow = ShadowCollector(self.store, folder / "shadow.jsonl", source, clock)
-        first = orders.deploy(self.ledger, plan=self.plan, version="1", request=ADA, now=self.now).rollout
-        self.launch(first.id)
-        orders.complete(self.ledger, first.id, self.now)
-        self.name = orders.start(self.ledger, plan=self.plan, version="2", request=ADA, now=self.now).rollout.id
-        self.launch(self.name)
-        self.ticks()
-        self.ledger.append(self.name, self.rollout.seq + 1, Observed(epoch=self.rollout.epoch, version="t"), self.now)
-
-    def _metrics(self, name: str) -> RolloutSpec | None:
-        return RolloutSpec(rollout=name, metrics=dict(self.ledger.rollout(name).plan.metrics))
-
-    def launch(self, name: str) -> None:
-        packed = Packed(bento="b", bento_digest="b", model_digest="m")
-        for fact in (packed, Ready(version=self.ledger.rollout(name).requested.version)):
-            self.ledger.append(name, self.ledger.rollout(name).seq + 1, fact, self.now)
-
-    @property
-    def rollout(self) -> Rollout:
-        return self.ledger.rollout(self.name)
-
-    def ticks(self, authority: Authority = Authority.ADVANCE) -> Tick:
-        return tick(self.ledger, self.telemetry, self.name, self.now, authority)
-
-    def serves(self, requests: int, *, flips: float = 0.0, errors: float = 0.0) -> None:
-        """Requests that stable answers, and their copies."""
-        epoch, weight = self.rollout.epoch, self.rollout.weight
-        mark = Assigned(
-            variation="default", arm=Arm.CANDIDATE, build="2", rollout=self.name, epoch=epoch, weight=weight
-        ).header  # fmt: skip
-        with (self.folder / "live.jsonl").open("a") as live, (self.folder / "shadow.jsonl").open("a") as shadow:
-            for _ in range(requests):
-                self.count += 1
-                rid, label = f"r{self.count}", "b" if self.rng.random() < flips else "a"
-                answered = {"prediction": json.dumps({"c": ["prediction"], "r": [[label]]})}
-                failed = {"status": 500, "prediction": None} if self.rng.random() < errors else answered
-                served = {"prediction": json.dumps({"c": ["prediction"], "r": [["a"]]})}
-                own = {"listener": "shadow", "assigned": mark, "upstream": "2", "segments": [None] * 4}
-                live.write(json.dumps(row(rid, assigned=assigned(rollout=None, weight=0), **served)) + "\n")
-                shadow.write(json.dumps(row(rid, **own, **failed)) + "\n")
-        self.now += timedelta(seconds=5)
-        while self.live.collect() or self.shadow.collect():
-            pass
-
-    def runs(self, requests: int, **harm: float) -> None:
-        """Until it has ended, or so many requests were served."""
-        while requests > 0 and not self.rollout.is_ended:
-            self.serves(100, **harm)
-            self.ticks()
-            requests -= 100
+from tests.acceptance.shadowed import ADA, PLAN, Shadowed
 
 
 @pytest.fixture

@@ -16,6 +16,8 @@ from pathlib import Path
 import httpx
 import uvicorn
 
+from sluicegate.flows.shadow.reading import read_shadow
+from sluicegate.flows.stages.shadow import hand_over
 from sluicegate.flows.views.overview import overview
 from sluicegate.registry.ledger.sql import SqlLedger
 from sluicegate.registry.plan.plan import Plan
@@ -34,10 +36,13 @@ from sluicegate.registry.words.build import Build, BuildRef
 from sluicegate.registry.words.roles import Role
 from sluicegate.services.console.app import create
 from sluicegate.services.console.tokens import Tokens
+from sluicegate.services.telemetry.pairs.queries import ShadowQueries
 from sluicegate.services.telemetry.reading.queries import Queries
 from sluicegate.services.telemetry.store.store import Store
 from tests import giving as orders
+from tests.acceptance import shadowed as shadow_lab
 from tests.acceptance.given import PLAN, Given
+from tests.acceptance.shadowed import Shadowed
 from tests.experiment_lab import EQUAL, Lab
 from tests.giving import Giver
 from tests.unit.console_office import MemoryDesk
@@ -51,6 +56,7 @@ class Console:
     """Where it answers, and what it stands on."""
 
     url: str
+    folder: Path
     ledger: SqlLedger
     tokens: Tokens
 
@@ -78,7 +84,10 @@ def console(folder: Path) -> Iterator[Console]:
         while not server.started:
             time.sleep(0.02)
         yield Console(
-            url=f"http://127.0.0.1:{port}", ledger=ledger, tokens=Tokens(ledger, ADMIN, lambda: datetime.now(UTC))
+            url=f"http://127.0.0.1:{port}",
+            folder=folder,
+            ledger=ledger,
+            tokens=Tokens(ledger, ADMIN, lambda: datetime.now(UTC)),
         )
     finally:
         server.should_exit = server.force_exit = True
@@ -120,6 +129,28 @@ def compared(ledger: SqlLedger) -> str:
     return lab.group[0].requested.experiment or ""
 
 
+def shadowed(at: Console) -> tuple[Rollout, Rollout]:
+    """A shadow whose scores are never quite alike, passed by the plan's tolerance, and the canary that followed."""
+    plan = {
+        **shadow_lab.PLAN, "model": "credit",
+        "metrics": {"errors": {"source": "status"}, "far_apart": {"source": "disagreement", "agree_within": 0.05}},
+        "shadow": {
+            "sample": 100, "max_time": "2h", "segments": ["x-state"], "soak": "25m", "show_values": True,
+            "then": "canary",
+            "gates": [{"metric": "far_apart", "below": "5%"}], "guardrails": [{"metric": "errors", "alpha": 0.01}],
+        },
+    }  # fmt: skip
+    lab = Shadowed(at.folder, plan, ledger=at.ledger, start=_start() - timedelta(hours=1))
+    lab.every = timedelta(minutes=2)
+    try:
+        lab.runs(1_500, flips=0.01, scored=True)
+        canary = hand_over(lab.ledger, lab.rollout, lab.now)
+    finally:
+        lab.store.close()
+    assert canary is not None, lab.rollout.reason
+    return lab.rollout, canary
+
+
 def _latency(arm: str, middle: float) -> ArmLatency:
     """A histogram as the collector keeps it, around so many milliseconds."""
     sizes = [round(400 * math.exp(-((step / 6) ** 2))) for step in range(-14, 15)]
@@ -151,7 +182,8 @@ class RigDesk(MemoryDesk):
         neighbours = {"gateway": 1, "mlflow": 2, "prefect": 3}
         links = {name: f"http://127.0.0.1:{port}" for name, port in neighbours.items()}
         super().__init__(ledger=ledger, admin_token=ADMIN, links=links)
-        self._telemetry = Queries(Store(f"sqlite:///{folder / 'telemetry.db'}"), self.clock)
+        self._store = Store(f"sqlite:///{folder / 'telemetry.db'}")
+        self._telemetry = Queries(self._store, self.clock)
 
     def plan(self, model: str, variation: str) -> Plan:
         return Plan.model_validate({**PLAN, "model": model, "variation": variation})
@@ -167,6 +199,8 @@ class RigDesk(MemoryDesk):
         return (900, 100) if rollout.splits_traffic else None
 
     def evidence(self, rollout: Rollout) -> Evidence:
+        if rollout.is_shadow:
+            return Evidence(shadow=read_shadow(ShadowQueries(self._store), rollout))
         return EVIDENCE if rollout.requested.strategy == "canary" else Evidence()
 
     def overview(self, models: Collection[str]) -> Sequence[Served]:

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from sluicegate.registry.rollout.rollout import Ending, Phase, Rollout
 from sluicegate.registry.words.roles import Role
-from tests.integration.console_rig import ADMIN, Console, asked, compared, console, judged
+from tests.integration.console_rig import ADMIN, Console, asked, compared, console, judged, shadowed
 
 pytestmark = pytest.mark.slow
 SIZES = {"phone": (375, 800), "tablet": (820, 1100), "desk": (1280, 900), "wall": (2560, 1440)}
@@ -195,6 +195,7 @@ def _pages(at: Console) -> dict[str, str]:
     aborted = judged(at.ledger, "fraud", loss=0.62)
     paused = judged(at.ledger, "churn", until=2500)
     experiment = compared(at.ledger)
+    shadow, _ = shadowed(at)
     at.order("pause", paused.id)
     asked(at, "churn")
     return {
@@ -204,6 +205,7 @@ def _pages(at: Console) -> dict[str, str]:
         "running": f"/rollouts/{running.id}",
         "paused": f"/rollouts/{paused.id}",
         "aborted": f"/rollouts/{aborted.id}",
+        "shadow": f"/rollouts/{shadow.id}",
         "logs": f"/rollouts/{running.id}/logs",
         "report": f"/rollouts/{aborted.id}/report",
         "model": "/models/delays",

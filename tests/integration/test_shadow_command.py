@@ -23,7 +23,7 @@ from sluicegate.services.telemetry.store.store import Store
 from sluicegate.services.telemetry.tailing.collector import Collector
 from sluicegate.services.telemetry.tally.spec import RolloutSpec
 from tests import giving as orders
-from tests.acceptance.test_shadow import PLAN
+from tests.acceptance.shadowed import PLAN
 from tests.giving import Giver
 from tests.plans import plan_from_values
 

@@ -12,11 +12,13 @@ from pydantic_core import to_jsonable_python
 
 from sluicegate.flows.cli.shadow import _table
 from sluicegate.flows.shadow.reading import ShadowContext, shadow_view
+from sluicegate.registry.plan.fields import MetricSpec, Source
 from sluicegate.registry.report.shadow_view import ColumnView, ShadowView, WorstView
 from sluicegate.registry.words.metric import Arm
 from sluicegate.registry.words.outputs import OutputKind
 from sluicegate.services.report.page import shadow_page
 from sluicegate.services.telemetry.pairs.comparison import TOP, Comparison, Unpaired, compare_pair
+from sluicegate.services.telemetry.pairs.disagreement import differing, disagreement_of
 from sluicegate.services.telemetry.pairs.pair import Pair
 from sluicegate.services.telemetry.pairs.sums import PairSums, bin_of_number, edges
 from sluicegate.services.telemetry.tally.exposure import Exposure
@@ -161,7 +163,11 @@ def harmed(seed: int = 3) -> ShadowView:
     for _ in range(3_000):
         state = "NY" if rng.random() < 0.08 else rng.choice(["CA", "TX", "WA"])
         flips = 0.12 if state == "NY" else 0.01
-        pairs.append((answer([["a"]]), answer([["b" if rng.random() < flips else "a"]]), (f"x-state={state}",)))
+        served, copied = (
+            answer([["a"]], bucket=300 * (len(pairs) % 2)),
+            answer([["b" if rng.random() < flips else "a"]]),
+        )
+        pairs.append((served, copied, (f"x-state={state}",)))
     worst = WorstView(
         request="r9", at=datetime(2026, 1, 1, tzinfo=UTC), distance=1.0, segments=("x-state=NY",), schema=None,
         cells=({"column": "prediction", "row": 0, "distance": 1.0},),
@@ -186,3 +192,50 @@ def test_it_is_shown_as_json_as_a_page_and_as_text() -> None:
     for words in ("x-state=NY", "stands out", "r9", 'class="bar"', "size (long) is new", "Share of pairs that differ"):
         assert words in page
     assert "script" not in page
+
+
+def judged_view(within: float, *, far_in_ny: float = 0.0) -> ShadowView:
+    """Scores that are never quite alike: a hundredth apart, and in some of New York's requests two tenths."""
+    rng, sums = random.Random(5), PairSums()
+    metrics = {"apart": MetricSpec(source=Source.DISAGREEMENT, agree_within=within)}
+    for i in range(2_000):
+        state, score = rng.choice(["NY", "CA", "TX"]), rng.random()
+        far = 0.2 if state == "NY" and rng.random() < far_in_ny else 0.01
+        pair = Pair(served=answer([[score]], bucket=300 * (i % 2)), copied=answer([[score + far]]))
+        comparison = compare_pair(pair.served, pair.copied, {})
+        assert isinstance(comparison, Comparison)
+        by_metric = differing(comparison, metrics.items())
+        sums.take(pair, comparison, (f"x-state={state}",))
+        sums.judge(pair, by_metric, (f"x-state={state}",))
+    return shadow_view(sums.tallies(), replace(AROUND, metrics=metrics))
+
+
+def test_pairs_are_judged_by_the_plans_own_tolerance_and_by_any_difference_beside_it() -> None:
+    view = judged_view(0.05)
+    assert view.disagreement is not None
+    [judged] = view.judged
+    assert (view.disagreement.value, judged.disagreement.value, judged.within) == (1.0, 0.0, 0.05)
+    assert [differ for _, _, differ in judged.over_time] == [0, 0]
+    assert not any(each.stands_out for each in view.segments)
+    assert judged_view(0.005).judged[0].disagreement.value == 1.0
+    assert "differ   apart 0 %" in _table(to_jsonable_python(view), head="")
+    page = shadow_page(view)
+    assert "a number is more than 0.05 apart" in page
+    assert "anything differs at all, however little" in page
+
+
+def test_a_segment_stands_out_by_the_plans_tolerance() -> None:
+    view = judged_view(0.05, far_in_ny=0.2)
+    assert [each.segment for each in view.segments if each.stands_out] == ["x-state=NY"]
+    assert {each.segment: each.judged["apart"].value > 0 for each in view.segments} == {
+        "x-state=NY": True, "x-state=CA": False, "x-state=TX": False,
+    }  # fmt: skip
+
+
+def test_a_pair_beyond_the_tolerance_says_by_which_metric() -> None:
+    pair = Pair(served=answer([[0.5]]), copied=answer([[0.6]]))
+    comparison = compare_pair(pair.served, pair.copied, {})
+    assert isinstance(comparison, Comparison)
+    metrics = {name: MetricSpec(source=Source.DISAGREEMENT, agree_within=w) for name, w in (("a", 0.2), ("b", 0.05))}
+    kept = disagreement_of(pair, comparison, (), differing(comparison, metrics.items()), show=False)
+    assert kept.beyond == ("b",)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from sluicegate.registry.plan.fields import MetricSpec
 from sluicegate.services.telemetry.pairs.comparison import TOP, Comparison
 from sluicegate.services.telemetry.pairs.pair import Pair
 
@@ -22,22 +24,35 @@ class Disagreement:
     segments: tuple[str, ...]
     schema: str | None
     """How the shapes of the answers differ, if they do."""
+    beyond: tuple[str, ...]
+    """The plan's metrics by which the answers differ; by the others they are within the tolerance."""
     cells: tuple[dict[str, object], ...]
     """Column, row and distance of each value that differs, and both values where the plan allows it."""
 
 
-def disagreement_of(pair: Pair, comparison: Comparison, segments: tuple[str, ...], *, show: bool) -> Disagreement:
+def differing(comparison: Comparison, metrics: Iterable[tuple[str, MetricSpec]]) -> dict[str, bool]:
+    """By metrics that compare answers, each with its own tolerance: do these two differ?"""
+    return {
+        name: comparison.differs(metric.prediction.column if metric.prediction else None, metric.agree_within)
+        for name, metric in metrics
+    }
+
+
+def disagreement_of(
+    pair: Pair, comparison: Comparison, segments: tuple[str, ...], by_metric: Mapping[str, bool], *, show: bool
+) -> Disagreement:
     """What is kept of a pair that differs; `show`: its values too."""
-    differing = sorted((cell for cell in comparison.cells if cell.distance), key=lambda cell: -cell.distance)
+    apart = sorted((cell for cell in comparison.cells if cell.distance), key=lambda cell: -cell.distance)
     cells = [
         {"column": cell.column, "row": cell.row, "distance": cell.distance}
         | ({"served": _short(cell.served), "copied": _short(cell.copied)} if show else {})
-        for cell in differing
+        for cell in apart
         if cell.column != TOP
     ]
     return Disagreement(
         request=pair.copied.rid or "", at=datetime.fromtimestamp(pair.copied.at / 1e6, UTC),
         distance=comparison.distance, segments=segments, schema=comparison.schema, cells=tuple(cells[:_CELLS]),
+        beyond=tuple(metric for metric, differs in by_metric.items() if differs),
     )  # fmt: skip
 
 

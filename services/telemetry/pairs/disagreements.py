@@ -40,12 +40,13 @@ def _worst_first(query: sa.Select[Any]) -> sa.Select[Any]:
 
 
 def _body(disagreement: Disagreement) -> str:
-    return json.dumps({name: getattr(disagreement, name) for name in ("segments", "schema", "cells")})
+    return json.dumps({name: getattr(disagreement, name) for name in ("segments", "schema", "beyond", "cells")})
 
 
 def _disagreement(row: sa.RowMapping) -> Disagreement:
     body = json.loads(row["body"])
     return Disagreement(
         request=row["rid"], at=datetime.fromtimestamp(row["at"] / 1e6, UTC), distance=row["distance"],
-        segments=tuple(body["segments"]), schema=body["schema"], cells=tuple(body["cells"]),
+        segments=tuple(body["segments"]), schema=body["schema"], beyond=tuple(body["beyond"]),
+        cells=tuple(body["cells"]),
     )  # fmt: skip

@@ -16,7 +16,7 @@ from sqlalchemy.engine import Connection, RowMapping
 
 from sluicegate.services.telemetry.pairs.cardinality import Bounds
 from sluicegate.services.telemetry.pairs.comparison import Comparison, Unpaired, compare_pair
-from sluicegate.services.telemetry.pairs.disagreement import Disagreement, disagreement_of
+from sluicegate.services.telemetry.pairs.disagreement import Disagreement, differing, disagreement_of
 from sluicegate.services.telemetry.pairs.disagreements import keep_worst
 from sluicegate.services.telemetry.pairs.pair import Pair
 from sluicegate.services.telemetry.pairs.spec import ShadowSpec
@@ -125,8 +125,10 @@ class Pairer:
         tally_pair(work.tallies, pair, comparison, spec)
         if isinstance(comparison, Comparison):
             work.stored.append(_stored(row["rollout"], pair, segments))
+            by_metric = differing(comparison, spec.disagreements)
+            work.sums[row["rollout"]].judge(pair, by_metric, segments)
             if comparison.differs():
-                disagreement = disagreement_of(pair, comparison, segments, show=spec.show_values)
+                disagreement = disagreement_of(pair, comparison, segments, by_metric, show=spec.show_values)
                 work.disagreements[row["rollout"]].append(disagreement)
 
     def _write(self, connection: Connection, work: _Work) -> None:

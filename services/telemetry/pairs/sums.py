@@ -4,6 +4,8 @@ Each sum has a segment (empty: all requests), a subject, and a key within it:
 
     copies      how a copy ended                             n
     pairs       agree, differ, or why not compared           n
+    judged M    agree, differ: by the plan's metric M        n
+    timed M     start of a time bucket                       n compared, total differing by M
     schema      how the shapes differ                        n
     time        start of a time bucket                       n compared, total differing
     latency     served, copied, difference (seconds)         power sums; and `served~BIN`, `copied~BIN` counts
@@ -13,7 +15,7 @@ Each sum has a segment (empty: all requests), a subject, and a key within it:
                 `["a","b"]`                                  n of pairs where stable said a and the candidate b
                 nan served, nan copied, nan both             n
 
-Only the first four, and a column's power sums, are kept by segment.
+Only pairs, judged pairs, and a column's power sums, are kept by segment.
 """
 
 from __future__ import annotations
@@ -75,6 +77,12 @@ class PairSums:
             self.count("schema", comparison.schema[:200])
         for cell in comparison.cells:
             self._cell(cell, everywhere)
+
+    def judge(self, pair: Pair, by_metric: Mapping[str, bool], segments: tuple[str, ...]) -> None:
+        """Add what the plan's metrics say of one pair, each with its own tolerance."""
+        for metric, differs in by_metric.items():
+            self.count(f"judged {metric}", "differ" if differs else "agree", (ALL, *segments))
+            self.add(f"timed {metric}", str(pair.served.bucket), float(differs))
 
     def _latency(self, pair: Pair) -> None:
         served, copied = pair.served.duration, pair.copied.duration

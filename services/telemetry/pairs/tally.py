@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sluicegate.registry.words.metric import Arm, difference_name
 from sluicegate.services.telemetry.pairs.comparison import Comparison, Unpaired
+from sluicegate.services.telemetry.pairs.disagreement import differing
 from sluicegate.services.telemetry.pairs.pair import Pair, paired_values
 from sluicegate.services.telemetry.pairs.spec import ShadowSpec
 from sluicegate.services.telemetry.tally.tally_accumulator import TallyAccumulator
@@ -27,10 +28,9 @@ def tally_pair(tallies: TallyAccumulator, pair: Pair, comparison: Comparison | U
         take(tallies, at, name, stable, candidate)
     if comparison in (Unpaired.COPY_FAILED, Unpaired.SERVED_FAILED):
         return
-    for name, metric in spec.disagreements:
-        column = metric.prediction.column if metric.prediction is not None else None
-        differs = None if isinstance(comparison, Unpaired) else float(comparison.differs(column, metric.agree_within))
-        take(tallies, at, name, 0.0, differs)
+    by_metric = {} if isinstance(comparison, Unpaired) else differing(comparison, spec.disagreements)
+    for name, _ in spec.disagreements:
+        take(tallies, at, name, 0.0, float(by_metric[name]) if name in by_metric else None)
 
 
 def take(tallies: TallyAccumulator, at: Stratum, metric: str, stable: float | None, candidate: float | None) -> None:
