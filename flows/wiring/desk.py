@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sluicegate.registry.rollout.rollout import Rollout
     from sluicegate.registry.words.build import Build, BuildRef
     from sluicegate.services.host.doctor.finding import Finding
+    from sluicegate.services.host.doctor.rounds import Rounds
     from sluicegate.services.telemetry.outcomes.outcome import Receipt
     from sluicegate.services.telemetry.reading.captures import Page
     from sluicegate.services.telemetry.reading.prometheus import Scrape
@@ -30,6 +31,13 @@ if TYPE_CHECKING:
 
 def _secret() -> str:
     return secrets.token_urlsafe(32)
+
+
+def _rounds() -> Rounds:
+    from sluicegate.flows.wiring.machine import checks
+    from sluicegate.services.host.doctor.rounds import Rounds
+
+    return Rounds(checks)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +50,7 @@ class LocalDesk:
     webhook_secret: str = field(default_factory=_secret, repr=False)
     session_secret: str = field(default_factory=_secret, repr=False)
     links: Mapping[str, str] = field(default_factory=dict)
+    _rounds: Rounds = field(default_factory=_rounds, init=False, repr=False, compare=False)
 
     @property
     def calls(self) -> Calls:
@@ -172,10 +181,8 @@ class LocalDesk:
             "quarantined": queries.quarantined(),
         }
 
-    def checks(self) -> Sequence[Finding]:
-        from sluicegate.flows.wiring.machine import examine
-
-        return examine()
+    def checks(self, within: float) -> Sequence[Finding]:
+        return self._rounds.findings(within)
 
     def _gateway_figures(self) -> dict[str, float] | None:
         from sluicegate.registry.words.errors import Unreachable

@@ -19,6 +19,7 @@ from sluicegate.services.host.prefect_setup.deployments import Packaged
 if TYPE_CHECKING:
     from sluicegate.registry.rollout.rollout import Rollout
     from sluicegate.services.host.doctor.finding import Finding
+    from sluicegate.services.host.doctor.rounds import Check
     from sluicegate.services.host.installation import Site
     from sluicegate.services.host.keys import Keys
     from sluicegate.services.host.parts import Part
@@ -57,23 +58,28 @@ def registering() -> Deploying:
     return recipe(os.environ).registering(_PACKAGED, runtime.site, runtime.keys, always=True)
 
 
-def examine() -> tuple[Finding, ...]:
-    """Every check of this installation."""
-    import sqlalchemy as sa
+_DOCTOR_SECONDS = 40.0
+"""What the slowest check may take by its own limits, and some."""
 
-    from sluicegate.flows.wiring.collecting import finding, sight_findings
-    from sluicegate.registry.ledger.sights import sights
+
+def examine() -> tuple[Finding, ...]:
+    """What every check of this installation finds."""
+    from sluicegate.services.host.doctor.rounds import Rounds
+
+    return Rounds(checks).findings(_DOCTOR_SECONDS)
+
+
+def checks() -> Mapping[str, Check]:
+    """Every check of this installation, by its name."""
     from sluicegate.registry.ledger.untended import untended
-    from sluicegate.services.host.doctor.examination import examine as look
-    from sluicegate.services.host.doctor.finding import failed
+    from sluicegate.services.host.doctor import examination
     from sluicegate.services.host.ports import read_ports
     from sluicegate.services.keeper.overdue import overdue
     from sluicegate.services.keeper.refusals import refusal
-    from sluicegate.services.telemetry.tailing.backlog import access_logs, backlog
 
     runtime = current_runtime()
     envoy = runtime.envoy_at(read_ports(runtime.folder.run / "ports.json").get("gateway", 0))
-    findings = look(
+    of_machine = examination.checks(
         recipe(os.environ),
         envoy_check=(*envoy.command(), "--mode", "validate"),
         now=runtime.wall,
@@ -82,21 +88,45 @@ def examine() -> tuple[Finding, ...]:
         overdue=lambda: overdue(runtime.ledger, runtime.clock()),
         files=lambda: _databases(runtime),
     )
-    findings += (
-        *_prefect(runtime), *_tokens(runtime), *_namesakes(runtime), *_clock_that_was_set(runtime), *_followed(runtime),
-    )  # fmt: skip
-    if not (runtime.folder.root / "telemetry.db").exists():
-        return findings
+    of_record: dict[str, Check] = {
+        "prefect role": lambda: _prefect(runtime),
+        "tokens": lambda: _tokens(runtime),
+        "builds": lambda: _namesakes(runtime),
+        "wall clock": lambda: _clock_that_was_set(runtime),
+        "git": lambda: _followed(runtime),
+    }
+    if (runtime.folder.root / "telemetry.db").exists():
+        of_record |= {"collector": lambda: _behind(runtime, envoy), "counted": lambda: _counted(runtime)}
+    return of_machine | of_record
+
+
+def _behind(runtime: Runtime, envoy: Envoy) -> Sequence[Finding]:
+    """How much of the logs has not been read."""
+    import sqlalchemy as sa
+
+    from sluicegate.flows.wiring.collecting import finding
+    from sluicegate.services.host.doctor.finding import failed
+    from sluicegate.services.telemetry.tailing.backlog import access_logs, backlog
+
     try:
-        counted = sight_findings(sights(runtime.ledger).at(runtime.clock()))
+        return [finding(backlog(runtime.store, access_logs(envoy.logs)), runtime.wall().timestamp())]
+    except (sa.exc.SQLAlchemyError, SluiceError, OSError) as error:
+        return [failed("collector", f"the telemetry cannot be read: {error}", _TELEMETRY_FIX)]
+
+
+def _counted(runtime: Runtime) -> Sequence[Finding]:
+    """How much of what is served is counted."""
+    import sqlalchemy as sa
+
+    from sluicegate.flows.wiring.collecting import sight_findings
+    from sluicegate.registry.ledger.sights import sights
+    from sluicegate.services.host.doctor.finding import failed
+
+    try:
+        return sight_findings(sights(runtime.ledger).at(runtime.clock()))
     except (sa.exc.SQLAlchemyError, SluiceError) as error:
         fix = error.fix if isinstance(error, SluiceError) and error.fix else _LEDGER_FIX
-        counted = (failed("counted", "the ledger cannot be read, nor what is counted", fix),)
-    try:
-        behind = backlog(runtime.store, access_logs(envoy.logs))
-        return (*findings, finding(behind, runtime.wall().timestamp()), *counted)
-    except (sa.exc.SQLAlchemyError, SluiceError, OSError) as error:
-        return (*findings, failed("collector", f"the telemetry cannot be read: {error}", _TELEMETRY_FIX))
+        return [failed("counted", "the ledger cannot be read, nor what is counted", fix)]
 
 
 def _followed(runtime: Runtime) -> tuple[Finding, ...]:

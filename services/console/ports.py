@@ -23,7 +23,7 @@ class Check(Protocol):
 
     @property
     def status(self) -> str:
-        """pass, warn or fail."""
+        """pass, warn, fail, or pending: it has not answered yet."""
         ...
 
     @property
@@ -139,6 +139,6 @@ class Desk(Protocol):
         """What was counted, what waits, what could not be read."""
         ...
 
-    def checks(self) -> Sequence[Check]:
-        """What doctor finds."""
+    def checks(self, within: float) -> Sequence[Check]:
+        """What doctor finds within so many seconds; what has not answered by then is among it."""
         ...

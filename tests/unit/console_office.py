@@ -107,7 +107,7 @@ class MemoryDesk:
     def counts(self) -> dict[str, object]:
         return {"counters": {}}
 
-    def checks(self) -> Sequence[Finding]:
+    def checks(self, within: float) -> Sequence[Finding]:
         return [warned("disk", "9 % free", "free some")]
 
 

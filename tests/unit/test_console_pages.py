@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+import threading
 
 import pytest
 
@@ -22,6 +23,7 @@ from sluicegate.registry.words.roles import Role
 from sluicegate.services.console.pages import access, activity
 from sluicegate.services.console.pages.trends import Trends
 from sluicegate.services.console.tokens import Tokens
+from sluicegate.services.host.doctor.finding import Finding, pending, warned
 from sluicegate.services.report.history_chart import history_chart
 from sluicegate.services.report.sparkline import sparkline
 from sluicegate.services.report.svg import WIDTHS
@@ -314,3 +316,30 @@ def test_logs_of_a_rollout_are_text_by_source_and_for_operators() -> None:
     office.client.post("/login", data={"token": token, "name": "vic"})
     assert office.client.get(f"/rollouts/{rollout.id}/logs").status_code == 403
     assert "/logs" not in office.client.get(f"/rollouts/{rollout.id}").text
+
+
+class HungDesk(MemoryDesk):
+    """Counters that never come, and a check that has not answered."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.let_go = threading.Event()
+
+    def checks(self, within: float) -> list[Finding]:
+        return [warned("disk", "9 % free", "free some"), pending("ledger")]
+
+    def counts(self) -> dict[str, object]:
+        self.let_go.wait(30)
+        return {"counters": {"lines": 3}}
+
+
+def test_the_page_of_health_comes_although_something_hangs_and_says_what() -> None:
+    desk = HungDesk()
+    try:
+        shown = text(signed_in(desk).client.get("/health").text)
+    finally:
+        desk.let_go.set()
+    assert "9 % free" in shown
+    assert "Still being checked: ledger." in shown
+    assert "counters: no answer yet" in shown
+    assert "All checks pass" not in shown

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import socket
 import sqlite3
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -13,7 +15,8 @@ import pytest
 from sluicegate.services.host.doctor import examination as doctor
 from sluicegate.services.host.doctor import local as doctor_local
 from sluicegate.services.host.doctor.databases import database
-from sluicegate.services.host.doctor.finding import CheckStatus
+from sluicegate.services.host.doctor.finding import CheckStatus, Finding, passed
+from sluicegate.services.host.doctor.rounds import Rounds
 from sluicegate.services.host.doctor.servers import Running
 from sluicegate.services.host.folder import StateFolder
 from sluicegate.services.host.installation import Site
@@ -116,3 +119,62 @@ def test_a_weight_that_is_not_in_force_is_told(tmp_path: Path) -> None:
     finding = doctor._orders({"r1": "0 % for m v2, ordered 25 s ago"})
     assert finding.status is CheckStatus.FAIL
     assert "r1: 0 % for m v2" in finding.found
+
+
+class Hanging:
+    """A check that answers once it is let go."""
+
+    def __init__(self) -> None:
+        self.let_go, self.begun = threading.Event(), 0
+
+    def __call__(self) -> list[Finding]:
+        self.begun += 1
+        self.let_go.wait(30)
+        return [passed("ledger", "answers")]
+
+
+@pytest.fixture
+def hanging() -> Iterator[Hanging]:
+    check = Hanging()
+    yield check
+    check.let_go.set()
+
+
+def test_a_check_that_hangs_keeps_no_other_from_being_told_and_is_told_itself(hanging: Hanging) -> None:
+    now = [100.0]
+    rounds = Rounds(lambda: {"ledger": hanging, "disk": lambda: [passed("disk", "9 GiB")]}, lambda: now[0])
+    first = rounds.findings(0.2)
+    assert [(each.check, each.status) for each in first] == [
+        ("ledger", CheckStatus.PENDING), ("disk", CheckStatus.PASS),
+    ]  # fmt: skip
+    now[0] += 12
+    ledger, disk = rounds.findings(0.2)
+    assert (ledger.status, ledger.found, disk.status) == (CheckStatus.FAIL, "no answer for 12s", CheckStatus.PASS)
+    assert hanging.begun == 1, "one that hangs is not begun once more"
+    hanging.let_go.set()
+    assert [each.status for each in rounds.findings(30)] == [CheckStatus.PASS] * 2
+
+
+def test_what_a_check_found_before_it_hung_is_told_with_its_age(hanging: Hanging) -> None:
+    now = [100.0]
+    rounds = Rounds(lambda: {"ledger": hanging}, lambda: now[0])
+    hanging.let_go.set()
+    assert [each.found for each in rounds.findings(30)] == ["answers"]
+    hanging.let_go.clear()
+    now[0] += 3600
+    [before] = rounds.findings(0.1)
+    assert before.found == "answers (found 1h ago; being looked at again)"
+    now[0] += 60
+    hangs, before = rounds.findings(0.1)
+    assert (hangs.status, hangs.found) == (CheckStatus.FAIL, "no answer for 1m")
+    assert before.found.startswith("answers (found 1h1m ago")
+
+
+def test_a_check_that_breaks_is_a_failed_one_and_the_others_are_made() -> None:
+    def broken() -> list[Finding]:
+        raise RuntimeError("boom")
+
+    checks = {"odd": broken, "disk": lambda: [passed("disk", "9 GiB")]}
+    odd, disk = Rounds(lambda: checks).findings(30)
+    assert (odd.check, odd.status, disk.status) == ("odd", CheckStatus.FAIL, CheckStatus.PASS)
+    assert "RuntimeError: boom" in odd.found

@@ -6,17 +6,23 @@ from sluicegate.registry.words.roles import Role
 from sluicegate.services.console.operations import Answer, Body, Operation, Request
 from sluicegate.services.console.ports import Desk
 
+PATIENCE = 10.0
+"""Seconds that the answer waits for checks."""
+
 
 def operations(desk: Desk) -> tuple[Operation, ...]:
     """What can be asked about the machine."""
 
     def checks(_: Request, __: Body) -> Answer:
-        return 200, {"checks": desk.checks()}
+        return 200, {"checks": desk.checks(PATIENCE)}
 
     return (
         Operation(
             method="GET", path="/api/v1/checks", role=Role.VIEWER, act=checks,
             summary="What `sluice doctor` finds on the machine of the console.",
-            gives={200: "`checks`, each with `check`, `outcome` (pass, warn, fail), `found` and `fix`."},
+            gives={
+                200: "`checks`, each with `check`, `status` (pass, warn, fail, or pending: no answer in 10 s), `found` "
+                "and `fix`."
+            },
         ),
     )  # fmt: skip

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
-from sluicegate.registry.words.errors import NotFound, SluiceError
+from sluicegate.registry.words.errors import NotFound
 from sluicegate.registry.words.sight import Blindness
 from sluicegate.services.host.doctor.finding import Finding, failed, passed, warned
+from sluicegate.services.host.doctor.rounds import Check
 from sluicegate.services.host.machine import Recipe
 
 
-def examine(
+def checks(
     recipe: Recipe,
     *,
     envoy_check: Sequence[str],
@@ -20,8 +21,8 @@ def examine(
     untended: Callable[[], Mapping[str, Blindness]],
     overdue: Callable[[], Mapping[str, str]],
     files: Callable[[], Sequence[Finding]],
-) -> tuple[Finding, ...]:
-    """Every check; those of running servers only after an `up`. No check changes anything.
+) -> dict[str, Check]:
+    """Every check by its name; those of running servers only after an `up`. No check changes anything.
 
     `refusal` tells why the data plane refuses the routes that the ledger asks for, if it does; `untended` which
     rollouts the keeper cannot judge, and why; `overdue` which weights were ordered and are not in force;
@@ -29,36 +30,33 @@ def examine(
     """
     from sluicegate.services.host.doctor import local, servers
 
-    def ledger() -> Sequence[Finding]:
-        return [_routes(refusal()), _orders(overdue()), _rollouts(untended())]
-
-    checks: list[Callable[[], Sequence[Finding]]] = [
-        local.python,
-        local.versions,
-        lambda: local.state_folder(recipe.folder),
-        lambda: local.disk(recipe.folder.root),
-        lambda: local.envoy_files(envoy_check),
-        files,
-    ]
+    of_machine: dict[str, Check] = {
+        "python": local.python,
+        "versions": local.versions,
+        "state folder": lambda: local.state_folder(recipe.folder),
+        "disk": lambda: local.disk(recipe.folder.root),
+        "envoy files": lambda: local.envoy_files(envoy_check),
+        "databases": files,
+    }
     try:
         running = servers.Running.find(recipe)
     except NotFound as nothing:
         never_up = warned("stack", nothing.message, "sluice up")
-        checks.append(lambda: [never_up])
-    else:
-        checks += [
-            running.programs,
-            lambda: running.heartbeats(now()),
-            running.ports,
-            running.loopback_only,
-            running.reachable,
-            running.closed,
-            lambda: running.clock(now()),
-            running.webhook,
-            running.prefect,
-            ledger,
-        ]
-    return tuple(finding for check in checks for finding in _guarded(check))
+        return of_machine | {"stack": lambda: [never_up]}
+    return of_machine | {
+        "programs": running.programs,
+        "heartbeats": lambda: running.heartbeats(now()),
+        "ports": running.ports,
+        "loopback only": running.loopback_only,
+        "servers": running.reachable,
+        "closed to strangers": running.closed,
+        "clock": lambda: running.clock(now()),
+        "webhook": running.webhook,
+        "prefect": running.prefect,
+        "routes": lambda: [_routes(refusal())],
+        "orders": lambda: [_orders(overdue())],
+        "rollouts": lambda: [_rollouts(untended())],
+    }
 
 
 def _routes(refusal: str | None) -> Finding:
@@ -88,14 +86,3 @@ def _rollouts(untended: Mapping[str, Blindness]) -> Finding:
         f"{first}{others}: {reason}",
         f"Its guardrails do not work: sluice rollout abort {first}. logs/keeper.log has the whole error.",
     )
-
-
-def _guarded(check: Callable[[], Sequence[Finding]]) -> Sequence[Finding]:
-    """A check that cannot be made is a failed one, and the others are made all the same."""
-    try:
-        return check()
-    except (SluiceError, OSError, ValueError, KeyError) as error:
-        name = getattr(check, "__name__", "check").strip("<>")
-        fix = error.fix if isinstance(error, SluiceError) and error.fix else "See the message."
-        text = error.message if isinstance(error, SluiceError) else f"{type(error).__name__}: {error}"
-        return [failed(name, text, fix)]

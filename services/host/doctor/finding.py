@@ -12,6 +12,8 @@ class CheckStatus(StrEnum):
     PASS = "pass"  # noqa: S105
     WARN = "warn"
     FAIL = "fail"
+    PENDING = "pending"
+    """It has not answered yet."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +29,11 @@ class Finding:
 def passed(check: str, found: str) -> Finding:
     """All is well."""
     return Finding(check=check, status=CheckStatus.PASS, found=found)
+
+
+def pending(check: str) -> Finding:
+    """Not known yet."""
+    return Finding(check=check, status=CheckStatus.PENDING, found="no answer yet")
 
 
 def warned(check: str, found: str, fix: str) -> Finding:
