@@ -53,9 +53,7 @@ def checks(
         "clock": lambda: running.clock(now()),
         "webhook": running.webhook,
         "prefect": running.prefect,
-        "routes": lambda: [_routes(refusal())],
-        "orders": lambda: [_orders(overdue())],
-        "rollouts": lambda: [_rollouts(untended())],
+        "ledger": lambda: [_routes(refusal()), _orders(overdue()), _rollouts(untended())],
     }
 
 
