@@ -18,7 +18,7 @@ _REQUESTED = facts.Requested(
     model="m", variation="default", version="2", strategy="canary", plan=_PLAN, plan_digest="d", actor="a", cause="c"
 )
 _SAMPLES: dict[str, object] = {"overrides": (), "party": facts.Party.PERSON, 
-    "step": 0, "weight": 5000, "epoch": 0, "override": True, "verdicts": {}, "k": 1, "threshold": 0.1, "rows": 200,
+    "step": 0, "weight": 5000, "epoch": 0, "attempt": 1, "position": 0, "override": True, "verdicts": {}, "k": 1, "threshold": 0.1, "rows": 200,
     "changes": (), "plan": {}, "until": "2026-01-04T00:00:00+00:00",
 }  # fmt: skip
 

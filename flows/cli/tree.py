@@ -40,6 +40,7 @@ def _tree(view: View) -> str:
     if view["waits_for"]:
         last.append(f"{'waits for a person' if view['needs_person'] else 'next'}: {_awaited(view)}")
     last += [view[name] for name in ("blind", "no_driver") if view[name]]
+    last = [*(_hook(each) for each in view["hooks"]), *last]
     return "\n".join((*lines, *(f"+- {line}" for line in last[:-1]), f"`- {last[-1]}", *(["", block] if block else [])))
 
 
@@ -99,6 +100,11 @@ def _arms(view: View) -> list[str]:
 
 def _offline(gate: View) -> str:
     return f"offline {gate['gate']:<9} {gate['verdict']:<10} {gate['reason']}"
+
+
+def _hook(hook: View) -> str:
+    said = f"{hook['answer'].replace('_', ' ').upper()} at attempt {hook['attempt']}"
+    return f"hook after {hook['after']}: {hook['hook']} {said}: {hook['reason']}"
 
 
 def _gate(gate: View) -> str:

@@ -35,6 +35,8 @@ CLOCK_SECONDS = 5.0
 """Time between two looks at whether the wall clock was set."""
 MEMORY_SECONDS = 5.0
 """Time between two looks at what MLflow is to be told."""
+HOOK_SECONDS = 1.0
+"""Time between two looks at which hooks of plans are to be told."""
 OUTBOX_SECONDS = 1.0
 """Time between two looks at what Prefect and people are to be told."""
 PASS_SECONDS = 180.0
@@ -86,6 +88,7 @@ def keeper() -> None:
     loops.beside("cleaning", partial(_clean_daily, runtime), UNHURRIED)
     loops.beside("memory", partial(_again_and_again, _remember, runtime, MEMORY_SECONDS), UNHURRIED)
     loops.beside("outbox", partial(_again_and_again, _tell, runtime, OUTBOX_SECONDS), UNHURRIED)
+    loops.beside("hooks", partial(_again_and_again, _call_hooks, runtime, HOOK_SECONDS), UNHURRIED)
     loops.beside("clock", partial(_again_and_again, _set_clock, runtime, CLOCK_SECONDS))
     loops.beside("watch", partial(watch, runtime, "keeper"))
     sight = sight_watch.SightWatch(runtime)
@@ -245,6 +248,11 @@ def _remember(runtime: Runtime) -> None:
 def _tell(runtime: Runtime) -> None:
     """Tell Prefect and people what is new."""
     runtime.outbox.look(runtime.clock())
+
+
+def _call_hooks(runtime: Runtime) -> None:
+    """Tell the hooks of plans what has happened."""
+    runtime.hooks.look(runtime.clock())
 
 
 def _again_and_again(look: Callable[[Runtime], None], runtime: Runtime, seconds: float, stop: threading.Event) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import httpx
 
     from sluicegate.flows.stages.checks import Asking
+    from sluicegate.flows.stages.hooks import HookPass
     from sluicegate.flows.stages.memory import Memory
     from sluicegate.flows.wiring.readings import Readings
     from sluicegate.flows.wiring.record_clock import RecordClock
@@ -200,6 +201,22 @@ class Runtime:
             allowed=self.settings.check_hosts,
             clock=self.clock,
         )
+
+    @cached_property
+    def hooks(self) -> HookPass:
+        """What tells the hooks of plans."""
+        from concurrent.futures import ThreadPoolExecutor
+
+        from sluicegate.flows.stages.hooks import MOST, HookPass, Telling
+
+        telling = Telling(
+            prefect=lambda: self.prefect,
+            key=lambda: self.keys.check_key,
+            allowed=self.settings.check_hosts,
+            clock=self.clock,
+        )
+        calls = ThreadPoolExecutor(MOST, thread_name_prefix="hook")
+        return HookPass(ledger=self.ledger, tell=telling.tell, clock=self.clock, hand=calls.submit)
 
     @cached_property
     def prefect(self) -> httpx.Client:

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import Field, ValidationError, field_validator
 
 from sluicegate.registry.audience.connections import FALLBACK
-from sluicegate.registry.plan.fields import Document
+from sluicegate.registry.plan.document import Document
 from sluicegate.registry.plan.messages import explain
 from sluicegate.registry.words.yaml_text import Text
 

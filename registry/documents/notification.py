@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import Field, ValidationError
 
-from sluicegate.registry.plan.fields import Document
+from sluicegate.registry.plan.document import Document
 from sluicegate.registry.plan.messages import explain
 from sluicegate.registry.report.happening import Happening, Severity
 from sluicegate.registry.words.yaml_text import Text

@@ -12,7 +12,6 @@ from typing import Annotated, Literal, Self
 from pydantic import (
     AfterValidator,
     AwareDatetime,
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -20,6 +19,8 @@ from pydantic import (
 )
 
 from sluicegate.registry.audience.connections import FALLBACK
+from sluicegate.registry.plan.calls import Check, Hook
+from sluicegate.registry.plan.document import Document
 from sluicegate.registry.plan.limits import Limit, TimeLimit
 from sluicegate.registry.words.metric import LEVELS, Worse, capped_name, level_name
 from sluicegate.registry.words.units import Duration, Share, Weight
@@ -41,12 +42,6 @@ class Strategy(StrEnum):
     CANARY = "canary"
     SHADOW = "shadow"
     AB = "ab"
-
-
-class Document(BaseModel):
-    """What every part of a document obeys: frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class Trigger(Document):
@@ -319,30 +314,6 @@ class GateSpec(Document):
         return self.mode == "decide"
 
 
-class Check(Document):
-    """A question to another system; the step ends only if the answer is yes. Name a deployment or a url."""
-
-    deployment: Annotated[str, Field(pattern=r"^[^/]+/[^/]+$")] | None = None
-    """A Prefect deployment, flow/name: a run that ends as Completed means yes, as Failed no."""
-    url: Annotated[str, Field(pattern=r"^https?://[^\s/?#@]+[^\s#@]*$")] | None = None
-    """An address that gets a signed POST and answers 200 with {"answer": "yes" or "no", "reason": …}, or 202."""
-    timeout: Duration = Field(default=60.0, ge=1, le=86_400)
-    """How long an answer may take, all attempts together."""
-    attempts: int = Field(default=3, ge=1, le=10)
-    """How often to ask when the connection breaks off or the system cannot be reached."""
-    then: Literal["pause", "abort"] = "pause"
-    """What a no does. No answer at all pauses the rollout; a resume asks once more."""
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> Self:
-        if (self.deployment is None) == (self.url is None):
-            raise ValueError("name exactly one of deployment and url")
-        return self
-
-    def __str__(self) -> str:
-        return str(self.deployment or self.url)
-
-
 class Step(Document):
     """One stage of a plan."""
 
@@ -538,6 +509,8 @@ class PlanFields(Document):
     """How long rows of requests, and bodies, are kept for outcomes that come late. Tallies stay for ever."""
     bake: Duration = 0.0
     """How long the former stable keeps running after promotion."""
+    hooks: tuple[Hook, ...] = Field(default=(), max_length=10)
+    """Other systems that are told of a promotion, an abort or a rollback, each until it took the news."""
     deadline: Deadline | None = None
     """What happens to a rollout that takes too long; none: it waits for ever."""
     blind: Blind = Blind()

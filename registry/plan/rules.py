@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from sluicegate.registry.plan.acting_rules import wrong_acts
 from sluicegate.registry.plan.fields import GateSpec, MetricSpec, PlanFields
+from sluicegate.registry.plan.hook_rules import wrong_hooks
 from sluicegate.registry.plan.limit_rules import in_shadow, wrong_limits
 from sluicegate.registry.plan.slice_rules import slice_faults
 from sluicegate.registry.plan.staging import staged
@@ -47,6 +48,7 @@ def broken_rules(plan: PlanFields, champion_alias: str) -> tuple[Broken, ...]:
         *_kept(plan), *_ab(plan), *_offline(plan),
         *(Broken(at=at, message=what, fix=fix) for at, what, fix in slice_faults(plan)),
         *(Broken(at=at, message=what, fix=fix) for at, what, fix in wrong_acts(plan)),
+        *(Broken(at=at, message=what, fix=fix) for at, what, fix in wrong_hooks(plan)),
     )  # fmt: skip
 
 

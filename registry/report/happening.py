@@ -23,6 +23,7 @@ from sluicegate.registry.rollout.facts import (
     Fact,
     Failed,
     FreezeOverridden,
+    HookCalled,
     Judged,
     Party,
     Paused,
@@ -136,6 +137,7 @@ def severity(fact: Fact) -> Severity:
             | Assessed(answer="no_data" | "fail")
             | Judged(answer="no_data" | "fail")
             | Checked(answer="no" | "none")
+            | HookCalled(answer="given_up")
         ):
             return Severity.WARNING
         case Requested() | StepEntered() | Resumed() | Approved() | Promoted() | Established() | Concluded():

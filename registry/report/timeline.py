@@ -21,6 +21,7 @@ from sluicegate.registry.rollout.facts import (
     Failed,
     FreezeOverridden,
     Frozen,
+    HookCalled,
     Judged,
     Observed,
     Packed,
@@ -174,6 +175,9 @@ def _said(fact: Fact) -> tuple[str, str]:
             return "concluded; the stable build stays the same", "plain"
         case Undeployed():
             return "undeployed: the variation is empty", "wait"
+        case HookCalled(after=after, attempt=attempt, answer=answer, actor=actor):
+            said = {"taken": "took the news", "failed": "did not take the news"}.get(answer, "was given up")
+            return f"hook after {after}: {actor} {said} (attempt {attempt})", "good" if answer == "taken" else "wait"
         case Settled(changes=changes):
             return "written to MLflow: " + ("; ".join(changes) or "nothing to change"), "plain"
 

@@ -10,6 +10,7 @@ from sluicegate.registry.plan.fields import GateSpec
 from sluicegate.registry.report.reason import unit_of
 from sluicegate.registry.rollout.decision import Decision, Progress, decide, needs_driver
 from sluicegate.registry.rollout.experiment import experiment_state
+from sluicegate.registry.rollout.facts import HookCalled
 from sluicegate.registry.rollout.freeze import heeding
 from sluicegate.registry.rollout.record import RolloutRecord
 from sluicegate.registry.rollout.rollout import Judgement, Phase, Rollout
@@ -80,6 +81,20 @@ class OfflineGateView:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HookView:
+    """One hook with what came of the last attempt to tell it."""
+
+    after: str
+    """promotion, abort or rollback."""
+    hook: str
+    """A deployment or an address."""
+    answer: str
+    """taken; failed: it is told again; or given_up."""
+    attempt: int
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class RolloutView:
     """A rollout in words and numbers; weights in per cent, times in UTC, durations in seconds."""
 
@@ -129,6 +144,8 @@ class RolloutView:
     """Gates, then guardrails."""
     offline: tuple[OfflineGateView, ...]
     """What was judged before the first request."""
+    hooks: tuple[HookView, ...]
+    """The systems that were told of its promotion, abort or rollback."""
     errors: Mapping[str, str]
     """What the errors of each arm died of, where that was asked for."""
     requested_at: datetime
@@ -180,6 +197,7 @@ def rollout_view(
         stable_requests=stable_n,
         gates=tuple(_withheld(gate, blind) for gate in _gates(rollout, _last_verdicts(record))),
         offline=tuple(_offline(rollout, gate.name) for gate in rollout.offline_gates),
+        hooks=tuple(_hook(reply.called) for reply in rollout.hook_replies.values()),
         errors=errors or {},
         requested_at=rollout.requested_at,
         ended_at=rollout.ended_at,
@@ -197,6 +215,12 @@ def _offline(rollout: Rollout, name: str) -> OfflineGateView:
         reason=said.reason if said else "nothing judged yet",
         candidate=said.candidate if said else None,
         stable=said.stable if said else None,
+    )
+
+
+def _hook(called: HookCalled) -> HookView:
+    return HookView(
+        after=called.after, hook=called.actor, answer=called.answer, attempt=called.attempt, reason=called.reason
     )
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from sluicegate.registry.plan.fields import Check, Shadow, Step
+from sluicegate.registry.plan.calls import Check
+from sluicegate.registry.plan.fields import Shadow, Step
 from sluicegate.registry.rollout.experiment import ExperimentState, since_begun
 from sluicegate.registry.rollout.rollout import Phase, Rollout
 from sluicegate.registry.words.sight import Blindness

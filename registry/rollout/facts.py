@@ -201,6 +201,23 @@ class Checked:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HookCalled:
+    """A hook was told of a promotion, an abort or a rollback: one attempt, and what came of it."""
+
+    after: str
+    """promotion, abort or rollback."""
+    position: int
+    """Among the hooks of the plan, from 0; after a rollback, of the plan of the rollout that was taken back."""
+    attempt: int
+    """From 1."""
+    answer: str
+    """taken; failed: it is told again; or given_up: that was the last attempt."""
+    actor: str
+    """Who was told: a deployment or an address."""
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class FreezeOverridden:
     """A person let the rollout go on through a freeze."""
 
@@ -292,7 +309,7 @@ class Settled:
 Fact = (
     Requested | Begun | Assessed | AssessmentOverridden | Packed | Ready | Frozen | StepEntered | Observed | Judged
     | Paused | Resumed | Approved | Checked | FreezeOverridden | Promoted | Baked | Established | Aborted | Failed
-    | Superseded | Concluded | Undeployed | Settled
+    | Superseded | Concluded | Undeployed | Settled | HookCalled
 )  # fmt: skip
 FACTS: dict[str, type[Fact]] = {kind.__name__: kind for kind in get_args(Fact)}
 

@@ -23,7 +23,7 @@ from zoneinfo import ZoneInfo
 from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator, Field, model_validator
 
-from sluicegate.registry.plan.fields import Document
+from sluicegate.registry.plan.document import Document
 from sluicegate.registry.rollout.decision import Choice, Decision
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.units import Duration

@@ -21,6 +21,7 @@ from sluicegate.registry.rollout.facts import (
     Failed,
     FreezeOverridden,
     Frozen,
+    HookCalled,
     Judged,
     Observed,
     Packed,
@@ -35,7 +36,7 @@ from sluicegate.registry.rollout.facts import (
     Superseded,
     Undeployed,
 )
-from sluicegate.registry.rollout.rollout import Ending, Judgement, Phase, Reply, Rollout
+from sluicegate.registry.rollout.rollout import Ending, HookReply, Judgement, Phase, Reply, Rollout
 from sluicegate.registry.words.errors import IllegalMove
 from sluicegate.registry.words.units import FULL
 
@@ -64,6 +65,7 @@ _MOVES: dict[type[Fact], tuple[Phase, ...]] = {
     Concluded: (Phase.RUNNING, Phase.PAUSED),
     Undeployed: (Phase.ENDED,),
     Settled: (Phase.BAKING, Phase.ENDED),
+    HookCalled: (Phase.BAKING, Phase.ENDED),
 }
 """The phases that admit each fact; every other refuses it."""
 
@@ -161,6 +163,9 @@ def advance(rollout: Rollout, entry: Entry) -> Rollout:
             return _reweighted(emptied, 0)
         case Settled():
             return replace(state, settled=True)
+        case HookCalled(after=after, position=position):
+            replies = {**state.hook_replies, (after, position): HookReply(called=fact, at=at)}
+            return replace(state, hook_replies=replies)
 
 
 def refuse_illegal(rollout: Rollout, fact: Fact) -> None:
@@ -211,10 +216,19 @@ def refuse_illegal(rollout: Rollout, fact: Fact) -> None:
             raise IllegalMove(f"rollout {rollout.id}: only an empty variation can be established.")
         case Undeployed() if not rollout.took_over or rollout.undeployed:
             raise IllegalMove(f"rollout {rollout.id} has {rollout.phase}: Undeployed needs a build that is trusted.")
+        case HookCalled() if not _is_next_attempt(rollout, fact):
+            raise IllegalMove(f"rollout {rollout.id}: attempt {fact.attempt} to tell {fact.actor} does not follow.")
         case Settled() if rollout.settled:
             raise IllegalMove(f"rollout {rollout.id} is settled already.")
         case _:
             return
+
+
+def _is_next_attempt(rollout: Rollout, call: HookCalled) -> bool:
+    before = rollout.hook_replies.get((call.after, call.position))
+    if before is None:
+        return call.attempt == 1
+    return before.called.answer == "failed" and call.attempt == before.called.attempt + 1
 
 
 def _may_begin(rollout: Rollout) -> bool:

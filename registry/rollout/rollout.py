@@ -7,10 +7,11 @@ from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
 
-from sluicegate.registry.plan.fields import Check, OfflineGate, Strategy
+from sluicegate.registry.plan.calls import Check
+from sluicegate.registry.plan.fields import OfflineGate, Strategy
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.plan.staging import staged
-from sluicegate.registry.rollout.facts import Assessed, AtOnce, Packed, Party, Requested
+from sluicegate.registry.rollout.facts import Assessed, AtOnce, HookCalled, Packed, Party, Requested
 from sluicegate.registry.words.build import BuildRef
 from sluicegate.registry.words.sight import Listener
 from sluicegate.registry.words.units import FULL
@@ -64,6 +65,14 @@ class Reply:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HookReply:
+    """What came of the last attempt to tell a hook."""
+
+    called: HookCalled
+    at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
 class Rollout:
     """The present state of a rollout. `seq` is the last fact's; an append states `seq + 1`."""
 
@@ -112,6 +121,8 @@ class Rollout:
     """Whether the target trusts its candidate no longer, and no other instead."""
     replies: dict[int, Reply] = field(default_factory=dict)
     """What the check of each step said last."""
+    hook_replies: dict[tuple[str, int], HookReply] = field(default_factory=dict)
+    """What came of each hook, by what it is told after and its position."""
     settled: bool = False
 
     @cached_property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from sluicegate.flows.stages.checks import Asking, _create
+from sluicegate.flows.stages.calling import subject
+from sluicegate.flows.stages.checks import Asking
+from sluicegate.flows.stages.hooks import HookPass, Telling
 from sluicegate.flows.sync.remembered import Standing, Tree, follow, followed
 from sluicegate.registry.ledger.attempt import last_attempt
 from sluicegate.registry.ledger.record import Applied
@@ -20,7 +22,7 @@ from sluicegate.registry.ledger.sql import SqlLedger
 from sluicegate.registry.ledger.sql_calls import SqlCalls
 from sluicegate.registry.orders.authority import PREFECT, ROLE
 from sluicegate.registry.plan.plan import Plan
-from sluicegate.registry.rollout.facts import Checked, Observed, Packed, Ready, StepEntered
+from sluicegate.registry.rollout.facts import Checked, HookCalled, Observed, Packed, Ready, StepEntered
 from sluicegate.registry.rollout.rollout import Ending, Phase, Rollout
 from sluicegate.registry.words.settings import OnCancel
 from sluicegate.services.keeper.drivers import PrefectDrivers
@@ -64,8 +66,9 @@ class House:
     def now(self) -> datetime:
         return datetime.now(UTC)
 
-    def running(self, model: str, **first_step: object) -> Rollout:
-        plan = Plan.model_validate({"model": model, "steps": [{"weight": 10, **first_step}, {"weight": 50}]})
+    def running(self, model: str, *, hooks: Sequence[object] = (), **first_step: object) -> Rollout:
+        steps = [{"weight": 10, **first_step}, {"weight": 50}]
+        plan = Plan.model_validate({"model": model, "steps": steps, "hooks": hooks})
         first = orders.deploy(self.ledger, plan=plan, version="1", request=WHO, now=self.now()).rollout
         self._ready(first.id)
         orders.complete(self.ledger, first.id, self.now())
@@ -172,7 +175,10 @@ def acted(server: PrefectServer, tmp_path_factory: pytest.TempPathFactory) -> Ac
     assert attempt is not None
     runs["driver"] = attempt.run
     rollouts["checked"] = house.running("checked", check={"deployment": "watch/watch"})
-    runs["check"] = _create(server.client(), "watch/watch", question_name(rollouts["checked"]), rollouts["checked"])
+    runs["check"] = asking(house).create_run(
+        server.client(), "watch/watch", name=question_name(rollouts["checked"]), kind="check", title="check",
+        data=subject(rollouts["checked"]),
+    )  # fmt: skip
     said = {"state": {"type": "COMPLETED", "message": "looks good"}, "force": True}
     server.ask("POST", f"/flow_runs/{runs.pop('check')}/set_state", said)
     order = {"model": "checked", "build": "2", "rollout": rollouts["checked"].id}
@@ -288,12 +294,48 @@ def test_a_run_that_fails_says_no_and_one_that_crashes_is_put_once_more(house: H
             state = {"state": {"type": kind, "message": message}, "force": True}
             house.server.ask("POST", f"/flow_runs/{run['id']}/set_state", state)
 
-    asking = Asking(
-        prefect=house.server.client, key=lambda: "x", allowed=frozenset(), clock=house.now, sleep=end_the_run,
-        elapsed=lambda: 0.0,
-    )  # fmt: skip
-    said = asking.ask(rollout, check, lambda: True)
+    said = asking(house, sleep=end_the_run, elapsed=lambda: 0.0).ask(rollout, check, lambda: True)
     assert (said.answer, said.reason) == ("no", "the smoke test is red")
+
+
+def asking(house: House, **more: Any) -> Asking:
+    return Asking(prefect=house.server.client, key=lambda: "x", allowed=frozenset(), clock=house.now, **more)
+
+
+def test_a_hook_whose_run_fails_gets_another_one_and_a_run_that_goes_on_is_waited_for(house: House) -> None:
+    rollout = house.running("hooked", hooks=[{"after": "abort", "deployment": "watch/watch", "timeout": "5s"}])
+    orders.abort(house.ledger, rollout.id, actor="ada", reason="too slow", now=house.now())
+    ends, seconds = iter([None, ("FAILED", "red"), ("COMPLETED", "green")]), [0.0]
+
+    def runs() -> list[dict[str, Any]]:
+        filters = {"flow_runs": {"tags": {"all_": [rollout.id, "hook"]}}}
+        return list(house.server.ask("POST", "/flow_runs/filter", filters))
+
+    def end_the_run(_: float) -> None:
+        """Stands where the keeper's thread sleeps: what a worker would do meanwhile."""
+        end = next(ends)
+        if end is None:
+            seconds[0] += 6
+            return
+        for run in (each for each in runs() if each["state_type"] == "SCHEDULED"):
+            state = {"state": {"type": end[0], "message": end[1]}, "force": True}
+            house.server.ask("POST", f"/flow_runs/{run['id']}/set_state", state)
+
+    telling = Telling(
+        prefect=house.server.client, key=lambda: "x", allowed=frozenset(), clock=house.now, sleep=end_the_run,
+        elapsed=lambda: seconds[0],
+    )  # fmt: skip
+    look = HookPass(ledger=house.ledger, tell=telling.tell, clock=house.now)
+    for after in range(3):
+        look.look(house.now() + timedelta(hours=2 * after))
+    calls = [entry.fact for entry in house.ledger.entries(rollout.id) if isinstance(entry.fact, HookCalled)]
+    assert [(each.attempt, each.answer) for each in calls] == [(1, "failed"), (2, "taken")]
+    assert ("did not end in time" in calls[0].reason, "red" in calls[1].reason, calls[2].reason) == (
+        True,
+        True,
+        "green",
+    )
+    assert sorted(each["state_type"] for each in runs()) == ["COMPLETED", "FAILED"]
 
 
 def cancel(house: House, run: str) -> None:

@@ -20,6 +20,7 @@ from sluicegate.registry.rollout.facts import (
     Failed,
     FreezeOverridden,
     Frozen,
+    HookCalled,
     Judged,
     Observed,
     Packed,
@@ -103,6 +104,7 @@ def example_fact(kind: type[Fact], rollout: Rollout) -> Fact:
         Concluded(actor="ada", reason="because"),
         Undeployed(actor="ada", reason="because"),
         Settled(changes=()),
+        HookCalled(after="abort", position=0, attempt=1, answer="taken", actor="ops/page", reason="because"),
     )
     return next(fact for fact in facts if type(fact) is kind)
 

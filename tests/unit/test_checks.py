@@ -14,7 +14,7 @@ import pytest
 from standardwebhooks import Webhook
 
 from sluicegate.flows.stages.checks import Asking
-from sluicegate.registry.plan.fields import Check
+from sluicegate.registry.plan.calls import Check
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.facts import Checked, Packed, Ready, StepEntered
 from sluicegate.registry.rollout.rollout import Rollout

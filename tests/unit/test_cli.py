@@ -122,6 +122,7 @@ VIEW = {
     "blind": None,
     "errors": {},
     "offline": [],
+    "hooks": [],
     "launch": None,
     "waits_for": "98 of 200 candidate requests served at this step",
     "step": 1, "steps": 2, "weight": 10.0, "observed": True,

@@ -74,6 +74,7 @@ TABLE: dict[str, str] = {
     "Concluded":   "-          -                ended    ended              -       -",
     "Undeployed":  "-          -                -        -                  -       ended",
     "Settled":     "-          -                -        -                  baking  ended",
+    "HookCalled":  "-          -                -        -                  baking  ended",
 }  # fmt: skip
 """What each phase makes of each fact; - is a refusal. Written by hand: the specification."""
 
