@@ -76,7 +76,7 @@ class Calling:
 
 
 def subject(rollout: Rollout) -> dict[str, object]:
-    """What others are told of a rollout: those parameters of the deployment's flow that it takes, or the POST's data."""
+    """What others are told of a rollout: the parameters that a deployment's flow takes, or the data of the POST."""
     return {
         "rollout": rollout.id,
         "model": rollout.requested.model,

@@ -47,8 +47,8 @@ class Hook(Call):
     url: Annotated[str, Field(pattern=r"^https?://[^\s/?#@]+[^\s#@]*$")] | None = None
     """An address that gets a signed POST; it took the news when it answers with a status from 200 to 299."""
     after: Literal["promotion", "abort", "rollback"]
-    """What is told. promotion: a build took all of the variation's traffic, in steps, at once or as the first one. abort:
-    all traffic went back to stable, in whatever phase. rollback: an earlier build took the place of this one again."""
+    """What is told. promotion: a build took all of the variation's traffic, in steps, at once or as the first one.
+    abort: all traffic went back to stable, in whatever phase. rollback: an earlier build took its place again."""
     timeout: Duration = Field(default=60.0, ge=1, le=3600)
     """How long one attempt may take."""
     attempts: int = Field(default=8, ge=1, le=20)

@@ -1,4 +1,4 @@
-"""Hooks: which other systems must be told now of a promotion, an abort or a rollback. The record alone says so. Pure."""
+"""Hooks: which other systems must be told now of a promotion, an abort or a rollback, by the record alone. Pure."""
 
 from __future__ import annotations
 

@@ -326,15 +326,11 @@ def test_a_hook_whose_run_fails_gets_another_one_and_a_run_that_goes_on_is_waite
         elapsed=lambda: seconds[0],
     )  # fmt: skip
     look = HookPass(ledger=house.ledger, tell=telling.tell, clock=house.now)
-    for after in range(3):
+    for after in range(2):
         look.look(house.now() + timedelta(hours=2 * after))
     calls = [entry.fact for entry in house.ledger.entries(rollout.id) if isinstance(entry.fact, HookCalled)]
     assert [(each.attempt, each.answer) for each in calls] == [(1, "failed"), (2, "taken")]
-    assert ("did not end in time" in calls[0].reason, "red" in calls[1].reason, calls[2].reason) == (
-        True,
-        True,
-        "green",
-    )
+    assert ("did not end in time" in calls[0].reason, calls[1].reason) == (True, "green")
     assert sorted(each["state_type"] for each in runs()) == ["COMPLETED", "FAILED"]
 
 
