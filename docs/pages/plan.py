@@ -25,6 +25,7 @@ _ORDER = (
     "GateSpec",
     "Step",
     "Check",
+    "Hook",
     "Shadow",
     "ExperimentSpec",
     "Deadline",
