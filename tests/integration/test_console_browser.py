@@ -150,6 +150,37 @@ def test_a_lost_connection_is_said_and_forgotten_when_it_is_back(
     assert page.evaluate(late), "the feed's error may come once the connection is there again: only a look can tell"
 
 
+def test_what_is_looked_for_is_found_and_opened_by_the_keyboard_alone(
+    browser: Browser, running: tuple[Console, Rollout]
+) -> None:
+    at, rollout = running
+    page = signed_in(browser, at)
+    page.wait_for_load_state("load")
+    page.keyboard.press("Control+k")
+    page.keyboard.type("abort delays")
+    expect(page.locator("#palette .hits a")).to_have_text(["Abort delays v1 → v2"])
+    page.keyboard.press("Escape")
+    expect(page.locator("#palette")).to_be_hidden()
+    page.keyboard.press("Control+k")
+    page.keyboard.type("abort delays")
+    expect(page.locator("#palette .hits a")).to_have_count(1)
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect(page.locator("#abort-effect")).to_be_visible()
+    assert page.url.endswith(f"/rollouts/{rollout.id}#abort-effect")
+    assert at.ledger.rollout(rollout.id).ending is None, "it leads to the form, and does nothing"
+
+
+def test_search_works_without_javascript(browser: Browser, running: tuple[Console, Rollout]) -> None:
+    at, _ = running
+    page = signed_in(browser, at, java_script_enabled=False)
+    page.get_by_role("link", name="Search").click()
+    page.get_by_role("searchbox").fill("delays v1")
+    page.get_by_role("button", name="Search").click()
+    page.get_by_role("link", name="Pause delays v1 → v2").click()
+    expect(page.locator("#pause-effect")).to_be_visible()
+
+
 @pytest.fixture(scope="module")
 def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Console, dict[str, str]]]:
     """A console with something of every kind, and where its pages are."""
@@ -216,6 +247,7 @@ def _pages(at: Console) -> dict[str, str]:
         "activity": "/activity",
         "health": "/health",
         "glossary": "/glossary",
+        "search": "/search?q=del",
         "access": "/access",
         "missing": "/rollouts/nothing",
     }

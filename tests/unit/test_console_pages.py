@@ -21,6 +21,7 @@ from sluicegate.registry.words.build import Build, BuildRef
 from sluicegate.registry.words.errors import Unreachable
 from sluicegate.registry.words.roles import Role
 from sluicegate.services.console.pages import access, activity
+from sluicegate.services.console.pages.search import Hit, matching
 from sluicegate.services.console.pages.trends import Trends
 from sluicegate.services.console.tokens import Tokens
 from sluicegate.services.host.doctor.finding import Finding, pending, warned
@@ -343,3 +344,66 @@ def test_the_page_of_health_comes_although_something_hangs_and_says_what() -> No
     assert "Still being checked: ledger." in shown
     assert "counters: no answer yet" in shown
     assert "All checks pass" not in shown
+
+
+def hit(name: str, kind: str = "Models", about: str = "") -> Hit:
+    return Hit(kind=kind, name=name, about=about, url=f"/{name}")
+
+
+def test_search_finds_by_every_word_and_puts_first_what_begins_with_them() -> None:
+    everything = [hit("late-delays"), hit("delays", about="canary, running"), hit("fraud"), hit("bake", kind="Words")]
+    assert [each.name for each in matching("DEL", everything)["Models"]] == ["delays", "late-delays"]
+    assert [each.name for each in matching("running canary", everything)["Models"]] == ["delays"]
+    assert matching("zebra", everything) == {}
+    assert set(matching("", everything)) == {"Models"}, "words only for who asks"
+    assert [each.name for each in matching("bake", everything)["Words"]] == ["bake"]
+
+
+def test_search_leads_to_pages_and_offers_what_the_caller_may_do() -> None:
+    office = signed_in()
+    rollout = office.running()
+    page = office.client.get("/search?q=m").text
+    for url in ("/models/m", f"/rollouts/{rollout.id}", f"/rollouts/{rollout.id}#abort-effect", "/access"):
+        assert f'href="{url}"' in page
+    token = Tokens(office.ledger, TOKEN, office.desk.clock).give("vic", Role.VIEWER, actor="ada")
+    office.client.post("/logout")
+    seen = Office(office.desk).client
+    seen.post("/login", data={"token": token})
+    page = seen.get("/search?q=").text
+    assert f'href="/rollouts/{rollout.id}"' in page
+    assert "abort-effect" not in page
+    assert 'href="/access"' not in page
+    assert "Nothing has “&lt;b&gt;”" in seen.get("/search?q=<b>").text
+
+
+def test_every_act_that_search_offers_is_a_place_on_the_page_it_leads_to() -> None:
+    office = signed_in()
+    rollout = office.running()
+    found = office.client.get("/search?q=v2").text
+    page = office.client.get(f"/rollouts/{rollout.id}").text
+    places = re.findall(rf'href="/rollouts/{rollout.id}#([^"]+)"', found)
+    assert len(places) >= 4
+    assert all(f'id="{place}"' in page for place in places)
+
+
+class TrainedDesk(MemoryDesk):
+    away: bool = False
+
+    def builds(self, model: str) -> list[Build]:
+        if self.away:
+            raise Unreachable("MLflow does not answer.", fix="see whether it runs")
+        return [Build(ref=BuildRef(model=model, version="2"), source="x", run="a b")]
+
+
+def test_a_build_leads_to_its_training_run_and_a_rollout_waits_for_no_mlflow() -> None:
+    desk = TrainedDesk(links={"mlflow": "http://mlflow"})
+    office = signed_in(desk)
+    rollout = office.running()
+    desk.away = True
+    assert 'href="/models/m/builds/2/run"' in office.client.get(f"/rollouts/{rollout.id}").text
+    assert "MLflow does not answer." in office.client.get("/models/m/builds/2/run").text
+    desk.away = False
+    led = office.client.get("/models/m/builds/2/run", follow_redirects=False)
+    assert (led.status_code, led.headers["location"]) == (303, "http://mlflow/#/runs/a%20b")
+    none = office.client.get("/models/m/builds/7/run")
+    assert (none.status_code, "no training run of m v7" in none.text) == (404, True)

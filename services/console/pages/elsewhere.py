@@ -1,4 +1,4 @@
-"""Where else a rollout can be seen: its version in MLflow, its run in Prefect."""
+"""Where else a rollout can be seen: its version and its training run in MLflow, its run in Prefect."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ def elsewhere(desk: Desk, rollout: Rollout) -> dict[str, str]:
     candidate, places = rollout.requested, {}
     if "mlflow" in desk.links:
         model = quote(candidate.model, safe="")
-        places["MLflow"] = f"{desk.links['mlflow']}/#/models/{model}/versions/{candidate.version}"
+        places["MLflow version"] = f"{desk.links['mlflow']}/#/models/{model}/versions/{candidate.version}"
+        places["Training run"] = f"/models/{model}/builds/{quote(candidate.version, safe='')}/run"
     last = last_attempt(desk.ledger, rollout.id)
     if "prefect" in desk.links and last is not None:
-        places["Prefect"] = f"{desk.links['prefect']}/runs/flow-run/{last.run}"
+        places["Prefect run"] = f"{desk.links['prefect']}/runs/flow-run/{last.run}"
     return places

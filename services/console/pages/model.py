@@ -9,7 +9,9 @@ from datetime import datetime
 from functools import partial
 from urllib.parse import quote
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
 
 from sluicegate.registry.audience.connections import Connections
 from sluicegate.registry.ledger.reading import read_for_readout
@@ -21,9 +23,9 @@ from sluicegate.registry.rollout.facts import Undeployed
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.rollout.standing import standings
 from sluicegate.registry.words.build import Build
-from sluicegate.registry.words.errors import NotFound, Unreachable
+from sluicegate.registry.words.errors import NotFound, SluiceError, Unreachable
 from sluicegate.services.console.acts.models import roles_of_builds
-from sluicegate.services.console.pages.rendering import Context, Endpoint, template
+from sluicegate.services.console.pages.rendering import Context, Endpoint, refusal, template
 from sluicegate.services.console.pages.views import by_audience, line
 from sluicegate.services.console.ports import Desk
 from sluicegate.services.report.history_chart import history_chart
@@ -72,6 +74,34 @@ def page(desk: Desk) -> Endpoint:
         }
 
     return template(desk, "model.html", context)
+
+
+def training_run(desk: Desk) -> Endpoint:
+    """Leads to the run in MLflow that made a build. MLflow is asked only when somebody goes there."""
+
+    async def endpoint(request: Request) -> Response:
+        model, version = request.path_params["model"], request.path_params["version"]
+        try:
+            builds = await run_in_threadpool(desk.builds, model)
+            url = run_url(desk.links, model, version, builds)
+        except SluiceError as error:
+            return refusal(request, error, desk.links)
+        return RedirectResponse(url, status_code=303)
+
+    return endpoint
+
+
+def run_url(links: Mapping[str, str], model: str, version: str, builds: Sequence[Build]) -> str:
+    """Where the training run of a build is. Raises NotFound where there is none to show."""
+    run = next((build.run for build in builds if build.ref.version == version), None)
+    if run is None:
+        raise NotFound(
+            f"MLflow knows no training run of {model} v{version}.",
+            fix="register models from a run, such as with mlflow.sklearn.log_model(..., registered_model_name=...)",
+        )
+    if "mlflow" not in links:
+        raise NotFound("the address of MLflow's pages is not known.", fix="set MLFLOW_TRACKING_URI for the console")
+    return f"{links['mlflow']}/#/runs/{quote(run, safe='')}"
 
 
 def _emptied_at(desk: Desk, rollouts: Sequence[Rollout]) -> dict[str, datetime]:

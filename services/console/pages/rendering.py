@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 from jinja2 import ChoiceLoader, Environment, FileSystemLoader
@@ -37,11 +37,15 @@ def template(desk: Desk, name: str, context: Callable[[Request], Context]) -> En
         try:
             shown = await run_in_threadpool(context, request)
         except SluiceError as error:
-            status = problem_document(error)[0]
-            return render(request, "error.html", {"error": error, "links": desk.links}, status=status)
+            return refusal(request, error, desk.links)
         return render(request, name, {**shown, "links": desk.links, "now": desk.clock()})
 
     return endpoint
+
+
+def refusal(request: Request, error: SluiceError, links: Mapping[str, str]) -> Response:
+    """An error as a page: what is wrong, and what to do."""
+    return render(request, "error.html", {"error": error, "links": links}, status=problem_document(error)[0])
 
 
 def render(request: Request, name: str, context: Context, *, status: int = 200) -> Response:

@@ -20,6 +20,7 @@ from sluicegate.services.console.pages import (
     overview,
     rollout,
     rollouts,
+    search,
 )
 from sluicegate.services.console.ports import Desk
 from sluicegate.services.console.sessions import Sessions
@@ -38,6 +39,7 @@ def page_routes(desk: Desk, tokens: Tokens, sessions: Sessions, strangers: Stran
         Route("/rollouts/{id}/logs", logs.page(desk), methods=["GET"]),
         Route("/rollouts/{id}/report", rollout.whole_report(desk), methods=["GET"]),
         Route("/rollouts/{id}/{act}", rollout.order(desk), methods=["POST"]),
+        Route("/models/{model}/builds/{version}/run", model.training_run(desk), methods=["GET"]),
         Route("/models/{model}", model.page(desk), methods=["GET"]),
         Route("/experiments", experiments.listing(desk), methods=["GET"]),
         Route("/experiments/{id}", experiments.page(desk), methods=["GET"]),
@@ -45,6 +47,7 @@ def page_routes(desk: Desk, tokens: Tokens, sessions: Sessions, strangers: Stran
         Route("/audiences", audiences.page(desk), methods=["GET"]),
         Route("/audiences/{model}/order", audiences.reorder(desk), methods=["POST"]),
         Route("/activity", activity.page(desk), methods=["GET"]),
+        Route("/search", search.page(desk), methods=["GET"]),
         Route("/glossary", glossary.page(desk), methods=["GET"]),
         Route("/health", health.page(desk), methods=["GET"]),
         Route("/access", access.page(desk), methods=["GET"]),

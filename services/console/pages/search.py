@@ -1,0 +1,108 @@
+"""Search: models, rollouts, experiments, audiences, pages, words, and what can be done; each leads to a page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from starlette.requests import Request
+
+from sluicegate.registry.orders.audience_store import audiences
+from sluicegate.registry.rollout.experiment import experiments
+from sluicegate.registry.rollout.rollout import Rollout
+from sluicegate.registry.words.glossary import anchor, meanings
+from sluicegate.registry.words.roles import Role
+from sluicegate.services.console.acts.rollouts import ORDERS
+from sluicegate.services.console.pages.effects import possible
+from sluicegate.services.console.pages.rendering import Context, Endpoint, template
+from sluicegate.services.console.ports import Desk
+from sluicegate.services.console.tokens import Caller
+
+MOST = 6
+"""Hits of one kind."""
+_PAGES = {
+    "Overview": ("/", "what needs you, what is in progress, which builds serve"),
+    "Rollouts": ("/rollouts", "all of them; compare two"),
+    "Experiments": ("/experiments", "A/B tests"),
+    "Audiences": ("/audiences", "who gets which variation, and in what order they are asked"),
+    "Try a request": ("/audiences#who", "which build a request would get"),
+    "Activity": ("/activity", "what happened, and who did it"),
+    "Health": ("/health", "what sluice doctor finds"),
+    "Glossary": ("/glossary", "what our words mean"),
+}
+_ACCESS = {"Access": ("/access", "tokens, and who asked for what")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hit:
+    """Something that can be opened."""
+
+    kind: str
+    name: str
+    about: str
+    url: str
+
+    @property
+    def text(self) -> str:
+        """What is searched; of words of ours not their meanings, in which every word stands somewhere."""
+        return (self.name if self.kind == "Words" else f"{self.name} {self.about}").casefold()
+
+
+def page(desk: Desk) -> Endpoint:
+    """The page of what is found; the palette shows the same."""
+
+    def context(request: Request) -> Context:
+        text = request.query_params.get("q", "").strip()[:200]
+        return {"text": text, "kinds": matching(text, _everything(desk, request.state.caller))}
+
+    return template(desk, "search.html", context)
+
+
+def matching(text: str, everything: Iterable[Hit]) -> dict[str, list[Hit]]:
+    """What has every word of the text in it, by kind; names that begin with it first. Words of ours only on request."""
+    words = text.casefold().split()
+    kinds: dict[str, list[Hit]] = {}
+    for hit in everything:
+        if all(word in hit.text for word in words) and (words or hit.kind != "Words"):
+            kinds.setdefault(hit.kind, []).append(hit)
+    begins = text.casefold()
+    return {
+        kind: sorted(hits, key=lambda hit: not hit.name.casefold().startswith(begins))[:MOST]
+        for kind, hits in kinds.items()
+    }
+
+
+def _everything(desk: Desk, caller: Caller) -> Iterator[Hit]:
+    rollouts = desk.ledger.rollouts()[::-1]
+    for model in dict.fromkeys(rollout.requested.model for rollout in rollouts):
+        yield Hit(kind="Models", name=model, about="", url=f"/models/{quote(model, safe='')}")
+    for rollout in rollouts:
+        state = (rollout.ending or rollout.phase).value
+        about = f"{rollout.requested.strategy}, {state} · {rollout.id}"
+        yield Hit(kind="Rollouts", name=_title(rollout), about=about, url=f"/rollouts/{quote(rollout.id)}")
+    yield from _acts(rollouts, caller)
+    for group in experiments(rollouts):
+        first = group[0].requested
+        name = first.experiment or ""
+        yield Hit(kind="Experiments", name=first.model, about=name, url=f"/experiments/{quote(name)}")
+    for audience in audiences(desk.ledger):
+        yield Hit(kind="Audiences", name=audience.name, about=audience.description or "", url="/audiences")
+    for name, (url, about) in (_PAGES | (_ACCESS if caller.role >= Role.ADMIN else {})).items():
+        yield Hit(kind="Pages", name=name, about=about, url=url)
+    for word, meaning in meanings().items():
+        yield Hit(kind="Words", name=word, about=meaning, url=f"/glossary#{anchor(word)}")
+
+
+def _acts(rollouts: Iterable[Rollout], caller: Caller) -> Iterator[Hit]:
+    """What this caller may order of rollouts in progress; it opens the form, which says what would happen."""
+    for rollout in rollouts:
+        for order in possible(rollout) if not rollout.is_ended else ():
+            if caller.role >= ORDERS[order].role:
+                name, url = f"{order.capitalize()} {_title(rollout)}", f"/rollouts/{quote(rollout.id)}#{order}-effect"
+                yield Hit(kind="What you can do", name=name, about="asks before anything happens", url=url)
+
+
+def _title(rollout: Rollout) -> str:
+    stable = f"v{rollout.stable} → " if rollout.stable else ""
+    return f"{rollout.requested.model} {stable}v{rollout.requested.version}"
