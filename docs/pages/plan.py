@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Any
 
 from docs.pages.tables import NOTICE, anchor, code, field_docs, summary, table
-from sluicegate.registry.plan import fields
+from sluicegate.registry.plan import external, fields
 from sluicegate.registry.plan import rules as plan_rules
 from sluicegate.registry.words.metric import Worse
 from sluicegate.registry.plan.plan import Plan
@@ -23,6 +23,8 @@ _ORDER = (
     "MetricSpec",
     "PredictionField",
     "GateSpec",
+    "ExternalGate",
+    "HttpValue",
     "Step",
     "Check",
     "Hook",
@@ -32,7 +34,7 @@ _ORDER = (
     "Blind",
     "Expect",
 )
-_NAMES = {"MetricSpec": "Metric", "PredictionField": "Prediction", "OfflineGate": "Offline gate", "GateSpec": "Gate and guardrail", "ExperimentSpec": "Experiment"}
+_NAMES = {"MetricSpec": "Metric", "PredictionField": "Prediction", "OfflineGate": "Offline gate", "GateSpec": "Gate and guardrail", "ExternalGate": "External gate", "HttpValue": "Value of an HTTP answer", "ExperimentSpec": "Experiment"}
 _DURATION, _SHARE = "a duration such as", "a share with its per cent sign"
 
 
@@ -56,7 +58,7 @@ def models() -> dict[str, type]:
 
 
 def _model(name: str) -> type:
-    return Plan if name == "Plan" else getattr(fields, name)
+    return Plan if name == "Plan" else getattr(fields, name, None) or getattr(external, name)
 
 
 def _section(name: str) -> str:
@@ -111,7 +113,7 @@ def _plain(schema: dict[str, Any]) -> str:
 
 
 def _named(name: str) -> str:
-    kind = getattr(fields, name, None) or {"Worse": Worse}[name]
+    kind = getattr(fields, name, None) or getattr(external, name, None) or {"Worse": Worse}[name]
     if issubclass(kind, Enum):
         return ", ".join(code(member.value) for member in kind)
     return f"[{_title(name).lower()}](#{anchor(_title(name))})"
@@ -166,6 +168,8 @@ def _rules() -> str:
 - `then: pause` is for the gates and guardrails of a canary, not for those of a shadow or an experiment.
 - A plan has `steps`, unless it ends in the shadow (`strategy: shadow` and no `then: canary`): then it has none of what
   steps would use, `gates`, `guardrails` and `deadline` outside of `shadow`, and is never started as a canary.
+- An external gate has a name that no metric of a gate has, one of `promql`, `sql` and `http`, and `below`, `above` or both. It has no alpha, and where
+  no other gate decides a person approves each step all the same. Placeholders stand inside quotes in PromQL, and without quotes in SQL.
 - Weights rise from step to step and stay below 100; margins fall, or stay, from step to step.
 - `score: log_loss` and `brier` name the `positive` outcome; a score with the metric's own name need not be written.
 - `quantile`, `outcome`, `score`, `prediction`, `matures_after` and `cap` stand only where their source uses them. \

@@ -31,7 +31,11 @@ def _folded(line: str, width: int) -> str:
 
 def _tree(view: View) -> str:
     lines = [head(view), *_launch(view), *_split(view), *_arms(view)]
-    judged = [*(_offline(each) for each in view["offline"]), *(_gate(each) for each in view["gates"])]
+    before, outside = (
+        (_offline(each) for each in view["offline"]),
+        (_external(each) for each in view.get("external", ())),
+    )
+    judged = [*before, *(_gate(each) for each in view["gates"]), *outside]
     lines += [f"|  {'`' if position == len(judged) - 1 else '+'}- {each}" for position, each in enumerate(judged)]
     lines += [f"+- errors of {arm}: {what}" for arm, what in view["errors"].items()]
     by = f"  (by {view['actor']})" if view["actor"] else ""
@@ -47,7 +51,7 @@ def _tree(view: View) -> str:
 def _awaited(view: View) -> str:
     """What it waits for, without the sentences that stand beside the gates already."""
     awaited = str(view["waits_for"])
-    for gate in view["gates"]:
+    for gate in (*view["gates"], *view.get("external", ())):
         awaited = awaited.replace(f": {gate['reason']}", "")
     return awaited
 
@@ -105,6 +109,11 @@ def _offline(gate: View) -> str:
 def _hook(hook: View) -> str:
     said = f"{hook['answer'].replace('_', ' ').upper()} at attempt {hook['attempt']}"
     return f"hook after {hook['after']}: {hook['hook']} {said}: {hook['reason']}"
+
+
+def _external(gate: View) -> str:
+    kind = "watch" if gate["then"] == "nothing" else "guard" if gate["guardrail"] else "external"
+    return f"{kind} {gate['gate']:<12} {gate['verdict']:<10} {gate['reason']}"
 
 
 def _gate(gate: View) -> str:

@@ -12,6 +12,7 @@ from sluicegate.flows.gate.judge import next_look, rows_read, verdict
 from sluicegate.flows.stages.attempts import gates_of_attempt
 from sluicegate.flows.stages.experiment import read, shared_thresholds
 from sluicegate.flows.stages.shadow import overtaken
+from sluicegate.registry.ledger.external import read_samples
 from sluicegate.registry.ledger.freezes import freezes
 from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.ledger.sights import sights
@@ -24,6 +25,7 @@ from sluicegate.registry.plan.fields import (
 )
 from sluicegate.registry.rollout.decision import Choice, Decision, Progress, decide, decide_first
 from sluicegate.registry.rollout.experiment import ExperimentState, experiment_state
+from sluicegate.registry.rollout.external import external_verdicts
 from sluicegate.registry.rollout.facts import (
     Aborted,
     Concluded,
@@ -108,6 +110,7 @@ def tick(ledger: Ledger, tallies: Tallies, rollout_id: str, now: datetime, autho
     verdicts = _judge(ledger, tallies, rollout, now)
     if blind is not None:
         verdicts = tuple(each.withheld(str(blind)) for each in verdicts)
+    verdicts += external_verdicts(rollout, read_samples(ledger, rollout), now)
     rollout = _record_changes(ledger, rollout, verdicts, now, is_blind=blind is not None)
     requests = tallies.progress(rollout.id, rollout.epoch)
     progress = Progress(candidate_requests=requests, experiment=experiment, blind=blind)
@@ -284,8 +287,7 @@ def _is_allowed(decision: Decision, authority: Authority) -> bool:
 
 def _fact(rollout: Rollout, verdicts: Sequence[Verdict], decision: Decision) -> Fact | None:
     answers = {v.metric: v.answer.value for v in verdicts}
-    deciding = {gate.metric for gate in rollout.plan.deciding_gates}
-    gates = {metric: answer for metric, answer in answers.items() if metric in deciding}
+    gates = {metric: answer for metric, answer in answers.items() if metric in rollout.plan.must_pass}
     match decision.choice:
         case Choice.HOLD:
             return None
@@ -309,7 +311,7 @@ def _fact(rollout: Rollout, verdicts: Sequence[Verdict], decision: Decision) -> 
 
 def _promoted(rollout: Rollout, gates: dict[str, str], decision: Decision) -> Promoted:
     """On passing verdicts, or, for a plan without gates, by the person who approved the last step."""
-    if gates and set(gates.values()) == {Answer.PASS.value}:
+    if rollout.plan.deciding_gates and set(gates.values()) == {Answer.PASS.value}:
         return Promoted(actor="policy", party=Party.POLICY, reason=decision.reason, override=False, verdicts=gates)
     approver = rollout.approvals[rollout.step]
     return Promoted(actor=approver, reason=f"approved by {approver}; no gate decides", override=True, verdicts={})

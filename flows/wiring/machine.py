@@ -257,8 +257,8 @@ def _parts(runtime: Runtime, site: Site, keys: Keys, environment: Mapping[str, s
 
 
 def _addresses(environment: Mapping[str, str]) -> dict[str, str]:
-    """The addresses of notifications that the environment holds; the keeper alone sends to them."""
-    return {name: value for name, value in environment.items() if name.startswith("SLUICE_NOTIFY_")}
+    """The addresses of notifications and sources that the environment holds; the keeper alone goes to them."""
+    return {name: value for name, value in environment.items() if name.startswith(("SLUICE_NOTIFY_", "SLUICE_SOURCE_"))}
 
 
 def _process(name: str) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import threading
 from collections.abc import Callable
@@ -39,6 +40,8 @@ HOOK_SECONDS = 1.0
 """Time between two looks at which hooks of plans are to be told."""
 OUTBOX_SECONDS = 1.0
 """Time between two looks at what Prefect and people are to be told."""
+SAMPLING_SECONDS = 1.0
+"""Time between two looks at which sources are due to be asked."""
 PASS_SECONDS = 180.0
 """Time that one pass over a log may take, a database that is locked meanwhile included."""
 UNHURRIED = 3600.0
@@ -56,7 +59,9 @@ def keeper() -> None:
     from sluicegate.services.keeper.fleet_pass import FleetPass
     from sluicegate.services.keeper.keeper import JUDGING, Keeper
     from sluicegate.services.keeper.registration import Registration
+    from sluicegate.services.keeper.sampling import Sampling
     from sluicegate.services.keeper.waking import Doorbell
+    from sluicegate.services.sources.asking import ask_source
 
     runtime = current_runtime()
     plane = GatewayPlane(runtime)
@@ -83,12 +88,17 @@ def keeper() -> None:
         beside=beside,
         poll_seconds=runtime.settings.poll_seconds,
     )
+    sampling = Sampling(
+        ledger=runtime.ledger, ask=lambda gate, values: ask_source(gate, values, os.environ), clock=runtime.clock,
+        beside=Beside(),
+    )  # fmt: skip
     loops, bell = Loops("keeper", runtime.heartbeats), Doorbell(runtime.bell)
     loops.require(lambda: beside.longest(JUDGING) <= SLOW)
     loops.beside("cleaning", partial(_clean_daily, runtime), UNHURRIED)
     loops.beside("memory", partial(_again_and_again, _remember, runtime, MEMORY_SECONDS), UNHURRIED)
     loops.beside("outbox", partial(_again_and_again, _tell, runtime, OUTBOX_SECONDS), UNHURRIED)
     loops.beside("hooks", partial(_again_and_again, _call_hooks, runtime, HOOK_SECONDS), UNHURRIED)
+    loops.beside("samples", partial(_again_and_again, lambda _: sampling.look(), runtime, SAMPLING_SECONDS))
     loops.beside("clock", partial(_again_and_again, _set_clock, runtime, CLOCK_SECONDS))
     loops.beside("watch", partial(watch, runtime, "keeper"))
     sight = sight_watch.SightWatch(runtime)

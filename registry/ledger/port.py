@@ -1,4 +1,4 @@
-"""The ports of the ledger: facts, looks, documents, leases, notes, and the chain. Adapters: `memory`, `sql`.
+"""The ports of the ledger: facts, looks, samples, documents, leases, notes, and the chain. Adapters: `memory`, `sql`.
 
 Whoever needs one of them takes that one; `Ledger` is all of them, as adapters and the composition root know it.
 """
@@ -13,6 +13,7 @@ from sluicegate.registry.ledger.chain import Examination, Head
 from sluicegate.registry.ledger.record import Applied, Changes, Fed, Lease, OrderKey, Receipt, Record
 from sluicegate.registry.rollout.facts import Entry, Fact, Requested
 from sluicegate.registry.rollout.rollout import Rollout
+from sluicegate.registry.words.sample import Sample
 from sluicegate.registry.words.verdict import Look
 
 
@@ -72,6 +73,18 @@ class Looks(Protocol):
 
     def last_looks(self, rollout: str) -> tuple[Look, ...]:
         """Of each metric the look with the highest k, in order of metric."""
+        ...
+
+
+class Samples(Protocol):
+    """Readings for external gates, each once."""
+
+    def record_sample(self, sample: Sample) -> Sample:
+        """Store a sample, or return the one that is already there under its number."""
+        ...
+
+    def samples(self, rollout: str, gate: str, *, most: int) -> tuple[Sample, ...]:
+        """At most so many of a rollout's samples for a gate, the last ones, in order of k."""
         ...
 
 
@@ -139,7 +152,7 @@ class Verified(Protocol):
         ...
 
 
-class Ledger(Facts, Looks, Documents, Leases, Notes, Verified, Protocol):
+class Ledger(Facts, Looks, Samples, Documents, Leases, Notes, Verified, Protocol):
     """The record that every process shares.
 
     Promises, each tested on every adapter by tests/contract/test_ledger.py:
@@ -149,6 +162,7 @@ class Ledger(Facts, Looks, Documents, Leases, Notes, Verified, Protocol):
     - A fact that the rollout's phase does not admit raises IllegalMove and leaves no trace.
     - At most one rollout of a target holds it: `Begun` raises TargetBusy while another does.
     - `record_look` stores a look once for each (rollout, metric, k) and returns the stored one, whoever was first.
+    - `record_sample` does the same for each (rollout, gate, k).
     - `commit` records everything that `decide` answers, or nothing; nobody else records in between. A key that was
       committed before gives its first receipt again, and `decide` is not asked.
     - `verify` finds whatever was changed, removed, added or reordered among facts, looks and documents.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from sluicegate.registry.ledger.external import read_samples
 from sluicegate.registry.ledger.freezes import freezes
 from sluicegate.registry.ledger.launching import reached
 from sluicegate.registry.ledger.port import Ledger
@@ -32,18 +33,23 @@ def read_for_policy(ledger: Ledger, rollout: Rollout) -> RolloutRecord:
 def read_for_view(ledger: Ledger, rollout: Rollout) -> RolloutRecord:
     """The same with the last look of each gate, whose figures a view shows."""
     looks = ledger.last_looks(rollout.id) if rollout.is_judged else ()
-    return replace(read_for_policy(ledger, rollout), looks=looks, launch=_launch(ledger, rollout))
+    return replace(_read_for_people(ledger, rollout), looks=looks)
 
 
 def read_for_report(ledger: Ledger, rollout: Rollout) -> RolloutRecord:
     """The same with every fact and every look."""
     entries, looks = ledger.entries(rollout.id), ledger.looks(rollout.id) if rollout.is_judged else ()
-    return replace(read_for_policy(ledger, rollout), entries=entries, looks=looks, launch=_launch(ledger, rollout))
+    return replace(_read_for_people(ledger, rollout), entries=entries, looks=looks)
 
 
 def read_for_readout(ledger: Ledger, comparisons: Sequence[Rollout]) -> tuple[RolloutRecord, ...]:
     """The comparisons of an experiment, each with the last look of each gate."""
     return tuple(RolloutRecord(rollout=each, looks=ledger.last_looks(each.id)) for each in comparisons)
+
+
+def _read_for_people(ledger: Ledger, rollout: Rollout) -> RolloutRecord:
+    samples = read_samples(ledger, rollout) if rollout.is_judged else {}
+    return replace(read_for_policy(ledger, rollout), launch=_launch(ledger, rollout), samples=samples)
 
 
 def _launch(ledger: Ledger, rollout: Rollout) -> tuple[Reached, ...]:

@@ -17,6 +17,7 @@ from sluicegate.registry.ledger.looks_json import look_from_json, look_to_json
 from sluicegate.registry.ledger.migrate import migrate
 from sluicegate.registry.ledger.receipts import receipt_from_json, receipt_to_json, repeated
 from sluicegate.registry.ledger.record import Applied, Changes, Fed, Lease, OrderKey, Receipt, Record
+from sluicegate.registry.ledger.samples import keep_sample, last_samples
 from sluicegate.registry.ledger.sealing import examination, insert_document, insert_entry, insert_look
 from sluicegate.registry.ledger.stale import refuse_stale
 from sluicegate.registry.ledger.tables import documents, entries, leases, looks, notes, orders, targets
@@ -26,6 +27,7 @@ from sluicegate.registry.rollout.facts import Entry, Fact, Requested, from_paylo
 from sluicegate.registry.rollout.moves import begin
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.errors import Unreachable
+from sluicegate.registry.words.sample import Sample
 from sluicegate.registry.words.verdict import Look
 
 
@@ -163,6 +165,14 @@ class SqlLedger:
         with reading(self._engine) as connection:
             rows = connection.execute(_LAST_LOOKS, {"rollout": rollout}).all()
         return tuple(look_from_json(row.body) for row in rows)
+
+    def record_sample(self, sample: Sample) -> Sample:
+        with writing(self._engine) as connection:
+            return keep_sample(connection, sample)
+
+    def samples(self, rollout: str, gate: str, *, most: int) -> tuple[Sample, ...]:
+        with reading(self._engine) as connection:
+            return last_samples(connection, rollout, gate, most)
 
     def apply(self, document: Applied, *, over: str | None = None) -> bool:
         with writing(self._engine) as connection:

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, Column, Index, Integer, MetaData, PrimaryKeyConstraint, Table, Text, UniqueConstraint
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Double,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+)
 from sqlalchemy import text as sql
 
 metadata = MetaData()
@@ -48,6 +59,21 @@ looks = Table(
     Column("body", Text, nullable=False),
     PrimaryKeyConstraint("rollout", "metric", "k"),
 )
+
+samples = Table(
+    "samples",
+    metadata,
+    Column("rollout", Text, nullable=False),
+    Column("gate", Text, nullable=False),
+    Column("k", Integer, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("at", Text, nullable=False),
+    Column("value", Double),
+    Column("measured_at", Text),
+    Column("lacking", Text),
+    PrimaryKeyConstraint("rollout", "gate", "k"),
+)
+"""Readings for external gates: a value, or why there is none."""
 
 documents = Table(
     "documents",

@@ -21,6 +21,7 @@ from pydantic import (
 from sluicegate.registry.audience.connections import FALLBACK
 from sluicegate.registry.plan.calls import Check, Hook
 from sluicegate.registry.plan.document import Document
+from sluicegate.registry.plan.external import ExternalGate
 from sluicegate.registry.plan.limits import Limit, TimeLimit
 from sluicegate.registry.words.metric import LEVELS, Worse, capped_name, level_name
 from sluicegate.registry.words.units import Duration, Share, Weight
@@ -498,6 +499,8 @@ class PlanFields(Document):
     """Rules that must pass before a step ends."""
     guardrails: tuple[GateSpec, ...] = ()
     """Rules that can only stop the rollout."""
+    external: tuple[ExternalGate, ...] = Field(default=(), max_length=20)
+    """Limits for numbers that other systems measure, beside the gates of a canary."""
     ab: ExperimentSpec | None = None
     """With strategy ab: how variations are compared."""
     shadow: Shadow | None = None
@@ -534,9 +537,16 @@ class PlanFields(Document):
         return tuple(gate for gate in self.gates if gate.decides)
 
     @property
-    def rules(self) -> dict[str, GateSpec]:
-        """Gates and guardrails by their metric, which is no other's."""
-        return {gate.metric: gate for gate in (*self.gates, *self.guardrails)}
+    def must_pass(self) -> frozenset[str]:
+        """Everything that must pass before a step ends: the deciding gates, and external ones."""
+        outside = {gate.name for gate in self.external if gate.decides and not gate.guardrail}
+        return frozenset({gate.metric for gate in self.deciding_gates} | outside)
+
+    @property
+    def rules(self) -> dict[str, GateSpec | ExternalGate]:
+        """Gates and guardrails by their metric, external ones by their name, which is no other's."""
+        named = {gate.name: gate for gate in self.external}
+        return {gate.metric: gate for gate in (*self.gates, *self.guardrails)} | named
 
     def limit(self, gate: GateSpec) -> float | None:
         """The share that the rate of a rule's metric must stay below; of a time, that of requests that are slower."""

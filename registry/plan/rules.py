@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from sluicegate.registry.plan.acting_rules import wrong_acts
+from sluicegate.registry.plan.external_rules import external_faults
 from sluicegate.registry.plan.fields import GateSpec, MetricSpec, PlanFields
 from sluicegate.registry.plan.hook_rules import wrong_hooks
 from sluicegate.registry.plan.limit_rules import in_shadow, wrong_limits
@@ -49,6 +50,7 @@ def broken_rules(plan: PlanFields, champion_alias: str) -> tuple[Broken, ...]:
         *(Broken(at=at, message=what, fix=fix) for at, what, fix in slice_faults(plan)),
         *(Broken(at=at, message=what, fix=fix) for at, what, fix in wrong_acts(plan)),
         *(Broken(at=at, message=what, fix=fix) for at, what, fix in wrong_hooks(plan)),
+        *(Broken(at=at, message=what, fix=fix) for at, what, fix in external_faults(plan)),
     )  # fmt: skip
 
 

@@ -26,7 +26,7 @@ def compared(plan: P, ab: ExperimentSpec, variation: str) -> P:
     requests = plan.expect.requests_per_day * of_all * ab.max_time / _DAY if plan.expect else None
     return plan.model_copy(
         update={
-            "strategy": Strategy.AB, "gates": (goal,), "guardrails": guardrails, "deadline": None,
+            "strategy": Strategy.AB, "gates": (goal,), "guardrails": guardrails, "external": (), "deadline": None,
             "steps": (Step.model_construct(weight=round(10_000 * mine / pair), soak=ab.soak),),
             "expect": Expect.model_construct(requests_per_day=max(round(requests), 1)) if requests else None,
         }
@@ -50,6 +50,6 @@ def staged(plan: P, strategy: str, variation: str | None = None) -> P:
     return plan.model_copy(
         update={
             "strategy": Strategy.SHADOW, "steps": steps, "gates": shadow.gates, "guardrails": shadow.guardrails,
-            "deadline": None,
+            "external": (), "deadline": None,
         }
     )  # fmt: skip

@@ -122,6 +122,7 @@ def _asks(rollout: Rollout, number: int) -> tuple[str, ...]:
     conditions = [f"{gate.metric} within {format_share(margin)}" for gate, margin in margins if margin is not None]
     limits = [(gate.metric, limit_text(gate.below)) for gate in plan.deciding_gates if gate.below is not None]
     conditions += [f"{metric} below {limit}" for metric, limit in limits]
+    conditions += [f"{each.name} {each.limit}" for each in plan.external if each.name in plan.must_pass]
     conditions += [f"{step.min_requests:,} requests"] if step.min_requests else []
     conditions += [f"soak {format_duration(step.soak)}"] if step.soak else []
     conditions += ["approval by a person"] if step.approval or not plan.deciding_gates else []

@@ -47,7 +47,7 @@ def verdict_of(rollout: Rollout) -> str:
     answers = {metric: Answer(each.answer) for metric, each in judged.items()}
     if Answer.FAIL in answers.values():
         return Answer.FAIL.label
-    of_gates = [answers.get(gate.metric, Answer.NO_DATA) for gate in rollout.plan.deciding_gates]
+    of_gates = [answers.get(name, Answer.NO_DATA) for name in rollout.plan.must_pass]
     for answer in (Answer.UNDECIDED, Answer.NO_DATA):
         if answer in of_gates:
             return answer.label

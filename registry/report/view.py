@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sluicegate.registry.plan.fields import GateSpec
+from sluicegate.registry.report.external_view import ExternalGateView, external_views
 from sluicegate.registry.report.reason import unit_of
 from sluicegate.registry.rollout.decision import Decision, Progress, decide, needs_driver
 from sluicegate.registry.rollout.experiment import experiment_state
@@ -146,6 +147,8 @@ class RolloutView:
     """What was judged before the first request."""
     hooks: tuple[HookView, ...]
     """The systems that were told of its promotion, abort or rollback."""
+    external: tuple[ExternalGateView, ...]
+    """What other systems measure, held against limits."""
     errors: Mapping[str, str]
     """What the errors of each arm died of, where that was asked for."""
     requested_at: datetime
@@ -198,6 +201,7 @@ def rollout_view(
         gates=tuple(_withheld(gate, blind) for gate in _gates(rollout, _last_verdicts(record))),
         offline=tuple(_offline(rollout, gate.name) for gate in rollout.offline_gates),
         hooks=tuple(_hook(reply.called) for reply in rollout.hook_replies.values()),
+        external=external_views(rollout, record.samples, now),
         errors=errors or {},
         requested_at=rollout.requested_at,
         ended_at=rollout.ended_at,
@@ -241,7 +245,8 @@ def next_decision(record: RolloutRecord, now: datetime, requests: tuple[int, int
     rollout = record.rollout
     if rollout.phase is not Phase.RUNNING or not rollout.splits_traffic:
         return None
-    guardrails = {gate.metric for gate in rollout.plan.guardrails}
+    stops_only = {gate.name for gate in rollout.plan.external if gate.guardrail}
+    guardrails = {gate.metric for gate in rollout.plan.guardrails} | stops_only
     last = _last_verdicts(record)
     verdicts = [
         Verdict(

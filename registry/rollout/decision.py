@@ -213,7 +213,7 @@ def _waiting(rollout: Rollout, verdicts: Sequence[Verdict], progress: Progress, 
     open_gates = [verdict for verdict in here if verdict.answer is not Answer.PASS]
     if open_gates:
         return _hold("; ".join(f"{verdict.metric} must still pass: {verdict.reason}" for verdict in open_gates))
-    missing = {gate.metric for gate in rollout.plan.deciding_gates} - {verdict.metric for verdict in here}
+    missing = rollout.plan.must_pass - {verdict.metric for verdict in here}
     if missing:
         return _hold(f"no verdict yet on {', '.join(sorted(missing))} at {_at(rollout)}")
     if progress.candidate_requests < step.min_requests:

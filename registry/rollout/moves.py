@@ -243,12 +243,12 @@ def _all_passed(rollout: Rollout, verdicts: dict[str, str]) -> bool:
     What the writer of the fact says is not believed: it must be what was recorded.
     """
     is_last = rollout.step + 1 == len(rollout.plan.steps)
-    gates = {gate.metric for gate in rollout.plan.deciding_gates}
+    gates, decides = rollout.plan.must_pass, bool(rollout.plan.deciding_gates)
     recorded = {
         metric: judgement.answer for metric, judgement in rollout.judgements.items() if judgement.step == rollout.step
     }
     passed = {metric for metric in gates if recorded.get(metric) == verdicts.get(metric) == "pass"}
-    return is_last and bool(gates) and passed == gates and set(verdicts.values()) == {"pass"}
+    return is_last and decides and passed == gates and set(verdicts.values()) == {"pass"}
 
 
 def _is_named(party: Party, actor: str) -> bool:

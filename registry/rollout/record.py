@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sluicegate.registry.rollout.facts import Entry
@@ -9,6 +10,7 @@ from sluicegate.registry.rollout.freeze import Freeze
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.launching import Reached
 from sluicegate.registry.words.obstacle import Undriven
+from sluicegate.registry.words.sample import Sample
 from sluicegate.registry.words.sight import Sights
 from sluicegate.registry.words.verdict import Look
 
@@ -32,3 +34,5 @@ class RolloutRecord:
     """What the keeper noted of what is counted, of a rollout whose candidate has traffic."""
     looks: tuple[Look, ...] = ()
     """All of them, or the last of each metric, in order of metric and k."""
+    samples: Mapping[str, tuple[Sample, ...]] = field(default_factory=dict)
+    """The last samples of each external gate, by its name."""

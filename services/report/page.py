@@ -16,6 +16,7 @@ from ruamel.yaml import YAML
 from sluicegate.registry.report.report import CAUSES, Report
 from sluicegate.registry.report.shadow_view import ShadowView
 from sluicegate.registry.words import figures, glossary
+from sluicegate.services.report.external_chart import external_chart
 from sluicegate.services.report.latency_chart import latency_chart
 from sluicegate.services.report.sequence_chart import sequence_chart
 from sluicegate.services.report.shadow_charts import agreement_chart, difference_chart
@@ -50,6 +51,7 @@ def report_context(report: Report) -> dict[str, object]:
         "headline": headline(report),
         "steps": report.steps,
         "gates": [(gate, drawn(partial(sequence_chart, gate), f"s{i}")) for i, gate in enumerate(report.gates)],
+        "external": [(gate, drawn(partial(external_chart, gate), f"e{i}")) for i, gate in enumerate(rollout.external)],
         "weight_chart": drawn(partial(weight_chart, report), "w"),
         "exposures": report.exposures,
         "errors": report.errors,

@@ -19,6 +19,7 @@ from sluicegate.registry.ledger.times import utc
 from sluicegate.registry.ledger.withdrawal import is_withdrawn, withdrawn
 from sluicegate.registry.rollout.facts import Entry, Fact, Requested, from_payload, to_payload
 from sluicegate.registry.rollout.rollout import Rollout
+from sluicegate.registry.words.sample import Sample
 from sluicegate.registry.words.verdict import Look
 
 
@@ -31,6 +32,7 @@ class MemoryLedger:
         self._entries: dict[str, list[Entry]] = {}
         self._feed: list[Fed] = []
         self._looks: dict[tuple[str, str, int], str] = {}
+        self._samples: dict[tuple[str, str, int], Sample] = {}
         self._documents: list[Applied] = []
         self._leases: dict[str, Lease] = {}
         self._notes: dict[str, dict[str, object]] = {}
@@ -128,6 +130,14 @@ class MemoryLedger:
     def last_looks(self, rollout: str) -> tuple[Look, ...]:
         last = {look.metric: look for look in self.looks(rollout)}
         return tuple(last.values())
+
+    def record_sample(self, sample: Sample) -> Sample:
+        with self._lock:
+            return self._samples.setdefault((sample.rollout, sample.gate, sample.k), sample)
+
+    def samples(self, rollout: str, gate: str, *, most: int) -> tuple[Sample, ...]:
+        with self._lock:
+            return tuple(self._samples[key] for key in sorted(self._samples) if key[:2] == (rollout, gate))[-most:]
 
     def apply(self, document: Applied, *, over: str | None = None) -> bool:
         with self._lock:

@@ -1,0 +1,118 @@
+"""External gates: a limit for a number that another system measures. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, PlainSerializer
+
+from sluicegate.registry.plan.document import Document
+from sluicegate.registry.words.figures import number
+from sluicegate.registry.words.units import Duration
+
+SOURCE_NAME = r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$"
+MOST_SAMPLES = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class Breaks:
+    """How many of so many samples break the limit before the gate fails."""
+
+    broken: int
+    of: int
+
+    def __str__(self) -> str:
+        return f"{self.broken} of {self.of}"
+
+
+def _breaks(value: object) -> Breaks:
+    if isinstance(value, Breaks):
+        return value
+    match = re.fullmatch(r"\s*([0-9]{1,3})\s+of\s+([0-9]{1,3})\s*", value) if isinstance(value, str) else None
+    broken, of = (int(each) for each in match.groups()) if match else (0, 0)
+    if not 1 <= broken <= of <= MOST_SAMPLES:
+        raise ValueError(f"not so many of so many: {value!r}; write 3 of 5, at most {MOST_SAMPLES}")
+    return Breaks(broken=broken, of=of)
+
+
+Fails = Annotated[
+    Breaks,
+    BeforeValidator(_breaks, json_schema_input_type=str),
+    PlainSerializer(str, return_type=str),
+    Field(description="how many of the last samples, such as 3 of 5"),
+]
+
+
+def _bare(limit: object) -> object:
+    if isinstance(limit, str | bool):
+        raise ValueError(f"not a number: {limit!r}; write it as the source gives it, such as 0.9, without a unit")  # noqa: TRY004
+    return limit
+
+
+Number = Annotated[float, BeforeValidator(_bare), Field(allow_inf_nan=False)]
+Pointer = Annotated[str, Field(pattern=r"^(/([^~/]|~[01])*)*$", max_length=500)]
+
+
+class HttpValue(Document):
+    """A number in the JSON that an HTTP server answers."""
+
+    path: str = Field(max_length=4000)
+    """Path and query below the source's address, such as /queues?model={model}."""
+    value: Pointer
+    """Where the number stands in the answer: a JSON Pointer, such as /data/depth."""
+    at: Pointer | None = None
+    """Where the time stands at which it was measured: ISO 8601, or seconds since 1970; none: the answer's own time."""
+
+
+class ExternalGate(Document):
+    """A limit for a number that another system measures. It is sampled while the candidate has requests; a limit, and
+    no test: it has no alpha."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,39}$")]
+    """Its name; no metric of a gate or a guardrail has it."""
+    source: str = Field(pattern=SOURCE_NAME)
+    """Where the number comes from: the setting SLUICE_SOURCE_<SOURCE> holds address and secret."""
+    promql: str | None = Field(default=None, min_length=1, max_length=4000)
+    """A Prometheus query that gives one series. {build}, {stable}, {model}, {variation} and {step} stand in quotes."""
+    sql: str | None = Field(default=None, min_length=1, max_length=10_000)
+    """One SELECT that gives one row: the number, and if you like the time at which it was measured. The same
+    placeholders stand without quotes: they become parameters."""
+    http: HttpValue | None = None
+    """A number in the JSON that an HTTP server answers."""
+    below: Number | None = None
+    """The number that it must stay below."""
+    above: Number | None = None
+    """The number that it must stay above."""
+    every: Duration = Field(default=60.0, ge=5, le=3600)
+    """How often the source is asked."""
+    max_age: Duration = Field(default=300.0, ge=5, le=86_400)
+    """An older value is no data; measured by the source's own time, where it tells one."""
+    after: Duration = 0.0
+    """How long after a weight took effect the first sample is taken; samples of before do not let a step end."""
+    fails: Fails = Breaks(broken=3, of=5)
+    """How many of the last samples break the limit before it fails. It passes with so many samples of the step, of
+    which fewer break it, and the last one keeps it."""
+    guardrail: bool = False
+    """Whether it may only stop; else it must pass before a step ends."""
+    mode: Literal["decide", "watch"] = "decide"
+    """Whether its verdict has consequences. watch: judged and shown."""
+    then: Literal["abort", "pause"] = "abort"
+    """What follows when it fails. pause: a person decides; who resumes overrides the failure by name, and it is judged
+    anew on later samples."""
+
+    @property
+    def decides(self) -> bool:
+        """Whether anything follows from its verdict."""
+        return self.mode == "decide"
+
+    @property
+    def limit(self) -> str:
+        """The limit in words."""
+        ends = (("above", self.above), ("below", self.below))
+        return " and ".join(f"{side} {number(end)}" for side, end in ends if end is not None)
+
+    def keeps(self, value: float) -> bool:
+        """Whether a value keeps the limit."""
+        return (self.below is None or value < self.below) and (self.above is None or value > self.above)

@@ -1,0 +1,130 @@
+"""External gates: from recorded samples of what another system measures to verdicts. Limits, and no tests. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from sluicegate.registry.plan.external import ExternalGate
+from sluicegate.registry.rollout.rollout import Rollout
+from sluicegate.registry.words.figures import count, number
+from sluicegate.registry.words.sample import Lacking, Measured, Sample
+from sluicegate.registry.words.units import format_duration
+from sluicegate.registry.words.verdict import Answer, Verdict
+
+NOTHING = "no sample yet at this step"
+LAST = 200
+"""Samples of a gate that are read: a failure among those before is on record."""
+
+
+def external_verdicts(rollout: Rollout, samples: Mapping[str, Sequence[Sample]], now: datetime) -> tuple[Verdict, ...]:
+    """The verdict of each external gate, from its last samples. Failing is final until a person overrides it."""
+    return tuple(_of_rollout(rollout, gate, samples.get(gate.name, ()), now) for gate in rollout.plan.external)
+
+
+def _of_rollout(rollout: Rollout, gate: ExternalGate, samples: Sequence[Sample], now: datetime) -> Verdict:
+    judged = external_verdict(
+        gate, samples, step=rollout.step, began=rollout.step_observed_at, now=now,
+        since=rollout.overridden.get(gate.name, 0),
+    )  # fmt: skip
+    known = rollout.judgements.get(gate.name)
+    if known is None or known.answer != Answer.FAIL or judged.answer is Answer.FAIL:
+        return judged
+    return replace(judged, answer=Answer.FAIL, reason=known.reason, k=known.k)
+
+
+def external_verdict(
+    gate: ExternalGate, samples: Sequence[Sample], *, step: int, began: datetime | None, now: datetime, since: int = 0,
+) -> Verdict:  # fmt: skip
+    """The answer of an external gate at a step, from the last samples on record, in order of k.
+
+    `began` is when the step's weight took effect: samples of before let nothing pass, and may stop. `since`: the epoch
+    from which samples count, as a person overrode what failed before.
+    """
+    counted = [sample for sample in samples if sample.epoch >= since]
+    answer, reason = _answer(gate, counted, began, now)
+    last = counted[-1] if counted else None
+    value = last.reading.value if last is not None and isinstance(last.reading, Measured) else None
+    return Verdict(
+        metric=gate.name, answer=answer, reason=reason, step=step, guardrail=gate.guardrail, candidate_mean=value,
+        k=0 if last is None or answer is Answer.NO_DATA else last.k, since=since,
+    )  # fmt: skip
+
+
+def _answer(gate: ExternalGate, samples: Sequence[Sample], began: datetime | None, now: datetime) -> tuple[Answer, str]:
+    """Failing is final and comes first; then doubts about the last sample; then whether enough were taken."""
+    broken = _broken(gate, samples)
+    if broken is not None:
+        return Answer.FAIL, broken
+    mine = [sample for sample in samples if began is not None and sample.at >= began]
+    doubt = _doubt(gate, mine, began, now)
+    if doubt is not None:
+        return Answer.NO_DATA, doubt
+    window = [each for each in _values(mine, began) if now - each.measured_at <= _span(gate)][-gate.fails.of :]
+    last, of = window[-1], gate.fails.of
+    said = f"{_text(last)}, {'' if gate.keeps(_value(last)) else 'not '}{gate.limit}"
+    breaking = sum(not gate.keeps(_value(each)) for each in window)
+    if len(window) < of:
+        return Answer.UNDECIDED, f"{said}; {count(len(window))} of {of} samples at this step"
+    if not gate.keeps(_value(last)):
+        return Answer.UNDECIDED, f"{said}; {breaking} of the last {of} samples break the limit"
+    kept = f"all of the last {of} samples are" if not breaking else f"{of - breaking} of the last {of} samples are"
+    return Answer.PASS, f"{said}; {kept}"
+
+
+def _broken(gate: ExternalGate, samples: Sequence[Sample]) -> str | None:
+    """That at some time too many samples in a row of them broke the limit, and which."""
+    values = list(_values(samples, None))
+    for end in range(1, len(values) + 1):
+        window = values[max(end - gate.fails.of, 0) : end]
+        breaking = [each for each in window if not gate.keeps(_value(each))]
+        if len(breaking) >= gate.fails.broken:
+            shown = ", ".join(number(_value(each)) for each in breaking)
+            return f"{len(breaking)} of {len(window)} samples are not {gate.limit}: {shown}"
+    return None
+
+
+def _doubt(gate: ExternalGate, mine: Sequence[Sample], began: datetime | None, now: datetime) -> str | None:
+    """Why nothing can be said now: the last sample has no value, or one that is too old, or of another time."""
+    if not mine:
+        return NOTHING
+    last, age = mine[-1], format_duration(gate.max_age)
+    match last.reading:
+        case Lacking(reason=reason):
+            return f"{gate.source}: {reason}"
+        case Measured():
+            if now - last.at > timedelta(seconds=gate.max_age):
+                return f"{gate.source}: nobody has asked for more than {age}, or it does not answer"
+            if now - last.measured_at > timedelta(seconds=gate.max_age):
+                return f"{gate.source}: what it gives is older than {age}"
+            if last.measured_at - last.at > timedelta(seconds=gate.max_age):
+                return f"{gate.source}: what it gives is of more than {age} ahead of our clock"
+            if began is not None and last.measured_at < began:
+                return f"{gate.source}: what it gives was measured before this step"
+            return None
+
+
+def _span(gate: ExternalGate) -> timedelta:
+    """How old the oldest of the samples may be by which it passes."""
+    return timedelta(seconds=gate.fails.of * gate.every + gate.max_age)
+
+
+def _values(samples: Sequence[Sample], began: datetime | None) -> Iterator[Sample]:
+    """Those with a value, measured since then; what a source measured once counts once."""
+    before: datetime | None = None
+    for sample in samples:
+        if not isinstance(sample.reading, Measured) or (began is not None and sample.measured_at < began):
+            continue
+        if sample.reading.at is None or sample.reading.at != before:
+            yield sample
+        before = sample.reading.at
+
+
+def _value(sample: Sample) -> float:
+    assert isinstance(sample.reading, Measured)
+    return sample.reading.value
+
+
+def _text(sample: Sample) -> str:
+    return f"{number(_value(sample))} at {sample.measured_at:%H:%M:%S} UTC"

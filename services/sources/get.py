@@ -1,0 +1,57 @@
+"""One GET: bounded in time and in size, redirects not followed; what goes wrong is told without the address."""
+
+from __future__ import annotations
+
+import ssl
+
+import httpx
+
+from sluicegate.registry.deadline import bounded
+from sluicegate.services.sources.no_number import NoNumber
+from sluicegate.services.sources.source import Source
+
+LARGEST = 256 * 1024
+"""Bytes of an answer that are read: a number is wanted."""
+
+
+def get(source: Source, path: str, seconds: float, params: dict[str, str] | None = None) -> httpx.Response:
+    """The answer with its body, whatever its status but a redirect. Raises NoNumber."""
+    headers = {"accept": "application/json"} | ({"authorization": f"Bearer {source.token}"} if source.token else {})
+    try:
+        http = bounded(httpx.Client(timeout=seconds), seconds)
+        with http, http.stream("GET", f"{source.url}{path}", params=params, headers=headers) as answer:
+            return _told(httpx.Response(answer.status_code, content=_body(answer)))
+    except httpx.TimeoutException:
+        raise NoNumber(f"it has not answered within {seconds:g} s") from None
+    except httpx.HTTPError as error:
+        raise NoNumber(_why(error)) from None
+    except (httpx.InvalidURL, UnicodeError):
+        raise NoNumber("its setting holds no address that can be asked") from None
+
+
+def _told(answer: httpx.Response) -> httpx.Response:
+    if answer.is_redirect:
+        raise NoNumber(f"it redirects ({answer.status_code}), which is not followed: write the address that it means")
+    if answer.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+        raise NoNumber(f"it lets us not in ({answer.status_code}): its setting holds no token that it takes")
+    return answer
+
+
+def _body(answer: httpx.Response) -> bytes:
+    body = b""
+    for chunk in answer.iter_bytes(16 * 1024):
+        body += chunk
+        if len(body) > LARGEST:
+            raise NoNumber(f"its answer is larger than {LARGEST // 1024} KiB, where one number is wanted")
+    return body
+
+
+def _why(error: httpx.HTTPError) -> str:
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLError):
+            return f"its TLS cannot be trusted: {cause.reason or 'no valid certificate'}"
+        cause = cause.__cause__ or cause.__context__
+    if isinstance(error, httpx.ConnectError):
+        return "it cannot be reached"
+    return f"it does not answer as an HTTP server does ({type(error).__name__})"

@@ -1,0 +1,55 @@
+"""HTTP: the number that stands at one place of a JSON answer, and the time beside it."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+from jsonpointer import JsonPointerException, resolve_pointer
+
+from sluicegate.registry.plan.external import HttpValue
+from sluicegate.registry.words.sample import Measured
+from sluicegate.services.sources.get import get
+from sluicegate.services.sources.no_number import NoNumber, finite
+from sluicegate.services.sources.source import Source
+
+
+def ask_http(source: Source, wanted: HttpValue, path: str, seconds: float) -> Measured:
+    """The number that stands there. Raises NoNumber."""
+    answer = get(source, path, seconds)
+    if not answer.is_success:
+        raise NoNumber(f"it answers {answer.status_code}")
+    try:
+        document = json.loads(answer.content)
+    except (ValueError, RecursionError):
+        raise NoNumber("its answer is no JSON") from None
+    value = _number(_at(document, wanted.value), wanted.value)
+    return Measured(value=value, at=None if wanted.at is None else _time(_at(document, wanted.at), wanted.at))
+
+
+def _at(document: object, pointer: str) -> object:
+    try:
+        return resolve_pointer(document, pointer)
+    except (JsonPointerException, TypeError):
+        raise NoNumber(f"nothing stands at {pointer} of its answer") from None
+
+
+def _number(value: object, pointer: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise NoNumber(f"what stands at {pointer} is no number: {json.dumps(value)[:60]}")
+    try:
+        return finite(float(value))
+    except OverflowError:
+        raise NoNumber(f"what stands at {pointer} is larger than any number here") from None
+
+
+def _time(value: object, pointer: str) -> datetime:
+    try:
+        if isinstance(value, str):
+            at = datetime.fromisoformat(value)
+            return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return datetime.fromtimestamp(value, UTC)
+    except (ValueError, OverflowError, OSError):
+        pass
+    raise NoNumber(f"what stands at {pointer} is no time: {json.dumps(value)[:60]}")

@@ -1,0 +1,47 @@
+"""Prometheus: an instant query by its HTTP API, and the one number of the answer."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from sluicegate.registry.words.sample import Measured
+from sluicegate.services.sources.get import get
+from sluicegate.services.sources.no_number import NoNumber, finite
+from sluicegate.services.sources.source import Source
+
+
+def ask_prometheus(source: Source, query: str, seconds: float) -> Measured:
+    """The value of the one series, at the time at which Prometheus evaluated it. Raises NoNumber."""
+    answer = get(source, "/api/v1/query", seconds, {"query": query, "timeout": f"{seconds:g}s"})
+    try:
+        told = json.loads(answer.content)
+    except (ValueError, RecursionError):
+        raise NoNumber(f"it answers {answer.status_code} with something else than JSON") from None
+    if not isinstance(told, dict) or told.get("status") != "success" or not answer.is_success:
+        said = told.get("error") if isinstance(told, dict) else None
+        raise NoNumber(f"it answers {answer.status_code}: {said or 'no reason given'}")
+    return _point(told.get("data"))
+
+
+def _point(data: Any) -> Measured:
+    kind = data.get("resultType") if isinstance(data, dict) else None
+    match data:
+        case {"resultType": "vector", "result": []}:
+            raise NoNumber("no series matches the query")
+        case {"resultType": "vector", "result": [{"value": point}]} | {"resultType": "scalar", "result": point}:
+            return _measured(point)
+        case {"resultType": "vector", "result": [_, *_] as series}:
+            raise NoNumber(f"{len(series)} series match, and one is wanted: write sum(…) or max(…)")
+        case _:
+            raise NoNumber(f"it gives {kind or 'nothing known'}, where a number is wanted")
+
+
+def _measured(point: object) -> Measured:
+    if not isinstance(point, list) or len(point) != 2:
+        raise NoNumber("its value is no number")
+    try:
+        return Measured(value=finite(float(point[1])), at=datetime.fromtimestamp(point[0], UTC))
+    except (TypeError, ValueError, OverflowError, OSError):
+        raise NoNumber("its value is no number") from None
