@@ -11,6 +11,7 @@ from sluicegate.registry.report.external_view import ExternalGateView, external_
 from sluicegate.registry.report.reason import unit_of
 from sluicegate.registry.rollout.decision import Decision, Progress, decide, needs_driver
 from sluicegate.registry.rollout.experiment import experiment_state
+from sluicegate.registry.rollout.external import external_verdicts
 from sluicegate.registry.rollout.facts import HookCalled
 from sluicegate.registry.rollout.freeze import heeding
 from sluicegate.registry.rollout.record import RolloutRecord
@@ -248,6 +249,8 @@ def next_decision(record: RolloutRecord, now: datetime, requests: tuple[int, int
     stops_only = {gate.name for gate in rollout.plan.external if gate.guardrail}
     guardrails = {gate.metric for gate in rollout.plan.guardrails} | stops_only
     last = _last_verdicts(record)
+    outside = external_verdicts(rollout, record.samples, now) if record.samples else ()
+    told = {verdict.metric for verdict in outside}
     verdicts = [
         Verdict(
             metric=metric,
@@ -258,7 +261,9 @@ def next_decision(record: RolloutRecord, now: datetime, requests: tuple[int, int
             guardrail=metric in guardrails,
         )
         for metric, known in rollout.judgements.items()
+        if metric not in told
     ]
+    verdicts += outside
     experiment = experiment_state(rollout, record.of_model, now)
     served, blind = requests[1] if requests else 0, _blindness(record, now)
     progress = Progress(candidate_requests=served, experiment=experiment, blind=blind)

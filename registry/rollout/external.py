@@ -14,6 +14,7 @@ from sluicegate.registry.words.units import format_duration
 from sluicegate.registry.words.verdict import Answer, Verdict
 
 NOTHING = "no sample yet at this step"
+NO_TEST = "a limit held against samples: no test, so it has no p-value and no part of alpha"
 LAST = 200
 """Samples of a gate that are read: a failure among those before is on record."""
 
@@ -48,6 +49,7 @@ def external_verdict(
     value = last.reading.value if last is not None and isinstance(last.reading, Measured) else None
     return Verdict(
         metric=gate.name, answer=answer, reason=reason, step=step, guardrail=gate.guardrail, candidate_mean=value,
+        details=(NO_TEST,),
         k=0 if last is None or answer is Answer.NO_DATA else last.k, since=since,
     )  # fmt: skip
 

@@ -25,7 +25,7 @@ def get(source: Source, path: str, seconds: float, params: dict[str, str] | None
         raise NoNumber(f"it has not answered within {seconds:g} s") from None
     except httpx.HTTPError as error:
         raise NoNumber(_why(error)) from None
-    except (httpx.InvalidURL, UnicodeError):
+    except (httpx.InvalidURL, ValueError):
         raise NoNumber("its setting holds no address that can be asked") from None
 
 

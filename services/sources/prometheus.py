@@ -32,7 +32,7 @@ def _point(data: Any) -> Measured:
             raise NoNumber("no series matches the query")
         case {"resultType": "vector", "result": [{"value": point}]} | {"resultType": "scalar", "result": point}:
             return _measured(point)
-        case {"resultType": "vector", "result": [_, *_] as series}:
+        case {"resultType": "vector", "result": [_, _, *_] as series}:
             raise NoNumber(f"{len(series)} series match, and one is wanted: write sum(…) or max(…)")
         case _:
             raise NoNumber(f"it gives {kind or 'nothing known'}, where a number is wanted")

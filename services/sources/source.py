@@ -28,11 +28,12 @@ class Source:
 def read_source(name: str, environment: Mapping[str, str]) -> Source:
     """The source of this name. Raises NotFound and InvalidSetting, which do not repeat what stands there."""
     variable = f"{PREFIX}{name.upper().replace('-', '_')}"
-    words = environment.get(variable, "").split()
-    if not words:
+    written = environment.get(variable, "").strip()
+    if not written:
         raise NotFound(f"{variable} is not set where the keeper runs.")
-    url, token = words[0], words[1] if len(words) == 2 else ""
-    if len(words) > 2 or not url.startswith((*_HTTP, *_DATABASES)) or (token and not url.startswith(_HTTP)):
+    is_database = written.startswith(_DATABASES)
+    url, *token = [written] if is_database else written.split()
+    if len(token) > 1 or not (is_database or url.startswith(_HTTP)):
         kinds = "http(s)://HOST, postgresql://USER:PASSWORD@HOST/DATABASE or sqlite:////PATH"
         raise InvalidSetting(f"{variable} is no {kinds}; after an HTTP address a blank and a bearer token may stand.")
-    return Source(url=url.rstrip("/"), token=token)
+    return Source(url=url.rstrip("/"), token="".join(token))

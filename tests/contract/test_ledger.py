@@ -29,6 +29,7 @@ from sluicegate.registry.words.errors import (
     TargetBusy,
     Unreachable,
 )
+from sluicegate.registry.words.sample import Lacking, Measured, Reading, Sample
 from tests.contract.ledgers import PACKED, Reopen, at, document, launched, look, requested, run
 
 # --- appending -------------------------------------------------------------------------------------------------------
@@ -304,6 +305,21 @@ def test_migrations_make_the_tables_that_the_code_uses(reopen: Reopen) -> None:
     with ledger._engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
         assert compare_metadata(context, metadata) == []
+
+
+def test_a_sample_is_stored_once_and_read_back_bit_for_bit(ledger: Ledger) -> None:
+    def sample(k: int, reading: Reading, gate: str = "gpu") -> Sample:
+        return Sample(rollout="r1", gate=gate, k=k, epoch=2, at=at(k), reading=reading)
+
+    first = sample(1, Measured(value=0.1 + 0.2, at=at(0.25)))
+    assert ledger.record_sample(first) == first
+    assert ledger.record_sample(sample(1, Lacking(reason="late"))) == first  # whoever comes second reads the first
+    second, third = sample(2, Lacking(reason="away: é")), sample(3, Measured(value=-5e-324))
+    for each in (second, third, sample(1, Measured(value=9.0), gate="queue")):
+        ledger.record_sample(each)
+    assert ledger.samples("r1", "gpu", most=10) == (first, second, third)
+    assert ledger.samples("r1", "gpu", most=2) == (second, third)
+    assert ledger.samples("r2", "gpu", most=10) == ()
 
 
 def test_the_head_is_the_last_migration_in_the_folder() -> None:
