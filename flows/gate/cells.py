@@ -14,11 +14,21 @@ Side = tuple[Stratum, int]
 """A stratum and the candidate's weight in it, in basis points."""
 Cell = tuple[str, Side, Arm]
 Tallies = Mapping[Cell, Tally]
+Totals = Mapping[tuple[str, Arm], Tally]
+"""Of a metric in one arm, all strata together."""
 
 
 def cell(row: TallyRow) -> Cell:
     """What a row adds to."""
     return row.metric, (row.stratum, row.weight), row.arm
+
+
+def with_totals(totals: Totals, rows: Iterable[TallyRow]) -> Totals:
+    """The totals with what these rows add."""
+    added = dict(totals)
+    for row in rows:
+        added[row.metric, row.arm] = added.get((row.metric, row.arm), Tally()) + row.tally
+    return added
 
 
 def with_rows(tallies: Tallies, rows: Iterable[TallyRow]) -> Tallies:
@@ -30,6 +40,8 @@ def with_rows(tallies: Tallies, rows: Iterable[TallyRow]) -> Tallies:
 
 
 def beyond(tallies: Tallies, cumulative: Iterable[TallyRow]) -> Iterator[TallyRow]:
-    """What cumulative rows hold beyond these tallies, in order of metric, stratum, weight and arm."""
-    for row in sorted(cumulative, key=cell):
+    """What cumulative rows hold beyond these tallies, in order of metric, stratum, weight and arm; of a row whose tally
+    has not changed only what it tells of units."""
+    changed = (row for row in cumulative if row.units is not None or row.tally != tallies.get(cell(row)))
+    for row in sorted(changed, key=cell):
         yield replace(row, tally=row.tally - tallies.get(cell(row), Tally()))

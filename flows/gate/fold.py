@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from sluicegate.flows.gate import unit_sums
-from sluicegate.flows.gate.cells import Rows, Tallies, beyond, with_rows
+from sluicegate.flows.gate.cells import Rows, Tallies, Totals, beyond, with_rows, with_totals
 from sluicegate.flows.gate.design import Question
 from sluicegate.flows.gate.labels import LabelTest, lacking
 from sluicegate.flows.gate.remembered_fold import RememberedFold
@@ -43,6 +43,8 @@ class GateState:
     trial: Trial
     cells: Tallies = field(default_factory=dict)
     """What the sound rows of the looks add up to."""
+    totals: Totals = field(default_factory=dict)
+    """The same, all strata together."""
     waiting: Tallies = field(default_factory=dict)
     """Those of strata that have too few of them to be compared yet."""
     cohorts: Cohorts = field(default_factory=Cohorts)
@@ -110,8 +112,7 @@ class GateState:
 
     def counted(self, arm: Arm, metric: str | None = None) -> Tally:
         """The tally of one arm, all strata together; by default the metric's own."""
-        name = metric or self.question.metric
-        return sum((tally for (of, _, whose), tally in self.cells.items() if of == name and whose is arm), Tally())
+        return self.totals.get((metric or self.question.metric, arm), Tally())
 
     def counted_units(self, arm: Arm) -> int:
         """The metric's units of one arm, all strata together."""
@@ -121,11 +122,10 @@ class GateState:
     def new_rows(self, cumulative: Iterable[TallyRow]) -> Rows:
         """What cumulative rows hold beyond the looks, in order of metric, stratum and arm."""
         may_tell_units = self.by_unit or (not self.trial.looks and not self.question.assigns_rows)
-        names = self.question.names
+        names = frozenset(self.question.names)
         new = (
             replace(row, units=unit_sums.units_beyond(self.units, row) if may_tell_units else None)
-            for row in beyond(self.cells, cumulative)
-            if row.metric in names
+            for row in beyond(self.cells, (row for row in cumulative if row.metric in names))
         )
         return tuple(row for row in new if row.tally.n or row.tally.missing or row.units is not None)
 
@@ -147,7 +147,8 @@ class GateState:
             trial=self.trial.look(new.increment(self.question, after.information)),
             ratio=self.ratio.look(_arrivals(sound, self.question.metric, by_unit=self.by_unit)) if self.ratio else None,
             labels=self.labels.look(
-                self.question.metric, self.cells, after.cells, have_returned=unit_sums.have_returned(after.units)
+                self.question.metric, self.cells, after.cells, sound,
+                have_returned=unit_sums.have_returned(after.units),
             )
             if self.labels is not None
             else None,
@@ -166,7 +167,7 @@ class GateState:
 
     def _taken(self, sound: Sequence[TallyRow]) -> tuple[GateState, _News]:
         """The state with these rows counted, and what of them can be compared now."""
-        counted = replace(self, cells=with_rows(self.cells, sound))
+        counted = replace(self, cells=with_rows(self.cells, sound), totals=with_totals(self.totals, sound))
         if not self.by_unit:
             ready, waiting = split_waiting(with_rows(self.waiting, sound), self.question.metric)
             pairs = _pairs(ready, self.question.metric, self.question.metric)

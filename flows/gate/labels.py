@@ -9,7 +9,6 @@ they are stable's, before it fails.
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -19,7 +18,7 @@ from sluicegate.flows.stats.counts import Draw
 from sluicegate.flows.stats.log_rank import Events, LogRankTest
 from sluicegate.flows.stats.spending import Budget
 from sluicegate.registry.words import figures
-from sluicegate.registry.words.metric import REQUESTS, SEVERAL_ROWS, Arm
+from sluicegate.registry.words.metric import REQUESTS, SEVERAL_ROWS, Arm, TallyRow
 from sluicegate.registry.words.tally import Tally
 from sluicegate.registry.words.units import FULL, format_duration
 
@@ -33,6 +32,7 @@ _MOST_COME = 0.9
 """The share of labels that were no later than what must be waited for."""
 _SAME = 0.002
 """Shares of old requests with a label that differ by less are the same in words."""
+_NONE = Tally()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +45,10 @@ class LabelTest:
     """Of too few, or too late."""
     ages: Mapping[int, int] = field(default_factory=dict)
     """How many labels came how late, in seconds by the buckets of their requests and of the newest ones."""
+    newest: int = 0
+    """The newest bucket with requests."""
+    weighed: int = 0
+    """Labels of both builds, times both weights: whose they are plays no part."""
     is_countable: bool = True
     """Whether requests have one label each: those of several rows, and of units that return, are no single draws."""
 
@@ -59,58 +63,59 @@ class LabelTest:
         """Whether labels do not come alike."""
         return self.many.rejected or self.few.rejected
 
-    def look(self, metric: str, before: Tallies, now: Tallies, *, have_returned: bool) -> LabelTest:
-        """The test after a look that changed the tallies so."""
-        new = tuple(_new_labels(metric, before, now))
-        is_countable = self.is_countable and not have_returned and not any(cell[0] == SEVERAL_ROWS for cell in now)
-        if not is_countable or any(e.draw.mine > e.draw.size or e.mirrored.draw.mine > e.draw.others for e in new):
-            return replace(self, is_countable=False)
-        information, others = _information(metric, now), [events.mirrored for events in new]
+    def look(self, metric: str, before: Tallies, now: Tallies, rows: Sequence[TallyRow], *, have_returned: bool) -> LabelTest:
+        """The test after a look at these rows, which changed the tallies so. Only what is new is gone through."""
+        come = [row for row in rows if row.metric == metric]
+        new = tuple(_new_labels(metric, before, now, {(row.stratum, row.weight) for row in come}))
+        others = [events.mirrored for events in new]
+        is_countable = self.is_countable and not have_returned and all(row.metric != SEVERAL_ROWS for row in rows)
+        weighed = self.weighed + sum(_come(row.tally) * row.weight * (FULL - row.weight) for row in come)
+        newest = max((row.stratum.bucket for row in rows if row.metric == REQUESTS), default=0)
+        after = replace(self, newest=max(newest, self.newest), weighed=weighed)
+        if not is_countable or any(events.draw.mine > events.draw.size for events in (*new, *others)):
+            return replace(after, is_countable=False)
+        information = weighed / FULL**2
         return replace(
-            self, many=self.many.look(new, information), few=self.few.look(others, information),
-            ages=Counter(self.ages) + _ages(metric, before, now),
+            after, many=self.many.look(new, information), few=self.few.look(others, information),
+            ages=_with_ages(self.ages, come, after.newest),
         )  # fmt: skip
 
     def are_young(self, tallies: Tallies) -> bool:
         """Whether less than half of what is compared is older than most labels were when they came."""
-        left, newest = _MOST_COME * sum(self.ages.values()), _newest(tallies)
-        patience = 0
+        left, patience = _MOST_COME * sum(self.ages.values()), 0
         for age, n in sorted(self.ages.items()):
             left, patience = left - n, age
             if left <= 0:
                 break
         weights = {side: _weight(tallies, side) for name, side, _ in tallies if name == REQUESTS}
-        old = sum(weight for side, weight in weights.items() if side[0].bucket <= newest - patience)
+        old = sum(weight for side, weight in weights.items() if side[0].bucket <= self.newest - patience)
         return old < sum(weights.values()) / 2
 
 
-def _new_labels(metric: str, before: Tallies, now: Tallies) -> Iterable[Events]:
-    """The new labels of each stratum among its requests at risk. A stratum whose requests were not told has none."""
-    for side in sorted({side for name, side, _ in now if name == REQUESTS}):
-        seen = [now.get((REQUESTS, side, arm), Tally()).n for arm in Arm]
+def _new_labels(metric: str, before: Tallies, now: Tallies, sides: Iterable[Side]) -> Iterable[Events]:
+    """The new labels of these strata among their requests at risk. A stratum whose requests were not told has none."""
+    for side in sorted(sides):
+        seen = [now.get((REQUESTS, side, arm), _NONE).n for arm in Arm]
         had = [labels(before, metric, side, arm) for arm in Arm]
         new = [labels(now, metric, side, arm) - known for arm, known in zip(Arm, had, strict=True)]
-        if any(new):
+        if any(new) and any((REQUESTS, side, arm) in now for arm in Arm):
             draw = Draw(size=seen[1] - had[1], others=seen[0] - had[0], events=sum(new), mine=new[1])
             yield Events(draw=draw, rows=sum(seen))
 
 
-def _ages(metric: str, before: Tallies, now: Tallies) -> Counter[int]:
-    """How late the new labels came, as far as buckets tell."""
-    ages, newest = Counter[int](), _newest(now)
-    for (name, side, arm), tally in now.items():
-        if name == metric and side[0].bucket >= 0 and tally is not before.get((name, side, arm)):
-            ages[newest - side[0].bucket] += labels(now, metric, side, arm) - labels(before, metric, side, arm)
-    return ages
-
-
-def _newest(tallies: Tallies) -> int:
-    return max((side[0].bucket for name, side, _ in tallies if name == REQUESTS), default=0)
+def _with_ages(ages: Mapping[int, int], come: Iterable[TallyRow], newest: int) -> Mapping[int, int]:
+    """How late labels came, these included, as far as buckets tell."""
+    after = dict(ages)
+    for row in come:
+        if row.stratum.bucket >= 0:
+            age = newest - row.stratum.bucket
+            after[age] = after.get(age, 0) + _come(row.tally)
+    return after
 
 
 def _weight(tallies: Tallies, side: Side) -> float:
     """n1 n0 / n of a stratum's requests."""
-    n, others = (tallies.get((REQUESTS, side, arm), Tally()).n for arm in Arm)
+    n, others = (tallies.get((REQUESTS, side, arm), _NONE).n for arm in Arm)
     return n * others / (n + others) if n and others else 0.0
 
 
@@ -143,17 +148,11 @@ def lacking(metric: str, tallies: Tallies, arm: Arm) -> Lacking:
 
 def labels(tallies: Tallies, metric: str, side: Side, arm: Arm) -> int:
     """Labels that have come, those whose value could not be had included."""
-    tally = tallies.get((metric, side, arm), Tally())
+    return _come(tallies.get((metric, side, arm), _NONE))
+
+
+def _come(tally: Tally) -> int:
     return tally.n + tally.missing
-
-
-def _information(metric: str, tallies: Tallies) -> float:
-    """Labels of both builds, by the information that a row has at the weight: whose they are plays no part."""
-    return math.fsum(
-        (tally.n + tally.missing) * weight * (FULL - weight) / FULL**2
-        for (name, (_, weight), _), tally in tallies.items()
-        if name == metric
-    )
 
 
 def unlike(metric: str, tallies: Tallies) -> str:
@@ -168,7 +167,7 @@ def unlike(metric: str, tallies: Tallies) -> str:
 def _share(metric: str, tallies: Tallies, arm: Arm, *, until: float = math.inf) -> float | None:
     """The share of a build's requests whose label has come, of those in strata that began before `until`."""
     sides = {side for name, side, _ in tallies if name == REQUESTS and side[0].bucket < until}
-    requests = sum(tallies.get((REQUESTS, side, arm), Tally()).n for side in sides)
+    requests = sum(tallies.get((REQUESTS, side, arm), _NONE).n for side in sides)
     return sum(labels(tallies, metric, side, arm) for side in sides) / requests if requests else None
 
 
@@ -189,7 +188,7 @@ def mending(metric: str, tallies: Tallies, looks: Sequence[tuple[datetime, Rows]
 def _delay(metric: str, looks: Sequence[tuple[datetime, Rows]], arm: Arm) -> float | None:
     """Seconds within which nearly all labels of a build came that have come by now, as far as looks can tell."""
     ages = sorted(
-        (at.timestamp() - row.stratum.bucket, row.tally.n + row.tally.missing)
+        (at.timestamp() - row.stratum.bucket, _come(row.tally))
         for at, rows in looks
         for row in rows
         if row.metric == metric and row.arm is arm and row.stratum.bucket >= 0

@@ -84,7 +84,7 @@ class PairedState:
 
     def new_rows(self, cumulative: Iterable[TallyRow]) -> Rows:
         """What cumulative rows hold beyond the looks, in order."""
-        new = (row for row in beyond(self.cells, cumulative) if row.metric in self.question.names)
+        new = beyond(self.cells, (row for row in cumulative if row.metric in self.question.names))
         return tuple(row for row in new if row.tally.n or row.tally.missing)
 
     def information_with(self, rows: Rows) -> int:

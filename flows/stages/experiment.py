@@ -57,7 +57,7 @@ def pair(rollout: Rollout, own: Sequence[TallyRow], control: Sequence[TallyRow])
     epoch, weight = rollout.epoch, rollout.weight
     mine = (row for row in own if row.arm is Arm.CANDIDATE and row.stratum.epoch == epoch)
     theirs = (
-        replace(row, stratum=replace(row.stratum, epoch=epoch), weight=weight)
+        replace(row, stratum=row.stratum._replace(epoch=epoch), weight=weight)
         for row in control
         if row.arm is Arm.STABLE
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from sluicegate.registry.words.tally import Tally, UnitSums
 
@@ -22,8 +23,7 @@ class Worse(StrEnum):
     LOWER = "lower"
 
 
-@dataclass(frozen=True, kw_only=True, order=True)
-class Stratum:
+class Stratum(NamedTuple):
     """One interval of constant weight and one time bucket: inside it only chance tells the arms apart."""
 
     epoch: int
