@@ -147,7 +147,10 @@ class GateState:
             trial=self.trial.look(new.increment(self.question, after.information)),
             ratio=self.ratio.look(_arrivals(sound, self.question.metric, by_unit=self.by_unit)) if self.ratio else None,
             labels=self.labels.look(
-                self.question.metric, self.cells, after.cells, sound,
+                self.question.metric,
+                self.cells,
+                after.cells,
+                sound,
                 have_returned=unit_sums.have_returned(after.units),
             )
             if self.labels is not None

@@ -63,7 +63,9 @@ class LabelTest:
         """Whether labels do not come alike."""
         return self.many.rejected or self.few.rejected
 
-    def look(self, metric: str, before: Tallies, now: Tallies, rows: Sequence[TallyRow], *, have_returned: bool) -> LabelTest:
+    def look(
+        self, metric: str, before: Tallies, now: Tallies, rows: Sequence[TallyRow], *, have_returned: bool
+    ) -> LabelTest:
         """The test after a look at these rows, which changed the tallies so. Only what is new is gone through."""
         come = [row for row in rows if row.metric == metric]
         new = tuple(_new_labels(metric, before, now, {(row.stratum, row.weight) for row in come}))

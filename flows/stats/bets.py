@@ -173,11 +173,11 @@ class BetTest:
 
         Before anything is known, half of it waits for the first stratum to tell where values lie.
         """
-        made = _log_mean(np.array([self._made(gain, scale) for gain in guesses for scale in self._scales(gain)]))
+        bets = [(self._stakes(gain, scale), gain) for gain in guesses for scale in self._scales(gain)]
+        made = _log_mean(np.array([_at_least(stakes, gain.sides) for stakes, gain in bets]))
         made = made if self.weight else np.logaddexp(made, 0.0) - math.log(2)
         base = np.array(self.logs) if self.logs else np.zeros_like(made)
-        newest = self._stakes(guesses[0], next(self._scales(guesses[0])))
-        return replace(self, logs=tuple((base + made).tolist()), stakes=tuple(newest.tolist()))
+        return replace(self, logs=tuple((base + made).tolist()), stakes=tuple(bets[0][0].tolist()))
 
     def _guesses(self, pair: Pair, of_stable: Bounds, against: int) -> list[Gain]:
         """The stratum's z about the centre of the values before; without any, about guesses over the whole range."""
@@ -202,16 +202,10 @@ class BetTest:
         """Each effect's best stake, as far as no row can ruin it."""
         return np.asarray(np.minimum(self._standard / scale, _BOLDEST / gain.below))
 
-    def _made(self, gain: Gain, scale: float) -> Floats:
-        """The logarithm of what each stake makes of the money, at least."""
-        stakes = self._stakes(gain, scale)
-        return np.asarray(sum(_at_least(stakes, side) for side in gain.sides))
-
     @property
     def _standard(self) -> Floats:
         """Effects in standard deviations, from the one that is found at the end of the plan on."""
-        effects = _effects(self.budget.information, self.first, self.budget.alpha)
-        return np.concatenate(([0.0], effects)) if self.saves else effects
+        return _effects(self.budget.information, self.first, self.budget.alpha, saves=self.saves)
 
     @property
     def _wanted(self) -> float:
@@ -230,10 +224,11 @@ class BetTest:
 
 
 @lru_cache(maxsize=256)
-def _effects(planned: float, first: float, alpha: float) -> Floats:
+def _effects(planned: float, first: float, alpha: float, *, saves: bool) -> Floats:
     least = math.sqrt(-2 * math.log(alpha) / planned)
     count = 1 + max(1, math.ceil(math.log(1 / math.sqrt(first)) / math.log(_STEP)))
-    return np.asarray(least * _STEP ** np.arange(count))
+    effects = least * _STEP ** np.arange(count)
+    return np.concatenate(([0.0], effects)) if saves else np.asarray(effects)
 
 
 def _gain(pair: Pair, bounds: Bounds, of_stable: Bounds, against: int, centre: float) -> Gain:
@@ -253,11 +248,13 @@ def _side(arm: Tally, bounds: Bounds, times: float, centre: float) -> Side:
     return Side(times * total, times**2 * squares, times**3 * cubes - lost, -low, high)
 
 
-def _at_least(stakes: Floats, side: Side) -> Floats:
-    """The logarithm of what each stake makes of the money with the rows of an arm, at least."""
-    second, third = _cubic(stakes * side.below, stakes * side.above)
-    cubes = third * stakes**3 * side.cubes if math.isfinite(side.above) else 0.0
-    return np.asarray(stakes * side.total - second * stakes**2 * side.squares + cubes)
+def _at_least(stakes: Floats, sides: Sequence[Side]) -> Floats:
+    """The logarithm of what each stake makes of the money with the rows of the arms, at least."""
+    total, squares, cubes, below, above = np.array(sides).T[:, :, np.newaxis]
+    cubes = np.where(np.isfinite(above), cubes, 0.0)
+    second, third = _cubic(stakes * below, stakes * above)
+    made = stakes * (total - stakes * (second * squares - third * stakes * cubes))
+    return np.asarray(made.sum(axis=0))
 
 
 def _moments(arm: Tally, centre: float) -> tuple[float, float, float]:
@@ -270,12 +267,12 @@ def _moments(arm: Tally, centre: float) -> tuple[float, float, float]:
 
 
 def _cubic(u: Floats, v: Floats) -> tuple[Floats, Floats]:
-    """1/2 + e and c of the cubic below log(1 + x) for x in [-u, v]."""
-    if not np.all(np.isfinite(v)):
+    """1/2 + e and c of the cubic below log(1 + x) for x in [-u, v]; without an upper bound c is 0."""
+    if not np.isfinite(v).all():
         return 0.5 + _remainder(-u) * u, np.zeros_like(u)
-    fall = _remainder(-u) - _remainder(v)
-    both = np.maximum(u + v, 1e-300)
-    return 0.5 + fall * u * v / both, _remainder(v) + fall * u / both
+    low, high = _remainder(np.stack((-u, v)))
+    part = (low - high) * u / np.maximum(u + v, 1e-300)
+    return 0.5 + part * v, high + part
 
 
 def _remainder(x: Floats) -> Floats:
@@ -308,5 +305,7 @@ def _missing(logs: Floats, stakes: Floats, wanted: float) -> float:
 
 def _log_mean(logs: Floats) -> Floats:
     """log of the mean of exp, over the first axis."""
+    if len(logs) == 1:
+        return np.asarray(logs[0])
     top = logs.max(axis=0)
     return np.asarray(top + np.log(np.exp(logs - top).mean(axis=0)))

@@ -60,8 +60,11 @@ class LogRankTest:
     rejected: bool = False
 
     def look(self, new: Iterable[Events], information: float) -> LogRankTest:
-        """The test after these events; without more information nothing is spent and nothing is rejected."""
-        lattice, observed = self.lattice, self.observed
+        """The test after these events; without more information nothing is spent and nothing is rejected.
+
+        New events are put together first, because the lattice of everything so far is the longest.
+        """
+        lattice, observed = Lattice(), self.observed
         for events in sorted(new):
             draw, weight = events.draw, events.weight
             observed += weight * draw.mine
@@ -70,6 +73,7 @@ class LogRankTest:
                 lattice = lattice.step(weight * low, _apart(masses, weight))
             else:
                 lattice = lattice.shift(weight * draw.mine)
+        lattice = self.lattice.step(lattice.origin, lattice.masses)
         test = replace(self, lattice=lattice, observed=observed)
         if information <= self.information:
             return test

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pytest
 
 from sluicegate.flows.gate import judge as gate
-from sluicegate.flows.gate.labels import lacking
+from sluicegate.flows.gate.cells import Tallies, cell, with_rows
+from sluicegate.flows.gate.labels import LabelTest, lacking
+from sluicegate.flows.stats.counts import Draw
+from sluicegate.flows.stats.log_rank import Events
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.words.metric import REQUESTS, SEVERAL_ROWS, Arm, Stratum, TallyRow
 from sluicegate.registry.words.tally import Tally
+from sluicegate.registry.words.units import FULL
 from sluicegate.registry.words.verdict import Answer, Look, Verdict
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -114,3 +121,55 @@ def test_what_a_build_lacks_is_a_share_of_what_would_have_come() -> None:
     assert lacking("y", tallies, Arm.CANDIDATE).share == pytest.approx(1 - 1_000 / 1_900)
     assert lacking("y", tallies, Arm.STABLE).share == 0
     assert lacking("y", {}, Arm.STABLE).share == 0
+
+
+def directly(test: LabelTest, before: Tallies, now: Tallies) -> LabelTest:
+    """The test after a look, from all cells that there are."""
+
+    def count(tallies: Tallies, metric: str, side: tuple[Stratum, int]) -> list[int]:
+        return [sum(tallies.get((metric, side, arm), Tally())[:2]) for arm in Arm]
+
+    new, ages = list[Events](), Counter(test.ages)
+    newest = max(side[0].bucket for name, side, _ in now if name == REQUESTS)
+    for side in {side for name, side, _ in now if name == REQUESTS}:
+        seen, had, has = count(now, REQUESTS, side), count(before, "y", side), count(now, "y", side)
+        mine, events = has[1] - had[1], sum(has) - sum(had)
+        if events:
+            draw = Draw(size=seen[1] - had[1], others=seen[0] - had[0], events=events, mine=mine)
+            new.append(Events(draw=draw, rows=sum(seen)))
+            ages[newest - side[0].bucket] += events
+    told = [(side[1] / FULL, tally) for (name, side, _), tally in now.items() if name == "y"]
+    information = sum((tally.n + tally.missing) * share * (1 - share) for share, tally in told)
+    few = test.few.look([events.mirrored for events in new], information)
+    return replace(test, many=test.many.look(new, information), few=few, ages=dict(ages))
+
+
+@pytest.mark.parametrize("late", [1.0, 3.0])
+def test_a_look_at_what_is_new_gives_what_a_look_at_all_of_it_gives(late: float) -> None:
+    rng, tallies = np.random.default_rng(6), dict[tuple[str, tuple[Stratum, int], Arm], Tally]()
+    quick = direct = LabelTest.begin(1_000.0)
+    asked, arm, weight = np.sort(rng.uniform(0, 30, 3_000)), rng.random(3_000) < 0.4, np.repeat([2500, 5000], 1_500)
+    due = asked + rng.exponential(np.where(arm, late, 1.0))
+    for now in range(1, 30):
+        rows = [
+            TallyRow(
+                metric=metric, stratum=Stratum(epoch=1, bucket=300 * bucket), weight=each, arm=whose,
+                tally=Tally(n=int(n) - 1, missing=1) if metric == "y" else Tally(n=int(n)),
+            )
+            for metric, at in ((REQUESTS, asked), ("y", due))
+            for bucket in range(now)
+            for each in (2500, 5000)
+            for whose in Arm
+            for here in [(at > now - 1) & (at <= now) & (weight == each) & (arm == (whose is Arm.CANDIDATE))]
+            if (n := (here & (asked.astype(int) == bucket)).sum())
+        ]  # fmt: skip
+        before, tallies = tallies, dict(with_rows(tallies, sorted(rows, key=cell)))
+        quick, direct = quick.look("y", before, tallies, rows, have_returned=False), directly(direct, before, tallies)
+        assert dict(quick.ages) == dict(direct.ages)
+        assert quick.newest == max(side[0].bucket for name, side, _ in tallies if name == REQUESTS)
+        for one, other in ((quick.many, direct.many), (quick.few, direct.few)):
+            assert (one.observed, one.rejected) == (other.observed, other.rejected)
+            assert one.information == pytest.approx(other.information, rel=1e-12)
+            assert one.lattice.masses == pytest.approx(other.lattice.masses, rel=1e-9)
+    assert quick.mismatch is (late > 1)
+    assert quick.is_countable
