@@ -120,17 +120,18 @@ def _found(
     asked = np.arange(rows) / size
     is_due = rng.random(rows) < np.array(come)[arm]
     at = np.where(is_due, asked + rng.exponential(np.array(late)[arm]), np.inf)
-    stratum = (np.arange(rows) // size).astype(int)
+    cell = 2 * (np.arange(rows) // size) + arm
     for now in range(1, rows // size + 1):
-        new = list[Events]()
-        for each in range(now):
-            mine = stratum == each
-            at_risk, comes = mine & (at > now - 1), mine & (at > now - 1) & (at <= now)
-            draw = Draw(
-                size=int((at_risk & (arm == 1)).sum()), others=int((at_risk & (arm == 0)).sum()),
-                events=int(comes.sum()), mine=int((comes & (arm == 1)).sum()),
-            )  # fmt: skip
-            new += [Events(draw=draw, rows=size)] if draw.events else []
+        at_risk = (np.arange(rows) < now * size) & (at > now - 1)
+        waiting, come = (
+            np.bincount(cell[which], minlength=2 * now).reshape(-1, 2).tolist()
+            for which in (at_risk, at_risk & (at <= now))
+        )
+        new = [
+            Events(draw=Draw(size=theirs, others=others, events=stable + mine, mine=mine), rows=size)
+            for (others, theirs), (stable, mine) in zip(waiting, come, strict=True)
+            if stable + mine
+        ]
         information = weight * (1 - weight) * float((at <= now).sum())
         many, few = many.look(new, information), few.look([events.mirrored for events in new], information)
         if many.rejected or few.rejected:

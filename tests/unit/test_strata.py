@@ -57,7 +57,7 @@ def plan(weight: float, *, unit: str | None = None) -> Plan:
     )  # fmt: skip
 
 
-def rollout(per_day: int, weight: float, *, by_unit: bool, requests: int = 2_000) -> Iterator[list[TallyRow]]:
+def rollout(per_day: int, weight: float, *, by_unit: bool, requests: int = 1_000) -> Iterator[list[TallyRow]]:
     """Cumulative rows after each hundred requests; of units, each comes once."""
     rng = np.random.default_rng(per_day)
     times = np.sort(rng.integers(0, requests * DAY // per_day, requests)) // BUCKET * BUCKET
@@ -105,7 +105,7 @@ def test_only_sizes_decide_how_far_a_stratum_widens() -> None:
 
     def information(flip: bool) -> list[float]:
         looks: list[Look] = []
-        for rows in rollout(200, 50, by_unit=False, requests=1_000):
+        for rows in rollout(200, 50, by_unit=False):
             seen = [
                 row if not flip else TallyRow(
                     metric=row.metric, stratum=row.stratum, weight=row.weight, arm=row.arm,
