@@ -27,6 +27,7 @@ rollout = App(name="rollout", help="Start, watch and steer rollouts.")
 audience = App(name="audience", help="Named conditions on the metadata of requests.")
 variation = App(name="variation", help="The slots of a model, and the audiences that they answer.")
 schema = App(name="schema", help="JSON Schema of the documents, for editors.")
+proposal = App(name="proposal", help="Changes of protected variations that wait for a second named person.")
 token = App(name="token", help="Give others access to the console, and take it back.")
 notify = App(name="notify", help="Where notifications go, and whether they arrive.")
 experiment = App(name="experiment", help="Compare variations that share an audience.")
@@ -85,6 +86,9 @@ _COMMANDS = (
     (variation, "connect", "variations:connect", "Send audiences to a variation."),
     (variation, "set", "variations:set_terms", "Say what holds for a variation, whoever is sent to it."),
     (variation, "disconnect", "variations:disconnect", "Send an audience to a variation no longer."),
+    (proposal, "list", "proposals:list_", "List what waits for a second named person."),
+    (proposal, "approve", "proposals:approve", "Carry out what somebody else asked for."),
+    (proposal, "reject", "proposals:reject", "Let a proposal not be carried out."),
     (notify, "set", "notify:set_", "Keep the address of a notification."),
     (notify, "list", "notify:list_", "List notifications and whether they have an address."),
     (notify, "test", "notify:try_", "Send a trial message."),
@@ -107,6 +111,7 @@ for group in (
     experiment,
     audience,
     variation,
+    proposal,
     captures,
     shadow,
     schema,

@@ -19,20 +19,24 @@ def home() -> int:
     try:
         rollouts = call("GET", "/api/v1/rollouts", query={"limit": "200"})["rollouts"]
         served = call("GET", "/api/v1/overview")["served"]
+        proposals = call("GET", "/api/v1/proposals")["proposals"]
     except Unreachable as error:
         print(f"Nothing answers here: {error.message}\n  sluice up    starts everything on this machine\n"
               f"  sluice demo  shows a rollout from end to end\n\n{HELP}")  # fmt: skip
         return 0
-    print("\n".join(describe(rollouts, served)))
+    print("\n".join(describe(rollouts, served, proposals)))
     return 0
 
 
-def describe(rollouts: Sequence[View], served: Sequence[View]) -> Iterator[str]:
+def describe(rollouts: Sequence[View], served: Sequence[View], proposals: Sequence[View] = ()) -> Iterator[str]:
     """The lines: what needs a person first, then what is in progress, then what serves."""
     going = [view for view in rollouts if view["ending"] is None]
     waiting = [view for view in going if view["needs_person"]]
     others = [view for view in going if not view["needs_person"]]
-    yield f"Needs you: {len(waiting) or 'nothing'}"
+    yield f"Needs you: {len(waiting) + len(proposals) or 'nothing'}"
+    for each in proposals:
+        yield f"  {', '.join(each['targets'])} is protected; {each['asked_by']} asked for {each['says']}"
+        yield f"    sluice proposal approve {each['id']}, or sluice proposal reject {each['id']}"
     for view in waiting:
         yield from _rollout(view)
         yield f"    {_next(view)}"

@@ -188,6 +188,7 @@ def _on_ledger(asking: Asking) -> Any:
     from sluicegate.registry.words.roles import Role
     from sluicegate.services.console.acts.table import find
     from sluicegate.services.console.operations import Request
+    from sluicegate.services.console.tokens import OWNER
 
     try:
         behind = desk_without_doors()
@@ -196,7 +197,9 @@ def _on_ledger(asking: Asking) -> Any:
             raise
         raise Unreachable(f"nothing was recorded: {error.message}", fix=error.fix) from error
     words = {name: value for name, value in asking.query.items() if name != "dry_run"}
-    request = Request(actor=actor(), role=Role.ADMIN, door="cli", query=words, body=asking.body, key=asking.key)
+    request = Request(
+        actor=actor(), role=Role.ADMIN, person=OWNER, door="cli", query=words, body=asking.body, key=asking.key
+    )  # fmt: skip
     if "dry_run" in asking.query:
         from sluicegate.services.console.dry_run import dry_run
 

@@ -29,10 +29,16 @@ def give(
     expires: Annotated[
         str | None, Parameter(help="How long it is valid, such as 90d, at most 366d; by default until it is revoked.")
     ] = None,
+    person: Annotated[
+        str | None,
+        Parameter(help="Whose it is, if one person has several tokens; where two people are needed they count as one."),
+    ] = None,
     output: Output = Format.TABLE,
 ) -> None:
     """Make a token and show it once; only its hash is stored."""
-    answer = call("POST", "/api/v1/tokens", {"name": name, "role": role, "model": model, "expires": expires})
+    answer = call(
+        "POST", "/api/v1/tokens", {"name": name, "role": role, "model": model, "expires": expires, "person": person}
+    )
     emit(answer, output, table=answer["token"])
     remark(f"a token for {name}, {role}. It is not shown again.")
 

@@ -89,7 +89,7 @@ def deploy(
     body = {
         "build": build or file.build or "latest", "variation": variation,
         "audiences": _sent(audience, weight, sample), "fallback": fallback, "at_once": reason if now else None,
-        **routing(file, is_fallback=fallback),
+        "protected": file.protected, **routing(file, is_fallback=fallback),
     }  # fmt: skip
     apply_audiences(file, from_file)
     if override_freeze:
@@ -176,12 +176,19 @@ def set_terms(
         Literal["never", "unreachable", "errors"] | None,
         Parameter(help="When the fallback variation answers in its place; with errors also instead of its 5xx."),
     ] = None,
+    protected: Annotated[
+        bool | None,
+        Parameter(negative="--not-protected", help="Two named people must stand behind each change of what it serves."),
+    ] = None,
     output: Output = Format.TABLE,
 ) -> None:
     """Say what holds for a variation, whoever is sent to it; what is left out stays as it is."""
-    if by_name is None and stand_in is None:
-        raise UsageError("say what holds for the variation.", fix="--by-name, --not-by-name, or --stand-in unreachable")
-    body = {"by_name": by_name, "stand_in": stand_in}
+    body = {"by_name": by_name, "stand_in": stand_in, "protected": protected}
+    if all(each is None for each in body.values()):
+        raise UsageError(
+            "say what holds for the variation.",
+            fix="--by-name, --not-by-name, --stand-in unreachable, --protected or --not-protected",
+        )
     emit_connections(call("POST", f"{_path(model, variation)}/terms", body), output)
 
 
@@ -210,6 +217,7 @@ def _audiences(variation: dict[str, Any]) -> str:
         "fallback" if variation["fallback"] else "",
         "by name" if variation["by_name"] else "",
         "stood in for" if variation["stand_in"] != "never" else "",
+        "protected" if variation["protected"] else "",
     )
     return ", ".join((*shares, *copies, *filter(None, words)))
 
@@ -224,4 +232,5 @@ def emit_connections(connections: dict[str, Any], output: Format) -> None:
         if each["stand_in"] != "never"
     ]
     rows += [("", "by name", each["variation"]) for each in connections["terms"] if each["by_name"]]
+    rows += [("", "protected", each["variation"]) for each in connections["terms"] if each["protected"]]
     emit(connections, output, table=columns(("ORDER", "AUDIENCE", "GETS"), rows))

@@ -17,11 +17,14 @@ Timeout = Annotated[float, Parameter(help="Wait at most this many seconds; then 
 
 
 def until_it_serves(view: dict[str, Any], timeout: float) -> dict[str, Any]:
-    """Follow a first build, a replacement or a rollback until it serves."""
+    """Follow a first build, a replacement or a rollback until it serves, or waits for a person."""
     started, last_reason = time.monotonic(), ""
     while not _serves(view):
         if view["ending"] in ("failed", "aborted"):
             raise ServiceFailed(f"{view['id']}: {view['reason']}", fix=f"sluice rollout history {view['id']}")
+        if view["phase"] == "launching" and view["needs_person"]:
+            remark(view["waits_for"])
+            return view
         if view["reason"] != last_reason:
             last_reason = view["reason"]
             remark(f"{view['model']} v{view['candidate']}: {last_reason}")

@@ -33,6 +33,7 @@ from sluicegate.registry.orders.answering import main_variation
 from sluicegate.registry.orders.order import Start
 from sluicegate.registry.orders.progress import stable
 from sluicegate.registry.plan.fields import Strategy
+from sluicegate.registry.rollout.decision import signature_wanted
 from sluicegate.registry.rollout.facts import Party, Settled
 from sluicegate.registry.rollout.namesakes import refuse_namesake
 from sluicegate.registry.rollout.rollout import Phase, Rollout
@@ -157,6 +158,9 @@ def _launch_step(runtime: Runtime, rollout: Rollout) -> Hold:
     elif not rollout.ready and not rollout.is_comparison:
         wait_until_ready.with_options(task_run_name=f"start and probe {rollout.candidate}")(rollout.id)
     elif not rollout.is_judged:
+        unsigned = signature_wanted(rollout)
+        if unsigned is not None:
+            return Hold(reason=unsigned.reason, is_long_wait=True)
         progress.complete(runtime.ledger, rollout.id, runtime.clock())
     else:
         seen = _tick(runtime, rollout.id)

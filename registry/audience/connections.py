@@ -63,6 +63,8 @@ class Terms:
     """Whether a caller may ask for it by its name, whatever audience the request belongs to."""
     stand_in: StandIn = StandIn.NEVER
     """When the model's fallback variation answers in its place."""
+    protected: bool = False
+    """Whether two named people must stand behind every change of what it serves, and of whom."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +96,11 @@ class Connections:
     def terms_of(self, variation: str) -> Terms:
         """What holds for a variation."""
         return next((each for each in self.terms if each.variation == variation), Terms(variation=variation))
+
+    @property
+    def protected(self) -> frozenset[str]:
+        """The variations that are protected."""
+        return frozenset(each.variation for each in self.terms if each.protected)
 
     def under(self, terms: Terms) -> Connections:
         """The same with these terms for their variation."""

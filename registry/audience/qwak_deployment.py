@@ -38,6 +38,7 @@ class QwakDeployment:
     variation: str | None = None
     fallback: str | None = None
     audiences: tuple[QwakAudience, ...] = ()
+    protected: bool | None = None
     aside: tuple[str, ...] = ()
     """Keys of Qwak's that change nothing here."""
 
@@ -61,6 +62,7 @@ def read_deployment(text: Text) -> QwakDeployment:
         variation=_name(text, realtime, "variation_name"),
         fallback=_name(text, realtime, "fallback_variation"),
         audiences=audiences,
+        protected=_flag(text, realtime, _PROTECTED),
         aside=tuple(key for key in _ASIDE if key in document or key in realtime),
     )
 
@@ -69,8 +71,6 @@ def _refuse_elsewhere(text: Text, fields: Fields) -> None:
     for key, fix in _ELSEWHERE.items():
         if key in fields and fields[key][0]:
             text.add(fields[key][1], f"{key} is Qwak's, and has no place here", fix)
-    if fields.get(_PROTECTED, (None, ()))[0] not in (None, False):
-        text.add(fields[_PROTECTED][1], "variations cannot be protected here", "let the plan's steps want an approval")
 
 
 def _audiences(reading: Reading, realtime: Fields) -> list[QwakAudience]:
@@ -94,6 +94,14 @@ def _refuse_twice(text: Text, audiences: tuple[QwakAudience, ...]) -> None:
         for route in each.routes:
             if route.shadow and route.weight > 100:
                 text.add((*each.at, "routes"), f"{route.variation}: copies are at most 100 %", "such as weight: 20")
+
+
+def _flag(text: Text, fields: Fields, key: str) -> bool | None:
+    value, at = fields.get(key, (None, ()))
+    if value is None or isinstance(value, bool):
+        return value
+    text.add(at, "true or false is expected", f"{key}: true", on_value=True)
+    return None
 
 
 def _name(text: Text, fields: Fields, key: str) -> str | None:

@@ -84,6 +84,8 @@ class Receipt:
     """Whether it made a rollout."""
     repeated: bool = False
     """Whether an order with the same key was carried out before, and this is its receipt."""
+    proposal: str | None = None
+    """The proposal that it is kept as, until a second named person approves it; none: it was carried out."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from sluicegate.registry.audience.connections import Connections
 from sluicegate.registry.ledger.record import Record
-from sluicegate.registry.orders.order import Approve, Order, OverrideFreeze, Promote
+from sluicegate.registry.orders.order import Approve, ApproveProposal, Order, OverrideFreeze, Promote
 from sluicegate.registry.rollout.facts import Party
 from sluicegate.registry.words.errors import Forbidden
 from sluicegate.registry.words.roles import Role
@@ -31,6 +31,8 @@ def refuse_beyond_role(order: Order) -> None:
             need(order, Role.ADMIN, "to override a freeze")
         case Approve():
             need(order, Role.APPROVER, "to approve a step")
+        case ApproveProposal():
+            need(order, Role.APPROVER, "to approve what somebody else asked for")
         case Promote():
             need(order, Role.APPROVER, "to promote")
         case _:

@@ -24,6 +24,7 @@ from sluicegate.registry.audience.short_form import audience_recorded, audience_
 from sluicegate.registry.ledger.record import Applied
 from sluicegate.registry.ledger.withdrawal import is_withdrawn
 from sluicegate.registry.orders.draft import Draft
+from sluicegate.registry.orders.guarding import guard_rollouts
 from sluicegate.registry.words.errors import UsageError
 
 KIND = "traffic"
@@ -43,13 +44,17 @@ class Documents(Protocol):
 def record_connections(draft: Draft, wanted: Connections, actor: str) -> bool:
     """Record who gets what from now on, moving as few units as possible; False when nothing changes.
 
+    Rollouts under way are told where what they change is protected from now on, or no longer.
+
     Raises UsageError for what the data plane would refuse: that would hold up every model's changes.
     """
     _refuse(wanted)
-    after = settled(wanted, connections_of(draft, wanted.model))
+    before = connections_of(draft, wanted.model)
+    after = settled(wanted, before)
     document_ = Applied(
         kind=KIND, name=wanted.model, body=document(after), digest=digest(after), actor=actor, at=draft.now
     )
+    guard_rollouts(draft, before or Connections(model=wanted.model), after, actor)
     return draft.apply(document_)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
-from sluicegate.registry.ledger.record import Changes, Record
+from sluicegate.registry.ledger.record import Changes, Receipt, Record
 from sluicegate.registry.orders import steering, variations
 from sluicegate.registry.orders.audience_store import apply_audience, delete_audience
-from sluicegate.registry.orders.authority import refuse_beyond_role
+from sluicegate.registry.orders.authority import need, refuse_beyond_role
 from sluicegate.registry.orders.connections_record import connections_of, digest
 from sluicegate.registry.orders.deployments import apply_deployment
 from sluicegate.registry.orders.draft import Draft
@@ -15,9 +16,11 @@ from sluicegate.registry.orders.experiments import conclude, promote_variation, 
 from sluicegate.registry.orders.naming import find
 from sluicegate.registry.orders.order import (
     Abort,
+    Act,
     ApplyAudience,
     ApplyDeployment,
     Approve,
+    ApproveProposal,
     Arrange,
     Connect,
     DeleteAudience,
@@ -30,6 +33,7 @@ from sluicegate.registry.orders.order import (
     OverrideFreeze,
     Pause,
     Promote,
+    RejectProposal,
     Resume,
     Retry,
     RollBack,
@@ -40,35 +44,96 @@ from sluicegate.registry.orders.order import (
     StartExperiment,
     Undeploy,
 )
+from sluicegate.registry.orders.proposals import (
+    APPROVED,
+    ENOUGH,
+    REJECTED,
+    Proposal,
+    applied_at,
+    effect_of,
+    find_proposal,
+    guard,
+    recorded,
+    signed,
+    supposed,
+)
 from sluicegate.registry.orders.starting import Started, override_freeze, roll_back, start
 from sluicegate.registry.rollout.rollout import Rollout
-from sluicegate.registry.words.errors import PreconditionFailed, UsageError
+from sluicegate.registry.words.errors import PreconditionFailed, Refused, UsageError
+from sluicegate.registry.words.roles import Role
 
 
 def decide(record: Record, order: Order, now: datetime) -> Changes:
     """Everything that the order records. Raises Forbidden, Refused, NotFound, UsageError: nothing is recorded then."""
     refuse_beyond_role(order)
     _refuse_unseen(record, order)
-    draft = Draft(record, now)
     match order.act:
-        case Start() as act:
+        case ApproveProposal(proposal=name):
+            return _approved(record, order, find_proposal(record, name), now)
+        case RejectProposal(proposal=name):
+            return _rejected(order, find_proposal(record, name), now)
+        case act:
+            as_if_signed = replace(order, signed_by=supposed(order))
+            return guard(record, order, _carried_out(record, as_if_signed, act, now), now)
+
+
+def _carried_out(record: Record, order: Order, act: Act, now: datetime) -> Changes:
+    """Everything that the order records where nothing is protected."""
+    draft = Draft(record, now)
+    match act:
+        case Start():
             return _started(draft, start(draft, order, act))
-        case Deploy() as act:
+        case Deploy():
             return _started(draft, variations.deploy(draft, order, act))
-        case ApplyDeployment() as act:
+        case ApplyDeployment():
             started = apply_deployment(draft, order, act)
             return draft.changes(None) if started is None else _started(draft, started)
-        case RollBack() as act:
+        case RollBack():
             return _started(draft, roll_back(draft, order, act))
-        case StartExperiment() as act:
+        case StartExperiment():
             comparisons = start_experiment(draft, order, act)
             return draft.changes(comparisons[0].rollout.id, created=any(each.created for each in comparisons))
         case EndExperiment(experiment=experiment):
             return draft.changes(conclude(draft, order, experiment)[0].id)
-        case Pause() | Resume() | Approve() | Promote() | Abort() | Retry() | OverrideFreeze() as act:
+        case Pause() | Resume() | Approve() | Promote() | Abort() | Retry() | OverrideFreeze():
             return _steered(draft, order, act)
-        case Undeploy() | Connect() | Disconnect() | Arrange() | SetTerms() | ApplyAudience() | DeleteAudience() as act:
+        case Undeploy() | Connect() | Disconnect() | Arrange() | SetTerms() | ApplyAudience() | DeleteAudience():
             return _redirected(draft, order, act)
+        case ApproveProposal() | RejectProposal():
+            raise UsageError("no proposal is about another one.")
+
+
+def _approved(record: Record, order: Order, proposal: Proposal, now: datetime) -> Changes:
+    """What was proposed is carried out, with both names, if it still is what was asked for."""
+    if proposal.state == APPROVED:
+        return Changes(receipt=Receipt(changed=False))
+    if proposal.state == REJECTED:
+        raise Refused(f"proposal {proposal.name} was rejected by {proposal.closed_by}.", fix="ask for it again")
+    both = signed(proposal, order)
+    if len(both.people) < ENOUGH:
+        return Changes(documents=(recorded(both, order.actor, now),), receipt=Receipt(proposal=proposal.name))
+    asked = proposal.order
+    refuse_beyond_role(asked)
+    changes = _carried_out(record, replace(asked, signed_by=both.people), applied_at(asked.act, now), now)
+    if effect_of(record, changes) != proposal.effect:
+        raise PreconditionFailed(
+            f"proposal {proposal.name}: what {asked.actor} asked for would do something else by now: traffic, a build "
+            "or the rollout has changed since.",
+            fix=f"{asked.actor} asks again, or: sluice proposal reject {proposal.name}",
+        )
+    closed = replace(both, state=APPROVED, closed_by=order.actor, closed_why=order.reason)
+    return replace(changes, documents=(*changes.documents, recorded(closed, order.actor, now)))
+
+
+def _rejected(order: Order, proposal: Proposal, now: datetime) -> Changes:
+    if proposal.state == REJECTED:
+        return Changes(receipt=Receipt(changed=False))
+    if proposal.state == APPROVED:
+        raise Refused(f"proposal {proposal.name} was approved by {proposal.closed_by}: it is carried out.")
+    if not any(order.person == each.person for each in proposal.people):
+        need(order, Role.APPROVER, f"to reject what {proposal.order.actor} asked for")
+    closed = replace(proposal, state=REJECTED, closed_by=order.actor, closed_why=order.reason)
+    return Changes(documents=(recorded(closed, order.actor, now),), receipt=Receipt())
 
 
 def _started(draft: Draft, started: Started) -> Changes:

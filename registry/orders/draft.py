@@ -60,6 +60,10 @@ class Draft:
         drafted = (document for document in self._documents if (document.kind, document.name) == (kind, name))
         return [*self._record.history(kind, name), *drafted]
 
+    def is_new(self, rollout: str) -> bool:
+        """Whether the rollout was opened here."""
+        return rollout in self._opened
+
     def open(self, rollout: str, requested: Requested) -> Rollout:
         """Begin a new rollout with its first fact."""
         entry = Entry(rollout=rollout, seq=0, at=self.now, fact=requested)

@@ -9,22 +9,43 @@ from sluicegate.registry.ledger.record import Applied, Receipt
 from sluicegate.registry.orders.audience_store import KIND
 from sluicegate.registry.orders.decide import decide
 from sluicegate.registry.orders.order import ApplyAudience, DeleteAudience, Order
+from sluicegate.registry.orders.proposals import OPEN, Proposal, find_proposal
+from sluicegate.registry.words.errors import AwaitsApproval
 from sluicegate.registry.words.roles import Role
 
 
 def give(ledger: Ledger, order: Order, now: datetime) -> Receipt:
     """Carry out an order; the same one sent again gives its first receipt.
 
-    Raises Refused, NotFound, UsageError: then nothing was recorded.
+    Raises Refused, NotFound, UsageError: then nothing was recorded. Raises AwaitsApproval where it was recorded as a
+    proposal, because it changes what a protected variation serves.
     """
-    return ledger.commit(lambda record: decide(record, order, now), order.known_by(now))
+    receipt = ledger.commit(lambda record: decide(record, order, now), order.known_by(now))
+    if receipt.proposal is not None:
+        _tell(find_proposal(ledger, receipt.proposal))
+    return receipt
 
 
-def apply_document(ledger: Ledger, document: Applied, role: Role) -> bool:
+def _tell(proposal: Proposal) -> None:
+    """Raise AwaitsApproval for an order that is kept as a proposal."""
+    if proposal.state != OPEN:  # the same order, sent again: its proposal was closed meanwhile
+        return
+    asker = proposal.people[0].actor if proposal.people else f"nobody named, but {proposal.order.actor},"
+    who = "somebody else" if proposal.people else "two named people"
+    raise AwaitsApproval(
+        f"{', '.join(proposal.targets)} is protected, and this changes what it serves. {asker} asked for it, and it is "
+        f"kept as proposal {proposal.name}: nothing has changed yet.",
+        fix=f"{who} with the role approver, by a token of their own: sluice proposal approve {proposal.name}",
+    )
+
+
+def apply_document(ledger: Ledger, document: Applied, role: Role, person: str | None = None) -> bool:
     """Record a document of any kind; False when nothing changed. An audience reaches every model that uses it."""
     if document.kind != KIND:
         return ledger.apply(document)
-    order = Order(act=ApplyAudience(document=document), actor=document.actor, role=role, cause="documents")
+    order = Order(
+        act=ApplyAudience(document=document), actor=document.actor, role=role, person=person, cause="documents"
+    )  # fmt: skip
     return give(ledger, order, document.at).changed
 
 

@@ -11,6 +11,7 @@ from sluicegate.registry.ledger.record import Applied, OrderKey
 from sluicegate.registry.plan.fields import Strategy
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.facts import Party
+from sluicegate.registry.rollout.rollout import Signature
 from sluicegate.registry.rollout.triggers import Sighting
 from sluicegate.registry.words.errors import UsageError
 from sluicegate.registry.words.roles import Role
@@ -82,6 +83,8 @@ class Deploy:
     """Further audiences with their variations, tried in this order before all others."""
     fallback: str | None = None
     """The variation that takes the requests that no audience matches; None: unchanged."""
+    protected: bool | None = None
+    """Whether it is protected from then on; None: as it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,6 +152,7 @@ class SetTerms:
     variation: str
     by_name: bool | None = None
     stand_in: StandIn | None = None
+    protected: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,9 +234,26 @@ class OverrideFreeze(Steer):
     """Let it begin, advance and be promoted in the freeze that holds it now."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class ApproveProposal:
+    """Carry out what another named person asked for, if it still is what was asked for."""
+
+    proposal: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RejectProposal:
+    """Let what was asked for not be carried out; so may who asked."""
+
+    proposal: str
+
+
 OnRollout = Pause | Resume | Approve | Promote | Abort | Retry | OverrideFreeze
 OnTraffic = Undeploy | Connect | Disconnect | Arrange | SetTerms | ApplyAudience | DeleteAudience
-Act = Start | Deploy | ApplyDeployment | RollBack | StartExperiment | EndExperiment | OnRollout | OnTraffic
+OnProposal = ApproveProposal | RejectProposal
+Act = (
+    Start | Deploy | ApplyDeployment | RollBack | StartExperiment | EndExperiment | OnRollout | OnTraffic | OnProposal
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -263,6 +284,8 @@ class Order:
     """What the actor may do."""
     party: Party = Party.PERSON
     """Who gives it."""
+    person: str | None = None
+    """Who the actor is beyond doubt, as a token proves it; None: nobody named."""
     follows: str | None = None
     """The rollout or the experiment from which a rollout follows that it makes."""
     reason: str = "no reason given"
@@ -272,6 +295,8 @@ class Order:
     """Why what it starts goes past what its plan asks before the first request; none: it does not."""
     seen: SeenRollout | SeenConnections | None = None
     """The order holds only while this is so."""
+    signed_by: tuple[Signature, ...] = ()
+    """The named people who stand behind it, where it was proposed and approved."""
     key: str | None = None
     """Chosen by whoever gives the order, so that sending it twice is giving it once."""
 

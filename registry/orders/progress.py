@@ -46,7 +46,7 @@ def complete(ledger: Ledger, name: str, now: datetime) -> Rollout:
 
 
 def _completion(rollout: Rollout) -> Fact | None:
-    if rollout.phase is not Phase.LAUNCHING or not rollout.ready:
+    if rollout.phase is not Phase.LAUNCHING or not rollout.ready or not rollout.is_signed:
         return None
     actor, party, cause = rollout.requested.actor, rollout.requested.party, rollout.requested.cause
     match rollout.requested.strategy:

@@ -111,6 +111,18 @@ def former_build(rollouts: Sequence[Rollout], stable: Rollout, version: str | No
     )
 
 
+def reigning(rollouts: Sequence[Rollout]) -> list[str]:
+    """The versions that a target still trusts, in order, stable last. What was rolled back from is trusted no more."""
+    versions: list[str] = []
+    for rollout in sorted((each for each in rollouts if each.took_over), key=took_over_at):
+        version = rollout.requested.version
+        if version in versions and rollout.requested.strategy == AtOnce.ROLLBACK:
+            del versions[versions.index(version) + 1 :]
+        else:
+            versions.append(version)
+    return versions
+
+
 def is_older(version: str, stable: str) -> bool:
     """Whether a version was registered before stable."""
     return version.isdigit() and stable.isdigit() and int(version) < int(stable)

@@ -11,7 +11,9 @@ from sluicegate.registry.orders.applied_plan import applied_plan
 from sluicegate.registry.orders.audiences import refuse_unknown
 from sluicegate.registry.orders.authority import need
 from sluicegate.registry.orders.certificates import refuse_uncertified
+from sluicegate.registry.orders.connections_record import connections_of
 from sluicegate.registry.orders.draft import Draft
+from sluicegate.registry.orders.guarding import is_guarded
 from sluicegate.registry.orders.order import Order, RollBack, Start
 from sluicegate.registry.orders.rules import (
     former_build,
@@ -32,6 +34,7 @@ from sluicegate.registry.rollout.facts import (
     Baked,
     Begun,
     FreezeOverridden,
+    Guarded,
     Requested,
     Superseded,
 )
@@ -175,6 +178,7 @@ def requested_by(
         plan_digest=plan.digest,
         actor=order.actor,
         party=order.party,
+        person=order.person,
         cause=order.cause if reason is None else f"{order.cause}: {reason}",
         follows=order.follows,
         former_stages=former_stages or {},
@@ -188,9 +192,19 @@ def open_rollout(draft: Draft, order: Order, requested: Requested, *, attempt: i
     try:
         known = draft.rollout(name)
     except NotFound:
-        opened = draft.open(name, requested)
+        opened = _guarded(draft, draft.open(name, requested), order)
         return Started(rollout=begin(draft, _let_through(draft, order, opened)), created=True)
     return Started(rollout=_let_through(draft, order, known), created=False)
+
+
+def _guarded(draft: Draft, rollout: Rollout, order: Order) -> Rollout:
+    """The rollout that was opened; guarded where it changes what a protected variation serves."""
+    model = rollout.requested.model
+    there = connections_of(draft, model)
+    if there is None or not is_guarded(rollout, there, draft.target(*rollout.target)):
+        return rollout
+    guarded = Guarded(protected=True, actor=order.actor, party=order.party, reason="the variation is protected")
+    return draft.append(rollout.id, guarded)
 
 
 def begin(draft: Draft, rollout: Rollout) -> Rollout:

@@ -12,9 +12,10 @@ from sluicegate.registry.orders.order import Order, RollBack, Start
 from sluicegate.registry.orders.rules import way_out
 from sluicegate.registry.orders.starting import STILL, Started, put_first, replace, roll_back, start
 from sluicegate.registry.plan.fields import Strategy
+from sluicegate.registry.rollout.decision import signature_wanted
 from sluicegate.registry.rollout.facts import Aborted, Approved, AtOnce, Fact, Party, Paused, Promoted, Resumed
 from sluicegate.registry.rollout.freeze import holding
-from sluicegate.registry.rollout.rollout import Ending, Phase, Rollout
+from sluicegate.registry.rollout.rollout import Ending, Phase, Rollout, Signature
 from sluicegate.registry.words.errors import IllegalMove, NotFound, Refused
 from sluicegate.registry.words.roles import Role
 
@@ -43,14 +44,32 @@ def resume(draft: Draft, order: Order, rollout: Rollout) -> Rollout:
 
 def approve(draft: Draft, order: Order, rollout: Rollout, step: int) -> Rollout:
     """Let a rollout leave a step once its gates have passed. A step that was approved before stays approved."""
-    if step in rollout.approvals:
+    has_signed = any(each.step == step and each.person == order.person for each in rollout.signatures)
+    if step in rollout.approvals and (has_signed or not rollout.guarded):
         return rollout
     if 0 <= step < rollout.step:
         raise IllegalMove(
             f"rollout {rollout.id} has left step {step + 1} already: it is at step {rollout.step + 1}.",
             fix=f"look at the step that it is at now: sluice rollout show {rollout.id}",
         )
-    return _append(draft, rollout, Approved(step=step, actor=order.actor, party=order.party, reason=order.reason))
+    approved = Approved(
+        step=step, actor=order.actor, party=order.party, person=order.person, reason=order.reason
+    )  # fmt: skip
+    try:
+        return draft.append(rollout.id, approved)
+    except IllegalMove as error:
+        raise IllegalMove(error.message, fix=_other_approver(rollout) or way_out(rollout)) from error
+
+
+def _signed(rollout: Rollout, signature: Signature, reason: str) -> Approved:
+    return Approved(step=rollout.step, actor=signature.actor, person=signature.person, reason=reason)
+
+
+def _other_approver(rollout: Rollout) -> str | None:
+    """Who may approve instead, where a second named person must."""
+    if signature_wanted(rollout) is None:
+        return None
+    return f"somebody else with the role approver, by a token of their own: sluice rollout approve {rollout.id}"
 
 
 def promote(draft: Draft, order: Order, rollout: Rollout) -> Rollout:
@@ -61,6 +80,9 @@ def promote(draft: Draft, order: Order, rollout: Rollout) -> Rollout:
     if freeze is not None:
         through = f"sluice rollout override-freeze {rollout.id} --reason WHY"
         raise Refused(f"{rollout.id}: {freeze}.", fix=f"wait, or: {through} {STILL}")
+    for signature in order.signed_by if rollout.guarded else ():
+        if not rollout.is_asked_by(signature):
+            rollout = draft.append(rollout.id, _signed(rollout, signature, order.reason))
     answers = {metric: judgement.answer for metric, judgement in rollout.judgements.items()}
     fact = Promoted(actor=order.actor, party=order.party, reason=order.reason, override=True, verdicts=answers)
     return _append(draft, rollout, fact)

@@ -57,6 +57,8 @@ def deploy(draft: Draft, order: Order, act: Deploy) -> Started:
         connect(draft, order, Connect(model=model, variation=variation, shares=act.shares, is_fallback=act.is_fallback))
     if act.routed or act.fallback is not None:
         _route(draft, order, act)
+    if act.protected is not None:
+        set_terms(draft, order, SetTerms(model=model, variation=variation, protected=act.protected))
     return started
 
 
@@ -192,6 +194,9 @@ def set_terms(draft: Draft, order: Order, act: SetTerms) -> None:
         need(order, Role.APPROVER, f"to change who answers when {act.model}/{act.variation} cannot")
         _refuse_own_stand_in(present, act)
         terms = replace(terms, stand_in=act.stand_in)
+    if act.protected is not None and act.protected is not terms.protected:
+        need(order, Role.APPROVER, f"to change whether {act.model}/{act.variation} is protected")
+        terms = replace(terms, protected=act.protected)
     record_connections(draft, present.under(terms), order.actor)
 
 

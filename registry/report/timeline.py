@@ -21,6 +21,7 @@ from sluicegate.registry.rollout.facts import (
     Failed,
     FreezeOverridden,
     Frozen,
+    Guarded,
     HookCalled,
     Judged,
     Observed,
@@ -122,6 +123,9 @@ def _said(fact: Fact) -> tuple[str, str]:
                 f"{_STRATEGIES.get(strategy, strategy)} of {model} v{version} requested for variation {variation}",
                 "plain",
             )
+        case Guarded(protected=protected):
+            is_guarded = "what it changes is protected: a second named person must approve it"
+            return (is_guarded, "plain") if protected else ("what it changes is protected no longer", "wait")
         case Begun(stable=None):
             return "started; nothing serves yet", "plain"
         case Begun(stable=stable):
@@ -151,6 +155,8 @@ def _said(fact: Fact) -> tuple[str, str]:
             return f"resumed; {', '.join(overrides)} overridden, and judged anew from here", "wait"
         case Resumed():
             return "resumed", "plain"
+        case Approved(step=-1):
+            return "the first request approved", "good"
         case Approved(step=step):
             return f"step {step + 1} approved", "good"
         case Checked(step=step, answer=answer, actor=actor):

@@ -9,7 +9,7 @@ from datetime import datetime
 from sluicegate.registry.plan.fields import GateSpec
 from sluicegate.registry.report.external_view import ExternalGateView, external_views
 from sluicegate.registry.report.reason import unit_of
-from sluicegate.registry.rollout.decision import Decision, Progress, decide, needs_driver
+from sluicegate.registry.rollout.decision import Decision, Progress, decide, needs_driver, signature_wanted
 from sluicegate.registry.rollout.experiment import experiment_state
 from sluicegate.registry.rollout.external import external_verdicts
 from sluicegate.registry.rollout.facts import HookCalled
@@ -244,6 +244,8 @@ def _launching(record: RolloutRecord, now: datetime) -> str | None:
 def next_decision(record: RolloutRecord, now: datetime, requests: tuple[int, int] | None) -> Decision | None:
     """What the policy would say now, from the answers on record, each with its latest reason; judges nothing."""
     rollout = record.rollout
+    if rollout.phase is Phase.LAUNCHING and (rollout.ready or rollout.is_comparison):
+        return signature_wanted(rollout)
     if rollout.phase is not Phase.RUNNING or not rollout.splits_traffic:
         return None
     stops_only = {gate.name for gate in rollout.plan.external if gate.guardrail}

@@ -56,6 +56,8 @@ def needs_driver(rollout: Rollout, decision: Decision | None) -> bool:
     match rollout.phase:
         case Phase.QUEUED | Phase.PAUSED:
             return False
+        case Phase.LAUNCHING if rollout.ready and not rollout.is_judged and not rollout.is_signed:
+            return False
         case Phase.LAUNCHING | Phase.RUNNING:
             return decision is None or not decision.is_long_wait
         case Phase.BAKING | Phase.ENDED:
@@ -226,6 +228,9 @@ def _waiting(rollout: Rollout, verdicts: Sequence[Verdict], progress: Progress, 
         checked = _checked(rollout, step.check)
         if checked is not None:
             return checked
+    unsigned = signature_wanted(rollout)
+    if unsigned is not None:
+        return unsigned
     if _needs_approval(rollout, step) and rollout.step not in rollout.approvals:
         why = "no gate decides" if not rollout.plan.deciding_gates else f"step {_at(rollout)} wants a person"
         reason = f"waiting for approval: {why}; sluice rollout approve {rollout.id}"
@@ -255,7 +260,21 @@ def decide_first(rollout: Rollout, ready: str) -> Decision:
         checked = _checked(rollout, rollout.check)
         if checked is not None:
             return checked
-    return Decision(choice=Choice.ADVANCE, reason=ready)
+    return signature_wanted(rollout) or Decision(choice=Choice.ADVANCE, reason=ready)
+
+
+def signature_wanted(rollout: Rollout) -> Decision | None:
+    """The wait for a second named person, where what would come next is protected; None: nothing is waited for."""
+    if rollout.is_shadow or not rollout.wants_signature:
+        return None
+    asker = rollout.asked_by
+    who = f"{asker.actor} asked for it: somebody else" if asker else "nobody named asked for it: two people"
+    what = "its first request" if rollout.step < 0 else "its promotion"
+    reason = (
+        f"waiting for approval: {'/'.join(rollout.target)} is protected, and {who} with the role approver must approve "
+        f"{what}; sluice rollout approve {rollout.id}"
+    )
+    return Decision(choice=Choice.HOLD, reason=reason, person=True)
 
 
 def _needs_approval(rollout: Rollout, step: Step) -> bool:

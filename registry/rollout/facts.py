@@ -63,8 +63,21 @@ class Requested:
     """Stage triggers: the stages that versions had before the move that asked for this. They get them back unless it is
     promoted."""
     party: Party = Party.PERSON
+    person: str | None = None
+    """Who the actor is beyond doubt; none: nobody named."""
     follows: str | None = None
     """The rollout or the experiment that it follows from: a shadow's canary, an experiment's winner, a second try."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guarded:
+    """What the rollout changes is protected, or is no longer: then two named people stand behind the change."""
+
+    protected: bool
+    actor: str
+    """Who asked for it."""
+    reason: str
+    party: Party = Party.PERSON
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,9 +196,12 @@ class Approved:
     """A person approved the end of a step."""
 
     step: int
+    """From 0; -1: the first request, where the variation is protected."""
     actor: str
     reason: str
     party: Party = Party.PERSON
+    person: str | None = None
+    """Who the actor is beyond doubt; none: nobody named."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -307,9 +323,9 @@ class Settled:
 
 
 Fact = (
-    Requested | Begun | Assessed | AssessmentOverridden | Packed | Ready | Frozen | StepEntered | Observed | Judged
-    | Paused | Resumed | Approved | Checked | FreezeOverridden | Promoted | Baked | Established | Aborted | Failed
-    | Superseded | Concluded | Undeployed | Settled | HookCalled
+    Requested | Guarded | Begun | Assessed | AssessmentOverridden | Packed | Ready | Frozen | StepEntered | Observed
+    | Judged | Paused | Resumed | Approved | Checked | FreezeOverridden | Promoted | Baked | Established | Aborted
+    | Failed | Superseded | Concluded | Undeployed | Settled | HookCalled
 )  # fmt: skip
 FACTS: dict[str, type[Fact]] = {kind.__name__: kind for kind in get_args(Fact)}
 

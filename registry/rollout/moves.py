@@ -21,6 +21,7 @@ from sluicegate.registry.rollout.facts import (
     Failed,
     FreezeOverridden,
     Frozen,
+    Guarded,
     HookCalled,
     Judged,
     Observed,
@@ -36,12 +37,13 @@ from sluicegate.registry.rollout.facts import (
     Superseded,
     Undeployed,
 )
-from sluicegate.registry.rollout.rollout import Ending, HookReply, Judgement, Phase, Reply, Rollout
+from sluicegate.registry.rollout.rollout import Ending, HookReply, Judgement, Phase, Reply, Rollout, Signature
 from sluicegate.registry.words.errors import IllegalMove
 from sluicegate.registry.words.units import FULL
 
 _MOVES: dict[type[Fact], tuple[Phase, ...]] = {
     Requested: (),
+    Guarded: (Phase.QUEUED, Phase.LAUNCHING, Phase.RUNNING, Phase.PAUSED),
     Begun: (Phase.QUEUED,),
     Assessed: (Phase.LAUNCHING, Phase.PAUSED),
     AssessmentOverridden: (Phase.QUEUED, Phase.LAUNCHING, Phase.PAUSED),
@@ -53,7 +55,7 @@ _MOVES: dict[type[Fact], tuple[Phase, ...]] = {
     Judged: (Phase.RUNNING, Phase.PAUSED),
     Paused: (Phase.LAUNCHING, Phase.RUNNING),
     Resumed: (Phase.PAUSED,),
-    Approved: (Phase.RUNNING, Phase.PAUSED),
+    Approved: (Phase.LAUNCHING, Phase.RUNNING, Phase.PAUSED),
     Checked: (Phase.LAUNCHING, Phase.RUNNING, Phase.PAUSED),
     FreezeOverridden: (Phase.QUEUED, Phase.LAUNCHING, Phase.RUNNING, Phase.PAUSED),
     Promoted: (Phase.LAUNCHING, Phase.RUNNING, Phase.PAUSED),
@@ -106,6 +108,8 @@ def advance(rollout: Rollout, entry: Entry) -> Rollout:
     match fact:
         case Requested():
             raise IllegalMove(f"rollout {rollout.id} is requested already.")
+        case Guarded(protected=protected):
+            return replace(state, guarded=protected)
         case Begun(stable=stable):
             return replace(state, phase=Phase.LAUNCHING, stable=stable, began_at=at, reason="launching the candidate")
         case Assessed(gate=gate):
@@ -134,8 +138,11 @@ def advance(rollout: Rollout, entry: Entry) -> Rollout:
             phase = Phase.RUNNING if state.step >= 0 else Phase.LAUNCHING
             resumed = replace(state, phase=phase, reason=reason, actor=actor, party=party, resumed_at=at)
             return _overridden(resumed, overrides) if overrides else resumed
-        case Approved(step=step, actor=actor):
-            return replace(state, approvals={**state.approvals, step: actor})
+        case Approved(step=step, actor=actor, person=person):
+            signed = () if person is None else (Signature(step=step, person=person, actor=actor),)
+            return replace(
+                state, approvals={**state.approvals, step: actor}, signatures=(*state.signatures, *signed)
+            )  # fmt: skip
         case Checked(step=step, answer=answer, reason=reason):
             reply = Reply(answer=answer, reason=reason, at=at, times=state.asked(step) + 1)
             return replace(state, replies={**state.replies, step: reply})
@@ -195,8 +202,18 @@ def refuse_illegal(rollout: Rollout, fact: Fact) -> None:
             raise IllegalMove(f"rollout {rollout.id}: only a named person overrides what failed, not {party}.")
         case Ready() if rollout.packed is None:
             raise IllegalMove(f"rollout {rollout.id}: Ready needs Packed.")
-        case Approved(step=step) if step != rollout.step or step < 0:
+        case Approved(step=step) if step != rollout.step or (step < 0 and not rollout.guarded):
             raise IllegalMove(f"rollout {rollout.id} is at step {rollout.step}: step {step} cannot be approved.")
+        case Approved(step=-1) if not rollout.ready and not rollout.is_comparison:
+            raise IllegalMove(f"rollout {rollout.id}: its first request is approved once the candidate is ready.")
+        case Approved(person=None) if rollout.guarded:
+            raise IllegalMove(f"{_protected(rollout)}: only a named person approves it, with a token of their own.")
+        case Approved(person=str(person), actor=actor) if rollout.guarded and rollout.is_asked_by(
+            Signature(step=rollout.step, person=person, actor=actor)
+        ):
+            raise IllegalMove(f"{_protected(rollout)}, and {asker(rollout)} asked for it: nobody approves his own.")
+        case StepEntered(step=0) | Promoted() | Established() if not rollout.is_signed:
+            raise IllegalMove(f"{_protected(rollout)}: {type(fact).__name__} needs a second named person's approval.")
         case Checked(step=step) if step != rollout.step or rollout.check is None:
             raise IllegalMove(f"rollout {rollout.id} is at step {rollout.step}: there is no check of step {step}.")
         case Promoted() if rollout.is_shadow:
@@ -229,6 +246,15 @@ def _is_next_attempt(rollout: Rollout, call: HookCalled) -> bool:
     if before is None:
         return call.attempt == 1
     return before.called.answer == "failed" and call.attempt == before.called.attempt + 1
+
+
+def asker(rollout: Rollout) -> str:
+    """The name of who stands behind it so far."""
+    return rollout.asked_by.actor if rollout.asked_by is not None else "nobody named"
+
+
+def _protected(rollout: Rollout) -> str:
+    return f"rollout {rollout.id}: {'/'.join(rollout.target)} is protected"
 
 
 def _may_begin(rollout: Rollout) -> bool:

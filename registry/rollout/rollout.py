@@ -73,6 +73,17 @@ class HookReply:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Signature:
+    """A named person's approval."""
+
+    step: int
+    person: str
+    """Who it is beyond doubt."""
+    actor: str
+    """The name that people read."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Rollout:
     """The present state of a rollout. `seq` is the last fact's; an append states `seq + 1`."""
 
@@ -115,6 +126,10 @@ class Rollout:
     """Metrics whose failure a person overrode, each with the epoch from which its requests are judged anew."""
     approvals: dict[int, str] = field(default_factory=dict)
     """Who approved which step."""
+    guarded: bool = False
+    """Whether what it changes is protected."""
+    signatures: tuple[Signature, ...] = ()
+    """The approvals of named people, in order."""
     freeze_overridden_until: datetime | None = None
     """No freeze holds it before."""
     undeployed: bool = False
@@ -171,6 +186,33 @@ class Rollout:
         if self.step >= 0:
             return self.plan.steps[self.step].check
         return self.plan.check if self.is_judged and not self.is_comparison else None
+
+    @property
+    def asked_by(self) -> Signature | None:
+        """The named person behind it: who asked for it; where that was nobody named, who approved it first."""
+        if self.requested.person is not None:
+            return Signature(step=-1, person=self.requested.person, actor=self.requested.actor)
+        return self.signatures[0] if self.signatures else None
+
+    def is_asked_by(self, signature: Signature) -> bool:
+        """Whether it is the person behind it who signs, by whatever token and name."""
+        asker = self.asked_by
+        return asker is not None and is_same_person(asker, signature)
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether a second named person approved what comes after its present step, where that is protected."""
+        signed = (each for each in self.signatures if each.step == self.step)
+        return not self.guarded or any(not self.is_asked_by(each) for each in signed)
+
+    @property
+    def wants_signature(self) -> bool:
+        """Whether a second named person must still approve what comes next: the first request, or the promotion.
+
+        What is between them was approved with the first request.
+        """
+        is_last = self.step + 1 == len(self.plan.steps) and not self.is_comparison
+        return (self.step < 0 or is_last) and not self.is_signed
 
     @property
     def is_ended(self) -> bool:
@@ -245,3 +287,8 @@ class Rollout:
     def took_over(self) -> bool:
         """Whether the candidate is what the target trusts from this rollout on."""
         return self.phase is Phase.BAKING or self.ending in (Ending.PROMOTED, Ending.ESTABLISHED)
+
+
+def is_same_person(one: Signature, other: Signature) -> bool:
+    """Whether both are one person: by what the token proves, or by the name that is told."""
+    return one.person == other.person or one.actor.casefold() == other.actor.casefold()

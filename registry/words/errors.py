@@ -6,6 +6,7 @@
     │   └── InvalidSetting
     ├── Refused                     well formed, but the present state does not allow it
     │   ├── IllegalMove             the rollout's phase does not allow this fact
+    │   ├── AwaitsApproval          it is kept as a proposal until a second named person approves it
     │   ├── TargetBusy              another rollout holds the (model, variation)
     │   └── PreconditionFailed      the rollout has changed since its reader saw it
     ├── Forbidden                   the token's role does not allow it
@@ -84,6 +85,10 @@ class IllegalMove(Refused):
 
 class TargetBusy(Refused):
     """Another rollout that has not ended holds this model's variation."""
+
+
+class AwaitsApproval(Refused):
+    """What was asked for changes what a protected variation serves: it is kept as a proposal."""
 
 
 class PreconditionFailed(Refused):

@@ -84,6 +84,7 @@ async def _request(http: requests.Request, caller: Caller) -> Request:
     return Request(
         actor=caller.name,
         role=caller.role,
+        person=caller.person,
         only_model=caller.only_model,
         door="cli" if http.headers.get("x-sluice-door") == "cli" else "console",
         path=http.path_params,

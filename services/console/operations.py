@@ -32,6 +32,8 @@ class Request:
     actor: str
     role: Role
     """What the actor may do."""
+    person: str | None = None
+    """Who the actor is beyond doubt, as the token proves it; None: nobody named."""
     door: str = "console"
     path: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
@@ -50,8 +52,9 @@ class Request:
     ) -> Order:  # fmt: skip
         """The order that this request gives."""
         return Order(
-            act=act, actor=self.actor, role=self.role, cause=self.door, reason=reason, override_freeze=override_freeze,
-            override_assessment=override_assessment, seen=seen(self.if_match), key=self.key,
+            act=act, actor=self.actor, role=self.role, person=self.person, cause=self.door, reason=reason,
+            override_freeze=override_freeze, override_assessment=override_assessment, seen=seen(self.if_match),
+            key=self.key,
         )  # fmt: skip
 
     def count(self, name: str, default: int, largest: int) -> int:

@@ -24,6 +24,8 @@ KIND = "token"
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,34}[a-z0-9])?")
 ADMIN = "admin"
 """The name of the token that `sluice up` made; it lives in a file that only its owner can read."""
+OWNER = "@owner"
+"""The person of that token, whatever name is told with it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +36,8 @@ class Caller:
     role: Role
     only_model: str | None = None
     """The one model that it may report outcomes of; None: every model."""
+    person: str = ""
+    """Who that is beyond doubt: two tokens of one person are one."""
     is_admin_token: bool = False
     """Whether it is the token of this machine's owner, who may speak for others by name."""
 
@@ -44,6 +48,8 @@ class Token:
 
     name: str
     role: Role
+    person: str
+    """Whose it is: its own name, unless somebody has several."""
     model: str | None
     """Of a reporter: the one model whose outcomes it sends; None: every model's."""
     given_by: str
@@ -65,17 +71,20 @@ class Tokens:
         self._known: tuple[int, dict[str, Token]] = (-1, {})
 
     def give(
-        self, name: str, role: Role, *, actor: str, model: str | None = None, lifetime: timedelta | None = None
-    ) -> str:
-        """A new token, to be shown once; without a lifetime it holds until it is taken back.
+        self, name: str, role: Role, *, actor: str, model: str | None = None, lifetime: timedelta | None = None,
+        person: str | None = None,
+    ) -> str:  # fmt: skip
+        """A new token, to be shown once; without a lifetime it holds until it is taken back. One person's tokens count
+        as one where two named people are needed.
 
         Raises UsageError for a bad name, Refused for one that is in use; that of an expired token is free.
         """
         now = self._clock()
         if model is not None and role is not Role.REPORTER:
             raise UsageError(f"a token for one model is a reporter's; {role.title}s act on every model.")
-        if not _NAME.fullmatch(name):
-            raise UsageError(f"token name {name!r}: lower-case letters, digits, dots and dashes, at most 36.")
+        for each in (name, person or name):
+            if not _NAME.fullmatch(each):
+                raise UsageError(f"token name {each!r}: lower-case letters, digits, dots and dashes, at most 36.")
         if name == PREFECT:
             raise Refused("prefect is who runs act as that are started there.", fix="sluice token prefect ROLE")
         known = self._ledger.applied(KIND, name)
@@ -83,6 +92,8 @@ class Tokens:
             raise Refused(f"there is a token {name!r} already.", fix=f"take it back first: sluice token revoke {name}")
         token = f"sluice_{secrets.token_urlsafe(32)}"
         body: dict[str, object] = {"role": role.title, "model": model, "sha256": _digest(token)}
+        if person is not None:
+            body["person"] = person
         if lifetime is not None:
             body["expires_at"] = (now + lifetime).isoformat()
         given = Applied(kind=KIND, name=name, body=body, digest=_digest(token), actor=actor, at=now)
@@ -101,11 +112,11 @@ class Tokens:
     def by_digest(self, digest: str) -> Caller | None:
         """The same, from the digest that a browser's session keeps."""
         if hmac.compare_digest(digest, self._admin):
-            return Caller(name=ADMIN, role=Role.ADMIN, is_admin_token=True)
+            return Caller(name=ADMIN, role=Role.ADMIN, person=OWNER, is_admin_token=True)
         token = self._by_digest().get(digest)
         if token is None or token.is_expired(self._clock()):
             return None
-        return Caller(name=token.name, role=token.role, only_model=token.model)
+        return Caller(name=token.name, role=token.role, person=token.person, only_model=token.model)
 
     def expired(self, token: str) -> Token | None:
         """The token that this is, where it was good once and has expired."""
@@ -146,6 +157,7 @@ def _token(document: Applied) -> Token:
     model, expires_at = body.get("model"), body.get("expires_at")
     return Token(
         name=document.name,
+        person=str(body.get("person") or document.name),
         role=Role[str(body["role"]).upper()],
         model=None if model is None else str(model),
         given_by=document.actor,

@@ -20,6 +20,7 @@ from sluicegate.registry.rollout.facts import (
     Failed,
     FreezeOverridden,
     Frozen,
+    Guarded,
     HookCalled,
     Judged,
     Observed,
@@ -47,6 +48,7 @@ _PACKED = Packed(bento="delays:v2", bento_digest="b", model_digest="m")
 _FIRST = StepEntered(step=0, weight=1_000, actor="ada", reason="because")
 _PAUSED = Paused(actor="ada", reason="because")
 _PROMOTED = Promoted(actor="ada", reason="because", override=True, verdicts={})
+_GUARDED = Guarded(protected=True, actor="ada", reason="because")
 _LAUNCHED = (_REQUESTED, Begun(stable="1"), _PACKED, Ready(version="2"))
 
 
@@ -58,6 +60,7 @@ def examples(phase: Phase) -> tuple[Rollout, ...]:
             _LAUNCHED,
             (_REQUESTED, Begun(stable=None), *_LAUNCHED[2:]),
             (_CHECKED_FIRST, *_LAUNCHED[1:]),
+            (*_LAUNCHED, _GUARDED),
         ),
         Phase.RUNNING: ((*_LAUNCHED, _FIRST),),
         Phase.PAUSED: ((*_LAUNCHED, _FIRST, _PAUSED), (*_LAUNCHED, _PAUSED)),
@@ -76,6 +79,7 @@ def example_fact(kind: type[Fact], rollout: Rollout) -> Fact:
     step = rollout.step + 1
     facts: tuple[Fact, ...] = (
         _REQUESTED,
+        _GUARDED,
         Begun(stable="1"),
         Assessed(gate="val_auc", answer="pass", reason="because", candidate=0.9, stable=0.9),
         AssessmentOverridden(actor="ada", reason="because"),
@@ -87,7 +91,9 @@ def example_fact(kind: type[Fact], rollout: Rollout) -> Fact:
         Judged(metric="errors", answer="pass", k=1, step=rollout.step, reason="because"),
         Paused(actor="ada", reason="because"),
         Resumed(actor="ada", reason="because"),
-        Approved(step=max(rollout.step, 0), actor="ada", reason="because"),
+        Approved(
+            step=rollout.step if rollout.guarded else max(rollout.step, 0), actor="ada", person="ada", reason="because"
+        ),
         Checked(
             step=rollout.step if rollout.check else max(rollout.step, 0),
             answer="yes",

@@ -135,7 +135,7 @@ def test_what_an_audience_had_besides_is_gone_and_other_audiences_stay(office: O
         ("realtime: {audiences: [{name: a, routes: [{variation_name: b, weight: 1, percent: 3}]}]}",
          "realtime.audiences.0.routes.0.percent", "unknown key percent"),
         ("realtime: {variation_name: [b]}", "realtime.variation_name", "a text is expected"),
-        ("realtime: {variation_protected_state: true}", "realtime.variation_protected_state", "cannot be protected"),
+        ("realtime: {variation_protected_state: often}", "realtime.variation_protected_state", "true or false"),
         ("[1]", "document", "a mapping is expected"),
     ],
 )  # fmt: skip

@@ -51,6 +51,7 @@ GATED = {
 TABLE: dict[str, str] = {
     #               queued     launching        running  paused             baking  ended
     "Requested":   "-          -                -        -                  -       -",
+    "Guarded":     "queued     launching        running  paused             -       -",
     "Begun":       "launching  -                -        -                  -       -",
     "Assessed":    "-          launching        -        paused             -       -",
     "AssessmentOverridden": "queued launching   -        paused             -       -",
@@ -62,7 +63,7 @@ TABLE: dict[str, str] = {
     "Judged":      "-          -                running  paused             -       -",
     "Paused":      "-          paused           paused   -                  -       -",
     "Resumed":     "-          -                -        running|launching  -       -",
-    "Approved":    "-          -                running  paused             -       -",
+    "Approved":    "-          launching        running  paused             -       -",
     "Checked":     "-          launching        running  paused             -       -",
     "FreezeOverridden": "queued launching       running  paused             -       -",
     "Promoted":    "-          baking           baking   baking             -       -",

@@ -64,7 +64,7 @@ class DocumentActs:
             receipt = give(desk.ledger, request.order(self._deployment(read.value, document)), desk.clock())
             changed, rollout = receipt.changed, receipt.rollout
         else:
-            changed, rollout = apply_document(desk.ledger, document, request.role), None
+            changed, rollout = apply_document(desk.ledger, document, request.role, request.person), None
         done = {
             "applied": f"{read.kind} {read.name}", "changed": changed, "warning": self._warning(read),
             "rollout": rollout,

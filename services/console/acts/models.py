@@ -38,6 +38,8 @@ class DeployBody(Body):
     """Audiences with all their variations, tried in this order before all others; none: nothing changes."""
     fallback_variation: str | None = None
     """The variation that takes the requests that no audience matches; null: unchanged."""
+    protected: bool | None = None
+    """Whether the variation is protected from then on; null: unchanged."""
     at_once: str | None = Field(default=None, min_length=1, max_length=2000)
     """Why a build shall take a slot with traffic at once rather than as a canary; none: as a canary."""
     override_freeze: str | None = Field(default=None, min_length=1, max_length=2000)
@@ -80,6 +82,7 @@ class ModelActs:
             model=model, variation=body.variation, version=version,
             at_once=body.at_once, shares=tuple(each.share for each in body.audiences), is_fallback=body.fallback,
             routed=tuple(each.routed for each in body.routed), fallback=body.fallback_variation,
+            protected=body.protected,
         )  # fmt: skip
         order = request.order(act, override_freeze=body.override_freeze, override_assessment=body.override_assessment)
         receipt = self._rollouts.give(order)

@@ -74,8 +74,9 @@ class OverrideBody(Body):
 class ApproveBody(ReasonBody):
     """Which step may be left."""
 
-    step: int = Field(ge=1)
-    """The step that was looked at, from 1: the order is refused when the rollout is at another by now."""
+    step: int = Field(ge=0)
+    """The step that was looked at, from 1: the order is refused when the rollout is at another by now. 0: the first
+    request, where the variation is protected."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,6 +31,8 @@ class TokenBody(Body):
     """Reporters: the one model whose outcomes it sends; none: every model's."""
     expires: Annotated[Duration, Field(gt=0)] | None = None
     """Its lifetime, such as 90d, at most 366d: from then on it is refused; none: it holds until it is taken back."""
+    person: str | None = Field(default=None, min_length=1, max_length=36)
+    """Whose it is, where one person has several tokens: they count as one where two named people are needed."""
 
 
 class PrefectBody(Body):
@@ -50,8 +52,8 @@ class TokenActs:
         now = self._desk.clock()
         tokens = [
             {
-                "name": t.name, "role": t.role.title, "model": t.model, "given_by": t.given_by, "given_at": t.given_at,
-                "expires_at": t.expires_at, "expired": t.is_expired(now),
+                "name": t.name, "person": t.person, "role": t.role.title, "model": t.model, "given_by": t.given_by,
+                "given_at": t.given_at, "expires_at": t.expires_at, "expired": t.is_expired(now),
             }
             for t in given_tokens(self._desk.ledger)
         ]  # fmt: skip
@@ -60,7 +62,9 @@ class TokenActs:
     def give(self, request: Request, body: TokenBody) -> Answer:
         role = Role[body.role.upper()]
         lifetime = None if body.expires is None else timedelta(seconds=body.expires)
-        token = self._tokens.give(body.name, role, model=body.model, actor=request.actor, lifetime=lifetime)
+        token = self._tokens.give(
+            body.name, role, model=body.model, actor=request.actor, lifetime=lifetime, person=body.person
+        )  # fmt: skip
         return 201, {"name": body.name, "role": body.role, "model": body.model, "token": token}
 
     def revoke(self, request: Request, _: Body) -> Answer:
@@ -91,8 +95,8 @@ def operations(desk: Desk) -> tuple[Operation, ...]:
         Operation(
             method="GET", path=root, role=Role.ADMIN, act=acts.list, summary="Who has which role.",
             gives={
-                200: "`tokens`, each with `name`, `role`, `model`, `given_by`, `given_at`, `expires_at`, `expired`; "
-                "`prefect`: its role."
+                200: "`tokens`, each with `name`, `person`, `role`, `model`, `given_by`, `given_at`, `expires_at`, "
+                "`expired`; `prefect`: its role."
             },
         ),
         Operation(

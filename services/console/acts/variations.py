@@ -78,6 +78,9 @@ class TermsBody(Body):
     stand_in: Literal["never", "unreachable", "errors"] | None = None
     """When the model's fallback variation answers in its place: where its stable build cannot be reached, breaks off or
     takes too long; with `errors` also where it answers 5xx. Changing it needs the role approver."""
+    protected: bool | None = None
+    """Whether two named people must stand behind every change of what it serves. Changing it needs the role approver;
+    lifting it, another named person's approval besides."""
 
 
 class OrderBody(Body):
@@ -117,7 +120,8 @@ class VariationActs:
 
     def set_terms(self, request: Request, body: TermsBody) -> Answer:
         stand_in = None if body.stand_in is None else StandIn(body.stand_in)
-        return self._redirect(request, SetTerms(**request.path, by_name=body.by_name, stand_in=stand_in))
+        act = SetTerms(**request.path, by_name=body.by_name, stand_in=stand_in, protected=body.protected)
+        return self._redirect(request, act)
 
     def order(self, request: Request, body: OrderBody) -> Answer:
         return self._redirect(request, Arrange(model=request.path["model"], audiences=tuple(body.audiences)))
@@ -168,6 +172,7 @@ def _json(standing: Standing, connections: Connections) -> dict[str, object]:
         "audiences": [{"audience": each.audience.name, **_share(each, name)} for each in _with(connections, name)],
         "by_name": connections.terms_of(name).by_name,
         "stand_in": connections.terms_of(name).stand_in,
+        "protected": connections.terms_of(name).protected,
         "fallback": any(part.variation == name for part in connections.fallback),
     }
 
@@ -194,7 +199,7 @@ def operations(desk: Desk) -> tuple[Operation, ...]:
             method="GET", path="/api/v1/variations", role=Role.VIEWER, act=acts.list,
             summary="Every variation that holds a build, and who is sent to it.", query={"model": "Only this model."},
             gives={200: "`variations`, each with `model`, `variation`, `stable`, `candidate`, `weight`, `rollout`, "
-                        "`audiences`, `by_name`, `stand_in`, `fallback`."},
+                        "`audiences`, `by_name`, `stand_in`, `protected`, `fallback`."},
         ),
         Operation(
             method="GET", path="/api/v1/models/{model}/connections", role=Role.VIEWER, act=acts.connections,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
+from sluicegate.registry.rollout.moves import asker
 from sluicegate.registry.rollout.rollout import Ending, Phase, Rollout
 from sluicegate.registry.words.units import format_weight
 
@@ -23,7 +24,8 @@ def _of_phase(rollout: Rollout) -> tuple[str, ...]:
         case Phase.QUEUED:
             return ("abort",)
         case Phase.LAUNCHING:
-            return ("pause", "promote", "abort") if rollout.ready else ("pause", "abort")
+            approve = ("approve",) if rollout.wants_signature else ()
+            return ("pause", *approve, "promote", "abort") if rollout.ready else ("pause", "abort")
         case Phase.RUNNING:
             return ("pause", "approve", "promote", "abort")
         case Phase.PAUSED if rollout.step >= 0:
@@ -43,7 +45,7 @@ def primary(rollout: Rollout, *, needs_person: bool) -> str | None:
     match rollout.phase:
         case Phase.PAUSED:
             return "resume"
-        case Phase.RUNNING if needs_person:
+        case Phase.RUNNING | Phase.LAUNCHING if needs_person:
             return "approve"
         case _:
             return None
@@ -67,6 +69,8 @@ def _on_canary(order: str, rollout: Rollout) -> str:
             return f"{candidate} keeps {weight} % of the requests until somebody resumes. Guardrails may still abort."
         case "resume":
             return f"The plan goes on {_where(rollout)}."
+        case "approve" if rollout.step < 0:
+            return f"{candidate} may get its first request. {asker(rollout)} asked for it: somebody else approves it."
         case "approve":
             return f"Step {rollout.step + 1} may be left once its gates have passed. {_next(rollout)}"
         case "promote":

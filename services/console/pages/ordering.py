@@ -50,7 +50,9 @@ async def carried_out(
     try:
         operation, names = find(desk, "POST", path)
         allow(caller, operation)
-        request = Request(actor=caller.name, role=caller.role, path=names, body=body, if_match=if_match, key=key)
+        request = Request(
+            actor=caller.name, role=caller.role, person=caller.person, path=names, body=body, if_match=if_match, key=key
+        )  # fmt: skip
         status, answer = await run_in_threadpool(recorder.run, operation, request, caller, path)
     except SluiceError as error:
         return _refused(back, str(error))

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import secrets
 from datetime import datetime, timedelta
 
 from starlette.requests import Request
 
+from sluicegate.registry.orders.proposals import proposals
 from sluicegate.registry.rollout.rollout import Rollout
+from sluicegate.registry.words.roles import Role
+from sluicegate.services.console.acts.proposals import proposal_json
 from sluicegate.services.console.fleet import stretch
 from sluicegate.services.console.pages.rendering import Context, Endpoint, template
 from sluicegate.services.console.pages.trends import Trends
 from sluicegate.services.console.pages.views import by_audience, line, waiting
 from sluicegate.services.console.ports import Desk
+from sluicegate.services.console.tokens import Caller
 
 MODELS = 25
 """Models on one page."""
@@ -28,6 +33,7 @@ def page(desk: Desk) -> Endpoint:
     trends = Trends()
 
     def context(request: Request) -> Context:
+        caller: Caller = request.state.caller
         rollouts = desk.ledger.rollouts()
         under_way = [rollout for rollout in reversed(rollouts) if not rollout.is_ended]
         ended = [rollout for rollout in reversed(rollouts) if _ended_since(rollout, desk.clock() - LATELY)]
@@ -39,6 +45,10 @@ def page(desk: Desk) -> Endpoint:
             "fleet": fleet,
             "models": by_audience(desk.overview(fleet.models)),
             "waiting": needing,
+            "proposals": [proposal_json(each) for each in proposals(desk.ledger)],
+            "may_approve": caller.role >= Role.APPROVER,
+            "refused": request.query_params.get("refused"),
+            "key": secrets.token_urlsafe(12),
             "under_way": [line(desk, rollout) for rollout in under_way[:ROLLOUTS]],
             "under_way_total": len(under_way),
             "ended": [line(desk, rollout) for rollout in ended[:ENDED]],

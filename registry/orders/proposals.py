@@ -1,0 +1,232 @@
+"""Proposals: orders that would change what a protected variation serves, kept until a second named person says yes.
+
+A proposal is a document of the ledger. It holds the order, and a digest of everything that the order would record and
+of the state that it would record it in: what is carried out later is that, or nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from sluicegate.registry.ledger.record import Applied, Changes, Receipt, Record
+from sluicegate.registry.ledger.withdrawal import is_withdrawn
+from sluicegate.registry.orders import order as orders
+from sluicegate.registry.orders.answering import unrecorded
+from sluicegate.registry.orders.connections_record import KIND as TRAFFIC
+from sluicegate.registry.orders.connections_record import connections_of, read
+from sluicegate.registry.orders.guarding import disturbed
+from sluicegate.registry.orders.order import Act, ApplyAudience, ApplyDeployment, Order
+from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.rollout.facts import Approved, Party, Promoted, Undeployed, to_payload
+from sluicegate.registry.rollout.rollout import Signature, is_same_person
+from sluicegate.registry.rollout.standing import standings
+from sluicegate.registry.words.errors import Forbidden, NotFound
+from sluicegate.registry.words.roles import Role
+
+KIND = "proposal"
+ENOUGH = 2
+"""Named people who must stand behind a proposal."""
+OPEN, APPROVED, REJECTED = "open", "approved", "rejected"
+_WORD = re.compile(r"(?<!^)(?=[A-Z])")
+_NEVER = datetime.min.replace(tzinfo=UTC)
+_WORDS = (
+    "actor", "cause", "party", "person", "follows", "reason", "override_freeze", "override_assessment",
+)  # fmt: skip
+"""What is kept of an order beside its act and its role. What its giver saw was so when it was asked for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proposal:
+    """What somebody asked for, and who stands behind it."""
+
+    name: str
+    order: Order
+    targets: tuple[str, ...]
+    """The protected variations whose serving it changes, as model/variation."""
+    effect: str
+    """The digest of what it would record."""
+    asked_at: datetime
+    people: tuple[Signature, ...] = ()
+    """Named people who stand behind it, who asked first; two are needed."""
+    state: str = OPEN
+    closed_by: str = ""
+    closed_why: str = ""
+
+    @property
+    def says(self) -> str:
+        """What it asks for, in words."""
+        return f"{_WORD.sub(' ', type(self.order.act).__name__).lower()}: {_in_words(self.order.act)}"
+
+
+def guard(record: Record, order: Order, changes: Changes, now: datetime) -> Changes:
+    """The changes, or, where they would change what a protected variation serves, the proposal of them alone."""
+    targets = _targets(record, changes)
+    if not targets:
+        return changes
+    effect = effect_of(record, changes)
+    asked = dataclasses.replace(order, act=applied_at(order.act, _NEVER), key=None, seen=None)
+    name = hashlib.sha256(f"{asked!r}{effect}".encode()).hexdigest()[:8]
+    known = record.applied(KIND, name)
+    if known is not None and known.body["state"] == OPEN:
+        return Changes(receipt=Receipt(changed=False, proposal=name))
+    people = () if order.person is None else (Signature(step=0, person=order.person, actor=order.actor),)
+    proposal = Proposal(name=name, order=asked, targets=targets, effect=effect, asked_at=now, people=people)
+    return Changes(documents=(recorded(proposal, order.actor, now),), receipt=Receipt(proposal=name))
+
+
+def effect_of(record: Record, changes: Changes) -> str:
+    """The digest of what is recorded, and of what it is recorded over: traffic, builds, and the rollouts it moves.
+
+    Who approves is no part of it.
+    """
+    models = {each.name for each in changes.documents if each.kind == TRAFFIC}
+    moved = {}
+    for entry in changes.entries:
+        if entry.seq > 0 and entry.rollout not in moved and not _is_opened(changes, entry.rollout):
+            rollout = record.rollout(entry.rollout)
+            models.add(rollout.requested.model)
+            moved[rollout.id] = (rollout.phase, rollout.step, rollout.weight, rollout.stable)
+    builds = [(each.model, each.variation, each.stable.version) for m in sorted(models)
+              for each in standings(record.rollouts(model=m))]  # fmt: skip
+    over = [(each.kind, each.name, _digest_of(record, each), each.digest) for each in changes.documents]
+    facts = [
+        (each.rollout, type(each.fact).__name__, to_payload(each.fact))
+        for each in changes.entries
+        if not isinstance(each.fact, Approved)
+    ]
+    said = json.dumps([over, facts, sorted(moved.items()), builds], sort_keys=True)
+    return hashlib.sha256(said.encode()).hexdigest()
+
+
+def proposals(record: Record, *, state: str | None = OPEN) -> tuple[Proposal, ...]:
+    """The proposals, oldest first; None: whatever became of them."""
+    known = (_read(each) for each in record.all_applied(KIND))
+    return tuple(sorted((p for p in known if state in (None, p.state)), key=lambda p: (p.asked_at, p.name)))
+
+
+def find_proposal(record: Record, name: str) -> Proposal:
+    """The proposal of this name. Raises NotFound."""
+    document = record.applied(KIND, name)
+    if document is None:
+        raise NotFound(f"there is no proposal {name!r}.", fix="sluice proposal list")
+    return _read(document)
+
+
+def signed(proposal: Proposal, order: Order) -> Proposal:
+    """The proposal with the approver beside who asked. Raises Forbidden for who cannot be the second person."""
+    what = f"proposal {proposal.name} changes what {', '.join(proposal.targets)} serves, which is protected"
+    fix = f"somebody else with the role approver, by a token of their own: sluice proposal approve {proposal.name}"
+    if order.person is None:
+        raise Forbidden(f"{what}: only a named person approves it, and {order.actor} is nobody's own token.", fix=fix)
+    mine = Signature(step=0, person=order.person, actor=order.actor)
+    if any(is_same_person(mine, each) for each in proposal.people):
+        raise Forbidden(f"{what}, and {proposal.people[0].actor} asked for it: nobody approves his own.", fix=fix)
+    return dataclasses.replace(proposal, people=(*proposal.people, mine))
+
+
+def supposed(order: Order) -> tuple[Signature, ...]:
+    """Who would have signed an order that is approved: by it is found what the order would record."""
+    asker = Signature(step=0, person=order.person or " asker", actor=order.actor)
+    return (asker, Signature(step=0, person=" approver", actor=" approver"))
+
+
+def applied_at(act: Act, now: datetime) -> Act:
+    """The act with its document applied now, not when it was proposed."""
+    match act:
+        case ApplyAudience(document=document) | ApplyDeployment(document=document):
+            return dataclasses.replace(act, document=dataclasses.replace(document, at=now))
+        case _:
+            return act
+
+
+def recorded(proposal: Proposal, actor: str, now: datetime) -> Applied:
+    """The document that keeps a proposal."""
+    body: dict[str, object] = {
+        "act": type(proposal.order.act).__name__,
+        "order": {name: getattr(proposal.order, name) for name in _WORDS} | {"role": proposal.order.role.title},
+        "fields": TypeAdapter(type(proposal.order.act)).dump_python(proposal.order.act, mode="json"),
+        "says": proposal.says,
+        "targets": list(proposal.targets),
+        "effect": proposal.effect,
+        "asked_at": proposal.asked_at.isoformat(),
+        "people": [dataclasses.asdict(each) for each in proposal.people],
+        "state": proposal.state,
+        "closed_by": proposal.closed_by,
+        "closed_why": proposal.closed_why,
+    }
+    digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+    return Applied(kind=KIND, name=proposal.name, body=body, digest=digest, actor=actor, at=now)
+
+
+def _read(document: Applied) -> Proposal:
+    body: dict[str, Any] = document.body
+    act = TypeAdapter(getattr(orders, body["act"])).validate_python(body["fields"])
+    words = {**body["order"], "role": Role[body["order"]["role"].upper()], "party": Party(body["order"]["party"])}
+    order = Order(act=act, **words)
+    return Proposal(
+        name=document.name, order=order, targets=tuple(body["targets"]), effect=body["effect"],
+        asked_at=datetime.fromisoformat(body["asked_at"]), state=body["state"], closed_by=body["closed_by"],
+        closed_why=body["closed_why"], people=tuple(Signature(**each) for each in body["people"]),
+    )  # fmt: skip
+
+
+def _in_words(value: object) -> str:
+    """A value of an order for people: what is not said, or is no, is left out."""
+    match value:
+        case Applied(kind=kind, name=name, body=body):
+            return f"{kind} {name} as {json.dumps(body)}"
+        case Plan():
+            return f"by the plan {value.digest[:12]}"
+        case tuple():
+            return "; ".join(map(_in_words, value))
+        case StrEnum() | str() | int() | float():
+            return str(value)
+        case _ if dataclasses.is_dataclass(value):
+            fields = ((each.name, getattr(value, each.name)) for each in dataclasses.fields(value))
+            return ", ".join(_field(name, said) for name, said in fields if said is not None and said != ())
+        case _:
+            return str(value)
+
+
+def _field(name: str, value: object) -> str:
+    word = name.removeprefix("is_").replace("_", " ")
+    return f"{word} {'yes' if value else 'no'}" if isinstance(value, bool) else f"{word} {_in_words(value)}"
+
+
+def _targets(record: Record, changes: Changes) -> tuple[str, ...]:
+    """The protected variations whose serving the changes touch; rollouts wait for their approval by themselves."""
+    targets = {
+        f"{each.name}/{variation}"
+        for each in changes.documents
+        if each.kind == TRAFFIC
+        for before in (connections_of(record, each.name) or unrecorded(each.name),)
+        for variation in disturbed(before, unrecorded(each.name) if is_withdrawn(each) else read(each.body))
+    }
+    for entry in changes.entries:
+        if _is_opened(changes, entry.rollout):
+            continue
+        rollout = record.rollout(entry.rollout)
+        there = connections_of(record, rollout.requested.model) or unrecorded(rollout.requested.model)
+        is_promoted = isinstance(entry.fact, Promoted) and rollout.guarded
+        is_emptied = isinstance(entry.fact, Undeployed) and rollout.requested.variation in there.protected
+        if is_promoted or is_emptied:
+            targets.add("/".join(rollout.target))
+    return tuple(sorted(targets))
+
+
+def _is_opened(changes: Changes, rollout: str) -> bool:
+    return any(each.rollout == rollout and each.seq == 0 for each in changes.entries)
+
+
+def _digest_of(record: Record, document: Applied) -> str:
+    known = record.applied(document.kind, document.name)
+    return "" if known is None else known.digest

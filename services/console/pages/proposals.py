@@ -1,0 +1,29 @@
+"""Proposals on a page: approved and rejected by a form, where they are listed."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from sluicegate.services.console.pages.ordering import carried_out
+from sluicegate.services.console.pages.rendering import Endpoint
+from sluicegate.services.console.ports import Desk
+from sluicegate.services.console.recording import Recorder
+
+
+def decide(desk: Desk) -> Endpoint:
+    """Approve or reject a proposal, as a form says."""
+    recorder = Recorder(desk.calls, desk.clock)
+
+    async def endpoint(http: Request) -> Response:
+        form = await http.form(max_fields=5)
+        name, act = (quote(http.path_params[each], safe="") for each in ("id", "act"))
+        body: dict[str, object] = {"reason": str(form.get("reason") or "no reason given")}
+        return await carried_out(
+            desk, recorder, http, f"/api/v1/proposals/{name}/{act}", body, if_match=None,
+            key=str(form.get("key") or "") or None, back="/", done=lambda _: "/",
+        )  # fmt: skip
+
+    return endpoint
