@@ -28,13 +28,14 @@ _ORDER = (
     "Step",
     "Check",
     "Hook",
+    "Confirm",
     "Shadow",
     "ExperimentSpec",
     "Deadline",
     "Blind",
     "Expect",
 )
-_NAMES = {"MetricSpec": "Metric", "PredictionField": "Prediction", "OfflineGate": "Offline gate", "GateSpec": "Gate and guardrail", "ExternalGate": "External gate", "HttpValue": "Value of an HTTP answer", "ExperimentSpec": "Experiment"}
+_NAMES = {"MetricSpec": "Metric", "PredictionField": "Prediction", "OfflineGate": "Offline gate", "GateSpec": "Gate and guardrail", "Confirm": "Confirmation", "ExternalGate": "External gate", "HttpValue": "Value of an HTTP answer", "ExperimentSpec": "Experiment"}
 _DURATION, _SHARE = "a duration such as", "a share with its per cent sign"
 
 

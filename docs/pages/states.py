@@ -17,6 +17,10 @@ _PLAN: dict[str, object] = {"model": "m", "steps": [{"weight": 10, "check": {"de
 _REQUESTED = facts.Requested(
     model="m", variation="default", version="2", strategy="canary", plan=_PLAN, plan_digest="d", actor="a", cause="c"
 )
+_CONFIRMED: dict[str, object] = {
+    "metrics": {"repaid": {"source": "outcome", "outcome": "repaid", "score": "zero_one", "matures_after": "30d"}},
+    "confirm": {"metric": "repaid", "margin": "5%", "max_time": "60d"},
+}
 _SAMPLES: dict[str, object] = {"overrides": (), "party": facts.Party.PERSON, 
     "step": 0, "weight": 5000, "epoch": 0, "attempt": 1, "position": 0, "override": True, "verdicts": {}, "k": 1, "threshold": 0.1, "rows": 200,
     "changes": (), "plan": {}, "until": "2026-01-04T00:00:00+00:00",
@@ -62,14 +66,16 @@ def _cells(kind: type[Fact]) -> Iterator[str]:
 
 def _examples(phase: Phase, kind: type[Fact]) -> Iterator[Rollout]:
     """Rollouts in a phase in which a fact of this kind is possible; a pause may come before the first step too."""
+    late = replace(_REQUESTED, plan=_PLAN | _CONFIRMED)
+    plans = (_REQUESTED, late) if kind is facts.Promoted else (late if phase is Phase.CONFIRMING else _REQUESTED,)
     steps = (-1, 0) if phase is Phase.PAUSED and kind not in (facts.Approved, facts.Checked) else (0,)
     packed = facts.Packed(bento="b", bento_digest="d", model_digest="m")
     state = Rollout(
         id="r", seq=1, requested=_REQUESTED, requested_at=_AT, phase=phase, packed=packed, ready=True,
-        stable=None if kind is facts.Established else "1", promoted_at=_AT if phase is Phase.BAKING else None,
+        stable=None if kind is facts.Established else "1", promoted_at=_AT if phase in (Phase.CONFIRMING, Phase.BAKING) else None,
         ending=Ending.PROMOTED if kind is facts.Undeployed else None,
     )  # fmt: skip
-    return (replace(state, step=step) for step in steps)
+    return (replace(state, step=step, requested=plan) for step in steps for plan in plans)
 
 
 def _entry(kind: type[Fact], state: Rollout) -> Entry:

@@ -36,5 +36,5 @@ def until_it_serves(view: dict[str, Any], timeout: float) -> dict[str, Any]:
 
 
 def _serves(view: dict[str, Any]) -> bool:
-    took_over = view["phase"] == "baking" or view["ending"] in ("established", "promoted")
+    took_over = view["phase"] in ("confirming", "baking") or view["ending"] in ("established", "promoted")
     return took_over and bool(view["observed"])

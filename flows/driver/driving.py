@@ -135,7 +135,7 @@ def _drive(runtime: Runtime, name: str) -> str:
                     ask_check.with_options(task_run_name=f"check {_ramp_name(rollout)}")(name)
             case Phase.PAUSED:
                 waits = _sit_out(rollout, paused_since or time.monotonic())
-            case Phase.BAKING | Phase.ENDED:
+            case Phase.CONFIRMING | Phase.BAKING | Phase.ENDED:
                 if not rollout.settled:
                     _hand_over(runtime, rollout)
                     settle_rollout.with_options(task_run_name=f"settle {rollout.candidate}")(name)

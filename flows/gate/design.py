@@ -36,21 +36,33 @@ _GENEROUS = 4.0
 """A wider margin is planned with this multiple of the information that its effect size alone needs."""
 
 
-def planned_requests(plan: Plan) -> float:
-    """Requests that the plan's rollout may take: what is expected until its deadline, or within a day.
+def planned_requests(plan: Plan, during: float | None = None) -> float:
+    """Requests that the plan's rollout may take: what is expected until its deadline, within a day, or `during` a time.
 
     Too many costs little, because most of alpha is spent early; too few costs more. The guarantees hold either way.
     """
     if plan.expect is None:
         return _REQUESTS
-    days = plan.deadline.after / _DAY if plan.deadline is not None else 1.0
-    return max(plan.expect.requests_per_day * days, _FIRST_ROWS)
+    seconds = during or (plan.deadline.after if plan.deadline is not None else _DAY)
+    return max(plan.expect.requests_per_day * seconds / _DAY, _FIRST_ROWS)
 
 
 def planned_information(plan: Plan) -> float:
     """w (1 - w) n with all planned requests at the plan's most informative weight."""
     most = max((per_row(step.weight) for step in plan.steps), default=0.0)
     return planned_requests(plan) * (most or per_row(FULL // 2))
+
+
+def _confirms(plan: Plan, gate: GateSpec) -> bool:
+    """Whether it is what late labels must show after the promotion."""
+    return plan.confirm is not None and plan.confirm.metric == gate.metric
+
+
+def _information_of_confirming(plan: Plan) -> float:
+    """w (1 - w) n of the requests that come, and whose labels count, while a holdout is kept."""
+    assert plan.confirm is not None
+    left = plan.confirm.max_time - plan.metrics[plan.confirm.metric].matures_after
+    return planned_requests(plan, during=left) * per_row(plan.confirm.holdout)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,8 +146,8 @@ def gates_of(plan: Plan) -> tuple[tuple[GateSpec, bool], ...]:
 
 def gate_question(plan: Plan, gate: GateSpec, *, guardrail: bool = False, beside: str = "stable") -> Question:
     """What `gate` is to find out under this plan."""
-    spec = plan.metrics[gate.metric]
-    information = planned_information(plan)
+    spec, is_late = plan.metrics[gate.metric], _confirms(plan, gate)
+    information = _information_of_confirming(plan) if is_late else planned_information(plan)
     design = Design(
         kind=Kind.COUNT if spec.is_binary else Kind.MEAN,
         worse_is_higher=spec.worse is Worse.HIGHER,
@@ -161,7 +173,7 @@ def gate_question(plan: Plan, gate: GateSpec, *, guardrail: bool = False, beside
         margins=() if guardrail else tuple(plan.margin(gate, step) for step in range(len(plan.steps))),
         declared_beta=declared_beta(plan, gate),
     )
-    if guardrail or len(plan.steps) < 2:
+    if guardrail or is_late or len(plan.steps) < 2:
         return question
     return replace(question, fresh=fresh_question(question, plan.fresh_margin(gate), plan.steps[-1].weight))
 

@@ -29,6 +29,7 @@ from sluicegate.registry.rollout.external import external_verdicts
 from sluicegate.registry.rollout.facts import (
     Aborted,
     Concluded,
+    Confirmed,
     Fact,
     Frozen,
     Judged,
@@ -36,6 +37,7 @@ from sluicegate.registry.rollout.facts import (
     Paused,
     Promoted,
     StepEntered,
+    Unconfirmed,
 )
 from sluicegate.registry.rollout.freeze import heeding
 from sluicegate.registry.rollout.rollout import Phase, Rollout
@@ -177,7 +179,7 @@ def _called_off(ledger: Ledger, rollout: Rollout, now: datetime, why: str) -> Ti
 
 def _freeze(ledger: Ledger, tallies: Tallies, rollout: Rollout, now: datetime) -> Rollout:
     """Fix the thresholds that are still open, as soon as stable has enough history."""
-    if rollout.stable is None or not (rollout.is_under_way and not rollout.took_over):
+    if rollout.stable is None or not rollout.is_under_way or rollout.phase is Phase.BAKING:
         return rollout
     for name, metric in rollout.plan.metrics.items():
         names = thresholds_of(name, metric)
@@ -213,6 +215,8 @@ def _judge(ledger: Ledger, tallies: Tallies, rollout: Rollout, now: datetime) ->
     watermark, rows = read(tallies, rollout)
     verdicts = []
     for gate, guardrail in gates_of_attempt(ledger, rollout):
+        if rollout.took_over and rollout.plan.metrics[gate.metric].source is Source.LATENCY:
+            continue  # a build that bears nearly all of the load is slower for that alone
         looks = ledger.looks(rollout.id, gate.metric)
         look = next_look(
             rollout=rollout.id,
@@ -282,7 +286,7 @@ def _record_changes(
 
 
 def _is_allowed(decision: Decision, authority: Authority) -> bool:
-    return authority is Authority.ADVANCE or decision.choice in (Choice.ABORT, Choice.PAUSE, Choice.CONCLUDE)
+    return authority is Authority.ADVANCE or decision.choice not in (Choice.ADVANCE, Choice.PROMOTE)
 
 
 def _fact(rollout: Rollout, verdicts: Sequence[Verdict], decision: Decision) -> Fact | None:
@@ -305,6 +309,10 @@ def _fact(rollout: Rollout, verdicts: Sequence[Verdict], decision: Decision) -> 
             is_held = rollout.is_shadow and rollout.phase is Phase.PAUSED  # a person's pause: no canary follows
             party = Party.SLUICE if is_held else Party.POLICY
             return Concluded(actor=party.value, party=party, reason=decision.reason)
+        case Choice.CONFIRM:
+            return Confirmed(reason=decision.reason)
+        case Choice.UNCONFIRM:
+            return Unconfirmed(actor="policy", party=Party.POLICY, reason=decision.reason)
         case Choice.PROMOTE:
             return _promoted(rollout, gates, decision)
 

@@ -99,7 +99,7 @@ def _concluded(draft: Draft, order: Order, rollout: Rollout) -> Rollout:
             return draft.append(rollout.id, Concluded(actor=order.actor, party=order.party, reason=order.reason))
         case Phase.QUEUED | Phase.LAUNCHING:
             return draft.append(rollout.id, Aborted(actor=order.actor, party=order.party, reason=order.reason))
-        case Phase.BAKING | Phase.ENDED:
+        case Phase.CONFIRMING | Phase.BAKING | Phase.ENDED:
             return rollout
 
 

@@ -27,7 +27,7 @@ def way_out(rollout: Rollout) -> str:
             return f"to hold it where it is: sluice rollout pause {rollout.id}"
         case Phase.PAUSED:
             return f"to go on: sluice rollout resume {rollout.id}; to end it: sluice rollout abort {rollout.id}"
-        case Phase.BAKING:
+        case Phase.CONFIRMING | Phase.BAKING:
             return f"it is promoted already; to take it back: sluice rollout abort {rollout.id}"
         case Phase.ENDED if rollout.took_over:
             return f"to go back to the build before: sluice rollback {rollout.requested.model}"
@@ -40,7 +40,9 @@ def is_next(rollouts: Sequence[Rollout], rollout: Rollout) -> bool:
     if rollout.is_aside:
         return rollout.phase is Phase.QUEUED
     queue = [r for r in rollouts if r.phase is Phase.QUEUED and not r.is_aside]
-    return current(rollouts) is None and bool(queue) and queue[0].id == rollout.id
+    holder = current(rollouts)
+    is_free = holder is None or holder.phase is Phase.CONFIRMING  # a newer build ends a confirmation
+    return is_free and bool(queue) and queue[0].id == rollout.id
 
 
 def same_intent(rollouts: Sequence[Rollout], version: str, digest: str, strategy: str) -> list[Rollout]:

@@ -35,8 +35,10 @@ from sluicegate.registry.rollout.facts import (
     Begun,
     FreezeOverridden,
     Guarded,
+    Party,
     Requested,
     Superseded,
+    Unconfirmed,
 )
 from sluicegate.registry.rollout.freeze import holding, in_force
 from sluicegate.registry.rollout.moves import admits
@@ -119,7 +121,7 @@ def roll_back(draft: Draft, order: Order, act: RollBack) -> Started:
             f"{model}/{variation} holds no build, so there is nothing to roll back.",
             fix=f"put a first build there: sluice deploy {model}",
         )
-    if holder is not None and holder.phase is not Phase.BAKING:
+    if holder is not None and not holder.took_over:
         raise Refused(
             f"rollout {holder.id} is {holder.phase}: its candidate is not stable yet.",
             fix=f"take it back with: sluice rollout abort {holder.id}",
@@ -128,8 +130,7 @@ def roll_back(draft: Draft, order: Order, act: RollBack) -> Started:
     if moves_callers(draft, mine, former):
         what = f"to go back to {model} v{former.requested.version}, which had no callers while it was stable,"
         need(order, Role.APPROVER, what)
-    if holder is not None:
-        draft.append(holder.id, Baked(reason=f"rolled back by {order.actor}"))
+    cut_short(draft, holder, order.actor, f"rolled back by {order.actor}")
     requested = requested_by(order, former.plan, former.requested.version, AtOnce.ROLLBACK, reason=order.reason)
     rollbacks = [r for r in mine if r.requested.strategy == AtOnce.ROLLBACK]
     started = open_rollout(draft, order, requested, attempt=len(rollbacks))
@@ -150,7 +151,7 @@ def replace(draft: Draft, order: Order, plan: Plan, version: str, reason: str) -
     same = [r for r in mine if r.requested.strategy == AtOnce.REPLACE and r.requested.version == version]
     if holder is not None and holder in same:
         return Started(rollout=_let_through(draft, order, holder), created=False)
-    if holder is not None:
+    if holder is not None and holder.phase is not Phase.CONFIRMING:
         raise TargetBusy(
             f"rollout {holder.id} of {plan.model}/{plan.variation} is {holder.phase}.", fix=way_out(holder)
         )
@@ -217,7 +218,17 @@ def begin(draft: Draft, rollout: Rollout) -> Rollout:
     )
     if is_frozen or not is_next(mine, rollout) or (rollout.is_aside and stable is None):
         return rollout
+    if not rollout.is_aside:
+        cut_short(draft, current(mine), rollout.requested.actor, f"superseded by {rollout.id}")
     return draft.append(rollout.id, Begun(stable=stable.requested.version if stable else None))
+
+
+def cut_short(draft: Draft, holder: Rollout | None, actor: str, reason: str) -> None:
+    """End a rollout that is promoted already: what it confirms stays unconfirmed, and its former stable may stop."""
+    if holder is not None and holder.phase is Phase.CONFIRMING:
+        draft.append(holder.id, Unconfirmed(actor=actor, party=Party.SLUICE, reason=reason))
+    if holder is not None:
+        draft.append(holder.id, Baked(reason=reason))
 
 
 def override_freeze(draft: Draft, rollout: Rollout, *, actor: str, reason: str) -> Rollout:
@@ -299,5 +310,5 @@ def _make_room(draft: Draft, plan: Plan, mine: list[Rollout], successor: str) ->
             return
         case OnNewer.SUPERSEDE:
             for rollout in mine:
-                if not rollout.is_ended and not rollout.is_aside and rollout.phase is not Phase.BAKING:
+                if not rollout.is_ended and not rollout.is_aside and not rollout.took_over:
                     draft.append(rollout.id, Superseded(by=successor))

@@ -32,12 +32,12 @@ from sluicegate.registry.orders.order import (
     Undeploy,
 )
 from sluicegate.registry.orders.rules import way_out
-from sluicegate.registry.orders.starting import Started, put_first, start
+from sluicegate.registry.orders.starting import Started, cut_short, put_first, start
 from sluicegate.registry.orders.starting import replace as replace_build
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.experiment import experiment_spec
-from sluicegate.registry.rollout.facts import AtOnce, Baked, Undeployed
-from sluicegate.registry.rollout.rollout import Phase, Rollout
+from sluicegate.registry.rollout.facts import AtOnce, Undeployed
+from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.rollout.standing import current, standings, trusted
 from sluicegate.registry.words.errors import NotFound, Refused, TargetBusy, UsageError
 from sluicegate.registry.words.roles import Role
@@ -238,8 +238,8 @@ def undeploy(draft: Draft, order: Order, act: Undeploy) -> Rollout:
             f"{model}/{variation} is the model's last variation: nothing would answer its requests.",
             fix=f"sluice undeploy {model} --variation {variation} --last",
         )
-    if trusted_rollout.phase is Phase.BAKING:
-        draft.append(trusted_rollout.id, Baked(reason=f"undeployed by {order.actor}"))
+    if not trusted_rollout.is_ended:
+        cut_short(draft, trusted_rollout, order.actor, f"undeployed by {order.actor}")
     return draft.append(trusted_rollout.id, Undeployed(actor=order.actor, party=order.party, reason=order.reason))
 
 
@@ -250,7 +250,7 @@ def _undeployable(draft: Draft, model: str, variation: str) -> Rollout:
     if trusted_rollout is None:
         raise NotFound(f"{model}/{variation} holds no build.", fix=f"sluice variation list {model}")
     for rollout in mine:
-        if not rollout.is_ended and rollout.phase is not Phase.BAKING:
+        if not rollout.is_ended and not rollout.took_over:
             raise TargetBusy(f"rollout {rollout.id} of {model}/{variation} is {rollout.phase}.", fix=way_out(rollout))
     return trusted_rollout
 

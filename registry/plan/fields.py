@@ -382,6 +382,34 @@ class Shadow(Document):
     """What follows when every gate has passed: a canary of the same build by this plan's steps; none: nothing."""
 
 
+class Confirm(Document):
+    """What labels that come long after the promotion must show. Until then a holdout stays with the former stable."""
+
+    metric: str
+    """An outcome under `metrics`; how late its labels count is said there, by matures_after. It is no gate's."""
+    margin: Margin
+    """The harm, relative to the former stable, that must be ruled out; then every request is the new build's."""
+    alpha: float = Field(default=0.01, ge=1e-4, le=0.2)
+    """The probability that a build that is as good as the former one is ever taken back, however often you look."""
+    beta: float = Field(default=0.05, ge=1e-4, le=0.2)
+    """The probability that a build worse than the margin is ever confirmed."""
+    holdout: Annotated[Weight, Field(gt=0, le=5_000)] = 500
+    """The share of requests, in per cent, that stays with the former stable after the promotion; by default 5."""
+    max_time: Duration = Field(gt=0)
+    """Time after the promotion at which a confirmation ends that nothing has decided: unconfirmed, and told so."""
+    then: Literal["rollback", "pause"] = "rollback"
+    """What follows when its labels show harm. rollback: the former stable takes all requests again, at once. pause: a
+    person decides; until then, and until max_time, both keep what they have."""
+
+    @property
+    def rule(self) -> GateSpec:
+        """The gate that it is."""
+        then: Literal["abort", "pause"] = "abort" if self.then == "rollback" else "pause"
+        return GateSpec.model_construct(
+            metric=self.metric, margin=self.margin, alpha=self.alpha, beta=self.beta, then=then
+        )
+
+
 VariationName = Annotated[str, Field(pattern=VARIATION)]
 
 
@@ -510,8 +538,10 @@ class PlanFields(Document):
     the shadow: strategy: shadow, and no canary then."""
     retention: Duration = Field(default=_RETENTION, ge=3600, le=366 * 86_400)
     """How long rows of requests, and bodies, are kept for outcomes that come late. Tallies stay for ever."""
+    confirm: Confirm | None = None
+    """What late labels must show after the promotion, beside a holdout on the former stable; none: nothing."""
     bake: Duration = 0.0
-    """How long the former stable keeps running after promotion."""
+    """How long the former stable keeps running once every request is the candidate's."""
     hooks: tuple[Hook, ...] = Field(default=(), max_length=10)
     """Other systems that are told of a promotion, an abort or a rollback, each until it took the news."""
     deadline: Deadline | None = None
@@ -533,8 +563,9 @@ class PlanFields(Document):
 
     @property
     def deciding_gates(self) -> tuple[GateSpec, ...]:
-        """The gates that must pass: not those that only watch."""
-        return tuple(gate for gate in self.gates if gate.decides)
+        """The gates that must pass before a step is left: not those that only watch, nor what confirms later."""
+        late = self.confirm.metric if self.confirm is not None else None
+        return tuple(gate for gate in self.gates if gate.decides and gate.metric != late)
 
     @property
     def must_pass(self) -> frozenset[str]:

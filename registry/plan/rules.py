@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from sluicegate.registry.plan.acting_rules import wrong_acts
+from sluicegate.registry.plan.confirm import confirm_faults
 from sluicegate.registry.plan.external_rules import external_faults
 from sluicegate.registry.plan.fields import GateSpec, MetricSpec, PlanFields
 from sluicegate.registry.plan.hook_rules import wrong_hooks
@@ -51,6 +52,7 @@ def broken_rules(plan: PlanFields, champion_alias: str) -> tuple[Broken, ...]:
         *(Broken(at=at, message=what, fix=fix) for at, what, fix in wrong_acts(plan)),
         *(Broken(at=at, message=what, fix=fix) for at, what, fix in wrong_hooks(plan)),
         *(Broken(at=at, message=what, fix=fix) for at, what, fix in external_faults(plan)),
+        *(Broken(at=at, message=what, fix=fix) for at, what, fix in confirm_faults(plan)),
     )  # fmt: skip
 
 
@@ -81,6 +83,7 @@ def _metrics(plan: PlanFields) -> Iterator[Broken]:
     in_shadow = (*plan.shadow.gates, *plan.shadow.guardrails) if plan.shadow is not None else ()
     in_ab = (plan.ab.goal, *plan.ab.guardrails) if plan.ab is not None else ()
     gated = {gate.metric for gate in (*plan.gates, *plan.guardrails, *in_shadow, *in_ab)}
+    gated |= {plan.confirm.metric} if plan.confirm is not None else set()
     for name, metric in plan.metrics.items():
         for key, message, fix in _metric(name, metric):
             yield Broken(at=("metrics", name, *key), message=message, fix=fix)
@@ -225,6 +228,7 @@ def _fresh(plan: PlanFields) -> Iterator[Broken]:
 
 def _alphas(plan: PlanFields) -> Iterator[Broken]:
     gates = [gate for _, _, gate in _gates(plan) if gate.decides]
+    gates += [plan.confirm.rule] if plan.confirm is not None else []
     total = sum(gate.alpha for gate in gates)
     if total > ALPHA_LIMIT * (1 + 1e-9):
         message = f"together the gates and guardrails would stop an equal candidate with a chance of {total:.3g}"
@@ -385,7 +389,8 @@ def _kept(plan: PlanFields) -> Iterator[Broken]:
             kept = format_duration(plan.retention)
             message = f"requests are kept for {kept}, so none is ever {after} old"
             yield Broken(at=at, message=message, fix=f"write retention: above {after}, or a shorter matures_after")
-        if plan.deadline is not None and metric.matures_after >= plan.deadline.after:
+        is_late = plan.confirm is not None and plan.confirm.metric == name
+        if plan.deadline is not None and metric.matures_after >= plan.deadline.after and not is_late:
             message = (
                 f"the deadline comes after {format_duration(plan.deadline.after)}, before any value is {after} old"
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+from sluicegate.registry.plan.confirm import with_confirming_gate
 from sluicegate.registry.plan.fields import Expect, ExperimentSpec, PlanFields, Step, Strategy
 
 P = TypeVar("P", bound=PlanFields)
@@ -26,7 +27,7 @@ def compared(plan: P, ab: ExperimentSpec, variation: str) -> P:
     requests = plan.expect.requests_per_day * of_all * ab.max_time / _DAY if plan.expect else None
     return plan.model_copy(
         update={
-            "strategy": Strategy.AB, "gates": (goal,), "guardrails": guardrails, "external": (), "deadline": None,
+            "strategy": Strategy.AB, "gates": (goal,), "guardrails": guardrails, "external": (), "deadline": None, "confirm": None,
             "steps": (Step.model_construct(weight=round(10_000 * mine / pair), soak=ab.soak),),
             "expect": Expect.model_construct(requests_per_day=max(round(requests), 1)) if requests else None,
         }
@@ -41,8 +42,8 @@ def staged(plan: P, strategy: str, variation: str | None = None) -> P:
     """
     if strategy == Strategy.AB and plan.ab is not None and variation is not None:
         return compared(plan, plan.ab, variation)
-    if strategy == Strategy.CANARY and plan.strategy is not Strategy.CANARY:
-        return plan.model_copy(update={"strategy": Strategy.CANARY})
+    if strategy == Strategy.CANARY:
+        return with_confirming_gate(plan.model_copy(update={"strategy": Strategy.CANARY}))
     if strategy != Strategy.SHADOW or plan.shadow is None:
         return plan
     shadow = plan.shadow
@@ -50,6 +51,6 @@ def staged(plan: P, strategy: str, variation: str | None = None) -> P:
     return plan.model_copy(
         update={
             "strategy": Strategy.SHADOW, "steps": steps, "gates": shadow.gates, "guardrails": shadow.guardrails,
-            "external": (), "deadline": None,
+            "external": (), "deadline": None, "confirm": None,
         }
     )  # fmt: skip

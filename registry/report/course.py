@@ -107,7 +107,7 @@ def _state(left: object, phase: Phase) -> str:
 
 
 def _is_left(state: Rollout, number: int) -> bool:
-    return state.step > number or (state.step == number and state.phase in (Phase.BAKING, Phase.ENDED))
+    return state.step > number or (state.step == number and (state.took_over or state.phase is Phase.ENDED))
 
 
 def _approver(here: Sequence[tuple[Entry, Rollout]], number: int) -> str:

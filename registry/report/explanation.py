@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from sluicegate.registry.plan.fields import Strategy
 from sluicegate.registry.report.report import GateReport, LookPoint, Report
 from sluicegate.registry.report.view import GateView
+from sluicegate.registry.rollout.rollout import Phase
 from sluicegate.registry.words.figures import Unit, difference, interval, measured, number, share
 from sluicegate.registry.words.units import format_duration
 
@@ -68,6 +69,8 @@ def _next(report: Report) -> str:
         return "nothing: it has ended"
     if rollout.needs_person:
         return f"a person must act: {rollout.waits_for or rollout.reason}"
+    if rollout.phase == Phase.CONFIRMING:
+        return rollout.waits_for or rollout.reason
     after = next((step for step in report.steps if step.state == "not reached"), None)
     last = "then the end of the experiment" if rollout.strategy == Strategy.AB else "then promotion"
     then = f"then {after.weight:g} %" if after else last

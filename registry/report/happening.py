@@ -18,6 +18,7 @@ from sluicegate.registry.rollout.facts import (
     AssessmentOverridden,
     Checked,
     Concluded,
+    Confirmed,
     Entry,
     Established,
     Fact,
@@ -32,6 +33,7 @@ from sluicegate.registry.rollout.facts import (
     Resumed,
     StepEntered,
     Superseded,
+    Unconfirmed,
     Undeployed,
 )
 from sluicegate.registry.rollout.moves import advance, begin
@@ -131,6 +133,7 @@ def severity(fact: Fact) -> Severity:
             Aborted()
             | Paused()
             | Superseded()
+            | Unconfirmed()
             | Undeployed()
             | FreezeOverridden()
             | AssessmentOverridden()
@@ -140,7 +143,16 @@ def severity(fact: Fact) -> Severity:
             | HookCalled(answer="given_up")
         ):
             return Severity.WARNING
-        case Requested() | StepEntered() | Resumed() | Approved() | Promoted() | Established() | Concluded():
+        case (
+            Requested()
+            | StepEntered()
+            | Resumed()
+            | Approved()
+            | Promoted()
+            | Confirmed()
+            | Established()
+            | Concluded()
+        ):
             return Severity.INFO
         case _:
             return Severity.ROUTINE

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from sluicegate.registry.rollout.rollout import Rollout
+from sluicegate.registry.rollout.rollout import Ending, Rollout
 from sluicegate.registry.rollout.standing import took_over_at
 
 
@@ -18,7 +18,8 @@ class Tenure:
     build: str
     rollout: str
     how: str
-    """The strategy that brought it there: deploy, canary, rollback, replace or ab."""
+    """The strategy that brought it there: deploy, canary, rollback, replace or ab; abort where a promoted one was taken
+    back."""
     since: datetime
     until: datetime | None
     """None: it still is."""
@@ -27,7 +28,7 @@ class Tenure:
 def tenures(rollouts: Iterable[Rollout], emptied_at: Mapping[str, datetime]) -> tuple[Tenure, ...]:
     """Every stable build of a model, by variation, oldest first; `emptied_at` says by rollout which was undeployed."""
     by_variation: dict[str, list[Tenure]] = {}
-    for rollout in sorted((each for each in rollouts if each.took_over), key=took_over_at):
+    for rollout in sorted((each for each in rollouts if each.took_over or _was_taken_back(each)), key=took_over_at):
         at, asked = took_over_at(rollout), rollout.requested
         lane = by_variation.setdefault(asked.variation, [])
         if lane and lane[-1].until is None:
@@ -35,7 +36,19 @@ def tenures(rollouts: Iterable[Rollout], emptied_at: Mapping[str, datetime]) -> 
         lane.append(
             Tenure(
                 variation=asked.variation, build=asked.version, rollout=rollout.id, how=asked.strategy, since=at,
-                until=emptied_at.get(rollout.id),
+                until=rollout.ended_at if _was_taken_back(rollout) else emptied_at.get(rollout.id),
             )
         )  # fmt: skip
+        if _was_taken_back(rollout) and rollout.stable is not None and rollout.ended_at is not None:
+            lane.append(
+                Tenure(
+                    variation=asked.variation, build=rollout.stable, rollout=rollout.id, how="abort",
+                    since=rollout.ended_at, until=None,
+                )
+            )  # fmt: skip
     return tuple(each for lane in by_variation.values() for each in lane)
+
+
+def _was_taken_back(rollout: Rollout) -> bool:
+    """Whether it was promoted, and lost its place by an abort."""
+    return rollout.promoted_at is not None and rollout.ending is Ending.ABORTED

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sluicegate.registry.rollout.rollout import Rollout
+from sluicegate.registry.rollout.rollout import Phase, Rollout
 from sluicegate.registry.words.verdict import OK, Answer
 
 
@@ -47,7 +48,10 @@ def verdict_of(rollout: Rollout) -> str:
     answers = {metric: Answer(each.answer) for metric, each in judged.items()}
     if Answer.FAIL in answers.values():
         return Answer.FAIL.label
-    of_gates = [answers.get(name, Answer.NO_DATA) for name in rollout.plan.must_pass]
+    deciding: Iterable[str] = rollout.plan.must_pass
+    if rollout.phase is Phase.CONFIRMING and rollout.confirms is not None:
+        deciding = (rollout.confirms.metric,)
+    of_gates = [answers.get(name, Answer.NO_DATA) for name in deciding]
     for answer in (Answer.UNDECIDED, Answer.NO_DATA):
         if answer in of_gates:
             return answer.label

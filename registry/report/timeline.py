@@ -15,6 +15,7 @@ from sluicegate.registry.rollout.facts import (
     Begun,
     Checked,
     Concluded,
+    Confirmed,
     Entry,
     Established,
     Fact,
@@ -34,13 +35,14 @@ from sluicegate.registry.rollout.facts import (
     Settled,
     StepEntered,
     Superseded,
+    Unconfirmed,
     Undeployed,
 )
 from sluicegate.registry.rollout.moves import advance, begin
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words import figures
 from sluicegate.registry.words.metric import capped_metric
-from sluicegate.registry.words.units import format_weight
+from sluicegate.registry.words.units import FULL, format_weight
 from sluicegate.registry.words.verdict import Answer
 
 
@@ -79,7 +81,7 @@ def timeline(entries: Sequence[Entry]) -> tuple[Moment, ...]:
 
 def moment(entry: Entry, before: int, after: int) -> Moment:
     """One fact with the weights before and after it, in basis points."""
-    text, tone = _said(entry.fact)
+    text, tone = _said(entry.fact, after)
     return Moment(
         seq=entry.seq,
         at=entry.at,
@@ -103,6 +105,8 @@ def _actor(fact: Fact) -> str:
             return "gate"
         case Superseded(by=by):
             return by
+        case Confirmed():
+            return "policy"
         case _:
             return fact.actor
 
@@ -115,8 +119,8 @@ def _why(fact: Fact) -> str:
             return str(getattr(fact, "reason", ""))
 
 
-def _said(fact: Fact) -> tuple[str, str]:
-    """What happened, and its tone."""
+def _said(fact: Fact, weight: int) -> tuple[str, str]:
+    """What happened, and its tone; `weight` is the candidate's after it."""
     match fact:
         case Requested(model=model, version=version, variation=variation, strategy=strategy):
             return (
@@ -143,8 +147,8 @@ def _said(fact: Fact) -> tuple[str, str]:
             what, whose = (f"threshold of {metric}", "requests") if capped is None else (f"cap of {capped}", "values")
             source = f"from {rows:,} {whose} of stable" if rows else "by the plan"
             return f"{what} fixed at {figures.number(threshold)} {source}", "plain"
-        case StepEntered(step=step, weight=weight):
-            return f"step {step + 1} began: {format_weight(weight)} % of requests", "good"
+        case StepEntered(step=step, weight=entered):
+            return f"step {step + 1} began: {format_weight(entered)} % of requests", "good"
         case Observed(epoch=epoch):
             return f"Envoy applied the weight (change {epoch})", "plain"
         case Judged(metric=metric, answer=answer, step=step):
@@ -165,8 +169,14 @@ def _said(fact: Fact) -> tuple[str, str]:
             return f"the check {actor} {asked} {said}", "good" if answer == "yes" else "wait"
         case FreezeOverridden(freeze=freeze, until=until):
             return f"goes through the freeze {freeze}, until {until[:16].replace('T', ' ')} UTC", "wait"
+        case Confirmed():
+            return "confirmed: late labels have ruled the harm out, and the holdout ends", "good"
+        case Unconfirmed():
+            return "not confirmed: the holdout ends, and the candidate keeps all traffic", "wait"
         case Promoted(override=override):
-            return f"promoted{' by override' if override else ''}: the candidate takes all traffic", "good"
+            rest = f"{format_weight(weight)} %; the rest stays with the former stable until it is confirmed"
+            takes = "all traffic" if weight in (0, FULL) else rest
+            return f"promoted{' by override' if override else ''}: the candidate takes {takes}", "good"
         case Baked():
             return "the bake time is over; the former stable build may stop", "plain"
         case Established():

@@ -128,6 +128,8 @@ class RolloutView:
     """Who, or what, put it there."""
     cause: str
     """The door through which it was asked for, such as cli or alias:candidate."""
+    confirmation: str | None
+    """confirming, confirmed or unconfirmed, once it is promoted; none where the plan asks for no late labels."""
     step: int
     """From 1; 0 before the first."""
     steps: int
@@ -192,6 +194,7 @@ def rollout_view(
         blind=str(blind) if blind is not None else None,
         actor=rollout.actor,
         cause=rollout.requested.cause,
+        confirmation=_confirmation(rollout),
         step=rollout.step + 1,
         steps=len(rollout.plan.steps),
         weight=rollout.weight / 100,
@@ -210,6 +213,12 @@ def rollout_view(
         settled=rollout.settled,
         seq=rollout.seq,
     )
+
+
+def _confirmation(rollout: Rollout) -> str | None:
+    if rollout.is_confirmed is not None:
+        return "confirmed" if rollout.is_confirmed else "unconfirmed"
+    return rollout.phase.value if rollout.phase is Phase.CONFIRMING else None
 
 
 def _offline(rollout: Rollout, name: str) -> OfflineGateView:
@@ -246,7 +255,7 @@ def next_decision(record: RolloutRecord, now: datetime, requests: tuple[int, int
     rollout = record.rollout
     if rollout.phase is Phase.LAUNCHING and (rollout.ready or rollout.is_comparison):
         return signature_wanted(rollout)
-    if rollout.phase is not Phase.RUNNING or not rollout.splits_traffic:
+    if rollout.phase not in (Phase.RUNNING, Phase.CONFIRMING) or not rollout.splits_traffic:
         return None
     stops_only = {gate.name for gate in rollout.plan.external if gate.guardrail}
     guardrails = {gate.metric for gate in rollout.plan.guardrails} | stops_only

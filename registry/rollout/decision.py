@@ -23,6 +23,10 @@ class Choice(StrEnum):
     HOLD = "hold"
     PAUSE = "pause"
     PROMOTE = "promote"
+    CONFIRM = "confirm"
+    """Late labels have ruled the harm out: the holdout ends."""
+    UNCONFIRM = "unconfirm"
+    """The time of a confirmation is over, and nothing was decided: the holdout ends as well."""
     ABORT = "abort"
     CONCLUDE = "conclude"
     """A shadow only: it ends, and changes nothing of what is trusted."""
@@ -60,7 +64,7 @@ def needs_driver(rollout: Rollout, decision: Decision | None) -> bool:
             return False
         case Phase.LAUNCHING | Phase.RUNNING:
             return decision is None or not decision.is_long_wait
-        case Phase.BAKING | Phase.ENDED:
+        case Phase.CONFIRMING | Phase.BAKING | Phase.ENDED:
             return not rollout.settled
 
 
@@ -82,7 +86,8 @@ def decide(rollout: Rollout, verdicts: Sequence[Verdict], progress: Progress, no
     does a deadline that aborts, and the time of a shadow ends it, as they bound how long a candidate may have traffic,
     or copies. Time alone never promotes or advances: every gate must have passed at the step's margin, and a plan
     without gates that decide needs a person at every step. While nobody sees what happens nothing advances, whoever
-    approved it, and in the end the plan's `blind` acts.
+    approved it, and in the end the plan's `blind` acts. What is promoted is trusted: after that, only harm that is
+    found takes it back.
     """
     rollout = since_begun(rollout, progress.experiment)
     ended = _experiment_over(progress.experiment)
@@ -91,14 +96,19 @@ def decide(rollout: Rollout, verdicts: Sequence[Verdict], progress: Progress, no
     failure = _failure(rollout, verdicts)
     if failure is not None and failure.choice is Choice.ABORT:
         return failure
+    if rollout.phase is Phase.CONFIRMING:
+        return _confirming(rollout, verdicts, failure or _blind(progress), now)
     limits = [each for each in (failure, _overdue(rollout, now), _unseen(rollout, progress.blind, now)) if each]
     last = [each for each in limits if each.choice in (Choice.ABORT, Choice.CONCLUDE)]
     if last and rollout.phase in (Phase.RUNNING, Phase.PAUSED):
         return last[0]
     if rollout.phase is not Phase.RUNNING:
         return Decision(choice=Choice.HOLD, reason=f"{rollout.phase}: {rollout.reason}", person=True)
-    if limits:
-        return limits[0]
+    return limits[0] if limits else _moving_on(rollout, verdicts, progress, now)
+
+
+def _moving_on(rollout: Rollout, verdicts: Sequence[Verdict], progress: Progress, now: datetime) -> Decision:
+    """Choose for a rollout that runs, and that nothing limits."""
     waiting = _waiting(rollout, verdicts, progress, now)
     if rollout.is_shadow:
         return _shadow(rollout, waiting, now)
@@ -109,6 +119,33 @@ def decide(rollout: Rollout, verdicts: Sequence[Verdict], progress: Progress, no
     if rollout.step + 1 == len(rollout.plan.steps):
         return Decision(choice=Choice.PROMOTE, reason=f"every gate passed at the last step, {_at(rollout)}")
     return Decision(choice=Choice.ADVANCE, reason=f"every gate passed at {_at(rollout)}")
+
+
+def _blind(progress: Progress) -> Decision | None:
+    """What is promoted is trusted, so that who sees nothing of it neither confirms it nor takes it back."""
+    return _hold(str(progress.blind)) if progress.blind is not None else None
+
+
+def _confirming(rollout: Rollout, verdicts: Sequence[Verdict], kept: Decision | None, now: datetime) -> Decision:
+    """The holdout ends when late labels have ruled the harm out, and in any case when its time is over.
+
+    `kept`: what keeps it from being confirmed, whatever its labels say.
+    """
+    confirm, until = rollout.confirms, rollout.confirmed_until
+    if confirm is None or until is None:
+        return _hold(f"{rollout.phase}: {rollout.reason}")
+    late = next((each for each in verdicts if each.metric == confirm.metric), None)
+    if kept is None and late is not None and late.answer is Answer.PASS:
+        return Decision(choice=Choice.CONFIRM, reason=f"confirmed by {confirm.metric}: {late.reason}")
+    known = kept.reason if kept is not None else late.reason if late is not None else "nothing judged yet"
+    if now >= until:
+        reason = f"{format_duration(confirm.max_time)} are over and {confirm.metric} is not confirmed: {known}"
+        return Decision(choice=Choice.UNCONFIRM, reason=reason)
+    waits = f"confirming by {confirm.metric} until {until:%Y-%m-%d %H:%M} UTC: {known}"
+    if kept is not None and kept.choice is Choice.PAUSE:
+        reason = f"{waits}; to take it back: sluice rollout abort {rollout.id}"
+        return Decision(choice=Choice.HOLD, reason=reason, person=True)
+    return Decision(choice=Choice.HOLD, reason=waits, wait=until - now)
 
 
 def _shadow(rollout: Rollout, waiting: Decision | None, now: datetime) -> Decision:
@@ -210,7 +247,8 @@ def _waiting(rollout: Rollout, verdicts: Sequence[Verdict], progress: Progress, 
     step = rollout.plan.steps[rollout.step]
     if rollout.observed_epoch != rollout.epoch or rollout.step_observed_at is None:
         return _hold(f"waiting for the data plane to serve {_at(rollout)}")
-    mine = [verdict for verdict in verdicts if not verdict.guardrail and _acts(rollout, verdict)]
+    deciding = {gate.metric for gate in rollout.plan.deciding_gates}
+    mine = [verdict for verdict in verdicts if verdict.metric in deciding and not verdict.guardrail]
     here = [verdict for verdict in mine if verdict.step == rollout.step]
     open_gates = [verdict for verdict in here if verdict.answer is not Answer.PASS]
     if open_gates:
@@ -300,8 +338,12 @@ def _failure(rollout: Rollout, verdicts: Sequence[Verdict]) -> Decision | None:
     failing = [verdict for verdict in verdicts if verdict.answer is Answer.FAIL and _acts(rollout, verdict)]
     pausing = {metric for metric, rule in rollout.plan.rules.items() if rule.then == "pause"}
     fatal = [verdict for verdict in failing if verdict.metric not in pausing]
+    if fatal and rollout.took_over:
+        return Decision(choice=Choice.ABORT, reason=f"rolled back after the promotion: {_failed(fatal)}")
     if fatal:
         return Decision(choice=Choice.ABORT, reason=_failed(fatal))
+    if failing and rollout.took_over:
+        return Decision(choice=Choice.PAUSE, reason=f"{_failed(failing)}; a person decides")
     if failing:
         return Decision(choice=Choice.PAUSE, reason=f"{_failed(failing)}; resuming overrides it, and judges it anew")
     return None

@@ -257,6 +257,22 @@ class Promoted:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Confirmed:
+    """Labels that came after the promotion have ruled the plan's harm out: the holdout goes to the candidate too."""
+
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unconfirmed:
+    """Nothing more is found out by labels of after the promotion: no harm was found, and none was ruled out."""
+
+    actor: str
+    reason: str
+    party: Party = Party.PERSON
+
+
+@dataclass(frozen=True, kw_only=True)
 class Baked:
     """The former stable no longer needs to keep running."""
 
@@ -324,8 +340,8 @@ class Settled:
 
 Fact = (
     Requested | Guarded | Begun | Assessed | AssessmentOverridden | Packed | Ready | Frozen | StepEntered | Observed
-    | Judged | Paused | Resumed | Approved | Checked | FreezeOverridden | Promoted | Baked | Established | Aborted
-    | Failed | Superseded | Concluded | Undeployed | Settled | HookCalled
+    | Judged | Paused | Resumed | Approved | Checked | FreezeOverridden | Promoted | Confirmed | Unconfirmed | Baked
+    | Established | Aborted | Failed | Superseded | Concluded | Undeployed | Settled | HookCalled
 )  # fmt: skip
 FACTS: dict[str, type[Fact]] = {kind.__name__: kind for kind in get_args(Fact)}
 

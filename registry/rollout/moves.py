@@ -15,6 +15,7 @@ from sluicegate.registry.rollout.facts import (
     Begun,
     Checked,
     Concluded,
+    Confirmed,
     Entry,
     Established,
     Fact,
@@ -35,6 +36,7 @@ from sluicegate.registry.rollout.facts import (
     Settled,
     StepEntered,
     Superseded,
+    Unconfirmed,
     Undeployed,
 )
 from sluicegate.registry.rollout.rollout import Ending, HookReply, Judgement, Phase, Reply, Rollout, Signature
@@ -49,25 +51,27 @@ _MOVES: dict[type[Fact], tuple[Phase, ...]] = {
     AssessmentOverridden: (Phase.QUEUED, Phase.LAUNCHING, Phase.PAUSED),
     Packed: (Phase.LAUNCHING, Phase.PAUSED),
     Ready: (Phase.LAUNCHING, Phase.PAUSED),
-    Frozen: (Phase.LAUNCHING, Phase.RUNNING, Phase.PAUSED),
+    Frozen: (Phase.LAUNCHING, Phase.RUNNING, Phase.PAUSED, Phase.CONFIRMING),
     StepEntered: (Phase.LAUNCHING, Phase.RUNNING),
-    Observed: (Phase.RUNNING, Phase.PAUSED, Phase.BAKING, Phase.ENDED),
-    Judged: (Phase.RUNNING, Phase.PAUSED),
+    Observed: (Phase.RUNNING, Phase.PAUSED, Phase.CONFIRMING, Phase.BAKING, Phase.ENDED),
+    Judged: (Phase.RUNNING, Phase.PAUSED, Phase.CONFIRMING),
     Paused: (Phase.LAUNCHING, Phase.RUNNING),
     Resumed: (Phase.PAUSED,),
     Approved: (Phase.LAUNCHING, Phase.RUNNING, Phase.PAUSED),
     Checked: (Phase.LAUNCHING, Phase.RUNNING, Phase.PAUSED),
     FreezeOverridden: (Phase.QUEUED, Phase.LAUNCHING, Phase.RUNNING, Phase.PAUSED),
     Promoted: (Phase.LAUNCHING, Phase.RUNNING, Phase.PAUSED),
+    Confirmed: (Phase.CONFIRMING,),
+    Unconfirmed: (Phase.CONFIRMING,),
     Baked: (Phase.BAKING,),
     Established: (Phase.LAUNCHING,),
-    Aborted: (Phase.QUEUED, Phase.LAUNCHING, Phase.RUNNING, Phase.PAUSED, Phase.BAKING),
+    Aborted: (Phase.QUEUED, Phase.LAUNCHING, Phase.RUNNING, Phase.PAUSED, Phase.CONFIRMING, Phase.BAKING),
     Failed: (Phase.LAUNCHING, Phase.PAUSED),
     Superseded: (Phase.QUEUED, Phase.LAUNCHING, Phase.RUNNING, Phase.PAUSED),
     Concluded: (Phase.RUNNING, Phase.PAUSED),
     Undeployed: (Phase.ENDED,),
-    Settled: (Phase.BAKING, Phase.ENDED),
-    HookCalled: (Phase.BAKING, Phase.ENDED),
+    Settled: (Phase.CONFIRMING, Phase.BAKING, Phase.ENDED),
+    HookCalled: (Phase.CONFIRMING, Phase.BAKING, Phase.ENDED),
 }
 """The phases that admit each fact; every other refuses it."""
 
@@ -149,8 +153,16 @@ def advance(rollout: Rollout, entry: Entry) -> Rollout:
         case FreezeOverridden(until=until):
             return replace(state, freeze_overridden_until=datetime.fromisoformat(until))
         case Promoted(reason=reason, actor=actor, party=party):
-            moved = replace(state, phase=Phase.BAKING, reason=reason, actor=actor, party=party, promoted_at=at)
-            return _reweighted(moved, FULL)
+            moved = replace(state, reason=reason, actor=actor, party=party, promoted_at=at)
+            confirm = state.confirms
+            if confirm is not None:
+                return _reweighted(replace(moved, phase=Phase.CONFIRMING), FULL - confirm.holdout)
+            return _full(moved, at)
+        case Confirmed(reason=reason):
+            confirmed = replace(state, is_confirmed=True, reason=reason, actor="policy", party=Party.POLICY)
+            return _full(confirmed, at)
+        case Unconfirmed(reason=reason, actor=actor, party=party):
+            return _full(replace(state, is_confirmed=False, reason=reason, actor=actor, party=party), at)
         case Established(reason=reason, actor=actor, party=party):
             ended = _ended(state, Ending.ESTABLISHED, reason, at, actor, party)
             return _reweighted(ended, FULL)
@@ -294,6 +306,11 @@ def _reweighted(rollout: Rollout, weight: int) -> Rollout:
     if weight == rollout.weight:
         return rollout
     return replace(rollout, weight=weight, epoch=rollout.epoch + 1)
+
+
+def _full(rollout: Rollout, at: datetime) -> Rollout:
+    """Every request is the candidate's; the former stable keeps running for a while."""
+    return _reweighted(replace(rollout, phase=Phase.BAKING, full_at=at), FULL)
 
 
 def _observed(rollout: Rollout, epoch: int, at: datetime) -> Rollout:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
 
 from sluicegate.registry.plan.calls import Check
-from sluicegate.registry.plan.fields import OfflineGate, Strategy
+from sluicegate.registry.plan.fields import Confirm, OfflineGate, Strategy
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.plan.staging import staged
 from sluicegate.registry.rollout.facts import Assessed, AtOnce, HookCalled, Packed, Party, Requested
@@ -28,6 +28,8 @@ class Phase(StrEnum):
     """The candidate has traffic, and gates judge its steps."""
     PAUSED = "paused"
     """A person, a deadline or the data plane paused it. The weight stays, and guardrails go on."""
+    CONFIRMING = "confirming"
+    """The candidate is promoted, and a holdout stays with the former stable until late labels have confirmed it."""
     BAKING = "baking"
     """The candidate is promoted, and the former stable keeps running."""
     ENDED = "ended"
@@ -119,6 +121,10 @@ class Rollout:
     resumed_at: datetime | None = None
     """When a pause ended last; time limits count from there anew."""
     promoted_at: datetime | None = None
+    full_at: datetime | None = None
+    """When it got every request: at its promotion, or when it had been confirmed, or not."""
+    is_confirmed: bool | None = None
+    """What became of its confirmation; None: nothing yet, or none was asked for."""
     ended_at: datetime | None = None
     thresholds: dict[str, float] = field(default_factory=dict)
     judgements: dict[str, Judgement] = field(default_factory=dict)
@@ -286,7 +292,21 @@ class Rollout:
     @property
     def took_over(self) -> bool:
         """Whether the candidate is what the target trusts from this rollout on."""
-        return self.phase is Phase.BAKING or self.ending in (Ending.PROMOTED, Ending.ESTABLISHED)
+        is_promoted = self.phase in (Phase.CONFIRMING, Phase.BAKING)
+        return is_promoted or self.ending in (Ending.PROMOTED, Ending.ESTABLISHED)
+
+    @property
+    def confirms(self) -> Confirm | None:
+        """How its promotion is confirmed by late labels, where it is judged and the plan asks for it."""
+        return self.plan.confirm if self.is_judged and not self.is_aside and self.stable is not None else None
+
+    @property
+    def confirmed_until(self) -> datetime | None:
+        """When a confirmation under way ends at the latest."""
+        confirm = self.confirms if self.phase is Phase.CONFIRMING else None
+        if confirm is None or self.promoted_at is None:
+            return None
+        return self.promoted_at + timedelta(seconds=confirm.max_time)
 
 
 def is_same_person(one: Signature, other: Signature) -> bool:

@@ -41,6 +41,8 @@ class Standing:
     stable_serve: Serve | None = None
     candidate: BuildRef | None = None
     """The build being tried, if any traffic is asked for it."""
+    is_promoted: bool = False
+    """Whether the candidate is promoted already, and stable is the former one, which keeps a holdout."""
     weight: int = 0
     """The candidate's share in basis points."""
     sliced_by: tuple[str, ...] = ()
@@ -51,6 +53,11 @@ class Standing:
     epoch: int = 0
     warm: frozenset[BuildRef] = frozenset()
     """Builds that must run without traffic: a candidate being launched, a former stable that bakes."""
+
+    @property
+    def trusted(self) -> BuildRef:
+        """The build that answers whoever is outside of the comparison."""
+        return self.candidate if self.is_promoted and self.candidate is not None else self.stable
 
     @property
     def needed(self) -> frozenset[BuildRef]:
@@ -99,15 +106,16 @@ def _standing(rollouts: list[Rollout]) -> Standing | None:
         and open_rollout.weight == 0
     ):
         warm.add(open_rollout.candidate)
-    trying = (
-        open_rollout if open_rollout is not None and not open_rollout.took_over and open_rollout.weight > 0 else None
-    )
+    former = _holding_out(rollouts, open_rollout)
+    is_trying = open_rollout is not None and open_rollout.weight > 0 and (former or not open_rollout.took_over)
+    trying = open_rollout if is_trying else None
     return Standing(
         model=last.requested.model,
         variation=last.requested.variation,
-        stable=last.candidate,
+        stable=(former or last).candidate,
+        is_promoted=former is not None,
         serve=(open_rollout or last).plan.serve,
-        stable_serve=last.plan.serve,
+        stable_serve=(former or last).plan.serve,
         unit=(open_rollout or last).plan.unit,
         candidate=trying.candidate if trying else None,
         weight=trying.weight if trying else 0,
@@ -117,6 +125,13 @@ def _standing(rollouts: list[Rollout]) -> Standing | None:
         epoch=open_rollout.epoch if open_rollout is not None else last.epoch,
         warm=frozenset(warm),
     )
+
+
+def _holding_out(rollouts: Iterable[Rollout], holder: Rollout | None) -> Rollout | None:
+    """The rollout of the former stable, where that keeps a holdout while the one that holds the target is confirmed."""
+    if holder is None or holder.phase is not Phase.CONFIRMING:
+        return None
+    return trusted(each for each in rollouts if each.id != holder.id and each.requested.version == holder.stable)
 
 
 def _shadows(rollouts: Iterable[Rollout]) -> tuple[Shadowing, ...]:

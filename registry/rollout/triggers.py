@@ -106,7 +106,7 @@ def _was_released(rollout: Rollout, trigger: Trigger, others: Iterable[Rollout])
         other.candidate == rollout.candidate
         and other.id != rollout.id
         and other.plan.trigger == trigger
-        and other.phase in (Phase.BAKING, Phase.ENDED)
+        and other.phase in (Phase.CONFIRMING, Phase.BAKING, Phase.ENDED)
         for other in others
     )
 

@@ -56,8 +56,13 @@ GLOSSARY: Final[Mapping[str, Mapping[str, str]]] = {
         "freeze":
             "A document with times in which no rollout starts or advances. (A *frozen* threshold is something "
             "else: one that was fixed from stable's history.)",
-        "bake": "The time after promotion in which the former stable keeps running, so that an abort is instant.",
-        "phase": "Where a rollout stands: queued, launching, running, paused, baking or ended.",
+        "confirmation":
+            "What labels that come long after a promotion must show. Until then a holdout stays with the former "
+            "stable.",
+        "bake":
+            "The time in which the former stable keeps running once the candidate has every request, so that an abort "
+            "is instant.",
+        "phase": "Where a rollout stands: queued, launching, running, paused, confirming, baking or ended.",
         "ending": "How a rollout ended: promoted, established, aborted, concluded, failed or superseded.",
         "rollback": "A new rollout that returns to an earlier build at once.",
     },
@@ -91,7 +96,9 @@ GLOSSARY: Final[Mapping[str, Mapping[str, str]]] = {
             "called *MLflow experiments*.",
         "control": "The variation that the others are compared with. Its plan describes the experiment.",
         "comparison": "One variation beside the control: a rollout with the strategy `ab`.",
-        "holdout": "Units of the experiment's audience that stay with the control and are not counted.",
+        "holdout":
+            "The share that stays as it was: in an experiment units that stay with the control and are not counted; "
+            "in a confirmation requests of the former stable, which are what is compared with.",
     },
     "What keeps it going": {
         "ledger": "Our append-only record of facts and looks.",

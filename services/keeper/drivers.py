@@ -49,7 +49,7 @@ def run_name(rollout: Rollout) -> str:
             return f"{rollout.candidate} {format_weight(rollout.weight)} % paused"
         case Phase.QUEUED | Phase.LAUNCHING:
             return f"{rollout.candidate} {rollout.phase}"
-        case Phase.BAKING | Phase.ENDED:
+        case Phase.CONFIRMING | Phase.BAKING | Phase.ENDED:
             return f"{rollout.candidate} {rollout.ending or 'promoted'}"
 
 

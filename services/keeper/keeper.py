@@ -101,7 +101,7 @@ class Keeper:
             self._say_unwritten(error)
         builds = routed_builds(standing) if is_in_force else None
         held = routed.held if routed is not None else frozenset[str]()
-        self._heed_blindness([each for each in rollouts if each.splits_traffic], now)
+        self._heed_blindness([each for each in rollouts if each.splits_traffic and not each.took_over], now)
         self.beside(JUDGING, lambda: self._judge_all(rollouts, now))
         self.beside("services", lambda: self._staff(wanted, rollouts, builds, held, now))
         self._poll(now)
@@ -236,7 +236,7 @@ class Keeper:
 
     def _is_baked(self, rollout: Rollout, now: datetime) -> bool:
         bake = 0.0 if rollout.requested.strategy == AtOnce.ROLLBACK else rollout.plan.bake
-        return rollout.promoted_at is not None and now - rollout.promoted_at >= timedelta(seconds=bake)
+        return rollout.full_at is not None and now - rollout.full_at >= timedelta(seconds=bake)
 
     def _append(self, rollout: Rollout, fact: Fact, now: datetime) -> None:
         try:

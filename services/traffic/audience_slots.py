@@ -13,7 +13,7 @@ from sluicegate.registry.words.access_log import Assigned
 from sluicegate.registry.words.build import BuildRef, Endpoint
 from sluicegate.registry.words.metric import Arm
 from sluicegate.services.traffic.slots import runs
-from sluicegate.services.traffic.table import Mirror, Slice, Target
+from sluicegate.services.traffic.table import Mirror, Slice, StandsIn, Target
 
 Standings = Mapping[str, Standing]
 """The standings of one model by variation."""
@@ -36,9 +36,9 @@ def audience_slices(
 
 
 def stable_target(standing: Standing) -> Target:
-    """A variation's stable build outside of any comparison: for whoever asks for the variation by its name."""
+    """A variation's trusted build outside of any comparison: for whoever asks for the variation by its name."""
     mark = Assigned(
-        variation=standing.variation, arm=Arm.STABLE, build=standing.stable.version, rollout=None, epoch=0, weight=0
+        variation=standing.variation, arm=Arm.STABLE, build=standing.trusted.version, rollout=None, epoch=0, weight=0
     )  # fmt: skip
     return Target(assigned=mark)
 
@@ -102,7 +102,13 @@ def _target(standing: Standing, arm: Arm, build: BuildRef, weight: int) -> Targe
         assigned=_mark(standing, arm, build, weight),
         fallback=standing.stable.version if has_fallback else None,
         segments=standing.sliced_by,
+        stands_in=_behind_holdout(standing) if arm is Arm.STABLE and standing.is_promoted and weight else None,
     )
+
+
+def _behind_holdout(standing: Standing) -> StandsIn:
+    """The promoted build answers where the former one, which only keeps a holdout, cannot; counted against that one."""
+    return StandsIn(variation=standing.variation, build=standing.trusted.version, on_errors=standing.serve.retry)
 
 
 def _mark(standing: Standing, arm: Arm, build: BuildRef, weight: int) -> Assigned:

@@ -60,7 +60,7 @@ def _model(
     behind = by_variation.get(connections.fallback_variation)
     if behind is not None:
         audiences = tuple(
-            with_stand_ins(each, connections, behind.stable, endpoints, retry=retry) for each in audiences
+            with_stand_ins(each, connections, behind.trusted, endpoints, retry=retry) for each in audiences
         )
     units = (each.unit for each in (by_variation.get(FALLBACK), *standings) if each is not None)
     return ModelRoute(

@@ -14,6 +14,7 @@ from sluicegate.registry.rollout.facts import (
     Begun,
     Checked,
     Concluded,
+    Confirmed,
     Entry,
     Established,
     Fact,
@@ -33,6 +34,7 @@ from sluicegate.registry.rollout.facts import (
     Settled,
     StepEntered,
     Superseded,
+    Unconfirmed,
     Undeployed,
 )
 from sluicegate.registry.rollout.moves import fold
@@ -44,6 +46,10 @@ _REQUESTED = Requested(
     plan={"model": "delays", "steps": [{"weight": 10, "check": {"deployment": "smoke/nightly"}}, {"weight": 50}]},
 )  # fmt: skip
 _CHECKED_FIRST = replace(_REQUESTED, plan=_REQUESTED.plan | {"check": {"deployment": "smoke/first"}})
+_LATE = replace(_REQUESTED, plan=_REQUESTED.plan | {
+    "metrics": {"repaid": {"source": "outcome", "outcome": "repaid", "score": "zero_one", "matures_after": "30d"}},
+    "retention": "60d", "confirm": {"metric": "repaid", "margin": "5%", "max_time": "60d"},
+})  # fmt: skip
 _PACKED = Packed(bento="delays:v2", bento_digest="b", model_digest="m")
 _FIRST = StepEntered(step=0, weight=1_000, actor="ada", reason="because")
 _PAUSED = Paused(actor="ada", reason="because")
@@ -61,13 +67,20 @@ def examples(phase: Phase) -> tuple[Rollout, ...]:
             (_REQUESTED, Begun(stable=None), *_LAUNCHED[2:]),
             (_CHECKED_FIRST, *_LAUNCHED[1:]),
             (*_LAUNCHED, _GUARDED),
+            (_LATE, *_LAUNCHED[1:]),
         ),
-        Phase.RUNNING: ((*_LAUNCHED, _FIRST),),
-        Phase.PAUSED: ((*_LAUNCHED, _FIRST, _PAUSED), (*_LAUNCHED, _PAUSED)),
+        Phase.RUNNING: ((*_LAUNCHED, _FIRST), (_LATE, *_LAUNCHED[1:], _FIRST)),
+        Phase.PAUSED: (
+            (*_LAUNCHED, _FIRST, _PAUSED),
+            (*_LAUNCHED, _PAUSED),
+            (_LATE, *_LAUNCHED[1:], _FIRST, _PAUSED),
+        ),
+        Phase.CONFIRMING: ((_LATE, *_LAUNCHED[1:], _FIRST, _PROMOTED),),
         Phase.BAKING: ((*_LAUNCHED, _FIRST, _PROMOTED),),
         Phase.ENDED: (
             (*_LAUNCHED, _FIRST, Aborted(actor="ada", reason="because")),
             (*_LAUNCHED, _FIRST, _PROMOTED, Baked(reason="because")),
+            (_LATE, *_LAUNCHED[1:], _FIRST, _PROMOTED, Confirmed(reason="because"), Baked(reason="because")),
         ),
     }
     return tuple(_folded(*facts) for facts in ways[phase])
@@ -102,6 +115,8 @@ def example_fact(kind: type[Fact], rollout: Rollout) -> Fact:
         ),
         FreezeOverridden(actor="ada", reason="because", freeze="weekend", until="2026-01-04T00:00:00+00:00"),
         Promoted(override=True, verdicts={}, actor="ada", reason="because"),
+        Confirmed(reason="because"),
+        Unconfirmed(actor="ada", reason="because"),
         Baked(reason="because"),
         Established(actor="ada", reason="because"),
         Aborted(actor="ada", reason="because"),

@@ -32,7 +32,7 @@ def _of_phase(rollout: Rollout) -> tuple[str, ...]:
             return ("resume", "approve", "promote", "abort")
         case Phase.PAUSED:
             return ("resume", "promote", "abort") if rollout.ready else ("resume", "abort")
-        case Phase.BAKING:
+        case Phase.CONFIRMING | Phase.BAKING:
             return ("abort",)
         case Phase.ENDED:
             return () if rollout.took_over else ("retry",)

@@ -1,0 +1,61 @@
+"""Confirmation: the rules of `confirm`, and the plan of a rollout that is confirmed by late labels. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TypeVar
+
+from sluicegate.registry.plan.fields import Confirm, PlanFields, Source
+from sluicegate.registry.words.suggestions import suggestion
+from sluicegate.registry.words.units import FULL, format_duration, format_weight
+
+P = TypeVar("P", bound=PlanFields)
+Fault = tuple[tuple[str | int, ...], str, str]
+"""Where, what is wrong, how to mend it."""
+
+
+def with_confirming_gate(plan: P) -> P:
+    """The plan with what confirms as a gate: it may stop from the first step on, and decides once all is promoted."""
+    if plan.confirm is None or plan.confirm.metric in plan.rules:
+        return plan
+    return plan.model_copy(update={"gates": (*plan.gates, plan.confirm.rule)})
+
+
+def confirm_faults(plan: PlanFields) -> Iterator[Fault]:
+    """What is wrong with the confirmation that a plan asks for."""
+    confirm = plan.confirm
+    if confirm is None:
+        return
+    if not plan.steps:
+        message = "nothing is ever promoted by this plan, so nothing can be confirmed"
+        yield ("confirm",), message, "write steps, or remove confirm"
+        return
+    yield from _metric(plan, confirm)
+    most, left = plan.steps[-1].weight, FULL - confirm.holdout
+    if most > left:
+        message = (
+            f"the last step gives {format_weight(most)} % already, and with this holdout the promotion "
+            f"{format_weight(left)} %: users would be moved back"
+        )
+        yield ("confirm", "holdout"), message, f"write at most {format_weight(FULL - most)}, or a smaller last step"
+
+
+def _metric(plan: PlanFields, confirm: Confirm) -> Iterator[Fault]:
+    spec = plan.metrics.get(confirm.metric)
+    if spec is None:
+        message = f"there is no metric {confirm.metric}"
+        yield ("confirm", "metric"), message, suggestion(confirm.metric, plan.metrics)
+        return
+    if spec.source is not Source.OUTCOME:
+        message = f"{confirm.metric} is known at once, so nothing of it comes after the promotion"
+        yield ("confirm", "metric"), message, "name an outcome, or make it a gate or a guardrail"
+    if confirm.metric in plan.rules:
+        message = f"{confirm.metric} has a gate or a guardrail already, which decides before the promotion"
+        fix = "keep one of them, or measure the outcome under a second name with another matures_after"
+        yield ("confirm", "metric"), message, fix
+    if spec.matures_after >= confirm.max_time:
+        after = format_duration(spec.matures_after)
+        message = (
+            f"a label of {confirm.metric} counts once its request is {after} old, so none of after the promotion would"
+        )
+        yield ("confirm", "max_time"), message, f"write more than {after}, and enough for the requests that it takes"
