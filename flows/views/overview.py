@@ -115,6 +115,6 @@ def _under_way(rollouts: list[Rollout]) -> Rollout | None:
 
 def _since(rollouts: list[Rollout], tried: Rollout | None) -> datetime | None:
     if tried is not None:
-        return tried.step_entered_at
+        return tried.promoted_at or tried.step_entered_at
     last = trusted(rollouts)
     return took_over_at(last) if last is not None else None

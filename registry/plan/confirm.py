@@ -31,6 +31,10 @@ def confirm_faults(plan: PlanFields) -> Iterator[Fault]:
         yield ("confirm",), message, "write steps, or remove confirm"
         return
     yield from _metric(plan, confirm)
+    if confirm.soak >= confirm.max_time:
+        soak = format_duration(confirm.soak)
+        message = f"the confirmation would end before the holdout was kept for {soak}"
+        yield ("confirm", "max_time"), message, f"write more than {soak}"
     most, left = plan.steps[-1].weight, FULL - confirm.holdout
     if most > left:
         message = (

@@ -395,6 +395,8 @@ class Confirm(Document):
     """The probability that a build worse than the margin is ever confirmed."""
     holdout: Annotated[Weight, Field(gt=0, le=5_000)] = 500
     """The share of requests, in per cent, that stays with the former stable after the promotion; by default 5."""
+    soak: Duration = 0.0
+    """How long the holdout is kept at least, however early its labels are good enough."""
     max_time: Duration = Field(gt=0)
     """Time after the promotion at which a confirmation ends that nothing has decided: unconfirmed, and told so."""
     then: Literal["rollback", "pause"] = "rollback"

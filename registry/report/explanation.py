@@ -71,6 +71,8 @@ def _next(report: Report) -> str:
         return f"a person must act: {rollout.waits_for or rollout.reason}"
     if rollout.phase == Phase.CONFIRMING:
         return rollout.waits_for or rollout.reason
+    if rollout.phase == Phase.BAKING:
+        return "the end of the bake, when the former stable stops"
     after = next((step for step in report.steps if step.state == "not reached"), None)
     last = "then the end of the experiment" if rollout.strategy == Strategy.AB else "then promotion"
     then = f"then {after.weight:g} %" if after else last

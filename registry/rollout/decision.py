@@ -136,6 +136,10 @@ def _confirming(rollout: Rollout, verdicts: Sequence[Verdict], kept: Decision | 
         return _hold(f"{rollout.phase}: {rollout.reason}")
     late = next((each for each in verdicts if each.metric == confirm.metric), None)
     if kept is None and late is not None and late.answer is Answer.PASS:
+        soaked = until - timedelta(seconds=confirm.max_time - confirm.soak)
+        if now < soaked:
+            soaking = f"{confirm.metric} passed; the holdout stays until {soaked:%Y-%m-%d %H:%M} UTC"
+            return Decision(choice=Choice.HOLD, reason=soaking, wait=soaked - now)
         return Decision(choice=Choice.CONFIRM, reason=f"confirmed by {confirm.metric}: {late.reason}")
     known = kept.reason if kept is not None else late.reason if late is not None else "nothing judged yet"
     if now >= until:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
+from sluicegate.flows.cli.tree import tree
 from sluicegate.flows.stages.tick import Authority, tick
 from sluicegate.registry.ledger.reading import read_for_report, read_for_view
 from sluicegate.registry.ledger.sights import note_sights
@@ -217,6 +221,21 @@ def test_good_labels_confirm_it_then_it_bakes_and_ends() -> None:
     assert lender.rollout.phase is Phase.BAKING, "the bake begins once every request is the new build's"
     lender.days(1)
     assert (lender.rollout.ending, lender.rollout.is_confirmed) == (Ending.PROMOTED, True)
+
+
+def test_the_holdout_is_kept_as_long_as_the_plan_asks_and_harm_still_counts_meanwhile() -> None:
+    lender = Lender(changed(soak="40d")).promoted().days(38)
+    assert lender.rollout.judgements["repaid"].answer == "pass"
+    view = rollout_view(read_for_view(lender.ledger, lender.rollout), lender.now)
+    assert view.waits_for is not None
+    assert view.waits_for.startswith("repaid passed; the holdout stays until 2026-02-10 ")
+    lender.days(3, until=is_decided)
+    assert lender.rollout.is_confirmed is True
+    worse = Lender(changed(soak="59d")).promoted()
+    worse.traffic.repaid[Arm.CANDIDATE] = 0.7  # from the promotion on
+    worse.days(35, until=is_decided)
+    assert worse.rollout.ending is Ending.ABORTED
+    assert any(fact.answer == "pass" for fact in worse.facts(Judged) if fact.metric == "repaid")
 
 
 def test_late_harm_rolls_back_by_itself_and_says_so() -> None:
@@ -444,6 +463,7 @@ def test_the_timeline_tells_what_became_of_it() -> None:
         ({"metric": "repayed"}, "there is no metric repayed .*repaid"),
         ({"metric": "errors"}, "errors is known at once"),
         ({"max_time": "30d"}, "counts once its request is 30d old.*write more than 30d"),
+        ({"soak": "60d"}, "would end before the holdout was kept for 60d"),
         ({"holdout": 50}, None),
         ({"holdout": 0}, "between 0.01 and 100"),
         ({"holdout": 60}, "less than or equal to"),
@@ -472,3 +492,19 @@ def test_requests_must_be_kept_until_their_labels_count() -> None:
 def test_a_metric_that_confirms_has_no_gate_besides() -> None:
     with pytest.raises(ValueError, match=r"repaid has a gate or a guardrail already"):
         Plan.model_validate(PLAN | {"guardrails": [{"metric": "repaid", "alpha": 0.01}]})
+
+
+# --- the documents ---------------------------------------------------------------------------------------------------
+
+
+def test_the_page_shows_what_a_rollout_says() -> None:
+    page = (Path(__file__).parents[2] / "docs/how-to/confirm-with-late-labels.md").read_text()
+    block = page.split("```yaml\n", 1)[1].split("```", 1)[0]
+    assert Plan.model_validate(yaml.safe_load(block)) == Plan.model_validate(PLAN)
+    confirming = Lender(changed(margin="1%")).promoted().days(32)
+    ways = [confirming, Lender(repaid=0.85).promoted().days(60, until=is_decided)]
+    ways.append(Lender(labels=False).promoted().days(61, until=is_decided))
+    for lender in ways:
+        view = rollout_view(read_for_view(lender.ledger, lender.rollout), lender.now)
+        for line in tree(dataclasses.asdict(view)).splitlines()[2:]:
+            assert line in page
