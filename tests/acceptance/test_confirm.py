@@ -231,9 +231,9 @@ def test_the_holdout_is_kept_as_long_as_the_plan_asks_and_harm_still_counts_mean
     assert view.waits_for.startswith("repaid passed; the holdout stays until 2026-02-10 ")
     lender.days(3, until=is_decided)
     assert lender.rollout.is_confirmed is True
-    worse = Lender(changed(soak="59d")).promoted()
-    worse.traffic.repaid[Arm.CANDIDATE] = 0.7  # from the promotion on
-    worse.days(35, until=is_decided)
+    worse = Lender(changed(soak="59d")).promoted().days(5)
+    worse.traffic.repaid[Arm.CANDIDATE] = 0.7  # from then on
+    worse.days(50, until=is_decided)
     assert worse.rollout.ending is Ending.ABORTED
     assert any(fact.answer == "pass" for fact in worse.facts(Judged) if fact.metric == "repaid")
 
