@@ -13,7 +13,7 @@ from sluicegate.registry.orders.draft import Draft
 from sluicegate.registry.orders.rules import reigning
 from sluicegate.registry.rollout.experiment import experiment_spec
 from sluicegate.registry.rollout.facts import AtOnce, Guarded
-from sluicegate.registry.rollout.rollout import Phase, Rollout
+from sluicegate.registry.rollout.rollout import Rollout
 
 
 def disturbed(before: Connections, after: Connections) -> tuple[str, ...]:
@@ -44,7 +44,7 @@ def guard_rollouts(draft: Draft, before: Connections, after: Connections, actor:
         return
     for rollout in draft.rollouts(model=after.model):
         is_first = rollout.requested.strategy == AtOnce.DEPLOY and draft.is_new(rollout.id)
-        if rollout.phase in (Phase.BAKING, Phase.ENDED) or is_first:
+        if rollout.took_over or rollout.is_ended or is_first:
             continue
         guarded = is_guarded(rollout, after, draft.target(*rollout.target))
         if guarded != rollout.guarded:

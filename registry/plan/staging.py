@@ -27,7 +27,8 @@ def compared(plan: P, ab: ExperimentSpec, variation: str) -> P:
     requests = plan.expect.requests_per_day * of_all * ab.max_time / _DAY if plan.expect else None
     return plan.model_copy(
         update={
-            "strategy": Strategy.AB, "gates": (goal,), "guardrails": guardrails, "external": (), "deadline": None, "confirm": None,
+            "strategy": Strategy.AB, "gates": (goal,), "guardrails": guardrails, "external": (),
+            "deadline": None, "confirm": None,
             "steps": (Step.model_construct(weight=round(10_000 * mine / pair), soak=ab.soak),),
             "expect": Expect.model_construct(requests_per_day=max(round(requests), 1)) if requests else None,
         }

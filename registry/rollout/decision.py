@@ -251,13 +251,13 @@ def _waiting(rollout: Rollout, verdicts: Sequence[Verdict], progress: Progress, 
     step = rollout.plan.steps[rollout.step]
     if rollout.observed_epoch != rollout.epoch or rollout.step_observed_at is None:
         return _hold(f"waiting for the data plane to serve {_at(rollout)}")
-    deciding = {gate.metric for gate in rollout.plan.deciding_gates}
+    deciding = rollout.plan.must_pass
     mine = [verdict for verdict in verdicts if verdict.metric in deciding and not verdict.guardrail]
     here = [verdict for verdict in mine if verdict.step == rollout.step]
     open_gates = [verdict for verdict in here if verdict.answer is not Answer.PASS]
     if open_gates:
         return _hold("; ".join(f"{verdict.metric} must still pass: {verdict.reason}" for verdict in open_gates))
-    missing = rollout.plan.must_pass - {verdict.metric for verdict in here}
+    missing = deciding - {verdict.metric for verdict in here}
     if missing:
         return _hold(f"no verdict yet on {', '.join(sorted(missing))} at {_at(rollout)}")
     if progress.candidate_requests < step.min_requests:
