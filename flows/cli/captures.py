@@ -17,8 +17,13 @@ from sluicegate.flows.cli.reach import call, segment
 def export(
     model: Annotated[str, Parameter(help="The MLflow registered model.", completer=completing.models)],
     *,
-    to: Annotated[Path, Parameter(help="The file: Parquet where it ends in .parquet, else JSON lines.")],
-    build: Annotated[str | None, Parameter(help="Only this version's.")] = None,
+    to: Annotated[
+        Path,
+        Parameter(
+            help="The file to write: Parquet if the name ends in .parquet, otherwise JSON lines.",
+        ),
+    ],
+    build: Annotated[str | None, Parameter(help="Only requests that this version answered.")] = None,
     since: Annotated[datetime | None, Parameter(help="From this time on, such as 2026-11-29T12:00; UTC.")] = None,
     until: Annotated[datetime | None, Parameter(help="Before this time; UTC.")] = None,
     output: Output = Format.TABLE,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sluicegate.flows.wiring.runtime import Runtime
     from sluicegate.registry.plan.plan import Plan
 
-_PATIENCE = "rehearsing rollouts; this takes up to a minute ..."
+_PATIENCE = "simulating rollouts; this takes up to a minute ..."
 File = Annotated[Path, Parameter(name=["--file", "-f"], help="The plan.")]
 
 
@@ -65,7 +65,7 @@ def certify(*, file: File, output: Output = Format.TABLE) -> int:
 
     plans = read_plans((file,), Settings.read().champion_alias)
     remark(_PATIENCE)
-    sheets = [tried(plan, {}, on_check=lambda check: remark(f"tried {check.metric}: {check.name}")) for plan in plans]
+    sheets = [tried(plan, {}, on_check=lambda check: remark(f"checked {check.metric}: {check.name}")) for plan in plans]
     rows = [
         f"{'ok    ' if check.ok else 'FAILED'} {check.metric}: {check.name}: {check.reason}"
         for sheet in sheets
@@ -91,9 +91,9 @@ def _record(plan: Plan, sheet: Certificate) -> None:
     except SluiceError as error:
         if plan.certified:
             raise
-        remark(f"not recorded, and this plan does not ask for it: {error.message}")
+        remark(f"the result is not recorded, which this plan does not require: {error.message}")
         return
-    remark(f"recorded for the plan of {plan.model}/{plan.variation} {done['digest'][:12]}: {_said(sheet)}")
+    remark(f"result recorded for the plan of {plan.model}/{plan.variation} {done['digest'][:12]}: {_said(sheet)}")
 
 
 def _said(sheet: Certificate) -> str:
@@ -159,20 +159,25 @@ def _measured(runtime: Runtime, model: str, variation: str) -> dict[str, Baselin
 
 
 def _lines(gate: GateForecast) -> list[str]:
+    from sluicegate.registry.words.figures import share
+
     basis = "assumed" if gate.baseline.assumed else "measured"
-    harm = "none up to x10" if gate.smallest_harm is None else f"{gate.smallest_harm:.0%}"
-    head = f"{gate.metric} ({basis} mean {gate.baseline.mean:g}): smallest harm found with 80 % power: {harm}"
-    exposed = (f"x{h:g} after {'more than planned' if n is None else f'{n:,.0f}'}" for h, n in gate.exposed)
-    return [head, *(_step(step) for step in gate.steps), f"  candidate requests until stopped: {', '.join(exposed)}"]
+    harm = "more than ten times" if gate.smallest_harm is None else share(gate.smallest_harm)
+    found = f"finds with 80 % power a candidate that is worse by {harm}"
+    exposed = (f"{'more than planned' if n is None else f'{n:,.0f}'} if {h:g} times as bad" for h, n in gate.exposed)
+    return [
+        f"{gate.metric} (mean {gate.baseline.mean:g}, {basis}): {found}",
+        *(_step(step) for step in gate.steps),
+        f"  requests that a bad candidate gets until it is stopped: {', '.join(exposed)}",
+    ]
 
 
 def _step(step: StepForecast) -> str:
     from sluicegate.registry.words.units import format_duration, format_share, format_weight
 
-    margin = "below its cap" if step.margin is None else f"margin {format_share(step.margin)}"
+    margin = "rate below its limit" if step.margin is None else f"margin {format_share(step.margin)}"
+    head = f"  {format_weight(step.weight)} %, {margin}"
     if step.requests is None:
-        return (
-            f"  {format_weight(step.weight)} %, {margin}: not left as planned; expect more requests or widen the margin"
-        )
+        return f"{head}: the planned requests do not suffice; expect more requests or widen the margin"
     time = "" if step.seconds is None else f", {format_duration(round(step.seconds))}"
-    return f"  {format_weight(step.weight)} %, {margin}: left after {step.requests:,.0f} requests{time} if equal"
+    return f"{head}: an equal candidate passes after {step.requests:,.0f} requests{time}"

@@ -16,21 +16,25 @@ def sync(
     url: Annotated[str, Parameter(help="The repository: a URL that git understands, or a folder.")],
     *,
     branch: Annotated[str, Parameter(help="The branch whose newest commit counts.")] = "main",
-    path: Annotated[str, Parameter(help="The folder of documents in it.")] = ".",
+    path: Annotated[str, Parameter(help="The folder of documents in the repository.")] = ".",
     environment: Annotated[
-        str | None, Parameter(help="Which of its environments; by default what SLUICE_ENVIRONMENT says.")
+        str | None, Parameter(help="The environment to apply; by default the one that SLUICE_ENVIRONMENT names.")
     ] = None,
     revert: Annotated[
-        bool, Parameter(negative="", help="Put back what was changed here; otherwise that is only told.")
+        bool,
+        Parameter(
+            negative="",
+            help="Put back what Git has where a document was changed here. Without it such changes are only reported.",
+        ),
     ] = False,
     write_back: Annotated[
-        bool, Parameter(help="Push a branch that names the build which serves, where another was taken back.")
+        bool, Parameter(help="When a rollout was taken back, push a branch that names the build which serves.")
     ] = True,
     propose_to: Annotated[
-        str | None, Parameter(help="Push a branch that names a build which was promoted here, for this environment.")
+        str | None, Parameter(help="When a build was promoted here, push a branch that deploys it in this environment.")
     ] = None,
     follow: Annotated[
-        bool | None, Parameter(help="Also from now on, at each scheduled look (every five minutes); or no longer.")
+        bool | None, Parameter(help="Follow the branch from now on, every five minutes; or stop following it.")
     ] = None,
     output: Output = Format.TABLE,
 ) -> int:
@@ -53,7 +57,7 @@ def sync(
         raise NotFound(f"there is no ledger in {settings.state}.", fix=fix)
     tree = Tree(url=url, branch=branch, path=path, environment=environment or settings.environment)
     if follow is False:
-        remark(f"{tree}: {'followed no longer' if unfollow(desk.ledger, tree) else 'it was not followed'}")
+        remark(f"{tree}: {'no longer followed' if unfollow(desk.ledger, tree) else 'it was not followed'}")
         return 0
     if follow:
         go_on(desk.ledger, Standing(tree=tree, revert=revert, write_back=write_back, hand_to=propose_to))

@@ -28,7 +28,7 @@ def write_captures(pages: Iterable[Sequence[Capture]], path: Path) -> int:
         count = write(pages, draft)
         draft.replace(path)
     except OSError as error:
-        fix = "name a file in a folder that is there"
+        fix = "name a file in a folder that exists"
         raise UsageError(f"{path} cannot be written: {error.strerror}.", fix=fix) from None
     finally:
         draft.unlink(missing_ok=True)
@@ -89,7 +89,7 @@ def _parquet_rows(path: Path) -> Iterator[Capture]:
                 for row in batch.to_pylist():
                     yield _capture(row)
     except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
-        fix = "name a file that sluice captures export wrote"
+        fix = "name a file that sluice captures export has written"
         raise UsageError(f"{path} cannot be read as captures: {error}.", fix=fix) from None
 
 

@@ -207,7 +207,7 @@ def _few_rows(mean: float, cap: float, harm: float) -> World:
 def _equal(trial: _Trial, where: str = "", world: World = ORDINARY) -> Check:
     hits = trial.stopped(1.0, world=world)
     most = _most(trial.runs, trial.gate.alpha)
-    reason = f"stopped in {hits} of {trial.runs} rehearsals, at most {most} fit alpha {trial.gate.alpha:g}"
+    reason = f"stopped in {hits} of {trial.runs} simulated rollouts; alpha {trial.gate.alpha:g} allows {most}"
     return trial.check(_named("equal candidate", where), hits <= most, reason + _blind_to(most, trial.runs))
 
 
@@ -216,8 +216,12 @@ def _planted(trial: _Trial) -> Check:
     least = _least(trial.runs, _POWER)
     ok = hits >= least
     planned = planned_requests(trial.plan)
-    reason = f"{_harm(trial, trial.harm)} is caught in {hits} of {trial.runs} rehearsals of {planned:,.0f} requests"
-    reason += f", {least} are needed (a power of {_passing(least, trial.runs):.0%} would do one time in twenty)"
+    reason = (
+        f"{_harm(trial, trial.harm)} is caught in {hits} of {trial.runs} simulated rollouts of {planned:,.0f} requests"
+    )
+    reason += (
+        f"; {least} are needed (a gate with a power of {_passing(least, trial.runs):.0%} gets there one time in twenty)"
+    )
     advice = "; expect more requests, allow a later deadline, or declare a wider margin"
     return trial.check("planted harm", ok, reason + ("" if ok else advice))
 
@@ -229,7 +233,7 @@ def _named(name: str, where: str) -> str:
 def _promoted(trial: _Trial, harm: float, where: str = "", world: World = ORDINARY) -> Check:
     hits = trial.promoted(harm, world)
     most = _most(trial.runs, trial.gate.beta)
-    reason = f"{_harm(trial, harm)} passed every step in {hits} of {trial.runs} rehearsals, at most {most} fit beta"
+    reason = f"{_harm(trial, harm)} passed every step in {hits} of {trial.runs} simulated rollouts; beta allows {most}"
     return trial.check(_named("harm not promoted", where), hits <= most, reason + _blind_to(most, trial.runs))
 
 
@@ -238,12 +242,16 @@ def _swapped(trial: _Trial) -> Check:
     trial = dataclasses.replace(trial, runs=min(trial.runs, _SWAPPED))
     hits = trial.stopped(trial.harm, flipped=True)
     ok = hits <= _most(trial.runs, trial.gate.alpha)
-    return trial.check("swapped arms", ok, f"the better candidate is stopped in {hits} of {trial.runs} rehearsals")
+    return trial.check(
+        "swapped arms",
+        ok,
+        f"the better candidate is stopped in {hits} of {trial.runs} simulated rollouts",
+    )
 
 
 def _no_data(trial: _Trial) -> Check:
     answer = verdict(plan=trial.plan, gate=trial.gate, guardrail=trial.guardrail, step=0, looks=()).answer
-    return trial.check("no data", answer is Answer.NO_DATA, f"without a row the gate answers {answer.label}")
+    return trial.check("no data", answer is Answer.NO_DATA, f"without any data the gate says {answer.label}")
 
 
 def _broken_data(trial: _Trial) -> Check:
@@ -254,7 +262,11 @@ def _broken_data(trial: _Trial) -> Check:
         rows=broken, watermark=0, at=_NEVER,
     )  # fmt: skip
     holds = look is None or look.verdict.answer is Answer.NO_DATA
-    return trial.check("values that are no numbers", holds, "the gate holds" if holds else "the gate does not hold")
+    return trial.check(
+        "values that are not numbers",
+        holds,
+        "nothing passes" if holds else "the gate passes although it must not",
+    )
 
 
 def _excellent(trial: _Trial) -> Iterator[TallyRow]:
@@ -269,7 +281,7 @@ def _excellent(trial: _Trial) -> Iterator[TallyRow]:
 
 def _harm(trial: _Trial, harm: float) -> str:
     if trial.question.tolerance is not None:
-        return f"a candidate of whose predictions {format_share(round(moved_by(harm), 4))} lie elsewhere"
+        return f"a candidate with {format_share(round(moved_by(harm), 4))} of its predictions elsewhere"
     return f"a candidate {format_share(round(harm - 1, 4))} worse"
 
 
@@ -286,7 +298,7 @@ def _least(runs: int, rate: float) -> int:
 def _blind_to(most: int, runs: int) -> str:
     """The error of the check itself: the rate that it lets through one time in twenty (Clopper & Pearson 1934)."""
     rate = float(betaincinv(most + 1, runs - most, _SURE)) if most < runs else 1.0
-    return f" (a rate of {rate:.2g} would be let through one time in twenty)"
+    return f" (this check overlooks a rate of {rate:.2g} one time in twenty)"
 
 
 def _passing(least: int, runs: int) -> float:

@@ -111,8 +111,8 @@ def follow(notes: Notes, standing: Standing) -> None:
     """Follow a tree from now on. Raises UsageError for a URL with a password: the record keeps no secret."""
     if without_secret(standing.tree.url) != standing.tree.url and "@" in standing.tree.url:
         raise UsageError(
-            "the URL holds a user or password, and it would be kept in the ledger.",
-            fix="leave them out, and let git know them where Prefect's worker runs: a credential helper, or ssh",
+            "the URL holds a user name or password, which would be stored in the ledger.",
+            fix="leave them out, and give git an ssh key or a credential helper where Prefect's worker runs",
         )
     standings = {**(notes.recall(_STANDING) or {}), standing.tree.key: asdict(standing)}
     notes.remember(_STANDING, standings)

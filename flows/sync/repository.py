@@ -56,7 +56,7 @@ def checkout(url: str, branch: str) -> Iterator[Checkout]:
     Links are files with a path in them here, so that no document is read from outside of the repository.
     """
     if branch.startswith("-") or not branch:
-        raise UsageError(f"{branch!r} is no name of a branch.")
+        raise UsageError(f"{branch!r} is not the name of a branch.")
     with tempfile.TemporaryDirectory(prefix="sluice-git-") as folder:
         clone = ("clone", "--quiet", "--depth", "1", "--single-branch", "--branch", branch)
         _run(url, (*clone, "--config", "core.symlinks=false", "--", url, folder))
@@ -72,10 +72,10 @@ def _run(url: str, words: Sequence[str]) -> str:
             text=True, errors="replace", timeout=SECONDS, check=False,
         )  # fmt: skip
     except FileNotFoundError:
-        raise UsageError("git is not installed here.", fix="install it: documents in Git are read by it") from None
+        raise UsageError("git is not installed here.", fix="install git: sync reads documents with it") from None
     except subprocess.TimeoutExpired:
         raise Unreachable(f"git did not finish with {shown} within {SECONDS:g} s.") from None
     if done.returncode != 0:
         said = " ".join(done.stderr.replace(url, shown).split()) or f"exit code {done.returncode}"
-        raise Unreachable(f"git cannot use {shown}: {said}", fix="see the URL, the branch and git's credentials")
+        raise Unreachable(f"git cannot use {shown}: {said}", fix="check the URL, the branch and git's credentials")
     return done.stdout

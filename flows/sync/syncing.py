@@ -99,7 +99,10 @@ def _documents(files: Checkout, tree: Tree, champion_alias: str) -> tuple[ReadDo
     """The documents of the tree; errors name files as the repository does."""
     root = (files.folder / tree.path).resolve()
     if not root.is_relative_to(files.folder) or not root.is_dir():
-        raise UsageError(f"{tree}: the repository has no folder {tree.path}.", fix="see --path")
+        raise UsageError(
+            f"{tree}: the repository has no folder {tree.path}.",
+            fix="name a folder that it has: --path FOLDER",
+        )
     try:
         return read_documents([root], champion_alias, tree.environment)
     except InvalidDocument as error:

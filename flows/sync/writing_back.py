@@ -48,7 +48,7 @@ def _with_build(document: ReadDocument, build: str) -> tuple[Path, str]:
     """The file in which the build of a deployment stands, with another one in its place; all else is as it was."""
     source = document.text
     if source is None:
-        raise UsageError(f"{document.where} holds no text of {document.name}.")
+        raise UsageError(f"{document.name} is not written in {document.where}.")
     home = source.home(("build",))
     line, column = home.place(("build",), on_value=True)
     file = Path(home.where)

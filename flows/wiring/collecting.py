@@ -20,10 +20,10 @@ def finding(behind: Backlog, now: float) -> Finding:
     from sluicegate.services.host.doctor.finding import passed, warned
 
     waits = behind.waits(now)
-    unread = f"{behind.unread_bytes:,} bytes of access log unread"
+    unread = f"{behind.unread_bytes:,} bytes of the access log are unread"
     if waits <= _PATIENCE:
         return passed(_CHECK, unread)
-    fix = "see whether the disk is full, and what the collector's log says: sluice status. Nothing is lost meanwhile."
+    fix = "Check the space on the disk, and read the collector's log: sluice status. Nothing is lost meanwhile."
     return warned(_CHECK, f"{unread}, and no line was read for {waits / 60:,.0f} min", fix)
 
 
@@ -31,7 +31,7 @@ def sight_findings(sights: Mapping[Listener, Sight]) -> tuple[Finding, ...]:
     """Whether requests are counted, by listener; nothing where nobody looked yet."""
     from sluicegate.services.host.doctor.finding import failed, passed
 
-    fix = "Until then gates say NO DATA and nothing advances; then each plan's `blind` acts."
+    fix = "Meanwhile gates say NO DATA and no rollout advances. Each plan's `blind` says what happens if it lasts."
     findings = []
     for listener, sight in sights.items():
         check = f"counted ({listener.value})"

@@ -24,12 +24,12 @@ def token_finding(tokens: Sequence[Token], now: datetime) -> Finding:
 
     soon = [token for token in tokens if token.expires_at is not None and token.expires_at - now <= SOON]
     if not soon:
-        return passed("tokens", f"{len(tokens)} given, none expires within {SOON.days} days")
+        return passed("tokens", f"none of {len(tokens)} expires within {SOON.days} days")
     told = "; ".join(f"{_told(token, now)}" for token in soon)
-    fix = "sluice token revoke NAME, and for whoever still needs one: sluice token give NAME --role ROLE --expires 90d"
+    fix = "Revoke what nobody needs: sluice token revoke NAME. Then give others: sluice token give NAME --role ROLE"
     return warned("tokens", told, fix)
 
 
 def _told(token: Token, now: datetime) -> str:
     verb = "expired" if token.is_expired(now) else "expires"
-    return f"that of {token.name} {verb} at {token.expires_at:%Y-%m-%d %H:%M} UTC"
+    return f"the token of {token.name} {verb} at {token.expires_at:%Y-%m-%d %H:%M} UTC"

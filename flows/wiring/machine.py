@@ -126,7 +126,7 @@ def _counted(runtime: Runtime) -> Sequence[Finding]:
         return sight_findings(sights(runtime.ledger).at(runtime.clock()))
     except (sa.exc.SQLAlchemyError, SluiceError) as error:
         fix = error.fix if isinstance(error, SluiceError) and error.fix else _LEDGER_FIX
-        return [failed("counted", "the ledger cannot be read, nor what is counted", fix)]
+        return [failed("counted", "the ledger cannot be read, so nobody knows how many requests are counted", fix)]
 
 
 def _followed(runtime: Runtime) -> tuple[Finding, ...]:
@@ -139,9 +139,13 @@ def _followed(runtime: Runtime) -> tuple[Finding, ...]:
     except SluiceError:  # the ledger has its own finding
         return ()
     return tuple(
-        warned("git", f"{each.tree}: {'; '.join(each.wrong)}", "change it in Git or here, then: sluice sync")
+        warned(
+            "git",
+            f"{each.tree}: {'; '.join(each.wrong)}",
+            "Change it in Git or in this installation, then run: sluice sync",
+        )
         if each.wrong
-        else passed("git", f"{each.tree} at {each.commit[:12]}, looked at {each.at:%Y-%m-%d %H:%M} UTC")
+        else passed("git", f"{each.tree} is at commit {each.commit[:12]}, checked {each.at:%Y-%m-%d %H:%M} UTC")
         for each in trees
     )
 
@@ -167,7 +171,7 @@ def _prefect(runtime: Runtime) -> tuple[Finding, ...]:
         role = role_of_prefect(runtime.ledger).title
     except (sa.exc.SQLAlchemyError, SluiceError):
         return ()
-    return (passed("prefect role", f"runs started there act as prefect, with the role {role}"),)
+    return (passed("prefect role", f"runs that are started in Prefect have the role {role}"),)
 
 
 def _tokens(runtime: Runtime) -> tuple[Finding, ...]:
@@ -192,8 +196,14 @@ def _clock_that_was_set(runtime: Runtime) -> tuple[Finding, ...]:
     if abs(ahead) <= APART:
         return ()
     way = "forward" if ahead > timedelta(0) else "back"
-    said = f"set {way} by {abs(ahead)} while rollouts were under way; their times go on by what it showed before"
-    return (warned("wall clock", said, "None, if it is right now: it is taken again when no rollout is under way."),)
+    said = f"it was set {way} by {abs(ahead)} while rollouts were open; their timers ignore that"
+    return (
+        warned(
+            "wall clock",
+            said,
+            "Nothing, if the clock is right now: Sluicegate follows it again once no rollout is open.",
+        ),
+    )
 
 
 def _namesakes(runtime: Runtime) -> tuple[Finding, ...]:
@@ -211,7 +221,7 @@ def _namesakes(runtime: Runtime) -> tuple[Finding, ...]:
         notes = [note for model, rollouts in by_model.items() for note in namesakes(rollouts, builds[model]).values()]
     except (sa.exc.SQLAlchemyError, SluiceError):
         return ()
-    fix = "register the build once more, so that it gets a number of its own, and roll it out"
+    fix = "Register the build once more, so that it gets a number of its own, and roll that out."
     return tuple(warned("builds", note, fix) for note in notes)
 
 

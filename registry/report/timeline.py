@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from sluicegate.registry.report.door import door
 from sluicegate.registry.rollout.facts import (
     Aborted,
     Approved,
@@ -114,7 +115,7 @@ def _actor(fact: Fact) -> str:
 def _why(fact: Fact) -> str:
     match fact:
         case Requested(cause=cause):
-            return f"requested through {cause}"
+            return f"requested {door(cause)}"
         case _:
             return str(getattr(fact, "reason", ""))
 

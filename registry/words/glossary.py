@@ -78,6 +78,13 @@ GLOSSARY: Final[Mapping[str, Mapping[str, str]]] = {
             "change of weight or of the day's traffic cannot pass for a difference.",
         "tally": "The sums of one metric in one stratum, for each build. Tallies can be added.",
         "look": "One recorded comparison of a metric. Looking often does not raise the chance of a false alarm.",
+        "alpha": "The chance that a rule ever stops a candidate that is as good as stable, however often it looks.",
+        "margin":
+            "How much worse than stable's a candidate's metric may be. A gate passes once anything worse is ruled out.",
+        "sample ratio":
+            "Whether requests arrive in the shares that the weights ask for. If not, some are lost, and no gate can "
+            "pass.",
+        "slice": "The requests whose header has one value, such as those of one state; judged beside the whole.",
         "gate": "A rule over a metric that must pass before a step is left.",
         "guardrail": "A rule over a metric that can only stop a rollout.",
         "external gate":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from sluicegate.registry.report.door import door
 from sluicegate.registry.report.report import GateReport, Report
 from sluicegate.registry.report.view import GateView
 from sluicegate.registry.words.figures import Unit, difference, interval, lasting, measured, number, per_cent, share
@@ -29,7 +30,7 @@ def _head(report: Report, links: Sequence[tuple[str, str]]) -> Iterator[str]:
     arrow = f"v{rollout.stable} → " if rollout.stable else ""
     yield f"# {_cell(rollout.model)} {arrow}v{rollout.candidate}: {state(rollout)}\n"
     yield f"{_cell(headline(report))}\n"
-    yield f"`{rollout.id}`, asked for by {_cell(report.timeline[0].actor)} through {_cell(rollout.cause)}\n"
+    yield f"`{rollout.id}`, requested by {_cell(report.timeline[0].actor)} {_cell(door(rollout.cause))}\n"
     if links:
         yield " · ".join(f"[{name}]({url})" for name, url in links) + "\n"
 

@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 from ruamel.yaml import YAML
 
+from sluicegate.registry.report.door import door
 from sluicegate.registry.report.report import CAUSES, Report
 from sluicegate.registry.report.shadow_view import ShadowView
 from sluicegate.registry.words import figures, glossary
@@ -134,7 +135,7 @@ def environment() -> Environment:
         for form in (
             figures.ago, figures.clock, figures.count, figures.day, figures.difference, figures.interval,
             figures.lasting, figures.measured, figures.moment, figures.number, figures.per_cent, figures.share,
-            figures.signed, glossary.anchor,
+            figures.signed, glossary.anchor, door,
         )
     }  # fmt: skip
     environment.globals["meaning"] = glossary.meanings().__getitem__

@@ -188,4 +188,4 @@ def test_without_levels_the_prediction_itself_is_tallied(rig: Rig) -> None:
 def test_a_plan_with_prediction_metrics_can_be_certified() -> None:
     certificate = certify(PLAN, {}, runs=8)
     assert certificate.ok, [check for check in certificate.checks if not check.ok]
-    assert any("of whose predictions 25% lie elsewhere" in check.reason for check in certificate.checks)
+    assert any("with 25% of its predictions elsewhere" in check.reason for check in certificate.checks)

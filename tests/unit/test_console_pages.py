@@ -284,18 +284,18 @@ def order_form(page: str, name: str) -> tuple[str, dict[str, str]]:
 def test_audiences_are_shown_in_their_order_with_what_overlaps(asked: Office) -> None:
     shown = text(asked.client.get("/audiences").text)
     assert shown.index("1. texas") < shown.index("2. adults") < shown.index("everybody else default")
-    assert "adults: a request with state=Texas, age=18 is of both, and texas takes it" in shown
+    assert "adults: a request with state=Texas, age=18 matches both; texas takes it" in shown
 
 
 def test_audiences_are_put_in_another_order_by_a_button_and_not_by_a_stale_page(asked: Office) -> None:
     page = asked.client.get("/audiences").text
-    where, fields = order_form(page, "Ask adults earlier")
+    where, fields = order_form(page, "Move adults earlier")
     after = text(asked.client.post(where, data=fields).text)
     assert after.index("1. adults") < after.index("2. texas")
     stale = text(asked.client.post(where, data=fields).text)
     assert "the connections of m have changed since you read them" in stale
     assert stale.index("1. adults") < stale.index("2. texas")
-    assert 'aria-label="Ask adults earlier"' not in asked.client.get("/audiences").text
+    assert 'aria-label="Move adults earlier"' not in asked.client.get("/audiences").text
 
 
 def test_who_may_only_look_cannot_order_audiences(asked: Office) -> None:

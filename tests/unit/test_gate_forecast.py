@@ -100,7 +100,8 @@ def test_a_sound_plan_is_certified() -> None:
     found = certify(plan(), {"cost": COST, "errors": Baseline(mean=0.02, sd=0.14)}, runs=12)
     assert found.ok, failed(found)
     assert {check.name for check in found.checks if check.metric == "cost"} == {
-        "equal candidate", "planted harm", "harm not promoted", "swapped arms", "no data", "values that are no numbers",
+        "equal candidate", "planted harm", "harm not promoted", "swapped arms", "no data",
+        "values that are not numbers",
         "equal candidate, labels that come late", "harm not promoted, with labels that come late",
         "equal candidate, a mean that rests on few rows", "equal candidate, heavy tails up to 6.90776",
         "harm not promoted, in few rows",

@@ -15,6 +15,7 @@ import pytest
 from pydantic_core import to_jsonable_python
 
 from sluicegate.registry.ledger.reading import read_for_report
+from sluicegate.registry.report.door import door
 from sluicegate.registry.report.report import (
     ArmCounts,
     ArmLatency,
@@ -135,7 +136,7 @@ def test_weights_over_time_are_those_of_the_facts(promoted: Report) -> None:
 def test_the_timeline_tells_every_fact_with_actor_and_cause(aborted: Report) -> None:
     first, last = aborted.timeline[0], aborted.timeline[-1]
     assert [moment.seq for moment in aborted.timeline] == list(range(len(aborted.timeline)))
-    assert (first.actor, first.why) == ("ada", "requested through cli")
+    assert (first.actor, first.why) == ("ada", "requested on the command line")
     assert (last.fact, last.actor, last.before, last.after, last.tone) == ("Aborted", "policy", 10, 0, "bad")
 
 
@@ -310,3 +311,18 @@ def test_the_command_writes_the_page_the_json_and_a_text(
         wiring.current_runtime.cache_clear()
     assert file.read_text().startswith("<!doctype html>")
     assert (said["rollout"]["id"], [step["state"] for step in said["steps"]]) == (given.name, ["not reached"] * 3)
+
+
+@pytest.mark.parametrize(
+    ("cause", "words"),
+    [
+        ("cli", "on the command line"),
+        ("console", "in the console or through the API"),
+        ("mlflow: alias candidate", "in MLflow (alias candidate)"),
+        ("shadow:delays-v2-26abae", "by the shadow delays-v2-26abae, whose gates passed"),
+        ("retry of r1: once more", "as another try of r1: once more"),
+        ("cron", "by cron"),
+    ],
+)
+def test_how_a_rollout_was_asked_for_is_said_in_words(cause: str, words: str) -> None:
+    assert door(cause) == words

@@ -108,7 +108,7 @@ def test_what_a_commit_adds_changes_and_takes_away_is_done_here(desk: MemoryDesk
     assert sync(desk, repo).done == ()
     repo.commit(plan=PLAN.replace("10", "20"), audience=None)
     assert sync(desk, repo).done == (
-        "plan m/default: applied: Git changed it", "audience new-york: withdrawn: it is in Git no longer",
+        "plan m/default: applied: Git changed it", "audience new-york: withdrawn: it is no longer in Git",
     )  # fmt: skip
     assert here(desk) == {"plan m/default"}
 
@@ -345,7 +345,7 @@ def test_a_link_in_the_repository_leads_nowhere(desk: MemoryDesk, repo: Git, tmp
     ("change", "error", "says"),
     [
         ({"branch": "nowhere"}, Unreachable, "nowhere"),
-        ({"branch": "--upload-pack=x"}, UsageError, "no name of a branch"),
+        ({"branch": "--upload-pack=x"}, UsageError, "not the name of a branch"),
         ({"path": "../.."}, UsageError, "has no folder"),
         ({"path": "none"}, UsageError, "has no folder"),
         ({"url": "https://ada:s3cret@127.0.0.1:1/x.git"}, Unreachable, "https://127.0.0.1:1/x.git"),

@@ -29,10 +29,16 @@ def database(name: str, path: Path, fix: str, elapsed: Callable[[], float] = tim
         connection.close()
     except sqlite3.OperationalError as error:
         if "interrupted" in str(error):
-            return [warned(check, f"too large to be read in {_SECONDS:.0f} s", f"sqlite3 {path} 'PRAGMA quick_check'")]
+            return [
+                warned(
+                    check,
+                    f"too large to be checked in {_SECONDS:.0f} s",
+                    f"sqlite3 {path} 'PRAGMA quick_check'",
+                )
+            ]
         return [failed(check, f"{path} cannot be read: {error}", fix)]
     except sqlite3.DatabaseError as error:
         return [failed(check, f"{path} is broken: {error}", fix)]
     if problems == ["ok"]:
-        return [passed(check, f"{path}: every page is whole")]
+        return [passed(check, f"{path}: no page is broken")]
     return [failed(check, f"{path} is broken: {'; '.join(line.strip() for line in problems)[:300]}", fix)]

@@ -13,14 +13,18 @@ DEPLOYMENTS, POOL = "prefect deployments", "prefect work pool"
 def deployments_finding(packaged: Packaged, registered: Sequence[Registered]) -> Finding:
     """Every deployment is registered, of this version, and its schedules fire."""
     if missing := packaged.missing(registered):
-        fix = "sluice up registers them; the keeper does too, once a rollout needs a driver"
-        return failed(DEPLOYMENTS, f"not there, or in no work pool: {', '.join(missing)}", fix)
+        fix = "sluice up registers them; so does the keeper as soon as a rollout needs a driver"
+        return failed(DEPLOYMENTS, f"not registered, or without a work pool: {', '.join(missing)}", fix)
     if stale := packaged.stale(registered):
-        return warned(DEPLOYMENTS, f"of another version or registered by hand: {', '.join(stale)}", "sluice up")
+        return warned(
+            DEPLOYMENTS,
+            f"from another version of Sluicegate, or registered by hand: {', '.join(stale)}",
+            "sluice up",
+        )
     if paused := [each.name for each in registered if each.paused]:
         fix = "resume them in the Prefect UI"
-        return warned(DEPLOYMENTS, f"paused, so that no schedule fires: {', '.join(paused)}", fix)
-    return passed(DEPLOYMENTS, f"{len(registered)}, all of this version")
+        return warned(DEPLOYMENTS, f"paused, so their schedules do not fire: {', '.join(paused)}", fix)
+    return passed(DEPLOYMENTS, f"all {len(registered)} are of this version")
 
 
 def pool_finding(pool: WorkPool) -> Finding:

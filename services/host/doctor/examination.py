@@ -59,28 +59,32 @@ def checks(
 
 def _routes(refusal: str | None) -> Finding:
     if refusal is None:
-        return passed("routes", "as the ledger asks for them")
-    return failed("routes", refusal, "Withdraw what was applied last; until then no route of any model changes.")
+        return passed("routes", "Envoy has the routes that the ledger asks for")
+    return failed(
+        "routes",
+        refusal,
+        "Withdraw the document that was applied last. Until then no route of any model changes.",
+    )
 
 
 def _orders(overdue: Mapping[str, str]) -> Finding:
     if not overdue:
-        return passed("orders", "each weight that was ordered is in force")
+        return passed("orders", "every ordered weight is in force")
     those = "; ".join(f"{rollout}: {what}" for rollout, what in sorted(overdue.items()))
     return failed(
         "orders",
         f"not in force: {those}",
-        "It is tried at every look: mend what else fails here, first disk and heartbeats.",
+        "The keeper tries again every second. Fix the other failures first: disk, heartbeats.",
     )
 
 
 def _rollouts(untended: Mapping[str, Blindness]) -> Finding:
     if not untended:
-        return passed("rollouts", "each one that is under way can be judged")
+        return passed("rollouts", "every open rollout can be judged")
     first, reason = next(iter(untended.items()))
     others = f", and {len(untended) - 1} more" if len(untended) > 1 else ""
     return failed(
         "rollouts",
         f"{first}{others}: {reason}",
-        f"Its guardrails do not work: sluice rollout abort {first}. logs/keeper.log has the whole error.",
+        f"Its guardrails do not work. Abort it: sluice rollout abort {first}. The whole error is in logs/keeper.log.",
     )

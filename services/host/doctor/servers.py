@@ -62,8 +62,24 @@ class Running:
         bad = [state for state in states if state.condition not in WELL]
         if bad:
             ill = "; ".join(f"{state.name} is {state.condition.value}, see {state.log}" for state in bad)
-            return [failed("programs", ill, "Look into the logs named; `sluice up` starts what has failed.")]
-        return [passed("programs", f"{len(states)} run")] if states else [failed("programs", "none run", "sluice up")]
+            return [
+                failed(
+                    "programs",
+                    ill,
+                    "Read the logs named here, then run `sluice up`: it starts what has failed.",
+                )
+            ]
+        return (
+            [passed("programs", f"all {len(states)} run")]
+            if states
+            else [
+                failed(
+                    "programs",
+                    "none runs",
+                    "sluice up",
+                )
+            ]
+        )
 
     def heartbeats(self, now: datetime) -> list[Finding]:
         """The loops of our own programs go round."""
@@ -73,8 +89,8 @@ class Running:
             return []  # said above
         if quiet:
             those = ", ".join(f"{name} for {seconds:.0f} s" for name, seconds in sorted(quiet.items()))
-            return [failed("heartbeats", f"alive and silent: {those}", _SILENT_FIX)]
-        return [passed("heartbeats", f"{', '.join(BEATING)} are at work")]
+            return [failed("heartbeats", f"running, but without a heartbeat: {those}", _SILENT_FIX)]
+        return [passed("heartbeats", f"{', '.join(BEATING)} send heartbeats")]
 
     def ports(self) -> list[Finding]:
         """Each of our ports is held by our own program."""
@@ -93,7 +109,7 @@ class Running:
         """Nothing of ours listens beyond loopback."""
         open_ = sorted({f"{ip}:{port}" for port, ip in self._listening().items() if not ip.startswith(_LOOPBACK)})
         if open_:
-            return [failed("loopback only", f"reachable from outside: {', '.join(open_)}", "Report this as a fault.")]
+            return [failed("loopback only", f"reachable from outside: {', '.join(open_)}", "Report this as a bug.")]
         return [passed("loopback only", "nothing listens beyond loopback")]
 
     def reachable(self) -> list[Finding]:
@@ -117,16 +133,22 @@ class Running:
         """This machine's clock agrees with the servers'."""
         answer = ask(HttpProbe(url=f"{self.site.mlflow_url}/health"), seconds=_SECONDS)
         if answer is None or not answer.date:
-            return [warned("clock", "no server told its time", "See that MLflow answers.")]
+            return [warned("clock", "MLflow did not say what time it is", "Check that MLflow answers: sluice status")]
         skew = abs((parsedate_to_datetime(answer.date).astimezone(UTC) - now).total_seconds())
         if skew > _SKEW_SECONDS:
-            return [failed("clock", f"{skew:.0f} s apart from MLflow's", "Set both clocks, for example by NTP.")]
+            return [failed("clock", f"{skew:.0f} s off MLflow's clock", "Set both clocks, for example by NTP.")]
         return [passed("clock", f"agrees with MLflow's within {max(1.0, skew):.0f} s")]
 
     def webhook(self) -> list[Finding]:
         """MLflow's signed webhook reaches the console and is accepted."""
         if self.site.mlflow is not None:
-            return [warned("webhook", "MLflow is not ours: its changes are found by polling", _WEBHOOK_FIX)]
+            return [
+                warned(
+                    "webhook",
+                    "this MLflow was not started by sluice up: its changes are found by polling",
+                    _WEBHOOK_FIX,
+                )
+            ]
         wrong = Webhook(self.site, self.keys, self.clients).deliver_test()
         if wrong is None:
             return [passed("webhook", "MLflow's test delivery was accepted by the console")]
@@ -151,7 +173,11 @@ class Running:
         check = f"{part.name} answers"
         if part.probe is not None and is_ready(part.probe, seconds=_SECONDS):
             return passed(check, part.probe.url)
-        return failed(check, "no, or not as it should", f"sluice up; see {part.program.log}")
+        return failed(
+            check,
+            "it does not answer, or answers with an error",
+            f"sluice up; its log is {part.program.log}",
+        )
 
     def _is_used(self, port: str) -> bool:
         foreign = {"mlflow": self.site.mlflow, "prefect": self.site.prefect}
@@ -171,8 +197,8 @@ class Running:
         return listening
 
 
-_SILENT_FIX = "The others have it started anew within a minute. See its log and the disk."
-_WEBHOOK_FIX = "Nothing is lost; to be told at once, register a webhook there: see docs/how-to/webhooks.md."
+_SILENT_FIX = "The other programs restart it within a minute. Read its log, and check the space on the disk."
+_WEBHOOK_FIX = "Nothing is lost. To react at once, register a webhook at that MLflow: docs/how-to/webhooks.md"
 
 
 def _closed(name: str, answer: Answer | None, *, is_foreign: bool) -> Finding:
@@ -180,7 +206,11 @@ def _closed(name: str, answer: Answer | None, *, is_foreign: bool) -> Finding:
     if answer is None:
         return failed(check, "no answer", "sluice up")
     if answer.status in (401, 403):
-        return passed(check, "asks who one is")
+        return passed(check, "refuses requests without credentials")
     if is_foreign:
-        return warned(check, f"answered {answer.status} to a stranger", f"Turn on authentication at {name}.")
-    return failed(check, f"answered {answer.status} to a stranger", "sluice down, sluice up; report it if it stays.")
+        return warned(check, f"answers {answer.status} without credentials", f"Turn on authentication at {name}.")
+    return failed(
+        check,
+        f"answers {answer.status} without credentials",
+        "Run sluice down, then sluice up; if it stays, report it as a bug.",
+    )
