@@ -194,7 +194,10 @@ def test_what_expires_soon_is_told_by_doctor_and_metrics(office: Office) -> None
     assert token_finding(given, NOW).status is CheckStatus.PASS
     soon, late = token_finding(given, NOW + timedelta(days=1)), token_finding(given, NOW + timedelta(days=20))
     assert (soon.status, soon.found) == (CheckStatus.WARN, "the token of ci expires at 2026-01-16 00:00 UTC")
-    assert late.found == "the token of ann expires at 2026-01-31 00:00 UTC; the token of ci expired at 2026-01-16 00:00 UTC"
+    assert (
+        late.found
+        == "the token of ann expires at 2026-01-31 00:00 UTC; the token of ci expired at 2026-01-16 00:00 UTC"
+    )
     assert expiries(given, NOW + timedelta(days=20))["ci"] == -5 * 86_400.0
 
 
