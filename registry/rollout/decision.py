@@ -97,7 +97,7 @@ def decide(rollout: Rollout, verdicts: Sequence[Verdict], progress: Progress, no
     if failure is not None and failure.choice is Choice.ABORT:
         return failure
     if rollout.phase is Phase.CONFIRMING:
-        return _confirming(rollout, verdicts, failure or _blind(progress), now)
+        return _confirming(rollout, verdicts, failure, now)
     limits = [each for each in (failure, _overdue(rollout, now), _unseen(rollout, progress.blind, now)) if each]
     last = [each for each in limits if each.choice in (Choice.ABORT, Choice.CONCLUDE)]
     if last and rollout.phase in (Phase.RUNNING, Phase.PAUSED):
@@ -121,32 +121,27 @@ def _moving_on(rollout: Rollout, verdicts: Sequence[Verdict], progress: Progress
     return Decision(choice=Choice.ADVANCE, reason=f"every gate passed at {_at(rollout)}")
 
 
-def _blind(progress: Progress) -> Decision | None:
-    """What is promoted is trusted, so that who sees nothing of it neither confirms it nor takes it back."""
-    return _hold(str(progress.blind)) if progress.blind is not None else None
-
-
-def _confirming(rollout: Rollout, verdicts: Sequence[Verdict], kept: Decision | None, now: datetime) -> Decision:
+def _confirming(rollout: Rollout, verdicts: Sequence[Verdict], failure: Decision | None, now: datetime) -> Decision:
     """The holdout ends when late labels have ruled the harm out, and in any case when its time is over.
 
-    `kept`: what keeps it from being confirmed, whatever its labels say.
+    What is promoted is trusted: who sees nothing of it gets no verdict, so it is neither confirmed nor taken back.
     """
     confirm, until = rollout.confirms, rollout.confirmed_until
     if confirm is None or until is None:
         return _hold(f"{rollout.phase}: {rollout.reason}")
     late = next((each for each in verdicts if each.metric == confirm.metric), None)
-    if kept is None and late is not None and late.answer is Answer.PASS:
+    if failure is None and late is not None and late.answer is Answer.PASS:
         soaked = until - timedelta(seconds=confirm.max_time - confirm.soak)
         if now < soaked:
             soaking = f"{confirm.metric} passed; the holdout stays until {soaked:%Y-%m-%d %H:%M} UTC"
             return Decision(choice=Choice.HOLD, reason=soaking, wait=soaked - now)
         return Decision(choice=Choice.CONFIRM, reason=f"confirmed by {confirm.metric}: {late.reason}")
-    known = kept.reason if kept is not None else late.reason if late is not None else "nothing judged yet"
+    known = failure.reason if failure is not None else late.reason if late is not None else "nothing judged yet"
     if now >= until:
         reason = f"{format_duration(confirm.max_time)} are over and {confirm.metric} is not confirmed: {known}"
         return Decision(choice=Choice.UNCONFIRM, reason=reason)
     waits = f"confirming by {confirm.metric} until {until:%Y-%m-%d %H:%M} UTC: {known}"
-    if kept is not None and kept.choice is Choice.PAUSE:
+    if failure is not None:
         reason = f"{waits}; to take it back: sluice rollout abort {rollout.id}"
         return Decision(choice=Choice.HOLD, reason=reason, person=True)
     return Decision(choice=Choice.HOLD, reason=waits, wait=until - now)

@@ -16,6 +16,8 @@ import pytest
 import yaml
 
 from sluicegate.flows.cli.tree import tree
+from sluicegate.flows.rehearsal.rejudge import rejudge
+from sluicegate.flows.stages.attempts import gates_of_attempt
 from sluicegate.flows.stages.tick import Authority, tick
 from sluicegate.registry.ledger.reading import read_for_report, read_for_view
 from sluicegate.registry.ledger.sights import note_sights
@@ -44,6 +46,8 @@ from sluicegate.services.traffic.routes import routes
 from tests import giving as orders
 from tests.acceptance.given import WHO, Given, Traffic
 from tests.doubles.plane import MemoryDataPlane
+from tests.unit.console_office import MemoryDesk
+from tests.unit.test_console_pages import signed_in
 from tests.unit.test_keeper import Garage, Inline, Town
 
 PLAN: dict[str, Any] = {
@@ -295,6 +299,24 @@ def test_a_newer_build_ends_the_confirmation_and_is_compared_with_what_is_truste
     assert lender.shares() == {"2": 100}
 
 
+def test_who_promotes_by_hand_before_the_first_step_is_confirmed_like_all_others() -> None:
+    lender = Lender()
+    orders.promote(lender.ledger, lender.name, actor="anna", reason="hot fix", now=lender.now)
+    lender.looks()
+    assert (lender.rollout.phase, lender.rollout.step, lender.shares()) == (Phase.CONFIRMING, -1, {"1": 10, "2": 90})
+    lender.days(60, until=is_decided)
+    assert lender.rollout.is_confirmed is True
+
+
+def test_looks_of_before_and_after_the_promotion_are_judged_again_bit_for_bit() -> None:
+    lender = Lender(repaid=0.85).promoted().days(60, until=is_decided)
+    rollout = lender.rollout
+    gates = gates_of_attempt(lender.ledger, rollout)
+    again = list(rejudge(rollout.plan, lambda m: lender.ledger.looks(rollout.id, m), gates, rollout.stable_name))
+    assert {each.verdict.metric for each in again} == {"errors", "repaid"}
+    assert all(each.is_same for each in again)
+
+
 def test_one_that_was_queued_during_the_steps_begins_once_this_is_promoted() -> None:
     lender = Lender()
     lender.runs(500)
@@ -416,6 +438,16 @@ def test_errors_after_the_promotion_roll_it_back_as_well() -> None:
     assert lender.rollout.reason.startswith("rolled back after the promotion: errors failed")
 
 
+def test_latency_is_judged_until_the_promotion_only() -> None:
+    slow = copy.deepcopy(PLAN)
+    slow["metrics"]["p99"] = {"source": "latency", "quantile": 0.99}
+    slow["guardrails"] = [{"metric": "p99", "alpha": 0.01}]
+    lender = Lender(slow)
+    assert {each.metric for each in lender.runs(500).ticks().verdicts} == {"errors", "repaid", "p99"}
+    lender.promoted()
+    assert {each.metric for each in lender.ticks(Authority.STOP).verdicts} == {"errors", "repaid"}
+
+
 def test_who_sees_nothing_confirms_nothing_and_takes_nothing_back() -> None:
     lender = Lender(PLAN | {"blind": {"after": "2m", "then": "abort"}}).promoted().days(29)
     blind = Blindness(since=lender.now, reason="the log is not read")
@@ -452,6 +484,15 @@ def test_the_timeline_tells_what_became_of_it() -> None:
     texts = [each.text for each in timeline(lender.ledger.entries(lender.name))]
     assert "promoted: the candidate takes 90 %; the rest stays with the former stable until it is confirmed" in texts
     assert "confirmed: late labels have ruled the harm out, and the holdout ends" in texts
+
+
+def test_the_pages_of_the_console_say_so_too() -> None:
+    lender = Lender(changed(margin="1%")).promoted().days(32)
+    client = signed_in(MemoryDesk(ledger=lender.ledger)).client
+    page, overview = client.get(f"/rollouts/{lender.name}").text, client.get("/").text
+    assert all("chip confirming" in each for each in (page, overview))
+    assert "v1 gets every request back at once (v2 has 90 %)" in page
+    assert "the candidate takes 90 %; the rest stays with the former stable" in client.get("/activity").text
 
 
 # --- the plan --------------------------------------------------------------------------------------------------------

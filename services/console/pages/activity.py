@@ -16,6 +16,7 @@ from sluicegate.registry.rollout.facts import (
     Baked,
     Begun,
     Concluded,
+    Confirmed,
     Entry,
     Established,
     Fact,
@@ -33,9 +34,11 @@ from sluicegate.registry.rollout.facts import (
     Settled,
     StepEntered,
     Superseded,
+    Unconfirmed,
     Undeployed,
 )
 from sluicegate.registry.rollout.rollout import Rollout
+from sluicegate.registry.words.units import FULL
 from sluicegate.registry.words.verdict import Answer
 from sluicegate.services.console.pages.rendering import Context, Endpoint, template
 from sluicegate.services.console.ports import Desk
@@ -113,9 +116,16 @@ def episodes(rollouts: Mapping[str, Rollout], feed: Iterable[Fed]) -> Iterable[E
         yield Episode(
             rollout=name,
             title=f"{requested.model} v{requested.version}",
-            events=tuple(moment(entry, 0, 0) for entry in entries if not _is_routine(entry.fact)),
-            routine=tuple(moment(entry, 0, 0) for entry in entries if _is_routine(entry.fact)),
+            events=tuple(_event(entry, rollouts[name]) for entry in entries if not _is_routine(entry.fact)),
+            routine=tuple(_event(entry, rollouts[name]) for entry in entries if _is_routine(entry.fact)),
         )
+
+
+def _event(entry: Entry, rollout: Rollout) -> Moment:
+    """A fact without its weights, but for a promotion that leaves a holdout."""
+    confirm = rollout.confirms if isinstance(entry.fact, Promoted) else None
+    weight = FULL - confirm.holdout if confirm is not None else 0
+    return moment(entry, weight, weight)
 
 
 def _is_routine(fact: Fact) -> bool:
@@ -129,14 +139,14 @@ def _is_routine(fact: Fact) -> bool:
 
 
 def _is_problem(fact: Fact) -> bool:
-    return isinstance(fact, Aborted | Failed) or (isinstance(fact, Judged) and fact.answer == Answer.FAIL)
+    return isinstance(fact, Aborted | Failed | Unconfirmed) or (isinstance(fact, Judged) and fact.answer == Answer.FAIL)
 
 
 KINDS: Mapping[str, Callable[[Fact], bool]] = {
     "orders": lambda fact: isinstance(
         fact, Requested | Paused | Resumed | Approved | Promoted | Aborted | FreezeOverridden | Undeployed
     ),
-    "steps": lambda fact: isinstance(fact, StepEntered | Promoted | Established),
+    "steps": lambda fact: isinstance(fact, StepEntered | Promoted | Confirmed | Unconfirmed | Established),
     "problems": _is_problem,
     "endings": lambda fact: isinstance(fact, Promoted | Established | Aborted | Failed | Superseded | Concluded),
 }
