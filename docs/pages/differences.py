@@ -11,11 +11,11 @@ from docs.pages.tables import NOTICE, table
 _LIST = Path(__file__).parents[2] / "tests" / "contract" / "mlflow_differences.yaml"
 _HEAD = """# Differences from MLflow's scoring server
 
-`POST /<model>/invocations` takes what `mlflow models serve` takes, and answers what it answers, but for what stands here. The same requests are sent
+`POST /<model>/invocations` takes the same requests as `mlflow models serve` and gives the same answers, except for the differences listed here. The same requests are sent
 to both servers in one process by `tests/contract/test_mlflow_conformance.py`: every type of MLflow's signatures, every payload, the ends of each type.
-A difference that is not in this list fails the tests, and so does one that is in the list and is none.
+The tests fail if a difference is missing from this list, and if a listed one no longer exists.
 
-In the tables, `here` and `MLflow` tell what the model is given, or the status.
+In the tables, `here` and `MLflow` show what the model receives, or the status code.
 
 """
 

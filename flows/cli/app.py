@@ -17,7 +17,7 @@ USAGE = 2
 
 app = App(
     name="sluice",
-    help="Progressive delivery for ML models: canary, shadow and A/B, gated by statistics that may be looked at.",
+    help="Progressive delivery for ML models: canary, shadow and A/B, gated by statistics that hold at every look.",
     version=lambda: version("sluicegate"),
     suppress_keyboard_interrupt=False,
     help_epilogue="Exit codes: 0 done, 1 failed, 2 bad usage or plan, 3 aborted or gate failed, 4 waits for a person, "

@@ -22,7 +22,7 @@ Detailed = Annotated[
     bool, Parameter(negative=(), help="Exit code 0: nothing to do, 2: changes, 1: error, bad documents included.")
 ]
 Prune = Annotated[
-    bool, Parameter(negative=(), help="Withdraw what counts and is not in the folder. Rollouts under way go on.")
+    bool, Parameter(negative=(), help="Withdraw applied documents that are not in the folder. Open rollouts go on.")
 ]
 Environment = Annotated[
     str | None,

@@ -11,7 +11,7 @@ from sluicegate.flows.cli.output import Format, Output, emit, plain
 Name = Annotated[
     str | None, Parameter(help="A rollout's id, a model, or a program such as keeper; without it, lists the logs.")
 ]
-Most = Annotated[int, Parameter(name=["--lines", "-n"], help="At most so many lines of each source.")]
+Most = Annotated[int, Parameter(name=["--lines", "-n"], help="How many lines of each source to show at most.")]
 
 
 def logs(name: Name = None, *, lines: Most = 50, output: Output = Format.TABLE) -> None:

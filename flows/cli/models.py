@@ -141,7 +141,10 @@ def outcome(
 def _became(receipt: Mapping[str, Any]) -> str:
     """What became of one outcome, in a line."""
     became = next(what for what in ("accepted", "duplicate", "contradictory") if receipt[what])
-    means = {"duplicate": ": it was told before", "contradictory": ": told otherwise before, and the first stands"}
+    means = {
+        "duplicate": ": it was reported before",
+        "contradictory": ": another value was reported before, and that one counts",
+    }
     waits = ", waiting for its prediction: the gateway has logged none with this id yet" if receipt["waiting"] else ""
     return f"{became}{means.get(became, '')}{waits}"
 

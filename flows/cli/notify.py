@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sluicegate.registry.documents.notification import Notification
 
 Name = Annotated[str, Parameter(help="A notification's name, as in its document.")]
-Some = Annotated[str | None, Parameter(help="Only this one.")]
+Some = Annotated[str | None, Parameter(help="Only the notification of this name.")]
 
 
 def set_(name: Name) -> None:

@@ -15,7 +15,7 @@ Id = Annotated[str, Parameter(help="The proposal, as sluice proposal list shows 
 
 def list_(
     *,
-    all_: Annotated[bool, Parameter(name="--all", negative=(), help="Those that are closed too.")] = False,
+    all_: Annotated[bool, Parameter(name="--all", negative=(), help="Also list those that are closed.")] = False,
     output: Output = Format.TABLE,
 ) -> None:
     """List what waits for a second named person, because it changes what a protected variation serves."""

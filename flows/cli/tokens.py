@@ -31,7 +31,7 @@ def give(
     ] = None,
     person: Annotated[
         str | None,
-        Parameter(help="Whose it is, if one person has several tokens; where two people are needed they count as one."),
+        Parameter(help="The person it belongs to: where two people are needed, all tokens of one person count as one."),
     ] = None,
     output: Output = Format.TABLE,
 ) -> None:
@@ -76,7 +76,9 @@ def prefect(
 
 
 def revoke(
-    name: Annotated[str, Parameter(help="Whose it is.", completer=completing.tokens)], *, output: Output = Format.TABLE
+    name: Annotated[str, Parameter(help="The token's name.", completer=completing.tokens)],
+    *,
+    output: Output = Format.TABLE,
 ) -> None:
     """Revoke a token at once."""
     answer = call("DELETE", f"/api/v1/tokens/{segment(name)}")

@@ -54,7 +54,7 @@ class Folds:
         if state.seq + 1 != expected:
             raise LedgerConflict(
                 f"rollout {rollout} is at seq {state.seq}: its next fact is {state.seq + 1}, not {expected}.",
-                fix="read the rollout again and decide anew.",
+                fix="read the rollout again, then decide.",
             )
 
     def refuse_busy(self, state: Rollout) -> None:

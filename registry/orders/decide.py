@@ -191,14 +191,14 @@ def _refuse_unseen(record: Record, order: Order) -> None:
             if (at.id, at.seq) != (name, seq):
                 raise PreconditionFailed(
                     f"rollout {at.id} has changed since you looked: its seq is {at.seq}; you saw {name} at {seq}.",
-                    fix="read it again, then decide anew.",
+                    fix="read it again, then decide.",
                 )
         case SeenConnections(digest=seen):
             model = _redirected_model(order)
             if digest(connections_of(record, model)) != seen:
                 raise PreconditionFailed(
                     f"the connections of {model} have changed since you read them.",
-                    fix="read them again, then decide anew.",
+                    fix="read them again, then decide.",
                 )
 
 

@@ -138,7 +138,7 @@ def _said(fact: Fact, weight: int) -> tuple[str, str]:
         case Assessed(gate=gate, answer=answer):
             return f"{gate} {_ANSWERS[Answer(answer)]} before the first request", _TONES[Answer(answer)]
         case AssessmentOverridden():
-            return "let past what the plan asks before the first request", "wait"
+            return "the checks before the first request were overridden", "wait"
         case Packed(bento=bento):
             return f"packed as {bento}", "plain"
         case Ready(version=version):
@@ -157,7 +157,7 @@ def _said(fact: Fact, weight: int) -> tuple[str, str]:
         case Paused():
             return "paused; the weight stays, and guardrails still run", "wait"
         case Resumed(overrides=overrides) if overrides:
-            return f"resumed; {', '.join(overrides)} overridden, and judged anew from here", "wait"
+            return f"resumed: the failure of {', '.join(overrides)} is overridden; later requests are judged", "wait"
         case Resumed():
             return "resumed", "plain"
         case Approved(step=-1):
@@ -169,7 +169,7 @@ def _said(fact: Fact, weight: int) -> tuple[str, str]:
             asked = f"of step {step + 1}" if step >= 0 else "before the first step"
             return f"the check {actor} {asked} {said}", "good" if answer == "yes" else "wait"
         case FreezeOverridden(freeze=freeze, until=until):
-            return f"goes through the freeze {freeze}, until {until[:16].replace('T', ' ')} UTC", "wait"
+            return f"allowed through the freeze {freeze} until {until[:16].replace('T', ' ')} UTC", "wait"
         case Confirmed():
             return "confirmed: late labels have ruled the harm out, and the holdout ends", "good"
         case Unconfirmed():
@@ -201,6 +201,6 @@ def _said(fact: Fact, weight: int) -> tuple[str, str]:
 
 _STRATEGIES = {"ab": "A/B test", "deploy": "first build", "replace": "replacement"}
 _ANSWERS = {
-    Answer.PASS: "passed", Answer.FAIL: "failed", Answer.UNDECIDED: "is not decided", Answer.NO_DATA: "has no data",
+    Answer.PASS: "passed", Answer.FAIL: "failed", Answer.UNDECIDED: "is undecided", Answer.NO_DATA: "has no data",
 }  # fmt: skip
 _TONES = {Answer.PASS: "good", Answer.FAIL: "bad", Answer.UNDECIDED: "plain", Answer.NO_DATA: "wait"}

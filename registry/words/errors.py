@@ -104,7 +104,7 @@ class NotFound(SluiceError):
 
 
 class LedgerConflict(SluiceError):
-    """Somebody else appended to this rollout first; read it again and decide anew."""
+    """Somebody else changed this rollout first: read it again, then decide."""
 
 
 class PackFailed(SluiceError):

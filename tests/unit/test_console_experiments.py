@@ -115,7 +115,7 @@ def test_what_an_order_does_to_one_comparison_is_told_as_it_is(lab: Lab) -> None
     one = lab.comparison("b")
     assert possible(one) == ("pause", "promote", "abort")
     assert effect("promote", one).startswith("v2 takes the place of v1 in default")
-    assert effect("abort", one).startswith("b alone is out: its units get default")
+    assert effect("abort", one).startswith("Only b is stopped: its units get default")
     orders.conclude(lab.ledger, name(lab), actor="ada", reason="enough", now=lab.now)
     ended = lab.comparison("b")
     assert possible(ended) == ("promote",)

@@ -185,7 +185,7 @@ def test_an_override_lets_one_rollout_through_until_the_freeze_ends() -> None:
     assert [(fact.actor, fact.reason, fact.freeze) for fact in told] == [("ada", "customers are down", "weekend")]
     assert again.seq == ledger.rollout(rollout.id).seq, "twice is once"
     (said,) = (each for each in timeline(ledger.entries(rollout.id)) if each.fact == "FreezeOverridden")
-    assert said.text == "goes through the freeze weekend, until 2026-07-06 06:00 UTC"
+    assert said.text == "allowed through the freeze weekend until 2026-07-06 06:00 UTC"
     assert (said.actor, said.why) == ("ada", "customers are down")
     assert tick(ledger, NoTallies(), rollout.id, FROZEN, Authority.ADVANCE).rollout.step == 1
     next_weekend = FROZEN + timedelta(days=7)

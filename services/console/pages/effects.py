@@ -123,8 +123,8 @@ def _on_comparison(order: str, rollout: Rollout) -> str:
             )
         case "abort":
             return (
-                f"{variation} alone is out: its units get {control}, and are not counted there. "
-                "Who goes on is compared further."
+                f"Only {variation} is stopped: its units get {control} and are not counted there. "
+                "The other variations go on."
             )
         case _:
             raise ValueError(f"no order {order!r} on a comparison")

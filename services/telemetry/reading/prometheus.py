@@ -73,7 +73,7 @@ class _Families:
         for program, seconds in self._scrape.silence.items():
             silence.add_metric([program], seconds)
         yield silence
-        meaning = "1 where the ledger can be read; where not, nothing is told of what stands in it."
+        meaning = "1 if the ledger can be read; at 0 all metrics that come from it are missing."
         yield _gauge("sluice_ledger_up", meaning, float(self._scrape.ledger_up))
         if self._scrape.ledger_up:
             yield from self._ledger()
@@ -88,7 +88,7 @@ class _Families:
         yield _gauge("sluice_rollouts_undriven", meaning, float(self._scrape.undriven))
         meaning = "Rollouts that wait for a person, such as for an approval."
         yield _gauge("sluice_rollouts_waiting", meaning, float(self._scrape.waiting))
-        meaning = "Time until a token of the console expires; below 0 it has. Those without an end are not told."
+        meaning = "Time until a token of the console expires; below 0 it has. Tokens that never expire are left out."
         expiry = GaugeMetricFamily("sluice_token_expires_in_seconds", meaning, labels=["name"])
         for name, seconds in self._scrape.expiries.items():
             expiry.add_metric([name], seconds)
@@ -122,7 +122,8 @@ class _Families:
         for count, n in self._queries.counters().items():
             counted.add_metric([count.value], n)
         yield counted
-        waiting = GaugeMetricFamily("sluice_telemetry_waiting", "What waits to be tallied.", labels=["what"])
+        meaning = "Rows that are not yet added to tallies."
+        waiting = GaugeMetricFamily("sluice_telemetry_waiting", meaning, labels=["what"])
         for what, n in self._queries.waiting().items():
             waiting.add_metric([what], n)
         yield waiting

@@ -28,7 +28,7 @@ def families(queries: Queries, rollouts: Sequence[Rollout]) -> Iterator[Metric]:
 def _standing(rollouts: Sequence[Rollout]) -> Iterator[Metric]:
     labels = ["rollout", "model", "variation", "candidate", "phase"]
     phase = GaugeMetricFamily("sluice_rollout_info", "1 for each rollout that has not ended.", labels=labels)
-    weight = GaugeMetricFamily("sluice_rollout_weight_ratio", "The candidate's share as asked.", labels=["rollout"])
+    weight = GaugeMetricFamily("sluice_rollout_weight_ratio", "The candidate's desired share.", labels=["rollout"])
     step = GaugeMetricFamily("sluice_rollout_step", "The step under way, from 1; 0 before.", labels=["rollout"])
     for each in rollouts:
         requested = each.requested
