@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sluicegate.registry.plan.fields import Strategy
+from sluicegate.registry.report.external_view import ExternalGateView
 from sluicegate.registry.report.report import GateReport, LookPoint, Report
 from sluicegate.registry.report.view import GateView
+from sluicegate.registry.rollout.external import NO_TEST
 from sluicegate.registry.rollout.rollout import Phase
 from sluicegate.registry.words.figures import Unit, difference, interval, measured, number, share
 from sluicegate.registry.words.units import format_duration
@@ -56,7 +58,7 @@ def explanation(report: Report) -> Explanation:
         state=rollout.ending or rollout.phase,
         why=f"{rollout.reason}{by}",
         next=_next(report),
-        gates=tuple(_gate(gate) for gate in report.gates),
+        gates=(*(_gate(gate) for gate in report.gates), *(_external(gate) for gate in rollout.external)),
         errors={each.arm: str(each) for each in report.errors},
     )
 
@@ -93,6 +95,23 @@ def _gate(gate: GateReport) -> GateExplanation:
         threshold=_threshold(gate, last),
         why=view.reason,
         change=_change(gate, last),
+    )
+
+
+def _external(gate: ExternalGateView) -> GateExplanation:
+    values = [each.value for each in gate.samples if each.value is not None]
+    last = f", the last is {number(values[-1])}" if values else ""
+    watches = " that only watches" if gate.then == "nothing" else ""
+    lacks = f", and {len(gate.samples) - len(values):,} readings without one" if len(values) < len(gate.samples) else ""
+    return GateExplanation(
+        metric=gate.gate,
+        verdict=gate.verdict,
+        kind=f"external {'guardrail' if gate.guardrail else 'gate'}{watches}",
+        inputs=f"{len(values):,} values of {gate.source}{last}{lacks}",
+        interval=f"none: {NO_TEST}",
+        threshold=f"{gate.limit}: it fails once {gate.fails} samples are not",
+        why=gate.reason,
+        change=_AFTER_FAILURE[gate.then] if gate.verdict == "FAIL" else "what the source gives next",
     )
 
 

@@ -45,6 +45,8 @@ class ExternalGateView:
     """In words, such as below 0.9."""
     below: float | None
     above: float | None
+    fails: str
+    """How many of the last samples break the limit before it fails, such as 3 of 5."""
     samples: tuple[SampleView, ...]
     """The last ones, in order."""
 
@@ -84,6 +86,7 @@ def _view(gate: ExternalGate, verdict: Verdict, samples: Sequence[Sample]) -> Ex
         limit=gate.limit,
         below=gate.below,
         above=gate.above,
+        fails=str(gate.fails),
         samples=tuple(_sample(gate, sample) for sample in samples),
     )
 

@@ -63,7 +63,6 @@ def _connected(url: str, seconds: float) -> Iterator[Connection]:
 def _sqlite(url: str, seconds: float) -> sqlite3.Connection:
     path, over = url.removeprefix("sqlite:///"), time.monotonic() + seconds
     connection = sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True, timeout=seconds, check_same_thread=False)
-    connection.execute("PRAGMA query_only = ON")
     connection.set_progress_handler(lambda: time.monotonic() > over, 10_000)
     return connection
 

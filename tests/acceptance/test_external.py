@@ -17,11 +17,13 @@ from sluicegate.registry.ledger.reading import read_for_report, read_for_view
 from sluicegate.registry.orders.give import give
 from sluicegate.registry.orders.order import Order, Resume
 from sluicegate.registry.plan.external import ExternalGate
+from sluicegate.registry.report.explanation import explanation
 from sluicegate.registry.report.overview import verdict_of
 from sluicegate.registry.report.report import rollout_report
 from sluicegate.registry.report.view import rollout_view
-from sluicegate.registry.rollout.external import external_verdict
-from sluicegate.registry.rollout.facts import Judged, Party, StepEntered
+from sluicegate.registry.rollout.decision import Choice, Progress, decide
+from sluicegate.registry.rollout.external import external_verdict, external_verdicts
+from sluicegate.registry.rollout.facts import Judged, Party, Promoted, StepEntered
 from sluicegate.registry.rollout.rollout import Ending, Phase
 from sluicegate.registry.words.errors import IllegalMove
 from sluicegate.registry.words.metric import Arm, Stratum
@@ -69,9 +71,9 @@ class Outside:
     def restarts(self) -> None:
         self.sampling = self._keeper()
 
-    def minutes(self, count: int, *, requests: int = 400, authority: Authority = Authority.ADVANCE) -> Outside:
+    def minutes(self, count: float, *, requests: int = 400, authority: Authority = Authority.ADVANCE) -> Outside:
         """Time with requests, looks of the keeper and ticks."""
-        for _ in range(count * 6):
+        for _ in range(round(count * 6)):
             self.given.now += timedelta(seconds=10)
             if self.given.rollout.splits_traffic:
                 self.given.serves()
@@ -193,6 +195,8 @@ def test_one_that_pauses_is_overridden_by_name_and_judged_anew() -> None:
     outside.says = Measured(value=0.2)
     outside.minutes(10)
     assert given.rollout.phase is Phase.PAUSED  # failing is final until a person overrides it
+    (unread,) = external_verdicts(given.rollout, {}, given.now)  # also once its samples are too many to be read
+    assert (unread.answer, unread.reason) == (Answer.FAIL, given.rollout.judgements["gpu_memory"].reason)
     act = Resume(rollout=given.name)
     give(given.ledger, Order(act=act, actor="anna", cause="cli", role=Role.APPROVER, party=Party.PERSON, reason="r"),
          given.now)  # fmt: skip
@@ -216,22 +220,28 @@ def test_limits_from_outside_alone_promote_nothing_without_a_person() -> None:
     assert outside.given.rollout.phase is Phase.BAKING
 
 
+def test_no_step_ends_before_its_external_gates_were_judged() -> None:
+    given = Outside(plan(MEMORY), Measured(value=0.1)).given
+    passed = Verdict(metric="errors", answer=Answer.PASS, reason="r", step=0, k=1)
+    seen = decide(given.rollout, [passed], Progress(candidate_requests=1), given.now)
+    assert (seen.choice, seen.reason) == (Choice.HOLD, "no verdict yet on gpu_memory at 25 %")
+
+
 def test_the_record_admits_no_promotion_without_its_pass() -> None:
     given = Outside(plan(MEMORY, steps=[{"weight": 25}]), Lacking(reason="away")).minutes(5, requests=6_000).given
-    from sluicegate.registry.rollout.facts import Promoted
-
     fact = Promoted(actor="policy", party=Party.POLICY, reason="r", override=False, verdicts={"errors": "pass"})
     with pytest.raises(IllegalMove, match="passing verdict of every gate"):
         given.ledger.append(given.name, given.rollout.seq + 1, fact, given.now)
 
 
 def test_another_keeper_goes_on_with_the_samples_on_record() -> None:
-    outside = Outside(plan(MEMORY), Measured(value=0.71)).minutes(3)
-    outside.restarts()
-    outside.minutes(1)
-    assert [sample.k for sample in outside.samples] == [1, 2, 3, 4]
-    spans = [b.at - a.at for a, b in zip(outside.samples, outside.samples[1:], strict=False)]
-    assert min(spans) >= MINUTE
+    outside = Outside(plan(MEMORY), Measured(value=0.71)).minutes(2.5)
+    assert len(outside.samples) == 3
+    for _ in range(3):
+        outside.restarts()
+        outside.minutes(0.2)
+    assert len(outside.samples) == 3  # none sooner than the plan says
+    assert [sample.k for sample in outside.minutes(1).samples] == [1, 2, 3, 4]
 
 
 def test_the_first_sample_comes_after_the_time_that_the_plan_gives() -> None:
@@ -244,7 +254,13 @@ def test_nothing_is_asked_before_traffic_and_after_the_end() -> None:
     outside = Outside(plan(MEMORY), Measured(value=0.1)).minutes(2)
     asked = len(outside.asked)
     orders.abort(outside.given.ledger, outside.given.name, actor="ada", reason="r", now=outside.given.now)
+    outside.given.serves()
     assert len(outside.minutes(5).asked) == asked
+    promoted = Outside(plan(MEMORY, bake="1h"), Measured(value=0.1)).minutes(15, requests=6_000)
+    promoted.given.serves()
+    asked = len(promoted.asked)
+    assert promoted.given.rollout.phase is Phase.BAKING
+    assert len(promoted.minutes(5).asked) == asked
 
 
 def test_a_source_that_hangs_holds_up_no_other_no_tick_and_no_abort() -> None:
@@ -386,6 +402,15 @@ def test_show_report_and_page_tell_the_verdict_the_limit_and_the_series() -> Non
     assert all(
         each in PAGE.read_text() for each in terminal.splitlines() if "gpu_memory  " in each or "queue  " in each
     )
+
+
+def test_an_explanation_says_that_it_is_no_test() -> None:
+    given = Outside(plan(MEMORY), Measured(value=0.71)).minutes(2).given
+    explained = explanation(rollout_report(read_for_report(given.ledger, given.rollout), given.now)).gates[-1]
+    assert (explained.metric, explained.kind, explained.verdict) == ("gpu_memory", "external gate", "UNDECIDED")
+    assert "no test, so it has no p-value" in explained.interval
+    assert explained.inputs == "2 values of prometheus, the last is 0.71"
+    assert explained.threshold == "below 0.9: it fails once 3 of 5 samples are not"
 
 
 def test_a_step_says_what_it_asks_from_outside() -> None:

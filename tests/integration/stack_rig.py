@@ -12,7 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -218,9 +218,11 @@ class Stack:
 
 
 @contextmanager
-def serving_stack(where: Path = Path("/tmp"), plan_text: str = PLAN) -> Iterator[Stack]:
+def serving_stack(
+    where: Path = Path("/tmp"), plan_text: str = PLAN, environment: Mapping[str, str] | None = None
+) -> Iterator[Stack]:
     """A stack whose model has a stable first build and a plan."""
-    with fresh_stack(where) as stack:
+    with fresh_stack(where, environment) as stack:
         plan = stack.state / "plan.yaml"
         plan.write_text(plan_text)
         stack.register()
@@ -230,10 +232,11 @@ def serving_stack(where: Path = Path("/tmp"), plan_text: str = PLAN) -> Iterator
 
 
 @contextmanager
-def fresh_stack(where: Path = Path("/tmp")) -> Iterator[Stack]:
+def fresh_stack(where: Path = Path("/tmp"), environment: Mapping[str, str] | None = None) -> Iterator[Stack]:
     """A stack that is taken down whatever happens."""
     with tempfile.TemporaryDirectory(prefix="sluice-", dir=where) as folder:
         stack = Stack(Path(folder))
+        stack.env |= environment or {}
         try:
             stack.up()
             yield stack
