@@ -23,6 +23,7 @@ from sluicegate.registry.orders.order import (
     Deploy,
     Disconnect,
     EndExperiment,
+    Jump,
     Order,
     OverrideFreeze,
     Pause,
@@ -99,6 +100,13 @@ def resume(ledger: Ledger, name: str, *, actor: str, reason: str, now: datetime)
 def approve(ledger: Ledger, name: str, *, actor: str, reason: str, now: datetime) -> Rollout:
     """Approve the step that the rollout is at."""
     return _steered(ledger, Approve(rollout=name, step=ledger.rollout(name).step), actor, reason, now)
+
+
+def jump(
+    ledger: Ledger, name: str, *, step: int, back: bool = False, actor: str, reason: str, now: datetime
+) -> Rollout:  # fmt: skip
+    """To a step, from 0."""
+    return _steered(ledger, Jump(rollout=name, step=step, back=back), actor, reason, now)
 
 
 def promote(ledger: Ledger, name: str, *, actor: str, reason: str, now: datetime) -> Rollout:

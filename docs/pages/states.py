@@ -22,7 +22,7 @@ _CONFIRMED: dict[str, object] = {
     "confirm": {"metric": "repaid", "margin": "5%", "max_time": "60d"},
 }
 _SAMPLES: dict[str, object] = {"overrides": (), "party": facts.Party.PERSON, 
-    "step": 0, "weight": 5000, "epoch": 0, "attempt": 1, "position": 0, "override": True, "verdicts": {}, "k": 1, "threshold": 0.1, "rows": 200,
+    "step": 0, "weight": 5000, "epoch": 0, "attempt": 1, "former": 0, "position": 0, "override": True, "verdicts": {}, "k": 1, "threshold": 0.1, "rows": 200,
     "changes": (), "plan": {}, "until": "2026-01-04T00:00:00+00:00",
 }  # fmt: skip
 
@@ -69,6 +69,7 @@ def _examples(phase: Phase, kind: type[Fact]) -> Iterator[Rollout]:
     late = replace(_REQUESTED, plan=_PLAN | _CONFIRMED)
     plans = (_REQUESTED, late) if kind is facts.Promoted else (late if phase is Phase.CONFIRMING else _REQUESTED,)
     steps = (-1, 0) if phase is Phase.PAUSED and kind not in (facts.Approved, facts.Checked) else (0,)
+    steps = (1,) if kind is facts.Jumped else steps
     packed = facts.Packed(bento="b", bento_digest="d", model_digest="m")
     state = Rollout(
         id="r", seq=1, requested=_REQUESTED, requested_at=_AT, phase=phase, packed=packed, ready=True,
@@ -80,6 +81,7 @@ def _examples(phase: Phase, kind: type[Fact]) -> Iterator[Rollout]:
 
 def _entry(kind: type[Fact], state: Rollout) -> Entry:
     step = {"step": state.step + 1} if kind is facts.StepEntered else {}
+    step |= {"step": 0, "former": 1, "weight": 1000} if kind is facts.Jumped else {}
     values = {field: {**_SAMPLES, **step}.get(field, "x") for field in field_types(kind)}
     return Entry(rollout="r", seq=2, at=_AT, fact=kind(**values))  # type: ignore[arg-type]
 

@@ -68,6 +68,7 @@ _COMMANDS = (
     (rollout, "pause", "rollouts:pause", "Hold a rollout where it is; guardrails go on."),
     (rollout, "resume", "rollouts:resume", "End a pause."),
     (rollout, "approve", "rollouts:approve", "Let a rollout leave its step once its gates have passed."),
+    (rollout, "jump", "rollouts:jump", "Go to another step now; recorded as an override."),
     (rollout, "promote", "rollouts:promote", "Give the candidate all traffic now; recorded as an override."),
     (rollout, "abort", "rollouts:abort", "Take all traffic back to stable; works at any phase."),
     (rollout, "override-freeze", "rollouts:override_freeze", "Let a rollout go on through a freeze."),

@@ -1,4 +1,4 @@
-"""rollout start, list, show, history, pause, resume, approve, promote, abort, retry."""
+"""rollout start, list, show, history, pause, resume, approve, jump, promote, abort, retry."""
 
 from __future__ import annotations
 
@@ -128,6 +128,21 @@ def approve(
     """Approve a step: it may end once its gates have passed. Refused if the rollout has left it already."""
     seen = call("GET", f"/api/v1/rollouts/{segment(rollout)}")
     _order(seen["id"], "approve", reason, output, step=seen["step"] if step is None else step)
+
+
+def jump(
+    rollout: Id,
+    *,
+    to_step: Annotated[int, Parameter(help="The step to go to, counted from 1.")],
+    back: Annotated[bool, Parameter(help="The step lies behind the present one; its weight is smaller.")] = False,
+    reason: Reason = "no reason given",
+    output: Output = Format.TABLE,
+) -> None:
+    """Go to another step now, past the gates, checks and approvals of those that are left. For approvers.
+
+    With --back to an earlier step, from which the rollout goes on. The ledger and the report say what was skipped.
+    """
+    _order(rollout, "jump", reason, output, step=to_step, back=back)
 
 
 def promote(

@@ -8,8 +8,8 @@ from sluicegate.registry.words.errors import UsageError
 
 TRIED = frozenset(
     {
-        "rollout start", "rollout pause", "rollout resume", "rollout approve", "rollout promote", "rollout abort",
-        "rollout retry", "rollback", "deploy", "undeploy", "variation connect", "variation disconnect",
+        "rollout start", "rollout pause", "rollout resume", "rollout approve", "rollout jump", "rollout promote",
+        "rollout abort", "rollout retry", "rollback", "deploy", "undeploy", "variation connect", "variation disconnect",
         "audience delete", "token revoke", "token prefect", "experiment start", "experiment end",
     }
 )  # fmt: skip

@@ -21,7 +21,7 @@ from sluicegate.registry.catalog.runs import Measurement, Run
 from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.ledger.reading import read_for_report
 from sluicegate.registry.report.report import Evidence, Report, rollout_report
-from sluicegate.registry.rollout.facts import Entry, StepEntered
+from sluicegate.registry.rollout.facts import Entry, Jumped, StepEntered
 from sluicegate.registry.rollout.rollout import Ending, Rollout
 from sluicegate.registry.words.build import BuildRef
 from sluicegate.registry.words.errors import NotFound, SluiceError
@@ -148,7 +148,7 @@ _STATUS = {
 def _weights(entries: Sequence[Entry]) -> Iterator[Measurement]:
     """The weight of every step, in per cent."""
     for entry in entries:
-        if isinstance(entry.fact, StepEntered):
+        if isinstance(entry.fact, StepEntered | Jumped):
             yield Measurement(key="weight", value=entry.fact.weight / 100, at=entry.at, step=entry.fact.step + 1)
 
 
@@ -176,9 +176,16 @@ def _tags(rollout: Rollout, report: Report) -> dict[str, str]:
         f"{TAG}.reason": rollout.reason[:5000],
         f"{TAG}.actor": rollout.actor,
         f"{TAG}.cause": asked.cause,
+        **({f"{TAG}.jumps": _jumps(report)} if _jumps(report) else {}),
         **{f"{TAG}.verdict.{metric}": judged.answer for metric, judged in rollout.judgements.items()},
         "mlflow.note.content": markdown(report)[:8000],
     }
+
+
+def _jumps(report: Report) -> str:
+    """What people skipped, or took back, by going to another step."""
+    jumps = (moment for moment in report.timeline if moment.fact == Jumped.__name__)
+    return "; ".join(f"{jump.text} (by {jump.actor}: {jump.why})" for jump in jumps)[:5000]
 
 
 def _params(rollout: Rollout) -> dict[str, str]:

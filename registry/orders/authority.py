@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from sluicegate.registry.audience.connections import Connections
 from sluicegate.registry.ledger.record import Record
-from sluicegate.registry.orders.order import Approve, ApproveProposal, Order, OverrideFreeze, Promote
+from sluicegate.registry.orders.order import Approve, ApproveProposal, Jump, Order, OverrideFreeze, Promote
 from sluicegate.registry.rollout.facts import Party
 from sluicegate.registry.words.errors import Forbidden
 from sluicegate.registry.words.roles import Role
@@ -33,6 +33,8 @@ def refuse_beyond_role(order: Order) -> None:
             need(order, Role.APPROVER, "to approve a step")
         case ApproveProposal():
             need(order, Role.APPROVER, "to approve what somebody else asked for")
+        case Jump():
+            need(order, Role.APPROVER, "to jump to another step")
         case Promote():
             need(order, Role.APPROVER, "to promote")
         case _:

@@ -13,6 +13,7 @@ from sluicegate.registry.orders.connections_record import connections_of, digest
 from sluicegate.registry.orders.deployments import apply_deployment
 from sluicegate.registry.orders.draft import Draft
 from sluicegate.registry.orders.experiments import conclude, promote_variation, start_experiment
+from sluicegate.registry.orders.jumping import jump
 from sluicegate.registry.orders.naming import find
 from sluicegate.registry.orders.order import (
     Abort,
@@ -27,6 +28,7 @@ from sluicegate.registry.orders.order import (
     Deploy,
     Disconnect,
     EndExperiment,
+    Jump,
     OnRollout,
     OnTraffic,
     Order,
@@ -95,7 +97,7 @@ def _carried_out(record: Record, order: Order, act: Act, now: datetime) -> Chang
             return draft.changes(comparisons[0].rollout.id, created=any(each.created for each in comparisons))
         case EndExperiment(experiment=experiment):
             return draft.changes(conclude(draft, order, experiment)[0].id)
-        case Pause() | Resume() | Approve() | Promote() | Abort() | Retry() | OverrideFreeze():
+        case Pause() | Resume() | Approve() | Jump() | Promote() | Abort() | Retry() | OverrideFreeze():
             return _steered(draft, order, act)
         case Undeploy() | Connect() | Disconnect() | Arrange() | SetTerms() | ApplyAudience() | DeleteAudience():
             return _redirected(draft, order, act)
@@ -149,6 +151,8 @@ def _steered(draft: Draft, order: Order, act: OnRollout) -> Changes:
             after = steering.resume(draft, order, rollout)
         case Approve(step=step):
             after = steering.approve(draft, order, rollout, step)
+        case Jump() as act:
+            after = jump(draft, order, rollout, act)
         case Promote() if rollout.is_comparison:
             after = promote_variation(draft, order, rollout)
         case Promote():
@@ -205,7 +209,7 @@ def _refuse_unseen(record: Record, order: Order) -> None:
 def _steered_rollout(record: Record, order: Order) -> Rollout:
     """The rollout that an order is about. Raises UsageError for an order on anything else."""
     match order.act:
-        case Pause() | Resume() | Approve() | Promote() | Abort() | Retry() | OverrideFreeze() as act:
+        case Pause() | Resume() | Approve() | Jump() | Promote() | Abort() | Retry() | OverrideFreeze() as act:
             return find(record, act.rollout)
         case _:
             raise UsageError("If-Match: it is not an entity tag of connections, and the order is about no rollout.")

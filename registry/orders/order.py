@@ -215,6 +215,16 @@ class Approve(Steer):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Jump(Steer):
+    """Take it to another step now: on, past the gates of the steps that are left; or back, where that is said."""
+
+    step: int
+    """From 0."""
+    back: bool = False
+    """Whether the step lies behind the one that it is at. An order that is late then never turns round."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Promote(Steer):
     """Give its candidate all traffic now. Of a comparison: put its build in the control's place."""
 
@@ -248,7 +258,7 @@ class RejectProposal:
     proposal: str
 
 
-OnRollout = Pause | Resume | Approve | Promote | Abort | Retry | OverrideFreeze
+OnRollout = Pause | Resume | Approve | Jump | Promote | Abort | Retry | OverrideFreeze
 OnTraffic = Undeploy | Connect | Disconnect | Arrange | SetTerms | ApplyAudience | DeleteAudience
 OnProposal = ApproveProposal | RejectProposal
 Act = (

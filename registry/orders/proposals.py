@@ -26,7 +26,7 @@ from sluicegate.registry.orders.connections_record import connections_of, read
 from sluicegate.registry.orders.guarding import disturbed
 from sluicegate.registry.orders.order import Act, ApplyAudience, ApplyDeployment, Order
 from sluicegate.registry.plan.plan import Plan
-from sluicegate.registry.rollout.facts import Approved, Party, Promoted, Undeployed, to_payload
+from sluicegate.registry.rollout.facts import Approved, Jumped, Party, Promoted, Undeployed, to_payload
 from sluicegate.registry.rollout.rollout import Signature, is_same_person
 from sluicegate.registry.rollout.standing import standings
 from sluicegate.registry.words.errors import Forbidden, NotFound
@@ -218,7 +218,8 @@ def _targets(record: Record, changes: Changes) -> tuple[str, ...]:
         there = connections_of(record, rollout.requested.model) or unrecorded(rollout.requested.model)
         is_promoted = isinstance(entry.fact, Promoted) and rollout.guarded
         is_emptied = isinstance(entry.fact, Undeployed) and rollout.requested.variation in there.protected
-        if is_promoted or is_emptied:
+        is_risen = isinstance(entry.fact, Jumped) and rollout.guarded and entry.fact.step > entry.fact.former
+        if is_promoted or is_emptied or is_risen:
             targets.add("/".join(rollout.target))
     return tuple(sorted(targets))
 

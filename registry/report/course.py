@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import TypeGuard
 
 from sluicegate.registry.plan.fields import Step
 from sluicegate.registry.plan.limits import limit_text
-from sluicegate.registry.rollout.facts import Approved, Entry, Observed, StepEntered
+from sluicegate.registry.rollout.facts import Approved, Entry, Fact, Jumped, Observed, StepEntered
 from sluicegate.registry.rollout.moves import advance, begin
 from sluicegate.registry.rollout.rollout import Phase, Rollout
 from sluicegate.registry.words.units import format_duration, format_share
@@ -25,7 +26,7 @@ class StepReport:
     asks: tuple[str, ...]
     """What must hold before it is left, in words."""
     state: str
-    """done, under way, left early or not reached."""
+    """done, under way, left early, skipped or not reached."""
     entered_at: datetime | None = None
     observed_at: datetime | None = None
     """When the data plane was first seen to serve it."""
@@ -80,11 +81,12 @@ def _step(
     rollout: Rollout, number: int, step: Step, states: Sequence[tuple[Entry, Rollout]], now: datetime
 ) -> StepReport:
     planned = StepReport(number=number + 1, weight=step.weight / 100, asks=_asks(rollout, number), state="not reached")
-    here = [(entry, state) for entry, state in states if state.step == number]
+    here = _last_visit(states, number)
     if not here:
-        return planned
-    entered = here[0][0]
-    left = next((entry for entry, state in states if _is_left(state, number) and entry.seq > entered.seq), None)
+        jump = next((entry.fact for entry, _ in states if _is_past(entry.fact, number)), None)
+        return planned if jump is None else replace(planned, state="skipped", why=jump.reason, by=jump.actor)
+    entered, last = here[0][0], here[-1][0]
+    left = next((entry for entry, _ in states if entry.seq > last.seq), None)
     fact = left.fact if left else None
     return replace(
         planned,
@@ -106,8 +108,21 @@ def _state(left: object, phase: Phase) -> str:
     return "done" if is_on else "left early"
 
 
-def _is_left(state: Rollout, number: int) -> bool:
-    return state.step > number or (state.step == number and (state.took_over or state.phase is Phase.ENDED))
+def _last_visit(states: Sequence[tuple[Entry, Rollout]], number: int) -> list[tuple[Entry, Rollout]]:
+    """The entries of the time at a step; of the last one, where the rollout came back to it."""
+    visit: list[tuple[Entry, Rollout]] = []
+    for entry, state in states:
+        if state.step != number or state.took_over or state.phase is Phase.ENDED:
+            continue
+        if visit and entry.seq != visit[-1][0].seq + 1:
+            visit = []
+        visit.append((entry, state))
+    return visit
+
+
+def _is_past(fact: Fact, number: int) -> TypeGuard[Jumped]:
+    """Whether a jump left this step out."""
+    return isinstance(fact, Jumped) and fact.former < number < fact.step
 
 
 def _approver(here: Sequence[tuple[Entry, Rollout]], number: int) -> str:

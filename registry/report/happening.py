@@ -26,6 +26,7 @@ from sluicegate.registry.rollout.facts import (
     FreezeOverridden,
     HookCalled,
     Judged,
+    Jumped,
     Party,
     Paused,
     Promoted,
@@ -141,6 +142,7 @@ def severity(fact: Fact) -> Severity:
             | Judged(answer="no_data" | "fail")
             | Checked(answer="no" | "none")
             | HookCalled(answer="given_up")
+            | Jumped()
         ):
             return Severity.WARNING
         case (

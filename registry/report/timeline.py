@@ -26,6 +26,7 @@ from sluicegate.registry.rollout.facts import (
     Guarded,
     HookCalled,
     Judged,
+    Jumped,
     Observed,
     Packed,
     Paused,
@@ -150,6 +151,15 @@ def _said(fact: Fact, weight: int) -> tuple[str, str]:
             return f"{what} fixed at {figures.number(threshold)} {source}", "plain"
         case StepEntered(step=step, weight=entered):
             return f"step {step + 1} began: {format_weight(entered)} % of requests", "good"
+        case Jumped(step=step, weight=entered, former=former) if step > former:
+            left = f"step {former + 1}" if step == former + 1 else f"steps {former + 1} to {step}"
+            what = f"jumped from step {former + 1} to step {step + 1}: {format_weight(entered)} % of requests"
+            return f"{what}; the gates, checks and approvals of {left} were skipped", "wait"
+        case Jumped(step=step, weight=entered, former=former):
+            return (
+                f"jumped back from step {former + 1} to step {step + 1}: {format_weight(entered)} % of requests",
+                "wait",
+            )
         case Observed(epoch=epoch):
             return f"Envoy applied the weight (change {epoch})", "plain"
         case Judged(metric=metric, answer=answer, step=step):

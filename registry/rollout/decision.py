@@ -279,7 +279,7 @@ def _checked(rollout: Rollout, check: Check) -> Decision | None:
     """What the check's reply asks for; None when it is yes. A resume after a no asks it once more."""
     reply = rollout.replies.get(rollout.step)
     is_stale = reply is not None and rollout.resumed_at is not None and rollout.resumed_at > reply.at
-    if reply is None or (is_stale and reply.answer != "yes"):
+    if reply is None or reply.answer == "stale" or (is_stale and reply.answer != "yes"):
         return Decision(choice=Choice.HOLD, reason=f"asking the check {check}", asks=True)
     match reply.answer:
         case "yes":

@@ -153,6 +153,19 @@ class StepEntered:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Jumped:
+    """A person took the rollout to another step: on, past what the plan asks before it, or back to less weight."""
+
+    step: int
+    weight: int
+    former: int
+    """The step that it was at."""
+    actor: str
+    reason: str
+    party: Party = Party.PERSON
+
+
+@dataclass(frozen=True, kw_only=True)
 class Observed:
     """The data plane reports that it serves this epoch's weight."""
 
@@ -339,9 +352,9 @@ class Settled:
 
 
 Fact = (
-    Requested | Guarded | Begun | Assessed | AssessmentOverridden | Packed | Ready | Frozen | StepEntered | Observed
-    | Judged | Paused | Resumed | Approved | Checked | FreezeOverridden | Promoted | Confirmed | Unconfirmed | Baked
-    | Established | Aborted | Failed | Superseded | Concluded | Undeployed | Settled | HookCalled
+    Requested | Guarded | Begun | Assessed | AssessmentOverridden | Packed | Ready | Frozen | StepEntered | Jumped
+    | Observed | Judged | Paused | Resumed | Approved | Checked | FreezeOverridden | Promoted | Confirmed | Unconfirmed
+    | Baked | Established | Aborted | Failed | Superseded | Concluded | Undeployed | Settled | HookCalled
 )  # fmt: skip
 FACTS: dict[str, type[Fact]] = {kind.__name__: kind for kind in get_args(Fact)}
 

@@ -25,6 +25,7 @@ from sluicegate.registry.rollout.facts import (
     Guarded,
     HookCalled,
     Judged,
+    Jumped,
     Observed,
     Packed,
     Party,
@@ -53,6 +54,7 @@ _MOVES: dict[type[Fact], tuple[Phase, ...]] = {
     Ready: (Phase.LAUNCHING, Phase.PAUSED),
     Frozen: (Phase.LAUNCHING, Phase.RUNNING, Phase.PAUSED, Phase.CONFIRMING),
     StepEntered: (Phase.LAUNCHING, Phase.RUNNING),
+    Jumped: (Phase.RUNNING, Phase.PAUSED),
     Observed: (Phase.RUNNING, Phase.PAUSED, Phase.CONFIRMING, Phase.BAKING, Phase.ENDED),
     Judged: (Phase.RUNNING, Phase.PAUSED, Phase.CONFIRMING),
     Paused: (Phase.LAUNCHING, Phase.RUNNING),
@@ -131,6 +133,9 @@ def advance(rollout: Rollout, entry: Entry) -> Rollout:
             entered = replace(_reweighted(moved, weight), step_entered_at=at, step_observed_at=None)
             is_served = entered.epoch == rollout.epoch == rollout.observed_epoch
             return replace(entered, step_observed_at=at) if is_served else entered
+        case Jumped(step=step, weight=weight, reason=reason, actor=actor, party=party):
+            moved = replace(_back(state, step), step=step, reason=reason, actor=actor, party=party)
+            return replace(_reweighted(moved, weight), step_entered_at=at, step_observed_at=None)
         case Observed(epoch=epoch):
             return _observed(state, epoch, at)
         case Judged(metric=metric, answer=answer, k=k, step=step, reason=reason):
@@ -204,6 +209,12 @@ def refuse_illegal(rollout: Rollout, fact: Fact) -> None:
             raise IllegalMove(f"rollout {rollout.id}: the plan gives step {step} another weight than {weight}.")
         case StepEntered(step=0) if not _may_begin(rollout):
             raise IllegalMove(f"rollout {rollout.id}: the first step needs a yes of the check {rollout.plan.check}.")
+        case Jumped() if not _may_jump(rollout, fact):
+            raise IllegalMove(f"rollout {rollout.id} is at step {rollout.step}: it cannot jump to step {fact.step}.")
+        case Jumped(party=party, actor=actor) if not _is_named(party, actor):
+            raise IllegalMove(f"rollout {rollout.id}: only a named person takes it to another step, not {party}.")
+        case Jumped(step=step) if step > rollout.step and not rollout.is_signed:
+            raise IllegalMove(f"{_protected(rollout)}: a jump on needs a second named person's approval.")
         case Packed() if not rollout.is_assessed:
             raise IllegalMove(f"rollout {rollout.id}: Packed needs a pass of every offline gate, or an override.")
         case AssessmentOverridden(actor=""):
@@ -267,6 +278,24 @@ def asker(rollout: Rollout) -> str:
 
 def _protected(rollout: Rollout) -> str:
     return f"rollout {rollout.id}: {'/'.join(rollout.target)} is protected"
+
+
+def _may_jump(rollout: Rollout, jump: Jumped) -> bool:
+    """Whether there is such a step, of this weight, which it is not at; and one with more weight not in a pause."""
+    steps = rollout.plan.steps
+    is_there = 0 <= jump.step < len(steps) and jump.step != rollout.step == jump.former >= 0
+    may_rise = rollout.phase is Phase.RUNNING and not rollout.plan.certified
+    return is_there and jump.weight == steps[jump.step].weight and (jump.step < rollout.step or may_rise)
+
+
+def _back(rollout: Rollout, step: int) -> Rollout:
+    """The rollout, for which what was said of the steps from there on has to be said again."""
+    return replace(
+        rollout,
+        approvals={at: who for at, who in rollout.approvals.items() if at < step},
+        signatures=tuple(each for each in rollout.signatures if each.step < step),
+        replies={at: reply if at < step else replace(reply, answer="stale") for at, reply in rollout.replies.items()},
+    )
 
 
 def _may_begin(rollout: Rollout) -> bool:

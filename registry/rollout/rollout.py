@@ -61,6 +61,7 @@ class Reply:
     """What a step's check said last, and how often it was asked."""
 
     answer: str
+    """yes, no, none; or stale: the rollout came back to the step, which asks anew."""
     reason: str
     at: datetime
     times: int

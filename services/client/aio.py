@@ -118,7 +118,7 @@ class AsyncClient:
         return await self._run(self._session.view(rollouts.start(model, build, variation)))
 
     async def order(self, rollout: str, verb: Verb, reason: str, **more: Any) -> View:
-        """Pause, resume, approve, promote or abort; the rollout after it."""
+        """Pause, resume, approve, jump, promote or abort; the rollout after it."""
         return await self._run(self._session.view(rollouts.order(rollout, verb, reason, more)))
 
     async def close(self) -> None:

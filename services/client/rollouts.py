@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from sluicegate.services.client.asking import JSON, Ask, Server, segment
 from sluicegate.services.client.showing import View
 
-Verb = Literal["pause", "resume", "approve", "promote", "abort"]
+Verb = Literal["pause", "resume", "approve", "jump", "promote", "abort"]
 
 ENDED = "ended"
 """The last phase."""

@@ -128,7 +128,7 @@ class Client:
         return self._run(self._session.view(rollouts.start(model, build, variation)))
 
     def order(self, rollout: str, verb: Verb, reason: str, **more: Any) -> View:
-        """Pause, resume, approve, promote or abort; the rollout after it. Raises Refused where it cannot be done."""
+        """Pause, resume, approve, jump, promote or abort; the rollout after it. Raises Refused where that cannot be."""
         return self._run(self._session.view(rollouts.order(rollout, verb, reason, more)))
 
     def close(self) -> None:

@@ -28,7 +28,14 @@ from sluicegate.services.report.words import headline, state, tone
 _TEMPLATES = Path(__file__).parent / "templates"
 TONES = {"PASS": "good", "OK": "good", "FAIL": "bad", "UNDECIDED": "wait", "NO DATA": "plain"}
 MARKS = {"PASS": "✓", "OK": "✓", "FAIL": "✕", "UNDECIDED": "…", "NO DATA": "○"}
-_STEP_TONES = {"done": "good", "left early": "bad", "under way": "wait", "paused": "wait", "not reached": "plain"}
+_STEP_TONES = {
+    "done": "good",
+    "left early": "bad",
+    "skipped": "wait",
+    "under way": "wait",
+    "paused": "wait",
+    "not reached": "plain",
+}
 _RATIO_TONES = {"AS ASKED": "good", "MISMATCH": "bad", "NOT TESTED": "plain"}
 
 

@@ -24,6 +24,7 @@ from sluicegate.registry.rollout.facts import (
     Guarded,
     HookCalled,
     Judged,
+    Jumped,
     Observed,
     Packed,
     Paused,
@@ -55,6 +56,8 @@ _FIRST = StepEntered(step=0, weight=1_000, actor="ada", reason="because")
 _PAUSED = Paused(actor="ada", reason="because")
 _PROMOTED = Promoted(actor="ada", reason="because", override=True, verdicts={})
 _GUARDED = Guarded(protected=True, actor="ada", reason="because")
+_JUMPED_ON = Jumped(step=1, weight=5_000, former=0, actor="ada", reason="because")
+_JUMPED_BACK = Jumped(step=0, weight=1_000, former=1, actor="ada", reason="because")
 _LAUNCHED = (_REQUESTED, Begun(stable="1"), _PACKED, Ready(version="2"))
 
 
@@ -74,6 +77,7 @@ def examples(phase: Phase) -> tuple[Rollout, ...]:
             (*_LAUNCHED, _FIRST, _PAUSED),
             (*_LAUNCHED, _PAUSED),
             (_LATE, *_LAUNCHED[1:], _FIRST, _PAUSED),
+            (*_LAUNCHED, _FIRST, _JUMPED_ON, _PAUSED),
         ),
         Phase.CONFIRMING: ((_LATE, *_LAUNCHED[1:], _FIRST, _PROMOTED),),
         Phase.BAKING: ((*_LAUNCHED, _FIRST, _PROMOTED),),
@@ -100,6 +104,7 @@ def example_fact(kind: type[Fact], rollout: Rollout) -> Fact:
         Ready(version="2"),
         Frozen(metric="p99", threshold=0.25, rows=1_000),
         StepEntered(step=step, weight=steps[min(step, len(steps) - 1)].weight, actor="ada", reason="because"),
+        _JUMPED_BACK if rollout.step == 1 else _JUMPED_ON,
         Observed(epoch=rollout.epoch, version="v"),
         Judged(metric="errors", answer="pass", k=1, step=rollout.step, reason="because"),
         Paused(actor="ada", reason="because"),

@@ -77,13 +77,15 @@ class House:
             asked = {"model": "m", "variation": "default", "version": None, "reason": "x", "request": WHO}
             return orders.roll_back(self.ledger, **asked, now=later).rollout
         give: Callable[..., Rollout] = getattr(orders, act)
-        return give(self.ledger, self.name, actor="bob", reason="because", now=later)
+        step = {"step": 1} if act == "jump" else {}
+        return give(self.ledger, self.name, **step, actor="bob", reason="because", now=later)
 
 
 AT_ONCE = {
     "pause": {"launching", "ready", "running", "paused", "paused early"},
     "resume": {"paused", "paused early"},
     "approve": {"running", "paused"},
+    "jump": {"running"},
     "promote": {"ready", "running", "paused", "paused early", "baking", "promoted", "established"},
     "abort": {"queued", "launching", "ready", "running", "paused", "paused early", "baking", "aborted"},
     "retry": {"aborted", "failed", "superseded"},

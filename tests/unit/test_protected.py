@@ -25,6 +25,7 @@ from sluicegate.registry.orders.order import (
     ApproveProposal,
     Connect,
     Deploy,
+    Jump,
     Order,
     Promote,
     RejectProposal,
@@ -39,7 +40,17 @@ from sluicegate.registry.orders.proposals import proposals
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.report.timeline import timeline
 from sluicegate.registry.rollout.decision import Choice, Progress, decide, decide_first
-from sluicegate.registry.rollout.facts import Fact, Judged, Observed, Packed, Party, Promoted, Ready, StepEntered
+from sluicegate.registry.rollout.facts import (
+    Fact,
+    Judged,
+    Jumped,
+    Observed,
+    Packed,
+    Party,
+    Promoted,
+    Ready,
+    StepEntered,
+)
 from sluicegate.registry.rollout.rollout import Ending, Phase, Rollout
 from sluicegate.registry.rollout.standing import trusted
 from sluicegate.registry.words.errors import AwaitsApproval, Forbidden, IllegalMove, PreconditionFailed, Refused
@@ -422,3 +433,17 @@ def test_a_file_of_qwak_s_protects_its_variation(tmp_path: Path) -> None:
     assert read_deployment_file(file).protected is True
     file.write_text("realtime: {variation_name: b}\n")
     assert read_deployment_file(file).protected is None
+
+
+def test_a_jump_on_asks_a_second_person_and_back_asks_nobody(ledger: MemoryLedger) -> None:
+    rollout = entered(ledger, approve(ledger, started(ledger), "bob"), 0)
+    name = asked(ledger, by("eve", Jump(rollout=rollout.id, step=1)))
+    with pytest.raises(Forbidden, match="nobody approves his own"):
+        approved(ledger, name, "eve")
+    with pytest.raises(IllegalMove, match="a jump on needs a second named person"):
+        append(ledger, rollout, Jumped(step=1, weight=5000, former=0, actor="eve", reason="r"))
+    approved(ledger, name, "bob")
+    assert (ledger.rollout(rollout.id).step, ledger.rollout(rollout.id).actor) == (1, "eve")
+    give(ledger, by("eve", Jump(rollout=rollout.id, step=0, back=True)), NOW + LATER)
+    back = ledger.rollout(rollout.id)
+    assert (back.step, [each.step for each in back.signatures]) == (0, [-1]), "what comes again is approved again"

@@ -59,6 +59,7 @@ TABLE: dict[str, str] = {
     "Ready":       "-          launching        -        paused             -           -       -",
     "Frozen":      "-          launching        running  paused             confirming  -       -",
     "StepEntered": "-          running          running  -                  -           -       -",
+    "Jumped":      "-          -                running  paused             -           -       -",
     "Observed":    "-          -                running  paused             confirming  baking  ended",
     "Judged":      "-          -                running  paused             confirming  -       -",
     "Paused":      "-          paused           paused   -                  -           -       -",

@@ -16,6 +16,7 @@ from sluicegate.registry.orders.naming import find
 from sluicegate.registry.orders.order import (
     Abort,
     Approve,
+    Jump,
     OnRollout,
     Order,
     OverrideFreeze,
@@ -79,6 +80,15 @@ class ApproveBody(ReasonBody):
     request, where the variation is protected."""
 
 
+class JumpBody(ReasonBody):
+    """Which step to go to."""
+
+    step: int = Field(ge=1)
+    """From 1."""
+    back: bool = False
+    """Whether it lies behind the present one: the order is refused where that is not so by now."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Steering:
     """An order that people may give on a rollout: who may, and what it does."""
@@ -99,6 +109,11 @@ ORDERS = {
     "approve": Steering(
         act=lambda name, body: Approve(rollout=name, step=body.step - 1), role=Role.APPROVER, takes=ApproveBody,
         effect="Let the rollout leave a step once its gates have passed.",
+    ),
+    "jump": Steering(
+        act=lambda name, body: Jump(rollout=name, step=body.step - 1, back=body.back), role=Role.APPROVER,
+        takes=JumpBody,
+        effect="Go to another step now: on, past the gates of the steps that are left, or back to less weight.",
     ),
     "promote": Steering(
         act=lambda name, _: Promote(rollout=name), role=Role.APPROVER,

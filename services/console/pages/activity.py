@@ -24,6 +24,7 @@ from sluicegate.registry.rollout.facts import (
     FreezeOverridden,
     Frozen,
     Judged,
+    Jumped,
     Observed,
     Packed,
     Paused,
@@ -146,7 +147,7 @@ KINDS: Mapping[str, Callable[[Fact], bool]] = {
     "orders": lambda fact: isinstance(
         fact, Requested | Paused | Resumed | Approved | Promoted | Aborted | FreezeOverridden | Undeployed
     ),
-    "steps": lambda fact: isinstance(fact, StepEntered | Promoted | Confirmed | Unconfirmed | Established),
+    "steps": lambda fact: isinstance(fact, StepEntered | Jumped | Promoted | Confirmed | Unconfirmed | Established),
     "problems": _is_problem,
     "endings": lambda fact: isinstance(fact, Promoted | Established | Aborted | Failed | Superseded | Concluded),
 }

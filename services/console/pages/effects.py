@@ -15,8 +15,22 @@ def possible(rollout: Rollout) -> tuple[str, ...]:
         return ("promote",) if rollout.ending is Ending.CONCLUDED else ()
     admitted = _of_phase(rollout)
     if rollout.is_shadow:
-        return tuple(order for order in admitted if order not in ("approve", "promote", "retry"))
-    return tuple(order for order in admitted if order != "approve") if rollout.is_comparison else admitted
+        return tuple(order for order in admitted if order not in ("approve", "jump", "promote", "retry"))
+    if rollout.is_comparison:
+        return tuple(order for order in admitted if order not in ("approve", "jump"))
+    return admitted if reachable(rollout) else tuple(order for order in admitted if order != "jump")
+
+
+def reachable(rollout: Rollout) -> tuple[tuple[str, str], ...]:
+    """The steps that a jump may lead to: as the form says them, and in words. Weight does not grow in a pause, nor past
+    what is certified."""
+    may_rise = rollout.phase is Phase.RUNNING and not rollout.plan.certified
+    return tuple(
+        (f"{'back to ' if at < rollout.step else ''}{at + 1}",
+         f"{'back to ' if at < rollout.step else ''}step {at + 1}: {format_weight(step.weight)} %")
+        for at, step in enumerate(rollout.plan.steps)
+        if at < rollout.step or (at > rollout.step and may_rise)
+    )  # fmt: skip
 
 
 def _of_phase(rollout: Rollout) -> tuple[str, ...]:
@@ -27,9 +41,9 @@ def _of_phase(rollout: Rollout) -> tuple[str, ...]:
             approve = ("approve",) if rollout.wants_signature else ()
             return ("pause", *approve, "promote", "abort") if rollout.ready else ("pause", "abort")
         case Phase.RUNNING:
-            return ("pause", "approve", "promote", "abort")
+            return ("pause", "approve", "jump", "promote", "abort")
         case Phase.PAUSED if rollout.step >= 0:
-            return ("resume", "approve", "promote", "abort")
+            return ("resume", "approve", "jump", "promote", "abort")
         case Phase.PAUSED:
             return ("resume", "promote", "abort") if rollout.ready else ("resume", "abort")
         case Phase.CONFIRMING | Phase.BAKING:
@@ -73,6 +87,11 @@ def _on_canary(order: str, rollout: Rollout) -> str:
             return f"{candidate} may get its first request. {asker(rollout)} asked for it: somebody else approves it."
         case "approve":
             return f"Step {rollout.step + 1} may be left once its gates have passed. {_next(rollout)}"
+        case "jump":
+            return (
+                f"{candidate} gets the step's share of the requests now, {weight} % until now. Going on skips the "
+                "gates, checks and approvals of the steps that are left, by your name; gates go on from there."
+            )
         case "promote":
             return (
                 f"{candidate} gets every request now, {weight} % until now, whatever its gates say. "

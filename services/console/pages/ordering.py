@@ -18,6 +18,9 @@ from sluicegate.services.console.ports import Desk
 from sluicegate.services.console.recording import Recorder, allow
 from sluicegate.services.console.tokens import Caller
 
+BACK = "back to "
+"""Before the number of a step that lies behind the present one."""
+
 
 def ordering(desk: Desk, pages: str, judged: frozenset[str], done: Callable[[dict[str, Any]], str]) -> Endpoint:
     """Carry out an order from a form under `pages`/{id}/{act}. The session and its form token were checked before.
@@ -32,7 +35,9 @@ def ordering(desk: Desk, pages: str, judged: frozenset[str], done: Callable[[dic
         form = await http.form(max_fields=5)
         body: dict[str, object] = {"reason": str(form.get("reason") or "no reason given")}
         if "step" in form:
-            body["step"] = _number(str(form["step"]))
+            step = str(form["step"])
+            body["step"] = _number(step.removeprefix(BACK))
+            body |= {"back": True} if step.startswith(BACK) else {}
         path, back = f"/api/v1{pages}/{quote(name)}/{quote(act)}", f"{pages}/{quote(name)}"
         if_match = (str(form.get("tag") or "") or None) if act in judged else None
         key = str(form.get("key") or "") or None

@@ -17,7 +17,7 @@ from sluicegate.registry.words.errors import SluiceError
 from sluicegate.registry.words.roles import Role
 from sluicegate.services.console.acts.rollouts import ORDERS, fact_json
 from sluicegate.services.console.if_match import rollout_tag
-from sluicegate.services.console.pages.effects import effect, possible, primary
+from sluicegate.services.console.pages.effects import effect, possible, primary, reachable
 from sluicegate.services.console.pages.elsewhere import elsewhere
 from sluicegate.services.console.pages.ordering import ordering
 from sluicegate.services.console.pages.rendering import Context, Endpoint, template
@@ -27,7 +27,7 @@ from sluicegate.services.console.tokens import Caller
 from sluicegate.services.report.page import page as report_page
 from sluicegate.services.report.page import report_context, style_hash
 
-JUDGED = frozenset({"approve", "promote"})
+JUDGED = frozenset({"approve", "jump", "promote"})
 """Orders given on the evidence that was shown: they hold only while the rollout is as the page showed it."""
 
 
@@ -54,6 +54,7 @@ def page(desk: Desk) -> Endpoint:
             "tag": rollout_tag(rollout.id, rollout.seq),
             "key": secrets.token_urlsafe(12),
             "step": rollout.step + 1,
+            "reachable": reachable(rollout) if "jump" in admitted else (),
         }
 
     return template(desk, "rollout.html", context)

@@ -1,0 +1,94 @@
+"""The order to take a rollout to another of its steps. Adds to a draft, or refuses. Pure."""
+
+from __future__ import annotations
+
+from sluicegate.registry.ledger.freezes import freezes
+from sluicegate.registry.orders.draft import Draft
+from sluicegate.registry.orders.order import Jump, Order
+from sluicegate.registry.orders.rules import way_out
+from sluicegate.registry.orders.starting import STILL
+from sluicegate.registry.rollout.facts import Approved, Jumped, Party
+from sluicegate.registry.rollout.freeze import holding
+from sluicegate.registry.rollout.rollout import Phase, Rollout
+from sluicegate.registry.words.errors import IllegalMove, Refused, UsageError
+from sluicegate.registry.words.units import format_weight
+
+
+def jump(draft: Draft, order: Order, rollout: Rollout, act: Jump) -> Rollout:
+    """Take a rollout to another step. At that step already: nothing changes."""
+    _refuse_without_steps(rollout)
+    if not 0 <= act.step < len(rollout.plan.steps):
+        raise UsageError(
+            f"the plan of rollout {rollout.id} has no step {act.step + 1}.", fix=f"its steps are {_steps(rollout)}"
+        )
+    if act.step == rollout.step:
+        return rollout
+    _refuse_other_way(rollout, act)
+    if order.party is not Party.PERSON:
+        raise Refused(
+            "only a named person takes a rollout to another step.",
+            fix=f"sluice rollout jump {rollout.id} --to-step {act.step + 1} --reason WHY",
+        )
+    if not act.back:
+        _refuse_rise(draft, rollout)
+        rollout = _signed(draft, order, rollout)
+    jumped = Jumped(
+        step=act.step, weight=rollout.plan.steps[act.step].weight, former=rollout.step, actor=order.actor,
+        party=order.party, reason=order.reason,
+    )  # fmt: skip
+    return draft.append(rollout.id, jumped)
+
+
+def _signed(draft: Draft, order: Order, rollout: Rollout) -> Rollout:
+    """The rollout with the approval of the second person who stands behind the order, where it is protected."""
+    for each in order.signed_by if rollout.guarded else ():
+        if not rollout.is_asked_by(each):
+            approved = Approved(step=rollout.step, actor=each.actor, person=each.person, reason=order.reason)
+            rollout = draft.append(rollout.id, approved)
+    return rollout
+
+
+def _refuse_without_steps(rollout: Rollout) -> None:
+    if rollout.is_aside:
+        what = "a shadow" if rollout.is_shadow else "a comparison of an experiment"
+        raise Refused(f"rollout {rollout.id} is {what}, which has no steps to jump to.", fix=way_out(rollout))
+    if rollout.phase not in (Phase.RUNNING, Phase.PAUSED) or rollout.step < 0:
+        how = f"has ended ({rollout.ending})" if rollout.is_ended else f"is {rollout.phase}"
+        raise IllegalMove(f"rollout {rollout.id} {how}: it is at none of its steps.", fix=way_out(rollout))
+
+
+def _refuse_other_way(rollout: Rollout, act: Jump) -> None:
+    """An order that comes late must not turn round: who wanted more weight does not want less, nor the other way."""
+    if act.back == (act.step < rollout.step):
+        return
+    at, to = _name(rollout, rollout.step), _name(rollout, act.step)
+    again = f"sluice rollout jump {rollout.id} --to-step {act.step + 1}"
+    if act.back:
+        raise IllegalMove(f"rollout {rollout.id} is at {at}: {to} lies ahead of it.", fix=f"to go on: {again}")
+    raise IllegalMove(f"rollout {rollout.id} is at {at}, past {to}.", fix=f"to go back: {again} --back")
+
+
+def _refuse_rise(draft: Draft, rollout: Rollout) -> None:
+    """More weight, ungated, not in a pause, not by a certified plan and not in a freeze."""
+    if rollout.phase is Phase.PAUSED:
+        raise Refused(
+            f"rollout {rollout.id} is paused ({rollout.reason}): in a pause the weight does not grow.",
+            fix=f"sluice rollout resume {rollout.id}, which overrides what failed, then jump; back it may go at once",
+        )
+    if rollout.plan.certified:
+        raise Refused(
+            f"rollout {rollout.id} follows a plan with certified: true, and a certificate is of all its steps.",
+            fix=f"let its gates decide; or end the judging by name: sluice rollout promote {rollout.id} --reason WHY",
+        )
+    freeze = holding(freezes(draft), rollout, draft.now)
+    if freeze is not None:
+        through = f"sluice rollout override-freeze {rollout.id} --reason WHY"
+        raise Refused(f"{rollout.id}: {freeze}.", fix=f"wait, or: {through} {STILL}")
+
+
+def _name(rollout: Rollout, step: int) -> str:
+    return f"step {step + 1} ({format_weight(rollout.plan.steps[step].weight)} %)"
+
+
+def _steps(rollout: Rollout) -> str:
+    return ", ".join(f"{i + 1} ({format_weight(step.weight)} %)" for i, step in enumerate(rollout.plan.steps))
