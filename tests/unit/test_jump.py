@@ -193,7 +193,7 @@ def test_on_what_was_seen_before_somebody_else_acted_it_is_refused() -> None:
     seen = SeenRollout(rollout=given.name, seq=given.rollout.seq)
     orders.pause(given.ledger, given.name, actor="eve", reason="odd", now=given.now)
     orders.resume(given.ledger, given.name, actor="eve", reason="no", now=given.now)
-    refused(given, PreconditionFailed, "has changed since you looked", "decide anew", 1, seen=seen)
+    refused(given, PreconditionFailed, "has changed since you looked", "read it again", 1, seen=seen)
 
 
 def test_in_a_pause_the_weight_does_not_grow() -> None:
