@@ -39,7 +39,7 @@ from sluicegate.registry.rollout.facts import (
 )
 from sluicegate.registry.rollout.moves import advance, begin
 from sluicegate.registry.rollout.record import RolloutRecord
-from sluicegate.registry.rollout.rollout import Rollout
+from sluicegate.registry.rollout.rollout import Phase, Rollout
 
 
 class Severity(IntEnum):
@@ -117,11 +117,12 @@ def waits_for_person(record: RolloutRecord, now: datetime, requests: tuple[int, 
     if decision is None or not decision.person:
         return None
     weight = rollout.weight / 100
+    what = "the confirmation" if rollout.phase is Phase.CONFIRMING else f"step {rollout.step + 1}"
     said = Moment(
-        seq=rollout.seq, at=now, fact="WaitsForPerson", text=f"step {rollout.step + 1} waits for a person",
+        seq=rollout.seq, at=now, fact="WaitsForPerson", text=f"{what} waits for a person",
         actor="policy", why=decision.reason, before=weight, after=weight, tone="wait",
     )  # fmt: skip
-    name = f"{rollout.id}/waits/{rollout.step}/{rollout.resumed_at}"
+    name = f"{rollout.id}/waits/{what if rollout.promoted_at else rollout.step}/{rollout.resumed_at}"
     return _happening(0, str(uuid.uuid5(_NAMESPACE, name)), "waits-for-person", rollout, Severity.WARNING, said)
 
 

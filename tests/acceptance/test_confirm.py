@@ -25,7 +25,7 @@ from sluicegate.registry.orders.give import give
 from sluicegate.registry.orders.order import Abort, Order, Pause, RollBack
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.report.explanation import explanation
-from sluicegate.registry.report.happening import Severity, severity
+from sluicegate.registry.report.happening import Severity, severity, waits_for_person
 from sluicegate.registry.report.history import tenures
 from sluicegate.registry.report.report import rollout_report
 from sluicegate.registry.report.timeline import timeline
@@ -408,6 +408,9 @@ def test_what_pauses_waits_for_a_person_and_ends_unconfirmed() -> None:
     assert view.needs_person
     assert view.waits_for is not None
     assert "sluice rollout abort" in view.waits_for
+    waits = waits_for_person(read_for_view(lender.ledger, lender.rollout), lender.now, None)
+    assert waits is not None
+    assert waits.moment.text == "the confirmation waits for a person"
     lender.days(12, until=is_decided)
     assert lender.rollout.is_confirmed is False
     assert "repaid failed" in lender.rollout.reason

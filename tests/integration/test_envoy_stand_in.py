@@ -155,3 +155,26 @@ def test_no_storm_the_fallback_s_own_callers_are_served_while_it_stands_in(envoy
     with envoy.client() as client:
         assert client.post("/delays/predict", json={}).status_code == 200
     assert eventually(lambda: envoy.plane.in_flight(BuildRef(model="delays", version="1")) == 0)
+
+
+@pytest.mark.parametrize("answer", ["kill", "fail", "missing"])
+def test_a_holdout_whose_build_cannot_answer_gets_the_promoted_one(
+    envoy: Gateway, services: Services, answer: str
+) -> None:
+    ends = {service.endpoint.build: service.endpoint for service in services.values()}
+    confirming = replace(standing(weight=5_000, timeout="1s"), is_promoted=True)
+    envoy.plane.apply(routes([confirming], ends))
+    assert {each.headers["x-sluice-build"] for each in ask(envoy, 40)} == {"1", "2"}
+    match answer:
+        case "kill":
+            services["1"].kill()
+        case "fail":
+            services["1"].mode("fail")
+        case _:
+            envoy.plane.apply(routes([confirming], {ref: end for ref, end in ends.items() if ref.version != "1"}))
+    before = len(envoy.lines(40))
+    answers = ask(envoy, 40, callers=2)
+    assert {(each.status_code, each.headers["x-sluice-build"]) for each in answers} == {(200, "2")}
+    held_out = [line for line in envoy.lines(before + 40)[before:] if line.assigned and line.assigned.build == "1"]
+    assert held_out
+    assert {line.end for line in held_out} == {End.STOOD_IN}

@@ -10,7 +10,7 @@ import pytest
 from sluicegate.services.client import Client
 from tests.integration.stack_rig import MODEL, Stack, serving_stack
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 PLAN = """\
 kind: plan
 model: wine
