@@ -36,7 +36,10 @@ def confirm_faults(plan: PlanFields) -> Iterator[Fault]:
         message = f"the confirmation would end before the holdout was kept for {soak}"
         yield ("confirm", "max_time"), message, f"write more than {soak}"
     most, left = plan.steps[-1].weight, FULL - confirm.holdout
-    if most > left:
+    if confirm.holdout > FULL // 2:
+        message = "what is promoted gets most of the requests, so no more than half of them can be held out"
+        yield ("confirm", "holdout"), message, "write at most 50, such as 5"
+    elif most > left:
         message = (
             f"the last step gives {format_weight(most)} % already, and with this holdout the promotion "
             f"{format_weight(left)} %: users would be moved back"

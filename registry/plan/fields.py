@@ -393,8 +393,8 @@ class Confirm(Document):
     """The probability that a build that is as good as the former one is ever taken back, however often you look."""
     beta: float = Field(default=0.05, ge=1e-4, le=0.2)
     """The probability that a build worse than the margin is ever confirmed."""
-    holdout: Annotated[Weight, Field(gt=0, le=5_000)] = 500
-    """The share of requests, in per cent, that stays with the former stable after the promotion; by default 5."""
+    holdout: Weight = 500
+    """The share of requests, in per cent, that stays with the former stable after the promotion: 5, at most 50."""
     soak: Duration = 0.0
     """How long the holdout is kept at least, however early its labels are good enough."""
     max_time: Duration = Field(gt=0)

@@ -91,8 +91,8 @@ def _amend(values: Any, wrong: Wrong) -> None:
 
 
 _STAND_INS: dict[str | int, object] = {
-    "after": "366d", "metric": "", "model": "model", "requests_per_day": 1, "source": "status",
-    "steps": [{"weight": 1}], "weight": 1,
+    "after": "366d", "margin": "5%", "max_time": "366d", "metric": "", "model": "model",
+    "requests_per_day": 1, "source": "status", "steps": [{"weight": 1}], "weight": 1,
 }  # fmt: skip
 """Something valid for what may not be left out; rules that touch it are not reported."""
 

@@ -510,7 +510,7 @@ def test_the_pages_of_the_console_say_so_too() -> None:
         ({"soak": "60d"}, "would end before the holdout was kept for 60d"),
         ({"holdout": 50}, None),
         ({"holdout": 0}, "between 0.01 and 100"),
-        ({"holdout": 60}, "less than or equal to"),
+        ({"holdout": 60}, "no more than half of them can be held out.*write at most 50"),
         ({"alpha": 0.1}, "stop an equal candidate"),
         ({"margin": None}, "margin"),
     ],
