@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -69,22 +69,37 @@ def apply(file: Files, *, environment: Environment = None, prune: Prune = False,
     """Apply documents. Unchanged ones stay as they are; an open rollout keeps the plan that it started with."""
     from sluicegate.flows.cli.reach import call
     from sluicegate.registry.documents.diff import State
+    from sluicegate.registry.documents.documents import ORDER
+    from sluicegate.registry.words.errors import AwaitsApproval
 
     documents = _read(file, environment)
     if prune:
         _refuse_single_files(file)
     for note in (each.note for each in documents if each.note is not None):
         remark(note)
-    bodies = [{"values": {"kind": each.kind, **each.body}, "where": each.where} for each in documents]
-    done = [call("POST", "/api/v1/documents", body) for body in bodies]
+    done, lines = list[dict[str, Any]](), list[str]()
+    for each in sorted(documents, key=lambda each: ORDER.index(each.kind)):
+        try:
+            done.append(call("POST", "/api/v1/documents", _body(each)))
+        except AwaitsApproval as waits:
+            remark(f"{waits.message} {waits.fix}")
+            lines.append(f"{each.kind} {each.name}: waits for approval")
     for warning in (each["warning"] for each in done if each["warning"]):
         remark(f"warning: {warning}")
-    lines = [f"{each['applied']}: {'applied' if each['changed'] else 'unchanged'}" for each in done]
+    lines = [*(f"{each['applied']}: {'applied' if each['changed'] else 'unchanged'}" for each in done), *lines]
     surplus = [each for each in _differences(file, environment) if each.state is State.ABSENT] if prune else []
-    for each in surplus:
-        done.append(call("DELETE", "/api/v1/documents", query={"kind": each.kind, "name": each.name}))
-        lines.append(f"{each.kind} {each.name}: withdrawn")
+    for absent in sorted(surplus, key=lambda each: -ORDER.index(each.kind)):
+        try:
+            done.append(call("DELETE", "/api/v1/documents", query={"kind": absent.kind, "name": absent.name}))
+            lines.append(f"{absent.kind} {absent.name}: withdrawn")
+        except AwaitsApproval as waits:
+            remark(f"{waits.message} {waits.fix}")
+            lines.append(f"{absent.kind} {absent.name}: its withdrawal waits for approval")
     emit(done, output, table="\n".join(lines))
+
+
+def _body(document: ReadDocument) -> dict[str, Any]:
+    return {"values": {"kind": document.kind, **document.body}, "where": document.where}
 
 
 def plan_schema() -> None:
@@ -109,7 +124,7 @@ def _differences(file: tuple[Path, ...], environment: str | None) -> tuple[Diffe
 
     documents = _read(file, environment)
     known = [
-        Known(kind=each["kind"], name=each["name"], digest=each["digest"], body=each["body"])
+        Known(kind=each["kind"], name=each["name"], digest=each["digest"], body=each["body"], is_bare=each["is_bare"])
         for each in call("GET", "/api/v1/documents")["documents"]
     ]
     has_all = any(path.is_dir() for path in file)

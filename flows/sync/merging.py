@@ -12,12 +12,9 @@ from enum import StrEnum
 
 from sluicegate.registry.documents.deployment import Deployment
 from sluicegate.registry.documents.diff import Known
-from sluicegate.registry.documents.documents import ReadDocument
+from sluicegate.registry.documents.documents import ORDER, ReadDocument
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.rollout.standing import trusted
-
-_ORDER = ("audience", "freeze", "notification", "plan", "deployment")
-"""A document comes after those that it may name."""
 
 
 class Step(StrEnum):
@@ -76,8 +73,8 @@ def todo(documents: Sequence[ReadDocument], known: Iterable[Known], base: Base, 
         if (kind, name) in here
     ]
     return (
-        *sorted(changes, key=lambda each: _ORDER.index(each.kind)),
-        *sorted(withdrawn, key=lambda each: -_ORDER.index(each.kind)),
+        *sorted(changes, key=lambda each: ORDER.index(each.kind)),
+        *sorted(withdrawn, key=lambda each: -ORDER.index(each.kind)),
     )
 
 

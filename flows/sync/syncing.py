@@ -13,8 +13,8 @@ from sluicegate.flows.sync.merging import Base, Departure, Step, Todo, departure
 from sluicegate.flows.sync.remembered import Tree, base_of, remember, remember_failure
 from sluicegate.flows.sync.repository import Checkout, checkout
 from sluicegate.flows.sync.writing_back import hand_on, write_back
-from sluicegate.registry.documents.diff import Known
-from sluicegate.registry.documents.documents import KINDS, ReadDocument, read_documents
+from sluicegate.registry.documents.documents import ReadDocument, read_documents
+from sluicegate.registry.documents.known import known_documents
 from sluicegate.registry.words.errors import InvalidDocument, Problem, SluiceError, UsageError
 from sluicegate.registry.words.roles import Role
 from sluicegate.services.console.acts.documents import DocumentActs, DocumentBody
@@ -80,7 +80,7 @@ def synchronise(follower: Follower, tree: Tree) -> Outcome:
 def _follow(follower: Follower, tree: Tree, files: Checkout) -> Outcome:
     desk, base = follower.desk, base_of(follower.desk.ledger, tree)
     documents = _documents(files, tree, desk.champion_alias)
-    work = todo(documents, _known(desk), base, revert=follower.revert)
+    work = todo(documents, known_documents(desk.ledger), base, revert=follower.revert)
     done, refused = _carry_out(follower, [each for each in work if each.step is not Step.TELL])
     left = tuple(departures(_unmoved(documents, base), desk.ledger.rollouts()))
     drift = (
@@ -115,11 +115,6 @@ def _documents(files: Checkout, tree: Tree, champion_alias: str) -> tuple[ReadDo
 def _inside(problem: Problem, folder: Path) -> str:
     where = Path(problem.where)
     return str(where.relative_to(folder)) if where.is_relative_to(folder) else problem.where
-
-
-def _known(desk: Desk) -> list[Known]:
-    applied = (each for kind in KINDS for each in desk.ledger.all_applied(kind))
-    return [Known(kind=each.kind, name=each.name, digest=each.digest, body=each.body) for each in applied]
 
 
 def _carry_out(follower: Follower, work: Sequence[Todo]) -> tuple[tuple[str, ...], dict[tuple[str, str], str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 from sluicegate.registry.documents.documents import ReadDocument
@@ -57,6 +58,11 @@ class Known:
     name: str
     digest: str
     body: Mapping[str, object]
+    is_bare: bool = False
+    """Whether it says nothing beside what holds where nobody said anything, so that there is nothing to withdraw."""
+    actor: str | None = None
+    """Who said so last, where that is known."""
+    at: datetime | None = None
 
 
 def differences(documents: Iterable[ReadDocument], known: Iterable[Known]) -> tuple[Difference, ...]:
@@ -71,7 +77,7 @@ def absent(documents: Iterable[ReadDocument], known: Iterable[Known]) -> tuple[D
     return tuple(
         Difference(kind=each.kind, name=each.name, where="", state=State.ABSENT)
         for each in known
-        if (each.kind, each.name) not in there
+        if (each.kind, each.name) not in there and not each.is_bare
     )
 
 

@@ -17,10 +17,12 @@ from sluicegate.registry.audience.short_form import (
     condition_written,
     read_audience_text,
 )
+from sluicegate.registry.documents.connections_document import read_connections_text
 from sluicegate.registry.documents.deployment import read_deployment_text
 from sluicegate.registry.documents.environments import FOLDER, lay_over
 from sluicegate.registry.documents.freeze_file import freeze_in_words, read_freeze_text
 from sluicegate.registry.documents.notification import read_notification_text
+from sluicegate.registry.documents.variation_document import read_variation_text
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.plan.reading import read_plan_text
 from sluicegate.registry.words.build import CHAMPION_ALIAS
@@ -90,8 +92,28 @@ KINDS: dict[str, Kind] = {
         digest=lambda deployment: deployment.digest,
         says=lambda deployment: f"v{deployment.build}",
     ),
+    "variation": Kind(
+        read=lambda text, _: read_variation_text(text),
+        name=lambda variation: variation.name,
+        named_by="model",
+        body=lambda variation: variation.document(),
+        digest=lambda variation: variation.digest,
+        says=lambda variation: variation.says,
+    ),
+    "connections": Kind(
+        read=lambda text, _: read_connections_text(text),
+        name=lambda connections: connections.model,
+        named_by="model",
+        body=lambda connections: connections.document(),
+        digest=lambda connections: connections.digest,
+        says=lambda connections: connections.says,
+    ),
 }
 """Every kind of document that can be applied."""
+VIEWS = ("variation", "connections")
+"""Kinds that say what the record of traffic says: applying one is an order on that."""
+ORDER = ("audience", "freeze", "notification", "plan", "deployment", "connections", "variation")
+"""A document comes after those that it may name; what protects a variation comes after what is sent to it."""
 ENDINGS = (".yaml", ".yml")
 Only = TypeVar("Only")
 
@@ -283,4 +305,5 @@ def _refuse_twice(placed: Sequence[tuple[Text, At, ReadDocument]]) -> None:
 
 
 def _other_name(kind: str) -> str:
-    return "keep one of them, or name another variation" if kind in ("plan", "deployment") else "keep one of them"
+    is_of_variation = kind in ("plan", "deployment", "variation")
+    return "keep one of them, or name another variation" if is_of_variation else "keep one of them"

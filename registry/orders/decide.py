@@ -41,6 +41,7 @@ from sluicegate.registry.orders.order import (
     RollBack,
     SeenConnections,
     SeenRollout,
+    SetConnections,
     SetTerms,
     Start,
     StartExperiment,
@@ -99,7 +100,16 @@ def _carried_out(record: Record, order: Order, act: Act, now: datetime) -> Chang
             return draft.changes(conclude(draft, order, experiment)[0].id)
         case Pause() | Resume() | Approve() | Jump() | Promote() | Abort() | Retry() | OverrideFreeze():
             return _steered(draft, order, act)
-        case Undeploy() | Connect() | Disconnect() | Arrange() | SetTerms() | ApplyAudience() | DeleteAudience():
+        case (
+            Undeploy()
+            | Connect()
+            | Disconnect()
+            | Arrange()
+            | SetConnections()
+            | SetTerms()
+            | ApplyAudience()
+            | DeleteAudience()
+        ):
             return _redirected(draft, order, act)
         case ApproveProposal() | RejectProposal():
             raise UsageError("no proposal is about another one.")
@@ -176,7 +186,9 @@ def _redirected(draft: Draft, order: Order, act: OnTraffic) -> Changes:
             variations.disconnect(draft, order, act)
         case Arrange():
             variations.arrange(draft, order, act)
-        case SetTerms() as act:
+        case SetConnections():
+            variations.set_connections(draft, order, act)
+        case SetTerms():
             variations.set_terms(draft, order, act)
         case ApplyAudience(document=document):
             apply_audience(draft, order, document)
@@ -218,7 +230,16 @@ def _steered_rollout(record: Record, order: Order) -> Rollout:
 def _redirected_model(order: Order) -> str:
     """The model whose connections an order is about. Raises UsageError for an order on anything else."""
     match order.act:
-        case Deploy() | ApplyDeployment() | Undeploy() | Connect() | Disconnect() | Arrange() | SetTerms() as act:
+        case (
+            Deploy()
+            | ApplyDeployment()
+            | Undeploy()
+            | Connect()
+            | Disconnect()
+            | Arrange()
+            | SetConnections()
+            | SetTerms() as act
+        ):
             return act.model
         case _:
             raise UsageError("If-Match: it is an entity tag of connections, and the order is not about any.")

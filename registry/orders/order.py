@@ -145,6 +145,16 @@ class Arrange:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SetConnections:
+    """Say who gets a model's requests: these audiences in this order, and nobody besides."""
+
+    model: str
+    routed: tuple[Routed, ...]
+    fallback: tuple[Weighted, ...]
+    fallback_copied: tuple[Copied, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class SetTerms:
     """Say what holds for a variation whoever is sent to it; None: as it is."""
 
@@ -259,7 +269,7 @@ class RejectProposal:
 
 
 OnRollout = Pause | Resume | Approve | Jump | Promote | Abort | Retry | OverrideFreeze
-OnTraffic = Undeploy | Connect | Disconnect | Arrange | SetTerms | ApplyAudience | DeleteAudience
+OnTraffic = Undeploy | Connect | Disconnect | Arrange | SetConnections | SetTerms | ApplyAudience | DeleteAudience
 OnProposal = ApproveProposal | RejectProposal
 Act = (
     Start | Deploy | ApplyDeployment | RollBack | StartExperiment | EndExperiment | OnRollout | OnTraffic | OnProposal

@@ -26,6 +26,8 @@ from sluicegate.registry.orders.order import (
     Deploy,
     Disconnect,
     Order,
+    Routed,
+    SetConnections,
     SetTerms,
     Share,
     Start,
@@ -70,15 +72,7 @@ def _route(draft: Draft, order: Order, act: Deploy) -> None:
     for variation in (*served, *copied, *filter(None, [act.fallback])):
         _refuse_empty(draft, model, variation)
     present = present_connections(draft, model, act.fallback)
-    before = {each.audience.name: each for each in present.ordered}
-    named = tuple(
-        replace(
-            before.get(each.audience) or Connection(audience=known_audience(draft, each.audience), weighted=()),
-            weighted=tuple(part for part in each.weighted if part.weight),
-            copied=tuple(part for part in each.copied if part.sample),
-        )
-        for each in act.routed
-    )
+    named = tuple(_routed(draft, present, each) for each in act.routed)
     routed = {each.audience for each in act.routed}
     rest = tuple(each for each in present.ordered if each.audience.name not in routed)
     fallback = present.fallback if act.fallback is None else (Weighted(variation=act.fallback),)
@@ -87,6 +81,34 @@ def _route(draft: Draft, order: Order, act: Deploy) -> None:
     if [each.audience for each in wanted.ordered] != [each.audience for each in present.ordered]:
         _refuse_other_order(draft, model)
     if others_serve(draft, model, act.variation):
+        refuse_unjudged(order, connections_of(draft, model) or unrecorded(model), wanted)
+    record_connections(draft, wanted, order.actor)
+
+
+def _routed(draft: Draft, present: Connections, routed: Routed) -> Connection:
+    """The connection of an audience with those alone that are named."""
+    before = next((each for each in present.ordered if each.audience.name == routed.audience), None)
+    return replace(
+        before or Connection(audience=known_audience(draft, routed.audience), weighted=()),
+        weighted=tuple(part for part in routed.weighted if part.weight),
+        copied=tuple(part for part in routed.copied if part.sample),
+    )
+
+
+def set_connections(draft: Draft, order: Order, act: SetConnections) -> None:
+    """Send a model's requests where it says, and nowhere besides; those who stay where they are keep their slots."""
+    model = act.model
+    main = max(act.fallback, key=lambda part: part.weight).variation
+    present = present_connections(draft, model, main)
+    named = tuple(_routed(draft, present, each) for each in act.routed)
+    wanted = replace(present, ordered=named, fallback=act.fallback, fallback_copied=act.fallback_copied)
+    for variation in wanted.variations:
+        _refuse_empty(draft, model, variation)
+    _refuse_nobody(wanted)
+    if wanted == present:
+        return
+    _refuse_other_order(draft, model)
+    if others_serve(draft, model, main):
         refuse_unjudged(order, connections_of(draft, model) or unrecorded(model), wanted)
     record_connections(draft, wanted, order.actor)
 

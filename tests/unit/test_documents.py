@@ -55,6 +55,9 @@ EXAMPLES = {
     "notification": "kind: notification\nname: ops\nsend: webhook\nseverity: info\nmodels: [delays]\n",
     "freeze": "kind: freeze\nname: weekend\nmodels: [delays]\nwindows:\n  - {cron: '0 16 * * fri', lasts: 64h}\n",
     "deployment": "kind: deployment\nmodel: delays\nbuild: 7\n",
+    "variation": "kind: variation\nmodel: delays\nvariation: b\nstand_in: errors\nprotected: true\n",
+    "connections": "kind: connections\nmodel: delays\nfallback: {a: 3, b: 1}\naudiences:\n"
+    "  - {audience: ny, weights: {a: 2, b: 0}, copies: {b: 20}}\n",
 }
 
 

@@ -7,12 +7,15 @@ from typing import Any
 from pydantic import model_validator
 
 from sluicegate.registry.catalog.naming import no_builds
+from sluicegate.registry.documents.connections_document import ConnectionsDocument
 from sluicegate.registry.documents.deployment import Deployment
-from sluicegate.registry.documents.documents import KINDS, ReadDocument, document_from_values, read_document
+from sluicegate.registry.documents.documents import KINDS, VIEWS, ReadDocument, document_from_values, read_document
+from sluicegate.registry.documents.known import known_documents, known_view
+from sluicegate.registry.documents.variation_document import VariationDocument
 from sluicegate.registry.ledger.record import Applied
 from sluicegate.registry.orders.certificates import uncertified
 from sluicegate.registry.orders.give import apply_document, give, withdraw_document
-from sluicegate.registry.orders.order import ApplyDeployment
+from sluicegate.registry.orders.order import Act, ApplyDeployment
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.words.errors import NotFound, Unreachable, UsageError
 from sluicegate.registry.words.roles import Role
@@ -52,16 +55,17 @@ class DocumentActs:
 
     def list(self, request: Request, _: Body) -> Answer:
         wanted = request.query.get("kind")
-        kinds = [kind for kind in KINDS if wanted in (None, kind)]
-        return 200, {"documents": [document for kind in kinds for document in self._desk.ledger.all_applied(kind)]}
+        known = known_documents(self._desk.ledger)
+        return 200, {"documents": [each for each in known if wanted in (None, each.kind)]}
 
     def apply(self, request: Request, body: DocumentBody) -> Answer:
         read, desk = body.read(self._desk.champion_alias), self._desk
         document = Applied(
             kind=read.kind, name=read.name, body=read.body, digest=read.digest, actor=request.actor, at=desk.clock()
         )
-        if isinstance(read.value, Deployment):
-            receipt = give(desk.ledger, request.order(self._deployment(read.value, document)), desk.clock())
+        act = self._act(read.value, document)
+        if act is not None:
+            receipt = give(desk.ledger, request.order(act), desk.clock())
             changed, rollout = receipt.changed, receipt.rollout
         else:
             changed, rollout = apply_document(desk.ledger, document, request.role, request.person), None
@@ -70,6 +74,16 @@ class DocumentActs:
             "rollout": rollout,
         }  # fmt: skip
         return (201 if changed else 200), done
+
+    def _act(self, value: object, document: Applied) -> Act | None:
+        """The order that applying it gives; None: it is recorded as it is."""
+        match value:
+            case Deployment():
+                return self._deployment(value, document)
+            case ConnectionsDocument() | VariationDocument():
+                return value.act
+            case _:
+                return None
 
     def _deployment(self, deployment: Deployment, document: Applied) -> ApplyDeployment:
         version = deployable(self._desk, deployment.model, deployment.build)
@@ -81,7 +95,13 @@ class DocumentActs:
         kind, name = request.query.get("kind") or "", request.query.get("name") or ""
         if kind not in KINDS or not name:
             raise UsageError("say which document: its kind and its name.", fix=f"the kinds are {', '.join(KINDS)}")
-        changed = withdraw_document(self._desk.ledger, kind, name, request.actor, request.role, self._desk.clock())
+        if kind in VIEWS:
+            view = known_view(self._desk.ledger, kind, name)
+            changed = view is not None and not view.is_bare
+            if view is not None and changed:
+                give(self._desk.ledger, request.order(view.bare.act), self._desk.clock())
+        else:
+            changed = withdraw_document(self._desk.ledger, kind, name, request.actor, request.role, self._desk.clock())
         return 200, {"withdrawn": f"{kind} {name}", "changed": changed}
 
     def _warning(self, read: ReadDocument) -> str | None:
@@ -112,7 +132,8 @@ def operations(desk: Desk) -> tuple[Operation, ...]:
         Operation(
             method="GET", path=root, role=Role.VIEWER, act=acts.list, query={"kind": "Only this kind."},
             summary="The documents that count.",
-            gives={200: "`documents`, each with `kind`, `name`, `digest`, `body`, `actor`, `at`."},
+            gives={200: "`documents`, each with `kind`, `name`, `digest`, `body`, `actor`, `at`, and `is_bare`: "
+                        "there is nothing to withdraw."},
         ),
         Operation(
             method="POST", path=root, role=Role.OPERATOR, takes=DocumentBody, act=acts.apply,

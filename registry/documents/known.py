@@ -1,0 +1,50 @@
+"""Documents that count: what was applied, and what the record of traffic says, as documents say it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sluicegate.registry.documents.connections_document import ConnectionsDocument, connections_document
+from sluicegate.registry.documents.diff import Known
+from sluicegate.registry.documents.documents import KINDS, VIEWS
+from sluicegate.registry.documents.variation_document import VariationDocument, variation_document
+from sluicegate.registry.ledger.record import Record
+from sluicegate.registry.orders.answering import filled, unrecorded
+from sluicegate.registry.orders.connections_record import KIND as TRAFFIC
+from sluicegate.registry.orders.connections_record import connections_of
+
+View = ConnectionsDocument | VariationDocument
+
+
+def known_documents(record: Record) -> tuple[Known, ...]:
+    """Every document that counts, by kind and name."""
+    kept = (each for kind in KINDS if kind not in VIEWS for each in record.all_applied(kind))
+    applied = [
+        Known(kind=each.kind, name=each.name, digest=each.digest, body=each.body, actor=each.actor, at=each.at)
+        for each in kept
+    ]
+    return (*applied, *_views(record))
+
+
+def known_view(record: Record, kind: str, name: str) -> View | None:
+    """What the record of traffic says of a name, as a document of this kind; None: nothing."""
+    return next((view for view in _all_views(record) if (view.kind, KINDS[view.kind].name(view)) == (kind, name)), None)
+
+
+def _views(record: Record) -> Iterator[Known]:
+    for view in _all_views(record):
+        said = record.applied(TRAFFIC, view.model)
+        yield Known(
+            kind=view.kind, name=KINDS[view.kind].name(view), digest=view.digest, body=view.document(),
+            is_bare=view.is_bare, actor=said.actor if said else None, at=said.at if said else None,
+        )  # fmt: skip
+
+
+def _all_views(record: Record) -> Iterator[View]:
+    """The connections of every model that has a variation, then the terms of every variation."""
+    models = {each.requested.model for each in record.rollouts()} | {each.name for each in record.all_applied(TRAFFIC)}
+    there = {model: connections_of(record, model) or unrecorded(model) for model in sorted(models)}
+    variations = {model: filled(record, model) for model in there}
+    yield from (connections_document(each) for model, each in there.items() if variations[model])
+    for model, names in variations.items():
+        yield from (variation_document(model, there[model].terms_of(name)) for name in names)

@@ -1,0 +1,91 @@
+"""Variation: what holds for a slot of a model whoever is sent to it, as a document that stands in a file. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Literal
+
+from pydantic import Field, StrictBool, ValidationError
+
+from sluicegate.registry.audience.connections import FALLBACK, StandIn, Terms
+from sluicegate.registry.orders.order import SetTerms
+from sluicegate.registry.plan.document import Document
+from sluicegate.registry.plan.messages import explain
+from sluicegate.registry.words.yaml_text import Text
+
+
+class VariationDocument(Document):
+    """What holds for a variation whoever is sent to it. Which build it serves says its deployment."""
+
+    kind: Literal["variation"] = "variation"
+    """What this document is."""
+    model: str = Field(min_length=1)
+    """The MLflow registered model."""
+    variation: str = Field(default=FALLBACK, min_length=1)
+    """The slot of the model."""
+    by_name: StrictBool = False
+    """Whether a caller may ask for it by its name."""
+    stand_in: StandIn = StandIn.NEVER
+    """When the model's fallback variation answers in its place."""
+    protected: StrictBool = False
+    """Whether two named people must stand behind every change of what it serves."""
+
+    @property
+    def name(self) -> str:
+        """Its name among variations."""
+        return f"{self.model}/{self.variation}"
+
+    @property
+    def says(self) -> str:
+        """A few words about it, for people."""
+        words = ("protected" if self.protected else "", "by name" if self.by_name else "")
+        stood_in = "" if self.stand_in is StandIn.NEVER else f"stood in for where {self.stand_in}"
+        return ", ".join(filter(None, (*words, stood_in))) or "nothing beside what holds for all"
+
+    @property
+    def act(self) -> SetTerms:
+        """What applying it asks for."""
+        return SetTerms(
+            model=self.model, variation=self.variation, by_name=self.by_name, stand_in=self.stand_in,
+            protected=self.protected,
+        )  # fmt: skip
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether it says no more than what holds for all."""
+        return self == self.bare
+
+    @property
+    def bare(self) -> VariationDocument:
+        """The same once it is withdrawn."""
+        return VariationDocument(model=self.model, variation=self.variation)
+
+    def document(self) -> dict[str, object]:
+        """The variation as JSON values."""
+        return self.model_dump(mode="json")
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of its canonical JSON."""
+        text = json.dumps(self.document(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def variation_document(model: str, terms: Terms) -> VariationDocument:
+    """The document that says what is recorded."""
+    return VariationDocument(
+        model=model, variation=terms.variation, by_name=terms.by_name, stand_in=terms.stand_in,
+        protected=terms.protected,
+    )  # fmt: skip
+
+
+def read_variation_text(text: Text) -> VariationDocument | None:
+    """The variation of a text whose values are a mapping; None when it has problems, which are then noted in it."""
+    try:
+        return VariationDocument.model_validate(text.values)
+    except ValidationError as error:
+        problems = explain(error, VariationDocument)
+    for problem in problems:
+        text.add(problem.at, problem.message, problem.fix, on_value=problem.on_value)
+    return None
