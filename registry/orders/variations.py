@@ -99,11 +99,13 @@ def set_connections(draft: Draft, order: Order, act: SetConnections) -> None:
     """Send a model's requests where it says, and nowhere besides; those who stay where they are keep their slots."""
     model = act.model
     main = max(act.fallback, key=lambda part: part.weight).variation
+    served = [part.variation for weighted in (act.fallback, *(r.weighted for r in act.routed)) for part in weighted]
+    copied = [part.variation for parts in (act.fallback_copied, *(r.copied for r in act.routed)) for part in parts]
+    for variation in (*served, *copied):
+        _refuse_empty(draft, model, variation)
     present = present_connections(draft, model, main)
     named = tuple(_routed(draft, present, each) for each in act.routed)
     wanted = replace(present, ordered=named, fallback=act.fallback, fallback_copied=act.fallback_copied)
-    for variation in wanted.variations:
-        _refuse_empty(draft, model, variation)
     _refuse_nobody(wanted)
     if wanted == present:
         return

@@ -108,7 +108,9 @@ def test_prune_takes_back_what_no_file_says_once(cli_ledger: Ledger, said: Said,
 def test_an_environment_lays_its_own_over_them(cli_ledger: Ledger, said: Said, folder: Path) -> None:
     own = folder / "environments/prod"
     own.mkdir(parents=True)
-    (own / "variation.yaml").write_text("kind: variation\nmodel: fraud\nvariation: b\nprotected: true\n")
+    (own / "variation.yaml").write_text(
+        "kind: variation\nmodel: fraud\nvariation: b\nstand_in: null\nprotected: true\n"
+    )
     (own / "connections.yaml").write_text("kind: connections\nmodel: fraud\nfallback: b\n")
     said("apply -f documents/ --environment prod")
     there = connections_of(cli_ledger, "fraud")
