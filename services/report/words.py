@@ -36,7 +36,8 @@ def headline(report: Report) -> str:
         case "aborted":
             sentence = f"{candidate} was taken back; all weight returned to {_stable(rollout)}"
         case "failed":
-            sentence = f"{candidate} could not be launched; {_stable(rollout)} was never disturbed"
+            undisturbed = f"{_stable(rollout)} was never disturbed" if rollout.stable else "nothing else was changed"
+            sentence = f"{candidate} could not be launched; {undisturbed}"
         case "superseded":
             sentence = f"{candidate} gave way to a newer candidate"
         case "concluded":

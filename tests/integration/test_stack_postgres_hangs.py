@@ -75,6 +75,13 @@ def test_while_the_ledger_hangs_callers_are_served_and_everybody_is_told(stack: 
             assert {"ledger", "counted"} <= set(ill) <= {"ledger", "counted", "webhook"}
             assert "console" in ill.get("webhook", {"found": "console"})["found"], "MLflow is not blamed"
             assert not any("restore" in line["fix"] for line in ill.values()), "nothing is lost"
+            began = time.monotonic()
+            page = console.get("/health", headers={"accept": "text/html"})
+            print(f"\nHealth came after {time.monotonic() - began:.1f} s")
+            assert (page.status_code, "Needs attention" in page.text or "Still being checked" in page.text) == (
+                200,
+                True,
+            )
             assert {metric(console, name)[name] for name in ("sluice_gateway_up", "sluice_ledger_up")} == {0, 1}
             assert metric(console, "sluice_ledger_up") == {"sluice_ledger_up": 0}
         assert {name: stack.pid(name) for name in ours} == ours, "nobody died, nobody was killed"

@@ -17,6 +17,7 @@ from sluicegate.registry.report.history import tenures
 from sluicegate.registry.report.readout import arrivals, experiment_readout
 from sluicegate.registry.report.report import ArmCounts, Exposure, arm_errors, errors_in_words
 from sluicegate.registry.report.trend import trends
+from sluicegate.registry.rollout.facts import Failed
 from sluicegate.registry.words.build import Build, BuildRef
 from sluicegate.registry.words.errors import Unreachable
 from sluicegate.registry.words.roles import Role
@@ -33,6 +34,7 @@ from tests.acceptance.given import PLAN, Given
 from tests.experiment_lab import Lab, plan
 from tests.giving import Giver
 from tests.unit.console_office import BEARER, NOW, TOKEN, LabDesk, MemoryDesk, Office
+from tests.unit.console_office import PLAN as PLAN_OF_M
 
 
 def text(page: str) -> str:
@@ -407,3 +409,15 @@ def test_a_build_leads_to_its_training_run_and_a_rollout_waits_for_no_mlflow() -
     assert (led.status_code, led.headers["location"]) == (303, "http://mlflow/#/runs/a%20b")
     none = office.client.get("/models/m/builds/7/run")
     assert (none.status_code, "no training run of m v7" in none.text) == (404, True)
+
+
+def test_a_first_build_that_failed_has_no_steps_and_says_that_nothing_else_changed() -> None:
+    office = signed_in()
+    first = orders.deploy(office.ledger, plan=PLAN_OF_M, version="1", request=Giver(actor="ada", cause="cli"), now=NOW)
+    name = first.rollout.id
+    failed = Failed(stage="pack", reason="no matching distribution")
+    office.ledger.append(name, office.ledger.rollout(name).seq + 1, failed, NOW)
+    shown = text(office.client.get(f"/rollouts/{name}").text)
+    assert "v1 could not be launched; nothing else was changed: pack: no matching distribution" in shown
+    assert "Strategy first build" in shown
+    assert "Steps of the plan" not in office.client.get(f"/rollouts/{name}").text

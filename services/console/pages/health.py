@@ -14,7 +14,7 @@ from sluicegate.services.beside import Beside
 from sluicegate.services.console.pages.rendering import Context, Endpoint, template
 from sluicegate.services.console.ports import Desk
 
-PATIENCE = 0.8
+PATIENCE = 0.5
 """Seconds that the page waits for checks, and then for counters."""
 _ORDER = {"fail": 0, "warn": 1, "pending": 2, "pass": 3}
 
