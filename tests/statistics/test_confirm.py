@@ -21,7 +21,7 @@ from sluicegate.registry.words.verdict import Answer
 from tests.statistics.montecarlo import Share, share
 
 ALPHA = BETA = 0.05
-RUNS, SOAK = 100, 3_000
+RUNS, SOAK = 100, 1_000
 A_DAY, DAYS = 3_000, 12
 """Labels that ripen on a day, for so many days: first those of the steps, then those beside the holdout."""
 
@@ -77,6 +77,7 @@ def test_an_equal_build_is_rolled_back_no_more_often_than_alpha() -> None:
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(0)
 @pytest.mark.parametrize("holdout", [1, 5, 10, 50])
 @pytest.mark.parametrize("rate", [0.01, 0.1, 0.5])
 def test_at_any_holdout_and_rate(holdout: float, rate: float) -> None:
