@@ -33,6 +33,7 @@ from sluicegate.registry.orders.order import (
     SetTerms,
     Share,
     Start,
+    StartExperiment,
     Undeploy,
 )
 from sluicegate.registry.orders.progress import complete
@@ -339,6 +340,21 @@ def test_protection_reaches_the_rollout_under_way_and_its_end_leaves_it(ledger: 
     assert ledger.rollout(rollout.id).guarded
     approved(ledger, asked(ledger, by("bob", SetTerms(model="m", variation="b", protected=False))), "ada")
     assert not ledger.rollout(rollout.id).guarded
+
+
+def test_an_experiment_that_shares_its_callers_anew_waits_for_its_first_request(ledger: MemoryLedger) -> None:
+    values = {
+        "model": "m", "variation": "b", "steps": [{"weight": 10}], "metrics": {"errors": {"source": "status"}},
+        "ab": {"audience": "eu", "variations": {"b": 1, "c": 1}, "max_time": "1d",
+               "goal": {"metric": "errors", "margin": "50%"}},
+    }  # fmt: skip
+    put(ledger, "4", "c")
+    act = StartExperiment(model="m", variation="b", plan=Plan.model_validate(values))
+    comparison = ledger.rollout(give(ledger, by("ada", act), NOW).rollout or "")
+    assert "must approve its first request" in decide_first(comparison, "ready").reason, "default answers eu too"
+    with pytest.raises(IllegalMove, match="nobody approves his own"):
+        approve(ledger, comparison, "ada")
+    assert decide_first(approve(ledger, comparison, "bob"), "ready").choice is Choice.ADVANCE
 
 
 def test_an_emptied_variation_stays_protected(ledger: MemoryLedger) -> None:
