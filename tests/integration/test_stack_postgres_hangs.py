@@ -59,6 +59,7 @@ def eventually(is_true: Callable[[], bool], what: str, seconds: float = 60) -> N
 
 def test_while_the_ledger_hangs_callers_are_served_and_everybody_is_told(stack: Stack, server: tuple[str, int]) -> None:
     rollout = str(stack.ask("rollout", "start", MODEL, "--build", stack.register())["id"])
+    stack.run("rollout", "pause", rollout, "--reason", "it must still be there to be aborted when the ledger is back")
     path = f"/api/v1/rollouts/{rollout}"
     ours = {name: stack.pid(name) for name in ("keeper", "collector", "console", "envoy")}
     with Load(stack.urls()["gateway"]).running(threads=2) as load, api(stack) as console:
