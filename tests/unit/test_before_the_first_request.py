@@ -13,13 +13,14 @@ from pydantic_core import to_jsonable_python
 from sluicegate.flows.cli.tree import tree
 from sluicegate.flows.stages.launch import launch
 from sluicegate.flows.stages.tick import Authority, tick
-from sluicegate.registry.ledger.reading import read_for_view
+from sluicegate.registry.ledger.reading import read_for_report, read_for_view
 from sluicegate.registry.orders.certificates import Tried, certificate
 from sluicegate.registry.orders.give import give
 from sluicegate.registry.orders.order import Order, Start
 from sluicegate.registry.plan.fields import OfflineGate, Serve, Strategy
 from sluicegate.registry.plan.offline import RunMetrics, judge_offline
 from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.report.report import rollout_report
 from sluicegate.registry.report.timeline import timeline
 from sluicegate.registry.report.view import rollout_view
 from sluicegate.registry.rollout.decision import Choice
@@ -30,6 +31,7 @@ from sluicegate.registry.words.errors import CatalogUnavailable, Forbidden, Ille
 from sluicegate.registry.words.roles import Role
 from sluicegate.registry.words.verdict import Answer
 from sluicegate.services.console.tokens import Tokens
+from sluicegate.services.report.page import page as report_page
 from tests import giving as orders
 from tests.doubles.catalog import MemoryCatalog
 from tests.doubles.ledger import MemoryLedger
@@ -317,6 +319,17 @@ def test_offline_gates_are_shown_on_the_command_line(tmp_path: Path) -> None:
     assert "offline val_auc   PASS       val_auc of v2 is 0.9: no worse than 0.9 of v1" in tree(
         to_jsonable_python(view)
     )
+
+
+def test_the_report_lists_offline_gates_with_their_evidence(tmp_path: Path) -> None:
+    stand = Stand(tmp_path)
+    after = stand.launch(stand.start())
+    html = report_page(rollout_report(read_for_report(stand.ledger, after), NOW))
+    assert html.index("Before the first request") < html.index("val_auc of v2 is 0.9: no worse than 0.9 of v1</td>")
+    (tmp_path / "bare").mkdir()
+    bare = Stand(tmp_path / "bare", offline=[])
+    bare_html = report_page(rollout_report(read_for_report(bare.ledger, bare.launch(bare.start())), NOW))
+    assert "Before the first request" not in bare_html
 
 
 def test_the_how_to_shows_what_a_rollout_says(tmp_path: Path) -> None:
