@@ -234,7 +234,8 @@ def _alphas(plan: PlanFields) -> Iterator[Broken]:
         message = f"together the gates and guardrails would stop an equal candidate with a chance of {total:.3g}"
         each = f"{ALPHA_LIMIT / len(gates):.2g}"
         fix = f"lower their alphas so that they add up to {ALPHA_LIMIT} at most, such as alpha: {each} each"
-        yield Broken(at=("gates",) if plan.gates else ("guardrails",), message=message, fix=fix)
+        at = next((name for name in ("gates", "guardrails") if getattr(plan, name)), "confirm")
+        yield Broken(at=(at,), message=message, fix=fix)
 
 
 def _weights(plan: PlanFields) -> Iterator[Broken]:

@@ -533,6 +533,12 @@ def test_requests_must_be_kept_until_their_labels_count() -> None:
         Plan.model_validate({key: value for key, value in PLAN.items() if key != "retention"})
 
 
+def test_too_much_alpha_is_told_where_it_stands() -> None:
+    alone = changed(alpha=0.2) | {"gates": [], "metrics": {"repaid": PLAN["metrics"]["repaid"]}}
+    with pytest.raises(ValueError, match="confirm: together"):
+        Plan.model_validate(alone)
+
+
 def test_a_metric_that_confirms_has_no_gate_besides() -> None:
     with pytest.raises(ValueError, match=r"repaid has a gate or a guardrail already"):
         Plan.model_validate(PLAN | {"guardrails": [{"metric": "repaid", "alpha": 0.01}]})
