@@ -234,6 +234,7 @@ def test_in_the_end_it_is_given_up_which_is_on_record_and_told_to_people(door: D
         look.look(stand.now)
         stand.now += timedelta(hours=2)
     assert stand.calls() == [("abort", 1, "failed"), ("abort", 2, "given_up")]
+    assert len(door.heard) == 2, "who was given up is left alone"
     last = stand.ledger.entries(stand.name)[-1].fact
     assert severity(last) is Severity.WARNING
     assert stand.ledger.rollout(stand.name).ending is Ending.ABORTED
