@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -119,12 +120,14 @@ def test_what_was_tallied_before_grows_on(tmp_path: Path) -> None:
 
 
 def test_a_migration_that_is_killed_anywhere_is_done_by_the_next_opener(tmp_path: Path) -> None:
-    statements = 1
+    former = sa.create_engine(f"sqlite:///{tmp_path}/former.db")
+    first(former)
+    before, statements = all_of(former), 1
+    former.dispose()
     while True:
-        url = f"sqlite:///{tmp_path}/{statements}.db"
+        copy = shutil.copy(tmp_path / "former.db", tmp_path / f"{statements}.db")
+        url = f"sqlite:///{copy}"
         engine = sa.create_engine(url)
-        first(engine)
-        before = all_of(engine)
         try:
             with killed_at(sa.Engine, statements):  # type: ignore[arg-type]
                 Store(url)

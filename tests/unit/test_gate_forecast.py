@@ -97,7 +97,7 @@ def test_the_same_seed_rehearses_the_same() -> None:
 
 
 def test_a_sound_plan_is_certified() -> None:
-    found = certify(plan(), {"cost": COST, "errors": Baseline(mean=0.02, sd=0.14)}, runs=12)
+    found = certify(plan(), {"cost": COST, "errors": Baseline(mean=0.02, sd=0.14)}, runs=6)
     assert found.ok, failed(found)
     assert {check.name for check in found.checks if check.metric == "cost"} == {
         "equal candidate", "planted harm", "harm not promoted", "swapped arms", "no data",
@@ -110,7 +110,7 @@ def test_a_sound_plan_is_certified() -> None:
 
 def test_a_plan_that_cannot_catch_its_harm_is_refused_with_figures() -> None:
     gates = [{"metric": "cost", "alpha": 0.03, "margin": "1%"}]
-    found = certify(plan(gates=gates), {"cost": COST, "errors": Baseline(mean=0.02, sd=0.14)}, runs=12, seed=2)
+    found = certify(plan(gates=gates, guardrails=[], steps=[{"weight": 50}]), {"cost": COST}, runs=6, seed=2)
     assert failed(found) == {("cost", "planted harm")}
     reason = next(check.reason for check in found.checks if not check.ok)
     assert "1% worse" in reason
