@@ -9,6 +9,7 @@ from datetime import datetime
 from sluicegate.registry.audience.connections import Connections
 from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.ledger.record import Applied, Changes, Record
+from sluicegate.registry.ledger.selection import Selection
 from sluicegate.registry.orders.connections_record import connections_of, record_connections
 from sluicegate.registry.orders.draft import Draft
 from sluicegate.registry.orders.give import give
@@ -57,6 +58,7 @@ class Giver:
     sighting: Sighting | None = None
     override_freeze: str | None = None
     override_assessment: str | None = None
+    follows: str | None = None
 
 
 def start(
@@ -130,7 +132,7 @@ def start_experiment(ledger: Ledger, *, plan: Plan, request: Giver, now: datetim
     act = StartExperiment(model=plan.model, variation=plan.variation, plan=plan)
     first = _started(ledger, act, request, now)
     experiment = first.rollout.requested.experiment
-    group = [each for each in ledger.rollouts(model=plan.model) if each.requested.experiment == experiment]
+    group = [each for each in ledger.rollouts(Selection(model=plan.model)) if each.requested.experiment == experiment]
     return tuple(Started(rollout=each, created=first.created) for each in group)
 
 
@@ -167,6 +169,7 @@ def delete_audience(ledger: Ledger, name: str, *, actor: str, now: datetime) -> 
 
 def _started(ledger: Ledger, act: Act, giver: Giver, now: datetime, reason: str = "no reason given") -> Started:
     order = Order(
+        follows=giver.follows,
         act=act, actor=giver.actor, role=Role.ADMIN, cause=giver.cause, reason=reason,
         override_freeze=giver.override_freeze, override_assessment=giver.override_assessment,
     )  # fmt: skip

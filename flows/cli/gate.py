@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from sluicegate.flows.cli.output import Format, Output, emit, plain, remark
+from sluicegate.registry.ledger.selection import Selection
 from sluicegate.registry.words.errors import SluiceError, UsageError
 from sluicegate.registry.words.settings import Settings
 
@@ -138,6 +139,10 @@ def _plans(model: str | None, variation: str, file: Path | None) -> list[tuple[P
     return [(plan, known) for plan in plans or [runtime.plan(model, variation)]]
 
 
+_LATELY = 20
+"""The newest rollouts of a target, among which the last that had traffic is looked for."""
+
+
 def _measured(runtime: Runtime, model: str, variation: str) -> dict[str, Baseline]:
     """Stable's values in the target's last rollout; nothing where there was none."""
     from sluicegate.flows.rehearsal.rehearsal import Baseline
@@ -145,7 +150,8 @@ def _measured(runtime: Runtime, model: str, variation: str) -> dict[str, Baselin
     from sluicegate.registry.words.tally import Tally, UnitSums
 
     sums, units = dict[str, Tally](), dict[str, UnitSums]()
-    rollouts = [r for r in runtime.ledger.rollouts(model=model) if r.target == (model, variation) and r.step >= 0]
+    lately = runtime.ledger.rollouts(Selection(model=model, variation=variation, newest=_LATELY))
+    rollouts = [rollout for rollout in lately if rollout.step >= 0]
     for row in runtime.telemetry.tallies(rollouts[-1].id)[1] if rollouts else ():
         if row.arm is Arm.STABLE:
             sums[row.metric] = sums.get(row.metric, Tally()) + row.tally

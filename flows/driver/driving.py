@@ -89,7 +89,7 @@ class Unchanged(Exception):
 def _start(runtime: Runtime, order: StartForm, strategy: Strategy) -> str:
     """Ask for the rollout. Raises Unchanged where the build is stable already, or was tried and has not changed."""
     version = runtime.catalog.resolve(order.model, order.build).version
-    of_model = runtime.ledger.rollouts(model=order.model)
+    of_model = runtime.ledger.current(order.model)
     refuse_namesake(of_model, runtime.catalog.builds(order.model), order.model, version)
     if stable(runtime.ledger, order.model, order.variation) == version:
         raise Unchanged(f"{order.model} v{version} is stable already: there is nothing to roll out")

@@ -33,7 +33,7 @@ def _see_to_drivers(runtime: Runtime) -> None:
     now = runtime.clock()
     begun = (
         progress.begin(runtime.ledger, rollout, now) if rollout.phase is Phase.QUEUED else rollout
-        for rollout in runtime.ledger.rollouts()
+        for rollout in runtime.ledger.current()
     )
     states = runtime.drivers.ensure([rollout for rollout in begun if needs_driver(rollout, None)], now)
     for name, state in states.items():

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from sluicegate.flows.gate.design import gates_of
 from sluicegate.registry.ledger.port import Ledger
+from sluicegate.registry.ledger.selection import Selection
 from sluicegate.registry.orders.rules import same_intent
 from sluicegate.registry.plan.fields import GateSpec
 from sluicegate.registry.rollout.rollout import Rollout
@@ -29,9 +30,8 @@ def gates_of_attempt(ledger: Ledger, rollout: Rollout) -> tuple[tuple[GateSpec, 
 def _before(ledger: Ledger, rollout: Rollout) -> tuple[Rollout, ...]:
     """Earlier rollouts of the same build by the same plan."""
     wanted = rollout.requested
-    mine = [each for each in ledger.rollouts(model=wanted.model) if each.target == rollout.target]
-    same = [each.id for each in same_intent(mine, wanted.version, wanted.plan_digest, wanted.strategy)]
-    return tuple(each for each in mine if each.id in same[: same.index(rollout.id)]) if rollout.id in same else ()
+    of_version = Selection(model=wanted.model, variation=wanted.variation, version=wanted.version, before=rollout.id)
+    return tuple(same_intent(ledger.rollouts(of_version), wanted.plan_digest, wanted.strategy))
 
 
 def _left(gate: GateSpec, spent: dict[str, float]) -> GateSpec:

@@ -9,12 +9,13 @@ from typing import Protocol
 
 from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.ledger.reading import read_for_readout
+from sluicegate.registry.ledger.selection import Selection
 from sluicegate.registry.orders.experiments import cause_of
 from sluicegate.registry.orders.give import give
 from sluicegate.registry.orders.order import Order, Promote
 from sluicegate.registry.orders.progress import stable
 from sluicegate.registry.report.readout import winner
-from sluicegate.registry.rollout.experiment import comparisons_of, experiment_spec
+from sluicegate.registry.rollout.experiment import experiment_spec
 from sluicegate.registry.rollout.facts import Frozen, Party
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.metric import Arm, TallyRow
@@ -70,7 +71,9 @@ def shared_thresholds(ledger: Ledger, rollout: Rollout, names: Sequence[str]) ->
     The control's requests are counted against one threshold, so all comparisons have it from the first. None for that
     one, and for other rollouts: they freeze their own.
     """
-    group = comparisons_of(ledger.rollouts(model=rollout.requested.model), rollout.requested.experiment)
+    if not rollout.is_comparison:
+        return None
+    group = ledger.rollouts(Selection(experiment=rollout.requested.experiment))
     first = min(group, key=lambda each: each.id, default=rollout)
     if first.id == rollout.id:
         return None
@@ -88,12 +91,12 @@ def follow(ledger: Ledger, rollout: Rollout, now: datetime) -> Rollout | None:
     """
     if not rollout.is_comparison:
         return None
-    ab, group = experiment_spec(rollout.plan), comparisons_of(ledger.rollouts(), rollout.requested.experiment)
+    ab, group = experiment_spec(rollout.plan), ledger.rollouts(Selection(experiment=rollout.requested.experiment))
     best = winner(read_for_readout(ledger, group)) if all(each.is_ended for each in group) else None
     if ab.then != "promote" or best is None:
         return None
     model, control = rollout.requested.model, rollout.plan.variation
-    is_done = any(each.requested.follows == rollout.requested.experiment for each in ledger.rollouts(model=model))
+    is_done = ledger.count(Selection(model=model, follows=rollout.requested.experiment)) > 0
     if is_done or stable(ledger, model, control) != rollout.stable:
         return None
     reason = best.judgements[ab.goal.metric].reason

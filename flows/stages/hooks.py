@@ -77,7 +77,7 @@ class HookPass:
 
     def look(self, now: datetime) -> None:
         """Begin what is due. Returns at once, whatever hangs."""
-        for due in due_hooks(self.ledger.rollouts(), now):
+        for due in due_hooks(self.ledger.current(), now):
             if len(self._under_way) >= MOST:
                 return
             if due.key in self._under_way:

@@ -20,6 +20,7 @@ from sluicegate.flows.stages.settle import TAG
 from sluicegate.registry.catalog.runs import Measurement, Run
 from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.ledger.reading import read_for_report
+from sluicegate.registry.ledger.selection import Selection
 from sluicegate.registry.report.report import Evidence, Report, rollout_report
 from sluicegate.registry.rollout.facts import Entry, Jumped, StepEntered
 from sluicegate.registry.rollout.rollout import Ending, Rollout
@@ -74,14 +75,20 @@ class Memory:
 
     def look(self) -> tuple[str, ...]:
         """Write what is new of every rollout; the ids of those that were written."""
-        written = []
-        for rollout in self.ledger.rollouts():
+        end, written = self.ledger.feed_end(), list[str]()
+        place = int(str((self.ledger.recall(_PLACE) or {"place": 0})["place"]))
+        changed = self.ledger.rollouts(Selection(changed_after=place)) if end > place else ()
+        open_ones = tuple(rollout for rollout in self.ledger.current() if not rollout.is_ended)
+        for rollout in {each.id: each for each in (*changed, *open_ones)}.values():
             try:
                 if self._look_at(rollout):
                     written.append(rollout.id)
             except SluiceError as error:
                 log.warning("not written to MLflow; tried again", rollout=rollout.id, why=str(error))
                 return tuple(written)
+        if end > place:
+            self.ledger.remember(_PLACE, {"place": end})
+            self._done = {each.id: self._done[each.id] for each in open_ones}
         return tuple(written)
 
     def _look_at(self, rollout: Rollout) -> bool:
@@ -132,6 +139,10 @@ class Memory:
             return Written()
         looks = note["looks"] if isinstance(note["looks"], dict) else {}
         return Written(seq=int(str(note["seq"])), looks=looks)
+
+
+_PLACE = "mlflow"
+"""The note of the place in the ledger's feed up to which MLflow has everything."""
 
 
 def _key(rollout: str) -> str:

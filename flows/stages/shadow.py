@@ -20,7 +20,7 @@ from sluicegate.registry.words.outputs import output_differences
 
 def overtaken(ledger: Ledger, rollout: Rollout) -> str | None:
     """Why nothing is left to compare a shadow with: stable is another build than when it began; None: it is not."""
-    same_target = (each for each in ledger.rollouts(model=rollout.requested.model) if each.target == rollout.target)
+    same_target = (each for each in ledger.current(rollout.requested.model) if each.target == rollout.target)
     stable = trusted(same_target)
     if stable is None or stable.requested.version == rollout.stable:
         return None

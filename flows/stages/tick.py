@@ -128,7 +128,7 @@ def _experiment(ledger: Ledger, rollout: Rollout, now: datetime) -> ExperimentSt
     """How the experiment of a comparison stands; of other rollouts nothing is read."""
     if not rollout.is_comparison:
         return None
-    return experiment_state(rollout, ledger.rollouts(model=rollout.requested.model), now)
+    return experiment_state(rollout, ledger.current(rollout.requested.model), now)
 
 
 def _conclude(ledger: Ledger, rollout: Rollout, why: str, now: datetime) -> Tick:

@@ -13,8 +13,11 @@ from sluicegate.flows.sync.merging import Base, Departure, Step, Todo, departure
 from sluicegate.flows.sync.remembered import Tree, base_of, remember, remember_failure
 from sluicegate.flows.sync.repository import Checkout, checkout
 from sluicegate.flows.sync.writing_back import hand_on, write_back
+from sluicegate.registry.documents.deployment import Deployment
 from sluicegate.registry.documents.documents import ReadDocument, read_documents
 from sluicegate.registry.documents.known import known_documents
+from sluicegate.registry.ledger.selection import Selection
+from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.errors import InvalidDocument, Problem, SluiceError, UsageError
 from sluicegate.registry.words.roles import Role
 from sluicegate.services.console.acts.documents import DocumentActs, DocumentBody
@@ -82,7 +85,7 @@ def _follow(follower: Follower, tree: Tree, files: Checkout) -> Outcome:
     documents = _documents(files, tree, desk.champion_alias)
     work = todo(documents, known_documents(desk.ledger), base, revert=follower.revert)
     done, refused = _carry_out(follower, [each for each in work if each.step is not Step.TELL])
-    left = tuple(departures(_unmoved(documents, base), desk.ledger.rollouts()))
+    left = tuple(departures(_unmoved(documents, base), _rollouts_of(desk, documents)))
     drift = (
         *(f"{each.kind} {each.name}: {each.why}" for each in work if each.step is Step.TELL),
         *(f"deployment {each.document.name}: {each.why}" for each in left),
@@ -148,6 +151,18 @@ def _request(follower: Follower, query: dict[str, str] | None = None) -> Request
     return Request(actor=follower.actor, role=follower.role, door="git", query=query or {})
 
 
+def _rollouts_of(desk: Desk, documents: Sequence[ReadDocument]) -> tuple[Rollout, ...]:
+    """What the targets of deployments trust and try, and what became of the builds that these name."""
+    ledger = desk.ledger
+    deployments = [each.value for each in documents if isinstance(each.value, Deployment)]
+    tried = (
+        ledger.rollouts(Selection(model=each.model, variation=each.variation, version=each.build))
+        for each in deployments
+    )
+    current = (ledger.current(model) for model in {each.model for each in deployments})
+    return tuple({each.id: each for group in (*tried, *current) for each in group}.values())
+
+
 def _unmoved(documents: Sequence[ReadDocument], base: Base) -> list[ReadDocument]:
     """Documents that the commit before had too: what was rolled out because of them has had its time."""
     return [each for each in documents if base.digests.get((each.kind, each.name)) == each.digest]
@@ -163,7 +178,7 @@ def _hand_on(follower: Follower, tree: Tree, files: Checkout, documents: Sequenc
     if following is None:
         return ()
     theirs = _documents(files, replace(tree, environment=following), follower.desk.champion_alias)
-    passed = promotions(documents, theirs, follower.desk.ledger.rollouts())
+    passed = promotions(documents, theirs, _rollouts_of(follower.desk, documents))
     pushed = (hand_on(files, document, rollout, following) for document, rollout in passed)
     return tuple(branch for branch in pushed if branch is not None)
 

@@ -40,7 +40,7 @@ def overview(ledger: Ledger, telemetry: Telemetry, models: Collection[str]) -> t
     What the last minute saw is asked model by model: the work grows with the models that are shown.
     """
     by_model: dict[str, list[Rollout]] = {model: [] for model in models}
-    for rollout in ledger.rollouts():
+    for rollout in ledger.current():
         if rollout.requested.model in by_model:
             by_model[rollout.requested.model].append(rollout)
     table = _table(ledger, [rollout for found in by_model.values() for rollout in found])

@@ -19,7 +19,7 @@ from sluicegate.services.traffic.table import AudienceRoute, ModelRoute, assign
 
 def try_out(ledger: Ledger, model: str, metadata: Mapping[str, str], unit: str | None) -> Trial:
     """What a request gets, if every service runs that should. Raises NotFound for a model that serves nothing."""
-    rollouts = ledger.rollouts(model=model)
+    rollouts = ledger.current(model)
     there = standings(rollouts)
     builds = {build for standing in there for build in standing.needed}
     endpoints = {build: Endpoint(build=build) for build in builds}

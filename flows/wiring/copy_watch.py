@@ -35,6 +35,6 @@ def look(runtime: Runtime) -> None:
     """Note the counters of every shadow that has copies."""
     from sluicegate.services.telemetry.pairs.dropped_copies import note_drops
 
-    for rollout in runtime.ledger.rollouts():
+    for rollout in runtime.ledger.current():
         if rollout.is_shadow and rollout.weight > 0:
             note_drops(runtime.reading_store, rollout.id, runtime.envoy.dropped_copies(rollout.candidate))

@@ -155,11 +155,11 @@ class LocalDesk:
         from sluicegate.services.console.tokens import given_tokens
         from sluicegate.services.keeper.overdue import overdue
 
-        rollouts, seen, now = self.ledger.rollouts(), sights(self.ledger), self.clock()
+        rollouts, seen, now = self.ledger.current(), sights(self.ledger), self.clock()
         under_way = [rollout for rollout in rollouts if not rollout.is_ended]
         return replace(
             scrape,
-            models=sorted({rollout.requested.model for rollout in rollouts}),
+            models=list(self.ledger.models()),
             rollouts=under_way,
             untended=len(seen.unjudged),
             overdue=len(overdue(self.ledger, now)),

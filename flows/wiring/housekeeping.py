@@ -56,7 +56,7 @@ def _once(runtime: Runtime, collectors: list[Finishing]) -> None:
     rotate_grown((runtime.folder.logs, runtime.folder.root / "services" / "logs"))
     for path in (path for collector in collectors for path in collector.finished()):
         path.unlink(missing_ok=True)
-    under_way = (rollout.plan for rollout in runtime.ledger.rollouts() if not rollout.is_ended)
+    under_way = (rollout.plan for rollout in runtime.ledger.current() if not rollout.is_ended)
     by_model = retentions((*applied_plans(runtime.ledger), *under_way))
     now, longest = runtime.wall(), max((_DEFAULT, *by_model.values()))
     shorter = {model: now - timedelta(seconds=each) for model, each in by_model.items() if each < longest}

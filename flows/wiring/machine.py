@@ -215,7 +215,7 @@ def _namesakes(runtime: Runtime) -> tuple[Finding, ...]:
 
     try:
         by_model: dict[str, list[Rollout]] = {}
-        for rollout in runtime.ledger.rollouts():
+        for rollout in runtime.ledger.current():
             by_model.setdefault(rollout.requested.model, []).append(rollout)
         builds = runtime.catalog.snapshot(by_model)
         notes = [note for model, rollouts in by_model.items() for note in namesakes(rollouts, builds[model]).values()]

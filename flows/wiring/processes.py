@@ -17,9 +17,10 @@ import structlog
 from sluicegate.flows.wiring.desk import desk
 from sluicegate.flows.wiring.loops import BEAT_SECONDS, Loops, log_plainly, run_process
 from sluicegate.flows.wiring.runtime import Runtime, current_runtime
+from sluicegate.registry.ledger.selection import Selection
 from sluicegate.registry.rollout.decision import Decision
 from sluicegate.registry.rollout.rollout import Rollout
-from sluicegate.registry.words.errors import SluiceError
+from sluicegate.registry.words.errors import NotFound, SluiceError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -199,7 +200,7 @@ class GatewayPlane:
         from sluicegate.registry.rollout.experiment import splits
         from sluicegate.services.traffic.routes import routes
 
-        experiments = splits(self._ledger.rollouts(), standings)
+        experiments = splits(self._ledger.current(), standings)
         return routes(standings, endpoints, all_connections(self._ledger), experiments)
 
 
@@ -209,7 +210,7 @@ def rollout_spec(runtime: Runtime, name: str) -> RolloutSpec | None:
     from sluicegate.registry.rollout.experiment import counted_for
     from sluicegate.services.telemetry.tally.spec import RolloutSpec
 
-    rollout = counted_for(runtime.ledger.rollouts(), name)
+    rollout = counted_for((*runtime.ledger.rollouts(Selection(experiment=name)), *_rollout(runtime, name)), name)
     if rollout is None:
         return None
     plan = rollout.judged_plan
@@ -223,6 +224,13 @@ def rollout_spec(runtime: Runtime, name: str) -> RolloutSpec | None:
     )
 
 
+def _rollout(runtime: Runtime, name: str) -> tuple[Rollout, ...]:
+    try:
+        return (runtime.ledger.rollout(name),)
+    except NotFound:
+        return ()
+
+
 def _clean_daily(runtime: Runtime, stop: threading.Event) -> None:
     """Remove what nothing needs and nobody used for a while: at start, then every day.
 
@@ -231,13 +239,14 @@ def _clean_daily(runtime: Runtime, stop: threading.Event) -> None:
     from sluicegate.registry.ledger.forgetting import forget
 
     while not stop.is_set():
-        packed = [r.packed for r in runtime.ledger.rollouts() if r.packed and (r.is_under_way or r.took_over)]
+        in_use = (*runtime.ledger.current(), *runtime.ledger.rollouts(Selection(took_over=True)))
+        packed = [r.packed for r in in_use if r.packed and (r.is_under_way or r.took_over)]
         keep = {each.bento for each in packed} | {each.env for each in packed}
         try:
             runtime.packer.clean(keep, runtime.wall())
             runtime.fleet.clean(runtime.wall())
             before = runtime.clock() - timedelta(seconds=runtime.settings.keep_seconds)
-            under_way = {each.id for each in runtime.ledger.rollouts() if not each.is_ended}
+            under_way = {each.id for each in runtime.ledger.current() if not each.is_ended}
             forget(runtime.settings.ledger_url(), before, under_way)
         except (SluiceError, OSError) as error:
             structlog.get_logger("keeper").warning("housekeeping failed; tried again tomorrow", why=str(error))
@@ -246,7 +255,7 @@ def _clean_daily(runtime: Runtime, stop: threading.Event) -> None:
 
 def _set_clock(runtime: Runtime) -> None:
     """Go by the wall clock, whatever it was set to, where no rollout's time is measured."""
-    if all(rollout.is_ended for rollout in runtime.ledger.rollouts()):
+    if all(rollout.is_ended for rollout in runtime.ledger.current()):
         runtime.clock.set_by_wall()
 
 

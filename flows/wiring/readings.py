@@ -77,7 +77,7 @@ class Readings:
         from sluicegate.registry.report.happening import waits_for_person
 
         judged = (Phase.RUNNING, Phase.CONFIRMING)
-        running = [rollout for rollout in self.ledger.rollouts() if rollout.phase in judged]
+        running = [rollout for rollout in self.ledger.current() if rollout.phase in judged]
         records = [read_for_policy(self.ledger, rollout) for rollout in running]
         happenings = [waits_for_person(record, now, self.requests(record.rollout)) for record in records]
         return [happening for happening in happenings if happening is not None]

@@ -42,7 +42,7 @@ def _views(record: Record) -> Iterator[Known]:
 
 def _all_views(record: Record) -> Iterator[View]:
     """The connections of every model that has a variation, then the terms of every variation."""
-    models = {each.requested.model for each in record.rollouts()} | {each.name for each in record.all_applied(TRAFFIC)}
+    models = {*record.models()} | {each.name for each in record.all_applied(TRAFFIC)}
     there = {model: connections_of(record, model) or unrecorded(model) for model in sorted(models)}
     variations = {model: filled(record, model) for model in there}
     yield from (connections_document(each) for model, each in there.items() if variations[model])

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 
+from sqlalchemy import Row
+
 from sluicegate.registry.ledger.looks_json import look_to_json
 from sluicegate.registry.ledger.record import Applied
-from sluicegate.registry.ledger.times import to_text
-from sluicegate.registry.rollout.facts import Entry, to_payload
+from sluicegate.registry.ledger.times import from_text, to_text
+from sluicegate.registry.rollout.facts import Entry, from_payload, to_payload
 from sluicegate.registry.words.verdict import Look
 
 
@@ -20,6 +22,12 @@ def entry_columns(entry: Entry) -> dict[str, object]:
         "fact": type(entry.fact).__name__,
         "payload": json.dumps(to_payload(entry.fact), separators=(",", ":"), allow_nan=False),
     }
+
+
+def entry_of(row: Row[tuple[object, ...]]) -> Entry:
+    """A fact as it was stored."""
+    fact = from_payload(row.fact, json.loads(row.payload))
+    return Entry(rollout=row.rollout, seq=row.seq, at=from_text(row.at), fact=fact)
 
 
 def document_columns(document: Applied) -> dict[str, object]:

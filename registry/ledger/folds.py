@@ -1,25 +1,62 @@
-"""Folds: the state of every rollout, kept up to date entry by entry. Not safe for threads: adapters lock."""
+"""Folds: the states of rollouts, kept up to date entry by entry. Not safe for threads: adapters lock.
+
+Those that are current are all there. Of the past, those that were read lately are: what there ever was costs nothing.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
 
+from sluicegate.registry.ledger.selection import Selection
 from sluicegate.registry.rollout.facts import Entry
 from sluicegate.registry.rollout.moves import advance, begin
 from sluicegate.registry.rollout.rollout import Rollout
+from sluicegate.registry.rollout.standing import past
 from sluicegate.registry.words.errors import LedgerConflict, NotFound, TargetBusy
+
+LATELY = 500
+"""Past rollouts that are remembered."""
 
 
 class Folds:
-    """States by rollout id, oldest first."""
+    """States by rollout id, each with the place of its first fact, by which they are ordered."""
 
-    def __init__(self) -> None:
+    def __init__(self, lately: int | None = LATELY) -> None:
+        self._lately = lately
         self._states: dict[str, Rollout] = {}
+        self._places: dict[str, int] = {}
+        self._current: dict[str, set[str]] = {}
+        """Ids by model."""
+        self._past: OrderedDict[str, None] = OrderedDict()
+        """Ids, the one that was read last at the end."""
 
-    def take(self, entry: Entry) -> Rollout:
-        """Move the entry's rollout on. Raises IllegalMove and changes nothing where the state does not admit it."""
-        state = self.after(entry)
-        self._states[entry.rollout] = state
+    def __contains__(self, rollout: str) -> bool:
+        return rollout in self._states
+
+    def put(self, states: Mapping[int, Rollout]) -> None:
+        """Take in states by the place of their first fact. What is past is seen once all are here."""
+        for place, state in states.items():
+            self._states[state.id], self._places[state.id] = state, place
+            self._current.setdefault(state.requested.model, set()).add(state.id)
+            self._past.pop(state.id, None)
+        for model in {state.requested.model for state in states.values()}:
+            self._part(self._current[model])
+        while self._lately is not None and len(self._past) > self._lately:
+            name, _ = self._past.popitem(last=False)
+            del self._states[name], self._places[name]
+
+    def _part(self, current: set[str]) -> None:
+        for name in past([self._states[name] for name in self._in_order(current)]):
+            current.remove(name)
+            self._past[name] = None
+
+    def take(self, entry: Entry, place: int) -> Rollout:
+        """Move the entry's rollout on; `place` is the entry's. Raises IllegalMove where its state does not admit it."""
+        before, state = self._states.get(entry.rollout), self.after(entry)
+        self.put({self._places.get(entry.rollout, place): state})
+        if before is not None and gave_back(before, state):
+            self._revive(state.requested.model)
         return state
 
     def after(self, entry: Entry) -> Rollout:
@@ -38,15 +75,21 @@ class Folds:
         return moves
 
     def get(self, rollout: str) -> Rollout:
-        """The state of a rollout. Raises NotFound."""
-        try:
-            return self._states[rollout]
-        except KeyError:
-            raise NotFound(f"there is no rollout {rollout!r}.", fix="see sluice rollout list.") from None
+        """The state of a rollout that is here. Raises NotFound."""
+        if rollout not in self._states:
+            raise NotFound(f"there is no rollout {rollout!r}.", fix="see sluice rollout list.")
+        if rollout in self._past:
+            self._past.move_to_end(rollout)
+        return self._states[rollout]
 
-    def all(self, model: str | None) -> tuple[Rollout, ...]:
-        """Every state, or those of one model, oldest first."""
-        return tuple(state for state in self._states.values() if model in (None, state.requested.model))
+    def current(self, model: str | None) -> tuple[Rollout, ...]:
+        """Every state that is current, or those of one model, oldest first."""
+        groups = self._current.values() if model is None else [self._current.get(model, set())]
+        return tuple(self._states[name] for name in self._in_order(name for group in groups for name in group))
+
+    def select(self, selection: Selection) -> tuple[Rollout, ...]:
+        """Of all that are here, those that are wanted, oldest first."""
+        return selection.cut(self._states[name] for name in self._in_order(self._states))
 
     def expect(self, rollout: str, expected: int) -> None:
         """Raise LedgerConflict unless `expected` is the seq of the rollout's next fact."""
@@ -59,7 +102,20 @@ class Folds:
 
     def refuse_busy(self, state: Rollout) -> None:
         """Raise TargetBusy when `state` takes a target that another rollout holds."""
-        refuse_busy(state, self._states.values())
+        refuse_busy(state, self.current(state.requested.model))
+
+    def _revive(self, model: str) -> None:
+        """Let what is past of a model be current again where it is: what came after it took nothing over in the end."""
+        of_model = (name for name in self._past if self._states[name].requested.model == model)
+        self.put({self._places[name]: self._states[name] for name in of_model})
+
+    def _in_order(self, names: Iterable[str]) -> list[str]:
+        return sorted(names, key=self._places.__getitem__)
+
+
+def gave_back(before: Rollout, after: Rollout) -> bool:
+    """Whether a candidate that had taken its target over lost it again: it was taken back while it baked."""
+    return before.took_over and not after.took_over
 
 
 def refuse_busy(state: Rollout, others: Iterable[Rollout]) -> None:

@@ -11,8 +11,10 @@ from typing import Protocol
 
 from sluicegate.registry.ledger.chain import Examination, Head
 from sluicegate.registry.ledger.record import Applied, Changes, Fed, Lease, OrderKey, Receipt, Record
+from sluicegate.registry.ledger.selection import ALL, Selection
 from sluicegate.registry.rollout.facts import Entry, Fact, Requested
 from sluicegate.registry.rollout.rollout import Rollout
+from sluicegate.registry.rollout.standing import Takeover
 from sluicegate.registry.words.sample import Sample
 from sluicegate.registry.words.verdict import Look
 
@@ -39,8 +41,24 @@ class Facts(Protocol):
         """The state of a rollout. Raises NotFound."""
         ...
 
-    def rollouts(self, *, model: str | None = None) -> tuple[Rollout, ...]:
-        """Every rollout, oldest first."""
+    def current(self, model: str | None = None) -> tuple[Rollout, ...]:
+        """The rollouts on which something rests: open ones, what targets trust, whole experiments; oldest first."""
+        ...
+
+    def rollouts(self, selection: Selection = ALL) -> tuple[Rollout, ...]:
+        """Those of all rollouts that are wanted, oldest first. Reading the past costs what is read of it."""
+        ...
+
+    def models(self) -> tuple[str, ...]:
+        """Every model that has a rollout, by name."""
+        ...
+
+    def takeovers(self, model: str, variation: str) -> tuple[Takeover, ...]:
+        """Every build that a target came to trust, oldest first."""
+        ...
+
+    def count(self, selection: Selection = ALL) -> int:
+        """How many rollouts are wanted, `newest` left aside."""
         ...
 
     def entries(self, rollout: str, *, after: int = -1) -> tuple[Entry, ...]:

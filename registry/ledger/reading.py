@@ -24,7 +24,7 @@ def read_for_policy(ledger: Ledger, rollout: Rollout) -> RolloutRecord:
     seen = sights(ledger) if rollout.is_judged and not rollout.is_ended else Sights()
     if rollout.phase not in (Phase.RUNNING, Phase.CONFIRMING) or not rollout.splits_traffic:
         return RolloutRecord(rollout=rollout, undriven=undriven, sights=seen)
-    of_model = ledger.rollouts(model=rollout.requested.model) if rollout.is_comparison else ()
+    of_model = ledger.current(rollout.requested.model) if rollout.is_comparison else ()
     return RolloutRecord(
         rollout=rollout, of_model=of_model, freezes=freezes(ledger), undriven=undriven, sights=seen
     )  # fmt: skip

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from sluicegate.registry.ledger.selection import ALL, Selection
 from sluicegate.registry.rollout.facts import Entry
 from sluicegate.registry.rollout.rollout import Rollout
+from sluicegate.registry.rollout.standing import Takeover
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +57,20 @@ class Record(Protocol):
         """The state of a rollout. Raises NotFound."""
         ...
 
-    def rollouts(self, *, model: str | None = None) -> tuple[Rollout, ...]:
-        """Every rollout, oldest first."""
+    def current(self, model: str | None = None) -> tuple[Rollout, ...]:
+        """The rollouts on which something rests: open ones, what targets trust, whole experiments; oldest first."""
+        ...
+
+    def rollouts(self, selection: Selection = ALL) -> tuple[Rollout, ...]:
+        """Those of all rollouts that are wanted, oldest first. Reading the past costs what is read of it."""
+        ...
+
+    def models(self) -> tuple[str, ...]:
+        """Every model that has a rollout, by name."""
+        ...
+
+    def takeovers(self, model: str, variation: str) -> tuple[Takeover, ...]:
+        """Every build that a target came to trust, oldest first."""
         ...
 
     def applied(self, kind: str, name: str) -> Applied | None:

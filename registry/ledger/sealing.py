@@ -16,9 +16,9 @@ from sluicegate.registry.rollout.facts import Entry
 from sluicegate.registry.words.verdict import Look
 
 
-def insert_entry(connection: Connection, entry: Entry) -> None:
-    """Record a fact."""
-    _insert(connection, Kind.ENTRY, entry_columns(entry))
+def insert_entry(connection: Connection, entry: Entry) -> int:
+    """Record a fact; its place."""
+    return _insert(connection, Kind.ENTRY, entry_columns(entry))
 
 
 def insert_document(connection: Connection, document: Applied) -> None:
@@ -54,12 +54,12 @@ def examination_of(connection: Connection, kept: Head | None) -> Examination:
     return examine(chain, _rows(connection), _head(connection), kept=kept)
 
 
-def _insert(connection: Connection, kind: Kind, columns: dict[str, object]) -> None:
-    """Write a row and its link. Ids are given by the database."""
+def _insert(connection: Connection, kind: Kind, columns: dict[str, object]) -> int:
+    """Write a row and its link. Ids are given by the database; 0 where the kind has none."""
     key = connection.execute(insert(_TABLES[kind]).values(columns)).inserted_primary_key
-    if "id" in COLUMNS[kind] and key is not None:
-        columns = {**columns, "id": key[0]}
-    _link(connection, Row(kind=kind, columns=columns))
+    place = int(key[0]) if "id" in COLUMNS[kind] and key is not None else 0
+    _link(connection, Row(kind=kind, columns={**columns, "id": place} if place else columns))
+    return place
 
 
 def _link(connection: Connection, row: Row) -> None:

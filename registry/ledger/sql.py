@@ -8,24 +8,37 @@ from contextlib import contextmanager
 from datetime import datetime
 from threading import RLock
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, delete, func, insert, select
 
 from sluicegate.registry.ledger.chain import Examination, Head
+from sluicegate.registry.ledger.columns import entry_of
 from sluicegate.registry.ledger.engine import TURN_SECONDS, connect, reading, writing
-from sluicegate.registry.ledger.folds import Folds, taken
+from sluicegate.registry.ledger.folds import Folds, gave_back, taken
 from sluicegate.registry.ledger.looks_json import look_from_json, look_to_json
 from sluicegate.registry.ledger.migrate import migrate
 from sluicegate.registry.ledger.receipts import receipt_from_json, receipt_to_json, repeated
 from sluicegate.registry.ledger.record import Applied, Changes, Fed, Lease, OrderKey, Receipt, Record
+from sluicegate.registry.ledger.rollout_rows import (
+    all_models,
+    all_takeovers,
+    count_selected,
+    current_ids,
+    insert_row,
+    read_states,
+    selected_ids,
+    update_row,
+)
 from sluicegate.registry.ledger.samples import keep_sample, last_samples
 from sluicegate.registry.ledger.sealing import examination, insert_document, insert_entry, insert_look
+from sluicegate.registry.ledger.selection import ALL, Selection
 from sluicegate.registry.ledger.stale import refuse_stale
-from sluicegate.registry.ledger.tables import documents, entries, leases, looks, notes, orders, targets
+from sluicegate.registry.ledger.tables import documents, entries, leases, looks, notes, orders
 from sluicegate.registry.ledger.times import from_text, to_text, utc
 from sluicegate.registry.ledger.withdrawal import is_withdrawn, withdrawn
-from sluicegate.registry.rollout.facts import Entry, Fact, Requested, from_payload
+from sluicegate.registry.rollout.facts import Entry, Fact, Requested
 from sluicegate.registry.rollout.moves import begin
 from sluicegate.registry.rollout.rollout import Rollout
+from sluicegate.registry.rollout.standing import Takeover
 from sluicegate.registry.words.errors import Unreachable
 from sluicegate.registry.words.sample import Sample
 from sluicegate.registry.words.verdict import Look
@@ -42,7 +55,8 @@ class SqlLedger:
         migrate(self._engine)
         self._lock = RLock()
         self._folds = Folds()
-        self._last_id = 0
+        self._last_id: int | None = None
+        """The place up to which facts are folded; None before the first time."""
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
@@ -64,20 +78,19 @@ class SqlLedger:
         with writing(self._engine) as connection:
             if connection.execute(select(entries.c.id).where(entries.c.rollout == rollout)).first() is not None:
                 raise taken(rollout)
-            insert_entry(connection, entry)
-            _insert_target(connection, state)
+            insert_row(connection, state, insert_entry(connection, entry))
         return state
 
     def append(self, rollout: str, expected: int, fact: Fact, at: datetime) -> Rollout:
         entry = Entry(rollout=rollout, seq=expected, at=utc(at), fact=fact)
         with self._turn(), writing(self._engine) as connection:
             self._catch_up(connection)
+            self._read(connection, [rollout])
             self._folds.expect(rollout, expected)
             before, state = self._folds.get(rollout), self._folds.after(entry)
             if state.holds_target and not before.holds_target:
                 self._folds.refuse_busy(state)
-            _note_holder(connection, before, state)
-            insert_entry(connection, entry)
+            update_row(connection, state, insert_entry(connection, entry))
         return state
 
     def commit(self, decide: Callable[[Record], Changes], key: OrderKey | None = None) -> Receipt:
@@ -86,13 +99,11 @@ class SqlLedger:
             if key is not None and known is not None:
                 return repeated(key, known.digest, receipt_from_json(known.receipt))
             self._catch_up(connection)
-            changes = decide(_Present(self._folds, connection))
+            changes = decide(_Present(self._folds, connection, self._read))
+            self._read(connection, sorted({entry.rollout for entry in changes.entries if entry.seq > 0}))
             for entry, before, after in self._folds.moves(changes.entries):
-                if before is None:
-                    _insert_target(connection, after)
-                else:
-                    _note_holder(connection, before, after)
-                insert_entry(connection, entry)
+                note = insert_row if before is None else update_row
+                note(connection, after, insert_entry(connection, entry))
             for document in changes.documents:
                 insert_document(connection, document)
             if key is not None:
@@ -106,38 +117,78 @@ class SqlLedger:
         return changes.receipt
 
     def _catch_up(self, connection: Connection) -> None:
-        """Fold what was appended since the last time, by whomever."""
+        """Fold what was appended since the last time, by whomever; at first read what is current."""
+        if self._last_id is None:
+            self._last_id = _last_place(connection)
+            self._read(connection, current_ids(connection))
         new = select(entries).where(entries.c.id > self._last_id).order_by(entries.c.id)
-        for row in connection.execute(new):
-            self._folds.take(_entry(row))
+        for row in connection.execute(new).all():
+            self._fold(connection, row)
             self._last_id = row.id
 
-    def _caught_up(self) -> Folds:
-        with reading(self._engine) as connection:
+    def _fold(self, connection: Connection, row: Row[tuple[object, ...]]) -> None:
+        """Fold a fact, unless its rollout was read with it already."""
+        if row.rollout not in self._folds:
+            self._read(connection, [row.rollout])
+        elif row.seq > (before := self._folds.get(row.rollout)).seq:
+            state = self._folds.take(entry_of(row), row.id)
+            if gave_back(before, state):
+                self._read(connection, current_ids(connection))
+
+    def _read(self, connection: Connection, names: Sequence[str]) -> tuple[Rollout, ...]:
+        """These rollouts, in this order, without those that are not on record; they are among the folds from now on."""
+        states = {name: self._folds.get(name) for name in names if name in self._folds}
+        new = {
+            each.first: each.state for each in read_states(connection, [name for name in names if name not in states])
+        }
+        states |= {state.id: state for state in new.values()}
+        self._folds.put(new)
+        return tuple(states[name] for name in names if name in states)
+
+    @contextmanager
+    def _present(self) -> Iterator[_Present]:
+        """The record as it stands now."""
+        with self._turn(), reading(self._engine) as connection:
             self._catch_up(connection)
-        return self._folds
+            yield _Present(self._folds, connection, self._read)
 
     def rollout(self, rollout: str) -> Rollout:
-        with self._turn():
-            return self._caught_up().get(rollout)
+        with self._present() as present:
+            return present.rollout(rollout)
 
-    def rollouts(self, *, model: str | None = None) -> tuple[Rollout, ...]:
-        with self._turn():
-            return self._caught_up().all(model)
+    def current(self, model: str | None = None) -> tuple[Rollout, ...]:
+        with self._present() as present:
+            return present.current(model)
+
+    def rollouts(self, selection: Selection = ALL) -> tuple[Rollout, ...]:
+        with self._present() as present:
+            return present.rollouts(selection)
+
+    def count(self, selection: Selection = ALL) -> int:
+        with reading(self._engine) as connection:
+            return count_selected(connection, selection)
+
+    def models(self) -> tuple[str, ...]:
+        with reading(self._engine) as connection:
+            return all_models(connection)
+
+    def takeovers(self, model: str, variation: str) -> tuple[Takeover, ...]:
+        with self._present() as present:
+            return present.takeovers(model, variation)
 
     def entries(self, rollout: str, *, after: int = -1) -> tuple[Entry, ...]:
         wanted = select(entries).where(entries.c.rollout == rollout, entries.c.seq > after).order_by(entries.c.seq)
         with reading(self._engine) as connection:
-            return tuple(_entry(row) for row in connection.execute(wanted))
+            return tuple(entry_of(row) for row in connection.execute(wanted))
 
     def feed(self, *, after: int = 0, limit: int = 500) -> tuple[Fed, ...]:
         wanted = select(entries).where(entries.c.id > after).order_by(entries.c.id).limit(limit)
         with reading(self._engine) as connection:
-            return tuple(Fed(place=row.id, entry=_entry(row)) for row in connection.execute(wanted))
+            return tuple(Fed(place=row.id, entry=entry_of(row)) for row in connection.execute(wanted))
 
     def feed_end(self) -> int:
         with reading(self._engine) as connection:
-            return int(connection.execute(select(func.coalesce(func.max(entries.c.id), 0))).scalar_one())
+            return _last_place(connection)
 
     def position(self) -> int:
         last = [select(func.coalesce(func.max(table.c.id), 0)).scalar_subquery() for table in (entries, documents)]
@@ -239,15 +290,28 @@ class SqlLedger:
 class _Present:
     """The record inside a transaction: the folds have been caught up, and nobody else writes meanwhile."""
 
-    def __init__(self, folds: Folds, connection: Connection) -> None:
+    def __init__(
+        self, folds: Folds, connection: Connection, read: Callable[[Connection, Sequence[str]], tuple[Rollout, ...]]
+    ) -> None:
         self._folds = folds
         self._connection = connection
+        self._read = read
 
     def rollout(self, rollout: str) -> Rollout:
+        self._read(self._connection, [rollout])
         return self._folds.get(rollout)
 
-    def rollouts(self, *, model: str | None = None) -> tuple[Rollout, ...]:
-        return self._folds.all(model)
+    def current(self, model: str | None = None) -> tuple[Rollout, ...]:
+        return self._folds.current(model)
+
+    def rollouts(self, selection: Selection = ALL) -> tuple[Rollout, ...]:
+        return self._read(self._connection, selected_ids(self._connection, selection))
+
+    def models(self) -> tuple[str, ...]:
+        return all_models(self._connection)
+
+    def takeovers(self, model: str, variation: str) -> tuple[Takeover, ...]:
+        return all_takeovers(self._connection, model, variation)
 
     def applied(self, kind: str, name: str) -> Applied | None:
         return next(iter(_latest(self._connection, documents.c.kind == kind, documents.c.name == name)), None)
@@ -269,16 +333,8 @@ def _receipt_of(connection: Connection, key: OrderKey | None) -> Row[tuple[objec
     return connection.execute(select(orders).where(orders.c.key == key.key)).first()
 
 
-def _insert_target(connection: Connection, state: Rollout) -> None:
-    model, variation = state.target
-    row = {"rollout": state.id, "model": model, "variation": variation, "holding": False}
-    connection.execute(insert(targets).values(row))
-
-
-def _note_holder(connection: Connection, before: Rollout, after: Rollout) -> None:
-    if before.holds_target != after.holds_target:
-        change = update(targets).where(targets.c.rollout == after.id).values(holding=after.holds_target)
-        connection.execute(change)
+def _last_place(connection: Connection) -> int:
+    return int(connection.execute(select(func.coalesce(func.max(entries.c.id), 0))).scalar_one())
 
 
 def _last_looks() -> Select[tuple[str]]:
@@ -292,11 +348,6 @@ def _last_looks() -> Select[tuple[str]]:
 
 _LAST_LOOKS = _last_looks()
 """Made once: a page of rollouts asks it for each of them."""
-
-
-def _entry(row: Row[tuple[object, ...]]) -> Entry:
-    fact = from_payload(row.fact, json.loads(row.payload))
-    return Entry(rollout=row.rollout, seq=row.seq, at=from_text(row.at), fact=fact)
 
 
 def _latest(connection: Connection, *where: ColumnElement[bool]) -> list[Applied]:

@@ -18,6 +18,12 @@ from sqlalchemy import text as sql
 
 metadata = MetaData()
 
+
+def _some_rows(name: str, where: str, *, columns: tuple[str, ...], unique: bool = False) -> Index:
+    """An index of the rows for which `where` holds."""
+    return Index(name, *columns, unique=unique, sqlite_where=sql(where), postgresql_where=sql(where))
+
+
 entries = Table(
     "entries",
     metadata,
@@ -32,23 +38,41 @@ entries = Table(
 )
 """Facts, never changed. Ids grow in the order of commits, because writers take turns."""
 
-targets = Table(
-    "targets",
+rollouts = Table(
+    "rollouts",
     metadata,
     Column("rollout", Text, primary_key=True),
+    Column("place", Integer, nullable=False),
+    Column("last", Integer, nullable=False),
     Column("model", Text, nullable=False),
     Column("variation", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("strategy", Text, nullable=False),
+    Column("plan_digest", Text, nullable=False),
+    Column("experiment", Text),
+    Column("follows", Text),
+    Column("state", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("open", Boolean, nullable=False),
     Column("holding", Boolean, nullable=False),
-    Index(
-        "one_holder_per_target",
-        "model",
-        "variation",
-        unique=True,
-        sqlite_where=sql("holding"),
-        postgresql_where=sql("holding"),
-    ),
+    Column("took_over_at", Text),
+    Column("ended_at", Text),
+    Index("rollouts_by_place", "place"),
+    Index("rollouts_by_last", "last"),
+    Index("rollouts_by_end", "ended_at"),
+    Index("rollouts_by_target", "model", "variation", "version"),
+    Index("rollouts_by_model", "model", "place"),
+    _some_rows("open_rollouts", "open", columns=("place",)),
+    _some_rows("comparisons", "experiment IS NOT NULL", columns=("experiment",)),
+    _some_rows("followers", "follows IS NOT NULL", columns=("follows",)),
+    _some_rows("takeovers", "took_over_at IS NOT NULL", columns=("model", "variation", "took_over_at")),
+    _some_rows("one_holder_per_target", "holding", columns=("model", "variation"), unique=True),
 )
-"""Which rollout holds which target: written with the facts it follows from, so that the database can refuse."""
+"""One row for each rollout: where its facts begin and end in `entries`, and what it is looked up by.
+
+Written with the facts that it follows from, so that the database can refuse a second rollout that takes a target, and
+so that nobody has to read the facts of rollouts that are over.
+"""
 
 looks = Table(
     "looks",

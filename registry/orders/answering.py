@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import datetime
 from itertools import pairwise
 
@@ -11,7 +11,7 @@ from sluicegate.registry.ledger.record import Applied, Record
 from sluicegate.registry.ledger.withdrawal import is_withdrawn
 from sluicegate.registry.orders.connections_record import KIND, connections_of, read
 from sluicegate.registry.rollout.rollout import Rollout
-from sluicegate.registry.rollout.standing import standings, took_over_at
+from sluicegate.registry.rollout.standing import standings
 from sluicegate.registry.words.errors import Refused
 
 Period = tuple[datetime | None, datetime | None]
@@ -23,28 +23,25 @@ def has_traffic(record: Record, model: str, variation: str) -> bool:
     return _answers(present_connections(record, model, None), variation)
 
 
-def moves_callers(record: Record, mine: Sequence[Rollout], former: Rollout) -> bool:
-    """Whether going back to a build gives it callers that it never had: it was stable while nobody was sent there.
-
-    `mine`: the target's rollouts.
-    """
+def moves_callers(record: Record, former: Rollout) -> bool:
+    """Whether going back to a build gives it callers that it never had: it was stable while nobody was sent there."""
     model, variation = former.target
     if not _answers(connections_of(record, model) or unrecorded(model), variation):
         return False
-    over = sorted((each for each in mine if each.took_over), key=took_over_at)
-    ends = [*(took_over_at(each) for each in over[1:]), None]
+    over = record.takeovers(model, variation)
+    ends = [*(each.at for each in over[1:]), None]
     answering = list(_answering(record, model, variation))
     return not any(
-        _overlap((took_over_at(each), end), period)
+        _overlap((each.at, end), period)
         for each, end in zip(over, ends, strict=True)
-        if each.requested.version == former.requested.version
+        if each.version == former.requested.version
         for period in answering
     )
 
 
 def others_serve(record: Record, model: str, variation: str) -> bool:
     """Whether another variation holds a build: else there are no callers who could be moved."""
-    return any(each.variation != variation for each in standings(record.rollouts(model=model)))
+    return any(each.variation != variation for each in standings(record.current(model)))
 
 
 def main_variation(record: Record, model: str) -> str:
@@ -75,7 +72,7 @@ def present_connections(record: Record, model: str, fallback: str | None) -> Con
 
 def filled(record: Record, model: str) -> list[str]:
     """The variations that hold a build or are getting their first one, by name."""
-    rollouts = record.rollouts(model=model)
+    rollouts = record.current(model)
     getting = {each.requested.variation for each in rollouts if each.is_under_way and not each.is_aside}
     return sorted(getting | {each.variation for each in standings(rollouts)})
 

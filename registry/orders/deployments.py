@@ -23,7 +23,7 @@ def apply_deployment(draft: Draft, order: Order, act: ApplyDeployment) -> Starte
         return None
     mine = draft.target(act.model, act.variation)
     stable = trusted(mine)
-    was_stable = any(each.took_over and each.requested.version == act.version for each in mine)
+    was_stable = any(each.version == act.version for each in draft.takeovers(act.model, act.variation))
     if stable is not None and was_stable and is_older(act.version, stable.requested.version):
         return roll_back(draft, order, RollBack(model=act.model, variation=act.variation, version=act.version))
     return deploy(draft, order, Deploy(model=act.model, variation=act.variation, version=act.version))

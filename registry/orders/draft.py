@@ -10,11 +10,13 @@ from datetime import datetime
 
 from sluicegate.registry.ledger.folds import refuse_busy
 from sluicegate.registry.ledger.record import Applied, Changes, Receipt, Record
+from sluicegate.registry.ledger.selection import ALL, Selection
 from sluicegate.registry.ledger.times import utc
 from sluicegate.registry.ledger.withdrawal import is_withdrawn, withdrawn
 from sluicegate.registry.rollout.facts import Entry, Fact, Requested
 from sluicegate.registry.rollout.moves import advance, begin
 from sluicegate.registry.rollout.rollout import Rollout
+from sluicegate.registry.rollout.standing import Takeover, takeovers
 
 
 class Draft:
@@ -24,7 +26,6 @@ class Draft:
         self.now = utc(now)
         self._record = record
         self._states: dict[str, Rollout] = {}
-        self._opened: list[str] = []
         self._entries: list[Entry] = []
         self._documents: list[Applied] = []
 
@@ -32,15 +33,32 @@ class Draft:
         """The state of a rollout. Raises NotFound."""
         return self._states.get(rollout) or self._record.rollout(rollout)
 
-    def rollouts(self, *, model: str | None = None) -> tuple[Rollout, ...]:
-        """Every rollout, oldest first."""
-        known = (self._states.get(rollout.id, rollout) for rollout in self._record.rollouts(model=model))
-        opened = (self._states[name] for name in self._opened)
-        return (*known, *(state for state in opened if model in (None, state.requested.model)))
+    def current(self, model: str | None = None) -> tuple[Rollout, ...]:
+        """The rollouts on which something rests, oldest first; also those on which nothing rests any more by this."""
+        known = [self._states.get(rollout.id, rollout) for rollout in self._record.current(model)]
+        there = {rollout.id for rollout in known}
+        drafted = (state for state in self._states.values() if state.id not in there)
+        return (*known, *(state for state in drafted if model in (None, state.requested.model)))
+
+    def rollouts(self, selection: Selection = ALL) -> tuple[Rollout, ...]:
+        """Those of all rollouts that are wanted, oldest first."""
+        known = [self._states.get(rollout.id, rollout) for rollout in self._record.rollouts(selection)]
+        there = {rollout.id for rollout in known}
+        return selection.cut((*known, *(state for state in self._states.values() if state.id not in there)))
 
     def target(self, model: str, variation: str) -> list[Rollout]:
-        """The rollouts of one target, oldest first."""
-        return [rollout for rollout in self.rollouts(model=model) if rollout.requested.variation == variation]
+        """The rollouts of one target on which something rests, oldest first."""
+        return [rollout for rollout in self.current(model) if rollout.requested.variation == variation]
+
+    def models(self) -> tuple[str, ...]:
+        """Every model that has a rollout, by name."""
+        return tuple(sorted({*self._record.models(), *(state.requested.model for state in self._states.values())}))
+
+    def takeovers(self, model: str, variation: str) -> tuple[Takeover, ...]:
+        """Every build that a target came to trust, oldest first."""
+        known = (each for each in self._record.takeovers(model, variation) if each.rollout not in self._states)
+        drafted = takeovers(state for state in self._states.values() if state.target == (model, variation))
+        return tuple(sorted((*known, *drafted), key=lambda each: each.at))
 
     def applied(self, kind: str, name: str) -> Applied | None:
         """The document of this kind and name that counts."""
@@ -62,12 +80,11 @@ class Draft:
 
     def is_new(self, rollout: str) -> bool:
         """Whether the rollout was opened here."""
-        return rollout in self._opened
+        return any(entry.seq == 0 and entry.rollout == rollout for entry in self._entries)
 
     def open(self, rollout: str, requested: Requested) -> Rollout:
         """Begin a new rollout with its first fact."""
         entry = Entry(rollout=rollout, seq=0, at=self.now, fact=requested)
-        self._opened.append(rollout)
         return self._take(entry, begin(entry))
 
     def append(self, rollout: str, fact: Fact) -> Rollout:
@@ -99,8 +116,6 @@ class Draft:
     def take(self, changes: Changes) -> None:
         """Add what another decision came to."""
         for entry in changes.entries:
-            if entry.seq == 0:
-                self._opened.append(entry.rollout)
             self._take(entry, begin(entry) if entry.seq == 0 else advance(self.rollout(entry.rollout), entry))
         self._documents.extend(changes.documents)
 

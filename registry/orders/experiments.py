@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 
 from sluicegate.registry.ledger.freezes import freezes
+from sluicegate.registry.ledger.selection import Selection
 from sluicegate.registry.orders.applied_plan import applied_plan
 from sluicegate.registry.orders.audiences import refuse_unknown
 from sluicegate.registry.orders.draft import Draft
@@ -68,7 +69,7 @@ def promote_variation(draft: Draft, order: Order, rollout: Rollout) -> Rollout:
 
 def conclude(draft: Draft, order: Order, name: str) -> tuple[Rollout, ...]:
     """End every comparison of an experiment that goes on. Raises NotFound."""
-    group = find_experiment(draft.rollouts(), name)
+    group = find_experiment(draft.rollouts(Selection(comparisons=True)), name)
     return tuple(_concluded(draft, order, rollout) for rollout in group)
 
 
@@ -86,7 +87,7 @@ def _place(draft: Draft, order: Order, plan: Plan, compared: Rollout, reason: st
     is_frozen = holding(freezes(draft), compared, draft.now) is not None
     through = dataclasses.replace(order, override_freeze=None if is_frozen else reason)
     placed = replace(draft, through, plan, version, reason).rollout
-    known = (each.packed for each in draft.rollouts(model=plan.model) if each.requested.version == version)
+    known = (each.packed for each in draft.rollouts(Selection(model=plan.model, version=version)))
     packed = next((each for each in known if each is not None), None)
     if packed is None or placed.packed is not None or not placed.holds_target:
         return placed
@@ -117,15 +118,14 @@ def _build(draft: Draft, plan: Plan, variation: str) -> str:
 def _experiments(draft: Draft, plan: Plan) -> dict[str, list[Rollout]]:
     """The experiments that were asked for with this very plan."""
     groups: dict[str, list[Rollout]] = {}
-    for rollout in draft.rollouts(model=plan.model):
-        if rollout.requested.experiment is not None and rollout.requested.plan_digest == plan.digest:
-            groups.setdefault(rollout.requested.experiment, []).append(rollout)
+    for rollout in draft.rollouts(Selection(model=plan.model, plan_digest=plan.digest, comparisons=True)):
+        groups.setdefault(rollout.requested.experiment or "", []).append(rollout)
     return groups
 
 
 def _refuse_busy(draft: Draft, plan: Plan, ab: ExperimentSpec) -> None:
     """An audience has one experiment at a time, and nobody rolls out inside a variation that takes part."""
-    rollouts = draft.rollouts(model=plan.model)
+    rollouts = draft.current(plan.model)
     for rollout in rollouts:
         if rollout.is_comparison and not rollout.is_ended and experiment_spec(rollout.plan).audience == ab.audience:
             raise TargetBusy(

@@ -14,6 +14,7 @@ from sluicegate.registry.orders.rules import reigning
 from sluicegate.registry.rollout.experiment import experiment_spec
 from sluicegate.registry.rollout.facts import AtOnce, Guarded
 from sluicegate.registry.rollout.rollout import Rollout
+from sluicegate.registry.rollout.standing import Takeover
 
 
 def disturbed(before: Connections, after: Connections) -> tuple[str, ...]:
@@ -21,8 +22,8 @@ def disturbed(before: Connections, after: Connections) -> tuple[str, ...]:
     return tuple(sorted(each for each in before.protected if _serves(before, each) != _serves(after, each)))
 
 
-def is_guarded(rollout: Rollout, there: Connections, mine: Sequence[Rollout]) -> bool:
-    """Whether a rollout changes what a protected variation serves. `mine`: those of its target.
+def is_guarded(rollout: Rollout, there: Connections, over: Sequence[Takeover]) -> bool:
+    """Whether a rollout changes what a protected variation serves. `over`: the takeovers of its target.
 
     Copies change nothing, and the way back to a build that still is trusted is always open.
     """
@@ -30,7 +31,7 @@ def is_guarded(rollout: Rollout, there: Connections, mine: Sequence[Rollout]) ->
         return False
     if rollout.is_comparison:
         return bool(there.protected & _compared(rollout, there))
-    if rollout.requested.strategy == AtOnce.ROLLBACK and rollout.requested.version in reigning(mine)[:-1]:
+    if rollout.requested.strategy == AtOnce.ROLLBACK and rollout.requested.version in reigning(over)[:-1]:
         return False
     return rollout.requested.variation in there.protected
 
@@ -42,11 +43,11 @@ def guard_rollouts(draft: Draft, before: Connections, after: Connections, actor:
     """
     if before.protected == after.protected:
         return
-    for rollout in draft.rollouts(model=after.model):
+    for rollout in draft.current(after.model):
         is_first = rollout.requested.strategy == AtOnce.DEPLOY and draft.is_new(rollout.id)
         if rollout.took_over or rollout.is_ended or is_first:
             continue
-        guarded = is_guarded(rollout, after, draft.target(*rollout.target))
+        guarded = is_guarded(rollout, after, draft.takeovers(*rollout.target))
         if guarded != rollout.guarded:
             draft.append(rollout.id, Guarded(protected=guarded, actor=actor, reason="its protection was changed"))
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sluicegate.registry.ledger.record import Record
+from sluicegate.registry.ledger.selection import Selection
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.errors import NotFound, Refused
 from sluicegate.registry.words.suggestions import nearest
+
+_SUGGESTED = 200
+"""Rollouts whose ids are suggested for one that is misspelled: the newest."""
 
 
 def find(record: Record, name: str) -> Rollout:
@@ -19,16 +23,17 @@ def find(record: Record, name: str) -> Rollout:
     try:
         return record.rollout(name)
     except NotFound:
-        of_model = record.rollouts(model=name)
-        if not of_model:
+        last = record.rollouts(Selection(model=name, newest=1))
+        if not last:
             raise _unknown(record, name) from None
+    of_model = record.current(name)
     under_way = [rollout for rollout in of_model if rollout.is_under_way]
     waiting = [rollout for rollout in of_model if not rollout.is_ended]
-    return _only(name, under_way) or _only(name, waiting) or of_model[-1]
+    return _only(name, under_way) or _only(name, waiting) or last[-1]
 
 
 def _unknown(record: Record, name: str) -> NotFound:
-    near = nearest(name, {known for each in record.rollouts() for known in (each.id, each.requested.model)})
+    near = nearest(name, {*record.models(), *(each.id for each in record.rollouts(Selection(newest=_SUGGESTED)))})
     meant = f"did you mean {near}? Else see" if near else "see"
     return NotFound(
         f"there is no rollout {name!r}, and no model of this name has one.", fix=f"{meant} sluice rollout list"

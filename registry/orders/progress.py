@@ -16,7 +16,7 @@ from sluicegate.registry.rollout.standing import trusted
 
 def stable(record: Record, model: str, variation: str) -> str | None:
     """The version that a target trusts now."""
-    last = trusted(r for r in record.rollouts(model=model) if r.requested.variation == variation)
+    last = trusted(r for r in record.current(model) if r.requested.variation == variation)
     return last.requested.version if last is not None else None
 
 

@@ -96,7 +96,7 @@ def effect_of(record: Record, changes: Changes) -> str:
             models.add(rollout.requested.model)
             moved[rollout.id] = (rollout.phase, rollout.step, rollout.weight, rollout.stable)
     builds = [(each.model, each.variation, each.stable.version) for m in sorted(models)
-              for each in standings(record.rollouts(model=m))]  # fmt: skip
+              for each in standings(record.current(m))]  # fmt: skip
     over = [(each.kind, each.name, _digest_of(record, each), each.digest) for each in changes.documents]
     facts = [
         (each.rollout, type(each.fact).__name__, to_payload(each.fact))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from sluicegate.registry.plan.fields import Strategy
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.facts import AtOnce
 from sluicegate.registry.rollout.rollout import Phase, Rollout
-from sluicegate.registry.rollout.standing import current, took_over_at
+from sluicegate.registry.rollout.standing import Takeover, current
 from sluicegate.registry.rollout.triggers import Sighting
 from sluicegate.registry.words.errors import Refused, TargetBusy
 
@@ -45,13 +45,12 @@ def is_next(rollouts: Sequence[Rollout], rollout: Rollout) -> bool:
     return is_free and bool(queue) and queue[0].id == rollout.id
 
 
-def same_intent(rollouts: Sequence[Rollout], version: str, digest: str, strategy: str) -> list[Rollout]:
-    """The rollouts that were asked for with the same version, plan and kind of strategy, oldest first."""
+def same_intent(of_version: Sequence[Rollout], digest: str, strategy: str) -> list[Rollout]:
+    """Of a build's rollouts in a target, those with this plan and kind of strategy, oldest first."""
     return [
         r
-        for r in rollouts
-        if r.requested.version == version
-        and r.requested.plan_digest == digest
+        for r in of_version
+        if r.requested.plan_digest == digest
         and r.requested.strategy not in (AtOnce.ROLLBACK, AtOnce.REPLACE)
         and r.is_shadow == (strategy == Strategy.SHADOW)
     ]
@@ -99,13 +98,13 @@ def is_new_to(last: Rollout, plan: Plan, sighting: Sighting | None) -> bool:
     return is_replanned or (sighting.at is not None and sighting.at > last.ended_at)
 
 
-def former_build(rollouts: Sequence[Rollout], stable: Rollout, version: str | None) -> Rollout:
-    """The rollout that packed the build to go back to."""
-    served = [r for r in rollouts if r.took_over and r.requested.version != stable.requested.version]
-    wanted = [r for r in served if version is None or r.requested.version == version]
+def former_build(over: Sequence[Takeover], stable: Rollout, version: str | None) -> str:
+    """The rollout, of those that took the target over, that packed the build to go back to."""
+    served = [each for each in over if each.version != stable.requested.version]
+    wanted = [each for each in served if version is None or each.version == version]
     if wanted:
-        return max(reversed(wanted), key=took_over_at)
-    known = ", ".join(sorted({f"v{r.requested.version}" for r in served})) or "none"
+        return wanted[-1].rollout
+    known = ", ".join(sorted({f"v{each.version}" for each in served})) or "none"
     what = f"v{version} was" if version else "no other build was"
     raise Refused(
         f"{what} never stable for {'/'.join(stable.target)}; earlier stable builds: {known}.",
@@ -113,15 +112,14 @@ def former_build(rollouts: Sequence[Rollout], stable: Rollout, version: str | No
     )
 
 
-def reigning(rollouts: Sequence[Rollout]) -> list[str]:
+def reigning(over: Iterable[Takeover]) -> list[str]:
     """The versions that a target still trusts, in order, stable last. What was rolled back from is trusted no more."""
     versions: list[str] = []
-    for rollout in sorted((each for each in rollouts if each.took_over), key=took_over_at):
-        version = rollout.requested.version
-        if version in versions and rollout.requested.strategy == AtOnce.ROLLBACK:
-            del versions[versions.index(version) + 1 :]
+    for each in over:
+        if each.version in versions and each.strategy == AtOnce.ROLLBACK:
+            del versions[versions.index(each.version) + 1 :]
         else:
-            versions.append(version)
+            versions.append(each.version)
     return versions
 
 

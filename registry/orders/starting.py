@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass
 
 from sluicegate.registry.ledger.freezes import freezes
+from sluicegate.registry.ledger.selection import Selection
 from sluicegate.registry.orders.answering import has_traffic, moves_callers
 from sluicegate.registry.orders.applied_plan import applied_plan
 from sluicegate.registry.orders.audiences import refuse_unknown
@@ -67,13 +68,14 @@ def start(draft: Draft, order: Order, act: Start) -> Started:
     chosen = act.strategy or plan.strategy
     refuse_strategy(plan, chosen)
     if chosen is Strategy.CANARY:
-        refuse_in_experiment(draft.rollouts(model=plan.model), plan)
+        refuse_in_experiment(draft.current(plan.model), plan)
     mine = draft.target(plan.model, plan.variation)
     _refuse_stable(plan, version, trusted(mine), allow_older=act.allow_older)
-    same = same_intent(mine, version, plan.digest, chosen)
+    of_version = _of_version(draft, plan.model, plan.variation, version)
+    same = same_intent(of_version, plan.digest, chosen)
     if same and not same[-1].is_ended:
         return Started(rollout=_let_through(draft, order, same[-1]), created=False)
-    tried = [r for r in mine if r.requested.version == version and r.is_shadow == (chosen is Strategy.SHADOW)]
+    tried = [r for r in of_version if r.is_shadow == (chosen is Strategy.SHADOW)]
     if tried and not act.by_name and not is_new_to(tried[-1], plan, act.sighting):
         return Started(rollout=tried[-1], created=False)
     if order.override_assessment is None:
@@ -101,7 +103,7 @@ def put_first(draft: Draft, order: Order, plan: Plan, version: str) -> Started:
             fix=f"roll the build out: sluice rollout start {plan.model} --build {version}",
         )
     requested = requested_by(order, plan, version, AtOnce.DEPLOY)
-    same = same_intent(mine, version, plan.digest, AtOnce.DEPLOY)
+    same = same_intent(_of_version(draft, plan.model, plan.variation, version), plan.digest, AtOnce.DEPLOY)
     if same and not same[-1].is_ended:
         return Started(rollout=_let_through(draft, order, same[-1]), created=False)
     _refuse_in_freeze(draft, order, plan.model)
@@ -126,13 +128,14 @@ def roll_back(draft: Draft, order: Order, act: RollBack) -> Started:
             f"rollout {holder.id} is {holder.phase}: its candidate is not stable yet.",
             fix=f"take it back with: sluice rollout abort {holder.id}",
         )
-    former = former_build(mine, stable, act.version)
-    if moves_callers(draft, mine, former):
+    former = draft.rollout(former_build(draft.takeovers(model, variation), stable, act.version))
+    if moves_callers(draft, former):
         what = f"to go back to {model} v{former.requested.version}, which had no callers while it was stable,"
         need(order, Role.APPROVER, what)
     cut_short(draft, holder, order.actor, f"rolled back by {order.actor}")
     requested = requested_by(order, former.plan, former.requested.version, AtOnce.ROLLBACK, reason=order.reason)
-    rollbacks = [r for r in mine if r.requested.strategy == AtOnce.ROLLBACK]
+    of_version = _of_version(draft, model, variation, former.requested.version)
+    rollbacks = [r for r in of_version if r.requested.strategy == AtOnce.ROLLBACK]
     started = open_rollout(draft, order, requested, attempt=len(rollbacks))
     if former.packed is None or not started.rollout.holds_target:
         return started
@@ -148,7 +151,8 @@ def replace(draft: Draft, order: Order, plan: Plan, version: str, reason: str) -
             f"{plan.model}/{plan.variation} holds no build, so there is nothing to replace.",
             fix=f"put a first build there: sluice deploy {plan.model} --build {version}",
         )
-    same = [r for r in mine if r.requested.strategy == AtOnce.REPLACE and r.requested.version == version]
+    of_version = _of_version(draft, plan.model, plan.variation, version)
+    same = [r for r in of_version if r.requested.strategy == AtOnce.REPLACE]
     if holder is not None and holder in same:
         return Started(rollout=_let_through(draft, order, holder), created=False)
     if holder is not None and holder.phase is not Phase.CONFIRMING:
@@ -202,7 +206,7 @@ def _guarded(draft: Draft, rollout: Rollout, order: Order) -> Rollout:
     """The rollout that was opened; guarded where it changes what a protected variation serves."""
     model = rollout.requested.model
     there = connections_of(draft, model)
-    if there is None or not is_guarded(rollout, there, draft.target(*rollout.target)):
+    if there is None or not is_guarded(rollout, there, draft.takeovers(*rollout.target)):
         return rollout
     guarded = Guarded(protected=True, actor=order.actor, party=order.party, reason="the variation is protected")
     return draft.append(rollout.id, guarded)
@@ -250,6 +254,11 @@ def rollout_id(requested: Requested, attempt: int) -> str:
     intent = (requested.model, requested.variation, requested.version, requested.plan_digest, requested.strategy)
     digest = hashlib.sha256(repr((*intent, attempt)).encode()).hexdigest()
     return f"{slug(requested.model)}-v{slug(requested.version)}-{digest[:6]}"
+
+
+def _of_version(draft: Draft, model: str, variation: str, version: str) -> tuple[Rollout, ...]:
+    """Every rollout that this build ever had in the target, oldest first."""
+    return draft.rollouts(Selection(model=model, variation=variation, version=version))
 
 
 def _refuse_stable(plan: Plan, version: str, stable: Rollout | None, *, allow_older: bool) -> None:

@@ -181,7 +181,7 @@ def arrange(draft: Draft, order: Order, act: Arrange) -> None:
 
 
 def _refuse_other_order(draft: Draft, model: str) -> None:
-    for rollout in draft.rollouts(model=model):
+    for rollout in draft.current(model):
         if rollout.is_comparison and not rollout.is_ended:
             name = rollout.requested.experiment
             fix = f"end it first: sluice experiment end {name}"
@@ -251,7 +251,7 @@ def undeploy(draft: Draft, order: Order, act: Undeploy) -> Rollout:
     _refuse_experiment(draft, model, variation)
     if has_traffic(draft, model, variation):
         need(order, Role.APPROVER, f"to take callers from {model}/{variation}")
-    others = {each.variation for each in standings(draft.rollouts(model=model))} - {variation}
+    others = {each.variation for each in standings(draft.current(model))} - {variation}
     if others:
         record_connections(draft, _emptied(present_connections(draft, model, None), variation, others), order.actor)
     elif act.is_last:
@@ -281,7 +281,7 @@ def _undeployable(draft: Draft, model: str, variation: str) -> Rollout:
 
 def _refuse_experiment(record: Record, model: str, variation: str, audience: str | None = None) -> None:
     """Who takes part in an experiment stays until it ends."""
-    for rollout in record.rollouts(model=model):
+    for rollout in record.current(model):
         if not rollout.is_comparison or rollout.is_ended:
             continue
         ab = experiment_spec(rollout.plan)

@@ -41,7 +41,7 @@ class DueHook:
 
 
 def due_hooks(rollouts: Sequence[Rollout], now: datetime) -> tuple[DueHook, ...]:
-    """Every hook that is to be told now, the one that waits longest first. `rollouts`: all of them."""
+    """Every hook that is to be told now, the one that waits longest first. `rollouts`: all that are current."""
     due = sorted(_due(rollouts, now), key=lambda each: each[0])
     return tuple(hook for _, hook in due)
 

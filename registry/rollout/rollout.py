@@ -297,6 +297,19 @@ class Rollout:
         return is_promoted or self.ending in (Ending.PROMOTED, Ending.ESTABLISHED)
 
     @property
+    def has_hooks_to_tell(self) -> bool:
+        """Whether hooks of its own plan are still to be told of how it ended; a hook that was given up is not."""
+        if not self.is_ended or "hooks" not in self.requested.plan:
+            return False
+        after = "abort" if self.ending is Ending.ABORTED else "promotion" if self.promoted_at is not None else None
+        replies = (
+            self.hook_replies.get((hook.after, position))
+            for position, hook in enumerate(self.plan.hooks)
+            if hook.after == after
+        )
+        return any(reply is None or reply.called.answer == "failed" for reply in replies)
+
+    @property
     def confirms(self) -> Confirm | None:
         """How its promotion is confirmed by late labels, where it is judged and the plan asks for it."""
         return self.plan.confirm if self.is_judged and not self.is_aside and self.stable is not None else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -89,6 +89,54 @@ def trusted(rollouts: Iterable[Rollout]) -> Rollout | None:
 def took_over_at(rollout: Rollout) -> datetime:
     """When the candidate became what the target trusts."""
     return rollout.promoted_at or rollout.ended_at or rollout.requested_at
+
+
+@dataclass(frozen=True, kw_only=True)
+class Takeover:
+    """A build that became what its target trusts."""
+
+    rollout: str
+    version: str
+    strategy: str
+    at: datetime
+
+
+def takeovers(rollouts: Iterable[Rollout]) -> tuple[Takeover, ...]:
+    """Those of these rollouts, oldest first."""
+    over = sorted((rollout for rollout in rollouts if rollout.took_over), key=took_over_at)
+    return tuple(
+        Takeover(
+            rollout=each.id, version=each.requested.version, strategy=each.requested.strategy, at=took_over_at(each)
+        )
+        for each in over
+    )
+
+
+def is_open(rollout: Rollout) -> bool:
+    """Whether something is still to be done: it has not ended, or what its end asks for is not done."""
+    return not (rollout.is_ended and rollout.settled) or rollout.has_hooks_to_tell
+
+
+KEPT_TAKEOVERS = 2
+"""The last of a target, whose build it trusts, and the one before, which is kept warm and gone back to."""
+
+
+def past(rollouts: Sequence[Rollout]) -> frozenset[str]:
+    """The ids of those of one model's rollouts on which nothing rests any more.
+
+    What is left are the open ones, the last takeovers of each target, and comparisons of an experiment that has an open
+    one: together they say all that routes, services and gates need to know.
+    """
+    latest: dict[tuple[str, str], list[Rollout]] = {}
+    for rollout in sorted((each for each in rollouts if each.took_over), key=took_over_at):
+        latest[rollout.target] = [*latest.get(rollout.target, ())[1 - KEPT_TAKEOVERS :], rollout]
+    trusted_ids = {rollout.id for group in latest.values() for rollout in group}
+    compared = {each.requested.experiment for each in rollouts if is_open(each)} - {None}
+    return frozenset(
+        each.id
+        for each in rollouts
+        if not (is_open(each) or each.id in trusted_ids or each.requested.experiment in compared)
+    )
 
 
 def _standing(rollouts: list[Rollout]) -> Standing | None:

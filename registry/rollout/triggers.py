@@ -83,7 +83,7 @@ class Withdrawal(StrEnum):
 
 
 def withdrawal(rollout: Rollout, builds: Sequence[Build], others: Iterable[Rollout]) -> Withdrawal | None:
-    """Whether the version under way was taken back. `others` are the model's rollouts.
+    """Whether the version under way was taken back. `others` are all rollouts of the version.
 
     A model without any build says nothing: a registry that lost it is more likely than that somebody meant it.
     """

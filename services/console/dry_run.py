@@ -9,6 +9,7 @@ from typing import cast
 
 from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.ledger.record import Applied, Changes, OrderKey, Receipt, Record
+from sluicegate.registry.ledger.selection import ALL, Selection
 from sluicegate.registry.ledger.stale import refuse_stale
 from sluicegate.registry.ledger.withdrawal import is_withdrawn
 from sluicegate.registry.orders import connections_record
@@ -27,13 +28,18 @@ class TrialLedger:
     def __init__(self, base: Ledger, now: datetime) -> None:
         self._base = base
         self.draft = Draft(base, now)
-        self.rollout, self.rollouts = self.draft.rollout, self.draft.rollouts
+        self.rollout, self.rollouts, self.current = self.draft.rollout, self.draft.rollouts, self.draft.current
+        self.models, self.takeovers = self.draft.models, self.draft.takeovers
         self.applied, self.all_applied, self.history = self.draft.applied, self.draft.all_applied, self.draft.history
 
     def __getattr__(self, name: str) -> object:
         if name not in _READ:
             raise UsageError(f"this has no dry run: it writes by {name}.")
         return getattr(self._base, name)
+
+    def count(self, selection: Selection = ALL) -> int:
+        """How many rollouts are wanted, those of the draft among them."""
+        return len(self.draft.rollouts(replace(selection, newest=None)))
 
     def commit(self, decide: Callable[[Record], Changes], key: OrderKey | None = None) -> Receipt:  # noqa: ARG002
         """Take what was decided into the draft."""

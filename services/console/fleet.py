@@ -25,7 +25,7 @@ class Stretch:
 
 def stretch(ledger: Ledger, *, model: str | None = None, after: str | None = None, limit: int) -> Stretch:
     """At most `limit` models whose name comes after `after`; or the one that is asked for."""
-    there = standings(ledger.rollouts(model=model))
+    there = standings(ledger.current(model))
     known = sorted({standing.model for standing in there})
     rest = [name for name in known if after is None or name > after]
     shown = tuple(rest[:limit])

@@ -9,6 +9,7 @@ from typing import Protocol
 import structlog
 
 from sluicegate.registry.ledger.port import Ledger
+from sluicegate.registry.ledger.selection import Selection
 from sluicegate.registry.orders.give import give
 from sluicegate.registry.orders.order import Abort, Order, Pause, Start
 from sluicegate.registry.plan.fields import OnWithdrawn, Trigger
@@ -40,7 +41,7 @@ def look_at_catalog(ledger: Ledger, catalog: Catalog, now: datetime) -> tuple[st
     The ids of the rollouts that are new. Raises CatalogUnavailable; nothing follows from a catalog half read.
     """
     plans = [plan for plan in applied_plans(ledger) if plan.trigger is not None]
-    under_way = [rollout for rollout in ledger.rollouts() if not rollout.is_ended and not rollout.took_over]
+    under_way = [rollout for rollout in ledger.current() if not rollout.is_ended and not rollout.took_over]
     models = {plan.model for plan in plans} | {rollout.requested.model for rollout in under_way}
     seen = {model: tuple(catalog.builds(model)) for model in sorted(models)}
     for rollout in under_way:
@@ -93,7 +94,8 @@ def _remembered_sighting(
 
 def _take_back(ledger: Ledger, rollout: Rollout, builds: Sequence[Build], now: datetime) -> None:
     """Do, once, what the plan says of a version that was taken back in the catalog."""
-    withdrawn = withdrawal(rollout, builds, ledger.rollouts(model=rollout.requested.model))
+    of_version = Selection(model=rollout.requested.model, version=rollout.requested.version)
+    withdrawn = withdrawal(rollout, builds, ledger.rollouts(of_version))
     key = f"withdrawn:{rollout.id}"
     if withdrawn is Withdrawal.LEFT and not _has_let_go(ledger, key, now):
         return

@@ -88,7 +88,7 @@ class Keeper:
 
     def look(self, now: datetime) -> None:
         """One pass: routes here, all that may take time beside it. Nothing stands between an abort and the wire."""
-        rollouts = self.ledger.rollouts()
+        rollouts = self.ledger.current()
         standing = standings(rollouts)
         wanted = needs(rollouts, standing)
         routed, is_in_force = None, False

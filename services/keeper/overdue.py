@@ -12,7 +12,7 @@ PATIENCE = timedelta(seconds=10)
 
 def overdue(ledger: Ledger, now: datetime) -> dict[str, str]:
     """What is not in force, by rollout."""
-    behind = [rollout for rollout in ledger.rollouts() if rollout.epoch != rollout.observed_epoch]
+    behind = [rollout for rollout in ledger.current() if rollout.epoch != rollout.observed_epoch]
     late = {}
     for rollout in behind:
         age = now - ledger.entries(rollout.id, after=rollout.seq - 1)[-1].at

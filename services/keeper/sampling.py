@@ -34,7 +34,7 @@ class Sampling:
 
     def look(self) -> None:
         """Have every source asked that is due."""
-        now, sampled = self.clock(), [each for each in self.ledger.rollouts() if is_sampled(each)]
+        now, sampled = self.clock(), [each for each in self.ledger.current() if is_sampled(each)]
         for rollout in sampled:
             for gate in rollout.plan.external:
                 if self._is_due(rollout, gate, now):

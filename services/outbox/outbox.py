@@ -123,9 +123,7 @@ class Outbox:
         note = self.ledger.recall(_key(name))
         if note is not None:
             return int(str(note["place"]))
-        place = 0
-        while fed := self.ledger.feed(after=place):
-            place = fed[-1].place
+        place = self.ledger.feed_end()
         self.ledger.remember(_key(name), {"place": place})
         return place
 

@@ -16,6 +16,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import IntegrityError
 
 from sluicegate.registry.ledger.port import Ledger
+from sluicegate.registry.ledger.selection import Selection
 from sluicegate.registry.ledger.sql import SqlLedger
 from sluicegate.registry.rollout.facts import Aborted, Begun, Fact, Packed, Promoted, Settled
 from sluicegate.registry.rollout.moves import fold
@@ -137,7 +138,7 @@ def test_only_one_rollout_holds_a_target(ledger: Ledger) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        "UPDATE targets SET holding = true WHERE rollout = 'r2'",
+        "UPDATE rollouts SET holding = true WHERE rollout = 'r2'",
         "INSERT INTO entries (rollout, seq, at, fact, payload) VALUES ('r1', 1, '', 'Baked', '{}')",
         "INSERT INTO looks (rollout, metric, k, body) VALUES ('r1', 'log_loss', 1, '{}')",
     ],
@@ -159,8 +160,8 @@ def test_rollouts_come_oldest_first_and_by_model(ledger: Ledger) -> None:
         ledger.open(rollout, requested(model=model), at(0))
     ledger.append("z", 1, Begun(stable=None), at(1))
     assert [state.id for state in ledger.rollouts()] == ["z", "a", "m"]
-    assert [state.id for state in ledger.rollouts(model="delays")] == ["z", "m"]
-    assert ledger.rollouts(model="nobody") == ()
+    assert [state.id for state in ledger.rollouts(Selection(model="delays"))] == ["z", "m"]
+    assert ledger.rollouts(Selection(model="nobody")) == ()
 
 
 # --- many writers ----------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import pytest
 
 from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.ledger.record import Changes, OrderKey, Receipt, Record
+from sluicegate.registry.ledger.selection import Selection
 from sluicegate.registry.rollout.facts import Aborted, Begun, Entry
 from sluicegate.registry.rollout.rollout import Phase
 from sluicegate.registry.words.errors import TargetBusy, UsageError
@@ -38,13 +39,15 @@ def test_the_record_that_decides_is_the_present_one(ledger: Ledger) -> None:
     seen: list[object] = []
 
     def decide(record: Record) -> Changes:
-        seen.extend((record.rollout("r1"), record.rollouts(model="delays"), record.applied("plan", "m/default")))
+        seen.extend(
+            (record.rollout("r1"), record.rollouts(Selection(model="delays")), record.applied("plan", "m/default"))
+        )
         seen.append(list(record.all_applied("plan")))
         return Changes(receipt=Receipt(changed=False))
 
     assert not ledger.commit(decide).changed
     plan = ledger.applied("plan", "m/default")
-    assert seen == [ledger.rollout("r1"), ledger.rollouts(model="delays"), plan, [plan]]
+    assert seen == [ledger.rollout("r1"), ledger.rollouts(Selection(model="delays")), plan, [plan]]
 
 
 def test_what_decide_raises_leaves_no_trace_and_no_key(ledger: Ledger) -> None:

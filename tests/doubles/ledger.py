@@ -14,11 +14,13 @@ from sluicegate.registry.ledger.folds import Folds, taken
 from sluicegate.registry.ledger.looks_json import look_from_json, look_to_json
 from sluicegate.registry.ledger.receipts import repeated
 from sluicegate.registry.ledger.record import Applied, Changes, Fed, Lease, OrderKey, Receipt, Record
+from sluicegate.registry.ledger.selection import ALL, Selection
 from sluicegate.registry.ledger.stale import refuse_stale
 from sluicegate.registry.ledger.times import utc
 from sluicegate.registry.ledger.withdrawal import is_withdrawn, withdrawn
 from sluicegate.registry.rollout.facts import Entry, Fact, Requested, from_payload, to_payload
 from sluicegate.registry.rollout.rollout import Rollout
+from sluicegate.registry.rollout.standing import Takeover, takeovers
 from sluicegate.registry.words.sample import Sample
 from sluicegate.registry.words.verdict import Look
 
@@ -28,7 +30,7 @@ class MemoryLedger:
 
     def __init__(self) -> None:
         self._lock = RLock()
-        self._folds = Folds()
+        self._folds = Folds(lately=None)
         self._entries: dict[str, list[Entry]] = {}
         self._feed: list[Fed] = []
         self._looks: dict[tuple[str, str, int], str] = {}
@@ -67,7 +69,7 @@ class MemoryLedger:
             return changes.receipt
 
     def _keep(self, entry: Entry) -> Rollout:
-        state = self._folds.take(entry)
+        state = self._folds.take(entry, len(self._feed) + 1)
         self._entries.setdefault(entry.rollout, []).append(entry)
         self._feed.append(Fed(place=len(self._feed) + 1, entry=entry))
         self._position += 1
@@ -94,9 +96,24 @@ class MemoryLedger:
         with self._lock:
             return self._folds.get(rollout)
 
-    def rollouts(self, *, model: str | None = None) -> tuple[Rollout, ...]:
+    def current(self, model: str | None = None) -> tuple[Rollout, ...]:
         with self._lock:
-            return self._folds.all(model)
+            return self._folds.current(model)
+
+    def rollouts(self, selection: Selection = ALL) -> tuple[Rollout, ...]:
+        with self._lock:
+            places = {fed.entry.rollout: fed.place for fed in self._feed}
+            after = -1 if selection.changed_after is None else selection.changed_after
+            return tuple(each for each in self._folds.select(selection) if places[each.id] > after)
+
+    def count(self, selection: Selection = ALL) -> int:
+        return len(self.rollouts(replace(selection, newest=None)))
+
+    def models(self) -> tuple[str, ...]:
+        return tuple(sorted({each.requested.model for each in self.rollouts()}))
+
+    def takeovers(self, model: str, variation: str) -> tuple[Takeover, ...]:
+        return takeovers(self.rollouts(Selection(model=model, variation=variation)))
 
     def entries(self, rollout: str, *, after: int = -1) -> tuple[Entry, ...]:
         with self._lock:

@@ -18,6 +18,7 @@ from sluicegate.flows.stages.hooks import HookPass, Telling
 from sluicegate.flows.sync.remembered import Standing, Tree, follow, followed
 from sluicegate.registry.ledger.attempt import last_attempt
 from sluicegate.registry.ledger.record import Applied
+from sluicegate.registry.ledger.selection import Selection
 from sluicegate.registry.ledger.sql import SqlLedger
 from sluicegate.registry.ledger.sql_calls import SqlCalls
 from sluicegate.registry.orders.authority import PREFECT, ROLE
@@ -194,9 +195,9 @@ def test_every_order_acts_on_the_ledger(acted: Acted) -> None:
         ("Paused", "prefect:ada"), ("Resumed", "prefect:ada"), ("Approved", "prefect:ada"),
         ("Promoted", "prefect:ada"), ("Baked", ""),
     ]  # fmt: skip
-    assert ledger.rollouts(model="one")[-1].requested.strategy == "rollback"
+    assert ledger.rollouts(Selection(model="one"))[-1].requested.strategy == "rollback"
     assert ledger.rollout(rollouts["two"].id).ending is Ending.ABORTED
-    assert ledger.rollouts(model="two")[-1].phase is Phase.LAUNCHING
+    assert ledger.rollouts(Selection(model="two"))[-1].phase is Phase.LAUNCHING
     assert ledger.rollout(rollouts["three"].id).actor == "prefect"
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from starlette.testclient import TestClient
 
+from sluicegate.registry.ledger.selection import Selection
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.report.overview import Served
 from sluicegate.registry.rollout.facts import Observed, Packed, Ready, StepEntered
@@ -125,7 +126,7 @@ def test_requests_are_counted_for_what_is_listed_only(office: Office) -> None:
             return 90, 10
 
     for model in MODELS:
-        tried = office.ledger.rollouts(model=model)[-1]
+        tried = office.ledger.rollouts(Selection(model=model))[-1]
         orders.pause(office.ledger, tried.id, actor="ada", reason="lunch", now=NOW)
     client = browser(Counting(ledger=office.ledger))
     counted.clear()

@@ -41,7 +41,7 @@ def test_the_page_of_a_shadow_leads_to_the_canary_that_followed_and_speaks_of_no
     page = office.client.get(f"/rollouts/{shadow}").text
     assert ("Steps of the plan" in page, 'details class="act retry' in page, "Followed by" in page) == (False,) * 3
     plan = plan_from_values({"kind": "plan", "model": "m", "steps": [{"weight": 10}]}, where="p")
-    by_shadow = Giver(actor="driver", cause=f"shadow:{shadow}")
+    by_shadow = Giver(actor="driver", cause=f"shadow:{shadow}", follows=shadow)
     now = datetime(2026, 6, 1, tzinfo=UTC)
     canary = orders.start(office.ledger, plan=plan, version="7", request=by_shadow, now=now).rollout
     assert f'<a href="/rollouts/{canary.id}">the canary of v7</a>' in office.client.get(f"/rollouts/{shadow}").text

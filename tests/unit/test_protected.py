@@ -15,6 +15,7 @@ from sluicegate.registry.audience.connections import StandIn
 from sluicegate.registry.documents.deployment_file import read_deployment_file
 from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.ledger.record import Receipt
+from sluicegate.registry.ledger.selection import Selection
 from sluicegate.registry.orders.connections_record import connections_of
 from sluicegate.registry.orders.give import give
 from sluicegate.registry.orders.order import (
@@ -329,7 +330,7 @@ def stable_after(record: MemoryLedger, act: RollBack) -> str:
 
 
 def _target(record: MemoryLedger) -> list[Rollout]:
-    return [each for each in record.rollouts(model="m") if each.requested.variation == "default"]
+    return [each for each in record.rollouts(Selection(model="m")) if each.requested.variation == "default"]
 
 
 def test_protection_reaches_the_rollout_under_way_and_its_end_leaves_it(ledger: MemoryLedger) -> None:

@@ -16,6 +16,7 @@ from sluicegate.flows.sync.remembered import Tree, followed, standing
 from sluicegate.flows.sync.syncing import Follower, Outcome, synchronise
 from sluicegate.registry.documents.documents import document_from_values
 from sluicegate.registry.ledger.record import Applied
+from sluicegate.registry.ledger.selection import Selection
 from sluicegate.registry.ledger.sql import SqlLedger
 from sluicegate.registry.orders import progress
 from sluicegate.registry.orders.give import apply_document, withdraw_document
@@ -177,7 +178,7 @@ def launch(desk: MemoryDesk, rollout: Rollout) -> Rollout:
 
 
 def last(desk: MemoryDesk) -> Rollout:
-    return desk.ledger.rollouts(model="m")[-1]
+    return desk.ledger.rollouts(Selection(model="m"))[-1]
 
 
 def promote(desk: MemoryDesk) -> None:

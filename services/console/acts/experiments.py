@@ -8,6 +8,7 @@ from pydantic import Field
 
 from sluicegate.registry.ledger.reading import read_for_readout
 from sluicegate.registry.ledger.record import Receipt
+from sluicegate.registry.ledger.selection import Selection
 from sluicegate.registry.orders.give import give
 from sluicegate.registry.orders.order import EndExperiment, Order, StartExperiment
 from sluicegate.registry.report.readout import Readout, experiment_readout
@@ -39,7 +40,8 @@ class ExperimentActs:
 
     def list(self, request: Request, _: Body) -> Answer:
         ledger = self._desk.ledger
-        groups = experiments(ledger.rollouts(model=request.query.get("model")))[: request.count("limit", PAGE, PAGE)]
+        wanted = Selection(model=request.query.get("model"), comparisons=True)
+        groups = experiments(ledger.rollouts(wanted))[: request.count("limit", PAGE, PAGE)]
         return 200, {"experiments": [self._readout(group) for group in groups]}
 
     def start(self, request: Request, body: ExperimentBody) -> Answer:
@@ -59,7 +61,7 @@ class ExperimentActs:
         return give(self._desk.ledger, order, self._desk.clock())
 
     def _find(self, name: str) -> Sequence[Rollout]:
-        return find_experiment(self._desk.ledger.rollouts(), name)
+        return find_experiment(self._desk.ledger.rollouts(Selection(comparisons=True)), name)
 
     def _readout(self, comparisons: Sequence[Rollout]) -> Readout:
         return experiment_readout(read_for_readout(self._desk.ledger, comparisons))

@@ -68,7 +68,7 @@ class ModelActs:
 
     def builds(self, request: Request, _: Body) -> Answer:
         model = request.path["model"]
-        rollouts, builds = self._desk.ledger.rollouts(model=model), self._desk.builds(model)
+        rollouts, builds = self._desk.ledger.current(model), self._desk.builds(model)
         roles, others = roles_of_builds(standings(rollouts)), namesakes(rollouts, builds)
         if not builds:
             raise no_builds(model, self._desk.models())
@@ -106,7 +106,7 @@ class ModelActs:
 def deployable(desk: Desk, model: str, build: str) -> str:
     """The version that a build's name means. Raises NotFound, and Refused for a namesake of one that serves."""
     version = desk.resolve(model, build).version
-    refuse_namesake(desk.ledger.rollouts(model=model), desk.builds(model), model, version)
+    refuse_namesake(desk.ledger.current(model), desk.builds(model), model, version)
     return version
 
 

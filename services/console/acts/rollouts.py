@@ -11,6 +11,7 @@ from pydantic_core import to_jsonable_python
 
 from sluicegate.registry.ledger.reading import read_for_view
 from sluicegate.registry.ledger.record import Receipt
+from sluicegate.registry.ledger.selection import Selection
 from sluicegate.registry.orders.give import give
 from sluicegate.registry.orders.naming import find
 from sluicegate.registry.orders.order import (
@@ -139,10 +140,9 @@ class RolloutActs:
 
     def list(self, request: Request, _: Body) -> Answer:
         limit, before = request.count("limit", 100, PAGE), request.query.get("before")
-        found = list(reversed(self._desk.ledger.rollouts(model=request.query.get("model"))))
-        if before is not None:
-            oldest = find(self._desk.ledger, before).id
-            found = found[[rollout.id for rollout in found].index(oldest) + 1 :]
+        oldest = find(self._desk.ledger, before).id if before is not None else None
+        wanted = Selection(model=request.query.get("model"), before=oldest, newest=limit + 1)
+        found = self._desk.ledger.rollouts(wanted)[::-1]
         page = found[:limit]
         more = page[-1].id if page and len(found) > limit else None
         return 200, {"rollouts": [self.view(rollout) for rollout in page], "next_before": more}
@@ -158,7 +158,7 @@ class RolloutActs:
 
     def start(self, request: Request, body: StartBody) -> Answer:
         desk, version = self._desk, self._desk.resolve(body.model, body.build).version
-        refuse_namesake(desk.ledger.rollouts(model=body.model), desk.builds(body.model), body.model, version)
+        refuse_namesake(desk.ledger.current(body.model), desk.builds(body.model), body.model, version)
         act = Start(
             model=body.model, variation=body.variation, version=version, strategy=body.strategy,
             allow_older=body.allow_older,

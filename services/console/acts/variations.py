@@ -107,7 +107,7 @@ class VariationActs:
         self._rollouts = RolloutActs(desk)
 
     def list(self, request: Request, _: Body) -> Answer:
-        found = standings(self._desk.ledger.rollouts(model=request.query.get("model")))
+        found = standings(self._desk.ledger.current(request.query.get("model")))
         there = {each.model: connections_of(self._desk.ledger, each.model) for each in found}
         return 200, {"variations": [_json(each, there[each.model] or Connections(model=each.model)) for each in found]}
 

@@ -67,14 +67,13 @@ def page(desk: Desk) -> Endpoint:
 
     def context(request: Request) -> Context:
         model, kind, before = (request.query_params.get(name, "") for name in ("model", "kind", "before"))
-        rollouts = {rollout.id: rollout for rollout in desk.ledger.rollouts()}
         end = desk.ledger.feed_end() + 1
         place = min(int(before), end) if before.isascii() and before.isdigit() else end
-        feed, older = _stretch(desk.ledger, place, lambda fed: _is_wanted(fed.entry, rollouts, model, kind))
+        feed, older = _stretch(desk.ledger, place, lambda fed: _is_wanted(desk.ledger, fed.entry, model, kind))
         return {
-            "episodes": list(episodes(rollouts, feed)),
+            "episodes": list(episodes(desk.ledger, feed)),
             "older": older,
-            "models": sorted({rollout.requested.model for rollout in rollouts.values()}),
+            "models": desk.ledger.models(),
             "model": model,
             "kinds": tuple(KINDS),
             "kind": kind,
@@ -99,26 +98,23 @@ def _stretch(ledger: Ledger, before: int, is_wanted: Callable[[Fed], bool]) -> t
     return wanted, before
 
 
-def _is_wanted(entry: Entry, rollouts: Mapping[str, Rollout], model: str, kind: str) -> bool:
-    rollout = rollouts.get(entry.rollout)
-    is_of_model = not model or (rollout is not None and rollout.requested.model == model)
-    return is_of_model and (kind not in KINDS or KINDS[kind](entry.fact))
+def _is_wanted(ledger: Ledger, entry: Entry, model: str, kind: str) -> bool:
+    is_of_kind = kind not in KINDS or KINDS[kind](entry.fact)
+    return is_of_kind and (not model or ledger.rollout(entry.rollout).requested.model == model)
 
 
-def episodes(rollouts: Mapping[str, Rollout], feed: Iterable[Fed]) -> Iterable[Episode]:
+def episodes(ledger: Ledger, feed: Iterable[Fed]) -> Iterable[Episode]:
     """The facts by rollout; the rollout of the newest fact first."""
     by_rollout: dict[str, list[Entry]] = {}
     for fed in feed:
         by_rollout.setdefault(fed.entry.rollout, []).append(fed.entry)
     for name, entries in by_rollout.items():
-        if name not in rollouts:  # opened since the rollouts were read
-            continue
-        requested = rollouts[name].requested
+        rollout = ledger.rollout(name)
         yield Episode(
             rollout=name,
-            title=f"{requested.model} v{requested.version}",
-            events=tuple(_event(entry, rollouts[name]) for entry in entries if not _is_routine(entry.fact)),
-            routine=tuple(_event(entry, rollouts[name]) for entry in entries if _is_routine(entry.fact)),
+            title=f"{rollout.requested.model} v{rollout.requested.version}",
+            events=tuple(_event(entry, rollout) for entry in entries if not _is_routine(entry.fact)),
+            routine=tuple(_event(entry, rollout) for entry in entries if _is_routine(entry.fact)),
         )
 
 

@@ -41,7 +41,7 @@ def page(desk: Desk) -> Endpoint:
             ],
             "orders": [_asked(connections) for connections in all_connections(desk.ledger).values()],
             "may_order": request.state.caller.role >= Role.OPERATOR,
-            "models": sorted({standing.model for standing in standings(desk.ledger.rollouts())}),
+            "models": sorted({standing.model for standing in standings(desk.ledger.current())}),
             "trial_form": trial_form,
             "trial": trial,
             "refused": refused or request.query_params.get("refused"),

@@ -9,6 +9,7 @@ from urllib.parse import quote
 from starlette.requests import Request
 
 from sluicegate.registry.ledger.reading import read_for_readout
+from sluicegate.registry.ledger.selection import Selection
 from sluicegate.registry.report.readout import Readout, arrivals, experiment_readout
 from sluicegate.registry.rollout.experiment import experiments, find_experiment
 from sluicegate.registry.rollout.rollout import Ending
@@ -31,7 +32,7 @@ def listing(desk: Desk) -> Endpoint:
 
     def context(request: Request) -> Context:
         model, before = (request.query_params.get(name, "") for name in ("model", "before"))
-        known = experiments(desk.ledger.rollouts())
+        known = experiments(desk.ledger.rollouts(Selection(comparisons=True)))
         wanted = [group for group in known if model in ("", group[0].requested.model)]
         names = [group[0].requested.experiment for group in wanted]
         start = names.index(before) + 1 if before in names else 0
@@ -50,7 +51,7 @@ def page(desk: Desk) -> Endpoint:
     """The page of an experiment, by its id or by its model's name for the latest."""
 
     def context(request: Request) -> Context:
-        comparisons = find_experiment(desk.ledger.rollouts(), request.path_params["id"])
+        comparisons = find_experiment(desk.ledger.rollouts(Selection(comparisons=True)), request.path_params["id"])
         readout = experiment_readout(read_for_readout(desk.ledger, comparisons))
         looks = {each.id: desk.ledger.looks(each.id, readout.metric) for each in comparisons}
         return {

@@ -15,6 +15,7 @@ from starlette.responses import RedirectResponse, Response
 
 from sluicegate.registry.audience.connections import Connections
 from sluicegate.registry.ledger.reading import read_for_readout
+from sluicegate.registry.ledger.selection import Selection
 from sluicegate.registry.orders.connections_record import connections_of
 from sluicegate.registry.report.history import tenures
 from sluicegate.registry.report.readout import experiment_readout
@@ -39,6 +40,10 @@ METRICS = 8
 """Metrics of a training run that are shown."""
 EXPERIMENTS = 5
 """The newest, which the page of a model shows."""
+ROLLOUTS = 50
+"""The newest that are listed."""
+TAKEOVERS = 100
+"""The latest stable builds that the timeline shows."""
 
 
 def page(desk: Desk) -> Endpoint:
@@ -46,15 +51,17 @@ def page(desk: Desk) -> Endpoint:
 
     def context(request: Request) -> Context:
         model = request.path_params["model"]
-        rollouts = desk.ledger.rollouts(model=model)
-        standing = standings(rollouts)
+        rollouts = desk.ledger.rollouts(Selection(model=model, newest=ROLLOUTS))
+        took_over = desk.ledger.rollouts(Selection(model=model, took_over=True, newest=TAKEOVERS))
+        over = list({each.id: each for each in (*took_over, *rollouts)}.values())
+        standing = standings(desk.ledger.current(model))
         builds, away = _builds(desk, model)
         connections = connections_of(desk.ledger, model) or Connections(model=model)
         roles = roles_of_builds(standing)
         if not rollouts and not builds and away is None:
             raise NotFound(f"there is no model {model!r}.", fix="see the overview for those that are known")
-        shown = experiments(rollouts)[:EXPERIMENTS]
-        known = tenures(rollouts, _emptied_at(desk, rollouts))
+        shown = experiments(desk.ledger.rollouts(Selection(model=model, comparisons=True)))[:EXPERIMENTS]
+        known = tenures(over, _emptied_at(desk, over))
         return {
             "model": model,
             "served": by_audience(desk.overview([model])),
@@ -70,7 +77,7 @@ def page(desk: Desk) -> Endpoint:
             "roles": roles,
             "trained": _trained(desk, [build for build in builds if build.ref.version in roles]),
             "experiments": [experiment_readout(read_for_readout(desk.ledger, group)) for group in shown],
-            "rollouts": [line(desk, rollout) for rollout in list(reversed(rollouts))[:50]],
+            "rollouts": [line(desk, rollout) for rollout in reversed(rollouts)],
         }
 
     return template(desk, "model.html", context)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import secrets
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from starlette.requests import Request
 
+from sluicegate.registry.ledger.selection import Selection
 from sluicegate.registry.orders.proposals import proposals
-from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.roles import Role
 from sluicegate.services.console.acts.proposals import proposal_json
 from sluicegate.services.console.fleet import stretch
@@ -34,9 +34,8 @@ def page(desk: Desk) -> Endpoint:
 
     def context(request: Request) -> Context:
         caller: Caller = request.state.caller
-        rollouts = desk.ledger.rollouts()
-        under_way = [rollout for rollout in reversed(rollouts) if not rollout.is_ended]
-        ended = [rollout for rollout in reversed(rollouts) if _ended_since(rollout, desk.clock() - LATELY)]
+        under_way = [rollout for rollout in reversed(desk.ledger.current()) if not rollout.is_ended]
+        ended = desk.ledger.rollouts(Selection(ended_since=desk.clock() - LATELY, newest=ENDED))
         fleet = stretch(desk.ledger, after=request.query_params.get("after"), limit=MODELS)
         needing = [view for rollout in under_way if (view := waiting(desk, rollout)) is not None]
         names = {view.id for view in needing[:ROLLOUTS]} | {rollout.id for rollout in under_way[:ROLLOUTS]}
@@ -51,11 +50,7 @@ def page(desk: Desk) -> Endpoint:
             "key": secrets.token_urlsafe(12),
             "under_way": [line(desk, rollout) for rollout in under_way[:ROLLOUTS]],
             "under_way_total": len(under_way),
-            "ended": [line(desk, rollout) for rollout in ended[:ENDED]],
+            "ended": [line(desk, rollout) for rollout in reversed(ended)],
         }
 
     return template(desk, "overview.html", context)
-
-
-def _ended_since(rollout: Rollout, since: datetime) -> bool:
-    return rollout.ended_at is not None and rollout.ended_at >= since

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from sluicegate.registry.ledger.reading import read_for_report
+from sluicegate.registry.ledger.selection import Selection
 from sluicegate.registry.orders.naming import find
 from sluicegate.registry.report.report import rollout_report
 from sluicegate.registry.rollout.rollout import Rollout
@@ -69,8 +70,8 @@ def _followed_by(desk: Desk, rollout: Rollout) -> Rollout | None:
     """The canary that a shadow's passing gates started."""
     if not rollout.is_shadow:
         return None
-    later = desk.ledger.rollouts(model=rollout.requested.model)
-    return next((each for each in later if each.requested.cause == f"shadow:{rollout.id}"), None)
+    later = desk.ledger.rollouts(Selection(model=rollout.requested.model, follows=rollout.id))
+    return next(iter(later), None)
 
 
 def order(desk: Desk) -> Endpoint:

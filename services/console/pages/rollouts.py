@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from starlette.requests import Request
 
-from sluicegate.registry.rollout.rollout import Rollout
+from sluicegate.registry.ledger.selection import Selection
+from sluicegate.registry.rollout.rollout import Ending, Phase
 from sluicegate.services.console.pages.rendering import Context, Endpoint, template
 from sluicegate.services.console.pages.views import line
 from sluicegate.services.console.ports import Desk
@@ -13,6 +16,7 @@ PAGE = 50
 """Rollouts on one page."""
 UNDER_WAY = "under way"
 """What the filter calls every state but the ended ones."""
+STATES = [UNDER_WAY, *sorted({*Phase, *Ending} - {Phase.ENDED})]
 
 
 def page(desk: Desk) -> Endpoint:
@@ -20,30 +24,25 @@ def page(desk: Desk) -> Endpoint:
 
     def context(request: Request) -> Context:
         model, state, text, before = (request.query_params.get(name, "") for name in ("model", "state", "q", "before"))
-        known = tuple(reversed(desk.ledger.rollouts()))
-        wanted = [rollout for rollout in known if _is_wanted(rollout, model, state, text.strip().lower())]
-        ids = [rollout.id for rollout in wanted]
-        start = ids.index(before) + 1 if before in ids else 0
-        shown = wanted[start : start + PAGE]
+        wanted = _selection(model, state, text.strip())
+        found = desk.ledger.rollouts(replace(wanted, before=before or None, newest=PAGE + 1))[::-1]
+        shown = found[:PAGE]
         return {
             "rollouts": [line(desk, rollout) for rollout in shown],
-            "models": sorted({rollout.requested.model for rollout in known}),
-            "states": [UNDER_WAY, *sorted({_state(rollout) for rollout in known})],
+            "models": desk.ledger.models(),
+            "states": STATES,
             "model": model,
             "state": state,
             "text": text,
-            "next_before": shown[-1].id if start + PAGE < len(wanted) else None,
-            "total": len(wanted),
+            "next_before": shown[-1].id if len(found) > PAGE else None,
+            "total": desk.ledger.count(wanted),
         }
 
     return template(desk, "rollouts.html", context)
 
 
-def _is_wanted(rollout: Rollout, model: str, state: str, text: str) -> bool:
-    is_of_state = not rollout.is_ended if state == UNDER_WAY else state in ("", _state(rollout))
-    is_of_text = text in f"{rollout.id} {rollout.requested.variation} {rollout.reason}".lower()
-    return model in ("", rollout.requested.model) and is_of_state and is_of_text
-
-
-def _state(rollout: Rollout) -> str:
-    return (rollout.ending or rollout.phase).value
+def _selection(model: str, state: str, text: str) -> Selection:
+    is_ended = False if state == UNDER_WAY else None
+    return Selection(
+        model=model or None, state=state if state and state != UNDER_WAY else None, is_ended=is_ended, text=text
+    )

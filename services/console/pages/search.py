@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from starlette.requests import Request
 
+from sluicegate.registry.ledger.selection import Selection
 from sluicegate.registry.orders.audience_store import audiences
 from sluicegate.registry.rollout.experiment import experiments
 from sluicegate.registry.rollout.rollout import Rollout
@@ -59,6 +60,10 @@ def page(desk: Desk) -> Endpoint:
     return template(desk, "search.html", context)
 
 
+LATELY = 300
+"""Rollouts that are searched beside the current ones: the newest."""
+
+
 def matching(text: str, everything: Iterable[Hit]) -> dict[str, list[Hit]]:
     """What has every word of the text in it, by kind; names that begin with it first. Words of ours only on request."""
     words = text.casefold().split()
@@ -74,15 +79,16 @@ def matching(text: str, everything: Iterable[Hit]) -> dict[str, list[Hit]]:
 
 
 def _everything(desk: Desk, caller: Caller) -> Iterator[Hit]:
-    rollouts = desk.ledger.rollouts()[::-1]
-    for model in dict.fromkeys(rollout.requested.model for rollout in rollouts):
+    lately = (*desk.ledger.rollouts(Selection(newest=LATELY)), *desk.ledger.current())
+    rollouts = list({rollout.id: rollout for rollout in reversed(lately)}.values())
+    for model in desk.ledger.models():
         yield Hit(kind="Models", name=model, about="", url=f"/models/{quote(model, safe='')}")
     for rollout in rollouts:
         state = (rollout.ending or rollout.phase).value
         about = f"{rollout.requested.strategy}, {state} · {rollout.id}"
         yield Hit(kind="Rollouts", name=_title(rollout), about=about, url=f"/rollouts/{quote(rollout.id)}")
     yield from _acts(rollouts, caller)
-    for group in experiments(rollouts):
+    for group in experiments(desk.ledger.rollouts(Selection(comparisons=True))):
         first = group[0].requested
         name = first.experiment or ""
         yield Hit(kind="Experiments", name=first.model, about=name, url=f"/experiments/{quote(name)}")

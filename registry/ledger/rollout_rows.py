@@ -1,0 +1,154 @@
+"""Rollout rows: one for each rollout, by which it is found without reading the facts of all the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, Connection, Row, func, insert, or_, select, update
+
+from sluicegate.registry.ledger.columns import entry_of
+from sluicegate.registry.ledger.selection import Selection, state_of
+from sluicegate.registry.ledger.tables import entries, rollouts
+from sluicegate.registry.ledger.times import from_text, to_text
+from sluicegate.registry.rollout.moves import advance, begin
+from sluicegate.registry.rollout.rollout import Rollout
+from sluicegate.registry.rollout.standing import KEPT_TAKEOVERS, Takeover, is_open, took_over_at
+
+_AT_ONCE = 200
+"""Rollouts whose facts are read with one query."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Folded:
+    """The state of a rollout, and the places of its first and its last fact."""
+
+    first: int
+    last: int
+    state: Rollout
+
+
+def insert_row(connection: Connection, state: Rollout, place: int) -> None:
+    """Add the row of a rollout whose first fact has this place."""
+    connection.execute(insert(rollouts).values(rollout=state.id, place=place, **_columns(state, place)))
+
+
+def update_row(connection: Connection, state: Rollout, place: int) -> None:
+    """Bring a rollout's row to the state after the fact with this place."""
+    connection.execute(update(rollouts).where(rollouts.c.rollout == state.id).values(**_columns(state, place)))
+
+
+def _columns(state: Rollout, last: int) -> dict[str, object]:
+    wanted = state.requested
+    return {
+        "last": last,
+        "model": wanted.model,
+        "variation": wanted.variation,
+        "version": wanted.version,
+        "strategy": wanted.strategy,
+        "plan_digest": wanted.plan_digest,
+        "experiment": wanted.experiment,
+        "follows": wanted.follows,
+        "state": state_of(state),
+        "reason": state.reason,
+        "open": is_open(state),
+        "holding": state.holds_target,
+        "took_over_at": to_text(took_over_at(state)) if state.took_over else None,
+        "ended_at": to_text(state.ended_at) if state.ended_at is not None else None,
+    }
+
+
+def write_all_rows(connection: Connection) -> None:
+    """Write the row of every rollout that there are facts of."""
+    for folded in _fold(connection.execute(select(entries).order_by(entries.c.id))):
+        row = {"rollout": folded.state.id, "place": folded.first, **_columns(folded.state, folded.last)}
+        connection.execute(insert(rollouts).values(row))
+
+
+def read_states(connection: Connection, names: Sequence[str]) -> Iterator[Folded]:
+    """Each of these rollouts that is on record, oldest first of those that are read at once."""
+    for start in range(0, len(names), _AT_ONCE):
+        some = entries.c.rollout.in_(names[start : start + _AT_ONCE])
+        yield from _fold(connection.execute(select(entries).where(some).order_by(entries.c.id)))
+
+
+def _fold(rows: Iterable[Row[tuple[object, ...]]]) -> Iterable[Folded]:
+    folds: dict[str, Folded] = {}
+    for row in rows:
+        entry, before = entry_of(row), folds.get(row.rollout)
+        first, state = (row.id, begin(entry)) if before is None else (before.first, advance(before.state, entry))
+        folds[row.rollout] = Folded(first=first, last=row.id, state=state)
+    return folds.values()
+
+
+def current_ids(connection: Connection) -> list[str]:
+    """The rollouts on which something may rest, oldest first: see `past`, which has the last word."""
+    latest = (
+        select(
+            rollouts.c.rollout,
+            func.row_number()
+            .over(
+                partition_by=(rollouts.c.model, rollouts.c.variation),
+                order_by=(rollouts.c.took_over_at.desc(), rollouts.c.place.desc()),
+            )
+            .label("back"),
+        )
+        .where(rollouts.c.took_over_at.is_not(None))
+        .subquery()
+    )
+    trusted = select(latest.c.rollout).where(latest.c.back <= KEPT_TAKEOVERS)
+    compared = select(rollouts.c.experiment).where(rollouts.c.open, rollouts.c.experiment.is_not(None))
+    is_current = or_(rollouts.c.open, rollouts.c.rollout.in_(trusted), rollouts.c.experiment.in_(compared))
+    return list(connection.scalars(select(rollouts.c.rollout).where(is_current).order_by(rollouts.c.place)))
+
+
+def selected_ids(connection: Connection, selection: Selection) -> list[str]:
+    """The rollouts that are wanted, oldest first."""
+    newest = select(rollouts.c.rollout).where(*_conditions(selection)).order_by(rollouts.c.place.desc())
+    limited = newest if selection.newest is None else newest.limit(selection.newest)
+    return list(connection.scalars(limited))[::-1]
+
+
+def count_selected(connection: Connection, selection: Selection) -> int:
+    """How many are wanted."""
+    counted = select(func.count()).select_from(rollouts).where(*_conditions(selection))
+    return int(connection.execute(counted).scalar_one())
+
+
+def all_models(connection: Connection) -> tuple[str, ...]:
+    """Every model that has a rollout, by name."""
+    return tuple(connection.scalars(select(rollouts.c.model).distinct().order_by(rollouts.c.model)))
+
+
+def all_takeovers(connection: Connection, model: str, variation: str) -> tuple[Takeover, ...]:
+    """Every build that a target came to trust, oldest first."""
+    wanted = (rollouts.c.model == model, rollouts.c.variation == variation, rollouts.c.took_over_at.is_not(None))
+    rows = connection.execute(select(rollouts).where(*wanted).order_by(rollouts.c.took_over_at, rollouts.c.place))
+    return tuple(
+        Takeover(rollout=row.rollout, version=row.version, strategy=row.strategy, at=from_text(row.took_over_at))
+        for row in rows
+    )
+
+
+def _conditions(selection: Selection) -> Iterator[ColumnElement[bool]]:
+    """The same as `Selection.admits`, and what is told by the order in which rollouts were opened."""
+    columns = rollouts.c
+    for column in ("model", "variation", "version", "plan_digest", "experiment", "follows", "state"):
+        if getattr(selection, column) is not None:
+            yield columns[column] == getattr(selection, column)
+    if selection.comparisons:
+        yield columns.experiment.is_not(None)
+    if selection.took_over:
+        yield columns.took_over_at.is_not(None)
+    if selection.is_ended is not None:
+        yield columns.ended_at.is_not(None) if selection.is_ended else columns.ended_at.is_(None)
+    if selection.text:
+        searched = func.lower(columns.rollout + " " + columns.variation + " " + columns.reason)
+        yield searched.contains(selection.text.lower(), autoescape=True)
+    if selection.ended_since is not None:
+        yield columns.ended_at >= to_text(selection.ended_since)
+    if selection.changed_after is not None:
+        yield columns.last > selection.changed_after
+    if selection.before is not None:
+        before = select(columns.place).where(columns.rollout == selection.before).scalar_subquery()
+        yield columns.place < before
