@@ -8,7 +8,7 @@ from sluicegate.registry.words.errors import SluiceError
 
 SERVER = frozenset({
     "alembic", "anyio", "apprise", "bentoml", "envoy", "fastapi", "flask_wtf", "greenery", "itsdangerous", "jinja2",
-    "mlflow", "multipart", "numpy", "orjson", "packaging", "pandas", "prefect", "prometheus_client", "psutil",
+    "jsonpointer", "mlflow", "multipart", "numpy", "orjson", "packaging", "pandas", "prefect", "prometheus_client", "psutil",
     "psycopg", "python_multipart", "scipy", "skops", "sklearn", "sqlalchemy", "sse_starlette", "standardwebhooks",
     "starlette", "structlog", "supervisor", "uv", "uvicorn", "xxhash",
 })  # fmt: skip

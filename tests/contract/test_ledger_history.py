@@ -187,7 +187,7 @@ def test_rows_are_written_from_the_facts_of_a_ledger_that_had_none(url: str, reo
         connection.execute(text("DROP TABLE rollouts"))
         connection.execute(text("CREATE TABLE targets (model TEXT, variation TEXT)"))
         connection.execute(text("CREATE UNIQUE INDEX one_holder_per_target ON targets (model, variation)"))
-        connection.execute(text("UPDATE sluice_ledger_version SET version_num = '0004'"))
+        connection.execute(text("UPDATE sluice_ledger_version SET version_num = '0005'"))
     engine.dispose()
     opened = reopen()
     assert isinstance(opened, SqlLedger)
