@@ -12,6 +12,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from sluicegate.registry.ledger.patience import SILENCE, Connecting, PatientConnection
 from sluicegate.registry.words.errors import InvalidSetting, Unreachable
+from sluicegate.registry.words.write_ahead import write_ahead
 
 _TURN = 0x51_01CE
 """Key of the PostgreSQL advisory lock that writers hold until they commit."""
@@ -103,8 +104,8 @@ def _patiently(connection: Connection, silence: float) -> Iterator[None]:
 def _sqlite_connected(dbapi: object, _record: ConnectionPoolEntry) -> None:
     dbapi.isolation_level = None  # type: ignore[attr-defined]  # we say BEGIN ourselves
     cursor = dbapi.cursor()  # type: ignore[attr-defined]
-    for pragma in (f"busy_timeout = {_BUSY_MS}", "journal_mode = WAL", "synchronous = FULL"):
-        cursor.execute(f"PRAGMA {pragma}")
+    write_ahead(cursor.execute, _BUSY_MS)
+    cursor.execute("PRAGMA synchronous = FULL")
     cursor.close()
 
 

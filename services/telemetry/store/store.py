@@ -11,6 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine
 
 from sluicegate.registry.words.errors import Unreachable
+from sluicegate.registry.words.write_ahead import write_ahead
 from sluicegate.services.telemetry.store import schema
 from sluicegate.services.telemetry.store.migrations import migrate, schema_number
 from sluicegate.services.telemetry.store.unit_store import changes
@@ -183,10 +184,9 @@ def _engine(url: str, *, durable: bool) -> Engine:
     @sa.event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # SQLAlchemy's transactions, not the driver's
-        for pragma in (
-            "journal_mode=WAL", f"synchronous={'FULL' if durable else 'NORMAL'}", f"busy_timeout={_BUSY_MS[durable]}",
-            "cache_size=-65536", "wal_autocheckpoint=4000", "temp_store=MEMORY",
-        ):  # fmt: skip
+        write_ahead(connection.execute, _BUSY_MS[durable])
+        synchronous = f"synchronous={'FULL' if durable else 'NORMAL'}"
+        for pragma in (synchronous, "cache_size=-65536", "wal_autocheckpoint=4000", "temp_store=MEMORY"):
             connection.execute(f"PRAGMA {pragma}")
 
     @sa.event.listens_for(engine, "begin")
