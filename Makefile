@@ -54,9 +54,10 @@ ends: setup  ## Install a wheel with the oldest and the newest releases allowed,
 lock: setup  ## Resolve pyproject.toml anew into requirements.lock: hashes, no index, no URL.
 	$(BIN)/python .ci/lock.py --upgrade
 
-bench: setup  ## Measure collector, gateway and predictor, as ratios in one run.
+bench: setup  ## Measure gateway, collector, history and predictor, as ratios in one run.
 	$(BIN)/python -m benchmarks.gateway
 	$(BIN)/python -m benchmarks.collector
+	$(BIN)/python -m benchmarks.history
 	$(BIN)/python -m benchmarks.predictor.run
 
 bench-gate: setup  ## Print the gate next to six other methods, simulated in the same run.
