@@ -16,7 +16,8 @@ PAGE = 50
 """Rollouts on one page."""
 UNDER_WAY = "under way"
 """What the filter calls every state but the ended ones."""
-STATES = [UNDER_WAY, *sorted({*Phase, *Ending} - {Phase.ENDED})]
+STATES = [UNDER_WAY, Phase.PAUSED, *sorted(Ending)]
+"""What the page offers to filter by; every other phase can be asked for too."""
 
 
 def page(desk: Desk) -> Endpoint:
