@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sluicegate.flows.gate.pair_design import PairedKind
 from sluicegate.flows.gate.pair_fold import PairedState, discordant, lacking
-from sluicegate.flows.gate.wording import beta_left, capped_share, figure, mean_from, too_many_missing
+from sluicegate.flows.gate.wording import beta_left, capped_share, figure, mean_from, stays_below, too_many_missing
 from sluicegate.flows.stats.bets import BetTest
 from sluicegate.flows.stats.confidence_sequences import rate_interval
 from sluicegate.flows.stats.intervals import Estimate
@@ -137,9 +137,10 @@ def _harm(state: PairedState, readout: Estimate | None) -> str:
 
 
 def _shown(state: PairedState, readout: Estimate | None) -> str:
-    shown = [] if state.rate_below is None else [f"shown to stay below {share(state.rate_below.bound)}"]
+    high = readout.high if readout is not None else None
+    of_rate = high if state.question.kind is PairedKind.DISAGREEMENT else None
+    shown = [] if state.rate_below is None else [stays_below(state.rate_below.bound, of_rate)]
     if state.question.margin is not None:
-        high = readout.high if readout is not None else None
         is_wide = state.question.kind is PairedKind.REAL and (high is None or high > _bound(state))
         earlier = "an earlier look showed it to be " if is_wide else ""
         shown.append(f"{earlier}within the margin of {share(state.question.margin)}")

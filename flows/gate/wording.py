@@ -109,7 +109,14 @@ def _against_limit(state: GateState, words: Wording) -> tuple[Answer, str]:
         return Answer.UNDECIDED, f"{of_candidate}; not shown to break the limit, {limit}"
     if state.rate_below is not None and state.rate_below.shown_at is None:
         return Answer.UNDECIDED, f"{of_candidate}; not yet shown to stay {limit}"
-    return Answer.PASS, f"{of_candidate}; shown to stay {limit}"
+    return Answer.PASS, f"{of_candidate}; {stays_below(state.question.below or 0.0, rate.high)}"
+
+
+def stays_below(bound: float, high: float | None) -> str:
+    """That a rate is shown to stay below a share; why, where the end of its interval lies above."""
+    shown = f"shown to stay below {share(bound)}"
+    is_wide = high is not None and high > bound
+    return f"{shown} by the one-sided test that decides; the interval guards both sides" if is_wide else shown
 
 
 def _within(state: GateState, words: Wording, margin: float, readout: Estimate) -> tuple[Answer, str]:

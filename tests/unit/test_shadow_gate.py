@@ -92,6 +92,20 @@ def test_answers_that_differ_less_than_the_cap_pass_and_more_fail() -> None:
     assert watched(gate, np.zeros(100), ones(100, 1)).answer is Answer.UNDECIDED
 
 
+def test_a_pass_whose_interval_reaches_above_the_limit_says_which_test_decides() -> None:
+    gate = {"metric": "flips", "below": "5%"}
+    early, late = (watched(gate, ones(n, 0), ones(n, 0)) for n in (100, 2_000))
+    assert (early.answer, late.answer) == (Answer.PASS, Answer.PASS)
+    assert early.high is not None
+    assert early.high > 0.05
+    assert early.reason.endswith(
+        "shown to stay below 5 % by the one-sided test that decides; the interval guards both sides"
+    )
+    assert late.high is not None
+    assert late.high < 0.05
+    assert late.reason.endswith("shown to stay below 5 %")
+
+
 def test_errors_are_judged_by_the_pairs_that_differ() -> None:
     """Both fail at the same bad requests: unpaired rates are equal and high, and nothing is held against either."""
     both, more = ones(3_000, 600), ones(3_000, 600)
