@@ -46,12 +46,12 @@ class Labels:
 
 def last_verdict(
     rng: Generator, plan: Plan, stable: Labels, candidate: Labels, *, seconds: float, per_second: float = 1.0,
-    guardrail: bool = False,
+    guardrail: bool = False, polled: float = _POLLED,
 ) -> Verdict:  # fmt: skip
     """The verdict that ends a rollout of one step, or the last one; with every call, through the gate's own door."""
     the_gate = (plan.guardrails if guardrail else plan.gates)[0]
     looks: list[Look] = []
-    for at, rows in _cumulative(rng, plan, stable, candidate, seconds, per_second):
+    for at, rows in _cumulative(rng, plan, stable, candidate, seconds, per_second, polled):
         look = gate.next_look(
             rollout="r", plan=plan, gate=the_gate, guardrail=guardrail, step=0, looks=looks, rows=rows, watermark=0,
             at=datetime.fromtimestamp(START + at, UTC),
@@ -65,7 +65,13 @@ def last_verdict(
 
 
 def _cumulative(
-    rng: Generator, plan: Plan, stable: Labels, candidate: Labels, seconds: float, per_second: float
+    rng: Generator,
+    plan: Plan,
+    stable: Labels,
+    candidate: Labels,
+    seconds: float,
+    per_second: float,
+    polled: float,
 ) -> Iterator[tuple[float, list[TallyRow]]]:
     """The gate's rows, from look to look."""
     n, weight, matures = int(seconds * per_second), plan.steps[0].weight, plan.metrics["y"].matures_after
@@ -77,7 +83,7 @@ def _cumulative(
         mine = is_candidate == arm
         bad[mine], delay[mine] = labels.draw(rng, int(mine.sum()))
     counted_at = asked + np.maximum(delay, matures)
-    for at in np.arange(_POLLED, seconds, _POLLED):
+    for at in np.arange(polled, seconds, polled):
         rows = list[TallyRow]()
         for arm in Arm:
             mine = is_candidate == (arm is Arm.CANDIDATE)

@@ -23,6 +23,7 @@ PLAN = Plan.model_validate(
         "steps": [{"weight": 50}], "expect": {"requests_per_day": 20_000},
     }
 )  # fmt: skip
+LOW = PLAN.model_copy(update={"expect": PLAN.expect.model_copy(update={"requests_per_day": 720})})
 RUNS = [8, pytest.param(300, marks=[pytest.mark.soak, pytest.mark.timeout(0)])]
 DAY = 20_000.0
 
@@ -59,6 +60,13 @@ WORSE = {
 }  # fmt: skip
 
 
+FEW = (
+    "as late", "bad ones three times as fast", "stable's bad ones lost", "1.25 times, a fifth of the bad ones lost",
+    "1.5 times, bad ones three times slower",
+)  # fmt: skip
+"""Those that are simulated with few requests too."""
+
+
 @pytest.mark.parametrize("case", NOT_WORSE)
 @pytest.mark.parametrize("runs", RUNS)
 def test_a_candidate_that_is_not_worse_is_not_stopped_for_its_labels(case: str, runs: int) -> None:
@@ -77,9 +85,26 @@ def test_a_worse_candidate_is_not_promoted_for_its_labels(case: str, runs: int) 
     assert promoted.at_least <= BETA
 
 
+@pytest.mark.parametrize("case", FEW)
+@pytest.mark.parametrize("runs", [4, pytest.param(200, marks=[pytest.mark.soak, pytest.mark.timeout(0)])])
+def test_neither_is_so_with_a_request_in_two_minutes(case: str, runs: int) -> None:
+    both = (NOT_WORSE | WORSE)[case]
+    wrong = "fail" if case in NOT_WORSE else "pass"
+    mistaken = share(lambda rng: _answer_at_low_traffic(rng, both) == wrong, runs=runs, seed=86)
+    print(f"\n{case}, 720 requests a day: {wrong} {mistaken}")
+    assert mistaken.at_least <= (ALPHA if case in NOT_WORSE else BETA)
+
+
 def test_labels_that_come_alike_hold_up_nobody() -> None:
     both = Case(stable=Labels(rate=0.2), candidate=Labels(rate=0.2))
     assert share(lambda rng: _answer(rng, both) == "pass", runs=8, seed=83).at_most >= 0.9
+
+
+def _answer_at_low_traffic(rng: Generator, case: Case) -> str:
+    seconds, few = 7 * 86_400.0, 1 / 120
+    return last_verdict(
+        rng, LOW, case.stable, case.candidate, seconds=seconds, per_second=few, polled=14_400
+    ).answer.value
 
 
 def _answer(rng: Generator, case: Case) -> str:
