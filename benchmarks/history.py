@@ -159,7 +159,7 @@ def run(folder: Path, chosen: argparse.Namespace) -> list[Figure]:
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--models", type=int, default=1_000)
-    options.add_argument("--ended", type=int, default=100_000)
+    options.add_argument("--ended", type=int, default=20_000)
     options.add_argument("--rounds", type=int, default=9)
     chosen = options.parse_args()
     with tempfile.TemporaryDirectory() as folder:
