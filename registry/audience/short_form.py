@@ -17,8 +17,6 @@ Keys of one mapping must all hold. Numbers and booleans are compared as they wer
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -34,6 +32,7 @@ from sluicegate.registry.audience.audience import (
     Range,
 )
 from sluicegate.registry.audience.names import header_of, is_shallow, match_of, name_problem, number, range_of
+from sluicegate.registry.words.digest import digest_of
 from sluicegate.registry.words.errors import InvalidDocument
 from sluicegate.registry.words.suggestions import suggestion
 from sluicegate.registry.words.yaml_text import Path, Text
@@ -73,8 +72,7 @@ def audience_written(audience: Audience) -> dict[str, object]:
 
 def audience_digest(audience: Audience) -> str:
     """SHA-256 of the audience's canonical JSON; two spellings of one audience share it."""
-    text = json.dumps(audience_written(audience), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+    return digest_of(audience_written(audience))
 
 
 def audience_recorded(body: dict[str, object]) -> Audience:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
@@ -13,6 +11,7 @@ from sluicegate.registry.audience.connections import FALLBACK, Connection, Conne
 from sluicegate.registry.orders.order import Routed, SetConnections
 from sluicegate.registry.plan.document import Document
 from sluicegate.registry.plan.messages import explain
+from sluicegate.registry.words.digest import digest_of
 from sluicegate.registry.words.units import Weight
 from sluicegate.registry.words.yaml_text import Text
 
@@ -114,8 +113,7 @@ class ConnectionsDocument(Document):
     @property
     def digest(self) -> str:
         """SHA-256 of its canonical JSON."""
-        text = json.dumps(self.document(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
+        return digest_of(self.document())
 
 
 def connections_document(there: Connections) -> ConnectionsDocument:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from typing import Literal
 
 from pydantic import Field, ValidationError, field_validator
@@ -11,6 +9,7 @@ from pydantic import Field, ValidationError, field_validator
 from sluicegate.registry.audience.connections import FALLBACK
 from sluicegate.registry.plan.document import Document
 from sluicegate.registry.plan.messages import explain
+from sluicegate.registry.words.digest import digest_of
 from sluicegate.registry.words.yaml_text import Text
 
 
@@ -44,8 +43,7 @@ class Deployment(Document):
     @property
     def digest(self) -> str:
         """SHA-256 of its canonical JSON."""
-        text = json.dumps(self.document(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
+        return digest_of(self.document())
 
 
 def read_deployment_text(text: Text) -> Deployment | None:

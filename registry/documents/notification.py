@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Literal
@@ -13,6 +11,7 @@ from pydantic import Field, ValidationError
 from sluicegate.registry.plan.document import Document
 from sluicegate.registry.plan.messages import explain
 from sluicegate.registry.report.happening import Happening, Severity
+from sluicegate.registry.words.digest import digest_of
 from sluicegate.registry.words.yaml_text import Text
 
 
@@ -62,8 +61,7 @@ class Notification(Document):
     @property
     def digest(self) -> str:
         """SHA-256 of its canonical JSON, defaults left out."""
-        text = json.dumps(self.document(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
+        return digest_of(self.document())
 
 
 def read_notification_text(text: Text) -> Notification | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from typing import Literal
 
 from pydantic import Field, StrictBool, ValidationError
@@ -12,6 +10,7 @@ from sluicegate.registry.audience.connections import FALLBACK, StandIn, Terms
 from sluicegate.registry.orders.order import SetTerms
 from sluicegate.registry.plan.document import Document
 from sluicegate.registry.plan.messages import explain
+from sluicegate.registry.words.digest import digest_of
 from sluicegate.registry.words.yaml_text import Text
 
 
@@ -68,8 +67,7 @@ class VariationDocument(Document):
     @property
     def digest(self) -> str:
         """SHA-256 of its canonical JSON."""
-        text = json.dumps(self.document(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
+        return digest_of(self.document())
 
 
 def variation_document(model: str, terms: Terms) -> VariationDocument:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,6 +9,7 @@ from datetime import datetime
 from sluicegate.registry.audience.connections import FALLBACK
 from sluicegate.registry.ledger.record import Applied, Record
 from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.words.digest import digest_of
 from sluicegate.registry.words.errors import Refused
 
 KIND = "certificate"
@@ -32,8 +31,7 @@ def certificate(model: str, digest: str, tried: Sequence[Tried], *, actor: str, 
     """The document that says what was found of the plan with this digest; the latest one counts."""
     checks = [{"metric": each.metric, "name": each.name, "ok": each.ok, "reason": each.reason} for each in tried]
     body: dict[str, object] = {"model": model, "ok": all(each.ok for each in tried), "checks": checks}
-    said = json.dumps(body, sort_keys=True, separators=(",", ":"))
-    own = hashlib.sha256(said.encode()).hexdigest()
+    own = digest_of(body)
     return Applied(kind=KIND, name=digest, body=body, digest=own, actor=actor, at=at)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Protocol, TypeVar
@@ -25,6 +23,7 @@ from sluicegate.registry.ledger.record import Applied
 from sluicegate.registry.ledger.withdrawal import is_withdrawn
 from sluicegate.registry.orders.draft import Draft
 from sluicegate.registry.orders.guarding import guard_rollouts
+from sluicegate.registry.words.digest import digest_of
 from sluicegate.registry.words.errors import UsageError
 
 KIND = "traffic"
@@ -62,8 +61,7 @@ def digest(connections: Connections | None) -> str:
     """What the ledger knows connections by; empty where there are none."""
     if connections is None:
         return ""
-    text = json.dumps(document(connections), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return digest_of(document(connections))[:16]
 
 
 def _refuse(wanted: Connections) -> None:

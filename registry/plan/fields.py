@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Mapping
 from enum import StrEnum
@@ -23,6 +21,7 @@ from sluicegate.registry.plan.calls import Check, Hook
 from sluicegate.registry.plan.document import Document
 from sluicegate.registry.plan.external import ExternalGate
 from sluicegate.registry.plan.limits import Limit, TimeLimit
+from sluicegate.registry.words.digest import digest_of
 from sluicegate.registry.words.metric import LEVELS, Worse, capped_name, level_name
 from sluicegate.registry.words.units import Duration, Share, Weight
 
@@ -608,8 +607,7 @@ class PlanFields(Document):
 
         Defaults are left out: a field that a later version adds makes no plan a changed one.
         """
-        text = json.dumps(self.document(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
+        return digest_of(self.document())
 
     def with_caps(self, thresholds: Mapping[str, float]) -> Self:
         """The plan with the caps that were frozen for metrics that have none of their own."""

@@ -11,8 +11,6 @@ windows:
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -26,6 +24,7 @@ from pydantic import AfterValidator, Field, model_validator
 from sluicegate.registry.plan.document import Document
 from sluicegate.registry.rollout.decision import Choice, Decision
 from sluicegate.registry.rollout.rollout import Rollout
+from sluicegate.registry.words.digest import digest_of
 from sluicegate.registry.words.units import Duration
 
 LONGEST = 366 * 86_400.0
@@ -112,8 +111,7 @@ class Freeze(Document):
     @property
     def digest(self) -> str:
         """SHA-256 of its canonical JSON, defaults left out."""
-        text = json.dumps(self.document(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
+        return digest_of(self.document())
 
 
 @dataclass(frozen=True, kw_only=True)
