@@ -124,6 +124,9 @@ class Serve(Document):
     """Time after which a request to the service fails."""
     retry: bool = True
     """Whether stable answers when the candidate fails, and another worker when one dies."""
+    batch: int = Field(default=1, ge=1, le=10_000)
+    """Rows that one call of the model takes at most: requests that came while it was busy are asked together. 1: each
+    request alone."""
     env: ServeEnv = ServeEnv.PROJECT
     """Which packages it uses: those of the project, or a virtual environment of its own."""
     capture: Capture = Capture()

@@ -194,6 +194,7 @@ class Fleet:
                 "BENTOML_HOME": str(folder / "home"),
                 "BENTO_WORKERS": str(serve.workers),
                 "BENTO_TIMEOUT_SECONDS": str(serve.timeout),
+                "BENTO_BATCH_ROWS": str(serve.batch),
                 "BENTO_LOAD_FAILURES": str(self._load_failures(record.ref)),
                 **capture_environment(serve.capture, self._home),
             },

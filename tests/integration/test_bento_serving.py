@@ -33,7 +33,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 DELAYS = BuildRef(model="delays", version="1")
 WINES = BuildRef(model="Wines & Spirits/EU", version="7")
-SERVE = Serve.model_validate({"timeout": "8s", "capture": {"features": "full", "share": "100%"}})
+_CAPTURE = {"features": "full", "share": "100%"}
+SERVE = Serve.model_validate({"timeout": "8s", "capture": _CAPTURE})
+BATCHED = Serve.model_validate({"timeout": "8s", "capture": _CAPTURE, "batch": 64})
 FLIGHT = {"carrier": "AA", "distance": 700, "hour": 6}
 WINE = {ODD: 3.0, "class": "red"}
 
@@ -64,7 +66,7 @@ class Served:
     packed: dict[BuildRef, Packed]
 
     def start(self, ref: BuildRef) -> None:
-        self.fleet.start(ref, self.packed[ref], SERVE)
+        self.fleet.start(ref, self.packed[ref], BATCHED if ref == WINES else SERVE)
 
     def wait(self, ref: BuildRef) -> None:
         eventually(lambda: self.fleet.probe(ref) is None, f"{ref}: {self.fleet.probe(ref)}")
@@ -223,6 +225,40 @@ def test_every_request_gets_the_right_status(
 def test_after_all_that_it_still_answers(served: Served) -> None:
     assert served.fleet.probe(WINES) is None
     assert served.fleet.gave_up(WINES) is None
+
+
+def test_who_waits_for_a_busy_model_is_answered_for_his_own_rows_though_others_fail_or_leave(served: Served) -> None:
+    got: dict[int, tuple[int, dict[str, str], Any]] = {}
+
+    def ask(number: int) -> None:
+        wine = {ODD: -1.0 if number == 7 else number / 10, "class": "slow" if number == 10 else f"n{number}"}
+        params = {"params": {"scale": number % 2}} if number > 20 else {}
+        got[number] = served.ask(
+            WINES, "/predict", {"inputs": [wine] * (1 + number % 3)} | params, x_request_id=f"{number}"
+        )
+
+    def leave() -> None:
+        connection = UnixConnection(served.fleet.endpoints()[WINES].socket, 30)
+        body = json.dumps({"inputs": [{ODD: 1.0, "class": "gone"}]})
+        connection.request("POST", "/predict", body, {"content-type": "application/json"})
+        connection.close()
+
+    callers = [threading.Thread(target=ask, args=(number,)) for number in range(10, 40)]
+    callers += [threading.Thread(target=ask, args=(7,)), threading.Thread(target=leave)]
+    callers[0].start()
+    time.sleep(0.3)  # it keeps the model for a second
+    for caller in callers[1:]:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    status, _, answer = got.pop(7)
+    assert (status, answer) == (500, {"error": "the model raised ValueError: a wine below zero"})
+    for number, (status, headers, answer) in got.items():
+        scale = number % 2 if number > 20 else 1
+        row = {"probability": number / 10 * scale / 10, "label": "slow" if number == 10 else f"n{number}"}
+        assert (status, answer) == (200, [row] * (1 + number % 3)), number
+        assert headers["x-request-id"] == f"{number}"
+        assert json.loads(headers["x-sluice-prediction"])["r"] == [list(row.values())] * (1 + number % 3)
 
 
 def test_bentomls_own_client_works(served: Served) -> None:

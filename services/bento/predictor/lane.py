@@ -9,14 +9,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
-from functools import partial
 from http import HTTPStatus
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import anyio
 import anyio.to_thread
 
 from .answer import dump, outline, plain, summary
+from .batcher import Batcher
 from .capture import Capture
 from .media import decoded, require_json
 from .model import Model, rows_of
@@ -30,6 +30,7 @@ Send = Callable[[Message], Awaitable[None]]
 Asgi = Callable[[Message, Receive, Send], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 Reply = tuple[int, bytes, Headers]
+T = TypeVar("T")
 
 _WRAPPED = {"/predict": False, "/invocations": True}
 _QUICK_SECONDS = 0.01
@@ -37,93 +38,138 @@ _QUICK_BYTES = 16 << 10
 _WARY_REQUESTS = 50
 
 
-class _Outcome(NamedTuple):
-    """What one request comes to."""
+class _Answer(NamedTuple):
+    """What one request is answered."""
 
-    status: int
     content: bytes
-    summary: Headers
+    summary: str
+    """What the log is told of it."""
     body: bytes
     """The request's, as it was read."""
 
 
 class Lane:
-    """What answers: the model, once it is loaded, and how quick it has been of late.
+    """What answers: the model, once it is loaded, and how quick it has been of late. One call of it at a time.
 
     A model that answers within milliseconds is asked in the event loop: a thread and back would cost as much again.
     One that has just been slow, or a large request, gets a thread, so that the loop can tell that it is alive.
     """
 
-    def __init__(self, build: str, capture: Capture | None = None) -> None:
+    def __init__(self, build: str, capture: Capture | None = None, *, batch: int = 1) -> None:
+        """`batch`: rows of waiting requests that one call of the model may take; 1: each request alone."""
         self.model: Model | None = None
+        self._batcher = Batcher(batch, self._ask) if batch > 1 else None
         self._capture = capture
         self._headers = [(b"content-type", b"application/json"), (b"x-sluice-build", build.encode())]
         self._wary = _WARY_REQUESTS
         self._thread = anyio.CapacityLimiter(1)
+        self._second_thread = anyio.CapacityLimiter(1)
 
     async def reply(self, body: bytes, headers: dict[bytes, bytes], *, wrapped: bool) -> Reply:
         """Status, body and headers of the answer."""
-        answer = partial(self._answer, body, headers, wrapped=wrapped)
         is_small = len(body) <= _QUICK_BYTES and b"content-encoding" not in headers
-        if self._wary or not is_small or self._thread.borrowed_tokens:
-            outcome = await anyio.to_thread.run_sync(answer, limiter=self._thread)
-        else:
-            outcome = answer()
-        status, content, summary_header, read = outcome
-        own = [*self._headers, (b"content-length", str(len(content)).encode()), *summary_header]
+        assert self.model is not None, "the server takes requests after the service has started"
+        answered = self._batched if self._batcher and self.model.has_rows else self._alone
+        try:
+            content, line, read = await answered(body, headers, wrapped=wrapped, is_small=is_small)
+            status = int(HTTPStatus.OK)
+        except Unacceptable as error:
+            problems = [problem.as_json() for problem in error.problems]
+            status, content, line = error.status, dump({"error": str(error), "problems": problems}), None
+        except _Failed as error:
+            log.error("%s: %s", _named(headers), error, exc_info=error.__cause__)
+            status, content, line = 500, dump({"error": str(error)}), None
+        own = [*self._headers, (b"content-length", str(len(content)).encode())]
+        if line is not None:
+            own.append((b"x-sluice-prediction", line.encode()))
         if request_id := headers.get(b"x-request-id"):
             own.append((b"x-request-id", request_id))
-            if self._capture is not None and status == HTTPStatus.OK:
+            if self._capture is not None and line is not None:
                 self._capture.take(request_id.decode("latin-1"), read, content, headers)
         return status, content, own
 
-    def _answer(self, sent: bytes, headers: dict[bytes, bytes], *, wrapped: bool) -> _Outcome:
-        began = time.perf_counter()
-        body = sent
-        try:
-            require_json(headers.get(b"content-type", b"application/json").decode("latin-1"))
-            body = decoded(sent, headers.get(b"content-encoding", b"").decode("latin-1"))
-            assert self.model is not None, "the server takes requests after the service has started"
-            data, params = self.model.read(body)
-            prediction = self._predicted(self.model, data, params)
-            return _Outcome(200, *self._written(self.model, prediction, rows_of(data), wrapped=wrapped), body)
-        except Unacceptable as error:
-            problems = [problem.as_json() for problem in error.problems]
-            return _Outcome(error.status, dump({"error": str(error), "problems": problems}), [], body)
-        except _Failed as error:
-            log.error("%s: %s", _named(headers), error)
-            return _Outcome(500, dump({"error": str(error)}), [], body)
-        finally:
-            is_slow = time.perf_counter() - began > _QUICK_SECONDS
-            self._wary = _WARY_REQUESTS if is_slow else max(0, self._wary - 1)
+    async def _alone(self, sent: bytes, headers: dict[bytes, bytes], *, wrapped: bool, is_small: bool) -> _Answer:
+        """The answer to a request that the model is asked by itself."""
 
-    def _predicted(self, model: Model, data: Any, params: dict[str, Any] | None) -> Any:
-        """What the model answers. Nothing that it raises ends the worker: `sys.exit` ends this request alone."""
+        def answer() -> _Answer:
+            body, data, params = self._read(sent, headers)
+            return self._written(self._predicted(data, params), rows_of(data), body, wrapped=wrapped)
+
+        return await self._run(answer, is_small=is_small)
+
+    async def _batched(self, sent: bytes, headers: dict[bytes, bytes], *, wrapped: bool, is_small: bool) -> _Answer:
+        """The answer to a request that the model may be asked together with others."""
+        assert self._batcher is not None
+        body, data, params = await self._beside(lambda: self._read(sent, headers), is_small=is_small)
+        answer = await self._batcher.ask(data, params)
+        return await self._beside(
+            lambda: self._written(answer, rows_of(data), body, wrapped=wrapped), is_small=is_small
+        )
+
+    async def _ask(self, data: Any, params: dict[str, Any] | None) -> Any:
+        """What the model answers to a batch."""
+        return await self._run(lambda: self._predicted(data, params), is_small=True)
+
+    async def _run(self, work: Callable[[], T], *, is_small: bool) -> T:
+        """Do what the model has a part in, and remember how quick it was."""
+
+        def timed() -> T:
+            began = time.perf_counter()
+            try:
+                return work()
+            finally:
+                is_slow = time.perf_counter() - began > _QUICK_SECONDS
+                self._wary = _WARY_REQUESTS if is_slow else max(0, self._wary - 1)
+
+        if is_small and not self._wary and not self._thread.borrowed_tokens:
+            return timed()
+        return await anyio.to_thread.run_sync(timed, limiter=self._thread)
+
+    async def _beside(self, work: Callable[[], T], *, is_small: bool) -> T:
+        """Read or write while the model may be busy: else nobody would wait for it, and no batch would grow."""
+        return work() if is_small else await anyio.to_thread.run_sync(work, limiter=self._second_thread)
+
+    def _read(self, sent: bytes, headers: dict[bytes, bytes]) -> tuple[bytes, Any, dict[str, Any] | None]:
+        """The body, and what the model is asked. Raises Unacceptable."""
+        require_json(headers.get(b"content-type", b"application/json").decode("latin-1"))
+        body = decoded(sent, headers.get(b"content-encoding", b"").decode("latin-1"))
+        assert self.model is not None
+        return body, *self.model.read(body)
+
+    def _predicted(self, data: Any, params: dict[str, Any] | None) -> Any:
+        """What the model answers, in plain values. Nothing that it raises ends the worker: `sys.exit` ends this
+        request alone."""
+        assert self.model is not None
         try:
-            return model.predict(data, params)
+            prediction = self.model.predict(data, params)
         except Unacceptable:
             raise
         except BaseException as error:
-            log.exception("the model failed")
-            raise _Failed(f"the model raised {type(error).__name__}: {_text(error)}") from None
-
-    def _written(self, model: Model, prediction: Any, requested: int | None, *, wrapped: bool) -> tuple[bytes, Headers]:
-        """The answer as it is sent, and what the log is told of it."""
+            raise _Failed(f"the model raised {type(error).__name__}: {_text(error)}") from error
         try:
-            answer = plain(prediction)
-            content = dump({"predictions": answer} if wrapped else answer)
-            broken = model.contract.broken(answer, requested)
-            tells = self._capture is None or self._capture.has_summary
-            line = (summary if tells else outline)(answer, broken, requested)
+            return plain(prediction)
         except BaseException as error:
-            log.exception("the model's answer cannot be written")
-            what = f"an answer of type {type(prediction).__name__} cannot be written as JSON"
-            raise _Failed(f"{what}: {type(error).__name__}: {_text(error)}") from None
-        return content, [(b"x-sluice-prediction", line.encode())]
+            raise _unwritten(prediction, error) from error
+
+    def _written(self, answer: Any, requested: int | None, body: bytes, *, wrapped: bool) -> _Answer:
+        """The answer as it is sent, and what the log is told of it."""
+        assert self.model is not None
+        try:
+            content = dump({"predictions": answer} if wrapped else answer)
+            broken = self.model.contract.broken(answer, requested)
+            tells = self._capture is None or self._capture.has_summary
+            return _Answer(content, (summary if tells else outline)(answer, broken, requested), body)
+        except BaseException as error:
+            raise _unwritten(answer, error) from error
 
 
 class _Failed(Exception):
     """The model did not answer, or not with what can be sent."""
+
+
+def _unwritten(answer: Any, error: BaseException) -> _Failed:
+    what = f"an answer of type {type(answer).__name__} cannot be written as JSON"
+    return _Failed(f"{what}: {type(error).__name__}: {_text(error)}")
 
 
 def _named(headers: dict[bytes, bytes]) -> str:

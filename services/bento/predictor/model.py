@@ -41,6 +41,7 @@ class Model:
     reader: Reader
     predict: Predict
     contract: Contract
+    has_rows: bool = True
 
     def answer(self, body: bytes) -> Any:
         """The prediction for a request's body. Raises Unacceptable; whatever else it raises is the model's own."""
@@ -73,6 +74,11 @@ class Signature:
     outputs: list[dict[str, Any]] | None
     params: list[dict[str, Any]]
 
+    @property
+    def has_rows(self) -> bool:
+        """Whether the input may have any number of rows: not so where it is an array of a fixed length."""
+        return all(spec["tensor-spec"]["shape"][:1] == [-1] for spec in self.inputs or () if "tensor-spec" in spec)
+
     @classmethod
     def from_mlmodel(cls, description: dict[str, Any]) -> Signature:
         """The signature in a model's MLmodel file."""
@@ -102,7 +108,7 @@ def load(folder: Path) -> Model:
         own = MlflowInput(mlflow.pyfunc.load_model(str(folder), suppress_warnings=True))
         return Model(own, own.predict, Contract(signature.outputs))
     predict = _load_sklearn(folder, description) or _load_pyfunc(folder)
-    return Model(reader(signature), predict, Contract(signature.outputs))
+    return Model(reader(signature), predict, Contract(signature.outputs), signature.has_rows)
 
 
 def rows_of(data: Any) -> int | None:

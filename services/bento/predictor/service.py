@@ -10,8 +10,8 @@ place, reason and fix; an exception inside the model is a 500.
 `x-request-id`.
 
 `BENTO_WORKERS` and `BENTO_TIMEOUT_SECONDS` in the environment say how many processes answer, and for how long they
-try; `BENTO_CAPTURE` what is written down of requests and answers; `BENTO_LOAD_FAILURES` the file that takes a line
-whenever the model cannot be loaded.
+try; `BENTO_BATCH_ROWS` how many rows of waiting requests one call of the model takes; `BENTO_CAPTURE` what is written
+down of requests and answers; `BENTO_LOAD_FAILURES` the file that takes a line whenever the model cannot be loaded.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ parent_watch.remember_parent()
 BUILD: dict[str, Any] = json.loads((Path(__file__).parent / "bento.json").read_text(encoding="utf-8"))
 SIGNATURE = Signature(**BUILD["signature"])
 NAME = f"{quote(BUILD['model'], safe='')}/{quote(BUILD['version'], safe='')}"
-LANE = Lane(NAME, Capture.from_environment(os.environ, NAME))
+LANE = Lane(NAME, Capture.from_environment(os.environ, NAME), batch=int(os.environ.get("BENTO_BATCH_ROWS", "1")))
 
 
 class Request(bentoml.IODescriptor):  # type: ignore[misc]

@@ -1,0 +1,123 @@
+"""Batcher: requests that wait for a busy model are asked together, each gets the answer to its own rows.
+
+Nobody waits for others to come: a model that is free is asked at once. So batches grow with the load alone, and there
+is nothing to set but how many rows one call may take.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from .merging import form, merged, parts, rows
+
+log = logging.getLogger("bentoml.predictor")
+
+Ask = Callable[[Any, dict[str, Any] | None], Awaitable[Any]]
+"""The model: its answer in plain lists and dicts. Whatever it raises is an Exception."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Waiting:
+    """One request whose answer is to come."""
+
+    data: Any
+    params: dict[str, Any] | None
+    form: object
+    """What is asked together has it in common; None: it is asked alone."""
+    rows: int
+    answer: asyncio.Future[Any]
+
+
+class Batcher:
+    """Asks a model one batch at a time. `most`: the rows of a batch."""
+
+    def __init__(self, most: int, ask: Ask) -> None:
+        self._most = most
+        self._ask = ask
+        self._is_by_row = True
+        self._waiting: deque[_Waiting] = deque()
+        self._work: asyncio.Task[None] | None = None
+
+    async def ask(self, data: Any, params: dict[str, Any] | None) -> Any:
+        """The answer to these rows alone. Raises what the model raises for them."""
+        loop = asyncio.get_running_loop()
+        kind = form(data)
+        size = 0 if kind is None else rows(data)
+        key = None if kind is None else (kind, repr(params))
+        waiting = _Waiting(data=data, params=params, form=key, rows=size, answer=loop.create_future())
+        self._waiting.append(waiting)
+        if self._work is None:
+            self._work = loop.create_task(self._ask_all())
+        return await waiting.answer
+
+    async def _ask_all(self) -> None:
+        """Until nobody waits. It belongs to no request: one that is given up takes no other with it."""
+        try:
+            while batch := self._next():
+                await self._answer(batch)
+        finally:
+            self._work = None
+
+    def _next(self) -> list[_Waiting]:
+        """The request that has waited longest, and with it those that may be asked together with it."""
+        batch: list[_Waiting] = []
+        others: deque[_Waiting] = deque()
+        size = 0
+        for each in self._waiting:
+            is_alike = self._is_by_row and each.form is not None and (not batch or each.form == batch[0].form)
+            if not batch or (is_alike and size + each.rows <= self._most):
+                batch.append(each)
+                size += each.rows if is_alike else self._most
+            else:
+                others.append(each)
+        self._waiting = others
+        return batch
+
+    async def _answer(self, batch: list[_Waiting]) -> None:
+        """Answer whoever still waits. A batch that fails is asked again in halves: who made it fail, fails alone."""
+        batch = [each for each in batch if not each.answer.done()]
+        if not batch:
+            return
+        try:
+            answer = await self._ask(merged([each.data for each in batch]), batch[0].params)
+            answers = self._parts(answer, batch)
+        except Exception as error:  # noqa: BLE001 - it is handed to whoever asked
+            if len(batch) == 1:
+                _give(batch[0], error=error)
+                return
+            answers = None
+        if answers is None:
+            await asyncio.sleep(0)  # the loop may hear others first
+            middle = len(batch) // 2
+            await self._answer(batch[:middle])
+            await self._answer(batch[middle:])
+            return
+        for each, part in zip(batch, answers, strict=True):
+            _give(each, part)
+
+    def _parts(self, answer: Any, batch: list[_Waiting]) -> list[Any] | None:
+        """The answer of each; None where several were asked and it cannot be told whose is what."""
+        cut = parts(answer, [each.rows for each in batch])
+        if len(batch) > 1:
+            return cut
+        if cut is None and batch[0].form is not None and self._is_by_row:
+            self._is_by_row = False
+            log.warning(
+                "the model does not answer row by row, so each request is asked alone: serve.batch does nothing"
+            )
+        return [answer]
+
+
+def _give(waiting: _Waiting, answer: Any = None, error: Exception | None = None) -> None:
+    """Hand over an answer, unless whoever asked has gone meanwhile."""
+    if waiting.answer.done():
+        return
+    if error is None:
+        waiting.answer.set_result(answer)
+    else:
+        waiting.answer.set_exception(error)
