@@ -118,6 +118,6 @@ def _ratio(rollout: Rollout, exposures: Sequence[Exposure], weights: Mapping[int
     if not any(0 < share < 1 for share, _, _ in stretches):
         return SampleRatio(answer="NOT TESTED", reason="no requests were split")
     p_value = share_p_value(stretches)
-    answer = "MISMATCH" if p_value < MISMATCH else "AS ASKED"
+    answer = "MISMATCH" if p_value < MISMATCH else "OK"
     reason = "requests are lost or assigned wrongly; the comparison cannot be trusted" if answer == "MISMATCH" else ""
     return SampleRatio(answer=answer, p_value=p_value, reason=reason)

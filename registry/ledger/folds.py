@@ -77,7 +77,7 @@ class Folds:
     def get(self, rollout: str) -> Rollout:
         """The state of a rollout that is here. Raises NotFound."""
         if rollout not in self._states:
-            raise NotFound(f"there is no rollout {rollout!r}.", fix="see sluice rollout list.")
+            raise NotFound(f"there is no rollout {rollout!r}.", fix="`sluice rollout list` shows those that there are.")
         if rollout in self._past:
             self._past.move_to_end(rollout)
         return self._states[rollout]

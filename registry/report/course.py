@@ -12,7 +12,8 @@ from sluicegate.registry.plan.limits import limit_text
 from sluicegate.registry.rollout.facts import Approved, Entry, Fact, Jumped, Observed, StepEntered
 from sluicegate.registry.rollout.moves import advance, begin
 from sluicegate.registry.rollout.rollout import Phase, Rollout
-from sluicegate.registry.words.units import format_duration, format_share
+from sluicegate.registry.words.figures import share
+from sluicegate.registry.words.units import format_duration
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +135,7 @@ def _asks(rollout: Rollout, number: int) -> tuple[str, ...]:
     """What the plan asks before the step is left."""
     plan, step = rollout.plan, rollout.plan.steps[number]
     margins = [(gate, plan.margin(gate, number)) for gate in plan.deciding_gates]
-    conditions = [f"{gate.metric} within {format_share(margin)}" for gate, margin in margins if margin is not None]
+    conditions = [f"{gate.metric} at most {share(margin)} worse" for gate, margin in margins if margin is not None]
     limits = [(gate.metric, limit_text(gate.below)) for gate in plan.deciding_gates if gate.below is not None]
     conditions += [f"{metric} below {limit}" for metric, limit in limits]
     conditions += [f"{each.name} {each.limit}" for each in plan.external if each.name in plan.must_pass]

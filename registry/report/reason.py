@@ -9,7 +9,18 @@ from dataclasses import dataclass
 from sluicegate.registry.plan.fields import GateSpec, MetricSpec, Source
 from sluicegate.registry.plan.limits import TimeLimit
 from sluicegate.registry.plan.plan import Plan
-from sluicegate.registry.words.figures import Unit, bounded, difference, fixed, measured, number, places, scaling, share
+from sluicegate.registry.words.figures import (
+    Unit,
+    bounded,
+    difference,
+    fixed,
+    measured,
+    number,
+    places,
+    scaling,
+    share,
+    shares,
+)
 from sluicegate.registry.words.metric import Worse
 
 _DIGIT = re.compile("[1-9]")
@@ -52,8 +63,8 @@ class Wording:
 
     def rate(self, value: float, low: float, high: float, n: int) -> str:
         """The candidate's own rate with its interval: "errors are 0.2 %, 94 % CI 0.1 to 0.5 %, of 1,204 requests"."""
-        interval = f"{self.level} {share(low)} to {share(high)}"
-        return f"{self.subject} {self._verb} {share(value)}, {interval}, of the candidate's {self._number_of(n)}"
+        counted = f"of the candidate's {self._number_of(n)}"
+        return f"{self.subject} {self._verb} {share(value)}, {self.level} {shares(low, high)}, {counted}"
 
     def size(self, amount: float) -> str:
         """A difference without its direction, such as a margin."""

@@ -93,7 +93,7 @@ class SampleRatio:
     """Whether requests came in the shares that the weights ask for."""
 
     answer: str
-    """AS ASKED, MISMATCH or NOT TESTED."""
+    """OK, MISMATCH or NOT TESTED."""
     p_value: float | None = None
     """Valid at every look."""
     reason: str = ""

@@ -40,6 +40,8 @@ class GateView:
     """What its values are measured in: plain, share or seconds."""
     k: int
     """How many looks it rests on."""
+    step: int
+    """The step at which it was judged last, from 1; 0 before the first time."""
     stable: float | None
     """Stable's mean."""
     candidate: float | None
@@ -331,6 +333,7 @@ def _view(rollout: Rollout, gate: GateSpec, verdict: Verdict | None, *, guardrai
         details=verdict.details if verdict else (),
         unit=unit_of(rollout.plan.metrics[gate.metric]).value,
         k=verdict.k if verdict else 0,
+        step=judged.step + 1 if judged else 0,
         stable=verdict.stable_mean if verdict else None,
         candidate=verdict.candidate_mean if verdict else None,
         estimate=verdict.estimate if verdict else None,

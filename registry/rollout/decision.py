@@ -254,7 +254,8 @@ def _waiting(rollout: Rollout, verdicts: Sequence[Verdict], progress: Progress, 
         return _hold("; ".join(f"{verdict.metric} must still pass: {verdict.reason}" for verdict in open_gates))
     missing = deciding - {verdict.metric for verdict in here}
     if missing:
-        return _hold(f"no verdict yet on {', '.join(sorted(missing))} at {_at(rollout)}")
+        verb = "has" if len(missing) == 1 else "have"
+        return _hold(f"{', '.join(sorted(missing))} {verb} not been judged at {_at(rollout)} yet")
     if progress.candidate_requests < step.min_requests:
         return _hold(f"{progress.candidate_requests} of {step.min_requests} candidate requests served at this step")
     left = timedelta(seconds=step.soak) - (now - rollout.step_observed_at)

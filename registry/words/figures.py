@@ -55,6 +55,12 @@ def share(value: float | None) -> str:
     return per_cent(None if value is None else 100 * value)
 
 
+def shares(low: float, high: float) -> str:
+    """The interval of a share whose ends are fractions, such as "0.1 to 0.5 %"."""
+    digits = places(None, 100 * low, 100 * high)
+    return f"{bounded(100 * low, digits)} to {bounded(100 * high, digits)} %"
+
+
 def measured(value: float | None, unit: Unit) -> str:
     """A value of a metric, in its unit."""
     if value is None:

@@ -11,7 +11,7 @@ from sluicegate.services.report.scale import Scale
 from sluicegate.services.report.svg import ALONE, box, figure, left_margin, line, path, words
 
 HEIGHT = 250
-RIGHT, TOP, BOTTOM = 18, 50, 46
+RIGHT, TOP, BOTTOM = 18, 28, 46
 _MARKS = (1, 2, 5)
 """What the ticks of a decade are multiples of."""
 
@@ -26,7 +26,7 @@ def latency_chart(arms: Sequence[ArmLatency], name: str, width: int = ALONE) -> 
     most = max(each.requests / arm.requests for arm in drawn for each in arm.bins)
     x = Scale(low=math.log10(shortest), high=math.log10(longest), start=left_margin(width), end=width - RIGHT)
     y = Scale(low=0.0, high=most * 1.15, start=HEIGHT - BOTTOM, end=TOP)
-    parts = (*_frame(x, y), *(part for i, arm in enumerate(drawn) for part in _arm(arm, i, x, y)))
+    parts = (*_frame(x, y), *(part for arm in drawn for part in _arm(arm, x, y)), *_named(drawn, x, y))
     about = "; ".join(f"{arm.arm}: half within {_time(arm.p50)}, 95 % within {_time(arm.p95)}" for arm in drawn)
     title = "How long callers waited, as a share of each build's requests"
     return figure(name, width=width, height=HEIGHT, title=title, about=about, parts=parts)
@@ -47,7 +47,7 @@ def _frame(x: Scale, y: Scale) -> Iterator[str]:
     yield words("axis", 8, 14, "share of the build's requests")
 
 
-def _arm(arm: ArmLatency, index: int, x: Scale, y: Scale) -> Iterator[str]:
+def _arm(arm: ArmLatency, x: Scale, y: Scale) -> Iterator[str]:
     corners: list[tuple[float, float]] = []
     end = None
     for each in arm.bins:
@@ -61,10 +61,20 @@ def _arm(arm: ArmLatency, index: int, x: Scale, y: Scale) -> Iterator[str]:
         corners += [(left, height), (right, height)]
         end = right
     yield path(f"times {arm.arm}", [(corners[0][0], y.start), *corners, (corners[-1][0], y.start)], closed=True)
-    place = x.at(math.log10(arm.p95)) if arm.p95 > 0 else x.start
-    yield line(f"p95 {arm.arm}", place, y.end, place, y.start)
-    text = f"{arm.arm} p95 {_time(arm.p95)}"
-    yield words(f"named {arm.arm}", x.start + index * (x.end - x.start) / 2, y.end - 9, text)
+    yield line(f"p95 {arm.arm}", _p95(arm, x), y.end, _p95(arm, x), y.start)
+
+
+def _named(arms: Sequence[ArmLatency], x: Scale, y: Scale) -> Iterator[str]:
+    """Each build's 95th percentile in words, one below the other, where they cannot leave the chart."""
+    for row, arm in enumerate(sorted(arms, key=lambda each: each.p95)):
+        is_left = _p95(arm, x) < (x.start + x.end) / 2
+        place, anchor = (_p95(arm, x) + 5, "start") if is_left else (_p95(arm, x) - 5, "end")
+        text = f"{arm.arm} p95 {_time(arm.p95)}"
+        yield words(f"named {arm.arm}", place, y.end + 15 + 16 * row, text, anchor)
+
+
+def _p95(arm: ArmLatency, x: Scale) -> float:
+    return x.at(math.log10(arm.p95)) if arm.p95 > 0 else x.start
 
 
 def _time(milliseconds: float) -> str:

@@ -36,7 +36,7 @@ _STEP_TONES = {
     "paused": "wait",
     "not reached": "plain",
 }
-_RATIO_TONES = {"AS ASKED": "good", "MISMATCH": "bad", "NOT TESTED": "plain"}
+_RATIO_TONES = {"OK": "good", "MISMATCH": "bad", "NOT TESTED": "plain"}
 
 
 def page(report: Report) -> str:
@@ -142,7 +142,7 @@ def environment() -> Environment:
         for form in (
             figures.ago, figures.clock, figures.count, figures.day, figures.difference, figures.interval,
             figures.lasting, figures.measured, figures.moment, figures.number, figures.per_cent, figures.share,
-            figures.signed, glossary.anchor, door,
+            figures.shares, figures.signed, glossary.anchor, door,
         )
     }  # fmt: skip
     environment.globals["meaning"] = glossary.meanings().__getitem__

@@ -68,7 +68,8 @@ def _frame(gate: GateReport, x: Scale, y: Scale) -> Iterator[str]:
     middle = (x.start + x.end) / 2
     whose = "" if gate.counted == "pairs" else ", of both builds"
     yield words("axis", middle, HEIGHT - 8, f"{gate.counted} compared{whose}", "middle")
-    yield words("axis", 8, 14, f"candidate minus stable{',' if unit else ''}{unit}")
+    what = "pairs that differ" if gate.source == "disagreement" else "candidate minus stable"
+    yield words("axis", 8, 14, f"{what}{',' if unit else ''}{unit}")
 
 
 def _harm(gate: GateReport, looks: Sequence[LookPoint], x: Scale, y: Scale) -> Iterator[str]:

@@ -224,7 +224,7 @@ def test_no_step_ends_before_its_external_gates_were_judged() -> None:
     given = Outside(plan(MEMORY), Measured(value=0.1)).given
     passed = Verdict(metric="errors", answer=Answer.PASS, reason="r", step=0, k=1)
     seen = decide(given.rollout, [passed], Progress(candidate_requests=1), given.now)
-    assert (seen.choice, seen.reason) == (Choice.HOLD, "no verdict yet on gpu_memory at 25 %")
+    assert (seen.choice, seen.reason) == (Choice.HOLD, "gpu_memory has not been judged at 25 % yet")
 
 
 def test_the_record_admits_no_promotion_without_its_pass() -> None:

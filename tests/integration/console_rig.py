@@ -170,7 +170,7 @@ EVIDENCE = Evidence(
     ),
     coverage=(OutcomeCoverage(metric="log_loss", exposures=2900, labelled=2900, pending=0),),
     latency=(_latency("stable", 6.0), _latency("candidate", 7.5)),
-    sample_ratio=SampleRatio(answer="AS ASKED", p_value=0.41),
+    sample_ratio=SampleRatio(answer="OK", p_value=0.41),
 )
 """What telemetry would add to a canary: requests, errors by cause, labels, latency."""
 

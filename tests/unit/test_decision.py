@@ -113,11 +113,11 @@ def test_nothing_moves_on_but_what_is_running(phase: Phase) -> None:
     [
         ((verdict(answer=Answer.UNDECIDED),), "errors must still pass: so it is"),
         ((verdict(answer=Answer.NO_DATA),), "errors must still pass: so it is"),
-        ((), "no verdict yet on errors at 10 %"),
-        ((verdict(guardrail=True),), "no verdict yet on errors at 10 %"),
-        ((verdict("other"),), "no verdict yet on errors at 10 %"),
-        ((verdict(step=7),), "no verdict yet on errors at 10 %"),
-        ((verdict(step=-1),), "no verdict yet on errors at 10 %"),
+        ((), "errors has not been judged at 10 % yet"),
+        ((verdict(guardrail=True),), "errors has not been judged at 10 % yet"),
+        ((verdict("other"),), "errors has not been judged at 10 % yet"),
+        ((verdict(step=7),), "errors has not been judged at 10 % yet"),
+        ((verdict(step=-1),), "errors has not been judged at 10 % yet"),
     ],
 )
 def test_a_gate_that_has_not_passed_here_holds(verdicts: tuple[Verdict, ...], reason: str) -> None:

@@ -56,7 +56,7 @@ EVIDENCE = Evidence(
             bins=(LatencyBin(low=4, high=5, requests=300), LatencyBin(low=80, high=90, requests=21)),
         ),
     ),
-    sample_ratio=SampleRatio(answer="AS ASKED", p_value=0.41),
+    sample_ratio=SampleRatio(answer="OK", p_value=0.41),
 )
 
 
@@ -80,9 +80,9 @@ def aborted() -> Report:
 
 def test_steps_are_told_as_planned_and_as_done(promoted: Report) -> None:
     assert [(step.weight, step.state, step.asks) for step in promoted.steps] == [
-        (10, "done", ("log_loss within 100%",)),
-        (25, "done", ("log_loss within 30%",)),
-        (50, "done", ("log_loss within 5%",)),
+        (10, "done", ("log_loss at most 100 % worse",)),
+        (25, "done", ("log_loss at most 30 % worse",)),
+        (50, "done", ("log_loss at most 5 % worse",)),
     ]
     assert promoted.steps[0].why == "every gate passed at 10 %"
     assert all(step.seconds and step.observed_at and step.entered_at for step in promoted.steps)

@@ -17,7 +17,7 @@ def test_it_says_what_became_of_it_and_on_what_evidence() -> None:
     text = markdown(told(Given().runs(30_000)), [("console", "http://127.0.0.1:1/rollouts/x")])
     assert text.startswith("# delays v1 → v2: baking\n")
     assert "[console](http://127.0.0.1:1/rollouts/x)" in text
-    assert "| 3 | 50 % | log_loss within 5% | **done**: every gate passed at the last step, 50 % |" in text
+    assert "| 3 | 50 % | log_loss at most 5 % worse | **done**: every gate passed at the last step, 50 % |" in text
     assert "| log_loss | **PASS** |" in text
     assert "| errors (guardrail) | **OK** |" in text
 

@@ -59,7 +59,10 @@ def page(desk: Desk) -> Endpoint:
         connections = connections_of(desk.ledger, model) or Connections(model=model)
         roles = roles_of_builds(standing)
         if not rollouts and not builds and away is None:
-            raise NotFound(f"there is no model {model!r}.", fix="see the overview for those that are known")
+            raise NotFound(
+                f"there is no model {model!r}.",
+                fix=f"register {model} in MLflow, or choose one of the models on the overview: `sluice status`",
+            )
         shown = experiments(desk.ledger.rollouts(Selection(model=model, comparisons=True)))[:EXPERIMENTS]
         known = tenures(over, _emptied_at(desk, over))
         return {

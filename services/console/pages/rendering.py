@@ -30,6 +30,10 @@ _ENVIRONMENT.globals |= _REPORT.globals | {"glossary": "/glossary"}
 _TEMPLATES = Jinja2Templates(env=_ENVIRONMENT)
 
 
+_TITLES = {403: "Your role does not allow this", 404: "Not found", 503: "Another system does not answer"}
+"""What went wrong in a few words, by the status of the answer."""
+
+
 def template(desk: Desk, name: str, context: Callable[[Request], Context]) -> Endpoint:
     """A page: `context` runs in a thread and gives what the template shows; its errors become a page too."""
 
@@ -45,7 +49,9 @@ def template(desk: Desk, name: str, context: Callable[[Request], Context]) -> En
 
 def refusal(request: Request, error: SluiceError, links: Mapping[str, str]) -> Response:
     """An error as a page: what is wrong, and what to do."""
-    return render(request, "error.html", {"error": error, "links": links}, status=problem_document(error)[0])
+    status = problem_document(error)[0]
+    title = _TITLES.get(status, "That did not work")
+    return render(request, "error.html", {"error": error, "links": links, "title": title}, status=status)
 
 
 def render(request: Request, name: str, context: Context, *, status: int = 200) -> Response:
