@@ -36,7 +36,8 @@ def _unknown(record: Record, name: str) -> NotFound:
     near = nearest(name, {*record.models(), *(each.id for each in record.rollouts(Selection(newest=_SUGGESTED)))})
     meant = f"did you mean {near}? " if near else ""
     return NotFound(
-        f"there is no rollout {name!r}, and no model of this name has one.", fix=f"{meant}`sluice rollout list` shows those that there are."
+        f"there is no rollout {name!r}, and no model of this name has one.",
+        fix=f"{meant}`sluice rollout list` shows those that there are.",
     )
 
 
