@@ -157,6 +157,8 @@ def _launch_step(runtime: Runtime, rollout: Rollout) -> Hold:
         pack_build.with_options(task_run_name=f"pack {rollout.candidate}")(rollout.id)
     elif not rollout.ready and not rollout.is_comparison:
         wait_until_ready.with_options(task_run_name=f"start and probe {rollout.candidate}")(rollout.id)
+    elif not rollout.is_replayed:
+        replay_requests.with_options(task_run_name=f"replay requests to {rollout.candidate}")(rollout.id)
     elif not rollout.is_judged:
         unsigned = signature_wanted(rollout)
         if unsigned is not None:
@@ -203,6 +205,16 @@ def wait_until_ready(name: str) -> str:
     """Wait until the keeper has started the service and its probes answered."""
     rollout = _until(name, lambda r: r.ready or r.phase not in (Phase.LAUNCHING, Phase.PAUSED))
     return "ready" if rollout.ready else rollout.reason
+
+
+@task(persist_result=False)
+def replay_requests(name: str) -> str:
+    """Have stable's service and the candidate's answer requests of before; what came of it."""
+    from sluicegate.flows.rehearsal.before_first import replaying
+
+    runtime = current_runtime()
+    after = replaying(runtime).replay(runtime.ledger.rollout(name))
+    return "; ".join(each.reason for each in after.assessments.values())
 
 
 @task(persist_result=False)

@@ -76,6 +76,13 @@ def verdict(
     return _since(_verdict(_fold(question, [rows for _, rows in counted]), step, counted), since, earlier)
 
 
+def verdict_at_once(plan: Plan, gate: GateSpec, rows: Rows, beside: str) -> Verdict:
+    """The answer of a gate on pairs that are all known, and so are looked at once, with all of its alpha and beta."""
+    question = paired_question(plan, gate, guardrail=False, beside=beside)
+    known = PairedState.begin(question).look(rows).information
+    return paired_verdict(fold_pairs(replace(question, planned=float(max(known, 1))), [rows]), 0)
+
+
 AnyQuestion = Question | PairedQuestion | SlicedQuestion
 AnyState = GateState | PairedState | SlicedState
 

@@ -12,6 +12,15 @@ _BODIES = frozenset({"dataframe_split", "dataframe_records", "inputs", "instance
 
 
 @dataclass(frozen=True, kw_only=True)
+class Label:
+    """An outcome of one row of a request."""
+
+    name: str
+    row: int
+    value: bool | int | float | str | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Captured:
     """A request to run again."""
 
@@ -22,6 +31,8 @@ class Captured:
     headers: Mapping[str, str] = field(default_factory=dict)
     at: int = 0
     """Microseconds since 1970; 0 where it is not known."""
+    outcomes: tuple[Label, ...] = ()
+    """What was measured after it."""
 
 
 def read_captured(lines: Iterable[str], where: str) -> Iterator[Captured]:
@@ -40,10 +51,11 @@ def read_captured(lines: Iterable[str], where: str) -> Iterator[Captured]:
         if not isinstance(fields, dict):
             raise UsageError(f"{where}:{number}: not a JSON object.", fix='one object a line: {"inputs": [{…}]}')
         if fields.get("copy") is not True:  # what a shadow answered: its request stands beside it
-            yield _captured(fields, f"{where}:{number}", str(number))
+            yield captured(fields, f"{where}:{number}", str(number))
 
 
-def _captured(fields: dict[str, object], where: str, name: str) -> Captured:
+def captured(fields: Mapping[str, object], where: str, name: str) -> Captured:
+    """The request of one line's fields, which stood there. Raises UsageError where it cannot be run again."""
     if _BODIES & fields.keys():
         return Captured(rid=name, body=json.dumps(fields).encode())
     request = fields.get("request", fields.get("features"))
@@ -62,4 +74,14 @@ def _captured(fields: dict[str, object], where: str, name: str) -> Captured:
         answer=answer,
         headers={str(k).lower(): str(v) for k, v in headers.items()} if isinstance(headers, dict) else {},
         at=at if isinstance(at, int) else 0,
+        outcomes=tuple(_labels(fields.get("outcomes"))),
     )
+
+
+def _labels(outcomes: object) -> Iterator[Label]:
+    for each in outcomes if isinstance(outcomes, list) else []:
+        match each:
+            case {"name": str(name), "row": int(row), "value": bool() | int() | float() | str() | None as value}:
+                yield Label(name=name, row=row, value=value)
+            case _:
+                continue

@@ -97,7 +97,9 @@ def _capture(row: Capture) -> Capture:
     bodies = {name: None if row[name] is None else json.loads(row[name]) for name in ("request", "answer")}
     at: datetime = row["at"]
     micros = (at.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1e6
-    return {"rid": row["rid"], "at": round(micros), "copy": row["copy"], "headers": dict(row["headers"])} | bodies
+    known = [each | {"value": json.loads(each["value"]), "at": None} for each in row["outcomes"]]
+    told = {"rid": row["rid"], "at": round(micros), "copy": row["copy"], "headers": dict(row["headers"])}
+    return told | bodies | {"outcomes": known}
 
 
 def _is_parquet(path: Path) -> bool:

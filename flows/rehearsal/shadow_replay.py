@@ -77,8 +77,8 @@ def compare_captured(
     """Compare a build's answers with another's, or with the captured ones."""
     sums, worst, distance = PairSums(), list[WorstView](), _function(request.compare)
     for each in captured:
-        served = _captured_half(each) if stable is None else _half(each, stable, versions[0], timer)
-        copied = _half(each, candidate, versions[1], timer)
+        copied = answered(each, candidate, versions[1], timer)
+        served = _captured_half(each) if stable is None else answered(each, stable, versions[0], timer)
         result = compare_pair(served, copied, kinds)
         if isinstance(result, Comparison) and distance is not None:
             result = _measured(result, distance)
@@ -117,7 +117,8 @@ def answering(folder: Path) -> Answering:
     return answer
 
 
-def _half(request: Captured, answer: Answering, version: str, timer: Callable[[], float]) -> Exposure:
+def answered(request: Captured, answer: Answering, version: str, timer: Callable[[], float]) -> Exposure:
+    """What a build answers to a request, as its log would tell it."""
     began = timer()
     status, prediction = answer(request.body)
     return _exposure(request, version, status, round((timer() - began) * 1e6), prediction)

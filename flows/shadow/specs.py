@@ -30,15 +30,16 @@ def shadow_specs(ledger: Ledger, metrics: SpecSource, build: Callable[[BuildRef]
             return None
         stable = BuildRef(model=rollout.requested.model, version=rollout.stable)
         return ShadowSpec(
-            metrics=metric_specs, stable=rollout.stable, kinds=_kinds(stable, build), segments=shadow.segments,
+            metrics=metric_specs, stable=rollout.stable, kinds=column_kinds(stable, build), segments=shadow.segments,
             keep=shadow.keep, keep_for=shadow.keep_for, show_values=shadow.show_values,
         )  # fmt: skip
 
     return read
 
 
-def _kinds(stable: BuildRef, build: Callable[[BuildRef], Build]) -> dict[str, OutputKind]:
+def column_kinds(ref: BuildRef, build: Callable[[BuildRef], Build]) -> dict[str, OutputKind]:
+    """What the columns of a build's answers hold; empty where the catalog does not tell."""
     try:
-        return output_kinds(build(stable))
+        return output_kinds(build(ref))
     except SluiceError:
         return {}

@@ -48,11 +48,11 @@ def assess(ledger: Ledger, runs: Runs, rollout: Rollout, clock: Callable[[], dat
         rollout = append(ledger, rollout.id, lambda _, fact=fact: fact, clock())  # type: ignore[misc]
     if rollout.is_assessed:
         return rollout
-    ending = _ending(rollout, fixes)
-    return append(ledger, rollout.id, lambda _: ending, clock())
+    over = ending(rollout, fixes)
+    return append(ledger, rollout.id, lambda _: over, clock())
 
 
-def _ending(rollout: Rollout, fixes: Mapping[str, str]) -> Fact:
+def ending(rollout: Rollout, fixes: Mapping[str, str]) -> Fact:
     """How a rollout ends whose candidate may not go on. A gate that found it worse says more than one that could not
     judge."""
     worse = [each for each in rollout.assessments.values() if each.answer == Answer.FAIL]

@@ -16,7 +16,7 @@ def wrong_acts(plan: PlanFields) -> Iterator[Found]:
         if not gate.decides and gate.then == "pause":
             yield (*at, "then"), "a rule that only watches has no consequence", "remove then, or remove mode: watch"
         elif gate.then == "pause" and at[0] != "gates" and at[0] != "guardrails":
-            message = "a shadow and an experiment end by themselves, so nobody resumes them after a failure"
+            message = "a shadow, a replay and an experiment end by themselves, so nobody resumes them after a failure"
             yield (*at, "then"), message, "remove it, or write mode: watch"
     if plan.ab is not None and not plan.ab.goal.decides:
         message = "the goal is what an experiment is for, so it cannot only watch"
@@ -34,6 +34,8 @@ def _everywhere(plan: PlanFields) -> Iterator[tuple[tuple[str | int, ...], GateS
     if plan.shadow is not None:
         for section, gates in (("gates", plan.shadow.gates), ("guardrails", plan.shadow.guardrails)):
             yield from ((("shadow", section, i), gate) for i, gate in enumerate(gates))
+    if plan.replay is not None:
+        yield from ((("replay", "gates", i), gate) for i, gate in enumerate(plan.replay.gates))
     if plan.ab is not None:
         yield ("ab", "goal"), plan.ab.goal
         yield from ((("ab", "guardrails", i), gate) for i, gate in enumerate(plan.ab.guardrails))

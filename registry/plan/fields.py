@@ -336,6 +336,10 @@ class Step(Document):
     """Margins of this step, if they differ from the gates' own."""
 
 
+CAPTURED = "captured"
+"""Stands for the requests that services wrote down."""
+
+
 class OfflineGate(Document):
     """A metric of an MLflow run of the candidate, judged before the first request: by a limit, and beside stable's."""
 
@@ -355,6 +359,20 @@ class OfflineGate(Document):
     def name(self) -> str:
         """What tells it from the other offline gates of a plan."""
         return self.metric if self.run_tag is None else f"{self.metric}@{self.run_tag}"
+
+
+class Replay(Document):
+    """Stable's service and the candidate's answer requests of before, and no caller waits for either."""
+
+    requests: Annotated[str, Field(pattern=r"^(captured|/.+)$", max_length=1000)] = CAPTURED
+    """Which requests: captured, the newest that services of this variation wrote down in full; or a file of requests by
+    its absolute path, as `sluice captures export` writes it, where the driver runs."""
+    at_most: int = Field(default=1_000, ge=50, le=20_000)
+    """How many of them; of captured ones the newest, of a file the first."""
+    max_time: Duration = Field(default=600.0, gt=0, le=6 * 3600)
+    """Time after which no further request is replayed: what was answered by then is judged."""
+    gates: tuple[GateSpec, ...] = Field(min_length=1)
+    """Rules that must pass. They compare pairs of answers to the same request, as those of a shadow do."""
 
 
 class Shadow(Document):
@@ -521,6 +539,8 @@ class PlanFields(Document):
     """How the candidate gets traffic."""
     offline: tuple[OfflineGate, ...] = Field(default=(), max_length=20)
     """Conditions on metrics of the candidate's MLflow run, which must hold before its first request or copy."""
+    replay: Replay | None = None
+    """What pairs of answers to requests of before must show, before its first request or copy; none: nothing."""
     certified: bool = False
     """Whether it starts only after `sluice certify` has passed this exact plan; any change of it needs that again."""
     check: Check | None = None

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from sluicegate.registry.plan.acting_rules import wrong_acts
 from sluicegate.registry.plan.confirm import confirm_faults
 from sluicegate.registry.plan.external_rules import external_faults
-from sluicegate.registry.plan.fields import GateSpec, MetricSpec, PlanFields
+from sluicegate.registry.plan.fields import CAPTURED, GateSpec, MetricSpec, PlanFields
 from sluicegate.registry.plan.hook_rules import wrong_hooks
 from sluicegate.registry.plan.limit_rules import in_shadow, wrong_limits
 from sluicegate.registry.plan.slice_rules import slice_faults
-from sluicegate.registry.plan.staging import staged
+from sluicegate.registry.plan.staging import REPLAY, staged
 from sluicegate.registry.words.suggestions import nearest, suggestion
 from sluicegate.registry.words.units import FULL, format_duration, format_share, format_weight
 
@@ -47,7 +47,7 @@ def broken_rules(plan: PlanFields, champion_alias: str) -> tuple[Broken, ...]:
     return (
         *_trigger(plan, champion_alias), *_metrics(plan), *_names(plan), *_twice(plan), *_roles(plan), *_fresh(plan),
         *_alphas(plan), *_weights(plan), *_steps(plan), *_ladders(plan), *_deadline(plan), *_shadow(plan),
-        *_kept(plan), *_ab(plan), *_offline(plan),
+        *_kept(plan), *_ab(plan), *_offline(plan), *_replay(plan),
         *(Broken(at=at, message=what, fix=fix) for at, what, fix in slice_faults(plan)),
         *(Broken(at=at, message=what, fix=fix) for at, what, fix in wrong_acts(plan)),
         *(Broken(at=at, message=what, fix=fix) for at, what, fix in wrong_hooks(plan)),
@@ -81,8 +81,9 @@ def _offline(plan: PlanFields) -> Iterator[Broken]:
 
 def _metrics(plan: PlanFields) -> Iterator[Broken]:
     in_shadow = (*plan.shadow.gates, *plan.shadow.guardrails) if plan.shadow is not None else ()
+    replayed = plan.replay.gates if plan.replay is not None else ()
     in_ab = (plan.ab.goal, *plan.ab.guardrails) if plan.ab is not None else ()
-    gated = {gate.metric for gate in (*plan.gates, *plan.guardrails, *in_shadow, *in_ab)}
+    gated = {gate.metric for gate in (*plan.gates, *plan.guardrails, *in_shadow, *replayed, *in_ab)}
     gated |= {plan.confirm.metric} if plan.confirm is not None else set()
     for name, metric in plan.metrics.items():
         for key, message, fix in _metric(name, metric):
@@ -175,8 +176,8 @@ def _names(plan: PlanFields, *, in_shadow: bool = False) -> Iterator[Broken]:
 def _disagreement(at: tuple[str, int], gate: GateSpec, in_shadow: bool) -> Iterator[Broken]:
     """Two answers to one request exist in a shadow only; and to differ is neither better nor worse."""
     if not in_shadow:
-        message = f"{gate.metric} compares two answers to one request, which only a shadow has"
-        yield Broken(at=(*at, "metric"), message=message, fix="move it under shadow: gates:")
+        message = f"{gate.metric} compares two answers to one request, which only a shadow and a replay have"
+        yield Broken(at=(*at, "metric"), message=message, fix="move it under shadow: gates:, or replay: gates:")
     elif gate.below is None and at[0] == "gates":
         message = f"{gate.metric} needs the share of answers that may differ"
         yield Broken(at=at, message=message, fix="write below: 2%")
@@ -315,16 +316,7 @@ def _shadow(plan: PlanFields) -> Iterator[Broken]:
             message = "strategy: shadow needs to know what to copy, and how long"
             yield Broken(at=("strategy",), message=message, fix="write shadow: {sample: 20, max_time: 2h}")
         return
-    copied = staged(plan, "shadow")
-    for rule in (
-        *_names(copied, in_shadow=True),
-        *_twice(copied),
-        *_roles(copied, shadowed=True),
-        *_fresh(copied),
-        *_alphas(copied),
-    ):
-        yield replace(rule, at=("shadow", *rule.at))
-    yield from _paired(copied)
+    yield from _of_pairs(staged(plan, "shadow"), "shadow")
     if shadow.max_time <= shadow.soak:
         message = f"the shadow would end before it has lasted {format_duration(shadow.soak)}"
         fix = f"write a max_time above {format_duration(shadow.soak)}"
@@ -334,10 +326,51 @@ def _shadow(plan: PlanFields) -> Iterator[Broken]:
         yield Broken(at=("shadow", "then"), message=message, fix="add a gate under shadow, or remove then")
 
 
-def _paired(staged: PlanFields) -> Iterator[Broken]:
+def _replay(plan: PlanFields) -> Iterator[Broken]:
+    """The rules of a shadow's gates hold here as well; and everything must be known of the answers at once."""
+    replay = plan.replay
+    if replay is None:
+        return
+    yield from _of_pairs(staged(plan, REPLAY), REPLAY)
+    if plan.strategy == "ab":
+        fix = "remove it, or write strategy: canary"
+        yield Broken(at=(REPLAY,), message="an experiment compares builds that are deployed already", fix=fix)
+    if replay.requests == CAPTURED and plan.serve.capture.features != "full":
+        message = "no request is captured in full, so there would be none to replay"
+        fix = "write serve: {capture: {features: full}}, or requests: /path/of/requests.jsonl"
+        yield Broken(at=(REPLAY, "requests"), message=message, fix=fix)
+    for position, gate in enumerate(replay.gates):
+        at, spec = (REPLAY, "gates", position), plan.metrics.get(gate.metric)
+        if not gate.decides:
+            message = "what is replayed lets the candidate start or does not, so no rule of it can only watch"
+            yield Broken(at=(*at, "mode"), message=message, fix="remove it, or watch the metric under shadow")
+        if spec is not None and spec.source == "latency":
+            message = "requests are replayed one by one, which tells nothing of times under traffic"
+            yield Broken(at=(*at, "metric"), message=message, fix="move it to the gates of the canary, or of a shadow")
+        if spec is not None and spec.has_open_cap:
+            message = f"the values of {gate.metric} have no cap, and none can be frozen before there is traffic"
+            yield Broken(
+                at=(*at, "metric"), message=message, fix=f"write a cap or a range under metrics: {gate.metric}"
+            )
+
+
+def _of_pairs(copied: PlanFields, at: str) -> Iterator[Broken]:
+    """What is wrong with the gates and guardrails of a section that compares two answers to each request."""
+    for rule in (
+        *_names(copied, in_shadow=True),
+        *_twice(copied),
+        *_roles(copied, shadowed=True),
+        *_fresh(copied),
+        *_alphas(copied),
+    ):
+        yield replace(rule, at=(at, *rule.at))
+    yield from _paired(copied, at)
+
+
+def _paired(staged: PlanFields, within: str) -> Iterator[Broken]:
     """What says nothing of two answers to one request."""
     for section, position, gate in _gates(staged):
-        spec, at = staged.metrics.get(gate.metric), ("shadow", section, position, "metric")
+        spec, at = staged.metrics.get(gate.metric), (within, section, position, "metric")
         if spec is None:
             continue
         if spec.source == "outcome" and spec.score == "outcome":

@@ -66,6 +66,8 @@ def _elsewhere(plan: PlanFields) -> Iterator[tuple[tuple[str | int, ...], tuple[
         for section, gates in (("gates", plan.shadow.gates), ("guardrails", plan.shadow.guardrails)):
             fix = "write shadow: {segments: [...]}, which splits the comparison of answers"
             yield ("shadow", section), gates, "a shadow has segments instead of slices", fix
+    if plan.replay is not None:
+        yield ("replay", "gates"), plan.replay.gates, "what is replayed is judged as a whole", "remove slices"
     if plan.ab is not None:
         message, fix = "the variations of an experiment are not compared by slices", "remove slices"
         yield ("ab", "guardrails"), plan.ab.guardrails, message, fix

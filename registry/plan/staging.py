@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import TypeVar
 
 from sluicegate.registry.plan.confirm import with_confirming_gate
-from sluicegate.registry.plan.fields import Expect, ExperimentSpec, PlanFields, Step, Strategy
+from sluicegate.registry.plan.fields import Expect, ExperimentSpec, GateSpec, PlanFields, Step, Strategy
+from sluicegate.registry.words.units import FULL
 
 P = TypeVar("P", bound=PlanFields)
 
+REPLAY = "replay"
+"""Stands for what is judged on requests of before; no rollout has it as its strategy."""
 _DAY = 86_400.0
 
 
@@ -38,20 +41,27 @@ def compared(plan: P, ab: ExperimentSpec, variation: str) -> P:
 def staged(plan: P, strategy: str, variation: str | None = None) -> P:
     """The plan as a rollout of this strategy follows it.
 
-    A shadow has one step, whose weight is of copies; a comparison one, whose weight is this variation's beside the
-    control.
+    A shadow has one step, whose weight is of copies; what is replayed before the first request has one too; a
+    comparison one, whose weight is this variation's beside the control.
     """
     if strategy == Strategy.AB and plan.ab is not None and variation is not None:
         return compared(plan, plan.ab, variation)
     if strategy == Strategy.CANARY:
         return with_confirming_gate(plan.model_copy(update={"strategy": Strategy.CANARY}))
+    if strategy == REPLAY and plan.replay is not None:
+        return _paired(plan, Step.model_construct(weight=FULL), plan.replay.gates, ())
     if strategy != Strategy.SHADOW or plan.shadow is None:
         return plan
     shadow = plan.shadow
-    steps = (Step.model_construct(weight=shadow.sample, soak=shadow.soak),)
+    step = Step.model_construct(weight=shadow.sample, soak=shadow.soak)
+    return _paired(plan, step, shadow.gates, shadow.guardrails)
+
+
+def _paired(plan: P, step: Step, gates: tuple[GateSpec, ...], guardrails: tuple[GateSpec, ...]) -> P:
+    """Two answers to each request are compared."""
     return plan.model_copy(
         update={
-            "strategy": Strategy.SHADOW, "steps": steps, "gates": shadow.gates, "guardrails": shadow.guardrails,
+            "strategy": Strategy.SHADOW, "steps": (step,), "gates": gates, "guardrails": guardrails,
             "external": (), "deadline": None, "confirm": None,
         }
     )  # fmt: skip

@@ -139,7 +139,7 @@ def severity(fact: Fact) -> Severity:
             | Undeployed()
             | FreezeOverridden()
             | AssessmentOverridden()
-            | Assessed(answer="no_data" | "fail")
+            | Assessed(answer="no_data" | "undecided" | "fail")
             | Judged(answer="no_data" | "fail")
             | Checked(answer="no" | "none")
             | HookCalled(answer="given_up")

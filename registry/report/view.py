@@ -9,7 +9,14 @@ from datetime import datetime
 from sluicegate.registry.plan.fields import GateSpec
 from sluicegate.registry.report.external_view import ExternalGateView, external_views
 from sluicegate.registry.report.reason import unit_of
-from sluicegate.registry.rollout.decision import Decision, Progress, decide, needs_driver, signature_wanted
+from sluicegate.registry.rollout.decision import (
+    Decision,
+    Progress,
+    decide,
+    needs_driver,
+    replay_wanted,
+    signature_wanted,
+)
 from sluicegate.registry.rollout.experiment import experiment_state
 from sluicegate.registry.rollout.external import external_verdicts
 from sluicegate.registry.rollout.facts import HookCalled
@@ -70,12 +77,12 @@ class GateView:
 
 @dataclass(frozen=True, kw_only=True)
 class OfflineGateView:
-    """One offline gate with what it said before the first request."""
+    """One gate that judges before the first request, offline or on replayed requests, with what it said."""
 
     gate: str
-    """The metric; with @tag where a tag of the version names the run."""
+    """The metric; with @tag where a tag of the version names the run, with (replay) where requests were replayed."""
     verdict: str
-    """PASS, FAIL or NO DATA."""
+    """PASS, FAIL, UNDECIDED (too few requests were replayed) or NO DATA."""
     reason: str
     """Its evidence in a sentence."""
     candidate: float | None
@@ -205,7 +212,7 @@ def rollout_view(
         candidate_requests=candidate_n,
         stable_requests=stable_n,
         gates=tuple(_withheld(gate, blind) for gate in _gates(rollout, _last_verdicts(record))),
-        offline=tuple(_offline(rollout, gate.name) for gate in rollout.offline_gates),
+        offline=tuple(_offline(rollout, gate) for gate in rollout.first_gates),
         hooks=tuple(_hook(reply.called) for reply in rollout.hook_replies.values()),
         external=external_views(rollout, record.samples, now),
         errors=errors or {},
@@ -256,7 +263,7 @@ def next_decision(record: RolloutRecord, now: datetime, requests: tuple[int, int
     """What the policy would say now, from the answers on record, each with its latest reason; judges nothing."""
     rollout = record.rollout
     if rollout.phase is Phase.LAUNCHING and (rollout.ready or rollout.is_comparison):
-        return signature_wanted(rollout)
+        return replay_wanted(rollout) or signature_wanted(rollout)
     if rollout.phase not in (Phase.RUNNING, Phase.CONFIRMING) or not rollout.splits_traffic:
         return None
     stops_only = {gate.name for gate in rollout.plan.external if gate.guardrail}

@@ -294,11 +294,19 @@ def _checked(rollout: Rollout, check: Check) -> Decision | None:
 
 def decide_first(rollout: Rollout, ready: str) -> Decision:
     """Choose what happens to a rollout whose candidate is ready, and which has had no request yet."""
+    replaying = replay_wanted(rollout)
+    if replaying is not None:
+        return replaying
     if rollout.check is not None and not rollout.assessment_overridden:
         checked = _checked(rollout, rollout.check)
         if checked is not None:
             return checked
     return signature_wanted(rollout) or Decision(choice=Choice.ADVANCE, reason=ready)
+
+
+def replay_wanted(rollout: Rollout) -> Decision | None:
+    """The wait for the replay of requests before the first one; None: nothing is waited for."""
+    return None if rollout.is_replayed else _hold("replaying requests before the first one")
 
 
 def signature_wanted(rollout: Rollout) -> Decision | None:

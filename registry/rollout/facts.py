@@ -90,12 +90,12 @@ class Begun:
 
 @dataclass(frozen=True, kw_only=True)
 class Assessed:
-    """An offline gate judged the candidate, before its first request."""
+    """An offline gate, or a gate of the replay, judged the candidate, before its first request."""
 
     gate: str
-    """The metric; with @tag where a tag of the version names the run."""
+    """The metric; with @tag where a tag of the version names the run, with (replay) where requests were replayed."""
     answer: str
-    """pass, fail, or no_data: it cannot be judged."""
+    """pass, fail, undecided: the replayed requests are too few; or no_data: it cannot be judged."""
     reason: str
     candidate: float | None = None
     """Its value."""

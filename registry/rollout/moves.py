@@ -209,6 +209,8 @@ def refuse_illegal(rollout: Rollout, fact: Fact) -> None:
             raise IllegalMove(f"rollout {rollout.id}: the plan gives step {step} another weight than {weight}.")
         case StepEntered(step=0) if not _may_begin(rollout):
             raise IllegalMove(f"rollout {rollout.id}: the first step needs a yes of the check {rollout.plan.check}.")
+        case StepEntered(step=0) if not rollout.is_replayed:
+            raise IllegalMove(f"rollout {rollout.id}: the first step needs a pass of every gate of the replay.")
         case Jumped() if not _may_jump(rollout, fact):
             raise IllegalMove(f"rollout {rollout.id} is at step {rollout.step}: it cannot jump to step {fact.step}.")
         case Jumped(party=party, actor=actor) if not _is_named(party, actor):

@@ -8,7 +8,7 @@ from enum import StrEnum
 from functools import cached_property
 
 from sluicegate.registry.plan.calls import Check
-from sluicegate.registry.plan.fields import Confirm, OfflineGate, Strategy
+from sluicegate.registry.plan.fields import Confirm, GateSpec, OfflineGate, Replay, Strategy
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.plan.staging import staged
 from sluicegate.registry.rollout.facts import Assessed, AtOnce, HookCalled, Packed, Party, Requested
@@ -188,6 +188,25 @@ class Rollout:
         return self.assessment_overridden or all(said.get(gate.name) == "pass" for gate in self.offline_gates)
 
     @property
+    def replay(self) -> Replay | None:
+        """What is replayed before its first request: where it goes beside a stable build."""
+        is_beside = self.requested.strategy in (Strategy.CANARY, Strategy.SHADOW) and self.stable is not None
+        return self.plan.replay if is_beside else None
+
+    @property
+    def is_replayed(self) -> bool:
+        """Whether the record holds a pass of every gate of the replay, or a person's override."""
+        asked = [replay_name(gate) for gate in self.replay.gates] if self.replay is not None else []
+        passed = {name for name, each in self.assessments.items() if each.answer == "pass"}
+        return self.assessment_overridden or passed.issuperset(asked)
+
+    @property
+    def first_gates(self) -> tuple[str, ...]:
+        """The names of everything that judges it before its first request, in order."""
+        replayed = self.replay.gates if self.replay is not None else ()
+        return (*(gate.name for gate in self.offline_gates), *(replay_name(gate) for gate in replayed))
+
+    @property
     def check(self) -> Check | None:
         """What is asked before the step under way is left; before the first one, before that is entered."""
         if self.step >= 0:
@@ -321,6 +340,11 @@ class Rollout:
         if confirm is None or self.promoted_at is None:
             return None
         return self.promoted_at + timedelta(seconds=confirm.max_time)
+
+
+def replay_name(gate: GateSpec) -> str:
+    """What tells a gate of the replay from all other gates of a plan."""
+    return f"{gate.metric} (replay)"
 
 
 def is_same_person(one: Signature, other: Signature) -> bool:

@@ -116,7 +116,7 @@ class Fleet:
         if record is None:
             return f"{build} was not started"
         try:
-            return probe(record.socket, self._store.model(record.bento))
+            return probe(record.endpoint, self._store.model(record.bento))
         except ServiceFailed as error:
             raise ServiceFailed(f"{error.message}{last_traceback(self._log(build))}") from None
 

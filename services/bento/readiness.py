@@ -6,8 +6,9 @@ import http.client
 import json
 from pathlib import Path
 
+from sluicegate.registry.words.build import Endpoint
 from sluicegate.registry.words.errors import ServiceFailed
-from sluicegate.services.loopback import UnixConnection
+from sluicegate.services.bento.asking import ask
 
 READY_SECONDS = 2.0
 SMOKE_SECONDS = 10.0
@@ -17,20 +18,20 @@ _PASSING = (408, 429, 502, 503, 504)
 """Answers of a server that is busy or not up yet."""
 
 
-def probe(socket: str, model: Path) -> str | None:
+def probe(endpoint: Endpoint, model: Path) -> str | None:
     """None when all is well, else what is wrong by now. Raises ServiceFailed where the example is an error to it."""
     try:
-        status, _ = _ask(socket, "GET", "/readyz", None, READY_SECONDS)
+        status, _, _ = ask(endpoint, "GET", "/readyz", None, READY_SECONDS)
         if status != 200:
-            return f"/readyz of {socket} answers {status}"
+            return f"/readyz of {endpoint.address} answers {status}"
         example = model / "serving_input_example.json"
         if not example.exists():
             return None
-        status, answer = _ask(socket, "POST", "/invocations", example.read_bytes(), SMOKE_SECONDS)
+        status, _, answer = ask(endpoint, "POST", "/invocations", example.read_bytes(), SMOKE_SECONDS)
     except (OSError, http.client.HTTPException) as error:
-        return f"{socket} does not answer: {str(error) or type(error).__name__}"
+        return f"{endpoint.address} does not answer: {str(error) or type(error).__name__}"
     if status in _PASSING:
-        return f"{socket} is not ready for the model's own input example yet: {status}"
+        return f"{endpoint.address} is not ready for the model's own input example yet: {status}"
     if status != 200:
         raise ServiceFailed(f"the model's own input example is answered with {status}: {_error(answer)}")
     return None
@@ -42,16 +43,6 @@ def _error(answer: bytes) -> str:
         return str(json.loads(answer)["error"])
     except (ValueError, TypeError, LookupError):
         return answer[:300].decode(errors="replace")
-
-
-def _ask(socket: str, method: str, path: str, body: bytes | None, seconds: float) -> tuple[int, bytes]:
-    connection = UnixConnection(socket, seconds)
-    try:
-        connection.request(method, path, body, {"content-type": "application/json"} if body else {})
-        answer = connection.getresponse()
-        return answer.status, answer.read()
-    finally:
-        connection.close()
 
 
 def last_traceback(log: Path) -> str:

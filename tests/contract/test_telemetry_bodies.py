@@ -329,3 +329,24 @@ def test_a_page_of_large_bodies_ends_sooner_and_none_is_left_out(rig: Rig, monke
     rest = read_captures(rig.store, Wanted(model="delays", after=first.next_after, limit=1))
     assert [each["rid"] for each in first.captures] == ["a", "b"]
     assert [each["rid"] for each in rest.captures] == ["c"]
+
+
+def test_the_newest_captures_of_a_variation_come_each_once_as_callers_were_answered(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(captures, "_AT_ONCE", 2)
+    rig.write(*(line(rid) for rid in "abc"))
+    rig.collect()
+    rig.record(OutcomeIn(prediction_id="b", name="late", value=True))
+    for number, rid in enumerate("abc"):
+        for build in ("delays/1", "delays/2"):
+            service = Service(rig.log.parent, build, features="full")
+            service.now += number
+            service.answer(rid, f"unknown-{rid}")
+    collector(rig).collect()
+    found = captures.newest(rig.store, "delays", "default", 2)
+    assert [each["rid"] for each in found] == ["b", "c"]
+    assert not any(each["copy"] for each in found)
+    assert [each["value"] for each in found[0]["outcomes"]] == [True]
+    assert len(captures.newest(rig.store, "delays", "default", 9)) == 3
+    assert captures.newest(rig.store, "delays", "other", 9) == captures.newest(rig.store, "x", "default", 9) == ()

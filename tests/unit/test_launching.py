@@ -13,6 +13,7 @@ import pytest
 
 from sluicegate.flows.cli.tree import tree
 from sluicegate.registry.ledger.launching import note_stage, reached
+from sluicegate.registry.words.build import BuildRef, Endpoint
 from sluicegate.registry.words.errors import ServiceFailed
 from sluicegate.registry.words.launching import Stage, launch_in_words
 from sluicegate.services.bento.readiness import last_traceback, probe
@@ -74,10 +75,14 @@ def service(tmp_path: Path) -> Iterator[Service]:
         thread.join()
 
 
+def endpoint(service: Service) -> Endpoint:
+    return Endpoint(build=BuildRef(model="m", version="1"), socket=str(service.server_address))
+
+
 @pytest.mark.parametrize("status", [408, 429, 502, 503, 504])
 def test_a_service_that_is_not_up_yet_may_be_later(service: Service, tmp_path: Path, status: int) -> None:
     (tmp_path / "serving_input_example.json").write_text("{}")
-    address = str(service.server_address)
+    address = endpoint(service)
     service.status = status
     assert str(status) in str(probe(address, tmp_path))
     service.status = 200
@@ -90,7 +95,7 @@ def test_an_example_that_is_an_error_is_one(service: Service, tmp_path: Path, st
     (tmp_path / "serving_input_example.json").write_text("{}")
     service.status, service.body = status, body
     with pytest.raises(ServiceFailed, match=rf"answered with {status}: the model raised KeyError: a$"):
-        probe(str(service.server_address), tmp_path)
+        probe(endpoint(service), tmp_path)
 
 
 LOG = """2026 ready

@@ -16,6 +16,8 @@ from starlette.testclient import TestClient
 from sluicegate.flows.driver.driving import Unchanged, _start
 from sluicegate.flows.driver.forms import StartForm
 from sluicegate.flows.driver.lease import hold_lease
+from sluicegate.flows.rehearsal.before_first import Replaying
+from sluicegate.flows.rehearsal.shadow_replay import Answering
 from sluicegate.flows.stages.launch import launch
 from sluicegate.flows.stages.tick import Authority, tick
 from sluicegate.registry.ledger.record import Applied
@@ -29,6 +31,7 @@ from sluicegate.registry.rollout.rollout import Ending, Phase
 from sluicegate.registry.words.build import Build, BuildRef
 from sluicegate.registry.words.errors import IllegalMove, LedgerConflict
 from sluicegate.registry.words.metric import TallyRow
+from sluicegate.services.bento.predictor.answer import summary
 from sluicegate.services.keeper.catalog_watch import look_at_catalog
 from tests import giving as orders
 from tests.doubles.catalog import MemoryCatalog
@@ -154,6 +157,34 @@ def test_no_door_leads_past_an_offline_gate(town: Town, tmp_path: Path, door: st
     after = launch(town.ledger, town.catalog, NoPacking(), rollout, tmp_path, now)
     assert (after.ending, after.weight, after.packed) == (Ending.ABORTED, 0, None)
     assert not any(isinstance(entry.fact, StepEntered) for entry in town.ledger.entries(rollout.id))
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_no_door_leads_past_a_replay(town: Town, door: str) -> None:
+    replay = {
+        "serve": {"capture": {"features": "full"}}, "metrics": {"answers": {"source": "disagreement"}},
+        "replay": {"gates": [{"metric": "answers", "below": "5%"}]},
+    }  # fmt: skip
+    orders.apply_plan(town.ledger, Plan.model_validate(PLAN.document() | replay), now())
+    town.catalog.set_alias(BuildRef(model="m", version="2"), "candidate")
+    town.doors("2")[door]()
+    (rollout,) = (r for r in town.ledger.rollouts() if r.requested.version == "2")
+    town.ready(rollout.id)
+    held = tick(town.ledger, NoTallies(), rollout.id, now(), Authority.ADVANCE)
+    assert (held.rollout.weight, held.decision.reason) == (0, "replaying requests before the first one")
+    replaying = Replaying(
+        ledger=town.ledger, services=lambda _: (saying("yes"), saying("no")), kinds=lambda _: {}, clock=now,
+        newest=lambda *_: [{"rid": f"r{n}", "request": {"inputs": [{"x": n}]}} for n in range(100)],
+        elapsed=lambda: 0.0,
+    )  # fmt: skip
+    after = replaying.replay(town.ledger.rollout(rollout.id))
+    assert (after.ending, after.weight) == (Ending.ABORTED, 0)
+    assert not any(isinstance(entry.fact, StepEntered) for entry in town.ledger.entries(rollout.id))
+
+
+def saying(word: str) -> Answering:
+    """A service that always answers the same."""
+    return lambda _: (200, summary([word], whole=True))
 
 
 class NoPacking:

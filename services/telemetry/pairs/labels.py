@@ -8,16 +8,13 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
 
-from sluicegate.registry.plan.fields import MetricSpec
-from sluicegate.registry.words.metric import capped_name
 from sluicegate.services.telemetry.outcomes.outcome import read_value
 from sluicegate.services.telemetry.pairs.spec import ShadowSpec
 from sluicegate.services.telemetry.pairs.sums import ALL, PairSums, rows_of
-from sluicegate.services.telemetry.pairs.tally import take
+from sluicegate.services.telemetry.pairs.tally import take_label
 from sluicegate.services.telemetry.store.pair_schema import pair_labels, pair_sums, pairs
 from sluicegate.services.telemetry.store.schema import outcomes
 from sluicegate.services.telemetry.store.store import Store, write_tallies
-from sluicegate.services.telemetry.tally.scores import Missing, Summary, score_row
 from sluicegate.services.telemetry.tally.spec_cache import SpecCache
 from sluicegate.services.telemetry.tally.tally_accumulator import TallyAccumulator
 
@@ -77,25 +74,13 @@ class Labels:
             for name, metric in spec.labelled:
                 if (metric.outcome or name) == row["name"] and not metric.has_open_cap:
                     at = (rollout, row["epoch"], row["bucket"], row["weight"])
-                    stable, candidate = (_value(name, metric, row, half) for half in ("served", "copied"))
-                    take(tallies, at, name, stable, candidate)
-                    if metric.cap is not None:
-                        capped = (_is_capped(value, metric.cap) for value in (stable, candidate))
-                        take(tallies, at, capped_name(name), *capped)
-                    _sum(sums, name, row, stable, candidate)
+                    answers = (row["served_prediction"], row["copied_prediction"])
+                    values = take_label(tallies, at, (name, metric), row["row"], read_value(row["value"]), *answers)
+                    _sum(sums, name, row, *values)
         write_tallies(self._store, connection, tallies)
         self._store.add(connection, pair_sums, rows_of(rollout, sums.tallies()))
         if rows:
             connection.execute(sa.insert(pair_labels), [{"pair": row["id"], "outcome": row["pk"]} for row in rows])
-
-
-def _value(name: str, metric: MetricSpec, row: RowMapping, half: str) -> float | None:
-    score = score_row(name, metric, Summary(row[f"{half}_prediction"]), row["row"], read_value(row["value"]))
-    return None if isinstance(score, Missing) else score
-
-
-def _is_capped(value: float | None, cap: float) -> float | None:
-    return None if value is None else float(abs(value) >= cap)
 
 
 def _sum(sums: PairSums, name: str, row: RowMapping, stable: float | None, candidate: float | None) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from sluicegate.registry.words.metric import Arm, difference_name
+from sluicegate.registry.plan.fields import MetricSpec
+from sluicegate.registry.words.metric import Arm, capped_name, difference_name
 from sluicegate.services.telemetry.pairs.comparison import Comparison, Unpaired
 from sluicegate.services.telemetry.pairs.disagreement import differing
 from sluicegate.services.telemetry.pairs.pair import Pair, paired_values
 from sluicegate.services.telemetry.pairs.spec import ShadowSpec
+from sluicegate.services.telemetry.tally.scores import Missing, Summary, Value, score_row
 from sluicegate.services.telemetry.tally.tally_accumulator import TallyAccumulator
 
 Stratum = tuple[str, int, int, int]
@@ -31,6 +33,28 @@ def tally_pair(tallies: TallyAccumulator, pair: Pair, comparison: Comparison | U
     by_metric = {} if isinstance(comparison, Unpaired) else differing(comparison, spec.disagreements)
     for name, _ in spec.disagreements:
         take(tallies, at, name, 0.0, float(by_metric[name]) if name in by_metric else None)
+
+
+def take_label(
+    tallies: TallyAccumulator, at: Stratum, named: tuple[str, MetricSpec], row: int, value: Value,
+    served: str | None, copied: str | None,
+) -> tuple[float | None, float | None]:  # fmt: skip
+    """Add what a label says of both answers by one metric; the two values."""
+    name, metric = named
+    stable, candidate = (_score(name, metric, row, value, summary) for summary in (served, copied))
+    take(tallies, at, name, stable, candidate)
+    if metric.cap is not None:
+        take(tallies, at, capped_name(name), _is_capped(stable, metric.cap), _is_capped(candidate, metric.cap))
+    return stable, candidate
+
+
+def _score(name: str, metric: MetricSpec, row: int, value: Value, summary: str | None) -> float | None:
+    score = score_row(name, metric, Summary(summary), row, value)
+    return None if isinstance(score, Missing) else score
+
+
+def _is_capped(value: float | None, cap: float) -> float | None:
+    return None if value is None else float(abs(value) >= cap)
 
 
 def take(tallies: TallyAccumulator, at: Stratum, metric: str, stable: float | None, candidate: float | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,7 @@ from sluicegate.services.telemetry.tally.exposure import Exposure
 
 PAGE_BYTES = 4 << 20
 """Of bodies in one page, after which it ends."""
+_AT_ONCE = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +59,35 @@ def read_captures(store: Store, wanted: Wanted) -> Page:
     )
     has_more = is_cut or len(page) < len(rows)
     return Page(captures=captures, next_after=_place(page[-1]) if has_more else None)
+
+
+def newest(store: Store, model: str, variation: str, many: int) -> tuple[dict[str, Any], ...]:
+    """The newest requests to a variation of a model whose bodies were written, oldest first; each once, as the caller
+    was answered. Those are left out whose row of the request is gone, for nothing tells whose they were."""
+    found: list[dict[str, Any]] = []
+    with store.read() as connection:
+        for rows in _backwards(connection, model):
+            requests = Finder().by_request(connection, [row["rid"] for row in rows])
+            known = [(row, requests[row["rid"]][1]) for row in rows if row["rid"] in requests]
+            mine = [row for row, request in known if request.variation == variation and request.served == row["build"]]
+            outcomes = _outcomes(connection, [row["rid"] for row in mine])
+            found += [_capture(row, requests[row["rid"]][1], outcomes.get(row["rid"], [])) for row in mine]
+            if len(found) >= many:
+                break
+    return tuple(reversed(found[:many]))
+
+
+def _backwards(connection: Connection, model: str) -> Iterator[Sequence[Any]]:
+    """Bodies of a model, newest first, some at a time."""
+    table = schema.bodies
+    place = sa.tuple_(table.c.at, table.c.build, table.c.rid)
+    query = sa.select(table).where(table.c.model == model, table.c.features.is_not(None))
+    query = query.order_by(table.c.at.desc(), table.c.build.desc(), table.c.rid.desc()).limit(_AT_ONCE)
+    rows = connection.execute(query).mappings().all()
+    while rows:
+        yield rows
+        last = rows[-1]
+        rows = connection.execute(query.where(place < (last["at"], last["build"], last["rid"]))).mappings().all()
 
 
 def _rows(connection: Connection, wanted: Wanted) -> Sequence[Any]:

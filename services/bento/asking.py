@@ -1,0 +1,47 @@
+"""A running service asked directly: by whoever probes it, or has it answer requests that no caller waits for."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from email.message import Message
+
+from sluicegate.registry.words.build import Endpoint
+from sluicegate.services.bento.predictor.answer import summary
+from sluicegate.services.loopback import UnixConnection
+
+NOBODY = 503
+"""The status of who does not answer at all."""
+_SUMMARY = "x-sluice-prediction"
+
+
+def ask(endpoint: Endpoint, method: str, path: str, body: bytes | None, seconds: float) -> tuple[int, Message, bytes]:
+    """Status, headers and body of one answer. Raises OSError, HTTPException."""
+    connection = _connection(endpoint, seconds)
+    try:
+        connection.request(method, path, body, {"content-type": "application/json"} if body else {})
+        answer = connection.getresponse()
+        return answer.status, answer.headers, answer.read()
+    finally:
+        connection.close()
+
+
+def predict(endpoint: Endpoint, body: bytes, seconds: float) -> tuple[int, str | None]:
+    """Status and prediction summary of what a service answers to a request, however long the answer is.
+
+    The request has no id, so that the service writes nothing of it down.
+    """
+    try:
+        status, headers, content = ask(endpoint, "POST", "/predict", body, seconds)
+        if status != http.client.OK:
+            return status, None
+        broken = json.loads(headers.get(_SUMMARY, "{}")).get("x")
+        return status, summary(json.loads(content), broken, whole=True)
+    except (OSError, http.client.HTTPException, ValueError):
+        return NOBODY, None
+
+
+def _connection(endpoint: Endpoint, seconds: float) -> http.client.HTTPConnection:
+    if endpoint.socket:
+        return UnixConnection(endpoint.socket, seconds)
+    return http.client.HTTPConnection(endpoint.host, endpoint.port, timeout=seconds)
