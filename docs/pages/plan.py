@@ -20,6 +20,7 @@ _ORDER = (
     "Serve",
     "Capture",
     "OfflineGate",
+    "Replay",
     "MetricSpec",
     "PredictionField",
     "GateSpec",
