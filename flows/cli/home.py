@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -24,8 +27,18 @@ def home() -> int:
         print(f"Nothing answers here: {error.message}\n  sluice up    starts everything on this machine\n"
               f"  sluice demo  shows a rollout from end to end\n\n{HELP}")  # fmt: skip
         return 0
-    print("\n".join(describe(rollouts, served, proposals)))
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    print("\n".join(folded(line, width) for line in describe(rollouts, served, proposals)))
     return 0
+
+
+def folded(line: str, width: int | None) -> str:
+    """A line in as many as a terminal of this width needs. A command stays whole, so that it can be copied."""
+    text = line.lstrip("\n")
+    if width is None or len(text) <= width or text.strip().startswith("sluice "):
+        return line
+    indent = text[: len(text) - len(text.lstrip())]
+    return line[: len(line) - len(text)] + "\n".join(textwrap.wrap(text, width, subsequent_indent=indent + "  "))
 
 
 def describe(rollouts: Sequence[View], served: Sequence[View], proposals: Sequence[View] = ()) -> Iterator[str]:
@@ -36,10 +49,11 @@ def describe(rollouts: Sequence[View], served: Sequence[View], proposals: Sequen
     yield f"Needs you: {len(waiting) + len(proposals) or 'nothing'}"
     for each in proposals:
         yield f"  {', '.join(each['targets'])} is protected; {each['asked_by']} asked for {each['says']}"
-        yield f"    sluice proposal approve {each['id']}, or sluice proposal reject {each['id']}"
+        yield f"    sluice proposal approve {each['id']}"
+        yield f"    sluice proposal reject {each['id']}"
     for view in waiting:
         yield from _rollout(view)
-        yield f"    {_next(view)}"
+        yield from (f"    sluice rollout {order} {view['id']}" for order in _orders(view))
     yield f"\nIn progress: {len(others) or 'nothing'}"
     for view in others:
         yield from _rollout(view)
@@ -48,9 +62,11 @@ def describe(rollouts: Sequence[View], served: Sequence[View], proposals: Sequen
         if served
         else "\nServing: nothing yet. Put a first build into service: sluice deploy MODEL --build 1"
     )
+    targeted = {row["model"] for row in served if row["audience"] != "default"}
     for row in served:
-        who = "everybody" if row["audience"] == "default" else row["audience"]
-        yield f"  {row['model']}  v{row['build']} ({row['arm']}) gets {per_cent(row['asked'])} of {who}"
+        rest = "all other requests" if row["model"] in targeted else "all requests"
+        whose = rest if row["audience"] == "default" else f"requests of {row['audience']}"
+        yield f"  {row['model']}  v{row['build']} ({row['arm']}) answers {per_cent(row['asked'])} of {whose}"
     yield f"\n{HELP}"
 
 
@@ -59,10 +75,10 @@ def _rollout(view: View) -> Iterator[str]:
     step = f", step {view['step']} of {view['steps']}" if view["step"] else ""
     yield f"  {view['model']} {came}v{view['candidate']}  {view['strategy']} {view['phase']}{step}  [{view['id']}]"
     if view["strategy"] != "shadow" and view["weight"]:
-        yield f"    {bar(view['weight'])} {per_cent(view['weight'])}"
-    yield f"    {view['blind'] or view['no_driver'] or view['waits_for'] or view['reason']}"
+        yield f"    {bar(view['weight'])} {per_cent(view['weight'])} of requests to v{view['candidate']}"
+    paused = f"paused by {view['actor']}: {view['reason']}" if view["phase"] == "paused" else None
+    yield f"    {view['blind'] or view['no_driver'] or paused or view['waits_for'] or view['reason']}"
 
 
-def _next(view: View) -> str:
-    order = "resume" if view["phase"] == "paused" else "approve"
-    return f"sluice rollout {order} {view['id']}, or sluice rollout abort {view['id']}"
+def _orders(view: View) -> tuple[str, str]:
+    return ("resume" if view["phase"] == "paused" else "approve", "abort")

@@ -11,6 +11,10 @@ from sluicegate.registry.words.launching import Stage
 from sluicegate.registry.words.verdict import SliceFigures
 
 View = Mapping[str, Any]
+WIDE = 100
+"""Columns from which a gate's sentence stands beside its verdict; on a narrower terminal it stands below."""
+_BESIDE = "\t"
+"""What stands between a gate with its verdict and its sentence until the width is known."""
 
 
 def tree(view: View, width: int | None = None) -> str:
@@ -19,14 +23,25 @@ def tree(view: View, width: int | None = None) -> str:
     With a width no line is longer: what does not fit goes on below, under its own beginning.
     """
     text = _tree(view)
-    return text if width is None else "\n".join(_folded(line, width) for line in text.splitlines())
+    if width is None:
+        return text.replace(_BESIDE, " ")
+    return "\n".join(_folded(line, width) for line in text.splitlines())
 
 
 def _folded(line: str, width: int) -> str:
     """One line in as many as it takes; the branches of the tree go on beside it."""
     branch = line[: len(line) - len(line.lstrip("|`+- "))]
-    below = "".join("|" if mark in "|+" else " " for mark in branch)
-    return "\n".join(textwrap.wrap(line, max(width, len(branch) + 20), subsequent_indent=below + "  ")) or line
+    below = "".join("|" if mark in "|+" else " " for mark in branch) + "  "
+    gate, _, sentence = line.partition(_BESIDE)
+    if not sentence or len(line) <= width:
+        return _wrapped(line.replace(_BESIDE, " "), width, below)
+    if width >= WIDE:
+        return _wrapped(f"{gate} {sentence}", width, below.ljust(len(gate) + 1))
+    return f"{_wrapped(gate.rstrip(), width, below)}\n{_wrapped(below + sentence, width, below)}"
+
+
+def _wrapped(line: str, width: int, below: str) -> str:
+    return "\n".join(textwrap.wrap(line, max(width, len(below) + 20), subsequent_indent=below)) or line
 
 
 def _tree(view: View) -> str:
@@ -42,10 +57,16 @@ def _tree(view: View) -> str:
     reason, _, block = str(view["reason"]).partition("\n")
     last = [f"{reason}{by}"]
     if view["waits_for"]:
-        last.append(f"{'waits for a person' if view['needs_person'] else 'next'}: {_awaited(view)}")
+        last.append(f"{_awaits(view)}: {_awaited(view)}")
     last += [view[name] for name in ("blind", "no_driver") if view[name]]
     last = [*(_hook(each) for each in view["hooks"]), *last]
     return "\n".join((*lines, *(f"+- {line}" for line in last[:-1]), f"`- {last[-1]}", *(["", block] if block else [])))
+
+
+def _awaits(view: View) -> str:
+    if view["needs_person"]:
+        return "waits for a person"
+    return "now" if view["launch"] is not None else "next"
 
 
 def _awaited(view: View) -> str:
@@ -103,7 +124,7 @@ def _arms(view: View) -> list[str]:
 
 
 def _offline(gate: View) -> str:
-    return f"offline {gate['gate']:<9} {gate['verdict']:<10} {gate['reason']}"
+    return f"offline {gate['gate']:<9} {gate['verdict']:<10}{_BESIDE}{gate['reason']}"
 
 
 def _hook(hook: View) -> str:
@@ -113,10 +134,10 @@ def _hook(hook: View) -> str:
 
 def _external(gate: View) -> str:
     kind = "watch" if gate["then"] == "nothing" else "guard" if gate["guardrail"] else "external"
-    return f"{kind} {gate['gate']:<12} {gate['verdict']:<10} {gate['reason']}"
+    return f"{kind} {gate['gate']:<12} {gate['verdict']:<10}{_BESIDE}{gate['reason']}"
 
 
 def _gate(gate: View) -> str:
     kind = "watch" if gate.get("then") == "nothing" else "guard" if gate["guardrail"] else "gate"
     worst = (f"\n|     {SliceFigures(**each)}" for each in gate.get("slices", ()))
-    return f"{kind} {gate['metric']:<12} {gate['verdict']:<10} {gate['reason']}{''.join(worst)}"
+    return f"{kind} {gate['metric']:<12} {gate['verdict']:<10}{_BESIDE}{gate['reason']}{''.join(worst)}"
