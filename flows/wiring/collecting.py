@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sluicegate.registry.words.sight import Listener, Sight
     from sluicegate.services.host.doctor.finding import Finding
+    from sluicegate.services.telemetry.reading.growth import Growth
     from sluicegate.services.telemetry.tailing.backlog import Backlog
 
 _CHECK = "collector"
@@ -25,6 +26,29 @@ def finding(behind: Backlog, now: float) -> Finding:
         return passed(_CHECK, unread)
     fix = "Check the space on the disk, and read the collector's log: sluice status. Nothing is lost meanwhile."
     return warned(_CHECK, f"{unread}, and no line was read for {waits / 60:,.0f} min", fix)
+
+
+def growth_finding(grown: Growth, free: float, kept_for: float) -> Finding:
+    """What the kept requests will take of so many free bytes, where each is kept for so many seconds."""
+    from sluicegate.services.host.doctor.finding import passed, warned
+
+    days, more = kept_for / 86_400, grown.more(kept_for)
+    rate = f"{grown.a_day:,.0f} requests a day are kept for {days:g} days: {more / 1e9:,.1f} GB more"
+    if more < free:
+        return passed("growth", f"{rate}, of {free / 1e9:,.1f} GB free")
+    fix = "Free space, or set a lower retention in the plans that ask for outcomes or bodies."
+    return warned("growth", f"at today's rate the disk is full in {grown.days(free):,.1f} days: {rate}", fix)
+
+
+def unasked_findings(models: Mapping[str, int]) -> tuple[Finding, ...]:
+    """Outcomes that nobody asks for, by model; nothing where there are none."""
+    from sluicegate.services.host.doctor.finding import warned
+
+    fix = "Apply a plan with a metric of source: outcome for it, or send none. Requests from then on are kept."
+    return tuple(
+        warned("outcomes", f"{n:,} outcomes were set aside: no plan asks for outcomes of {model or 'their model'}", fix)
+        for model, n in models.items()
+    )
 
 
 def sight_findings(sights: Mapping[Listener, Sight]) -> tuple[Finding, ...]:

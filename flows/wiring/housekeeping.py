@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections import defaultdict
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from sluicegate.registry.plan.plan import Plan
+from sluicegate.flows.wiring.keeping import DEFAULT, kept_for
 from sluicegate.registry.words.errors import SluiceError
 
 if TYPE_CHECKING:
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
 ROTATE_BYTES = 64 << 20
 """Size at which an access log is rotated."""
 PERIOD = 60.0
-_DEFAULT = Plan.model_fields["retention"].default
 
 
 class Finishing(Protocol):
@@ -46,7 +44,6 @@ def keep_house(runtime: Runtime, collectors: list[Finishing], stop: threading.Ev
 
 def _once(runtime: Runtime, collectors: list[Finishing]) -> None:
     from sluicegate.services.host.rotation import rotate_grown
-    from sluicegate.services.keeper.catalog_watch import applied_plans
     from sluicegate.services.telemetry.outcomes.retention import retain
 
     logs = (runtime.envoy.logs / "live.jsonl", runtime.envoy.logs / "shadow.jsonl")
@@ -56,18 +53,9 @@ def _once(runtime: Runtime, collectors: list[Finishing]) -> None:
     rotate_grown((runtime.folder.logs, runtime.folder.root / "services" / "logs"))
     for path in (path for collector in collectors for path in collector.finished()):
         path.unlink(missing_ok=True)
-    under_way = (rollout.plan for rollout in runtime.ledger.current() if not rollout.is_ended)
-    by_model = retentions((*applied_plans(runtime.ledger), *under_way))
-    now, longest = runtime.wall(), max((_DEFAULT, *by_model.values()))
+    by_model = kept_for(runtime.ledger)
+    now, longest = runtime.wall(), max((DEFAULT, *by_model.values()))
     shorter = {model: now - timedelta(seconds=each) for model, each in by_model.items() if each < longest}
     for collector in collectors:
         collector.forget_gone(now - timedelta(seconds=longest))
     retain(runtime.reading_store, now - timedelta(seconds=longest), now, shorter)
-
-
-def retentions(plans: tuple[Plan, ...]) -> dict[str, float]:
-    """How long each model's requests are kept, in seconds: as its most patient plan says."""
-    longest: dict[str, float] = defaultdict(float)
-    for plan in plans:
-        longest[plan.model] = max(longest[plan.model], plan.retention)
-    return dict(longest)

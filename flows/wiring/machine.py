@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -96,7 +97,11 @@ def checks() -> Mapping[str, Check]:
         "git": lambda: _followed(runtime),
     }
     if (runtime.folder.root / "telemetry.db").exists():
-        of_record |= {"collector": lambda: _behind(runtime, envoy), "counted": lambda: _counted(runtime)}
+        of_record |= {
+            "collector": lambda: _behind(runtime, envoy),
+            "counted": lambda: _counted(runtime),
+            "kept": lambda: _kept(runtime),
+        }
     return of_machine | of_record
 
 
@@ -112,6 +117,27 @@ def _behind(runtime: Runtime, envoy: Envoy) -> Sequence[Finding]:
         return [finding(backlog(runtime.store, access_logs(envoy.logs)), runtime.wall().timestamp())]
     except (sa.exc.SQLAlchemyError, SluiceError, OSError) as error:
         return [failed("collector", f"the telemetry cannot be read: {error}", _TELEMETRY_FIX)]
+
+
+def _kept(runtime: Runtime) -> Sequence[Finding]:
+    """What the kept requests take of the disk, and which outcomes nobody asks for."""
+    import sqlalchemy as sa
+
+    from sluicegate.flows.wiring.collecting import growth_finding, unasked_findings
+    from sluicegate.flows.wiring.keeping import DEFAULT, kept_for
+    from sluicegate.services.host.doctor.finding import failed
+    from sluicegate.services.telemetry.reading.growth import growth, unasked
+
+    try:
+        found = unasked_findings(unasked(runtime.store))
+        if not runtime.store.is_sqlite:
+            return found
+        free = shutil.disk_usage(runtime.folder.root).free
+        grown = growth(runtime.store, runtime.wall().timestamp())
+        longest = max((DEFAULT, *kept_for(runtime.ledger).values()))
+        return [growth_finding(grown, free, longest), *found]
+    except (sa.exc.SQLAlchemyError, SluiceError, OSError) as error:
+        return [failed("growth", f"it is not known what is kept: {error}", _TELEMETRY_FIX)]
 
 
 def _counted(runtime: Runtime) -> Sequence[Finding]:

@@ -115,6 +115,7 @@ def collector() -> None:
     from sluicegate.flows.shadow.specs import shadow_specs
     from sluicegate.flows.wiring.copy_watch import watch_drops
     from sluicegate.flows.wiring.housekeeping import keep_house
+    from sluicegate.flows.wiring.keeping import Asking
     from sluicegate.services.bento.body_capture import bodies_log
     from sluicegate.services.telemetry.pairs.collector import ShadowCollector
     from sluicegate.services.telemetry.tailing.bodies import BodyCollector
@@ -128,7 +129,7 @@ def collector() -> None:
     log = runtime.envoy.logs / "live.jsonl"
     collecting = Collector(
         runtime.reading_store, log, lambda rollout: rollout_spec(runtime, rollout), runtime.wall,
-        reopen=runtime.envoy.reopen_logs,
+        reopen=runtime.envoy.reopen_logs, asks=Asking(runtime.ledger, runtime.wall),
     )  # fmt: skip
     bodies = BodyCollector(runtime.reading_store, bodies_log(runtime.folder.root / "services"), runtime.wall)
     loops = Loops("collector", runtime.heartbeats)
@@ -220,6 +221,7 @@ def rollout_spec(runtime: Runtime, name: str) -> RolloutSpec | None:
         thresholds=dict(rollout.thresholds),
         margins={gate.metric: plan.margins(gate) for gate in plan.gates},
         by_unit=plan.unit is not None,
+        joins_more=plan.serve.capture.has_bodies,
         sliced=sliced_metrics(plan) if rollout.requested.strategy == "canary" else {},
     )
 

@@ -561,7 +561,7 @@ class PlanFields(Document):
     """The weights on the way to promotion, and what must hold before each is left. Required, unless the plan ends in
     the shadow: strategy: shadow, and no canary then."""
     retention: Duration = Field(default=_RETENTION, ge=3600, le=366 * 86_400)
-    """How long rows of requests, and bodies, are kept for outcomes that come late. Tallies stay for ever."""
+    """How long requests, and bodies, are kept for outcomes that come late; without outcomes and bodies none is kept."""
     confirm: Confirm | None = None
     """What late labels must show after the promotion, beside a holdout on the former stable; none: nothing."""
     bake: Duration = 0.0
@@ -579,6 +579,11 @@ class PlanFields(Document):
     on_withdrawn: OnWithdrawn = OnWithdrawn.ABORT
     """What happens when the trigger's alias, stage or tag is taken from the version under way, and is given to no newer
     one. A version that is deleted is aborted in any case."""
+
+    @property
+    def asks_for_requests(self) -> bool:
+        """Whether requests are kept once they were counted: outcomes or bodies may be joined to them."""
+        return self.serve.capture.has_bodies or any(each.source is Source.OUTCOME for each in self.metrics.values())
 
     @property
     def ends_in_shadow(self) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from benchmarks.collector_lines import START, START_US, assigned, line
-from sluicegate.flows.wiring.housekeeping import retentions
+from sluicegate.flows.wiring.keeping import retentions
 from sluicegate.registry.plan.fields import Capture as Asked
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.words.errors import UsageError
@@ -27,6 +27,7 @@ from sluicegate.services.telemetry.outcomes.retention import retain
 from sluicegate.services.telemetry.reading import captures
 from sluicegate.services.telemetry.reading.captures import Wanted, read_captures
 from sluicegate.services.telemetry.store.counts import Count
+from sluicegate.services.telemetry.store.rows import unpacked
 from sluicegate.services.telemetry.store.store import Store
 from sluicegate.services.telemetry.tailing import tail
 from sluicegate.services.telemetry.tailing.bodies import BodyCollector
@@ -233,7 +234,7 @@ def test_requests_and_bodies_go_at_the_age_of_their_model(rig: Rig) -> None:
 
 def kept(rig: Rig) -> set[str]:
     with rig.store.read() as connection:
-        return {row[0] for row in connection.exec_driver_sql("SELECT rid FROM exposures")}
+        return {unpacked(row[0]) or "" for row in connection.exec_driver_sql("SELECT rid FROM exposures")}
 
 
 def test_an_outcome_of_a_time_whose_requests_are_gone_is_too_late_not_unknown(rig: Rig) -> None:

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 import sqlalchemy as sa
 
-from benchmarks.collector_lines import line
+from benchmarks.collector_lines import START_US, line
+from sluicegate.registry.plan.fields import PredictionField
 from sluicegate.registry.words.errors import SluiceError
 from sluicegate.registry.words.tally import Tally, UnitSums
+from sluicegate.services.telemetry.outcomes.outcome import OutcomeIn
 from sluicegate.services.telemetry.reading.queries import Queries
 from sluicegate.services.telemetry.store import schema
 from sluicegate.services.telemetry.store.pair_schema import pair_sums
+from sluicegate.services.telemetry.store.segments import Finder, by_id
 from sluicegate.services.telemetry.store.store import Store
+from sluicegate.services.telemetry.tally.exposure import Exposure
 from tests.contract.telemetry_rig import Killed, Rig, killed_at
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-KNOWN = {2: "769a28d6", 3: "f82620fd", 4: "6087031c"}
+KNOWN = {2: "769a28d6", 3: "f82620fd", 4: "6087031c", 5: "c26ae801"}
 """Of each number the digest of its tables."""
 _WORDS = {"epoch": "INTEGER", "bucket": "BIGINT", "weight": "INTEGER", "at": "BIGINT", "bin": "SMALLINT"}
 
@@ -42,9 +48,20 @@ CREATE TABLE pair_sums ({_key_columns("rollout", "segment", "what", "key")}, n B
     PRIMARY KEY (rollout, segment, what, key));
 CREATE TABLE pulse ({_key_columns("model", "variation", "build", "at", "bin")},
     requests BIGINT NOT NULL, failed BIGINT NOT NULL, PRIMARY KEY (model, variation, build, at, bin));
-CREATE INDEX pulse_at ON pulse (at)
+CREATE INDEX pulse_at ON pulse (at);
+CREATE TABLE segments (segment INTEGER NOT NULL PRIMARY KEY, first_at BIGINT NOT NULL, last_at BIGINT NOT NULL,
+    requests BIGINT NOT NULL);
+CREATE TABLE exposures (id BIGINT NOT NULL PRIMARY KEY, segment INTEGER NOT NULL, rid_key BIGINT NOT NULL,
+    unit_key BIGINT, rid TEXT, at BIGINT NOT NULL, model TEXT NOT NULL, variation TEXT NOT NULL, audience TEXT,
+    rollout TEXT, epoch INTEGER NOT NULL, bucket BIGINT NOT NULL, weight INTEGER NOT NULL, arm TEXT NOT NULL,
+    assigned TEXT NOT NULL, served TEXT, unit TEXT, status SMALLINT NOT NULL, failed SMALLINT, duration BIGINT,
+    attempts SMALLINT NOT NULL, prediction TEXT);
+CREATE INDEX exposures_rid ON exposures (segment, rid_key);
+CREATE INDEX exposures_unit ON exposures (segment, unit_key) WHERE unit_key IS NOT NULL;
+CREATE INDEX exposures_build ON exposures (model, assigned, id)
 """
 """What number 1 had otherwise."""
+CAME_WITH_5 = ("kinds", "exposures", "segments", "segment_kinds", "lookups", "left_out", "samples")
 CAME_WITH_3 = ("slice_values",)
 CAME_WITH_2 = ("ends", "logs", "recent", "tallies", "unit_sums", "pair_sums")
 ROWS = (
@@ -71,9 +88,13 @@ def place(engine: sa.Engine) -> str:
 def first(engine: sa.Engine) -> None:
     """A database as number 1 wrote it, with a rollout's evidence."""
     with engine.begin() as connection:
-        tables = [table for table in schema.METADATA.sorted_tables if table.name not in (*CAME_WITH_2, *CAME_WITH_3)]
+        tables = [
+            table
+            for table in schema.METADATA.sorted_tables
+            if table.name not in (*CAME_WITH_2, *CAME_WITH_3, *CAME_WITH_5)
+        ]
         schema.METADATA.create_all(connection, tables=tables)
-        for statement in (*FIRST.split(";"), "ALTER TABLE exposures DROP COLUMN slices", *ROWS):
+        for statement in (*FIRST.split(";"), *ROWS):
             connection.exec_driver_sql(statement)
 
 
@@ -96,13 +117,51 @@ def test_a_former_database_goes_on_with_everything_that_it_holds(engine: sa.Engi
     assert isinstance(row.units.size, int)
     with engine.connect() as connection:
         assert tuple(connection.execute(sa.select(pair_sums)).one()) == ("r1", "", "diff", "p", 7, 0, 1.5, 2.5, 3.5)
-        assert tuple(connection.execute(sa.select(schema.recent)).one()) == ("m", "default", "1", 40, 3, 9, 1)
+        assert tuple(connection.execute(sa.select(schema.recent)).one()) == ("m", "default", "1", "", "", 40, 3, 9, 1)
         assert compare_metadata(MigrationContext.configure(connection), schema.METADATA) == []
     store.close()
     there = all_of(engine)
     assert ("version", schema.VERSION) in there["state"]
     Store(place(engine)).close()
     assert all_of(engine) == there, "once more is once"
+
+
+def test_requests_of_a_former_database_are_found_and_joined(engine: sa.Engine, tmp_path: Path) -> None:
+    """Every row becomes what it was, and thresholds are frozen from the same."""
+    first(engine)
+    former = {number: _former(number) for number in range(20_001, 20_301)}
+    with engine.begin() as connection:
+        rows = [(n, n >> 14, crc32((each.rid or "").encode()), None, *each[:-1]) for n, each in former.items()]
+        mark = "?" if engine.dialect.name == "sqlite" else "%s"
+        marks = ", ".join(mark for _ in rows[0])
+        connection.exec_driver_sql(f"INSERT INTO exposures VALUES ({marks})", rows)
+        connection.exec_driver_sql(f"INSERT INTO segments VALUES (1, {START_US}, {START_US + 10**9}, 300)")
+        connection.exec_driver_sql("UPDATE state SET value = 20300 WHERE key = 'exposures'")
+    rig = Rig(place(engine), tmp_path / "live.jsonl")
+    with rig.store.read() as connection:
+        assert by_id(connection, list(former)) == former
+        rids = [each.rid for each in former.values() if each.rid is not None]
+        assert len(Finder().by_request(connection, rids)) == len(rids)
+    assert rig.queries.stable_quantile("delays", "1", 0.5) == (0.020149, 200)
+    field = PredictionField(column="probability")
+    assert rig.queries.stable_predictions("delays", "1", field, (0.5,)) == ((0.25,), 100)
+    rig.record(*(OutcomeIn(prediction_id=each.rid, name="late", value=1) for each in former.values() if each.rid))
+    rig.collect()
+    joined = sum(each.rid is not None and each.is_compared for each in former.values())
+    assert rig.sums("brier")[0] + rig.sums("brier")[1] == joined
+    rig.store.close()
+
+
+def _former(number: int) -> Exposure:
+    """Requests of every shape, by their number."""
+    rid = (str(uuid.UUID(int=number)), f"request-{number}", None)[number % 3]
+    return Exposure(
+        rid=rid, at=START_US + number * 1_000, model="delays", variation="default", audience="everyone",
+        rollout=("r1", None)[number % 2], epoch=1, bucket=START_US // 1_000_000, weight=1_000, arm="stable",
+        assigned="1", served=("1", "2", None)[number % 3], unit=(None, "u")[number % 2], status=200,
+        failed=(0, 1, None)[number % 3], duration=(number, None)[number % 4 == 3 and number % 3 == 2], attempts=1,
+        prediction=('{"c":["probability"],"r":[[0.25]]}', '{"n":40,"truncated":true}')[number % 6 == 5],
+    )  # fmt: skip
 
 
 def test_what_was_tallied_before_grows_on(tmp_path: Path) -> None:

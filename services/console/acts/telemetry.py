@@ -70,7 +70,9 @@ def operations(desk: Desk) -> tuple[Operation, ...]:
             Operation(
                 method="POST", path=path, role=Role.REPORTER, takes=OutcomesBody, act=acts.outcomes, is_recorded=False,
                 summary="Take outcomes in. One that is malformed refuses the whole batch.",
-                gives={202: "`accepted`, `duplicate`, `contradictory`, `refused` (each with `index` and `reason`)."},
+                gives={
+                    202: "`accepted`, `duplicate`, `contradictory`, `unasked` (models), `refused` (`index`, `reason`)."
+                },
             )
             for path in INTAKE
         ),

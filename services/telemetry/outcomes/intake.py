@@ -29,6 +29,8 @@ _PREDICTION_FORM = (
 )
 AHEAD = timedelta(minutes=5)
 """How far in the future an outcome may lie, for clocks that differ."""
+LATELY = timedelta(minutes=10)
+"""Of a model whose requests were left out since then it is said so at once."""
 _TEXT_LIMIT = 500
 _FEW = 20
 """Outcomes of a batch whose predictions are looked for at once: a person wants to know, a program may not wait."""
@@ -61,11 +63,13 @@ def record(
             counts[_take(connection, store, row)] += 1
         store.count(connection, counts)
         waiting = _waiting(connection, rows) if len(rows) <= _FEW else None
+        unasked = _unasked(connection, {row["model"] for row in rows} - {None}, now)
     return Receipt(
         accepted=counts[Count.OUTCOMES],
         duplicate=counts[Count.DUPLICATE],
         contradictory=counts[Count.CONTRADICTORY],
         waiting=waiting,
+        unasked=unasked,
         refused=tuple(refused),
     )
 
@@ -75,6 +79,14 @@ def _waiting(connection: Connection, rows: Sequence[dict[str, Any]]) -> int:
     requests = [row["rid"] for row in rows if row["rid"] is not None]
     located = Finder().by_request(connection, requests) if requests else {}
     return sum(rid not in located for rid in requests)
+
+
+def _unasked(connection: Connection, models: set[str], now: datetime) -> tuple[str, ...]:
+    """Those models whose requests were left out just now."""
+    table = schema.left_out
+    lately = table.c.last_at >= microseconds(now - LATELY)
+    query = sa.select(table.c.model).where(table.c.model.in_(models), lately).order_by(table.c.model)
+    return tuple(connection.scalars(query)) if models else ()
 
 
 def _refusal(outcome: OutcomeIn, now: datetime, is_request: Callable[[str], bool]) -> tuple[str | None, Count]:

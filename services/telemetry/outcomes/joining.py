@@ -20,7 +20,7 @@ from sluicegate.services.telemetry.outcomes.unjudged import Unjudged
 from sluicegate.services.telemetry.store import schema
 from sluicegate.services.telemetry.store.counts import Count
 from sluicegate.services.telemetry.store.segments import Finder, by_id
-from sluicegate.services.telemetry.store.store import Store, write_tallies
+from sluicegate.services.telemetry.store.store import Store, among, write_tallies
 from sluicegate.services.telemetry.tally.exposure import Exposure
 from sluicegate.services.telemetry.tally.scores import same
 from sluicegate.services.telemetry.tally.spec import RolloutSpec
@@ -47,13 +47,17 @@ class Joiner:
         self._finder = Finder()
         self._swept_at = 0
 
-    def wake(self, connection: Connection, before: int) -> None:
-        """Let outcomes that wait for the exposures after `before` be looked at again."""
-        outcomes, exposures = schema.outcomes, schema.exposures
-        is_waiting = outcomes.c.state == State.WAITING
-        if connection.scalar(sa.select(sa.exists().where(is_waiting))):
-            new = sa.select(exposures.c.rid).where(exposures.c.id > before, exposures.c.rid.is_not(None))
-            connection.execute(sa.update(outcomes).where(is_waiting, outcomes.c.rid.in_(new)).values(state=State.NEW))
+    def wake(self, connection: Connection, kept: Sequence[Exposure], left_out: Sequence[Exposure]) -> None:
+        """Let outcomes that wait for these exposures be looked at again, or be told that theirs was not kept."""
+        outcomes = schema.outcomes
+        is_waiting = outcomes.c.state.in_((State.NEW, State.WAITING))
+        if not connection.scalar(sa.select(sa.exists().where(is_waiting))):
+            return
+        for exposures, state in ((kept, State.NEW), (left_out, State.UNASKED)):
+            rids = [exposure.rid for exposure in exposures if exposure.rid is not None]
+            ours = sa.update(outcomes).where(is_waiting, among(self._store, outcomes.c.rid, rids))
+            moved = connection.execute(ours.values(state=state)).rowcount if rids else 0
+            self._store.count(connection, {Count.UNASKED: moved} if state is State.UNASKED else {})
 
     def join(self, now: int, *, is_level: bool) -> None:
         """Join, score and tally whatever can be by now (microseconds); `is_level`: the log was read to its end."""
@@ -149,7 +153,7 @@ class Joiner:
                 connection.execute(sa.delete(table).where(is_row), keys)
 
     def _give_up(self, now: int) -> None:
-        """Call unknown, or too late, what waited too long for its exposure."""
+        """Call unknown, unasked or too late what waited too long for its exposure."""
         outcomes = schema.outcomes
         is_late = (outcomes.c.state == State.WAITING, outcomes.c.received_at <= now - UNKNOWN_AFTER)
         if not self._has(*is_late):
@@ -157,8 +161,11 @@ class Joiner:
         with self._store.write() as connection:
             is_gone = outcomes.c.at < _kept_since(connection)
             gone = connection.execute(sa.update(outcomes).where(*is_late, is_gone).values(state=State.TOO_LATE))
+            unasked = sa.update(outcomes).where(*is_late, _was_left_out(outcomes.c.model, outcomes.c.at))
+            left_out = connection.execute(unasked.values(state=State.UNASKED))
             unknown = connection.execute(sa.update(outcomes).where(*is_late).values(state=State.UNKNOWN))
-            self._store.count(connection, {Count.TOO_LATE: gone.rowcount, Count.UNKNOWN: unknown.rowcount})
+            counts = {Count.TOO_LATE: gone, Count.UNASKED: left_out, Count.UNKNOWN: unknown}
+            self._store.count(connection, {count: moved.rowcount for count, moved in counts.items()})
 
     def _join_unit(self, connection: Connection, outcome: RowMapping) -> Count | None:
         """Give a unit's outcome the prediction it belongs to; what is counted when that cannot be."""
@@ -166,9 +173,9 @@ class Joiner:
         ours = sa.update(table).where(table.c.pk == outcome["pk"])
         last = self._finder.last_of_unit(connection, outcome["model"], outcome["unit"], outcome["at"])
         if last is None:
-            is_gone = outcome["at"] < _kept_since(connection, outcome["model"])
-            connection.execute(ours.values(state=State.TOO_LATE if is_gone else State.UNKNOWN))
-            return Count.TOO_LATE if is_gone else Count.UNKNOWN
+            state, count = _why_missing(connection, outcome["model"], outcome["at"])
+            connection.execute(ours.values(state=state))
+            return count
         number, exposure = last
         taken = sa.select(table.c.value).where(
             table.c.rid == exposure.rid, table.c.row == 0, table.c.name == outcome["name"]
@@ -179,6 +186,21 @@ class Joiner:
             return Count.DUPLICATE if same(read_value(first), read_value(outcome["value"])) else Count.CONTRADICTORY
         connection.execute(ours.values(rid=exposure.rid, row=0, exposure=number, state=State.NEW))
         return None
+
+
+def _why_missing(connection: Connection, model: str, at: int) -> tuple[State, Count]:
+    """Why no request of a unit before a time in microseconds is there."""
+    if at < _kept_since(connection, model):
+        return State.TOO_LATE, Count.TOO_LATE
+    if connection.scalar(sa.select(_was_left_out(sa.literal(model), sa.literal(at, sa.BigInteger)))):
+        return State.UNASKED, Count.UNASKED
+    return State.UNKNOWN, Count.UNKNOWN
+
+
+def _was_left_out(model: sa.ColumnElement[str], at: sa.ColumnElement[int]) -> sa.ColumnElement[bool]:
+    """Whether requests of the model, or of any where it is not known, were not kept before a time."""
+    table = schema.left_out
+    return sa.exists().where(sa.or_(model.is_(None), table.c.model == model), table.c.first_at <= at)
 
 
 def _kept_since(connection: Connection, model: str | None = None) -> int:

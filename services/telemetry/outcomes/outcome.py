@@ -11,7 +11,7 @@ from sluicegate.services.telemetry.tally.scores import Value
 
 
 class State(StrEnum):
-    """Where an outcome stands. The last six are final."""
+    """Where an outcome stands. The last seven are final."""
 
     NEW = "new"
     """Names its prediction, which has not been looked for."""
@@ -25,6 +25,8 @@ class State(StrEnum):
     UNNAMED = "unnamed"
     UNCOMPARED = "uncompared"
     UNKNOWN = "unknown"
+    UNASKED = "unasked"
+    """Its request was not kept: no plan asks for outcomes of its model."""
     TOO_LATE = "too_late"
     """Its request has gone by age."""
     SUPERFLUOUS = "superfluous"
@@ -67,6 +69,8 @@ class Receipt:
     contradictory: int
     waiting: int | None = None
     """Of a few outcomes: how many name a prediction of which the log has told nothing yet. Of many: not looked at."""
+    unasked: tuple[str, ...] = ()
+    """Models of the batch whose requests are not kept, because no plan asks for their outcomes."""
     refused: tuple[Refusal, ...]
 
 

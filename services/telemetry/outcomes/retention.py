@@ -49,6 +49,7 @@ def retain(
     outcomes = 0
     while removed := _drop_outcomes(store, limit):
         outcomes += removed
+    _drop_dated(store, limit)
     _drop_units(store, limit)
     _drop_bodies(store, limit, limits)
     _note(store, {KEPT_SINCE: limit} | {kept_since(model): each for model, each in limits.items()})
@@ -69,31 +70,27 @@ def _note(store: Store, limits: Mapping[str, int]) -> None:
 
 
 def _drop_of_model(store: Store, model: str, limit: int) -> int:
-    """Delete one model's old requests, build by build: the index of builds finds them without reading others'."""
-    exposures, segments = schema.exposures, schema.segments
-    of_model = exposures.c.model == model
-    removed, build = 0, ""
+    """Delete one model's old requests, from those segments alone that have some."""
+    segments, having = schema.segments, schema.segment_kinds
+    of_model = sa.select(schema.kinds.c.kind).where(schema.kinds.c.model == model)
+    theirs = sa.select(having.c.segment).where(having.c.kind.in_(of_model))
+    old = sa.select(segments.c.segment).where(segments.c.segment.in_(theirs), segments.c.first_at < limit)
     with store.read() as connection:
-        last = connection.scalar(sa.select(sa.func.max(segments.c.segment)).where(segments.c.first_at < limit))
-    while last is not None:
-        with store.read() as connection:
-            next_build = sa.select(sa.func.min(exposures.c.assigned)).where(of_model, exposures.c.assigned > build)
-            build = connection.scalar(next_build) or ""
-        if not build:
-            break
-        is_old = sa.and_(
-            of_model, exposures.c.assigned == build, exposures.c.id < ids_of(last)[1], exposures.c.at < limit
-        )
-        while gone := _drop_some(store, is_old):
-            removed += gone
+        found = connection.scalars(old.order_by(segments.c.segment)).all()
+    removed = 0
+    for segment in found:
+        is_theirs = sa.and_(_is_in(segment), schema.exposures.c.kind.in_(of_model))
+        with store.write() as connection:
+            removed += _delete(store, connection, sa.and_(is_theirs, schema.exposures.c.at < limit))
+            is_over = sa.exists().where(segments.c.segment == segment, segments.c.last_at < limit)
+            ours = (having.c.segment == segment, having.c.kind.in_(of_model))
+            connection.execute(sa.delete(having).where(*ours, is_over))
     return removed
 
 
-def _drop_some(store: Store, is_old: sa.ColumnElement[bool]) -> int:
-    exposures = schema.exposures
-    old = sa.select(exposures.c.id).where(is_old).order_by(exposures.c.id).limit(_LIMIT)
-    with store.write() as connection:
-        return _delete(store, connection, exposures.c.id.in_(old))
+def _is_in(segment: int) -> sa.ColumnElement[bool]:
+    first, end = ids_of(segment)
+    return sa.and_(schema.exposures.c.id >= first, schema.exposures.c.id < end)
 
 
 def _delete(store: Store, connection: sa.Connection, is_old: sa.ColumnElement[bool]) -> int:
@@ -124,15 +121,24 @@ def _drop_bodies(store: Store, limit: int, limits: Mapping[str, int]) -> None:
 
 
 def _drop_exposures(store: Store, segment: int, limit: int) -> int:
-    exposures, segments = schema.exposures, schema.segments
-    first, end = ids_of(segment)
-    is_old = sa.and_(exposures.c.id >= first, exposures.c.id < end, exposures.c.at < limit)
-    ours = segments.c.segment == segment
+    """Delete what is old in a segment, and all that belongs to it once nothing is left."""
+    segments, ours = schema.segments, schema.segments.c.segment == segment
     with store.write() as connection:
-        removed = _delete(store, connection, is_old)
+        removed = _delete(store, connection, sa.and_(_is_in(segment), schema.exposures.c.at < limit))
         connection.execute(sa.update(segments).where(ours).values(first_at=limit))
-        connection.execute(sa.delete(segments).where(ours, segments.c.last_at < limit))
+        if connection.execute(sa.delete(segments).where(ours, segments.c.last_at < limit)).rowcount:
+            for table in (schema.lookups, schema.segment_kinds):
+                connection.execute(sa.delete(table).where(table.c.segment == segment))
         return removed
+
+
+def _drop_dated(store: Store, limit: int) -> None:
+    """Delete kinds that no segment has, and what is told of requests before the limit."""
+    kinds, having = schema.kinds, schema.segment_kinds
+    with store.write() as connection:
+        connection.execute(sa.delete(kinds).where(~sa.exists().where(having.c.kind == kinds.c.kind)))
+        connection.execute(sa.delete(schema.left_out).where(schema.left_out.c.last_at < limit))
+        connection.execute(sa.delete(schema.samples).where(schema.samples.c.at < limit))
 
 
 def _drop_outcomes(store: Store, limit: int) -> int:
@@ -145,7 +151,7 @@ def _drop_outcomes(store: Store, limit: int) -> int:
 
 def _drop_units(store: Store, limit: int) -> None:
     """Forget the units, and the values of headers, of rollouts of which no request and no maturing score is left."""
-    exposures, maturing, seen = schema.exposures, schema.maturing, schema.seen
+    maturing, seen = schema.maturing, schema.seen
     last_seen = sa.select(seen.c.rollout, sa.func.max(seen.c.bucket)).group_by(seen.c.rollout)
     kept = (schema.units, schema.slice_values)
     with store.read() as connection:
@@ -154,7 +160,7 @@ def _drop_units(store: Store, limit: int) -> None:
     for rollout in sorted(rollouts):
         if newest.get(rollout, 0) * 1_000_000 >= limit:
             continue
-        lives = [sa.select(sa.exists().where(table.c.rollout == rollout)) for table in (exposures, maturing)]
+        lives = [sa.select(sa.exists().where(table.c.rollout == rollout)) for table in (schema.kinds, maturing)]
         with store.write() as connection:
             if not any(connection.scalar(query) for query in lives):
                 for table in kept:

@@ -11,9 +11,9 @@ from sqlalchemy.engine import Connection
 from sluicegate.registry.words.units import FULL
 from sluicegate.services.telemetry.outcomes.outcome import State
 from sluicegate.services.telemetry.store import schema
-from sluicegate.services.telemetry.store.segments import EXPOSURE
+from sluicegate.services.telemetry.store.rows import exposure_of
+from sluicegate.services.telemetry.store.segments import COLUMNS, WITH_KINDS
 from sluicegate.services.telemetry.store.store import Store, write_tallies
-from sluicegate.services.telemetry.tally.exposure import Exposure
 from sluicegate.services.telemetry.tally.spec import RolloutSpec
 from sluicegate.services.telemetry.tally.spec_cache import SpecCache
 from sluicegate.services.telemetry.tally.tally_accumulator import TallyAccumulator, by_side
@@ -24,10 +24,10 @@ _LIMIT = 5_000
 
 def keep_unjudged(connection: Connection, rollout: str, before: int) -> None:
     """Keep the compared exposures after `before` of a rollout whose metrics are not known yet."""
-    exposures = schema.exposures
-    ours = sa.select(exposures.c.id, exposures.c.rollout).where(
-        exposures.c.id > before, exposures.c.rollout == rollout, exposures.c.weight > 0, exposures.c.weight < FULL
-    )
+    exposures, kinds = schema.exposures, schema.kinds
+    ours = sa.select(exposures.c.id, kinds.c.rollout).select_from(WITH_KINDS).where(
+        exposures.c.id > before, kinds.c.rollout == rollout, kinds.c.weight > 0, kinds.c.weight < FULL
+    )  # fmt: skip
     connection.execute(sa.insert(schema.unjudged).from_select(["exposure", "rollout"], ours))
 
 
@@ -54,8 +54,8 @@ class Unjudged:
     def _tally(self, rollout: str, spec: RolloutSpec) -> None:
         exposures, waiting = schema.exposures, schema.unjudged
         query = (
-            sa.select(waiting.c.exposure, *EXPOSURE)
-            .select_from(waiting.join(exposures, exposures.c.id == waiting.c.exposure))
+            sa.select(waiting.c.exposure, *COLUMNS)
+            .select_from(WITH_KINDS.join(waiting, exposures.c.id == waiting.c.exposure))
             .where(waiting.c.rollout == rollout)
             .order_by(waiting.c.exposure)
             .limit(_LIMIT)
@@ -63,7 +63,7 @@ class Unjudged:
         tallies = TallyAccumulator()
         with self._store.write() as connection:
             rows = connection.execute(query).all()
-            for side, requests in by_side(Exposure(*row[1:]) for row in rows).items():
+            for side, requests in by_side(exposure_of(row[1:]) for row in rows).items():
                 tallies.take_requests(side, requests, spec.measures)
             write_tallies(self._store, connection, tallies)
             if rows:
@@ -73,14 +73,14 @@ class Unjudged:
     def _release(self, rollout: str) -> None:
         outcomes, exposures = schema.outcomes, schema.exposures
         waiting = outcomes.c.state == State.UNJUDGED
-        ids = sa.select(exposures.c.id).join(outcomes, outcomes.c.exposure == exposures.c.id)
-        ours = ids.where(waiting, exposures.c.rollout == rollout)
+        joined = WITH_KINDS.join(outcomes, outcomes.c.exposure == exposures.c.id)
+        ours = sa.select(exposures.c.id).select_from(joined).where(waiting, schema.kinds.c.rollout == rollout)
         known = sa.update(outcomes).where(waiting, outcomes.c.exposure.in_(ours))
         with self._store.write() as connection:
             connection.execute(known.values(state=State.NEW))
 
 
 def _rollouts_of_outcomes() -> sa.Select[tuple[str]]:
-    outcomes, exposures = schema.outcomes, schema.exposures
-    query = sa.select(exposures.c.rollout).join(outcomes, outcomes.c.exposure == exposures.c.id)
-    return query.where(outcomes.c.state == State.UNJUDGED, exposures.c.rollout.is_not(None)).distinct()
+    outcomes, exposures, rollout = schema.outcomes, schema.exposures, schema.kinds.c.rollout
+    query = sa.select(rollout).select_from(WITH_KINDS.join(outcomes, outcomes.c.exposure == exposures.c.id))
+    return query.where(outcomes.c.state == State.UNJUDGED, rollout.is_not(None)).distinct()

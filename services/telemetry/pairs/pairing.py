@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from zlib import crc32
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
@@ -24,8 +25,9 @@ from sluicegate.services.telemetry.pairs.sums import PairSums, rows_of
 from sluicegate.services.telemetry.pairs.tally import tally_pair
 from sluicegate.services.telemetry.store import schema
 from sluicegate.services.telemetry.store.pair_schema import copies, pair_sums, pairs
-from sluicegate.services.telemetry.store.segments import Finder, key_of
-from sluicegate.services.telemetry.store.store import Store, write_tallies
+from sluicegate.services.telemetry.store.rows import unpacked
+from sluicegate.services.telemetry.store.segments import Finder
+from sluicegate.services.telemetry.store.store import Store, among, write_tallies
 from sluicegate.services.telemetry.tally.exposure import Exposure
 from sluicegate.services.telemetry.tally.spec_cache import SpecCache
 from sluicegate.services.telemetry.tally.tally_accumulator import TallyAccumulator
@@ -93,8 +95,10 @@ class Pairer:
             return
         waiting = sa.update(copies).where(copies.c.state == WAITING)
         if self._seen is not None:
-            new = sa.select(exposures.c.rid).where(exposures.c.id > self._seen, exposures.c.rid.is_not(None))
-            waiting = waiting.where(copies.c.rid.in_(new))
+            query = sa.select(exposures.c.rid).where(exposures.c.id > self._seen, exposures.c.id <= last)
+            with self._store.read() as connection:
+                new = [rid for raw in connection.scalars(query) if (rid := unpacked(raw)) is not None]
+            waiting = waiting.where(among(self._store, copies.c.rid, new))
         with self._store.write() as connection:
             connection.execute(waiting.values(state=NEW))
         self._seen = last
@@ -166,7 +170,7 @@ def segments_of(pair: Pair, row: RowMapping | dict[str, Any], spec: ShadowSpec) 
 def _stored(rollout: str, pair: Pair, segments: tuple[str, ...]) -> dict[str, Any]:
     copied = pair.copied
     return {
-        "rollout": rollout, "rid": copied.rid, "key": key_of(copied.rid or ""), "at": copied.at,
+        "rollout": rollout, "rid": copied.rid, "key": crc32((copied.rid or "").encode()), "at": copied.at,
         "epoch": copied.epoch, "bucket": copied.bucket, "weight": copied.weight, "segments": json.dumps(segments),
         "served_prediction": pair.served.prediction, "copied_prediction": copied.prediction,
     }  # fmt: skip

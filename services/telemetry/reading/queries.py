@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,6 +21,9 @@ from sluicegate.registry.words.units import FULL
 from sluicegate.services.telemetry.outcomes.outcome import OPEN, State, read_value
 from sluicegate.services.telemetry.store import schema
 from sluicegate.services.telemetry.store.counts import Count
+from sluicegate.services.telemetry.store.rows import summary_of
+from sluicegate.services.telemetry.store.samples import durations_of, predictions_of
+from sluicegate.services.telemetry.store.segments import WITH_KINDS
 from sluicegate.services.telemetry.store.store import WATERMARK, Store
 from sluicegate.services.telemetry.tally import histogram
 from sluicegate.services.telemetry.tally.measurements import prediction
@@ -27,11 +31,9 @@ from sluicegate.services.telemetry.tally.recent import SECONDS
 from sluicegate.services.telemetry.tally.scores import Missing, Summary, score_row
 
 RECENT = 60
-"""Seconds that `recent` and `shares` look back."""
+"""Seconds that `recent` and `shares` look back, to the ten seconds that hold it."""
 _NEWEST = 100_000
 """Outcomes that `stable_size` looks through, of whatever name and model."""
-SHARES_LIMIT = 20_000
-"""Requests that `shares` reads at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,16 +194,8 @@ class Queries:
 
     def history(self, model: str, version: str, limit: int = 5_000) -> tuple[float, ...]:
         """Durations in seconds of the newest requests assigned to a build that the client waited for, newest first."""
-        table = schema.exposures
-        query = (
-            sa.select(table.c.duration)
-            .where(_by_chance(table), table.c.model == model, table.c.assigned == version)
-            .where(table.c.failed.is_not(None), table.c.duration.is_not(None))
-            .order_by(table.c.id.desc())
-            .limit(limit)
-        )
         with self._store.read() as connection:
-            return tuple(duration / 1e6 for duration in connection.scalars(query))
+            return tuple(each / 1e6 for each in islice(durations_of(connection, model, version), limit))
 
     def stable_predictions(
         self, model: str, version: str, field: PredictionField | None, levels: Sequence[float], limit: int = 5_000
@@ -210,16 +204,9 @@ class Queries:
 
         Each is one that occurred: the smallest with at least its share of the predictions at or below it.
         """
-        table = schema.exposures
-        query = (
-            sa.select(table.c.prediction)
-            .where(_by_chance(table), table.c.model == model, table.c.assigned == version, table.c.served == version)
-            .where(table.c.failed == 0, table.c.prediction.is_not(None))
-            .order_by(table.c.id.desc())
-            .limit(limit)
-        )
         with self._store.read() as connection:
-            predictions = [prediction(Summary(text), field) for text in connection.scalars(query)]
+            newest = islice(predictions_of(connection, model, version), limit)
+            predictions = [prediction(Summary(text), field) for text in newest]
         values = sorted(value for value in predictions if value is not None)
         if not values:
             return None
@@ -233,22 +220,22 @@ class Queries:
 
         Only what is joined already counts, so that no value that is still to be compared says how it is capped.
         """
-        outcomes, exposures = schema.outcomes, schema.exposures
+        outcomes, exposures, kinds = schema.outcomes, schema.exposures, schema.kinds
         newest = sa.select(sa.func.max(outcomes.c.pk)).scalar_subquery()
         query = (
-            sa.select(outcomes.c.value, outcomes.c.row, exposures.c.prediction)
-            .join(exposures, exposures.c.id == outcomes.c.exposure)
+            sa.select(outcomes.c.value, outcomes.c.row, kinds.c.head, exposures.c.answer)
+            .select_from(WITH_KINDS.join(outcomes, exposures.c.id == outcomes.c.exposure))
             .where(outcomes.c.pk > newest - _NEWEST, outcomes.c.name == (metric.outcome or name))
             .where(outcomes.c.state.in_((State.SCORED, State.UNNAMED, State.UNCOMPARED)))
-            .where(_by_chance(exposures), exposures.c.model == model, exposures.c.assigned == version)
-            .where(exposures.c.served == version)
+            .where(kinds.c.audience.is_not(None), kinds.c.model == model, kinds.c.assigned == version)
+            .where(kinds.c.served == version)
             .order_by(outcomes.c.pk.desc())
             .limit(limit)
         )
         with self._store.read() as connection:
             scores = [
-                score_row(name, metric, Summary(prediction), row or 0, read_value(value))
-                for value, row, prediction in connection.execute(query)
+                score_row(name, metric, Summary(summary_of(head, answer)), row or 0, read_value(value))
+                for value, row, head, answer in connection.execute(query)
             ]
         sizes = sorted(abs(score) for score in scores if not isinstance(score, Missing))
         if not sizes or not sizes[-1]:
@@ -305,16 +292,14 @@ class Queries:
         return tuple(_recent(key, counts[key], failed[key], now - since) for key in sorted(counts))
 
     def shares(self, model: str) -> dict[tuple[str, str, str, str], int]:
-        """A model's requests of the last minute by audience, variation, build and arm; of very many the newest."""
-        table = schema.exposures
-        columns = (table.c.audience, table.c.variation, table.c.assigned, table.c.arm)
-        since = int(self._clock().timestamp() - RECENT) * 1_000_000
-        of_model = sa.select(*columns, table.c.at).where(table.c.model == model)
-        newest = of_model.order_by(table.c.id.desc()).limit(SHARES_LIMIT).subquery()
-        query = sa.select(*(newest.c[each.name] for each in columns), sa.func.count()).where(newest.c.at >= since)
-        query = query.where(newest.c.audience.is_not(None)).group_by(*(newest.c[each.name] for each in columns))
+        """A model's requests of the last minute by audience, variation, build and arm."""
+        table = schema.recent
+        columns = (table.c.audience, table.c.variation, table.c.build, table.c.arm)
+        since = (self._clock().timestamp() - RECENT) // SECONDS * SECONDS
+        query = sa.select(*columns, sa.func.sum(table.c.requests)).group_by(*columns)
+        query = query.where(table.c.model == model, table.c.at >= since, table.c.audience != "")
         with self._store.read() as connection:
-            return {(a, v, build, arm): count for a, v, build, arm, count in connection.execute(query)}
+            return {(a, v, build, arm): int(n) for a, v, build, arm, n in connection.execute(query)}
 
     def latency(self, rollout: str, epoch: int | None = None) -> dict[Arm, Latency]:
         """How long the clients of each arm waited, in one epoch or in all; an arm without durations is left out."""
@@ -344,11 +329,6 @@ class Queries:
                 Unreadable(log=row["log"], read_at=row["read_at"], reason=row["reason"], line=row["line"])
                 for row in connection.execute(query).mappings()
             )
-
-
-def _by_chance(exposures: sa.Table) -> sa.ColumnElement[bool]:
-    """Leaves out what its caller asked for by name: nothing that is compared rests on it."""
-    return exposures.c.audience.is_not(None)
 
 
 def _watermark(connection: Connection) -> int:

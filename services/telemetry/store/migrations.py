@@ -6,14 +6,17 @@ made at the end. All of it is one transaction of the caller's: it happens wholly
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
+import orjson
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from sluicegate.registry.words.errors import SluiceError
 from sluicegate.services.telemetry.store import pair_schema as _pairs  # its tables belong to the schema
 from sluicegate.services.telemetry.store import schema
+from sluicegate.services.telemetry.store.rows import Kind, kind_of, number_of, packed
+from sluicegate.services.telemetry.tally.exposure import Exposure
 
 __all__ = ["_pairs", "migrate", "schema_number"]
 _NUMBER = "version"
@@ -81,8 +84,74 @@ def _headers_of_bodies(connection: Connection) -> None:
         _run(connection, "ALTER TABLE bodies ADD COLUMN headers TEXT")
 
 
+def _compact_requests(connection: Connection) -> None:
+    """Requests are kept in few bytes, with what they have in common once; thresholds have samples of their own."""
+    inspector = sa.inspect(connection)
+    if inspector.has_table("recent"):
+        _run(connection, "DROP INDEX recent_at", "ALTER TABLE recent RENAME TO former_recent")
+    _run(
+        connection,
+        "ALTER TABLE exposures RENAME TO former_exposures",
+        "ALTER TABLE segments ADD COLUMN sealed SMALLINT NOT NULL DEFAULT 0",
+    )
+    made = (schema.kinds, schema.exposures, schema.segment_kinds, schema.samples, schema.recent)
+    schema.METADATA.create_all(connection, tables=made)
+    if inspector.has_table("former_recent"):
+        copied = "SELECT model, variation, build, '', '', at, bin, requests, failed FROM former_recent"
+        _run(connection, f"INSERT INTO recent {copied}", "DROP TABLE former_recent")
+    _sample_former(connection)
+    _copy_former(connection)
+    _run(connection, "DROP TABLE former_exposures")
+
+
+def _sample_former(connection: Connection) -> None:
+    """The newest durations and predictions of each build."""
+    of_build = "WHERE audience IS NOT NULL AND model = :model AND assigned = :build"
+    newest = f"FROM former_exposures {of_build} AND %s ORDER BY id DESC LIMIT 5000"
+    builds = "SELECT model, assigned, max(at) FROM former_exposures WHERE audience IS NOT NULL GROUP BY model, assigned"
+    for model, build, at in connection.execute(sa.text(builds)).all():
+        ours = {"model": model, "build": build}
+        timed = f"SELECT duration {newest % 'failed IS NOT NULL AND duration IS NOT NULL'}"
+        answered = f"SELECT prediction {newest % 'failed = 0 AND served = assigned AND prediction IS NOT NULL'}"
+        durations, predictions = (connection.scalars(sa.text(each), ours).all()[::-1] for each in (timed, answered))
+        row = (model, build, len(durations), at, orjson.dumps(durations).decode(), orjson.dumps(predictions).decode())
+        connection.execute(sa.insert(schema.samples).values(row))
+
+
+def _copy_former(connection: Connection) -> None:
+    """Every request, in its place; segments are sealed by the collector."""
+    fields = ", ".join(Exposure._fields)
+    query = sa.text(f"SELECT id, {fields} FROM former_exposures WHERE id > :last ORDER BY id LIMIT 10000")  # noqa: S608
+    last = -1
+    while rows := connection.execute(query, {"last": last}).all():
+        last = rows[-1][0]
+        compact, kinds, having = [], dict[int, Kind](), set[tuple[int, int]]()
+        for number, *values in rows:
+            exposure = Exposure(*values)
+            kind, answer = kind_of(exposure, 300)
+            key = number_of(kind)
+            kinds[key] = kind
+            having.add((number >> 14, key))
+            own = (exposure.at, exposure.unit, exposure.duration, answer, exposure.slices)
+            compact.append((number, key, packed(exposure.rid), *own))
+        _insert(connection, schema.exposures, compact)
+        _insert(connection, schema.kinds, [(key, *kind) for key, kind in kinds.items()])
+        _insert(connection, schema.segment_kinds, sorted(having))
+
+
+def _insert(connection: Connection, table: sa.Table, rows: Sequence[tuple[object, ...]]) -> None:
+    """Insert rows that are not there."""
+    marks = ", ".join("?" if connection.dialect.name == "sqlite" else "%s" for _ in table.columns)
+    connection.exec_driver_sql(f"INSERT INTO {table.name} VALUES ({marks}) ON CONFLICT DO NOTHING", list(rows))  # noqa: S608
+
+
 _UNIT_SUMS = ("x", "n", "xx", "xn", "nn", "xxx", "xxn", "xnn", "nnn")
-_STEPS: Mapping[int, Callable[[Connection], None]] = {1: _shorter_sums, 2: _slices, 3: _headers_of_bodies}
+_STEPS: Mapping[int, Callable[[Connection], None]] = {
+    1: _shorter_sums,
+    2: _slices,
+    3: _headers_of_bodies,
+    4: _compact_requests,
+}
 """By the number that each leads on from."""
 
 

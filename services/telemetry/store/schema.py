@@ -5,12 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, MetaData, SmallInteger, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+)
 from sqlalchemy.types import TypeEngine
 
 from sluicegate.registry.words.tally import Tally, UnitSums
 
-VERSION = 4
+VERSION = 5
 """Raised when a table changes or comes, with a step in `migrations`; a database of a newer number is refused."""
 
 METADATA = MetaData()
@@ -59,41 +71,40 @@ logs = Table(
 )  # fmt: skip
 """What was read of each log, in lines and bytes; among the lines those that could not be read."""
 
-exposures = Table(
-    "exposures", METADATA,
-    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
-    Column("segment", Integer, nullable=False),
-    Column("rid_key", BigInteger, nullable=False),
-    Column("unit_key", BigInteger),
-    Column("rid", Text),
-    Column("at", BigInteger, nullable=False),
+kinds = Table(
+    "kinds", METADATA,
+    Column("kind", BigInteger, primary_key=True, autoincrement=False),
     Column("model", Text, nullable=False),
     Column("variation", Text, nullable=False),
     Column("audience", Text),
     Column("rollout", Text),
     Column("epoch", Integer, nullable=False),
-    Column("bucket", BigInteger, nullable=False),
+    Column("width", Integer, nullable=False),
     Column("weight", Integer, nullable=False),
     Column("arm", Text, nullable=False),
     Column("assigned", Text, nullable=False),
     Column("served", Text),
-    Column("unit", Text),
     Column("status", SmallInteger, nullable=False),
     Column("failed", SmallInteger),
-    Column("duration", BigInteger),
     Column("attempts", SmallInteger, nullable=False),
-    Column("prediction", Text),
+    Column("head", Text, nullable=False),
+)  # fmt: skip
+"""What many requests have in common, once: `kind` is the hash of the rest, see `rows`. `failed` is null where the
+client left; `width` is the length of a time bucket in seconds; `head` is how a prediction summary begins."""
+
+exposures = Table(
+    "exposures", METADATA,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    Column("kind", BigInteger, nullable=False),
+    Column("rid", LargeBinary),
+    Column("at", BigInteger, nullable=False),
+    Column("unit", Text),
+    Column("duration", BigInteger),
+    Column("answer", Text),
     Column("slices", Text),
 )  # fmt: skip
-"""One row a request, numbered as read. `failed` is null where the client left; `bucket` is in seconds; `duration` in
-microseconds; `slices` is JSON: see `tally.slicing`. Request ids and units are looked up by their key inside a segment:
-see `segments`."""
-Index("exposures_rid", exposures.c.segment, exposures.c.rid_key)
-Index(
-    "exposures_unit", exposures.c.segment, exposures.c.unit_key,
-    sqlite_where=exposures.c.unit_key.is_not(None), postgresql_where=exposures.c.unit_key.is_not(None),
-)  # fmt: skip
-Index("exposures_build", exposures.c.model, exposures.c.assigned, exposures.c.id)
+"""Requests that an outcome, a copy or a body may still be joined to, numbered as read. `rid` is a UUID's 16 bytes;
+`duration` in microseconds; `answer` the prediction summary after its `head`; `slices` JSON: see `tally.slicing`."""
 
 segments = Table(
     "segments", METADATA,
@@ -101,8 +112,45 @@ segments = Table(
     Column("first_at", BigInteger, nullable=False),
     Column("last_at", BigInteger, nullable=False),
     Column("requests", BigInteger, nullable=False),
+    Column("sealed", SmallInteger, nullable=False),
 )  # fmt: skip
-"""Runs of exposures with consecutive ids, and the times they span."""
+"""Runs of exposures with consecutive ids, and the times they span; `sealed`, 1, where `lookups` has its requests."""
+
+segment_kinds = Table(
+    "segment_kinds", METADATA,
+    *keys({"segment": Integer, "kind": BigInteger}),
+)  # fmt: skip
+"""Which kinds of requests a segment has."""
+Index("segment_kinds_kind", segment_kinds.c.kind)
+
+lookups = Table(
+    "lookups", METADATA,
+    *keys({"segment": Integer, "what": SmallInteger, "page": SmallInteger}),
+    Column("entries", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)  # fmt: skip
+"""Where a sealed segment has a request id (`what` 0) or a unit (1), by the hash of it: see `segments`."""
+
+left_out = Table(
+    "left_out", METADATA,
+    Column("model", Text, primary_key=True),
+    Column("first_at", BigInteger, nullable=False),
+    Column("last_at", BigInteger, nullable=False),
+    Column("requests", BigInteger, nullable=False),
+)  # fmt: skip
+"""Requests that were counted and not kept, because no plan of their model asks for outcomes or bodies."""
+
+samples = Table(
+    "samples", METADATA,
+    Column("model", Text, primary_key=True),
+    Column("build", Text, primary_key=True),
+    Column("upto", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", BigInteger, nullable=False),
+    Column("durations", Text, nullable=False),
+    Column("predictions", Text, nullable=False),
+)  # fmt: skip
+"""What thresholds are frozen from: the newest durations and prediction summaries of each build, as JSON, oldest first;
+`upto` counts them from the build's first."""
 
 unjudged = Table(
     "unjudged", METADATA,
@@ -215,10 +263,12 @@ ends = Table(
 
 recent = Table(
     "recent", METADATA,
-    *keys({"model": Text, "variation": Text, "build": Text, "at": BigInteger, "bin": SmallInteger}),
+    *keys({"model": Text, "variation": Text, "build": Text, "audience": Text, "arm": Text}),
+    *keys({"at": BigInteger, "bin": SmallInteger}),
     *counts("requests", "failed"),
 )  # fmt: skip
-"""The recent past of each build of each variation: requests by ten seconds (`at`, in seconds) and bin of duration."""
+"""The recent past of each build of each variation: requests by audience (empty: asked for by name), arm, ten seconds
+(`at`, in seconds) and bin of duration."""
 Index("recent_at", recent.c.at)
 
 bodies = Table(

@@ -1,55 +1,84 @@
-"""Segments: exposures are exposures by request id or unit inside runs of consecutive rows.
+"""Segments: exposures are found by request id or unit inside runs of consecutive rows.
 
-One index over all request ids would be written to at random: each row then costs a page of its own, and a large
-table slows the collector down to a fraction. Inside a segment the index is small and stays in memory. Looking up means
-asking each segment; labels mostly come with about the same delay, so the segments of the last finds are asked first.
+An index over all request ids would be written to at random, and be larger than what it finds. A segment is sealed when
+it is full: where it has which request id and unit is then written once, as pages of hashes in order. The newest segment
+is read through. Looking up means asking each segment for a page; labels mostly come with about the same delay, so the
+segments of the last finds are asked first.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
 from zlib import crc32
 
+import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from sluicegate.services.telemetry.store import schema
+from sluicegate.services.telemetry.store.rows import Kind, exposure_of, kind_of, number_of, packed
+from sluicegate.services.telemetry.store.store import Store
 from sluicegate.services.telemetry.tally.exposure import Exposure
 
 _BITS = 14
 """A segment has 2 ** _BITS rows."""
-_PROBES = 100_000
-"""Index probes in one query at most."""
-_PARAMETERS = 5_000
+_PAGE_SHIFT, _MARK_SHIFT = 25, 9
+"""The first 7 of a hash's 32 bits say on which page its entry is; the next 16 are the entry's mark."""
+_ENTRY = np.dtype([("mark", "<u2"), ("place", "<u2")])
+_REQUEST: Final = 0
+_UNIT: Final = 1
+_AT_ONCE = 500
+_PAGES = 20_000
+"""Pages read in one query at most."""
 _HINTS = 8
+_SEALED_AT_ONCE = 4
 
-EXPOSURE = tuple(schema.exposures.c[name] for name in Exposure._fields)
-
-
-def key_of(text: str) -> int:
-    """A number by which a request id or unit is indexed; different texts may share it."""
-    return crc32(text.encode())
-
-
-def numbered(exposures: Sequence[Exposure], before: int) -> list[tuple[Any, ...]]:
-    """Rows for the table of exposures, with ids from `before + 1`."""
-    return [
-        (
-            number, number >> _BITS, key_of(exposure.rid or ""),
-            None if exposure.unit is None else key_of(exposure.unit), *exposure,
-        )
-        for number, exposure in enumerate(exposures, before + 1)
-    ]  # fmt: skip
+COLUMNS = (
+    *(schema.exposures.c[name] for name in ("rid", "at", "unit", "duration", "answer", "slices")),
+    *(column for column in schema.kinds.c if column is not schema.kinds.c.kind),
+)
+"""What `rows.exposure_of` reads."""
+WITH_KINDS = schema.exposures.join(schema.kinds, schema.kinds.c.kind == schema.exposures.c.kind)
 
 
-def spans(exposures: Sequence[Exposure], before: int) -> list[tuple[int, int, int, int]]:
-    """Rows for the table of segments, to be merged into what is there."""
-    times: defaultdict[int, list[int]] = defaultdict(list)
+def keep(store: Store, connection: Connection, exposures: Sequence[Exposure], width: int) -> int:
+    """Write exposures down, with ids after the one that is returned; `width` is the length of their buckets."""
+    before = store.take_ids(connection, len(exposures))
+    if not exposures:
+        return before
+    rows, kinds, spans = [], dict[int, Kind](), dict[int, _Span]()
     for number, exposure in enumerate(exposures, before + 1):
-        times[number >> _BITS].append(exposure.at)
-    return [(segment, min(starts), max(starts), len(starts)) for segment, starts in times.items()]
+        kind, answer = kind_of(exposure, width)
+        key = number_of(kind)
+        kinds[key] = kind
+        spans.setdefault(number >> _BITS, _Span()).add(exposure.at, key)
+        rows.append((
+            number, key, packed(exposure.rid), exposure.at, exposure.unit, exposure.duration, answer, exposure.slices
+        ))  # fmt: skip
+    store.insert(connection, schema.exposures, rows)
+    store.insert(connection, schema.kinds, [(key, *kind) for key, kind in kinds.items()])
+    store.insert(
+        connection, schema.segment_kinds, [(segment, key) for segment, each in spans.items() for key in each.kinds]
+    )
+    merged = [(segment, each.first, each.last, each.requests, 0) for segment, each in spans.items()]
+    store.add(connection, schema.segments, merged, {"first_at": "min", "last_at": "max", "sealed": "max"})
+    _seal(store, connection, (before + len(exposures)) >> _BITS)
+    return before
+
+
+class _Span:
+    """What is noted of a segment."""
+
+    def __init__(self) -> None:
+        self.first, self.last, self.requests = 2**62, 0, 0
+        self.kinds: set[int] = set()
+
+    def add(self, at: int, kind: int) -> None:
+        self.first, self.last = min(self.first, at), max(self.last, at)
+        self.requests += 1
+        self.kinds.add(kind)
 
 
 def ids_of(segment: int) -> tuple[int, int]:
@@ -65,26 +94,26 @@ class Finder:
 
     def by_request(self, connection: Connection, rids: Iterable[str]) -> dict[str, tuple[int, Exposure]]:
         """The exposure of each request id that is known, with its id. The gateway draws ids; none comes twice."""
-        wanted = dict.fromkeys(rids)
+        wanted = {rid: packed(rid) or b"" for rid in rids}
         exposures: dict[str, tuple[int, Exposure]] = {}
-        everything = [segment for segment, _ in _segments(connection)]
-        likely = [segment for segment in dict.fromkeys([*self._hints, *everything[:2]]) if segment in set(everything)]
+        everything = {each.segment: each for each in _segments(connection)}
+        likely = [each for each in dict.fromkeys([*self._hints, *list(everything)[:2]]) if each in everything]
         hits: dict[int, None] = {}
         for group in (likely, [segment for segment in everything if segment not in set(likely)]):
-            missing = [rid for rid in wanted if rid not in exposures]
-            for segment, number, exposure in _probe(connection, group, missing):
-                hits[segment] = None
-                rid = exposure.rid or ""
-                if rid in wanted:
-                    exposures[rid] = (number, exposure)
+            missing = [raw for rid, raw in wanted.items() if rid not in exposures]
+            found = _having(connection, [everything[segment] for segment in group], missing)
+            for number, exposure in by_id(connection, found).items():
+                if exposure.rid in wanted:
+                    hits[number >> _BITS] = None
+                    exposures[exposure.rid] = (number, exposure)
         self._hints = [*hits, *(hint for hint in self._hints if hint not in hits)][:_HINTS]
         return exposures
 
     def last_of_unit(self, connection: Connection, model: str, unit: str, at: int) -> tuple[int, Exposure] | None:
         """A unit's last request of a model at or before a time in microseconds, with its id."""
         best: tuple[int, Exposure] | None = None
-        for segment, last_at in _segments(connection, first_before=at):
-            if best is None or last_at > best[1].at:
+        for segment in _segments(connection, model=model, first_before=at):
+            if best is None or segment.last_at > best[1].at:
                 last = _last_in(connection, segment, model, unit, at)
                 best = last if best is None or (last is not None and last[1].at > best[1].at) else best
         return best
@@ -94,46 +123,107 @@ def by_id(connection: Connection, ids: Sequence[int]) -> Mapping[int, Exposure]:
     """The exposures with these ids."""
     table = schema.exposures
     exposures: dict[int, Exposure] = {}
-    for start in range(0, len(ids), 500):
-        query = sa.select(table.c.id, *EXPOSURE).where(table.c.id.in_(ids[start : start + 500]))
-        exposures |= {row[0]: Exposure(*row[1:]) for row in connection.execute(query)}
+    for start in range(0, len(ids), _AT_ONCE):
+        query = sa.select(table.c.id, *COLUMNS).select_from(WITH_KINDS).where(table.c.id.in_(ids[start : start + 500]))
+        exposures |= {row[0]: exposure_of(row[1:]) for row in connection.execute(query)}
     return exposures
 
 
-def _segments(connection: Connection, first_before: int | None = None) -> list[tuple[int, int]]:
-    """Segments, newest first, with the last time in each; with a time, those that begin at or before it."""
-    table = schema.segments
-    query = sa.select(table.c.segment, table.c.last_at).order_by(table.c.segment.desc())
+def _segments(
+    connection: Connection, *, model: str | None = None, first_before: int | None = None
+) -> list[sa.Row[tuple[int, int, int]]]:
+    """Segment, last time in it and whether it is sealed, newest first; those of a model, or begun by a time."""
+    table, having = schema.segments, schema.segment_kinds
+    query = sa.select(table.c.segment, table.c.last_at, table.c.sealed).order_by(table.c.segment.desc())
     if first_before is not None:
         query = query.where(table.c.first_at <= first_before)
-    return [(segment, last_at) for segment, last_at in connection.execute(query)]
+    if model is not None:
+        of_model = sa.select(schema.kinds.c.kind).where(schema.kinds.c.model == model)
+        query = query.where(table.c.segment.in_(sa.select(having.c.segment).where(having.c.kind.in_(of_model))))
+    return list(connection.execute(query))
 
 
-def _last_in(connection: Connection, segment: int, model: str, unit: str, at: int) -> tuple[int, Exposure] | None:
+def _last_in(
+    connection: Connection, segment: sa.Row[tuple[int, int, int]], model: str, unit: str, at: int
+) -> tuple[int, Exposure] | None:  # fmt: skip
+    table, kinds = schema.exposures, schema.kinds
+    first, end = ids_of(segment.segment)
+    query = sa.select(table.c.id, *COLUMNS).select_from(WITH_KINDS).where(table.c.id >= first, table.c.id < end)
+    if segment.sealed:
+        query = query.where(table.c.id.in_(_entries(connection, [segment.segment], _UNIT, [_hash_of_unit(unit)])))
+    query = query.where(table.c.unit == unit, kinds.c.model == model, table.c.at <= at, table.c.rid.is_not(None))
+    row = connection.execute(query.order_by(table.c.at.desc(), table.c.id.desc()).limit(1)).first()
+    return None if row is None else (row[0], exposure_of(row[1:]))
+
+
+def _having(
+    connection: Connection, segments: Sequence[sa.Row[tuple[int, int, int]]], rids: Sequence[bytes]
+) -> list[int]:  # fmt: skip
+    """The ids of rows that may have one of the request ids."""
+    if not rids:
+        return []
+    sealed = [each.segment for each in segments if each.sealed]
+    found = _entries(connection, sealed, _REQUEST, [_hash_of_request(rid) for rid in rids])
     table = schema.exposures
-    query = (
-        sa.select(table.c.id, *EXPOSURE)
-        .where(table.c.segment == segment, table.c.unit_key == key_of(unit))
-        .where(table.c.unit == unit, table.c.model == model, table.c.at <= at, table.c.rid.is_not(None))
-        .order_by(table.c.at.desc(), table.c.id.desc())
-        .limit(1)
-    )
-    row = connection.execute(query).first()
-    return None if row is None else (row[0], Exposure(*row[1:]))
+    for first, end in (ids_of(each.segment) for each in segments if not each.sealed):
+        for start in range(0, len(rids), _AT_ONCE):
+            query = sa.select(table.c.id).where(table.c.id >= first, table.c.id < end)
+            found += connection.scalars(query.where(table.c.rid.in_(rids[start : start + _AT_ONCE])))
+    return found
 
 
-def _probe(connection: Connection, segments: Sequence[int], rids: Sequence[str]) -> Iterable[tuple[int, int, Exposure]]:
-    """Segment, id and exposure of every row whose key is one of the request ids'."""
-    table = schema.exposures
-    keys = [key_of(rid) for rid in rids]
-    if not segments:
+def _entries(connection: Connection, segments: Sequence[int], what: int, hashes: Sequence[int]) -> list[int]:
+    """The ids of rows of sealed segments whose request id or unit may have one of the hashes."""
+    marks: defaultdict[int, set[int]] = defaultdict(set)
+    for number in hashes:
+        marks[number >> _PAGE_SHIFT].add(number >> _MARK_SHIFT & 0xFFFF)
+    wanted = {page: np.fromiter(each, np.uint16) for page, each in marks.items()}
+    table, found = schema.lookups, list[int]()
+    width = max(_PAGES // len(wanted), 1)
+    for start in range(0, len(segments), width):
+        query = sa.select(table.c.segment, table.c.page, table.c.entries).where(
+            table.c.segment.in_(segments[start : start + width]), table.c.what == what, table.c.page.in_(list(wanted))
+        )
+        for segment, page, entries in connection.execute(query):
+            rows = np.frombuffer(entries, _ENTRY)
+            places = rows["place"][np.isin(rows["mark"], wanted[page])]
+            found += [(segment << _BITS) + place for place in places.tolist()]
+    return found
+
+
+def _seal(store: Store, connection: Connection, newest: int) -> None:
+    """Write down where full segments have what; a few of them, where many are full."""
+    table, exposures = schema.segments, schema.exposures
+    full = sa.select(table.c.segment).where(table.c.sealed == 0, table.c.segment < newest)
+    for segment in connection.scalars(full.order_by(table.c.segment).limit(_SEALED_AT_ONCE)).all():
+        first, end = ids_of(segment)
+        query = sa.select(exposures.c.id, exposures.c.rid, exposures.c.unit)
+        rows = connection.execute(query.where(exposures.c.id >= first, exposures.c.id < end)).all()
+        requests = [(_hash_of_request(rid), number - first) for number, rid, _ in rows if rid is not None]
+        units = [(_hash_of_unit(unit), number - first) for number, _, unit in rows if unit is not None]
+        pages = [(segment, what, *page) for what, each in enumerate((requests, units)) for page in _pages(each)]
+        store.insert(connection, schema.lookups, pages)
+        connection.execute(sa.update(table).where(table.c.segment == segment).values(sealed=1))
+
+
+def _pages(entries: Sequence[tuple[int, int]]) -> Iterator[tuple[int, bytes]]:
+    """Pages of entries, each with its number; entries are a hash and a place in the segment."""
+    if not entries:
         return
-    for keys_start in range(0, len(keys), 500):
-        some = keys[keys_start : keys_start + 500]
-        width = min(_PROBES // len(some), _PARAMETERS)
-        for start in range(0, len(segments), width):
-            query = sa.select(table.c.segment, table.c.id, *EXPOSURE).where(
-                table.c.segment.in_(segments[start : start + width]), table.c.rid_key.in_(some)
-            )
-            for row in connection.execute(query):
-                yield row[0], row[1], Exposure(*row[2:])
+    hashes, places = np.array(entries, np.int64).T
+    order = np.argsort(hashes)
+    rows = np.empty(len(entries), _ENTRY)
+    rows["mark"], rows["place"] = hashes[order] >> _MARK_SHIFT & 0xFFFF, places[order]
+    pages = hashes[order] >> _PAGE_SHIFT
+    starts = np.flatnonzero(np.diff(pages, prepend=-1))
+    for start, end in zip(starts.tolist(), [*starts[1:].tolist(), len(entries)], strict=True):
+        yield int(pages[start]), rows[start:end].tobytes()
+
+
+def _hash_of_request(rid: Any) -> int:
+    """32 bits; of a UUID its own, which are drawn."""
+    return int.from_bytes(rid[:4]) if len(rid) == 16 else crc32(rid)
+
+
+def _hash_of_unit(unit: str) -> int:
+    return crc32(unit.encode())

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
+import orjson
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine
@@ -153,6 +154,14 @@ def write_tallies(store: Store, connection: Connection, gathered: TallyAccumulat
         store.insert(connection, schema.units, units, replace=True)
         store.add(connection, schema.unit_sums, sums)
     store.add(connection, schema.state, [(WATERMARK, 1)])
+
+
+def among(store: Store, column: sa.ColumnElement[str], texts: Iterable[str]) -> sa.ColumnElement[bool]:
+    """Whether a column has one of any number of texts, which are one parameter."""
+    if store.is_sqlite:
+        each = sa.func.json_each(orjson.dumps(list(texts)).decode()).table_valued("value")
+        return column.in_(sa.select(each.c.value))
+    return column == sa.any_(sa.literal(list(texts), postgresql.ARRAY(sa.Text)))
 
 
 def _quoted(names: Sequence[str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +14,8 @@ from sluicegate.services.telemetry.outcomes.joining import Joiner
 from sluicegate.services.telemetry.outcomes.unjudged import keep_unjudged
 from sluicegate.services.telemetry.store import schema
 from sluicegate.services.telemetry.store.counts import Count
-from sluicegate.services.telemetry.store.segments import numbered, spans
+from sluicegate.services.telemetry.store.samples import keep_samples
+from sluicegate.services.telemetry.store.segments import keep
 from sluicegate.services.telemetry.store.slice_store import with_slices
 from sluicegate.services.telemetry.store.store import Store, write_tallies
 from sluicegate.services.telemetry.tailing.log_collector import BUCKET, LogCollector
@@ -44,14 +45,18 @@ class Collector(LogCollector[Ended | Count]):
 
     def __init__(
         self, store: Store, log_path: Path, specs: SpecSource, clock: Callable[[], datetime], *,
-        bucket: int = BUCKET, reopen: Callable[[], None] | None = None,
+        bucket: int = BUCKET, reopen: Callable[[], None] | None = None, asks: Callable[[str], bool] = lambda _: True,
     ) -> None:  # fmt: skip
+        """`asks` tells whether requests of a model are kept outside of its rollouts too."""
         super().__init__(store, log_path, clock, reopen=reopen)
+        self._asks = asks
         self._specs = SpecCache(specs)
         self._bucket = bucket
         self._joiner = Joiner(store, self._specs)
         self._chunk_specs: dict[str, RolloutSpec | None] = {}
         """Of the rollouts in the chunk under way."""
+        self._asking: set[str] = set()
+        """Of its models those whose requests are kept."""
 
     def collect(self) -> int:
         now = self._now()
@@ -72,6 +77,17 @@ class Collector(LogCollector[Ended | Count]):
     def _prepare(self, rows: list[Ended | Count], now: int) -> None:
         rollouts = {row[0].rollout for row in rows if not isinstance(row, Count) and row[0].rollout is not None}
         self._chunk_specs = {rollout: self._specs.get(rollout, now) for rollout in rollouts}
+        models = {row[0].model for row in rows if not isinstance(row, Count)}
+        self._asking = {model for model in models if self._asks(model)}
+
+    def _is_kept(self, exposure: Exposure) -> bool:
+        """Whether an outcome, a copy or a body may be joined to a request; so may what is not known yet."""
+        if exposure.model in self._asking:
+            return True
+        if exposure.rollout is None:
+            return False
+        spec = self._chunk_specs[exposure.rollout]
+        return spec is None or spec.keeps_requests
 
     def _write(self, connection: Connection, rows: list[Ended | Count], counts: Counter[Count]) -> None:
         ended = [row for row in rows if not isinstance(row, Count)]
@@ -82,12 +98,15 @@ class Collector(LogCollector[Ended | Count]):
         counts[Count.BY_NAME] = sum(exposure.audience is None for exposure in exposures)
         counts[Count.STOOD_IN] = sum(end is End.STOOD_IN for _, end in ended)
         counts[Count.ABANDONED] = sum(exposure.failed is None for exposure in exposures)
-        before = self._store.take_ids(connection, len(exposures))
-        self._store.insert(connection, schema.exposures, numbered(exposures, before))
-        self._store.add(connection, schema.segments, spans(exposures, before), {"first_at": "min", "last_at": "max"})
+        kept = [exposure for exposure in exposures if self._is_kept(exposure)]
+        left_out = [exposure for exposure in exposures if not self._is_kept(exposure)]
+        counts[Count.LEFT_OUT] = len(left_out)
+        before = keep(self._store, connection, kept, self._bucket)
+        keep_samples(self._store, connection, exposures)
+        self._store.add(connection, schema.left_out, _left_out(left_out), {"first_at": "min", "last_at": "max"})
         self._tally(connection, exposures, before)
         self._store.add(connection, schema.ends, end_rows(ended))
-        self._joiner.wake(connection, before)
+        self._joiner.wake(connection, kept, left_out)
 
     def _tally(self, connection: Connection, exposures: list[Exposure], before: int) -> None:
         sides = by_side(exposures)
@@ -111,3 +130,11 @@ class Collector(LogCollector[Ended | Count]):
             else:
                 tallies.take_requests(side, requests, spec.measures)
         return tallies, unknown
+
+
+def _left_out(exposures: list[Exposure]) -> list[tuple[str, int, int, int]]:
+    """Rows for the table of what was not kept."""
+    times: defaultdict[str, list[int]] = defaultdict(list)
+    for exposure in exposures:
+        times[exposure.model].append(exposure.at)
+    return [(model, min(each), max(each), len(each)) for model, each in times.items()]

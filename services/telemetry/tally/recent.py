@@ -15,12 +15,15 @@ SECONDS = 10
 
 def recent_rows(exposures: Iterable[Exposure]) -> list[tuple[Any, ...]]:
     """Rows for the table of recent requests."""
-    requests: Counter[tuple[str, str, str, int, int]] = Counter()
-    failures: Counter[tuple[str, str, str, int, int]] = Counter()
+    requests: Counter[tuple[str, str, str, str, str, int, int]] = Counter()
+    failures: Counter[tuple[str, str, str, str, str, int, int]] = Counter()
     for exposure in exposures:
         second = exposure.at // 1_000_000
         start = second - second % SECONDS
-        key = (exposure.model, exposure.variation, exposure.assigned, start, bin_of(exposure.duration))
+        key = (
+            exposure.model, exposure.variation, exposure.assigned, exposure.audience or "", exposure.arm, start,
+            bin_of(exposure.duration),
+        )  # fmt: skip
         requests[key] += 1
         if exposure.is_error:
             failures[key] += 1

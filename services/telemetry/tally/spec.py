@@ -24,6 +24,8 @@ class RolloutSpec:
 
     by_unit: bool = False
     """Whether a unit keeps its arm, so that its requests count together."""
+    joins_more: bool = False
+    """Whether bodies are joined to its requests."""
     sliced: Mapping[str, tuple[tuple[int, str], ...]] = field(default_factory=dict)
     """By metric, the headers by whose values it is counted besides, with their positions in the log."""
 
@@ -58,6 +60,11 @@ class RolloutSpec:
             statuses=tuple(statuses), means=tuple(means), limits=tuple(limits), contracts=tuple(contracts),
             predictions=tuple(predictions), by_unit=self.by_unit, slicings=self._slicings(),
         )  # fmt: skip
+
+    @property
+    def keeps_requests(self) -> bool:
+        """Whether anything may be joined to its requests once they were counted."""
+        return self.joins_more or any(each.source is Source.OUTCOME for each in self.metrics.values())
 
     def scored_by(self, outcome: str) -> tuple[tuple[str, MetricSpec], ...]:
         """The metrics that outcomes of this name feed."""

@@ -1,0 +1,53 @@
+"""Growth: how many requests are kept, how many came in the last day, and which outcomes nobody asks for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from sluicegate.services.telemetry.outcomes.outcome import State
+from sluicegate.services.telemetry.store import schema
+from sluicegate.services.telemetry.store.store import Store
+
+BYTES = 100
+"""That a request takes at most, with what finds it."""
+DAY = 86_400.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Growth:
+    """What the kept requests take of the disk."""
+
+    kept: int
+    """Requests that are kept now."""
+    a_day: float
+    """Requests of the last day that were kept; where they came for less than a day, as many as they would be in one."""
+
+    def more(self, seconds: float) -> float:
+        """Bytes that are still to come where each is kept for so long and as many come each day."""
+        return max(self.a_day * seconds / DAY - self.kept, 0.0) * BYTES
+
+    def days(self, free: float) -> float:
+        """How many days so many bytes last if nothing goes."""
+        return free / (self.a_day * BYTES) if self.a_day else float("inf")
+
+
+def growth(store: Store, now: float) -> Growth:
+    """From the segments; `now` in seconds since 1970."""
+    table = schema.segments
+    with store.read() as connection:
+        spans = connection.execute(sa.select(table.c.first_at, table.c.last_at, table.c.requests)).all()
+    since = (now - DAY) * 1e6
+    came = sum(n * min((last - since) / max(last - first, 1), 1.0) for first, last, n in spans if last > since)
+    began = min((first for first, _, _ in spans), default=now * 1e6)
+    lasted = min(max(now - began / 1e6, 3_600.0), DAY)
+    return Growth(kept=sum(n for _, _, n in spans), a_day=came * DAY / lasted)
+
+
+def unasked(store: Store) -> dict[str, int]:
+    """Outcomes that were set aside because no plan asks for them, by model; empty: they did not name it."""
+    table = schema.outcomes
+    query = sa.select(sa.func.coalesce(table.c.model, ""), sa.func.count()).where(table.c.state == State.UNASKED)
+    with store.read() as connection:
+        return dict(connection.execute(query.group_by(table.c.model)).tuples().all())

@@ -1,0 +1,94 @@
+"""Rows: how an exposure is kept in few bytes, and read back. Pure.
+
+What many requests have in common is a kind, which is kept once and known by its hash, so that nobody has to look up
+its number. A request id is mostly a UUID, which is 16 bytes and not 36; one that is a text of 16 bytes gets a NUL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import orjson
+import xxhash
+
+from sluicegate.services.telemetry.tally.exposure import Exposure
+
+Kind = tuple[Any, ...]
+"""A row of the table of kinds, without its hash."""
+_UUID, _UUID_BYTES = 36, 16
+_REMEMBERED = 4_096
+_HEAD = '"r":'
+"""Ends the part of a prediction summary that all answers of a build share: the columns."""
+_LONGEST_HEAD = 1_000
+
+
+def kind_of(exposure: Exposure, width: int) -> tuple[Kind, str | None]:
+    """What an exposure has in common with others, and what is its own of the prediction summary."""
+    head, answer = _split(exposure.prediction)
+    kind = (
+        exposure.model, exposure.variation, exposure.audience, exposure.rollout, exposure.epoch, width,
+        exposure.weight, exposure.arm, exposure.assigned, exposure.served, exposure.status, exposure.failed,
+        exposure.attempts, head,
+    )  # fmt: skip
+    return kind, answer
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def number_of(kind: Kind) -> int:
+    """The number under which a kind is kept: 64 bits of hash, signed."""
+    number = xxhash.xxh64_intdigest(orjson.dumps(kind))
+    return number - (1 << 64) if number >> 63 else number
+
+
+def packed(rid: str | None) -> bytes | None:
+    """A request id as it is kept."""
+    if rid is None:
+        return None
+    if len(rid) == _UUID:
+        try:
+            raw = bytes.fromhex(rid.replace("-", ""))
+        except ValueError:
+            raw = b""
+        if len(raw) == _UUID_BYTES and _spelled(raw) == rid:
+            return raw
+    text = rid.encode()
+    return text + b"\0" if len(text) == _UUID_BYTES else text
+
+
+def unpacked(rid: bytes | None) -> str | None:
+    """The request id that `packed` packed."""
+    if rid is None:
+        return None
+    return _spelled(rid) if len(rid) == _UUID_BYTES else bytes(rid).rstrip(b"\0").decode()
+
+
+def exposure_of(row: Sequence[Any]) -> Exposure:
+    """The exposure that a row of the table and its kind hold, in the order of `segments.COLUMNS`."""
+    (
+        rid, at, unit, duration, answer, slices, model, variation, audience, rollout, epoch, width, weight, arm,
+        assigned, served, status, failed, attempts, head,
+    ) = row  # fmt: skip
+    second = at // 1_000_000
+    return Exposure(
+        unpacked(rid), at, model, variation, audience, rollout, epoch, second - second % width, weight, arm, assigned,
+        served, unit, status, failed, duration, attempts, summary_of(head, answer), slices,
+    )  # fmt: skip
+
+
+def summary_of(head: str, answer: str | None) -> str | None:
+    """A prediction summary in one piece."""
+    return None if answer is None else head + answer
+
+
+def _spelled(raw: bytes) -> str:
+    digits = raw.hex()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def _split(prediction: str | None) -> tuple[str, str | None]:
+    if prediction is None:
+        return "", None
+    at = prediction.find(_HEAD, 0, _LONGEST_HEAD)
+    return ("", prediction) if at < 0 else (prediction[: at + len(_HEAD)], prediction[at + len(_HEAD) :])

@@ -1,0 +1,67 @@
+"""Samples: the newest durations and prediction summaries of each build, which thresholds are frozen from.
+
+They are kept whatever a plan asks for, since the next one may; and never more than `NEWEST` of a build. What its caller
+asked for by name is left out: nothing that is compared rests on it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from sluicegate.services.telemetry.store import schema
+from sluicegate.services.telemetry.store.store import Store
+from sluicegate.services.telemetry.tally.exposure import Exposure
+
+NEWEST = 5_000
+
+
+def keep_samples(store: Store, connection: Connection, exposures: Iterable[Exposure]) -> None:
+    """Add what requests have, in the order they were read, and let go what is more than enough by then."""
+    builds: defaultdict[tuple[str, str], list[Exposure]] = defaultdict(list)
+    for exposure in exposures:
+        if exposure.audience is not None:
+            builds[exposure.model, exposure.assigned].append(exposure)
+    for (model, build), requests in builds.items():
+        add_samples(
+            store, connection, model, build, requests[-1].at,
+            [each.duration for each in requests if each.duration is not None and each.failed is not None],
+            [each.prediction for each in requests
+             if each.prediction is not None and each.failed == 0 and each.served == build],
+        )  # fmt: skip
+
+
+def add_samples(
+    store: Store, connection: Connection, model: str, build: str, at: int, durations: list[int], predictions: list[str]
+) -> None:  # fmt: skip
+    """Add samples of one build, of requests up to a time in microseconds."""
+    if not durations and not predictions:
+        return
+    table = schema.samples
+    ours = sa.and_(table.c.model == model, table.c.build == build)
+    upto = (connection.scalar(sa.select(sa.func.max(table.c.upto)).where(ours)) or 0) + max(len(durations), 1)
+    kept = [orjson.dumps(each[-NEWEST:]).decode() for each in (durations, predictions)]
+    store.insert(connection, table, [(model, build, upto, at, *kept)], replace=True)
+    connection.execute(sa.delete(table).where(ours, table.c.upto <= upto - NEWEST))
+
+
+def durations_of(connection: Connection, model: str, build: str) -> Iterator[int]:
+    """The durations of a build in microseconds, newest first."""
+    return _newest_first(connection, schema.samples.c.durations, model, build)
+
+
+def predictions_of(connection: Connection, model: str, build: str) -> Iterator[str]:
+    """The prediction summaries of a build, newest first."""
+    return _newest_first(connection, schema.samples.c.predictions, model, build)
+
+
+def _newest_first(connection: Connection, column: sa.Column[str], model: str, build: str) -> Iterator[Any]:
+    table = schema.samples
+    query = sa.select(column).where(table.c.model == model, table.c.build == build).order_by(table.c.upto.desc())
+    for text in connection.scalars(query):
+        yield from reversed(orjson.loads(text))

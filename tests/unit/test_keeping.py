@@ -1,0 +1,81 @@
+"""Of which models requests are kept, for how long, and what that takes of the disk."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from sluicegate.flows.wiring.collecting import growth_finding, unasked_findings
+from sluicegate.flows.wiring.keeping import Asking, kept_for
+from sluicegate.registry.ledger.record import Applied
+from sluicegate.registry.ledger.sql import SqlLedger
+from sluicegate.registry.plan.plan import Plan
+from sluicegate.services.host.doctor.finding import CheckStatus
+from sluicegate.services.telemetry.reading.growth import Growth
+
+NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
+LABELLED = {
+    "metrics": {"spend": {"source": "outcome", "outcome": "spend", "score": "outcome", "range": [0, 10]}},
+    "gates": [{"metric": "spend", "margin": "9%", "alpha": 0.05}],
+}
+
+
+def plan(model: str, **more: object) -> Plan:
+    return Plan.model_validate({"model": model, "steps": [{"weight": 10}], **more})
+
+
+def apply(ledger: SqlLedger, given: Plan) -> None:
+    body = given.model_dump(mode="json")
+    document = Applied(
+        kind="plan", name=f"{given.model}/default", body=body, digest=given.digest, actor="ada", at=NOW
+    )  # fmt: skip
+    assert ledger.apply(document)
+
+
+@pytest.mark.parametrize(
+    ("more", "asks"),
+    [
+        ({}, False),
+        ({"metrics": {"e": {"source": "status"}}, "guardrails": [{"metric": "e"}]}, False),
+        (LABELLED, True),
+        ({"serve": {"capture": {"features": "hashed"}}}, True),
+    ],
+)
+def test_a_plan_asks_for_its_requests_where_something_is_joined_to_them(more: dict[str, object], asks: bool) -> None:
+    assert plan("m", **more).asks_for_requests is asks
+
+
+def test_a_model_whose_applied_plan_asks_is_known_within_two_seconds(tmp_path: Path) -> None:
+    ledger, now = SqlLedger(f"sqlite:///{tmp_path}/ledger.db"), [NOW]
+    asking = Asking(ledger, lambda: now[0])
+    assert not asking("m")
+    apply(ledger, plan("m", **LABELLED))
+    apply(ledger, plan("other"))
+    assert not asking("m"), "asked a moment ago"
+    now[0] += timedelta(seconds=2)
+    assert asking("m")
+    assert not asking("other")
+    apply(ledger, plan("m", retention="3d"))
+    now[0] += timedelta(seconds=2)
+    assert not asking("m")
+    assert kept_for(ledger) == {"m": 3 * 86_400.0, "other": 7 * 86_400.0}
+    ledger.close()
+
+
+def test_the_doctor_says_how_long_the_disk_lasts() -> None:
+    grown, week = Growth(kept=1_000_000, a_day=86_400_000), 7 * 86_400.0
+    enough, full = growth_finding(grown, 80e9, week), growth_finding(grown, 50e9, week)
+    assert (enough.status, full.status) == (CheckStatus.PASS, CheckStatus.WARN)
+    assert enough.found == "86,400,000 requests a day are kept for 7 days: 60.4 GB more, of 80.0 GB free"
+    assert full.found.startswith("at today's rate the disk is full in 5.8 days: 86,400,000 requests a day")
+    assert "retention" in (full.fix or "")
+    assert growth_finding(Growth(kept=0, a_day=0.0), 1.0, week).status is CheckStatus.PASS
+
+
+def test_the_doctor_names_the_models_of_which_outcomes_come_and_nobody_asks() -> None:
+    assert unasked_findings({}) == ()
+    [named, unnamed] = unasked_findings({"delays": 1_200, "": 3})
+    assert named.found == "1,200 outcomes were set aside: no plan asks for outcomes of delays"
+    assert unnamed.found == "3 outcomes were set aside: no plan asks for outcomes of their model"
