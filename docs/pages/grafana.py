@@ -53,6 +53,11 @@ PANELS = (
         ('sluice_build_p50_seconds{model=~"$model"}', "p50 {{model}} {{variation}} v{{build}}"),
         ('sluice_build_p99_seconds{model=~"$model"}', "p99 {{model}} {{variation}} v{{build}}"),
     )),
+    Panel(title="Inside the services: mean time of a request, by stage", unit="s", lines=(
+        (('sum by (model, build, stage) (rate(sluice_service_seconds_sum{model=~"$model"}[1m])) '
+         '/ sum by (model, build, stage) (rate(sluice_service_seconds_count{model=~"$model"}[1m]))'),
+         "{{stage}} {{model}} v{{build}}"),
+    )),
     Panel(title="Rollouts: weight asked", unit="percentunit", lines=(
         (("sluice_rollout_weight_ratio * on (rollout) group_left (model, variation, candidate, phase) "
          'sluice_rollout_info{model=~"$model"}'), "{{model}} {{variation}} v{{candidate}} {{phase}}"),

@@ -25,6 +25,7 @@ _LABELS = {
     "sluice_gateway_waiting_bodies": "size",
     "sluice_telemetry": "what",
     "sluice_telemetry_waiting": "what",
+    "sluice_service_seconds": "model, build, stage, le",
     "sluice_build_": "model, variation, build",
     "sluice_token_expires_in_seconds": "name",
     "sluice_rollout_info": "rollout, model, variation, candidate, phase",
@@ -38,12 +39,14 @@ _LABELS = {
 
 def families() -> tuple[Metric, ...]:
     """Every family of a scrape."""
+    from sluicegate.services.bento.stage_times import stage_family
     from sluicegate.services.telemetry.tailing.backlog import Backlog
     from sluicegate.services.telemetry.reading.prometheus import Scrape, exposition
 
     with _queries() as queries:
         backlog = Backlog(unread_bytes=0, read_at=None)
-        text = exposition(queries, Scrape(gateway=dict.fromkeys(NAMES, 0.0), backlog=backlog, free=1.0)).decode()
+        gateway, services = dict.fromkeys(NAMES, 0.0), [stage_family(())]
+        text = exposition(queries, Scrape(gateway=gateway, backlog=backlog, free=1.0, families=services)).decode()
     return tuple(text_string_to_metric_families(text))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -14,7 +14,7 @@ from sluicegate.registry.report.overview import Served, verdict_of
 from sluicegate.registry.rollout.experiment import splits
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.rollout.standing import current, standings, took_over_at, trusted
-from sluicegate.registry.words.build import Endpoint
+from sluicegate.registry.words.build import BuildRef, Endpoint
 from sluicegate.registry.words.metric import Arm
 from sluicegate.services.telemetry.reading.queries import Recent
 from sluicegate.services.traffic.routes import routes
@@ -22,6 +22,8 @@ from sluicegate.services.traffic.table import AudienceRoute, RouteTable
 
 Key = tuple[str, str, str]
 """Variation, build, arm."""
+Spent = Callable[[BuildRef], Mapping[str, float]]
+"""Mean milliseconds of a request in each stage of a build's service; nothing where none is known."""
 
 
 class Telemetry(Protocol):
@@ -34,7 +36,9 @@ class Telemetry(Protocol):
         ...
 
 
-def overview(ledger: Ledger, telemetry: Telemetry, models: Collection[str]) -> tuple[Served, ...]:
+def overview(
+    ledger: Ledger, telemetry: Telemetry, models: Collection[str], spent: Spent = lambda _: {}
+) -> tuple[Served, ...]:  # fmt: skip
     """Every build of these models that answers somebody, by model, in the order in which audiences are asked.
 
     What the last minute saw is asked model by model: the work grows with the models that are shown.
@@ -45,7 +49,7 @@ def overview(ledger: Ledger, telemetry: Telemetry, models: Collection[str]) -> t
             by_model[rollout.requested.model].append(rollout)
     table = _table(ledger, [rollout for found in by_model.values() for rollout in found])
     return tuple(
-        row for route in table.models for row in _Model(route.model, by_model, telemetry).rows(route.audiences)
+        row for route in table.models for row in _Model(route.model, by_model, telemetry, spent).rows(route.audiences)
     )
 
 
@@ -59,8 +63,11 @@ def _table(ledger: Ledger, rollouts: Sequence[Rollout]) -> RouteTable:
 class _Model:
     """One model's rollouts and last minute."""
 
-    def __init__(self, model: str, rollouts: Mapping[str, list[Rollout]], telemetry: Telemetry) -> None:
+    def __init__(
+        self, model: str, rollouts: Mapping[str, list[Rollout]], telemetry: Telemetry, spent: Spent
+    ) -> None:  # fmt: skip
         self._model = model
+        self._spent = spent
         self._rollouts = rollouts[model]
         self._recent = {(each.variation, each.build): each for each in telemetry.recent(model)}
         self._shares = telemetry.shares(model) if self._recent else {}  # a build that had none has no shares either
@@ -93,6 +100,7 @@ class _Model:
             requests_per_second=recent.requests_per_second if recent else None,
             error_rate=100 * recent.error_share if recent else None,
             p95=1000 * recent.p95 if recent and recent.p95 is not None else None,
+            spent=self._spent(BuildRef(model=self._model, version=build)),
             since=_since(mine, held if is_tried else None),
         )
 

@@ -105,7 +105,7 @@ class LocalDesk:
     def overview(self, models: Collection[str]) -> Sequence[Served]:
         from sluicegate.flows.views.overview import overview
 
-        return overview(self.ledger, self.runtime.telemetry, models)
+        return overview(self.ledger, self.runtime.telemetry, models, spent=self._spent)
 
     def look_at_catalog(self) -> Sequence[str]:
         from sluicegate.services.keeper.catalog_watch import look_at_catalog
@@ -129,9 +129,11 @@ class LocalDesk:
 
     def metrics(self) -> bytes:
         from sluicegate.registry.words.errors import Unreachable
+        from sluicegate.services.bento.stage_times import stage_family
         from sluicegate.services.host.programs.watching import BEATING
         from sluicegate.services.telemetry.reading.prometheus import Scrape, exposition
 
+        fleet = self.runtime.fleet
         disk = shutil.disk_usage(self.runtime.folder.root)
         beats = {name: self.runtime.heartbeats.silence(name) for name in BEATING}
         scrape = Scrape(
@@ -140,6 +142,7 @@ class LocalDesk:
             now=self.runtime.wall().timestamp(),
             free=disk.free / disk.total,
             silence={name: math.inf if silence is None else silence for name, silence in beats.items()},
+            families=[stage_family(each for build in fleet.endpoints() for each in fleet.stage_times(build))],
         )
         try:
             scrape = self._with_ledger(scrape)
@@ -183,6 +186,11 @@ class LocalDesk:
 
     def checks(self, within: float) -> Sequence[Finding]:
         return self._rounds.findings(within)
+
+    def _spent(self, build: BuildRef) -> Mapping[str, float]:
+        """Mean milliseconds of a request in each stage of its service."""
+        times = self.runtime.fleet.stage_times(build)
+        return {each.stage: 1000 * each.seconds / each.requests for each in times if each.requests}
 
     def _gateway_figures(self) -> dict[str, float] | None:
         from sluicegate.registry.words.errors import Unreachable

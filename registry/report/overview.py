@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -37,6 +37,8 @@ class Served:
     """In per cent."""
     p95: float | None
     """Milliseconds, to within 12 %."""
+    spent: Mapping[str, float]
+    """Mean milliseconds of an answered request in each stage of the service, since it started."""
     since: datetime | None
     """When it got this share: stable its trust, a candidate its step."""
 

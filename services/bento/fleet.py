@@ -20,6 +20,7 @@ from sluicegate.services.bento.body_capture import capture_environment
 from sluicegate.services.bento.process_environment import bare_environment
 from sluicegate.services.bento.readiness import last_traceback, probe
 from sluicegate.services.bento.service_record import ServiceRecord, read_record
+from sluicegate.services.bento.stage_times import StageTimes, read_stage_times
 from sluicegate.services.bento.store import BentoStore
 from sluicegate.services.bento.virtual_environments import VirtualEnvironments
 from sluicegate.services.loopback import own_folder, socket_path
@@ -120,6 +121,10 @@ class Fleet:
         except ServiceFailed as error:
             raise ServiceFailed(f"{error.message}{last_traceback(self._log(build))}") from None
 
+    def stage_times(self, build: BuildRef) -> tuple[StageTimes, ...]:
+        """Where the time of requests goes inside a service; nothing for one that is not here."""
+        return read_stage_times(build, self._times(build))
+
     def gave_up(self, build: BuildRef) -> str | None:
         """Why the service cannot run, when restarting it has been given up."""
         name, path = service_name(build), self._load_failures(build)
@@ -157,6 +162,10 @@ class Fleet:
         """Where the predictor writes a line whenever the model could not be loaded."""
         return self._folder(build) / "load-failures.txt"
 
+    def _times(self, build: BuildRef) -> Path:
+        """Where the workers of a service count where the time goes."""
+        return self._folder(build) / "times"
+
     def _records(self) -> list[ServiceRecord]:
         records = (read_record(path.parent) for path in sorted(self._home.glob("*/service.json")))
         return [record for record in records if record is not None]
@@ -167,6 +176,7 @@ class Fleet:
 
     def _lay_out(self, folder: Path) -> None:
         """A BentoML home of its own, whose stores are the shared ones: two services in one home spoil each other."""
+        (folder / "times").mkdir(parents=True, exist_ok=True)
         home = folder / "home"
         home.mkdir(parents=True, exist_ok=True)
         for store in ("bentos", "models"):
@@ -196,6 +206,7 @@ class Fleet:
                 "BENTO_TIMEOUT_SECONDS": str(serve.timeout),
                 "BENTO_BATCH_ROWS": str(serve.batch),
                 "BENTO_LOAD_FAILURES": str(self._load_failures(record.ref)),
+                "PROMETHEUS_MULTIPROC_DIR": str(self._times(record.ref)),
                 **capture_environment(serve.capture, self._home),
             },
             stop_seconds=grace + _STOP_MARGIN,

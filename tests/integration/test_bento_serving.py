@@ -261,6 +261,21 @@ def test_who_waits_for_a_busy_model_is_answered_for_his_own_rows_though_others_f
         assert json.loads(headers["x-sluice-prediction"])["r"] == [list(row.values())] * (1 + number % 3)
 
 
+def test_it_counts_where_the_time_of_answered_requests_goes(served: Served) -> None:
+    before = {each.stage: each for each in served.fleet.stage_times(WINES)}
+    began = time.monotonic()
+    for _ in range(3):
+        assert served.ask(WINES, "/predict", {"inputs": [{ODD: 0.2, "class": "slow"}]})[0] == 200
+    assert served.ask(WINES, "/predict", {"inputs": []})[0] == 400
+    waited = time.monotonic() - began
+    after = {each.stage: each for each in served.fleet.stage_times(WINES)}
+    assert list(after) == ["reader", "model", "writer", "server"]
+    assert {after[stage].requests - before[stage].requests for stage in after} == {3}
+    spent = {stage: after[stage].seconds - before[stage].seconds for stage in after}
+    assert 0.6 <= spent["model"] <= sum(spent.values()) <= waited
+    assert served.fleet.stage_times(BuildRef(model="delays", version="9")) == ()
+
+
 def test_bentomls_own_client_works(served: Served) -> None:
     import bentoml
 

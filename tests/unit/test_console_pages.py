@@ -5,15 +5,18 @@ from __future__ import annotations
 import html
 import re
 import threading
+from collections.abc import Collection, Sequence
 
 import pytest
 
+from sluicegate.flows.views.overview import overview
 from sluicegate.registry.audience.audience import AllOf, Match, Not, Operator, Present, Range, matches
 from sluicegate.registry.audience.overlap import shared_request
 from sluicegate.registry.ledger.calls import Call
 from sluicegate.registry.ledger.reading import read_for_readout
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.report.history import tenures
+from sluicegate.registry.report.overview import Served
 from sluicegate.registry.report.readout import arrivals, experiment_readout
 from sluicegate.registry.report.report import ArmCounts, Exposure, arm_errors, errors_in_words
 from sluicegate.registry.report.trend import trends
@@ -35,6 +38,7 @@ from tests.experiment_lab import Lab, plan
 from tests.giving import Giver
 from tests.unit.console_office import BEARER, NOW, TOKEN, LabDesk, MemoryDesk, Office
 from tests.unit.console_office import PLAN as PLAN_OF_M
+from tests.unit.test_overview import LastMinute
 
 
 def text(page: str) -> str:
@@ -196,6 +200,20 @@ def test_a_models_page_tells_what_its_training_runs_measured_and_which_build_was
     assert page.count("auc 0.873") == 1, "of builds that serve, and not of one whose run cannot be read"
     assert "rows 120,000" in page
     assert "v1 stable now, by first deployment" in page
+
+
+def test_a_model_says_where_the_time_goes_in_its_services() -> None:
+    class Timed(MemoryDesk):
+        def overview(self, models: Collection[str]) -> Sequence[Served]:
+            times = {"reader": 0.1, "model": 4.6, "writer": 0.1, "server": 0.4}
+            return overview(self.ledger, LastMinute(), models, lambda build: times if build.version == "1" else {})
+
+    office = signed_in(Timed())
+    office.running()
+    page = text(office.client.get("/models/m").text)
+    means = "reader 0.1 ms, model 4.6 ms, writer 0.1 ms, server 0.4 ms."
+    assert f"In the service of v1 an answered request takes 5.2 ms on average: {means}" in page
+    assert page.count("an answered request takes") == 1, "of builds whose service has answered"
 
 
 def test_a_build_was_stable_until_the_next_one_or_until_it_was_undeployed() -> None:

@@ -60,6 +60,15 @@ def test_every_audience_is_there_in_order_with_what_is_asked_and_what_was_seen()
     assert (found["ca", "3"].taken, found["default", "1"].taken) == (pytest.approx(100 * 5 / 105), 0)
 
 
+def test_each_build_says_where_the_time_goes_in_its_service() -> None:
+    world = World().started()
+    world.three.drive(world.now)
+    world.look(2)
+    spent = {"5": {"reader": 0.1, "model": 4.0, "writer": 0.1, "server": 0.3}}
+    found = overview(world.ledger, LastMinute(), [MODEL], lambda build: spent.get(build.version, {}))
+    assert {row.build: row.spent for row in found if row.spent} == spent
+
+
 def test_an_experiment_shares_its_audience_as_its_layout_says() -> None:
     lab = Lab(plan=plan(variations={"default": 2, "b": 1, "c": 1})).begins()
     found = {row.variation: row for row in overview(lab.ledger, LastMinute(), ["m"])}

@@ -17,8 +17,10 @@ from .merging import form, merged, parts, rows
 
 log = logging.getLogger("bentoml.predictor")
 
-Ask = Callable[[Any, dict[str, Any] | None], Awaitable[Any]]
-"""The model: its answer in plain lists and dicts. Whatever it raises is an Exception."""
+Timed = tuple[Any, float]
+"""An answer in plain lists and dicts, and the seconds that the model took for it."""
+Ask = Callable[[Any, dict[str, Any] | None], Awaitable[Timed]]
+"""The model. Whatever it raises is an Exception."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +32,7 @@ class _Waiting:
     form: object
     """What is asked together has it in common; None: it is asked alone."""
     rows: int
-    answer: asyncio.Future[Any]
+    answer: asyncio.Future[Timed]
 
 
 class Batcher:
@@ -43,7 +45,7 @@ class Batcher:
         self._waiting: deque[_Waiting] = deque()
         self._work: asyncio.Task[None] | None = None
 
-    async def ask(self, data: Any, params: dict[str, Any] | None) -> Any:
+    async def ask(self, data: Any, params: dict[str, Any] | None) -> Timed:
         """The answer to these rows alone. Raises what the model raises for them."""
         loop = asyncio.get_running_loop()
         kind = form(data)
@@ -84,11 +86,11 @@ class Batcher:
         if not batch:
             return
         try:
-            answer = await self._ask(merged([each.data for each in batch]), batch[0].params)
+            answer, seconds = await self._ask(merged([each.data for each in batch]), batch[0].params)
             answers = self._parts(answer, batch)
         except Exception as error:  # noqa: BLE001 - it is handed to whoever asked
             if len(batch) == 1:
-                _give(batch[0], error=error)
+                _give(batch[0], error)
                 return
             answers = None
         if answers is None:
@@ -98,7 +100,7 @@ class Batcher:
             await self._answer(batch[middle:])
             return
         for each, part in zip(batch, answers, strict=True):
-            _give(each, part)
+            _give(each, (part, seconds))
 
     def _parts(self, answer: Any, batch: list[_Waiting]) -> list[Any] | None:
         """The answer of each; None where several were asked and it cannot be told whose is what."""
@@ -113,11 +115,11 @@ class Batcher:
         return [answer]
 
 
-def _give(waiting: _Waiting, answer: Any = None, error: Exception | None = None) -> None:
+def _give(waiting: _Waiting, answer: Timed | Exception) -> None:
     """Hand over an answer, unless whoever asked has gone meanwhile."""
     if waiting.answer.done():
         return
-    if error is None:
-        waiting.answer.set_result(answer)
+    if isinstance(answer, Exception):
+        waiting.answer.set_exception(answer)
     else:
-        waiting.answer.set_exception(error)
+        waiting.answer.set_result(answer)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
+from functools import partial
 from http import HTTPStatus
 from typing import Any, NamedTuple, TypeVar
 
@@ -21,6 +22,7 @@ from .capture import Capture
 from .media import decoded, require_json
 from .model import Model, rows_of
 from .problem import Unacceptable
+from .times import Times
 
 log = logging.getLogger("bentoml.predictor")
 
@@ -46,6 +48,8 @@ class _Answer(NamedTuple):
     """What the log is told of it."""
     body: bytes
     """The request's, as it was read."""
+    spans: tuple[float, float, float]
+    """Seconds in reader, model and writer."""
 
 
 class Lane:
@@ -55,11 +59,14 @@ class Lane:
     One that has just been slow, or a large request, gets a thread, so that the loop can tell that it is alive.
     """
 
-    def __init__(self, build: str, capture: Capture | None = None, *, batch: int = 1) -> None:
+    def __init__(
+        self, build: str, capture: Capture | None = None, *, batch: int = 1, times: Times | None = None
+    ) -> None:  # fmt: skip
         """`batch`: rows of waiting requests that one call of the model may take; 1: each request alone."""
         self.model: Model | None = None
         self._batcher = Batcher(batch, self._ask) if batch > 1 else None
         self._capture = capture
+        self._times = times
         self._headers = [(b"content-type", b"application/json"), (b"x-sluice-build", build.encode())]
         self._wary = _WARY_REQUESTS
         self._thread = anyio.CapacityLimiter(1)
@@ -70,9 +77,12 @@ class Lane:
         is_small = len(body) <= _QUICK_BYTES and b"content-encoding" not in headers
         assert self.model is not None, "the server takes requests after the service has started"
         answered = self._batched if self._batcher and self.model.has_rows else self._alone
+        began = time.perf_counter()
         try:
-            content, line, read = await answered(body, headers, wrapped=wrapped, is_small=is_small)
+            content, line, read, spans = await answered(body, headers, wrapped=wrapped, is_small=is_small)
             status = int(HTTPStatus.OK)
+            if self._times is not None:
+                self._times.take(*spans, time.perf_counter() - began - sum(spans))
         except Unacceptable as error:
             problems = [problem.as_json() for problem in error.problems]
             status, content, line = error.status, dump({"error": str(error), "problems": problems}), None
@@ -92,28 +102,31 @@ class Lane:
         """The answer to a request that the model is asked by itself."""
 
         def answer() -> _Answer:
-            body, data, params = self._read(sent, headers)
-            return self._written(self._predicted(data, params), rows_of(data), body, wrapped=wrapped)
+            (body, data, params), reading = _timed(lambda: self._read(sent, headers))
+            prediction, asking = _timed(lambda: self._predicted(data, params))
+            (content, line), writing = _timed(lambda: self._written(prediction, rows_of(data), wrapped=wrapped))
+            return _Answer(content, line, body, (reading, asking, writing))
 
         return await self._run(answer, is_small=is_small)
 
     async def _batched(self, sent: bytes, headers: dict[bytes, bytes], *, wrapped: bool, is_small: bool) -> _Answer:
         """The answer to a request that the model may be asked together with others."""
         assert self._batcher is not None
-        body, data, params = await self._beside(lambda: self._read(sent, headers), is_small=is_small)
-        answer = await self._batcher.ask(data, params)
-        return await self._beside(
-            lambda: self._written(answer, rows_of(data), body, wrapped=wrapped), is_small=is_small
-        )
+        reads = partial(_timed, lambda: self._read(sent, headers))
+        (body, data, params), reading = await self._beside(reads, is_small=is_small)
+        part, asking = await self._batcher.ask(data, params)
+        writes = partial(_timed, lambda: self._written(part, rows_of(data), wrapped=wrapped))
+        (content, line), writing = await self._beside(writes, is_small=is_small)
+        return _Answer(content, line, body, (reading, asking, writing))
 
-    async def _ask(self, data: Any, params: dict[str, Any] | None) -> Any:
-        """What the model answers to a batch."""
-        return await self._run(lambda: self._predicted(data, params), is_small=True)
+    async def _ask(self, data: Any, params: dict[str, Any] | None) -> tuple[Any, float]:
+        """What the model answers to a batch, and how long it took."""
+        return await self._run(partial(_timed, lambda: self._predicted(data, params)), is_small=True)
 
     async def _run(self, work: Callable[[], T], *, is_small: bool) -> T:
         """Do what the model has a part in, and remember how quick it was."""
 
-        def timed() -> T:
+        def remembered() -> T:
             began = time.perf_counter()
             try:
                 return work()
@@ -122,8 +135,8 @@ class Lane:
                 self._wary = _WARY_REQUESTS if is_slow else max(0, self._wary - 1)
 
         if is_small and not self._wary and not self._thread.borrowed_tokens:
-            return timed()
-        return await anyio.to_thread.run_sync(timed, limiter=self._thread)
+            return remembered()
+        return await anyio.to_thread.run_sync(remembered, limiter=self._thread)
 
     async def _beside(self, work: Callable[[], T], *, is_small: bool) -> T:
         """Read or write while the model may be busy: else nobody would wait for it, and no batch would grow."""
@@ -151,20 +164,26 @@ class Lane:
         except BaseException as error:
             raise _unwritten(prediction, error) from error
 
-    def _written(self, answer: Any, requested: int | None, body: bytes, *, wrapped: bool) -> _Answer:
+    def _written(self, answer: Any, requested: int | None, *, wrapped: bool) -> tuple[bytes, str]:
         """The answer as it is sent, and what the log is told of it."""
         assert self.model is not None
         try:
             content = dump({"predictions": answer} if wrapped else answer)
             broken = self.model.contract.broken(answer, requested)
             tells = self._capture is None or self._capture.has_summary
-            return _Answer(content, (summary if tells else outline)(answer, broken, requested), body)
+            return content, (summary if tells else outline)(answer, broken, requested)
         except BaseException as error:
             raise _unwritten(answer, error) from error
 
 
 class _Failed(Exception):
     """The model did not answer, or not with what can be sent."""
+
+
+def _timed(work: Callable[[], T]) -> tuple[T, float]:
+    """What comes of it, and how long it took."""
+    began = time.perf_counter()
+    return work(), time.perf_counter() - began
 
 
 def _unwritten(answer: Any, error: BaseException) -> _Failed:

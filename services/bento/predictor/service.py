@@ -11,7 +11,8 @@ place, reason and fix; an exception inside the model is a 500.
 
 `BENTO_WORKERS` and `BENTO_TIMEOUT_SECONDS` in the environment say how many processes answer, and for how long they
 try; `BENTO_BATCH_ROWS` how many rows of waiting requests one call of the model takes; `BENTO_CAPTURE` what is written
-down of requests and answers; `BENTO_LOAD_FAILURES` the file that takes a line whenever the model cannot be loaded.
+down of requests and answers; `BENTO_LOAD_FAILURES` the file that takes a line whenever the model cannot be loaded;
+`PROMETHEUS_MULTIPROC_DIR` the folder in which the workers count where the time goes.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from .answer import dump, plain
 from .capture import Capture
 from .lane import Lane, PredictionLane
 from .model import Signature, load
+from .times import Times
 
 log = logging.getLogger("bentoml.predictor")
 parent_watch.remember_parent()
@@ -37,7 +39,12 @@ parent_watch.remember_parent()
 BUILD: dict[str, Any] = json.loads((Path(__file__).parent / "bento.json").read_text(encoding="utf-8"))
 SIGNATURE = Signature(**BUILD["signature"])
 NAME = f"{quote(BUILD['model'], safe='')}/{quote(BUILD['version'], safe='')}"
-LANE = Lane(NAME, Capture.from_environment(os.environ, NAME), batch=int(os.environ.get("BENTO_BATCH_ROWS", "1")))
+LANE = Lane(
+    NAME,
+    Capture.from_environment(os.environ, NAME),
+    batch=int(os.environ.get("BENTO_BATCH_ROWS", "1")),
+    times=Times(),
+)
 
 
 class Request(bentoml.IODescriptor):  # type: ignore[misc]

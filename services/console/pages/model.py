@@ -63,11 +63,13 @@ def page(desk: Desk) -> Endpoint:
                 f"there is no model {model!r}.",
                 fix=f"register {model} in MLflow, or choose one of the models on the overview: `sluice status`",
             )
+        served = desk.overview([model])
         shown = experiments(desk.ledger.rollouts(Selection(model=model, comparisons=True)))[:EXPERIMENTS]
         known = tenures(over, _emptied_at(desk, over))
         return {
             "model": model,
-            "served": by_audience(desk.overview([model])),
+            "served": by_audience(served),
+            "spent": {row.build: row.spent for row in served if row.spent},
             "history": drawn(partial(history_chart, known, desk.clock()), "history"),
             "stables": sorted(known, key=lambda each: each.since, reverse=True)[:STABLES],
             "address": f"{desk.links.get('gateway', 'GATEWAY')}/{quote(model, safe='')}/predict",

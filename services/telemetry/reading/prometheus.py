@@ -44,6 +44,8 @@ class Scrape:
     """Seconds until a token expires, by its name; negative where it has."""
     sights: Mapping[Listener, Sight] = field(default_factory=dict)
     """What is counted of the requests of each listener."""
+    families: Sequence[Metric] = ()
+    """What other rooms tell, as it stands."""
 
 
 def exposition(queries: Queries, scrape: Scrape) -> bytes:
@@ -66,6 +68,7 @@ class _Families:
     def collect(self) -> Iterator[Metric]:
         yield from self._gateway()
         yield from self._collector()
+        yield from self._scrape.families
         if self._scrape.free is not None:
             meaning = "Share of the state folder's disk that is free."
             yield _gauge("sluice_state_disk_free_ratio", meaning, self._scrape.free)
