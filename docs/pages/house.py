@@ -14,7 +14,7 @@ _ROOMS = {room.module: room for room in rooms()}
 
 
 def page() -> str:
-    """The page as it stands, with its middle written anew."""
+    """The page as it stands, with its middle written again."""
     before, _, rest = PAGE.read_text(encoding="utf-8").partition(_BEGIN)
     _, _, after = rest.partition(_END)
     return f"{before}{_BEGIN}\n{_middle()}\n{_END}{after}"

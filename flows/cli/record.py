@@ -27,7 +27,7 @@ def verify(
     """Check that no fact, look or document in the ledger was changed, removed, added or reordered.
 
     Exit code 1 where one was. Prints the head: kept elsewhere and given as --head, it also shows later whether the
-    ledger was cut off, or written anew as a whole. It can be asked while everything runs.
+    ledger was cut off, or written again as a whole. It can be asked while everything runs.
     """
     from sluicegate.flows.wiring.runtime import current_runtime
     from sluicegate.registry.ledger.chain import parse_head

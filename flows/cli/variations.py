@@ -50,7 +50,7 @@ def deploy(
     *,
     from_file: Annotated[
         Path | None,
-        Parameter(help="A deployment file of Qwak's (JFrog ML). Options that are given besides win."),
+        Parameter(help="A deployment file of Qwak's (JFrog ML). Options on the command line win over it."),
     ] = None,
     build: Annotated[
         str | None, Parameter(help="A version, an alias such as @champion, or latest, which is meant if none is given.")

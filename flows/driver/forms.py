@@ -127,7 +127,7 @@ class SyncForm(Form):
     environment: str = Field(default="", title="Environment", examples=["prod"])
     """Which of the folder's environments; empty: what SLUICE_ENVIRONMENT says."""
     revert: bool = Field(default=False, title="Revert drift")
-    """Whether what was changed here is put back as Git has it; otherwise that is only told."""
+    """Whether what was changed here is put back as Git has it; otherwise it is only reported."""
     write_back: bool = Field(default=True, title="Write back")
     """Whether a branch is pushed that names the build which serves, where another was taken back."""
     propose_to: str = Field(default="", title="Propose to", examples=["prod"])

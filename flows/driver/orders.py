@@ -67,7 +67,7 @@ def pause(order: SteerForm) -> State[Any]:
 
 @flow(name="resume", flow_run_name="resume {order.rollout}")
 def resume(order: SteerForm) -> State[Any]:
-    """Let a paused rollout go on; its time limits count anew."""
+    """Let a paused rollout go on; its time limits count again."""
     return _steer(Resume(rollout=order.rollout), order)
 
 

@@ -38,7 +38,7 @@ def show_ending(report: Report, changes: tuple[str, ...], links: Mapping[str, st
     """Publish the report once the catalog was told, with what it was told."""
     listed = "\n".join(f"- {change}" for change in changes)
     about = f"how {report.rollout.id} ended"
-    show_report(report, key="report", about=about, links=links, more=f"\n## MLflow was told\n\n{listed}\n")
+    show_report(report, key="report", about=about, links=links, more=f"\n## Written to MLflow\n\n{listed}\n")
 
 
 def show_report(

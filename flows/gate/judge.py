@@ -116,8 +116,8 @@ def _since(verdict: Verdict, since: int, earlier: int) -> Verdict:
     """The verdict as one of all looks; what failed in earlier ones was overridden."""
     if not since:
         return verdict
-    anew = f"judged anew since an override: looks count from look {earlier} on"
-    return replace(verdict, since=since, k=verdict.k + earlier, details=(anew, *verdict.details))
+    again = f"judged again since an override: looks count from look {earlier} on"
+    return replace(verdict, since=since, k=verdict.k + earlier, details=(again, *verdict.details))
 
 
 def _verdict(state: AnyState, step: int, told: Sequence[tuple[datetime, Rows]]) -> Verdict:

@@ -114,7 +114,7 @@ def _release_trigger(shelf: Shelf, rollout: Rollout, candidate: Build) -> list[s
     trigger = rollout.plan.trigger
     if trigger is None or trigger.alias is None:
         return []
-    if trigger.alias not in shelf.build(candidate.ref).aliases:  # read anew: it may have moved on meanwhile
+    if trigger.alias not in shelf.build(candidate.ref).aliases:  # read again: it may have moved on meanwhile
         return []
     shelf.delete_alias(candidate.ref.model, trigger.alias)
     return [f"alias {trigger.alias} removed"]

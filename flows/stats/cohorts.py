@@ -6,7 +6,7 @@ section 3.1), whose power sums follow from those of x and n; the labels of units
 score of a stratum is the score of r (`scores`). A unit's rows add up before they are squared, so they may depend on
 each other as they like.
 
-A unit goes on getting rows, so a cohort's sums and p change from look to look: the score is taken anew, and its
+A unit goes on getting rows, so a cohort's sums and p change from look to look: the score is taken again, and its
 difference is what is new. Increments that depend on each other positively make the boundary conservative (Slepian
 1962).
 """

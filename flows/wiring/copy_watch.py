@@ -15,7 +15,7 @@ PERIOD = 1.0
 
 
 def watch_drops(runtime: Runtime, stop: threading.Event) -> None:
-    """Count dropped copies until told to stop."""
+    """Count dropped copies until stopped."""
     import sqlalchemy as sa
     import structlog
 

@@ -31,7 +31,7 @@ class Finishing(Protocol):
 
 
 def keep_house(runtime: Runtime, collectors: list[Finishing], stop: threading.Event) -> None:
-    """Keep house every minute until told to stop; what fails is said and tried again."""
+    """Keep house every minute until stopped; what fails is said and tried again."""
     import sqlalchemy as sa
     import structlog
 

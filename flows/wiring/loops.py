@@ -87,10 +87,10 @@ class Loops:
         try:
             work(turns)
         except BaseException:  # noqa: BLE001
-            _log(f"the loop {name} failed; this process ends and is started anew", is_error=True)
+            _log(f"the loop {name} failed; this process ends and is restarted", is_error=True)
             self._end(ENDED)
         if not self.stop.is_set():
-            _log(f"the loop {name} ended; this process ends and is started anew")
+            _log(f"the loop {name} ended; this process ends and is restarted")
             self._end(ENDED)
 
     def _beat(self, stop: threading.Event) -> None:
@@ -106,7 +106,7 @@ def run_process(work: Callable[[], None]) -> NoReturn:
         work()
         code = 0
     except BaseException:  # noqa: BLE001
-        _log("this process failed and is started anew", is_error=True)
+        _log("this process failed and is restarted", is_error=True)
     os._exit(code)
 
 

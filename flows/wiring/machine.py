@@ -182,7 +182,7 @@ _LEDGER_FIX = (
 )
 _TELEMETRY_FIX = (
     "sluice down, then bring the last backup back: sluice restore FROM, and sluice up. Without one, move telemetry.db "
-    "and the files beside it away: requests whose logs are still there are read again, and gates begin anew."
+    "and the files beside it away: requests whose logs are still there are read again, and gates start over."
 )
 
 

@@ -50,7 +50,7 @@ UNHURRIED = 3600.0
 
 
 def keeper() -> None:
-    """Make the world follow the ledger until told to stop."""
+    """Make the world follow the ledger until stopped."""
     from sluicegate.flows.stages.tick import Authority, tick
     from sluicegate.flows.wiring import sight_watch
     from sluicegate.flows.wiring.machine import registering
@@ -111,7 +111,7 @@ def keeper() -> None:
 
 
 def collector() -> None:
-    """Turn Envoy's access logs into tallies until told to stop."""
+    """Turn Envoy's access logs into tallies until stopped."""
     from sluicegate.flows.shadow.specs import shadow_specs
     from sluicegate.flows.wiring.copy_watch import watch_drops
     from sluicegate.flows.wiring.housekeeping import keep_house
@@ -147,7 +147,7 @@ def collector() -> None:
 
 
 def console() -> None:
-    """Serve the API, the pages and the intakes until told to stop."""
+    """Serve the API, the pages and the intakes until stopped."""
     import uvicorn
 
     from sluicegate.services.console.app import create
@@ -175,7 +175,7 @@ async def _serve(server: uvicorn.Server, runtime: Runtime) -> None:
 
 
 def watch(runtime: Runtime, own: str, stop: threading.Event) -> None:
-    """Have those of our programs that hang started anew, until told to stop."""
+    """Have those of our programs that hang restarted, until stopped."""
     from sluicegate.services.host.programs.watching import PERIOD, Watch
 
     watching = Watch(own=own, supervisor=runtime.supervisor, beats=runtime.heartbeats)
@@ -277,7 +277,7 @@ def _call_hooks(runtime: Runtime) -> None:
 
 
 def _again_and_again(look: Callable[[Runtime], None], runtime: Runtime, seconds: float, stop: threading.Event) -> None:
-    """Look until told to stop. Routing and judging never wait for this, and never suffer from it."""
+    """Look until stopped. Routing and judging never wait for this, and never suffer from it."""
     while not stop.is_set():
         try:
             look(runtime)

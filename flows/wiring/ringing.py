@@ -20,7 +20,7 @@ from sluicegate.services import durable
 from sluicegate.services.keeper.waking import ring
 
 RESERVE = 8 << 20
-"""Bytes of the log that are there whether it is written or not. SQLite begins it anew after half of that."""
+"""Bytes of the log that are there whether it is written or not. SQLite starts a new one after half of that."""
 T = TypeVar("T")
 
 

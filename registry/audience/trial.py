@@ -59,7 +59,7 @@ class Trial:
     """The audiences in the order in which they are asked, up to the one that takes it."""
     parts: tuple[Part, ...]
     unit_header: str | None
-    """The header that is hashed; none: every request is drawn anew."""
+    """The header that is hashed; none: every request is drawn again."""
     slot: Slot | None
     """None: without a unit it is drawn for each request."""
 

@@ -53,7 +53,7 @@ def guard_rollouts(draft: Draft, before: Connections, after: Connections, actor:
 
 
 def _compared(rollout: Rollout, there: Connections) -> set[str]:
-    """The variations whose callers an experiment shares anew."""
+    """The variations whose callers an experiment divides again."""
     ab = experiment_spec(rollout.plan)
     shared = [each.weighted for each in there.ordered if each.audience.name == ab.audience] or [there.fallback]
     return {*ab.variations, *(part.variation for weighted in shared for part in weighted)}

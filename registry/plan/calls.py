@@ -40,15 +40,15 @@ class Check(Call):
 
 
 class Hook(Call):
-    """Another system is told what has happened. Nothing waits for it. Name a deployment or a url."""
+    """Another system is notified of what has happened. Nothing waits for it. Name a deployment or a url."""
 
     deployment: Annotated[str, Field(pattern=r"^[^/]+/[^/]+$")] | None = None
     """A Prefect deployment, flow/name: a run of it is created; it took the news when that run ends as Completed."""
     url: Annotated[str, Field(pattern=r"^https?://[^\s/?#@]+[^\s#@]*$")] | None = None
     """An address that gets a signed POST; it took the news when it answers with a status from 200 to 299."""
     after: Literal["promotion", "abort", "rollback"]
-    """What is told. promotion: a build took all of the variation's traffic, in steps, at once or as the first one.
-    abort: all traffic went back to stable, in whatever phase. rollback: an earlier build took its place again."""
+    """What it is notified of. promotion: a build took all of the variation's traffic, in steps, at once or as the first
+    one. abort: all traffic went back to stable, in whatever phase. rollback: an earlier build took its place again."""
     timeout: Duration = Field(default=60.0, ge=1, le=3600)
     """How long one attempt may take."""
     attempts: int = Field(default=8, ge=1, le=20)

@@ -100,7 +100,7 @@ class ExternalGate(Document):
     """Whether its verdict has consequences. watch: judged and shown."""
     then: Literal["abort", "pause"] = "abort"
     """What follows when it fails. pause: a person decides; who resumes overrides the failure by name, and it is judged
-    anew on later samples."""
+    again on later samples."""
 
     @property
     def decides(self) -> bool:

@@ -309,7 +309,7 @@ class GateSpec(Document):
     part of the alphas that all rules may have together."""
     then: Literal["abort", "pause"] = "abort"
     """What follows when it fails. pause: a person decides; who resumes overrides the failure by name, and the rule is
-    judged anew on the requests from then on."""
+    judged again on the requests from then on."""
 
     @property
     def decides(self) -> bool:

@@ -167,7 +167,7 @@ def _change(gate: GateReport, last: LookPoint | None) -> str:
 
 _AFTER_FAILURE = {
     "abort": "nothing: failing is final for this rollout; a new one starts afresh",
-    "pause": "a named person: who resumes the rollout overrides the failure, and requests from then on are judged anew",
+    "pause": "a named person: resuming overrides the failure, and the requests after that are judged again",
     "nothing": "nothing: failing is final for this rollout, and it only watches",
 }
 

@@ -353,7 +353,7 @@ def _failure(rollout: Rollout, verdicts: Sequence[Verdict]) -> Decision | None:
     if failing and rollout.took_over:
         return Decision(choice=Choice.PAUSE, reason=f"{_failed(failing)}; a person decides")
     if failing:
-        return Decision(choice=Choice.PAUSE, reason=f"{_failed(failing)}; resuming overrides it, and judges it anew")
+        return Decision(choice=Choice.PAUSE, reason=f"{_failed(failing)}; resuming overrides it, and judges it again")
     return None
 
 

@@ -120,7 +120,7 @@ class Packed:
     model_digest: str
     env: str = "project"
     registered_at: datetime | None = None
-    """When the version was registered, which tells it from one of the same number after the model was made anew."""
+    """When the version was registered, which tells it from one of the same number after the model was made again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,7 +201,7 @@ class Resumed:
     reason: str
     party: Party = Party.PERSON
     overrides: tuple[str, ...] = ()
-    """Metrics that had failed, which a named person overrides: they are judged anew, on the requests from now on."""
+    """Metrics that had failed, which a named person overrides: they are judged again, on the requests from now on."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Namesakes: a model that was deleted and registered anew has versions with the numbers of those that serve. Pure."""
+"""Namesakes: a model that was deleted and registered again has versions with the numbers of those that serve. Pure."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ class Reply:
     """What a step's check said last, and how often it was asked."""
 
     answer: str
-    """yes, no, none; or stale: the rollout came back to the step, which asks anew."""
+    """yes, no, none; or stale: the rollout came back to the step, which asks again."""
     reason: str
     at: datetime
     times: int
@@ -120,7 +120,7 @@ class Rollout:
     step_observed_at: datetime | None = None
     began_at: datetime | None = None
     resumed_at: datetime | None = None
-    """When a pause ended last; time limits count from there anew."""
+    """When a pause ended last; time limits count from there again."""
     promoted_at: datetime | None = None
     full_at: datetime | None = None
     """When it got every request: at its promotion, or when it had been confirmed, or not."""
@@ -130,7 +130,7 @@ class Rollout:
     thresholds: dict[str, float] = field(default_factory=dict)
     judgements: dict[str, Judgement] = field(default_factory=dict)
     overridden: dict[str, int] = field(default_factory=dict)
-    """Metrics whose failure a person overrode, each with the epoch from which its requests are judged anew."""
+    """Metrics whose failure a person overrode, each with the epoch from which its requests are judged again."""
     approvals: dict[int, str] = field(default_factory=dict)
     """Who approved which step."""
     guarded: bool = False

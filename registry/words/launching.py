@@ -30,7 +30,7 @@ class Reached:
 
 
 def with_stage(reached: Sequence[Reached], stage: Stage, at: datetime) -> tuple[Reached, ...]:
-    """The same with this stage as the present one: a launch that begins anew forgets what came after."""
+    """The same with this stage as the present one: a launch that starts over forgets what came after."""
     order = list(Stage)
     return (*(each for each in reached if order.index(each.stage) < order.index(stage)), Reached(stage=stage, at=at))
 

@@ -1,7 +1,7 @@
 """Digests of folders: what was packed is what is served.
 
 The same model packed again has the same digests: BentoML's note of the hour, in two files, does not count. So a bento
-that was damaged or lost is mended by packing it anew, and what the ledger says about it stays true.
+that was damaged or lost is mended by packing it again, and what the ledger says about it stays true.
 """
 
 from __future__ import annotations

@@ -154,7 +154,7 @@ def own_part(
 ) -> Part:
     """A part of Sluicegate's own, such as keeper or console; `env` is usually `client_environment(...)`.
 
-    `runs` names the code and files that it runs: when they change, it is started anew.
+    `runs` names the code and files that it runs: when they change, it is restarted.
     """
     program = _program(name, command, {**env, RUNS: runs}, folder, folder.root)
     return Part(program=program, probe=probe, handover=handover)

@@ -103,13 +103,13 @@ class FleetPass:
                 self._revive(need)
 
     def _revive(self, need: Need) -> None:
-        """Start a service anew that the supervisor gave up on: what is trusted is never given up."""
+        """Restart a service that the supervisor gave up on: what is trusted is never given up."""
         last = self._revived.get(need.build)
         is_recent = last is not None and self.elapsed() - last < REVIVE_SECONDS
         if is_recent or need.build in self._stops or self.services.gave_up(need.build) is None:
             return
         self._revived[need.build] = self.elapsed()
-        log.warning("service was given up and is started anew", build=str(need.build))
+        log.warning("service was given up and is restarted", build=str(need.build))
         self._stops[need.build] = self.pool.submit(self.services.stop, need.build)
 
     def _begin(self, need: Need, rollouts: Iterable[Rollout], now: datetime) -> None:

@@ -69,7 +69,7 @@ def _inner_address(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | No
 class Pinned(httpx.BaseTransport):
     """Connects to these addresses, the first that takes it; what is asked and whose certificate counts stay the name's.
 
-    A proxy is not used: it would look the name up anew.
+    A proxy is not used: it would look the name up again.
     """
 
     def __init__(self, addresses: Sequence[str]) -> None:

@@ -33,7 +33,7 @@ def _told(answer: httpx.Response) -> httpx.Response:
     if answer.is_redirect:
         raise NoNumber(f"it redirects ({answer.status_code}), which is not followed: write the address that it means")
     if answer.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
-        raise NoNumber(f"it lets us not in ({answer.status_code}): its setting holds no token that it takes")
+        raise NoNumber(f"it refuses our credentials ({answer.status_code}): its setting holds no token that it takes")
     return answer
 
 

@@ -201,7 +201,7 @@ def test_the_how_to_shows_what_a_paused_rollout_says() -> None:
     resumed(given)
     given.serves()
     given.ticks()
-    anew = [moment.text for moment in timeline(given.ledger.entries(given.name)) if "overridden" in moment.text]
+    again = [moment.text for moment in timeline(given.ledger.entries(given.name)) if "overridden" in moment.text]
     text = (ROOT / "docs/how-to/write-a-plan.md").read_text()
-    for line in (*(line for line in said if "errors" in line), *anew):
+    for line in (*(line for line in said if "errors" in line), *again):
         assert line in text

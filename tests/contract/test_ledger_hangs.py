@@ -63,7 +63,7 @@ def test_a_server_that_hangs_is_given_up_and_used_again_when_it_goes_on(database
 
 
 def engines_again(ledger: SqlLedger) -> None:
-    """Until a connection is tried anew."""
+    """Until a connection is tried again."""
     for _ in range(100):
         with contextlib.suppress(Unreachable):
             ledger.feed_end()

@@ -1,4 +1,4 @@
-"""A log that others rename, move away, delete or cut: it is read to its end, and its writer begins it anew."""
+"""A log that others rename, move away, delete or cut: it is read to its end, and its writer starts a new one."""
 
 from __future__ import annotations
 

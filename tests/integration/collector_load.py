@@ -132,7 +132,7 @@ class Load:
         assert not record(self.store, outcomes, datetime.now(UTC)).refused
 
     def _rotate(self, file: IO[str], number: int) -> IO[str]:
-        """Rename and open anew, as the data plane does; what is left of the buffer goes to the renamed file."""
+        """Rename and open again, as the data plane does; what is left of the buffer goes to the renamed file."""
         self.log.rename(self.log.with_name(f"{self.log.stem}.{number:06d}{self.log.suffix}"))
         fresh = self.log.open("a")
         file.close()

@@ -55,7 +55,7 @@ class World:
         return Connection(audience=audience, weighted=tuple(weights))
 
     def change(self) -> None:
-        """Reweigh, promote, abort, try another build, or connect the audiences anew."""
+        """Reweigh, promote, abort, try another build, or connect the audiences differently."""
         name = self.draw.choice(VARIATIONS)
         match self.draw.randrange(8):
             case 0 if name in self.candidate:

@@ -106,7 +106,7 @@ def test_programs_of_ours_that_hang_are_seen_and_started_anew(stack: Stack, vict
         assert set(status["silent"]) <= set(victims)
         if not status["silent"] and all(now[name] not in (None, pids[name]) for name in victims):
             break
-        assert time.monotonic() - began < 200, "nobody starts them anew"
+        assert time.monotonic() - began < 200, "nobody restarts them"
         time.sleep(0.5)
     print(f"\n{' and '.join(victims)} hung: seen, killed and back after {time.monotonic() - began:.0f} s")
     while time.monotonic() - began < 200:
@@ -135,7 +135,7 @@ def test_a_supervisor_that_was_killed_costs_no_request(stack: Stack) -> None:
 
 
 def test_an_upgrade_needs_no_down_and_costs_no_request(stack: Stack) -> None:
-    """Another Envoy: it takes over from the one that serves, and our own programs are started anew; three times."""
+    """Another Envoy: it takes over from the one that serves, and our own programs are restarted; three times."""
     before = {each["name"]: each["pid"] for each in stack.ask("status")["programs"]}
     with Load(stack.urls()["gateway"]).running(threads=3) as load:
         for _ in range(3):

@@ -119,7 +119,7 @@ def load(url: str, *, http2: bool, callers: int = 8, path: str = "/delays/predic
 
 
 async def run_callers(url: str, callers: int, record: Record, stop: threading.Event, *, http2: bool) -> None:
-    """Ask without pause until told to stop."""
+    """Ask without pause until stopped."""
     await (_over_http2 if http2 else _over_http1)(url, callers, record, stop)
 
 

@@ -83,7 +83,7 @@ def test_a_copy_of_the_cookie_is_worth_nothing_after_signing_out(office: Office)
     stolen = dict(client.cookies)
     form = client.get("/").text.split("/logout?form=")[1].split('"')[0]
     client.post(f"/logout?form={form}")
-    for app in (client.app, create(office.desk, hosts=["127.0.0.1"])):  # the same console, and one started anew
+    for app in (client.app, create(office.desk, hosts=["127.0.0.1"])):  # the same console, and one restarted
         thief = TestClient(app, base_url="http://127.0.0.1", cookies=stolen)
         assert thief.get("/api/v1/rollouts").status_code == 401
 

@@ -182,7 +182,7 @@ def test_a_pause_does_not_outlast_a_deadline_that_aborts(then: str, choice: Choi
     assert choose(paused, verdict(), P99, after=timedelta(hours=23)).choice is Choice.HOLD
     assert choose(paused, verdict(), P99, after=timedelta(hours=25)).choice is choice
     resumed = replace(paused, resumed_at=AT + timedelta(hours=20))
-    assert choose(resumed, verdict(), P99, after=timedelta(hours=25)).choice is Choice.HOLD, "a resume begins it anew"
+    assert choose(resumed, verdict(), P99, after=timedelta(hours=25)).choice is Choice.HOLD, "a resume starts a new one"
 
 
 CHECKED = PLAN | {"steps": [{"weight": 10, "check": {"deployment": "smoke/nightly"}, "approval": True}, {"weight": 50}]}

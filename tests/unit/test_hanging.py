@@ -301,4 +301,4 @@ def test_who_is_silent_is_told_once_it_had_time_to_start(tmp_path: Path) -> None
     states = [state("keeper", 500), state("collector", 3), state("envoy", 500), state("console", -86_000)]
     assert silent(beats, states, NOW) == {"keeper": SILENT + 5}
     states = [state("keeper", 3)]
-    assert silent(beats, states, NOW) == {}, "it was started anew and has not beaten yet"
+    assert silent(beats, states, NOW) == {}, "it was restarted and has not beaten yet"

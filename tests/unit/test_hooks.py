@@ -285,7 +285,7 @@ def test_one_that_hangs_keeps_no_look_no_abort_and_no_other_hook_waiting(door: D
         look.look(NOW)
     threads[1].join(10)
     assert stand.calls() == [("abort", 1, "taken")]
-    assert len(threads) == 2, "what is under way is not begun anew"
+    assert len(threads) == 2, "what is under way is not begun again"
     door.open.set()
     threads[0].join(10)
     assert stand.calls() == [("abort", 1, "taken"), ("promotion", 1, "taken")]

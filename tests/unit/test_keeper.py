@@ -593,11 +593,11 @@ def test_a_rollout_that_cannot_be_judged_is_stopped_as_its_plan_says(then: str, 
 
 
 def test_a_rollout_whose_judgement_never_ends_is_stopped_as_its_plan_says() -> None:
-    """Telemetry hangs: the look itself asks the ledger alone, and a keeper that is started anew counts on."""
+    """Telemetry hangs: the look itself asks the ledger alone, and a keeper that is restarted counts on."""
     world = World().serving()
     name = world.ramping(Plan.model_validate(PLAN.document() | {"blind": {"after": "1m", "then": "abort"}}))
     hold = threading.Event()
-    for seconds in (40, 30):  # the supervisor starts a keeper anew whose judging hangs
+    for seconds in (40, 30):  # the supervisor restarts a keeper whose judging hangs
         begun = threading.Event()
         world.restarted()
         world.keeper.beside = Beside()

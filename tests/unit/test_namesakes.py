@@ -1,4 +1,4 @@
-"""A model that was deleted and registered anew: its v1 is not the v1 that serves, and nobody takes it for it."""
+"""A model that was deleted and registered again: its v1 is not the v1 that serves, and nobody takes it for it."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from sluicegate.registry.words.units import format_weight
 
 
 def possible(rollout: Rollout) -> tuple[str, ...]:
-    """The orders that it admits now. A shadow gives no traffic, and is begun anew; an experiment is one whole."""
+    """The orders that it admits now. A shadow gives no traffic, and is started over; an experiment is one whole."""
     if rollout.is_comparison and rollout.is_ended:
         return ("promote",) if rollout.ending is Ending.CONCLUDED else ()
     admitted = _of_phase(rollout)

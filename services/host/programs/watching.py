@@ -1,4 +1,4 @@
-"""Watch: programs that do not beat any more are killed, so that the supervisor starts them anew. Hung is like dead."""
+"""Watch: programs that do not beat any more are killed, so that the supervisor restarts them. Hung is like dead."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Watch:
         has_beaten = last is not None and last > record.began
         if seconds <= (PATIENCE if has_beaten else STARTING) or self.supervisor.pid() is None:
             return False
-        log.error("does not beat any more and is killed, to be started anew", program=name, seconds=round(seconds))
+        log.error("does not beat any more and is killed, to be restarted", program=name, seconds=round(seconds))
         del self._still[name]
         process.kill()
         return True

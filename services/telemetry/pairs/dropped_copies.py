@@ -1,4 +1,4 @@
-"""Copies that the data plane drops because a shadow is too slow. Its counter starts anew with it: steps are added."""
+"""Copies that the data plane drops because a shadow is too slow. Its counter starts over with it: steps are added."""
 
 from __future__ import annotations
 

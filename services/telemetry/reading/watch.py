@@ -31,7 +31,7 @@ _LINE_BYTES = 500
 
 @dataclass(frozen=True, kw_only=True)
 class Counters:
-    """What one look at a listener told. Counts grow, and begin anew when a program or a database does."""
+    """What one look at a listener told. Counts grow, and start over when a program or a database does."""
 
     ended: int
     """Requests that ended, as the gateway counts them."""
@@ -56,7 +56,7 @@ class Counters:
 
 @dataclass(frozen=True, kw_only=True)
 class _Totals:
-    """Counts since the watch began, whatever began anew meanwhile."""
+    """Counts since the watch began, whatever started over meanwhile."""
 
     at: float
     ended: int = 0
@@ -181,5 +181,5 @@ def _grown(totals: _Totals, last: Counters, new: Counters) -> _Totals:
 
 
 def _more(last: int, new: int) -> int:
-    """What a count grew by; one that is less than before began anew."""
+    """What a count grew by; one that is less than before started over."""
     return new - last if new >= last else new

@@ -55,7 +55,7 @@ class LogCollector(ABC, Generic[RowT]):
         self, store: Store, log_path: Path, clock: Callable[[], datetime], *,
         reopen: Callable[[], None] | None = None, elapsed: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
-        """`reopen` has the log's writer begin it anew at its path; `elapsed` gives seconds from any beginning."""
+        """`reopen` has the log's writer start a new one at its path; `elapsed` gives seconds from any beginning."""
         self._store = store
         self._reopen = reopen
         self._elapsed = elapsed
@@ -91,7 +91,7 @@ class LogCollector(ABC, Generic[RowT]):
         """What is asked of others before a transaction keeps them waiting; `now` in microseconds."""
 
     def run(self, stop: threading.Event) -> None:
-        """Collect until told to stop; without a pause only while there is more to do than one pass takes."""
+        """Collect until stopped; without a pause only while there is more to do than one pass takes."""
         while not stop.is_set():
             try:
                 self.collect()
@@ -103,7 +103,7 @@ class LogCollector(ABC, Generic[RowT]):
             stop.wait(pause)
 
     def call_back(self) -> None:
-        """Where the log is written elsewhere than at its path, have its writer begin it there anew.
+        """Where the log is written elsewhere than at its path, have its writer start a new one there.
 
         Raises SluiceError or OSError when the writer cannot be told; it is told again as long as it goes on.
         """
@@ -115,7 +115,7 @@ class LogCollector(ABC, Generic[RowT]):
         elif now - self._astray_since > ASTRAY:
             self._astray_since = now
             self._tail.begin_anew()
-            _log.warning("%s is not where it is written to; its writer is to begin it anew", self._path.name)
+            _log.warning("%s is not where it is written to; its writer is to start a new one", self._path.name)
             self._reopen()
 
     def finished(self, quiet: float = QUIET) -> tuple[Path, ...]:

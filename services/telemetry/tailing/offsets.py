@@ -14,7 +14,7 @@ from sluicegate.services.telemetry.tailing.tail import Chunk
 
 
 class OvertakenError(SluiceError):
-    """Another collector read the same lines first. Nothing was counted twice; offsets are read anew."""
+    """Another collector read the same lines first. Nothing was counted twice; offsets are read again."""
 
 
 class Offsets:

@@ -1,7 +1,7 @@
 """Tail: finds the files of a log, live and rotated, and reads whole lines from where it was left.
 
 A file is known by its first line, which holds a request id and a time of its own: a rename or a copy changes nothing,
-and a new file in the place of an old one starts anew, same inode or not. Rotation is by rename: `live.jsonl` becomes
+and a new file in the place of an old one starts over, same inode or not. Rotation is by rename: `live.jsonl` becomes
 `live.000001.jsonl` or `live.jsonl.something`; under another name of the folder a file is known once a line of it was
 read. Compressed files are not read: compress only what `Tail.finished` names. A last line without its newline waits for
 the rest.

@@ -34,7 +34,7 @@ class Admin:
         with self._turn:
             try:
                 status, body = self._once(method, path)
-            except (OSError, http.client.HTTPException):  # an Envoy that was started anew closed what was kept
+            except (OSError, http.client.HTTPException):  # an Envoy that was restarted closed what was kept
                 status, body = self._anew(method, path)
         if status != 200:
             raise Unreachable(f"Envoy's admin interface answered {status} to {path}: {body[:200]!r}.")

@@ -31,7 +31,7 @@ _STATE = "envoy.extensions.filters.http.set_filter_state.v3.Config"
 
 
 def audience_filter() -> Resource:
-    """The filter, off unless a route asks for it. After it ran, the route is chosen anew."""
+    """The filter, off unless a route asks for it. After it ran, the route is chosen again."""
     return {**extension(FILTER, _STATE, clear_route_cache=True), "disabled": True}
 
 

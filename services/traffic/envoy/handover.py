@@ -1,7 +1,7 @@
 """Handover: one Envoy takes over from another on the same port. Both listen for a while; no request is refused.
 
 The former one leaves its admin socket to its successor, gets no new connections, tells its callers with each answer to
-connect anew, and is ended once it has nothing left to do. Until it has ended, no new connection may go to it.
+connect again, and is ended once it has nothing left to do. Until it has ended, no new connection may go to it.
 """
 
 from __future__ import annotations

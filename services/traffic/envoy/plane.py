@@ -223,7 +223,7 @@ class Envoy:
         return renamed
 
     def rotate_own_log(self, limit: int = 8 << 20) -> bool:
-        """Begin Envoy's own log anew when it is larger than `limit` bytes; the one before stays as `envoy.log.1`."""
+        """Start Envoy's own log over when it is larger than `limit` bytes; the one before stays as `envoy.log.1`."""
         if not self.log.exists() or self.log.stat().st_size <= limit:
             return False
         self.log.rename(self.log.with_name(f"{self.log.name}.1"))

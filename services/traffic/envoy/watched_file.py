@@ -63,7 +63,7 @@ class WatchedFile:
         return True
 
     def _why(self, mark: int) -> str:
-        """Envoy's reason; it counts a refusal before it writes it down, and later still into a log that begins anew."""
+        """Envoy's reason; it counts a refusal before it writes it down, and later still into a log that starts over."""
         until = time.monotonic() + _WRITTEN_WITHIN
         while (why := rejection(self._log, mark)) is None and time.monotonic() < until:
             time.sleep(_POLL)

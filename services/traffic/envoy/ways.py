@@ -17,7 +17,7 @@ _SAFE_RETRIES = "connect-failure,refused-stream,reset-before-request"
 _RETRIES = "connect-failure,refused-stream,reset"
 """Where predicting has no effects, a request whose worker died is sent once more."""
 _LATE_SECONDS = 0.1
-"""A service that says itself that it was too slow is heard first: an answer, 504, is not asked for anew."""
+"""A service that says itself that it was too slow is heard first: an answer, 504, is not asked for again."""
 
 
 @dataclass(frozen=True, kw_only=True)
