@@ -8,6 +8,7 @@ WORKERS ?= 2
 PYTEST  := $(BIN)/python -m pytest -q
 
 .DEFAULT_GOAL := help
+unexport PYTHONDONTWRITEBYTECODE  # each process would compile the same sources, and each worker rewrite the same tests
 .PHONY: help setup demo test check quick quick-others slow ends lock bench bench-gate bench-pairs soak mutate docs site sbom clean
 
 help:  ## Show the targets.

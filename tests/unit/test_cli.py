@@ -21,6 +21,7 @@ from sluicegate.flows.cli.tree import bar, head, tree
 from sluicegate.flows.rehearsal.forecast import StepForecast
 from sluicegate.registry.ledger.sql import SqlLedger
 from tests.acceptance.given import Given
+from tests.unit.commands import sluice
 
 HEAVY = ("mlflow", "prefect", "bentoml", "pandas", "scipy", "numpy", "sqlalchemy")
 PLAN = """\
@@ -234,24 +235,24 @@ def test_a_dry_run_tells_what_would_happen_and_nothing_happens(tmp_path: Path, p
     given = Given(ledger=ledger)
     given.ticks()
     before = ledger.position()
-    seen, out, _ = run(state, "rollout", "abort", given.name, "--reason", "seen enough", "--dry-run")
-    assert seen["code"] == 0
+    code, out, _ = sluice(state, "rollout", "abort", given.name, "--reason", "seen enough", "--dry-run")
+    assert code == 0
     assert out.startswith(f"would append to {given.name}: Aborted actor=")
     assert "reason=seen enough" in out
     assert ledger.position() == before
-    seen, _, err = run(state, "--dry-run", "apply", "-f", str(plan))
-    assert (seen["code"], "sluice diff" in err) == (2, True)
+    code, _, err = sluice(state, "--dry-run", "apply", "-f", str(plan))
+    assert (code, "sluice diff" in err) == (2, True)
 
 
 def test_completion_offers_the_names_that_are_there_and_nothing_where_nothing_answers(tmp_path: Path) -> None:
     state = tmp_path / "state"
     state.mkdir()
     given = Given(ledger=SqlLedger(f"sqlite:///{state / 'ledger.db'}"))
-    _, out, _ = run(state, "__complete", "rollout", "abort", "del")
+    _, out, _ = sluice(state, "__complete", "rollout", "abort", "del")
     assert given.name in out.split()
     assert "delays" in out.split()
-    seen, out, err = run(tmp_path / "nothing", "__complete", "rollout", "abort", "del")
-    assert (seen["code"], "delays" in out, "Traceback" in err) == (0, False, False)
+    code, out, err = sluice(tmp_path / "nothing", "__complete", "rollout", "abort", "del")
+    assert (code, "delays" in out, "Traceback" in err) == (0, False, False)
 
 
 def test_a_refused_prediction_tells_what_is_wrong_and_each_fix() -> None:
@@ -265,8 +266,8 @@ def test_a_refused_prediction_tells_what_is_wrong_and_each_fix() -> None:
 
 
 def test_a_file_of_data_that_is_not_there_is_named(tmp_path: Path) -> None:
-    seen, _, told = run(tmp_path / "s", "predict", "churn", "--data", f"@{tmp_path}/none.json")
-    assert seen["code"] == 2
+    code, _, told = sluice(tmp_path / "s", "predict", "churn", "--data", f"@{tmp_path}/none.json")
+    assert code == 2
     assert f"{tmp_path}/none.json cannot be read: No such file" in told
     assert "not JSON" not in told
 
@@ -298,18 +299,18 @@ def test_ctrl_c_says_that_what_was_begun_goes_on(tmp_path: Path) -> None:
 
 
 def test_verify_tells_of_a_changed_fact_and_of_a_head_that_is_gone(tmp_path: Path) -> None:
-    seen, _, said = run(tmp_path, "verify")
-    assert (seen["code"], "there is no ledger" in said) == (1, True)
+    code, _, said = sluice(tmp_path, "verify")
+    assert (code, "there is no ledger" in said) == (1, True)
     ledger = SqlLedger(f"sqlite:///{tmp_path / 'ledger.db'}")
     Given(ledger=ledger)
     ledger.close()
-    seen, out, _ = run(tmp_path, "verify", "-o", "json")
+    code, out, _ = sluice(tmp_path, "verify", "-o", "json")
     told = json.loads(out)
-    assert (seen["code"], told["intact"], told["faults"]) == (0, True, [])
-    assert run(tmp_path, "verify", "--head", told["head"])[0]["code"] == 0
-    assert run(tmp_path, "verify", "--head", "yesterday's")[0]["code"] == 2
+    assert (code, told["intact"], told["faults"]) == (0, True, [])
+    assert sluice(tmp_path, "verify", "--head", told["head"]).code == 0
+    assert sluice(tmp_path, "verify", "--head", "yesterday's").code == 2
     with sqlite3.connect(tmp_path / "ledger.db") as raw:
         raw.execute("UPDATE entries SET at = '2020' || substr(at, 5) WHERE seq = 0")
     raw.close()
-    seen, out, _ = run(tmp_path, "verify")
-    assert (seen["code"], "was changed" in out) == (1, True)
+    code, out, _ = sluice(tmp_path, "verify")
+    assert (code, "was changed" in out) == (1, True)

@@ -10,7 +10,8 @@ from sluicegate.registry.documents.documents import ReadDocument, read_documents
 from sluicegate.registry.ledger.sql import SqlLedger
 from sluicegate.registry.words.errors import InvalidDocument, UsageError
 from sluicegate.registry.words.settings import Settings
-from tests.unit.test_cli import PLAN, run
+from tests.unit.commands import sluice
+from tests.unit.test_cli import PLAN
 
 AUDIENCE = "kind: audience\nname: new-york\nwhen: {x-state: NY}\n"
 FREEZE = "kind: freeze\nname: weekend\nzone: UTC\nwindows: []\n"
@@ -102,15 +103,15 @@ def test_what_is_not_in_the_folder_is_shown_and_withdrawn_only_when_asked(tmp_pa
     SqlLedger(f"sqlite:///{state / 'ledger.db'}").close()
     other = tmp_path / "other.yaml"
     other.write_text(PLAN.replace("delays", "fraud"))
-    assert run(state, "apply", "-f", str(other))[0]["code"] == 0
-    run(state, "apply", *folder)
-    seen, out, _ = run(state, "diff", *folder, "--detailed-exitcode")
-    assert (seen["code"], "plan fraud/default: only here" in out) == (0, True)
-    refused, _, said = run(state, "apply", "-f", str(other), "--prune")
-    assert (refused["code"], "is a single file" in said) == (2, True)
-    _, out, _ = run(state, "apply", *folder, "--prune")
+    assert sluice(state, "apply", "-f", str(other)).code == 0
+    sluice(state, "apply", *folder)
+    code, out, _ = sluice(state, "diff", *folder, "--detailed-exitcode")
+    assert (code, "plan fraud/default: only here" in out) == (0, True)
+    code, _, said = sluice(state, "apply", "-f", str(other), "--prune")
+    assert (code, "is a single file" in said) == (2, True)
+    _, out, _ = sluice(state, "apply", *folder, "--prune")
     assert "plan fraud/default: withdrawn" in out
     assert "freeze weekend: unchanged" in out
-    _, out, _ = run(state, "apply", *folder, "--prune")
+    _, out, _ = sluice(state, "apply", *folder, "--prune")
     assert "withdrawn" not in out
-    assert "plan fraud" not in run(state, "diff", *folder)[1]
+    assert "plan fraud" not in sluice(state, "diff", *folder).out

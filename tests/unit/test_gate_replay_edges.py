@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,19 +11,19 @@ import pytest
 
 from sluicegate.flows.rehearsal.replay import replay
 from sluicegate.flows.rehearsal.replay_lines import MalformedLine
+from tests.unit.commands import sluice
 from tests.unit.test_gate_replay import answers, both, look, plan, row
 
 Line = dict[str, Any]
-COMMAND = Path(sys.executable).with_name("sluice")
 MARGIN = {"margin_rel": 0.5}
 MEAN = {"kind": "mean", "margin_rel": 0.5}
 
 
 def command(*lines: Line | str) -> tuple[int, list[Line], str]:
-    """Exit code, answers and what is said about errors, of a process of its own."""
+    """Exit code, answers and what is said about errors."""
     text = "\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines)
-    ended = subprocess.run([COMMAND, "gate", "replay"], input=text, capture_output=True, text=True, check=False)
-    return ended.returncode, [json.loads(line) for line in ended.stdout.splitlines()], ended.stderr
+    ended = sluice(None, "gate", "replay", given=text)
+    return ended.code, [json.loads(line) for line in ended.out.splitlines()], ended.err
 
 
 def mean_row(arm: str, values: Iterable[float], **changes: Any) -> Line:

@@ -26,8 +26,8 @@ from sluicegate.registry.words.errors import InvalidDocument, Unreachable, Usage
 from sluicegate.registry.words.roles import Role
 from tests import giving
 from tests.contract.ledgers import PACKED
+from tests.unit.commands import sluice
 from tests.unit.console_office import MemoryDesk
-from tests.unit.test_cli import run
 from tests.unit.test_environments import write
 
 PLAN = "kind: plan\nmodel: m\nsteps: [{weight: 10}, {weight: 50}]\n"
@@ -383,15 +383,15 @@ def test_the_command_says_what_it_did_and_doctor_how_it_stands(repo: Git, tmp_pa
     state.mkdir()
     ledger = SqlLedger(f"sqlite:///{state / 'ledger.db'}")
     words = ("sync", str(repo.bare), "--path", "documents")
-    seen, out, _ = run(state, *words, "--follow")
-    assert (seen["code"], "plan m/default: applied: it is new" in out) == (0, True)
+    code, out, _ = sluice(state, *words, "--follow")
+    assert (code, "plan m/default: applied: it is new" in out) == (0, True)
     assert [each.tree for each in standing(ledger)] == [repo.tree]
     withdraw_document(ledger, "plan", "m/default", "eve", Role.ADMIN, datetime.now(UTC))
-    seen, out, _ = run(state, *words, "--no-follow")
+    sluice(state, *words, "--no-follow")
     assert standing(ledger) == ()
-    seen, out, _ = run(state, *words)
-    assert (seen["code"], "differs: plan m/default: it was withdrawn here" in out) == (2, True)
-    assert "plan m/default: it was withdrawn here" in run(state, "doctor")[1]
-    seen, _, said = run(state, "sync", "https://ada:s3cret@localhost/x.git", "--follow")
-    assert (seen["code"] != 0, "credential helper" in said, "s3cret" in said) == (True, True, False)
+    code, out, _ = sluice(state, *words)
+    assert (code, "differs: plan m/default: it was withdrawn here" in out) == (2, True)
+    assert "plan m/default: it was withdrawn here" in sluice(state, "doctor").out
+    code, _, said = sluice(state, "sync", "https://ada:s3cret@localhost/x.git", "--follow")
+    assert (code != 0, "credential helper" in said, "s3cret" in said) == (True, True, False)
     ledger.close()
