@@ -101,7 +101,9 @@ def check(
     from sluicegate.registry.words.errors import UsageError
 
     if requests is not None and model is None:
-        raise UsageError("whether requests move depends on who is connected to what.", fix="add --model MODEL")
+        raise UsageError(
+            "whether requests move depends on which audiences the model is connected to.", fix="add --model MODEL"
+        )
     now = read(call("GET", f"/api/v1/models/{segment(model)}/connections")) if model is not None else None
     sample = read_requests(requests) if requests is not None else None
     proof = checked([document.value for document in _read(file)], now, sample)
@@ -152,7 +154,9 @@ def _read(file: tuple[Path, ...]) -> list[ReadDocument]:
 
     documents = [each for each in read_documents(file, Settings.read().champion_alias) if each.kind == "audience"]
     if not documents:
-        raise UsageError("there is no audience among these documents.", fix="write kind: audience and what follows")
+        raise UsageError(
+            "there is no audience among these documents.", fix="name a file that begins with kind: audience"
+        )
     return documents
 
 

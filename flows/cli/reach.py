@@ -86,7 +86,7 @@ def _answer(settings: Settings, asking: Asking) -> Any:
     if api is None and not has_ledger(settings):
         if settings.api_url is not None:
             raise UsageError(
-                f"the console at {settings.api_url} wants a token, and none is known.", fix="set SLUICE_TOKEN"
+                f"the console at {settings.api_url} requires a token, and none is known.", fix="set SLUICE_TOKEN"
             )
         raise Unreachable(f"nothing runs and nothing is recorded in {settings.state}.", fix=_WAYS)
     if api is not None and not _is_hung(settings):
@@ -126,7 +126,7 @@ def ask(api: Api, asking: Asking) -> Any:
             return over_http(api, asking)
     raise Unanswered(
         f"the console at {api.url} did not answer, so we do not know whether it did what you asked.",
-        fix="look before you ask again: sluice rollout list, sluice status",
+        fix="see what happened before you repeat it: sluice rollout list, sluice status",
     )
 
 

@@ -175,7 +175,7 @@ def abort(rollout: Id, *, reason: Reason = "no reason given", output: Output = F
             break
     emit(view, output, table=tree(view))
     if not view["observed"]:
-        remark("the abort is recorded and not yet in force; it is tried every second. sluice doctor says what is wrong")
+        remark("the abort is recorded, but not in force yet; the keeper tries every second: sluice doctor says why")
 
 
 def retry(rollout: Id, *, reason: Reason = "no reason given", output: Output = Format.TABLE) -> None:

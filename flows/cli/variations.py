@@ -186,7 +186,7 @@ def set_terms(
     body = {"by_name": by_name, "stand_in": stand_in, "protected": protected}
     if all(each is None for each in body.values()):
         raise UsageError(
-            "say what holds for the variation.",
+            "name at least one term of the variation.",
             fix="--by-name, --not-by-name, --stand-in unreachable, --protected or --not-protected",
         )
     emit_connections(call("POST", f"{_path(model, variation)}/terms", body), output)

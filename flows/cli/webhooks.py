@@ -21,7 +21,7 @@ def register(*, url: Url = None) -> None:
     """Register the webhook at MLflow, or replace it if the address or the secret has changed."""
     hook = _webhook(url)
     hook.begin()
-    remark(f"registered: MLflow at {hook.server} tells {hook.target}")
+    remark(f"registered: MLflow at {hook.server} notifies {hook.target}")
 
 
 def deliver(*, url: Url = None) -> int:

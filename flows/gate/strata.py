@@ -3,7 +3,7 @@
 Of n rows of which each is the candidate's with chance w, a stratum keeps what n1 n0 / n says, on average
 w (1 - w) (n - 1): of two rows half is lost, of twenty a twentieth, at any weight. So a bucket with fewer rows waits for
 those beside it. One chance decided about the rows of all of them, so that they may be compared whatever the hour did.
-How far a stratum widens depends on how many rows came and for whom, never on what they were; and what still waits is
+How far a stratum widens depends on how many rows came and for which build, never on what they were; what still waits is
 not counted as collected.
 """
 

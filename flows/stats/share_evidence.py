@@ -15,7 +15,7 @@ CONCENTRATION = 1_000.0
 
 
 def share_p_value(stretches: Iterable[tuple[float, int, int]]) -> float:
-    """The p-value of "the shares are as asked", from (share, candidate's count, stable's count) of each stretch."""
+    """The p-value of "shares follow the weights", from (share, candidate's count, stable's count) of each stretch."""
     evidence = sum(_log_ratio(share, candidate, stable) for share, candidate, stable in stretches if 0 < share < 1)
     return math.exp(-max(evidence, 0.0))
 

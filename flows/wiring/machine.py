@@ -152,7 +152,7 @@ def _counted(runtime: Runtime) -> Sequence[Finding]:
         return sight_findings(sights(runtime.ledger).at(runtime.clock()))
     except (sa.exc.SQLAlchemyError, SluiceError) as error:
         fix = error.fix if isinstance(error, SluiceError) and error.fix else _LEDGER_FIX
-        return [failed("counted", "the ledger cannot be read, so nobody knows how many requests are counted", fix)]
+        return [failed("counted", "the ledger cannot be read, so it is not known how many requests are counted", fix)]
 
 
 def _followed(runtime: Runtime) -> tuple[Finding, ...]:

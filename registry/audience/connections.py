@@ -64,7 +64,7 @@ class Terms:
     stand_in: StandIn = StandIn.NEVER
     """When the model's fallback variation answers in its place."""
     protected: bool = False
-    """Whether two named people must stand behind every change of what it serves, and of whom."""
+    """Whether two named people must stand behind every change of what it serves, and of its callers."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,8 @@ def read_deployment_file(file: Path) -> QwakDeployment:
         texts = read_texts(file.read_text(encoding="utf-8"), str(file))
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(
-            f"{file} cannot be read: {error}.", fix="see the path, its permissions and its UTF-8"
+            f"{file} cannot be read: {error}.",
+            fix="check that it exists, that you may read it and that it is UTF-8 text",
         ) from error
     if len(texts) != 1:
         raise UsageError(f"{file}: one document is expected, and there are {len(texts)}.", fix="a file for each")

@@ -175,7 +175,7 @@ def read_plans(paths: Iterable[Path], champion_alias: str = CHAMPION_ALIAS) -> t
     """The plans among the documents. Raises what `read_documents` raises, and UsageError when there is none."""
     plans = tuple(read.value for read in read_documents(paths, champion_alias) if isinstance(read.value, Plan))
     if not plans:
-        raise UsageError("there is no plan among these documents.", fix="write kind: plan and what follows")
+        raise UsageError("there is no plan among these documents.", fix="name a file that begins with kind: plan")
     return plans
 
 
@@ -245,7 +245,7 @@ def _content(file: Path) -> str:
         return file.read_text(encoding="utf-8")
     except OSError as error:
         raise UsageError(
-            f"{file} cannot be read: {error.strerror}.", fix="see the path and its permissions."
+            f"{file} cannot be read: {error.strerror}.", fix="check that it exists and that you may read it."
         ) from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{file} is not UTF-8 text: {error.reason} at byte {error.start}.") from error
@@ -273,7 +273,7 @@ def _documents(text: Text, champion_alias: str) -> Iterator[tuple[At, ReadDocume
         return
     if not isinstance(values, dict):
         if not text.problems:
-            text.add((), "a document is a mapping of keys and values", "write kind: plan and what follows")
+            text.add((), "a document is a mapping of keys and values", "name a file that begins with kind: plan")
         return
     kind = values.get("kind")
     if not isinstance(kind, str) or kind not in KINDS:

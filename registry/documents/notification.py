@@ -1,4 +1,4 @@
-"""Notification: whom to tell of what. The document names no address: these hold secrets and are kept apart. Pure."""
+"""Notification: who is notified of what. The document names no address: these hold secrets and are kept apart. Pure."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Least(StrEnum):
 
 
 class Notification(Document):
-    """Whom to tell of what, how often at most."""
+    """Who is notified of what, how often at most."""
 
     kind: Literal["notification"] = "notification"
     """What this document is."""

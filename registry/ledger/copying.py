@@ -61,7 +61,7 @@ def copy_database(source: Path, target: Path) -> None:
             new.execute("PRAGMA journal_mode = DELETE")
             (state,) = new.execute("PRAGMA quick_check(1)").fetchone()
     except sqlite3.Error as error:
-        raise Refused(f"the database {source} cannot be copied: {error}.", fix="sluice doctor tells more.") from error
+        raise Refused(f"the database {source} cannot be copied: {error}.", fix="sluice doctor says why.") from error
     if state != "ok":
         raise Refused(f"the database {source} is damaged: {state}.", fix="restore it from an earlier backup.")
 
@@ -87,7 +87,7 @@ def _copy(source: Engine, target: Engine, *, replace: bool = True) -> None:
         if not replace and (there := _filled(new)):
             raise Refused(
                 f"the ledger {target.url.render_as_string()} is not empty: it has {there}.",
-                fix="name an empty database in SLUICE_LEDGER, or say --replace to delete what it has.",
+                fix="name an empty database in SLUICE_LEDGER, or use --replace to delete what it holds.",
             )
         for table in metadata.sorted_tables:
             new.execute(delete(table))

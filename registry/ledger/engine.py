@@ -80,9 +80,9 @@ def writing(engine: Engine, silence: float = SILENCE) -> Iterator[Connection]:
             outcome, fix = _IN_DOUBT  # from here on its answer may be lost, and not what it was asked
 
 
-_FIX = "see that it exists, has space and can be written; sluice doctor tells more."
+_FIX = "see that it exists, has space and can be written; sluice doctor says why."
 _NOTHING = "nothing was recorded: ", _FIX
-_IN_DOUBT = "whether it was recorded is not known: ", "look before you ask again: sluice rollout list."
+_IN_DOUBT = "whether it was recorded is not known: ", "see what happened before you repeat it: sluice rollout list."
 
 
 _TAKE_TURN = (

@@ -112,7 +112,7 @@ def _carried_out(record: Record, order: Order, act: Act, now: datetime) -> Chang
         ):
             return _redirected(draft, order, act)
         case ApproveProposal() | RejectProposal():
-            raise UsageError("no proposal is about another one.")
+            raise UsageError("a proposal cannot change another proposal.")
 
 
 def _approved(record: Record, order: Order, proposal: Proposal, now: datetime) -> Changes:
@@ -129,7 +129,7 @@ def _approved(record: Record, order: Order, proposal: Proposal, now: datetime) -
     changes = _carried_out(record, replace(asked, signed_by=both.people), applied_at(asked.act, now), now)
     if effect_of(record, changes) != proposal.effect:
         raise PreconditionFailed(
-            f"proposal {proposal.name}: what {asked.actor} asked for would do something else by now: traffic, a build "
+            f"proposal {proposal.name}: what {asked.actor} asked for would now do something else: the traffic, a build "
             "or the rollout has changed since.",
             fix=f"{asked.actor} asks again, or: sluice proposal reject {proposal.name}",
         )
@@ -224,7 +224,7 @@ def _steered_rollout(record: Record, order: Order) -> Rollout:
         case Pause() | Resume() | Approve() | Jump() | Promote() | Abort() | Retry() | OverrideFreeze() as act:
             return find(record, act.rollout)
         case _:
-            raise UsageError("If-Match: it is not an entity tag of connections, and the order is about no rollout.")
+            raise UsageError("If-Match: this is the entity tag of a rollout, but the order does not concern a rollout.")
 
 
 def _redirected_model(order: Order) -> str:
@@ -242,4 +242,6 @@ def _redirected_model(order: Order) -> str:
         ):
             return act.model
         case _:
-            raise UsageError("If-Match: it is an entity tag of connections, and the order is not about any.")
+            raise UsageError(
+                "If-Match: this is the entity tag of connections, but the order does not change connections."
+            )

@@ -60,7 +60,7 @@ def _compared(rollout: Rollout, there: Connections) -> set[str]:
 
 
 def _serves(there: Connections, variation: str) -> object:
-    """Whom it answers, as the audiences are asked up to the last that it has a share of, and on which terms."""
+    """Which callers it answers, by the audiences up to the last that it has a share of, and on which terms."""
     groups = [(each.audience.condition, each.weighted) for each in there.ordered]
     callers = [(condition, _share(weighted, variation)) for condition, weighted in (*groups, (None, there.fallback))]
     while callers and not callers[-1][1]:
@@ -69,7 +69,7 @@ def _serves(there: Connections, variation: str) -> object:
 
 
 def _stand_ins(there: Connections, variation: str) -> tuple[object, ...]:
-    """For whom it stands in, and who stands in for it."""
+    """Which variations it stands in for, and which stand in for it."""
     is_fallback = there.fallback_variation == variation
     stood_in_for = (each for each in there.terms if is_fallback and each.stand_in is not StandIn.NEVER)
     is_stood_in_for = there.terms_of(variation).stand_in is not StandIn.NEVER

@@ -73,12 +73,12 @@ def _refuse_rise(draft: Draft, rollout: Rollout) -> None:
     if rollout.phase is Phase.PAUSED:
         raise Refused(
             f"rollout {rollout.id} is paused ({rollout.reason}): in a pause the weight does not grow.",
-            fix=f"sluice rollout resume {rollout.id}, which overrides what failed, then jump; back it may go at once",
+            fix=f"sluice rollout resume {rollout.id}, which overrides what failed, then jump; --back needs no resume",
         )
     if rollout.plan.certified:
         raise Refused(
-            f"rollout {rollout.id} follows a plan with certified: true, and a certificate is of all its steps.",
-            fix=f"let its gates decide; or end the judging by name: sluice rollout promote {rollout.id} --reason WHY",
+            f"rollout {rollout.id} follows a plan with certified: true, and its certificate covers all of its steps.",
+            fix=f"let its gates decide; or override them by name: sluice rollout promote {rollout.id} --reason WHY",
         )
     freeze = holding(freezes(draft), rollout, draft.now)
     if freeze is not None:

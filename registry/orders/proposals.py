@@ -126,10 +126,15 @@ def signed(proposal: Proposal, order: Order) -> Proposal:
     what = f"proposal {proposal.name} changes what {', '.join(proposal.targets)} serves, which is protected"
     fix = f"somebody else with the role approver, by a token of their own: sluice proposal approve {proposal.name}"
     if order.person is None:
-        raise Forbidden(f"{what}: only a named person approves it, and {order.actor} is nobody's own token.", fix=fix)
+        raise Forbidden(
+            f"{what}: only a named person can approve it, and the token {order.actor} belongs to nobody in particular.",
+            fix=fix,
+        )
     mine = Signature(step=0, person=order.person, actor=order.actor)
     if any(is_same_person(mine, each) for each in proposal.people):
-        raise Forbidden(f"{what}, and {proposal.people[0].actor} asked for it: nobody approves his own.", fix=fix)
+        raise Forbidden(
+            f"{what}, and {proposal.people[0].actor} asked for it: the person who asked cannot approve.", fix=fix
+        )
     return dataclasses.replace(proposal, people=(*proposal.people, mine))
 
 

@@ -340,7 +340,7 @@ def _refuse_nobody(wanted: Connections) -> None:
         if not _weighs(group):
             raise Refused(
                 f"no variation would answer the audience {name}.",
-                fix="give a variation a weight above 0; a variation that gets copies answers nobody",
+                fix="give a variation a weight above 0; a variation that only gets copies answers no caller",
             )
 
 

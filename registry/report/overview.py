@@ -1,4 +1,4 @@
-"""Overview: what serves whom, one row for each build that an audience gets. Pure."""
+"""Overview: which builds answer which audience, one row for each build that an audience gets. Pure."""
 
 from __future__ import annotations
 

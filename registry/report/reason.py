@@ -37,9 +37,9 @@ class Wording:
     unit: Unit
     worse: Worse
     beside: str
-    """Whom it is compared with, such as v2."""
+    """What it is compared with, such as v2."""
     is_named: bool
-    """Whether the subject already says whom it is compared with."""
+    """Whether the subject already says what it is compared with."""
     confidence: float
     """The chance that the interval holds the difference, at all looks together, at least."""
     counted: str

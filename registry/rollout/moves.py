@@ -236,7 +236,9 @@ def refuse_illegal(rollout: Rollout, fact: Fact) -> None:
         case Approved(person=str(person), actor=actor) if rollout.guarded and rollout.is_asked_by(
             Signature(step=rollout.step, person=person, actor=actor)
         ):
-            raise IllegalMove(f"{_protected(rollout)}, and {asker(rollout)} asked for it: nobody approves his own.")
+            raise IllegalMove(
+                f"{_protected(rollout)}, and {asker(rollout)} asked for it: the person who asked cannot approve."
+            )
         case StepEntered(step=0) | Promoted() | Established() if not rollout.is_signed:
             raise IllegalMove(f"{_protected(rollout)}: {type(fact).__name__} needs a second named person's approval.")
         case Checked(step=step) if step != rollout.step or rollout.check is None:

@@ -36,5 +36,5 @@ def refuse_namesake(rollouts: Iterable[Rollout], builds: Iterable[Build], model:
     if why is not None:
         raise Refused(
             f"{model}: {why}.",
-            fix=f"register it once more, so that it gets a number of its own, or first: sluice undeploy {model}",
+            fix=f"register it again, so that it gets a new version number, or first run: sluice undeploy {model}",
         )

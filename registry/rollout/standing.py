@@ -29,7 +29,7 @@ class Shadowing:
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """What a target's traffic should be, and for whom services must run."""
+    """What a target's traffic should be, and for which builds services must run."""
 
     model: str
     variation: str

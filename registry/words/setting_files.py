@@ -39,10 +39,12 @@ def _content(name: str, path: str) -> str:
         text = Path(path).expanduser().read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidSetting(
-            f"{name} names {path}, which cannot be read: {error}.", fix="see that it is there."
+            f"{name} names {path}, which cannot be read: {error}.", fix="check that it exists and that you may read it."
         ) from error
     if not text or "\n" in text:
-        raise InvalidSetting(f"{path}, which {name} names, has not one line.", fix="write the value alone into it.")
+        raise InvalidSetting(
+            f"{path}, which {name} names, must hold exactly one line.", fix="write the value alone into it."
+        )
     return text
 
 
@@ -52,7 +54,9 @@ def _lines(path: str) -> dict[str, str]:
     try:
         text = Path(path).expanduser().read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidSetting(f"{SETTINGS_FILE} names {path}, which cannot be read: {error}.", fix="see it.") from error
+        raise InvalidSetting(
+            f"{SETTINGS_FILE} names {path}, which cannot be read: {error}.", fix="check that it exists."
+        ) from error
     values = {}
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip() or line.lstrip().startswith("#"):
@@ -61,6 +65,6 @@ def _lines(path: str) -> dict[str, str]:
         name = name.strip()
         if not equals or not _is_setting(name.removesuffix(_SUFFIX)):
             known = [each.name for each in SETTINGS]
-            raise InvalidSetting(f"{path}:{number}: {name!r} is no setting.", fix=f"{suggestion(name, known)}.")
+            raise InvalidSetting(f"{path}:{number}: {name!r} is not a setting.", fix=f"{suggestion(name, known)}.")
         values[name] = value.strip().strip("'\"")
     return values

@@ -188,7 +188,9 @@ class Fleet:
         folder = self._folder(record.ref)
         python = self._environments.python(record.env)
         if not python.exists():
-            raise ServiceFailed(f"{python} is gone.", fix="Pack the build again.")
+            raise ServiceFailed(
+                f"{python}, which runs this build, does not exist any more.", fix="Pack the build again."
+            )
         grace = math.ceil(serve.timeout)
         command = (
             str(python), "-I", str(_SERVING), record.socket, str(serve.workers), str(grace), record.bento,

@@ -38,7 +38,7 @@ class BentoStore:
         about = model.parent / "model.yaml"
         for path in (bento, model, about):
             if not path.exists():
-                raise PackFailed(f"bento {tag} is not whole: {path} is missing.", fix=_REPACK)
+                raise PackFailed(f"bento {tag} is incomplete: {path} is missing.", fix=_REPACK)
         return tree_digest(bento, about), tree_digest(model)
 
     def verify(self, tag: str, *, bento_digest: str, model_digest: str) -> None:

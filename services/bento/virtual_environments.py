@@ -33,7 +33,7 @@ class VirtualEnvironments:
             return Path(sys.executable)
         folder = self._home / env.removeprefix(ISOLATED)
         if not (folder / "ready.json").exists():
-            raise PackFailed(f"the environment {env} is not there.", fix="Pack the build again.")
+            raise PackFailed(f"the environment {env} does not exist.", fix="Pack the build again.")
         return folder / "bin" / "python"
 
     def ensure(self, requirements: Requirements, extra: tuple[str, ...] = ()) -> str:

@@ -62,7 +62,7 @@ class Connecting:
 
     @property
     def servers(self) -> tuple[Server, ...]:
-        """Whom this client can ask."""
+        """Which servers this client can ask."""
         return (Server.GATEWAY,) if self.console is None else (Server.GATEWAY, Server.CONSOLE)
 
     def require_console(self) -> None:

@@ -30,7 +30,7 @@ class Predictions:
     build: str
     """Version of the registered model that answered."""
     variation: str
-    """Whom the request was assigned to."""
+    """What the request was assigned to."""
     audience: str
     """As member of which audience; `default` where none matched, empty where the caller named the variation."""
     reason: str

@@ -37,7 +37,7 @@ _HEADERS = (
 
 
 class Guard:
-    """Lets nobody through whom we do not know, and says with each answer what the browser may do with it."""
+    """Refuses callers that we do not know, and says with each answer what the browser may do with it."""
 
     def __init__(self, app: ASGIApp, tokens: Tokens, sessions: Sessions, strangers: Strangers) -> None:
         self._app = app
@@ -68,7 +68,9 @@ class Guard:
             await problem(error)(scope, receive, send_with_headers)
             return
         if who is not None and not who.role.may(Role.VIEWER) and path not in INTAKE:
-            told = problem(Forbidden(f"the token of {who.name} sends outcomes, and reads nothing.", fix=_ASK_AN_ADMIN))
+            told = problem(
+                Forbidden(f"the token of {who.name} may send outcomes, and read nothing.", fix=_ASK_AN_ADMIN)
+            )
             await told(scope, receive, send_with_headers)
             return
         if who is not None:

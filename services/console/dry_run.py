@@ -34,7 +34,7 @@ class TrialLedger:
 
     def __getattr__(self, name: str) -> object:
         if name not in _READ:
-            raise UsageError(f"this has no dry run: it writes by {name}.")
+            raise UsageError(f"this act has no dry run, because it changes something at once ({name}).")
         return getattr(self._base, name)
 
     def count(self, selection: Selection = ALL) -> int:

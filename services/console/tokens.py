@@ -81,12 +81,14 @@ class Tokens:
         """
         now = self._clock()
         if model is not None and role is not Role.REPORTER:
-            raise UsageError(f"a token for one model is a reporter's; {role.title}s act on every model.")
+            raise UsageError(f"only a reporter's token can be limited to one model; {role.title}s act on every model.")
         for each in (name, person or name):
             if not _NAME.fullmatch(each):
                 raise UsageError(f"token name {each!r}: lower-case letters, digits, dots and dashes, at most 36.")
         if name == PREFECT:
-            raise Refused("prefect is who runs act as that are started there.", fix="sluice token prefect ROLE")
+            raise Refused(
+                "the name prefect is reserved for runs that are started in Prefect.", fix="sluice token prefect ROLE"
+            )
         known = self._ledger.applied(KIND, name)
         if name == ADMIN or (known is not None and not _token(known).is_expired(now)):
             raise Refused(f"there is a token {name!r} already.", fix=f"take it back first: sluice token revoke {name}")

@@ -30,7 +30,7 @@ def gateway_url(settings: Settings) -> str:
     """Where models are asked. Raises NotFound."""
     url = settings.gateway_url or _own_url(settings, GATEWAY)
     if url is None:
-        raise NotFound("no gateway is known.", fix="run sluice up, or set SLUICE_GATEWAY to its URL.")
+        raise NotFound("the gateway's address is not known.", fix="run sluice up, or set SLUICE_GATEWAY to its URL.")
     return url
 
 
@@ -43,7 +43,7 @@ def mlflow_server(settings: Settings) -> MlflowServer:
         return replace(settings.mlflow_server, url=site.mlflow)
     url = _own_url(settings, MLFLOW)
     if url is None:
-        raise NotFound("no MLflow server is known.", fix="run sluice up, or set MLFLOW_TRACKING_URI to its URL.")
+        raise NotFound("MLflow's address is not known.", fix="run sluice up, or set MLFLOW_TRACKING_URI to its URL.")
     return MlflowServer(url=url, username=ADMIN, password=_secret(settings, "mlflow_password") or "")
 
 

@@ -57,5 +57,5 @@ class Unit:
 def _plain(path: Path) -> str:
     text = str(path)
     if any(character in " \t\n\"'\\%$;" for character in text) or not path.is_absolute():
-        raise InvalidSetting(f"systemd cannot be told of {text!r}.", fix="use an absolute path of plain characters.")
+        raise InvalidSetting(f"systemd does not accept {text!r}.", fix="use an absolute path of plain characters.")
     return text

@@ -29,7 +29,7 @@ def public_addresses(url: str, allowed: Collection[str]) -> tuple[str, ...]:
     try:
         addresses = [str(entry[4][0]) for entry in socket.getaddrinfo(host, parts.port or 443, type=socket.SOCK_STREAM)]
     except (OSError, ValueError):  # no such host; no such port, or nothing that could be a host
-        raise Unreachable(f"the host {host} is not known.") from None
+        raise Unreachable(f"the name of the host {host} cannot be resolved.") from None
     if parts.scheme != "https" or not all(is_public(ipaddress.ip_address(each)) for each in addresses):
         raise Refused(f"{host} is not a public https server.", fix=f"allow it by name: SLUICE_CHECK_HOSTS={host}")
     return tuple(dict.fromkeys(addresses))

@@ -29,7 +29,7 @@ class PrefectEvents:
         try:
             self._http.post("/events", json=[event(each) for each in news]).raise_for_status()
         except httpx.HTTPError as error:
-            raise Unreachable(f"Prefect took no events: {error!r}.", fix="sluice doctor") from error
+            raise Unreachable(f"Prefect accepted no events: {error!r}.", fix="sluice doctor") from error
 
 
 def event(happening: Happening) -> dict[str, object]:

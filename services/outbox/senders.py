@@ -35,7 +35,7 @@ def by_apprise(address: Address, notice: Notice, news: Sequence[Happening], now:
     if not service.add(address.url):
         raise InvalidSetting("the address is not a URL that Apprise knows.", fix="sluice notify set NAME")
     if not service.notify(title=notice.title, body=notice.body, notify_type=_TYPES[notice.severity]):
-        raise Unreachable("the service that the address names did not take the message.", fix="sluice notify test")
+        raise Unreachable("the service at that address did not accept the message.", fix="sluice notify test")
 
 
 _TYPES = {

@@ -13,7 +13,7 @@ _HTTP, _DATABASES = ("http://", "https://"), ("postgresql://", "sqlite:///")
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """An address and what lets us in. Never shown, not even in a traceback."""
+    """An address and its credentials. Never shown, not even in a traceback."""
 
     url: str = field(repr=False)
     token: str = field(default="", repr=False)
@@ -35,5 +35,5 @@ def read_source(name: str, environment: Mapping[str, str]) -> Source:
     url, *token = [written] if is_database else written.split()
     if len(token) > 1 or not (is_database or url.startswith(_HTTP)):
         kinds = "http(s)://HOST, postgresql://USER:PASSWORD@HOST/DATABASE or sqlite:////PATH"
-        raise InvalidSetting(f"{variable} is no {kinds}; after an HTTP address a blank and a bearer token may stand.")
+        raise InvalidSetting(f"{variable} is not {kinds}. A bearer token may follow an HTTP address after a space.")
     return Source(url=url.rstrip("/"), token="".join(token))

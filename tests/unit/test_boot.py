@@ -46,7 +46,7 @@ def test_every_setting_also_comes_from_a_file_of_settings_and_the_environment_wi
         ({"SLUICE_TOKEN_FILE": "TWO"}, "has not one line"),
         ({"SLUICE_TOKEN_FILE": "ONE", "SLUICE_TOKEN": "x"}, "both SLUICE_TOKEN and SLUICE_TOKEN_FILE"),
         ({"SLUICE_SETTINGS": "/none"}, "SLUICE_SETTINGS names /none"),
-        ({"SLUICE_SETTINGS": "WRONG"}, r":2: 'SLUICE_POL' is no setting.*did you mean SLUICE_POLL"),
+        ({"SLUICE_SETTINGS": "WRONG"}, r":2: 'SLUICE_POL' is not a setting.*did you mean SLUICE_POLL"),
         ({"SLUICE_SETTINGS": "TWO"}, ":1: 'a' is no setting"),
     ],
 )

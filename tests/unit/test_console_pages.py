@@ -76,7 +76,7 @@ def test_other_than_two_rollouts_are_not_compared(query: str) -> None:
     first = office.ledger.rollouts()[0]
     answer = office.client.get(f"/rollouts/compare?{query.format(rollout.id, first.id)}")
     assert answer.status_code == 422
-    assert "wo rollouts are compared" in answer.text
+    assert "two rollouts can be compared" in answer.text
 
 
 def test_activity_is_found_by_model_and_kind(judged: Given) -> None:

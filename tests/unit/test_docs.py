@@ -53,6 +53,28 @@ FORBIDDEN = (
 """What our own concepts are not called: glossary."""
 
 
+DIALECT = (
+    "anew",
+    "whom",
+    "as ever",
+    "milliard",
+    "thereby",
+    "lets us",
+    "asked and seen",
+    "asked / seen",
+    "no verdict yet",
+    "as asked",
+    "told to stop",
+)
+"""What docs/contributing/voice.md writes otherwise: sentences of ours that nobody else in the field would write."""
+READ = tuple(
+    path
+    for room in ("registry", "services", "flows", "sluicegate", "examples")
+    for kind in ("*.py", "*.html")
+    for path in sorted((ROOT / room).rglob(kind))
+)
+
+
 def text(path: Path) -> str:
     return path.read_text(encoding="utf-8")
 
@@ -229,6 +251,18 @@ def test_headings_use_our_own_words() -> None:
         for line in text(page).splitlines():
             if line.startswith("#"):
                 assert not {word for word in FORBIDDEN if re.search(rf"\b{word}s?\b", line.lower())}, f"{page}: {line}"
+
+
+def test_nobody_writes_dialect() -> None:
+    dialect = re.compile(rf"\b({'|'.join(DIALECT)})\b", re.IGNORECASE)
+    pages = (page for page in PROSE if page.name != "voice.md")
+    found = [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+        for path in (*pages, *READ)
+        for number, line in enumerate(text(path).splitlines(), 1)
+        if dialect.search(line)
+    ]
+    assert found == []
 
 
 def test_writing_the_pages_imports_nothing_heavy() -> None:

@@ -51,7 +51,7 @@ class CertificateActs:
     def show(self, request: Request, _: Body) -> Answer:
         document = self._desk.ledger.applied(KIND, request.path["digest"])
         if document is None:
-            raise NotFound("no plan of this digest was certified.", fix="sluice certify -f FILE")
+            raise NotFound("no plan with this digest has been certified.", fix="sluice certify -f FILE")
         return 200, document.body | {"digest": document.name, "actor": document.actor, "at": document.at}
 
 

@@ -94,7 +94,7 @@ class DocumentActs:
     def withdraw(self, request: Request, _: Body) -> Answer:
         kind, name = request.query.get("kind") or "", request.query.get("name") or ""
         if kind not in KINDS or not name:
-            raise UsageError("say which document: its kind and its name.", fix=f"the kinds are {', '.join(KINDS)}")
+            raise UsageError("name the document: its kind and its name.", fix=f"the kinds are {', '.join(KINDS)}")
         if kind in VIEWS:
             view = known_view(self._desk.ledger, kind, name)
             changed = view is not None and not view.is_bare

@@ -1,4 +1,4 @@
-"""Acts on models: builds, first builds, going back, and what serves whom."""
+"""Acts on models: builds, first builds, going back, and which builds answer which audience."""
 
 from __future__ import annotations
 

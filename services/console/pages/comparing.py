@@ -26,7 +26,8 @@ def page(desk: Desk) -> Endpoint:
         names = request.query_params.getlist("id")
         if len(set(names)) != TWO:
             raise UsageError(
-                f"two rollouts are compared, not {len(set(names))}.", fix="tick two of them on the page of rollouts"
+                f"exactly two rollouts can be compared, not {len(set(names))}.",
+                fix="tick two of them on the page of rollouts",
             )
         reports = [_report(desk, name) for name in names]
         first, second = reports

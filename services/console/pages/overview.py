@@ -1,4 +1,4 @@
-"""Overview: what serves whom, and what needs a person."""
+"""Overview: which builds answer which audience, and what needs a person."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Views: rollouts, and what serves whom, as pages show them."""
+"""Views: rollouts, and which builds answer which audience, as pages show them."""
 
 from __future__ import annotations
 

@@ -41,15 +41,17 @@ def read_manifest(folder: Path) -> Manifest:
         manifest = Manifest(**json.loads((folder / NAME).read_text()))
     except (OSError, ValueError, TypeError) as error:
         raise Refused(
-            f"{folder} is not a whole backup: {NAME} cannot be read: {error}.",
+            f"{folder} is not a complete backup: {NAME} cannot be read: {error}.",
             fix="name the folder that sluice backup wrote; one that was interrupted has no manifest.",
         ) from error
     if manifest.form != _FORM:
-        raise Refused(f"{folder} has form {manifest.form}; this sluice knows {_FORM}.", fix="upgrade sluice.")
+        raise Refused(
+            f"the backup {folder} has format {manifest.form}; this sluice reads format {_FORM}.", fix="upgrade sluice."
+        )
     wrong = _differences(manifest.files, digests(folder))
     if wrong:
         shown = "; ".join(wrong[:5]) + (f"; and {len(wrong) - 5} more" if len(wrong) > 5 else "")
-        raise Refused(f"{folder} is not a whole backup: {shown}.", fix="copy it again from where it was taken.")
+        raise Refused(f"{folder} is not a complete backup: {shown}.", fix="copy it again from where it was taken.")
     return manifest
 
 

@@ -50,7 +50,7 @@ def restore_backup(
     if there and not replace:
         raise Refused(
             f"the state folder {folder.root} is not empty: it has {there[0].name}.",
-            fix="set SLUICE_STATE to a new folder, or say --replace: what is there is then kept aside.",
+            fix="set SLUICE_STATE to a new folder, or use --replace: what is there is then moved aside.",
         )
     with _draft(folder.root) as draft:
         for name in manifest.files:
@@ -82,7 +82,7 @@ def _draft(root: Path) -> Iterator[Path]:
         draft.mkdir(mode=0o700)
         yield draft
     except OSError as error:
-        raise Refused(f"{root} cannot be written: {error}.", fix="see its space and who owns it.") from error
+        raise Refused(f"{root} cannot be written: {error}.", fix="check its free space and its owner.") from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 

@@ -88,7 +88,7 @@ def _draft(to: Path) -> Iterator[Path]:
     except OSError as error:
         shutil.rmtree(draft, ignore_errors=True)
         raise Refused(
-            f"the backup cannot be written to {to}: {error}.", fix="see its space and who owns it."
+            f"the backup cannot be written to {to}: {error}.", fix="check its free space and its owner."
         ) from error
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)

@@ -14,7 +14,7 @@ def deployments_finding(packaged: Packaged, registered: Sequence[Registered]) ->
     """Every deployment is registered, of this version, and its schedules fire."""
     if missing := packaged.missing(registered):
         fix = "sluice up registers them; so does the keeper as soon as a rollout needs a driver"
-        return failed(DEPLOYMENTS, f"not registered, or without a work pool: {', '.join(missing)}", fix)
+        return failed(DEPLOYMENTS, f"not registered in Prefect, or without a work pool: {', '.join(missing)}", fix)
     if stale := packaged.stale(registered):
         return warned(
             DEPLOYMENTS,

@@ -181,7 +181,7 @@ def _told_plainly() -> Iterator[None]:
         raise
     except (sa.exc.DatabaseError, sa.exc.InterfaceError) as error:
         raise Unreachable(
-            f"the telemetry cannot be used now: {error.orig}.", fix="try again; sluice doctor tells more."
+            f"the telemetry cannot be used now: {error.orig}.", fix="try again; sluice doctor says why."
         ) from error
 
 

@@ -173,7 +173,7 @@ class Envoy:
         """Requests under way to the build, those it shares with a fallback included.
 
         For a build that lost its routes, all requests under way count while one of them may be a caller that is still
-        sending its body: whom it is for shows only afterwards.
+        sending its body: which build it is for shows only afterwards.
         """
         name = cluster_name(build)
         try:

@@ -80,7 +80,7 @@ class WatchedFile:
                 )
             if time.monotonic() > until:
                 raise TimedOut(
-                    f"Envoy did not take {self.path.name} within {self._patience:g} s.", fix=f"see {self._log}."
+                    f"Envoy did not apply {self.path.name} within {self._patience:g} s.", fix=f"see {self._log}."
                 )
             time.sleep(_POLL)
 
