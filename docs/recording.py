@@ -24,6 +24,8 @@ EVERY = 1.5
 """Seconds between two looks."""
 SHOWN = 900
 """Milliseconds that a frame is shown."""
+MOST = 60
+"""Frames of the recording; of a longer run some are left out."""
 SLUICE = Path(sys.executable).with_name("sluice")
 
 
@@ -87,7 +89,8 @@ def _latest(page: Page, environment: dict[str, str]) -> str:
 
 def _write(frames: list[Path]) -> None:
     IMAGES.mkdir(exist_ok=True)
-    pictures = [Image.open(frame).convert("RGB").resize(SHOWN_SIZE, Image.Resampling.LANCZOS) for frame in frames[::2]]
+    kept = frames[:: max(1, -(-len(frames) // MOST))]
+    pictures = [Image.open(frame).convert("RGB").resize(SHOWN_SIZE, Image.Resampling.LANCZOS) for frame in kept]
     pictures[0].save(
         IMAGES / "rollout.webp", save_all=True, append_images=pictures[1:], duration=SHOWN, loop=0, quality=55, method=6
     )

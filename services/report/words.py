@@ -42,6 +42,8 @@ def headline(report: Report) -> str:
             sentence = f"{candidate} gave way to a newer candidate"
         case "concluded":
             sentence = f"{candidate} was compared and nothing was changed"
+        case _ if rollout.launch is not None:
+            sentence = f"{candidate} is being launched and gets no requests yet"
         case _:
             sentence = f"{candidate} is {rollout.phase} at {per_cent(rollout.weight)}"
     return f"{sentence}: {rollout.reason}{by}."

@@ -72,7 +72,7 @@ def test_connections_are_changed_only_as_they_were_seen(office: Office) -> None:
     assert office.client.get(seen, headers=BEARER | {"if-none-match": fresh}).status_code == 304
     assert office.client.post(path, headers=BEARER | {"if-match": fresh}, json=again).status_code == 200
     odd = office.client.post(path, headers=BEARER | {"if-match": '"m.3"'}, json=again)
-    assert (odd.status_code, "not an entity tag of connections" in odd.text) == (422, True)
+    assert (odd.status_code, "the entity tag of a rollout" in odd.text) == (422, True)
 
 
 def test_a_freeze_is_overridden_by_an_admin_alone_and_in_the_admins_name(office: Office) -> None:

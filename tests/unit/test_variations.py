@@ -220,7 +220,7 @@ def test_the_first_audience_that_was_connected_is_asked_first(ledger: MemoryLedg
 def test_an_audience_needs_somebody_who_answers(ledger: MemoryLedger) -> None:
     with pytest.raises(Refused, match="no variation would answer"):
         send(ledger, "b", Share(audience="ny", sample=2000))
-    with pytest.raises(UsageError, match="one of the two"):
+    with pytest.raises(UsageError, match="either a weight or a sample"):
         Share(audience="ny", weight=1, sample=1)
 
 
