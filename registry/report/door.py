@@ -20,4 +20,6 @@ def door(cause: str) -> str:
         return f"by the shadow {rest}, whose gates passed"
     if kind in _DOORS:
         return f"{_DOORS[kind]}{f' ({rest.strip()})' if rest.strip() else ''}"
+    if kind in ("alias", "tag", "stage") and rest:
+        return f"by the {kind} {rest} in MLflow"
     return f"by {cause}"
