@@ -54,7 +54,7 @@ FORBIDDEN = (
 
 
 DIALECT = (
-    "anew",
+    "again",
     "whom",
     "as ever",
     "milliard",
