@@ -54,7 +54,7 @@ FORBIDDEN = (
 
 
 DIALECT = (
-    "again",
+    "anew",
     "whom",
     "as ever",
     "milliard",

@@ -33,6 +33,7 @@ from sluicegate.registry.rollout.facts import Entry, to_payload
 from sluicegate.registry.rollout.namesakes import refuse_namesake
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.roles import Role
+from sluicegate.services.console import counted
 from sluicegate.services.console.operations import Answer, Body, Operation, Request
 from sluicegate.services.console.ports import Desk
 
@@ -192,7 +193,7 @@ class RolloutActs:
         """The rollout as CLI, pages and reports show it."""
         desk = self._desk
         record = read_for_view(desk.ledger, rollout)
-        return rollout_view(record, desk.clock(), desk.requests(rollout), errors=desk.errors(rollout))
+        return rollout_view(record, desk.clock(), counted.requests(desk, rollout), errors=counted.errors(desk, rollout))
 
 
 def fact_json(entry: Entry) -> dict[str, Any]:

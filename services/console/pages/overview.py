@@ -10,6 +10,7 @@ from starlette.requests import Request
 from sluicegate.registry.ledger.selection import Selection
 from sluicegate.registry.orders.proposals import proposals
 from sluicegate.registry.words.roles import Role
+from sluicegate.services.console import counted
 from sluicegate.services.console.acts.proposals import proposal_json
 from sluicegate.services.console.fleet import stretch
 from sluicegate.services.console.pages.rendering import Context, Endpoint, template
@@ -39,10 +40,12 @@ def page(desk: Desk) -> Endpoint:
         fleet = stretch(desk.ledger, after=request.query_params.get("after"), limit=MODELS)
         needing = [view for rollout in under_way if (view := waiting(desk, rollout)) is not None]
         names = {view.id for view in needing[:ROLLOUTS]} | {rollout.id for rollout in under_way[:ROLLOUTS]}
+        served, unread = counted.overview(desk, fleet.models)
         return {
+            "unread": unread,
             "trends": trends.read(desk.ledger, [rollout for rollout in under_way if rollout.id in names]),
             "fleet": fleet,
-            "models": by_audience(desk.overview(fleet.models)),
+            "models": by_audience(served),
             "waiting": needing,
             "proposals": [proposal_json(each) for each in proposals(desk.ledger)],
             "may_approve": caller.role >= Role.APPROVER,

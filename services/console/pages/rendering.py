@@ -30,7 +30,7 @@ _ENVIRONMENT.globals |= _REPORT.globals | {"glossary": "/glossary"}
 _TEMPLATES = Jinja2Templates(env=_ENVIRONMENT)
 
 
-_TITLES = {403: "Your role does not allow this", 404: "Not found", 503: "Another system does not answer"}
+_TITLES = {403: "Your role does not allow this", 404: "Not found", 503: "This page cannot be read now"}
 """What went wrong in a few words, by the status of the answer."""
 
 

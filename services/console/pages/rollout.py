@@ -16,6 +16,7 @@ from sluicegate.registry.report.report import rollout_report
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.errors import SluiceError
 from sluicegate.registry.words.roles import Role
+from sluicegate.services.console import counted
 from sluicegate.services.console.acts.rollouts import ORDERS, fact_json
 from sluicegate.services.console.if_match import rollout_tag
 from sluicegate.services.console.pages.effects import effect, possible, primary, reachable
@@ -40,8 +41,10 @@ def page(desk: Desk) -> Endpoint:
         caller: Caller = request.state.caller
         admitted = [name for name in possible(rollout) if caller.role >= ORDERS[name].role]
         record = read_for_report(desk.ledger, rollout)
-        report = rollout_report(record, desk.clock(), desk.evidence(rollout))
+        known, unread = counted.evidence(desk, rollout)
+        report = rollout_report(record, desk.clock(), known)
         return {
+            "unread": unread,
             **report_context(report),
             "view": report.rollout,
             "experiment": rollout.requested.experiment,

@@ -11,6 +11,7 @@ from sluicegate.registry.report.overview import Served
 from sluicegate.registry.report.view import RolloutView, next_decision, rollout_view
 from sluicegate.registry.rollout.rollout import Phase, Rollout
 from sluicegate.registry.words.metric import Arm
+from sluicegate.services.console import counted
 from sluicegate.services.console.ports import Desk
 
 _PLENTY = (0, sys.maxsize)
@@ -20,7 +21,7 @@ def line(desk: Desk, rollout: Rollout) -> RolloutView:
     """The view that a list has a line for. Of one that has ended there are no requests, and answers alone."""
     if rollout.is_ended:
         return rollout_view(read_for_policy(desk.ledger, rollout), desk.clock())
-    return rollout_view(read_for_view(desk.ledger, rollout), desk.clock(), desk.requests(rollout))
+    return rollout_view(read_for_view(desk.ledger, rollout), desk.clock(), counted.requests(desk, rollout))
 
 
 def waiting(desk: Desk, rollout: Rollout) -> RolloutView | None:
@@ -34,7 +35,7 @@ def waiting(desk: Desk, rollout: Rollout) -> RolloutView | None:
     at_most = next_decision(record, desk.clock(), _PLENTY)
     if at_most is None or not at_most.person:
         return None
-    view = rollout_view(record, desk.clock(), desk.requests(rollout))
+    view = rollout_view(record, desk.clock(), counted.requests(desk, rollout))
     return view if view.needs_person else None
 
 
