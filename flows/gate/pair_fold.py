@@ -15,7 +15,7 @@ from typing import NamedTuple
 from sluicegate.flows.gate.cells import Rows, Tallies, beyond, with_rows
 from sluicegate.flows.gate.pair_design import PairedKind, PairedQuestion
 from sluicegate.flows.gate.remembered_fold import RememberedFold
-from sluicegate.flows.stats.bets import BetTest, Bounds
+from sluicegate.flows.stats.bets import OF_HARM_IN_PAIRS, OF_MARGIN, BetTest, Bounds
 from sluicegate.flows.stats.matched import CoinTest
 from sluicegate.flows.stats.rate_below import RateBelowTest
 from sluicegate.flows.stats.spending import Budget
@@ -28,8 +28,6 @@ PairedTest = CoinTest | BetTest
 _RESERVE = 0.1
 _UNKNOWN = Bounds(-math.inf, math.inf)
 """Until the cap of a mean is frozen no pair is counted: nothing could be bet on it."""
-_FIRST_OF_HARM, _FIRST_OF_MARGIN = 0.005, 0.03
-"""The share of the plan that a bet's boldest stake is made for."""
 
 
 class Pairs(NamedTuple):
@@ -188,7 +186,7 @@ def _margin_test(question: PairedQuestion) -> PairedTest:
     bounds = question.bounds or _UNKNOWN
     worse = bounds.worse(1 + (question.margin or 0.0), question.origin)
     highest = worse.high - bounds.low if question.kind is PairedKind.BINARY else math.inf
-    return BetTest(budget=budget, bounds=Bounds(worse.low - bounds.high, highest), first=_FIRST_OF_MARGIN)
+    return BetTest(budget=budget, bounds=Bounds(worse.low - bounds.high, highest), ladder=OF_MARGIN)
 
 
 def _test(question: PairedQuestion, alpha: float, share: float | None) -> PairedTest:
@@ -200,7 +198,7 @@ def _test(question: PairedQuestion, alpha: float, share: float | None) -> Paired
 def _of_differences(question: PairedQuestion, alpha: float) -> BetTest:
     bounds = question.bounds or _UNKNOWN
     width = bounds.high - bounds.low
-    return BetTest(budget=_budget(question, alpha), bounds=Bounds(-width, width), first=_FIRST_OF_HARM)
+    return BetTest(budget=_budget(question, alpha), bounds=Bounds(-width, width), ladder=OF_HARM_IN_PAIRS)
 
 
 def _budget(question: PairedQuestion, alpha: float) -> Budget:

@@ -48,14 +48,30 @@ from sluicegate.registry.words.tally import Tally
 
 Floats = NDArray[np.float64]
 
-_BOLDEST = 0.6
-"""The largest share of the gambler's money that one row may take; from there on the cubic lies too far below."""
 _STEP = 1.7
 """Ratio of neighbouring stakes."""
 _GUESSES = 12
 _ROUNDING = 1e-14
 """The share of a sum of squares that its arithmetic may have lost."""
 _NEWTON = 50
+
+
+class Ladder(NamedTuple):
+    """For which effects stakes are made: from the boldest to the most cautious one."""
+
+    first: float
+    """The boldest stake is made for what shows in this share of the plan."""
+    last: float = 1.0
+    """The most cautious one for what shows in this."""
+    boldest: float = 0.6
+    """The largest share of the gambler's money that one row may take. With more, rare rows far off are ruled out sooner,
+    while for others the cubic lies further below the logarithm."""
+
+
+OF_HARM = Ladder(first=0.005, last=0.3, boldest=0.85)
+"""Harm of any size between builds, where a cap far above the mean holds the stakes down."""
+OF_HARM_IN_PAIRS = Ladder(first=0.005)
+OF_MARGIN = Ladder(first=0.03)
 
 
 class Bounds(NamedTuple):
@@ -111,8 +127,7 @@ class BetTest:
 
     budget: Budget
     bounds: Bounds
-    first: float
-    """The boldest stake is made for what shows in this share of the plan, the most cautious one for the whole plan."""
+    ladder: Ladder
     saves: bool = False
     """Whether one stake is nothing, so that some money is left for one more test of the same."""
     logs: tuple[float, ...] = ()
@@ -200,12 +215,12 @@ class BetTest:
 
     def _stakes(self, gain: Gain, scale: float) -> Floats:
         """Each effect's best stake, as far as no row can ruin it."""
-        return np.asarray(np.minimum(self._standard / scale, _BOLDEST / gain.below))
+        return np.asarray(np.minimum(self._standard / scale, self.ladder.boldest / gain.below))
 
     @property
     def _standard(self) -> Floats:
-        """Effects in standard deviations, from the one that is found at the end of the plan on."""
-        return _effects(self.budget.information, self.first, self.budget.alpha, saves=self.saves)
+        """The ladder's effects in standard deviations, the smallest first."""
+        return _effects(self.budget.information, self.ladder, self.budget.alpha, saves=self.saves)
 
     @property
     def _wanted(self) -> float:
@@ -224,9 +239,9 @@ class BetTest:
 
 
 @lru_cache(maxsize=256)
-def _effects(planned: float, first: float, alpha: float, *, saves: bool) -> Floats:
-    least = math.sqrt(-2 * math.log(alpha) / planned)
-    count = 1 + max(1, math.ceil(math.log(1 / math.sqrt(first)) / math.log(_STEP)))
+def _effects(planned: float, ladder: Ladder, alpha: float, *, saves: bool) -> Floats:
+    least = math.sqrt(-2 * math.log(alpha) / (ladder.last * planned))
+    count = 1 + max(1, math.ceil(math.log(math.sqrt(ladder.last / ladder.first)) / math.log(_STEP)))
     effects = least * _STEP ** np.arange(count)
     return np.concatenate(([0.0], effects)) if saves else np.asarray(effects)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from sluicegate.flows.stats.bets import BetTest, Bounds
+from sluicegate.flows.stats.bets import OF_HARM, OF_MARGIN, BetTest, Bounds
 from sluicegate.flows.stats.cohorts import CohortTest
 from sluicegate.flows.stats.evidence import CountEvidence, score_e_value
 from sluicegate.flows.stats.increment import Increment, SequentialTest, Sums, draws, look_for_harm, look_within_margin
@@ -153,10 +153,6 @@ class Trial:
         return score_e_value(total.value, total.variance, planned)
 
 
-_FIRST = {False: 0.005, True: 0.03}
-"""The share of the plan that the boldest stake is made for: of harm, which may be of any size, and of a margin."""
-
-
 def _budget(design: Design, rung: Rung) -> Budget:
     shape = evenly if rung.margin > 0 else early_and_late
     return Budget(alpha=design.beta, information=rung.information, reserve=design.reserve, shape=shape)
@@ -169,8 +165,9 @@ def _test(design: Design, budget: Budget) -> SequentialTest:
         case Kind.COUNT:
             return CountTest(budget=budget)
         case Kind.MEAN if design.bounds is not None:
+            is_margin = budget.shape is evenly
             return BetTest(
-                budget=budget, bounds=design.bounds, first=_FIRST[budget.shape is evenly], saves=budget.shape is evenly
+                budget=budget, bounds=design.bounds, ladder=OF_MARGIN if is_margin else OF_HARM, saves=is_margin
             )
         case Kind.MEAN:
             return ScoreTest(budget=budget)

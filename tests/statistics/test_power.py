@@ -7,18 +7,20 @@ once (alpha .05, power .80). The bounds are those of the specification, a tenth 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from sluicegate.flows.rehearsal.forecast import forecast
 from sluicegate.flows.rehearsal.rehearsal import Baseline, rehearse
+from sluicegate.flows.stats.bets import Bounds
 from sluicegate.flows.stats.increment import Increment
 from sluicegate.flows.stats.populations import Durations, Events, Population, Purchases, sample_size, split
 from sluicegate.flows.stats.trial import Design, Kind, Rung, Trial
 from sluicegate.registry.plan.plan import Plan
 from tests.statistics.montecarlo import share
-from tests.statistics.scenarios import Users, design, rows_to_fail
+from tests.statistics.scenarios import Users, design, fails, rows_to_fail, steady
 
 RUNS = 60
 E = Events
@@ -53,6 +55,18 @@ def _ratio(kind: Kind, stable: Population, candidate: Population, rows: int, wei
         return math.inf
 
     return float(np.median([until(i) for i in range(RUNS)])) / sample_size(stable, candidate, weight)
+
+
+def test_harm_is_found_early_where_a_cap_far_off_holds_the_stakes_down() -> None:
+    """20 % slower, with a cap of ten times the mean: at most 1.6 times as many rows as the oracle's, in half of the runs."""
+    asked = replace(design(Kind.MEAN, 0.5, 20_000), bounds=Bounds(0.0, 10.0))
+    stable, slower = (Durations(mean=mean, sigma=0.6, cap=10.0) for mean in (1.0, 1.2))
+    rows = int(1.6 * sample_size(stable, slower, 0.5))
+
+    def is_found(rng: np.random.Generator) -> bool:
+        return fails(asked, steady(rng, stable, slower, 0.5, rows - rows % 100))
+
+    assert share(is_found, runs=200, seed=12).observed >= 0.5
 
 
 def test_harm_to_returning_users_is_found() -> None:

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluicegate.flows.stats.bets import BetTest, Bounds, _cubic, _moments
+from sluicegate.flows.stats.bets import OF_HARM, BetTest, Bounds, _cubic, _moments
 from sluicegate.flows.stats.pair import Pair
 from sluicegate.flows.stats.spending import Budget
 from sluicegate.registry.words.tally import Tally
 
 
 def begin(low: float = 0.0, high: float = 10.0) -> BetTest:
-    return BetTest(budget=Budget(alpha=0.05, information=2_000), bounds=Bounds(low, high), first=0.005)
+    return BetTest(budget=Budget(alpha=0.05, information=2_000), bounds=Bounds(low, high), ladder=OF_HARM)
 
 
 def strata(shift: float, *, seed: int = 1) -> list[Pair]:
