@@ -64,8 +64,8 @@ class Ladder(NamedTuple):
     last: float = 1.0
     """The most cautious one for what shows in this."""
     boldest: float = 0.6
-    """The largest share of the gambler's money that one row may take. With more, rare rows far off are ruled out sooner,
-    while for others the cubic lies further below the logarithm."""
+    """The largest share of the gambler's money that one row may take. With more, rare rows far off are ruled out
+    sooner, while for others the cubic lies further below the logarithm."""
 
 
 OF_HARM = Ladder(first=0.005, last=0.3, boldest=0.85)
