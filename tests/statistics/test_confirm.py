@@ -26,14 +26,14 @@ A_DAY, DAYS = 3_000, 12
 """Labels that ripen on a day, for so many days: first those of the steps, then those beside the holdout."""
 
 
-def plan(holdout: float, margin: str = "30%") -> Plan:
+def plan(holdout: float, margin: str = "30%", alpha: float = ALPHA) -> Plan:
     document: dict[str, Any] = {
         "model": "loans",
         "metrics": {"unpaid": {"source": "outcome", "outcome": "unpaid", "score": "zero_one",
                                "matures_after": "30d"}},
         "steps": [{"weight": 10}, {"weight": 50}],
         "retention": "45d",
-        "confirm": {"metric": "unpaid", "margin": margin, "alpha": ALPHA, "beta": BETA, "holdout": holdout,
+        "confirm": {"metric": "unpaid", "margin": margin, "alpha": alpha, "beta": BETA, "holdout": holdout,
                     "max_time": "60d"},
         "expect": {"requests_per_day": A_DAY},
     }  # fmt: skip
@@ -68,9 +68,10 @@ def _events(rate: float) -> Population:
 
 
 def ended(
-    answer: Answer, candidate: float, *, runs: int, holdout: float = 10, rate: float = 0.1, margin: str = "30%"
+    answer: Answer, candidate: float, *, runs: int, holdout: float = 10, rate: float = 0.1, margin: str = "30%",
+    alpha: float = ALPHA,
 ) -> Share:  # fmt: skip
-    rollout = plan(holdout, margin)
+    rollout = plan(holdout, margin, alpha)
     return share(lambda rng: confirmed(rng, rollout, rate, candidate) is answer, runs=runs, seed=46)
 
 
@@ -96,7 +97,8 @@ def test_clear_harm_is_found_and_an_equal_build_is_confirmed() -> None:
 
 
 def test_a_build_at_the_margin_is_confirmed_no_more_often_than_beta() -> None:
-    assert ended(Answer.PASS, 0.1 * 1.3, runs=RUNS).at_least <= BETA
+    """With so little alpha that it is seldom stopped first: a beta of .4 confirms 24 of 100 then, with much alpha 7."""
+    assert ended(Answer.PASS, 0.1 * 1.3, runs=RUNS, alpha=0.001).at_least <= BETA
 
 
 def test_an_information_of_its_own_is_planned_for_the_holdout() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -24,10 +24,16 @@ BUDGET = 0.05
 _BUCKET, _DAY = 300, 86_400
 
 
-def a_plan(per_day: int) -> Plan:
+_METRICS = {
+    "higher": {"source": "status"},
+    "lower": {"source": "outcome", "outcome": "y", "score": "outcome", "range": [0, 1], "worse": "lower"},
+}
+
+
+def a_plan(per_day: int, worse: str) -> Plan:
     return Plan.model_validate(
         {
-            "model": "m", "metrics": {"y": {"source": "status"}}, "steps": [{"weight": 5}, {"weight": 50}],
+            "model": "m", "metrics": {"y": _METRICS[worse]}, "steps": [{"weight": 5}, {"weight": 50}],
             "gates": [{"metric": "y", "alpha": BUDGET, "beta": BUDGET, "margin": "25%", "fresh": "25%"}],
             "expect": {"requests_per_day": per_day}, "deadline": {"after": "10d", "then": "pause"},
         }
@@ -44,6 +50,7 @@ class World:
     wave: float = 0.0
     """How far the rate goes up and down with the hour."""
     harm: float = 1.0
+    worse: str = "higher"
 
     def looks(self, rng: Generator, weights: Sequence[int]) -> Iterator[tuple[int, tuple[TallyRow, ...]]]:
         """New rows of each hundred requests, and then of each twentieth of them, by five-minute buckets."""
@@ -72,7 +79,7 @@ class World:
 
 def ends(rng: Generator, world: World) -> Answer:
     """FAIL where the candidate is stopped, PASS where it passes the last step at some look."""
-    plan = a_plan(world.per_day)
+    plan = a_plan(world.per_day, world.worse)
     state = GateState.begin(gate_question(plan, plan.gates[0]))
     for step, rows in world.looks(rng, [step.weight for step in plan.steps]):
         state = state.look(rows)
@@ -88,18 +95,17 @@ QUIET = World(per_day=200, requests=(600, 2_000), rates=(0.3, 0.3), wave=0.6)
 SILENT = World(per_day=20, requests=(200, 1_200), rates=(0.4, 0.4), wave=0.6)
 WORLDS = {
     "half fail at 5 %, a fifth at 50 %": MOVING, "a fifth fail at 5 %, half at 50 %": RISING,
+    "half succeed at 5 %, a fifth at 50 %": replace(MOVING, worse="lower"),
+    "a fifth succeed at 5 %, half at 50 %": replace(RISING, worse="lower"),
     "200 requests a day": QUIET, "20 requests a day": SILENT,
 }  # fmt: skip
 
 
-def _with_harm(world: World, harm: float) -> World:
-    return World(per_day=world.per_day, requests=world.requests, rates=world.rates, wave=world.wave, harm=harm)
-
-
 def _wrongs(world: World) -> dict[str, Callable[[Generator], bool]]:
+    at_the_margin = replace(world, harm=1.25 if world.worse == "higher" else 0.75)
     return {
         "equal, stopped": lambda rng: ends(rng, world) is Answer.FAIL,
-        "at the margin, passed": lambda rng: ends(rng, _with_harm(world, 1.25)) is Answer.PASS,
+        "at the margin, passed": lambda rng: ends(rng, at_the_margin) is Answer.PASS,
     }
 
 
@@ -115,5 +121,5 @@ def test_both_promises_are_kept_where_rates_move_and_strata_widen(name: str, wro
 @pytest.mark.parametrize("harm", [2.0, 0.5])
 def test_at_little_traffic_harm_is_found_and_what_is_better_passes(harm: float) -> None:
     wanted = Answer.FAIL if harm > 1 else Answer.PASS
-    seen = share(lambda rng: ends(rng, _with_harm(QUIET, harm)) is wanted, runs=6, seed=92)
+    seen = share(lambda rng: ends(rng, replace(QUIET, harm=harm)) is wanted, runs=6, seed=92)
     assert seen.hits == 6
