@@ -52,6 +52,7 @@ _VALUES = itemgetter(*_KINDS)
 _ANSWERED = "via_upstream"
 _IS_SHADOW = {"live": False, "shadow": True}
 _NO_FLAGS: frozenset[str] = frozenset()
+_ARE_TEXTS = frozenset(_MAYBE_TEXT)
 _CLIENT_LEFT = frozenset({"DC", "DR"})
 _SERVER_ERROR = 500
 
@@ -218,10 +219,15 @@ class LogLine:
 
 def parse(line: str | bytes) -> LogLine:
     """The request that a line of the access log tells of. Raises ValueError, saying what is wrong with the line."""
+    return line_of(fields(line))
+
+
+def line_of(values: tuple[Any, ...]) -> LogLine:
+    """The request that the values of a line's fields tell of. Raises ValueError."""
     (
         listener, ts, rid, route, assigned, unit, upstream, host, status, flags, details, duration, attempts,
         prediction, method, path, bytes_in, bytes_out, stand_in, segments,
-    ) = _fields(line)  # fmt: skip
+    ) = values  # fmt: skip
     place = read_place(route) if route else None
     return LogLine(
         is_shadow=_IS_SHADOW[listener],
@@ -254,7 +260,7 @@ def _began(status: int, flags: str | None) -> bool:
     return 0 < status < _SERVER_ERROR and flags is not None and not _CLIENT_LEFT.isdisjoint(flags.split(","))
 
 
-def _fields(line: str | bytes) -> tuple[Any, ...]:
+def fields(line: str | bytes) -> tuple[Any, ...]:
     """The values of the line's fields, each of its type, in the order of `_KINDS`, who stood in, and the segments."""
     try:
         row = orjson.loads(line)
@@ -271,7 +277,10 @@ def _fields(line: str | bytes) -> tuple[Any, ...]:
         raise ValueError(_misfit(values))
     if values[0] not in _IS_SHADOW:
         raise ValueError(f"listener is {values[0]!r}; expected live or shadow")
-    return *values, _stand_in(row.get("stand_in")), _segments(row.get("segments"))
+    stand_in, segments = row.get("stand_in"), row.get("segments")
+    if stand_in is None and segments is None:
+        return *values, None, ()
+    return *values, _stand_in(stand_in), _segments(segments)
 
 
 def _stand_in(name: object) -> str | None:
@@ -283,7 +292,7 @@ def _stand_in(name: object) -> str | None:
 def _segments(segments: object) -> tuple[str | None, ...]:
     if segments is None:
         return ()
-    if not isinstance(segments, list) or not all(isinstance(each, str | None) for each in segments):
+    if not isinstance(segments, list) or not _ARE_TEXTS.issuperset(map(type, segments)):
         raise ValueError(f"segments is {segments!r}; expected a list of texts")
     return tuple(segments)
 

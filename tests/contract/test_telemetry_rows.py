@@ -190,6 +190,10 @@ def test_what_goes_by_age_goes_whole(rig: KeepingRig) -> None:
     with rig.store.read() as connection:
         found = Finder().by_request(connection, [f"q{n}" for n in range(300)])
     assert set(found) == {f"q{n}" for n in range(300) if n % 3 or n >= 200}
+    with rig.store.read() as connection:
+        having, kinds = schema.segment_kinds, schema.kinds
+        theirs = sa.select(having.c.segment).join(kinds, kinds.c.kind == having.c.kind).where(kinds.c.model == "others")
+        assert set(connection.scalars(theirs)) == {3, 4}
     assert retain(rig.store, START + timedelta(seconds=150), rig.now).exposures == 100
     retain(rig.store, START + timedelta(hours=1), rig.now + timedelta(hours=1))
     for table in (

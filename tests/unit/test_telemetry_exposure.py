@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import math
+import random
+from collections import Counter
+from collections.abc import Callable
+from uuid import UUID
+
 import pytest
 
 from benchmarks.collector_lines import START_US, assigned, line
 from sluicegate.registry.plan.fields import MetricSpec, Source
 from sluicegate.registry.words.access_log import parse
+from sluicegate.services.telemetry.store.rows import all_packed, packed, unpacked
 from sluicegate.services.telemetry.tally import histogram
-from sluicegate.services.telemetry.tally.exposure import Exposure, expose
+from sluicegate.services.telemetry.tally.exposure import Exposure, expose, read_exposure
 from sluicegate.services.telemetry.tally.scores import score_of
 from sluicegate.services.telemetry.tally.spec import RolloutSpec
 from sluicegate.services.telemetry.tally.tally_accumulator import TallyAccumulator, by_side
@@ -45,6 +52,51 @@ def exposed(**changes: object) -> Exposure:
 )
 def test_a_failure_is_the_assigned_builds(changes: dict[str, object], failed: int | None) -> None:
     assert exposed(**changes).failed == failed
+
+
+def test_the_fast_way_from_line_to_exposure_says_the_same_as_the_plain_one() -> None:
+    """Lines of every kind, in an order in which each finds what another left behind; refusals too."""
+    values: dict[str, list[object]] = {
+        "status": [200, 404, 500, 0, 40_000, True, None], "flags": ["-", "UF", "DC", "UT,DC", None],
+        "details": ["via_upstream", "response_timeout", None], "attempts": [1, 2, None, -1],
+        "dur_us": [8_000, None, -1],
+        "assigned": [assigned(), assigned("candidate"), assigned(weight=0), assigned(rollout=None), None, "forged"],
+        "upstream": ["1", "2", None], "listener": ["live", "live", "shadow", "other"], "unit": ["u", None],
+        "stand_in": [None, "fallback"], "segments": [None, ["a", None], [None, None], [3]], "ts": [str(START_US), "x"],
+        "prediction": ['{"c":["p"],"r":[[1]]}', None],
+    }  # fmt: skip
+    rng = random.Random(1)
+    said = Counter[str]()
+    for number in range(4_000):
+        usual = {name: each[0] for name, each in values.items()}
+        text = line(f"r{number}", **usual | {name: rng.choice(values[name]) for name in rng.sample(sorted(values), 3)})
+        plain, fast = (_outcome(way, text.encode()) for way in (_plainly, lambda each: read_exposure(each, 300)))
+        assert fast == plain, text
+        said[type(plain).__name__] += 1
+    assert min(said["tuple"], said["str"]) > 500
+
+
+def _plainly(text: bytes) -> object:
+    read = parse(text)
+    return expose(read, 300), read.end, read.is_shadow
+
+
+def _outcome(way: Callable[[bytes], object], text: bytes) -> object:
+    try:
+        return way(text)
+    except ValueError as error:
+        return str(error)
+
+
+def test_ids_are_kept_in_few_bytes_and_come_back() -> None:
+    uuids = [str(UUID(int=number << 64 | 7)) for number in range(0xABC, 0xAEE)]
+    others = [None, "", "a", "sixteen-letters-", "ü" * 8, "ü" * 18, "-" * 36]
+    others += [uuids[0].upper(), uuids[0].replace("-", "_")]
+    for ids in (uuids, others, uuids + others, [uuids[0], "0" * 36], [uuids[0], f"{'0' * 32}----"]):
+        kept = all_packed(ids)
+        assert kept == [packed(each) for each in ids]
+        assert [unpacked(each) for each in kept] == ids
+        assert len(set(kept)) == len(kept)
 
 
 def test_a_request_belongs_to_the_bucket_it_started_in() -> None:
@@ -120,6 +172,12 @@ def test_a_bin_holds_its_durations(duration: int) -> None:
     number = histogram.bin_of(duration)
     assert number == 0 or histogram.edge(number) * 1e6 <= duration * 1.000001
     assert number == histogram.BINS - 1 or duration < histogram.edge(number + 1) * 1e6 * 1.000001
+
+
+def test_every_duration_is_in_the_bin_that_its_logarithm_says() -> None:
+    for duration in (*range(51, 120_000), *(10**n + each for n in range(6, 16) for each in (-1, 0, 1))):
+        assert histogram.bin_of(duration) == min(int(20 * math.log10(duration / 50)), histogram.BINS - 1)
+    assert histogram.bin_of(0) == histogram.bin_of(50) == 0
 
 
 def test_a_quantile_from_bins_is_right_to_within_a_bin() -> None:

@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection
 from sluicegate.registry.words.errors import SluiceError
 from sluicegate.services.telemetry.store import pair_schema as _pairs  # its tables belong to the schema
 from sluicegate.services.telemetry.store import schema
-from sluicegate.services.telemetry.store.rows import Kind, kind_of, number_of, packed
+from sluicegate.services.telemetry.store.rows import packed, parted
 from sluicegate.services.telemetry.tally.exposure import Exposure
 
 __all__ = ["_pairs", "migrate", "schema_number"]
@@ -125,15 +125,13 @@ def _copy_former(connection: Connection) -> None:
     last = -1
     while rows := connection.execute(query, {"last": last}).all():
         last = rows[-1][0]
-        compact, kinds, having = [], dict[int, Kind](), set[tuple[int, int]]()
-        for number, *values in rows:
-            exposure = Exposure(*values)
-            kind, answer = kind_of(exposure, 300)
-            key = number_of(kind)
-            kinds[key] = kind
-            having.add((number >> 14, key))
-            own = (exposure.at, exposure.unit, exposure.duration, answer, exposure.slices)
-            compact.append((number, key, packed(exposure.rid), *own))
+        exposures = [Exposure(*each[1:]) for each in rows]
+        numbers, answers, kinds = parted(exposures, 300)
+        having = {(row[0] >> 14, number) for row, number in zip(rows, numbers, strict=True)}
+        compact = [
+            (row[0], number, packed(each.rid), each.at, each.unit, each.duration, answer, each.slices)
+            for row, each, number, answer in zip(rows, exposures, numbers, answers, strict=True)
+        ]
         _insert(connection, schema.exposures, compact)
         _insert(connection, schema.kinds, [(key, *kind) for key, kind in kinds.items()])
         _insert(connection, schema.segment_kinds, sorted(having))

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import orjson
 import xxhash
 
@@ -18,28 +19,54 @@ from sluicegate.services.telemetry.tally.exposure import Exposure
 Kind = tuple[Any, ...]
 """A row of the table of kinds, without its hash."""
 _UUID, _UUID_BYTES = 36, 16
+_DASHES = [8, 13, 18, 23]
 _REMEMBERED = 4_096
 _HEAD = '"r":'
 """Ends the part of a prediction summary that all answers of a build share: the columns."""
 _LONGEST_HEAD = 1_000
 
 
-def kind_of(exposure: Exposure, width: int) -> tuple[Kind, str | None]:
-    """What an exposure has in common with others, and what is its own of the prediction summary."""
-    head, answer = _split(exposure.prediction)
-    kind = (
-        exposure.model, exposure.variation, exposure.audience, exposure.rollout, exposure.epoch, width,
-        exposure.weight, exposure.arm, exposure.assigned, exposure.served, exposure.status, exposure.failed,
-        exposure.attempts, head,
-    )  # fmt: skip
-    return kind, answer
+def parted(exposures: Sequence[Exposure], width: int) -> tuple[list[int], list[str | None], dict[int, Kind]]:
+    """Of each exposure the number of its kind, and what is its own of the prediction summary; and the kinds."""
+    numbers, answers = list[int](), list[str | None]()
+    known, head = dict[Kind, int](), ""
+    for exposure in exposures:
+        prediction = exposure.prediction
+        if prediction is not None and head and prediction.startswith(head):
+            answer: str | None = prediction[len(head) :]
+            kind = (*exposure[2:7], width, *exposure[8:12], *exposure[13:15], exposure.attempts, head)
+        else:
+            own, answer = _split(prediction)
+            head = own or head
+            kind = (*exposure[2:7], width, *exposure[8:12], *exposure[13:15], exposure.attempts, own)
+        number = known.get(kind)
+        if number is None:
+            number = known[kind] = _number_of(kind)
+        numbers.append(number)
+        answers.append(answer)
+    return numbers, answers, {number: kind for kind, number in known.items()}
 
 
 @lru_cache(maxsize=_REMEMBERED)
-def number_of(kind: Kind) -> int:
+def _number_of(kind: Kind) -> int:
     """The number under which a kind is kept: 64 bits of hash, signed."""
     number = xxhash.xxh64_intdigest(orjson.dumps(kind))
     return number - (1 << 64) if number >> 63 else number
+
+
+def all_packed(rids: Sequence[str | None]) -> list[bytes | None]:
+    """Request ids as they are kept; those of a log are mostly UUIDs, which are packed together."""
+    if not all(rid is not None and len(rid) == _UUID for rid in rids):
+        return [packed(rid) for rid in rids]
+    digits = "".join(rids).replace("-", "")  # type: ignore[arg-type]
+    try:
+        raw = bytes.fromhex(digits)
+    except ValueError:
+        raw = b""
+    spelled = np.frombuffer("".join(rids).encode(), np.uint8).reshape(-1, _UUID) if raw else None  # type: ignore[arg-type]
+    if spelled is None or raw.hex() != digits or not (spelled[:, _DASHES] == ord("-")).all():
+        return [packed(rid) for rid in rids]
+    return [raw[start : start + _UUID_BYTES] for start in range(0, len(raw), _UUID_BYTES)]
 
 
 def packed(rid: str | None) -> bytes | None:

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from sluicegate.services.telemetry.store import schema
-from sluicegate.services.telemetry.store.rows import Kind, exposure_of, kind_of, number_of, packed
+from sluicegate.services.telemetry.store.rows import all_packed, exposure_of, packed, parted
 from sluicegate.services.telemetry.store.store import Store
 from sluicegate.services.telemetry.tally.exposure import Exposure
 
@@ -48,37 +48,25 @@ def keep(store: Store, connection: Connection, exposures: Sequence[Exposure], wi
     before = store.take_ids(connection, len(exposures))
     if not exposures:
         return before
-    rows, kinds, spans = [], dict[int, Kind](), dict[int, _Span]()
-    for number, exposure in enumerate(exposures, before + 1):
-        kind, answer = kind_of(exposure, width)
-        key = number_of(kind)
-        kinds[key] = kind
-        spans.setdefault(number >> _BITS, _Span()).add(exposure.at, key)
-        rows.append((
-            number, key, packed(exposure.rid), exposure.at, exposure.unit, exposure.duration, answer, exposure.slices
-        ))  # fmt: skip
+    numbers, answers, kinds = parted(exposures, width)
+    times = [each.at for each in exposures]
+    ids = range(before + 1, before + 1 + len(exposures))
+    rids = all_packed([each.rid for each in exposures])
+    rows = [
+        (number, kind, rid, each.at, each.unit, each.duration, answer, each.slices)
+        for number, kind, rid, each, answer in zip(ids, numbers, rids, exposures, answers, strict=True)
+    ]
     store.insert(connection, schema.exposures, rows)
-    store.insert(connection, schema.kinds, [(key, *kind) for key, kind in kinds.items()])
-    store.insert(
-        connection, schema.segment_kinds, [(segment, key) for segment, each in spans.items() for key in each.kinds]
-    )
-    merged = [(segment, each.first, each.last, each.requests, 0) for segment, each in spans.items()]
-    store.add(connection, schema.segments, merged, {"first_at": "min", "last_at": "max", "sealed": "max"})
-    _seal(store, connection, (before + len(exposures)) >> _BITS)
+    store.insert(connection, schema.kinds, [(number, *kind) for number, kind in kinds.items()])
+    spans, having = [], []
+    for segment in range(ids[0] >> _BITS, (ids[-1] >> _BITS) + 1):
+        first, end = (max(each - before - 1, 0) for each in ids_of(segment))
+        spans.append((segment, min(times[first:end]), max(times[first:end]), len(times[first:end]), 0))
+        having += [(segment, number) for number in set(numbers[first:end])]
+    store.insert(connection, schema.segment_kinds, having)
+    store.add(connection, schema.segments, spans, {"first_at": "min", "last_at": "max", "sealed": "max"})
+    _seal(store, connection, ids[-1] >> _BITS)
     return before
-
-
-class _Span:
-    """What is noted of a segment."""
-
-    def __init__(self) -> None:
-        self.first, self.last, self.requests = 2**62, 0, 0
-        self.kinds: set[int] = set()
-
-    def add(self, at: int, kind: int) -> None:
-        self.first, self.last = min(self.first, at), max(self.last, at)
-        self.requests += 1
-        self.kinds.add(kind)
 
 
 def ids_of(segment: int) -> tuple[int, int]:
@@ -150,7 +138,7 @@ def _last_in(
     first, end = ids_of(segment.segment)
     query = sa.select(table.c.id, *COLUMNS).select_from(WITH_KINDS).where(table.c.id >= first, table.c.id < end)
     if segment.sealed:
-        query = query.where(table.c.id.in_(_entries(connection, [segment.segment], _UNIT, [_hash_of_unit(unit)])))
+        query = query.where(table.c.id.in_(_entries(connection, [segment.segment], _UNIT, [crc32(unit.encode())])))
     query = query.where(table.c.unit == unit, kinds.c.model == model, table.c.at <= at, table.c.rid.is_not(None))
     row = connection.execute(query.order_by(table.c.at.desc(), table.c.id.desc()).limit(1)).first()
     return None if row is None else (row[0], exposure_of(row[1:]))
@@ -199,18 +187,18 @@ def _seal(store: Store, connection: Connection, newest: int) -> None:
         first, end = ids_of(segment)
         query = sa.select(exposures.c.id, exposures.c.rid, exposures.c.unit)
         rows = connection.execute(query.where(exposures.c.id >= first, exposures.c.id < end)).all()
-        requests = [(_hash_of_request(rid), number - first) for number, rid, _ in rows if rid is not None]
-        units = [(_hash_of_unit(unit), number - first) for number, _, unit in rows if unit is not None]
+        requests = [(number - first, _hash_of_request(rid)) for number, rid, _ in rows if rid is not None]
+        units = [(number - first, crc32(unit.encode())) for number, _, unit in rows if unit is not None]
         pages = [(segment, what, *page) for what, each in enumerate((requests, units)) for page in _pages(each)]
         store.insert(connection, schema.lookups, pages)
         connection.execute(sa.update(table).where(table.c.segment == segment).values(sealed=1))
 
 
 def _pages(entries: Sequence[tuple[int, int]]) -> Iterator[tuple[int, bytes]]:
-    """Pages of entries, each with its number; entries are a hash and a place in the segment."""
+    """Pages of entries, each with its number; entries are a place in the segment and a hash."""
     if not entries:
         return
-    hashes, places = np.array(entries, np.int64).T
+    places, hashes = np.array(entries, np.int64).T
     order = np.argsort(hashes)
     rows = np.empty(len(entries), _ENTRY)
     rows["mark"], rows["place"] = hashes[order] >> _MARK_SHIFT & 0xFFFF, places[order]
@@ -223,7 +211,3 @@ def _pages(entries: Sequence[tuple[int, int]]) -> Iterator[tuple[int, bytes]]:
 def _hash_of_request(rid: Any) -> int:
     """32 bits; of a UUID its own, which are drawn."""
     return int.from_bytes(rid[:4]) if len(rid) == 16 else crc32(rid)
-
-
-def _hash_of_unit(unit: str) -> int:
-    return crc32(unit.encode())

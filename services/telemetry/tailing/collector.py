@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sqlalchemy.engine import Connection
 
-from sluicegate.registry.words.access_log import End, parse
+from sluicegate.registry.words.access_log import End
 from sluicegate.services.telemetry.outcomes.joining import Joiner
 from sluicegate.services.telemetry.outcomes.unjudged import keep_unjudged
 from sluicegate.services.telemetry.store import schema
@@ -19,7 +19,7 @@ from sluicegate.services.telemetry.store.segments import keep
 from sluicegate.services.telemetry.store.slice_store import with_slices
 from sluicegate.services.telemetry.store.store import Store, write_tallies
 from sluicegate.services.telemetry.tailing.log_collector import BUCKET, LogCollector
-from sluicegate.services.telemetry.tally.exposure import Exposure, expose
+from sluicegate.services.telemetry.tally.exposure import Exposure, read_exposure
 from sluicegate.services.telemetry.tally.recent import recent_rows
 from sluicegate.services.telemetry.tally.spec import RolloutSpec, SpecSource
 from sluicegate.services.telemetry.tally.spec_cache import SpecCache
@@ -66,13 +66,12 @@ class Collector(LogCollector[Ended | Count]):
         return lines
 
     def _read_line(self, text: bytes) -> Ended | Count:
-        line = parse(text)
-        exposure = expose(line, self._bucket)
+        exposure, end, is_shadow = read_exposure(text, self._bucket)
         if exposure is None:
-            return Count.SHADOWS if line.is_shadow else Count.UNASSIGNED
+            return Count.SHADOWS if is_shadow else Count.UNASSIGNED
         if b"\\u" in text:  # an escape may stand for what no database keeps
             exposure.require_storable()
-        return exposure, line.end
+        return exposure, end
 
     def _prepare(self, rows: list[Ended | Count], now: int) -> None:
         rollouts = {row[0].rollout for row in rows if not isinstance(row, Count) and row[0].rollout is not None}
@@ -80,14 +79,23 @@ class Collector(LogCollector[Ended | Count]):
         models = {row[0].model for row in rows if not isinstance(row, Count)}
         self._asking = {model for model in models if self._asks(model)}
 
-    def _is_kept(self, exposure: Exposure) -> bool:
+    def _is_kept(self, model: str, rollout: str | None) -> bool:
         """Whether an outcome, a copy or a body may be joined to a request; so may what is not known yet."""
-        if exposure.model in self._asking:
+        if model in self._asking:
             return True
-        if exposure.rollout is None:
+        if rollout is None:
             return False
-        spec = self._chunk_specs[exposure.rollout]
+        spec = self._chunk_specs[rollout]
         return spec is None or spec.keeps_requests
+
+    def _parted(self, exposures: list[Exposure]) -> tuple[list[Exposure], list[Exposure]]:
+        """The requests that are kept, and those that are not."""
+        origins = {(exposure.model, exposure.rollout) for exposure in exposures}
+        refused = {origin for origin in origins if not self._is_kept(*origin)}
+        if not refused:
+            return exposures, []
+        kept = [exposure for exposure in exposures if (exposure.model, exposure.rollout) not in refused]
+        return kept, [exposure for exposure in exposures if (exposure.model, exposure.rollout) in refused]
 
     def _write(self, connection: Connection, rows: list[Ended | Count], counts: Counter[Count]) -> None:
         ended = [row for row in rows if not isinstance(row, Count)]
@@ -98,8 +106,7 @@ class Collector(LogCollector[Ended | Count]):
         counts[Count.BY_NAME] = sum(exposure.audience is None for exposure in exposures)
         counts[Count.STOOD_IN] = sum(end is End.STOOD_IN for _, end in ended)
         counts[Count.ABANDONED] = sum(exposure.failed is None for exposure in exposures)
-        kept = [exposure for exposure in exposures if self._is_kept(exposure)]
-        left_out = [exposure for exposure in exposures if not self._is_kept(exposure)]
+        kept, left_out = self._parted(exposures)
         counts[Count.LEFT_OUT] = len(left_out)
         before = keep(self._store, connection, kept, self._bucket)
         keep_samples(self._store, connection, exposures)

@@ -13,9 +13,10 @@ Who is counted for what. Everything is by the arm that was *assigned*, whoever a
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
-from sluicegate.registry.words.access_log import End, LogLine
+from sluicegate.registry.words.access_log import End, LogLine, fields, line_of
 from sluicegate.registry.words.units import FULL
 from sluicegate.services.telemetry.tally.slicing import written
 
@@ -120,6 +121,43 @@ def expose(line: LogLine, bucket_seconds: int) -> Exposure | None:
         line.prediction,
         written(line.segments) if assigned.rollout is not None and 0 < assigned.weight < FULL else None,
     )
+
+
+def read_exposure(text: bytes, bucket_seconds: int) -> tuple[Exposure | None, End, bool]:
+    """What `parse` and `expose` make of a line, how it ended and whether it is a copy's, faster. Raises ValueError.
+
+    What many lines have in common is worked out once.
+    """
+    (
+        listener, ts, rid, route, assigned, unit, upstream, _, status, flags, details, duration, attempts, prediction,
+        _, _, _, _, stand_in, segments,
+    ) = fields(text)  # fmt: skip
+    at = int(ts)
+    common, end, is_shadow = _common(listener, route, assigned, upstream, status, flags, details, attempts, stand_in)
+    if common is None:
+        return None, end, is_shadow
+    if not (0 <= at < _FAR and 0 <= (duration or 0) < _FAR):
+        raise ValueError("a number is out of range")
+    seconds = at // 1_000_000
+    slices = written(segments) if segments and common.is_compared else None
+    exposure = Exposure._make((
+        rid or None, at, *common[2:7], seconds - seconds % bucket_seconds, *common[8:12], unit, *common[13:15],
+        duration, common[16], prediction, slices,
+    ))  # fmt: skip
+    return exposure, end, is_shadow
+
+
+@lru_cache(maxsize=4096)
+def _common(
+    listener: str, route: str | None, assigned: str | None, upstream: str | None, status: int, flags: str | None,
+    details: str | None, attempts: int | None, stand_in: str | None,
+) -> tuple[Exposure | None, End, bool]:  # fmt: skip
+    """The exposure of a line with these fields, the others empty."""
+    line = line_of((
+        listener, "0", None, route, assigned, None, upstream, None, status, flags, details, None, attempts, None, None,
+        None, 0, 0, stand_in, (),
+    ))  # fmt: skip
+    return expose(line, 1), line.end, line.is_shadow
 
 
 def _failed(end: End) -> int | None:

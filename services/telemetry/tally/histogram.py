@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Mapping
 
 BINS = 128
@@ -18,9 +19,17 @@ def bin_of(duration_us: int | None) -> int:
     """The bin of a duration in microseconds; too short and too long go to the first and last."""
     if duration_us is None:
         return UNTIMED
-    if duration_us <= _SHORTEST:
-        return 0
-    return min(int(_PER_DECADE * math.log10(duration_us / _SHORTEST)), BINS - 1)
+    return bisect_right(_STARTS, duration_us)
+
+
+def _start(number: int) -> int:
+    """The shortest duration in whole microseconds whose logarithm reaches a bin."""
+    near = math.floor(_SHORTEST * 10 ** (number / _PER_DECADE)) - 1
+    return next(each for each in range(near, near + 4) if int(_PER_DECADE * math.log10(each / _SHORTEST)) >= number)
+
+
+_STARTS = tuple(map(_start, range(1, BINS)))
+"""Where each bin but the first begins."""
 
 
 def edge(number: float) -> float:

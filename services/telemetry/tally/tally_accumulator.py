@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from typing import Any
 
 from sluicegate.registry.words.access_log import End
@@ -40,7 +41,7 @@ class Requests:
         """Requests that the assigned build failed, or let the client wait for until it left."""
         return self.failed + self.abandoned
 
-    @property
+    @cached_property
     def timeless(self) -> int:
         """Requests without a duration although the client stayed."""
         return sum(exposure.has_stayed for exposure in self.exposures) - len(self.durations)
@@ -79,14 +80,18 @@ class TallyAccumulator:
     def _take_each(self, side: Side, requests: Requests, measures: Measures) -> None:
         """Add what cannot be told from the counts of a side: answers, and everything by unit."""
         endings = EndingRows(measures)
+        answered: defaultdict[str, list[float | None]] = defaultdict(list)
         for exposure in requests.exposures:
             answer = tuple(answer_values(exposure, measures))
             for metric, value in answer:
-                self.take(side, metric, value)
+                answered[metric].append(value)
             if measures.by_unit:
                 row = endings.row(exposure)
                 row = row + row_of(answer) if answer else row
-                self.units.take(side, exposure.unit or "", row + _of_slices(row, exposure, measures.slicings))
+                sliced = _of_slices(row, exposure, measures.slicings) if measures.slicings else ()
+                self.units.take(side, exposure.unit or "", row + sliced)
+        for metric, values in answered.items():
+            self._sums.take_all(_cell(side, metric), values)
 
     def _take_slices(self, side: Side, requests: Requests, slicing: Slicing, measures: Measures) -> None:
         """Add the same of each slice by one header."""
