@@ -82,10 +82,14 @@ def _drop_of_model(store: Store, model: str, limit: int) -> int:
         is_theirs = sa.and_(_is_in(segment), schema.exposures.c.kind.in_(of_model))
         with store.write() as connection:
             removed += _delete(store, connection, sa.and_(is_theirs, schema.exposures.c.at < limit))
-            is_over = sa.exists().where(segments.c.segment == segment, segments.c.last_at < limit)
-            ours = (having.c.segment == segment, having.c.kind.in_(of_model))
-            connection.execute(sa.delete(having).where(*ours, is_over))
+            _forget_kinds(connection, segment)
     return removed
+
+
+def _forget_kinds(connection: sa.Connection, segment: int) -> None:
+    """A segment has the kinds of what is left of it: one that fills slowly outlives many rollouts."""
+    having, left = schema.segment_kinds, sa.select(schema.exposures.c.kind).where(_is_in(segment))
+    connection.execute(sa.delete(having).where(having.c.segment == segment, having.c.kind.not_in(left)))
 
 
 def _is_in(segment: int) -> sa.ColumnElement[bool]:
@@ -126,9 +130,9 @@ def _drop_exposures(store: Store, segment: int, limit: int) -> int:
     with store.write() as connection:
         removed = _delete(store, connection, sa.and_(_is_in(segment), schema.exposures.c.at < limit))
         connection.execute(sa.update(segments).where(ours).values(first_at=limit))
+        _forget_kinds(connection, segment)
         if connection.execute(sa.delete(segments).where(ours, segments.c.last_at < limit)).rowcount:
-            for table in (schema.lookups, schema.segment_kinds):
-                connection.execute(sa.delete(table).where(table.c.segment == segment))
+            connection.execute(sa.delete(schema.lookups).where(schema.lookups.c.segment == segment))
         return removed
 
 
