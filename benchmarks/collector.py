@@ -26,6 +26,7 @@ from sluicegate.registry.words.metric import LEVELS
 from sluicegate.services.telemetry.outcomes.intake import record
 from sluicegate.services.telemetry.outcomes.outcome import OutcomeIn
 from sluicegate.services.telemetry.reading.queries import Queries
+from sluicegate.services.telemetry.store.schema import exposures, kinds, lookups, segment_kinds, segments
 from sluicegate.services.telemetry.store.store import Store
 from sluicegate.services.telemetry.tailing.collector import Collector
 from sluicegate.services.telemetry.tally.spec import RolloutSpec
@@ -73,6 +74,7 @@ class Collected:
     recorded: list[float] = field(default_factory=list)
     scored: list[float] = field(default_factory=list)
     reading: list[float] = field(default_factory=list)
+    kept: list[float] = field(default_factory=list)
 
     def figures(self, name: str) -> list[Figure]:
         """Medians."""
@@ -84,6 +86,9 @@ class Collected:
             Figure(name=f"{name}: outcomes scored a second", value=statistics.median(self.scored)),
             Figure(name=f"{name}: reading a rollout's tallies", value=reading, unit="ms", at_most=20),
         ]
+        if self.kept:
+            size = statistics.median(self.kept)
+            found.append(Figure(name=f"{name}: requests on disk, for each", value=size, unit="B", at_most=100))
         peak = gateway_peak()
         ratio = f"{name}: rows a second of processor time / peak of the gateway"
         return found if peak is None else [*found, Figure(name=ratio, value=rate / peak, at_least=5)]
@@ -112,6 +117,8 @@ def measure(url: str, log: Path, rows: int, asked: RolloutSpec, into: Collected)
         pass
     into.of_wall.append(rows / (time.perf_counter() - began))
     into.of_processor.append(rows / (time.process_time() - cpu))
+    if store.is_sqlite:
+        into.kept.append(_kept(store) / rows)
     queries = Queries(store, lambda: end)
     seen = queries.seen("r1")
     assert seen.stable.requests + seen.candidate.requests == rows, "a row was lost or counted twice"
@@ -129,6 +136,13 @@ def measure(url: str, log: Path, rows: int, asked: RolloutSpec, into: Collected)
     into.scored.append(len(labels) / (scored - recorded))
     into.reading.append((time.perf_counter() - scored) / 20 * 1e3)
     store.close()
+
+
+def _kept(store: Store) -> int:
+    """Bytes of the kept requests and of what finds them, whole pages counted."""
+    names = ", ".join(f"'{table.name}'" for table in (exposures, kinds, segments, segment_kinds, lookups))
+    with store.read() as connection:
+        return int(connection.exec_driver_sql(f"SELECT sum(pgsize) FROM dbstat WHERE name IN ({names})").scalar() or 0)
 
 
 def run(folder: Path, chosen: argparse.Namespace) -> list[Figure]:
