@@ -70,7 +70,7 @@ def _section(name: str) -> str:
     required = set(schema["required"] if name == "Plan" else schema["$defs"][name].get("required", ()))
     docs = field_docs(kind)
     rows = [
-        (code(key), _type(value), "required" if key in required else _default(value), docs[key])
+        (code(key), type_of(value), "required" if key in required else default_of(value), docs[key])
         for key, value in properties.items()
     ]
     head = "" if name == "Plan" else f"## {_title(name)}\n\n{summary(kind)}\n\n"
@@ -81,13 +81,14 @@ def _title(name: str) -> str:
     return _NAMES.get(name, name)
 
 
-def _type(schema: dict[str, Any]) -> str:
+def type_of(schema: dict[str, Any]) -> str:
+    """The type of a key as people write it."""
     if schema.get("title") == "Weight":
         return "weight"
     if "$ref" in schema:
         return _named(schema["$ref"].rpartition("/")[2])
     if "anyOf" in schema:
-        return " or ".join(dict.fromkeys(_type(each) for each in schema["anyOf"] if each.get("type") != "null"))
+        return " or ".join(dict.fromkeys(type_of(each) for each in schema["anyOf"] if each.get("type") != "null"))
     if "const" in schema or "enum" in schema:
         return ", ".join(code(each) for each in schema.get("enum", [schema.get("const")]))
     return _plain(schema)
@@ -96,12 +97,12 @@ def _type(schema: dict[str, Any]) -> str:
 def _plain(schema: dict[str, Any]) -> str:
     match schema.get("type"):
         case "array" if "prefixItems" in schema:
-            return f"list of {len(schema['prefixItems'])}: {', '.join(_type(each) for each in schema['prefixItems'])}"
+            return f"list of {len(schema['prefixItems'])}: {', '.join(type_of(each) for each in schema['prefixItems'])}"
         case "array":
-            return f"list of {_type(schema['items'])}"
+            return f"list of {type_of(schema['items'])}"
         case "object":
             inner = next(iter(schema.get("patternProperties", {}).values()), None) or schema.get("additionalProperties", {})
-            return f"name: {_type(inner)}"
+            return f"name: {type_of(inner)}"
         case "string" if _mentions(schema, _DURATION) or schema.get("le") == 366 * 86_400:
             return "duration" + _bounds(schema)
         case "string" if _mentions(schema, _SHARE):
@@ -142,7 +143,8 @@ def _form(schema: dict[str, Any]) -> Callable[[float], str]:
     return format_duration if schema.get("type") == "string" else lambda value: f"{value:g}"
 
 
-def _default(schema: dict[str, Any]) -> str:
+def default_of(schema: dict[str, Any]) -> str:
+    """What holds where a key is left out."""
     value = schema.get("default")
     if value in (None, [], {}) or "default" not in schema:
         return "none"

@@ -26,7 +26,6 @@ app = App(
 rollout = App(name="rollout", help="Start, watch and steer rollouts.")
 audience = App(name="audience", help="Named conditions on the metadata of requests.")
 variation = App(name="variation", help="The slots of a model, and the audiences that they answer.")
-schema = App(name="schema", help="JSON Schema of the documents, for editors.")
 proposal = App(name="proposal", help="Changes of protected variations that wait for a second named person.")
 token = App(name="token", help="Give others access to the console, and take it back.")
 notify = App(name="notify", help="Where notifications go, and whether they arrive.")
@@ -49,6 +48,7 @@ _COMMANDS = (
     (app, "env", "host:env", "Print export lines for MLflow, Prefect and sluice."),
     (app, "validate", "documents:validate", "Check documents; every error at once."),
     (app, "certify", "gate:certify", "See that a plan's gates stop harm and let good candidates pass."),
+    (app, "schema", "documents:schema", "Print the JSON Schema of a kind of document."),
     (app, "diff", "documents:diff", "Show what apply would change."),
     (app, "apply", "documents:apply", "Apply documents; what is unchanged stays unchanged."),
     (app, "deploy", "variations:deploy", "Put a build into a variation, and send audiences to it."),
@@ -96,7 +96,6 @@ _COMMANDS = (
     (captures, "export", "captures:export", "Write captured requests and answers to a file."),
     (shadow, "show", "shadow:show", "Show what a shadow's pairs of answers say."),
     (shadow, "replay", "shadow:replay", "Run a build over captured requests, and compare."),
-    (schema, "plan", "documents:plan_schema", "Print the JSON Schema of a plan."),
     (token, "give", "tokens:give", "Make a token with a role; shown once."),
     (token, "list", "tokens:list_", "List who has a token."),
     (token, "revoke", "tokens:revoke", "Revoke a token at once."),
@@ -115,7 +114,6 @@ for group in (
     proposal,
     captures,
     shadow,
-    schema,
     token,
     notify,
     gate,

@@ -102,12 +102,16 @@ def _body(document: ReadDocument) -> dict[str, Any]:
     return {"values": {"kind": document.kind, **document.body}, "where": document.where}
 
 
-def plan_schema() -> None:
-    """Print the JSON Schema of a plan, for editors and other tools."""
-    from sluicegate.registry.plan.reading import plan_schema as schema
+def schema(kind: Annotated[str, Parameter(help="plan, connections, variation, deployment, freeze, …")], /) -> None:
+    """Print the JSON Schema of a kind of document, for editors and other tools."""
+    from sluicegate.registry.documents.documents import SCHEMAS, schema_of
+    from sluicegate.registry.words.errors import UsageError
+    from sluicegate.registry.words.suggestions import suggestion
 
-    print(json.dumps(schema(), indent=2))
-    remark("put this into the first line of a plan: # yaml-language-server: $schema=plan.schema.json")
+    if kind not in SCHEMAS:
+        raise UsageError(f"there is no schema of {kind!r}.", fix=suggestion(kind, SCHEMAS))
+    print(json.dumps(schema_of(kind), indent=2))
+    remark(f"put this into the first line of its file: # yaml-language-server: $schema={kind}.schema.json")
 
 
 def _read(file: tuple[Path, ...], environment: str | None) -> tuple[ReadDocument, ...]:

@@ -48,7 +48,7 @@ def _tree(view: View) -> str:
     lines = [head(view), *_launch(view), *_split(view), *_arms(view)]
     before, outside = (
         (_offline(each) for each in view["offline"]),
-        (_external(each) for each in view.get("external", ())),
+        (_external(each) for each in view["external"]),
     )
     judged = [*before, *(_gate(each) for each in view["gates"]), *outside]
     lines += [f"|  {'`' if position == len(judged) - 1 else '+'}- {each}" for position, each in enumerate(judged)]
@@ -72,7 +72,7 @@ def _awaits(view: View) -> str:
 def _awaited(view: View) -> str:
     """What it waits for, without the sentences that stand beside the gates already."""
     awaited = str(view["waits_for"])
-    for gate in (*view["gates"], *view.get("external", ())):
+    for gate in (*view["gates"], *view["external"]):
         awaited = awaited.replace(f": {gate['reason']}", "")
     return awaited
 

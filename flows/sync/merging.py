@@ -97,7 +97,8 @@ def promotions(
 ) -> Iterator[tuple[ReadDocument, Rollout]]:
     """Deployments of the next environment that name an older build than the one that was promoted here, and how it was.
 
-    A build that was put in at once was not judged here: it is not handed on.
+    A build that was put in at once was not judged here, and one whose promotion late labels have not confirmed is not
+    yet, or was not: neither is handed on.
     """
     by_name = {each.name: each for each in following if isinstance(each.value, Deployment)}
     for document in documents:
@@ -105,8 +106,12 @@ def promotions(
         if not isinstance(own, Deployment) or other is None or int(other.value.build) >= int(own.build):
             continue
         stable = trusted(each for each in rollouts if each.target == (own.model, own.variation))
-        if stable is not None and stable.requested.version == own.build and stable.has_passed:
+        if stable is not None and stable.requested.version == own.build and _has_passed(stable):
             yield other, stable
+
+
+def _has_passed(rollout: Rollout) -> bool:
+    return rollout.has_passed and (rollout.confirms is None or rollout.is_confirmed is True)
 
 
 def departures(documents: Iterable[ReadDocument], rollouts: Sequence[Rollout]) -> Iterator[Departure]:

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError, field_serializer, field_validator, model_validator
+from pydantic import Field, field_serializer, field_validator, model_validator
 
 from sluicegate.registry.audience.connections import FALLBACK, Connection, Connections, Copied, Weighted
 from sluicegate.registry.orders.order import Routed, SetConnections
 from sluicegate.registry.plan.document import Document
-from sluicegate.registry.plan.messages import explain
 from sluicegate.registry.words.digest import digest_of
 from sluicegate.registry.words.units import Weight
-from sluicegate.registry.words.yaml_text import Text
 
 Relative = Annotated[int, Field(strict=True, ge=0, le=1_000_000)]
 Copies = Annotated[Weight, Field(gt=0, le=10_000)]
@@ -56,7 +54,7 @@ class ConnectionsDocument(Document):
     fallback_copies: dict[str, Copies] = Field(default_factory=dict)
     """Who gets copies of them, in per cent."""
 
-    @field_validator("fallback", mode="before")
+    @field_validator("fallback", mode="before", json_schema_input_type=str | dict[str, int])
     @classmethod
     def _one_variation(cls, value: object) -> object:
         return {value: 1} if isinstance(value, str) else value
@@ -125,17 +123,6 @@ def connections_document(there: Connections) -> ConnectionsDocument:
         fallback=_weights(there.fallback),
         fallback_copies=_copies(there.fallback_copied),
     )
-
-
-def read_connections_text(text: Text) -> ConnectionsDocument | None:
-    """The connections of a text whose values are a mapping; None when it has problems, which are then noted in it."""
-    try:
-        return ConnectionsDocument.model_validate(text.values)
-    except ValidationError as error:
-        problems = explain(error, ConnectionsDocument)
-    for problem in problems:
-        text.add(problem.at, problem.message, problem.fix, on_value=problem.on_value)
-    return None
 
 
 def _answering(weights: dict[str, int]) -> dict[str, int]:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
 from sluicegate.registry.audience.connections import FALLBACK
 from sluicegate.registry.plan.document import Document
-from sluicegate.registry.plan.messages import explain
 from sluicegate.registry.words.digest import digest_of
-from sluicegate.registry.words.yaml_text import Text
 
 
 class Deployment(Document):
@@ -25,7 +23,7 @@ class Deployment(Document):
     build: str = Field(pattern=r"^[1-9][0-9]{0,9}$")
     """The version in MLflow, such as 7: a file says one build, no alias that moves."""
 
-    @field_validator("build", mode="before")
+    @field_validator("build", mode="before", json_schema_input_type=str | int)
     @classmethod
     def _as_text(cls, value: object) -> object:
         is_number = isinstance(value, int) and not isinstance(value, bool)
@@ -44,14 +42,3 @@ class Deployment(Document):
     def digest(self) -> str:
         """SHA-256 of its canonical JSON."""
         return digest_of(self.document())
-
-
-def read_deployment_text(text: Text) -> Deployment | None:
-    """The deployment of a text whose values are a mapping; None when it has problems, which are then noted in it."""
-    try:
-        return Deployment.model_validate(text.values)
-    except ValidationError as error:
-        problems = explain(error, Deployment)
-    for problem in problems:
-        text.add(problem.at, problem.message, problem.fix, on_value=problem.on_value)
-    return None

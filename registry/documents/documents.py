@@ -17,14 +17,18 @@ from sluicegate.registry.audience.short_form import (
     condition_written,
     read_audience_text,
 )
-from sluicegate.registry.documents.connections_document import read_connections_text
-from sluicegate.registry.documents.deployment import read_deployment_text
+from sluicegate.registry.documents.connections_document import ConnectionsDocument
+from sluicegate.registry.documents.deployment import Deployment
 from sluicegate.registry.documents.environments import FOLDER, lay_over
-from sluicegate.registry.documents.freeze_file import freeze_in_words, read_freeze_text
-from sluicegate.registry.documents.notification import read_notification_text
-from sluicegate.registry.documents.variation_document import read_variation_text
+from sluicegate.registry.documents.freeze_file import freeze_in_words
+from sluicegate.registry.documents.notification import Notification
+from sluicegate.registry.documents.reading import read_as
+from sluicegate.registry.documents.variation_document import VariationDocument
+from sluicegate.registry.plan.document import Document
 from sluicegate.registry.plan.plan import Plan
-from sluicegate.registry.plan.reading import read_plan_text
+from sluicegate.registry.plan.policy import Policy
+from sluicegate.registry.plan.reading import json_schema, read_plan_text
+from sluicegate.registry.rollout.freeze import Freeze
 from sluicegate.registry.words.build import CHAMPION_ALIAS
 from sluicegate.registry.words.errors import InvalidDocument, Problem, UsageError
 from sluicegate.registry.words.suggestions import suggestion
@@ -39,6 +43,8 @@ class Kind:
     read: Callable[[Text, str], Any]
     """The value of a text whose values are a mapping; None when it has problems, which are then noted in it. The alias
     of stable builds is given besides: no plan may start by it."""
+    form: type[Document] | None = None
+    """The class that has its keys; none: its form is written down by what reads it alone."""
     name: Callable[[Any], str]
     """Its name among documents of its kind; the latest of a name counts."""
     named_by: str
@@ -54,6 +60,7 @@ class Kind:
 KINDS: dict[str, Kind] = {
     "plan": Kind(
         read=read_plan_text,
+        form=Plan,
         name=lambda plan: f"{plan.model}/{plan.variation}",
         named_by="model",
         body=lambda plan: plan.document(),
@@ -69,7 +76,8 @@ KINDS: dict[str, Kind] = {
         says=lambda audience: str(condition_written(audience.condition)),
     ),
     "notification": Kind(
-        read=lambda text, _: read_notification_text(text),
+        read=read_as(Notification),
+        form=Notification,
         name=lambda notification: notification.name,
         named_by="name",
         body=lambda notification: notification.document(),
@@ -77,15 +85,26 @@ KINDS: dict[str, Kind] = {
         says=lambda notification: f"by {notification.send}, {notification.severity} and above",
     ),
     "freeze": Kind(
-        read=lambda text, _: read_freeze_text(text),
+        read=read_as(Freeze),
+        form=Freeze,
         name=lambda freeze: freeze.name,
         named_by="name",
         body=lambda freeze: freeze.document(),
         digest=lambda freeze: freeze.digest,
         says=freeze_in_words,
     ),
+    "policy": Kind(
+        read=read_as(Policy),
+        form=Policy,
+        name=lambda policy: policy.name,
+        named_by="name",
+        body=lambda policy: policy.document(),
+        digest=lambda policy: policy.digest,
+        says=lambda policy: f"every plan of {', '.join(policy.models)} must be certified",
+    ),
     "deployment": Kind(
-        read=lambda text, _: read_deployment_text(text),
+        read=read_as(Deployment),
+        form=Deployment,
         name=lambda deployment: deployment.name,
         named_by="model",
         body=lambda deployment: deployment.document(),
@@ -93,7 +112,8 @@ KINDS: dict[str, Kind] = {
         says=lambda deployment: f"v{deployment.build}",
     ),
     "variation": Kind(
-        read=lambda text, _: read_variation_text(text),
+        read=read_as(VariationDocument),
+        form=VariationDocument,
         name=lambda variation: variation.name,
         named_by="model",
         body=lambda variation: variation.document(),
@@ -101,7 +121,8 @@ KINDS: dict[str, Kind] = {
         says=lambda variation: variation.says,
     ),
     "connections": Kind(
-        read=lambda text, _: read_connections_text(text),
+        read=read_as(ConnectionsDocument),
+        form=ConnectionsDocument,
         name=lambda connections: connections.model,
         named_by="model",
         body=lambda connections: connections.document(),
@@ -110,9 +131,20 @@ KINDS: dict[str, Kind] = {
     ),
 }
 """Every kind of document that can be applied."""
+SCHEMAS = tuple(name for name, kind in KINDS.items() if kind.form is not None)
+"""Kinds that have a JSON Schema."""
+
+
+def schema_of(kind: str) -> dict[str, Any]:
+    """The JSON Schema of a kind as people write it."""
+    form = KINDS[kind].form
+    assert form is not None
+    return json_schema(form, kind)
+
+
 VIEWS = ("variation", "connections")
 """Kinds that say what the record of traffic says: applying one is an order on that."""
-ORDER = ("audience", "freeze", "notification", "plan", "deployment", "connections", "variation")
+ORDER = ("audience", "freeze", "notification", "policy", "plan", "deployment", "connections", "variation")
 """A document comes after those that it may name; what protects a variation comes after what is sent to it."""
 ENDINGS = (".yaml", ".yml")
 Only = TypeVar("Only")

@@ -6,13 +6,11 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from sluicegate.registry.plan.document import Document
-from sluicegate.registry.plan.messages import explain
 from sluicegate.registry.report.happening import Happening, Severity
 from sluicegate.registry.words.digest import digest_of
-from sluicegate.registry.words.yaml_text import Text
 
 
 class Means(StrEnum):
@@ -62,14 +60,3 @@ class Notification(Document):
     def digest(self) -> str:
         """SHA-256 of its canonical JSON, defaults left out."""
         return digest_of(self.document())
-
-
-def read_notification_text(text: Text) -> Notification | None:
-    """The notification of a text whose values are a mapping; None when it has problems, which are then noted in it."""
-    try:
-        return Notification.model_validate(text.values)
-    except ValidationError as error:
-        problems = explain(error, Notification)
-    for problem in problems:
-        text.add(problem.at, problem.message, problem.fix, on_value=problem.on_value)
-    return None

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, StrictBool, ValidationError
+from pydantic import Field, StrictBool
 
 from sluicegate.registry.audience.connections import FALLBACK, StandIn, Terms
 from sluicegate.registry.orders.order import SetTerms
 from sluicegate.registry.plan.document import Document
-from sluicegate.registry.plan.messages import explain
 from sluicegate.registry.words.digest import digest_of
-from sluicegate.registry.words.yaml_text import Text
 
 
 class VariationDocument(Document):
@@ -76,14 +74,3 @@ def variation_document(model: str, terms: Terms) -> VariationDocument:
         model=model, variation=terms.variation, by_name=terms.by_name, stand_in=terms.stand_in,
         protected=terms.protected,
     )  # fmt: skip
-
-
-def read_variation_text(text: Text) -> VariationDocument | None:
-    """The variation of a text whose values are a mapping; None when it has problems, which are then noted in it."""
-    try:
-        return VariationDocument.model_validate(text.values)
-    except ValidationError as error:
-        problems = explain(error, VariationDocument)
-    for problem in problems:
-        text.add(problem.at, problem.message, problem.fix, on_value=problem.on_value)
-    return None

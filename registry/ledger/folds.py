@@ -88,7 +88,8 @@ class Folds:
         return tuple(self._states[name] for name in self._in_order(name for group in groups for name in group))
 
     def select(self, selection: Selection) -> tuple[Rollout, ...]:
-        """Of all that are here, those that are wanted, oldest first."""
+        """Of all that are here, those that are wanted, oldest first. Raises NotFound as a selection does."""
+        selection.refuse_unknown(is_known=selection.before in self._states)
         return selection.cut(self._states[name] for name in self._in_order(self._states))
 
     def expect(self, rollout: str, expected: int) -> None:

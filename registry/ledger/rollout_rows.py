@@ -65,6 +65,22 @@ def write_all_rows(connection: Connection) -> None:
         connection.execute(insert(rollouts).values(row))
 
 
+def row_faults(connection: Connection) -> Iterator[str]:
+    """What the table says of a rollout otherwise than its facts do, which are as they were written."""
+    opened = select(entries.c.rollout).where(entries.c.seq == 0).order_by(entries.c.id)
+    rows = {row["rollout"]: row for row in connection.execute(select(rollouts)).mappings()}
+    for folded in read_states(connection, list(connection.scalars(opened))):
+        row = rows.pop(folded.state.id, None)
+        if row is None:
+            yield f"the row of rollout {folded.state.id} is missing, and its facts are there"
+            continue
+        said = {"place": folded.first, **_columns(folded.state, folded.last)}
+        for name, value in said.items():
+            if row[name] != value:
+                yield f"the row of rollout {folded.state.id} says {name} {row[name]}, and its facts {value}"
+    yield from (f"there is a row of rollout {name}, and no fact" for name in rows)
+
+
 def read_states(connection: Connection, names: Sequence[str]) -> Iterator[Folded]:
     """Each of these rollouts that is on record, oldest first of those that are read at once."""
     for start in range(0, len(names), _AT_ONCE):
@@ -103,7 +119,9 @@ def current_ids(connection: Connection) -> list[str]:
 
 
 def selected_ids(connection: Connection, selection: Selection) -> list[str]:
-    """The rollouts that are wanted, oldest first."""
+    """The rollouts that are wanted, oldest first. Raises NotFound for one that they shall come before and that is not
+    there."""
+    _refuse_unknown(connection, selection)
     newest = select(rollouts.c.rollout).where(*_conditions(selection)).order_by(rollouts.c.place.desc())
     limited = newest if selection.newest is None else newest.limit(selection.newest)
     return list(connection.scalars(limited))[::-1]
@@ -111,6 +129,7 @@ def selected_ids(connection: Connection, selection: Selection) -> list[str]:
 
 def count_selected(connection: Connection, selection: Selection) -> int:
     """How many are wanted."""
+    _refuse_unknown(connection, selection)
     counted = select(func.count()).select_from(rollouts).where(*_conditions(selection))
     return int(connection.execute(counted).scalar_one())
 
@@ -128,6 +147,12 @@ def all_takeovers(connection: Connection, model: str, variation: str) -> tuple[T
         Takeover(rollout=row.rollout, version=row.version, strategy=row.strategy, at=from_text(row.took_over_at))
         for row in rows
     )
+
+
+def _refuse_unknown(connection: Connection, selection: Selection) -> None:
+    if selection.before is not None:
+        known = select(rollouts.c.place).where(rollouts.c.rollout == selection.before)
+        selection.refuse_unknown(is_known=connection.execute(known).first() is not None)
 
 
 def _conditions(selection: Selection) -> Iterator[ColumnElement[bool]]:

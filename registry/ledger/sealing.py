@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from sqlalchemy import Connection, Engine, Table, func, insert, select, update
 from sqlalchemy import Row as SqlRow
@@ -11,6 +12,7 @@ from sluicegate.registry.ledger.chain import COLUMNS, START, Examination, Head, 
 from sluicegate.registry.ledger.columns import document_columns, entry_columns, look_columns
 from sluicegate.registry.ledger.engine import reading
 from sluicegate.registry.ledger.record import Applied
+from sluicegate.registry.ledger.rollout_rows import row_faults
 from sluicegate.registry.ledger.tables import documents, entries, heads, links, looks
 from sluicegate.registry.rollout.facts import Entry
 from sluicegate.registry.words.verdict import Look
@@ -39,13 +41,15 @@ def seal_all(connection: Connection) -> None:
 
 
 def examination(engine: Engine, kept: Head | None) -> Examination:
-    """Hold everything that is recorded against the chain, as it stands at one moment."""
+    """Hold everything that is recorded against the chain, as it stands at one moment, and where that is as it was
+    written the rows that are made from it."""
     with reading(engine) as connection:
         if engine.dialect.name == "postgresql":
             connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         else:
             _read_any_text(connection)
-        return examination_of(connection, kept)
+        seen = examination_of(connection, kept)
+        return replace(seen, faults=tuple(row_faults(connection))) if not seen.faults else seen
 
 
 def examination_of(connection: Connection, kept: Head | None) -> Examination:

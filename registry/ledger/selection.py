@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sluicegate.registry.rollout.rollout import Rollout
+from sluicegate.registry.words.errors import NotFound
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +37,14 @@ class Selection:
     """Only those that were opened before this one."""
     newest: int | None = None
     """At most so many, the last that were opened."""
+
+    def refuse_unknown(self, *, is_known: bool) -> None:
+        """Raise NotFound where the rollout that they shall come before is not there."""
+        if self.before is not None and not is_known:
+            raise NotFound(
+                f"there is no rollout {self.before}, so none was opened before it.",
+                fix="name one that is there, or leave it out for the newest",
+            )
 
     def admits(self, rollout: Rollout) -> bool:
         """Whether the rollout is one of them, as far as its own state tells."""

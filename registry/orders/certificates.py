@@ -9,10 +9,13 @@ from datetime import datetime
 from sluicegate.registry.audience.connections import FALLBACK
 from sluicegate.registry.ledger.record import Applied, Record
 from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.plan.policy import Policy
 from sluicegate.registry.words.digest import digest_of
 from sluicegate.registry.words.errors import Refused
 
 KIND = "certificate"
+POLICY = "policy"
+"""The kind of document by which an installation asks for certificates."""
 _OWN = ("variation", "trigger", "ab")
 """What a variation without a plan does not take over from the default one's."""
 
@@ -36,10 +39,12 @@ def certificate(model: str, digest: str, tried: Sequence[Tried], *, actor: str, 
 
 
 def uncertified(record: Record, plan: Plan) -> str | None:
-    """Why a plan that asks for a certificate may not start; None: it may."""
-    if not plan.certified:
+    """Why a plan that must have a certificate may not start; None: it may."""
+    if not must_be_certified(record, plan):
         return None
     name = f"the plan of {plan.model}/{plan.variation}"
+    if not (plan.gates or plan.guardrails):
+        return f"{name} has no gate and no guardrail that could be certified"
     document = next((each for digest in _digests(record, plan) if (each := record.applied(KIND, digest))), None)
     if document is None:
         return f"{name} was never certified as it is (digest {plan.digest[:12]})"
@@ -51,12 +56,27 @@ def uncertified(record: Record, plan: Plan) -> str | None:
     return f"{name} was certified by {document.actor} and failed{first}"
 
 
+def must_be_certified(record: Record, plan: Plan) -> bool:
+    """Whether the plan, or a policy of the installation, asks for a certificate. A shadow that nothing follows has no
+    gates that could be certified, and no caller gets an answer of its candidate."""
+    return plan.certified or (_policy(record, plan.model) is not None and not plan.ends_in_shadow)
+
+
+def _policy(record: Record, model: str) -> Policy | None:
+    policies = (Policy.model_validate(each.body) for each in record.all_applied(POLICY))
+    return next((each for each in policies if each.is_for(model)), None)
+
+
 def refuse_uncertified(record: Record, plan: Plan, version: str) -> None:
     """Raise Refused for a plan that asks for a certificate and has none that passed."""
     why = uncertified(record, plan)
     if why is not None:
+        policy = None if plan.certified else _policy(record, plan.model)
+        by = f", and the policy {policy.name} asks for it" if policy is not None else ""
         past = f"sluice rollout start {plan.model} --build {version} --override-assessment WHY"
-        raise Refused(f"{why}.", fix=f"sluice certify -f FILE, with the file that was applied; as an approver: {past}")
+        raise Refused(
+            f"{why}{by}.", fix=f"sluice certify -f FILE, with the file that was applied; as an approver: {past}"
+        )
 
 
 def _digests(record: Record, plan: Plan) -> tuple[str, ...]:

@@ -7,10 +7,11 @@ from datetime import datetime
 from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.ledger.record import Applied, Receipt
 from sluicegate.registry.orders.audience_store import KIND
+from sluicegate.registry.orders.certificates import POLICY
 from sluicegate.registry.orders.decide import decide
 from sluicegate.registry.orders.order import ApplyAudience, DeleteAudience, Order
 from sluicegate.registry.orders.proposals import OPEN, Proposal, find_proposal
-from sluicegate.registry.words.errors import AwaitsApproval
+from sluicegate.registry.words.errors import AwaitsApproval, Forbidden
 from sluicegate.registry.words.roles import Role
 
 
@@ -41,6 +42,8 @@ def _tell(proposal: Proposal) -> None:
 
 def apply_document(ledger: Ledger, document: Applied, role: Role, person: str | None = None) -> bool:
     """Record a document of any kind; False when nothing changed. An audience reaches every model that uses it."""
+    if document.kind == POLICY:
+        _need_admin(document.actor, role)
     if document.kind != KIND:
         return ledger.apply(document)
     order = Order(
@@ -51,9 +54,20 @@ def apply_document(ledger: Ledger, document: Applied, role: Role, person: str | 
 
 def withdraw_document(ledger: Ledger, kind: str, name: str, actor: str, role: Role, now: datetime) -> bool:
     """Withdraw a document of any kind; False where there is none. Raises Refused for an audience that is in use."""
+    if kind == POLICY:
+        _need_admin(actor, role)
     if kind != KIND:
         return ledger.withdraw(kind, name, actor=actor, at=now)
     if ledger.applied(kind, name) is None:
         return False
     order = Order(act=DeleteAudience(name=name), actor=actor, role=role, cause="documents")
     return give(ledger, order, now).changed
+
+
+def _need_admin(actor: str, role: Role) -> None:
+    """Raise Forbidden for somebody who may not say what holds for every plan."""
+    if not role.may(Role.ADMIN):
+        raise Forbidden(
+            f"a policy is for an {Role.ADMIN.title} to say; {actor} is of the role {role.title}.",
+            fix=f"ask somebody with the role {Role.ADMIN.title} to apply or withdraw it",
+        )

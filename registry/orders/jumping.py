@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sluicegate.registry.ledger.freezes import freezes
+from sluicegate.registry.orders.certificates import must_be_certified
 from sluicegate.registry.orders.draft import Draft
 from sluicegate.registry.orders.order import Jump, Order
 from sluicegate.registry.orders.rules import way_out
@@ -75,9 +76,9 @@ def _refuse_rise(draft: Draft, rollout: Rollout) -> None:
             f"rollout {rollout.id} is paused ({rollout.reason}): in a pause the weight does not grow.",
             fix=f"sluice rollout resume {rollout.id}, which overrides what failed, then jump; --back needs no resume",
         )
-    if rollout.plan.certified:
+    if must_be_certified(draft, rollout.plan):
         raise Refused(
-            f"rollout {rollout.id} follows a plan with certified: true, and its certificate covers all of its steps.",
+            f"rollout {rollout.id} follows a plan that must be certified, and its certificate covers all of its steps.",
             fix=f"let its gates decide; or override them by name: sluice rollout promote {rollout.id} --reason WHY",
         )
     freeze = holding(freezes(draft), rollout, draft.now)

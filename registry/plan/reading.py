@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core.core_schema import WithDefaultSchema
 
+from sluicegate.registry.plan.document import Document
 from sluicegate.registry.plan.messages import amended, explain
 from sluicegate.registry.plan.plan import Plan, written
 from sluicegate.registry.words.yaml_text import Text
@@ -41,7 +42,12 @@ class _AsWritten(GenerateJsonSchema):
                 return written
 
 
+def json_schema(form: type[Document], name: str) -> dict[str, Any]:
+    """The JSON Schema of a kind of document as people write it."""
+    schema = form.model_json_schema(mode="validation", schema_generator=_AsWritten)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": f"Sluicegate {name}"}
+
+
 def plan_schema() -> dict[str, Any]:
     """The JSON Schema of a plan as people write it."""
-    schema = Plan.model_json_schema(mode="validation", schema_generator=_AsWritten)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Sluicegate plan"}
+    return json_schema(Plan, "plan")

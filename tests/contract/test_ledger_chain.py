@@ -265,3 +265,28 @@ def test_what_was_recorded_before_there_was_a_chain_is_linked_by_the_migration(u
     assert (ledger.verify().faults, ledger.verify().head.place) == ((), 13)
     ledger.record_look(look(9))
     assert ledger.verify().faults == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (
+            "update rollouts set reason = 'all is well' where rollout = 'r2'",
+            "of rollout r2 says reason all is well, and its facts no",
+        ),
+        (
+            "update rollouts set open = 1, state = 'running' where rollout = 'r2'",
+            "of rollout r2 says state running, and its facts",
+        ),
+        ("delete from rollouts where rollout = 'r1'", "the row of rollout r1 is missing, and its facts are there"),
+        ("update rollouts set rollout = 'r7' where rollout = 'r1'", "there is a row of rollout r7, and no fact"),
+    ],
+)
+def test_a_row_that_says_otherwise_than_the_facts_is_found(tmp_path: Path, change: str, says: str) -> None:
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    ledger = SqlLedger(url)
+    fill(ledger)
+    assert ledger.verify().faults == ()
+    with create_engine(url).begin() as connection:
+        connection.exec_driver_sql(change)
+    assert any(says in fault for fault in ledger.verify().faults), ledger.verify().faults

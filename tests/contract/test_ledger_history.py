@@ -29,7 +29,7 @@ from sluicegate.registry.rollout.facts import (
 from sluicegate.registry.rollout.moves import fold
 from sluicegate.registry.rollout.rollout import Phase, Rollout
 from sluicegate.registry.rollout.standing import past, standings, takeovers
-from sluicegate.registry.words.errors import IllegalMove, TargetBusy
+from sluicegate.registry.words.errors import IllegalMove, NotFound, TargetBusy
 from tests.contract.ledgers import Reopen, at, launched, requested, run
 
 SEEDS = range(4)
@@ -192,3 +192,10 @@ def test_rows_are_written_from_the_facts_of_a_ledger_that_had_none(url: str, reo
     opened = reopen()
     assert isinstance(opened, SqlLedger)
     hold(opened, chance)
+
+
+def test_one_that_is_not_there_has_none_before_it_and_that_is_said(ledger: Ledger) -> None:
+    ledger.open("r1", asked(random.Random(1)), at(1))
+    for ask in (ledger.rollouts, ledger.count):
+        with pytest.raises(NotFound, match="there is no rollout r9, so none was opened before it"):
+            ask(Selection(before="r9"))

@@ -13,9 +13,11 @@ from pydantic_core import to_jsonable_python
 from sluicegate.flows.cli.tree import tree
 from sluicegate.flows.stages.launch import launch
 from sluicegate.flows.stages.tick import Authority, tick
+from sluicegate.registry.documents.documents import read_document
 from sluicegate.registry.ledger.reading import read_for_report, read_for_view
+from sluicegate.registry.ledger.record import Applied
 from sluicegate.registry.orders.certificates import Tried, certificate
-from sluicegate.registry.orders.give import give
+from sluicegate.registry.orders.give import apply_document, give, withdraw_document
 from sluicegate.registry.orders.order import Order, Start
 from sluicegate.registry.plan.fields import OfflineGate, Serve, Strategy
 from sluicegate.registry.plan.offline import RunMetrics, judge_offline
@@ -462,3 +464,91 @@ def test_the_api_takes_certificates_of_approvers_and_apply_says_what_is_lacking(
     assert office.client.get(path, headers=operator).json()["checks"] == [check]
     assert "certified" not in str(office.client.post("/api/v1/documents", headers=BEARER, json=body).json()["warning"])
     assert office.client.put("/api/v1/certificates/abc", headers=BEARER, json=sent).status_code == 422
+
+
+# --- a policy that asks for certificates -----------------------------------------------------------------------------
+
+POLICY = "kind: policy\nname: certified-plans\ncertified: true\n"
+
+
+def applied(text: str, role: Role = Role.ADMIN, ledger: MemoryLedger | None = None) -> bool:
+    read = read_document(text, "policy.yaml")
+    document = Applied(kind=read.kind, name=read.name, body=read.body, digest=read.digest, actor="eve", at=NOW)
+    return apply_document(ledger or MemoryLedger(), document, role)
+
+
+def test_a_policy_asks_for_certificates_of_plans_that_do_not(tmp_path: Path) -> None:
+    stand = Stand(tmp_path, **GATED)
+    applied(POLICY, ledger=stand.ledger)
+    with pytest.raises(
+        Refused, match=r"never certified as it is .*and the policy certified-plans asks for it"
+    ) as refused:
+        stand.start()
+    assert "sluice certify -f FILE, with the file that was applied; as an approver: sluice rollout start m" in str(
+        refused.value
+    )
+    certified(stand, stand.plan, ok=False)
+    with pytest.raises(Refused, match="was certified by grace and failed"):
+        stand.start()
+    assert len(stand.ledger.rollouts()) == 1
+    certified(stand, stand.plan, ok=True)
+    assert stand.start().phase is Phase.LAUNCHING
+    changed = Plan.model_validate(stand.plan.document() | {"bake": "1h"})
+    stand.plan = changed
+    with pytest.raises(Refused, match="never certified"):
+        stand.start()
+
+
+def test_a_policy_lets_through_who_is_named_and_models_that_it_does_not_name(tmp_path: Path) -> None:
+    stand = Stand(tmp_path, **GATED)
+    applied(POLICY.replace("certified: true", "models: [x-*]\ncertified: true"), ledger=stand.ledger)
+    assert stand.start().phase is Phase.LAUNCHING
+    (tmp_path / "other").mkdir()
+    named = Stand(tmp_path / "other", **GATED)
+    applied(POLICY, ledger=named.ledger)
+    assert named.start(Giver(actor="grace", override_assessment="hotfix")).assessment_overridden
+
+
+def test_a_plan_without_gates_cannot_be_certified_and_a_mere_shadow_needs_not(tmp_path: Path) -> None:
+    stand = Stand(tmp_path, offline=[])
+    applied(POLICY, ledger=stand.ledger)
+    with pytest.raises(Refused, match="has no gate and no guardrail that could be certified"):
+        stand.start()
+    shadow = {"strategy": "shadow", "shadow": {"sample": 20, "max_time": "1h"}}
+    stand.plan = Plan.model_validate({"model": "m"} | shadow)
+    assert stand.start(strategy=Strategy.SHADOW).phase is Phase.LAUNCHING
+
+
+def test_no_step_is_skipped_where_a_policy_asks_for_certificates(tmp_path: Path) -> None:
+    stand = Stand(tmp_path, **GATED | {"steps": [{"weight": 10}, {"weight": 50}]})
+    rollout = stand.launch(stand.start())
+    stand.facts(rollout.id, Ready(version="2"))
+    stand.tick(rollout.id)
+    applied(POLICY, ledger=stand.ledger)
+    with pytest.raises(Refused, match="its certificate covers all of its steps"):
+        orders.jump(stand.ledger, rollout.id, step=1, actor="grace", reason="x", now=NOW)
+
+
+@pytest.mark.parametrize("role", [Role.VIEWER, Role.OPERATOR, Role.APPROVER])
+def test_only_an_admin_says_what_holds_for_all_or_takes_it_back(role: Role) -> None:
+    ledger = MemoryLedger()
+    with pytest.raises(Forbidden, match="a policy is for an admin to say"):
+        applied(POLICY, role, ledger)
+    assert applied(POLICY, Role.ADMIN, ledger)
+    with pytest.raises(Forbidden, match="a policy is for an admin to say"):
+        withdraw_document(ledger, "policy", "certified-plans", "eve", role, NOW)
+    assert withdraw_document(ledger, "policy", "certified-plans", "ada", Role.ADMIN, NOW)
+
+
+def test_a_policy_that_asks_for_nothing_is_refused() -> None:
+    with pytest.raises(InvalidDocument, match="certified"):
+        applied("kind: policy\nname: lax\ncertified: false\n")
+
+
+def test_the_how_to_shows_the_policy_and_its_refusal(tmp_path: Path) -> None:
+    page = PAGE.read_text("utf-8").split("## Certificates for every plan")[1]
+    stand = Stand(tmp_path, **GATED)
+    applied(page.split("```yaml\n")[1].split("```")[0], ledger=stand.ledger)
+    with pytest.raises(Refused) as refused:
+        stand.start()
+    assert str(refused.value) == page.split("```text\n")[1].split("\n```")[0]

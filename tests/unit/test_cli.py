@@ -123,6 +123,7 @@ VIEW = {
     "blind": None,
     "errors": {},
     "offline": [],
+    "external": [],
     "hooks": [],
     "launch": None,
     "waits_for": "98 of 200 candidate requests served at this step",

@@ -6,10 +6,19 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
+from jsonschema import Draft202012Validator
 
 from sluicegate.flows.cli.app import app
 from sluicegate.registry.documents.diff import Known, State, differences
-from sluicegate.registry.documents.documents import KINDS, document_from_values, read_document, read_documents
+from sluicegate.registry.documents.documents import (
+    KINDS,
+    SCHEMAS,
+    document_from_values,
+    read_document,
+    read_documents,
+    schema_of,
+)
 from sluicegate.registry.ledger.sql import SqlLedger
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.words.errors import InvalidDocument
@@ -54,6 +63,7 @@ EXAMPLES = {
     "audience": "kind: audience\nname: Payers\nwhen: {plan: [gold, silver], age: {from: 18}}\n",
     "notification": "kind: notification\nname: ops\nsend: webhook\nseverity: info\nmodels: [delays]\n",
     "freeze": "kind: freeze\nname: weekend\nmodels: [delays]\nwindows:\n  - {cron: '0 16 * * fri', lasts: 64h}\n",
+    "policy": "kind: policy\nname: certified-plans\nmodels: [delays]\ncertified: true\n",
     "deployment": "kind: deployment\nmodel: delays\nbuild: 7\n",
     "variation": "kind: variation\nmodel: delays\nvariation: b\nstand_in: errors\nprotected: true\n",
     "connections": "kind: connections\nmodel: delays\nfallback: {a: 3, b: 1}\naudiences:\n"
@@ -133,3 +143,14 @@ def test_a_deployment_file_of_qwaks_is_shown_the_door(tmp_path: Path) -> None:
     file.write_text("build_id: '1'\nmodel_id: fraud\nrealtime: {variation_name: a}\n")
     with pytest.raises(InvalidDocument, match=f"sluice deploy --from-file {file}"):
         read_documents([file])
+
+
+@pytest.mark.parametrize("kind", SCHEMAS)
+def test_the_schema_of_a_kind_takes_what_is_read_and_refuses_what_is_not(kind: str) -> None:
+    validator = Draft202012Validator(schema_of(kind))
+    values = yaml.safe_load(EXAMPLES[kind])
+    validator.validate(values)
+    validator.validate(document_from_values(values, "f").body | {"kind": kind})
+    assert not validator.is_valid(values | {"nonsense": 1})
+    required = schema_of(kind)["required"]
+    assert all(not validator.is_valid({key: each for key, each in values.items() if key != name}) for name in required)

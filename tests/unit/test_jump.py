@@ -210,7 +210,7 @@ def test_a_certified_plan_goes_no_way_that_was_not_certified_but_back_it_may() -
     other = Given(PLAN | {"certified": True}, ledger=ledger)
     other.ticks()
     other.serves()
-    refused(other, Refused, "certified: true", "sluice rollout promote", 1)
+    refused(other, Refused, "must be certified", "sluice rollout promote", 1)
     other.runs(60_000, until=2500)
     assert other.rollout.step == 1
     assert jump(other, 0, back=True).weight == 1000

@@ -37,12 +37,13 @@ from sluicegate.registry.orders.order import (
     StartExperiment,
     Undeploy,
 )
-from sluicegate.registry.orders.progress import complete
+from sluicegate.registry.orders.progress import begin, complete
 from sluicegate.registry.orders.proposals import proposals
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.report.timeline import timeline
 from sluicegate.registry.rollout.decision import Choice, Progress, decide, decide_first
 from sluicegate.registry.rollout.facts import (
+    Confirmed,
     Fact,
     Judged,
     Jumped,
@@ -341,6 +342,28 @@ def test_protection_reaches_the_rollout_under_way_and_its_end_leaves_it(ledger: 
     assert ledger.rollout(rollout.id).guarded
     approved(ledger, asked(ledger, by("bob", SetTerms(model="m", variation="b", protected=False))), "ada")
     assert not ledger.rollout(rollout.id).guarded
+
+
+def test_one_person_ends_no_confirmation_by_starting_another_rollout(ledger: MemoryLedger) -> None:
+    """The holdout would get another build by that. Who asks waits; the way back is open."""
+    late = {"late": {"source": "outcome", "outcome": "late", "score": "outcome", "cap": 1}}
+    confirm = {"metric": "late", "margin": "5%", "max_time": "9d"}
+    document = PLAN.document()
+    plan = Plan.model_validate(document | {"metrics": {**document.get("metrics", {}), **late}, "confirm": confirm})
+    first = started(ledger, by("ada", Start(model="m", variation="default", version="3", plan=plan)))
+    approve(ledger, first, "bob")
+    promote = by("ada", Promote(rollout=first.id))
+    entered(ledger, first, 0)
+    approved(ledger, asked(ledger, promote))
+    assert ledger.rollout(first.id).phase is Phase.CONFIRMING
+    for act in (Start(model="m", variation="default", version="4", plan=plan),
+                Deploy(model="m", variation="default", version="5", at_once="now")):  # fmt: skip
+        receipt = give(ledger, by("ada", act), NOW)
+        assert ledger.rollout(receipt.rollout or "").phase is Phase.QUEUED
+    assert ledger.rollout(first.id).phase is Phase.CONFIRMING
+    append(ledger, first, Confirmed(reason="labels agree"))
+    queued = [each for each in ledger.rollouts() if each.phase is Phase.QUEUED]
+    assert [begin(ledger, each, NOW).phase for each in queued].count(Phase.LAUNCHING) == 1
 
 
 def test_an_experiment_that_shares_its_callers_anew_waits_for_its_first_request(ledger: MemoryLedger) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from httpx import HTTPStatusError
 from starlette.testclient import TestClient
 
 from sluicegate.flows.driver.driving import Unchanged, _start
@@ -22,6 +24,7 @@ from sluicegate.flows.stages.launch import launch
 from sluicegate.flows.stages.tick import Authority, tick
 from sluicegate.registry.ledger.record import Applied
 from sluicegate.registry.ledger.sql import SqlLedger
+from sluicegate.registry.orders.certificates import Tried, certificate
 from sluicegate.registry.orders.give import give
 from sluicegate.registry.orders.order import Order, Start
 from sluicegate.registry.plan.fields import Serve, Strategy
@@ -29,7 +32,7 @@ from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.facts import Packed, Ready, StepEntered
 from sluicegate.registry.rollout.rollout import Ending, Phase
 from sluicegate.registry.words.build import Build, BuildRef
-from sluicegate.registry.words.errors import IllegalMove, LedgerConflict
+from sluicegate.registry.words.errors import IllegalMove, LedgerConflict, Refused
 from sluicegate.registry.words.metric import TallyRow
 from sluicegate.services.bento.predictor.answer import summary
 from sluicegate.services.keeper.catalog_watch import look_at_catalog
@@ -185,6 +188,23 @@ def test_no_door_leads_past_a_replay(town: Town, door: str) -> None:
 def saying(word: str) -> Answering:
     """A service that always answers the same."""
     return lambda _: (200, summary([word], whole=True))
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_no_door_leads_past_a_policy_that_asks_for_certificates(town: Town, door: str) -> None:
+    gated = {"metrics": {"errors": {"source": "status"}}, "gates": [{"metric": "errors", "margin": "50%"}]}
+    plan = Plan.model_validate(PLAN.document() | gated)
+    orders.apply_plan(town.ledger, plan, now())
+    body = {"kind": "policy", "name": "certified-plans", "certified": True}
+    town.ledger.apply(Applied(kind="policy", name="certified-plans", body=body, digest="d", actor="a", at=now()))
+    town.catalog.set_alias(BuildRef(model="m", version="2"), "candidate")
+    with suppress(Refused, HTTPStatusError):
+        town.doors("2")[door]()
+    assert not [r for r in town.ledger.rollouts() if r.requested.version == "2"]
+    tried = [Tried(metric="errors", name="planted harm", ok=True, reason="is caught")]
+    town.ledger.apply(certificate("m", plan.digest, tried, actor="grace", at=now()))
+    town.doors("2")["poll" if door == "webhook" else door]()  # MLflow sends a delivery once
+    assert [r for r in town.ledger.rollouts() if r.requested.version == "2"]
 
 
 class NoPacking:

@@ -20,7 +20,7 @@ from sluicegate.registry.ledger.selection import Selection
 from sluicegate.registry.ledger.sql import SqlLedger
 from sluicegate.registry.orders import progress
 from sluicegate.registry.orders.give import apply_document, withdraw_document
-from sluicegate.registry.rollout.facts import Baked, Judged, Promoted, Ready, StepEntered
+from sluicegate.registry.rollout.facts import Baked, Confirmed, Judged, Promoted, Ready, StepEntered
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.errors import InvalidDocument, Unreachable, UsageError
 from sluicegate.registry.words.roles import Role
@@ -299,13 +299,20 @@ def test_two_branches_of_one_environment_each_change_their_own_file(serving: Mem
     assert git(repo.bare, "show", f"{branch}:documents/deployment.yaml") == DEPLOYMENT
 
 
+LATE = """\
+  late: {source: outcome, outcome: late, score: outcome, cap: 1}
+confirm: {metric: late, margin: 5%, max_time: 9d}
+"""
+
+
+@pytest.mark.parametrize("confirm", ["", LATE], ids=["at once", "once it is confirmed"])
 def test_what_was_promoted_here_is_proposed_for_the_next_environment_with_its_evidence(
-    serving: MemoryDesk, repo: Git
+    serving: MemoryDesk, repo: Git, confirm: str
 ) -> None:
     for name in ("stage", "prod"):
         write(repo.work / f"documents/environments/{name}/deployment.yaml", "kind: deployment\nmodel: m\nbuild: 1\n")
-    gated = "metrics: {e: {source: status}}\ngates: [{metric: e, margin: 20%}]\n"
-    repo.commit(plan=PLAN + gated)
+    gated = "gates: [{metric: e, margin: 20%}]\nmetrics:\n  e: {source: status}\n"
+    repo.commit(plan=PLAN + gated + confirm)
     tree = replace(repo.tree, environment="stage")
     follower = Follower(desk=serving, actor="git", role=Role.ADMIN, hand_to="prod")
     assert synchronise(follower, tree).branches == ()
@@ -320,8 +327,11 @@ def test_what_was_promoted_here_is_proposed_for_the_next_environment_with_its_ev
         replace(at, step=1, weight=5_000),
         passed,
         Promoted(actor="gate", reason="all gates passed", override=False, verdicts={"e": "pass"}),
+        *((Confirmed(reason="labels agree"),) if confirm else ()),
         Baked(reason="over"),
     ):
+        if isinstance(fact, Confirmed):
+            assert synchronise(follower, tree).branches == ()
         progress.append(serving.ledger, rollout.id, lambda _, fact=fact: fact, datetime.now(UTC))
     branch = f"sluice/prod-{rollout.id}"
     assert synchronise(follower, tree).branches == (branch,)

@@ -1,0 +1,43 @@
+"""Policy: what an installation asks of every plan of some models, whatever the plan itself says. Pure.
+
+kind: policy
+name: certified-plans
+models: ["*"]
+certified: true
+"""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import Literal
+
+from pydantic import Field
+
+from sluicegate.registry.plan.document import Document
+from sluicegate.registry.words.digest import digest_of
+
+
+class Policy(Document):
+    """What holds for every plan of some models. Only an admin applies or withdraws it."""
+
+    kind: Literal["policy"] = "policy"
+    """What this document is."""
+    name: str = Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")
+    """Its name among policies; each of them holds."""
+    models: tuple[str, ...] = Field(default=("*",), min_length=1)
+    """Names of models, * for any letters."""
+    certified: Literal[True]
+    """No plan starts a rollout before `sluice certify` has passed it as it is, as if it said certified: true itself."""
+
+    def is_for(self, model: str) -> bool:
+        """Whether plans of this model are held to it."""
+        return any(fnmatchcase(model, pattern) for pattern in self.models)
+
+    def document(self) -> dict[str, object]:
+        """The policy as JSON values."""
+        return self.model_dump(mode="json", exclude_defaults=True) | {"kind": self.kind}
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of its canonical JSON, defaults left out."""
+        return digest_of(self.document())
