@@ -36,12 +36,15 @@ def way_out(rollout: Rollout) -> str:
 
 
 def is_next(rollouts: Sequence[Rollout], rollout: Rollout) -> bool:
-    """Whether a queued rollout may begin: one that stands aside at once, others in the order they were asked for."""
+    """Whether a queued rollout may begin: one that stands aside at once, others in the order they were asked for.
+
+    A newer build ends a confirmation; where the target is protected not, for its callers would get another build by it.
+    """
     if rollout.is_aside:
         return rollout.phase is Phase.QUEUED
     queue = [r for r in rollouts if r.phase is Phase.QUEUED and not r.is_aside]
     holder = current(rollouts)
-    is_free = holder is None or holder.phase is Phase.CONFIRMING  # a newer build ends a confirmation
+    is_free = holder is None or (holder.phase is Phase.CONFIRMING and not rollout.guarded)
     return is_free and bool(queue) and queue[0].id == rollout.id
 
 

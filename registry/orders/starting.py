@@ -220,23 +220,11 @@ def begin(draft: Draft, rollout: Rollout) -> Rollout:
     is_frozen = (
         rollout.requested.strategy != AtOnce.ROLLBACK and holding(freezes(draft), rollout, draft.now) is not None
     )
-    if (
-        is_frozen
-        or _waits_for_labels(mine, rollout)
-        or not is_next(mine, rollout)
-        or (rollout.is_aside and stable is None)
-    ):
+    if is_frozen or not is_next(mine, rollout) or (rollout.is_aside and stable is None):
         return rollout
     if not rollout.is_aside:
         cut_short(draft, current(mine), rollout.requested.actor, f"superseded by {rollout.id}")
     return draft.append(rollout.id, Begun(stable=stable.requested.version if stable else None))
-
-
-def _waits_for_labels(mine: list[Rollout], rollout: Rollout) -> bool:
-    """Whether what holds a protected target is still to be confirmed: to end that would change what callers get, and
-    one person may not, who takes it back at most."""
-    holder = current(mine)
-    return rollout.guarded and not rollout.is_aside and holder is not None and holder.phase is Phase.CONFIRMING
 
 
 def cut_short(draft: Draft, holder: Rollout | None, actor: str, reason: str) -> None:

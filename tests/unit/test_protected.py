@@ -43,6 +43,7 @@ from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.report.timeline import timeline
 from sluicegate.registry.rollout.decision import Choice, Progress, decide, decide_first
 from sluicegate.registry.rollout.facts import (
+    Baked,
     Confirmed,
     Fact,
     Judged,
@@ -361,7 +362,7 @@ def test_one_person_ends_no_confirmation_by_starting_another_rollout(ledger: Mem
         receipt = give(ledger, by("ada", act), NOW)
         assert ledger.rollout(receipt.rollout or "").phase is Phase.QUEUED
     assert ledger.rollout(first.id).phase is Phase.CONFIRMING
-    append(ledger, first, Confirmed(reason="labels agree"))
+    append(ledger, first, Confirmed(reason="labels agree"), Baked(reason="over"))
     queued = [each for each in ledger.rollouts() if each.phase is Phase.QUEUED]
     assert [begin(ledger, each, NOW).phase for each in queued].count(Phase.LAUNCHING) == 1
 
