@@ -16,6 +16,10 @@ What `sluice apply` takes beside [plans](plan.md), by its `kind`. `sluice valida
 its kind for editors. An unknown key is an error with its place and a suggestion. Audiences have a form of their own:
 [how to write one](../how-to/send-audiences-to-variations.md). [How to keep documents in Git](../how-to/keep-documents-in-git.md).
 """
+_TITLES = {
+    "Window": "Window of a freeze", "Route": "Audience of connections", "deployment": "Build of a variation",
+    "variation": "Terms of a variation",
+}
 
 
 def page() -> str:
@@ -28,7 +32,7 @@ def _kind(name: str) -> str:
     assert form is not None
     parts = {key: part for key, part in schema.get("$defs", {}).items() if "properties" in part}
     inner = [_section(_title(key), getattr(sys.modules[form.__module__], key), part, schema) for key, part in parts.items()]
-    return "\n".join((_section(name.capitalize(), form, schema, schema), *inner))
+    return "\n".join((_section(_title(name), form, schema, schema), *inner))
 
 
 def _section(title: str, form: type, part: dict[str, Any], schema: dict[str, Any]) -> str:
@@ -52,4 +56,4 @@ def _type(value: dict[str, Any], schema: dict[str, Any]) -> str:
 
 
 def _title(name: str) -> str:
-    return {"Window": "Window of a freeze", "Route": "Audience of connections"}.get(name, name)
+    return _TITLES.get(name, name.capitalize())

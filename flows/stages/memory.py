@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -123,15 +124,14 @@ class Memory:
             self.runs.keep(run, name, content)
         if rollout.is_ended and rollout.ended_at is not None and rollout.ending is not None:
             self.runs.end(run, _STATUS[rollout.ending], rollout.ended_at)
-        self._link(rollout, run)
+        self._tell(rollout, {f"{TAG}.run": run.id, **_confirmation(report)})
         return run
 
-    def _link(self, rollout: Rollout, run: Run) -> None:
-        """Tell the version of its run. One that was deleted meanwhile is told nothing."""
-        try:
-            self.versions.set_tag(rollout.candidate, f"{TAG}.run", run.id)
-        except NotFound:
-            return
+    def _tell(self, rollout: Rollout, tags: Mapping[str, str]) -> None:
+        """Tell the version of its run, and whether it is confirmed. One that was deleted meanwhile is told nothing."""
+        with suppress(NotFound):
+            for key, value in tags.items():
+                self.versions.set_tag(rollout.candidate, key, value)
 
     def _written(self, rollout: str) -> Written:
         note = self.ledger.recall(_key(rollout))
@@ -141,6 +141,8 @@ class Memory:
         return Written(seq=int(str(note["seq"])), looks=looks)
 
 
+CONFIRMATION = f"{TAG}.confirmation"
+"""The tag of run and version by which late labels confirm a promotion, or do not."""
 _PLACE = "mlflow"
 """The note of the place in the ledger's feed up to which MLflow has everything."""
 
@@ -187,10 +189,17 @@ def _tags(rollout: Rollout, report: Report) -> dict[str, str]:
         f"{TAG}.reason": rollout.reason[:5000],
         f"{TAG}.actor": rollout.actor,
         f"{TAG}.cause": asked.cause,
+        **_confirmation(report),
         **({f"{TAG}.jumps": _jumps(report)} if _jumps(report) else {}),
         **{f"{TAG}.verdict.{metric}": judged.answer for metric, judged in rollout.judgements.items()},
         "mlflow.note.content": markdown(report)[:8000],
     }
+
+
+def _confirmation(report: Report) -> dict[str, str]:
+    """What late labels say of a promotion: confirming, confirmed or unconfirmed; nothing where none were asked for."""
+    said = report.rollout.confirmation
+    return {CONFIRMATION: said} if said is not None else {}
 
 
 def _jumps(report: Report) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sluicegate.flows.wiring.runtime import Runtime, current_runtime
+from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.words.errors import SluiceError
 from sluicegate.services.host.machine import Machine, Recipe
 from sluicegate.services.host.prefect_setup.deployments import Packaged
@@ -95,6 +96,7 @@ def checks() -> Mapping[str, Check]:
         "builds": lambda: _namesakes(runtime),
         "wall clock": lambda: _clock_that_was_set(runtime),
         "git": lambda: _followed(runtime),
+        "sources": lambda: _sources(runtime),
     }
     if (runtime.folder.root / "telemetry.db").exists():
         of_record |= {
@@ -103,6 +105,31 @@ def checks() -> Mapping[str, Check]:
             "kept": lambda: _kept(runtime),
         }
     return of_machine | of_record
+
+
+def _sources(runtime: Runtime) -> Sequence[Finding]:
+    """Whether the keeper has an address of every source that an applied plan names. Others tell where the ledger cannot
+    be read."""
+    import sqlalchemy as sa
+
+    from sluicegate.flows.wiring.sources import source_findings
+
+    try:
+        plans = [Plan.recorded(each.body) for each in runtime.ledger.all_applied("plan")]
+    except (sa.exc.SQLAlchemyError, SluiceError):
+        return ()
+    return source_findings(plans, _environment_of_keeper(runtime))
+
+
+def _environment_of_keeper(runtime: Runtime) -> Mapping[str, str]:
+    """What the keeper was started with; where it does not run, what it would be started with here."""
+    import psutil
+
+    with contextlib.suppress(SluiceError, psutil.Error, OSError):
+        keeper = next((each for each in runtime.supervisor.running() if each.name == "keeper"), None)
+        if keeper is not None and keeper.pid:
+            return psutil.Process(keeper.pid).environ()
+    return os.environ
 
 
 def _behind(runtime: Runtime, envoy: Envoy) -> Sequence[Finding]:

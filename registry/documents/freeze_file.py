@@ -1,4 +1,4 @@
-"""Freezes as people are told of them. Pure."""
+"""Freezes as people are told of them."""
 
 from __future__ import annotations
 

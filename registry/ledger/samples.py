@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, Row, insert, select
+from sqlalchemy import Connection, Row, delete, insert, select
 
 from sluicegate.registry.ledger.tables import samples
 from sluicegate.registry.ledger.times import from_text, to_text
+from sluicegate.registry.rollout.external import LAST
 from sluicegate.registry.words.sample import Lacking, Measured, Sample
 
 
 def keep_sample(connection: Connection, sample: Sample) -> Sample:
-    """Store a sample, or give the one that is already there under its number."""
+    """Store a sample, or give the one that is already there under its number. Of a gate the last ones stay, which a
+    verdict rests on: what failed before is a fact."""
     key = (samples.c.rollout == sample.rollout, samples.c.gate == sample.gate, samples.c.k == sample.k)
     stored = connection.execute(select(samples).where(*key)).one_or_none()
     if stored is not None:
         return _sample(stored)
     connection.execute(insert(samples).values(_row(sample)))
+    mine = (samples.c.rollout == sample.rollout, samples.c.gate == sample.gate)
+    connection.execute(delete(samples).where(*mine, samples.c.k <= sample.k - LAST))
     return sample
 
 

@@ -375,6 +375,12 @@ class Replay(Document):
     """Rules that must pass. They compare pairs of answers to the same request, as those of a shadow do."""
 
 
+def _no_external(values: object) -> object:
+    if isinstance(values, dict) and "external" in values:
+        raise ValueError("external gates judge a canary, beside its steps; write external at the top of the plan")
+    return values
+
+
 class Shadow(Document):
     """The candidate answers copies of requests and is compared with stable. No caller gets its answers."""
 
@@ -400,6 +406,8 @@ class Shadow(Document):
     """Whether the worst disagreements are shown with their answers; by default the answers are hidden."""
     then: Literal["canary"] | None = None
     """What follows when every gate has passed: a canary of the same build by this plan's steps; none: nothing."""
+
+    _external = model_validator(mode="before")(_no_external)
 
 
 class Confirm(Document):
@@ -457,6 +465,8 @@ class ExperimentSpec(Document):
     """How long the experiment lasts at least."""
     then: Literal["conclude", "promote"] = "conclude"
     """What happens when a variation has reached the goal: a person decides, or its build replaces the control's."""
+
+    _external = model_validator(mode="before")(_no_external)
 
 
 class Deadline(Document):

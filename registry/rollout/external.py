@@ -16,7 +16,7 @@ from sluicegate.registry.words.verdict import Answer, Verdict
 NOTHING = "no sample yet at this step"
 NO_TEST = "a limit held against samples: no test, so it has no p-value and no part of alpha"
 LAST = 200
-"""Samples of a gate that are read: a failure among those before is on record."""
+"""Samples of a gate that are kept and read: a failure among those before is on record."""
 
 
 def external_verdicts(rollout: Rollout, samples: Mapping[str, Sequence[Sample]], now: datetime) -> tuple[Verdict, ...]:

@@ -18,6 +18,7 @@ from sqlalchemy.exc import IntegrityError
 from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.ledger.selection import Selection
 from sluicegate.registry.ledger.sql import SqlLedger
+from sluicegate.registry.rollout.external import LAST
 from sluicegate.registry.rollout.facts import Aborted, Begun, Fact, Packed, Promoted, Settled
 from sluicegate.registry.rollout.moves import fold
 from sluicegate.registry.rollout.rollout import Phase
@@ -321,6 +322,16 @@ def test_a_sample_is_stored_once_and_read_back_bit_for_bit(ledger: Ledger) -> No
     assert ledger.samples("r1", "gpu", most=10) == (first, second, third)
     assert ledger.samples("r1", "gpu", most=2) == (second, third)
     assert ledger.samples("r2", "gpu", most=10) == ()
+
+
+def test_of_a_gate_s_samples_those_are_kept_that_a_verdict_rests_on(ledger: Ledger) -> None:
+    for k in range(1, LAST + 4):
+        for gate in ("gpu", "memory"):
+            ledger.record_sample(
+                Sample(rollout="r1", gate=gate, k=k, epoch=1, at=at(k), reading=Measured(value=float(k)))
+            )
+    for gate in ("gpu", "memory"):
+        assert [each.k for each in ledger.samples("r1", gate, most=10 * LAST)] == list(range(4, LAST + 4))
 
 
 def test_the_head_is_the_last_migration_in_the_folder() -> None:

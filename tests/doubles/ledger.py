@@ -18,6 +18,7 @@ from sluicegate.registry.ledger.selection import ALL, Selection
 from sluicegate.registry.ledger.stale import refuse_stale
 from sluicegate.registry.ledger.times import utc
 from sluicegate.registry.ledger.withdrawal import is_withdrawn, withdrawn
+from sluicegate.registry.rollout.external import LAST
 from sluicegate.registry.rollout.facts import Entry, Fact, Requested, from_payload, to_payload
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.rollout.standing import Takeover, takeovers
@@ -150,7 +151,9 @@ class MemoryLedger:
 
     def record_sample(self, sample: Sample) -> Sample:
         with self._lock:
-            return self._samples.setdefault((sample.rollout, sample.gate, sample.k), sample)
+            kept = self._samples.setdefault((sample.rollout, sample.gate, sample.k), sample)
+            self._samples.pop((sample.rollout, sample.gate, sample.k - LAST), None)
+            return kept
 
     def samples(self, rollout: str, gate: str, *, most: int) -> tuple[Sample, ...]:
         with self._lock:

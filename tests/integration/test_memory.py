@@ -18,6 +18,7 @@ from sluicegate.flows.stages.memory import Memory, Written
 from sluicegate.registry.catalog.mlflow_http import MlflowCatalog
 from sluicegate.registry.catalog.runs import MlflowRuns, Run
 from sluicegate.registry.report.report import Evidence
+from sluicegate.registry.rollout.facts import Confirmed
 from sluicegate.registry.rollout.rollout import Phase
 from sluicegate.registry.words.build import BuildRef
 from sluicegate.registry.words.errors import CatalogUnavailable
@@ -25,7 +26,7 @@ from sluicegate.registry.words.settings import MlflowServer
 from sluicegate.services.outbox.outbox import Outbox
 from sluicegate.services.outbox.prefect_events import PrefectEvents
 from tests import giving as orders
-from tests.acceptance.given import Given
+from tests.acceptance.given import PLAN, Given
 from tests.contract.mlflow_server import mlflow_server
 from tests.integration.prefect_rig import PrefectServer, prefect_server
 
@@ -97,8 +98,6 @@ class Remembering:
 
 
 def of(model: str, **how: Any) -> Given:
-    from tests.acceptance.given import PLAN
-
     return Given(PLAN | {"model": model}, **how)
 
 
@@ -128,6 +127,22 @@ def test_a_rollout_is_a_run_with_metrics_plan_report_and_verdicts(servers: tuple
     assert "model: remembered" in there.artifact("plan.yaml")
     version = there.catalog.build(BuildRef(model="remembered", version="2"))
     assert version.tags["sluice.run"] == there.run.id
+
+
+def test_run_and_version_say_whether_late_labels_confirm(servers: tuple[MlflowServer, PrefectServer]) -> None:
+    late = {"late": {"source": "outcome", "outcome": "late", "score": "outcome", "cap": 1}}
+    confirm = {"metric": "late", "margin": "5%", "max_time": "9d"}
+    given = Given(PLAN | {"model": "late", "metrics": {**PLAN["metrics"], **late}, "confirm": confirm}).runs(3_000)
+    orders.promote(given.ledger, given.name, actor="ada", reason="enough", now=given.now)
+    there = Remembering(given, servers[0])
+    there.register("late", 2)
+    for fact, said in ((None, "confirming"), (Confirmed(reason="labels agree"), "confirmed")):
+        if fact is not None:
+            orders.append(given.ledger, given.name, lambda _, fact=fact: fact, given.now)
+        assert given.name in there.memory().look()
+        tags = {each["key"]: each["value"] for each in there.told()["data"]["tags"]}
+        version = there.catalog.build(BuildRef(model="late", version="2"))
+        assert (tags["sluice.confirmation"], version.tags["sluice.confirmation"]) == (said, said)
 
 
 def test_written_twice_is_written_once(servers: tuple[MlflowServer, PrefectServer]) -> None:

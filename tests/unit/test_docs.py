@@ -277,7 +277,7 @@ README_VIEW: dict[str, object] = {
     "steps": 3, "weight": 25.0, "seen": 100 * 224 / (224 + 635), "observed": True, "elapsed": 47.0, "stable": "1",
     "candidate": "2", "stable_requests": 635, "candidate_requests": 224, "reason": "every gate passed at 10 %",
     "actor": "policy", "needs_person": False, "no_driver": None, "blind": None, "offline": [], "hooks": [],
-    "errors": {}, "launch": None,
+    "external": [], "errors": {}, "launch": None,
     "waits_for": "224 of 300 candidate requests served at this step",
     "gates": [
         {"guardrail": False, "metric": "log_loss", "verdict": "PASS",
@@ -295,7 +295,7 @@ def seen(model: str, state: dict[str, object], *gates: tuple[str, str, str]) -> 
     return {
         "model": model, "strategy": "canary", "steps": 2, "observed": True, "needs_person": False, "no_driver": None,
         "blind": None, "waits_for": None, "seen": None, "stable_requests": 0, "candidate_requests": 0, "ending": None,
-        "offline": [], "hooks": [], "launch": None, "errors": {},
+        "offline": [], "external": [], "hooks": [], "launch": None, "errors": {},
         "gates": [
             {"guardrail": metric == "errors", "metric": metric, "verdict": verdict, "reason": reason}
             for metric, verdict, reason in gates

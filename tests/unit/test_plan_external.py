@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sluicegate.flows.wiring.sources import source_findings
 from sluicegate.registry.plan.external import Breaks, ExternalGate
 from sluicegate.registry.plan.placeholders import bind_sql, fill_path, fill_promql, path_faults
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.words.errors import InvalidDocument
+from sluicegate.services.host.doctor.finding import CheckStatus
 from tests.plans import read_plan
 
 GATE = "name: gpu, source: prom, promql: 'up', below: 0.9"
@@ -133,3 +135,36 @@ def test_a_limit_that_is_met_exactly_is_broken() -> None:
     fields: dict[str, Any] = {"name": "g", "source": "s", "promql": "up"}
     assert not ExternalGate(**fields, below=0.9).keeps(0.9)
     assert not ExternalGate(**fields, above=0.9).keeps(0.9)
+
+
+@pytest.mark.parametrize("section", ["shadow", "ab"])
+def test_external_gates_of_a_shadow_or_an_experiment_are_refused_with_what_to_do(section: str) -> None:
+    spec = {"shadow": "{sample: 20, max_time: 1h, external: []}",
+            "ab": "{variations: {default: 1, b: 1}, goal: {metric: e}, max_time: 1d, external: []}"}  # fmt: skip
+    text = (
+        "kind: plan\nmodel: m\nmetrics: {e: {source: status}}\ngates: [{metric: e, margin: 5%}]\n"
+        f"steps: [{{weight: 10}}]\n{section}: {spec[section]}\n"
+    )
+    with pytest.raises(
+        InvalidDocument, match=r"external gates judge a canary, beside its steps .write external at the top"
+    ):
+        read_plan(text, "plan.yaml")
+
+
+# --- what the doctor says ---------------------------------------------------------------------------------------------
+
+ASKING = Plan.model_validate({
+    "model": "m", "steps": [{"weight": 10}],
+    "external": [{"name": "memory", "source": "prometheus", "promql": "up", "below": 1}],
+})  # fmt: skip
+
+
+def test_a_source_that_a_plan_names_and_the_settings_do_not_is_a_finding() -> None:
+    (finding,) = source_findings([ASKING], {})
+    assert (finding.status, "SLUICE_SOURCE_PROMETHEUS is not set" in finding.found) == (CheckStatus.FAIL, True)
+    assert "the plan of m/default asks prometheus" in finding.found
+    (odd,) = source_findings([ASKING], {"SLUICE_SOURCE_PROMETHEUS": "nonsense s3cret"})
+    assert (odd.status, "s3cret" in odd.found) == (CheckStatus.FAIL, False)
+    (well,) = source_findings([ASKING], {"SLUICE_SOURCE_PROMETHEUS": "http://127.0.0.1:9"})
+    assert well.status is CheckStatus.PASS
+    assert source_findings([Plan.model_validate({"model": "m", "steps": [{"weight": 10}]})], {}) == ()

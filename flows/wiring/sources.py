@@ -1,0 +1,34 @@
+"""Sources: whether the settings hold an address of everything that applied plans ask."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.words.errors import InvalidSetting, NotFound
+from sluicegate.services.host.doctor.finding import Finding, failed, passed
+from sluicegate.services.sources.source import read_source
+
+_CHECK = "sources"
+
+
+def source_findings(plans: Iterable[Plan], environment: Mapping[str, str]) -> tuple[Finding, ...]:
+    """What is missing for the external gates of these plans; `environment` is the keeper's. Nothing where no plan
+    asks."""
+    named: dict[str, list[str]] = {}
+    for plan in plans:
+        for source in dict.fromkeys(gate.source for gate in plan.external):
+            named.setdefault(source, []).append(f"{plan.model}/{plan.variation}")
+    wrong = [each for source, users in named.items() for each in _wrong(source, users, environment)]
+    if wrong or not named:
+        return tuple(wrong)
+    return (passed(_CHECK, f"{', '.join(sorted(named))} have an address"),)
+
+
+def _wrong(source: str, users: list[str], environment: Mapping[str, str]) -> Iterable[Finding]:
+    try:
+        read_source(source, environment)
+    except (NotFound, InvalidSetting) as error:
+        whose = f"the plan of {', '.join(users)} asks {source}, so its external gates have NO DATA"
+        fix = "set it where sluice up runs, then: sluice up; or remove the gate from the plan"
+        yield failed(_CHECK, f"{error.message.rstrip('.')}: {whose}", fix)
