@@ -76,6 +76,9 @@ GLOSSARY: Final[Mapping[str, Mapping[str, str]]] = {
         "stratum":
             "One interval of constant weight and five minutes. Builds are compared within strata, so that a "
             "change of weight or of the day's traffic cannot pass for a difference.",
+        "information":
+            "How much a comparison can tell: n1 n0 / n of each stratum, added up. It decides when a look is taken and "
+            "how much of alpha that look may spend.",
         "tally": "The sums of one metric in one stratum, for each build. Tallies can be added.",
         "look": "One recorded comparison of a metric. Looking often does not raise the chance of a false alarm.",
         "alpha": "The chance that a rule ever stops a candidate that is as good as stable, however often it looks.",
@@ -93,6 +96,11 @@ GLOSSARY: Final[Mapping[str, Mapping[str, str]]] = {
         "verdict":
             "The result of a gate, with its reason: PASS, FAIL, UNDECIDED or NO DATA; OK for a guardrail that has "
             "found no harm.",
+        "certificate":
+            "What `sluice certify` found when it tried a plan's gates on simulated requests, recorded with the plan's "
+            "digest.",
+        "replay":
+            "To judge or run again what is on record: looks (`gate replay`), or captured requests (`shadow replay`).",
         "blind":
             "Too many requests were served and not counted, so no gate may pass. The *sight* says how many were "
             "counted.",
