@@ -100,7 +100,7 @@ class HookView:
     hook: str
     """A deployment or an address."""
     answer: str
-    """taken; failed: it is told again; or given_up."""
+    """taken; failed: it is notified again; or given_up."""
     attempt: int
     reason: str
 
@@ -158,7 +158,7 @@ class RolloutView:
     offline: tuple[OfflineGateView, ...]
     """What was judged before the first request."""
     hooks: tuple[HookView, ...]
-    """The systems that were told of its promotion, abort or rollback."""
+    """The systems that were notified of its promotion, abort or rollback."""
     external: tuple[ExternalGateView, ...]
     """What other systems measure, held against limits."""
     errors: Mapping[str, str]
@@ -168,7 +168,7 @@ class RolloutView:
     elapsed: float
     """Seconds from the request to the end, or to now."""
     settled: bool
-    """Whether MLflow has been told how it ended."""
+    """Whether its ending has been written to MLflow."""
     seq: int
     """Of the last fact."""
 

@@ -231,7 +231,7 @@ class Checked:
 
 @dataclass(frozen=True, kw_only=True)
 class HookCalled:
-    """A hook was told of a promotion, an abort or a rollback: one attempt, and what came of it."""
+    """A hook was notified of a promotion, an abort or a rollback: one attempt, and its result."""
 
     after: str
     """promotion, abort or rollback."""
@@ -240,9 +240,9 @@ class HookCalled:
     attempt: int
     """From 1."""
     answer: str
-    """taken; failed: it is told again; or given_up: that was the last attempt."""
+    """taken; failed: it is notified again; or given_up: that was the last attempt."""
     actor: str
-    """Who was told: a deployment or an address."""
+    """What was notified: a deployment or an address."""
     reason: str
 
 
@@ -346,7 +346,7 @@ class Undeployed:
 
 @dataclass(frozen=True, kw_only=True)
 class Settled:
-    """The catalog has been told."""
+    """The ending was written to MLflow."""
 
     changes: tuple[str, ...]
 

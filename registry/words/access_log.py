@@ -1,6 +1,6 @@
 """The line that the data plane writes for each request: its fields, their meaning, and how it is read. Pure.
 
-One JSON object a line. `services/traffic/envoy/log_format.py` says how Envoy fills these keys; nobody else knows them:
+One JSON object a line. `services/traffic/envoy/log_format.py` says how Envoy fills these keys; no other code knows them:
 
     v        version of this format, 1
     listener live, or shadow: a mirrored copy, whose answer no client saw
@@ -11,13 +11,13 @@ One JSON object a line. `services/traffic/envoy/log_format.py` says how Envoy fi
     assigned what the request was assigned to, written by `Assigned.header`; null when it was assigned to nothing
     unit     the value that was hashed; null when the assignment was random
     upstream version of the build behind the host that was tried last; null when none was
-    stand_in the fallback variation, where that host answered in the place of the assigned variation's stable; null else
+    stand_in the fallback variation, if that host answered instead of the assigned variation's stable build; else null
     host     address of that host
     status   status code of the answer; 0 when there was none, mostly because the client left
     flags    Envoy's response flags, such as UF or DC, separated by commas; `-` for none
     details  Envoy's response code details, such as via_upstream
     dur_us   from the first byte received to the last byte sent, microseconds; null when it ended before
-    attempts how often a service was tried; null for not at all
+    attempts how often a service was tried; null if none was
     prediction  the service's x-sluice-prediction answer header
     method, path (without its query), bytes_in, bytes_out
     segments the values of the request headers by which the rollout's plan splits it: a shadow's segments, a canary's
@@ -58,7 +58,7 @@ _SERVER_ERROR = 500
 
 
 class End(StrEnum):
-    """How a request ended for who is counted: the build that it was assigned to."""
+    """How a request ended for the build that it was assigned to, which is the one that counts."""
 
     ANSWERED = "answered"
     CLOSED = "closed"
@@ -66,16 +66,16 @@ class End(StrEnum):
     LEFT = "left"
     """The caller left before any answer came: nobody knows how it would have ended."""
     SERVER_ERROR = "5xx"
-    """The service, or the gateway in its place, answered with an error of its own."""
+    """The service, or the gateway instead of it, answered with a server error."""
     TIMEOUT = "timeout"
     RESET = "reset"
     """The service broke off."""
     CONNECT = "connect"
-    """No connection to the service came about."""
+    """The gateway could not connect to the service."""
     STOOD_IN = "stood_in"
     """Stable could not answer; the model's fallback variation did."""
     RETRIED = "retried"
-    """Another try was needed, mostly stable's; of what the first one died is not told."""
+    """A second try succeeded, mostly stable's; the log does not say why the first one failed."""
 
     @property
     def is_error(self) -> bool:
@@ -108,10 +108,12 @@ class UnitSource(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Assigned:
-    """What a request was assigned to, and the stand of the rollout that assigned it."""
+    """What a request was assigned to, and the state of the rollout that assigned it."""
 
     variation: str
+    """The variation that its audience, its name or the fallback gave it."""
     arm: Arm
+    """stable or candidate."""
     build: str
     """Version of the assigned build."""
     rollout: str | None
@@ -132,9 +134,11 @@ class Place:
     """What a route of the data plane is for."""
 
     model: str
+    """The registered model."""
     audience: str | None
-    """None where no audience decided."""
+    """The audience that the request matched; none where no audience decided."""
     unit_source: UnitSource
+    """How its slot was found: hash, random, or name."""
 
     @property
     def mark(self) -> str:
@@ -167,28 +171,43 @@ class LogLine:
     ts_us: int
     """Start of the request, microseconds since 1970."""
     request_id: str
+    """The id that the gateway drew; outcomes name it."""
     model: str | None
-    """None where no model's route matched: not found, readiness, a malformed request."""
+    """None if no model's route matched: not found, readiness, a malformed request."""
     audience: str | None
+    """The audience that it matched."""
     unit: str | None
+    """The value that was hashed."""
     unit_source: UnitSource | None
+    """How its slot was found."""
     assigned: Assigned | None
-    """None where the request was assigned to nothing, such as a model whose stable build has no service."""
+    """None if the request was assigned to no build, such as for a model whose stable build has no service."""
     served: str | None
-    """Version of the build whose answer the client got; None when no service answered."""
+    """Version of the build whose answer the caller got; None if no service answered."""
     host: str | None
+    """Address of the service that was tried last."""
     status: int
+    """Status code of the answer; 0 if there was none."""
     flags: frozenset[str]
+    """Envoy's response flags."""
     details: str
+    """Envoy's response code details."""
     duration_us: int | None
+    """Microseconds from the first byte received to the last byte sent; None if it ended before."""
     attempts: int
+    """How often a service was tried."""
     prediction: str | None
+    """The summary of the prediction, as the service wrote it."""
     method: str
+    """Of the request."""
     path: str
+    """Of the request, without its query."""
     bytes_in: int
+    """Size of the request's body."""
     bytes_out: int
+    """Size of the answer's body."""
     stand_in: str | None = None
-    """The variation that answered in the assigned one's place."""
+    """The variation that answered instead of the assigned one."""
     segments: tuple[str | None, ...] = ()
     """The values of the headers that the plan splits by."""
 
