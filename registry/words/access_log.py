@@ -11,7 +11,7 @@ One JSON object a line. `services/traffic/envoy/log_format.py` says how Envoy fi
     assigned what the request was assigned to, written by `Assigned.header`; null when it was assigned to nothing
     unit     the value that was hashed; null when the assignment was random
     upstream version of the build behind the host that was tried last; null when none was
-    stand_in the fallback variation, if that host answered instead of the assigned variation's stable build; else null
+    stand_in the fallback variation, if that host answered instead of the assigned variation's stable; else null
     host     address of that host
     status   status code of the answer; 0 when there was none, mostly because the client left
     flags    Envoy's response flags, such as UF or DC, separated by commas; `-` for none
