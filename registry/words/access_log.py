@@ -1,6 +1,6 @@
 """The line that the data plane writes for each request: its fields, their meaning, and how it is read. Pure.
 
-One JSON object a line. `services/traffic/envoy/log_format.py` says how Envoy fills these keys; no other code knows them:
+One JSON object a line. `services/traffic/envoy/log_format.py` says how Envoy fills these keys; no other file does:
 
     v        version of this format, 1
     listener live, or shadow: a mirrored copy, whose answer no client saw
