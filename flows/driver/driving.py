@@ -25,7 +25,6 @@ from sluicegate.flows.driver.progress import show_ending, show_verdicts
 from sluicegate.flows.driver.showing import links, show, show_progress, show_rollout, this_run
 from sluicegate.flows.stages.experiment import follow
 from sluicegate.flows.stages.shadow import hand_over
-from sluicegate.flows.stages.tick import Authority, Tick, tick
 from sluicegate.flows.wiring.runtime import Runtime, current_runtime
 from sluicegate.registry.ledger.attempt import note_run
 from sluicegate.registry.orders import progress
@@ -42,6 +41,8 @@ from sluicegate.registry.words.units import format_weight
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from sluicegate.flows.stages.tick import Tick
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -282,6 +283,8 @@ def _show_verdicts(runtime: Runtime, seen: Tick) -> None:
 
 def _tick(runtime: Runtime, name: str) -> Tick | None:
     """One tick with authority to advance; None when somebody else appended meanwhile."""
+    from sluicegate.flows.stages.tick import Authority, tick  # scipy: no candidate has to wait for it
+
     try:
         return tick(runtime.ledger, runtime.telemetry, name, runtime.clock(), Authority.ADVANCE)
     except (LedgerConflict, IllegalMove):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 from uuid import UUID
 
-from sluicegate.flows.stages.tick import Tick
 from sluicegate.registry.report.report import Report
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words import figures
@@ -17,6 +17,9 @@ from sluicegate.services.report.markdown import markdown
 from sluicegate.services.report.page import picture
 from sluicegate.services.report.sequence_chart import sequence_chart
 from sluicegate.services.report.weight_chart import weight_chart
+
+if TYPE_CHECKING:
+    from sluicegate.flows.stages.tick import Tick
 
 _shown: dict[str, str] = {}
 _bars: dict[str, UUID] = {}
