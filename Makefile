@@ -55,11 +55,13 @@ ends: setup  ## Install a wheel with the oldest and the newest releases allowed,
 lock: setup  ## Resolve pyproject.toml anew into requirements.lock: hashes, no index, no URL.
 	$(BIN)/python .ci/lock.py --upgrade
 
-bench: setup  ## Measure gateway, collector, history and predictor, as ratios in one run.
+bench: setup  ## Measure everything that has a target, print one table; fails where one is missed on a quiet machine.
 	$(BIN)/python -m benchmarks.gateway
 	$(BIN)/python -m benchmarks.collector
 	$(BIN)/python -m benchmarks.history
 	$(BIN)/python -m benchmarks.predictor.run
+	$(BIN)/python -m benchmarks.first_answer
+	$(BIN)/python -m benchmarks.results
 
 bench-gate: setup  ## Print the gate next to six other methods, simulated in the same run.
 	$(BIN)/python -m benchmarks.gate

