@@ -101,7 +101,8 @@ def _prepare(stack: Stack, versions: int) -> None:
     plan = stack.state / "plan.yaml"
     plan.write_text(PLAN)
     env: dict[str, Any] = stack.env | stack.clients() | {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
-    subprocess.run([sys.executable, "-c", REGISTER, MODEL, str(versions)], env=env, check=True, cwd=stack.state)
+    command = [sys.executable, "-c", REGISTER, MODEL, str(versions)]
+    subprocess.run(command, env=env, check=True, cwd=stack.state, capture_output=True)
     stack.run("apply", "-f", str(plan))
     stack.run("deploy", MODEL, "--build", "1")
 
