@@ -15,7 +15,7 @@ from sluicegate.registry.rollout.experiment import comparisons_of, splits
 from sluicegate.registry.rollout.facts import Observed, Packed, Ready
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.rollout.standing import standings
-from sluicegate.registry.words.build import BuildRef, Endpoint
+from sluicegate.registry.words.build import BuildRef, Endpoint, Endpoints
 from sluicegate.registry.words.metric import Arm, Stratum, TallyRow
 from sluicegate.registry.words.tally import Tally
 from sluicegate.services.traffic.routes import routes
@@ -107,8 +107,11 @@ class Lab:
     def table(self) -> RouteTable:
         rollouts = self.ledger.rollouts()
         there = standings(rollouts)
-        ends = {each.stable: self.endpoint(each.stable) for each in there}
-        return routes(there, ends, all_connections(self.ledger), splits(rollouts, there))
+        return routes(there, self.endpoints(), all_connections(self.ledger), splits(rollouts, there))
+
+    def endpoints(self) -> Endpoints:
+        """Where the stable builds answer."""
+        return {each.stable: (self.endpoint(each.stable),) for each in standings(self.ledger.rollouts())}
 
     def endpoint(self, build: BuildRef) -> Endpoint:
         """Where a build answers."""

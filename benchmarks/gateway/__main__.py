@@ -10,14 +10,14 @@ from __future__ import annotations
 import argparse
 import logging
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import structlog
 
 from benchmarks.gateway import changes, cost, latency, shadow
 from benchmarks.results import Figure, report
-from sluicegate.registry.words.build import BuildRef, Endpoint
+from sluicegate.registry.words.build import Endpoints
 from tests.integration.traffic_load import constant_services
 from tests.integration.traffic_rig import build, gateway
 
@@ -45,9 +45,7 @@ def main() -> None:
                 print(report(f"gateway-{part}", TITLES[part], runs[part]))
 
 
-def _runs(
-    folder: Path, endpoints: Mapping[BuildRef, Endpoint], chosen: argparse.Namespace
-) -> dict[str, Callable[[], Sequence[Figure]]]:
+def _runs(folder: Path, endpoints: Endpoints, chosen: argparse.Namespace) -> dict[str, Callable[[], Sequence[Figure]]]:
     def changing() -> list[Figure]:
         with gateway(folder / "changes") as running:
             return changes.measure(running, endpoints, folder, chosen.changes)

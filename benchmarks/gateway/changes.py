@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,7 +27,7 @@ from sluicegate.registry.rollout.decision import Choice, Decision
 from sluicegate.registry.rollout.facts import Aborted, Fact, Packed, StepEntered
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.rollout.standing import Standing
-from sluicegate.registry.words.build import BuildRef, Endpoint
+from sluicegate.registry.words.build import BuildRef, Endpoints
 from sluicegate.services.keeper.fleet_pass import FleetPass
 from sluicegate.services.keeper.keeper import Keeper
 from sluicegate.services.keeper.waking import Doorbell
@@ -35,6 +35,7 @@ from sluicegate.services.traffic.envoy.plane import Envoy
 from sluicegate.services.traffic.routes import routes
 from sluicegate.services.traffic.table import RouteTable
 from tests import giving as orders
+from tests.doubles.one_each import OneEach
 from tests.giving import Giver
 from tests.integration.traffic_rig import Gateway, eventually
 
@@ -50,20 +51,20 @@ def now() -> datetime:
 
 
 @dataclass
-class Fleet:
+class Fleet(OneEach):
     """Services that run already."""
 
-    there: Mapping[BuildRef, Endpoint]
+    there: Endpoints
 
     def start(self, build: BuildRef, packed: Packed, serve: Serve) -> None: ...
 
     def stop(self, build: BuildRef) -> None: ...
 
-    def endpoints(self) -> Mapping[BuildRef, Endpoint]:
+    def endpoints(self) -> Endpoints:
         return self.there
 
-    def running(self) -> frozenset[BuildRef]:
-        return frozenset(self.there)
+    def running(self) -> Mapping[BuildRef, int]:
+        return dict.fromkeys(self.there, 1)
 
     def probe(self, build: BuildRef) -> str | None: ...
 
@@ -84,11 +85,11 @@ class Plane:
         self._envoy = envoy
         self.served: dict[tuple[str | None, int | None], float] = {}
 
-    def compile(self, standings: Sequence[Standing], endpoints: Mapping[BuildRef, Endpoint]) -> RouteTable:
-        return routes(standings, endpoints)
+    def compile(self, standings: Sequence[Standing], running: Collection[BuildRef]) -> RouteTable:
+        return routes(standings, running)
 
-    def apply(self, table: RouteTable) -> None:
-        self._envoy.apply(table)
+    def apply(self, table: RouteTable, endpoints: Endpoints) -> None:
+        self._envoy.apply(table, endpoints)
         at = time.perf_counter()
         for model in table.models:
             for part in model.audiences[-1].slices:
@@ -96,7 +97,7 @@ class Plane:
                 self.served.setdefault((mark.rollout, mark.epoch if mark.rollout else None), at)
 
 
-def measure(running: Gateway, endpoints: Mapping[BuildRef, Endpoint], folder: Path, changes: int) -> list[Figure]:
+def measure(running: Gateway, endpoints: Endpoints, folder: Path, changes: int) -> list[Figure]:
     """Figures of `changes` weight changes under load."""
     ledger = RingingLedger(f"sqlite:///{folder / 'ledger.db'}", folder / "bell")
     plane = Plane(running.plane)

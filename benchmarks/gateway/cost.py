@@ -22,7 +22,7 @@ import httpx
 from benchmarks.results import Figure
 from sluicegate.registry.audience.audience import Audience, Match, Operator
 from sluicegate.registry.audience.connections import Connection, Connections, Weighted
-from sluicegate.registry.words.build import BuildRef, Endpoint
+from sluicegate.registry.words.build import BuildRef, Endpoints
 from sluicegate.registry.words.errors import Unreachable
 from sluicegate.services.traffic.envoy.plane import Envoy
 from sluicegate.services.traffic.routes import routes
@@ -58,28 +58,33 @@ def bare(manager: Config) -> None:
     manager["route_config"] = {"name": "bare", "validate_clusters": False, "virtual_hosts": [host]}
 
 
-def crowd(endpoints: Mapping[BuildRef, Endpoint], models: int) -> RouteTable:
+Routed = tuple[RouteTable, Endpoints]
+"""A table, and where its builds answer."""
+
+
+def crowd(endpoints: Endpoints, models: int) -> Routed:
     """Canaries at 20 % of as many models; the one that is asked is the last."""
     names = [*(f"a{n}" for n in range(models - 1)), "delays"]
     there = {
-        (ref := BuildRef(model=name, version=build.version)): replace(endpoint, build=ref)
+        (ref := BuildRef(model=name, version=build.version)): (replace(endpoint, build=ref),)
         for name in names
-        for build, endpoint in endpoints.items()
+        for build, (endpoint,) in endpoints.items()
     }
-    return routes([standing(model=name, weight=2000) for name in names], there)
+    return routes([standing(model=name, weight=2000) for name in names], there), there
 
 
-def table(endpoints: Mapping[BuildRef, Endpoint], audiences: int = 0) -> RouteTable:
+def table(endpoints: Endpoints, audiences: int = 0) -> Routed:
     """A canary at 20 %; with audiences, callers belong to the last of them."""
     conditions = [Match(header="x-state", operator=Operator.EXACT, operands=(f"S{n}",)) for n in range(audiences)]
     ordered = tuple(
         Connection(audience=Audience(name=f"a{n}", condition=each), weighted=(Weighted(variation="default"),))
         for n, each in enumerate(conditions)
     )
-    return routes([standing(weight=2000)], endpoints, {"delays": Connections(model="delays", ordered=ordered)})
+    connections = {"delays": Connections(model="delays", ordered=ordered)}
+    return routes([standing(weight=2000)], endpoints, connections), endpoints
 
 
-def measure(folder: Path, endpoints: Mapping[BuildRef, Endpoint], rounds: int, requests: int) -> list[Figure]:
+def measure(folder: Path, endpoints: Endpoints, rounds: int, requests: int) -> list[Figure]:
     """Cost of every variant, and ratios to the bare one."""
     with _variants(folder, endpoints) as running:
         for turn in range(rounds + 1):
@@ -89,7 +94,7 @@ def measure(folder: Path, endpoints: Mapping[BuildRef, Endpoint], rounds: int, r
 
 
 @contextlib.contextmanager
-def _variants(folder: Path, endpoints: Mapping[BuildRef, Endpoint]) -> Iterator[dict[str, Variant]]:
+def _variants(folder: Path, endpoints: Endpoints) -> Iterator[dict[str, Variant]]:
     running: dict[str, Variant] = {}
     try:
         running["bare Envoy"] = _envoy(folder / "bare", table(endpoints), bare)
@@ -108,7 +113,7 @@ def _variants(folder: Path, endpoints: Mapping[BuildRef, Endpoint]) -> Iterator[
             end(variant.process)
 
 
-def _envoy(folder: Path, routed: RouteTable, change: Callable[[Config], None]) -> Variant:
+def _envoy(folder: Path, routed: Routed, change: Callable[[Config], None]) -> Variant:
     plane = Envoy(folder, port=free_port())
     plane.prepare()
     path = folder / "bootstrap.json"
@@ -116,16 +121,16 @@ def _envoy(folder: Path, routed: RouteTable, change: Callable[[Config], None]) -
     change(config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"])
     path.write_text(json.dumps(config))
     with contextlib.suppress(Unreachable):
-        plane.apply(routed)
+        plane.apply(*routed)
     command = list(plane.command())
     command[command.index("--concurrency") + 1] = "1"
     return Variant(subprocess.Popen(command), plane.places.port)
 
 
-def _python(folder: Path, kind: str, endpoints: Mapping[BuildRef, Endpoint]) -> Variant:
+def _python(folder: Path, kind: str, endpoints: Endpoints) -> Variant:
     port = free_port()
     script = Path(__file__).with_name("python_gateway.py")
-    addresses = [endpoint.address for endpoint in endpoints.values()]
+    addresses = [endpoint.address for (endpoint,) in endpoints.values()]
     return Variant(subprocess.Popen([sys.executable, str(script), kind, str(port), *addresses], cwd=folder), port)
 
 

@@ -33,7 +33,7 @@ SERVED = BuildRef(model="linear", version="1")
 def measure(folder: Path, rounds: int) -> list[Figure]:
     """p50 and p99 of calls made directly and through the gateway, and what the gateway adds."""
     with _service(folder) as endpoint, gateway(folder / "latency") as running:
-        running.plane.apply(routes([standing(model=SERVED.model)], {SERVED: endpoint}))
+        running.plane.apply(routes([standing(model=SERVED.model)], {SERVED}), {SERVED: (endpoint,)})
         ways = {
             "direct": _ask(endpoint.socket, "/predict"),
             "gateway": _ask(running.plane.places.port, f"/{SERVED.model}/predict"),
@@ -90,7 +90,7 @@ def _service(folder: Path) -> Iterator[Endpoint]:
     try:
         fleet.start(SERVED, packed, Serve())
         eventually(lambda: fleet.probe(SERVED) is None)
-        yield fleet.endpoints()[SERVED]
+        yield fleet.endpoints()[SERVED][0]
     finally:
         programs.close()
 

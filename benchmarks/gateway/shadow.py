@@ -56,8 +56,8 @@ def _put(running: Gateway, stable: Endpoint, copied: Endpoint | None) -> None:
     state = Standing(
         model="delays", variation="default", stable=build("1"), serve=Serve(), unit="x-user-id", shadows=shadows
     )
-    endpoints = {build("1"): stable, **({build("2"): copied} if copied else {})}
-    running.plane.apply(routes([state], endpoints))
+    endpoints = {build("1"): (stable,), **({build("2"): (copied,)} if copied else {})}
+    running.plane.apply(routes([state], endpoints), endpoints)
 
 
 def _ask(running: Gateway, requests: int, callers: int = 4) -> list[float]:

@@ -103,7 +103,7 @@ class Rig:
         for version, target, serve in (("1", "ours", Serve()), ("2", "ours in batches", Serve(batch=MANY_CALLERS))):
             ref = BuildRef(model=name.lower(), version=version)
             fleet.start(ref, packer.pack(Build(ref=ref, source="x"), model, serve=serve), serve)
-            self.one[target] = (f"{ref.model}.v{version}", fleet.endpoints()[ref].socket, "/predict", body)
+            self.one[target] = (f"{ref.model}.v{version}", fleet.endpoints()[ref][0].socket, "/predict", body)
         self.large: Targets = {"ours": (*self.one["ours"][:3], large)}
         ports = {"hand": free_port(), "mlflow": free_port()}
         serve_mlflow = f"uvicorn mlflow.pyfunc.scoring_server.app:app --port {ports['mlflow']} --log-level warning"

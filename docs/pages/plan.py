@@ -12,12 +12,13 @@ from sluicegate.registry.plan import rules as plan_rules
 from sluicegate.registry.words.metric import Worse
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.plan.reading import plan_schema
-from sluicegate.registry.words.units import format_duration, format_share
+from sluicegate.registry.words.units import format_duration, format_memory, format_share
 
 _ORDER = (
     "Plan",
     "Trigger",
     "Serve",
+    "Resources",
     "Capture",
     "OfflineGate",
     "Replay",
@@ -37,7 +38,7 @@ _ORDER = (
     "Expect",
 )
 _NAMES = {"MetricSpec": "Metric", "PredictionField": "Prediction", "OfflineGate": "Offline gate", "GateSpec": "Gate and guardrail", "Confirm": "Confirmation", "ExternalGate": "External gate", "HttpValue": "Value of an HTTP answer", "ExperimentSpec": "Experiment"}
-_DURATION, _SHARE = "a duration such as", "a share with its per cent sign"
+_DURATION, _SHARE, _SIZE = "a duration such as", "a share with its per cent sign", "a size such as"
 
 
 def page() -> str:
@@ -49,6 +50,7 @@ def page() -> str:
         "[How to write one](../how-to/write-a-plan.md).\n\n"
         "- A **duration** is a number and a unit: `250ms`, `30s`, `10m`, `1h30m`, `3d`; whole milliseconds, "
         "at most 366 days.\n- A **share** has its sign: `5%`, `0.5%`.\n"
+        "- A **size** is whole MiB or GiB, from 256MiB to 4096GiB: `512MiB`, `2GiB`.\n"
         "- A **weight** is per cent, with or without the sign, in steps of 0.01.\n"
     )
     return "\n".join((head, *(_section(name) for name in _ORDER), _rules()))
@@ -107,6 +109,8 @@ def _plain(schema: dict[str, Any]) -> str:
             return "duration" + _bounds(schema)
         case "string" if _mentions(schema, _SHARE):
             return "share" + _bounds(schema)
+        case "string" if _mentions(schema, _SIZE):
+            return "size" + _bounds(schema)
         case "string":
             return "text"
         case "boolean":
@@ -140,6 +144,8 @@ def _form(schema: dict[str, Any]) -> Callable[[float], str]:
     """How a bound is written."""
     if _mentions(schema, _SHARE):
         return format_share
+    if _mentions(schema, _SIZE):
+        return lambda value: format_memory(int(value))
     return format_duration if schema.get("type") == "string" else lambda value: f"{value:g}"
 
 

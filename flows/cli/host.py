@@ -68,11 +68,19 @@ def status(*, output: Output = Format.TABLE) -> int:
     except NotFound as error:
         raise Unreachable(error.message, fix=error.fix) from error
     blind, ledger = ((), None) if stack.supervisor is None else _blind()
-    told = (_status_table(stack, now), *blind, *([] if ledger is None else [f"the ledger cannot be read: {ledger}"]))
-    emit(_status(stack, blind, ledger), output, table="\n".join(told))
+    replicas = {} if stack.supervisor is None else _replicas()
+    fewer = (f"{build}: {have} of {of} replicas" for build, (have, of) in replicas.items())
+    told = (
+        _status_table(stack, now),
+        *fewer,
+        *blind,
+        *([] if ledger is None else [f"the ledger cannot be read: {ledger}"]),
+    )
+    emit(_status(stack, blind, ledger, replicas), output, table="\n".join(told))
     if stack.supervisor is None:
         return UNREACHABLE
-    return 0 if stack.is_up and ledger is None else 1
+    are_all_there = all(have == of for have, of in replicas.values())
+    return 0 if stack.is_up and are_all_there and ledger is None else 1
 
 
 def env(
@@ -118,7 +126,16 @@ def _blind() -> tuple[Sequence[str], str | None]:
     return [f"{what}: {blind}" for what, blind in (*listeners, *seen.unjudged.items()) if blind is not None], None
 
 
-def _status(status: Status, blind: Sequence[str], ledger: str | None) -> object:
+def _replicas() -> Mapping[str, tuple[int, int]]:
+    """Of every build that is served by several replicas: how many answer, and how many there are to be."""
+    from sluicegate.flows.wiring.runtime import current_runtime
+
+    return {str(build): found for build, found in current_runtime().fleet.replicas().items()}
+
+
+def _status(
+    status: Status, blind: Sequence[str], ledger: str | None, replicas: Mapping[str, tuple[int, int]]
+) -> object:
     programs = [
         {"name": each.name, "state": each.condition, "pid": each.pid, "since": each.since, "log": each.log}
         for each in status.programs
@@ -126,7 +143,9 @@ def _status(status: Status, blind: Sequence[str], ledger: str | None) -> object:
     return plain(
         {"state": status.state, "up": status.is_up, "supervisor": status.supervisor, "survivors": status.survivors,
          "silent": dict(status.silent),
-         "urls": status.urls, "programs": programs, "blind": list(blind), "ledger": ledger}
+         "urls": status.urls, "programs": programs,
+         "replicas": {build: {"answering": have, "of": of} for build, (have, of) in replicas.items()},
+         "blind": list(blind), "ledger": ledger}
     )  # fmt: skip
 
 

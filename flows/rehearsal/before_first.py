@@ -44,7 +44,6 @@ from sluicegate.services.telemetry.tally.tally_accumulator import TallyAccumulat
 
 if TYPE_CHECKING:
     from sluicegate.flows.wiring.runtime import Runtime
-    from sluicegate.registry.words.build import Endpoint
 
 _OFTEN = 20
 """Requests between two looks at the clock, and at whether the rollout still wants an answer."""
@@ -170,11 +169,11 @@ def replaying(runtime: Runtime) -> Replaying:
     from sluicegate.services.bento.asking import predict
     from sluicegate.services.telemetry.reading.captures import newest
 
-    def answering(version: str, endpoints: Mapping[BuildRef, Endpoint], rollout: Rollout) -> Answering:
-        endpoint = endpoints.get(BuildRef(model=rollout.requested.model, version=version))
-        if endpoint is None:
+    def answering(version: str, endpoints: Endpoints, rollout: Rollout) -> Answering:
+        replicas = endpoints.get(BuildRef(model=rollout.requested.model, version=version))
+        if not replicas:
             raise Unreachable(f"the service of v{version} is not on this machine")
-        return lambda body: predict(endpoint, body, rollout.plan.serve.timeout)
+        return lambda body: predict(replicas[0], body, rollout.plan.serve.timeout)
 
     def services(rollout: Rollout) -> tuple[Answering, Answering]:
         here = runtime.fleet.endpoints()

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from sluicegate.registry.rollout.rollout import Rollout
-from sluicegate.registry.words.build import service_name
+from sluicegate.registry.words.build import replica_name
 from sluicegate.registry.words.errors import NotFound
 
 READ_BYTES = 4 << 20
@@ -31,9 +31,10 @@ def rollout_lines(rollout: Rollout, root: Path, prefect: httpx.Client | None, mo
     yield from (Line(source="keeper", text=text) for text in mine[-most:])
     if prefect is not None:
         yield from driver_lines(rollout, prefect, most)
-    service = service_name(rollout.candidate)
-    texts = list(tail(root / "services" / "logs" / f"{service}.log"))
-    yield from (Line(source=service, text=text) for text in texts[-most:])
+    for number in range(1, rollout.plan.serve.replicas + 1):
+        service = replica_name(rollout.candidate, number)
+        texts = list(tail(root / "services" / "logs" / f"{service}.log"))
+        yield from (Line(source=service, text=text) for text in texts[-most:])
 
 
 def file_lines(root: Path, name: str, most: int) -> Iterator[Line]:

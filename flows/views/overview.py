@@ -14,7 +14,7 @@ from sluicegate.registry.report.overview import Served, verdict_of
 from sluicegate.registry.rollout.experiment import splits
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.rollout.standing import current, standings, took_over_at, trusted
-from sluicegate.registry.words.build import BuildRef, Endpoint
+from sluicegate.registry.words.build import BuildRef
 from sluicegate.registry.words.metric import Arm
 from sluicegate.services.telemetry.reading.queries import Recent
 from sluicegate.services.traffic.routes import routes
@@ -56,8 +56,8 @@ def overview(
 def _table(ledger: Ledger, rollouts: Sequence[Rollout]) -> RouteTable:
     """The routes, as if every service ran that should."""
     there = standings(rollouts)
-    endpoints = {b: Endpoint(build=b) for standing in there for b in standing.needed}
-    return routes(there, endpoints, all_connections(ledger), splits(rollouts, there))
+    builds = {build for standing in there for build in standing.needed}
+    return routes(there, builds, all_connections(ledger), splits(rollouts, there))
 
 
 class _Model:

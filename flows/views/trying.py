@@ -11,7 +11,6 @@ from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.orders.connections_record import all_connections
 from sluicegate.registry.rollout.experiment import splits
 from sluicegate.registry.rollout.standing import standings
-from sluicegate.registry.words.build import Endpoint
 from sluicegate.services.traffic.routes import routes
 from sluicegate.services.traffic.slots import is_unit
 from sluicegate.services.traffic.table import AudienceRoute, ModelRoute, assign
@@ -22,8 +21,7 @@ def try_out(ledger: Ledger, model: str, metadata: Mapping[str, str], unit: str |
     rollouts = ledger.current(model)
     there = standings(rollouts)
     builds = {build for standing in there for build in standing.needed}
-    endpoints = {build: Endpoint(build=build) for build in builds}
-    route = routes(there, endpoints, all_connections(ledger), splits(rollouts, there)).model(model)
+    route = routes(there, builds, all_connections(ledger), splits(rollouts, there)).model(model)
     audience = route.audience(metadata)
     return Trial(
         model=model,

@@ -97,6 +97,7 @@ def checks() -> Mapping[str, Check]:
         "wall clock": lambda: _clock_that_was_set(runtime),
         "git": lambda: _followed(runtime),
         "sources": lambda: _sources(runtime),
+        "room": lambda: _room(runtime),
     }
     if (runtime.folder.root / "telemetry.db").exists():
         of_record |= {
@@ -276,6 +277,32 @@ def _namesakes(runtime: Runtime) -> tuple[Finding, ...]:
         return ()
     fix = "Register the build once more, so that it gets a number of its own, and roll that out."
     return tuple(warned("builds", note, fix) for note in notes)
+
+
+def _room(runtime: Runtime) -> tuple[Finding, ...]:
+    """Whether the services that must run have room here. Others tell where the ledger cannot be read."""
+    import psutil
+    import sqlalchemy as sa
+
+    from sluicegate.registry.rollout.standing import standings
+    from sluicegate.services.host.doctor.room import Demand, finding
+    from sluicegate.services.keeper.fleet_pass import needs
+
+    try:
+        rollouts = runtime.ledger.current()
+    except (sa.exc.SQLAlchemyError, SluiceError):
+        return ()
+    demands = [
+        Demand(
+            build=str(need.build),
+            replicas=need.serve.replicas,
+            workers=need.serve.workers,
+            cpu=need.serve.resources.cpu or float(need.serve.workers),
+            memory=need.serve.resources.memory,
+        )
+        for need in needs(rollouts, standings(rollouts))
+    ]
+    return (finding(demands, len(os.sched_getaffinity(0)), psutil.virtual_memory().total),)
 
 
 def _databases(runtime: Runtime) -> Sequence[Finding]:

@@ -23,12 +23,12 @@ from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.errors import NotFound, SluiceError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Sequence
 
     import uvicorn
 
     from sluicegate.registry.rollout.standing import Standing
-    from sluicegate.registry.words.build import Build, BuildRef, Endpoint
+    from sluicegate.registry.words.build import Build, BuildRef
     from sluicegate.services.telemetry.tally.spec import RolloutSpec
     from sluicegate.services.traffic.table import RouteTable
 
@@ -195,14 +195,14 @@ class GatewayPlane:
         self.observe = runtime.envoy.observe
         self.in_flight = runtime.envoy.in_flight
 
-    def compile(self, standings: Sequence[Standing], endpoints: Mapping[BuildRef, Endpoint]) -> RouteTable:
+    def compile(self, standings: Sequence[Standing], running: Collection[BuildRef]) -> RouteTable:
         """The route table that follows from the ledger."""
         from sluicegate.registry.orders.connections_record import all_connections
         from sluicegate.registry.rollout.experiment import splits
         from sluicegate.services.traffic.routes import routes
 
         experiments = splits(self._ledger.current(), standings)
-        return routes(standings, endpoints, all_connections(self._ledger), experiments)
+        return routes(standings, running, all_connections(self._ledger), experiments)
 
 
 def rollout_spec(runtime: Runtime, name: str) -> RolloutSpec | None:

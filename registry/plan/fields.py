@@ -23,7 +23,7 @@ from sluicegate.registry.plan.external import ExternalGate
 from sluicegate.registry.plan.limits import Limit, TimeLimit
 from sluicegate.registry.words.digest import digest_of
 from sluicegate.registry.words.metric import LEVELS, Worse, capped_name, level_name
-from sluicegate.registry.words.units import Duration, Share, Weight
+from sluicegate.registry.words.units import Duration, Memory, Share, Weight
 
 
 def _servable(model: str) -> str:
@@ -115,11 +115,24 @@ class Capture(Document):
         return self.features is not Kept.OFF or self.predictions in (KeptPredictions.HASHED, KeptPredictions.FULL)
 
 
+class Resources(Document):
+    """What one replica may use."""
+
+    cpu: float | None = Field(default=None, gt=0, le=256)
+    """Cores. Its workers' numerical libraries use so many threads, shared out among them; nothing holds it to that."""
+    memory: Memory | None = None
+    """Memory. A worker that would allocate more than its part of it gets MemoryError, and answers 500."""
+
+
 class Serve(Document):
     """How a build is served."""
 
+    replicas: int = Field(default=1, ge=1, le=32)
+    """How many services of the build run side by side. One that dies, hangs or errs is passed over and restarted."""
     workers: int = Field(default=1, ge=1, le=64)
-    """Worker processes of the service."""
+    """Worker processes of each replica."""
+    resources: Resources = Resources()
+    """What each replica may use."""
     timeout: Duration = Field(default=5.0, ge=0.001, le=600)
     """Time after which a request to the service fails."""
     retry: bool = True

@@ -1,9 +1,10 @@
-"""Build: one immutable registered model version. Endpoint: where a running service of it answers."""
+"""Build: one immutable registered model version. Endpoint: where a replica of its service answers."""
 
 from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -41,7 +42,7 @@ class Build:
 
 @dataclass(frozen=True, kw_only=True)
 class Endpoint:
-    """Where a running service of a build answers: at a Unix socket of this host, or at a port of any host."""
+    """Where a replica of a build's service answers: at a Unix socket of this host, or at a port of any host."""
 
     build: BuildRef
     socket: str = ""
@@ -51,6 +52,10 @@ class Endpoint:
     @property
     def address(self) -> str:
         return self.socket or f"{self.host}:{self.port}"
+
+
+Endpoints = Mapping[BuildRef, tuple[Endpoint, ...]]
+"""Where the replicas of each build answer."""
 
 
 _PLAIN = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?\Z")
@@ -67,3 +72,8 @@ def slug(name: str) -> str:
 def service_name(ref: BuildRef) -> str:
     """The name of a build's service in the fleet, the supervisor and the data plane."""
     return f"{slug(ref.model)}.v{slug(ref.version)}"
+
+
+def replica_name(ref: BuildRef, number: int) -> str:
+    """The name of one replica's program. The first has the service's own: one more changes nothing of it."""
+    return service_name(ref) if number == 1 else f"{service_name(ref)}.{number}"

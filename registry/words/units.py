@@ -1,4 +1,4 @@
-"""Percentages and durations as people write them: `5%`, `10m`. Pure; pydantic types for documents."""
+"""Percentages, durations and sizes as people write them: `5%`, `10m`, `2GiB`. Pure; pydantic types for documents."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ FULL = 10_000
 _DURATION = re.compile(
     r"(?:([0-9]{1,9})d)?(?:([0-9]{1,9})h)?(?:([0-9]{1,9})m(?!s))?(?:([0-9]{1,9}(?:\.[0-9]{1,9})?)s)?(?:([0-9]{1,9})ms)?\Z"
 )
+_MEMORY = re.compile(r"([0-9]{1,6}) ?(MiB|GiB)\Z")
+_MEMORY_UNITS = {"MiB": 2**20, "GiB": 2**30}
+_LEAST_MEMORY, _MOST_MEMORY = 2**28, 2**42
 _SCALE = (86_400_000, 3_600_000, 60_000, 1_000, 1)
 _WEIGHT = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,6})?\Z")
 _PER_CENT = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,10})?)%\Z")
@@ -66,6 +69,23 @@ def format_weight(points: int) -> str:
     return f"{points / 100:g}"
 
 
+def parse_memory(value: object) -> int:
+    """Bytes of a size such as `512MiB` or `2GiB`."""
+    match = _MEMORY.match(value.strip()) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(f"not a size: {value!r}; write whole MiB or GiB, such as 512MiB or 2GiB")
+    size = int(match.group(1)) * _MEMORY_UNITS[match.group(2)]
+    if not _LEAST_MEMORY <= size <= _MOST_MEMORY:
+        least, most = format_memory(_LEAST_MEMORY), format_memory(_MOST_MEMORY)
+        raise ValueError(f"{value!r} is not from {least} to {most}")
+    return size
+
+
+def format_memory(size: int) -> str:
+    """The shortest form that `parse_memory` reads back."""
+    return f"{size >> 30}GiB" if size % 2**30 == 0 else f"{size >> 20}MiB"
+
+
 def _number(text: str) -> float | int:
     value = float(text)
     return int(value) if value == int(value) else value
@@ -88,4 +108,10 @@ Weight = Annotated[
     BeforeValidator(parse_weight, json_schema_input_type=float | str),
     PlainSerializer(lambda points: _number(format_weight(points)), return_type=float | int),
     Field(description="the candidate's share of requests in per cent"),
+]
+Memory = Annotated[
+    int,
+    BeforeValidator(parse_memory, json_schema_input_type=str),
+    PlainSerializer(format_memory, return_type=str),
+    Field(description="a size such as 512MiB or 2GiB"),
 ]

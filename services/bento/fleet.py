@@ -1,4 +1,4 @@
-"""Fleet: the services of builds on this machine; started, found again, probed, drained and stopped."""
+"""Fleet: the services of builds on this machine and their replicas; started, found again, probed, drained, stopped."""
 
 from __future__ import annotations
 
@@ -6,19 +6,21 @@ import hashlib
 import math
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
 from sluicegate.registry.plan.fields import Serve
 from sluicegate.registry.rollout.facts import Packed
-from sluicegate.registry.words.build import BuildRef, Endpoint, service_name
+from sluicegate.registry.words.build import BuildRef, Endpoint, Endpoints, replica_name
 from sluicegate.registry.words.errors import ServiceFailed
 from sluicegate.registry.words.program import Condition, Program, ProgramState
 from sluicegate.services.bento.body_capture import capture_environment
 from sluicegate.services.bento.process_environment import bare_environment
-from sluicegate.services.bento.readiness import last_traceback, probe
+from sluicegate.services.bento.readiness import hangs, is_alive, last_traceback, probe
 from sluicegate.services.bento.service_record import ServiceRecord, read_record
 from sluicegate.services.bento.stage_times import StageTimes, read_stage_times
 from sluicegate.services.bento.store import BentoStore
@@ -27,8 +29,7 @@ from sluicegate.services.loopback import own_folder, socket_path
 
 _SERVING = Path(__file__).parent / "serving.py"
 _STOP_MARGIN = 5.0
-_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-"""A row is too little work for several threads; a service that shall use more cores has more workers."""
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _SETTLE_SECONDS = 30.0
 """A service that ends sooner has not started; after `_RETRIES` of these in a row it is given up."""
 _RETRIES = 3
@@ -64,72 +65,136 @@ class Fleet:
         self._programs = programs
 
     def start(self, build: BuildRef, packed: Packed, serve: Serve) -> None:
-        """Start a service, or do nothing when it runs. Raises PackFailed where the bento is not what was packed."""
-        folder = self._folder(build)
-        for mine in (self._home, self._socket(build).parent):
-            own_folder(mine)
-        had = read_record(folder)
-        if build not in self.running():
-            self._store.verify(packed.bento, bento_digest=packed.bento_digest, model_digest=packed.model_digest)
-            had = self._begin(build, packed)
-        if had is None or (had.bento, had.env) != (packed.bento, packed.env):
-            raise ServiceFailed(f"{build} runs from another bento.", fix="Stop it first.")
-        self._programs.add(self._program(had, serve))
+        """Have as many replicas run as the plan asks for; those that run stay as they are.
 
-    def _begin(self, build: BuildRef, packed: Packed) -> ServiceRecord:
+        Raises PackFailed where the bento is not what was packed.
+        """
+        for mine in (self._home, self._socket(build, 1).parent):
+            own_folder(mine)
+        conditions = self._conditions()
+        for number in range(1, serve.replicas + 1):
+            had = read_record(self._folder(build, number))
+            if had is None or not _is_here(had, conditions):
+                self._store.verify(packed.bento, bento_digest=packed.bento_digest, model_digest=packed.model_digest)
+                had = self._begin(build, number, packed)
+            if (had.bento, had.env) != (packed.bento, packed.env):
+                raise ServiceFailed(f"{build} runs from another bento.", fix="Stop it first.")
+            if had.is_leaving:
+                had = replace(had, is_leaving=False)
+                had.write(self._folder(build, number))
+            self._programs.add(self._program(had, serve))
+
+    def _begin(self, build: BuildRef, number: int, packed: Packed) -> ServiceRecord:
+        folder = self._folder(build, number)
         record = ServiceRecord(
             model=build.model,
             version=build.version,
-            socket=str(self._socket(build)),
+            socket=str(self._socket(build, number)),
             bento=packed.bento,
             env=packed.env,
+            replica=number,
         )
-        self._lay_out(self._folder(build))
-        self._load_failures(build).unlink(missing_ok=True)
-        record.write(self._folder(build))
+        self._lay_out(folder)
+        _load_failures(folder).unlink(missing_ok=True)
+        record.write(folder)
         return record
 
+    def retire(self, build: BuildRef, keep: int) -> None:
+        """Send nobody to the replicas beyond the first `keep`. They answer on until `dismiss`."""
+        for record in self._replicas(build):
+            if record.replica > keep:
+                replace(record, is_leaving=True).write(self._folder(build, record.replica))
+
+    def dismiss(self, build: BuildRef) -> None:
+        """Stop the replicas that nobody is sent to any more; returns when no process of them is left."""
+        for record in self._replicas(build):
+            if record.is_leaving:
+                self._end(record)
+
+    def mend(self, build: BuildRef, hanging: Collection[Endpoint] = ()) -> None:
+        """Stop the replicas that were given up, and those that hang; all others answer on. `start` replaces them."""
+        states = {state.name: state for state in self._programs.running()}
+        for record in self._replicas(build):
+            if record.endpoint in hanging or self._why(record, states.get(record.name)) is not None:
+                self._end(record)
+
     def stop(self, build: BuildRef) -> None:
-        """Drain and stop a service; returns when no process of it is left."""
-        self._programs.remove(service_name(build))
-        self._socket(build).unlink(missing_ok=True)
-        shutil.rmtree(self._folder(build), ignore_errors=True)
+        """Drain and stop every replica; returns when no process of them is left."""
+        for record in self._replicas(build):
+            self._end(record)
 
-    def endpoints(self) -> Mapping[BuildRef, Endpoint]:
-        """Where every started service answers or will answer."""
-        return {record.ref: record.endpoint for record in self._records()}
+    def _end(self, record: ServiceRecord) -> None:
+        self._programs.remove(record.name)
+        Path(record.socket).unlink(missing_ok=True)
+        shutil.rmtree(self._folder(record.ref, record.replica), ignore_errors=True)
 
-    def running(self) -> frozenset[BuildRef]:
-        """Every service that was started and not stopped, healthy or not."""
-        conditions = {state.name: state.condition for state in self._programs.running()}
-        return frozenset(
-            record.ref
-            for record in self._records()
-            if conditions.get(service_name(record.ref), Condition.STOPPED) not in _GONE
-        )
+    def endpoints(self) -> Endpoints:
+        """Where the replicas of every started service answer, but for those that leave; or will, where none does."""
+        found: dict[BuildRef, list[ServiceRecord]] = {}
+        for record in self._records():
+            if not record.is_leaving:
+                found.setdefault(record.ref, []).append(record)
+        return {ref: tuple(each.endpoint for each in _open(records) or records) for ref, records in found.items()}
+
+    def leaving(self) -> frozenset[BuildRef]:
+        """Builds with replicas that nobody is sent to any more."""
+        return frozenset(record.ref for record in self._records() if record.is_leaving)
+
+    def running(self) -> Mapping[BuildRef, int]:
+        """How many replicas of every service were started and neither stopped nor retired, healthy or not."""
+        conditions = self._conditions()
+        here = (each for each in self._records() if _is_here(each, conditions) and not each.is_leaving)
+        return Counter(record.ref for record in here)
+
+    def replicas(self) -> Mapping[BuildRef, tuple[int, int]]:
+        """Of every service with several replicas: how many of them answer now, and how many there are to be.
+
+        Blocks for seconds where one hangs.
+        """
+        found: dict[BuildRef, list[ServiceRecord]] = {}
+        for record in self._records():
+            if not record.is_leaving:
+                found.setdefault(record.ref, []).append(record)
+        return {
+            build: (sum(is_alive(each.endpoint) for each in records), records[-1].replica)
+            for build, records in found.items()
+            if records[-1].replica > 1
+        }
 
     def probe(self, build: BuildRef) -> str | None:
-        """None when the service is ready and answers the model's own example, else what is wrong.
+        """None when every replica is ready and answers the model's own example, else what is wrong.
 
         Raises ServiceFailed, with the traceback, where the example is an error to the model.
         """
-        record = read_record(self._folder(build))
-        if record is None:
+        replicas = self._replicas(build)
+        if not replicas:
             return f"{build} was not started"
-        try:
-            return probe(record.endpoint, self._store.model(record.bento))
-        except ServiceFailed as error:
-            raise ServiceFailed(f"{error.message}{last_traceback(self._log(build))}") from None
+        for record in replicas:
+            try:
+                why = probe(record.endpoint, self._store.model(record.bento))
+            except ServiceFailed as error:
+                raise ServiceFailed(f"{error.message}{last_traceback(self._log(record))}") from None
+            if why is not None:
+                return why if len(replicas) == 1 else f"replica {record.replica} of {len(replicas)}: {why}"
+        return None
+
+    def hanging(self, build: BuildRef) -> frozenset[Endpoint]:
+        """Where replicas take what they are sent and do not say that they are alive; blocks for seconds."""
+        return frozenset(each.endpoint for each in self._replicas(build) if hangs(each.endpoint))
 
     def stage_times(self, build: BuildRef) -> tuple[StageTimes, ...]:
         """Where the time of requests goes inside a service; nothing for one that is not here."""
-        return read_stage_times(build, self._times(build))
+        return read_stage_times(build, [_times(self._folder(build, each.replica)) for each in self._replicas(build)])
 
     def gave_up(self, build: BuildRef) -> str | None:
-        """Why the service cannot run, when restarting it has been given up."""
-        name, path = service_name(build), self._load_failures(build)
+        """Why a replica cannot run, when restarting it has been given up."""
+        states = {state.name: state for state in self._programs.running()}
+        reasons = (self._why(record, states.get(record.name)) for record in self._replicas(build))
+        return next((why for why in reasons if why is not None), None)
+
+    def _why(self, record: ServiceRecord, state: ProgramState | None) -> str | None:
+        path = _load_failures(self._folder(record.ref, record.replica))
         failures = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        state = next((state for state in self._programs.running() if state.name == name), None)
         has_failed = state is not None and state.condition is Condition.FAILED
         if len(failures) >= _LOAD_FAILURES or (failures and has_failed):
             return f"the model cannot be loaded: {failures[-1]}"
@@ -137,7 +202,7 @@ class Fleet:
 
     def clean(self, now: datetime, *, unused_days: float = 14.0) -> tuple[str, ...]:
         """Delete the logs of services that are not here and were last written so long ago; returns their names."""
-        here = {service_name(record.ref) for record in self._records()}
+        here = {record.name for record in self._records()}
         oldest = now.timestamp() - unused_days * 86_400
         removed = [
             path
@@ -152,31 +217,30 @@ class Fleet:
     def _log_folder(self) -> Path:
         return self._home / "logs"
 
-    def _log(self, build: BuildRef) -> Path:
-        return self._log_folder / f"{service_name(build)}.log"
+    def _log(self, record: ServiceRecord) -> Path:
+        return self._log_folder / f"{record.name}.log"
 
-    def _folder(self, build: BuildRef) -> Path:
-        return self._home / service_name(build)
-
-    def _load_failures(self, build: BuildRef) -> Path:
-        """Where the predictor writes a line whenever the model could not be loaded."""
-        return self._folder(build) / "load-failures.txt"
-
-    def _times(self, build: BuildRef) -> Path:
-        """Where the workers of a service count where the time goes."""
-        return self._folder(build) / "times"
+    def _folder(self, build: BuildRef, number: int) -> Path:
+        return self._home / replica_name(build, number)
 
     def _records(self) -> list[ServiceRecord]:
-        records = (read_record(path.parent) for path in sorted(self._home.glob("*/service.json")))
-        return [record for record in records if record is not None]
+        records = (read_record(path.parent) for path in self._home.glob("*/service.json"))
+        return sorted(filter(None, records), key=lambda record: (str(record.ref), record.replica))
 
-    def _socket(self, build: BuildRef) -> Path:
+    def _replicas(self, build: BuildRef) -> list[ServiceRecord]:
+        return [record for record in self._records() if record.ref == build]
+
+    def _conditions(self) -> Mapping[str, Condition]:
+        return {state.name: state.condition for state in self._programs.running()}
+
+    def _socket(self, build: BuildRef, number: int) -> Path:
         """Where it answers: named by a digest, as a socket's path must be short and a model's name need not."""
-        return socket_path(self._home, hashlib.sha256(service_name(build).encode()).hexdigest()[:12])
+        name = replica_name(build, number)
+        return socket_path(self._home, hashlib.sha256(name.encode()).hexdigest()[:12])
 
     def _lay_out(self, folder: Path) -> None:
         """A BentoML home of its own, whose stores are the shared ones: two services in one home spoil each other."""
-        (folder / "times").mkdir(parents=True, exist_ok=True)
+        _times(folder).mkdir(parents=True, exist_ok=True)
         home = folder / "home"
         home.mkdir(parents=True, exist_ok=True)
         for store in ("bentos", "models"):
@@ -185,7 +249,7 @@ class Fleet:
                 link.symlink_to((self._store.home / store).resolve())
 
     def _program(self, record: ServiceRecord, serve: Serve) -> Program:
-        folder = self._folder(record.ref)
+        folder = self._folder(record.ref, record.replica)
         python = self._environments.python(record.env)
         if not python.exists():
             raise ServiceFailed(
@@ -194,24 +258,55 @@ class Fleet:
         grace = math.ceil(serve.timeout)
         command = (
             str(python), "-I", str(_SERVING), record.socket, str(serve.workers), str(grace), record.bento,
+            *_memory(serve),
         )  # fmt: skip
         return Program(
-            name=service_name(record.ref),
+            name=record.name,
             command=command,
             cwd=folder,
-            log=self._log(record.ref),
+            log=self._log(record),
             env=bare_environment(os.environ)
-            | _ONE_THREAD
+            | _threads(serve)
             | {
                 "BENTOML_HOME": str(folder / "home"),
                 "BENTO_WORKERS": str(serve.workers),
                 "BENTO_TIMEOUT_SECONDS": str(serve.timeout),
                 "BENTO_BATCH_ROWS": str(serve.batch),
-                "BENTO_LOAD_FAILURES": str(self._load_failures(record.ref)),
-                "PROMETHEUS_MULTIPROC_DIR": str(self._times(record.ref)),
+                "BENTO_LOAD_FAILURES": str(_load_failures(folder)),
+                "PROMETHEUS_MULTIPROC_DIR": str(_times(folder)),
                 **capture_environment(serve.capture, self._home),
             },
             stop_seconds=grace + _STOP_MARGIN,
             settle_seconds=_SETTLE_SECONDS,
             retries=_RETRIES,
         )
+
+
+def _is_here(record: ServiceRecord, conditions: Mapping[str, Condition]) -> bool:
+    return conditions.get(record.name, Condition.STOPPED) not in _GONE
+
+
+def _open(records: Sequence[ServiceRecord]) -> list[ServiceRecord]:
+    """Those whose door is open: somebody answered there."""
+    return [record for record in records if Path(record.socket).exists()]
+
+
+def _times(folder: Path) -> Path:
+    """Where the workers of a replica count where the time goes."""
+    return folder / "times"
+
+
+def _load_failures(folder: Path) -> Path:
+    """Where the predictor writes a line whenever the model could not be loaded."""
+    return folder / "load-failures.txt"
+
+
+def _memory(serve: Serve) -> tuple[str, ...]:
+    """The bytes that each worker may allocate, where the plan says so."""
+    return (str(serve.resources.memory // serve.workers),) if serve.resources.memory is not None else ()
+
+
+def _threads(serve: Serve) -> dict[str, str]:
+    """A row is too little work for several threads: a worker has one, unless the plan gives the replica more cores."""
+    each = max(1, int((serve.resources.cpu or 1.0) / serve.workers))
+    return dict.fromkeys(_THREADS, str(each))

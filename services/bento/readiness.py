@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 from pathlib import Path
@@ -12,6 +13,8 @@ from sluicegate.services.bento.asking import ask
 
 READY_SECONDS = 2.0
 SMOKE_SECONDS = 10.0
+LIVE_SECONDS = 5.0
+"""A service that is busy has its time."""
 _TRACEBACK, _TRACEBACK_LINES = "Traceback (most recent call last):", 12
 _TAIL_BYTES = 64 * 1024
 _PASSING = (408, 429, 502, 503, 504)
@@ -35,6 +38,24 @@ def probe(endpoint: Endpoint, model: Path) -> str | None:
     if status != 200:
         raise ServiceFailed(f"the model's own input example is answered with {status}: {_error(answer)}")
     return None
+
+
+def is_alive(endpoint: Endpoint) -> bool:
+    """Whether the service says so within a moment."""
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        return ask(endpoint, "GET", "/livez", None, READY_SECONDS)[0] == 200
+    return False
+
+
+def hangs(endpoint: Endpoint) -> bool:
+    """Whether the service takes a question and does not answer it. One that cannot be asked is another matter."""
+    try:
+        ask(endpoint, "GET", "/livez", None, LIVE_SECONDS)
+    except TimeoutError:
+        return True
+    except (OSError, http.client.HTTPException):
+        return False
+    return False
 
 
 def _error(answer: bytes) -> str:

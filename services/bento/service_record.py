@@ -1,4 +1,4 @@
-"""service.json: what is known of one service on this machine, so that any process can find and restart it."""
+"""service.json: what is known of one replica on this machine, so that any process can find and restart it."""
 
 from __future__ import annotations
 
@@ -7,23 +7,32 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from sluicegate.registry.words.build import BuildRef, Endpoint
+from sluicegate.registry.words.build import BuildRef, Endpoint, replica_name
 from sluicegate.services import durable
 
 
 @dataclass(frozen=True, kw_only=True)
 class ServiceRecord:
-    """One service that was started and not stopped."""
+    """One replica of a service that was started and not stopped."""
 
     model: str
     version: str
     socket: str
     bento: str
     env: str
+    replica: int = 1
+    """Its number, from 1."""
+    is_leaving: bool = False
+    """Whether nobody is sent there any more; it ends once its last answers are given."""
 
     @property
     def ref(self) -> BuildRef:
         return BuildRef(model=self.model, version=self.version)
+
+    @property
+    def name(self) -> str:
+        """Of its program, folder and log."""
+        return replica_name(self.ref, self.replica)
 
     @property
     def endpoint(self) -> Endpoint:
@@ -35,7 +44,7 @@ class ServiceRecord:
 
 
 def read_record(folder: Path) -> ServiceRecord | None:
-    """The service in this folder; None when there is none."""
+    """The replica in this folder; None when there is none."""
     with contextlib.suppress(OSError, ValueError, TypeError):
         return ServiceRecord(**json.loads((folder / "service.json").read_text()))
     return None

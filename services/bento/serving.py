@@ -1,4 +1,4 @@
-"""Answers for one bento on a Unix socket of its owner. Run as a file: `serving.py SOCKET WORKERS GRACE BENTO`.
+"""Answers for one bento on a Unix socket of its owner. Run as a file: `serving.py SOCKET WORKERS GRACE BENTO [MEMORY]`.
 
 `bentoml serve` listens on TCP alone, where every user of the machine may knock, and beside it opens the control ports
 of its process arbiter, where every user of the machine may have a command run. The workers here are BentoML's own; who
@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
 import socket
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 _WORKER = "_bentoml_impl.worker.service"
@@ -26,14 +28,14 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
 class Worker:
     """One process that answers."""
 
-    def __init__(self, number: int, listener: socket.socket, grace: str, bento: str) -> None:
+    def __init__(self, number: int, listener: socket.socket, grace: str, bento: str, memory: str) -> None:
         self.number = number
         self._began = time.monotonic()
         command = (
             sys.executable, "-m", _WORKER, bento, "--fd", str(listener.fileno()), "--backlog", str(_BACKLOG),
             "--worker-id", str(number), "--timeout-graceful-shutdown", grace,
         )  # fmt: skip
-        self.process = subprocess.Popen(command, pass_fds=(listener.fileno(),), preexec_fn=_hear_signals)  # noqa: PLW1509
+        self.process = subprocess.Popen(command, pass_fds=(listener.fileno(),), preexec_fn=partial(_set_up, memory))  # noqa: PLW1509
 
     @property
     def lives(self) -> bool:
@@ -46,14 +48,16 @@ class Worker:
 
 
 class Door:
-    """The socket's path: there while somebody answers. Callers find no door at once, rather than waiting before one."""
+    """The socket's path: there while somebody answers. Callers find no door at once, rather than waiting before one.
+
+    It is shut at first: whoever knocks while the model is read is turned away, and asks another replica.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._draft = path.with_name(f".{path.name}")
         self._knock: socket.socket | None = None
         self.listener = self._listen()
-        self._open()
 
     @property
     def is_shut(self) -> bool:
@@ -107,13 +111,16 @@ class Door:
         return b" 200 " in answer
 
 
-def main(path: str, workers: str, grace: str, bento: str) -> int:
-    """Serve until told to end. A worker that ends alone is followed by another; returns the exit status."""
+def main(path: str, workers: str, grace: str, bento: str, memory: str = "") -> int:
+    """Serve until told to end. A worker that ends alone is followed by another; returns the exit status.
+
+    `memory`: the bytes that each worker may allocate.
+    """
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     os.umask(0o077)
     os.environ["BENTO_PARENT_PID"] = str(os.getpid())
     door = Door(Path(path))
-    crew = [Worker(number, door.listener, grace, bento) for number in range(1, int(workers) + 1)]
+    crew = [Worker(number, door.listener, grace, bento, memory) for number in range(1, int(workers) + 1)]
     while (heard := _next_signal(door)) in (None, signal.SIGCHLD):
         if heard is None:
             door.reopen()
@@ -123,7 +130,9 @@ def main(path: str, workers: str, grace: str, bento: str) -> int:
             if not any(worker.has_settled for worker in ended):
                 return 1  # nobody has begun to answer: whoever started us knows when to give up
             door.shut()
-        crew = [worker if worker.lives else Worker(worker.number, door.listener, grace, bento) for worker in crew]
+        crew = [
+            worker if worker.lives else Worker(worker.number, door.listener, grace, bento, memory) for worker in crew
+        ]
     for worker in crew:
         worker.process.terminate()
     for worker in crew:
@@ -139,8 +148,11 @@ def _next_signal(door: Door) -> int | None:
     return None if heard is None else heard.si_signo
 
 
-def _hear_signals() -> None:
+def _set_up(memory: str) -> None:
+    """In a worker, before it begins: it hears signals again, and may allocate no more than its part."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+    if memory:
+        resource.setrlimit(resource.RLIMIT_DATA, (int(memory), int(memory)))
 
 
 if __name__ == "__main__":

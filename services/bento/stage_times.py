@@ -29,12 +29,12 @@ class StageTimes:
         return self.buckets[-1][1]
 
 
-def read_stage_times(build: BuildRef, folder: Path) -> tuple[StageTimes, ...]:
+def read_stage_times(build: BuildRef, folders: Iterable[Path]) -> tuple[StageTimes, ...]:
     """What the workers of a service have counted; nothing where they have not yet, or are gone meanwhile.
 
     Nothing either where the model, which may use the folder too, has left what cannot be read.
     """
-    files = [str(path) for path in folder.glob("histogram_*.db")]
+    files = [str(path) for folder in folders for path in folder.glob("histogram_*.db")]
     try:
         families = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
     except (OSError, ValueError, RuntimeError):

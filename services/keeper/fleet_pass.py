@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,7 +17,7 @@ from sluicegate.registry.plan.fields import Serve
 from sluicegate.registry.rollout.facts import Failed, Packed, Ready
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.rollout.standing import Standing
-from sluicegate.registry.words.build import BuildRef
+from sluicegate.registry.words.build import BuildRef, Endpoint
 from sluicegate.registry.words.errors import LedgerConflict, Refused, ServiceFailed, SluiceError
 from sluicegate.registry.words.launching import Stage
 from sluicegate.services.keeper.ports import DataPlane, Services
@@ -36,6 +36,10 @@ SPARE_SECONDS = 5
 """Time that a service must have been of no use before it is stopped: a rollback may be about to want it again."""
 DRAIN_SECONDS = 120
 """Longest time a service without routes is kept for callers that still send and for answers in flight."""
+ASK_SECONDS = 5
+"""Time between two questions whether replicas are alive."""
+HUNG_SECONDS = 30
+"""Time after which a replica that says nothing, while another one does, hangs; longer where requests may take long."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,14 +90,24 @@ class FleetPass:
     _stops: dict[BuildRef, Future[None]] = field(default_factory=dict)
     _drains: dict[BuildRef, float] = field(default_factory=dict)
     _revived: dict[BuildRef, float] = field(default_factory=dict)
+    _retired: dict[BuildRef, float] = field(default_factory=dict)
+    """Since when replicas of a build have been sent nobody."""
+    _asked: dict[BuildRef, tuple[float, Future[Collection[Endpoint]]]] = field(default_factory=dict)
+    _silent: dict[BuildRef, dict[Endpoint, float]] = field(default_factory=dict)
+    """Since when replicas have said nothing."""
 
     def start(self, wanted: tuple[Need, ...], rollouts: Iterable[Rollout], now: datetime) -> None:
         """Start what is missing, probe what is being launched."""
         running = self.services.running()
         for need in wanted:
             self._drains.pop(need.build, None)
-            if need.build not in running and need.build not in self._stops:
+            if need.build in self._stops:
+                continue
+            if running.get(need.build, 0) < need.serve.replicas:
                 self._begin(need, rollouts, now)
+            elif running[need.build] > need.serve.replicas:
+                log.info("replicas leave", build=str(need.build), staying=need.serve.replicas)
+                self.services.retire(need.build, need.serve.replicas)
         for rollout in rollouts:
             if rollout.is_under_way and rollout.packed is not None and not rollout.ready:
                 self._launch(rollout, now)
@@ -101,16 +115,42 @@ class FleetPass:
         for need in wanted:
             if need.build in running and need.build not in launching:
                 self._revive(need)
+                if need.serve.replicas > 1:
+                    self._replace_hung(need)
+        self._silent = {build: seen for build, seen in self._silent.items() if build in running}
+
+    def _replace_hung(self, need: Need) -> None:
+        """Restart a replica that has said nothing for long, while another one answers.
+
+        Where none does, the model or its callers are to blame, and a restart would be of no use.
+        """
+        build, now = need.build, self.elapsed()
+        if build not in self._asked:
+            self._asked[build] = (now, self.pool.submit(self.services.hanging, build))
+        asked_at, asked = self._asked[build]
+        if not asked.done() or build in self._stops:
+            return
+        if now - asked_at >= ASK_SECONDS:
+            self._asked[build] = (now, self.pool.submit(self.services.hanging, build))
+        before = self._silent.get(build, {})
+        silent = {each: before.get(each, asked_at) for each in (() if asked.exception() else asked.result())}
+        self._silent[build] = silent
+        limit = max(HUNG_SECONDS, 2 * need.serve.timeout)
+        hung = [each for each, since in silent.items() if now - since >= limit]
+        if hung and len(silent) < need.serve.replicas:
+            log.warning("replicas hang and are restarted", build=str(build), where=[each.address for each in hung])
+            self._stops[build] = self.pool.submit(self.services.mend, build, hung)
+            del self._silent[build], self._asked[build]
 
     def _revive(self, need: Need) -> None:
-        """Restart a service that the supervisor gave up on: what is trusted is never given up."""
+        """Restart replicas that the supervisor gave up on: what is trusted is never given up."""
         last = self._revived.get(need.build)
         is_recent = last is not None and self.elapsed() - last < REVIVE_SECONDS
         if is_recent or need.build in self._stops or self.services.gave_up(need.build) is None:
             return
         self._revived[need.build] = self.elapsed()
-        log.warning("service was given up and is restarted", build=str(need.build))
-        self._stops[need.build] = self.pool.submit(self.services.stop, need.build)
+        log.warning("replica was given up and is restarted", build=str(need.build))
+        self._stops[need.build] = self.pool.submit(self.services.mend, need.build)
 
     def _begin(self, need: Need, rollouts: Iterable[Rollout], now: datetime) -> None:
         try:
@@ -175,7 +215,8 @@ class FleetPass:
                 self._drains.pop(build, None)
                 if future.exception():
                     log.error("service not stopped", build=str(build), why=str(future.exception()))
-        there = self.services.running() | self.services.endpoints().keys()  # the latter also half stopped
+        there = self.services.running().keys() | self.services.endpoints().keys()  # the latter also half stopped
+        self._dismiss()
         spare = there - {need.build for need in wanted} - routed - self._stops.keys()
         for build in spare:
             spared = self.elapsed() - self._drains.setdefault(build, self.elapsed())
@@ -183,6 +224,15 @@ class FleetPass:
             if is_idle or spared > DRAIN_SECONDS:
                 log.info("service stopping", build=str(build))
                 self._stops[build] = self.pool.submit(self.services.stop, build)
+
+    def _dismiss(self) -> None:
+        """Stop the replicas that the addresses in force have not named for a while."""
+        leaving = self.services.leaving() - self._stops.keys()
+        self._retired = {build: self._retired.get(build, self.elapsed()) for build in leaving}
+        for build, since in self._retired.items():
+            if self.elapsed() - since >= SPARE_SECONDS:
+                log.info("replicas stopping", build=str(build))
+                self._stops[build] = self.pool.submit(self.services.dismiss, build)
 
 
 def routed_builds(standings: Iterable[Standing]) -> frozenset[BuildRef]:

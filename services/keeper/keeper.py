@@ -19,7 +19,7 @@ from sluicegate.registry.rollout.decision import Choice, Decision, heed_blindnes
 from sluicegate.registry.rollout.facts import Aborted, AtOnce, Baked, Fact, Observed, Party, Paused
 from sluicegate.registry.rollout.rollout import Phase, Rollout
 from sluicegate.registry.rollout.standing import Standing, standings
-from sluicegate.registry.words.build import BuildRef
+from sluicegate.registry.words.build import BuildRef, Endpoints
 from sluicegate.registry.words.errors import LedgerConflict, Refused, RoutesRejected, SluiceError, TimedOut, Unreachable
 from sluicegate.registry.words.sight import Sights
 from sluicegate.services.beside import Hand, at_once
@@ -45,6 +45,8 @@ class Routed:
     asked: str
     version: str
     """The version that the data plane ought to report."""
+    endpoints: Endpoints = field(default_factory=dict)
+    """Where its builds answered."""
     held: frozenset[str] = frozenset()
     """Models that keep their former routes, for theirs were refused."""
 
@@ -93,7 +95,8 @@ class Keeper:
         wanted = needs(rollouts, standing)
         routed, is_in_force = None, False
         try:
-            routed = self._route(self.plane.compile(standing, self.services.endpoints()), rollouts, now)
+            endpoints = self.services.endpoints()
+            routed = self._route(self.plane.compile(standing, endpoints.keys()), endpoints, rollouts, now)
             is_in_force = self.plane.observe() == routed.version
             if is_in_force:
                 self._observe(routed, standing, rollouts, now)
@@ -126,18 +129,21 @@ class Keeper:
         except SluiceError as error:
             log.warning("services cannot be started or stopped now", why=str(error))
 
-    def _route(self, table: Table, rollouts: Sequence[Rollout], now: datetime) -> Routed:
-        """Put the table in force; what then is. A refused one is not tried again; who asked for it pauses."""
-        if self._refused is not None and self._refused.asked == table.version:
-            return self._refused
+    def _route(self, table: Table, endpoints: Endpoints, rollouts: Sequence[Rollout], now: datetime) -> Routed:
+        """Put the table in force; what then is. A refused one is not tried again as it is; who asked for it pauses."""
+        refused = self._refused
+        if refused is not None and (refused.asked, refused.endpoints) == (table.version, endpoints):
+            return refused
         try:
-            self.plane.apply(table)
+            self.plane.apply(table, endpoints)
             self._accepted(now)
             self._unwritten = ""
         except (Unreachable, TimedOut, OSError) as error:
             self._say_unwritten(error)
         except RoutesRejected as error:
-            self._refused = Routed(asked=table.version, version=error.serving or table.version, held=error.held)
+            self._refused = Routed(
+                asked=table.version, version=error.serving or table.version, endpoints=endpoints, held=error.held
+            )
             note_refusal(self.ledger, str(error), now)
             log.error("routes refused", version=table.version, why=str(error))
             for rollout in rollouts:

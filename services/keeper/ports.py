@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol, TypeVar
 
@@ -11,7 +11,7 @@ from sluicegate.registry.rollout.decision import Decision
 from sluicegate.registry.rollout.facts import Packed
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.rollout.standing import Standing
-from sluicegate.registry.words.build import BuildRef, Endpoint
+from sluicegate.registry.words.build import BuildRef, Endpoint, Endpoints
 from sluicegate.registry.words.obstacle import Driver, Hindrance
 
 
@@ -29,39 +29,62 @@ class Services(Protocol):
     """The services that run on this machine."""
 
     def start(self, build: BuildRef, packed: Packed, serve: Serve) -> None:
-        """Start a service, or do nothing when it runs. Raises ServiceFailed."""
+        """Have as many replicas run as the plan asks for; those that run stay as they are. Raises ServiceFailed."""
+        ...
+
+    def retire(self, build: BuildRef, keep: int) -> None:
+        """Send nobody to the replicas beyond the first `keep`. They answer on until `dismiss`."""
+        ...
+
+    def leaving(self) -> frozenset[BuildRef]:
+        """Builds with replicas that nobody is sent to any more."""
+        ...
+
+    def dismiss(self, build: BuildRef) -> None:
+        """Stop the replicas that nobody is sent to any more; blocks until they are gone."""
+        ...
+
+    def mend(self, build: BuildRef, hanging: Collection[Endpoint] = ()) -> None:
+        """Stop the replicas that were given up, and those that hang; all others answer on. `start` replaces them."""
         ...
 
     def stop(self, build: BuildRef) -> None:
-        """Drain and stop a service; blocks until it is gone."""
+        """Drain and stop every replica; blocks until they are gone."""
         ...
 
-    def endpoints(self) -> Mapping[BuildRef, Endpoint]:
-        """Where every started service answers or will answer."""
+    def endpoints(self) -> Endpoints:
+        """Where the replicas of every started service answer, but for those that leave; or will, where none does."""
         ...
 
-    def running(self) -> frozenset[BuildRef]:
-        """Every service that was started and not stopped, healthy or not."""
+    def running(self) -> Mapping[BuildRef, int]:
+        """How many replicas of every service were started and neither stopped nor retired, healthy or not."""
         ...
 
     def probe(self, build: BuildRef) -> str | None:
-        """None when the service answers as it should, else what is wrong; blocks for seconds at most."""
+        """None when every replica answers as it should, else what is wrong; blocks for seconds at most."""
+        ...
+
+    def hanging(self, build: BuildRef) -> Collection[Endpoint]:
+        """Where replicas take what they are sent and do not say that they are alive; blocks for seconds."""
         ...
 
     def gave_up(self, build: BuildRef) -> str | None:
-        """Why the service cannot run, when restarting it has been given up."""
+        """Why a replica cannot run, when restarting it has been given up."""
         ...
 
 
 class DataPlane(Protocol[TableT]):
     """What splits the requests."""
 
-    def compile(self, standings: Sequence[Standing], endpoints: Mapping[BuildRef, Endpoint]) -> TableT:
-        """The route table that follows from the ledger; pure."""
+    def compile(self, standings: Sequence[Standing], running: Collection[BuildRef]) -> TableT:
+        """The route table that follows from the ledger, given which builds run; pure."""
         ...
 
-    def apply(self, table: TableT) -> None:
-        """Put a table in force and wait until it is; harmless again. Raises RoutesRejected, Unreachable."""
+    def apply(self, table: TableT, endpoints: Endpoints) -> None:
+        """Put a table and the addresses of its builds in force and wait until they are; harmless again.
+
+        Raises RoutesRejected, Unreachable.
+        """
         ...
 
     def observe(self) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 
@@ -10,18 +10,19 @@ from sluicegate.registry.audience.connections import Copied, Weighted, weights
 from sluicegate.registry.audience.layout import SLOTS, SlotRun, intervals, lay_out
 from sluicegate.registry.rollout.standing import Shadowing, Standing
 from sluicegate.registry.words.access_log import Assigned
-from sluicegate.registry.words.build import BuildRef, Endpoint
+from sluicegate.registry.words.build import BuildRef
 from sluicegate.registry.words.metric import Arm
 from sluicegate.services.traffic.slots import runs
 from sluicegate.services.traffic.table import Mirror, Slice, StandsIn, Target
 
 Standings = Mapping[str, Standing]
 """The standings of one model by variation."""
-Endpoints = Mapping[BuildRef, Endpoint]
+Running = Collection[BuildRef]
+"""The builds whose services run."""
 
 
 def audience_slices(
-    weighted: Sequence[Weighted], layout: Sequence[SlotRun], standings: Standings, endpoints: Endpoints
+    weighted: Sequence[Weighted], layout: Sequence[SlotRun], standings: Standings, running: Running
 ) -> tuple[Slice, ...]:
     """The slots among the variations that hold a build; none when no variation does.
 
@@ -31,7 +32,7 @@ def audience_slices(
     if not any(there.values()):
         return ()
     ranges = intervals(lay_out(there, layout or lay_out(weights(tuple(weighted)))))
-    placed = [piece for name, own in ranges.items() for piece in _placed(standings[name], own, endpoints)]
+    placed = [piece for name, own in ranges.items() for piece in _placed(standings[name], own, running)]
     return tuple(_merged(sorted(placed, key=lambda piece: piece[0])))
 
 
@@ -44,32 +45,32 @@ def stable_target(standing: Standing) -> Target:
 
 
 def mirrors(
-    audience: str, copied: Sequence[Copied], slices: Sequence[Slice], standings: Standings, endpoints: Endpoints
+    audience: str, copied: Sequence[Copied], slices: Sequence[Slice], standings: Standings, running: Running
 ) -> tuple[Mirror, ...]:
     """Who gets copies: variations that are connected for it, and shadows that want this audience's requests."""
     served = list(dict.fromkeys(part.target.assigned.variation for part in slices))
     connected = (mirror for each in copied if each.variation in standings
-                 for mirror in _connected(standings[each.variation], each.sample, endpoints))  # fmt: skip
+                 for mirror in _connected(standings[each.variation], each.sample, running))  # fmt: skip
     shadows = (
         _shadow(standings[name], shadow, of=name if len(served) > 1 else None)
         for name in served
         for shadow in standings[name].shadows
-        if shadow.build in endpoints and (not shadow.audiences or audience in shadow.audiences)
+        if shadow.build in running and (not shadow.audiences or audience in shadow.audiences)
     )
     return (*connected, *shadows)
 
 
-def _placed(standing: Standing, ranges: Sequence[range], endpoints: Endpoints) -> Iterator[tuple[int, Slice]]:
-    candidate, weight = _candidate(standing, endpoints)
+def _placed(standing: Standing, ranges: Sequence[range], running: Running) -> Iterator[tuple[int, Slice]]:
+    candidate, weight = _candidate(standing, running)
     stable = _target(standing, Arm.STABLE, standing.stable, weight)
     tried = _target(standing, Arm.CANDIDATE, candidate or standing.stable, weight)
     for run in runs(ranges, weight=weight, key=standing.rollout or ""):
         yield run.start, Slice(size=run.length, target=tried if run.is_candidate else stable)
 
 
-def _candidate(standing: Standing, endpoints: Endpoints) -> tuple[BuildRef | None, int]:
+def _candidate(standing: Standing, running: Running) -> tuple[BuildRef | None, int]:
     """The candidate and its weight; a candidate that runs nowhere gets none."""
-    if standing.candidate is None or standing.candidate not in endpoints:
+    if standing.candidate is None or standing.candidate not in running:
         return None, 0
     return standing.candidate, standing.weight
 
@@ -79,12 +80,12 @@ def _merged(placed: Iterable[tuple[int, Slice]]) -> Iterator[Slice]:
         yield Slice(size=sum(piece.size for piece in run), target=target)
 
 
-def _connected(standing: Standing, sample: int, endpoints: Endpoints) -> Iterator[Mirror]:
+def _connected(standing: Standing, sample: int, running: Running) -> Iterator[Mirror]:
     """Copies for a variation: its candidate gets its weight's part of them. They are no part of its rollout."""
-    candidate, weight = _candidate(standing, endpoints)
+    candidate, weight = _candidate(standing, running)
     tried = sample * weight // SLOTS
     for arm, build, share in ((Arm.STABLE, standing.stable, sample - tried), (Arm.CANDIDATE, candidate, tried)):
-        if build is not None and build in endpoints and share:
+        if build is not None and build in running and share:
             yield Mirror(assigned=replace(_mark(standing, arm, build, weight), rollout=None), share=share)
 
 

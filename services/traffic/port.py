@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from sluicegate.registry.words.build import BuildRef
+from sluicegate.registry.words.build import BuildRef, Endpoints
 from sluicegate.services.traffic.table import RouteTable
 
 
@@ -18,14 +18,16 @@ class DataPlane(Protocol):
       their former routes while all others get theirs (`held` and `serving` tell); else the former table stays in
       force as a whole. Both hold also after a restart of the data plane.
     - Applying the table that is in force again changes nothing; it only clears away what no request uses any more.
+    - Addresses travel apart: a replica that comes, goes or moves is followed, and the version stays as it is. No
+      request fails because of one that goes: it finishes what it has.
     - `observe` tells what the data plane itself reports, not what was asked for.
     - Who asks for a variation by its name gets its stable build, whatever is tried there, where the variation may be
       asked for so; else the reason.
     - A unit's arm is the one that `sluicegate.services.traffic.table.assign` computes.
     """
 
-    def apply(self, table: RouteTable) -> None:
-        """Bring a table into force. Raises RoutesRejected, Unreachable, TimedOut.
+    def apply(self, table: RouteTable, endpoints: Endpoints) -> None:
+        """Bring a table into force, with the addresses of its builds. Raises RoutesRejected, Unreachable, TimedOut.
 
         After Unreachable the table stands on disk and comes into force when the data plane starts.
         """

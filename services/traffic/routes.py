@@ -10,8 +10,8 @@ from types import MappingProxyType
 from sluicegate.registry.audience.connections import FALLBACK, Connections, Weighted
 from sluicegate.registry.rollout.experiment import Split
 from sluicegate.registry.rollout.standing import Standing
-from sluicegate.registry.words.build import BuildRef, Endpoint, slug
-from sluicegate.services.traffic.audience_slots import Endpoints, Standings, audience_slices, mirrors, stable_target
+from sluicegate.registry.words.build import BuildRef, slug
+from sluicegate.services.traffic.audience_slots import Running, Standings, audience_slices, mirrors, stable_target
 from sluicegate.services.traffic.experiment_slots import experiment_slices
 from sluicegate.services.traffic.stand_ins import with_stand_ins
 from sluicegate.services.traffic.table import AudienceRoute, ModelRoute, Named, RouteTable
@@ -24,11 +24,11 @@ NO_SPLITS: Splits = MappingProxyType({})
 
 def routes(
     standings: Sequence[Standing],
-    endpoints: Mapping[BuildRef, Endpoint],
+    running: Running,
     connections: Mapping[str, Connections] = NO_CONNECTIONS,
     splits: Splits = NO_SPLITS,
 ) -> RouteTable:
-    """The route table for these standings, given where builds answer, and who gets which variation by model.
+    """The route table for these standings, given which builds run, and who gets which variation by model.
 
     Where an experiment is in force it says who gets what, and not the connections.
 
@@ -38,30 +38,25 @@ def routes(
     """
     ordered = sorted(standings, key=lambda standing: (standing.model, standing.variation))
     models = tuple(
-        _model(connections.get(model) or Connections(model=model), tuple(group), endpoints, splits)
+        _model(connections.get(model) or Connections(model=model), tuple(group), running, splits)
         for model, group in groupby(ordered, key=lambda standing: standing.model)
     )
     wanted = [build for standing in ordered for build in _wanted(standing)]
     return RouteTable(
         models=models,
-        endpoints=tuple(endpoints[build] for build in _distinct(wanted) if build in endpoints),
-        missing=tuple(build for build in _distinct(wanted) if build not in endpoints),
+        missing=tuple(build for build in _distinct(wanted) if build not in running),
     )
 
 
-def _model(
-    connections: Connections, standings: tuple[Standing, ...], endpoints: Endpoints, splits: Splits
-) -> ModelRoute:
+def _model(connections: Connections, standings: tuple[Standing, ...], running: Running, splits: Splits) -> ModelRoute:
     by_variation = {standing.variation: standing for standing in standings}
-    plain = _audiences(connections, by_variation, endpoints)
+    plain = _audiences(connections, by_variation, running)
     audiences = tuple(_with_experiment(each, splits.get((connections.model, each.name))) for each in plain)
     serves = [serve for each in standings for serve in (each.serve, each.stable_serve) if serve is not None]
     retry = all(serve.retry for serve in serves)
     behind = by_variation.get(connections.fallback_variation)
     if behind is not None:
-        audiences = tuple(
-            with_stand_ins(each, connections, behind.trusted, endpoints, retry=retry) for each in audiences
-        )
+        audiences = tuple(with_stand_ins(each, connections, behind.trusted, running, retry=retry) for each in audiences)
     units = (each.unit for each in (by_variation.get(FALLBACK), *standings) if each is not None)
     return ModelRoute(
         model=connections.model,
@@ -70,7 +65,20 @@ def _model(
         retry=retry,
         audiences=audiences,
         named=tuple(_named(connections, standing) for standing in standings),
+        replicas=_replicas(connections.model, standings, splits),
     )
+
+
+def _replicas(model: str, standings: Iterable[Standing], splits: Splits) -> tuple[tuple[str, int], ...]:
+    """The versions that are planned with several replicas."""
+    planned: set[tuple[str, int]] = set()
+    for standing in standings:
+        planned.add((standing.stable.version, (standing.stable_serve or standing.serve).replicas))
+        if standing.candidate is not None:
+            planned.add((standing.candidate.version, standing.serve.replicas))
+    arms = (arm for (of, _), split in splits.items() if of == model for arm in split.arms.values())
+    planned |= {(arm.requested.version, arm.plan.serve.replicas) for arm in arms}
+    return tuple(sorted({version: count for version, count in sorted(planned) if count > 1}.items()))
 
 
 def _named(connections: Connections, standing: Standing) -> Named:
@@ -78,7 +86,7 @@ def _named(connections: Connections, standing: Standing) -> Named:
     return Named(variation=standing.variation, target=stable_target(standing) if is_allowed else None)
 
 
-def _audiences(connections: Connections, standings: Standings, endpoints: Endpoints) -> Iterator[AudienceRoute]:
+def _audiences(connections: Connections, standings: Standings, running: Running) -> Iterator[AudienceRoute]:
     """The audiences in order; the last one takes what is left."""
     rest = connections.fallback if _holds(connections.fallback, standings) else (Weighted(variation=min(standings)),)
     connected = [
@@ -88,14 +96,14 @@ def _audiences(connections: Connections, standings: Standings, endpoints: Endpoi
     for name, condition, weighted, layout, copied in (
         *connected, (FALLBACK, None, rest, connections.fallback_layout, connections.fallback_copied),
     ):  # fmt: skip
-        slices = audience_slices(weighted, layout, standings, endpoints)
+        slices = audience_slices(weighted, layout, standings, running)
         if slices:
             yield AudienceRoute(
                 name=name,
                 condition=condition,
                 salt=f"{slug(connections.model)}/{slug(name)}",
                 slices=slices,
-                mirrors=mirrors(name, copied, slices, standings, endpoints),
+                mirrors=mirrors(name, copied, slices, standings, running),
             )
 
 

@@ -7,12 +7,12 @@ from dataclasses import replace
 from sluicegate.registry.audience.connections import Connections, StandIn
 from sluicegate.registry.words.build import BuildRef
 from sluicegate.registry.words.metric import Arm
-from sluicegate.services.traffic.audience_slots import Endpoints
+from sluicegate.services.traffic.audience_slots import Running
 from sluicegate.services.traffic.table import AudienceRoute, Slice, StandsIn
 
 
 def with_stand_ins(
-    audience: AudienceRoute, connections: Connections, fallback: BuildRef, ends: Endpoints, *, retry: bool
+    audience: AudienceRoute, connections: Connections, fallback: BuildRef, running: Running, *, retry: bool
 ) -> AudienceRoute:
     """The audience with a build behind each stable one whose variation's terms say so.
 
@@ -20,7 +20,7 @@ def with_stand_ins(
     answer may be computed twice; else an error is an answer. A candidate that fails has stable behind it, and the
     stand-in behind both only where errors are no answers: which of the two failed with which is not told apart.
     """
-    if fallback not in ends:
+    if fallback not in running:
         return audience
     slices = tuple(_slice(part, connections, fallback, retry=retry) for part in audience.slices)
     return replace(audience, slices=slices)

@@ -11,7 +11,7 @@ from functools import cached_property
 from sluicegate.registry.audience.audience import Condition, headers, matches
 from sluicegate.registry.audience.layout import SLOTS
 from sluicegate.registry.words.access_log import Assigned
-from sluicegate.registry.words.build import BuildRef, Endpoint
+from sluicegate.registry.words.build import BuildRef
 from sluicegate.registry.words.errors import NotFound
 from sluicegate.registry.words.metric import Arm
 from sluicegate.services.traffic.slots import holder, is_unit, slot
@@ -102,6 +102,12 @@ class ModelRoute:
     audiences: tuple[AudienceRoute, ...]
     named: tuple[Named, ...] = ()
     """Every variation that holds a build."""
+    replicas: tuple[tuple[str, int], ...] = ()
+    """The versions that are planned with several replicas, and with how many."""
+
+    def replicas_of(self, version: str) -> int:
+        """How many replicas of a build are planned."""
+        return dict(self.replicas).get(version, 1)
 
     @property
     def targets(self) -> frozenset[Target]:
@@ -137,17 +143,16 @@ class Assignment:
 
 @dataclass(frozen=True, kw_only=True)
 class RouteTable:
-    """Every model's routes and where the builds answer. Equal tables have equal versions."""
+    """Every model's routes. It names builds; where these answer is no part of it. Equal tables have equal versions."""
 
     models: tuple[ModelRoute, ...] = ()
-    endpoints: tuple[Endpoint, ...] = ()
     missing: tuple[BuildRef, ...] = ()
     """Builds that ought to have traffic but run nowhere: a candidate's share goes to stable, a stable answers 503."""
 
     @cached_property
     def version(self) -> str:
         """A digest of the content."""
-        content = (self.models, self.endpoints, self.missing)
+        content = (self.models, self.missing)
         return hashlib.sha256(repr(content).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
     def model(self, name: str) -> ModelRoute:
@@ -161,13 +166,8 @@ class RouteTable:
         """The table of some of the models."""
         return RouteTable(
             models=tuple(route for route in self.models if route.model in models),
-            endpoints=tuple(endpoint for endpoint in self.endpoints if endpoint.build.model in models),
             missing=tuple(build for build in self.missing if build.model in models),
         )
-
-    def endpoint(self, build: BuildRef) -> Endpoint | None:
-        """Where a build answers, if it does."""
-        return next((endpoint for endpoint in self.endpoints if endpoint.build == build), None)
 
 
 def answer(route: ModelRoute, metadata: Mapping[str, str], draw: Callable[[int], int]) -> Assignment:

@@ -132,11 +132,11 @@ class Lender(Given):
         seen = tick(self.ledger, self.traffic, name, now, Authority.STOP)
         return seen.rollout, seen.decision
 
-    def compile(self, there: tuple[Standing, ...], endpoints: Any) -> Any:
-        return routes(there, endpoints)
+    def compile(self, there: tuple[Standing, ...], running: Any) -> Any:
+        return routes(there, running)
 
-    def apply(self, table: Any) -> None:
-        self.plane.apply(table)
+    def apply(self, table: Any, endpoints: Any) -> None:
+        self.plane.apply(table, endpoints)
 
     def observe(self) -> str | None:
         return self.plane.observe()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
@@ -14,7 +14,7 @@ from sluicegate.registry.orders.connections_record import all_connections
 from sluicegate.registry.rollout.rollout import Ending, Phase
 from sluicegate.registry.rollout.standing import Standing
 from sluicegate.registry.words.access_log import Assigned
-from sluicegate.registry.words.build import BuildRef, Endpoint
+from sluicegate.registry.words.build import BuildRef
 from sluicegate.registry.words.metric import Arm, Stratum, TallyRow
 from sluicegate.registry.words.tally import Tally
 from sluicegate.services.keeper.fleet_pass import FleetPass
@@ -67,8 +67,8 @@ class Plane(MemoryDataPlane):
         super().__init__(draw=lambda slots: 0)
         self._ledger = ledger
 
-    def compile(self, standings: Sequence[Standing], endpoints: Mapping[BuildRef, Endpoint]) -> RouteTable:
-        return routes(standings, endpoints, all_connections(self._ledger))
+    def compile(self, standings: Sequence[Standing], running: Collection[BuildRef]) -> RouteTable:
+        return routes(standings, running, all_connections(self._ledger))
 
     @contextmanager
     def under_way(self, build: BuildRef) -> Iterator[None]:

@@ -14,13 +14,14 @@ import httpx
 import pytest
 
 from sluicegate.registry.audience.connections import Connections, Terms
+from sluicegate.registry.plan.fields import Serve
 from sluicegate.registry.words.build import Endpoint
 from sluicegate.registry.words.errors import Forbidden, NotFound, RoutesRejected, Unreachable
 from sluicegate.services.traffic.port import DataPlane
 from sluicegate.services.traffic.routes import routes
 from sluicegate.services.traffic.table import RouteTable, assign
 from tests.doubles.plane import MemoryDataPlane
-from tests.integration.traffic_rig import build, eventually, gateway, standing, upstreams
+from tests.integration.traffic_rig import Upstream, build, eventually, gateway, standing, upstreams
 
 
 class Subject(Protocol):
@@ -28,18 +29,27 @@ class Subject(Protocol):
 
     plane: DataPlane
     endpoints: dict
+    more: tuple[Endpoint, ...]
 
     def served(self, unit: str, model: str = "delays") -> str: ...
     def by_name(self, variation: str) -> str | int: ...
     def stop(self) -> None: ...
     def start(self) -> None: ...
     def holding(self, unit: str) -> contextlib.AbstractContextManager[None]: ...
+    def reached(self) -> set[str]:
+        """The addresses that requests for build 1 come to."""
+        ...
 
 
 @dataclass
 class MemorySubject:
     plane: MemoryDataPlane
     endpoints: dict
+    more: tuple[Endpoint, ...]
+    """Further replicas of build 1."""
+
+    def reached(self) -> set[str]:
+        return {each.address for each in self.plane.addresses(build("1"))}
 
     def served(self, unit: str, model: str = "delays") -> str:
         return self.plane.route(model, unit).build.version
@@ -65,10 +75,11 @@ class MemorySubject:
 
 
 class EnvoySubject:
-    def __init__(self, running, services) -> None:
-        self.running, self.services = running, services
+    def __init__(self, running, services, more) -> None:
+        self.running, self.services, self.replicas = running, services, more
+        self.more = tuple(each.endpoint for each in more)
         self.plane, self.client = running.plane, running.client()
-        self.endpoints = {service.endpoint.build: service.endpoint for service in services.values()}
+        self.endpoints = {service.endpoint.build: (service.endpoint,) for service in services.values()}
 
     def _post(self, unit: str, model: str = "delays") -> httpx.Response:
         return self.client.post(f"/{model}/predict", json={}, headers={"x-user-id": unit})
@@ -77,6 +88,13 @@ class EnvoySubject:
         answer = self._post(unit, model)
         assert answer.status_code == 200, answer.text
         return answer.headers["x-sluice-build"]
+
+    def reached(self) -> set[str]:
+        every = {each.endpoint.address for each in (self.services["1"], *self.replicas)}
+        before = {address: met(address) for address in every}
+        for unit in UNITS[:20]:
+            self.served(unit)
+        return {address for address in every if met(address) > before[address]}
 
     def by_name(self, variation: str) -> str | int:
         answer = self.client.post(f"/delays/variations/{variation}/predict", json={})
@@ -102,6 +120,24 @@ class EnvoySubject:
             assert under_way.result().status_code == 200
 
 
+def met(address: str) -> int:
+    return int(httpx.post(f"http://{address}/-/mode", json={}).json()["predict"])
+
+
+@pytest.fixture(scope="module")
+def more() -> Iterator[list[Upstream]]:
+    found = [Upstream(build("1")) for _ in range(2)]
+    try:
+        for each in found:
+            each.start()
+        for each in found:
+            each.wait()
+        yield found
+    finally:
+        for each in found:
+            each.kill()
+
+
 @pytest.fixture(scope="module")
 def services() -> Iterator[dict]:
     with upstreams(build("1"), build("2")) as running:
@@ -111,11 +147,12 @@ def services() -> Iterator[dict]:
 @pytest.fixture(params=["memory", pytest.param("envoy", marks=pytest.mark.slow)])
 def subject(request: pytest.FixtureRequest, tmp_path) -> Iterator[Subject]:
     if request.param == "memory":
-        endpoints = {build(v): Endpoint(build=build(v), host="127.0.0.1", port=9) for v in "12"}
-        yield MemorySubject(MemoryDataPlane(random.Random(1).randrange), endpoints)
+        endpoints = {build(v): (Endpoint(build=build(v), host="127.0.0.1", port=9),) for v in "12"}
+        more = tuple(Endpoint(build=build("1"), host="127.0.0.1", port=port) for port in (10, 11))
+        yield MemorySubject(MemoryDataPlane(random.Random(1).randrange), endpoints, more)
     else:
         with gateway(tmp_path) as running:
-            subject = EnvoySubject(running, request.getfixturevalue("services"))
+            subject = EnvoySubject(running, request.getfixturevalue("services"), request.getfixturevalue("more"))
             with subject.client:
                 yield subject
 
@@ -131,13 +168,13 @@ UNITS = [f"unit-{number}" for number in range(200)]
 def test_a_table_that_was_applied_is_in_force(subject: Subject) -> None:
     table = routes([standing(weight=3000)], subject.endpoints)
     assert subject.plane.observe() != table.version
-    subject.plane.apply(table)
+    subject.plane.apply(table, subject.endpoints)
     assert subject.plane.observe() == table.version
 
 
 def test_units_get_the_arm_that_assign_computes(subject: Subject) -> None:
     table = routes([standing(weight=3000)], subject.endpoints)
-    subject.plane.apply(table)
+    subject.plane.apply(table, subject.endpoints)
     answers = [subject.served(unit) for unit in UNITS]
     assert answers == [by_hand(table)(unit) for unit in UNITS]
     assert set(answers) == {"1", "2"}
@@ -150,17 +187,17 @@ def test_a_variation_that_allows_it_answers_by_its_name_with_its_stable_build(su
     opened = shut.under(Terms(variation="default", by_name=True)).under(Terms(variation="dark", by_name=True))
     for terms, default, dark in ((shut, 403, 403), (opened, "1", "2"), (shut, 403, 403)):
         table = routes(there, subject.endpoints, {"delays": terms})
-        subject.plane.apply(table)
+        subject.plane.apply(table, subject.endpoints)
         assert (subject.by_name("default"), subject.by_name("dark"), subject.by_name("darker")) == (default, dark, 404)
         assert [subject.served(unit) for unit in UNITS[:20]] == [by_hand(table)(unit) for unit in UNITS[:20]]
 
 
 def test_a_refused_table_leaves_the_former_in_force_also_after_a_restart(subject: Subject) -> None:
     good = routes([standing(weight=3000)], subject.endpoints)
-    subject.plane.apply(good)
-    wrong = {ref: dataclasses.replace(endpoint, host="not-an-address") for ref, endpoint in subject.endpoints.items()}
+    subject.plane.apply(good, subject.endpoints)
+    wrong = {ref: (dataclasses.replace(end, host="not-an-address"),) for ref, (end,) in subject.endpoints.items()}
     with pytest.raises(RoutesRejected, match="malformed IP address: not-an-address"):
-        subject.plane.apply(routes([standing(weight=5000, epoch=2)], wrong))
+        subject.plane.apply(routes([standing(weight=5000, epoch=2)], wrong), wrong)
     for _ in range(2):
         assert subject.plane.observe() == good.version
         assert [subject.served(unit) for unit in UNITS[:20]] == [by_hand(good)(unit) for unit in UNITS[:20]]
@@ -172,24 +209,26 @@ def test_a_refused_model_keeps_its_routes_and_holds_up_nobody_else(subject: Subj
     """Three models: one changes well, one is refused, one goes away; then the refused one is put right."""
     endpoints = dict(subject.endpoints)
     for other in ("fraud", "churn"):
-        for ref, endpoint in subject.endpoints.items():
+        for ref, (endpoint,) in subject.endpoints.items():
             there = build(ref.version, other)
-            endpoints[there] = dataclasses.replace(endpoint, build=there)
+            endpoints[there] = (dataclasses.replace(endpoint, build=there),)
 
-    def table(delays: int, fraud: int, *more: str, wrong: bool = False) -> RouteTable:
-        bad = {build("2", "fraud"): dataclasses.replace(endpoints[build("2", "fraud")], host="not-an-address")}
+    (fraud,) = endpoints[build("2", "fraud")]
+    wrong = {**endpoints, fraud.build: (dataclasses.replace(fraud, host="not-an-address"),)}
+
+    def table(delays: int, fraud: int, *more: str) -> RouteTable:
         wanted = {"delays": delays, "fraud": fraud} | dict.fromkeys(more, 3000)
         states = [standing(model=model, weight=weight, epoch=weight) for model, weight in wanted.items()]
-        return routes(states, {**endpoints, **(bad if wrong else {})})
+        return routes(states, endpoints)
 
     def split(of: RouteTable, model: str) -> bool:
         return [subject.served(unit, model) for unit in UNITS[:20]] == [by_hand(of, model)(unit) for unit in UNITS[:20]]
 
-    good, refused = table(3000, 3000, "churn"), table(6000, 7000, wrong=True)
-    subject.plane.apply(good)
+    good, refused = table(3000, 3000, "churn"), table(6000, 7000)
+    subject.plane.apply(good, endpoints)
     for _ in range(2):
         with pytest.raises(RoutesRejected, match="malformed IP address: not-an-address") as raised:
-            subject.plane.apply(refused)
+            subject.plane.apply(refused, wrong)
         assert raised.value.held == {"fraud"}
         assert subject.plane.observe() == raised.value.serving != refused.version
         assert split(refused, "delays")
@@ -197,10 +236,10 @@ def test_a_refused_model_keeps_its_routes_and_holds_up_nobody_else(subject: Subj
         subject.stop()
         subject.start()
     with pytest.raises(RoutesRejected):
-        subject.plane.apply(table(0, 7000, wrong=True))
+        subject.plane.apply(table(0, 7000), wrong)
     assert {subject.served(unit) for unit in UNITS[:20]} == {"1"}, "another model's abort is served"
     righted = table(0, 7000)
-    subject.plane.apply(righted)
+    subject.plane.apply(righted, endpoints)
     assert subject.plane.observe() == righted.version
     assert split(righted, "fraud")
 
@@ -208,20 +247,41 @@ def test_a_refused_model_keeps_its_routes_and_holds_up_nobody_else(subject: Subj
 def test_applying_the_same_table_again_changes_nothing(subject: Subject) -> None:
     table = routes([standing(weight=3000)], subject.endpoints)
     for _ in range(2):
-        subject.plane.apply(table)
+        subject.plane.apply(table, subject.endpoints)
         assert subject.plane.observe() == table.version
         assert subject.served("unit-1") == by_hand(table)("unit-1")
+
+
+@pytest.mark.parametrize("replicas", [1, 3])
+def test_addresses_are_followed_and_the_version_stays(subject: Subject, replicas: int) -> None:
+    """One comes, one moves, one goes; also where the plan says one, as while a service is replaced."""
+    table = routes([dataclasses.replace(standing(), serve=Serve(replicas=replicas))], subject.endpoints)
+    one, (two, three) = subject.endpoints[build("1")][0], subject.more
+    for there in ((one,), (one, two), (one, three), (three,), (one,)):
+        subject.plane.apply(table, {build("1"): there})
+        assert subject.plane.observe() == table.version
+        assert subject.reached() == {each.address for each in there}
+
+
+def test_a_refused_address_leaves_the_former_ones(subject: Subject) -> None:
+    table = routes([dataclasses.replace(standing(), serve=Serve(replicas=3))], subject.endpoints)
+    one = subject.endpoints[build("1")][0]
+    subject.plane.apply(table, {build("1"): (one,)})
+    with pytest.raises(RoutesRejected, match="malformed IP address: not-an-address"):
+        subject.plane.apply(table, {build("1"): (one, dataclasses.replace(one, host="not-an-address"))})
+    assert subject.plane.observe() == table.version
+    assert subject.reached() == {one.address}
 
 
 def test_a_stopped_data_plane_cannot_be_asked_and_starts_with_the_last_table(subject: Subject) -> None:
     first = routes([standing(weight=3000)], subject.endpoints)
     last = routes([standing(weight=6000, epoch=2)], subject.endpoints)
-    subject.plane.apply(first)
+    subject.plane.apply(first, subject.endpoints)
     subject.stop()
     assert subject.plane.observe() is None
     assert subject.plane.in_flight(build("1")) is None
     with pytest.raises(Unreachable):
-        subject.plane.apply(last)
+        subject.plane.apply(last, subject.endpoints)
     subject.start()
     assert eventually(lambda: subject.plane.observe() == last.version)
     assert [subject.served(unit) for unit in UNITS[:20]] == [by_hand(last)(unit) for unit in UNITS[:20]]
@@ -230,7 +290,7 @@ def test_a_stopped_data_plane_cannot_be_asked_and_starts_with_the_last_table(sub
 @pytest.mark.parametrize("weight", [3000, 0])
 def test_requests_under_way_are_counted_for_their_build(subject: Subject, weight: int) -> None:
     table = routes([standing(weight=weight)], subject.endpoints)
-    subject.plane.apply(table)
+    subject.plane.apply(table, subject.endpoints)
     for version in sorted({by_hand(table)(unit) for unit in UNITS}):
         unit = next(unit for unit in UNITS if by_hand(table)(unit) == version)
         assert subject.plane.in_flight(build(version)) == 0

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from sluicegate.registry.audience.layout import SLOTS
-from sluicegate.registry.words.build import BuildRef
+from sluicegate.registry.words.build import BuildRef, Endpoint, Endpoints
 from sluicegate.registry.words.errors import RoutesRejected, Unreachable
 from sluicegate.services.traffic.by_name import by_name
 from sluicegate.services.traffic.table import Assignment, RouteTable, assign
@@ -21,15 +21,18 @@ class MemoryDataPlane:
         self._draw = draw
         self._stored = RouteTable()
         self._serving: RouteTable | None = self._stored
+        self._places: Endpoints = {}
         self._active: Counter[BuildRef] = Counter()
 
-    def apply(self, table: RouteTable) -> None:
+    def apply(self, table: RouteTable, endpoints: Endpoints) -> None:
         """Bring a table into force, but for the models that it refuses."""
-        refused = _refused(table)
+        refused = _refused(table, endpoints)
         refused_models = frozenset(refused)
         rest = table.only({route.model for route in table.models} - refused_models)
         if refused and not rest.models:
             raise RoutesRejected(" ".join(refused.values()), held=refused_models)
+        taken = {ref: found for ref, found in endpoints.items() if ref.model not in refused_models}
+        self._places = {**self._places, **taken}
         self._stored = _joined(rest, self._stored.only(refused_models)) if refused else table
         if self._serving is None:
             raise Unreachable("the data plane is stopped; the routes come into force when it starts.")
@@ -44,6 +47,10 @@ class MemoryDataPlane:
     def in_flight(self, build: BuildRef) -> int | None:
         """Requests under way to the build; None while stopped."""
         return self._active[build] if self._serving is not None else None
+
+    def addresses(self, build: BuildRef) -> tuple[Endpoint, ...]:
+        """Where requests for the build go."""
+        return self._places.get(build, ())
 
     def stop(self) -> None:
         """Stop serving, as if the process had died."""
@@ -77,14 +84,16 @@ class MemoryDataPlane:
             self._active[assignment.build] -= 1
 
 
-def _refused(table: RouteTable) -> dict[str, str]:
+def _refused(table: RouteTable, endpoints: Endpoints) -> dict[str, str]:
     """Why each model that is refused is."""
     reasons: dict[str, str] = {}
     for route in table.models:
         for audience in route.audiences:
             if sum(part.size for part in audience.slices) != SLOTS:
                 reasons[route.model] = f"{route.model}/{audience.name}: its slices are not {SLOTS} slots."
-    for endpoint in (each for each in table.endpoints if not each.socket):
+    models = {route.model for route in table.models}
+    routed = (each for build, found in endpoints.items() if build.model in models for each in found)
+    for endpoint in (each for each in routed if not each.socket):
         try:
             ipaddress.ip_address(endpoint.host)
         except ValueError:
@@ -95,6 +104,5 @@ def _refused(table: RouteTable) -> dict[str, str]:
 def _joined(one: RouteTable, other: RouteTable) -> RouteTable:
     return RouteTable(
         models=one.models + other.models,
-        endpoints=one.endpoints + other.endpoints,
         missing=one.missing + other.missing,
     )

@@ -73,7 +73,7 @@ class Served:
 
     def ask(self, ref: BuildRef, path: str, body: Any, **headers: str) -> tuple[int, dict[str, str], Any]:
         """Status, headers and JSON body of the answer."""
-        endpoint = self.fleet.endpoints()[ref]
+        (endpoint,) = self.fleet.endpoints()[ref]
         connection = UnixConnection(endpoint.socket, 30)
         sent = body if isinstance(body, bytes) else json.dumps(body).encode()
         told = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -118,7 +118,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 def test_both_answer_side_by_side(served: Served) -> None:
-    assert served.fleet.running() == {DELAYS, WINES}
+    assert served.fleet.running() == {DELAYS: 1, WINES: 1}
     status, headers, answer = served.ask(DELAYS, "/predict", {"inputs": [FLIGHT]})
     assert status == 200
     assert sum(answer[0]) == pytest.approx(1.0)
@@ -238,7 +238,7 @@ def test_who_waits_for_a_busy_model_is_answered_for_his_own_rows_though_others_f
         )
 
     def leave() -> None:
-        connection = UnixConnection(served.fleet.endpoints()[WINES].socket, 30)
+        connection = UnixConnection(served.fleet.endpoints()[WINES][0].socket, 30)
         body = json.dumps({"inputs": [{ODD: 1.0, "class": "gone"}]})
         connection.request("POST", "/predict", body, {"content-type": "application/json"})
         connection.close()
@@ -279,13 +279,13 @@ def test_it_counts_where_the_time_of_answered_requests_goes(served: Served) -> N
 def test_bentomls_own_client_works(served: Served) -> None:
     import bentoml
 
-    with bentoml.SyncHTTPClient(f"file://{served.fleet.endpoints()[DELAYS].socket}", timeout=30) as client:
+    with bentoml.SyncHTTPClient(f"file://{served.fleet.endpoints()[DELAYS][0].socket}", timeout=30) as client:
         answer = client.predict(inputs=[FLIGHT])
     assert sum(answer[0]) == pytest.approx(1.0)
 
 
 def test_the_service_page_names_the_columns(served: Served) -> None:
-    endpoint = served.fleet.endpoints()[WINES]
+    (endpoint,) = served.fleet.endpoints()[WINES]
     connection = UnixConnection(endpoint.socket, 30)
     connection.request("GET", "/schema.json")
     routes = {route["name"]: route for route in json.loads(connection.getresponse().read())["routes"]}
@@ -304,10 +304,10 @@ def test_no_secret_reaches_the_service(served: Served) -> None:
 
 def test_starting_twice_changes_nothing(served: Served) -> None:
     before = served.programs.process(service_name(DELAYS)).pid
-    endpoint = served.fleet.endpoints()[DELAYS]
+    (endpoint,) = served.fleet.endpoints()[DELAYS]
     served.start(DELAYS)
     assert served.programs.process(service_name(DELAYS)).pid == before
-    assert served.fleet.endpoints()[DELAYS] == endpoint
+    assert served.fleet.endpoints()[DELAYS] == (endpoint,)
 
 
 def test_answers_in_flight_are_given_before_the_end(served: Served) -> None:
@@ -317,23 +317,23 @@ def test_answers_in_flight_are_given_before_the_end(served: Served) -> None:
         target=lambda: got.append(served.ask(WINES, "/predict", {"inputs": [{ODD: 3.0, "class": "slow"}]})[0])
     )
     processes = served.processes(WINES)
-    endpoint = served.fleet.endpoints()[WINES]
+    (endpoint,) = served.fleet.endpoints()[WINES]
     slow.start()
     time.sleep(1)
     served.programs.remove(service_name(WINES))
     slow.join()
     assert got == [200]
     assert not any(map(lives, processes))
-    assert served.fleet.running() == {DELAYS}
-    assert served.fleet.endpoints()[WINES] == endpoint
+    assert served.fleet.running() == {DELAYS: 1}
+    assert served.fleet.endpoints()[WINES] == (endpoint,)
     served.start(WINES)
-    assert served.fleet.endpoints()[WINES] == endpoint
+    assert served.fleet.endpoints()[WINES] == (endpoint,)
     served.wait(WINES)
 
 
 def test_nothing_listens_but_a_socket_of_its_owner(served: Served) -> None:
     """No port of a process arbiter, through which any user of the machine could have a command run."""
-    socket = Path(served.fleet.endpoints()[DELAYS].socket)
+    socket = Path(served.fleet.endpoints()[DELAYS][0].socket)
     assert [stat.S_IMODE(path.stat().st_mode) & 0o077 for path in (socket, socket.parent)] == [0, 0]
     for process in served.processes(DELAYS):
         assert not [each for each in process.net_connections(kind="inet") if each.status == psutil.CONN_LISTEN]
@@ -344,7 +344,7 @@ def test_nothing_listens_but_a_socket_of_its_owner(served: Served) -> None:
 def test_a_killed_worker_is_followed_by_another_and_until_then_callers_are_turned_away_at_once(served: Served) -> None:
     parent, worker, *_ = served.processes(DELAYS)
     eventually(lambda: time.time() - worker.create_time() > 31, "the worker has settled")
-    socket = served.fleet.endpoints()[DELAYS].socket
+    socket = served.fleet.endpoints()[DELAYS][0].socket
     waiting = UnixConnection(socket, 60)
     worker.suspend()
     waiting.request("POST", "/predict", b"{}", {"content-type": "application/json"})

@@ -87,8 +87,8 @@ def store(tmp_path: Path) -> Iterator[Store]:
 @pytest.fixture
 def watched(tmp_path: Path, store: Store) -> Iterator[Watched]:
     with upstreams(build("1"), build("2")) as services, gateway(tmp_path / "envoy") as envoy:
-        endpoints = {service.endpoint.build: service.endpoint for service in services.values()}
-        envoy.plane.apply(routes([standing(weight=5_000)], endpoints))
+        endpoints = {service.endpoint.build: (service.endpoint,) for service in services.values()}
+        envoy.plane.apply(routes([standing(weight=5_000)], endpoints), endpoints)
         log = envoy.plane.logs / "live.jsonl"
         clock = lambda: datetime.now(UTC)  # noqa: E731
         collector = Collector(store, log, lambda _: SPEC, clock, reopen=envoy.plane.reopen_logs)
@@ -201,8 +201,8 @@ def test_what_callers_send_that_is_no_request_is_counted_too(watched: Watched) -
 
 def test_copies_that_are_not_counted_make_the_shadows_listener_blind(tmp_path: Path, store: Store) -> None:
     with upstreams(build("1"), build("2")) as services, gateway(tmp_path / "envoy") as envoy:
-        endpoints = {service.endpoint.build: service.endpoint for service in services.values()}
-        envoy.plane.apply(routes([standing(weight=10_000, is_shadow=True)], endpoints))
+        endpoints = {service.endpoint.build: (service.endpoint,) for service in services.values()}
+        envoy.plane.apply(routes([standing(weight=10_000, is_shadow=True)], endpoints), endpoints)
         log = envoy.plane.logs / "shadow.jsonl"
         collector = ShadowCollector(
             store, log, lambda _: None, lambda: datetime.now(UTC), reopen=envoy.plane.reopen_logs

@@ -15,6 +15,7 @@ import pytest
 from sluicegate.registry.audience.audience import AllOf, Audience, Match, Operator, Range
 from sluicegate.registry.audience.connections import Connection, Connections, Weighted
 from sluicegate.registry.words.access_log import UnitSource
+from sluicegate.registry.words.build import Endpoints
 from sluicegate.services.client import (
     AsyncClient,
     Client,
@@ -45,21 +46,22 @@ def table(
     unit: str | None = "X-Account",
     weight: int = 5000,
     connections: Mapping[str, Connections] = NO_CONNECTIONS,
-) -> RouteTable:
+) -> tuple[RouteTable, Endpoints]:
     ends = {
-        build(version, model): replace(service.endpoint, build=build(version, model))
+        build(version, model): (replace(service.endpoint, build=build(version, model)),)
         for version, service in services.items()
         for model in ("delays", ODD)
     }
-    return routes(
+    table = routes(
         [standing(weight=weight, unit=unit), standing(weight=weight, unit=unit, model=ODD)], ends, connections
     )
+    return table, ends
 
 
 @pytest.fixture(scope="module")
 def envoy(tmp_path_factory: pytest.TempPathFactory, services: dict[str, Upstream]) -> Iterator[Gateway]:
     with gateway(tmp_path_factory.mktemp("client")) as running:
-        running.plane.apply(table(services))
+        running.plane.apply(*table(services))
         yield running
 
 
@@ -70,7 +72,7 @@ def client(envoy: Gateway) -> Iterator[Client]:
 
 
 def test_units_get_the_build_that_anyone_can_compute(client: Client, services: dict[str, Upstream]) -> None:
-    route = table(services).model("delays")
+    route = table(services)[0].model("delays")
     for number in range(40):
         answer = client.predict("delays", [{"a": 1}], unit=f"u-{number}")
         computed = assign(route, route.audiences[-1], f"u-{number}", lambda _: 0)
@@ -116,7 +118,7 @@ def test_an_audience_matches_what_was_meant_and_is_named_in_the_answer(
     old = Range(header="age", low=40.5, high=None)
     audience = Audience(name="Québec, old", condition=AllOf(conditions=(city, known, old)))
     connected = Connection(audience=audience, weighted=(Weighted(variation="default"),))
-    envoy.plane.apply(table(services, connections={"delays": Connections(model="delays", ordered=(connected,))}))
+    envoy.plane.apply(*table(services, connections={"delays": Connections(model="delays", ordered=(connected,))}))
     member = {"city": "Québec 日本", "user_plan": "pro", "age": 41}
     try:
         told = [
@@ -124,7 +126,7 @@ def test_an_audience_matches_what_was_meant_and_is_named_in_the_answer(
             for other in ({}, {"age": 40.4}, {"city": "Quebec 日本"}, {"user_plan": None})
         ]
     finally:
-        envoy.plane.apply(table(services))
+        envoy.plane.apply(*table(services))
     assert told == ["Québec, old", "default", "default", "default"]
 
 
@@ -251,12 +253,12 @@ def test_nobody_there_is_said_with_what_to_do() -> None:
 
 
 def test_a_model_that_hashes_nothing_takes_a_unit_and_says_so(envoy: Gateway, services: dict[str, Upstream]) -> None:
-    envoy.plane.apply(table(services, unit=None))
+    envoy.plane.apply(*table(services, unit=None))
     try:
         with Client(envoy.plane.url) as asking, pytest.warns(UnitIgnored, match="no header"):
             assert asking.predict("delays", [{"a": 1}], unit="u1").reason == "random"
     finally:
-        envoy.plane.apply(table(services))
+        envoy.plane.apply(*table(services))
     with Client(envoy.plane.url) as asking, warnings.catch_warnings():
         warnings.simplefilter("error")
         assert asking.predict("delays", [{"a": 1}], unit="u1").reason == "hash"

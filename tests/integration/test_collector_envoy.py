@@ -48,9 +48,9 @@ class Site:
         clock = lambda: datetime.now(UTC)  # noqa: E731
         self.queries = Queries(store, clock)
         self.collector = Collector(store, envoy.plane.logs / "live.jsonl", lambda _: SPEC, clock)
-        endpoints = {service.endpoint.build: service.endpoint for service in services.values()}
+        endpoints = {service.endpoint.build: (service.endpoint,) for service in services.values()}
         table = routes([standing(weight=5_000, timeout=f"{TIMEOUT:g}s")], endpoints)
-        envoy.plane.apply(table)
+        envoy.plane.apply(table, endpoints)
         told = Counter(answer(table.models[0], {"x-user-id": unit}, lambda _: 0).arm for unit in UNITS)
         self.assigned = dict(told)
         """How many units each arm has, worked out without Envoy."""
@@ -133,9 +133,9 @@ def test_requests_are_counted_by_the_headers_that_the_plan_names(tmp_path: Path)
     spec = dataclasses.replace(SPEC, by_unit=False, sliced={"errors": ((0, "x-state"), (1, "x-plan"))})
     store = Store(f"sqlite:///{tmp_path}/telemetry.db", durable=False)
     with upstreams(build("1"), build("2")) as services, gateway(tmp_path / "envoy") as envoy:
-        endpoints = {service.endpoint.build: service.endpoint for service in services.values()}
+        endpoints = {service.endpoint.build: (service.endpoint,) for service in services.values()}
         sliced = dataclasses.replace(standing(weight=5_000), sliced_by=("x-state", "x-plan"))
-        envoy.plane.apply(routes([sliced], endpoints))
+        envoy.plane.apply(routes([sliced], endpoints), endpoints)
         clock = lambda: datetime.now(UTC)  # noqa: E731
         collector = Collector(store, envoy.plane.logs / "live.jsonl", lambda _: spec, clock)
         with envoy.client() as client:

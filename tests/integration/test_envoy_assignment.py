@@ -14,7 +14,7 @@ from sluicegate.registry.audience.audience import Audience, Operator, Range
 from sluicegate.registry.audience.connections import Connection, Connections, Weighted, settled
 from sluicegate.registry.plan.fields import Serve
 from sluicegate.registry.rollout.standing import Shadowing, Standing
-from sluicegate.registry.words.build import BuildRef, Endpoint
+from sluicegate.registry.words.build import Endpoints
 from sluicegate.services.traffic.routes import routes
 from sluicegate.services.traffic.table import ModelRoute, answer
 from tests.audience_cases import match
@@ -33,7 +33,7 @@ AGES = ("17", "40", "x")
 
 
 @pytest.fixture(scope="module")
-def endpoints(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[BuildRef, Endpoint]]:
+def endpoints(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoints]:
     builds = [build(version) for version in "12345678"]
     with constant_services(tmp_path_factory.mktemp("constant"), *builds) as found:
         yield found
@@ -99,10 +99,10 @@ def everybody(count: int) -> list[dict[str, str]]:
 
 
 @pytest.mark.parametrize("count", [12_000, pytest.param(100_000, marks=pytest.mark.soak)])
-def test_every_unit_gets_what_python_computes(envoy: Gateway, endpoints: dict[BuildRef, Endpoint], count: int) -> None:
+def test_every_unit_gets_what_python_computes(envoy: Gateway, endpoints: Endpoints, count: int) -> None:
     connections = settled(Connections(model="delays", ordered=(NY, ADULT, CA)), None)
     table = routes(STANDINGS, endpoints, {"delays": connections})
-    envoy.plane.apply(table)
+    envoy.plane.apply(table, endpoints)
     asked = everybody(count)
     expected = [computed(table.model("delays"), metadata) for metadata in asked]
     assert sum(a != b for a, b in zip(told(envoy, asked), expected, strict=True)) == 0
@@ -116,7 +116,7 @@ def test_every_unit_gets_what_python_computes(envoy: Gateway, endpoints: dict[Bu
         assert abs(seen["new york", variation] - in_ny * share) < 4 * (in_ny * share * (1 - share)) ** 0.5
 
 
-def test_changes_move_only_whom_they_must(envoy: Gateway, endpoints: dict[BuildRef, Endpoint]) -> None:
+def test_changes_move_only_whom_they_must(envoy: Gateway, endpoints: Endpoints) -> None:
     """A weight between variations, an audience put first, a candidate that grows: each moves its own units only."""
     asked = everybody(2_400)
     first = settled(Connections(model="delays", ordered=(NY, CA)), None)
@@ -126,7 +126,7 @@ def test_changes_move_only_whom_they_must(envoy: Gateway, endpoints: dict[BuildR
     answers = []
     for standings, connections in ((STANDINGS, first), (STANDINGS, second), (grown, second)):
         table = routes(standings, endpoints, {"delays": connections})
-        envoy.plane.apply(table)
+        envoy.plane.apply(table, endpoints)
         answers.append(told(envoy, asked))
         assert answers[-1] == [computed(table.model("delays"), metadata) for metadata in asked]
     moved = [(old, new) for old, new in zip(answers[0], answers[1], strict=True) if old[:2] != new[:2]]
@@ -136,9 +136,9 @@ def test_changes_move_only_whom_they_must(envoy: Gateway, endpoints: dict[BuildR
     assert all(old[:2] == new[:2] for old, new in grew)
 
 
-def test_an_audience_is_found_by_host_name_and_both_verbs(envoy: Gateway, endpoints: dict[BuildRef, Endpoint]) -> None:
+def test_an_audience_is_found_by_host_name_and_both_verbs(envoy: Gateway, endpoints: Endpoints) -> None:
     table = routes(STANDINGS, endpoints, {"delays": Connections(model="delays", ordered=(NY, ADULT, CA))})
-    envoy.plane.apply(table)
+    envoy.plane.apply(table, endpoints)
     asked = everybody(240)
     expected = [computed(table.model("delays"), metadata) for metadata in asked]
     for path, host in (
@@ -150,23 +150,23 @@ def test_an_audience_is_found_by_host_name_and_both_verbs(envoy: Gateway, endpoi
 
 
 def test_a_request_without_a_unit_is_assigned_at_random_inside_its_audience(
-    envoy: Gateway, endpoints: dict[BuildRef, Endpoint]
+    envoy: Gateway, endpoints: Endpoints
 ) -> None:
     table = routes(STANDINGS, endpoints, {"delays": Connections(model="delays", ordered=(NY, ADULT, CA))})
-    envoy.plane.apply(table)
+    envoy.plane.apply(table, endpoints)
     found = told(envoy, [{"X-State": "NY"}] * 3_500)
     assert {(audience, reason) for audience, _, _, reason in found} == {("new york", "random")}
     count = sum(variation == "c" for _, variation, _, _ in found)
     assert abs(count - 2_000) < 4 * (3_500 * 12 / 49) ** 0.5
 
 
-def test_copies_of_one_variation_s_requests_alone(envoy: Gateway, endpoints: dict[BuildRef, Endpoint]) -> None:
+def test_copies_of_one_variation_s_requests_alone(envoy: Gateway, endpoints: Endpoints) -> None:
     """Two shadows, each of its own variation, in one audience."""
     shadows = {name: (Shadowing(build=build(version), share=10_000, rollout=f"s-{name}", epoch=1),)
                for name, version in (("a", "8"), ("b", "2"))}  # fmt: skip
     standings = (STANDINGS[0], standing("a", "3", shadows=shadows["a"]), standing("b", "5", shadows=shadows["b"]))
     table = routes(standings, endpoints, {"delays": Connections(model="delays", ordered=(NY,))})
-    envoy.plane.apply(table)
+    envoy.plane.apply(table, endpoints)
     asked = everybody(200)
     found = told(envoy, asked)
     live = {line.request_id: line for line in envoy.lines(len(found))}

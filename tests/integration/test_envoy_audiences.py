@@ -64,10 +64,10 @@ def put(envoy: Gateway, service: Endpoint, conditions: Sequence[Condition], per_
         name = f"m{first // per_model}"
         ref = BuildRef(model=name, version="1")
         standings.append(Standing(model=name, variation="default", stable=ref, serve=Serve()))
-        endpoints[ref] = Endpoint(build=ref, host=service.host, port=service.port)
+        endpoints[ref] = (Endpoint(build=ref, host=service.host, port=service.port),)
         ordered = (_only(first + n, condition) for n, condition in enumerate(conditions[first : first + per_model]))
         connections[name] = Connections(model=name, ordered=tuple(ordered))
-    envoy.plane.apply(routes(standings, endpoints, connections))
+    envoy.plane.apply(routes(standings, endpoints, connections), endpoints)
 
 
 def _only(number: int, condition: Condition) -> Connection:

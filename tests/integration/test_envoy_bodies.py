@@ -28,8 +28,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Gateway, U
         upstreams(build("1")) as services,
         gateway(tmp_path_factory.mktemp("bodies") / "envoy", limits=limits) as running,
     ):
-        table = routes([standing(timeout="30s")], {build("1"): services["1"].endpoint})
-        running.plane.apply(table)
+        endpoints = {build("1"): (services["1"].endpoint,)}
+        running.plane.apply(routes([standing(timeout="30s")], endpoints), endpoints)
         yield running, services["1"]
 
 
@@ -141,7 +141,9 @@ def test_who_waits_has_its_turn(envoy: Gateway) -> None:
 def test_beyond_the_line_it_is_said_when_to_come_back(tmp_path: Path, stack: tuple[Gateway, Upstream]) -> None:
     limits = Limits(large_requests=2, waiting_requests=3)
     with gateway(tmp_path / "envoy", limits=limits) as running:
-        running.plane.apply(routes([standing()], {build("1"): stack[1].endpoint}))
+        running.plane.apply(
+            routes([standing()], {build("1"): (stack[1].endpoint,)}), {build("1"): (stack[1].endpoint,)}
+        )
         with callers(running, 20, *told(5 * MEGABYTE)) as crowd:
             turned_away = [caller for caller in crowd if select.select([caller.link], [], [], 0.5)[0]]
             answers = [caller.answer() for caller in turned_away]

@@ -39,7 +39,7 @@ def envoy(tmp_path_factory: pytest.TempPathFactory, services: dict[str, Upstream
     """Of each model: `default` with a candidate of 90 %, `dark` that nobody is sent to, `shut` for no one by name."""
     names = ("fraud", ODD)
     ends = {
-        build(v, model): replace(each.endpoint, build=build(v, model))
+        build(v, model): (replace(each.endpoint, build=build(v, model)),)
         for v, each in services.items()
         for model in names
     }
@@ -56,7 +56,7 @@ def envoy(tmp_path_factory: pytest.TempPathFactory, services: dict[str, Upstream
         terms = tuple(Terms(variation=name, by_name=True) for name in ("dark", "default"))
         ordered = (Connection(audience=NY, weighted=(Weighted(variation="shut"),)),)
         running.plane.apply(
-            routes(standings, ends, {m: Connections(model=m, ordered=ordered, terms=terms) for m in names})
+            routes(standings, ends, {m: Connections(model=m, ordered=ordered, terms=terms) for m in names}), ends
         )
         yield running
 

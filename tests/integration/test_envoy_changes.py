@@ -13,7 +13,7 @@ from sluicegate.registry.audience.connections import Connection, Connections, We
 from sluicegate.registry.plan.fields import Serve
 from sluicegate.registry.rollout.standing import Standing
 from sluicegate.registry.words.access_log import LogLine
-from sluicegate.registry.words.build import BuildRef, Endpoint
+from sluicegate.registry.words.build import Endpoints
 from sluicegate.services.traffic.envoy.limits import Limits
 from sluicegate.services.traffic.routes import routes
 from sluicegate.services.traffic.table import RouteTable, answer
@@ -22,7 +22,6 @@ from tests.integration.traffic_load import constant_services, load, metadata
 from tests.integration.traffic_rig import Gateway, Upstream, build, eventually, gateway
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-Endpoints = dict[BuildRef, Endpoint]
 VARIATIONS = ("default", "a", "b")
 
 
@@ -78,7 +77,7 @@ class World:
             [self._standing(name, epoch) for name in VARIATIONS], self.endpoints, {"delays": self.connections}
         )
         self.tables.append(table)
-        self.envoy.plane.apply(table)
+        self.envoy.plane.apply(table, self.endpoints)
         assert self.envoy.plane.observe() == table.version
 
     def visit(self, version: str) -> None:
@@ -88,7 +87,7 @@ class World:
             guest.start()
             guest.wait()
             guest.mode("slow", seconds=0.05)
-            self.endpoints[build(version)] = guest.endpoint
+            self.endpoints[build(version)] = (guest.endpoint,)
             before = self.candidate.get("default")
             self.candidate["default"] = (version, 5_000)
             self.put()

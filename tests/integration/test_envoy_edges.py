@@ -53,7 +53,7 @@ def services() -> Iterator[dict[str, Upstream]]:
 
 def everywhere(services: dict[str, Upstream]) -> dict[BuildRef, Endpoint]:
     builds = [build(version, model) for version in services for model in ("delays", *NAMES)]
-    return {ref: replace(services[ref.version].endpoint, build=ref) for ref in builds}
+    return {ref: (replace(services[ref.version].endpoint, build=ref),) for ref in builds}
 
 
 def logged(envoy: Gateway, answer: httpx.Response) -> LogLine:
@@ -68,7 +68,7 @@ def envoy(tmp_path_factory: pytest.TempPathFactory, services: dict[str, Upstream
     with gateway(tmp_path_factory.mktemp("edge"), limits=LIMITS) as running:
         odd = standing(model=ODD, unit="X-Account", weight=5000)
         others = [standing(model=name) for name in NAMES if name != ODD]
-        running.plane.apply(routes([standing(weight=5000), odd, *others], everywhere(services)))
+        running.plane.apply(routes([standing(weight=5000), odd, *others], everywhere(services)), everywhere(services))
         yield running
 
 
@@ -277,12 +277,12 @@ def test_a_folder_whose_path_is_too_long_for_a_socket_works(tmp_path: Path, monk
 
 def test_what_envoy_would_refuse_never_reaches_it(tmp_path: Path, services: dict[str, Upstream]) -> None:
     """A header that may not be named so is refused by Envoy, not by us; its own reason is told."""
-    endpoints = {build("1"): services["1"].endpoint}
+    endpoints = {build("1"): (services["1"].endpoint,)}
     with gateway(tmp_path) as running:
-        running.plane.apply(routes([standing()], endpoints))
+        running.plane.apply(routes([standing()], endpoints), endpoints)
         before, file = running.plane.observe(), running.plane.places.routes.read_text()
         with pytest.raises(RoutesRejected, match=r"would refuse.*HeaderMatcherValidationError.*former ones stay"):
-            running.plane.apply(routes([standing(unit="x user\n")], endpoints))
+            running.plane.apply(routes([standing(unit="x user\n")], endpoints), endpoints)
         assert (running.plane.observe(), running.plane.places.routes.read_text()) == (before, file)
         assert running.plane._admin.stats(r"rds\.sluice\.update_rejected$") == {
             "http.live.rds.sluice.update_rejected": 0
@@ -290,12 +290,12 @@ def test_what_envoy_would_refuse_never_reaches_it(tmp_path: Path, services: dict
 
 
 def test_a_shape_is_validated_once_whatever_its_weights(tmp_path: Path, services: dict[str, Upstream]) -> None:
-    endpoints = {service.endpoint.build: service.endpoint for service in services.values()}
+    endpoints = {service.endpoint.build: (service.endpoint,) for service in services.values()}
     with gateway(tmp_path) as running:
         seen = []
         for weight in (1000, 2000, 3000, 0, 4000):
             state = standing(weight=weight, epoch=weight)
-            running.plane.apply(routes([state], endpoints))
+            running.plane.apply(routes([state], endpoints), endpoints)
             seen.append((tmp_path / "validated.json").stat().st_mtime_ns)
     assert seen[0] == seen[1] == seen[2] < seen[3] == seen[4]
 
@@ -308,9 +308,9 @@ def mangled(routes: str) -> str:
 def test_the_serving_envoy_s_reason_is_told_and_the_former_file_is_back(
     tmp_path: Path, services: dict[str, Upstream]
 ) -> None:
-    endpoints = {build("1"): services["1"].endpoint}
+    endpoints = {build("1"): (services["1"].endpoint,)}
     with gateway(tmp_path) as running:
-        running.plane.apply(routes([standing()], endpoints))
+        running.plane.apply(routes([standing()], endpoints), endpoints)
         before, good = running.plane.observe(), running.plane.places.routes.read_text()
         with pytest.raises(RoutesRejected, match=r"rds\.json.*missing \]: \[\^,\+"):
             running.plane._routes.push(mangled(good), "any")
@@ -319,9 +319,9 @@ def test_the_serving_envoy_s_reason_is_told_and_the_former_file_is_back(
 
 def test_what_was_refused_is_not_on_disk_even_after_a_crash(tmp_path: Path, services: dict[str, Upstream]) -> None:
     """The writer died after publishing what Envoy refused: the next refusal still puts the good one back."""
-    endpoints = {build("1"): services["1"].endpoint}
+    endpoints = {build("1"): (services["1"].endpoint,)}
     with gateway(tmp_path) as running:
-        running.plane.apply(routes([standing()], endpoints))
+        running.plane.apply(routes([standing()], endpoints), endpoints)
         good = running.plane.places.routes.read_text()
         durable.replace(running.plane.places.routes, "{")
         with pytest.raises(RoutesRejected):
@@ -334,26 +334,28 @@ def test_a_foreign_change_of_the_files_is_put_right(
     tmp_path: Path, services: dict[str, Upstream], version: str | None
 ) -> None:
     """Also one that keeps the version."""
-    table = routes([standing()], {build("1"): services["1"].endpoint})
+    endpoints = {build("1"): (services["1"].endpoint,)}
+    table = routes([standing()], endpoints)
     with gateway(tmp_path) as running:
-        running.plane.apply(table)
+        running.plane.apply(table, endpoints)
         nothing = lambda: httpx.get(f"{running.plane.url}/nothing").status_code  # noqa: E731
         foreign = running.plane.places.routes.read_text().replace('"status":404', '"status":418')
         durable.replace(running.plane.places.routes, foreign.replace(table.version, version or table.version))
         assert eventually(lambda: nothing() == 418)
-        running.plane.apply(table)
+        running.plane.apply(table, endpoints)
         assert eventually(lambda: nothing() == 404)
         assert running.plane.observe() == table.version
 
 
 def test_a_file_that_was_deleted_is_written_again(tmp_path: Path, services: dict[str, Upstream]) -> None:
-    table = routes([standing()], {build("1"): services["1"].endpoint})
+    endpoints = {build("1"): (services["1"].endpoint,)}
+    table = routes([standing()], endpoints)
     with gateway(tmp_path) as running:
         for _ in range(2):
-            running.plane.apply(table)
+            running.plane.apply(table, endpoints)
         text = running.plane.places.routes.read_text()
         running.plane.places.routes.unlink()
-        running.plane.apply(table)
+        running.plane.apply(table, endpoints)
         assert running.plane.places.routes.read_text() == text
 
 

@@ -39,8 +39,8 @@ def envoy(tmp_path: Path, services: Services) -> Iterator[Gateway]:
 
 
 def put(envoy: Gateway, services: Services, **state: object) -> None:
-    endpoints = {service.endpoint.build: service.endpoint for service in services.values()}
-    envoy.plane.apply(routes([standing(**{"weight": 5000, "timeout": "1s", **state})], endpoints))
+    endpoints = {service.endpoint.build: (service.endpoint,) for service in services.values()}
+    envoy.plane.apply(routes([standing(**{"weight": 5000, "timeout": "1s", **state})], endpoints), endpoints)
 
 
 def ask(envoy: Gateway, units: list[str] = UNITS, body: bytes = b"{}", callers: int = 12) -> list[httpx.Response]:
@@ -169,7 +169,7 @@ def test_both_dead_is_a_fast_json_answer_with_the_reason(envoy: Gateway, service
 
 
 def test_a_stable_without_a_service_is_a_503_that_says_so(envoy: Gateway) -> None:
-    envoy.plane.apply(routes([standing()], {}))
+    envoy.plane.apply(routes([standing()], {}), {})
     (answer,) = ask(envoy, UNITS[:1])
     assert (answer.status_code, answer.json()["reason"]) == (503, "no_healthy_upstream")
     (line,) = envoy.lines(1)

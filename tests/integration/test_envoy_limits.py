@@ -26,7 +26,7 @@ REQUEST = b"POST /delays/predict HTTP/1.1\r\nhost: g\r\ncontent-length: 2\r\n\r\
 def envoy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     folder = tmp_path_factory.mktemp("limits")
     with constant_services(folder, build("1")) as found, gateway(folder / "envoy", limits=LIMITS) as running:
-        running.plane.apply(routes([standing()], found))
+        running.plane.apply(routes([standing()], found), found)
         yield running
 
 
@@ -134,7 +134,7 @@ def test_it_starts_from_its_last_files_with_nothing_else_alive(tmp_path: Path) -
     """Only the command is run; nobody prepares, compiles or applies."""
     with constant_services(tmp_path, build("1"), build("2")) as found, gateway(tmp_path / "envoy") as running:
         table = routes([standing(weight=3000)], found)
-        running.plane.apply(table)
+        running.plane.apply(table, found)
         running.kill()
         running.restart()
         assert eventually(lambda: running.plane.observe() == table.version)

@@ -42,8 +42,8 @@ def envoy(tmp_path: Path, services: Services) -> Iterator[Gateway]:
 
 
 def put(envoy: Gateway, services: Services, weight: int = 10_000, timeout: str = "5s") -> None:
-    endpoints = {service.endpoint.build: service.endpoint for service in services.values()}
-    envoy.plane.apply(routes([standing(weight=weight, is_shadow=True, timeout=timeout)], endpoints))
+    endpoints = {service.endpoint.build: (service.endpoint,) for service in services.values()}
+    envoy.plane.apply(routes([standing(weight=weight, is_shadow=True, timeout=timeout)], endpoints), endpoints)
 
 
 def ask(envoy: Gateway, units: list[str] = UNITS, callers: int = 4) -> list[httpx.Response]:
@@ -127,11 +127,11 @@ def test_a_hung_shadow_holds_no_more_than_its_bound(envoy: Gateway, services: Se
 
 def test_a_hung_shadow_takes_no_copies_from_another(envoy: Gateway, services: Services) -> None:
     """Each shadow has bounds of its own."""
-    endpoints = {service.endpoint.build: service.endpoint for service in services.values()}
+    endpoints = {service.endpoint.build: (service.endpoint,) for service in services.values()}
     shadows = tuple(
         Shadowing(build=build(version), share=10_000, rollout=f"r-{version}", epoch=1) for version in ("2", "3")
     )
-    envoy.plane.apply(routes([replace(standing(timeout="30s"), shadows=shadows)], endpoints))
+    envoy.plane.apply(routes([replace(standing(timeout="30s"), shadows=shadows)], endpoints), endpoints)
     services["2"].mode("hold")
     check_callers_noticed_nothing(ask(envoy, callers=1))
     assert envoy.plane.dropped_copies(build("2")) >= len(UNITS) - 2 * LIMITS.shadow_requests

@@ -8,14 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from sluicegate.registry.words.build import BuildRef, Endpoint
+from sluicegate.registry.words.build import Endpoints
 from sluicegate.services.traffic.routes import routes
 from sluicegate.services.traffic.table import RouteTable, assign
 from tests.integration.traffic_load import constant_services, load, served
 from tests.integration.traffic_rig import Gateway, build, eventually, gateway, standing
 
 pytestmark = pytest.mark.slow
-Endpoints = dict[BuildRef, Endpoint]
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +36,7 @@ def computed(table: RouteTable, units: list[str]) -> list[str]:
 
 def test_every_unit_gets_what_python_computes(envoy: Gateway, endpoints: Endpoints) -> None:
     table = routes([standing(weight=2000)], endpoints)
-    envoy.plane.apply(table)
+    envoy.plane.apply(table, endpoints)
     units = [f"unit-{number}" for number in range(5_000)]
     differing = sum(a != b for a, b in zip(served(envoy.plane.places.port, units), computed(table, units), strict=True))
     assert differing == 0
@@ -49,7 +48,7 @@ def test_nobody_leaves_the_candidate_while_it_grows(envoy: Gateway, endpoints: E
     units = [f"{number:x}-é-{number}" for number in range(2_000)]
     before: set[str] = set()
     for epoch, weight in enumerate((1, 100, 500, 2500, 5000, 9999, 10_000), start=1):
-        envoy.plane.apply(routes([standing(weight=weight, epoch=epoch)], endpoints))
+        envoy.plane.apply(routes([standing(weight=weight, epoch=epoch)], endpoints), endpoints)
         answers = served(envoy.plane.places.port, units)
         now = {unit for unit, version in zip(units, answers, strict=True) if version == "2"}
         assert before <= now
@@ -58,7 +57,7 @@ def test_nobody_leaves_the_candidate_while_it_grows(envoy: Gateway, endpoints: E
 
 
 def test_requests_without_a_unit_are_split_at_random_and_say_so(envoy: Gateway, endpoints: Endpoints) -> None:
-    envoy.plane.apply(routes([standing(weight=2000)], endpoints))
+    envoy.plane.apply(routes([standing(weight=2000)], endpoints), endpoints)
     answers = served(envoy.plane.places.port, [""] * 4_000)
     assert abs(answers.count("2") / 4_000 - 0.2) < 4 * (0.2 * 0.8 / 4_000) ** 0.5
     lines = envoy.lines(4_000)
@@ -66,7 +65,7 @@ def test_requests_without_a_unit_are_split_at_random_and_say_so(envoy: Gateway, 
 
 
 def test_rotation_under_load_loses_no_line(envoy: Gateway, endpoints: Endpoints) -> None:
-    envoy.plane.apply(routes([standing(weight=2000)], endpoints))
+    envoy.plane.apply(routes([standing(weight=2000)], endpoints), endpoints)
     with load(envoy.plane.url, http2=False) as record:
         for _ in range(10):
             seen = record.total

@@ -46,7 +46,7 @@ def put(
     envoy: Gateway, services: Services, stand_in: StandIn, *, weight: int = 0, retry: bool = True, but: str = ""
 ) -> None:
     """`ny` with stable 2, and candidate 3 at this weight, for New York; `default` with stable 1 for the rest."""
-    ends = {service.endpoint.build: service.endpoint for service in services.values()}
+    ends = {service.endpoint.build: (service.endpoint,) for service in services.values()}
     ends = {ref: end for ref, end in ends.items() if ref.version != but}
     ny: Standing = replace(
         standing(stable="2", candidate="3", weight=weight, retry=retry, timeout="1s"), variation="ny"
@@ -56,7 +56,7 @@ def put(
         ordered=(Connection(audience=NY, weighted=(Weighted(variation="ny"),)),),
         terms=(Terms(variation="ny", stand_in=stand_in, by_name=True),),
     )
-    envoy.plane.apply(routes([standing(retry=retry, timeout="1s"), ny], ends, {"delays": connections}))
+    envoy.plane.apply(routes([standing(retry=retry, timeout="1s"), ny], ends, {"delays": connections}), ends)
 
 
 def ask(envoy: Gateway, number: int = 6, callers: int = 6, body: bytes = b"{}") -> list[httpx.Response]:
@@ -161,9 +161,9 @@ def test_no_storm_the_fallback_s_own_callers_are_served_while_it_stands_in(envoy
 def test_a_holdout_whose_build_cannot_answer_gets_the_promoted_one(
     envoy: Gateway, services: Services, answer: str
 ) -> None:
-    ends = {service.endpoint.build: service.endpoint for service in services.values()}
+    ends = {service.endpoint.build: (service.endpoint,) for service in services.values()}
     confirming = replace(standing(weight=5_000, timeout="1s"), is_promoted=True)
-    envoy.plane.apply(routes([confirming], ends))
+    envoy.plane.apply(routes([confirming], ends), ends)
     assert {each.headers["x-sluice-build"] for each in ask(envoy, 40)} == {"1", "2"}
     match answer:
         case "kill":
@@ -171,7 +171,8 @@ def test_a_holdout_whose_build_cannot_answer_gets_the_promoted_one(
         case "fail":
             services["1"].mode("fail")
         case _:
-            envoy.plane.apply(routes([confirming], {ref: end for ref, end in ends.items() if ref.version != "1"}))
+            left = {ref: end for ref, end in ends.items() if ref.version != "1"}
+            envoy.plane.apply(routes([confirming], left), left)
     before = len(envoy.lines(40))
     answers = ask(envoy, 40, callers=2)
     assert {(each.status_code, each.headers["x-sluice-build"]) for each in answers} == {(200, "2")}

@@ -79,8 +79,8 @@ def services() -> Iterator[dict[str, Upstream]]:
 
 
 def routed(running: Gateway, services: dict[str, Upstream], **state: Any) -> None:
-    table = routes([standing(**state)], {each.endpoint.build: each.endpoint for each in services.values()})
-    running.plane.apply(table)
+    endpoints = {each.endpoint.build: (each.endpoint,) for each in services.values()}
+    running.plane.apply(routes([standing(**state)], endpoints), endpoints)
 
 
 def ask(running: Gateway, body: bytes = b"{}", **headers: str) -> str:

@@ -56,7 +56,7 @@ class RealLab(Lab):
 
     def serves(self) -> None:
         assert self.gateway is not None
-        self.gateway.plane.apply(self.table())
+        self.gateway.plane.apply(self.table(), self.endpoints())
         super().serves()
 
     def asks_all(self, units: list[str]) -> Counter[str]:

@@ -41,8 +41,8 @@ def services() -> Iterator[Services]:
 @pytest.fixture
 def envoy(tmp_path: Path, services: Services) -> Iterator[Gateway]:
     with gateway(tmp_path, limits=Limits(shadow_requests=8)) as running:
-        endpoints = {service.endpoint.build: service.endpoint for service in services.values()}
-        running.plane.apply(routes([standing(weight=10_000, is_shadow=True, timeout="400ms")], endpoints))
+        endpoints = {service.endpoint.build: (service.endpoint,) for service in services.values()}
+        running.plane.apply(routes([standing(weight=10_000, is_shadow=True, timeout="400ms")], endpoints), endpoints)
         yield running
     services["2"].kill()
     services["2"].start()

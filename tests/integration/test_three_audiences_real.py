@@ -17,13 +17,14 @@ from sluicegate.flows.wiring.runtime import Runtime
 from sluicegate.registry.plan.fields import Serve
 from sluicegate.registry.rollout.facts import Packed
 from sluicegate.registry.rollout.rollout import Ending, Phase
-from sluicegate.registry.words.build import BuildRef, Endpoint
+from sluicegate.registry.words.build import BuildRef, Endpoints
 from sluicegate.registry.words.settings import Settings
 from sluicegate.services.keeper.fleet_pass import FleetPass
 from sluicegate.services.keeper.keeper import Keeper
 from sluicegate.services.telemetry.tailing.collector import Collector
 from tests import giving as orders
 from tests.acceptance.three_audiences import CANDIDATE, MODEL, STABLE, STATES, Three
+from tests.doubles.one_each import OneEach
 from tests.integration.traffic_rig import Gateway, Upstream, gateway
 from tests.unit.test_keeper import Garage
 
@@ -33,7 +34,7 @@ BATCH = 60
 
 
 @dataclass
-class Village:
+class Village(OneEach):
     """Small model services, as the keeper starts and stops them."""
 
     up: dict[BuildRef, Upstream] = field(default_factory=dict)
@@ -45,11 +46,11 @@ class Village:
     def stop(self, build: BuildRef) -> None:
         self.up.pop(build).kill()
 
-    def endpoints(self) -> Mapping[BuildRef, Endpoint]:
-        return {build: service.endpoint for build, service in self.up.items()}
+    def endpoints(self) -> Endpoints:
+        return {build: (service.endpoint,) for build, service in self.up.items()}
 
-    def running(self) -> frozenset[BuildRef]:
-        return frozenset(self.up)
+    def running(self) -> Mapping[BuildRef, int]:
+        return dict.fromkeys(self.up, 1)
 
     def probe(self, build: BuildRef) -> str | None:
         self.up[build].wait()

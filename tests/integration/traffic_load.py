@@ -25,15 +25,17 @@ _SERVED = re.compile(rb"\r\nx-sluice-build: (\d+)\r\n")
 
 
 @contextlib.contextmanager
-def constant_services(folder: Path, *builds: BuildRef) -> Iterator[dict[BuildRef, Endpoint]]:
+def constant_services(folder: Path, *builds: BuildRef) -> Iterator[dict[BuildRef, tuple[Endpoint, ...]]]:
     """Services that answer 200 at once; another Envoy plays them, since a Python one would be the bottleneck."""
-    endpoints = {build: Endpoint(build=build, host="127.0.0.1", port=free_port()) for build in builds}
+    endpoints = {build: (Endpoint(build=build, host="127.0.0.1", port=free_port()),) for build in builds}
     config = folder / "constant.json"
-    config.write_text(json.dumps({"static_resources": {"listeners": [_listener(e.port) for e in endpoints.values()]}}))
+    config.write_text(
+        json.dumps({"static_resources": {"listeners": [_listener(e.port) for (e,) in endpoints.values()]}})
+    )
     command = [str(find_binary()), "-c", str(config), "--disable-hot-restart", "--concurrency", "1", "-l", "error"]
     process = subprocess.Popen(command)
     try:
-        for endpoint in endpoints.values():
+        for (endpoint,) in endpoints.values():
             eventually(lambda endpoint=endpoint: httpx.get(f"http://{endpoint.address}/").status_code == 200)
         yield endpoints
     finally:

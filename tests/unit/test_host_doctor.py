@@ -16,6 +16,8 @@ from sluicegate.services.host.doctor import examination as doctor
 from sluicegate.services.host.doctor import local as doctor_local
 from sluicegate.services.host.doctor.databases import database
 from sluicegate.services.host.doctor.finding import CheckStatus, Finding, passed
+from sluicegate.services.host.doctor.room import Demand
+from sluicegate.services.host.doctor.room import finding as room
 from sluicegate.services.host.doctor.rounds import Rounds
 from sluicegate.services.host.doctor.servers import Running
 from sluicegate.services.host.folder import StateFolder
@@ -178,3 +180,16 @@ def test_a_check_that_breaks_is_a_failed_one_and_the_others_are_made() -> None:
     odd, disk = Rounds(lambda: checks).findings(30)
     assert (odd.check, odd.status, disk.status) == ("odd", CheckStatus.FAIL, CheckStatus.PASS)
     assert "RuntimeError: boom" in odd.found
+
+
+def test_more_cores_than_there_are_is_a_warning_that_names_the_plan() -> None:
+    delays = Demand(build="delays v2", replicas=3, workers=2, cpu=2.0, memory=2**31)
+    small = Demand(build="fraud v1", replicas=1, workers=1, cpu=1.0, memory=None)
+    assert room([small, delays], cores=8, memory=2**34).status is CheckStatus.PASS
+    found = room([delays], cores=2, memory=2**34)
+    text = (Path(__file__).parents[2] / "docs/how-to/serve-models.md").read_text()
+    assert found.status is CheckStatus.WARN
+    assert found.found in text
+    assert found.fix in text
+    assert room([small, delays], cores=8, memory=2**32).status is CheckStatus.WARN, "6 GiB are asked for"
+    assert room([small] * 3, cores=2, memory=2**34).status is CheckStatus.PASS, "the least that there is"

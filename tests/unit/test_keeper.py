@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -20,7 +20,7 @@ from sluicegate.registry.rollout.decision import Choice, Decision
 from sluicegate.registry.rollout.facts import Aborted, Baked, Packed, Party, Promoted, StepEntered
 from sluicegate.registry.rollout.rollout import Ending, Phase, Rollout
 from sluicegate.registry.rollout.standing import Standing
-from sluicegate.registry.words.build import BuildRef, Endpoint
+from sluicegate.registry.words.build import BuildRef, Endpoint, Endpoints
 from sluicegate.registry.words.errors import RoutesRejected, ServiceFailed, Unreachable
 from sluicegate.services.beside import Beside
 from sluicegate.services.keeper.fleet_pass import REFUSALS, FleetPass
@@ -29,6 +29,7 @@ from sluicegate.services.keeper.overdue import overdue
 from sluicegate.services.keeper.refusals import refusal
 from tests import giving as orders
 from tests.doubles.ledger import MemoryLedger
+from tests.doubles.one_each import OneEach
 from tests.giving import Giver
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -49,10 +50,10 @@ class Inline(ThreadPoolExecutor):
 
 
 @dataclass
-class Town:
+class Town(OneEach):
     """Services that run in memory."""
 
-    up: dict[BuildRef, Endpoint] = field(default_factory=dict)
+    up: dict[BuildRef, tuple[Endpoint, ...]] = field(default_factory=dict)
     sick: set[BuildRef] = field(default_factory=set)
     raising: set[BuildRef] = field(default_factory=set)
     broken: set[BuildRef] = field(default_factory=set)
@@ -67,18 +68,18 @@ class Town:
             raise ServiceFailed("no such bento")
         self.starts.append(build)
         self.given_up.discard(build)
-        self.up[build] = Endpoint(build=build, host="127.0.0.1", port=1000 + int(build.version))
+        self.up[build] = (Endpoint(build=build, host="127.0.0.1", port=1000 + int(build.version)),)
 
     def stop(self, build: BuildRef) -> None:
         del self.up[build]
 
-    def endpoints(self) -> Mapping[BuildRef, Endpoint]:
+    def endpoints(self) -> Endpoints:
         return dict(self.up)
 
-    def running(self) -> frozenset[BuildRef]:
+    def running(self) -> Mapping[BuildRef, int]:
         if self.away:
             raise Unreachable("the supervisor does not answer")
-        return frozenset(self.up) - self.half_stopped
+        return dict.fromkeys(self.up.keys() - self.half_stopped, 1)
 
     def probe(self, build: BuildRef) -> str | None:
         if build in self.raising:
@@ -106,13 +107,13 @@ class Gateway:
     flying: dict[BuildRef, int] = field(default_factory=dict)
     blind: bool = False
 
-    def compile(self, standings: Sequence[Standing], endpoints: Mapping[BuildRef, Endpoint]) -> Routes:
+    def compile(self, standings: Sequence[Standing], running: Collection[BuildRef]) -> Routes:
         weights = {
             s.model: (s.stable.version, s.candidate.version if s.candidate else None, s.weight) for s in standings
         }
-        return Routes(version=repr((weights, sorted(map(str, endpoints)))), weights=weights)
+        return Routes(version=repr((weights, sorted(map(str, running)))), weights=weights)
 
-    def apply(self, table: Routes) -> None:
+    def apply(self, table: Routes, endpoints: Endpoints) -> None:
         if self.refuses:
             raise RoutesRejected("bad cluster")
         served, held = table, self.refused_model
@@ -197,8 +198,8 @@ class World:
         fact = StepEntered(step=step, weight=weight, actor="policy", reason="passed")
         self.ledger.append(name, rollout.seq + 1, fact, self.now)
 
-    def serving(self) -> World:
-        first = orders.deploy(self.ledger, plan=PLAN, version="1", request=WHO, now=self.now).rollout
+    def serving(self, plan: Plan = PLAN) -> World:
+        first = orders.deploy(self.ledger, plan=plan, version="1", request=WHO, now=self.now).rollout
         self.pack(first.id)
         self.look(4)
         orders.complete(self.ledger, first.id, self.now)
@@ -700,7 +701,7 @@ def test_routes_that_cannot_be_written_keep_nothing_else_from_being_done_and_com
     other = orders.start(world.ledger, plan=PLAN, version="3", request=WHO, now=world.now).rollout.id
     world.pack(other)
     with monkeypatch.context() as full:
-        full.setattr(world.gateway, "apply", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        full.setattr(world.gateway, "apply", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
         world.look(3)
         assert world.ledger.rollout(name).observed_epoch < world.ledger.rollout(name).epoch, "and that is seen"
     assert world.polls > 0

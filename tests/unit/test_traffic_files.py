@@ -8,6 +8,7 @@ import re
 import stat
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 
 from sluicegate.registry.plan.fields import Serve
 from sluicegate.registry.rollout.standing import Shadowing, Standing
-from sluicegate.registry.words.build import BuildRef, Endpoint
+from sluicegate.registry.words.build import BuildRef
 from sluicegate.registry.words.errors import Refused
 from sluicegate.services import durable
 from sluicegate.services.loopback import own_folder, socket_path
@@ -51,8 +52,8 @@ NAMES = st.text(st.characters(exclude_characters="/:", exclude_categories=("Cs",
 
 @st.composite
 def tables(draw: st.DrawFn):
-    """Tables of a few models with odd names, with and without candidates, shadows and endpoints."""
-    standings, endpoints = [], {}
+    """Tables of a few models with odd names, with and without candidates, shadows and services."""
+    standings, running = [], set()
     for number, model in enumerate(draw(st.lists(NAMES, min_size=1, max_size=4, unique=True))):
         builds = [BuildRef(model=model, version=version) for version in ("1", "2")]
         weight = draw(st.integers(0, 10_000))
@@ -71,8 +72,8 @@ def tables(draw: st.DrawFn):
             )
         )
         for build in draw(st.lists(st.sampled_from(builds), unique=True)):
-            endpoints[build] = Endpoint(build=build, host="127.0.0.1", port=9)
-    return routes(standings, endpoints)
+            running.add(build)
+    return routes(standings, running)
 
 
 def _tree(host):
@@ -88,7 +89,7 @@ def _counted(host) -> list:
 @settings(deadline=None)
 @given(table=tables())
 def test_routes_name_only_clusters_that_are_given_and_pairs_only_members_that_are(table) -> None:
-    given_clusters = clusters(table, Limits(), SOCKET)
+    given_clusters = clusters(table, {}, Limits(), SOCKET, None)
     (host,) = route_configuration(table, Limits())["virtual_hosts"]  # type: ignore[misc]
     for route in (route["route"] for route in routes_in(_tree(host)) if "cluster" in route.get("route", {})):
         assert route["cluster"] in given_clusters
@@ -166,20 +167,18 @@ def test_what_all_callers_may_hold_at_once_is_less_than_there_is() -> None:
 
 def test_a_model_whose_name_begins_a_verb_hides_no_host_name() -> None:
     builds = [BuildRef(model=name, version="1") for name in ("p", "predict", "delays")]
-    endpoints = {ref: Endpoint(build=ref, host="127.0.0.1", port=9) for ref in builds}
     states = [Standing(model=ref.model, variation="default", stable=ref, serve=Serve()) for ref in builds]
-    (host,) = route_configuration(routes(states, endpoints), Limits())["virtual_hosts"]  # type: ignore[misc]
+    (host,) = route_configuration(routes(states, builds), Limits())["virtual_hosts"]  # type: ignore[misc]
     met = [route["name"] for route in _found(_tree(host), "/predict?x=1")]
     assert {name.partition("/")[0] for name in met} == {"p", "predict", "delays", "*"}
 
 
 def test_a_cluster_that_routes_name_and_nobody_gives_is_told() -> None:
     (stable, candidate) = (BuildRef(model="m", version=version) for version in "12")
-    endpoints = {ref: Endpoint(build=ref, host="127.0.0.1", port=9) for ref in (stable, candidate)}
     shadow = Shadowing(build=candidate, share=2_500, rollout="s", epoch=1)
     state = Standing(model="m", variation="default", stable=stable, serve=Serve(), shadows=(shadow,))
-    table = routes([state], endpoints)
-    given_clusters = clusters(table, Limits(), SOCKET)
+    table = routes([state], {stable, candidate})
+    given_clusters = clusters(table, {}, Limits(), SOCKET, None)
     config = whole(bootstrap(PLACES, Limits()), given_clusters, route_configuration(table, Limits()))
     assert strange_clusters(config) == set()
     for name in given_clusters.keys() - {"m.v2"}:  # copies come to it through the shadow's listener
@@ -208,14 +207,24 @@ def test_every_header_and_path_is_printable_ascii(table) -> None:
 
 def test_only_a_candidate_that_stable_answers_for_is_ever_passed_over() -> None:
     stable, candidate = (BuildRef(model="m", version=version) for version in "12")
-    endpoints = {ref: Endpoint(build=ref, host="127.0.0.1", port=9) for ref in (stable, candidate)}
     calm = Standing(model="m", variation="default", stable=stable, serve=Serve(), candidate=candidate, weight=500)
-    ejected = {
-        name for name, c in clusters(routes([calm], endpoints), Limits(), SOCKET).items() if "outlier_detection" in c
-    }
-    assert ejected == {"m.v2"}
-    alone = replace(calm, serve=Serve(retry=False))
-    assert not any("outlier_detection" in c for c in clusters(routes([alone], endpoints), Limits(), SOCKET).values())
+    assert _outliers(calm).keys() == {"m.v2"}
+    assert not _outliers(replace(calm, serve=Serve(retry=False)))
+
+
+def test_of_replicas_with_nobody_behind_them_some_are_never_passed_over() -> None:
+    stable, candidate = (BuildRef(model="m", version=version) for version in "12")
+    planned = Serve(replicas=3)
+    state = Standing(model="m", variation="default", stable=stable, serve=planned, candidate=candidate, weight=500)
+    outliers = _outliers(state)
+    assert {name: found["max_ejection_percent"] for name, found in outliers.items()} == {"m.v1": 67, "m.v2": 100}
+    assert {found["enforcing_consecutive_5xx"] for found in outliers.values()} == {100}
+
+
+def _outliers(state: Standing) -> dict[str, Any]:
+    """How hosts are passed over, of the clusters of which any are."""
+    given_clusters = clusters(routes([state], state.needed), {}, Limits(), SOCKET, None)
+    return {name: found for name, each in given_clusters.items() if (found := each.get("outlier_detection"))}
 
 
 def test_idle_connections_are_dropped_before_a_service_drops_them() -> None:

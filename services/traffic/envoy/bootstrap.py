@@ -16,7 +16,7 @@ from sluicegate.services.traffic.envoy.log_format import (
     TIMEOUT_HEADER,
     log_format,
 )
-from sluicegate.services.traffic.envoy.names import CLUSTERS_FILE, DETOUR, LIVE, ROUTES, ROUTES_FILE, SHADOW
+from sluicegate.services.traffic.envoy.names import ADDRESSES, CLUSTERS_FILE, DETOUR, LIVE, ROUTES, ROUTES_FILE, SHADOW
 from sluicegate.services.traffic.envoy.resources import (
     Resource,
     address,
@@ -25,6 +25,7 @@ from sluicegate.services.traffic.envoy.resources import (
     message,
     seconds,
     set_header,
+    watched,
 )
 from sluicegate.services.traffic.envoy.tracing import export_cluster, tracing
 
@@ -51,6 +52,10 @@ class Places:
     port: int
 
     @property
+    def addresses(self) -> Path:
+        return self.folder / ADDRESSES
+
+    @property
     def clusters(self) -> Path:
         return self.folder / CLUSTERS_FILE
 
@@ -67,7 +72,7 @@ def bootstrap(places: Places, limits: Limits, spans: SpanReceiver | None = None)
             "address": {"pipe": {"path": str(places.admin_socket), "mode": 0o600}},
             "ignore_global_conn_limit": True,
         },
-        "dynamic_resources": {"cds_config": _watched(places.clusters)},
+        "dynamic_resources": {"cds_config": watched(places.clusters)},
         "static_resources": {
             "listeners": [_live(places, limits, spans), _detour(places, limits), _shadow(places, limits)],
             "clusters": [*detours(limits, str(places.detour_socket)), export_cluster(spans)],
@@ -143,7 +148,7 @@ def _routing(places: Places) -> Resource:
         "server_name": "sluice",
         "always_set_request_id_in_response": True,
         "request_id_extension": {"typed_config": _REQUEST_ID},
-        "rds": {"route_config_name": ROUTES, "config_source": _watched(places.routes)},
+        "rds": {"route_config_name": ROUTES, "config_source": watched(places.routes)},
         "local_reply_config": _local_replies(),
     }
 
@@ -200,10 +205,6 @@ def _inside(name: str, socket: Path, manager: Resource, limits: Limits) -> Resou
 def _manager(**fields: object) -> Resource:
     kind = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
     return extension("envoy.filters.network.http_connection_manager", kind, **fields)
-
-
-def _watched(path: Path) -> Resource:
-    return {"path_config_source": {"path": str(path)}, "resource_api_version": "V3"}
 
 
 _REQUEST_ID = message(

@@ -14,6 +14,8 @@ DETOURS = MEDIUM, LARGE = ("*medium", "*large")
 """The clusters of bodies that go round by the detour. A star is in no model's name."""
 CLUSTERS_FILE = "cds.json"
 ROUTES_FILE = "rds.json"
+ADDRESSES = "addresses"
+"""The folder of the files that say where the replicas of a build are."""
 BOOTSTRAP_FILE = "bootstrap.json"
 _STAND_IN = "~stand-in"
 

@@ -1,4 +1,4 @@
-"""Envoy as the data plane: two watched files in, statistics back. Nothing is lost when this process dies."""
+"""Envoy as the data plane: watched files in, statistics back. Nothing is lost when this process dies."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-from sluicegate.registry.words.build import BuildRef
+from sluicegate.registry.words.build import BuildRef, Endpoints
 from sluicegate.registry.words.errors import RoutesRejected, Unreachable
 from sluicegate.registry.words.spans import SpanReceiver
 from sluicegate.services import durable
 from sluicegate.services.loopback import own_folder, socket_path
 from sluicegate.services.traffic.envoy.admin import Admin
 from sluicegate.services.traffic.envoy.bootstrap import Places, bootstrap
-from sluicegate.services.traffic.envoy.clusters import clusters, discovery
+from sluicegate.services.traffic.envoy.clusters import assignments, clusters, discovery
+from sluicegate.services.traffic.envoy.endpoint_files import EndpointFiles
 from sluicegate.services.traffic.envoy.gateway_stats import Served, gateway_stats, served
 from sluicegate.services.traffic.envoy.handover import Handover
 from sluicegate.services.traffic.envoy.limits import Limits
@@ -101,6 +102,7 @@ class Envoy:
         self._validation = Validation(self._find_binary, folder)
         self._admin = Admin(self.places.admin_socket, timeout=patience / 2)
         watched = partial(WatchedFile, admin=self._admin, log=self.log, patience=patience)
+        self._addresses = EndpointFiles(self.places.addresses, admin=self._admin, patience=patience)
         self._clusters = watched(self.places.clusters, subscription="cluster_manager.cds")
         self._routes = watched(self.places.routes, subscription=f"http.{LIVE}.rds.{ROUTES}")
 
@@ -115,7 +117,7 @@ class Envoy:
 
     def prepare(self) -> None:
         """Write what Envoy needs to start. Clusters and routes that are there already stay."""
-        for folder in (self.places.folder, self.places.logs, self.places.admin_socket.parent):
+        for folder in (self.places.folder, self.places.addresses, self.places.logs, self.places.admin_socket.parent):
             own_folder(folder)
         durable.replace(
             self.places.folder / BOOTSTRAP_FILE, canonical(bootstrap(self.places, self.limits, self._spans))
@@ -145,22 +147,25 @@ class Envoy:
         """How another Envoy takes over from the one that runs."""
         return Handover(self.places.admin_socket, self.places.port)
 
-    def apply(self, table: RouteTable) -> None:
-        """Bring a table into force: clusters, routes, and in a later call the removal of what is left over.
+    def apply(self, table: RouteTable, endpoints: Endpoints) -> None:
+        """Bring a table into force: addresses, clusters, routes, and in a later call the removal of what is left over.
 
         A shape of routes that was never asked for is shown to an Envoy that serves nobody first. Models whose routes
         it refuses keep those that they have; all others get theirs, and RoutesRejected tells of both.
         """
-        wanted = self._wanted(table)
+        wanted = self._wanted(table, endpoints)
+        placed = assignments(table, endpoints, wanted)
         before = self._states()
-        if before and before[1].version == table.version and self._stands(table):
-            self._unrouted.note(wanted)
-            self._clear_away(wanted)
-            return
-        why = self._refusal(table)
+        if before and before[1].version == table.version and self._stands(table) and self._addresses.hold(placed):
+            there = read_resources(self.places.clusters)
+            if there.items() >= wanted.items():
+                self._unrouted.note(wanted)
+                self._clear_away(wanted, there)
+                return
+        why = self._refusal(table, endpoints)
         if why is not None:
-            raise self._isolated(table, why, before)
-        self._publish(wanted, self._route_file(table), table.version, before)
+            raise self._isolated(table, endpoints, why, before)
+        self._publish(wanted, placed, self._route_file(table), table.version, before)
 
     def observe(self) -> str | None:
         """The version that Envoy's statistics report for its routes."""
@@ -242,12 +247,22 @@ class Envoy:
         return True
 
     def _publish(
-        self, wanted: Mapping[str, Resource], routes: str, version: str, before: tuple[State, State] | None
+        self,
+        wanted: Mapping[str, Resource],
+        placed: Mapping[str, Resource],
+        routes: str,
+        version: str,
+        before: tuple[State, State] | None,
     ) -> None:
-        """Clusters, then the routes that lead to them. Raises Unreachable when both only stand on disk."""
+        """Addresses and clusters, then the routes that lead to them. Raises Unreachable when all only stand on disk.
+
+        Addresses of which none is left go last: until the routes are in force, requests may be sent there.
+        """
         both = {**read_resources(self.places.clusters), **wanted}
+        self._addresses.publish(placed, emptying=False)
         reached = self._clusters.push(self._cluster_file(both), digest(both), before and before[0])
         reached &= self._routes.push(routes, version, before and before[1])
+        reached &= self._addresses.publish(placed, emptying=True)
         self._unrouted.note(wanted)
         if not reached:
             raise Unreachable(
@@ -255,19 +270,22 @@ class Envoy:
                 fix="see why it does not run: sluice status.",
             )
 
-    def _isolated(self, table: RouteTable, why: str, before: tuple[State, State] | None) -> RoutesRejected:
+    def _isolated(
+        self, table: RouteTable, endpoints: Endpoints, why: str, before: tuple[State, State] | None
+    ) -> RoutesRejected:
         """Publish what Envoy takes of a table that it would refuse, if that can be told apart; what it does not."""
-        refused = refusals(table, self._refusal)
+        refused = refusals(table, lambda some: self._refusal(some, endpoints))
         rest = table.only({route.model for route in table.models} - refused.keys())
         stays = former(refused, self.places.routes, self.places.clusters)
-        wanted = {**stays.clusters, **self._wanted(rest)}
+        wanted = {**stays.clusters, **self._wanted(rest, endpoints)}
         configuration = route_configuration(rest, self.limits, stays.routes)
-        mixed = f"{shape(rest)} {stays}", lambda: self._whole(wanted, configuration)
+        mixed = f"{shape(rest, endpoints)} {stays}", lambda: self._whole(wanted, configuration)
         if not refused or not rest.models or self._validation.reason(*mixed):
             reason = f"Envoy would refuse the routes: {why} The former ones stay in force."
             return RoutesRejected(reason, fix=_FIX, held=frozenset(refused))
         version = digest(configuration)
-        self._publish(wanted, canonical(discovery({ROUTES: configuration}, version, _ROUTES)), version, before)
+        routes = canonical(discovery({ROUTES: configuration}, version, _ROUTES))
+        self._publish(wanted, assignments(rest, endpoints, wanted), routes, version, before)
         reasons = " ".join(f"{model}: {why}" for model, why in sorted(refused.items()))
         return RoutesRejected(
             f"Envoy would refuse routes. {reasons} The former ones of {', '.join(sorted(refused))} stay in force.",
@@ -276,11 +294,14 @@ class Envoy:
             serving=version,
         )
 
-    def _refusal(self, table: RouteTable) -> str | None:
-        """Why Envoy would refuse the table; a table of a known shape is not rendered for it."""
-        return self._validation.reason(
-            shape(table), lambda: self._whole(self._wanted(table), route_configuration(table, self.limits))
-        )
+    def _refusal(self, table: RouteTable, endpoints: Endpoints) -> str | None:
+        """Why Envoy would refuse the table or its addresses; a table of a known shape is not rendered for it."""
+
+        def rendered() -> Resource:
+            inline = clusters(table, endpoints, self.limits, self.places.shadow_socket, None)
+            return self._whole(inline, route_configuration(table, self.limits))
+
+        return self._validation.reason(shape(table, endpoints), rendered)
 
     def _stands(self, table: RouteTable) -> bool:
         """Whether the file of routes is this table's; a file that was compared is not rendered again."""
@@ -307,8 +328,8 @@ class Envoy:
     def _whole(self, wanted: Mapping[str, Resource], routes: Resource) -> Resource:
         return whole(bootstrap(self.places, self.limits, self._spans), wanted, routes)
 
-    def _wanted(self, table: RouteTable) -> dict[str, Resource]:
-        return clusters(table, self.limits, self.places.shadow_socket)
+    def _wanted(self, table: RouteTable, endpoints: Endpoints) -> dict[str, Resource]:
+        return clusters(table, endpoints, self.limits, self.places.shadow_socket, self.places.addresses)
 
     def _cluster_file(self, resources: dict[str, Resource]) -> str:
         return canonical(discovery(resources, digest(resources), _CLUSTER))
@@ -316,10 +337,10 @@ class Envoy:
     def _route_file(self, table: RouteTable) -> str:
         return canonical(discovery({ROUTES: route_configuration(table, self.limits)}, table.version, _ROUTES))
 
-    def _clear_away(self, wanted: dict[str, Resource]) -> None:
+    def _clear_away(self, wanted: dict[str, Resource], there: dict[str, Resource]) -> None:
         """Remove clusters that no route names, once no request can be on its way to them."""
-        there = read_resources(self.places.clusters)
         if there.keys() <= wanted.keys():
+            self._addresses.drop(keep=there)
             return
         under_way, active = self.requests_under_way(), self._active()
         left = [name for name in there if name not in wanted]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from sluicegate.registry.words.build import slug
 
 Resource = dict[str, object]
@@ -34,6 +36,11 @@ def address(host: str, port: int) -> Resource:
 
 def pipe(path: str) -> Resource:
     return {"pipe": {"path": path}}
+
+
+def watched(path: Path) -> Resource:
+    """A source of configuration that Envoy reads again whenever another file takes its place."""
+    return {"path_config_source": {"path": str(path)}, "resource_api_version": "V3"}
 
 
 def header_is(name: str, text: str) -> Resource:

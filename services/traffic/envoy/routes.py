@@ -39,12 +39,11 @@ from sluicegate.services.traffic.envoy.resources import (
     literal,
     set_header,
 )
-from sluicegate.services.traffic.envoy.ways import Way, tell, tries, ways
+from sluicegate.services.traffic.envoy.ways import Way, asking_again, tell, tries, ways
 from sluicegate.services.traffic.table import AudienceRoute, Mirror, ModelRoute, Reason, RouteTable, Slice
 
 _ONE_UNIT = "[^,]+"
 """As `slots.is_unit`; Envoy joins the values of a header that was sent twice with commas."""
-_FALLBACK_ON = "5xx,reset"
 _NOWHERE = "no route: POST /{model}/predict or /{model}/invocations of a model that has been deployed"
 _NOT_FOUND: Resource = {"name": "*", "match": {"prefix": "/"}, "direct_response": answer(404, _NOWHERE)}
 """The model's own word for it stands in the local reply's format: every answer of the gateway itself is JSON."""
@@ -116,10 +115,10 @@ def _route(model: ModelRoute, audience: AudienceRoute, way: Way, source: UnitSou
         ],
         "route": {
             "prefix_rewrite": f"/{way.verb}",
-            **tries(model, others=max(part.target.others for part in audience.slices)),
+            **tries(model, [part.target for part in audience.slices]),
             "weighted_clusters": {
                 "use_hash_policy": hashed,
-                "clusters": [_entry(model.model, part, audience.mirrors) for part in audience.slices],
+                "clusters": [_entry(model, part, audience.mirrors) for part in audience.slices],
             },
             **({"hash_policy": [_hashing(model, audience)]} if hashed else {}),
             "request_mirror_policies": [
@@ -129,7 +128,7 @@ def _route(model: ModelRoute, audience: AudienceRoute, way: Way, source: UnitSou
     }
 
 
-def _entry(model: str, part: Slice, mirrors: Sequence[Mirror]) -> Resource:
+def _entry(model: ModelRoute, part: Slice, mirrors: Sequence[Mirror]) -> Resource:
     """One run of slots. Its request headers say what was assigned, and whether another may answer for it.
 
     Copies of one variation's requests alone go where a header says, and only its own runs say it.
@@ -138,16 +137,13 @@ def _entry(model: str, part: Slice, mirrors: Sequence[Mirror]) -> Resource:
     headers = [set_header(ASSIGNED_HEADER, literal(target.assigned.header))]
     segments = zip(SEGMENT_HEADERS, target.segments, strict=False)
     headers += [set_header(name, f"%REQ({header}):{LONGEST}%", keep_empty=False) for name, header in segments]
-    if target.fallback is not None or (target.stands_in is not None and target.stands_in.on_errors):
-        headers.append(set_header("x-envoy-retry-on", _FALLBACK_ON))
-    if target.others > 1:
-        headers.append(set_header("x-envoy-max-retries", str(target.others)))
+    headers += asking_again(model, target)
     for number, mirror in enumerate(mirrors):
         if mirror.of == target.assigned.variation:
-            copied = BuildRef(model=model, version=mirror.assigned.build)
+            copied = BuildRef(model=model.model, version=mirror.assigned.build)
             headers.append(set_header(_copy_header(number), mirror_name(copied)))
     return {
-        "name": chain_name(chain(model, target)),
+        "name": chain_name(chain(model.model, target)),
         "weight": part.size,
         "request_headers_to_add": headers,
         "response_headers_to_add": [tell(VARIATION_HEADER, target.assigned.variation)],

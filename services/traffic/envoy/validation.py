@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from sluicegate.registry.words.build import Endpoints
 from sluicegate.services import durable
 from sluicegate.services.traffic.envoy.log_files import refusal
 from sluicegate.services.traffic.envoy.resource_files import canonical
@@ -98,16 +99,25 @@ def _clusters_named(part: object) -> Iterator[str]:
             return
 
 
-def shape(table: RouteTable) -> str:
+def shape(table: RouteTable, endpoints: Endpoints) -> str:
     """The table without what changes from one weight to the next: sizes, shares, marks, and how the runs lie.
 
     Nothing of these can make Envoy refuse it.
     """
     models = [
-        (model.model, model.unit, model.timeout, [_audience(each) for each in model.audiences], model.named)
+        (
+            model.model,
+            model.unit,
+            model.timeout,
+            [_audience(each) for each in model.audiences],
+            model.named,
+            model.replicas,
+        )
         for model in table.models
     ]
-    return repr((models, table.endpoints))
+    routed = {model.model for model in table.models}
+    where = sorted((str(build), found) for build, found in endpoints.items() if build.model in routed)
+    return repr((models, where))
 
 
 def _audience(audience: AudienceRoute) -> tuple[object, ...]:

@@ -1,0 +1,48 @@
+"""Whether the machine has room for what its plans ask for: cores and memory. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sluicegate.registry.words.units import format_memory
+from sluicegate.services.host.doctor.finding import Finding, passed, warned
+
+_CHECK = "room"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demand:
+    """What a service may use, by its plan."""
+
+    build: str
+    replicas: int
+    workers: int
+    cpu: float
+    """Cores of a replica: those that its plan names, or one for each worker."""
+    memory: int | None
+    """Bytes of a replica, where its plan names them."""
+
+
+def finding(demands: Sequence[Demand], cores: int, memory: int) -> Finding:
+    """Warns where services side by side would ask for more cores or more memory than there are."""
+    wanted = sum(each.replicas * each.cpu for each in demands)
+    asked = sum(each.replicas * (each.memory or 0) for each in demands)
+    most = max(demands, key=lambda each: each.replicas * each.cpu, default=None)
+    if (
+        most is not None
+        and wanted > cores
+        and any(each.replicas * each.workers > 1 or each.cpu > 1 for each in demands)
+    ):
+        return warned(
+            _CHECK,
+            f"services may use {wanted:g} cores of {cores}; most of them {most.build}: {most.replicas} x {most.cpu:g}",
+            "Fewer serve.replicas or serve.workers in its plan: more than there are cores answer no faster.",
+        )
+    if asked > memory:
+        return warned(
+            _CHECK,
+            f"services may use {format_memory(asked)} of memory, and the machine has {format_memory(memory)}",
+            "Less serve.resources.memory, or fewer serve.replicas, in the plans.",
+        )
+    return passed(_CHECK, f"services may use {wanted:g} cores of {cores}")

@@ -1,0 +1,88 @@
+"""The files that say where the replicas of a build are, one for each cluster: one that moves changes no other file."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from sluicegate.registry.words.errors import TimedOut, Unreachable
+from sluicegate.services import durable
+from sluicegate.services.traffic.envoy.admin import Admin
+from sluicegate.services.traffic.envoy.resource_files import canonical, digest, read_text
+from sluicegate.services.traffic.envoy.resources import Resource
+
+_POLL = 0.002
+
+
+class EndpointFiles:
+    """The files of one folder, and what Envoy says of them."""
+
+    def __init__(self, folder: Path, *, admin: Admin, patience: float) -> None:
+        """`patience` is how long Envoy may take, in seconds."""
+        self._folder = folder
+        self._admin = admin
+        self._patience = patience
+
+    def hold(self, assignments: Mapping[str, Resource]) -> bool:
+        """Whether the files say just this."""
+        return all(read_text(self._path(name)) == _text(each) for name, each in assignments.items())
+
+    def publish(self, assignments: Mapping[str, Resource], *, emptying: bool) -> bool:
+        """Write what is new, and wait until Envoy knows it where it has the cluster; False when it is not there.
+
+        Without `emptying`, a file that would lose its last address stays as it is. Raises TimedOut.
+        """
+        there = {name: read_text(self._path(name)) for name in assignments}
+        changed = {
+            name: each
+            for name, each in assignments.items()
+            if there[name] != _text(each) and (emptying or each["endpoints"] or there[name] is None)
+        }
+        for name, each in changed.items():
+            durable.replace(self._path(name), _text(each), spare=_spare(self._path(name)))
+        try:
+            self._await({name: digest(each) for name, each in changed.items()})
+        except Unreachable:
+            return False
+        return True
+
+    def drop(self, keep: Collection[str]) -> None:
+        """Remove the files of all other clusters."""
+        for path in self._folder.glob("*.json"):
+            if path.stem not in keep:
+                path.unlink()
+                _spare(path).unlink(missing_ok=True)
+
+    def _await(self, versions: Mapping[str, str]) -> None:
+        if not versions:
+            return
+        names = "|".join(map(re.escape, versions))
+        until = time.monotonic() + self._patience
+        while True:
+            served = self._admin.stats(rf"^cluster\.({names})\.version_text$")
+            late = {name for name, wanted in versions.items() if served.get(_statistic(name), wanted) != wanted}
+            if not late:
+                return
+            if time.monotonic() > until:
+                raise TimedOut(
+                    f"Envoy did not take the addresses of {', '.join(sorted(late))} within {self._patience:g} s.",
+                    fix="see why: sluice logs envoy.",
+                )
+            time.sleep(_POLL)
+
+    def _path(self, name: str) -> Path:
+        return self._folder / f"{name}.json"
+
+
+def _spare(path: Path) -> Path:
+    return path.with_name(f".{path.name}.spare")
+
+
+def _statistic(name: str) -> str:
+    return f"cluster.{name}.version_text"
+
+
+def _text(assignment: Resource) -> str:
+    return canonical({"version_info": digest(assignment), "resources": [assignment]})
