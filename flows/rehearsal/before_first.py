@@ -29,7 +29,7 @@ from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.plan.staging import REPLAY, staged
 from sluicegate.registry.rollout.facts import Assessed
 from sluicegate.registry.rollout.rollout import Rollout, replay_name
-from sluicegate.registry.words.build import BuildRef
+from sluicegate.registry.words.build import BuildRef, Endpoints
 from sluicegate.registry.words.errors import IllegalMove, SluiceError, Unreachable
 from sluicegate.registry.words.metric import Arm, Stratum, TallyRow
 from sluicegate.registry.words.outputs import OutputKind
