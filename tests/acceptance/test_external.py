@@ -124,7 +124,9 @@ def test_a_number_that_keeps_its_limit_lets_each_step_end_after_so_many_samples_
     assert len(outside.samples) == len(outside.asked)
 
 
-@pytest.mark.parametrize("lacking", [None, "it cannot be reached", "it lets us not in (401)", "no series matches"])
+@pytest.mark.parametrize(
+    "lacking", [None, "it cannot be reached", "it refuses our credentials (401)", "no series matches"]
+)
 def test_a_source_that_gives_nothing_holds_a_rollout_that_has_passed_all_else(lacking: str | None) -> None:
     outside = Outside(plan(MEMORY), Lacking(reason=str(lacking)))
     if lacking is None:

@@ -224,15 +224,15 @@ def _other_head(copy: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "why"),
     [
-        (lambda copy: (copy / "manifest.json").unlink(), "not a whole backup: manifest.json cannot be read"),
-        (_cut_manifest, "not a whole backup: manifest.json cannot be read"),
+        (lambda copy: (copy / "manifest.json").unlink(), "not a complete backup: manifest.json cannot be read"),
+        (_cut_manifest, "not a complete backup: manifest.json cannot be read"),
         (lambda copy: (copy / "secrets/admin_token").unlink(), "secrets/admin_token is missing"),
         (_truncate, "ledger.db was changed"),
         (_flip, "MLmodel was changed"),
         (lambda copy: (copy / "extra").write_text("x"), "extra does not belong to it"),
-        (_newer_form, "form 99"),
+        (_newer_form, "format 99"),
         (_other_head, "another one than the head"),
-        (shutil.rmtree, "not a whole backup"),
+        (shutil.rmtree, "not a complete backup"),
     ],
     ids=["no-manifest", "half-manifest", "missing", "truncated", "changed", "extra", "newer", "head", "nothing"],
 )

@@ -64,7 +64,7 @@ def test_a_flipped_byte_in_the_model_is_refused(store: BentoStore, name: str) ->
 def test_a_missing_part_is_refused(store: BentoStore) -> None:
     digests = store.digests(TAG)
     (store.model(TAG).parent / "model.yaml").unlink()
-    with pytest.raises(PackFailed, match="is not whole"):
+    with pytest.raises(PackFailed, match="is incomplete"):
         verify(store, digests)
 
 

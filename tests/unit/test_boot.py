@@ -42,12 +42,12 @@ def test_every_setting_also_comes_from_a_file_of_settings_and_the_environment_wi
     ("environment", "why"),
     [
         ({"SLUICE_TOKEN_FILE": "/none"}, "SLUICE_TOKEN_FILE names /none, which cannot be read"),
-        ({"SLUICE_TOKEN_FILE": "EMPTY"}, "has not one line"),
-        ({"SLUICE_TOKEN_FILE": "TWO"}, "has not one line"),
+        ({"SLUICE_TOKEN_FILE": "EMPTY"}, "must hold exactly one line"),
+        ({"SLUICE_TOKEN_FILE": "TWO"}, "must hold exactly one line"),
         ({"SLUICE_TOKEN_FILE": "ONE", "SLUICE_TOKEN": "x"}, "both SLUICE_TOKEN and SLUICE_TOKEN_FILE"),
         ({"SLUICE_SETTINGS": "/none"}, "SLUICE_SETTINGS names /none"),
         ({"SLUICE_SETTINGS": "WRONG"}, r":2: 'SLUICE_POL' is not a setting.*did you mean SLUICE_POLL"),
-        ({"SLUICE_SETTINGS": "TWO"}, ":1: 'a' is no setting"),
+        ({"SLUICE_SETTINGS": "TWO"}, ":1: 'a' is not a setting"),
     ],
 )
 def test_a_file_that_will_not_do_is_refused(tmp_path: Path, environment: dict[str, str], why: str) -> None:

@@ -71,7 +71,7 @@ def test_the_command_says_what_holds_and_the_page_shows_what_it_printed(ledger, 
     assert f"$ sluice variation set fraud b --by-name\n{printed}" in PAGE.read_text()
     listed = said("variation list fraud")
     assert f"$ sluice variation list fraud\n{listed}" in PAGE.read_text()
-    with pytest.raises(UsageError, match="say what holds"):
+    with pytest.raises(UsageError, match="name at least one term"):
         said("variation set fraud b")
     said("variation set fraud b --not-by-name")
     assert "by name" not in said("variation list fraud")

@@ -245,7 +245,7 @@ def test_in_the_end_it_is_given_up_which_is_on_record_and_told_to_people(door: D
     [
         ("http://127.0.0.1:9/x", "does not answer"),
         ("http://10.0.0.1/x", "SLUICE_CHECK_HOSTS=10.0.0.1"),
-        ("https://no-such-host.invalid/", "is not known"),
+        ("https://no-such-host.invalid/", "cannot be resolved"),
     ],
 )
 def test_why_it_did_not_take_it_is_on_record(url: str, says: str) -> None:
