@@ -176,8 +176,10 @@ def _rules() -> str:
   no margin, and not for a shadow; a guardrail of a shadow has none.
 - The alphas of all gates and guardrails that decide add up to {alpha} at most; a rule that only watches (`mode: watch`) has no `then`.
 - `then: pause` is for the gates and guardrails of a canary, not for those of a shadow or an experiment.
-- A plan has `steps`, unless it ends in the shadow (`strategy: shadow` and no `then: canary`): then it has none of what
+- A plan has `steps`, unless it switches all at once, or ends in the shadow (`strategy: shadow` and no `then: canary`): then it has none of what
   steps would use, `gates`, `guardrails` and `deadline` outside of `shadow`, and is never started as a canary.
+- `strategy: blue-green` has no steps, and no `shadow`, `ab` or `confirm`; its gates and guardrails are limits (`below`) of status, contract and latency
+  quantiles, for after the switch stable has no requests to compare with. Its `bake` is above 0, and below the deadline.
 - An external gate has a name that no metric of a gate has, one of `promql`, `sql` and `http`, and `below`, `above` or both. It has no alpha, and where
   no other gate decides a person approves each step all the same. Placeholders stand inside quotes in PromQL, and without quotes in SQL.
 - Weights rise from step to step and stay below 100; margins fall, or stay, from step to step.

@@ -45,7 +45,7 @@ def _wrapped(line: str, width: int, below: str) -> str:
 
 
 def _tree(view: View) -> str:
-    lines = [head(view), *_launch(view), *_split(view), *_arms(view)]
+    lines = [head(view), *_launch(view), *_split(view), *_arms(view), *_preview(view)]
     before, outside = (
         (_offline(each) for each in view["offline"]),
         (_external(each) for each in view["external"]),
@@ -67,6 +67,11 @@ def _awaits(view: View) -> str:
     if view["needs_person"]:
         return "waits for a person"
     return "now" if view["launch"] is not None else "next"
+
+
+def _preview(view: View) -> list[str]:
+    """Where the candidate answers whoever asks for it by its name."""
+    return [f"+- preview: POST {view['preview']} at the gateway"] if view.get("preview") else []
 
 
 def _awaited(view: View) -> str:

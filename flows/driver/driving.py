@@ -62,7 +62,8 @@ SHORT_PAUSE_SECONDS = 60.0
 
 @flow(name="canary", flow_run_name="{order.model} {order.build}")
 def canary(order: StartForm) -> State[Any]:
-    """Roll a build out step by step, gated by the applied plan of its model. Also drives first builds and rollbacks."""
+    """Roll a build out, gated by the applied plan of its model: step by step, or by a switch where it says blue-green.
+    Also drives first builds and rollbacks."""
     return _run(order, Strategy.CANARY)
 
 
@@ -94,6 +95,8 @@ def _start(runtime: Runtime, order: StartForm, strategy: Strategy) -> str:
     refuse_namesake(of_model, runtime.catalog.builds(order.model), order.model, version)
     if stable(runtime.ledger, order.model, order.variation) == version:
         raise Unchanged(f"{order.model} v{version} is stable already: there is nothing to roll out")
+    is_switch = strategy is Strategy.CANARY and runtime.plan(order.model, order.variation).switches
+    strategy = Strategy.BLUE_GREEN if is_switch else strategy
     start = Start(
         model=order.model, variation=order.variation, version=version, strategy=strategy,
         allow_older=order.allow_older, by_name=order.is_by_name,

@@ -89,6 +89,8 @@ class Question:
     """The candidate is held against `below` alone, and not against stable."""
     tolerance: float | None = None
     """Of predictions: how far the share above a quantile of stable's may move; then this alone is judged."""
+    is_alone: bool = False
+    """Stable has no requests to compare with: each row of the candidate counts as one of an even split does."""
     is_capped: bool = False
     """Values beyond a declared cap count as it; how many, is reported."""
     comes_late: bool = False
@@ -167,6 +169,7 @@ def gate_question(plan: Plan, gate: GateSpec, *, guardrail: bool = False, beside
         assigns_rows=plan.unit is None,
         below=plan.limit(gate),
         is_absolute=plan.is_absolute(gate),
+        is_alone=plan.switches,
         tolerance=spec.tolerated if spec.source is Source.PREDICTION else None,
         is_capped=spec.cap is not None,
         comes_late=spec.source is Source.OUTCOME,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from sluicegate.flows.gate import unit_sums
 from sluicegate.flows.gate.cells import Rows, Tallies, Totals, beyond, with_rows, with_totals
-from sluicegate.flows.gate.design import Question
+from sluicegate.flows.gate.design import Question, per_row
 from sluicegate.flows.gate.labels import LabelTest, lacking
 from sluicegate.flows.gate.remembered_fold import RememberedFold
 from sluicegate.flows.gate.strata import split_waiting
@@ -171,6 +171,8 @@ class GateState:
     def _taken(self, sound: Sequence[TallyRow]) -> tuple[GateState, _News]:
         """The state with these rows counted, and what of them can be compared now."""
         counted = replace(self, cells=with_rows(self.cells, sound), totals=with_totals(self.totals, sound))
+        if self.question.is_alone:
+            return counted, _News(information=counted.counted(Arm.CANDIDATE).n * per_row(FULL // 2))
         if not self.by_unit:
             ready, waiting = split_waiting(with_rows(self.waiting, sound), self.question.metric)
             pairs = _pairs(ready, self.question.metric, self.question.metric)
@@ -331,7 +333,8 @@ def _badness(design: Design, stable: Tally) -> float:
 
 def _begun(question: Question, looks: Sequence[Rows]) -> GateState:
     """Units are judged where the plan hashes them and the first look tells of them."""
-    by_unit = bool(looks) and unit_sums.has_units(looks[0]) and not question.assigns_rows
+    is_drawn = question.assigns_rows or question.is_alone
+    by_unit = bool(looks) and unit_sums.has_units(looks[0]) and not is_drawn
     return GateState.begin(question, by_unit=by_unit)
 
 

@@ -35,6 +35,7 @@ from sluicegate.flows.stats.populations import Durations
 from sluicegate.flows.stats.trial import Kind
 from sluicegate.registry.plan.fields import GateSpec, Source
 from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.plan.staging import staged
 from sluicegate.registry.words.metric import Arm, Stratum, TallyRow, Worse
 from sluicegate.registry.words.tally import Tally
 from sluicegate.registry.words.units import format_share
@@ -92,7 +93,7 @@ def certify(
 
     Metrics without a baseline are assumed to be typical of their kind.
     """
-    checks: list[Check] = []
+    plan, checks = staged(plan, plan.strategy) if plan.switches else plan, list[Check]()
     for gate, guardrail in gates_of(plan):
         baseline = baseline_of(plan, gate, baselines)
         whole = with_assumed_cap(plan, gate.metric, baseline)

@@ -24,6 +24,7 @@ from sluicegate.flows.rehearsal.rehearsal import (
 from sluicegate.flows.rehearsal.world import World
 from sluicegate.registry.plan.fields import GateSpec
 from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.plan.staging import staged
 
 _DAY = 86_400.0
 _BUCKET = 300.0
@@ -63,6 +64,7 @@ def forecast(
     plan: Plan, baselines: Mapping[str, Baseline], *, runs: int = 60, seed: int = 1
 ) -> tuple[GateForecast, ...]:
     """The forecast of every gate and guardrail. Metrics without a baseline are assumed, and say so."""
+    plan = staged(plan, plan.strategy) if plan.switches else plan
     return tuple(
         _gate(plan, gate, guardrail, baseline_of(plan, gate, baselines), runs, seed)
         for gate, guardrail in gates_of(plan)

@@ -103,7 +103,7 @@ def tick(ledger: Ledger, tallies: Tallies, rollout_id: str, now: datetime, autho
     """
     rollout = _freeze(ledger, tallies, ledger.rollout(rollout_id), now)
     experiment = _experiment(ledger, rollout, now)
-    if not rollout.splits_traffic:
+    if not rollout.is_tried:
         return _before_traffic(ledger, rollout, now, authority, experiment)
     over = overtaken(ledger, rollout) if rollout.is_shadow else None
     if over is not None:

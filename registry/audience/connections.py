@@ -114,6 +114,11 @@ class Connections:
         return next((each for each in self.ordered if matches(each.audience.condition, sent)), None)
 
 
+def preview_name(variation: str) -> str:
+    """What a variation's candidate is called by who asks for it before it is trusted."""
+    return f"{variation}/preview"
+
+
 def weights(weighted: tuple[Weighted, ...]) -> dict[str, int]:
     """The relative weight of each variation."""
     return {part.variation: part.weight for part in weighted}

@@ -22,7 +22,7 @@ def read_for_policy(ledger: Ledger, rollout: Rollout) -> RolloutRecord:
     """What the policy looks at: only where it has something to say are other rollouts and freezes read."""
     undriven = all_undriven(ledger).get(rollout.id) if needs_driver(rollout, None) else None
     seen = sights(ledger) if rollout.is_judged and not rollout.is_ended else Sights()
-    if rollout.phase not in (Phase.RUNNING, Phase.CONFIRMING) or not rollout.splits_traffic:
+    if rollout.phase not in (Phase.RUNNING, Phase.CONFIRMING) or not rollout.is_tried:
         return RolloutRecord(rollout=rollout, undriven=undriven, sights=seen)
     of_model = ledger.current(rollout.requested.model) if rollout.is_comparison else ()
     return RolloutRecord(

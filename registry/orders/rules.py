@@ -64,6 +64,18 @@ def refuse_strategy(plan: Plan, chosen: Strategy) -> None:
     match chosen:
         case Strategy.CANARY if plan.steps:
             return
+        case Strategy.BLUE_GREEN if plan.switches:
+            return
+        case Strategy.BLUE_GREEN:
+            raise Refused(
+                f"the plan of {plan.model}/{plan.variation} is not made for a switch of all requests.",
+                fix="write strategy: blue-green in it, and apply it",
+            )
+        case Strategy.CANARY if plan.switches:
+            raise Refused(
+                f"the plan of {plan.model}/{plan.variation} switches all requests at once: it has no steps.",
+                fix="start it without --strategy; or write strategy: canary and steps, and apply it",
+            )
         case Strategy.CANARY:
             raise Refused(
                 f"the plan of {plan.model}/{plan.variation} describes a shadow only: it has no steps for a canary.",

@@ -67,7 +67,7 @@ def start(draft: Draft, order: Order, act: Start) -> Started:
     plan, version = act.plan or applied_plan(draft, act.model, act.variation), act.version
     chosen = act.strategy or plan.strategy
     refuse_strategy(plan, chosen)
-    if chosen is Strategy.CANARY:
+    if chosen is not Strategy.SHADOW:
         refuse_in_experiment(draft.current(plan.model), plan)
     mine = draft.target(plan.model, plan.variation)
     _refuse_stable(plan, version, trusted(mine), allow_older=act.allow_older)

@@ -24,7 +24,7 @@ def with_confirming_gate(plan: P) -> P:
 def confirm_faults(plan: PlanFields) -> Iterator[Fault]:
     """What is wrong with the confirmation that a plan asks for."""
     confirm = plan.confirm
-    if confirm is None:
+    if confirm is None or plan.switches:
         return
     if not plan.steps:
         message = "nothing is ever promoted by this plan, so nothing can be confirmed"

@@ -40,6 +40,7 @@ class Strategy(StrEnum):
     """How a rollout spends traffic."""
 
     CANARY = "canary"
+    BLUE_GREEN = "blue-green"
     SHADOW = "shadow"
     AB = "ab"
 
@@ -543,7 +544,8 @@ class PlanFields(Document):
     """The fields of a plan, before its rules are looked at. Rules take this; everybody else takes `Plan`."""
 
     model_config = ConfigDict(json_schema_extra={"anyOf": [
-        {"required": ["steps"]}, {"properties": {"strategy": {"const": "shadow"}}, "required": ["strategy"]},
+        {"required": ["steps"]},
+        {"properties": {"strategy": {"enum": ["blue-green", "shadow"]}}, "required": ["strategy"]},
     ]})  # fmt: skip
 
     kind: Literal["plan"] = "plan"
@@ -559,7 +561,8 @@ class PlanFields(Document):
     unit: HeaderName | None = None
     """The request header whose value is hashed, such as x-user-id; none: every request is assigned at random."""
     strategy: Strategy = Strategy.CANARY
-    """How the candidate gets traffic."""
+    """How the candidate gets traffic: in steps; all at once, and back at once if it fails; as copies; or beside other
+    variations."""
     offline: tuple[OfflineGate, ...] = Field(default=(), max_length=20)
     """Conditions on metrics of the candidate's MLflow run, which must hold before its first request or copy."""
     replay: Replay | None = None
@@ -568,6 +571,8 @@ class PlanFields(Document):
     """Whether it starts only after `sluice certify` has passed this exact plan; any change of it needs that again."""
     check: Check | None = None
     """A question to another system before the first step, once the service is ready; the answer must be yes."""
+    approval: bool = False
+    """Whether a person must approve before the first step, once the service is ready; not before copies of a shadow."""
     metrics: Annotated[dict[MetricName, MetricSpec], AfterValidator(_scored)] = Field(default_factory=dict)
     """What is measured, under names of your own; a gate or a guardrail must use each."""
     gates: tuple[GateSpec, ...] = ()
@@ -582,13 +587,14 @@ class PlanFields(Document):
     """With strategy shadow: how a candidate is compared on copies of requests."""
     steps: tuple[Step, ...] = Field(default=(), max_length=100)
     """The weights on the way to promotion, and what must hold before each is left. Required, unless the plan ends in
-    the shadow: strategy: shadow, and no canary then."""
+    the shadow (strategy: shadow, and no canary then), or switches all at once (strategy: blue-green)."""
     retention: Duration = Field(default=_RETENTION, ge=3600, le=366 * 86_400)
     """How long requests, and bodies, are kept for outcomes that come late; without outcomes and bodies none is kept."""
     confirm: Confirm | None = None
     """What late labels must show after the promotion, beside a holdout on the former stable; none: nothing."""
     bake: Duration = 0.0
-    """How long the former stable keeps running once every request is the candidate's."""
+    """How long the former stable keeps running once every request is the candidate's. With strategy: blue-green that is
+    before the promotion: gates judge meanwhile, and it is 10m unless it is named."""
     hooks: tuple[Hook, ...] = Field(default=(), max_length=10)
     """Other systems that are told of a promotion, an abort or a rollback, each until it took the news."""
     deadline: Deadline | None = None
@@ -612,6 +618,11 @@ class PlanFields(Document):
     def ends_in_shadow(self) -> bool:
         """Whether nothing follows the shadow, so that no caller ever gets an answer of the candidate."""
         return self.strategy is Strategy.SHADOW and (self.shadow is None or self.shadow.then is None)
+
+    @property
+    def switches(self) -> bool:
+        """Whether every request is the candidate's from the first step on, so that nothing is compared."""
+        return self.strategy is Strategy.BLUE_GREEN
 
     @property
     def deciding_gates(self) -> tuple[GateSpec, ...]:
@@ -638,10 +649,10 @@ class PlanFields(Document):
         return round(1 - (self.metrics[gate.metric].quantile or 0.0), 9)
 
     def is_absolute(self, gate: GateSpec) -> bool:
-        """Whether the candidate is held against the rule's limit alone, and not against stable: of a time, and of a
-        guardrail."""
+        """Whether the candidate is held against the rule's limit alone, and not against stable: of a time, of a
+        guardrail, and where stable has no requests."""
         stops_only = gate.metric in {each.metric for each in self.guardrails}
-        return isinstance(gate.below, TimeLimit) or (gate.below is not None and stops_only)
+        return isinstance(gate.below, TimeLimit) or (gate.below is not None and (stops_only or self.switches))
 
     def time_limit(self, metric: str) -> float | None:
         """The time in seconds above which a request counts, where a rule names one."""

@@ -53,7 +53,7 @@ def amended(values: dict[str, Any], fields: Iterable[Wrong], context: Context) -
             Plan.model_validate(fixed, context=context)
         except ValidationError as error:
             wrongs = explain(error)
-            if _is_rule(error):
+            if is_rule(error):
                 return tuple(wrong for wrong in wrongs if not any(_touch(wrong.at, path) for path in doubtful))
         else:
             return ()
@@ -64,7 +64,8 @@ ROUNDS = 4
 """A key that was put right may hold a value that is wrong, and so on."""
 
 
-def _is_rule(error: ValidationError) -> bool:
+def is_rule(error: ValidationError) -> bool:
+    """Whether every field can be read, so that rules alone are broken, all of which it tells."""
     return any(isinstance(each.get("ctx", {}).get("error"), BrokenRules) for each in error.errors(include_url=False))
 
 

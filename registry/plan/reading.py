@@ -9,7 +9,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core.core_schema import WithDefaultSchema
 
 from sluicegate.registry.plan.document import Document
-from sluicegate.registry.plan.messages import amended, explain
+from sluicegate.registry.plan.messages import amended, explain, is_rule
 from sluicegate.registry.plan.plan import Plan, written
 from sluicegate.registry.words.yaml_text import Text
 
@@ -22,7 +22,8 @@ def read_plan_text(text: Text, champion_alias: str) -> Plan | None:
         return Plan.model_validate(values, context=context)
     except ValidationError as error:
         fields = explain(error)
-    for problem in (*fields, *amended(values, fields, context)):
+        more = () if is_rule(error) else amended(values, fields, context)
+    for problem in (*fields, *more):
         text.add(problem.at, problem.message, problem.fix, on_value=problem.on_value)
     return None
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from sluicegate.registry.plan.acting_rules import wrong_acts
+from sluicegate.registry.plan.blue_green import blue_green_faults
 from sluicegate.registry.plan.confirm import confirm_faults
 from sluicegate.registry.plan.external_rules import external_faults
 from sluicegate.registry.plan.fields import CAPTURED, GateSpec, MetricSpec, PlanFields
@@ -44,6 +45,7 @@ class BrokenRules(ValueError):
 
 def broken_rules(plan: PlanFields, champion_alias: str) -> tuple[Broken, ...]:
     """Every broken rule, in order of the document; `champion_alias` is the alias that stable builds have."""
+    written, plan = plan, staged(plan, plan.strategy) if plan.switches else plan
     return (
         *_trigger(plan, champion_alias), *_metrics(plan), *_names(plan), *_twice(plan), *_roles(plan), *_fresh(plan),
         *_alphas(plan), *_weights(plan), *_steps(plan), *_ladders(plan), *_deadline(plan), *_shadow(plan),
@@ -53,6 +55,7 @@ def broken_rules(plan: PlanFields, champion_alias: str) -> tuple[Broken, ...]:
         *(Broken(at=at, message=what, fix=fix) for at, what, fix in wrong_hooks(plan)),
         *(Broken(at=at, message=what, fix=fix) for at, what, fix in external_faults(plan)),
         *(Broken(at=at, message=what, fix=fix) for at, what, fix in confirm_faults(plan)),
+        *(Broken(at=at, message=what, fix=fix) for at, what, fix in blue_green_faults(written)),
     )  # fmt: skip
 
 
@@ -210,7 +213,7 @@ def _roles(plan: PlanFields, *, shadowed: bool = False) -> Iterator[Broken]:
             message = f"{gate.metric} compares predictions, of which none is better, so it can only stop"
             yield Broken(at=("gates", position, "metric"), message=message, fix="move it to guardrails")
             continue
-        if gate.below is not None or (spec is not None and spec.source == "disagreement"):
+        if plan.switches or gate.below is not None or (spec is not None and spec.source == "disagreement"):
             continue
         bare = [i for i in range(len(plan.steps)) if plan.margin(gate, i) is None]
         if bare:
@@ -240,7 +243,7 @@ def _alphas(plan: PlanFields) -> Iterator[Broken]:
 
 
 def _weights(plan: PlanFields) -> Iterator[Broken]:
-    if plan.strategy == "ab":
+    if plan.strategy == "ab" or plan.switches:
         return
     before = 0
     for position, step in enumerate(plan.steps):
@@ -304,7 +307,8 @@ def _ladders(plan: PlanFields) -> Iterator[Broken]:
 def _deadline(plan: PlanFields) -> Iterator[Broken]:
     soaks = sum(step.soak for step in plan.steps)
     if plan.deadline is not None and plan.deadline.after <= soaks:
-        message = f"the steps alone soak for {format_duration(soaks)}, so no rollout could meet the deadline"
+        alone = "the bake alone lasts" if plan.switches else "the steps alone soak for"
+        message = f"{alone} {format_duration(soaks)}, so no rollout could meet the deadline"
         yield Broken(at=("deadline", "after"), message=message, fix=f"write more than {format_duration(soaks)}")
 
 

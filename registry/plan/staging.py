@@ -1,4 +1,4 @@
-"""The plan as a rollout of one strategy follows it: a canary, a shadow, or one comparison of an experiment. Pure."""
+"""The plan as a rollout of one strategy follows it: a canary, a switch, a shadow, or one comparison. Pure."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ P = TypeVar("P", bound=PlanFields)
 REPLAY = "replay"
 """Stands for what is judged on requests of before; no rollout has it as its strategy."""
 _DAY = 86_400.0
+_BAKE = 600.0
+"""How long all requests are on trial where a switch does not say."""
 
 
 def compared(plan: P, ab: ExperimentSpec, variation: str) -> P:
@@ -42,7 +44,7 @@ def staged(plan: P, strategy: str, variation: str | None = None) -> P:
     """The plan as a rollout of this strategy follows it.
 
     A shadow has one step, whose weight is of copies; what is replayed before the first request has one too; a
-    comparison one, whose weight is this variation's beside the control.
+    comparison one, whose weight is this variation's beside the control; a switch one of everything, in which it bakes.
     """
     if strategy == Strategy.AB and plan.ab is not None and variation is not None:
         return compared(plan, plan.ab, variation)
@@ -50,6 +52,9 @@ def staged(plan: P, strategy: str, variation: str | None = None) -> P:
         return with_confirming_gate(plan.model_copy(update={"strategy": Strategy.CANARY}))
     if strategy == REPLAY and plan.replay is not None:
         return _paired(plan, Step.model_construct(weight=FULL), plan.replay.gates, ())
+    if strategy == Strategy.BLUE_GREEN and not plan.steps:
+        on_trial = Step.model_construct(weight=FULL, soak=plan.bake or _BAKE)
+        return plan.model_copy(update={"steps": (on_trial,), "bake": 0.0})
     if strategy != Strategy.SHADOW or plan.shadow is None:
         return plan
     shadow = plan.shadow

@@ -140,7 +140,7 @@ def _asks(rollout: Rollout, number: int) -> tuple[str, ...]:
     conditions += [f"{metric} below {limit}" for metric, limit in limits]
     conditions += [f"{each.name} {each.limit}" for each in plan.external if each.name in plan.must_pass]
     conditions += [f"{step.min_requests:,} requests"] if step.min_requests else []
-    conditions += [f"soak {format_duration(step.soak)}"] if step.soak else []
+    conditions += [f"{'bake' if plan.switches else 'soak'} {format_duration(step.soak)}"] if step.soak else []
     conditions += ["approval by a person"] if step.approval or not plan.deciding_gates else []
     return tuple(conditions)
 

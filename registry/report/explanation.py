@@ -58,7 +58,10 @@ def explanation(report: Report) -> Explanation:
         state=rollout.ending or rollout.phase,
         why=f"{rollout.reason}{by}",
         next=_next(report),
-        gates=(*(_gate(gate) for gate in report.gates), *(_external(gate) for gate in rollout.external)),
+        gates=(
+            *(_gate(gate, is_alone=rollout.strategy == Strategy.BLUE_GREEN) for gate in report.gates),
+            *(_external(gate) for gate in rollout.external),
+        ),
         errors={each.arm: str(each) for each in report.errors},
     )
 
@@ -81,7 +84,7 @@ def _next(report: Report) -> str:
     return f"{rollout.waits_for}, {then}" if rollout.waits_for else then
 
 
-def _gate(gate: GateReport) -> GateExplanation:
+def _gate(gate: GateReport, *, is_alone: bool) -> GateExplanation:
     view, last = gate.view, gate.looks[-1] if gate.looks else None
     return GateExplanation(
         metric=view.metric,
@@ -91,8 +94,8 @@ def _gate(gate: GateReport) -> GateExplanation:
             f"stable {measured(view.stable, Unit(view.unit))} over {view.stable_n:,} rows, candidate "
             f"{measured(view.candidate, Unit(view.unit))} over {view.candidate_n:,} rows; {gate.worse} is worse"
         ),
-        interval=_interval(gate, last),
-        threshold=_threshold(gate, last),
+        interval=_ALONE if is_alone else _interval(gate, last),
+        threshold=_limit(view) if is_alone else _threshold(gate, last),
         why=view.reason,
         change=_change(gate, last),
     )
@@ -113,6 +116,9 @@ def _external(gate: ExternalGateView) -> GateExplanation:
         why=gate.reason,
         change=_AFTER_FAILURE[gate.then] if gate.verdict == "FAIL" else "what the source gives next",
     )
+
+
+_ALONE = "none beside stable, which has no requests: the candidate's own rate is held against the limit"
 
 
 def _interval(gate: GateReport, last: LookPoint | None) -> str:

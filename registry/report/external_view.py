@@ -57,7 +57,7 @@ def external_views(
     """Every external gate. While they are judged, as the next tick will judge; else as it stands on record."""
     if not rollout.is_judged:
         return ()
-    is_open = rollout.phase in (Phase.RUNNING, Phase.PAUSED, Phase.CONFIRMING) and rollout.splits_traffic
+    is_open = rollout.phase in (Phase.RUNNING, Phase.PAUSED, Phase.CONFIRMING) and rollout.is_tried
     verdicts = external_verdicts(rollout, samples, now) if is_open else _recorded(rollout)
     pairs = zip(rollout.plan.external, verdicts, strict=True)
     return tuple(_view(gate, verdict, samples.get(gate.name, ())) for gate, verdict in pairs)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from urllib.parse import quote
 
+from sluicegate.registry.audience.connections import preview_name
 from sluicegate.registry.plan.fields import GateSpec
 from sluicegate.registry.report.external_view import ExternalGateView, external_views
 from sluicegate.registry.report.reason import unit_of
@@ -13,9 +15,9 @@ from sluicegate.registry.rollout.decision import (
     Decision,
     Progress,
     decide,
+    first_approval_wanted,
     needs_driver,
     replay_wanted,
-    signature_wanted,
 )
 from sluicegate.registry.rollout.experiment import experiment_state
 from sluicegate.registry.rollout.external import external_verdicts
@@ -143,6 +145,8 @@ class RolloutView:
     """From 1; 0 before the first."""
     steps: int
     """How many the plan has."""
+    preview: str | None
+    """Where the gateway takes requests for the candidate by its name; none where nobody may ask for it."""
     weight: float
     """Asked, in per cent."""
     observed: bool
@@ -184,7 +188,7 @@ def rollout_view(
     Gates whose looks are not in the record tell their answers alone.
     """
     rollout, decision, blind = record.rollout, next_decision(record, now, requests), _blindness(record, now)
-    stable_n, candidate_n = (requests or (0, 0)) if rollout.splits_traffic else (0, 0)
+    stable_n, candidate_n = (requests or (0, 0)) if rollout.is_tried else (0, 0)
     total = stable_n + candidate_n
     return RolloutView(
         id=rollout.id,
@@ -206,6 +210,7 @@ def rollout_view(
         confirmation=_confirmation(rollout),
         step=rollout.step + 1,
         steps=len(rollout.plan.steps),
+        preview=_preview(rollout),
         weight=rollout.weight / 100,
         observed=rollout.observed_epoch == rollout.epoch,
         seen=100 * candidate_n / total if total else None,
@@ -222,6 +227,11 @@ def rollout_view(
         settled=rollout.settled,
         seq=rollout.seq,
     )
+
+
+def _preview(rollout: Rollout) -> str | None:
+    model, variation = (quote(part, safe="") for part in rollout.target)
+    return f"/{model}/variations/{preview_name(variation)}/predict" if rollout.is_previewed else None
 
 
 def _confirmation(rollout: Rollout) -> str | None:
@@ -263,8 +273,8 @@ def next_decision(record: RolloutRecord, now: datetime, requests: tuple[int, int
     """What the policy would say now, from the answers on record, each with its latest reason; judges nothing."""
     rollout = record.rollout
     if rollout.phase is Phase.LAUNCHING and (rollout.ready or rollout.is_comparison):
-        return replay_wanted(rollout) or signature_wanted(rollout)
-    if rollout.phase not in (Phase.RUNNING, Phase.CONFIRMING) or not rollout.splits_traffic:
+        return replay_wanted(rollout) or first_approval_wanted(rollout)
+    if rollout.phase not in (Phase.RUNNING, Phase.CONFIRMING) or not rollout.is_tried:
         return None
     stops_only = {gate.name for gate in rollout.plan.external if gate.guardrail}
     guardrails = {gate.metric for gate in rollout.plan.guardrails} | stops_only
@@ -292,7 +302,7 @@ def next_decision(record: RolloutRecord, now: datetime, requests: tuple[int, int
 
 def _blindness(record: RolloutRecord, now: datetime) -> Blindness | None:
     rollout = record.rollout
-    concerns = rollout.splits_traffic or rollout.phase is Phase.LAUNCHING
+    concerns = rollout.is_tried or rollout.phase is Phase.LAUNCHING
     return record.sights.blindness(rollout.id, rollout.listeners, now) if concerns else None
 
 

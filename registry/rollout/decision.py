@@ -260,7 +260,8 @@ def _waiting(rollout: Rollout, verdicts: Sequence[Verdict], progress: Progress, 
         return _hold(f"{progress.candidate_requests} of {step.min_requests} candidate requests served at this step")
     left = timedelta(seconds=step.soak) - (now - rollout.step_observed_at)
     if left > timedelta(0):
-        reason = f"soaking, {format_duration(round(left.total_seconds()))} left"
+        still = f"baking, stable v{rollout.stable} stays warm" if rollout.switches else "soaking"
+        reason = f"{still}, {format_duration(round(left.total_seconds()))} left"
         return Decision(choice=Choice.HOLD, reason=reason, wait=left)
     if step.check is not None:
         checked = _checked(rollout, step.check)
@@ -301,7 +302,16 @@ def decide_first(rollout: Rollout, ready: str) -> Decision:
         checked = _checked(rollout, rollout.check)
         if checked is not None:
             return checked
-    return signature_wanted(rollout) or Decision(choice=Choice.ADVANCE, reason=ready)
+    return first_approval_wanted(rollout) or Decision(choice=Choice.ADVANCE, reason=ready)
+
+
+def first_approval_wanted(rollout: Rollout) -> Decision | None:
+    """The wait for whoever must approve the first request; None: for nobody."""
+    if not rollout.wants_approval:
+        return signature_wanted(rollout)
+    what = "the switch" if rollout.switches else "its first request"
+    reason = f"waiting for approval: the plan wants a person before {what}; sluice rollout approve {rollout.id}"
+    return signature_wanted(rollout) or Decision(choice=Choice.HOLD, reason=reason, person=True)
 
 
 def replay_wanted(rollout: Rollout) -> Decision | None:

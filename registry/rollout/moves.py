@@ -207,6 +207,8 @@ def refuse_illegal(rollout: Rollout, fact: Fact) -> None:
             raise IllegalMove(f"rollout {rollout.id} is at step {rollout.step}: it cannot enter step {step}.")
         case StepEntered(step=step, weight=weight) if weight != rollout.plan.steps[step].weight:
             raise IllegalMove(f"rollout {rollout.id}: the plan gives step {step} another weight than {weight}.")
+        case StepEntered(step=0) if rollout.wants_approval:
+            raise IllegalMove(f"rollout {rollout.id}: the first step needs a person's approval.")
         case StepEntered(step=0) if not _may_begin(rollout):
             raise IllegalMove(f"rollout {rollout.id}: the first step needs a yes of the check {rollout.plan.check}.")
         case StepEntered(step=0) if not rollout.is_replayed:
@@ -227,7 +229,7 @@ def refuse_illegal(rollout: Rollout, fact: Fact) -> None:
             raise IllegalMove(f"rollout {rollout.id}: only a named person overrides what failed, not {party}.")
         case Ready() if rollout.packed is None:
             raise IllegalMove(f"rollout {rollout.id}: Ready needs Packed.")
-        case Approved(step=step) if step != rollout.step or (step < 0 and not rollout.guarded):
+        case Approved(step=step) if step != rollout.step or (step < 0 and not _may_be_approved_first(rollout)):
             raise IllegalMove(f"rollout {rollout.id} is at step {rollout.step}: step {step} cannot be approved.")
         case Approved(step=-1) if not rollout.ready and not rollout.is_comparison:
             raise IllegalMove(f"rollout {rollout.id}: its first request is approved once the candidate is ready.")
@@ -300,6 +302,11 @@ def _back(rollout: Rollout, step: int) -> Rollout:
         signatures=tuple(each for each in rollout.signatures if each.step < step),
         replies={at: reply if at < step else replace(reply, answer="stale") for at, reply in rollout.replies.items()},
     )
+
+
+def _may_be_approved_first(rollout: Rollout) -> bool:
+    """Whether a person's word is asked before the first request."""
+    return rollout.guarded or rollout.wants_approval
 
 
 def _may_begin(rollout: Rollout) -> bool:

@@ -174,7 +174,7 @@ class Rollout:
         """What must be said of its candidate before the first request. Of a first build limits alone: there is nothing
         to compare it with. What a person puts in or takes back at once is not judged, nor what serves already."""
         match self.requested.strategy:
-            case Strategy.CANARY | Strategy.SHADOW:
+            case Strategy.CANARY | Strategy.BLUE_GREEN | Strategy.SHADOW:
                 return self.plan.offline
             case AtOnce.DEPLOY:
                 return tuple(gate for gate in self.plan.offline if gate.limit is not None)
@@ -190,7 +190,8 @@ class Rollout:
     @property
     def replay(self) -> Replay | None:
         """What is replayed before its first request: where it goes beside a stable build."""
-        is_beside = self.requested.strategy in (Strategy.CANARY, Strategy.SHADOW) and self.stable is not None
+        compares = self.requested.strategy in (Strategy.CANARY, Strategy.BLUE_GREEN, Strategy.SHADOW)
+        is_beside = compares and self.stable is not None
         return self.plan.replay if is_beside else None
 
     @property
@@ -241,6 +242,12 @@ class Rollout:
         return (self.step < 0 or is_last) and not self.is_signed
 
     @property
+    def wants_approval(self) -> bool:
+        """Whether the plan asks a person to approve the first request, and nobody has."""
+        is_asked = self.plan.approval and self.is_judged and not self.is_aside
+        return is_asked and self.step < 0 and -1 not in self.approvals
+
+    @property
     def is_ended(self) -> bool:
         return self.phase is Phase.ENDED
 
@@ -286,9 +293,21 @@ class Rollout:
         return self.is_under_way and not self.is_aside
 
     @property
-    def splits_traffic(self) -> bool:
-        """Whether the gates can compare: part of the traffic, and only part, is the candidate's; or copies are."""
-        return 0 < self.weight < FULL or (self.is_shadow and self.weight > 0)
+    def switches(self) -> bool:
+        """Whether all requests go to the candidate at once."""
+        return self.requested.strategy == Strategy.BLUE_GREEN
+
+    @property
+    def is_previewed(self) -> bool:
+        """Whether its candidate is there for those who ask for it by name, before it is trusted."""
+        return self.switches and self.ready and self.is_under_way and not self.took_over
+
+    @property
+    def is_tried(self) -> bool:
+        """Whether gates have something to judge: part of the traffic, and only part, is the candidate's; copies are; or
+        after a switch all of it, until it is promoted."""
+        on_trial = self.is_shadow or (self.switches and not self.took_over)
+        return 0 < self.weight < FULL or (on_trial and self.weight > 0)
 
     @property
     def listeners(self) -> frozenset[Listener]:

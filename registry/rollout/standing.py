@@ -47,6 +47,8 @@ class Standing:
     """The candidate's share in basis points."""
     sliced_by: tuple[str, ...] = ()
     """Request headers by whose values the candidate is looked at in parts of the traffic."""
+    preview: BuildRef | None = None
+    """A candidate that answers whoever asks for it by name, whatever its weight."""
     shadows: tuple[Shadowing, ...] = ()
     """Builds that get copies, whoever is tried besides."""
     rollout: str | None = None
@@ -168,6 +170,7 @@ def _standing(rollouts: list[Rollout]) -> Standing | None:
         candidate=trying.candidate if trying else None,
         weight=trying.weight if trying else 0,
         sliced_by=sliced_headers(trying.plan) if trying else (),
+        preview=open_rollout.candidate if open_rollout is not None and open_rollout.is_previewed else None,
         shadows=_shadows(rollouts),
         rollout=open_rollout.id if open_rollout is not None else None,
         epoch=open_rollout.epoch if open_rollout is not None else last.epoch,

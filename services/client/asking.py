@@ -71,7 +71,7 @@ def question(
             raise problems.CannotBeSent(f"metadata {hashed!r} is not the unit, but is the header it goes into.")
         headers = [header for header in headers if header[0] != own[0]] + [own]
     body = payload(data, params)
-    by_name = "" if variation is None else f"/variations/{segment(variation)}"
+    by_name = "" if variation is None else f"/variations/{'/'.join(map(segment, variation.split('/')))}"
     ask = Ask(
         server=Server.GATEWAY, method="POST", path=f"/{segment(model)}{by_name}/predict", headers=(JSON, *headers),
         content=body.content, is_harmless=False,

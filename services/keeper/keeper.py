@@ -104,7 +104,7 @@ class Keeper:
             self._say_unwritten(error)
         builds = routed_builds(standing) if is_in_force else None
         held = routed.held if routed is not None else frozenset[str]()
-        self._heed_blindness([each for each in rollouts if each.splits_traffic and not each.took_over], now)
+        self._heed_blindness([each for each in rollouts if each.is_tried and not each.took_over], now)
         self.beside(JUDGING, lambda: self._judge_all(rollouts, now))
         self.beside("services", lambda: self._staff(wanted, rollouts, builds, held, now))
         self._poll(now)
@@ -236,7 +236,7 @@ class Keeper:
     def _judged(self, rollout: Rollout, now: datetime) -> tuple[Rollout, Decision | None]:
         is_there = rollout.ready or rollout.is_comparison
         is_ready = rollout.phase is Phase.LAUNCHING and is_there and rollout.is_judged
-        if rollout.is_ended or not (rollout.splits_traffic or is_ready):
+        if rollout.is_ended or not (rollout.is_tried or is_ready):
             return rollout, None
         return self.judge(rollout.id, now)
 

@@ -64,7 +64,7 @@ class Sampling:
 
 def is_sampled(rollout: Rollout) -> bool:
     """Whether the candidate has requests that somebody judges, at a weight that is in force."""
-    is_judged = rollout.phase in (Phase.RUNNING, Phase.PAUSED, Phase.CONFIRMING) and rollout.splits_traffic
+    is_judged = rollout.phase in (Phase.RUNNING, Phase.PAUSED, Phase.CONFIRMING) and rollout.is_tried
     return is_judged and bool(rollout.plan.external) and rollout.observed_epoch == rollout.epoch
 
 

@@ -44,6 +44,14 @@ def stable_target(standing: Standing) -> Target:
     return Target(assigned=mark)
 
 
+def preview_target(standing: Standing, candidate: BuildRef) -> Target:
+    """A candidate outside of any comparison, for whoever asks for it by name; nobody answers in its place."""
+    mark = Assigned(
+        variation=standing.variation, arm=Arm.CANDIDATE, build=candidate.version, rollout=None, epoch=0, weight=0
+    )
+    return Target(assigned=mark)
+
+
 def mirrors(
     audience: str, copied: Sequence[Copied], slices: Sequence[Slice], standings: Standings, running: Running
 ) -> tuple[Mirror, ...]:

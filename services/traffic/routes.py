@@ -7,11 +7,18 @@ from dataclasses import replace
 from itertools import groupby
 from types import MappingProxyType
 
-from sluicegate.registry.audience.connections import FALLBACK, Connections, Weighted
+from sluicegate.registry.audience.connections import FALLBACK, Connections, Weighted, preview_name
 from sluicegate.registry.rollout.experiment import Split
 from sluicegate.registry.rollout.standing import Standing
 from sluicegate.registry.words.build import BuildRef, slug
-from sluicegate.services.traffic.audience_slots import Running, Standings, audience_slices, mirrors, stable_target
+from sluicegate.services.traffic.audience_slots import (
+    Running,
+    Standings,
+    audience_slices,
+    mirrors,
+    preview_target,
+    stable_target,
+)
 from sluicegate.services.traffic.experiment_slots import experiment_slices
 from sluicegate.services.traffic.stand_ins import with_stand_ins
 from sluicegate.services.traffic.table import AudienceRoute, ModelRoute, Named, RouteTable
@@ -64,7 +71,7 @@ def _model(connections: Connections, standings: tuple[Standing, ...], running: R
         timeout=max(serve.timeout for serve in serves),
         retry=retry,
         audiences=audiences,
-        named=tuple(_named(connections, standing) for standing in standings),
+        named=tuple(each for standing in standings for each in _named(connections, standing, running)),
         replicas=_replicas(connections.model, standings, splits),
     )
 
@@ -74,16 +81,20 @@ def _replicas(model: str, standings: Iterable[Standing], splits: Splits) -> tupl
     planned: set[tuple[str, int]] = set()
     for standing in standings:
         planned.add((standing.stable.version, (standing.stable_serve or standing.serve).replicas))
-        if standing.candidate is not None:
-            planned.add((standing.candidate.version, standing.serve.replicas))
+        for tried in (standing.candidate, standing.preview):
+            if tried is not None:
+                planned.add((tried.version, standing.serve.replicas))
     arms = (arm for (of, _), split in splits.items() if of == model for arm in split.arms.values())
     planned |= {(arm.requested.version, arm.plan.serve.replicas) for arm in arms}
     return tuple(sorted({version: count for version, count in sorted(planned) if count > 1}.items()))
 
 
-def _named(connections: Connections, standing: Standing) -> Named:
+def _named(connections: Connections, standing: Standing, running: Running) -> Iterator[Named]:
+    """The variation, where its terms allow it; and a candidate that is previewed, once it runs."""
     is_allowed = connections.terms_of(standing.variation).by_name
-    return Named(variation=standing.variation, target=stable_target(standing) if is_allowed else None)
+    yield Named(variation=standing.variation, target=stable_target(standing) if is_allowed else None)
+    if standing.preview is not None and standing.preview in running:
+        yield Named(variation=preview_name(standing.variation), target=preview_target(standing, standing.preview))
 
 
 def _audiences(connections: Connections, standings: Standings, running: Running) -> Iterator[AudienceRoute]:
@@ -120,7 +131,7 @@ def _holds(weighted: Iterable[Weighted], standings: Standings) -> bool:
 
 
 def _wanted(standing: Standing) -> tuple[BuildRef, ...]:
-    tried = (standing.candidate,) if standing.candidate else ()
+    tried = tuple(each for each in (standing.candidate, standing.preview) if each is not None)
     return (standing.stable, *tried, *(shadow.build for shadow in standing.shadows))
 
 

@@ -133,6 +133,6 @@ class Given:
             self.serves()
             self.traffic.flow(self.rollout, 100, self.now)
             self.ticks(authority)
-            if not self.rollout.splits_traffic or (until is not None and self.rollout.weight == until):
+            if not self.rollout.is_tried or (until is not None and self.rollout.weight == until):
                 break
         return self

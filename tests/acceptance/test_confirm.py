@@ -84,7 +84,7 @@ class Late(Traffic):
         stratum = Stratum(epoch=rollout.epoch, bucket=int(now.timestamp()) // 300 * 300)
         candidates = int(self.dice.binomial(requests, rollout.weight / 10_000))
         self.watermark += requests
-        if not rollout.splits_traffic:
+        if not rollout.is_tried:
             return
         for arm, n in ((Arm.STABLE, requests - candidates), (Arm.CANDIDATE, candidates)):
             self._sum("errors", stratum, rollout.weight, arm, self._events(n, self.errors[arm]))

@@ -75,7 +75,7 @@ class Outside:
         """Time with requests, looks of the keeper and ticks."""
         for _ in range(round(count * 6)):
             self.given.now += timedelta(seconds=10)
-            if self.given.rollout.splits_traffic:
+            if self.given.rollout.is_tried:
                 self.given.serves()
                 self._flow(requests // 6)
             self.sampling.look()

@@ -196,7 +196,7 @@ class RigDesk(MemoryDesk):
         return {"log_loss": 0.5142, "auc": 0.8731, "rows": 120_000}
 
     def requests(self, rollout: Rollout) -> tuple[int, int] | None:
-        return (900, 100) if rollout.splits_traffic else None
+        return (900, 100) if rollout.is_tried else None
 
     def evidence(self, rollout: Rollout) -> Evidence:
         if rollout.is_shadow:

@@ -335,7 +335,7 @@ def test_a_settled_promotion_stays_settled_when_it_has_baked() -> None:
 def test_a_pause_keeps_the_weight_and_a_resume_goes_on_where_it_was() -> None:
     running = after(requested(), *LAUNCHED, FIRST)
     paused = after(running, PAUSED)
-    assert (paused.weight, paused.step, paused.reason, paused.splits_traffic) == (1_000, 0, "lunch", True)
+    assert (paused.weight, paused.step, paused.reason, paused.is_tried) == (1_000, 0, "lunch", True)
     resumed = after(paused, RESUMED)
     assert (resumed.phase, resumed.resumed_at) == (Phase.RUNNING, AT + timedelta(seconds=6))
     assert after(requested(), *LAUNCHED, PAUSED, RESUMED).phase is Phase.LAUNCHING

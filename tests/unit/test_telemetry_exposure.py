@@ -107,11 +107,13 @@ def test_a_request_belongs_to_the_bucket_it_started_in() -> None:
 
 
 @pytest.mark.parametrize(
-    ("weight", "rollout", "is_compared"),
-    [(0, "r1", False), (1, "r1", True), (9_999, "r1", True), (10_000, "r1", False), (5_000, None, False)],
+    ("weight", "rollout", "is_judged"),
+    [(0, "r1", False), (1, "r1", True), (9_999, "r1", True), (10_000, "r1", True), (5_000, None, False)],
 )
-def test_only_what_chance_assigned_is_compared(weight: int, rollout: str | None, is_compared: bool) -> None:
-    assert exposed(assigned=assigned(weight=weight, rollout=rollout)).is_compared is is_compared
+def test_what_weighs_something_in_a_rollout_is_judged_all_requests_after_a_switch_too(
+    weight: int, rollout: str | None, is_judged: bool
+) -> None:
+    assert exposed(assigned=assigned(weight=weight, rollout=rollout)).is_judged is is_judged
 
 
 @pytest.mark.parametrize("changes", [{"listener": "shadow"}, {"assigned": None}])

@@ -38,7 +38,7 @@ def _of_phase(rollout: Rollout) -> tuple[str, ...]:
         case Phase.QUEUED:
             return ("abort",)
         case Phase.LAUNCHING:
-            approve = ("approve",) if rollout.wants_signature else ()
+            approve = ("approve",) if rollout.wants_signature or rollout.wants_approval else ()
             return ("pause", *approve, "promote", "abort") if rollout.ready else ("pause", "abort")
         case Phase.RUNNING:
             return ("pause", "approve", "jump", "promote", "abort")
@@ -83,6 +83,8 @@ def _on_canary(order: str, rollout: Rollout) -> str:
             return f"{candidate} keeps {weight} % of the requests until somebody resumes. Guardrails may still abort."
         case "resume":
             return f"The plan goes on {_where(rollout)}."
+        case "approve" if rollout.step < 0 and not rollout.guarded:
+            return f"{candidate} may get {'every request, at once' if rollout.switches else 'its first request'}."
         case "approve" if rollout.step < 0:
             return f"{candidate} may get its first request. {asker(rollout)} asked for it: somebody else approves it."
         case "approve":

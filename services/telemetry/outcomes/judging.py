@@ -68,7 +68,7 @@ def judge(
     if summary.size is not None and outcome["row"] >= summary.size:
         findings.move(pk, State.UNKNOWN, number, Count.UNKNOWN)
         return
-    if not exposure.is_compared or exposure.rollout is None:
+    if not exposure.is_judged or exposure.rollout is None:
         findings.move(pk, State.UNCOMPARED, number, Count.JOINED, Count.UNCOMPARED)
         return
     spec = spec_of(exposure.rollout)

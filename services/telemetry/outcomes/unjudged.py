@@ -8,7 +8,6 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from sluicegate.registry.words.units import FULL
 from sluicegate.services.telemetry.outcomes.outcome import State
 from sluicegate.services.telemetry.store import schema
 from sluicegate.services.telemetry.store.rows import exposure_of
@@ -23,10 +22,10 @@ _LIMIT = 5_000
 
 
 def keep_unjudged(connection: Connection, rollout: str, before: int) -> None:
-    """Keep the compared exposures after `before` of a rollout whose metrics are not known yet."""
+    """Keep the judged exposures after `before` of a rollout whose metrics are not known yet."""
     exposures, kinds = schema.exposures, schema.kinds
     ours = sa.select(exposures.c.id, kinds.c.rollout).select_from(WITH_KINDS).where(
-        exposures.c.id > before, kinds.c.rollout == rollout, kinds.c.weight > 0, kinds.c.weight < FULL
+        exposures.c.id > before, kinds.c.rollout == rollout, kinds.c.weight > 0
     )  # fmt: skip
     connection.execute(sa.insert(schema.unjudged).from_select(["exposure", "rollout"], ours))
 

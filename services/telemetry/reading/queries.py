@@ -17,7 +17,6 @@ from sluicegate.registry.plan.fields import MetricSpec, PredictionField
 from sluicegate.registry.words.access_log import End
 from sluicegate.registry.words.metric import REQUESTS, Arm, Stratum, TallyRow
 from sluicegate.registry.words.tally import Tally, UnitSums
-from sluicegate.registry.words.units import FULL
 from sluicegate.services.telemetry.outcomes.outcome import OPEN, State, read_value
 from sluicegate.services.telemetry.store import schema
 from sluicegate.services.telemetry.store.counts import Count
@@ -245,10 +244,10 @@ class Queries:
     def coverage(self, rollout: str, metric: str) -> Coverage:
         """How far outcomes have come for a metric."""
         seen, tallies, maturing = schema.seen, schema.tallies, schema.maturing
-        is_compared = (seen.c.rollout == rollout, seen.c.weight > 0, seen.c.weight < FULL)
+        is_judged = (seen.c.rollout == rollout, seen.c.weight > 0)
         known = sa.func.sum(tallies.c.n + tallies.c.missing)
         with self._store.read() as connection:
-            exposures = connection.scalar(sa.select(sa.func.sum(seen.c.requests)).where(*is_compared))
+            exposures = connection.scalar(sa.select(sa.func.sum(seen.c.requests)).where(*is_judged))
             labelled = connection.scalar(
                 sa.select(known).where(tallies.c.rollout == rollout, tallies.c.metric == metric)
             )
@@ -355,8 +354,8 @@ def _requests(connection: Connection, rollout: str) -> Iterator[tuple[_Key, int]
     """A rollout's requests that were compared, by key."""
     table = schema.seen
     columns = (table.c[name] for name in ("epoch", "bucket", "weight", "arm", "requests"))
-    is_compared = (table.c.rollout == rollout, table.c.weight > 0, table.c.weight < FULL)
-    for epoch, bucket, weight, arm, requests in connection.execute(sa.select(*columns).where(*is_compared)):
+    is_judged = (table.c.rollout == rollout, table.c.weight > 0)
+    for epoch, bucket, weight, arm, requests in connection.execute(sa.select(*columns).where(*is_judged)):
         yield (REQUESTS, epoch, bucket, weight, arm), requests
 
 

@@ -28,7 +28,7 @@ from sluicegate.services.telemetry.tally.tally_accumulator import (
     TallyAccumulator,
     by_side,
     end_rows,
-    is_compared,
+    is_judged,
     latency_rows,
     seen_rows,
 )  # fmt: skip
@@ -129,7 +129,7 @@ class Collector(LogCollector[Ended | Count]):
         """The tallies of what is known, and the rollouts whose metrics are not."""
         tallies, unknown = TallyAccumulator(), set()
         for side, requests in sides.items():
-            if not is_compared(side):
+            if not is_judged(side):
                 continue
             spec = self._chunk_specs[side[0]]
             if spec is None:

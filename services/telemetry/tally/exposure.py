@@ -83,9 +83,10 @@ class Exposure(NamedTuple):
         return self.failed == 0 and self.status < _REFUSED and self.served == self.assigned
 
     @property
-    def is_compared(self) -> bool:
-        """Whether chance decided between two arms of a rollout: what its tallies count."""
-        return self.rollout is not None and 0 < self.weight < FULL
+    def is_judged(self) -> bool:
+        """Whether it is one that its rollout's gates judge: part of the requests, or after a switch all of them, are
+        the candidate's. After a promotion nothing weighs anything."""
+        return self.rollout is not None and self.weight > 0
 
 
 def expose(line: LogLine, bucket_seconds: int) -> Exposure | None:
@@ -119,7 +120,7 @@ def expose(line: LogLine, bucket_seconds: int) -> Exposure | None:
         line.duration_us,
         line.attempts,
         line.prediction,
-        written(line.segments) if assigned.rollout is not None and 0 < assigned.weight < FULL else None,
+        written(line.segments) if assigned.rollout is not None and assigned.weight > 0 else None,
     )
 
 

@@ -12,7 +12,6 @@ from sluicegate.registry.words.access_log import End
 from sluicegate.registry.words.metric import REQUESTS
 from sluicegate.registry.words.slices import Slice, sliced_name
 from sluicegate.registry.words.tally import Tally
-from sluicegate.registry.words.units import FULL
 from sluicegate.services.telemetry.tally.accumulator import Accumulator
 from sluicegate.services.telemetry.tally.ending_rows import EndingRows
 from sluicegate.services.telemetry.tally.exposure import Exposure
@@ -150,9 +149,9 @@ def by_side(exposures: Iterable[Exposure]) -> dict[Side, Requests]:
     return {side: Requests(exposures) for side, exposures in sides.items()}
 
 
-def is_compared(side: Side) -> bool:
-    """Whether chance decided between the two arms at this side."""
-    return 0 < side[4] < FULL
+def is_judged(side: Side) -> bool:
+    """Whether the gates judge what is at this side."""
+    return side[4] > 0
 
 
 def seen_rows(sides: dict[Side, Requests]) -> list[tuple[Any, ...]]:

@@ -1,0 +1,65 @@
+"""Blue/green: what a plan that switches all requests at once cannot say. Pure; each fault says its fix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sluicegate.registry.plan.fields import GateSpec, MetricSpec, PlanFields, Source
+
+Fault = tuple[tuple[str | int, ...], str, str]
+"""Where, what is wrong, how to mend it."""
+_CANARY = "strategy: canary with steps: [{weight: 50}]"
+_KNOWN_AT_ONCE = (Source.STATUS, Source.LATENCY, Source.CONTRACT)
+
+
+def blue_green_faults(plan: PlanFields) -> Iterator[Fault]:
+    """What is wrong with a plan that switches. After the switch stable has no requests, so nothing can be compared."""
+    if not plan.switches:
+        yield from _approval(plan)
+        return
+    if plan.steps:
+        message = "blue-green switches all requests at once, so it has no steps"
+        yield ("steps",), message, "remove them, or write strategy: canary"
+    for section in ("shadow", "ab"):
+        if getattr(plan, section) is not None:
+            message = f"{section} means nothing with strategy: blue-green"
+            yield (section,), message, f"remove it, or write strategy: {'canary' if section == 'shadow' else 'ab'}"
+    if plan.confirm is not None:
+        message = "late labels confirm beside a holdout, and after a switch no caller is left on the former stable"
+        yield ("confirm",), message, "remove it, or write strategy: canary"
+    if "bake" in plan.model_fields_set and not plan.bake:
+        message = "without a bake nobody could switch back at once, and nothing would be judged"
+        yield ("bake",), message, "write bake: 10m, or remove it: 10m is what it is then"
+    for section, gates in (("gates", plan.gates), ("guardrails", plan.guardrails)):
+        for position, gate in enumerate(gates):
+            yield from (((section, position, *at), what, fix) for at, what, fix in _gate(plan, gate))
+
+
+def _gate(plan: PlanFields, gate: GateSpec) -> Iterator[Fault]:
+    """A rule must be a limit, of what is known once the answer is."""
+    spec = plan.metrics.get(gate.metric)
+    if spec is None:
+        return
+    if spec.source not in _KNOWN_AT_ONCE:
+        message = f"{gate.metric} can only be judged beside stable's requests, and after a switch there are none"
+        yield ("metric",), message, f"judge it before, with offline, replay or check; or write {_CANARY}"
+    elif gate.margin is not None or gate.below is None:
+        what = "has a margin beside stable" if gate.margin is not None else "is compared with stable"
+        message = f"{gate.metric} {what}, and after a switch stable has no requests to compare with"
+        yield ("metric",), message, f"write {_limit(spec)}, or {_CANARY}"
+    if gate.slices:
+        message = "slices are compared with stable's, and after a switch stable has no requests"
+        yield ("slices",), message, f"remove slices, or write {_CANARY}"
+
+
+def _limit(spec: MetricSpec) -> str:
+    if spec.source is not Source.LATENCY:
+        return "below: 1%"
+    return "below: 300ms" if spec.quantile is not None else "a quantile with below: 300ms"
+
+
+def _approval(plan: PlanFields) -> Iterator[Fault]:
+    """Approval of a first request that no caller's answer comes of."""
+    if plan.approval and (plan.strategy == "ab" or plan.ends_in_shadow):
+        message = "no request of a caller goes to a candidate by this plan, so there is nothing to approve"
+        yield ("approval",), message, "remove it"
