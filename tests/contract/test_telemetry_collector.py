@@ -66,10 +66,10 @@ def test_rows_count_from_the_moment_a_threshold_is_frozen(rig: Rig) -> None:
     assert rig.sums("errors") == (2, 0, 0.0)
 
 
-def test_only_requests_that_chance_assigned_are_compared(rig: Rig) -> None:
+def test_requests_outside_of_a_trial_are_judged_by_nobody(rig: Rig) -> None:
     rig.write(
         line("a", assigned=assigned(rollout=None, weight=0)), line("b", assigned=assigned(weight=0)),
-        line("c", assigned=assigned("candidate", weight=10_000)), line("d", assigned=None, route=None),
+        line("c", assigned=assigned("candidate", weight=0)), line("d", assigned=None, route=None),
         line("e", listener="shadow"),
     )  # fmt: skip
     rig.collect()
@@ -77,6 +77,13 @@ def test_only_requests_that_chance_assigned_are_compared(rig: Rig) -> None:
     seen = rig.queries.seen("r1")
     assert (seen.stable.requests, seen.candidate.requests) == (1, 1)
     rig.counted(unassigned=1, shadows=1)
+
+
+def test_after_a_switch_all_requests_are_judged(rig: Rig) -> None:
+    everything = assigned("candidate", weight=10_000)
+    rig.write(line("a", assigned=everything, upstream="2"), line("b", assigned=everything, status=500))
+    rig.collect()
+    assert rig.sums("errors", arm="candidate") == (2, 0, 1.0)
 
 
 def test_a_request_for_a_variation_by_its_name_is_traffic_and_part_of_no_comparison(rig: Rig) -> None:

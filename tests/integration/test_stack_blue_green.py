@@ -1,0 +1,72 @@
+"""Blue/green on the whole stack: previewed, approved, switched, judged on everything, promoted or switched back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from sluicegate.services.client import Client
+from tests.integration.stack_rig import MODEL, Load, Stack, serving_stack
+from tests.integration.test_stack_confirm import alias
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+PLAN = """\
+kind: plan
+model: wine
+strategy: blue-green
+unit: x-user-id
+trigger: {alias: candidate}
+metrics:
+  errors: {source: status}
+gates:
+  - {metric: errors, alpha: 0.02, below: 8%}
+approval: true
+bake: 15s
+expect: {requests_per_day: 100000}
+"""
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Stack]:
+    with serving_stack(plan_text=PLAN) as running:
+        yield running
+
+
+@contextmanager
+def previewed(stack: Stack, *, failing: float = 0.0) -> Iterator[tuple[str, Load]]:
+    """A candidate that waits for approval while callers ask; its rollout, and what they saw."""
+    name = stack.ask("rollout", "start", MODEL, "--build", stack.register(failing=failing))["id"]
+    view = stack.until(name, lambda view: view["needs_person"])
+    assert (view["strategy"], view["phase"], view["weight"]) == ("blue-green", "launching", 0)
+    assert "wants a person before the switch" in view["waits_for"]
+    assert view["preview"] == "/wine/variations/default/preview/predict"
+    load = Load(stack.clients()["SLUICE_GATEWAY"])
+    with load.running(threads=2):
+        yield name, load
+
+
+def test_what_is_good_is_promoted_after_the_bake_and_what_is_bad_goes_back_and_no_caller_fails(stack: Stack) -> None:
+    known = stack.clients()
+    with previewed(stack) as (name, load), Client(known["SLUICE_GATEWAY"], known["SLUICE_TOKEN"]) as client:
+        answer = client.predict(MODEL, [{"a": 1.9, "b": 0.5}], variation="default/preview")
+        assert answer.build == "2"
+        stack.run("rollout", "approve", name, "--reason", "the preview is fine")
+        stack.until(name, lambda view: view["weight"] == 100 and view["observed"])
+        shown = stack.run("rollout", "show", name, "-o", "table").stdout
+        assert "BLUE-GREEN RUNNING  step 1/1  weight 100 %" in shown
+        assert alias(stack) == "1", "it is on trial, and not trusted"
+        view = stack.until(name, lambda view: view["phase"] in ("baking", "ended") and view["settled"])
+    assert (view["ending"] or view["phase"]) in ("promoted", "baking"), view
+    assert alias(stack) == "2"
+    assert set(load.builds) == {"1", "2"}
+    assert (load.failed, load.errors) == (0, [])
+
+    with previewed(stack, failing=0.3) as (name, load):
+        stack.run("rollout", "approve", name, "--reason", "it looked fine")
+        view = stack.until(name, lambda view: view["ending"] is not None and view["settled"])
+    assert (view["ending"], view["weight"]) == ("aborted", 0)
+    assert "shown not to stay below 8 %" in view["reason"]
+    assert alias(stack) == "2"
+    assert (load.failed, load.errors) == (0, [])
