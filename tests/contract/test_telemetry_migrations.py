@@ -147,7 +147,7 @@ def test_requests_of_a_former_database_are_found_and_joined(engine: sa.Engine, t
     assert rig.queries.stable_predictions("delays", "1", field, (0.5,)) == ((0.25,), 100)
     rig.record(*(OutcomeIn(prediction_id=each.rid, name="late", value=1) for each in former.values() if each.rid))
     rig.collect()
-    joined = sum(each.rid is not None and each.is_compared for each in former.values())
+    joined = sum(each.rid is not None and each.is_judged for each in former.values())
     assert rig.sums("brier")[0] + rig.sums("brier")[1] == joined
     rig.store.close()
 
