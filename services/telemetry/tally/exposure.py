@@ -140,7 +140,7 @@ def read_exposure(text: bytes, bucket_seconds: int) -> tuple[Exposure | None, En
     if not (0 <= at < _FAR and 0 <= (duration or 0) < _FAR):
         raise ValueError("a number is out of range")
     seconds = at // 1_000_000
-    slices = written(segments) if segments and common.is_compared else None
+    slices = written(segments) if segments and common.is_judged else None
     exposure = Exposure._make((
         rid or None, at, *common[2:7], seconds - seconds % bucket_seconds, *common[8:12], unit, *common[13:15],
         duration, common[16], prediction, slices,
