@@ -73,7 +73,7 @@ class Switch(Given):
 
     @property
     def route(self) -> ModelRoute:
-        ends = {build(v): Endpoint(build=build(v), host="127.0.0.1", port=8000 + int(v)) for v in "12"}
+        ends = {build(v): (Endpoint(build=build(v), host="127.0.0.1", port=8000 + int(v)),) for v in "12"}
         return routes(standings(self.ledger.rollouts()), ends).model("delays")
 
     @property

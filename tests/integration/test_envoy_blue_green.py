@@ -37,12 +37,12 @@ class Served(Switch):
 
     def __init__(self, envoy: Gateway, services: dict[str, Upstream]) -> None:
         super().__init__(GATED, errors=0.0)
-        self.envoy, self.ends = envoy, {each.endpoint.build: each.endpoint for each in services.values()}
+        self.envoy, self.ends = envoy, {each.endpoint.build: (each.endpoint,) for each in services.values()}
 
     def follows(self) -> None:
         """The gateway comes to serve what the ledger asks for."""
         table = routes(standings(self.ledger.rollouts()), self.ends)
-        self.envoy.plane.apply(table)
+        self.envoy.plane.apply(table, self.ends)
         eventually(lambda: self.envoy.plane.observe() == table.version)
         if not self.rollout.is_ended:
             self.serves()
