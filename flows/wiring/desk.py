@@ -188,7 +188,9 @@ class LocalDesk:
         return self._rounds.findings(within)
 
     def _spent(self, build: BuildRef) -> Mapping[str, float]:
-        """Mean milliseconds of a request in each stage of its service."""
+        """Mean milliseconds of a request in each stage of its service; nothing where only the ledger is."""
+        if not self.runtime.folder.secrets.exists():
+            return {}
         times = self.runtime.fleet.stage_times(build)
         return {each.stage: 1000 * each.seconds / each.requests for each in times if each.requests}
 
