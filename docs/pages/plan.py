@@ -22,6 +22,7 @@ _ORDER = (
     "Capture",
     "OfflineGate",
     "Replay",
+    "Generate",
     "MetricSpec",
     "PredictionField",
     "GateSpec",

@@ -45,7 +45,7 @@ def _wrapped(line: str, width: int, below: str) -> str:
 
 
 def _tree(view: View) -> str:
-    lines = [head(view), *_launch(view), *_split(view), *_arms(view), *_preview(view)]
+    lines = [head(view), *_launch(view), *_split(view), *_arms(view), *_preview(view), *_generated(view)]
     before, outside = (
         (_offline(each) for each in view["offline"]),
         (_external(each) for each in view["external"]),
@@ -72,6 +72,11 @@ def _awaits(view: View) -> str:
 def _preview(view: View) -> list[str]:
     """Where the candidate answers whoever asks for it by its name."""
     return [f"+- preview: POST {view['preview']} at the gateway"] if view.get("preview") else []
+
+
+def _generated(view: View) -> list[str]:
+    """What Sluicegate sends itself."""
+    return [f"+- generated: {view['generated']}"] if view.get("generated") else []
 
 
 def _awaited(view: View) -> str:

@@ -12,13 +12,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sluicegate.flows.gate.judge import verdict_at_once
-from sluicegate.flows.rehearsal.captured import Captured, captured
-from sluicegate.flows.rehearsal.captures_file import read_captures
+from sluicegate.flows.rehearsal.captured import Captured
+from sluicegate.flows.rehearsal.captures_file import requests_of
 from sluicegate.flows.rehearsal.shadow_replay import Answering, answered
 from sluicegate.flows.shadow.specs import column_kinds
 from sluicegate.flows.stages.assessment import ending
@@ -117,11 +116,8 @@ class Replaying:
         return tuple(_row(row) for row in tallies.rows())
 
     def _requests(self, rollout: Rollout, replay: Replay) -> Iterator[Captured]:
-        if replay.requests != CAPTURED:
-            return islice(read_captures(Path(replay.requests)), replay.at_most)
         wanted = rollout.requested
-        lines = self.newest(wanted.model, wanted.variation, replay.at_most)
-        return (captured(each, f"request {each['rid']}", str(each["rid"])) for each in lines)
+        return requests_of(replay.requests, partial(self.newest, wanted.model, wanted.variation), replay.at_most)
 
     def _in_time(self, rollout: Rollout, replay: Replay, requests: Iterator[Captured]) -> Iterator[Captured]:
         """The requests, until the time is up or the rollout has ended."""

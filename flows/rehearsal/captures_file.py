@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from sluicegate.flows.rehearsal.captured import Captured, read_captured
+from sluicegate.flows.rehearsal.captured import Captured, captured, read_captured
+from sluicegate.registry.plan.fields import CAPTURED
 from sluicegate.registry.words.errors import UsageError
 
 Capture = dict[str, Any]
@@ -33,6 +35,14 @@ def write_captures(pages: Iterable[Sequence[Capture]], path: Path) -> int:
     finally:
         draft.unlink(missing_ok=True)
     return count
+
+
+def requests_of(source: str, newest: Callable[[int], Iterable[Mapping[str, Any]]], most: int) -> Iterator[Captured]:
+    """The requests that a plan names: the newest that services wrote down, or those of a file, so many at most. Raises
+    UsageError for what cannot be run again."""
+    if source != CAPTURED:
+        return islice(read_captures(Path(source)), most)
+    return (captured(each, f"request {each['rid']}", str(each["rid"])) for each in newest(most))
 
 
 def read_captures(path: Path) -> Iterator[Captured]:

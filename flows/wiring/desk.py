@@ -81,6 +81,9 @@ class LocalDesk:
     def requests(self, rollout: Rollout) -> tuple[int, int] | None:
         return self.runtime.readings.requests(rollout)
 
+    def generated(self, rollout: Rollout) -> int | None:
+        return self.runtime.readings.generated(rollout)
+
     def errors(self, rollout: Rollout) -> Mapping[str, str]:
         return self.runtime.readings.errors(rollout)
 

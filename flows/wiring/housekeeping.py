@@ -45,8 +45,9 @@ def keep_house(runtime: Runtime, collectors: list[Finishing], stop: threading.Ev
 def _once(runtime: Runtime, collectors: list[Finishing]) -> None:
     from sluicegate.services.host.rotation import rotate_grown
     from sluicegate.services.telemetry.outcomes.retention import retain
+    from sluicegate.services.telemetry.tailing.backlog import access_logs
 
-    logs = (runtime.envoy.logs / "live.jsonl", runtime.envoy.logs / "shadow.jsonl")
+    logs = access_logs(runtime.envoy.logs)
     if any(log.exists() and log.stat().st_size > ROTATE_BYTES for log in logs):
         runtime.envoy.rotate()
     runtime.envoy.rotate_own_log()

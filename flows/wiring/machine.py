@@ -104,6 +104,7 @@ def checks() -> Mapping[str, Check]:
             "collector": lambda: _behind(runtime, envoy),
             "counted": lambda: _counted(runtime),
             "kept": lambda: _kept(runtime),
+            "generator": lambda: _generator(runtime),
         }
     return of_machine | of_record
 
@@ -181,6 +182,18 @@ def _counted(runtime: Runtime) -> Sequence[Finding]:
     except (sa.exc.SQLAlchemyError, SluiceError) as error:
         fix = error.fix if isinstance(error, SluiceError) and error.fix else _LEDGER_FIX
         return [failed("counted", "the ledger cannot be read, so it is not known how many requests are counted", fix)]
+
+
+def _generator(runtime: Runtime) -> Sequence[Finding]:
+    """Whether there are requests where some are to be generated. Others tell where these cannot be read."""
+    import sqlalchemy as sa
+
+    from sluicegate.flows.wiring.generator import findings
+
+    try:
+        return findings(runtime)
+    except (sa.exc.SQLAlchemyError, SluiceError):
+        return ()
 
 
 def _followed(runtime: Runtime) -> tuple[Finding, ...]:

@@ -37,6 +37,8 @@ CLOCK_SECONDS = 5.0
 """Time between two looks at whether the wall clock was set."""
 MEMORY_SECONDS = 5.0
 """Time between two looks at what MLflow is to be told."""
+GENERATOR_SECONDS = 1.0
+"""Time between two looks at whether some rollout wants generated requests."""
 HOOK_SECONDS = 1.0
 """Time between two looks at which hooks of plans are to be told."""
 OUTBOX_SECONDS = 1.0
@@ -53,6 +55,7 @@ def keeper() -> None:
     """Make the world follow the ledger until stopped."""
     from sluicegate.flows.stages.tick import Authority, tick
     from sluicegate.flows.wiring import sight_watch
+    from sluicegate.flows.wiring.generator import Generator
     from sluicegate.flows.wiring.machine import registering
     from sluicegate.services.beside import SLOW, Beside
     from sluicegate.services.keeper.catalog_watch import look_at_catalog
@@ -102,6 +105,8 @@ def keeper() -> None:
     loops.beside("samples", partial(_again_and_again, lambda _: sampling.look(), runtime, SAMPLING_SECONDS))
     loops.beside("clock", partial(_again_and_again, _set_clock, runtime, CLOCK_SECONDS))
     loops.beside("watch", partial(watch, runtime, "keeper"))
+    generator = Generator(runtime)
+    loops.beside("generator", partial(_again_and_again, lambda _: generator.look(), runtime, GENERATOR_SECONDS))
     sight = sight_watch.SightWatch(runtime)
     loops.beside("sight", partial(_again_and_again, lambda _: sight.look(), runtime, sight_watch.PERIOD))
     try:
@@ -120,6 +125,7 @@ def collector() -> None:
     from sluicegate.services.telemetry.pairs.collector import ShadowCollector
     from sluicegate.services.telemetry.tailing.bodies import BodyCollector
     from sluicegate.services.telemetry.tailing.collector import Collector
+    from sluicegate.services.telemetry.tailing.generated import GeneratedCollector
 
     runtime = current_runtime()
 
@@ -138,7 +144,12 @@ def collector() -> None:
         runtime.reading_store, runtime.envoy.logs / "shadow.jsonl", specs, runtime.wall,
         reopen=runtime.envoy.reopen_logs,
     )  # fmt: skip
-    loops.beside("house", partial(keep_house, runtime, [collecting, bodies, copies]), UNHURRIED)
+    generated = GeneratedCollector(
+        runtime.reading_store, runtime.envoy.logs / "generated.jsonl", lambda rollout: rollout_spec(runtime, rollout),
+        runtime.wall, reopen=runtime.envoy.reopen_logs,
+    )  # fmt: skip
+    loops.beside("house", partial(keep_house, runtime, [collecting, bodies, copies, generated]), UNHURRIED)
+    loops.beside("generated", generated.run, PASS_SECONDS)
     loops.beside("bodies", bodies.run, PASS_SECONDS)
     loops.beside("copies", copies.run, PASS_SECONDS)
     loops.beside("drops", partial(watch_drops, runtime), PASS_SECONDS)
@@ -221,6 +232,7 @@ def rollout_spec(runtime: Runtime, name: str) -> RolloutSpec | None:
         thresholds=dict(rollout.thresholds),
         margins={gate.metric: plan.margins(gate) for gate in plan.gates},
         by_unit=plan.unit is not None,
+        generates=plan.generate is not None,
         joins_more=plan.serve.capture.has_bodies,
         sliced=sliced_metrics(plan) if rollout.requested.strategy == "canary" else {},
     )

@@ -45,7 +45,12 @@ class Readings:
         from sluicegate.registry.report.course import asked_weights
 
         seen = evidence(self.telemetry, rollout, asked_weights(self.ledger.entries(rollout.id)))
+        seen = replace(seen, generated=self.generated(rollout))
         return replace(seen, shadow=self._shadow(rollout)) if rollout.is_shadow else seen
+
+    def generated(self, rollout: Rollout) -> int:
+        """Requests of both arms that no caller sent."""
+        return sum(self.telemetry.generated(rollout.id).values())
 
     def _shadow(self, rollout: Rollout) -> ShadowView:
         from sluicegate.flows.shadow.reading import read_shadow

@@ -23,7 +23,7 @@ from sluicegate.registry.plan.external import ExternalGate
 from sluicegate.registry.plan.limits import Limit, TimeLimit
 from sluicegate.registry.words.digest import digest_of
 from sluicegate.registry.words.metric import LEVELS, Worse, capped_name, level_name
-from sluicegate.registry.words.units import Duration, Memory, Share, Weight
+from sluicegate.registry.words.units import Duration, Memory, Rate, Share, Weight
 
 
 def _servable(model: str) -> str:
@@ -352,6 +352,7 @@ class Step(Document):
 
 CAPTURED = "captured"
 """Stands for the requests that services wrote down."""
+_Requests = Annotated[str, Field(pattern=r"^(captured|/.+)$", max_length=1000)]
 
 
 class OfflineGate(Document):
@@ -378,7 +379,7 @@ class OfflineGate(Document):
 class Replay(Document):
     """Stable's service and the candidate's answer requests of before, and no caller waits for either."""
 
-    requests: Annotated[str, Field(pattern=r"^(captured|/.+)$", max_length=1000)] = CAPTURED
+    requests: _Requests = CAPTURED
     """Which requests: captured, the newest that services of this variation wrote down in full; or a file of requests by
     its absolute path, as `sluice captures export` writes it, where the driver runs."""
     at_most: int = Field(default=1_000, ge=50, le=20_000)
@@ -387,6 +388,17 @@ class Replay(Document):
     """Time after which no further request is replayed: what was answered by then is judged."""
     gates: tuple[GateSpec, ...] = Field(min_length=1)
     """Rules that must pass. They compare pairs of answers to the same request, as those of a shadow do."""
+
+
+class Generate(Document):
+    """Requests of before are sent once more while the candidate has a share of requests, and nobody waits for their
+    answers: a quiet service gets enough of them for errors, latency and contract to be judged."""
+
+    requests: _Requests = CAPTURED
+    """Which requests: captured, the newest 1,000 that services of this variation wrote down in full; or the first 1,000
+    of a file by its absolute path, as `sluice captures export` writes it, on the machine of the gateway."""
+    rate: Rate
+    """How many of them a second, to both builds together."""
 
 
 def _no_external(values: object) -> object:
@@ -567,6 +579,8 @@ class PlanFields(Document):
     """Conditions on metrics of the candidate's MLflow run, which must hold before its first request or copy."""
     replay: Replay | None = None
     """What pairs of answers to requests of before must show, before its first request or copy; none: nothing."""
+    generate: Generate | None = None
+    """Requests of before that are sent again to both builds, for services that get few; none: nothing is sent."""
     certified: bool = False
     """Whether it starts only after `sluice certify` has passed this exact plan; any change of it needs that again."""
     check: Check | None = None

@@ -23,6 +23,10 @@ ALPHA_LIMIT = 0.1
 """The most that all gates together may cost: the chance that an equal candidate is ever stopped."""
 
 
+_OF_GENERATED = ("status", "latency", "contract")
+"""What a request tells by itself, whoever sent it."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Broken:
     """A rule that a plan breaks, and where: a path of keys and positions."""
@@ -49,7 +53,7 @@ def broken_rules(plan: PlanFields, champion_alias: str) -> tuple[Broken, ...]:
     return (
         *_trigger(plan, champion_alias), *_metrics(plan), *_names(plan), *_twice(plan), *_roles(plan), *_fresh(plan),
         *_alphas(plan), *_weights(plan), *_steps(plan), *_ladders(plan), *_deadline(plan), *_shadow(plan),
-        *_kept(plan), *_ab(plan), *_offline(plan), *_replay(plan),
+        *_kept(plan), *_ab(plan), *_offline(plan), *_replay(plan), *_generate(plan),
         *(Broken(at=at, message=what, fix=fix) for at, what, fix in slice_faults(plan)),
         *(Broken(at=at, message=what, fix=fix) for at, what, fix in wrong_acts(plan)),
         *(Broken(at=at, message=what, fix=fix) for at, what, fix in wrong_hooks(plan)),
@@ -339,10 +343,7 @@ def _replay(plan: PlanFields) -> Iterator[Broken]:
     if plan.strategy == "ab":
         fix = "remove it, or write strategy: canary"
         yield Broken(at=(REPLAY,), message="an experiment compares builds that are deployed already", fix=fix)
-    if replay.requests == CAPTURED and plan.serve.capture.features != "full":
-        message = "no request is captured in full, so there would be none to replay"
-        fix = "write serve: {capture: {features: full}}, or requests: /path/of/requests.jsonl"
-        yield Broken(at=(REPLAY, "requests"), message=message, fix=fix)
+    yield from _captured(plan, replay.requests, REPLAY, "replay")
     for position, gate in enumerate(replay.gates):
         at, spec = (REPLAY, "gates", position), plan.metrics.get(gate.metric)
         if not gate.decides:
@@ -356,6 +357,29 @@ def _replay(plan: PlanFields) -> Iterator[Broken]:
             yield Broken(
                 at=(*at, "metric"), message=message, fix=f"write a cap or a range under metrics: {gate.metric}"
             )
+
+
+def _captured(plan: PlanFields, requests: str, section: str, what: str) -> Iterator[Broken]:
+    """Requests that services wrote down can be sent again only where they write them down in full."""
+    if requests == CAPTURED and plan.serve.capture.features != "full":
+        message = f"no request is captured in full, so there would be none to {what}"
+        fix = "write serve: {capture: {features: full}}, or requests: /path/of/requests.jsonl"
+        yield Broken(at=(section, "requests"), message=message, fix=fix)
+
+
+def _generate(plan: PlanFields) -> Iterator[Broken]:
+    """Requests are generated for gates that can judge them: beside stable, or after a switch."""
+    if plan.generate is None:
+        return
+    yield from _captured(plan, plan.generate.requests, "generate", "send")
+    if plan.strategy == "ab" or plan.ends_in_shadow:
+        message = "requests are generated while a candidate answers a share of requests, and by this plan none does"
+        yield Broken(at=("generate",), message=message, fix="remove it, or write strategy: canary with steps")
+        return
+    ruled = {gate.metric for gate in (*plan.gates, *plan.guardrails)}
+    if not any(spec.source in _OF_GENERATED for name, spec in plan.metrics.items() if name in ruled):
+        message = "no gate judges errors, latency or contract, and generated requests count in nothing else"
+        yield Broken(at=("generate",), message=message, fix="add a gate with source: status, latency or contract")
 
 
 def _of_pairs(copied: PlanFields, at: str) -> Iterator[Broken]:

@@ -149,6 +149,8 @@ class Evidence:
     sample_ratio: SampleRatio = SampleRatio(answer="NOT TESTED", reason="no requests on record")
     shadow: ShadowView | None = None
     """What its pairs of answers say, of a shadow."""
+    generated: int | None = None
+    """Requests of both arms that no caller sent; none where that is not known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -256,7 +258,8 @@ def rollout_report(record: RolloutRecord, now: datetime, evidence: Evidence | No
     """The report of a rollout, ended or under way, as the ledger has it now; the record holds all facts and looks."""
     known, rollout = evidence or Evidence(), record.rollout
     errors = arm_errors(known.exposures)
-    view = rollout_view(record, now, _requests(known, rollout.epoch), errors=errors_in_words(errors))
+    requests, died_of = _requests(known, rollout.epoch), errors_in_words(errors)
+    view = rollout_view(record, now, requests, errors=died_of, generated=known.generated)
     weights = weight_points(record.entries)
     return Report(
         rollout=view,

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import PurePath
 from urllib.parse import quote
 
 from sluicegate.registry.audience.connections import preview_name
-from sluicegate.registry.plan.fields import GateSpec
+from sluicegate.registry.plan.fields import CAPTURED, GateSpec
 from sluicegate.registry.report.external_view import ExternalGateView, external_views
 from sluicegate.registry.report.reason import unit_of
 from sluicegate.registry.rollout.decision import (
@@ -27,6 +28,7 @@ from sluicegate.registry.rollout.record import RolloutRecord
 from sluicegate.registry.rollout.rollout import Judgement, Phase, Rollout
 from sluicegate.registry.words.launching import launch_in_words
 from sluicegate.registry.words.sight import Blindness
+from sluicegate.registry.words.units import format_rate
 from sluicegate.registry.words.verdict import OK, Answer, SliceFigures, Verdict
 
 
@@ -153,6 +155,8 @@ class RolloutView:
     """Whether the data plane serves what is asked."""
     seen: float | None
     """The candidate's share of requests at this weight, in per cent."""
+    generated: str | None
+    """What Sluicegate sends itself by the plan, and how much that was; none where the plan asks for nothing."""
     candidate_requests: int
     """Assigned to the candidate at this weight."""
     stable_requests: int
@@ -179,11 +183,11 @@ class RolloutView:
 
 def rollout_view(
     record: RolloutRecord, now: datetime, requests: tuple[int, int] | None = None, *,
-    errors: Mapping[str, str] | None = None,
+    errors: Mapping[str, str] | None = None, generated: int | None = None,
 ) -> RolloutView:  # fmt: skip
     """The view of a rollout; `requests` are those assigned to (stable, candidate) at this weight, where known.
 
-    `errors` say by arm what they died of.
+    `errors` say by arm what they died of; `generated` how many requests no caller sent.
 
     Gates whose looks are not in the record tell their answers alone.
     """
@@ -214,6 +218,7 @@ def rollout_view(
         weight=rollout.weight / 100,
         observed=rollout.observed_epoch == rollout.epoch,
         seen=100 * candidate_n / total if total else None,
+        generated=_generated(rollout, generated),
         candidate_requests=candidate_n,
         stable_requests=stable_n,
         gates=tuple(_withheld(gate, blind) for gate in _gates(rollout, _last_verdicts(record))),
@@ -227,6 +232,17 @@ def rollout_view(
         settled=rollout.settled,
         seq=rollout.seq,
     )
+
+
+def _generated(rollout: Rollout, sent: int | None) -> str | None:
+    generate = rollout.plan.generate
+    if generate is None or rollout.is_aside or not rollout.is_judged:
+        return None
+    what = "captured requests" if generate.requests == CAPTURED else PurePath(generate.requests).name
+    asked = f"{what} at {format_rate(generate.rate)}"
+    if sent:
+        return f"{asked}, {sent:,} so far; they are not among the requests above, and count for no outcome"
+    return f"{asked}, none so far" + ("; sluice doctor says why" if rollout.phase is Phase.RUNNING else "")
 
 
 def _preview(rollout: Rollout) -> str | None:

@@ -3,7 +3,8 @@
 One JSON object a line. `services/traffic/envoy/log_format.py` says how Envoy fills these keys; no other file does:
 
     v        version of this format, 1
-    listener live, or shadow: a mirrored copy, whose answer no client saw
+    listener live; shadow: a mirrored copy, whose answer no client saw; or generated: sent by Sluicegate itself
+    generated in the lines of copies alone: 1 for the copy of a generated request; else null
     ts       start of the request, microseconds since 1970, as text
     rid      request id, unique among live lines; a shadow line carries the id of the live request it copies
     trace    the request's traceparent as its service got it; null for a copy of a request that came without one
@@ -50,7 +51,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
 }  # fmt: skip
 _VALUES = itemgetter(*_KINDS)
 _ANSWERED = "via_upstream"
-_IS_SHADOW = {"live": False, "shadow": True}
+_IS_SHADOW = {"live": False, "shadow": True, "generated": False}
 _NO_FLAGS: frozenset[str] = frozenset()
 _ARE_TEXTS = frozenset(_MAYBE_TEXT)
 _CLIENT_LEFT = frozenset({"DC", "DR"})
@@ -236,6 +237,11 @@ class LogLine:
         return self.assigned is not None and self.served is not None and self.served != self.assigned.build
 
 
+def is_generated(line: bytes) -> bool:
+    """Whether a copy's line is of a request that no caller sent. In the text of a field a quotation mark is escaped."""
+    return b'"generated":"1"' in line
+
+
 def parse(line: str | bytes) -> LogLine:
     """The request that a line of the access log tells of. Raises ValueError, saying what is wrong with the line."""
     return line_of(fields(line))
@@ -295,7 +301,7 @@ def fields(line: str | bytes) -> tuple[Any, ...]:
     if not _fits(tuple(map(type, values))):
         raise ValueError(_misfit(values))
     if values[0] not in _IS_SHADOW:
-        raise ValueError(f"listener is {values[0]!r}; expected live or shadow")
+        raise ValueError(f"listener is {values[0]!r}; expected live, shadow or generated")
     stand_in, segments = row.get("stand_in"), row.get("segments")
     if stand_in is None and segments is None:
         return *values, None, ()

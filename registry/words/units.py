@@ -15,6 +15,8 @@ _DURATION = re.compile(
 _MEMORY = re.compile(r"([0-9]{1,6}) ?(MiB|GiB)\Z")
 _MEMORY_UNITS = {"MiB": 2**20, "GiB": 2**30}
 _LEAST_MEMORY, _MOST_MEMORY = 2**28, 2**42
+_RATE = re.compile(r"([0-9]{1,4}(?:\.[0-9]{1,2})?)/s\Z")
+_MOST_A_SECOND = 1_000
 _SCALE = (86_400_000, 3_600_000, 60_000, 1_000, 1)
 _WEIGHT = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,6})?\Z")
 _PER_CENT = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,10})?)%\Z")
@@ -86,11 +88,30 @@ def format_memory(size: int) -> str:
     return f"{size >> 30}GiB" if size % 2**30 == 0 else f"{size >> 20}MiB"
 
 
+def parse_rate(value: object) -> float:
+    """Requests a second of a rate such as `20/s` or `0.5/s`."""
+    match = _RATE.match(value.strip()) if isinstance(value, str) else None
+    if match is None or not 0 < float(match.group(1)) <= _MOST_A_SECOND:
+        raise ValueError(f"not a rate: {value!r}; write requests a second, above 0 and up to 1000/s, such as 20/s")
+    return float(match.group(1))
+
+
+def format_rate(rate: float) -> str:
+    """The form that `parse_rate` reads back."""
+    return f"{rate:g}/s"
+
+
 def _number(text: str) -> float | int:
     value = float(text)
     return int(value) if value == int(value) else value
 
 
+Rate = Annotated[
+    float,
+    BeforeValidator(parse_rate, json_schema_input_type=str),
+    PlainSerializer(format_rate, return_type=str),
+    Field(description="requests a second, such as 20/s or 0.5/s"),
+]
 Duration = Annotated[
     float,
     BeforeValidator(parse_duration, json_schema_input_type=str),

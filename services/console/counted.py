@@ -19,6 +19,14 @@ def requests(desk: Desk, rollout: Rollout) -> tuple[int, int] | None:
         return None
 
 
+def generated(desk: Desk, rollout: Rollout) -> int | None:
+    """Requests that no caller sent; None where nobody can count them now, or the plan asks for none."""
+    try:
+        return desk.generated(rollout) if rollout.plan.generate is not None else None
+    except Unreachable:
+        return None
+
+
 def errors(desk: Desk, rollout: Rollout) -> Mapping[str, str]:
     """What the errors of each arm died of; nothing where that cannot be read."""
     try:

@@ -97,6 +97,10 @@ class Desk(Protocol):
         """Requests assigned to (stable, candidate) at the rollout's present weight."""
         ...
 
+    def generated(self, rollout: Rollout) -> int | None:
+        """Requests of both arms that no caller sent."""
+        ...
+
     def errors(self, rollout: Rollout) -> Mapping[str, str]:
         """What the errors of each arm died of, in words."""
         ...

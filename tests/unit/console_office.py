@@ -70,6 +70,9 @@ class MemoryDesk:
     def measured(self, run: str) -> dict[str, float]:
         return {}
 
+    def generated(self, rollout: Rollout) -> int | None:
+        return None
+
     def errors(self, rollout: Rollout) -> dict[str, str]:
         return {}
 

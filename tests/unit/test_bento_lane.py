@@ -201,3 +201,11 @@ def test_a_byte_order_mark_is_passed_over(encoding: str) -> None:
     body = b"\xef\xbb\xbf" + BODY
     packed = gzip.compress(body) if encoding == "gzip" else body
     assert sent(lane(lambda data: np.ones(len(data))), packed, content_encoding=encoding) == (200, [1.0, 1.0])
+
+
+def test_what_no_caller_sent_is_answered_and_not_written_down(tmp_path: Path) -> None:
+    answering = lane(lambda data: np.ones(len(data)), tmp_path, features="full")
+    generated = HEADERS | {b"x-sluice-generated": b"1", b"x-request-id": b"r2"}
+    for headers in (generated, HEADERS):
+        assert asyncio.run(answering.reply(BODY, headers, wrapped=False))[0] == 200
+    assert [each["rid"] for each in written(tmp_path)] == ["r1"]

@@ -43,6 +43,7 @@ PLACES = Places(
     admin_socket=Path("admin.sock"),
     shadow_socket=SOCKET,
     detour_socket=Path("detour.sock"),
+    generated_socket=Path("generated.sock"),
     logs=Path("logs"),
     host="127.0.0.1",
     port=9,

@@ -20,6 +20,8 @@ from zlib import crc32
 
 log = logging.getLogger("bentoml.predictor")
 
+GENERATED = b"x-sluice-generated"
+"""The header of a request that no caller sent; it is not written down."""
 STEM, OPEN = "bodies.jsonl", ".open"
 _BODIES = ("hashed", "full")
 _BODY_BYTES = 64 << 10

@@ -18,7 +18,7 @@ import anyio.to_thread
 
 from .answer import dump, outline, plain, summary
 from .batcher import Batcher
-from .capture import Capture
+from .capture import GENERATED, Capture
 from .media import decoded, require_json
 from .model import Model, rows_of
 from .problem import Unacceptable
@@ -94,7 +94,7 @@ class Lane:
             own.append((b"x-sluice-prediction", line.encode()))
         if request_id := headers.get(b"x-request-id"):
             own.append((b"x-request-id", request_id))
-            if self._capture is not None and line is not None:
+            if self._capture is not None and line is not None and GENERATED not in headers:
                 self._capture.take(request_id.decode("latin-1"), read, content, headers)
         return status, content, own
 

@@ -193,7 +193,10 @@ class RolloutActs:
         """The rollout as CLI, pages and reports show it."""
         desk = self._desk
         record = read_for_view(desk.ledger, rollout)
-        return rollout_view(record, desk.clock(), counted.requests(desk, rollout), errors=counted.errors(desk, rollout))
+        return rollout_view(
+            record, desk.clock(), counted.requests(desk, rollout), errors=counted.errors(desk, rollout),
+            generated=counted.generated(desk, rollout),
+        )  # fmt: skip
 
 
 def fact_json(entry: Entry) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy.engine import Connection
 
-from sluicegate.registry.words.access_log import parse
+from sluicegate.registry.words.access_log import is_generated, parse
 from sluicegate.services.telemetry.pairs.labels import Labels
 from sluicegate.services.telemetry.pairs.pair import Copy, read_copy
 from sluicegate.services.telemetry.pairs.pairing import NEW, Pairer
@@ -59,7 +59,7 @@ class ShadowCollector(LogCollector[Copy | None]):
         return done
 
     def _read_line(self, text: bytes) -> Copy | None:
-        return read_copy(parse(text), self._bucket)
+        return None if is_generated(text) else read_copy(parse(text), self._bucket)
 
     def _write(self, connection: Connection, rows: list[Copy | None], counts: Counter[Count]) -> None:
         """Keep copies; a second one of the same request for the same shadow is counted and not kept."""

@@ -22,6 +22,7 @@ def families(queries: Queries, rollouts: Sequence[Rollout]) -> Iterator[Metric]:
     yield from _standing(rollouts)
     yield _verdicts(rollouts)
     yield _requests(queries, rollouts)
+    yield _generated(queries, rollouts)
     yield _latencies(queries, rollouts)
 
 
@@ -56,6 +57,16 @@ def _requests(queries: Queries, rollouts: Sequence[Rollout]) -> Metric:
         for arm, requests in ((Arm.STABLE, seen.stable), (Arm.CANDIDATE, seen.candidate)):
             for end, n in _ends(requests):
                 family.add_metric([each.id, arm.value, end], n)
+    return family
+
+
+def _generated(queries: Queries, rollouts: Sequence[Rollout]) -> Metric:
+    what = "Requests that Sluicegate sent itself, by arm; in no other count of requests."
+    family = CounterMetricFamily("sluice_generated_requests", what, labels=["rollout", "arm"])
+    for each in rollouts:
+        sent = queries.generated(each.id)
+        for arm in Arm:
+            family.add_metric([each.id, arm.value], sent.get(arm, 0))
     return family
 
 

@@ -181,6 +181,13 @@ class Queries:
             }
         return Seen(stable=arms.get(Arm.STABLE, ArmSeen()), candidate=arms.get(Arm.CANDIDATE, ArmSeen()))
 
+    def generated(self, rollout: str) -> dict[Arm, int]:
+        """Requests of each arm that no caller sent; they are in tallies, and in no other count."""
+        table = schema.generated
+        query = sa.select(table.c.arm, table.c.requests).where(table.c.rollout == rollout)
+        with self._store.read() as connection:
+            return {Arm(arm): int(n) for arm, n in connection.execute(query)}
+
     def stable_quantile(self, model: str, version: str, q: float, limit: int = 5_000) -> tuple[float, int] | None:
         """The q-quantile in seconds of the newest `limit` durations of a build, and how many there were; None: none.
 

@@ -20,6 +20,8 @@ class Count(StrEnum):
     """Exposures that the model's fallback variation answered, because the assigned variation's stable could not."""
     SHADOWS = "shadows"
     """Lines of mirrored copies."""
+    GENERATED = "generated"
+    """Lines of requests that Sluicegate sent itself: no exposures, and joined to nothing."""
     REPEATED = "repeated"
     """Lines that repeat an earlier one of the same request and shadow."""
     UNASSIGNED = "unassigned"

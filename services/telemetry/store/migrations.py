@@ -149,6 +149,7 @@ _STEPS: Mapping[int, Callable[[Connection], None]] = {
     2: _slices,
     3: _headers_of_bodies,
     4: _compact_requests,
+    5: lambda _: None,  # a table came, which is made at the end
 }
 """By the number that each leads on from."""
 

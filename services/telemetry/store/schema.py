@@ -22,7 +22,7 @@ from sqlalchemy.types import TypeEngine
 
 from sluicegate.registry.words.tally import Tally, UnitSums
 
-VERSION = 5
+VERSION = 6
 """Raised when a table changes or comes, with a step in `migrations`; a database of a newer number is refused."""
 
 METADATA = MetaData()
@@ -260,6 +260,13 @@ ends = Table(
     *counts("requests"),
 )  # fmt: skip
 """The same requests by how they ended, see `sluicegate.registry.words.access_log.End`; for ever."""
+
+generated = Table(
+    "generated", METADATA,
+    *keys({"rollout": Text, "arm": Text}),
+    *counts("requests"),
+)  # fmt: skip
+"""Requests of each arm that no caller sent, for ever: they are in tallies, and in no other table."""
 
 recent = Table(
     "recent", METADATA,

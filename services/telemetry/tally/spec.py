@@ -24,6 +24,8 @@ class RolloutSpec:
 
     by_unit: bool = False
     """Whether a unit keeps its arm, so that its requests count together."""
+    generates: bool = False
+    """Whether its plan asks for generated requests."""
     joins_more: bool = False
     """Whether bodies are joined to its requests."""
     sliced: Mapping[str, tuple[tuple[int, str], ...]] = field(default_factory=dict)
@@ -60,6 +62,11 @@ class RolloutSpec:
             statuses=tuple(statuses), means=tuple(means), limits=tuple(limits), contracts=tuple(contracts),
             predictions=tuple(predictions), by_unit=self.by_unit, slicings=self._slicings(),
         )  # fmt: skip
+
+    @cached_property
+    def of_generated(self) -> Measures:
+        """What is tallied of a request that no caller sent: how it ended, how long it took, and its answer's form."""
+        return replace(self.measures, predictions=(), slicings=())
 
     @property
     def keeps_requests(self) -> bool:

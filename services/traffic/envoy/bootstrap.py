@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from sluicegate.registry.words.spans import SpanReceiver
 from sluicegate.services.traffic.envoy.audience_cel import audience_filter
-from sluicegate.services.traffic.envoy.detour import body_limit, detours, not_passed_on, unmark
+from sluicegate.services.traffic.envoy.detour import DETOUR_HEADER, body_limit, detours, not_passed_on, unmark
 from sluicegate.services.traffic.envoy.limits import Limits
 from sluicegate.services.traffic.envoy.log_format import (
     CLUSTER_HEADER,
+    GENERATED_HEADER,
     METADATA,
     PREDICTION_HEADER,
     TIMEOUT_HEADER,
     log_format,
 )
-from sluicegate.services.traffic.envoy.names import ADDRESSES, CLUSTERS_FILE, DETOUR, LIVE, ROUTES, ROUTES_FILE, SHADOW
+from sluicegate.services.traffic.envoy.names import (
+    ADDRESSES,
+    CLUSTERS_FILE,
+    DETOUR,
+    GENERATED,
+    LIVE,
+    ROUTES,
+    ROUTES_FILE,
+    SHADOW,
+)
 from sluicegate.services.traffic.envoy.resources import (
     Resource,
     address,
@@ -47,6 +59,7 @@ class Places:
     admin_socket: Path
     shadow_socket: Path
     detour_socket: Path
+    generated_socket: Path
     logs: Path
     host: str
     port: int
@@ -74,7 +87,12 @@ def bootstrap(places: Places, limits: Limits, spans: SpanReceiver | None = None)
         },
         "dynamic_resources": {"cds_config": watched(places.clusters)},
         "static_resources": {
-            "listeners": [_live(places, limits, spans), _detour(places, limits), _shadow(places, limits)],
+            "listeners": [
+                _live(places, limits, spans),
+                _detour(places, limits),
+                _shadow(places, limits),
+                _generated(places, limits),
+            ],
             "clusters": [*detours(limits, str(places.detour_socket)), export_cluster(spans)],
         },
         "overload_manager": _overload(limits),
@@ -191,8 +209,24 @@ def _shadow(places: Places, limits: Limits) -> Resource:
     return _inside(SHADOW, places.shadow_socket, manager, limits)
 
 
+def _generated(places: Places, limits: Limits) -> Resource:
+    """Requests that we send ourselves meet the routes of callers, and a log of their own. What marks them is where they
+    come in, which nobody else can reach: no header makes a caller's request one of these, or hides it among them."""
+    manager = _manager(
+        stat_prefix=GENERATED,
+        codec_type="HTTP1",
+        early_header_mutation_extensions=[_strip_internal({DETOUR_HEADER: "1", GENERATED_HEADER: "1"})],
+        stream_idle_timeout=seconds(limits.idle_seconds),
+        common_http_protocol_options={"idle_timeout": seconds(limits.idle_seconds)},
+        http_filters=[audience_filter(), body_limit(limits.body_bytes), unmark(), _take_prediction(), _ROUTER],
+        access_log=[_access_log(places, GENERATED)],
+        **_routing(places),
+    )
+    return _inside(GENERATED, places.generated_socket, manager, limits)
+
+
 def _inside(name: str, socket: Path, manager: Resource, limits: Limits) -> Resource:
-    """A listener that Envoy alone knocks at."""
+    """A listener that only its owner can knock at: Envoy itself, or the generator."""
     return {
         "name": name,
         "address": {"pipe": {"path": str(socket), "mode": 0o600}},
@@ -217,13 +251,14 @@ _ROUTER = extension(
 )
 
 
-def _strip_internal() -> Resource:
-    """A caller sets neither its request id nor anything that only the gateway may say."""
+def _strip_internal(said: Mapping[str, str] = MappingProxyType({})) -> Resource:
+    """A caller sets neither its request id nor anything that only the gateway may say, which says `said` then."""
     prefixes = [{"remove_on_match": {"key_matcher": {"prefix": prefix}}} for prefix in _INTERNAL]
+    added = [{"append": set_header(name, value)} for name, value in said.items()]
     return extension(
         "envoy.http.early_header_mutation.header_mutation",
         "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
-        mutations=[{"remove": "x-request-id"}, *prefixes],
+        mutations=[{"remove": "x-request-id"}, *prefixes, *added],
     )
 
 

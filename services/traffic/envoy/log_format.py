@@ -16,6 +16,8 @@ COPY_HEADER = "x-sluice-copy"
 TIMEOUT_HEADER = "x-sluice-timeout-ms"
 SHADOW_HEADER = "x-sluice-shadow"
 """Tells a service that nobody sees its answer."""
+GENERATED_HEADER = "x-sluice-generated"
+"""Tells a service that no caller sent this request. The listener of generated requests sets it, and nobody else can."""
 SEGMENT_HEADERS = tuple(f"x-sluice-segment-{position}" for position in range(4))
 """Values of the request headers by which a rollout is split, in the order of the plan: a shadow's segments, a canary's
 slices."""
@@ -30,9 +32,11 @@ REASON_HEADER = "x-sluice-reason"
 
 
 def log_format(listener: str) -> dict[str, object]:
-    """The JSON format of a listener's log: `live` or `shadow`. A copy carries its place in a header."""
+    """The JSON format of a listener's log: `live`, `shadow` or `generated`. A copy carries its place in a header."""
     place = f"%REQ({PLACE_HEADER})%" if listener == SHADOW else f"%METADATA(ROUTE:{METADATA}:place)%"
+    of_copies = {"generated": f"%REQ({GENERATED_HEADER})%"} if listener == SHADOW else {}
     return {
+        **of_copies,
         "segments": [f"%REQ({header})%" for header in SEGMENT_HEADERS],
         "v": FORMAT_VERSION,
         "listener": listener,

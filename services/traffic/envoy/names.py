@@ -10,6 +10,7 @@ ROUTES = "sluice"
 LIVE = "live"
 SHADOW = "shadow"
 DETOUR = "detour"
+GENERATED = "generated"
 DETOURS = MEDIUM, LARGE = ("*medium", "*large")
 """The clusters of bodies that go round by the detour. A star is in no model's name."""
 CLUSTERS_FILE = "cds.json"

@@ -27,6 +27,7 @@ from sluicegate.services.traffic.envoy.limits import Limits
 from sluicegate.services.traffic.envoy.log_files import next_rotated
 from sluicegate.services.traffic.envoy.names import (
     BOOTSTRAP_FILE,
+    GENERATED,
     LIVE,
     ROUTES,
     SHADOW,
@@ -90,6 +91,7 @@ class Envoy:
             admin_socket=socket_path(folder, "admin"),
             shadow_socket=socket_path(folder, "shadow"),
             detour_socket=socket_path(folder, "detour"),
+            generated_socket=socket_path(folder, "generated"),
             logs=folder / "logs",
             host=host,
             port=port,
@@ -108,7 +110,7 @@ class Envoy:
 
     @property
     def logs(self) -> Path:
-        """The folder of the access logs: `live.jsonl`, `shadow.jsonl`, and rotated ones `live.000001.jsonl`."""
+        """The folder of the access logs: `live.jsonl`, `shadow.jsonl`, `generated.jsonl`, or `live.000001.jsonl`."""
         return self.places.logs
 
     @property
@@ -222,7 +224,7 @@ class Envoy:
 
         A renamed file is complete as soon as the file of the old name exists again.
         """
-        logs = (self.logs / f"{listener}.jsonl" for listener in (LIVE, SHADOW))
+        logs = (self.logs / f"{listener}.jsonl" for listener in (LIVE, SHADOW, GENERATED))
         renamed = tuple(path.rename(next_rotated(path)) for path in logs if path.exists() and path.stat().st_size)
         self._admin.command("/reopen_logs")
         return renamed
