@@ -33,6 +33,7 @@ _LABELS = {
     "sluice_rollout_step": "rollout",
     "sluice_rollout_verdict": "rollout, metric, answer",
     "sluice_rollout_requests": "rollout, arm, end",
+    "sluice_generated_requests": "rollout, arm",
     "sluice_rollout_latency_seconds": "rollout, arm, le",
 }
 
