@@ -154,7 +154,7 @@ def _kept(runtime: Runtime) -> Sequence[Finding]:
 
     from sluicegate.flows.wiring.collecting import growth_finding, unasked_findings
     from sluicegate.flows.wiring.keeping import DEFAULT, kept_for
-    from sluicegate.services.host.doctor.finding import failed
+    from sluicegate.services.host.doctor.finding import warned
     from sluicegate.services.telemetry.reading.growth import growth, unasked
 
     try:
@@ -166,7 +166,8 @@ def _kept(runtime: Runtime) -> Sequence[Finding]:
         longest = max((DEFAULT, *kept_for(runtime.ledger).values()))
         return [growth_finding(grown, free, longest), *found]
     except (sa.exc.SQLAlchemyError, SluiceError, OSError) as error:
-        return [failed("growth", f"it is not known what is kept: {error}", _TELEMETRY_FIX)]
+        why = f"how long the disk lasts is not known: {error}"
+        return [warned("growth", why, "Mend first what else is found here.")]
 
 
 def _counted(runtime: Runtime) -> Sequence[Finding]:

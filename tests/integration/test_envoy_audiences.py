@@ -42,7 +42,8 @@ _TOLD = re.compile(rb"\r\nx-sluice-audience: (\S+)\r\n")
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
     with constant_services(tmp_path_factory.mktemp("constant"), build("1")) as found:
-        yield found[build("1")]
+        (endpoint,) = found[build("1")]
+        yield endpoint
 
 
 @pytest.fixture(scope="module")

@@ -184,7 +184,8 @@ def test_a_worse_candidate_gets_no_request_through_any_door(stack: Stack, load: 
         rollouts = wait(stack, version, number, door)
         assert len(rollouts) == number, f"{door}: {rollouts}"
         assert (rollouts[0]["ending"], rollouts[0]["weight"]) == ("aborted", 0), f"{door}: {rollouts[0]}"
-        assert "val_auc failed before the first request: val_auc of v2 is 0.8: 11.1 % worse" in rollouts[0]["reason"]
+        why = f"val_auc failed before the first request: val_auc of v{version} is 0.8: 11.1 % worse"
+        assert why in rollouts[0]["reason"]
         assert "StepEntered" not in stack.run("rollout", "history", rollouts[0]["id"]).stdout
     assert set(load.builds) == {"1"}
 
