@@ -25,6 +25,7 @@ from sluicegate.registry.documents.notification import Notification
 from sluicegate.registry.documents.reading import read_as
 from sluicegate.registry.documents.variation_document import VariationDocument
 from sluicegate.registry.plan.document import Document
+from sluicegate.registry.plan.fields import Strategy
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.plan.policy import Policy
 from sluicegate.registry.plan.reading import json_schema, read_plan_text
@@ -57,6 +58,17 @@ class Kind:
     """A few words about it, for people."""
 
 
+def _plan_in_words(plan: Plan) -> str:
+    steps = "1 step" if len(plan.steps) == 1 else f"{len(plan.steps)} steps"
+    match plan.strategy:
+        case Strategy.CANARY | Strategy.AB:
+            return steps
+        case Strategy.BLUE_GREEN:
+            return "all requests switch at once"
+        case Strategy.SHADOW:
+            return "a shadow and nothing after it" if plan.ends_in_shadow else f"a shadow, then {steps}"
+
+
 KINDS: dict[str, Kind] = {
     "plan": Kind(
         read=read_plan_text,
@@ -65,7 +77,7 @@ KINDS: dict[str, Kind] = {
         named_by="model",
         body=lambda plan: plan.document(),
         digest=lambda plan: plan.digest,
-        says=lambda plan: f"{len(plan.steps)} steps" if plan.steps else "a shadow and nothing after it",
+        says=_plan_in_words,
     ),
     "audience": Kind(
         read=lambda text, _: read_audience_text(text),

@@ -130,11 +130,9 @@ class Fleet:
 
     def endpoints(self) -> Endpoints:
         """Where the replicas of every started service answer, but for those that leave; or will, where none does."""
-        found: dict[BuildRef, list[ServiceRecord]] = {}
-        for record in self._records():
-            if not record.is_leaving:
-                found.setdefault(record.ref, []).append(record)
-        return {ref: tuple(each.endpoint for each in _open(records) or records) for ref, records in found.items()}
+        return {
+            ref: tuple(each.endpoint for each in _open(records) or records) for ref, records in self._staying().items()
+        }
 
     def leaving(self) -> frozenset[BuildRef]:
         """Builds with replicas that nobody is sent to any more."""
@@ -151,13 +149,9 @@ class Fleet:
 
         Blocks for seconds where one hangs.
         """
-        found: dict[BuildRef, list[ServiceRecord]] = {}
-        for record in self._records():
-            if not record.is_leaving:
-                found.setdefault(record.ref, []).append(record)
         return {
             build: (sum(is_alive(each.endpoint) for each in records), records[-1].replica)
-            for build, records in found.items()
+            for build, records in self._staying().items()
             if records[-1].replica > 1
         }
 
@@ -226,6 +220,14 @@ class Fleet:
     def _records(self) -> list[ServiceRecord]:
         records = (read_record(path.parent) for path in self._home.glob("*/service.json"))
         return sorted(filter(None, records), key=lambda record: (str(record.ref), record.replica))
+
+    def _staying(self) -> dict[BuildRef, list[ServiceRecord]]:
+        """The replicas of every service, by number, but for those that leave."""
+        found: dict[BuildRef, list[ServiceRecord]] = {}
+        for record in self._records():
+            if not record.is_leaving:
+                found.setdefault(record.ref, []).append(record)
+        return found
 
     def _replicas(self, build: BuildRef) -> list[ServiceRecord]:
         return [record for record in self._records() if record.ref == build]

@@ -37,6 +37,27 @@ steps:
 """
 
 
+@pytest.mark.parametrize(
+    ("written", "says"),
+    [
+        ("steps: [{weight: 10}]", "1 step"),
+        ("steps: [{weight: 10}, {weight: 50}]", "2 steps"),
+        ("strategy: blue-green", "all requests switch at once"),
+        ("strategy: shadow\nshadow: {sample: 20, max_time: 2h}", "a shadow and nothing after it"),
+        (
+            """strategy: shadow
+metrics: {answers: {source: disagreement}}
+shadow: {sample: 20, max_time: 2h, then: canary, gates: [{metric: answers, below: 5%}]}
+steps: [{weight: 10}]""",
+            "a shadow, then 1 step",
+        ),
+    ],
+)
+def test_a_plan_is_said_in_a_few_words(written: str, says: str) -> None:
+    plan = read_document(f"kind: plan\nmodel: delays\n{written}\n", "plan.yaml")
+    assert KINDS["plan"].says(plan.value) == says
+
+
 def known(text: str) -> Known:
     found = read_document(text, "old.yaml")
     return Known(kind=found.kind, name=found.name, digest=found.digest, body=found.body)
