@@ -26,11 +26,12 @@ from sluicegate.registry.orders.connections_record import connections_of, read
 from sluicegate.registry.orders.guarding import disturbed
 from sluicegate.registry.orders.order import Act, ApplyAudience, ApplyDeployment, Order
 from sluicegate.registry.plan.plan import Plan
-from sluicegate.registry.rollout.facts import Approved, Jumped, Party, Promoted, Undeployed, to_payload
+from sluicegate.registry.rollout.facts import Approved, Fact, Jumped, Party, Promoted, Undeployed, to_payload
 from sluicegate.registry.rollout.rollout import Signature, is_same_person
 from sluicegate.registry.rollout.standing import standings
 from sluicegate.registry.words.errors import Forbidden, NotFound
 from sluicegate.registry.words.roles import Role
+from sluicegate.registry.words.verdict import Answer
 
 KIND = "proposal"
 ENOUGH = 2
@@ -86,7 +87,7 @@ def guard(record: Record, order: Order, changes: Changes, now: datetime) -> Chan
 def effect_of(record: Record, changes: Changes) -> str:
     """The digest of what is recorded, and of what it is recorded over: traffic, builds, and the rollouts it moves.
 
-    Who approves is no part of it.
+    Who approves is no part of it, nor is a verdict that changes with each look, until a gate fails.
     """
     models = {each.name for each in changes.documents if each.kind == TRAFFIC}
     moved = {}
@@ -99,7 +100,7 @@ def effect_of(record: Record, changes: Changes) -> str:
               for each in standings(record.current(m))]  # fmt: skip
     over = [(each.kind, each.name, _digest_of(record, each), each.digest) for each in changes.documents]
     facts = [
-        (each.rollout, type(each.fact).__name__, to_payload(each.fact))
+        (each.rollout, type(each.fact).__name__, to_payload(_without_passing_verdicts(each.fact)))
         for each in changes.entries
         if not isinstance(each.fact, Approved)
     ]
@@ -231,6 +232,14 @@ def _targets(record: Record, changes: Changes) -> tuple[str, ...]:
 
 def _is_opened(changes: Changes, rollout: str) -> bool:
     return any(each.rollout == rollout and each.seq == 0 for each in changes.entries)
+
+
+def _without_passing_verdicts(fact: Fact) -> Fact:
+    """A fact that a later look does not change, unless a gate has failed in it."""
+    if not isinstance(fact, Promoted):
+        return fact
+    failed = {metric: answer for metric, answer in fact.verdicts.items() if answer == Answer.FAIL}
+    return dataclasses.replace(fact, verdicts=failed)
 
 
 def _digest_of(record: Record, document: Applied) -> str:

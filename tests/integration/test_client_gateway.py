@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import threading
 import warnings
@@ -218,6 +219,14 @@ def test_too_large_is_refused_with_the_reason(client: Client) -> None:
     assert raised.value.status == 431
 
 
+def pass_on(source: socket.socket, target: socket.socket) -> None:
+    """Everything that comes, in as many pieces as it comes, until one side is closed."""
+    with contextlib.suppress(OSError):
+        while piece := source.recv(65536):
+            target.sendall(piece)
+        target.shutdown(socket.SHUT_WR)
+
+
 def test_a_gateway_that_comes_up_while_it_is_asked_answers(envoy: Gateway) -> None:
     """Nothing was sent, so it is asked again; here a relay to the real gateway begins to listen a moment later."""
     port = free_port()
@@ -231,16 +240,19 @@ def test_a_gateway_that_comes_up_while_it_is_asked_answers(envoy: Gateway) -> No
         caller, _ = relay.accept()
         host, there = envoy.plane.url.removeprefix("http://").split(":")
         with caller, socket.create_connection((host, int(there))) as target:
-            target.sendall(caller.recv(65536))
-            caller.sendall(target.recv(65536))
+            sending = threading.Thread(target=pass_on, args=(caller, target))
+            sending.start()
+            pass_on(target, caller)
+            sending.join()
 
     late = threading.Timer(0.3, relayed)
+    late.daemon = True
     late.start()
     try:
         with asking:
             assert asking.predict("delays", [{"a": 1}]).request_id
     finally:
-        late.join()
+        late.join(timeout=20)
         relay.close()
 
 

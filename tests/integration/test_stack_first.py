@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from secrets import token_hex
 from typing import Any
 
 import httpx
@@ -69,7 +70,7 @@ class Ear(BaseHTTPRequestHandler):
         """Says nothing."""
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def heard() -> Iterator[Heard]:
     server = Heard()
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
@@ -230,7 +231,8 @@ def test_two_people_a_jump_and_a_hook_that_is_told_until_it_takes_the_news(
     stack: Stack, load: Load, heard: Heard
 ) -> None:
     apply(stack, REPLAY + f"hooks: [{{after: promotion, url: 'http://127.0.0.1:{heard.server_port}/news'}}]\n")
-    ann, bob = (stack.ask("token", "give", who, "--role", "approver")["token"] for who in ("ann", "bob"))
+    people = [f"{each}-{token_hex(3)}" for each in ("ann", "bob")]
+    ann, bob = (stack.ask("token", "give", who, "--role", "approver")["token"] for who in people)
     stack.run("variation", "set", MODEL, "default", "--protected")
     version = stack.register()
     name = api(stack, "/api/v1/rollouts", ann, model=MODEL, build=version).raise_for_status().json()["id"]
@@ -251,7 +253,7 @@ def test_two_people_a_jump_and_a_hook_that_is_told_until_it_takes_the_news(
     assert len({each["data"]["key"] for each in heard.news}) == 1
     history = stack.run("rollout", "history", name).stdout
     assert "Jumped" in history
-    assert all(who in history for who in ("ann", "bob"))
+    assert all(who in history for who in people)
     assert load.failed == 0
 
 

@@ -5,8 +5,10 @@ What is trusted already is always one person away: abort, and the way back.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -302,6 +304,17 @@ def test_who_overrides_the_gates_asks_a_second_person_whatever_was_approved_befo
     after = ledger.rollout(rollout.id)
     assert (after.phase, after.actor) == (Phase.BAKING, "eve")
     assert {each.actor for each in after.signatures} == {"bob", "eve"}, "ada asked for it, eve overrides"
+
+
+@pytest.mark.parametrize("act", [Promote, partial(Jump, step=1)], ids=["promote", "jump"])
+@pytest.mark.parametrize("answer", [each for each in Answer if each is not Answer.FAIL])
+def test_a_look_between_request_and_approval_does_not_outdate_the_proposal(
+    ledger: MemoryLedger, act: Callable[..., Act], answer: Answer
+) -> None:
+    rollout = entered(ledger, approve(ledger, started(ledger), "bob"), 0)
+    name = asked(ledger, by("eve", act(rollout=rollout.id)))
+    append(ledger, rollout, Judged(metric="errors", answer=answer, k=1, step=0, reason="a look"))
+    assert approved(ledger, name, "ada").changed
 
 
 def test_a_build_at_once_waits_and_the_way_back_does_not(ledger: MemoryLedger) -> None:
