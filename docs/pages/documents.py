@@ -7,14 +7,14 @@ from typing import Any
 
 from docs.pages.plan import default_of, type_of
 from docs.pages.tables import NOTICE, anchor, code, field_docs, summary, table
-from sluicegate.registry.documents.documents import KINDS, SCHEMAS, schema_of
+from sluicegate.registry.documents.documents import KINDS
 
 _HEAD = """\
 # Documents
 
 What `sluice apply` takes beside [plans](plan.md), by its `kind`. `sluice validate -f FILE` checks a document, and `sluice schema KIND` prints the JSON Schema of
-its kind for editors. An unknown key is an error with its place and a suggestion. Audiences have a form of their own:
-[how to write one](../how-to/send-audiences-to-variations.md). [How to keep documents in Git](../how-to/keep-documents-in-git.md).
+its kind for editors. An unknown key is an error with its place and a suggestion. The conditions of an audience are described in
+[how to send audiences to variations](../how-to/send-audiences-to-variations.md). [How to keep documents in Git](../how-to/keep-documents-in-git.md).
 """
 _TITLES = {
     "Window": "Window of a freeze", "Route": "Audience of connections", "deployment": "Build of a variation",
@@ -24,12 +24,11 @@ _TITLES = {
 
 def page() -> str:
     """The whole page."""
-    return "\n".join((NOTICE, _HEAD, *(_kind(name) for name in SCHEMAS if name != "plan")))
+    return "\n".join((NOTICE, _HEAD, *(_kind(name, kind.form) for name, kind in KINDS.items() if kind.form and name != "plan")))
 
 
-def _kind(name: str) -> str:
-    form, schema = KINDS[name].form, schema_of(name)
-    assert form is not None
+def _kind(name: str, form: type) -> str:
+    schema = KINDS[name].schema()
     parts = {key: part for key, part in schema.get("$defs", {}).items() if "properties" in part}
     inner = [_section(_title(key), getattr(sys.modules[form.__module__], key), part, schema) for key, part in parts.items()]
     return "\n".join((_section(_title(name), form, schema, schema), *inner))

@@ -102,15 +102,17 @@ def _body(document: ReadDocument) -> dict[str, Any]:
     return {"values": {"kind": document.kind, **document.body}, "where": document.where}
 
 
-def schema(kind: Annotated[str, Parameter(help="plan, connections, variation, deployment, freeze, …")], /) -> None:
+def schema(
+    kind: Annotated[str, Parameter(help="plan, audience, connections, variation, deployment, freeze, …")], /
+) -> None:
     """Print the JSON Schema of a kind of document, for editors and other tools."""
-    from sluicegate.registry.documents.documents import SCHEMAS, schema_of
+    from sluicegate.registry.documents.documents import KINDS
     from sluicegate.registry.words.errors import UsageError
     from sluicegate.registry.words.suggestions import suggestion
 
-    if kind not in SCHEMAS:
-        raise UsageError(f"there is no schema of {kind!r}.", fix=suggestion(kind, SCHEMAS))
-    print(json.dumps(schema_of(kind), indent=2))
+    if kind not in KINDS:
+        raise UsageError(f"there is no schema of {kind!r}.", fix=suggestion(kind, KINDS))
+    print(json.dumps(KINDS[kind].schema(), indent=2))
     remark(f"put this into the first line of its file: # yaml-language-server: $schema={kind}.schema.json")
 
 

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from sluicegate.registry.audience.qwak import QwakRoute, is_qwak, read_qwak
+from sluicegate.registry.audience.schema import audience_schema
 from sluicegate.registry.audience.short_form import (
     audience_digest,
     audience_written,
@@ -44,8 +46,10 @@ class Kind:
     read: Callable[[Text, str], Any]
     """The value of a text whose values are a mapping; None when it has problems, which are then noted in it. The alias
     of stable builds is given besides: no plan may start by it."""
+    schema: Callable[[], dict[str, Any]]
+    """The JSON Schema of it as people write it."""
     form: type[Document] | None = None
-    """The class that has its keys; none: its form is written down by what reads it alone."""
+    """The class that has its keys; none: what reads it says more than a class can."""
     name: Callable[[Any], str]
     """Its name among documents of its kind; the latest of a name counts."""
     named_by: str
@@ -72,6 +76,7 @@ def _plan_in_words(plan: Plan) -> str:
 KINDS: dict[str, Kind] = {
     "plan": Kind(
         read=read_plan_text,
+        schema=partial(json_schema, Plan, "plan"),
         form=Plan,
         name=lambda plan: f"{plan.model}/{plan.variation}",
         named_by="model",
@@ -81,6 +86,7 @@ KINDS: dict[str, Kind] = {
     ),
     "audience": Kind(
         read=lambda text, _: read_audience_text(text),
+        schema=audience_schema,
         name=lambda audience: audience.name,
         named_by="name",
         body=audience_written,
@@ -89,6 +95,7 @@ KINDS: dict[str, Kind] = {
     ),
     "notification": Kind(
         read=read_as(Notification),
+        schema=partial(json_schema, Notification, "notification"),
         form=Notification,
         name=lambda notification: notification.name,
         named_by="name",
@@ -98,6 +105,7 @@ KINDS: dict[str, Kind] = {
     ),
     "freeze": Kind(
         read=read_as(Freeze),
+        schema=partial(json_schema, Freeze, "freeze"),
         form=Freeze,
         name=lambda freeze: freeze.name,
         named_by="name",
@@ -107,6 +115,7 @@ KINDS: dict[str, Kind] = {
     ),
     "policy": Kind(
         read=read_as(Policy),
+        schema=partial(json_schema, Policy, "policy"),
         form=Policy,
         name=lambda policy: policy.name,
         named_by="name",
@@ -116,6 +125,7 @@ KINDS: dict[str, Kind] = {
     ),
     "deployment": Kind(
         read=read_as(Deployment),
+        schema=partial(json_schema, Deployment, "deployment"),
         form=Deployment,
         name=lambda deployment: deployment.name,
         named_by="model",
@@ -125,6 +135,7 @@ KINDS: dict[str, Kind] = {
     ),
     "variation": Kind(
         read=read_as(VariationDocument),
+        schema=partial(json_schema, VariationDocument, "variation"),
         form=VariationDocument,
         name=lambda variation: variation.name,
         named_by="model",
@@ -134,6 +145,7 @@ KINDS: dict[str, Kind] = {
     ),
     "connections": Kind(
         read=read_as(ConnectionsDocument),
+        schema=partial(json_schema, ConnectionsDocument, "connections"),
         form=ConnectionsDocument,
         name=lambda connections: connections.model,
         named_by="model",
@@ -143,17 +155,6 @@ KINDS: dict[str, Kind] = {
     ),
 }
 """Every kind of document that can be applied."""
-SCHEMAS = tuple(name for name, kind in KINDS.items() if kind.form is not None)
-"""Kinds that have a JSON Schema."""
-
-
-def schema_of(kind: str) -> dict[str, Any]:
-    """The JSON Schema of a kind as people write it."""
-    form = KINDS[kind].form
-    assert form is not None
-    return json_schema(form, kind)
-
-
 VIEWS = ("variation", "connections")
 """Kinds that say what the record of traffic says: applying one is an order on that."""
 ORDER = ("audience", "freeze", "notification", "policy", "plan", "deployment", "connections", "variation")

@@ -13,11 +13,9 @@ from sluicegate.flows.cli.app import app
 from sluicegate.registry.documents.diff import Known, State, differences
 from sluicegate.registry.documents.documents import (
     KINDS,
-    SCHEMAS,
     document_from_values,
     read_document,
     read_documents,
-    schema_of,
 )
 from sluicegate.registry.ledger.sql import SqlLedger
 from sluicegate.registry.plan.plan import Plan
@@ -166,12 +164,46 @@ def test_a_deployment_file_of_qwaks_is_shown_the_door(tmp_path: Path) -> None:
         read_documents([file])
 
 
-@pytest.mark.parametrize("kind", SCHEMAS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_schema_of_a_kind_takes_what_is_read_and_refuses_what_is_not(kind: str) -> None:
-    validator = Draft202012Validator(schema_of(kind))
+    schema = KINDS[kind].schema()
+    validator = Draft202012Validator(schema)
     values = yaml.safe_load(EXAMPLES[kind])
     validator.validate(values)
     validator.validate(document_from_values(values, "f").body | {"kind": kind})
     assert not validator.is_valid(values | {"nonsense": 1})
-    required = schema_of(kind)["required"]
+    required = schema["required"]
     assert all(not validator.is_valid({key: each for key, each in values.items() if key != name}) for name in required)
+
+
+WHEN = {
+    "everybody": ("{}", True),
+    "a text": ("{state: New York}", True),
+    "a number and a flag": ("{age: 30, beta: true}", True),
+    "one of several": ("{plan: [gold, 7]}", True),
+    "operators that must all hold": ("{age: {from: 18, to: '65', not: 30}, mail: {suffix: [.com, .org]}}", True),
+    "not, any, all, header": (
+        "{not: {a: b}, any: [{a: b}, {all: [{c: {in: d}}]}], header: {any: {present: false}}}",
+        True,
+    ),
+    "nothing": ("null", False),
+    "a list": ("[a]", False),
+    "an unknown operator": ("{age: {form: 18}}", False),
+    "no operator": ("{age: {}}", False),
+    "a mapping in a list": ("{plan: [{a: b}]}", False),
+    "any of a mapping": ("{any: {a: b}}", False),
+    "a deep fault": ("{not: {any: [{a: {not: {contians: x}}}]}}", False),
+    "present as a text": ("{a: {present: maybe}}", False),
+    "no value": ("{a: null}", False),
+}
+
+
+@pytest.mark.parametrize(("when", "is_right"), WHEN.values(), ids=WHEN)
+def test_the_schema_of_an_audience_takes_the_conditions_that_are_read(when: str, is_right: bool) -> None:
+    text = f"kind: audience\nname: Payers\nwhen: {when}\n"
+    assert Draft202012Validator(KINDS["audience"].schema()).is_valid(yaml.safe_load(text)) is is_right
+    if is_right:
+        read_document(text, "p")
+    else:
+        with pytest.raises(InvalidDocument):
+            read_document(text, "p")
