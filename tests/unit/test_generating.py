@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from pydantic_core import to_jsonable_python
 from sluicegate.flows.cli.tree import tree
 from sluicegate.flows.rehearsal.captured import Captured
 from sluicegate.flows.rehearsal.generating import AT_ONCE, Generating, Pace, Room, headers_of
+from sluicegate.flows.wiring.generator import findings
 from sluicegate.registry.ledger.reading import read_for_view
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.report.view import rollout_view
@@ -22,7 +25,9 @@ from sluicegate.registry.rollout.freeze import Freeze
 from sluicegate.registry.rollout.generating import generating
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.errors import Unreachable, UsageError
+from sluicegate.services.telemetry.store.store import Store
 from tests.plans import read_plan
+from tests.unit.console_office import TOKEN, MemoryDesk, Office
 from tests.unit.test_replay_first import NOW, Stand, answers
 
 PAGE = Path(__file__).parents[2] / "docs/how-to/write-a-plan.md"
@@ -208,3 +213,41 @@ def test_the_how_to_shows_what_is_said_of_them() -> None:
     assert next(each for each in shown.splitlines() if "generated" in each) in section
     none = rollout_view(record, NOW, (61, 7), generated=0)
     assert none.generated == "captured requests at 20/s, none so far; sluice doctor says why"
+
+
+def test_the_doctor_says_why_a_rollout_generates_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "requests.jsonl"
+    said = {}
+    for name, requests in (("captured", "captured"), ("file", str(file))):
+        stand, rollout = running(generate={"rate": "20/s", "requests": requests})
+        store = Store(f"sqlite:///{tmp_path / name}.db", durable=False)
+        runtime: Any = SimpleNamespace(ledger=stand.ledger, clock=lambda: NOW, store=store)
+        (finding,) = findings(runtime)
+        said[name] = finding.found.removeprefix(f"{rollout.id} generates no request: ")
+        if requests != "captured":
+            file.write_text("{}\n")
+            assert findings(runtime) == ()
+        stand.facts(rollout.id, Paused(actor="ada", reason="x"))
+        assert findings(runtime) == ()
+    assert said == {"captured": "none to m/default was captured in full", "file": f"{file} is not there"}
+
+
+def test_the_page_of_a_rollout_says_how_many_were_generated() -> None:
+    stand, rollout = running()
+    desk = GeneratedDesk(ledger=stand.ledger)
+    office = Office(desk)
+    office.client.post("/login", data={"token": TOKEN})
+    for sent, words in ((1234, "1,234 so far"), (0, "none so far; sluice doctor says why")):
+        desk.sent = sent
+        page = office.client.get(f"/rollouts/{rollout.id}")
+        assert f"captured requests at 20/s, {words}" in page.text
+
+
+@dataclass(kw_only=True)
+class GeneratedDesk(MemoryDesk):
+    """A desk that knows how many requests were generated."""
+
+    sent: int = 0
+
+    def generated(self, rollout: Rollout) -> int | None:
+        return self.sent
