@@ -19,6 +19,7 @@ from sluicegate.flows.rehearsal.generating import AT_ONCE, Generating, Pace, Roo
 from sluicegate.flows.wiring.generator import findings
 from sluicegate.registry.ledger.reading import read_for_view
 from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.report.report import Evidence
 from sluicegate.registry.report.view import rollout_view
 from sluicegate.registry.rollout.facts import Aborted, Observed, Paused, StepEntered
 from sluicegate.registry.rollout.freeze import Freeze
@@ -249,5 +250,5 @@ class GeneratedDesk(MemoryDesk):
 
     sent: int = 0
 
-    def generated(self, rollout: Rollout) -> int | None:
-        return self.sent
+    def evidence(self, rollout: Rollout) -> Evidence:
+        return Evidence(generated=self.sent)
