@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from sluicegate.flows.cli.output import remark
 from sluicegate.flows.cli.reach import call
 from sluicegate.flows.cli.tree import bar
 from sluicegate.registry.words.errors import Unreachable
@@ -21,14 +22,16 @@ def home() -> int:
     """Show what runs and what needs you."""
     try:
         rollouts = call("GET", "/api/v1/rollouts", query={"limit": "200"})["rollouts"]
-        served = call("GET", "/api/v1/overview")["served"]
+        overview = call("GET", "/api/v1/overview")
         proposals = call("GET", "/api/v1/proposals")["proposals"]
     except Unreachable as error:
         print(f"Nothing answers here: {error.message}\n  sluice up    starts everything on this machine\n"
               f"  sluice demo  shows a rollout from end to end\n\n{HELP}")  # fmt: skip
         return 0
+    if overview["unread"]:
+        remark(f"nothing is observed now: {overview['unread']}")
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    print("\n".join(folded(line, width) for line in describe(rollouts, served, proposals)))
+    print("\n".join(folded(line, width) for line in describe(rollouts, overview["served"], proposals)))
     return 0
 
 

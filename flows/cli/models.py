@@ -84,6 +84,8 @@ def _served(model: str | None) -> Iterator[dict[str, Any]]:
     after: str | None = ""
     while after is not None:
         page = call("GET", "/api/v1/overview", query={"model": model, "after": after or None})
+        if page["unread"] and not after:
+            remark(f"nothing is observed now: {page['unread']}")
         yield from page["served"]
         after = page["next_after"]
 

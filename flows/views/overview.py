@@ -36,6 +36,18 @@ class Telemetry(Protocol):
         ...
 
 
+class Unobserved:
+    """The last minute of a telemetry that cannot be read."""
+
+    def recent(self, model: str) -> tuple[Recent, ...]:
+        del model
+        return ()
+
+    def shares(self, model: str) -> Mapping[tuple[str, str, str, str], int]:
+        del model
+        return {}
+
+
 def overview(
     ledger: Ledger, telemetry: Telemetry, models: Collection[str], spent: Spent = lambda _: {}
 ) -> tuple[Served, ...]:  # fmt: skip

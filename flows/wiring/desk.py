@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from sluicegate.flows.wiring.runtime import Runtime, current_runtime
+from sluicegate.services.console.in_time import InTime
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -50,6 +51,7 @@ class LocalDesk:
     webhook_secret: str = field(default_factory=_secret, repr=False)
     session_secret: str = field(default_factory=_secret, repr=False)
     links: Mapping[str, str] = field(default_factory=dict)
+    in_time: InTime = field(default_factory=InTime, init=False, repr=False, compare=False)
     _rounds: Rounds = field(default_factory=_rounds, init=False, repr=False, compare=False)
 
     @property
@@ -109,6 +111,11 @@ class LocalDesk:
         from sluicegate.flows.views.overview import overview
 
         return overview(self.ledger, self.runtime.telemetry, models, spent=self._spent)
+
+    def desired(self, models: Collection[str]) -> Sequence[Served]:
+        from sluicegate.flows.views.overview import Unobserved, overview
+
+        return overview(self.ledger, Unobserved(), models)
 
     def look_at_catalog(self) -> Sequence[str]:
         from sluicegate.services.keeper.catalog_watch import look_at_catalog

@@ -151,6 +151,8 @@ class Evidence:
     """What its pairs of answers say, of a shadow."""
     generated: int | None = None
     """Requests of both arms that no caller sent; none where that is not known."""
+    unread: str | None = None
+    """Why the telemetry cannot be read, where it cannot: then nothing else is known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -252,6 +254,8 @@ class Report:
     timeline: tuple[Moment, ...]
     shadow: ShadowView | None = None
     """What its pairs of answers say, of a shadow."""
+    unread: str | None = None
+    """Why requests, errors, latency and outcomes are missing, where the telemetry cannot be read."""
 
 
 def rollout_report(record: RolloutRecord, now: datetime, evidence: Evidence | None = None) -> Report:
@@ -276,6 +280,7 @@ def rollout_report(record: RolloutRecord, now: datetime, evidence: Evidence | No
         latency=known.latency,
         timeline=timeline(record.entries),
         shadow=known.shadow,
+        unread=known.unread,
     )
 
 

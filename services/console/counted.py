@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
+from sluicegate.registry.ledger.reading import read_for_report
 from sluicegate.registry.report.overview import Served
-from sluicegate.registry.report.report import Evidence
+from sluicegate.registry.report.report import Evidence, Report, SampleRatio, rollout_report
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.errors import Unreachable
 from sluicegate.services.console.ports import Desk
@@ -14,15 +15,17 @@ from sluicegate.services.console.ports import Desk
 def requests(desk: Desk, rollout: Rollout) -> tuple[int, int] | None:
     """Requests assigned to (stable, candidate) at the present weight; None where nobody can count them now."""
     try:
-        return desk.requests(rollout)
+        return desk.in_time(lambda: desk.requests(rollout))
     except Unreachable:
         return None
 
 
 def generated(desk: Desk, rollout: Rollout) -> int | None:
     """Requests that no caller sent; None where nobody can count them now, or the plan asks for none."""
+    if rollout.plan.generate is None:
+        return None
     try:
-        return desk.generated(rollout) if rollout.plan.generate is not None else None
+        return desk.in_time(lambda: desk.generated(rollout))
     except Unreachable:
         return None
 
@@ -30,22 +33,28 @@ def generated(desk: Desk, rollout: Rollout) -> int | None:
 def errors(desk: Desk, rollout: Rollout) -> Mapping[str, str]:
     """What the errors of each arm died of; nothing where that cannot be read."""
     try:
-        return desk.errors(rollout)
+        return desk.in_time(lambda: desk.errors(rollout))
     except Unreachable:
         return {}
 
 
-def evidence(desk: Desk, rollout: Rollout) -> tuple[Evidence, Unreachable | None]:
-    """What telemetry adds to a rollout's page, or why it adds nothing."""
+def evidence(desk: Desk, rollout: Rollout) -> Evidence:
+    """What telemetry adds to what is said of a rollout, or why it adds nothing."""
     try:
-        return desk.evidence(rollout), None
+        return desk.in_time(lambda: desk.evidence(rollout))
     except Unreachable as error:
-        return Evidence(), error
+        uncounted = SampleRatio(answer="NOT TESTED", reason="requests cannot be counted now")
+        return Evidence(sample_ratio=uncounted, unread=str(error))
 
 
-def overview(desk: Desk, models: Collection[str]) -> tuple[Sequence[Served], Unreachable | None]:
-    """Every build that an audience gets, or why that cannot be said."""
+def report(desk: Desk, rollout: Rollout) -> Report:
+    """The report of a rollout as it stands, with what telemetry adds to it."""
+    return rollout_report(read_for_report(desk.ledger, rollout), desk.clock(), evidence(desk, rollout))
+
+
+def overview(desk: Desk, models: Collection[str]) -> tuple[Sequence[Served], str | None]:
+    """Every build that an audience gets; and why nothing is observed of them, where that cannot be read."""
     try:
-        return desk.overview(models), None
+        return desk.in_time(lambda: desk.overview(models)), None
     except Unreachable as error:
-        return (), error
+        return desk.desired(models), str(error)

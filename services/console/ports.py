@@ -13,6 +13,7 @@ from sluicegate.registry.report.overview import Served
 from sluicegate.registry.report.report import Evidence
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.build import Build, BuildRef
+from sluicegate.services.console.in_time import InTime
 
 
 class Check(Protocol):
@@ -73,6 +74,11 @@ class Desk(Protocol):
 
     def clock(self) -> datetime: ...
 
+    @property
+    def in_time(self) -> InTime:
+        """Asks the telemetry, which may hang."""
+        ...
+
     def over(self, ledger: Ledger) -> Desk:
         """The same over another record, such as a copy to try an act on."""
         ...
@@ -119,6 +125,10 @@ class Desk(Protocol):
 
     def overview(self, models: Collection[str]) -> Sequence[Served]:
         """Every build that an audience gets, of these models."""
+        ...
+
+    def desired(self, models: Collection[str]) -> Sequence[Served]:
+        """The same from the ledger alone, with nothing that was observed."""
         ...
 
     def look_at_catalog(self) -> Sequence[str]:

@@ -30,6 +30,8 @@ def _head(report: Report, links: Sequence[tuple[str, str]]) -> Iterator[str]:
     arrow = f"v{rollout.stable} → " if rollout.stable else ""
     yield f"# {_cell(rollout.model)} {arrow}v{rollout.candidate}: {state(rollout)}\n"
     yield f"{_cell(headline(report))}\n"
+    if report.unread:
+        yield f"**Requests, errors, latency and outcomes are missing:** {_cell(report.unread)}\n"
     yield f"`{rollout.id}`, requested by {_cell(report.timeline[0].actor)} {_cell(door(rollout.cause))}\n"
     if links:
         yield " · ".join(f"[{name}]({url})" for name, url in links) + "\n"

@@ -53,6 +53,7 @@ def report_context(report: Report) -> dict[str, object]:
     requests = [(row.stable.requests, row.candidate.requests) for row in report.exposures if 0 < row.weight < 100]
     return {
         "report": report,
+        "unread": report.unread,
         "r": rollout,
         "state": state(rollout),
         "tone": tone(rollout),

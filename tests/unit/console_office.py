@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from starlette.testclient import TestClient
 
 from sluicegate.flows.views.logs import Line
+from sluicegate.flows.views.overview import Unobserved, overview
 from sluicegate.flows.views.trying import try_out
 from sluicegate.registry.audience.trial import Trial
 from sluicegate.registry.ledger.calls import Calls
@@ -21,6 +22,7 @@ from sluicegate.registry.rollout.facts import Packed, Ready, StepEntered
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.build import CHAMPION_ALIAS, Build, BuildRef
 from sluicegate.services.console.app import create
+from sluicegate.services.console.in_time import InTime
 from sluicegate.services.host.doctor.finding import Finding, warned
 from tests import giving as orders
 from tests.doubles.calls import MemoryCalls
@@ -49,6 +51,7 @@ class MemoryDesk:
     looks: int = 0
     wanted: dict[str, object] = field(default_factory=dict)
     outcomes: list[dict[str, object]] = field(default_factory=list)
+    in_time: InTime = field(default_factory=InTime)
 
     def clock(self) -> datetime:
         return datetime.now(UTC)
@@ -91,6 +94,9 @@ class MemoryDesk:
 
     def overview(self, models: Collection[str]) -> Sequence[Served]:
         return ()
+
+    def desired(self, models: Collection[str]) -> Sequence[Served]:
+        return overview(self.ledger, Unobserved(), models)
 
     def look_at_catalog(self) -> Sequence[str]:
         self.looks += 1

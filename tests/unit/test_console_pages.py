@@ -6,7 +6,6 @@ import html
 import re
 import threading
 from collections.abc import Collection, Sequence
-from typing import Any
 
 import pytest
 
@@ -78,28 +77,6 @@ def test_other_than_two_rollouts_are_not_compared(query: str) -> None:
     answer = office.client.get(f"/rollouts/compare?{query.format(rollout.id, first.id)}")
     assert answer.status_code == 422
     assert "two rollouts can be compared" in answer.text
-
-
-class Uncounting(MemoryDesk):
-    """A desk whose telemetry cannot be read."""
-
-    def _fails(self, *_: object) -> Any:
-        raise Unreachable("the telemetry cannot be used now: disk I/O error.", fix="sluice doctor says why.")
-
-    requests = errors = evidence = overview = _fails
-
-
-def test_without_telemetry_pages_say_so_and_an_abort_works() -> None:
-    office = signed_in(Uncounting())
-    rollout = office.running()
-    for path in ("/", f"/rollouts/{rollout.id}"):
-        shown = office.client.get(path)
-        assert (shown.status_code, "Requests cannot be counted now" in shown.text) == (200, True), path
-        assert "Nothing is served yet" not in shown.text
-    assert office.client.get("/rollouts").status_code == 200
-    assert 'details class="act abort' in office.client.get(f"/rollouts/{rollout.id}").text
-    answer = office.client.post(f"/api/v1/rollouts/{rollout.id}/abort", json={"reason": "x"}, headers=BEARER)
-    assert (answer.status_code, answer.json()["ending"]) == (200, "aborted")
 
 
 def test_activity_is_found_by_model_and_kind(judged: Given) -> None:

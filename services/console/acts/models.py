@@ -12,6 +12,7 @@ from sluicegate.registry.rollout.namesakes import namesakes, refuse_namesake
 from sluicegate.registry.rollout.standing import Shadowing, Standing, standings
 from sluicegate.registry.words.build import Build
 from sluicegate.registry.words.roles import Role
+from sluicegate.services.console import counted
 from sluicegate.services.console.acts.rollouts import RolloutActs
 from sluicegate.services.console.acts.variations import RoutedBody, ShareBody
 from sluicegate.services.console.fleet import stretch
@@ -95,8 +96,10 @@ class ModelActs:
     def overview(self, request: Request, _: Body) -> Answer:
         model, after = request.query.get("model"), request.query.get("after")
         fleet = stretch(self._desk.ledger, model=model, after=after, limit=request.count("limit", MODELS, MOST_MODELS))
+        served, unread = counted.overview(self._desk, fleet.models)
         return 200, {
-            "served": self._desk.overview(fleet.models),
+            "served": served,
+            "unread": unread,
             "shadows": [_shadow_json(standing, shadow) for standing in fleet.standings for shadow in standing.shadows],
             "links": self._desk.links,
             "next_after": fleet.next_after,
@@ -165,6 +168,7 @@ def operations(desk: Desk) -> tuple[Operation, ...]:
             query={"model": "Only this model.", "after": "The page after this model: next_after of the page before.",
                    "limit": f"At most this many models, up to {MOST_MODELS}; {MODELS} unless said."},
             gives={200: "`served`, rows of builds that answer; `shadows`, which answer nobody; `links`; `next_after` "
-                        "where there are more models."},
+                        "where there are more models; `unread`, why nothing is observed, where the telemetry cannot be "
+                        "read."},
         ),
     )  # fmt: skip

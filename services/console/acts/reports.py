@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from sluicegate.registry.ledger.reading import read_for_report
 from sluicegate.registry.orders.naming import find
 from sluicegate.registry.report.explanation import explanation
-from sluicegate.registry.report.report import Report, rollout_report
+from sluicegate.registry.report.report import Report
 from sluicegate.registry.words.errors import Refused
 from sluicegate.registry.words.roles import Role
+from sluicegate.services.console import counted
 from sluicegate.services.console.operations import Answer, Body, Operation, Request
 from sluicegate.services.console.ports import Desk
 
@@ -30,14 +30,12 @@ class ReportActs:
         return 200, explanation(self._report(request))
 
     def _report(self, request: Request) -> Report:
-        desk = self._desk
-        rollout = find(desk.ledger, request.path["id"])
-        return rollout_report(read_for_report(desk.ledger, rollout), desk.clock(), desk.evidence(rollout))
+        return counted.report(self._desk, find(self._desk.ledger, request.path["id"]))
 
     def shadow(self, request: Request, _: Body) -> Answer:
         desk = self._desk
         rollout = find(desk.ledger, request.path["id"])
-        shadow = desk.evidence(rollout).shadow
+        shadow = desk.in_time(lambda: desk.evidence(rollout)).shadow
         if shadow is None:
             raise Refused(
                 f"rollout {rollout.id} is no shadow: it has no pairs of answers.",

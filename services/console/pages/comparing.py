@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from starlette.requests import Request
 
 from sluicegate.registry.documents.diff import changes
-from sluicegate.registry.ledger.reading import read_for_report
 from sluicegate.registry.orders.naming import find
-from sluicegate.registry.report.report import Report, rollout_report
+from sluicegate.registry.report.report import Report
 from sluicegate.registry.report.view import GateView
 from sluicegate.registry.words.errors import UsageError
 from sluicegate.registry.words.figures import lasting, per_cent
+from sluicegate.services.console import counted
 from sluicegate.services.console.pages.rendering import Context, Endpoint, template
 from sluicegate.services.console.ports import Desk
 
@@ -29,21 +29,17 @@ def page(desk: Desk) -> Endpoint:
                 f"exactly two rollouts can be compared, not {len(set(names))}.",
                 fix="tick two of them on the page of rollouts",
             )
-        reports = [_report(desk, name) for name in names]
+        reports = [counted.report(desk, find(desk.ledger, name)) for name in names]
         first, second = reports
         return {
             "reports": reports,
+            "unread": next((each.unread for each in reports if each.unread), None),
             "changes": list(changes(first.plan, second.plan)),
             "gates": _gates(reports),
             "steps": _steps(reports),
         }
 
     return template(desk, "comparing.html", context)
-
-
-def _report(desk: Desk, name: str) -> Report:
-    rollout = find(desk.ledger, name)
-    return rollout_report(read_for_report(desk.ledger, rollout), desk.clock(), desk.evidence(rollout))
 
 
 def _gates(reports: Sequence[Report]) -> list[tuple[str, list[GateView | None]]]:

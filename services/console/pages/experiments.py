@@ -15,6 +15,7 @@ from sluicegate.registry.rollout.experiment import experiments, find_experiment
 from sluicegate.registry.rollout.rollout import Ending
 from sluicegate.registry.words.roles import Role
 from sluicegate.registry.words.units import format_share
+from sluicegate.services.console import counted
 from sluicegate.services.console.pages.ordering import ordering
 from sluicegate.services.console.pages.rendering import Context, Endpoint, template
 from sluicegate.services.console.ports import Desk
@@ -53,10 +54,12 @@ def page(desk: Desk) -> Endpoint:
     def context(request: Request) -> Context:
         comparisons = find_experiment(desk.ledger.rollouts(Selection(comparisons=True)), request.path_params["id"])
         readout = experiment_readout(read_for_readout(desk.ledger, comparisons))
+        seen = {each.id: counted.evidence(desk, each) for each in comparisons}
         looks = {each.id: desk.ledger.looks(each.id, readout.metric) for each in comparisons}
         return {
             "readout": readout,
-            "ratios": {each.id: desk.evidence(each).sample_ratio for each in comparisons},
+            "ratios": {name: each.sample_ratio for name, each in seen.items()},
+            "unread": next((each.unread for each in seen.values() if each.unread), None),
             "progress": progress(readout, desk.clock()),
             "exposures": drawn(partial(exposures_chart, arrivals(readout, looks)), "arrivals"),
             "goal": goal(readout),

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from starlette.requests import Request
 
+from sluicegate.registry.words.errors import Unreachable
 from sluicegate.services.beside import Beside
 from sluicegate.services.console.pages.rendering import Context, Endpoint, template
 from sluicegate.services.console.ports import Desk
@@ -26,7 +27,8 @@ def page(desk: Desk) -> Endpoint:
     def context(_: Request) -> Context:
         latest.ask()
         checks = sorted(desk.checks(PATIENCE), key=lambda check: _ORDER.get(check.status, 0))
-        return {"checks": checks, "counts": latest.wait(PATIENCE / 4)}
+        counts = latest.wait(PATIENCE / 4)
+        return {"checks": checks, "counts": counts, "unread": latest.unread}
 
     return template(desk, "health.html", context)
 
@@ -39,6 +41,8 @@ class _Latest:
         self._beside = Beside()
         self._answered = threading.Event()
         self._answer: dict[str, object] | None = None
+        self.unread: str | None = None
+        """Why there was no answer last time, where there was none."""
 
     def ask(self) -> None:
         if not self._beside.longest("counts"):
@@ -51,5 +55,8 @@ class _Latest:
         return self._answer
 
     def _put(self) -> None:
-        self._answer = self._question()
+        try:
+            self._answer, self.unread = self._question(), None
+        except Unreachable as error:
+            self._answer, self.unread = None, str(error)
         self._answered.set()

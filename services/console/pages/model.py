@@ -25,6 +25,7 @@ from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.rollout.standing import standings
 from sluicegate.registry.words.build import Build
 from sluicegate.registry.words.errors import NotFound, SluiceError, Unreachable
+from sluicegate.services.console import counted
 from sluicegate.services.console.acts.models import roles_of_builds
 from sluicegate.services.console.pages.rendering import Context, Endpoint, refusal, template
 from sluicegate.services.console.pages.views import by_audience, line
@@ -63,12 +64,13 @@ def page(desk: Desk) -> Endpoint:
                 f"there is no model {model!r}.",
                 fix=f"register {model} in MLflow, or choose one of the models on the overview: `sluice status`",
             )
-        served = desk.overview([model])
+        served, unread = counted.overview(desk, [model])
         shown = experiments(desk.ledger.rollouts(Selection(model=model, comparisons=True)))[:EXPERIMENTS]
         known = tenures(over, _emptied_at(desk, over))
         return {
             "model": model,
             "served": by_audience(served),
+            "unread": unread,
             "spent": {row.build: row.spent for row in served if row.spent},
             "history": drawn(partial(history_chart, known, desk.clock()), "history"),
             "stables": sorted(known, key=lambda each: each.since, reverse=True)[:STABLES],

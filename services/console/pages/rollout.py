@@ -41,10 +41,8 @@ def page(desk: Desk) -> Endpoint:
         caller: Caller = request.state.caller
         admitted = [name for name in possible(rollout) if caller.role >= ORDERS[name].role]
         record = read_for_report(desk.ledger, rollout)
-        known, unread = counted.evidence(desk, rollout)
-        report = rollout_report(record, desk.clock(), known)
+        report = rollout_report(record, desk.clock(), counted.evidence(desk, rollout))
         return {
-            "unread": unread,
             **report_context(report),
             "view": report.rollout,
             "experiment": rollout.requested.experiment,
@@ -87,9 +85,7 @@ def whole_report(desk: Desk) -> Endpoint:
 
     async def endpoint(request: Request) -> Response:
         def make() -> str:
-            rollout = find(desk.ledger, request.path_params["id"])
-            record = read_for_report(desk.ledger, rollout)
-            return report_page(rollout_report(record, desk.clock(), desk.evidence(rollout)))
+            return report_page(counted.report(desk, find(desk.ledger, request.path_params["id"])))
 
         try:
             html = await run_in_threadpool(make)
