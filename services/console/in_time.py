@@ -41,7 +41,7 @@ class InTime:
     def _ask(self, question: Callable[[], T], answer: Future[T]) -> None:
         try:
             answer.set_result(question())
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (raised where the answer is awaited)
             answer.set_exception(error)
         finally:
             del self._since[answer]  # type: ignore[arg-type]
