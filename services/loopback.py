@@ -35,6 +35,19 @@ def socket_path(folder: Path, name: str) -> Path:
     return runtime / f"{hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]}-{name}.sock"
 
 
+def is_listening(path: Path) -> bool:
+    """Whether a process has this Unix socket open for connections, also where it accepts none now."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(str(path))
+        except BlockingIOError:  # so many wait already
+            return True
+        except OSError:
+            return False
+        return True
+
+
 def own_folder(folder: Path) -> None:
     """Make a folder that nobody else may enter. Raises Refused where somebody else's stands there already."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)

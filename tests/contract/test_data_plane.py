@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol, TypeVar
 
 import httpx
 import pytest
@@ -17,11 +19,14 @@ from sluicegate.registry.audience.connections import Connections, Terms
 from sluicegate.registry.plan.fields import Serve
 from sluicegate.registry.words.build import Endpoint
 from sluicegate.registry.words.errors import Forbidden, NotFound, RoutesRejected, Unreachable
+from sluicegate.services.traffic.gateways import Gateways
 from sluicegate.services.traffic.port import DataPlane
 from sluicegate.services.traffic.routes import routes
 from sluicegate.services.traffic.table import RouteTable, assign
 from tests.doubles.plane import MemoryDataPlane
 from tests.integration.traffic_rig import Upstream, build, eventually, gateway, standing, upstreams
+
+AnswerT = TypeVar("AnswerT")
 
 
 class Subject(Protocol):
@@ -120,6 +125,47 @@ class EnvoySubject:
             assert under_way.result().status_code == 200
 
 
+class SeveralSubject:
+    """Several gateways as one data plane: whoever asks any of them is to find the same."""
+
+    def __init__(self, subjects: Sequence[Subject]) -> None:
+        self.subjects = subjects
+        self.endpoints, self.more = subjects[0].endpoints, subjects[0].more
+        planes = {f"gateway-{number}": each.plane for number, each in enumerate(subjects, 1)}
+        self.plane = Gateways(planes, lambda: datetime.now(UTC), patience=60)
+
+    def _same(self, question: Callable[[Subject], AnswerT]) -> AnswerT:
+        answers = [question(each) for each in self.subjects]
+        assert all(each == answers[0] for each in answers), answers
+        return answers[0]
+
+    def served(self, unit: str, model: str = "delays") -> str:
+        return self._same(lambda each: each.served(unit, model))
+
+    def by_name(self, variation: str) -> str | int:
+        return self._same(lambda each: each.by_name(variation))
+
+    def reached(self) -> set[str]:
+        return self._same(lambda each: each.reached())
+
+    def stop(self) -> None:
+        for each in self.subjects:
+            each.stop()
+
+    def start(self) -> None:
+        for each in self.subjects:
+            each.start()
+
+    def holding(self, unit: str) -> contextlib.AbstractContextManager[None]:
+        return self.subjects[-1].holding(unit)
+
+
+def memory_subject() -> MemorySubject:
+    endpoints = {build(v): (Endpoint(build=build(v), host="127.0.0.1", port=9),) for v in "12"}
+    more = tuple(Endpoint(build=build("1"), host="127.0.0.1", port=port) for port in (10, 11))
+    return MemorySubject(MemoryDataPlane(random.Random(1).randrange), endpoints, more)
+
+
 def met(address: str) -> int:
     return int(httpx.post(f"http://{address}/-/mode", json={}).json()["predict"])
 
@@ -144,17 +190,29 @@ def services() -> Iterator[dict]:
         yield running
 
 
-@pytest.fixture(params=["memory", pytest.param("envoy", marks=pytest.mark.slow)])
-def subject(request: pytest.FixtureRequest, tmp_path) -> Iterator[Subject]:
+@pytest.fixture(
+    params=[
+        "memory",
+        "memories",
+        pytest.param("envoy", marks=pytest.mark.slow),
+        pytest.param("envoys", marks=pytest.mark.slow),
+    ]
+)
+def subject(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Subject]:
     if request.param == "memory":
-        endpoints = {build(v): (Endpoint(build=build(v), host="127.0.0.1", port=9),) for v in "12"}
-        more = tuple(Endpoint(build=build("1"), host="127.0.0.1", port=port) for port in (10, 11))
-        yield MemorySubject(MemoryDataPlane(random.Random(1).randrange), endpoints, more)
-    else:
-        with gateway(tmp_path) as running:
+        yield memory_subject()
+        return
+    if request.param == "memories":
+        yield SeveralSubject([memory_subject() for _ in range(3)])
+        return
+    with contextlib.ExitStack() as stack:
+        subjects = []
+        for number in range(2 if request.param == "envoys" else 1):
+            running = stack.enter_context(gateway(tmp_path / str(number)))
             subject = EnvoySubject(running, request.getfixturevalue("services"), request.getfixturevalue("more"))
-            with subject.client:
-                yield subject
+            stack.enter_context(subject.client)
+            subjects.append(subject)
+        yield subjects[0] if request.param == "envoy" else SeveralSubject(subjects)
 
 
 def by_hand(table: RouteTable, model: str = "delays") -> Callable[[str], str]:

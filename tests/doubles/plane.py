@@ -44,6 +44,10 @@ class MemoryDataPlane:
         """The version in force; None while stopped."""
         return self._serving.version if self._serving is not None else None
 
+    def is_away(self) -> bool:
+        """Whether it is stopped."""
+        return self._serving is None
+
     def in_flight(self, build: BuildRef) -> int | None:
         """Requests under way to the build; None while stopped."""
         return self._active[build] if self._serving is not None else None

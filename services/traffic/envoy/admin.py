@@ -34,6 +34,8 @@ class Admin:
         with self._turn:
             try:
                 status, body = self._once(method, path)
+            except TimeoutError as error:  # it was asked and is silent: it would be so again
+                raise self._unreachable(error) from error
             except (OSError, http.client.HTTPException):  # an Envoy that was restarted closed what was kept
                 status, body = self._anew(method, path)
         if status != 200:
@@ -44,10 +46,13 @@ class Admin:
         try:
             return self._once(method, path)
         except (OSError, http.client.HTTPException) as error:
-            raise Unreachable(
-                f"Envoy's admin socket {self._path} does not answer: {error}.",
-                fix="see whether Envoy runs: sluice status.",
-            ) from error
+            raise self._unreachable(error) from error
+
+    def _unreachable(self, error: Exception) -> Unreachable:
+        return Unreachable(
+            f"Envoy's admin socket {self._path} does not answer: {error}.",
+            fix="see whether Envoy runs: sluice status.",
+        )
 
     def _once(self, method: str, path: str) -> tuple[int, bytes]:
         """Ask over the connection that is there; one that fails is not kept."""

@@ -34,6 +34,14 @@ class EndpointFiles:
 
         Without `emptying`, a file that would lose its last address stays as it is. Raises TimedOut.
         """
+        try:
+            self._await(self.leave(assignments, emptying=emptying))
+        except Unreachable:
+            return False
+        return True
+
+    def leave(self, assignments: Mapping[str, Resource], *, emptying: bool) -> dict[str, str]:
+        """Write what is new, for an Envoy that cannot be asked now; the versions of what was written."""
         there = {name: read_text(self._path(name)) for name in assignments}
         changed = {
             name: each
@@ -42,11 +50,7 @@ class EndpointFiles:
         }
         for name, each in changed.items():
             durable.replace(self._path(name), _text(each), spare=_spare(self._path(name)))
-        try:
-            self._await({name: digest(each) for name, each in changed.items()})
-        except Unreachable:
-            return False
-        return True
+        return {name: digest(each) for name, each in changed.items()}
 
     def drop(self, keep: Collection[str]) -> None:
         """Remove the files of all other clusters."""

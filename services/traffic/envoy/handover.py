@@ -33,6 +33,11 @@ class Handover:
         self._patience = patience
         self._successor: int | None = None
 
+    @property
+    def sockets(self) -> tuple[Path, Path]:
+        """The admin sockets of the successor, or of an Envoy alone, and of a former one."""
+        return self._socket, self._aside
+
     def step_aside(self) -> None:
         """Leave the admin socket's name to the successor. The former one answers under another."""
         with contextlib.suppress(FileNotFoundError):

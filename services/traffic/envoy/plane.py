@@ -16,7 +16,7 @@ from sluicegate.registry.words.build import BuildRef, Endpoints
 from sluicegate.registry.words.errors import RoutesRejected, Unreachable
 from sluicegate.registry.words.spans import SpanReceiver
 from sluicegate.services import durable
-from sluicegate.services.loopback import own_folder, socket_path
+from sluicegate.services.loopback import is_listening, own_folder, socket_path
 from sluicegate.services.traffic.envoy.admin import Admin
 from sluicegate.services.traffic.envoy.bootstrap import Places, bootstrap
 from sluicegate.services.traffic.envoy.clusters import assignments, clusters, discovery
@@ -176,6 +176,10 @@ class Envoy:
         except Unreachable:
             return None
 
+    def is_away(self) -> bool:
+        """Whether no Envoy runs here, not even one that hands over to another."""
+        return not any(map(is_listening, self.handover().sockets))
+
     def in_flight(self, build: BuildRef) -> int | None:
         """Requests under way to the build, those it shares with a fallback included.
 
@@ -261,10 +265,17 @@ class Envoy:
         Addresses of which none is left go last: until the routes are in force, requests may be sent there.
         """
         both = {**read_resources(self.places.clusters), **wanted}
-        self._addresses.publish(placed, emptying=False)
-        reached = self._clusters.push(self._cluster_file(both), digest(both), before and before[0])
-        reached &= self._routes.push(routes, version, before and before[1])
-        reached &= self._addresses.publish(placed, emptying=True)
+        reached = before is not None
+        if before is None:  # it starts with these, or finds them when it wakes up
+            self._addresses.leave(placed, emptying=False)
+            self._clusters.leave(self._cluster_file(both))
+            self._routes.leave(routes)
+            self._addresses.leave(placed, emptying=True)
+        else:
+            self._addresses.publish(placed, emptying=False)
+            reached &= self._clusters.push(self._cluster_file(both), digest(both), before[0])
+            reached &= self._routes.push(routes, version, before[1])
+            reached &= self._addresses.publish(placed, emptying=True)
         self._unrouted.note(wanted)
         if not reached:
             raise Unreachable(

@@ -62,6 +62,11 @@ class WatchedFile:
         keep(self.path, self.good)
         return True
 
+    def leave(self, text: str) -> None:
+        """Publish for an Envoy that cannot be asked now."""
+        if read_text(self.path) != text:
+            self._write(text)
+
     def _why(self, mark: int) -> str:
         """Envoy's reason; it counts a refusal before it writes it down, and later still into a log that starts over."""
         until = time.monotonic() + _WRITTEN_WITHIN

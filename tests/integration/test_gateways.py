@@ -1,0 +1,166 @@
+"""Several real gateways under load, one killed and one stopped while weights change: services/traffic/gateways.py."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+import pytest
+
+from sluicegate.registry.words.errors import TimedOut
+from sluicegate.registry.words.gateways import Confirmation
+from sluicegate.services.traffic.gateways import Gateways
+from sluicegate.services.traffic.routes import routes
+from sluicegate.services.traffic.table import RouteTable
+from tests.integration.traffic_rig import Gateway, Upstream, build, eventually, gateway, standing, upstreams
+
+pytestmark = pytest.mark.slow
+
+
+class Load:
+    """Callers of one gateway, each with a connection of its own, until told to end."""
+
+    def __init__(self, gateway: Gateway, callers: int = 2) -> None:
+        self.answered: Counter[str] = Counter()
+        self.failed: list[str] = []
+        self._gateway, self._over = gateway, threading.Event()
+        self._threads = [threading.Thread(target=self._call, args=(number,)) for number in range(callers)]
+
+    def _call(self, caller: int) -> None:
+        number = 0
+        with self._gateway.client() as client:
+            while not self._over.is_set():
+                number += 1
+                headers = {"x-user-id": f"{caller}-{number}"}
+                try:
+                    answer = client.post("/delays/predict", json={}, headers=headers)
+                except httpx.TransportError as error:
+                    self.failed.append(repr(error))
+                    self._over.wait(0.05)
+                    continue
+                if answer.status_code == 200:
+                    self.answered[answer.headers["x-sluice-build"]] += 1
+                else:
+                    self.failed.append(answer.text)
+
+    def start(self) -> Load:
+        for each in self._threads:
+            each.start()
+        return self
+
+    def end(self) -> None:
+        self._over.set()
+        for each in self._threads:
+            each.join()
+
+
+@pytest.fixture(scope="module")
+def services() -> Iterator[dict[str, Upstream]]:
+    with upstreams(build("1"), build("2")) as running:
+        yield running
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> Iterator[tuple[Gateway, Gateway, Gateway]]:
+    with contextlib.ExitStack() as stack:
+        running = [stack.enter_context(gateway(tmp_path / name)) for name in "abc"]
+        yield running[0], running[1], running[2]
+
+
+def stopped(gateway: Gateway) -> contextlib.AbstractContextManager[None]:
+    """The gateway hangs, as far as anybody can tell."""
+
+    @contextlib.contextmanager
+    def hanging() -> Iterator[None]:
+        assert gateway.process is not None
+        os.kill(gateway.process.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(gateway.process.pid, signal.SIGCONT)
+
+    return hanging()
+
+
+def test_a_killed_and_a_stopped_gateway_hold_up_no_abort_and_fail_nobody_elsewhere(
+    three: tuple[Gateway, Gateway, Gateway], services: dict[str, Upstream]
+) -> None:
+    endpoints = {each.endpoint.build: (each.endpoint,) for each in services.values()}
+    well, killed, hung = three
+    plane = Gateways({"hung": hung.plane, "killed": killed.plane, "well": well.plane}, lambda: datetime.now(UTC))
+
+    def table(weight: int, epoch: int) -> RouteTable:
+        return routes([standing(weight=weight, epoch=epoch, timeout="20s")], endpoints)
+
+    def put(asked: RouteTable) -> None:
+        """As the keeper does it: again and again."""
+        with contextlib.suppress(TimedOut):
+            plane.apply(asked, endpoints)
+
+    def is_in_force(asked: RouteTable) -> bool:
+        put(asked)
+        return plane.observe() == asked.version
+
+    assert eventually(lambda: is_in_force(table(1000, 1)))
+    loads = {each: Load(each).start() for each in three}
+    try:
+        assert eventually(lambda: all(load.answered["2"] for load in loads.values()))
+        killed.kill()  # in mid-ramp: it serves nobody, and holds up nobody
+        grown = table(5000, 2)
+        assert eventually(lambda: is_in_force(grown))
+        states = {each.name: each.confirmation for each in plane.states()}
+        assert states == {
+            "well": Confirmation.CONFIRMED, "killed": Confirmation.AWAY, "hung": Confirmation.CONFIRMED,
+        }  # fmt: skip
+        aborted = table(0, 3)
+        with stopped(hung):
+            with pytest.raises(TimedOut, match="hung: it takes connections and does not answer"):
+                plane.apply(aborted, endpoints)
+            assert well.plane.observe() == aborted.version
+            before = loads[well].answered["1"]
+            assert eventually(lambda: loads[well].answered["1"] >= before + 4)  # those that had been under way
+            candidate = loads[well].answered["2"]
+            assert eventually(lambda: loads[well].answered["1"] >= before + 50)
+            assert loads[well].answered["2"] == candidate, "0 means 0, whoever hangs"
+            assert plane.observe() is None
+            assert plane.in_flight(build("2")) is None, "nobody knows what the one that hangs still sends"
+            killed.restart()  # with its files: it never saw the abort while it ran
+            assert killed.plane.observe() == aborted.version
+        assert eventually(lambda: is_in_force(aborted))
+        assert eventually(lambda: plane.in_flight(build("2")) == 0)
+    finally:
+        for load in loads.values():
+            load.end()
+    assert loads[well].failed == loads[hung].failed == []
+    assert loads[killed].failed
+    for each in (well, hung):
+        count = sum(loads[each].answered.values())
+        assert len(each.lines(count)) == count
+    assert len(killed.lines(1)) >= sum(loads[killed].answered.values()) - 10, "what was not written yet when it died"
+
+
+def test_a_gateway_that_is_stopped_while_a_weight_grows_keeps_it_from_growing_on(
+    three: tuple[Gateway, Gateway, Gateway], services: dict[str, Upstream]
+) -> None:
+    endpoints = {each.endpoint.build: (each.endpoint,) for each in services.values()}
+    plane = Gateways({str(number): each.plane for number, each in enumerate(three)}, lambda: datetime.now(UTC))
+    first, second = (routes([standing(weight=weight, epoch=weight)], endpoints) for weight in (1000, 2000))
+
+    def is_in_force(asked: RouteTable) -> bool:
+        with contextlib.suppress(TimedOut):
+            plane.apply(asked, endpoints)
+        return plane.observe() == asked.version
+
+    assert eventually(lambda: is_in_force(first))
+    with stopped(three[1]):
+        for _ in range(3):
+            assert not is_in_force(second)
+        assert [each.holds_up for each in plane.states()] == [False, True, False]
+    assert eventually(lambda: is_in_force(second))
