@@ -16,8 +16,11 @@ from sluicegate.flows.stats.pair import Pair
 from sluicegate.flows.stats.populations import Population, split
 from sluicegate.flows.stats.trial import Design, Kind, Rung, Trial
 from sluicegate.registry.words.tally import UnitSums
+from tests.statistics.rare import Odds
 
 Looks = Iterator[Increment]
+Split = Callable[[Generator, int, float, Population, Population], Pair]
+"""Rows of both builds, as `populations.split` draws them or, where the builds move, `Odds.split`."""
 
 
 def rows_at_looks(total: int, *, first: int = 100, growth: float = 0.05) -> Iterator[int]:
@@ -29,7 +32,9 @@ def rows_at_looks(total: int, *, first: int = 100, growth: float = 0.05) -> Iter
         yield new
 
 
-def steady(rng: Generator, stable: Population, candidate: Population, weight: float, total: int) -> Looks:
+def steady(
+    rng: Generator, stable: Population, candidate: Population, weight: float, total: int, split: Split = split
+) -> Looks:  # fmt: skip
     """One weight, one time of day."""
     information = 0.0
     for new in rows_at_looks(total):
@@ -40,7 +45,7 @@ def steady(rng: Generator, stable: Population, candidate: Population, weight: fl
 
 def ramp(
     rng: Generator, stable: Callable[[float], Population], candidate: Callable[[float], Population],
-    weights: Sequence[float], total: int,
+    weights: Sequence[float], total: int, split: Split = split,
 ) -> Looks:  # fmt: skip
     """Weights rising by time, over days in which the populations move; hours are 1/24 of 10,000 rows."""
     information, seen = 0.0, 0
@@ -56,20 +61,22 @@ def ramp(
 
 
 def late(
-    rng: Generator, stable: Population, candidate: Population, weights: Sequence[float], total: int, delay: float
-) -> Looks:
-    """Labels that arrive about `delay` rows later, each counted in the stratum of its assignment."""
-    information = 0.0
-    waiting: list[tuple[float, Pair]] = []
-    seen = 0
+    rng: Generator, stable: Population, candidate: Population, weights: Sequence[float], total: int, delay: float,
+    split: Split = split,
+) -> Looks:  # fmt: skip
+    """Labels that arrive about `delay` rows later, each counted in the stratum of its assignment.
+
+    Their values are drawn when they arrive, which is all that is known of them before.
+    """
+    information, seen = 0.0, 0
+    waiting: list[tuple[float, int, float]] = []
     for new in rows_at_looks(total):
         for part in np.array_split(np.arange(seen, seen + new), max(1, new // 50)):
             weight = weights[min(int(part[0] * len(weights) / total), len(weights) - 1)]
-            due = part[0] + rng.exponential(delay)
-            waiting.append((due, split(rng, part.size, weight, stable, candidate)))
+            waiting.append((part[0] + rng.exponential(delay), part.size, weight))
         seen += new
-        arrived = [pair for due, pair in waiting if due <= seen]
-        waiting = [(due, pair) for due, pair in waiting if due > seen]
+        arrived = [split(rng, size, weight, stable, candidate) for due, size, weight in waiting if due <= seen]
+        waiting = [each for each in waiting if each[0] > seen]
         information += sum(pair.information for pair in arrived)
         yield Increment(pairs=arrived, information=information)
 
@@ -83,11 +90,11 @@ class Users:
     """Beta distribution of the users' event rates; small is very unlike."""
     rows_each: float = 10.0
 
-    def looks(self, rng: Generator, harm: float, weight: float, total: int) -> Looks:
+    def looks(self, rng: Generator, harm: float, weight: float, total: int, odds: Odds | None = None) -> Looks:
         """Users by the cohort in which they came first; `harm` multiplies the rate of the candidate's."""
-        count = int(total / self.rows_each)
+        odds, count = odds or Odds(), int(total / self.rows_each)
         candidate = rng.random(count) < weight
-        rate = rng.beta(self.rate * self.concentration, (1 - self.rate) * self.concentration, count)
+        rate, likelier = odds.propensities(rng, self.rate, self.concentration, candidate, weight)
         rate = np.minimum(np.where(candidate, rate * harm, rate), 1.0)
         activity = rng.gamma(1.0, 1.0, count)
         activity = np.cumsum(activity / activity.sum())
@@ -105,6 +112,7 @@ class Users:
                 for here in [came == cohort]
             }
             changes = [Change(before=known.get(cohort, Cohort()), now=now[cohort]) for cohort in now]
+            odds.knows(likelier[:, came >= 0].sum(axis=1))
             seen, known = seen + new, now
             information += new * weight * (1 - weight)
             yield Increment(information=information, changes=changes)
