@@ -59,6 +59,13 @@ def sight_findings(sights: Mapping[Listener, Sight]) -> tuple[Finding, ...]:
     findings = []
     for listener, sight in sights.items():
         check = f"counted ({listener.value})"
-        counted = f"all but {sight.uncounted:,} of the last {sight.served:,} requests"
-        findings.append(passed(check, counted) if sight.blind is None else failed(check, str(sight.blind), fix))
+        findings.append(passed(check, _seen(sight)) if sight.blind is None else failed(check, str(sight.blind), fix))
     return tuple(findings)
+
+
+def _seen(sight: Sight) -> str:
+    if sight.uncounted > 0:
+        return (
+            f"{sight.served:,} requests in the last minute; {sight.uncounted:,} of these or of before are not counted"
+        )
+    return f"all {sight.served:,} requests of the last minute are counted" if sight.served else "no requests lately"

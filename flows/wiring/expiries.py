@@ -24,7 +24,8 @@ def token_finding(tokens: Sequence[Token], now: datetime) -> Finding:
 
     soon = [token for token in tokens if token.expires_at is not None and token.expires_at - now <= SOON]
     if not soon:
-        return passed("tokens", f"none of {len(tokens)} expires within {SOON.days} days")
+        found = f"none of {len(tokens)} expires within {SOON.days} days" if tokens else "none besides the admin's"
+        return passed("tokens", found)
     told = "; ".join(f"{_told(token, now)}" for token in soon)
     fix = "Revoke what nobody needs: sluice token revoke NAME. Then give others: sluice token give NAME --role ROLE"
     return warned("tokens", told, fix)

@@ -107,7 +107,7 @@ def happening(place: int, entries: Sequence[Entry]) -> Happening:
     for entry in entries[1:]:
         weight_before, state = state.weight, advance(state, entry)
     id_ = str(uuid.uuid5(_NAMESPACE, f"{last.rollout}/{last.seq}/{last.at.isoformat()}"))
-    told_as = moment(last, weight_before, state.weight)
+    told_as = moment(last, weight_before, state.weight, is_shadow=state.is_shadow)
     return _happening(place, id_, name_of(type(last.fact)), state, severity(last.fact), told_as)
 
 

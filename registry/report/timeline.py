@@ -77,13 +77,15 @@ def timeline(entries: Sequence[Entry]) -> tuple[Moment, ...]:
     for entry in entries:
         before = state.weight if state else 0
         state = advance(state, entry) if state else begin(entry)
-        moments.append(moment(entry, before, state.weight))
+        moments.append(moment(entry, before, state.weight, is_shadow=state.is_shadow))
     return tuple(moments)
 
 
-def moment(entry: Entry, before: int, after: int) -> Moment:
+def moment(entry: Entry, before: int, after: int, *, is_shadow: bool) -> Moment:
     """One fact with the weights before and after it, in basis points."""
     text, tone = _said(entry.fact, after)
+    if is_shadow and isinstance(entry.fact, StepEntered):
+        text = f"{text} are copied"
     return Moment(
         seq=entry.seq,
         at=entry.at,

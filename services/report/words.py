@@ -44,6 +44,10 @@ def headline(report: Report) -> str:
             sentence = f"{candidate} was compared and nothing was changed"
         case _ if rollout.launch is not None:
             sentence = f"{candidate} is being launched and gets no requests yet"
+        case _ if rollout.phase == "running" and rollout.strategy == "shadow":
+            sentence = f"{candidate} gets copies of {per_cent(rollout.weight)} of the requests and answers nobody"
+        case _ if rollout.phase == "running":
+            sentence = f"{candidate} gets {per_cent(rollout.weight)} of the requests"
         case _:
             sentence = f"{candidate} is {rollout.phase} at {per_cent(rollout.weight)}"
     return f"{sentence}: {rollout.reason}{by}."

@@ -10,7 +10,9 @@ from collections.abc import Collection, Sequence
 import pytest
 
 from sluicegate.flows.views.overview import overview
+from sluicegate.flows.wiring.collecting import sight_findings
 from sluicegate.registry.audience.audience import AllOf, Match, Not, Operator, Present, Range, matches
+from sluicegate.registry.audience.connections import Connection, Copied, Weighted
 from sluicegate.registry.audience.overlap import shared_request
 from sluicegate.registry.ledger.calls import Call
 from sluicegate.registry.ledger.reading import read_for_readout
@@ -19,12 +21,15 @@ from sluicegate.registry.report.history import tenures
 from sluicegate.registry.report.overview import Served
 from sluicegate.registry.report.readout import arrivals, experiment_readout
 from sluicegate.registry.report.report import ArmCounts, Exposure, arm_errors, errors_in_words
+from sluicegate.registry.report.timeline import moment
 from sluicegate.registry.report.trend import trends
-from sluicegate.registry.rollout.facts import Failed
+from sluicegate.registry.rollout.facts import Entry, Failed, StepEntered
 from sluicegate.registry.words.build import Build, BuildRef
 from sluicegate.registry.words.errors import Unreachable
 from sluicegate.registry.words.roles import Role
+from sluicegate.registry.words.sight import Listener, Sight
 from sluicegate.services.console.pages import access, activity
+from sluicegate.services.console.pages.audiences import _split
 from sluicegate.services.console.pages.search import Hit, matching
 from sluicegate.services.console.pages.trends import Trends
 from sluicegate.services.console.tokens import Tokens
@@ -439,3 +444,31 @@ def test_a_first_build_that_failed_has_no_steps_and_says_that_nothing_else_chang
     assert "v1 could not be launched; nothing else was changed: pack: no matching distribution" in shown
     assert "Strategy first build" in shown
     assert "Steps of the plan" not in office.client.get(f"/rollouts/{name}").text
+
+
+def test_the_split_of_an_audience_is_told_in_per_cent() -> None:
+    audience = Audience(name="texas", condition=Present(header="state"))
+    both = (Weighted(variation="b", weight=70), Weighted(variation="default", weight=35))
+    alone = Connection(audience=audience, weighted=both[:1], copied=(Copied(variation="c", sample=2000),))
+    assert _split(alone) == "b, copies of 20 % to c"
+    assert _split(Connection(audience=audience, weighted=both)) == "b 66.7 %, default 33.3 %"
+
+
+def test_the_requests_of_a_shadow_are_copied_not_moved() -> None:
+    entered = StepEntered(step=0, weight=10_000, actor="driver", reason="ready")
+    entry = Entry(rollout="r", seq=5, at=NOW, fact=entered)
+    told = [moment(entry, 0, 10_000, is_shadow=is_shadow).text for is_shadow in (False, True)]
+    assert told == ["step 1 began: 100 % of requests", "step 1 began: 100 % of requests are copied"]
+
+
+@pytest.mark.parametrize(
+    ("served", "uncounted", "said"),
+    [
+        (0, 0, "no requests lately"),
+        (1200, 0, "all 1,200 requests of the last minute are counted"),
+        (0, 1, "0 requests in the last minute; 1 of these or of before are not counted"),
+    ],
+)
+def test_health_tells_what_of_the_requests_is_counted(served: int, uncounted: int, said: str) -> None:
+    sight = Sight(served=served, uncounted=uncounted)
+    assert [each.found for each in sight_findings({Listener.LIVE: sight})] == [said]

@@ -76,7 +76,7 @@ def test_the_packaged_file_takes_its_version_from_the_variable() -> None:
 @pytest.mark.parametrize(
     ("pool", "status", "words"),
     [
-        (WorkPool(name="p", paused=False, workers=2), CheckStatus.PASS, "p, polled by 2"),
+        (WorkPool(name="p", paused=False, workers=2), CheckStatus.PASS, "p, polled by 2 workers"),
         (WorkPool(name="p", paused=True, workers=2), CheckStatus.FAIL, "paused"),
         (WorkPool(name="p", paused=False, workers=0), CheckStatus.FAIL, "no worker polls p"),
     ],

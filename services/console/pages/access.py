@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -13,6 +14,7 @@ from sluicegate.registry.ledger.calls import Call, Calls
 from sluicegate.registry.orders.authority import role_of_prefect
 from sluicegate.registry.words.errors import Forbidden, NotFound
 from sluicegate.registry.words.roles import Role
+from sluicegate.services.console.acts.rollouts import ORDERS
 from sluicegate.services.console.acts.table import find
 from sluicegate.services.console.pages.rendering import Context, Endpoint, template
 from sluicegate.services.console.ports import Desk
@@ -107,4 +109,7 @@ def _worded(desk: Desk, call: Call) -> tuple[str, str]:
         operation, names = find(desk, call.method, path)
     except NotFound:
         return f"{call.method} {unquote(path)}", ""
-    return operation.summary.rstrip("."), ", ".join(names.values())
+    act = path.rpartition("/")[2]
+    if act in ORDERS and "/rollouts/" in path:
+        return f"{act.capitalize()} a rollout", names["id"]
+    return re.split("[.;:]", operation.summary)[0], ", ".join(names.values())

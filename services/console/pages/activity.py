@@ -56,6 +56,8 @@ class Episode:
 
     rollout: str
     title: str
+    state: str
+    """Its phase now, or how it ended."""
     events: tuple[Moment, ...]
     """What a reader wants to know of."""
     routine: tuple[Moment, ...]
@@ -110,9 +112,11 @@ def episodes(ledger: Ledger, feed: Iterable[Fed]) -> Iterable[Episode]:
         by_rollout.setdefault(fed.entry.rollout, []).append(fed.entry)
     for name, entries in by_rollout.items():
         rollout = ledger.rollout(name)
+        stable = f"v{rollout.stable} → " if rollout.stable else ""
         yield Episode(
             rollout=name,
-            title=f"{rollout.requested.model} v{rollout.requested.version}",
+            title=f"{rollout.requested.model} {stable}v{rollout.requested.version}",
+            state=(rollout.ending or rollout.phase).value,
             events=tuple(_event(entry, rollout) for entry in entries if not _is_routine(entry.fact)),
             routine=tuple(_event(entry, rollout) for entry in entries if _is_routine(entry.fact)),
         )
@@ -122,7 +126,7 @@ def _event(entry: Entry, rollout: Rollout) -> Moment:
     """A fact without its weights, but for a promotion that leaves a holdout."""
     confirm = rollout.confirms if isinstance(entry.fact, Promoted) else None
     weight = FULL - confirm.holdout if confirm is not None else 0
-    return moment(entry, weight, weight)
+    return moment(entry, weight, weight, is_shadow=rollout.is_shadow)
 
 
 def _is_routine(fact: Fact) -> bool:

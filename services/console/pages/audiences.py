@@ -11,14 +11,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from sluicegate.registry.audience.audience import Audience
-from sluicegate.registry.audience.connections import Connections
+from sluicegate.registry.audience.connections import Connection, Connections
 from sluicegate.registry.audience.overlap import shared_request
 from sluicegate.registry.audience.sentence import sentence
 from sluicegate.registry.audience.trial import Trial
-from sluicegate.registry.orders.audience_store import audiences, shares
+from sluicegate.registry.orders.audience_store import audiences, users
 from sluicegate.registry.orders.connections_record import all_connections
 from sluicegate.registry.rollout.standing import standings
 from sluicegate.registry.words.errors import SluiceError
+from sluicegate.registry.words.figures import per_cent
 from sluicegate.registry.words.roles import Role
 from sluicegate.services.console.acts.audiences import audience_view
 from sluicegate.services.console.if_match import connections_tag
@@ -36,7 +37,8 @@ def page(desk: Desk) -> Endpoint:
         trial, refused = _try(desk, **trial_form) if trial_form["model"] else (None, None)
         return {
             "audiences": [
-                audience_view(desk.ledger, audience) | {"who": sentence(audience.condition)}
+                audience_view(desk.ledger, audience)
+                | {"who": sentence(audience.condition), "goes": _goes(desk, audience)}
                 for audience in audiences(desk.ledger)
             ],
             "orders": [_asked(connections) for connections in all_connections(desk.ledger).values()],
@@ -48,6 +50,21 @@ def page(desk: Desk) -> Endpoint:
         }
 
     return template(desk, "audiences.html", context)
+
+
+def _goes(desk: Desk, audience: Audience) -> dict[str, str]:
+    """By model, who gets the audience's requests."""
+    return {model: _split(connection) for model, connection in users(desk.ledger, audience.name).items()}
+
+
+def _split(connection: Connection) -> str:
+    """Who gets an audience's requests: `a`, or `a 70 %, b 30 %, copies of 20 % to c`."""
+    whole = sum(part.weight for part in connection.weighted)
+    weighted = [f"{part.variation} {per_cent(100 * part.weight / whole)}" for part in connection.weighted]
+    alone = [part.variation for part in connection.weighted] if len(weighted) == 1 else weighted
+    return ", ".join(
+        (*alone, *(f"copies of {per_cent(part.sample / 100)} to {part.variation}" for part in connection.copied))
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +96,7 @@ def _asked(connections: Connections) -> Asked:
     names = [each.audience.name for each in connections.ordered]
     places = tuple(
         Place(
-            name=each.audience.name, who=sentence(each.audience.condition), shares=shares(each),
+            name=each.audience.name, who=sentence(each.audience.condition), shares=_split(each),
             overlaps=_overlaps(each.audience, [later.audience for later in connections.ordered[position + 1 :]]),
             up=_swapped(names, position - 1), down=_swapped(names, position),
         )

@@ -34,4 +34,4 @@ def pool_finding(pool: WorkPool) -> Finding:
     if not pool.workers:
         fix = f"sluice up, or on another machine: prefect worker start --pool {pool.name}"
         return failed(POOL, f"no worker polls {pool.name}: no run starts", fix)
-    return passed(POOL, f"{pool.name}, polled by {pool.workers}")
+    return passed(POOL, f"{pool.name}, polled by {pool.workers} {'worker' if pool.workers == 1 else 'workers'}")
