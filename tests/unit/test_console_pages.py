@@ -11,7 +11,7 @@ import pytest
 
 from sluicegate.flows.views.overview import overview
 from sluicegate.flows.wiring.collecting import sight_findings
-from sluicegate.registry.audience.audience import AllOf, Match, Not, Operator, Present, Range, matches
+from sluicegate.registry.audience.audience import AllOf, Audience, Match, Not, Operator, Present, Range, matches
 from sluicegate.registry.audience.connections import Connection, Copied, Weighted
 from sluicegate.registry.audience.overlap import shared_request
 from sluicegate.registry.ledger.calls import Call
