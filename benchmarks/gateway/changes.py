@@ -15,12 +15,13 @@ import threading
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.results import Figure
 from sluicegate.flows.wiring.ringing import RingingLedger
+from sluicegate.registry.ledger.restoration import MadeFrom
 from sluicegate.registry.plan.fields import Serve
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.decision import Choice, Decision
@@ -28,6 +29,7 @@ from sluicegate.registry.rollout.facts import Aborted, Fact, Packed, StepEntered
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.rollout.standing import Standing
 from sluicegate.registry.words.build import BuildRef, Endpoints
+from sluicegate.registry.words.fencing import FencingToken
 from sluicegate.services.keeper.fleet_pass import FleetPass
 from sluicegate.services.keeper.keeper import Keeper
 from sluicegate.services.keeper.waking import Doorbell
@@ -85,8 +87,10 @@ class Plane:
         self._envoy = envoy
         self.served: dict[tuple[str | None, int | None], float] = {}
 
-    def compile(self, standings: Sequence[Standing], running: Collection[BuildRef]) -> RouteTable:
-        return routes(standings, running)
+    def compile(
+        self, standings: Sequence[Standing], running: Collection[BuildRef], made_from: FencingToken
+    ) -> RouteTable:
+        return replace(routes(standings, running), made_from=made_from)
 
     def apply(self, table: RouteTable, endpoints: Endpoints) -> None:
         self._envoy.apply(table, endpoints)
@@ -121,6 +125,7 @@ def keeping(ledger: RingingLedger, plane: Plane, fleet: Fleet, bell: Path) -> It
     pool, doorbell, stop = ThreadPoolExecutor(2), Doorbell(bell), threading.Event()
     keeper = Keeper(
         ledger=ledger,
+        made_from=MadeFrom(ledger, lambda: 0),
         services=fleet,
         plane=plane,
         drivers=Nobody(),

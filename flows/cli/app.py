@@ -43,6 +43,7 @@ _COMMANDS = (
     (app, "sync", "sync:sync", "Make this installation what a branch of a Git repository says."),
     (app, "backup", "backups:backup", "Write everything that cannot be made again to a folder."),
     (app, "restore", "backups:restore", "Put a backup in place."),
+    (app, "restored", "record:say_restored", "Say that the ledger was restored, so that gateways take its tables."),
     (app, "verify", "record:verify", "See that nothing in the ledger was changed, removed or reordered."),
     (app, "logs", "logs:logs", "Show what the parts wrote, by rollout or by part."),
     (app, "env", "host:env", "Print export lines for MLflow, Prefect and sluice."),

@@ -1,4 +1,4 @@
-"""verify: the record itself, on the ledger and nothing else."""
+"""verify, restored: the record itself, on the ledger and nothing else."""
 
 from __future__ import annotations
 
@@ -7,10 +7,36 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from sluicegate.flows.cli.output import Format, Output, emit
-from sluicegate.registry.words.errors import NotFound
+from sluicegate.registry.words.errors import NotFound, UsageError
 from sluicegate.registry.words.settings import Settings
 
 SHOWN = 20
+
+
+def say_restored(
+    *,
+    reason: Annotated[str, Parameter(help="Which backup or replica it is, and why; it is recorded.")],
+    output: Output = Format.TABLE,
+) -> None:
+    """Say that the ledger was restored from a backup, or lost its last facts when its database failed over.
+
+    Gateways refuse a route table that was made from an older state of the ledger than the one that they hold, so
+    after such a restore they keep the one that they have. See with `sluice overview` what the restored ledger asks
+    for first: an abort that it has lost is not in force afterwards.
+    """
+    from sluicegate.flows.cli.reach import actor
+    from sluicegate.flows.wiring.runtime import current_runtime
+    from sluicegate.registry.ledger.restoration import say_restored as say
+    from sluicegate.services.host.addresses import has_ledger
+
+    if not reason.strip():
+        raise UsageError("a reason is missing.", fix='write --reason "…".')
+    runtime = current_runtime()
+    if not has_ledger(runtime.settings):
+        raise NotFound(f"there is no ledger in {runtime.settings.state}.", fix="set SLUICE_STATE or SLUICE_LEDGER.")
+    mark = say(runtime.ledger, actor=actor(), reason=reason, at=runtime.clock())
+    told = "recorded: gateways take the tables of this ledger from the keeper's next look on"
+    emit({"restored": mark, "reason": reason}, output, table=told)
 
 
 def verify(

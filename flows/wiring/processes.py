@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from sluicegate.registry.rollout.standing import Standing
     from sluicegate.registry.words.build import Build, BuildRef
+    from sluicegate.registry.words.fencing import FencingToken
     from sluicegate.services.telemetry.tally.spec import RolloutSpec
     from sluicegate.services.traffic.table import RouteTable
 
@@ -57,6 +59,7 @@ def keeper() -> None:
     from sluicegate.flows.wiring import sight_watch
     from sluicegate.flows.wiring.generator import Generator
     from sluicegate.flows.wiring.machine import registering
+    from sluicegate.registry.ledger.restoration import MadeFrom
     from sluicegate.services.beside import SLOW, Beside
     from sluicegate.services.keeper.catalog_watch import look_at_catalog
     from sluicegate.services.keeper.driver_pass import DriverPass
@@ -88,6 +91,7 @@ def keeper() -> None:
         fleet=fleet,
         see_to_drivers=drivers.see_to,
         catalog_look=lambda now: _ignore(look_at_catalog(runtime.ledger, runtime.catalog, now)),
+        made_from=MadeFrom(runtime.ledger, lambda: 0),
         clock=runtime.clock,
         beside=beside,
         poll_seconds=runtime.settings.poll_seconds,
@@ -206,14 +210,16 @@ class GatewayPlane:
         self.observe = runtime.envoy.observe
         self.in_flight = runtime.envoy.in_flight
 
-    def compile(self, standings: Sequence[Standing], running: Collection[BuildRef]) -> RouteTable:
+    def compile(
+        self, standings: Sequence[Standing], running: Collection[BuildRef], made_from: FencingToken
+    ) -> RouteTable:
         """The route table that follows from the ledger."""
         from sluicegate.registry.orders.connections_record import all_connections
         from sluicegate.registry.rollout.experiment import splits
         from sluicegate.services.traffic.routes import routes
 
         experiments = splits(self._ledger.current(), standings)
-        return routes(standings, running, all_connections(self._ledger), experiments)
+        return replace(routes(standings, running, all_connections(self._ledger), experiments), made_from=made_from)
 
 
 def rollout_spec(runtime: Runtime, name: str) -> RolloutSpec | None:

@@ -15,6 +15,7 @@
     ├── PackFailed
     ├── ServiceFailed               a service could not be started or did not become ready
     ├── RoutesRejected              the data plane refused its files
+    ├── Fenced                      the data plane holds a newer route table
     ├── TimedOut                    exit code 5
     └── Unreachable                 exit code 6: a server that is needed does not answer
         └── CatalogUnavailable      MLflow cannot be read; never taken for a change
@@ -125,6 +126,10 @@ class RoutesRejected(SluiceError):
         super().__init__(message, fix=fix)
         self.held = held
         self.serving = serving
+
+
+class Fenced(SluiceError):
+    """The data plane holds a newer route table than this one: it stays in force."""
 
 
 class TimedOut(SluiceError):

@@ -20,7 +20,16 @@ from sluicegate.registry.rollout.facts import Aborted, AtOnce, Baked, Fact, Obse
 from sluicegate.registry.rollout.rollout import Phase, Rollout
 from sluicegate.registry.rollout.standing import Standing, standings
 from sluicegate.registry.words.build import BuildRef, Endpoints
-from sluicegate.registry.words.errors import LedgerConflict, Refused, RoutesRejected, SluiceError, TimedOut, Unreachable
+from sluicegate.registry.words.errors import (
+    Fenced,
+    LedgerConflict,
+    Refused,
+    RoutesRejected,
+    SluiceError,
+    TimedOut,
+    Unreachable,
+)
+from sluicegate.registry.words.fencing import FencingToken
 from sluicegate.registry.words.sight import Sights
 from sluicegate.services.beside import Hand, at_once
 from sluicegate.services.keeper.fleet_pass import FleetPass, Need, needs, routed_builds, unserved
@@ -63,6 +72,8 @@ class Keeper:
     see_to_drivers: Callable[[Sequence[Rollout], datetime], None]
     """Told at every look of the rollouts in which a driver has something to do. Returns at once."""
     catalog_look: Callable[[datetime], None]
+    made_from: Callable[[], FencingToken]
+    """The state of the ledger as it is now."""
     clock: Callable[[], datetime]
     elapsed: Callable[[], float] = time.monotonic
     """Seconds, for intervals: a wall clock may be set."""
@@ -90,13 +101,14 @@ class Keeper:
 
     def look(self, now: datetime) -> None:
         """One pass: routes here, all that may take time beside it. Nothing stands between an abort and the wire."""
+        made_from = self.made_from()  # asked first: a table may follow from more than it says, never from less
         rollouts = self.ledger.current()
         standing = standings(rollouts)
         wanted = needs(rollouts, standing)
         routed, is_in_force = None, False
         try:
             endpoints = self.services.endpoints()
-            routed = self._route(self.plane.compile(standing, endpoints.keys()), endpoints, rollouts, now)
+            routed = self._route(self.plane.compile(standing, endpoints.keys(), made_from), endpoints, rollouts, now)
             is_in_force = self.plane.observe() == routed.version
             if is_in_force:
                 self._observe(routed, standing, rollouts, now)
@@ -140,6 +152,9 @@ class Keeper:
             self._unwritten = ""
         except (Unreachable, TimedOut, OSError) as error:
             self._say_unwritten(error)
+        except Fenced as error:
+            self._say_unwritten(error)
+            note_refusal(self.ledger, str(error), now)
         except RoutesRejected as error:
             self._refused = Routed(
                 asked=table.version, version=error.serving or table.version, endpoints=endpoints, held=error.held

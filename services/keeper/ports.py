@@ -12,6 +12,7 @@ from sluicegate.registry.rollout.facts import Packed
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.rollout.standing import Standing
 from sluicegate.registry.words.build import BuildRef, Endpoint, Endpoints
+from sluicegate.registry.words.fencing import FencingToken
 from sluicegate.registry.words.obstacle import Driver, Hindrance
 
 
@@ -76,14 +77,14 @@ class Services(Protocol):
 class DataPlane(Protocol[TableT]):
     """What splits the requests."""
 
-    def compile(self, standings: Sequence[Standing], running: Collection[BuildRef]) -> TableT:
-        """The route table that follows from the ledger, given which builds run; pure."""
+    def compile(self, standings: Sequence[Standing], running: Collection[BuildRef], made_from: FencingToken) -> TableT:
+        """The route table that follows from this state of the ledger, given which builds run; pure."""
         ...
 
     def apply(self, table: TableT, endpoints: Endpoints) -> None:
         """Put a table and the addresses of its builds in force and wait until they are; harmless again.
 
-        Raises RoutesRejected, Unreachable.
+        Raises RoutesRejected, Unreachable, and Fenced where it holds a newer one.
         """
         ...
 

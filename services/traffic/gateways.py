@@ -15,7 +15,7 @@ from threading import Lock
 from typing import Any, Protocol
 
 from sluicegate.registry.words.build import BuildRef, Endpoints
-from sluicegate.registry.words.errors import RoutesRejected, SluiceError, TimedOut, Unreachable
+from sluicegate.registry.words.errors import Fenced, RoutesRejected, SluiceError, TimedOut, Unreachable
 from sluicegate.registry.words.gateways import Confirmation, GatewayState
 from sluicegate.services.traffic.port import DataPlane
 from sluicegate.services.traffic.table import RouteTable
@@ -112,8 +112,8 @@ class Gateways:
     def apply(self, table: RouteTable, endpoints: Endpoints) -> None:
         """Bring a table into force wherever that can be.
 
-        Raises RoutesRejected where a gateway refuses it, Unreachable where none runs, TimedOut where one that may serve
-        does not confirm it: each only after all others were given it.
+        Raises Fenced where a gateway holds a newer one, RoutesRejected where one refuses it, Unreachable where none
+        runs, TimedOut where one that may serve does not confirm it: each only after all others were given it.
         """
         self._ask(lambda line: line.give(table, endpoints))
         states = self.states()
@@ -121,6 +121,9 @@ class Gateways:
             if self._lines[0].error is not None:
                 raise self._lines[0].error
             return
+        for line in self._lines:
+            if isinstance(line.error, Fenced):
+                raise line.error
         self._raise_refusals()
         if all(each.confirmation is Confirmation.AWAY for each in states):
             raise Unreachable(

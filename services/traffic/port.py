@@ -17,6 +17,9 @@ class DataPlane(Protocol):
     - A table that is refused raises RoutesRejected with the reason. Models that are refused on their own account keep
       their former routes while all others get theirs (`held` and `serving` tell); else the former table stays in
       force as a whole. Both hold also after a restart of the data plane.
+    - A table that was made from an older state of the ledger than the one held, or by a keeper that was replaced,
+      raises Fenced and changes nothing, also after a restart; of two writers in the middle of a change the older one
+      stops. After a restore, positions and terms count from the beginning.
     - Applying the table that is in force again changes nothing; it only clears away what no request uses any more.
     - Addresses travel apart: a replica that comes, goes or moves is followed, and the version stays as it is. No
       request fails because of one that goes: it finishes what it has.
@@ -27,7 +30,8 @@ class DataPlane(Protocol):
     """
 
     def apply(self, table: RouteTable, endpoints: Endpoints) -> None:
-        """Bring a table into force, with the addresses of its builds. Raises RoutesRejected, Unreachable, TimedOut.
+        """Bring a table into force, with the addresses of its builds. Raises RoutesRejected, Fenced, Unreachable,
+        TimedOut.
 
         After Unreachable the table stands on disk and comes into force when the data plane starts.
         """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 
@@ -12,7 +12,8 @@ from sluicegate.registry.audience.audience import Condition, headers, matches
 from sluicegate.registry.audience.layout import SLOTS
 from sluicegate.registry.words.access_log import Assigned
 from sluicegate.registry.words.build import BuildRef
-from sluicegate.registry.words.errors import NotFound
+from sluicegate.registry.words.errors import Fenced, NotFound
+from sluicegate.registry.words.fencing import BEFORE_ALL, FencingToken
 from sluicegate.registry.words.metric import Arm
 from sluicegate.services.traffic.slots import holder, is_unit, slot
 
@@ -148,6 +149,8 @@ class RouteTable:
     models: tuple[ModelRoute, ...] = ()
     missing: tuple[BuildRef, ...] = ()
     """Builds that ought to have traffic but run nowhere: a candidate's share goes to stable, a stable answers 503."""
+    made_from: FencingToken = field(default=BEFORE_ALL, compare=False)
+    """The state of the ledger that it follows from; no part of what it says."""
 
     @cached_property
     def version(self) -> str:
@@ -167,7 +170,22 @@ class RouteTable:
         return RouteTable(
             models=tuple(route for route in self.models if route.model in models),
             missing=tuple(build for build in self.missing if build.model in models),
+            made_from=self.made_from,
         )
+
+
+def refuse_older(token: FencingToken, held: FencingToken) -> None:
+    """Refuse a table that is older than the one held, and say what to do. Raises Fenced."""
+    if not token.is_older_than(held):
+        return
+    if token.restored == held.restored and token.term >= held.term:
+        fix = (
+            "if the ledger was restored from a backup, or lost its last facts when its database failed over, say so: "
+            "sluice restored. Otherwise SLUICE_LEDGER names another ledger."
+        )
+    else:
+        fix = "another keeper took over: sluice status names it."
+    raise Fenced(f"a route table from {token} is older than the one that the data plane holds, from {held}.", fix=fix)
 
 
 def answer(route: ModelRoute, metadata: Mapping[str, str], draw: Callable[[int], int]) -> Assignment:

@@ -6,7 +6,7 @@ import copy
 import dataclasses
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from sluicegate.flows.rehearsal.rejudge import rejudge
 from sluicegate.flows.stages.attempts import gates_of_attempt
 from sluicegate.flows.stages.tick import Authority, tick
 from sluicegate.registry.ledger.reading import read_for_report, read_for_view
+from sluicegate.registry.ledger.restoration import MadeFrom
 from sluicegate.registry.ledger.sights import note_sights
 from sluicegate.registry.orders.give import give
 from sluicegate.registry.orders.order import Abort, Order, Pause, RollBack
@@ -35,6 +36,7 @@ from sluicegate.registry.rollout.facts import Baked, Confirmed, Judged, Party, U
 from sluicegate.registry.rollout.rollout import Ending, Phase, Rollout
 from sluicegate.registry.rollout.standing import Standing, standings, trusted
 from sluicegate.registry.words.errors import IllegalMove
+from sluicegate.registry.words.fencing import FencingToken
 from sluicegate.registry.words.metric import Arm, Stratum
 from sluicegate.registry.words.roles import Role
 from sluicegate.registry.words.sight import Blindness, Listener, Sight
@@ -123,6 +125,7 @@ class Lender(Given):
             ledger=self.ledger, services=self.town, plane=self, pool=Inline(), elapsed=lambda: 0.0
         )  # fmt: skip
         self.keeper = Keeper(
+            made_from=MadeFrom(self.ledger, lambda: 0),
             ledger=self.ledger, services=self.town, plane=self, see_to_drivers=Garage().see_to, judge=self.judge,
             fleet=fleet, catalog_look=lambda now: None, clock=lambda: self.now, elapsed=lambda: 0.0,
         )  # fmt: skip
@@ -132,8 +135,8 @@ class Lender(Given):
         seen = tick(self.ledger, self.traffic, name, now, Authority.STOP)
         return seen.rollout, seen.decision
 
-    def compile(self, there: tuple[Standing, ...], running: Any) -> Any:
-        return routes(there, running)
+    def compile(self, there: tuple[Standing, ...], running: Any, made_from: FencingToken) -> Any:
+        return replace(routes(there, running), made_from=made_from)
 
     def apply(self, table: Any, endpoints: Any) -> None:
         self.plane.apply(table, endpoints)

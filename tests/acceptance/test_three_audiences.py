@@ -6,15 +6,18 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from sluicegate.registry.ledger.restoration import MadeFrom
 from sluicegate.registry.orders.connections_record import all_connections
 from sluicegate.registry.rollout.rollout import Ending, Phase
 from sluicegate.registry.rollout.standing import Standing
 from sluicegate.registry.words.access_log import Assigned
 from sluicegate.registry.words.build import BuildRef
+from sluicegate.registry.words.fencing import FencingToken
 from sluicegate.registry.words.metric import Arm, Stratum, TallyRow
 from sluicegate.registry.words.tally import Tally
 from sluicegate.services.keeper.fleet_pass import FleetPass
@@ -67,8 +70,10 @@ class Plane(MemoryDataPlane):
         super().__init__(draw=lambda slots: 0)
         self._ledger = ledger
 
-    def compile(self, standings: Sequence[Standing], running: Collection[BuildRef]) -> RouteTable:
-        return routes(standings, running, all_connections(self._ledger))
+    def compile(
+        self, standings: Sequence[Standing], running: Collection[BuildRef], made_from: FencingToken
+    ) -> RouteTable:
+        return replace(routes(standings, running, all_connections(self._ledger)), made_from=made_from)
 
     @contextmanager
     def under_way(self, build: BuildRef) -> Iterator[None]:
@@ -93,6 +98,7 @@ class World:
         self.three = Three(self.ledger, self.counts)
         fleet = FleetPass(ledger=self.ledger, services=self.town, plane=self.plane, pool=Inline(), elapsed=self.elapsed)
         self.keeper = Keeper(
+            made_from=MadeFrom(self.ledger, lambda: 0),
             ledger=self.ledger, services=self.town, plane=self.plane, see_to_drivers=Garage().see_to,
             judge=self.three.judge, fleet=fleet, catalog_look=lambda now: None, clock=lambda: self.now,
             elapsed=self.elapsed,

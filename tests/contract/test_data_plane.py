@@ -18,7 +18,9 @@ import pytest
 from sluicegate.registry.audience.connections import Connections, Terms
 from sluicegate.registry.plan.fields import Serve
 from sluicegate.registry.words.build import Endpoint
-from sluicegate.registry.words.errors import Forbidden, NotFound, RoutesRejected, Unreachable
+from sluicegate.registry.words.errors import Fenced, Forbidden, NotFound, RoutesRejected, Unreachable
+from sluicegate.registry.words.fencing import FencingToken
+from sluicegate.services.traffic.envoy.plane import Envoy
 from sluicegate.services.traffic.gateways import Gateways
 from sluicegate.services.traffic.port import DataPlane
 from sluicegate.services.traffic.routes import routes
@@ -36,6 +38,10 @@ class Subject(Protocol):
     endpoints: dict
     more: tuple[Endpoint, ...]
 
+    def another_writer(self) -> DataPlane:
+        """What another process applies tables to."""
+        ...
+
     def served(self, unit: str, model: str = "delays") -> str: ...
     def by_name(self, variation: str) -> str | int: ...
     def stop(self) -> None: ...
@@ -52,6 +58,9 @@ class MemorySubject:
     endpoints: dict
     more: tuple[Endpoint, ...]
     """Further replicas of build 1."""
+
+    def another_writer(self) -> DataPlane:
+        return self.plane
 
     def reached(self) -> set[str]:
         return {each.address for each in self.plane.addresses(build("1"))}
@@ -85,6 +94,9 @@ class EnvoySubject:
         self.more = tuple(each.endpoint for each in more)
         self.plane, self.client = running.plane, running.client()
         self.endpoints = {service.endpoint.build: (service.endpoint,) for service in services.values()}
+
+    def another_writer(self) -> DataPlane:
+        return Envoy(self.plane.places.folder, port=self.plane.places.port)
 
     def _post(self, unit: str, model: str = "delays") -> httpx.Response:
         return self.client.post(f"/{model}/predict", json={}, headers={"x-user-id": unit})
@@ -133,6 +145,10 @@ class SeveralSubject:
         self.endpoints, self.more = subjects[0].endpoints, subjects[0].more
         planes = {f"gateway-{number}": each.plane for number, each in enumerate(subjects, 1)}
         self.plane = Gateways(planes, lambda: datetime.now(UTC), patience=60)
+
+    def another_writer(self) -> DataPlane:
+        planes = {f"gateway-{number}": each.another_writer() for number, each in enumerate(self.subjects, 1)}
+        return Gateways(planes, lambda: datetime.now(UTC), patience=60)
 
     def _same(self, question: Callable[[Subject], AnswerT]) -> AnswerT:
         answers = [question(each) for each in self.subjects]
@@ -355,3 +371,49 @@ def test_requests_under_way_are_counted_for_their_build(subject: Subject, weight
         with subject.holding(unit):
             assert eventually(lambda version=version: subject.plane.in_flight(build(version)) == 1)
         assert eventually(lambda version=version: subject.plane.in_flight(build(version)) == 0)
+
+
+def made(weight: int, subject: Subject, **token: int) -> RouteTable:
+    table = routes([standing(weight=weight, epoch=weight)], subject.endpoints)
+    return dataclasses.replace(table, made_from=FencingToken(**token))
+
+
+@pytest.mark.parametrize(
+    "older",
+    [{"position": 9, "term": 2}, {"position": 10, "term": 1}, {"position": 99, "term": 1}, {"position": 9, "term": 3}],
+    ids=["earlier", "replaced", "replaced, later", "successor, earlier"],
+)
+def test_an_older_table_is_refused_and_changes_nothing_also_after_a_restart(subject: Subject, older: dict) -> None:
+    """Whoever brings it: the keeper that was replaced, or the one that replaced it and saw less."""
+    newer = made(6000, subject, position=10, term=2)
+    subject.plane.apply(newer, subject.endpoints)
+    for _ in range(2):
+        for writer in (subject.plane, subject.another_writer()):
+            with pytest.raises(Fenced, match="is older than the one"):
+                writer.apply(made(3000, subject, **older), {build("1"): subject.endpoints[build("1")]})
+        assert subject.plane.observe() == newer.version
+        assert [subject.served(unit) for unit in UNITS[:20]] == [by_hand(newer)(unit) for unit in UNITS[:20]]
+        subject.stop()
+        subject.start()
+    subject.another_writer().apply(newer, subject.endpoints)
+    later = made(0, subject, position=11, term=2)
+    subject.plane.apply(later, subject.endpoints)
+    assert subject.plane.observe() == later.version
+
+
+def test_a_newer_state_that_asks_for_the_same_keeps_older_ones_away(subject: Subject) -> None:
+    subject.plane.apply(made(3000, subject, position=10), subject.endpoints)
+    subject.plane.apply(made(3000, subject, position=12), subject.endpoints)
+    with pytest.raises(Fenced):
+        subject.plane.apply(made(6000, subject, position=11), subject.endpoints)
+
+
+def test_a_restored_ledger_is_refused_with_a_way_out_until_somebody_says_so(subject: Subject) -> None:
+    subject.plane.apply(made(6000, subject, position=500, term=7), subject.endpoints)
+    with pytest.raises(Fenced, match="sluice restored"):
+        subject.plane.apply(made(3000, subject, position=300, term=8), subject.endpoints)
+    restored = made(3000, subject, position=301, term=3, restored=1)
+    subject.plane.apply(restored, subject.endpoints)
+    assert subject.plane.observe() == restored.version
+    with pytest.raises(Fenced):
+        subject.another_writer().apply(made(6000, subject, position=999, term=9), subject.endpoints)

@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from sluicegate.registry.audience.layout import SLOTS
 from sluicegate.registry.words.build import BuildRef, Endpoint, Endpoints
 from sluicegate.registry.words.errors import RoutesRejected, Unreachable
+from sluicegate.registry.words.fencing import BEFORE_ALL
 from sluicegate.services.traffic.by_name import by_name
-from sluicegate.services.traffic.table import Assignment, RouteTable, assign
+from sluicegate.services.traffic.table import Assignment, RouteTable, assign, refuse_older
 
 
 class MemoryDataPlane:
@@ -21,11 +22,14 @@ class MemoryDataPlane:
         self._draw = draw
         self._stored = RouteTable()
         self._serving: RouteTable | None = self._stored
+        self._held = BEFORE_ALL
         self._places: Endpoints = {}
         self._active: Counter[BuildRef] = Counter()
 
     def apply(self, table: RouteTable, endpoints: Endpoints) -> None:
         """Bring a table into force, but for the models that it refuses."""
+        refuse_older(table.made_from, self._held)
+        self._held = table.made_from
         refused = _refused(table, endpoints)
         refused_models = frozenset(refused)
         rest = table.only({route.model for route in table.models} - refused_models)

@@ -14,6 +14,7 @@ import pytest
 from sluicegate.flows.views.overview import overview
 from sluicegate.flows.wiring.processes import GatewayPlane, rollout_spec
 from sluicegate.flows.wiring.runtime import Runtime
+from sluicegate.registry.ledger.restoration import MadeFrom
 from sluicegate.registry.plan.fields import Serve
 from sluicegate.registry.rollout.facts import Packed
 from sluicegate.registry.rollout.rollout import Ending, Phase
@@ -72,6 +73,7 @@ class Country:
         plane = GatewayPlane(runtime)
         fleet = FleetPass(ledger=runtime.ledger, services=village, plane=plane, pool=pool)
         self.keeper = Keeper(
+            made_from=MadeFrom(runtime.ledger, lambda: 0),
             ledger=runtime.ledger, services=village, plane=plane, see_to_drivers=Garage().see_to,
             judge=self.three.judge, fleet=fleet, catalog_look=lambda now: None, clock=runtime.clock,
         )  # fmt: skip

@@ -12,6 +12,7 @@ import pytest
 
 from sluicegate.registry.ledger.reading import read_for_view
 from sluicegate.registry.ledger.record import Lease
+from sluicegate.registry.ledger.restoration import MadeFrom
 from sluicegate.registry.ledger.untended import untended
 from sluicegate.registry.plan.fields import Serve
 from sluicegate.registry.plan.plan import Plan
@@ -21,7 +22,8 @@ from sluicegate.registry.rollout.facts import Aborted, Baked, Packed, Party, Pro
 from sluicegate.registry.rollout.rollout import Ending, Phase, Rollout
 from sluicegate.registry.rollout.standing import Standing
 from sluicegate.registry.words.build import BuildRef, Endpoint, Endpoints
-from sluicegate.registry.words.errors import RoutesRejected, ServiceFailed, Unreachable
+from sluicegate.registry.words.errors import Fenced, RoutesRejected, ServiceFailed, Unreachable
+from sluicegate.registry.words.fencing import FencingToken
 from sluicegate.services.beside import Beside
 from sluicegate.services.keeper.fleet_pass import REFUSALS, FleetPass
 from sluicegate.services.keeper.keeper import Keeper
@@ -103,17 +105,20 @@ class Gateway:
     table: Routes | None = None
     history: list[Mapping[str, tuple[str, str | None, int]]] = field(default_factory=list)
     refuses: bool = False
+    holds_newer: bool = False
     refused_model: str | None = None
     flying: dict[BuildRef, int] = field(default_factory=dict)
     blind: bool = False
 
-    def compile(self, standings: Sequence[Standing], running: Collection[BuildRef]) -> Routes:
+    def compile(self, standings: Sequence[Standing], running: Collection[BuildRef], made_from: FencingToken) -> Routes:
         weights = {
             s.model: (s.stable.version, s.candidate.version if s.candidate else None, s.weight) for s in standings
         }
         return Routes(version=repr((weights, sorted(map(str, running)))), weights=weights)
 
     def apply(self, table: Routes, endpoints: Endpoints) -> None:
+        if self.holds_newer:
+            raise Fenced("it is older", fix="sluice restored")
         if self.refuses:
             raise RoutesRejected("bad cluster")
         served, held = table, self.refused_model
@@ -159,6 +164,7 @@ class World:
             ledger=self.ledger, services=self.town, plane=self.gateway, pool=Inline(), elapsed=self.elapsed
         )
         self.keeper = Keeper(
+            made_from=MadeFrom(self.ledger, lambda: 0),
             ledger=self.ledger, services=self.town, plane=self.gateway, see_to_drivers=self.garage.see_to,
             judge=self.judge, fleet=fleet, catalog_look=self.poll, clock=lambda: self.now,
             elapsed=self.elapsed,
@@ -752,3 +758,19 @@ def test_a_service_that_was_stopped_by_halves_is_stopped_whole() -> None:
     world.town.half_stopped.add(V2)
     world.look(10)
     assert V2 not in world.town.up
+
+
+def test_a_table_that_is_older_than_the_gateways_is_shown_until_one_is_taken() -> None:
+    """No rollout pauses for it: the table may be another keeper's to bring."""
+    world = World()
+    name = world.serving().ramping()
+    weights = world.gateway.history[-1]
+    world.gateway.holds_newer = True
+    world.enter(name, 1)
+    world.look(2)
+    assert (world.gateway.history[-1], world.ledger.rollout(name).phase) == (weights, Phase.RUNNING)
+    assert "sluice restored" in (refusal(world.ledger) or "")
+    world.gateway.holds_newer = False
+    world.look()
+    assert refusal(world.ledger) is None
+    assert world.gateway.history[-1] != weights

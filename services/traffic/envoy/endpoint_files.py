@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from sluicegate.registry.words.errors import TimedOut, Unreachable
@@ -19,11 +20,14 @@ _POLL = 0.002
 class EndpointFiles:
     """The files of one folder, and what Envoy says of them."""
 
-    def __init__(self, folder: Path, *, admin: Admin, patience: float) -> None:
-        """`patience` is how long Envoy may take, in seconds."""
+    def __init__(
+        self, folder: Path, *, admin: Admin, patience: float, passing: Callable[[], AbstractContextManager[None]]
+    ) -> None:
+        """`patience` is how long Envoy may take, in seconds; each write is made inside `passing()`."""
         self._folder = folder
         self._admin = admin
         self._patience = patience
+        self._passing = passing
 
     def hold(self, assignments: Mapping[str, Resource]) -> bool:
         """Whether the files say just this."""
@@ -49,15 +53,17 @@ class EndpointFiles:
             if there[name] != _text(each) and (emptying or each["endpoints"] or there[name] is None)
         }
         for name, each in changed.items():
-            durable.replace(self._path(name), _text(each), spare=_spare(self._path(name)))
+            with self._passing():
+                durable.replace(self._path(name), _text(each), spare=_spare(self._path(name)))
         return {name: digest(each) for name, each in changed.items()}
 
     def drop(self, keep: Collection[str]) -> None:
         """Remove the files of all other clusters."""
         for path in self._folder.glob("*.json"):
             if path.stem not in keep:
-                path.unlink()
-                _spare(path).unlink(missing_ok=True)
+                with self._passing():
+                    path.unlink()
+                    _spare(path).unlink(missing_ok=True)
 
     def _await(self, versions: Mapping[str, str]) -> None:
         if not versions:

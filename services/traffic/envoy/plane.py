@@ -21,6 +21,7 @@ from sluicegate.services.traffic.envoy.admin import Admin
 from sluicegate.services.traffic.envoy.bootstrap import Places, bootstrap
 from sluicegate.services.traffic.envoy.clusters import assignments, clusters, discovery
 from sluicegate.services.traffic.envoy.endpoint_files import EndpointFiles
+from sluicegate.services.traffic.envoy.fence import Fence
 from sluicegate.services.traffic.envoy.gateway_stats import Served, gateway_stats, served
 from sluicegate.services.traffic.envoy.handover import Handover
 from sluicegate.services.traffic.envoy.limits import Limits
@@ -103,8 +104,10 @@ class Envoy:
         self._compared: tuple[str, int, int] | None = None
         self._validation = Validation(self._find_binary, folder)
         self._admin = Admin(self.places.admin_socket, timeout=patience / 2)
-        watched = partial(WatchedFile, admin=self._admin, log=self.log, patience=patience)
-        self._addresses = EndpointFiles(self.places.addresses, admin=self._admin, patience=patience)
+        self._fence = Fence(folder)
+        passing = self._fence.passing
+        watched = partial(WatchedFile, admin=self._admin, log=self.log, patience=patience, passing=passing)
+        self._addresses = EndpointFiles(self.places.addresses, admin=self._admin, patience=patience, passing=passing)
         self._clusters = watched(self.places.clusters, subscription="cluster_manager.cds")
         self._routes = watched(self.places.routes, subscription=f"http.{LIVE}.rds.{ROUTES}")
 
@@ -153,8 +156,10 @@ class Envoy:
         """Bring a table into force: addresses, clusters, routes, and in a later call the removal of what is left over.
 
         A shape of routes that was never asked for is shown to an Envoy that serves nobody first. Models whose routes
-        it refuses keep those that they have; all others get theirs, and RoutesRejected tells of both.
+        it refuses keep those that they have; all others get theirs, and RoutesRejected tells of both. An older table
+        than the one that was applied last is not let through the fence.
         """
+        self._fence.enter(table.made_from)
         wanted = self._wanted(table, endpoints)
         placed = assignments(table, endpoints, wanted)
         before = self._states()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,13 +23,20 @@ _WARMING = "cluster_manager.warming_clusters"
 class WatchedFile:
     """One file and the statistics of Envoy's subscription to it."""
 
-    def __init__(self, path: Path, *, subscription: str, admin: Admin, log: Path, patience: float) -> None:
-        """`subscription` begins the statistics' names; `patience` is how long Envoy may take, in seconds."""
+    def __init__(
+        self, path: Path, *, subscription: str, admin: Admin, log: Path, patience: float,
+        passing: Callable[[], AbstractContextManager[None]],
+    ) -> None:  # fmt: skip
+        """`subscription` begins the statistics' names; `patience` is how long Envoy may take, in seconds.
+
+        Each write is made inside `passing()`, which raises where it may not be made.
+        """
         self.path = path
         self._subscription = subscription
         self._admin = admin
         self._log = log
         self._patience = patience
+        self._passing = passing
 
     @property
     def good(self) -> Path:
@@ -96,7 +104,8 @@ class WatchedFile:
 
     def _write(self, text: str) -> None:
         """Publish a content, also where the disk is full: an abort must come into force."""
-        durable.replace(self.path, text, spare=self.path.with_name(f".{self.path.name}.spare"))
+        with self._passing():
+            durable.replace(self.path, text, spare=self.path.with_name(f".{self.path.name}.spare"))
 
     def state(self, stats: Mapping[str, int | str]) -> State:
         """What these statistics tell of the file."""
