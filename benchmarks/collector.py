@@ -19,9 +19,10 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 
-from benchmarks.collector_lines import START, traffic
+from benchmarks.collector_lines import START, traffic, written
 from benchmarks.results import FOLDER, Figure, report
 from sluicegate.registry.plan.fields import MetricSpec, PredictionField, Source, thresholds_of
+from sluicegate.registry.words.access_log import parse
 from sluicegate.registry.words.metric import LEVELS
 from sluicegate.services.telemetry.outcomes.intake import record
 from sluicegate.services.telemetry.outcomes.outcome import OutcomeIn
@@ -46,7 +47,7 @@ SPEC = RolloutSpec(
 
 def write_log(path: Path, rows: int) -> None:
     with path.open("w") as file:
-        file.writelines(json.dumps(row, separators=(",", ":")) + "\n" for row in traffic(rows))
+        file.writelines(written(row) for row in traffic(rows))
 
 
 RICH = {
@@ -122,7 +123,7 @@ def measure(url: str, log: Path, rows: int, asked: RolloutSpec, into: Collected)
     queries = Queries(store, lambda: end)
     seen = queries.seen("r1")
     assert seen.stable.requests + seen.candidate.requests == rows, "a row was lost or counted twice"
-    labels = [OutcomeIn(prediction_id=json.loads(line)["rid"], name="late", value=1)
+    labels = [OutcomeIn(prediction_id=parse(line).request_id, name="late", value=1)
               for line in log.read_text().splitlines()[: min(rows, 20_000)]]  # fmt: skip
     joined = time.perf_counter()
     record(store, labels, end)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import random
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
-from sluicegate.registry.words.access_log import FORMAT_VERSION, Assigned, Place, UnitSource
+from sluicegate.registry.words.access_log import COMMON, FORMAT_VERSION, OWN, Assigned, Place, UnitSource
 from sluicegate.registry.words.metric import Arm
 
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -25,20 +25,31 @@ def assigned(arm: str = "stable", *, rollout: str | None = "r1", epoch: int = 1,
 
 
 def row(rid: str, **changes: object) -> dict[str, object]:
-    """The fields of a line: a request of 8 ms that stable answered; `changes` replace fields by name."""
-    fields: dict[str, object] = {
-        "v": FORMAT_VERSION, "listener": "live", "ts": str(START_US), "rid": rid, "route": PLACE,
-        "assigned": assigned(), "unit": "user-1", "upstream": "1", "host": "127.0.0.1:3001", "status": 200,
-        "flags": "-", "details": "via_upstream", "dur_us": 8_000, "attempts": 1,
-        "prediction": '{"c":["probability"],"r":[[0.25]]}', "method": "POST", "path": "/delays/predict",
-        "bytes_in": 240, "bytes_out": 130,
+    """The fields of a line: a request of 8 ms that stable answered; `changes` replace fields by name.
+
+    `segments` stands for the values of all four.
+    """
+    fields: dict[str, object] = dict.fromkeys((*OWN, *COMMON)) | {
+        "ts": str(START_US), "rid": rid, "unit": "user-1", "dur_us": 8_000, "bytes_in": 240, "bytes_out": 130,
+        "prediction": '{"c":["probability"],"r":[[0.25]]}',
+        "listener": "live", "method": "POST", "path": "/delays/predict", "route": PLACE, "assigned": assigned(),
+        "upstream": "1", "host": "127.0.0.1:3001", "status": 200, "flags": "-", "details": "via_upstream",
+        "attempts": 1,
     }  # fmt: skip
-    return fields | changes
+    segments = changes.pop("segments", None) or ()
+    named = {f"segment{position}": value for position, value in enumerate(segments)}  # type: ignore[arg-type,var-annotated]
+    return fields | named | changes
+
+
+def written(fields: Mapping[str, object]) -> str:
+    """The line of these fields, with its newline."""
+    halves = [[fields[name] for name in names] for names in (OWN, COMMON)]
+    return json.dumps({str(FORMAT_VERSION): halves}, separators=(",", ":")) + "\n"
 
 
 def line(rid: str, **changes: object) -> str:
     """A line with its newline."""
-    return json.dumps(row(rid, **changes), separators=(",", ":")) + "\n"
+    return written(row(rid, **changes))
 
 
 def traffic(

@@ -118,7 +118,8 @@ def _envoy(folder: Path, routed: Routed, change: Callable[[Config], None]) -> Va
     plane.prepare()
     path = folder / "bootstrap.json"
     config = json.loads(path.read_text())
-    change(config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"])
+    for chain in config["static_resources"]["listeners"][0]["filter_chains"]:
+        change(chain["filters"][-1]["typed_config"])
     path.write_text(json.dumps(config))
     with contextlib.suppress(Unreachable):
         plane.apply(*routed)

@@ -7,13 +7,13 @@ import inspect
 from docs.pages.tables import NOTICE, code, fields, table
 from sluicegate.registry.words import access_log
 from sluicegate.registry.words.access_log import Assigned, LogLine, Place
-from sluicegate.services.traffic.envoy.log_format import log_format
+from sluicegate.services.traffic.envoy.log_format import field_formats
 
 
 def page() -> str:
     """The whole page."""
     _, _, layout = inspect.cleandoc(access_log.__doc__ or "").partition("\n\n")
-    rows = [(code(key), code(value)) for key, value in log_format("live").items()]
+    rows = [(code(key), code(value)) for key, value in field_formats("live").items()]
     return f"""{NOTICE}
 # Access log
 

@@ -1,36 +1,42 @@
 """The line that the data plane writes for each request: its fields, their meaning, and how it is read. Pure.
 
-One JSON object a line. `services/traffic/envoy/log_format.py` says how Envoy fills these keys; no other file does:
+One JSON object a line, `{"2": [[its own], [in common]]}`: 2 is the version of this format, and values stand where the
+two lists below say, without their names: a line is written and read for every request there is. What many requests
+have in common stands last, and so is worked out once. `services/traffic/envoy/log_format.py` says how Envoy fills
+these places; no other file does. Of a request alone:
 
-    v        version of this format, 1
-    listener live; shadow: a mirrored copy, whose answer no client saw; or generated: sent by Sluicegate itself
-    generated in the lines of copies alone: 1 for the copy of a generated request; else null
     ts       start of the request, microseconds since 1970, as text
     rid      request id, unique among live lines; a shadow line carries the id of the live request it copies
     trace    the request's traceparent as its service got it; null for a copy of a request that came without one
+    unit     the value that was hashed; null when the assignment was random
+    dur_us   from the first byte received to the last byte sent, microseconds; null when it ended before
+    bytes_in, bytes_out
+    prediction  the service's x-sluice-prediction answer header
+    segment0 to segment3  the values of the request headers by which the rollout's plan splits it: a shadow's segments,
+             a canary's slices; null for each that it does not name, or the request does not have
+
+In common with others:
+
+    listener live; shadow: a mirrored copy, whose answer no client saw; or generated: sent by Sluicegate itself
+    generated  1 for the copy of a generated request; else null
+    method, path (without its query)
     route    what the matched route is for, written by `Place.mark`; null where no model's route matched
     assigned what the request was assigned to, written by `Assigned.header`; null when it was assigned to nothing
-    unit     the value that was hashed; null when the assignment was random
     upstream version of the build behind the host that was tried last; null when none was
     stand_in the fallback variation, if that host answered instead of the assigned variation's stable; else null
     host     address of that host
     status   status code of the answer; 0 when there was none, mostly because the client left
     flags    Envoy's response flags, such as UF or DC, separated by commas; `-` for none
     details  Envoy's response code details, such as via_upstream
-    dur_us   from the first byte received to the last byte sent, microseconds; null when it ended before
     attempts how often a service was tried; null if none was
-    prediction  the service's x-sluice-prediction answer header
-    method, path (without its query), bytes_in, bytes_out
-    segments the values of the request headers by which the rollout's plan splits it: a shadow's segments, a canary's
-             slices; null for each that it does not name, or the request does not have
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
-from operator import itemgetter
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -38,22 +44,31 @@ import orjson
 
 from sluicegate.registry.words.metric import Arm
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _TEXT = (str,)
 _MAYBE_TEXT = (str, type(None))
 _COUNT = (int,)
 _MAYBE_COUNT = (int, type(None))
-_KINDS: dict[str, tuple[type, ...]] = {
-    "listener": _TEXT, "ts": _TEXT, "rid": _MAYBE_TEXT, "route": _MAYBE_TEXT, "assigned": _MAYBE_TEXT,
-    "unit": _MAYBE_TEXT, "upstream": _MAYBE_TEXT, "host": _MAYBE_TEXT, "status": _COUNT, "flags": _MAYBE_TEXT,
-    "details": _MAYBE_TEXT, "dur_us": _MAYBE_COUNT, "attempts": _MAYBE_COUNT, "prediction": _MAYBE_TEXT,
-    "method": _MAYBE_TEXT, "path": _MAYBE_TEXT, "bytes_in": _COUNT, "bytes_out": _COUNT,
+Kinds = dict[str, tuple[type, ...]]
+"""The types that a field may have, by its name."""
+OWN: Kinds = {
+    "ts": _TEXT, "rid": _MAYBE_TEXT, "trace": _MAYBE_TEXT, "unit": _MAYBE_TEXT, "dur_us": _MAYBE_COUNT,
+    "bytes_in": _COUNT, "bytes_out": _COUNT, "prediction": _MAYBE_TEXT,
+    "segment0": _MAYBE_TEXT, "segment1": _MAYBE_TEXT, "segment2": _MAYBE_TEXT, "segment3": _MAYBE_TEXT,
 }  # fmt: skip
-_VALUES = itemgetter(*_KINDS)
+"""Fields of a request alone, in order."""
+COMMON: Kinds = {
+    "listener": _TEXT, "generated": _MAYBE_TEXT, "method": _MAYBE_TEXT, "path": _MAYBE_TEXT, "route": _MAYBE_TEXT,
+    "assigned": _MAYBE_TEXT, "upstream": _MAYBE_TEXT, "stand_in": _MAYBE_TEXT, "host": _MAYBE_TEXT, "status": _COUNT,
+    "flags": _MAYBE_TEXT, "details": _MAYBE_TEXT, "attempts": _MAYBE_COUNT,
+}  # fmt: skip
+"""Fields that it has in common with others, in order."""
+_KEY = str(FORMAT_VERSION)
+_BEGIN = f'{{"{_KEY}":['.encode()
+_BETWEEN, _END = b',["', b"]}"
 _ANSWERED = "via_upstream"
 _IS_SHADOW = {"live": False, "shadow": True, "generated": False}
 _NO_FLAGS: frozenset[str] = frozenset()
-_ARE_TEXTS = frozenset(_MAYBE_TEXT)
 _CLIENT_LEFT = frozenset({"DC", "DR"})
 _SERVER_ERROR = 500
 
@@ -169,6 +184,8 @@ class LogLine:
 
     is_shadow: bool
     """Whether this is a mirrored copy. Never an exposure."""
+    is_generated: bool
+    """Whether no caller sent it, or what it copies."""
     ts_us: int
     """Start of the request, microseconds since 1970."""
     request_id: str
@@ -237,25 +254,22 @@ class LogLine:
         return self.assigned is not None and self.served is not None and self.served != self.assigned.build
 
 
-def is_generated(line: bytes) -> bool:
-    """Whether a copy's line is of a request that no caller sent. In the text of a field a quotation mark is escaped."""
-    return b'"generated":"1"' in line
-
-
 def parse(line: str | bytes) -> LogLine:
     """The request that a line of the access log tells of. Raises ValueError, saying what is wrong with the line."""
-    return line_of(fields(line))
+    own, common = halves(line.encode() if isinstance(line, str) else line)
+    return line_of(checked_own(own), read_common(common))
 
 
-def line_of(values: tuple[Any, ...]) -> LogLine:
+def line_of(own: Sequence[Any], common: Sequence[Any]) -> LogLine:
     """The request that the values of a line's fields tell of. Raises ValueError."""
+    ts, rid, _, unit, duration, bytes_in, bytes_out, prediction, *segments = own
     (
-        listener, ts, rid, route, assigned, unit, upstream, host, status, flags, details, duration, attempts,
-        prediction, method, path, bytes_in, bytes_out, stand_in, segments,
-    ) = values  # fmt: skip
+        listener, generated, method, path, route, assigned, upstream, stand_in, host, status, flags, details, attempts,
+    ) = common  # fmt: skip
     place = read_place(route) if route else None
     return LogLine(
         is_shadow=_IS_SHADOW[listener],
+        is_generated=listener == "generated" or generated is not None,
         ts_us=int(ts),
         request_id=rid or "",
         model=place.model if place else None,
@@ -276,7 +290,7 @@ def line_of(values: tuple[Any, ...]) -> LogLine:
         bytes_in=bytes_in,
         bytes_out=bytes_out,
         stand_in=stand_in if details == _ANSWERED else None,
-        segments=segments,
+        segments=tuple(segments),
     )
 
 
@@ -285,55 +299,62 @@ def _began(status: int, flags: str | None) -> bool:
     return 0 < status < _SERVER_ERROR and flags is not None and not _CLIENT_LEFT.isdisjoint(flags.split(","))
 
 
-def fields(line: str | bytes) -> tuple[Any, ...]:
-    """The values of the line's fields, each of its type, in the order of `_KINDS`, who stood in, and the segments."""
+def halves(line: bytes) -> tuple[Any, bytes]:
+    """What a line says of its request alone, and, as JSON, what it has in common with others; neither is checked.
+
+    Raises ValueError. A line that the data plane did not write in its own way is taken apart as any JSON is.
+    """
+    cut = line.rfind(_BETWEEN)
+    if cut > 0 and line.startswith(_BEGIN) and line.endswith(_END):
+        try:
+            return orjson.loads(line[len(_BEGIN) : cut]), line[cut + 1 : -len(_END)]
+        except ValueError:
+            pass  # what was taken for the end of the first list stands in a text
+    return _halves_of_any(line)
+
+
+def _halves_of_any(line: bytes) -> tuple[Any, bytes]:
     try:
         row = orjson.loads(line)
     except ValueError as error:
         raise ValueError(f"not JSON: {error}") from error
-    version = row.get("v") if isinstance(row, dict) else None
-    if version != FORMAT_VERSION:
-        raise ValueError(f"not an object of format version {FORMAT_VERSION}, but of {version!r}")
+    found = row.get(_KEY) if isinstance(row, dict) else None
+    if not isinstance(found, list) or len(found) != len((OWN, COMMON)):
+        raise ValueError(f"not an object of format version {FORMAT_VERSION}")
+    return found[0], orjson.dumps(found[1])
+
+
+def checked_own(values: Any) -> list[Any]:
+    """The values of a line's own fields, each of its type. Raises ValueError."""
+    return _checked(values, OWN)
+
+
+@lru_cache(maxsize=4096)
+def read_common(text: bytes) -> list[Any]:
+    """The values of the fields that a line has in common with others, each of its type. Raises ValueError."""
     try:
-        values: tuple[Any, ...] = _VALUES(row)
-    except KeyError as error:
-        raise ValueError(f"{error.args[0]} is 'missing'; every field must be there") from error
-    if not _fits(tuple(map(type, values))):
-        raise ValueError(_misfit(values))
+        values = _checked(orjson.loads(text), COMMON)
+    except orjson.JSONDecodeError as error:
+        raise ValueError(f"not JSON: {error}") from error
     if values[0] not in _IS_SHADOW:
         raise ValueError(f"listener is {values[0]!r}; expected live, shadow or generated")
-    stand_in, segments = row.get("stand_in"), row.get("segments")
-    if stand_in is None and segments is None:
-        return *values, None, ()
-    return *values, _stand_in(stand_in), _segments(segments)
+    return values
 
 
-def _stand_in(name: object) -> str | None:
-    if name is None or isinstance(name, str):
-        return name
-    raise ValueError(f"stand_in is {name!r}; expected a text")
+def _checked(values: Any, kinds: Kinds) -> list[Any]:
+    if not isinstance(values, list) or len(values) != len(kinds):
+        raise ValueError(f"expected a list of {len(kinds)} values: {', '.join(kinds)}")
+    if not all(type(value) in each for value, each in zip(values, kinds.values(), strict=True)):
+        raise ValueError(_misfit(values, kinds))
+    return values
 
 
-def _segments(segments: object) -> tuple[str | None, ...]:
-    if segments is None:
-        return ()
-    if not isinstance(segments, list) or not _ARE_TEXTS.issuperset(map(type, segments)):
-        raise ValueError(f"segments is {segments!r}; expected a list of texts")
-    return tuple(segments)
-
-
-@lru_cache(maxsize=1024)
-def _fits(types: tuple[type, ...]) -> bool:
-    """Whether the types of a line's fields are as they should be; few combinations occur, so most are known."""
-    return all(found in kinds for found, kinds in zip(types, _KINDS.values(), strict=True))
-
-
-def _misfit(values: tuple[Any, ...]) -> str:
+def _misfit(values: Sequence[Any], kinds: Kinds) -> str:
     """What is wrong with the values that are not of their type."""
     return "; ".join(
-        f"{key} is {value!r}; expected {' or '.join(kind.__name__ for kind in kinds)}"
-        for value, (key, kinds) in zip(values, _KINDS.items(), strict=True)
-        if type(value) not in kinds
+        f"{key} is {value!r}; expected {' or '.join(kind.__name__ for kind in each)}"
+        for value, (key, each) in zip(values, kinds.items(), strict=True)
+        if type(value) not in each
     )
 
 

@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from benchmarks.collector_lines import START, START_US, assigned, row
+from benchmarks.collector_lines import START, START_US, assigned, row, written
 from sluicegate.registry.plan.fields import MetricSpec, PredictionField, Source
 from sluicegate.registry.words.errors import SluiceError
 from sluicegate.registry.words.metric import Arm, difference_name
@@ -113,7 +113,7 @@ class Rig:
 
     def _write(self, log: str, fields: dict[str, object]) -> None:
         with (self.folder / f"{log}.jsonl").open("a") as file:
-            file.write(json.dumps(fields) + "\n")
+            file.write(written(fields))
 
 
 def said(label: object) -> str:

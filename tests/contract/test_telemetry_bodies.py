@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.collector_lines import START, START_US, assigned, line
+from benchmarks.collector_lines import PLACE, START, START_US, assigned, line
 from sluicegate.flows.wiring.keeping import retentions
 from sluicegate.registry.plan.fields import Capture as Asked
 from sluicegate.registry.plan.plan import Plan
@@ -213,7 +213,7 @@ def test_what_cannot_be_read_is_counted_and_not_shown(rig: Rig) -> None:
 
 def test_requests_and_bodies_go_at_the_age_of_their_model(rig: Rig) -> None:
     late = str(START_US + 3_600_000_000)
-    other = {"route": json.loads(line("x"))["route"].replace("delays", "fares")}
+    other = {"route": PLACE.replace("delays", "fares")}
     rig.write(
         line("old"), line("candidate", assigned=assigned("candidate"), upstream="2"), line("new", ts=late),
         line("theirs", **other),

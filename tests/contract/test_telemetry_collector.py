@@ -236,7 +236,7 @@ def test_broken_off_at_any_statement_everything_still_counts_once(rig: Rig) -> N
             rig.now = START + timedelta(hours=4)
             rig.collect()
         rig.start()
-        if '"rid":"c"' not in rig.log.read_text():
+        if line("c") not in rig.log.read_text():
             rig.write(line("c"))
         rig.now = START + timedelta(hours=5)
         rig.collect()

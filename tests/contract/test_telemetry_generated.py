@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from benchmarks.collector_lines import assigned, line
 from sluicegate.registry.plan.fields import MetricSpec, PredictionField, Source
-from sluicegate.registry.words.access_log import is_generated
+from sluicegate.registry.words.access_log import parse
 from sluicegate.registry.words.metric import Arm
 from sluicegate.services.telemetry.outcomes.outcome import OutcomeIn
 from sluicegate.services.telemetry.store import schema
@@ -121,6 +121,6 @@ def test_lines_are_counted_once_across_a_restart(two: Two, tmp_path: Path) -> No
 
 
 def test_no_text_of_a_caller_makes_his_copy_one_of_them() -> None:
-    assert is_generated(line("c1", listener="shadow", generated="1").encode())
-    for text in ('"generated":"1"', '\\"generated":"1"', '","generated":"1'):
-        assert not is_generated(line("c1", listener="shadow", generated=None, path=text, unit=text).encode())
+    assert parse(line("c1", listener="shadow", generated="1")).is_generated
+    for text in ('"generated":"1"', '\\"generated":"1"', '","generated":"1', ',["shadow","1"'):
+        assert not parse(line("c1", listener="shadow", generated=None, path=text, unit=text)).is_generated

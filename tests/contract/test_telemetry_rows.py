@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from benchmarks.collector_lines import START, START_US, assigned, line, traffic
+from benchmarks.collector_lines import START, START_US, assigned, line, traffic, written
 from sluicegate.registry.plan.fields import PredictionField, Source
 from sluicegate.registry.words.access_log import Place, UnitSource
 from sluicegate.services.telemetry.outcomes.outcome import OutcomeIn, State
@@ -226,7 +225,7 @@ def test_a_request_takes_at_most_a_hundred_bytes(tmp_path: Path) -> None:
     sizes = []
     rows = list(traffic(60_000))
     for part in (rows[:20_000], rows[20_000:]):
-        rig.write(*(json.dumps(each) + "\n" for each in part))
+        rig.write(*(written(each) for each in part))
         rig.collect()
         with rig.store.engine.connect() as connection:
             connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")

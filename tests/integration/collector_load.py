@@ -14,7 +14,7 @@ from operator import add
 from pathlib import Path
 from typing import IO, Any
 
-from benchmarks.collector_lines import traffic
+from benchmarks.collector_lines import traffic, written
 from sluicegate.registry.plan.fields import MetricSpec, PredictionField, Source
 from sluicegate.registry.words.metric import LEVELS, Arm, level_name
 from sluicegate.registry.words.tally import UnitSums
@@ -111,7 +111,7 @@ class Load:
         for number, row in enumerate(traffic(ROWS, seed=7, rate=20, units=UNITS)):
             is_labelled = number % LABELLED == 0
             self.written.take(row, is_labelled=is_labelled)
-            text = json.dumps(row) + "\n"
+            text = written(row)
             cut = number % len(text)
             file.write(text[:cut])
             if number % 97 == 0:

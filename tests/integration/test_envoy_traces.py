@@ -14,6 +14,7 @@ import psutil
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from sluicegate.registry.words.access_log import COMMON, FORMAT_VERSION, OWN
 from sluicegate.registry.words.spans import SpanReceiver
 from sluicegate.services.traffic.envoy.plane import Envoy
 from sluicegate.services.traffic.envoy.tracing import SERVICE
@@ -94,7 +95,9 @@ def ask(running: Gateway, body: bytes = b"{}", **headers: str) -> str:
 
 def logged(running: Gateway, listener: str = "live") -> list[Any]:
     path = running.plane.logs / f"{listener}.jsonl"
-    return [row["trace"] for row in map(json.loads, path.read_text().splitlines()) if row["assigned"]]
+    rows = [json.loads(line)[str(FORMAT_VERSION)] for line in path.read_text().splitlines()]
+    fields = [dict(zip((*OWN, *COMMON), [*own, *common], strict=True)) for own, common in rows]
+    return [each["trace"] for each in fields if each["assigned"]]
 
 
 def test_a_trace_goes_on_through_the_gateway_and_stands_in_the_log(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.collector_lines import assigned, row
+from benchmarks.collector_lines import assigned, line
 from sluicegate.registry.ledger.sql import SqlLedger
 from sluicegate.registry.plan.fields import MetricSpec, Source
 from sluicegate.registry.rollout.facts import Packed, Ready, StepEntered
@@ -63,9 +63,9 @@ def collected(folder: Path, name: str) -> None:
     mark = Assigned(variation="default", arm=Arm.CANDIDATE, build="2", rollout=name, epoch=1, weight=10_000).header
     with (folder / "live.jsonl").open("w") as live, (folder / "shadow.jsonl").open("w") as shadow:
         for i in range(40):
-            live.write(json.dumps(row(f"r{i}", assigned=assigned(rollout=None, weight=0), prediction=said("a"))) + "\n")
+            live.write(line(f"r{i}", assigned=assigned(rollout=None, weight=0), prediction=said("a")))
             own = {"listener": "shadow", "assigned": mark, "upstream": "2", "segments": ["NY", None, None, None]}
-            shadow.write(json.dumps(row(f"r{i}", **own, prediction=said("b" if i % 10 == 0 else "a"))) + "\n")
+            shadow.write(line(f"r{i}", **own, prediction=said("b" if i % 10 == 0 else "a")))
     store, clock = Store(f"sqlite:///{folder / 'telemetry.db'}"), lambda: datetime.now(UTC)
     metrics = RolloutSpec(rollout=name, metrics={"flips": MetricSpec(source=Source.DISAGREEMENT)})
     spec = ShadowSpec(metrics=metrics, stable="1", segments=("x-state",))

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
-from collections import Counter
-from collections.abc import Callable
+from collections import Counter, defaultdict
 from uuid import UUID
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from benchmarks.collector_lines import START_US, assigned, line
-from sluicegate.registry.plan.fields import MetricSpec, Source
+from sluicegate.registry.plan.fields import MetricSpec, PredictionField, Source, thresholds_of
 from sluicegate.registry.words.access_log import parse
+from sluicegate.registry.words.tally import Tally
 from sluicegate.services.telemetry.store.rows import all_packed, packed, unpacked
 from sluicegate.services.telemetry.tally import histogram
-from sluicegate.services.telemetry.tally.exposure import Exposure, expose, read_exposure
+from sluicegate.services.telemetry.tally.batch import Batch
+from sluicegate.services.telemetry.tally.exposure import Exposure, expose
+from sluicegate.services.telemetry.tally.lines import read_lines
+from sluicegate.services.telemetry.tally.measurements import answer_values, ending_values
 from sluicegate.services.telemetry.tally.scores import score_of
 from sluicegate.services.telemetry.tally.spec import RolloutSpec
 from sluicegate.services.telemetry.tally.tally_accumulator import TallyAccumulator, by_side
@@ -54,38 +60,114 @@ def test_a_failure_is_the_assigned_builds(changes: dict[str, object], failed: in
     assert exposed(**changes).failed == failed
 
 
-def test_the_fast_way_from_line_to_exposure_says_the_same_as_the_plain_one() -> None:
+def test_many_lines_at_once_say_the_same_as_one_by_one() -> None:
     """Lines of every kind, in an order in which each finds what another left behind; refusals too."""
     values: dict[str, list[object]] = {
         "status": [200, 404, 500, 0, 40_000, True, None], "flags": ["-", "UF", "DC", "UT,DC", None],
-        "details": ["via_upstream", "response_timeout", None], "attempts": [1, 2, None, -1],
-        "dur_us": [8_000, None, -1],
+        "details": ["via_upstream", "response_timeout", None, ',["'], "attempts": [1, 2, None, -1],
+        "dur_us": [8_000, None, -1, 2**53, 2**70, 1.5, True],
         "assigned": [assigned(), assigned("candidate"), assigned(weight=0), assigned(rollout=None), None, "forged"],
-        "upstream": ["1", "2", None], "listener": ["live", "live", "shadow", "other"], "unit": ["u", None],
-        "stand_in": [None, "fallback"], "segments": [None, ["a", None], [None, None], [3]], "ts": [str(START_US), "x"],
-        "prediction": ['{"c":["p"],"r":[[1]]}', None],
+        "upstream": ["1", "2", None], "listener": ["live", "live", "shadow", "other"],
+        "unit": ["u", None, "", "\0", "é😀", ',["live"', 3], "rid": ["r", None, "", "\0"], "bytes_in": [0, None],
+        "stand_in": [None, "fallback"], "segments": [None, ["a", None], [None, None], [3], ["\0"], ["x" * 100]],
+        "ts": [str(START_US), "x", str(START_US + 400_000_000), "-1", str(2**53), "9" * 30, 5],
+        "prediction": ['{"c":["p"],"r":[[1]]}', None, "", "\0", "{" * 50_000],
     }  # fmt: skip
     rng = random.Random(1)
-    said = Counter[str]()
+    texts = []
     for number in range(4_000):
-        usual = {name: each[0] for name, each in values.items()}
-        text = line(f"r{number}", **usual | {name: rng.choice(values[name]) for name in rng.sample(sorted(values), 3)})
-        plain, fast = (_outcome(way, text.encode()) for way in (_plainly, lambda each: read_exposure(each, 300)))
-        assert fast == plain, text
-        said[type(plain).__name__] += 1
-    assert min(said["tuple"], said["str"]) > 500
+        usual = {name: each[0] for name, each in values.items()} | {"rid": f"r{number}"}
+        changed = {name: rng.choice(values[name]) for name in rng.sample(sorted(values), 2)}
+        texts.append(line(**{"rid": f"r{number}"} | usual | changed).encode())  # type: ignore[arg-type]
+    texts += [b"", b"[]", b'{"2":[[],["live"]]}', b'{"2":[[' * 10, texts[0][:-9], b"[" * 5_000, b"\xff"]
+    rng.shuffle(texts)
+    for size in (1, 7, 4_100):
+        for start in range(0, len(texts), size):
+            said, expected = _at_once(texts[start : start + size]), _one_by_one(texts[start : start + size])
+            assert said == expected
+    _, _, shadows, unassigned, refused = _at_once(texts)
+    assert min(shadows, unassigned, len(refused)) > 50
 
 
-def _plainly(text: bytes) -> object:
-    read = parse(text)
-    return expose(read, 300), read.end, read.is_shadow
+def _at_once(texts: list[bytes]) -> tuple[object, ...]:
+    lines, unreadable = read_lines(texts, 300)
+    exposures = list(map(lines.batch.exposure, range(len(lines.batch))))
+    ends = [lines.ends[kind] for kind in lines.batch.kind]
+    return exposures, ends, lines.shadows, lines.unassigned, sorted(text for text, _ in unreadable)
 
 
-def _outcome(way: Callable[[bytes], object], text: bytes) -> object:
-    try:
-        return way(text)
-    except ValueError as error:
-        return str(error)
+def _one_by_one(texts: list[bytes]) -> tuple[object, ...]:
+    exposures, ends, others, unreadable = [], [], Counter[bool](), []
+    for text in texts:
+        try:
+            read = parse(text)
+            exposure = expose(read, 300)
+            if exposure is not None:
+                exposure.require_storable()
+            elif not 0 <= read.ts_us < 2**53 or not 0 <= (read.duration_us or 0) < 2**53:
+                raise ValueError("a number is out of range")
+        except (ValueError, RecursionError):
+            unreadable.append(text)
+            continue
+        if exposure is None:
+            others[read.is_shadow] += 1
+        else:
+            exposures.append(exposure)
+            ends.append(read.end)
+    return exposures, ends, others[True], others[False], sorted(unreadable)
+
+
+HEADS = ('{"c":["probability"],"r":', '{"c":["a","probability"],"r":', '{"c":["p"],"x":"gone","r":', "")
+NUMBER = st.floats() | st.integers() | st.booleans() | st.none() | st.sampled_from(["0.5", "true", "x", 2**70])
+ROWS = st.lists(st.lists(NUMBER, max_size=3), max_size=3) | NUMBER | st.lists(st.text(max_size=2) | NUMBER, max_size=2)
+ENDS = ("}", "", ',"x":1}')
+ANSWER = st.builds(
+    lambda head, rows, end: head + json.dumps(rows) + end, st.sampled_from(HEADS), ROWS, st.sampled_from(ENDS)
+)
+USUAL = st.floats(0, 1).map(lambda p: f'{{"c":["probability"],"r":[[{p}]]}}')
+TRUNCATED = st.sampled_from(['{"n":3,"truncated":true}', '{"n":3,"truncated":true,"x":"late"}', "null", "", "{}"])
+PREDICTED = MetricSpec(source=Source.PREDICTION, prediction=PredictionField(column="probability"))
+METRICS = {
+    "errors": MetricSpec(source=Source.STATUS), "p99": MetricSpec(source=Source.LATENCY, quantile=0.99),
+    "mean": MetricSpec(source=Source.LATENCY, cap=0.05), "contract": MetricSpec(source=Source.CONTRACT),
+    "drift": PREDICTED, "only": MetricSpec(source=Source.PREDICTION),
+}  # fmt: skip
+MEASURED = RolloutSpec(
+    rollout="r1", metrics=METRICS, margins={"p99": (0.5,)},
+    thresholds={name: 0.3 for metric in METRICS for name in thresholds_of(metric, METRICS[metric])} | {"p99": 0.01},
+).measures  # fmt: skip
+REQUEST = st.fixed_dictionaries({
+    "assigned": st.sampled_from([assigned(), assigned("candidate"), assigned(epoch=2)]),
+    "upstream": st.sampled_from(["1", "2", None]), "status": st.sampled_from([200, 200, 422, 500, 0]),
+    "flags": st.sampled_from(["-", "-", "DC", "UT"]), "attempts": st.sampled_from([1, 2, None]),
+    "dur_us": st.sampled_from([None, 9_999, 10_000, 10_001]) | st.integers(0, 2**40),
+    "ts": st.integers(START_US, START_US + 600_000_000).map(str),
+    "prediction": ANSWER | TRUNCATED | st.none() | USUAL,
+})  # fmt: skip
+
+
+@settings(deadline=None)
+@given(st.lists(REQUEST, max_size=30))
+def test_sums_of_many_requests_are_those_of_each(requests: list[dict[str, object]]) -> None:
+    """What `measurements` says of one request alone, added up one after the other, bit for bit."""
+    batch = read_lines([line("r", **each).encode() for each in requests], 300)[0].batch
+    values: defaultdict[tuple[object, str], list[float | None]] = defaultdict(list)
+    for exposure in sorted(map(batch.exposure, range(len(batch))), key=lambda each: each.duration or 0):
+        for metric, value in ending_values(exposure, MEASURED):
+            values[exposure.side, metric].append(value)
+    for exposure in map(batch.exposure, range(len(batch))):
+        for metric, value in answer_values(exposure, MEASURED):
+            values[exposure.side, metric].append(value)
+    expected = {key: Tally.from_values(each) for key, each in values.items()}
+    tallies = TallyAccumulator()
+    for side, each in by_side(batch).items():
+        tallies.take_requests(side, each, MEASURED)
+    found = {((rollout, *stratum), metric): Tally(*tally) for rollout, metric, *stratum, tally in _rows(tallies)}
+    assert {key: tally for key, tally in found.items() if tally != Tally()} == expected
+
+
+def _rows(tallies: TallyAccumulator) -> list[tuple[object, ...]]:
+    return [(*row[:6], row[6:]) for row in tallies.rows()]
 
 
 def test_ids_are_kept_in_few_bytes_and_come_back() -> None:
@@ -132,7 +214,7 @@ def test_a_number_that_no_database_keeps_is_refused(changes: dict[str, object]) 
 def tallied(metric: MetricSpec, *exposures: Exposure, **spec: object) -> dict[str, tuple[int, int, float]]:
     found = RolloutSpec(rollout="r1", metrics={"m": metric}, **spec)  # type: ignore[arg-type]
     tallies = TallyAccumulator()
-    for side, requests in by_side(exposures).items():
+    for side, requests in by_side(Batch.of(exposures)).items():
         tallies.take_requests(side, requests, found.measures)
     return {metric: (n, missing, total) for _, metric, _, _, _, _, n, missing, total, *_ in tallies.rows()}
 

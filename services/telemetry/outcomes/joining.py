@@ -21,6 +21,7 @@ from sluicegate.services.telemetry.store import schema
 from sluicegate.services.telemetry.store.counts import Count
 from sluicegate.services.telemetry.store.segments import Finder, by_id
 from sluicegate.services.telemetry.store.store import Store, among, write_tallies
+from sluicegate.services.telemetry.tally.batch import Batch
 from sluicegate.services.telemetry.tally.exposure import Exposure
 from sluicegate.services.telemetry.tally.scores import same
 from sluicegate.services.telemetry.tally.spec import RolloutSpec
@@ -47,14 +48,14 @@ class Joiner:
         self._finder = Finder()
         self._swept_at = 0
 
-    def wake(self, connection: Connection, kept: Sequence[Exposure], left_out: Sequence[Exposure]) -> None:
+    def wake(self, connection: Connection, kept: Batch, left_out: Batch) -> None:
         """Let outcomes that wait for these exposures be looked at again, or be told that theirs was not kept."""
         outcomes = schema.outcomes
         is_waiting = outcomes.c.state.in_((State.NEW, State.WAITING))
         if not connection.scalar(sa.select(sa.exists().where(is_waiting))):
             return
-        for exposures, state in ((kept, State.NEW), (left_out, State.UNASKED)):
-            rids = [exposure.rid for exposure in exposures if exposure.rid is not None]
+        for batch, state in ((kept, State.NEW), (left_out, State.UNASKED)):
+            rids = [rid for rid in batch.rids if rid is not None]
             ours = sa.update(outcomes).where(is_waiting, among(self._store, outcomes.c.rid, rids))
             moved = connection.execute(ours.values(state=state)).rowcount if rids else 0
             self._store.count(connection, {Count.UNASKED: moved} if state is State.UNASKED else {})

@@ -13,6 +13,7 @@ from sluicegate.services.telemetry.store import schema
 from sluicegate.services.telemetry.store.rows import exposure_of
 from sluicegate.services.telemetry.store.segments import COLUMNS, WITH_KINDS
 from sluicegate.services.telemetry.store.store import Store, write_tallies
+from sluicegate.services.telemetry.tally.batch import Batch
 from sluicegate.services.telemetry.tally.spec import RolloutSpec
 from sluicegate.services.telemetry.tally.spec_cache import SpecCache
 from sluicegate.services.telemetry.tally.tally_accumulator import TallyAccumulator, by_side
@@ -62,7 +63,7 @@ class Unjudged:
         tallies = TallyAccumulator()
         with self._store.write() as connection:
             rows = connection.execute(query).all()
-            for side, requests in by_side(exposure_of(row[1:]) for row in rows).items():
+            for side, requests in by_side(Batch.of([exposure_of(row[1:]) for row in rows])).items():
                 tallies.take_requests(side, requests, spec.measures)
             write_tallies(self._store, connection, tallies)
             if rows:

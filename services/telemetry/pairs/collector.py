@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy.engine import Connection
 
-from sluicegate.registry.words.access_log import is_generated, parse
+from sluicegate.registry.words.access_log import parse
 from sluicegate.services.telemetry.pairs.labels import Labels
 from sluicegate.services.telemetry.pairs.pair import Copy, read_copy
 from sluicegate.services.telemetry.pairs.pairing import NEW, Pairer
@@ -24,11 +24,12 @@ from sluicegate.services.telemetry.pairs.sums import PairSums, rows_of
 from sluicegate.services.telemetry.store.counts import Count
 from sluicegate.services.telemetry.store.pair_schema import copies, pair_sums
 from sluicegate.services.telemetry.store.store import Store
-from sluicegate.services.telemetry.tailing.log_collector import BUCKET, SWEEP, LogCollector
+from sluicegate.services.telemetry.tailing.log_collector import BUCKET, SWEEP, LogCollector, one_by_one
+from sluicegate.services.telemetry.tally.lines import Unreadable
 from sluicegate.services.telemetry.tally.spec_cache import SpecCache
 
 
-class ShadowCollector(LogCollector[Copy | None]):
+class ShadowCollector(LogCollector[list[Copy | None]]):
     """Tails the log of mirrored copies into the store, and pairs them with the requests they copy."""
 
     def __init__(
@@ -58,8 +59,12 @@ class ShadowCollector(LogCollector[Copy | None]):
         self._has_more = done > 0
         return done
 
+    def _read_lines(self, lines: Sequence[bytes]) -> tuple[list[Copy | None], list[Unreadable]]:
+        return one_by_one(self._read_line, lines)
+
     def _read_line(self, text: bytes) -> Copy | None:
-        return None if is_generated(text) else read_copy(parse(text), self._bucket)
+        line = parse(text)
+        return None if line.is_generated else read_copy(line, self._bucket)
 
     def _write(self, connection: Connection, rows: list[Copy | None], counts: Counter[Count]) -> None:
         """Keep copies; a second one of the same request for the same shadow is counted and not kept."""

@@ -16,6 +16,7 @@ from sluicegate.registry.words.errors import SluiceError
 from sluicegate.services.telemetry.store import pair_schema as _pairs  # its tables belong to the schema
 from sluicegate.services.telemetry.store import schema
 from sluicegate.services.telemetry.store.rows import packed, parted
+from sluicegate.services.telemetry.tally.batch import Batch
 from sluicegate.services.telemetry.tally.exposure import Exposure
 
 __all__ = ["_pairs", "migrate", "schema_number"]
@@ -126,7 +127,7 @@ def _copy_former(connection: Connection) -> None:
     while rows := connection.execute(query, {"last": last}).all():
         last = rows[-1][0]
         exposures = [Exposure(*each[1:]) for each in rows]
-        numbers, answers, kinds = parted(exposures, 300)
+        numbers, answers, kinds = parted(Batch.of(exposures), 300)
         having = {(row[0] >> 14, number) for row, number in zip(rows, numbers, strict=True)}
         compact = [
             (row[0], number, packed(each.rid), each.at, each.unit, each.duration, answer, each.slices)

@@ -14,6 +14,7 @@ import numpy as np
 import orjson
 import xxhash
 
+from sluicegate.services.telemetry.tally.batch import Batch, groups, split_heads
 from sluicegate.services.telemetry.tally.exposure import Exposure
 
 Kind = tuple[Any, ...]
@@ -21,30 +22,20 @@ Kind = tuple[Any, ...]
 _UUID, _UUID_BYTES = 36, 16
 _DASHES = [8, 13, 18, 23]
 _REMEMBERED = 4_096
-_HEAD = '"r":'
-"""Ends the part of a prediction summary that all answers of a build share: the columns."""
-_LONGEST_HEAD = 1_000
 
 
-def parted(exposures: Sequence[Exposure], width: int) -> tuple[list[int], list[str | None], dict[int, Kind]]:
-    """Of each exposure the number of its kind, and what is its own of the prediction summary; and the kinds."""
-    numbers, answers = list[int](), list[str | None]()
-    known, head = dict[Kind, int](), ""
-    for exposure in exposures:
-        prediction = exposure.prediction
-        if prediction is not None and head and prediction.startswith(head):
-            answer: str | None = prediction[len(head) :]
-            kind = (*exposure[2:7], width, *exposure[8:12], *exposure[13:15], exposure.attempts, head)
-        else:
-            own, answer = _split(prediction)
-            head = own or head
-            kind = (*exposure[2:7], width, *exposure[8:12], *exposure[13:15], exposure.attempts, own)
-        number = known.get(kind)
-        if number is None:
-            number = known[kind] = _number_of(kind)
-        numbers.append(number)
-        answers.append(answer)
-    return numbers, answers, {number: kind for kind, number in known.items()}
+def parted(batch: Batch, width: int) -> tuple[list[int], list[str | None], dict[int, Kind]]:
+    """Of each request the number of its kind, and what is its own of the prediction summary; and the kinds."""
+    heads, which, answers = split_heads(batch.predictions)
+    numbers = np.empty(len(batch), np.int64)
+    kinds: dict[int, Kind] = {}
+    for (place, head), rows in groups(batch.kind, which):
+        each = batch.kinds[place]
+        kind = (*each[2:7], width, *each[8:12], *each[13:15], each.attempts, heads[head])
+        number = _number_of(kind)
+        kinds[number] = kind
+        numbers[rows] = number
+    return numbers.tolist(), answers, kinds
 
 
 @lru_cache(maxsize=_REMEMBERED)
@@ -112,10 +103,3 @@ def summary_of(head: str, answer: str | None) -> str | None:
 def _spelled(raw: bytes) -> str:
     digits = raw.hex()
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
-
-
-def _split(prediction: str | None) -> tuple[str, str | None]:
-    if prediction is None:
-        return "", None
-    at = prediction.find(_HEAD, 0, _LONGEST_HEAD)
-    return ("", prediction) if at < 0 else (prediction[: at + len(_HEAD)], prediction[at + len(_HEAD) :])

@@ -7,33 +7,38 @@ asked for by name is left out: nothing that is compared rests on it.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import orjson
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from sluicegate.services.telemetry.store import schema
 from sluicegate.services.telemetry.store.store import Store
-from sluicegate.services.telemetry.tally.exposure import Exposure
+from sluicegate.services.telemetry.tally.batch import NO_DURATION, Batch
 
 NEWEST = 5_000
 
 
-def keep_samples(store: Store, connection: Connection, exposures: Iterable[Exposure]) -> None:
+def keep_samples(store: Store, connection: Connection, batch: Batch) -> None:
     """Add what requests have, in the order they were read, and let go what is more than enough by then."""
-    builds: defaultdict[tuple[str, str], list[Exposure]] = defaultdict(list)
-    for exposure in exposures:
-        if exposure.audience is not None:
-            builds[exposure.model, exposure.assigned].append(exposure)
-    for (model, build), requests in builds.items():
-        add_samples(
-            store, connection, model, build, requests[-1].at,
-            [each.duration for each in requests if each.duration is not None and each.failed is not None],
-            [each.prediction for each in requests
-             if each.prediction is not None and each.failed == 0 and each.served == build],
-        )  # fmt: skip
+    builds: defaultdict[tuple[str, str], set[int]] = defaultdict(set)
+    for number, kind in enumerate(batch.kinds):
+        if kind.audience is not None:
+            builds[kind.model, kind.assigned].add(number)
+    timed = batch.flags(lambda kind: kind.is_timed) & (batch.duration != NO_DURATION)
+    answered = batch.flags(lambda kind: kind.failed == 0 and kind.served == kind.assigned)
+    for (model, build), numbers in builds.items():
+        is_theirs = np.isin(batch.kind, list(numbers))
+        rows = np.flatnonzero(is_theirs)
+        if not len(rows):
+            continue
+        durations = batch.duration[is_theirs & timed].tolist()
+        predictions = (batch.predictions[row] for row in np.flatnonzero(is_theirs & answered).tolist())
+        known = [each for each in predictions if each is not None]
+        add_samples(store, connection, model, build, int(batch.at[rows[-1]]), durations, known)
 
 
 def add_samples(

@@ -9,17 +9,19 @@ segments of the last finds are asked first.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 from zlib import crc32
 
 import numpy as np
 import sqlalchemy as sa
+from numpy.typing import NDArray
 from sqlalchemy.engine import Connection
 
 from sluicegate.services.telemetry.store import schema
 from sluicegate.services.telemetry.store.rows import all_packed, exposure_of, packed, parted
 from sluicegate.services.telemetry.store.store import Store
+from sluicegate.services.telemetry.tally.batch import NO_DURATION, Batch
 from sluicegate.services.telemetry.tally.exposure import Exposure
 
 _BITS = 14
@@ -43,20 +45,20 @@ COLUMNS = (
 WITH_KINDS = schema.exposures.join(schema.kinds, schema.kinds.c.kind == schema.exposures.c.kind)
 
 
-def keep(store: Store, connection: Connection, exposures: Sequence[Exposure], width: int) -> int:
-    """Write exposures down, with ids after the one that is returned; `width` is the length of their buckets."""
-    before = store.take_ids(connection, len(exposures))
-    if not exposures:
+def keep(store: Store, connection: Connection, batch: Batch, width: int) -> int:
+    """Write requests down, with ids after the one that is returned; `width` is the length of their buckets."""
+    before = store.take_ids(connection, len(batch))
+    if not len(batch):
         return before
-    numbers, answers, kinds = parted(exposures, width)
-    times = [each.at for each in exposures]
-    ids = range(before + 1, before + 1 + len(exposures))
-    rids = all_packed([each.rid for each in exposures])
-    rows = [
-        (number, kind, rid, each.at, each.unit, each.duration, answer, each.slices)
-        for number, kind, rid, each, answer in zip(ids, numbers, rids, exposures, answers, strict=True)
-    ]
-    store.insert(connection, schema.exposures, rows)
+    numbers, answers, kinds = parted(batch, width)
+    times = batch.at.tolist()
+    durations: Sequence[int | None] = batch.duration.tolist()
+    if NO_DURATION in durations:
+        durations = [None if each == NO_DURATION else each for each in durations]
+    ids = range(before + 1, before + 1 + len(batch))
+    slices = batch.slices or [None] * len(batch)
+    rows = zip(ids, numbers, all_packed(batch.rids), times, batch.units, durations, answers, slices, strict=True)
+    store.insert(connection, schema.exposures, list(rows))
     store.insert(connection, schema.kinds, [(number, *kind) for number, kind in kinds.items()])
     spans, having = [], []
     for segment in range(ids[0] >> _BITS, (ids[-1] >> _BITS) + 1):
@@ -187,25 +189,44 @@ def _seal(store: Store, connection: Connection, newest: int) -> None:
         first, end = ids_of(segment)
         query = sa.select(exposures.c.id, exposures.c.rid, exposures.c.unit)
         rows = connection.execute(query.where(exposures.c.id >= first, exposures.c.id < end)).all()
-        requests = [(number - first, _hash_of_request(rid)) for number, rid, _ in rows if rid is not None]
-        units = [(number - first, crc32(unit.encode())) for number, _, unit in rows if unit is not None]
+        ids, rids, named = tuple(zip(*rows, strict=True)) or ((), (), ())
+        requests, units = _hashed(ids, first, rids, _hashes_of_requests), _hashed(ids, first, named, _hashes_of_units)
         pages = [(segment, what, *page) for what, each in enumerate((requests, units)) for page in _pages(each)]
         store.insert(connection, schema.lookups, pages)
         connection.execute(sa.update(table).where(table.c.segment == segment).values(sealed=1))
 
 
-def _pages(entries: Sequence[tuple[int, int]]) -> Iterator[tuple[int, bytes]]:
-    """Pages of entries, each with its number; entries are a place in the segment and a hash."""
-    if not entries:
+def _hashed(
+    ids: Sequence[int], first: int, values: Sequence[Any], hashes_of: Callable[[Sequence[Any]], NDArray[np.int64]]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The places in the segment of the rows that have a value, and the hashes of these."""
+    has_value = np.array([value is not None for value in values], np.bool_)
+    known = [value for value in values if value is not None]
+    return (np.array(ids, np.int64) - first)[has_value], hashes_of(known)
+
+
+def _pages(entries: tuple[NDArray[np.int64], NDArray[np.int64]]) -> Iterator[tuple[int, bytes]]:
+    """Pages of entries, each with its number; entries are places in the segment, and hashes."""
+    places, hashes = entries
+    if not len(places):
         return
-    places, hashes = np.array(entries, np.int64).T
     order = np.argsort(hashes)
-    rows = np.empty(len(entries), _ENTRY)
+    rows = np.empty(len(places), _ENTRY)
     rows["mark"], rows["place"] = hashes[order] >> _MARK_SHIFT & 0xFFFF, places[order]
     pages = hashes[order] >> _PAGE_SHIFT
     starts = np.flatnonzero(np.diff(pages, prepend=-1))
-    for start, end in zip(starts.tolist(), [*starts[1:].tolist(), len(entries)], strict=True):
+    for start, end in zip(starts.tolist(), [*starts[1:].tolist(), len(places)], strict=True):
         yield int(pages[start]), rows[start:end].tobytes()
+
+
+def _hashes_of_requests(rids: Sequence[bytes]) -> NDArray[np.int64]:
+    if set(map(len, rids)) == {16}:
+        return np.frombuffer(b"".join(rids), ">u4")[::4].astype(np.int64)
+    return np.array([_hash_of_request(rid) for rid in rids], np.int64)
+
+
+def _hashes_of_units(units: Sequence[str]) -> NDArray[np.int64]:
+    return np.array([crc32(unit.encode()) for unit in units], np.int64)
 
 
 def _hash_of_request(rid: Any) -> int:

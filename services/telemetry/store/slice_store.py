@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from dataclasses import replace
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from sluicegate.services.telemetry.store.schema import slice_values
-from sluicegate.services.telemetry.tally.exposure import Exposure
+from sluicegate.services.telemetry.tally.batch import Batch
 from sluicegate.services.telemetry.tally.slice_values import HeaderValues
 from sluicegate.services.telemetry.tally.slicing import values_of, written
 
@@ -17,24 +17,24 @@ _ALL = ""
 """The value under which all requests are counted since values wait."""
 
 
-def with_slices(connection: Connection, exposures: Sequence[Exposure]) -> list[Exposure]:
+def with_slices(connection: Connection, batch: Batch) -> Batch:
     """The requests, each with the values that are slices in place of those that its headers have."""
-    if not any(exposure.slices for exposure in exposures):
-        return list(exposures)
+    if batch.slices is None:
+        return batch
+    origins = [(batch.kinds[kind].rollout or "", text) for kind, text in zip(batch.kind, batch.slices, strict=True)]
     seen: defaultdict[tuple[str, int], Counter[str]] = defaultdict(Counter)
-    for exposure in exposures:
-        for position, value in enumerate(values_of(exposure.slices)):
-            seen[exposure.rollout or "", position][value] += 1
+    for (rollout, text), n in Counter(origins).items():
+        for position, value in enumerate(values_of(text)):
+            seen[rollout, position][value] += n
     known = {place: _changed(connection, place, counts) for place, counts in seen.items()}
-    return [_counted(exposure, known) for exposure in exposures]
+    counted = {origin: _counted(*origin, known) for origin in dict.fromkeys(origins)}
+    return replace(batch, slices=[counted[origin] for origin in origins])
 
 
-def _counted(exposure: Exposure, known: dict[tuple[str, int], HeaderValues]) -> Exposure:
-    if exposure.slices is None:
-        return exposure
-    rollout, values = exposure.rollout or "", values_of(exposure.slices)
-    slices = (known[rollout, position].slice_of(value) for position, value in enumerate(values))
-    return exposure._replace(slices=written(tuple(slices)))
+def _counted(rollout: str, text: str | None, known: dict[tuple[str, int], HeaderValues]) -> str | None:
+    if text is None:
+        return None
+    return written(tuple(known[rollout, position].slice_of(value) for position, value in enumerate(values_of(text))))
 
 
 def _changed(connection: Connection, place: tuple[str, int], counts: Counter[str]) -> HeaderValues:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -17,7 +18,8 @@ from sqlalchemy.engine import Connection
 
 from sluicegate.services.telemetry.store import schema
 from sluicegate.services.telemetry.store.counts import Count
-from sluicegate.services.telemetry.tailing.log_collector import QUIET, LogCollector
+from sluicegate.services.telemetry.tailing.log_collector import QUIET, LogCollector, one_by_one
+from sluicegate.services.telemetry.tally.lines import Unreadable
 
 LEFT_BEHIND = 86_400.0
 """Seconds without a write after which a file may be deleted whose service did not end it."""
@@ -26,7 +28,7 @@ Line = tuple[tuple[Any, ...], int]
 """A row of the table, and how many bodies were left out before it."""
 
 
-class BodyCollector(LogCollector[Line]):
+class BodyCollector(LogCollector[list[Line]]):
     """Tails the files of bodies into the store."""
 
     poll = 1.0
@@ -42,6 +44,9 @@ class BodyCollector(LogCollector[Line]):
         """Files whose every line is safe in the database, and that nobody writes any more."""
         left = set(super().finished(LEFT_BEHIND))
         return tuple(path for path in super().finished(quiet) if path in left or path.suffix != _OPEN)
+
+    def _read_lines(self, lines: Sequence[bytes]) -> tuple[list[Line], list[Unreadable]]:
+        return one_by_one(self._read_line, lines)
 
     def _read_line(self, text: bytes) -> Line:
         try:

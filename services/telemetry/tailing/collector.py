@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
+import numpy as np
 from sqlalchemy.engine import Connection
 
 from sluicegate.registry.words.access_log import End
@@ -19,7 +20,8 @@ from sluicegate.services.telemetry.store.segments import keep
 from sluicegate.services.telemetry.store.slice_store import with_slices
 from sluicegate.services.telemetry.store.store import Store, write_tallies
 from sluicegate.services.telemetry.tailing.log_collector import BUCKET, LogCollector
-from sluicegate.services.telemetry.tally.exposure import Exposure, read_exposure
+from sluicegate.services.telemetry.tally.batch import Batch, groups
+from sluicegate.services.telemetry.tally.lines import Lines, Unreadable, read_lines
 from sluicegate.services.telemetry.tally.recent import recent_rows
 from sluicegate.services.telemetry.tally.spec import RolloutSpec, SpecSource
 from sluicegate.services.telemetry.tally.spec_cache import SpecCache
@@ -34,14 +36,9 @@ from sluicegate.services.telemetry.tally.tally_accumulator import (
 )  # fmt: skip
 from sluicegate.services.telemetry.tally.unit_accumulator import Side
 
-Ended = tuple[Exposure, End]
 
-
-class Collector(LogCollector[Ended | Count]):
-    """Tails one access log into the store, and joins outcomes to what it read.
-
-    A line is an exposure and how it ended, or the count that it belongs to.
-    """
+class Collector(LogCollector[Lines]):
+    """Tails one access log into the store, and joins outcomes to what it read."""
 
     def __init__(
         self, store: Store, log_path: Path, specs: SpecSource, clock: Callable[[], datetime], *,
@@ -65,19 +62,14 @@ class Collector(LogCollector[Ended | Count]):
         self._joiner.join(now, is_level=is_level)
         return lines
 
-    def _read_line(self, text: bytes) -> Ended | Count:
-        exposure, end, is_shadow = read_exposure(text, self._bucket)
-        if exposure is None:
-            return Count.SHADOWS if is_shadow else Count.UNASSIGNED
-        if b"\\u" in text:  # an escape may stand for what no database keeps
-            exposure.require_storable()
-        return exposure, end
+    def _read_lines(self, lines: Sequence[bytes]) -> tuple[Lines, list[Unreadable]]:
+        return read_lines(lines, self._bucket)
 
-    def _prepare(self, rows: list[Ended | Count], now: int) -> None:
-        rollouts = {row[0].rollout for row in rows if not isinstance(row, Count) and row[0].rollout is not None}
+    def _prepare(self, rows: Lines, now: int) -> None:
+        kinds = rows.batch.kinds
+        rollouts = {kind.rollout for kind in kinds if kind.rollout is not None}
         self._chunk_specs = {rollout: self._specs.get(rollout, now) for rollout in rollouts}
-        models = {row[0].model for row in rows if not isinstance(row, Count)}
-        self._asking = {model for model in models if self._asks(model)}
+        self._asking = {model for model in {kind.model for kind in kinds} if self._asks(model)}
 
     def _is_kept(self, model: str, rollout: str | None) -> bool:
         """Whether an outcome, a copy or a body may be joined to a request; so may what is not known yet."""
@@ -88,40 +80,38 @@ class Collector(LogCollector[Ended | Count]):
         spec = self._chunk_specs[rollout]
         return spec is None or spec.keeps_requests
 
-    def _parted(self, exposures: list[Exposure]) -> tuple[list[Exposure], list[Exposure]]:
+    def _parted(self, batch: Batch) -> tuple[Batch, Batch]:
         """The requests that are kept, and those that are not."""
-        origins = {(exposure.model, exposure.rollout) for exposure in exposures}
-        refused = {origin for origin in origins if not self._is_kept(*origin)}
-        if not refused:
-            return exposures, []
-        kept = [exposure for exposure in exposures if (exposure.model, exposure.rollout) not in refused]
-        return kept, [exposure for exposure in exposures if (exposure.model, exposure.rollout) in refused]
+        is_kept = batch.flags(lambda kind: self._is_kept(kind.model, kind.rollout))
+        if is_kept.all():
+            return batch, batch.select(np.flatnonzero(~is_kept))
+        return batch.select(np.flatnonzero(is_kept)), batch.select(np.flatnonzero(~is_kept))
 
-    def _write(self, connection: Connection, rows: list[Ended | Count], counts: Counter[Count]) -> None:
-        ended = [row for row in rows if not isinstance(row, Count)]
-        exposures = with_slices(connection, [exposure for exposure, _ in ended])
-        counts.update(row for row in rows if isinstance(row, Count))
+    def _write(self, connection: Connection, rows: Lines, counts: Counter[Count]) -> None:
+        batch = with_slices(connection, rows.batch)
+        counts[Count.SHADOWS] = rows.shadows
+        counts[Count.UNASSIGNED] = rows.unassigned
         counts[Count.LINES] = len(rows) + counts[Count.QUARANTINED]
-        counts[Count.EXPOSURES] = len(exposures)
-        counts[Count.BY_NAME] = sum(exposure.audience is None for exposure in exposures)
-        counts[Count.STOOD_IN] = sum(end is End.STOOD_IN for _, end in ended)
-        counts[Count.ABANDONED] = sum(exposure.failed is None for exposure in exposures)
-        kept, left_out = self._parted(exposures)
+        counts[Count.EXPOSURES] = len(batch)
+        counts[Count.BY_NAME] = int(batch.flags(lambda kind: kind.audience is None).sum())
+        counts[Count.STOOD_IN] = int(np.array([end is End.STOOD_IN for end in rows.ends], np.bool_)[batch.kind].sum())
+        counts[Count.ABANDONED] = int(batch.flags(lambda kind: kind.failed is None).sum())
+        kept, left_out = self._parted(batch)
         counts[Count.LEFT_OUT] = len(left_out)
         before = keep(self._store, connection, kept, self._bucket)
-        keep_samples(self._store, connection, exposures)
+        keep_samples(self._store, connection, batch)
         self._store.add(connection, schema.left_out, _left_out(left_out), {"first_at": "min", "last_at": "max"})
-        self._tally(connection, exposures, before)
-        self._store.add(connection, schema.ends, end_rows(ended))
+        self._tally(connection, batch, before)
+        self._store.add(connection, schema.ends, end_rows(batch, rows.ends))
         self._joiner.wake(connection, kept, left_out)
 
-    def _tally(self, connection: Connection, exposures: list[Exposure], before: int) -> None:
-        sides = by_side(exposures)
+    def _tally(self, connection: Connection, batch: Batch, before: int) -> None:
+        sides = by_side(batch)
         tallies, unknown = self._gather(sides)
         write_tallies(self._store, connection, tallies)
         self._store.add(connection, schema.seen, seen_rows(sides))
         self._store.add(connection, schema.latencies, latency_rows(sides))
-        self._store.add(connection, schema.recent, recent_rows(exposures))
+        self._store.add(connection, schema.recent, recent_rows(batch))
         for rollout in sorted(unknown):
             keep_unjudged(connection, rollout, before)
 
@@ -139,9 +129,9 @@ class Collector(LogCollector[Ended | Count]):
         return tallies, unknown
 
 
-def _left_out(exposures: list[Exposure]) -> list[tuple[str, int, int, int]]:
+def _left_out(batch: Batch) -> list[tuple[str, int, int, int]]:
     """Rows for the table of what was not kept."""
     times: defaultdict[str, list[int]] = defaultdict(list)
-    for exposure in exposures:
-        times[exposure.model].append(exposure.at)
+    for (kind,), rows in groups(batch.kind):
+        times[batch.kinds[kind].model] += batch.at[rows].tolist()
     return [(model, min(each), max(each), len(each)) for model, each in times.items()]

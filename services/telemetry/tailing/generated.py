@@ -7,7 +7,8 @@ Each is a unit of its own where units count together.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -17,14 +18,14 @@ from sluicegate.services.telemetry.store import schema
 from sluicegate.services.telemetry.store.counts import Count
 from sluicegate.services.telemetry.store.store import Store, write_tallies
 from sluicegate.services.telemetry.tailing.log_collector import BUCKET, LogCollector
-from sluicegate.services.telemetry.tally.exposure import Exposure, read_exposure
+from sluicegate.services.telemetry.tally.lines import Lines, Unreadable, read_lines
 from sluicegate.services.telemetry.tally.spec import SpecSource
 from sluicegate.services.telemetry.tally.spec_cache import SpecCache
 from sluicegate.services.telemetry.tally.tally_accumulator import Requests, TallyAccumulator, by_side, is_judged
 from sluicegate.services.telemetry.tally.unit_accumulator import Side
 
 
-class GeneratedCollector(LogCollector[Exposure | None]):
+class GeneratedCollector(LogCollector[Lines]):
     """Tails the log of the listener that only the generator reaches."""
 
     def __init__(
@@ -40,21 +41,22 @@ class GeneratedCollector(LogCollector[Exposure | None]):
         self._has_more = not is_level
         return lines
 
-    def _read_line(self, text: bytes) -> Exposure | None:
-        exposure, _, _ = read_exposure(text, self._bucket)
-        return None if exposure is None else exposure._replace(unit=None, slices=None)
+    def _read_lines(self, lines: Sequence[bytes]) -> tuple[Lines, list[Unreadable]]:
+        read, unreadable = read_lines(lines, self._bucket)
+        nobody = [None] * len(read.batch)
+        return replace(read, batch=replace(read.batch, units=nobody, slices=None)), unreadable
 
-    def _prepare(self, rows: list[Exposure | None], now: int) -> None:
+    def _prepare(self, rows: Lines, now: int) -> None:
         """A rollout that did not ask for generated requests gets none of them counted, such as another variation's."""
-        rollouts = {row.rollout for row in rows if row is not None and row.rollout is not None}
+        rollouts = {kind.rollout for kind in rows.batch.kinds if kind.rollout is not None}
         specs = {rollout: self._specs.get(rollout, now) for rollout in rollouts}
         self._asking = {name: spec.of_generated for name, spec in specs.items() if spec is not None and spec.generates}
 
-    def _write(self, connection: Connection, rows: list[Exposure | None], counts: Counter[Count]) -> None:
+    def _write(self, connection: Connection, rows: Lines, counts: Counter[Count]) -> None:
         counts[Count.LINES] = len(rows) + counts[Count.QUARANTINED]
         counts[Count.GENERATED] = len(rows)
-        sides = by_side(row for row in rows if row is not None and row.rollout in self._asking)
-        judged = {side: requests for side, requests in sides.items() if is_judged(side)}
+        sides = by_side(rows.batch).items()
+        judged = {side: requests for side, requests in sides if side[0] in self._asking and is_judged(side)}
         tallies = TallyAccumulator()
         for side, requests in judged.items():
             tallies.take_requests(side, requests, self._asking[side[0]])
@@ -65,5 +67,5 @@ class GeneratedCollector(LogCollector[Exposure | None]):
 def _by_arm(sides: dict[Side, Requests]) -> list[tuple[str, str, int]]:
     arms = Counter[tuple[str, str]]()
     for (rollout, _, _, arm, _), requests in sides.items():
-        arms[rollout, arm] += len(requests.exposures)
+        arms[rollout, arm] += len(requests)
     return [(*key, n) for key, n in arms.items()]

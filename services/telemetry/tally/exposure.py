@@ -13,16 +13,15 @@ Who is counted for what. Everything is by the arm that was *assigned*, whoever a
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import NamedTuple
 
-from sluicegate.registry.words.access_log import End, LogLine, fields, line_of
+from sluicegate.registry.words.access_log import End, LogLine
 from sluicegate.registry.words.units import FULL
 from sluicegate.services.telemetry.tally.slicing import written
 
 _REFUSED = 400
 """Status codes from here on are no predictions."""
-_FAR, _WIDE, _SMALL = 2**53, 2**31, 2**15
+FAR, _WIDE, _SMALL = 2**53, 2**31, 2**15
 
 
 class Exposure(NamedTuple):
@@ -83,6 +82,11 @@ class Exposure(NamedTuple):
         return self.failed == 0 and self.status < _REFUSED and self.served == self.assigned
 
     @property
+    def is_timed(self) -> bool:
+        """Whether its duration, where it has one, tells how long the client waited for an answer."""
+        return self.failed is not None
+
+    @property
     def is_judged(self) -> bool:
         """Whether it is one that its rollout's gates judge: part of the requests, or after a switch all of them, are
         the candidate's. After a promotion nothing weighs anything."""
@@ -97,7 +101,7 @@ def expose(line: LogLine, bucket_seconds: int) -> Exposure | None:
     assigned = line.assigned
     if line.is_shadow or assigned is None:
         return None
-    is_sound = 0 <= line.ts_us < _FAR and 0 <= (line.duration_us or 0) < _FAR and 0 <= line.status < _SMALL
+    is_sound = 0 <= line.ts_us < FAR and 0 <= (line.duration_us or 0) < FAR and 0 <= line.status < _SMALL
     if not (is_sound and 0 <= line.attempts < _SMALL and 0 <= assigned.epoch < _WIDE and 0 <= assigned.weight <= FULL):
         raise ValueError("a number is out of range")
     seconds = line.ts_us // 1_000_000
@@ -122,43 +126,6 @@ def expose(line: LogLine, bucket_seconds: int) -> Exposure | None:
         line.prediction,
         written(line.segments) if assigned.rollout is not None and assigned.weight > 0 else None,
     )
-
-
-def read_exposure(text: bytes, bucket_seconds: int) -> tuple[Exposure | None, End, bool]:
-    """What `parse` and `expose` make of a line, how it ended and whether it is a copy's, faster. Raises ValueError.
-
-    What many lines have in common is worked out once.
-    """
-    (
-        listener, ts, rid, route, assigned, unit, upstream, _, status, flags, details, duration, attempts, prediction,
-        _, _, _, _, stand_in, segments,
-    ) = fields(text)  # fmt: skip
-    at = int(ts)
-    common, end, is_shadow = _common(listener, route, assigned, upstream, status, flags, details, attempts, stand_in)
-    if common is None:
-        return None, end, is_shadow
-    if not (0 <= at < _FAR and 0 <= (duration or 0) < _FAR):
-        raise ValueError("a number is out of range")
-    seconds = at // 1_000_000
-    slices = written(segments) if segments and common.is_judged else None
-    exposure = Exposure._make((
-        rid or None, at, *common[2:7], seconds - seconds % bucket_seconds, *common[8:12], unit, *common[13:15],
-        duration, common[16], prediction, slices,
-    ))  # fmt: skip
-    return exposure, end, is_shadow
-
-
-@lru_cache(maxsize=4096)
-def _common(
-    listener: str, route: str | None, assigned: str | None, upstream: str | None, status: int, flags: str | None,
-    details: str | None, attempts: int | None, stand_in: str | None,
-) -> tuple[Exposure | None, End, bool]:  # fmt: skip
-    """The exposure of a line with these fields, the others empty."""
-    line = line_of((
-        listener, "0", None, route, assigned, None, upstream, None, status, flags, details, None, attempts, None, None,
-        None, 0, 0, stand_in, (),
-    ))  # fmt: skip
-    return expose(line, 1), line.end, line.is_shadow
 
 
 def _failed(end: End) -> int | None:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 BINS = 128
 _SHORTEST = 50.0
@@ -15,10 +19,8 @@ UNTIMED = -1
 """The bin of requests without a duration."""
 
 
-def bin_of(duration_us: int | None) -> int:
+def bin_of(duration_us: int) -> int:
     """The bin of a duration in microseconds; too short and too long go to the first and last."""
-    if duration_us is None:
-        return UNTIMED
     return bisect_right(_STARTS, duration_us)
 
 
@@ -26,6 +28,11 @@ def _start(number: int) -> int:
     """The shortest duration in whole microseconds whose logarithm reaches a bin."""
     near = math.floor(_SHORTEST * 10 ** (number / _PER_DECADE)) - 1
     return next(each for each in range(near, near + 4) if int(_PER_DECADE * math.log10(each / _SHORTEST)) >= number)
+
+
+def bins_of(durations: NDArray[Any]) -> NDArray[np.int64]:
+    """The bins of durations in microseconds; one below zero is of a request without a duration."""
+    return np.where(durations < 0, UNTIMED, np.searchsorted(_STARTS, durations, side="right"))
 
 
 _STARTS = tuple(map(_start, range(1, BINS)))

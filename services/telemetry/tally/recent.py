@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from typing import Any
 
-from sluicegate.services.telemetry.tally.exposure import Exposure
-from sluicegate.services.telemetry.tally.histogram import bin_of
+from sluicegate.services.telemetry.tally.batch import Batch, counted
+from sluicegate.services.telemetry.tally.histogram import bins_of
 
 SECONDS = 10
 """Length of an interval."""
 
 
-def recent_rows(exposures: Iterable[Exposure]) -> list[tuple[Any, ...]]:
+def recent_rows(batch: Batch) -> list[tuple[Any, ...]]:
     """Rows for the table of recent requests."""
     requests: Counter[tuple[str, str, str, str, str, int, int]] = Counter()
     failures: Counter[tuple[str, str, str, str, str, int, int]] = Counter()
-    for exposure in exposures:
-        second = exposure.at // 1_000_000
-        start = second - second % SECONDS
-        key = (
-            exposure.model, exposure.variation, exposure.assigned, exposure.audience or "", exposure.arm, start,
-            bin_of(exposure.duration),
-        )  # fmt: skip
-        requests[key] += 1
-        if exposure.is_error:
-            failures[key] += 1
+    interval = batch.at // (SECONDS * 1_000_000)
+    for (kind, number, bin_), n in counted(batch.kind, interval, bins_of(batch.duration)):
+        each = batch.kinds[kind]
+        key = (each.model, each.variation, each.assigned, each.audience or "", each.arm, number * SECONDS, bin_)
+        requests[key] += n
+        failures[key] += n if each.is_error else 0
     return [(*key, n, failures[key]) for key, n in requests.items()]

@@ -55,6 +55,14 @@ class Summary:
         """Values by row, in the order of the columns; empty where they are missing."""
         self._read(text)
 
+    @classmethod
+    def of(cls, columns: list[str], rows: list[list[object]]) -> Summary:
+        """One whose values are known."""
+        summary = cls.__new__(cls)
+        summary.missing, summary.broken = None, None
+        summary.columns, summary.rows, summary.size = columns, rows, len(rows)
+        return summary
+
     def _read(self, text: str | None) -> None:
         try:
             body = _loaded(text or "")

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
+
+import numpy as np
 
 from sluicegate.registry.words.access_log import End
 from sluicegate.registry.words.metric import REQUESTS
 from sluicegate.registry.words.slices import Slice, sliced_name
 from sluicegate.registry.words.tally import Tally
 from sluicegate.services.telemetry.tally.accumulator import Accumulator
+from sluicegate.services.telemetry.tally.answers import Answers, Floats
+from sluicegate.services.telemetry.tally.batch import NO_DURATION, Batch, Ints, counted, groups, integers
 from sluicegate.services.telemetry.tally.ending_rows import EndingRows
 from sluicegate.services.telemetry.tally.exposure import Exposure
-from sluicegate.services.telemetry.tally.histogram import bin_of
+from sluicegate.services.telemetry.tally.histogram import bins_of
 from sluicegate.services.telemetry.tally.measurements import answer_values
 from sluicegate.services.telemetry.tally.slicing import slice_at, stratum_bucket
 from sluicegate.services.telemetry.tally.spec import Measures, Slicing
@@ -25,15 +28,24 @@ from sluicegate.services.telemetry.tally.unit_accumulator import Side, Sums, Uni
 class Requests:
     """The requests of one side."""
 
-    def __init__(self, exposures: list[Exposure]) -> None:
-        self.exposures = exposures
-        self.abandoned = sum(exposure.failed is None for exposure in exposures)
-        self.failed = sum(exposure.failed == 1 for exposure in exposures)
-        self.fallbacks = sum(exposure.served not in (exposure.assigned, None) for exposure in exposures)
-        self.durations = sorted(
-            exposure.duration for exposure in exposures if exposure.duration is not None and exposure.failed is not None
-        )
+    def __init__(self, batch: Batch, rows: Ints) -> None:
+        """`rows` are their places in the batch."""
+        self.batch = batch
+        self.rows = rows
+        sizes: list[int] = np.bincount(batch.kind[rows], minlength=len(batch.kinds)).tolist()
+        kinds = [(kind, n) for kind, n in zip(batch.kinds, sizes, strict=True) if n]
+        self.abandoned = sum(n for kind, n in kinds if kind.failed is None)
+        self.failed = sum(n for kind, n in kinds if kind.failed == 1)
+        self.fallbacks = sum(n for kind, n in kinds if kind.served not in (kind.assigned, None))
+        durations = batch.duration[rows]
+        is_timed = batch.flags(lambda kind: kind.is_timed)[rows]
+        self.durations = np.sort(durations[is_timed & (durations != NO_DURATION)])
         """Microseconds that the clients waited who stayed; some requests have none."""
+        self.timeless = int((batch.flags(lambda kind: kind.failed == 1)[rows] & (durations == NO_DURATION)).sum())
+        """Requests without a duration although the client stayed."""
+
+    def __len__(self) -> int:
+        return len(self.rows)
 
     @property
     def errors(self) -> int:
@@ -41,9 +53,13 @@ class Requests:
         return self.failed + self.abandoned
 
     @cached_property
-    def timeless(self) -> int:
-        """Requests without a duration although the client stayed."""
-        return sum(exposure.has_stayed for exposure in self.exposures) - len(self.durations)
+    def answers(self) -> Answers:
+        """What the answers say, those of requests that got a prediction of the assigned build."""
+        answered = self.rows[self.batch.flags(lambda kind: kind.is_answered)[self.rows]]
+        return Answers([self.batch.predictions[row] for row in answered.tolist()])
+
+    def exposures(self) -> Iterator[Exposure]:
+        return map(self.batch.exposure, self.rows.tolist())
 
 
 class TallyAccumulator:
@@ -78,32 +94,28 @@ class TallyAccumulator:
 
     def _take_each(self, side: Side, requests: Requests, measures: Measures) -> None:
         """Add what cannot be told from the counts of a side: answers, and everything by unit."""
+        for metric, tally in _answers(requests, measures):
+            self._sums.add(_cell(side, metric), tally)
+        if not measures.by_unit:
+            return
         endings = EndingRows(measures)
-        answered: defaultdict[str, list[float | None]] = defaultdict(list)
-        for exposure in requests.exposures:
-            answer = tuple(answer_values(exposure, measures))
-            for metric, value in answer:
-                answered[metric].append(value)
-            if measures.by_unit:
-                row = endings.row(exposure)
-                row = row + row_of(answer) if answer else row
-                sliced = _of_slices(row, exposure, measures.slicings) if measures.slicings else ()
-                self.units.take(side, exposure.unit or "", row + sliced)
-        for metric, values in answered.items():
-            self._sums.take_all(_cell(side, metric), values)
+        for exposure in requests.exposures():
+            row = endings.row(exposure) + row_of(answer_values(exposure, measures))
+            sliced = _of_slices(row, exposure, measures.slicings) if measures.slicings else ()
+            self.units.take(side, exposure.unit or "", row + sliced)
 
     def _take_slices(self, side: Side, requests: Requests, slicing: Slicing, measures: Measures) -> None:
         """Add the same of each slice by one header."""
-        slices: defaultdict[Slice, list[Exposure]] = defaultdict(list)
-        for exposure in requests.exposures:
-            slices[slice_at(exposure.slices, slicing.position, slicing.header)].append(exposure)
-        for part, exposures in slices.items():
-            for metric, tally in _endings(Requests(exposures), measures):
+        slices: defaultdict[Slice, list[int]] = defaultdict(list)
+        texts = requests.batch.slices
+        for row in requests.rows.tolist():
+            slices[slice_at(texts[row] if texts else None, slicing.position, slicing.header)].append(row)
+        for part, rows in slices.items():
+            of_part = Requests(requests.batch, integers(rows))
+            for metric, tally in (*_endings(of_part, measures), *_answers(of_part, measures)):
                 self._sums.add(_cell(side, sliced_name(metric, part)), tally)
             if slicing.has_labels:
-                self._sums.add(_cell(side, sliced_name(REQUESTS, part)), Tally(n=len(exposures)))
-            for metric, value in (each for exposure in exposures for each in answer_values(exposure, measures)):
-                self.take(side, sliced_name(metric, part), value)
+                self._sums.add(_cell(side, sliced_name(REQUESTS, part)), Tally(n=len(rows)))
 
     def rows(self) -> list[tuple[Any, ...]]:
         """Rows for the table of tallies."""
@@ -130,23 +142,57 @@ def _of_slices(row: Sums, exposure: Exposure, slicings: Iterable[Slicing]) -> Su
 def _endings(requests: Requests, measures: Measures) -> Iterator[tuple[str, Tally]]:
     """What the status and the durations of requests add to each metric."""
     for metric in measures.statuses:
-        yield metric, Tally.from_events(len(requests.exposures), requests.errors)
-    n = len(requests.durations)
+        yield metric, Tally.from_events(len(requests), requests.errors)
+    durations = requests.durations
     for metric, limit in measures.limits:
-        above = n - bisect_right(requests.durations, limit)
-        yield metric, Tally.from_events(n, above, requests.timeless)
+        above = len(durations) - int(np.searchsorted(durations, limit, side="right"))
+        yield metric, Tally.from_events(len(durations), above, requests.timeless)
     for metric, cap in measures.means:
-        seconds = Tally.from_values(min(duration / 1e6, cap) for duration in requests.durations)
+        seconds = Tally.from_values(np.minimum(durations / 1e6, cap).tolist())
         yield metric, seconds._replace(missing=requests.timeless)
 
 
-def by_side(exposures: Iterable[Exposure]) -> dict[Side, Requests]:
-    """The requests of each side of a rollout; exposures outside of any rollout are left out."""
-    sides: defaultdict[Side, list[Exposure]] = defaultdict(list)
-    for exposure in exposures:
-        if exposure.rollout is not None:
-            sides[exposure.side].append(exposure)
-    return {side: Requests(exposures) for side, exposures in sides.items()}
+def _answers(requests: Requests, measures: Measures) -> Iterator[tuple[str, Tally]]:
+    """What the answers to requests add to each metric. Where none was answered, nothing is."""
+    if not (measures.judges_answers and requests.answers):
+        return
+    for metric in measures.contracts:
+        yield metric, _of_events(requests.answers.broken)
+    for predicted in measures.predictions:
+        values = requests.answers.first(predicted.field)
+        known = values[~np.isnan(values)]
+        yield predicted.name, Tally.from_values(known.tolist())._replace(missing=len(values) - len(known))
+        for metric, limit in predicted.levels:
+            yield metric, Tally.from_events(len(known), int((known > limit).sum()), len(values) - len(known))
+
+
+def _of_events(events: Floats) -> Tally:
+    """The tally of zeros and ones; what is not a number is missing."""
+    missing = int(np.isnan(events).sum())
+    return Tally.from_events(len(events) - missing, int((events == 1).sum()), missing)
+
+
+def by_side(batch: Batch) -> dict[Side, Requests]:
+    """The requests of each side of a rollout; those outside of any rollout are left out."""
+    places: dict[tuple[Any, ...], int] = {}
+    of_kind = [_OUTSIDE if each.rollout is None else places.setdefault(_place(each), len(places))
+               for each in batch.kinds]  # fmt: skip
+    place = integers(of_kind)[batch.kind]
+    inside = np.flatnonzero(place != _OUTSIDE)
+    known = list(places)
+    sides: dict[Side, Requests] = {}
+    for (number, bucket), rows in groups(place[inside], batch.bucket[inside]):
+        rollout, epoch, arm, weight = known[number]
+        sides[rollout, epoch, bucket, arm, weight] = Requests(batch, inside[rows])
+    return sides
+
+
+_OUTSIDE = -1
+
+
+def _place(kind: Exposure) -> tuple[Any, ...]:
+    """The side of a request, but for its bucket."""
+    return kind.rollout, kind.epoch, kind.arm, kind.weight
 
 
 def is_judged(side: Side) -> bool:
@@ -156,21 +202,20 @@ def is_judged(side: Side) -> bool:
 
 def seen_rows(sides: dict[Side, Requests]) -> list[tuple[Any, ...]]:
     """Rows for the table of what was seen."""
-    return [
-        (*side, len(each.exposures), each.abandoned, each.failed, each.fallbacks) for side, each in sides.items()
-    ]  # fmt: skip
+    return [(*side, len(each), each.abandoned, each.failed, each.fallbacks) for side, each in sides.items()]
 
 
-def end_rows(ended: Iterable[tuple[Exposure, End]]) -> list[tuple[Any, ...]]:
-    """Rows for the table of ends."""
-    counts = Counter((*exposure.side, end.value) for exposure, end in ended if exposure.rollout is not None)
+def end_rows(batch: Batch, ends: Sequence[End]) -> list[tuple[Any, ...]]:
+    """Rows for the table of ends; `ends` are those of the batch's kinds."""
+    counts: Counter[tuple[Any, ...]] = Counter()
+    for (kind, bucket), n in counted(batch.kind, batch.bucket):
+        if batch.kinds[kind].rollout is not None:
+            counts[*batch.kinds[kind]._replace(bucket=bucket).side, ends[kind].value] += n
     return [(*key, n) for key, n in counts.items()]
 
 
 def latency_rows(sides: dict[Side, Requests]) -> list[tuple[Any, ...]]:
     """Rows for the table of latencies."""
     return [
-        (*side, number, n)
-        for side, requests in sides.items()
-        for number, n in Counter(map(bin_of, requests.durations)).items()
+        (*side, number, n) for side, requests in sides.items() for (number,), n in counted(bins_of(requests.durations))
     ]

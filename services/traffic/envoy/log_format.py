@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sluicegate.registry.words.access_log import FORMAT_VERSION
+from sluicegate.registry.words.access_log import COMMON, FORMAT_VERSION, OWN
 from sluicegate.services.traffic.envoy.names import SHADOW
 
 METADATA = "sluice"
@@ -32,31 +32,35 @@ REASON_HEADER = "x-sluice-reason"
 
 
 def log_format(listener: str) -> dict[str, object]:
-    """The JSON format of a listener's log: `live`, `shadow` or `generated`. A copy carries its place in a header."""
+    """The JSON format of a listener's log: `live`, `shadow` or `generated`."""
+    formats = field_formats(listener)
+    return {str(FORMAT_VERSION): [[formats[name] for name in OWN], [formats[name] for name in COMMON]]}
+
+
+def field_formats(listener: str) -> dict[str, object]:
+    """What Envoy writes for each field. A copy carries its place in a header."""
     place = f"%REQ({PLACE_HEADER})%" if listener == SHADOW else f"%METADATA(ROUTE:{METADATA}:place)%"
-    of_copies = {"generated": f"%REQ({GENERATED_HEADER})%"} if listener == SHADOW else {}
     return {
-        **of_copies,
-        "segments": [f"%REQ({header})%" for header in SEGMENT_HEADERS],
-        "v": FORMAT_VERSION,
-        "listener": listener,
         "ts": "%START_TIME(%s%6f)%",
         "rid": "%REQ(X-REQUEST-ID)%",
         "trace": "%REQ(TRACEPARENT):55%",
+        "unit": f"%REQ({UNIT_HEADER})%",
+        "dur_us": "%COMMON_DURATION(DS_RX_BEG:DS_TX_END:us)%",
+        "bytes_in": "%BYTES_RECEIVED%",
+        "bytes_out": "%BYTES_SENT%",
+        "prediction": f"%DYNAMIC_METADATA({METADATA}:prediction)%",
+        **{f"segment{position}": f"%REQ({header})%" for position, header in enumerate(SEGMENT_HEADERS)},
+        "listener": listener,
+        "generated": f"%REQ({GENERATED_HEADER})%" if listener == SHADOW else None,
+        "method": "%REQ(:METHOD)%",
+        "path": "%PATH(NQ:ORIG_OR_PATH)%",
         "route": place,
         "assigned": f"%REQ({ASSIGNED_HEADER})%",
-        "unit": f"%REQ({UNIT_HEADER})%",
         "upstream": f"%UPSTREAM_METADATA({METADATA}:build)%",
         "stand_in": f"%UPSTREAM_METADATA({METADATA}:stand_in)%",
         "host": "%UPSTREAM_HOST%",
         "status": "%RESPONSE_CODE%",
         "flags": "%RESPONSE_FLAGS%",
         "details": "%RESPONSE_CODE_DETAILS%",
-        "dur_us": "%COMMON_DURATION(DS_RX_BEG:DS_TX_END:us)%",
         "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
-        "prediction": f"%DYNAMIC_METADATA({METADATA}:prediction)%",
-        "method": "%REQ(:METHOD)%",
-        "path": "%PATH(NQ:ORIG_OR_PATH)%",
-        "bytes_in": "%BYTES_RECEIVED%",
-        "bytes_out": "%BYTES_SENT%",
     }
