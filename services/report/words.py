@@ -33,10 +33,12 @@ def headline(report: Report) -> str:
             sentence = f"{candidate} takes all traffic"
         case "established":
             sentence = f"{candidate} is the first stable build"
+        case "aborted" if rollout.strategy == "shadow":
+            sentence = f"{candidate} was aborted and gets no more copies"
         case "aborted":
-            sentence = f"{candidate} was taken back; all weight returned to {_stable(rollout)}"
+            sentence = f"{candidate} was aborted; {_stable(rollout)} gets every request again"
         case "failed":
-            undisturbed = f"{_stable(rollout)} was never disturbed" if rollout.stable else "nothing else was changed"
+            undisturbed = f"{_stable(rollout)} was not affected" if rollout.stable else "nothing else was changed"
             sentence = f"{candidate} could not be launched; {undisturbed}"
         case "superseded":
             sentence = f"{candidate} gave way to a newer candidate"
