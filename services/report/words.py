@@ -27,33 +27,38 @@ def tone(rollout: RolloutView) -> str:
 def headline(report: Report) -> str:
     """What became of it, in a sentence."""
     rollout = report.rollout
-    candidate, by = f"v{rollout.candidate}", f" (by {rollout.actor})" if rollout.actor else ""
+    by = f" (by {rollout.actor})" if rollout.actor else ""
+    return f"{_under_way(rollout) if rollout.ending is None else _ended(rollout)}: {rollout.reason}{by}."
+
+
+def _under_way(rollout: RolloutView) -> str:
+    candidate, weight = f"v{rollout.candidate}", per_cent(rollout.weight)
+    if rollout.launch is not None:
+        return f"{candidate} is being launched and gets no requests yet"
+    if rollout.phase != "running":
+        return f"{candidate} is {rollout.phase} at {weight}"
+    if rollout.strategy == "shadow":
+        return f"{candidate} gets copies of {weight} of the requests and answers nobody"
+    return f"{candidate} gets {weight} of the requests"
+
+
+def _ended(rollout: RolloutView) -> str:
+    candidate, stable = f"v{rollout.candidate}", f"stable v{rollout.stable}" if rollout.stable else "stable"
     match rollout.ending:
         case "promoted":
-            sentence = f"{candidate} takes all traffic"
+            return f"{candidate} takes all traffic"
         case "established":
-            sentence = f"{candidate} is the first stable build"
+            return f"{candidate} is the first stable build"
         case "aborted" if rollout.strategy == "shadow":
-            sentence = f"{candidate} was aborted and gets no more copies"
+            return f"{candidate} was aborted and gets no more copies"
         case "aborted":
-            sentence = f"{candidate} was aborted; {_stable(rollout)} gets every request again"
+            return f"{candidate} was aborted; {stable} gets every request again"
         case "failed":
-            undisturbed = f"{_stable(rollout)} was not affected" if rollout.stable else "nothing else was changed"
-            sentence = f"{candidate} could not be launched; {undisturbed}"
+            spared = f"{stable} was not affected" if rollout.stable else "nothing else was changed"
+            return f"{candidate} could not be launched; {spared}"
         case "superseded":
-            sentence = f"{candidate} gave way to a newer candidate"
+            return f"{candidate} gave way to a newer candidate"
         case "concluded":
-            sentence = f"{candidate} was compared and nothing was changed"
-        case _ if rollout.launch is not None:
-            sentence = f"{candidate} is being launched and gets no requests yet"
-        case _ if rollout.phase == "running" and rollout.strategy == "shadow":
-            sentence = f"{candidate} gets copies of {per_cent(rollout.weight)} of the requests and answers nobody"
-        case _ if rollout.phase == "running":
-            sentence = f"{candidate} gets {per_cent(rollout.weight)} of the requests"
+            return f"{candidate} was compared and nothing was changed"
         case _:
-            sentence = f"{candidate} is {rollout.phase} at {per_cent(rollout.weight)}"
-    return f"{sentence}: {rollout.reason}{by}."
-
-
-def _stable(rollout: RolloutView) -> str:
-    return f"stable v{rollout.stable}" if rollout.stable else "stable"
+            return f"{candidate} is {rollout.ending}"
