@@ -24,88 +24,88 @@ app = App(
     "5 timed out, 6 control plane unreachable, 130 interrupted.",
 )
 rollout = App(name="rollout", help="Start, watch and steer rollouts.")
-audience = App(name="audience", help="Named conditions on the metadata of requests.")
-variation = App(name="variation", help="The slots of a model, and the audiences that they answer.")
-proposal = App(name="proposal", help="Changes of protected variations that wait for a second named person.")
-token = App(name="token", help="Give others access to the console, and take it back.")
-notify = App(name="notify", help="Where notifications go, and whether they arrive.")
-experiment = App(name="experiment", help="Compare variations that share an audience.")
-captures = App(name="captures", help="Requests and answers that services wrote down.")
-shadow = App(name="shadow", help="Two answers to each request, compared.")
-service = App(name="service", help="Start when the machine boots.")
-webhook = App(name="webhook", help="The webhook of an MLflow server of yours.")
-gate = App(name="gate", help="Judge recorded or synthetic data without a running system.")
+audience = App(name="audience", help="Name groups of callers by the metadata of their requests.")
+variation = App(name="variation", help="Manage the slots of a model and the audiences that they answer.")
+proposal = App(name="proposal", help="Decide on changes of protected variations, which need a second person.")
+token = App(name="token", help="Give people and programs access to the console, or revoke it.")
+notify = App(name="notify", help="Set where notifications go, and test whether they arrive.")
+experiment = App(name="experiment", help="Run an A/B experiment between variations.")
+captures = App(name="captures", help="Export captured requests and answers.")
+shadow = App(name="shadow", help="Compare a candidate's answers with stable's on copies of requests.")
+service = App(name="service", help="Start the installation when the machine boots.")
+webhook = App(name="webhook", help="Register a webhook at your own MLflow.")
+gate = App(name="gate", help="Judge recorded or synthetic data without a running installation.")
 _COMMANDS = (
     (app, "up", "host:up", "Start everything on this machine and wait until it is ready."),
-    (app, "down", "host:down", "Drain and stop everything that up started, and nothing else."),
-    (app, "status", "host:status", "Show what runs, and where."),
-    (app, "doctor", "host:doctor", "Check this machine and everything sluice needs."),
-    (app, "sync", "sync:sync", "Make this installation what a branch of a Git repository says."),
-    (app, "backup", "backups:backup", "Write everything that cannot be made again to a folder."),
-    (app, "restore", "backups:restore", "Put a backup in place."),
+    (app, "down", "host:down", "Let open requests finish, then stop everything that up started."),
+    (app, "status", "host:status", "Show which programs run, and their URLs."),
+    (app, "doctor", "host:doctor", "Check this machine and everything that sluice needs."),
+    (app, "sync", "sync:sync", "Apply the documents on a branch of a Git repository."),
+    (app, "backup", "backups:backup", "Write everything that cannot be recreated to a folder."),
+    (app, "restore", "backups:restore", "Restore a backup into an empty state folder."),
     (app, "restored", "record:say_restored", "Say that the ledger was restored, so that gateways take its tables."),
-    (app, "verify", "record:verify", "See that nothing in the ledger was changed, removed or reordered."),
-    (app, "logs", "logs:logs", "Show what the parts wrote, by rollout or by part."),
+    (app, "verify", "record:verify", "Check that nobody changed, removed or reordered entries of the ledger."),
+    (app, "logs", "logs:logs", "Show the logs of a rollout, a model or a program."),
     (app, "env", "host:env", "Print export lines for MLflow, Prefect and sluice."),
-    (app, "validate", "documents:validate", "Check documents; every error at once."),
-    (app, "certify", "gate:certify", "See that a plan's gates stop harm and let good candidates pass."),
+    (app, "validate", "documents:validate", "Check documents without applying them; shows every error at once."),
+    (app, "certify", "gate:certify", "Simulate a plan's gates with good and with harmful candidates."),
     (app, "schema", "documents:schema", "Print the JSON Schema of a kind of document."),
     (app, "diff", "documents:diff", "Show what apply would change."),
-    (app, "apply", "documents:apply", "Apply documents; what is unchanged stays unchanged."),
+    (app, "apply", "documents:apply", "Apply plans, audiences and other documents."),
     (app, "deploy", "variations:deploy", "Put a build into a variation, and send audiences to it."),
-    (app, "undeploy", "variations:undeploy", "Empty a variation: routes first, then drain, then stop."),
+    (app, "undeploy", "variations:undeploy", "Remove the build from a variation and stop its service."),
     (app, "rollback", "models:rollback", "Go back to an earlier build at once."),
-    (app, "builds", "models:builds", "List a model's builds and what they are for."),
-    (app, "predict", "models:predict", "Ask a model through the gateway."),
-    (app, "outcome", "models:outcome", "Tell what was measured after a prediction."),
-    (app, "explain", "reports:explain", "Why a rollout is where it is, and what would change it."),
-    (app, "report", "reports:report", "A rollout's report: what, when, why, on what evidence."),
+    (app, "builds", "models:builds", "List a model's builds and which of them are stable or candidate."),
+    (app, "predict", "models:predict", "Ask a model for a prediction, through the gateway."),
+    (app, "outcome", "models:outcome", "Send the true outcome (label) of a prediction."),
+    (app, "explain", "reports:explain", "Explain why a rollout is where it is, and what would change that."),
+    (app, "report", "reports:report", "Print or save a rollout's report: steps, timeline, evidence."),
     (app, "overview", "models:overview", "Show which builds answer which audience."),
-    (rollout, "start", "rollouts:start", "Roll a build out by its model's plan."),
+    (rollout, "start", "rollouts:start", "Start a rollout of a build, by its model's plan."),
     (rollout, "list", "rollouts:list_", "List rollouts, oldest first."),
     (rollout, "show", "rollouts:show", "Show one rollout: state, gates, what happens next."),
     (rollout, "history", "rollouts:history", "List every fact of a rollout."),
-    (rollout, "forecast", "gate:forecast", "How long a plan's rollout takes, and what it catches."),
-    (rollout, "pause", "rollouts:pause", "Hold a rollout where it is; guardrails go on."),
-    (rollout, "resume", "rollouts:resume", "End a pause."),
-    (rollout, "approve", "rollouts:approve", "Let a rollout leave its step once its gates have passed."),
+    (rollout, "forecast", "gate:forecast", "Estimate how long a plan's rollout takes and what harm it finds."),
+    (rollout, "pause", "rollouts:pause", "Hold a rollout at its weight; guardrails can still abort it."),
+    (rollout, "resume", "rollouts:resume", "Let a paused rollout continue."),
+    (rollout, "approve", "rollouts:approve", "Approve the present step; it ends once its gates have passed."),
     (rollout, "jump", "rollouts:jump", "Go to another step now; recorded as an override."),
     (rollout, "promote", "rollouts:promote", "Give the candidate all traffic now; recorded as an override."),
-    (rollout, "abort", "rollouts:abort", "Take all traffic back to stable; works at any phase."),
-    (rollout, "override-freeze", "rollouts:override_freeze", "Let a rollout go on through a freeze."),
-    (rollout, "retry", "rollouts:retry", "Try a rollout once more that ended without success."),
-    (experiment, "start", "experiments:start", "Compare the variations that a model's plan names."),
-    (experiment, "show", "experiments:show", "Show each variation beside the control."),
-    (experiment, "end", "experiments:end", "End an experiment as it stands."),
-    (audience, "apply", "audiences:apply", "Apply audiences; idempotent by name."),
-    (audience, "check", "audiences:check", "Prove which audiences overlap or can never be reached."),
-    (audience, "order", "audiences:order", "Change the order in which a model's audiences are tried."),
+    (rollout, "abort", "rollouts:abort", "Send all requests to stable again; works in every phase."),
+    (rollout, "override-freeze", "rollouts:override_freeze", "Let one rollout continue during a freeze."),
+    (rollout, "retry", "rollouts:retry", "Start a rollout again that was aborted, failed or superseded."),
+    (experiment, "start", "experiments:start", "Start the experiment that a model's plan describes."),
+    (experiment, "show", "experiments:show", "Show each variation compared with the control."),
+    (experiment, "end", "experiments:end", "End an experiment now; nothing is promoted."),
+    (audience, "apply", "audiences:apply", "Apply audiences; one of the same name is replaced."),
+    (audience, "check", "audiences:check", "Find audiences that overlap or that no request can match."),
+    (audience, "order", "audiences:order", "Change the order in which the gateway tries a model's audiences."),
     (audience, "list", "audiences:list_", "List audiences and who uses them."),
     (audience, "show", "audiences:show", "Show one audience."),
     (audience, "delete", "audiences:delete", "Delete an audience that nobody uses."),
-    (audience, "test", "audiences:try_out", "Say what a request would get, and why."),
+    (audience, "test", "audiences:try_out", "Show which build a request would get, and why; sends nothing."),
     (variation, "list", "variations:list_", "List variations and who is sent to them."),
     (variation, "connect", "variations:connect", "Send audiences to a variation."),
-    (variation, "set", "variations:set_terms", "Say what holds for a variation, whoever is sent to it."),
-    (variation, "disconnect", "variations:disconnect", "Send an audience to a variation no longer."),
-    (proposal, "list", "proposals:list_", "List what waits for a second named person."),
-    (proposal, "approve", "proposals:approve", "Carry out what somebody else asked for."),
-    (proposal, "reject", "proposals:reject", "Let a proposal not be carried out."),
-    (notify, "set", "notify:set_", "Keep the address of a notification."),
+    (variation, "set", "variations:set_terms", "Set the terms of a variation: access by name, stand-in, protection."),
+    (variation, "disconnect", "variations:disconnect", "Stop sending an audience to a variation."),
+    (proposal, "list", "proposals:list_", "List the changes that wait for a second person."),
+    (proposal, "approve", "proposals:approve", "Approve and carry out a change that somebody else asked for."),
+    (proposal, "reject", "proposals:reject", "Reject a change, so that it is not carried out."),
+    (notify, "set", "notify:set_", "Set the address of a notification."),
     (notify, "list", "notify:list_", "List notifications and whether they have an address."),
-    (notify, "test", "notify:try_", "Send a trial message."),
+    (notify, "test", "notify:try_", "Send a test message."),
     (captures, "export", "captures:export", "Write captured requests and answers to a file."),
-    (shadow, "show", "shadow:show", "Show what a shadow's pairs of answers say."),
-    (shadow, "replay", "shadow:replay", "Run a build over captured requests, and compare."),
-    (token, "give", "tokens:give", "Make a token with a role; shown once."),
-    (token, "list", "tokens:list_", "List who has a token."),
+    (shadow, "show", "shadow:show", "Show how a shadow's answers differ from stable's."),
+    (shadow, "replay", "shadow:replay", "Run a build on captured requests and compare its answers."),
+    (token, "give", "tokens:give", "Create a token with a role; it is shown once."),
+    (token, "list", "tokens:list_", "List tokens: names, roles and when they expire."),
     (token, "revoke", "tokens:revoke", "Revoke a token at once."),
-    (token, "prefect", "tokens:prefect", "Say what runs started in Prefect may do."),
-    (service, "install", "service:install", "Write the systemd unit by which everything comes up at boot."),
-    (webhook, "register", "webhooks:register", "Have your MLflow tell the console of changes at once."),
-    (webhook, "test", "webhooks:deliver", "Have MLflow deliver an example."),
+    (token, "prefect", "tokens:prefect", "Set the role of runs that are started in Prefect."),
+    (service, "install", "service:install", "Write a systemd unit that runs sluice up at boot."),
+    (webhook, "register", "webhooks:register", "Register the webhook, so that changes in MLflow take effect at once."),
+    (webhook, "test", "webhooks:deliver", "Let MLflow send a test delivery."),
     (webhook, "remove", "webhooks:remove", "Remove this installation's webhooks from MLflow."),
-    (gate, "replay", "gate:replay", "JSON lines in, one verdict per look out."),
+    (gate, "replay", "gate:replay", "Read JSON lines and print one verdict for each look."),
 )
 for group in (
     rollout,
@@ -127,9 +127,11 @@ for group, name, target, help_text in _COMMANDS:
 app.command(
     "sluicegate.examples.flights.demo:demo",
     name="demo",
-    help="Watch one model be promoted and a worse one be taken back.",
+    help="See a good model promoted and a worse one rejected, on real data.",
 )
-app.register_install_completion_command(help="Install completion for this shell, with the names that are there now.")
+app.register_install_completion_command(
+    help="Install completion for this shell, with the present names of models and rollouts."
+)
 
 
 DryRun = Annotated[bool, Parameter(negative=(), help="Show what the command would record, and record nothing.")]

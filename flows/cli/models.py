@@ -123,7 +123,7 @@ def predict(
 
 
 def outcome(
-    prediction_id: Annotated[str, Parameter(help="<request id>.<row>, as predict printed it.")],
+    prediction_id: Annotated[str, Parameter(help="The id that sluice predict printed: REQUEST.ROW.")],
     name: Annotated[str, Parameter(help="The outcome's name in the plan's metric.")],
     value: Annotated[str, Parameter(help="A number, true or false, or a text.")],
     *,
