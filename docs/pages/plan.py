@@ -11,7 +11,7 @@ from sluicegate.registry.plan import external, fields
 from sluicegate.registry.plan import rules as plan_rules
 from sluicegate.registry.words.metric import Worse
 from sluicegate.registry.plan.plan import Plan
-from sluicegate.registry.plan.reading import plan_schema
+from sluicegate.registry.plan.reading import json_schema
 from sluicegate.registry.words.units import format_duration, format_memory, format_share
 
 _ORDER = (
@@ -68,7 +68,7 @@ def _model(name: str) -> type:
 
 def _section(name: str) -> str:
     kind = _model(name)
-    schema = plan_schema()
+    schema = json_schema(Plan, "plan")
     properties = schema["properties"] if name == "Plan" else schema["$defs"][name]["properties"]
     required = set(schema["required"] if name == "Plan" else schema["$defs"][name].get("required", ()))
     docs = field_docs(kind)

@@ -47,8 +47,3 @@ def json_schema(form: type[Document], name: str) -> dict[str, Any]:
     """The JSON Schema of a kind of document as people write it."""
     schema = form.model_json_schema(mode="validation", schema_generator=_AsWritten)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": f"Sluicegate {name}"}
-
-
-def plan_schema() -> dict[str, Any]:
-    """The JSON Schema of a plan as people write it."""
-    return json_schema(Plan, "plan")

@@ -18,7 +18,7 @@ from sluicegate.flows.cli.documents import validate
 from sluicegate.registry.documents.documents import read_documents
 from sluicegate.registry.plan.against_build import check_against_build
 from sluicegate.registry.plan.plan import Plan, written
-from sluicegate.registry.plan.reading import plan_schema
+from sluicegate.registry.plan.reading import json_schema
 from sluicegate.registry.words.build import Build, BuildRef
 from sluicegate.registry.words.errors import InvalidDocument, Problem, UsageError
 from tests.plans import plan_from_values, read_plan
@@ -374,7 +374,7 @@ def _defaults(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_the_schema_knows_every_key_and_refuses_others() -> None:
-    schema = plan_schema()
+    schema = json_schema(Plan, "plan")
     assert schema["additionalProperties"] is False
     assert set(schema["properties"]) == set(Plan.model_fields)
     assert schema["required"] == ["model"]
@@ -389,7 +389,7 @@ def test_the_schema_knows_every_key_and_refuses_others() -> None:
 
 
 def test_the_schema_asks_for_steps_unless_the_strategy_is_shadow() -> None:
-    check = Draft202012Validator(plan_schema()).is_valid
+    check = Draft202012Validator(json_schema(Plan, "plan")).is_valid
     shadow = {"strategy": "shadow", "shadow": {"sample": 20, "max_time": "2h"}}
     assert check({"model": "m", "steps": [{"weight": 10}]})
     assert check({"model": "m", **shadow})
