@@ -32,7 +32,7 @@ from sluicegate.registry.rollout.standing import past, standings, takeovers
 from sluicegate.registry.words.errors import IllegalMove, NotFound, TargetBusy
 from tests.contract.ledgers import Reopen, at, launched, requested, run
 
-SEEDS = range(4)
+SEEDS = (0, 1, *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(2, 8)))
 AB = {
     "kind": "plan", "model": "delays", "metrics": {"late": {"source": "outcome", "worse": "higher"}},
     "ab": {"variations": {"default": 1, "b": 1, "c": 1}, "goal": {"metric": "late"}, "max_time": "7d"},
