@@ -129,6 +129,8 @@ class Odds:
     def draw(self, rng: Generator, n: int, of: Population, times: Times) -> Tally:
         """n values."""
         match of:
+            case Events(rate=0.0):
+                return of.draw(rng, n)
             case Events(rate=rate):
                 rates = np.minimum(rate * np.array(times), max(_MOST, rate))
                 events = int(rng.binomial(n, rates[self._chosen]))
