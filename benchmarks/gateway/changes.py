@@ -126,6 +126,7 @@ def keeping(ledger: RingingLedger, plane: Plane, fleet: Fleet, bell: Path) -> It
     keeper = Keeper(
         ledger=ledger,
         made_from=MadeFrom(ledger, lambda: 0),
+        leads=lambda: True,
         services=fleet,
         plane=plane,
         drivers=Nobody(),

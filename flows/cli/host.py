@@ -16,6 +16,7 @@ from sluicegate.flows.cli.output import Format, Output, columns, emit, plain, re
 from sluicegate.registry.words.errors import NotFound, SluiceError, Unreachable
 
 if TYPE_CHECKING:
+    from sluicegate.registry.ledger.record import Keeping
     from sluicegate.registry.words.program import ProgramState
     from sluicegate.services.host.doctor.finding import Finding
     from sluicegate.services.host.machine import Status
@@ -60,6 +61,7 @@ def down(*, quiet: Quiet = False) -> None:
 
 def status(*, output: Output = Format.TABLE) -> int:
     """Show what runs, and where. Exit code 6 when nothing does, 1 when something is not as it should be."""
+    from sluicegate.flows.wiring.keeper_names import told as told_keepers
     from sluicegate.flows.wiring.machine import machine
 
     now = datetime.now(UTC)
@@ -69,14 +71,16 @@ def status(*, output: Output = Format.TABLE) -> int:
         raise Unreachable(error.message, fix=error.fix) from error
     blind, ledger = ((), None) if stack.supervisor is None else _blind()
     replicas = {} if stack.supervisor is None else _replicas()
+    keepers = () if stack.supervisor is None or ledger is not None else _keepers()
     fewer = (f"{build}: {have} of {of} replicas" for build, (have, of) in replicas.items())
     told = (
         _status_table(stack, now),
         *fewer,
         *blind,
+        *([] if len(keepers) < 2 else [told_keepers(keepers)]),
         *([] if ledger is None else [f"the ledger cannot be read: {ledger}"]),
     )
-    emit(_status(stack, blind, ledger, replicas), output, table="\n".join(told))
+    emit(_status(stack, blind, ledger, replicas, keepers), output, table="\n".join(told))
     if stack.supervisor is None:
         return UNREACHABLE
     are_all_there = all(have == of for have, of in replicas.values())
@@ -126,6 +130,22 @@ def _blind() -> tuple[Sequence[str], str | None]:
     return [f"{what}: {blind}" for what, blind in (*listeners, *seen.unjudged.items()) if blind is not None], None
 
 
+def _keepers() -> Sequence[Keeping]:
+    """Who leads and who stands by."""
+    from sluicegate.flows.wiring.runtime import current_runtime
+
+    runtime = current_runtime()
+    return runtime.ledger.keepers(runtime.clock())
+
+
+def _plain_keepers(keepers: Sequence[Keeping]) -> list[dict[str, object]]:
+    from sluicegate.flows.wiring.keeper_names import readable
+
+    return [
+        {"keeper": readable(each.keeper), "leads": each.until is not None, "term": each.term} for each in keepers
+    ]  # fmt: skip
+
+
 def _replicas() -> Mapping[str, tuple[int, int]]:
     """Of every build that is served by several replicas: how many answer, and how many there are to be."""
     from sluicegate.flows.wiring.runtime import current_runtime
@@ -134,8 +154,9 @@ def _replicas() -> Mapping[str, tuple[int, int]]:
 
 
 def _status(
-    status: Status, blind: Sequence[str], ledger: str | None, replicas: Mapping[str, tuple[int, int]]
-) -> object:
+    status: Status, blind: Sequence[str], ledger: str | None, replicas: Mapping[str, tuple[int, int]],
+    keepers: Sequence[Keeping],
+) -> object:  # fmt: skip
     programs = [
         {"name": each.name, "state": each.condition, "pid": each.pid, "since": each.since, "log": each.log}
         for each in status.programs
@@ -145,7 +166,7 @@ def _status(
          "silent": dict(status.silent),
          "urls": status.urls, "programs": programs,
          "replicas": {build: {"answering": have, "of": of} for build, (have, of) in replicas.items()},
-         "blind": list(blind), "ledger": ledger}
+         "blind": list(blind), "keepers": _plain_keepers(keepers), "ledger": ledger}
     )  # fmt: skip
 
 

@@ -95,6 +95,7 @@ def checks() -> Mapping[str, Check]:
         "tokens": lambda: _tokens(runtime),
         "builds": lambda: _namesakes(runtime),
         "wall clock": lambda: _clock_that_was_set(runtime),
+        "keepers": lambda: _keepers(runtime),
         "git": lambda: _followed(runtime),
         "sources": lambda: _sources(runtime),
         "room": lambda: _room(runtime),
@@ -253,6 +254,25 @@ def _tokens(runtime: Runtime) -> tuple[Finding, ...]:
         return (token_finding(given_tokens(runtime.ledger), runtime.clock()),)
     except (sa.exc.SQLAlchemyError, SluiceError):
         return ()
+
+
+def _keepers(runtime: Runtime) -> tuple[Finding, ...]:
+    """Who keeps, and who would take over; nothing where none ever did. Others tell where the ledger cannot be read."""
+    import sqlalchemy as sa
+
+    from sluicegate.flows.wiring.keeper_names import told
+    from sluicegate.services.host.doctor.finding import passed, warned
+
+    try:
+        keepers = runtime.ledger.keepers(runtime.clock())
+    except (sa.exc.SQLAlchemyError, SluiceError):
+        return ()
+    if not keepers:
+        return ()
+    if any(each.until is not None for each in keepers):
+        return (passed("keepers", told(keepers)),)
+    fix = "start one: sluice up; if it runs, see what it says: sluice logs keeper."
+    return (warned("keepers", told(keepers), fix),)
 
 
 def _clock_that_was_set(runtime: Runtime) -> tuple[Finding, ...]:

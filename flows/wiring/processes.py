@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import uvicorn
 
     from sluicegate.registry.rollout.standing import Standing
-    from sluicegate.registry.words.build import Build, BuildRef
+    from sluicegate.registry.words.build import Build, BuildRef, Endpoints
     from sluicegate.registry.words.fencing import FencingToken
     from sluicegate.services.telemetry.tally.spec import RolloutSpec
     from sluicegate.services.traffic.table import RouteTable
@@ -58,22 +58,30 @@ def keeper() -> None:
     from sluicegate.flows.stages.tick import Authority, tick
     from sluicegate.flows.wiring import sight_watch
     from sluicegate.flows.wiring.generator import Generator
+    from sluicegate.flows.wiring.keeper_names import is_gone, own_name
     from sluicegate.flows.wiring.machine import registering
+    from sluicegate.flows.wiring.record_clock import since_boot
     from sluicegate.registry.ledger.restoration import MadeFrom
     from sluicegate.services.beside import SLOW, Beside
     from sluicegate.services.keeper.catalog_watch import look_at_catalog
     from sluicegate.services.keeper.driver_pass import DriverPass
     from sluicegate.services.keeper.fleet_pass import FleetPass
     from sluicegate.services.keeper.keeper import JUDGING, Keeper
+    from sluicegate.services.keeper.leadership import Leadership
+    from sluicegate.services.keeper.leading import LeadingServices
     from sluicegate.services.keeper.registration import Registration
     from sluicegate.services.keeper.sampling import Sampling
     from sluicegate.services.keeper.waking import Doorbell
     from sluicegate.services.sources.asking import ask_source
 
     runtime = current_runtime()
-    plane = GatewayPlane(runtime)
+    leadership = Leadership(
+        runtime.ledger, own_name(), clock=runtime.clock, elapsed=since_boot, is_gone=is_gone
+    )  # fmt: skip
+    plane = GatewayPlane(runtime, leadership.check)
+    services = LeadingServices(runtime.fleet, leadership.check)
     pool = ThreadPoolExecutor(8, thread_name_prefix="keeper")
-    fleet = FleetPass(ledger=runtime.ledger, services=runtime.fleet, plane=plane, pool=pool)
+    fleet = FleetPass(ledger=runtime.ledger, services=services, plane=plane, pool=pool)
 
     registration = Registration(registering)
     drivers = DriverPass(ledger=runtime.ledger, drivers=runtime.drivers, registration=registration)
@@ -85,13 +93,14 @@ def keeper() -> None:
     beside = Beside()
     keeping = Keeper(
         ledger=runtime.ledger,
-        services=runtime.fleet,
+        services=services,
         plane=plane,
         judge=judge,
         fleet=fleet,
         see_to_drivers=drivers.see_to,
         catalog_look=lambda now: _ignore(look_at_catalog(runtime.ledger, runtime.catalog, now)),
-        made_from=MadeFrom(runtime.ledger, lambda: 0),
+        made_from=MadeFrom(runtime.ledger, lambda: leadership.term),
+        leads=leadership.leads,
         clock=runtime.clock,
         beside=beside,
         poll_seconds=runtime.settings.poll_seconds,
@@ -102,20 +111,29 @@ def keeper() -> None:
     )  # fmt: skip
     loops, bell = Loops("keeper", runtime.heartbeats), Doorbell(runtime.bell)
     loops.require(lambda: beside.longest(JUDGING) <= SLOW)
+
+    def leading(look: Callable[[Runtime], None]) -> Callable[[Runtime], None]:
+        return lambda runtime: look(runtime) if leadership.leads() else None
+
     loops.beside("cleaning", partial(_clean_daily, runtime), UNHURRIED)
-    loops.beside("memory", partial(_again_and_again, _remember, runtime, MEMORY_SECONDS), UNHURRIED)
-    loops.beside("outbox", partial(_again_and_again, _tell, runtime, OUTBOX_SECONDS), UNHURRIED)
-    loops.beside("hooks", partial(_again_and_again, _call_hooks, runtime, HOOK_SECONDS), UNHURRIED)
-    loops.beside("samples", partial(_again_and_again, lambda _: sampling.look(), runtime, SAMPLING_SECONDS))
-    loops.beside("clock", partial(_again_and_again, _set_clock, runtime, CLOCK_SECONDS))
+    loops.beside("memory", partial(_again_and_again, leading(_remember), runtime, MEMORY_SECONDS), UNHURRIED)
+    loops.beside("outbox", partial(_again_and_again, leading(_tell), runtime, OUTBOX_SECONDS), UNHURRIED)
+    loops.beside("hooks", partial(_again_and_again, leading(_call_hooks), runtime, HOOK_SECONDS), UNHURRIED)
+    loops.beside("samples", partial(_again_and_again, leading(lambda _: sampling.look()), runtime, SAMPLING_SECONDS))
+    loops.beside("clock", partial(_again_and_again, leading(_set_clock), runtime, CLOCK_SECONDS))
     loops.beside("watch", partial(watch, runtime, "keeper"))
     generator = Generator(runtime)
-    loops.beside("generator", partial(_again_and_again, lambda _: generator.look(), runtime, GENERATOR_SECONDS))
+    loops.beside(
+        "generator", partial(_again_and_again, leading(lambda _: generator.look()), runtime, GENERATOR_SECONDS)
+    )
     sight = sight_watch.SightWatch(runtime)
-    loops.beside("sight", partial(_again_and_again, lambda _: sight.look(), runtime, sight_watch.PERIOD))
+    loops.beside("sight", partial(_again_and_again, leading(lambda _: sight.look()), runtime, sight_watch.PERIOD))
+    leadership.look()
+    loops.beside("election", leadership.run)
     try:
         loops.run("look", lambda stop: keeping.run(bell, stop.is_set))
     finally:
+        leadership.resign()
         bell.close()
 
 
@@ -204,11 +222,16 @@ def watch(runtime: Runtime, own: str, stop: threading.Event) -> None:
 class GatewayPlane:
     """Envoy as the keeper sees it: the compiler and the data plane in one."""
 
-    def __init__(self, runtime: Runtime) -> None:
-        self._ledger = runtime.ledger
-        self.apply = runtime.envoy.apply
+    def __init__(self, runtime: Runtime, check: Callable[[], None]) -> None:
+        """`check` raises where nothing may be applied now."""
+        self._ledger, self._envoy, self._check = runtime.ledger, runtime.envoy, check
         self.observe = runtime.envoy.observe
         self.in_flight = runtime.envoy.in_flight
+
+    def apply(self, table: RouteTable, endpoints: Endpoints) -> None:
+        """Put a table in force, where this process may."""
+        self._check()
+        self._envoy.apply(table, endpoints)
 
     def compile(
         self, standings: Sequence[Standing], running: Collection[BuildRef], made_from: FencingToken

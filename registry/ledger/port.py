@@ -1,4 +1,4 @@
-"""The ports of the ledger: facts, looks, samples, documents, leases, notes, and the chain. Adapters: `memory`, `sql`.
+"""The ports of the ledger: facts, looks, samples, documents, leases, keepers, notes, chain. Adapters: `memory`, `sql`.
 
 Whoever needs one of them takes that one; `Ledger` is all of them, as adapters and the composition root know it.
 """
@@ -6,11 +6,11 @@ Whoever needs one of them takes that one; `Ledger` is all of them, as adapters a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from sluicegate.registry.ledger.chain import Examination, Head
-from sluicegate.registry.ledger.record import Applied, Changes, Fed, Lease, OrderKey, Receipt, Record
+from sluicegate.registry.ledger.record import Applied, Changes, Fed, Keeping, Lease, OrderKey, Receipt, Record
 from sluicegate.registry.ledger.selection import ALL, Selection
 from sluicegate.registry.rollout.facts import Entry, Fact, Requested
 from sluicegate.registry.rollout.rollout import Rollout
@@ -150,6 +150,25 @@ class Leases(Protocol):
         ...
 
 
+class Election(Protocol):
+    """Which of all keepers of the ledger leads. What it decides is behind a fence: it need not hold at every moment."""
+
+    def stand(self, keeper: str, lasts: timedelta, now: datetime, is_gone: Callable[[str], bool]) -> Keeping:
+        """Take the lease or renew it, unless another keeper's has not ended and that is not known to be gone.
+
+        Who leads now. A database that several hosts share goes by its own clock; `now` counts elsewhere.
+        """
+        ...
+
+    def resign(self, keeper: str) -> None:
+        """End a keeper's lease; another keeper's is left alone."""
+        ...
+
+    def keepers(self, now: datetime) -> tuple[Keeping, ...]:
+        """Every keeper that was seen lately, the one that took the lease last at first; `until` only where it leads."""
+        ...
+
+
 class Notes(Protocol):
     """What a process wants to know again after a restart. A note beside the facts: nothing rests on it."""
 
@@ -170,7 +189,7 @@ class Verified(Protocol):
         ...
 
 
-class Ledger(Facts, Looks, Samples, Documents, Leases, Notes, Verified, Protocol):
+class Ledger(Facts, Looks, Samples, Documents, Leases, Election, Notes, Verified, Protocol):
     """The record that every process shares.
 
     Promises, each tested on every adapter by tests/contract/test_ledger.py:
@@ -183,6 +202,8 @@ class Ledger(Facts, Looks, Samples, Documents, Leases, Notes, Verified, Protocol
     - `record_sample` does the same for each (rollout, gate, k).
     - `commit` records everything that `decide` answers, or nothing; nobody else records in between. A key that was
       committed before gives its first receipt again, and `decide` is not asked.
+    - Of all keepers that stand for election one leads at a time, by the ledger's clock, and each that takes over has a
+      higher term than any before.
     - `verify` finds whatever was changed, removed, added or reordered among facts, looks and documents.
     - What a call returned has been made durable before it returned.
     - Times are aware and in UTC. Any number of processes may read and write.

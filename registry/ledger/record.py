@@ -50,6 +50,20 @@ class Lease:
         return now < self.expires_at <= now + LONGEST_LEASE
 
 
+@dataclass(frozen=True, kw_only=True)
+class Keeping:
+    """What is known of a keeper: whether it leads, or stands by."""
+
+    keeper: str
+    """Which process it is."""
+    term: int = 0
+    """Grows with each keeper that takes over; 0 where it only stands by."""
+    until: datetime | None = None
+    """When its lease ends."""
+    seen_at: datetime
+    """When it stood for election last."""
+
+
 class Record(Protocol):
     """What orders are decided from. Inside `commit` it stays as it is until what was decided is recorded."""
 

@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from threading import RLock
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, delete, func, insert, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, delete, func, insert, select, update
 
 from sluicegate.registry.ledger.chain import Examination, Head
 from sluicegate.registry.ledger.columns import entry_of
+from sluicegate.registry.ledger.election import lately_seen
 from sluicegate.registry.ledger.engine import TURN_SECONDS, connect, reading, writing
 from sluicegate.registry.ledger.folds import Folds, gave_back, taken
+from sluicegate.registry.ledger.keepers import known_keepers, shared_clock, stand_in
 from sluicegate.registry.ledger.looks_json import look_from_json, look_to_json
 from sluicegate.registry.ledger.migrate import migrate
 from sluicegate.registry.ledger.receipts import receipt_from_json, receipt_to_json, repeated
-from sluicegate.registry.ledger.record import Applied, Changes, Fed, Lease, OrderKey, Receipt, Record
+from sluicegate.registry.ledger.record import Applied, Changes, Fed, Keeping, Lease, OrderKey, Receipt, Record
 from sluicegate.registry.ledger.rollout_rows import (
     all_models,
     all_takeovers,
@@ -32,7 +34,7 @@ from sluicegate.registry.ledger.samples import keep_sample, last_samples
 from sluicegate.registry.ledger.sealing import examination, insert_document, insert_entry, insert_look
 from sluicegate.registry.ledger.selection import ALL, Selection
 from sluicegate.registry.ledger.stale import refuse_stale
-from sluicegate.registry.ledger.tables import documents, entries, leases, looks, notes, orders
+from sluicegate.registry.ledger.tables import documents, entries, keepers, leases, looks, notes, orders
 from sluicegate.registry.ledger.times import from_text, to_text, utc
 from sluicegate.registry.ledger.withdrawal import is_withdrawn, withdrawn
 from sluicegate.registry.rollout.facts import Entry, Fact, Requested
@@ -272,6 +274,18 @@ class SqlLedger:
         with reading(self._engine) as connection:
             rows = sorted(connection.execute(select(leases)), key=lambda row: row.rollout)
         return [_lease(row) for row in rows]
+
+    def stand(self, keeper: str, lasts: timedelta, now: datetime, is_gone: Callable[[str], bool]) -> Keeping:
+        with writing(self._engine) as connection:
+            return stand_in(connection, keeper, lasts, now, is_gone)
+
+    def resign(self, keeper: str) -> None:
+        with writing(self._engine) as connection:
+            connection.execute(update(keepers).where(keepers.c.keeper == keeper).values(until=None))
+
+    def keepers(self, now: datetime) -> tuple[Keeping, ...]:
+        with reading(self._engine) as connection:
+            return lately_seen(known_keepers(connection), shared_clock(connection) or now)
 
     def remember(self, key: str, value: dict[str, object]) -> None:
         with writing(self._engine) as connection:

@@ -121,6 +121,16 @@ leases = Table(
     Column("expires_at", Text, nullable=False),
 )
 
+keepers = Table(
+    "keepers",
+    metadata,
+    Column("keeper", Text, primary_key=True),
+    Column("term", Integer, nullable=False),
+    Column("until", Text),
+    Column("seen_at", Text, nullable=False),
+)
+"""Keepers of this ledger; the one with the highest term leads until its lease ends."""
+
 notes = Table(
     "notes",
     metadata,

@@ -16,6 +16,7 @@
     ├── ServiceFailed               a service could not be started or did not become ready
     ├── RoutesRejected              the data plane refused its files
     ├── Fenced                      the data plane holds a newer route table
+    ├── NotLeading                  another keeper acts
     ├── TimedOut                    exit code 5
     └── Unreachable                 exit code 6: a server that is needed does not answer
         └── CatalogUnavailable      MLflow cannot be read; never taken for a change
@@ -130,6 +131,10 @@ class RoutesRejected(SluiceError):
 
 class Fenced(SluiceError):
     """The data plane holds a newer route table than this one: it stays in force."""
+
+
+class NotLeading(SluiceError):
+    """This keeper may not act: its lease has ended, and another one may have taken over."""
 
 
 class TimedOut(SluiceError):

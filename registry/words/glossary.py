@@ -36,6 +36,8 @@ GLOSSARY: Final[Mapping[str, Mapping[str, str]]] = {
             "the *observed* one what Envoy did.",
         "mirror": "To copy a request to a service whose answer nobody gets. *Shadow* is the strategy that does so.",
         "route table": "The whole desired traffic split as one value.",
+        "term":
+            "For how long one keeper leads. Each keeper that takes over has a higher one.",
         "fencing token":
             "What a route table carries of its origin, so that an older one is refused: the keeper's term, the "
             "ledger's position, and when the ledger was last said to be restored.",

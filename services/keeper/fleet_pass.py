@@ -18,7 +18,7 @@ from sluicegate.registry.rollout.facts import Failed, Packed, Ready
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.rollout.standing import Standing
 from sluicegate.registry.words.build import BuildRef, Endpoint
-from sluicegate.registry.words.errors import LedgerConflict, Refused, ServiceFailed, SluiceError
+from sluicegate.registry.words.errors import LedgerConflict, NotLeading, Refused, ServiceFailed, SluiceError
 from sluicegate.registry.words.launching import Stage
 from sluicegate.services.keeper.ports import DataPlane, Services
 
@@ -156,6 +156,8 @@ class FleetPass:
         try:
             self.services.start(need.build, need.packed, need.serve)
             log.info("service started", build=str(need.build))
+        except NotLeading:
+            raise
         except SluiceError as error:
             log.error("service not started", build=str(need.build), why=str(error))
             for rollout in rollouts:

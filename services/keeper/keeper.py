@@ -23,6 +23,7 @@ from sluicegate.registry.words.build import BuildRef, Endpoints
 from sluicegate.registry.words.errors import (
     Fenced,
     LedgerConflict,
+    NotLeading,
     Refused,
     RoutesRejected,
     SluiceError,
@@ -74,6 +75,8 @@ class Keeper:
     catalog_look: Callable[[datetime], None]
     made_from: Callable[[], FencingToken]
     """The state of the ledger as it is now."""
+    leads: Callable[[], bool]
+    """Whether it may act now; else it stands by."""
     clock: Callable[[], datetime]
     elapsed: Callable[[], float] = time.monotonic
     """Seconds, for intervals: a wall clock may be set."""
@@ -90,10 +93,11 @@ class Keeper:
     """Why rollouts could not be judged at the last look; None before the first."""
 
     def run(self, bell: Doorbell, stop: Callable[[], bool]) -> None:
-        """Look until `stop` says so: when rung, and every second."""
+        """Look until `stop` says so: when rung, and every second, while this keeper leads."""
         while not stop():
             try:
-                self.look(self.clock())
+                if self.leads():
+                    self.look(self.clock())
             except Exception:
                 log.exception("a look failed; the next one starts afresh")
             select.select(bell.sockets(), [], [], LOOK_SECONDS)
@@ -151,6 +155,8 @@ class Keeper:
             self._accepted(now)
             self._unwritten = ""
         except (Unreachable, TimedOut, OSError) as error:
+            self._say_unwritten(error)
+        except NotLeading as error:
             self._say_unwritten(error)
         except Fenced as error:
             self._say_unwritten(error)

@@ -125,7 +125,7 @@ class Lender(Given):
             ledger=self.ledger, services=self.town, plane=self, pool=Inline(), elapsed=lambda: 0.0
         )  # fmt: skip
         self.keeper = Keeper(
-            made_from=MadeFrom(self.ledger, lambda: 0),
+            made_from=MadeFrom(self.ledger, lambda: 0), leads=lambda: True,
             ledger=self.ledger, services=self.town, plane=self, see_to_drivers=Garage().see_to, judge=self.judge,
             fleet=fleet, catalog_look=lambda now: None, clock=lambda: self.now, elapsed=lambda: 0.0,
         )  # fmt: skip

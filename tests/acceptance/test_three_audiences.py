@@ -98,7 +98,7 @@ class World:
         self.three = Three(self.ledger, self.counts)
         fleet = FleetPass(ledger=self.ledger, services=self.town, plane=self.plane, pool=Inline(), elapsed=self.elapsed)
         self.keeper = Keeper(
-            made_from=MadeFrom(self.ledger, lambda: 0),
+            made_from=MadeFrom(self.ledger, lambda: 0), leads=lambda: True,
             ledger=self.ledger, services=self.town, plane=self.plane, see_to_drivers=Garage().see_to,
             judge=self.three.judge, fleet=fleet, catalog_look=lambda now: None, clock=lambda: self.now,
             elapsed=self.elapsed,

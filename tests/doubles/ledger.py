@@ -5,15 +5,16 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from threading import RLock
 
 from sluicegate.registry.ledger.chain import COLUMNS, START, Examination, Head, Kind, Link, Row, examine, seal
 from sluicegate.registry.ledger.columns import document_columns, entry_columns
+from sluicegate.registry.ledger.election import forgotten, lately_seen, leader, stand
 from sluicegate.registry.ledger.folds import Folds, taken
 from sluicegate.registry.ledger.looks_json import look_from_json, look_to_json
 from sluicegate.registry.ledger.receipts import repeated
-from sluicegate.registry.ledger.record import Applied, Changes, Fed, Lease, OrderKey, Receipt, Record
+from sluicegate.registry.ledger.record import Applied, Changes, Fed, Keeping, Lease, OrderKey, Receipt, Record
 from sluicegate.registry.ledger.selection import ALL, Selection
 from sluicegate.registry.ledger.stale import refuse_stale
 from sluicegate.registry.ledger.times import utc
@@ -38,6 +39,7 @@ class MemoryLedger:
         self._samples: dict[tuple[str, str, int], Sample] = {}
         self._documents: list[Applied] = []
         self._leases: dict[str, Lease] = {}
+        self._keepers: dict[str, Keeping] = {}
         self._notes: dict[str, dict[str, object]] = {}
         self._receipts: dict[str, tuple[str, Receipt]] = {}
         self._position = 0
@@ -204,6 +206,24 @@ class MemoryLedger:
     def leases(self) -> Sequence[Lease]:
         with self._lock:
             return [self._leases[rollout] for rollout in sorted(self._leases)]
+
+    def stand(self, keeper: str, lasts: timedelta, now: datetime, is_gone: Callable[[str], bool]) -> Keeping:
+        with self._lock:
+            known = tuple(self._keepers.values())
+            own = stand(known, keeper, lasts, now, is_gone)
+            for name in (keeper, *forgotten(known, now)):
+                self._keepers.pop(name, None)
+            self._keepers[keeper] = own
+            return own if own.until is not None else leader(known) or own
+
+    def resign(self, keeper: str) -> None:
+        with self._lock:
+            if keeper in self._keepers:
+                self._keepers[keeper] = replace(self._keepers[keeper], until=None)
+
+    def keepers(self, now: datetime) -> tuple[Keeping, ...]:
+        with self._lock:
+            return lately_seen(tuple(self._keepers.values()), now)
 
     def remember(self, key: str, value: dict[str, object]) -> None:
         with self._lock:

@@ -73,7 +73,7 @@ class Country:
         plane = GatewayPlane(runtime)
         fleet = FleetPass(ledger=runtime.ledger, services=village, plane=plane, pool=pool)
         self.keeper = Keeper(
-            made_from=MadeFrom(runtime.ledger, lambda: 0),
+            made_from=MadeFrom(runtime.ledger, lambda: 0), leads=lambda: True,
             ledger=runtime.ledger, services=village, plane=plane, see_to_drivers=Garage().see_to,
             judge=self.three.judge, fleet=fleet, catalog_look=lambda now: None, clock=runtime.clock,
         )  # fmt: skip

@@ -164,7 +164,7 @@ class World:
             ledger=self.ledger, services=self.town, plane=self.gateway, pool=Inline(), elapsed=self.elapsed
         )
         self.keeper = Keeper(
-            made_from=MadeFrom(self.ledger, lambda: 0),
+            made_from=MadeFrom(self.ledger, lambda: 0), leads=lambda: True,
             ledger=self.ledger, services=self.town, plane=self.gateway, see_to_drivers=self.garage.see_to,
             judge=self.judge, fleet=fleet, catalog_look=self.poll, clock=lambda: self.now,
             elapsed=self.elapsed,

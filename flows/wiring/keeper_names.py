@@ -1,0 +1,62 @@
+"""The name of a keeper: which process it is, so that another one on the same machine can see whether it has ended.
+
+And how people read it, with who leads and who stands by.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+
+from sluicegate.registry.ledger.record import Keeping
+from sluicegate.services.host.programs.launch import boot_id, start_ticks
+
+
+def own_name() -> str:
+    """This process: its machine and pid, and what tells it from every other one with these."""
+    return _name(os.getpid(), start_ticks(os.getpid()))
+
+
+def is_gone(keeper: str) -> bool:
+    """Whether a keeper of this machine has ended. Of other machines, and other containers, nothing is known."""
+    machine, _, process = keeper.rpartition(":")
+    pid, _, ticks = process.partition(".")
+    if machine != _machine() or not pid.isdecimal() or not boot_id():
+        return False
+    return f"{start_ticks(int(pid))}" != ticks or _is_zombie(int(pid))
+
+
+def _name(pid: int, ticks: int | None) -> str:
+    return f"{_machine()}:{pid}.{ticks}"
+
+
+def _machine() -> str:
+    """The machine, its boot, and the processes that can be seen from here."""
+    try:
+        seen = os.stat("/proc/self/ns/pid").st_ino  # noqa: PTH116
+    except OSError:
+        seen = 0
+    return f"{socket.gethostname()}-{boot_id()[:8]}-{seen}"
+
+
+def _is_zombie(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] == b"Z"
+    except (OSError, IndexError):
+        return True
+
+
+def readable(keeper: str) -> str:
+    """A keeper's name as people read it."""
+    machine, _, process = keeper.rpartition(":")
+    return f"process {process.partition('.')[0]} on {machine.rsplit('-', 2)[0]}"
+
+
+def told(keepers: Sequence[Keeping]) -> str:
+    """Who leads and who stands by, in words."""
+    leading = [f"{readable(each.keeper)} leads (term {each.term})" for each in keepers if each.until is not None]
+    waiting = [readable(each.keeper) for each in keepers if not each.term]
+    others = f"; standing by: {', '.join(waiting)}" if waiting else ""
+    return (leading[0] if leading else "no keeper leads") + others
