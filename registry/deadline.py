@@ -1,4 +1,4 @@
-"""Deadline: HTTP requests that end in time whatever a server does. A limit for each read lets one drip for ever."""
+"""Deadline: HTTP requests that end in time whatever a server does. A limit for each read alone would let it drip."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Beside: work that no loop waits for. Each kind has a thread of its own, one at a time; one that hangs hangs alone."""
+"""Beside: work that no loop waits for. Each kind has its own thread, so work that hangs delays no other kind."""
 
 from __future__ import annotations
 

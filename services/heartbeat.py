@@ -1,4 +1,4 @@
-"""Heartbeat: by which others see that a program's loops go round. What looks alive is alive.
+"""Heartbeat: a file by which other programs see that a program's loops still run.
 
 A beat is the time of a file, set to the clock of intervals: it costs no space, so a full disk does not stop it, and no
 wall clock that is set makes it look old or new.

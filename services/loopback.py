@@ -1,4 +1,4 @@
-"""This machine as its own processes reach it: ports that any user may knock at, sockets that only their owner may."""
+"""Addresses on this machine: ports that every user can reach, and sockets that only their owner can."""
 
 from __future__ import annotations
 
