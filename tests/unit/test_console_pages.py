@@ -472,3 +472,24 @@ def test_the_requests_of_a_shadow_are_copied_not_moved() -> None:
 def test_health_tells_what_of_the_requests_is_counted(served: int, uncounted: int, said: str) -> None:
     sight = Sight(served=served, uncounted=uncounted)
     assert [each.found for each in sight_findings({Listener.LIVE: sight})] == [said]
+
+
+def test_what_needs_a_person_says_on_the_overview_what_can_be_done() -> None:
+    office = signed_in()
+    rollout = office.running()
+    link = f'href="/rollouts/{rollout.id}#resume-effect">Resume</a>'
+    assert link not in office.client.get("/").text
+    orders.pause(office.ledger, rollout.id, actor="bob", reason="lunch", now=NOW)
+    assert link in office.client.get("/").text
+    assert 'id="resume-effect"' in office.client.get(f"/rollouts/{rollout.id}").text, "the link leads somewhere"
+
+
+def test_the_steps_mark_where_a_rollout_ended() -> None:
+    office = signed_in()
+    rollout = office.running()
+    page = f"/rollouts/{rollout.id}"
+    assert 'class="last"' not in office.client.get(page).text
+    orders.abort(office.ledger, rollout.id, actor="ada", reason="too slow", now=NOW)
+    shown = office.client.get(page).text
+    assert "ended here" in shown
+    assert "v2 was aborted; stable v1 gets every request again: too slow (by ada)." in text(shown)
