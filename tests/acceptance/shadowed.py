@@ -7,7 +7,7 @@ import random
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from benchmarks.collector_lines import START, assigned, row
+from benchmarks.collector_lines import START, assigned, line
 from sluicegate.flows.shadow.specs import shadow_specs
 from sluicegate.flows.stages.tick import Authority, Tick, tick
 from sluicegate.registry.ledger.port import Ledger
@@ -94,8 +94,8 @@ class Shadowed:
                 state = self.rng.choice(("NY", "TX", "CA"))
                 own = {"listener": "shadow", "assigned": mark, "upstream": "2", "segments": [state, None, None, None]}
                 at = {"ts": str(int(self.now.timestamp() * 1e6))}
-                live.write(json.dumps(row(rid, assigned=assigned(rollout=None, weight=0), **at, **served)) + "\n")
-                shadow.write(json.dumps(row(rid, **own, **at, **failed)) + "\n")
+                live.write(line(rid, assigned=assigned(rollout=None, weight=0), **at, **served))
+                shadow.write(line(rid, **own, **at, **failed))
         self.now += self.every
         while self.live.collect() or self.shadow.collect():
             pass
