@@ -101,11 +101,11 @@ class Values:
 class Odds:
     """The builds of one run, and how much likelier each pair of builds makes what was drawn than the null does.
 
-    Without effects they are the null's.
+    Without effects they are the null's. `chosen`: which of the pairs it is, the null's being the first.
     """
 
     def __init__(self, effects: Sequence[float] = (), chosen: int = 0) -> None:
-        self._effects, self._chosen = (0.0, *effects), chosen
+        self._effects, self.chosen = (0.0, *effects), chosen
         self._logs = np.zeros(len(self._effects))
 
     @property
@@ -133,12 +133,12 @@ class Odds:
                 return of.draw(rng, n)
             case Events(rate=rate):
                 rates = np.minimum(rate * np.array(times), max(_MOST, rate))
-                events = int(rng.binomial(n, rates[self._chosen]))
+                events = int(rng.binomial(n, rates[self.chosen]))
                 self._logs += events * np.log(rates / rate) + (n - events) * np.log((1 - rates) / (1 - rate))
                 return Tally.from_events(n, events)
             case Values(base=base, scale=scale):
                 moved = [of.moved(each) for each in times]
-                values = base[np.searchsorted(moved[self._chosen].shares, rng.random(n))]
+                values = base[np.searchsorted(moved[self.chosen].shares, rng.random(n))]
                 self._logs += [each.tilt * float(values.sum()) - n * each.log_mean for each in moved]
                 return tally_of(scale * values)
         raise TypeError(f"of {of} no likelihood is known")
@@ -152,7 +152,7 @@ class Odds:
         of_stable, of_candidate = (np.array(times)[:, np.newaxis] for times in self.times(weight))
         wanted = (np.where(is_candidate, of_candidate, of_stable) - 1) * mean * (concentration + 1)
         tilts = np.clip(wanted / (mean * (1 - mean)), -_FAR / (1 - mean), _FAR / mean)
-        mine = tilts[self._chosen]
+        mine = tilts[self.chosen]
         is_moved = rng.random(mine.size) < np.where(mine > 0, mine * mean, -mine * (1 - mean))
         rates = rng.beta(a + (is_moved & (mine > 0)), b + (is_moved & (mine < 0)))
         return rates, np.log1p(tilts * (rates - mean))
@@ -165,7 +165,7 @@ class Odds:
         """Zeros and ones of rows that have a rate each."""
         of_stable, of_candidate = (np.array(times)[:, np.newaxis] for times in self.times(weight))
         moved = np.minimum(rates * np.where(is_candidate, of_candidate, of_stable), np.maximum(_MOST, rates))
-        hit = rng.random(rates.size) < moved[self._chosen]
+        hit = rng.random(rates.size) < moved[self.chosen]
         self._logs += np.log(np.where(hit, moved / rates, (1 - moved) / (1 - rates))).sum(axis=1)
         return hit.astype(float)
 
