@@ -31,7 +31,7 @@ from sluicegate.registry.words.settings import Settings
 from sluicegate.services.host.rotation import rotate_grown
 from sluicegate.services.telemetry.outcomes.outcome import OutcomeIn
 from sluicegate.services.telemetry.outcomes.retention import retain
-from sluicegate.services.telemetry.store import quarantine, rows, schema, unit_store
+from sluicegate.services.telemetry.store import quarantine, rows, schema
 from sluicegate.services.telemetry.tailing import tail
 from sluicegate.services.telemetry.tally import lines, spec_cache, unit_accumulator
 from sluicegate.services.telemetry.tally.spec import RolloutSpec
@@ -201,7 +201,7 @@ ROUNDS = [16, pytest.param(1_000, marks=[pytest.mark.soak, pytest.mark.timeout(0
 FOR_EVER = frozenset({"tallies", "latencies", "seen", "ends", "unit_sums"})
 """Tables that keep some rows of each rollout: the evidence that it was judged by."""
 BOUNDED = (access_log.read_assigned, access_log.read_place, access_log._join, unit_accumulator.merged,
-           unit_store._written, unit_store._read, access_log.read_common, lines._common, rows._number_of)  # fmt: skip
+           access_log.read_common, lines._common, rows._number_of)  # fmt: skip
 """What remembers some thousand values and no more: a thousand rollouts do not fill it."""
 
 

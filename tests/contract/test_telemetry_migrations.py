@@ -23,11 +23,14 @@ from sluicegate.services.telemetry.store import schema
 from sluicegate.services.telemetry.store.pair_schema import pair_sums
 from sluicegate.services.telemetry.store.segments import Finder, by_id
 from sluicegate.services.telemetry.store.store import Store
+from sluicegate.services.telemetry.store.unit_store import changes
 from sluicegate.services.telemetry.tally.exposure import Exposure
+from sluicegate.services.telemetry.tally.unit_accumulator import Entry, UnitAccumulator
+from sluicegate.services.telemetry.tally.unit_codec import unpacked_sums
 from tests.contract.telemetry_rig import Killed, Rig, killed_at
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-KNOWN = {2: "769a28d6", 3: "f82620fd", 4: "6087031c", 5: "c26ae801", 6: "50f94654"}
+KNOWN = {2: "769a28d6", 3: "f82620fd", 4: "6087031c", 5: "c26ae801", 6: "50f94654", 7: "b81af5e9"}
 """Of each number the digest of its tables."""
 _WORDS = {"epoch": "INTEGER", "bucket": "BIGINT", "weight": "INTEGER", "at": "BIGINT", "bin": "SMALLINT"}
 
@@ -56,17 +59,22 @@ CREATE TABLE exposures (id BIGINT NOT NULL PRIMARY KEY, segment INTEGER NOT NULL
     rollout TEXT, epoch INTEGER NOT NULL, bucket BIGINT NOT NULL, weight INTEGER NOT NULL, arm TEXT NOT NULL,
     assigned TEXT NOT NULL, served TEXT, unit TEXT, status SMALLINT NOT NULL, failed SMALLINT, duration BIGINT,
     attempts SMALLINT NOT NULL, prediction TEXT);
+CREATE TABLE units (rollout TEXT NOT NULL, unit BIGINT NOT NULL, epoch INTEGER NOT NULL, arm TEXT NOT NULL,
+    weight INTEGER NOT NULL, bucket BIGINT, sums TEXT NOT NULL, PRIMARY KEY (rollout, unit, epoch));
 CREATE INDEX exposures_rid ON exposures (segment, rid_key);
 CREATE INDEX exposures_unit ON exposures (segment, unit_key) WHERE unit_key IS NOT NULL;
 CREATE INDEX exposures_build ON exposures (model, assigned, id)
 """
 """What number 1 had otherwise."""
+CAME_WITH_7 = ("units", "unit_metrics")
 CAME_WITH_5 = ("kinds", "exposures", "segments", "segment_kinds", "lookups", "left_out", "samples")
 CAME_WITH_3 = ("slice_values",)
 CAME_WITH_2 = ("ends", "logs", "recent", "tallies", "unit_sums", "pair_sums")
 ROWS = (
     "INSERT INTO tallies VALUES ('r1', 'errors', 1, 300, 'stable', 1000, 5, 2, 3.0, 3.0, 3.0, 0.0, 1.0)",
     "INSERT INTO unit_sums VALUES ('r1', 'errors', 1, 300, 'stable', 1000, 4, 1.5, 5, 2.25, 3, 25, 3.375, 7, 9, 125)",
+    """INSERT INTO units VALUES ('r1', -7, 1, 'stable', 1000, 300, '{"errors":[1.0,3],"drift":[0.1,2]}'),
+       ('r1', 9, 2, 'candidate', 1000, NULL, '{}')""",
     "INSERT INTO pair_sums VALUES ('r1', '', 'diff', 'p', 7, 1.5, 2.5, 3.5)",
     "INSERT INTO pulse VALUES ('m', 'default', '1', 40, 3, 9, 1)",
     "INSERT INTO counters VALUES ('lines', 12)",
@@ -91,7 +99,7 @@ def first(engine: sa.Engine) -> None:
         tables = [
             table
             for table in schema.METADATA.sorted_tables
-            if table.name not in (*CAME_WITH_2, *CAME_WITH_3, *CAME_WITH_5)
+            if table.name not in (*CAME_WITH_2, *CAME_WITH_3, *CAME_WITH_5, *CAME_WITH_7)
         ]
         schema.METADATA.create_all(connection, tables=tables)
         for statement in (*FIRST.split(";"), *ROWS):
@@ -124,6 +132,31 @@ def test_a_former_database_goes_on_with_everything_that_it_holds(engine: sa.Engi
     assert ("version", schema.VERSION) in there["state"]
     Store(place(engine)).close()
     assert all_of(engine) == there, "once more is once"
+
+
+def test_units_of_a_former_database_go_on(engine: sa.Engine) -> None:
+    first(engine)
+    store = Store(place(engine))
+    sheet = UnitAccumulator()
+    sheet.entries["r1", -7][1] = Entry("stable", 1000, 300, (("errors", 1.0, 1),))
+    with store.write() as connection:
+        rows, sums = changes(connection, sheet)
+        store.insert(connection, schema.units, rows, replace=True)
+        assert sum((UnitSums(*each[6:]) for each in sums), UnitSums()) == (
+            UnitSums.from_unit(2.0, 4) - UnitSums.from_unit(1.0, 3)
+        )
+        kept = connection.execute(sa.select(schema.units).order_by(schema.units.c.unit)).all()
+        known = sa.select(schema.unit_metrics.c.metric).order_by(schema.unit_metrics.c.position)
+        names = connection.scalars(known).all()
+    assert [tuple(row[:6]) for row in kept] == [
+        ("r1", -7, 1, "stable", 1000, 300),
+        ("r1", 9, 2, "candidate", 1000, None),
+    ]
+    unit, metric, x, n = (each.tolist() for each in unpacked_sums([row[6] for row in kept]))
+    assert sorted(zip(unit, (names[each] for each in metric), x, n, strict=True)) == [
+        (0, "drift", 0.1, 2), (0, "errors", 2.0, 4),
+    ]  # fmt: skip
+    store.close()
 
 
 def test_requests_of_a_former_database_are_found_and_joined(engine: sa.Engine, tmp_path: Path) -> None:

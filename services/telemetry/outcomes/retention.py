@@ -157,7 +157,7 @@ def _drop_units(store: Store, limit: int) -> None:
     """Forget the units, and the values of headers, of rollouts of which no request and no maturing score is left."""
     maturing, seen = schema.maturing, schema.seen
     last_seen = sa.select(seen.c.rollout, sa.func.max(seen.c.bucket)).group_by(seen.c.rollout)
-    kept = (schema.units, schema.slice_values)
+    kept = (schema.units, schema.unit_metrics, schema.slice_values)
     with store.read() as connection:
         rollouts = {each for table in kept for each in connection.scalars(sa.select(table.c.rollout).distinct())}
         newest: dict[str, int] = dict(connection.execute(last_seen).tuples().all())

@@ -16,6 +16,7 @@ from sluicegate.registry.words.errors import SluiceError
 from sluicegate.services.telemetry.store import pair_schema as _pairs  # its tables belong to the schema
 from sluicegate.services.telemetry.store import schema
 from sluicegate.services.telemetry.store.rows import packed, parted
+from sluicegate.services.telemetry.store.unit_store import packed_rows
 from sluicegate.services.telemetry.tally.batch import Batch
 from sluicegate.services.telemetry.tally.exposure import Exposure
 
@@ -105,6 +106,27 @@ def _compact_requests(connection: Connection) -> None:
     _run(connection, "DROP TABLE former_exposures")
 
 
+def _packed_units(connection: Connection) -> None:
+    """What units have added is packed, and metrics have numbers."""
+    _run(connection, "ALTER TABLE units RENAME TO former_units")
+    schema.METADATA.create_all(connection, tables=(schema.units, schema.unit_metrics))
+    for rollout in connection.scalars(sa.text("SELECT DISTINCT rollout FROM former_units ORDER BY rollout")).all():
+        after = {"unit": -(1 << 63), "epoch": -1}
+        while rows := connection.execute(_FORMER_UNITS, {"rollout": rollout} | after).all():
+            sums = [tuple((name, x, n) for name, (x, n) in orjson.loads(row[5]).items()) for row in rows]
+            texts = packed_rows(connection, rollout, sums)
+            compact = [(rollout, *row[:5], text) for row, text in zip(rows, texts, strict=True)]
+            _insert(connection, schema.units, compact)
+            after = {"unit": rows[-1][0], "epoch": rows[-1][1]}
+    _run(connection, "DROP TABLE former_units")
+
+
+_FORMER_UNITS = sa.text(
+    "SELECT unit, epoch, arm, weight, bucket, sums FROM former_units WHERE rollout = :rollout"
+    " AND (unit > :unit OR (unit = :unit AND epoch > :epoch)) ORDER BY unit, epoch LIMIT 10000"
+)
+
+
 def _sample_former(connection: Connection) -> None:
     """The newest durations and predictions of each build."""
     of_build = "WHERE audience IS NOT NULL AND model = :model AND assigned = :build"
@@ -151,6 +173,7 @@ _STEPS: Mapping[int, Callable[[Connection], None]] = {
     3: _headers_of_bodies,
     4: _compact_requests,
     5: lambda _: None,  # a table came, which is made at the end
+    6: _packed_units,
 }
 """By the number that each leads on from."""
 

@@ -22,7 +22,7 @@ from sqlalchemy.types import TypeEngine
 
 from sluicegate.registry.words.tally import Tally, UnitSums
 
-VERSION = 6
+VERSION = 7
 """Raised when a table changes or comes, with a step in `migrations`; a database of a newer number is refused."""
 
 METADATA = MetaData()
@@ -225,11 +225,18 @@ units = Table(
     Column("arm", Text, nullable=False),
     Column("weight", Integer, nullable=False),
     Column("bucket", BigInteger),
-    Column("sums", Text, nullable=False),
+    Column("sums", LargeBinary, nullable=False),
     sqlite_with_rowid=False,
 )  # fmt: skip
 """What each unit has added in each epoch, until its rollout's last requests go by age: `unit` is a hash, `bucket` the
-stratum it belongs to (null: none), `sums` JSON, {metric: [sum of values, rows]}."""
+stratum it belongs to (null: none), `sums` what it has added to each metric, see `tally.unit_codec`."""
+
+unit_metrics = Table(
+    "unit_metrics", METADATA,
+    *keys({"rollout": Text, "metric": Text}),
+    Column("position", Integer, nullable=False),
+)  # fmt: skip
+"""By which number the sums of a rollout's units name each metric."""
 
 slice_values = Table(
     "slice_values", METADATA,

@@ -15,7 +15,7 @@ from sluicegate.registry.words.errors import Unreachable
 from sluicegate.registry.words.write_ahead import write_ahead
 from sluicegate.services.telemetry.store import schema
 from sluicegate.services.telemetry.store.migrations import migrate, schema_number
-from sluicegate.services.telemetry.store.unit_store import changes
+from sluicegate.services.telemetry.store.unit_store import changes, changes_of_sheet
 from sluicegate.services.telemetry.tally.tally_accumulator import TallyAccumulator
 
 WATERMARK = "watermark"
@@ -151,6 +151,10 @@ def write_tallies(store: Store, connection: Connection, gathered: TallyAccumulat
     store.add(connection, schema.tallies, gathered.rows())
     if gathered.units:
         units, sums = changes(connection, gathered.units)
+        store.insert(connection, schema.units, units, replace=True)
+        store.add(connection, schema.unit_sums, sums)
+    for rollout, sheet in sorted(gathered.sheets.items()):
+        units, sums = changes_of_sheet(connection, rollout, sheet)
         store.insert(connection, schema.units, units, replace=True)
         store.add(connection, schema.unit_sums, sums)
     store.add(connection, schema.state, [(WATERMARK, 1)])

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
-from functools import lru_cache
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import orjson
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Connection
 
 from sluicegate.services.telemetry.store import schema
+from sluicegate.services.telemetry.tally.batch import integers
 from sluicegate.services.telemetry.tally.unit_accumulator import (
     Entry,
     Epochs,
@@ -22,38 +23,95 @@ from sluicegate.services.telemetry.tally.unit_accumulator import (
     added,
     enter,
 )
+from sluicegate.services.telemetry.tally.unit_codec import Entries, packed_sums, unpacked_sums
+from sluicegate.services.telemetry.tally.unit_sheet import Known, UnitSheet, changed
 
 _AT_ONCE = 5_000
 """Units in one query."""
-_REMEMBERED = 4_096
+Rows = list[tuple[Any, ...]]
 
 
-def changes(connection: Connection, gathered: UnitAccumulator) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
+def changes(connection: Connection, gathered: UnitAccumulator) -> tuple[Rows, Rows]:
     """Rows of units as they will be, in order of their keys, and rows to add to the unit sums."""
-    rows: list[tuple[Any, ...]] = []
+    rows: Rows = []
     steps: Counter[Step] = Counter(gathered.loose)
-    known = _known(connection, gathered.entries)
-    for key, new in sorted(gathered.entries.items()):
-        rollout, unit = key
-        for epoch, entry in enter(known.get(key, {}), new, rollout, steps).items():
-            rows.append((rollout, unit, epoch, entry.arm, entry.weight, entry.bucket, _written(entry.sums)))
+    of_rollout: defaultdict[str, dict[int, Epochs]] = defaultdict(dict)
+    for (rollout, unit), new in gathered.entries.items():
+        of_rollout[rollout][unit] = new
+    for rollout, units in sorted(of_rollout.items()):
+        known = _known_epochs(connection, rollout, list(units))
+        after = [
+            (unit, epoch, entry)
+            for unit, new in sorted(units.items())
+            for epoch, entry in enter(known.get(unit, {}), new, rollout, steps).items()
+        ]
+        sums = packed_rows(connection, rollout, [entry.sums for _, _, entry in after])
+        rows += [
+            (rollout, unit, epoch, entry.arm, entry.weight, entry.bucket, text)
+            for (unit, epoch, entry), text in zip(after, sums, strict=True)
+        ]
     return rows, [(*place, *sums) for place, sums in added(steps).items()]
 
 
-def _known(connection: Connection, units: Iterable[tuple[str, int]]) -> dict[tuple[str, int], Epochs]:
-    wanted: dict[str, list[int]] = defaultdict(list)
-    for rollout, unit in units:
-        wanted[rollout].append(unit)
-    epochs: dict[tuple[str, int], Epochs] = defaultdict(dict)
-    for rollout, keys in wanted.items():
-        for start in range(0, len(keys), _AT_ONCE):
-            query = _of_units(connection, rollout, keys[start : start + _AT_ONCE])
-            for unit, epoch, arm, weight, bucket, sums in connection.execute(query).tuples():
-                epochs[rollout, unit][epoch] = Entry(arm, weight, bucket, _read(sums))
+def changes_of_sheet(connection: Connection, rollout: str, sheet: UnitSheet) -> tuple[Rows, Rows]:
+    """The same of the requests of one rollout."""
+    keys, _, has_unit = sheet.columns()
+    found = list(_rows_of(connection, rollout, np.unique(keys[has_unit]).tolist()))
+    known = [Known(unit, epoch, Entry(arm, weight, bucket)) for unit, epoch, arm, weight, bucket, _ in found]
+    positions = _positions(connection, rollout, sheet.metrics)
+    had = unpacked_sums([text for *_, text in found])
+    places = np.full(max(positions.values(), default=0) + 1, 0)
+    for name, position in positions.items():
+        places[position] = sheet.metrics.setdefault(name, len(sheet.metrics))
+    after = changed(sheet, known, had._replace(metric=places[had.metric]))
+    position_of = integers([positions[name] for name in sheet.metrics])
+    entries = after.entries._replace(metric=position_of[after.entries.metric])
+    texts = packed_sums(entries, len(after.rows))
+    units = [(rollout, *row, text) for row, text in zip(after.rows, texts, strict=True)]
+    return units, [(rollout, *row) for row in after.sums]
+
+
+def packed_rows(connection: Connection, rollout: str, sums: Sequence[Sums]) -> list[bytes]:
+    """What units of a rollout have added, as it is kept."""
+    positions = _positions(connection, rollout, dict.fromkeys(metric for each in sums for metric, _, _ in each))
+    entries = [(unit, positions[metric], x, n) for unit, each in enumerate(sums) for metric, x, n in each]
+    units, metrics, xs, ns = zip(*entries, strict=True) if entries else ((), (), (), ())
+    return packed_sums(Entries(integers(units), integers(metrics), np.array(xs, np.float64), integers(ns)), len(sums))
+
+
+def _known_epochs(connection: Connection, rollout: str, units: Sequence[int]) -> dict[int, Epochs]:
+    found = list(_rows_of(connection, rollout, units))
+    names = {position: name for name, position in _positions(connection, rollout, ()).items()}
+    sums: list[list[tuple[str, float, int]]] = [[] for _ in found]
+    had = unpacked_sums([text for *_, text in found])
+    for unit, metric, x, n in zip(*(each.tolist() for each in had), strict=True):
+        sums[unit].append((names[metric], x, n))
+    epochs: defaultdict[int, Epochs] = defaultdict(dict)
+    for (unit, epoch, arm, weight, bucket, _), each in zip(found, sums, strict=True):
+        epochs[unit][epoch] = Entry(arm, weight, bucket, tuple(each))
     return epochs
 
 
-def _of_units(connection: Connection, rollout: str, keys: list[int]) -> sa.Select[Any]:
+def _positions(connection: Connection, rollout: str, metrics: Iterable[str]) -> dict[str, int]:
+    """By which number each metric of a rollout is named; those that have none get one."""
+    table = schema.unit_metrics
+    query = sa.select(table.c.metric, table.c.position).where(table.c.rollout == rollout)
+    known: dict[str, int] = dict(connection.execute(query).tuples().all())
+    new = [metric for metric in metrics if metric not in known]
+    first = max(known.values(), default=-1) + 1
+    given = {metric: first + place for place, metric in enumerate(new)}
+    rows = [{"rollout": rollout, "metric": metric, "position": place} for metric, place in given.items()]
+    if rows:
+        connection.execute(sa.insert(table), rows)
+    return known | given
+
+
+def _rows_of(connection: Connection, rollout: str, units: Sequence[int]) -> Iterable[tuple[Any, ...]]:
+    for start in range(0, len(units), _AT_ONCE):
+        yield from connection.execute(_of_units(connection, rollout, units[start : start + _AT_ONCE])).tuples().all()
+
+
+def _of_units(connection: Connection, rollout: str, keys: Sequence[int]) -> sa.Select[Any]:
     """The rows of units; all keys are one parameter, so that the statement is the same for any number of them."""
     table = schema.units
     if connection.dialect.name == "sqlite":
@@ -63,13 +121,3 @@ def _of_units(connection: Connection, rollout: str, keys: list[int]) -> sa.Selec
         is_wanted = table.c.unit == sa.any_(sa.bindparam("keys", keys, type_=postgresql.ARRAY(sa.BigInteger)))
     columns = (column for column in table.c if column is not table.c.rollout)
     return sa.select(*columns).where(table.c.rollout == rollout, is_wanted)
-
-
-@lru_cache(maxsize=_REMEMBERED)
-def _written(sums: Sums) -> str:
-    return orjson.dumps({metric: (x, n) for metric, x, n in sums}).decode()
-
-
-@lru_cache(maxsize=_REMEMBERED)
-def _read(text: str) -> Sums:
-    return tuple((metric, x, n) for metric, (x, n) in orjson.loads(text).items())

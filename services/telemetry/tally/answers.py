@@ -12,14 +12,12 @@ from functools import cached_property
 
 import numpy as np
 import orjson
-from numpy.typing import NDArray
 
 from sluicegate.registry.plan.fields import PredictionField
-from sluicegate.services.telemetry.tally.batch import split_heads
+from sluicegate.services.telemetry.tally.batch import Floats, split_heads
 from sluicegate.services.telemetry.tally.measurements import contract, prediction
 from sluicegate.services.telemetry.tally.scores import LIMIT, Summary
 
-Floats = NDArray[np.float64]
 _Row = tuple[list[str], list[object]]
 """Columns, and the first row's values."""
 
@@ -29,6 +27,7 @@ class Answers:
 
     def __init__(self, texts: Sequence[str | None]) -> None:
         self._texts = texts
+        self._first: dict[PredictionField | None, Floats] = {}
 
     def __len__(self) -> int:
         return len(self._texts)
@@ -40,7 +39,10 @@ class Answers:
 
     def first(self, field: PredictionField | None) -> Floats:
         """The prediction of each first row; not a number where there is none that is one."""
-        return _column([_cell(each, field) for each in self._read])
+        found = self._first.get(field)
+        if found is None:
+            found = self._first[field] = _column([_cell(each, field) for each in self._read])
+        return found
 
     @cached_property
     def _read(self) -> list[_Row | Summary]:

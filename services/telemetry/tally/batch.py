@@ -13,6 +13,7 @@ from sluicegate.services.telemetry.tally.exposure import Exposure
 
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
+Floats = NDArray[np.float64]
 NO_DURATION = -1
 _HEAD = '"r":'
 """Ends the part of a prediction summary that all answers of a build share: the columns."""
@@ -109,6 +110,20 @@ def counted(*columns: Ints) -> list[tuple[tuple[int, ...], int]]:
     sizes = np.diff(starts, append=len(order)).tolist()
     values = zip(*(column[order[starts]].tolist() for column in columns), strict=True)
     return list(zip(values, sizes, strict=True))
+
+
+def distinct(numbers: Ints) -> tuple[Ints, Ints]:
+    """The numbers that there are, in order, and the place of each among them; none is below zero."""
+    end = int(numbers.max(initial=-1)) + 1
+    if end > _DENSE * len(numbers):
+        return np.unique(numbers, return_inverse=True)
+    is_there = np.zeros(end, np.bool_)
+    is_there[numbers] = True
+    return np.flatnonzero(is_there), (np.cumsum(is_there) - 1)[numbers]
+
+
+_DENSE = 4
+"""Where numbers lie no thinner than one in so many, they are marked rather than sorted."""
 
 
 def _runs(columns: Sequence[Ints]) -> tuple[Ints, Ints]:

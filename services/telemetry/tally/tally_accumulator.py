@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -14,15 +14,14 @@ from sluicegate.registry.words.metric import REQUESTS
 from sluicegate.registry.words.slices import Slice, sliced_name
 from sluicegate.registry.words.tally import Tally
 from sluicegate.services.telemetry.tally.accumulator import Accumulator
-from sluicegate.services.telemetry.tally.answers import Answers, Floats
-from sluicegate.services.telemetry.tally.batch import NO_DURATION, Batch, Ints, counted, groups, integers
-from sluicegate.services.telemetry.tally.ending_rows import EndingRows
+from sluicegate.services.telemetry.tally.answers import Answers
+from sluicegate.services.telemetry.tally.batch import NO_DURATION, Batch, Floats, Ints, counted, groups, integers
 from sluicegate.services.telemetry.tally.exposure import Exposure
 from sluicegate.services.telemetry.tally.histogram import bins_of
-from sluicegate.services.telemetry.tally.measurements import answer_values
 from sluicegate.services.telemetry.tally.slicing import slice_at, stratum_bucket
 from sluicegate.services.telemetry.tally.spec import Measures, Slicing
-from sluicegate.services.telemetry.tally.unit_accumulator import Side, Sums, UnitAccumulator, row_of
+from sluicegate.services.telemetry.tally.unit_accumulator import Side, UnitAccumulator, keys_of, row_of
+from sluicegate.services.telemetry.tally.unit_sheet import UnitSheet, Values
 
 
 class Requests:
@@ -58,9 +57,6 @@ class Requests:
         answered = self.rows[self.batch.flags(lambda kind: kind.is_answered)[self.rows]]
         return Answers([self.batch.predictions[row] for row in answered.tolist()])
 
-    def exposures(self) -> Iterator[Exposure]:
-        return map(self.batch.exposure, self.rows.tolist())
-
 
 class TallyAccumulator:
     """Tallies to be added, by side and metric."""
@@ -68,10 +64,12 @@ class TallyAccumulator:
     def __init__(self) -> None:
         self._sums = Accumulator[tuple[Side, str]]()
         self.units = UnitAccumulator()
-        """The same by unit, where units keep their arm."""
+        """The same by unit, where units keep their arm: what came late, one by one."""
+        self.sheets: defaultdict[str, UnitSheet] = defaultdict(UnitSheet)
+        """Requests by unit, of each rollout."""
 
     def __bool__(self) -> bool:
-        return bool(self._sums or self.units)
+        return bool(self._sums or self.units or self.sheets)
 
     def take(self, side: Side, metric: str, value: float | None) -> None:
         """Add one value of a metric; None is missing."""
@@ -98,11 +96,12 @@ class TallyAccumulator:
             self._sums.add(_cell(side, metric), tally)
         if not measures.by_unit:
             return
-        endings = EndingRows(measures)
-        for exposure in requests.exposures():
-            row = endings.row(exposure) + row_of(answer_values(exposure, measures))
-            sliced = _of_slices(row, exposure, measures.slicings) if measures.slicings else ()
-            self.units.take(side, exposure.unit or "", row + sliced)
+        units = [requests.batch.units[row] or "" for row in requests.rows.tolist()]
+        has_unit = np.fromiter(map(bool, units), np.bool_, len(units))
+        values = list(_values(requests, measures))
+        for slicing in measures.slicings:
+            values += _sliced(values, requests, slicing)
+        self.sheets[side[0]].take(side, keys_of(units), has_unit, values)
 
     def _take_slices(self, side: Side, requests: Requests, slicing: Slicing, measures: Measures) -> None:
         """Add the same of each slice by one header."""
@@ -129,14 +128,45 @@ def _cell(side: Side, metric: str) -> tuple[Side, str]:
     return (rollout, epoch, stratum_bucket(metric, bucket), arm, weight), metric
 
 
-def _of_slices(row: Sums, exposure: Exposure, slicings: Iterable[Slicing]) -> Sums:
-    """What a unit's row adds to the slices that the request is in."""
-    return tuple(
-        (sliced_name(metric, slice_at(exposure.slices, each.position, each.header)), x, n)
-        for each in slicings
-        for metric, x, n in row
-        if metric in each.metrics
-    )
+def _sliced(values: Sequence[Values], requests: Requests, slicing: Slicing) -> Iterator[Values]:
+    """The same values in the slices by one header that their requests are in."""
+    parts = dict[Slice, int]()
+    texts = requests.batch.slices
+    which = [
+        parts.setdefault(slice_at(texts[row] if texts else None, slicing.position, slicing.header), len(parts))
+        for row in requests.rows.tolist()
+    ]
+    place = integers(which)
+    for part, number in parts.items():
+        for metric, row, value in values:
+            if metric in slicing.metrics:
+                is_in = place[row] == number
+                yield Values(sliced_name(metric, part), row[is_in], value[is_in])
+
+
+def _values(requests: Requests, measures: Measures) -> Iterator[Values]:
+    """The values of each request by metric; rows are places among the requests."""
+    batch, rows = requests.batch, requests.rows
+    every = np.arange(len(rows))
+    durations = batch.duration[rows]
+    waited = every[batch.flags(lambda kind: kind.is_timed)[rows] & (durations != NO_DURATION)]
+    for metric in measures.statuses:
+        yield Values(metric, every, batch.flags(lambda kind: kind.is_error)[rows].astype(np.float64))
+    for metric, limit in measures.limits:
+        yield Values(metric, waited, (durations[waited] > limit).astype(np.float64))
+    for metric, cap in measures.means:
+        yield Values(metric, waited, np.minimum(durations[waited] / 1e6, cap))
+    if not measures.judges_answers:
+        return
+    answered, answers = every[batch.flags(lambda kind: kind.is_answered)[rows]], requests.answers
+    for metric in measures.contracts:
+        yield Values(metric, answered, answers.broken)
+    for predicted in measures.predictions:
+        first = answers.first(predicted.field)
+        yield Values(predicted.name, answered, first)
+        known = ~np.isnan(first)
+        for metric, limit in predicted.levels:
+            yield Values(metric, answered[known], (first[known] > limit).astype(np.float64))
 
 
 def _endings(requests: Requests, measures: Measures) -> Iterator[tuple[str, Tally]]:

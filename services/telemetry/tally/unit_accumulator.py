@@ -8,14 +8,16 @@ first stands, and rows of the other are left out.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
 import xxhash
 
 from sluicegate.registry.words.metric import Arm
 from sluicegate.registry.words.tally import UnitSums
+from sluicegate.services.telemetry.tally.batch import Ints
 from sluicegate.services.telemetry.tally.slicing import stratum_bucket
 
 Side = tuple[str, int, int, str, int]
@@ -34,6 +36,11 @@ def key_of(unit: str) -> int:
     """The number under which a unit is kept: 64 bits of hash, signed."""
     number = xxhash.xxh64_intdigest(unit.encode())
     return number - (1 << 64) if number >> 63 else number
+
+
+def keys_of(units: Sequence[str]) -> Ints:
+    """The same of many."""
+    return np.fromiter(map(xxhash.xxh64_intdigest, map(str.encode, units)), np.uint64, len(units)).view(np.int64)
 
 
 def row_of(values: Iterable[tuple[str, float | None]]) -> Sums:
@@ -99,7 +106,7 @@ def enter(known: Epochs, new: Epochs, rollout: str, steps: Counter[Step]) -> Epo
     for epoch, entry in sorted(new.items()) if len(new) > 1 else new.items():
         had = known.get(epoch)
         if had is None:
-            bucket = entry.bucket if not known and not changed else _bucket(known | changed, epoch, entry)
+            bucket = entry.bucket if not known and not changed else bucket_of(known | changed, epoch, entry)
             had = Entry(entry.arm, entry.weight, bucket)
         if had.arm != entry.arm:
             continue
@@ -126,7 +133,7 @@ def added(steps: Mapping[Step, int]) -> dict[Place, UnitSums]:
     return sums
 
 
-def _bucket(known: Mapping[int, Entry], epoch: int, entry: Entry) -> int | None:
+def bucket_of(known: Mapping[int, Entry], epoch: int, entry: Entry) -> int | None:
     """The stratum of a unit that is met in an epoch for the first time."""
     before = {each: had.arm for each, had in known.items() if each < epoch}
     if not before:
