@@ -58,13 +58,17 @@ def changes_of_sheet(connection: Connection, rollout: str, sheet: UnitSheet) -> 
     keys, _, has_unit = sheet.columns()
     found = list(_rows_of(connection, rollout, np.unique(keys[has_unit]).tolist()))
     known = [Known(unit, epoch, Entry(arm, weight, bucket)) for unit, epoch, arm, weight, bucket, _ in found]
-    positions = _positions(connection, rollout, sheet.metrics)
+    positions = _positions(connection, rollout, ())
     had = unpacked_sums([text for *_, text in found])
-    places = np.full(max(positions.values(), default=0) + 1, 0)
+    places = np.zeros(len(positions), np.int64)
     for name, position in positions.items():
         places[position] = sheet.metrics.setdefault(name, len(sheet.metrics))
     after = changed(sheet, known, had._replace(metric=places[had.metric]))
-    position_of = integers([positions[name] for name in sheet.metrics])
+    names = list(sheet.metrics)
+    used = {place: names[place] for place in np.unique(after.entries.metric).tolist()}
+    positions = _positions(connection, rollout, used.values())
+    position_of = np.zeros(len(names), np.int64)
+    position_of[list(used)] = [positions[name] for name in used.values()]
     entries = after.entries._replace(metric=position_of[after.entries.metric])
     texts = packed_sums(entries, len(after.rows))
     units = [(rollout, *row, text) for row, text in zip(after.rows, texts, strict=True)]
