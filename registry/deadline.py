@@ -12,6 +12,8 @@ import httpx
 
 WITHOUT = "without-deadline"
 """Extension of a request that may take as long as its bytes keep coming, such as a model's file."""
+SECONDS = "deadline-seconds"
+"""Extension of a request that has a limit of its own, such as one for a large file."""
 _PIECE = 16 << 10
 """Bytes written at once, so that one who reads slowly is noticed."""
 _ErrorT = TypeVar("_ErrorT", bound=Exception)
@@ -35,10 +37,11 @@ class _Left(threading.local):
     """What is left of the time of this thread's request."""
 
     def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+        self._usual = self._seconds = seconds
         self._until: float | None = None
 
     def begin(self, request: httpx.Request) -> None:
+        self._seconds = request.extensions.get(SECONDS, self._usual)
         self._until = None if request.extensions.get(WITHOUT) else time.monotonic() + self._seconds
 
     def of(self, timeout: float | None, late: Callable[[str], _ErrorT]) -> float | None:

@@ -100,6 +100,8 @@ def checks() -> Mapping[str, Check]:
         "sources": lambda: _sources(runtime),
         "room": lambda: _room(runtime),
     }
+    if runtime.settings.store is not None:
+        of_record["bento store"] = lambda: _bento_store(runtime)
     if (runtime.folder.root / "telemetry.db").exists():
         of_record |= {
             "collector": lambda: _behind(runtime, envoy),
@@ -122,6 +124,15 @@ def _sources(runtime: Runtime) -> Sequence[Finding]:
     except (sa.exc.SQLAlchemyError, SluiceError):
         return ()
     return source_findings(plans, _environment_of_keeper(runtime))
+
+
+def _bento_store(runtime: Runtime) -> tuple[Finding, ...]:
+    """Whether bentos can be shared."""
+    from sluicegate.flows.wiring.bentos import store_finding
+    from sluicegate.services.bento.stores.objects import Limits
+
+    store = runtime.shared_store_within(Limits(silence=5.0, whole=8.0))
+    return (store_finding(store),) if store is not None else ()
 
 
 def _environment_of_keeper(runtime: Runtime) -> Mapping[str, str]:

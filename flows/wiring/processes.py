@@ -291,6 +291,8 @@ def _clean_daily(runtime: Runtime, stop: threading.Event) -> None:
             before = runtime.clock() - timedelta(seconds=runtime.settings.keep_seconds)
             under_way = {each.id for each in runtime.ledger.current() if not each.is_ended}
             forget(runtime.settings.ledger_url(), before, under_way)
+            if runtime.shared_store is not None:
+                runtime.shared_store.clean(keep, runtime.wall())
         except (SluiceError, OSError) as error:
             structlog.get_logger("keeper").warning("housekeeping failed; tried again tomorrow", why=str(error))
         stop.wait(CLEAN_SECONDS)

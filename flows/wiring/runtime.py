@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from sluicegate.registry.ledger.port import Ledger
     from sluicegate.services.bento.fleet import Fleet
     from sluicegate.services.bento.packer import Packer
+    from sluicegate.services.bento.stores.objects import Limits
+    from sluicegate.services.bento.stores.shared import SharedStore
     from sluicegate.services.heartbeat import Heartbeats
     from sluicegate.services.host.folder import StateFolder
     from sluicegate.services.host.installation import Site
@@ -152,7 +154,28 @@ class Runtime:
     def packer(self) -> Packer:
         from sluicegate.services.bento.packer import Packer
 
-        return Packer(self.folder.root / "bento", clock=self.wall)
+        return Packer(self._bentos, clock=self.wall, shared=self.shared_store)
+
+    @property
+    def _bentos(self) -> Path:
+        return self.folder.root / "bento"
+
+    @cached_property
+    def shared_store(self) -> SharedStore | None:
+        """Where bentos are shared with other machines; None: they are not."""
+        from sluicegate.services.bento.stores.objects import Limits
+
+        return self.shared_store_within(Limits())
+
+    def shared_store_within(self, limits: Limits) -> SharedStore | None:
+        """The same, with limits for those that cannot wait."""
+        from sluicegate.flows.wiring.bentos import objects_at, owner_of
+        from sluicegate.services.bento.stores.shared import SharedStore
+
+        if self.settings.store is None:
+            return None
+        objects = objects_at(self.settings.store, lambda: self.mlflow, limits)
+        return SharedStore(objects, home=self._bentos, owner=lambda: owner_of(self.ledger))
 
     @property
     def builds_folder(self) -> Path:
@@ -170,7 +193,7 @@ class Runtime:
         from sluicegate.services.bento.fleet import Fleet
 
         home = self.folder.root / "services"
-        return Fleet(home, bentos=self.folder.root / "bento", programs=self.supervisor)
+        return Fleet(home, bentos=self._bentos, programs=self.supervisor, shared=self.shared_store)
 
     @cached_property
     def envoy(self) -> Envoy:

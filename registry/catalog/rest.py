@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 
-from sluicegate.registry.deadline import WITHOUT, bounded
+from sluicegate.registry.deadline import SECONDS, WITHOUT, bounded
 from sluicegate.registry.words.errors import CatalogUnavailable, NotFound, UsageError
 from sluicegate.registry.words.settings import MlflowServer
 
@@ -23,16 +23,17 @@ DEADLINE = 30.0
 class Rest:
     """Calls to one MLflow server. Raises CatalogUnavailable, NotFound, UsageError."""
 
-    def __init__(self, server: MlflowServer) -> None:
+    def __init__(self, server: MlflowServer, *, timeout: httpx.Timeout = TIMEOUT, deadline: float = DEADLINE) -> None:
         self.server = server
+        self._timeout = timeout
         http = httpx.Client(
             base_url=server.url,
             auth=(server.username, server.password) if server.username else None,
             headers={"authorization": f"Bearer {server.token}"} if server.token else None,
-            timeout=TIMEOUT,
+            timeout=timeout,
             trust_env=not _is_loopback(server.url),
         )
-        self._http = bounded(http, DEADLINE)
+        self._http = bounded(http, deadline)
 
     def close(self) -> None:
         self._http.close()
@@ -74,10 +75,20 @@ class Rest:
         with self._reached():
             self._refuse(self._http.put(path, content=content))
 
+    def upload(self, path: str, pieces: Iterable[bytes], size: int, seconds: float) -> None:
+        """Write a large file within `seconds`, all of which the answer may take: the server stores it before."""
+        limits = httpx.Timeout(self._timeout.write, connect=self._timeout.connect, read=seconds)
+        headers = {"content-length": str(size)}
+        with self._reached():
+            self._refuse(
+                self._http.put(path, content=pieces, headers=headers, timeout=limits, extensions={SECONDS: seconds})
+            )
+
     @contextmanager
-    def stream(self, path: str) -> Iterator[Iterator[bytes]]:
-        """The bytes of a file."""
-        with self._reached(), self._http.stream("GET", path, extensions={WITHOUT: True}) as answer:
+    def stream(self, path: str, seconds: float | None = None) -> Iterator[Iterator[bytes]]:
+        """The bytes of a file, within `seconds` where that is given."""
+        limit = {WITHOUT: True} if seconds is None else {SECONDS: seconds}
+        with self._reached(), self._http.stream("GET", path, extensions=limit) as answer:
             if answer.is_error:
                 answer.read()
             self._refuse(answer)

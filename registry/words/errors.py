@@ -19,7 +19,8 @@
     ├── NotLeading                  another keeper acts
     ├── TimedOut                    exit code 5
     └── Unreachable                 exit code 6: a server that is needed does not answer
-        └── CatalogUnavailable      MLflow cannot be read; never taken for a change
+        ├── CatalogUnavailable      MLflow cannot be read; never taken for a change
+        └── StoreUnavailable        the store of bentos cannot be read or written
 
 Every message says what, where and why; `fix` says what to do about it.
 """
@@ -151,3 +152,7 @@ class Unreachable(SluiceError):
 
 class CatalogUnavailable(Unreachable):
     """MLflow cannot be read. This is never taken for a change in the registry."""
+
+
+class StoreUnavailable(Unreachable):
+    """The store of bentos cannot be read or written."""

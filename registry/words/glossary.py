@@ -9,7 +9,7 @@ GLOSSARY: Final[Mapping[str, Mapping[str, str]]] = {
     "What is served": {
         "build": "One registered model version in MLflow, with its digest. A build never changes.",
         "catalog": "MLflow's model registry, as the code sees it.",
-        "bento": "A build packaged by BentoML. To *pack* is to make it.",
+        "bento": "A build packaged by BentoML. To *pack* is to make it. A *bento store* is where machines share them.",
         "service":
             "A running bento of one build. An *endpoint* is its address; the *fleet* is all services that were "
             "started.",

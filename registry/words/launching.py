@@ -17,6 +17,8 @@ class Stage(StrEnum):
     FETCHING = "fetching its files from MLflow"
     ENVIRONMENT = "making its environment"
     PACKING = "packing"
+    STORING = "putting it into the bento store"
+    GETTING = "getting it from the bento store"
     STARTING = "starting"
     PROBING = "probing"
 

@@ -38,6 +38,9 @@ SETTINGS = (
             "variables take precedence. Each setting may also be in a file of its own, named by NAME_FILE."),
     Setting(name="SLUICE_LEDGER", default="", help="URL of the ledger, sqlite:///PATH or postgresql://…; by default "
             "ledger.db in the state folder."),
+    Setting(name="SLUICE_STORE", default="", help="Where packed bentos are shared between machines: a folder that "
+            "they mount, mlflow-artifacts:/PATH on the MLflow server, or s3://BUCKET/PATH; by default they stay on "
+            "the machine that packed them."),
     Setting(name="SLUICE_API", default="", help="URL of the console to use; by default the one of `sluice up`."),
     Setting(name="SLUICE_TOKEN", default="", help="The console's admin token; by default the one in the state folder."),
     Setting(name="SLUICE_GATEWAY", default="", help="URL of the gateway for `sluice predict`; by default the one that "
@@ -97,6 +100,8 @@ class Settings:
     """Folder of this installation."""
     ledger: str | None = None
     """URL of the ledger; None: ledger.db in the state folder."""
+    store: str | None = None
+    """Where bentos are shared, as a folder's path or an address; None: they are not."""
     poll_seconds: float = 5.0
     keep_seconds: float = 90 * DAY
     champion_alias: str = CHAMPION_ALIAS
@@ -123,6 +128,7 @@ class Settings:
         return cls(
             state=_checked(found, "SLUICE_STATE", _folder) or default_state(environment),
             ledger=_checked(found, "SLUICE_LEDGER", _ledger_url),
+            store=_checked(found, "SLUICE_STORE", _store),
             poll_seconds=_checked(found, "SLUICE_POLL", _poll) or 5.0,
             keep_seconds=_checked(found, "SLUICE_KEEP", _keep) or 90 * DAY,
             champion_alias=_checked(found, "SLUICE_CHAMPION_ALIAS", _alias) or CHAMPION_ALIAS,
@@ -180,6 +186,19 @@ def _ledger_url(text: str) -> str:
     if not text.startswith(("postgresql://", "postgresql+psycopg://")):
         raise ValueError("write sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE")
     return text
+
+
+def _store(text: str) -> str:
+    parts = urlsplit(text)
+    match parts.scheme:
+        case "s3" if re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", parts.netloc):
+            return text.rstrip("/")
+        case "mlflow-artifacts" if not parts.netloc and parts.path.strip("/"):
+            return f"mlflow-artifacts:/{parts.path.strip('/')}"
+        case "" if text.startswith(("/", "~")):
+            return str(_folder(text))
+        case _:
+            raise ValueError("write a whole path such as /mnt/bentos, mlflow-artifacts:/bentos, or s3://BUCKET/bentos")
 
 
 def _server_url(text: str) -> str:

@@ -19,11 +19,15 @@ from sluicegate.registry.words.build import BuildRef, Endpoint, Endpoints, repli
 from sluicegate.registry.words.errors import ServiceFailed
 from sluicegate.registry.words.program import Condition, Program, ProgramState
 from sluicegate.services.bento.body_capture import capture_environment
+from sluicegate.services.bento.locking import locked
+from sluicegate.services.bento.model_files import described_in, own_needs
 from sluicegate.services.bento.process_environment import bare_environment
 from sluicegate.services.bento.readiness import hangs, is_alive, last_traceback, probe
+from sluicegate.services.bento.requirements import Requirements
 from sluicegate.services.bento.service_record import ServiceRecord, read_record
 from sluicegate.services.bento.stage_times import StageTimes, read_stage_times
 from sluicegate.services.bento.store import BentoStore
+from sluicegate.services.bento.stores.shared import SharedStore, is_whole
 from sluicegate.services.bento.virtual_environments import VirtualEnvironments
 from sluicegate.services.loopback import own_folder, socket_path
 
@@ -57,12 +61,43 @@ class Programs(Protocol):
 class Fleet:
     """The services under one folder. It keeps nothing in memory: any process may hold one."""
 
-    def __init__(self, home: Path, *, bentos: Path, programs: Programs) -> None:
-        """`home` is where services live, `bentos` the folder that the packer was given."""
+    def __init__(
+        self,
+        home: Path,
+        *,
+        bentos: Path,
+        programs: Programs,
+        shared: SharedStore | None = None,
+    ) -> None:
+        """`home` is where services live, `bentos` the folder that the packer was given.
+
+        `shared` is where bentos come from that another machine packed; without one all are packed into `bentos`.
+        """
         self._home = home
         self._store = BentoStore(bentos / "store")
         self._environments = VirtualEnvironments(bentos / "envs")
         self._programs = programs
+        self._locks = bentos / "locks"
+        self._shared = shared
+
+    def lacks(self, packed: Packed) -> bool:
+        """Whether the bento is still to be fetched from the shared store."""
+        if self._shared is None:
+            return False
+        return not (is_whole(packed, self._store) and self._environments.has(packed.env))
+
+    def fetch(self, packed: Packed) -> None:
+        """Have the bento and its environment on this machine; blocks for as long as the store's limits allow.
+
+        Raises NotFound, StoreUnavailable, ServiceFailed; PackFailed where it is not what was packed.
+        """
+        if self._shared is None:
+            return
+        self._shared.get(packed, self._store)
+        if not self._environments.has(packed.env):
+            model = self._store.model(packed.bento)
+            with locked(self._locks, "environments"):
+                self._environments.ensure(Requirements.read(model), own_needs(described_in(model)), named=packed.env)
 
     def start(self, build: BuildRef, packed: Packed, serve: Serve) -> None:
         """Have as many replicas run as the plan asks for; those that run stay as they are.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -11,8 +10,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime
 from importlib import metadata
@@ -20,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from sluicegate.registry.plan.fields import Serve, ServeEnv
 from sluicegate.registry.rollout.facts import Packed
@@ -28,9 +26,12 @@ from sluicegate.registry.words.build import Build, slug
 from sluicegate.registry.words.errors import PackFailed
 from sluicegate.registry.words.launching import Stage
 from sluicegate.services.bento.digests import tree_digest
+from sluicegate.services.bento.locking import locked
+from sluicegate.services.bento.model_files import described_in, own_needs
 from sluicegate.services.bento.process_environment import bare_environment
 from sluicegate.services.bento.requirements import Requirements, conflicts
 from sluicegate.services.bento.store import BentoStore
+from sluicegate.services.bento.stores.shared import SharedStore
 from sluicegate.services.bento.virtual_environments import VirtualEnvironments
 
 PREDICTOR = Path(__file__).parent / "predictor"
@@ -41,22 +42,33 @@ _PACK_SECONDS = 600
 class Packer:
     """Packs builds into the bento store of one folder."""
 
-    def __init__(self, home: Path, *, clock: Callable[[], datetime], predictor: Path = PREDICTOR) -> None:
+    def __init__(
+        self,
+        home: Path,
+        *,
+        clock: Callable[[], datetime],
+        predictor: Path = PREDICTOR,
+        shared: SharedStore | None = None,
+    ) -> None:
+        """`shared` is where other machines get the bentos from; without one they stay in `home`."""
         self.store = BentoStore(home / "store")
         self.environments = VirtualEnvironments(home / "envs")
         self._locks = home / "locks"
         self._drafts = home / "drafts"
         self._clock = clock
         self._predictor = predictor
+        self._shared = shared
 
     def pack(
         self, build: Build, model_path: Path, *, serve: Serve, note: Callable[[Stage], None] = lambda _: None
     ) -> Packed:
-        """Pack the MLflow model in `model_path`; a bento of the same content is used again. Raises PackFailed.
+        """Pack the MLflow model in `model_path`; a bento of the same content is used again.
+
+        Raises PackFailed; StoreUnavailable where it is packed and cannot be shared: to pack again is to share again.
 
         `note` is told what it is at.
         """
-        described = _described(model_path)
+        described = described_in(model_path)
         note(Stage.ENVIRONMENT)
         env = self._environment(model_path, described, serve)
         note(Stage.PACKING)
@@ -74,7 +86,10 @@ class Packer:
             self.store.record(used)
             self.store.touch(tag, self._clock())
             self.environments.touch(env, self._clock())
-            return used
+        if self._shared is not None:
+            note(Stage.STORING)
+            self._shared.put(used, self.store, self._clock())
+        return used
 
     def verify(self, tag: str, *, bento_digest: str, model_digest: str) -> None:
         """Raises PackFailed unless the stored bento and model are those that were packed."""
@@ -117,7 +132,7 @@ class Packer:
                 return ServeEnv.PROJECT.value
             case ServeEnv.ISOLATED:
                 with self._locked("environments"):
-                    return self.environments.ensure(requirements, _own_needs(described))
+                    return self.environments.ensure(requirements, own_needs(described))
 
     def _reusable(self, tag: str, model_digest: str) -> Packed | None:
         recorded = self.store.recorded(tag)
@@ -175,26 +190,9 @@ class Packer:
             raise PackFailed(f"the model of {tag} changed while it was packed.", fix="Pack it again.")
         return Packed(bento=tag, bento_digest=bento_digest, model_digest=model_digest)
 
-    @contextmanager
-    def _locked(self, name: str) -> Iterator[None]:
+    def _locked(self, name: str) -> AbstractContextManager[None]:
         """One process at a time packs a tag."""
-        self._locks.mkdir(parents=True, exist_ok=True)
-        with (self._locks / f"{name.replace(':', '@')}.lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
-
-
-def _described(model_path: Path) -> dict[str, Any]:
-    try:
-        described: dict[str, Any] = YAML(typ="safe").load(model_path / "MLmodel")
-    except (OSError, YAMLError) as error:
-        raise PackFailed(f"{model_path} is not an MLflow model: {error}") from error
-    if "python_function" not in described.get("flavors", {}):
-        raise PackFailed(
-            f"the model has no python_function flavor, only {', '.join(described.get('flavors', {})) or 'none'}.",
-            fix="Log it with an MLflow flavor that can be loaded as a pyfunc.",
-        )
-    return described
+        return locked(self._locks, name)
 
 
 def _identity(build: Build, described: dict[str, Any]) -> dict[str, Any]:
@@ -203,12 +201,6 @@ def _identity(build: Build, described: dict[str, Any]) -> dict[str, Any]:
     parts = {part: json.loads(given[part]) if given.get(part) else None for part in ("inputs", "outputs", "params")}
     signature = {**parts, "params": parts["params"] or []}
     return {"model": build.ref.model, "version": build.ref.version, "signature": signature}
-
-
-def _own_needs(described: dict[str, Any]) -> tuple[str, ...]:
-    """What the predictor needs beyond the model's own requirements."""
-    is_skops = described["flavors"].get("sklearn", {}).get("serialization_format") == "skops"
-    return ("pandas", *(("skops",) if is_skops else ()))
 
 
 def _installed(package: str) -> str | None:

@@ -64,6 +64,17 @@ class BentoStore:
         """Note that a bento is whole."""
         durable.replace(self._record(packed.bento), json.dumps(asdict(packed)))
 
+    def adopt(self, packed: Packed, draft: BentoStore) -> None:
+        """Take a whole bento over from a draft on the same disk, in the place of one that was damaged."""
+        for here, there in (
+            (self.bento(packed.bento), draft.bento(packed.bento)),
+            (self.model(packed.bento).parent, draft.model(packed.bento).parent),
+        ):
+            here.parent.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(here, ignore_errors=True)
+            there.rename(here)
+        self.record(packed)
+
     def tags(self) -> tuple[str, ...]:
         """Every recorded bento."""
         return tuple(sorted(path.stem.replace("@", ":") for path in self._records.glob("*.json")))

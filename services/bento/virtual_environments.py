@@ -29,18 +29,21 @@ class VirtualEnvironments:
 
     def python(self, env: str) -> Path:
         """The interpreter of an environment. Raises PackFailed when it is gone."""
+        if not self.has(env):
+            raise PackFailed(f"the environment {env} does not exist.", fix="Pack the build again.")
         if not env.startswith(ISOLATED):
             return Path(sys.executable)
-        folder = self._home / env.removeprefix(ISOLATED)
-        if not (folder / "ready.json").exists():
-            raise PackFailed(f"the environment {env} does not exist.", fix="Pack the build again.")
-        return folder / "bin" / "python"
+        return self._home / env.removeprefix(ISOLATED) / "bin" / "python"
 
-    def ensure(self, requirements: Requirements, extra: tuple[str, ...] = ()) -> str:
-        """The name of an environment with these requirements; built when there is none yet. Raises PackFailed."""
+    def ensure(self, requirements: Requirements, extra: tuple[str, ...] = (), *, named: str | None = None) -> str:
+        """The name of an environment with these requirements; built when there is none yet. Raises PackFailed.
+
+        `named` is what another machine calls it, whose interpreter lies elsewhere.
+        """
         lines = [*requirements.lines, f"bentoml=={metadata.version('bentoml')}", *extra]
         python = _python_for(requirements)
-        digest = hashlib.sha256(json.dumps([sorted(lines), python]).encode()).hexdigest()[:16]
+        own = hashlib.sha256(json.dumps([sorted(lines), python]).encode()).hexdigest()[:16]
+        digest = named.removeprefix(ISOLATED) if named else own
         folder = self._home / digest
         if not (folder / "ready.json").exists():
             shutil.rmtree(folder, ignore_errors=True)
@@ -51,6 +54,10 @@ class VirtualEnvironments:
                 raise
             durable.replace(folder / "ready.json", json.dumps({"requirements": lines, "python": python}))
         return ISOLATED + digest
+
+    def has(self, env: str) -> bool:
+        """Whether the environment is here and whole."""
+        return not env.startswith(ISOLATED) or (self._home / env.removeprefix(ISOLATED) / "ready.json").exists()
 
     def names(self) -> tuple[str, ...]:
         """Every environment, whole or not."""

@@ -92,7 +92,7 @@ def client_environment(site: Site, keys: Keys, environment: Mapping[str, str]) -
         prefect |= {key: environment[key] for key in _PREFECT_CREDENTIALS if key in environment}
     ours = {key: environment[key] for key in _OWN_SETTINGS if key in environment}
     settings = Settings.read(environment)
-    whole = {"SLUICE_LEDGER": settings.ledger, "ENVOY_BIN": settings.envoy_bin}
+    whole = {"SLUICE_LEDGER": settings.ledger, "SLUICE_STORE": settings.store, "ENVOY_BIN": settings.envoy_bin}
     ours |= {name: value for name, value in whole.items() if value is not None}
     ours |= {"SLUICE_STATE": site.state, "SLUICE_TOKEN": keys.admin_token}
     if CONSOLE in site.ports:
@@ -103,8 +103,8 @@ def client_environment(site: Site, keys: Keys, environment: Mapping[str, str]) -
 
 
 _OWN_SETTINGS = (
-    "SLUICE_LEDGER", "SLUICE_POLL", "SLUICE_KEEP", "SLUICE_CHAMPION_ALIAS", "SLUICE_ON_CANCEL", "SLUICE_CHECK_HOSTS",
-    "ENVOY_BIN",
+    "SLUICE_LEDGER", "SLUICE_STORE", "SLUICE_POLL", "SLUICE_KEEP", "SLUICE_CHAMPION_ALIAS", "SLUICE_ON_CANCEL",
+    "SLUICE_CHECK_HOSTS", "ENVOY_BIN",
 )  # fmt: skip
 _MLFLOW_CREDENTIALS = (
     "MLFLOW_TRACKING_USERNAME",

@@ -20,6 +20,7 @@ from sluicegate.registry.rollout.standing import Standing
 from sluicegate.registry.words.build import BuildRef, Endpoint
 from sluicegate.registry.words.errors import LedgerConflict, NotLeading, Refused, ServiceFailed, SluiceError
 from sluicegate.registry.words.launching import Stage
+from sluicegate.services.keeper.fetching import Fetching
 from sluicegate.services.keeper.ports import DataPlane, Services
 
 log = structlog.get_logger("keeper")
@@ -95,6 +96,11 @@ class FleetPass:
     _asked: dict[BuildRef, tuple[float, Future[Collection[Endpoint]]]] = field(default_factory=dict)
     _silent: dict[BuildRef, dict[Endpoint, float]] = field(default_factory=dict)
     """Since when replicas have said nothing."""
+    _getting: set[BuildRef] = field(default_factory=set)
+    """Candidates whose bento was not here when their launch came to be started."""
+
+    def __post_init__(self) -> None:
+        self._fetching = Fetching(pool=self.pool, elapsed=self.elapsed)
 
     def start(self, wanted: tuple[Need, ...], rollouts: Iterable[Rollout], now: datetime) -> None:
         """Start what is missing, probe what is being launched."""
@@ -153,6 +159,8 @@ class FleetPass:
         self._stops[need.build] = self.pool.submit(self.services.mend, need.build)
 
     def _begin(self, need: Need, rollouts: Iterable[Rollout], now: datetime) -> None:
+        if not self._fetching.is_here(need.packed, self.services):
+            return
         try:
             self.services.start(need.build, need.packed, need.serve)
             log.info("service started", build=str(need.build))
@@ -166,6 +174,8 @@ class FleetPass:
 
     def _launch(self, rollout: Rollout, now: datetime) -> None:
         build = rollout.candidate
+        if self._is_absent(rollout, now):
+            return
         if build not in self._since:
             note_stage(self.ledger, rollout.id, Stage.STARTING, now)
         since = self._since.setdefault(build, self.elapsed())
@@ -181,6 +191,24 @@ class FleetPass:
             self._probes[build] = probe or self.pool.submit(self.services.probe, build)
         else:
             self._judge(rollout, probe, now)
+
+    def _is_absent(self, rollout: Rollout, now: datetime) -> bool:
+        """Whether a candidate's bento is still elsewhere. Its time begins when it is here, or cannot be fetched."""
+        build, packed = rollout.candidate, rollout.packed
+        assert packed is not None
+        coming, absence = self._fetching.is_coming(packed), self._fetching.absence(packed)
+        if coming and build not in self._getting:
+            self._getting.add(build)
+            note_stage(self.ledger, rollout.id, Stage.GETTING, now)
+        if absence is None:
+            if not coming and build in self._getting:
+                self._getting.discard(build)
+                self._since.pop(build, None)
+            return coming
+        since = self._since.setdefault(build, self.elapsed())
+        if absence.is_refused or (not coming and self.elapsed() - since > LAUNCH_SECONDS):
+            self._fail(rollout, absence.why, now)
+        return True
 
     def _judge(self, rollout: Rollout, probe: Future[str | None], now: datetime) -> None:
         """What follows from a probe: one that says nothing is good, one that raises ServiceFailed met an error."""
@@ -199,6 +227,7 @@ class FleetPass:
 
     def _fail(self, rollout: Rollout, why: str, now: datetime) -> None:
         self._since.pop(rollout.candidate, None)
+        self._getting.discard(rollout.candidate)
         self._refusals.pop(rollout.candidate, None)
         self._lately.pop(rollout.candidate, None)
         self._append(rollout, Failed(stage="serve", reason=why), now)

@@ -29,6 +29,17 @@ TableT = TypeVar("TableT", bound=Table)
 class Services(Protocol):
     """The services that run on this machine."""
 
+    def lacks(self, packed: Packed) -> bool:
+        """Whether the bento is still to be fetched from where another machine put it."""
+        ...
+
+    def fetch(self, packed: Packed) -> None:
+        """Have the bento on this machine; blocks for as long as the store's limits allow.
+
+        Raises PackFailed where what came is not what was packed; other errors may pass.
+        """
+        ...
+
     def start(self, build: BuildRef, packed: Packed, serve: Serve) -> None:
         """Have as many replicas run as the plan asks for; those that run stay as they are. Raises ServiceFailed."""
         ...

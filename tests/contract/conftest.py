@@ -13,7 +13,9 @@ from sqlalchemy import create_engine, text
 
 from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.ledger.sql import SqlLedger
+from sluicegate.registry.words.settings import MlflowServer
 from tests.contract.ledgers import Reopen
+from tests.contract.mlflow_server import mlflow_server
 from tests.contract.telemetry_rig import Rig
 from tests.doubles.ledger import MemoryLedger
 
@@ -29,6 +31,13 @@ def postgres() -> Iterator[str]:
     finally:
         server.cleanup()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[MlflowServer]:
+    """A real MLflow server that lives as long as the session."""
+    with tempfile.TemporaryDirectory(prefix="sluice-mlflow-") as home, mlflow_server(Path(home)) as running:
+        yield running
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -24,7 +23,7 @@ from sluicegate.registry.catalog.port import Catalog
 from sluicegate.registry.words.build import BuildRef
 from sluicegate.registry.words.errors import CatalogUnavailable, NotFound, UsageError
 from sluicegate.registry.words.settings import MlflowServer
-from tests.contract.mlflow_server import QUIET, mlflow_server
+from tests.contract.mlflow_server import QUIET
 from tests.doubles.catalog import MemoryCatalog
 
 SIGNATURE = {
@@ -70,12 +69,6 @@ class Shelf:
         for _ in range(versions):
             self.register(full, signed, False)
         return full
-
-
-@pytest.fixture(scope="session")
-def server() -> Iterator[MlflowServer]:
-    with tempfile.TemporaryDirectory(prefix="sluice-mlflow-") as home, mlflow_server(Path(home)) as running:
-        yield running
 
 
 @pytest.fixture(scope="session")

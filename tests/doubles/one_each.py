@@ -1,13 +1,24 @@
-"""OneEach: what Services have to say of replicas where every build has one. A base for doubles."""
+"""Bases for doubles of Services: every bento is on this machine, every build has one replica."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 
+from sluicegate.registry.rollout.facts import Packed
 from sluicegate.registry.words.build import BuildRef, Endpoint
 
 
-class OneEach:
+class AllHere:
+    """Services whose bentos were packed on this machine."""
+
+    def lacks(self, packed: Packed) -> bool:
+        return False
+
+    def fetch(self, packed: Packed) -> None:
+        raise AssertionError(f"{packed.bento} is here")
+
+
+class OneEach(AllHere):
     """Services of one replica each."""
 
     def stop(self, build: BuildRef) -> None:

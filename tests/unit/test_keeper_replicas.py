@@ -10,13 +10,14 @@ from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.facts import Packed
 from sluicegate.registry.words.build import BuildRef, Endpoint, Endpoints
 from sluicegate.services.keeper.fleet_pass import HUNG_SECONDS, SPARE_SECONDS, Need
+from tests.doubles.one_each import AllHere
 from tests.unit.test_keeper import V1, World
 
 PACKED = Packed(bento="b", env="python", bento_digest="d", model_digest="m")
 
 
 @dataclass
-class Crews:
+class Crews(AllHere):
     """Services of several replicas, in memory."""
 
     up: dict[BuildRef, set[int]] = field(default_factory=dict)

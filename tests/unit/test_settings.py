@@ -53,6 +53,10 @@ def test_credentials_may_stand_in_the_url() -> None:
     ("name", "value"),
     [
         ("SLUICE_LEDGER", "mysql://h/d"),
+        ("SLUICE_STORE", "models/bentos"),
+        ("SLUICE_STORE", "s3://"),
+        ("SLUICE_STORE", "gs://models/bentos"),
+        ("SLUICE_STORE", "mlflow-artifacts:/"),
         ("SLUICE_API", "console:8080"),
         ("SLUICE_GATEWAY", "ftp://h"),
         ("SLUICE_POLL", "5"),
@@ -85,6 +89,20 @@ def test_a_relative_path_is_made_whole_where_it_is_read(tmp_path: Path, monkeypa
     assert Settings.read({"SLUICE_STATE": "~/x"}).state == Path("/h/x")
     monkeypatch.setenv("PATH", str(program.parent))
     assert Settings.read({"ENVOY_BIN": "envoy"}).envoy_bin == str(program)
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("s3://models/bentos/", "s3://models/bentos"),
+        ("s3://models", "s3://models"),
+        ("mlflow-artifacts:/a/b/", "mlflow-artifacts:/a/b"),
+        ("/mnt/bentos/", "/mnt/bentos"),
+        ("", None),
+    ],
+)
+def test_where_bentos_are_shared(written: str, read: str | None) -> None:
+    assert Settings.read({"HOME": "/h", "SLUICE_STORE": written}).store == read
 
 
 def test_no_secret_is_shown() -> None:

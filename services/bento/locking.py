@@ -1,0 +1,17 @@
+"""Locks between the processes of one machine: one at a time packs, fetches or deletes a bento."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def locked(folder: Path, name: str) -> Iterator[None]:
+    """Hold the lock of this name; waits for whoever holds it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f"{name.replace(':', '@')}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,1 @@
+"""Stores: where packed bentos are shared between machines. A folder, MLflow's artifacts, or a bucket."""

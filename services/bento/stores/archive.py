@@ -1,0 +1,35 @@
+"""A bento with its model as one file, and back."""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from sluicegate.registry.words.errors import PackFailed
+from sluicegate.services.bento.store import BentoStore
+from sluicegate.services.bento.stores.objects import PIECE, Reading
+
+
+def write_archive(store: BentoStore, tag: str, into: Path) -> None:
+    """One file with everything that the digests of a bento are of; compiled Python stays behind."""
+    with tarfile.open(into, "w") as archive:
+        for root in (store.bento(tag), store.model(tag).parent):
+            archive.add(root, arcname=root.relative_to(store.home).as_posix(), filter=_without_compiled)
+
+
+def read_archive(pieces: Iterator[bytes], into: Path, tag: str) -> None:
+    """Put its files under a folder, as they come. Raises PackFailed where it is not whole or leads elsewhere."""
+    try:
+        with tarfile.open(fileobj=Reading(pieces), mode="r|", bufsize=PIECE) as archive:  # type: ignore[call-overload]
+            archive.extractall(into, filter="data")
+    except (tarfile.TarError, EOFError) as error:
+        raise PackFailed(f"the archive of {tag} is not whole: {error}.") from error
+
+
+def _without_compiled(info: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    if "__pycache__" in Path(info.name).parts:
+        return None
+    info.uid = info.gid = 0
+    info.uname = info.gname = ""
+    return info
