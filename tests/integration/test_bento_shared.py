@@ -17,7 +17,7 @@ import pytest
 from sluicegate.registry.plan.fields import Serve
 from sluicegate.registry.rollout.facts import Packed
 from sluicegate.registry.words.build import Build, BuildRef
-from sluicegate.registry.words.errors import PackFailed
+from sluicegate.registry.words.errors import NotFound
 from sluicegate.services.bento.asking import ask
 from sluicegate.services.bento.fleet import Fleet
 from sluicegate.services.bento.packer import Packer
@@ -90,7 +90,7 @@ def test_a_host_with_an_empty_folder_serves_what_a_worker_packed(
         assert status == 200
         assert headers["x-sluice-build"] == "delays/1"
         assert sum(json.loads(answer)[0]) == pytest.approx(1.0)
-        with pytest.raises(PackFailed, match="is refused"):
+        with pytest.raises(NotFound, match="is not in the store"):
             fleet.fetch(replace(packed, model_digest=packed.bento_digest))
     finally:
         programs.close()
