@@ -1,1 +1,1 @@
-"""Stores: where packed bentos are shared between machines. A folder, MLflow's artifacts, or a bucket."""
+"""Stores: where packed bentos are shared between machines, which is a folder, MLflow's artifacts, or a bucket."""

@@ -92,5 +92,5 @@ class MlflowObjects:
         except CatalogUnavailable as error:
             raise StoreUnavailable(
                 f"the bento store {self.where} cannot be used: {error.message}",
-                fix="see that MLflow runs with --serve-artifacts, has space, and gives this user write access: sluice doctor.",
+                fix="see that MLflow runs with --serve-artifacts, has space, and lets this user write: sluice doctor.",
             ) from error
