@@ -16,6 +16,13 @@ class LeadingServices:
     def __init__(self, services: Services, check: Callable[[], None]) -> None:
         self._services, self._check = services, check
 
+    def lacks(self, packed: Packed) -> bool:
+        return self._services.lacks(packed)
+
+    def fetch(self, packed: Packed) -> None:
+        """No leader is needed: a bento that has come changes nothing that runs."""
+        self._services.fetch(packed)
+
     def start(self, build: BuildRef, packed: Packed, serve: Serve) -> None:
         self._check()
         self._services.start(build, packed, serve)
