@@ -11,12 +11,15 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from sluicegate.flows.cli.output import Format, Output, columns, emit, plain, remark
 from sluicegate.registry.words.errors import NotFound, SluiceError, Unreachable
+from sluicegate.registry.words.gateways import Confirmation
 
 if TYPE_CHECKING:
     from sluicegate.registry.ledger.record import Keeping
+    from sluicegate.registry.words.gateways import GatewayState
     from sluicegate.registry.words.program import ProgramState
     from sluicegate.services.host.doctor.finding import Finding
     from sluicegate.services.host.machine import Status
@@ -31,6 +34,14 @@ def up(
     timeout: Annotated[
         float, Parameter(help="Wait at most this many seconds until everything is ready; then exit with code 5.")
     ] = 300.0,
+    gateways: Annotated[
+        int | None,
+        Parameter(
+            validator=Number(gte=1, lte=16),
+            help="How many gateways to run, each on a port and with a log of its own; by default as many as before, at "
+            "first one. No weight grows until all that run have confirmed it.",
+        ),
+    ] = None,
     quiet: Quiet = False,
     output: Output = Format.TABLE,
 ) -> None:
@@ -41,7 +52,7 @@ def up(
     from sluicegate.flows.wiring.machine import machine
 
     with _progress(quiet=quiet) as show:
-        site = machine().up(show, seconds=timeout)
+        site = machine().up(show, seconds=timeout, gateways=gateways)
     emit(
         {"state": site.state, "urls": site.urls()},
         output,
@@ -69,22 +80,24 @@ def status(*, output: Output = Format.TABLE) -> int:
         stack = machine().status(now)
     except NotFound as error:
         raise Unreachable(error.message, fix=error.fix) from error
-    blind, ledger = ((), None) if stack.supervisor is None else _blind()
+    blind, gateways, ledger = ((), (), None) if stack.supervisor is None else _noted()
     replicas = {} if stack.supervisor is None else _replicas()
     keepers = () if stack.supervisor is None or ledger is not None else _keepers()
     fewer = (f"{build}: {have} of {of} replicas" for build, (have, of) in replicas.items())
     told = (
         _status_table(stack, now),
         *fewer,
+        *(str(each) for each in gateways if each.confirmation is not Confirmation.CONFIRMED),
         *blind,
         *([] if len(keepers) < 2 else [told_keepers(keepers)]),
         *([] if ledger is None else [f"the ledger cannot be read: {ledger}"]),
     )
-    emit(_status(stack, blind, ledger, replicas, keepers), output, table="\n".join(told))
+    emit(_status(stack, blind, gateways, ledger, replicas, keepers, now), output, table="\n".join(told))
     if stack.supervisor is None:
         return UNREACHABLE
     are_all_there = all(have == of for have, of in replicas.values())
-    return 0 if stack.is_up and are_all_there and ledger is None else 1
+    are_all_confirmed = all(each.confirmation is Confirmation.CONFIRMED for each in gateways)
+    return 0 if stack.is_up and are_all_there and are_all_confirmed and ledger is None else 1
 
 
 def env(
@@ -111,23 +124,26 @@ def doctor(*, output: Output = Format.TABLE) -> int:
     return 1 if any(each.status is CheckStatus.FAIL for each in findings) else 0
 
 
-def _blind() -> tuple[Sequence[str], str | None]:
-    """Of which listener too many requests are not counted, and why; which rollouts cannot be judged.
+def _noted() -> tuple[Sequence[str], Sequence[GatewayState], str | None]:
+    """Of which listener too many requests are not counted, and why; which rollouts cannot be judged. What each gateway
+    serves.
 
     And why the ledger cannot be read, where it cannot: then nothing is known of these.
     """
     import sqlalchemy as sa
 
     from sluicegate.flows.wiring.runtime import current_runtime
+    from sluicegate.registry.ledger.gateway_notes import gateway_states
     from sluicegate.registry.ledger.sights import sights
 
     try:
         runtime = current_runtime()
-        seen, now = sights(runtime.ledger), runtime.clock()
+        seen, gateways, at = sights(runtime.ledger), gateway_states(runtime.ledger), runtime.clock()
     except (sa.exc.SQLAlchemyError, SluiceError) as error:
-        return (), str(error)
-    listeners = [(f"listener {name.value}", sight.blind) for name, sight in seen.at(now).items()]
-    return [f"{what}: {blind}" for what, blind in (*listeners, *seen.unjudged.items()) if blind is not None], None
+        return (), (), str(error)
+    listeners = [(f"listener {name.value}", sight.blind) for name, sight in seen.at(at).items()]
+    blind = [f"{what}: {blind}" for what, blind in (*listeners, *seen.unjudged.items()) if blind is not None]
+    return blind, gateways.at(at), None
 
 
 def _keepers() -> Sequence[Keeping]:
@@ -154,8 +170,8 @@ def _replicas() -> Mapping[str, tuple[int, int]]:
 
 
 def _status(
-    status: Status, blind: Sequence[str], ledger: str | None, replicas: Mapping[str, tuple[int, int]],
-    keepers: Sequence[Keeping],
+    status: Status, blind: Sequence[str], gateways: Sequence[GatewayState], ledger: str | None,
+    replicas: Mapping[str, tuple[int, int]], keepers: Sequence[Keeping], now: datetime,
 ) -> object:  # fmt: skip
     programs = [
         {"name": each.name, "state": each.condition, "pid": each.pid, "since": each.since, "log": each.log}
@@ -166,8 +182,17 @@ def _status(
          "silent": dict(status.silent),
          "urls": status.urls, "programs": programs,
          "replicas": {build: {"answering": have, "of": of} for build, (have, of) in replicas.items()},
-         "blind": list(blind), "keepers": _plain_keepers(keepers), "ledger": ledger}
+         "gateways": [_gateway(each, now) for each in gateways], "blind": list(blind),
+         "keepers": _plain_keepers(keepers), "ledger": ledger}
     )  # fmt: skip
+
+
+def _gateway(state: GatewayState, now: datetime) -> dict[str, object]:
+    lag = 0.0 if state.confirmation is Confirmation.CONFIRMED else max((now - state.since).total_seconds(), 0.0)
+    return {
+        "name": state.name, "confirmation": state.confirmation.value, "version": state.version, "lag": round(lag, 1),
+        "since": state.since, "why": state.why,
+    }  # fmt: skip
 
 
 def _status_table(status: Status, now: datetime) -> str:
@@ -185,7 +210,8 @@ def _condition(program: ProgramState, status: Status) -> str:
 
 
 def _urls(urls: Mapping[str, str]) -> str:
-    return "\n".join(f"{name:<9}{url}" for name, url in urls.items())
+    width = max(9, *(len(name) + 1 for name in urls))
+    return "\n".join(f"{name:<{width}}{url}" for name, url in urls.items())
 
 
 def _ago(now: datetime, then: datetime | None) -> str:

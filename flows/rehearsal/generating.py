@@ -184,7 +184,7 @@ def generating(runtime: Runtime) -> Generating:
 
     return Generating(
         wanted=lambda: wanting(runtime), requests=requests,
-        send=partial(send_to, runtime.envoy.places.generated_socket),
+        send=partial(send_to, runtime.envoys["gateway"].places.generated_socket),
         hand=Room(AT_ONCE), elapsed=time.monotonic,
     )  # fmt: skip
 

@@ -37,4 +37,6 @@ def look(runtime: Runtime) -> None:
 
     for rollout in runtime.ledger.current():
         if rollout.is_shadow and rollout.weight > 0:
-            note_drops(runtime.reading_store, rollout.id, runtime.envoy.dropped_copies(rollout.candidate))
+            for name, envoy in runtime.envoys.items():
+                if not envoy.is_away():
+                    note_drops(runtime.reading_store, rollout.id, name, envoy.dropped_copies(rollout.candidate))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import secrets
 import shutil
@@ -205,12 +206,15 @@ class LocalDesk:
         return {each.stage: 1000 * each.seconds / each.requests for each in times if each.requests}
 
     def _gateway_figures(self) -> dict[str, float] | None:
+        """Of all gateways that answer."""
         from sluicegate.registry.words.errors import Unreachable
+        from sluicegate.services.traffic.envoy.gateway_stats import added
 
-        try:
-            return self.runtime.envoy.gateway_stats()
-        except Unreachable:
-            return None
+        found = []
+        for envoy in self.runtime.envoys.values():
+            with contextlib.suppress(Unreachable):
+                found.append(envoy.gateway_stats())
+        return added(found) if found else None
 
 
 def desk() -> LocalDesk:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -30,7 +31,7 @@ class Finishing(Protocol):
         ...
 
 
-def keep_house(runtime: Runtime, collectors: list[Finishing], stop: threading.Event) -> None:
+def keep_house(runtime: Runtime, collectors: Sequence[Finishing], stop: threading.Event) -> None:
     """Keep house every minute until stopped; what fails is said and tried again."""
     import sqlalchemy as sa
     import structlog
@@ -42,15 +43,20 @@ def keep_house(runtime: Runtime, collectors: list[Finishing], stop: threading.Ev
             structlog.get_logger("collector").warning("housekeeping failed; tried again", why=str(error))
 
 
-def _once(runtime: Runtime, collectors: list[Finishing]) -> None:
+def _once(runtime: Runtime, collectors: Sequence[Finishing]) -> None:
+    import structlog
+
     from sluicegate.services.host.rotation import rotate_grown
     from sluicegate.services.telemetry.outcomes.retention import retain
     from sluicegate.services.telemetry.tailing.backlog import access_logs
 
-    logs = access_logs(runtime.envoy.logs)
-    if any(log.exists() and log.stat().st_size > ROTATE_BYTES for log in logs):
-        runtime.envoy.rotate()
-    runtime.envoy.rotate_own_log()
+    for name, envoy in runtime.envoys.items():
+        try:
+            if any(log.exists() and log.stat().st_size > ROTATE_BYTES for log in access_logs(envoy.logs)):
+                envoy.rotate()
+            envoy.rotate_own_log()
+        except SluiceError as error:  # whatever it is, the others' logs grow
+            structlog.get_logger("collector").warning("logs not rotated; tried again", gateway=name, why=str(error))
     rotate_grown((runtime.folder.logs, runtime.folder.root / "services" / "logs"))
     for path in (path for collector in collectors for path in collector.finished()):
         path.unlink(missing_ok=True)

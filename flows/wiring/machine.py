@@ -7,14 +7,17 @@ import os
 import secrets
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sluicegate.flows.wiring.runtime import Runtime, current_runtime
 from sluicegate.registry.plan.plan import Plan
-from sluicegate.registry.words.errors import SluiceError
+from sluicegate.registry.words.errors import SluiceError, Unreachable
+from sluicegate.registry.words.gateways import Confirmation
+from sluicegate.services.host.installation import GATEWAY, envoy_of
 from sluicegate.services.host.machine import Machine, Recipe
 from sluicegate.services.host.prefect_setup.deployments import Packaged
 
@@ -48,8 +51,9 @@ def recipe(environment: Mapping[str, str]) -> Recipe:
         environment=environment,
         draw=secrets.token_bytes,
         parts=lambda site, keys: _parts(runtime, site, keys, environment),
-        prepare=lambda site: runtime.envoy_at(site.ports["gateway"]).prepare(),
-        drain=lambda site: _drain(runtime.envoy_at(site.ports["gateway"])),
+        prepare=lambda site: _prepare(runtime.envoys_of(site).values()),
+        drain=lambda site: _drain(runtime.envoys_of(site).values()),
+        retire=lambda program: _drain([runtime.envoys[name] for name in runtime.envoys if envoy_of(name) == program]),
         packaged=_PACKAGED,
     )
 
@@ -80,7 +84,7 @@ def checks() -> Mapping[str, Check]:
     from sluicegate.services.keeper.refusals import refusal
 
     runtime = current_runtime()
-    envoy = runtime.envoy_at(read_ports(runtime.folder.run / "ports.json").get("gateway", 0))
+    envoy = runtime.envoy_at(read_ports(runtime.folder.run / "ports.json").get(GATEWAY, 0))
     of_machine = examination.checks(
         recipe(os.environ),
         envoy_check=(*envoy.command(), "--mode", "validate"),
@@ -99,12 +103,13 @@ def checks() -> Mapping[str, Check]:
         "git": lambda: _followed(runtime),
         "sources": lambda: _sources(runtime),
         "room": lambda: _room(runtime),
+        "gateways": lambda: _gateways(runtime),
     }
     if runtime.settings.store is not None:
         of_record["bento store"] = lambda: _bento_store(runtime)
     if (runtime.folder.root / "telemetry.db").exists():
         of_record |= {
-            "collector": lambda: _behind(runtime, envoy),
+            "collector": lambda: _behind(runtime),
             "counted": lambda: _counted(runtime),
             "kept": lambda: _kept(runtime),
             "generator": lambda: _generator(runtime),
@@ -146,16 +151,15 @@ def _environment_of_keeper(runtime: Runtime) -> Mapping[str, str]:
     return os.environ
 
 
-def _behind(runtime: Runtime, envoy: Envoy) -> Sequence[Finding]:
+def _behind(runtime: Runtime) -> Sequence[Finding]:
     """How much of the logs has not been read."""
     import sqlalchemy as sa
 
     from sluicegate.flows.wiring.collecting import finding
     from sluicegate.services.host.doctor.finding import failed
-    from sluicegate.services.telemetry.tailing.backlog import access_logs, backlog
 
     try:
-        return [finding(backlog(runtime.store, access_logs(envoy.logs)), runtime.wall().timestamp())]
+        return [finding(runtime.readings.backlog(), runtime.wall().timestamp())]
     except (sa.exc.SQLAlchemyError, SluiceError, OSError) as error:
         return [failed("collector", f"the telemetry cannot be read: {error}", _TELEMETRY_FIX)]
 
@@ -305,6 +309,29 @@ def _clock_that_was_set(runtime: Runtime) -> tuple[Finding, ...]:
     )
 
 
+def _gateways(runtime: Runtime) -> tuple[Finding, ...]:
+    """What each gateway serves. Others tell where the ledger cannot be read."""
+    import sqlalchemy as sa
+
+    from sluicegate.registry.ledger.gateway_notes import gateway_states
+    from sluicegate.services.host.doctor.finding import failed, passed
+
+    try:
+        states = gateway_states(runtime.ledger).at(runtime.clock())
+    except (sa.exc.SQLAlchemyError, SluiceError):
+        return ()
+    fix = (
+        "No weight grows until it confirms; an abort is in force at all others. See its log: sluice logs envoy, or "
+        "envoy-2 and so on. One that hangs: end its process, and it is started again with the routes of now."
+    )
+    return tuple(
+        passed(each.name, f"serves version {each.version}")
+        if each.confirmation is Confirmation.CONFIRMED
+        else failed(each.name, str(each), fix)
+        for each in states
+    )
+
+
 def _namesakes(runtime: Runtime) -> tuple[Finding, ...]:
     """Versions that serve and whose numbers mean other builds in MLflow by now. Others tell what cannot be read."""
     import sqlalchemy as sa
@@ -378,13 +405,20 @@ def _parts(runtime: Runtime, site: Site, keys: Keys, environment: Mapping[str, s
     from sluicegate.services.host.stack import code_of, own_part, stack
     from sluicegate.services.traffic.envoy.bootstrap import READY_PATH
 
-    folder, envoy = runtime.folder, runtime.envoy_at(site.ports["gateway"])
-    clients, ours = client_environment(site, keys, environment), code_of("sluicegate")
-    ready = HttpProbe(url=f"{site.urls()['gateway']}{READY_PATH}")
+    folder, clients, ours = runtime.folder, client_environment(site, keys, environment), code_of("sluicegate")
+    if len(site.gateways()) > 1:  # these read once which gateways there are
+        ours = f"{ours} {site.gateways()}"
+    envoys = [
+        own_part(
+            envoy_of(name), envoy.command(), {}, folder, runs=envoy.runs(), handover=envoy.handover(),
+            probe=HttpProbe(url=f"{site.own_url(name)}{READY_PATH}"),
+        )
+        for name, envoy in runtime.envoys_of(site).items()
+    ]  # fmt: skip
     console_ready = HttpProbe(url=f"{site.urls()['console']}/healthz")
     return (
         *stack(site, keys, folder, environment),
-        own_part("envoy", envoy.command(), {}, folder, runs=envoy.runs(), probe=ready, handover=envoy.handover()),
+        *envoys,
         own_part("console", _process("console"), clients, folder, runs=ours, probe=console_ready),
         own_part("collector", _process("collector"), clients, folder, runs=ours),
         own_part("keeper", _process("keeper"), clients | _addresses(environment), folder, runs=ours),
@@ -400,8 +434,18 @@ def _process(name: str) -> tuple[str, ...]:
     return (sys.executable, "-m", "sluicegate.flows.wiring.processes", name)
 
 
-def _drain(envoy: Envoy) -> None:
-    from sluicegate.registry.words.errors import Unreachable
+def _prepare(envoys: Iterable[Envoy]) -> None:
+    for envoy in envoys:
+        envoy.prepare()
 
-    with contextlib.suppress(Unreachable):
-        envoy.drain(DRAIN_SECONDS)
+
+def _drain(envoys: Collection[Envoy]) -> None:
+    """Drain all at once; one that does not answer has nothing that could be waited for."""
+
+    def drain(envoy: Envoy) -> None:
+        with contextlib.suppress(Unreachable):
+            envoy.drain(DRAIN_SECONDS)
+
+    if envoys:
+        with ThreadPoolExecutor(len(envoys)) as pool:
+            list(pool.map(drain, envoys))

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -31,7 +33,11 @@ if TYPE_CHECKING:
     from sluicegate.registry.rollout.standing import Standing
     from sluicegate.registry.words.build import Build, BuildRef, Endpoints
     from sluicegate.registry.words.fencing import FencingToken
+    from sluicegate.registry.words.gateways import GatewayState
+    from sluicegate.services.telemetry.tailing.levels import Levels
+    from sluicegate.services.telemetry.tailing.log_collector import LogCollector
     from sluicegate.services.telemetry.tally.spec import RolloutSpec
+    from sluicegate.services.traffic.envoy.plane import Envoy
     from sluicegate.services.traffic.table import RouteTable
 
 CLEAN_SECONDS = 86_400.0
@@ -49,6 +55,12 @@ SAMPLING_SECONDS = 1.0
 """Time between two looks at which sources are due to be asked."""
 PASS_SECONDS = 180.0
 """Time that one pass over a log may take, a database that is locked meanwhile included."""
+LISTEN_SECONDS = 1.0
+"""Time between two looks at whether a gateway that writes a log is alive."""
+GATEWAYS_SECONDS = 0.5
+"""Time between two looks at what the gateways serve."""
+NOTE_SECONDS = 5.0
+"""A note of it is written so often at least."""
 UNHURRIED = 3600.0
 """Time that one turn of what nobody waits for may take, such as deleting what is old."""
 
@@ -126,6 +138,7 @@ def keeper() -> None:
     loops.beside(
         "generator", partial(_again_and_again, leading(lambda _: generator.look()), runtime, GENERATOR_SECONDS)
     )
+    loops.beside("gateways", partial(_again_and_again, leading(lambda _: plane.note()), runtime, GATEWAYS_SECONDS))
     sight = sight_watch.SightWatch(runtime)
     loops.beside("sight", partial(_again_and_again, leading(lambda _: sight.look()), runtime, sight_watch.PERIOD))
     leadership.look()
@@ -145,38 +158,53 @@ def collector() -> None:
     from sluicegate.flows.wiring.keeping import Asking
     from sluicegate.services.bento.body_capture import bodies_log
     from sluicegate.services.telemetry.pairs.collector import ShadowCollector
+    from sluicegate.services.telemetry.tailing.backlog import access_logs
     from sluicegate.services.telemetry.tailing.bodies import BodyCollector
     from sluicegate.services.telemetry.tailing.collector import Collector
     from sluicegate.services.telemetry.tailing.generated import GeneratedCollector
+    from sluicegate.services.telemetry.tailing.levels import Levels
 
     runtime = current_runtime()
 
     def build(ref: BuildRef) -> Build:  # MLflow is looked for when a shadow begins
         return runtime.catalog.build(ref)
 
-    log = runtime.envoy.logs / "live.jsonl"
-    collecting = Collector(
-        runtime.reading_store, log, lambda rollout: rollout_spec(runtime, rollout), runtime.wall,
-        reopen=runtime.envoy.reopen_logs, asks=Asking(runtime.ledger, runtime.wall),
-    )  # fmt: skip
-    bodies = BodyCollector(runtime.reading_store, bodies_log(runtime.folder.root / "services"), runtime.wall)
-    loops = Loops("collector", runtime.heartbeats)
-    specs = shadow_specs(runtime.ledger, lambda rollout: rollout_spec(runtime, rollout), build)
-    copies = ShadowCollector(
-        runtime.reading_store, runtime.envoy.logs / "shadow.jsonl", specs, runtime.wall,
-        reopen=runtime.envoy.reopen_logs,
-    )  # fmt: skip
-    generated = GeneratedCollector(
-        runtime.reading_store, runtime.envoy.logs / "generated.jsonl", lambda rollout: rollout_spec(runtime, rollout),
-        runtime.wall, reopen=runtime.envoy.reopen_logs,
-    )  # fmt: skip
-    loops.beside("house", partial(keep_house, runtime, [collecting, bodies, copies, generated]), UNHURRIED)
-    loops.beside("generated", generated.run, PASS_SECONDS)
-    loops.beside("bodies", bodies.run, PASS_SECONDS)
-    loops.beside("copies", copies.run, PASS_SECONDS)
+    def spec(rollout: str) -> RolloutSpec | None:
+        return rollout_spec(runtime, rollout)
+
+    store, wall, loops = runtime.reading_store, runtime.wall, Loops("collector", runtime.heartbeats)
+    asks, shadows = Asking(runtime.ledger, wall), shadow_specs(runtime.ledger, spec, build)
+    folders = runtime.access_log_folders()
+    logs = {name: access_logs(folder) for name, folder in folders.items()}
+    writers = {name: str(live) for name, (live, _, _) in logs.items() if name in runtime.envoys}
+    levels = Levels([str(live) for live, _, _ in logs.values()], writers.values())
+    readers: list[LogCollector[Any]] = []
+    for name, (live, shadow, generated) in logs.items():
+        reopen = runtime.envoys[name].reopen_logs if name in runtime.envoys else None
+        readers += [
+            Collector(store, live, spec, wall, reopen=reopen, asks=asks, levels=levels, joins=not readers),
+            ShadowCollector(store, shadow, shadows, wall, reopen=reopen, levels=levels),
+            GeneratedCollector(store, generated, spec, wall, reopen=reopen),
+        ]
+    readers.append(BodyCollector(store, bodies_log(runtime.folder.root / "services"), wall))
+    first, *others = readers
+    loops.beside("house", partial(keep_house, runtime, readers), UNHURRIED)
+    for each in others:
+        loops.beside(each.name, each.run, PASS_SECONDS)
+    for name, log in writers.items():
+        loops.beside(f"{name} alive", partial(_listen, runtime.envoys[name], levels, log, wall))
     loops.beside("drops", partial(watch_drops, runtime), PASS_SECONDS)
     loops.beside("watch", partial(watch, runtime, "collector"))
-    loops.run("log", collecting.run, PASS_SECONDS)
+    loops.run("log", first.run, PASS_SECONDS)
+
+
+def _listen(envoy: Envoy, levels: Levels, log: str, wall: Callable[[], datetime], stop: threading.Event) -> None:
+    """Note until when a gateway is known to have written its log; one that is dead writes nothing more."""
+    while not stop.is_set():
+        at = int(wall().timestamp() * 1e6)
+        if envoy.observe() is not None or envoy.is_away():
+            levels.heard(log, at)
+        stop.wait(LISTEN_SECONDS)
 
 
 def console() -> None:
@@ -220,18 +248,31 @@ def watch(runtime: Runtime, own: str, stop: threading.Event) -> None:
 
 
 class GatewayPlane:
-    """Envoy as the keeper sees it: the compiler and the data plane in one."""
+    """The gateways as the keeper sees them: the compiler and the data plane in one."""
 
     def __init__(self, runtime: Runtime, check: Callable[[], None]) -> None:
         """`check` raises where nothing may be applied now."""
-        self._ledger, self._envoy, self._check = runtime.ledger, runtime.envoy, check
-        self.observe = runtime.envoy.observe
-        self.in_flight = runtime.envoy.in_flight
+        from sluicegate.services.traffic.gateways import Gateways
+
+        self._ledger, self._clock, self._check = runtime.ledger, runtime.clock, check
+        self._gateways = Gateways(runtime.envoys, runtime.clock)
+        self._noted: tuple[float, Sequence[GatewayState]] = (-math.inf, ())
+        self.observe = self._gateways.observe
+        self.in_flight = self._gateways.in_flight
+
+    def note(self) -> None:
+        """Write down what each gateway serves when that changes, and now and then."""
+        from sluicegate.registry.ledger.gateway_notes import note_gateways
+
+        at, states = time.monotonic(), self._gateways.states()
+        if states != self._noted[1] or at - self._noted[0] >= NOTE_SECONDS:
+            note_gateways(self._ledger, states, self._clock())
+            self._noted = at, states
 
     def apply(self, table: RouteTable, endpoints: Endpoints) -> None:
         """Put a table in force, where this process may."""
         self._check()
-        self._envoy.apply(table, endpoints)
+        self._gateways.apply(table, endpoints)
 
     def compile(
         self, standings: Sequence[Standing], running: Collection[BuildRef], made_from: FencingToken

@@ -28,7 +28,8 @@ class Readings:
     ledger: Ledger
     telemetry: Queries
     store: Store
-    access_logs: Path
+    access_logs: Callable[[], Mapping[str, Path]]
+    """The folders of every gateway's logs."""
     clock: Callable[[], datetime]
 
     def report(self, rollout: str) -> Report:
@@ -91,4 +92,4 @@ class Readings:
         """What of the access logs was not collected."""
         from sluicegate.services.telemetry.tailing.backlog import access_logs, backlog
 
-        return backlog(self.store, access_logs(self.access_logs))
+        return backlog(self.store, [log for folder in self.access_logs().values() for log in access_logs(folder)])

@@ -7,7 +7,7 @@ that a command pays only for what it needs.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -196,16 +196,31 @@ class Runtime:
         return Fleet(home, bentos=self._bentos, programs=self.supervisor, shared=self.shared_store)
 
     @cached_property
-    def envoy(self) -> Envoy:
-        """The data plane of this machine, as the last `up` recorded it."""
-        return self.envoy_at(self.site.ports["gateway"])
+    def envoys(self) -> Mapping[str, Envoy]:
+        """The gateways of this machine by name, as the last `up` recorded them."""
+        return self.envoys_of(self.site)
 
-    def envoy_at(self, port: int) -> Envoy:
-        """The data plane of this machine, on a port that need not be recorded yet."""
+    def envoys_of(self, site: Site) -> Mapping[str, Envoy]:
+        """The gateways of a site, each with connections of its own."""
+        return {name: self.envoy_at(port, name) for name, port in site.gateways().items()}
+
+    def envoy_at(self, port: int, name: str = "gateway") -> Envoy:
+        """A gateway of this machine, on a port that need not be recorded yet."""
+        from sluicegate.services.host.installation import envoy_of
         from sluicegate.services.traffic.envoy.plane import Envoy
 
         binary = Path(self.settings.envoy_bin) if self.settings.envoy_bin else None
-        return Envoy(self.folder.root / "envoy", port=port, binary=binary, spans=self.settings.spans)
+        return Envoy(self.folder.root / envoy_of(name), port=port, binary=binary, spans=self.settings.spans)
+
+    def access_log_folders(self) -> Mapping[str, Path]:
+        """Where gateways of this machine write, or wrote, their access logs, by the gateway's name."""
+        from sluicegate.services.host.installation import is_gateway
+
+        there = sorted(self.folder.root.glob("envoy*/logs"))
+        found = {f"gateway{logs.parent.name.removeprefix('envoy')}": logs for logs in there}
+        return {"gateway": self.envoy_at(port=0).logs} | {
+            name: logs for name, logs in found.items() if is_gateway(name)
+        }
 
     @cached_property
     def drivers(self) -> PrefectDrivers:
@@ -306,7 +321,7 @@ class Runtime:
             ledger=self.ledger,
             telemetry=self.telemetry,
             store=self.store,
-            access_logs=self.envoy_at(port=0).logs,
+            access_logs=self.access_log_folders,
             clock=self.clock,
         )
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from sluicegate.registry.words.errors import SluiceError
-from sluicegate.registry.words.sight import Listener
+from sluicegate.registry.words.sight import Listener, Sight, together
 
 if TYPE_CHECKING:
     from sluicegate.flows.wiring.runtime import Runtime
@@ -22,8 +23,10 @@ class SightWatch:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._envoy = runtime.envoy_at(runtime.site.ports["gateway"])  # a connection of its own: no look waits for it
-        self._watches: dict[Listener, Watch] = {}
+        self._envoys = runtime.envoys_of(runtime.site)  # connections of their own: no look waits for them
+        self._pool = ThreadPoolExecutor(len(self._envoys), thread_name_prefix="sight")
+        self._watches: dict[str, dict[Listener, Watch]] = {}
+        """By gateway."""
         self._noted_at = -NOTE_SECONDS
 
     def look(self) -> None:
@@ -34,29 +37,45 @@ class SightWatch:
         at, now = time.monotonic(), self._runtime.clock()
         if not self._watches:
             known = sights(self._runtime.ledger).noted
-            self._watches = {listener: Watch.begin(at, known.get(listener)) for listener in Listener}
-        counters, why = self._counters()
-        before = {listener: watch.sight for listener, watch in self._watches.items()}
-        self._watches = {
-            listener: watch.look(at, now, counters.get(listener), why) for listener, watch in self._watches.items()
-        }
-        after = {listener: watch.sight for listener, watch in self._watches.items()}
+            for name in self._envoys:
+                self._watches[name] = {listener: Watch.begin(at, known.get(listener)) for listener in Listener}
+        before = self._sights()
+        for name, (counters, why) in zip(self._envoys, self._pool.map(self._counters, self._envoys), strict=True):
+            if counters is not None:
+                self._watches[name] = {
+                    listener: watch.look(at, now, counters.get(listener), why)
+                    for listener, watch in self._watches[name].items()
+                }
+        after = self._sights()
         has_turned = any((before[each].blind is None) != (after[each].blind is None) for each in Listener)
         if has_turned or at - self._noted_at >= NOTE_SECONDS:
             note_sights(self._runtime.ledger, after, now)
             self._noted_at = at
 
-    def _counters(self) -> tuple[dict[Listener, Counters], str]:
-        """By listener; or nothing, and why. The gateway is asked first: lines may come, but none may seem to lack."""
+    def _sights(self) -> dict[Listener, Sight]:
+        """What is seen of all gateways together."""
+        return {
+            listener: together({name: each[listener].sight for name, each in self._watches.items()})
+            for listener in Listener
+        }
+
+    def _counters(self, name: str) -> tuple[dict[Listener, Counters] | None, str]:
+        """By listener; or nothing, and why. The gateway is asked first: lines may come, but none may seem to lack.
+
+        None of one among several that does not run: what it served before was seen, and it serves nobody.
+        """
         import sqlalchemy as sa
 
         from sluicegate.services.telemetry.reading.watch import Counters
         from sluicegate.services.telemetry.tailing.backlog import read_of
 
+        envoy = self._envoys[name]
+        if len(self._envoys) > 1 and envoy.is_away():
+            return None, ""
         try:
-            served, counters = self._envoy.served(), {}
+            served, counters = envoy.served(), {}
             for listener in Listener:
-                read = read_of(self._runtime.store, self._envoy.logs / f"{listener.value}.jsonl")
+                read = read_of(self._runtime.store, envoy.logs / f"{listener.value}.jsonl")
                 counters[listener] = Counters(
                     ended=served.ended[listener.value], lines=read.lines, unreadable=read.unreadable, size=read.size,
                     unread=read.unread, buffered=served.buffered, failed_writes=served.failed_writes,

@@ -41,6 +41,7 @@ GLOSSARY: Final[Mapping[str, Mapping[str, str]]] = {
         "fencing token":
             "What a route table carries of its origin, so that an older one is refused: the keeper's term, the "
             "ledger's position, and when the ledger was last said to be restored.",
+        "gateway": "An Envoy that splits and logs requests. There is one, unless you run several.",
         "undeploy": "To empty a variation: first its routes are removed, then its service drains and stops.",
     },
     "How a rollout goes": {

@@ -46,6 +46,19 @@ class Sight:
         return self.uncounted / max(self.served, self.uncounted) if self.uncounted else 0.0
 
 
+def together(sights: Mapping[str, Sight]) -> Sight:
+    """What several gateways' sights say of all requests. Where one is blind nobody can judge: users keep to theirs."""
+    if len(sights) == 1:
+        return next(iter(sights.values()))
+    blind = {name: each.blind for name, each in sights.items() if each.blind is not None}
+    told = "; ".join(f"{name}: {each.reason}" for name, each in blind.items())
+    return Sight(
+        served=sum(each.served for each in sights.values()),
+        uncounted=sum(each.uncounted for each in sights.values()),
+        blind=Blindness(since=min(each.since for each in blind.values()), reason=told) if blind else None,
+    )
+
+
 STALE = timedelta(seconds=20)
 """Age at which what was noted of sights says nothing any more; it is noted every five seconds."""
 

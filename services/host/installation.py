@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,12 +17,28 @@ from sluicegate.services.host.keys import ADMIN, Keys
 from sluicegate.services.loopback import HOST
 
 MLFLOW, PREFECT, GATEWAY, CONSOLE = "mlflow", "prefect", "gateway", "console"
+_GATEWAY = re.compile(rf"{GATEWAY}(-[0-9]+)?")
 TELEMETRY_OFF: Mapping[str, str] = {
     "DO_NOT_TRACK": "true",
     "BENTOML_DO_NOT_TRACK": "True",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
 }
+
+
+def gateway_names(count: int) -> tuple[str, ...]:
+    """The names of so many gateways: `gateway`, `gateway-2`, …"""
+    return (GATEWAY, *(f"{GATEWAY}-{number}" for number in range(2, count + 1)))
+
+
+def is_gateway(name: str) -> bool:
+    """Whether this is the name of a gateway."""
+    return _GATEWAY.fullmatch(name) is not None
+
+
+def envoy_of(gateway: str) -> str:
+    """The program, and the folder, of a gateway: `envoy`, `envoy-2`, …"""
+    return f"envoy{gateway.removeprefix(GATEWAY)}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +60,13 @@ class Site:
     def prefect_api_url(self) -> str:
         return self.prefect or f"{self.own_url(PREFECT)}/api"
 
+    def gateways(self) -> dict[str, int]:
+        """The port of each gateway, by its name. The first one's is what `SLUICE_GATEWAY` names."""
+        return {name: port for name, port in self.ports.items() if is_gateway(name)}
+
     def urls(self) -> dict[str, str]:
         """What people open; without credentials, also when the environment's URL has some."""
-        ours = {name: self.own_url(name) for name in (GATEWAY, CONSOLE) if name in self.ports}
+        ours = {name: self.own_url(name) for name in (*self.gateways(), CONSOLE) if name in self.ports}
         return {
             **ours,
             MLFLOW: _without_credentials(self.mlflow_url),

@@ -15,17 +15,19 @@ from sluicegate.services.heartbeat import Heartbeats
 from sluicegate.services.host.folder import StateFolder
 from sluicegate.services.host.installation import (
     CONSOLE,
-    GATEWAY,
     MLFLOW,
     PREFECT,
     Site,
     client_environment,
+    envoy_of,
+    gateway_names,
+    is_gateway,
     make_site,
     read_site,
 )
 from sluicegate.services.host.keys import Keys, load_keys, make_keys
 from sluicegate.services.host.parts import Part
-from sluicegate.services.host.ports import choose_ports
+from sluicegate.services.host.ports import choose_ports, read_ports
 from sluicegate.services.host.prefect_setup.deploying import Deploying, deploy_environment
 from sluicegate.services.host.prefect_setup.deployments import Packaged
 from sluicegate.services.host.programs.replacing import take_over_survivors
@@ -36,14 +38,12 @@ from sluicegate.services.host.stack import WORKER, auth_file, auth_text, base_en
 from sluicegate.services.host.webhook import Webhook
 
 _LOCK_SECONDS = 600.0
-PORT_OWNERS: Mapping[str, str] = {
-    MLFLOW: MLFLOW,
-    PREFECT: PREFECT,
-    GATEWAY: "envoy",
-    "mirror": "envoy",
-    CONSOLE: "console",
-}
-"""Each port that is chosen, and the program that listens on it."""
+
+
+def port_owners(gateways: int = 1) -> Mapping[str, str]:
+    """Each port that is chosen, and the program that listens on it."""
+    envoys = {name: envoy_of(name) for name in gateway_names(gateways)}
+    return {MLFLOW: MLFLOW, PREFECT: PREFECT, **envoys, CONSOLE: "console"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +61,8 @@ class Recipe:
     """Called by `up` before any of these is started: write the files that they read."""
     drain: Callable[[Site], None]
     """Called by `down` when nothing can change routes any more: let the data plane finish its requests."""
+    retire: Callable[[str], None] = lambda _: None
+    """Called by `up` before it ends a program that it does not run any more."""
     stop_first: tuple[str, ...] = (WORKER, "keeper")
     """Programs that could start others."""
     packaged: Packaged | None = None
@@ -106,8 +108,10 @@ class Machine:
         self._recipe = recipe
         self._folder = recipe.folder
 
-    def up(self, on_progress: OnProgress, *, seconds: float) -> Site:
+    def up(self, on_progress: OnProgress, *, seconds: float, gateways: int | None = None) -> Site:
         """Start what does not run and wait until all is ready; what runs as it should is left alone.
+
+        `gateways` is how many there are to be; None: as many as before.
 
         Raises ServiceFailed or TimedOut with the tail of the log that tells why, InvalidSetting, Refused.
         """
@@ -117,7 +121,7 @@ class Machine:
             supervisor = Supervisor(self._folder, keys.state_token)
             survivors = supervisor.processes()
             is_fresh = supervisor.start(base_environment(self._recipe.environment))
-            site = self._site(supervisor, survivors)
+            site = self._site(supervisor, survivors, gateways)
             parts = self._recipe.parts(site, keys)
             self._drop_former(supervisor, parts)
             if is_fresh:
@@ -174,13 +178,13 @@ class Machine:
             if part.handover is not None and supervisor.hand_over(part.program, part.handover, environment):
                 _note(on_progress)(f"{part.name} has changed and took over from the one before")
 
-    def _site(self, supervisor: Supervisor, survivors: Collection[str]) -> Site:
+    def _site(self, supervisor: Supervisor, survivors: Collection[str], gateways: int | None) -> Site:
         running = {state.name for state in supervisor.running() if state.pid} | set(survivors)
-        ports = choose_ports(
-            self._folder.run / "ports.json",
-            tuple(PORT_OWNERS),
-            in_use={port for port, owner in PORT_OWNERS.items() if owner in running},
-        )
+        recorded = self._folder.run / "ports.json"
+        before = sum(map(is_gateway, read_ports(recorded)))
+        owners = port_owners(gateways or before or 1)
+        in_use = {port for port, owner in owners.items() if owner in running}
+        ports = choose_ports(recorded, tuple(owners), in_use=in_use)
         return make_site(self._folder, ports, self._recipe.environment)
 
     def _steps(self, site: Site, keys: Keys, parts: Sequence[Part]) -> tuple[Step, ...]:
@@ -204,6 +208,7 @@ class Machine:
         except (OSError, ValueError):
             former = set()
         for name in sorted(former - names):
+            self._recipe.retire(name)
             supervisor.remove(name)
         durable.replace(self._former_file, json.dumps(sorted(names)), mode=durable.PRIVATE)
 

@@ -30,7 +30,7 @@ from sluicegate.services.telemetry.tally.unit_codec import unpacked_sums
 from tests.contract.telemetry_rig import Killed, Rig, killed_at
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-KNOWN = {2: "769a28d6", 3: "f82620fd", 4: "6087031c", 5: "c26ae801", 6: "50f94654", 7: "b81af5e9"}
+KNOWN = {2: "769a28d6", 3: "f82620fd", 4: "6087031c", 5: "c26ae801", 6: "50f94654", 7: "b81af5e9", 8: "c8cec790"}
 """Of each number the digest of its tables."""
 _WORDS = {"epoch": "INTEGER", "bucket": "BIGINT", "weight": "INTEGER", "at": "BIGINT", "bin": "SMALLINT"}
 

@@ -77,7 +77,7 @@ class Told:
 
     def is_whole(self) -> bool:
         """Whether every copy has ended, was dropped, or never got through."""
-        note_drops(self.store, "r-7", self._plane.dropped_copies(build("2")))
+        note_drops(self.store, "r-7", "gateway", self._plane.dropped_copies(build("2")))
         while self._live.collect() or self._shadow.collect():
             pass
         return sum(self.counts("copies").values()) + self.shadows.dropped("r-7") >= REQUESTS

@@ -15,7 +15,7 @@ from sluicegate.services.host.doctor.deployed import deployments_finding, pool_f
 from sluicegate.services.host.doctor.finding import Finding, failed, passed, warned
 from sluicegate.services.host.installation import CONSOLE, Site, client_environment, read_site
 from sluicegate.services.host.keys import Keys, load_keys
-from sluicegate.services.host.machine import PORT_OWNERS, WELL, Recipe
+from sluicegate.services.host.machine import WELL, Recipe
 from sluicegate.services.host.parts import HttpProbe, Part
 from sluicegate.services.host.prefect_setup.server import registered, work_pool
 from sluicegate.services.host.programs.supervising import Supervisor
@@ -181,7 +181,7 @@ class Running:
 
     def _is_used(self, port: str) -> bool:
         foreign = {"mlflow": self.site.mlflow, "prefect": self.site.prefect}
-        return port in PORT_OWNERS and foreign.get(port) is None
+        return foreign.get(port) is None
 
     def _listening(self) -> dict[int, str]:
         """Ports that our processes listen on, with the address."""

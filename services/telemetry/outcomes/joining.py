@@ -31,7 +31,7 @@ from sluicegate.services.telemetry.tally.tally_accumulator import TallyAccumulat
 SETTLE = 5_000_000
 """Microseconds that an outcome of a unit waits, so that requests just before it are in the log."""
 UNKNOWN_AFTER = 3_600_000_000
-"""Microseconds after which an outcome whose exposure did not come is called unknown, if the log was read to its end."""
+"""Microseconds after which an outcome whose exposure did not come is called unknown, if the logs were read so far."""
 _SWEEP = 1_000_000
 """Microseconds between looks at what rarely changes."""
 _LIMIT = 2_000
@@ -39,7 +39,7 @@ _LIMIT = 2_000
 
 
 class Joiner:
-    """Joins what is in the store; told by the collector when the log was read to its end."""
+    """Joins what is in the store; told by the collector until when the logs were read."""
 
     def __init__(self, store: Store, specs: SpecCache[RolloutSpec]) -> None:
         self._store = store
@@ -60,11 +60,11 @@ class Joiner:
             moved = connection.execute(ours.values(state=state)).rowcount if rids else 0
             self._store.count(connection, {Count.UNASKED: moved} if state is State.UNASKED else {})
 
-    def join(self, now: int, *, is_level: bool) -> None:
-        """Join, score and tally whatever can be by now (microseconds); `is_level`: the log was read to its end."""
+    def join(self, now: int, *, read_until: int) -> None:
+        """Join, score and tally whatever can be by now; `read_until`: every log was read so far (microseconds)."""
         outcomes = schema.outcomes
-        if is_level and self._has(outcomes.c.state == State.UNIT, outcomes.c.at <= now - SETTLE):
-            self._join_units(now)
+        if self._has(outcomes.c.state == State.UNIT, outcomes.c.at <= read_until - SETTLE):
+            self._join_units(read_until)
         if self._has(outcomes.c.state == State.NEW):
             self._join_predictions(now)
         if self._has(schema.maturing.c.due <= now):
@@ -72,8 +72,7 @@ class Joiner:
         if not 0 <= now - self._swept_at < _SWEEP:  # or the clock was set back
             self._swept_at = now
             self._unjudged.judge(now)
-            if is_level:
-                self._give_up(now)
+            self._give_up(min(now, read_until))
 
     def _has(self, *conditions: sa.ColumnElement[bool]) -> bool:
         with self._store.read() as connection:
@@ -123,12 +122,12 @@ class Joiner:
             connection.execute(moved.values(values), findings.states)
         self._store.count(connection, findings.counts)
 
-    def _join_units(self, now: int) -> None:
+    def _join_units(self, read_until: int) -> None:
         """Find the last request of each unit before its outcome; the outcome then goes the way of all others."""
         outcomes = schema.outcomes
         query = (
             sa.select(outcomes)
-            .where(outcomes.c.state == State.UNIT, outcomes.c.at <= now - SETTLE)
+            .where(outcomes.c.state == State.UNIT, outcomes.c.at <= read_until - SETTLE)
             .order_by(outcomes.c.at, outcomes.c.id)
             .limit(_LIMIT)
         )
@@ -153,10 +152,10 @@ class Joiner:
                 keys = [{"key": row["outcome"], "name": row["metric"]} for row in rows]
                 connection.execute(sa.delete(table).where(is_row), keys)
 
-    def _give_up(self, now: int) -> None:
+    def _give_up(self, read_until: int) -> None:
         """Call unknown, unasked or too late what waited too long for its exposure."""
         outcomes = schema.outcomes
-        is_late = (outcomes.c.state == State.WAITING, outcomes.c.received_at <= now - UNKNOWN_AFTER)
+        is_late = (outcomes.c.state == State.WAITING, outcomes.c.received_at <= read_until - UNKNOWN_AFTER)
         if not self._has(*is_late):
             return
         with self._store.write() as connection:

@@ -24,6 +24,7 @@ from sluicegate.services.telemetry.pairs.sums import PairSums, rows_of
 from sluicegate.services.telemetry.store.counts import Count
 from sluicegate.services.telemetry.store.pair_schema import copies, pair_sums
 from sluicegate.services.telemetry.store.store import Store
+from sluicegate.services.telemetry.tailing.levels import Levels
 from sluicegate.services.telemetry.tailing.log_collector import BUCKET, SWEEP, LogCollector, one_by_one
 from sluicegate.services.telemetry.tally.lines import Unreadable
 from sluicegate.services.telemetry.tally.spec_cache import SpecCache
@@ -34,14 +35,16 @@ class ShadowCollector(LogCollector[list[Copy | None]]):
 
     def __init__(
         self, store: Store, log_path: Path, specs: ShadowSource, clock: Callable[[], datetime], *,
-        bucket: int = BUCKET, reopen: Callable[[], None] | None = None,
+        bucket: int = BUCKET, reopen: Callable[[], None] | None = None, levels: Levels | None = None,
     ) -> None:  # fmt: skip
+        """`levels`: until when the logs of requests were read, which copies may be waiting for."""
         super().__init__(store, log_path, clock, reopen=reopen)
         self._bucket = bucket
         self._specs: SpecCache[ShadowSpec] = SpecCache(specs)
         self._pairer = Pairer(store, self._specs)
         self._labels = Labels(store, self._specs)
         self._swept_at = 0
+        self._levels = levels
 
     def collect(self) -> int:
         """One bounded pass: read, pair, score late labels; how many lines and copies were looked at.
@@ -54,7 +57,7 @@ class ShadowCollector(LogCollector[list[Copy | None]]):
         if not 0 <= now - self._swept_at < SWEEP:  # or the clock was set back
             self._swept_at = now
             done += self._labels.score(now)
-            self._pairer.give_up(now)
+            self._pairer.give_up(now if self._levels is None else min(now, self._levels.lowest()))
             drop_pairs(self._store, lambda rollout: self._specs.get(rollout, now), now)
         self._has_more = done > 0
         return done

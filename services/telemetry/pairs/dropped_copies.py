@@ -1,4 +1,4 @@
-"""Copies that the data plane drops because a shadow is too slow. Its counter starts over with it: steps are added."""
+"""Copies that gateways drop because a shadow is too slow. A counter starts over with its gateway: steps are added."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from sluicegate.services.telemetry.store.pair_schema import copy_drops
 from sluicegate.services.telemetry.store.store import Store
 
 
-def note_drops(store: Store, rollout: str, counter: int) -> None:
-    """Add what a shadow's counter grew by since it was read last; a smaller one than before began at 0."""
+def note_drops(store: Store, rollout: str, gateway: str, counter: int) -> None:
+    """Add what a shadow's counter at a gateway grew by since it was read last; a smaller one than before began at 0."""
     table = copy_drops
+    ours = sa.and_(table.c.rollout == rollout, table.c.gateway == gateway)
     with store.write() as connection:
-        last = connection.scalar(sa.select(table.c.last).where(table.c.rollout == rollout))
+        last = connection.scalar(sa.select(table.c.last).where(ours))
         if last is None:
-            connection.execute(sa.insert(table).values(rollout=rollout, last=counter, n=counter))
+            row = {"rollout": rollout, "gateway": gateway, "last": counter, "n": counter}
+            connection.execute(sa.insert(table).values(row))
             return
         grown = counter - last if counter >= last else counter
         if counter != last:
-            ours = sa.update(table).where(table.c.rollout == rollout)
-            connection.execute(ours.values(last=counter, n=table.c.n + grown))
+            connection.execute(sa.update(table).where(ours).values(last=counter, n=table.c.n + grown))

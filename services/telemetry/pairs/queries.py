@@ -40,8 +40,8 @@ class ShadowQueries:
 
     def dropped(self, rollout: str) -> int:
         """Copies that the data plane dropped because the shadow was too slow. They are in no other count."""
-        return self._number(sa.select(copy_drops.c.n).where(copy_drops.c.rollout == rollout))
+        return self._number(sa.select(sa.func.sum(copy_drops.c.n)).where(copy_drops.c.rollout == rollout))
 
     def _number(self, query: sa.Select[tuple[int]]) -> int:
         with self._store.read() as connection:
-            return connection.scalar(query) or 0
+            return int(connection.scalar(query) or 0)

@@ -127,6 +127,17 @@ _FORMER_UNITS = sa.text(
 )
 
 
+def _drops_by_gateway(connection: Connection) -> None:
+    """Dropped copies are counted by gateway; there was one."""
+    if _columns(connection, "copy_drops") != {"rollout", "last", "n"}:
+        return
+    former = connection.exec_driver_sql("SELECT rollout, 'gateway', last, n FROM copy_drops").all()
+    _run(connection, "DROP TABLE copy_drops")
+    _pairs.copy_drops.create(connection)
+    if former:
+        _insert(connection, _pairs.copy_drops, [tuple(row) for row in former])
+
+
 def _sample_former(connection: Connection) -> None:
     """The newest durations and predictions of each build."""
     of_build = "WHERE audience IS NOT NULL AND model = :model AND assigned = :build"
@@ -174,6 +185,7 @@ _STEPS: Mapping[int, Callable[[Connection], None]] = {
     4: _compact_requests,
     5: lambda _: None,  # a table came, which is made at the end
     6: _packed_units,
+    7: _drops_by_gateway,
 }
 """By the number that each leads on from."""
 

@@ -69,7 +69,8 @@ worst_pairs = Table(
 copy_drops = Table(
     "copy_drops", METADATA,
     Column("rollout", Text, primary_key=True),
+    Column("gateway", Text, primary_key=True),
     Column("last", BigInteger, nullable=False),
     Column("n", BigInteger, nullable=False),
 )  # fmt: skip
-"""Copies that the data plane dropped because the shadow was too slow: its counter as read last, and all in all."""
+"""Copies that a gateway dropped because the shadow was too slow: its counter as read last, and all in all."""

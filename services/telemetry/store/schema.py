@@ -22,7 +22,7 @@ from sqlalchemy.types import TypeEngine
 
 from sluicegate.registry.words.tally import Tally, UnitSums
 
-VERSION = 7
+VERSION = 8
 """Raised when a table changes or comes, with a step in `migrations`; a database of a newer number is refused."""
 
 METADATA = MetaData()

@@ -53,7 +53,7 @@ def read_of(store: Store, log: Path) -> Read:
     )
 
 
-def access_logs(folder: Path) -> tuple[Path, ...]:
+def access_logs(folder: Path) -> tuple[Path, Path, Path]:
     """The logs that the collector reads, by the paths that are written now."""
     return folder / "live.jsonl", folder / "shadow.jsonl", folder / "generated.jsonl"
 

@@ -19,6 +19,7 @@ from sluicegate.services.telemetry.store.samples import keep_samples
 from sluicegate.services.telemetry.store.segments import keep
 from sluicegate.services.telemetry.store.slice_store import with_slices
 from sluicegate.services.telemetry.store.store import Store, write_tallies
+from sluicegate.services.telemetry.tailing.levels import Levels
 from sluicegate.services.telemetry.tailing.log_collector import BUCKET, LogCollector
 from sluicegate.services.telemetry.tally.batch import Batch, groups
 from sluicegate.services.telemetry.tally.lines import Lines, Unreadable, read_lines
@@ -43,13 +44,19 @@ class Collector(LogCollector[Lines]):
     def __init__(
         self, store: Store, log_path: Path, specs: SpecSource, clock: Callable[[], datetime], *,
         bucket: int = BUCKET, reopen: Callable[[], None] | None = None, asks: Callable[[str], bool] = lambda _: True,
+        levels: Levels | None = None, joins: bool = True,
     ) -> None:  # fmt: skip
-        """`asks` tells whether requests of a model are kept outside of its rollouts too."""
+        """`asks` tells whether requests of a model are kept outside of its rollouts too.
+
+        `levels` are those of every gateway's log, where there are several; one of their collectors `joins` for all.
+        """
         super().__init__(store, log_path, clock, reopen=reopen)
         self._asks = asks
         self._specs = SpecCache(specs)
         self._bucket = bucket
         self._joiner = Joiner(store, self._specs)
+        self._levels = levels or Levels([self._log])
+        self._joins = joins
         self._chunk_specs: dict[str, RolloutSpec | None] = {}
         """Of the rollouts in the chunk under way."""
         self._asking: set[str] = set()
@@ -59,7 +66,10 @@ class Collector(LogCollector[Lines]):
         now = self._now()
         lines, is_level = self._read(now)
         self._has_more = not is_level
-        self._joiner.join(now, is_level=is_level)
+        if is_level:
+            self._levels.read(self._log, now)
+        if self._joins:
+            self._joiner.join(now, read_until=self._levels.lowest())
         return lines
 
     def _read_lines(self, lines: Sequence[bytes]) -> tuple[Lines, list[Unreadable]]:

@@ -75,6 +75,11 @@ class LogCollector(ABC, Generic[RowsT]):
         """The offsets as committed; None: to be loaded."""
         self._has_forgotten = False
 
+    @property
+    def name(self) -> str:
+        """Which log this is, for people."""
+        return f"{self._path.parent.parent.name}/{self._path.stem}"
+
     @abstractmethod
     def collect(self) -> int:
         """One bounded pass over every file of the log; how many lines were read, or otherwise worked on.

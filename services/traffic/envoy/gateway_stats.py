@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sluicegate.services.traffic.envoy.admin import Admin
@@ -53,6 +54,13 @@ def served(admin: Admin) -> Served:
     return Served(
         ended=ended, buffered=int(stats.get("filesystem.write_total_buffered", 0)), failed_writes=failed
     )  # fmt: skip
+
+
+def added(figures: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The figures of several gateways as one's, which runs for as long as the one that started last."""
+    uptime = "uptime_seconds"
+    summed = {name: sum(each.get(name, 0.0) for each in figures) for each in figures for name in each}
+    return summed | {uptime: min(each[uptime] for each in figures)}
 
 
 def gateway_stats(admin: Admin) -> dict[str, float]:
