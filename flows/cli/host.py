@@ -96,8 +96,8 @@ def status(*, output: Output = Format.TABLE) -> int:
     if stack.supervisor is None:
         return UNREACHABLE
     are_all_there = all(have == of for have, of in replicas.values())
-    are_all_confirmed = all(each.confirmation is Confirmation.CONFIRMED for each in gateways)
-    return 0 if stack.is_up and are_all_there and are_all_confirmed and ledger is None else 1
+    holds_up = any(each.holds_up for each in gateways)
+    return 0 if stack.is_up and are_all_there and not holds_up and ledger is None else 1
 
 
 def env(

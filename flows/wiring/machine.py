@@ -403,7 +403,7 @@ def _parts(runtime: Runtime, site: Site, keys: Keys, environment: Mapping[str, s
     from sluicegate.services.host.installation import client_environment
     from sluicegate.services.host.parts import HttpProbe
     from sluicegate.services.host.stack import code_of, own_part, stack
-    from sluicegate.services.traffic.envoy.bootstrap import READY_PATH
+    from sluicegate.services.traffic.envoy.names import READY_PATH
 
     folder, clients, ours = runtime.folder, client_environment(site, keys, environment), code_of("sluicegate")
     if len(site.gateways()) > 1:  # these read once which gateways there are

@@ -60,6 +60,8 @@ class _Line:
             self.stands = table.version
         except Unreachable as error:
             self.error, self.stands = error, table.version
+            self.serves, self.is_away = None, self.gateway.is_away()
+            return
         except RoutesRejected as error:
             self.error, self.stands = error, error.serving or self.stands
         except (SluiceError, OSError) as error:
@@ -83,8 +85,11 @@ class _Line:
 
     def confirmation(self, silent: bool) -> tuple[Confirmation, str]:
         """How it stands to what it was given, and why."""
-        if silent or (self.serves is None and not self.is_away):
+        is_quiet = self.serves is None and not self.is_away
+        if silent or (is_quiet and self.given is not None):
             return Confirmation.SILENT, "it takes connections and does not answer"
+        if self.given is None:
+            return Confirmation.LATE, _NOT_ASKED
         if self.is_away and self.stands == self.given:
             return Confirmation.AWAY, "it does not run"
         if isinstance(self.error, RoutesRejected):

@@ -164,3 +164,25 @@ def test_a_gateway_that_is_stopped_while_a_weight_grows_keeps_it_from_growing_on
             assert not is_in_force(second)
         assert [each.holds_up for each in plane.states()] == [False, True, False]
     assert eventually(lambda: is_in_force(second))
+
+
+def ready(gateway: Gateway) -> int:
+    return httpx.get(f"{gateway.plane.url}/-/ready").status_code
+
+
+def test_a_gateway_is_ready_when_it_holds_a_table_and_needs_nobody_to_start_with_its_last(
+    tmp_path: Path, services: dict[str, Upstream]
+) -> None:
+    """Nothing of the control side runs here but for the one `apply`."""
+    endpoints = {each.endpoint.build: (each.endpoint,) for each in services.values()}
+    with gateway(tmp_path / "one") as one:
+        assert ready(one) == 503, "it lives, and knows no model"
+        one.plane.apply(routes([standing()], endpoints), endpoints)
+        assert ready(one) == 200
+        one.kill()
+        one.start()
+        assert ready(one) == 200
+        with one.client() as client:
+            assert client.post("/delays/predict", json={}, headers={"x-user-id": "u"}).status_code == 200
+        one.plane.apply(RouteTable(), {})
+        assert ready(one) == 200, "a table without models is one as well"

@@ -93,7 +93,7 @@ class Gateway:
     def restart(self) -> None:
         """Run the command on the files that are there."""
         self.process = subprocess.Popen(self.plane.command())
-        eventually(lambda: httpx.get(f"{self.plane.url}/-/ready").status_code == 200)
+        eventually(lambda: httpx.get(f"{self.plane.url}/-/ready").status_code in (200, 503))
 
     def kill(self) -> None:
         if self.process is not None:

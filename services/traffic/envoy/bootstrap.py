@@ -25,6 +25,7 @@ from sluicegate.services.traffic.envoy.names import (
     DETOUR,
     GENERATED,
     LIVE,
+    READY_PATH,
     ROUTES,
     ROUTES_FILE,
     SHADOW,
@@ -41,7 +42,6 @@ from sluicegate.services.traffic.envoy.resources import (
 )
 from sluicegate.services.traffic.envoy.tracing import export_cluster, tracing
 
-READY_PATH = "/-/ready"
 _INTERNAL = ("x-sluice-", "x-envoy-", "x_sluice_", "x_envoy_")
 """With underscores too: some servers take these for the same names. Metadata may have underscores."""
 _JOIN_REPEATED_HEADERS = {"envoy.reloadable_features.match_headers_individually": False}
@@ -263,10 +263,13 @@ def _strip_internal(said: Mapping[str, str] = MappingProxyType({})) -> Resource:
 
 
 def _readiness() -> Resource:
-    """Answers 503 as soon as `healthcheck/fail` was called, so that a balancer in front turns away while draining."""
+    """Answers 503 as soon as `healthcheck/fail` was called, so that a balancer in front turns away while draining.
+
+    Until then the routes answer: a gateway is ready when it holds a table.
+    """
     kind = "envoy.extensions.filters.http.health_check.v3.HealthCheck"
     path = header_is(":path", READY_PATH)
-    return extension("envoy.filters.http.health_check", kind, pass_through_mode=False, headers=[path])
+    return extension("envoy.filters.http.health_check", kind, pass_through_mode=True, headers=[path])
 
 
 def _time_limit() -> Resource:

@@ -30,6 +30,7 @@ from sluicegate.services.traffic.envoy.names import (
     BOOTSTRAP_FILE,
     GENERATED,
     LIVE,
+    NO_TABLE,
     ROUTES,
     SHADOW,
     cluster_name,
@@ -121,7 +122,8 @@ class Envoy:
         return f"http://{self.places.host}:{self.places.port}"
 
     def prepare(self) -> None:
-        """Write what Envoy needs to start. Clusters and routes that are there already stay."""
+        """Write what Envoy needs to start. Clusters and routes that are there already stay: it serves by these, also
+        where nobody gives it others. Without any it is not ready until it is given some."""
         for folder in (self.places.folder, self.places.addresses, self.places.logs, self.places.admin_socket.parent):
             own_folder(folder)
         durable.replace(
@@ -130,7 +132,8 @@ class Envoy:
         if not self.places.clusters.exists():
             durable.replace(self.places.clusters, self._cluster_file({}))
         if not self.places.routes.exists():
-            durable.replace(self.places.routes, self._route_file(RouteTable()))
+            nothing = {ROUTES: route_configuration(RouteTable(), self.limits, is_ready=False)}
+            durable.replace(self.places.routes, canonical(discovery(nothing, NO_TABLE, _ROUTES)))
 
     def command(self) -> tuple[str, ...]:
         """The command of the Envoy process."""

@@ -30,7 +30,7 @@ from sluicegate.services.traffic.envoy.log_format import (
 )
 from sluicegate.services.traffic.envoy.model_pages import page_routes
 from sluicegate.services.traffic.envoy.named_routes import named_routes
-from sluicegate.services.traffic.envoy.names import ROUTES, chain, chain_name, cluster_name, mirror_name
+from sluicegate.services.traffic.envoy.names import READY_PATH, ROUTES, chain, chain_name, cluster_name, mirror_name
 from sluicegate.services.traffic.envoy.path_tree import path_tree
 from sluicegate.services.traffic.envoy.resources import (
     Resource,
@@ -49,12 +49,17 @@ _NOT_FOUND: Resource = {"name": "*", "match": {"prefix": "/"}, "direct_response"
 """The model's own word for it stands in the local reply's format: every answer of the gateway itself is JSON."""
 
 
-def route_configuration(table: RouteTable, limits: Limits, former: Sequence[Resource] = ()) -> Resource:
+def route_configuration(
+    table: RouteTable, limits: Limits, former: Sequence[Resource] = (), *, is_ready: bool = True
+) -> Resource:
     """Every model's routes, by path `/{model}/predict` and by host name `<model>.…`, then 404.
 
     `former` are routes of further models, as they stand. A route's name begins with its model's slug and a stroke.
+    `is_ready`: what a balancer in front is told.
     """
-    routes = [*(route for model in table.models for route in _model_routes(model)), *former]
+    told = answer(200, "ready") if is_ready else answer(503, "no table yet: the keeper has not given one")
+    ready: Resource = {"name": "*", "match": {"path": READY_PATH}, "direct_response": told}
+    routes = [ready, *(route for model in table.models for route in _model_routes(model)), *former]
     served = [
         set_header(name, f"%UPSTREAM_METADATA({METADATA}:{key})%", keep_empty=False)
         for name, key in ((BUILD_HEADER, "build"), (STAND_IN_HEADER, "stand_in"))
