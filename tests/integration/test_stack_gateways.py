@@ -52,7 +52,6 @@ def test_a_gateway_that_hangs_in_mid_ramp_holds_up_no_abort_at_the_other(stack: 
             until(lambda: {loads["gateway"].ask(unit, 1.5)[1].get("x-sluice-build") for unit in asked} == {"1"}, 30)
             view = stack.ask("rollout", "show", rollout)
             assert not view["observed"], "one of them may still send requests to the candidate"
-            assert not view["settled"]
             assert "gateway-2 is silent" in stack.run("status", code=1).stdout
             assert "gateway-2 is silent" in stack.run("doctor", code=1).stdout
         finally:

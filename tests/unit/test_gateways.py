@@ -76,6 +76,7 @@ def test_one_that_hangs_is_named_and_keeps_no_other_from_an_abort(
 ) -> None:
     gateways.apply(table(3000), ENDPOINTS)
     planes[1].released.clear()
+    assert gateways.observe() is None, "what it served is not what it is known to serve"
     for _ in range(3):  # however often it is asked
         with pytest.raises(TimedOut, match="g1: it takes connections and does not answer"):
             gateways.apply(table(0), ENDPOINTS)
