@@ -56,7 +56,8 @@ def test_a_gateway_that_hangs_in_mid_ramp_holds_up_no_abort_at_the_other(stack: 
             assert "gateway-2 is silent" in stack.run("doctor", code=1).stdout
         finally:
             hung.resume()
-        stack.until(rollout, lambda view: view["observed"] and view["settled"])
+        until(lambda: set(gateways(stack).values()) == {"confirmed"})
+        until(lambda: {loads["gateway-2"].ask(unit, 1.5)[1].get("x-sluice-build") for unit in asked} == {"1"}, 30)
         killed = psutil.Process(stack.pid("envoy"))
         killed.kill()  # the supervisor starts it again, with the routes that it had
         until(lambda: {loads["gateway"].ask(unit, 1.5)[1].get("x-sluice-build") for unit in asked} == {"1"})
