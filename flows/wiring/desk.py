@@ -149,12 +149,15 @@ class LocalDesk:
         beats = {name: self.runtime.heartbeats.silence(name) for name in BEATING}
         scrape = Scrape(
             gateway=self._gateway_figures(),
-            backlog=self.runtime.readings.backlog(),
             now=self.runtime.wall().timestamp(),
             free=disk.free / disk.total,
             silence={name: math.inf if silence is None else silence for name, silence in beats.items()},
             families=[stage_family(each for build in fleet.endpoints() for each in fleet.stage_times(build))],
         )
+        try:
+            scrape = replace(scrape, backlog=self.runtime.readings.backlog())
+        except Unreachable:
+            scrape = replace(scrape, telemetry_up=False)
         try:
             scrape = self._with_ledger(scrape)
         except Unreachable:
@@ -178,7 +181,7 @@ class LocalDesk:
             untended=len(seen.unjudged),
             overdue=len(overdue(self.ledger, now)),
             undriven=len({each.id for each in under_way} & set(all_undriven(self.ledger))),
-            waiting=len(self.runtime.readings.waiting(now)),
+            waiting=len(self.runtime.readings.waiting(now)) if scrape.telemetry_up else None,
             expiries=expiries(given_tokens(self.ledger), now),
             sights=seen.at(now),
         )

@@ -17,6 +17,7 @@ from docs.pages.grafana import PANELS, page
 from docs.pages.metrics import families
 from sluicegate.registry.rollout.rollout import Phase, Rollout
 from sluicegate.registry.words.build import BuildRef
+from sluicegate.registry.words.errors import Unreachable
 from sluicegate.services.bento.stage_times import StageTimes, stage_family
 from sluicegate.services.telemetry.outcomes.outcome import OutcomeIn
 from sluicegate.services.telemetry.reading.prometheus import Scrape, exposition
@@ -37,10 +38,13 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
 
 def scrape(rig: Rig, **told: object) -> dict[Key, float]:
     """Samples by name and label values."""
-    text = exposition(rig.queries, Scrape(**told)).decode()  # type: ignore[arg-type]
+    return samples(exposition(rig.queries, Scrape(**told)))  # type: ignore[arg-type]
+
+
+def samples(text: bytes) -> dict[Key, float]:
     return {
         at(sample.name, *sample.labels.values()): sample.value
-        for family in text_string_to_metric_families(text)
+        for family in text_string_to_metric_families(text.decode())
         for sample in family.samples
     }
 
@@ -60,6 +64,26 @@ def test_nothing_is_told_of_a_ledger_that_cannot_be_read(rig: Rig) -> None:
     assert at("sluice_rollouts_overdue") in well
     assert [name for name, _ in away if name.startswith(("sluice_rollout", "sluice_blind", "sluice_token"))] == []
     assert at("sluice_collector_unread_bytes") not in away, "none was told"
+
+
+def test_what_stands_in_the_ledger_is_told_while_the_telemetry_is_away(rig: Rig) -> None:
+    class Away:
+        def __getattr__(self, name: str) -> None:
+            raise Unreachable("the telemetry does not answer.")
+
+    well = scrape(rig, rollouts=[rollout()], models=["delays"])
+    for text in (
+        exposition(Away(), Scrape(rollouts=[rollout()], models=["delays"])),  # type: ignore[arg-type]
+        exposition(rig.queries, Scrape(rollouts=[rollout()], models=["delays"], telemetry_up=False, waiting=None)),
+    ):
+        away = samples(text)
+        assert (well[at("sluice_telemetry_up")], away[at("sluice_telemetry_up")]) == (1, 0)
+        assert away[at("sluice_ledger_up")] == 1
+        names = {name for name, _ in away}
+        assert {"sluice_rollout_info", "sluice_rollout_weight_ratio", "sluice_rollouts_overdue"} <= names
+        counted = ("sluice_build", "sluice_telemetry_", "sluice_rollout_requests", "sluice_collector")
+        assert [name for name in names if name.startswith(counted)] == ["sluice_telemetry_up"]
+    assert "sluice_rollouts_waiting" not in names
 
 
 def test_builds_and_counters(rig: Rig) -> None:

@@ -55,6 +55,7 @@ def test_promtool_accepts_the_rules() -> None:
 FIRING = {
     "SluiceGatewayDown": ("sluice_gateway_up", "1", "0"),
     "SluiceLedgerDown": ("sluice_ledger_up", "1", "0"),
+    "SluiceTelemetryDown": ("sluice_telemetry_up", "1", "0"),
     "SluiceProgramSilent": ('sluice_silence_seconds{program="keeper"}', "1", "500"),
     "SluiceBlind": ('sluice_blind{listener="live"}', "0", "1"),
     "SluiceCollectorBehind": ("sluice_collector_waiting_seconds", "3", "500"),

@@ -9,8 +9,9 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from sluicegate.registry.rollout.rollout import Rollout
+from sluicegate.registry.words.errors import Unreachable
 from sluicegate.registry.words.sight import Listener, Sight
-from sluicegate.services.telemetry.reading.prometheus_rollouts import families as rollout_families
+from sluicegate.services.telemetry.reading import prometheus_rollouts
 from sluicegate.services.telemetry.reading.queries import Queries
 from sluicegate.services.telemetry.tailing.backlog import Backlog
 
@@ -21,6 +22,8 @@ class Scrape:
 
     ledger_up: bool = True
     """Whether the ledger can be read; where not, the figures of what stands in it are left out."""
+    telemetry_up: bool = True
+    """Whether the telemetry could be read until now; where not, the figures of what it counted are left out."""
     models: Sequence[str] = ()
     rollouts: Sequence[Rollout] = ()
     gateway: Mapping[str, float] | None = None
@@ -34,8 +37,8 @@ class Scrape:
     """Rollouts whose weight is not in force although it was ordered a while ago."""
     undriven: int = 0
     """Rollouts for which no driver can be made."""
-    waiting: int = 0
-    """Rollouts that wait for a person."""
+    waiting: int | None = 0
+    """Rollouts that wait for a person; None where that cannot be told without the telemetry."""
     free: float | None = None
     """Share of the state folder's disk that is free."""
     silence: Mapping[str, float] = field(default_factory=dict)
@@ -67,7 +70,10 @@ class _Families:
 
     def collect(self) -> Iterator[Metric]:
         yield from self._gateway()
-        yield from self._collector()
+        counted = self._counted()
+        meaning = "1 if the telemetry can be read; at 0 all metrics that come from it are missing."
+        yield _gauge("sluice_telemetry_up", meaning, float(counted is not None))
+        yield from counted or ()
         yield from self._scrape.families
         if self._scrape.free is not None:
             meaning = "Share of the state folder's disk that is free."
@@ -81,23 +87,35 @@ class _Families:
         if self._scrape.ledger_up:
             yield from self._ledger()
 
+    def _counted(self) -> Sequence[Metric] | None:
+        """What the telemetry counted; None where it cannot be read."""
+        if not self._scrape.telemetry_up:
+            return None
+        try:
+            found = [*self._collector()]
+            if self._scrape.ledger_up:
+                found += [*self._builds(), *prometheus_rollouts.counted(self._queries, self._scrape.rollouts)]
+        except Unreachable:
+            return None
+        return found
+
     def _ledger(self) -> Iterator[Metric]:
-        yield from self._builds()
         meaning = "Rollouts under way that the keeper cannot judge: their guardrails do not work."
         yield _gauge("sluice_rollouts_untended", meaning, float(self._scrape.untended))
         meaning = "Rollouts whose weight was ordered more than 10 s ago and is not in force."
         yield _gauge("sluice_rollouts_overdue", meaning, float(self._scrape.overdue))
         meaning = "Rollouts under way for which no driver can be made: they do not advance."
         yield _gauge("sluice_rollouts_undriven", meaning, float(self._scrape.undriven))
-        meaning = "Rollouts that wait for a person, such as for an approval."
-        yield _gauge("sluice_rollouts_waiting", meaning, float(self._scrape.waiting))
+        if self._scrape.waiting is not None:
+            meaning = "Rollouts that wait for a person, such as for an approval."
+            yield _gauge("sluice_rollouts_waiting", meaning, float(self._scrape.waiting))
         meaning = "Time until a token of the console expires; below 0 it has. Tokens that never expire are left out."
         expiry = GaugeMetricFamily("sluice_token_expires_in_seconds", meaning, labels=["name"])
         for name, seconds in self._scrape.expiries.items():
             expiry.add_metric([name], seconds)
         yield expiry
         yield from self._sights()
-        yield from rollout_families(self._queries, self._scrape.rollouts)
+        yield from prometheus_rollouts.standing(self._scrape.rollouts)
 
     def _gateway(self) -> Iterator[Metric]:
         gateway = self._scrape.gateway

@@ -17,10 +17,14 @@ _STEP = 5
 """Every so many bins end a bucket of the histogram: four to a factor of ten."""
 
 
-def families(queries: Queries, rollouts: Sequence[Rollout]) -> Iterator[Metric]:
-    """The families of these rollouts."""
+def standing(rollouts: Sequence[Rollout]) -> Iterator[Metric]:
+    """What the ledger says of these rollouts."""
     yield from _standing(rollouts)
     yield _verdicts(rollouts)
+
+
+def counted(queries: Queries, rollouts: Sequence[Rollout]) -> Iterator[Metric]:
+    """What the telemetry counted of these rollouts. Raises Unreachable."""
     yield _requests(queries, rollouts)
     yield _generated(queries, rollouts)
     yield _latencies(queries, rollouts)
