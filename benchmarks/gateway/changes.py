@@ -92,6 +92,9 @@ class Plane:
     ) -> RouteTable:
         return replace(routes(standings, running), made_from=made_from)
 
+    def renew(self) -> None:
+        self._envoy.renew()
+
     def apply(self, table: RouteTable, endpoints: Endpoints) -> None:
         self._envoy.apply(table, endpoints)
         at = time.perf_counter()

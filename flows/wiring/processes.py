@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from sluicegate.services.telemetry.tailing.log_collector import LogCollector
     from sluicegate.services.telemetry.tally.spec import RolloutSpec
     from sluicegate.services.traffic.envoy.plane import Envoy
+    from sluicegate.services.traffic.switch import Switch
     from sluicegate.services.traffic.table import RouteTable
 
 CLEAN_SECONDS = 86_400.0
@@ -163,6 +164,7 @@ def collector() -> None:
     from sluicegate.services.telemetry.tailing.collector import Collector
     from sluicegate.services.telemetry.tailing.generated import GeneratedCollector
     from sluicegate.services.telemetry.tailing.levels import Levels
+    from sluicegate.services.traffic.switch import Switch
 
     runtime = current_runtime()
 
@@ -195,6 +197,9 @@ def collector() -> None:
         loops.beside(f"{name} alive", partial(_listen, runtime.envoys[name], levels, log, wall))
     loops.beside("drops", partial(watch_drops, runtime), PASS_SECONDS)
     loops.beside("watch", partial(watch, runtime, "collector"))
+    for name, own in runtime.envoys_of(runtime.site).items():  # connections of their own: no reader waits for them
+        switch = Switch(name=name, plane=own, limit=runtime.settings.unwatched_seconds)
+        loops.beside(f"{name} switch", partial(_switch, switch))
     loops.run("log", first.run, PASS_SECONDS)
 
 
@@ -205,6 +210,15 @@ def _listen(envoy: Envoy, levels: Levels, log: str, wall: Callable[[], datetime]
         if envoy.observe() is not None or envoy.is_away():
             levels.heard(log, at)
         stop.wait(LISTEN_SECONDS)
+
+
+def _switch(switch: Switch, stop: threading.Event) -> None:
+    """Look whether a keeper watches the gateway, until stopped."""
+    from sluicegate.services.traffic.switch import PERIOD
+
+    while not stop.is_set():
+        switch.look()
+        stop.wait(PERIOD)
 
 
 def console() -> None:
@@ -273,6 +287,11 @@ class GatewayPlane:
         """Put a table in force, where this process may."""
         self._check()
         self._gateways.apply(table, endpoints)
+
+    def renew(self) -> None:
+        """Note that this process watches, where it may."""
+        self._check()
+        self._gateways.renew()
 
     def compile(
         self, standings: Sequence[Standing], running: Collection[BuildRef], made_from: FencingToken

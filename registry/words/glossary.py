@@ -36,6 +36,9 @@ GLOSSARY: Final[Mapping[str, Mapping[str, str]]] = {
             "the *observed* one what Envoy did.",
         "mirror": "To copy a request to a service whose answer nobody gets. *Shadow* is the strategy that does so.",
         "route table": "The whole desired traffic split as one value.",
+        "stable-only":
+            "The form of a route table in which no build that is still tried answers or gets copies. It is in force "
+            "while no keeper watches.",
         "term":
             "For how long one keeper leads. Each keeper that takes over has a higher one.",
         "fencing token":

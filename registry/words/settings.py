@@ -19,6 +19,7 @@ from sluicegate.registry.words.spans import SpanReceiver
 from sluicegate.registry.words.units import parse_duration
 
 DAY = 86_400.0
+_SHORTEST_UNWATCHED = 12.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +47,8 @@ SETTINGS = (
     Setting(name="SLUICE_GATEWAY", default="", help="URL of the gateway for `sluice predict`; by default the one that "
             "`sluice up` started."),
     Setting(name="SLUICE_POLL", default="5s", help="How often the keeper polls MLflow for aliases, stages and tags."),
+    Setting(name="SLUICE_UNWATCHED", default="15s", help="How long a gateway sends requests to candidates although no "
+            "keeper watches; then stable builds alone answer. At least 12s: a keeper that hangs is replaced after 10."),
     Setting(name="SLUICE_KEEP", default="90d", help="How long API calls, receipts of orders, webhooks' ids, "
             "ended leases and the embedded Prefect's runs are kept. Facts, looks and documents are kept for ever."),
     Setting(name="SLUICE_CHAMPION_ALIAS", default=CHAMPION_ALIAS, help="MLflow alias of the stable build; other "
@@ -103,6 +106,7 @@ class Settings:
     store: str | None = None
     """Where bentos are shared, as a folder's path or an address; None: they are not."""
     poll_seconds: float = 5.0
+    unwatched_seconds: float = 15.0
     keep_seconds: float = 90 * DAY
     champion_alias: str = CHAMPION_ALIAS
     environment: str | None = None
@@ -130,6 +134,7 @@ class Settings:
             ledger=_checked(found, "SLUICE_LEDGER", _ledger_url),
             store=_checked(found, "SLUICE_STORE", _store),
             poll_seconds=_checked(found, "SLUICE_POLL", _poll) or 5.0,
+            unwatched_seconds=_checked(found, "SLUICE_UNWATCHED", _unwatched) or 15.0,
             keep_seconds=_checked(found, "SLUICE_KEEP", _keep) or 90 * DAY,
             champion_alias=_checked(found, "SLUICE_CHAMPION_ALIAS", _alias) or CHAMPION_ALIAS,
             environment=found["SLUICE_ENVIRONMENT"] or None,
@@ -230,6 +235,13 @@ def _headers(text: str) -> tuple[tuple[str, str], ...]:
     if not all(re.fullmatch(r"[a-z0-9-]+", name) and re.fullmatch(r"[ -~]+", value) for name, value in headers):
         raise ValueError("write name=value, several by comma")
     return headers
+
+
+def _unwatched(text: str) -> float:
+    seconds = parse_duration(text)
+    if seconds < _SHORTEST_UNWATCHED:
+        raise ValueError(f"at least {_SHORTEST_UNWATCHED:g}s: a keeper that hangs is replaced in 10")
+    return seconds
 
 
 def _poll(text: str) -> float:

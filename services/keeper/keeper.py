@@ -86,6 +86,8 @@ class Keeper:
     _refused: Routed | None = field(default=None, init=False)
     _unwritten: str = field(default="", init=False)
     """Why the routes could not be put in force at the last look, as it was logged."""
+    _is_watching: bool = field(default=False, init=False)
+    """Whether the data plane was this keeper's to route at the last look."""
     _polled: float | None = field(default=None, init=False)
     _judging_since: float | None = field(default=None, init=False)
     """When the judging that is under way began."""
@@ -112,7 +114,10 @@ class Keeper:
         routed, is_in_force = None, False
         try:
             endpoints = self.services.endpoints()
+            self._is_watching = True
             routed = self._route(self.plane.compile(standing, endpoints.keys(), made_from), endpoints, rollouts, now)
+            if self._is_watching:
+                self.plane.renew()
             is_in_force = self.plane.observe() == routed.version
             if is_in_force:
                 self._observe(routed, standing, rollouts, now)
@@ -157,8 +162,10 @@ class Keeper:
         except (Unreachable, TimedOut, OSError) as error:
             self._say_unwritten(error)
         except NotLeading as error:
+            self._is_watching = False
             self._say_unwritten(error)
         except Fenced as error:
+            self._is_watching = False
             self._say_unwritten(error)
             note_refusal(self.ledger, str(error), now)
         except RoutesRejected as error:

@@ -99,6 +99,10 @@ class DataPlane(Protocol[TableT]):
         """
         ...
 
+    def renew(self) -> None:
+        """Note that this keeper watches: what is in force, or what it was told of it, follows from the ledger."""
+        ...
+
     def observe(self) -> str | None:
         """The version in force; None when it cannot be told."""
         ...

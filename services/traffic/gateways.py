@@ -140,6 +140,19 @@ class Gateways:
             told = "; ".join(f"{each.name}: {each.why}" for each in behind)
             raise TimedOut(f"not every gateway has confirmed the routes: {told}.", fix="see why: sluice status.")
 
+    def renew(self) -> None:
+        """Note at every gateway that a keeper watches."""
+        self._ask(lambda line: line.gateway.renew())
+
+    def renewed_at(self) -> float | None:
+        """When that was noted last at the gateway that has waited longest."""
+        times = list(self._ask(lambda line: line.gateway.renewed_at()).values())
+        return None if None in times else min(times)
+
+    def go_stable_only(self) -> bool:
+        """Bring the stable-only form into force at every gateway; whether any did not have it yet."""
+        return any(self._ask(lambda line: line.gateway.go_stable_only()).values())
+
     def observe(self) -> str | None:
         """The version that all gateways serve, but for those that do not run; None where they differ or do not say."""
         self._ask(_Line.look)

@@ -20,6 +20,8 @@ class DataPlane(Protocol):
     - A table that was made from an older state of the ledger than the one held, or by a keeper that was replaced,
       raises Fenced and changes nothing, also after a restart; of two writers in the middle of a change the older one
       stops. After a restore, positions and terms count from the beginning.
+    - After `go_stable_only` no build that is still tried answers or gets copies, while all other routes stay as they
+      are, also after a restart; applying the table again brings it back.
     - Applying the table that is in force again changes nothing; it only clears away what no request uses any more.
     - Addresses travel apart: a replica that comes, goes or moves is followed, and the version stays as it is. No
       request fails because of one that goes: it finishes what it has.
@@ -35,6 +37,18 @@ class DataPlane(Protocol):
 
         After Unreachable the table stands on disk and comes into force when the data plane starts.
         """
+        ...
+
+    def renew(self) -> None:
+        """Note that a keeper watches: it has read the ledger, and this data plane was given what follows from it."""
+        ...
+
+    def renewed_at(self) -> float | None:
+        """When that was noted last, on the clock of intervals; None where it never was."""
+        ...
+
+    def go_stable_only(self) -> bool:
+        """Bring the stable-only form of the table that was applied last into force; False where that is so already."""
         ...
 
     def observe(self) -> str | None:

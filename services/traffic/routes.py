@@ -43,6 +43,28 @@ def routes(
     slots, and the data plane answers 503 for it. Both are listed in `missing`. An audience none of whose variations
     holds a build takes nobody.
     """
+    table = _table(standings, running, connections, splits)
+    alone = tuple(trusting(standing) for standing in standings)
+    if alone == tuple(standings):
+        return table
+    return replace(table, unwatched=_table(alone, running, connections, splits))
+
+
+def trusting(standing: Standing) -> Standing:
+    """The standing without what is tried: candidate, preview, shadows. A promoted candidate is trusted already.
+
+    It names no rollout, so that what is served meanwhile is not counted as any step's weight.
+    """
+    if standing.candidate is None or standing.is_promoted:
+        return replace(standing, preview=None, shadows=())
+    return replace(
+        standing, candidate=None, weight=0, preview=None, shadows=(), sliced_by=(), rollout=None, epoch=0
+    )  # fmt: skip
+
+
+def _table(
+    standings: Sequence[Standing], running: Running, connections: Mapping[str, Connections], splits: Splits
+) -> RouteTable:
     ordered = sorted(standings, key=lambda standing: (standing.model, standing.variation))
     models = tuple(
         _model(connections.get(model) or Connections(model=model), tuple(group), running, splits)

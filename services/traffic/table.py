@@ -151,12 +151,19 @@ class RouteTable:
     """Builds that ought to have traffic but run nowhere: a candidate's share goes to stable, a stable answers 503."""
     made_from: FencingToken = field(default=BEFORE_ALL, compare=False)
     """The state of the ledger that it follows from; no part of what it says."""
+    unwatched: RouteTable | None = field(default=None, compare=False)
+    """Its stable-only form, for a data plane that nobody watches; None: it sends nobody to a build that is tried."""
 
     @cached_property
     def version(self) -> str:
         """A digest of the content."""
         content = (self.models, self.missing)
         return hashlib.sha256(repr(content).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+    @property
+    def stable_only(self) -> RouteTable:
+        """The table as it is while nobody watches: no build that is still tried answers or gets copies."""
+        return self.unwatched or self
 
     def model(self, name: str) -> ModelRoute:
         """The routes of a model. Raises NotFound."""
@@ -171,6 +178,7 @@ class RouteTable:
             models=tuple(route for route in self.models if route.model in models),
             missing=tuple(build for build in self.missing if build.model in models),
             made_from=self.made_from,
+            unwatched=self.unwatched.only(models) if self.unwatched is not None else None,
         )
 
 

@@ -141,6 +141,9 @@ class Lender(Given):
     def apply(self, table: Any, endpoints: Any) -> None:
         self.plane.apply(table, endpoints)
 
+    def renew(self) -> None:
+        self.plane.renew()
+
     def observe(self) -> str | None:
         return self.plane.observe()
 

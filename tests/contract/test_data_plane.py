@@ -417,3 +417,41 @@ def test_a_restored_ledger_is_refused_with_a_way_out_until_somebody_says_so(subj
     assert subject.plane.observe() == restored.version
     with pytest.raises(Fenced):
         subject.another_writer().apply(made(6000, subject, position=999, term=9), subject.endpoints)
+
+
+@pytest.mark.parametrize("weight", [3000, 10_000])
+def test_while_nobody_watches_stable_answers_alone_also_after_a_restart_until_the_table_comes_again(
+    subject: Subject, weight: int
+) -> None:
+    """The other model, where nobody tries anything, is as it was: two variations share it."""
+    other = build("1", "churn")
+    endpoints = {**subject.endpoints, other: (dataclasses.replace(subject.endpoints[build("1")][0], build=other),)}
+    table = routes([standing(weight=weight), standing(model="churn")], endpoints)
+    subject.plane.apply(table, endpoints)
+    assert subject.plane.go_stable_only()
+    for _ in range(2):
+        assert subject.plane.observe() == table.stable_only.version != table.version
+        assert {subject.served(unit) for unit in UNITS[:40]} == {"1"}
+        assert not subject.plane.go_stable_only()
+        subject.stop()
+        subject.start()
+    subject.another_writer().apply(table, endpoints)
+    assert subject.plane.observe() == table.version
+    assert [subject.served(unit) for unit in UNITS[:40]] == [by_hand(table)(unit) for unit in UNITS[:40]]
+
+
+def test_where_nobody_is_tried_nothing_changes_while_nobody_watches(subject: Subject) -> None:
+    table = routes([standing()], subject.endpoints)
+    subject.plane.apply(table, subject.endpoints)
+    assert not subject.plane.go_stable_only()
+    assert subject.plane.observe() == table.version
+
+
+def test_who_watches_is_noted_by_whoever_was_let_through_last(subject: Subject) -> None:
+    assert subject.plane.renewed_at() is None
+    subject.plane.apply(made(3000, subject, position=1, term=1), subject.endpoints)
+    subject.plane.renew()
+    first = subject.plane.renewed_at()
+    subject.plane.renew()
+    assert first is not None
+    assert subject.another_writer().renewed_at() > first

@@ -23,6 +23,7 @@ class MemoryDataPlane:
         self._stored = RouteTable()
         self._serving: RouteTable | None = self._stored
         self._held = BEFORE_ALL
+        self.renewals = 0
         self._places: Endpoints = {}
         self._active: Counter[BuildRef] = Counter()
 
@@ -43,6 +44,23 @@ class MemoryDataPlane:
         self._serving = self._stored
         if refused:
             raise RoutesRejected(" ".join(refused.values()), held=refused_models, serving=self._stored.version)
+
+    def renew(self) -> None:
+        """Note that a keeper watches."""
+        self.renewals += 1
+
+    def renewed_at(self) -> float | None:
+        """By a clock that counts renewals."""
+        return float(self.renewals) if self.renewals else None
+
+    def go_stable_only(self) -> bool:
+        """Serve nobody by what is tried."""
+        if self._stored.stable_only == self._stored:
+            return False
+        self._stored = self._stored.stable_only
+        if self._serving is not None:
+            self._serving = self._stored
+        return True
 
     def observe(self) -> str | None:
         """The version in force; None while stopped."""
@@ -113,4 +131,5 @@ def _joined(one: RouteTable, other: RouteTable) -> RouteTable:
     return RouteTable(
         models=one.models + other.models,
         missing=one.missing + other.missing,
+        unwatched=None if one.unwatched is other.unwatched is None else _joined(one.stable_only, other.stable_only),
     )

@@ -106,6 +106,7 @@ class Gateway:
     history: list[Mapping[str, tuple[str, str | None, int]]] = field(default_factory=list)
     refuses: bool = False
     holds_newer: bool = False
+    renewals: int = 0
     refused_model: str | None = None
     flying: dict[BuildRef, int] = field(default_factory=dict)
     blind: bool = False
@@ -130,6 +131,9 @@ class Gateway:
         self.table = served
         if held is not None:
             raise RoutesRejected(f"bad cluster of {held}", held=frozenset({held}), serving=served.version)
+
+    def renew(self) -> None:
+        self.renewals += 1
 
     def observe(self) -> str | None:
         return self.table.version if self.table and not self.blind else None
@@ -774,3 +778,29 @@ def test_a_table_that_is_older_than_the_gateways_is_shown_until_one_is_taken() -
     world.look()
     assert refusal(world.ledger) is None
     assert world.gateway.history[-1] != weights
+
+
+def test_every_look_that_reads_the_ledger_and_may_route_says_that_somebody_watches(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Refused routes are watched all the same; a ledger that is away, or a newer table, leaves nobody to watch."""
+    world = World().serving()
+    world.ramping()
+    before = world.gateway.renewals
+    world.look(3)
+    world.gateway.refuses = True
+    world.look(2)
+    assert world.gateway.renewals == before + 5
+    world.gateway.refuses, world.gateway.holds_newer = False, True
+    world.enter(world.ledger.current()[-1].id, 1)
+    world.look(2)
+    world.gateway.holds_newer = False
+
+    def away(*_: object) -> None:
+        raise Unreachable("the ledger cannot be used")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.ledger, "current", away)
+        with pytest.raises(Unreachable):
+            world.look()
+    assert world.gateway.renewals == before + 5

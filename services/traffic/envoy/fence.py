@@ -49,6 +49,14 @@ class Fence:
                 durable.replace(self._file, json.dumps(asdict(token)), spare=spare)
         self._own = token
 
+    def is_own(self) -> bool:
+        """Whether nobody else was let through since."""
+        return self.held() == self._own
+
+    def go_on(self) -> None:
+        """Write in the name of whoever was let through last, who says nothing any more."""
+        self._own = self.held()
+
     @contextmanager
     def passing(self) -> Iterator[None]:
         """Write a file. Raises Fenced where another one was let through since."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -16,6 +17,7 @@ from sluicegate.registry.words.build import BuildRef, Endpoints
 from sluicegate.registry.words.errors import RoutesRejected, Unreachable
 from sluicegate.registry.words.spans import SpanReceiver
 from sluicegate.services import durable
+from sluicegate.services.heartbeat import Heartbeats
 from sluicegate.services.loopback import is_listening, own_folder, socket_path
 from sluicegate.services.traffic.envoy.admin import Admin
 from sluicegate.services.traffic.envoy.bootstrap import Places, bootstrap
@@ -53,6 +55,7 @@ from sluicegate.services.traffic.table import RouteTable
 
 _CLUSTER = "envoy.config.cluster.v3.Cluster"
 _ROUTES = "envoy.config.route.v3.RouteConfiguration"
+_RENEWED = "renewed"
 _FIX = "this is a fault of Sluicegate or of a document it accepted: report it with this message."
 
 
@@ -109,6 +112,8 @@ class Envoy:
         passing = self._fence.passing
         watched = partial(WatchedFile, admin=self._admin, log=self.log, patience=patience, passing=passing)
         self._addresses = EndpointFiles(self.places.addresses, admin=self._admin, patience=patience, passing=passing)
+        self._unwatched = self.places.routes.with_name("unwatched.json")
+        self._beats = Heartbeats(folder=folder / "beats")
         self._clusters = watched(self.places.clusters, subscription="cluster_manager.cds")
         self._routes = watched(self.places.routes, subscription=f"http.{LIVE}.rds.{ROUTES}")
 
@@ -175,7 +180,33 @@ class Envoy:
         why = self._refusal(table, endpoints)
         if why is not None:
             raise self._isolated(table, endpoints, why, before)
+        self._keep_unwatched(self._route_file(table.stable_only))
         self._publish(wanted, placed, self._route_file(table), table.version, before)
+
+    def renew(self) -> None:
+        """Note that the keeper whose table is here watches."""
+        if self._fence.is_own():
+            self._beats.beat(_RENEWED)
+
+    def renewed_at(self) -> float | None:
+        """When that was noted last."""
+        return self._beats.last(_RENEWED)
+
+    def go_stable_only(self) -> bool:
+        """Put the routes that stand ready for this in force, whether Envoy runs now or starts later."""
+        text = read_text(self._unwatched)
+        if text is None or text == read_text(self.places.routes):
+            return False
+        self._fence.go_on()
+        self._routes.push(text, str(json.loads(text)["version_info"]))
+        return True
+
+    def _keep_unwatched(self, text: str) -> None:
+        """Have the routes ready that are to be in force while nobody watches."""
+        if read_text(self._unwatched) != text:
+            spare = self._unwatched.with_name(f".{self._unwatched.name}.spare")
+            with self._fence.passing():
+                durable.replace(self._unwatched, text, spare=spare)
 
     def observe(self) -> str | None:
         """The version that Envoy's statistics report for its routes."""
@@ -306,6 +337,8 @@ class Envoy:
             return RoutesRejected(reason, fix=_FIX, held=frozenset(refused))
         version = digest(configuration)
         routes = canonical(discovery({ROUTES: configuration}, version, _ROUTES))
+        alone = route_configuration(rest.stable_only, self.limits, stays.routes)
+        self._keep_unwatched(canonical(discovery({ROUTES: alone}, digest(alone), _ROUTES)))
         self._publish(wanted, assignments(rest, endpoints, wanted), routes, version, before)
         reasons = " ".join(f"{model}: {why}" for model, why in sorted(refused.items()))
         return RoutesRejected(
@@ -350,7 +383,12 @@ class Envoy:
         return whole(bootstrap(self.places, self.limits, self._spans), wanted, routes)
 
     def _wanted(self, table: RouteTable, endpoints: Endpoints) -> dict[str, Resource]:
-        return clusters(table, endpoints, self.limits, self.places.shadow_socket, self.places.addresses)
+        """The clusters of a table and of its stable-only form."""
+        made = (
+            clusters(each, endpoints, self.limits, self.places.shadow_socket, self.places.addresses)
+            for each in (table.stable_only, table)
+        )
+        return {name: each for found in made for name, each in found.items()}
 
     def _cluster_file(self, resources: dict[str, Resource]) -> str:
         return canonical(discovery(resources, digest(resources), _CLUSTER))

@@ -1,0 +1,70 @@
+"""The dead man's switch of a gateway: while no keeper watches, no build that is still tried answers anybody.
+
+It runs in another process than the keeper, which is what may hang. Time in which this process itself did not look, as
+on a machine that is slow or asleep, says nothing about the keeper and does not count.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import structlog
+
+from sluicegate.registry.words.errors import SluiceError
+from sluicegate.services.traffic.port import DataPlane
+
+log = structlog.get_logger("switch")
+
+PERIOD = 1.0
+"""Seconds between two looks."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Silence:
+    """For how long nobody has renewed, as far as was watched."""
+
+    last: float | None
+    """The last renewal."""
+    seconds: float = 0.0
+
+    def after(self, last: float | None, watched: float) -> Silence:
+        """What a further look finds, so many seconds after the one before. Pure."""
+        if last != self.last:
+            return Silence(last=last)
+        return Silence(last=last, seconds=self.seconds + min(watched, 2 * PERIOD))
+
+
+@dataclass
+class Switch:
+    """One gateway's."""
+
+    name: str
+    plane: DataPlane
+    limit: float
+    """Seconds without a renewal after which nobody watches."""
+    elapsed: Callable[[], float] = time.monotonic
+    _silence: Silence | None = field(default=None, init=False)
+    _looked: float = field(default=0.0, init=False)
+    _told: bool = field(default=False, init=False)
+
+    def look(self) -> None:
+        """Put the stable-only form in force where nobody has renewed for too long; the keeper itself brings it back."""
+        now, last = self.elapsed(), self.plane.renewed_at()
+        before = self._silence or Silence(last=last)
+        self._silence, self._looked = before.after(last, now - self._looked if self._silence else 0.0), now
+        if self._silence.seconds <= self.limit:
+            if self._told:
+                log.warning("a keeper watches again, and brings its routes back", gateway=self.name)
+            self._told = False
+            return
+        try:
+            has_gone = self.plane.go_stable_only()
+        except (SluiceError, OSError) as error:
+            log.error("the stable-only routes cannot be put in force", gateway=self.name, why=str(error))
+            return
+        if has_gone or not self._told:
+            then = "candidates get no requests, shadows no copies" if has_gone else "nothing is tried here"
+            log.error("no keeper watches", gateway=self.name, seconds=round(self._silence.seconds), then=then)
+        self._told = True
