@@ -43,7 +43,7 @@ class _Line:
     owed: list[tuple[float, Future[Any]]] = field(default_factory=list)
     """Answers that have not come, each with the time of its question."""
     given: str | None = None
-    """The version that it was asked last to serve."""
+    """The version that it is to serve, whether or not it could be asked yet."""
     stands: str | None = None
     """The version that its files hold."""
     serves: str | None = None
@@ -54,7 +54,7 @@ class _Line:
 
     def give(self, table: RouteTable, endpoints: Endpoints) -> None:
         """Have it serve a table; what came of it."""
-        self.given, self.error = table.version, None
+        self.error = None
         try:
             self.gateway.apply(table, endpoints)
             self.stands = table.version
@@ -120,6 +120,8 @@ class Gateways:
         Raises Fenced where a gateway holds a newer one, RoutesRejected where one refuses it, Unreachable where none
         runs, TimedOut where one that may serve does not confirm it: each only after all others were given it.
         """
+        for line in self._lines:
+            line.given = table.version
         self._ask(lambda line: line.give(table, endpoints))
         states = self.states()
         if len(self._lines) == 1:
