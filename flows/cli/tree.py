@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sluicegate.registry.words.figures import lasting, per_cent
-from sluicegate.registry.words.launching import Stage
+from sluicegate.registry.words.launching import OF_A_STORE, Stage
 from sluicegate.registry.words.verdict import SliceFigures
 
 View = Mapping[str, Any]
@@ -108,7 +108,7 @@ def _launch(view: View) -> list[str]:
     """How far a launch under way has come, stage by stage; how long each took is what it waits for."""
     if view["launch"] is None:
         return []
-    stages = [stage.name.lower() for stage in Stage]
+    stages = [each.name.lower() for each in Stage if each not in OF_A_STORE or each.name.lower() == view["launch"]]
     reached = stages.index(view["launch"]) + 1 if view["launch"] in stages else 0
     names = " > ".join(f"[{name}]" if name == view["launch"] else name for name in stages)
     return [f"+- launch {bar(100 * reached / (len(stages) + 1), len(stages) + 1)} {names}"]

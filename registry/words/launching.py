@@ -23,6 +23,10 @@ class Stage(StrEnum):
     PROBING = "probing"
 
 
+OF_A_STORE = (Stage.STORING, Stage.GETTING)
+"""Stages that there are only where bentos are shared."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Reached:
     """A stage and when it began."""

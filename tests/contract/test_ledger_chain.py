@@ -255,7 +255,7 @@ def test_what_was_recorded_before_there_was_a_chain_is_linked_by_the_migration(u
     fill(reopen())
     engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
     with engine.begin() as connection:
-        for table in ("links", "heads", "samples", "rollouts"):
+        for table in ("links", "heads", "samples", "rollouts", "keepers"):
             connection.execute(text(f"DROP TABLE {table}"))
         connection.execute(text("CREATE TABLE targets (model TEXT, variation TEXT)"))
         connection.execute(text("CREATE UNIQUE INDEX one_holder_per_target ON targets (model, variation)"))

@@ -184,7 +184,8 @@ def test_rows_are_written_from_the_facts_of_a_ledger_that_had_none(url: str, reo
         happen(former, chance, number)
     engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
     with engine.begin() as connection:
-        connection.execute(text("DROP TABLE rollouts"))
+        for table in ("rollouts", "keepers"):
+            connection.execute(text(f"DROP TABLE {table}"))
         connection.execute(text("CREATE TABLE targets (model TEXT, variation TEXT)"))
         connection.execute(text("CREATE UNIQUE INDEX one_holder_per_target ON targets (model, variation)"))
         connection.execute(text("UPDATE sluice_ledger_version SET version_num = '0005'"))

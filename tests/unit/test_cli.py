@@ -154,6 +154,8 @@ def test_the_tree_shows_a_launch_by_its_stages() -> None:
     lines = tree(launching).splitlines()
     assert lines[1] == "+- launch [###...] fetching > environment > [packing] > starting > probing"
     assert lines[-1] == "`- now: packing, for 12s now"
+    getting = "+- launch [####...] fetching > environment > packing > [getting] > starting > probing"
+    assert tree(launching | {"launch": "getting"}).splitlines()[1] == getting, "only where bentos are shared"
     assert "launch [......] fetching" in tree(launching | {"launch": "waiting"})
     assert "launch" not in tree(VIEW)
 

@@ -29,7 +29,7 @@ from sluicegate.services.traffic.envoy.limits import Limits
 from sluicegate.services.traffic.envoy.log_files import next_rotated, rejection
 from sluicegate.services.traffic.envoy.model_pages import PAGES, page_routes
 from sluicegate.services.traffic.envoy.named_routes import named_routes
-from sluicegate.services.traffic.envoy.names import members
+from sluicegate.services.traffic.envoy.names import READY_PATH, members
 from sluicegate.services.traffic.envoy.path_tree import routes_in
 from sluicegate.services.traffic.envoy.resource_files import digest, read_resources
 from sluicegate.services.traffic.envoy.routes import route_configuration
@@ -149,7 +149,9 @@ def test_a_request_meets_every_route_of_its_path_in_order_and_at_last_the_one_fo
         assert any(_is_for(route, path) for route in met)
         assert met[-1]["match"] == {"prefix": "/"}
     besides = sum(len([*page_routes(model), *named_routes(model)]) for model in table.models)
-    assert len(flat) == besides + len(_counted(host))
+    ready = [route for route in flat if route["match"] == {"path": READY_PATH}]
+    assert len(flat) == besides + len(_counted(host)) + len(ready)
+    assert len(ready) == 1
 
 
 @given(least=st.integers(1, 10**8), number=st.integers(0, 10**9), zeros=st.integers(0, 3))
