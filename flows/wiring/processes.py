@@ -158,6 +158,7 @@ def collector() -> None:
     from sluicegate.flows.wiring.housekeeping import keep_house
     from sluicegate.flows.wiring.keeping import Asking
     from sluicegate.services.bento.body_capture import bodies_log
+    from sluicegate.services.loopback import own_folder
     from sluicegate.services.telemetry.pairs.collector import ShadowCollector
     from sluicegate.services.telemetry.tailing.backlog import access_logs
     from sluicegate.services.telemetry.tailing.bodies import BodyCollector
@@ -188,7 +189,9 @@ def collector() -> None:
             ShadowCollector(store, shadow, shadows, wall, reopen=reopen, levels=levels),
             GeneratedCollector(store, generated, spec, wall, reopen=reopen),
         ]
-    readers.append(BodyCollector(store, bodies_log(runtime.folder.root / "services"), wall))
+    bodies = bodies_log(runtime.folder.root / "services")
+    own_folder(bodies.parent)  # services write there later: that nothing is there yet is no disk that is away
+    readers.append(BodyCollector(store, bodies, wall))
     first, *others = readers
     loops.beside("house", partial(keep_house, runtime, readers), UNHURRIED)
     for each in others:

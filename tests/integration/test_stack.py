@@ -176,6 +176,11 @@ def parts(stack: Stack) -> dict[str, int]:
     return {p["name"]: p["pid"] for p in stack.ask("status")["programs"] if "." not in p["name"]}
 
 
+def test_the_house_is_kept_every_minute(stack: Stack) -> None:
+    """By now, after minutes; each time everything that goes by age goes, or it is said in the log."""
+    assert "housekeeping failed" not in (stack.state / "logs" / "collector.log").read_text()
+
+
 def test_up_again_changes_nothing_and_down_leaves_no_process(stack: Stack) -> None:
     before = parts(stack)
     stack.run("up")
