@@ -34,6 +34,7 @@ from sluicegate.registry.rollout.facts import (
     Entry,
     Established,
     Fact,
+    Observed,
     Packed,
     Promoted,
     Ready,
@@ -81,6 +82,7 @@ def facts_of(model: str, version: int, strategy: str) -> Iterator[Fact]:
             yield Baked(reason="warm")
         else:
             yield Aborted(actor="ada", reason="errors are higher than stable's")
+    yield Observed(epoch=1 if strategy == "deploy" else 2, version="v")
     yield Settled(changes=("alias champion",))
 
 

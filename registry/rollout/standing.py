@@ -115,8 +115,9 @@ def takeovers(rollouts: Iterable[Rollout]) -> tuple[Takeover, ...]:
 
 
 def is_open(rollout: Rollout) -> bool:
-    """Whether something is still to be done: it has not ended, or what its end asks for is not done."""
-    return not (rollout.is_ended and rollout.settled) or rollout.has_hooks_to_tell
+    """Whether something is still to be done: it has not ended, or what its end asks for is not done or in force."""
+    is_done = rollout.is_ended and rollout.settled and rollout.epoch == rollout.observed_epoch
+    return not is_done or rollout.has_hooks_to_tell
 
 
 KEPT_TAKEOVERS = 2

@@ -30,6 +30,7 @@ from sluicegate.registry.rollout.moves import fold
 from sluicegate.registry.rollout.rollout import Phase, Rollout
 from sluicegate.registry.rollout.standing import past, standings, takeovers
 from sluicegate.registry.words.errors import IllegalMove, NotFound, TargetBusy
+from sluicegate.services.keeper.overdue import overdue
 from tests.contract.ledgers import Reopen, at, launched, requested, run
 
 SEEDS = (0, 1, *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(2, 8)))
@@ -159,6 +160,16 @@ def end_many(ledger: Ledger, count: int) -> None:
         name = f"r{number}"
         ledger.open(name, requested(version=str(number + 2)), at(number))
         run(ledger, name, *launched(), *(ENDING if number % 2 else OVER))
+        run(ledger, name, Observed(epoch=ledger.rollout(name).epoch, version="v"))
+
+
+def test_what_has_ended_is_present_until_the_data_plane_serves_its_end(ledger: Ledger) -> None:
+    ledger.open("r0", requested(), at(0))
+    run(ledger, "r0", *launched(), *OVER)
+    assert [each.id for each in ledger.current()] == ["r0"]
+    assert overdue(ledger, at(100)).keys() == {"r0"}
+    run(ledger, "r0", Observed(epoch=ledger.rollout("r0").epoch, version="v"))
+    assert ledger.current() == ()
 
 
 def test_what_is_over_is_not_read_when_the_ledger_is_opened(reopen: Reopen, monkeypatch: pytest.MonkeyPatch) -> None:
