@@ -155,7 +155,7 @@ class LocalDesk:
             families=[stage_family(each for build in fleet.endpoints() for each in fleet.stage_times(build))],
         )
         try:
-            scrape = replace(scrape, backlog=self.runtime.readings.backlog())
+            scrape = replace(scrape, backlog=self.runtime.backlog())
         except Unreachable:
             scrape = replace(scrape, telemetry_up=False)
         try:
@@ -187,7 +187,7 @@ class LocalDesk:
         )
 
     def counts(self) -> dict[str, object]:
-        queries, behind = self.runtime.telemetry, self.runtime.readings.backlog()
+        queries, behind = self.runtime.telemetry, self.runtime.backlog()
         return {
             "collector": {
                 "unread_bytes": behind.unread_bytes,

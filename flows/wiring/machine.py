@@ -159,7 +159,7 @@ def _behind(runtime: Runtime) -> Sequence[Finding]:
     from sluicegate.services.host.doctor.finding import failed
 
     try:
-        return [finding(runtime.readings.backlog(), runtime.wall().timestamp())]
+        return [finding(runtime.backlog(), runtime.wall().timestamp())]
     except (sa.exc.SQLAlchemyError, SluiceError, OSError) as error:
         return [failed("collector", f"the telemetry cannot be read: {error}", _TELEMETRY_FIX)]
 

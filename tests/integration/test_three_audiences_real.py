@@ -70,7 +70,7 @@ class Country:
         self.three = Three(runtime.ledger, runtime.telemetry)
         live = running.plane.logs / "live.jsonl"
         self.collector = Collector(runtime.store, live, lambda name: rollout_spec(runtime, name), runtime.clock)
-        plane = GatewayPlane(runtime)
+        plane = GatewayPlane(runtime, lambda: None)
         fleet = FleetPass(ledger=runtime.ledger, services=village, plane=plane, pool=pool)
         self.keeper = Keeper(
             made_from=MadeFrom(runtime.ledger, lambda: 0), leads=lambda: True,
@@ -112,7 +112,7 @@ def country(tmp_path: Path) -> Iterator[Country]:
     settings = Settings.read({"SLUICE_STATE": str(tmp_path), "SLUICE_LEDGER": f"sqlite:///{tmp_path}/ledger.db"})
     runtime, village = Runtime(settings), Village()
     with gateway(tmp_path / "envoy") as running, ThreadPoolExecutor(4) as pool:
-        runtime.__dict__["envoy"] = running.plane
+        runtime.__dict__["envoys"] = {"gateway": running.plane}
         try:
             yield Country(runtime, running, village, pool)
         finally:
