@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from sluicegate.flows.wiring.keeping import DEFAULT, kept_for
+from sluicegate.flows.wiring.keeping import kept_for
+from sluicegate.registry.plan.fields import UNSTATED_RETENTION
 from sluicegate.registry.words.errors import SluiceError
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def _once(runtime: Runtime, collectors: Sequence[Finishing]) -> None:
     for path in (path for collector in collectors for path in collector.finished()):
         path.unlink(missing_ok=True)
     by_model = kept_for(runtime.ledger)
-    now, longest = runtime.wall(), max((DEFAULT, *by_model.values()))
+    now, longest = runtime.wall(), max((UNSTATED_RETENTION, *by_model.values()))
     shorter = {model: now - timedelta(seconds=each) for model, each in by_model.items() if each < longest}
     for collector in collectors:
         collector.forget_gone(now - timedelta(seconds=longest))

@@ -15,7 +15,6 @@ from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.ledger.selection import Selection
 from sluicegate.registry.plan.plan import Plan
 
-DEFAULT: float = Plan.model_fields["retention"].default
 _PERIOD = timedelta(seconds=2)
 """For so long an answer holds: less than a shadow takes from its order to its first copy."""
 _COPIES_WAIT = timedelta(hours=1)
@@ -56,7 +55,7 @@ class Asking:
 
 
 def kept_for(ledger: Ledger) -> dict[str, float]:
-    """How long each model's requests are kept, in seconds; without a plan that says so for `DEFAULT`."""
+    """How long each model's requests are kept, in seconds; those of others for `UNSTATED_RETENTION`."""
     under_way = (rollout.plan for rollout in ledger.current() if not rollout.is_ended)
     applied = (Plan.recorded(each.body) for each in ledger.all_applied("plan"))
     return retentions((*applied, *under_way))
@@ -66,7 +65,8 @@ def retentions(plans: tuple[Plan, ...]) -> dict[str, float]:
     """How long each model's requests are kept, in seconds: as its most patient plan says."""
     longest: dict[str, float] = defaultdict(float)
     for plan in plans:
-        longest[plan.model] = max(longest[plan.model], plan.retention)
+        if plan.asks_for_requests or plan.retention is not None:
+            longest[plan.model] = max(longest[plan.model], plan.kept_for)
     return dict(longest)
 
 

@@ -169,7 +169,8 @@ def _kept(runtime: Runtime) -> Sequence[Finding]:
     import sqlalchemy as sa
 
     from sluicegate.flows.wiring.collecting import growth_finding, unasked_findings
-    from sluicegate.flows.wiring.keeping import DEFAULT, kept_for
+    from sluicegate.flows.wiring.keeping import kept_for
+    from sluicegate.registry.plan.fields import UNSTATED_RETENTION
     from sluicegate.services.host.doctor.finding import warned
     from sluicegate.services.telemetry.reading.growth import growth, unasked
 
@@ -179,7 +180,7 @@ def _kept(runtime: Runtime) -> Sequence[Finding]:
             return found
         free = shutil.disk_usage(runtime.folder.root).free
         grown = growth(runtime.store, runtime.wall().timestamp())
-        longest = max((DEFAULT, *kept_for(runtime.ledger).values()))
+        longest = max(kept_for(runtime.ledger).values(), default=UNSTATED_RETENTION)
         return [growth_finding(grown, free, longest), *found]
     except (sa.exc.SQLAlchemyError, SluiceError, OSError) as error:
         why = f"how long the disk lasts is not known: {error}"

@@ -275,7 +275,15 @@ _TOLERANCE = 0.1
 _FAR = 10.0
 FRESH = 1.25
 """A quarter wider than the margin: what is asked besides then costs a fourteenth more requests, not a sixth."""
-_RETENTION = 7 * 86_400.0
+_DAY = 86_400.0
+UNSTATED_RETENTION = 7 * _DAY
+"""For so long requests are kept for labels of which nobody says when they come."""
+_GRACE = 0.25
+
+
+def _with_grace(matures_after: float) -> float:
+    """How long a request is kept of which the outcome counts once it is so old."""
+    return matures_after + max(_DAY, _GRACE * matures_after) if matures_after else UNSTATED_RETENTION
 
 
 def thresholds_of(name: str, metric: MetricSpec) -> tuple[str, ...]:
@@ -602,8 +610,10 @@ class PlanFields(Document):
     steps: tuple[Step, ...] = Field(default=(), max_length=100)
     """The weights on the way to promotion, and what must hold before each is left. Required, unless the plan ends in
     the shadow (strategy: shadow, and no canary then), or switches all at once (strategy: blue-green)."""
-    retention: Duration = Field(default=_RETENTION, ge=3600, le=366 * 86_400)
-    """How long requests, and bodies, are kept for outcomes that come late; without outcomes and bodies none is kept."""
+    retention: Duration | None = Field(default=None, ge=3600, le=366 * _DAY)
+    """How long requests, and bodies, are kept for outcomes that come late; without outcomes and bodies none is kept.
+    By default for the longest matures_after and a quarter of it again, at least a day; for 7d where an outcome has no
+    matures_after, and for bodies."""
     confirm: Confirm | None = None
     """What late labels must show after the promotion, beside a holdout on the former stable; none: nothing."""
     bake: Duration = 0.0
@@ -627,6 +637,15 @@ class PlanFields(Document):
     def asks_for_requests(self) -> bool:
         """Whether requests are kept once they were counted: outcomes or bodies may be joined to them."""
         return self.serve.capture.has_bodies or any(each.source is Source.OUTCOME for each in self.metrics.values())
+
+    @property
+    def kept_for(self) -> float:
+        """For how many seconds requests are kept, where they are."""
+        if self.retention is not None:
+            return self.retention
+        outcomes = [each for each in self.metrics.values() if each.source is Source.OUTCOME]
+        bodies = [UNSTATED_RETENTION] if self.serve.capture.has_bodies or not outcomes else []
+        return max(bodies + [_with_grace(each.matures_after) for each in outcomes])
 
     @property
     def ends_in_shadow(self) -> bool:

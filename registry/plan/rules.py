@@ -447,10 +447,10 @@ def _kept(plan: PlanFields) -> Iterator[Broken]:
     """What is measured late must be kept that long, and what is scored must be kept at all."""
     for name, metric in plan.metrics.items():
         at, after = ("metrics", name, "matures_after"), format_duration(metric.matures_after)
-        if metric.matures_after >= plan.retention:
-            kept = format_duration(plan.retention)
+        if metric.matures_after >= plan.kept_for:
+            kept = format_duration(plan.kept_for)
             message = f"requests are kept for {kept}, so none is ever {after} old"
-            yield Broken(at=at, message=message, fix=f"write retention: above {after}, or a shorter matures_after")
+            yield Broken(at=at, message=message, fix=f"write retention: above {after}, or leave it out")
         is_late = plan.confirm is not None and plan.confirm.metric == name
         if plan.deadline is not None and metric.matures_after >= plan.deadline.after and not is_late:
             message = (

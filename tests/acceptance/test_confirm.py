@@ -64,7 +64,6 @@ PLAN: dict[str, Any] = {
     },
     "gates": [{"metric": "errors", "alpha": 0.01, "below": "2%"}],
     "steps": [{"weight": 10}, {"weight": 50}],
-    "retention": "45d",
     "confirm": {"metric": "repaid", "margin": "5%", "holdout": 10, "max_time": "60d"},
     "bake": "1d",
     "deadline": {"after": "10d"},
@@ -536,7 +535,8 @@ def test_a_holdout_that_would_move_users_back_is_refused() -> None:
 
 def test_requests_must_be_kept_until_their_labels_count() -> None:
     with pytest.raises(ValueError, match="requests are kept for 7d, so none is ever 30d old"):
-        Plan.model_validate({key: value for key, value in PLAN.items() if key != "retention"})
+        Plan.model_validate(PLAN | {"retention": "7d"})
+    assert Plan.model_validate(PLAN).kept_for == 37.5 * 86_400
 
 
 def test_too_much_alpha_is_told_where_it_stands() -> None:

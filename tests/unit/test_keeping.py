@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sluicegate.flows.wiring.collecting import growth_finding, unasked_findings
-from sluicegate.flows.wiring.keeping import Asking, kept_for
+from sluicegate.flows.wiring.keeping import Asking, kept_for, retentions
 from sluicegate.registry.ledger.record import Applied
 from sluicegate.registry.ledger.sql import SqlLedger
 from sluicegate.registry.plan.plan import Plan
@@ -16,7 +17,7 @@ from sluicegate.services.host.doctor.finding import CheckStatus
 from sluicegate.services.telemetry.reading.growth import Growth
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
-LABELLED = {
+LABELLED: dict[str, Any] = {
     "metrics": {"spend": {"source": "outcome", "outcome": "spend", "score": "outcome", "range": [0, 10]}},
     "gates": [{"metric": "spend", "margin": "9%", "alpha": 0.05}],
 }
@@ -60,8 +61,29 @@ def test_a_model_whose_applied_plan_asks_is_known_within_two_seconds(tmp_path: P
     apply(ledger, plan("m", retention="3d"))
     now[0] += timedelta(seconds=2)
     assert not asking("m")
-    assert kept_for(ledger) == {"m": 3 * 86_400.0, "other": 7 * 86_400.0}
+    assert kept_for(ledger) == {"m": 3 * 86_400.0}
     ledger.close()
+
+
+DAY = 86_400.0
+
+
+@pytest.mark.parametrize(
+    ("matures_after", "kept_for"),
+    [((), 7 * DAY), (("0s",), 7 * DAY), (("1h",), DAY + 3_600), (("8d", "1h"), 10 * DAY), (("1h", "0s"), 7 * DAY)],
+)
+def test_requests_are_kept_until_the_latest_label_and_a_grace(matures_after: tuple[str, ...], kept_for: float) -> None:
+    metrics = {
+        f"m{number}": LABELLED["metrics"]["spend"] | {"matures_after": each}
+        for number, each in enumerate(matures_after)
+    }
+    gates = [{"metric": name, "margin": "9%", "alpha": 0.02} for name in metrics]
+    written = plan("m", metrics=metrics, gates=gates)
+    assert written.kept_for == kept_for
+    assert retentions((written,)) == ({"m": kept_for} if metrics else {})
+    assert plan("m", metrics=metrics, gates=gates, retention="20d").kept_for == 20 * DAY
+    bodies = {"capture": {"features": "hashed"}}
+    assert plan("m", metrics=metrics, gates=gates, serve=bodies).kept_for == max(kept_for, 7 * DAY)
 
 
 def test_the_doctor_says_how_long_the_disk_lasts() -> None:
