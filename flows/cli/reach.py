@@ -6,6 +6,7 @@ import getpass
 import http.client
 import json
 import socket
+import ssl
 import time
 import urllib.error
 import urllib.parse
@@ -14,6 +15,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -144,12 +146,18 @@ def over_http(api: Api, asking: Asking) -> Any:
     data = json.dumps(asking.body).encode() if asking.body is not None else None
     request = urllib.request.Request(target, data=data, headers=headers, method=asking.method)
     try:
-        with _opener().open(request, timeout=SECONDS) as answer:
+        with opener(api.ca).open(request, timeout=SECONDS) as answer:
             return json.load(answer)
     except urllib.error.HTTPError as error:
         raise _problem(error) from None
     except (urllib.error.URLError, OSError, ValueError, http.client.HTTPException) as error:
         why = getattr(error, "reason", error)
+        if isinstance(why, ssl.SSLCertVerificationError):
+            raise Unreachable(
+                f"the console at {api.url} shows a certificate that is not trusted here: {why.verify_message}.",
+                fix="name the file of its certificate authority in SLUICE_CA; where sluice up made the certificate, it "
+                "is tls/ca.pem in the state folder over there",
+            ) from error
         kind = NotSent if isinstance(why, ConnectionRefusedError | socket.gaierror) else Unanswered
         raise kind(f"the console at {api.url} does not answer: {why}.", fix="sluice up") from error
 
@@ -167,9 +175,13 @@ def segment(name: str) -> str:
     return urllib.parse.quote(name, safe="")
 
 
-def _opener() -> urllib.request.OpenerDirector:
-    """Loopback is asked directly, whatever proxies the environment names."""
-    return urllib.request.build_opener(urllib.request.ProxyHandler({}))
+def opener(ca: Path | None) -> urllib.request.OpenerDirector:
+    """Asks directly, whatever proxies the environment names. Raises UsageError."""
+    try:
+        trusted = urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=ca))
+    except OSError as error:
+        raise UsageError(f"SLUICE_CA is {ca}, which holds no certificate: {error}.", fix="name a file in PEM") from None
+    return urllib.request.build_opener(urllib.request.ProxyHandler({}), trusted)
 
 
 def _problem(error: urllib.error.HTTPError) -> SluiceError:

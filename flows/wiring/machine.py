@@ -7,7 +7,7 @@ import os
 import secrets
 import shutil
 import sys
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from sluicegate.flows.wiring.runtime import Runtime, current_runtime
 from sluicegate.registry.plan.plan import Plan
-from sluicegate.registry.words.errors import SluiceError, Unreachable
+from sluicegate.registry.words.errors import InvalidSetting, NotFound, SluiceError, Unreachable
 from sluicegate.registry.words.gateways import Confirmation
 from sluicegate.services.host.installation import GATEWAY, envoy_of
 from sluicegate.services.host.machine import Machine, Recipe
@@ -51,7 +51,7 @@ def recipe(environment: Mapping[str, str]) -> Recipe:
         environment=environment,
         draw=secrets.token_bytes,
         parts=lambda site, keys: _parts(runtime, site, keys, environment),
-        prepare=lambda site: _prepare(runtime.envoys_of(site).values()),
+        prepare=lambda site: _prepare(runtime, site),
         drain=lambda site: _drain(runtime.envoys_of(site).values()),
         retire=lambda program: _drain([runtime.envoys[name] for name in runtime.envoys if envoy_of(name) == program]),
         packaged=_PACKAGED,
@@ -105,6 +105,8 @@ def checks() -> Mapping[str, Check]:
         "room": lambda: _room(runtime),
         "gateways": lambda: _gateways(runtime),
     }
+    if runtime.settings.listen is not None:
+        of_record["certificate"] = lambda: _certificate(runtime)
     if runtime.settings.store is not None:
         of_record["bento store"] = lambda: _bento_store(runtime)
     if (runtime.folder.root / "telemetry.db").exists():
@@ -138,6 +140,17 @@ def _bento_store(runtime: Runtime) -> tuple[Finding, ...]:
 
     store = runtime.shared_store_within(Limits(silence=5.0, whole=8.0))
     return (store_finding(store),) if store is not None else ()
+
+
+def _certificate(runtime: Runtime) -> Sequence[Finding]:
+    """What other hosts are shown, until when, and whether the files hold something that cannot be shown."""
+    from sluicegate.flows.wiring.certificate_watch import findings
+
+    try:
+        door = runtime.door(runtime.site)
+    except NotFound:
+        return ()
+    return () if door is None else findings(door, runtime.site, runtime.wall())
 
 
 def _environment_of_keeper(runtime: Runtime) -> Mapping[str, str]:
@@ -407,8 +420,8 @@ def _parts(runtime: Runtime, site: Site, keys: Keys, environment: Mapping[str, s
     from sluicegate.services.traffic.envoy.names import READY_PATH
 
     folder, clients, ours = runtime.folder, client_environment(site, keys, environment), code_of("sluicegate")
-    if len(site.gateways()) > 1:  # these read once which gateways there are
-        ours = f"{ours} {site.gateways()}"
+    if len(site.gateways()) > 1 or site.listen is not None:  # these read once which gateways and addresses there are
+        ours = f"{ours} {site.gateways()} {site.address}"
     envoys = [
         own_part(
             envoy_of(name), envoy.command(), {}, folder, runs=envoy.runs(), handover=envoy.handover(),
@@ -435,8 +448,17 @@ def _process(name: str) -> tuple[str, ...]:
     return (sys.executable, "-m", "sluicegate.flows.wiring.processes", name)
 
 
-def _prepare(envoys: Iterable[Envoy]) -> None:
-    for envoy in envoys:
+def _prepare(runtime: Runtime, site: Site) -> None:
+    """Write what the gateways read. Raises InvalidSetting where no certificate can be shown to other hosts."""
+    door = runtime.door(site)
+    if door is not None:
+        try:
+            door.take_up()
+        except InvalidSetting:  # the one in use may hold still, as when this machine starts while another is written
+            if not door.in_use.exists():
+                raise
+            door.held()
+    for envoy in runtime.envoys_of(site).values():
         envoy.prepare()
 
 

@@ -28,8 +28,6 @@ from sluicegate.registry.words.errors import NotFound, SluiceError
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    import uvicorn
-
     from sluicegate.registry.rollout.standing import Standing
     from sluicegate.registry.words.build import Build, BuildRef, Endpoints
     from sluicegate.registry.words.fencing import FencingToken
@@ -154,6 +152,7 @@ def keeper() -> None:
 def collector() -> None:
     """Turn Envoy's access logs into tallies until stopped."""
     from sluicegate.flows.shadow.specs import shadow_specs
+    from sluicegate.flows.wiring.certificate_watch import watch_certificate
     from sluicegate.flows.wiring.copy_watch import watch_drops
     from sluicegate.flows.wiring.housekeeping import keep_house
     from sluicegate.flows.wiring.keeping import Asking
@@ -203,6 +202,9 @@ def collector() -> None:
     for name, own in runtime.envoys_of(runtime.site).items():  # connections of their own: no reader waits for them
         switch = Switch(name=name, plane=own, limit=runtime.settings.unwatched_seconds)
         loops.beside(f"{name} switch", partial(_switch, switch))
+    door = runtime.door(runtime.site)
+    if door is not None:
+        loops.beside("certificate", partial(watch_certificate, door))
     loops.run("log", first.run, PASS_SECONDS)
 
 
@@ -228,28 +230,22 @@ def console() -> None:
     """Serve the API, the pages and the intakes until stopped."""
     import uvicorn
 
+    from sluicegate.flows.wiring.answering import Answering, answering_others
     from sluicegate.services.console.app import create
 
     runtime = current_runtime()
-    port = runtime.site.ports["console"]
-    app = create(desk(), hosts=["127.0.0.1", "localhost"])
+    site, behind = runtime.site, desk()
+    port = site.ports["console"]
+    app = create(behind, hosts=["127.0.0.1", "localhost"])
     config = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", server_header=False)
     loops = Loops("console", runtime.heartbeats)
     loops.beside("watch", partial(watch, runtime, "console"))
-    asyncio.run(_serve(uvicorn.Server(config), runtime))
-
-
-async def _serve(server: uvicorn.Server, runtime: Runtime) -> None:
-    """Serve; the beat comes from the loop that answers."""
-
-    async def beat() -> None:
-        while True:
-            runtime.heartbeats.beat("console")
-            await asyncio.sleep(BEAT_SECONDS)
-
-    beating = asyncio.create_task(beat())
-    await server.serve()
-    beating.cancel()
+    door, others = runtime.door(site), None
+    if door is not None:
+        names = [str(site.listen), str(site.address)]
+        others = answering_others(create(behind, hosts=names, secure=True), door.in_use)
+    answering = Answering(uvicorn.Server(config), others, at=(str(site.address), port))
+    asyncio.run(answering.serve(lambda: runtime.heartbeats.beat("console"), BEAT_SECONDS))
 
 
 def watch(runtime: Runtime, own: str, stop: threading.Event) -> None:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from sluicegate.services.bento.stores.objects import Limits
     from sluicegate.services.bento.stores.shared import SharedStore
     from sluicegate.services.heartbeat import Heartbeats
+    from sluicegate.services.host.certificates import Door
     from sluicegate.services.host.folder import StateFolder
     from sluicegate.services.host.installation import Site
     from sluicegate.services.host.keys import Keys
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from sluicegate.services.telemetry.reading.queries import Queries
     from sluicegate.services.telemetry.store.store import Store
     from sluicegate.services.telemetry.tailing.backlog import Backlog
+    from sluicegate.services.traffic.envoy.bootstrap import Outside
     from sluicegate.services.traffic.envoy.plane import Envoy
 
 
@@ -203,15 +205,33 @@ class Runtime:
 
     def envoys_of(self, site: Site) -> Mapping[str, Envoy]:
         """The gateways of a site, each with connections of its own."""
-        return {name: self.envoy_at(port, name) for name, port in site.gateways().items()}
+        outside = self._outside(site)
+        return {name: self.envoy_at(port, name, outside) for name, port in site.gateways().items()}
 
-    def envoy_at(self, port: int, name: str = "gateway") -> Envoy:
+    def door(self, site: Site) -> Door | None:
+        """How this host answers others; None: it does not."""
+        from sluicegate.services.host.certificates import Door
+
+        if site.listen is None:
+            return None
+        return Door(folder=self.folder.tls, host=site.listen, files=self.settings.tls_files, clock=self.wall)
+
+    def _outside(self, site: Site) -> Outside | None:
+        from sluicegate.services.traffic.envoy.bootstrap import Outside
+
+        door = self.door(site)
+        if door is None or site.address is None:
+            return None
+        return Outside(host=site.address, certificate=door.in_use, token=self.keys.gateway_token)
+
+    def envoy_at(self, port: int, name: str = "gateway", outside: Outside | None = None) -> Envoy:
         """A gateway of this machine, on a port that need not be recorded yet."""
         from sluicegate.services.host.installation import envoy_of
         from sluicegate.services.traffic.envoy.plane import Envoy
 
         binary = Path(self.settings.envoy_bin) if self.settings.envoy_bin else None
-        return Envoy(self.folder.root / envoy_of(name), port=port, binary=binary, spans=self.settings.spans)
+        folder, spans = self.folder.root / envoy_of(name), self.settings.spans
+        return Envoy(folder, port=port, outside=outside, binary=binary, spans=spans)
 
     def access_log_folders(self) -> Mapping[str, Path]:
         """Where gateways of this machine write, or wrote, their access logs, by the gateway's name."""

@@ -46,6 +46,16 @@ SETTINGS = (
     Setting(name="SLUICE_TOKEN", default="", help="The console's admin token; by default the one in the state folder."),
     Setting(name="SLUICE_GATEWAY", default="", help="URL of the gateway for `sluice predict`; by default the one that "
             "`sluice up` started."),
+    Setting(name="SLUICE_LISTEN", default="", help="Name or IPv4 address of this machine by which other hosts reach "
+            "its gateways and console, by TLS and with a token; by default they answer on loopback alone."),
+    Setting(name="SLUICE_TLS_CERTIFICATE", default="", help="File of the certificate for that name, with its "
+            "intermediate certificates, in PEM; by default `sluice up` makes one. A renewed file is taken up while "
+            "requests are served."),
+    Setting(name="SLUICE_TLS_KEY", default="", help="File of its private key, in PEM."),
+    Setting(name="SLUICE_CA", default="", help="File of the certificate authority, in PEM, that clients trust for "
+            "gateway and console; by default those of the system."),
+    Setting(name="SLUICE_GATEWAY_TOKEN", default="", help="Token that a gateway of another host requires of callers; "
+            "`sluice env` prints it there."),
     Setting(name="SLUICE_POLL", default="5s", help="How often the keeper polls MLflow for aliases, stages and tags."),
     Setting(name="SLUICE_UNWATCHED", default="15s", help="How long a gateway sends requests to candidates although no "
             "keeper watches; then stable builds alone answer. At least 12s: a keeper that hangs is replaced after 10."),
@@ -120,6 +130,13 @@ class Settings:
     api_url: str | None = None
     token: str | None = field(default=None, repr=False)
     gateway_url: str | None = None
+    gateway_token: str | None = field(default=None, repr=False)
+    listen: str | None = None
+    """Name or address by which other hosts reach this one; None: loopback alone."""
+    tls_files: tuple[Path, Path] | None = None
+    """Certificate and key for it; None: they are made here."""
+    ca: Path | None = None
+    """Which authority clients trust; None: those of the system."""
     spans: SpanReceiver | None = None
     """Where the gateway sends spans to; None: nowhere."""
     mlflow_server: MlflowServer = MlflowServer(url="")
@@ -147,6 +164,10 @@ class Settings:
             api_url=_checked(found, "SLUICE_API", _server_url),
             token=found["SLUICE_TOKEN"] or None,
             gateway_url=_checked(found, "SLUICE_GATEWAY", _server_url),
+            gateway_token=found["SLUICE_GATEWAY_TOKEN"] or None,
+            listen=_checked(found, "SLUICE_LISTEN", _listen),
+            tls_files=_tls_files(found),
+            ca=_checked(found, "SLUICE_CA", _file),
             spans=_spans(found),
             mlflow_server=_mlflow(found, _checked(found, "MLFLOW_TRACKING_URI", _server_url) or ""),
         )
@@ -211,6 +232,38 @@ def _server_url(text: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("write an http or https URL, such as http://127.0.0.1:5000")
     return text.rstrip("/")
+
+
+def _listen(text: str) -> str:
+    if text in ("0.0.0.0", "*", "::") or text == "localhost" or text.startswith("127."):
+        raise ValueError(
+            "write the one name or address by which other hosts reach this machine: its certificate is for that. "
+            "Loopback needs no setting"
+        )
+    if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?", text):
+        raise ValueError("write a host name or an IPv4 address without a port, such as gateway.example.com or 10.0.0.5")
+    return text.lower()
+
+
+def _tls_files(found: Mapping[str, str]) -> tuple[Path, Path] | None:
+    certificate = _checked(found, "SLUICE_TLS_CERTIFICATE", _file)
+    key = _checked(found, "SLUICE_TLS_KEY", _file)
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        there, other = ("CERTIFICATE", "KEY") if key is None else ("KEY", "CERTIFICATE")
+        raise InvalidSetting(
+            f"SLUICE_TLS_{there} is set and SLUICE_TLS_{other} is not: one is of no use without the other.",
+            fix=f"set SLUICE_TLS_{other} to its file, or unset both: then `sluice up` makes a certificate.",
+        )
+    return certificate, key
+
+
+def _file(text: str) -> Path:
+    path = _folder(text)
+    if not path.is_file():
+        raise ValueError("write the path of a file that is there")
+    return path
 
 
 def _spans(found: Mapping[str, str]) -> SpanReceiver | None:

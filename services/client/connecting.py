@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self, TypedDict
@@ -26,6 +27,8 @@ class Options(TypedDict, total=False):
     connections: int
     unit_header: str
     flush_every: float
+    gateway_token: str
+    ca: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +50,10 @@ class Connecting:
     """The header that units go into; by default what the gateway names for each model."""
     flush_every: float = 1.0
     """Seconds after which outcomes are sent even when they make no whole batch."""
+    gateway_token: str | None = field(default=None, repr=False)
+    """What a gateway of another host requires, by default SLUICE_GATEWAY_TOKEN. It is sent by TLS alone."""
+    ca: str | None = None
+    """File of the certificate authority that is trusted, by default SLUICE_CA; without either those of the system."""
 
     @classmethod
     def from_arguments(
@@ -58,6 +65,10 @@ class Connecting:
             raise CannotBeSent("no gateway is named.", fix='Give its URL, or run eval "$(sluice env)" before.')
         if console := options.get("console") or environment.get("SLUICE_API"):
             options = {**options, "console": console}
+        if known := options.get("gateway_token") or environment.get("SLUICE_GATEWAY_TOKEN"):
+            options = {**options, "gateway_token": known}
+        if ca := options.get("ca") or environment.get("SLUICE_CA"):
+            options = {**options, "ca": ca}
         return cls(gateway=gateway, token=token or environment.get("SLUICE_TOKEN") or None, **options)
 
     @property
@@ -74,10 +85,11 @@ class Connecting:
     def http(self, server: Server) -> dict[str, Any]:
         """Keyword arguments of the HTTP client that asks this server."""
         url = self.gateway if server is Server.GATEWAY else self.console or ""
-        is_known = server is Server.CONSOLE and self.token is not None
+        token = self.token if server is Server.CONSOLE else self.gateway_token if url.startswith("https:") else None
         return {
             "base_url": url,
-            "headers": {"authorization": f"Bearer {self.token}"} if is_known else {},
+            "headers": {"authorization": f"Bearer {token}"} if token else {},
+            "verify": True if self.ca is None else _trusting(self.ca),
             "timeout": self.patience(None),
             "limits": httpx.Limits(
                 max_connections=self.connections,
@@ -91,3 +103,12 @@ class Connecting:
         """How long one try may take; `timeout` in seconds, or None for the usual."""
         seconds = self.timeout if timeout is None else timeout
         return httpx.Timeout(seconds, connect=min(_CONNECT_SECONDS, seconds))
+
+
+def _trusting(ca: str) -> ssl.SSLContext:
+    """Raises CannotBeSent where there is no such file, or it holds no certificate."""
+    try:
+        return ssl.create_default_context(cafile=ca)
+    except OSError as error:
+        fix = "Copy ca.pem from the folder tls of the other host's state folder, and name the copy in SLUICE_CA."
+        raise CannotBeSent(f"the certificate authority in {ca} cannot be read: {error}.", fix=fix) from None

@@ -120,8 +120,11 @@ async def _problem(_: Request, error: Exception) -> Response:
     return problem(error)
 
 
-def create(desk: Desk, hosts: list[str]) -> Starlette:
-    """The application. `hosts` are the names it may be called by: others are refused, against rebinding."""
+def create(desk: Desk, hosts: list[str], *, secure: bool = False) -> Starlette:
+    """The application. `hosts` are the names it may be called by: others are refused, against rebinding.
+
+    `secure`: it is reached by TLS alone, and browsers send its cookie by nothing else.
+    """
 
     async def healthz(_: Request) -> JSONResponse:
         return JSONResponse({"alive": True})
@@ -150,6 +153,7 @@ def create(desk: Desk, hosts: list[str]) -> Starlette:
                 secret_key=desk.session_secret,
                 session_cookie="sluice",
                 same_site="strict",
+                https_only=secure,
                 max_age=int(LIFE.total_seconds()),
             ),
             Middleware(Guard, tokens=tokens, sessions=sessions, strangers=strangers),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from sluicegate.registry.words.errors import NotFound
 from sluicegate.registry.words.settings import MlflowServer, Settings
@@ -17,13 +18,15 @@ class Api:
 
     url: str
     token: str = field(repr=False)
+    ca: Path | None = None
+    """Which certificate authority is trusted; None: those of the system."""
 
 
 def console_api(settings: Settings) -> Api | None:
     """The console to ask; None when none is known."""
     url = settings.api_url or _own_url(settings, CONSOLE)
     token = settings.token or _secret(settings, "admin_token")
-    return Api(url=url, token=token) if url and token else None
+    return Api(url=url, token=token, ca=settings.ca) if url and token else None
 
 
 def gateway_url(settings: Settings) -> str:

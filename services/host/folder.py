@@ -51,6 +51,11 @@ class StateFolder:
         return self.root / "secrets"
 
     @property
+    def tls(self) -> Path:
+        """The certificate that other hosts are shown, and what it is made of."""
+        return self.root / "tls"
+
+    @property
     def logs(self) -> Path:
         return self.root / "logs"
 

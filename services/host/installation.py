@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -51,6 +52,10 @@ class Site:
     """MLFLOW_TRACKING_URI of the environment that `up` was given."""
     prefect: str | None = None
     """PREFECT_API_URL of the environment that `up` was given."""
+    listen: str | None = None
+    """Name or address by which other hosts reach this one; None: they do not."""
+    address: str | None = None
+    """The address that this is."""
 
     @property
     def mlflow_url(self) -> str:
@@ -67,6 +72,8 @@ class Site:
     def urls(self) -> dict[str, str]:
         """What people open; without credentials, also when the environment's URL has some."""
         ours = {name: self.own_url(name) for name in (*self.gateways(), CONSOLE) if name in self.ports}
+        if self.listen is not None:
+            ours |= {f"{name} for others": self.outside_url(name) for name in ours}
         return {
             **ours,
             MLFLOW: _without_credentials(self.mlflow_url),
@@ -77,6 +84,10 @@ class Site:
         """Where our own part of this name answers."""
         return f"http://{HOST}:{self.ports[name]}"
 
+    def outside_url(self, name: str) -> str:
+        """Where other hosts find our own part of this name, while `listen` is set."""
+        return f"https://{self.listen}:{self.ports[name]}"
+
 
 def make_site(folder: StateFolder, ports: Mapping[str, int], environment: Mapping[str, str]) -> Site:
     """The site for this environment. An address of our own, as `sluice env` prints it, is not a foreign server."""
@@ -86,9 +97,36 @@ def make_site(folder: StateFolder, ports: Mapping[str, int], environment: Mappin
         ports=ports,
         mlflow=_foreign("MLFLOW_TRACKING_URI", environment, own.mlflow_url),
         prefect=_foreign("PREFECT_API_URL", environment, own.prefect_api_url),
+        listen=(listen := Settings.read(environment).listen),
+        address=None if listen is None else address_of(listen),
     )
     durable.replace(_record(folder), json.dumps(asdict(site), indent=1), mode=durable.PRIVATE)
     return site
+
+
+def address_of(host: str) -> str:
+    """The address of this machine that a name is. Raises InvalidSetting."""
+    try:
+        found = {str(each[4][0]) for each in socket.getaddrinfo(host, None, socket.AF_INET, socket.SOCK_STREAM)}
+    except OSError as error:
+        why = f"its address is not known here: {error.strerror}"
+    else:
+        for address in sorted(found):
+            if not address.startswith("127.") and _is_ours(address):
+                return address
+        why = f"it is {', '.join(sorted(found))}, which is not an address of this machine that others reach"
+    raise InvalidSetting(
+        f"SLUICE_LISTEN is {host}, and {why}.", fix="set it to an address that `ip address` shows, or to a name of one."
+    )
+
+
+def _is_ours(address: str) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError:
+            return False
+    return True
 
 
 def read_site(folder: StateFolder) -> Site:
@@ -115,6 +153,10 @@ def client_environment(site: Site, keys: Keys, environment: Mapping[str, str]) -
     settings = Settings.read(environment)
     whole = {"SLUICE_LEDGER": settings.ledger, "SLUICE_STORE": settings.store, "ENVOY_BIN": settings.envoy_bin}
     ours |= {name: value for name, value in whole.items() if value is not None}
+    if settings.tls_files is not None:
+        ours |= dict(zip(("SLUICE_TLS_CERTIFICATE", "SLUICE_TLS_KEY"), map(str, settings.tls_files), strict=True))
+    if site.listen is not None:
+        ours |= {"SLUICE_LISTEN": site.listen, "SLUICE_GATEWAY_TOKEN": keys.gateway_token}
     ours |= {"SLUICE_STATE": site.state, "SLUICE_TOKEN": keys.admin_token}
     if CONSOLE in site.ports:
         ours["SLUICE_API"] = site.urls()[CONSOLE]

@@ -21,6 +21,8 @@ class Keys:
     """By which this installation's processes are known; it opens nothing."""
     admin_token: str = field(repr=False)
     """Bearer token of the console's API and of outcome intake."""
+    gateway_token: str = field(repr=False)
+    """Bearer token that a gateway requires of callers from other hosts."""
     prefect_password: str = field(repr=False)
     mlflow_password: str = field(repr=False)
     mlflow_flask_key: str = field(repr=False)

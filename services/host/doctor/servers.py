@@ -98,7 +98,7 @@ class Running:
         foreign = [
             f"{name} port {port}"
             for name, port in self.site.ports.items()
-            if self._is_used(name) and not is_free(port) and port not in own
+            if self._is_used(name) and not is_free(port) and not any(each == port for each, _ in own)
         ]
         if foreign:
             other = f"another program listens on {', '.join(foreign)}"
@@ -106,10 +106,16 @@ class Running:
         return [passed("ports", ", ".join(f"{name} {port}" for name, port in self.site.ports.items()))]
 
     def loopback_only(self) -> list[Finding]:
-        """Nothing of ours listens beyond loopback."""
-        open_ = sorted({f"{ip}:{port}" for port, ip in self._listening().items() if not ip.startswith(_LOOPBACK)})
+        """Nothing of ours listens beyond loopback but what SLUICE_LISTEN asks for, which has TLS and wants a token."""
+        ours = {name for name in (*self.site.gateways(), CONSOLE) if name in self.site.ports}
+        asked = {(self.site.ports[name], str(self.site.address)) for name in ours}
+        beyond = {door for door in self._listening() if not door[1].startswith(_LOOPBACK)}
+        open_ = [f"{ip}:{port}" for port, ip in sorted(beyond - asked)]
         if open_:
             return [failed("loopback only", f"reachable from outside: {', '.join(open_)}", "Report this as a bug.")]
+        if beyond:
+            told = f"only gateways and console listen beyond loopback, at {self.site.listen}, by TLS and with tokens"
+            return [passed("loopback only", told)]
         return [passed("loopback only", "nothing listens beyond loopback")]
 
     def reachable(self) -> list[Finding]:
@@ -183,9 +189,9 @@ class Running:
         foreign = {"mlflow": self.site.mlflow, "prefect": self.site.prefect}
         return foreign.get(port) is None
 
-    def _listening(self) -> dict[int, str]:
-        """Ports that our processes listen on, with the address."""
-        listening: dict[int, str] = {}
+    def _listening(self) -> set[tuple[int, str]]:
+        """Port and address of whatever our processes listen on."""
+        listening: set[tuple[int, str]] = set()
         asking = [psutil.Process()]  # `processes` leaves out who asks: the console, when it shows what doctor finds
         for group in [*self.supervisor.processes().values(), asking]:
             for process in group:
@@ -193,7 +199,7 @@ class Running:
                     sockets = process.net_connections(kind="tcp")
                 except psutil.Error:
                     continue
-                listening |= {each.laddr.port: each.laddr.ip for each in sockets if each.status == psutil.CONN_LISTEN}
+                listening |= {(each.laddr.port, each.laddr.ip) for each in sockets if each.status == psutil.CONN_LISTEN}
         return listening
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
@@ -25,6 +25,7 @@ from sluicegate.services.traffic.envoy.names import (
     DETOUR,
     GENERATED,
     LIVE,
+    OUTSIDE,
     READY_PATH,
     ROUTES,
     ROUTES_FILE,
@@ -52,6 +53,16 @@ _LONG_NAMES = {"re2.max_program_size.error_level": 50_000}
 
 
 @dataclass(frozen=True, kw_only=True)
+class Outside:
+    """How callers of other hosts are answered: on the same port of another address, by TLS, if they have the token."""
+
+    host: str
+    certificate: Path
+    """A file of certificate and key in PEM, in a folder that is watched: it is replaced when they are renewed."""
+    token: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Places:
     """Where Envoy's files, sockets and ports are."""
 
@@ -63,6 +74,19 @@ class Places:
     logs: Path
     host: str
     port: int
+    outside: Outside | None = None
+    """None: only callers of this host are answered."""
+
+    @property
+    def doors(self) -> tuple[tuple[str, int], ...]:
+        """Address and port of every listener that callers reach."""
+        hosts = (self.host,) if self.outside is None else (self.host, self.outside.host)
+        return tuple((host, self.port) for host in hosts)
+
+    @property
+    def tls(self) -> Path:
+        """What tells Envoy where the certificate is."""
+        return self.folder / "tls.json"
 
     @property
     def addresses(self) -> Path:
@@ -89,6 +113,7 @@ def bootstrap(places: Places, limits: Limits, spans: SpanReceiver | None = None)
         "static_resources": {
             "listeners": [
                 _live(places, limits, spans),
+                *([] if places.outside is None else [_outside(places, places.outside, limits, spans)]),
                 _detour(places, limits),
                 _shadow(places, limits),
                 _generated(places, limits),
@@ -119,6 +144,60 @@ def _live(places: Places, limits: Limits, spans: SpanReceiver | None) -> Resourc
     }
 
 
+def _outside(places: Places, outside: Outside, limits: Limits, spans: SpanReceiver | None) -> Resource:
+    """The same for callers of other hosts."""
+    manager = _live_manager(places, limits, spans, _token_required(outside.token))
+    shown = {"alpn_protocols": ["h2", "http/1.1"], "tls_certificate_sds_secret_configs": [_secret(places)]}
+    chain: Resource = {
+        "transport_socket": extension(
+            "envoy.transport_sockets.tls",
+            "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+            common_tls_context={"tls_params": {"tls_minimum_protocol_version": "TLSv1_2"}, **shown},
+        ),
+        "transport_socket_connect_timeout": seconds(limits.headers_seconds),
+    }
+    http2: Resource = {"filter_chain_match": {"application_protocols": ["h2"]}}
+    return {
+        "name": OUTSIDE,
+        "address": address(outside.host, places.port),
+        "freebind": True,
+        "per_connection_buffer_limit_bytes": limits.buffer_bytes,
+        "listener_filters_timeout": seconds(limits.headers_seconds),
+        "listener_filters": [_TLS_INSPECTOR],
+        "filter_chains": [
+            {"name": "http2", **http2, "filters": [_at_most(limits.http2_connections), manager], **chain},
+            {"name": "http1", "filters": [manager], **chain},
+        ],
+    }
+
+
+def _secret(places: Places) -> Resource:
+    return {"name": OUTSIDE, "sds_config": watched(places.tls)}
+
+
+def tls_file(outside: Outside) -> Resource:
+    """Where the certificate is: Envoy reads it again when the file is replaced, and keeps one that it can use."""
+    there = {"filename": str(outside.certificate)}
+    folder = {"path": str(outside.certificate.parent)}
+    kind = "envoy.extensions.transport_sockets.tls.v3.Secret"
+    pair = {"certificate_chain": there, "private_key": there, "watched_directory": folder}
+    return {"version_info": "1", "resources": [message(kind, name=OUTSIDE, tls_certificate=pair)]}
+
+
+def _token_required(token: str) -> Resource:
+    """Who does not show the token gets 401. No service ever sees it."""
+    return extension(
+        "envoy.filters.http.api_key_auth",
+        "envoy.extensions.filters.http.api_key_auth.v3.ApiKeyAuth",
+        credentials=[{"key": token, "client": "caller"}],
+        key_sources=[{"header": "authorization"}],
+        forwarding={"hide_credentials": True},
+    )
+
+
+_TLS_INSPECTOR = extension(
+    "envoy.filters.listener.tls_inspector", "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector"
+)
 _HTTP_INSPECTOR = extension(
     "envoy.filters.listener.http_inspector", "envoy.extensions.filters.listener.http_inspector.v3.HttpInspector"
 )
@@ -130,7 +209,8 @@ def _at_most(connections: int) -> Resource:
     return extension("envoy.filters.network.connection_limit", kind, stat_prefix="http2", max_connections=connections)
 
 
-def _live_manager(places: Places, limits: Limits, spans: SpanReceiver | None) -> Resource:
+def _live_manager(places: Places, limits: Limits, spans: SpanReceiver | None, *first: Resource) -> Resource:
+    """What all callers meet; `first` are filters before all others."""
     return _manager(
         stat_prefix=LIVE,
         codec_type="AUTO",
@@ -153,7 +233,14 @@ def _live_manager(places: Places, limits: Limits, spans: SpanReceiver | None) ->
             "initial_stream_window_size": 256 * 1024,
             "initial_connection_window_size": 1024 * 1024,
         },
-        http_filters=[_readiness(), audience_filter(), body_limit(limits.small_bytes), _take_prediction(), _ROUTER],
+        http_filters=[
+            *first,
+            _readiness(),
+            audience_filter(),
+            body_limit(limits.small_bytes),
+            _take_prediction(),
+            _ROUTER,
+        ],
         access_log=[_access_log(places, LIVE, not_passed_on())],
         tracing=tracing(spans),
         **_routing(places),

@@ -8,6 +8,7 @@ from sluicegate.services.traffic.table import Target
 ROUTES = "sluice"
 """Name of the route configuration."""
 LIVE = "live"
+OUTSIDE = "outside"
 SHADOW = "shadow"
 DETOUR = "detour"
 GENERATED = "generated"

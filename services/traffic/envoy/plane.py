@@ -20,7 +20,7 @@ from sluicegate.services import durable
 from sluicegate.services.heartbeat import Heartbeats
 from sluicegate.services.loopback import is_listening, own_folder, socket_path
 from sluicegate.services.traffic.envoy.admin import Admin
-from sluicegate.services.traffic.envoy.bootstrap import Places, bootstrap
+from sluicegate.services.traffic.envoy.bootstrap import Outside, Places, bootstrap, tls_file
 from sluicegate.services.traffic.envoy.clusters import assignments, clusters, discovery
 from sluicegate.services.traffic.envoy.endpoint_files import EndpointFiles
 from sluicegate.services.traffic.envoy.fence import Fence
@@ -82,6 +82,7 @@ class Envoy:
         *,
         port: int,
         host: str = "127.0.0.1",
+        outside: Outside | None = None,
         binary: Path | None = None,
         limits: Limits | None = None,
         spans: SpanReceiver | None = None,
@@ -100,6 +101,7 @@ class Envoy:
             logs=folder / "logs",
             host=host,
             port=port,
+            outside=outside,
         )
         self.log = folder / "envoy.log"
         self._binary = binary
@@ -131,9 +133,10 @@ class Envoy:
         where nobody gives it others. Without any it is not ready until it is given some."""
         for folder in (self.places.folder, self.places.addresses, self.places.logs, self.places.admin_socket.parent):
             own_folder(folder)
-        durable.replace(
-            self.places.folder / BOOTSTRAP_FILE, canonical(bootstrap(self.places, self.limits, self._spans))
-        )
+        static = canonical(bootstrap(self.places, self.limits, self._spans))
+        durable.replace(self.places.folder / BOOTSTRAP_FILE, static, mode=durable.PRIVATE)
+        if self.places.outside is not None:
+            durable.replace(self.places.tls, canonical(tls_file(self.places.outside)))
         if not self.places.clusters.exists():
             durable.replace(self.places.clusters, self._cluster_file({}))
         if not self.places.routes.exists():
@@ -158,7 +161,7 @@ class Envoy:
 
     def handover(self) -> Handover:
         """How another Envoy takes over from the one that runs."""
-        return Handover(self.places.admin_socket, self.places.port)
+        return Handover(self.places.admin_socket, self.places.doors)
 
     def apply(self, table: RouteTable, endpoints: Endpoints) -> None:
         """Bring a table into force: addresses, clusters, routes, and in a later call the removal of what is left over.

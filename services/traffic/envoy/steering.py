@@ -22,38 +22,42 @@ _LOAD_RANDOM = (0x20, 0xFFFFF000 + 56)
 _MODULO, _ADD, _RETURN, _RETURN_CONSTANT = 0x94, 0x04, 0x16, 0x06
 
 
-def listening(pids: Collection[int], port: int) -> list[tuple[int, int]]:
-    """Process and descriptor of every socket on which these processes listen on the port."""
+Door = tuple[str, int]
+"""Address and port."""
+
+
+def listening(pids: Collection[int], door: Door) -> list[tuple[int, int]]:
+    """Process and descriptor of every socket on which these processes listen at a door."""
     sockets = []
     for pid in pids:
         with contextlib.suppress(psutil.Error):
             connections = psutil.Process(pid).net_connections(kind="tcp")
-            here = [each for each in connections if each.status == psutil.CONN_LISTEN and each.laddr.port == port]
+            here = [each for each in connections if each.status == psutil.CONN_LISTEN and tuple(each.laddr) == door]
             sockets += [(pid, each.fd) for each in here]
     return sockets
 
 
-def steer_to_last(successor: int, port: int, *, former: int, is_closing: bool = False) -> bool:
+def steer_to_last(successor: int, door: Door, *, former: int, is_closing: bool = False) -> bool:
     """Give new connections to the successor alone, which began to listen after the `former` sockets.
 
     While the former ones close, all go to the socket that keeps its place whichever of them closes first. False where
     the system does not allow it: connections are shared out then.
     """
-    count = len(listening([successor], port))
+    count = len(listening([successor], door))
     if not former or not count:
         return False
     spread = (_LOAD_RANDOM, (_MODULO, count), (_ADD, former), (_RETURN, 0))
-    return _set(successor, port, ((_RETURN_CONSTANT, former),) if is_closing else spread)
+    return _set(successor, door, ((_RETURN_CONSTANT, former),) if is_closing else spread)
 
 
-def steer_no_more(successor: int, port: int) -> None:
+def steer_no_more(successor: int, door: Door) -> None:
     """Let the kernel share out again."""
-    _set(successor, port, ())
+    _set(successor, door, ())
 
 
-def _set(successor: int, port: int, program: tuple[tuple[int, int], ...]) -> bool:
+def _set(successor: int, door: Door, program: tuple[tuple[int, int], ...]) -> bool:
     try:
-        with _borrowed(*listening([successor], port)[0]) as listener:
+        with _borrowed(*listening([successor], door)[0]) as listener:
             if not program:
                 listener.setsockopt(socket.SOL_SOCKET, _DETACH, 0)
                 return True

@@ -1,0 +1,175 @@
+"""Callers of other hosts: TLS, tokens, and certificates that are renewed under load."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+import pytest
+import uvicorn
+
+from sluicegate import Client, NotAllowed, Unreachable
+from sluicegate.flows.wiring.answering import Answering, answering_others
+from sluicegate.registry.words.errors import InvalidSetting
+from sluicegate.services.console.app import create
+from sluicegate.services.host.certificates import Door, own_pair
+from sluicegate.services.traffic.envoy.bootstrap import Outside
+from sluicegate.services.traffic.routes import routes
+from tests.integration.traffic_rig import Gateway, build, eventually, free_port, gateway, standing, upstreams
+from tests.unit.console_office import TOKEN, Office
+
+pytestmark = pytest.mark.slow
+
+HOST = "127.0.0.2"
+"""Another address than the one at which callers of this host are answered."""
+CALLERS = "token-of-callers"
+
+
+class Files:
+    """A certificate and its key, as somebody renews them."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._number = folder, 0
+        self.certificate, self.key = folder / "certificate.pem", folder / "key.pem"
+        self.door = Door(folder=folder / "tls", host=HOST, files=(self.certificate, self.key), clock=self._now)
+        self.renew()
+
+    @staticmethod
+    def _now() -> datetime:
+        return datetime.now(UTC)
+
+    def renew(self) -> None:
+        """Another pair, of the same authority."""
+        source = self._folder / "authority"
+        source.mkdir(exist_ok=True)
+        for name in ("certificate.pem", "key.pem"):
+            (source / name).unlink(missing_ok=True)
+        certificate, key = own_pair(source, HOST, self._now())
+        self.certificate.write_bytes(certificate.read_bytes())
+        self.key.write_bytes(key.read_bytes())
+        self.door.take_up()
+
+    @property
+    def ca(self) -> str:
+        return str(self._folder / "authority" / "ca.pem")
+
+
+def shown(port: int, files: Files) -> bytes:
+    """The certificate that a new caller is shown."""
+    return ssl.PEM_cert_to_DER_cert(ssl.get_server_certificate((HOST, port), ca_certs=files.ca))
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    return Files(tmp_path)
+
+
+@pytest.fixture
+def outside(tmp_path: Path, files: Files) -> Iterator[Gateway]:
+    """A gateway that serves a model, also to callers of other hosts."""
+    way = Outside(host=HOST, certificate=files.door.in_use, token=CALLERS)
+    first = build("1")
+    with upstreams(first) as services, gateway(tmp_path / "envoy", outside=way) as running:
+        table = routes([standing(weight=0)], {first}, {})
+        running.plane.apply(table, {first: (services["1"].endpoint,)})
+        yield running
+
+
+def test_callers_of_other_hosts_need_the_authority_and_the_token_and_those_of_this_host_neither(
+    outside: Gateway, files: Files
+) -> None:
+    url = f"https://{HOST}:{outside.plane.places.port}"
+    rows = [{"x": 1.0}]
+    with Client(url, gateway_token=CALLERS, ca=files.ca) as client:
+        assert client.predict("delays", rows, unit="a")
+    with Client(url, ca=files.ca) as stranger, pytest.raises(NotAllowed):
+        stranger.predict("delays", rows)
+    with Client(url, gateway_token="wrong", ca=files.ca) as stranger, pytest.raises(NotAllowed):
+        stranger.predict("delays", rows)
+    with Client(url, gateway_token=CALLERS) as trusting_others, pytest.raises(Unreachable, match="CERTIFICATE_VERIFY"):
+        trusting_others.predict("delays", rows)
+    with pytest.raises(httpx.TransportError):
+        httpx.get(url.replace("https", "http"))
+    context = ssl.create_default_context(cafile=files.ca)
+    with httpx.Client(http2=True, verify=context, headers={"authorization": f"Bearer {CALLERS}"}) as second:
+        answer = second.post(f"{url}/delays/predict", json={})
+        assert (answer.status_code, answer.http_version) == (200, "HTTP/2")
+    with outside.client() as own:
+        assert own.post("/delays/predict", json={}).status_code == 200
+    assert all(CALLERS not in path.read_text() for path in outside.plane.logs.glob("*.jsonl"))
+
+
+def test_a_renewed_certificate_is_shown_to_new_callers_and_connections_stay(outside: Gateway, files: Files) -> None:
+    port, failed, over = outside.plane.places.port, list[str](), threading.Event()
+    url = f"https://{HOST}:{port}"
+    connections: set[int] = set()
+
+    def call() -> None:
+        with httpx.Client(verify=ssl.create_default_context(cafile=files.ca)) as client:
+            while not over.is_set():
+                try:
+                    answer = client.post(
+                        f"{url}/delays/predict", json={}, headers={"authorization": f"Bearer {CALLERS}"}
+                    )
+                    connections.add(id(answer.extensions["network_stream"]))
+                    if answer.status_code != 200:
+                        failed.append(answer.text)
+                except httpx.TransportError as error:
+                    failed.append(repr(error))
+
+    thread = threading.Thread(target=call)
+    thread.start()
+    try:
+        for _ in range(3):
+            before = shown(port, files)
+            files.renew()
+            eventually(lambda before=before: shown(port, files) not in (before, None))
+            assert shown(port, files) == files.door.held().leaf
+        held = shown(port, files)
+        files.certificate.write_bytes(files.certificate.read_bytes()[:300])
+        with pytest.raises(InvalidSetting, match="no whole certificate"):
+            files.door.take_up()
+        assert shown(port, files) == held
+        over.set()
+        thread.join()
+        assert failed == []
+        assert len(connections) == 1, "no connection was closed"
+        outside.kill()
+        outside.restart()
+        assert shown(port, files) == held, "the one before is shown after a restart, too"
+    finally:
+        over.set()
+        thread.join()
+
+
+def test_the_console_answers_others_by_tls_alone_and_shows_what_is_renewed(files: Files) -> None:
+    office, port, own_port = Office(), free_port(), free_port()
+    own = uvicorn.Server(uvicorn.Config(create(office.desk, hosts=["127.0.0.1"]), port=own_port, log_level="warning"))
+    own.install_signal_handlers = lambda: None
+    others = answering_others(create(office.desk, hosts=[HOST], secure=True), files.door.in_use)
+    answering = Answering(own, others, at=(HOST, port))
+    thread = threading.Thread(target=lambda: asyncio.run(answering.serve(lambda: None, 1.0)))
+    thread.start()
+    try:
+        url, bearer = f"https://{HOST}:{port}", {"authorization": f"Bearer {TOKEN}"}
+        trusting = ssl.create_default_context(cafile=files.ca)
+        with httpx.Client(base_url=url, verify=trusting) as client:
+            eventually(lambda: client.get("/healthz").status_code == 200)
+            assert client.get("/api/v1/rollouts", headers=bearer).status_code == 200
+            assert client.get("/api/v1/rollouts").status_code == 401
+            signed = client.post("/login", data={"token": TOKEN, "name": "ada"})
+            assert "secure" in signed.headers["set-cookie"].lower()
+            assert client.get("/healthz", headers={"host": "evil.example"}).status_code == 400
+            first = shown(port, files)
+            files.renew()
+            eventually(lambda: shown(port, files) != first)
+            assert client.get("/healthz").status_code == 200
+        assert httpx.get(f"http://127.0.0.1:{own_port}/healthz").status_code == 200
+    finally:
+        own.should_exit = True
+        thread.join()
