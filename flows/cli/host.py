@@ -133,8 +133,7 @@ def _noted() -> tuple[Sequence[str], Sequence[GatewayState], str | None]:
     import sqlalchemy as sa
 
     from sluicegate.flows.wiring.runtime import current_runtime
-    from sluicegate.registry.ledger.gateway_notes import gateway_states
-    from sluicegate.registry.ledger.sights import sights
+    from sluicegate.registry.ledger.keeper_notes import gateway_states, sights
 
     try:
         runtime = current_runtime()

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from sluicegate.flows.stages.assessment import Runs, assess
 from sluicegate.flows.stages.shadow import note_outputs
-from sluicegate.registry.ledger.launching import note_stage
+from sluicegate.registry.ledger.keeper_notes import note_stage
 from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.orders.progress import append
 from sluicegate.registry.plan.against_build import check_against_build

@@ -14,8 +14,8 @@ from sluicegate.flows.stages.experiment import read, shared_thresholds
 from sluicegate.flows.stages.shadow import overtaken
 from sluicegate.registry.ledger.external import read_samples
 from sluicegate.registry.ledger.freezes import freezes
+from sluicegate.registry.ledger.keeper_notes import sights
 from sluicegate.registry.ledger.port import Ledger
-from sluicegate.registry.ledger.sights import sights
 from sluicegate.registry.plan.fields import (
     CAP_QUANTILE,
     MetricSpec,

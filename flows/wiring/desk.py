@@ -167,8 +167,7 @@ class LocalDesk:
     def _with_ledger(self, scrape: Scrape) -> Scrape:
         """The same with what stands in the ledger. Raises Unreachable."""
         from sluicegate.flows.wiring.expiries import expiries
-        from sluicegate.registry.ledger.sights import sights
-        from sluicegate.registry.ledger.undriven import all_undriven
+        from sluicegate.registry.ledger.keeper_notes import all_undriven, sights
         from sluicegate.services.console.tokens import given_tokens
         from sluicegate.services.keeper.overdue import overdue
 

@@ -77,7 +77,7 @@ def examine() -> tuple[Finding, ...]:
 
 def checks() -> Mapping[str, Check]:
     """Every check of this installation, by its name."""
-    from sluicegate.registry.ledger.untended import untended
+    from sluicegate.registry.ledger.keeper_notes import untended
     from sluicegate.services.host.doctor import examination
     from sluicegate.services.host.ports import read_ports
     from sluicegate.services.keeper.overdue import overdue
@@ -205,7 +205,7 @@ def _counted(runtime: Runtime) -> Sequence[Finding]:
     import sqlalchemy as sa
 
     from sluicegate.flows.wiring.collecting import sight_findings
-    from sluicegate.registry.ledger.sights import sights
+    from sluicegate.registry.ledger.keeper_notes import sights
     from sluicegate.services.host.doctor.finding import failed
 
     try:
@@ -327,7 +327,7 @@ def _gateways(runtime: Runtime) -> tuple[Finding, ...]:
     """What each gateway serves. Others tell where the ledger cannot be read."""
     import sqlalchemy as sa
 
-    from sluicegate.registry.ledger.gateway_notes import gateway_states
+    from sluicegate.registry.ledger.keeper_notes import gateway_states
     from sluicegate.services.host.doctor.finding import failed, passed
 
     try:

@@ -275,7 +275,7 @@ class GatewayPlane:
 
     def note(self) -> None:
         """Write down what each gateway serves when that changes, and now and then."""
-        from sluicegate.registry.ledger.gateway_notes import note_gateways
+        from sluicegate.registry.ledger.keeper_notes import note_gateways
 
         at, states = time.monotonic(), self._gateways.states()
         if states != self._noted[1] or at - self._noted[0] >= NOTE_SECONDS:

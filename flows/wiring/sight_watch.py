@@ -31,7 +31,7 @@ class SightWatch:
 
     def look(self) -> None:
         """Compare once. Raises what the ledger raises: then nothing is noted, and the note grows old."""
-        from sluicegate.registry.ledger.sights import note_sights, sights
+        from sluicegate.registry.ledger.keeper_notes import note_sights, sights
         from sluicegate.services.telemetry.reading.watch import Watch
 
         at, now = time.monotonic(), self._runtime.clock()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from sluicegate.registry.ledger.notes import Note
 from sluicegate.registry.ledger.port import Ledger
 
 
@@ -21,21 +22,12 @@ class Attempt:
 
 def last_attempt(ledger: Ledger, rollout: str) -> Attempt | None:
     """The last run of a rollout that is known."""
-    kept = ledger.recall(_key(rollout))
-    if kept is None:
-        return None
-    return Attempt(
-        number=int(str(kept["number"])),
-        run=str(kept["run"]),
-        at=datetime.fromisoformat(str(kept["at"])),
-        stopped=kept.get("stopped") is True,
-    )
+    return _note(rollout).read(ledger)
 
 
 def note(ledger: Ledger, rollout: str, attempt: Attempt) -> None:
     """Remember an attempt in place of the one before."""
-    kept = {"number": attempt.number, "run": attempt.run, "at": attempt.at.isoformat(), "stopped": attempt.stopped}
-    ledger.remember(_key(rollout), dict(kept))
+    _note(rollout).keep(ledger, attempt)
 
 
 def note_run(ledger: Ledger, rollout: str, run: str, now: datetime) -> None:
@@ -45,5 +37,5 @@ def note_run(ledger: Ledger, rollout: str, run: str, now: datetime) -> None:
         note(ledger, rollout, Attempt(number=last.number if last else 0, run=run, at=now))
 
 
-def _key(rollout: str) -> str:
-    return f"driver:{rollout}"
+def _note(rollout: str) -> Note[Attempt]:
+    return Note(f"driver:{rollout}", Attempt)

@@ -7,10 +7,8 @@ from dataclasses import replace
 
 from sluicegate.registry.ledger.external import read_samples
 from sluicegate.registry.ledger.freezes import freezes
-from sluicegate.registry.ledger.launching import reached
+from sluicegate.registry.ledger.keeper_notes import all_undriven, reached, sights
 from sluicegate.registry.ledger.port import Ledger
-from sluicegate.registry.ledger.sights import sights
-from sluicegate.registry.ledger.undriven import all_undriven
 from sluicegate.registry.rollout.decision import needs_driver
 from sluicegate.registry.rollout.record import RolloutRecord
 from sluicegate.registry.rollout.rollout import Phase, Rollout

@@ -10,8 +10,8 @@ from datetime import datetime
 
 import structlog
 
+from sluicegate.registry.ledger.keeper_notes import all_undriven, note_undriven
 from sluicegate.registry.ledger.port import Ledger
-from sluicegate.registry.ledger.undriven import all_undriven, note_undriven
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.obstacle import Driver, Hindrance, Obstacle, Undriven, undriven
 from sluicegate.services.keeper.ports import Drivers

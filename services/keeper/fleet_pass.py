@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 
-from sluicegate.registry.ledger.launching import note_stage
+from sluicegate.registry.ledger.keeper_notes import note_stage
 from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.plan.fields import Serve
 from sluicegate.registry.rollout.facts import Failed, Packed, Ready

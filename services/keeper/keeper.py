@@ -11,9 +11,8 @@ from typing import Any
 
 import structlog
 
+from sluicegate.registry.ledger.keeper_notes import note_untended, sights
 from sluicegate.registry.ledger.port import Ledger
-from sluicegate.registry.ledger.sights import sights
-from sluicegate.registry.ledger.untended import note_untended
 from sluicegate.registry.orders import progress
 from sluicegate.registry.rollout.decision import Choice, Decision, heed_blindness, needs_driver
 from sluicegate.registry.rollout.facts import Aborted, AtOnce, Baked, Fact, Observed, Party, Paused

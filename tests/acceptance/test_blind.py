@@ -8,9 +8,8 @@ from typing import Literal
 import pytest
 
 from sluicegate.flows.stages.tick import Authority
+from sluicegate.registry.ledger.keeper_notes import note_sights, note_untended, sights
 from sluicegate.registry.ledger.reading import read_for_report
-from sluicegate.registry.ledger.sights import note_sights, sights
-from sluicegate.registry.ledger.untended import note_untended
 from sluicegate.registry.report.explanation import explanation
 from sluicegate.registry.report.report import rollout_report
 from sluicegate.registry.rollout.decision import Choice

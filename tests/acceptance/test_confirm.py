@@ -19,9 +19,9 @@ from sluicegate.flows.cli.tree import tree
 from sluicegate.flows.rehearsal.rejudge import rejudge
 from sluicegate.flows.stages.attempts import gates_of_attempt
 from sluicegate.flows.stages.tick import Authority, tick
+from sluicegate.registry.ledger.keeper_notes import note_sights
 from sluicegate.registry.ledger.reading import read_for_report, read_for_view
 from sluicegate.registry.ledger.restoration import MadeFrom
-from sluicegate.registry.ledger.sights import note_sights
 from sluicegate.registry.orders.give import give
 from sluicegate.registry.orders.order import Abort, Order, Pause, RollBack
 from sluicegate.registry.plan.plan import Plan

@@ -12,9 +12,9 @@ import httpx
 import pytest
 
 from sluicegate.registry.ledger.attempt import last_attempt
+from sluicegate.registry.ledger.keeper_notes import all_undriven
 from sluicegate.registry.ledger.port import Lease
 from sluicegate.registry.ledger.reading import read_for_report, read_for_view
-from sluicegate.registry.ledger.undriven import all_undriven
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.report.explanation import explanation
 from sluicegate.registry.report.report import rollout_report

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sluicegate.registry.ledger.gateway_notes import gateway_states, note_gateways
+from sluicegate.registry.ledger.keeper_notes import gateway_states, note_gateways
 from sluicegate.registry.words.build import BuildRef, Endpoint, Endpoints
 from sluicegate.registry.words.errors import RoutesRejected, TimedOut, Unreachable
 from sluicegate.registry.words.gateways import STALE, Confirmation

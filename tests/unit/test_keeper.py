@@ -10,10 +10,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from sluicegate.registry.ledger.keeper_notes import untended
 from sluicegate.registry.ledger.reading import read_for_view
 from sluicegate.registry.ledger.record import Lease
 from sluicegate.registry.ledger.restoration import MadeFrom
-from sluicegate.registry.ledger.untended import untended
 from sluicegate.registry.plan.fields import Serve
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.report.view import rollout_view

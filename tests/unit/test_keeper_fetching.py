@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from sluicegate.registry.ledger.launching import reached
+from sluicegate.registry.ledger.keeper_notes import reached
 from sluicegate.registry.rollout.facts import Packed
 from sluicegate.registry.rollout.rollout import Ending, Phase
 from sluicegate.registry.words.errors import PackFailed, StoreUnavailable

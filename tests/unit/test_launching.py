@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sluicegate.flows.cli.tree import tree
-from sluicegate.registry.ledger.launching import note_stage, reached
+from sluicegate.registry.ledger.keeper_notes import note_stage, reached
 from sluicegate.registry.words.build import BuildRef, Endpoint
 from sluicegate.registry.words.errors import ServiceFailed
 from sluicegate.registry.words.launching import Stage, launch_in_words

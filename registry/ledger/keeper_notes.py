@@ -1,0 +1,83 @@
+"""The keeper's notes, for whoever judges or shows: what it sees all the time, and what it cannot do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from sluicegate.registry.ledger.notes import Note
+from sluicegate.registry.ledger.port import Notes
+from sluicegate.registry.words.gateways import GatewayState, GatewayStates
+from sluicegate.registry.words.launching import Reached, Stage, with_stage
+from sluicegate.registry.words.obstacle import Undriven
+from sluicegate.registry.words.sight import Blindness, Listener, Sight, Sights
+
+_SIGHTS = Note("sights", Sights)
+_GATEWAYS = Note("gateways", GatewayStates)
+_UNTENDED = Note("untended", dict[str, Blindness])
+_UNDRIVEN = Note("undriven", dict[str, Undriven])
+"""One note for all rollouts, so that a look costs one read however many there are."""
+
+
+def note_sights(notes: Notes, sights: Mapping[Listener, Sight], now: datetime) -> None:
+    """Note how much is counted of each listener's requests."""
+    _SIGHTS.keep(notes, Sights(noted_at=now, noted=sights))
+
+
+def sights(notes: Notes) -> Sights:
+    """What is counted, and which rollouts cannot be judged."""
+    noted = _SIGHTS.read(notes) or Sights()
+    return Sights(noted_at=noted.noted_at, noted=noted.noted, unjudged=untended(notes))
+
+
+def note_gateways(notes: Notes, states: Sequence[GatewayState], now: datetime) -> None:
+    """Note what each gateway serves."""
+    _GATEWAYS.keep(notes, GatewayStates(noted_at=now, noted=states))
+
+
+def gateway_states(notes: Notes) -> GatewayStates:
+    """What each gateway serves."""
+    return _GATEWAYS.read(notes) or GatewayStates()
+
+
+def note_untended(notes: Notes, reasons: Mapping[str, str], now: datetime) -> None:
+    """Note why each of these rollouts cannot be judged, since the first reason in a row, whatever it was."""
+    before = untended(notes)
+    after = {
+        rollout: Blindness(
+            since=before[rollout].since if rollout in before else now, reason=f"the keeper cannot judge it: {why}"
+        )
+        for rollout, why in reasons.items()
+    }
+    if after != before:
+        _UNTENDED.keep(notes, after)
+
+
+def untended(notes: Notes) -> dict[str, Blindness]:
+    """Why rollouts cannot be judged, by rollout: one that fails keeps no other from being judged."""
+    return _UNTENDED.read(notes) or {}
+
+
+def note_undriven(notes: Notes, undriven: Mapping[str, Undriven]) -> None:
+    """Note for which rollouts no driver can be made."""
+    _UNDRIVEN.keep(notes, dict(undriven))
+
+
+def all_undriven(notes: Notes) -> dict[str, Undriven]:
+    """For which rollouts no driver can be made, and why, by rollout."""
+    return _UNDRIVEN.read(notes) or {}
+
+
+def note_stage(notes: Notes, rollout: str, stage: Stage, now: datetime) -> None:
+    """Note that a launch is at this stage; the driver does so too."""
+    stages = with_stage(reached(notes, rollout), stage, now)
+    _launch(rollout).keep(notes, {each.stage: each.at for each in stages})
+
+
+def reached(notes: Notes, rollout: str) -> tuple[Reached, ...]:
+    """The stages of a launch that are known."""
+    return tuple(Reached(stage=stage, at=at) for stage, at in (_launch(rollout).read(notes) or {}).items())
+
+
+def _launch(rollout: str) -> Note[dict[Stage, datetime]]:
+    return Note(f"launch:{rollout}", dict[Stage, datetime])
