@@ -14,7 +14,6 @@ rate_above    is a rate above a fixed share?
 matched       pairs of a shadow: discordant pairs, differences
 sample_ratio  did each arm get its share of rows?
 drift         do predictions lie elsewhere?
-adjustment    values without what a covariate explains
 increment     what came in since the last look
 trial         a metric's harm test and its ladder of margins
 intervals     estimates of a trial and their intervals

@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 
     from sluicegate.flows.views.logs import Line
     from sluicegate.registry.audience.trial import Trial
+    from sluicegate.registry.catalog.port import Catalog
     from sluicegate.registry.ledger.calls import Calls
     from sluicegate.registry.ledger.port import Ledger
     from sluicegate.registry.report.overview import Served
     from sluicegate.registry.report.report import Evidence
     from sluicegate.registry.rollout.rollout import Rollout
-    from sluicegate.registry.words.build import Build, BuildRef
+    from sluicegate.registry.words.build import BuildRef
     from sluicegate.services.host.doctor.finding import Finding
     from sluicegate.services.host.doctor.rounds import Rounds
     from sluicegate.services.telemetry.outcomes.outcome import Receipt
@@ -60,6 +61,10 @@ class LocalDesk:
         return self.runtime.calls
 
     @property
+    def catalog(self) -> Catalog:
+        return self.runtime.catalog
+
+    @property
     def champion_alias(self) -> str:
         return self.runtime.settings.champion_alias
 
@@ -68,18 +73,6 @@ class LocalDesk:
 
     def over(self, ledger: Ledger) -> LocalDesk:
         return replace(self, ledger=ledger)
-
-    def resolve(self, model: str, name: str) -> BuildRef:
-        return self.runtime.catalog.resolve(model, name)
-
-    def models(self) -> Sequence[str]:
-        return self.runtime.catalog.models()
-
-    def builds(self, model: str) -> Sequence[Build]:
-        return self.runtime.catalog.builds(model)
-
-    def measured(self, run: str) -> Mapping[str, float]:
-        return self.runtime.catalog.run_metrics(run)
 
     def requests(self, rollout: Rollout) -> tuple[int, int] | None:
         return self.runtime.readings.requests(rollout)

@@ -32,14 +32,13 @@ def entry_of(row: Row[tuple[object, ...]]) -> Entry:
 
 def document_columns(document: Applied) -> dict[str, object]:
     """A document as it is stored, but for its number."""
-    return {
-        "kind": document.kind,
-        "name": document.name,
-        "body": json.dumps(document.body),
-        "digest": document.digest,
-        "actor": document.actor,
-        "at": to_text(document.at),
-    }
+    return {**vars(document), "body": json.dumps(document.body), "at": to_text(document.at)}
+
+
+def document_of(row: Row[tuple[object, ...]]) -> Applied:
+    """A document as it was stored, but for its number."""
+    stored = {name: value for name, value in row._asdict().items() if name != "id"}
+    return Applied(**{**stored, "body": json.loads(row.body), "at": from_text(row.at)})
 
 
 def look_columns(look: Look) -> dict[str, object]:

@@ -11,7 +11,7 @@ from threading import RLock
 from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, delete, func, insert, select, update
 
 from sluicegate.registry.ledger.chain import Examination, Head
-from sluicegate.registry.ledger.columns import entry_of
+from sluicegate.registry.ledger.columns import document_of, entry_of
 from sluicegate.registry.ledger.election import lately_seen
 from sluicegate.registry.ledger.engine import TURN_SECONDS, connect, reading, writing
 from sluicegate.registry.ledger.folds import Folds, gave_back, taken
@@ -368,21 +368,10 @@ def _latest(connection: Connection, *where: ColumnElement[bool]) -> list[Applied
     """The document of each name that counts, among those that `where` admits."""
     newest = select(func.max(documents.c.id)).where(*where).group_by(documents.c.name)
     rows = connection.execute(select(documents).where(documents.c.id.in_(newest)))
-    found = (_document(row) for row in sorted(rows, key=lambda row: row.name))
+    found = (document_of(row) for row in sorted(rows, key=lambda row: row.name))
     return [document for document in found if not is_withdrawn(document)]
 
 
 def _history(connection: Connection, kind: str, name: str) -> list[Applied]:
     named = select(documents).where(documents.c.kind == kind, documents.c.name == name).order_by(documents.c.id)
-    return [_document(row) for row in connection.execute(named)]
-
-
-def _document(row: Row[tuple[object, ...]]) -> Applied:
-    return Applied(
-        kind=row.kind,
-        name=row.name,
-        body=json.loads(row.body),
-        digest=row.digest,
-        actor=row.actor,
-        at=from_text(row.at),
-    )
+    return [document_of(row) for row in connection.execute(named)]

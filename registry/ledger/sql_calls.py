@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from sqlalchemy import Row, insert, select, update
 
 from sluicegate.registry.ledger.calls import KEY_LIFE, Call
@@ -23,15 +25,7 @@ class SqlCalls:
         self._engine.dispose()
 
     def begin(self, call: Call) -> tuple[Call, bool]:
-        row = {
-            "at": to_text(call.at),
-            "actor": call.actor,
-            "role": call.role,
-            "method": call.method,
-            "path": call.path,
-            "digest": call.digest,
-            "key": call.key,
-        }
+        row = {name: value for name, value in asdict(call).items() if name != "number"} | {"at": to_text(call.at)}
         same_key = select(calls).where(
             calls.c.actor == call.actor, calls.c.key == call.key, calls.c.at > to_text(call.at - KEY_LIFE)
         )
@@ -58,15 +52,4 @@ class SqlCalls:
 
 
 def _call(row: Row[tuple[object, ...]]) -> Call:
-    return Call(
-        at=from_text(row.at),
-        actor=row.actor,
-        role=row.role,
-        method=row.method,
-        path=row.path,
-        digest=row.digest,
-        key=row.key,
-        number=row.number,
-        status=row.status,
-        answer=row.answer,
-    )
+    return Call(**{**row._asdict(), "at": from_text(row.at)})

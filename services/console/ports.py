@@ -7,12 +7,12 @@ from datetime import datetime
 from typing import Protocol
 
 from sluicegate.registry.audience.trial import Trial
+from sluicegate.registry.catalog.port import Catalog
 from sluicegate.registry.ledger.calls import Calls
 from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.report.overview import Served
 from sluicegate.registry.report.report import Evidence
 from sluicegate.registry.rollout.rollout import Rollout
-from sluicegate.registry.words.build import Build, BuildRef
 from sluicegate.services.console.in_time import InTime
 
 
@@ -68,6 +68,11 @@ class Desk(Protocol):
         ...
 
     @property
+    def catalog(self) -> Catalog:
+        """The builds there are, and what training measured. Raises CatalogUnavailable."""
+        ...
+
+    @property
     def champion_alias(self) -> str:
         """The alias of stable builds in the catalog."""
         ...
@@ -81,22 +86,6 @@ class Desk(Protocol):
 
     def over(self, ledger: Ledger) -> Desk:
         """The same over another record, such as a copy to try an act on."""
-        ...
-
-    def resolve(self, model: str, name: str) -> BuildRef:
-        """The build that a version, an alias such as @candidate, or `latest` names."""
-        ...
-
-    def models(self) -> Sequence[str]:
-        """The name of every model in the catalog."""
-        ...
-
-    def builds(self, model: str) -> Sequence[Build]:
-        """Every build of a model in the catalog."""
-        ...
-
-    def measured(self, run: str) -> Mapping[str, float]:
-        """What a training run in the catalog measured."""
         ...
 
     def requests(self, rollout: Rollout) -> tuple[int, int] | None:

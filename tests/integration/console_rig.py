@@ -45,7 +45,7 @@ from tests.acceptance.given import PLAN, Given
 from tests.acceptance.shadowed import Shadowed
 from tests.experiment_lab import EQUAL, Lab
 from tests.giving import Giver
-from tests.unit.console_office import MemoryDesk
+from tests.unit.console_office import FirstBuilds, MemoryDesk
 
 ADMIN = "the-admins-token"
 WHO = Giver(actor="ada", cause="cli")
@@ -175,25 +175,29 @@ EVIDENCE = Evidence(
 """What telemetry would add to a canary: requests, errors by cause, labels, latency."""
 
 
+class TrainedBuilds(FirstBuilds):
+    """A catalog in which each model has two builds, with the runs that made them."""
+
+    def builds(self, model: str) -> Sequence[Build]:
+        refs = [BuildRef(model=model, version=version) for version in "12"]
+        return [Build(ref=ref, source="runs:/x", run=f"run{ref.version}", created_at=_start()) for ref in refs]
+
+    def run_metrics(self, run: str) -> dict[str, float]:
+        return {"log_loss": 0.5142, "auc": 0.8731, "rows": 120_000}
+
+
 class RigDesk(MemoryDesk):
     """A desk over a ledger and telemetry on disk, with neighbours."""
 
     def __init__(self, ledger: SqlLedger, folder: Path) -> None:
         neighbours = {"gateway": 1, "mlflow": 2, "prefect": 3}
         links = {name: f"http://127.0.0.1:{port}" for name, port in neighbours.items()}
-        super().__init__(ledger=ledger, admin_token=ADMIN, links=links)
+        super().__init__(ledger=ledger, catalog=TrainedBuilds(), admin_token=ADMIN, links=links)
         self._store = Store(f"sqlite:///{folder / 'telemetry.db'}")
         self._telemetry = Queries(self._store, self.clock)
 
     def plan(self, model: str, variation: str) -> Plan:
         return Plan.model_validate({**PLAN, "model": model, "variation": variation})
-
-    def builds(self, model: str) -> Sequence[Build]:
-        refs = [BuildRef(model=model, version=version) for version in "12"]
-        return [Build(ref=ref, source="runs:/x", run=f"run{ref.version}", created_at=_start()) for ref in refs]
-
-    def measured(self, run: str) -> dict[str, float]:
-        return {"log_loss": 0.5142, "auc": 0.8731, "rows": 120_000}
 
     def requests(self, rollout: Rollout) -> tuple[int, int] | None:
         return (900, 100) if rollout.is_tried else None

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 from starlette.testclient import TestClient
 
@@ -37,12 +38,29 @@ BEARER = {"authorization": f"Bearer {TOKEN}"}
 PLAN = Plan.model_validate({"model": "m", "steps": [{"weight": 10}, {"weight": 50}]})
 
 
+class FirstBuilds:
+    """A catalog in which two models have a first build, and any other that is asked for."""
+
+    def resolve(self, model: str, name: str) -> BuildRef:
+        return BuildRef(model=model, version="2" if name == "latest" else name)
+
+    def models(self) -> Sequence[str]:
+        return ("churn", "m")
+
+    def builds(self, model: str) -> Sequence[Build]:
+        return [Build(ref=BuildRef(model=model, version="1"), source="x")]
+
+    def run_metrics(self, run: str) -> dict[str, float]:
+        return {}
+
+
 @dataclass(kw_only=True)
 class MemoryDesk:
     """A desk over a ledger in memory, or over another one."""
 
     ledger: Ledger = field(default_factory=MemoryLedger)
     calls: Calls = field(default_factory=MemoryCalls)
+    catalog: Any = field(default_factory=FirstBuilds)
     admin_token: str = TOKEN
     webhook_secret: str = SECRET
     session_secret: str = "s"
@@ -60,18 +78,6 @@ class MemoryDesk:
         other = copy(self)
         other.ledger = ledger
         return other
-
-    def resolve(self, model: str, name: str) -> BuildRef:
-        return BuildRef(model=model, version="2" if name == "latest" else name)
-
-    def models(self) -> Sequence[str]:
-        return ("churn", "m")
-
-    def builds(self, model: str) -> Sequence[Build]:
-        return [Build(ref=BuildRef(model=model, version="1"), source="x")]
-
-    def measured(self, run: str) -> dict[str, float]:
-        return {}
 
     def generated(self, rollout: Rollout) -> int | None:
         return None

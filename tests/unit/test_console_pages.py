@@ -41,7 +41,7 @@ from tests import giving as orders
 from tests.acceptance.given import PLAN, Given
 from tests.experiment_lab import Lab, plan
 from tests.giving import Giver
-from tests.unit.console_office import BEARER, NOW, TOKEN, LabDesk, MemoryDesk, Office
+from tests.unit.console_office import BEARER, NOW, TOKEN, FirstBuilds, LabDesk, MemoryDesk, Office
 from tests.unit.console_office import PLAN as PLAN_OF_M
 from tests.unit.test_overview import LastMinute
 
@@ -190,16 +190,16 @@ def test_the_overview_draws_trends_of_what_is_in_progress(judged: Given) -> None
 
 
 def test_a_models_page_tells_what_its_training_runs_measured_and_which_build_was_stable_when() -> None:
-    class Trained(MemoryDesk):
+    class Trained(FirstBuilds):
         def builds(self, model: str) -> list[Build]:
             return [Build(ref=BuildRef(model=model, version=str(n)), source="x", run=f"run{n}") for n in (1, 2, 3)]
 
-        def measured(self, run: str) -> dict[str, float]:
+        def run_metrics(self, run: str) -> dict[str, float]:
             if run == "run2":
                 raise Unreachable("MLflow is away.")
             return {"auc": 0.8731, "rows": 120_000}
 
-    office = signed_in(Trained())
+    office = signed_in(MemoryDesk(catalog=Trained()))
     office.running()
     page = text(office.client.get("/models/m").text)
     assert page.count("auc 0.873") == 1, "of builds that serve, and not of one whose run cannot be read"
@@ -411,7 +411,7 @@ def test_every_act_that_search_offers_is_a_place_on_the_page_it_leads_to() -> No
     assert all(f'id="{place}"' in page for place in places)
 
 
-class TrainedDesk(MemoryDesk):
+class OneTrained(FirstBuilds):
     away: bool = False
 
     def builds(self, model: str) -> list[Build]:
@@ -421,13 +421,14 @@ class TrainedDesk(MemoryDesk):
 
 
 def test_a_build_leads_to_its_training_run_and_a_rollout_waits_for_no_mlflow() -> None:
-    desk = TrainedDesk(links={"mlflow": "http://mlflow"})
+    catalog = OneTrained()
+    desk = MemoryDesk(catalog=catalog, links={"mlflow": "http://mlflow"})
     office = signed_in(desk)
     rollout = office.running()
-    desk.away = True
+    catalog.away = True
     assert 'href="/models/m/builds/2/run"' in office.client.get(f"/rollouts/{rollout.id}").text
     assert "MLflow does not answer." in office.client.get("/models/m/builds/2/run").text
-    desk.away = False
+    catalog.away = False
     led = office.client.get("/models/m/builds/2/run", follow_redirects=False)
     assert (led.status_code, led.headers["location"]) == (303, "http://mlflow/#/runs/a%20b")
     none = office.client.get("/models/m/builds/7/run")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -47,13 +46,14 @@ def serve(ledger: Ledger, registered_at: datetime | None) -> None:
     orders.complete(ledger, first.id, NOW)
 
 
-class AnewDesk(MemoryDesk):
-    """A desk beside an MLflow that holds v1 as registered at a time."""
+class AnewCatalog(MemoryCatalog):
+    """An MLflow that holds v1 as registered at a time."""
 
     registered_at = ANEW
 
-    def builds(self, model: str) -> Sequence[Build]:
-        return [build(self.registered_at), build(ANEW, "2")]
+    def builds(self, model: str) -> tuple[Build, ...]:
+        super().builds(model)
+        return (build(self.registered_at), build(ANEW, "2"))
 
 
 def test_a_number_means_another_build_only_where_the_one_that_serves_was_registered_at_another_time() -> None:
@@ -74,7 +74,7 @@ def test_a_number_means_another_build_only_where_the_one_that_serves_was_registe
     ],
 )
 def test_an_order_for_it_is_refused_with_what_to_do(path: str, body: dict[str, str]) -> None:
-    office = Office(AnewDesk(ledger=serving(NOW)))
+    office = Office(MemoryDesk(ledger=serving(NOW), catalog=AnewCatalog()))
     before = office.ledger.position()
     answer = office.client.post(path, headers=BEARER, json=body)
     assert answer.status_code == 409
@@ -84,25 +84,15 @@ def test_an_order_for_it_is_refused_with_what_to_do(path: str, body: dict[str, s
 
 
 def test_the_same_build_is_established_and_the_list_tells_them_apart() -> None:
-    desk = AnewDesk(ledger=serving(NOW))
-    office = Office(desk)
+    catalog = AnewCatalog()
+    office = Office(MemoryDesk(ledger=serving(NOW), catalog=catalog))
     first = office.client.get("/api/v1/models/delays/builds", headers=BEARER).json()["builds"][0]
     assert (first["role"], "is not the v1 that serves" in first["note"]) == (None, True)
-    desk.registered_at = NOW
+    catalog.registered_at = NOW
     first = office.client.get("/api/v1/models/delays/builds", headers=BEARER).json()["builds"][0]
     assert (first["role"], first["note"]) == ("stable", None)
     answer = office.client.post("/api/v1/models/delays/deploy", headers=BEARER, json={"build": "1"})
     assert (answer.status_code, answer.json()["ending"]) == (200, "established")
-
-
-class AnewCatalog(MemoryCatalog):
-    """An MLflow that holds v1 as registered at a time."""
-
-    registered_at = ANEW
-
-    def builds(self, model: str) -> tuple[Build, ...]:
-        super().builds(model)
-        return (build(self.registered_at), build(ANEW, "2"))
 
 
 @pytest.fixture

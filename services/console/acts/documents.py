@@ -118,7 +118,7 @@ class DocumentActs:
 
     def _unknown_model(self, plan: Plan) -> str | None:
         try:
-            models = self._desk.models()
+            models = self._desk.catalog.models()
         except (NotFound, Unreachable):  # a plan may be there before its MLflow is
             return None
         return None if plan.model in models else str(no_builds(plan.model, models))

@@ -69,10 +69,10 @@ class ModelActs:
 
     def builds(self, request: Request, _: Body) -> Answer:
         model = request.path["model"]
-        rollouts, builds = self._desk.ledger.current(model), self._desk.builds(model)
+        rollouts, builds = self._desk.ledger.current(model), self._desk.catalog.builds(model)
         roles, others = roles_of_builds(standings(rollouts)), namesakes(rollouts, builds)
         if not builds:
-            raise no_builds(model, self._desk.models())
+            raise no_builds(model, self._desk.catalog.models())
         listed = [_build_json(build, roles.get(build.ref.version), others.get(build.ref.version)) for build in builds]
         return 200, {"builds": listed}
 
@@ -108,8 +108,8 @@ class ModelActs:
 
 def deployable(desk: Desk, model: str, build: str) -> str:
     """The version that a build's name means. Raises NotFound, and Refused for a namesake of one that serves."""
-    version = desk.resolve(model, build).version
-    refuse_namesake(desk.ledger.current(model), desk.builds(model), model, version)
+    version = desk.catalog.resolve(model, build).version
+    refuse_namesake(desk.ledger.current(model), desk.catalog.builds(model), model, version)
     return version
 
 

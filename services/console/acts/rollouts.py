@@ -158,8 +158,8 @@ class RolloutActs:
         return 200, {"facts": [fact_json(entry) for entry in entries]}
 
     def start(self, request: Request, body: StartBody) -> Answer:
-        desk, version = self._desk, self._desk.resolve(body.model, body.build).version
-        refuse_namesake(desk.ledger.current(body.model), desk.builds(body.model), body.model, version)
+        desk, version = self._desk, self._desk.catalog.resolve(body.model, body.build).version
+        refuse_namesake(desk.ledger.current(body.model), desk.catalog.builds(body.model), body.model, version)
         act = Start(
             model=body.model, variation=body.variation, version=version, strategy=body.strategy,
             allow_older=body.allow_older,

@@ -96,7 +96,7 @@ def training_run(desk: Desk) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         model, version = request.path_params["model"], request.path_params["version"]
         try:
-            builds = await run_in_threadpool(desk.builds, model)
+            builds = await run_in_threadpool(desk.catalog.builds, model)
             url = run_url(desk.links, model, version, builds)
         except SluiceError as error:
             return refusal(request, error, desk.links)
@@ -134,7 +134,7 @@ def _trained(desk: Desk, builds: Sequence[Build]) -> dict[str, Mapping[str, floa
     measured: dict[str, Mapping[str, float]] = {}
     for build in builds[:TRAINED]:
         with suppress(NotFound, Unreachable):
-            values = desk.measured(build.run) if build.run else {}
+            values = desk.catalog.run_metrics(build.run) if build.run else {}
             measured[build.ref.version] = {name: value for name, value in values.items() if math.isfinite(value)}
     return measured
 
@@ -142,7 +142,7 @@ def _trained(desk: Desk, builds: Sequence[Build]) -> dict[str, Mapping[str, floa
 def _builds(desk: Desk, model: str) -> tuple[list[Build], str | None]:
     """The builds, newest first, and why they cannot be told."""
     try:
-        return list(reversed(desk.builds(model))), None
+        return list(reversed(desk.catalog.builds(model))), None
     except NotFound:
         return [], None
     except Unreachable as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
 from typing import Generic, TypeVar
 
 from sluicegate.registry.words.tally import Tally
@@ -24,10 +23,6 @@ class Accumulator(Generic[KeyT]):
     def take(self, key: KeyT, value: float | None) -> None:
         """Add one value; None is missing."""
         self._values[key].append(value)
-
-    def take_all(self, key: KeyT, values: Iterable[float | None]) -> None:
-        """Add values."""
-        self._values[key].extend(values)
 
     def add(self, key: KeyT, tally: Tally) -> None:
         """Add what is tallied already."""
