@@ -25,7 +25,7 @@ def latency_chart(arms: Sequence[ArmLatency], name: str, width: int = ALONE) -> 
     longest = max(arm.bins[-1].high for arm in drawn)
     most = max(each.requests / arm.requests for arm in drawn for each in arm.bins)
     x = Scale(low=math.log10(shortest), high=math.log10(longest), start=left_margin(width), end=width - RIGHT)
-    y = Scale(low=0.0, high=most * 1.15, start=HEIGHT - BOTTOM, end=TOP)
+    y = Scale(low=0.0, high=most * 1.45, start=HEIGHT - BOTTOM, end=TOP)
     parts = (*_frame(x, y), *(part for arm in drawn for part in _arm(arm, x, y)), *_named(drawn, x, y))
     about = "; ".join(f"{arm.arm}: half within {_time(arm.p50)}, 95 % within {_time(arm.p95)}" for arm in drawn)
     title = "How long callers waited, as a share of each build's requests"

@@ -98,7 +98,7 @@ def test_a_page_lists_some_and_leads_to_the_others(office: Office) -> None:
     assert '<a href="/?after=m24">Next models</a>' in page
     assert "The newest 25 of 30." in page
     assert "Models 26 to 30 of 30" in client.get("/?after=m24").text
-    assert "30 rollouts, newest first" in client.get("/rollouts?state=under+way").text
+    assert 'Rollouts <span class="count">30</span>' in client.get("/rollouts?state=under+way").text
 
 
 def test_whatever_waits_for_a_person_is_on_the_page_however_old(office: Office) -> None:
@@ -130,5 +130,5 @@ def test_requests_are_counted_for_what_is_listed_only(office: Office) -> None:
         orders.pause(office.ledger, tried.id, actor="ada", reason="lunch", now=NOW)
     client = browser(Counting(ledger=office.ledger))
     counted.clear()
-    assert "Paused by ada: lunch" in client.get("/").text
+    assert "Paused by ada:</strong> lunch" in client.get("/").text
     assert len(counted) == overview.ROLLOUTS

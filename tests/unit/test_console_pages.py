@@ -478,7 +478,7 @@ def test_health_tells_what_of_the_requests_is_counted(served: int, uncounted: in
 def test_what_needs_a_person_says_on_the_overview_what_can_be_done() -> None:
     office = signed_in()
     rollout = office.running()
-    link = f'href="/rollouts/{rollout.id}#resume-effect">Resume</a>'
+    link = f'href="/rollouts/{rollout.id}#resume-effect">Resume…</a>'
     assert link not in office.client.get("/").text
     orders.pause(office.ledger, rollout.id, actor="bob", reason="lunch", now=NOW)
     assert link in office.client.get("/").text
@@ -494,3 +494,30 @@ def test_the_steps_mark_where_a_rollout_ended() -> None:
     shown = office.client.get(page).text
     assert "ended here" in shown
     assert "v2 was aborted; stable v1 gets every request again: too slow (by ada)." in text(shown)
+
+
+def test_the_timeline_folds_what_happens_in_every_rollout_and_leaves_nothing_out(judged: Given) -> None:
+    office = signed_in(MemoryDesk(ledger=judged.ledger))
+    page = office.client.get(f"/rollouts/{judged.name}").text
+    told = page[page.index("<h2>Timeline</h2>") : page.index("Every fact as the ledger holds it")]
+    assert told.count('class="what') == len(judged.ledger.entries(judged.name))
+    shown = text(re.sub("<details>.*?</details>", "", told, flags=re.DOTALL))
+    assert shown.index("step 3 began") < shown.index("step 2 began") < shown.index("canary of delays v2 requested")
+    assert "Envoy applied" not in shown
+    assert "is undecided" not in shown
+
+
+def test_a_failed_gate_is_never_folded() -> None:
+    harmed = Given(candidate=0.9).runs(20_000)
+    page = signed_in(MemoryDesk(ledger=harmed.ledger)).client.get(f"/rollouts/{harmed.name}").text
+    shown = text(re.sub("<details>.*?</details>", "", page[page.index("<h2>Timeline</h2>") :], flags=re.DOTALL))
+    assert "log_loss failed at step 1" in shown
+    assert "aborted: all requests go back to stable" in shown
+
+
+def test_a_rollout_says_what_comes_next_and_what_keeps_it() -> None:
+    office = signed_in()
+    rollout = office.running()
+    assert "Next: v2 gets 50 % of the requests (step 2)." in text(office.client.get(f"/rollouts/{rollout.id}").text)
+    orders.pause(office.ledger, rollout.id, actor="bob", reason="lunch", now=NOW)
+    assert "Next:" not in text(office.client.get(f"/rollouts/{rollout.id}").text), "a paused one goes nowhere"

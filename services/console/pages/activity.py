@@ -13,8 +13,6 @@ from sluicegate.registry.report.timeline import Moment, moment
 from sluicegate.registry.rollout.facts import (
     Aborted,
     Approved,
-    Baked,
-    Begun,
     Concluded,
     Confirmed,
     Entry,
@@ -22,17 +20,12 @@ from sluicegate.registry.rollout.facts import (
     Fact,
     Failed,
     FreezeOverridden,
-    Frozen,
     Judged,
     Jumped,
-    Observed,
-    Packed,
     Paused,
     Promoted,
-    Ready,
     Requested,
     Resumed,
-    Settled,
     StepEntered,
     Superseded,
     Unconfirmed,
@@ -42,6 +35,7 @@ from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.units import FULL
 from sluicegate.registry.words.verdict import Answer
 from sluicegate.services.console.pages.rendering import Context, Endpoint, template
+from sluicegate.services.console.pages.routine import is_routine
 from sluicegate.services.console.ports import Desk
 
 PAGE = 200
@@ -117,8 +111,8 @@ def episodes(ledger: Ledger, feed: Iterable[Fed]) -> Iterable[Episode]:
             rollout=name,
             title=f"{rollout.requested.model} {stable}v{rollout.requested.version}",
             state=(rollout.ending or rollout.phase).value,
-            events=tuple(_event(entry, rollout) for entry in entries if not _is_routine(entry.fact)),
-            routine=tuple(_event(entry, rollout) for entry in entries if _is_routine(entry.fact)),
+            events=tuple(_event(entry, rollout) for entry in entries if not is_routine(entry.fact)),
+            routine=tuple(_event(entry, rollout) for entry in entries if is_routine(entry.fact)),
         )
 
 
@@ -127,16 +121,6 @@ def _event(entry: Entry, rollout: Rollout) -> Moment:
     confirm = rollout.confirms if isinstance(entry.fact, Promoted) else None
     weight = FULL - confirm.holdout if confirm is not None else 0
     return moment(entry, weight, weight, is_shadow=rollout.is_shadow)
-
-
-def _is_routine(fact: Fact) -> bool:
-    match fact:
-        case Judged(answer=answer):
-            return answer != Answer.FAIL
-        case Begun() | Packed() | Ready() | Frozen() | Observed() | Baked() | Settled():
-            return True
-        case _:
-            return False
 
 
 def _is_problem(fact: Fact) -> bool:

@@ -23,6 +23,7 @@ from sluicegate.services.console.pages.effects import effect, possible, primary,
 from sluicegate.services.console.pages.elsewhere import elsewhere
 from sluicegate.services.console.pages.ordering import ordering
 from sluicegate.services.console.pages.rendering import Context, Endpoint, template
+from sluicegate.services.console.pages.routine import stretches
 from sluicegate.services.console.ports import Desk
 from sluicegate.services.console.problems import problem
 from sluicegate.services.console.tokens import Caller
@@ -47,6 +48,7 @@ def page(desk: Desk) -> Endpoint:
             "view": report.rollout,
             "experiment": rollout.requested.experiment,
             "steps_planned": rollout.plan.steps,
+            "happened": stretches(record.entries, report.timeline),
             "facts": [fact_json(entry) for entry in reversed(record.entries)],
             "acts": {name: effect(name, rollout) for name in admitted},
             "primary": primary(rollout, needs_person=report.rollout.needs_person),
