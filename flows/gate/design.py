@@ -43,7 +43,8 @@ def planned_requests(plan: Plan, during: float | None = None) -> float:
     """
     if plan.expect is None:
         return _REQUESTS
-    seconds = during or (plan.deadline.after if plan.deadline is not None else _DAY)
+    whole = plan.deadline.after if plan.deadline is not None else _DAY
+    seconds = whole if during is None else during
     return max(plan.expect.requests_per_day * seconds / _DAY, _FIRST_ROWS)
 
 

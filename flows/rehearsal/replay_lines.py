@@ -88,7 +88,7 @@ class PlanLine(_Line):
 class RowLine(_Line):
     """Sums new since the last look, of one arm in one stratum, and of one unit where units return."""
 
-    stratum: int
+    stratum: int = Field(ge=0)
     weight: Share | None = None
     """The candidate's share of requests; null where it is not known. Rows of a unit may leave it out."""
     arm: Literal["stable", "candidate"]

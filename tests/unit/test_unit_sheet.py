@@ -28,7 +28,7 @@ METRICS = ("errors", "drift", sliced_name("errors", Slice("x-state", "NY")))
 VALUE = st.none() | st.integers(-3, 300).map(lambda n: n / 4)
 ROW = st.tuples(st.sampled_from(["", "a", "b", "c", "ü"]), st.tuples(*(VALUE for _ in METRICS)))
 SIDE = st.tuples(
-    st.just("r"), st.integers(1, 3), st.sampled_from([300, 600, 86_400]), st.sampled_from(["stable", "candidate"]),
+    st.just("r"), st.integers(1, 3), st.sampled_from([0, 300, 600, 86_400]), st.sampled_from(["stable", "candidate"]),
     st.sampled_from([1_000, 2_000]),
 )  # fmt: skip
 CHUNK = st.lists(st.tuples(SIDE, st.lists(ROW, max_size=6)), max_size=4)

@@ -96,7 +96,7 @@ class UnitAccumulator:
         if entry is None:
             epochs[epoch] = Entry(arm, weight, bucket, row)
         elif entry.arm == arm:
-            entry.bucket = min(bucket, entry.bucket or bucket)
+            entry.bucket = bucket if entry.bucket is None else min(bucket, entry.bucket)
             entry.sums = merged(entry.sums, row)
 
 
