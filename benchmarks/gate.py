@@ -1,6 +1,7 @@
-"""The gate next to other ways of looking again and again. Prints the table of docs/why/gate.md. `make bench-gate`.
+"""The gate next to other ways of looking again and again. Prints the table of docs/why/gate.md; a run of all families
+writes the gate's own figures to results/gate.md. `make bench-gate`.
 
-Every method sees the same simulated rows at the same looks (every 100 rows, later every 2.5 % more). `ratio` is the
+Every method sees the same simulated rows at the same looks, those of a rollout's grid. `ratio` is the
 median number of rows until harm is found, over what a two-sided z test needs that knows the effect and looks once
 (alpha .05, power .80); `-` when more than half of the runs find nothing. `A/A` is the share of equal candidates called
 worse. Two-sided anchors are used one-sided at alpha .05, as the gate is.
@@ -10,13 +11,16 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist, geometric_mean
+from typing import NamedTuple
 
 import numpy as np
 from scipy.stats import mannwhitneyu
 
+from benchmarks.results import Figure, report
+from sluicegate.flows.gate.design import FIRST_ROWS, grid_points
 from sluicegate.flows.stats import scores
 from sluicegate.flows.stats.bets import Bounds
 from sluicegate.flows.stats.increment import Increment
@@ -145,8 +149,10 @@ class Cell:
         seen, total, planned = 0, Pair(), self.rows * self.weight * (1 - self.weight)
         sign = 1 if self.worse_is_higher else -1
         information = 0.0
-        while seen < self.rows:
-            new = min(max(100, int(0.025 * seen)), self.rows - seen)
+        for end in grid_points(float(FIRST_ROWS), float(self.rows)):
+            new = min(math.ceil(end), self.rows) - seen
+            if new <= 0:
+                return
             pair = split(rng, new, self.weight, self.stable, self.candidate)
             seen, total, information = seen + new, total + pair, information + pair.information
             score = scores.score([total])
@@ -218,38 +224,86 @@ def measure(cell: Cell, method: Method, runs: int, seed: int) -> list[float]:
     return [method(cell.looks(np.random.default_rng((seed, i))), information) for i in range(runs)]
 
 
+class Found(NamedTuple):
+    """What one method found in one cell: the share of equal candidates it called worse, or its ratio."""
+
+    cell: Cell
+    is_equal: bool
+    value: float
+
+    def __str__(self) -> str:
+        return f"{self.value:15.3f}" if self.is_equal else _ratio(self.value)
+
+
+def find(cell: Cell, method: Method, runs: int, seed: int) -> Found:
+    rows = measure(cell, method, runs, seed)
+    if cell.stable.mean == cell.candidate.mean:
+        return Found(cell, True, float(np.mean(np.isfinite(rows))))
+    return Found(cell, False, float(np.median(rows)) / sample_size(cell.stable, cell.candidate, cell.weight))
+
+
+def table(chosen: Sequence[Cell], names: Sequence[str], runs: int, seed: int) -> dict[str, list[Found]]:
+    """What each method found, printed as it is known."""
+    print(f"| {'cell':28s} | " + " | ".join(f"{name:>15s}" for name in names) + " |")
+    print("|" + "-" * 30 + "|" + "|".join("-" * 17 for _ in names) + "|")
+    found: dict[str, list[Found]] = {name: [] for name in names}
+    for cell in chosen:
+        for name in names:
+            found[name].append(find(cell, methods(cell)[name], runs, seed))
+        label = f"{cell.family}, {'A/A' if found[names[0]][-1].is_equal else cell.name}"
+        print(f"| {label:28s} | " + " | ".join(str(found[name][-1]) for name in names) + " |", flush=True)
+    for title, summary in SUMMARIES.items():
+        line = (_ratio(summary([each.value for each in found[name] if not each.is_equal])) for name in names)
+        print(f"| {title:28s} | " + " | ".join(line) + " |")
+    return found
+
+
+def figures(found: Sequence[Found], runs: int) -> list[Figure]:
+    """The gate's, and what they should be."""
+    alarms = [each for each in found if each.is_equal]
+    allowed = ALPHA + 2.33 * math.sqrt(ALPHA * (1 - ALPHA) / runs)
+    told = [
+        Figure(name=f"{each.cell.family}: equal candidates stopped", value=each.value, at_most=round(allowed, 3))
+        for each in alarms
+    ]
+    for title, kind, of_mean, of_worst in (("0/1", Kind.COUNT, 0.9, 1.15), ("means", Kind.MEAN, 1.1, 1.6)):
+        ratios = [each.value for each in found if each.cell.kind is kind and not each.is_equal]
+        told.append(Figure(name=f"{title}: ratio, geometric mean", value=_mean(ratios), at_most=of_mean))
+        told.append(Figure(name=f"{title}: ratio, worst", value=max(ratios), at_most=of_worst))
+    each_cell = (each for each in found if not each.is_equal)
+    told += (Figure(name=f"{each.cell.family}, {each.cell.name}: ratio", value=each.value) for each in each_cell)
+    return told
+
+
+def _mean(ratios: Sequence[float]) -> float:
+    return geometric_mean(ratios) if all(map(math.isfinite, ratios)) else math.inf
+
+
+SUMMARIES: dict[str, Callable[[Sequence[float]], float]] = {"geometric mean": _mean, "worst": max}
+
+
+def _ratio(value: float) -> str:
+    return f"{value:15.2f}" if math.isfinite(value) else f"{'-':>15s}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--family", default="", help="only families whose name contains this")
+    parser.add_argument("--alone", action="store_true", help="the gate without the others")
     arguments = parser.parse_args()
-    ratios: dict[str, list[float]] = {}
-    names = list(methods(cells()[0]))
-    print(f"| {'cell':28s} | " + " | ".join(f"{name:>15s}" for name in names) + " |")
-    print("|" + "-" * 30 + "|" + "|".join("-" * 17 for _ in names) + "|")
-    for cell in cells():
-        if arguments.family not in cell.family:
-            continue
-        equal = cell.stable.mean == cell.candidate.mean
-        shown = []
-        for name, method in methods(cell).items():
-            rows = measure(cell, method, arguments.runs, arguments.seed)
-            middle = float(np.median(rows))
-            if equal:
-                shown.append(f"{np.mean(np.isfinite(rows)):15.3f}")
-                continue
-            ratio = middle / sample_size(cell.stable, cell.candidate, cell.weight)
-            ratios.setdefault(name, []).append(ratio)
-            shown.append(f"{ratio:15.2f}" if math.isfinite(ratio) else f"{'-':>15s}")
-        label = f"{cell.family}, {'A/A' if equal else cell.name}"
-        print(f"| {label:28s} | " + " | ".join(shown) + " |", flush=True)
-    for title, summary in (("geometric mean", geometric_mean), ("worst", max)):
-        line = (
-            f"{summary(ratios[name]):15.2f}" if all(map(math.isfinite, ratios[name])) else f"{'-':>15s}"
-            for name in names
-        )
-        print(f"| {title:28s} | " + " | ".join(line) + " |")
+    chosen = [cell for cell in cells() if arguments.family in cell.family]
+    names = ["gate"] if arguments.alone else list(methods(chosen[0]))
+
+    def run() -> list[Figure]:
+        found = table(chosen, names, arguments.runs, arguments.seed)
+        return figures(found["gate"], arguments.runs)
+
+    if arguments.family:
+        table(chosen, names, arguments.runs, arguments.seed)
+    else:
+        print(report("gate", "Rows until the gate finds harm", run, is_timed=False))
 
 
 if __name__ == "__main__":

@@ -76,6 +76,8 @@ def others_busy(seconds: float = 2.0) -> float:
 
 def noise(facts: Mapping[str, Any]) -> str | None:
     """Why a run says nothing about targets; None where the machine was quiet."""
+    if not facts.get("is_timed", True):
+        return None
     busy = facts.get("others_busy")
     if busy is None:
         return "nobody wrote down whether the machine was quiet"
@@ -101,9 +103,12 @@ def table(folder: Path = FOLDER) -> tuple[str, bool]:
     return "\n".join([*lines, "", *notes]) + "\n", is_missed
 
 
-def report(name: str, title: str, run: Callable[[], Sequence[Figure]], *, folder: Path = FOLDER) -> str:
-    """Run a benchmark, write `<name>.json` and `<name>.md`, and give the page."""
-    facts = machine()
+def report(
+    name: str, title: str, run: Callable[[], Sequence[Figure]], *, folder: Path = FOLDER, is_timed: bool = True
+) -> str:  # fmt: skip
+    """Run a benchmark, write `<name>.json` and `<name>.md`, and give the page. What is simulated and not timed is the
+    same on any machine."""
+    facts = machine() | {"is_timed": is_timed}
     figures = run()
     facts["others_busy"] = [facts["others_busy"][0], others_busy()]  # type: ignore[index]
     rows = [{**asdict(figure), "is_met": figure.is_met} for figure in figures]

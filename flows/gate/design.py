@@ -26,9 +26,12 @@ from sluicegate.registry.words.units import FULL
 _DAY = 86_400.0
 _REQUESTS = 50_000
 """Requests a rollout is planned for when the plan does not say what traffic to expect."""
-_FIRST_ROWS = 100
-"""Rows between looks at first; later, looks come at every 2.5 % more information."""
-_GROWTH = 1.025
+FIRST_ROWS = 20
+"""Rows between looks at first."""
+_LEAST_ROWS = 100
+"""That a rollout is planned for."""
+_WIDEST = 5
+"""So many times as far apart looks may be before 2.5 % of the information is more."""
 _MOST_POINTS = 4_000
 OF_WHOLE = 0.5
 """The share of alpha that is for the whole where a guardrail looks at slices besides."""
@@ -45,7 +48,7 @@ def planned_requests(plan: Plan, during: float | None = None) -> float:
         return _REQUESTS
     whole = plan.deadline.after if plan.deadline is not None else _DAY
     seconds = whole if during is None else during
-    return max(plan.expect.requests_per_day * seconds / _DAY, _FIRST_ROWS)
+    return max(plan.expect.requests_per_day * seconds / _DAY, _LEAST_ROWS)
 
 
 def planned_information(plan: Plan) -> float:
@@ -165,7 +168,7 @@ def gate_question(plan: Plan, gate: GateSpec, *, guardrail: bool = False, beside
         metric=gate.metric,
         words=wording(plan, gate, beside),
         design=design,
-        first_look=_FIRST_ROWS * _least_per_row(plan),
+        first_look=FIRST_ROWS * _least_per_row(plan),
         moves_threshold=moves_threshold(spec),
         assigns_rows=plan.unit is None,
         below=plan.limit(gate),
@@ -244,8 +247,14 @@ def passes_grid_point(grid: Sequence[float], before: float, now: float) -> bool:
 
 @lru_cache(maxsize=64)
 def grid_points(first: float, planned: float) -> tuple[float, ...]:
-    """Points `first` apart, then 2.5 % apart, to a hundred times the plan."""
+    """Points `first` apart, then a tenth apart until they are five times as far apart, then so far apart until that is
+    2.5 %; to a hundred times the plan.
+
+    Large harm shows in some dozens of rows, so the first looks are close; forty rows more are a third of them there and
+    nothing of some thousands.
+    """
     points = [first]
     while points[-1] < 100 * planned and len(points) < _MOST_POINTS:
-        points.append(max(points[-1] + first, points[-1] * _GROWTH))
+        last = points[-1]
+        points.append(last + max(first, min(0.1 * last, _WIDEST * first), 0.025 * last))
     return tuple(points)

@@ -16,8 +16,10 @@ from sluicegate.registry.words.units import FULL
 _DAY = 86_400.0
 _PAIRS = 10_000
 """Pairs a shadow is planned for when the plan does not say what traffic to expect."""
-_FIRST_PAIRS = 50
-"""Pairs between looks at first; later, looks come at every 2.5 % more pairs."""
+_FIRST_PAIRS = 10
+"""Pairs between looks at first."""
+_LEAST_PAIRS = 50
+"""That a shadow is planned for."""
 
 
 class PairedKind(StrEnum):
@@ -109,7 +111,7 @@ def _planned_pairs(plan: Plan) -> float:
     if plan.expect is None or plan.shadow is None:
         return _PAIRS
     requests = plan.expect.requests_per_day * plan.shadow.max_time / _DAY
-    return max(requests * plan.shadow.sample / FULL, _FIRST_PAIRS)
+    return max(requests * plan.shadow.sample / FULL, _LEAST_PAIRS)
 
 
 def _bounds(spec: MetricSpec) -> Bounds | None:

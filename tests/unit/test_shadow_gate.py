@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -172,7 +173,9 @@ def test_without_pairs_there_is_no_data_and_a_guardrail_never_passes() -> None:
 def test_a_look_is_taken_at_each_grid_point_once() -> None:
     looks = judged({"metric": "flips", "below": "2%"}, np.zeros(1_000), np.zeros(1_000), step=10)
     seen = [look.verdict.candidate_n for look in looks]
-    assert seen == list(range(50, 1_001, 50))
+    grid = [*range(10, 111, 10), 121, 133.1, 146.4, 161.1, 177.2]
+    assert seen[: len(grid)] == [10 * math.ceil(point / 10) for point in grid]
+    assert seen[-8:] == list(range(610, 1_000, 50))
 
 
 @pytest.mark.parametrize("metric", ["flips", "errors", "late"])
