@@ -14,7 +14,7 @@ from sluicegate.flows.stages.experiment import read, shared_thresholds
 from sluicegate.flows.stages.shadow import overtaken
 from sluicegate.registry.ledger.external import read_samples
 from sluicegate.registry.ledger.freezes import freezes
-from sluicegate.registry.ledger.keeper_notes import sights
+from sluicegate.registry.ledger.keeper_notes import readiness, sights
 from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.plan.fields import (
     CAP_QUANTILE,
@@ -24,6 +24,7 @@ from sluicegate.registry.plan.fields import (
     thresholds_of,
 )
 from sluicegate.registry.rollout.decision import Choice, Decision, Progress, decide, decide_first
+from sluicegate.registry.rollout.depending import unready
 from sluicegate.registry.rollout.experiment import ExperimentState, experiment_state
 from sluicegate.registry.rollout.external import external_verdicts
 from sluicegate.registry.rollout.facts import (
@@ -115,7 +116,10 @@ def tick(ledger: Ledger, tallies: Tallies, rollout_id: str, now: datetime, autho
     verdicts += external_verdicts(rollout, read_samples(ledger, rollout), now)
     rollout = _record_changes(ledger, rollout, verdicts, now, is_blind=blind is not None)
     requests = tallies.progress(rollout.id, rollout.epoch)
-    progress = Progress(candidate_requests=requests, experiment=experiment, blind=blind)
+    progress = Progress(
+        candidate_requests=requests, experiment=experiment, blind=blind,
+        unready=unready(rollout, readiness(ledger), now),
+    )  # fmt: skip
     decision = heeding(decide(rollout, verdicts, progress, now), freezes(ledger), rollout, now)
     fact = _fact(rollout, verdicts, decision)
     if fact is None or not _is_allowed(decision, authority):
@@ -148,7 +152,7 @@ def _before_traffic(
     if rollout.phase is not Phase.LAUNCHING or not is_ready or not rollout.is_judged:
         return Tick(rollout=rollout, verdicts=(), decision=hold)
     what = "the candidate is" if experiment is None else "all variations are"
-    ready = decide_first(rollout, f"{what} ready")
+    ready = decide_first(rollout, f"{what} ready", unready(rollout, readiness(ledger), now))
     if ready.choice in (Choice.PAUSE, Choice.ABORT) and authority is Authority.ADVANCE:
         fact = _fact(rollout, (), ready)
         assert fact is not None

@@ -10,10 +10,12 @@ from sluicegate.registry.ledger.port import Notes
 from sluicegate.registry.words.gateways import GatewayState, GatewayStates
 from sluicegate.registry.words.launching import Reached, Stage, with_stage
 from sluicegate.registry.words.obstacle import Undriven
+from sluicegate.registry.words.readiness import Readiness, Unready
 from sluicegate.registry.words.sight import Blindness, Listener, Sight, Sights
 
 _SIGHTS = Note("sights", Sights)
 _GATEWAYS = Note("gateways", GatewayStates)
+_READINESS = Note("readiness", Readiness)
 _UNTENDED = Note("untended", dict[str, Blindness])
 _UNDRIVEN = Note("undriven", dict[str, Undriven])
 """One note for all rollouts, so that a look costs one read however many there are."""
@@ -38,6 +40,16 @@ def note_gateways(notes: Notes, states: Sequence[GatewayState], now: datetime) -
 def gateway_states(notes: Notes) -> GatewayStates:
     """What each gateway serves."""
     return _GATEWAYS.read(notes) or GatewayStates()
+
+
+def note_readiness(notes: Notes, unready: Sequence[Unready], now: datetime) -> None:
+    """Note which builds have no service that is ready."""
+    _READINESS.keep(notes, Readiness(noted_at=now, noted=unready))
+
+
+def readiness(notes: Notes) -> Readiness:
+    """Which builds of rollouts under way have no service that is ready."""
+    return _READINESS.read(notes) or Readiness()
 
 
 def note_untended(notes: Notes, reasons: Mapping[str, str], now: datetime) -> None:

@@ -7,12 +7,14 @@ from dataclasses import replace
 
 from sluicegate.registry.ledger.external import read_samples
 from sluicegate.registry.ledger.freezes import freezes
-from sluicegate.registry.ledger.keeper_notes import all_undriven, reached, sights
+from sluicegate.registry.ledger.keeper_notes import all_undriven, reached, readiness, sights
 from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.rollout.decision import needs_driver
+from sluicegate.registry.rollout.depending import waits_for_service
 from sluicegate.registry.rollout.record import RolloutRecord
 from sluicegate.registry.rollout.rollout import Phase, Rollout
 from sluicegate.registry.words.launching import Reached
+from sluicegate.registry.words.readiness import Readiness
 from sluicegate.registry.words.sight import Sights
 
 
@@ -20,11 +22,12 @@ def read_for_policy(ledger: Ledger, rollout: Rollout) -> RolloutRecord:
     """What the policy looks at: only where it has something to say are other rollouts and freezes read."""
     undriven = all_undriven(ledger).get(rollout.id) if needs_driver(rollout, None) else None
     seen = sights(ledger) if rollout.is_judged and not rollout.is_ended else Sights()
+    ready = readiness(ledger) if waits_for_service(rollout) else Readiness()
     if rollout.phase not in (Phase.RUNNING, Phase.CONFIRMING) or not rollout.is_tried:
-        return RolloutRecord(rollout=rollout, undriven=undriven, sights=seen)
+        return RolloutRecord(rollout=rollout, undriven=undriven, sights=seen, readiness=ready)
     of_model = ledger.current(rollout.requested.model) if rollout.is_comparison else ()
     return RolloutRecord(
-        rollout=rollout, of_model=of_model, freezes=freezes(ledger), undriven=undriven, sights=seen
+        rollout=rollout, of_model=of_model, freezes=freezes(ledger), undriven=undriven, sights=seen, readiness=ready
     )  # fmt: skip
 
 

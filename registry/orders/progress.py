@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
+from sluicegate.registry.ledger.keeper_notes import readiness
 from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.ledger.record import Changes, Record
 from sluicegate.registry.orders import starting
 from sluicegate.registry.orders.draft import Draft
+from sluicegate.registry.rollout.depending import unready
 from sluicegate.registry.rollout.facts import AtOnce, Established, Fact, Promoted
 from sluicegate.registry.rollout.rollout import Phase, Rollout
 from sluicegate.registry.rollout.standing import trusted
@@ -42,7 +44,8 @@ def complete(ledger: Ledger, name: str, now: datetime) -> Rollout:
     """
     rollout = ledger.rollout(name)
     fact = _completion(rollout)
-    return rollout if fact is None else append(ledger, name, lambda _: fact, now)
+    is_waiting = fact is None or unready(rollout, readiness(ledger), now) is not None
+    return rollout if fact is None or is_waiting else append(ledger, name, lambda _: fact, now)
 
 
 def _completion(rollout: Rollout) -> Fact | None:

@@ -13,6 +13,7 @@ from sluicegate.registry.plan.fields import CAPTURED, GateSpec
 from sluicegate.registry.report.external_view import ExternalGateView, external_views
 from sluicegate.registry.report.reason import unit_of
 from sluicegate.registry.rollout.decision import (
+    Choice,
     Decision,
     Progress,
     decide,
@@ -20,6 +21,7 @@ from sluicegate.registry.rollout.decision import (
     needs_driver,
     replay_wanted,
 )
+from sluicegate.registry.rollout.depending import unready
 from sluicegate.registry.rollout.experiment import experiment_state
 from sluicegate.registry.rollout.external import external_verdicts
 from sluicegate.registry.rollout.facts import HookCalled
@@ -289,7 +291,7 @@ def next_decision(record: RolloutRecord, now: datetime, requests: tuple[int, int
     """What the policy would say now, from the answers on record, each with its latest reason; judges nothing."""
     rollout = record.rollout
     if rollout.phase is Phase.LAUNCHING and (rollout.ready or rollout.is_comparison):
-        return replay_wanted(rollout) or first_approval_wanted(rollout)
+        return replay_wanted(rollout) or first_approval_wanted(rollout) or _unready(record, now)
     if rollout.phase not in (Phase.RUNNING, Phase.CONFIRMING) or not rollout.is_tried:
         return None
     stops_only = {gate.name for gate in rollout.plan.external if gate.guardrail}
@@ -312,8 +314,15 @@ def next_decision(record: RolloutRecord, now: datetime, requests: tuple[int, int
     verdicts += outside
     experiment = experiment_state(rollout, record.of_model, now)
     served, blind = requests[1] if requests else 0, _blindness(record, now)
-    progress = Progress(candidate_requests=served, experiment=experiment, blind=blind)
+    progress = Progress(
+        candidate_requests=served, experiment=experiment, blind=blind, unready=unready(rollout, record.readiness, now)
+    )
     return heeding(decide(rollout, verdicts, progress, now), record.freezes, rollout, now)
+
+
+def _unready(record: RolloutRecord, now: datetime) -> Decision | None:
+    why = unready(record.rollout, record.readiness, now)
+    return Decision(choice=Choice.HOLD, reason=why) if why is not None else None
 
 
 def _blindness(record: RolloutRecord, now: datetime) -> Blindness | None:

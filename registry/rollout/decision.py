@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -77,6 +77,8 @@ class Progress:
     """A comparison only: how its experiment stands."""
     blind: Blindness | None = None
     """Why the rollout may not be judged now."""
+    unready: str | None = None
+    """Why the candidate may not get more requests now: no service is ready, its own or the one to go back to."""
 
 
 def decide(rollout: Rollout, verdicts: Sequence[Verdict], progress: Progress, now: datetime) -> Decision:
@@ -86,8 +88,9 @@ def decide(rollout: Rollout, verdicts: Sequence[Verdict], progress: Progress, no
     does a deadline that aborts, and the time of a shadow ends it, as they bound how long a candidate may have traffic,
     or copies. Time alone never promotes or advances: every gate must have passed at the step's margin, and a plan
     without gates that decide needs a person at every step. While nobody sees what happens nothing advances, whoever
-    approved it, and in the end the plan's `blind` acts. What is promoted is trusted: after that, only harm that is
-    found takes it back.
+    approved it, and in the end the plan's `blind` acts. Nothing advances either while no service of the candidate is
+    ready, or none of stable, to which an abort would take its callers back. What is promoted is trusted: after that,
+    only harm that is found takes it back.
     """
     rollout = since_begun(rollout, progress.experiment)
     ended = _experiment_over(progress.experiment)
@@ -115,7 +118,9 @@ def _moving_on(rollout: Rollout, verdicts: Sequence[Verdict], progress: Progress
     if rollout.is_comparison:
         return _comparison(rollout, waiting, progress.experiment, now)
     if waiting is not None:
-        return waiting
+        return waiting if progress.unready is None else replace(waiting, reason=f"{progress.unready}; {waiting.reason}")
+    if progress.unready is not None:
+        return _hold(progress.unready)
     if rollout.step + 1 == len(rollout.plan.steps):
         return Decision(choice=Choice.PROMOTE, reason=f"every gate passed at the last step, {_at(rollout)}")
     return Decision(choice=Choice.ADVANCE, reason=f"every gate passed at {_at(rollout)}")
@@ -293,8 +298,11 @@ def _checked(rollout: Rollout, check: Check) -> Decision | None:
             return Decision(choice=Choice.PAUSE, reason=f"the check {check} gave no answer: {reply.reason}")
 
 
-def decide_first(rollout: Rollout, ready: str) -> Decision:
-    """Choose what happens to a rollout whose candidate is ready, and which has had no request yet."""
+def decide_first(rollout: Rollout, ready: str, unready: str | None = None) -> Decision:
+    """Choose what happens to a rollout whose candidate was launched, and which has had no request yet.
+
+    `unready`: why it may not get one now, as no service is ready any more.
+    """
     replaying = replay_wanted(rollout)
     if replaying is not None:
         return replaying
@@ -302,7 +310,8 @@ def decide_first(rollout: Rollout, ready: str) -> Decision:
         checked = _checked(rollout, rollout.check)
         if checked is not None:
             return checked
-    return first_approval_wanted(rollout) or Decision(choice=Choice.ADVANCE, reason=ready)
+    waits = first_approval_wanted(rollout) or (_hold(unready) if unready is not None else None)
+    return waits or Decision(choice=Choice.ADVANCE, reason=ready)
 
 
 def first_approval_wanted(rollout: Rollout) -> Decision | None:

@@ -10,6 +10,7 @@ from sluicegate.registry.rollout.freeze import Freeze
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.launching import Reached
 from sluicegate.registry.words.obstacle import Undriven
+from sluicegate.registry.words.readiness import Readiness
 from sluicegate.registry.words.sample import Sample
 from sluicegate.registry.words.sight import Sights
 from sluicegate.registry.words.verdict import Look
@@ -32,6 +33,8 @@ class RolloutRecord:
     """What the keeper noted of it, of a rollout that may need a driver."""
     sights: Sights = field(default_factory=Sights)
     """What the keeper noted of what is counted, of a rollout whose candidate has traffic."""
+    readiness: Readiness = field(default_factory=Readiness)
+    """What the keeper noted of services, of a rollout whose weight may grow."""
     looks: tuple[Look, ...] = ()
     """All of them, or the last of each metric, in order of metric and k."""
     samples: Mapping[str, tuple[Sample, ...]] = field(default_factory=dict)

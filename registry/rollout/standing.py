@@ -41,6 +41,8 @@ class Standing:
     stable_serve: Serve | None = None
     candidate: BuildRef | None = None
     """The build being tried, if any traffic is asked for it."""
+    former: BuildRef | None = None
+    """The build that was stable before, while it is kept warm: it answers whoever cannot reach stable."""
     is_promoted: bool = False
     """Whether the candidate is promoted already, and stable is the former one, which keeps a holdout."""
     weight: int = 0
@@ -148,8 +150,9 @@ def _standing(rollouts: list[Rollout]) -> Standing | None:
         return None
     open_rollout = current(rollouts)
     warm: set[BuildRef] = set()
-    if open_rollout is not None and open_rollout.phase is Phase.BAKING and open_rollout.stable is not None:
-        warm.add(BuildRef(model=open_rollout.requested.model, version=open_rollout.stable))
+    before = _kept_warm(open_rollout)
+    if before is not None:
+        warm.add(before)
     if (
         open_rollout is not None
         and not open_rollout.took_over
@@ -164,6 +167,7 @@ def _standing(rollouts: list[Rollout]) -> Standing | None:
         model=last.requested.model,
         variation=last.requested.variation,
         stable=(former or last).candidate,
+        former=before if last.is_judged else None,
         is_promoted=former is not None,
         serve=(open_rollout or last).plan.serve,
         stable_serve=(former or last).plan.serve,
@@ -177,6 +181,13 @@ def _standing(rollouts: list[Rollout]) -> Standing | None:
         epoch=open_rollout.epoch if open_rollout is not None else last.epoch,
         warm=frozenset(warm),
     )
+
+
+def _kept_warm(holder: Rollout | None) -> BuildRef | None:
+    """The former stable, while the rollout that replaced it bakes."""
+    if holder is None or holder.phase is not Phase.BAKING or holder.stable is None:
+        return None
+    return BuildRef(model=holder.requested.model, version=holder.stable)
 
 
 def _holding_out(rollouts: Iterable[Rollout], holder: Rollout | None) -> Rollout | None:

@@ -24,7 +24,7 @@ from sluicegate.services.bento.model_files import described_in, own_needs
 from sluicegate.services.bento.process_environment import bare_environment
 from sluicegate.services.bento.readiness import hangs, is_alive, last_traceback, probe
 from sluicegate.services.bento.requirements import Requirements
-from sluicegate.services.bento.service_record import ServiceRecord, read_record
+from sluicegate.services.bento.service_record import ServiceRecord, is_open, read_record
 from sluicegate.services.bento.stage_times import StageTimes, read_stage_times
 from sluicegate.services.bento.store import BentoStore
 from sluicegate.services.bento.stores.shared import SharedStore, is_whole
@@ -210,6 +210,11 @@ class Fleet:
     def hanging(self, build: BuildRef) -> frozenset[Endpoint]:
         """Where replicas take what they are sent and do not say that they are alive; blocks for seconds."""
         return frozenset(each.endpoint for each in self._replicas(build) if hangs(each.endpoint))
+
+    def ready(self, build: BuildRef) -> frozenset[Endpoint]:
+        """Where replicas are ready: each has read its model, and the process that minds it lives. Asks none."""
+        staying = self._staying().get(build, ())
+        return frozenset(each.endpoint for each in staying if is_open(each, self._folder(build, each.replica)))
 
     def stage_times(self, build: BuildRef) -> tuple[StageTimes, ...]:
         """Where the time of requests goes inside a service; nothing for one that is not here."""

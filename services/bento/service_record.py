@@ -7,6 +7,8 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import psutil
+
 from sluicegate.registry.words.build import BuildRef, Endpoint, replica_name
 from sluicegate.services import durable
 
@@ -48,3 +50,26 @@ def read_record(folder: Path) -> ServiceRecord | None:
     with contextlib.suppress(OSError, ValueError, TypeError):
         return ServiceRecord(**json.loads((folder / "service.json").read_text()))
     return None
+
+
+def is_open(record: ServiceRecord, folder: Path) -> bool:
+    """Whether the replica has read its model, and the process that minds its workers lives.
+
+    Workers that outlived that process answer on for a while, but nobody restarts them, and they end once the next
+    process is ready.
+    """
+    try:
+        sign = json.loads((folder / "door.json").read_text())
+        is_ours = Path(record.socket).stat().st_ino == sign["file"]
+        process = psutil.Process(sign["pid"])
+        return is_ours and process.status() != psutil.STATUS_ZOMBIE and _start_ticks(process.pid) == sign["ticks"]
+    except (OSError, ValueError, LookupError, TypeError, psutil.Error):
+        return False
+
+
+def _start_ticks(pid: int) -> int | None:
+    """As in `serving`."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19])
+    except (OSError, IndexError, ValueError):
+        return None

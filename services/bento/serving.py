@@ -8,6 +8,7 @@ minds them is this file. Standard library only: it runs in the bento's environme
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import resource
 import signal
@@ -28,14 +29,20 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
 class Worker:
     """One process that answers."""
 
-    def __init__(self, number: int, listener: socket.socket, grace: str, bento: str, memory: str) -> None:
+    def __init__(self, number: int, door: Door, grace: str, bento: str, memory: str) -> None:
         self.number = number
         self._began = time.monotonic()
+        listener = door.listener.fileno()
         command = (
-            sys.executable, "-m", _WORKER, bento, "--fd", str(listener.fileno()), "--backlog", str(_BACKLOG),
+            sys.executable, "-m", _WORKER, bento, "--fd", str(listener), "--backlog", str(_BACKLOG),
             "--worker-id", str(number), "--timeout-graceful-shutdown", grace,
         )  # fmt: skip
-        self.process = subprocess.Popen(command, pass_fds=(listener.fileno(),), preexec_fn=partial(_set_up, memory))  # noqa: PLW1509
+        self.process = subprocess.Popen(
+            command,
+            env={**os.environ, **door.known_by},
+            pass_fds=(listener,),
+            preexec_fn=partial(_set_up, memory),  # noqa: PLW1509
+        )
 
     @property
     def lives(self) -> bool:
@@ -56,8 +63,14 @@ class Door:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._draft = path.with_name(f".{path.name}")
+        self._sign = Path("door.json").absolute()
         self._knock: socket.socket | None = None
         self.listener = self._listen()
+
+    @property
+    def known_by(self) -> dict[str, str]:
+        """By which workers that outlive us see whether callers still come to them."""
+        return {"BENTO_DOOR": str(self._path), "BENTO_DOOR_FILE": str(self._file)}
 
     @property
     def is_shut(self) -> bool:
@@ -84,7 +97,13 @@ class Door:
         return listener
 
     def _open(self) -> None:
-        """Take this place from whoever listened there before, without a moment in which nobody does."""
+        """Take this place from whoever listened there before, without a moment in which nobody does.
+
+        The sign says first whose the door is: where that process has ended, only workers that it left answer there.
+        """
+        draft = self._sign.with_name(f".{self._sign.name}")
+        draft.write_text(json.dumps({"pid": os.getpid(), "ticks": _start_ticks(), "file": self._file}))
+        draft.replace(self._sign)
         self._draft.replace(self._path)
 
     def _is_ours(self, path: Path) -> bool:
@@ -120,7 +139,7 @@ def main(path: str, workers: str, grace: str, bento: str, memory: str = "") -> i
     os.umask(0o077)
     os.environ["BENTO_PARENT_PID"] = str(os.getpid())
     door = Door(Path(path))
-    crew = [Worker(number, door.listener, grace, bento, memory) for number in range(1, int(workers) + 1)]
+    crew = [Worker(number, door, grace, bento, memory) for number in range(1, int(workers) + 1)]
     while (heard := _next_signal(door)) in (None, signal.SIGCHLD):
         if heard is None:
             door.reopen()
@@ -130,9 +149,7 @@ def main(path: str, workers: str, grace: str, bento: str, memory: str = "") -> i
             if not any(worker.has_settled for worker in ended):
                 return 1  # nobody has begun to answer: whoever started us knows when to give up
             door.shut()
-        crew = [
-            worker if worker.lives else Worker(worker.number, door.listener, grace, bento, memory) for worker in crew
-        ]
+        crew = [worker if worker.lives else Worker(worker.number, door, grace, bento, memory) for worker in crew]
     for worker in crew:
         worker.process.terminate()
     for worker in crew:
@@ -146,6 +163,14 @@ def _next_signal(door: Door) -> int | None:
         return signal.sigwait(_SIGNALS)
     heard = signal.sigtimedwait(_SIGNALS, _LOOK_SECONDS)
     return None if heard is None else heard.si_signo
+
+
+def _start_ticks() -> int | None:
+    """When this process started, in clock ticks since boot: with its pid that names it. None without /proc."""
+    try:
+        return int(Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()[19])
+    except (OSError, IndexError, ValueError):
+        return None
 
 
 def _set_up(memory: str) -> None:

@@ -22,6 +22,7 @@ from sluicegate.registry.words.errors import LedgerConflict, NotLeading, Refused
 from sluicegate.registry.words.launching import Stage
 from sluicegate.services.keeper.fetching import Fetching
 from sluicegate.services.keeper.ports import DataPlane, Services
+from sluicegate.services.keeper.readiness_pass import ReadinessPass
 
 log = structlog.get_logger("keeper")
 
@@ -101,6 +102,9 @@ class FleetPass:
 
     def __post_init__(self) -> None:
         self._fetching = Fetching(pool=self.pool, elapsed=self.elapsed)
+        self.readiness = ReadinessPass(
+            notes=self.ledger, services=self.services, pool=self.pool, elapsed=self.elapsed
+        )  # fmt: skip
 
     def start(self, wanted: tuple[Need, ...], rollouts: Iterable[Rollout], now: datetime) -> None:
         """Start what is missing, probe what is being launched."""

@@ -125,6 +125,7 @@ class Keeper:
         builds = routed_builds(standing) if is_in_force else None
         held = routed.held if routed is not None else frozenset[str]()
         self._heed_blindness([each for each in rollouts if each.is_tried and not each.took_over], now)
+        self.beside("readiness", lambda: self.fleet.readiness.look(rollouts, now))
         self.beside(JUDGING, lambda: self._judge_all(rollouts, now))
         self.beside("services", lambda: self._staff(wanted, rollouts, builds, held, now))
         self._poll(now)

@@ -58,5 +58,8 @@ class LeadingServices:
     def hanging(self, build: BuildRef) -> Collection[Endpoint]:
         return self._services.hanging(build)
 
+    def ready(self, build: BuildRef) -> Collection[Endpoint]:
+        return self._services.ready(build)
+
     def gave_up(self, build: BuildRef) -> str | None:
         return self._services.gave_up(build)

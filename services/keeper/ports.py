@@ -80,6 +80,10 @@ class Services(Protocol):
         """Where replicas take what they are sent and do not say that they are alive; blocks for seconds."""
         ...
 
+    def ready(self, build: BuildRef) -> Collection[Endpoint]:
+        """Where replicas are ready: each has read its model, and its own process lives. No replica is asked."""
+        ...
+
     def gave_up(self, build: BuildRef) -> str | None:
         """Why a replica cannot run, when restarting it has been given up."""
         ...

@@ -70,8 +70,8 @@ def mirrors(
 
 def _placed(standing: Standing, ranges: Sequence[range], running: Running) -> Iterator[tuple[int, Slice]]:
     candidate, weight = _candidate(standing, running)
-    stable = _target(standing, Arm.STABLE, standing.stable, weight)
-    tried = _target(standing, Arm.CANDIDATE, candidate or standing.stable, weight)
+    stable = _target(standing, Arm.STABLE, standing.stable, weight, running)
+    tried = _target(standing, Arm.CANDIDATE, candidate or standing.stable, weight, running)
     for run in runs(ranges, weight=weight, key=standing.rollout or ""):
         yield run.start, Slice(size=run.length, target=tried if run.is_candidate else stable)
 
@@ -105,14 +105,24 @@ def _shadow(standing: Standing, shadow: Shadowing, of: str | None) -> Mirror:
     return Mirror(assigned=mark, share=shadow.share, of=of, segments=shadow.segments)
 
 
-def _target(standing: Standing, arm: Arm, build: BuildRef, weight: int) -> Target:
+def _target(standing: Standing, arm: Arm, build: BuildRef, weight: int, running: Running) -> Target:
     has_fallback = arm is Arm.CANDIDATE and standing.serve.retry
     return Target(
         assigned=_mark(standing, arm, build, weight),
         fallback=standing.stable.version if has_fallback else None,
         segments=standing.sliced_by,
-        stands_in=_behind_holdout(standing) if arm is Arm.STABLE and standing.is_promoted and weight else None,
+        stands_in=_behind_stable(standing, weight, running) if arm is Arm.STABLE else None,
     )
+
+
+def _behind_stable(standing: Standing, weight: int, running: Running) -> StandsIn | None:
+    """Who answers in stable's place: for a holdout the promoted build; after a promotion, while the former stable build
+    is kept warm, that one, for whoever cannot reach the service. What the promoted build answers stays its answer."""
+    if standing.is_promoted:
+        return _behind_holdout(standing) if weight else None
+    if standing.former is None or standing.former not in running:
+        return None
+    return StandsIn(variation=standing.variation, build=standing.former.version, on_errors=False)
 
 
 def _behind_holdout(standing: Standing) -> StandsIn:

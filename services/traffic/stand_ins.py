@@ -33,6 +33,8 @@ def _slice(part: Slice, connections: Connections, fallback: BuildRef, *, retry: 
     if terms.stand_in is StandIn.NEVER or stable is None or is_own:
         return part
     on_errors = retry and terms.stand_in is StandIn.ERRORS
+    if target.stands_in is not None and not on_errors:  # a build of the same variation does so already
+        return part
     if target.assigned.arm is Arm.CANDIDATE and not on_errors:
         return part
     stands_in = StandsIn(variation=connections.fallback_variation, build=fallback.version, on_errors=on_errors)

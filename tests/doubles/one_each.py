@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from sluicegate.registry.rollout.facts import Packed
-from sluicegate.registry.words.build import BuildRef, Endpoint
+from sluicegate.registry.words.build import BuildRef, Endpoint, Endpoints
 
 
 class AllHere:
@@ -16,6 +16,12 @@ class AllHere:
 
     def fetch(self, packed: Packed) -> None:
         raise AssertionError(f"{packed.bento} is here")
+
+    def ready(self, build: BuildRef) -> Collection[Endpoint]:
+        return self.endpoints().get(build, ())
+
+    def endpoints(self) -> Endpoints:
+        raise NotImplementedError
 
 
 class OneEach(AllHere):

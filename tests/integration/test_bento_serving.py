@@ -9,6 +9,7 @@ import signal
 import stat
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -359,12 +360,43 @@ def test_a_killed_worker_is_followed_by_another_and_until_then_callers_are_turne
     assert not lives(worker)
 
 
-def test_a_killed_parent_leaves_no_worker(served: Served) -> None:
+def test_while_a_killed_parent_is_followed_by_another_its_worker_answers_and_then_ends(served: Served) -> None:
+    parent, *workers = served.processes(WINES)
+    assert workers
+    assert served.fleet.ready(WINES) == set(served.fleet.endpoints()[WINES])
+    answers: list[int] = []
+    stop = threading.Event()
+
+    def ask() -> None:
+        while not stop.is_set():
+            answers.append(served.ask(WINES, "/predict", {"inputs": [WINE]})[0])
+
+    callers = [threading.Thread(target=ask) for _ in range(3)]
+    for caller in callers:
+        caller.start()
+    try:
+        parent.send_signal(signal.SIGKILL)
+        eventually(lambda: not served.fleet.ready(WINES), "a worker alone is no service that is ready")
+        time.sleep(2)
+        assert all(map(lives, workers)), "it answers until somebody else does"
+        served.start(WINES)
+        eventually(lambda: bool(served.fleet.ready(WINES)), "nobody follows")
+        eventually(lambda: not any(map(lives, workers)), f"workers live on: {workers}")
+        counted = len(answers)
+        eventually(lambda: len(answers) > counted + 20, "the new one does not answer")
+    finally:
+        stop.set()
+        for caller in callers:
+            caller.join()
+    assert Counter(answers).keys() == {200}, Counter(answers)
+
+
+def test_a_killed_parent_leaves_no_worker_behind_a_service_that_is_stopped(served: Served) -> None:
     parent, *workers = served.processes(WINES)
     assert workers
     parent.send_signal(signal.SIGKILL)
-    eventually(lambda: not any(map(lives, workers)), f"workers live on: {workers}")
     served.fleet.stop(WINES)
+    eventually(lambda: not any(map(lives, workers)), f"workers live on: {workers}")
     assert served.fleet.endpoints().keys() == {DELAYS}
     assert served.fleet.probe(WINES) == f"{WINES} was not started"
 

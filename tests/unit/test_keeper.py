@@ -62,6 +62,9 @@ class Town(OneEach):
     starts: list[BuildRef] = field(default_factory=list)
     away: bool = False
     given_up: set[BuildRef] = field(default_factory=set)
+    orphaned: set[BuildRef] = field(default_factory=set)
+    """Answered by workers whose own process ended."""
+    hung: set[BuildRef] = field(default_factory=set)
     half_stopped: set[BuildRef] = field(default_factory=set)
     """Ended, and still among the supervisor's programs."""
 
@@ -87,6 +90,12 @@ class Town(OneEach):
         if build in self.raising:
             raise ServiceFailed("its example is answered with 500: KeyError\nTraceback\n  a\nKeyError")
         return "503" if build in self.sick else None
+
+    def ready(self, build: BuildRef) -> Collection[Endpoint]:
+        return () if build in self.orphaned else self.up.get(build, ())
+
+    def hanging(self, build: BuildRef) -> Collection[Endpoint]:
+        return self.up[build] if build in self.hung else ()
 
     def gave_up(self, build: BuildRef) -> str | None:
         return "it ended again and again" if build in self.given_up else None

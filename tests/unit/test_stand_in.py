@@ -18,7 +18,7 @@ from sluicegate.registry.words.errors import Forbidden, Refused
 from sluicegate.registry.words.roles import Role
 from sluicegate.services.telemetry.tally.exposure import expose
 from sluicegate.services.traffic.routes import routes
-from sluicegate.services.traffic.table import StandsIn
+from sluicegate.services.traffic.table import StandsIn, Target
 from tests.doubles.ledger import MemoryLedger
 from tests.integration.traffic_rig import build, standing
 from tests.unit.test_cli_audiences import NOW, Said, ledger, said
@@ -56,6 +56,18 @@ def test_nobody_stands_in_unless_it_is_said_and_never_a_variation_for_itself() -
 def test_behind_a_candidate_the_fallback_stands_only_where_errors_are_no_answers() -> None:
     assert behind(StandIn.UNREACHABLE, weight=5000)["3"] is None
     assert behind(StandIn.ERRORS, weight=5000)["3"] == StandsIn(variation="default", build="1", on_errors=True)
+
+
+def test_after_a_promotion_the_former_stable_answers_who_cannot_reach_the_new_one_while_it_is_kept_warm() -> None:
+    def target(former: BuildRef | None, ends: dict[BuildRef, Endpoint]) -> Target:
+        (part,) = routes([replace(standing(stable="2"), former=former)], ends).model("delays").audiences[-1].slices
+        return part.target
+
+    baking = target(build("1"), ENDS)
+    assert baking.stands_in == StandsIn(variation="default", build="1", on_errors=False)
+    assert baking.fallback is None, "its errors are answers"
+    assert target(None, ENDS).stands_in is None
+    assert target(build("1"), {build("2"): ENDS[build("2")]}).stands_in is None, "what runs nowhere answers nobody"
 
 
 def test_approvers_say_who_stands_in_and_the_record_keeps_it() -> None:

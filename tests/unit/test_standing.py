@@ -80,7 +80,7 @@ def test_a_promoted_candidate_is_stable_and_the_former_stays_warm() -> None:
     baking = rollout("2", "1", *READY, FIRST, PROMOTED, start=5)
     [standing] = standings([FIRST_BUILD, baking])
     assert (standing.stable, standing.candidate, standing.weight) == (build("2"), None, 0)
-    assert standing.warm == {build("1")}
+    assert (standing.warm, standing.former) == ({build("1")}, build("1"))
     [done] = standings([FIRST_BUILD, after(baking, BAKED)])
     assert (done.stable, done.needed) == (build("2"), {build("2")})
 
