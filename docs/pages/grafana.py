@@ -29,6 +29,7 @@ PANELS = (
     )),
     Panel(title="Gateway: what should be 0", unit="short", lines=(
         ("1 - sluice_gateway_up", "down"),
+        ("sluice_gateway_stable_only", "{{gateway}}: stable builds only"),
         ("1 - sluice_ledger_up", "ledger down"),
         ("1 - sluice_telemetry_up", "telemetry down"),
         ("increase(sluice_gateway_refused_bodies_total[5m])", "{{size}} bodies refused"),

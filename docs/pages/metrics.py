@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _LABELS = {
     "sluice_gateway_answers": "code",
     "sluice_gateway_refused_bodies": "size",
+    "sluice_gateway_stable_only": "gateway",
     "sluice_gateway_waiting_bodies": "size",
     "sluice_telemetry": "what",
     "sluice_telemetry_waiting": "what",

@@ -19,7 +19,7 @@ from sluicegate.registry.words.gateways import Confirmation
 
 if TYPE_CHECKING:
     from sluicegate.registry.ledger.record import Keeping
-    from sluicegate.registry.words.gateways import GatewayState
+    from sluicegate.registry.words.gateways import GatewayState, Unwatched
     from sluicegate.registry.words.program import ProgramState
     from sluicegate.services.host.doctor.finding import Finding
     from sluicegate.services.host.machine import Status
@@ -82,22 +82,26 @@ def status(*, output: Output = Format.TABLE) -> int:
         raise Unreachable(error.message, fix=error.fix) from error
     blind, gateways, ledger = ((), (), None) if stack.supervisor is None else _noted()
     replicas = {} if stack.supervisor is None else _replicas()
+    unwatched = () if stack.supervisor is None else _unwatched()
     keepers = () if stack.supervisor is None or ledger is not None else _keepers()
     fewer = (f"{build}: {have} of {of} replicas" for build, (have, of) in replicas.items())
     told = (
         _status_table(stack, now),
         *fewer,
+        *map(str, unwatched),
         *(str(each) for each in gateways if each.confirmation is not Confirmation.CONFIRMED),
         *blind,
         *([] if len(keepers) < 2 else [told_keepers(keepers)]),
         *([] if ledger is None else [f"the ledger cannot be read: {ledger}"]),
     )
-    emit(_status(stack, blind, gateways, ledger, replicas, keepers, now), output, table="\n".join(told))
+    said = _status(stack, blind, gateways, unwatched, ledger, replicas, keepers, now)
+    emit(said, output, table="\n".join(told))
     if stack.supervisor is None:
         return UNREACHABLE
     are_all_there = all(have == of for have, of in replicas.values())
     holds_up = any(each.holds_up for each in gateways)
-    return 0 if stack.is_up and are_all_there and not holds_up and ledger is None else 1
+    is_well = are_all_there and not holds_up and not unwatched and ledger is None
+    return 0 if stack.is_up and is_well else 1
 
 
 def env(
@@ -145,6 +149,13 @@ def _noted() -> tuple[Sequence[str], Sequence[GatewayState], str | None]:
     return blind, gateways.at(at), None
 
 
+def _unwatched() -> Sequence[Unwatched]:
+    """Gateways that serve stable builds only, as no keeper watches them."""
+    from sluicegate.flows.wiring.runtime import current_runtime
+
+    return current_runtime().unwatched()
+
+
 def _keepers() -> Sequence[Keeping]:
     """Who leads and who stands by."""
     from sluicegate.flows.wiring.runtime import current_runtime
@@ -169,8 +180,8 @@ def _replicas() -> Mapping[str, tuple[int, int]]:
 
 
 def _status(
-    status: Status, blind: Sequence[str], gateways: Sequence[GatewayState], ledger: str | None,
-    replicas: Mapping[str, tuple[int, int]], keepers: Sequence[Keeping], now: datetime,
+    status: Status, blind: Sequence[str], gateways: Sequence[GatewayState], unwatched: Sequence[Unwatched],
+    ledger: str | None, replicas: Mapping[str, tuple[int, int]], keepers: Sequence[Keeping], now: datetime,
 ) -> object:  # fmt: skip
     programs = [
         {"name": each.name, "state": each.condition, "pid": each.pid, "since": each.since, "log": each.log}
@@ -181,7 +192,7 @@ def _status(
          "silent": dict(status.silent),
          "urls": status.urls, "programs": programs,
          "replicas": {build: {"answering": have, "of": of} for build, (have, of) in replicas.items()},
-         "gateways": [_gateway(each, now) for each in gateways], "blind": list(blind),
+         "gateways": [_gateway(each, now) for each in gateways], "unwatched": unwatched, "blind": list(blind),
          "keepers": _plain_keepers(keepers), "ledger": ledger}
     )  # fmt: skip
 

@@ -142,6 +142,7 @@ class LocalDesk:
         beats = {name: self.runtime.heartbeats.silence(name) for name in BEATING}
         scrape = Scrape(
             gateway=self._gateway_figures(),
+            stable_only=self._stable_only(),
             now=self.runtime.wall().timestamp(),
             free=disk.free / disk.total,
             silence={name: math.inf if silence is None else silence for name, silence in beats.items()},
@@ -156,6 +157,11 @@ class LocalDesk:
         except Unreachable:
             scrape = replace(scrape, ledger_up=False)
         return exposition(self.runtime.telemetry, scrape)
+
+    def _stable_only(self) -> dict[str, bool]:
+        """By gateway, whether it serves stable builds only."""
+        alone = {each.gateway for each in self.runtime.unwatched()}
+        return {name: name in alone for name in self.runtime.envoys}
 
     def _with_ledger(self, scrape: Scrape) -> Scrape:
         """The same with what stands in the ledger. Raises Unreachable."""

@@ -104,6 +104,7 @@ def checks() -> Mapping[str, Check]:
         "sources": lambda: _sources(runtime),
         "room": lambda: _room(runtime),
         "gateways": lambda: _gateways(runtime),
+        "watched": lambda: _watched(runtime),
     }
     if runtime.settings.listen is not None:
         of_record["certificate"] = lambda: _certificate(runtime)
@@ -343,6 +344,21 @@ def _gateways(runtime: Runtime) -> tuple[Finding, ...]:
         if each.confirmation is Confirmation.CONFIRMED
         else failed(each.name, str(each), fix)
         for each in states
+    )
+
+
+def _watched(runtime: Runtime) -> tuple[Finding, ...]:
+    """Whether a keeper watches each gateway. Neither ledger nor gateway is asked: they may be what is away."""
+    from sluicegate.services.host.doctor.finding import failed, passed
+
+    fix = (
+        "Callers are served by stable builds meanwhile; no rollout advances. See that the keeper runs and reads the "
+        "ledger: sluice status, sluice logs keeper. It brings its routes back by itself."
+    )
+    found = {each.gateway: each for each in runtime.unwatched()}
+    return tuple(
+        failed(f"{name} watched", str(found[name]), fix) if name in found else passed(f"{name} watched", "by a keeper")
+        for name in runtime.envoys
     )
 
 

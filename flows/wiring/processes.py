@@ -199,8 +199,9 @@ def collector() -> None:
         loops.beside(f"{name} alive", partial(_listen, runtime.envoys[name], levels, log, wall))
     loops.beside("drops", partial(watch_drops, runtime), PASS_SECONDS)
     loops.beside("watch", partial(watch, runtime, "collector"))
+    marks = runtime.marks()
     for name, own in runtime.envoys_of(runtime.site).items():  # connections of their own: no reader waits for them
-        switch = Switch(name=name, plane=own, limit=runtime.settings.unwatched_seconds)
+        switch = Switch(name=name, plane=own, mark=marks[name], limit=runtime.settings.unwatched_seconds)
         loops.beside(f"{name} switch", partial(_switch, switch))
     door = runtime.door(runtime.site)
     if door is not None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sluicegate.registry.catalog.mlflow_http import MlflowCatalog
     from sluicegate.registry.ledger.calls import Calls
     from sluicegate.registry.ledger.port import Ledger
+    from sluicegate.registry.words.gateways import Unwatched
     from sluicegate.services.bento.fleet import Fleet
     from sluicegate.services.bento.packer import Packer
     from sluicegate.services.bento.stores.objects import Limits
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from sluicegate.services.telemetry.tailing.backlog import Backlog
     from sluicegate.services.traffic.envoy.bootstrap import Outside
     from sluicegate.services.traffic.envoy.plane import Envoy
+    from sluicegate.services.traffic.mark import Mark
 
 
 PREFECT_SECONDS = 6.0
@@ -232,6 +234,16 @@ class Runtime:
         binary = Path(self.settings.envoy_bin) if self.settings.envoy_bin else None
         folder, spans = self.folder.root / envoy_of(name), self.settings.spans
         return Envoy(folder, port=port, outside=outside, binary=binary, spans=spans)
+
+    def marks(self) -> Mapping[str, Mark]:
+        """By gateway of this machine, where it says that nobody watches it."""
+        from sluicegate.services.traffic.mark import Mark
+
+        return {name: Mark(envoy.places.folder, name, self.wall) for name, envoy in self.envoys.items()}
+
+    def unwatched(self) -> tuple[Unwatched, ...]:
+        """The gateways of this machine that serve their stable-only form. The ledger is not asked."""
+        return tuple(found for mark in self.marks().values() if (found := mark.read()) is not None)
 
     def access_log_folders(self) -> Mapping[str, Path]:
         """Where gateways of this machine write, or wrote, their access logs, by the gateway's name."""

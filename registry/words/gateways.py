@@ -50,6 +50,19 @@ class GatewayState:
         return f"{said}: {self.why}" if self.why else said
 
 
+@dataclass(frozen=True, kw_only=True)
+class Unwatched:
+    """That a gateway serves the stable-only form of its routes, as no keeper watches it."""
+
+    gateway: str
+    since: datetime
+    why: str
+
+    def __str__(self) -> str:
+        since = f"since {self.since:%Y-%m-%d %H:%M:%S} UTC"
+        return f"{self.gateway} sends requests to stable builds only, and copies to no shadow, {since}: {self.why}"
+
+
 STALE = timedelta(seconds=20)
 """Age at which what was noted of gateways says nothing any more; it is noted every five seconds."""
 

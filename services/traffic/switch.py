@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from sluicegate.registry.words.errors import SluiceError
+from sluicegate.services.traffic.mark import Mark
 from sluicegate.services.traffic.port import DataPlane
 
 log = structlog.get_logger("switch")
@@ -42,22 +43,29 @@ class Switch:
 
     name: str
     plane: DataPlane
+    mark: Mark
+    """By which others see that the stable-only form is in force."""
     limit: float
     """Seconds without a renewal after which nobody watches."""
     elapsed: Callable[[], float] = time.monotonic
     _silence: Silence | None = field(default=None, init=False)
     _looked: float = field(default=0.0, init=False)
-    _told: bool = field(default=False, init=False)
+    _told: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._told = self.mark.read() is not None  # by the process before this one
 
     def look(self) -> None:
         """Put the stable-only form in force where nobody has renewed for too long; the keeper itself brings it back."""
         now, last = self.elapsed(), self.plane.renewed_at()
         before = self._silence or Silence(last=last)
+        is_renewed = last != before.last
         self._silence, self._looked = before.after(last, now - self._looked if self._silence else 0.0), now
         if self._silence.seconds <= self.limit:
-            if self._told:
+            if self._told and is_renewed:
                 log.warning("a keeper watches again, and brings its routes back", gateway=self.name)
-            self._told = False
+                self.mark.clear()
+                self._told = False
             return
         try:
             has_gone = self.plane.go_stable_only()
@@ -65,6 +73,15 @@ class Switch:
             log.error("the stable-only routes cannot be put in force", gateway=self.name, why=str(error))
             return
         if has_gone or not self._told:
+            self._say()
             then = "candidates get no requests, shadows no copies" if has_gone else "nothing is tried here"
             log.error("no keeper watches", gateway=self.name, seconds=round(self._silence.seconds), then=then)
         self._told = True
+
+    def _say(self) -> None:
+        """Leave the mark; the disk may be what is in the way."""
+        silent = f"no keeper has renewed its routes for {self.limit:g} s"
+        try:
+            self.mark.put(f"{silent}: the keeper does not run, hangs, cannot read the ledger or does not reach it")
+        except OSError as error:
+            log.error("that nobody watches cannot be written down", gateway=self.name, why=str(error))

@@ -16,8 +16,11 @@ import pytest
 
 from sluicegate.registry.words.errors import TimedOut
 from sluicegate.registry.words.gateways import Confirmation
+from sluicegate.services.traffic.envoy.plane import Envoy
 from sluicegate.services.traffic.gateways import Gateways
+from sluicegate.services.traffic.mark import Mark
 from sluicegate.services.traffic.routes import routes
+from sluicegate.services.traffic.switch import Switch
 from sluicegate.services.traffic.table import RouteTable
 from tests.integration.traffic_rig import Gateway, Upstream, build, eventually, gateway, standing, upstreams
 
@@ -169,6 +172,55 @@ def test_a_gateway_that_is_stopped_while_a_weight_grows_keeps_it_from_growing_on
 
 def ready(gateway: Gateway) -> int:
     return httpx.get(f"{gateway.plane.url}/-/ready").status_code
+
+
+def test_one_that_hangs_is_left_with_its_stable_builds_and_the_others_keep_their_candidate(
+    three: tuple[Gateway, Gateway, Gateway], services: dict[str, Upstream]
+) -> None:
+    """No keeper reaches it, so its switch acts: it wakes up with stable alone, until the keeper's next table."""
+    endpoints = {each.endpoint.build: (each.endpoint,) for each in services.values()}
+    table = routes([standing(weight=5000, timeout="20s")], endpoints)
+    names = dict(zip(("a", "b", "hung"), three, strict=True))
+    plane = Gateways({name: each.plane for name, each in names.items()}, lambda: datetime.now(UTC))
+    marks = {name: Mark(each.plane.places.folder, name, lambda: datetime.now(UTC)) for name, each in names.items()}
+    switches = [
+        Switch(
+            name=name,
+            plane=Envoy(each.plane.places.folder, port=each.plane.places.port, patience=2.0),  # of another process
+            mark=marks[name],
+            limit=3.0,
+        )
+        for name, each in names.items()
+    ]
+
+    def looks() -> bool:
+        """As keeper and collector do it: again and again."""
+        with contextlib.suppress(TimedOut):
+            plane.apply(table, endpoints)
+        plane.renew()
+        for switch in switches:
+            switch.look()
+        return plane.observe() == table.version
+
+    def alone() -> set[str]:
+        return {name for name, mark in marks.items() if mark.read() is not None}
+
+    assert eventually(looks)
+    loads = {name: Load(names[name]).start() for name in ("a", "b")}
+    try:
+        with stopped(names["hung"]):
+            assert eventually(lambda: looks() or alone())
+            before = {name: load.answered["2"] for name, load in loads.items()}
+            assert eventually(lambda: looks() or all(loads[name].answered["2"] > before[name] + 20 for name in loads))
+            assert alone() == {"hung"}
+            asleep = names["hung"].plane.places.routes.read_text()
+            assert f'"version_info":"{table.stable_only.version}"' in asleep.replace(": ", ":")
+        assert eventually(lambda: looks() and not alone())
+    finally:
+        for load in loads.values():
+            load.end()
+    assert not [each for load in loads.values() for each in load.failed]
+    assert names["hung"].plane.observe() == table.version
 
 
 def test_a_gateway_is_ready_when_it_holds_a_table_and_needs_nobody_to_start_with_its_last(

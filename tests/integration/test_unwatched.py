@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
+import httpx
 import psutil
 import pytest
 
@@ -41,12 +42,19 @@ def test_a_candidate_whose_keeper_hangs_gets_no_requests_until_the_keeper_is_bac
     assert asked(load) == {"1", "2"}
     pids = {each["name"]: int(each["pid"]) for each in stack.ask("status", code=None)["programs"]}
     stopped = psutil.Process(pids["keeper"])
+    known = stack.clients()
+    bearer = {"authorization": f"Bearer {known['SLUICE_TOKEN']}"}
     with load.running(threads=2):
         stopped.suspend()
         took = until(lambda: asked(load) == {"1"})
+        [said] = stack.ask("status", code=1)["unwatched"]
+        assert (said["gateway"], "no keeper has renewed" in said["why"]) == ("gateway", True)
+        scrape = httpx.get(f"{known['SLUICE_API']}/metrics", headers=bearer, trust_env=False, timeout=30).text
+        assert 'sluice_gateway_stable_only{gateway="gateway"} 1.0' in scrape
         back = until(lambda: asked(load) == {"1", "2"})
     print(f"\nstable only after {took:.0f} s, back after {back:.0f} s more: {load.sent} requests, {load.failed} failed")
     assert "no keeper watches" in stack.run("logs", "collector").stdout
     assert (load.failed, load.errors) == (0, [])
+    assert stack.ask("status", code=None)["unwatched"] == []
     after = stack.ask("rollout", "show", name)
     assert {key: after[key] for key in ("phase", "weight")} == {key: before[key] for key in ("phase", "weight")}

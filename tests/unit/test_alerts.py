@@ -57,6 +57,7 @@ FIRING = {
     "SluiceLedgerDown": ("sluice_ledger_up", "1", "0"),
     "SluiceTelemetryDown": ("sluice_telemetry_up", "1", "0"),
     "SluiceProgramSilent": ('sluice_silence_seconds{program="keeper"}', "1", "500"),
+    "SluiceGatewayUnwatched": ('sluice_gateway_stable_only{gateway="gateway-2"}', "0", "1"),
     "SluiceBlind": ('sluice_blind{listener="live"}', "0", "1"),
     "SluiceCollectorBehind": ("sluice_collector_waiting_seconds", "3", "500"),
     "SluiceDiskLow": ("sluice_state_disk_free_ratio", "0.5", "0.05"),

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import random
+import tempfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from sluicegate.registry.rollout.standing import Shadowing
 from sluicegate.registry.words.build import Endpoint, Endpoints
 from sluicegate.registry.words.errors import Unreachable
+from sluicegate.services.traffic.mark import Mark
 from sluicegate.services.traffic.routes import routes
 from sluicegate.services.traffic.switch import Switch
 from tests.doubles.plane import MemoryDataPlane
 from tests.integration.traffic_rig import build, standing
 
+START = datetime(2026, 1, 1, tzinfo=UTC)
 THERE: Endpoints = {build(version): (Endpoint(build=build(version), host="127.0.0.1", port=9),) for version in "123"}
 TABLE = routes([standing(weight=3000)], THERE)
 
@@ -22,10 +27,17 @@ class Gateway:
 
     def __init__(self) -> None:
         self.seconds = 50.0
+        self.folder = tempfile.TemporaryDirectory()
+        self.mark = Mark(Path(self.folder.name), "g", lambda: START + timedelta(seconds=self.seconds))
         self.plane = MemoryDataPlane(random.Random(1).randrange)
         self.plane.apply(TABLE, THERE)
         self.plane.renew()
-        self.switch = Switch(name="g", plane=self.plane, limit=15, elapsed=lambda: self.seconds)
+        self.switch = self.restarted()
+
+    def restarted(self) -> Switch:
+        """The switch of another process."""
+        self.switch = Switch(name="g", plane=self.plane, mark=self.mark, limit=15, elapsed=lambda: self.seconds)
+        return self.switch
 
     def passes(self, seconds: int, *, step: float = 1.0, renewed: int = 0) -> bool:
         """Looks every `step` seconds, with a renewal every `renewed` of them; whether candidates get requests."""
@@ -72,6 +84,45 @@ def test_a_gateway_that_does_not_answer_is_tried_again(monkeypatch) -> None:
         patch.setattr(gateway.plane, "go_stable_only", away)
         assert gateway.passes(30)
     assert not gateway.passes(1)
+
+
+def test_everybody_sees_since_when_and_why_until_a_keeper_is_back() -> None:
+    gateway = Gateway()
+    gateway.passes(15)
+    assert gateway.mark.read() is None
+    gateway.passes(3)
+    told = str(gateway.mark.read())
+    assert told.startswith("g sends requests to stable builds only, and copies to no shadow, since 2026-01-01 00:01:07")
+    assert "no keeper has renewed its routes for 15 s" in told
+    gateway.passes(60)
+    assert str(gateway.mark.read()) == told
+    gateway.plane.renew()
+    gateway.plane.apply(TABLE, THERE)
+    gateway.passes(1)
+    assert gateway.mark.read() is None
+
+
+def test_what_is_seen_outlives_the_process_that_saw_it() -> None:
+    gateway = Gateway()
+    gateway.passes(20)
+    told = gateway.mark.read()
+    gateway.restarted()
+    gateway.passes(3)
+    assert gateway.mark.read() == told, "no keeper was there meanwhile"
+    gateway.passes(60)
+    assert gateway.mark.read() == told
+    gateway.restarted()
+    gateway.passes(3)
+    gateway.plane.renew()
+    gateway.passes(1)
+    assert gateway.mark.read() is None
+
+
+def test_where_nothing_is_tried_it_is_seen_as_well() -> None:
+    gateway = Gateway()
+    gateway.plane.apply(TABLE.stable_only, THERE)
+    gateway.passes(20)
+    assert gateway.mark.read() is not None
 
 
 def shares(table) -> dict[tuple[str, str, str | None], int]:

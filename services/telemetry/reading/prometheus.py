@@ -28,6 +28,8 @@ class Scrape:
     rollouts: Sequence[Rollout] = ()
     gateway: Mapping[str, float] | None = None
     """The gateway's figures by name; None where it does not answer."""
+    stable_only: Mapping[str, bool] = field(default_factory=dict)
+    """By gateway: whether it serves stable builds only, as no keeper watches it."""
     backlog: Backlog | None = None
     now: float = 0.0
     """Seconds since 1970."""
@@ -69,6 +71,7 @@ class _Families:
         return ()
 
     def collect(self) -> Iterator[Metric]:
+        yield from self._unwatched()
         yield from self._gateway()
         counted = self._counted()
         meaning = "1 if the telemetry can be read; at 0 all metrics that come from it are missing."
@@ -116,6 +119,12 @@ class _Families:
         yield expiry
         yield from self._sights()
         yield from prometheus_rollouts.standing(self._scrape.rollouts)
+
+    def _unwatched(self) -> Iterator[Metric]:
+        stable_only = GaugeMetricFamily("sluice_gateway_stable_only", _STABLE_ONLY, labels=["gateway"])
+        for gateway, is_so in self._scrape.stable_only.items():
+            stable_only.add_metric([gateway], float(is_so))
+        yield stable_only
 
     def _gateway(self) -> Iterator[Metric]:
         gateway = self._scrape.gateway
@@ -184,6 +193,7 @@ class _Families:
         yield from (rate, errors, *shown.values())
 
 
+_STABLE_ONLY = "1 while a gateway serves stable builds only, as no keeper has watched it for a while."
 _ANSWERS = "Answers to callers by class of code."
 _REFUSED_BODIES = "Requests with larger bodies answered 503 because too many wait for their budget already."
 _WAITING_BODIES = "Requests with larger bodies that wait, unread, for their budget; others are served meanwhile."
