@@ -20,6 +20,12 @@ from tests.contract.telemetry_rig import Rig
 from tests.doubles.ledger import MemoryLedger
 
 
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> None:
+    """Schemathesis takes a second to load: a run without its tests does not wait for it."""
+    if file_path.name == "test_console_fuzz.py":
+        parent.config.pluginmanager.import_plugin("schemathesis.pytest.plugin")
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
     """The URL of a PostgreSQL server that lives as long as the session."""
