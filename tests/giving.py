@@ -32,6 +32,7 @@ from sluicegate.registry.orders.order import (
     Resume,
     Retry,
     RollBack,
+    Scale,
     Share,
     Start,
     StartExperiment,
@@ -89,6 +90,12 @@ def undeploy(
     ledger: Ledger, *, model: str, variation: str, actor: str, reason: str, now: datetime, is_last: bool = False
 ) -> Rollout:
     return _steered(ledger, Undeploy(model=model, variation=variation, is_last=is_last), actor, reason, now)
+
+
+def scale(
+    ledger: Ledger, *, model: str, variation: str, replicas: int, actor: str, reason: str, now: datetime
+) -> Rollout:
+    return _steered(ledger, Scale(model=model, variation=variation, replicas=replicas), actor, reason, now)
 
 
 def pause(ledger: Ledger, name: str, *, actor: str, reason: str, now: datetime) -> Rollout:

@@ -45,7 +45,7 @@ leaves no trace.
 
 A cell names the next phase; `stays` means that the phase remains, an empty cell that the fact is refused. The first fact, Requested, opens a rollout.
 Some facts have further conditions: a step and a promotion need a candidate that is ready; a promotion needs a passing
-verdict of every gate at the last step, or a named person's override; `Established` needs an empty variation, `Undeployed` a build that took over.
+verdict of every gate at the last step, or a named person's override; `Established` needs an empty variation, `Undeployed` and `Scaled` a build that took over.
 
 {table(heads, rows)}"""
 
@@ -74,7 +74,7 @@ def _examples(phase: Phase, kind: type[Fact]) -> Iterator[Rollout]:
     state = Rollout(
         id="r", seq=1, requested=_REQUESTED, requested_at=_AT, phase=phase, packed=packed, ready=True,
         stable=None if kind is facts.Established else "1", promoted_at=_AT if phase in (Phase.CONFIRMING, Phase.BAKING) else None,
-        ending=Ending.PROMOTED if kind is facts.Undeployed else None,
+        ending=Ending.PROMOTED if kind in (facts.Undeployed, facts.Scaled) else None,
     )  # fmt: skip
     return (replace(state, step=step, requested=plan) for step in steps for plan in plans)
 

@@ -53,6 +53,7 @@ _COMMANDS = (
     (app, "diff", "documents:diff", "Show what apply would change."),
     (app, "apply", "documents:apply", "Apply plans, audiences and other documents."),
     (app, "deploy", "variations:deploy", "Put a build into a variation, and send audiences to it."),
+    (app, "scale", "variations:scale", "Run a variation's build with another number of replicas."),
     (app, "undeploy", "variations:undeploy", "Remove the build from a variation and stop its service."),
     (app, "rollback", "models:rollback", "Go back to an earlier build at once."),
     (app, "builds", "models:builds", "List a model's builds and which of them are stable or candidate."),

@@ -9,8 +9,9 @@ from sluicegate.registry.words.errors import UsageError
 TRIED = frozenset(
     {
         "rollout start", "rollout pause", "rollout resume", "rollout approve", "rollout jump", "rollout promote",
-        "rollout abort", "rollout retry", "rollback", "deploy", "undeploy", "variation connect", "variation disconnect",
-        "audience delete", "token revoke", "token prefect", "experiment start", "experiment end",
+        "rollout abort", "rollout retry", "rollback", "deploy", "scale", "undeploy", "variation connect",
+        "variation disconnect", "audience delete", "token revoke", "token prefect", "experiment start",
+        "experiment end",
     }
 )  # fmt: skip
 """Commands that are one act, and so can be tried. `sluice diff` is the dry run of `sluice apply`."""

@@ -122,6 +122,23 @@ def undeploy(
     emit(view, output, table=f"{model}/{variation}: v{view['candidate']} is undeployed")
 
 
+def scale(
+    model: Model,
+    *,
+    replicas: Annotated[int, Parameter(help="How many services of the build run side by side.")],
+    variation: Variation = "default",
+    reason: Reason = "no reason given",
+    output: Output = Format.TABLE,
+) -> None:
+    """Run the stable build of a variation with another number of replicas, at once.
+
+    It keeps them until the variation gets another build, which starts with the `serve.replicas` of its plan.
+    """
+    view = call("POST", f"{_path(model, variation)}/scale", {"replicas": replicas, "reason": reason})
+    said = f"{model}/{variation}: v{view['build']} runs with {view['replicas']} replica(s); see sluice status"
+    emit(view, output, table=said)
+
+
 def list_(
     model: Annotated[str | None, Parameter(help="Only this model.")] = None, *, output: Output = Format.TABLE
 ) -> None:

@@ -31,7 +31,7 @@ def rollout_lines(rollout: Rollout, root: Path, prefect: httpx.Client | None, mo
     yield from (Line(source="keeper", text=text) for text in mine[-most:])
     if prefect is not None:
         yield from driver_lines(rollout, prefect, most)
-    for number in range(1, rollout.plan.serve.replicas + 1):
+    for number in range(1, rollout.serve.replicas + 1):
         service = replica_name(rollout.candidate, number)
         texts = list(tail(root / "services" / "logs" / f"{service}.log"))
         yield from (Line(source=service, text=text) for text in texts[-most:])

@@ -39,6 +39,7 @@ from sluicegate.registry.orders.order import (
     Resume,
     Retry,
     RollBack,
+    Scale,
     SeenConnections,
     SeenRollout,
     SetConnections,
@@ -60,6 +61,7 @@ from sluicegate.registry.orders.proposals import (
     signed,
     supposed,
 )
+from sluicegate.registry.orders.scaling import scale
 from sluicegate.registry.orders.starting import Started, override_freeze, roll_back, start
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.errors import PreconditionFailed, Refused, UsageError
@@ -102,6 +104,7 @@ def _carried_out(record: Record, order: Order, act: Act, now: datetime) -> Chang
             return _steered(draft, order, act)
         case (
             Undeploy()
+            | Scale()
             | Connect()
             | Disconnect()
             | Arrange()
@@ -180,6 +183,8 @@ def _redirected(draft: Draft, order: Order, act: OnTraffic) -> Changes:
     match act:
         case Undeploy():
             return draft.changes(variations.undeploy(draft, order, act).id)
+        case Scale():
+            return draft.changes(scale(draft, order, act).id)
         case Connect():
             variations.connect(draft, order, act)
         case Disconnect():

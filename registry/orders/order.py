@@ -118,6 +118,15 @@ class Undeploy:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Scale:
+    """Run the build that a variation trusts with another number of replicas."""
+
+    model: str
+    variation: str
+    replicas: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Connect:
     """Send audiences to a variation."""
 
@@ -269,7 +278,9 @@ class RejectProposal:
 
 
 OnRollout = Pause | Resume | Approve | Jump | Promote | Abort | Retry | OverrideFreeze
-OnTraffic = Undeploy | Connect | Disconnect | Arrange | SetConnections | SetTerms | ApplyAudience | DeleteAudience
+OnTraffic = (
+    Undeploy | Scale | Connect | Disconnect | Arrange | SetConnections | SetTerms | ApplyAudience | DeleteAudience
+)
 OnProposal = ApproveProposal | RejectProposal
 Act = (
     Start | Deploy | ApplyDeployment | RollBack | StartExperiment | EndExperiment | OnRollout | OnTraffic | OnProposal

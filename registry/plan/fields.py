@@ -125,10 +125,13 @@ class Resources(Document):
     """Memory. A worker that would allocate more than its part of it gets MemoryError, and answers 500."""
 
 
+MOST_REPLICAS = 32
+
+
 class Serve(Document):
     """How a build is served."""
 
-    replicas: int = Field(default=1, ge=1, le=32)
+    replicas: int = Field(default=1, ge=1, le=MOST_REPLICAS)
     """How many services of the build run side by side. One that dies, hangs or errs is passed over and restarted."""
     workers: int = Field(default=1, ge=1, le=64)
     """Worker processes of each replica."""

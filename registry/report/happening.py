@@ -32,6 +32,7 @@ from sluicegate.registry.rollout.facts import (
     Promoted,
     Requested,
     Resumed,
+    Scaled,
     StepEntered,
     Superseded,
     Unconfirmed,
@@ -155,6 +156,7 @@ def severity(fact: Fact) -> Severity:
             | Confirmed()
             | Established()
             | Concluded()
+            | Scaled()
         ):
             return Severity.INFO
         case _:

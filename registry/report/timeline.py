@@ -34,6 +34,7 @@ from sluicegate.registry.rollout.facts import (
     Ready,
     Requested,
     Resumed,
+    Scaled,
     Settled,
     StepEntered,
     Superseded,
@@ -204,6 +205,8 @@ def _said(fact: Fact, weight: int) -> tuple[str, str]:
             return "concluded; the stable build stays the same", "plain"
         case Undeployed():
             return "undeployed: the variation is empty", "wait"
+        case Scaled(replicas=replicas):
+            return f"scaled to {replicas} replica{'s' if replicas > 1 else ''}", "plain"
         case HookCalled(after=after, attempt=attempt, answer=answer, actor=actor):
             said = {"taken": "took the news", "failed": "did not take the news"}.get(answer, "was given up")
             return f"hook after {after}: {actor} {said} (attempt {attempt})", "good" if answer == "taken" else "wait"

@@ -345,6 +345,16 @@ class Undeployed:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Scaled:
+    """The build runs with another number of replicas from then on."""
+
+    replicas: int
+    actor: str
+    reason: str
+    party: Party = Party.PERSON
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settled:
     """The ending was written to MLflow."""
 
@@ -354,7 +364,8 @@ class Settled:
 Fact = (
     Requested | Guarded | Begun | Assessed | AssessmentOverridden | Packed | Ready | Frozen | StepEntered | Jumped
     | Observed | Judged | Paused | Resumed | Approved | Checked | FreezeOverridden | Promoted | Confirmed | Unconfirmed
-    | Baked | Established | Aborted | Failed | Superseded | Concluded | Undeployed | Settled | HookCalled
+    | Baked | Established | Aborted | Failed | Superseded | Concluded | Undeployed | Scaled | Settled
+    | HookCalled
 )  # fmt: skip
 FACTS: dict[str, type[Fact]] = {kind.__name__: kind for kind in get_args(Fact)}
 

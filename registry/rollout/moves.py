@@ -34,6 +34,7 @@ from sluicegate.registry.rollout.facts import (
     Ready,
     Requested,
     Resumed,
+    Scaled,
     Settled,
     StepEntered,
     Superseded,
@@ -72,6 +73,7 @@ _MOVES: dict[type[Fact], tuple[Phase, ...]] = {
     Superseded: (Phase.QUEUED, Phase.LAUNCHING, Phase.RUNNING, Phase.PAUSED),
     Concluded: (Phase.RUNNING, Phase.PAUSED),
     Undeployed: (Phase.ENDED,),
+    Scaled: (Phase.CONFIRMING, Phase.BAKING, Phase.ENDED),
     Settled: (Phase.CONFIRMING, Phase.BAKING, Phase.ENDED),
     HookCalled: (Phase.CONFIRMING, Phase.BAKING, Phase.ENDED),
 }
@@ -185,6 +187,8 @@ def advance(rollout: Rollout, entry: Entry) -> Rollout:
         case Undeployed(reason=reason, actor=actor, party=party):
             emptied = replace(state, undeployed=True, settled=False, reason=reason, actor=actor, party=party)
             return _reweighted(emptied, 0)
+        case Scaled(replicas=replicas):
+            return replace(state, replicas=replicas)
         case Settled():
             return replace(state, settled=True)
         case HookCalled(after=after, position=position):
@@ -262,6 +266,8 @@ def refuse_illegal(rollout: Rollout, fact: Fact) -> None:
             raise IllegalMove(f"rollout {rollout.id}: only an empty variation can be established.")
         case Undeployed() if not rollout.took_over or rollout.undeployed:
             raise IllegalMove(f"rollout {rollout.id} has {rollout.phase}: Undeployed needs a build that is trusted.")
+        case Scaled() if not rollout.took_over or rollout.undeployed:
+            raise IllegalMove(f"rollout {rollout.id} has {rollout.phase}: Scaled needs a build that is trusted.")
         case HookCalled() if not _is_next_attempt(rollout, fact):
             raise IllegalMove(f"rollout {rollout.id}: attempt {fact.attempt} to tell {fact.actor} does not follow.")
         case Settled() if rollout.settled:

@@ -8,7 +8,7 @@ from enum import StrEnum
 from functools import cached_property
 
 from sluicegate.registry.plan.calls import Check
-from sluicegate.registry.plan.fields import Confirm, GateSpec, OfflineGate, Replay, Strategy
+from sluicegate.registry.plan.fields import Confirm, GateSpec, OfflineGate, Replay, Serve, Strategy
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.plan.staging import staged
 from sluicegate.registry.rollout.facts import Assessed, AtOnce, HookCalled, Packed, Party, Requested
@@ -145,6 +145,8 @@ class Rollout:
     """What the check of each step said last."""
     hook_replies: dict[tuple[str, int], HookReply] = field(default_factory=dict)
     """What came of each hook, by what it is told after and its position."""
+    replicas: int | None = None
+    """How many replicas a person asked for, after it took over; None: as many as its plan says."""
     settled: bool = False
 
     @cached_property
@@ -156,6 +158,12 @@ class Rollout:
     def judged_plan(self) -> Plan:
         """The plan with the caps that were frozen for this rollout: what its values are counted and judged by."""
         return self.plan.with_caps(self.thresholds)
+
+    @property
+    def serve(self) -> Serve:
+        """How its candidate is served: as the plan says, with the replicas that were asked for since."""
+        serve = self.plan.serve
+        return serve if self.replicas is None else serve.model_copy(update={"replicas": self.replicas})
 
     @property
     def candidate(self) -> BuildRef:

@@ -62,7 +62,7 @@ def needs(rollouts: Iterable[Rollout], standings: Iterable[Standing]) -> tuple[N
     launching: set[BuildRef] = set()
     for rollout in rollouts:
         if rollout.packed is not None:
-            packed[rollout.candidate] = (rollout.packed, rollout.plan.serve)
+            packed[rollout.candidate] = (rollout.packed, rollout.serve)
             if rollout.is_under_way:
                 launching.add(rollout.candidate)
     wanted = launching.union(*(standing.needed for standing in standings))

@@ -107,7 +107,7 @@ def _replicas(model: str, standings: Iterable[Standing], splits: Splits) -> tupl
             if tried is not None:
                 planned.add((tried.version, standing.serve.replicas))
     arms = (arm for (of, _), split in splits.items() if of == model for arm in split.arms.values())
-    planned |= {(arm.requested.version, arm.plan.serve.replicas) for arm in arms}
+    planned |= {(arm.requested.version, arm.serve.replicas) for arm in arms}
     return tuple(sorted({version: count for version, count in sorted(planned) if count > 1}.items()))
 
 

@@ -10,6 +10,7 @@ import pytest
 from sluicegate.services.client import Client
 from tests.integration.stack_rig import MODEL, Load, Stack, serving_stack
 from tests.integration.test_stack_confirm import alias
+from tests.integration.traffic_rig import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 PLAN = """\
@@ -69,4 +70,12 @@ def test_what_is_good_is_promoted_after_the_bake_and_what_is_bad_goes_back_and_n
     assert (view["ending"], view["weight"]) == ("aborted", 0)
     assert "shown not to stay below 8 %" in view["reason"]
     assert alias(stack) == "2"
+    assert (load.failed, load.errors) == (0, [])
+
+    load = Load(stack.clients()["SLUICE_GATEWAY"])
+    with load.running(threads=2):
+        for replicas, answering in ((2, {"wine v2": {"answering": 2, "of": 2}}), (1, {})):
+            stack.run("scale", MODEL, "--replicas", str(replicas), "--reason", "a rush, and its end")
+            eventually(lambda seen=answering: stack.ask("status", code=None)["replicas"] == seen, seconds=120)
+    assert set(load.builds) == {"2"}
     assert (load.failed, load.errors) == (0, [])

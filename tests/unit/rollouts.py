@@ -32,6 +32,7 @@ from sluicegate.registry.rollout.facts import (
     Ready,
     Requested,
     Resumed,
+    Scaled,
     Settled,
     StepEntered,
     Superseded,
@@ -129,6 +130,7 @@ def example_fact(kind: type[Fact], rollout: Rollout) -> Fact:
         Superseded(by="r2"),
         Concluded(actor="ada", reason="because"),
         Undeployed(actor="ada", reason="because"),
+        Scaled(replicas=3, actor="ada", reason="because"),
         Settled(changes=()),
         HookCalled(after="abort", position=0, attempt=1, answer="taken", actor="ops/page", reason="because"),
     )

@@ -168,6 +168,15 @@ def test_undeploy_says_why_not(ledger: Ledger, said: Said) -> None:
     assert [each["variation"] for each in json.loads(said("variation list -o json"))] == ["default"]
 
 
+def test_scale_says_what_runs_then_and_can_be_tried(ledger: Ledger, said: Said) -> None:
+    assert said("scale fraud --replicas 3 -m rush") == "fraud/default: v1 runs with 3 replica(s); see sluice status\n"
+    assert json.loads(said("scale fraud --replicas 3 -o json"))["replicas"] == 3
+    with pytest.raises(UsageError, match="replicas"):
+        said("scale fraud --replicas 40")
+    with pytest.raises(NotFound, match="fraud/nowhere holds no build"):
+        said("scale fraud --replicas 2 --variation nowhere")
+
+
 def test_a_build_is_deployed_to_an_audience_with_one_order() -> None:
     office = Office()
     _apply(office)

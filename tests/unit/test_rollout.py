@@ -77,6 +77,7 @@ TABLE: dict[str, str] = {
     "Superseded":  "ended      ended            ended    ended              -           -       -",
     "Concluded":   "-          -                ended    ended              -           -       -",
     "Undeployed":  "-          -                -        -                  -           -       ended",
+    "Scaled":      "-          -                -        -                  confirming  baking  ended",
     "Settled":     "-          -                -        -                  confirming  baking  ended",
     "HookCalled":  "-          -                -        -                  confirming  baking  ended",
 }  # fmt: skip

@@ -32,6 +32,7 @@ from sluicegate.registry.rollout.rollout import Phase, Rollout
 from sluicegate.registry.rollout.standing import standings
 from sluicegate.registry.words.errors import Forbidden, NotFound, Refused, TargetBusy, UsageError
 from sluicegate.registry.words.roles import Role
+from sluicegate.services.keeper.fleet_pass import needs
 from tests import giving as orders
 from tests.doubles.ledger import MemoryLedger
 from tests.giving import Giver
@@ -55,6 +56,66 @@ def deployed(ledger: MemoryLedger, version: str, variation: str = "default") -> 
     first = orders.deploy(ledger, plan=plan(variation), version=version, request=WHO, now=NOW).rollout
     launched(ledger, first.id)
     orders.complete(ledger, first.id, NOW)
+
+
+# --- replicas --------------------------------------------------------------------------------------------------------
+
+
+def scaled(ledger: MemoryLedger, replicas: int, variation: str = "default") -> Rollout:
+    return orders.scale(
+        ledger, model="m", variation=variation, replicas=replicas, actor="ada", reason="rush", now=NOW
+    )  # fmt: skip
+
+
+def replicas_needed(ledger: MemoryLedger) -> dict[str, int]:
+    """By version, how many replicas the keeper has run."""
+    rollouts = ledger.rollouts()
+    return {need.build.version: need.serve.replicas for need in needs(rollouts, standings(rollouts))}
+
+
+def test_a_stable_build_is_scaled_without_a_rollout_and_the_next_build_starts_as_its_plan_says() -> None:
+    ledger = MemoryLedger()
+    deployed(ledger, "1")
+    assert replicas_needed(ledger) == {"1": 1}
+    assert scaled(ledger, 3).replicas == 3
+    assert replicas_needed(ledger) == {"1": 3}
+    (standing,) = standings(ledger.rollouts())
+    assert standing.stable_serve is not None
+    assert standing.stable_serve.replicas == 3
+    tried = orders.start(ledger, plan=plan(), version="2", request=WHO, now=NOW).rollout
+    launched(ledger, tried.id)
+    assert replicas_needed(ledger) == {"1": 3, "2": 1}, "what is tried keeps to its plan"
+    assert scaled(ledger, 2).requested.version == "1"
+    assert replicas_needed(ledger) == {"1": 2, "2": 1}
+
+
+def test_the_same_number_of_replicas_again_records_nothing() -> None:
+    ledger = MemoryLedger()
+    deployed(ledger, "1")
+    once = scaled(ledger, 3)
+    assert scaled(ledger, 3).seq == once.seq
+    assert scaled(ledger, 1).seq == once.seq + 1
+
+
+def test_a_build_in_two_variations_is_served_once_and_scaled_once() -> None:
+    ledger = MemoryLedger()
+    deployed(ledger, "1")
+    deployed(ledger, "1", "b")
+    for variation, replicas in (("default", 3), ("b", 4)):
+        scaled(ledger, replicas, variation)
+        assert replicas_needed(ledger) == {"1": replicas}
+
+
+@pytest.mark.parametrize(
+    ("variation", "replicas", "error"),
+    [("nowhere", 2, NotFound), ("default", 0, UsageError), ("default", 33, UsageError)],
+)
+def test_what_cannot_be_scaled_is_refused(variation: str, replicas: int, error: type[Exception]) -> None:
+    ledger = MemoryLedger()
+    deployed(ledger, "1")
+    with pytest.raises(error):
+        scaled(ledger, replicas, variation)
+    assert replicas_needed(ledger) == {"1": 1}
 
 
 # --- at once, and away -----------------------------------------------------------------------------------------------

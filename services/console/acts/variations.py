@@ -10,7 +10,8 @@ from pydantic import Field
 from sluicegate.registry.audience.connections import Connection, Connections, Copied, StandIn, Weighted
 from sluicegate.registry.orders.audience_store import shares
 from sluicegate.registry.orders.connections_record import connections_of, document
-from sluicegate.registry.orders.order import Arrange, Connect, Disconnect, Routed, SetTerms, Share, Undeploy
+from sluicegate.registry.orders.order import Arrange, Connect, Disconnect, Routed, Scale, SetTerms, Share, Undeploy
+from sluicegate.registry.plan.fields import MOST_REPLICAS
 from sluicegate.registry.rollout.standing import Standing, standings
 from sluicegate.registry.words.roles import Role
 from sluicegate.services.console.acts.rollouts import RolloutActs
@@ -99,6 +100,15 @@ class UndeployBody(Body):
     """For the record."""
 
 
+class ScaleBody(Body):
+    """How many replicas a variation's build shall have."""
+
+    replicas: int = Field(ge=1, le=MOST_REPLICAS)
+    """Until the variation gets another build, which starts with those of its plan."""
+    reason: str = Field(default="no reason given", max_length=2000)
+    """For the record."""
+
+
 class VariationActs:
     """Handlers; all state is in the ledger."""
 
@@ -140,6 +150,12 @@ class VariationActs:
     def undeploy(self, request: Request, body: UndeployBody) -> Answer:
         order = request.order(Undeploy(**request.path, is_last=body.last), reason=body.reason)
         return 200, self._rollouts.after(self._rollouts.give(order))
+
+    def scale(self, request: Request, body: ScaleBody) -> Answer:
+        order = request.order(Scale(**request.path, replicas=body.replicas), reason=body.reason)
+        served = self._desk.ledger.rollout(self._rollouts.give(order).rollout or "")
+        where = {"build": served.requested.version, "rollout": served.id, "replicas": served.serve.replicas}
+        return 200, {**request.path, **where}
 
 
 def connections_json(connections: Connections) -> dict[str, object]:
@@ -227,5 +243,10 @@ def operations(desk: Desk) -> tuple[Operation, ...]:
             method="POST", path=f"{one}/undeploy", role=Role.OPERATOR, takes=UndeployBody, act=acts.undeploy,
             summary="Empty a variation: routes first, then its service drains and stops.",
             gives={200: "The rollout whose build it was."},
+        ),
+        Operation(
+            method="POST", path=f"{one}/scale", role=Role.OPERATOR, takes=ScaleBody, act=acts.scale,
+            summary="Run the stable build of a variation with another number of replicas, at once.",
+            gives={200: "`model`, `variation`, `build`, the `rollout` by which it is served, and its `replicas`."},
         ),
     )  # fmt: skip

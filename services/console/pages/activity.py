@@ -26,6 +26,7 @@ from sluicegate.registry.rollout.facts import (
     Promoted,
     Requested,
     Resumed,
+    Scaled,
     StepEntered,
     Superseded,
     Unconfirmed,
@@ -129,7 +130,7 @@ def _is_problem(fact: Fact) -> bool:
 
 KINDS: Mapping[str, Callable[[Fact], bool]] = {
     "orders": lambda fact: isinstance(
-        fact, Requested | Paused | Resumed | Approved | Promoted | Aborted | FreezeOverridden | Undeployed
+        fact, Requested | Paused | Resumed | Approved | Promoted | Aborted | FreezeOverridden | Undeployed | Scaled
     ),
     "steps": lambda fact: isinstance(fact, StepEntered | Jumped | Promoted | Confirmed | Unconfirmed | Established),
     "problems": _is_problem,
