@@ -186,22 +186,27 @@ class GateState:
 
     @property
     def is_harm_beyond_lacking(self) -> bool:
-        """Whether the candidate is worse even if the labels that stable lacks are bad."""
+        """Whether the candidate is worse even if the labels that stable lacks are bad, or those that it lacks good."""
         readout, sign = estimate(self.trial), self.trial.design.sign
-        doubt = self.harm_lacking(Arm.STABLE, room=ROOM * abs(readout.value or 0.0))
+        doubt = self.doubt_of_lacking(Arm.STABLE, room=ROOM * abs(readout.value or 0.0))
         end = readout.low if sign > 0 else readout.high
         return doubt == 0 or (end is not None and sign * end > doubt)
 
-    def harm_lacking(self, arm: Arm, room: float = 0.0) -> float:
-        """By how much a build's mean would be worse if the labels that it lacks beside the other's were all bad.
+    def doubt_of_lacking(self, bad: Arm, room: float = 0.0) -> float:
+        """How far the builds would be apart in the other direction if the labels that `bad` lacks beside the other were
+        all bad, or those that the other lacks all good; the larger of both.
 
         As far as `room` goes, by a standard deviation more: where few have come, chance hides what is lacking.
         """
         if self.labels is None or not self.labels.is_countable:
             return 0.0
-        each = _badness(self.question.design, self.counted(Arm.STABLE))
-        what = lacking(self.question.metric, self.cells, arm)
-        return each * what.share + min(each * what.spread, room)
+        design, both = self.question.design, lacking(self.question.metric, self.cells)
+        of_bad, of_good = both if bad is Arm.STABLE else both[::-1]
+        stable = self.counted(Arm.STABLE)
+        return max(
+            each * what.share + min(each * what.spread, room)
+            for what, each in ((of_bad, _badness(design, stable)), (of_good, _goodness(design, stable)))
+        )
 
     @property
     def are_labels_young(self) -> bool:
@@ -329,6 +334,11 @@ def _badness(design: Design, stable: Tally) -> float:
     if design.kind is Kind.COUNT:
         return 1 - mean if design.worse_is_higher else mean
     return 2 * math.sqrt(max(stable.squares / stable.n - mean**2, 0.0)) if stable.n else 0.0
+
+
+def _goodness(design: Design, stable: Tally) -> float:
+    """The same of a label that is taken for a good one."""
+    return 1 - _badness(design, stable) if design.kind is Kind.COUNT else _badness(design, stable)
 
 
 def _begun(question: Question, looks: Sequence[Rows]) -> GateState:

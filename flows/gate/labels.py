@@ -1,9 +1,10 @@
 """Do labels come alike in both builds? Where they do not, what has come says nothing yet. Pure.
 
 Two answers. `LabelTest` is a sequential test of just this (the log-rank test); once it has found a mismatch the gate
-says NO DATA. That takes its time, so until then `lacking` keeps a gate from resting on labels that are not there: those
-that one build lacks, beside what has come of the other, are taken for bad ones before the candidate passes, or, where
-they are stable's, before it fails.
+says NO DATA. That takes its time, so until then `lacking` keeps a gate from resting on labels that are not there.
+Before the candidate passes, those that it lacks beside stable are taken for bad ones, and those that stable lacks for
+good ones; before it fails, the other way round. The second half matters where bad outcomes get labels more often in
+both builds: a worse candidate then has more labels than stable, and all that it has more of are bad.
 """
 
 from __future__ import annotations
@@ -131,21 +132,23 @@ class Lacking:
     """How far chance moves it, in standard deviations."""
 
 
-def lacking(metric: str, tallies: Tallies, arm: Arm) -> Lacking:
-    """What a build lacks beside the other, over strata."""
-    other = Arm.STABLE if arm is Arm.CANDIDATE else Arm.CANDIDATE
-    total = mine = theirs = variance = 0.0
+def lacking(metric: str, tallies: Tallies) -> tuple[Lacking, Lacking]:
+    """What stable, and what the candidate, lacks beside the other, over strata."""
+    stable = candidate = variance = 0.0
     for side in sorted({side for name, side, _ in tallies if name == REQUESTS}):
         weight = _weight(tallies, side)
         if weight:
-            n, others = (tallies[REQUESTS, side, each].n for each in (arm, other))
-            come, others_come = (labels(tallies, metric, side, each) for each in (arm, other))
-            share = (come + others_come) / (n + others)
-            total, mine, theirs = total + weight, mine + weight * come / n, theirs + weight * others_come / others
+            sizes = [tallies[REQUESTS, side, arm].n for arm in Arm]
+            come = [labels(tallies, metric, side, arm) for arm in Arm]
+            share = sum(come) / sum(sizes)
+            stable, candidate = stable + weight * come[0] / sizes[0], candidate + weight * come[1] / sizes[1]
             variance += weight * share * (1 - share)
-    if not theirs:
-        return Lacking()
-    return Lacking(share=max(1 - mine / theirs, 0.0), spread=math.sqrt(max(variance, 0.0)) / theirs)
+    spread = math.sqrt(max(variance, 0.0))
+    return _beside(stable, candidate, spread), _beside(candidate, stable, spread)
+
+
+def _beside(mine: float, theirs: float, spread: float) -> Lacking:
+    return Lacking(share=max(1 - mine / theirs, 0.0), spread=spread / theirs) if theirs else Lacking()
 
 
 def labels(tallies: Tallies, metric: str, side: Side, arm: Arm) -> int:

@@ -80,7 +80,7 @@ def _answer(state: GateState, words: Wording, margin: float | None, readout: Est
         few = f"the candidate has {state.trial.sums.candidate.n:,} values so far; a mean needs at least {LEAST_VALUES}"
         return Answer.NO_DATA, f"{words.whole_subject}: {few}"
     if state.has_found:
-        return Answer.UNDECIDED, f"{difference}; {_lacked(state, Arm.STABLE)}"
+        return Answer.UNDECIDED, f"{difference}; {_lacked(state)}"
     if state.question.is_guardrail:
         return Answer.UNDECIDED, _harmless(state, difference)
     if below is not None and below.shown_at is None:
@@ -126,7 +126,7 @@ def _within(state: GateState, words: Wording, margin: float, readout: Estimate) 
     if at is None:
         return Answer.UNDECIDED, f"{difference}; not yet shown to be {goal}{_hint(state)}"
     if not _is_within_lacking(state, margin, readout):
-        return Answer.UNDECIDED, f"{difference}; {goal}, but {_lacked(state, Arm.CANDIDATE)}"
+        return Answer.UNDECIDED, f"{difference}; {goal}, but {_lacked(state)}"
     if state.are_labels_young:
         young = "fewer than half of the requests are old enough for their labels to have come"
         return Answer.UNDECIDED, f"{difference}; {goal}, but {young}"
@@ -173,26 +173,28 @@ def _fresh_answer(fresh: GateState, words: Wording) -> tuple[Answer, str]:
         return Answer.PASS, f"{own} agree"
     goal = _goal(fresh, words, margin, readout)
     if not _is_within_lacking(fresh, margin, readout):
-        return Answer.UNDECIDED, f"{own} show it to be {goal}, but {_lacked(fresh, Arm.CANDIDATE)}"
+        return Answer.UNDECIDED, f"{own} show it to be {goal}, but {_lacked(fresh)}"
     if fresh.trial.ruled_out(margin) is None:
         return Answer.UNDECIDED, f"{own} do not yet show it to be {goal}"
     return Answer.PASS, f"{own} show it to be {goal}"
 
 
 def _is_within_lacking(state: GateState, margin: float, readout: Estimate) -> bool:
-    """Whether the candidate is within the margin even if the labels that it lacks are bad."""
+    """Whether the candidate is within the margin even if the labels that it lacks are bad, or those that stable lacks
+    good."""
     bound, sign = abs(_in_unit(state.trial, margin, readout)), state.trial.design.sign
-    doubt = state.harm_lacking(Arm.CANDIDATE, room=ROOM * bound)
+    doubt = state.doubt_of_lacking(Arm.CANDIDATE, room=ROOM * bound)
     end = readout.high if sign > 0 else readout.low
     return doubt == 0 or (end is not None and sign * end + doubt <= bound)
 
 
-def _lacked(state: GateState, arm: Arm) -> str:
-    fewer = lacking(state.question.metric, state.cells, arm).share
-    mine, other = ("the candidate's", "stable's") if arm is Arm.CANDIDATE else ("stable's", "the candidate's")
-    if fewer < _FEW:
-        return f"{mine} labels that are still to come could change this"
-    return f"this could change: {share(fewer)} fewer of {mine} labels have come than of {other}"
+def _lacked(state: GateState) -> str:
+    """That labels which one build lacks could change what was found."""
+    stable, candidate = (each.share for each in lacking(state.question.metric, state.cells))
+    if max(stable, candidate) < _FEW:
+        return "labels that are still to come could change this"
+    mine, other = ("the candidate's", "stable's") if candidate >= stable else ("stable's", "the candidate's")
+    return f"this could change: {share(max(stable, candidate))} fewer of {mine} labels have come than of {other}"
 
 
 def _harm(state: GateState, words: Wording, difference: str) -> str:

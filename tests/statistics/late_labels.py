@@ -33,6 +33,8 @@ class Labels:
     bad: float = 1_200.0
     lost: float = 0.0
     """Share of the bad ones that never come."""
+    lost_good: float = 0.0
+    """Share of the good ones that never come."""
     coverage: float = 1.0
     """Share of all that come at all."""
 
@@ -40,7 +42,7 @@ class Labels:
         """Whether each is bad, and the seconds until its label."""
         bad = rng.random(n) < self.rate
         delay = rng.exponential(np.where(bad, self.bad, self.good))
-        is_lost = rng.random(n) < 1 - self.coverage * np.where(bad, 1 - self.lost, 1.0)
+        is_lost = rng.random(n) < 1 - self.coverage * np.where(bad, 1 - self.lost, 1 - self.lost_good)
         return bad.astype(float), np.where(is_lost, np.inf, delay)
 
 

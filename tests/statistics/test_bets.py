@@ -56,7 +56,7 @@ def stops(
         rungs=rungs, bounds=Bounds(0.0, CAP),
     )  # fmt: skip
     trial, information = Trial.begin(design), 0.0
-    for new in rows_at_looks(rows):
+    for new in rows_at_looks(rows, growth=0.1):
         mine = int(rng.binomial(new, weight))
         pair = Pair(stable=stable.draw(rng, new - mine), candidate=candidate.draw(rng, mine))
         information += pair.information

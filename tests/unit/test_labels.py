@@ -12,6 +12,8 @@ import pytest
 
 from sluicegate.flows.gate import judge as gate
 from sluicegate.flows.gate.cells import Tallies, cell, with_rows
+from sluicegate.flows.gate.design import gate_question
+from sluicegate.flows.gate.fold import fold
 from sluicegate.flows.gate.labels import LabelTest, lacking
 from sluicegate.flows.stats.counts import Draw
 from sluicegate.flows.stats.log_rank import Events
@@ -118,9 +120,20 @@ def test_several_rows_a_request_are_not_counted_as_labels_of_requests(arm: Arm) 
 def test_what_a_build_lacks_is_a_share_of_what_would_have_come() -> None:
     side = (LATE[0].stratum, 5000)
     tallies = {(row.metric, side, row.arm): row.tally for row in LATE}
-    assert lacking("y", tallies, Arm.CANDIDATE).share == pytest.approx(1 - 1_000 / 1_900)
-    assert lacking("y", tallies, Arm.STABLE).share == 0
-    assert lacking("y", {}, Arm.STABLE).share == 0
+    stable, candidate = lacking("y", tallies)
+    assert (stable.share, candidate.share) == (0, pytest.approx(1 - 1_000 / 1_900))
+    assert [each.share for each in lacking("y", {})] == [0, 0]
+
+
+def test_what_the_candidate_has_more_of_is_taken_for_bad_and_what_it_lacks_for_bad_too() -> None:
+    """Where half of the good ones get no label, 25 % more bad ones look like 17 %, and more of its labels come."""
+    state = fold(
+        gate_question(PLAN, PLAN.gates[0]), [tuple(rows("y", both((2_000, 1_400, 800), (2_000, 1_500, 1_000))))]
+    )
+    share, rate = 1 - 1_400 / 1_500, 800 / 1_400
+    assert state.doubt_of_lacking(Arm.CANDIDATE) == pytest.approx(share * rate)
+    assert state.doubt_of_lacking(Arm.STABLE) == pytest.approx(share * (1 - rate))
+    assert rate * 1.25 == pytest.approx(1_000 / 1_500 + share * rate, abs=0.01)
 
 
 def directly(test: LabelTest, before: Tallies, now: Tallies) -> LabelTest:
