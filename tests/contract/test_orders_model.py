@@ -243,9 +243,9 @@ def test_orders_in_memory() -> None:
 
 
 @pytest.mark.timeout(300)
-def test_orders_on_sqlite(tmp_path: Path) -> None:
+def test_orders_on_sqlite(memory: Path) -> None:
     def handles() -> list[Ledger]:
-        url = f"sqlite:///{tempfile.mkdtemp(dir=tmp_path)}/ledger.db"
+        url = f"sqlite:///{tempfile.mkdtemp(dir=memory)}/ledger.db"
         return [SqlLedger(url), SqlLedger(url)]
 
     machine = type("SqliteOrders", (OrdersMachine,), {"handles": staticmethod(handles)})
