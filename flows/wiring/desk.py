@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sluicegate.registry.ledger.calls import Calls
     from sluicegate.registry.ledger.port import Ledger
     from sluicegate.registry.report.overview import Served
+    from sluicegate.registry.report.pulse import Pulse
     from sluicegate.registry.report.report import Evidence
     from sluicegate.registry.rollout.rollout import Rollout
     from sluicegate.registry.words.build import BuildRef
@@ -105,6 +106,9 @@ class LocalDesk:
         from sluicegate.flows.views.overview import overview
 
         return overview(self.ledger, self.runtime.telemetry, models, spent=self._spent)
+
+    def pulse(self, model: str) -> Pulse:
+        return self.runtime.telemetry.pulse(model)
 
     def desired(self, models: Collection[str]) -> Sequence[Served]:
         from sluicegate.flows.views.overview import Unobserved, overview

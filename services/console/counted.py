@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from sluicegate.registry.ledger.reading import read_for_report
 from sluicegate.registry.report.overview import Served
+from sluicegate.registry.report.pulse import Pulse
 from sluicegate.registry.report.report import Evidence, Report, SampleRatio, rollout_report
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.errors import Unreachable
@@ -50,6 +51,14 @@ def evidence(desk: Desk, rollout: Rollout) -> Evidence:
 def report(desk: Desk, rollout: Rollout) -> Report:
     """The report of a rollout as it stands, with what telemetry adds to it."""
     return rollout_report(read_for_report(desk.ledger, rollout), desk.clock(), evidence(desk, rollout))
+
+
+def pulses(desk: Desk, models: Collection[str]) -> Mapping[str, Pulse]:
+    """How many requests each model got lately; nothing where that cannot be read."""
+    try:
+        return desk.in_time(lambda: {model: desk.pulse(model) for model in models})
+    except Unreachable:
+        return {}
 
 
 def overview(desk: Desk, models: Collection[str]) -> tuple[Sequence[Served], str | None]:

@@ -11,6 +11,7 @@ from sluicegate.registry.catalog.port import Catalog
 from sluicegate.registry.ledger.calls import Calls
 from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.report.overview import Served
+from sluicegate.registry.report.pulse import Pulse
 from sluicegate.registry.report.report import Evidence
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.services.console.in_time import InTime
@@ -114,6 +115,10 @@ class Desk(Protocol):
 
     def overview(self, models: Collection[str]) -> Sequence[Served]:
         """Every build that an audience gets, of these models."""
+        ...
+
+    def pulse(self, model: str) -> Pulse:
+        """How many requests it got in the last minutes, and how many failed."""
         ...
 
     def desired(self, models: Collection[str]) -> Sequence[Served]:

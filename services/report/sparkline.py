@@ -1,12 +1,13 @@
-"""The sparkline of a metric: both builds' means from look to look, without axes. Pure."""
+"""Sparklines, without axes: a metric's means of both builds from look to look, a model's requests by minute. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
 
+from sluicegate.registry.report.pulse import Pulse
 from sluicegate.registry.report.trend import Trend
-from sluicegate.registry.words.figures import Unit, measured
+from sluicegate.registry.words.figures import Unit, measured, share
 from sluicegate.services.report.scale import Scale
 from sluicegate.services.report.svg import path
 
@@ -24,9 +25,30 @@ def sparkline(trend: Trend) -> str:
              _line("candidate", [each[1] for each in trend.points], x, y)]  # fmt: skip
     stable, candidate = (measured(value, Unit(trend.unit)) for value in trend.points[-1])
     label = f"{trend.metric} over {len(trend.points)} looks: candidate now {candidate}, stable {stable}"
+    return _svg(label, "".join(drawn))
+
+
+def pulse_line(told: Pulse) -> str:
+    """Requests by minute, and in the colour of harm those that failed, on one scale from 0; empty without requests."""
+    if told.is_quiet:
+        return ""
+    x = Scale(low=0, high=len(told.requests) - 1, start=EDGE, end=WIDTH - EDGE)
+    y = Scale(low=0, high=max(told.requests), start=HEIGHT - EDGE, end=EDGE)
+    points = [(x.at(i), y.at(value)) for i, value in enumerate(told.requests)]
+    drawn = path("under", [(x.start, y.start), *points, (x.end, y.start)], closed=True) + path("requests", points)
+    failed = _line("failed", told.failed, x, y) if any(told.failed) else ""
+    share_failed = share(sum(told.failed) / sum(told.requests))
+    label = (
+        f"requests by minute, the last {len(told.requests)}: {told.requests[-1]:,} in the last one, "
+        f"{max(told.requests):,} at most; {share_failed} failed"
+    )
+    return _svg(label, drawn + failed)
+
+
+def _svg(label: str, drawn: str) -> str:
     return (
         f'<svg class="spark" viewBox="0 0 {WIDTH:g} {HEIGHT:g}" preserveAspectRatio="none" role="img" '
-        f'aria-label="{escape(label)}"><title>{escape(label)}</title>{"".join(drawn)}</svg>'
+        f'aria-label="{escape(label)}"><title>{escape(label)}</title>{drawn}</svg>'
     )
 
 

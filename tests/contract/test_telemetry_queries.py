@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -51,3 +51,15 @@ def test_request_rows_go_by_age_and_tallies_stay(rig: Rig) -> None:
     rig.collect()
     assert rig.sums("slow") == (1, 0, 7.0)
     assert retain(rig.store, rig.now, rig.now).outcomes == 2
+
+
+def test_the_pulse_of_a_model_has_whole_minutes_of_all_its_builds(rig: Rig) -> None:
+    minute = START_US // 60_000_000
+    begin = 60_000_000 * (minute + 1)
+    rig.write(*(line(f"n{i}", ts=str(begin + i * 1_000_000)) for i in range(3)))
+    rig.write(line("f", ts=str(begin + 59_000_000), status=500, **CANDIDATE), line("now", ts=str(begin + 61_000_000)))
+    rig.now = datetime.fromtimestamp((begin + 62_000_000) / 1e6, UTC)
+    rig.collect()
+    told = rig.queries.pulse("delays")
+    assert (told.requests[-2:], told.failed[-2:]) == ((0, 4), (0, 1)), "the minute under way is not among them"
+    assert rig.queries.pulse("other").is_quiet

@@ -22,6 +22,7 @@ from sluicegate.flows.views.overview import overview
 from sluicegate.registry.ledger.sql import SqlLedger
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.report.overview import Served
+from sluicegate.registry.report.pulse import MINUTES, Pulse
 from sluicegate.registry.report.report import (
     ArmCounts,
     ArmLatency,
@@ -206,6 +207,10 @@ class RigDesk(MemoryDesk):
         if rollout.is_shadow:
             return Evidence(shadow=read_shadow(ShadowQueries(self._store), rollout))
         return EVIDENCE if rollout.requested.strategy == "canary" else Evidence()
+
+    def pulse(self, model: str) -> Pulse:
+        busy = [int(400 + 90 * math.sin(minute / 2)) for minute in range(MINUTES)]
+        return Pulse(requests=tuple(busy), failed=tuple(each // 80 for each in busy))
 
     def overview(self, models: Collection[str]) -> Sequence[Served]:
         return overview(self.ledger, self._telemetry, models)

@@ -18,6 +18,7 @@ from sluicegate.registry.ledger.calls import Calls
 from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.report.overview import Served
+from sluicegate.registry.report.pulse import Pulse
 from sluicegate.registry.report.report import Evidence
 from sluicegate.registry.rollout.facts import Packed, Ready, StepEntered
 from sluicegate.registry.rollout.rollout import Rollout
@@ -100,6 +101,9 @@ class MemoryDesk:
 
     def overview(self, models: Collection[str]) -> Sequence[Served]:
         return ()
+
+    def pulse(self, model: str) -> Pulse:
+        return Pulse(requests=(), failed=())
 
     def desired(self, models: Collection[str]) -> Sequence[Served]:
         return overview(self.ledger, Unobserved(), models)

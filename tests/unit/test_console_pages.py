@@ -19,6 +19,7 @@ from sluicegate.registry.ledger.reading import read_for_readout
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.report.history import tenures
 from sluicegate.registry.report.overview import Served
+from sluicegate.registry.report.pulse import MINUTES, Pulse, pulse
 from sluicegate.registry.report.readout import arrivals, experiment_readout
 from sluicegate.registry.report.report import ArmCounts, Exposure, arm_errors, errors_in_words
 from sluicegate.registry.report.timeline import moment
@@ -35,7 +36,7 @@ from sluicegate.services.console.pages.trends import Trends
 from sluicegate.services.console.tokens import Tokens
 from sluicegate.services.host.doctor.finding import Finding, pending, warned
 from sluicegate.services.report.history_chart import history_chart
-from sluicegate.services.report.sparkline import sparkline
+from sluicegate.services.report.sparkline import pulse_line, sparkline
 from sluicegate.services.report.svg import WIDTHS
 from tests import giving as orders
 from tests.acceptance.given import PLAN, Given
@@ -521,3 +522,27 @@ def test_a_rollout_says_what_comes_next_and_what_keeps_it() -> None:
     assert "Next: v2 gets 50 % of the requests (step 2)." in text(office.client.get(f"/rollouts/{rollout.id}").text)
     orders.pause(office.ledger, rollout.id, actor="bob", reason="lunch", now=NOW)
     assert "Next:" not in text(office.client.get(f"/rollouts/{rollout.id}").text), "a paused one goes nowhere"
+
+
+def test_a_model_has_the_pulse_of_its_last_minutes_and_none_where_nothing_came() -> None:
+    told = pulse({100: (50, 0), 102: (200, 4), 103: (999, 999)}, 103)
+    assert (len(told.requests), told.requests[-3:], told.failed[-3:]) == (MINUTES, (50, 0, 200), (0, 0, 4)), (
+        "the present minute is not over"
+    )
+    drawn = pulse_line(told)
+    assert "200 in the last one, 200 at most; 1.6 % failed" in drawn
+    assert 'class="failed"' in drawn
+    assert pulse_line(pulse({}, 103)) == ""
+
+    class Busy(MemoryDesk):
+        def pulse(self, model: str) -> Pulse:
+            return told
+
+        def overview(self, models: Collection[str]) -> Sequence[Served]:
+            return overview(self.ledger, LastMinute(), models)
+
+    office = signed_in(Busy())
+    office.running()
+    page = office.client.get("/").text
+    assert page.count('class="requests"') == 1
+    assert page.index(">m</a>") < page.index('class="requests"'), "beside its name"

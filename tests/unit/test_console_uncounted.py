@@ -30,7 +30,7 @@ class Away(LabDesk):
     def _fails(self, *_: object, **__: object) -> Any:
         raise Unreachable("the telemetry cannot be used now: disk I/O error.", fix="sluice doctor says why.")
 
-    requests = generated = errors = evidence = overview = counts = captures = _fails
+    requests = generated = errors = evidence = overview = pulse = counts = captures = _fails
 
 
 class Hanging(LabDesk):
@@ -45,7 +45,7 @@ class Hanging(LabDesk):
         assert self.over_now.wait(20), "a page waited for the telemetry"
         raise Unreachable("it was too late.")
 
-    requests = generated = errors = evidence = overview = counts = captures = _hangs
+    requests = generated = errors = evidence = overview = pulse = counts = captures = _hangs
 
 
 @pytest.fixture(params=[Away, Hanging])

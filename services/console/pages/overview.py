@@ -14,7 +14,7 @@ from sluicegate.services.console import counted
 from sluicegate.services.console.acts.proposals import proposal_json
 from sluicegate.services.console.fleet import stretch
 from sluicegate.services.console.pages.rendering import Context, Endpoint, template
-from sluicegate.services.console.pages.trends import Trends
+from sluicegate.services.console.pages.trends import Trends, drawn_pulses
 from sluicegate.services.console.pages.views import by_audience, line, waiting
 from sluicegate.services.console.ports import Desk
 from sluicegate.services.console.tokens import Caller
@@ -46,6 +46,7 @@ def page(desk: Desk) -> Endpoint:
             "trends": trends.read(desk.ledger, [rollout for rollout in under_way if rollout.id in names]),
             "fleet": fleet,
             "models": by_audience(served),
+            "pulses": drawn_pulses(desk, fleet.models) if unread is None else {},
             "waiting": needing,
             "proposals": [proposal_json(each) for each in proposals(desk.ledger)],
             "may_approve": caller.role >= Role.APPROVER,

@@ -1,18 +1,26 @@
-"""Trends: the sparklines of the rollouts that the overview shows."""
+"""Trends: the sparklines of the rollouts and models that the overview shows."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from markupsafe import Markup
 
 from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.report.trend import Trend, trends
 from sluicegate.registry.rollout.rollout import Rollout
-from sluicegate.services.report.sparkline import sparkline
+from sluicegate.services.console import counted
+from sluicegate.services.console.ports import Desk
+from sluicegate.services.report.sparkline import pulse_line, sparkline
 
 Drawn = Mapping[str, tuple[Trend, Markup]]
 """By metric: how it went, and its sparkline."""
+
+
+def drawn_pulses(desk: Desk, models: Collection[str]) -> dict[str, Markup]:
+    """By model: its requests of the last minutes as a sparkline, for those that had some."""
+    told = counted.pulses(desk, models)
+    return {model: Markup(line) for model, each in told.items() if (line := pulse_line(each))}  # noqa: S704
 
 
 class Trends:

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from sluicegate.registry.plan.fields import MetricSpec, PredictionField
+from sluicegate.registry.report.pulse import MINUTES, Pulse, pulse
 from sluicegate.registry.words.access_log import End
 from sluicegate.registry.words.metric import REQUESTS, Arm, Stratum, TallyRow
 from sluicegate.registry.words.tally import Tally, UnitSums
@@ -296,6 +297,15 @@ class Queries:
                 counts[row["variation"], row["build"]][row["bin"]] += row["requests"]
                 failed[row["variation"], row["build"]] += row["failed"]
         return tuple(_recent(key, counts[key], failed[key], now - since) for key in sorted(counts))
+
+    def pulse(self, model: str) -> Pulse:
+        """A model's last whole minutes, of all its builds together."""
+        table, minute = schema.recent, int(self._clock().timestamp()) // 60
+        begins = table.c.at - table.c.at % 60
+        query = sa.select(begins, sa.func.sum(table.c.requests), sa.func.sum(table.c.failed)).group_by(begins)
+        query = query.where(table.c.model == model, table.c.at >= 60 * (minute - MINUTES))
+        with self._store.read() as connection:
+            return pulse({int(at) // 60: (int(n), int(failed)) for at, n, failed in connection.execute(query)}, minute)
 
     def shares(self, model: str) -> dict[tuple[str, str, str, str], int]:
         """A model's requests of the last minute by audience, variation, build and arm."""
