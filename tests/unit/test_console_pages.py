@@ -6,6 +6,7 @@ import html
 import re
 import threading
 from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
 
 import pytest
 
@@ -546,3 +547,9 @@ def test_a_model_has_the_pulse_of_its_last_minutes_and_none_where_nothing_came()
     page = office.client.get("/").text
     assert page.count('class="requests"') == 1
     assert page.index(">m</a>") < page.index('class="requests"'), "beside its name"
+
+
+def test_a_rollout_that_bakes_says_until_when_an_abort_is_instant() -> None:
+    baking = Given({**PLAN, "bake": "3d"}, start=datetime.now(UTC)).runs(60_000)
+    page = text(signed_in(MemoryDesk(ledger=baking.ledger)).client.get(f"/rollouts/{baking.name}").text)
+    assert re.search(r"so that an abort is instant, and stops in [23] days", page)

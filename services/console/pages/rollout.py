@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from datetime import datetime, timedelta
 from urllib.parse import quote
 
 from starlette.concurrency import run_in_threadpool
@@ -13,6 +14,7 @@ from sluicegate.registry.ledger.reading import read_for_report
 from sluicegate.registry.ledger.selection import Selection
 from sluicegate.registry.orders.naming import find
 from sluicegate.registry.report.report import rollout_report
+from sluicegate.registry.rollout.facts import AtOnce
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.errors import SluiceError
 from sluicegate.registry.words.roles import Role
@@ -48,6 +50,7 @@ def page(desk: Desk) -> Endpoint:
             "view": report.rollout,
             "experiment": rollout.requested.experiment,
             "steps_planned": rollout.plan.steps,
+            "baked_at": _baked_at(rollout),
             "happened": stretches(record.entries, report.timeline),
             "facts": [fact_json(entry) for entry in reversed(record.entries)],
             "acts": {name: effect(name, rollout) for name in admitted},
@@ -67,6 +70,13 @@ def page(desk: Desk) -> Endpoint:
 def _logs(rollout: Rollout, caller: Caller) -> dict[str, str]:
     """Where its logs are, for who may read them."""
     return {"Logs": f"/rollouts/{quote(rollout.id)}/logs"} if caller.role >= Role.OPERATOR else {}
+
+
+def _baked_at(rollout: Rollout) -> datetime | None:
+    """When the former stable build may stop."""
+    if rollout.full_at is None or rollout.requested.strategy == AtOnce.ROLLBACK:
+        return None
+    return rollout.full_at + timedelta(seconds=rollout.plan.bake)
 
 
 def _followed_by(desk: Desk, rollout: Rollout) -> Rollout | None:
